@@ -1,0 +1,307 @@
+/**
+ * The port that every store implements: objects with a body and user metadata under string keys, written with
+ * conditions. It knows nothing of documents or schemas.
+ *
+ * Layers: `MemoryStore`, `FileStore`, `S3Store`. Decorators: `PrefixedStore`, `RetryingStore`, `TimeoutStore`,
+ * `BoundedStore`, `InstrumentedStore`. A store of your own is one when it passes
+ * `effect-s3db/testing/ObjectStoreSuite`.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { Reason, StoreError } from "./StoreError.ts"
+
+/**
+ * S3's limit for a key, in UTF-8 bytes.
+ *
+ * Source: Amazon S3 User Guide, "Naming Amazon S3 objects".
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxKeyBytes = 1024
+
+/**
+ * S3's limit for user metadata: the sum of the UTF-8 bytes of every name (without `x-amz-meta-`) and value.
+ *
+ * Source: Amazon S3 User Guide, "Working with object metadata".
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxMetadataBytes = 2048
+
+/**
+ * The most keys that one `list` page or one `deleteMany` request of S3 can hold.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxKeysPerRequest = 1000
+
+/**
+ * User metadata: lower-case names of letters, digits and `-`, to values of printable ASCII without leading or trailing
+ * space. Other text must be encoded by the caller.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Metadata = Readonly<Record<string, string>>
+
+/**
+ * What a store has been seen, or is known, to honour.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Capabilities = Schema.Struct({
+  /** `PUT` with `If-None-Match: *` creates or fails, also when several clients race. */
+  createIfAbsent: Schema.Boolean,
+  /** `PUT` with `If-Match: <etag>` replaces or fails, also when several clients race. */
+  compareAndSet: Schema.Boolean,
+  /** How the ETag must be written in `If-Match`: Ceph's gateway 16 understands only the unquoted form. */
+  etagForm: Schema.Literals(["quoted", "unquoted"]),
+  /** `DELETE` with `If-Match`. Ceph's gateway ignores it and deletes. */
+  conditionalDelete: Schema.Boolean,
+  /** A copy with a condition on its source. */
+  conditionalCopy: Schema.Boolean,
+  /** The most bytes of user metadata that were accepted; at most 2,048 are ever used. */
+  metadataBytes: Schema.Int,
+  /** Keys are listed in the order of their UTF-8 bytes. S3 Express lists in no order. */
+  orderedList: Schema.Boolean
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Capabilities = typeof Capabilities.Type
+
+/**
+ * AWS S3 (general purpose buckets) in full.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const fullCapabilities: Capabilities = {
+  createIfAbsent: true,
+  compareAndSet: true,
+  etagForm: "quoted",
+  conditionalDelete: true,
+  conditionalCopy: true,
+  metadataBytes: maxMetadataBytes,
+  orderedList: true
+}
+
+/**
+ * ETags are opaque and always without quotes here, whatever the store puts around them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ETag = string
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface PutRequest {
+  readonly key: string
+  /** Default: empty. */
+  readonly body?: Uint8Array | undefined
+  readonly metadata?: Metadata | undefined
+  /** Default: `application/octet-stream`. */
+  readonly contentType?: string | undefined
+  readonly contentEncoding?: string | undefined
+  /** Replace only this version, else `PreconditionFailed` (`NoSuchKey` or `PreconditionFailed` when there is none). */
+  readonly ifMatch?: ETag | undefined
+  /** Create only, else `PreconditionFailed`. Not together with `ifMatch`. */
+  readonly ifNoneMatch?: "*" | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface PutResult {
+  readonly etag: ETag
+}
+
+/**
+ * Bytes `start` to `end`, both included, counted from 0. Without `end`: to the last byte. An `end` past the last byte is
+ * cut; a `start` past it is an `InvalidRange`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Range {
+  readonly start: number
+  readonly end?: number | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface GetOptions {
+  readonly range?: Range | undefined
+  /** Fail with `PreconditionFailed` when the object has another ETag by now. */
+  readonly ifMatch?: ETag | undefined
+}
+
+/**
+ * An object without its body.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ObjectHead {
+  readonly key: string
+  readonly etag: ETag
+  /** Bytes of the whole body, also when a range was asked for. */
+  readonly size: number
+  readonly metadata: Metadata
+  readonly contentType: string
+  readonly contentEncoding: string | undefined
+  /** Milliseconds since the epoch by the store's clock; S3 keeps whole seconds. */
+  readonly lastModified: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoredObject extends ObjectHead {
+  /** The body, or the range of it that was asked for. */
+  readonly body: Uint8Array
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeleteOptions {
+  /** Delete only this version. Only where `capabilities.conditionalDelete`. */
+  readonly ifMatch?: ETag | undefined
+  /**
+   * Nobody ever writes this key again, so that sending the delete twice does no harm. Default `false`: a delete with an
+   * unknown outcome is then looked into, never blindly repeated, since a repetition could remove an object that was
+   * written in between.
+   */
+  readonly repeatable?: boolean | undefined
+}
+
+/**
+ * Deleting a key that does not exist is a success, as on S3.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeleteManyResult {
+  /** Keys that are gone, in input order. */
+  readonly deleted: ReadonlyArray<string>
+  /** Keys that the store did not delete, each with the reason, in input order. */
+  readonly failed: ReadonlyArray<{ readonly key: string; readonly reason: Reason }>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface CopyRequest {
+  readonly from: string
+  readonly to: string
+  /** Replaces the metadata of the copy. Default: the source's. */
+  readonly metadata?: Metadata | undefined
+  /** Replaces the content type of the copy; only together with `metadata`, as on S3. */
+  readonly contentType?: string | undefined
+  /** Copy only this version of the source. Only where `capabilities.conditionalCopy`. */
+  readonly ifSourceMatch?: ETag | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface ListRequest {
+  /** Default: every key. */
+  readonly prefix?: string | undefined
+  /** Groups keys that share what follows the prefix up to this character into `commonPrefixes`. */
+  readonly delimiter?: string | undefined
+  /** Keys after this one only. Not on stores that list without order. */
+  readonly startAfter?: string | undefined
+  /** `nextToken` of the page before, with the same prefix and delimiter. */
+  readonly token?: string | undefined
+  /** 1 to 1,000, the default. */
+  readonly maxKeys?: number | undefined
+  /** A store may then leave `etag`, `size` and `lastModified` out, where finding them costs work. */
+  readonly keysOnly?: boolean | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface ListEntry {
+  readonly key: string
+  readonly etag?: ETag | undefined
+  readonly size?: number | undefined
+  readonly lastModified?: number | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface ListPage {
+  readonly entries: ReadonlyArray<ListEntry>
+  readonly commonPrefixes: ReadonlyArray<string>
+  /** Present when there is more. Opaque. */
+  readonly nextToken: string | undefined
+}
+
+/**
+ * An object store.
+ *
+ * **Details**
+ *
+ * Reads see every write acknowledged before them. Each member is one request to the store, or none when the request is
+ * refused beforehand; `deleteMany` is one for each 1,000 keys.
+ *
+ * Every member fails with `StoreError`. Reasons that any of them can have: `AccessDenied`, `NoSuchBucket`, `Throttled`,
+ * `Unavailable`, `Timeout`, `KeyTooLong`, `InvalidArgument`, `Unsupported`, `Unexpected`. Those of its own are named at
+ * each.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class ObjectStore extends Context.Service<
+  ObjectStore,
+  {
+    /** Where this store is, for people: never holds credentials. For example `s3://bucket/prefix`. */
+    readonly location: string
+    /** What the store is known to honour without asking it. `undefined`: it has to be probed. */
+    readonly capabilities: Capabilities | undefined
+    /** Tells the store what a probe has found, so that it writes conditions in the form that is honoured. */
+    readonly adopt: (capabilities: Capabilities) => Effect.Effect<void>
+    /** `PreconditionFailed`, `ConditionalRequestConflict`, `NoSuchKey` (with `ifMatch`), `MetadataTooLarge`, `EntityTooLarge`. */
+    readonly put: (request: PutRequest) => Effect.Effect<PutResult, StoreError>
+    /** `NoSuchKey`, `InvalidRange`, `PreconditionFailed`, `Corrupt`. */
+    readonly get: (key: string, options?: GetOptions) => Effect.Effect<StoredObject, StoreError>
+    /** `NoSuchKey`, `Corrupt`. */
+    readonly head: (key: string) => Effect.Effect<ObjectHead, StoreError>
+    /** Succeeds when there is nothing to delete. `PreconditionFailed` with `ifMatch`. */
+    readonly delete: (key: string, options?: DeleteOptions) => Effect.Effect<void, StoreError>
+    /** Any number of keys. Fails as a whole only when no request could be made; else each key has its own outcome. */
+    readonly deleteMany: (
+      keys: ReadonlyArray<string>,
+      options?: Pick<DeleteOptions, "repeatable">
+    ) => Effect.Effect<DeleteManyResult, StoreError>
+    /** `NoSuchKey`, `PreconditionFailed`, `MetadataTooLarge`. */
+    readonly copy: (request: CopyRequest) => Effect.Effect<PutResult, StoreError>
+    /** One page. A foreign token is an `InvalidArgument`. */
+    readonly list: (request?: ListRequest) => Effect.Effect<ListPage, StoreError>
+  }
+>()("effect-s3db/storage/ObjectStore") {}

@@ -1,0 +1,346 @@
+/**
+ * What can go wrong between this library and an object store, under the names S3 uses.
+ *
+ * A store fails with one error, `StoreError`, whose `reason` says what happened. Catch a single reason with
+ * `Effect.catchReason("StoreError", "PreconditionFailed", ...)`.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+const TypeId = "~effect-s3db/storage/StoreError" as const
+
+/**
+ * The operations of the `ObjectStore` port.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Operation = Schema.Literals(["put", "get", "head", "delete", "deleteMany", "copy", "list"])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Operation = typeof Operation.Type
+
+/**
+ * What is known about the effect of a request that failed.
+ *
+ * `"none"`: the store refused it before doing anything. `"unknown"`: it may or may not have been carried out (a lost
+ * response, a timeout, an internal error of the store), and only a read can tell.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome = "none" | "unknown"
+
+const reasonFields = {
+  /** One sentence for a person. Never holds credentials, metadata values or bodies. */
+  description: Schema.String,
+  /** The store's own error code, such as `SlowDown`. */
+  code: Schema.optionalKey(Schema.String),
+  /** The HTTP status, where there was one. */
+  status: Schema.optionalKey(Schema.Number),
+  /** The store's request id, to quote to its support. */
+  requestId: Schema.optionalKey(Schema.String)
+}
+
+/**
+ * No object has this key. Not retried. Treat it as absence.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class NoSuchKey extends Schema.TaggedError<NoSuchKey>("effect-s3db/storage/StoreError/NoSuchKey")(
+  "NoSuchKey",
+  reasonFields
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * The bucket does not exist. Create it, or mend the connection string.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class NoSuchBucket extends Schema.TaggedError<NoSuchBucket>("effect-s3db/storage/StoreError/NoSuchBucket")(
+  "NoSuchBucket",
+  reasonFields
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * The condition of the request (`ifMatch`, `ifNoneMatch`) does not hold (HTTP 412). Read the object again and decide.
+ *
+ * `afterUnknown` is true when an earlier attempt of the same request had an unknown outcome: the object found there may
+ * be the one that this very request wrote. The retrying store sets it after it has looked and found other content.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class PreconditionFailed extends Schema.TaggedError<PreconditionFailed>(
+  "effect-s3db/storage/StoreError/PreconditionFailed"
+)("PreconditionFailed", { ...reasonFields, afterUnknown: Schema.optionalKey(Schema.Boolean) }) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * Another conditional request on the same key was in flight (HTTP 409). Nothing was written; the same request can be
+ * sent again.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ConditionalRequestConflict extends Schema.TaggedError<ConditionalRequestConflict>(
+  "effect-s3db/storage/StoreError/ConditionalRequestConflict"
+)("ConditionalRequestConflict", reasonFields) {
+  readonly isRetryable: boolean = true
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * The user metadata is larger than the store takes (2,048 bytes on AWS). Put less there.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class MetadataTooLarge extends Schema.TaggedError<MetadataTooLarge>(
+  "effect-s3db/storage/StoreError/MetadataTooLarge"
+)("MetadataTooLarge", { ...reasonFields, size: Schema.Number, limit: Schema.Number }) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * The key is longer than 1,024 UTF-8 bytes.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class KeyTooLong extends Schema.TaggedError<KeyTooLong>("effect-s3db/storage/StoreError/KeyTooLong")(
+  "KeyTooLong",
+  reasonFields
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * The body is larger than one request may carry.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class EntityTooLarge extends Schema.TaggedError<EntityTooLarge>("effect-s3db/storage/StoreError/EntityTooLarge")(
+  "EntityTooLarge",
+  reasonFields
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * The requested byte range lies outside the object (HTTP 416).
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class InvalidRange extends Schema.TaggedError<InvalidRange>("effect-s3db/storage/StoreError/InvalidRange")(
+  "InvalidRange",
+  reasonFields
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * The request itself is wrong: an empty key, a metadata value that is not printable ASCII, a foreign continuation
+ * token, more than 1,000 keys asked for. `argument` names the part at fault.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class InvalidArgument extends Schema.TaggedError<InvalidArgument>(
+  "effect-s3db/storage/StoreError/InvalidArgument"
+)("InvalidArgument", { ...reasonFields, argument: Schema.String }) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * Credentials are missing, wrong, or do not allow the operation (HTTP 401, 403; EACCES on disk).
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class AccessDenied extends Schema.TaggedError<AccessDenied>("effect-s3db/storage/StoreError/AccessDenied")(
+  "AccessDenied",
+  reasonFields
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * The store asks for fewer requests (429, `SlowDown`). Nothing was done. `retryAfterMillis` is the store's own wish,
+ * in milliseconds.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Throttled extends Schema.TaggedError<Throttled>("effect-s3db/storage/StoreError/Throttled")("Throttled", {
+  ...reasonFields,
+  retryAfterMillis: Schema.optionalKey(Schema.Number)
+}) {
+  readonly isRetryable: boolean = true
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * The store could not be reached or answered with an error of its own (5xx, a broken connection, a full disk).
+ * `sent` is false when the request certainly never reached the store; then its outcome is `"none"`.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Unavailable extends Schema.TaggedError<Unavailable>("effect-s3db/storage/StoreError/Unavailable")(
+  "Unavailable",
+  { ...reasonFields, sent: Schema.Boolean, retryAfterMillis: Schema.optionalKey(Schema.Number) }
+) {
+  readonly isRetryable: boolean = true
+  get outcome(): Outcome {
+    return this.sent ? "unknown" : "none"
+  }
+}
+
+/**
+ * No answer within the time allowed; the request underneath was cancelled, its outcome is unknown.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Timeout extends Schema.TaggedError<Timeout>("effect-s3db/storage/StoreError/Timeout")("Timeout", {
+  ...reasonFields,
+  afterMillis: Schema.Number
+}) {
+  readonly isRetryable: boolean = true
+  readonly outcome: Outcome = "unknown"
+}
+
+/**
+ * What is stored cannot be what was written: a torn or altered object, a checksum that does not fit. Restore it from a
+ * backup.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Corrupt extends Schema.TaggedError<Corrupt>("effect-s3db/storage/StoreError/Corrupt")(
+  "Corrupt",
+  reasonFields
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * The store cannot do what was asked, such as a conditional write. `feature` names it. Choose another store, or a mode
+ * that does without it.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Unsupported extends Schema.TaggedError<Unsupported>("effect-s3db/storage/StoreError/Unsupported")(
+  "Unsupported",
+  { ...reasonFields, feature: Schema.String }
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "none"
+}
+
+/**
+ * An answer that fits no other reason. Not retried. Its `code` and `status` are the store's; report it if you meet one.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Unexpected extends Schema.TaggedError<Unexpected>("effect-s3db/storage/StoreError/Unexpected")(
+  "Unexpected",
+  reasonFields
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: Outcome = "unknown"
+}
+
+/**
+ * Every reason a store operation can fail for.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export const Reason = Schema.Union([
+  NoSuchKey,
+  NoSuchBucket,
+  PreconditionFailed,
+  ConditionalRequestConflict,
+  MetadataTooLarge,
+  KeyTooLong,
+  EntityTooLarge,
+  InvalidRange,
+  InvalidArgument,
+  AccessDenied,
+  Throttled,
+  Unavailable,
+  Timeout,
+  Corrupt,
+  Unsupported,
+  Unexpected
+])
+
+/**
+ * @category reasons
+ * @since 0.1.0
+ */
+export type Reason = typeof Reason.Type
+
+/**
+ * The one error of the `ObjectStore` port.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StoreError extends Schema.TaggedError<StoreError>("effect-s3db/storage/StoreError")("StoreError", {
+  operation: Operation,
+  /** The key (or the prefix, for `list`) that the operation was about. */
+  key: Schema.optionalKey(Schema.String),
+  reason: Reason
+}) {
+  readonly [TypeId] = TypeId
+
+  override readonly cause = this.reason
+
+  override get message(): string {
+    return `${this.operation} failed: ${this.reason._tag}: ${this.reason.description}`
+  }
+
+  /** True when the same request may succeed later. */
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+
+  /** Whether the request may have been carried out all the same. */
+  get outcome(): Outcome {
+    return this.reason.outcome
+  }
+}
+
+/**
+ * @category guards
+ * @since 0.1.0
+ */
+export const isStoreError = (u: unknown): u is StoreError => typeof u === "object" && u !== null && TypeId in u
