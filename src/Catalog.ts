@@ -1,0 +1,449 @@
+/**
+ * The catalog of a database, `s3db.json`: which resources there are, every version of their definitions, the short id
+ * of every attribute they ever had, and what the store has been found to honour.
+ *
+ * This module is the format and its rules, without I/O. `Database` reads and writes it.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Hex from "effect/encoding/Hex"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type { StoredAttribute } from "./encoding/Encoding.ts"
+import { Attribute, Codec } from "./schema/Attributes.ts"
+import { Capabilities } from "./storage/ObjectStore.ts"
+
+/**
+ * The key of the catalog, below the prefix of the database.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const key = "s3db.json"
+
+/**
+ * The key of the copy that is kept of the last catalog written, to restore from.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const backupKey = "s3db.json.backup"
+
+/**
+ * One version of a resource's definition. `hash` is `sha256:` and 64 hex digits over everything else but `createdAt`,
+ * whatever the order of the attributes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Version = Schema.Struct({
+  hash: Schema.String,
+  primaryKey: Schema.String,
+  attributes: Schema.Array(Attribute),
+  createdAt: Schema.String
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Version = typeof Version.Type
+
+/**
+ * An attribute id with what it stands for, for good. An attribute whose codec changes gets a new id, so that a stored
+ * value is never read by another codec than the one that wrote it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const AttributeEntry = Schema.Struct({ path: Schema.Array(Schema.String), codec: Codec })
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const Resource = Schema.Struct({
+  /** `v` and the number of the newest version. */
+  currentVersion: Schema.String,
+  /** The number of the next attribute id; ids are in base 36. */
+  nextAttribute: Schema.Int,
+  attributes: Schema.Record(Schema.String, AttributeEntry),
+  versions: Schema.Record(Schema.String, Version)
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Resource = typeof Resource.Type
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const StoreProfile = Schema.Struct({ location: Schema.String, capabilities: Capabilities })
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const Catalog = Schema.Struct({
+  /** The version of this format. */
+  version: Schema.Literal("1"),
+  /** New with every write, so that a catalog whose answer was lost is recognised. */
+  writeId: Schema.String,
+  lastUpdated: Schema.String,
+  /** What a probe has found, and of which store, where it had to be probed. */
+  store: Schema.optionalKey(StoreProfile),
+  /** Where the attribute ids of new resources begin, when ids of a lost catalog may still be in use. Default 0. */
+  firstAttribute: Schema.optionalKey(Schema.Int),
+  resources: Schema.Record(Schema.String, Resource)
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Catalog = typeof Catalog.Type
+
+/**
+ * A catalog without resources.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const empty: Catalog = { version: "1", writeId: "", lastUpdated: "", resources: {} }
+
+const decodeCatalog = Schema.decodeUnknownResult(Catalog, { errors: "all" })
+
+/**
+ * The bytes of a catalog: JSON, indented for people.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const toBytes = (catalog: Catalog): Uint8Array =>
+  new TextEncoder().encode(`${JSON.stringify(Schema.encodeSync(Catalog)(catalog), null, 2)}\n`)
+
+/**
+ * What reading the bytes of a catalog gave.
+ *
+ * - `Healthy`: as it should be.
+ * - `Healed`: it was damaged; `repairs` says in words what was mended. The bytes must be put aside before they are
+ *   replaced.
+ * - `Irreparable`: no catalog can be made of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Reading =
+  | { readonly _tag: "Healthy"; readonly catalog: Catalog }
+  | { readonly _tag: "Healed"; readonly catalog: Catalog; readonly repairs: ReadonlyArray<string> }
+  | { readonly _tag: "Irreparable"; readonly problem: string }
+
+/**
+ * Reads a catalog, mending what can be mended without guessing: broken JSON, missing top-level members, a
+ * `currentVersion` that points nowhere, resources without any usable version (dropped and named).
+ *
+ * A catalog of a newer format is a failure, not damage: it must not be touched.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.Return<Reading, NewerFormat> {
+  const text = new TextDecoder().decode(bytes)
+  const repairs: Array<string> = []
+  const parsed = parse(text)
+  let json: unknown
+  if (Result.isSuccess(parsed)) json = parsed.success
+  else {
+    // Loaded only when it is needed.
+    const { jsonrepair } = yield* Effect.promise(() => import("jsonrepair"))
+    const repaired = Result.flatMap(
+      Result.try({ try: () => jsonrepair(text), catch: () => parsed.failure }),
+      parse
+    )
+    if (Result.isFailure(repaired)) return { _tag: "Irreparable", problem: repaired.failure }
+    json = repaired.success
+    repairs.push("the text was not valid JSON")
+  }
+  if (!isRecord(json)) return { _tag: "Irreparable", problem: "the catalog is not a JSON object" }
+  // A catalog is at least an object with resources or with a version; anything else is another file.
+  if (repairs.length > 0 && !("resources" in json) && !("version" in json)) {
+    return { _tag: "Irreparable", problem: "the text holds nothing of a catalog" }
+  }
+  const { version } = json
+  if ((typeof version === "string" || typeof version === "number") && Number(version) > 1) {
+    return yield* new NewerFormat({ version: String(version) })
+  }
+  if (repairs.length === 0) {
+    const decoded = decodeCatalog(json)
+    if (Result.isSuccess(decoded) && dangling(decoded.success).length === 0) {
+      return { _tag: "Healthy", catalog: decoded.success }
+    }
+  }
+  return { _tag: "Healed", catalog: mend(json, repairs), repairs }
+})
+
+/**
+ * The catalog was written by a later release whose format this one does not know.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NewerFormat extends Schema.TaggedError<NewerFormat>("effect-s3db/Catalog/NewerFormat")("NewerFormat", {
+  version: Schema.String
+}) {}
+
+const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
+
+const parse = (text: string): Result.Result<unknown, string> =>
+  Result.try({ try: (): unknown => JSON.parse(text), catch: () => "the text is not valid JSON" })
+
+const dangling = (catalog: Catalog): ReadonlyArray<string> =>
+  Object.entries(catalog.resources).flatMap(([name, resource]) =>
+    Object.hasOwn(resource.versions, resource.currentVersion) ? [] : [name]
+  )
+
+const decodeVersion = Schema.decodeUnknownResult(Version)
+const decodeEntry = Schema.decodeUnknownResult(AttributeEntry)
+const decodeProfile = Schema.decodeUnknownResult(StoreProfile)
+
+const mend = (json: Record<string, unknown>, repairs: Array<string>): Catalog => {
+  const text = (name: string): string => {
+    const value = json[name]
+    if (typeof value === "string") return value
+    repairs.push(`${name} was missing`)
+    return ""
+  }
+  if (json["version"] !== "1") repairs.push("version was not the text 1")
+  const store = decodeProfile(json["store"])
+  if (json["store"] !== undefined && Result.isFailure(store)) repairs.push("store was unreadable and is probed anew")
+  const resources: Record<string, Resource> = {}
+  if (!isRecord(json["resources"])) repairs.push("resources was not an object")
+  else {
+    for (const [name, value] of Object.entries(json["resources"])) {
+      const resource = name === "__proto__" ? undefined : mendResource(name, value, repairs)
+      if (resource === undefined) repairs.push(`resource ${name} had no usable version and was dropped`)
+      else resources[name] = resource
+    }
+  }
+  const firstAttribute = json["firstAttribute"]
+  return {
+    version: "1",
+    ...(typeof firstAttribute === "number" && Number.isSafeInteger(firstAttribute) ? { firstAttribute } : {}),
+    writeId: text("writeId"),
+    lastUpdated: text("lastUpdated"),
+    ...(Result.isSuccess(store) ? { store: store.success } : {}),
+    resources
+  }
+}
+
+const mendResource = (name: string, value: unknown, repairs: Array<string>): Resource | undefined => {
+  if (!isRecord(value)) return undefined
+  const versions: Record<string, Version> = {}
+  if (isRecord(value["versions"])) {
+    for (const [version, definition] of Object.entries(value["versions"])) {
+      const decoded = decodeVersion(definition)
+      if (/^v[1-9]\d*$/.test(version) && Result.isSuccess(decoded)) versions[version] = decoded.success
+      else repairs.push(`version ${version} of resource ${name} was unreadable`)
+    }
+  }
+  const newest = newestVersion(versions)
+  if (newest === 0) return undefined
+  const attributes: Record<string, typeof AttributeEntry.Type> = {}
+  if (isRecord(value["attributes"])) {
+    for (const [id, entry] of Object.entries(value["attributes"])) {
+      const decoded = decodeEntry(entry)
+      if (/^[0-9a-z]+$/.test(id) && Result.isSuccess(decoded)) attributes[id] = decoded.success
+      else repairs.push(`attribute ${id} of resource ${name} was unreadable`)
+    }
+  }
+  const claimed = value["nextAttribute"]
+  const used = Math.max(-1, ...Object.keys(attributes).map((id) => Number.parseInt(id, 36)))
+  const known = typeof claimed === "number" && Number.isSafeInteger(claimed) && claimed > used
+  // Ids may be in use that are no longer listed: leave a gap rather than give one of them a second meaning.
+  if (!known) repairs.push(`nextAttribute of resource ${name} was unreadable; ids continue after a gap`)
+  const currentVersion = value["currentVersion"]
+  const points = typeof currentVersion === "string" && Object.hasOwn(versions, currentVersion)
+  if (!points) repairs.push(`currentVersion of resource ${name} pointed nowhere and is now v${newest}`)
+  return {
+    currentVersion: points ? currentVersion : `v${newest}`,
+    nextAttribute: known ? claimed : used + 1 + attributeGap,
+    attributes,
+    versions
+  }
+}
+
+/** How many attribute ids are skipped when some may have been lost. */
+const attributeGap = 36
+
+const newestVersion = (versions: Readonly<Record<string, Version>>): number =>
+  Math.max(0, ...Object.keys(versions).map((version) => Number(version.slice(1))))
+
+/**
+ * A catalog restored from a copy that may be older than what was lost: attribute ids continue after a gap, so that none
+ * that was given out in between gets a second meaning.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const afterLoss = (copy: Catalog): Catalog => ({
+  ...copy,
+  resources: mapValues(copy.resources, (resource) => ({
+    ...resource,
+    nextAttribute: resource.nextAttribute + attributeGap
+  }))
+})
+
+/**
+ * A blank catalog for a database that has lost its own: attribute ids begin where the lost ones are most unlikely to
+ * have come, so that an old document is refused rather than misread.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const blankOverData: Catalog = { ...empty, firstAttribute: 36 ** 2 }
+
+/**
+ * A healed catalog with what it has lost taken from a copy: resources, versions and attribute ids.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const supplement = (healed: Catalog, copy: Catalog): Catalog => ({
+  ...healed,
+  resources: {
+    ...copy.resources,
+    ...mapValues(healed.resources, (resource, name) => {
+      const old = Object.hasOwn(copy.resources, name) ? copy.resources[name] : undefined
+      if (old === undefined) return resource
+      return {
+        ...resource,
+        nextAttribute: Math.max(resource.nextAttribute, old.nextAttribute),
+        attributes: { ...old.attributes, ...resource.attributes },
+        versions: { ...old.versions, ...resource.versions }
+      }
+    })
+  }
+})
+
+const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A, name: string) => B): Record<string, B> =>
+  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value, name)]))
+
+/**
+ * What a program says about a resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Declaration {
+  readonly name: string
+  readonly primaryKey: string
+  readonly attributes: ReadonlyArray<Attribute>
+}
+
+/**
+ * A resource as the catalog knows it: what a codec is made from.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Registered {
+  readonly name: string
+  /** The number of the version that fits the declaration. */
+  readonly version: number
+  readonly written: ReadonlyArray<Attribute & { readonly id: string }>
+  readonly readable: ReadonlyArray<StoredAttribute>
+}
+
+/**
+ * The hash of a declaration: `sha256:` and 64 hex digits. The order of the attributes does not matter.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const hash = Effect.fnUntraced(function* (declaration: Declaration) {
+  const canonical = JSON.stringify([
+    declaration.primaryKey,
+    declaration.attributes
+      .map((a) => JSON.stringify([a.path, a.codec, a.optional, a.nullable, a.literals ?? null]))
+      .toSorted()
+  ])
+  const digest = yield* Effect.promise(() =>
+    globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(canonical))
+  )
+  return `sha256:${Hex.encode(new Uint8Array(digest))}`
+})
+
+/**
+ * Finds the version of a resource that fits a declaration, if the catalog has it.
+ *
+ * @category registration
+ * @since 0.1.0
+ */
+export const find = (catalog: Catalog, declaration: Declaration, hash: string): Registered | undefined => {
+  const resource = Object.hasOwn(catalog.resources, declaration.name) ? catalog.resources[declaration.name] : undefined
+  const version = Object.keys(resource?.versions ?? {}).find((name) => resource!.versions[name]!.hash === hash)
+  if (resource === undefined || version === undefined) return undefined
+  const ids = new Map(Object.entries(resource.attributes).map(([id, entry]) => [attributeName(entry), id]))
+  const written: Array<Attribute & { readonly id: string }> = []
+  for (const attribute of declaration.attributes) {
+    const id = ids.get(attributeName(attribute))
+    if (id === undefined) return undefined
+    written.push({ ...attribute, id })
+  }
+  return {
+    name: declaration.name,
+    version: Number(version.slice(1)),
+    written,
+    readable: Object.entries(resource.attributes).map(([id, entry]) => ({ id, ...entry }))
+  }
+}
+
+/**
+ * The catalog with the declaration added as a new version (`v1` for a new resource) and an id for each attribute that
+ * has none yet. Existing versions and ids stay as they are.
+ *
+ * @category registration
+ * @since 0.1.0
+ */
+export const register = (catalog: Catalog, declaration: Declaration, hash: string, createdAt: string): Catalog => {
+  const before: Resource = Object.hasOwn(catalog.resources, declaration.name)
+    ? catalog.resources[declaration.name]!
+    : { currentVersion: "", nextAttribute: catalog.firstAttribute ?? 0, attributes: {}, versions: {} }
+  const attributes: Record<string, typeof AttributeEntry.Type> = { ...before.attributes }
+  const known = new Set(Object.values(attributes).map(attributeName))
+  let nextAttribute = before.nextAttribute
+  for (const { path, codec } of declaration.attributes) {
+    if (known.has(attributeName({ path, codec }))) continue
+    attributes[nextAttribute.toString(36)] = { path, codec }
+    nextAttribute += 1
+  }
+  const existing = Object.keys(before.versions).find((name) => before.versions[name]!.hash === hash)
+  const currentVersion = existing ?? `v${newestVersion(before.versions) + 1}`
+  return {
+    ...catalog,
+    resources: {
+      ...catalog.resources,
+      [declaration.name]: {
+        currentVersion,
+        nextAttribute,
+        attributes,
+        versions: {
+          ...before.versions,
+          [currentVersion]: before.versions[currentVersion] ?? {
+            hash,
+            primaryKey: declaration.primaryKey,
+            attributes: declaration.attributes,
+            createdAt
+          }
+        }
+      }
+    }
+  }
+}
+
+const attributeName = (entry: { readonly path: ReadonlyArray<string>; readonly codec: Codec }): string =>
+  JSON.stringify([entry.path, entry.codec])

@@ -1,0 +1,226 @@
+/**
+ * The errors of the document layer.
+ *
+ * What a caller handles differently is an error of its own: `NotFound`, `AlreadyExists`, `Conflict`, `InvalidInput`,
+ * `NotAllowed`. Everything that concerns the infrastructure is one `DbError` whose `reason` says what happened; catch
+ * one with `Effect.catchReason("DbError", "AccessDenied", ...)`. None carries field values or secrets.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as StoreError from "./storage/StoreError.ts"
+
+/**
+ * No document has this id. Treat it as absence; `getOption` does so.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotFound extends Schema.TaggedError<NotFound>("effect-s3db/DbError/NotFound")(
+  "NotFound",
+  { resource: Schema.String, id: Schema.String },
+  { httpApiStatus: 404 }
+) {
+  override get message(): string {
+    return `${this.resource} has no document with id ${JSON.stringify(this.id)}`
+  }
+}
+
+/**
+ * A document with this id exists; it was left as it is. Choose another id, or use `upsert` or `replace`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AlreadyExists extends Schema.TaggedError<AlreadyExists>("effect-s3db/DbError/AlreadyExists")(
+  "AlreadyExists",
+  { resource: Schema.String, id: Schema.String },
+  { httpApiStatus: 409 }
+) {
+  override get message(): string {
+    return `${this.resource} already has a document with id ${JSON.stringify(this.id)}`
+  }
+}
+
+/**
+ * Somebody else changed the document since it was read; nothing was written. Read it again and decide. `revision` is
+ * the present one.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Conflict extends Schema.TaggedError<Conflict>("effect-s3db/DbError/Conflict")(
+  "Conflict",
+  { resource: Schema.String, id: Schema.String, revision: Schema.String },
+  { httpApiStatus: 409 }
+) {
+  override get message(): string {
+    return `${this.resource} document ${JSON.stringify(this.id)} was changed by somebody else`
+  }
+}
+
+/**
+ * One thing that is wrong with an input: where, and what was expected. It never holds the value.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const InputIssue = Schema.Struct({
+  path: Schema.Array(Schema.Union([Schema.String, Schema.Finite])),
+  message: Schema.String
+})
+
+/**
+ * The input does not fit the schema, the id cannot be a key, or an option is wrong. Nothing was changed. Every problem
+ * is listed with its path.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidInput extends Schema.TaggedError<InvalidInput>("effect-s3db/DbError/InvalidInput")(
+  "InvalidInput",
+  { resource: Schema.String, issues: Schema.Array(InputIssue) },
+  { httpApiStatus: 422 }
+) {
+  override get message(): string {
+    const lines = this.issues.map((issue) => `${issue.path.length > 0 ? `${issue.path.join(".")}: ` : ""}${issue.message}`)
+    return `invalid input for ${this.resource}: ${lines.join("; ")}`
+  }
+}
+
+/**
+ * The definition does not allow the operation, such as `deleteAll` on a resource that has not been declared with
+ * `paranoid: false`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotAllowed extends Schema.TaggedError<NotAllowed>("effect-s3db/DbError/NotAllowed")(
+  "NotAllowed",
+  { resource: Schema.String, operation: Schema.String, description: Schema.String },
+  { httpApiStatus: 403 }
+) {
+  override get message(): string {
+    return `${this.operation} is not allowed on ${this.resource}: ${this.description}`
+  }
+}
+
+/**
+ * A write was answered with an error, may have been carried out, and later writes have hidden the traces that would
+ * tell. Read the document and decide.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("effect-s3db/DbError/OutcomeUnknown")(
+  "OutcomeUnknown",
+  { description: Schema.String }
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: StoreError.Outcome = "unknown"
+}
+
+/**
+ * Why the infrastructure failed: every reason of a store, and `OutcomeUnknown`.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export const Reason = Schema.Union([...StoreError.Reason.members, OutcomeUnknown])
+
+/**
+ * @category reasons
+ * @since 0.1.0
+ */
+export type Reason = typeof Reason.Type
+
+/**
+ * The infrastructure failed: the store, the network, the catalog, or what is stored.
+ *
+ * `isRetryable` says whether the same call may succeed later; `outcome` whether a write may have been carried out all
+ * the same.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DbError extends Schema.TaggedError<DbError>("effect-s3db/DbError")(
+  "DbError",
+  {
+    /** The public operation, such as `Resource.insert`. */
+    operation: Schema.String,
+    resource: Schema.optionalKey(Schema.String),
+    reason: Reason
+  },
+  { httpApiStatus: 503 }
+) {
+  override readonly cause = this.reason
+
+  override get message(): string {
+    const where = this.resource === undefined ? this.operation : `${this.operation} on ${this.resource}`
+    return `${where} failed: ${this.reason._tag}: ${this.reason.description}`
+  }
+
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+
+  get outcome(): StoreError.Outcome {
+    return this.reason.outcome
+  }
+}
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (operation: string, reason: Reason, resource?: string): DbError =>
+  new DbError(resource === undefined ? { operation, reason } : { operation, resource, reason })
+
+/**
+ * Carries a store's error over to the operation that met it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromStore =
+  (operation: string, resource?: string) =>
+  (error: StoreError.StoreError): DbError =>
+    make(operation, error.reason, resource)
+
+const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
+
+/**
+ * Turns the issues of a schema into an `InvalidInput`, each with its path below `at`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const invalidInput = (
+  resource: string,
+  issue: SchemaIssue.Issue,
+  at: ReadonlyArray<string | number> = []
+): InvalidInput =>
+  new InvalidInput({
+    resource,
+    issues: formatIssue(issue).issues.map((found) => ({
+      path: [
+        ...at,
+        ...(found.path ?? []).map((segment) => {
+          const key = typeof segment === "object" ? segment.key : segment
+          return typeof key === "symbol" ? String(key) : key
+        })
+      ],
+      message: found.message
+    }))
+  })
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const invalidField = (
+  resource: string,
+  path: ReadonlyArray<string | number>,
+  message: string
+): InvalidInput => new InvalidInput({ resource, issues: [{ path, message }] })

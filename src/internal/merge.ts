@@ -1,0 +1,151 @@
+/** Partial changes of a value: their types, and how they are applied along the fields of a schema. */
+import * as AST from "effect/SchemaAST"
+import * as Result from "effect/Result"
+
+type Optional<A, K extends keyof A> = {} extends Pick<A, K> ? A[K] | undefined : A[K]
+
+/** New values for some of the top-level fields. */
+export type Fields<A> = { readonly [K in keyof A]?: Optional<A, K> }
+
+/** Objects whose fields have paths of their own: no arrays, records, dates, nor the data types of Effect. */
+type IsNested<T> = T extends
+  | ReadonlyArray<unknown>
+  | ((...args: never) => unknown)
+  | Date
+  | Uint8Array
+  | ReadonlyMap<unknown, unknown>
+  | ReadonlySet<unknown>
+  | { readonly pipe: unknown }
+  ? false
+  : T extends object
+    ? string extends keyof T
+      ? false
+      : true
+    : false
+
+type Paths<A, Depth extends ReadonlyArray<0> = []> = Depth["length"] extends 5
+  ? never
+  : {
+      [K in keyof A & string]-?: IsNested<NonNullable<A[K]>> extends true
+        ? `${K}.${(keyof NonNullable<A[K]> & string) | Paths<NonNullable<A[K]>, [...Depth, 0]>}`
+        : never
+    }[keyof A & string]
+
+type ValueAt<A, Path extends string> = Path extends `${infer Head}.${infer Rest}`
+  ? Head extends keyof A
+    ? ValueAt<NonNullable<A[Head]>, Rest>
+    : never
+  : Path extends keyof A
+    ? Optional<A, Path>
+    : never
+
+/** New values for nested fields, by their path. */
+export type NestedFields<A> = { readonly [P in Paths<A>]?: ValueAt<A, P> }
+
+/** New values for fields at any depth. */
+export type DeepFields<A> = {
+  readonly [K in keyof A]?: IsNested<NonNullable<A[K]>> extends true
+    ? DeepFields<NonNullable<A[K]>> | Exclude<Optional<A, K>, object>
+    : Optional<A, K>
+}
+
+/** The fields of a struct, those of nested structs below them. */
+export interface FieldTree {
+  readonly fields: ReadonlyMap<string, { readonly optional: boolean; readonly tree: FieldTree | undefined }>
+}
+
+/** `undefined` for a schema that has no named fields. */
+export const fieldTree = (type: AST.AST): FieldTree | undefined => {
+  const struct = structOf(type)
+  if (struct === undefined) return undefined
+  return {
+    fields: new Map(
+      struct.propertySignatures.map((property) => [
+        String(property.name),
+        { optional: AST.isOptional(property.type), tree: fieldTree(property.type) }
+      ])
+    )
+  }
+}
+
+const structOf = (type: AST.AST): AST.Objects | undefined => {
+  if (AST.isObjects(type)) {
+    return type.propertySignatures.length > 0 && type.indexSignatures.length === 0 ? type : undefined
+  }
+  if (AST.isDeclaration(type) && type.typeParameters.length === 1 && type.annotations?.["~constructor"] !== undefined) {
+    return structOf(AST.toType(type.typeParameters[0]!))
+  }
+  if (AST.isUnion(type)) {
+    const rest = type.types.filter((member) => !AST.isNull(member) && !AST.isUndefined(member))
+    return rest.length === 1 ? structOf(rest[0]!) : undefined
+  }
+  return undefined
+}
+
+export interface Problem {
+  readonly path: ReadonlyArray<string>
+  readonly message: string
+}
+
+type Fieldwise = Readonly<Record<string, unknown>>
+
+const isFieldwise = (u: unknown): u is Fieldwise => typeof u === "object" && u !== null && !Array.isArray(u)
+
+const unknownField: Problem = { path: [], message: "Expected the name of a field" }
+
+const below = (name: string, problem: Problem): Problem => ({ ...problem, path: [name, ...problem.path] })
+
+/** Replaces top-level fields, and nested ones named by a path. */
+export const update = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
+  if (!isFieldwise(current) || !isFieldwise(change)) return Result.fail({ path: [], message: "Expected an object" })
+  let merged: Fieldwise = current
+  for (const name of Object.keys(change)) {
+    const path = tree.fields.has(name) ? [name] : name.split(".")
+    const next = setAt(tree, merged, path, change[name])
+    if (Result.isFailure(next)) return Result.fail({ ...next.failure, path: [name] })
+    merged = next.success
+  }
+  return Result.succeed({ ...merged })
+}
+
+const setAt = (
+  tree: FieldTree,
+  current: Fieldwise,
+  path: ReadonlyArray<string>,
+  value: unknown
+): Result.Result<Fieldwise, Problem> => {
+  const [name = "", ...rest] = path
+  const field = tree.fields.get(name)
+  if (field === undefined) return Result.fail(unknownField)
+  if (rest.length === 0) return Result.succeed(withField(current, name, value, field.optional))
+  if (field.tree === undefined) return Result.fail(unknownField)
+  const inner = current[name]
+  return Result.map(setAt(field.tree, isFieldwise(inner) ? inner : {}, rest, value), (nested) => ({
+    ...current,
+    [name]: nested
+  }))
+}
+
+const withField = (current: Fieldwise, name: string, value: unknown, optional: boolean): Fieldwise => {
+  if (value !== undefined || !optional) return { ...current, [name]: value }
+  const { [name]: _, ...others } = current
+  return others
+}
+
+/** Merges objects field by field, replaces everything else. */
+export const patch = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
+  if (!isFieldwise(current) || !isFieldwise(change)) return Result.fail({ path: [], message: "Expected an object" })
+  let merged: Fieldwise = { ...current }
+  for (const name of Object.keys(change)) {
+    const field = tree.fields.get(name)
+    if (field === undefined) return Result.fail(below(name, unknownField))
+    const value = change[name]
+    const inner = merged[name]
+    if (field.tree !== undefined && isFieldwise(value) && isFieldwise(inner)) {
+      const nested = patch(field.tree, inner, value)
+      if (Result.isFailure(nested)) return Result.fail(below(name, nested.failure))
+      merged = { ...merged, [name]: nested.success }
+    } else merged = withField(merged, name, value, field.optional)
+  }
+  return Result.succeed(merged)
+}
