@@ -248,7 +248,6 @@ const open = Effect.fnUntraced(function* (
   options: Options,
   events: PubSub.PubSub<DefinitionEvent>
 ) {
-  const operation = "Database.open"
   const concurrency = options.concurrency ?? "conditional"
   const found = yield* find(raw)
   const remembered = found.catalog.store?.location === raw.location ? found.catalog.store.capabilities : undefined

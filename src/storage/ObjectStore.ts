@@ -119,6 +119,12 @@ export interface PutRequest {
   readonly ifMatch?: ETag | undefined
   /** Create only, else `PreconditionFailed`. Not together with `ifMatch`. */
   readonly ifNoneMatch?: "*" | undefined
+  /**
+   * Putting this object twice does no harm, also when somebody else has written the key in between. Default `false`: an
+   * unconditional write with an unknown outcome is then looked into, never blindly repeated, since a repetition could
+   * destroy what was written in between.
+   */
+  readonly repeatable?: boolean | undefined
 }
 
 /**

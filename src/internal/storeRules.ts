@@ -1,0 +1,110 @@
+/** The rules of S3 that every store of ours checks before it does anything: pure functions that give what is wrong. */
+import type { CopyRequest, ListRequest, Metadata, PutRequest, Range } from "../storage/ObjectStore.ts"
+import { maxKeyBytes, maxKeysPerRequest, maxMetadataBytes } from "../storage/ObjectStore.ts"
+import { InvalidArgument, InvalidRange, KeyTooLong, MetadataTooLarge, type Reason } from "../storage/StoreError.ts"
+import { utf8Length } from "./text.ts"
+
+const invalid = (argument: string, description: string): InvalidArgument => new InvalidArgument({ argument, description })
+
+export const checkKey = (key: string): Reason | undefined => {
+  if (key === "") return invalid("key", "a key cannot be empty")
+  if (!key.isWellFormed()) return invalid("key", "a key must be valid Unicode, without lone surrogates")
+  const bytes = utf8Length(key)
+  return bytes > maxKeyBytes
+    ? new KeyTooLong({ description: `a key has at most ${maxKeyBytes} bytes, this one has ${bytes}` })
+    : undefined
+}
+
+const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/
+const headerValue = /^(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?$/
+
+export const metadataBytes = (metadata: Metadata): number => {
+  let bytes = 0
+  for (const name of Object.keys(metadata)) bytes += utf8Length(name) + utf8Length(metadata[name]!)
+  return bytes
+}
+
+export const checkMetadata = (metadata: Metadata | undefined, limit = maxMetadataBytes): Reason | undefined => {
+  if (metadata === undefined) return undefined
+  for (const name of Object.keys(metadata)) {
+    if (!headerName.test(name)) {
+      return invalid("metadata", `the metadata name ${JSON.stringify(name)} is not the name of a header`)
+    }
+    if (!headerValue.test(metadata[name]!)) {
+      return invalid(
+        "metadata",
+        `the metadata value of ${name} is not printable ASCII without leading or trailing space`
+      )
+    }
+  }
+  const size = metadataBytes(metadata)
+  return size > limit
+    ? new MetadataTooLarge({ size, limit, description: `user metadata has at most ${limit} bytes, this has ${size}` })
+    : undefined
+}
+
+/** Names as S3 keeps them. */
+export const lowerCaseNames = (metadata: Metadata | undefined): Metadata => {
+  const lower: Record<string, string> = {}
+  for (const name of Object.keys(metadata ?? {})) lower[name.toLowerCase()] = metadata![name]!
+  return lower
+}
+
+export const checkPut = (request: PutRequest, limit?: number): Reason | undefined =>
+  checkKey(request.key) ??
+  checkMetadata(request.metadata, limit) ??
+  (request.ifMatch !== undefined && request.ifNoneMatch !== undefined
+    ? invalid("ifNoneMatch", "ifMatch and ifNoneMatch cannot both be given")
+    : undefined)
+
+export const checkCopy = (request: CopyRequest, limit?: number): Reason | undefined =>
+  checkKey(request.from) ??
+  checkKey(request.to) ??
+  checkMetadata(request.metadata, limit) ??
+  (request.from === request.to && request.metadata === undefined
+    ? invalid("to", "copying an object to itself needs new metadata")
+    : undefined)
+
+export const checkRange = (range: Range | undefined): Reason | undefined => {
+  if (range === undefined) return undefined
+  const { start, end } = range
+  const valid =
+    Number.isSafeInteger(start) && start >= 0 && (end === undefined || (Number.isSafeInteger(end) && end >= start))
+  return valid ? undefined : invalid("range", "a range needs integers with 0 <= start <= end")
+}
+
+/** First and last position of a range in a body of this size, both included. */
+export const resolveRange = (
+  range: Range,
+  size: number
+): { readonly start: number; readonly end: number } | InvalidRange =>
+  range.start >= size
+    ? new InvalidRange({ description: `the range starts at ${range.start}, the object has ${size} bytes` })
+    : { start: range.start, end: Math.min(range.end ?? size - 1, size - 1) }
+
+export const checkList = (request: ListRequest): Reason | undefined => {
+  const { maxKeys = maxKeysPerRequest } = request
+  return Number.isInteger(maxKeys) && maxKeys >= 1 && maxKeys <= maxKeysPerRequest
+    ? undefined
+    : invalid("maxKeys", `maxKeys must be an integer from 1 to ${maxKeysPerRequest}`)
+}
+
+/** The token of a page, bound to what was listed: where to go on. */
+export const makeToken = (request: ListRequest, position: string): string =>
+  encodeURIComponent(JSON.stringify([request.prefix ?? "", request.delimiter ?? "", position]))
+
+/** The position in a token that `makeToken` has made for the same prefix and delimiter. */
+export const readToken = (request: ListRequest): string | undefined | InvalidArgument => {
+  if (request.token === undefined) return undefined
+  const foreign = invalid("token", "the token is not one that this listing has given")
+  try {
+    const parsed: unknown = JSON.parse(decodeURIComponent(request.token))
+    if (!Array.isArray(parsed) || parsed.length !== 3) return foreign
+    const [prefix, delimiter, position] = parsed
+    return prefix === (request.prefix ?? "") && delimiter === (request.delimiter ?? "") && typeof position === "string"
+      ? position
+      : foreign
+  } catch {
+    return foreign
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * A limit on how many requests are under way at once; further ones wait their turn.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Semaphore from "effect/Semaphore"
+import { ObjectStore } from "./ObjectStore.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Requests at once. Default: 64. */
+  readonly concurrency?: number | undefined
+}
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (
+  inner: ObjectStore["Service"],
+  options: Options = {}
+): Effect.fn.Return<ObjectStore["Service"]> {
+  const semaphore = yield* Semaphore.make(options.concurrency ?? 64)
+  const bounded = semaphore.withPermits(1)
+  return {
+    ...inner,
+    put: (request) => bounded(inner.put(request)),
+    get: (key, get) => bounded(inner.get(key, get)),
+    head: (key) => bounded(inner.head(key)),
+    delete: (key, deletion) => bounded(inner.delete(key, deletion)),
+    deleteMany: (keys, deletion) => bounded(inner.deleteMany(keys, deletion)),
+    copy: (request) => bounded(inner.copy(request)),
+    list: (request) => bounded(inner.list(request))
+  }
+})
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
+  Layer.effect(
+    ObjectStore,
+    Effect.flatMap(ObjectStore, (inner) => make(inner, options))
+  )

@@ -1,0 +1,211 @@
+/**
+ * Finds out by trying what a store honours. Stores differ, and some accept a condition and ignore it: believing one of
+ * those loses writes.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Id from "../crypto/Id.ts"
+import { compareUtf8 } from "../internal/text.ts"
+import { type Capabilities, maxMetadataBytes, type ObjectStore, type PutRequest } from "./ObjectStore.ts"
+import { StoreError, Unsupported } from "./StoreError.ts"
+
+type Store = ObjectStore["Service"]
+
+const text = (value: string): Uint8Array => new TextEncoder().encode(value)
+
+/** Whether a conditional request was refused because of its condition. A store that lacks the feature gives `undefined`. */
+const refusal = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<boolean | undefined, StoreError> =>
+  request.pipe(
+    Effect.as<boolean | undefined>(false),
+    Effect.catchReasons("StoreError", {
+      PreconditionFailed: () => Effect.succeed(true),
+      NoSuchKey: () => Effect.succeed(true),
+      ConditionalRequestConflict: () => Effect.succeed(true),
+      Unsupported: () => Effect.succeed(undefined),
+      InvalidArgument: () => Effect.succeed(undefined)
+    })
+  )
+
+/**
+ * Tries conditions, metadata sizes and the order of listing on scratch objects below `s3db-probe/`, which it removes,
+ * and tells the store what it has found (`adopt`).
+ *
+ * About 40 requests. Fails with any `StoreError` other than a refusal of what was tried, such as `AccessDenied`.
+ *
+ * @category probes
+ * @since 0.1.0
+ */
+export const probe = Effect.fn("CapabilityProbe.probe")(function* (
+  store: Store
+): Effect.fn.Return<Capabilities, StoreError> {
+  const root = `s3db-probe/${yield* Id.randomOf(12)}/`
+  return yield* Effect.gen(function* () {
+    const createIfAbsent = yield* probeCreate(store, root)
+    const etagForm = yield* probeReplace(store, root)
+    const capabilities: Capabilities = {
+      createIfAbsent,
+      compareAndSet: etagForm !== undefined,
+      etagForm: etagForm ?? "quoted",
+      conditionalDelete: yield* probeDelete(store, root),
+      conditionalCopy: yield* probeCopy(store, root),
+      metadataBytes: yield* probeMetadata(store, root),
+      orderedList: yield* probeOrder(store, root)
+    }
+    yield* store.adopt(capabilities)
+    return capabilities
+  }).pipe(Effect.ensuring(Effect.ignore(cleanUp(store, root))))
+})
+
+const cleanUp = Effect.fnUntraced(function* (store: Store, root: string) {
+  for (;;) {
+    const page = yield* store.list({ prefix: root, keysOnly: true })
+    if (page.entries.length === 0) return
+    yield* store.deleteMany(
+      page.entries.map((entry) => entry.key),
+      { repeatable: true }
+    )
+    if (page.nextToken === undefined) return
+  }
+})
+
+/** One of several concurrent creators must win, and the object must be the winner's. */
+const probeCreate = Effect.fnUntraced(function* (store: Store, root: string) {
+  const create = (key: string, body: string) => store.put({ key, body: text(body), ifNoneMatch: "*" })
+  const first = yield* refusal(create(`${root}create`, "first"))
+  const second = yield* refusal(create(`${root}create`, "second"))
+  if (first !== false || second !== true) return false
+  const key = `${root}race`
+  const racers = ["a", "b", "c", "d", "e"]
+  const lost = yield* Effect.forEach(racers, (racer) => refusal(create(key, racer)), { concurrency: "unbounded" })
+  const winners = racers.filter((_, i) => lost[i] === false)
+  if (winners.length !== 1) return false
+  const { body } = yield* store.get(key)
+  return new TextDecoder().decode(body) === winners[0]
+})
+
+/** A stale ETag must be refused and the present one accepted, in one of the two ways of writing it. */
+const probeReplace = Effect.fnUntraced(function* (store: Store, root: string) {
+  const key = `${root}replace`
+  for (const etagForm of ["quoted", "unquoted"] as const) {
+    yield* store.adopt({ ...unproven, etagForm })
+    const { etag: stale } = yield* store.put({ key, body: text(`${etagForm} 1`), repeatable: true })
+    const { etag } = yield* store.put({ key, body: text(`${etagForm} 2`), repeatable: true })
+    const refused = yield* refusal(store.put({ key, body: text("stale"), ifMatch: stale }))
+    const accepted = yield* refusal(store.put({ key, body: text("fresh"), ifMatch: etag }))
+    if (refused === true && accepted === false) return etagForm
+  }
+  return undefined
+})
+
+const unproven: Capabilities = {
+  createIfAbsent: false,
+  compareAndSet: false,
+  etagForm: "quoted",
+  conditionalDelete: false,
+  conditionalCopy: false,
+  metadataBytes: maxMetadataBytes,
+  orderedList: false
+}
+
+const probeDelete = Effect.fnUntraced(function* (store: Store, root: string) {
+  const key = `${root}delete`
+  const { etag: stale } = yield* store.put({ key, body: text("1"), repeatable: true })
+  const { etag } = yield* store.put({ key, body: text("2"), repeatable: true })
+  const refused = yield* refusal(store.delete(key, { ifMatch: stale }))
+  const accepted = yield* refusal(store.delete(key, { ifMatch: etag }))
+  return refused === true && accepted === false
+})
+
+const probeCopy = Effect.fnUntraced(function* (store: Store, root: string) {
+  const from = `${root}source`
+  const { etag: stale } = yield* store.put({ key: from, body: text("1"), repeatable: true })
+  const { etag } = yield* store.put({ key: from, body: text("2"), repeatable: true })
+  const refused = yield* refusal(store.copy({ from, to: `${root}copy`, ifSourceMatch: stale }))
+  const accepted = yield* refusal(store.copy({ from, to: `${root}copy`, ifSourceMatch: etag }))
+  return refused === true && accepted === false
+})
+
+/** The most metadata, in entries of at most 250 bytes, that is accepted and comes back. */
+const probeMetadata = Effect.fnUntraced(function* (store: Store, root: string) {
+  const key = `${root}metadata`
+  const fits = Effect.fnUntraced(function* (bytes: number) {
+    const metadata = metadataOf(bytes)
+    const stored = yield* store.put({ key, metadata, repeatable: true } satisfies PutRequest).pipe(
+      Effect.as(true),
+      Effect.catchIf(
+        (error) => !error.isRetryable && error.reason._tag !== "AccessDenied",
+        () => Effect.succeed(false)
+      )
+    )
+    if (!stored) return false
+    const head = yield* store.head(key)
+    return Object.keys(metadata).every((name) => head.metadata[name] === metadata[name])
+  })
+  if (yield* fits(maxMetadataBytes)) return maxMetadataBytes
+  let [low, high] = [0, maxMetadataBytes]
+  while (high - low > 1) {
+    const middle = (low + high) >> 1
+    if (yield* fits(middle)) low = middle
+    else high = middle
+  }
+  return low
+})
+
+const metadataOf = (bytes: number): Record<string, string> => {
+  const metadata: Record<string, string> = {}
+  let left = bytes
+  for (let i = 0; left > 2; i++) {
+    const name = String.fromCharCode(97 + i)
+    const size = left <= 250 ? left : Math.min(248, left - 3)
+    metadata[name] = "x".repeat(size - 1)
+    left -= size
+  }
+  return metadata
+}
+
+const probeOrder = Effect.fnUntraced(function* (store: Store, root: string) {
+  const names = ["a", "a b", "a/", "a/b", "a-b", "B", "b", "\u00e9", "\uff5e", "\u{1f600}", "z"].map(
+    (name) => `${root}order/${name}`
+  )
+  yield* Effect.forEach(names, (key) => store.put({ key, repeatable: true }), { concurrency: 4, discard: true })
+  const page = yield* store.list({ prefix: `${root}order/` })
+  const listed = page.entries.map((entry) => entry.key)
+  return listed.join("\n") === names.toSorted(compareUtf8).join("\n")
+})
+
+/**
+ * What the store honours: known of itself, remembered, or probed now; and whether that is enough.
+ *
+ * With `"conditional"` a store without conditional writes fails with `Unsupported`. No request when it is known or
+ * remembered.
+ *
+ * @category probes
+ * @since 0.1.0
+ */
+export const ensure = Effect.fnUntraced(function* (
+  store: Store,
+  options: {
+    readonly concurrency: "conditional" | "single-writer"
+    readonly remembered?: Capabilities | undefined
+  }
+): Effect.fn.Return<Capabilities, StoreError> {
+  const known = store.capabilities ?? options.remembered
+  const capabilities = known ?? (yield* probe(store))
+  if (known !== undefined) yield* store.adopt(known)
+  if (options.concurrency === "conditional" && !(capabilities.createIfAbsent && capabilities.compareAndSet)) {
+    const lacking = [
+      capabilities.createIfAbsent ? [] : ["If-None-Match"],
+      capabilities.compareAndSet ? [] : ["If-Match"]
+    ].flat()
+    const description =
+      `${store.location} does not honour ${lacking.join(" and ")} on PUT, so that concurrent writers would overwrite ` +
+      `each other; use another store, or, if no other process ever writes to it, concurrency: "single-writer"`
+    return yield* new StoreError({
+      operation: "put",
+      reason: new Unsupported({ feature: "conditional writes", description })
+    })
+  }
+  return capabilities
+})
+

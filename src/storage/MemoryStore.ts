@@ -1,0 +1,532 @@
+/**
+ * An object store in memory that keeps to AWS's rules: the same limits, conditions, order and errors. For tests,
+ * caches and trying things out; also able to imitate the ways in which other stores differ.
+ *
+ * @since 0.1.0
+ */
+import { createHash } from "node:crypto"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import SortedBTree from "sorted-btree"
+import * as rules from "../internal/storeRules.ts"
+import { compareUtf8 } from "../internal/text.ts"
+import {
+  type Capabilities,
+  type CopyRequest,
+  type DeleteOptions,
+  fullCapabilities,
+  type GetOptions,
+  type ListEntry,
+  type ListPage,
+  type ListRequest,
+  maxKeysPerRequest,
+  type Metadata,
+  type ObjectHead,
+  ObjectStore,
+  type PutRequest
+} from "./ObjectStore.ts"
+import {
+  Corrupt,
+  InvalidArgument,
+  MetadataTooLarge,
+  NoSuchKey,
+  type Operation,
+  PreconditionFailed,
+  type Reason,
+  StoreError,
+  Throttled,
+  Unavailable,
+  Unsupported
+} from "./StoreError.ts"
+
+/**
+ * Which store to imitate.
+ *
+ * - `aws`: S3 general purpose buckets, the default.
+ * - `r2`: one write of a key in a second, 8,192 bytes of metadata.
+ * - `rgw`: Ceph's gateway 16: `If-Match` understands only the unquoted ETag, conditions on DELETE and copies are
+ *   ignored, `_` in metadata names becomes `-`, metadata has no limit of 2,048 bytes.
+ * - `swift`: no `If-Match`, metadata values of at most 256 bytes.
+ * - `express`: S3 Express: lists in no order, random ETags.
+ * - `unconditional`: ignores every condition and says nothing about it.
+ *
+ * All but `aws` have to be probed. Sources: Cloudflare R2, Ceph, OpenStack Swift and Amazon S3 Express documentation, and
+ * Ceph's gateway 16.2.15 as measured.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Profile = "aws" | "r2" | "rgw" | "swift" | "express" | "unconditional"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Default `aws`. */
+  readonly profile?: Profile | undefined
+  /** The most bytes of bodies to hold; a write beyond it fails with `Unavailable`. Nothing is ever evicted. Default: no limit. */
+  readonly maxBytes?: number | undefined
+  /** A file that is loaded at the start, when it exists, and saved when the scope closes. */
+  readonly persistPath?: string | undefined
+}
+
+interface Stored {
+  readonly body: Uint8Array
+  readonly etag: string
+  readonly metadata: Metadata
+  readonly contentType: string
+  readonly contentEncoding: string | undefined
+  readonly lastModified: number
+}
+
+const Tree = SortedBTree.default
+type Tree = InstanceType<typeof SortedBTree.default<string, Stored>>
+
+/**
+ * The contents of a store at one moment. Taking and restoring one costs nothing: it shares what has not changed since.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Snapshot {
+  readonly tree: Tree
+  readonly bytes: number
+}
+
+const PortableObject = Schema.Struct({
+  key: Schema.String,
+  body: Schema.Uint8ArrayFromBase64,
+  etag: Schema.String,
+  metadata: Schema.Record(Schema.String, Schema.String),
+  contentType: Schema.String,
+  contentEncoding: Schema.optionalKey(Schema.String),
+  lastModified: Schema.Int
+})
+
+/**
+ * The portable form of a snapshot: a JSON text that any machine can load.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const PortableSnapshot = Schema.fromJsonString(
+  Schema.Struct({ format: Schema.Literal("effect-s3db-memory/1"), objects: Schema.Array(PortableObject) })
+)
+
+/**
+ * What a test can do to a store beyond its port.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class MemoryControl extends Context.Service<
+  MemoryControl,
+  {
+    readonly snapshot: Effect.Effect<Snapshot>
+    readonly restore: (snapshot: Snapshot) => Effect.Effect<void>
+    readonly clear: Effect.Effect<void>
+    readonly stats: Effect.Effect<{ readonly objects: number; readonly bytes: number }>
+    /** Writes every object to a file, as a whole or not at all. `Unavailable`, `AccessDenied`. */
+    readonly saveToDisk: (path: string) => Effect.Effect<void, StoreError>
+    /** Replaces the contents by those of such a file. `NoSuchKey`: no such file. `Corrupt`: not a whole one. */
+    readonly loadFromDisk: (path: string) => Effect.Effect<void, StoreError>
+  }
+>()("effect-s3db/storage/MemoryStore/MemoryControl") {}
+
+/**
+ * A store together with its control.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MemoryStore {
+  readonly store: ObjectStore["Service"]
+  readonly control: MemoryControl["Service"]
+}
+
+const hashOf = (key: string): number => {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
+  return hash >>> 0
+}
+
+const byHash = (a: string, b: string): number => hashOf(a) - hashOf(b) || compareUtf8(a, b)
+
+const md5 = (body: Uint8Array): string => createHash("md5").update(body).digest("hex")
+
+const metadataLimits: Record<Profile, number> = {
+  aws: 2048,
+  r2: 8192,
+  rgw: 12_000,
+  swift: 4096,
+  express: 2048,
+  unconditional: 2048
+}
+
+/** The smallest text that follows every text beginning with this one, if there is any. */
+const successor = (prefix: string): string | undefined => {
+  const points = Array.from(prefix, (character) => character.codePointAt(0)!)
+  for (let last = points.pop(); last !== undefined; last = points.pop()) {
+    if (last === 0x10ffff) continue
+    return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1)
+  }
+  return undefined
+}
+
+/**
+ * A store of its own, empty unless `persistPath` names a file that exists.
+ *
+ * Fails with `Corrupt` when that file cannot be read as a snapshot.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options = {}
+): Effect.fn.Return<MemoryStore, StoreError, Scope.Scope> {
+  const profile = options.profile ?? "aws"
+  const ordered = profile !== "express"
+  const emptyTree = (): Tree => new Tree<string, Stored>(undefined, ordered ? compareUtf8 : byHash)
+  const state = { tree: emptyTree(), bytes: 0, form: "quoted" as Capabilities["etagForm"], writes: 0 }
+  const lastWrite = new Map<string, number>()
+
+  const failure = (operation: Operation, key: string, reason: Reason) => new StoreError({ operation, key, reason })
+
+  /** One request: checked and carried out in one step, after a pause in which other fibers may run. */
+  const request = <A>(operation: Operation, key: string, run: (now: number) => A | Reason) =>
+    Effect.flatMap(Effect.andThen(Effect.yieldNow, Clock.currentTimeMillis), (now) => {
+      const result = run(now)
+      return isReason(result) ? Effect.fail(failure(operation, key, result)) : Effect.succeed(result)
+    })
+
+  const unmet = (description: string) => new PreconditionFailed({ description, status: 412 })
+  const absent = (key: string) => new NoSuchKey({ description: `there is no object ${JSON.stringify(key)}`, status: 404 })
+
+  const checkMatch = (operation: "put" | "delete" | "copy", key: string, etag: string): Reason | undefined => {
+    if (profile === "unconditional") return undefined
+    if (profile === "rgw" && operation !== "put") return undefined
+    const found = state.tree.get(key)
+    if (profile === "rgw") {
+      return state.form === "unquoted" && found?.etag === etag ? undefined : unmet("the object has another ETag")
+    }
+    if (found === undefined) return absent(key)
+    return found.etag === etag ? undefined : unmet("the object has another ETag")
+  }
+
+  const checkConditions = (put: PutRequest): Reason | undefined => {
+    if (put.ifMatch !== undefined) {
+      if (profile === "swift") {
+        return new Unsupported({ feature: "If-Match", description: "If-Match is not implemented", status: 501 })
+      }
+      return checkMatch("put", put.key, put.ifMatch)
+    }
+    return put.ifNoneMatch !== undefined && profile !== "unconditional" && state.tree.has(put.key)
+      ? unmet("the object exists")
+      : undefined
+  }
+
+  const checkProfile = (key: string, metadata: Metadata | undefined, now: number): Reason | undefined => {
+    if (profile === "swift") {
+      for (const [name, value] of Object.entries(metadata ?? {})) {
+        if (value.length > 256 || name.length > 128) {
+          const description = "a metadata value has at most 256 bytes, a name 128"
+          return new MetadataTooLarge({ size: value.length, limit: 256, description })
+        }
+      }
+    }
+    if (profile === "r2") {
+      const before = lastWrite.get(key)
+      if (before !== undefined && now - before < 1000) {
+        const description = "a key can be written once in a second"
+        return new Throttled({ description, status: 429, retryAfterMillis: 1000 - (now - before) })
+      }
+    }
+    return undefined
+  }
+
+  const storedNames = (metadata: Metadata | undefined): Metadata => {
+    const lower = rules.lowerCaseNames(metadata)
+    if (profile !== "rgw") return lower
+    return Object.fromEntries(Object.entries(lower).map(([name, value]) => [name.replaceAll("_", "-"), value]))
+  }
+
+  const write = (key: string, object: Omit<Stored, "etag" | "lastModified">, now: number): { etag: string } | Reason => {
+    const bytes = state.bytes - (state.tree.get(key)?.body.length ?? 0) + object.body.length
+    if (options.maxBytes !== undefined && bytes > options.maxBytes) {
+      const description = `the store is full: it holds ${state.bytes} of at most ${options.maxBytes} bytes`
+      return new Unavailable({ description, sent: false })
+    }
+    state.writes += 1
+    const etag = profile === "express" ? md5(new TextEncoder().encode(`${key}\n${state.writes}`)) : md5(object.body)
+    // S3 keeps whole seconds.
+    state.tree.set(key, { ...object, etag, lastModified: Math.floor(now / 1000) * 1000 })
+    state.bytes = bytes
+    if (profile === "r2") lastWrite.set(key, now)
+    return { etag }
+  }
+
+  const remove = (key: string): void => {
+    state.bytes -= state.tree.get(key)?.body.length ?? 0
+    state.tree.delete(key)
+  }
+
+  const headOf = (key: string, object: Stored): ObjectHead => ({
+    key,
+    etag: object.etag,
+    size: object.body.length,
+    metadata: object.metadata,
+    contentType: object.contentType,
+    contentEncoding: object.contentEncoding,
+    lastModified: object.lastModified
+  })
+
+  const store: ObjectStore["Service"] = {
+    location: `memory:${profile}`,
+    capabilities: profile === "aws" ? fullCapabilities : undefined,
+    adopt: (capabilities) =>
+      Effect.sync(() => {
+        state.form = capabilities.etagForm
+      }),
+    put: (put) =>
+      request("put", put.key, (now) => {
+        const problem =
+          rules.checkPut(put, metadataLimits[profile]) ??
+          checkProfile(put.key, put.metadata, now) ??
+          checkConditions(put)
+        if (problem !== undefined) return problem
+        return write(
+          put.key,
+          {
+            body: Uint8Array.from(put.body ?? []),
+            metadata: storedNames(put.metadata),
+            contentType: put.contentType ?? "application/octet-stream",
+            contentEncoding: put.contentEncoding
+          },
+          now
+        )
+      }),
+    get: (key, get: GetOptions = {}) =>
+      request("get", key, () => {
+        const problem = rules.checkKey(key) ?? rules.checkRange(get.range)
+        if (problem !== undefined) return problem
+        const object = state.tree.get(key)
+        if (object === undefined) return absent(key)
+        if (get.ifMatch !== undefined && get.ifMatch !== object.etag) return unmet("the object has another ETag")
+        if (get.range === undefined) return { ...headOf(key, object), body: object.body.slice() }
+        const range = rules.resolveRange(get.range, object.body.length)
+        return "start" in range
+          ? { ...headOf(key, object), body: object.body.slice(range.start, range.end + 1) }
+          : range
+      }),
+    head: (key) =>
+      request("head", key, () => {
+        const problem = rules.checkKey(key)
+        if (problem !== undefined) return problem
+        const object = state.tree.get(key)
+        return object === undefined ? absent(key) : headOf(key, object)
+      }),
+    delete: (key, { ifMatch }: DeleteOptions = {}) =>
+      request("delete", key, () => {
+        const problem =
+          rules.checkKey(key) ?? (ifMatch === undefined ? undefined : checkMatch("delete", key, ifMatch))
+        if (problem !== undefined) return problem
+        return remove(key)
+      }),
+    deleteMany: Effect.fnUntraced(function* (keys) {
+      const deleted: Array<string> = []
+      const failed: Array<{ readonly key: string; readonly reason: Reason }> = []
+      for (let start = 0; start < keys.length; start += maxKeysPerRequest) {
+        yield* Effect.yieldNow
+        for (const key of keys.slice(start, start + maxKeysPerRequest)) {
+          const reason = rules.checkKey(key)
+          if (reason !== undefined) failed.push({ key, reason })
+          else {
+            remove(key)
+            deleted.push(key)
+          }
+        }
+      }
+      return { deleted, failed }
+    }),
+    copy: (copy: CopyRequest) =>
+      request("copy", copy.from, (now) => {
+        const problem =
+          rules.checkCopy(copy, metadataLimits[profile]) ?? checkProfile(copy.to, copy.metadata, now)
+        if (problem !== undefined) return problem
+        const source = state.tree.get(copy.from)
+        if (source === undefined) return absent(copy.from)
+        const unmatched =
+          copy.ifSourceMatch === undefined ? undefined : checkMatch("copy", copy.from, copy.ifSourceMatch)
+        if (unmatched !== undefined) return unmatched
+        const replaced =
+          copy.metadata === undefined
+            ? source
+            : {
+                ...source,
+                metadata: storedNames(copy.metadata),
+                contentType: copy.contentType ?? "application/octet-stream"
+              }
+        return write(copy.to, replaced, now)
+      }),
+    list: (list: ListRequest = {}) => request("list", list.prefix ?? "", () => listPage(state.tree, list, ordered))
+  }
+
+  const control: MemoryControl["Service"] = {
+    snapshot: Effect.sync(() => ({ tree: state.tree.clone(), bytes: state.bytes })),
+    restore: (snapshot) =>
+      Effect.sync(() => {
+        state.tree = snapshot.tree.clone()
+        state.bytes = snapshot.bytes
+      }),
+    clear: Effect.sync(() => {
+      state.tree = emptyTree()
+      state.bytes = 0
+    }),
+    stats: Effect.sync(() => ({ objects: state.tree.size, bytes: state.bytes })),
+    saveToDisk: Effect.fnUntraced(function* (path) {
+      const objects = Array.from(state.tree.entries(), ([key, { contentEncoding, ...object }]) => ({
+        key,
+        ...object,
+        ...(contentEncoding === undefined ? {} : { contentEncoding })
+      }))
+      const text = yield* Effect.orDie(
+        Schema.encodeEffect(PortableSnapshot)({ format: "effect-s3db-memory/1", objects })
+      )
+      yield* saveFile(path, text)
+    }),
+    loadFromDisk: Effect.fnUntraced(function* (path) {
+      const text = yield* loadFile(path)
+      const snapshot = Schema.decodeUnknownResult(PortableSnapshot)(text)
+      if (Result.isFailure(snapshot)) {
+        const description = `${path} is not a whole snapshot of a memory store`
+        return yield* failure("get", path, new Corrupt({ description }))
+      }
+      const tree = emptyTree()
+      let bytes = 0
+      for (const { key, ...object } of snapshot.success.objects) {
+        tree.set(key, { contentEncoding: undefined, ...object })
+        bytes += object.body.length
+      }
+      state.tree = tree
+      state.bytes = bytes
+    })
+  }
+
+  const { persistPath } = options
+  if (persistPath !== undefined) {
+    yield* control
+      .loadFromDisk(persistPath)
+      .pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.void))
+    yield* Effect.addFinalizer(() =>
+      control
+        .saveToDisk(persistPath)
+        .pipe(Effect.catch((error) => Effect.logError(`the memory store could not be saved: ${error.message}`)))
+    )
+  }
+  return { store, control }
+})
+
+const isReason = (value: unknown): value is Reason =>
+  typeof value === "object" && value !== null && "isRetryable" in value && "_tag" in value
+
+/** Walks the tree from a position, skipping what a delimiter groups, so that a page costs what the page holds. */
+const listPage = (tree: Tree, list: ListRequest, ordered: boolean): ListPage | Reason => {
+  const problem = rules.checkList(list)
+  if (problem !== undefined) return problem
+  if (!ordered && list.startAfter !== undefined) {
+    return new InvalidArgument({ argument: "startAfter", description: "this store lists without order" })
+  }
+  const token = rules.readToken(list)
+  if (typeof token === "object") return token
+  const { prefix = "", delimiter, maxKeys = maxKeysPerRequest } = list
+  const entries: Array<ListEntry> = []
+  const commonPrefixes: Array<string> = []
+  const seek = (key: string | undefined) => (key === undefined ? undefined : tree.getPairOrNextHigher(key))
+  // A token tells a key from a common prefix, which stands for all the keys below it.
+  const position = token?.slice(1)
+  const afterPosition = (): [string, Stored] | undefined =>
+    token!.startsWith("p") ? seek(successor(position!)) : tree.nextHigherPair(position)
+  let pair: [string, Stored] | undefined
+  if (!ordered) pair = tree.nextHigherPair(position)
+  else {
+    const startAfter = list.startAfter !== undefined && compareUtf8(list.startAfter, prefix) >= 0 ? list.startAfter : ""
+    pair = position !== undefined ? afterPosition() : startAfter === "" ? seek(prefix) : tree.nextHigherPair(startAfter)
+    if (position !== undefined && startAfter !== "" && pair !== undefined && compareUtf8(pair[0], startAfter) <= 0) {
+      pair = tree.nextHigherPair(startAfter)
+    }
+  }
+  let last = ""
+  while (pair !== undefined) {
+    const [key, object] = pair
+    if (!key.startsWith(prefix)) {
+      if (ordered) break
+      pair = tree.nextHigherPair(key)
+      continue
+    }
+    if (entries.length + commonPrefixes.length === maxKeys) {
+      return { entries, commonPrefixes, nextToken: rules.makeToken(list, last) }
+    }
+    const cut = delimiter === undefined || delimiter === "" ? -1 : key.indexOf(delimiter, prefix.length)
+    if (cut < 0) {
+      entries.push({ key, etag: object.etag, size: object.body.length, lastModified: object.lastModified })
+      last = `k${key}`
+      pair = tree.nextHigherPair(key)
+      continue
+    }
+    const group = key.slice(0, cut + delimiter!.length)
+    if (!commonPrefixes.includes(group)) commonPrefixes.push(group)
+    last = ordered ? `p${group}` : `k${key}`
+    pair = ordered ? seek(successor(group)) : tree.nextHigherPair(key)
+  }
+  return { entries, commonPrefixes, nextToken: undefined }
+}
+
+const diskFailure = (operation: Operation, path: string) => (cause: unknown) => {
+  const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : "unknown"
+  const reason =
+    code === "ENOENT"
+      ? new NoSuchKey({ description: `there is no file ${path}`, code })
+      : new Unavailable({ description: `${path} could not be read or written: ${code}`, code, sent: true })
+  return new StoreError({ operation, key: path, reason })
+}
+
+const saveFile = (path: string, text: string) =>
+  Effect.tryPromise({
+    try: () =>
+      import("node:fs/promises").then((fs) => fs.writeFile(`${path}.tmp`, text).then(() => fs.rename(`${path}.tmp`, path))),
+    catch: diskFailure("put", path)
+  })
+
+const loadFile = (path: string) =>
+  Effect.tryPromise({
+    try: () => import("node:fs/promises").then((fs) => fs.readFile(path, "utf8")),
+    catch: diskFailure("get", path)
+  })
+
+/**
+ * A store in memory and its control, with options. Bind the result to a constant: each call makes a store of its own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerWith = (options: Options): Layer.Layer<ObjectStore | MemoryControl, StoreError> =>
+  Layer.effectContext(
+    Effect.map(make(options), ({ store, control }) =>
+      Context.make(ObjectStore, store).pipe(Context.add(MemoryControl, control))
+    )
+  )
+
+/**
+ * An empty store in memory that keeps to AWS's rules, and its control. Built once however often it is provided in one
+ * program.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<ObjectStore | MemoryControl> = Layer.orDie(layerWith({}))

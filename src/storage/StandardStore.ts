@@ -1,0 +1,48 @@
+/**
+ * The usual decorators in their usual order around a store: instrumented (each attempt is seen), limited in time (each
+ * attempt), retried, bounded in number, and perhaps below a prefix.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as BoundedStore from "./BoundedStore.ts"
+import * as InstrumentedStore from "./InstrumentedStore.ts"
+import { ObjectStore } from "./ObjectStore.ts"
+import * as PrefixedStore from "./PrefixedStore.ts"
+import * as RetryingStore from "./RetryingStore.ts"
+import * as TimeoutStore from "./TimeoutStore.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends TimeoutStore.Options, RetryingStore.Options, BoundedStore.Options {
+  /** Everything is kept below this prefix. Default: none. */
+  readonly prefix?: string | undefined
+}
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (
+  raw: ObjectStore["Service"],
+  options: Options = {}
+): Effect.fn.Return<Context.Context<ObjectStore | InstrumentedStore.RequestCounter>> {
+  const { store, counter } = InstrumentedStore.make(raw)
+  const bounded = yield* BoundedStore.make(RetryingStore.make(TimeoutStore.make(store, options), options), options)
+  return Context.make(ObjectStore, PrefixedStore.make(bounded, options.prefix ?? "")).pipe(
+    Context.add(InstrumentedStore.RequestCounter, counter)
+  )
+})
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options?: Options
+): Layer.Layer<ObjectStore | InstrumentedStore.RequestCounter, never, ObjectStore> =>
+  Layer.effectContext(Effect.flatMap(ObjectStore, (raw) => make(raw, options)))

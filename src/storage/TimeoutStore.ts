@@ -1,0 +1,62 @@
+/**
+ * A time limit for each request, which cancels the request underneath when it is over.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { ObjectStore } from "./ObjectStore.ts"
+import { type Operation, StoreError, Timeout } from "./StoreError.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** How long one request may take. Default: 30 seconds. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+/**
+ * Fails with `Timeout`, whose outcome is unknown, when `inner` takes longer.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (inner: ObjectStore["Service"], options: Options = {}): ObjectStore["Service"] => {
+  const timeout = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
+  const afterMillis = Duration.toMillis(timeout)
+  const limited = <A>(operation: Operation, key: string, effect: Effect.Effect<A, StoreError>) =>
+    Effect.timeoutOrElse(effect, {
+      duration: timeout,
+      orElse: () =>
+        Effect.fail(
+          new StoreError({
+            operation,
+            key,
+            reason: new Timeout({ afterMillis, description: `no answer within ${afterMillis} ms` })
+          })
+        )
+    })
+  return {
+    ...inner,
+    put: (request) => limited("put", request.key, inner.put(request)),
+    get: (key, get) => limited("get", key, inner.get(key, get)),
+    head: (key) => limited("head", key, inner.head(key)),
+    delete: (key, deletion) => limited("delete", key, inner.delete(key, deletion)),
+    deleteMany: (keys, deletion) => limited("deleteMany", keys[0] ?? "", inner.deleteMany(keys, deletion)),
+    copy: (request) => limited("copy", request.from, inner.copy(request)),
+    list: (request) => limited("list", request?.prefix ?? "", inner.list(request))
+  }
+}
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
+  Layer.effect(
+    ObjectStore,
+    Effect.map(ObjectStore, (inner) => make(inner, options))
+  )
