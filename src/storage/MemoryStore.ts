@@ -85,8 +85,12 @@ interface Stored {
   readonly lastModified: number
 }
 
-const Tree = SortedBTree.default
+type TreeClass = typeof SortedBTree.default
 type Tree = InstanceType<typeof SortedBTree.default<string, Stored>>
+
+// It is a CommonJS module: loaders disagree on whether its default export is the class or the module.
+const exported: TreeClass | { readonly default: TreeClass } = SortedBTree
+const Tree: TreeClass = "default" in exported ? exported.default : exported
 
 /**
  * The contents of a store at one moment. Taking and restoring one costs nothing: it shares what has not changed since.
