@@ -160,10 +160,7 @@ export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.R
   else {
     // Loaded only when it is needed.
     const { jsonrepair } = yield* Effect.promise(() => import("jsonrepair"))
-    const repaired = Result.flatMap(
-      Result.try({ try: () => jsonrepair(text), catch: () => parsed.failure }),
-      parse
-    )
+    const repaired = Result.flatMap(Result.try({ try: () => jsonrepair(text), catch: () => parsed.failure }), parse)
     if (Result.isFailure(repaired)) return { _tag: "Irreparable", problem: repaired.failure }
     json = repaired.success
     repairs.push("the text was not valid JSON")

@@ -183,7 +183,10 @@ export const make = Effect.fn("Database.make")(function* (
         error === "changed"
           ? DbError.make(
               operation,
-              new StoreError.Unavailable({ description: "the catalog kept changing while it was written", sent: false }),
+              new StoreError.Unavailable({
+                description: "the catalog kept changing while it was written",
+                sent: false
+              }),
               declaration.name
             )
           : StoreError.isStoreError(error)
@@ -243,37 +246,34 @@ const newerFormat = (operation: string) => (error: Catalog.NewerFormat) =>
   )
 
 /** Reads or creates the catalog, mending it where it is damaged, and settles what the store can do. */
-const open = Effect.fnUntraced(function* (
-  raw: ObjectStore["Service"],
-  options: Options,
-  events: PubSub.PubSub<DefinitionEvent>
-) {
-  const concurrency = options.concurrency ?? "conditional"
-  const found = yield* find(raw)
-  const remembered = found.catalog.store?.location === raw.location ? found.catalog.store.capabilities : undefined
-  const capabilities = yield* CapabilityProbe.ensure(raw, { concurrency, remembered })
-  const store =
-    capabilities.createIfAbsent && capabilities.compareAndSet ? raw : yield* SingleWriterStore.make(raw)
-  const probed = raw.capabilities === undefined && remembered === undefined
-  const catalog = probed ? { ...found.catalog, store: { location: raw.location, capabilities } } : found.catalog
-  const savedAs =
-    found.damaged === undefined ? undefined : yield* putAside(store, found.damaged)
-  if (!found.changed && !probed) return { store, capabilities, current: { catalog, etag: found.etag! } }
-  const current = yield* commit(store, found.etag, catalog)
-  const event = found.event?.(savedAs)
-  if (event !== undefined) yield* PubSub.publish(events, event)
-  return { store, capabilities, current }
-}, (effect, ...args) =>
-  effect.pipe(
-    // Another process created or mended it first: look again.
-    Effect.retry({
-      while: (error) => StoreError.isStoreError(error) && error.reason._tag === "PreconditionFailed",
-      times: 20
-    }),
-    Effect.mapError((error) =>
-      StoreError.isStoreError(error) ? DbError.fromStore("Database.open")(error) : newerFormat("Database.open")(error)
+const open = Effect.fnUntraced(
+  function* (raw: ObjectStore["Service"], options: Options, events: PubSub.PubSub<DefinitionEvent>) {
+    const concurrency = options.concurrency ?? "conditional"
+    const found = yield* find(raw)
+    const remembered = found.catalog.store?.location === raw.location ? found.catalog.store.capabilities : undefined
+    const capabilities = yield* CapabilityProbe.ensure(raw, { concurrency, remembered })
+    const store = capabilities.createIfAbsent && capabilities.compareAndSet ? raw : yield* SingleWriterStore.make(raw)
+    const probed = raw.capabilities === undefined && remembered === undefined
+    const catalog = probed ? { ...found.catalog, store: { location: raw.location, capabilities } } : found.catalog
+    const savedAs = found.damaged === undefined ? undefined : yield* putAside(store, found.damaged)
+    if (!found.changed && !probed) return { store, capabilities, current: { catalog, etag: found.etag! } }
+    const current = yield* commit(store, found.etag, catalog)
+    const event = found.event?.(savedAs)
+    if (event !== undefined) yield* PubSub.publish(events, event)
+    return { store, capabilities, current }
+  },
+  (effect, ...args) =>
+    effect.pipe(
+      // Another process created or mended it first: look again.
+      Effect.retry({
+        while: (error) => StoreError.isStoreError(error) && error.reason._tag === "PreconditionFailed",
+        times: 20
+      }),
+      Effect.mapError((error) =>
+        StoreError.isStoreError(error) ? DbError.fromStore("Database.open")(error) : newerFormat("Database.open")(error)
+      )
     )
-  ))
+)
 
 interface Found {
   readonly catalog: Catalog.Catalog
@@ -370,14 +370,14 @@ const commit = Effect.fnUntraced(function* (
   const written = yield* store
     .put({ key: Catalog.key, ...object, ...condition })
     .pipe(
-      Effect.catchReason("StoreError", "NoSuchKey", () =>
-        Effect.fail(preconditionFailed("the catalog was removed"))
-      )
+      Effect.catchReason("StoreError", "NoSuchKey", () => Effect.fail(preconditionFailed("the catalog was removed")))
     )
   // The copy only serves recovery: the catalog itself is written, so its failure is told, not raised.
   yield* store
     .put({ key: Catalog.backupKey, ...object, repeatable: true })
-    .pipe(Effect.catch((error) => Effect.logWarning(`the backup of the catalog could not be written: ${error.message}`)))
+    .pipe(
+      Effect.catch((error) => Effect.logWarning(`the backup of the catalog could not be written: ${error.message}`))
+    )
   return { catalog: next, etag: written.etag }
 })
 

@@ -84,7 +84,9 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>("effect-s3db/
   { httpApiStatus: 422 }
 ) {
   override get message(): string {
-    const lines = this.issues.map((issue) => `${issue.path.length > 0 ? `${issue.path.join(".")}: ` : ""}${issue.message}`)
+    const lines = this.issues.map(
+      (issue) => `${issue.path.length > 0 ? `${issue.path.join(".")}: ` : ""}${issue.message}`
+    )
     return `invalid input for ${this.resource}: ${lines.join("; ")}`
   }
 }
@@ -219,8 +221,5 @@ export const invalidInput = (
  * @category constructors
  * @since 0.1.0
  */
-export const invalidField = (
-  resource: string,
-  path: ReadonlyArray<string | number>,
-  message: string
-): InvalidInput => new InvalidInput({ resource, issues: [{ path, message }] })
+export const invalidField = (resource: string, path: ReadonlyArray<string | number>, message: string): InvalidInput =>
+  new InvalidInput({ resource, issues: [{ path, message }] })

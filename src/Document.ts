@@ -250,8 +250,7 @@ export const envelope = <A>(id: string, value: A, stored: Stored): Document<A> =
   revision: stored.revision,
   schemaVersion: stored.schemaVersion,
   writtenAt: DateTime.makeUnsafe(stored.writtenAt),
-  storedIn:
-    stored.spilled === undefined ? "metadata" : Object.keys(stored.metadata).length === 0 ? "body" : "both",
+  storedIn: stored.spilled === undefined ? "metadata" : Object.keys(stored.metadata).length === 0 ? "body" : "both",
   metadataBytes: stored.metadataBytes,
   bodyBytes: stored.bodyBytes
 })

@@ -238,9 +238,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   ) => Effect.Effect<ReadonlyArray<Option.Option<S["Type"]>>, DbError.DbError>
 
   /** Reads a document with its envelope. 1 GET. `NotFound`. */
-  readonly getDocument: (
-    id: string
-  ) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | DbError.DbError>
+  readonly getDocument: (id: string) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | DbError.DbError>
 
   /**
    * The envelope of a value that this repository has returned, as of then. No request.
@@ -264,9 +262,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    */
   readonly update: <E = never, R = never>(
     target: string | Document.Document<S["Type"]>,
-    change:
-      | Update<S["Type"]>
-      | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>),
+    change: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>),
     options?: UpdateOptions
   ) => Effect.Effect<S["Type"], DbError.NotFound | DbError.Conflict | DbError.InvalidInput | DbError.DbError | E, R>
 
@@ -310,7 +306,9 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   ) => Effect.Effect<void, DbError.NotFound | DbError.Conflict | DbError.InvalidInput | DbError.DbError>
 
   /** Deletes documents, those that do not exist being deleted already. One request for each 1,000. `InvalidInput`. */
-  readonly deleteMany: (ids: Iterable<string>) => Effect.Effect<DeleteManyResult, DbError.InvalidInput | DbError.DbError>
+  readonly deleteMany: (
+    ids: Iterable<string>
+  ) => Effect.Effect<DeleteManyResult, DbError.InvalidInput | DbError.DbError>
 
   /**
    * Deletes every document that is listed when it runs, and gives their number. One LIST and one DELETE for each 1,000.
@@ -353,8 +351,11 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
  * @category models
  * @since 0.1.0
  */
-export interface ServiceClass<in out Self, in out Id extends string, in out S extends Attributes.DocumentSchema>
-  extends Context.ServiceClass<Self, Id, Repository<S>> {
+export interface ServiceClass<
+  in out Self,
+  in out Id extends string,
+  in out S extends Attributes.DocumentSchema
+> extends Context.ServiceClass<Self, Id, Repository<S>> {
   readonly definition: Definition<S>
   /** Registers the definition and opens the resource. The same reference each time, so that it is built once. */
   readonly layer: Layer.Layer<Self, DbError.DbError, Database>
@@ -530,9 +531,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   // --- writing ---------------------------------------------------------------
 
   const construct = (input: unknown): Effect.Effect<A, DbError.InvalidInput> =>
-    Effect.mapError(schema.makeEffect(input, { parseOptions: all }), (issue) =>
-      DbError.invalidInput(name, issue)
-    )
+    Effect.mapError(schema.makeEffect(input, { parseOptions: all }), (issue) => DbError.invalidInput(name, issue))
 
   /** Encodes a value as a new version of its document. Nothing is sent. */
   const prepare = Effect.fnUntraced(function* (value: A, before: Base<A> | undefined) {
@@ -540,7 +539,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     const { [primaryKey]: id, ...rest } = json as Encoding.JsonObject
     if (typeof id !== "string") return yield* invalid([primaryKey], "Expected a string")
     const key = yield* keyOf(id)
-    if (before !== undefined && before.id !== id) return yield* invalid([primaryKey], "Expected the id to stay as it is")
+    if (before !== undefined && before.id !== id)
+      return yield* invalid([primaryKey], "Expected the id to stay as it is")
     const current = yield* Ref.get(compiled)
     const schemaVersion = Math.max(current.version, before?.stored.schemaVersion ?? 0)
     const encoded = current.codecFor(encoder).encode(rest, {
@@ -807,9 +807,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       )
       return yield* attempt.pipe(
         Effect.retry({ while: (error) => error._tag === "NotFound", times: options?.retries ?? defaultRetries }),
-        Effect.catchTag("NotFound", ({ id }) =>
-          Effect.fail(new DbError.Conflict({ resource: name, id, revision: "" }))
-        )
+        Effect.catchTag("NotFound", ({ id }) => Effect.fail(new DbError.Conflict({ resource: name, id, revision: "" })))
       )
     }, labelled),
 

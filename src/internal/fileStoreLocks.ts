@@ -22,7 +22,8 @@ const busy = 5
 
 export const open = (sqlite: Sqlite, path: string): FileLock => {
   const database: DatabaseSync = new sqlite.DatabaseSync(path)
-  database.exec("PRAGMA busy_timeout = 0")
+  // Nothing is written, so no journal file is needed beside it; a busy lock is told at once, not waited for.
+  database.exec("PRAGMA journal_mode = MEMORY; PRAGMA busy_timeout = 0")
   return {
     tryAcquire() {
       try {

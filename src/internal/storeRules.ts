@@ -4,7 +4,8 @@ import { maxKeyBytes, maxKeysPerRequest, maxMetadataBytes } from "../storage/Obj
 import { InvalidArgument, InvalidRange, KeyTooLong, MetadataTooLarge, type Reason } from "../storage/StoreError.ts"
 import { utf8Length } from "./text.ts"
 
-const invalid = (argument: string, description: string): InvalidArgument => new InvalidArgument({ argument, description })
+const invalid = (argument: string, description: string): InvalidArgument =>
+  new InvalidArgument({ argument, description })
 
 export const checkKey = (key: string): Reason | undefined => {
   if (key === "") return invalid("key", "a key cannot be empty")

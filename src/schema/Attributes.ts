@@ -86,7 +86,9 @@ export const fromSchema = (schema: DocumentSchema, primaryKey: string): Readonly
   collect(root, typeSide(AST.toType(schema.ast)), [], attributes)
   const key = attributes.find((attribute) => attribute.path.length === 1 && attribute.path[0] === primaryKey)
   if (key === undefined || key.codec !== "string" || key.optional || key.nullable) {
-    throw new UnsupportedSchema(`the primary key ${JSON.stringify(primaryKey)} must be a required field that encodes to a string`)
+    throw new UnsupportedSchema(
+      `the primary key ${JSON.stringify(primaryKey)} must be a required field that encodes to a string`
+    )
   }
   return attributes.filter((attribute) => attribute !== key)
 }

@@ -208,4 +208,3 @@ export const ensure = Effect.fnUntraced(function* (
   }
   return capabilities
 })
-

@@ -347,7 +347,8 @@ export const make = Effect.fnUntraced(function* (
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<ObjectStore, StoreError> => Layer.effect(ObjectStore, make(options))
+export const layer = (options: Options): Layer.Layer<ObjectStore, StoreError> =>
+  Layer.effect(ObjectStore, make(options))
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -462,7 +463,9 @@ const readHeaderSync = (file: string, key: string): envelope.Header | string | u
     const reading = envelope.readHeader(buffer.subarray(0, fs.readSync(descriptor, buffer)), key)
     if (reading._tag !== "Short") return headerOrProblem(reading)
     const longer = Buffer.alloc(reading.needed)
-    return headerOrProblem(envelope.readHeader(longer.subarray(0, fs.readSync(descriptor, longer, { position: 0 })), key))
+    return headerOrProblem(
+      envelope.readHeader(longer.subarray(0, fs.readSync(descriptor, longer, { position: 0 })), key)
+    )
   } finally {
     fs.closeSync(descriptor)
   }

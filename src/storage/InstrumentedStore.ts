@@ -98,13 +98,9 @@ export const make = (
       head: (key) => seen("head", key, inner.head(key)),
       delete: (key, options) => seen("delete", key, inner.delete(key, options)),
       deleteMany: (keys, options) =>
-        seen(
-          "deleteMany",
-          keys[0] ?? "",
-          inner.deleteMany(keys, options),
-          Math.ceil(keys.length / maxKeysPerRequest),
-          { "s3db.keys": keys.length }
-        ),
+        seen("deleteMany", keys[0] ?? "", inner.deleteMany(keys, options), Math.ceil(keys.length / maxKeysPerRequest), {
+          "s3db.keys": keys.length
+        }),
       copy: (request) => seen("copy", request.from, inner.copy(request)),
       list: (request) => seen("list", request?.prefix ?? "", inner.list(request))
     },

@@ -210,7 +210,8 @@ export const make = Effect.fnUntraced(function* (
     })
 
   const unmet = (description: string) => new PreconditionFailed({ description, status: 412 })
-  const absent = (key: string) => new NoSuchKey({ description: `there is no object ${JSON.stringify(key)}`, status: 404 })
+  const absent = (key: string) =>
+    new NoSuchKey({ description: `there is no object ${JSON.stringify(key)}`, status: 404 })
 
   const checkMatch = (operation: "put" | "delete" | "copy", key: string, etag: string): Reason | undefined => {
     if (profile === "unconditional") return undefined
@@ -260,7 +261,11 @@ export const make = Effect.fnUntraced(function* (
     return Object.fromEntries(Object.entries(lower).map(([name, value]) => [name.replaceAll("_", "-"), value]))
   }
 
-  const write = (key: string, object: Omit<Stored, "etag" | "lastModified">, now: number): { etag: string } | Reason => {
+  const write = (
+    key: string,
+    object: Omit<Stored, "etag" | "lastModified">,
+    now: number
+  ): { etag: string } | Reason => {
     const bytes = state.bytes - (state.tree.get(key)?.body.length ?? 0) + object.body.length
     if (options.maxBytes !== undefined && bytes > options.maxBytes) {
       const description = `the store is full: it holds ${state.bytes} of at most ${options.maxBytes} bytes`
@@ -337,8 +342,7 @@ export const make = Effect.fnUntraced(function* (
       }),
     delete: (key, { ifMatch }: DeleteOptions = {}) =>
       request("delete", key, () => {
-        const problem =
-          rules.checkKey(key) ?? (ifMatch === undefined ? undefined : checkMatch("delete", key, ifMatch))
+        const problem = rules.checkKey(key) ?? (ifMatch === undefined ? undefined : checkMatch("delete", key, ifMatch))
         if (problem !== undefined) return problem
         return remove(key)
       }),
@@ -360,8 +364,7 @@ export const make = Effect.fnUntraced(function* (
     }),
     copy: (copy: CopyRequest) =>
       request("copy", copy.from, (now) => {
-        const problem =
-          rules.checkCopy(copy, metadataLimits[profile]) ?? checkProfile(copy.to, copy.metadata, now)
+        const problem = rules.checkCopy(copy, metadataLimits[profile]) ?? checkProfile(copy.to, copy.metadata, now)
         if (problem !== undefined) return problem
         const source = state.tree.get(copy.from)
         if (source === undefined) return absent(copy.from)
@@ -424,9 +427,7 @@ export const make = Effect.fnUntraced(function* (
 
   const { persistPath } = options
   if (persistPath !== undefined) {
-    yield* control
-      .loadFromDisk(persistPath)
-      .pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.void))
+    yield* control.loadFromDisk(persistPath).pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.void))
     yield* Effect.addFinalizer(() =>
       control
         .saveToDisk(persistPath)
@@ -503,7 +504,9 @@ const diskFailure = (operation: Operation, path: string) => (cause: unknown) => 
 const saveFile = (path: string, text: string) =>
   Effect.tryPromise({
     try: () =>
-      import("node:fs/promises").then((fs) => fs.writeFile(`${path}.tmp`, text).then(() => fs.rename(`${path}.tmp`, path))),
+      import("node:fs/promises").then((fs) =>
+        fs.writeFile(`${path}.tmp`, text).then(() => fs.rename(`${path}.tmp`, path))
+      ),
     catch: diskFailure("put", path)
   })
 

@@ -21,11 +21,10 @@ export const make = (inner: ObjectStore["Service"], prefix: string): ObjectStore
   const root = `${base}/`
   const outside = (key: string) => root + key
   const inside = (key: string) => (key.startsWith(root) ? key.slice(root.length) : key)
-  const renamed = Effect.mapError(
-    (error: StoreError): StoreError =>
-      error.key === undefined
-        ? error
-        : new StoreError({ operation: error.operation, key: inside(error.key), reason: error.reason })
+  const renamed = Effect.mapError((error: StoreError): StoreError =>
+    error.key === undefined
+      ? error
+      : new StoreError({ operation: error.operation, key: inside(error.key), reason: error.reason })
   )
   return {
     ...inner,

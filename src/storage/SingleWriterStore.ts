@@ -70,7 +70,10 @@ export const make = Effect.fnUntraced(function* (
       exclusively(key)(
         options?.ifMatch === undefined
           ? inner.delete(key, options)
-          : Effect.andThen(require("delete", key, options.ifMatch), inner.delete(key, { repeatable: options.repeatable }))
+          : Effect.andThen(
+              require("delete", key, options.ifMatch),
+              inner.delete(key, { repeatable: options.repeatable })
+            )
       ),
     copy: (request) => {
       const { ifSourceMatch, ...unconditional } = request

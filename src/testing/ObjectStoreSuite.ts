@@ -30,13 +30,18 @@ import type { Reason, StoreError } from "../storage/StoreError.ts"
 export interface Options {
   /** Conditions on PUT. Default `true`. */
   readonly conditionalPut?: boolean | undefined
+  /**
+   * Whether a request that loses a race is refused cleanly. A bare client of Ceph's gateway gets an internal error now
+   * and then, which the retrying store settles. Default `true`.
+   */
+  readonly races?: boolean | undefined
   /** `If-Match` on DELETE. Default `true`. */
   readonly conditionalDelete?: boolean | undefined
   /** A condition on the source of a copy. Default `true`. */
   readonly conditionalCopy?: boolean | undefined
   /** `startAfter`, and listing in the order of UTF-8 bytes. Default `true`. */
   readonly ordered?: boolean | undefined
-  /** Whether the store itself lists empty path segments, `.` and `..`, and control characters in keys. Default `true`. */
+  /** Keys that path handling or escaping could spoil. Default `true`. */
   readonly hostileKeys?: boolean | undefined
   /** The longest key, below 1,024 bytes where the store itself adds a prefix. Default 1,024. */
   readonly keyBytes?: number | undefined
@@ -77,7 +82,12 @@ const clear = Effect.fnUntraced(function* (store: ObjectStore["Service"]) {
 
 const listAll = Effect.fnUntraced(function* (
   store: ObjectStore["Service"],
-  request: { readonly prefix?: string; readonly delimiter?: string; readonly maxKeys?: number; readonly startAfter?: string }
+  request: {
+    readonly prefix?: string
+    readonly delimiter?: string
+    readonly maxKeys?: number
+    readonly startAfter?: string
+  }
 ) {
   const keys: Array<string> = []
   const prefixes: Array<string> = []
@@ -147,9 +157,11 @@ const hostileKeys: ReadonlyArray<string> = [
 
 const hostileValues: ReadonlyArray<string> = [
   "plain",
-  Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).join("").trim(),
+  Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i))
+    .join("")
+    .trim(),
   "=?UTF-8?Q?x?=",
-  "\"quoted\"",
+  '"quoted"',
   "a,b;c=d",
   "a:b",
   "100%",
@@ -174,6 +186,7 @@ export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, optio
     hostileKeys: allKeys = true,
     keyBytes = maxKeyBytes,
     ordered = true,
+    races = true,
     timeoutMillis: timeout = 60_000
   } = options
 
@@ -187,7 +200,7 @@ export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, optio
             const body = Uint8Array.from({ length: 256 }, (_, i) => i)
             const metadata = { a: "1", "two-words": "x y" }
             const put = yield* store.put({ key: "k", body, metadata, contentType: "image/png" })
-            assert.notInclude(put.etag, "\"")
+            assert.notInclude(put.etag, '"')
             const object = yield* store.get("k")
             assert.deepStrictEqual([...object.body], [...body])
             assert.deepStrictEqual<Record<string, string>>({ ...object.metadata }, metadata)
@@ -238,7 +251,8 @@ export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, optio
           Effect.gen(function* () {
             const store = yield* scratch
             yield* store.put({ key: "k", body: text("0123456789") })
-            const part = (start: number, end?: number) => Effect.map(store.get("k", { range: { start, end } }), (o) => o)
+            const part = (start: number, end?: number) =>
+              Effect.map(store.get("k", { range: { start, end } }), (o) => o)
             const middle = yield* part(2, 4)
             assert.strictEqual(read(middle.body), "234")
             assert.strictEqual(middle.size, 10)
@@ -283,64 +297,68 @@ export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, optio
           timeout
         )
 
-        it.effect(
-          "of 20 concurrent creators and 20 concurrent replacers one wins",
-          () =>
-            Effect.gen(function* () {
-              const store = yield* scratch
-              const race = Effect.fnUntraced(function* (
-                round: string,
-                put: (body: string) => Effect.Effect<unknown, StoreError>
-              ) {
-                const bodies = Array.from({ length: 20 }, (_, i) => `${round} ${i}`)
-                const outcomes = yield* Effect.forEach(bodies, (body) => Effect.result(put(body)), {
-                  concurrency: "unbounded"
-                })
-                const winners = bodies.filter((_, i) => outcomes[i]!._tag === "Success")
-                for (const outcome of outcomes) {
-                  if (outcome._tag === "Failure") {
-                    oneOf(outcome.failure.reason._tag, ["PreconditionFailed", "ConditionalRequestConflict"])
-                  }
-                }
-                assert.strictEqual(winners.length, 1)
-                const object = yield* store.get("k")
-                assert.strictEqual(read(object.body), winners[0])
-                return object.etag
-              })
-              const created = yield* race("creator", (body) => store.put({ key: "k", body: text(body), ifNoneMatch: "*" }))
-              yield* race("replacer", (body) => store.put({ key: "k", body: text(body), ifMatch: created }))
-            }),
-          timeout
-        )
-
-        it.effect(
-          "a counter that 8 fibers increment by compare-and-set ends exact",
-          () =>
-            Effect.gen(function* () {
-              const store = yield* scratch
-              const body = (n: number, writer: number) => text(JSON.stringify({ n, writer }))
-              yield* store.put({ key: "counter", body: body(0, -1) })
-              const increment = (writer: number): Effect.Effect<void, StoreError> =>
-                Effect.gen(function* () {
-                  const object = yield* store.get("counter")
-                  const { n } = JSON.parse(read(object.body)) as { n: number }
-                  yield* store.put({ key: "counter", body: body(n + 1, writer), ifMatch: object.etag })
-                }).pipe(
-                  Effect.retry({
-                    while: (error) =>
-                      error.reason._tag === "PreconditionFailed" || error.reason._tag === "ConditionalRequestConflict"
+        if (races) {
+          it.effect(
+            "of 20 concurrent creators and 20 concurrent replacers one wins",
+            () =>
+              Effect.gen(function* () {
+                const store = yield* scratch
+                const race = Effect.fnUntraced(function* (
+                  round: string,
+                  put: (body: string) => Effect.Effect<unknown, StoreError>
+                ) {
+                  const bodies = Array.from({ length: 20 }, (_, i) => `${round} ${i}`)
+                  const outcomes = yield* Effect.forEach(bodies, (body) => Effect.result(put(body)), {
+                    concurrency: "unbounded"
                   })
+                  const winners = bodies.filter((_, i) => outcomes[i]!._tag === "Success")
+                  for (const outcome of outcomes) {
+                    if (outcome._tag === "Failure") {
+                      oneOf(outcome.failure.reason._tag, ["PreconditionFailed", "ConditionalRequestConflict"])
+                    }
+                  }
+                  assert.strictEqual(winners.length, 1)
+                  const object = yield* store.get("k")
+                  assert.strictEqual(read(object.body), winners[0])
+                  return object.etag
+                })
+                const created = yield* race("creator", (body) =>
+                  store.put({ key: "k", body: text(body), ifNoneMatch: "*" })
                 )
-              yield* Effect.forEach(
-                Array.from({ length: 8 }, (_, i) => i),
-                (writer) => Effect.repeat(increment(writer), { times: 4 }),
-                { concurrency: "unbounded", discard: true }
-              )
-              const { n } = JSON.parse(read((yield* store.get("counter")).body)) as { n: number }
-              assert.strictEqual(n, 40)
-            }),
-          timeout
-        )
+                yield* race("replacer", (body) => store.put({ key: "k", body: text(body), ifMatch: created }))
+              }),
+            timeout
+          )
+
+          it.effect(
+            "a counter that 8 fibers increment by compare-and-set ends exact",
+            () =>
+              Effect.gen(function* () {
+                const store = yield* scratch
+                const body = (n: number, writer: number) => text(JSON.stringify({ n, writer }))
+                yield* store.put({ key: "counter", body: body(0, -1) })
+                const increment = (writer: number): Effect.Effect<void, StoreError> =>
+                  Effect.gen(function* () {
+                    const object = yield* store.get("counter")
+                    const { n } = JSON.parse(read(object.body)) as { n: number }
+                    yield* store.put({ key: "counter", body: body(n + 1, writer), ifMatch: object.etag })
+                  }).pipe(
+                    Effect.retry({
+                      while: (error) =>
+                        error.reason._tag === "PreconditionFailed" || error.reason._tag === "ConditionalRequestConflict"
+                    })
+                  )
+                yield* Effect.forEach(
+                  Array.from({ length: 8 }, (_, i) => i),
+                  (writer) => Effect.repeat(increment(writer), { times: 4 }),
+                  { concurrency: "unbounded", discard: true }
+                )
+                const { n } = JSON.parse(read((yield* store.get("counter")).body)) as { n: number }
+                assert.strictEqual(n, 40)
+              }),
+            timeout
+          )
+        }
       }
 
       if (conditionalDelete) {
@@ -365,8 +383,14 @@ export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, optio
         () =>
           Effect.gen(function* () {
             const store = yield* scratch
-            const keys = Array.from({ length: 2500 }, (_, i) => `p/${i.toString(36)}${i % 7 === 0 ? "\uff5e" : i % 5 === 0 ? "\u{1f600}" : ""}`)
-            yield* Effect.forEach(keys, (key) => store.put({ key, repeatable: true }), { concurrency: 32, discard: true })
+            const keys = Array.from(
+              { length: 2500 },
+              (_, i) => `p/${i.toString(36)}${i % 7 === 0 ? "\uff5e" : i % 5 === 0 ? "\u{1f600}" : ""}`
+            )
+            yield* Effect.forEach(keys, (key) => store.put({ key, repeatable: true }), {
+              concurrency: 32,
+              discard: true
+            })
             yield* store.put({ key: "p", body: text("not below p/") })
             yield* store.put({ key: "p0", body: text("not below p/") })
             const all = yield* listAll(store, { prefix: "p/" })
@@ -450,41 +474,48 @@ export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, optio
         )
       }
 
-      it.effect(
-        "hostile keys are keys like any other",
-        () =>
-          Effect.gen(function* () {
-            const store = yield* scratch
-            const mild = (key: string) => !/(^|\/)\.{0,2}(\/|$)|[\u0000-\u001f]|\\/.test(key)
-            const long = ["l".repeat(200), "\u674e".repeat(60), "s/".repeat(100), `${"A".repeat(79)}/b`, "A".repeat(80)]
-            const keys = [...hostileKeys.filter((key) => allKeys || mild(key)), ...long]
-            yield* Effect.forEach(keys, (key) => store.put({ key, body: text(key), metadata: { n: "1" } }), {
-              concurrency: 8,
-              discard: true
-            })
-            for (const key of keys) {
-              assert.strictEqual(read((yield* store.get(key)).body), key)
-              const listed = yield* store.list({ prefix: key, maxKeys: 1000 })
-              assert.include(
-                listed.entries.map((entry) => entry.key),
-                key
-              )
-            }
-            const all = yield* listAll(store, { maxKeys: 7 })
-            assert.deepStrictEqual(ordered ? all.keys : sorted(all.keys), sorted(keys))
-            yield* store.copy({ from: keys[0]!, to: "copy" })
-            for (const key of keys.slice(0, 10)) {
-              yield* store.copy({ from: key, to: `copies/${key}` })
-              assert.strictEqual(read((yield* store.get(`copies/${key}`)).body), key)
-            }
-            const [odd, even] = [keys.filter((_, i) => i % 2 === 1), keys.filter((_, i) => i % 2 === 0)]
-            const gone = yield* store.deleteMany(odd)
-            assert.deepStrictEqual(gone.deleted, odd)
-            for (const key of even) assert.strictEqual(read((yield* store.get(key)).body), key)
-            for (const key of odd) assert.strictEqual(yield* reasonOf(store.head(key)), "NoSuchKey")
-          }),
-        timeout
-      )
+      if (allKeys) {
+        it.effect(
+          "hostile keys are keys like any other",
+          () =>
+            Effect.gen(function* () {
+              const store = yield* scratch
+              const long = [
+                "l".repeat(200),
+                "\u674e".repeat(60),
+                "s/".repeat(100),
+                `${"A".repeat(79)}/b`,
+                "A".repeat(80)
+              ]
+              const keys = [...hostileKeys, ...long]
+              yield* Effect.forEach(keys, (key) => store.put({ key, body: text(key), metadata: { n: "1" } }), {
+                concurrency: 8,
+                discard: true
+              })
+              for (const key of keys) {
+                assert.strictEqual(read((yield* store.get(key)).body), key)
+                const listed = yield* store.list({ prefix: key, maxKeys: 1000 })
+                assert.include(
+                  listed.entries.map((entry) => entry.key),
+                  key
+                )
+              }
+              const all = yield* listAll(store, { maxKeys: 7 })
+              assert.deepStrictEqual(ordered ? all.keys : sorted(all.keys), sorted(keys))
+              yield* store.copy({ from: keys[0]!, to: "copy" })
+              for (const key of keys.slice(0, 10)) {
+                yield* store.copy({ from: key, to: `copies/${key}` })
+                assert.strictEqual(read((yield* store.get(`copies/${key}`)).body), key)
+              }
+              const [odd, even] = [keys.filter((_, i) => i % 2 === 1), keys.filter((_, i) => i % 2 === 0)]
+              const gone = yield* store.deleteMany(odd)
+              assert.deepStrictEqual(gone.deleted, odd)
+              for (const key of even) assert.strictEqual(read((yield* store.get(key)).body), key)
+              for (const key of odd) assert.strictEqual(yield* reasonOf(store.head(key)), "NoSuchKey")
+            }),
+          timeout
+        )
+      }
 
       it.effect(
         "the length of keys",
@@ -494,7 +525,10 @@ export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, optio
             const store = yield* scratch
             const prefix = store.location.slice(shared.location.length)
             const room = keyBytes - prefix.length
-            const longest = ["k".repeat(room), `${"\u00e9".repeat((room - 1) >> 1)}${room % 2 === 1 ? "" : "x"}x`.slice(0, room)]
+            const longest = [
+              "k".repeat(room),
+              `${"\u00e9".repeat((room - 1) >> 1)}${room % 2 === 1 ? "" : "x"}x`.slice(0, room)
+            ]
             const segments = "0123456/".repeat(128).slice(0, room - 1) + "x"
             for (const key of [...longest, segments]) {
               yield* store.put({ key, body: text("long") })
@@ -542,7 +576,10 @@ export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, optio
               assert.strictEqual(yield* reasonOf(store.put({ key: "bad", metadata: { value } })), "InvalidArgument")
             }
             for (const name of ["", "a b", "a:b", "\u00e9", "a\r\nx"]) {
-              assert.strictEqual(yield* reasonOf(store.put({ key: "bad", metadata: { [name]: "v" } })), "InvalidArgument")
+              assert.strictEqual(
+                yield* reasonOf(store.put({ key: "bad", metadata: { [name]: "v" } })),
+                "InvalidArgument"
+              )
             }
             assert.strictEqual(yield* reasonOf(store.head("over")), "NoSuchKey")
             assert.strictEqual(yield* reasonOf(store.head("bad")), "NoSuchKey")

@@ -75,9 +75,7 @@ const encodeString = (text: string): string => {
 }
 
 const percentEscape = (text: string): string =>
-  text
-    .replace(/[^\x21-\x24\x26-\x7e]+/g, (run) => (run === " " ? run : encodeURIComponent(run)))
-    .replace(/ $/, "%20")
+  text.replace(/[^\x21-\x24\x26-\x7e]+/g, (run) => (run === " " ? run : encodeURIComponent(run))).replace(/ $/, "%20")
 
 const decodeString = (text: string): string | undefined => {
   if (text.charCodeAt(1) !== 0x3a /* : */ || !/^[a-z]/.test(text)) return text

@@ -1,0 +1,124 @@
+import { assert, describe, it } from "@effect/vitest"
+import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as CapabilityProbe from "effect-s3db/storage/CapabilityProbe"
+import { RequestCounter } from "effect-s3db/storage/InstrumentedStore"
+import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as S3Store from "effect-s3db/storage/S3Store"
+import type { StoreError } from "effect-s3db/storage/StoreError"
+import { suite } from "effect-s3db/testing/ObjectStoreSuite"
+import { describeWithGateway, gateway } from "./available.ts"
+
+const bucket = "suite"
+
+const createBucket = Effect.promise(() =>
+  new S3Client({
+    endpoint: gateway.endpoint,
+    region: "us-east-1",
+    forcePathStyle: true,
+    credentials: { accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey }
+  }).send(new CreateBucketCommand({ Bucket: bucket }))
+)
+
+const options: S3Store.Options = {
+  bucket,
+  endpoint: gateway.endpoint,
+  credentials: {
+    accessKeyId: gateway.accessKeyId,
+    secretAccessKey: Redacted.make(gateway.secretAccessKey)
+  }
+}
+
+/** The bucket made, and the store told what the probe finds. */
+const probed = <R>(layer: Layer.Layer<ObjectStore | R, unknown>) =>
+  Layer.effect(
+    ObjectStore,
+    Effect.gen(function* () {
+      yield* createBucket
+      const store = yield* ObjectStore
+      yield* CapabilityProbe.probe(store)
+      return store
+    })
+  ).pipe(Layer.provide(layer))
+
+describeWithGateway("S3Store on Ceph's gateway", () => {
+  const lacking = { conditionalDelete: false, conditionalCopy: false, timeoutMillis: 120_000 }
+  suite("S3 client on Ceph's gateway", probed(S3Store.layerClient(options)), { ...lacking, races: false })
+  suite("S3 on Ceph's gateway", probed(S3Store.layer({ ...options, prefix: "some/prefix" })), {
+    ...lacking,
+    keyBytes: 1024 - "some/prefix/".length
+  })
+
+  describe("the gateway", () => {
+    it.live(
+      "honours conditions on PUT with an unquoted ETag, and only those",
+      () =>
+        Effect.gen(function* () {
+          yield* createBucket
+          const store = yield* S3Store.make(options)
+          const capabilities = yield* CapabilityProbe.probe(store)
+          assert.deepStrictEqual(capabilities, {
+            createIfAbsent: true,
+            compareAndSet: true,
+            etagForm: "unquoted",
+            conditionalDelete: false,
+            conditionalCopy: false,
+            metadataBytes: 2048,
+            orderedList: true
+          })
+          const left = yield* store.list({ prefix: "s3db-probe/" })
+          assert.deepStrictEqual(left.entries, [])
+        }),
+      60_000
+    )
+
+    it.live(
+      "names what goes wrong",
+      () =>
+        Effect.gen(function* () {
+          const reasonOf = (over: Partial<S3Store.Options>) =>
+            S3Store.make({ ...options, ...over }).pipe(
+              Effect.flatMap((store) => store.get("k")),
+              Effect.flip,
+              Effect.map((error) => error.reason._tag)
+            )
+          const wrongSecret = { accessKeyId: "test", secretAccessKey: Redacted.make("wrong") }
+          assert.strictEqual(yield* reasonOf({ bucket: "there-is-no-such-bucket" }), "NoSuchBucket")
+          assert.strictEqual(yield* reasonOf({ credentials: wrongSecret }), "AccessDenied")
+          assert.strictEqual(yield* reasonOf({ endpoint: "http://127.0.0.1:1" }), "Unavailable")
+        }),
+      60_000
+    )
+
+    it.live(
+      "takes 20 writers of one key, of whom one wins, ten times over",
+      () =>
+        Effect.gen(function* () {
+          yield* createBucket
+          const store = yield* ObjectStore
+          yield* CapabilityProbe.probe(store)
+          const encoder = new TextEncoder()
+          const raced = Effect.fnUntraced(function* (put: (body: Uint8Array) => Effect.Effect<unknown, StoreError>) {
+            const outcomes = yield* Effect.forEach(
+              Array.from({ length: 20 }, (_, i) => encoder.encode(`writer ${i}`)),
+              (body) => Effect.result(put(body)),
+              { concurrency: "unbounded" }
+            )
+            assert.strictEqual(outcomes.filter((outcome) => outcome._tag === "Success").length, 1)
+          })
+          for (let round = 0; round < 10; round++) {
+            const key = `race-${round}`
+            yield* store.delete(key)
+            yield* raced((body) => store.put({ key, body, ifNoneMatch: "*" }))
+            const { etag } = yield* store.put({ key, body: encoder.encode("start") })
+            yield* raced((body) => store.put({ key, body, ifMatch: etag }))
+          }
+          const { put } = yield* (yield* RequestCounter).counts
+          yield* Effect.sync(() => process.stdout.write(`gateway: 20 races of 20 writers, 1 winner each, ${put} PUT\n`))
+        }).pipe(Effect.provide(S3Store.layer(options))),
+      60_000
+    )
+  })
+})

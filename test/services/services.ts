@@ -1,0 +1,79 @@
+/**
+ * The real servers that some tests need.
+ *
+ * npm run services -- up [--install] | down | status [--json]
+ */
+import { execFileSync } from "node:child_process"
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import * as ceph from "./ceph.ts"
+
+const usage = "usage: npm run services -- up [--install] | down | status   [--json]"
+const home = join(fileURLToPath(new URL("../..", import.meta.url)), ".services")
+
+const args = process.argv.slice(2)
+const [command] = args.filter((arg) => !arg.startsWith("--"))
+const unknown = args.filter((arg) => arg.startsWith("--") && arg !== "--json" && arg !== "--install")
+const json = args.includes("--json")
+const say = (line: string): void => {
+  if (!json) console.log(line)
+}
+
+const install = (): void => {
+  if (process.getuid?.() !== 0 || !existsSync("/etc/debian_version")) {
+    throw new Error(`--install needs root on Debian; elsewhere install ${ceph.packages.join(", ")} yourself`)
+  }
+  if (ceph.missingPrograms().length === 0) return
+  say(`installing ${ceph.packages.join(", ")}`)
+  const options = { stdio: ["ignore", "ignore", "pipe"] as ["ignore", "ignore", "pipe"] }
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
+  execFileSync("apt-get", ["update"], { ...options, env })
+  execFileSync("apt-get", ["install", "-y", "--no-install-recommends", ...ceph.packages], { ...options, env })
+}
+
+const main = async (): Promise<number> => {
+  if (unknown.length > 0) throw new Error(`unknown option ${unknown.join(", ")}\n${usage}`)
+  switch (command) {
+    case "up": {
+      if (args.includes("--install")) install()
+      const missing = ceph.missingPrograms()
+      if (missing.length > 0) {
+        throw new Error(
+          `not installed: ${missing.join(", ")}\nInstall and start them with: npm run services -- up --install`
+        )
+      }
+      await ceph.up(home, say)
+      if (json) console.log(JSON.stringify({ ceph: await ceph.status(home) }))
+      return 0
+    }
+    case "down":
+      await ceph.down(home)
+      say("everything is down, nothing is left")
+      if (json) console.log(JSON.stringify({ ceph: await ceph.status(home) }))
+      return 0
+    case "status": {
+      const status = await ceph.status(home)
+      if (json) console.log(JSON.stringify({ ceph: status }))
+      else {
+        const parts = Object.entries(status.daemons).map(([name, alive]) => `${name} ${alive ? "running" : "stopped"}`)
+        console.log(`ceph gateway: ${status.up ? `up at ${status.endpoint}` : "down"} (${parts.join(", ")})`)
+      }
+      return status.up ? 0 : 1
+    }
+    default:
+      throw new Error(usage)
+  }
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code
+  },
+  (error: unknown) => {
+    const message = error instanceof Error ? error.message : String(error)
+    if (json) console.log(JSON.stringify({ error: message }))
+    else console.error(message)
+    process.exitCode = 1
+  }
+)
