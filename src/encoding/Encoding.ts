@@ -9,26 +9,12 @@
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import type * as Schema from "effect/Schema"
 import type { Attribute, Codec } from "../schema/Attributes.ts"
 import { utf8Length } from "../internal/text.ts"
+import type { FieldProblem, Json, JsonObject } from "./Json.ts"
 import * as fieldText from "./internal/fieldText.ts"
 
-/**
- * A value as JSON has it: what a schema encodes to.
- *
- * @category models
- * @since 0.1.0
- */
-export type Json = Schema.Json
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface JsonObject {
-  readonly [key: string]: Json
-}
+export type { FieldProblem, Json, JsonObject } from "./Json.ts"
 
 /**
  * An attribute together with the short id under which its value is stored.
@@ -68,17 +54,6 @@ export interface EncodedFields {
   readonly metadataBytes: number
   /** The values that did not fit, by attribute id. */
   readonly spilled: JsonObject | undefined
-}
-
-/**
- * A value that has no stored form: where it is and what is wrong with it.
- *
- * @category models
- * @since 0.1.0
- */
-export interface FieldProblem {
-  readonly path: ReadonlyArray<string | number>
-  readonly message: string
 }
 
 /**

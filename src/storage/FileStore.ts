@@ -14,6 +14,7 @@ import { createHash, randomBytes } from "node:crypto"
 import fs from "node:fs"
 import path from "node:path"
 import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
@@ -114,7 +115,7 @@ export const make = Effect.fnUntraced(function* (
             lock.release()
           }
         },
-        catch: asErrno
+        catch: asFailure
       })
       if (attempt !== undefined) return attempt.value
       yield* Effect.sleep((0.2 + (yield* Random.next)) * Math.min(8, waits + 1))
@@ -163,7 +164,7 @@ export const make = Effect.fnUntraced(function* (
               return "installed"
             } catch (error) {
               // The directory is new, or was removed when it became empty.
-              if (asErrno(error).code === "ENOENT") return "no directory"
+              if (asFailure(error).code === "ENOENT") return "no directory"
               throw error
             }
           })
@@ -360,16 +361,21 @@ const absent = (key: string): Reason => new NoSuchKey({ description: `there is n
 
 const unmet = (description: string): Reason => new PreconditionFailed({ description })
 
-const asErrno = (error: unknown): NodeJS.ErrnoException =>
-  error instanceof Error ? error : new Error(String(error), { cause: error })
+/** A failure of the file system, before it is known which operation of the port it concerns. */
+class FileFailure extends Data.TaggedError("FileFailure")<{ readonly code: string; readonly message: string }> {}
+
+const asFailure = (error: unknown): FileFailure => {
+  const { code = "unknown", message } =
+    error instanceof Error ? (error as NodeJS.ErrnoException) : new Error(String(error))
+  return new FileFailure({ code, message })
+}
 
 const failure =
   (operation: Operation, key: string) =>
-  (error: NodeJS.ErrnoException): StoreError =>
+  (error: FileFailure): StoreError =>
     new StoreError({ operation, key, reason: reasonOf(error) })
 
-const reasonOf = (error: NodeJS.ErrnoException): Reason => {
-  const { code = "unknown" } = error
+const reasonOf = ({ code, message }: FileFailure): Reason => {
   const description = `the file system answered ${code}`
   switch (code) {
     case "EACCES":
@@ -387,7 +393,7 @@ const reasonOf = (error: NodeJS.ErrnoException): Reason => {
     case "EIO":
       return new Unavailable({ description, code, sent: true })
     default:
-      return new Unexpected({ description: `${description}: ${error.message}`, code })
+      return new Unexpected({ description: `${description}: ${message}`, code })
   }
 }
 
@@ -395,13 +401,13 @@ const reasonOf = (error: NodeJS.ErrnoException): Reason => {
 // Files
 // -----------------------------------------------------------------------------
 
-type Failable<A> = Effect.Effect<A, NodeJS.ErrnoException>
+type Failable<A> = Effect.Effect<A, FileFailure>
 
 /** One call of Node's file system. It cannot be interrupted: its file descriptors stay ours until it is done. */
 const call = <A = void>(run: (done: (error: NodeJS.ErrnoException | null, value?: A) => void) => void): Failable<A> =>
   Effect.uninterruptible(
-    Effect.callback<A, NodeJS.ErrnoException>((resume) => {
-      run((error, value) => resume(error ? Effect.fail(error) : Effect.succeed(value as A)))
+    Effect.callback<A, FileFailure>((resume) => {
+      run((error, value) => resume(error ? Effect.fail(asFailure(error)) : Effect.succeed(value as A)))
     })
   )
 
@@ -454,7 +460,7 @@ const readHeaderSync = (file: string, key: string): envelope.Header | string | u
   try {
     descriptor = fs.openSync(file, "r")
   } catch (error) {
-    const { code } = asErrno(error)
+    const { code } = asFailure(error)
     if (code === "ENOENT" || code === "ENOTDIR") return undefined
     throw error
   }
@@ -515,7 +521,7 @@ const openSession = Effect.fnUntraced(function* (root: string) {
         gate.close()
       }
     },
-    catch: asErrno
+    catch: asFailure
   }).pipe(
     Effect.mapError(failure("list", "")),
     Effect.flatMap((own) => {
@@ -578,7 +584,7 @@ const checkFormat = (root: string): Reason | undefined => {
   try {
     text = fs.readFileSync(marker, "utf8")
   } catch (error) {
-    if (asErrno(error).code !== "ENOENT") throw error
+    if (asFailure(error).code !== "ENOENT") throw error
     const temporary = `${marker}.new`
     fs.writeFileSync(temporary, `${JSON.stringify(format)}\n`)
     fs.renameSync(temporary, marker)
@@ -662,7 +668,7 @@ const makeDirectories = (root: string, durable: boolean) => {
     create,
     sync: (directory: string): Failable<void> =>
       durable
-        ? Effect.uninterruptible(Effect.tryPromise({ try: () => syncShared(directory), catch: asErrno }))
+        ? Effect.uninterruptible(Effect.tryPromise({ try: () => syncShared(directory), catch: asFailure }))
         : Effect.void,
     /** Removes directories that have become empty, from the bottom up. Best effort: an empty directory is invisible. */
     prune: (directory: string) =>
@@ -704,7 +710,7 @@ const makeListings = () => {
       (stats) => stats?.mtimeNs
     )
 
-  return Effect.fnUntraced(function* (directory: string): Effect.fn.Return<Entries, NodeJS.ErrnoException> {
+  return Effect.fnUntraced(function* (directory: string): Effect.fn.Return<Entries, FileFailure> {
     const known = remembered.get(directory)
     // The clock of the file system is compared with real time, which a test clock does not move.
     const now = performance.timeOrigin + performance.now()

@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
@@ -110,9 +111,8 @@ describe("ConnectionString", () => {
         ConnectionString.layer("http://k:s@127.0.0.1:1/bucket/p")
       )
       assert.strictEqual(s3, "http://127.0.0.1:1/bucket/p")
-      const configured = Effect.provide(write, ConnectionString.layerConfig()).pipe(
-        Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ S3DB_URL: "memory://c" })))
-      )
+      const environment = ConfigProvider.layer(ConfigProvider.fromUnknown({ S3DB_URL: "memory://c" }))
+      const configured = Effect.provide(write, ConnectionString.layerConfig().pipe(Layer.provide(environment)))
       assert.deepStrictEqual(yield* configured, ["memory:aws", "1"])
     })
   )

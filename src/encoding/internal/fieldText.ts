@@ -1,9 +1,8 @@
 /** The readable form of a single value: ASCII that any HTTP header carries unchanged. */
 import { decodeBase64, encodeBase64 } from "../../internal/base64.ts"
 import type { Codec } from "../../schema/Attributes.ts"
-import type { FieldProblem, Json, JsonObject } from "../Encoding.ts"
 import * as base62 from "./base62.ts"
-import { stringifyExact } from "../ExactJson.ts"
+import { type FieldProblem, type Json, type JsonObject, stringifyExact } from "../Json.ts"
 
 const nullText = "n:"
 const emptyStruct = "1"

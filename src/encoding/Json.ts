@@ -1,11 +1,45 @@
-/** JSON text that reads back as exactly the same value, or a refusal. */
-import type { FieldProblem, Json } from "./Encoding.ts"
+/**
+ * JSON values, and JSON text that reads back as exactly the same value, or a refusal.
+ *
+ * @since 0.1.0
+ */
+import type * as Schema from "effect/Schema"
+
+/**
+ * A value as JSON has it: what a schema encodes to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Json = Schema.Json
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface JsonObject {
+  readonly [key: string]: Json
+}
+
+/**
+ * A value that has no stored form: where it is and what is wrong with it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FieldProblem {
+  readonly path: ReadonlyArray<string | number>
+  readonly message: string
+}
 
 const negativeZero = "-0"
 
 /**
  * Like `JSON.stringify`, but `-0` stays `-0`, and what JSON cannot carry is refused: numbers that are not finite, and
  * the key `__proto__`, which readers would take for the prototype.
+ *
+ * @category encoding
+ * @since 0.1.0
  */
 export const stringifyExact = (value: Json): string | FieldProblem => {
   let hasNegativeZero = false

@@ -1,0 +1,11 @@
+/** The core in one import, for programs. Libraries import the modules themselves. */
+export * as Catalog from "./Catalog.ts"
+export * as Database from "./Database.ts"
+export * as DbError from "./DbError.ts"
+export * as Document from "./Document.ts"
+export * as Id from "./crypto/Id.ts"
+export * as Encoding from "./encoding/Encoding.ts"
+export * as Resource from "./Resource.ts"
+export * as ConnectionString from "./storage/ConnectionString.ts"
+export * as ObjectStore from "./storage/ObjectStore.ts"
+export * as StoreError from "./storage/StoreError.ts"

@@ -1,0 +1,70 @@
+/**
+ * Takes the examples out of the documentation, so that they are type-checked and run.
+ *
+ * Every fence marked `ts` in the README, in `docs` and in the docstrings of `src` becomes a file in `.doctest`. Fences
+ * marked `ts run` are run as well, and print what the next `text` fence says. `ts no-check` is left alone.
+ */
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+export const folder = join(root, ".doctest")
+
+export interface Example {
+  /** Where it stands, for messages. */
+  readonly at: string
+  readonly file: string
+  readonly code: string
+  readonly runs: boolean
+  readonly output: string | undefined
+}
+
+const sources = (): ReadonlyArray<string> => [
+  "README.md",
+  ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
+  ...readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => `src/${name}`)
+]
+
+export const extract = (): ReadonlyArray<Example> => {
+  const examples: Array<Example> = []
+  for (const source of sources().toSorted()) {
+    const text = readFileSync(join(root, source), "utf8")
+    const lines = text.split("\n").map((line) => (source.endsWith(".ts") ? line.replace(/^ *\* ?/, "") : line))
+    const fences: Array<{ readonly info: string; readonly line: number; readonly body: string }> = []
+    for (let i = 0; i < lines.length; i++) {
+      const info = /^```(.*)$/.exec(lines[i]!)?.[1]?.trim()
+      if (info === undefined) continue
+      const end = lines.indexOf("```", i + 1)
+      if (end < 0) break
+      fences.push({ info, line: i + 1, body: lines.slice(i + 1, end).join("\n") })
+      i = end
+    }
+    fences.forEach((fence, i) => {
+      if (!/^ts( run)?$/.test(fence.info)) return
+      const next = fences[i + 1]
+      examples.push({
+        at: `${source}:${fence.line}`,
+        file: join(folder, `${source.replace(/[^A-Za-z0-9]+/g, "-")}-${fence.line}.ts`),
+        code: fence.body,
+        runs: fence.info === "ts run",
+        output: next?.info === "text" ? next.body : undefined
+      })
+    })
+  }
+  return examples
+}
+
+export const write = (): ReadonlyArray<Example> => {
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  const examples = extract()
+  for (const { file, code } of examples) writeFileSync(file, `${code}\nexport {}\n`)
+  return examples
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(`${write().length} examples`)

@@ -1,0 +1,114 @@
+/**
+ * The floors of the library: an import never goes up, modules never import each other in a circle, and source files
+ * import modules, not barrels.
+ *
+ * node test/tooling/floors.ts [folder]
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { dirname, join, relative, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
+
+/** Low to high; the first pattern that fits a file decides. */
+const floors: ReadonlyArray<readonly [RegExp, number]> = [
+  [/^internal\//, 0],
+  [/^storage\//, 1],
+  [/^schema\//, 1],
+  [/^DbError\.ts$/, 1.5],
+  [/^crypto\//, 2],
+  [/^encoding\//, 2],
+  [/^kernel\//, 2],
+  [/^Document\.ts$/, 3],
+  [/^Change\.ts$/, 3.5],
+  [/^Catalog\.ts$/, 4],
+  [/^Database\.ts$/, 4],
+  [/^[A-Z]\w*\.ts$/, 5],
+  [/^plugins\//, 6],
+  [/^testing\//, 6.5],
+  [/^(http|cli|mcp)\//, 7]
+]
+
+/** Imports that go up on purpose, each with its reason. */
+const allowed = new Map([
+  // Pure rules of the port, which name its types.
+  ["internal/storeRules.ts", /^storage\/(ObjectStore|StoreError)\.ts$/],
+  ["internal/s3Errors.ts", /^storage\/StoreError\.ts$/],
+  // The probe needs names that nobody else uses.
+  ["storage/CapabilityProbe.ts", /^crypto\/Id\.ts$/]
+])
+
+/** Modules that need Node. Everything else runs wherever Effect does. */
+const needsNode =
+  /^(storage\/(FileStore|MemoryStore|S3Store)|internal\/fileStore\w*|testing\/.*|cli\/.*|http\/.*|mcp\/.*)\.ts$/
+
+const importPattern =
+  /(?:^|\n)\s*(?:import|export)\b[^"'`;]*?from\s*"([^"]+)"|\bimport\(\s*"([^"]+)"\s*\)|(?:^|\n)\s*import\s+"([^"]+)"/g
+
+export interface Violation {
+  readonly file: string
+  readonly line: number
+  readonly problem: string
+}
+
+const floorOf = (file: string): number | undefined => floors.find(([pattern]) => pattern.test(file))?.[1]
+
+const filesIn = (folder: string): ReadonlyArray<string> =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => name.replaceAll("\\", "/"))
+    .toSorted()
+
+export const check = (src: string): ReadonlyArray<Violation> => {
+  const violations: Array<Violation> = []
+  const graph = new Map<string, Array<string>>()
+  for (const file of filesIn(src)) {
+    const text = readFileSync(join(src, file), "utf8").replace(/\/\*[\s\S]*?\*\//g, (comment) =>
+      comment.replace(/[^\n]/g, " ")
+    )
+    const floor = floorOf(file)
+    if (floor === undefined && file !== "index.ts") violations.push({ file, line: 1, problem: "belongs to no floor" })
+    for (const match of text.matchAll(importPattern)) {
+      const target = (match[1] ?? match[2] ?? match[3])!
+      const line = text.slice(0, match.index + match[0].indexOf(target)).split("\n").length
+      const report = (problem: string) => violations.push({ file, line, problem })
+      if (target === "effect" || target === "@effect/platform-node") report(`imports the barrel ${target}`)
+      if (target.startsWith("node:") && !needsNode.test(file)) report(`imports ${target}, but has to run without Node`)
+      if (!target.startsWith(".")) continue
+      const imported = relative(src, resolve(src, dirname(file), target)).replaceAll("\\", "/")
+      if (!existsSync(join(src, imported))) {
+        report(`imports ${imported}, which does not exist`)
+        continue
+      }
+      if (imported === "index.ts") report("imports the library's own barrel")
+      graph.set(file, [...(graph.get(file) ?? []), imported])
+      const below = floorOf(imported)
+      if (floor === undefined || below === undefined || below <= floor || allowed.get(file)?.test(imported)) continue
+      // What a folder keeps internal is on its floor.
+      report(`imports ${imported}, which is on a higher floor`)
+    }
+  }
+  return [...violations, ...circles(graph)]
+}
+
+const circles = (graph: ReadonlyMap<string, ReadonlyArray<string>>): ReadonlyArray<Violation> => {
+  const found: Array<Violation> = []
+  const done = new Set<string>()
+  const visit = (file: string, path: ReadonlyArray<string>): void => {
+    if (path.includes(file)) {
+      const circle = [...path.slice(path.indexOf(file)), file]
+      found.push({ file, line: 1, problem: `imports itself: ${circle.join(" -> ")}` })
+      return
+    }
+    if (done.has(file)) return
+    for (const next of graph.get(file) ?? []) visit(next, [...path, file])
+    done.add(file)
+  }
+  for (const file of graph.keys()) visit(file, [])
+  return found
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const src = resolve(process.argv[2] ?? fileURLToPath(new URL("../../src", import.meta.url)))
+  const violations = check(src)
+  for (const { file, line, problem } of violations) console.error(`src/${file}:${line}: ${problem}`)
+  if (violations.length > 0) process.exitCode = 1
+}
