@@ -365,8 +365,8 @@ const unmet = (description: string): Reason => new PreconditionFailed({ descript
 class FileFailure extends Data.TaggedError("FileFailure")<{ readonly code: string; readonly message: string }> {}
 
 const asFailure = (error: unknown): FileFailure => {
-  const { code = "unknown", message } =
-    error instanceof Error ? (error as NodeJS.ErrnoException) : new Error(String(error))
+  const errno: NodeJS.ErrnoException = error instanceof Error ? error : new Error(String(error))
+  const { code = "unknown", message } = errno
   return new FileFailure({ code, message })
 }
 
