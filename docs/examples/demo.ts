@@ -119,9 +119,9 @@ const demo = Effect.fnUntraced(function* (json: boolean, fresh: boolean, url: st
 
   if (fresh) yield* say(`deleted ${yield* countries.deleteAll} documents of an earlier run`)
   const before = yield* countries.count
-  if (before > 0)
-    yield* say(`The data is there already: ${before} documents in ${store.location} (--fresh begins anew).`)
-  else yield* say(`Loading ${source.length} countries into ${store.location}`)
+  const complete = before >= source.length
+  if (complete) yield* say(`The data is there already: ${before} documents in ${store.location} (--fresh begins anew).`)
+  else yield* say(`${before > 0 ? "Going on with" : "Loading"} ${source.length} countries into ${store.location}`)
   let loaded = 0
   for (let start = 0; !complete && start < source.length; start += 50) {
     for (const outcome of yield* countries.insertMany(source.slice(start, start + 50))) {
