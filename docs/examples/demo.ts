@@ -123,8 +123,9 @@ const demo = Effect.fnUntraced(function* (json: boolean, fresh: boolean, url: st
   if (complete) yield* say(`The data is there already: ${before} documents in ${store.location} (--fresh begins anew).`)
   else yield* say(`${before > 0 ? "Going on with" : "Loading"} ${source.length} countries into ${store.location}`)
   let loaded = 0
-  for (let start = 0; !complete && start < source.length; start += 50) {
-    for (const outcome of yield* countries.insertMany(source.slice(start, start + 50))) {
+  const wanted = complete ? [] : source
+  for (let start = 0; start < wanted.length; start += 50) {
+    for (const outcome of yield* countries.insertMany(wanted.slice(start, start + 50))) {
       // A run that was broken off has stored some already.
       if (Result.isFailure(outcome) && outcome.failure._tag !== "AlreadyExists") return yield* outcome.failure
       loaded += 1

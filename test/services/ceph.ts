@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { createConnection } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3"
 
 export const packages = ["ceph-mon", "ceph-osd", "radosgw", "ceph-common"]
 const programs = ["ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "ceph-authtool", "monmaptool"]
@@ -14,7 +15,8 @@ export const gateway = {
   port: 7581,
   endpoint: "http://127.0.0.1:7581",
   accessKeyId: "test",
-  secretAccessKey: "testtest"
+  secretAccessKey: "testtest",
+  bucket: "s3db"
 }
 const monitorPorts = [3391, 6891]
 
@@ -188,11 +190,24 @@ export const up = async (home: string, say: (line: string) => void): Promise<voi
     const { accessKeyId, secretAccessKey } = gateway
     const user = ["--uid=test", "--display-name=test", `--access-key=${accessKeyId}`, `--secret-key=${secretAccessKey}`]
     run("radosgw-admin", "-n", "client.rgw.a", "-c", config, "user", "create", ...user)
-    say(`the gateway is up at ${gateway.endpoint}`)
+    await createBucket()
+    say(`the gateway is up at ${gateway.endpoint}, with a bucket ${gateway.bucket}`)
   } catch (error) {
     await down(home)
     throw error
   }
+}
+
+const createBucket = async (): Promise<void> => {
+  const { endpoint, accessKeyId, secretAccessKey, bucket } = gateway
+  const client = new S3Client({
+    endpoint,
+    region: "us-east-1",
+    forcePathStyle: true,
+    credentials: { accessKeyId, secretAccessKey }
+  })
+  await client.send(new CreateBucketCommand({ Bucket: bucket }))
+  client.destroy()
 }
 
 const logTail = (folder: string): string => {
