@@ -1,4 +1,5 @@
-/** What the answers of S3 and the failures of the SDK mean, as reasons of the port. */
+/** What goes wrong in the AWS SDK and underneath it, as reasons of a `StoreError`. */
+import { maxMetadataBytes } from "../storage/ObjectStore.ts"
 import {
   AccessDenied,
   ConditionalRequestConflict,
@@ -19,146 +20,334 @@ import {
   Unsupported
 } from "../storage/StoreError.ts"
 
-interface Details {
-  readonly code: string
-  readonly status?: number
+/** What the reason needs to know of the request. */
+export interface RequestFacts {
+  readonly operation: Operation
+  readonly region: string
+  /** Bytes of the user metadata that was sent. */
+  readonly metadataBytes?: number | undefined
+  /** Whether the request carried a condition. */
+  readonly conditional?: boolean | undefined
+}
+
+const field = (value: unknown, name: string): unknown =>
+  typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined
+
+const textField = (value: unknown, name: string): string | undefined => {
+  const found = field(value, name)
+  return typeof found === "string" && found !== "" ? found : undefined
+}
+
+const numberField = (value: unknown, name: string): number | undefined => {
+  const found = field(value, name)
+  return typeof found === "number" ? found : undefined
+}
+
+/** Names that JavaScript and the SDK give to errors that came without a code of the store. */
+const namesWithoutMeaning = new Set(["Error", "TypeError", "SyntaxError", "RangeError", "Unknown", "UnknownError"])
+
+const codeOf = (cause: unknown): string | undefined => {
+  const code = textField(cause, "Code") ?? textField(cause, "name")
+  return code === undefined || namesWithoutMeaning.has(code) ? undefined : code
+}
+
+const headerOf = (cause: unknown, name: string): string | undefined =>
+  textField(field(field(cause, "$response"), "headers"), name)
+
+/** `Retry-After` in milliseconds: seconds, or a date that is compared with the store's own clock. */
+const retryAfterOf = (cause: unknown): number | undefined => {
+  const header = headerOf(cause, "retry-after")
+  if (header === undefined) return undefined
+  if (/^\d+(\.\d+)?$/.test(header)) return Math.round(Number(header) * 1000)
+  const millis = Date.parse(header) - Date.parse(headerOf(cause, "date") ?? "")
+  return Number.isNaN(millis) ? undefined : Math.max(0, millis)
+}
+
+/** The request never left: nobody was there, or nobody who could be trusted. */
+const neverSent =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_[A-Z]+|EHOSTUNREACH|EHOSTDOWN|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL|ERR_TLS_CERT_.*|CERT_.*|UNABLE_TO_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|ERR_SSL_.*)$/
+
+const connectionOf = (cause: unknown): Reason | undefined => {
+  const name = textField(cause, "name")
+  const code = textField(cause, "code")
+  const message = textField(cause, "message") ?? ""
+  const unreachable = (why: string) =>
+    new Unavailable({
+      description: `the store could not be reached: ${why}`,
+      sent: false,
+      ...(code === undefined ? {} : { code })
+    })
+  if (name === "CredentialsProviderError" || name === "TokenProviderError") {
+    const description =
+      "no credentials were found: give them in the options or the connection string, or set up the default chain of the AWS SDK"
+    return new AccessDenied({ description, code: name })
+  }
+  if (code !== undefined && neverSent.test(code)) return unreachable(code)
+  const connecting = field(cause, "syscall") === "connect" || Array.isArray(field(cause, "errors"))
+  if (connecting && code !== undefined) return unreachable(code)
+  if (message.includes("did not establish a connection")) return unreachable("no connection in time")
+  if (name === "AbortError" || code === "ETIMEDOUT" || (name === "TimeoutError" && code === undefined)) {
+    const afterMillis = Number(/(\d+) ms/.exec(message)?.[1] ?? 0)
+    const description = name === "AbortError" ? "the request was cancelled" : "the store did not answer in time"
+    return new Timeout({ afterMillis, description, ...(code === undefined ? {} : { code }) })
+  }
+  const broken = /^(ECONN|EPIPE|HPE_|ERR_STREAM_|EPROTO|ERR_HTTP|UND_ERR_)/
+  if ((code !== undefined && broken.test(code)) || message === "aborted" || message === "socket hang up") {
+    const description = "the connection broke before the answer was complete"
+    return new Unavailable({ description, sent: true, ...(code === undefined ? {} : { code }) })
+  }
+  return undefined
+}
+
+/** Codes that say on their own what happened, whatever the status. */
+const throttlingCodes = new Set([
+  "SlowDown",
+  "Throttling",
+  "ThrottlingException",
+  "ThrottledException",
+  "RequestThrottled",
+  "RequestThrottledException",
+  "RequestLimitExceeded",
+  "BandwidthLimitExceeded",
+  "TooManyRequests",
+  "TooManyRequestsException"
+])
+
+const accessCodes = new Set([
+  "AccessDenied",
+  "AccountProblem",
+  "AllAccessDisabled",
+  "CredentialsNotSupported",
+  "ExpiredToken",
+  "Forbidden",
+  "InvalidAccessKeyId",
+  "InvalidPayer",
+  "InvalidSecurity",
+  "InvalidToken",
+  "MissingSecurityHeader",
+  "NotSignedUp",
+  "RequestExpired",
+  "RequestTimeTooSkewed",
+  "SignatureDoesNotMatch",
+  "TokenRefreshRequired",
+  "UnauthorizedAccess"
+])
+
+const accessDescription = (code: string | undefined): string => {
+  switch (code) {
+    case "ExpiredToken":
+    case "RequestExpired":
+    case "TokenRefreshRequired":
+      return "the credentials have expired"
+    case "InvalidAccessKeyId":
+      return "the store does not know this access key"
+    case "RequestTimeTooSkewed":
+      return "the clock of this machine differs too much from the store's"
+    case "SignatureDoesNotMatch":
+      return "the secret key is wrong, or a proxy altered the request"
+    case "InvalidToken":
+      return "the session token is not valid"
+    default:
+      return "the credentials do not allow this"
+  }
+}
+
+/** Any failure of a request through the SDK. */
+export const reasonOf = (cause: unknown, request: RequestFacts): Reason => {
+  const metadata = field(cause, "$metadata")
+  const status = numberField(metadata, "httpStatusCode") ?? numberField(field(cause, "$response"), "statusCode")
+  if (status === undefined) {
+    return connectionOf(cause) ?? localOf(cause)
+  }
+  const code = codeOf(cause)
+  const requestId = textField(metadata, "requestId")
+  const facts = {
+    status,
+    ...(code === undefined ? {} : { code }),
+    ...(requestId === undefined ? {} : { requestId })
+  }
+  return byCode(cause, code, facts, request) ?? byStatus(cause, status, facts, request)
+}
+
+/** Nothing was sent: what was given to the SDK does not make a request. */
+const localOf = (cause: unknown): Reason => {
+  const code = textField(cause, "code")
+  if (code === "ERR_INVALID_URL") {
+    return new InvalidArgument({ argument: "endpoint", description: "the endpoint is not a URL", code })
+  }
+  if (code === "ERR_INVALID_CHAR") {
+    return new InvalidArgument({ argument: "header", description: "a header holds a character it must not", code })
+  }
+  const name = textField(cause, "name")
+  return new Unexpected({
+    description: `the request failed before an answer came: ${code ?? name ?? "no error was given"}`,
+    ...(code === undefined ? {} : { code })
+  })
+}
+
+interface AnswerFacts {
+  readonly status: number
+  readonly code?: string
   readonly requestId?: string
-  readonly retryAfterMillis?: number
 }
 
-const property = (value: unknown, name: string): unknown =>
-  typeof value === "object" && value !== null && name in value ? (value as Record<string, unknown>)[name] : undefined
-
-const detailsOf = (error: unknown): Details => {
-  const metadata = property(error, "$metadata")
-  const status = property(metadata, "httpStatusCode") ?? property(property(error, "$response"), "statusCode")
-  const requestId = property(metadata, "requestId")
-  const headers = property(property(error, "$response"), "headers")
-  const retryAfter = Number(property(headers, "retry-after"))
-  // A failure of the connection has its errno in `code`, an answer of the store its own code in `name`.
-  const code = property(error, "Code") ?? (status === undefined ? property(error, "code") : undefined)
-  return {
-    code: String(code ?? property(error, "name") ?? "Unknown"),
-    ...(typeof status === "number" ? { status } : {}),
-    ...(typeof requestId === "string" ? { requestId } : {}),
-    ...(Number.isFinite(retryAfter) && retryAfter > 0 ? { retryAfterMillis: retryAfter * 1000 } : {})
-  }
+const unavailable = (cause: unknown, facts: AnswerFacts): Reason => {
+  const retryAfterMillis = retryAfterOf(cause)
+  return new Unavailable({
+    description: `the store answered with an error of its own${facts.code === undefined ? "" : `, ${facts.code}`}`,
+    sent: true,
+    ...facts,
+    ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+  })
 }
 
-/** Failures before anything was sent. */
-const unreachable = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ENETDOWN"])
-
-export const reasonOf = (error: unknown, operation: Operation): Reason => {
-  const details = detailsOf(error)
-  const { code, status } = details
-  const message = property(error, "message")
-  const text = typeof message === "string" && message !== "" && message !== "UnknownError" ? message : code
-  if (status === undefined) return withoutAnswer(code, text, error)
-  // HEAD has no body, and so no code.
-  if (status === 404 && (code === "NotFound" || code === "Unknown" || code === "404")) {
-    return new NoSuchKey({ description: "there is no such object", ...plain(details) })
-  }
-  if (status === 412) return new PreconditionFailed({ description: "the condition does not hold", ...plain(details) })
-  if (status === 304) return new PreconditionFailed({ description: "the object is unchanged", ...plain(details) })
-  if (status === 416) return new InvalidRange({ description: "the range lies outside the object", ...plain(details) })
-  return byCode(details, text, operation)
+const throttled = (cause: unknown, facts: AnswerFacts): Reason => {
+  const retryAfterMillis = retryAfterOf(cause)
+  return new Throttled({
+    description: "the store asks for fewer requests",
+    ...facts,
+    ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+  })
 }
 
-/** The reason behind the code of one key of a bulk deletion. */
-export const reasonOfCode = (code: string, message: string): Reason => byCode({ code }, message || code, "deleteMany")
-
-const plain = ({ retryAfterMillis: _, ...details }: Details) => details
-
-const withoutAnswer = (code: string, text: string, error: unknown): Reason => {
-  const cause = String(property(error, "code") ?? property(property(error, "cause"), "code") ?? code)
-  if (unreachable.has(cause)) {
-    return new Unavailable({ description: `the store cannot be reached: ${cause}`, code: cause, sent: false })
-  }
-  if (code === "CredentialsProviderError" || code === "TokenProviderError") {
-    return new AccessDenied({ description: "no credentials were found, in the options or in the default chain", code })
-  }
-  if (code === "AbortError" || code === "TimeoutError" || cause === "ETIMEDOUT") {
-    return /connection/i.test(text)
-      ? new Unavailable({ description: "the connection could not be made in time", code, sent: false })
-      : new Timeout({ description: "the request was given up", code, afterMillis: 0 })
-  }
-  if (
-    /^E[A-Z]+$|^UND_|ERR_(STREAM|SSL|TLS|HTTP|SOCKET)/.test(cause) ||
-    /socket|aborted|hang up|terminated/i.test(text)
-  ) {
-    return new Unavailable({ description: `the connection broke: ${cause}`, code: cause, sent: true })
-  }
-  if (/deserialization|parse/i.test(text)) {
-    return new Unavailable({ description: "the answer could not be read", code, sent: true })
-  }
-  return new Unexpected({ description: text, code })
+const wrongRegion = (cause: unknown, facts: AnswerFacts, request: RequestFacts): Reason => {
+  const region = headerOf(cause, "x-amz-bucket-region") ?? textField(cause, "Region")
+  const description =
+    region === undefined
+      ? `the bucket is not in region ${request.region}, or not at this endpoint`
+      : `the bucket is in region ${region}, not in ${request.region}`
+  return new InvalidArgument({ argument: "region", description, ...facts })
 }
 
-const byCode = (details: Details, text: string, operation: Operation): Reason => {
-  const { code, status = 0 } = details
-  const common = { description: text, ...plain(details) }
+const metadataTooLarge = (facts: AnswerFacts, { metadataBytes = 0 }: RequestFacts): Reason =>
+  new MetadataTooLarge({
+    size: metadataBytes,
+    limit: maxMetadataBytes,
+    description: `the store does not take ${metadataBytes} bytes of user metadata in this form`,
+    ...facts
+  })
+
+const byCode = (
+  cause: unknown,
+  code: string | undefined,
+  facts: AnswerFacts,
+  request: RequestFacts
+): Reason | undefined => {
+  if (code === undefined) return undefined
+  if (throttlingCodes.has(code)) return throttled(cause, facts)
+  if (accessCodes.has(code)) return new AccessDenied({ description: accessDescription(code), ...facts })
   switch (code) {
     case "NoSuchKey":
-      return new NoSuchKey(common)
+      return new NoSuchKey({ description: "there is no such object", ...facts })
     case "NoSuchBucket":
-      return new NoSuchBucket(common)
+      return new NoSuchBucket({ description: "there is no such bucket", ...facts })
     case "PreconditionFailed":
-      return new PreconditionFailed(common)
+      return new PreconditionFailed({ description: "the condition does not hold", ...facts })
     case "ConditionalRequestConflict":
     case "OperationAborted":
-      return new ConditionalRequestConflict(common)
+    case "ConcurrentModification":
+      return new ConditionalRequestConflict({ description: "another request on this key was under way", ...facts })
     case "MetadataTooLarge":
-    case "RequestHeaderSectionTooLarge":
-      return new MetadataTooLarge({ ...common, size: 0, limit: 0 })
+      return metadataTooLarge(facts, request)
     case "KeyTooLongError":
     case "KeyTooLong":
-      return new KeyTooLong(common)
+      return new KeyTooLong({ description: "the store does not take a key as long as this", ...facts })
     case "EntityTooLarge":
     case "MaxMessageLengthExceeded":
-      return new EntityTooLarge(common)
+      return new EntityTooLarge({ description: "the body is larger than the store takes in one request", ...facts })
     case "InvalidRange":
-      return new InvalidRange(common)
+      return new InvalidRange({ description: "the range lies outside the object", ...facts })
     case "NotImplemented":
+    case "XNotImplemented":
     case "MethodNotAllowed":
-      return new Unsupported({ ...common, feature: operation })
+      return new Unsupported({ feature: request.operation, description: "the store cannot do this", ...facts })
+    case "InvalidObjectState":
+      return new Unsupported({
+        feature: "archived objects",
+        description: "the object is archived and has to be restored first",
+        ...facts
+      })
     case "PermanentRedirect":
     case "TemporaryRedirect":
-    case "AuthorizationHeaderMalformed":
+    case "Redirect":
     case "IllegalLocationConstraintException":
-      return new InvalidArgument({
-        ...common,
-        argument: "region",
-        description: "the bucket is in another region than the one given"
-      })
-    case "SlowDown":
-    case "Throttling":
-    case "ThrottlingException":
-    case "TooManyRequests":
-    case "TooManyRequestsException":
-    case "RequestLimitExceeded":
-    case "ServiceUnavailable":
-      if (code !== "ServiceUnavailable") return new Throttled({ ...common, ...retryAfter(details) })
-      break
+      return wrongRegion(cause, facts, request)
+    case "AuthorizationHeaderMalformed":
+      return textField(cause, "Region") === undefined
+        ? new AccessDenied({ description: "the store does not understand how the request is signed", ...facts })
+        : wrongRegion(cause, facts, request)
+    case "InvalidBucketName":
+      return new InvalidArgument({ argument: "bucket", description: "this is no name of a bucket", ...facts })
+    case "BadDigest":
+    case "IncompleteBody":
+    case "InternalError":
+    case "InvalidDigest":
     case "RequestTimeout":
-      return new Unavailable({ ...common, sent: true })
+    case "ServiceUnavailable":
+    case "XAmzContentSHA256Mismatch":
+      return unavailable(cause, facts)
   }
-  if (status === 401 || status === 403) return new AccessDenied(common)
-  if (code === "AccessDenied" || code === "InvalidAccessKeyId" || code === "SignatureDoesNotMatch") {
-    return new AccessDenied(common)
-  }
-  if (status === 429) return new Throttled({ ...common, ...retryAfter(details) })
-  if (status === 409) return new ConditionalRequestConflict(common)
-  if (status === 501) return new Unsupported({ ...common, feature: operation })
-  if (status >= 500 || code === "InternalError" || code === "ServiceUnavailable") {
-    return new Unavailable({ ...common, sent: true, ...retryAfter(details) })
-  }
-  if (status === 301 || status === 307) {
-    const description = "the bucket is in another region than the one given"
-    return new InvalidArgument({ ...common, argument: "region", description })
-  }
-  if (status === 400) return new InvalidArgument({ ...common, argument: code })
-  return new Unexpected(common)
+  return undefined
 }
 
-const retryAfter = ({ retryAfterMillis }: Details): { readonly retryAfterMillis?: number } =>
-  retryAfterMillis === undefined ? {} : { retryAfterMillis }
+const byStatus = (cause: unknown, status: number, facts: AnswerFacts, request: RequestFacts): Reason => {
+  switch (status) {
+    case 301:
+    case 302:
+    case 307:
+    case 308:
+      return wrongRegion(cause, facts, request)
+    case 304:
+    case 412:
+      return new PreconditionFailed({ description: "the condition does not hold", ...facts })
+    case 400:
+    case 411:
+    case 414:
+      return new InvalidArgument({
+        argument: textField(cause, "ArgumentName") ?? "request",
+        description: `the store refused the request${facts.code === undefined ? "" : `: ${facts.code}`}`,
+        ...facts
+      })
+    case 401:
+    case 403:
+      return new AccessDenied({ description: accessDescription(facts.code), ...facts })
+    case 404:
+      // The answer to HEAD has no body that could tell a missing object from a missing bucket.
+      return request.operation === "list" || request.operation === "deleteMany"
+        ? new NoSuchBucket({ description: "there is no such bucket", ...facts })
+        : new NoSuchKey({ description: "there is no such object", ...facts })
+    case 405:
+    case 501:
+      return new Unsupported({ feature: request.operation, description: "the store cannot do this", ...facts })
+    case 409:
+      return request.conditional === true
+        ? new ConditionalRequestConflict({ description: "another request on this key was under way", ...facts })
+        : new Unexpected({ description: "the store reports a conflict", ...facts })
+    case 413:
+      return new EntityTooLarge({ description: "the body is larger than the store takes in one request", ...facts })
+    case 416:
+      return new InvalidRange({ description: "the range lies outside the object", ...facts })
+    case 429:
+      return throttled(cause, facts)
+    case 431:
+      return metadataTooLarge(facts, request)
+  }
+  if (status === 408 || status >= 500) return unavailable(cause, facts)
+  return new Unexpected({ description: `the answer, status ${status}, could not be understood`, ...facts })
+}
+
+/** The reason for a key that a DeleteObjects request did not delete. */
+export const reasonOfDeletion = (code: string | undefined): Reason => {
+  const facts = code === undefined ? {} : { code }
+  if (code !== undefined && throttlingCodes.has(code)) {
+    return new Throttled({ description: "the store asks for fewer requests", ...facts })
+  }
+  if (code !== undefined && accessCodes.has(code)) {
+    return new AccessDenied({ description: accessDescription(code), ...facts })
+  }
+  if (code === "InternalError" || code === "ServiceUnavailable") {
+    const description = `the store answered with an error of its own, ${code}`
+    return new Unavailable({ description, sent: true, ...facts })
+  }
+  return new Unexpected({ description: "the store did not delete the object", ...facts })
+}

@@ -14,7 +14,10 @@ type Store = ObjectStore["Service"]
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)
 
-/** Whether a conditional request was refused because of its condition. A store that lacks the feature gives `undefined`. */
+/**
+ * Whether a conditional request was refused because of its condition: `true` when it was, `false` when it was carried
+ * out, `undefined` when the store does not know the condition.
+ */
 const refusal = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<boolean | undefined, StoreError> =>
   request.pipe(
     Effect.as<boolean | undefined>(false),
@@ -31,7 +34,13 @@ const refusal = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<boolea
  * Tries conditions, metadata sizes and the order of listing on scratch objects below `s3db-probe/`, which it removes,
  * and tells the store what it has found (`adopt`).
  *
- * About 40 requests. Fails with any `StoreError` other than a refusal of what was tried, such as `AccessDenied`.
+ * **Details**
+ *
+ * About 40 requests. Fails with any `StoreError` other than a refusal of what was tried, such as `AccessDenied`. It tries
+ * nothing again, so give it a store that retries: some stores limit how often a key is written (R2: once in a second),
+ * and some answer a race with a passing error (Ceph's gateway 16: 500).
+ *
+ * A race of five shows a store that checks first and writes later with high probability, not with certainty.
  *
  * @category probes
  * @since 0.1.0
@@ -69,31 +78,46 @@ const cleanUp = Effect.fnUntraced(function* (store: Store, root: string) {
   }
 })
 
-/** One of several concurrent creators must win, and the object must be the winner's. */
-const probeCreate = Effect.fnUntraced(function* (store: Store, root: string) {
-  const create = (key: string, body: string) => store.put({ key, body: text(body), ifNoneMatch: "*" })
-  const first = yield* refusal(create(`${root}create`, "first"))
-  const second = yield* refusal(create(`${root}create`, "second"))
-  if (first !== false || second !== true) return false
-  const key = `${root}race`
-  const racers = ["a", "b", "c", "d", "e"]
-  const lost = yield* Effect.forEach(racers, (racer) => refusal(create(key, racer)), { concurrency: "unbounded" })
-  const winners = racers.filter((_, i) => lost[i] === false)
+const racers = ["a", "b", "c", "d", "e"]
+
+/** Of several concurrent writers under one condition exactly one must win, and the object must be the winner's. */
+const race = Effect.fnUntraced(function* (
+  store: Store,
+  key: string,
+  condition: Pick<PutRequest, "ifMatch" | "ifNoneMatch">
+) {
+  const refused = yield* Effect.forEach(
+    racers,
+    (racer) => refusal(store.put({ key, body: text(`${key} ${racer}`), ...condition })),
+    { concurrency: "unbounded" }
+  )
+  const winners = racers.filter((_, i) => refused[i] === false)
   if (winners.length !== 1) return false
   const { body } = yield* store.get(key)
-  return new TextDecoder().decode(body) === winners[0]
+  return new TextDecoder().decode(body) === `${key} ${winners[0]}`
 })
 
-/** A stale ETag must be refused and the present one accepted, in one of the two ways of writing it. */
+const probeCreate = Effect.fnUntraced(function* (store: Store, root: string) {
+  const key = `${root}create`
+  const create = (body: string) => refusal(store.put({ key, body: text(body), ifNoneMatch: "*" }))
+  const first = yield* create("first")
+  const second = yield* create("second")
+  return first === false && second === true && (yield* race(store, `${root}create-race`, { ifNoneMatch: "*" }))
+})
+
+/** A stale ETag must be refused and the present one accepted, in one of the two ways of writing it; also in a race. */
 const probeReplace = Effect.fnUntraced(function* (store: Store, root: string) {
-  const key = `${root}replace`
   for (const etagForm of ["quoted", "unquoted"] as const) {
     yield* store.adopt({ ...unproven, etagForm })
-    const { etag: stale } = yield* store.put({ key, body: text(`${etagForm} 1`), repeatable: true })
-    const { etag } = yield* store.put({ key, body: text(`${etagForm} 2`), repeatable: true })
+    const key = `${root}replace-${etagForm}`
+    const { etag: stale } = yield* store.put({ key, body: text("1"), repeatable: true })
+    const { etag } = yield* store.put({ key, body: text("2"), repeatable: true })
     const refused = yield* refusal(store.put({ key, body: text("stale"), ifMatch: stale }))
     const accepted = yield* refusal(store.put({ key, body: text("fresh"), ifMatch: etag }))
-    if (refused === true && accepted === false) return etagForm
+    if (refused !== true || accepted !== false) continue
+    const raced = `${root}replace-race`
+    const { etag: start } = yield* store.put({ key: raced, body: text("start"), repeatable: true })
+    return (yield* race(store, raced, { ifMatch: start })) ? etagForm : undefined
   }
   return undefined
 })
@@ -126,12 +150,12 @@ const probeCopy = Effect.fnUntraced(function* (store: Store, root: string) {
   return refused === true && accepted === false
 })
 
-/** The most metadata, in entries of at most 250 bytes, that is accepted and comes back. */
+/** The most metadata, in entries of at most 250 bytes, that is accepted and comes back. Each try has a key of its own. */
 const probeMetadata = Effect.fnUntraced(function* (store: Store, root: string) {
-  const key = `${root}metadata`
   const fits = Effect.fnUntraced(function* (bytes: number) {
+    const key = `${root}metadata-${bytes}`
     const metadata = metadataOf(bytes)
-    const stored = yield* store.put({ key, metadata, repeatable: true } satisfies PutRequest).pipe(
+    const stored = yield* store.put({ key, metadata, repeatable: true }).pipe(
       Effect.as(true),
       Effect.catchIf(
         (error) => !error.isRetryable && error.reason._tag !== "AccessDenied",
@@ -164,14 +188,18 @@ const metadataOf = (bytes: number): Record<string, string> => {
   return metadata
 }
 
+/** Names whose order differs when it is not that of UTF-8 bytes: locale, UTF-16, directories first. */
+const orderNames = ["a", "a b", "a/", "a/b", "a-b", "B", "b", "\u00e9", "\uff5e", "\u{1f600}", "z"]
+
 const probeOrder = Effect.fnUntraced(function* (store: Store, root: string) {
-  const names = ["a", "a b", "a/", "a/b", "a-b", "B", "b", "\u00e9", "\uff5e", "\u{1f600}", "z"].map(
-    (name) => `${root}order/${name}`
-  )
-  yield* Effect.forEach(names, (key) => store.put({ key, repeatable: true }), { concurrency: 4, discard: true })
+  const keys = orderNames.map((name) => `${root}order/${name}`)
+  const refused = yield* Effect.forEach(keys, (key) => refusal(store.put({ key, repeatable: true })), {
+    concurrency: 4
+  })
+  if (refused.some((outcome) => outcome !== false)) return false
   const page = yield* store.list({ prefix: `${root}order/` })
   const listed = page.entries.map((entry) => entry.key)
-  return listed.join("\n") === names.toSorted(compareUtf8).join("\n")
+  return listed.join("\n") === keys.toSorted(compareUtf8).join("\n")
 })
 
 /**

@@ -1,290 +1,443 @@
 /**
- * A store named by one text, such as `s3://bucket/prefix` or `file:///var/data`, for configuration and command lines.
+ * Where the data is, in one line of text.
  *
- * | form | store |
- * |---|---|
- * | `s3://KEY:SECRET@bucket/prefix?region=eu-west-1` | Amazon S3; without credentials, the SDK's default chain |
- * | `https://KEY:SECRET@host:port/bucket/prefix` | a compatible store, bucket in the path (default `s3db`) |
- * | `file:///folder`, `file://./folder` | a folder; `?prefix=` puts everything below a prefix |
- * | `memory://name/prefix` | memory |
+ * - `s3://KEY:SECRET@bucket/prefix?region=eu-west-1`: a bucket on AWS; without `KEY:SECRET@`, the credentials of the
+ *   AWS SDK's default chain. `?endpoint=` for another server.
+ * - `http://KEY:SECRET@host:9000/bucket/prefix`, `https://...`: a bucket on a server that speaks S3, the bucket in the
+ *   path. Without a bucket: `s3db`.
+ * - `file:///absolute/folder`, `file://./relative/folder`: the whole path is the folder; `?prefix=` for a part of it.
+ * - `memory://bucket/prefix?profile=aws`: in memory, an empty store of its own.
  *
- * Parts are percent-encoded as in every URL. Options are strict: one that is unknown, given twice or of the wrong type
- * is an error that names it.
+ * Credentials, bucket, prefix and path are percent-encoded: write `/` in a secret as `%2F`. Options come after `?`; one
+ * that the scheme does not know, that is given twice or that has a wrong type is an error.
  *
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-import type * as FileStore from "./FileStore.ts"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import type { RequestCounter } from "./InstrumentedStore.ts"
-import type * as MemoryStore from "./MemoryStore.ts"
+import type { Profile } from "./MemoryStore.ts"
 import type { ObjectStore } from "./ObjectStore.ts"
 import type * as S3Store from "./S3Store.ts"
 import * as StandardStore from "./StandardStore.ts"
 import type { StoreError } from "./StoreError.ts"
 
 /**
- * The text is no connection string. The message names the part or option at fault and never holds the text itself.
+ * The connection string cannot be understood. `option` names the part at fault; neither it nor the description holds
+ * the string, a credential or a value.
  *
  * @category errors
  * @since 0.1.0
  */
 export class InvalidConnectionString extends Schema.TaggedError<InvalidConnectionString>(
   "effect-s3db/storage/ConnectionString/InvalidConnectionString"
-)("InvalidConnectionString", { problem: Schema.String }) {
+)("InvalidConnectionString", { option: Schema.String, description: Schema.String }) {
   override get message(): string {
-    return `invalid connection string: ${this.problem}`
+    return `invalid connection string: ${this.option}: ${this.description}`
   }
 }
 
 /**
- * What a connection string says.
+ * Options of every scheme.
  *
  * @category models
  * @since 0.1.0
  */
-export type Parsed =
-  | { readonly store: "s3"; readonly options: S3Store.Options }
-  | { readonly store: "file"; readonly options: FileStore.Options & StandardStore.Options }
-  | { readonly store: "memory"; readonly options: MemoryStore.Options & StandardStore.Options }
+export interface CommonOptions {
+  /** Everything is kept below this prefix. `""`: none. */
+  readonly prefix: string
+  /** `timeout`: how long one attempt may take, in milliseconds or with a unit (`30 seconds`). */
+  readonly timeout?: Duration.Duration
+  /** `retries`: how often a request is tried again. */
+  readonly retries?: number
+  /** `concurrency`: requests at once. */
+  readonly concurrency?: number
+}
 
-const BooleanText = Schema.Literals(["true", "false"])
-const PositiveText = Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThan(0))
-const CountText = Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface S3 {
+  readonly _tag: "S3"
+  /**
+   * Options in the string: `region`, `forcePathStyle`, `sessionToken`, `maxSockets`, `connectTimeout`; with `s3://` also
+   * `endpoint`.
+   */
+  readonly options: CommonOptions & S3Store.Options
+}
 
-const standard = {
-  /** Milliseconds for one request. */
-  timeout: Schema.optionalKey(PositiveText),
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface File {
+  readonly _tag: "File"
+  readonly options: CommonOptions & {
+    readonly path: string
+    /** `durability`: `fsync` or `none`. */
+    readonly durability?: "fsync" | "none"
+    /** `compression`: `none`, `gzip` or `zstd`; `compression.enabled=true` means `gzip`. */
+    readonly compression?: "none" | "gzip" | "zstd"
+  }
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Memory {
+  readonly _tag: "Memory"
+  /** A name for people: two stores in memory share nothing. */
+  readonly bucket: string
+  readonly options: CommonOptions & {
+    readonly profile?: Profile
+    /** `maxBytes`: the most bytes of bodies. */
+    readonly maxBytes?: number
+    /** `persistPath`: a file to load at the start and to save at the end. */
+    readonly persistPath?: string
+  }
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Parsed = S3 | File | Memory
+
+const BooleanText = Schema.Literals(["true", "false"]).pipe(
+  Schema.decodeTo(
+    Schema.Boolean,
+    SchemaTransformation.transform({ decode: (text) => text === "true", encode: (on) => (on ? "true" : "false") })
+  )
+)
+
+const number = SchemaTransformation.transform({
+  decode: (text: string) => Number(text),
+  encode: (value: number) => String(value)
+})
+
+const CountText = Schema.String.check(Schema.isPattern(/^\d{1,15}$/, { expected: "a whole number" })).pipe(
+  Schema.decodeTo(Schema.Int, number)
+)
+
+const PositiveText = Schema.String.check(
+  Schema.isPattern(/^[1-9]\d{0,14}$/, { expected: "a positive whole number" })
+).pipe(Schema.decodeTo(Schema.Int, number))
+
+const durationText = /^\d+(\.\d+)?( (millis|milliseconds?|seconds?|minutes?))?$/
+
+const DurationText = Schema.String.check(
+  Schema.isPattern(durationText, { expected: "milliseconds, or a number and a unit such as `30 seconds`" })
+).pipe(
+  Schema.decodeTo(
+    Schema.DurationFromString,
+    SchemaTransformation.transform({
+      decode: (text) => (text.includes(" ") ? text : `${text} millis`),
+      encode: (text) => text
+    })
+  )
+)
+
+const NonEmpty = Schema.String.check(Schema.isMinLength(1, { expected: "a value" }))
+
+const Region = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_-]{1,64}$/, { expected: "the name of a region" }))
+
+const Compression = Schema.Union([
+  Schema.Literals(["none", "gzip", "zstd"]),
+  Schema.Struct({ enabled: BooleanText }).pipe(
+    Schema.decodeTo(
+      Schema.Literals(["none", "gzip"]),
+      SchemaTransformation.transform({
+        decode: ({ enabled }) => (enabled ? "gzip" : "none"),
+        encode: (algorithm) => ({ enabled: algorithm !== "none" })
+      })
+    )
+  )
+])
+
+const common = {
+  timeout: Schema.optionalKey(DurationText),
   retries: Schema.optionalKey(CountText),
-  /** Requests at once. */
   concurrency: Schema.optionalKey(PositiveText)
 }
 
-const S3Query = Schema.Struct({
-  ...standard,
-  region: Schema.optionalKey(Schema.NonEmptyString),
-  endpoint: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^https?:\/\/./))),
+const s3Server = {
+  ...common,
+  region: Schema.optionalKey(Region),
   forcePathStyle: Schema.optionalKey(BooleanText),
-  sessionToken: Schema.optionalKey(Schema.NonEmptyString),
-  maxSockets: Schema.optionalKey(PositiveText)
-})
+  sessionToken: Schema.optionalKey(NonEmpty),
+  maxSockets: Schema.optionalKey(PositiveText),
+  connectTimeout: Schema.optionalKey(DurationText)
+}
 
-const FileQuery = Schema.Struct({
-  ...standard,
-  prefix: Schema.optionalKey(Schema.String),
-  durability: Schema.optionalKey(Schema.Literals(["fsync", "none"])),
-  compression: Schema.optionalKey(Schema.Literals(["none", "gzip", "zstd"])),
-  "compression.enabled": Schema.optionalKey(BooleanText)
-})
+const HttpOptions = Schema.Struct(s3Server)
 
-const MemoryQuery = Schema.Struct({
-  ...standard,
+const S3Options = Schema.Struct({ ...s3Server, endpoint: Schema.optionalKey(NonEmpty) })
+
+const MemoryOptions = Schema.Struct({
+  ...common,
   profile: Schema.optionalKey(Schema.Literals(["aws", "r2", "rgw", "swift", "express", "unconditional"])),
-  maxBytes: Schema.optionalKey(PositiveText),
-  persistPath: Schema.optionalKey(Schema.NonEmptyString)
+  maxBytes: Schema.optionalKey(CountText),
+  persistPath: Schema.optionalKey(NonEmpty)
 })
 
-const invalid = (problem: string) => new InvalidConnectionString({ problem })
+const FileOptions = Schema.Struct({
+  ...common,
+  prefix: Schema.optionalKey(NonEmpty),
+  durability: Schema.optionalKey(Schema.Literals(["fsync", "none"])),
+  compression: Schema.optionalKey(Compression)
+})
 
-const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
+const invalid = (option: string, description: string) => new InvalidConnectionString({ option, description })
 
-/** The options of a query, each once and of its type. */
-const decodeQuery = Effect.fnUntraced(function* <T, E>(
-  schema: Schema.Codec<T, E>,
-  parameters: URLSearchParams
-): Effect.fn.Return<T, InvalidConnectionString> {
-  const options = new Map<string, string>()
-  for (const [name, value] of parameters) {
-    if (options.has(name)) return yield* invalid(`option ${JSON.stringify(name)} is given twice`)
-    options.set(name, value)
+type Outcome<A> = Result.Result<A, InvalidConnectionString>
+
+const fail = (option: string, description: string): Outcome<never> => Result.fail(invalid(option, description))
+
+interface Tree {
+  [name: string]: string | Tree
+}
+
+const emptyTree = (): Tree => Object.create(null) as Tree
+
+const reserved = new Set(["__proto__", "constructor", "prototype"])
+
+/** Options as they are written, where `a.b=1` is `{ a: { b: "1" } }`. */
+const readOptions = (query: string): Outcome<Tree> => {
+  const tree = emptyTree()
+  for (const [name, value] of new URLSearchParams(query)) {
+    const path = name.split(".")
+    if (path.some((part) => reserved.has(part) || !/^[A-Za-z][A-Za-z0-9]*$/.test(part))) {
+      return fail(reserved.has(path[0]!) ? path[0]! : "options", "an option has a name that no option has")
+    }
+    let place = tree
+    for (const part of path.slice(0, -1)) {
+      const inner = (place[part] ??= emptyTree())
+      if (typeof inner === "string") return fail(name, "this option is given twice")
+      place = inner
+    }
+    const last = path.at(-1)!
+    if (last in place) return fail(name, "this option is given twice")
+    place[last] = value
   }
-  const decoded = Schema.decodeUnknownResult(schema, { errors: "all", onExcessProperty: "error" })(
-    Object.fromEntries(options)
+  return Result.succeed(tree)
+}
+
+const issuesOf = SchemaIssue.makeFormatterStandardSchemaV1()
+
+const decodeOptions = <A>(schema: Schema.Codec<A, unknown>, query: string): Outcome<A> => {
+  const decode = Schema.decodeUnknownResult(schema)
+  return Result.flatMap(readOptions(query), (tree) =>
+    Result.mapError(decode(tree, { onExcessProperty: "error" }), (error) => {
+      const issue = issuesOf(error.issue).issues[0]
+      const option = (issue?.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".")
+      const unknown = issue?.message === "Expected no excess property"
+      const description = unknown ? "there is no such option here" : (issue?.message ?? "it is not what it should be")
+      return invalid(option, description)
+    })
   )
-  if (Result.isSuccess(decoded)) return decoded.success
-  const problems = formatIssue(decoded.failure.issue).issues.map((issue) => {
-    const name = (issue.path ?? []).map((segment) => (typeof segment === "object" ? segment.key : segment)).join(".")
-    return `option ${JSON.stringify(name)}: ${issue.message}`
-  })
-  return yield* invalid(problems.join("; "))
-})
+}
 
-const decodePart = Effect.fnUntraced(function* (what: string, text: string) {
-  return yield* Effect.try({
-    try: () => decodeURIComponent(text),
-    catch: () => invalid(`the ${what} is not percent-encoded as in a URL`)
-  })
-})
-
-const credentialsOf = Effect.fnUntraced(function* (url: URL, sessionToken: string | undefined) {
-  if (url.username === "" && url.password === "") {
-    if (sessionToken === undefined) return {}
-    return yield* invalid(`option "sessionToken" needs an access key and a secret`)
+const decodeText = (part: string, text: string): Outcome<string> => {
+  try {
+    const decoded = decodeURIComponent(text)
+    return decoded.includes("\0") ? fail(part, "it holds a NUL character") : Result.succeed(decoded)
+  } catch {
+    return fail(part, "it is not percent-encoded: write % as %25")
   }
-  if (url.username === "" || url.password === "") return yield* invalid("an access key and a secret belong together")
-  return {
-    credentials: {
-      accessKeyId: yield* decodePart("access key", url.username),
-      secretAccessKey: Redacted.make(yield* decodePart("secret", url.password)),
-      ...(sessionToken === undefined ? {} : { sessionToken: Redacted.make(sessionToken) })
-    }
-  }
-})
+}
 
-const standardOptions = (
-  { timeout, retries, concurrency }: { timeout?: number; retries?: number; concurrency?: number },
-  prefix: string | undefined
-): StandardStore.Options => ({
-  ...(timeout === undefined ? {} : { timeout }),
-  ...(retries === undefined ? {} : { retries }),
-  ...(concurrency === undefined ? {} : { concurrency }),
-  ...(prefix === undefined || prefix === "" ? {} : { prefix })
-})
+const bucketName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/
 
-const parseS3 = Effect.fnUntraced(function* (
-  url: URL,
-  compatible: boolean
-): Effect.fn.Return<Parsed, InvalidConnectionString> {
-  const query = yield* decodeQuery(S3Query, url.searchParams)
-  if (compatible && query.endpoint !== undefined) {
-    return yield* invalid(`option "endpoint" belongs to s3://, the endpoint is in the URL already`)
-  }
-  const path = yield* Effect.forEach(
-    url.pathname.split("/").filter((segment) => segment !== ""),
-    (segment) => decodePart("path", segment)
+const readBucket = (text: string): Outcome<string> =>
+  Result.flatMap(decodeText("bucket", text), (bucket) =>
+    bucketName.test(bucket)
+      ? Result.succeed(bucket)
+      : fail("bucket", "this is no name of a bucket; are / and @ in the credentials percent-encoded, as %2F and %40?")
   )
-  const host = yield* decodePart("bucket", url.hostname)
-  if (!compatible && host === "") return yield* invalid("a bucket is missing: s3://bucket/prefix")
-  const [bucket = "s3db", ...rest] = compatible ? path : [host, ...path]
-  const endpoint = compatible ? url.origin : query.endpoint
-  const { forcePathStyle, region, maxSockets } = query
-  return {
-    store: "s3",
-    options: {
-      bucket,
-      ...(endpoint === undefined ? {} : { endpoint }),
-      ...(region === undefined ? {} : { region }),
-      ...(forcePathStyle === undefined ? {} : { forcePathStyle: forcePathStyle === "true" }),
-      ...(maxSockets === undefined ? {} : { maxSockets }),
-      ...(yield* credentialsOf(url, query.sessionToken)),
-      ...standardOptions(query, rest.join("/"))
-    }
-  }
-})
 
-const parseFile = Effect.fnUntraced(function* (text: string): Effect.fn.Return<Parsed, InvalidConnectionString> {
-  // Not a URL to the letter: `file://./folder` is relative.
-  const [location = "", query = ""] = text.slice("file://".length).split(/\?(.*)/s)
-  const path = yield* decodePart("path", location)
-  if (path === "" || path.includes("\0"))
-    return yield* invalid("a folder is missing: file:///folder or file://./folder")
-  if (!/^(\/|\.\.?(\/|$))/.test(path)) {
-    return yield* invalid("a folder is absolute, as in file:///folder, or begins with a dot, as in file://./folder")
-  }
-  const options = yield* decodeQuery(FileQuery, new URLSearchParams(query))
-  const { "compression.enabled": enabled, durability } = options
-  const compression = options.compression ?? (enabled === "true" ? "gzip" : undefined)
-  return {
-    store: "file",
-    options: {
-      path,
-      ...(durability === undefined ? {} : { durability }),
-      ...(compression === undefined ? {} : { compression }),
-      ...standardOptions(options, options.prefix)
-    }
-  }
-})
+const readPrefix = (text: string): Outcome<string> =>
+  Result.map(decodeText("prefix", text), (prefix) => prefix.replace(/^\/+|\/+$/g, ""))
 
-const parseMemory = Effect.fnUntraced(function* (url: URL): Effect.fn.Return<Parsed, InvalidConnectionString> {
-  const options = yield* decodeQuery(MemoryQuery, url.searchParams)
-  const { profile, maxBytes, persistPath } = options
-  const prefix = yield* decodePart("path", url.pathname.replace(/^\/+|\/+$/g, ""))
+/** `user:secret@host/path` in its parts, none of them decoded. */
+const splitAuthority = (text: string) => {
+  const slash = text.indexOf("/")
+  const authority = slash < 0 ? text : text.slice(0, slash)
+  const at = authority.lastIndexOf("@")
   return {
-    store: "memory",
-    options: {
-      ...(profile === undefined ? {} : { profile }),
-      ...(maxBytes === undefined ? {} : { maxBytes }),
-      ...(persistPath === undefined ? {} : { persistPath }),
-      ...standardOptions(options, prefix)
-    }
+    user: at < 0 ? undefined : authority.slice(0, at),
+    host: authority.slice(at + 1),
+    path: slash < 0 ? "" : text.slice(slash + 1)
   }
-})
+}
+
+const readCredentials = (
+  user: string | undefined,
+  sessionToken: string | undefined
+): Outcome<{ readonly credentials?: S3Store.Credentials }> => {
+  if (user === undefined) {
+    return sessionToken === undefined
+      ? Result.succeed({})
+      : fail("sessionToken", "a session token needs an access key and a secret key")
+  }
+  const colon = user.indexOf(":")
+  if (colon <= 0 || colon === user.length - 1) return fail("credentials", "they are written KEY:SECRET@")
+  return Result.gen(function* () {
+    const accessKeyId = yield* decodeText("credentials", user.slice(0, colon))
+    const secret = yield* decodeText("credentials", user.slice(colon + 1))
+    return {
+      credentials: {
+        accessKeyId,
+        secretAccessKey: Redacted.make(secret, { label: "secretAccessKey" }),
+        ...(sessionToken === undefined ? {} : { sessionToken: Redacted.make(sessionToken, { label: "sessionToken" }) })
+      }
+    }
+  })
+}
+
+const parseS3 = (rest: string, query: string): Outcome<S3> =>
+  Result.gen(function* () {
+    const { host, path, user } = splitAuthority(rest)
+    const bucket = yield* readBucket(host)
+    const { endpoint, sessionToken, ...options } = yield* decodeOptions(S3Options, query)
+    const origin = endpoint === undefined ? {} : { endpoint: yield* readOrigin("endpoint", endpoint) }
+    const credentials = yield* readCredentials(user, sessionToken)
+    const prefix = yield* readPrefix(path)
+    return { _tag: "S3" as const, options: { ...options, ...origin, ...credentials, bucket, prefix } }
+  })
+
+const parseHttp = (scheme: string, rest: string, query: string): Outcome<S3> =>
+  Result.gen(function* () {
+    const { host, path, user } = splitAuthority(rest)
+    const endpoint = yield* readOrigin("host", `${scheme}://${host}`)
+    const slash = path.indexOf("/")
+    const first = slash < 0 ? path : path.slice(0, slash)
+    const bucket = first === "" ? "s3db" : yield* readBucket(first)
+    const prefix = slash < 0 ? "" : yield* readPrefix(path.slice(slash + 1))
+    const { sessionToken, ...options } = yield* decodeOptions(HttpOptions, query)
+    const credentials = yield* readCredentials(user, sessionToken)
+    return {
+      _tag: "S3" as const,
+      options: { forcePathStyle: true, ...options, ...credentials, endpoint, bucket, prefix }
+    }
+  })
+
+const readOrigin = (option: string, text: string): Outcome<string> => {
+  const wrong = fail(option, "it must be http:// or https://, a host and perhaps a port")
+  if (!URL.canParse(text)) return wrong
+  const { hash, origin, password, pathname, protocol, search, username } = new URL(text)
+  const bare = hash === "" && password === "" && pathname === "/" && search === "" && username === ""
+  return bare && (protocol === "http:" || protocol === "https:") ? Result.succeed(origin) : wrong
+}
+
+const parseMemory = (rest: string, query: string): Outcome<Memory> =>
+  Result.gen(function* () {
+    const { host, path, user } = splitAuthority(rest)
+    if (user !== undefined) return yield* fail("credentials", "a store in memory has none")
+    const bucket = host === "" ? "s3db" : yield* readBucket(host)
+    const prefix = yield* readPrefix(path)
+    const options = yield* decodeOptions(MemoryOptions, query)
+    return { _tag: "Memory" as const, bucket, options: { ...options, prefix } }
+  })
+
+const parseFile = (rest: string, query: string): Outcome<File> =>
+  Result.gen(function* () {
+    if (rest === "") return yield* fail("path", "a folder is missing: file:///absolute or file://./relative")
+    if (rest.startsWith("~")) return yield* fail("path", "~ is not expanded here: write the whole path")
+    if (!/^(\/|\.\.?(\/|$))/.test(rest)) {
+      return yield* fail("path", "a folder on another host cannot be opened: file:///absolute or file://./relative")
+    }
+    const decoded = yield* decodeText("path", rest)
+    // A drive letter comes after the slash that ends the empty host.
+    const path = /^\/[A-Za-z]:\//.test(decoded) ? decoded.slice(1) : decoded
+    const { prefix = "", ...options } = yield* decodeOptions(FileOptions, query)
+    return { _tag: "File" as const, options: { ...options, path, prefix: prefix.replace(/^\/+|\/+$/g, "") } }
+  })
 
 /**
- * Reads a connection string. No request, and no store is loaded.
+ * Reads a connection string. Loads no store and makes no request.
  *
  * @category parsing
  * @since 0.1.0
  */
-export const parse = Effect.fnUntraced(function* (
-  connection: string | Redacted.Redacted
-): Effect.fn.Return<Parsed, InvalidConnectionString> {
-  const text = Redacted.isRedacted(connection) ? Redacted.value(connection) : connection
-  if (text.startsWith("file://")) return yield* parseFile(text)
-  const url = URL.parse(text)
-  if (url === null) return yield* invalid("it is no URL; write s3://, https://, http://, file:// or memory://")
-  if (url.hash !== "") return yield* invalid("a # in a part of it must be written as %23")
-  switch (url.protocol) {
-    case "s3:":
-      return yield* parseS3(url, false)
-    case "http:":
-    case "https:":
-      return yield* parseS3(url, true)
-    case "memory:":
-      return yield* parseMemory(url)
-    default:
-      return yield* invalid(
-        `${JSON.stringify(url.protocol)} is no kind of store; write s3://, https://, http://, file:// or memory://`
-      )
-  }
-})
+export const parse = (url: string | Redacted.Redacted<string>): Effect.Effect<Parsed, InvalidConnectionString> =>
+  Effect.suspend(() => Effect.fromResult(parseText(typeof url === "string" ? url : Redacted.value(url))))
 
-/** Loads the module of the store, and no other. */
-const layerOf = (parsed: Parsed): Effect.Effect<Layer.Layer<ObjectStore | RequestCounter, StoreError>> => {
-  switch (parsed.store) {
+const parseText = (url: string): Outcome<Parsed> => {
+  const scheme = /^([A-Za-z0-9+.-]+):\/\//.exec(url)
+  const schemes = "it must begin with s3://, http://, https://, file:// or memory://"
+  if (scheme === null) return fail("scheme", schemes)
+  if (url.includes("#")) return fail("fragment", "there is none: write # as %23")
+  const question = url.indexOf("?")
+  const rest = url.slice(scheme[0].length, question < 0 ? undefined : question)
+  const query = question < 0 ? "" : url.slice(question + 1)
+  // The rest of a secret with a question mark in it, whose parts must not show up as names of options.
+  if (query.includes("@")) return fail("options", "write ? in the credentials as %3F, and @ in an option as %40")
+  const name = scheme[1]!.toLowerCase()
+  switch (name) {
     case "s3":
-      return Effect.map(
-        Effect.promise(() => import("./S3Store.ts")),
-        (module) => module.layer(parsed.options)
-      )
-    case "file":
-      return Effect.map(
-        Effect.promise(() => import("./FileStore.ts")),
-        (module) => StandardStore.layer(parsed.options).pipe(Layer.provide(module.layer(parsed.options)))
-      )
+      return parseS3(rest, query)
+    case "http":
+    case "https":
+      return parseHttp(name, rest, query)
     case "memory":
-      return Effect.map(
-        Effect.promise(() => import("./MemoryStore.ts")),
-        (module) => StandardStore.layer(parsed.options).pipe(Layer.provide(module.layerWith(parsed.options)))
-      )
+      return parseMemory(rest, query)
+    case "file":
+      return parseFile(rest, query)
+    default:
+      return fail("scheme", schemes)
   }
 }
 
 /**
- * The store that a connection string names, with the usual decorators. Bind the result to a constant.
+ * The store at a connection string, with retries, a time limit for each attempt, a limit on concurrent requests and a
+ * count of requests. Only the store that is needed is loaded. No request is made when it is built.
  *
- * Fails with `InvalidConnectionString`, or `StoreError` when the store cannot be opened.
+ * Fails with `InvalidConnectionString`, or with what the store itself reports, such as a folder that cannot be opened.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer = (
-  connection: string | Redacted.Redacted
+  url: string | Redacted.Redacted<string>
 ): Layer.Layer<ObjectStore | RequestCounter, InvalidConnectionString | StoreError> =>
-  Layer.unwrap(Effect.flatMap(parse(connection), layerOf))
+  Layer.unwrap(Effect.flatMap(parse(url), layerOf))
+
+const layerOf = (parsed: Parsed): Effect.Effect<Layer.Layer<ObjectStore | RequestCounter, StoreError>> => {
+  switch (parsed._tag) {
+    case "S3":
+      return Effect.map(
+        Effect.promise(() => import("./S3Store.ts")),
+        (S3Store) => S3Store.layer(parsed.options)
+      )
+    case "File":
+      return Effect.map(
+        Effect.promise(() => import("./FileStore.ts")),
+        (FileStore) => StandardStore.layer(parsed.options).pipe(Layer.provide(FileStore.layer(parsed.options)))
+      )
+    case "Memory":
+      return Effect.map(
+        Effect.promise(() => import("./MemoryStore.ts")),
+        (MemoryStore) => StandardStore.layer(parsed.options).pipe(Layer.provide(MemoryStore.layerWith(parsed.options)))
+      )
+  }
+}
 
 /**
- * The store that a configuration value names. Default: `S3DB_URL`.
+ * `layer`, with a connection string from the configuration. Default: `S3DB_URL`.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerConfig = (
-  config: Config.Config<Redacted.Redacted> = Config.Redacted("S3DB_URL")
+  config: Config.Config<Redacted.Redacted<string>> = Config.Redacted("S3DB_URL")
 ): Layer.Layer<ObjectStore | RequestCounter, InvalidConnectionString | StoreError | Config.ConfigError> =>
   Layer.unwrap(Effect.map(config, layer))

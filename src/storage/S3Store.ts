@@ -1,389 +1,457 @@
 /**
- * An object store on Amazon S3 or any store that speaks its protocol, through the AWS SDK, which is loaded only when a
- * store is opened.
+ * An object store in an S3 bucket, on AWS or on any server that speaks S3, over `@aws-sdk/client-s3`.
+ *
+ * The SDK is loaded when the first store is made, not when this module is imported. Its own retries are off: they are
+ * the business of `RetryingStore`, which `layer` includes.
  *
  * @since 0.1.0
  */
-import type * as S3 from "@aws-sdk/client-s3"
+import type { DeleteObjectsCommandOutput, S3Client } from "@aws-sdk/client-s3"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
+import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
-import * as classify from "../internal/s3Errors.ts"
+import { clientConfig, type Options } from "../internal/s3Client.ts"
+import * as s3Errors from "../internal/s3Errors.ts"
+import * as s3Text from "../internal/s3Text.ts"
 import * as rules from "../internal/storeRules.ts"
 import type { RequestCounter } from "./InstrumentedStore.ts"
 import {
   type Capabilities,
   type CopyRequest,
+  type DeleteManyResult,
   type DeleteOptions,
   type GetOptions,
+  type ListPage,
   type ListRequest,
   maxKeysPerRequest,
-  type ObjectHead,
+  type Metadata,
   ObjectStore,
-  type PutRequest
+  type PutRequest,
+  type PutResult,
+  type StoredObject
 } from "./ObjectStore.ts"
 import * as StandardStore from "./StandardStore.ts"
-import { Corrupt, type Operation, type Reason, StoreError, Unavailable } from "./StoreError.ts"
+import {
+  InvalidArgument,
+  type Operation,
+  type Reason,
+  StoreError,
+  Unavailable,
+  Unexpected,
+  Unsupported
+} from "./StoreError.ts"
+
+export type { Options } from "../internal/s3Client.ts"
 
 /**
  * @category models
  * @since 0.1.0
  */
-export interface ClientOptions {
-  readonly bucket: string
-  /** Default: `AWS_REGION` or what the SDK finds in its configuration, else `us-east-1`. */
-  readonly region?: string | undefined
-  /** Default: Amazon's own for the region. */
-  readonly endpoint?: string | undefined
-  /** The bucket in the path instead of the host name. Default: `true` with an `endpoint`, else `false`. */
-  readonly forcePathStyle?: boolean | undefined
-  /** Default: the SDK's default chain (environment, configuration files, container, instance). */
-  readonly credentials?:
-    | {
-        readonly accessKeyId: string
-        readonly secretAccessKey: Redacted.Redacted
-        readonly sessionToken?: Redacted.Redacted | undefined
-      }
-    | undefined
-  /** Connections that are kept open. Default: 64. */
-  readonly maxSockets?: number | undefined
+export interface Credentials {
+  readonly accessKeyId: string
+  readonly secretAccessKey: Redacted.Redacted<string>
+  /** Of temporary credentials. */
+  readonly sessionToken?: Redacted.Redacted<string> | undefined
 }
 
 /**
  * @category models
  * @since 0.1.0
  */
-export interface Options extends ClientOptions, StandardStore.Options {}
+export interface LayerOptions extends Options, StandardStore.Options {}
+
+const optionError = (argument: string, description: string) =>
+  new StoreError({ operation: "list", reason: new InvalidArgument({ argument, description }) })
+
+const checkOptions = ({ bucket, endpoint, maxSockets }: Options): StoreError | undefined => {
+  if (bucket === "" || bucket.includes("/")) return optionError("bucket", "this is no name of a bucket")
+  if (maxSockets !== undefined && !(Number.isInteger(maxSockets) && maxSockets > 0)) {
+    return optionError("maxSockets", "maxSockets must be a positive integer")
+  }
+  if (endpoint === undefined) return undefined
+  if (!URL.canParse(endpoint)) return optionError("endpoint", "the endpoint is not a URL")
+  const { hash, password, protocol, search, username } = new URL(endpoint)
+  if (protocol !== "http:" && protocol !== "https:") {
+    return optionError("endpoint", "the endpoint must begin with http:// or https://")
+  }
+  return username === "" && password === "" && search === "" && hash === ""
+    ? undefined
+    : optionError("endpoint", "the endpoint must not hold credentials, a query or a fragment")
+}
+
+const headerText = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/
+
+/** What can be sent as a header. An empty condition would not be sent at all, and `*` is not an ETag. */
+const checkHeaders = (headers: Readonly<Record<string, string | undefined>>): Reason | undefined => {
+  for (const [argument, value] of Object.entries(headers)) {
+    if (value === undefined) continue
+    if (!headerText.test(value)) {
+      return new InvalidArgument({ argument, description: `${argument} is not printable ASCII` })
+    }
+    if (argument.startsWith("if") && (value === "*" || value.includes('"'))) {
+      return new InvalidArgument({ argument, description: `${argument} is not an ETag` })
+    }
+  }
+  return undefined
+}
+
+const checkNames = (metadata: Metadata | undefined): Reason | undefined =>
+  metadata !== undefined && Object.keys(rules.lowerCaseNames(metadata)).length < Object.keys(metadata).length
+    ? new InvalidArgument({ argument: "metadata", description: "two metadata names are the same in lower case" })
+    : undefined
+
+const checkListText = (request: ListRequest): Reason | undefined => {
+  for (const argument of ["prefix", "delimiter", "startAfter"] as const) {
+    if (request[argument]?.isWellFormed() === false) {
+      return new InvalidArgument({ argument, description: `${argument} must be valid Unicode` })
+    }
+  }
+  return undefined
+}
+
+/** A condition of `ObjectStore` must never reach the store in a form that it would ignore. */
+const written = (form: Capabilities["etagForm"], etag: string | undefined): string | undefined =>
+  etag === undefined || form === "unquoted" ? etag : `"${etag}"`
+
+const deleteConcurrency = 4
+
+const failure = (operation: Operation, key: string, reason: Reason) => new StoreError({ operation, key, reason })
+
+const etagIn = (operation: Operation, key: string, etag: string | undefined) =>
+  etag === undefined || etag === ""
+    ? Effect.fail(failure(operation, key, new Unexpected({ description: "the store answered without an ETag" })))
+    : Effect.succeed(s3Text.bareETag(etag))
 
 /**
- * The bare port: one request of the SDK for each operation, nothing retried, bounded or measured.
+ * A store in an existing bucket, without retries, time limit or counting: each call is one attempt. The client and its
+ * connections are closed with the scope. No request is made; `capabilities` is `undefined`, so that they are probed.
  *
- * Fails with `Unexpected` when the SDK cannot be loaded. No request is made on opening.
+ * Fails with `InvalidArgument` when an option is wrong.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function* (
-  options: ClientOptions
+  options: Options
 ): Effect.fn.Return<ObjectStore["Service"], StoreError, Scope.Scope> {
-  const sdk = yield* Effect.promise(() => import("@aws-sdk/client-s3"))
-  const client = yield* Effect.acquireRelease(
-    Effect.sync(() => new sdk.S3Client(clientConfig(options))),
-    (opened) => Effect.sync(() => opened.destroy())
+  const problem = checkOptions(options)
+  if (problem !== undefined) return yield* problem
+  const region = options.region ?? (yield* Effect.orElseSucceed(Config.String("AWS_REGION"), () => "us-east-1"))
+  const { bucket } = options
+  const sdk = yield* Effect.tryPromise({
+    try: () => import("@aws-sdk/client-s3"),
+    catch: () => {
+      const description = "the package @aws-sdk/client-s3 could not be loaded; install it"
+      return new StoreError({
+        operation: "list",
+        reason: new Unsupported({ feature: "@aws-sdk/client-s3", description })
+      })
+    }
+  })
+  const client: S3Client = yield* Effect.acquireRelease(
+    Effect.sync(() => new sdk.S3Client(clientConfig(options, region))),
+    (client) => Effect.sync(() => client.destroy())
   )
-  const { bucket: Bucket } = options
-  let etagForm: Capabilities["etagForm"] = "quoted"
-  const matching = (etag: string): string => (etagForm === "quoted" ? `"${etag}"` : etag)
+  const etagForm = yield* Ref.make<Capabilities["etagForm"]>("quoted")
 
-  const fail = (operation: Operation, key: string, reason: Reason) => new StoreError({ operation, key, reason })
-
-  /** Sends one command; an interruption aborts it. The SDK's own answer or the reason it stands for. */
-  const send = <A>(operation: Operation, key: string, run: (signal: AbortSignal) => Promise<A>) =>
+  /** One request. Interruption cancels it on the wire. */
+  const send = <A>(
+    facts: Omit<s3Errors.RequestFacts, "region">,
+    key: string,
+    request: (signal: AbortSignal) => Promise<A>
+  ): Effect.Effect<A, StoreError> =>
     Effect.tryPromise({
-      try: (signal) => run(signal),
-      catch: (error) => fail(operation, key, classify.reasonOf(error, operation))
+      try: (signal) => request(signal),
+      catch: (cause) => failure(facts.operation, key, s3Errors.reasonOf(cause, { ...facts, region }))
     })
 
-  const checked = <A>(
-    operation: Operation,
-    key: string,
-    problem: Reason | undefined,
-    request: Effect.Effect<A, StoreError>
-  ) => (problem === undefined ? request : Effect.fail(fail(operation, key, problem)))
+  const condition = (etag: string | undefined) => Effect.map(Ref.get(etagForm), (form) => written(form, etag))
 
-  const etagOf = (operation: Operation, key: string, etag: string | undefined) =>
-    etag === undefined
-      ? Effect.fail(fail(operation, key, new Corrupt({ description: "the store answered without an ETag" })))
-      : Effect.succeed({ etag: bareETag(etag) })
-
-  const headOf = (
-    key: string,
-    output: Pick<
-      S3.HeadObjectCommandOutput,
-      "ETag" | "Metadata" | "ContentType" | "ContentEncoding" | "LastModified" | "ContentLength"
-    >,
-    size: number
-  ): ObjectHead => ({
-    key,
-    etag: bareETag(output.ETag ?? ""),
-    size,
-    metadata: output.Metadata ?? {},
-    contentType: output.ContentType ?? "application/octet-stream",
-    contentEncoding: output.ContentEncoding === "" ? undefined : output.ContentEncoding,
-    lastModified: output.LastModified?.getTime() ?? 0
+  const put = Effect.fnUntraced(function* (request: PutRequest): Effect.fn.Return<PutResult, StoreError> {
+    const { body, contentEncoding, contentType, ifMatch, ifNoneMatch, key, metadata } = request
+    const problem =
+      rules.checkPut(request) ?? checkNames(metadata) ?? checkHeaders({ contentType, contentEncoding, ifMatch })
+    if (problem !== undefined) return yield* failure("put", key, problem)
+    const command = new sdk.PutObjectCommand({
+      Bucket: bucket,
+      Key: key,
+      Body: body ?? new Uint8Array(),
+      Metadata: rules.lowerCaseNames(metadata),
+      ContentType: contentType ?? "application/octet-stream",
+      ContentEncoding: contentEncoding,
+      IfMatch: yield* condition(ifMatch),
+      IfNoneMatch: ifNoneMatch
+    })
+    const facts = {
+      operation: "put" as const,
+      metadataBytes: rules.metadataBytes(metadata ?? {}),
+      conditional: ifMatch !== undefined || ifNoneMatch !== undefined
+    }
+    const output = yield* send(facts, key, (signal) => client.send(command, { abortSignal: signal }))
+    return { etag: yield* etagIn("put", key, output.ETag) }
   })
 
-  const put = (request: PutRequest) => {
-    const { key } = request
-    const input: S3.PutObjectCommandInput = {
-      Bucket,
-      Key: key,
-      Body: request.body ?? new Uint8Array(),
-      Metadata: { ...rules.lowerCaseNames(request.metadata) },
-      ContentType: request.contentType ?? "application/octet-stream",
-      ContentEncoding: request.contentEncoding,
-      IfMatch: request.ifMatch === undefined ? undefined : matching(request.ifMatch),
-      IfNoneMatch: request.ifNoneMatch
-    }
-    return checked(
-      "put",
-      key,
-      rules.checkPut(request),
-      send("put", key, (abortSignal) => client.send(new sdk.PutObjectCommand(input), { abortSignal })).pipe(
-        Effect.flatMap((output) => etagOf("put", key, output.ETag))
-      )
-    )
-  }
-
-  const get = (key: string, { range, ifMatch }: GetOptions = {}) => {
-    const input: S3.GetObjectCommandInput = {
-      Bucket,
+  const get = Effect.fnUntraced(function* (
+    key: string,
+    { ifMatch, range }: GetOptions = {}
+  ): Effect.fn.Return<StoredObject, StoreError> {
+    const problem = rules.checkKey(key) ?? rules.checkRange(range) ?? checkHeaders({ ifMatch })
+    if (problem !== undefined) return yield* failure("get", key, problem)
+    const command = new sdk.GetObjectCommand({
+      Bucket: bucket,
       Key: key,
       Range: range === undefined ? undefined : `bytes=${range.start}-${range.end ?? ""}`,
-      IfMatch: ifMatch === undefined ? undefined : matching(ifMatch)
+      IfMatch: yield* condition(ifMatch)
+    })
+    const facts = { operation: "get" as const, conditional: ifMatch !== undefined }
+    const { body: received, output } = yield* send(facts, key, (signal) =>
+      client.send(command, { abortSignal: signal }).then((output) => {
+        const stream = output.Body
+        if (stream === undefined) return { output, body: new Uint8Array() }
+        if ("destroy" in stream) signal.addEventListener("abort", () => stream.destroy(), { once: true })
+        return stream.transformToByteArray().then((body) => ({ output, body }))
+      })
+    )
+    if (output.ContentLength !== undefined && output.ContentLength !== received.length) {
+      const description = `${received.length} of ${output.ContentLength} bytes of the body arrived`
+      return yield* failure("get", key, new Unavailable({ description, sent: true }))
     }
-    return checked(
-      "get",
-      key,
-      rules.checkKey(key) ?? rules.checkRange(range),
-      send("get", key, (abortSignal) =>
-        client
-          .send(new sdk.GetObjectCommand(input), { abortSignal })
-          .then((output) =>
-            Promise.resolve(output.Body?.transformToByteArray() ?? new Uint8Array()).then((body) => ({ output, body }))
-          )
-      ).pipe(
-        Effect.flatMap(({ output, body }) => {
-          if (output.ContentLength !== undefined && body.length !== output.ContentLength) {
-            const description = `the body broke off after ${body.length} of ${output.ContentLength} bytes`
-            return Effect.fail(fail("get", key, new Unavailable({ description, sent: true })))
-          }
-          const total = /\/(\d+)$/.exec(output.ContentRange ?? "")?.[1]
-          return Effect.succeed({
-            ...headOf(key, output, total === undefined ? body.length : Number(total)),
-            body
-          })
-        })
-      )
-    )
-  }
+    const size = sizeOf(output.ContentRange, received.length)
+    let body = received
+    if (range !== undefined && output.ContentRange === undefined) {
+      // The store has sent all of it.
+      const found = rules.resolveRange(range, received.length)
+      if (!("start" in found)) return yield* failure("get", key, found)
+      body = received.subarray(found.start, found.end + 1)
+    }
+    return { ...headOf(key, output), etag: yield* etagIn("get", key, output.ETag), size, body }
+  })
 
-  const remove = (key: string, { ifMatch }: DeleteOptions = {}) => {
-    const input = { Bucket, Key: key, IfMatch: ifMatch === undefined ? undefined : matching(ifMatch) }
-    return checked(
-      "delete",
-      key,
-      rules.checkKey(key),
-      send("delete", key, (abortSignal) => client.send(new sdk.DeleteObjectCommand(input), { abortSignal })).pipe(
-        Effect.asVoid
-      )
-    )
-  }
+  const head = Effect.fnUntraced(function* (key: string) {
+    const problem = rules.checkKey(key)
+    if (problem !== undefined) return yield* failure("head", key, problem)
+    const command = new sdk.HeadObjectCommand({ Bucket: bucket, Key: key })
+    const output = yield* send({ operation: "head" }, key, (signal) => client.send(command, { abortSignal: signal }))
+    return {
+      ...headOf(key, output),
+      etag: yield* etagIn("head", key, output.ETag),
+      size: output.ContentLength ?? 0
+    }
+  })
 
+  const remove = Effect.fnUntraced(function* (
+    key: string,
+    { ifMatch }: DeleteOptions = {}
+  ): Effect.fn.Return<void, StoreError> {
+    const problem = rules.checkKey(key) ?? checkHeaders({ ifMatch })
+    if (problem !== undefined) return yield* failure("delete", key, problem)
+    const command = new sdk.DeleteObjectCommand({ Bucket: bucket, Key: key, IfMatch: yield* condition(ifMatch) })
+    const facts = { operation: "delete" as const, conditional: ifMatch !== undefined }
+    const gone = send(facts, key, (signal) => client.send(command, { abortSignal: signal }))
+    // Some servers answer 404 where S3 answers 204.
+    yield* ifMatch === undefined ? Effect.catchReason(gone, "StoreError", "NoSuchKey", () => Effect.void) : gone
+  })
+
+  /** One request for up to 1,000 keys that XML can hold. */
   const removeBatch = Effect.fnUntraced(function* (keys: ReadonlyArray<string>) {
-    const valid = keys.filter((key) => rules.checkKey(key) === undefined)
-    const failed = new Map<string, Reason>()
+    const command = new sdk.DeleteObjectsCommand({
+      Bucket: bucket,
+      Delete: { Objects: keys.map((Key) => ({ Key })), Quiet: true }
+    })
+    const output = yield* send({ operation: "deleteMany" }, keys[0]!, (signal) =>
+      client.send(command, { abortSignal: signal })
+    )
+    return refusedIn(output, keys)
+  })
+
+  const removeMany = Effect.fnUntraced(function* (
+    keys: ReadonlyArray<string>
+  ): Effect.fn.Return<DeleteManyResult, StoreError> {
+    const refused = new Map<string, Reason>()
+    const inXml = new Set<string>()
+    const alone = new Set<string>()
     for (const key of keys) {
       const problem = rules.checkKey(key)
-      if (problem !== undefined) failed.set(key, problem)
+      if (problem !== undefined) refused.set(key, problem)
+      else if (s3Text.fitsXml(key)) inXml.add(key)
+      else alone.add(key)
     }
-    if (valid.length > 0) {
-      const Delete = { Objects: valid.map((Key) => ({ Key })), Quiet: true }
-      const output = yield* send("deleteMany", valid[0]!, (abortSignal) =>
-        client.send(new sdk.DeleteObjectsCommand({ Bucket, Delete }), { abortSignal })
-      )
-      for (const error of output.Errors ?? []) {
-        // Some stores report what is not there as an error.
-        if (error.Key === undefined || error.Code === "NoSuchKey") continue
-        failed.set(error.Key, classify.reasonOfCode(error.Code ?? "InternalError", error.Message ?? ""))
-      }
+    const batches: Array<ReadonlyArray<string>> = []
+    const listed = [...inXml]
+    for (let start = 0; start < listed.length; start += maxKeysPerRequest) {
+      batches.push(listed.slice(start, start + maxKeysPerRequest))
     }
-    return failed
-  })
-
-  const removeMany = Effect.fnUntraced(function* (keys: ReadonlyArray<string>) {
-    const failed = new Map<string, Reason>()
-    for (let start = 0; start < keys.length; start += maxKeysPerRequest) {
-      const batch = keys.slice(start, start + maxKeysPerRequest)
-      const outcome = yield* Effect.result(removeBatch(batch))
-      if (outcome._tag === "Success") for (const [key, reason] of outcome.success) failed.set(key, reason)
-      // What earlier batches have done is known: only this one failed.
-      else if (start === 0 && keys.length <= maxKeysPerRequest) return yield* outcome.failure
-      else for (const key of batch) failed.set(key, outcome.failure.reason)
-    }
+    const requests = [
+      ...batches.map((batch) => ({ batch, request: removeBatch(batch) })),
+      ...Array.from(alone, (key) => ({ batch: [key], request: Effect.as(remove(key), new Map<string, Reason>()) }))
+    ]
+    let failed: StoreError | undefined
+    let succeeded = 0
+    yield* Effect.forEach(
+      requests,
+      ({ batch, request }) =>
+        Effect.match(request, {
+          onFailure: (error) => {
+            failed ??= error
+            for (const key of batch) refused.set(key, error.reason)
+          },
+          onSuccess: (reasons) => {
+            succeeded += 1
+            for (const [key, reason] of reasons) refused.set(key, reason)
+          }
+        }),
+      { concurrency: deleteConcurrency, discard: true }
+    )
+    if (failed !== undefined && succeeded === 0) return yield* failure("deleteMany", failed.key ?? "", failed.reason)
     return {
-      deleted: keys.filter((key) => !failed.has(key)),
-      failed: keys.flatMap((key) => (failed.has(key) ? [{ key, reason: failed.get(key)! }] : []))
+      deleted: keys.filter((key) => !refused.has(key)),
+      failed: keys.flatMap((key) => (refused.has(key) ? [{ key, reason: refused.get(key)! }] : []))
     }
   })
 
-  const copy = (request: CopyRequest) => {
-    const input: S3.CopyObjectCommandInput = {
-      Bucket,
-      Key: request.to,
-      CopySource: [Bucket, ...request.from.split("/")].map(encodeURIComponent).join("/"),
-      CopySourceIfMatch: request.ifSourceMatch === undefined ? undefined : matching(request.ifSourceMatch),
-      ...(request.metadata === undefined
+  const copy = Effect.fnUntraced(function* (request: CopyRequest): Effect.fn.Return<PutResult, StoreError> {
+    const { contentType, from, ifSourceMatch, metadata, to } = request
+    const problem = rules.checkCopy(request) ?? checkNames(metadata) ?? checkHeaders({ contentType, ifSourceMatch })
+    if (problem !== undefined) return yield* failure("copy", from, problem)
+    const command = new sdk.CopyObjectCommand({
+      Bucket: bucket,
+      Key: to,
+      CopySource: s3Text.copySource(bucket, from),
+      CopySourceIfMatch: yield* condition(ifSourceMatch),
+      ...(metadata === undefined
         ? { MetadataDirective: "COPY" as const }
         : {
             MetadataDirective: "REPLACE" as const,
-            Metadata: { ...rules.lowerCaseNames(request.metadata) },
-            ContentType: request.contentType ?? "application/octet-stream"
+            Metadata: rules.lowerCaseNames(metadata),
+            ContentType: contentType ?? "application/octet-stream"
           })
+    })
+    const facts = {
+      operation: "copy" as const,
+      metadataBytes: rules.metadataBytes(metadata ?? {}),
+      conditional: ifSourceMatch !== undefined
     }
-    return checked(
-      "copy",
-      request.from,
-      rules.checkCopy(request),
-      send("copy", request.from, (abortSignal) => client.send(new sdk.CopyObjectCommand(input), { abortSignal })).pipe(
-        Effect.flatMap((output) => etagOf("copy", request.to, output.CopyObjectResult?.ETag))
-      )
-    )
-  }
+    const output = yield* send(facts, from, (signal) => client.send(command, { abortSignal: signal }))
+    return { etag: yield* etagIn("copy", from, output.CopyObjectResult?.ETag) }
+  })
 
-  const list = (request: ListRequest = {}) => {
-    const prefix = request.prefix ?? ""
-    const token = rules.readToken(request)
-    const problem = rules.checkList(request) ?? (typeof token === "object" ? token : undefined)
-    const input: S3.ListObjectsV2CommandInput = {
-      Bucket,
-      Prefix: request.prefix,
-      Delimiter: request.delimiter,
-      StartAfter: request.startAfter,
-      ContinuationToken: typeof token === "string" ? token : undefined,
-      MaxKeys: request.maxKeys,
-      // Keys may hold what XML cannot.
+  const list = Effect.fnUntraced(function* (request: ListRequest = {}): Effect.fn.Return<ListPage, StoreError> {
+    const { delimiter, maxKeys, prefix = "", startAfter } = request
+    const problem = rules.checkList(request) ?? checkListText(request)
+    if (problem !== undefined) return yield* failure("list", prefix, problem)
+    const position = rules.readToken(request)
+    if (typeof position === "object") return yield* failure("list", prefix, position)
+    const command = new sdk.ListObjectsV2Command({
+      Bucket: bucket,
+      Prefix: prefix === "" ? undefined : prefix,
+      Delimiter: delimiter === "" ? undefined : delimiter,
+      StartAfter: position === undefined && startAfter !== "" ? startAfter : undefined,
+      ContinuationToken: position,
+      MaxKeys: maxKeys ?? maxKeysPerRequest,
+      // XML cannot hold every key as it is.
       EncodingType: "url"
+    })
+    const output = yield* send({ operation: "list" }, prefix, (signal) => client.send(command, { abortSignal: signal }))
+    const text = output.EncodingType === "url" ? s3Text.decodeListed : (plain: string) => plain
+    const next = output.NextContinuationToken
+    if (output.IsTruncated === true && (next === undefined || next === "")) {
+      const description = "the store says that there is more, but not where to go on"
+      return yield* failure("list", prefix, new Unexpected({ description }))
     }
-    return checked(
-      "list",
-      prefix,
-      problem,
-      Effect.map(
-        send("list", prefix, (abortSignal) => client.send(new sdk.ListObjectsV2Command(input), { abortSignal })),
-        (output) => {
-          // A store that does not know this encoding sends keys as they are.
-          const decode = output.EncodingType === "url" ? decodeListed : (text: string) => text
-          return {
-            entries: (output.Contents ?? []).map((object) => ({
-              key: decode(object.Key ?? ""),
-              etag: bareETag(object.ETag ?? ""),
-              size: object.Size ?? 0,
-              lastModified: object.LastModified?.getTime() ?? 0
-            })),
-            commonPrefixes: (output.CommonPrefixes ?? []).map((group) => decode(group.Prefix ?? "")),
-            nextToken:
-              output.IsTruncated === true && output.NextContinuationToken !== undefined
-                ? rules.makeToken(request, output.NextContinuationToken)
-                : undefined
-          }
-        }
-      )
-    )
-  }
-
-  return {
-    location: locationOf(options),
-    // Amazon's general purpose buckets and its directory buckets differ too: every store is probed once.
-    capabilities: undefined,
-    adopt: (capabilities) =>
-      Effect.sync(() => {
-        etagForm = capabilities.etagForm
+    return yield* Effect.try({
+      try: () => ({
+        entries: (output.Contents ?? []).map((object) => ({
+          key: text(object.Key ?? ""),
+          etag: object.ETag === undefined ? undefined : s3Text.bareETag(object.ETag),
+          size: object.Size,
+          lastModified: object.LastModified?.getTime()
+        })),
+        commonPrefixes: (output.CommonPrefixes ?? []).map((group) => text(group.Prefix ?? "")),
+        nextToken: output.IsTruncated === true ? rules.makeToken(request, next!) : undefined
       }),
+      catch: () =>
+        failure("list", prefix, new Unexpected({ description: "the store listed a key that is not encoded" }))
+    })
+  })
+
+  return ObjectStore.of({
+    location: options.endpoint === undefined ? `s3://${bucket}` : `${options.endpoint.replace(/\/+$/, "")}/${bucket}`,
+    capabilities: undefined,
+    adopt: (capabilities) => Ref.set(etagForm, capabilities.etagForm),
     put,
     get,
-    head: (key) =>
-      checked(
-        "head",
-        key,
-        rules.checkKey(key),
-        Effect.map(
-          send("head", key, (abortSignal) =>
-            client.send(new sdk.HeadObjectCommand({ Bucket, Key: key }), { abortSignal })
-          ),
-          (output) => headOf(key, output, output.ContentLength ?? 0)
-        )
-      ),
+    head,
     delete: remove,
     deleteMany: removeMany,
     copy,
     list
-  }
+  })
 })
 
-const bareETag = (etag: string): string => etag.replace(/^W\//, "").replaceAll('"', "")
+const sizeOf = (contentRange: string | undefined, length: number): number =>
+  s3Text.sizeInContentRange(contentRange) ?? length
 
-/** `encoding-type=url` is that of forms: a space is `+`. */
-const decodeListed = (text: string): string => decodeURIComponent(text.replaceAll("+", "%20"))
-
-const locationOf = (options: ClientOptions): string =>
-  options.endpoint === undefined
-    ? `s3://${options.bucket}`
-    : `${options.endpoint.replace(/\/+$/, "")}/${options.bucket}`
-
-const clientConfig = (options: ClientOptions): S3.S3ClientConfig => {
-  const { credentials, endpoint, region } = options
-  const maxSockets = options.maxSockets ?? 64
-  const agent = { keepAlive: true, maxSockets }
-  return {
-    ...(region === undefined ? defaultRegion(endpoint) : { region }),
-    ...(endpoint === undefined ? {} : { endpoint }),
-    forcePathStyle: options.forcePathStyle ?? endpoint !== undefined,
-    ...(credentials === undefined
-      ? {}
-      : {
-          credentials: {
-            accessKeyId: credentials.accessKeyId,
-            secretAccessKey: Redacted.value(credentials.secretAccessKey),
-            ...(credentials.sessionToken === undefined
-              ? {}
-              : { sessionToken: Redacted.value(credentials.sessionToken) })
-          }
-        }),
-    // Retries and time limits are the business of the decorators.
-    maxAttempts: 1,
-    requestHandler: { httpAgent: agent, httpsAgent: agent, connectionTimeout: 10_000, throwOnRequestTimeout: true },
-    // Checksums that S3 does not require break many compatible stores.
-    requestChecksumCalculation: "WHEN_REQUIRED",
-    responseChecksumValidation: "WHEN_REQUIRED",
-    cacheMiddleware: true
+const headOf = (
+  key: string,
+  output: {
+    readonly Metadata?: Record<string, string> | undefined
+    readonly ContentType?: string | undefined
+    readonly ContentEncoding?: string | undefined
+    readonly LastModified?: Date | undefined
   }
+) => ({
+  key,
+  metadata: output.Metadata ?? {},
+  contentType: output.ContentType ?? "application/octet-stream",
+  contentEncoding: output.ContentEncoding,
+  lastModified: output.LastModified?.getTime() ?? 0
+})
+
+/** A failure that names no key of ours could be any of them. */
+const refusedIn = (output: DeleteObjectsCommandOutput, keys: ReadonlyArray<string>): Map<string, Reason> => {
+  const asked = new Set(keys)
+  const refused = new Map<string, Reason>()
+  for (const { Code, Key = "" } of output.Errors ?? []) {
+    if (Code === "NoSuchKey") continue
+    const reason = s3Errors.reasonOfDeletion(Code)
+    for (const key of asked.has(Key) ? [Key] : keys) refused.set(key, reason)
+  }
+  return refused
 }
 
-/** A store of its own endpoint does not care about the region, but the signature needs one. */
-const defaultRegion = (endpoint: string | undefined): { readonly region?: string } =>
-  endpoint !== undefined || (process.env["AWS_REGION"] === undefined && process.env["AWS_PROFILE"] === undefined)
-    ? { region: process.env["AWS_REGION"] ?? "us-east-1" }
-    : {}
-
 /**
- * The bare port as a layer.
+ * The store of `make`, alone.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerClient = (options: ClientOptions): Layer.Layer<ObjectStore, StoreError> =>
+export const layerClient = (options: Options): Layer.Layer<ObjectStore, StoreError> =>
   Layer.effect(ObjectStore, make(options))
 
 /**
- * A store on S3 with the usual decorators: measured, limited in time, retried and bounded, below `prefix` if one is
- * given. Bind the result to a constant: each call opens a client of its own.
+ * A store in an existing bucket with retries, a time limit for each attempt, a limit on concurrent requests (`maxSockets`
+ * unless `concurrency` is given) and a count of requests. No request is made when it is built.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<ObjectStore | RequestCounter, StoreError> =>
-  StandardStore.layer(options).pipe(Layer.provide(layerClient(options)))
+export const layer = (options: LayerOptions): Layer.Layer<ObjectStore | RequestCounter, StoreError> =>
+  Layer.effectContext(
+    Effect.flatMap(make(options), (raw) =>
+      StandardStore.make(raw, { ...options, concurrency: options.concurrency ?? options.maxSockets })
+    )
+  )
 
 /**
- * The same with options from Effect's `Config`.
+ * `layer`, with options from the configuration.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerConfig = (
-  options: Config.Wrap<Options>
+  config: Config.Wrap<LayerOptions>
 ): Layer.Layer<ObjectStore | RequestCounter, StoreError | Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  Layer.unwrap(Effect.map(Config.unwrap(config), layer))

@@ -1,119 +1,306 @@
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { execFile } from "node:child_process"
+import fs from "node:fs"
+import os from "node:os"
+import path from "node:path"
+import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
+import { S3Client, HeadBucketCommand } from "@aws-sdk/client-s3"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as ConnectionString from "effect-s3db/storage/ConnectionString"
+import { RequestCounter } from "effect-s3db/storage/InstrumentedStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { clientConfig } from "../../src/internal/s3Client.ts"
 
-const parsed = (text: string) => ConnectionString.parse(text)
-const problem = (text: string) => Effect.map(Effect.flip(parsed(text)), (error) => error.message)
+const parse = ConnectionString.parse
 
-describe("ConnectionString", () => {
-  it.effect("T1: s3 with credentials, prefix and region", () =>
+/** What is at fault, and the message. */
+const problem = (url: string) =>
+  Effect.match(parse(url), {
+    onFailure: (error) => ({ option: error.option, message: error.message, json: JSON.stringify(error) }),
+    onSuccess: () => assert.fail(`expected a failure for ${url}`)
+  })
+
+const s3 = Effect.fnUntraced(function* (url: string) {
+  const parsed = yield* parse(url)
+  return parsed._tag === "S3" ? parsed.options : assert.fail(parsed._tag)
+})
+
+describe("ConnectionString.parse", () => {
+  it.effect(
+    "T1: an s3 string names the bucket, prefix, credentials and region, and the endpoint follows the region",
+    () =>
+      Effect.gen(function* () {
+        const options = yield* s3("s3://K:S%2F1@b/p/q?region=eu-west-1")
+        assert.strictEqual(options.bucket, "b")
+        assert.strictEqual(options.prefix, "p/q")
+        assert.strictEqual(options.region, "eu-west-1")
+        assert.strictEqual(options.endpoint, undefined)
+        assert.strictEqual(options.credentials?.accessKeyId, "K")
+        assert.strictEqual(Redacted.value(options.credentials!.secretAccessKey), "S/1")
+        // The request that the SDK would send goes to the region.
+        const client = new S3Client(clientConfig(options, options.region!))
+        const hosts: Array<string> = []
+        client.middlewareStack.add(
+          () => (args) => {
+            hosts.push(Reflect.get(args.request as object, "hostname"))
+            return Promise.reject(new Error("not sent"))
+          },
+          { step: "deserialize" }
+        )
+        yield* Effect.exit(Effect.tryPromise(() => client.send(new HeadBucketCommand({ Bucket: options.bucket }))))
+        client.destroy()
+        // A name of one letter is no host, so it stays in the path.
+        assert.deepStrictEqual(hosts, ["s3.eu-west-1.amazonaws.com"])
+      })
+  )
+
+  it.effect("T2: an http string is a server in path style, by default with the bucket s3db", () =>
     Effect.gen(function* () {
-      const { store, options } = yield* parsed("s3://K:S%2F1@b/p/q?region=eu-west-1")
-      assert.strictEqual(store, "s3")
-      if (!("bucket" in options)) return assert.fail("expected the options of S3")
-      assert.strictEqual(options.bucket, "b")
-      assert.strictEqual(options.prefix, "p/q")
-      assert.strictEqual(options.region, "eu-west-1")
-      // The SDK derives the endpoint from the region.
-      assert.isUndefined(options.endpoint)
-      assert.strictEqual(options.credentials?.accessKeyId, "K")
-      assert.strictEqual(Redacted.value(options.credentials!.secretAccessKey), "S/1")
-      assert.notInclude(JSON.stringify(options), "S/1")
+      const options = yield* s3("http://k:s@localhost:9000/bkt/x")
+      assert.strictEqual(options.endpoint, "http://localhost:9000")
+      assert.strictEqual(options.forcePathStyle, true)
+      assert.strictEqual(options.bucket, "bkt")
+      assert.strictEqual(options.prefix, "x")
+      for (const url of ["http://k:s@localhost:9000", "http://k:s@localhost:9000/", "https://host?region=auto"]) {
+        const bare = yield* s3(url)
+        assert.strictEqual(bare.bucket, "s3db")
+        assert.strictEqual(bare.prefix, "")
+      }
+      const ipv6 = yield* s3("https://[::1]:9000/b/p/q/")
+      assert.deepStrictEqual([ipv6.endpoint, ipv6.prefix], ["https://[::1]:9000", "p/q"])
+      assert.strictEqual((yield* s3("https://host/b?forcePathStyle=false")).forcePathStyle, false)
     })
   )
 
-  it.effect("T2: an endpoint, the bucket in the path", () =>
+  it.effect("T3: dots in the names of options nest, and each value has the type of its option", () =>
     Effect.gen(function* () {
-      const { options } = yield* parsed("http://k:s@localhost:9000/bkt/x")
-      if (!("bucket" in options)) return assert.fail("expected the options of S3")
-      assert.deepInclude(options, { bucket: "bkt", endpoint: "http://localhost:9000", prefix: "x" })
-      const { options: bare } = yield* parsed("https://k:s@localhost:9000")
-      assert.deepInclude(bare, { bucket: "s3db" })
-      assert.isUndefined(bare.prefix)
+      const file = yield* parse("file:///d?compression.enabled=true&retries=3&timeout=1.5&concurrency=7")
+      assert.deepStrictEqual(file, {
+        _tag: "File",
+        options: {
+          path: "/d",
+          prefix: "",
+          compression: "gzip",
+          retries: 3,
+          timeout: Duration.millis(1.5),
+          concurrency: 7
+        }
+      })
+      const memory = yield* parse("memory://b/p?profile=r2&maxBytes=100&timeout=2+seconds")
+      assert.deepStrictEqual(memory, {
+        _tag: "Memory",
+        bucket: "b",
+        options: { prefix: "p", profile: "r2", maxBytes: 100, timeout: Duration.seconds(2) }
+      })
+      // What an option does not say of itself is refused by name, never ignored.
+      assert.strictEqual((yield* problem("memory://b/p?n=3")).option, "n")
+      assert.strictEqual((yield* problem("memory://b/p?compression.enabled=true")).option, "compression")
+      assert.strictEqual((yield* problem("file:///d?compression.enabled=yes")).option, "compression.enabled")
     })
   )
 
-  it.effect("T3: options are typed, dotted ones too", () =>
+  it.effect("T4: the whole path of a file string is the folder, and what is no URL is a typed error", () =>
     Effect.gen(function* () {
-      const { options } = yield* parsed("file:///d?compression.enabled=true&retries=3&timeout=1500&prefix=p")
-      assert.deepInclude(options, { path: "/d", compression: "gzip", retries: 3, timeout: 1500, prefix: "p" })
-      const memory = yield* parsed("memory://b/p/q?profile=rgw&concurrency=4")
-      assert.deepStrictEqual(memory, { store: "memory", options: { profile: "rgw", concurrency: 4, prefix: "p/q" } })
+      const pathOf = Effect.fnUntraced(function* (url: string) {
+        const parsed = yield* parse(url)
+        return parsed._tag === "File" ? parsed.options.path : assert.fail(parsed._tag)
+      })
+      assert.strictEqual(yield* pathOf("file:///data/x/y"), "/data/x/y")
+      assert.strictEqual(yield* pathOf("file:///data"), "/data")
+      assert.strictEqual(yield* pathOf("file://./rel/x"), "./rel/x")
+      assert.strictEqual(yield* pathOf("file://../up"), "../up")
+      assert.strictEqual(yield* pathOf("file:///with%20space/%C3%A9"), "/with space/\u00e9")
+      assert.strictEqual(yield* pathOf("file:///C:/data"), "C:/data")
+      const below = yield* parse("file:///data?prefix=/a/b/&durability=none&compression=zstd")
+      assert.deepStrictEqual(below, {
+        _tag: "File",
+        options: { path: "/data", prefix: "a/b", durability: "none", compression: "zstd" }
+      })
+      const error = yield* Effect.flip(parse("not a url"))
+      assert.strictEqual(error._tag, "InvalidConnectionString")
+      assert.strictEqual(error.option, "scheme")
+      for (const url of ["file://", "file://~/x", "file://server/share", "file://~"]) {
+        assert.strictEqual((yield* problem(url)).option, "path")
+      }
     })
   )
 
-  it.effect("T4: a folder is the whole path, and what is no URL is an error", () =>
+  it.effect("credentials: the default chain, a session token, and what is incomplete", () =>
     Effect.gen(function* () {
-      assert.deepInclude((yield* parsed("file:///data/x/y")).options, { path: "/data/x/y" })
-      assert.deepInclude((yield* parsed("file://./rel/a%20b")).options, { path: "./rel/a b" })
-      assert.include(yield* problem("not a url"), "no URL")
+      assert.strictEqual((yield* s3("s3://bucket/prefix")).credentials, undefined)
+      const session = yield* s3("s3://K:S@b?sessionToken=T%2B%2F%3D")
+      assert.strictEqual(Redacted.value(session.credentials!.sessionToken!), "T+/=")
+      assert.strictEqual((yield* problem("s3://b?sessionToken=T")).option, "sessionToken")
+      for (const user of ["K", "K:", ":S", ""]) {
+        assert.strictEqual((yield* problem(`s3://${user}@b`)).option, "credentials")
+      }
+      const odd = yield* s3("s3://K%40:a%3Ab%40c@b")
+      assert.strictEqual(odd.credentials?.accessKeyId, "K@")
+      assert.strictEqual(Redacted.value(odd.credentials!.secretAccessKey), "a:b@c")
     })
   )
 
-  it.effect("what is unknown, ill-typed or doubled is named, and no secret is told", () =>
+  it.effect("options are strict: unknown, ill-typed, repeated or dangerous ones are refused by name", () =>
     Effect.gen(function* () {
       const cases: ReadonlyArray<readonly [string, string]> = [
-        ["s3://K:topsecret@b?regoin=x", "regoin"],
-        ["s3://K:topsecret@b?maxSockets=many", "maxSockets"],
-        ["s3://K:topsecret@b?forcePathStyle=yes", "forcePathStyle"],
-        ["s3://K:topsecret@b?region=a&region=b", "region"],
-        ["s3://K:topsecret@b?__proto__.x=1", "__proto__.x"],
-        ["s3://K:topsecret@b?__proto__=1", "__proto__"],
-        ["s3://K:topsecret@b?constructor=1", "constructor"],
-        ["s3://K@b?x=topsecret", "x"],
-        ["s3://K@b", "secret"],
-        ["s3://b?sessionToken=topsecret", "sessionToken"],
-        ["s3://K:topsecret%ZZ@b", "secret"],
-        ["s3://K:topsecret@b#frag", "%23"],
-        ["http://K:topsecret@host/b?endpoint=http://x", "endpoint"],
+        ["s3://b?regoin=x", "regoin"],
+        ["s3://b?region=", "region"],
+        ["s3://b?region=eu west", "region"],
+        ["s3://b?maxSockets=0", "maxSockets"],
+        ["s3://b?maxSockets=1.5", "maxSockets"],
+        ["s3://b?forcePathStyle=yes", "forcePathStyle"],
+        ["s3://b?forcePathStyle", "forcePathStyle"],
+        ["s3://b?timeout=soon", "timeout"],
+        ["s3://b?timeout=-1", "timeout"],
+        ["s3://b?retries=three", "retries"],
+        ["s3://b?endpoint=ftp://x", "endpoint"],
+        ["s3://b?endpoint=http://h/path", "endpoint"],
+        ["http://h/b?endpoint=http://x", "endpoint"],
+        ["s3://b?region=a&region=b", "region"],
+        ["file:///d?compression=gzip&compression.enabled=true", "compression.enabled"],
+        ["file:///d?compression.enabled=true&compression=gzip", "compression"],
         ["file:///d?durability=maybe", "durability"],
-        ["file://folder", "file:///folder"],
-        ["file://", "folder"],
-        ["memory://b?retries=-1", "retries"],
-        ["ftp://K:topsecret@b", "ftp"]
+        ["file:///d?compression.level=3", "compression.level"],
+        ["memory://b?profile=minio", "profile"],
+        ["s3://b?__proto__.polluted=1", "__proto__"],
+        ["s3://b?constructor.prototype.polluted=1", "constructor"],
+        ["s3://b?a.__proto__.polluted=1", "options"],
+        ["s3://b?a..b=1", "options"],
+        ["s3://b/%zz", "prefix"],
+        ["s3://b/p%00q", "prefix"],
+        ["s3://", "bucket"],
+        ["s3://b#x", "fragment"],
+        ["http://h:99999/b", "host"],
+        ["http:///b", "host"],
+        ["memory://k:s@b", "credentials"],
+        ["ftp://b", "scheme"],
+        ["", "scheme"]
       ]
-      for (const [text, named] of cases) {
-        const message = yield* problem(text)
-        assert.include(message, named, text)
-        assert.notInclude(message, "topsecret", text)
-      }
-      assert.isUndefined(({} as Record<string, unknown>)["x"])
+      for (const [url, option] of cases) assert.strictEqual((yield* problem(url)).option, option, url)
+      assert.isUndefined(Reflect.get({}, "polluted"))
     })
   )
 
-  it.live("opens the store that it names", () =>
+  it.effect("no error shows a secret, a key or the string", () =>
     Effect.gen(function* () {
-      const folder = mkdtempSync(join(tmpdir(), "effect-s3db-url-"))
-      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { recursive: true, force: true })))
-      const write = Effect.gen(function* () {
-        const store = yield* ObjectStore
-        yield* store.put({ key: "k", metadata: { a: "1" } })
-        return [store.location, (yield* store.head("k")).metadata["a"]]
-      })
-      assert.deepStrictEqual(yield* Effect.provide(write, ConnectionString.layer("memory://m/p")), [
-        "memory:aws/p",
-        "1"
-      ])
-      const url = `file://${folder}?prefix=x`
-      assert.deepStrictEqual(yield* Effect.provide(write, ConnectionString.layer(Redacted.make(url))), [
-        `file:${folder}/x`,
-        "1"
-      ])
-      const s3 = yield* Effect.provide(
-        Effect.map(ObjectStore, (store) => store.location),
-        ConnectionString.layer("http://k:s@127.0.0.1:1/bucket/p")
+      const urls = [
+        "s3://KEYKEY:hush/hush@bucket/p",
+        "s3://KEYKEY:123/hush@bucket/p",
+        "s3://KEYKEY:hush?hush=1@bucket/p",
+        "s3://KEYKEY:hush%zz@bucket",
+        "s3://KEYKEY:hush#hush@bucket",
+        "s3://KEYKEY:hush@bucket?region=hush hush",
+        "s3://KEYKEY:hush@bucket?sessionToken=hush&sessionToken=hush",
+        "s3://KEYKEY:hush@buc:ket",
+        "s3://KEYKEY:hush@bucket?endpoint=http://KEYKEY:hush@h",
+        "http://KEYKEY:hush/hush@host:9000/bucket",
+        "http://KEYKEY:123/hush@host:9000/bucket",
+        "http://KEYKEY:hush@host:hush/bucket",
+        "hush://KEYKEY:hush@bucket",
+        "KEYKEY:hush@bucket"
+      ]
+      for (const url of urls) {
+        const { json, message } = yield* problem(url)
+        assert.notMatch(message, /hush|KEYKEY/, url)
+        assert.notMatch(json, /hush|KEYKEY/, url)
+      }
+      const parsed = yield* parse("s3://KEYKEY:hush@bucket?sessionToken=hush")
+      assert.notMatch(JSON.stringify(parsed), /hush/)
+      const redacted = yield* parse(Redacted.make("memory://b"))
+      assert.strictEqual(redacted._tag, "Memory")
+    })
+  )
+})
+
+const writeAndRead = Effect.gen(function* () {
+  const store = yield* ObjectStore
+  const counter = yield* RequestCounter
+  yield* store.put({ key: "k", body: new Uint8Array([1, 2]) })
+  const { body } = yield* store.get("k")
+  assert.deepStrictEqual([...body], [1, 2])
+  const { get, put } = yield* counter.counts
+  assert.deepStrictEqual([put, get], [1, 1])
+  return store.location
+})
+
+describe("ConnectionString.layer", () => {
+  it.effect("memory, below a prefix", () =>
+    Effect.gen(function* () {
+      const location = yield* writeAndRead.pipe(
+        Effect.provide(ConnectionString.layer("memory://b/p?profile=unconditional"))
       )
-      assert.strictEqual(s3, "http://127.0.0.1:1/bucket/p")
-      const environment = ConfigProvider.layer(ConfigProvider.fromUnknown({ S3DB_URL: "memory://c" }))
-      const configured = Effect.provide(write, ConnectionString.layerConfig().pipe(Layer.provide(environment)))
-      assert.deepStrictEqual(yield* configured, ["memory:aws", "1"])
+      assert.strictEqual(location, "memory:unconditional/p")
+    })
+  )
+
+  it.live("a folder", () =>
+    Effect.gen(function* () {
+      const folder = yield* Effect.acquireRelease(
+        Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "s3db-url-"))),
+        (made) => Effect.sync(() => fs.rmSync(made, { recursive: true, force: true }))
+      )
+      const url = `file://${folder}/x/y?prefix=p&durability=none&compression.enabled=true`
+      yield* writeAndRead.pipe(Effect.provide(ConnectionString.layer(url)))
+      assert.isTrue(fs.readdirSync(path.join(folder, "x", "y")).length > 0)
+    })
+  )
+
+  it.effect("S3 is built without a request", () =>
+    Effect.gen(function* () {
+      const location = Effect.map(ObjectStore, (store) => store.location)
+      const on = (url: string) => Effect.provide(location, ConnectionString.layer(url))
+      assert.strictEqual(yield* on("s3://K:hush@bucket/p/q?region=eu-west-1"), "s3://bucket/p/q")
+      assert.strictEqual(yield* on("http://K:hush@127.0.0.1:9/bucket/p"), "http://127.0.0.1:9/bucket/p")
+    })
+  )
+
+  it.effect("a wrong string fails the layer", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Effect.provide(ObjectStore, ConnectionString.layer("nonsense")))
+      assert.strictEqual(error._tag, "InvalidConnectionString")
+    })
+  )
+
+  it.effect("from the configuration", () =>
+    Effect.gen(function* () {
+      const provider = ConfigProvider.fromUnknown({ S3DB_URL: "memory://b/configured" })
+      const location = yield* Effect.map(ObjectStore, (store) => store.location).pipe(
+        Effect.provide(ConnectionString.layerConfig()),
+        Effect.provideService(ConfigProvider.ConfigProvider, provider)
+      )
+      assert.strictEqual(location, "memory:aws/configured")
+    })
+  )
+
+  it.live("a memory string loads neither the AWS SDK nor the file store", () =>
+    Effect.gen(function* () {
+      const script = `
+        import { registerHooks } from "node:module"
+        const loaded = []
+        registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) })
+        const Effect = await import("effect/Effect")
+        const { layer, parse } = await import("effect-s3db/storage/ConnectionString")
+        const { ObjectStore } = await import("effect-s3db/storage/ObjectStore")
+        const beforeParse = loaded.length
+        await Effect.runPromise(parse("s3://bucket"))
+        await Effect.runPromise(parse("memory://b"))
+        const byParse = loaded.slice(beforeParse)
+        await Effect.runPromise(Effect.provide(ObjectStore, layer("memory://b")))
+        console.log(JSON.stringify({ byParse, loaded }))`
+      const run = promisify(execFile)
+      const { stdout } = yield* Effect.promise(() =>
+        run(process.execPath, ["--conditions=effect-s3db-source", "--input-type=module", "-e", script])
+      )
+      const { byParse, loaded } = JSON.parse(stdout) as { byParse: Array<string>; loaded: Array<string> }
+      assert.deepStrictEqual(byParse, [])
+      assert.isTrue(loaded.some((url) => url.endsWith("/MemoryStore.ts")))
+      assert.deepStrictEqual(
+        loaded.filter((url) => /aws-sdk|smithy|FileStore|S3Store|^node:fs/.test(url)),
+        []
+      )
     })
   )
 })

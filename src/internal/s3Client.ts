@@ -1,0 +1,69 @@
+/** What the AWS SDK is told. */
+import type { S3ClientConfig } from "@aws-sdk/client-s3"
+import * as Duration from "effect/Duration"
+import * as Redacted from "effect/Redacted"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly bucket: string
+  /** Default: the variable `AWS_REGION`, else `us-east-1`. */
+  readonly region?: string | undefined
+  /** An `http` or `https` URL without a path. Default: the endpoint of AWS for the region. */
+  readonly endpoint?: string | undefined
+  /** The bucket in the path instead of in the name of the host. Default: `true` when there is an endpoint. */
+  readonly forcePathStyle?: boolean | undefined
+  /** Default: the default chain of the AWS SDK (environment, profiles, roles of containers and machines). */
+  readonly credentials?: Credentials | undefined
+  /** Connections at once, kept open between requests; further requests wait. Default: 64. */
+  readonly maxSockets?: number | undefined
+  /** How long connecting may take. Default: 5 seconds. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** How long one attempt may take until the answer begins. Default: no limit here; `layer` sets one by its `timeout`. */
+  readonly requestTimeout?: Duration.Input | undefined
+}
+
+const defaultMaxSockets = 64
+
+const silent = { trace: () => {}, debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
+
+const credentialsOf = ({ credentials }: Options): Pick<S3ClientConfig, "credentials"> =>
+  credentials === undefined
+    ? {}
+    : {
+        credentials: {
+          accessKeyId: credentials.accessKeyId,
+          secretAccessKey: Redacted.value(credentials.secretAccessKey),
+          ...(credentials.sessionToken === undefined ? {} : { sessionToken: Redacted.value(credentials.sessionToken) })
+        }
+      }
+
+export const clientConfig = (options: Options, region: string): S3ClientConfig => {
+  const agent = { keepAlive: true, maxSockets: options.maxSockets ?? defaultMaxSockets }
+  return {
+    region,
+    ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
+    forcePathStyle: options.forcePathStyle ?? options.endpoint !== undefined,
+    ...credentialsOf(options),
+    maxAttempts: 1,
+    // Many servers refuse, or answer wrongly, what the SDK sends since it computes checksums by default.
+    requestChecksumCalculation: "WHEN_REQUIRED",
+    responseChecksumValidation: "WHEN_REQUIRED",
+    // Waiting for "100 Continue" opens a connection of its own and stalls on servers that do not know it.
+    expectContinueHeader: false,
+    cacheMiddleware: true,
+    requestHandler: {
+      httpAgent: agent,
+      httpsAgent: agent,
+      connectionTimeout: millis(options.connectTimeout ?? "5 seconds"),
+      ...(options.requestTimeout === undefined
+        ? {}
+        : { requestTimeout: millis(options.requestTimeout), throwOnRequestTimeout: true }),
+      logger: silent
+    }
+  }
+}
