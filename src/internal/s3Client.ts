@@ -7,6 +7,17 @@ import * as Redacted from "effect/Redacted"
  * @category models
  * @since 0.1.0
  */
+export interface Credentials {
+  readonly accessKeyId: string
+  readonly secretAccessKey: Redacted.Redacted<string>
+  /** Of temporary credentials. */
+  readonly sessionToken?: Redacted.Redacted<string> | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   readonly bucket: string
   /** Default: the variable `AWS_REGION`, else `us-east-1`. */

@@ -10,7 +10,6 @@ import type { DeleteObjectsCommandOutput, S3Client } from "@aws-sdk/client-s3"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import { clientConfig, type Options } from "../internal/s3Client.ts"
@@ -44,18 +43,7 @@ import {
   Unsupported
 } from "./StoreError.ts"
 
-export type { Options } from "../internal/s3Client.ts"
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Credentials {
-  readonly accessKeyId: string
-  readonly secretAccessKey: Redacted.Redacted<string>
-  /** Of temporary credentials. */
-  readonly sessionToken?: Redacted.Redacted<string> | undefined
-}
+export type { Credentials, Options } from "../internal/s3Client.ts"
 
 /**
  * @category models
