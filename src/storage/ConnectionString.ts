@@ -62,6 +62,8 @@ export interface CommonOptions {
 }
 
 /**
+ * A bucket on AWS or on a server that speaks S3.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -75,6 +77,8 @@ export interface S3 {
 }
 
 /**
+ * A folder.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -90,6 +94,8 @@ export interface File {
 }
 
 /**
+ * Memory: an empty store of its own.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -107,6 +113,8 @@ export interface Memory {
 }
 
 /**
+ * What a connection string says: the options of the store it names.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -363,7 +371,7 @@ const parseFile = (rest: string, query: string): Outcome<File> =>
   })
 
 /**
- * Reads a connection string. Loads no store and makes no request.
+ * Reads a connection string. Loads no store and makes no request. Fails with `InvalidConnectionString`.
  *
  * @category parsing
  * @since 0.1.0

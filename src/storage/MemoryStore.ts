@@ -215,6 +215,9 @@ export const make = Effect.fnUntraced(function* (
 
   const checkMatch = (operation: "put" | "delete" | "copy", key: string, etag: string): Reason | undefined => {
     if (profile === "unconditional") return undefined
+    if (profile === "swift") {
+      return new Unsupported({ feature: "If-Match", description: "If-Match is not implemented", status: 501 })
+    }
     if (profile === "rgw" && operation !== "put") return undefined
     const found = state.tree.get(key)
     if (profile === "rgw") {
@@ -225,12 +228,7 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const checkConditions = (put: PutRequest): Reason | undefined => {
-    if (put.ifMatch !== undefined) {
-      if (profile === "swift") {
-        return new Unsupported({ feature: "If-Match", description: "If-Match is not implemented", status: 501 })
-      }
-      return checkMatch("put", put.key, put.ifMatch)
-    }
+    if (put.ifMatch !== undefined) return checkMatch("put", put.key, put.ifMatch)
     return put.ifNoneMatch !== undefined && profile !== "unconditional" && state.tree.has(put.key)
       ? unmet("the object exists")
       : undefined

@@ -143,6 +143,20 @@ describe("ConnectionString.parse", () => {
     })
   )
 
+  it.effect("an s3 string can name another server, and everything else that a bucket needs", () =>
+    Effect.gen(function* () {
+      const options = yield* s3(
+        "s3://K:S@bucket?endpoint=http://localhost:9000/&maxSockets=8&connectTimeout=250&retries=0&forcePathStyle=true"
+      )
+      assert.strictEqual(options.endpoint, "http://localhost:9000")
+      assert.strictEqual(options.maxSockets, 8)
+      assert.deepStrictEqual(options.connectTimeout, Duration.millis(250))
+      assert.strictEqual(options.retries, 0)
+      assert.strictEqual(options.forcePathStyle, true)
+      assert.strictEqual(options.prefix, "")
+    })
+  )
+
   it.effect("options are strict: unknown, ill-typed, repeated or dangerous ones are refused by name", () =>
     Effect.gen(function* () {
       const cases: ReadonlyArray<readonly [string, string]> = [

@@ -1,0 +1,252 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as TestClock from "effect/testing/TestClock"
+import * as BoundedStore from "effect-s3db/storage/BoundedStore"
+import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as PrefixedStore from "effect-s3db/storage/PrefixedStore"
+import * as SingleWriterStore from "effect-s3db/storage/SingleWriterStore"
+import type { StoreError } from "effect-s3db/storage/StoreError"
+import * as TimeoutStore from "effect-s3db/storage/TimeoutStore"
+
+const text = (value: string) => new TextEncoder().encode(value)
+const reasonOf = <A>(effect: Effect.Effect<A, StoreError>) =>
+  Effect.map(Effect.flip(effect), (error) => error.reason._tag)
+
+describe("MemoryStore", () => {
+  it.effect("snapshots share nothing that changes", () =>
+    Effect.gen(function* () {
+      const { control, store } = yield* MemoryStore.make()
+      yield* store.put({ key: "a", body: text("1") })
+      const snapshot = yield* control.snapshot
+      yield* store.put({ key: "a", body: text("22") })
+      yield* store.put({ key: "b" })
+      assert.deepStrictEqual(yield* control.stats, { objects: 2, bytes: 2 })
+      yield* control.restore(snapshot)
+      assert.deepStrictEqual(yield* control.stats, { objects: 1, bytes: 1 })
+      yield* store.put({ key: "c" })
+      yield* control.restore(snapshot)
+      assert.deepStrictEqual(
+        (yield* store.list()).entries.map((entry) => entry.key),
+        ["a"]
+      )
+      yield* control.clear
+      assert.deepStrictEqual(yield* control.stats, { objects: 0, bytes: 0 })
+    })
+  )
+
+  it.live("goes to disk and comes back", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "effect-s3db-memory-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { recursive: true, force: true })))
+      const persistPath = join(folder, "store.json")
+      const session = <A, E>(use: Effect.Effect<A, E, ObjectStore>) =>
+        Effect.provide(use, MemoryStore.layerWith({ persistPath }))
+      const object = { key: "k\u{1f600}", body: Uint8Array.of(0, 255), metadata: { a: "b" }, contentEncoding: "gzip" }
+      yield* session(Effect.flatMap(ObjectStore, (store) => store.put(object)))
+      const read = yield* session(Effect.flatMap(ObjectStore, (store) => store.get(object.key)))
+      assert.deepStrictEqual([[...read.body], read.metadata, read.contentEncoding], [[0, 255], { a: "b" }, "gzip"])
+      const { control } = yield* MemoryStore.make()
+      assert.strictEqual(yield* reasonOf(control.loadFromDisk(join(folder, "missing"))), "NoSuchKey")
+      assert.strictEqual(yield* reasonOf(control.saveToDisk(join(folder, "missing", "x"))), "NoSuchKey")
+      writeFileSync(persistPath, '{"format":')
+      assert.strictEqual(yield* reasonOf(Effect.scoped(MemoryStore.make({ persistPath }))), "Corrupt")
+    })
+  )
+
+  it.effect("is full rather than forgetful", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make({ maxBytes: 10 })
+      yield* store.put({ key: "a", body: new Uint8Array(8) })
+      assert.strictEqual(yield* reasonOf(store.put({ key: "b", body: new Uint8Array(3) })), "Unavailable")
+      yield* store.put({ key: "a", body: new Uint8Array(10) })
+      assert.strictEqual((yield* store.list()).entries.length, 1)
+    })
+  )
+
+  it.live(
+    "a page of 1,000 among 1,000,000 keys costs what the page costs",
+    () =>
+      Effect.gen(function* () {
+        const { control, store } = yield* MemoryStore.make()
+        yield* store.put({ key: "seed" })
+        const { tree } = yield* control.snapshot
+        const value = tree.get("seed")!
+        for (let i = 0; i < 1_000_000; i++) tree.set(`p${i % 1000}/${i}`, value)
+        yield* control.restore({ tree, bytes: 0 })
+        // The walk is counted, not timed.
+        let visited = 0
+        const { getPairOrNextHigher, nextHigherPair } = tree
+        const counted = Object.assign(Object.create(Object.getPrototypeOf(tree)), tree, {
+          clone: () => counted,
+          getPairOrNextHigher: (...args: Parameters<typeof getPairOrNextHigher>) => {
+            visited += 1
+            return getPairOrNextHigher.apply(tree, args)
+          },
+          nextHigherPair: (...args: Parameters<typeof nextHigherPair>) => {
+            visited += 1
+            return nextHigherPair.apply(tree, args)
+          }
+        })
+        yield* control.restore({ tree: counted, bytes: 0 })
+        const page = yield* store.list({ prefix: "p500/" })
+        assert.strictEqual(page.entries.length, 1000)
+        assert.isBelow(visited, 1010)
+        visited = 0
+        const groups = yield* store.list({ delimiter: "/", maxKeys: 1000 })
+        assert.strictEqual(groups.commonPrefixes.length, 1000)
+        assert.isBelow(visited, 1010)
+        visited = 0
+        yield* store.list({
+          prefix: "p500/",
+          token: (yield* store.list({ prefix: "p500/", maxKeys: 10 })).nextToken,
+          maxKeys: 10
+        })
+        assert.isBelow(visited, 40)
+      }),
+    60_000
+  )
+
+  it.effect("imitates other stores", () =>
+    Effect.gen(function* () {
+      const { store: r2 } = yield* MemoryStore.make({ profile: "r2" })
+      yield* r2.put({ key: "k", metadata: { big: "x".repeat(5000) } })
+      assert.strictEqual(yield* reasonOf(r2.put({ key: "k" })), "Throttled")
+      assert.strictEqual(yield* reasonOf(r2.copy({ from: "k", to: "k", metadata: {} })), "Throttled")
+      yield* TestClock.adjust("1 second")
+      yield* r2.put({ key: "k" })
+      const { store: swift } = yield* MemoryStore.make({ profile: "swift" })
+      assert.strictEqual(yield* reasonOf(swift.put({ key: "k", ifMatch: "x" })), "Unsupported")
+      assert.strictEqual(yield* reasonOf(swift.put({ key: "k", metadata: { a: "x".repeat(257) } })), "MetadataTooLarge")
+      const { store: rgw } = yield* MemoryStore.make({ profile: "rgw" })
+      yield* rgw.put({ key: "k", metadata: { under_score: "1" } })
+      assert.deepStrictEqual({ ...(yield* rgw.head("k")).metadata }, { "under-score": "1" })
+      yield* rgw.delete("k", { ifMatch: "stale" })
+      assert.strictEqual(yield* reasonOf(rgw.head("k")), "NoSuchKey")
+      const { store: express } = yield* MemoryStore.make({ profile: "express" })
+      assert.strictEqual(yield* reasonOf(express.list({ startAfter: "a" })), "InvalidArgument")
+    })
+  )
+})
+
+describe("decorators", () => {
+  it.effect("a request that takes too long is cancelled", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make()
+      let cancelled = 0
+      const never = Effect.onInterrupt(Effect.never, () => Effect.sync(() => (cancelled += 1)))
+      const slow = TimeoutStore.make(
+        { ...store, get: () => never, list: () => never, deleteMany: () => never },
+        { timeout: "3 seconds" }
+      )
+      for (const request of [slow.get("k"), slow.list(), slow.deleteMany([])]) {
+        const fiber = yield* Effect.forkChild(Effect.flip(request as Effect.Effect<unknown, StoreError>))
+        yield* TestClock.adjust("3 seconds")
+        const error = yield* Fiber.join(fiber)
+        assert.deepStrictEqual([error.reason._tag, error.outcome], ["Timeout", "unknown"])
+      }
+      assert.strictEqual(cancelled, 3)
+    })
+  )
+
+  it.effect("no more requests at once than allowed", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make()
+      let [now, most] = [0, 0]
+      const measured = yield* BoundedStore.make(
+        {
+          ...store,
+          head: (key) =>
+            Effect.acquireUseRelease(
+              Effect.sync(() => {
+                now += 1
+                most = Math.max(most, now)
+              }),
+              () => Effect.andThen(Effect.sleep(10), store.head(key)),
+              () => Effect.sync(() => (now -= 1))
+            )
+        },
+        { concurrency: 3 }
+      )
+      yield* store.put({ key: "k" })
+      const fiber = yield* Effect.forkChild(
+        Effect.forEach(Array.from({ length: 20 }), () => measured.head("k"), { concurrency: "unbounded" })
+      )
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(fiber)
+      assert.strictEqual(most, 3)
+    })
+  )
+
+  it.effect("counts and measures every request", () =>
+    Effect.gen(function* () {
+      const store = yield* ObjectStore
+      const counter = yield* InstrumentedStore.RequestCounter
+      yield* store.put({ key: "k" })
+      yield* Effect.flip(store.get("missing"))
+      yield* store.deleteMany(Array.from({ length: 2500 }, (_, i) => `k${i}`))
+      const counts = yield* counter.counts
+      assert.deepStrictEqual([counts.put, counts.get, counts.deleteMany, counts.head], [1, 1, 3, 0])
+      yield* counter.reset
+      assert.strictEqual((yield* counter.counts).put, 0)
+      const failures = yield* Metric.value(
+        Metric.withAttributes(InstrumentedStore.requests, { operation: "get", outcome: "NoSuchKey" })
+      )
+      assert.strictEqual(failures.count, 1)
+      const died = InstrumentedStore.make({ ...store, head: () => Effect.die("bug"), list: () => Effect.interrupt })
+      yield* Effect.exit(died.store.head("k"))
+      yield* Effect.exit(died.store.list())
+      assert.strictEqual((yield* died.counter.counts).head, 1)
+    }).pipe(Effect.provide(InstrumentedStore.layer.pipe(Layer.provide(Layer.fresh(MemoryStore.layer)))))
+  )
+
+  it.effect("a prefix is a store of its own", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make()
+      assert.strictEqual(PrefixedStore.make(store, "/"), store)
+      const part = PrefixedStore.make(store, "/a/b/")
+      yield* part.put({ key: "k" })
+      yield* store.put({ key: "a/bc" })
+      assert.deepStrictEqual(
+        (yield* store.list()).entries.map((entry) => entry.key),
+        ["a/b/k", "a/bc"]
+      )
+      assert.deepStrictEqual(
+        (yield* part.list()).entries.map((entry) => entry.key),
+        ["k"]
+      )
+      assert.strictEqual((yield* Effect.flip(part.get("missing"))).key, "missing")
+      assert.strictEqual((yield* part.head("k")).key, "k")
+      const failed = yield* part.deleteMany(["k", "\ud800"])
+      assert.deepStrictEqual(
+        failed.failed.map(({ key }) => key),
+        ["\ud800"]
+      )
+    })
+  )
+
+  it.effect("a single writer's copies and deletes keep their conditions", () =>
+    Effect.gen(function* () {
+      const { store: raw } = yield* MemoryStore.make({ profile: "unconditional" })
+      const store = yield* SingleWriterStore.make(raw)
+      const { etag } = yield* store.put({ key: "a", body: text("1") })
+      yield* store.copy({ from: "a", to: "b", ifSourceMatch: etag })
+      yield* store.copy({ from: "a", to: "c" })
+      assert.strictEqual(
+        yield* reasonOf(store.copy({ from: "a", to: "b", ifSourceMatch: "stale" })),
+        "PreconditionFailed"
+      )
+      assert.strictEqual(yield* reasonOf(store.delete("a", { ifMatch: "stale" })), "PreconditionFailed")
+      yield* store.delete("a", { ifMatch: etag })
+      assert.strictEqual(yield* reasonOf(store.delete("a", { ifMatch: etag })), "PreconditionFailed")
+      assert.strictEqual(yield* reasonOf(store.put({ key: "x", ifMatch: "a", ifNoneMatch: "*" })), "InvalidArgument")
+    })
+  )
+})
