@@ -215,7 +215,7 @@ export const make = Effect.fnUntraced(function* (
 
   const checkMatch = (operation: "put" | "delete" | "copy", key: string, etag: string): Reason | undefined => {
     if (profile === "unconditional") return undefined
-    if (profile === "swift") {
+    if (profile === "swift" && operation !== "copy") {
       return new Unsupported({ feature: "If-Match", description: "If-Match is not implemented", status: 501 })
     }
     if (profile === "rgw" && operation !== "put") return undefined

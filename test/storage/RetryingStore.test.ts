@@ -19,7 +19,7 @@ type Store = ObjectStore["Service"]
 type Fault = {
   readonly reason: Reason
   readonly landed?: boolean
-  readonly then?: (store: Store) => Effect.Effect<unknown, StoreError>
+  readonly meanwhile?: (store: Store) => Effect.Effect<unknown, StoreError>
 }
 
 const text = (value: string) => new TextEncoder().encode(value)
@@ -39,7 +39,7 @@ const scripted = Effect.fnUntraced(function* (faults: ReadonlyArray<Fault>, opti
       const fault = plan.shift()
       if (fault === undefined) return request
       return (fault.landed === true ? Effect.asVoid(request) : Effect.void).pipe(
-        Effect.andThen(fault.then?.(store) ?? Effect.void),
+        Effect.andThen(fault.meanwhile?.(store) ?? Effect.void),
         Effect.andThen(Effect.fail(new StoreError({ operation, key: "k", reason: fault.reason })))
       )
     })
@@ -139,7 +139,7 @@ describe("RetryingStore", () => {
   it.effect("and conflicts only when somebody else's landed", () =>
     Effect.gen(function* () {
       const theirs = (store: Store) => store.put({ key: "k", body: text("theirs") })
-      const { retrying, store } = yield* scripted([{ reason: timeout, then: theirs }])
+      const { retrying, store } = yield* scripted([{ reason: timeout, meanwhile: theirs }])
       const error = yield* inTime(Effect.flip(retrying.put({ key: "k", body: text("ours"), ifNoneMatch: "*" })))
       if (error.reason._tag !== "PreconditionFailed") return assert.fail("expected PreconditionFailed")
       assert.isTrue(error.reason.afterUnknown)
@@ -150,7 +150,7 @@ describe("RetryingStore", () => {
       const refusal = yield* Effect.flip(plain.retrying.put({ key: "k", ifNoneMatch: "*" }))
       assert.isUndefined(refusal.reason._tag === "PreconditionFailed" ? refusal.reason.afterUnknown : true)
       // It was removed in between.
-      const gone = yield* scripted([{ reason: timeout, landed: true, then: (inner) => inner.delete("k") }])
+      const gone = yield* scripted([{ reason: timeout, landed: true, meanwhile: (inner) => inner.delete("k") }])
       const { etag } = yield* gone.store.put({ key: "k", body: text("0") })
       const missing = yield* inTime(Effect.flip(gone.retrying.put({ key: "k", body: text("1"), ifMatch: etag })))
       assert.isTrue(missing.reason._tag === "PreconditionFailed" && missing.reason.afterUnknown)
@@ -160,7 +160,7 @@ describe("RetryingStore", () => {
   it.effect("an unconditional write is never blindly repeated", () =>
     Effect.gen(function* () {
       const theirs = (store: Store) => store.put({ key: "k", body: text("theirs") })
-      const overwritten = yield* scripted([{ reason: timeout, landed: true, then: theirs }])
+      const overwritten = yield* scripted([{ reason: timeout, landed: true, meanwhile: theirs }])
       assert.deepStrictEqual(yield* inTime(reasonOf(overwritten.retrying.put({ key: "k", body: text("ours") }))), [
         "Timeout",
         "unknown"
@@ -191,7 +191,7 @@ describe("RetryingStore", () => {
       assert.deepStrictEqual(landed.seen, ["delete", "head"])
 
       const again = yield* scripted([
-        { reason: timeout, landed: true, then: (store) => store.put({ key: "k", body: text("new") }) }
+        { reason: timeout, landed: true, meanwhile: (store) => store.put({ key: "k", body: text("new") }) }
       ])
       yield* again.store.put({ key: "k" })
       assert.deepStrictEqual(yield* inTime(reasonOf(again.retrying.delete("k"))), ["Timeout", "unknown"])
@@ -206,7 +206,9 @@ describe("RetryingStore", () => {
       yield* inTime(conditional.retrying.delete("k", { ifMatch: etag }))
       assert.deepStrictEqual(conditional.seen, ["delete", "delete", "head"])
 
-      const changed = yield* scripted([{ reason: timeout, then: (store) => store.put({ key: "k", body: text("x") }) }])
+      const changed = yield* scripted([
+        { reason: timeout, meanwhile: (store) => store.put({ key: "k", body: text("x") }) }
+      ])
       const first = yield* changed.store.put({ key: "k" })
       const error = yield* inTime(Effect.flip(changed.retrying.delete("k", { ifMatch: first.etag })))
       assert.isTrue(error.reason._tag === "PreconditionFailed" && error.reason.afterUnknown)
@@ -219,7 +221,7 @@ describe("RetryingStore", () => {
     Effect.gen(function* () {
       const keys = ["a", "b", "c"]
       const lost = yield* scripted([
-        { reason: timeout, landed: true, then: (store) => store.put({ key: "b", body: text("new") }) }
+        { reason: timeout, landed: true, meanwhile: (store) => store.put({ key: "b", body: text("new") }) }
       ])
       const result = yield* inTime(lost.retrying.deleteMany(keys))
       assert.deepStrictEqual(result.deleted, ["a", "c"])
