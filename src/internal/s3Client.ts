@@ -3,7 +3,25 @@ import type { S3ClientConfig } from "@aws-sdk/client-s3"
 import * as Duration from "effect/Duration"
 import * as Redacted from "effect/Redacted"
 
+/** The part of the options of `S3Store` that is the client's. */
+export interface ClientOptions {
+  readonly endpoint?: string | undefined
+  readonly forcePathStyle?: boolean | undefined
+  readonly credentials?:
+    | {
+        readonly accessKeyId: string
+        readonly secretAccessKey: Redacted.Redacted<string>
+        readonly sessionToken?: Redacted.Redacted<string> | undefined
+      }
+    | undefined
+  readonly maxSockets?: number | undefined
+  readonly connectTimeout?: Duration.Input | undefined
+  readonly requestTimeout?: Duration.Input | undefined
+}
+
 /**
+ * An access key and its secret. The secret and the session token never appear in a log, an error or JSON.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -15,6 +33,8 @@ export interface Credentials {
 }
 
 /**
+ * Which bucket, where, and how to reach it.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -42,7 +62,7 @@ const silent = { trace: () => {}, debug: () => {}, info: () => {}, warn: () => {
 
 const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
 
-const credentialsOf = ({ credentials }: Options): Pick<S3ClientConfig, "credentials"> =>
+const credentialsOf = ({ credentials }: ClientOptions): Pick<S3ClientConfig, "credentials"> =>
   credentials === undefined
     ? {}
     : {
@@ -53,7 +73,7 @@ const credentialsOf = ({ credentials }: Options): Pick<S3ClientConfig, "credenti
         }
       }
 
-export const clientConfig = (options: Options, region: string): S3ClientConfig => {
+export const clientConfig = (options: ClientOptions, region: string): S3ClientConfig => {
   const agent = { keepAlive: true, maxSockets: options.maxSockets ?? defaultMaxSockets }
   return {
     region,

@@ -36,9 +36,9 @@ const refusal = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<boolea
  *
  * **Details**
  *
- * About 40 requests. Fails with any `StoreError` other than a refusal of what was tried, such as `AccessDenied`. It tries
- * nothing again, so give it a store that retries: some stores limit how often a key is written (R2: once in a second),
- * and some answer a race with a passing error (Ceph's gateway 16: 500).
+ * 43 requests on a store like AWS, a few more on others. Fails with any `StoreError` other than a refusal of what was
+ * tried, such as `AccessDenied`. It tries nothing again, so give it a store that retries: some stores limit how often a
+ * key is written (R2: once in a second), and some answer a race with a passing error (Ceph's gateway 16: 500).
  *
  * A race of five shows a store that checks first and writes later with high probability, not with certainty.
  *
@@ -115,10 +115,11 @@ const probeReplace = Effect.fnUntraced(function* (store: Store, root: string) {
     const refused = yield* refusal(store.put({ key, body: text("stale"), ifMatch: stale }))
     const accepted = yield* refusal(store.put({ key, body: text("fresh"), ifMatch: etag }))
     if (refused !== true || accepted !== false) continue
-    const raced = `${root}replace-race`
+    const raced = `${key}-race`
     const { etag: start } = yield* store.put({ key: raced, body: text("start"), repeatable: true })
-    return (yield* race(store, raced, { ifMatch: start })) ? etagForm : undefined
+    if (yield* race(store, raced, { ifMatch: start })) return etagForm
   }
+  yield* store.adopt(unproven)
   return undefined
 })
 

@@ -33,19 +33,13 @@ import {
   type StoredObject
 } from "./ObjectStore.ts"
 import * as StandardStore from "./StandardStore.ts"
-import {
-  InvalidArgument,
-  type Operation,
-  type Reason,
-  StoreError,
-  Unavailable,
-  Unexpected,
-  Unsupported
-} from "./StoreError.ts"
+import { InvalidArgument, type Operation, type Reason, StoreError, Unexpected, Unsupported } from "./StoreError.ts"
 
 export type { Credentials, Options } from "../internal/s3Client.ts"
 
 /**
+ * The options of the store and of the decorators around it.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -197,17 +191,11 @@ export const make = Effect.fnUntraced(function* (
     const facts = { operation: "get" as const, conditional: ifMatch !== undefined }
     const { body: received, output } = yield* send(facts, key, (signal) =>
       client.send(command, { abortSignal: signal }).then((output) => {
-        const stream = output.Body
-        if (stream === undefined) return { output, body: new Uint8Array() }
-        if ("destroy" in stream) signal.addEventListener("abort", () => stream.destroy(), { once: true })
-        return stream.transformToByteArray().then((body) => ({ output, body }))
+        const body = output.Body?.transformToByteArray() ?? Promise.resolve(new Uint8Array())
+        return body.then((bytes) => ({ output, body: bytes }))
       })
     )
-    if (output.ContentLength !== undefined && output.ContentLength !== received.length) {
-      const description = `${received.length} of ${output.ContentLength} bytes of the body arrived`
-      return yield* failure("get", key, new Unavailable({ description, sent: true }))
-    }
-    const size = sizeOf(output.ContentRange, received.length)
+    const size = s3Text.sizeInContentRange(output.ContentRange) ?? received.length
     let body = received
     if (range !== undefined && output.ContentRange === undefined) {
       // The store has sent all of it.
@@ -379,9 +367,6 @@ export const make = Effect.fnUntraced(function* (
   })
 })
 
-const sizeOf = (contentRange: string | undefined, length: number): number =>
-  s3Text.sizeInContentRange(contentRange) ?? length
-
 const headOf = (
   key: string,
   output: {
@@ -411,7 +396,7 @@ const refusedIn = (output: DeleteObjectsCommandOutput, keys: ReadonlyArray<strin
 }
 
 /**
- * The store of `make`, alone.
+ * The store of `make` as a layer: each call is one attempt.
  *
  * @category layers
  * @since 0.1.0
@@ -434,7 +419,7 @@ export const layer = (options: LayerOptions): Layer.Layer<ObjectStore | RequestC
   )
 
 /**
- * `layer`, with options from the configuration.
+ * `layer`, with options from the configuration. Fails with `ConfigError` when one is missing or has a wrong type.
  *
  * @category layers
  * @since 0.1.0

@@ -330,11 +330,13 @@ describe("S3Store when things go wrong", () => {
           (key) => store.put({ key }),
           { concurrency: "unbounded", discard: true }
         )
+        assert.strictEqual(state.open, 3)
       })
       yield* Effect.scoped(requests)
       assert.strictEqual(seen.length, 30)
       assert.strictEqual(state.connections, 3)
       assert.strictEqual(state.mostActive, 3)
+      yield* eventually(() => state.open === 0)
     })
   )
 

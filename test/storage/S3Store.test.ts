@@ -374,6 +374,20 @@ describe("S3Store: the reason of a failure", () => {
     [Object.assign(new Error("Request aborted"), { name: "AbortError" }), "Timeout", "unknown", true],
     [Object.assign(new Error(), { name: "CredentialsProviderError" }), "AccessDenied", "none", false],
     [raised("ERR_INVALID_CHAR"), "InvalidArgument", "none", false],
+    [
+      Object.assign(new Error("the request socket did not establish a connection with the server within 5000 ms"), {
+        name: "TimeoutError"
+      }),
+      "Unavailable",
+      "none",
+      true
+    ],
+    [
+      Object.assign(new Error("the request socket timed out after 9 ms of inactivity"), { name: "TimeoutError" }),
+      "Timeout",
+      "unknown",
+      true
+    ],
     [new TypeError("a bug"), "Unexpected", "unknown", false],
     ["not an error", "Unexpected", "unknown", false],
     [undefined, "Unexpected", "unknown", false]

@@ -17,7 +17,7 @@ export type Answer = (response: http.ServerResponse, request: Seen) => void
 /** Answers the first request with the first answer and so on; the last one serves all that follow. */
 export const serve = Effect.fnUntraced(function* (...answers: ReadonlyArray<Answer>) {
   const seen: Array<Seen> = []
-  const state = { connections: 0, active: 0, mostActive: 0, brokenOff: 0 }
+  const state = { connections: 0, open: 0, active: 0, mostActive: 0, brokenOff: 0 }
   const server = http.createServer((request, response) => {
     const chunks: Array<Buffer> = []
     state.active += 1
@@ -38,8 +38,12 @@ export const serve = Effect.fnUntraced(function* (...answers: ReadonlyArray<Answ
       answers[Math.min(seen.length, answers.length) - 1]!(response, one)
     })
   })
-  server.on("connection", () => {
+  server.on("connection", (socket) => {
     state.connections += 1
+    state.open += 1
+    socket.on("close", () => {
+      state.open -= 1
+    })
   })
   yield* Effect.acquireRelease(
     Effect.promise(() => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))),

@@ -5,11 +5,13 @@ const measure = (
   specifier: string
 ): { readonly millis: number; readonly kilobytes: number; readonly modules: number } => {
   const script = `
+    import { statSync } from "node:fs"
     import { registerHooks } from "node:module"
+    import { fileURLToPath } from "node:url"
     let bytes = 0, modules = 0
     registerHooks({ load(url, context, next) {
       const loaded = next(url, context)
-      if (loaded.source) { bytes += loaded.source.length; modules += 1 }
+      if (url.startsWith("file:")) { bytes += statSync(fileURLToPath(url)).size; modules += 1 }
       return loaded
     } })
     const start = performance.now()
