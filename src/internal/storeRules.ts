@@ -28,7 +28,8 @@ export const metadataBytes = (metadata: Metadata): number => {
 export const checkMetadata = (metadata: Metadata | undefined, limit = maxMetadataBytes): Reason | undefined => {
   if (metadata === undefined) return undefined
   for (const name of Object.keys(metadata)) {
-    if (!headerName.test(name)) {
+    // The other name is a header, too, but readers would take it for the prototype.
+    if (!headerName.test(name) || name.toLowerCase() === "__proto__") {
       return invalid("metadata", `the metadata name ${JSON.stringify(name)} is not the name of a header`)
     }
     if (!headerValue.test(metadata[name]!)) {

@@ -18,6 +18,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as envelope from "../internal/fileStoreEnvelope.ts"
 import * as locks from "../internal/fileStoreLocks.ts"
@@ -89,7 +90,7 @@ export const make = Effect.fnUntraced(function* (
   const compression = options.compression ?? "none"
   const durable = (options.durability ?? "fsync") === "fsync"
   const session = yield* openSession(root)
-  const directories = makeDirectories(objects, durable)
+  const directories = makeDirectories(root, objects, durable)
   const listings = makeListings()
 
   const shards: Array<locks.FileLock | undefined> = Array.from({ length: lockShards })
@@ -247,26 +248,38 @@ export const make = Effect.fnUntraced(function* (
   const copy = Effect.fnUntraced(function* (request: CopyRequest) {
     const problem = rules.checkCopy(request)
     if (problem !== undefined) return yield* fail("copy", request.from, problem)
-    const source = yield* readObject("copy", request.from)
-    if (request.ifSourceMatch !== undefined && source.header.etag !== request.ifSourceMatch) {
-      return yield* fail("copy", request.from, unmet("the source has another ETag"))
+    for (;;) {
+      const source = yield* readObject("copy", request.from)
+      if (request.ifSourceMatch !== undefined && source.header.etag !== request.ifSourceMatch) {
+        return yield* fail("copy", request.from, unmet("the source has another ETag"))
+      }
+      const { stored, compression: used } = yield* envelope.compress(compression, source.body)
+      const header: envelope.Header = {
+        ...source.header,
+        ...(request.metadata === undefined
+          ? {}
+          : {
+              metadata: rules.lowerCaseNames(request.metadata),
+              contentType: request.contentType ?? "application/octet-stream"
+            }),
+        key: request.to,
+        lastModified: yield* Clock.currentTimeMillis,
+        compression: used,
+        storedSize: stored.length,
+        crc: envelope.crc32(stored)
+      }
+      let overtaken = false
+      const installed = install("copy", header, stored, () => {
+        if (request.from !== request.to) return undefined
+        // Onto itself: a version that was written since it was read must not be lost.
+        const present = readHeaderSync(fileOf(request.from), request.from)
+        overtaken = JSON.stringify(present) !== JSON.stringify(source.header)
+        return overtaken ? unmet("the source changed while it was copied") : undefined
+      })
+      const result = yield* Effect.result(installed)
+      if (Result.isSuccess(result)) return result.success
+      if (!overtaken) return yield* result.failure
     }
-    const { stored, compression: used } = yield* envelope.compress(compression, source.body)
-    const header: envelope.Header = {
-      ...source.header,
-      ...(request.metadata === undefined
-        ? {}
-        : {
-            metadata: rules.lowerCaseNames(request.metadata),
-            contentType: request.contentType ?? "application/octet-stream"
-          }),
-      key: request.to,
-      lastModified: yield* Clock.currentTimeMillis,
-      compression: used,
-      storedSize: stored.length,
-      crc: envelope.crc32(stored)
-    }
-    return yield* install("copy", header, stored, () => undefined)
   })
 
   const list = Effect.fnUntraced(function* (request: ListRequest = {}) {
@@ -453,6 +466,13 @@ const readFirst = (file: string, bytes: number): Failable<Buffer> =>
     closeFile
   )
 
+/** A write may take less than it is given, as when the disk fills up: the rest is written, or the failure seen. */
+const writeAll = Effect.fnUntraced(function* (descriptor: number, bytes: Buffer) {
+  for (let start = 0; start < bytes.length;) {
+    start += yield* call<number>((done) => fs.write(descriptor, bytes, start, bytes.length - start, null, done))
+  }
+})
+
 const closeFile = (descriptor: number) => Effect.ignore(call((done) => fs.close(descriptor, done)))
 
 const readHeaderSync = (file: string, key: string): envelope.Header | string | undefined => {
@@ -493,7 +513,11 @@ const openSession = Effect.fnUntraced(function* (root: string) {
 
   const opening = Effect.try({
     try: () => {
+      const created = fs.mkdirSync(root, { recursive: true })
       for (const directory of ["objects", "locks", "tmp"]) fs.mkdirSync(path.join(root, directory), { recursive: true })
+      // A new folder has to be found again: every directory from the first one made has to be on the disk.
+      for (let at = root; created !== undefined && at.length >= created.length; at = path.dirname(at)) syncSync(at)
+      if (created !== undefined) syncSync(path.dirname(created))
       // Nobody starts or clears a session while another does.
       const gate = locks.open(sqlite, path.join(root, "locks", "sessions"))
       try {
@@ -555,7 +579,7 @@ const openSession = Effect.fnUntraced(function* (root: string) {
           call<number>((done) => fs.open(file, "wx", done)),
           (descriptor) =>
             Effect.andThen(
-              call((done) => fs.writev(descriptor, chunks, (error) => done(error))),
+              writeAll(descriptor, Buffer.concat(chunks)),
               durable ? call((done) => fs.fsync(descriptor, done)) : Effect.void
             ),
           closeFile
@@ -577,6 +601,15 @@ const removeAll = (target: string): void => {
   }
 }
 
+const syncSync = (directory: string): void => {
+  const descriptor = fs.openSync(directory, "r")
+  try {
+    fs.fsyncSync(descriptor)
+  } finally {
+    fs.closeSync(descriptor)
+  }
+}
+
 /** Marks a new store, and refuses a folder that is something else. */
 const checkFormat = (root: string): Reason | undefined => {
   const marker = path.join(root, "store.json")
@@ -586,8 +619,9 @@ const checkFormat = (root: string): Reason | undefined => {
   } catch (error) {
     if (asFailure(error).code !== "ENOENT") throw error
     const temporary = `${marker}.new`
-    fs.writeFileSync(temporary, `${JSON.stringify(format)}\n`)
+    fs.writeFileSync(temporary, `${JSON.stringify(format)}\n`, { flush: true })
     fs.renameSync(temporary, marker)
+    syncSync(root)
     return undefined
   }
   return text.trim() === JSON.stringify(format)
@@ -604,24 +638,25 @@ const checkFormat = (root: string): Reason | undefined => {
 
 /**
  * Directories that hold objects. A write is durable when its directory has been synced and so has every directory above
- * it that is new; which ones are known to be is remembered by inode, since others may remove and make them again.
+ * it that is new; which ones are known to be is remembered by inode and time of birth, since others may remove and make them again.
  */
-const makeDirectories = (root: string, durable: boolean) => {
-  const synced = new Map<string, bigint>()
+const makeDirectories = (root: string, objects: string, durable: boolean) => {
+  const synced = new Map<string, string>()
   const running = new Map<string, { readonly current: Promise<void>; next: Promise<void> | undefined }>()
 
-  const syncNow = (directory: string): Promise<bigint | undefined> =>
+  const syncNow = (directory: string): Promise<string | undefined> =>
     new Promise((resolve, reject) => {
       fs.open(directory, "r", (failed, descriptor) => {
         if (failed) {
-          // It was removed because everything in it was: nothing is left to be made durable.
           if (failed.code === "ENOENT") resolve(undefined)
           else reject(failed)
           return
         }
         fs.fsync(descriptor, (unsynced) => {
           fs.fstat(descriptor, { bigint: true }, (unknown, stats) => {
-            fs.close(descriptor, () => (unsynced ? reject(unsynced) : unknown ? reject(unknown) : resolve(stats.ino)))
+            fs.close(descriptor, () =>
+              unsynced ? reject(unsynced) : unknown ? reject(unknown) : resolve(`${stats.ino}:${stats.birthtimeNs}`)
+            )
           })
         })
       })
@@ -647,10 +682,11 @@ const makeDirectories = (root: string, durable: boolean) => {
   }
 
   const syncChain = (directory: string): Promise<void> =>
-    syncNow(directory).then((inode) => {
-      if (inode === undefined || directory === root || synced.get(directory) === inode) return undefined
+    syncNow(directory).then((identity) => {
+      if (directory === root || (identity !== undefined && synced.get(directory) === identity)) return undefined
+      // A directory that is gone was removed with everything in it: its removal is in the one above.
       return syncChain(path.dirname(directory)).then(() => {
-        synced.set(directory, inode)
+        if (identity !== undefined) synced.set(directory, identity)
       })
     })
 
@@ -673,7 +709,7 @@ const makeDirectories = (root: string, durable: boolean) => {
     /** Removes directories that have become empty, from the bottom up. Best effort: an empty directory is invisible. */
     prune: (directory: string) =>
       Effect.sync(() => {
-        for (let at = directory; at !== root; at = path.dirname(at)) {
+        for (let at = directory; at !== objects; at = path.dirname(at)) {
           try {
             fs.rmdirSync(at)
           } catch {
@@ -695,7 +731,7 @@ type Entries = ReadonlyArray<paths.PathEntry>
 const largeDirectory = 1000
 const rememberedDirectories = 8
 /**
- * Names are trusted only if the directory had not been touched for so long when they were read: a change within the
+ * Names are trusted only if the directory had not been modified for so long when they were read: a change within the
  * same tick of the file system's clock would leave the modification time as it was.
  */
 const tickMillis = 50
@@ -703,6 +739,8 @@ const tickMillis = 50
 /** Reads directories; the sorted names of large ones are remembered as long as the directory has not been modified. */
 const makeListings = () => {
   const remembered = new Map<string, { readonly modified: bigint; readonly entries: Entries }>()
+  /** Since when, at least, a large directory has had its modification time. */
+  const still = new Map<string, { readonly modified: bigint; readonly since: number }>()
 
   const modifiedOf = (directory: string) =>
     Effect.map(
@@ -711,26 +749,29 @@ const makeListings = () => {
     )
 
   return Effect.fnUntraced(function* (directory: string): Effect.fn.Return<Entries, FileFailure> {
+    // A monotonic clock: neither a test clock nor a clock that is set has a say.
+    const now = performance.now()
+    const modified = yield* modifiedOf(directory)
     const known = remembered.get(directory)
-    // The clock of the file system is compared with real time, which a test clock does not move.
-    const now = performance.timeOrigin + performance.now()
-    const modified = known === undefined ? undefined : yield* modifiedOf(directory)
     if (known !== undefined && known.modified === modified) return known.entries
     remembered.delete(directory)
-    const before = yield* modifiedOf(directory)
     const names = yield* ifPresent(call<Array<string>>((done) => fs.readdir(directory, done)))
     const entries = (names ?? [])
       .flatMap((name) => paths.entryOf(name) ?? [])
       .toSorted((a, b) => (a.part < b.part ? -1 : 1))
-    if (entries.length >= largeDirectory && before !== undefined && now - Number(before / 1_000_000n) > tickMillis) {
-      if (before === (yield* modifiedOf(directory))) {
-        const [oldest] = remembered.keys()
-        if (oldest !== undefined && remembered.size >= rememberedDirectories) remembered.delete(oldest)
-        remembered.set(directory, { modified: before, entries })
-      }
-    }
+    if (entries.length < largeDirectory || modified === undefined) return entries
+    const unchanged = still.get(directory)
+    if (unchanged === undefined || unchanged.modified !== modified)
+      limited(still).set(directory, { modified, since: now })
+    else if (now - unchanged.since > tickMillis) limited(remembered).set(directory, { modified, entries })
     return entries
   })
+}
+
+const limited = <A>(map: Map<string, A>): Map<string, A> => {
+  const [oldest] = map.keys()
+  if (oldest !== undefined && map.size >= rememberedDirectories) map.delete(oldest)
+  return map
 }
 
 interface Listed {
@@ -760,10 +801,15 @@ const makeWalk = (
     return at < 0 ? undefined : name.slice(0, at + delimiter.length)
   }
 
-  const holdsObject = (directory: string): Failable<boolean> =>
+  /** Whether a key or a subtree lies, at least in part, behind the position where the listing goes on. */
+  const isAhead = (name: string, isFile: boolean): boolean => name > after || (!isFile && after.startsWith(name))
+
+  const holdsObject = (directory: string, base: string): Failable<boolean> =>
     Effect.gen(function* () {
       for (const entry of yield* entriesOf(directory)) {
-        if (entry.isFile || (yield* holdsObject(path.join(directory, entry.name)))) return true
+        const name = base + entry.part
+        if (!isAhead(name, entry.isFile)) continue
+        if (entry.isFile || (yield* holdsObject(path.join(directory, entry.name), name))) return true
       }
       return false
     })
@@ -782,11 +828,11 @@ const makeWalk = (
           continue
         }
         if (done !== undefined && name.startsWith(done)) continue
-        if (name <= after && !(after.startsWith(name) && !entry.isFile)) continue
+        if (!isAhead(name, entry.isFile)) continue
         const here = groupOf(name)
         if (here !== undefined) {
           if (here === group || here === found.at(-1)?.name) continue
-          if (!entry.isFile && !(yield* holdsObject(path.join(directory, entry.name)))) continue
+          if (!entry.isFile && !(yield* holdsObject(path.join(directory, entry.name), name))) continue
           group = here
           found.push({ name: here, isGroup: true })
         } else if (entry.isFile) found.push({ name, isGroup: false })
