@@ -516,8 +516,10 @@ const openSession = Effect.fnUntraced(function* (root: string) {
       const created = fs.mkdirSync(root, { recursive: true })
       for (const directory of ["objects", "locks", "tmp"]) fs.mkdirSync(path.join(root, directory), { recursive: true })
       // A new folder has to be found again: every directory from the first one made has to be on the disk.
-      for (let at = root; created !== undefined && at.length >= created.length; at = path.dirname(at)) syncSync(at)
-      if (created !== undefined) syncSync(path.dirname(created))
+      if (created !== undefined) {
+        for (let at = root; at.length >= created.length; at = path.dirname(at)) syncSync(at)
+        syncSync(path.dirname(created))
+      }
       // Nobody starts or clears a session while another does.
       const gate = locks.open(sqlite, path.join(root, "locks", "sessions"))
       try {
