@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { StoredAttribute } from "./encoding/Encoding.ts"
+import type { Json, StoredAttribute } from "./encoding/Encoding.ts"
 import { Attribute, Codec } from "./schema/Attributes.ts"
 import { Capabilities } from "./storage/ObjectStore.ts"
 
@@ -41,6 +41,8 @@ export const Version = Schema.Struct({
   hash: Schema.String,
   primaryKey: Schema.String,
   attributes: Schema.Array(Attribute),
+  /** The definition in a form that any program can open; see `schema/Portable`. */
+  definition: Schema.optionalKey(Schema.Json),
   createdAt: Schema.String
 })
 
@@ -96,6 +98,8 @@ export const Catalog = Schema.Struct({
   lastUpdated: Schema.String,
   /** What a probe has found, and of which store, where it had to be probed. */
   store: Schema.optionalKey(StoreProfile),
+  /** Random bytes in base 64 from which the keys of secret fields are made, once there are such fields. */
+  salt: Schema.optionalKey(Schema.String),
   /** Where the attribute ids of new resources begin, when ids of a lost catalog may still be in use. Default 0. */
   firstAttribute: Schema.optionalKey(Schema.Int),
   resources: Schema.Record(Schema.String, Resource)
@@ -232,6 +236,7 @@ const mend = (json: Record<string, unknown>, repairs: Array<string>): Catalog =>
     ...(typeof firstAttribute === "number" && Number.isSafeInteger(firstAttribute) ? { firstAttribute } : {}),
     writeId: text("writeId"),
     lastUpdated: text("lastUpdated"),
+    ...(typeof json["salt"] === "string" ? { salt: json["salt"] } : {}),
     ...(Result.isSuccess(store) ? { store: store.success } : {}),
     resources
   }
@@ -310,6 +315,7 @@ export const blankOverData: Catalog = { ...empty, firstAttribute: 36 ** 2 }
  * @since 0.1.0
  */
 export const supplement = (healed: Catalog, copy: Catalog): Catalog => ({
+  ...(copy.salt === undefined ? {} : { salt: copy.salt }),
   ...healed,
   resources: {
     ...copy.resources,
@@ -339,6 +345,10 @@ export interface Declaration {
   readonly name: string
   readonly primaryKey: string
   readonly attributes: ReadonlyArray<Attribute>
+  /** The number of this version, where the program counts them itself. */
+  readonly version?: number | undefined
+  /** The definition in portable form. */
+  readonly portable?: Json | undefined
 }
 
 /**
@@ -353,6 +363,8 @@ export interface Registered {
   readonly version: number
   readonly written: ReadonlyArray<Attribute & { readonly id: string }>
   readonly readable: ReadonlyArray<StoredAttribute>
+  /** The attributes of every version, by its number. */
+  readonly versions: ReadonlyMap<number, ReadonlyArray<Attribute & { readonly id: string }>>
 }
 
 /**
@@ -364,9 +376,8 @@ export interface Registered {
 export const hash = Effect.fnUntraced(function* (declaration: Declaration) {
   const canonical = JSON.stringify([
     declaration.primaryKey,
-    declaration.attributes
-      .map((a) => JSON.stringify([a.path, a.codec, a.optional, a.nullable, a.literals ?? null]))
-      .toSorted()
+    declaration.attributes.map((a) => JSON.stringify([a.path, a.codec, a.optional, a.nullable])).toSorted(),
+    declaration.portable ?? null
   ])
   const digest = yield* Effect.promise(() =>
     globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(canonical))
@@ -382,21 +393,63 @@ export const hash = Effect.fnUntraced(function* (declaration: Declaration) {
  */
 export const find = (catalog: Catalog, declaration: Declaration, hash: string): Registered | undefined => {
   const resource = Object.hasOwn(catalog.resources, declaration.name) ? catalog.resources[declaration.name] : undefined
-  const version = Object.keys(resource?.versions ?? {}).find((name) => resource!.versions[name]!.hash === hash)
-  if (resource === undefined || version === undefined) return undefined
+  if (resource === undefined) return undefined
+  const version = versionWith(resource, declaration, hash)
+  if (version === undefined) return undefined
   const ids = new Map(Object.entries(resource.attributes).map(([id, entry]) => [attributeName(entry), id]))
-  const written: Array<Attribute & { readonly id: string }> = []
-  for (const attribute of declaration.attributes) {
-    const id = ids.get(attributeName(attribute))
-    if (id === undefined) return undefined
-    written.push({ ...attribute, id })
+  const written = withIds(declaration.attributes, ids)
+  if (written === undefined) return undefined
+  const versions = new Map<number, Registered["written"]>()
+  for (const [name, { attributes }] of Object.entries(resource.versions)) {
+    versions.set(versionNumber(name), withIds(attributes, ids) ?? [])
   }
   return {
     name: declaration.name,
-    version: Number(version.slice(1)),
+    version: versionNumber(version),
     written,
-    readable: Object.entries(resource.attributes).map(([id, entry]) => ({ id, ...entry }))
+    readable: Object.entries(resource.attributes).map(([id, entry]) => ({ id, ...entry })),
+    versions
   }
+}
+
+const versionNumber = (name: string): number => Number(name.slice(1))
+
+/** The newest version that is as declared, and has the declared number, if there is one. */
+const versionWith = (resource: Resource, { version }: Declaration, hash: string): string | undefined =>
+  Object.keys(resource.versions)
+    .filter((name) => resource.versions[name]!.hash === hash)
+    .toSorted((a, b) => versionNumber(b) - versionNumber(a))
+    .find((name) => version === undefined || versionNumber(name) === version)
+
+const withIds = (
+  attributes: ReadonlyArray<Attribute>,
+  ids: ReadonlyMap<string, string>
+): Registered["written"] | undefined => {
+  const found: Array<Attribute & { readonly id: string }> = []
+  for (const attribute of attributes) {
+    const id = ids.get(attributeName(attribute))
+    if (id === undefined) return undefined
+    found.push({ ...attribute, id })
+  }
+  return found
+}
+
+/**
+ * Why a declaration cannot be registered, if it cannot: the number that it gives its version is taken by another one, or
+ * newer ones exist.
+ *
+ * @category registration
+ * @since 0.1.0
+ */
+export const refusal = (catalog: Catalog, declaration: Declaration): string | undefined => {
+  const { name, version } = declaration
+  const resource = Object.hasOwn(catalog.resources, name) ? catalog.resources[name] : undefined
+  if (version === undefined || resource === undefined) return undefined
+  const newest = newestVersion(resource.versions)
+  if (version > newest) return undefined
+  return Object.hasOwn(resource.versions, `v${version}`)
+    ? `version ${version} of ${name} was declared otherwise; give the changed declaration version ${newest + 1}`
+    : `version ${version} of ${name} is older than version ${newest}, which the catalog has`
 }
 
 /**
@@ -418,8 +471,8 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
     attributes[nextAttribute.toString(36)] = { path, codec }
     nextAttribute += 1
   }
-  const existing = Object.keys(before.versions).find((name) => before.versions[name]!.hash === hash)
-  const currentVersion = existing ?? `v${newestVersion(before.versions) + 1}`
+  const existing = versionWith(before, declaration, hash)
+  const currentVersion = existing ?? `v${declaration.version ?? newestVersion(before.versions) + 1}`
   return {
     ...catalog,
     resources: {
@@ -434,6 +487,7 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
             hash,
             primaryKey: declaration.primaryKey,
             attributes: declaration.attributes,
+            ...(declaration.portable === undefined ? {} : { definition: declaration.portable }),
             createdAt
           }
         }

@@ -20,6 +20,7 @@ import * as Id from "./crypto/Id.ts"
 import * as DbError from "./DbError.ts"
 import type { Attribute } from "./schema/Attributes.ts"
 import * as CapabilityProbe from "./storage/CapabilityProbe.ts"
+import { decodeBase64, encodeBase64 } from "./internal/base64.ts"
 import { type Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
 import * as SingleWriterStore from "./storage/SingleWriterStore.ts"
 import * as StoreError from "./storage/StoreError.ts"
@@ -116,6 +117,11 @@ export class Database extends Context.Service<
      * it; else 1 PUT, and 1 more for the backup. Two processes that register at once both succeed.
      */
     readonly register: (declaration: Catalog.Declaration) => Effect.Effect<Catalog.Registered, DbError.DbError>
+    /**
+     * Random bytes that belong to this database, from which the keys of secret fields are made. No request but the first
+     * time: 1 PUT, and 1 more for the backup.
+     */
+    readonly salt: Effect.Effect<Uint8Array, DbError.DbError>
     /** Compares declarations with the catalog, without registering any. No request. */
     readonly compare: (declarations: ReadonlyArray<Catalog.Declaration>) => Effect.Effect<ReadonlyArray<Comparison>>
     /** What happened to the catalog since it was opened, from the beginning (the last 256 events) and then live. */
@@ -163,6 +169,11 @@ export const make = Effect.fn("Database.make")(function* (
     const before = yield* Ref.get(current)
     const known = Catalog.find(before.catalog, declaration, hash)
     if (known !== undefined) return known
+    const refusal = Catalog.refusal(before.catalog, declaration)
+    if (refusal !== undefined) {
+      const reason = new StoreError.InvalidArgument({ argument: "version", description: refusal })
+      return yield* DbError.make("Database.register", reason, declaration.name)
+    }
     const createdAt = DateTime.formatIso(yield* DateTime.now)
     const after = Catalog.register(before.catalog, declaration, hash, createdAt)
     yield* Ref.set(current, yield* commit(store, before.etag, after))
@@ -170,31 +181,46 @@ export const make = Effect.fn("Database.make")(function* (
     return yield* Effect.fromNullishOr(Catalog.find(after, declaration, hash)).pipe(Effect.orDie)
   })
 
-  // Somebody else has written the catalog: take theirs and add ours.
-  const register = Effect.fn("Database.register")(function* (declaration: Catalog.Declaration) {
-    const hash = yield* Catalog.hash(declaration)
-    const operation = "Database.register"
-    return yield* attempt(declaration, hash).pipe(
+  /** Somebody else may write the catalog at the same time: take theirs and add ours. */
+  const amending = <A, R>(
+    operation: string,
+    resource: string | undefined,
+    once: Effect.Effect<A, StoreError.StoreError | DbError.DbError, R>
+  ): Effect.Effect<A, DbError.DbError, R> =>
+    once.pipe(
       Effect.catchReason("StoreError", "PreconditionFailed", () =>
         Effect.andThen(refresh, Effect.fail("changed" as const))
       ),
       Effect.retry({ while: (error) => error === "changed", times: 50 }),
-      Effect.mapError((error) =>
-        error === "changed"
-          ? DbError.make(
-              operation,
-              new StoreError.Unavailable({
-                description: "the catalog kept changing while it was written",
-                sent: false
-              }),
-              declaration.name
-            )
-          : StoreError.isStoreError(error)
-            ? DbError.fromStore(operation, declaration.name)(error)
-            : error
-      ),
+      Effect.mapError((error) => {
+        if (error === "changed") {
+          const description = "the catalog kept changing while it was written"
+          return DbError.make(operation, new StoreError.Unavailable({ description, sent: false }), resource)
+        }
+        return StoreError.isStoreError(error) ? DbError.fromStore(operation, resource)(error) : error
+      }),
       lock.withPermits(1)
     )
+
+  const register = Effect.fn("Database.register")(function* (declaration: Catalog.Declaration) {
+    const hash = yield* Catalog.hash(declaration)
+    return yield* amending("Database.register", declaration.name, attempt(declaration, hash))
+  })
+
+  const saltOnce = Effect.gen(function* () {
+    const { catalog, etag } = yield* Ref.get(current)
+    if (catalog.salt !== undefined) return catalog.salt
+    const generator = yield* Id.Generator
+    const salt = encodeBase64(yield* generator.randomBytes(16))
+    yield* Ref.set(current, yield* commit(store, etag, { ...catalog, salt }))
+    return salt
+  })
+
+  const salt = Effect.gen(function* () {
+    const bytes = decodeBase64(yield* amending("Database.salt", undefined, saltOnce))
+    if (bytes !== undefined) return bytes
+    const description = "the salt in the catalog is not base 64; restore it from the backup of the catalog"
+    return yield* DbError.make("Database.salt", new StoreError.Corrupt({ description }))
   })
 
   return {
@@ -203,6 +229,7 @@ export const make = Effect.fn("Database.make")(function* (
     listResources: Effect.map(Ref.get(current), ({ catalog }) => listResources(catalog)),
     refresh,
     register,
+    salt,
     compare: Effect.fnUntraced(function* (declarations) {
       const { catalog } = yield* Ref.get(current)
       const compared = yield* Effect.forEach(declarations, (declaration) => compare(catalog, declaration))

@@ -2,7 +2,7 @@
  * The errors of the document layer.
  *
  * What a caller handles differently is an error of its own: `NotFound`, `AlreadyExists`, `Conflict`, `InvalidInput`,
- * `NotAllowed`. Everything that concerns the infrastructure is one `DbError` whose `reason` says what happened; catch
+ * `MetadataLimit`, `NotAllowed`. Everything that concerns the infrastructure is one `DbError` whose `reason` says what happened; catch
  * one with `Effect.catchReason("DbError", "AccessDenied", ...)`. None carries field values or secrets.
  *
  * @since 0.1.0
@@ -109,6 +109,59 @@ export class NotAllowed extends Schema.TaggedError<NotAllowed>("effect-s3db/DbEr
 }
 
 /**
+ * The document does not fit into the metadata of an object, and the behavior of the resource does not let it go
+ * anywhere else. Nothing was sent. Shorten it, or choose the behavior `body-overflow`. Sizes are bytes of metadata, names
+ * and values; `limitBytes` is what there is for fields.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class MetadataLimit extends Schema.TaggedError<MetadataLimit>("effect-s3db/DbError/MetadataLimit")(
+  "MetadataLimit",
+  {
+    resource: Schema.String,
+    id: Schema.String,
+    totalBytes: Schema.Int,
+    limitBytes: Schema.Int,
+    excessBytes: Schema.Int
+  },
+  { httpApiStatus: 413 }
+) {
+  override get message(): string {
+    return `${this.resource} document ${JSON.stringify(this.id)} takes ${this.totalBytes} bytes of metadata, ${this.excessBytes} more than the ${this.limitBytes} there are`
+  }
+}
+
+/**
+ * An encrypted field cannot be opened; `why` says whether its key is not in the ring (`UnknownKey`: add the key), or the
+ * ciphertext was altered or moved from elsewhere (`Altered`: restore the document from a backup).
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class SecretUnreadable extends Schema.TaggedError<SecretUnreadable>("effect-s3db/DbError/SecretUnreadable")(
+  "SecretUnreadable",
+  { description: Schema.String, why: Schema.Literals(["UnknownKey", "Altered"]), path: Schema.Array(Schema.String) }
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: StoreError.Outcome = "none"
+}
+
+/**
+ * A service that the resource needs failed or is missing: the key ring for secret fields, the hasher for passwords.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ServiceFailed extends Schema.TaggedError<ServiceFailed>("effect-s3db/DbError/ServiceFailed")(
+  "ServiceFailed",
+  { service: Schema.String, description: Schema.String }
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome: StoreError.Outcome = "none"
+}
+
+/**
  * A write was answered with an error, may have been carried out, and later writes have hidden the traces that would
  * tell. Read the document and decide.
  *
@@ -124,12 +177,12 @@ export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("effect-s
 }
 
 /**
- * Why the infrastructure failed: every reason of a store, and `OutcomeUnknown`.
+ * Why the infrastructure failed: every reason of a store, `OutcomeUnknown`, `SecretUnreadable` and `ServiceFailed`.
  *
  * @category reasons
  * @since 0.1.0
  */
-export const Reason = Schema.Union([...StoreError.Reason.members, OutcomeUnknown])
+export const Reason = Schema.Union([...StoreError.Reason.members, OutcomeUnknown, SecretUnreadable, ServiceFailed])
 
 /**
  * @category reasons

@@ -7,7 +7,8 @@
  * User metadata holds the fields under their short ids and one system entry, `s-`, with the encoding and the schema
  * version. The body is a small JSON object: `w`, the write id, new for each write, so that the ETag changes with every
  * write even when all fields are in metadata; `t`, when it was written; `p`, the write ids of the writes it was built
- * upon, newest first; `f`, the fields that did not fit into metadata.
+ * upon, newest first; `f`, the fields in the body; `e`, those of them whose encoded text is shorter than JSON; `x`, the
+ * attributes that were cut or left out to make the document fit.
  *
  * @since 0.1.0
  */
@@ -16,8 +17,8 @@ import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { EncodedFields } from "./encoding/Encoding.ts"
-import { type JsonObject, stringifyExact } from "./encoding/Json.ts"
+import type { StoredFields } from "./encoding/Encoding.ts"
+import { type Json, stringifyExact } from "./encoding/Json.ts"
 import { percentEncode, utf8Length } from "./internal/text.ts"
 import { maxKeyBytes, type Metadata, type StoredObject } from "./storage/ObjectStore.ts"
 
@@ -50,6 +51,8 @@ export interface Document<out A> {
   readonly metadataBytes: number
   /** Bytes of the object's body. */
   readonly bodyBytes: number
+  /** Paths of fields that were cut or left out by the behavior `truncate-data`. */
+  readonly truncated: ReadonlyArray<string>
 }
 
 /**
@@ -129,7 +132,9 @@ export interface Write {
   readonly ancestors: ReadonlyArray<string>
   readonly tag: string
   readonly schemaVersion: number
-  readonly fields: EncodedFields
+  readonly fields: StoredFields
+  /** Ids of attributes that were cut or left out. */
+  readonly truncated: ReadonlyArray<string>
 }
 
 /**
@@ -141,9 +146,11 @@ export interface Write {
 export const toObject = (
   write: Write
 ): { readonly metadata: Metadata; readonly body: Uint8Array; readonly contentType: string } => {
-  const body: Record<string, JsonObject[string]> = { w: write.writeId, t: write.writtenAt }
+  const body: Record<string, Json> = { w: write.writeId, t: write.writtenAt }
   if (write.ancestors.length > 0) body["p"] = write.ancestors.slice(0, rememberedWrites)
   if (write.fields.spilled !== undefined) body["f"] = write.fields.spilled
+  if (write.fields.spilledText !== undefined) body["e"] = write.fields.spilledText
+  if (write.truncated.length > 0) body["x"] = write.truncated
   const text = stringifyExact(body)
   return {
     metadata: { [systemName]: systemValue(write.tag, write.schemaVersion), ...write.fields.metadata },
@@ -166,8 +173,8 @@ export interface Stored {
   readonly ancestors: ReadonlyArray<string>
   readonly tag: string
   readonly schemaVersion: number
-  readonly metadata: Metadata
-  readonly spilled: JsonObject | undefined
+  readonly fields: StoredFields
+  readonly truncated: ReadonlyArray<string>
   readonly metadataBytes: number
   readonly bodyBytes: number
 }
@@ -185,8 +192,8 @@ export const stored = (write: Write, object: ReturnType<typeof toObject>, etag: 
   ancestors: write.ancestors.slice(0, rememberedWrites),
   tag: write.tag,
   schemaVersion: write.schemaVersion,
-  metadata: write.fields.metadata,
-  spilled: write.fields.spilled,
+  fields: write.fields,
+  truncated: write.truncated,
   metadataBytes: metadataSize(object.metadata),
   bodyBytes: object.body.length
 })
@@ -195,7 +202,9 @@ const Body = Schema.Struct({
   w: Schema.String,
   t: Schema.Int,
   p: Schema.optionalKey(Schema.Array(Schema.String)),
-  f: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
+  f: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
+  e: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+  x: Schema.optionalKey(Schema.Array(Schema.String))
 })
 
 const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
@@ -219,8 +228,8 @@ export const fromObject = (object: StoredObject): Result.Result<Stored, string> 
     ancestors: body.success.p ?? [],
     tag: match[1]!,
     schemaVersion: Number.parseInt(match[2]!, 36),
-    metadata,
-    spilled: body.success.f,
+    fields: { metadata, spilled: body.success.f, spilledText: body.success.e },
+    truncated: body.success.x ?? [],
     metadataBytes: metadataSize(object.metadata),
     bodyBytes: object.size
   })
@@ -244,16 +253,27 @@ export const metadataSize = (metadata: Metadata): number => {
  * @category constructors
  * @since 0.1.0
  */
-export const envelope = <A>(id: string, value: A, stored: Stored): Document<A> => ({
+export const envelope = <A>(
+  id: string,
+  value: A,
+  stored: Stored,
+  pathOf: (attribute: string) => string
+): Document<A> => ({
   id,
   value,
   revision: stored.revision,
   schemaVersion: stored.schemaVersion,
   writtenAt: DateTime.makeUnsafe(stored.writtenAt),
-  storedIn: stored.spilled === undefined ? "metadata" : Object.keys(stored.metadata).length === 0 ? "body" : "both",
+  storedIn: placeOf(stored.fields),
   metadataBytes: stored.metadataBytes,
-  bodyBytes: stored.bodyBytes
+  bodyBytes: stored.bodyBytes,
+  truncated: stored.truncated.map(pathOf)
 })
+
+const placeOf = ({ metadata, spilled, spilledText }: StoredFields): Document<never>["storedIn"] => {
+  if (spilled === undefined && spilledText === undefined) return "metadata"
+  return Object.keys(metadata).length === 0 ? "body" : "both"
+}
 
 /**
  * What became of a write whose answer was lost and whose repetition was refused, judged by what is stored now.

@@ -23,18 +23,18 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
-import * as Catalog from "./Catalog.ts"
 import * as Id from "./crypto/Id.ts"
 import { Database } from "./Database.ts"
 import * as DbError from "./DbError.ts"
 import * as Document from "./Document.ts"
-import * as Encoding from "./encoding/Encoding.ts"
+import * as DocumentCodec from "./DocumentCodec.ts"
+import type * as Behavior from "./encoding/Behavior.ts"
+import type * as Encoding from "./encoding/Encoding.ts"
 import * as merge from "./internal/merge.ts"
+import type { Input } from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
 import { maxKeysPerRequest, type StoredObject } from "./storage/ObjectStore.ts"
 import * as StoreError from "./storage/StoreError.ts"
@@ -67,6 +67,23 @@ export interface Options<S extends Attributes.DocumentSchema> {
   readonly name?: string | undefined
   /** `true`, the default, refuses `deleteAll`. */
   readonly paranoid?: boolean | undefined
+  /** What becomes of a document that does not fit into metadata. Default `"body-overflow"`. */
+  readonly behavior?: Behavior.Behavior | undefined
+  /** Fields that are always in metadata, or always in the body, by their path (`"address.city"`). */
+  readonly pin?: {
+    readonly metadata?: ReadonlyArray<string> | undefined
+    readonly body?: ReadonlyArray<string> | undefined
+  }
+  /**
+   * The number of this version of the schema, from 1. Without it versions are counted by the catalog, in the order in
+   * which they come into use. Give it where there are migrations; raise it with every change of the schema.
+   */
+  readonly version?: number | undefined
+  /**
+   * What turns a document of one version into one of the next, by the version that it has before. It is applied when
+   * such a document is read; a change of the document, or `migrate`, writes it in the present version.
+   */
+  readonly migrations?: Readonly<Record<number, DocumentCodec.Migration>> | undefined
 }
 
 /**
@@ -75,10 +92,10 @@ export interface Options<S extends Attributes.DocumentSchema> {
  * @category models
  * @since 0.1.0
  */
-export interface Definition<S extends Attributes.DocumentSchema> extends Catalog.Declaration {
-  readonly schema: S
+export interface Definition<S extends Attributes.DocumentSchema> extends DocumentCodec.Settings<S> {
   readonly primaryKey: PrimaryKey<S>
   readonly paranoid: boolean
+  readonly pin?: Options<S>["pin"]
 }
 
 /**
@@ -92,12 +109,31 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
   if (name === "" || name === "__proto__" || !name.isWellFormed()) {
     throw new Attributes.UnsupportedSchema(`${JSON.stringify(name)} cannot be the name of a resource`)
   }
+  const attributes = Attributes.fromSchema(options.schema, options.primaryKey)
+  const paths = new Set(attributes.map((attribute) => attribute.path.join(".")))
+  const pinned = (place: "metadata" | "body"): ReadonlySet<string> => {
+    for (const path of options.pin?.[place] ?? []) {
+      if (!paths.has(path)) {
+        throw new Attributes.UnsupportedSchema(`pin.${place} names ${JSON.stringify(path)}, which is no field`)
+      }
+    }
+    return new Set(options.pin?.[place])
+  }
+  const version = options.version
+  if (version !== undefined && (!Number.isSafeInteger(version) || version < 1)) {
+    throw new Attributes.UnsupportedSchema(`the version of ${name} must be an integer from 1, not ${version}`)
+  }
   return {
     name,
     schema: options.schema,
     primaryKey: options.primaryKey,
     paranoid: options.paranoid ?? true,
-    attributes: Attributes.fromSchema(options.schema, options.primaryKey)
+    behavior: options.behavior ?? "body-overflow",
+    pin: options.pin,
+    pins: { metadata: pinned("metadata"), body: pinned("body") },
+    migrations: options.migrations ?? {},
+    attributes,
+    ...(version === undefined ? {} : { version })
   }
 }
 
@@ -106,12 +142,13 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
 // -----------------------------------------------------------------------------
 
 /**
- * What `insert` takes: the schema's fields, those with a constructor default optional.
+ * What `insert` takes: the schema's fields, those with a constructor default optional, plain `Redacted` text for
+ * passwords.
  *
  * @category utility types
  * @since 0.1.0
  */
-export type Insert<S extends Attributes.DocumentSchema> = S["~type.make.in"]
+export type Insert<S extends Attributes.DocumentSchema> = Input<S["~type.make.in"]>
 
 /**
  * New values for some top-level fields, or for nested ones by their path (`"address.city"`). `undefined` removes an
@@ -120,7 +157,7 @@ export type Insert<S extends Attributes.DocumentSchema> = S["~type.make.in"]
  * @category utility types
  * @since 0.1.0
  */
-export type Update<A> = merge.Fields<A> & merge.NestedFields<A>
+export type Update<A> = Input<merge.Fields<A> & merge.NestedFields<A>>
 
 /**
  * New values for some fields at any depth: nested objects are merged, everything else is replaced. `undefined` removes
@@ -129,7 +166,7 @@ export type Update<A> = merge.Fields<A> & merge.NestedFields<A>
  * @category utility types
  * @since 0.1.0
  */
-export type Patch<A> = merge.DeepFields<A>
+export type Patch<A> = Input<merge.DeepFields<A>>
 
 /**
  * @category models
@@ -152,6 +189,27 @@ export interface UpdateOptions {
 export interface Concurrency {
   /** How many requests run at once. Default 16; the store may allow fewer. */
   readonly concurrency?: number | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface RewriteOptions extends Concurrency {
+  /** Begin after this id, where an earlier run ended. */
+  readonly after?: string | undefined
+}
+
+/**
+ * What was done with one document.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rewritten {
+  readonly id: string
+  /** `false`: it was as it should be already, or has been deleted since it was listed. */
+  readonly rewritten: boolean
 }
 
 /**
@@ -194,7 +252,20 @@ export interface DeleteManyResult {
  * @category errors
  * @since 0.1.0
  */
-export type InsertError = DbError.AlreadyExists | DbError.InvalidInput | DbError.DbError
+export type InsertError = DbError.AlreadyExists | DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError
+
+/**
+ * What can go wrong with a change of a document.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ChangeError =
+  | DbError.NotFound
+  | DbError.Conflict
+  | DbError.InvalidInput
+  | DbError.MetadataLimit
+  | DbError.DbError
 
 /**
  * The documents of one resource.
@@ -213,7 +284,8 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   /**
    * Creates a document. 1 PUT.
    *
-   * `AlreadyExists`: the id is taken. `InvalidInput`: the fields at fault.
+   * `AlreadyExists`: the id is taken. `InvalidInput`: the fields at fault. `MetadataLimit`: it does not fit, and the
+   * behavior does not let it go to the body.
    */
   readonly insert: (input: Insert<S>) => Effect.Effect<S["Type"], InsertError>
 
@@ -264,7 +336,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
     target: string | Document.Document<S["Type"]>,
     change: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>),
     options?: UpdateOptions
-  ) => Effect.Effect<S["Type"], DbError.NotFound | DbError.Conflict | DbError.InvalidInput | DbError.DbError | E, R>
+  ) => Effect.Effect<S["Type"], ChangeError | E, R>
 
   /**
    * Like `update`, with nested objects merged field by field. Requests and errors are the same.
@@ -273,7 +345,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
     target: string | Document.Document<S["Type"]>,
     change: Patch<S["Type"]>,
     options?: UpdateOptions
-  ) => Effect.Effect<S["Type"], DbError.NotFound | DbError.Conflict | DbError.InvalidInput | DbError.DbError>
+  ) => Effect.Effect<S["Type"], ChangeError>
 
   /**
    * Puts a whole document in the place of whatever is there, or of nothing. 1 PUT.
@@ -283,7 +355,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   readonly replace: (
     input: Insert<S>,
     options?: Pick<UpdateOptions, "ifRevision">
-  ) => Effect.Effect<S["Type"], DbError.NotFound | DbError.Conflict | DbError.InvalidInput | DbError.DbError>
+  ) => Effect.Effect<S["Type"], ChangeError>
 
   /**
    * Inserts the document, or, when its id is taken, updates that document with the given fields.
@@ -293,7 +365,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   readonly upsert: (
     input: Insert<S>,
     options?: Pick<UpdateOptions, "retries">
-  ) => Effect.Effect<S["Type"], DbError.Conflict | DbError.InvalidInput | DbError.DbError>
+  ) => Effect.Effect<S["Type"], Exclude<ChangeError, DbError.NotFound>>
 
   /**
    * Deletes a document. 1 DELETE.
@@ -337,6 +409,27 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    */
   readonly scan: (options?: Concurrency) => Stream.Stream<S["Type"], DbError.DbError>
 
+  /**
+   * Writes every document that is of an older schema version in the present one, in the order of their keys; what was
+   * read is only overwritten as it was read. One LIST for each 1,000, 1 GET for each document, 1 PUT for each old one.
+   *
+   * Tells of each document. To go on after an interruption, give the id that it told last as `after`.
+   */
+  readonly migrate: (options?: RewriteOptions) => Stream.Stream<Rewritten, ChangeError>
+
+  /**
+   * Writes every document with a secret under an older key again, so that the older keys can be retired. Like
+   * `migrate` otherwise.
+   */
+  readonly rotate: (options?: RewriteOptions) => Stream.Stream<Rewritten, ChangeError>
+
+  /**
+   * Where each byte of a document goes, or would go. No request. An input is cleaned up and validated as by `insert`.
+   */
+  readonly explain: (
+    input: Insert<S> | Document.Document<S["Type"]>
+  ) => Effect.Effect<DocumentCodec.Explanation, DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError>
+
   /** Like `scan`, each document with its envelope. */
   readonly scanDocuments: (options?: Concurrency) => Stream.Stream<Document.Document<S["Type"]>, DbError.DbError>
 }
@@ -358,7 +451,7 @@ export interface ServiceClass<
 > extends Context.ServiceClass<Self, Id, Repository<S>> {
   readonly definition: Definition<S>
   /** Registers the definition and opens the resource. The same reference each time, so that it is built once. */
-  readonly layer: Layer.Layer<Self, DbError.DbError, Database>
+  readonly layer: Layer.Layer<Self, DbError.DbError, Database | DocumentCodec.Services<S["Type"]>>
 }
 
 /**
@@ -393,6 +486,7 @@ interface Base<A> {
   readonly stored: Document.Stored
   /** Stored attributes that the present schema does not know; a change leaves them as they are. */
   readonly carried: Encoding.JsonObject | undefined
+  readonly isUnderOldKey: boolean
 }
 
 /** A new version of a document, ready to be sent. */
@@ -401,28 +495,8 @@ interface Prepared<A> extends Omit<Base<A>, "stored"> {
   readonly object: ReturnType<typeof Document.toObject>
 }
 
-/** The codecs of a resource for one state of the catalog, one for each encoding in use. */
-interface Compiled {
-  readonly version: number
-  readonly codecFor: (encoder: Encoding.Encoder) => Encoding.FieldsCodec
-}
-
-const compile = (registered: Catalog.Registered): Compiled => {
-  const codecs = new Map<string, Encoding.FieldsCodec>()
-  return {
-    version: registered.version,
-    codecFor(encoder) {
-      let codec = codecs.get(encoder.tag)
-      if (codec === undefined) codecs.set(encoder.tag, (codec = encoder.compile(registered)))
-      return codec
-    }
-  }
-}
-
 /** Another write was first: the condition of this one does not hold. */
 const lostRace = Symbol("effect-s3db/Resource/lostRace")
-
-const all = { errors: "all" } as const
 
 const defaultConcurrency = 16
 const defaultRetries = 20
@@ -441,24 +515,18 @@ const pause = Effect.fnUntraced(function* (lostRaces: number) {
  */
 export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema>(
   definition: Definition<S>
-): Effect.fn.Return<Repository<S>, DbError.DbError, Database> {
+): Effect.fn.Return<Repository<S>, DbError.DbError, Database | DocumentCodec.Services<S["Type"]>> {
   type A = S["Type"]
   const { name, primaryKey, schema } = definition
   const database = yield* Database
   const { store, capabilities } = database
-  const encoder = yield* Encoding.Encoding
-  const compiled = yield* Ref.make(compile(yield* database.register(definition)))
+  const codec = yield* DocumentCodec.make(definition, database, "Resource.make")
   const prefix = Document.keyPrefix(name)
-  const codec = Schema.toCodecJson(schema)
-  const toJson: (value: A) => Effect.Effect<unknown, Schema.SchemaError> = Schema.encodeUnknownEffect(codec, all)
-  const fromJson: (json: unknown) => Effect.Effect<A, Schema.SchemaError> = Schema.decodeUnknownEffect(codec, all)
   const fields = merge.fieldTree(AST.toType(schema.ast)) ?? { fields: new Map() }
   // Values and envelopes that this repository has given out, with the version they stand for.
   const known = new WeakMap<object, Base<A>>()
 
   const failure = (operation: string, reason: DbError.Reason) => DbError.make(operation, reason, name)
-  const corrupt = (operation: string, description: string) =>
-    failure(operation, new StoreError.Corrupt({ description }))
   const fromStore = (operation: string) => DbError.fromStore(operation, name)
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
   const missing = (id: string) => new DbError.NotFound({ resource: name, id })
@@ -475,40 +543,19 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   }
 
   const documentFor = (base: Base<A>): Document.Document<A> => {
-    const document = Document.envelope(base.id, base.value, base.stored)
+    const document = Document.envelope(base.id, base.value, base.stored, codec.pathOf)
     known.set(document, base)
     return document
   }
 
-  /** The document in an object. An attribute that is unknown here makes it look once for a newer catalog. */
   const interpret = Effect.fnUntraced(function* (operation: string, id: string, object: StoredObject) {
-    const label = `document ${JSON.stringify(id)}`
     const parsed = Document.fromObject(object)
-    if (Result.isFailure(parsed)) return yield* corrupt(operation, `${label}: ${parsed.failure}`)
+    if (Result.isFailure(parsed)) {
+      const description = `document ${JSON.stringify(id)}: ${parsed.failure}`
+      return yield* failure(operation, new StoreError.Corrupt({ description }))
+    }
     const stored = parsed.success
-    const reader = Encoding.forTag(stored.tag)
-    if (reader === undefined) return yield* corrupt(operation, `${label} was written in an encoding unknown here`)
-    const decode = (current: Compiled) => current.codecFor(reader).decode(stored.metadata, stored.spilled)
-    let decoded = decode(yield* Ref.get(compiled))
-    if (Result.isFailure(decoded) && decoded.failure._tag === "UnknownAttribute") {
-      yield* database.refresh
-      const newer = compile(yield* database.register(definition))
-      yield* Ref.set(compiled, newer)
-      decoded = decode(newer)
-    }
-    if (Result.isFailure(decoded)) {
-      const problem = decoded.failure
-      const what =
-        problem._tag === "UnknownAttribute"
-          ? `has an attribute ${problem.id} that the catalog does not know`
-          : `has an unreadable field ${problem.path.join(".")}`
-      return yield* corrupt(operation, `${label} ${what}`)
-    }
-    const { document, carried } = decoded.success
-    const value = yield* fromJson({ ...document, [primaryKey]: id }).pipe(
-      Effect.mapError((error) => corrupt(operation, `${label} does not fit the schema: ${error.message}`))
-    )
-    return remember({ id, key: object.key, value, stored, carried })
+    return remember({ id, key: object.key, stored, ...(yield* codec.decode(operation, id, stored)) })
   })
 
   const load = Effect.fnUntraced(function* (operation: string, id: string) {
@@ -530,33 +577,23 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
   // --- writing ---------------------------------------------------------------
 
-  const construct = (input: unknown): Effect.Effect<A, DbError.InvalidInput> =>
-    Effect.mapError(schema.makeEffect(input, { parseOptions: all }), (issue) => DbError.invalidInput(name, issue))
-
   /** Encodes a value as a new version of its document. Nothing is sent. */
-  const prepare = Effect.fnUntraced(function* (value: A, before: Base<A> | undefined) {
-    const json = yield* Effect.mapError(toJson(value), (error) => DbError.invalidInput(name, error.issue))
-    const { [primaryKey]: id, ...rest } = json as Encoding.JsonObject
-    if (typeof id !== "string") return yield* invalid([primaryKey], "Expected a string")
+  const prepare = Effect.fnUntraced(function* (operation: string, input: unknown, before: Base<A> | undefined) {
+    const valid = yield* codec.construct(input)
+    const replaced =
+      before === undefined ? undefined : { carried: before.carried, schemaVersion: before.stored.schemaVersion }
+    const { id, value, ...encoded } = yield* codec.encode(operation, valid, replaced)
     const key = yield* keyOf(id)
     if (before !== undefined && before.id !== id)
       return yield* invalid([primaryKey], "Expected the id to stay as it is")
-    const current = yield* Ref.get(compiled)
-    const schemaVersion = Math.max(current.version, before?.stored.schemaVersion ?? 0)
-    const encoded = current.codecFor(encoder).encode(rest, {
-      budget: Document.fieldBudget(capabilities.metadataBytes, encoder.tag, schemaVersion),
-      carried: before?.carried
-    })
-    if (Result.isFailure(encoded)) return yield* invalid(encoded.failure.path, encoded.failure.message)
     const write: Document.Write = {
       writeId: yield* Id.writeId,
       writtenAt: yield* Clock.currentTimeMillis,
       ancestors: before === undefined ? [] : [before.stored.writeId, ...before.stored.ancestors],
-      tag: encoder.tag,
-      schemaVersion,
-      fields: encoded.success
+      ...encoded
     }
-    const prepared: Prepared<A> = { id, key, value, carried: before?.carried, write, object: Document.toObject(write) }
+    const object = Document.toObject(write)
+    const prepared: Prepared<A> = { id, key, value, carried: before?.carried, isUnderOldKey: false, write, object }
     return prepared
   })
 
@@ -621,7 +658,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   })
 
   const create = Effect.fnUntraced(function* (operation: string, input: unknown) {
-    const prepared = yield* prepare(yield* construct(input), undefined)
+    const prepared = yield* prepare(operation, input, undefined)
     const { id } = prepared
     // Only a condition on a version can find nothing.
     const base = yield* Effect.catchTag(send(operation, prepared, { ifNoneMatch: "*" }), "NotFound", Effect.die)
@@ -634,7 +671,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const changeFrom = Effect.fnUntraced(function* <E, R>(operation: string, base: Base<A>, apply: Change<E, R>) {
     const changed = yield* apply(base.value)
     if (Result.isFailure(changed)) return yield* invalid(changed.failure.path, changed.failure.message)
-    const prepared = yield* prepare(yield* construct(changed.success), base)
+    const prepared = yield* prepare(operation, changed.success, base)
     return yield* send(operation, prepared, { ifMatch: base.stored.revision, replaces: base.stored.writeId })
   })
 
@@ -670,18 +707,18 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
   // --- listing ---------------------------------------------------------------
 
-  const listPage = (operation: string, token: string | undefined, maxKeys: number) =>
-    Effect.mapError(store.list({ prefix, token, maxKeys, keysOnly: true }), fromStore(operation)).pipe(
+  const listPage = (operation: string, token: string | undefined, maxKeys: number, startAfter?: string) =>
+    Effect.mapError(store.list({ prefix, token, startAfter, maxKeys, keysOnly: true }), fromStore(operation)).pipe(
       Effect.map((page) => ({
         ids: page.entries.flatMap((entry) => Option.toArray(Document.idOf(name, entry.key))),
         nextToken: page.nextToken
       }))
     )
 
-  const idPages = (operation: string) =>
+  const idPages = (operation: string, startAfter?: string) =>
     Stream.paginate(undefined as string | undefined, (token) =>
       Effect.map(
-        listPage(operation, token, maxKeysPerRequest),
+        listPage(operation, token, maxKeysPerRequest, token === undefined ? startAfter : undefined),
         ({ ids, nextToken }) => [[ids], Option.fromUndefinedOr(nextToken)] as const
       )
     )
@@ -691,14 +728,45 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       concurrency: options?.concurrency ?? defaultConcurrency
     })
 
-  const scanBases = (operation: string, options: Concurrency | undefined) => {
-    // Enough at a time to keep every request slot busy, few enough to be read soon after they were listed.
-    const batch = (options?.concurrency ?? defaultConcurrency) * 4
-    return idPages(operation).pipe(
+  /** Ids, enough at a time to keep every request slot busy, few enough to be read soon after they were listed. */
+  const idBatches = (operation: string, options: Concurrency | undefined, startAfter?: string) =>
+    idPages(operation, startAfter).pipe(
       Stream.flatMap(Stream.fromArray),
-      Stream.grouped(batch),
+      Stream.grouped((options?.concurrency ?? defaultConcurrency) * 4)
+    )
+
+  const scanBases = (operation: string, options: Concurrency | undefined) =>
+    idBatches(operation, options).pipe(
       Stream.mapEffect((ids) => loadAll(operation, ids, options)),
       Stream.flatMap((bases) => Stream.fromArray(bases.flatMap(Option.toArray)))
+    )
+
+  /** Writes documents again as they are, those that need it, each on the condition that it has not changed. */
+  const rewrite = (operation: string, options: RewriteOptions | undefined, isOld: (base: Base<A>) => boolean) => {
+    const one = Effect.fnUntraced(function* (id: string) {
+      for (let lostRaces = 0; ; lostRaces++) {
+        const base = yield* loadIfPresent(operation, id)
+        if (Option.isNone(base) || !isOld(base.value)) return { id, rewritten: false }
+        const same = Effect.succeed(Result.succeed<unknown>(base.value.value))
+        const after = yield* Effect.catchTag(
+          changeFrom(operation, base.value, () => same),
+          "NotFound",
+          () => Effect.succeed(undefined)
+        )
+        if (after !== lostRace) return { id, rewritten: after !== undefined }
+        if (lostRaces >= defaultRetries) return yield* conflict(operation, id, base.value.key)
+        yield* pause(lostRaces)
+      }
+    })
+    const concurrency = options?.concurrency ?? defaultConcurrency
+    const begin = options?.after === undefined ? Effect.succeed(undefined) : keyOf(options.after)
+    return Stream.unwrap(
+      Effect.map(begin, (startAfter) =>
+        idBatches(operation, options, startAfter).pipe(
+          Stream.mapEffect((ids) => Effect.forEach(ids, one, { concurrency })),
+          Stream.flatMap(Stream.fromArray)
+        )
+      )
     )
   }
 
@@ -783,7 +851,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
     replace: Effect.fn("Resource.replace")(function* (input, options) {
       const operation = "Resource.replace"
-      const prepared = yield* prepare(yield* construct(input), undefined)
+      const prepared = yield* prepare(operation, input, undefined)
       const ifRevision = options?.ifRevision
       if (ifRevision === undefined) {
         const { etag } = yield* Effect.mapError(
@@ -881,6 +949,24 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       )
       const bases = yield* loadAll(operation, ids, request)
       return { items: bases.flatMap((base) => Option.toArray(Option.map(base, (b) => b.value))), cursor: nextToken }
+    }, labelled),
+
+    migrate: (options) =>
+      Stream.unwrap(
+        Effect.map(codec.version, (version) =>
+          rewrite("Resource.migrate", options, (base) => base.stored.schemaVersion < version)
+        )
+      ),
+
+    rotate: (options) => rewrite("Resource.rotate", options, (base) => base.isUnderOldKey),
+
+    explain: Effect.fn("Resource.explain")(function* (input) {
+      const base = known.get(input as object)
+      if (base === undefined) return yield* codec.explain(yield* codec.construct(input))
+      return yield* codec.explain(base.value, {
+        carried: base.carried,
+        schemaVersion: base.stored.schemaVersion
+      })
     }, labelled),
 
     scan: (options) => Stream.map(scanBases("Resource.scan", options), (base) => base.value),

@@ -2,19 +2,26 @@
  * How the fields of a document become user metadata of an object, and what does not fit, its body.
  *
  * `Encoding` is a service with a default, so nothing has to be provided. The default writes one readable metadata entry
- * for each field, under the field's short id.
+ * for each field, under the field's short id; `layerPacked` writes all fields into one entry of the fewest bytes.
+ * Documents written by either are read by both.
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import type { Attribute, Codec } from "../schema/Attributes.ts"
 import { utf8Length } from "../internal/text.ts"
-import type { FieldProblem, Json, JsonObject } from "./Json.ts"
-import * as fieldText from "./internal/fieldText.ts"
+import type { Attribute, Codec } from "../schema/Attributes.ts"
+import { Malformed, Reader, Writer } from "./internal/bytes.ts"
+import * as headerText from "./internal/headerText.ts"
+import * as valueCodec from "./internal/valueCodec.ts"
+import { type FieldProblem, type Json, type JsonObject, stringifyExact } from "./Json.ts"
 
 export type { FieldProblem, Json, JsonObject } from "./Json.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
 
 /**
  * An attribute together with the short id under which its value is stored.
@@ -35,50 +42,42 @@ export interface StoredAttribute {
  * @since 0.1.0
  */
 export interface Layout {
-  /** The attributes of the present schema, each with its id: what is written. */
+  /** The attributes of the schema, each with its id: what is written. */
   readonly written: ReadonlyArray<Attribute & { readonly id: string }>
   /** Every attribute that the resource ever had: what can be read. */
   readonly readable: ReadonlyArray<StoredAttribute>
 }
 
 /**
- * A document's fields, split between metadata and body.
+ * The value of one attribute, encoded for metadata.
  *
  * @category models
  * @since 0.1.0
  */
-export interface EncodedFields {
-  /** Metadata entries by attribute id, within the budget. */
-  readonly metadata: Readonly<Record<string, string>>
-  /** Bytes of these names and values. */
-  readonly metadataBytes: number
-  /** The values that did not fit, by attribute id. */
-  readonly spilled: JsonObject | undefined
+export interface Entry {
+  readonly id: string
+  readonly path: ReadonlyArray<string>
+  /** What it takes of the capacity for metadata, its name included. */
+  readonly size: number
+  readonly value: Json
+  /** The form for the body, where that is not the value itself. */
+  readonly bodyText: string | undefined
+  /** The form for metadata: readable text, or bytes of the packed form. */
+  readonly form: string | Uint8Array
 }
 
 /**
- * The codec of one resource, compiled once.
- *
- * `encode` fails when a value has no lossless stored form. `decode` fails when an entry cannot have been written by
- * this encoding; `unknown` then names ids that the layout does not know, which a newer catalog may.
+ * A document's fields as they are stored.
  *
  * @category models
  * @since 0.1.0
  */
-export interface FieldsCodec {
-  readonly encode: (
-    document: JsonObject,
-    options: {
-      /** Bytes that metadata names and values may take together. */
-      readonly budget: number
-      /** Attributes of the stored document that the present schema does not know, kept as they are. */
-      readonly carried?: JsonObject | undefined
-    }
-  ) => Result.Result<EncodedFields, FieldProblem>
-  readonly decode: (
-    metadata: Readonly<Record<string, string>>,
-    spilled: JsonObject | undefined
-  ) => Result.Result<DecodedFields, DecodeProblem>
+export interface StoredFields {
+  readonly metadata: Readonly<Record<string, string>>
+  /** Values in the body by attribute id: as JSON. */
+  readonly spilled: JsonObject | undefined
+  /** Values in the body by attribute id: as encoded text, where that is shorter. */
+  readonly spilledText: Readonly<Record<string, string>> | undefined
 }
 
 /**
@@ -87,8 +86,10 @@ export interface FieldsCodec {
  */
 export interface DecodedFields {
   readonly document: JsonObject
-  /** Stored attributes, by id, that are not part of the present schema. */
+  /** Stored attributes, by id, that are not part of the schema. */
   readonly carried: JsonObject | undefined
+  /** Encrypted values: where each is in `document`, or in `carried` when the path is `undefined`. */
+  readonly secrets: ReadonlyArray<{ readonly id: string; readonly path: ReadonlyArray<string> | undefined }>
 }
 
 /**
@@ -100,144 +101,274 @@ export type DecodeProblem =
   | { readonly _tag: "Undecodable"; readonly path: ReadonlyArray<string> }
 
 /**
+ * The codec of one resource, compiled once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FieldsCodec {
+  /**
+   * Encodes every field by itself. `carried`: attributes of the stored document that the schema does not know, kept as
+   * they are. Fails when a value has no lossless stored form.
+   */
+  readonly encode: (document: JsonObject, carried?: JsonObject) => Result.Result<ReadonlyArray<Entry>, FieldProblem>
+  /** What fits into so many bytes of metadata, in the unit of `Entry.size`. */
+  readonly capacity: (bytes: number) => number
+  /** The exact bytes of metadata, names and values, that entries take. */
+  readonly metadataBytes: (entries: ReadonlyArray<Entry>) => number
+  /** The entry with as much of its text as has at most this size, whole characters; `undefined` when that is none. */
+  readonly cut: (entry: Entry, size: number) => Entry | undefined
+  /** Puts entries into metadata. */
+  readonly metadata: (entries: ReadonlyArray<Entry>) => Readonly<Record<string, string>>
+  /**
+   * Fails when an entry cannot have been written by this encoding, or names an id that the layout does not know, which
+   * a newer catalog may.
+   */
+  readonly decode: (stored: StoredFields) => Result.Result<DecodedFields, DecodeProblem>
+}
+
+/**
  * @category services
  * @since 0.1.0
  */
 export interface Encoder {
-  /** One character that marks documents written by this encoding. */
+  /** One letter that marks documents written by this encoding. */
   readonly tag: string
   readonly compile: (layout: Layout) => FieldsCodec
 }
 
-const compile = (layout: Layout): FieldsCodec => {
-  const tree = buildTree(layout.written)
-  const current = new Set(layout.written.map((attribute) => attribute.id))
-  const readable = new Map(layout.readable.map((attribute) => [attribute.id, attribute]))
-  return {
-    encode(document, { budget, carried }) {
-      const entries: Array<Entry> = []
-      const problem = collectEntries(tree, document, entries)
-      if (problem !== undefined) return Result.fail(problem)
-      if (carried !== undefined) {
-        for (const id of Object.keys(carried)) {
-          const attribute = readable.get(id)
-          if (attribute === undefined) continue
-          const entry = toEntry(id, attribute.codec, carried[id]!)
-          if (isProblem(entry)) return Result.fail({ ...entry, path: [...attribute.path, ...entry.path] })
-          entries.push(entry)
-        }
-      }
-      return Result.succeed(split(entries, budget))
-    },
-    decode(metadata, spilled) {
-      const document: Record<string, Json> = {}
-      let carried: Record<string, Json> | undefined
-      const place = (id: string, read: (attribute: StoredAttribute) => Json | undefined): DecodeProblem | undefined => {
-        const attribute = readable.get(id)
-        if (attribute === undefined) return { _tag: "UnknownAttribute", id }
-        const value = read(attribute)
-        if (value === undefined) return { _tag: "Undecodable", path: attribute.path }
-        if (current.has(id)) setPath(document, attribute, value)
-        else (carried ??= {})[id] = value
-        return undefined
-      }
-      for (const id of Object.keys(metadata)) {
-        const problem = place(id, (attribute) => fieldText.decode(attribute.codec, metadata[id]!))
-        if (problem !== undefined) return Result.fail(problem)
-      }
-      if (spilled !== undefined) {
-        for (const id of Object.keys(spilled)) {
-          const problem = place(id, () => spilled[id])
-          if (problem !== undefined) return Result.fail(problem)
-        }
-      }
-      return Result.succeed({ document, carried })
-    }
-  }
-}
+// -----------------------------------------------------------------------------
+// Compilation
+// -----------------------------------------------------------------------------
 
-interface Entry {
+/** An attribute with its codec at hand. */
+interface Field {
   readonly id: string
-  readonly text: string
-  readonly value: Json
-  /** Bytes of name and value in metadata. */
-  readonly size: number
-}
-
-interface Node {
+  readonly path: ReadonlyArray<string>
   readonly name: string
-  readonly id: string
-  readonly codec: Codec
-  readonly children: Array<Node>
+  readonly codec: valueCodec.ValueCodec
+  readonly isStruct: boolean
+  /** Free text, of which a part is as good as the whole in form. */
+  readonly isText: boolean
+  readonly children: Array<Field>
 }
 
-const buildTree = (attributes: Layout["written"]): Array<Node> => {
-  const roots: Array<Node> = []
+/** The forms in which an encoding writes one value. */
+interface Form {
+  readonly encode: (field: Field, value: Json) => Entry | undefined
+  readonly decode: (metadata: Readonly<Record<string, string>>, place: Place) => DecodeProblem | undefined
+  readonly capacity: (bytes: number) => number
+  readonly metadataBytes: (entries: ReadonlyArray<Entry>) => number
+  readonly metadata: (entries: ReadonlyArray<Entry>) => Readonly<Record<string, string>>
+}
+
+/** Puts the value of an attribute into its place; the codec decides how it is read. */
+type Place = (id: string, read: (codec: valueCodec.ValueCodec) => Json | undefined) => DecodeProblem | undefined
+
+const fieldOf = (attribute: StoredAttribute): Field => ({
+  id: attribute.id,
+  path: attribute.path,
+  name: attribute.path.at(-1) ?? "",
+  // A codec that a newer release has added: values stay as they are, as JSON.
+  codec: valueCodec.named(attribute.codec) ?? valueCodec.general,
+  isStruct: attribute.codec === "struct",
+  isText: attribute.codec === "string",
+  children: []
+})
+
+const buildTree = (attributes: Layout["written"]): ReadonlyArray<Field> => {
+  const roots: Array<Field> = []
   for (const attribute of attributes) {
     let level = roots
     for (const name of attribute.path.slice(0, -1)) {
-      level = level.find((node) => node.name === name)?.children ?? level
+      level = level.find((field) => field.name === name)?.children ?? level
     }
-    level.push({ name: attribute.path.at(-1)!, id: attribute.id, codec: attribute.codec, children: [] })
+    level.push(fieldOf(attribute))
   }
   return roots
 }
 
-const isProblem = (value: Entry | FieldProblem): value is FieldProblem => "message" in value
-
-const toEntry = (id: string, codec: Codec, value: Json): Entry | FieldProblem => {
-  const encoded = fieldText.encode(codec, value)
-  if (typeof encoded !== "string") return encoded
-  return { id, text: encoded, value, size: utf8Length(id) + encoded.length }
+/** Why a value has no form: what JSON cannot carry is somewhere in it. */
+const noStoredForm = (path: ReadonlyArray<string>, value: Json): FieldProblem => {
+  const problem = stringifyExact(value)
+  return typeof problem === "string"
+    ? { path, message: "Expected a value of the codec" }
+    : { path: [...path, ...problem.path], message: problem.message }
 }
 
-const collectEntries = (nodes: Array<Node>, object: JsonObject, into: Array<Entry>): FieldProblem | undefined => {
-  for (const node of nodes) {
-    const value = object[node.name]
-    if (value === undefined) continue
-    if (node.codec === "struct" && value !== null) {
-      const before = into.length
-      const problem = collectEntries(node.children, value as JsonObject, into)
-      if (problem !== undefined) return { ...problem, path: [node.name, ...problem.path] }
-      if (into.length > before) continue
+const pathKey = (path: ReadonlyArray<string>): string => JSON.stringify(path)
+
+const compileWith =
+  (form: Form) =>
+  (layout: Layout): FieldsCodec => {
+    const tree = buildTree(layout.written)
+    const fields = new Map(layout.readable.map((attribute) => [attribute.id, fieldOf(attribute)]))
+    const secretIds = new Set(layout.readable.filter((one) => one.codec === "secret").map((one) => one.id))
+    const destinations = destinationsOf(layout)
+
+    const collect = (level: ReadonlyArray<Field>, object: JsonObject, into: Array<Entry>): FieldProblem | undefined => {
+      for (const field of level) {
+        const value = object[field.name]
+        if (value === undefined) continue
+        if (field.isStruct && value !== null) {
+          const before = into.length
+          const problem = collect(field.children, value as JsonObject, into)
+          if (problem !== undefined) return problem
+          if (into.length > before) continue
+        }
+        const entry = form.encode(field, value)
+        if (entry === undefined) return noStoredForm(field.path, value)
+        into.push(entry)
+      }
+      return undefined
     }
-    const entry = toEntry(node.id, node.codec, value)
-    if (isProblem(entry)) return { ...entry, path: [node.name, ...entry.path] }
-    into.push(entry)
+
+    return {
+      encode(document, carried) {
+        const entries: Array<Entry> = []
+        const problem = collect(tree, document, entries)
+        if (problem !== undefined) return Result.fail(problem)
+        for (const id of carried === undefined ? [] : Object.keys(carried)) {
+          const field = fields.get(id)
+          if (field === undefined) continue
+          const entry = form.encode(field, carried![id]!)
+          if (entry === undefined) return Result.fail(noStoredForm(field.path, carried![id]!))
+          entries.push(entry)
+        }
+        return Result.succeed(entries)
+      },
+      capacity: form.capacity,
+      metadataBytes: form.metadataBytes,
+      metadata: form.metadata,
+      cut(entry, size) {
+        const { value } = entry
+        const field = fields.get(entry.id)
+        if (typeof value !== "string" || field?.isText !== true) return undefined
+        // Sizes grow with the text but for the choice of an escape, so that the last steps are tried one by one.
+        let low = 0
+        let high = value.length
+        const fits = (length: number): Entry | undefined => {
+          const cut = form.encode(field, wholeCharacters(value, length))
+          return cut !== undefined && cut.size <= size ? cut : undefined
+        }
+        while (low < high) {
+          const middle = Math.ceil((low + high) / 2)
+          if (fits(middle) === undefined) high = middle - 1
+          else low = middle
+        }
+        return low === 0 ? undefined : fits(low)
+      },
+      decode({ metadata, spilled, spilledText }) {
+        const document: Record<string, Json> = {}
+        let carried: Record<string, Json> | undefined
+        const secrets: Array<DecodedFields["secrets"][number]> = []
+        const place: Place = (id, read) => {
+          const field = fields.get(id)
+          if (field === undefined) return { _tag: "UnknownAttribute", id }
+          const value = read(field.codec)
+          if (value === undefined) return { _tag: "Undecodable", path: field.path }
+          const destination = destinations.get(id)
+          const here = destination !== undefined && setPath(document, field.path, value, destination === "formerly")
+          if (!here) (carried ??= {})[id] = value
+          if (secretIds.has(id) && value !== null) secrets.push({ id, path: here ? field.path : undefined })
+          return undefined
+        }
+        let problem = form.decode(metadata, place)
+        for (const id of spilled === undefined ? [] : Object.keys(spilled)) problem ??= place(id, () => spilled![id])
+        for (const id of spilledText === undefined ? [] : Object.keys(spilledText)) {
+          problem ??= place(id, (codec) => valueCodec.fromText(codec, spilledText![id]!))
+        }
+        return problem === undefined ? Result.succeed({ document, carried, secrets }) : Result.fail(problem)
+      }
+    }
   }
-  return undefined
+
+/**
+ * Which attributes have a place in the document: those of the schema, and those that formerly had another codec at the
+ * same path, or were part of what is one attribute now.
+ */
+const destinationsOf = (layout: Layout): ReadonlyMap<string, "now" | "formerly"> => {
+  const destinations = new Map<string, "now" | "formerly">()
+  const paths = new Set(layout.written.map((attribute) => pathKey(attribute.path)))
+  const whole = new Set(
+    layout.written.filter(({ codec }) => codec !== "struct").map((attribute) => pathKey(attribute.path))
+  )
+  for (const { id, path } of layout.readable) {
+    const part = path.some((_, index) => index > 0 && whole.has(pathKey(path.slice(0, index))))
+    if (paths.has(pathKey(path)) || part) destinations.set(id, "formerly")
+  }
+  for (const { id } of layout.written) destinations.set(id, "now")
+  return destinations
 }
 
-/** Keeps as many fields as possible in metadata: the smallest first, in the order of declaration among equals. */
-const split = (entries: Array<Entry>, budget: number): EncodedFields => {
-  const metadata: Record<string, string> = {}
-  let bytes = 0
-  for (const entry of entries) bytes += entry.size
-  if (bytes <= budget) {
-    for (const entry of entries) metadata[entry.id] = entry.text
-    return { metadata, metadataBytes: bytes, spilled: undefined }
-  }
-  const spilled: Record<string, Json> = {}
-  bytes = 0
-  for (const entry of entries.toSorted((a, b) => a.size - b.size)) {
-    if (bytes + entry.size <= budget) {
-      metadata[entry.id] = entry.text
-      bytes += entry.size
-    } else spilled[entry.id] = entry.value
-  }
-  return { metadata, metadataBytes: bytes, spilled }
-}
-
-const setPath = (document: Record<string, Json>, attribute: StoredAttribute, value: Json): void => {
+/**
+ * Sets the value at a path, unless something is there and only absent values are wanted; says whether it did.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const setPath = (
+  document: Record<string, Json>,
+  path: ReadonlyArray<string>,
+  value: Json,
+  onlyIfAbsent: boolean
+): boolean => {
   let target = document
-  const last = attribute.path.length - 1
+  const last = path.length - 1
   for (let i = 0; i < last; i++) {
-    const name = attribute.path[i]!
-    const next = target[name]
+    const name = path[i]!
+    const next = Object.hasOwn(target, name) ? target[name] : undefined
     if (typeof next === "object" && next !== null) target = next as Record<string, Json>
-    else target = target[name] = {}
+    else if (next === undefined || !onlyIfAbsent) target = target[name] = {}
+    else return false
   }
-  target[attribute.path[last]!] = value
+  const name = path[last]!
+  if (onlyIfAbsent && Object.hasOwn(target, name)) return false
+  target[name] = value
+  return true
+}
+
+/** The first characters of a text, without half of a surrogate pair at the end. */
+const wholeCharacters = (text: string, length: number): string => {
+  const unit = text.charCodeAt(length - 1)
+  const splits = length < text.length && unit >= 0xd800 && unit <= 0xdbff
+  return text.slice(0, splits ? length - 1 : length)
+}
+
+const sumOfSizes = (entries: ReadonlyArray<Entry>): number => {
+  let sum = 0
+  for (const entry of entries) sum += entry.size
+  return sum
+}
+
+const bodyText = (field: Field, value: Json): string | undefined =>
+  field.codec.textInBody === true && value !== null ? field.codec.toText(value) : undefined
+
+// -----------------------------------------------------------------------------
+// Text
+// -----------------------------------------------------------------------------
+
+const textForm: Form = {
+  encode(field, value) {
+    const form = valueCodec.toText(field.codec, value)
+    if (form === undefined) return undefined
+    const size = utf8Length(field.id) + form.length
+    return { id: field.id, path: field.path, size, value, bodyText: bodyText(field, value), form }
+  },
+  decode(metadata, place) {
+    for (const id of Object.keys(metadata)) {
+      const problem = place(id, (codec) => valueCodec.fromText(codec, metadata[id]!))
+      if (problem !== undefined) return problem
+    }
+    return undefined
+  },
+  capacity: (bytes) => bytes,
+  metadataBytes: sumOfSizes,
+  metadata(entries) {
+    const metadata: Record<string, string> = {}
+    for (const entry of entries) metadata[entry.id] = entry.form as string
+    return metadata
+  }
 }
 
 /**
@@ -245,15 +376,117 @@ const setPath = (document: Record<string, Json>, attribute: StoredAttribute, val
  *
  * **Details**
  *
- * Printable ASCII text stays as it is. Other text becomes `u:` with percent-escapes or `b:` with base64, whichever is
- * shorter by a good measure (`w:` with UTF-16 for text that is no valid Unicode). Integers are base 62, dates their
- * milliseconds in base 62, booleans `1` and `0`, `null` is `n:`; arrays, records and free JSON are JSON text. Nothing
- * is guessed when reading: the codec of the attribute decides.
+ * Printable ASCII text stays as it is; a few common texts and beginnings of URLs have a short name (`d:`). Other text
+ * becomes `u:` with percent-escapes or `b:` with base 64, whichever is shorter by a good measure (`w:` with UTF-16 for
+ * text that is no valid Unicode). Integers are base 62, dates their milliseconds in base 62, booleans `1` and `0`,
+ * `null` is `n:`; lists of simple values are joined with `|`; records and free JSON are JSON text. The forms of the
+ * attribute types are in the guide. Nothing is guessed when reading: the codec of the attribute decides.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const text: Encoder = { tag: "t", compile }
+export const text: Encoder = { tag: "t", compile: compileWith(textForm) }
+
+// -----------------------------------------------------------------------------
+// Packed
+// -----------------------------------------------------------------------------
+
+/** The name of the only entry; no other has a name in a packed document. */
+const packedName = "p"
+
+/** The version of the packed form: the first byte. */
+const packedVersion = 1
+
+/** What the two low bits of an entry's number say of its value. */
+const nullKind = 0
+const valueKind = 1
+const falseKind = 2
+/** `true` for a boolean; for others, a value that the codec cannot carry, as JSON. */
+const otherKind = 3
+
+const writer = new Writer()
+
+const packedForm: Form = {
+  encode(field, value) {
+    const number = Number.parseInt(field.id, 36) * 4
+    writer.reset()
+    if (value === null) writer.uint(number + nullKind)
+    else if (value === false) writer.uint(number + falseKind)
+    else if (field.codec.isBoolean === true) {
+      if (value !== true) return undefined
+      writer.uint(number + otherKind)
+    } else {
+      writer.uint(number + valueKind)
+      if (!field.codec.write(writer, value)) {
+        writer.reset()
+        writer.uint(number + otherKind)
+        if (!valueCodec.general.write(writer, value)) return undefined
+      }
+    }
+    const form = writer.view().slice()
+    return { id: field.id, path: field.path, size: form.length, value, bodyText: bodyText(field, value), form }
+  },
+  decode(metadata, place) {
+    const packed = metadata[packedName]
+    if (packed === undefined) return undefined
+    const bytes = headerText.decode(packed)
+    const broken: DecodeProblem = { _tag: "Undecodable", path: [] }
+    if (bytes === undefined || bytes[0] !== packedVersion) return broken
+    const reader = new Reader(bytes)
+    reader.byte()
+    try {
+      while (!reader.done) {
+        const number = reader.uint()
+        const problem = place(Math.floor(number / 4).toString(36), (codec) => readPacked(codec, number % 4, reader))
+        if (problem !== undefined) return problem
+      }
+      return undefined
+    } catch (error) {
+      if (error instanceof Malformed) return broken
+      throw error
+    }
+  },
+  capacity: (bytes) => headerText.capacityOf(Math.max(0, bytes - packedName.length)) - 1,
+  metadataBytes: (entries) =>
+    entries.length === 0 ? 0 : packedName.length + headerText.sizeOf(1 + sumOfSizes(entries)),
+  metadata(entries) {
+    if (entries.length === 0) return {}
+    const bytes = new Uint8Array(1 + sumOfSizes(entries))
+    bytes[0] = packedVersion
+    let at = 1
+    for (const entry of entries) {
+      bytes.set(entry.form as Uint8Array, at)
+      at += entry.size
+    }
+    return { [packedName]: headerText.encode(bytes) }
+  }
+}
+
+const readPacked = (codec: valueCodec.ValueCodec, kind: number, reader: Reader): Json => {
+  switch (kind) {
+    case nullKind:
+      return null
+    case valueKind:
+      return codec.read(reader)
+    case falseKind:
+      return false
+    default:
+      return codec.isBoolean === true ? true : valueCodec.general.read(reader)
+  }
+}
+
+/**
+ * All fields in one entry of the fewest bytes: binary forms by the type of each attribute, short text by a built-in
+ * code of common fragments, and an alphabet of 91 characters that any header carries.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const packed: Encoder = { tag: "p", compile: compileWith(packedForm) }
+
+// -----------------------------------------------------------------------------
+// Service
+// -----------------------------------------------------------------------------
 
 /**
  * The encoding with which documents are written. Default: `text`.
@@ -273,7 +506,15 @@ export const Encoding: Context.Reference<Encoder> = Context.Reference("effect-s3
  */
 export const layer: Layer.Layer<never> = Layer.succeed(Encoding, text)
 
-const readers = new Map<string, Encoder>([[text.tag, text]])
+/**
+ * Documents are written in the packed form; those that were written otherwise are read all the same.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPacked: Layer.Layer<never> = Layer.succeed(Encoding, packed)
+
+const readers = new Map<string, Encoder>([text, packed].map((encoder) => [encoder.tag, encoder]))
 
 /**
  * The encoding that a document with this tag was written by, whichever is in use for writing.

@@ -6,18 +6,30 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 
 /**
- * How the value of an attribute is written.
+ * The id of the annotation by which a check names the codec of an attribute: the `representation` of the check is
+ * `{ id: representationId, payload: { type, codec, args? } }`, so that it travels with a portable definition.
  *
- * `struct` stands for a nested struct as a whole, and is written only when none of its fields is: for `{}` and `null`.
+ * @category constants
+ * @since 0.1.0
+ */
+export const representationId = "effect-s3db/schema/Attribute"
+
+/**
+ * The name of the codec by which the value of an attribute is written, such as `"string"`, `"ip4"`, `"money:2"` or
+ * `"array:number"`.
+ *
+ * `"struct"` stands for a nested struct as a whole, and is written only when none of its fields is: for `{}` and `null`.
+ * `"secret"` is encrypted.
  *
  * @category models
  * @since 0.1.0
  */
-export const Codec = Schema.Literals(["string", "number", "boolean", "date", "json", "struct"])
+export const Codec = Schema.String
 
 /**
  * @category models
@@ -35,9 +47,7 @@ export const Attribute = Schema.Struct({
   path: Schema.Array(Schema.String),
   codec: Codec,
   optional: Schema.Boolean,
-  nullable: Schema.Boolean,
-  /** The only values allowed, for a field of literals. */
-  literals: Schema.optionalKey(Schema.Array(Schema.Union([Schema.String, Schema.Finite, Schema.Boolean])))
+  nullable: Schema.Boolean
 })
 
 /**
@@ -78,14 +88,14 @@ export class UnsupportedSchema extends Error {
  * @since 0.1.0
  */
 export const fromSchema = (schema: DocumentSchema, primaryKey: string): ReadonlyArray<Attribute> => {
-  const root = AST.toEncoded(Schema.toCodecJson(schema).ast)
+  const root = AST.toEncoded(toStorageCodec(schema).ast)
   if (!isPlainStruct(root)) {
     throw new UnsupportedSchema("the schema of a resource must encode to a struct with named fields")
   }
   const attributes: Array<Attribute> = []
-  collect(root, typeSide(AST.toType(schema.ast)), [], attributes)
+  collect(root, structSource(schema.ast), [], attributes)
   const key = attributes.find((attribute) => attribute.path.length === 1 && attribute.path[0] === primaryKey)
-  if (key === undefined || key.codec !== "string" || key.optional || key.nullable) {
+  if (key === undefined || !textCodecs.has(key.codec) || key.optional || key.nullable) {
     throw new UnsupportedSchema(
       `the primary key ${JSON.stringify(primaryKey)} must be a required field that encodes to a string`
     )
@@ -93,26 +103,160 @@ export const fromSchema = (schema: DocumentSchema, primaryKey: string): Readonly
   return attributes.filter((attribute) => attribute !== key)
 }
 
+/** Codecs of attributes whose JSON form is text in clear. */
+const textCodecs = new Set("string uuid ulid dateonly timeonly ip4 ip6 cidr mac semver phone color ean date".split(" "))
+
+/**
+ * The codec between values of a schema and the JSON that is stored: Effect's. Contents of `Redacted` values come out in
+ * clear (see `Attribute.Secret`), and have to be encrypted before they go on.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const toStorageCodec = <S extends DocumentSchema>(schema: S): Schema.toCodecJson<S> => Schema.toCodecJson(schema)
+
+/**
+ * `true` while the database itself turns a value into JSON: the only time that a secret comes out in clear.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const SecretsOpen: Context.Reference<boolean> = Context.Reference("effect-s3db/schema/Attributes/SecretsOpen", {
+  defaultValue: () => false
+})
+
 const isPlainStruct = (ast: AST.AST): ast is AST.Objects =>
   AST.isObjects(ast) &&
   ast.propertySignatures.length > 0 &&
   ast.indexSignatures.length === 0 &&
   ast.propertySignatures.every((property) => typeof property.name === "string")
 
-/** The struct behind a class, so that the types of its fields can be looked at. */
-const typeSide = (ast: AST.AST | undefined): AST.AST | undefined =>
-  ast !== undefined && AST.isDeclaration(ast) && ast.typeParameters.length === 1
-    ? AST.toType(ast.typeParameters[0]!)
-    : ast
+// -----------------------------------------------------------------------------
+// What a schema says of itself
+// -----------------------------------------------------------------------------
 
-const fieldOf = (ast: AST.AST | undefined, name: string): AST.AST | undefined =>
-  ast !== undefined && AST.isObjects(ast)
-    ? ast.propertySignatures.find((property) => property.name === name)?.type
+/** A schema as it was declared, beneath the transformations that were put upon it: what its stored form comes from. */
+const innermost = (ast: AST.AST): AST.AST => (ast.encoding === undefined ? ast : innermost(ast.encoding.at(-1)!.to))
+
+/** The struct behind a class, so that its fields can be looked at as they were declared. */
+const structSource = (ast: AST.AST | undefined): AST.AST | undefined => {
+  if (ast === undefined) return undefined
+  const source = innermost(ast)
+  return AST.isDeclaration(source) && source.typeParameters.length === 1 && isClass(source)
+    ? structSource(source.typeParameters[0])
+    : source
+}
+
+const isClass = (ast: AST.Declaration): boolean => ast.annotations?.["~constructor"] !== undefined
+
+const representationOf = (
+  annotations: { readonly [key: string]: unknown } | undefined
+): { readonly id: unknown; readonly payload?: unknown } | undefined => {
+  const representation = annotations?.["representation"]
+  return typeof representation === "object" && representation !== null && "id" in representation
+    ? representation
     : undefined
+}
 
+/** The codec that a check on this schema names, if any does; the innermost transformation counts. */
+const namedCodec = (ast: AST.AST): string | undefined => {
+  if (ast.encoding !== undefined) {
+    const inner = namedCodec(ast.encoding.at(-1)!.to)
+    if (inner !== undefined) return inner
+  }
+  for (const check of allChecks(ast.checks ?? [])) {
+    const representation = representationOf(check.annotations)
+    if (representation?.id !== representationId) continue
+    const { payload } = representation
+    if (typeof payload === "object" && payload !== null && "codec" in payload) return String(payload.codec)
+  }
+  return undefined
+}
+
+const allChecks = (checks: ReadonlyArray<AST.Check<never>>): ReadonlyArray<AST.Check<never>> =>
+  checks.flatMap((check) => (check._tag === "FilterGroup" ? [check, ...allChecks(check.checks)] : [check]))
+
+const declarationId = (ast: AST.AST): string | undefined => {
+  if (!AST.isDeclaration(ast)) return undefined
+  const id = representationOf(ast.annotations)?.id
+  return typeof id === "string" ? id : undefined
+}
+
+/**
+ * The id by which a secret is known in a portable definition.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const secretId = "effect-s3db/schema/Secret"
+
+const redactedId = "effect/schema/Redacted"
+
+const isRedacted = (ast: AST.AST): boolean => {
+  const id = declarationId(ast)
+  if (id !== redactedId) return id === secretId
+  const payload = AST.isDeclaration(ast) ? representationOf(ast.annotations)?.payload : undefined
+  if (typeof payload === "object" && payload !== null && "disallowJsonEncode" in payload) {
+    throw new UnsupportedSchema(
+      "a Redacted field with disallowJsonEncode cannot be stored: use Attribute.Secret, which the database alone can open"
+    )
+  }
+  return true
+}
+
+/** Whether there is a secret anywhere in the value. */
+const holdsSecret = (ast: AST.AST, seen: Set<AST.AST> = new Set()): boolean => {
+  if (seen.has(ast)) return false
+  seen.add(ast)
+  const holds = (one: AST.AST): boolean => holdsSecret(one, seen)
+  if (ast.encoding?.some((link) => holds(link.to)) === true || isRedacted(ast)) return true
+  if (AST.isDeclaration(ast)) return ast.typeParameters.some(holds)
+  if (AST.isUnion(ast)) return ast.types.some(holds)
+  if (AST.isArrays(ast)) return [...ast.elements, ...ast.rest].some(holds)
+  if (AST.isSuspend(ast)) return holds(ast.thunk())
+  if (!AST.isObjects(ast)) return false
+  return (
+    ast.propertySignatures.some((property) => holds(property.type)) ||
+    ast.indexSignatures.some((signature) => holds(signature.type))
+  )
+}
+
+/**
+ * What checks of this id say in their annotation, for each field that has one, nested ones included.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const payloadsOf = (
+  schema: DocumentSchema,
+  id: string
+): ReadonlyArray<{ readonly path: ReadonlyArray<string>; readonly payload: unknown }> => {
+  const found: Array<{ readonly path: ReadonlyArray<string>; readonly payload: unknown }> = []
+  const walk = (struct: AST.AST | undefined, path: ReadonlyArray<string>): void => {
+    if (struct === undefined || !AST.isObjects(struct)) return
+    for (const property of struct.propertySignatures) {
+      const here = [...path, String(property.name)]
+      const { ast } = withoutNull(property.type)
+      if (ast === undefined) continue
+      for (const check of allChecks([...(ast.checks ?? []), ...(innermost(ast).checks ?? [])])) {
+        const representation = representationOf(check.annotations)
+        if (representation?.id === id) found.push({ path: here, payload: representation.payload })
+      }
+      walk(structSource(ast), here)
+    }
+  }
+  walk(structSource(schema.ast), [])
+  return found
+}
+
+// -----------------------------------------------------------------------------
+// The walk
+// -----------------------------------------------------------------------------
+
+/** Goes through the fields of the stored form and, beside it, of the schema as it was declared. */
 const collect = (
   struct: AST.Objects,
-  type: AST.AST | undefined,
+  source: AST.AST | undefined,
   path: ReadonlyArray<string>,
   into: Array<Attribute>
 ): void => {
@@ -121,17 +265,20 @@ const collect = (
     if (name === "__proto__") throw new UnsupportedSchema("a field cannot be called __proto__")
     const optional = AST.isOptional(property.type)
     const { ast, nullable } = withoutNull(property.type)
-    const fieldType = fieldOf(type, name)
+    const declared = withoutNull(fieldOf(source, name) ?? property.type).ast
     const here = [...path, name]
-    if (ast !== undefined && isPlainStruct(ast)) {
+    const codec = declared === undefined ? undefined : declaredCodec(declared)
+    if (codec === undefined && ast !== undefined && isPlainStruct(ast)) {
       into.push({ path: here, codec: "struct", optional, nullable })
-      collect(ast, typeSide(fieldType === undefined ? undefined : withoutNull(fieldType).ast), here, into)
-    } else {
-      const { codec, literals } = leaf(ast, fieldType)
-      into.push({ path: here, codec, optional, nullable, ...(literals === undefined ? {} : { literals }) })
-    }
+      collect(ast, structSource(declared), here, into)
+    } else into.push({ path: here, codec: codec ?? codecOf(ast, declared), optional, nullable })
   }
 }
+
+const fieldOf = (ast: AST.AST | undefined, name: string): AST.AST | undefined =>
+  ast !== undefined && AST.isObjects(ast)
+    ? ast.propertySignatures.find((property) => property.name === name)?.type
+    : undefined
 
 const members = (ast: AST.AST): ReadonlyArray<AST.AST> => (AST.isUnion(ast) ? ast.types.flatMap(members) : [ast])
 
@@ -143,42 +290,72 @@ const withoutNull = (ast: AST.AST): { readonly ast: AST.AST | undefined; readonl
   return { ast: rest.length === 1 ? rest[0] : ast, nullable: rest.length < all.length }
 }
 
-const dateRepresentations = new Set(["effect/schema/Date", "effect/schema/DateTimeUtc"])
-
-const isDate = (type: AST.AST | undefined): boolean => {
-  const ast = type === undefined ? undefined : withoutNull(type).ast
-  if (ast === undefined || !AST.isDeclaration(ast)) return false
-  const representation = ast.annotations?.["representation"]
-  return (
-    typeof representation === "object" &&
-    representation !== null &&
-    "id" in representation &&
-    dateRepresentations.has(String(representation.id))
-  )
+/** The codec that follows from the declaration alone. */
+const declaredCodec = (declared: AST.AST): string | undefined => {
+  const named = namedCodec(declared)
+  if (named !== undefined) return named
+  if (isRedacted(declared) || (!isPlainStruct(structSource(declared)!) && holdsSecret(declared))) return "secret"
+  return undefined
 }
+
+const dateIds = new Set(["effect/schema/Date", "effect/schema/DateTimeUtc"])
+
+const isDate = (ast: AST.AST | undefined): boolean => ast !== undefined && dateIds.has(declarationId(ast) ?? "")
 
 const notFinite = new Set<unknown>(["Infinity", "-Infinity", "NaN"])
 
-const leaf = (
-  ast: AST.AST | undefined,
-  type: AST.AST | undefined
-): { readonly codec: Codec; readonly literals?: ReadonlyArray<string | number | boolean> | undefined } => {
-  if (ast === undefined) return { codec: "json" }
+/** More than these are better written out than counted. */
+const mostChoices = 64
+
+/** The codec of a value by its stored form, with the help of its declaration where several types have the same. */
+const codecOf = (ast: AST.AST | undefined, declared: AST.AST | undefined): string => {
+  if (ast === undefined) return "json"
   const all = members(ast).filter((member) => !AST.isNull(member) && !AST.isUndefined(member))
-  if (all.every(AST.isString)) return { codec: isDate(type) ? "date" : "string" }
-  if (all.every(AST.isBoolean)) return { codec: "boolean" }
+  if (all.every(AST.isString)) {
+    switch (declared === undefined ? undefined : declarationId(declared)) {
+      case "effect/schema/Uint8Array":
+        return "bytes"
+      default:
+        return isDate(declared) ? "date" : "string"
+    }
+  }
+  if (all.every(AST.isBoolean)) return "boolean"
   if (all.some(AST.isNumber)) {
     const numeric = all.every(
       (member) => AST.isNumber(member) || (AST.isLiteral(member) && notFinite.has(member.literal))
     )
-    return { codec: numeric ? "number" : "json" }
+    return numeric ? "number" : "json"
   }
   if (all.every(AST.isLiteral)) {
     const literals = all.map((member) => member.literal)
-    for (const kind of ["string", "number", "boolean"] as const) {
-      const same = literals.filter((literal) => typeof literal === kind) as Array<string | number | boolean>
-      if (same.length === literals.length) return { codec: kind, literals: same }
-    }
+    if (literals.length <= mostChoices) return `choice:${JSON.stringify(literals)}`
   }
-  return { codec: "json" }
+  const [only] = all
+  if (all.length === 1 && only !== undefined && AST.isArrays(only)) return arrayCodec(only, declared) ?? "json"
+  return optionCodec(declared) ?? "json"
+}
+
+/** Items of a simple kind go without quotes. */
+const arrayCodec = (ast: AST.Arrays, declared: AST.AST | undefined): string | undefined => {
+  const [item] = ast.rest
+  if (ast.elements.length > 0 || ast.rest.length !== 1 || item === undefined) return undefined
+  const source = declared !== undefined && AST.isArrays(declared) ? declared.rest[0] : undefined
+  const inner = itemCodec(item, source)
+  return inner === undefined ? undefined : `array:${inner}`
+}
+
+const itemCodec = (item: AST.AST, source: AST.AST | undefined): string | undefined => {
+  const { ast, nullable } = withoutNull(item)
+  const declared = source === undefined ? undefined : withoutNull(source).ast
+  if (nullable || ast === undefined) return undefined
+  const codec = (declared === undefined ? undefined : declaredCodec(declared)) ?? codecOf(ast, declared)
+  return codec === "json" || codec === "struct" ? undefined : codec
+}
+
+const optionCodec = (declared: AST.AST | undefined): string | undefined => {
+  if (declared === undefined || declarationId(declared) !== "effect/schema/Option") return undefined
+  const source = AST.isDeclaration(declared) ? declared.typeParameters[0] : undefined
+  if (source === undefined) return undefined
+  const inner = itemCodec(AST.toEncoded(Schema.toCodecJson(Schema.make(source)).ast), source)
+  return inner === undefined ? undefined : `option:${inner}`
 }

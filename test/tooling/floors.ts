@@ -38,7 +38,7 @@ const allowed = new Map([
 
 /** Modules that need Node. Everything else runs wherever Effect does. */
 const needsNode =
-  /^(storage\/(FileStore|MemoryStore|S3Store)|internal\/fileStore\w*|testing\/.*|cli\/.*|http\/.*|mcp\/.*)\.ts$/
+  /^(storage\/(FileStore|MemoryStore|S3Store)|internal\/fileStore\w*|crypto\/(PasswordHasher|internal\/password(Pool|Worker))|testing\/.*|cli\/.*|http\/.*|mcp\/.*)\.ts$/
 
 const importPattern =
   /(?:^|\n)\s*(?:import|export)\b[^"'`;]*?from\s*"([^"]+)"|\bimport\(\s*"([^"]+)"\s*\)|(?:^|\n)\s*import\s+"([^"]+)"/g

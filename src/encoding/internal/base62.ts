@@ -2,9 +2,10 @@
 
 const digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-const values = new Map(Array.from(digits, (digit, value) => [digit, value]))
+const values = new Int8Array(128).fill(-1)
+for (let i = 0; i < 62; i++) values[digits.charCodeAt(i)] = i
 
-export const pattern = /^-?[0-9a-zA-Z]+$/
+const canonical = /^(?:0|-?[1-9a-zA-Z][0-9a-zA-Z]*|-0)$/
 
 /** For safe integers; `-0` is `-0`. */
 export const encode = (value: number): string => {
@@ -18,10 +19,33 @@ export const encode = (value: number): string => {
   return text
 }
 
-/** For text that fits `pattern`. */
-export const decode = (text: string): number => {
-  if (text.startsWith("-")) return -decode(text.slice(1))
+/** `undefined` for text that `encode` does not make. */
+export const decode = (text: string): number | undefined => {
+  if (!canonical.test(text)) return undefined
+  const negative = text.charCodeAt(0) === 0x2d
   let value = 0
-  for (const digit of text) value = value * 62 + values.get(digit)!
-  return value
+  for (let i = negative ? 1 : 0; i < text.length; i++) value = value * 62 + values[text.charCodeAt(i)]!
+  return value > Number.MAX_SAFE_INTEGER ? undefined : negative ? -value : value
+}
+
+export const encodeBig = (value: bigint): string => {
+  if (value < 0n) return `-${encodeBig(-value)}`
+  let text = ""
+  let rest = value
+  while (rest > 9_007_199_254_740_991n) {
+    text = digits[Number(rest % 62n)]! + text
+    rest /= 62n
+  }
+  const head = encode(Number(rest))
+  return rest === 0n && text !== "" ? text : head + text
+}
+
+export const decodeBig = (text: string): bigint | undefined => {
+  const small = decode(text)
+  if (small !== undefined) return Object.is(small, -0) ? undefined : BigInt(small)
+  if (!canonical.test(text) || text.length > 1000) return undefined
+  const negative = text.startsWith("-")
+  let value = 0n
+  for (let i = negative ? 1 : 0; i < text.length; i++) value = value * 62n + BigInt(values[text.charCodeAt(i)]!)
+  return negative ? -value : value
 }

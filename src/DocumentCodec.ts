@@ -1,0 +1,536 @@
+/**
+ * From inputs to stored fields and back, for one resource: clean-up, hashing of passwords, validation, encryption of
+ * secrets, encoding, the behavior for documents that are too large, and the migration of old ones.
+ *
+ * Nothing here talks to the store.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Catalog from "./Catalog.ts"
+import type { KeyRing, Unlocked } from "./crypto/KeyRing.ts"
+import type { Algorithm, PasswordHasher } from "./crypto/PasswordHasher.ts"
+import type { Database } from "./Database.ts"
+import * as DbError from "./DbError.ts"
+import * as Document from "./Document.ts"
+import * as Behavior from "./encoding/Behavior.ts"
+import * as Encoding from "./encoding/Encoding.ts"
+import type { Holds, PasswordHash } from "./schema/Attribute.ts"
+import * as Attributes from "./schema/Attributes.ts"
+import * as Normalization from "./schema/Normalization.ts"
+import * as StoreError from "./storage/StoreError.ts"
+
+/**
+ * Changes a document, as JSON, from one schema version to the next. Secrets in it are in clear.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Migration = (document: Encoding.JsonObject) => Encoding.JsonObject
+
+/**
+ * What is needed of a resource's definition.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Settings<S extends Attributes.DocumentSchema> extends Catalog.Declaration {
+  readonly schema: S
+  readonly behavior: Behavior.Behavior
+  readonly pins: Behavior.Pins
+  /** By the version that a document has before the step. */
+  readonly migrations: Readonly<Record<number, Migration>>
+}
+
+/**
+ * A value as it will be stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Encoded<A> {
+  readonly id: string
+  /** The value as it will be read: without what was cut. */
+  readonly value: A
+  readonly tag: string
+  readonly schemaVersion: number
+  readonly fields: Encoding.StoredFields
+  readonly truncated: ReadonlyArray<string>
+}
+
+/**
+ * A value that was stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Decoded<A> {
+  readonly value: A
+  /** Stored attributes that the schema does not know; a change leaves them as they are. */
+  readonly carried: Encoding.JsonObject | undefined
+  /** Some secret is under another key than the current one. */
+  readonly isUnderOldKey: boolean
+}
+
+/**
+ * Where the bytes of one document go.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Explanation {
+  readonly id: string
+  readonly encoding: "text" | "packed" | (string & {})
+  /** What S3 counts: every name and value of the metadata. */
+  readonly metadataBytes: number
+  /** What the store allows. */
+  readonly limitBytes: number
+  /** Of the metadata, what the library itself takes. */
+  readonly systemBytes: number
+  readonly bodyBytes: number
+  /** What the fields would take as one JSON text, with names. */
+  readonly jsonBytes: number
+  readonly fields: ReadonlyArray<{
+    readonly path: string
+    readonly attribute: string
+    readonly codec: string
+    readonly place: "metadata" | "body"
+    /** Bytes in metadata with the name (packed: before they become text), or of JSON in the body. */
+    readonly bytes: number
+    readonly jsonBytes: number
+    /** The readable form; not shown for secrets, password hashes and packed values. */
+    readonly text: string | undefined
+  }>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface DocumentCodec<A> {
+  /** Cleans an input up, hashes its passwords and validates it. */
+  readonly construct: (input: unknown) => Effect.Effect<A, DbError.InvalidInput | DbError.DbError>
+  /** Encodes a value; `carried` and `schemaVersion` are those of the version that it replaces. */
+  readonly encode: (
+    operation: string,
+    value: A,
+    before: { readonly carried: Encoding.JsonObject | undefined; readonly schemaVersion: number } | undefined
+  ) => Effect.Effect<Encoded<A>, DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError>
+  readonly decode: (
+    operation: string,
+    id: string,
+    stored: Document.Stored
+  ) => Effect.Effect<Decoded<A>, DbError.DbError>
+  readonly explain: (
+    value: A,
+    before?: { readonly carried: Encoding.JsonObject | undefined; readonly schemaVersion: number }
+  ) => Effect.Effect<Explanation, DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError>
+  /** The path of an attribute id, for people. */
+  readonly pathOf: (attribute: string) => string
+  /** The version that is written. */
+  readonly version: Effect.Effect<number>
+}
+
+// Tags of services whose modules a program without secrets and passwords need not load: a service is known by its id.
+const KeyRingTag: Context.Service<KeyRing, KeyRing["Service"]> = Context.Service("effect-s3db/crypto/KeyRing")
+const HasherTag: Context.Service<PasswordHasher, PasswordHasher["Service"]> = Context.Service(
+  "effect-s3db/crypto/PasswordHasher"
+)
+
+/** The id of the checks that say what a plain password has to be like. */
+const PlainPassword = Schema.Struct({
+  min: Schema.optionalKey(Schema.Int),
+  max: Schema.optionalKey(Schema.Int),
+  algorithm: Schema.optionalKey(Schema.Literals(["bcrypt", "argon2id"]))
+})
+
+const plainPasswordId = "effect-s3db/schema/plainPassword"
+
+/** The codecs of a resource for one state of the catalog. */
+interface Compiled {
+  readonly registered: Catalog.Registered
+  readonly attributes: ReadonlyMap<string, Encoding.StoredAttribute>
+  readonly codecFor: (encoder: Encoding.Encoder, version?: number) => Encoding.FieldsCodec
+}
+
+const compile = (registered: Catalog.Registered): Compiled => {
+  const codecs = new Map<string, Encoding.FieldsCodec>()
+  return {
+    registered,
+    attributes: new Map(registered.readable.map((attribute) => [attribute.id, attribute])),
+    codecFor(encoder, version) {
+      const name = version === undefined ? encoder.tag : `${encoder.tag}${version}`
+      let codec = codecs.get(name)
+      if (codec === undefined) {
+        const written = version === undefined ? registered.written : (registered.versions.get(version) ?? [])
+        codecs.set(name, (codec = encoder.compile({ written, readable: registered.readable })))
+      }
+      return codec
+    }
+  }
+}
+
+const all = { errors: "all" } as const
+
+const hidden = new Set(["secret", "password"])
+
+/**
+ * Compiles the codec of a resource, registering its definition in the catalog.
+ *
+ * Fails with `ServiceFailed` when the schema has secrets and there is no `KeyRing`, or passwords and no `PasswordHasher`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema>(
+  settings: Settings<S>,
+  database: Database["Service"],
+  operation: string
+): Effect.fn.Return<DocumentCodec<S["Type"]>, DbError.DbError> {
+  type A = S["Type"]
+  const { name, primaryKey, schema } = settings
+  const encoder = yield* Encoding.Encoding
+  const storage = Attributes.toStorageCodec(schema)
+  const toJson = (value: A) => Effect.provideService(encodeJson(value), Attributes.SecretsOpen, true)
+  const encodeJson: (value: A) => Effect.Effect<unknown, Schema.SchemaError> = Schema.encodeUnknownEffect(storage, all)
+  const fromJson: (json: unknown) => Effect.Effect<A, Schema.SchemaError> = Schema.decodeUnknownEffect(storage, all)
+  const normalize = Normalization.compile(schema, settings.attributes)
+  const optional = new Set(settings.attributes.filter((one) => one.optional).map((one) => one.path.join(".")))
+
+  const failure = (operation: string, reason: DbError.Reason) => DbError.make(operation, reason, name)
+  const corrupt = (operation: string, description: string) =>
+    failure(operation, new StoreError.Corrupt({ description }))
+  const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
+
+  let compiled = compile(yield* database.register(settings))
+
+  // --- passwords -------------------------------------------------------------
+
+  const passwords = settings.attributes.filter((attribute) => attribute.codec === "password")
+  const hasher = yield* Effect.serviceOption(HasherTag)
+  if (passwords.length > 0 && Option.isNone(hasher)) {
+    const description = "the schema has passwords: provide PasswordHasher.layer()"
+    return yield* failure(operation, new DbError.ServiceFailed({ service: "PasswordHasher", description }))
+  }
+  const plainRules = new Map(
+    Attributes.payloadsOf(schema, plainPasswordId).map(({ path, payload }) => [
+      path.join("."),
+      Schema.decodeUnknownSync(PlainPassword)(payload)
+    ])
+  )
+
+  const hashPassword = Effect.fnUntraced(function* (
+    path: ReadonlyArray<string>,
+    plain: Redacted.Redacted<string>
+  ): Effect.fn.Return<PasswordHash, DbError.InvalidInput | DbError.DbError> {
+    const { min = 0, max = Infinity, algorithm } = plainRules.get(path.join(".")) ?? {}
+    const value: unknown = Redacted.value(plain)
+    if (typeof value !== "string") return yield* invalid(path, "Expected a redacted text")
+    const size = [...value].length
+    if (size < min) return yield* invalid(path, `Expected a password of at least ${min} characters`)
+    if (size > max) return yield* invalid(path, `Expected a password of at most ${max} characters`)
+    return yield* Option.getOrThrow(hasher)
+      .hash(plain, algorithm === undefined ? undefined : standardAlgorithms[algorithm])
+      .pipe(
+        Effect.mapError((error) =>
+          error.reason._tag === "WorkerFailed"
+            ? failure("Resource.hashPassword", serviceFailed("PasswordHasher", error.reason.description))
+            : invalid(path, error.reason.description)
+        )
+      )
+  })
+
+  const hashPasswords = Effect.fnUntraced(function* (input: unknown) {
+    let hashed = input
+    for (const { path } of passwords) {
+      const plain = valueAt(hashed, path)
+      if (!Redacted.isRedacted(plain)) continue
+      const hash = yield* hashPassword(path, plain as Redacted.Redacted<string>)
+      hashed = Normalization.changeAt(hashed, path, () => hash)
+    }
+    return hashed
+  })
+
+  // --- secrets ---------------------------------------------------------------
+
+  const keyRing = yield* Effect.serviceOption(KeyRingTag)
+  const writesSecrets = settings.attributes.some((attribute) => attribute.codec === "secret")
+  if (writesSecrets && Option.isNone(keyRing)) {
+    const description =
+      "the schema has secrets: provide a KeyRing, such as KeyRing.layerKeys or KeyRing.layerPassphrase"
+    return yield* failure(operation, new DbError.ServiceFailed({ service: "KeyRing", description }))
+  }
+  // Also secrets of former versions of the definition.
+  const knowsSecrets = compiled.registered.readable.some((attribute) => attribute.codec === "secret")
+  const unlocked: Unlocked | undefined =
+    knowsSecrets && Option.isSome(keyRing)
+      ? yield* keyRing.value
+          .unlock(yield* database.salt)
+          .pipe(Effect.mapError((error) => failure(operation, serviceFailed("KeyRing", error.description))))
+      : undefined
+
+  const locationOf = (id: string, attribute: string) => ({ resource: name, id, attribute })
+
+  const sealSecrets = Effect.fnUntraced(function* (id: string, document: Encoding.JsonObject) {
+    if (unlocked === undefined) return document
+    let sealed: unknown = document
+    for (const { id: attribute, path, codec } of compiled.registered.written) {
+      const value = codec === "secret" ? valueAt(sealed, path) : undefined
+      if (value === undefined || value === null) continue
+      const text = yield* unlocked.seal(locationOf(id, attribute), value as Encoding.Json)
+      sealed = Normalization.changeAt(sealed, path, () => text)
+    }
+    return sealed as Encoding.JsonObject
+  })
+
+  const openSecrets = Effect.fnUntraced(function* (
+    operation: string,
+    id: string,
+    { document, carried, secrets }: Encoding.DecodedFields
+  ) {
+    let opened: unknown = document
+    let kept = carried
+    let isUnderOldKey = false
+    for (const { id: attribute, path } of secrets) {
+      const sealed = path === undefined ? carried?.[attribute] : valueAt(opened, path)
+      const where = compiled.attributes.get(attribute)?.path ?? []
+      if (unlocked === undefined) {
+        if (path === undefined) continue
+        const description = `field ${where.join(".")} of document ${JSON.stringify(id)} is encrypted: provide a KeyRing`
+        return yield* failure(operation, new DbError.ServiceFailed({ service: "KeyRing", description }))
+      }
+      const location = locationOf(id, attribute)
+      const isCurrent = typeof sealed === "string" && unlocked.isCurrent(sealed)
+      if (path === undefined && isCurrent) continue
+      const plain = yield* Effect.result(unlocked.open(location, typeof sealed === "string" ? sealed : ""))
+      if (Result.isFailure(plain)) {
+        // What the schema does not know stays as it is.
+        if (path === undefined) continue
+        const { why } = plain.failure
+        const at = `field ${where.join(".")} of document ${JSON.stringify(id)}`
+        const description =
+          why === "UnknownKey" ? `${at} is under a key that the ring has not` : `${at} was altered or moved`
+        return yield* failure(operation, new DbError.SecretUnreadable({ description, why, path }))
+      }
+      if (!isCurrent) isUnderOldKey = true
+      if (path === undefined) kept = { ...kept, [attribute]: yield* unlocked.seal(location, plain.success) }
+      else opened = Normalization.changeAt(opened, path, () => plain.success)
+    }
+    return { document: opened as Encoding.JsonObject, carried: kept, isUnderOldKey }
+  })
+
+  // --- writing ---------------------------------------------------------------
+
+  const construct = Effect.fnUntraced(function* (input: unknown) {
+    const hashed = passwords.length === 0 ? input : yield* hashPasswords(input)
+    return yield* Effect.mapError(schema.makeEffect(normalize(hashed), { parseOptions: all }), (issue) =>
+      DbError.invalidInput(name, issue)
+    )
+  })
+
+  const place = Effect.fnUntraced(function* (
+    value: A,
+    before: { readonly carried: Encoding.JsonObject | undefined; readonly schemaVersion: number } | undefined
+  ) {
+    const json = yield* Effect.mapError(toJson(value), (error) => DbError.invalidInput(name, error.issue))
+    const { [primaryKey]: id, ...plain } = json as Encoding.JsonObject
+    if (typeof id !== "string") return yield* invalid([primaryKey], "Expected a string")
+    const document = yield* sealSecrets(id, plain)
+    const codec = compiled.codecFor(encoder)
+    const encoded = codec.encode(document, before?.carried)
+    if (Result.isFailure(encoded)) return yield* invalid(encoded.failure.path, encoded.failure.message)
+    const entries = encoded.success
+    const schemaVersion = Math.max(compiled.registered.version, before?.schemaVersion ?? 0)
+    const limitBytes = Document.fieldBudget(database.capabilities.metadataBytes, encoder.tag, schemaVersion)
+    const outcome = yield* Behavior.place(settings.behavior, {
+      codec,
+      entries,
+      limitBytes,
+      pins: settings.pins,
+      isOptional: (path) => optional.has(path.join(".")),
+      resource: name,
+      id
+    })
+    if (outcome._tag === "Exceeded")
+      return yield* new DbError.MetadataLimit({ resource: name, id, ...outcome.exceeded })
+    return { id, plain, codec, schemaVersion, placement: outcome.placement }
+  })
+
+  const encode: DocumentCodec<A>["encode"] = Effect.fnUntraced(function* (_, value, before) {
+    const { id, plain, codec, schemaVersion, placement } = yield* place(value, before)
+    const { metadata, body, truncated } = placement
+    const fields = { metadata: codec.metadata(metadata), ...Behavior.bodyOf(body) }
+    const common = { id, tag: encoder.tag, schemaVersion, fields, truncated }
+    if (truncated.length === 0) return { ...common, value }
+    // What is left is what will be read: it has to fit the schema as well.
+    const left = truncated.reduce<unknown>((document, attribute) => {
+      const path = compiled.attributes.get(attribute)?.path ?? []
+      const kept = metadata.find((entry) => entry.id === attribute)
+      return kept === undefined ? without(document, path) : Normalization.changeAt(document, path, () => kept.value)
+    }, plain)
+    const shortened = yield* Effect.option(fromJson({ ...(left as object), [primaryKey]: id }))
+    if (Option.isSome(shortened)) return { ...common, value: shortened.value }
+    const entries = Result.getOrThrow(codec.encode(plain, before?.carried))
+    const totalBytes = codec.metadataBytes(entries)
+    const limitBytes = Document.fieldBudget(database.capabilities.metadataBytes, encoder.tag, schemaVersion)
+    const excessBytes = totalBytes - limitBytes
+    return yield* new DbError.MetadataLimit({ resource: name, id, totalBytes, limitBytes, excessBytes })
+  })
+
+  // --- reading ---------------------------------------------------------------
+
+  const decodeFields = Effect.fnUntraced(function* (operation: string, label: string, stored: Document.Stored) {
+    const reader = Encoding.forTag(stored.tag)
+    if (reader === undefined) return yield* corrupt(operation, `${label} was written in an encoding unknown here`)
+    const steps = stepsFrom(stored.schemaVersion)
+    const decode = () =>
+      compiled.codecFor(reader, steps.length > 0 ? stored.schemaVersion : undefined).decode(stored.fields)
+    let decoded = decode()
+    if (Result.isFailure(decoded) && decoded.failure._tag === "UnknownAttribute") {
+      // Another process may have registered it since.
+      yield* database.refresh
+      compiled = compile(yield* database.register(settings))
+      decoded = decode()
+    }
+    if (Result.isSuccess(decoded)) return { decoded: decoded.success, steps }
+    const problem = decoded.failure
+    const what =
+      problem._tag === "UnknownAttribute"
+        ? `has an attribute ${problem.id} that the catalog does not know`
+        : `has an unreadable field ${problem.path.join(".")}`
+    return yield* corrupt(operation, `${label} ${what}`)
+  })
+
+  /** The steps from a version to the present one, if any of them has something to do. */
+  const stepsFrom = (version: number): ReadonlyArray<Migration> => {
+    const steps: Array<Migration> = []
+    for (let at = version; at < compiled.registered.version; at++) {
+      const step = settings.migrations[at]
+      if (step !== undefined) steps.push(step)
+    }
+    return steps
+  }
+
+  const decode: DocumentCodec<A>["decode"] = Effect.fnUntraced(function* (operation, id, stored) {
+    const label = `document ${JSON.stringify(id)}`
+    const { decoded, steps } = yield* decodeFields(operation, label, stored)
+    const { document, carried, isUnderOldKey } = yield* openSecrets(operation, id, decoded)
+    const migrated = yield* Effect.try({
+      try: () => steps.reduce((at, step) => step(at), steps.length > 0 ? complete(document, carried) : document),
+      catch: () =>
+        corrupt(operation, `${label}, of schema version ${stored.schemaVersion}, makes its migration throw an error`)
+    })
+    const value = yield* fromJson({ ...migrated, [primaryKey]: id }).pipe(
+      Effect.mapError((error) =>
+        corrupt(
+          operation,
+          `${label} of schema version ${stored.schemaVersion} does not fit the schema, and may need a migration: ${error.message}`
+        )
+      )
+    )
+    return { value, carried: steps.length > 0 ? unknownPart(carried) : carried, isUnderOldKey }
+  })
+
+  /** For a migration: also with what the version itself did not know, but others stored. */
+  const complete = (document: Encoding.JsonObject, carried: Encoding.JsonObject | undefined): Encoding.JsonObject => {
+    const whole: Record<string, Encoding.Json> = { ...document }
+    for (const id of carried === undefined ? [] : Object.keys(carried)) {
+      const { path = [], codec } = compiled.attributes.get(id) ?? {}
+      if (codec !== "secret") Encoding.setPath(whole, path, carried![id]!, true)
+    }
+    return whole
+  }
+
+  /** What a migrated document does not stand for already. */
+  const unknownPart = (carried: Encoding.JsonObject | undefined): Encoding.JsonObject | undefined => {
+    const paths = new Set(settings.attributes.map((attribute) => attribute.path.join(".")))
+    const kept = Object.entries(carried ?? {}).filter(
+      ([id]) => !paths.has(compiled.attributes.get(id)?.path.join(".") ?? "")
+    )
+    return kept.length === 0 ? undefined : Object.fromEntries(kept)
+  }
+
+  const explain: DocumentCodec<A>["explain"] = Effect.fnUntraced(function* (value, before) {
+    const { id, plain, codec, schemaVersion, placement } = yield* place(value, before)
+    const limitBytes = database.capabilities.metadataBytes
+    const systemBytes = limitBytes - Document.fieldBudget(limitBytes, encoder.tag, schemaVersion)
+    const explained = (entry: Encoding.Entry, place: "metadata" | "body"): Explanation["fields"][number] => {
+      const attribute = compiled.attributes.get(entry.id)
+      const codecName = attribute?.codec ?? "json"
+      const json = utf8(JSON.stringify(entry.value))
+      const inBody = entry.bodyText === undefined ? json : utf8(JSON.stringify(entry.bodyText))
+      return {
+        path: entry.path.join("."),
+        attribute: entry.id,
+        codec: codecName,
+        place,
+        bytes: place === "metadata" ? entry.size : inBody,
+        jsonBytes: json,
+        text: typeof entry.form === "string" && !hidden.has(codecName) ? entry.form : undefined
+      }
+    }
+    const body = Behavior.bodyOf(placement.body)
+    return {
+      id,
+      encoding: encoder.tag === "t" ? "text" : encoder.tag === "p" ? "packed" : encoder.tag,
+      metadataBytes: systemBytes + codec.metadataBytes(placement.metadata),
+      limitBytes,
+      systemBytes,
+      bodyBytes: placement.body.length === 0 ? 0 : utf8(JSON.stringify(body)),
+      jsonBytes: utf8(JSON.stringify(plain)),
+      fields: [
+        ...placement.metadata.map((entry) => explained(entry, "metadata")),
+        ...placement.body.map((entry) => explained(entry, "body"))
+      ]
+    }
+  })
+
+  return {
+    construct,
+    encode,
+    decode,
+    explain,
+    pathOf: (attribute) => compiled.attributes.get(attribute)?.path.join(".") ?? attribute,
+    version: Effect.sync(() => compiled.registered.version)
+  }
+})
+
+const standardAlgorithms: Readonly<Record<"bcrypt" | "argon2id", Algorithm>> = {
+  bcrypt: { _tag: "Bcrypt", cost: 12 },
+  argon2id: { _tag: "Argon2id", memory: 19_456, passes: 2, parallelism: 1 }
+}
+
+const serviceFailed = (service: string, description: string) => new DbError.ServiceFailed({ service, description })
+
+const utf8 = (text: string): number => new TextEncoder().encode(text).length
+
+const valueAt = (value: unknown, path: ReadonlyArray<string>): unknown => {
+  let at = value
+  for (const name of path) {
+    if (typeof at !== "object" || at === null || !Object.hasOwn(at, name)) return undefined
+    at = (at as Record<string, unknown>)[name]
+  }
+  return at
+}
+
+const without = (value: unknown, path: ReadonlyArray<string>): unknown => {
+  const [name, ...rest] = path
+  if (name === undefined || typeof value !== "object" || value === null) return value
+  const { [name]: inner, ...others } = value as Record<string, unknown>
+  return rest.length === 0 ? others : { ...others, [name]: without(inner, rest) }
+}
+
+/**
+ * The services that a resource needs beside its database: a `KeyRing` for secrets, a `PasswordHasher` for passwords.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Services<A> =
+  | (true extends Holds<A, Redacted.Redacted<unknown>> ? KeyRing : never)
+  | (true extends Holds<A, PasswordHash> ? PasswordHasher : never)

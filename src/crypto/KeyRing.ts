@@ -1,0 +1,403 @@
+/**
+ * The keys by which secret fields are encrypted.
+ *
+ * A ring has keys by id, one of them current: it encrypts what is written, while the others decrypt what was written
+ * before. There is no default key and no default passphrase.
+ *
+ * **Details**
+ *
+ * A sealed value is AES-256-GCM (NIST SP 800-38D) under a key of its own attribute, derived from the ring's key with
+ * HKDF-SHA-256 (RFC 5869), the database's salt and the names of resource and attribute. The names of resource, document
+ * and attribute are authenticated with it, so that a ciphertext that was moved elsewhere cannot be opened. It takes 31
+ * bytes more than the plain text: 1 for the form, 2 that tell the key, 12 random ones (the nonce) and 16 for the tag.
+ * Random nonces of 96 bits allow 2^32 writes of one attribute under one key; rotate before that.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Aead from "effect/crypto/Aead"
+import * as Kdf from "effect/crypto/Kdf"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import { decodeBase64, encodeBase64 } from "../internal/base64.ts"
+import { type Json, stringifyExact } from "../encoding/Json.ts"
+import * as Id from "./Id.ts"
+
+// -----------------------------------------------------------------------------
+// Errors
+// -----------------------------------------------------------------------------
+
+/**
+ * The ring cannot be used as it is given: no such current key, a key of a wrong size, an empty passphrase, two keys that
+ * cannot be told apart. Correct the configuration.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidKeyRing extends Schema.TaggedError<InvalidKeyRing>("effect-s3db/crypto/KeyRing/InvalidKeyRing")(
+  "InvalidKeyRing",
+  { description: Schema.String }
+) {
+  override get message(): string {
+    return this.description
+  }
+}
+
+/**
+ * A sealed value cannot be opened.
+ *
+ * - `UnknownKey`: no key of this ring has made it. Add the key that has, under any id.
+ * - `Altered`: it was changed, or comes from another document, field or resource, or another key happens to look like
+ *   the one that made it. Restore the document from a backup.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Unopened extends Schema.TaggedError<Unopened>("effect-s3db/crypto/KeyRing/Unopened")("Unopened", {
+  why: Schema.Literals(["UnknownKey", "Altered"])
+}) {}
+
+// -----------------------------------------------------------------------------
+// Service
+// -----------------------------------------------------------------------------
+
+/**
+ * Where a value belongs; it can be opened nowhere else.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Location {
+  readonly resource: string
+  /** The id of the document. */
+  readonly id: string
+  /** The id of the attribute. */
+  readonly attribute: string
+}
+
+/**
+ * A ring whose keys have been made for one database.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Unlocked {
+  /** Encrypts a value under the current key; base 64. */
+  readonly seal: (location: Location, value: Json) => Effect.Effect<string>
+  readonly open: (location: Location, sealed: string) => Effect.Effect<Json, Unopened>
+  /** Whether a sealed value is under the current key. */
+  readonly isCurrent: (sealed: string) => boolean
+}
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class KeyRing extends Context.Service<
+  KeyRing,
+  {
+    /** The id of the key that encrypts. */
+    readonly current: string
+    readonly ids: ReadonlyArray<string>
+    /**
+     * Makes the keys for a database, by its salt. Keys from passphrases are computed the first time, which takes a good
+     * part of a second for each.
+     */
+    readonly unlock: (salt: Uint8Array) => Effect.Effect<Unlocked, InvalidKeyRing>
+  }
+>()("effect-s3db/crypto/KeyRing") {}
+
+// -----------------------------------------------------------------------------
+// Layers
+// -----------------------------------------------------------------------------
+
+/**
+ * Keys of 32 random bytes each, as bytes or in base 64.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeysOptions {
+  readonly current: string
+  readonly keys: Readonly<Record<string, Redacted.Redacted<Uint8Array> | Redacted.Redacted<string>>>
+}
+
+/**
+ * How a key is computed from a passphrase: Argon2id, `memory` in KiB. Defaults: 65,536, 3 passes, 4 lanes, the second
+ * choice of RFC 9106, section 4. A change makes other keys, so that what was sealed cannot be opened any more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Argon2idOptions {
+  readonly memory?: number | undefined
+  readonly passes?: number | undefined
+  readonly parallelism?: number | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface PassphrasesOptions {
+  readonly current: string
+  readonly passphrases: Readonly<Record<string, Redacted.Redacted<string>>>
+  readonly argon2id?: Argon2idOptions | undefined
+}
+
+/**
+ * A ring of random keys. `InvalidKeyRing` when one has not 32 bytes.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerKeys = (options: KeysOptions): Layer.Layer<KeyRing, InvalidKeyRing> =>
+  Layer.effect(
+    KeyRing,
+    Effect.gen(function* () {
+      const keys = new Map<string, Uint8Array>()
+      for (const [id, redacted] of Object.entries(options.keys)) {
+        const key: string | Uint8Array = Redacted.value<string | Uint8Array>(redacted)
+        const bytes = typeof key === "string" ? decodeBase64(key.trim()) : key
+        if (bytes?.length !== 32) {
+          return yield* invalid(`key ${JSON.stringify(id)} has to be 32 bytes, or 32 bytes in base 64`)
+        }
+        keys.set(id, bytes.slice())
+      }
+      return yield* make(options.current, [...keys.keys()], () => Effect.succeed(keys))
+    })
+  )
+
+/**
+ * A ring of keys that are computed from passphrases and the salt of the database. `InvalidKeyRing` when one is empty.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPassphrases = (options: PassphrasesOptions): Layer.Layer<KeyRing, InvalidKeyRing> =>
+  Layer.effect(
+    KeyRing,
+    Effect.gen(function* () {
+      for (const [id, passphrase] of Object.entries(options.passphrases)) {
+        if (Redacted.value(passphrase) === "") return yield* invalid(`passphrase ${JSON.stringify(id)} is empty`)
+      }
+      const derive = Effect.fnUntraced(function* (salt: Uint8Array) {
+        const keys = new Map<string, Uint8Array>()
+        for (const [id, passphrase] of Object.entries(options.passphrases)) {
+          keys.set(id, yield* fromPassphrase(passphrase, salt, options.argon2id ?? {}))
+        }
+        return keys
+      })
+      return yield* make(options.current, Object.keys(options.passphrases), derive)
+    })
+  )
+
+/**
+ * A ring with a single passphrase, under the id `"1"`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPassphrase = (
+  passphrase: Redacted.Redacted<string>,
+  argon2id?: Argon2idOptions
+): Layer.Layer<KeyRing, InvalidKeyRing> => layerPassphrases({ current: "1", passphrases: { 1: passphrase }, argon2id })
+
+/**
+ * A ring from configuration. Default: keys by id from `S3DB_KEYS`, as `id:base64,id:base64`, the first being current.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  config: Config.Wrap<KeysOptions> = keysConfig("S3DB_KEYS")
+): Layer.Layer<KeyRing, InvalidKeyRing | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(config), (options) => layerKeys(options)))
+
+const keysConfig = (name: string): Config.Config<KeysOptions> =>
+  Config.map(Config.Redacted(name), (redacted) => {
+    const entries = Redacted.value(redacted)
+      .split(",")
+      .map((entry) => {
+        const colon = entry.indexOf(":")
+        return [entry.slice(0, Math.max(0, colon)).trim(), Redacted.make(entry.slice(colon + 1))] as const
+      })
+    return { current: entries[0]![0], keys: Object.fromEntries(entries) }
+  })
+
+// -----------------------------------------------------------------------------
+// Implementation
+// -----------------------------------------------------------------------------
+
+const invalid = (description: string): InvalidKeyRing => new InvalidKeyRing({ description })
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+
+const nonceBytes = 12
+const tagBytes = 16
+const fingerprintBytes = 2
+const headerBytes = 1 + fingerprintBytes
+
+/** What is inside: text as it is, or any other JSON value as text. */
+const textForm = 1
+const jsonForm = 2
+
+const fromPassphrase = Effect.fnUntraced(function* (
+  passphrase: Redacted.Redacted<string>,
+  salt: Uint8Array,
+  { memory = 65_536, passes = 3, parallelism = 4 }: Argon2idOptions
+) {
+  const { argon2id } = yield* Effect.promise(() => import("hash-wasm"))
+  return yield* Effect.promise(() =>
+    argon2id({
+      password: Redacted.value(passphrase),
+      salt,
+      memorySize: memory,
+      iterations: passes,
+      parallelism,
+      hashLength: 32,
+      outputType: "binary"
+    })
+  )
+})
+
+/** Each part with its length before it, so that no two lists of parts are the same bytes. */
+const framed = (...parts: ReadonlyArray<string>): Uint8Array =>
+  encoder.encode(parts.map((part) => `${encoder.encode(part).length}:${part}`).join(""))
+
+const make = Effect.fnUntraced(function* (
+  current: string,
+  ids: ReadonlyArray<string>,
+  keysFor: (salt: Uint8Array) => Effect.Effect<ReadonlyMap<string, Uint8Array>>
+) {
+  if (!ids.includes(current)) return yield* invalid(`the current key ${JSON.stringify(current)} is not in the ring`)
+  const unlocked = new Map<string, Unlocked>()
+  return KeyRing.of({
+    current,
+    ids,
+    unlock: Effect.fn("KeyRing.unlock")(function* (salt) {
+      const name = encodeBase64(salt)
+      const known = unlocked.get(name)
+      if (known !== undefined) return known
+      const made = yield* unlock(current, yield* keysFor(salt), salt).pipe(
+        Effect.provide([Aead.layerWebCrypto.pipe(Layer.provide(SecureRandom.layerWebCrypto)), Kdf.layerWebCrypto])
+      )
+      unlocked.set(name, made)
+      return made
+    })
+  })
+})
+
+interface Key {
+  readonly id: string
+  readonly bytes: Uint8Array
+  readonly fingerprint: Uint8Array
+  /** Keys of attributes, by resource and attribute. */
+  readonly derived: Map<string, Aead.Key<Aead.AesGcm>>
+}
+
+const unlock = Effect.fnUntraced(function* (
+  current: string,
+  keys: ReadonlyMap<string, Uint8Array>,
+  salt: Uint8Array
+): Effect.fn.Return<Unlocked, InvalidKeyRing, Aead.Aead | Kdf.Kdf> {
+  const aead = yield* Aead.Aead
+  const kdf = yield* Kdf.Kdf
+  const derive = (secret: Uint8Array, info: Uint8Array, length: number) =>
+    Effect.orDie(kdf.derive(Kdf.hkdfSha256, secret, { salt, info, length }))
+
+  const ring: Array<Key> = []
+  for (const [id, bytes] of keys) {
+    const fingerprint = yield* derive(bytes, framed("effect-s3db", "fingerprint"), fingerprintBytes)
+    const twin = ring.find((other) => sameBytes(other.fingerprint, fingerprint))
+    if (twin !== undefined) {
+      return yield* invalid(`keys ${JSON.stringify(twin.id)} and ${JSON.stringify(id)} cannot be told apart`)
+    }
+    ring.push({ id, bytes, fingerprint, derived: new Map() })
+  }
+  const writing = ring.find((key) => key.id === current)!
+
+  const keyFor = Effect.fnUntraced(function* (key: Key, { resource, attribute }: Location) {
+    const name = `${resource}/${attribute}`
+    const known = key.derived.get(name)
+    if (known !== undefined) return known
+    const bytes = yield* derive(key.bytes, framed("effect-s3db", "secret", resource, attribute), 32)
+    const derived = yield* Effect.orDie(Aead.key(Aead.aes256Gcm, bytes))
+    key.derived.set(name, derived)
+    return derived
+  })
+
+  const aadFor = (header: Uint8Array, { resource, id, attribute }: Location): Uint8Array => {
+    const place = framed(resource, id, attribute)
+    const aad = new Uint8Array(header.length + place.length)
+    aad.set(header)
+    aad.set(place, header.length)
+    return aad
+  }
+
+  return {
+    seal: Effect.fnUntraced(function* (location, value) {
+      const generator = yield* Id.Generator
+      const nonce = yield* generator.randomBytes(nonceBytes)
+      const header = Uint8Array.of(typeof value === "string" ? textForm : jsonForm, ...writing.fingerprint)
+      // What reaches this has been through a schema, and cannot be refused.
+      const plain = typeof value === "string" ? value : stringifyExact(value)
+      const bytes = encodeUnits(typeof plain === "string" ? plain : "")
+      const key = yield* keyFor(writing, location)
+      const sealed = yield* Effect.orDie(aead.encrypt(key, bytes, { nonce, aad: aadFor(header, location) }))
+      const whole = new Uint8Array(header.length + nonce.length + sealed.length)
+      whole.set(header)
+      whole.set(nonce, header.length)
+      whole.set(sealed, header.length + nonce.length)
+      return encodeBase64(whole)
+    }),
+    open: Effect.fnUntraced(function* (location, text) {
+      const altered = new Unopened({ why: "Altered" })
+      const bytes = decodeBase64(text)
+      if (bytes === undefined || bytes.length < headerBytes + nonceBytes + tagBytes) return yield* altered
+      const header = bytes.subarray(0, headerBytes)
+      const key = ring.find((one) => sameBytes(one.fingerprint, header.subarray(1)))
+      if (key === undefined) return yield* new Unopened({ why: "UnknownKey" })
+      const nonce = bytes.subarray(headerBytes, headerBytes + nonceBytes)
+      const plain = yield* aead
+        .decrypt(yield* keyFor(key, location), bytes.subarray(headerBytes + nonceBytes), {
+          nonce,
+          aad: aadFor(header, location)
+        })
+        .pipe(Effect.mapError(() => altered))
+      const opened = decodeUnits(plain)
+      return header[0] === textForm ? opened : (JSON.parse(opened) as Json)
+    }),
+    isCurrent(text) {
+      const bytes = decodeBase64(text)
+      return bytes !== undefined && sameBytes(bytes.subarray(1, headerBytes), writing.fingerprint)
+    }
+  }
+})
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, index) => byte === b[index])
+
+/** UTF-8, or, for text that is no valid Unicode, a byte that UTF-8 never begins with and then UTF-16. */
+const encodeUnits = (text: string): Uint8Array => {
+  if (text.isWellFormed()) return encoder.encode(text)
+  const bytes = new Uint8Array(1 + text.length * 2)
+  bytes[0] = 0xff
+  for (let i = 0; i < text.length; i++) {
+    bytes[1 + i * 2] = text.charCodeAt(i) & 0xff
+    bytes[2 + i * 2] = text.charCodeAt(i) >> 8
+  }
+  return bytes
+}
+
+const decodeUnits = (bytes: Uint8Array): string => {
+  if (bytes[0] !== 0xff) return decoder.decode(bytes)
+  let text = ""
+  for (let i = 1; i < bytes.length; i += 2) text += String.fromCharCode(bytes[i]! | (bytes[i + 1]! << 8))
+  return text
+}

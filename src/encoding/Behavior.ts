@@ -1,0 +1,252 @@
+/**
+ * Behaviors: what becomes of a document whose fields do not fit into the metadata of an object.
+ *
+ * - `"body-overflow"`, the default: as many fields as possible in metadata, the smallest first; the rest in the body.
+ * - `"body-only"`: everything in the body.
+ * - `"enforce-limits"`: the write fails with `MetadataLimit`; nothing is sent.
+ * - `"truncate-data"`: the first text that does not fit is cut, later optional fields are left out, and the document says
+ *   which fields it lost. What is left has to fit the schema, else the write fails with `MetadataLimit`.
+ * - `userManaged(decide)`: a function decides, which is also told by how much.
+ *
+ * Changing the behavior of a resource leaves every document readable.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { Entry, FieldsCodec, JsonObject } from "./Encoding.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Simple = "body-overflow" | "body-only" | "enforce-limits" | "truncate-data"
+
+/**
+ * A document that does not fit. Sizes are bytes of metadata, names and values.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Overflow {
+  readonly resource: string
+  readonly id: string
+  /** What all fields together take. */
+  readonly totalBytes: number
+  /** What there is room for. */
+  readonly limitBytes: number
+  readonly excessBytes: number
+  /** What each field takes by itself, in the encoding's own unit, by its path joined with `.`. */
+  readonly fields: ReadonlyArray<{ readonly path: string; readonly size: number }>
+}
+
+/**
+ * What to do with a document that does not fit: one of the other behaviors, or the paths of the fields that go to the
+ * body. `"enforce-limits"` refuses it; so does a list that does not free enough room.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Decision = Simple | { readonly body: ReadonlyArray<string> }
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface UserManaged {
+  readonly _tag: "UserManaged"
+  readonly decide: (overflow: Overflow) => Effect.Effect<Decision>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Behavior = Simple | UserManaged
+
+/**
+ * A function decides about each document that does not fit. Without one, such a document goes to the body as a whole and
+ * a warning with the sizes is logged.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const userManaged = (decide?: (overflow: Overflow) => Effect.Effect<Decision>): UserManaged => ({
+  _tag: "UserManaged",
+  decide:
+    decide ??
+    ((overflow) =>
+      Effect.as(
+        Effect.logWarning(
+          `a document of ${overflow.resource} exceeds the limit of metadata by ${overflow.excessBytes} bytes`
+        ),
+        "body-only" as const
+      ))
+})
+
+/**
+ * Where the fields of one document go.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Placement {
+  readonly metadata: ReadonlyArray<Entry>
+  readonly body: ReadonlyArray<Entry>
+  /** Ids of attributes that were cut or left out. */
+  readonly truncated: ReadonlyArray<string>
+}
+
+/**
+ * Fields that have their place whatever their size, by path.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pins {
+  readonly metadata: ReadonlySet<string>
+  readonly body: ReadonlySet<string>
+}
+
+/**
+ * A document that the behavior does not allow.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Exceeded {
+  readonly totalBytes: number
+  readonly limitBytes: number
+  readonly excessBytes: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome =
+  | { readonly _tag: "Placed"; readonly placement: Placement }
+  | { readonly _tag: "Exceeded"; readonly exceeded: Exceeded }
+
+interface Request {
+  readonly codec: FieldsCodec
+  readonly entries: ReadonlyArray<Entry>
+  /** Bytes of metadata that fields may take. */
+  readonly limitBytes: number
+  readonly pins: Pins
+  readonly isOptional: (path: ReadonlyArray<string>) => boolean
+}
+
+const placed = (
+  metadata: ReadonlyArray<Entry>,
+  body: ReadonlyArray<Entry>,
+  truncated: ReadonlyArray<string> = []
+): Outcome => ({ _tag: "Placed", placement: { metadata, body, truncated } })
+
+const exceeded = (totalBytes: number, limitBytes: number): Outcome => ({
+  _tag: "Exceeded",
+  exceeded: { totalBytes, limitBytes, excessBytes: totalBytes - limitBytes }
+})
+
+const bySize = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => entries.toSorted((a, b) => a.size - b.size)
+
+/**
+ * Decides where each field goes.
+ *
+ * @category placement
+ * @since 0.1.0
+ */
+export const place = Effect.fnUntraced(function* (
+  behavior: Behavior,
+  request: Request & { readonly resource: string; readonly id: string }
+): Effect.fn.Return<Outcome> {
+  if (typeof behavior === "string") return placeSimply(behavior, request)
+  const { codec, entries, limitBytes, resource, id } = request
+  const pinnedToBody = (entry: Entry): boolean => request.pins.body.has(entry.path.join("."))
+  const free = entries.filter((entry) => !pinnedToBody(entry))
+  const totalBytes = codec.metadataBytes(free)
+  if (totalBytes <= limitBytes) return placed(free, entries.filter(pinnedToBody))
+  const decision = yield* behavior.decide({
+    resource,
+    id,
+    totalBytes,
+    limitBytes,
+    excessBytes: totalBytes - limitBytes,
+    fields: entries.map((entry) => ({ path: entry.path.join("."), size: entry.size }))
+  })
+  if (typeof decision === "string") return placeSimply(decision, request)
+  const chosen = new Set(decision.body)
+  const isForBody = (entry: Entry): boolean => {
+    for (let depth = 1; depth <= entry.path.length; depth++) {
+      if (chosen.has(entry.path.slice(0, depth).join("."))) return true
+    }
+    return pinnedToBody(entry)
+  }
+  const kept = entries.filter((entry) => !isForBody(entry))
+  const bytes = codec.metadataBytes(kept)
+  return bytes <= limitBytes ? placed(kept, entries.filter(isForBody)) : exceeded(bytes, limitBytes)
+})
+
+const placeSimply = (behavior: Simple, { codec, entries, limitBytes, pins, isOptional }: Request): Outcome => {
+  const pinnedTo = (pinned: ReadonlySet<string>) => (entry: Entry) =>
+    pinned.size > 0 && pinned.has(entry.path.join("."))
+  const toBody = pinnedTo(pins.body)
+  const toMetadata = pinnedTo(pins.metadata)
+  const free = pins.body.size === 0 ? entries : entries.filter((entry) => !toBody(entry))
+  const pinnedBody = pins.body.size === 0 ? [] : entries.filter(toBody)
+  if (behavior === "body-only") {
+    const kept = free.filter(toMetadata)
+    const bytes = codec.metadataBytes(kept)
+    return bytes > limitBytes
+      ? exceeded(bytes, limitBytes)
+      : placed(
+          kept,
+          entries.filter((entry) => !kept.includes(entry))
+        )
+  }
+  const totalBytes = codec.metadataBytes(free)
+  if (totalBytes <= limitBytes) return placed(free, pinnedBody)
+  if (behavior === "enforce-limits") return exceeded(totalBytes, limitBytes)
+  const first = free.filter(toMetadata)
+  if (codec.metadataBytes(first) > limitBytes) return exceeded(codec.metadataBytes(first), limitBytes)
+  let room = codec.capacity(limitBytes)
+  for (const entry of first) room -= entry.size
+  const metadata = [...first]
+  const body: Array<Entry> = [...pinnedBody]
+  const truncated: Array<string> = []
+  for (const entry of bySize(first.length === 0 ? free : free.filter((one) => !toMetadata(one)))) {
+    if (entry.size <= room) {
+      metadata.push(entry)
+      room -= entry.size
+    } else if (behavior === "body-overflow") body.push(entry)
+    else {
+      const cut = codec.cut(entry, room)
+      if (cut !== undefined) {
+        metadata.push(cut)
+        room -= cut.size
+      } else if (!isOptional(entry.path)) return exceeded(totalBytes, limitBytes)
+      truncated.push(entry.id)
+    }
+  }
+  return placed(metadata, body, truncated)
+}
+
+/**
+ * The values of entries for the body: as JSON, and as text where that is shorter.
+ *
+ * @category placement
+ * @since 0.1.0
+ */
+export const bodyOf = (
+  entries: ReadonlyArray<Entry>
+): { readonly spilled: JsonObject | undefined; readonly spilledText: Readonly<Record<string, string>> | undefined } => {
+  const spilled: Record<string, JsonObject[string]> = {}
+  const spilledText: Record<string, string> = {}
+  for (const entry of entries) {
+    if (entry.bodyText === undefined) spilled[entry.id] = entry.value
+    else spilledText[entry.id] = entry.bodyText
+  }
+  return {
+    spilled: Object.keys(spilled).length === 0 ? undefined : spilled,
+    spilledText: Object.keys(spilledText).length === 0 ? undefined : spilledText
+  }
+}

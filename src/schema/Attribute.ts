@@ -1,0 +1,583 @@
+/**
+ * The types that an attribute can have, as schemas.
+ *
+ * Each is an ordinary schema that can stand in any struct or class, with checks, brands and transformations around it.
+ * It validates for real, and carries an annotation that names its codec, so that its value is stored in a few bytes.
+ * Schemas without such an annotation (`Schema.String`, `Schema.Int`, arrays, records, unions, ...) are stored as well;
+ * see the guide, "What a document can hold", for all of them with their stored forms.
+ *
+ * ```ts
+ * import * as Attribute from "effect-s3db/schema/Attribute"
+ * import { Schema } from "effect"
+ *
+ * const Host = Schema.Struct({ address: Attribute.Ip4, price: Attribute.Money("EUR"), secret: Attribute.SecretText })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import type * as Brand from "effect/Brand"
+import * as Cron from "effect/Cron"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as AST from "effect/SchemaAST"
+import * as SchemaGetter from "effect/SchemaGetter"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaRepresentation from "effect/SchemaRepresentation"
+import { representationId, secretId, SecretsOpen } from "./Attributes.ts"
+import { isPasswordHash } from "../internal/passwordText.ts"
+import * as formats from "../internal/formats.ts"
+
+// -----------------------------------------------------------------------------
+// The annotation
+// -----------------------------------------------------------------------------
+
+interface Type {
+  readonly expected: string
+  /** The codec of the attribute, as `encoding` knows it. */
+  readonly codec: string
+  readonly is: (value: never) => boolean
+}
+
+type Args = ReadonlyArray<string | number>
+
+const text = (expected: string, is: (text: string) => boolean, codec = "string"): Type => ({ expected, codec, is })
+
+const fixedDecimals =
+  (kind: string) =>
+  (scale: number) =>
+  (codec: string): Type => ({
+    expected: `${kind} with at most ${scale} decimals`,
+    codec,
+    is: (value: BigDecimal.BigDecimal) => BigDecimal.normalize(value).scale <= scale
+  })
+
+const within = (value: number, bound: number): boolean => value >= -bound && value <= bound
+
+/** Every type by its name in the annotation. */
+const types: Readonly<Record<string, (...args: Args) => Type>> = {
+  uuid: () => text("a UUID", formats.isUuid, "uuid"),
+  ulid: () => text("a ULID", formats.isUlid, "ulid"),
+  dateonly: () => text("a date, YYYY-MM-DD", formats.isDateOnly, "dateonly"),
+  timeonly: () => text("a time of day, HH:MM, HH:MM:SS or HH:MM:SS.mmm", formats.isTimeOnly, "timeonly"),
+  email: () => text("an e-mail address", formats.isEmail),
+  url: () => text("an absolute URL", formats.isUrl),
+  ip4: () => text("an IPv4 address", formats.isIp4, "ip4"),
+  ip6: () => text("an IPv6 address", formats.isIp6, "ip6"),
+  cidr: () => text("an IP network in CIDR notation", formats.isCidr, "cidr"),
+  mac: () => text("a MAC address", formats.isMac, "mac"),
+  semver: () => text("a semantic version", formats.isSemver, "semver"),
+  phone: () => text("a phone number in E.164, such as +5511999887766", formats.isPhone, "phone"),
+  color: () => text("a colour, #rgb, #rgba, #rrggbb or #rrggbbaa", formats.isColor, "color"),
+  locale: () => text("a language tag of BCP 47", formats.isLocale),
+  currency: () => text("a currency code of ISO 4217", formats.isCurrency),
+  country: () => text("a country code of ISO 3166-1 alpha-2", formats.isCountry),
+  ean: () => text("an EAN, UPC or GTIN with a right check digit", formats.isEan, "ean"),
+  cron: () => text("a cron expression", (value) => Result.isSuccess(Cron.parse(value))),
+  password: () => text("the hash of a password", isPasswordHash, "password"),
+  duration: () => ({ expected: "a duration", codec: "duration", is: () => true }),
+  money: (scale = 2) => fixedDecimals("an amount")(Number(scale))(`money:${scale}`),
+  decimal: (scale = 2) => fixedDecimals("a number")(Number(scale))(`decimal:${scale}`),
+  lat: (precision = 6) => ({
+    expected: "a latitude from -90 to 90",
+    codec: `lat:${precision}`,
+    is: (value: number) => within(value, 90)
+  }),
+  lon: (precision = 6) => ({
+    expected: "a longitude from -180 to 180",
+    codec: `lon:${precision}`,
+    is: (value: number) => within(value, 180)
+  }),
+  point: (precision = 6) => ({
+    expected: "a latitude from -90 to 90 and a longitude from -180 to 180",
+    codec: `point:${precision}`,
+    is: (value: Coordinates) => within(value.latitude, 90) && within(value.longitude, 180)
+  }),
+  embedding: (length = 1, format = 6) => ({
+    expected: `${length} finite numbers`,
+    codec: `vector:${length}:${format}`,
+    is: (value: ReadonlyArray<number>) => value.length === Number(length)
+  }),
+  bits: (length = 8) => ({
+    expected: `${Math.ceil(Number(length) / 8)} bytes holding ${length} bits`,
+    codec: "bytes",
+    is: (value: Uint8Array) => isBits(value, Number(length))
+  })
+}
+
+const isBits = (value: Uint8Array, length: number): boolean =>
+  value.length === Math.ceil(length / 8) && (length % 8 === 0 || (value.at(-1)! & (0xff >> (length % 8))) === 0)
+
+const checkOf = <T>(name: string, args: Args, annotations?: Schema.Annotations.Filter): AST.Filter<T> => {
+  const build = Object.hasOwn(types, name) ? types[name] : undefined
+  if (build === undefined) throw new TypeError(`there is no attribute type ${JSON.stringify(name)}`)
+  const type = build(...args)
+  return Schema.makeFilter<T>((value) => type.is(value as never), {
+    expected: type.expected,
+    ...annotations,
+    representation: {
+      id: representationId,
+      payload: { type: name, codec: type.codec, ...(args.length > 0 ? { args } : {}) }
+    }
+  })
+}
+
+const Payload = Schema.Struct({
+  type: Schema.String,
+  codec: Schema.String,
+  args: Schema.optionalKey(Schema.Array(Schema.Union([Schema.String, Schema.Finite])))
+})
+
+/**
+ * Brings the checks of these types back from a portable definition.
+ *
+ * @category revivers
+ * @since 0.1.0
+ */
+export const reviver: SchemaRepresentation.FilterReviver<typeof Payload.Type> = SchemaRepresentation.makeReviverFilter(
+  representationId,
+  Payload,
+  ({ payload, annotations }) => checkOf(payload.type, payload.args ?? [], annotations)
+)
+
+const requireInteger = (what: string, value: number, least: number, most: number): number => {
+  if (Number.isInteger(value) && value >= least && value <= most) return value
+  throw new RangeError(`${what} must be an integer from ${least} to ${most}, not ${value}`)
+}
+
+const textType = (name: string): Schema.String => Schema.String.check(checkOf(name, []))
+
+// -----------------------------------------------------------------------------
+// Times
+// -----------------------------------------------------------------------------
+
+/**
+ * A moment as a `Date`. Stored as its milliseconds in base 62, 7 bytes.
+ *
+ * @category times
+ * @since 0.1.0
+ */
+export const Date = Schema.Date
+
+/**
+ * A moment as a `DateTime.Utc`. Stored as its milliseconds in base 62, 7 bytes.
+ *
+ * @category times
+ * @since 0.1.0
+ */
+export const DateTime = Schema.DateTimeUtc
+
+/**
+ * A day without a time, `"2024-01-15"`. Stored as days in base 62, 3 bytes.
+ *
+ * @category times
+ * @since 0.1.0
+ */
+export const DateOnly = textType("dateonly")
+
+/**
+ * A time of day, `"14:30:45.123"`, milliseconds and seconds optional. Stored in base 62, 2 to 5 bytes.
+ *
+ * @category times
+ * @since 0.1.0
+ */
+export const TimeOnly = textType("timeonly")
+
+/**
+ * An Effect `Duration`, finite or not. Milliseconds are stored in base 62.
+ *
+ * @category times
+ * @since 0.1.0
+ */
+export const Duration = Schema.Duration.check(checkOf("duration", []))
+
+/**
+ * A cron expression of five or six fields, as `Cron.parse` reads it.
+ *
+ * @category times
+ * @since 0.1.0
+ */
+export const CronExpression = textType("cron")
+
+// -----------------------------------------------------------------------------
+// Text formats
+// -----------------------------------------------------------------------------
+
+/**
+ * A UUID (RFC 9562). In lower case it takes 22 bytes instead of 36.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Uuid = textType("uuid")
+
+/**
+ * A ULID in capitals: 22 bytes instead of 26.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Ulid = textType("ulid")
+
+/**
+ * An e-mail address by the rule of the HTML standard.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Email = textType("email")
+
+/**
+ * An absolute URL with an authority (http, https, ws, wss, ftp, ftps, s3, ssh, git).
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Url = textType("url")
+
+/**
+ * An IPv4 address: 8 bytes at most.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Ip4 = textType("ip4")
+
+/**
+ * An IPv6 address in any form of RFC 4291. In the canonical form of RFC 5952 it takes 22 bytes at most.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Ip6 = textType("ip6")
+
+/**
+ * An IPv4 or IPv6 network, `"192.168.1.0/24"`: 7 bytes for IPv4.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Cidr = textType("cidr")
+
+/**
+ * A MAC address, `"aa:bb:cc:dd:ee:ff"`: 8 bytes in lower case with colons.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Mac = textType("mac")
+
+/**
+ * A semantic version 2.0.0. `"2.14.3"` takes 3 bytes.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Semver = textType("semver")
+
+/**
+ * A phone number in E.164, `"+5511999887766"`: 8 bytes.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Phone = textType("phone")
+
+/**
+ * A colour in CSS hexadecimal notation, `"#ff5733"`: 4 bytes in lower case.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Color = textType("color")
+
+/**
+ * A language tag, `"pt-BR"` (BCP 47).
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Locale = textType("locale")
+
+/**
+ * A currency code of ISO 4217, `"EUR"`.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Currency = textType("currency")
+
+/**
+ * A country code of ISO 3166-1 alpha-2, `"BR"`.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Country = textType("country")
+
+/**
+ * An EAN-8, UPC-A, EAN-13 or GTIN-14 whose check digit is right: 8 bytes for 13 digits.
+ *
+ * @category formats
+ * @since 0.1.0
+ */
+export const Ean = textType("ean")
+
+// -----------------------------------------------------------------------------
+// Numbers
+// -----------------------------------------------------------------------------
+
+const scaled = (name: "money" | "decimal", scale: number) =>
+  Schema.BigDecimal.check(checkOf<BigDecimal.BigDecimal>(name, [requireInteger("decimals", scale, 0, 30)]))
+
+/**
+ * An exact amount of money as a `BigDecimal`, in a currency (ISO 4217, or one of the larger crypto-currencies) or with
+ * so many decimals. Default: 2 decimals. More decimals than that are refused, not rounded. 19.99 takes 3 bytes.
+ *
+ * Throws `RangeError` for a currency it does not know.
+ *
+ * @category numbers
+ * @since 0.1.0
+ */
+export const Money = (currencyOrDecimals: string | number = 2): typeof Schema.BigDecimal => {
+  if (typeof currencyOrDecimals === "number") return scaled("money", currencyOrDecimals)
+  const decimals = formats.decimalsOf(currencyOrDecimals)
+  if (decimals === undefined) {
+    throw new RangeError(`unknown currency ${JSON.stringify(currencyOrDecimals)}: give the number of its decimals`)
+  }
+  return scaled("money", decimals)
+}
+
+/**
+ * An exact amount of a crypto-currency as a `BigDecimal`. Default: 8 decimals, at most 30.
+ *
+ * @category numbers
+ * @since 0.1.0
+ */
+export const Crypto = (decimals = 8): typeof Schema.BigDecimal => scaled("money", decimals)
+
+/**
+ * An exact number with at most so many decimals as a `BigDecimal`. Default: 2.
+ *
+ * @category numbers
+ * @since 0.1.0
+ */
+export const Decimal = (decimals = 2): typeof Schema.BigDecimal => scaled("decimal", decimals)
+
+/**
+ * A latitude in degrees, rounded to so many decimals when it is written (default 6, about 11 cm): 5 bytes.
+ *
+ * @category numbers
+ * @since 0.1.0
+ */
+export const Latitude = (precision = 6): typeof Schema.Finite =>
+  Schema.Finite.check(checkOf("lat", [requireInteger("the precision", precision, 0, 12)]))
+
+/**
+ * A longitude in degrees, rounded to so many decimals when it is written (default 6): 6 bytes.
+ *
+ * @category numbers
+ * @since 0.1.0
+ */
+export const Longitude = (precision = 6): typeof Schema.Finite =>
+  Schema.Finite.check(checkOf("lon", [requireInteger("the precision", precision, 0, 12)]))
+
+/**
+ * A place on earth in degrees.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Coordinates {
+  readonly latitude: number
+  readonly longitude: number
+}
+
+const CoordinatesSchema = Schema.Struct({ latitude: Schema.Finite, longitude: Schema.Finite })
+
+/**
+ * A place, rounded to so many decimals when it is written (default 6): about 12 bytes, one entry.
+ *
+ * @category numbers
+ * @since 0.1.0
+ */
+export const Point = (precision = 6): typeof CoordinatesSchema =>
+  CoordinatesSchema.check(checkOf("point", [requireInteger("the precision", precision, 0, 12)]))
+
+const Numbers = Schema.Array(Schema.Finite)
+
+/**
+ * How an embedding is rounded when it is written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EmbeddingOptions {
+  /** Decimals kept, from 0 to 12. Default 6. */
+  readonly precision?: number | undefined
+  /**
+   * `"int8"`: each number as one of 255 equal steps of the largest (1 byte); `"float16"`, `"float32"`: as a
+   * floating-point number of that size (2 or 4 bytes). Instead of `precision`.
+   */
+  readonly format?: "int8" | "float16" | "float32" | undefined
+}
+
+/**
+ * A vector of exactly so many numbers, rounded when it is written; what an insert returns is what is stored.
+ *
+ * @category numbers
+ * @since 0.1.0
+ */
+export const Embedding = (length: number, options?: EmbeddingOptions): typeof Numbers => {
+  const format = options?.format ?? requireInteger("the precision", options?.precision ?? 6, 0, 12)
+  return Numbers.check(checkOf("embedding", [requireInteger("the length", length, 1, 65_536), format]))
+}
+
+/**
+ * A map of so many bits as a `Uint8Array`, the first bit being the highest of the first byte; bits beyond the last one
+ * are 0.
+ *
+ * @category numbers
+ * @since 0.1.0
+ */
+export const Bits = (length: number): typeof Schema.Uint8Array =>
+  Schema.Uint8Array.check(checkOf("bits", [requireInteger("the length", length, 1, 8_388_608)]))
+
+/**
+ * Bytes. Stored in base 64.
+ *
+ * @category numbers
+ * @since 0.1.0
+ */
+export const Bytes = Schema.Uint8Array
+
+// -----------------------------------------------------------------------------
+// Secrets
+// -----------------------------------------------------------------------------
+
+/**
+ * A value that is encrypted wherever it is stored and is `Redacted` in the program. Needs a `KeyRing`.
+ *
+ * The database alone can turn it into JSON, so that it does not leak by way of an API. A plain `Schema.Redacted` field
+ * is encrypted in the same way, but other programs may turn it into JSON in clear.
+ *
+ * @category secrets
+ * @since 0.1.0
+ */
+export const Secret = <S extends Schema.Constraint>(value: S): Schema.Redacted<S> =>
+  Schema.Redacted(value).annotate({
+    representation: { id: secretId, payload: null },
+    toCodecJson: ([plain]: readonly [Schema.Schema<S["Encoded"]>]) =>
+      Schema.link<Redacted.Redacted<S["Encoded"]>>()(plain, {
+        decode: SchemaGetter.transform((encoded) => Redacted.make(encoded)),
+        encode: SchemaGetter.transformEffect((secret: Redacted.Redacted<S["Encoded"]>) =>
+          Effect.flatMap(SecretsOpen, (open) =>
+            open ? Effect.succeed(Redacted.value(secret)) : Effect.fail(forbidden)
+          )
+        )
+      })
+  })
+
+const forbidden = new SchemaIssue.Forbidden(undefined, {
+  message: "A secret can only be turned into JSON by the database"
+})
+
+/**
+ * Brings secrets back from a portable definition.
+ *
+ * @category revivers
+ * @since 0.1.0
+ */
+export const secretReviver: SchemaRepresentation.DeclarationReviver<null> = SchemaRepresentation.makeReviverDeclaration(
+  secretId,
+  Schema.Null,
+  ({ typeParameters }) => Secret(typeParameters[0]!)
+)
+
+/**
+ * An encrypted text.
+ *
+ * @category secrets
+ * @since 0.1.0
+ */
+export const SecretText = Secret(Schema.String)
+
+/**
+ * An encrypted number.
+ *
+ * @category secrets
+ * @since 0.1.0
+ */
+export const SecretNumber = Secret(Schema.Finite)
+
+/**
+ * An encrypted JSON value.
+ *
+ * @category secrets
+ * @since 0.1.0
+ */
+export const SecretJson = Secret(Schema.Json)
+
+/**
+ * The hash of a password, in the standard text form (`$2b$12$...`, `$argon2id$v=19$...`).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type PasswordHash = string & Brand.Brand<"effect-s3db/PasswordHash">
+
+/**
+ * A password. Where a resource takes its fields, give it as `Redacted` text: it is hashed once, by the `PasswordHasher`
+ * in use. What is stored, and read, is the hash; a hash is stored as it is.
+ *
+ * @category secrets
+ * @since 0.1.0
+ */
+export const Password = Schema.String.check(checkOf("password", [])).pipe(
+  Schema.brand("effect-s3db/PasswordHash")
+) as unknown as Schema.Codec<PasswordHash, string>
+
+/**
+ * What may be given for a value of this type when it is written: a plain `Redacted` text in the place of a password's
+ * hash.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Input<T> =
+  true extends Holds<T, PasswordHash>
+    ? T extends PasswordHash
+      ? T | Redacted.Redacted<string>
+      : T extends object
+        ? { readonly [K in keyof T]: Input<T[K]> }
+        : T
+    : T
+
+/**
+ * Whether a type holds another at any depth of its objects and arrays.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Holds<T, X, Depth extends ReadonlyArray<0> = []> = 0 extends 1 & T
+  ? false
+  : Depth["length"] extends 6
+    ? false
+    : T extends X
+      ? true
+      : T extends string | number | boolean | bigint | symbol | null | undefined | Opaque
+        ? false
+        : T extends ReadonlyArray<infer E>
+          ? Holds<E, X, [...Depth, 0]>
+          : T extends object
+            ? { readonly [K in keyof T]-?: Holds<T[K], X, [...Depth, 0]> }[keyof T]
+            : false
+
+type Opaque =
+  | ((...args: never) => unknown)
+  | globalThis.Date
+  | Uint8Array
+  | BigDecimal.BigDecimal
+  | { readonly pipe: unknown }

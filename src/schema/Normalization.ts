@@ -1,0 +1,182 @@
+/**
+ * What happens to an input before it is validated: rounding to the precision that an attribute declares, and the
+ * clean-up that a definition asks for (trimming, letter case, conversion from text).
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import * as SchemaRepresentation from "effect/SchemaRepresentation"
+import * as rounding from "../internal/rounding.ts"
+import * as Attributes from "./Attributes.ts"
+
+/**
+ * A clean-up of one value.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Operation = Schema.Literals(["trim", "lowercase", "uppercase", "string", "number", "boolean", "date"])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Operation = typeof Operation.Type
+
+/**
+ * The id of the checks that ask for a clean-up.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const normalizeId = "effect-s3db/schema/normalize"
+
+const isNormal: Readonly<Record<Operation, (value: unknown) => boolean>> = {
+  trim: (value) => typeof value !== "string" || value === value.trim(),
+  lowercase: (value) => typeof value !== "string" || value === value.toLowerCase(),
+  uppercase: (value) => typeof value !== "string" || value === value.toUpperCase(),
+  string: () => true,
+  number: () => true,
+  boolean: () => true,
+  date: () => true
+}
+
+/**
+ * A check that asks a resource to clean a value up before it is validated, and holds for clean values.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const normalize = <T>(op: Operation, annotations?: Schema.Annotations.Filter) =>
+  Schema.makeFilter<T>(isNormal[op], {
+    expected: `a value after ${op}`,
+    ...annotations,
+    representation: { id: normalizeId, payload: { op } }
+  })
+
+/**
+ * Brings these checks back from a portable definition.
+ *
+ * @category revivers
+ * @since 0.1.0
+ */
+export const reviver = SchemaRepresentation.makeReviverFilter(
+  normalizeId,
+  Schema.Struct({ op: Operation }),
+  ({ payload, annotations }) => normalize(payload.op, annotations)
+)
+
+const trueTexts = new Set(["true", "1", "yes", "y", "on"])
+const falseTexts = new Set(["false", "0", "no", "n", "off"])
+
+/**
+ * A value after a clean-up; one that it does not apply to stays as it is.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const apply = (op: Operation, value: unknown): unknown => {
+  switch (op) {
+    case "trim":
+      return typeof value === "string" ? value.trim() : value
+    case "lowercase":
+      return typeof value === "string" ? value.toLowerCase() : value
+    case "uppercase":
+      return typeof value === "string" ? value.toUpperCase() : value
+    case "string":
+      return typeof value === "number" || typeof value === "boolean" || typeof value === "bigint"
+        ? String(value)
+        : value
+    case "number": {
+      if (typeof value !== "string" || value.trim() === "") return value
+      const number = Number(value)
+      return Number.isFinite(number) ? number : value
+    }
+    case "boolean": {
+      const text = typeof value === "string" ? value.trim().toLowerCase() : value === 1 || value === 0 ? `${value}` : ""
+      return trueTexts.has(text) ? true : falseTexts.has(text) ? false : value
+    }
+    case "date": {
+      if (typeof value !== "string" && typeof value !== "number") return value
+      const date = new Date(value)
+      return Number.isNaN(date.getTime()) ? value : date
+    }
+  }
+}
+
+/** What rounds the values of a codec, if it rounds. */
+const rounder = (codec: string): ((value: unknown) => unknown) | undefined => {
+  const [kind, first, second] = codec.split(":")
+  switch (kind) {
+    case "lat":
+    case "lon":
+      return (value) => (typeof value === "number" ? rounding.toDecimals(value, Number(first)) : value)
+    case "point":
+      return (value) => {
+        if (typeof value !== "object" || value === null || !("latitude" in value) || !("longitude" in value))
+          return value
+        const { latitude, longitude } = value
+        if (typeof latitude !== "number" || typeof longitude !== "number") return value
+        return {
+          ...value,
+          latitude: rounding.toDecimals(latitude, Number(first)),
+          longitude: rounding.toDecimals(longitude, Number(first))
+        }
+      }
+    case "vector": {
+      const format = second === "int8" || second === "float16" || second === "float32" ? second : Number(second)
+      return (value) =>
+        Array.isArray(value) && value.every((item) => typeof item === "number" && Number.isFinite(item))
+          ? rounding.toFormat(value, format)
+          : value
+    }
+    case "array": {
+      const item = rounder(codec.slice("array:".length))
+      return item === undefined ? undefined : (value) => (Array.isArray(value) ? value.map(item) : value)
+    }
+    default:
+      return undefined
+  }
+}
+
+type Step = readonly [path: ReadonlyArray<string>, change: (value: unknown) => unknown]
+
+/**
+ * Compiles what has to be done to the inputs of a schema. The function gives a changed copy, or the input itself when
+ * nothing has to change.
+ *
+ * @category compiling
+ * @since 0.1.0
+ */
+export const compile = (
+  schema: Attributes.DocumentSchema,
+  attributes: ReadonlyArray<Attributes.Attribute>
+): ((input: unknown) => unknown) => {
+  const steps: Array<Step> = []
+  const decode = Schema.decodeUnknownSync(Schema.Struct({ op: Operation }))
+  for (const { path, payload } of Attributes.payloadsOf(schema, normalizeId)) {
+    const { op } = decode(payload)
+    steps.push([path, (value) => apply(op, value)])
+  }
+  for (const { path, codec } of attributes) {
+    const round = rounder(codec)
+    if (round !== undefined) steps.push([path, round])
+  }
+  return (input) => steps.reduce((value, [path, change]) => changeAt(value, path, change), input)
+}
+
+/**
+ * Changes the value at a path, copying what is on the way to it.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const changeAt = (value: unknown, path: ReadonlyArray<string>, change: (value: unknown) => unknown): unknown => {
+  const [name, ...rest] = path
+  if (name === undefined) return change(value)
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return value
+  const before: unknown = (value as Record<string, unknown>)[name]
+  if (before === undefined) return value
+  const after = changeAt(before, rest, change)
+  return Object.is(before, after) ? value : { ...value, [name]: after }
+}
