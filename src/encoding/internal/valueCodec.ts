@@ -508,15 +508,16 @@ const machineVector = (format: "int8" | "float16" | "float32"): ValueCodec => ({
     fromBytes: (bytes) => {
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
       if (format === "int8") {
-        if (bytes.length < 4) return undefined
-        const step = view.getFloat32(0)
+        const step = bytes.length < 4 ? Number.NaN : view.getFloat32(0)
+        if (!Number.isFinite(step)) return undefined
         return Array.from({ length: bytes.length - 4 }, (_, index) => view.getInt8(4 + index) * step + 0)
       }
       const size = format === "float16" ? 2 : 4
       if (bytes.length % size !== 0) return undefined
-      return Array.from({ length: bytes.length / size }, (_, index) =>
+      const values = Array.from({ length: bytes.length / size }, (_, index) =>
         size === 4 ? view.getFloat32(index * 4) : rounding.fromFloat16(view.getUint16(index * 2))
       )
+      return values.every(Number.isFinite) ? values : undefined
     }
   }),
   textInBody: true
@@ -580,7 +581,7 @@ const date: ValueCodec = {
   ...dateText,
   write: (writer, value) => {
     const millis = typeof value === "string" ? millisOf(value) : undefined
-    if (millis === undefined) return false
+    if (millis === undefined || Math.abs(millis) > 2 ** 50) return false
     writer.uint(millis % 1000 === 0 ? zigzag(millis / 1000) * 2 : zigzag(millis) * 2 + 1)
     return true
   },
@@ -856,6 +857,21 @@ const password = forText({
 
 // --- composites --------------------------------------------------------------
 
+/** The parts of a text between `|`, where `\\` takes away the meaning of what follows it. */
+const splitItems = (text: string): ReadonlyArray<string> => {
+  const parts: Array<string> = []
+  let part = ""
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i]!
+    if (character === "|") {
+      parts.push(part)
+      part = ""
+    } else if (character === "\\") part += text[++i] ?? ""
+    else part += character
+  }
+  return [...parts, part]
+}
+
 /** Items joined with `|`; `e:` when there are none. An item that begins a text must not look like another form. */
 const array = (item: ValueCodec): ValueCodec => ({
   toText: (value) => {
@@ -873,8 +889,8 @@ const array = (item: ValueCodec): ValueCodec => ({
   fromText: (text) => {
     if (text === "e:") return []
     const values: Array<Json> = []
-    for (const part of text.match(/(?:[^\\|]|\\.)*(?:\||$)/g)!.slice(0, text.endsWith("|") ? undefined : -1)) {
-      const value = item.fromText(part.replace(/\|$/, "").replace(/\\(.)/g, "$1"))
+    for (const part of splitItems(text)) {
+      const value = item.fromText(part)
       if (value === undefined) return undefined
       values.push(value)
     }
