@@ -9,6 +9,11 @@ export type Fields<A> = { readonly [K in keyof A]?: Optional<A, K> }
 
 /** Objects whose fields have paths of their own: no arrays, records, dates, nor the data types of Effect. */
 type IsNested<T> = T extends
+  // Branded ones look like objects.
+  | string
+  | number
+  | bigint
+  | boolean
   | ReadonlyArray<unknown>
   | ((...args: never) => unknown)
   | Date

@@ -1,0 +1,438 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as PasswordHasher from "effect-s3db/crypto/PasswordHasher"
+import type * as DbError from "effect-s3db/DbError"
+import * as Encoding from "effect-s3db/encoding/Encoding"
+import * as Resource from "effect-s3db/Resource"
+import * as Attribute from "effect-s3db/schema/Attribute"
+import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { everything, memory, objectOf, openNew, openOn } from "./fixture.ts"
+import { secretSamples } from "./schema/samples.ts"
+
+const Account = Schema.Struct({
+  id: Schema.String,
+  name: Schema.String,
+  token: Attribute.SecretText,
+  pin: Schema.optionalKey(Attribute.SecretNumber),
+  notes: Schema.optionalKey(Attribute.SecretJson),
+  alias: Schema.optionalKey(Schema.NullOr(Attribute.SecretText)),
+  inner: Schema.optionalKey(Schema.Struct({ key: Schema.Redacted(Schema.String) })),
+  bio: Schema.optionalKey(Schema.String)
+})
+
+const options = { schema: Account, primaryKey: "id" } as const
+
+const bytes = (fill: number) => Redacted.make(new Uint8Array(32).fill(fill))
+const ringOf = (current: string, ids: ReadonlyArray<string>) =>
+  KeyRing.layerKeys({ current, keys: Object.fromEntries(ids.map((id) => [id, bytes(id.charCodeAt(0))])) })
+const ringA = ringOf("a", ["a"])
+
+const secretText = "hunter2-correct-horse"
+const account = {
+  id: "1",
+  name: "Ada",
+  token: Redacted.make(secretText),
+  pin: Redacted.make(4711.5),
+  notes: Redacted.make({ deep: [secretText] }),
+  inner: { key: Redacted.make(`${secretText}-inner`) }
+}
+
+const revealed = (value: typeof Account.Type) => ({
+  ...value,
+  token: Redacted.value(value.token),
+  pin: value.pin === undefined ? undefined : Redacted.value(value.pin),
+  notes: value.notes === undefined ? undefined : Redacted.value(value.notes),
+  inner: value.inner === undefined ? undefined : Redacted.value(value.inner.key)
+})
+
+const reasonOf = (error: { readonly _tag: string }): string =>
+  error._tag === "DbError" ? (error as DbError.DbError).reason._tag : error._tag
+
+/** Every text that a tracer gets to see. */
+const recorder = () => {
+  const seen: Array<string> = []
+  const tracer = Tracer.make({
+    span(spanOptions) {
+      const span = new Tracer.NativeSpan(spanOptions)
+      seen.push(span.name)
+      const attribute = span.attribute.bind(span)
+      span.attribute = (key, value) => {
+        seen.push(`${key}=${String(value)}`)
+        attribute(key, value)
+      }
+      return span
+    }
+  })
+  return { seen, tracer }
+}
+
+describe("secrets", () => {
+  for (const [name, encoding] of [
+    ["text", Encoding.layer],
+    ["packed", Encoding.layerPacked]
+  ] as const) {
+    it.effect(
+      `T69, ${name}: a secret is unreadable at rest, in metadata and in the body, after every kind of write`,
+      () =>
+        Effect.gen(function* () {
+          const { store, open } = yield* openNew
+          const { seen, tracer } = recorder()
+          yield* Effect.gen(function* () {
+            const accounts = yield* open("accounts", options)
+            const inserted = yield* accounts.insert(account)
+            assert.deepStrictEqual(revealed(inserted), revealed(account))
+            const check = Effect.gen(function* () {
+              const object = yield* objectOf(store, "accounts", "1")
+              const text =
+                everything(object) + Buffer.from(Object.values(object.metadata).join(""), "base64").toString()
+              for (const clear of [secretText, "hunter2", "4711", "deep"]) assert.notInclude(text, clear)
+              assert.strictEqual(Redacted.value((yield* accounts.get("1")).token), secretText)
+            })
+            yield* check
+            yield* accounts.update("1", { name: "Ada L." })
+            yield* check
+            yield* accounts.patch("1", { bio: "b".repeat(2500) })
+            yield* check
+            yield* accounts.update("1", { bio: `${secretText.slice(0, 3)}`.repeat(900) })
+            yield* accounts.replace({ ...account, bio: "c".repeat(5000), alias: null })
+            assert.isNull((yield* accounts.get("1")).alias)
+            const explained = yield* accounts.explain(yield* accounts.getDocument("1"))
+            assert.notInclude(JSON.stringify(explained), "hunter2")
+            const back = yield* accounts.get("1")
+            assert.notInclude(JSON.stringify(back) + String(back.token), "hunter2")
+            // What is wrong with a secret does not say what it is.
+            const wrong = yield* Effect.flip(
+              accounts.insert({
+                ...account,
+                token: Redacted.make(5 as unknown as string),
+                name: 7 as unknown as string
+              })
+            )
+            assert.deepStrictEqual(
+              (wrong as DbError.InvalidInput).issues.map((issue) => issue.path.join(".")).toSorted(),
+              ["name", "token.value"].slice(0, (wrong as DbError.InvalidInput).issues.length).toSorted()
+            )
+          }).pipe(Effect.withTracer(tracer))
+          assert.isTrue(seen.length > 5)
+          assert.notInclude(seen.join("\n"), "hunter2")
+        }).pipe(Effect.provide([ringA, encoding]))
+    )
+
+    it.effect(`${name}: every kind of secret comes back as it was`, () =>
+      Effect.gen(function* () {
+        const { open } = yield* openNew
+        for (const sample of secretSamples) {
+          const schema = Schema.Struct({ id: Schema.String, field: sample.schema as Schema.Codec<unknown> })
+          const things = yield* open(sample.name.replaceAll(" ", "-"), { schema, primaryKey: "id" })
+          for (const [index, value] of sample.values.entries()) {
+            yield* things.insert({ id: `${index}`, field: value })
+            const { field } = yield* things.get(`${index}`)
+            const plain = (u: unknown): unknown =>
+              Redacted.isRedacted(u) ? Redacted.value(u) : Array.isArray(u) ? u.map(plain) : u
+            assert.deepStrictEqual(plain(field), plain(value))
+          }
+        }
+      }).pipe(Effect.provide([ringA, encoding]))
+    )
+  }
+
+  const withRing = <A, E, R>(
+    store: ObjectStore["Service"],
+    ring: Layer.Layer<KeyRing.KeyRing, KeyRing.InvalidKeyRing>,
+    use: (accounts: Resource.Repository<typeof Account>) => Effect.Effect<A, E, R>
+  ) =>
+    Effect.flatMap(openOn(store), ({ open }) => Effect.flatMap(open("accounts", options), use)).pipe(
+      Effect.provide(ring)
+    )
+
+  it.effect("a ciphertext opens only where it belongs, unaltered, with its key", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      yield* withRing(store, ringA, (accounts) =>
+        Effect.andThen(
+          accounts.insert(account),
+          accounts.insert({ ...account, id: "2", token: Redacted.make("other") })
+        )
+      )
+      const read = (id: string, ring = ringA) => withRing(store, ring, (accounts) => Effect.flip(accounts.get(id)))
+      const wrongKey = yield* read("1", ringOf("b", ["b"]))
+      assert.strictEqual(reasonOf(wrongKey), "SecretUnreadable")
+      assert.include(wrongKey.message, "under a key that the ring has not")
+      const put = (id: string, change: (metadata: Record<string, string>) => void) =>
+        Effect.gen(function* () {
+          const object = yield* objectOf(store, "accounts", id)
+          const metadata = { ...object.metadata }
+          change(metadata)
+          yield* store.put({ key: object.key, body: object.body, metadata })
+        })
+      const one = (yield* objectOf(store, "accounts", "1")).metadata
+      const names = Object.keys(one).filter((name) => (one[name]?.length ?? 0) > 40)
+      assert.isAtLeast(names.length, 4)
+      for (const name of names) {
+        // From another field.
+        const other = names.find((candidate) => candidate !== name)!
+        yield* put("1", (metadata) => (metadata[name] = one[other]!))
+        const moved = yield* read("1")
+        assert.deepInclude((moved as DbError.DbError).reason, { _tag: "SecretUnreadable", why: "Altered" })
+        // One bit of it changed, anywhere but in the two bytes that tell the key.
+        const sealed = Buffer.from(one[name]!, "base64")
+        for (const at of [0, 3, 20, sealed.length - 1]) {
+          const altered = Buffer.from(sealed)
+          altered[at]! ^= 1
+          yield* put("1", (metadata) => (metadata[name] = altered.toString("base64")))
+          assert.strictEqual(reasonOf(yield* read("1")), "SecretUnreadable", `${name} ${at}`)
+        }
+        yield* put("1", (metadata) => (metadata[name] = one[name]!.slice(0, 20)))
+        assert.strictEqual(reasonOf(yield* read("1")), "SecretUnreadable")
+        yield* put("1", (metadata) => (metadata[name] = one[name]!))
+      }
+      // From another document.
+      yield* put("2", (metadata) => (metadata[names[0]!] = one[names[0]!]!))
+      const elsewhere = yield* read("2")
+      assert.deepInclude((elsewhere as DbError.DbError).reason, { _tag: "SecretUnreadable", why: "Altered" })
+      for (const error of [wrongKey, elsewhere]) {
+        assert.notInclude(JSON.stringify(error) + String(error), "hunter2")
+        assert.notInclude(JSON.stringify(error) + String(error), one[names[0]!]!)
+      }
+    })
+  )
+
+  it.effect("a secret takes at most 45 bytes more than its text", () =>
+    Effect.gen(function* () {
+      const ring = yield* KeyRing.KeyRing
+      const { seal } = yield* ring.unlock(new Uint8Array(16))
+      const location = { resource: "r", id: "1", attribute: "0" }
+      for (const size of [0, 1, 15, 100, 1000]) {
+        const sealed = Buffer.from(yield* seal(location, "x".repeat(size)), "base64")
+        assert.strictEqual(sealed.length - size, 31)
+      }
+      const stored = yield* seal(location, "")
+      assert.isAtMost(stored.length, 45)
+    }).pipe(Effect.provide(ringA))
+  )
+
+  it.effect("rotation: new writes use the current key, old ones stay readable, and can be written again", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      yield* withRing(store, ringA, (accounts) =>
+        accounts.insertMany(Array.from({ length: 30 }, (_, i) => ({ ...account, id: `k${i + 10}` })))
+      )
+      const both = ringOf("b", ["a", "b"])
+      const first = yield* withRing(store, both, (accounts) =>
+        Effect.gen(function* () {
+          assert.strictEqual(Redacted.value((yield* accounts.get("k10")).token), secretText)
+          yield* accounts.update("k10", { name: "new" })
+          // Ten of them, then a crash; then the rest.
+          const ten = yield* Stream.runCollect(Stream.take(accounts.rotate({ concurrency: 2 }), 10))
+          const rest = yield* Stream.runCollect(accounts.rotate({ after: ten.at(-1)!.id }))
+          assert.deepStrictEqual(yield* Stream.runCollect(Stream.filter(accounts.rotate(), (one) => one.rewritten)), [])
+          return [...ten, ...rest]
+        })
+      )
+      assert.deepStrictEqual(
+        first.map((one) => one.id),
+        Array.from({ length: 30 }, (_, i) => `k${i + 10}`)
+      )
+      assert.isFalse(first[0]!.rewritten)
+      assert.isTrue(first[1]!.rewritten)
+      yield* withRing(store, ringOf("b", ["b"]), (accounts) =>
+        Effect.gen(function* () {
+          const all = yield* Stream.runCollect(accounts.scan())
+          assert.strictEqual(all.length, 30)
+          for (const one of all) assert.deepStrictEqual(revealed(one).notes, { deep: [secretText] })
+        })
+      )
+    })
+  )
+
+  it.effect("secrets of fields that the program does not know stay, and rotate, too", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      yield* withRing(store, ringA, (accounts) => accounts.insert(account))
+      const Known = Schema.Struct({ id: Schema.String, name: Schema.String, token: Attribute.SecretText })
+      const use = (
+        ring: typeof ringA,
+        body: (known: Resource.Repository<typeof Known>) => Effect.Effect<unknown, unknown>
+      ) =>
+        Effect.flatMap(openOn(store), ({ open }) =>
+          Effect.flatMap(open("accounts", { schema: Known, primaryKey: "id" }), body)
+        ).pipe(Effect.provide(ring))
+      yield* use(ringA, (known) => known.update("1", { name: "x" }))
+      yield* use(ringOf("b", ["a", "b"]), (known) => Stream.runDrain(known.rotate()))
+      const back = yield* withRing(store, ringOf("b", ["b"]), (accounts) => accounts.get("1"))
+      assert.deepStrictEqual(revealed(back), { ...revealed(account), name: "x" })
+      // Without secrets of its own, and without a ring.
+      const Plain = Schema.Struct({ id: Schema.String, name: Schema.String })
+      const plain = yield* Effect.flatMap(openOn(store), ({ open }) =>
+        open("accounts", { schema: Plain, primaryKey: "id" })
+      )
+      yield* plain.update("1", { name: "y" })
+      const again = yield* withRing(store, ringOf("b", ["b"]), (accounts) => accounts.get("1"))
+      assert.deepStrictEqual(revealed(again), { ...revealed(account), name: "y" })
+      // A text where a secret was is told, not shown as text.
+      const Clear = Schema.Struct({ id: Schema.String, token: Schema.String })
+      const clear = yield* Effect.flatMap(openOn(store), ({ open }) =>
+        open("accounts", { schema: Clear, primaryKey: "id" })
+      )
+      assert.strictEqual(reasonOf(yield* Effect.flip(clear.get("1"))), "ServiceFailed")
+    })
+  )
+
+  it.effect("a resource with secrets does not open without a ring", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const withoutRing = open("accounts", options) as Effect.Effect<unknown, DbError.DbError>
+      const error = yield* Effect.flip(withoutRing)
+      assert.strictEqual(error.reason._tag, "ServiceFailed")
+      assert.include(error.message, "KeyRing")
+    })
+  )
+})
+
+describe("KeyRing", () => {
+  const failure = (layer: Layer.Layer<KeyRing.KeyRing, unknown>) =>
+    Effect.map(Effect.exit(Effect.provide(KeyRing.KeyRing, layer)), (exit) =>
+      Exit.isFailure(exit) ? String(exit.cause) : "none"
+    )
+
+  it.effect("says what is wrong with its keys, without showing them", () =>
+    Effect.gen(function* () {
+      assert.include(yield* failure(ringOf("x", ["a"])), 'the current key "x" is not in the ring')
+      const short = yield* failure(KeyRing.layerKeys({ current: "a", keys: { a: Redacted.make("c2hvcnQ=") } }))
+      assert.include(short, "32 bytes")
+      assert.notInclude(short, "c2hvcnQ")
+      assert.include(
+        yield* failure(KeyRing.layerPassphrases({ current: "1", passphrases: { 1: Redacted.make("") } })),
+        "empty"
+      )
+      const twins = KeyRing.layerKeys({ current: "a", keys: { a: bytes(1), b: bytes(1) } })
+      const ring = yield* Effect.provide(KeyRing.KeyRing, twins)
+      assert.include((yield* Effect.flip(ring.unlock(new Uint8Array(16)))).message, "cannot be told apart")
+    })
+  )
+
+  it.effect("from passphrases: the salt of the database makes the key, and is kept", () =>
+    Effect.gen(function* () {
+      const weak = { memory: 64, passes: 1, parallelism: 1 }
+      const ring = KeyRing.layerPassphrase(Redacted.make("correct horse"), weak)
+      const store = yield* memory
+      const use = <A, E>(
+        layer: typeof ring,
+        body: (accounts: Resource.Repository<typeof Account>) => Effect.Effect<A, E>
+      ) =>
+        Effect.flatMap(openOn(store), ({ open }) => Effect.flatMap(open("accounts", options), body)).pipe(
+          Effect.provide(layer)
+        )
+      yield* use(ring, (accounts) => accounts.insert(account))
+      assert.deepStrictEqual(
+        revealed(yield* use(Layer.fresh(ring), (accounts) => accounts.get("1"))),
+        revealed(account)
+      )
+      const wrong = KeyRing.layerPassphrase(Redacted.make("wrong horse"), weak)
+      assert.strictEqual(reasonOf(yield* use(wrong, (accounts) => Effect.flip(accounts.get("1")))), "SecretUnreadable")
+      const catalog = new TextDecoder().decode((yield* store.get("s3db.json")).body)
+      assert.match(catalog, /"salt": "[A-Za-z0-9+/]{22}=="/)
+      assert.notInclude(catalog, "horse")
+    })
+  )
+
+  it.effect("from configuration", () =>
+    Effect.gen(function* () {
+      const key = Buffer.alloc(32, 7).toString("base64")
+      const provider = ConfigProvider.fromEnv({
+        env: { S3DB_KEYS: `new:${key}, old:${Buffer.alloc(32, 8).toString("base64")}` }
+      })
+      const ring = yield* Effect.provide(KeyRing.KeyRing, KeyRing.layerConfig()).pipe(
+        Effect.provideService(ConfigProvider.ConfigProvider, provider)
+      )
+      assert.deepStrictEqual([ring.current, ring.ids], ["new", ["new", "old"]])
+      const given = KeyRing.layerConfig(Config.succeed({ current: "a", keys: { a: bytes(1) } }))
+      assert.strictEqual((yield* Effect.provide(KeyRing.KeyRing, given)).current, "a")
+      const missing = yield* failure(
+        Layer.provide(
+          KeyRing.layerConfig(),
+          Layer.succeed(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env: {} }))
+        )
+      )
+      assert.include(missing, "S3DB_KEYS")
+    })
+  )
+})
+
+describe("passwords", () => {
+  const Login = Schema.Struct({
+    id: Schema.String,
+    name: Schema.String,
+    password: Attribute.Password,
+    old: Schema.optionalKey(Schema.NullOr(Attribute.Password))
+  })
+  const login = { schema: Login, primaryKey: "id" } as const
+  const hasher = PasswordHasher.layer({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })
+
+  it.effect("T70: a password is hashed once, verifies after unrelated updates, and is hashed anew when set anew", () =>
+    Effect.gen(function* () {
+      const { store, open } = yield* openNew
+      const { verify, hash } = yield* PasswordHasher.PasswordHasher
+      const logins = yield* open("logins", login)
+      const inserted = yield* logins.insert({ id: "1", name: "Ada", password: Redacted.make("correct horse") })
+      assert.isTrue(inserted.password.startsWith("$argon2id$"))
+      assert.deepStrictEqual(yield* logins.get("1"), inserted)
+      const updated = yield* logins.update("1", { name: "Ada L." })
+      assert.strictEqual(updated.password, inserted.password)
+      assert.isTrue(yield* verify(Redacted.make("correct horse"), (yield* logins.get("1")).password))
+      assert.isFalse(yield* verify(Redacted.make("Correct horse"), inserted.password))
+      const renewed = yield* logins.patch("1", { password: Redacted.make("new horse"), old: updated.password })
+      assert.notStrictEqual(renewed.password, inserted.password)
+      assert.strictEqual(renewed.old, inserted.password)
+      assert.isTrue(yield* verify(Redacted.make("new horse"), renewed.password))
+      const rounds = yield* hash(Redacted.make("bcrypt horse"), PasswordHasher.bcrypt({ cost: 12 }))
+      const other = yield* logins.insert({ id: "2", name: "Bob", password: rounds })
+      assert.strictEqual(other.password, rounds)
+      assert.isTrue(yield* verify(Redacted.make("bcrypt horse"), (yield* logins.get("2")).password))
+      for (const id of ["1", "2"]) {
+        const text = everything(yield* objectOf(store, "logins", id))
+        assert.notInclude(text, "horse")
+        assert.notInclude(text, "$2b$")
+      }
+      assert.isAtMost(Object.values((yield* objectOf(store, "logins", "2")).metadata).join("").length, 55 + 3 + 2)
+    }).pipe(Effect.provide(hasher))
+  )
+
+  it.effect("what cannot be hashed names the field and changes nothing", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const logins = yield* open("logins", login)
+      const attempt = (password: Redacted.Redacted<string> | Attribute.PasswordHash) =>
+        Effect.flip(logins.insert({ id: "1", name: "Ada", password }))
+      for (const wrong of [
+        Redacted.make(""),
+        Redacted.make(5 as unknown as string),
+        "plain text" as Attribute.PasswordHash,
+        Redacted.make("x".repeat(5000))
+      ]) {
+        const error = yield* attempt(wrong)
+        assert.strictEqual(error._tag, "InvalidInput")
+        assert.deepStrictEqual((error as DbError.InvalidInput).issues[0]?.path, ["password"])
+        assert.notInclude(error.message, "plain text")
+      }
+      assert.isFalse(yield* logins.exists("1"))
+    }).pipe(Effect.provide(hasher))
+  )
+
+  it.effect("a resource with passwords does not open without a hasher", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const error = yield* Effect.flip(open("logins", login) as Effect.Effect<unknown, DbError.DbError>)
+      assert.include(error.message, "PasswordHasher")
+    })
+  )
+})
