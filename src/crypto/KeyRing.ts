@@ -16,9 +16,7 @@
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Aead from "effect/crypto/Aead"
 import * as Kdf from "effect/crypto/Kdf"
-import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -26,6 +24,7 @@ import * as Schema from "effect/Schema"
 import { decodeBase64, encodeBase64 } from "../internal/base64.ts"
 import { type Json, stringifyExact } from "../encoding/Json.ts"
 import * as Id from "./Id.ts"
+import * as aesGcm from "./internal/aesGcm.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -284,9 +283,7 @@ const make = Effect.fnUntraced(function* (
       const name = encodeBase64(salt)
       const known = unlocked.get(name)
       if (known !== undefined) return known
-      const made = yield* unlock(current, yield* keysFor(salt), salt).pipe(
-        Effect.provide([Aead.layerWebCrypto.pipe(Layer.provide(SecureRandom.layerWebCrypto)), Kdf.layerWebCrypto])
-      )
+      const made = yield* Effect.provide(unlock(current, yield* keysFor(salt), salt), Kdf.layerWebCrypto)
       unlocked.set(name, made)
       return made
     })
@@ -298,15 +295,14 @@ interface Key {
   readonly bytes: Uint8Array
   readonly fingerprint: Uint8Array
   /** Keys of attributes, by resource and attribute. */
-  readonly derived: Map<string, Aead.Key<Aead.AesGcm>>
+  readonly derived: Map<string, aesGcm.Cipher>
 }
 
 const unlock = Effect.fnUntraced(function* (
   current: string,
   keys: ReadonlyMap<string, Uint8Array>,
   salt: Uint8Array
-): Effect.fn.Return<Unlocked, InvalidKeyRing, Aead.Aead | Kdf.Kdf> {
-  const aead = yield* Aead.Aead
+): Effect.fn.Return<Unlocked, InvalidKeyRing, Kdf.Kdf> {
   const kdf = yield* Kdf.Kdf
   const derive = (secret: Uint8Array, info: Uint8Array, length: number) =>
     Effect.orDie(kdf.derive(Kdf.hkdfSha256, secret, { salt, info, length }))
@@ -327,7 +323,7 @@ const unlock = Effect.fnUntraced(function* (
     const known = key.derived.get(name)
     if (known !== undefined) return known
     const bytes = yield* derive(key.bytes, framed("effect-s3db", "secret", resource, attribute), 32)
-    const derived = yield* Effect.orDie(Aead.key(Aead.aes256Gcm, bytes))
+    const derived = yield* aesGcm.make(bytes)
     key.derived.set(name, derived)
     return derived
   })
@@ -349,7 +345,7 @@ const unlock = Effect.fnUntraced(function* (
       const plain = typeof value === "string" ? value : stringifyExact(value)
       const bytes = encodeUnits(typeof plain === "string" ? plain : "")
       const key = yield* keyFor(writing, location)
-      const sealed = yield* Effect.orDie(aead.encrypt(key, bytes, { nonce, aad: aadFor(header, location) }))
+      const sealed = yield* key.encrypt(nonce, bytes, aadFor(header, location))
       const whole = new Uint8Array(header.length + nonce.length + sealed.length)
       whole.set(header)
       whole.set(nonce, header.length)
@@ -364,11 +360,9 @@ const unlock = Effect.fnUntraced(function* (
       const key = ring.find((one) => sameBytes(one.fingerprint, header.subarray(1)))
       if (key === undefined) return yield* new Unopened({ why: "UnknownKey" })
       const nonce = bytes.subarray(headerBytes, headerBytes + nonceBytes)
-      const plain = yield* aead
-        .decrypt(yield* keyFor(key, location), bytes.subarray(headerBytes + nonceBytes), {
-          nonce,
-          aad: aadFor(header, location)
-        })
+      const cipher = yield* keyFor(key, location)
+      const plain = yield* cipher
+        .decrypt(nonce, bytes.subarray(headerBytes + nonceBytes), aadFor(header, location))
         .pipe(Effect.mapError(() => altered))
       const opened = decodeUnits(plain)
       return header[0] === textForm ? opened : (JSON.parse(opened) as Json)

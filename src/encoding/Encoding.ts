@@ -147,7 +147,11 @@ interface Field {
   readonly path: ReadonlyArray<string>
   readonly name: string
   readonly codec: valueCodec.ValueCodec
+  readonly idBytes: number
   readonly isStruct: boolean
+  readonly isSecret: boolean
+  /** Where it goes in the document, if anywhere. */
+  readonly destination: "now" | "formerly" | undefined
   /** Free text, of which a part is as good as the whole in form. */
   readonly isText: boolean
   readonly children: Array<Field>
@@ -162,16 +166,25 @@ interface Form {
   readonly metadata: (entries: ReadonlyArray<Entry>) => Readonly<Record<string, string>>
 }
 
-/** Puts the value of an attribute into its place; the codec decides how it is read. */
-type Place = (id: string, read: (codec: valueCodec.ValueCodec) => Json | undefined) => DecodeProblem | undefined
+/** Puts the value of an attribute into its place; the codec decides how it is read from where it comes. */
+type Place = <T>(
+  id: string,
+  read: (codec: valueCodec.ValueCodec, source: T) => Json | undefined,
+  source: T
+) => DecodeProblem | undefined
 
-const fieldOf = (attribute: StoredAttribute): Field => ({
+const asItIs = (_: valueCodec.ValueCodec, value: Json): Json => value
+
+const fieldOf = (attribute: StoredAttribute, destination: Field["destination"]): Field => ({
   id: attribute.id,
   path: attribute.path,
   name: attribute.path.at(-1) ?? "",
   // A codec that a newer release has added: values stay as they are, as JSON.
   codec: valueCodec.named(attribute.codec) ?? valueCodec.general,
+  idBytes: utf8Length(attribute.id),
   isStruct: attribute.codec === "struct",
+  isSecret: attribute.codec === "secret",
+  destination,
   isText: attribute.codec === "string",
   children: []
 })
@@ -183,7 +196,7 @@ const buildTree = (attributes: Layout["written"]): ReadonlyArray<Field> => {
     for (const name of attribute.path.slice(0, -1)) {
       level = level.find((field) => field.name === name)?.children ?? level
     }
-    level.push(fieldOf(attribute))
+    level.push(fieldOf(attribute, "now"))
   }
   return roots
 }
@@ -202,9 +215,10 @@ const compileWith =
   (form: Form) =>
   (layout: Layout): FieldsCodec => {
     const tree = buildTree(layout.written)
-    const fields = new Map(layout.readable.map((attribute) => [attribute.id, fieldOf(attribute)]))
-    const secretIds = new Set(layout.readable.filter((one) => one.codec === "secret").map((one) => one.id))
     const destinations = destinationsOf(layout)
+    const fields = new Map(
+      layout.readable.map((attribute) => [attribute.id, fieldOf(attribute, destinations.get(attribute.id))])
+    )
 
     const collect = (level: ReadonlyArray<Field>, object: JsonObject, into: Array<Entry>): FieldProblem | undefined => {
       for (const field of level) {
@@ -228,12 +242,14 @@ const compileWith =
         const entries: Array<Entry> = []
         const problem = collect(tree, document, entries)
         if (problem !== undefined) return Result.fail(problem)
-        for (const id of carried === undefined ? [] : Object.keys(carried)) {
-          const field = fields.get(id)
-          if (field === undefined) continue
-          const entry = form.encode(field, carried![id]!)
-          if (entry === undefined) return Result.fail(noStoredForm(field.path, carried![id]!))
-          entries.push(entry)
+        if (carried !== undefined) {
+          for (const id of Object.keys(carried)) {
+            const field = fields.get(id)
+            if (field === undefined) continue
+            const entry = form.encode(field, carried[id]!)
+            if (entry === undefined) return Result.fail(noStoredForm(field.path, carried[id]!))
+            entries.push(entry)
+          }
         }
         return Result.succeed(entries)
       },
@@ -262,21 +278,23 @@ const compileWith =
         const document: Record<string, Json> = {}
         let carried: Record<string, Json> | undefined
         const secrets: Array<DecodedFields["secrets"][number]> = []
-        const place: Place = (id, read) => {
+        const place: Place = (id, read, source) => {
           const field = fields.get(id)
           if (field === undefined) return { _tag: "UnknownAttribute", id }
-          const value = read(field.codec)
+          const value = read(field.codec, source)
           if (value === undefined) return { _tag: "Undecodable", path: field.path }
-          const destination = destinations.get(id)
-          const here = destination !== undefined && setPath(document, field.path, value, destination === "formerly")
+          const { destination, path } = field
+          const here = destination !== undefined && setPath(document, path, value, destination === "formerly")
           if (!here) (carried ??= {})[id] = value
-          if (secretIds.has(id) && value !== null) secrets.push({ id, path: here ? field.path : undefined })
+          if (field.isSecret && value !== null) secrets.push({ id, path: here ? path : undefined })
           return undefined
         }
         let problem = form.decode(metadata, place)
-        for (const id of spilled === undefined ? [] : Object.keys(spilled)) problem ??= place(id, () => spilled![id])
-        for (const id of spilledText === undefined ? [] : Object.keys(spilledText)) {
-          problem ??= place(id, (codec) => valueCodec.fromText(codec, spilledText![id]!))
+        if (spilled !== undefined) {
+          for (const id of Object.keys(spilled)) problem ??= place(id, asItIs, spilled[id]!)
+        }
+        if (spilledText !== undefined) {
+          for (const id of Object.keys(spilledText)) problem ??= place(id, valueCodec.fromText, spilledText[id]!)
         }
         return problem === undefined ? Result.succeed({ document, carried, secrets }) : Result.fail(problem)
       }
@@ -313,8 +331,12 @@ export const setPath = (
   value: Json,
   onlyIfAbsent: boolean
 ): boolean => {
-  let target = document
   const last = path.length - 1
+  if (last === 0 && !onlyIfAbsent) {
+    document[path[0]!] = value
+    return true
+  }
+  let target = document
   for (let i = 0; i < last; i++) {
     const name = path[i]!
     const next = Object.hasOwn(target, name) ? target[name] : undefined
@@ -352,12 +374,12 @@ const textForm: Form = {
   encode(field, value) {
     const form = valueCodec.toText(field.codec, value)
     if (form === undefined) return undefined
-    const size = utf8Length(field.id) + form.length
+    const size = field.idBytes + form.length
     return { id: field.id, path: field.path, size, value, bodyText: bodyText(field, value), form }
   },
   decode(metadata, place) {
     for (const id of Object.keys(metadata)) {
-      const problem = place(id, (codec) => valueCodec.fromText(codec, metadata[id]!))
+      const problem = place(id, valueCodec.fromText, metadata[id]!)
       if (problem !== undefined) return problem
     }
     return undefined
@@ -434,10 +456,13 @@ const packedForm: Form = {
     if (bytes === undefined || bytes[0] !== packedVersion) return broken
     const reader = new Reader(bytes)
     reader.byte()
+    let kind = 0
+    const readNext = (codec: valueCodec.ValueCodec, from: Reader): Json => readPacked(codec, kind, from)
     try {
       while (!reader.done) {
         const number = reader.uint()
-        const problem = place(Math.floor(number / 4).toString(36), (codec) => readPacked(codec, number % 4, reader))
+        kind = number % 4
+        const problem = place(Math.floor(number / 4).toString(36), readNext, reader)
         if (problem !== undefined) return problem
       }
       return undefined

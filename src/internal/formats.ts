@@ -1,61 +1,108 @@
 /** What a text has to look like: predicates for the formats of attribute types, each after its own standard. */
 
-const octet = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
-const ip4 = new RegExp(`^${octet}(?:\\.${octet}){3}$`)
-
 /** Dotted decimal without leading zeros (RFC 6943, section 3.1.1: "strict"). */
-export const isIp4 = (text: string): boolean => ip4.test(text)
+export const isIp4 = (text: string): boolean => ip4Bytes(text) !== undefined
 
-export const ip4Bytes = (text: string): Uint8Array => Uint8Array.from(text.split("."), Number)
+/** The four bytes of an address, or `undefined` when it is none. */
+export const ip4Bytes = (text: string): Uint8Array | undefined => {
+  const bytes = new Uint8Array(4)
+  let at = 0
+  let value = -1
+  for (let i = 0; i <= text.length; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (digit >= 0 && digit <= 9) {
+      // No number begins with 0 and goes on.
+      if (value === 0) return undefined
+      value = value < 0 ? digit : value * 10 + digit
+      if (value > 255) return undefined
+    } else {
+      if (value < 0 || at > 3 || (i < text.length && digit !== -2) /* . */) return undefined
+      bytes[at++] = value
+      value = -1
+    }
+  }
+  return at === 4 ? bytes : undefined
+}
 
-export const ip4Text = (bytes: Uint8Array): string => bytes.join(".")
+export const ip4Text = (bytes: Uint8Array): string => `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`
 
 /** The sixteen bytes of an IPv6 address in any form of RFC 4291, without a zone; `undefined` when it is none. */
 export const ip6Bytes = (text: string): Uint8Array | undefined => {
-  if (text.length > 45 || !/^[0-9a-fA-F:.]+$/.test(text)) return undefined
-  const halves = text.split("::")
-  if (halves.length > 2) return undefined
-  const groups = halves.map((half) => (half === "" ? [] : half.split(":")))
-  const words: Array<Array<number>> = []
-  for (const [index, half] of groups.entries()) {
-    const found: Array<number> = []
-    for (const [position, group] of half.entries()) {
-      if (group.includes(".")) {
-        const last = index === groups.length - 1 && position === half.length - 1
-        if (!last || !isIp4(group)) return undefined
-        const [a, b, c, d] = ip4Bytes(group) as unknown as [number, number, number, number]
-        found.push(a * 256 + b, c * 256 + d)
-      } else {
-        if (!/^[0-9a-fA-F]{1,4}$/.test(group)) return undefined
-        found.push(Number.parseInt(group, 16))
-      }
-    }
-    words.push(found)
-  }
-  const [head = [], tail] = words
-  const missing = 8 - head.length - (tail?.length ?? 0)
-  if (tail === undefined ? missing !== 0 : missing < 1) return undefined
-  const all = [...head, ...Array.from({ length: tail === undefined ? 0 : missing }, () => 0), ...(tail ?? [])]
+  const { length } = text
+  if (length < 2 || length > 45) return undefined
   const bytes = new Uint8Array(16)
-  for (const [index, word] of all.entries()) {
-    bytes[index * 2] = word >> 8
-    bytes[index * 2 + 1] = word & 0xff
+  let size = 0
+  /** Where `::` stands, in bytes. */
+  let gap = -1
+  let i = 0
+  if (text.charCodeAt(0) === 0x3a) {
+    if (text.charCodeAt(1) !== 0x3a) return undefined
+    gap = 0
+    i = 2
   }
+  while (i < length) {
+    const start = i
+    let value = 0
+    for (; i < length; i++) {
+      const digit = hexValue(text.charCodeAt(i))
+      if (digit < 0) break
+      value = value * 16 + digit
+    }
+    const next = text.charCodeAt(i)
+    if (next === 0x2e /* . */) {
+      const tail = size <= 12 ? ip4Bytes(text.slice(start)) : undefined
+      if (tail === undefined) return undefined
+      bytes.set(tail, size)
+      size += 4
+      break
+    }
+    if (i === start || i - start > 4 || size > 14) return undefined
+    bytes[size++] = value >> 8
+    bytes[size++] = value & 0xff
+    if (i === length) break
+    if (next !== 0x3a) return undefined
+    i += 1
+    if (text.charCodeAt(i) === 0x3a) {
+      if (gap >= 0) return undefined
+      gap = size
+      i += 1
+    } else if (i === length) return undefined
+  }
+  if (gap < 0) return size === 16 ? bytes : undefined
+  if (size > 14) return undefined
+  bytes.copyWithin(16 - (size - gap), gap, size)
+  bytes.fill(0, gap, 16 - (size - gap))
   return bytes
+}
+
+const hexValue = (unit: number): number => {
+  if (unit >= 0x30 && unit <= 0x39) return unit - 0x30
+  const lower = unit | 0x20
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1
 }
 
 /** The canonical text of RFC 5952, section 4. */
 export const ip6Text = (bytes: Uint8Array): string => {
-  const words = Array.from({ length: 8 }, (_, index) => (bytes[index * 2]! << 8) | bytes[index * 2 + 1]!)
   let start = -1
-  let length = 1
-  for (let i = 0; i < 8; i++) {
-    let run = 0
-    while (i + run < 8 && words[i + run] === 0) run += 1
-    if (run > length) [start, length] = [i, run]
+  let longest = 1
+  for (let i = 0, run = 0; i < 8; i++) {
+    run = bytes[i * 2] === 0 && bytes[i * 2 + 1] === 0 ? run + 1 : 0
+    if (run > longest) {
+      longest = run
+      start = i - run + 1
+    }
   }
-  const hex = (part: ReadonlyArray<number>): string => part.map((word) => word.toString(16)).join(":")
-  return start < 0 ? hex(words) : `${hex(words.slice(0, start))}::${hex(words.slice(start + length))}`
+  let text = ""
+  for (let i = 0; i < 8; i++) {
+    if (i === start) {
+      text += "::"
+      i += longest - 1
+    } else {
+      if (text !== "" && !text.endsWith(":")) text += ":"
+      text += ((bytes[i * 2]! << 8) | bytes[i * 2 + 1]!).toString(16)
+    }
+  }
+  return text
 }
 
 export const isIp6 = (text: string): boolean => ip6Bytes(text) !== undefined

@@ -5,7 +5,7 @@ import * as Database from "effect-s3db/Database"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
-import type { Case } from "./run.ts"
+import type { Case } from "./measure.ts"
 
 const User = Schema.Struct({
   id: Schema.String,

@@ -21,11 +21,16 @@ export const encode = (value: number): string => {
 
 /** `undefined` for text that `encode` does not make. */
 export const decode = (text: string): number | undefined => {
-  if (!canonical.test(text)) return undefined
-  const negative = text.charCodeAt(0) === 0x2d
+  const start = text.charCodeAt(0) === 0x2d /* - */ ? 1 : 0
+  const length = text.length - start
+  if (length === 0 || length > 9 || (length > 1 && text.charCodeAt(start) === 0x30)) return undefined
   let value = 0
-  for (let i = negative ? 1 : 0; i < text.length; i++) value = value * 62 + values[text.charCodeAt(i)]!
-  return value > Number.MAX_SAFE_INTEGER ? undefined : negative ? -value : value
+  for (let i = start; i < text.length; i++) {
+    const digit = values[text.charCodeAt(i)]
+    if (digit === undefined || digit < 0) return undefined
+    value = value * 62 + digit
+  }
+  return value > Number.MAX_SAFE_INTEGER ? undefined : start === 1 ? -value : value
 }
 
 export const encodeBig = (value: bigint): string => {

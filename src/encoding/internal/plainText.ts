@@ -3,10 +3,26 @@
  * texts have short names, everything else is escaped.
  */
 import { decodeBase64, encodeBase64 } from "../../internal/base64.ts"
+import { utf8Length } from "../../internal/text.ts"
 
-// Text that a header would change (outer or doubled spaces, RFC 2047 words), that is not printable ASCII, or that looks
-// like one of the marked forms, has to be escaped.
-const unsafeText = /[^\x20-\x7e]|^ | $| {2}|^[a-z]:|^=\?|^$/
+/**
+ * Text that needs no escape. Text that a header would change (outer or doubled spaces, encoded words of RFC 2047), that is
+ * not printable ASCII, or that looks like one of the marked forms, needs one.
+ */
+const isPlain = (text: string): boolean => {
+  const { length } = text
+  if (length === 0) return false
+  let previous = 0x20
+  for (let i = 0; i < length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit < 0x20 || unit > 0x7e || (unit === 0x20 && previous === 0x20)) return false
+    previous = unit
+  }
+  if (previous === 0x20) return false
+  const first = text.charCodeAt(0)
+  if (text.charCodeAt(1) === 0x3a /* : */) return first < 0x61 || first > 0x7a
+  return first !== 0x3d /* = */ || text.charCodeAt(1) !== 0x3f /* ? */
+}
 
 const contentTypes: ReadonlyArray<readonly [text: string, code: string]> = [
   ["application/json", "j"],
@@ -87,16 +103,59 @@ const shortened = (text: string): string | undefined => {
 }
 
 export const encode = (text: string): string => {
-  if (!unsafeText.test(text)) return shortened(text) ?? text
-  if (!text.isWellFormed()) return `w:${encodeBase64(utf16(text))}`
-  const base64 = `b:${encodeBase64(new TextEncoder().encode(text))}`
-  const percent = `u:${percentEscape(text)}`
+  if (isPlain(text)) return shortened(text) ?? text
+  const percentBytes = percentSize(text)
+  if (percentBytes === undefined) return `w:${encodeBase64(utf16(text))}`
   // Readable text is worth a few bytes, not many.
-  return percent.length <= base64.length * 1.25 ? percent : base64
+  const base64Bytes = Math.ceil(utf8Length(text) / 3) * 4
+  if (2 + percentBytes <= (2 + base64Bytes) * 1.25) return `u:${percentEscape(text)}`
+  return `b:${encodeBase64(encoder.encode(text))}`
 }
 
-const percentEscape = (text: string): string =>
-  text.replace(/[^\x21-\x24\x26-\x7e]+/g, (run) => (run === " " ? run : encodeURIComponent(run))).replace(/ $/, "%20")
+const encoder = new TextEncoder()
+
+/** Characters that stay as they are under `u:`: printable ASCII but the percent sign; spaces inside, one at a time. */
+const isKept = (text: string, at: number): boolean => {
+  const unit = text.charCodeAt(at)
+  if (unit !== 0x20) return unit > 0x20 && unit < 0x7f && unit !== 0x25
+  return at < text.length - 1 && text.charCodeAt(at + 1) !== 0x20 && (at === 0 || text.charCodeAt(at - 1) !== 0x20)
+}
+
+/** `undefined` for text that is no valid Unicode. */
+const percentSize = (text: string): number | undefined => {
+  let size = 0
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    if (isKept(text, i)) size += 1
+    else if (unit < 0x80) size += 3
+    else if (unit < 0x800) size += 6
+    else if (unit < 0xd800 || unit > 0xdfff) size += 9
+    else {
+      const next = text.charCodeAt(i + 1)
+      if (unit > 0xdbff || !(next >= 0xdc00 && next <= 0xdfff)) return undefined
+      size += 12
+      i += 1
+    }
+  }
+  return size
+}
+
+const percentEscape = (text: string): string => {
+  let escaped = ""
+  let from = 0
+  for (let i = 0; i < text.length; i++) {
+    if (isKept(text, i)) continue
+    escaped += text.slice(from, i)
+    const end = text.charCodeAt(i) >= 0xd800 && text.charCodeAt(i) <= 0xdbff ? i + 2 : i + 1
+    const character = text.slice(i, end)
+    escaped += text.charCodeAt(i) < 0x80 ? percentOf[text.charCodeAt(i)]! : encodeURIComponent(character)
+    from = end
+    i = end - 1
+  }
+  return escaped + text.slice(from)
+}
+
+const percentOf = Array.from({ length: 128 }, (_, unit) => `%${unit.toString(16).toUpperCase().padStart(2, "0")}`)
 
 /** `undefined` for text that `encode` does not make. */
 export const decode = (text: string): string | undefined => {
@@ -109,11 +168,7 @@ export const decode = (text: string): string | undefined => {
       return prefix === undefined ? undefined : prefix + rest.slice(2)
     }
     case "u":
-      try {
-        return decodeURIComponent(rest)
-      } catch {
-        return undefined
-      }
+      return percentUnescape(rest)
     case "b": {
       const bytes = decodeBase64(rest)
       return bytes === undefined ? undefined : fromUtf8(bytes)
@@ -124,6 +179,43 @@ export const decode = (text: string): string | undefined => {
     }
     default:
       return undefined
+  }
+}
+
+const hexDigit = (text: string, at: number): number => {
+  const unit = text.charCodeAt(at)
+  if (unit >= 0x30 && unit <= 0x39) return unit - 0x30
+  return unit >= 0x41 && unit <= 0x46 ? unit - 0x37 : -0x1000
+}
+
+const byteAt = (text: string, at: number): number =>
+  text.charCodeAt(at) === 0x25 ? hexDigit(text, at + 1) * 16 + hexDigit(text, at + 2) : -1
+
+/** Characters of one and two bytes by hand, the rest by the platform, which takes longer to begin with. */
+const percentUnescape = (text: string): string | undefined => {
+  let plain = ""
+  let from = 0
+  for (let i = text.indexOf("%"); i >= 0; i = text.indexOf("%", from)) {
+    plain += text.slice(from, i)
+    const lead = byteAt(text, i)
+    if (lead >= 0 && lead < 0x80) {
+      plain += String.fromCharCode(lead)
+      from = i + 3
+    } else {
+      const next = lead >= 0xc2 && lead < 0xe0 ? byteAt(text, i + 3) : -1
+      if (next < 0x80 || next > 0xbf) return percentUnescapeAll(text)
+      plain += String.fromCharCode(((lead & 0x1f) << 6) | (next & 0x3f))
+      from = i + 6
+    }
+  }
+  return plain + text.slice(from)
+}
+
+const percentUnescapeAll = (text: string): string | undefined => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
   }
 }
 

@@ -35,14 +35,26 @@ const bySymbol = new Map(codes.map((code) => [code.symbol, code]))
 const raw = bySymbol.get(rawSymbol)!
 const longestCode = 15
 
-/** Fragments by their first character, the longest first. */
-const fragments = new Map<string, Array<Code>>()
+/** Fragments as a tree of characters: of each node, its children by character, and the fragment that ends there. */
+const width = 128
+const children: Array<Int32Array> = [new Int32Array(width)]
+const ends: Array<Code | undefined> = [undefined]
 for (const code of codes) {
   if (code.symbol === rawSymbol || code.symbol === endSymbol) continue
-  const first = code.symbol[0]!
-  fragments.set(first, [...(fragments.get(first) ?? []), code])
+  let node = 0
+  for (let i = 0; i < code.symbol.length; i++) {
+    const unit = code.symbol.charCodeAt(i)
+    let next = children[node]![unit]!
+    if (next === 0) {
+      next = children.length
+      children[node]![unit] = next
+      children.push(new Int32Array(width))
+      ends.push(undefined)
+    }
+    node = next
+  }
+  ends[node] = code
 }
-for (const list of fragments.values()) list.sort((a, b) => b.symbol.length - a.symbol.length)
 
 /** Symbols by the first bits of what follows, as many as the longest code has. */
 const bySuffix: Array<Code> = (() => {
@@ -57,28 +69,59 @@ const bySuffix: Array<Code> = (() => {
 /** Longer texts are better served by saying it plainly: the search for the best parts takes time for each character. */
 const longestText = 16_384
 
-/** The packed bytes of a text of ASCII, or `undefined` when they would not be fewer. */
+const encoder = new TextEncoder()
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+const beyondAscii = /[^\0-\x7f]/
+
+/** The UTF-8 bytes of a text as characters. */
+const asBytes = (text: string): string => {
+  let bytes = ""
+  for (const byte of encoder.encode(text)) bytes += String.fromCharCode(byte)
+  return bytes
+}
+
+const fromBytes = (bytes: string): string | undefined => {
+  try {
+    return decoder.decode(Uint8Array.from(bytes, (character) => character.charCodeAt(0)))
+  } catch {
+    return undefined
+  }
+}
+
+/** The packed bytes of a text, or `undefined` when they would not be fewer than in UTF-8. */
 export const encode = (text: string): Uint8Array | undefined => {
+  if (!beyondAscii.test(text)) return pack(text)
+  return text.isWellFormed() ? pack(asBytes(text)) : undefined
+}
+
+let cost = new Uint32Array(256)
+let choice: Array<Code | undefined> = []
+
+const pack = (text: string): Uint8Array | undefined => {
   const size = text.length
   if (size === 0 || size > longestText) return undefined
-  const cost = new Uint32Array(size + 1)
-  const choice: Array<Code | undefined> = []
+  if (cost.length <= size) {
+    cost = new Uint32Array(size * 2)
+    choice = []
+  }
+  cost[size] = 0
   // From the end, so that the choices can be followed from the beginning.
   for (let i = size - 1; i >= 0; i--) {
     let best = raw.bits + 8 + cost[i + 1]!
     let chosen: Code | undefined
-    const candidates = fragments.get(text[i]!)
-    if (candidates !== undefined) {
-      for (const candidate of candidates) {
-        const length = candidate.symbol.length
-        if (length > 1 && !text.startsWith(candidate.symbol, i)) continue
-        const bits = candidate.bits + cost[i + length]!
-        if (bits < best) {
-          best = bits
-          chosen = candidate
-        }
+    for (let node = 0, at = i; at < size;) {
+      const unit = text.charCodeAt(at++)
+      node = unit < width ? children[node]![unit]! : 0
+      if (node === 0) break
+      const end = ends[node]
+      if (end === undefined) continue
+      const bits = end.bits + cost[at]!
+      if (bits < best) {
+        best = bits
+        chosen = end
       }
-    } else if (text.charCodeAt(i) > 127) return undefined
+    }
     cost[i] = best
     choice[i] = chosen
   }
@@ -114,6 +157,11 @@ export const encode = (text: string): Uint8Array | undefined => {
 
 /** `undefined` for bytes that `encode` does not make. */
 export const decode = (bytes: Uint8Array): string | undefined => {
+  const text = unpack(bytes)
+  return text !== undefined && beyondAscii.test(text) ? fromBytes(text) : text
+}
+
+const unpack = (bytes: Uint8Array): string | undefined => {
   const total = bytes.length * 8
   let text = ""
   let position = 0

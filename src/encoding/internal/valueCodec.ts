@@ -6,6 +6,8 @@
  * carry exactly; such a value is then stored in a general form, so that a codec is a matter of size, never of
  * correctness. `null` never reaches a codec.
  */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Option from "effect/Option"
 import { decodeBase64, encodeBase64 } from "../../internal/base64.ts"
 import * as formats from "../../internal/formats.ts"
 import { compact, expand } from "../../internal/passwordText.ts"
@@ -15,6 +17,7 @@ import * as base62 from "./base62.ts"
 import * as base64url from "./base64url.ts"
 import type { Reader, Writer } from "./bytes.ts"
 import { Malformed } from "./bytes.ts"
+import * as isoTime from "./isoTime.ts"
 import * as plainText from "./plainText.ts"
 import * as shortText from "./shortText.ts"
 
@@ -57,15 +60,34 @@ const isIdentifier = /^[A-Za-z0-9_-]+$/
 const isHex = /^[0-9a-f]+$/
 const encoder = new TextEncoder()
 
-const hexBytes = (hex: string): Uint8Array => {
-  const bytes = new Uint8Array(hex.length / 2)
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(hex.slice(i * 2, i * 2 + 2), 16)
-  return bytes
+const nibbles = new Int8Array(128).fill(-1)
+for (let i = 0; i < 16; i++) nibbles[i.toString(16).charCodeAt(0)] = i
+
+const hexOfByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
+
+/** The bytes of pairs of lower-case hexadecimal digits; a character before a pair that is `mark` is passed over. */
+const hexBytes = (hex: string, mark = 0): Uint8Array | undefined => {
+  const bytes = new Uint8Array(mark === 0 ? hex.length >> 1 : hexDigits(hex, mark) >> 1)
+  let at = 0
+  for (let i = 0; i < bytes.length; i++) {
+    if (hex.charCodeAt(at) === mark) at += 1
+    const value = ((nibbles[hex.charCodeAt(at)] ?? -1) << 4) | (nibbles[hex.charCodeAt(at + 1)] ?? -1)
+    if (value < 0) return undefined
+    bytes[i] = value
+    at += 2
+  }
+  return at === hex.length ? bytes : undefined
+}
+
+const hexDigits = (hex: string, mark: number): number => {
+  let count = 0
+  for (let i = 0; i < hex.length; i++) if (hex.charCodeAt(i) !== mark) count += 1
+  return count
 }
 
 const toHex = (bytes: Uint8Array): string => {
   let hex = ""
-  for (const byte of bytes) hex += (byte < 16 ? "0" : "") + byte.toString(16)
+  for (const byte of bytes) hex += hexOfByte[byte]
   return hex
 }
 
@@ -80,7 +102,7 @@ const writeText = (writer: Writer, text: string): boolean => {
   const packedSize = packed?.length ?? text.length
   if (text.length > 3 && packedSize > text.length / 2) {
     // Digits of hexadecimal numbers go in pairs, other identifiers four characters to three bytes.
-    if (text.length % 2 === 0 && isHex.test(text)) return put(fourBits, hexBytes(text))
+    if (text.length % 2 === 0 && isHex.test(text)) return put(fourBits, hexBytes(text)!)
     if (text.length % 4 !== 1 && packedSize > (text.length * 3) / 4 && isIdentifier.test(text)) {
       const bytes = base64url.decode(text)
       if (bytes !== undefined) return put(sixBits, bytes)
@@ -289,24 +311,33 @@ const boolean: ValueCodec = {
   isBoolean: true
 }
 
-interface Scaled {
-  readonly digits: bigint
-  readonly negativeZero?: never
+const plainDecimal = /^-?(?:0|[1-9]\d{0,14})(?:\.\d{1,14})?$/
+
+/** A decimal text as an integer of units of `10 ** -scale`, if it has no more decimals and is written as usual. */
+const scaledOf = (text: string, scale: number): number | bigint | undefined => {
+  const point = text.indexOf(".")
+  const decimals = point < 0 ? 0 : text.length - point - 1
+  // Most amounts are small.
+  if (text.length - decimals + scale <= 15 && plainDecimal.test(text)) {
+    if (decimals > scale || (decimals > 0 && text.endsWith("0")) || text === "-0") return undefined
+    return Number(point < 0 ? text : text.slice(0, point) + text.slice(point + 1)) * powersOfTen[scale - decimals]!
+  }
+  const value = BigDecimal.fromString(text)
+  if (Option.isNone(value) || BigDecimal.format(value.value) !== text) return undefined
+  const { value: digits, scale: has } = BigDecimal.normalize(value.value)
+  return has > scale ? undefined : digits * 10n ** BigInt(scale - has)
 }
 
-/** A decimal text without exponent and needless zeros, as an integer of units of `10 ** -scale`. */
-const scaledOf = (text: string, scale: number): Scaled | undefined => {
-  const match = /^(-?)(0|[1-9]\d*)(?:\.(\d*[1-9]))?$/.exec(text)
-  if (match === null || text === "-0" || (match[3]?.length ?? 0) > scale) return undefined
-  const digits = BigInt(match[2]! + (match[3] ?? "").padEnd(scale, "0"))
-  return { digits: match[1] === "-" ? -digits : digits }
-}
+const powersOfTen = Array.from({ length: 23 }, (_, exponent) => 10 ** exponent)
 
-const scaledText = (digits: bigint, scale: number): string => {
-  const text = String(digits < 0n ? -digits : digits).padStart(scale + 1, "0")
-  const whole = text.slice(0, text.length - scale)
-  const rest = text.slice(text.length - scale).replace(/0+$/, "")
-  return `${digits < 0n ? "-" : ""}${whole}${rest === "" ? "" : `.${rest}`}`
+const scaledText = (digits: number | bigint, scale: number): string => {
+  if (typeof digits === "bigint") return BigDecimal.format(BigDecimal.make(digits, scale))
+  if (scale > 6) return BigDecimal.format(BigDecimal.make(BigInt(digits), scale))
+  const text = String(Math.abs(digits)).padStart(scale + 1, "0")
+  let end = text.length
+  const point = text.length - scale
+  while (end > point && text.charCodeAt(end - 1) === 0x30) end -= 1
+  return `${digits < 0 ? "-" : ""}${text.slice(0, point)}${end > point ? `.${text.slice(point, end)}` : ""}`
 }
 
 /** Exact decimals, marked so that people see that the number is scaled: `$` for money, `^` for others. */
@@ -314,29 +345,34 @@ const scaled = (mark: string, scale: number): ValueCodec =>
   forText({
     toText: (text) => {
       const value = scaledOf(text, scale)
-      return value === undefined ? undefined : mark + base62.encodeBig(value.digits)
+      if (value === undefined) return undefined
+      return mark + (typeof value === "number" ? base62.encode(value) : base62.encodeBig(value))
     },
     fromText: (text) => {
-      const digits = text.startsWith(mark) ? base62.decodeBig(text.slice(1)) : undefined
-      return digits === undefined ? undefined : scaledText(digits, scale)
+      if (!text.startsWith(mark)) return undefined
+      const small = base62.decode(text.slice(1))
+      const digits = small ?? base62.decodeBig(text.slice(1))
+      return digits === undefined || Object.is(digits, -0) ? undefined : scaledText(digits, scale)
     },
     write: (writer, text) => {
       const value = scaledOf(text, scale)
       if (value === undefined) return false
-      writer.bigUint(value.digits < 0n ? -2n * value.digits - 1n : 2n * value.digits)
+      if (typeof value === "number") writer.uint(zigzag(value))
+      else writer.bigUint(value < 0n ? -2n * value - 1n : 2n * value)
       return true
     },
     read: (reader) => {
       const digits = reader.bigUint()
+      if (digits < 2n ** 52n) return scaledText(unzigzag(Number(digits)), scale)
       return scaledText(digits % 2n === 1n ? -(digits + 1n) / 2n : digits / 2n, scale)
     }
   })
 
-/** The integer that a number is at a precision, if it has no further decimals. */
-const unitsOf = (value: Json | undefined, precision: number): number | undefined => {
+/** The integer that a number is in units of `1 / scale`, if it is one. */
+const unitsOf = (value: Json | undefined, scale: number): number | undefined => {
   if (typeof value !== "number" || Object.is(value, -0)) return undefined
-  const units = Math.round(value * 10 ** precision)
-  return units / 10 ** precision === value && Number.isSafeInteger(units) ? units : undefined
+  const units = Math.round(value * scale)
+  return units / scale === value && Number.isSafeInteger(units) ? units : undefined
 }
 
 /** A coordinate, moved so that it is never negative: `~` and base 62. */
@@ -344,7 +380,7 @@ const degrees = (bound: number, precision: number): ValueCodec => {
   const offset = bound * 10 ** precision
   const scale = 10 ** precision
   const unitsWithin = (value: Json | undefined): number | undefined => {
-    const units = unitsOf(value, precision)
+    const units = unitsOf(value, scale)
     return units === undefined || Math.abs(units) > offset ? undefined : units + offset
   }
   return {
@@ -403,11 +439,11 @@ const point = (precision: number): ValueCodec => {
 const isNumbers = (value: Json): value is ReadonlyArray<number> =>
   Array.isArray(value) && value.every((item) => typeof item === "number" && !Object.is(item, -0))
 
-const allUnits = (value: Json, precision: number): ReadonlyArray<number> | undefined => {
+const allUnits = (value: Json, scale: number): ReadonlyArray<number> | undefined => {
   if (!isNumbers(value)) return undefined
   const units: Array<number> = []
   for (const item of value) {
-    const unit = unitsOf(item, precision)
+    const unit = unitsOf(item, scale)
     if (unit === undefined) return undefined
     units.push(unit)
   }
@@ -415,33 +451,36 @@ const allUnits = (value: Json, precision: number): ReadonlyArray<number> | undef
 }
 
 /** Fixed-point numbers: `^[a,b,...]` in base 62. */
-const fixedVector = (precision: number): ValueCodec => ({
-  toText: (value) => {
-    const units = allUnits(value, precision)
-    return units === undefined ? undefined : `^[${units.map(base62.encode).join(",")}]`
-  },
-  fromText: (text) => {
-    if (!text.startsWith("^[") || !text.endsWith("]")) return undefined
-    const inner = text.slice(2, -1)
-    const numbers: Array<number> = []
-    if (inner === "") return numbers
-    for (const part of inner.split(",")) {
-      const units = base62.decode(part)
-      if (units === undefined) return undefined
-      numbers.push(units / 10 ** precision)
-    }
-    return numbers
-  },
-  write: (writer, value) => {
-    const units = allUnits(value, precision)
-    if (units === undefined || units.some((unit) => Math.abs(unit) > 2 ** 51)) return false
-    writer.uint(units.length)
-    for (const unit of units) writer.uint(zigzag(unit))
-    return true
-  },
-  read: (reader) => Array.from({ length: checkedCount(reader) }, () => unzigzag(reader.uint()) / 10 ** precision),
-  textInBody: true
-})
+const fixedVector = (precision: number): ValueCodec => {
+  const scale = 10 ** precision
+  return {
+    toText: (value) => {
+      const units = allUnits(value, scale)
+      return units === undefined ? undefined : `^[${units.map(base62.encode).join(",")}]`
+    },
+    fromText: (text) => {
+      if (!text.startsWith("^[") || !text.endsWith("]")) return undefined
+      const inner = text.slice(2, -1)
+      const numbers: Array<number> = []
+      if (inner === "") return numbers
+      for (const part of inner.split(",")) {
+        const units = base62.decode(part)
+        if (units === undefined) return undefined
+        numbers.push(units / scale)
+      }
+      return numbers
+    },
+    write: (writer, value) => {
+      const units = allUnits(value, scale)
+      if (units === undefined || units.some((unit) => Math.abs(unit) > 2 ** 51)) return false
+      writer.uint(units.length)
+      for (const unit of units) writer.uint(zigzag(unit))
+      return true
+    },
+    read: (reader) => Array.from({ length: checkedCount(reader) }, () => unzigzag(reader.uint()) / scale),
+    textInBody: true
+  }
+}
 
 /** A number of items that so few bytes can hold. */
 const checkedCount = (reader: Reader): number => {
@@ -538,16 +577,6 @@ const bytes = forBytes({
 
 // --- times -------------------------------------------------------------------
 
-const millisOf = (iso: string): number | undefined => {
-  const millis = Date.parse(iso)
-  return !Number.isNaN(millis) && new Date(millis).toISOString() === iso ? millis : undefined
-}
-
-const isoOf = (millis: number): string | undefined => {
-  const date = new Date(millis)
-  return Number.isNaN(date.getTime()) ? undefined : date.toISOString()
-}
-
 const writeInteger = (writer: Writer, value: number | undefined): boolean => {
   if (value === undefined) return false
   writer.uint(zigzag(value))
@@ -574,13 +603,13 @@ const forInteger = (toInteger: (text: string) => number | undefined, fromInteger
     read: (reader) => orMalformed(fromInteger(unzigzag(reader.uint())))
   })
 
-const dateText = forInteger(millisOf, isoOf)
+const dateText = forInteger(isoTime.millisOf, isoTime.isoOf)
 
 /** In binary, whole seconds take a byte less. */
 const date: ValueCodec = {
   ...dateText,
   write: (writer, value) => {
-    const millis = typeof value === "string" ? millisOf(value) : undefined
+    const millis = typeof value === "string" ? isoTime.millisOf(value) : undefined
     if (millis === undefined || Math.abs(millis) > 2 ** 50) return false
     writer.uint(millis % 1000 === 0 ? zigzag(millis / 1000) * 2 : zigzag(millis) * 2 + 1)
     return true
@@ -588,19 +617,13 @@ const date: ValueCodec = {
   read: (reader) => {
     const head = reader.uint()
     const units = unzigzag(Math.floor(head / 2))
-    return orMalformed(isoOf(head % 2 === 1 ? units : units * 1000))
+    return orMalformed(isoTime.isoOf(head % 2 === 1 ? units : units * 1000))
   }
 }
 
 const day = 86_400_000
 
-const dateonly = forInteger(
-  (text) => (formats.isDateOnly(text) ? Date.parse(`${text}T00:00:00.000Z`) / day : undefined),
-  (days) => {
-    const text = isoOf(days * day)?.slice(0, 10)
-    return text !== undefined && formats.isDateOnly(text) ? text : undefined
-  }
-)
+const dateonly = forInteger((text) => (text.length === 10 ? isoTime.daysOf(text) : undefined), isoTime.dateOf)
 
 const pad = (value: number, width: number): string => String(value).padStart(width, "0")
 
@@ -675,10 +698,15 @@ const fixedBytes = (
 
 const uuid = fixedBytes(
   16,
-  (text) => (formats.isUuid(text) && text === text.toLowerCase() ? hexBytes(text.replaceAll("-", "")) : undefined),
+  (text) => {
+    const isUuid = text.length === 36 && text[8] === "-" && text[13] === "-" && text[18] === "-" && text[23] === "-"
+    const found = isUuid ? hexBytes(text, 0x2d) : undefined
+    return found?.length === 16 ? found : undefined
+  },
   (found) => {
-    const hex = toHex(found)
-    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+    let text = ""
+    for (let i = 0; i < 16; i++) text += (i === 4 || i === 6 || i === 8 || i === 10 ? "-" : "") + hexOfByte[found[i]!]
+    return text
   }
 )
 
@@ -690,7 +718,7 @@ const ulid = fixedBytes(
     if (!formats.isUlid(text)) return undefined
     let value = 0n
     for (const character of text) value = value * 32n + BigInt(crockford.indexOf(character))
-    return hexBytes(value.toString(16).padStart(32, "0"))
+    return hexBytes(value.toString(16).padStart(32, "0"))!
   },
   (found) => {
     let value = BigInt(`0x${toHex(found)}`)
@@ -703,20 +731,21 @@ const ulid = fixedBytes(
   }
 )
 
-const ip4Bytes = fixedBytes(4, (text) => (formats.isIp4(text) ? formats.ip4Bytes(text) : undefined), formats.ip4Text)
+const ip4Bytes = fixedBytes(4, formats.ip4Bytes, formats.ip4Text)
 
 // In metadata with the padding that every tool for base 64 knows.
 const ip4: ValueCodec = {
   ...ip4Bytes,
   toText: (value) => {
-    if (typeof value !== "string" || !formats.isIp4(value)) return undefined
-    const base64 = encodeBase64(formats.ip4Bytes(value))
-    return base64.length < value.length ? base64 : value
+    const found = typeof value === "string" ? formats.ip4Bytes(value) : undefined
+    if (typeof value !== "string" || found === undefined) return undefined
+    return value.length > 8 ? `${base64url.standard.encode(found)}==` : value
   },
   fromText: (text) => {
     if (text.includes(".")) return formats.isIp4(text) ? text : undefined
-    const found = decodeBase64(text)
-    return found?.length === 4 ? formats.ip4Text(found) : undefined
+    const isPadded = text.length === 8 && text.endsWith("==")
+    const found = isPadded ? base64url.standard.decode(text.slice(0, 6)) : undefined
+    return found === undefined ? undefined : formats.ip4Text(found)
   }
 }
 
@@ -740,7 +769,7 @@ const ip6: ValueCodec = {
 const cidrBytes = (text: string): Uint8Array | undefined => {
   const [address = "", prefix = ""] = text.split("/")
   if (!formats.isCidr(text)) return undefined
-  const found = formats.isIp4(address) ? formats.ip4Bytes(address) : canonicalIp6(address)
+  const found = formats.ip4Bytes(address) ?? canonicalIp6(address)
   return found === undefined ? undefined : Uint8Array.of(...found, Number(prefix))
 }
 
@@ -775,13 +804,13 @@ const cidr = forText({
 
 const mac = fixedBytes(
   6,
-  (text) => (/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(text) ? hexBytes(text.replaceAll(":", "")) : undefined),
+  (text) => (/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(text) ? hexBytes(text, 0x3a) : undefined),
   (found) => toHex(found).replace(/..(?!$)/g, "$&:")
 )
 
 const color = forText({
   toText: (text) =>
-    isLongColor.test(text) ? base64url.encode(hexBytes(text.slice(1))) : isShortColor.test(text) ? text : undefined,
+    isLongColor.test(text) ? base64url.encode(hexBytes(text.slice(1))!) : isShortColor.test(text) ? text : undefined,
   fromText: (text) => {
     if (text.startsWith("#")) return isShortColor.test(text) ? text : undefined
     const found = base64url.decode(text)
@@ -790,7 +819,7 @@ const color = forText({
   write: (writer, text) => {
     if (!isLongColor.test(text)) return false
     writer.byte((text.length - 1) / 2)
-    writer.bytes(hexBytes(text.slice(1)))
+    writer.bytes(hexBytes(text.slice(1))!)
     return true
   },
   read: (reader) => {
@@ -803,9 +832,22 @@ const color = forText({
 const isLongColor = /^#(?:[0-9a-f]{6}|[0-9a-f]{8})$/
 const isShortColor = /^#[0-9a-f]{3,4}$/
 
+const leastPhone = 1_000_000
+const mostPhone = 999_999_999_999_999
+
+/** The digits as one number: they do not begin with 0. */
 const phone = forInteger(
-  (text) => (formats.isPhone(text) ? Number(text.slice(1)) : undefined),
-  (value) => (formats.isPhone(`+${value}`) ? `+${value}` : undefined)
+  (text) => {
+    if (text.charCodeAt(0) !== 0x2b || text.length > 16) return undefined
+    let value = 0
+    for (let i = 1; i < text.length; i++) {
+      const digit = text.charCodeAt(i) - 48
+      if (!(digit >= 0 && digit <= 9) || (i === 1 && digit === 0)) return undefined
+      value = value * 10 + digit
+    }
+    return value >= leastPhone ? value : undefined
+  },
+  (value) => (value >= leastPhone && value <= mostPhone ? `+${value}` : undefined)
 )
 
 const versionParts = (text: string): ReadonlyArray<number> | undefined => {
@@ -859,6 +901,7 @@ const password = forText({
 
 /** The parts of a text between `|`, where `\\` takes away the meaning of what follows it. */
 const splitItems = (text: string): ReadonlyArray<string> => {
+  if (!text.includes("\\")) return text.split("|")
   const parts: Array<string> = []
   let part = ""
   for (let i = 0; i < text.length; i++) {
@@ -872,6 +915,8 @@ const splitItems = (text: string): ReadonlyArray<string> => {
   return [...parts, part]
 }
 
+const isSpecial = /[\\|]/
+
 /** Items joined with `|`; `e:` when there are none. An item that begins a text must not look like another form. */
 const array = (item: ValueCodec): ValueCodec => ({
   toText: (value) => {
@@ -881,7 +926,7 @@ const array = (item: ValueCodec): ValueCodec => ({
     for (const one of value as ReadonlyArray<Json>) {
       const text = one === null ? undefined : item.toText(one)
       if (text === undefined) return undefined
-      parts.push(text.replace(/[\\|]/g, "\\$&"))
+      parts.push(isSpecial.test(text) ? text.replace(/[\\|]/g, "\\$&") : text)
     }
     const joined = parts.join("|")
     return /^[ejns]:| $|^ | {2}/.test(joined) ? undefined : joined

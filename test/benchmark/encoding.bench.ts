@@ -1,0 +1,373 @@
+/**
+ * Bytes and time of both encodings against JSON, for each attribute type and for whole documents.
+ *
+ * Bytes are those of metadata: names, values, and the four of the system entry for whole documents; of JSON, those of the
+ * value, or of the document without its id. Times are for encoding and decoding, against `JSON.stringify` and
+ * `JSON.parse` of the same JSON form; validation by the schema comes on top for both and is shown by itself.
+ */
+import { createCipheriv, createDecipheriv } from "node:crypto"
+import { createRequire } from "node:module"
+import * as BigDecimal from "effect/BigDecimal"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as Encoding from "effect-s3db/encoding/Encoding"
+import * as Attribute from "effect-s3db/schema/Attribute"
+import * as Attributes from "effect-s3db/schema/Attributes"
+import { toFormat } from "../../src/internal/rounding.ts"
+import { measure } from "./measure.ts"
+
+const vector = Array.from({ length: 1536 }, (_, i) => Math.sin(i * 12.9898) * Math.cos(i * 4.1414))
+const rounded = vector.map((value) => Math.round(value * 1e6) / 1e6)
+
+const decimal = BigDecimal.fromStringUnsafe
+
+const types: ReadonlyArray<readonly [name: string, schema: Schema.Top, value: unknown]> = [
+  ["string, ASCII", Schema.String, "Ada Lovelace, London"],
+  ["string, Latin", Schema.String, "São Paulo, José"],
+  ["string, Chinese", Schema.String, "李明在北京工作"],
+  ["string, prose", Schema.String, "The quick brown fox jumps over the lazy dog, and is not seen again."],
+  ["string, dictionary", Schema.String, "application/x-www-form-urlencoded"],
+  ["integer", Schema.Int, 1_705_321_800],
+  ["number", Schema.Finite, 3.141592653589793],
+  ["boolean", Schema.Boolean, true],
+  ["date", Attribute.Date, new Date("2024-01-15T10:30:00.123Z")],
+  ["datetime", Attribute.DateTime, DateTime.makeUnsafe("2024-01-15T10:30:00Z")],
+  ["date-only", Attribute.DateOnly, "2024-01-15"],
+  ["time-only", Attribute.TimeOnly, "14:30:45.123"],
+  ["duration", Attribute.Duration, Duration.millis(109_800_000)],
+  ["uuid", Attribute.Uuid, "550e8400-e29b-41d4-a716-446655440000"],
+  ["ulid", Attribute.Ulid, "01ARZ3NDEKTSV4RRFFQ69G5FAV"],
+  ["email", Attribute.Email, "ada.lovelace@example.com"],
+  ["url", Attribute.Url, "https://www.example.com/users/42?tab=orders"],
+  ["ip4", Attribute.Ip4, "192.168.100.10"],
+  ["ip6", Attribute.Ip6, "2001:db8:85a3:8d3:1319:8a2e:370:7348"],
+  ["cidr", Attribute.Cidr, "192.168.1.0/24"],
+  ["mac", Attribute.Mac, "aa:bb:cc:dd:ee:ff"],
+  ["semver", Attribute.Semver, "2.14.3"],
+  ["phone", Attribute.Phone, "+5511999887766"],
+  ["color", Attribute.Color, "#ff5733"],
+  ["country", Attribute.Country, "BR"],
+  ["ean", Attribute.Ean, "5901234123457"],
+  ["money", Attribute.Money("USD"), decimal("1999.99")],
+  ["crypto", Attribute.Crypto(18), decimal("1.000000000000000001")],
+  ["decimal", Attribute.Decimal(3), decimal("-1234.125")],
+  ["latitude", Attribute.Latitude(), -23.550519],
+  ["point", Attribute.Point(), { latitude: -23.550519, longitude: -46.633309 }],
+  ["choice", Schema.Literals(["pending", "active", "suspended"]), "suspended"],
+  ["array of text", Schema.Array(Schema.String), ["admin", "editor", "reviewer"]],
+  ["array of integers", Schema.Array(Schema.Int), [1200, 45000, 3, 99, 100000]],
+  ["json", Schema.Json, { theme: "dark", beta: true, limits: [1, 2, 3] }],
+  ["bytes", Attribute.Bytes, new Uint8Array(32).map((_, i) => i * 7)],
+  ["embedding 1536, 6 decimals", Attribute.Embedding(1536), rounded],
+  ["embedding 1536, int8", Attribute.Embedding(1536, { format: "int8" }), toFormat(vector, "int8")],
+  ["embedding 1536, float16", Attribute.Embedding(1536, { format: "float16" }), toFormat(vector, "float16")]
+]
+
+const User = Schema.Struct({
+  id: Schema.String,
+  name: Schema.String,
+  email: Attribute.Email,
+  active: Schema.Boolean,
+  role: Schema.Literals(["admin", "user", "guest"]),
+  age: Schema.Int,
+  balance: Attribute.Money("USD"),
+  createdAt: Attribute.DateTime,
+  lastLogin: Attribute.DateTime,
+  ip: Attribute.Ip4,
+  session: Attribute.Uuid,
+  phone: Attribute.Phone,
+  country: Attribute.Country,
+  location: Attribute.Point(),
+  tags: Schema.Array(Schema.String)
+})
+
+const Order = Schema.Struct({
+  id: Schema.String,
+  customer: Attribute.Uuid,
+  status: Schema.Literals(["pending", "paid", "shipped", "delivered"]),
+  placed: Attribute.DateTime,
+  total: Attribute.Money("EUR"),
+  shipping: Schema.Struct({
+    street: Schema.String,
+    city: Schema.String,
+    zip: Schema.String,
+    country: Attribute.Country
+  }),
+  lines: Schema.Array(Schema.Struct({ sku: Schema.String, quantity: Schema.Int, price: Schema.Finite }))
+})
+
+const Event = Schema.Struct({
+  id: Schema.String,
+  type: Schema.Literals(["page_view", "click", "purchase"]),
+  at: Attribute.DateTime,
+  session: Attribute.Uuid,
+  ip: Attribute.Ip6,
+  url: Attribute.Url,
+  duration: Schema.Int,
+  agent: Schema.String
+})
+
+const user: typeof User.Type = {
+  id: "user-1",
+  name: "José da Silva",
+  email: "jose.silva@example.com",
+  active: true,
+  role: "user",
+  age: 41,
+  balance: decimal("1520.75"),
+  createdAt: DateTime.makeUnsafe("2024-01-15T10:30:00.000Z"),
+  lastLogin: DateTime.makeUnsafe("2026-03-02T18:45:12.345Z"),
+  ip: "192.168.100.10",
+  session: "550e8400-e29b-41d4-a716-446655440000",
+  phone: "+5511999887766",
+  country: "BR",
+  location: { latitude: -23.550519, longitude: -46.633309 },
+  tags: ["premium", "newsletter"]
+}
+
+const order: typeof Order.Type = {
+  id: "order-1",
+  customer: "550e8400-e29b-41d4-a716-446655440000",
+  status: "shipped",
+  placed: DateTime.makeUnsafe("2026-03-02T18:45:12.000Z"),
+  total: decimal("129.80"),
+  shipping: { street: "12 Example Street", city: "Lisbon", zip: "1100-148", country: "PT" },
+  lines: [
+    { sku: "SKU-10442", quantity: 2, price: 19.95 },
+    { sku: "SKU-20011", quantity: 1, price: 89.9 }
+  ]
+}
+
+const event: typeof Event.Type = {
+  id: "event-1",
+  type: "page_view",
+  at: DateTime.makeUnsafe("2026-03-02T18:45:12.345Z"),
+  session: "0198c9f2-7c1a-7e3b-9f55-0a1b2c3d4e5f",
+  ip: "2001:db8:85a3:8d3:1319:8a2e:370:7348",
+  url: "https://www.example.com/products/42?ref=mail",
+  duration: 5312,
+  agent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"
+}
+
+const CountrySchema = Schema.Struct({
+  cca3: Schema.String,
+  cca2: Schema.String,
+  ccn3: Schema.String,
+  name: Schema.Json,
+  tld: Schema.Array(Schema.String),
+  independent: Schema.NullOr(Schema.Boolean),
+  unMember: Schema.Boolean,
+  currencies: Schema.Json,
+  capital: Schema.Array(Schema.String),
+  altSpellings: Schema.Array(Schema.String),
+  region: Schema.String,
+  subregion: Schema.String,
+  languages: Schema.Record(Schema.String, Schema.String),
+  translations: Schema.Json,
+  latlng: Schema.Array(Schema.Finite),
+  landlocked: Schema.Boolean,
+  borders: Schema.Array(Schema.String),
+  area: Schema.Finite,
+  flag: Schema.String
+})
+
+/** The codec of a schema, and the JSON form of a value. */
+const prepare = (schema: Schema.Top, primaryKey: string, encoder: Encoding.Encoder) => {
+  const document = schema as unknown as Attributes.DocumentSchema
+  const written = Attributes.fromSchema(document, primaryKey).map((attribute, index) => ({
+    ...attribute,
+    id: index.toString(36)
+  }))
+  const storage = Attributes.toStorageCodec(document) as unknown as Schema.Codec<unknown, unknown>
+  return { codec: encoder.compile({ written, readable: written }), toJson: Schema.encodeUnknownSync(storage) }
+}
+
+interface Size {
+  readonly name: string
+  readonly json: number
+  readonly text: number
+  readonly packed: number
+}
+
+const utf8 = (value: unknown): number => Buffer.byteLength(JSON.stringify(value))
+
+const fieldsOf = (json: unknown, primaryKey: string): Encoding.JsonObject => {
+  const { [primaryKey]: _, ...fields } = json as Encoding.JsonObject
+  return fields
+}
+
+const systemBytes = 4
+
+const compare = async (
+  name: string,
+  schema: Schema.Top,
+  values: ReadonlyArray<unknown>,
+  { primaryKey = "id", whole = true, times = 10_000 } = {}
+) => {
+  const text = prepare(schema, primaryKey, Encoding.text)
+  const packed = prepare(schema, primaryKey, Encoding.packed)
+  const documents = values.map((value) => fieldsOf(text.toJson(value), primaryKey))
+  const bytes = ({ codec }: typeof text): number =>
+    documents.reduce(
+      (sum, document) =>
+        sum + codec.metadataBytes(Result.getOrThrow(codec.encode(document))) + (whole ? systemBytes : -1),
+      0
+    )
+  const size: Size = {
+    name,
+    json: documents.reduce((sum, document) => sum + utf8(whole ? document : document["field"]), 0),
+    text: bytes(text),
+    packed: bytes(packed)
+  }
+  const encodes =
+    ({ codec }: typeof text) =>
+    (runs: number) => {
+      for (let i = 0; i < runs; i++) codec.metadata(Result.getOrThrow(codec.encode(documents[i % documents.length]!)))
+    }
+  const stored = ({ codec }: typeof text) =>
+    documents.map((document) => codec.metadata(Result.getOrThrow(codec.encode(document))))
+  const decodes = (prepared: typeof text) => {
+    const objects = stored(prepared)
+    return (runs: number) => {
+      for (let i = 0; i < runs; i++) {
+        const metadata = objects[i % objects.length]!
+        Result.getOrThrow(prepared.codec.decode({ metadata, spilled: undefined, spilledText: undefined }))
+      }
+    }
+  }
+  const texts = documents.map((document) => JSON.stringify(document))
+  const encode = await measure(
+    [
+      {
+        name: "json",
+        run: (runs) => {
+          for (let i = 0; i < runs; i++) JSON.stringify(documents[i % documents.length]!)
+        }
+      },
+      { name: "text", run: encodes(text) },
+      { name: "packed", run: encodes(packed) }
+    ],
+    times
+  )
+  const decode = await measure(
+    [
+      {
+        name: "json",
+        run: (runs) => {
+          for (let i = 0; i < runs; i++) JSON.parse(texts[i % texts.length]!)
+        }
+      },
+      { name: "text", run: decodes(text) },
+      { name: "packed", run: decodes(packed) }
+    ],
+    times
+  )
+  const both = encode.map(({ microseconds }, i) => microseconds + decode[i]!.microseconds)
+  return {
+    ...size,
+    textPercent: percent(size.text, size.json),
+    packedPercent: percent(size.packed, size.json),
+    microseconds: { json: round(both[0]!), text: round(both[1]!), packed: round(both[2]!) },
+    ratio: { text: round(both[1]! / both[0]!), packed: round(both[2]! / both[0]!) }
+  }
+}
+
+const percent = (part: number, whole: number): number => Number(((100 * part) / whole).toFixed(1))
+const round = (value: number): number => Number(value.toFixed(2))
+
+/** What a secret costs beyond the cipher itself. */
+const secretCost = Effect.gen(function* () {
+  const ring = yield* KeyRing.KeyRing
+  const { seal, open } = yield* ring.unlock(new Uint8Array(16))
+  const location = { resource: "users", id: "1", attribute: "a" }
+  const sealed = yield* seal(location, "correct horse battery staple")
+  const { subtle } = globalThis.crypto
+  const raw = new Uint8Array(32).fill(9)
+  const key = yield* Effect.promise(() => subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt", "decrypt"]))
+  const plain = new TextEncoder().encode("correct horse battery staple")
+  const iv = new Uint8Array(12)
+  const cipher = new Uint8Array(yield* Effect.promise(() => subtle.encrypt({ name: "AES-GCM", iv }, key, plain)))
+  return yield* Effect.promise(() =>
+    measure(
+      [
+        {
+          name: "AES-256-GCM of node:crypto, encrypt and decrypt",
+          run: (runs) => {
+            for (let i = 0; i < runs; i++) {
+              const encrypting = createCipheriv("aes-256-gcm", raw, iv)
+              Buffer.concat([encrypting.update(plain), encrypting.final(), encrypting.getAuthTag()])
+              const decrypting = createDecipheriv("aes-256-gcm", raw, iv)
+              decrypting.setAuthTag(cipher.subarray(-16))
+              Buffer.concat([decrypting.update(cipher.subarray(0, -16)), decrypting.final()])
+            }
+          }
+        },
+        {
+          name: "AES-256-GCM of Web Crypto, encrypt and decrypt",
+          run: async (runs) => {
+            for (let i = 0; i < runs; i++) {
+              await subtle.encrypt({ name: "AES-GCM", iv }, key, plain)
+              await subtle.decrypt({ name: "AES-GCM", iv }, key, cipher)
+            }
+          }
+        },
+        {
+          name: "a secret field, seal and open",
+          run: (runs) =>
+            Effect.runPromise(
+              Effect.gen(function* () {
+                for (let i = 0; i < runs; i++) {
+                  yield* seal(location, "correct horse battery staple")
+                  yield* open(location, sealed)
+                }
+              })
+            )
+        }
+      ],
+      1000
+    )
+  )
+}).pipe(
+  Effect.provide(KeyRing.layerKeys({ current: "1", keys: { 1: Redacted.make(new Uint8Array(32).fill(7)) } })),
+  Effect.orDie
+)
+
+export const report = async () => {
+  // Whole documents first: one resource is what a program has, not forty.
+  const countries = createRequire(import.meta.url)("world-countries") as ReadonlyArray<unknown>
+  const documents = [
+    await compare("user, 14 fields", User, [user]),
+    await compare("order", Order, [order]),
+    await compare("event", Event, [event]),
+    await compare("250 countries", CountrySchema, countries, { primaryKey: "cca3", times: 500 })
+  ]
+  const byType: Array<Awaited<ReturnType<typeof compare>>> = []
+  for (const [name, field, value] of types) {
+    const schema = Schema.Struct({ id: Schema.String, field })
+    const large = name.startsWith("embedding")
+    byType.push(await compare(name, schema, [{ id: "1", field: value }], { whole: false, times: large ? 40 : 1000 }))
+  }
+  const secret = await Effect.runPromise(secretCost)
+  const line = (row: (typeof byType)[number]) =>
+    `  ${row.name.padEnd(28)} ${String(row.json).padStart(7)} ${String(row.text).padStart(7)} ${`${row.textPercent}%`.padStart(7)} ${String(row.packed).padStart(7)} ${`${row.packedPercent}%`.padStart(7)}   ${row.microseconds.json.toFixed(2).padStart(8)} ${`${row.ratio.text}x`.padStart(8)} ${`${row.ratio.packed}x`.padStart(8)}`
+  const header = `  ${"".padEnd(28)} ${"JSON".padStart(7)} ${"text".padStart(7)} ${"".padStart(7)} ${"packed".padStart(7)} ${"".padStart(7)}   ${"JSON µs".padStart(8)} ${"text".padStart(8)} ${"packed".padStart(8)}`
+  const [raw, , sealed] = secret
+  const text = [
+    "bytes of a value without its name; time to encode and decode, as a multiple of stringify and parse",
+    header,
+    ...byType.map(line),
+    "",
+    "bytes of a document, names included",
+    header,
+    ...documents.map(line),
+    "",
+    ...secret.map((one) => `  ${one.name.padEnd(50)} ${one.microseconds.toFixed(1).padStart(8)} µs  ${one.ratio}x`),
+    `  beyond the cipher, for one operation: ${((sealed!.microseconds - raw!.microseconds) / 2).toFixed(1)} µs`
+  ].join("\n")
+  return { results: { types: byType, documents, secret }, text }
+}
