@@ -1,8 +1,8 @@
 /**
  * Bytes and time of both encodings against JSON, for each attribute type and for whole documents.
  *
- * Bytes are those of metadata: names, values, and the four of the system entry for whole documents; of JSON, those of the
- * value, or of the document without its id. Times are for encoding and decoding, against `JSON.stringify` and
+ * Bytes are those of metadata: names, values, and the four of the system entry for whole documents, and of what goes to the
+ * body when they do not fit; of JSON, those of the value, or of the document without its id. Times are for encoding and decoding, against `JSON.stringify` and
  * `JSON.parse` of the same JSON form; validation by the schema comes on top for both and is shown by itself.
  */
 import { createCipheriv, createDecipheriv } from "node:crypto"
@@ -15,6 +15,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as Behavior from "effect-s3db/encoding/Behavior"
 import * as Encoding from "effect-s3db/encoding/Encoding"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as Attributes from "effect-s3db/schema/Attributes"
@@ -33,7 +34,7 @@ const types: ReadonlyArray<readonly [name: string, schema: Schema.Top, value: un
   ["string, prose", Schema.String, "The quick brown fox jumps over the lazy dog, and is not seen again."],
   ["string, dictionary", Schema.String, "application/x-www-form-urlencoded"],
   ["integer", Schema.Int, 1_705_321_800],
-  ["number", Schema.Finite, 3.141592653589793],
+  ["number", Schema.Finite, Math.E],
   ["boolean", Schema.Boolean, true],
   ["date", Attribute.Date, new Date("2024-01-15T10:30:00.123Z")],
   ["datetime", Attribute.DateTime, DateTime.makeUnsafe("2024-01-15T10:30:00Z")],
@@ -212,12 +213,27 @@ const compare = async (
   const text = prepare(schema, primaryKey, Encoding.text)
   const packed = prepare(schema, primaryKey, Encoding.packed)
   const documents = values.map((value) => fieldsOf(text.toJson(value), primaryKey))
-  const bytes = ({ codec }: typeof text): number =>
-    documents.reduce(
-      (sum, document) =>
-        sum + codec.metadataBytes(Result.getOrThrow(codec.encode(document))) + (whole ? systemBytes : -1),
-      0
+  const bytesOf = ({ codec }: typeof text, document: Encoding.JsonObject): number => {
+    const entries = Result.getOrThrow(codec.encode(document))
+    if (!whole) return codec.metadataBytes(entries) - 1
+    const outcome = Effect.runSync(
+      Behavior.place("body-overflow", {
+        codec,
+        entries,
+        limitBytes: 2048 - systemBytes,
+        pins: { metadata: new Set(), body: new Set() },
+        isOptional: () => false,
+        resource: "",
+        id: ""
+      })
     )
+    if (outcome._tag === "Exceeded") throw new Error(name)
+    const { metadata, body } = outcome.placement
+    const spilled = body.length === 0 ? 0 : utf8(Behavior.bodyOf(body))
+    return systemBytes + codec.metadataBytes(metadata) + spilled
+  }
+  const bytes = (prepared: typeof text): number =>
+    documents.reduce((sum, document) => sum + bytesOf(prepared, document), 0)
   const size: Size = {
     name,
     json: documents.reduce((sum, document) => sum + utf8(whole ? document : document["field"]), 0),

@@ -89,7 +89,7 @@ export const hostileNumbers: ReadonlyArray<number> = [
   9.5,
   100.25,
   -3.14,
-  3.141592653589793,
+  Math.E,
   1e21,
   1e300,
   5e-324,

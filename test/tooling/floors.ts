@@ -41,7 +41,7 @@ const needsNode =
   /^(storage\/(FileStore|MemoryStore|S3Store)|internal\/fileStore\w*|crypto\/(PasswordHasher|internal\/password(Pool|Worker))|testing\/.*|cli\/.*|http\/.*|mcp\/.*)\.ts$/
 
 const importPattern =
-  /(?:^|\n)\s*(?:import|export)\b[^"'`;]*?from\s*"([^"]+)"|\bimport\(\s*"([^"]+)"\s*\)|(?:^|\n)\s*import\s+"([^"]+)"/g
+  /(?:^|\n)\s*(?:import|export)\b[^"'`;]*?from\s*"([^"]+)"|(?<!typeof )\bimport\(\s*"([^"]+)"\s*\)|(?:^|\n)\s*import\s+"([^"]+)"/g
 
 export interface Violation {
   readonly file: string
