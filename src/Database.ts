@@ -18,6 +18,7 @@ import * as Stream from "effect/Stream"
 import * as Catalog from "./Catalog.ts"
 import * as Id from "./crypto/Id.ts"
 import * as DbError from "./DbError.ts"
+import type { Json } from "./encoding/Json.ts"
 import type { Attribute } from "./schema/Attributes.ts"
 import * as CapabilityProbe from "./storage/CapabilityProbe.ts"
 import { decodeBase64, encodeBase64 } from "./internal/base64.ts"
@@ -83,6 +84,8 @@ export interface ResourceInfo {
   readonly primaryKey: string
   readonly hash: string
   readonly attributes: ReadonlyArray<Attribute>
+  /** The newest version in portable form, if the program that registered it has given one. */
+  readonly definition: Json | undefined
 }
 
 /**
@@ -420,9 +423,9 @@ const versionNumber = (resource: Catalog.Resource): number => Number(resource.cu
 const listResources = (catalog: Catalog.Catalog): ReadonlyArray<ResourceInfo> =>
   Object.entries(catalog.resources)
     .map(([name, resource]) => {
-      const { hash, primaryKey, attributes } = resource.versions[resource.currentVersion]!
+      const { hash, primaryKey, attributes, definition } = resource.versions[resource.currentVersion]!
       const versions = Object.keys(resource.versions).length
-      return { name, version: versionNumber(resource), versions, primaryKey, hash, attributes }
+      return { name, version: versionNumber(resource), versions, primaryKey, hash, attributes, definition }
     })
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
 

@@ -142,15 +142,6 @@ const HasherTag: Context.Service<PasswordHasher, PasswordHasher["Service"]> = Co
   "effect-s3db/crypto/PasswordHasher"
 )
 
-/** The id of the checks that say what a plain password has to be like. */
-const PlainPassword = Schema.Struct({
-  min: Schema.optionalKey(Schema.Int),
-  max: Schema.optionalKey(Schema.Int),
-  algorithm: Schema.optionalKey(Schema.Literals(["bcrypt", "argon2id"]))
-})
-
-const plainPasswordId = "effect-s3db/schema/plainPassword"
-
 /** The codecs of a resource for one state of the catalog. */
 interface Compiled {
   readonly registered: Catalog.Registered
@@ -218,9 +209,9 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     return yield* failure(operation, new DbError.ServiceFailed({ service: "PasswordHasher", description }))
   }
   const plainRules = new Map(
-    Attributes.payloadsOf(schema, plainPasswordId).map(({ path, payload }) => [
+    Attributes.payloadsOf(schema, Attributes.plainPasswordId).map(({ path, payload }) => [
       path.join("."),
-      Schema.decodeUnknownSync(PlainPassword)(payload)
+      Schema.decodeUnknownSync(Attributes.PlainPassword)(payload)
     ])
   )
 

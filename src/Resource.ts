@@ -28,12 +28,13 @@ import * as AST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import * as Id from "./crypto/Id.ts"
 import { Database } from "./Database.ts"
+import * as Behavior from "./encoding/Behavior.ts"
 import * as DbError from "./DbError.ts"
 import * as Document from "./Document.ts"
 import * as DocumentCodec from "./DocumentCodec.ts"
-import type * as Behavior from "./encoding/Behavior.ts"
 import type * as Encoding from "./encoding/Encoding.ts"
 import * as merge from "./internal/merge.ts"
+import * as Portable from "./Portable.ts"
 import type { Input } from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
 import { maxKeysPerRequest, type StoredObject } from "./storage/ObjectStore.ts"
@@ -123,18 +124,81 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
   if (version !== undefined && (!Number.isSafeInteger(version) || version < 1)) {
     throw new Attributes.UnsupportedSchema(`the version of ${name} must be an integer from 1, not ${version}`)
   }
+  const behavior = options.behavior ?? "body-overflow"
+  const paranoid = options.paranoid ?? true
+  const portable = Portable.fromDefinition(options.schema, {
+    behavior: typeof behavior === "string" ? behavior : "user-managed",
+    paranoid,
+    pin: { metadata: options.pin?.metadata ?? [], body: options.pin?.body ?? [] },
+    hasMigrations: Object.keys(options.migrations ?? {}).length > 0
+  })
   return {
     name,
     schema: options.schema,
     primaryKey: options.primaryKey,
-    paranoid: options.paranoid ?? true,
-    behavior: options.behavior ?? "body-overflow",
+    paranoid,
+    behavior,
     pin: options.pin,
+    portable,
     pins: { metadata: pinned("metadata"), body: pinned("body") },
     migrations: options.migrations ?? {},
     attributes,
     ...(version === undefined ? {} : { version })
   }
+}
+
+/**
+ * The definition of a resource that the catalog has, for a program that does not declare it: its newest version, with
+ * types, checks, attribute types and defaults. No request.
+ *
+ * What could not travel is named in `portable.omitted`. Fails with `DbError`: `InvalidArgument` when there is no such
+ * resource, `Unsupported` when it was registered without a portable definition or by a release that knows more.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
+  name: string
+): Effect.fn.Return<Definition<Portable.DynamicSchema>, DbError.DbError, Database> {
+  const operation = "Resource.fromCatalog"
+  const database = yield* Database
+  const info = (yield* database.listResources).find((resource) => resource.name === name)
+  if (info === undefined) {
+    const description = `the catalog has no resource called ${JSON.stringify(name)}`
+    return yield* DbError.make(operation, new StoreError.InvalidArgument({ argument: "name", description }), name)
+  }
+  const revived = Portable.toDefinition(info.definition)
+  if (Result.isFailure(revived)) {
+    const reason = new StoreError.Unsupported({ feature: "portable definition", description: revived.failure })
+    return yield* DbError.make(operation, reason, name)
+  }
+  const { schema, portable } = revived.success
+  return {
+    ...define(name, {
+      schema,
+      name,
+      primaryKey: info.primaryKey as never,
+      paranoid: portable.paranoid,
+      behavior: portable.behavior === "user-managed" ? Behavior.userManaged() : portable.behavior,
+      pin: portable.pin
+    }),
+    // As they were registered, so that the same version is found again.
+    attributes: info.attributes,
+    portable: info.definition
+  }
+})
+
+/**
+ * What of a definition cannot travel with the catalog, by path.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const omissions = <S extends Attributes.DocumentSchema>(
+  definition: Definition<S>
+): ReadonlyArray<Portable.Omission> => {
+  const portable = Portable.toDefinition(definition.portable)
+  return Result.isSuccess(portable) ? portable.success.portable.omitted : []
 }
 
 // -----------------------------------------------------------------------------

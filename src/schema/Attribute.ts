@@ -26,7 +26,7 @@ import type * as AST from "effect/SchemaAST"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaRepresentation from "effect/SchemaRepresentation"
-import { representationId, secretId, SecretsOpen } from "./Attributes.ts"
+import { PlainPassword, plainPasswordId, representationId, secretId, SecretsOpen } from "./Attributes.ts"
 import { isPasswordHash } from "../internal/passwordText.ts"
 import * as formats from "../internal/formats.ts"
 
@@ -538,6 +538,29 @@ export type PasswordHash = string & Brand.Brand<"effect-s3db/PasswordHash">
 export const Password = Schema.String.check(checkOf("password", [])).pipe(
   Schema.brand("effect-s3db/PasswordHash")
 ) as unknown as Schema.Codec<PasswordHash, string>
+
+/**
+ * A password with a rule for the plain text, in characters, or with an algorithm of its own (`"bcrypt"` with cost 12,
+ * `"argon2id"` with OWASP's figures) instead of the hasher's.
+ *
+ * @category secrets
+ * @since 0.1.0
+ */
+export const PasswordWith = (rule: typeof PlainPassword.Type): typeof Password =>
+  Password.check(plainPassword<PasswordHash>(rule)) as typeof Password
+
+const plainPassword = <T>(rule: typeof PlainPassword.Type): AST.Filter<T> =>
+  // A hash does not tell: the resource applies the rule to what it hashes.
+  Schema.makeFilter<T>(() => true, { representation: { id: plainPasswordId, payload: { ...rule } } })
+
+/**
+ * Brings rules for passwords back from a portable definition.
+ *
+ * @category revivers
+ * @since 0.1.0
+ */
+export const plainPasswordReviver: SchemaRepresentation.FilterReviver<typeof PlainPassword.Type> =
+  SchemaRepresentation.makeReviverFilter(plainPasswordId, PlainPassword, ({ payload }) => plainPassword(payload))
 
 /**
  * What may be given for a value of this type when it is written: a plain `Redacted` text in the place of a password's

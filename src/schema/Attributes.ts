@@ -125,6 +125,26 @@ export const SecretsOpen: Context.Reference<boolean> = Context.Reference("effect
   defaultValue: () => false
 })
 
+/**
+ * The id of the checks that say what a plain password has to be like before it is hashed.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const plainPasswordId = "effect-s3db/schema/plainPassword"
+
+/**
+ * What a plain password has to be like, in characters, and how it is hashed, where that is not left to the hasher.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const PlainPassword = Schema.Struct({
+  min: Schema.optionalKey(Schema.Int),
+  max: Schema.optionalKey(Schema.Int),
+  algorithm: Schema.optionalKey(Schema.Literals(["bcrypt", "argon2id"]))
+})
+
 const isPlainStruct = (ast: AST.AST): ast is AST.Objects =>
   AST.isObjects(ast) &&
   ast.propertySignatures.length > 0 &&

@@ -1,0 +1,330 @@
+/**
+ * Definitions that travel: the schema of a resource as JSON in the catalog, and back to a schema that works in a program
+ * that has never seen it.
+ *
+ * Types, checks, attribute types, constant defaults and generated ids travel. What cannot is left out and named: checks
+ * that are a function of the program, transformations (the stored side of them travels), computed defaults.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
+import * as SchemaRepresentation from "effect/SchemaRepresentation"
+import * as Id from "./crypto/Id.ts"
+import type { Simple } from "./encoding/Behavior.ts"
+import type { Json, JsonObject } from "./encoding/Json.ts"
+import * as Attribute from "./schema/Attribute.ts"
+import * as Attributes from "./schema/Attributes.ts"
+import * as Normalization from "./schema/Normalization.ts"
+
+const BehaviorName = Schema.Literals(["body-overflow", "body-only", "enforce-limits", "truncate-data", "user-managed"])
+
+/**
+ * A part of a definition that could not travel.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Omission = Schema.Struct({
+  /** Field names from the outside in; `[]` for the items of an array, `{}` for the values of a record. */
+  path: Schema.Array(Schema.String),
+  what: Schema.Literals(["check", "type", "transformation", "default", "behavior", "migrations"])
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Omission = typeof Omission.Type
+
+/**
+ * A definition in portable form.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Portable = Schema.Struct({
+  /** The version of this format. */
+  format: Schema.Literal(1),
+  /** A document of Effect's `SchemaRepresentation`. */
+  schema: Schema.Json,
+  /** Defaults of fields that an insert leaves out, by path; `generate` names a kind of id. */
+  defaults: Schema.Record(
+    Schema.String,
+    Schema.Union([Schema.Struct({ value: Schema.Json }), Schema.Struct({ generate: Schema.String })])
+  ),
+  behavior: BehaviorName,
+  paranoid: Schema.Boolean,
+  pin: Schema.Struct({ metadata: Schema.Array(Schema.String), body: Schema.Array(Schema.String) }),
+  omitted: Schema.Array(Omission)
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Portable = typeof Portable.Type
+
+/**
+ * What a definition says beside its schema.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Settings {
+  readonly behavior: Simple | "user-managed"
+  readonly paranoid: boolean
+  readonly pin: Portable["pin"]
+  readonly hasMigrations: boolean
+}
+
+// -----------------------------------------------------------------------------
+// To JSON
+// -----------------------------------------------------------------------------
+
+const generators = new Map<unknown, string>([
+  [Id.random, "random"],
+  [Id.ulid, "ulid"],
+  [Id.uuidv7, "uuidv7"]
+])
+
+/**
+ * The portable form of a definition.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Settings): Portable => {
+  const omitted: Array<Omission> = []
+  const document = SchemaRepresentation.toRepresentation(schema.ast)
+  const references: Record<string, unknown> = {}
+  const seen = new Set<string>()
+  const prune = (node: unknown, path: ReadonlyArray<string>): unknown => {
+    if (!isRecord(node)) return node
+    if (node["_tag"] === "Reference") {
+      const name = String(node["$ref"])
+      if (!seen.has(name)) {
+        seen.add(name)
+        references[name] = prune(document.references[name], path)
+      }
+      return node
+    }
+    if (node["_tag"] === "Declaration" && !isKnown(node["representation"])) {
+      omitted.push({ path, what: "type" })
+      return { _tag: "Declaration", typeParameters: [], checks: [], representation: { id: jsonId, payload: null } }
+    }
+    const checks = (node["checks"] as ReadonlyArray<unknown> | undefined) ?? []
+    const kept = checks.flatMap((check) => pruneCheck(check, path))
+    const annotations = plainAnnotations(node["annotations"])
+    const { annotations: _, ...rest } = node
+    const pruned: Record<string, unknown> = {
+      ...rest,
+      checks: kept,
+      ...(annotations === undefined ? {} : { annotations })
+    }
+    if (Array.isArray(node["propertySignatures"])) {
+      pruned["propertySignatures"] = node["propertySignatures"].map((property: Record<string, unknown>) => ({
+        ...withPlainAnnotations(property),
+        type: prune(property["type"], [...path, String(property["name"])])
+      }))
+    }
+    if (Array.isArray(node["indexSignatures"])) {
+      pruned["indexSignatures"] = node["indexSignatures"].map((signature: Record<string, unknown>) => ({
+        ...signature,
+        parameter: prune(signature["parameter"], [...path, "{}"]),
+        type: prune(signature["type"], [...path, "{}"])
+      }))
+    }
+    if (Array.isArray(node["elements"])) {
+      pruned["elements"] = node["elements"].map((element: Record<string, unknown>) => ({
+        ...withPlainAnnotations(element),
+        type: prune(element["type"], [...path, "[]"])
+      }))
+    }
+    for (const name of ["rest", "types", "typeParameters", "parts"]) {
+      const inner = name === "rest" ? [...path, "[]"] : path
+      if (Array.isArray(node[name])) pruned[name] = node[name].map((one: unknown) => prune(one, inner))
+    }
+    if (node["thunk"] !== undefined) pruned["thunk"] = prune(node["thunk"], path)
+    // Where the text of a transformation has content of its own, its stored form is all that is needed.
+    delete pruned["content"]
+    return pruned
+  }
+  const pruneCheck = (check: unknown, path: ReadonlyArray<string>): ReadonlyArray<unknown> => {
+    if (!isRecord(check)) return []
+    const annotations = plainAnnotations(check["annotations"])
+    const { annotations: _, ...rest } = check
+    const kept = annotations === undefined ? rest : { ...rest, annotations }
+    if (check["_tag"] === "FilterGroup" && check["representation"] === undefined) {
+      const inner = (check["checks"] as ReadonlyArray<unknown>).flatMap((one) => pruneCheck(one, path))
+      return inner.length === 0 ? [] : [{ ...kept, checks: inner }]
+    }
+    if (isKnown(check["representation"])) return [kept]
+    omitted.push({ path, what: "check" })
+    return []
+  }
+  const representation = prune(document.representation, [])
+  const pruned = { representation, references } as unknown as SchemaRepresentation.Document
+  collectTransformations(schema.ast, [], omitted)
+  const defaults: Record<string, Portable["defaults"][string]> = {}
+  collectDefaults(schema.ast, [], defaults, omitted)
+  if (settings.behavior === "user-managed") omitted.push({ path: [], what: "behavior" })
+  if (settings.hasMigrations) omitted.push({ path: [], what: "migrations" })
+  return {
+    format: 1,
+    schema: SchemaRepresentation.toJson(pruned),
+    defaults,
+    behavior: settings.behavior,
+    paranoid: settings.paranoid,
+    pin: settings.pin,
+    omitted
+  }
+}
+
+const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
+
+const isKnown = (representation: unknown): boolean =>
+  isRecord(representation) && revivers.some((reviver) => reviver.id === representation["id"])
+
+/** What of annotations is for people; the rest belongs to the program. */
+const forPeople = new Set(["title", "description", "examples", "default", "documentation", "format", "message"])
+
+const plainAnnotations = (annotations: unknown): Record<string, Json> | undefined => {
+  if (!isRecord(annotations)) return undefined
+  const kept: Record<string, Json> = {}
+  for (const [name, value] of Object.entries(annotations)) {
+    if (forPeople.has(name) && isJson(value)) kept[name] = value
+  }
+  return Object.keys(kept).length === 0 ? undefined : kept
+}
+
+const withPlainAnnotations = (node: Record<string, unknown>): Record<string, unknown> => {
+  const { annotations, ...rest } = node
+  const kept = plainAnnotations(annotations)
+  return kept === undefined ? rest : { ...rest, annotations: kept }
+}
+
+const isJson = Schema.is(Schema.Json)
+
+/** The struct of a schema or class as it was declared, and whether something was put between it and what is stored. */
+const structOf = (ast: AST.AST): AST.Objects | undefined => {
+  if (AST.isObjects(ast)) return ast
+  if (AST.isDeclaration(ast) && ast.typeParameters.length === 1 && ast.annotations?.["~constructor"] !== undefined) {
+    return structOf(ast.typeParameters[0]!)
+  }
+  return undefined
+}
+
+const collectTransformations = (ast: AST.AST, path: ReadonlyArray<string>, omitted: Array<Omission>): void => {
+  for (const property of structOf(ast)?.propertySignatures ?? []) {
+    const here = [...path, String(property.name)]
+    const members = AST.isUnion(property.type) ? property.type.types : [property.type]
+    for (const member of members) {
+      if (structOf(member) !== undefined) collectTransformations(member, here, omitted)
+      else if (member.encoding !== undefined) omitted.push({ path: here, what: "transformation" })
+    }
+  }
+}
+
+const collectDefaults = (
+  ast: AST.AST,
+  path: ReadonlyArray<string>,
+  defaults: Record<string, Portable["defaults"][string]>,
+  omitted: Array<Omission>
+): void => {
+  for (const property of structOf(ast)?.propertySignatures ?? []) {
+    const here = [...path, String(property.name)]
+    const effect = property.type.context?.constructorDefault
+    if (effect !== undefined) {
+      const found = path.length === 0 ? defaultOf(effect, property.type) : undefined
+      if (found === undefined) omitted.push({ path: here, what: "default" })
+      else defaults[here.join(".")] = found
+    }
+    collectDefaults(property.type, here, defaults, omitted)
+  }
+}
+
+const defaultOf = (effect: unknown, type: AST.AST): Portable["defaults"][string] | undefined => {
+  const generate = generators.get(effect)
+  if (generate !== undefined) return { generate }
+  if (!Exit.isExit(effect) || Exit.isFailure(effect)) return undefined
+  const encode = Schema.encodeUnknownResult(Schema.toCodecJson(Schema.make<Schema.Codec<unknown>>(type)))
+  const encoded = encode(effect.value)
+  return Result.isSuccess(encoded) && isJson(encoded.success) ? { value: encoded.success } : undefined
+}
+
+// -----------------------------------------------------------------------------
+// From JSON
+// -----------------------------------------------------------------------------
+
+const isReviver = (u: unknown): u is SchemaRepresentation.AnyReviver =>
+  isRecord(u) && typeof u["id"] === "string" && typeof u["revive"] === "function"
+
+const jsonId = SchemaRepresentation.JsonReviver.id
+
+const revivers: ReadonlyArray<SchemaRepresentation.AnyReviver> = [
+  ...Object.values<unknown>(SchemaRepresentation).filter(isReviver),
+  Attribute.reviver,
+  Attribute.secretReviver,
+  Attribute.plainPasswordReviver,
+  Normalization.reviver
+]
+
+/**
+ * A schema whose fields are known at run time only.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DynamicSchema extends Schema.Codec<{ readonly [field: string]: unknown }, JsonObject> {}
+
+const decodePortable = Schema.decodeUnknownResult(Portable)
+
+/**
+ * The schema of a portable definition, and what the definition says beside it; or why it cannot be brought back.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const toDefinition = (
+  json: unknown
+): Result.Result<{ readonly schema: DynamicSchema; readonly portable: Portable }, string> =>
+  Result.flatMap(
+    Result.mapError(decodePortable(json), (error) => `the definition is not in the portable form: ${error.message}`),
+    (portable) =>
+      Result.try({
+        try: () => ({ schema: revive(portable), portable }),
+        catch: (error) => `the schema cannot be brought back: ${error instanceof Error ? error.message : String(error)}`
+      })
+  )
+
+const revive = (portable: Portable): DynamicSchema => {
+  const document = SchemaRepresentation.fromJson(portable.schema)
+  const schema = SchemaRepresentation.fromRepresentation(document, { revivers })
+  const struct = structOf(schema.ast)
+  if (struct === undefined) throw new Attributes.UnsupportedSchema("the schema is no struct")
+  const fields: Record<string, Schema.Top> = {}
+  for (const property of struct.propertySignatures) {
+    const name = String(property.name)
+    const field = Schema.make<Field>(property.type)
+    const given = Object.hasOwn(portable.defaults, name) ? portable.defaults[name] : undefined
+    fields[name] = given === undefined ? field : field.pipe(Schema.withConstructorDefault(defaultEffect(given, field)))
+  }
+  const revived = Schema.Struct(fields)
+  const checks = struct.checks
+  const whole = checks === undefined ? revived : revived.check(...checks)
+  return Schema.make<DynamicSchema>(whole.ast)
+}
+
+interface Field extends Schema.Bottom<unknown, unknown, never, never, AST.AST, Field> {}
+
+const defaultEffect = (given: Portable["defaults"][string], field: Field): Effect.Effect<unknown> => {
+  if ("value" in given) return Effect.succeed(Schema.decodeUnknownSync(Schema.toCodecJson(field))(given.value))
+  for (const [effect, name] of generators) {
+    if (name === given.generate && Effect.isEffect(effect)) return effect as Effect.Effect<string>
+  }
+  throw new Attributes.UnsupportedSchema(`there is no generator of ids called ${given.generate}`)
+}
