@@ -191,6 +191,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const encodeJson: (value: A) => Effect.Effect<unknown, Schema.SchemaError> = Schema.encodeUnknownEffect(storage, all)
   const fromJson: (json: unknown) => Effect.Effect<A, Schema.SchemaError> = Schema.decodeUnknownEffect(storage, all)
   const normalize = Normalization.compile(schema, settings.attributes)
+  const findExcess = Normalization.compileStrict(schema)
   const optional = new Set(settings.attributes.filter((one) => one.optional).map((one) => one.path.join(".")))
 
   const failure = (operation: string, reason: DbError.Reason) => DbError.make(operation, reason, name)
@@ -318,6 +319,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   // --- writing ---------------------------------------------------------------
 
   const construct = Effect.fnUntraced(function* (input: unknown) {
+    const excess = findExcess(input)
+    if (excess !== undefined) return yield* invalid(excess, "Expected no such field")
     const hashed = passwords.length === 0 ? input : yield* hashPasswords(input)
     return yield* Effect.mapError(schema.makeEffect(normalize(hashed), { parseOptions: all }), (issue) =>
       DbError.invalidInput(name, issue)

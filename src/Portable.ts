@@ -270,7 +270,8 @@ const revivers: ReadonlyArray<SchemaRepresentation.AnyReviver> = [
   Attribute.reviver,
   Attribute.secretReviver,
   Attribute.plainPasswordReviver,
-  Normalization.reviver
+  Normalization.reviver,
+  Normalization.strictReviver
 ]
 
 /**

@@ -24,6 +24,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import * as Id from "./crypto/Id.ts"
@@ -37,6 +38,7 @@ import * as merge from "./internal/merge.ts"
 import * as Portable from "./Portable.ts"
 import type { Input } from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
+import * as Rules from "./schema/Rules.ts"
 import { maxKeysPerRequest, type StoredObject } from "./storage/ObjectStore.ts"
 import * as StoreError from "./storage/StoreError.ts"
 
@@ -71,10 +73,12 @@ export interface Options<S extends Attributes.DocumentSchema> {
   /** What becomes of a document that does not fit into metadata. Default `"body-overflow"`. */
   readonly behavior?: Behavior.Behavior | undefined
   /** Fields that are always in metadata, or always in the body, by their path (`"address.city"`). */
-  readonly pin?: {
-    readonly metadata?: ReadonlyArray<string> | undefined
-    readonly body?: ReadonlyArray<string> | undefined
-  }
+  readonly pin?:
+    | {
+        readonly metadata?: ReadonlyArray<string> | undefined
+        readonly body?: ReadonlyArray<string> | undefined
+      }
+    | undefined
   /**
    * The number of this version of the schema, from 1. Without it versions are counted by the catalog, in the order in
    * which they come into use. Give it where there are migrations; raise it with every change of the schema.
@@ -145,6 +149,57 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     attributes,
     ...(version === undefined ? {} : { version })
   }
+}
+
+/**
+ * How ids are made for documents that are inserted without one: 22 random characters, a ULID, or a UUID version 7.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type IdKind = "random" | "ulid" | "uuidv7"
+
+const idFields = { random: Id.Random, ulid: Id.Ulid, uuidv7: Id.UuidV7 } as const
+
+/**
+ * The schema of a resource declared in the rule notation: its attributes and `id`.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type FromAttributes<A> = Rules.Compiled<
+  Simplify<{ readonly id: string } & Rules.Type<A>>,
+  Simplify<{ readonly id?: string } & Rules.Input<A>>
+>
+
+type Simplify<T> = { [K in keyof T]: T[K] } & {}
+
+/**
+ * Declares a resource in the rule notation (see `schema/Rules`). Its primary key is `id`, which is made when an insert
+ * leaves it out. What comes out can be given to `Service` and to `make`.
+ *
+ * ```ts
+ * import * as Resource from "effect-s3db/Resource"
+ *
+ * const users = Resource.fromAttributes("users", { name: "string|min:2", age: "number|optional" })
+ *
+ * class Users extends Resource.Service<Users>()("app/users", users) {}
+ * ```
+ *
+ * Throws `UnsupportedSchema`, which names every wrong rule; wrong rules that TypeScript can see are compile errors.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromAttributes = <const A extends Rules.Attributes>(
+  name: string,
+  attributes: A & Rules.Valid<A>,
+  options: Omit<Options<FromAttributes<A>>, "schema" | "primaryKey" | "name"> & { readonly idKind?: IdKind } = {}
+): Definition<FromAttributes<A>> => {
+  const { idKind = "random", ...rest } = options
+  const compiled = Rules.toSchema<A>(attributes, { id: idFields[idKind] })
+  const schema = Schema.make<FromAttributes<A>>(compiled.ast)
+  return define(name, { schema, primaryKey: "id" as PrimaryKey<FromAttributes<A>>, name, ...rest })
 }
 
 /**

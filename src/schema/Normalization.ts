@@ -139,6 +139,63 @@ const rounder = (codec: string): ((value: unknown) => unknown) | undefined => {
   }
 }
 
+/**
+ * The id of the checks that allow no other keys than those of the schema.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const strictId = "effect-s3db/schema/strict"
+
+const Strict = Schema.Struct({ fields: Schema.Array(Schema.String) })
+
+/**
+ * A check on a struct by which a resource refuses inputs with other keys than these. A schema by itself drops them.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const strict = <T extends object>(fields: ReadonlyArray<string>) =>
+  Schema.makeFilter<T>((value) => Object.keys(value).every((name) => fields.includes(name)), {
+    expected: "no other keys than those of the schema",
+    representation: { id: strictId, payload: { fields } }
+  })
+
+/**
+ * Brings these checks back from a portable definition.
+ *
+ * @category revivers
+ * @since 0.1.0
+ */
+export const strictReviver = SchemaRepresentation.makeReviverFilter(strictId, Strict, ({ payload }) =>
+  strict(payload.fields)
+)
+
+/**
+ * Compiles the search for keys that a strict part of a schema does not allow; it gives the path of the first one.
+ *
+ * @category compiling
+ * @since 0.1.0
+ */
+export const compileStrict = (
+  schema: Attributes.DocumentSchema
+): ((input: unknown) => ReadonlyArray<string> | undefined) => {
+  const parts = Attributes.payloadsOf(schema, strictId).map(({ path, payload }) => ({
+    path,
+    fields: new Set(Schema.decodeUnknownSync(Strict)(payload).fields)
+  }))
+  return (input) => {
+    for (const { path, fields } of parts) {
+      let at: unknown = input
+      for (const name of path) at = typeof at === "object" && at !== null ? (at as Record<string, unknown>)[name] : at
+      const excess =
+        typeof at === "object" && at !== null ? Object.keys(at).find((name) => !fields.has(name)) : undefined
+      if (excess !== undefined) return [...path, excess]
+    }
+    return undefined
+  }
+}
+
 type Step = readonly [path: ReadonlyArray<string>, change: (value: unknown) => unknown]
 
 /**
