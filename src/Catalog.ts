@@ -374,16 +374,32 @@ export interface Registered {
  * @since 0.1.0
  */
 export const hash = Effect.fnUntraced(function* (declaration: Declaration) {
-  const canonical = JSON.stringify([
+  const text = JSON.stringify([
     declaration.primaryKey,
     declaration.attributes.map((a) => JSON.stringify([a.path, a.codec, a.optional, a.nullable])).toSorted(),
-    declaration.portable ?? null
+    canonical(declaration.portable ?? null)
   ])
-  const digest = yield* Effect.promise(() =>
-    globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(canonical))
-  )
+  const digest = yield* Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)))
   return `sha256:${Hex.encode(new Uint8Array(digest))}`
 })
+
+/** The same JSON whatever the order of members, and of fields, which are objects with a name. */
+const canonical = (json: Json): Json => {
+  if (Array.isArray(json)) {
+    const items = (json as ReadonlyArray<Json>).map(canonical)
+    return items.every((item) => isRecord(item) && typeof item["name"] === "string")
+      ? items.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
+      : items
+  }
+  if (!isRecord(json)) return json
+  return Object.fromEntries(
+    Object.entries(json)
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, value]) => [name, canonical(value as Json)])
+  )
+}
+
+const nameOf = (json: Json): string => String((json as { readonly [name: string]: Json })["name"])
 
 /**
  * Finds the version of a resource that fits a declaration, if the catalog has it.

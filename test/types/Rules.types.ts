@@ -117,10 +117,11 @@ export const resources = () => {
   same<typeof Users.layer, Layer.Layer<Users, DbError.DbError, Database>>(true)
   const insert = (repository: Resource.Repository<(typeof users)["schema"]>) => {
     // @ts-expect-error the name is missing
-    repository.insert({ age: 5 })
+    const nameless = repository.insert({ age: 5 })
     // @ts-expect-error the age is a number
-    repository.insert({ name: "Ada", age: "5" })
-    return repository.insert({ name: "Ada" }) satisfies Effect.Effect<User, unknown>
+    const ageless = repository.insert({ name: "Ada", age: "5" })
+    const fine: Effect.Effect<User, unknown> = repository.insert({ name: "Ada" })
+    return [nameless, ageless, fine]
   }
 
   // Secrets and passwords show in what a layer needs, at any depth.
