@@ -387,7 +387,7 @@ export const hash = Effect.fnUntraced(function* (declaration: Declaration) {
 const canonical = (json: Json): Json => {
   if (Array.isArray(json)) {
     const items = (json as ReadonlyArray<Json>).map(canonical)
-    return items.every((item) => isRecord(item) && typeof item["name"] === "string")
+    return items.every((item) => isRecord(item) && "name" in item)
       ? items.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
       : items
   }
@@ -399,7 +399,7 @@ const canonical = (json: Json): Json => {
   )
 }
 
-const nameOf = (json: Json): string => String((json as { readonly [name: string]: Json })["name"])
+const nameOf = (json: Json): string => JSON.stringify((json as { readonly [name: string]: Json })["name"])
 
 /**
  * Finds the version of a resource that fits a declaration, if the catalog has it.
