@@ -6,13 +6,16 @@
  *
  * @since 0.1.0
  */
+import { sha256 } from "@noble/hashes/sha2.js"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Json, StoredAttribute } from "./encoding/Encoding.ts"
+import * as Partition from "./Partition.ts"
 import { Attribute, Codec } from "./schema/Attributes.ts"
 import { Capabilities } from "./storage/ObjectStore.ts"
+import * as Unique from "./Unique.ts"
 
 /**
  * The key of the catalog, below the prefix of the database.
@@ -62,10 +65,30 @@ export type Version = typeof Version.Type
 export const AttributeEntry = Schema.Struct({ path: Schema.Array(Schema.String), codec: Codec })
 
 /**
+ * Whether every document has its markers, or reservations: `building` until a backfill has come to its end.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const IndexState = Schema.Literals(["building", "ready"])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type IndexState = typeof IndexState.Type
+
+const PartitionEntry = Schema.Struct({ definition: Partition.Definition, state: IndexState })
+const UniqueEntry = Schema.Struct({ definition: Unique.Definition, state: IndexState })
+
+/**
  * @category models
  * @since 0.1.0
  */
 export const Resource = Schema.Struct({
+  /** Those that writers keep up, whether they declare them or not. */
+  partitions: Schema.optionalKey(Schema.Record(Schema.String, PartitionEntry)),
+  uniques: Schema.optionalKey(Schema.Record(Schema.String, UniqueEntry)),
   /** `v` and the number of the newest version. */
   currentVersion: Schema.String,
   /** The number of the next attribute id; ids are in base 36. */
@@ -270,13 +293,31 @@ const mendResource = (name: string, value: unknown, repairs: Array<string>): Res
   const currentVersion = value["currentVersion"]
   const points = typeof currentVersion === "string" && Object.hasOwn(versions, currentVersion)
   if (!points) repairs.push(`currentVersion of resource ${name} pointed nowhere and is now v${newest}`)
+  // What cannot be read has to be declared, and built, anew.
+  const readable = <A>(
+    kind: "partitions" | "uniques",
+    decode: (entry: unknown) => Result.Result<A, unknown>
+  ): Record<string, A> => {
+    const entries: Record<string, A> = {}
+    for (const [key, entry] of Object.entries(isRecord(value[kind]) ? value[kind] : {})) {
+      const decoded = decode(entry)
+      if (Result.isSuccess(decoded)) entries[key] = decoded.success
+      else repairs.push(`${key} of the ${kind} of resource ${name} was unreadable`)
+    }
+    return entries
+  }
   return {
     currentVersion: points ? currentVersion : `v${newest}`,
     nextAttribute: known ? claimed : used + 1 + attributeGap,
     attributes,
-    versions
+    versions,
+    partitions: readable("partitions", decodePartition),
+    uniques: readable("uniques", decodeUnique)
   }
 }
+
+const decodePartition = Schema.decodeUnknownResult(PartitionEntry)
+const decodeUnique = Schema.decodeUnknownResult(UniqueEntry)
 
 /** How many attribute ids are skipped when some may have been lost. */
 const attributeGap = 36
@@ -349,6 +390,8 @@ export interface Declaration {
   readonly version?: number | undefined
   /** The definition in portable form. */
   readonly portable?: Json | undefined
+  readonly partitions?: Readonly<Record<string, Partition.Definition>> | undefined
+  readonly uniques?: Readonly<Record<string, Unique.Definition>> | undefined
 }
 
 /**
@@ -373,15 +416,14 @@ export interface Registered {
  * @category getters
  * @since 0.1.0
  */
-export const hash = Effect.fnUntraced(function* (declaration: Declaration) {
+export const hash = (declaration: Declaration): string => {
   const text = JSON.stringify([
     declaration.primaryKey,
     declaration.attributes.map((a) => JSON.stringify([a.path, a.codec, a.optional, a.nullable])).toSorted(),
     canonical(declaration.portable ?? null)
   ])
-  const digest = yield* Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)))
-  return `sha256:${Hex.encode(new Uint8Array(digest))}`
-})
+  return `sha256:${Hex.encode(sha256(new TextEncoder().encode(text)))}`
+}
 
 /** The same JSON whatever the order of members, and of fields, which are objects with a name. */
 const canonical = (json: Json): Json => {
@@ -415,6 +457,12 @@ export const find = (catalog: Catalog, declaration: Declaration, hash: string): 
   const ids = new Map(Object.entries(resource.attributes).map(([id, entry]) => [attributeName(entry), id]))
   const written = withIds(declaration.attributes, ids)
   if (written === undefined) return undefined
+  const hasAll = (declared: object = {}, known: object = {}) =>
+    Object.keys(declared).every((name) => Object.hasOwn(known, name))
+  // One that was removed is declared again.
+  if (!hasAll(declaration.partitions, resource.partitions) || !hasAll(declaration.uniques, resource.uniques)) {
+    return undefined
+  }
   const versions = new Map<number, Registered["written"]>()
   for (const [name, { attributes }] of Object.entries(resource.versions)) {
     versions.set(versionNumber(name), withIds(attributes, ids) ?? [])
@@ -487,6 +535,7 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
     attributes[nextAttribute.toString(36)] = { path, codec }
     nextAttribute += 1
   }
+  const isNew = before.currentVersion === ""
   const existing = versionWith(before, declaration, hash)
   const currentVersion = existing ?? `v${declaration.version ?? newestVersion(before.versions) + 1}`
   return {
@@ -494,6 +543,8 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
     resources: {
       ...catalog.resources,
       [declaration.name]: {
+        ...indexes("partitions", before.partitions, declaration.partitions, isNew),
+        ...indexes("uniques", before.uniques, declaration.uniques, isNew),
         currentVersion,
         nextAttribute,
         attributes,
@@ -510,6 +561,45 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
       }
     }
   }
+}
+
+/** Declared ones are added to those there are; one that is declared otherwise has to be built anew. */
+const indexes = <K extends string, D extends Json>(
+  kind: K,
+  before: Readonly<Record<string, { readonly definition: D; readonly state: IndexState }>> = {},
+  declared: Readonly<Record<string, D>> = {},
+  isNew: boolean
+): { readonly [_ in K]?: Record<string, { readonly definition: D; readonly state: IndexState }> } => {
+  const entries = { ...before }
+  for (const [name, definition] of Object.entries(declared)) {
+    const old = Object.hasOwn(entries, name) ? entries[name] : undefined
+    if (old !== undefined && JSON.stringify(old.definition) === JSON.stringify(definition)) continue
+    entries[name] = { definition, state: isNew ? "ready" : "building" }
+  }
+  return (Object.keys(entries).length === 0 ? {} : { [kind]: entries }) as {
+    readonly [_ in K]?: Record<string, { readonly definition: D; readonly state: IndexState }>
+  }
+}
+
+/**
+ * The catalog with a partition or unique key in another state, or, with `undefined`, without it.
+ *
+ * @category registration
+ * @since 0.1.0
+ */
+export const setIndex = (
+  catalog: Catalog,
+  resource: string,
+  kind: "partitions" | "uniques",
+  name: string,
+  state: IndexState | undefined
+): Catalog => {
+  const before = Object.hasOwn(catalog.resources, resource) ? catalog.resources[resource] : undefined
+  const entry = before?.[kind] !== undefined && Object.hasOwn(before[kind], name) ? before[kind][name] : undefined
+  if (before === undefined || entry === undefined || entry.state === state) return catalog
+  const { [name]: _, ...others } = before[kind] as Record<string, unknown>
+  const entries = state === undefined ? others : { ...others, [name]: { ...entry, state } }
+  return { ...catalog, resources: { ...catalog.resources, [resource]: { ...before, [kind]: entries } as Resource } }
 }
 
 const attributeName = (entry: { readonly path: ReadonlyArray<string>; readonly codec: Codec }): string =>

@@ -10,11 +10,13 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import * as Change from "./Change.ts"
 import * as Catalog from "./Catalog.ts"
 import * as Id from "./crypto/Id.ts"
 import * as DbError from "./DbError.ts"
@@ -24,7 +26,9 @@ import * as CapabilityProbe from "./storage/CapabilityProbe.ts"
 import { decodeBase64, encodeBase64 } from "./internal/base64.ts"
 import { type Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
 import * as SingleWriterStore from "./storage/SingleWriterStore.ts"
+import * as Slot from "./Slot.ts"
 import * as StoreError from "./storage/StoreError.ts"
+import * as Transaction from "./Transaction.ts"
 
 /**
  * @category models
@@ -89,6 +93,14 @@ export interface ResourceInfo {
 }
 
 /**
+ * What the catalog says of the partitions and unique keys of a resource. The same reference as long as it says the same.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Indexes = Pick<Catalog.Resource, "partitions" | "uniques">
+
+/**
  * How a declaration stands to the catalog: `New`, `Unchanged`, `Changed` (another version would be registered), or
  * `Undeclared` (the catalog has it, no declaration was given).
  *
@@ -121,14 +133,45 @@ export class Database extends Context.Service<
      */
     readonly register: (declaration: Catalog.Declaration) => Effect.Effect<Catalog.Registered, DbError.DbError>
     /**
-     * Random bytes that belong to this database, from which the keys of secret fields are made. No request but the first
-     * time: 1 PUT, and 1 more for the backup.
+     * Random bytes that belong to this database, from which the keys of secret fields and the signatures of cursors are
+     * made. No request, but for a catalog without them: 1 PUT, and 1 more for the backup.
      */
     readonly salt: Effect.Effect<Uint8Array, DbError.DbError>
+    /** The partitions and unique keys that writers of a resource keep up, by name. No request. */
+    readonly indexes: (resource: string) => Effect.Effect<Indexes>
+    /**
+     * Says that a partition or unique key is complete (`"ready"`) or has to be built (`"building"`), or removes it
+     * (`undefined`). 1 PUT, and 1 more for the backup.
+     */
+    readonly setIndex: (
+      resource: string,
+      kind: "partitions" | "uniques",
+      name: string,
+      state: Catalog.IndexState | undefined
+    ) => Effect.Effect<void, DbError.DbError>
+    /**
+     * Runs an effect whose reads and writes of documents, also of several resources, take effect together or not at all.
+     * See `Transaction` for the isolation, and `Transaction.run` for errors and requests.
+     */
+    readonly transaction: <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      options?: Transaction.Options
+    ) => Effect.Effect<A, E | DbError.TransactionConflict | DbError.UniqueViolation | DbError.DbError, R>
+    /**
+     * Finds transactions whose programs came to a sudden end and left their record, finishes their documents, and with
+     * `dryRun: false` removes the records. See `Slot.sweep` for requests.
+     */
+    readonly repairTransactions: (options?: Slot.SweepOptions) => Stream.Stream<Slot.Swept, DbError.DbError>
     /** Compares declarations with the catalog, without registering any. No request. */
     readonly compare: (declarations: ReadonlyArray<Catalog.Declaration>) => Effect.Effect<ReadonlyArray<Comparison>>
     /** What happened to the catalog since it was opened, from the beginning (the last 256 events) and then live. */
     readonly definitionEvents: Stream.Stream<DefinitionEvent>
+    /**
+     * Tells of resources that are created in the catalog (`resourceCreated`) and opened by this process
+     * (`resourceOpened`), and that the layer of the database is closed (`closed`). Handlers never delay or fail what they
+     * are told of.
+     */
+    readonly lifecycle: Change.Lifecycle
   }
 >()("effect-s3db/Database") {}
 
@@ -155,6 +198,7 @@ export const make = Effect.fn("Database.make")(function* (
   const { store, capabilities } = opened
   const current = yield* Ref.make<Versioned>(opened.current)
   const lock = yield* Semaphore.make(1)
+  const lifecycle = yield* Change.makeLifecycle()
 
   const refresh = Effect.gen(function* () {
     const read = yield* store.get(Catalog.key).pipe(Effect.mapError(DbError.fromStore("Database.refresh")))
@@ -181,6 +225,9 @@ export const make = Effect.fn("Database.make")(function* (
     const after = Catalog.register(before.catalog, declaration, hash, createdAt)
     yield* Ref.set(current, yield* commit(store, before.etag, after))
     yield* PubSub.publish(events, eventOf(before.catalog, after, declaration.name))
+    if (!Object.hasOwn(before.catalog.resources, declaration.name)) {
+      yield* tell(lifecycle, "resourceCreated", declaration.name)
+    }
     return yield* Effect.fromNullishOr(Catalog.find(after, declaration, hash)).pipe(Effect.orDie)
   })
 
@@ -206,15 +253,14 @@ export const make = Effect.fn("Database.make")(function* (
     )
 
   const register = Effect.fn("Database.register")(function* (declaration: Catalog.Declaration) {
-    const hash = yield* Catalog.hash(declaration)
+    const hash = Catalog.hash(declaration)
     return yield* amending("Database.register", declaration.name, attempt(declaration, hash))
   })
 
   const saltOnce = Effect.gen(function* () {
     const { catalog, etag } = yield* Ref.get(current)
     if (catalog.salt !== undefined) return catalog.salt
-    const generator = yield* Id.Generator
-    const salt = encodeBase64(yield* generator.randomBytes(16))
+    const salt = yield* newSalt
     yield* Ref.set(current, yield* commit(store, etag, { ...catalog, salt }))
     return salt
   })
@@ -233,6 +279,21 @@ export const make = Effect.fn("Database.make")(function* (
     refresh,
     register,
     salt,
+    indexes: (resource) =>
+      Effect.map(Ref.get(current), ({ catalog }) =>
+        Object.hasOwn(catalog.resources, resource) ? catalog.resources[resource]! : noIndexes
+      ),
+    setIndex: Effect.fn("Database.setIndex")(function* (resource, kind, name, state) {
+      const once = Effect.gen(function* () {
+        const { catalog, etag } = yield* Ref.get(current)
+        const next = Catalog.setIndex(catalog, resource, kind, name, state)
+        if (next !== catalog) yield* Ref.set(current, yield* commit(store, etag, next))
+      })
+      yield* amending("Database.setIndex", resource, once)
+    }),
+    transaction: (effect, options) => Effect.withSpan(Transaction.run(store, effect, options), "Database.transaction"),
+    repairTransactions: (options) =>
+      Stream.mapError(Slot.sweep(store, capabilities, options), DbError.fromStore("Database.repairTransactions")),
     compare: Effect.fnUntraced(function* (declarations) {
       const { catalog } = yield* Ref.get(current)
       const compared = yield* Effect.forEach(declarations, (declaration) => compare(catalog, declaration))
@@ -240,9 +301,28 @@ export const make = Effect.fn("Database.make")(function* (
       const undeclared = Object.keys(catalog.resources).filter((name) => !declared.has(name))
       return [...compared, ...undeclared.map((resource) => ({ resource, state: "Undeclared" as const }))]
     }),
-    definitionEvents: Stream.fromPubSub(events)
+    definitionEvents: Stream.fromPubSub(events),
+    lifecycle
   }
 })
+
+/**
+ * Tells the listeners of a database of an event, now.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export const tell = Effect.fnUntraced(function* (
+  lifecycle: Change.Lifecycle,
+  event: Change.LifecycleEvent["event"],
+  resource?: string
+) {
+  const at = yield* DateTime.now
+  yield* lifecycle.publish(() => ({ _tag: "Lifecycle", event, resource: Option.fromUndefinedOr(resource), at }))
+})
+
+const scoped = (options: Options) =>
+  Effect.acquireRelease(make(options), ({ lifecycle }) => Effect.andThen(tell(lifecycle, "closed"), lifecycle.close))
 
 /**
  * The database at the root of the `ObjectStore`, with default options.
@@ -250,7 +330,7 @@ export const make = Effect.fn("Database.make")(function* (
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Database, DbError.DbError, ObjectStore> = Layer.effect(Database, make())
+export const layer: Layer.Layer<Database, DbError.DbError, ObjectStore> = Layer.effect(Database, scoped({}))
 
 /**
  * The same with options. Bind the result to a constant: each call makes a layer of its own.
@@ -259,7 +339,11 @@ export const layer: Layer.Layer<Database, DbError.DbError, ObjectStore> = Layer.
  * @since 0.1.0
  */
 export const layerWith = (options: Options): Layer.Layer<Database, DbError.DbError, ObjectStore> =>
-  Layer.effect(Database, make(options))
+  Layer.effect(Database, scoped(options))
+
+const newSalt = Effect.flatMap(Id.Generator, (generator) => Effect.map(generator.randomBytes(16), encodeBase64))
+
+const noIndexes: Indexes = {}
 
 interface Versioned {
   readonly catalog: Catalog.Catalog
@@ -287,7 +371,8 @@ const open = Effect.fnUntraced(
     const catalog = probed ? { ...found.catalog, store: { location: raw.location, capabilities } } : found.catalog
     const savedAs = found.damaged === undefined ? undefined : yield* putAside(store, found.damaged)
     if (!found.changed && !probed) return { store, capabilities, current: { catalog, etag: found.etag! } }
-    const current = yield* commit(store, found.etag, catalog)
+    // Whatever is written has a salt, so that nobody has to write for its sake later.
+    const current = yield* commit(store, found.etag, { ...catalog, salt: catalog.salt ?? (yield* newSalt) })
     const event = found.event?.(savedAs)
     if (event !== undefined) yield* PubSub.publish(events, event)
     return { store, capabilities, current }
@@ -396,7 +481,8 @@ const commit = Effect.fnUntraced(function* (
   const lastUpdated = DateTime.formatIso(yield* DateTime.now)
   const next = { ...catalog, writeId: yield* Id.writeId, lastUpdated }
   const object = { body: Catalog.toBytes(next), contentType: "application/json" }
-  const condition = etag === undefined ? { ifNoneMatch: "*" as const } : { ifMatch: etag }
+  // Nobody removes a catalog: one that was created does not come back by being created again.
+  const condition = etag === undefined ? { ifNoneMatch: "*" as const, repeatable: true } : { ifMatch: etag }
   const written = yield* store
     .put({ key: Catalog.key, ...object, ...condition })
     .pipe(
@@ -430,7 +516,7 @@ const listResources = (catalog: Catalog.Catalog): ReadonlyArray<ResourceInfo> =>
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
 
 const compare = Effect.fnUntraced(function* (catalog: Catalog.Catalog, declaration: Catalog.Declaration) {
-  const hash = yield* Catalog.hash(declaration)
+  const hash = Catalog.hash(declaration)
   const state: Comparison["state"] = !Object.hasOwn(catalog.resources, declaration.name)
     ? "New"
     : Catalog.find(catalog, declaration, hash) === undefined

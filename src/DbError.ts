@@ -1,8 +1,8 @@
 /**
  * The errors of the document layer.
  *
- * What a caller handles differently is an error of its own: `NotFound`, `AlreadyExists`, `Conflict`, `InvalidInput`,
- * `MetadataLimit`, `NotAllowed`. Everything that concerns the infrastructure is one `DbError` whose `reason` says what happened; catch
+ * What a caller handles differently is an error of its own: `NotFound`, `AlreadyExists`, `Conflict`, `UniqueViolation`,
+ * `TransactionConflict`, `InvalidInput`, `MetadataLimit`, `NotAllowed`. Everything that concerns the infrastructure is one `DbError` whose `reason` says what happened; catch
  * one with `Effect.catchReason("DbError", "AccessDenied", ...)`. None carries field values or secrets.
  *
  * @since 0.1.0
@@ -57,6 +57,47 @@ export class Conflict extends Schema.TaggedError<Conflict>("effect-s3db/DbError/
 ) {
   override get message(): string {
     return `${this.resource} document ${JSON.stringify(this.id)} was changed by somebody else`
+  }
+}
+
+/**
+ * Another document has the value that the unique key wants for itself; nothing was changed. Choose another value.
+ *
+ * `isPending`: it is claimed by a write that may be under way, or may have come to a sudden end. Try again: at the latest
+ * when the lease of that write is over (60 seconds by default), the value is held, or free.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UniqueViolation extends Schema.TaggedError<UniqueViolation>("effect-s3db/DbError/UniqueViolation")(
+  "UniqueViolation",
+  {
+    resource: Schema.String,
+    unique: Schema.String,
+    fields: Schema.Array(Schema.String),
+    /** The document that has the value. */
+    id: Schema.String,
+    isPending: Schema.Boolean
+  },
+  { httpApiStatus: 409 }
+) {
+  override get message(): string {
+    const why = this.isPending ? "is being claimed by another write" : "is taken"
+    return `${this.resource}: the value of ${this.fields.join(", ")} ${why} (unique key ${this.unique})`
+  }
+}
+
+/**
+ * Others kept changing what a transaction had read; nothing of it was done. Run it again later, or let it do less at once.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TransactionConflict extends Schema.TaggedError<TransactionConflict>(
+  "effect-s3db/DbError/TransactionConflict"
+)("TransactionConflict", { attempts: Schema.Int }, { httpApiStatus: 409 }) {
+  override get message(): string {
+    return `the transaction met changes by others, ${this.attempts} times`
   }
 }
 
@@ -133,15 +174,23 @@ export class MetadataLimit extends Schema.TaggedError<MetadataLimit>("effect-s3d
 }
 
 /**
- * An encrypted field cannot be opened; `why` says whether its key is not in the ring (`UnknownKey`: add the key), or the
- * ciphertext was altered or moved from elsewhere (`Altered`: restore the document from a backup).
+ * A secret field cannot be read; `why` says what is wrong.
+ *
+ * - `UnknownKey`: its key is not in the ring. Add the key.
+ * - `Altered`: the ciphertext was altered or moved from elsewhere. Restore the document from a backup.
+ * - `InClear`: what is stored is not encrypted. If the field was no secret when the document was written, give the schema
+ *   a version and a migration from that one, if only one that changes nothing; else restore the document.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class SecretUnreadable extends Schema.TaggedError<SecretUnreadable>("effect-s3db/DbError/SecretUnreadable")(
   "SecretUnreadable",
-  { description: Schema.String, why: Schema.Literals(["UnknownKey", "Altered"]), path: Schema.Array(Schema.String) }
+  {
+    description: Schema.String,
+    why: Schema.Literals(["UnknownKey", "Altered", "InClear"]),
+    path: Schema.Array(Schema.String)
+  }
 ) {
   readonly isRetryable: boolean = false
   readonly outcome: StoreError.Outcome = "none"

@@ -6,14 +6,17 @@
  *
  * User metadata holds the fields under their short ids and one system entry, `s-`, with the encoding and the schema
  * version. The body is a small JSON object: `w`, the write id, new for each write, so that the ETag changes with every
- * write even when all fields are in metadata; `t`, when it was written; `p`, the write ids of the writes it was built
- * upon, newest first; `f`, the fields in the body; `e`, those of them whose encoded text is shorter than JSON; `x`, the
- * attributes that were cut or left out to make the document fit.
+ * write even when all fields are in metadata; `t`, when it was written; `c`, when it was created, and `n`, how many
+ * versions there have been, for all but the first; `p`, the write ids of the writes it was built upon, newest first; `m`,
+ * the markers that it owns, and `u`, the reservations of its unique keys; `b`, its binary content; `f`, the fields in the body; `e`, those of them
+ * whose encoded text is shorter than JSON; `x`, the attributes that were cut or left out to make the document fit.
  *
  * @since 0.1.0
  */
 import type * as Brand from "effect/Brand"
+import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -45,6 +48,10 @@ export interface Document<out A> {
   readonly schemaVersion: number
   /** When it was written, by the clock of the writer. */
   readonly writtenAt: DateTime.Utc
+  /** When it was inserted, by the clock of the writer. */
+  readonly createdAt: DateTime.Utc
+  /** How many versions there have been since it was inserted, this one included. */
+  readonly version: number
   /** Where its fields are: all in metadata, all in the body, or some in each. */
   readonly storedIn: "metadata" | "body" | "both"
   /** Bytes of user metadata, names and values. */
@@ -53,7 +60,17 @@ export interface Document<out A> {
   readonly bodyBytes: number
   /** Paths of fields that were cut or left out by the behavior `truncate-data`. */
   readonly truncated: ReadonlyArray<string>
+  /** Its binary content, if it has any. */
+  readonly content: Omit<ContentRef, "name"> | undefined
 }
+
+/**
+ * Now, in whole milliseconds, as the body of a document holds it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const now: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, Math.floor)
 
 /**
  * How many earlier write ids a document remembers. A write whose answer was lost is recognised until so many others
@@ -77,6 +94,17 @@ export const fieldBudget = (metadataBytes: number, tag: string, schemaVersion: n
   metadataBytes - systemName.length - systemValue(tag, schemaVersion).length
 
 const systemValue = (tag: string, schemaVersion: number): string => tag + schemaVersion.toString(36)
+
+/** Ends the system entry of an object whose version is not settled, so that a HEAD tells. */
+const unsettledMark = "!"
+
+/**
+ * Whether the metadata of an object is that of a document for certain, without a look at its body.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const isSettled = (metadata: Metadata): boolean => metadata[systemName]?.endsWith(unsettledMark) !== true
 
 /**
  * What every document key of a resource begins with.
@@ -120,6 +148,43 @@ export const idOf = (resource: string, name: string): Option.Option<string> => {
 }
 
 /**
+ * A marker that a document owns: the values in its key, what it covers, and the write that made it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OwnedMarker {
+  readonly values: string
+  readonly covered: string | undefined
+  readonly writeId: string
+}
+
+/**
+ * A reservation of a unique value: the digest of the value, and the ETag of the reservation when it was made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Claim {
+  readonly digest: string
+  readonly etag: string
+}
+
+/**
+ * The binary content of a document: the name of its objects, and what is in them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ContentRef {
+  readonly name: string
+  readonly size: number
+  readonly contentType: string
+  /** Of the whole, in hexadecimal. */
+  readonly sha256: string
+}
+
+/**
  * One write of a document, before and after it is sent.
  *
  * @category models
@@ -128,6 +193,10 @@ export const idOf = (resource: string, name: string): Option.Option<string> => {
 export interface Write {
   readonly writeId: string
   readonly writtenAt: number
+  /** When the first version was written. */
+  readonly createdAt: number
+  /** How many versions there have been, this one included. */
+  readonly version: number
   /** Write ids of the versions that this one replaces, newest first. */
   readonly ancestors: ReadonlyArray<string>
   readonly tag: string
@@ -135,6 +204,49 @@ export interface Write {
   readonly fields: StoredFields
   /** Ids of attributes that were cut or left out. */
   readonly truncated: ReadonlyArray<string>
+  /** By the name of the partition. */
+  readonly markers: Readonly<Record<string, OwnedMarker>>
+  /** By the name of the unique key. */
+  readonly claims: Readonly<Record<string, Claim>>
+  readonly content?: ContentRef | undefined
+}
+
+/**
+ * No markers, or no claims.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const none: Readonly<Record<string, never>> = {}
+
+const isEmpty = (record: object): boolean => {
+  for (const _ in record) return false
+  return true
+}
+
+/** What does not come from a field, as members of the body. */
+const systemPart = (write: Write): Record<string, Json> => {
+  const { writeId, writtenAt, createdAt, version, ancestors, markers, claims } = write
+  const part: Record<string, Json> = { w: writeId, t: writtenAt }
+  if (createdAt !== writtenAt) part["c"] = createdAt
+  if (version !== 1) part["n"] = version
+  if (ancestors.length > 0) part["p"] = ancestors.slice(0, rememberedWrites)
+  if (!isEmpty(markers)) {
+    const owned: Record<string, Json> = {}
+    for (const [name, marker] of Object.entries(markers)) {
+      const made = marker.writeId === writeId ? "" : marker.writeId
+      owned[name] = marker.covered === undefined ? [marker.values, made] : [marker.values, made, marker.covered]
+    }
+    part["m"] = owned
+  }
+  if (write.content !== undefined) {
+    const { name, size, contentType, sha256 } = write.content
+    part["b"] = [name, size, contentType, sha256]
+  }
+  if (!isEmpty(claims)) {
+    part["u"] = Object.fromEntries(Object.entries(claims).map(([name, { digest, etag }]) => [name, [digest, etag]]))
+  }
+  return part
 }
 
 /**
@@ -146,8 +258,7 @@ export interface Write {
 export const toObject = (
   write: Write
 ): { readonly metadata: Metadata; readonly body: Uint8Array; readonly contentType: string } => {
-  const body: Record<string, Json> = { w: write.writeId, t: write.writtenAt }
-  if (write.ancestors.length > 0) body["p"] = write.ancestors.slice(0, rememberedWrites)
+  const body = systemPart(write)
   if (write.fields.spilled !== undefined) body["f"] = write.fields.spilled
   if (write.fields.spilledText !== undefined) body["e"] = write.fields.spilledText
   if (write.truncated.length > 0) body["x"] = write.truncated
@@ -161,20 +272,92 @@ export const toObject = (
 }
 
 /**
+ * What a transaction is about to make of a document: the next version, or none.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Intent {
+  /** The id of the transaction. */
+  readonly transaction: string
+  /** The object that the next version is. `undefined`: the document is to be deleted. */
+  readonly next: { readonly metadata: Metadata; readonly body: Json } | undefined
+}
+
+/**
+ * An object at the key of a document: the version that it holds, if any, and what a transaction is about to make of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Slot {
+  readonly etag: string
+  readonly writeId: string
+  readonly ancestors: ReadonlyArray<string>
+  /** `undefined` for a document that a transaction is about to create, or that is deleted. */
+  readonly stored: Stored | undefined
+  readonly intent: Intent | undefined
+}
+
+/**
+ * The object that announces what a transaction is about to make of a document; until it is settled the version before
+ * stays readable in it.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const toIntentObject = (
+  before: Stored | undefined,
+  write: { readonly writeId: string; readonly writtenAt: number; readonly ancestors: ReadonlyArray<string> },
+  transaction: string,
+  next: Write | undefined
+): ReturnType<typeof toObject> => {
+  const object = next === undefined ? undefined : toObject(next)
+  const intent: Json = {
+    x: transaction,
+    ...(object === undefined ? {} : { m: object.metadata, b: JSON.parse(decoder.decode(object.body)) as Json })
+  }
+  const held: Record<string, Json> =
+    before === undefined
+      ? { w: write.writeId, t: write.writtenAt, a: true }
+      : (JSON.parse(decoder.decode(toObject({ ...before, writeId: before.writeId }).body)) as Record<string, Json>)
+  const text = stringifyExact({ ...held, i: intent, v: write.writeId, p: write.ancestors.slice(0, rememberedWrites) })
+  return {
+    metadata: {
+      ...before?.fields.metadata,
+      [systemName]: (before === undefined ? "" : systemValue(before.tag, before.schemaVersion)) + unsettledMark
+    },
+    body: new TextEncoder().encode(typeof text === "string" ? text : ""),
+    contentType: "application/json"
+  }
+}
+
+/**
+ * The object of a document that is deleted, on a store that cannot delete on a condition.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const toTombstone = (write: {
+  readonly writeId: string
+  readonly writtenAt: number
+  readonly ancestors: ReadonlyArray<string>
+}): ReturnType<typeof toObject> => ({
+  metadata: { [systemName]: unsettledMark },
+  body: new TextEncoder().encode(
+    JSON.stringify({ w: write.writeId, t: write.writtenAt, a: true, p: write.ancestors.slice(0, rememberedWrites) })
+  ),
+  contentType: "application/json"
+})
+
+/**
  * What was read from an object, fields still encoded.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Stored {
+export interface Stored extends Write {
   readonly revision: Revision
-  readonly writeId: string
-  readonly writtenAt: number
-  readonly ancestors: ReadonlyArray<string>
-  readonly tag: string
-  readonly schemaVersion: number
-  readonly fields: StoredFields
-  readonly truncated: ReadonlyArray<string>
   readonly metadataBytes: number
   readonly bodyBytes: number
 }
@@ -186,25 +369,40 @@ export interface Stored {
  * @since 0.1.0
  */
 export const stored = (write: Write, object: ReturnType<typeof toObject>, etag: string): Stored => ({
+  ...write,
   revision: etag as Revision,
-  writeId: write.writeId,
-  writtenAt: write.writtenAt,
   ancestors: write.ancestors.slice(0, rememberedWrites),
-  tag: write.tag,
-  schemaVersion: write.schemaVersion,
-  fields: write.fields,
-  truncated: write.truncated,
   metadataBytes: metadataSize(object.metadata),
   bodyBytes: object.body.length
 })
 
+const Names = Schema.Array(Schema.String)
+
 const Body = Schema.Struct({
   w: Schema.String,
   t: Schema.Int,
-  p: Schema.optionalKey(Schema.Array(Schema.String)),
+  c: Schema.optionalKey(Schema.Int),
+  n: Schema.optionalKey(Schema.Int),
+  p: Schema.optionalKey(Names),
+  m: Schema.optionalKey(
+    Schema.Record(Schema.String, Schema.Tuple([Schema.String, Schema.String, Schema.optionalKey(Schema.String)]))
+  ),
+  u: Schema.optionalKey(Schema.Record(Schema.String, Schema.Tuple([Schema.String, Schema.String]))),
+  b: Schema.optionalKey(Schema.Tuple([Schema.String, Schema.Int, Schema.String, Schema.String])),
   f: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
   e: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
-  x: Schema.optionalKey(Schema.Array(Schema.String))
+  x: Schema.optionalKey(Names),
+  /** There is no version in the object. */
+  a: Schema.optionalKey(Schema.Literal(true)),
+  /** The write id of the announcement, where `w` is that of the version before. */
+  v: Schema.optionalKey(Schema.String),
+  i: Schema.optionalKey(
+    Schema.Struct({
+      x: Schema.String,
+      m: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+      b: Schema.optionalKey(Schema.Json)
+    })
+  )
 })
 
 const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
@@ -215,25 +413,66 @@ const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
  * @category encoding
  * @since 0.1.0
  */
-export const fromObject = (object: StoredObject): Result.Result<Stored, string> => {
-  const { [systemName]: system, ...metadata } = object.metadata
-  const match = /^([a-z])([0-9a-z]{1,6})$/.exec(system ?? "")
-  if (match === null) return Result.fail("the object has no schema version in its metadata")
-  const body = decodeBody(new TextDecoder().decode(object.body))
+export const fromObject = (
+  object: Omit<StoredObject, "contentType" | "contentEncoding" | "lastModified">
+): Result.Result<Slot, string> => {
+  const { [systemName]: system = "", ...metadata } = object.metadata
+  const match = /^(?:([a-z])([0-9a-z]{1,6}))?(!?)$/.exec(system)
+  if (match === null || system === "") return Result.fail("the object has no schema version in its metadata")
+  const body = decodeBody(decoder.decode(object.body))
   if (Result.isFailure(body)) return Result.fail("the body of the object is not that of a document")
+  const { w, t, c, n, p = [], m, u, b, f, e, x, a, v, i } = body.success
+  if ((match[1] === undefined) !== (a === true)) return Result.fail("metadata and body of the object do not fit")
+  const stored: Stored | undefined =
+    a === true
+      ? undefined
+      : {
+          revision: object.etag as Revision,
+          writeId: w,
+          writtenAt: t,
+          createdAt: c ?? t,
+          version: n ?? 1,
+          ancestors: p,
+          tag: match[1]!,
+          schemaVersion: Number.parseInt(match[2]!, 36),
+          fields: { metadata, spilled: f, spilledText: e },
+          truncated: x ?? [],
+          markers:
+            m === undefined
+              ? none
+              : mapValues(m, ([values, made, covered]) => ({ values, covered, writeId: made || w })),
+          claims: u === undefined ? none : mapValues(u, ([digest, etag]) => ({ digest, etag })),
+          ...(b === undefined ? {} : { content: { name: b[0], size: b[1], contentType: b[2], sha256: b[3] } }),
+          metadataBytes: metadataSize(object.metadata),
+          bodyBytes: object.size
+        }
+  const next = i?.m === undefined || i.b === undefined ? undefined : { metadata: i.m, body: i.b }
   return Result.succeed({
-    revision: object.etag as Revision,
-    writeId: body.success.w,
-    writtenAt: body.success.t,
-    ancestors: body.success.p ?? [],
-    tag: match[1]!,
-    schemaVersion: Number.parseInt(match[2]!, 36),
-    fields: { metadata, spilled: body.success.f, spilledText: body.success.e },
-    truncated: body.success.x ?? [],
-    metadataBytes: metadataSize(object.metadata),
-    bodyBytes: object.size
+    etag: object.etag,
+    writeId: v ?? w,
+    ancestors: p,
+    stored,
+    intent: i === undefined ? undefined : { transaction: i.x, next }
   })
 }
+
+/**
+ * The version that an intent stands for once its transaction is committed.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const fromIntent = (key: string, etag: string, intent: Intent): Result.Result<Stored | undefined, string> => {
+  if (intent.next === undefined) return Result.succeed(undefined)
+  const body = new TextEncoder().encode(JSON.stringify(intent.next.body))
+  const { metadata } = intent.next
+  return Result.map(fromObject({ key, etag, metadata, body, size: body.length }), (slot) => slot.stored)
+}
+
+const decoder = new TextDecoder()
+
+const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Readonly<Record<string, B>> =>
+  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value)]))
 
 /**
  * Bytes of metadata as S3 counts them: every name and value.
@@ -264,10 +503,16 @@ export const envelope = <A>(
   revision: stored.revision,
   schemaVersion: stored.schemaVersion,
   writtenAt: DateTime.makeUnsafe(stored.writtenAt),
+  createdAt: DateTime.makeUnsafe(stored.createdAt),
+  version: stored.version,
   storedIn: placeOf(stored.fields),
   metadataBytes: stored.metadataBytes,
   bodyBytes: stored.bodyBytes,
-  truncated: stored.truncated.map(pathOf)
+  truncated: stored.truncated.map(pathOf),
+  content:
+    stored.content === undefined
+      ? undefined
+      : { size: stored.content.size, contentType: stored.content.contentType, sha256: stored.content.sha256 }
 })
 
 const placeOf = ({ metadata, spilled, spilledText }: StoredFields): Document<never>["storedIn"] => {
@@ -288,7 +533,7 @@ const placeOf = ({ metadata, spilled, spilledText }: StoredFields): Document<nev
  * @since 0.1.0
  */
 export const outcomeOf = (
-  stored: Stored,
+  stored: { readonly writeId: string; readonly ancestors: ReadonlyArray<string> },
   write: { readonly writeId: string; readonly replaces: string | undefined }
 ): "landed" | "superseded" | "refused" | "unknown" => {
   if (stored.writeId === write.writeId) return "landed"

@@ -61,6 +61,8 @@ export interface Encoded<A> {
   readonly schemaVersion: number
   readonly fields: Encoding.StoredFields
   readonly truncated: ReadonlyArray<string>
+  /** The value as JSON, without its id; secrets in clear. For partitions and unique keys. */
+  readonly json: Encoding.JsonObject
 }
 
 /**
@@ -75,6 +77,8 @@ export interface Decoded<A> {
   readonly carried: Encoding.JsonObject | undefined
   /** Some secret is under another key than the current one. */
   readonly isUnderOldKey: boolean
+  /** The value as JSON, without its id; secrets in clear. */
+  readonly json: Encoding.JsonObject
 }
 
 /**
@@ -92,6 +96,7 @@ export interface Explanation {
   readonly limitBytes: number
   /** Of the metadata, what the library itself takes. */
   readonly systemBytes: number
+  /** Of the body, what the fields take; its envelope has about 60 bytes more, up to 240 after several changes. */
   readonly bodyBytes: number
   /** What the fields would take as one JSON text, with names. */
   readonly jsonBytes: number
@@ -283,8 +288,16 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const openSecrets = Effect.fnUntraced(function* (
     operation: string,
     id: string,
-    { document, carried, secrets }: Encoding.DecodedFields
+    { document, carried, secrets }: Encoding.DecodedFields,
+    isPresentVersion: boolean
   ) {
+    // Who can write to the bucket must not be able to plant a value of his own. Only a migration may read one in clear.
+    for (const { path, codec } of isPresentVersion ? settings.attributes : []) {
+      const value = codec === "secret" ? (valueAt(document, path) ?? null) : null
+      if (value === null || secrets.some((one) => one.path !== undefined && samePath(one.path, path))) continue
+      const description = `field ${path.join(".")} of document ${JSON.stringify(id)} is stored in clear: what was no secret once needs a migration`
+      return yield* failure(operation, new DbError.SecretUnreadable({ description, why: "InClear", path }))
+    }
     let opened: unknown = document
     let kept = carried
     let isUnderOldKey = false
@@ -360,7 +373,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     const { metadata, body, truncated } = placement
     const fields = { metadata: codec.metadata(metadata), ...Behavior.bodyOf(body) }
     const common = { id, tag: encoder.tag, schemaVersion, fields, truncated }
-    if (truncated.length === 0) return { ...common, value }
+    if (truncated.length === 0) return { ...common, value, json: plain }
     // What is left is what will be read: it has to fit the schema as well.
     const left = truncated.reduce<unknown>((document, attribute) => {
       const path = compiled.attributes.get(attribute)?.path ?? []
@@ -368,7 +381,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       return kept === undefined ? without(document, path) : Normalization.changeAt(document, path, () => kept.value)
     }, plain)
     const shortened = yield* Effect.option(fromJson({ ...(left as object), [primaryKey]: id }))
-    if (Option.isSome(shortened)) return { ...common, value: shortened.value }
+    if (Option.isSome(shortened)) return { ...common, value: shortened.value, json: left as Encoding.JsonObject }
     const entries = Result.getOrThrow(codec.encode(plain, before?.carried))
     const totalBytes = codec.metadataBytes(entries)
     const limitBytes = Document.fieldBudget(database.capabilities.metadataBytes, encoder.tag, schemaVersion)
@@ -413,7 +426,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const decode: DocumentCodec<A>["decode"] = Effect.fnUntraced(function* (operation, id, stored) {
     const label = `document ${JSON.stringify(id)}`
     const { decoded, steps } = yield* decodeFields(operation, label, stored)
-    const { document, carried, isUnderOldKey } = yield* openSecrets(operation, id, decoded)
+    const { document, carried, isUnderOldKey } = yield* openSecrets(operation, id, decoded, steps.length === 0)
     const migrated = yield* Effect.try({
       try: () => steps.reduce((at, step) => step(at), steps.length > 0 ? complete(document, carried) : document),
       catch: () =>
@@ -427,7 +440,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
         )
       )
     )
-    return { value, carried: steps.length > 0 ? unknownPart(carried) : carried, isUnderOldKey }
+    return { value, carried: steps.length > 0 ? unknownPart(carried) : carried, isUnderOldKey, json: migrated }
   })
 
   /** For a migration: also with what the version itself did not know, but others stored. */
@@ -500,6 +513,9 @@ const standardAlgorithms: Readonly<Record<"bcrypt" | "argon2id", Algorithm>> = {
 }
 
 const serviceFailed = (service: string, description: string) => new DbError.ServiceFailed({ service, description })
+
+const samePath = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
+  a.length === b.length && a.every((name, index) => name === b[index])
 
 const utf8 = (text: string): number => new TextEncoder().encode(text).length
 

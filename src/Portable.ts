@@ -16,9 +16,12 @@ import * as SchemaRepresentation from "effect/SchemaRepresentation"
 import * as Id from "./crypto/Id.ts"
 import type { Simple } from "./encoding/Behavior.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
+import { Definition as DocumentCounter } from "./DocumentCounter.ts"
+import * as Partition from "./Partition.ts"
 import * as Attribute from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
 import * as Normalization from "./schema/Normalization.ts"
+import * as Unique from "./Unique.ts"
 
 const BehaviorName = Schema.Literals(["body-overflow", "body-only", "enforce-limits", "truncate-data", "user-managed"])
 
@@ -31,7 +34,7 @@ const BehaviorName = Schema.Literals(["body-overflow", "body-only", "enforce-lim
 export const Omission = Schema.Struct({
   /** Field names from the outside in; `[]` for the items of an array, `{}` for the values of a record. */
   path: Schema.Array(Schema.String),
-  what: Schema.Literals(["check", "type", "transformation", "default", "behavior", "migrations"])
+  what: Schema.Literals(["check", "type", "transformation", "default", "behavior", "migrations", "computed"])
 })
 
 /**
@@ -39,6 +42,20 @@ export const Omission = Schema.Struct({
  * @since 0.1.0
  */
 export type Omission = typeof Omission.Type
+
+/**
+ * An option of a resource that is on or off.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Flag = Schema.Literals(["history", "content", "scan", "timestamps", "userstamps"])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Flag = typeof Flag.Type
 
 /**
  * A definition in portable form.
@@ -59,6 +76,13 @@ export const Portable = Schema.Struct({
   behavior: BehaviorName,
   paranoid: Schema.Boolean,
   pin: Schema.Struct({ metadata: Schema.Array(Schema.String), body: Schema.Array(Schema.String) }),
+  partitions: Schema.optionalKey(Schema.Record(Schema.String, Partition.Definition)),
+  uniques: Schema.optionalKey(Schema.Record(Schema.String, Unique.Definition)),
+  counters: Schema.optionalKey(DocumentCounter),
+  /** Milliseconds; where it is not the default. */
+  uniqueLease: Schema.optionalKey(Schema.Number),
+  /** Options that are on. */
+  flags: Schema.optionalKey(Schema.Array(Flag)),
   omitted: Schema.Array(Omission)
 })
 
@@ -79,6 +103,13 @@ export interface Settings {
   readonly paranoid: boolean
   readonly pin: Portable["pin"]
   readonly hasMigrations: boolean
+  readonly hasComputed: boolean
+  readonly flags: ReadonlyArray<Flag>
+  readonly counters: typeof DocumentCounter.Type | undefined
+  /** Milliseconds. */
+  readonly uniqueLease: number
+  readonly partitions: Readonly<Record<string, Partition.Definition>>
+  readonly uniques: Readonly<Record<string, Unique.Definition>>
 }
 
 // -----------------------------------------------------------------------------
@@ -173,6 +204,7 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
   collectDefaults(schema.ast, [], defaults, omitted)
   if (settings.behavior === "user-managed") omitted.push({ path: [], what: "behavior" })
   if (settings.hasMigrations) omitted.push({ path: [], what: "migrations" })
+  if (settings.hasComputed) omitted.push({ path: [], what: "computed" })
   return {
     format: 1,
     schema: SchemaRepresentation.toJson(pruned),
@@ -180,6 +212,11 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
     behavior: settings.behavior,
     paranoid: settings.paranoid,
     pin: settings.pin,
+    ...(Object.keys(settings.partitions).length === 0 ? {} : { partitions: settings.partitions }),
+    ...(Object.keys(settings.uniques).length === 0 ? {} : { uniques: settings.uniques }),
+    ...(settings.counters === undefined ? {} : { counters: settings.counters }),
+    ...(settings.uniqueLease === Unique.defaultLeaseMillis ? {} : { uniqueLease: settings.uniqueLease }),
+    ...(settings.flags.length === 0 ? {} : { flags: settings.flags }),
     omitted
   }
 }

@@ -17,30 +17,47 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
+import type * as Scope from "effect/Scope"
+import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
+import type * as Aggregation from "./Aggregation.ts"
+import type * as Change from "./Change.ts"
+import * as Completion from "./Completion.ts"
+import type * as Content from "./Content.ts"
 import * as Id from "./crypto/Id.ts"
-import { Database } from "./Database.ts"
-import * as Behavior from "./encoding/Behavior.ts"
+import { Database, tell } from "./Database.ts"
 import * as DbError from "./DbError.ts"
 import * as Document from "./Document.ts"
 import * as DocumentCodec from "./DocumentCodec.ts"
-import type * as Encoding from "./encoding/Encoding.ts"
+import * as DocumentCounter from "./DocumentCounter.ts"
+import * as DocumentStore from "./DocumentStore.ts"
+import * as Behavior from "./encoding/Behavior.ts"
+import type { Json, JsonObject } from "./encoding/Json.ts"
+import * as Find from "./Find.ts"
 import * as merge from "./internal/merge.ts"
+import type * as History from "./History.ts"
+import * as Listing from "./Listing.ts"
+import * as Maintenance from "./Maintenance.ts"
+import * as Partition from "./Partition.ts"
+import * as ResourceOperations from "./Operations.ts"
+import * as Pipeline from "./Pipeline.ts"
 import * as Portable from "./Portable.ts"
 import type { Input } from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
+import * as Query from "./Query.ts"
 import * as Rules from "./schema/Rules.ts"
-import { maxKeysPerRequest, type StoredObject } from "./storage/ObjectStore.ts"
 import * as StoreError from "./storage/StoreError.ts"
+import * as Transaction from "./Transaction.ts"
+import * as Unique from "./Unique.ts"
 
 // -----------------------------------------------------------------------------
 // Definitions
@@ -89,6 +106,49 @@ export interface Options<S extends Attributes.DocumentSchema> {
    * such a document is read; a change of the document, or `migrate`, writes it in the present version.
    */
   readonly migrations?: Readonly<Record<number, DocumentCodec.Migration>> | undefined
+  /**
+   * Which documents can be listed by the values of some fields, by the name of the partition: paths of fields
+   * (`["country", "address.city"]`), or fields with transforms (`{ fields: { createdAt: "month" } }`). See `Partition`.
+   */
+  readonly partitions?: Readonly<Record<string, Partition.Options>> | undefined
+  /** Fields whose values together no two documents share, by the name of the unique key. See `Unique`. */
+  readonly unique?: Readonly<Record<string, Unique.Options>> | undefined
+  /**
+   * How long a reservation of a unique value protects a write that is under way. Default 60 seconds; writers and those
+   * who take over have to agree on it. Longer than any pause of a process that is to be survived.
+   */
+  readonly uniqueLease?: Duration.Input | undefined
+  /** Keeps every version that is replaced or deleted, so that `history`, `getAt` and `restore` work. Default `false`. */
+  readonly history?: boolean | undefined
+  /** Lets documents have binary content: `setContent`, `getContent`. Default `false`. */
+  readonly content?: boolean | undefined
+  /**
+   * Keeps the number of documents in a few objects, and of partitions the number for each value, for `estimatedCount`.
+   * Each write that changes a number costs 1 GET and 1 PUT more, for writes at the same time together; a replace or delete
+   * reads first. All processes that write have to say so. For documents that are there already, `recount` once.
+   */
+  readonly counters?: boolean | DocumentCounter.Options | undefined
+  /** Whether queries may read every document without saying `scan: true`. Default `false`. */
+  readonly scan?: boolean | undefined
+  /**
+   * `true` adds the partitions `byCreatedDate` and `byUpdatedDate`, and fills in the fields `createdAt` and `updatedAt`
+   * where the schema has them, whatever a caller gives. A field may be a `DateTime.Utc`, a `Date`, a text (ISO 8601) or a
+   * number (milliseconds); declare it optional or with a default, so that inserts can leave it out. Default `false`.
+   */
+  readonly timestamps?: boolean | undefined
+  /**
+   * `true` fills in the fields `createdBy` and `updatedBy`, where the schema has them, with the id of the `CurrentUser` of
+   * the writing fiber. Without a user `createdBy` is left out and `updatedBy` stays. A `replace` then reads first. Default
+   * `false`.
+   */
+  readonly userstamps?: boolean | undefined
+  /**
+   * Fields that are made of the others at every write, whatever a caller gives, by name; in this order, each seeing those
+   * before. A function gives `undefined` to leave its field out. It has to be pure.
+   */
+  readonly computed?:
+    | { readonly [K in keyof S["Type"]]?: (document: S["Type"]) => S["Type"][K] | undefined }
+    | undefined
 }
 
 /**
@@ -101,6 +161,15 @@ export interface Definition<S extends Attributes.DocumentSchema> extends Documen
   readonly primaryKey: PrimaryKey<S>
   readonly paranoid: boolean
   readonly pin?: Options<S>["pin"]
+  readonly partitions: Readonly<Record<string, Partition.Definition>>
+  readonly uniques: Readonly<Record<string, Unique.Definition>>
+  /** Milliseconds. */
+  readonly uniqueLease: number
+  readonly scan: boolean
+  readonly history: boolean
+  readonly content: boolean
+  readonly completion: Completion.Completion | undefined
+  readonly counters: DocumentCounter.Definition | undefined
 }
 
 /**
@@ -129,12 +198,40 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     throw new Attributes.UnsupportedSchema(`the version of ${name} must be an integer from 1, not ${version}`)
   }
   const behavior = options.behavior ?? "body-overflow"
-  const paranoid = options.paranoid ?? true
+  const partitions = Object.fromEntries(
+    Object.entries({ ...(options.timestamps === true ? timestampPartitions : {}), ...options.partitions }).map(
+      ([label, partition]) => [label, Partition.define(label, partition, attributes)]
+    )
+  )
+  const uniques = Object.fromEntries(
+    Object.entries(options.unique ?? {}).map(([label, unique]) => [label, Unique.define(label, unique, attributes)])
+  )
+  const { paranoid = true, timestamps = false, userstamps = false, computed = {} } = options
+  const { history = false, content = false, scan = false } = options
+  const uniqueLease =
+    options.uniqueLease === undefined
+      ? Unique.defaultLeaseMillis
+      : Duration.toMillis(Duration.fromInputUnsafe(options.uniqueLease))
+  const completion = Completion.define(name, merge.fieldTypes(AST.toType(options.schema.ast)), options.primaryKey, {
+    timestamps,
+    userstamps,
+    computed
+  })
+  const counters = DocumentCounter.define(name, options.counters, partitions)
+  const flags = Object.entries({ history, content, scan, timestamps, userstamps })
+    .filter(([, isOn]) => isOn)
+    .map(([flag]) => flag as Portable.Flag)
   const portable = Portable.fromDefinition(options.schema, {
     behavior: typeof behavior === "string" ? behavior : "user-managed",
     paranoid,
     pin: { metadata: options.pin?.metadata ?? [], body: options.pin?.body ?? [] },
-    hasMigrations: Object.keys(options.migrations ?? {}).length > 0
+    hasMigrations: Object.keys(options.migrations ?? {}).length > 0,
+    hasComputed: Object.keys(computed).length > 0,
+    flags,
+    counters,
+    uniqueLease,
+    partitions,
+    uniques
   })
   return {
     name,
@@ -147,8 +244,21 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     pins: { metadata: pinned("metadata"), body: pinned("body") },
     migrations: options.migrations ?? {},
     attributes,
+    partitions,
+    uniques,
+    scan,
+    history,
+    content,
+    completion,
+    counters,
+    uniqueLease,
     ...(version === undefined ? {} : { version })
   }
+}
+
+const timestampPartitions: Readonly<Record<string, Partition.Options>> = {
+  byCreatedDate: { fields: { $createdAt: "date" } },
+  byUpdatedDate: { fields: { $updatedAt: "date" } }
 }
 
 /**
@@ -235,8 +345,13 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
       primaryKey: info.primaryKey as never,
       paranoid: portable.paranoid,
       behavior: portable.behavior === "user-managed" ? Behavior.userManaged() : portable.behavior,
-      pin: portable.pin
+      pin: portable.pin,
+      ...Object.fromEntries((portable.flags ?? []).map((flag) => [flag, true])),
+      ...(portable.uniqueLease === undefined ? {} : { uniqueLease: portable.uniqueLease })
     }),
+    counters: portable.counters,
+    partitions: portable.partitions ?? {},
+    uniques: portable.uniques ?? {},
     // As they were registered, so that the same version is found again.
     attributes: info.attributes,
     portable: info.definition
@@ -259,6 +374,9 @@ export const omissions = <S extends Attributes.DocumentSchema>(
 // -----------------------------------------------------------------------------
 // Repository
 // -----------------------------------------------------------------------------
+
+export type { Concurrency, Covered, Page, PageRequest, Verify, Within } from "./Listing.ts"
+export type { Backfilled, Finding, RepairOptions, RewriteOptions, Rewritten } from "./Maintenance.ts"
 
 /**
  * What `insert` takes: the schema's fields, those with a constructor default optional, plain `Redacted` text for
@@ -302,57 +420,6 @@ export interface UpdateOptions {
 }
 
 /**
- * @category models
- * @since 0.1.0
- */
-export interface Concurrency {
-  /** How many requests run at once. Default 16; the store may allow fewer. */
-  readonly concurrency?: number | undefined
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface RewriteOptions extends Concurrency {
-  /** Begin after this id, where an earlier run ended. */
-  readonly after?: string | undefined
-}
-
-/**
- * What was done with one document.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Rewritten {
-  readonly id: string
-  /** `false`: it was as it should be already, or has been deleted since it was listed. */
-  readonly rewritten: boolean
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface PageRequest {
-  /** 1 to 1,000. Default 100. */
-  readonly limit?: number | undefined
-  /** `cursor` of the page before. */
-  readonly cursor?: string | undefined
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Page<out A> {
-  readonly items: ReadonlyArray<A>
-  /** Present when there may be more. Opaque. */
-  readonly cursor: string | undefined
-}
-
-/**
  * What became of a bulk deletion.
  *
  * @category models
@@ -362,7 +429,85 @@ export interface DeleteManyResult {
   /** Ids that are gone, in input order. */
   readonly deleted: ReadonlyArray<string>
   /** Ids that could not be deleted, in input order. */
-  readonly failed: ReadonlyArray<{ readonly id: string; readonly error: DbError.DbError }>
+  readonly failed: ReadonlyArray<{ readonly id: string; readonly error: DbError.DbError | Pipeline.Rejected }>
+}
+
+/**
+ * What can go wrong with every reading.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ReadError = DbError.DbError | Pipeline.Rejected
+
+/**
+ * What listings and queries may fail with.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ListError = Pipeline.StreamError
+
+/**
+ * What can go wrong with earlier versions.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type HistoryError = DbError.NotAllowed | DbError.InvalidInput | ReadError
+
+/**
+ * The operations of a resource as interceptors see them, by name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Operations<S extends Attributes.DocumentSchema> = Pipeline.Operations<
+  S["Type"],
+  Insert<S>,
+  Update<S["Type"]>,
+  Patch<S["Type"]>,
+  ResourceOperations.Parameters<S["Type"]>
+>
+
+/**
+ * What became of one of many.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Outcome<out A, out E> {
+  /** Its place in the stream, from 0. */
+  readonly index: number
+  /** `undefined` for an input that has no id yet. */
+  readonly id: string | undefined
+  readonly result: Result.Result<A, E>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface WriteOptions extends Listing.Concurrency {
+  /** Default `"insert"`. */
+  readonly mode?: "insert" | "upsert" | "replace" | undefined
+}
+
+/**
+ * What a sink has done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WriteSummary {
+  readonly written: number
+  readonly failed: number
+  /** What did not succeed, in input order, the first of them. */
+  readonly failures: ReadonlyArray<{
+    readonly index: number
+    readonly id: string | undefined
+    readonly error: InsertError | ChangeError
+  }>
 }
 
 /**
@@ -371,7 +516,7 @@ export interface DeleteManyResult {
  * @category errors
  * @since 0.1.0
  */
-export type InsertError = DbError.AlreadyExists | DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError
+export type InsertError = DbError.AlreadyExists | DocumentStore.WriteError | Pipeline.Rejected | Pipeline.AfterFailed
 
 /**
  * What can go wrong with a change of a document.
@@ -382,9 +527,25 @@ export type InsertError = DbError.AlreadyExists | DbError.InvalidInput | DbError
 export type ChangeError =
   | DbError.NotFound
   | DbError.Conflict
-  | DbError.InvalidInput
-  | DbError.MetadataLimit
-  | DbError.DbError
+  | DocumentStore.WriteError
+  | Pipeline.Rejected
+  | Pipeline.AfterFailed
+
+/**
+ * What can go wrong with a deletion.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type DeleteError = DbError.NotFound | DbError.Conflict | DeleteManyError
+
+/**
+ * What can go wrong with the deletion of many documents at once.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type DeleteManyError = DbError.InvalidInput | DbError.DbError | Pipeline.Rejected | Pipeline.AfterFailed
 
 /**
  * The documents of one resource.
@@ -394,7 +555,8 @@ export type ChangeError =
  * Ids are never checked for existence before a write: every mutation of an existing document is a compare-and-set on
  * the version that was read, every insert a create-if-absent. Requests are named at each member; a store with its usual
  * retries may send more when requests fail. `DbError` is in every error channel: the store or the catalog failed, or an
- * object cannot be decoded (`Corrupt`).
+ * object cannot be decoded (`Corrupt`). So is `Rejected`, of interceptors and guards (see `intercept`), and for writes
+ * `AfterFailed`.
  *
  * @category models
  * @since 0.1.0
@@ -413,23 +575,42 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    */
   readonly insertMany: (
     inputs: Iterable<Insert<S>>,
-    options?: Concurrency
+    options?: Listing.Concurrency
   ) => Effect.Effect<ReadonlyArray<Result.Result<S["Type"], InsertError>>>
 
+  /** Upserts documents concurrently. The outcomes are in input order; one that fails does not stop the others. */
+  readonly upsertMany: (
+    inputs: Iterable<Insert<S>>,
+    options?: Listing.Concurrency
+  ) => Effect.Effect<ReadonlyArray<Result.Result<S["Type"], Exclude<ChangeError, DbError.NotFound>>>>
+
+  /**
+   * Writes what a stream gives, as it comes, and tells of each in its order. As many writes are under way as `concurrency`
+   * says, and no more is drawn than that. To go on after an interruption, drop the first `index + 1` of the outcome that
+   * came last.
+   */
+  readonly writeAll: <E, R>(
+    inputs: Stream.Stream<Insert<S>, E, R>,
+    options?: WriteOptions
+  ) => Stream.Stream<Outcome<S["Type"], InsertError | ChangeError>, E, R>
+
   /** Reads a document. 1 GET. `NotFound`. */
-  readonly get: (id: string) => Effect.Effect<S["Type"], DbError.NotFound | DbError.DbError>
+  readonly get: (id: string) => Effect.Effect<S["Type"], DbError.NotFound | ReadError>
 
   /** Reads a document, absence being `None`. 1 GET. */
-  readonly getOption: (id: string) => Effect.Effect<Option.Option<S["Type"]>, DbError.DbError>
+  readonly getOption: (id: string) => Effect.Effect<Option.Option<S["Type"]>, ReadError>
 
-  /** Reads documents concurrently, in input order; each id that has none is `None` at its place. n GET. */
+  /**
+   * Reads documents concurrently, in input order; each id that has none is `None` at its place. n GET. One that cannot be
+   * read, or is refused by an interceptor, fails the whole.
+   */
   readonly getMany: (
     ids: Iterable<string>,
-    options?: Concurrency
-  ) => Effect.Effect<ReadonlyArray<Option.Option<S["Type"]>>, DbError.DbError>
+    options?: Listing.Concurrency
+  ) => Effect.Effect<ReadonlyArray<Option.Option<S["Type"]>>, ReadError>
 
   /** Reads a document with its envelope. 1 GET. `NotFound`. */
-  readonly getDocument: (id: string) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | DbError.DbError>
+  readonly getDocument: (id: string) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | ReadError>
 
   /**
    * The envelope of a value that this repository has returned, as of then. No request.
@@ -489,44 +670,73 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   /**
    * Deletes a document. 1 DELETE.
    *
-   * By id it succeeds also when there is nothing to delete. With a `Document` it deletes that version only: `Conflict`
-   * (one HEAD more), `NotFound`, or `DbError` with `Unsupported` on a store without conditional deletes.
+   * By id it succeeds also when there is nothing to delete, unless with `mustExist: true`, which reads first (1 GET) and
+   * fails with `NotFound`. With a `Document` it deletes that version only: `Conflict` (one HEAD more), `NotFound`, or
+   * `DbError` with `Unsupported` on a store without conditional deletes.
    */
   readonly delete: (
-    target: string | Document.Document<S["Type"]>
-  ) => Effect.Effect<void, DbError.NotFound | DbError.Conflict | DbError.InvalidInput | DbError.DbError>
+    target: string | Document.Document<S["Type"]>,
+    options?: { readonly mustExist?: boolean | undefined }
+  ) => Effect.Effect<void, DeleteError>
 
   /** Deletes documents, those that do not exist being deleted already. One request for each 1,000. `InvalidInput`. */
-  readonly deleteMany: (
-    ids: Iterable<string>
-  ) => Effect.Effect<DeleteManyResult, DbError.InvalidInput | DbError.DbError>
+  readonly deleteMany: (ids: Iterable<string>) => Effect.Effect<DeleteManyResult, DeleteManyError>
 
   /**
    * Deletes every document that is listed when it runs, and gives their number. One LIST and one DELETE for each 1,000.
    *
    * `NotAllowed` unless the resource is declared with `paranoid: false`.
    */
-  readonly deleteAll: Effect.Effect<number, DbError.NotAllowed | DbError.DbError>
+  readonly deleteAll: Effect.Effect<number, DbError.NotAllowed | DeleteManyError>
 
   /** Whether there is such a document. 1 HEAD. */
-  readonly exists: (id: string) => Effect.Effect<boolean, DbError.DbError>
+  readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
 
-  /** How many documents there are. One LIST for each 1,000. */
-  readonly count: Effect.Effect<number, DbError.DbError>
+  /**
+   * How many documents there are, or meet conditions. One LIST for each 1,000; in a partition, or with conditions, 1 GET
+   * for each document, too; with `verify: false` a partition's markers are counted, and leftovers of crashes among them.
+   */
+  readonly count: (request?: Find.Request<S["Type"]> & Listing.Verify) => Effect.Effect<number, ListError>
 
-  /** Every id, in the order of the keys. One LIST for each 1,000, as the stream is drawn. */
-  readonly listIds: Stream.Stream<string, DbError.DbError>
+  /**
+   * How many documents there are, as the maintained counter says: of the resource, or of a partition that is counted, with
+   * all of its values or the first ones. 1 GET for each shard, whatever the number of documents.
+   *
+   * It is exact as long as no writer crashes between a write and its counting, and no write ends with an unknown outcome;
+   * `recount` makes it exact again. `NotAllowed`: the resource is not declared with `counters`. `InvalidInput`: a partition
+   * that is not counted, or bounds.
+   */
+  readonly estimatedCount: (within?: Pick<Listing.Within, "partition" | "values">) => Effect.Effect<number, ListError>
 
-  /** One page of documents, in the order of their keys. 1 LIST, 1 GET for each document. `InvalidInput`: a bad cursor. */
+  /**
+   * Counts anew and sets the counters: one LIST for each 1,000, and where partitions are counted 1 GET for each document.
+   * Writes that happen meanwhile may be counted twice or not at all: run it when little is written, also after a
+   * `backfill` of a partition that is counted. `NotAllowed`.
+   */
+  readonly recount: Effect.Effect<DocumentCounter.Recounted, DbError.NotAllowed | DbError.DbError>
+
+  /**
+   * Ids, in the order of the keys. One LIST for each 1,000, as the stream is drawn; in a partition, or with conditions,
+   * 1 GET for each document, too.
+   */
+  readonly listIds: (request?: Find.Request<S["Type"]>) => Stream.Stream<string, ListError>
+
+  /**
+   * One page of documents, in the order of their keys. 1 LIST, 1 GET for each document.
+   *
+   * The cursor holds its place while documents come and go; page k costs what page 1 does. `InvalidInput`: a cursor of
+   * another request, no such partition, values that do not fit.
+   */
   readonly list: (
-    request?: PageRequest & Concurrency
-  ) => Effect.Effect<Page<S["Type"]>, DbError.InvalidInput | DbError.DbError>
+    request?: Listing.Within & Listing.PageRequest & Listing.Concurrency
+  ) => Effect.Effect<Listing.Page<S["Type"]>, ListError>
 
   /**
    * Every document, in the order of their keys, read as the stream is drawn. One LIST for each 1,000, 1 GET for each.
-   * A document deleted while the stream runs may be missing from it.
+   * A document deleted while the stream runs may be missing from it; one that moves within a partition may come twice
+   * or not at all.
    */
-  readonly scan: (options?: Concurrency) => Stream.Stream<S["Type"], DbError.DbError>
+  readonly scan: (options?: Listing.Within & Listing.Concurrency) => Stream.Stream<S["Type"], ListError>
 
   /**
    * Writes every document that is of an older schema version in the present one, in the order of their keys; what was
@@ -534,13 +744,176 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    *
    * Tells of each document. To go on after an interruption, give the id that it told last as `after`.
    */
-  readonly migrate: (options?: RewriteOptions) => Stream.Stream<Rewritten, ChangeError>
+  readonly migrate: (options?: Maintenance.RewriteOptions) => Stream.Stream<Maintenance.Rewritten, ChangeError>
 
   /**
    * Writes every document with a secret under an older key again, so that the older keys can be retired. Like
    * `migrate` otherwise.
    */
-  readonly rotate: (options?: RewriteOptions) => Stream.Stream<Rewritten, ChangeError>
+  readonly rotate: (options?: Maintenance.RewriteOptions) => Stream.Stream<Maintenance.Rewritten, ChangeError>
+
+  /**
+   * The document that has a value for itself: the values of the fields of a unique key, by path. 2 GET.
+   *
+   * `NotFound`; `InvalidInput`: there is no such key, or a value is missing; `DbError` with `Unsupported`: the key is not
+   * complete yet, see `backfill`.
+   */
+  readonly getByUnique: (
+    unique: string,
+    values: Readonly<Record<string, unknown>>
+  ) => Effect.Effect<S["Type"], DbError.NotFound | DbError.InvalidInput | ReadError>
+
+  /**
+   * The documents that meet conditions, by the shortest way that ids, unique keys and partitions offer; `explain` says
+   * which. `limit` bounds what is read where no order has to be made.
+   *
+   * `NotAllowed`: it would read every document and does not say `scan: true`. `InvalidInput`: a field that is not there, or
+   * is secret; an operand that does not fit; an order that no partition has, without a limit.
+   */
+  readonly query: (request: Find.Request<S["Type"]>) => Stream.Stream<S["Type"], ListError>
+
+  /** Like `query`, in JSON form and only the fields named, by path. Default: all; secrets are left out. */
+  readonly queryJson: (
+    request: Find.Request<S["Type"]> & { readonly select?: ReadonlyArray<string> | undefined }
+  ) => Stream.Stream<JsonObject, ListError>
+
+  /**
+   * One page of what `query` gives. Default `limit` 100. The cursor holds its place while documents come and go. With
+   * `total: true` also their number, for which all of them are read.
+   */
+  readonly queryPage: (
+    request: Find.Request<S["Type"]> & Listing.PageRequest & { readonly total?: boolean | undefined }
+  ) => Effect.Effect<Listing.Page<S["Type"]> & { readonly total: number | undefined }, ListError>
+
+  /** What a query is going to do. No request. */
+  readonly explainQuery: (request: Find.Request<S["Type"]>) => Effect.Effect<Find.Plan, ListError>
+
+  /**
+   * Counts, sums, least and greatest values and averages of what a query gives, also by groups.
+   *
+   * `TooManyGroups`; `InvalidInput`: a field that is not there, or is secret.
+   */
+  readonly aggregate: (
+    aggregation: Aggregation.Notation<S["Type"]>,
+    request?: Find.Request<S["Type"]> & Pick<Aggregation.Options, "maxGroups">
+  ) => Effect.Effect<ReadonlyArray<Aggregation.Group>, ListError | Aggregation.TooManyGroups>
+
+  /**
+   * Changes every document that a query gives, each as it is when its turn comes; one that has gone on to something else
+   * by then is left alone, and not told of. Tells of every other. One that fails does not stop the others.
+   */
+  readonly updateMany: (
+    request: Find.Request<S["Type"]>,
+    change: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]>)
+  ) => Stream.Stream<Outcome<S["Type"], ChangeError>, ListError>
+
+  /** The document, if it belongs to a partition and has those values there; otherwise `NotFound`. 1 GET. */
+  readonly getFromPartition: (
+    id: string,
+    within: Listing.Within
+  ) => Effect.Effect<S["Type"], DbError.NotFound | ListError>
+
+  /**
+   * The different values of the field of a partition that follows those given, in JSON form, transformed, in their order
+   * (on a store that lists without order: in none), each with at least one document. For each value 1 LIST and, as a
+   * rule, 1 GET.
+   */
+  readonly distinct: (within: Listing.Within) => Stream.Stream<Json, ListError>
+
+  /**
+   * What the markers of a partition cover, without a look at the documents: one LIST for each 1,000, no GET.
+   *
+   * It may show a value that is one write old, or is about to be acknowledged, and leftovers of crashes; `verify: true`
+   * looks at each document, 1 GET. Where the covered fields were too long for a key, the document is read.
+   */
+  readonly covered: (
+    within: Listing.Within & Listing.Concurrency & Listing.Verify
+  ) => Stream.Stream<Listing.Covered, ListError>
+
+  /**
+   * Gives every document the markers and reservations of partitions and unique keys that were declared after it was
+   * written, and says so in the catalog when it has come to its end. One LIST for each 1,000, 1 GET for each document,
+   * the requests of an update for each that lacks something.
+   *
+   * To go on after an interruption, give the id that it told last as `after`. Processes that opened the resource before
+   * the partition was declared do not keep it up: end them first.
+   */
+  readonly backfill: (options?: Maintenance.RewriteOptions) => Stream.Stream<Maintenance.Backfilled, ChangeError>
+
+  /**
+   * Finds what crashes have left behind, and what is missing, and mends it with `dryRun: false`. It reads every document
+   * and asks for each of its markers (1 GET and 1 HEAD for each), then lists all markers and reservations (1 GET for each).
+   */
+  readonly repair: (options?: Maintenance.RepairOptions) => Stream.Stream<Maintenance.Finding, ChangeError>
+
+  /** Forgets a partition, and removes its markers, whose number it gives. `InvalidInput`: there is none. */
+  readonly removePartition: (name: string) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+
+  /** Forgets a unique key, and removes its reservations, whose number it gives. `InvalidInput`: there is none. */
+  readonly removeUnique: (name: string) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+
+  /**
+   * Gives a document binary content in the place of what it had. It belongs to the document: updates leave it alone, a
+   * deletion removes it. `contentType` default: `application/octet-stream`.
+   *
+   * 1 GET, 1 PUT for each 8 MiB, then 1 GET and 1 PUT for the document, and what removes the content before. No more than
+   * 8 MiB are in memory. `NotFound`; `NotAllowed`: the resource is not declared with `content: true`.
+   */
+  readonly setContent: <E = never, R = never>(
+    id: string,
+    bytes: Uint8Array | Stream.Stream<Uint8Array, E, R>,
+    options?: { readonly contentType?: string | undefined }
+  ) => Effect.Effect<Document.Document<S["Type"]>, ChangeError | DbError.NotAllowed | E, R>
+
+  /**
+   * The content of a document, or a range of it, absence being `None`. 1 GET, and 1 for each 8 MiB as it is drawn.
+   *
+   * `NotFound`: there is no such document. `InvalidInput`: the range begins past the end.
+   */
+  readonly getContent: (
+    id: string,
+    range?: Content.Range
+  ) => Effect.Effect<
+    Option.Option<Content.Content<DbError.DbError>>,
+    DbError.NotFound | DbError.NotAllowed | DbError.InvalidInput | ReadError
+  >
+
+  /** Whether a document has content. 1 GET. `NotFound`, `NotAllowed`. */
+  readonly hasContent: (
+    id: string
+  ) => Effect.Effect<boolean, DbError.NotFound | DbError.NotAllowed | DbError.InvalidInput | ReadError>
+
+  /** Removes the content of a document, if it has any. `NotFound`, `NotAllowed`. */
+  readonly deleteContent: (id: string) => Effect.Effect<void, ChangeError | DbError.NotAllowed>
+
+  /**
+   * The versions that a document had, the newest first; also those of a document that is deleted. One LIST for each 1,000
+   * and 1 GET for each, as they are drawn. `NotAllowed`: the resource is not declared with `history: true`.
+   */
+  readonly history: (id: string) => Stream.Stream<Document.Document<S["Type"]>, HistoryError>
+
+  /**
+   * A document as it was: the version with this number, or the one there was at a time. `NotFound`: there was none.
+   */
+  readonly getAt: (
+    id: string,
+    when: { readonly version: number } | { readonly time: DateTime.DateTime }
+  ) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | HistoryError>
+
+  /** Makes an earlier version the present one, also of a document that is deleted. `NotFound`: there was none. */
+  readonly restore: (
+    id: string,
+    when: { readonly version: number } | { readonly time: DateTime.DateTime }
+  ) => Effect.Effect<S["Type"], ChangeError | InsertError | HistoryError>
+
+  /**
+   * Removes versions that are past: of each document all but the newest `keep`, those replaced before a time, or both.
+   * Tells of each document from which some were removed. One LIST for each 1,000, 1 DELETE for each document.
+   */
+  readonly pruneHistory: (options: {
+    readonly keep?: number | undefined
+    readonly before?: DateTime.DateTime | undefined
+  }) => Stream.Stream<{ readonly id: string; readonly removed: number }, HistoryError>
 
   /**
    * Where each byte of a document goes, or would go. No request. An input is cleaned up and validated as by `insert`.
@@ -549,9 +922,80 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
     input: Insert<S> | Document.Document<S["Type"]>
   ) => Effect.Effect<DocumentCodec.Explanation, DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError>
 
+  /** Like `scan`, but a document that cannot be read is told in its place, and does not end the stream. */
+  readonly scanResults: (
+    options?: Listing.Within & Listing.Concurrency
+  ) => Stream.Stream<Outcome<S["Type"], DbError.DbError>, ListError>
+
   /** Like `scan`, each document with its envelope. */
-  readonly scanDocuments: (options?: Concurrency) => Stream.Stream<Document.Document<S["Type"]>, DbError.DbError>
+  readonly scanDocuments: (
+    options?: Listing.Within & Listing.Concurrency
+  ) => Stream.Stream<Document.Document<S["Type"]>, ListError>
+
+  /**
+   * Adds an interceptor to the operations until the scope closes: to change what goes in, to refuse it, to answer in its
+   * place, to do something afterwards. See `Pipeline` for the order. `Resource.intercept` does it as a layer.
+   *
+   * `migrate`, `rotate`, `backfill`, `repair`, `recount`, `pruneHistory` and what removes partitions and unique keys are
+   * the program's own work, in which no interceptor takes part. Every other member runs as one of the operations:
+   * `insertMany` and `writeAll` as what they do with each document; `upsert` and `upsertMany` as `upsert`, and in it as
+   * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt` and `history`
+   * as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` as
+   * `list`; `covered`, `distinct` and `scanResults` as `listIds`; `estimatedCount` as `count`; `hasContent` as
+   * `getContent`; `restore` as `get` and `replace`.
+   */
+  readonly intercept: <const K extends Pipeline.OperationName = Pipeline.OperationName>(
+    interceptor: Pipeline.Interceptor<Operations<S>, K>
+  ) => Effect.Effect<void, never, Scope.Scope>
+
+  /**
+   * The changes that this process makes from when the stream is first drawn, each told after it is committed. See
+   * `Change` for what is promised. No request.
+   */
+  readonly changes: (filter?: Change.Filter) => Stream.Stream<Change.Change<S["Type"]> | Change.Lagged>
+
+  /** Like `changes`, beginning at once, until the scope closes. */
+  readonly subscribe: (
+    filter?: Change.Filter
+  ) => Effect.Effect<Stream.Stream<Change.Change<S["Type"]> | Change.Lagged>, never, Scope.Scope>
+
+  /**
+   * Runs a handler for each change, one after the other, until the scope closes. It never delays or fails a write; what
+   * it fails with is logged.
+   */
+  readonly onChange: <R = never, R2 = never>(
+    filter: Change.Filter,
+    handler: (change: Change.Change<S["Type"]>) => Effect.Effect<unknown, unknown, R>,
+    options?: Change.HandlerOptions<R2>
+  ) => Effect.Effect<void, never, Scope.Scope | R | R2>
 }
+
+/**
+ * `Repository.writeAll` as a sink: it draws no more than is under way, and gives how many were written and what became of
+ * the rest, of which at most `keep`, 1,000 by default, are kept.
+ *
+ * @category sinks
+ * @since 0.1.0
+ */
+export const sink = <S extends Attributes.DocumentSchema>(
+  repository: Repository<S>,
+  { keep = 1000, ...options }: WriteOptions & { readonly keep?: number | undefined } = {}
+): Sink.Sink<WriteSummary, Insert<S>> =>
+  Sink.make<Insert<S>>()((inputs) =>
+    Stream.runFold(
+      repository.writeAll(inputs, options),
+      (): WriteSummary & { failures: Array<WriteSummary["failures"][number]> } => ({
+        written: 0,
+        failed: 0,
+        failures: []
+      }),
+      (summary, { index, id, result }) => {
+        if (Result.isSuccess(result)) return { ...summary, written: summary.written + 1 }
+        if (summary.failures.length < keep) summary.failures.push({ index, id, error: result.failure })
+        return { ...summary, failed: summary.failed + 1 }
+      }
+    )
+  )
 
 // -----------------------------------------------------------------------------
 // Service
@@ -593,38 +1037,40 @@ export const Service =
     return Object.assign(service, { definition, layer: Layer.effect(service, make(definition)) })
   }
 
+/**
+ * A layer that adds an interceptor to a resource, and removes it when its scope closes. The interceptor may be made by an
+ * effect, so that it can close over the services it needs.
+ *
+ * ```ts
+ * const audit = Resource.intercept(Users, { operations: ["insert", "update"], after: (context) => Effect.log(context.operation) })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const intercept = <
+  Self,
+  Id extends string,
+  S extends Attributes.DocumentSchema,
+  const K extends Pipeline.OperationName = Pipeline.OperationName,
+  E = never,
+  R = never
+>(
+  resource: ServiceClass<Self, Id, S>,
+  interceptor: Pipeline.Interceptor<Operations<S>, K> | Effect.Effect<Pipeline.Interceptor<Operations<S>, K>, E, R>
+): Layer.Layer<never, E, Self | Exclude<R, Scope.Scope>> =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const repository = yield* resource
+      yield* repository.intercept(Effect.isEffect(interceptor) ? yield* interceptor : interceptor)
+    })
+  )
+
 // -----------------------------------------------------------------------------
 // Implementation
 // -----------------------------------------------------------------------------
 
-/** A value together with the stored version it was read from, or written as. */
-interface Base<A> {
-  readonly id: string
-  readonly key: string
-  readonly value: A
-  readonly stored: Document.Stored
-  /** Stored attributes that the present schema does not know; a change leaves them as they are. */
-  readonly carried: Encoding.JsonObject | undefined
-  readonly isUnderOldKey: boolean
-}
-
-/** A new version of a document, ready to be sent. */
-interface Prepared<A> extends Omit<Base<A>, "stored"> {
-  readonly write: Document.Write
-  readonly object: ReturnType<typeof Document.toObject>
-}
-
-/** Another write was first: the condition of this one does not hold. */
-const lostRace = Symbol("effect-s3db/Resource/lostRace")
-
 const defaultConcurrency = 16
-const defaultRetries = 20
-
-/** The pause before a change that lost its nth race is made again: up to 10 ms, growing to 1 s, at random. */
-const pause = Effect.fnUntraced(function* (lostRaces: number) {
-  const most = Math.min(1000, 10 * 1.5 ** lostRaces)
-  yield* Effect.sleep(most * (yield* Random.next))
-})
 
 /**
  * Opens a resource on a database: what `layer` does. Registers the definition (see `Database.register` for requests).
@@ -636,460 +1082,436 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   definition: Definition<S>
 ): Effect.fn.Return<Repository<S>, DbError.DbError, Database | DocumentCodec.Services<S["Type"]>> {
   type A = S["Type"]
-  const { name, primaryKey, schema } = definition
+  const { name, schema, primaryKey, paranoid } = definition
   const database = yield* Database
-  const { store, capabilities } = database
+  const { store } = database
   const codec = yield* DocumentCodec.make(definition, database, "Resource.make")
-  const prefix = Document.keyPrefix(name)
+  const { uniqueLease: leaseMillis, history, content, completion } = definition
+  const documents = yield* DocumentStore.make<A>(
+    { name, primaryKey, leaseMillis, history, content, completion, counters: definition.counters !== undefined },
+    database,
+    codec
+  )
+  const listing = yield* Listing.make<A>(name, database, documents)
+  const finding = Find.make<A>(definition, database.capabilities.orderedList, documents, listing)
+  const maintenance = Maintenance.make<A>(name, leaseMillis, database, documents, listing)
   const fields = merge.fieldTree(AST.toType(schema.ast)) ?? { fields: new Map() }
-  // Values and envelopes that this repository has given out, with the version they stand for.
-  const known = new WeakMap<object, Base<A>>()
-
-  const failure = (operation: string, reason: DbError.Reason) => DbError.make(operation, reason, name)
-  const fromStore = (operation: string) => DbError.fromStore(operation, name)
-  const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
-  const missing = (id: string) => new DbError.NotFound({ resource: name, id })
+  const settings = { name, primaryKey, paranoid, fields }
+  const counter =
+    definition.counters === undefined
+      ? undefined
+      : DocumentCounter.make<A>(name, definition.counters, database, documents, listing)
+  const operations = yield* ResourceOperations.make<A, Insert<S>, Update<A>, Patch<A>>(
+    settings,
+    codec,
+    documents,
+    listing,
+    finding,
+    counter
+  )
+  const { feed, pipeline } = operations
+  const { failure, fromStore, invalid, missing } = documents
   const labelled = Effect.annotateSpans({ "s3db.resource": name })
+  yield* tell(database.lifecycle, "resourceOpened", name)
 
-  const keyOf = (id: string) =>
-    Effect.fromResult(Document.key(name, id)).pipe(Effect.mapError((message) => invalid([primaryKey], message)))
+  const load = (operation: string) => (id: string) => documents.load(operation, id)
 
-  // --- reading ---------------------------------------------------------------
-
-  const remember = (base: Base<A>): Base<A> => {
-    known.set(base.value as object, base)
-    return base
-  }
-
-  const documentFor = (base: Base<A>): Document.Document<A> => {
-    const document = Document.envelope(base.id, base.value, base.stored, codec.pathOf)
-    known.set(document, base)
-    return document
-  }
-
-  const interpret = Effect.fnUntraced(function* (operation: string, id: string, object: StoredObject) {
-    const parsed = Document.fromObject(object)
-    if (Result.isFailure(parsed)) {
-      const description = `document ${JSON.stringify(id)}: ${parsed.failure}`
-      return yield* failure(operation, new StoreError.Corrupt({ description }))
-    }
-    const stored = parsed.success
-    return remember({ id, key: object.key, stored, ...(yield* codec.decode(operation, id, stored)) })
-  })
-
-  const load = Effect.fnUntraced(function* (operation: string, id: string) {
-    const key = Document.key(name, id)
-    // An id that cannot be a key has no document.
-    if (Result.isFailure(key)) return yield* missing(id)
-    const object = yield* store.get(key.success).pipe(
-      Effect.catchReason("StoreError", "NoSuchKey", () => Effect.fail(missing(id))),
-      Effect.catchTag("StoreError", (error) => Effect.fail(fromStore(operation)(error)))
-    )
-    return yield* interpret(operation, id, object)
-  })
-
-  const loadIfPresent = (operation: string, id: string) =>
-    load(operation, id).pipe(
-      Effect.map((base) => Option.some(base)),
-      Effect.catchTag("NotFound", () => Effect.succeed(Option.none<Base<A>>()))
-    )
-
-  // --- writing ---------------------------------------------------------------
-
-  /** Encodes a value as a new version of its document. Nothing is sent. */
-  const prepare = Effect.fnUntraced(function* (operation: string, input: unknown, before: Base<A> | undefined) {
-    const valid = yield* codec.construct(input)
-    const replaced =
-      before === undefined ? undefined : { carried: before.carried, schemaVersion: before.stored.schemaVersion }
-    const { id, value, ...encoded } = yield* codec.encode(operation, valid, replaced)
-    const key = yield* keyOf(id)
-    if (before !== undefined && before.id !== id)
-      return yield* invalid([primaryKey], "Expected the id to stay as it is")
-    const write: Document.Write = {
-      writeId: yield* Id.writeId,
-      writtenAt: yield* Clock.currentTimeMillis,
-      ancestors: before === undefined ? [] : [before.stored.writeId, ...before.stored.ancestors],
-      ...encoded
-    }
-    const object = Document.toObject(write)
-    const prepared: Prepared<A> = { id, key, value, carried: before?.carried, isUnderOldKey: false, write, object }
-    return prepared
-  })
-
-  const written = ({ write, object, ...rest }: Prepared<A>, etag: string): Base<A> =>
-    remember({ ...rest, stored: Document.stored(write, object, etag) })
-
-  /**
-   * What became of a write whose answer was lost and whose repetition was refused: its revision when it landed,
-   * `lostRace` when another write took its place, else an `OutcomeUnknown`.
-   */
-  const settle = Effect.fnUntraced(function* (
-    operation: string,
-    { id, key, write }: Prepared<A>,
-    replaces: string | undefined
-  ) {
-    const object = yield* store.get(key).pipe(
-      Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined)),
-      Effect.catchTag("StoreError", (error) => Effect.fail(fromStore(operation)(error)))
-    )
-    const found = object === undefined ? undefined : Document.fromObject(object)
-    if (found !== undefined && Result.isSuccess(found)) {
-      switch (Document.outcomeOf(found.success, { writeId: write.writeId, replaces })) {
-        case "landed":
-          return found.success.revision
-        case "superseded":
-          // Later writes have replaced that version: its revision matches nothing any more.
-          return `superseded-${write.writeId}`
-        case "refused":
-          return lostRace
-        case "unknown":
-      }
-    }
-    const description = `an answer was lost, and document ${JSON.stringify(id)} has been changed or removed since, so that the write may have been done`
-    return yield* failure(operation, new DbError.OutcomeUnknown({ description }))
-  })
-
-  /** Sends a version on a condition. */
-  const send = Effect.fnUntraced(function* (
-    operation: string,
-    prepared: Prepared<A>,
-    condition: { readonly ifMatch: string; readonly replaces: string | undefined } | { readonly ifNoneMatch: "*" }
-  ) {
-    const { replaces, ...conditions } = { replaces: undefined, ...condition }
-    const etag = yield* store.put({ key: prepared.key, ...prepared.object, ...conditions }).pipe(
-      Effect.map((result): string | typeof lostRace => result.etag),
-      Effect.catchReasons("StoreError", {
-        PreconditionFailed: (reason) =>
-          reason.afterUnknown === true ? settle(operation, prepared, replaces) : Effect.succeed(lostRace),
-        NoSuchKey: () => Effect.fail(missing(prepared.id))
-      }),
-      Effect.catchTag("StoreError", (error) => Effect.fail(fromStore(operation)(error)))
-    )
-    return etag === lostRace ? lostRace : written(prepared, etag)
-  })
-
-  const conflict = Effect.fnUntraced(function* (operation: string, id: string, key: string) {
-    const head = yield* store.head(key).pipe(
-      Effect.catchReason("StoreError", "NoSuchKey", () => Effect.fail(missing(id))),
-      Effect.catchTag("StoreError", (error) => Effect.fail(fromStore(operation)(error)))
-    )
-    return yield* new DbError.Conflict({ resource: name, id, revision: head.etag })
-  })
-
-  const create = Effect.fnUntraced(function* (operation: string, input: unknown) {
-    const prepared = yield* prepare(operation, input, undefined)
-    const { id } = prepared
-    // Only a condition on a version can find nothing.
-    const base = yield* Effect.catchTag(send(operation, prepared, { ifNoneMatch: "*" }), "NotFound", Effect.die)
-    return base === lostRace ? yield* new DbError.AlreadyExists({ resource: name, id }) : base
-  })
-
-  type Change<E, R> = (current: A) => Effect.Effect<Result.Result<unknown, merge.Problem>, E, R>
-
-  /** Makes a change on exactly the version in hand. */
-  const changeFrom = Effect.fnUntraced(function* <E, R>(operation: string, base: Base<A>, apply: Change<E, R>) {
-    const changed = yield* apply(base.value)
-    if (Result.isFailure(changed)) return yield* invalid(changed.failure.path, changed.failure.message)
-    const prepared = yield* prepare(operation, changed.success, base)
-    return yield* send(operation, prepared, { ifMatch: base.stored.revision, replaces: base.stored.writeId })
-  })
-
-  const loadRevision = Effect.fnUntraced(function* (
-    operation: string,
-    id: string,
-    revision: Document.Revision | undefined
-  ) {
-    const base = yield* load(operation, id)
-    if (revision === undefined || base.stored.revision === revision) return base
-    return yield* new DbError.Conflict({ resource: name, id, revision: base.stored.revision })
-  })
-
-  /** Read, change, compare and set: once with a version in hand, else until nobody comes in between. */
-  const change = Effect.fnUntraced(function* <E, R>(
-    operation: string,
-    target: string | Document.Document<A>,
-    apply: Change<E, R>,
-    options: UpdateOptions | undefined
-  ) {
-    const { id, revision } = typeof target === "string" ? { id: target, revision: options?.ifRevision } : target
-    // An envelope that was not made here is read again and compared.
-    const held = typeof target === "string" ? undefined : known.get(target)
-    const retries = revision === undefined ? (options?.retries ?? defaultRetries) : 0
-    for (let lostRaces = 0; ; lostRaces++) {
-      const before = held ?? (yield* loadRevision(operation, id, revision))
-      const after = yield* changeFrom(operation, before, apply)
-      if (after !== lostRace) return after.value
-      if (lostRaces >= retries) return yield* conflict(operation, id, before.key)
-      yield* pause(lostRaces)
-    }
-  })
-
-  // --- listing ---------------------------------------------------------------
-
-  const listPage = (operation: string, token: string | undefined, maxKeys: number, startAfter?: string) =>
-    Effect.mapError(store.list({ prefix, token, startAfter, maxKeys, keysOnly: true }), fromStore(operation)).pipe(
-      Effect.map((page) => ({
-        ids: page.entries.flatMap((entry) => Option.toArray(Document.idOf(name, entry.key))),
-        nextToken: page.nextToken
-      }))
-    )
-
-  const idPages = (operation: string, startAfter?: string) =>
-    Stream.paginate(undefined as string | undefined, (token) =>
-      Effect.map(
-        listPage(operation, token, maxKeysPerRequest, token === undefined ? startAfter : undefined),
-        ({ ids, nextToken }) => [[ids], Option.fromUndefinedOr(nextToken)] as const
-      )
-    )
-
-  const loadAll = (operation: string, ids: Iterable<string>, options: Concurrency | undefined) =>
-    Effect.forEach(ids, (id) => loadIfPresent(operation, id), {
+  const many = <I, X, E>(
+    inputs: Iterable<I>,
+    options: Listing.Concurrency | undefined,
+    one: (input: I) => Effect.Effect<X, E>
+  ) =>
+    Effect.forEach(inputs, (input) => Effect.result(one(input)), {
       concurrency: options?.concurrency ?? defaultConcurrency
     })
 
-  /** Ids, enough at a time to keep every request slot busy, few enough to be read soon after they were listed. */
-  const idBatches = (operation: string, options: Concurrency | undefined, startAfter?: string) =>
-    idPages(operation, startAfter).pipe(
-      Stream.flatMap(Stream.fromArray),
-      Stream.grouped((options?.concurrency ?? defaultConcurrency) * 4)
-    )
+  const versionAt = Effect.fnUntraced(function* (
+    operation: string,
+    id: string,
+    when: { readonly version: number } | { readonly time: DateTime.DateTime }
+  ) {
+    const { now, entries } = yield* documents.past(operation, id)
+    const current = now === undefined ? undefined : { ...now.stored, isDeletion: false, entry: undefined }
+    const all = [...entries.map((entry) => ({ ...entry, entry })), ...(current === undefined ? [] : [current])]
+    const time = "time" in when ? DateTime.toEpochMillis(when.time) : undefined
+    const found =
+      "version" in when
+        ? all.findLast((one) => one.version === when.version && !one.isDeletion)
+        : all.findLast((one) => one.writtenAt <= time!)
+    if (found === undefined || found.isDeletion) return yield* missing(id)
+    if (found.entry === undefined) return yield* documents.decode(operation, id, now!.stored, now!.isSettled)
+    return (yield* documents.loadEntry(operation, found.entry)) ?? (yield* missing(id))
+  })
 
-  const scanBases = (operation: string, options: Concurrency | undefined) =>
-    idBatches(operation, options).pipe(
-      Stream.mapEffect((ids) => loadAll(operation, ids, options)),
-      Stream.flatMap((bases) => Stream.fromArray(bases.flatMap(Option.toArray)))
-    )
-
-  /** Writes documents again as they are, those that need it, each on the condition that it has not changed. */
-  const rewrite = (operation: string, options: RewriteOptions | undefined, isOld: (base: Base<A>) => boolean) => {
-    const one = Effect.fnUntraced(function* (id: string) {
-      for (let lostRaces = 0; ; lostRaces++) {
-        const base = yield* loadIfPresent(operation, id)
-        if (Option.isNone(base) || !isOld(base.value)) return { id, rewritten: false }
-        const same = Effect.succeed(Result.succeed<unknown>(base.value.value))
-        const after = yield* Effect.catchTag(
-          changeFrom(operation, base.value, () => same),
-          "NotFound",
-          () => Effect.succeed(undefined)
-        )
-        if (after !== lostRace) return { id, rewritten: after !== undefined }
-        if (lostRaces >= defaultRetries) return yield* conflict(operation, id, base.value.key)
-        yield* pause(lostRaces)
-      }
-    })
-    const concurrency = options?.concurrency ?? defaultConcurrency
-    const begin = options?.after === undefined ? Effect.succeed(undefined) : keyOf(options.after)
-    return Stream.unwrap(
-      Effect.map(begin, (startAfter) =>
-        idBatches(operation, options, startAfter).pipe(
-          Stream.mapEffect((ids) => Effect.forEach(ids, one, { concurrency })),
-          Stream.flatMap(Stream.fromArray)
-        )
+  const writeAll = <E, R>(
+    inputs: Stream.Stream<Insert<S>, E, R>,
+    { mode = "insert", concurrency = defaultConcurrency }: WriteOptions = {}
+  ): Stream.Stream<Outcome<A, InsertError | ChangeError>, E, R> => {
+    const operation = "Resource.writeAll"
+    const write = (input: Insert<S>): Effect.Effect<A, InsertError | ChangeError> => {
+      if (mode === "upsert") return operations.upsert(operation, input)
+      return mode === "insert" ? operations.insert(operation, input) : operations.replace(operation, input)
+    }
+    return inputs.pipe(
+      Stream.zipWithIndex,
+      Stream.mapEffect(
+        ([input, index]) =>
+          Effect.map(Effect.result(write(input)), (result) => ({
+            index,
+            id: operations.idIn(Result.isSuccess(result) ? result.success : input),
+            result
+          })),
+        { concurrency }
       )
     )
   }
 
-  // --- members ---------------------------------------------------------------
+  const exists = (operation: string) =>
+    Effect.fnUntraced(function* (id: string) {
+      const key = Document.key(name, id)
+      if (Result.isFailure(key)) return false
+      if ((yield* Transaction.Current) !== undefined) {
+        return Option.isSome(yield* documents.loadIfPresent(operation, id))
+      }
+      const isThere = yield* store.head(key.success).pipe(
+        Effect.map((head) => (Document.isSettled(head.metadata) ? true : undefined)),
+        Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(false)),
+        Effect.catchTag("StoreError", (error) => Effect.fail(fromStore(operation)(error)))
+      )
+      // A transaction is about to change it: the object itself tells more.
+      return isThere ?? (yield* documents.loadVersion(operation, id)) !== undefined
+    })
 
-  const insert = Effect.fn("Resource.insert")(function* (input: Insert<S>) {
-    const base = yield* create("Resource.insert", input)
-    return base.value
-  }, labelled)
-
-  const deleteKeys = Effect.fnUntraced(function* (operation: string, keys: ReadonlyMap<string, string>) {
-    const result = yield* Effect.mapError(store.deleteMany([...keys.keys()]), fromStore(operation))
-    return {
-      deleted: result.deleted.map((key) => keys.get(key)!),
-      failed: result.failed.map(({ key, reason }) => ({ id: keys.get(key)!, error: failure(operation, reason) }))
+  /** The document that has the values of a unique key. */
+  const findByUnique = Effect.fnUntraced(function* (
+    operation: string,
+    label: string,
+    values: Readonly<Record<string, unknown>>
+  ) {
+    const { uniques } = yield* documents.indexes
+    const unique = uniques.get(label)
+    if (unique === undefined) {
+      const names = [...uniques.keys()].join(", ")
+      return yield* invalid(["unique"], `Expected a unique key of ${name}: ${names === "" ? "it has none" : names}`)
     }
+    const unknown = Object.keys(values).find((path) => !unique.fields.includes(path))
+    if (unknown !== undefined) {
+      return yield* invalid([unknown], `Expected a field of unique key ${label}: ${unique.fields.join(", ")}`)
+    }
+    const digest = unique.digest((path) => Partition.toJson(values[path.join(".")]))
+    if (digest === undefined)
+      return yield* invalid([unique.fields[0]!], `Expected values of ${unique.fields.join(", ")}`)
+    if (!unique.isReady) {
+      const description = `unique key ${label} of ${name} is not complete: run backfill to its end`
+      return yield* failure(operation, new StoreError.Unsupported({ feature: "unique key", description }))
+    }
+    return yield* documents.findUnique(operation, label, digest)
   })
 
-  const countWith = <E>(pages: Stream.Stream<ReadonlyArray<string>, E>) =>
-    Stream.runFold(
-      pages,
-      () => 0,
-      (total, ids) => total + ids.length
-    )
-
   return {
-    insert,
+    insert: Effect.fn("Resource.insert")(function* (input) {
+      return yield* operations.insert("Resource.insert", input)
+    }, labelled),
 
     insertMany: Effect.fn("Resource.insertMany")(function* (inputs, options) {
-      return yield* Effect.forEach(
-        inputs,
-        (input) => Effect.result(Effect.map(create("Resource.insertMany", input), (base) => base.value as A)),
-        { concurrency: options?.concurrency ?? defaultConcurrency }
-      )
+      return yield* many(inputs, options, (input) => operations.insert("Resource.insertMany", input))
     }, labelled),
 
     get: Effect.fn("Resource.get")(function* (id) {
-      const base = yield* load("Resource.get", id)
-      return base.value
+      const operation = "Resource.get"
+      return yield* operations.get(operation, id, load(operation))
     }, labelled),
 
     getOption: Effect.fn("Resource.getOption")(function* (id) {
-      return Option.map(yield* loadIfPresent("Resource.getOption", id), (base) => base.value)
+      const operation = "Resource.getOption"
+      return yield* orNone(operations.get(operation, id, load(operation)))
     }, labelled),
 
     getMany: Effect.fn("Resource.getMany")(function* (ids, options) {
-      const bases = yield* loadAll("Resource.getMany", ids, options)
-      return bases.map(Option.map((base) => base.value))
+      const operation = "Resource.getMany"
+      return yield* Effect.forEach(ids, (id) => orNone(operations.get(operation, id, load(operation))), {
+        concurrency: options?.concurrency ?? defaultConcurrency
+      })
     }, labelled),
 
     getDocument: Effect.fn("Resource.getDocument")(function* (id) {
-      return documentFor(yield* load("Resource.getDocument", id))
+      return yield* operations.getDocument(id, load("Resource.getDocument"))
     }, labelled),
 
     documentOf: Effect.fn("Resource.documentOf")(function* (value) {
-      const base = known.get(value as object)
-      return base === undefined ? yield* missing("") : documentFor(base)
+      const base = documents.known.get(value as object)
+      return base === undefined ? yield* missing("") : documents.documentFor(base)
     }, labelled),
+
+    getByUnique: Effect.fn("Resource.getByUnique")(function* (label, values) {
+      const operation = "Resource.getByUnique"
+      const found = yield* findByUnique(operation, label, values)
+      // Interceptors decide before it is told whether there is such a document.
+      return yield* Option.match(found, {
+        onNone: () => operations.get(operation, "", () => Effect.fail(missing(""))),
+        onSome: (base) => operations.get(operation, base.id, () => Effect.succeed(base))
+      })
+    }, labelled),
+
+    getFromPartition: Effect.fn("Resource.getFromPartition")(function* (id, within) {
+      const operation = "Resource.getFromPartition"
+      return yield* operations.get(operation, id, (id) => listing.getFrom(operation, id, within))
+    }, labelled),
+
+    distinct: (within) => {
+      const operation = "Resource.distinct"
+      return operations.narrowed(operation, within, (request) => listing.distinct(operation, request))
+    },
+
+    covered: (within) => {
+      const operation = "Resource.covered"
+      return operations.narrowed(operation, within, (request) => listing.covered(operation, request))
+    },
 
     update: Effect.fn("Resource.update")(function* <E = never, R = never>(
       target: string | Document.Document<A>,
       changes: Update<A> | ((current: A) => Update<A> | Effect.Effect<Update<A>, E, R>),
       options?: UpdateOptions
     ) {
-      const apply = (current: A): Effect.Effect<Result.Result<unknown, merge.Problem>, E, R> => {
-        const next = typeof changes === "function" ? changes(current) : changes
-        return Effect.isEffect(next)
-          ? Effect.map(next, (some) => merge.update(fields, current, some))
-          : Effect.succeed(merge.update(fields, current, next))
-      }
-      return yield* change("Resource.update", target, apply, options)
+      return yield* operations.update("Resource.update", target, changesOf<A, Update<A>, E, R>(changes), options)
     }, labelled),
 
     patch: Effect.fn("Resource.patch")(function* (target, changes, options) {
-      return yield* change(
-        "Resource.patch",
-        target,
-        (current) => Effect.succeed(merge.patch(fields, current, changes)),
-        options
-      )
+      return yield* operations.patch("Resource.patch", target, changes, options)
     }, labelled),
 
     replace: Effect.fn("Resource.replace")(function* (input, options) {
-      const operation = "Resource.replace"
-      const prepared = yield* prepare(operation, input, undefined)
-      const ifRevision = options?.ifRevision
-      if (ifRevision === undefined) {
-        const { etag } = yield* Effect.mapError(
-          store.put({ key: prepared.key, ...prepared.object }),
-          fromStore(operation)
-        )
-        return written(prepared, etag).value
-      }
-      const base = yield* send(operation, prepared, { ifMatch: ifRevision, replaces: undefined })
-      return base === lostRace ? yield* conflict(operation, prepared.id, prepared.key) : base.value
+      return yield* operations.replace("Resource.replace", input, options?.ifRevision)
     }, labelled),
 
     upsert: Effect.fn("Resource.upsert")(function* (input, options) {
-      const operation = "Resource.upsert"
-      // The document may be deleted between the two steps: then it is inserted after all.
-      const attempt = create(operation, input).pipe(
-        Effect.map((base) => base.value),
-        Effect.catchTag("AlreadyExists", ({ id }) =>
-          change(operation, id, (current) => Effect.succeed(merge.update(fields, current, input)), options)
-        )
-      )
-      return yield* attempt.pipe(
-        Effect.retry({ while: (error) => error._tag === "NotFound", times: options?.retries ?? defaultRetries }),
-        Effect.catchTag("NotFound", ({ id }) => Effect.fail(new DbError.Conflict({ resource: name, id, revision: "" })))
-      )
+      return yield* operations.upsert("Resource.upsert", input, options?.retries)
     }, labelled),
 
-    delete: Effect.fn("Resource.delete")(function* (target) {
-      const operation = "Resource.delete"
-      if (typeof target === "string") {
-        const key = yield* keyOf(target)
-        return yield* Effect.mapError(store.delete(key), fromStore(operation))
-      }
-      if (!capabilities.conditionalDelete) {
-        const description = "this store ignores conditions on DELETE: delete by id, or choose another store"
-        return yield* failure(operation, new StoreError.Unsupported({ feature: "conditional delete", description }))
-      }
-      const key = yield* keyOf(target.id)
-      return yield* store.delete(key, { ifMatch: target.revision }).pipe(
-        Effect.catchReasons("StoreError", {
-          PreconditionFailed: () => conflict(operation, target.id, key),
-          NoSuchKey: () => Effect.fail(missing(target.id))
-        }),
-        Effect.catchTag("StoreError", (error) => Effect.fail(fromStore(operation)(error)))
+    upsertMany: Effect.fn("Resource.upsertMany")(function* (inputs, options) {
+      return yield* many(inputs, options, (input) => operations.upsert("Resource.upsertMany", input))
+    }, labelled),
+
+    writeAll,
+
+    updateMany: (request, changes) => {
+      const operation = "Resource.updateMany"
+      return Stream.unwrap(
+        Effect.map(finding.meets(request), (meets) => {
+          const one = Effect.fnUntraced(function* (id: string) {
+            const unmet = new Pipeline.Rejected({
+              resource: name,
+              operation: "update",
+              interceptor: operation,
+              reason: "the document does not meet the conditions any more"
+            })
+            const check = (current: A) => {
+              const base = documents.known.get(current as object)
+              return base === undefined || meets(base) ? Effect.void : Effect.fail(unmet)
+            }
+            const change = changesOf<A, Update<A>, never, never>(changes)
+            const result = yield* Effect.result(operations.update(operation, id, change, undefined, [check]))
+            return Result.isFailure(result) && result.failure === unmet ? undefined : { id, result }
+          })
+          return operations.queryBases(operation, request).pipe(
+            Stream.mapEffect(({ base }) => one(base.id), { concurrency: request.concurrency ?? defaultConcurrency }),
+            Stream.filter((outcome) => outcome !== undefined),
+            Stream.zipWithIndex,
+            Stream.map(([outcome, index]) => ({ index, ...outcome }))
+          )
+        })
       )
+    },
+
+    query: (request) => operations.query("Resource.query", request),
+
+    queryJson: ({ select, ...request }) =>
+      Stream.unwrap(
+        Effect.map(finding.checkPaths((select ?? []).map((path) => path.split("."))), () =>
+          Stream.map(operations.queryJson("Resource.queryJson", request), (json) =>
+            select === undefined ? finding.shown(json) : Query.project(select)(json)
+          )
+        )
+      ),
+
+    queryPage: Effect.fn("Resource.queryPage")(function* (request) {
+      const operation = "Resource.queryPage"
+      const page = yield* operations.list(operation, request)
+      const { limit: _, cursor: __, ...whole } = request
+      const total = request.total === true ? yield* operations.total(operation, whole) : undefined
+      return { ...page, total }
+    }, labelled),
+
+    explainQuery: Effect.fn("Resource.explainQuery")(function* (request) {
+      return yield* finding.explain(request)
+    }, labelled),
+
+    aggregate: Effect.fn("Resource.aggregate")(function* (aggregation, { maxGroups, ...request } = {}) {
+      return yield* finding.aggregate(aggregation, operations.queryJson("Resource.aggregate", request), { maxGroups })
+    }, labelled),
+
+    delete: Effect.fn("Resource.delete")(function* (target, { mustExist = false } = {}) {
+      yield* operations.remove("Resource.delete", target, mustExist)
     }, labelled),
 
     deleteMany: Effect.fn("Resource.deleteMany")(function* (ids) {
-      const keys = new Map<string, string>()
-      for (const id of ids) keys.set(yield* keyOf(id), id)
-      return yield* deleteKeys("Resource.deleteMany", keys)
+      return yield* operations.removeMany("Resource.deleteMany", [...ids])
     }, labelled),
 
-    deleteAll: Effect.gen(function* () {
-      const operation = "Resource.deleteAll"
-      if (definition.paranoid) {
-        const description = "declare the resource with paranoid: false to allow it"
-        return yield* new DbError.NotAllowed({ resource: name, operation, description })
-      }
-      const deletedPages = Stream.mapEffect(idPages(operation), (ids) =>
-        Effect.gen(function* () {
-          const keys = new Map<string, string>()
-          for (const id of ids) keys.set(yield* Effect.orDie(keyOf(id)), id)
-          const { deleted, failed } = yield* deleteKeys(operation, keys)
-          return failed.length > 0 ? yield* failed[0]!.error : deleted
-        })
-      )
-      return yield* countWith(deletedPages)
-    }).pipe(Effect.withSpan("Resource.deleteAll"), labelled),
+    deleteAll: Effect.suspend(() => operations.removeAll("Resource.deleteAll")).pipe(
+      Effect.withSpan("Resource.deleteAll"),
+      labelled
+    ),
 
     exists: Effect.fn("Resource.exists")(function* (id) {
-      const key = Document.key(name, id)
-      if (Result.isFailure(key)) return false
-      return yield* store.head(key.success).pipe(
-        Effect.as(true),
-        Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(false)),
-        Effect.catchTag("StoreError", (error) => Effect.fail(fromStore("Resource.exists")(error)))
-      )
+      const operation = "Resource.exists"
+      return yield* operations.exists(operation, id, exists(operation))
     }, labelled),
 
-    count: countWith(idPages("Resource.count")).pipe(Effect.withSpan("Resource.count"), labelled),
+    count: Effect.fn("Resource.count")(function* (request = {}) {
+      return yield* operations.count("Resource.count", request)
+    }, labelled),
 
-    listIds: Stream.flatMap(idPages("Resource.listIds"), Stream.fromArray),
+    estimatedCount: Effect.fn("Resource.estimatedCount")(function* (within = {}) {
+      return yield* operations.estimatedCount("Resource.estimatedCount", within)
+    }, labelled),
 
-    list: Effect.fn("Resource.list")(function* (request) {
-      const operation = "Resource.list"
-      const limit = request?.limit ?? 100
-      if (!Number.isInteger(limit) || limit < 1 || limit > maxKeysPerRequest) {
-        return yield* invalid(["limit"], `Expected an integer from 1 to ${maxKeysPerRequest}`)
-      }
-      const { ids, nextToken } = yield* listPage(operation, request?.cursor, limit).pipe(
-        Effect.catchReason("DbError", "InvalidArgument", (reason) =>
-          Effect.fail(invalid(["cursor"], reason.description))
-        )
-      )
-      const bases = yield* loadAll(operation, ids, request)
-      return { items: bases.flatMap((base) => Option.toArray(Option.map(base, (b) => b.value))), cursor: nextToken }
+    recount: Effect.gen(function* () {
+      const operation = "Resource.recount"
+      if (counter !== undefined) return yield* counter.recount(operation)
+      const description = "declare the resource with counters: true to use it"
+      return yield* new DbError.NotAllowed({ resource: name, operation, description })
+    }).pipe(Effect.withSpan("Resource.recount"), labelled),
+
+    listIds: (request = {}) => operations.listIds("Resource.listIds", request),
+
+    list: Effect.fn("Resource.list")(function* (request = {}) {
+      return yield* operations.list("Resource.list", request)
     }, labelled),
 
     migrate: (options) =>
       Stream.unwrap(
         Effect.map(codec.version, (version) =>
-          rewrite("Resource.migrate", options, (base) => base.stored.schemaVersion < version)
+          maintenance.rewrite("Resource.migrate", options, (base) =>
+            Effect.succeed(base.stored.schemaVersion < version)
+          )
         )
       ),
 
-    rotate: (options) => rewrite("Resource.rotate", options, (base) => base.isUnderOldKey),
+    rotate: (options) => maintenance.rewrite("Resource.rotate", options, (base) => Effect.succeed(base.isUnderOldKey)),
+
+    backfill: maintenance.backfill,
+
+    repair: maintenance.repair,
+
+    removePartition: Effect.fn("Resource.removePartition")(function* (label) {
+      return yield* maintenance.remove("Resource.removePartition", "partitions", label)
+    }, labelled),
+
+    removeUnique: Effect.fn("Resource.removeUnique")(function* (label) {
+      return yield* maintenance.remove("Resource.removeUnique", "uniques", label)
+    }, labelled),
+
+    setContent: Effect.fn("Resource.setContent")(function* (id, bytes, options) {
+      const stream = bytes instanceof Uint8Array ? Stream.succeed(bytes) : bytes
+      const contentType = options?.contentType ?? "application/octet-stream"
+      return yield* operations.setContent("Resource.setContent", id, stream, contentType)
+    }, labelled),
+
+    getContent: Effect.fn("Resource.getContent")(function* (id, range) {
+      return yield* operations.getContent("Resource.getContent", id, range)
+    }, labelled),
+
+    hasContent: Effect.fn("Resource.hasContent")(function* (id) {
+      return Option.isSome(yield* operations.getContent("Resource.hasContent", id, undefined))
+    }, labelled),
+
+    deleteContent: Effect.fn("Resource.deleteContent")(function* (id) {
+      yield* operations.removeContent("Resource.deleteContent", id)
+    }, labelled),
+
+    history: (id) => {
+      const operation = "Resource.history"
+      const one = Effect.fnUntraced(function* (entry: History.Entry) {
+        const base = yield* documents.loadEntry(operation, entry)
+        // It has been pruned since it was listed.
+        if (base === undefined) return Option.none<Document.Document<A>>()
+        return Option.some(yield* operations.getDocument(id, () => Effect.succeed(base)))
+      })
+      return Stream.unwrap(
+        Effect.map(documents.past(operation, id), ({ entries }) =>
+          Stream.fromArray(entries.filter((entry) => !entry.isDeletion).toReversed()).pipe(
+            Stream.mapEffect(one, { concurrency: 4 }),
+            Stream.flatMap((found) => Stream.fromArray(Option.toArray(found)))
+          )
+        )
+      )
+    },
+
+    getAt: Effect.fn("Resource.getAt")(function* (id, when) {
+      return yield* operations.getDocument(id, (id) => versionAt("Resource.getAt", id, when))
+    }, labelled),
+
+    restore: Effect.fn("Resource.restore")(function* (id, when) {
+      const operation = "Resource.restore"
+      const version = yield* versionAt(operation, id, when)
+      // Who may not see it may not have it back; what interceptors make of it for the eye is not what it was.
+      yield* operations.get(operation, id, () => Effect.succeed(version))
+      // What was a document once can be one again.
+      return yield* operations.replace(operation, version.value as Insert<S>)
+    }, labelled),
+
+    pruneHistory: ({ keep = Number.POSITIVE_INFINITY, before }) =>
+      maintenance.pruneHistory(keep, before === undefined ? undefined : DateTime.toEpochMillis(before)),
 
     explain: Effect.fn("Resource.explain")(function* (input) {
-      const base = known.get(input as object)
-      if (base === undefined) return yield* codec.explain(yield* codec.construct(input))
+      const base = documents.known.get(input as object)
+      if (base === undefined) return yield* codec.explain(yield* documents.completed(yield* codec.construct(input)))
       return yield* codec.explain(base.value, {
         carried: base.carried,
         schemaVersion: base.stored.schemaVersion
       })
     }, labelled),
 
-    scan: (options) => Stream.map(scanBases("Resource.scan", options), (base) => base.value),
+    scanResults: (options = {}) => {
+      const operation = "Resource.scanResults"
+      return operations
+        .narrowed(operation, options, (request) => listing.results(operation, request))
+        .pipe(
+          Stream.zipWithIndex,
+          Stream.map(([{ id, result }, index]) => ({ index, id, result: Result.map(result, (base) => base.value) }))
+        )
+    },
 
-    scanDocuments: (options) => Stream.map(scanBases("Resource.scanDocuments", options), documentFor)
+    scan: (options = {}) => operations.query("Resource.scan", options),
+
+    scanDocuments: (options = {}) =>
+      Stream.map(operations.queryBases("Resource.scanDocuments", options), ({ base, value }) =>
+        documents.documentFor(base, value)
+      ),
+
+    intercept: pipeline.add,
+
+    changes: feed.stream,
+
+    subscribe: feed.subscribe,
+
+    onChange: feed.on
   }
 })
+
+const orNone = <A, E, R>(effect: Effect.Effect<A, DbError.NotFound | E, R>) =>
+  effect.pipe(
+    Effect.map(Option.some),
+    Effect.catchIf(
+      (error): error is Extract<DbError.NotFound | E, DbError.NotFound> => error instanceof DbError.NotFound,
+      () => Effect.succeedNone
+    )
+  )
+
+const changesOf = <A, U, E, R>(
+  changes: U | ((current: A) => U | Effect.Effect<U, E, R>)
+): ResourceOperations.Changes<A, U, E, R> => (isFunction(changes) ? { by: changes } : { values: changes })
+
+const isFunction = <A, U, X>(changes: U | ((current: A) => X)): changes is (current: A) => X =>
+  typeof changes === "function"

@@ -1,11 +1,29 @@
-/** The core in one import, for programs. Libraries import the modules themselves. */
+/**
+ * The core in one import, for programs. Libraries import the modules themselves. What needs Node (`crypto/PasswordHasher`
+ * and the stores) is imported by its own path.
+ */
+export * as Aggregation from "./Aggregation.ts"
 export * as Catalog from "./Catalog.ts"
+export * as Change from "./Change.ts"
+export * as Content from "./Content.ts"
 export * as Database from "./Database.ts"
 export * as DbError from "./DbError.ts"
 export * as Document from "./Document.ts"
 export * as Id from "./crypto/Id.ts"
+export * as KeyRing from "./crypto/KeyRing.ts"
+export * as Behavior from "./encoding/Behavior.ts"
 export * as Encoding from "./encoding/Encoding.ts"
+export * as Export from "./Export.ts"
+export * as Guard from "./Guard.ts"
+export * as Partition from "./Partition.ts"
+export * as Pipeline from "./Pipeline.ts"
+export * as Portable from "./Portable.ts"
+export * as Query from "./Query.ts"
 export * as Resource from "./Resource.ts"
+export * as Attribute from "./schema/Attribute.ts"
+export * as Rules from "./schema/Rules.ts"
 export * as ConnectionString from "./storage/ConnectionString.ts"
 export * as ObjectStore from "./storage/ObjectStore.ts"
 export * as StoreError from "./storage/StoreError.ts"
+export * as Transaction from "./Transaction.ts"
+export * as Unique from "./Unique.ts"

@@ -21,7 +21,13 @@ const settings: Portable.Settings = {
   behavior: "body-overflow",
   paranoid: true,
   pin: { metadata: [], body: [] },
-  hasMigrations: false
+  hasMigrations: false,
+  hasComputed: false,
+  flags: [],
+  counters: undefined,
+  uniqueLease: 60_000,
+  partitions: {},
+  uniques: {}
 }
 
 const services = Layer.mergeAll(

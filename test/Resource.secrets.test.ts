@@ -12,6 +12,7 @@ import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as PasswordHasher from "effect-s3db/crypto/PasswordHasher"
 import type * as DbError from "effect-s3db/DbError"
 import * as Encoding from "effect-s3db/encoding/Encoding"
+import type * as DocumentCodec from "effect-s3db/DocumentCodec"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
@@ -285,6 +286,36 @@ describe("secrets", () => {
       )
       assert.strictEqual(reasonOf(yield* Effect.flip(clear.get("1"))), "ServiceFailed")
     })
+  )
+
+  it.effect("a value in clear where a secret belongs is refused, unless a migration leads to it", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const Plain = Schema.Struct({ id: Schema.String, token: Schema.String, inner: Schema.Json })
+      const Sealed = Schema.Struct({
+        id: Schema.String,
+        token: Attribute.SecretText,
+        inner: Schema.Struct({ pin: Attribute.SecretNumber })
+      })
+      const plain = yield* Effect.flatMap(openOn(store), ({ open }) =>
+        open("accounts", { schema: Plain, primaryKey: "id", version: 1 })
+      )
+      yield* plain.insert({ id: "1", token: "planted", inner: { pin: 4711 } })
+      const sealed = (version: number, migrations: Record<number, DocumentCodec.Migration>) =>
+        Effect.flatMap(openOn(store), ({ open }) =>
+          open("accounts", { schema: Sealed, primaryKey: "id", version, migrations })
+        )
+      const strict = yield* sealed(2, {})
+      const refused = yield* Effect.flip(strict.get("1"))
+      assert.deepInclude((refused as DbError.DbError).reason, { _tag: "SecretUnreadable", why: "InClear" })
+      assert.notInclude(JSON.stringify(refused) + refused.message, "planted")
+      const migrating = yield* sealed(3, { 1: (document) => document })
+      assert.strictEqual(Redacted.value((yield* migrating.get("1")).token), "planted")
+      yield* Stream.runDrain(migrating.migrate())
+      const object = everything(yield* objectOf(store, "accounts", "1"))
+      assert.notInclude(object, "planted")
+      assert.strictEqual(Redacted.value((yield* migrating.get("1")).inner.pin), 4711)
+    }).pipe(Effect.provide(ringA))
   )
 
   it.effect("a resource with secrets does not open without a ring", () =>

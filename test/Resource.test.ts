@@ -216,7 +216,7 @@ for (const [name, store] of Object.entries(stores)) {
             [{ head: 1 }, users.exists(id)],
             [{ put: 1 }, users.update(document, { n: 1 })],
             // It has changed since: the HEAD finds the revision.
-            [{ put: 1, head: 1 }, users.update(document, { n: 2 })],
+            [{ put: 1, get: 1 }, users.update(document, { n: 2 })],
             [{ get: 1, put: 1 }, users.update(id, { n: 3 })],
             [{ get: 1, put: 1 }, users.patch(id, { address: { city: "Rio" } })],
             [{ put: 1 }, users.replace({ id, name: "replaced" })],
@@ -224,13 +224,13 @@ for (const [name, store] of Object.entries(stores)) {
             [{ put: 2, get: 1 }, users.upsert({ id: "upserted", name: "old" })],
             [{ delete: 1 }, users.delete("upserted")],
             [{ deleteMany: 1 }, users.deleteMany(["x", "y"])],
-            [{ list: 1 }, users.count],
+            [{ list: 1 }, users.count()],
             [{}, users.insert({ name: "a" })],
             [{}, users.get("")],
             [{}, users.documentOf(document.value)]
           ]
           for (const [expected, effect] of cases) assert.deepStrictEqual(yield* requestsOf(effect), expected)
-          const all = yield* users.count
+          const all = yield* users.count()
           const scanned = yield* requestsOf(Stream.runDrain(users.scan()))
           assert.deepStrictEqual(scanned, { list: 1, get: all })
           const page = yield* requestsOf(users.list({ limit: 5 }))
@@ -241,7 +241,7 @@ for (const [name, store] of Object.entries(stores)) {
       it.effect("ids and inputs that are wrong", () =>
         Effect.gen(function* () {
           const users = yield* Users
-          const before = yield* users.count
+          const before = yield* users.count()
           const issuesOf = (input: unknown) =>
             Effect.map(Effect.flip(users.insert(input as Resource.Insert<typeof User>)), (error) => {
               assert.strictEqual(error._tag, "InvalidInput")
@@ -260,7 +260,7 @@ for (const [name, store] of Object.entries(stores)) {
           assert.deepStrictEqual(yield* issuesOf(pollution), ["extra.a.__proto__"])
           const secret = yield* Effect.flip(users.insert({ name: "", bio: "hush" } as never))
           assert.notInclude(JSON.stringify(secret) + secret.message, "hush")
-          assert.strictEqual(yield* users.count, before)
+          assert.strictEqual(yield* users.count(), before)
 
           for (const id of ["..", "a/b", "a//b", "%2F", "id=x", "Ä", "\u{1f600}", "x".repeat(900), "__proto__"]) {
             const made = yield* users.insert({ id, name: "hostile" })
@@ -268,7 +268,7 @@ for (const [name, store] of Object.entries(stores)) {
             const taken = yield* Effect.flip(users.insert({ id, name: "again" }))
             assert.strictEqual(taken._tag, "AlreadyExists")
             assert.isTrue(yield* users.exists(id))
-            assert.include(yield* Stream.runCollect(users.listIds), id)
+            assert.include(yield* Stream.runCollect(users.listIds()), id)
             yield* users.delete(id)
             assert.isFalse(yield* users.exists(id))
           }
@@ -403,8 +403,8 @@ for (const [name, store] of Object.entries(stores)) {
             assert.isTrue(inserted.slice(0, 2500).every(Result.isSuccess))
             const twice = inserted[2500]!
             assert.strictEqual(Result.isFailure(twice) && twice.failure._tag, "AlreadyExists")
-            assert.strictEqual(yield* items.count, 2500)
-            assert.deepStrictEqual((yield* Stream.runCollect(items.listIds)).toSorted(), ids.toSorted())
+            assert.strictEqual(yield* items.count(), 2500)
+            assert.deepStrictEqual((yield* Stream.runCollect(items.listIds())).toSorted(), ids.toSorted())
             const scanned = yield* Stream.runCollect(items.scan({ concurrency: 32 }))
             assert.deepStrictEqual(scanned.map((item) => item.id).toSorted(), ids.toSorted())
             const some = yield* items.getMany(["k5", "nope", "k3"])
@@ -424,7 +424,7 @@ for (const [name, store] of Object.entries(stores)) {
             const gone = yield* items.deleteMany(ids.slice(0, 1200))
             assert.deepStrictEqual(gone, { deleted: ids.slice(0, 1200), failed: [] })
             assert.deepStrictEqual(yield* requestsOf(items.deleteAll), { list: 2, deleteMany: 2 })
-            assert.strictEqual(yield* items.count, 0)
+            assert.strictEqual(yield* items.count(), 0)
             const refused = yield* Effect.flip((yield* Users).deleteAll)
             assert.strictEqual(refused._tag, "NotAllowed")
           }),
@@ -458,13 +458,13 @@ for (const [name, store] of Object.entries(stores)) {
             const error = yield* Effect.flip(items.get("broken"))
             assert.strictEqual(error._tag === "DbError" && error.reason._tag, "Corrupt", body)
             const failed = yield* Effect.flip(Stream.runDrain(items.scan()))
-            assert.strictEqual(failed.reason._tag, "Corrupt")
+            assert.strictEqual(failed._tag === "DbError" && failed.reason._tag, "Corrupt")
           }
           // What is no document is not listed.
           yield* raw.put({ key: "resource=disposable/data/other" })
           yield* raw.put({ key: "resource=disposable/data/id=a/b" })
           yield* items.delete("broken")
-          assert.isFalse((yield* Stream.runCollect(items.listIds)).some((id) => id.includes("other") || id === "a/b"))
+          assert.isFalse((yield* Stream.runCollect(items.listIds())).some((id) => id.includes("other") || id === "a/b"))
           yield* items.deleteAll
         })
       )

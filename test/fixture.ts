@@ -1,6 +1,9 @@
 /** A database in memory under AWS's rules, and resources on it. */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
 import * as Database from "effect-s3db/Database"
 import type * as Document from "effect-s3db/Document"
 import type * as DocumentCodec from "effect-s3db/DocumentCodec"
@@ -45,3 +48,57 @@ export const everything = (object: StoredObject): string =>
 
 export const empty = Context.empty()
 export type { Document }
+
+/** What a client that has crashed dies of. */
+export class Crashed {
+  readonly _tag = "Crashed"
+}
+
+/**
+ * A store whose client crashes at its request number `at`, counted from 1: before it is carried out, or after. Whatever the
+ * client asks for later is not carried out either.
+ */
+export const crashing = (store: ObjectStore["Service"], at: number, when: "before" | "after") => {
+  let requests = 0
+  const request = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      requests += 1
+      if (requests < at) return effect
+      const crash = Effect.die(new Crashed())
+      return requests === at && when === "after" ? Effect.andThen(effect, crash) : crash
+    })
+  const crashed: ObjectStore["Service"] = {
+    ...store,
+    put: (one) => request(store.put(one)),
+    get: (...args) => request(store.get(...args)),
+    head: (key) => request(store.head(key)),
+    delete: (...args) => request(store.delete(...args)),
+    deleteMany: (...args) => request(store.deleteMany(...args)),
+    copy: (one) => request(store.copy(one)),
+    list: (one) => request(store.list(one))
+  }
+  return { store: crashed, requests: () => requests }
+}
+
+/** Every key of a store. */
+export const keysOf = Effect.fnUntraced(function* (store: ObjectStore["Service"], prefix = "") {
+  const keys: Array<string> = []
+  let token: string | undefined
+  do {
+    const page = yield* Effect.orDie(store.list({ prefix, token }))
+    keys.push(...page.entries.map((entry) => entry.key))
+    token = page.nextToken
+  } while (token !== undefined)
+  return keys
+})
+
+/** Lets time pass, second by second, until a fiber is done. */
+export const drive = <A, E>(fiber: Fiber.Fiber<A, E>, step: Duration.Input = "1 second"): Effect.Effect<A, E> =>
+  Effect.gen(function* () {
+    while (fiber.pollUnsafe() === undefined) {
+      // What waits for no clock goes on first.
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      yield* TestClock.adjust(step)
+    }
+    return yield* Fiber.join(fiber)
+  })

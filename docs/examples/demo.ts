@@ -118,7 +118,7 @@ const demo = Effect.fnUntraced(function* (json: boolean, fresh: boolean, url: st
   const source = yield* readCountries
 
   if (fresh) yield* say(`deleted ${yield* countries.deleteAll} documents of an earlier run`)
-  const before = yield* countries.count
+  const before = yield* countries.count()
   const complete = before >= source.length
   if (complete) yield* say(`The data is there already: ${before} documents in ${store.location} (--fresh begins anew).`)
   else yield* say(`${before > 0 ? "Going on with" : "Loading"} ${source.length} countries into ${store.location}`)

@@ -147,6 +147,18 @@ export class InvalidHash extends Schema.TaggedError<InvalidHash>("effect-s3db/cr
 ) {}
 
 /**
+ * The hash asks for more work than the limits of this hasher allow: whoever can write hashes could keep it busy. Raise
+ * the limits if such hashes are yours.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class TooCostly extends Schema.TaggedError<TooCostly>("effect-s3db/crypto/PasswordHasher/TooCostly")(
+  "TooCostly",
+  reasonFields
+) {}
+
+/**
  * The hash could not be computed: the worker thread died or had too little memory, or the hasher's scope is closed.
  *
  * @category reasons
@@ -163,7 +175,7 @@ export class WorkerFailed extends Schema.TaggedError<WorkerFailed>("effect-s3db/
  * @category reasons
  * @since 0.1.0
  */
-export const Reason = Schema.Union([Empty, TooLong, NulCharacter, InvalidHash, WorkerFailed])
+export const Reason = Schema.Union([Empty, TooLong, NulCharacter, InvalidHash, TooCostly, WorkerFailed])
 
 /**
  * @category reasons
@@ -207,7 +219,7 @@ export class PasswordHasher extends Context.Service<
     ) => Effect.Effect<PasswordHash, PasswordError>
     /**
      * Whether the password is the one that was hashed. False for a password that `hash` would refuse. Fails with
-     * `InvalidHash`, `WorkerFailed`.
+     * `InvalidHash`, `TooCostly`, `WorkerFailed`.
      */
     readonly verify: (password: Redacted.Redacted<string>, hash: PasswordHash) => Effect.Effect<boolean, PasswordError>
     /**
@@ -222,9 +234,24 @@ export class PasswordHasher extends Context.Service<
  * @category models
  * @since 0.1.0
  */
+export interface Limits {
+  /** Argon2id: KiB. Default 262,144. */
+  readonly memory?: number | undefined
+  /** Argon2id: KiB times passes. Default 2,097,152, some seconds. */
+  readonly memoryPasses?: number | undefined
+  /** bcrypt. Default 17, some seconds. */
+  readonly cost?: number | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
-  /** How passwords are hashed. Default `argon2id()`. Every known hash is verified, whatever this is. */
+  /** How passwords are hashed. Default `argon2id()`. Every known hash within `limits` is verified, whatever this is. */
   readonly algorithm?: Algorithm | undefined
+  /** The most work that verifying a hash may take. What `algorithm` takes is always allowed. */
+  readonly limits?: Limits | undefined
   /**
    * A secret kept apart from the hashes. What is hashed is then HMAC-SHA-256(pepper, password) in base 64, for both
    * algorithms, so that bcrypt takes passwords of up to 4096 bytes and NUL characters too. Hashes made with another
@@ -279,6 +306,17 @@ const threadsOf = (threads: number | undefined): number => {
   throw new RangeError(`threads has to be a whole number from 1 to 64, not ${threads}`)
 }
 
+const isWithin = ({ memory = 262_144, memoryPasses = 2_097_152, cost = 17 }: Limits, asked: Algorithm): boolean =>
+  asked._tag === "Bcrypt" ? asked.cost <= cost : asked.memory <= memory && asked.memory * asked.passes <= memoryPasses
+
+const isLess = (asked: Algorithm, standard: Algorithm): boolean =>
+  isWithin(
+    standard._tag === "Bcrypt"
+      ? { cost: standard.cost, memory: 0 }
+      : { memory: standard.memory, memoryPasses: standard.memory * standard.passes, cost: 0 },
+    asked
+  )
+
 /**
  * A hasher whose threads, started when they are first needed, end with the scope. Options out of range are defects.
  *
@@ -323,6 +361,12 @@ export const make: (options?: Options) => Effect.Effect<PasswordHasher["Service"
       const parsed = text.parse(hash)
       if (parsed === undefined) {
         return yield* fail("verify", new InvalidHash({ description: "neither a bcrypt nor an argon2id hash" }))
+      }
+      if (!isWithin(options.limits ?? {}, parsed) && !isLess(parsed, standard)) {
+        return yield* fail(
+          "verify",
+          new TooCostly({ description: "the hash asks for more work than the limits allow" })
+        )
       }
       const bytes = bytesOf(Redacted.value(password), parsed, pepper)
       if (Result.isFailure(bytes)) return false

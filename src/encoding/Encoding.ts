@@ -150,6 +150,8 @@ interface Field {
   readonly idBytes: number
   readonly isStruct: boolean
   readonly isSecret: boolean
+  /** Neither nested nor secret, and a field of the schema: what most are. */
+  readonly isPlain: boolean
   /** Where it goes in the document, if anywhere. */
   readonly destination: "now" | "formerly" | undefined
   /** Free text, of which a part is as good as the whole in form. */
@@ -184,6 +186,7 @@ const fieldOf = (attribute: StoredAttribute, destination: Field["destination"]):
   idBytes: utf8Length(attribute.id),
   isStruct: attribute.codec === "struct",
   isSecret: attribute.codec === "secret",
+  isPlain: destination === "now" && attribute.path.length === 1 && attribute.codec !== "secret",
   destination,
   isText: attribute.codec === "string",
   children: []
@@ -284,6 +287,10 @@ const compileWith =
           const value = read(field.codec, source)
           if (value === undefined) return { _tag: "Undecodable", path: field.path }
           const { destination, path } = field
+          if (field.isPlain) {
+            document[field.name] = value
+            return undefined
+          }
           const here = destination !== undefined && setPath(document, path, value, destination === "formerly")
           if (!here) (carried ??= {})[id] = value
           if (field.isSecret && value !== null) secrets.push({ id, path: here ? path : undefined })

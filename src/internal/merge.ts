@@ -73,6 +73,10 @@ export const fieldTree = (type: AST.AST): FieldTree | undefined => {
   }
 }
 
+/** What the top-level fields of a schema hold. */
+export const fieldTypes = (type: AST.AST): ReadonlyMap<string, AST.AST> =>
+  new Map(structOf(type)?.propertySignatures.map((property) => [String(property.name), property.type]))
+
 const structOf = (type: AST.AST): AST.Objects | undefined => {
   if (AST.isObjects(type)) {
     return type.propertySignatures.length > 0 && type.indexSignatures.length === 0 ? type : undefined

@@ -45,6 +45,14 @@ export interface Options {
   readonly maxDelay?: Duration.Input | undefined
   /** No attempt begins later than this after the first. Default: 60 seconds. */
   readonly timeLimit?: Duration.Input | undefined
+  /**
+   * Whether a request whose answer was lost may still arrive, after somebody else has changed or removed what it is
+   * about. `false`, the default: what is seen afterwards is taken to be the end of it. `true`: a create-only put of which
+   * nothing is there is not sent again, since it may have landed and been removed; and a delete without a condition whose
+   * answer was lost fails although nothing is there, since it may yet remove what is written next. Both fail with the
+   * error they met, whose outcome is unknown.
+   */
+  readonly assumeLateArrivals?: boolean | undefined
 }
 
 const lookConcurrency = 16
@@ -54,7 +62,7 @@ const lookConcurrency = 16
  * @since 0.1.0
  */
 export const make = (inner: ObjectStore["Service"], options: Options = {}): ObjectStore["Service"] => {
-  const retries = options.retries ?? 5
+  const { retries = 5, assumeLateArrivals = false } = options
   const millis = (input: Duration.Input) => Duration.toMillis(Duration.fromInputUnsafe(input))
   const baseDelay = millis(options.baseDelay ?? "50 millis")
   const maxDelay = millis(options.maxDelay ?? "5 seconds")
@@ -130,7 +138,9 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
         return yield* new StoreError({ operation: "put", key: request.key, reason })
       }
       if (error.outcome === "unknown") unknown ??= error
-      const mayRepeat = error.isRetryable && (error.outcome === "none" || conditional || request.repeatable === true)
+      const isSafe =
+        request.repeatable === true || (conditional && (!assumeLateArrivals || request.ifNoneMatch === undefined))
+      const mayRepeat = error.isRetryable && (unknown === undefined || isSafe)
       if (mayRepeat && (yield* again(error.reason))) continue
       if (unknown === undefined) return yield* error
       // Nothing more can be sent; a look may still settle it.
@@ -160,7 +170,8 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
       const harmless = deletion.repeatable === true || deletion.ifMatch !== undefined
       if (error.isRetryable && (error.outcome === "none" || harmless) && (yield* again(error.reason))) continue
       if (unknown === undefined) return yield* error
-      if (yield* Effect.catch(isAbsent(key), () => Effect.succeed(false))) return
+      const isOver = harmless || !assumeLateArrivals
+      if (isOver && (yield* Effect.catch(isAbsent(key), () => Effect.succeed(false)))) return
       return yield* unknown
     }
   })
@@ -188,7 +199,9 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
         if (reason.outcome === "none" || deletion.repeatable === true) repeatable.push(key)
         else uncertain.push(key)
       }
-      const gone = yield* Effect.forEach(uncertain, isAbsent, { concurrency: lookConcurrency })
+      const gone = assumeLateArrivals
+        ? []
+        : yield* Effect.forEach(uncertain, isAbsent, { concurrency: lookConcurrency })
       uncertain.forEach((key, i) => gone[i] === true && deleted.add(key))
       pending = repeatable.length > 0 && (yield* again(failed.get(repeatable[0]!)!)) ? repeatable : []
     }

@@ -38,5 +38,8 @@ if (chosen === undefined || !names.includes(chosen)) {
   const { results, text } = cases === undefined ? await report!() : await reportCases(await cases())
   if (process.argv.includes("--json"))
     console.log(JSON.stringify({ benchmark: chosen, node: process.version, results }))
-  else console.log(`${chosen}, Node ${process.version}, ${cpus().length} cores; best of ${rounds} rounds\n${text}`)
+  else {
+    const how = cases === undefined ? "" : `; best of ${rounds} rounds`
+    console.log(`${chosen}, Node ${process.version}, ${cpus().length} cores${how}\n${text}`)
+  }
 }

@@ -367,7 +367,36 @@ describe("PasswordHasher", () => {
       )
       assert.strictEqual(error.reason._tag, "WorkerFailed")
       assert.isTrue(yield* hasher.verify(Redacted.make("secret"), hash))
-    }).pipe(Effect.provide(PasswordHasher.layer({ algorithm: small, threads: 1 })))
+    }).pipe(
+      Effect.provide(
+        PasswordHasher.layer({ algorithm: small, threads: 1, limits: { memory: 2 ** 32, memoryPasses: 2 ** 40 } })
+      )
+    )
+  )
+
+  it.effect("a hash that asks for more work than allowed is refused before any", () =>
+    Effect.gen(function* () {
+      const secret = Redacted.make("secret")
+      const costly = [
+        "$argon2id$v=19$m=64,t=99999,p=1$c29tZXNhbHQ$9sTbSlTio3Biev89thdrlKKiCaYsjjYVJxGAL3swxpQ",
+        "$argon2id$v=19$m=1048576,t=1,p=1$c29tZXNhbHQ$9sTbSlTio3Biev89thdrlKKiCaYsjjYVJxGAL3swxpQ",
+        `$2b$31$${"a".repeat(53)}`.replace(/.$/, "u")
+      ].map((hash) => hashOf(hash))
+      for (const hash of costly) {
+        const verify = Effect.flatMap(PasswordHasher.PasswordHasher, ({ verify }) => verify(secret, hash))
+        const limited = PasswordHasher.layer({ limits: { memoryPasses: 1_000_000 } })
+        const error = yield* Effect.flip(Effect.provide(verify, limited))
+        assert.strictEqual(error.reason._tag, "TooCostly")
+      }
+      // What the hasher itself makes is within its limits.
+      const hasher = yield* PasswordHasher.make({ algorithm: small, limits: { memory: 0, memoryPasses: 0, cost: 0 } })
+      const own = yield* hasher.hash(secret)
+      assert.isTrue(yield* hasher.verify(secret, own))
+      const more = yield* Effect.flip(hasher.verify(secret, hashOf(own.replace("m=64", "m=65"))))
+      assert.strictEqual(more.reason._tag, "TooCostly")
+      const bcryptHasher = yield* PasswordHasher.make({ algorithm: bcrypt({ cost: 10 }), limits: { cost: 0 } })
+      assert.isTrue(yield* bcryptHasher.verify(secret, yield* bcryptHasher.hash(secret)))
+    }).pipe(Effect.scoped)
   )
 
   it.effect("many at once share a few threads", () =>

@@ -175,6 +175,29 @@ describe("stored forms", () => {
     assert.strictEqual(textOf(Attribute.Embedding(4), [0.123, -0.456, 0.789, 0]), "^[vZS,-1UCQ,3jfO,0]")
   })
 
+  it("T60: numbers to the last digit, and null is no value of a type", () => {
+    const numbers = [
+      1e-7,
+      -0,
+      0,
+      Number.MAX_SAFE_INTEGER,
+      -Number.MAX_SAFE_INTEGER,
+      Number.MAX_VALUE,
+      5e-324,
+      0.1 + 0.2
+    ]
+    for (const encoder of encoders) {
+      for (const value of numbers) {
+        const back = roundTrip(encoder, fieldCodec(Schema.Number), value).value
+        assert.isTrue(Object.is(back, value), `${encoder.tag} ${value} ${String(back)}`)
+      }
+      assert.isNull(roundTrip(encoder, fieldCodec(Schema.Boolean), null).value)
+      assert.isFalse(roundTrip(encoder, fieldCodec(Schema.Boolean), false).value)
+      assert.isNull(roundTrip(encoder, fieldCodec(Schema.Number), null).value)
+      assert.isNull(roundTrip(encoder, fieldCodec(Schema.String), null).value)
+    }
+  })
+
   it("every type saves at least as much as the original says of it", () => {
     // [schema, value, bytes of the plain text, least saving in percent]
     const least: ReadonlyArray<readonly [Schema.Top, unknown, string, number]> = [

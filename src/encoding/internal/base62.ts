@@ -12,12 +12,15 @@ export const encode = (value: number): string => {
   if (value < 0 || Object.is(value, -0)) return `-${encode(-value)}`
   let text = ""
   let rest = value
-  do {
-    text = digits[rest % 62]! + text
-    rest = Math.floor(rest / 62)
-  } while (rest > 0)
-  return text
+  while (rest >= 3844) {
+    const low = rest % 3844
+    text = pairs[low]! + text
+    rest = (rest - low) / 3844
+  }
+  return (rest < 62 ? digits[rest]! : pairs[rest]!) + text
 }
+
+const pairs = Array.from({ length: 3844 }, (_, value) => digits[Math.floor(value / 62)]! + digits[value % 62]!)
 
 /** `undefined` for text that `encode` does not make. */
 export const decode = (text: string): number | undefined => {

@@ -1,0 +1,518 @@
+/**
+ * Counts, sums, extremes and averages over a stream of JSON documents, for all of them or by group.
+ *
+ * ```ts
+ * import * as Aggregation from "effect-s3db/Aggregation"
+ *
+ * const spec = Aggregation.fromJson({
+ *   groupBy: ["country"],
+ *   values: { total: { sum: "amount" }, latest: { max: "createdAt" }, n: { count: true } }
+ * })
+ * ```
+ *
+ * **Details**
+ *
+ * - `sum` and `avg` take numbers. Whole numbers are added exactly, whatever their size, and the result is the nearest
+ *   number. Fractions are added with the compensation of A. Neumaier ("Rundungsfehleranalyse einiger Verfahren zur
+ *   Summation endlicher Summen", ZAMM 54, 1974), so that small ones are not lost beside large ones.
+ * - Where `orderOf` says `"decimal"`, `sum` and `avg` take decimal texts, and give one: the sum is exact, the average has
+ *   up to 20 digits more behind the point than the sum, rounded half to even. Texts of more than 2,000 characters, and
+ *   exponents beyond 1,000, are skipped.
+ * - `min` and `max` take numbers and texts, texts by code points; where a field has both, the numbers. Decimals by what
+ *   `orderOf` says.
+ * - Everything else that is at a path is skipped and counted: missing, `null`, of another kind, an array.
+ * - A sum of nothing is 0; `min`, `max` and `avg` of nothing are `null`, and so is what exceeds the range of numbers.
+ * - Groups are in the order of their keys. A field that is missing and one that is `null` are the same key, `null`, which
+ *   comes last. Without `groupBy` there is exactly one group, also when there are no documents.
+ *
+ * @since 0.1.0
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Sink from "effect/Sink"
+import * as Stream from "effect/Stream"
+import type { Json, JsonObject } from "./encoding/Json.ts"
+import * as Query from "./Query.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * One value to work out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Measure =
+  | { readonly _tag: "Count" }
+  | { readonly _tag: "Sum" | "Min" | "Max" | "Avg"; readonly path: ReadonlyArray<string> }
+
+/**
+ * What to work out, and for which groups. Plain data.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Spec {
+  readonly groupBy: ReadonlyArray<ReadonlyArray<string>>
+  readonly values: Readonly<Record<string, Measure>>
+}
+
+/**
+ * How one value is written down.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type MeasureNotation<A> =
+  | { readonly count: true }
+  | { readonly sum: Query.FieldPath<A> }
+  | { readonly min: Query.FieldPath<A> }
+  | { readonly max: Query.FieldPath<A> }
+  | { readonly avg: Query.FieldPath<A> }
+
+/**
+ * How a program writes down an aggregation over documents of type `A`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Notation<A> {
+  readonly groupBy?: ReadonlyArray<Query.FieldPath<A>> | undefined
+  readonly values: Readonly<Record<string, MeasureNotation<A>>>
+}
+
+/**
+ * The values of one group.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Group {
+  /** What its documents have in common, in the order of `groupBy`. */
+  readonly key: ReadonlyArray<Json>
+  readonly values: Readonly<Record<string, number | string | null>>
+  /** For each value with a path: how many documents had nothing there that it could take. */
+  readonly skipped: Readonly<Record<string, number>>
+}
+
+/**
+ * `orderOf`: see `Query`. `maxGroups` default: 100,000.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends Query.Options {
+  readonly maxGroups?: number | undefined
+}
+
+/**
+ * There are more groups than may be held in memory. Group by something with fewer values, or raise `maxGroups`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TooManyGroups extends Schema.TaggedError<TooManyGroups>("effect-s3db/Aggregation/TooManyGroups")(
+  "TooManyGroups",
+  { limit: Schema.Int },
+  { httpApiStatus: 422 }
+) {
+  override get message(): string {
+    return `the documents fall into more than ${this.limit} groups`
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Specifications
+// -----------------------------------------------------------------------------
+
+const measures = ["count", "sum", "min", "max", "avg"] as const
+
+type MeasureName = (typeof measures)[number]
+
+const tags = { sum: "Sum", min: "Min", max: "Max", avg: "Avg" } as const
+
+const measureNames = measures.join(", ")
+
+const maxValues = 100
+const maxGroupFields = 32
+
+/**
+ * The aggregation that a program wrote down. Fails as `fromJson` does.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(notation: Notation<A>): Result.Result<Spec, Query.Problem> => fromJson(notation)
+
+/**
+ * The aggregation that untrusted JSON asks for: `{ groupBy: ["country"], values: { total: { sum: "amount" } } }`.
+ *
+ * Fails with the first problem: an unknown key or measure, something that is no path, no values, more than 100 values or
+ * 32 fields to group by. Which fields may be asked for is for the caller to check, with `paths`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromJson = (input: unknown): Result.Result<Spec, Query.Problem> => {
+  if (!isObject(input)) return failure([], "Expected an object with values, and groupBy if it is by group")
+  const { groupBy = [], values, ...others } = input
+  const [other] = Object.keys(others)
+  if (other !== undefined) return failure([other], "Expected nothing but values and groupBy")
+  return Result.flatMap(parseGroupBy(groupBy), (groupBy) =>
+    Result.map(parseValues(values), (values) => ({ groupBy, values }))
+  )
+}
+
+/**
+ * The paths that an aggregation reads, each once.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const paths = (spec: Spec): ReadonlyArray<ReadonlyArray<string>> => {
+  const read = Object.values(spec.values).flatMap((measure) => (measure._tag === "Count" ? [] : [measure.path]))
+  return [...new Map([...spec.groupBy, ...read].map((path) => [JSON.stringify(path), path])).values()]
+}
+
+const failure = (path: ReadonlyArray<string | number>, message: string): Result.Result<never, Query.Problem> =>
+  Result.fail({ path, message })
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+const parsePath = (value: unknown): ReadonlyArray<string> | undefined => {
+  if (typeof value !== "string") return undefined
+  const path = Query.segments(value)
+  return path.some((name) => name === "" || name === "__proto__") ? undefined : path
+}
+
+const parseGroupBy = (input: unknown): Result.Result<Spec["groupBy"], Query.Problem> => {
+  if (!Array.isArray(input)) return failure(["groupBy"], "Expected a list of the names of fields")
+  if (input.length > maxGroupFields) return failure(["groupBy"], `Expected at most ${maxGroupFields} fields`)
+  const found: Array<ReadonlyArray<string>> = []
+  for (let i = 0; i < input.length; i++) {
+    const path = parsePath(input[i])
+    if (path === undefined) return failure(["groupBy", i], "Expected the name of a field")
+    found.push(path)
+  }
+  return Result.succeed(found)
+}
+
+const parseValues = (input: unknown): Result.Result<Spec["values"], Query.Problem> => {
+  if (!isObject(input)) return failure(["values"], 'Expected an object such as { "total": { "sum": "amount" } }')
+  const names = Object.keys(input)
+  if (names.length === 0) return failure(["values"], "Expected at least one value")
+  if (names.length > maxValues) return failure(["values"], `Expected at most ${maxValues} values`)
+  const found: Record<string, Measure> = {}
+  for (const name of names) {
+    const at = ["values", name]
+    if (name === "__proto__") return failure(at, "Expected a name other than __proto__")
+    const measure = input[name]
+    const entries = isObject(measure) ? Object.entries(measure) : []
+    const [entry] = entries
+    if (entry === undefined || entries.length > 1) return failure(at, `Expected one of ${measureNames}, and its field`)
+    const [kind, argument] = entry
+    if (!isMeasureName(kind)) return failure([...at, kind], `Expected one of ${measureNames}`)
+    if (kind === "count") {
+      if (argument !== true) return failure([...at, kind], "Expected true")
+      found[name] = { _tag: "Count" }
+    } else {
+      const path = parsePath(argument)
+      if (path === undefined) return failure([...at, kind], "Expected the name of a field")
+      found[name] = { _tag: tags[kind], path }
+    }
+  }
+  return Result.succeed(found)
+}
+
+const isMeasureName = (name: string): name is MeasureName => measures.some((known) => known === name)
+
+// -----------------------------------------------------------------------------
+// Running
+// -----------------------------------------------------------------------------
+
+/**
+ * Works out the values of each group of a stream of documents. The documents are not kept: memory is by the number of
+ * groups.
+ *
+ * Fails with `TooManyGroups` when there are more than `maxGroups`.
+ *
+ * @category aggregation
+ * @since 0.1.0
+ */
+export const run = <E, R>(
+  stream: Stream.Stream<JsonObject, E, R>,
+  spec: Spec,
+  options: Options = {}
+): Effect.Effect<ReadonlyArray<Group>, E | TooManyGroups, R> => Stream.run(stream, sink(spec, options))
+
+/**
+ * The same as a sink.
+ *
+ * @category aggregation
+ * @since 0.1.0
+ */
+export const sink = (
+  spec: Spec,
+  options: Options = {}
+): Sink.Sink<ReadonlyArray<Group>, JsonObject, never, TooManyGroups> => {
+  const limit = options.maxGroups ?? 100_000
+  return Sink.foldArray<Fold, JsonObject, TooManyGroups>(
+    () => makeFold(spec, options, limit),
+    () => true,
+    (fold, documents) =>
+      documents.every(fold.add) ? Effect.succeed(fold) : Effect.fail(new TooManyGroups({ limit: Math.floor(limit) }))
+  ).pipe(Sink.map((fold) => fold.result()))
+}
+
+interface Fold {
+  /** `false`: it would be a group too many. */
+  readonly add: (document: JsonObject) => boolean
+  readonly result: () => ReadonlyArray<Group>
+}
+
+interface OpenGroup {
+  readonly key: ReadonlyArray<Json>
+  readonly accumulators: ReadonlyArray<Accumulator>
+}
+
+const makeFold = (spec: Spec, options: Options, limit: number): Fold => {
+  const columns = Object.entries(spec.values).map(([name, measure]) => ({
+    name,
+    open: accumulatorOf(measure, measure._tag === "Count" ? undefined : options.orderOf?.(measure.path))
+  }))
+  const keyKinds = spec.groupBy.map((path) => options.orderOf?.(path))
+  const groups = new Map<string, OpenGroup>()
+  const open = (id: string, key: ReadonlyArray<Json>): OpenGroup => {
+    const group = { key, accumulators: columns.map((column) => column.open()) }
+    groups.set(id, group)
+    return group
+  }
+  if (spec.groupBy.length === 0) open("", [])
+  return {
+    add: (document) => {
+      const key = spec.groupBy.map((path, i) => keyValue(Query.valueAt(document, path), keyKinds[i]))
+      const id = key.map(Query.canonicalValue).join(",")
+      let group = groups.get(id)
+      if (group === undefined) {
+        if (groups.size + 1 > limit) return false
+        group = open(id, key)
+      }
+      for (const accumulator of group.accumulators) accumulator.add(document)
+      return true
+    },
+    result: () =>
+      Array.from(groups.values())
+        .toSorted((a, b) => compareKeys(a.key, b.key, keyKinds))
+        .map(({ key, accumulators }) => ({
+          key,
+          values: Object.fromEntries(columns.map(({ name }, i) => [name, accumulators[i]!.value()])),
+          skipped: Object.fromEntries(
+            columns.flatMap(({ name }, i) => {
+              const skipped = accumulators[i]!.skipped()
+              return skipped === undefined ? [] : [[name, skipped]]
+            })
+          )
+        }))
+  }
+}
+
+/** Decimals of the same number are one key. */
+const keyValue = (value: Json | undefined, kind: Query.Kind | undefined): Json => {
+  if (value === undefined) return null
+  const decimal = kind === "decimal" ? decimalOf(value) : undefined
+  return decimal === undefined ? value : BigDecimal.format(decimal)
+}
+
+const compareKeys = (
+  a: ReadonlyArray<Json>,
+  b: ReadonlyArray<Json>,
+  kinds: ReadonlyArray<Query.Kind | undefined>
+): number => {
+  for (let i = 0; i < kinds.length; i++) {
+    const order = Query.compareValues(a[i]!, b[i]!, kinds[i])
+    if (order !== 0) return order
+  }
+  return 0
+}
+
+// -----------------------------------------------------------------------------
+// Accumulators
+// -----------------------------------------------------------------------------
+
+interface Accumulator {
+  readonly add: (document: JsonObject) => void
+  readonly value: () => number | string | null
+  /** `undefined`: it takes every document. */
+  readonly skipped: () => number | undefined
+}
+
+const accumulatorOf = (measure: Measure, kind: Query.Kind | undefined): (() => Accumulator) => {
+  switch (measure._tag) {
+    case "Count":
+      return counting
+    case "Min":
+      return () => extreme(measure.path, kind, -1)
+    case "Max":
+      return () => extreme(measure.path, kind, 1)
+    case "Sum":
+    case "Avg": {
+      const isAverage = measure._tag === "Avg"
+      return kind === "decimal"
+        ? () => summing(measure.path, decimalOf, decimalSum(), isAverage)
+        : () => summing(measure.path, numberOf, numberSum(), isAverage)
+    }
+  }
+}
+
+const counting = (): Accumulator => {
+  let count = 0
+  return { add: () => void (count += 1), value: () => count, skipped: () => undefined }
+}
+
+/** Numbers and texts are followed apart, so that the result does not depend on which one comes first. */
+const extreme = (path: ReadonlyArray<string>, kind: Query.Kind | undefined, sign: 1 | -1): Accumulator => {
+  let number: number | string | undefined
+  let numbers = 0
+  let text: string | undefined
+  let texts = 0
+  let others = 0
+  return {
+    add: (document) => {
+      const value = Query.valueAt(document, path)
+      if (isNumeric(value, kind)) {
+        numbers += 1
+        if (number === undefined || Query.compareValues(value, number, kind) * sign > 0) number = value
+      } else if (typeof value === "string" && (kind === undefined || kind === "text")) {
+        texts += 1
+        if (text === undefined || Query.compareValues(value, text) * sign > 0) text = value
+      } else others += 1
+    },
+    value: () => number ?? text ?? null,
+    skipped: () => others + (numbers > 0 ? texts : 0)
+  }
+}
+
+const isNumeric = (value: Json | undefined, kind: Query.Kind | undefined): value is number | string =>
+  kind === "decimal"
+    ? value !== undefined && decimalOf(value) !== undefined
+    : kind !== "text" && numberOf(value) !== undefined
+
+const numberOf = (value: Json | undefined): number | undefined =>
+  typeof value === "number" && Number.isFinite(value) ? value : undefined
+
+const maxTextLength = 2000
+const maxExponent = 1000
+
+/** A sum needs the digits written out: a short text such as `1e999999` must not become a long number. */
+const decimalOf = (value: Json | undefined): BigDecimal.BigDecimal | undefined => {
+  if (typeof value !== "string" && typeof value !== "number") return undefined
+  const text = String(value)
+  if (text === "" || text.length > maxTextLength) return undefined
+  const exponent = Number(/[eE](.*)$/.exec(text)?.[1] ?? "0")
+  if (!(Math.abs(exponent) <= maxExponent)) return undefined
+  return Option.getOrUndefined(BigDecimal.fromString(text))
+}
+
+interface Sum<A> {
+  readonly add: (value: A) => void
+  readonly total: () => number | string | null
+  readonly average: (count: number) => number | string | null
+}
+
+const summing = <A>(
+  path: ReadonlyArray<string>,
+  read: (value: Json | undefined) => A | undefined,
+  sum: Sum<A>,
+  isAverage: boolean
+): Accumulator => {
+  let count = 0
+  let skipped = 0
+  return {
+    add: (document) => {
+      const value = read(Query.valueAt(document, path))
+      if (value === undefined) skipped += 1
+      else {
+        count += 1
+        sum.add(value)
+      }
+    },
+    value: () => (isAverage ? (count === 0 ? null : sum.average(count)) : sum.total()),
+    skipped: () => skipped
+  }
+}
+
+const finite = (value: number): number | null => (Number.isFinite(value) ? value + 0 : null)
+
+/**
+ * Whole numbers and fractions apart. A number of 2^52 or more is whole, so that the fractions never become too large for
+ * the compensation.
+ */
+const numberSum = (): Sum<number> => {
+  let small = 0
+  let large = 0n
+  let fractions = 0
+  let compensation = 0
+  const whole = (): bigint => large + BigInt(small)
+  const fraction = (): number => fractions + compensation
+  return {
+    add: (value) => {
+      if (Number.isInteger(value)) {
+        const next = small + value
+        if (Number.isSafeInteger(value) && Number.isSafeInteger(next)) small = next
+        else {
+          large += BigInt(small) + BigInt(value)
+          small = 0
+        }
+        return
+      }
+      const next = fractions + value
+      compensation += Math.abs(fractions) >= Math.abs(value) ? fractions - next + value : value - next + fractions
+      fractions = next
+    },
+    total: () => finite(withFraction(whole(), fraction())),
+    average: (count) => {
+      const total = whole()
+      const divisor = BigInt(count)
+      const quotient = total / divisor
+      return finite(withFraction(quotient, (Number(total - quotient * divisor) + fraction()) / count))
+    }
+  }
+}
+
+/** The part of the whole number that does not fit into a double is added to the fraction first. */
+const withFraction = (whole: bigint, fraction: number): number => {
+  const nearest = Number(whole)
+  if (fraction === 0 || !Number.isFinite(nearest)) return nearest
+  return nearest + (Number(whole - BigInt(nearest)) + fraction)
+}
+
+const averageDigits = 20
+
+const decimalSum = (): Sum<BigDecimal.BigDecimal> => {
+  let total = BigDecimal.make(0n, 0)
+  return {
+    add: (value) => {
+      total = BigDecimal.sum(total, value)
+    },
+    total: () => BigDecimal.format(total),
+    average: (count) => {
+      const scale = Math.max(total.scale, 0) + averageDigits
+      const numerator = total.value * 10n ** BigInt(scale - total.scale)
+      return BigDecimal.format(BigDecimal.make(divideHalfEven(numerator, BigInt(count)), scale))
+    }
+  }
+}
+
+const divideHalfEven = (numerator: bigint, divisor: bigint): bigint => {
+  const quotient = numerator / divisor
+  const rest = numerator - quotient * divisor
+  const twice = (rest < 0n ? -rest : rest) * 2n
+  const isUp = twice > divisor || (twice === divisor && quotient % 2n !== 0n)
+  return isUp ? quotient + (numerator < 0n ? -1n : 1n) : quotient
+}

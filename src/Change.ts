@@ -1,0 +1,330 @@
+/**
+ * What has changed, told after the commit: typed events to as many subscribers as there are.
+ *
+ * **Details**
+ *
+ * A feed tells of the writes of this process, in the order of their publication, from the moment of subscription. It is for
+ * observation: what must not be missed, also when the process ends, belongs into an outbox.
+ *
+ * A write never waits for a subscriber and never fails because of one. Each subscriber may be 1,024 events behind (`capacity`)
+ * what it has drawn; of one that is slower the oldest are dropped, and it is told how many in their place, by `Lagged`. Read the resource
+ * again then, or go on, as you need.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+
+// -----------------------------------------------------------------------------
+// Events
+// -----------------------------------------------------------------------------
+
+/**
+ * What was done. A write that does not look at what is there tells what it is meant to do: a `replace` is `updated`, a
+ * deletion `deleted`, although there may have been nothing. Where partitions, unique keys, history, content, counters,
+ * userstamps or checks make them look, a `replace` of nothing is `inserted`, and a deletion of nothing is not told.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Operation = "inserted" | "updated" | "deleted" | "contentSet" | "contentDeleted"
+
+/**
+ * One committed change of one document.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Change<out A> {
+  readonly _tag: "Change"
+  readonly resource: string
+  readonly operation: Operation
+  readonly id: string
+  /** `None` for an insert, and where the write did not need to read the document. */
+  readonly before: Option.Option<A>
+  /** `None` for a deletion, and for changes of content where the document was not read. */
+  readonly after: Option.Option<A>
+  /** The same for the same write, however often it is told. */
+  readonly writeId: string
+  readonly at: DateTime.Utc
+}
+
+/**
+ * Stands where events were dropped, because the subscriber was too far behind. It counts all of them, also those that
+ * its filter would not have let pass.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Lagged {
+  readonly _tag: "Lagged"
+  readonly missed: number
+}
+
+/**
+ * @category guards
+ * @since 0.1.0
+ */
+export const isLagged = <Event extends { readonly _tag: string }>(event: Event | Lagged): event is Lagged =>
+  event._tag === "Lagged"
+
+/**
+ * Which changes are meant: all that meet every part that is given. In short: `"inserted"`, or `"inserted:ID"`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Filter =
+  | Operation
+  | `${Operation}:${string}`
+  | {
+      readonly operation?: Operation | ReadonlyArray<Operation> | undefined
+      readonly id?: string | ReadonlyArray<string> | undefined
+    }
+
+/**
+ * The test that a filter stands for.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const matches = (filter: Filter): ((change: Pick<Change<unknown>, "operation" | "id">) => boolean) => {
+  if (typeof filter === "string") {
+    const colon = filter.indexOf(":")
+    const name = colon < 0 ? filter : filter.slice(0, colon)
+    const wanted = colon < 0 ? undefined : filter.slice(colon + 1)
+    return ({ operation, id }) => operation === name && (wanted === undefined || id === wanted)
+  }
+  const operations = setOf(filter.operation)
+  const ids = setOf(filter.id)
+  return ({ operation, id }) => (operations?.has(operation) ?? true) && (ids?.has(id) ?? true)
+}
+
+const setOf = (names: string | ReadonlyArray<string> | undefined): ReadonlySet<string> | undefined =>
+  names === undefined ? undefined : new Set(typeof names === "string" ? [names] : names)
+
+/**
+ * Something that happened to the database itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LifecycleEvent {
+  readonly _tag: "Lifecycle"
+  readonly event: "resourceOpened" | "resourceCreated" | "closed"
+  /** `None` for `closed`. */
+  readonly resource: Option.Option<string>
+  readonly at: DateTime.Utc
+}
+
+/**
+ * Which events of the database are meant: all that meet every part that is given. In short: the name of an event.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type LifecycleFilter =
+  | LifecycleEvent["event"]
+  | {
+      readonly event?: LifecycleEvent["event"] | ReadonlyArray<LifecycleEvent["event"]> | undefined
+      readonly resource?: string | ReadonlyArray<string> | undefined
+    }
+
+const matchesLifecycle = (filter: LifecycleFilter): ((event: LifecycleEvent) => boolean) => {
+  const { event, resource } = typeof filter === "string" ? { event: filter, resource: undefined } : filter
+  const events = setOf(event)
+  const resources = setOf(resource)
+  return (found) =>
+    (events?.has(found.event) ?? true) &&
+    (resources === undefined || (found.resource._tag === "Some" && resources.has(found.resource.value)))
+}
+
+// -----------------------------------------------------------------------------
+// Hub
+// -----------------------------------------------------------------------------
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface HandlerOptions<out R = never> {
+  /** What to do about events that were dropped. Default: a warning in the log. */
+  readonly onLagged?: ((lagged: Lagged) => Effect.Effect<unknown, unknown, R>) | undefined
+}
+
+/**
+ * Takes events from publishers to subscribers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Hub<in out Event, in Filter> {
+  /** Whether anybody listens now: ask before doing work that only an event needs, such as reading what is deleted. */
+  readonly isObserved: Effect.Effect<boolean>
+
+  /**
+   * Tells everybody who listens, without waiting for them. `make` is called only if somebody does. Never fails; a `make`
+   * that throws is logged.
+   */
+  readonly publish: (make: () => Event) => Effect.Effect<void>
+
+  /**
+   * Subscribes at once, until the scope closes: the stream misses nothing that is published from now on. Without a
+   * filter it gives every event. It ends when the hub is closed.
+   */
+  readonly subscribe: (filter?: Filter) => Effect.Effect<Stream.Stream<Event | Lagged>, never, Scope.Scope>
+
+  /** Like `subscribe`, beginning when the stream is first drawn from, and as long as that. */
+  readonly stream: (filter?: Filter) => Stream.Stream<Event | Lagged>
+
+  /**
+   * Runs a handler for each event, one after the other, in a fiber that ends with the scope, or with the hub when all
+   * is handled. It is subscribed when this returns. A handler that fails or dies is logged, and gets the next event.
+   */
+  readonly on: <R = never, R2 = never>(
+    filter: Filter,
+    handler: (event: Event) => Effect.Effect<unknown, unknown, R>,
+    options?: HandlerOptions<R2>
+  ) => Effect.Effect<void, never, Scope.Scope | R | R2>
+
+  /** Subscribers get what was published before, then their streams end. Later events go nowhere. */
+  readonly close: Effect.Effect<void>
+}
+
+/**
+ * The changes of one resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Feed<in out A> extends Hub<Change<A>, Filter> {}
+
+/**
+ * The events of one database.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Lifecycle extends Hub<LifecycleEvent, LifecycleFilter> {}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** How many events may wait for a subscriber, beside those it has drawn. Default 1,024, at least 1. */
+  readonly capacity?: number | undefined
+}
+
+/**
+ * A feed for the changes of a resource.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeFeed = <A>(options?: Options): Effect.Effect<Feed<A>> => makeHub<Change<A>, Filter>(matches, options)
+
+/**
+ * A hub for the events of a database.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeLifecycle = (options?: Options): Effect.Effect<Lifecycle> =>
+  makeHub<LifecycleEvent, LifecycleFilter>(matchesLifecycle, options)
+
+/** An event with its place in the order, from 1; without an event it is the end. */
+interface Entry<out Event> {
+  readonly place: number
+  readonly event: Event | undefined
+}
+
+const makeHub = Effect.fnUntraced(function* <Event extends { readonly _tag: string }, Filter>(
+  test: (filter: Filter) => (event: Event) => boolean,
+  { capacity = 1024 }: Options = {}
+): Effect.fn.Return<Hub<Event, Filter>> {
+  // Sliding: whoever is too far behind loses the oldest, and sees it by the places that are missing.
+  const pubsub = yield* PubSub.sliding<Entry<Event>>(Math.max(1, Math.trunc(capacity)))
+  let subscribers = 0
+  let last = 0
+  let isClosed = false
+
+  const subscription = Effect.gen(function* () {
+    yield* Effect.acquireRelease(
+      Effect.sync(() => (subscribers += 1)),
+      () => Effect.sync(() => (subscribers -= 1))
+    )
+    const mine = yield* PubSub.subscribe(pubsub)
+    return { mine, next: last + 1 }
+  })
+
+  const eventsOf = (
+    { mine, next }: { readonly mine: PubSub.Subscription<Entry<Event>>; readonly next: number },
+    filter: Filter | undefined
+  ): Stream.Stream<Event | Lagged> => {
+    const isMeant = filter === undefined ? undefined : test(filter)
+    return Stream.fromSubscription(mine).pipe(
+      Stream.takeWhile((entry) => entry.event !== undefined),
+      Stream.mapAccum(
+        () => next,
+        (expected, { place, event }) => {
+          const isWanted = event !== undefined && (isMeant?.(event) ?? true)
+          const found: Array<Event | Lagged> = isWanted ? [event] : []
+          if (place > expected) found.unshift({ _tag: "Lagged", missed: place - expected })
+          return [place + 1, found] as const
+        }
+      )
+    )
+  }
+
+  const subscribe = (filter?: Filter) => Effect.map(subscription, (mine) => eventsOf(mine, filter))
+
+  return {
+    isObserved: Effect.sync(() => subscribers > 0 && !isClosed),
+
+    publish: (make) =>
+      Effect.suspend(() => {
+        if (subscribers === 0 || isClosed) return Effect.void
+        const event = make()
+        return PubSub.publish(pubsub, { place: (last += 1), event })
+      }).pipe(
+        Effect.catchDefect((defect) => Effect.logError("an event could not be published", defect)),
+        Effect.asVoid
+      ),
+
+    subscribe,
+
+    stream: (filter) => Stream.unwrap(subscribe(filter)),
+
+    on: <R = never, R2 = never>(
+      filter: Filter,
+      handler: (event: Event) => Effect.Effect<unknown, unknown, R>,
+      options?: HandlerOptions<R2>
+    ) =>
+      Effect.gen(function* () {
+        const events = yield* subscribe(filter)
+        const onLagged = options?.onLagged ?? warn
+        const handle = (event: Event | Lagged) =>
+          Effect.suspend((): Effect.Effect<unknown, unknown, R | R2> =>
+            isLagged(event) ? onLagged(event) : handler(event)
+          ).pipe(Effect.catchCause(toLog))
+        yield* Effect.forkScoped(Stream.runForEach(events, handle))
+      }),
+
+    close: Effect.suspend(() => {
+      if (isClosed) return Effect.void
+      isClosed = true
+      return Effect.asVoid(PubSub.end(pubsub, { place: last + 1, event: undefined }))
+    })
+  }
+})
+
+const warn = ({ missed }: Lagged) => Effect.logWarning(`a handler of events is too slow: it missed ${missed}`)
+
+const toLog = (cause: Cause.Cause<unknown>) =>
+  Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("a handler of events failed", cause)

@@ -1,0 +1,182 @@
+/**
+ * Binary content beside a document: an image, a PDF, a recording, of any size.
+ *
+ * **Details**
+ *
+ * Content lies in objects of its own, `resource=R/content/id=ID/c=RANDOM/p=00000` and so on, of 8 MiB each, under a name
+ * that is never used again. The document points to it; setting the pointer, by compare-and-set, is what makes it the
+ * content of the document. So a reader never sees a part of one and a part of another, a crash leaves at most objects that
+ * no document points to, and an update of the document leaves its content alone.
+ *
+ * @since 0.1.0
+ */
+import { sha256 } from "@noble/hashes/sha2.js"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Hex from "effect/encoding/Hex"
+import * as Stream from "effect/Stream"
+import * as Id from "./crypto/Id.ts"
+import type { ContentRef } from "./Document.ts"
+import { percentEncode } from "./internal/text.ts"
+import type { ObjectStore } from "./storage/ObjectStore.ts"
+import type { StoreError } from "./storage/StoreError.ts"
+
+/**
+ * Bytes in one object: 8 MiB. So much is held in memory at once.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const partBytes = 8 * 1024 * 1024
+
+/**
+ * The content of a document.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Content<E> {
+  readonly contentType: string
+  /** Bytes of the whole, also when a range was asked for. */
+  readonly size: number
+  /** SHA-256 of the whole, in hexadecimal. */
+  readonly sha256: string
+  /** The bytes, or the range of them. 1 GET for each 8 MiB, as they are drawn. */
+  readonly bytes: Stream.Stream<Uint8Array, E>
+}
+
+/**
+ * Bytes `start` to `end`, both included, counted from 0. Without `end`: to the last one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Range {
+  readonly start: number
+  readonly end?: number | undefined
+}
+
+/**
+ * Bytes on their way to the store, as interceptors see them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Input {
+  readonly bytes: Stream.Stream<Uint8Array, SourceFailed>
+  readonly contentType: string
+}
+
+/**
+ * The stream that the caller gave failed. The caller gets that very error.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SourceFailed extends Data.TaggedError("SourceFailed")<{}> {}
+
+type Store = ObjectStore["Service"]
+
+const prefix = (resource: string, id: string, name: string): string =>
+  `resource=${percentEncode(resource)}/content/id=${percentEncode(id)}/c=${name}/`
+
+/**
+ * The keys of the objects that hold a content.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+export const keysOf = (resource: string, id: string, { name, size }: ContentRef): ReadonlyArray<string> =>
+  Array.from({ length: Math.max(1, Math.ceil(size / partBytes)) }, (_, part) => partKey(resource, id, name, part))
+
+const partKey = (resource: string, id: string, name: string, part: number): string =>
+  `${prefix(resource, id, name)}p=${String(part).padStart(5, "0")}`
+
+/**
+ * What a key below `content/` belongs to.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+export const parse = (key: string): { readonly id: string; readonly name: string } | undefined => {
+  const match = /^resource=[^/]+\/content\/id=([^/]+)\/c=([^/]+)\/p=\d+$/.exec(key)
+  return match === null ? undefined : { id: decodeURIComponent(match[1]!), name: match[2]! }
+}
+
+/**
+ * Writes bytes under a name of their own. 1 PUT for each 8 MiB, one after the other, so that no more than that is held.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const write = Effect.fnUntraced(function* <E, R>(
+  store: Store,
+  resource: string,
+  id: string,
+  bytes: Stream.Stream<Uint8Array, E, R>,
+  contentType: string
+): Effect.fn.Return<ContentRef, E | StoreError, R> {
+  const name = yield* Id.writeId
+  const hash = sha256.create()
+  let buffer = new Uint8Array(0)
+  let filled = 0
+  let size = 0
+  let part = 0
+  const flush = Effect.suspend(() => {
+    const body = buffer.slice(0, filled)
+    filled = 0
+    const key = partKey(resource, id, name, part)
+    part += 1
+    return store.put({ key, body, contentType, repeatable: true })
+  })
+  yield* Stream.runForEach(bytes, (chunk) =>
+    Effect.gen(function* () {
+      hash.update(chunk)
+      size += chunk.length
+      for (let at = 0; at < chunk.length;) {
+        const room = partBytes - filled
+        const some = chunk.subarray(at, at + room)
+        if (buffer.length < filled + some.length) {
+          // Twice as large each time, so that little content takes little memory.
+          const larger = new Uint8Array(Math.min(partBytes, Math.max(buffer.length * 2, filled + some.length)))
+          larger.set(buffer.subarray(0, filled))
+          buffer = larger
+        }
+        buffer.set(some, filled)
+        filled += some.length
+        at += some.length
+        if (filled === partBytes) yield* flush
+      }
+    })
+  )
+  if (filled > 0 || part === 0) yield* flush
+  return { name, size, contentType, sha256: Hex.encode(hash.digest()) }
+})
+
+/**
+ * The bytes of a content, or a range of them.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const read = (
+  store: Store,
+  resource: string,
+  id: string,
+  { name, size }: ContentRef,
+  { start, end = size - 1 }: Range = { start: 0 }
+): Stream.Stream<Uint8Array, StoreError> => {
+  const last = Math.min(end, size - 1)
+  if (last < start) return Stream.empty
+  const first = Math.floor(start / partBytes)
+  const count = Math.floor(last / partBytes) - first + 1
+  return Stream.range(first, first + count - 1).pipe(
+    Stream.mapEffect((part) => {
+      const from = part * partBytes
+      const range = { start: Math.max(0, start - from), end: Math.min(partBytes - 1, last - from) }
+      const isWhole = range.start === 0 && (range.end === partBytes - 1 || from + range.end === size - 1)
+      const key = partKey(resource, id, name, part)
+      return Effect.map(store.get(key, isWhole ? {} : { range }), (object) => object.body)
+    })
+  )
+}

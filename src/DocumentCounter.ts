@@ -1,0 +1,224 @@
+/**
+ * How many documents a resource, and each value of some of its partitions, has, kept up with every write.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as Counter from "./Counter.ts"
+import type { Database } from "./Database.ts"
+import type * as DbError from "./DbError.ts"
+import type * as Document from "./Document.ts"
+import type { DocumentStore } from "./DocumentStore.ts"
+import type { Listing, ListError, Within } from "./Listing.ts"
+import { UnsupportedSchema } from "./schema/Attributes.ts"
+import * as Transaction from "./Transaction.ts"
+
+// -----------------------------------------------------------------------------
+// Definition
+// -----------------------------------------------------------------------------
+
+/**
+ * What is counted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Definition = Schema.Struct({
+  /** Partitions of which each value is counted, by name. */
+  partitions: Schema.Array(Schema.String),
+  /** Objects over which the counts are spread. */
+  shards: Schema.Int
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Definition = typeof Definition.Type
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Partitions of which each value is counted as well: ones with hundreds of values rather than with millions. */
+  readonly partitions?: ReadonlyArray<string> | undefined
+  /** Objects over which the counts are spread, so that writers do not wait for each other. 1 to 64, default 8. */
+  readonly shards?: number | undefined
+}
+
+/**
+ * Checks what is declared. Throws `UnsupportedSchema` for a partition that is not there, or a wrong number of shards.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const define = (
+  name: string,
+  options: boolean | Options | undefined,
+  partitions: Readonly<Record<string, unknown>>
+): Definition | undefined => {
+  if (options === undefined || options === false) return undefined
+  const { partitions: counted = [], shards = Counter.defaultShards } = options === true ? {} : options
+  const unknown = counted.find((partition) => !Object.hasOwn(partitions, partition))
+  if (unknown !== undefined) {
+    throw new UnsupportedSchema(`counters of ${name} name ${JSON.stringify(unknown)}, which is no partition of it`)
+  }
+  if (!Number.isInteger(shards) || shards < 1 || shards > Counter.maxShards) {
+    throw new UnsupportedSchema(`counters of ${name} need 1 to ${Counter.maxShards} shards, not ${shards}`)
+  }
+  return { partitions: counted, shards }
+}
+
+// -----------------------------------------------------------------------------
+// Counting
+// -----------------------------------------------------------------------------
+
+/**
+ * What a recount has found.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Recounted {
+  /** What the counter said. */
+  readonly before: number
+  /** What it says now. */
+  readonly after: number
+}
+
+/**
+ * A write: the version before and the one after, where there is one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Write {
+  readonly before: Document.Stored | undefined
+  readonly after: Document.Stored | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type DocumentCounter = ReturnType<typeof make>
+
+const total = ""
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(
+  name: string,
+  definition: Definition,
+  { store }: Database["Service"],
+  documents: DocumentStore<A>,
+  listing: Listing<A>
+) => {
+  const counter = Counter.make(store, { resource: name, shards: definition.shards })
+  const { fromStore, invalid } = documents
+  const lock = Semaphore.makeUnsafe(1)
+
+  const labelOf = (partition: string, values: string) => `${partition}/${values}/`
+
+  /** Everything that a version counts for. */
+  const labels = (stored: Document.Stored | undefined): ReadonlyArray<string> => {
+    if (stored === undefined) return []
+    const owned = definition.partitions.flatMap((partition) => {
+      const marker = Object.hasOwn(stored.markers, partition) ? stored.markers[partition] : undefined
+      return marker === undefined ? [] : [labelOf(partition, marker.values)]
+    })
+    return [total, ...owned]
+  }
+
+  const addTo = (counts: Map<string, number>, label: string, by: number) => {
+    const sum = (counts.get(label) ?? 0) + by
+    if (sum === 0) counts.delete(label)
+    else counts.set(label, sum)
+  }
+
+  let pending = new Map<string, number>()
+
+  /** Writes that come while others are being counted are counted together, by the first of them. */
+  const flush = (batch: Map<string, number>) =>
+    lock.withPermits(1)(
+      Effect.suspend(() => {
+        if (batch !== pending) return Effect.void
+        pending = new Map()
+        return counter.add(batch)
+      })
+    )
+
+  /**
+   * Counts writes that are done, or, within a transaction, are going to be. That they cannot be counted is no failure of
+   * the writes: it is logged.
+   */
+  const count = Effect.fnUntraced(function* (writes: ReadonlyArray<Write>) {
+    const counted = Effect.suspend(() => {
+      for (const { before, after } of writes) {
+        for (const label of labels(before)) addTo(pending, label, -1)
+        for (const label of labels(after)) addTo(pending, label, 1)
+      }
+      return pending.size === 0 ? Effect.void : flush(pending)
+    }).pipe(
+      Effect.catch((error) => Effect.logWarning(`the counters of ${name} may be wrong now: recount them`, error)),
+      // What is done has to be counted.
+      Effect.uninterruptible
+    )
+    const transaction = yield* Transaction.Current
+    if (transaction === undefined) yield* counted
+    else transaction.committed.push(counted)
+  })
+
+  const read = Effect.fnUntraced(function* (
+    operation: string,
+    { partition: label, values = {}, ...bounds }: Within
+  ): Effect.fn.Return<number, ListError> {
+    const bound = Object.entries(bounds).find(([, value]) => value !== undefined)
+    if (bound !== undefined) return yield* invalid([bound[0]], "Expected no bounds: they cannot be counted beforehand")
+    if (label === undefined) {
+      if (Object.keys(values).length > 0) return yield* invalid(["values"], "Expected a partition beside it")
+      return yield* Effect.mapError(counter.read(total), fromStore(operation))
+    }
+    const partition = (yield* documents.indexes).partitions.get(label)
+    if (partition === undefined || !definition.partitions.includes(label)) {
+      const names = definition.partitions.join(", ")
+      return yield* invalid(["partition"], `Expected a partition that is counted: ${names === "" ? "none is" : names}`)
+    }
+    const selection = partition.select(values)
+    if (Result.isFailure(selection)) return yield* invalid(selection.failure.path, selection.failure.message)
+    const prefix = `${label}/${selection.success.prefix.slice(partition.prefix.length)}`
+    const counts = yield* Effect.mapError(counter.readAll, fromStore(operation))
+    let sum = 0
+    for (const [one, number] of counts) if (one.startsWith(prefix)) sum += number
+    return sum
+  })
+
+  const recount = Effect.fnUntraced(function* (operation: string): Effect.fn.Return<Recounted, DbError.DbError> {
+    const before = yield* Effect.option(counter.read(total))
+    const counts = new Map<string, number>()
+    if (definition.partitions.length === 0) {
+      yield* Stream.runForEach(listing.pages(operation, listing.whole), (hits) =>
+        Effect.sync(() => addTo(counts, total, hits.length))
+      )
+    } else {
+      yield* Stream.runForEach(listing.versions(operation), (stored) =>
+        Effect.sync(() => {
+          for (const label of labels(stored)) addTo(counts, label, 1)
+        })
+      )
+    }
+    // A shard that cannot be read cannot be changed either.
+    if (before._tag === "None") yield* Effect.mapError(counter.remove, fromStore(operation))
+    yield* Effect.mapError(counter.set(counts), fromStore(operation))
+    return { before: before._tag === "None" ? 0 : before.value, after: counts.get(total) ?? 0 }
+  })
+
+  return { count, read, recount }
+}

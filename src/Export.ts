@@ -1,0 +1,379 @@
+/**
+ * Documents as lines of JSON and as CSV, and lines of JSON as documents. Everything is a stream: what is in memory is the
+ * chunk at hand.
+ *
+ * ```ts
+ * import * as Export from "effect-s3db/Export"
+ * import * as Stream from "effect/Stream"
+ *
+ * const users = Stream.make({ id: "u1", name: "Ana", address: { city: "Recife" } })
+ *
+ * const lines = Export.ndjson(users)
+ * const table = Export.csv(users, { columns: ["id", "name", "address.city"] })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
+import * as Query from "./Query.ts"
+
+// -----------------------------------------------------------------------------
+// Lines of JSON
+// -----------------------------------------------------------------------------
+
+/**
+ * One document a line, each line ended by a line feed, as UTF-8. Reads back as the same documents: `-0` stays `-0`, and
+ * lone surrogates are written as escapes. Dies of a document that is no JSON: a number that is not finite, a key
+ * `__proto__`.
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const ndjson = <E, R>(documents: Stream.Stream<JsonObject, E, R>): Stream.Stream<Uint8Array, E, R> =>
+  Stream.encodeText(ndjsonText(documents))
+
+/**
+ * `ndjson` as text, in pieces of some lines.
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const ndjsonText = <E, R>(documents: Stream.Stream<JsonObject, E, R>): Stream.Stream<string, E, R> =>
+  inPieces(documents, (document) => `${exactText(document)}\n`)
+
+const exactText = (value: Json): string => {
+  const text = stringifyExact(value)
+  if (typeof text === "string") return text
+  throw new TypeError(`not JSON at ${JSON.stringify(text.path)}: ${text.message}`)
+}
+
+const pieceLength = 65_536
+
+/** Pieces that are worth a write of their own, and never wait for a later chunk. */
+const inPieces = <A, E, R>(stream: Stream.Stream<A, E, R>, write: (item: A) => string): Stream.Stream<string, E, R> =>
+  Stream.mapArray(stream, (items) => {
+    const pieces: [string, ...Array<string>] = [""]
+    for (const item of items) {
+      if (pieces[pieces.length - 1]!.length >= pieceLength) pieces.push("")
+      pieces[pieces.length - 1] += write(item)
+    }
+    return pieces
+  })
+
+/**
+ * Why a line was refused.
+ *
+ * - `InvalidJson`: it is no JSON
+ * - `InvalidUtf8`: its bytes are no UTF-8
+ * - `TooLong`: it has more bytes than `maxLineBytes`
+ * - `NotADocument`: it is JSON, but no object, or nothing that can be stored: `1e999`, a key `__proto__`, more than 256
+ *   levels
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const LineReason = Schema.Literals(["InvalidJson", "InvalidUtf8", "TooLong", "NotADocument"])
+
+/**
+ * @category errors
+ * @since 0.1.0
+ */
+export type LineReason = typeof LineReason.Type
+
+/**
+ * A line that is no document. It does not hold what the line says.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class LineProblem extends Schema.TaggedError<LineProblem>("effect-s3db/Export/LineProblem")(
+  "LineProblem",
+  {
+    /** From 1. */
+    line: Schema.Int,
+    reason: LineReason,
+    description: Schema.String
+  },
+  { httpApiStatus: 422 }
+) {
+  override get message(): string {
+    return `line ${this.line}: ${this.description}`
+  }
+}
+
+/**
+ * A document and where it stood.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Line {
+  /** From 1. */
+  readonly line: number
+  readonly document: JsonObject
+}
+
+/**
+ * `maxLineBytes` default: 16 MiB.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReadOptions {
+  readonly maxLineBytes?: number | undefined
+}
+
+/**
+ * Documents from lines of JSON. A line that is none becomes a `LineProblem`, and reading goes on with the next one.
+ *
+ * Lines end with a line feed, alone or after a carriage return; the last one may lack it. Blank lines are left out, but
+ * counted. A byte order mark at the beginning is skipped. At most `maxLineBytes` of a line are held.
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const fromNdjson = <E, R>(
+  bytes: Stream.Stream<Uint8Array, E, R>,
+  options: ReadOptions = {}
+): Stream.Stream<Result.Result<Line, LineProblem>, E, R> =>
+  Stream.mapAccumArray(
+    bytes,
+    () => makeLineReader(options.maxLineBytes ?? 16_777_216),
+    (reader, chunk) => [reader, chunk.flatMap(reader.read)] as const,
+    { onHalt: (reader) => reader.end() }
+  )
+
+/**
+ * The documents alone. Fails with the first line that is none.
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const documents = <E, R>(
+  lines: Stream.Stream<Result.Result<Line, LineProblem>, E, R>
+): Stream.Stream<JsonObject, E | LineProblem, R> =>
+  Stream.mapEffect(lines, (line) => Effect.fromResult(Result.map(line, (found) => found.document)))
+
+interface LineReader {
+  readonly read: (bytes: Uint8Array) => ReadonlyArray<Result.Result<Line, LineProblem>>
+  readonly end: () => ReadonlyArray<Result.Result<Line, LineProblem>>
+}
+
+const lineFeed = 0x0a
+
+const makeLineReader = (maxLineBytes: number): LineReader => {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+  let pending: Array<Uint8Array> = []
+  let length = 0
+  let isTooLong = false
+  let line = 0
+
+  const hold = (part: Uint8Array): void => {
+    length += part.length
+    // Without its carriage return it may still fit.
+    isTooLong ||= length > maxLineBytes + 1
+    if (isTooLong) pending = []
+    // A copy, as the source may use its buffer again.
+    else if (part.length > 0) pending.push(part.slice())
+  }
+
+  const finish = (part: Uint8Array): Result.Result<Line, LineProblem> | undefined => {
+    line += 1
+    const total = length + part.length
+    const whole = isTooLong || total > maxLineBytes + 1 ? undefined : joined(pending, part, total)
+    pending = []
+    length = 0
+    isTooLong = false
+    if (whole === undefined) return tooLong()
+    const bytes = whole[total - 1] === 0x0d ? whole.subarray(0, -1) : whole
+    return bytes.length > maxLineBytes ? tooLong() : parseLine(bytes)
+  }
+
+  const refuse = (reason: LineReason, description: string): Result.Result<Line, LineProblem> =>
+    Result.fail(new LineProblem({ line, reason, description }))
+
+  const tooLong = () => refuse("TooLong", `Expected at most ${maxLineBytes} bytes`)
+
+  const parseLine = (bytes: Uint8Array): Result.Result<Line, LineProblem> | undefined => {
+    let text: string
+    try {
+      text = decoder.decode(bytes)
+    } catch {
+      return refuse("InvalidUtf8", "Expected UTF-8")
+    }
+    if (line === 1 && text.startsWith("\uFEFF")) text = text.slice(1)
+    if (/^[\t\r ]*$/.test(text)) return undefined
+    let value: Json
+    try {
+      value = JSON.parse(text)
+    } catch {
+      return refuse("InvalidJson", "Expected JSON")
+    }
+    if (!isObject(value)) return refuse("NotADocument", "Expected an object")
+    const problem = whyUnfit(value)
+    return problem === undefined ? Result.succeed({ line, document: value }) : refuse("NotADocument", problem)
+  }
+
+  return {
+    read: (bytes) => {
+      const found: Array<Result.Result<Line, LineProblem>> = []
+      let start = 0
+      for (let end = bytes.indexOf(lineFeed); end >= 0; end = bytes.indexOf(lineFeed, start)) {
+        const result = finish(bytes.subarray(start, end))
+        if (result !== undefined) found.push(result)
+        start = end + 1
+      }
+      hold(bytes.subarray(start))
+      return found
+    },
+    end: () => {
+      if (length === 0) return []
+      const result = finish(new Uint8Array(0))
+      return result === undefined ? [] : [result]
+    }
+  }
+}
+
+const joined = (parts: ReadonlyArray<Uint8Array>, last: Uint8Array, length: number): Uint8Array => {
+  if (parts.length === 0) return last
+  const whole = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  whole.set(last, at)
+  return whole
+}
+
+const isList = (value: Json): value is ReadonlyArray<Json> => Array.isArray(value)
+
+const isObject = (value: Json): value is JsonObject => typeof value === "object" && value !== null && !isList(value)
+
+const maxLevels = 256
+
+/** Level by level and without recursion, for a line can be as deep as it is long. */
+const whyUnfit = (document: JsonObject): string | undefined => {
+  let level: Array<Json> = [document]
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > maxLevels) return `Expected at most ${maxLevels} levels`
+    const below: Array<Json> = []
+    for (const node of level) {
+      if (isObject(node) && Object.hasOwn(node, "__proto__")) return "Expected keys other than __proto__"
+      for (const value of isList(node) ? node : Object.values(node as JsonObject)) {
+        if (typeof value === "number" && !Number.isFinite(value)) return "Expected finite numbers"
+        if (typeof value === "object" && value !== null) below.push(value)
+      }
+    }
+    level = below
+  }
+  return undefined
+}
+
+// -----------------------------------------------------------------------------
+// CSV
+// -----------------------------------------------------------------------------
+
+/**
+ * How a table is written.
+ *
+ * - `columns`: the fields, in this order, nested ones by dotted paths. Default: `attributes`, such as the paths of the
+ *   attributes of a resource; without those the fields of the first document.
+ * - `delimiter` default: `,`
+ * - `header`: the names of the columns in the first row. Default: `true`
+ * - `bom`: begins with a byte order mark, by which Excel recognizes UTF-8. Default: `false`
+ * - `nullText`: what stands for `null` and for a missing field. Default: nothing. A text that looks the same is written in
+ *   quotes.
+ * - `escapeFormulas`: writes an apostrophe before texts that a spreadsheet would take for a formula: those that begin with
+ *   `=`, `+`, `-`, `@`, their full-width forms, a tab, a carriage return or a line feed (OWASP, "CSV Injection"). Turn it
+ *   on for files that people open in a spreadsheet, when somebody else can write the texts. It changes the texts, therefore
+ *   the default is `false`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CsvOptions {
+  readonly columns?: ReadonlyArray<Query.Path> | undefined
+  readonly attributes?: ReadonlyArray<Query.Path> | undefined
+  readonly delimiter?: "," | ";" | "\t" | "|" | undefined
+  readonly header?: boolean | undefined
+  readonly bom?: boolean | undefined
+  readonly nullText?: string | undefined
+  readonly escapeFormulas?: boolean | undefined
+}
+
+/**
+ * A table with one row for each document, as RFC 4180 has it: rows end with CRLF, and what contains the delimiter, a quote
+ * or a line break is in quotes. As UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes U+FFFD.
+ *
+ * Texts stand as they are, numbers and booleans as in JSON, arrays and objects as JSON text. With known columns an empty
+ * stream gives the header alone.
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const csv = <E, R>(
+  documents: Stream.Stream<JsonObject, E, R>,
+  options: CsvOptions = {}
+): Stream.Stream<Uint8Array, E, R> => Stream.encodeText(csvText(documents, options))
+
+/**
+ * `csv` as text, in pieces of some rows.
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const csvText = <E, R>(
+  documents: Stream.Stream<JsonObject, E, R>,
+  options: CsvOptions = {}
+): Stream.Stream<string, E, R> => {
+  const cell = makeCell(options)
+  const row = makeRow(options.delimiter ?? ",")
+  const start = options.bom === true ? "\uFEFF" : ""
+  const header = (columns: Columns): string =>
+    options.header === false ? "" : row(columns.map((column) => cell(column.join("."))))
+  const body = (columns: Columns, document: JsonObject): string =>
+    row(columns.map((column) => cell(Query.valueAt(document, column))))
+
+  const given = (options.columns ?? options.attributes)?.map(Query.segments)
+  if (given !== undefined) {
+    const first = start + header(given)
+    const rows = inPieces(documents, (document) => body(given, document))
+    return first === "" ? rows : Stream.concat(Stream.succeed(first), rows)
+  }
+  const rows = Stream.suspend(() => {
+    let columns: Columns | undefined
+    return inPieces(documents, (document) => {
+      if (columns !== undefined) return body(columns, document)
+      columns = Object.keys(document).map((name) => [name])
+      return header(columns) + body(columns, document)
+    })
+  })
+  return start === "" ? rows : Stream.concat(Stream.succeed(start), rows)
+}
+
+type Columns = ReadonlyArray<ReadonlyArray<string>>
+
+const makeRow =
+  (delimiter: string) =>
+  (cells: ReadonlyArray<string>): string =>
+    // A row of one empty cell would be a blank line, which readers skip.
+    `${cells.length === 1 && cells[0] === "" ? '""' : cells.join(delimiter)}\r\n`
+
+const makeCell = (options: CsvOptions): ((value: Json | undefined) => string) => {
+  const { delimiter = ",", nullText = "", escapeFormulas = false } = options
+  const needsQuotes = (text: string): boolean => text.includes(delimiter) || /["\r\n]/.test(text)
+  const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`
+  const cell = (text: string): string => (needsQuotes(text) ? quoted(text) : text)
+  const none = cell(nullText)
+  return (value) => {
+    if (value === undefined || value === null) return none
+    if (typeof value !== "string") return cell(exactText(value))
+    const text = escapeFormulas && /^[=+\-@\t\r\n＝＋－＠]/.test(value) ? `'${value}` : value
+    return text === nullText ? quoted(text) : cell(text)
+  }
+}

@@ -1,0 +1,665 @@
+/**
+ * Who may do what: rules by operation, over the user on whose behalf a fiber runs.
+ *
+ * **Details**
+ *
+ * Everything is denied unless a rule allows it, and only the answer `true` allows: an operation without a rule and without
+ * `"*"` is denied, and so is what a predicate that fails, throws or answers anything else was asked about, also within
+ * `not`.
+ *
+ * Rules are evaluated in two steps. Without the document many can be decided before it is read; the others say
+ * `NeedsRecord`, and are decided with the document at hand. `interceptor` does both.
+ *
+ * ```ts
+ * import * as Guard from "effect-s3db/Guard"
+ *
+ * interface Post {
+ *   readonly id: string
+ *   readonly author: string
+ *   readonly isPublished: boolean
+ * }
+ *
+ * const rules: Guard.Rules<Post> = {
+ *   "*": Guard.roles(["admin"]),
+ *   insert: Guard.owner<Post>("author"),
+ *   update: Guard.any(Guard.roles(["admin"]), Guard.owner<Post>("author")),
+ *   get: Guard.record<Post>((post) => post.isPublished)
+ * }
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type { Json, JsonObject } from "./encoding/Json.ts"
+import * as Pipeline from "./Pipeline.ts"
+
+// -----------------------------------------------------------------------------
+// User
+// -----------------------------------------------------------------------------
+
+/**
+ * Somebody who is authenticated.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface User {
+  readonly id: string
+  readonly roles: ReadonlyArray<string>
+  readonly scopes: ReadonlyArray<string>
+  /** What the token said of the user, as it was. */
+  readonly claims: JsonObject
+}
+
+/**
+ * The user on whose behalf the fiber runs. Where it is not provided, the caller is anonymous.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class CurrentUser extends Context.Service<CurrentUser, User>()("effect-s3db/Guard/CurrentUser") {}
+
+/**
+ * The current user, if there is one.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const currentUser: Effect.Effect<User | undefined> = Effect.map(
+  Effect.serviceOption(CurrentUser),
+  Option.getOrUndefined
+)
+
+/**
+ * A user by id. Roles, scopes and claims are empty by default.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeUser = (id: string, parts: Partial<Omit<User, "id">> = {}): User => ({
+  id,
+  roles: parts.roles ?? [],
+  scopes: parts.scopes ?? [],
+  claims: parts.claims ?? {}
+})
+
+/**
+ * The user of a token that has been verified: `sub` is the id; scopes come from `scope`, separated by spaces; roles from
+ * `roles`, `realm_access.roles` and `resource_access[azp].roles`.
+ *
+ * `None` when there is no `sub`: treat the caller as anonymous. Claims of another form than expected count as absent.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromClaims = (claims: JsonObject): Option.Option<User> => {
+  const id = member(claims, "sub")
+  if (typeof id !== "string" || id === "") return Option.none()
+  const scope = member(claims, "scope")
+  const client = member(claims, "azp")
+  const roles = [
+    ...texts(member(claims, "roles")),
+    ...texts(member(member(claims, "realm_access"), "roles")),
+    ...(typeof client === "string" ? texts(member(member(member(claims, "resource_access"), client), "roles")) : [])
+  ]
+  return Option.some({
+    id,
+    roles: [...new Set(roles)],
+    scopes: typeof scope === "string" ? scope.split(" ").filter((one) => one !== "") : [],
+    claims
+  })
+}
+
+const isObject = (value: Json | undefined): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+const member = (value: Json | undefined, name: string): Json | undefined =>
+  isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined
+
+const texts = (value: Json | undefined): ReadonlyArray<string> =>
+  Array.isArray(value) ? value.filter((one): one is string => typeof one === "string") : []
+
+/** Whether the work of this fiber is the program's own. */
+const IsTrusted = Context.Reference<boolean>("effect-s3db/Guard/IsTrusted", { defaultValue: () => false })
+
+/**
+ * Runs the program's own work, which no guard looks at: plugins, jobs, what an interceptor does in its own name. Never
+ * around what a user asks for.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const trusted = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.provideService(effect, IsTrusted, true)
+
+// -----------------------------------------------------------------------------
+// Rules
+// -----------------------------------------------------------------------------
+
+/**
+ * The answer of a predicate. An effect that fails denies.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Answer = boolean | Effect.Effect<boolean, unknown>
+
+/**
+ * Whether somebody may do something. `A` is the document that it wants to see.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Rule<A = unknown> =
+  | { readonly _tag: "Constant"; readonly isAllowed: boolean }
+  | { readonly _tag: "User"; readonly predicate: (user: User | undefined, operation: Pipeline.OperationName) => Answer }
+  | {
+      readonly _tag: "Record"
+      readonly predicate: (record: A, user: User | undefined, operation: Pipeline.OperationName) => Answer
+    }
+  | { readonly _tag: "All" | "Any"; readonly rules: ReadonlyArray<Rule<A>> }
+  | { readonly _tag: "Not"; readonly rule: Rule<A> }
+  | { readonly _tag: "ByOperation"; readonly select: (operation: Pipeline.OperationName) => Rule<A> }
+
+/**
+ * Rules by operation. `"*"` is for operations without one of their own.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Rules<in A> = { readonly [K in Pipeline.OperationName | "*"]?: Rule<A> | undefined }
+
+/**
+ * Everybody, also the anonymous.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const allow: Rule = { _tag: "Constant", isAllowed: true }
+
+/**
+ * Nobody.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const deny: Rule = { _tag: "Constant", isAllowed: false }
+
+/**
+ * What a predicate says of the user, who is `undefined` when anonymous.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const user = (predicate: (user: User | undefined, operation: Pipeline.OperationName) => Answer): Rule => ({
+  _tag: "User",
+  predicate
+})
+
+/**
+ * Everybody who is authenticated.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const authenticated: Rule = user((user) => user !== undefined)
+
+/**
+ * Users with at least one of these roles.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const roles = (names: ReadonlyArray<string>): Rule =>
+  user((user) => user !== undefined && names.some((name) => user.roles.includes(name)))
+
+/**
+ * Users with at least one of these scopes. For several at once: `all(scopes(["a"]), scopes(["b"]))`.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const scopes = (names: ReadonlyArray<string>): Rule =>
+  user((user) => user !== undefined && names.some((name) => user.scopes.includes(name)))
+
+/**
+ * What a predicate says of the document, and of the user, who is `undefined` when anonymous.
+ *
+ * The document is the one about to be written for an insert, otherwise the one that is there.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const record = <A>(
+  predicate: (record: A, user: User | undefined, operation: Pipeline.OperationName) => Answer
+): Rule<A> => ({ _tag: "Record", predicate })
+
+/**
+ * The user whose id is in a field of the document.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const owner = <A extends object>(field: keyof A & string): Rule<A> =>
+  record((value, user) => {
+    if (user === undefined || user.id === "" || !Object.hasOwn(value, field)) return false
+    return value[field] === user.id
+  })
+
+/**
+ * Who meets every rule. Without any rule, nobody.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const all = <A = unknown>(...rules: ReadonlyArray<Rule<A>>): Rule<A> => ({ _tag: "All", rules })
+
+/**
+ * Who meets at least one rule. Without any rule, nobody.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const any = <A = unknown>(...rules: ReadonlyArray<Rule<A>>): Rule<A> => ({ _tag: "Any", rules })
+
+/**
+ * Who does not meet the rule; that includes the anonymous, where the rule asks for a role. A rule that cannot be decided
+ * stays a denial.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const not = <A = unknown>(rule: Rule<A>): Rule<A> => ({ _tag: "Not", rule })
+
+/**
+ * The short form of s3db.js: an array of names is allowed to everybody who has one of them as a role or a scope.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromRoles = (names: ReadonlyArray<string>): Rules<unknown> => ({ "*": rolesOrScopes(names) })
+
+const rolesOrScopes = (names: ReadonlyArray<string>): Rule => any(roles(names), scopes(names))
+
+/**
+ * A rule as s3db.js writes it: `true`, `false`, names of roles or scopes, or a function that allows by `true`.
+ *
+ * A function gets the document where the operation has one (`insert`, `get`, `update`, ...), and is asked without one for
+ * `list`, `listIds`, `query`, `count`, `deleteMany` and `deleteAll`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Notation<A> =
+  | boolean
+  | ReadonlyArray<string>
+  | ((
+      context: { readonly user: User | undefined; readonly operation: Pipeline.OperationName },
+      record: A | undefined
+    ) => Answer)
+
+/**
+ * Rules in the notation of s3db.js. `false` denies, also as `"*"`.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromNotation = <A>(notation: {
+  readonly [K in Pipeline.OperationName | "*"]?: Notation<A> | undefined
+}): Rules<A> => {
+  const rules: { [K in Pipeline.OperationName | "*"]?: Rule<A> } = {}
+  for (const name of [...operationNames, "*" as const]) {
+    const value = Object.hasOwn(notation, name) ? notation[name] : undefined
+    if (value !== undefined) rules[name] = ruleOf(value)
+  }
+  return rules
+}
+
+const ruleOf = <A>(value: Notation<A>): Rule<A> => {
+  if (typeof value === "boolean") return value ? allow : deny
+  if (typeof value !== "function") return rolesOrScopes(value)
+  const withRecord = record<A>((record, user, operation) => value({ user, operation }, record))
+  const without = user((user, operation) => value({ user, operation }, undefined))
+  return { _tag: "ByOperation", select: (operation) => (hasNoRecord.has(operation) ? without : withRecord) }
+}
+
+const names: Readonly<Record<Pipeline.OperationName, "one" | "none">> = {
+  insert: "one",
+  update: "one",
+  patch: "one",
+  replace: "one",
+  upsert: "one",
+  delete: "one",
+  deleteMany: "none",
+  deleteAll: "none",
+  get: "one",
+  exists: "one",
+  list: "none",
+  listIds: "none",
+  query: "none",
+  count: "none",
+  setContent: "one",
+  getContent: "one",
+  deleteContent: "one"
+}
+
+const operationNames = Object.keys(names) as ReadonlyArray<Pipeline.OperationName>
+
+const hasNoRecord: ReadonlySet<Pipeline.OperationName> = new Set(
+  operationNames.filter((name) => names[name] === "none")
+)
+
+// -----------------------------------------------------------------------------
+// Evaluation
+// -----------------------------------------------------------------------------
+
+/**
+ * The user may not do this. When `isAuthenticated` is `false` nobody was logged in: log in and try again (HTTP 401).
+ * Otherwise the user needs other rights (HTTP 403).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Forbidden extends Schema.TaggedError<Forbidden>("effect-s3db/Guard/Forbidden")(
+  "Forbidden",
+  {
+    resource: Schema.String,
+    operation: Schema.String,
+    id: Schema.optionalKey(Schema.String),
+    isAuthenticated: Schema.Boolean,
+    description: Schema.String
+  },
+  { httpApiStatus: 403 }
+) {
+  override get message(): string {
+    return `${this.operation} on ${this.resource} is forbidden: ${this.description}`
+  }
+}
+
+/**
+ * What the rules say without the document.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Decision = "Allowed" | "Denied" | "NeedsRecord"
+
+/**
+ * The rules of one resource, ready to be asked.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Guard<in A> {
+  /** Decides without the document, if that is possible. */
+  readonly before: (operation: Pipeline.OperationName, user: User | undefined) => Effect.Effect<Decision>
+  /** Decides with the document. */
+  readonly withRecord: (
+    operation: Pipeline.OperationName,
+    user: User | undefined,
+    record: A
+  ) => Effect.Effect<Exclude<Decision, "NeedsRecord">>
+}
+
+/** `broken`: a predicate gave no answer. It can be outvoted by `any`, but not be turned into its opposite. */
+type Verdict = boolean | "unknown" | "broken"
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(rules: Rules<A>): Guard<A> => {
+  const ruleFor = (operation: Pipeline.OperationName): Rule<A> =>
+    (Object.hasOwn(rules, operation) ? rules[operation] : undefined) ??
+    (Object.hasOwn(rules, "*") ? rules["*"] : undefined) ??
+    deny
+  return {
+    before: (operation, user) =>
+      Effect.map(evaluate(ruleFor(operation), operation, user, Option.none()), (verdict) =>
+        verdict === true ? "Allowed" : verdict === "unknown" ? "NeedsRecord" : "Denied"
+      ),
+    withRecord: (operation, user, record) =>
+      Effect.map(evaluate(ruleFor(operation), operation, user, Option.some(record)), (verdict) =>
+        verdict === true ? "Allowed" : "Denied"
+      )
+  }
+}
+
+const evaluate = <A>(
+  rule: Rule<A>,
+  operation: Pipeline.OperationName,
+  user: User | undefined,
+  record: Option.Option<A>
+): Effect.Effect<Verdict> => {
+  switch (rule._tag) {
+    case "Constant":
+      return Effect.succeed(rule.isAllowed)
+    case "User":
+      return ask(operation, () => rule.predicate(user, operation))
+    case "Record":
+      return Option.isNone(record)
+        ? Effect.succeed("unknown")
+        : ask(operation, () => rule.predicate(record.value, user, operation))
+    case "Not":
+      return Effect.map(evaluate(rule.rule, operation, user, record), (verdict) =>
+        typeof verdict === "boolean" ? !verdict : verdict
+      )
+    case "ByOperation":
+      return evaluate(rule.select(operation), operation, user, record)
+    case "All":
+      return combine(rule.rules, false, operation, user, record)
+    case "Any":
+      return combine(rule.rules, true, operation, user, record)
+    default:
+      // A rule from a program without types: it allows nothing.
+      return Effect.succeed("broken")
+  }
+}
+
+/** The first verdict that decides, else what stands in the way of the other one. */
+const combine = Effect.fnUntraced(function* <A>(
+  rules: ReadonlyArray<Rule<A>>,
+  decisive: boolean,
+  operation: Pipeline.OperationName,
+  user: User | undefined,
+  record: Option.Option<A>
+): Effect.fn.Return<Verdict> {
+  // Without rules there is nothing to negate either.
+  let result: Verdict = rules.length === 0 ? "broken" : !decisive
+  for (const rule of rules) {
+    const verdict = yield* evaluate(rule, operation, user, record)
+    if (verdict === decisive) return verdict
+    if (verdict === "unknown" || (verdict === "broken" && result !== "unknown")) result = verdict
+  }
+  return result
+})
+
+const ask = (operation: string, predicate: () => Answer): Effect.Effect<Verdict> =>
+  Effect.suspend(() => {
+    const answer: unknown = predicate()
+    return Effect.isEffect(answer) ? (answer as Effect.Effect<unknown, unknown>) : Effect.succeed(answer)
+  }).pipe(
+    Effect.map((answer): Verdict => (typeof answer === "boolean" ? answer : "broken")),
+    Effect.catchCause((cause): Effect.Effect<Verdict> => {
+      if (Cause.hasInterrupts(cause)) return Effect.interrupt
+      // The cause may name values of the document.
+      return Effect.as(Effect.logWarning(`a rule for ${operation} failed, so it denies`), "broken" as const)
+    })
+  )
+
+// -----------------------------------------------------------------------------
+// Interceptor
+// -----------------------------------------------------------------------------
+
+const forbiddenCode = "Forbidden"
+const unauthenticatedCode = "Unauthenticated"
+
+/**
+ * What a guard's rejection says as `Forbidden`; `None` for rejections by others.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromRejected = (rejected: Pipeline.Rejected, id?: string): Option.Option<Forbidden> => {
+  if (rejected.code !== forbiddenCode && rejected.code !== unauthenticatedCode) return Option.none()
+  const { resource, operation, reason } = rejected
+  const isAuthenticated = rejected.code === forbiddenCode
+  return Option.some(
+    new Forbidden({
+      resource,
+      operation,
+      isAuthenticated,
+      description: reason,
+      ...(id === undefined ? {} : { id })
+    })
+  )
+}
+
+/**
+ * Fails with `Forbidden` unless the current user is allowed to do this. For operations that do not run through a pipeline.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const authorize = Effect.fnUntraced(function* <A>(
+  guard: Guard<A>,
+  at: {
+    readonly resource: string
+    readonly operation: Pipeline.OperationName
+    readonly id?: string | undefined
+    readonly record?: A | undefined
+  }
+): Effect.fn.Return<void, Forbidden> {
+  if (yield* IsTrusted) return
+  const { resource, operation, id } = at
+  const user = yield* currentUser
+  const decision =
+    at.record === undefined ? yield* guard.before(operation, user) : yield* guard.withRecord(operation, user, at.record)
+  if (decision === "Allowed") return
+  return yield* new Forbidden({
+    resource,
+    operation,
+    isAuthenticated: user !== undefined,
+    description: describe(user),
+    ...(id === undefined ? {} : { id })
+  })
+})
+
+const describe = (user: User | undefined): string =>
+  user === undefined ? "log in first" : "the user does not have the right to do this"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface InterceptorOptions {
+  /** Default `"guard"`. */
+  readonly name?: string | undefined
+  /** Default -1,000: before and around everything else, so that nothing answers in its place. */
+  readonly priority?: number | undefined
+}
+
+/**
+ * Puts rules into the pipeline of a resource. Denials are `Rejected` with the code `Forbidden` or `Unauthenticated`;
+ * `fromRejected` gives the `Forbidden`. Nothing of a denied operation is done.
+ *
+ * **Details**
+ *
+ * Rules that want to see the document:
+ *
+ * - `get`: with what was read.
+ * - `list`, `query`: documents that are not allowed are left out, so a page may be shorter than its limit.
+ * - `insert`, `update`, `patch`, `replace`, `upsert`, `delete`, `deleteMany`: as a check, if the operation carries out
+ *   checks: with the very version that is written, changed or removed. Otherwise with `current`, read before, and where
+ *   there is none with the input of an insert, a replace or an upsert; without either, denied.
+ * - the content operations: with `current`; denied where there is no document. `exists`: with `current`; it goes on where
+ *   there is none.
+ * - `listIds`, `count`, `deleteAll`: denied, there being no document to look at.
+ *
+ * Inside `trusted` it lets everything pass.
+ *
+ * @category interceptors
+ * @since 0.1.0
+ */
+export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipeline.Parameters = Pipeline.Parameters>(
+  // Rules that look at no document do not say what it is.
+  rules: Rules<NoInfer<A>>,
+  { name = "guard", priority = -1000 }: InterceptorOptions = {}
+): Pipeline.Interceptor<Pipeline.Operations<A, Insert, Update, Patch, P>> => {
+  type Ops = Pipeline.Operations<A, Insert, Update, Patch, P>
+  const guard = make(rules)
+
+  return {
+    name,
+    priority,
+    operations: "*",
+    around: <E, R>(
+      context: Pipeline.Context<Ops, Pipeline.OperationName>,
+      next: (
+        change?: Pipeline.InputChange<Ops, Pipeline.OperationName>
+      ) => Effect.Effect<Ops[Pipeline.OperationName]["output"], E, R>
+    ): Effect.Effect<Ops[Pipeline.OperationName]["output"], E | Pipeline.InterceptorError, R> =>
+      Effect.gen(function* () {
+        if (yield* IsTrusted) return yield* next()
+        const { operation } = context
+        const user = yield* currentUser
+        const denied = () => context.reject(describe(user), user === undefined ? unauthenticatedCode : forbiddenCode)
+        const isAllowed = (record: A) =>
+          Effect.map(guard.withRecord(operation, user, record), (decision) => decision === "Allowed")
+        const check: Pipeline.Check<A> = (record) =>
+          Effect.flatMap(isAllowed(record), (is) => (is ? Effect.void : Effect.fail(denied())))
+
+        const decision = yield* guard.before(operation, user)
+        if (decision === "Allowed") return yield* next()
+        if (decision === "Denied") return yield* denied()
+
+        switch (context.operation) {
+          case "insert":
+          case "update":
+          case "patch":
+          case "replace":
+          case "upsert":
+          case "delete":
+          case "deleteMany": {
+            const { input } = context
+            if (input.checks !== undefined) return yield* next({ checks: [...input.checks, check] })
+            const current = "current" in input && input.current !== undefined ? yield* input.current : Option.none()
+            if (Option.isSome(current)) yield* check(current.value)
+            // Defaults are missing from it: a rule that asks for them denies.
+            else if ("input" in input) yield* check(input.input as Insert & A)
+            else return yield* denied()
+            return yield* next()
+          }
+          case "exists":
+          case "setContent":
+          case "getContent":
+          case "deleteContent": {
+            const { input } = context
+            if (input.current === undefined) return yield* denied()
+            const current = yield* input.current
+            if (Option.isSome(current)) yield* check(current.value)
+            else if (context.operation !== "exists") return yield* denied()
+            return yield* next()
+          }
+          case "get": {
+            const output = yield* next()
+            yield* check(output as Ops["get"]["output"])
+            return output
+          }
+          case "list": {
+            const page = (yield* next()) as Ops["list"]["output"]
+            return { ...page, items: yield* Effect.filter(page.items, isAllowed) }
+          }
+          case "query":
+            return Stream.filterEffect((yield* next()) as Ops["query"]["output"], isAllowed)
+          default:
+            return yield* denied()
+        }
+      })
+  }
+}

@@ -1,0 +1,651 @@
+/**
+ * The one place where a resource lets others take part in its operations: before them, around them, after them.
+ *
+ * **Details**
+ *
+ * Interceptors are ordered by `priority`, and by the order in which they were added where that is equal. For one operation
+ * the arounds come first, the first of them outermost; within them every `before` in order, then the operation itself, then
+ * every `after` in the same order. With the arounds `mw1`, `mw2` and two interceptors that have both hooks:
+ *
+ * ```text
+ * mw1> mw2> before1 before2 operation after1 after2 <mw2 <mw1
+ * ```
+ *
+ * What fails before the operation has run stops it: nothing is written. What fails after a write has been committed is told
+ * as `AfterFailed`, never as an error that looks as if nothing had happened.
+ *
+ * Interceptors need no services: build one in an effect that takes what it needs, and close over it. They run in the fiber of
+ * the caller, with its references (the current user, the transaction, the span).
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type * as DbError from "./DbError.ts"
+
+// -----------------------------------------------------------------------------
+// Errors
+// -----------------------------------------------------------------------------
+
+/**
+ * An interceptor did not let the operation happen; nothing was written. `reason` says why, for a person; `code` is for
+ * programs, and belongs to the interceptor. Do what the reason asks for; the same call is going to be rejected again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Rejected extends Schema.TaggedError<Rejected>("effect-s3db/Pipeline/Rejected")(
+  "Rejected",
+  {
+    resource: Schema.String,
+    operation: Schema.String,
+    interceptor: Schema.String,
+    /** One sentence for a person. It never holds values of the document. */
+    reason: Schema.String,
+    code: Schema.optionalKey(Schema.String)
+  },
+  { httpApiStatus: 403 }
+) {
+  override get message(): string {
+    return `${this.operation} on ${this.resource} was rejected by ${this.interceptor}: ${this.reason}`
+  }
+}
+
+/**
+ * The write **was committed**; what an interceptor does after it failed. Do not run the write again: read the document if
+ * you need it, and make up for what the interceptor had to do.
+ *
+ * The other interceptors have run all the same. When one died, its cause is in the log. Within a transaction the write is
+ * done as far as the transaction goes: it is committed with it, and not at all if this error ends it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AfterFailed extends Schema.TaggedError<AfterFailed>("effect-s3db/Pipeline/AfterFailed")(
+  "AfterFailed",
+  {
+    resource: Schema.String,
+    operation: Schema.String,
+    interceptor: Schema.String,
+    /** The document that was written; absent where there is no such one, as for `deleteAll`. */
+    id: Schema.optionalKey(Schema.String),
+    reason: Schema.String
+  },
+  { httpApiStatus: 500 }
+) {
+  readonly isRetryable: boolean = false
+  readonly outcome = "done" as const
+
+  override get message(): string {
+    const which = this.id === undefined ? "" : ` ${JSON.stringify(this.id)}`
+    return `${this.operation} on ${this.resource}${which} is done, but ${this.interceptor} failed after it: ${this.reason}`
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Operations
+// -----------------------------------------------------------------------------
+
+/**
+ * Every operation of a pipeline by its name: what goes in, and what comes out.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Shape<Ops> = { readonly [K in keyof Ops]: { readonly input: object; readonly output: unknown } }
+
+/**
+ * A condition on a document that is part of the write itself: the write is refused when it fails.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Check<in A> = (document: A) => Effect.Effect<void, Rejected | DbError.DbError>
+
+/**
+ * The parts of inputs and outputs that belong to other modules.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Parameters {
+  readonly list: unknown
+  readonly listIds: unknown
+  readonly query: unknown
+  readonly count: unknown
+  /** What `setContent` takes. */
+  readonly content: unknown
+  /** What `getContent` gives. */
+  readonly contentOutput: unknown
+}
+
+/**
+ * What operations on one document have in common.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OneDocument<A> {
+  readonly id: string
+  /**
+   * The document as it is now, read when it is asked for. It may have changed when the write comes; what must not be
+   * overtaken is a check.
+   */
+  readonly current?: Effect.Effect<Option.Option<A>, DbError.DbError> | undefined
+}
+
+/**
+ * Present where the operation carries out checks; add to them. They see the very version that is about to be changed,
+ * replaced or removed, at every attempt; where there is none, the document that is about to be written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Checked<A> {
+  readonly checks?: ReadonlyArray<Check<A>> | undefined
+}
+
+/**
+ * What the streams of a resource may fail with.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type StreamError = DbError.InvalidInput | DbError.NotAllowed | DbError.DbError | Rejected
+
+/**
+ * The operations of a resource.
+ *
+ * **Details**
+ *
+ * `upsert` runs as `upsert`, and inside it once as `insert` or `update`; `insertMany` runs as `insert` for each document.
+ *
+ * `changes` is `undefined` when the caller gave a function of the present document. What an interceptor puts there is
+ * applied over what that function gives.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Operations<
+  in out A,
+  in out Insert,
+  in out Update,
+  in out Patch = Update,
+  in out P extends Parameters = Parameters
+> {
+  readonly insert: { readonly input: { readonly input: Insert } & Checked<A>; readonly output: A }
+  readonly update: {
+    readonly input: OneDocument<A> & Checked<A> & { readonly changes: Update | undefined }
+    readonly output: A
+  }
+  readonly patch: {
+    readonly input: OneDocument<A> & Checked<A> & { readonly changes: Patch | undefined }
+    readonly output: A
+  }
+  readonly replace: {
+    readonly input: Partial<OneDocument<A>> & Checked<A> & { readonly input: Insert }
+    readonly output: A
+  }
+  readonly upsert: {
+    readonly input: Partial<OneDocument<A>> & Checked<A> & { readonly input: Insert }
+    readonly output: A
+  }
+  readonly delete: { readonly input: OneDocument<A> & Checked<A>; readonly output: void }
+  readonly deleteMany: {
+    readonly input: { readonly ids: ReadonlyArray<string> } & Checked<A>
+    readonly output: {
+      readonly deleted: ReadonlyArray<string>
+      readonly failed: ReadonlyArray<{ readonly id: string; readonly error: DbError.DbError | Rejected }>
+    }
+  }
+  readonly deleteAll: { readonly input: {}; readonly output: number }
+  readonly get: { readonly input: { readonly id: string }; readonly output: A }
+  readonly exists: { readonly input: OneDocument<A>; readonly output: boolean }
+  readonly list: {
+    readonly input: { readonly request: P["list"] }
+    readonly output: { readonly items: ReadonlyArray<A>; readonly cursor: string | undefined }
+  }
+  readonly listIds: {
+    readonly input: { readonly request: P["listIds"] }
+    readonly output: Stream.Stream<string, StreamError>
+  }
+  readonly query: {
+    readonly input: { readonly request: P["query"] }
+    readonly output: Stream.Stream<A, StreamError>
+  }
+  readonly count: { readonly input: { readonly request: P["count"] }; readonly output: number }
+  readonly setContent: { readonly input: OneDocument<A> & { readonly content: P["content"] }; readonly output: void }
+  readonly getContent: { readonly input: OneDocument<A>; readonly output: P["contentOutput"] }
+  readonly deleteContent: { readonly input: OneDocument<A>; readonly output: void }
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type OperationName = keyof Operations<unknown, unknown, unknown>
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type ReadName = "get" | "exists" | "list" | "listIds" | "query" | "count" | "getContent"
+
+/**
+ * The operations that write nothing. An `after` that fails after one of them is an error like any other.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const reads: ReadonlySet<string> = new Set<ReadName>([
+  "get",
+  "exists",
+  "list",
+  "listIds",
+  "query",
+  "count",
+  "getContent"
+])
+
+// -----------------------------------------------------------------------------
+// Interceptors
+// -----------------------------------------------------------------------------
+
+/**
+ * What an interceptor may fail with. `reject` of its context makes a `Rejected`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type InterceptorError = Rejected | DbError.DbError
+
+/**
+ * What an interceptor sees of an operation. Where it stands for several, `operation` tells which, and narrows `input`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Context<Ops extends Shape<Ops>, K extends keyof Ops> = {
+  readonly [Name in K]: {
+    readonly resource: string
+    readonly operation: Name
+    /** As the interceptors before have left it. */
+    readonly input: Ops[Name]["input"]
+    /** The error of this interceptor: `return yield* context.reject("too late", "closed")`. */
+    readonly reject: (reason: string, code?: string) => Rejected
+  }
+}[K]
+
+/**
+ * The fields of the input that change. Those that are not named stay as they are.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type InputChange<Ops extends Shape<Ops>, K extends keyof Ops> = {
+  readonly [Name in K]: Partial<Ops[Name]["input"]>
+}[K]
+
+class ShortCircuitValue<out Output> {
+  readonly output: Output
+  constructor(output: Output) {
+    this.output = output
+  }
+}
+
+/**
+ * An output that stands in for the operation. Made by `shortCircuit`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ShortCircuit<out Output> extends ShortCircuitValue<Output> {}
+
+/**
+ * What `before` gives to answer in place of the operation. The other befores, the operation and every `after` are left
+ * out; arounds see the output.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const shortCircuit = <Output>(output: Output): ShortCircuit<Output> => new ShortCircuitValue(output)
+
+/**
+ * Takes part in some operations of a resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Interceptor<Ops extends Shape<Ops>, K extends keyof Ops = keyof Ops> {
+  /** Named in errors. Default `"an interceptor"`. */
+  readonly name?: string | undefined
+  /** Default 0. The smaller runs first, and is the outer one. */
+  readonly priority?: number | undefined
+  readonly operations: K | ReadonlyArray<K> | "*"
+  /**
+   * Runs before the operation. It gives the fields of the input that it changes, or nothing to leave it, or
+   * `shortCircuit(output)`. When it fails or dies the operation does not run.
+   */
+  readonly before?:
+    | ((
+        context: Context<Ops, K>
+      ) => Effect.Effect<void | InputChange<Ops, K> | ShortCircuit<Ops[K]["output"]>, InterceptorError>)
+    | undefined
+  /**
+   * Runs in place of the operation. `next` goes on inwards, with changed fields if given; it can be run once, or not at
+   * all, to answer in its place. Running it twice is a defect.
+   */
+  readonly around?:
+    | (<E, R>(
+        context: Context<Ops, K>,
+        next: (change?: InputChange<Ops, K>) => Effect.Effect<Ops[K]["output"], E, R>
+      ) => Effect.Effect<Ops[K]["output"], E | InterceptorError, R>)
+    | undefined
+  /**
+   * Runs when the operation has succeeded. It gives another output, or nothing to leave it. When it fails or dies after a
+   * write, the others run all the same, and the caller gets `AfterFailed`.
+   */
+  readonly after?:
+    | ((context: Context<Ops, K>, output: Ops[K]["output"]) => Effect.Effect<void | Ops[K]["output"], InterceptorError>)
+    | undefined
+}
+
+/**
+ * Types an interceptor that is not written where it is added: `Pipeline.interceptor<Ops>()({ ... })`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const interceptor =
+  <Ops extends Shape<Ops>>() =>
+  <const K extends keyof Ops = keyof Ops>(value: Interceptor<Ops, K>): Interceptor<Ops, K> =>
+    value
+
+// -----------------------------------------------------------------------------
+// Pipeline
+// -----------------------------------------------------------------------------
+
+/**
+ * The interceptors of one resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pipeline<in out Ops extends Shape<Ops>> {
+  readonly resource: string
+
+  /**
+   * Adds an interceptor until the scope closes. Operations that are running keep the interceptors they began with, both
+   * ways.
+   */
+  readonly add: <const K extends keyof Ops = keyof Ops>(
+    interceptor: Interceptor<Ops, K>
+  ) => Effect.Effect<void, never, Scope.Scope>
+
+  /**
+   * Runs an operation through the interceptors that are there when it starts. Without any it is `execute(input)`.
+   *
+   * `Rejected`, `DbError`: an interceptor stopped it, nothing was written. `AfterFailed`: it is done, an interceptor
+   * failed afterwards.
+   */
+  readonly run: <K extends keyof Ops, E, R>(
+    operation: K,
+    input: Ops[K]["input"],
+    execute: (input: Ops[K]["input"]) => Effect.Effect<Ops[K]["output"], E, R>
+  ) => Effect.Effect<Ops[K]["output"], E | InterceptorError | AfterFailed, R>
+
+  /** Like `run`, for an operation that writes nothing: there is nothing that could be done before a failure. */
+  readonly read: <K extends keyof Ops & ReadName, E, R>(
+    operation: K,
+    input: Ops[K]["input"],
+    execute: (input: Ops[K]["input"]) => Effect.Effect<Ops[K]["output"], E, R>
+  ) => Effect.Effect<Ops[K]["output"], E | InterceptorError, R>
+
+  /** Whether an interceptor takes part in an operation now. */
+  readonly concerns: (operation: keyof Ops) => Effect.Effect<boolean>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The field of an output that identifies it, for `AfterFailed`. Default `"id"`. */
+  readonly primaryKey?: string | undefined
+}
+
+/** An interceptor as it is kept: which of its operations is meant is known when it runs. */
+interface Kept {
+  readonly name: string
+  readonly priority: number
+  readonly operations: ReadonlySet<PropertyKey> | "*"
+  readonly before: ((context: KeptContext) => Effect.Effect<unknown, InterceptorError>) | undefined
+  readonly around:
+    | (<E, R>(
+        context: KeptContext,
+        next: (change?: object) => Effect.Effect<unknown, E, R>
+      ) => Effect.Effect<unknown, E | InterceptorError, R>)
+    | undefined
+  readonly after: ((context: KeptContext, output: unknown) => Effect.Effect<unknown, InterceptorError>) | undefined
+}
+
+interface KeptContext {
+  readonly resource: string
+  readonly operation: PropertyKey
+  readonly input: object
+  readonly reject: (reason: string, code?: string) => Rejected
+}
+
+/** The interceptors of one operation, in their order. */
+interface Plan {
+  readonly arounds: ReadonlyArray<Kept>
+  readonly befores: ReadonlyArray<Kept>
+  readonly afters: ReadonlyArray<Kept>
+}
+
+/** Never changed, but for plans that are made when they are first needed. */
+interface Snapshot {
+  readonly interceptors: ReadonlyArray<Kept>
+  readonly plans: Map<PropertyKey, Plan | undefined>
+}
+
+const empty: Snapshot = { interceptors: [], plans: new Map() }
+
+const snapshotOf = (interceptors: ReadonlyArray<Kept>): Snapshot =>
+  interceptors.length === 0 ? empty : { interceptors, plans: new Map() }
+
+const planFor = (snapshot: Snapshot, operation: PropertyKey): Plan | undefined => {
+  if (snapshot.plans.has(operation)) return snapshot.plans.get(operation)
+  const mine = snapshot.interceptors.filter(({ operations }) => operations === "*" || operations.has(operation))
+  const plan =
+    mine.length === 0
+      ? undefined
+      : {
+          arounds: mine.filter(({ around }) => around !== undefined),
+          befores: mine.filter(({ before }) => before !== undefined),
+          afters: mine.filter(({ after }) => after !== undefined)
+        }
+  snapshot.plans.set(operation, plan)
+  return plan
+}
+
+/** A mistake in an interceptor, which stays a defect wherever it happens. */
+class NextCalledTwice extends Error {
+  constructor(name: string, operation: string, resource: string) {
+    super(`next was called twice, by ${name}, around ${operation} on ${resource}`)
+  }
+}
+
+/** What one run has come to. */
+interface Run {
+  readonly operation: PropertyKey
+  readonly plan: Plan
+  isCommitted: boolean
+  id: string | undefined
+}
+
+/**
+ * A pipeline without interceptors.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <Ops extends Shape<Ops>>(
+  resource: string,
+  { primaryKey = "id" }: Options = {}
+): Effect.Effect<Pipeline<Ops>> =>
+  Effect.sync(() => {
+    let snapshot = empty
+
+    const contextOf = (kept: Kept, operation: PropertyKey, input: object): KeptContext => ({
+      resource,
+      operation,
+      input,
+      reject: (reason, code) =>
+        new Rejected({
+          resource,
+          operation: String(operation),
+          interceptor: kept.name,
+          reason,
+          ...(code === undefined ? {} : { code })
+        })
+    })
+
+    const idIn = (value: unknown, field: string): string | undefined => {
+      if (typeof value !== "object" || value === null || !Object.hasOwn(value, field)) return undefined
+      const id = (value as Readonly<Record<string, unknown>>)[field]
+      return typeof id === "string" ? id : undefined
+    }
+
+    /** The failure of an interceptor after a commit, as the caller has to see it. */
+    const failedAfter = <E>(kept: Kept, run: Run, cause: Cause.Cause<E>): Effect.Effect<never, E | AfterFailed> => {
+      if (Cause.hasInterrupts(cause)) return Effect.failCause(cause)
+      if (Cause.squash(cause) instanceof NextCalledTwice) return Effect.failCause(cause)
+      const error = Cause.findErrorOption(cause)
+      if (Option.isSome(error) && error.value instanceof AfterFailed) return Effect.failCause(cause)
+      const failure = new AfterFailed({
+        resource,
+        operation: String(run.operation),
+        interceptor: kept.name,
+        ...(run.id === undefined ? {} : { id: run.id }),
+        reason: reasonOf(error)
+      })
+      if (Option.isSome(error)) return Effect.fail(failure)
+      return Effect.andThen(Effect.logError(`${failure.message}`, cause), Effect.fail(failure))
+    }
+
+    const inner = Effect.fnUntraced(function* <E, R>(
+      run: Run,
+      given: object,
+      execute: (input: object) => Effect.Effect<unknown, E, R>
+    ): Effect.fn.Return<unknown, E | InterceptorError | AfterFailed, R> {
+      const { operation, plan } = run
+      let input = given
+      for (const kept of plan.befores) {
+        const answer = yield* kept.before!(contextOf(kept, operation, input))
+        if (answer instanceof ShortCircuitValue) return answer.output
+        if (answer !== undefined && answer !== null) input = { ...input, ...(answer as object) }
+      }
+      let output = yield* execute(input)
+      if (!reads.has(String(operation))) {
+        run.isCommitted = true
+        run.id = idIn(output, primaryKey) ?? idIn(input, "id")
+      }
+      let failure: Cause.Cause<InterceptorError | AfterFailed> | undefined
+      for (const kept of plan.afters) {
+        const context = contextOf(kept, operation, input)
+        const after = Effect.suspend(() => kept.after!(context, output))
+        if (!run.isCommitted) {
+          output = (yield* after) ?? output
+          continue
+        }
+        const exit = yield* Effect.exit(Effect.catchCause(after, (cause) => failedAfter(kept, run, cause)))
+        if (exit._tag === "Success") output = exit.value ?? output
+        else if (Cause.hasInterrupts(exit.cause)) return yield* Effect.failCause(exit.cause)
+        else failure ??= exit.cause
+      }
+      return failure === undefined ? output : yield* Effect.failCause(failure)
+    })
+
+    const level = <E, R>(
+      run: Run,
+      depth: number,
+      input: object,
+      execute: (input: object) => Effect.Effect<unknown, E, R>
+    ): Effect.Effect<unknown, E | InterceptorError | AfterFailed, R> => {
+      const kept = run.plan.arounds[depth]
+      if (kept === undefined) return inner(run, input, execute)
+      let isUsed = false
+      const next = (change?: object) =>
+        Effect.suspend(() => {
+          if (isUsed) return Effect.die(new NextCalledTwice(kept.name, String(run.operation), resource))
+          isUsed = true
+          return level(run, depth + 1, change === undefined ? input : { ...input, ...change }, execute)
+        })
+      return Effect.catchCause(
+        Effect.suspend(() => kept.around!(contextOf(kept, run.operation, input), next)),
+        (cause): Effect.Effect<never, E | InterceptorError | AfterFailed> =>
+          run.isCommitted ? failedAfter(kept, run, cause) : Effect.failCause(cause)
+      )
+    }
+
+    const run: Pipeline<Ops>["run"] = (operation, input, execute) =>
+      Effect.suspend(() => {
+        if (snapshot === empty) return execute(input)
+        const plan = planFor(snapshot, operation)
+        if (plan === undefined) return execute(input)
+        return level({ operation, plan, isCommitted: false, id: undefined }, 0, input, execute)
+      })
+
+    return {
+      resource,
+
+      add: (interceptor) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const kept = keep(interceptor)
+            const { interceptors } = snapshot
+            const later = interceptors.findIndex(({ priority }) => priority > kept.priority)
+            snapshot = snapshotOf(interceptors.toSpliced(later < 0 ? interceptors.length : later, 0, kept))
+            return kept
+          }),
+          (kept) =>
+            Effect.sync(() => {
+              snapshot = snapshotOf(snapshot.interceptors.filter((other) => other !== kept))
+            })
+        ),
+
+      run,
+
+      read: (operation, input, execute) => withoutAfterFailed(run(operation, input, execute)),
+
+      concerns: (operation) => Effect.sync(() => snapshot !== empty && planFor(snapshot, operation) !== undefined)
+    }
+  })
+
+/** Where nothing is written, nothing can fail after it. */
+const withoutAfterFailed = <A, E, R>(effect: Effect.Effect<A, E | AfterFailed, R>): Effect.Effect<A, E, R> =>
+  Effect.catchIf(
+    effect,
+    (error): error is Extract<E | AfterFailed, AfterFailed> => error instanceof AfterFailed,
+    Effect.die
+  ) as Effect.Effect<A, E, R>
+
+/** The interceptor with its defaults. It only ever gets what belongs to its own operations. */
+const keep = <Ops extends Shape<Ops>, K extends keyof Ops>(value: Interceptor<Ops, K>): Kept => {
+  const { name = "an interceptor", priority = 0, operations, ...hooks } = value
+  if (Number.isNaN(priority)) throw new TypeError(`the priority of ${name} is not a number`)
+  const names =
+    operations === "*" ? ("*" as const) : new Set<PropertyKey>(Array.isArray(operations) ? operations : [operations])
+  return { ...(hooks as unknown as Pick<Kept, "before" | "around" | "after">), name, priority, operations: names }
+}
+
+const reasonOf = (error: Option.Option<unknown>): string => {
+  if (Option.isNone(error)) return "it died"
+  if (error.value instanceof Rejected) return error.value.reason
+  return error.value instanceof Error ? error.value.message : "it failed"
+}

@@ -1,0 +1,1678 @@
+/**
+ * Predicates, orders and projections as data: what a query asks for, without any store to ask.
+ *
+ * ```ts
+ * import * as Query from "effect-s3db/Query"
+ *
+ * interface User {
+ *   readonly country: string
+ *   readonly age: number
+ *   readonly address: { readonly city: string }
+ *   readonly tags: ReadonlyArray<string>
+ * }
+ *
+ * const adults = Query.fromWhere<User>({
+ *   country: "BR",
+ *   age: { gte: 18, lt: 65 },
+ *   "address.city": { in: ["Recife", "Lisboa"] },
+ *   $or: [{ tags: "vip" }, { tags: { contains: "staff" } }]
+ * })
+ * ```
+ *
+ * **Details**
+ *
+ * Predicates work on the JSON form of documents: dates are ISO text, big decimals are decimal text.
+ *
+ * - Paths descend through objects, and see their own properties only. They do not descend into the elements of arrays.
+ * - Where a path leads to an array, `eq`, `in`, `between`, `startsWith` and the comparisons match when the array itself or
+ *   any of its elements does. Each condition is met on its own: `{ gte: 3, lt: 5 }` matches `[1, 9]`, as 9 meets one and 1
+ *   the other; `between` wants both of one element.
+ * - `eq` compares structures: the order of keys is irrelevant, and `-0` equals `0`. An `eq` with an array matches the whole
+ *   array, or one that has it as an element.
+ * - `gt`, `gte`, `lt`, `lte` and `between` compare numbers with numbers and text with text, by code points. Everything else
+ *   does not match. `orderOf` says what else a field is: with `"decimal"`, texts such as `"9.5"` and `"10"` compare as the
+ *   exact numbers they stand for, also for `eq` and `in`.
+ * - A field that is missing matches `exists: false`, `ne`, `notIn` and what `$not` negates, nothing else. `null` is a value:
+ *   it exists, equals `null`, and has no order.
+ * - `ne` and `notIn` are the exact opposites of `eq` and `in`.
+ * - An empty `$and` matches everything; an empty `$or` and an empty `in` match nothing.
+ *
+ * @since 0.1.0
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as DateTime from "effect/DateTime"
+import type * as EffectOrder from "effect/Order"
+import * as Result from "effect/Result"
+import type { Json, JsonObject } from "./encoding/Json.ts"
+import type { NestedFields } from "./internal/merge.ts"
+import { compareUtf8 } from "./internal/text.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * A condition on documents, as plain data that JSON can carry.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Predicate = Compare | In | Between | StartsWith | Contains | Exists | And | Or | Not
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type CompareOp = "eq" | "ne" | "gt" | "gte" | "lt" | "lte"
+
+/**
+ * The value of a field, compared with another.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Compare {
+  readonly _tag: "Compare"
+  readonly op: CompareOp
+  readonly path: ReadonlyArray<string>
+  readonly value: Json
+}
+
+/**
+ * The field equals one of the values.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface In {
+  readonly _tag: "In"
+  readonly path: ReadonlyArray<string>
+  readonly values: ReadonlyArray<Json>
+}
+
+/**
+ * The field lies between two values, both included.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Between {
+  readonly _tag: "Between"
+  readonly path: ReadonlyArray<string>
+  readonly from: Json
+  readonly to: Json
+}
+
+/**
+ * The text begins with the prefix. `ignoreCase` default: `false`; with it, upper and lower case are the same, and so are
+ * the forms that Unicode normalization (NFC) makes the same.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StartsWith {
+  readonly _tag: "StartsWith"
+  readonly path: ReadonlyArray<string>
+  readonly prefix: string
+  readonly ignoreCase?: boolean | undefined
+}
+
+/**
+ * The text has this part, or the array has this element.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Contains {
+  readonly _tag: "Contains"
+  readonly path: ReadonlyArray<string>
+  readonly value: Json
+}
+
+/**
+ * The field is there, if only with `null`; or it is not.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Exists {
+  readonly _tag: "Exists"
+  readonly path: ReadonlyArray<string>
+  readonly exists: boolean
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface And {
+  readonly _tag: "And"
+  readonly all: ReadonlyArray<Predicate>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Or {
+  readonly _tag: "Or"
+  readonly any: ReadonlyArray<Predicate>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Not {
+  readonly _tag: "Not"
+  readonly not: Predicate
+}
+
+/**
+ * Where a field is: names joined with `.`, or a list of names, which can also reach a name that has a dot in it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Path = string | ReadonlyArray<string>
+
+/**
+ * What a field holds, where its JSON type does not say it: `"decimal"` is a number as text.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Kind = "number" | "text" | "decimal"
+
+/**
+ * `orderOf`: what the field at a path is. Default: whatever its JSON value is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly orderOf?: ((path: ReadonlyArray<string>) => Kind | undefined) | undefined
+}
+
+/**
+ * What is wrong with a query: where in it, and what was expected. It holds no values of the query.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Problem {
+  readonly path: ReadonlyArray<string | number>
+  readonly message: string
+}
+
+// -----------------------------------------------------------------------------
+// The notation
+// -----------------------------------------------------------------------------
+
+type Logical = "$and" | "$or" | "$not"
+
+type FieldName<A> = Exclude<keyof A & string, Logical>
+
+/**
+ * The paths of the fields of a document, those of nested objects with dots.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type FieldPath<A> = unknown extends A
+  ? string
+  : string extends keyof A
+    ? string
+    : FieldName<A> | (keyof NestedFields<A> & string)
+
+type TypedWhere<A> = {
+  readonly $and?: ReadonlyArray<Where<A>>
+  readonly $or?: ReadonlyArray<Where<A>>
+  readonly $not?: Where<A>
+} & { readonly [K in FieldName<A>]?: Condition<A[K]> } & {
+  readonly [P in keyof NestedFields<A>]?: Condition<NestedFields<A>[P]>
+}
+
+/**
+ * Conditions on documents of type `A`, all of which have to be met.
+ *
+ * A field stands with the value it has to have, or with operators. Nested fields have dotted names. `$and`, `$or` and
+ * `$not` combine conditions, so that fields called `and`, `or` and `not` are fields like any other.
+ *
+ * An object whose keys are all operators is taken for operators, every other one for a value: write `{ eq: { in: 3 } }`
+ * for a value that looks like operators. Names that have a dot in them, and fields called `$and`, `$or` or `$not`, are
+ * reached with the functions, such as `eq(["a.b"], 1)`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Where<A> = unknown extends A ? UntypedWhere : string extends keyof A ? UntypedWhere : TypedWhere<A>
+
+/**
+ * Conditions on documents whose fields TypeScript does not know.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UntypedWhere {
+  readonly [path: string]: unknown
+}
+
+/**
+ * The value that a field has to have, or operators.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Condition<V> = Operand<V> | Operators<V>
+
+/**
+ * A value to compare a field with; for an array also one of its elements.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Operand<V> = Exclude<V, undefined> | (V extends ReadonlyArray<infer E> ? E : never)
+
+/**
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Ordered<V> = Exclude<Operand<V>, null | boolean | ReadonlyArray<unknown>>
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Prefix {
+  readonly prefix: string
+  readonly ignoreCase?: boolean | undefined
+}
+
+/**
+ * Conditions on one field, all of which have to be met.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Operators<V> {
+  readonly eq?: Operand<V>
+  readonly ne?: Operand<V>
+  readonly gt?: Ordered<V>
+  readonly gte?: Ordered<V>
+  readonly lt?: Ordered<V>
+  readonly lte?: Ordered<V>
+  /** Both included. */
+  readonly between?: readonly [from: Ordered<V>, to: Ordered<V>]
+  readonly in?: ReadonlyArray<Operand<V>>
+  readonly notIn?: ReadonlyArray<Operand<V>>
+  readonly startsWith?: unknown extends V
+    ? string | Prefix
+    : [Extract<Operand<V>, string>] extends [never]
+      ? never
+      : string | Prefix
+  /** A part of a text, or an element of an array. */
+  readonly contains?: unknown extends V
+    ? unknown
+    : V extends ReadonlyArray<infer E>
+      ? E
+      : V extends string
+        ? string
+        : never
+  readonly exists?: boolean
+}
+
+/**
+ * How the notation is read.
+ *
+ * - `toJson`: the JSON form of a value for the field at `path`; `undefined` when the value does not fit. For an array the
+ *   value is the whole, or one of its elements. Text that is asked for with `contains` and `startsWith` is a part of a
+ *   value and does not come here. Default: JSON as it is, dates as ISO text, big decimals and bigints as decimal text.
+ * - `systemFields`: fields whose name begins with `$`. Every other such name is refused, as it may be a misspelt `$and`.
+ * - `maxDepth`: how deep objects and lists may lie in each other. Default: 32 for `fromJson`, 256 for `fromWhere`.
+ * - `maxNodes`: how many conditions and values there may be. Default: 1,000 for `fromJson`, no limit for `fromWhere`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ParseOptions {
+  readonly toJson?: ((path: ReadonlyArray<string>, value: unknown) => Json | undefined) | undefined
+  readonly systemFields?: ReadonlyArray<string> | undefined
+  readonly maxDepth?: number | undefined
+  readonly maxNodes?: number | undefined
+}
+
+/**
+ * The predicate that a program wrote down in the notation.
+ *
+ * Fails with the first problem: a value that `toJson` refuses, `undefined` (leave the key out instead: a condition never
+ * vanishes silently), an unknown operator.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromWhere = <A>(where: Where<A>, options: ParseOptions = {}): Result.Result<Predicate, Problem> =>
+  parse(where, { maxDepth: 256, maxNodes: Number.POSITIVE_INFINITY, ...defined(options) }, false)
+
+/**
+ * The predicate that untrusted JSON asks for, in the same notation: a command line, an HTTP request. Operators may have a
+ * `$` before their name.
+ *
+ * Fails with the first problem: an unknown operator, an operand of the wrong type, a query that is too deep or too large,
+ * the name `__proto__`. Which fields may be asked for is for the caller to check, with `paths`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromJson = (input: unknown, options: ParseOptions = {}): Result.Result<Predicate, Problem> =>
+  parse(input, { maxDepth: 32, maxNodes: 1000, ...defined(options) }, true)
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+const compareWith =
+  (op: CompareOp) =>
+  (path: Path, value: Json): Predicate => ({ _tag: "Compare", op, path: segments(path), value })
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const eq = compareWith("eq")
+
+/**
+ * The opposite of `eq`: also of a field that is missing.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const ne = compareWith("ne")
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const gt = compareWith("gt")
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const gte = compareWith("gte")
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const lt = compareWith("lt")
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const lte = compareWith("lte")
+
+/**
+ * Both ends included.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const between = (path: Path, from: Json, to: Json): Predicate => ({
+  _tag: "Between",
+  path: segments(path),
+  from,
+  to
+})
+
+const in_ = (path: Path, values: ReadonlyArray<Json>): Predicate => ({ _tag: "In", path: segments(path), values })
+
+export {
+  /**
+   * The field equals one of the values.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  in_ as in
+}
+
+/**
+ * The opposite of `in`: also of a field that is missing.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const notIn = (path: Path, values: ReadonlyArray<Json>): Predicate => not(in_(path, values))
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const startsWith = (
+  path: Path,
+  prefix: string,
+  options: { readonly ignoreCase?: boolean | undefined } = {}
+): Predicate => ({
+  _tag: "StartsWith",
+  path: segments(path),
+  prefix,
+  ...(options.ignoreCase === true ? { ignoreCase: true } : {})
+})
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const contains = (path: Path, value: Json): Predicate => ({ _tag: "Contains", path: segments(path), value })
+
+/**
+ * `isThere` default: `true`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const exists = (path: Path, isThere = true): Predicate => ({
+  _tag: "Exists",
+  path: segments(path),
+  exists: isThere
+})
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const and = (...all: ReadonlyArray<Predicate>): Predicate => ({ _tag: "And", all })
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const or = (...any: ReadonlyArray<Predicate>): Predicate => ({ _tag: "Or", any })
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const not = (predicate: Predicate): Predicate => ({ _tag: "Not", not: predicate })
+
+/**
+ * Matches every document.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const everything: Predicate = and()
+
+/**
+ * Matches no document.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const nothing: Predicate = or()
+
+// -----------------------------------------------------------------------------
+// Evaluation
+// -----------------------------------------------------------------------------
+
+/**
+ * A test for documents. The predicate is prepared once; the values of an `in` are looked up, not compared one by one.
+ *
+ * @category evaluation
+ * @since 0.1.0
+ */
+export const matches = (predicate: Predicate, options: Options = {}): ((document: JsonObject) => boolean) => {
+  switch (predicate._tag) {
+    case "And": {
+      const tests = predicate.all.map((member) => matches(member, options))
+      return tests.length === 1 ? tests[0]! : (document) => tests.every((test) => test(document))
+    }
+    case "Or": {
+      const tests = predicate.any.map((member) => matches(member, options))
+      return (document) => tests.some((test) => test(document))
+    }
+    case "Not": {
+      const test = matches(predicate.not, options)
+      return (document) => !test(document)
+    }
+    default: {
+      const { path } = predicate
+      const test = valueTest(predicate, options)
+      return (document) => test(valueAt(document, path))
+    }
+  }
+}
+
+type FieldPredicate = Exclude<Predicate, And | Or | Not>
+
+type ValueTest = (value: Json | undefined) => boolean
+
+const valueTest = (predicate: FieldPredicate, options: Options): ValueTest => {
+  const kind = options.orderOf?.(predicate.path)
+  switch (predicate._tag) {
+    case "Compare": {
+      const { op, value } = predicate
+      if (op === "eq") return itselfOrElement(oneOf([value], kind))
+      if (op === "ne") return negated(itselfOrElement(oneOf([value], kind)))
+      const order = orderAgainst(value, kind)
+      const isWanted = wanted[op]
+      return itselfOrElement((candidate) => isWanted(order(candidate)))
+    }
+    case "In":
+      return itselfOrElement(oneOf(predicate.values, kind))
+    case "Between": {
+      const from = orderAgainst(predicate.from, kind)
+      const to = orderAgainst(predicate.to, kind)
+      return itselfOrElement((candidate) => wanted.gte(from(candidate)) && wanted.lte(to(candidate)))
+    }
+    case "StartsWith": {
+      if (predicate.ignoreCase === true) {
+        const prefix = foldCase(predicate.prefix)
+        return itselfOrElement((candidate) => typeof candidate === "string" && foldCase(candidate).startsWith(prefix))
+      }
+      const { prefix } = predicate
+      return itselfOrElement((candidate) => typeof candidate === "string" && candidate.startsWith(prefix))
+    }
+    case "Contains": {
+      const { value } = predicate
+      const isElement = oneOf([value], kind)
+      return (candidate) =>
+        candidate !== undefined &&
+        (isList(candidate)
+          ? candidate.some(isElement)
+          : typeof candidate === "string" && typeof value === "string" && candidate.includes(value))
+    }
+    case "Exists":
+      return predicate.exists ? (candidate) => candidate !== undefined : (candidate) => candidate === undefined
+  }
+}
+
+const negated =
+  (test: ValueTest): ValueTest =>
+  (value) =>
+    !test(value)
+
+const itselfOrElement =
+  (test: (value: Json) => boolean): ValueTest =>
+  (value) =>
+    value !== undefined && (test(value) || (isList(value) && value.some(test)))
+
+/** `undefined`: the two have no order. */
+type MaybeOrdering = number | undefined
+
+const wanted = {
+  gt: (order: MaybeOrdering) => order !== undefined && order > 0,
+  gte: (order: MaybeOrdering) => order !== undefined && order >= 0,
+  lt: (order: MaybeOrdering) => order !== undefined && order < 0,
+  lte: (order: MaybeOrdering) => order !== undefined && order <= 0
+}
+
+/** The order of a value against the operand. */
+const orderAgainst = (operand: Json, kind: Kind | undefined): ((value: Json) => MaybeOrdering) => {
+  if (kind === "decimal") {
+    const bound = toDecimal(operand)
+    if (bound === undefined) return () => undefined
+    return (value) => {
+      const decimal = toDecimal(value)
+      return decimal === undefined ? undefined : compareDecimals(decimal, bound)
+    }
+  }
+  if (typeof operand === "number" && kind !== "text") {
+    return (value) =>
+      typeof value !== "number"
+        ? undefined
+        : value < operand
+          ? -1
+          : value > operand
+            ? 1
+            : value === operand
+              ? 0
+              : undefined
+  }
+  if (typeof operand === "string" && kind !== "number") {
+    return (value) => (typeof value === "string" ? compareUtf8(value, operand) : undefined)
+  }
+  return () => undefined
+}
+
+const oneOf = (values: ReadonlyArray<Json>, kind: Kind | undefined): ((value: Json) => boolean) => {
+  const simple = new Set<Json>()
+  const decimals = new Set<string>()
+  const structured: Array<Json> = []
+  for (const value of values) {
+    const decimal = kind === "decimal" ? toDecimal(value) : undefined
+    if (decimal !== undefined) decimals.add(decimalKey(decimal))
+    else if (typeof value === "object" && value !== null) structured.push(value)
+    // A set would find NaN equal to itself.
+    else if (!Number.isNaN(value)) simple.add(value)
+  }
+  return (candidate) => {
+    if (simple.has(candidate)) return true
+    if (typeof candidate === "object" && candidate !== null) {
+      return structured.some((value) => isEqual(value, candidate))
+    }
+    if (decimals.size === 0) return false
+    const decimal = toDecimal(candidate)
+    return decimal !== undefined && decimals.has(decimalKey(decimal))
+  }
+}
+
+/** In lower case, whatever case a text began with; the small sigma has a second form at the end of words. */
+const foldCase = (text: string): string => text.normalize("NFC").toLowerCase().replaceAll("ς", "σ").normalize("NFC")
+
+/**
+ * Whether two values are the same: the order of keys is irrelevant, and `-0` equals `0`.
+ *
+ * @category evaluation
+ * @since 0.1.0
+ */
+export const isEqual = (a: Json, b: Json): boolean => {
+  if (a === b) return true
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
+  if (isList(a)) return isList(b) && a.length === b.length && a.every((item, i) => isEqual(item, b[i]!))
+  if (isList(b)) return false
+  const keys = Object.keys(a)
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && isEqual(a[key]!, (b as JsonObject)[key]!))
+  )
+}
+
+/**
+ * The value that a document has at a path; `undefined` when there is none. Own properties of objects only, so that
+ * `constructor` is a field when the document has one, and not there otherwise.
+ *
+ * @category evaluation
+ * @since 0.1.0
+ */
+export const valueAt = (document: JsonObject, path: ReadonlyArray<string>): Json | undefined => {
+  let value: Json = document
+  for (const name of path) {
+    if (!isObject(value) || !Object.hasOwn(value, name)) return undefined
+    value = value[name]!
+  }
+  return value
+}
+
+const isList = (value: Json): value is ReadonlyArray<Json> => Array.isArray(value)
+
+const isObject = (value: Json): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/**
+ * The names that a path is made of.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const segments = (path: Path): ReadonlyArray<string> => (typeof path === "string" ? path.split(".") : path)
+
+// -----------------------------------------------------------------------------
+// Decimals
+// -----------------------------------------------------------------------------
+
+/** `0.d1d2d3... * 10^magnitude`, without zeros at either end of the digits. Zero has no digits. */
+interface Decimal {
+  readonly sign: -1 | 0 | 1
+  readonly digits: string
+  readonly magnitude: number
+}
+
+const decimalPattern = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,9}))?$/
+
+/** Compared by their digits: a `BigDecimal` would write out all the zeros that `1e999999999` stands for. */
+const toDecimal = (value: Json): Decimal | undefined => {
+  if (typeof value !== "string" && typeof value !== "number") return undefined
+  const match = decimalPattern.exec(String(value))
+  if (match === null) return undefined
+  const [, sign, whole = "", fraction = "", exponent = "0"] = match
+  const all = whole + fraction
+  if (all === "") return undefined
+  const start = leadingZeros(all)
+  if (start === all.length) return { sign: 0, digits: "", magnitude: 0 }
+  let end = all.length
+  while (all.charCodeAt(end - 1) === 0x30) end -= 1
+  return {
+    sign: sign === "-" ? -1 : 1,
+    digits: all.slice(start, end),
+    magnitude: whole.length - start + Number(exponent)
+  }
+}
+
+const leadingZeros = (digits: string): number => {
+  let count = 0
+  while (digits.charCodeAt(count) === 0x30) count += 1
+  return count
+}
+
+const compareDecimals = (a: Decimal, b: Decimal): number => {
+  if (a.sign !== b.sign) return a.sign - b.sign
+  if (a.magnitude !== b.magnitude) return a.magnitude < b.magnitude ? -a.sign : a.sign
+  return a.digits === b.digits ? 0 : a.digits < b.digits ? -a.sign : a.sign
+}
+
+const decimalKey = (decimal: Decimal): string => `${decimal.sign}${decimal.digits}e${decimal.magnitude}`
+
+// -----------------------------------------------------------------------------
+// What a planner needs
+// -----------------------------------------------------------------------------
+
+/**
+ * One end of a range.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Edge {
+  readonly value: Json
+  readonly inclusive: boolean
+}
+
+/**
+ * What the value at a path has to be so that a predicate can match at all. A `OneOf` without values: nothing matches.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Bound =
+  | { readonly _tag: "Equal"; readonly path: ReadonlyArray<string>; readonly value: Json }
+  | { readonly _tag: "OneOf"; readonly path: ReadonlyArray<string>; readonly values: ReadonlyArray<Json> }
+  | {
+      readonly _tag: "Range"
+      readonly path: ReadonlyArray<string>
+      readonly from?: Edge
+      readonly to?: Edge
+    }
+  | { readonly _tag: "Prefix"; readonly path: ReadonlyArray<string>; readonly prefix: string }
+
+/**
+ * What the conditions of a conjunction say of each path, at most one bound for each, in the order of the predicate.
+ *
+ * Conditions on one path are combined: the values of an `in` that lie in the range, the narrower of two ranges. What
+ * stands below `$or` or `$not`, and `ne`, `contains`, `exists` and prefixes that ignore case, yield nothing. Where there
+ * are both a prefix and a range, the bound is the prefix.
+ *
+ * A bound holds for a path whose values are not arrays; a planner must not use it for one whose values can be, as elements
+ * may meet each condition on their own. Values are as the predicate has them: with `"decimal"`, `"1.0"` may stand for a
+ * stored `"1"`.
+ *
+ * @category planning
+ * @since 0.1.0
+ */
+export const bounds = (predicate: Predicate, options: Options = {}): ReadonlyArray<Bound> => {
+  const byPath = new Map<string, Array<FieldPredicate>>()
+  for (const member of conjuncts(predicate)) {
+    if (!isBounding(member)) continue
+    const key = JSON.stringify(member.path)
+    const found = byPath.get(key)
+    if (found === undefined) byPath.set(key, [member])
+    else found.push(member)
+  }
+  return Array.from(byPath.values(), (members) => boundOf(members, options))
+}
+
+const conjuncts = (predicate: Predicate): ReadonlyArray<Predicate> =>
+  predicate._tag === "And" ? predicate.all.flatMap(conjuncts) : [predicate]
+
+const isBounding = (predicate: Predicate): predicate is FieldPredicate => {
+  switch (predicate._tag) {
+    case "Compare":
+      return predicate.op !== "ne"
+    case "In":
+    case "Between":
+      return true
+    case "StartsWith":
+      return predicate.ignoreCase !== true
+    default:
+      return false
+  }
+}
+
+const boundOf = (members: ReadonlyArray<FieldPredicate>, options: Options): Bound => {
+  const path = members[0]!.path
+  const kind = options.orderOf?.(path)
+  const impossible: Bound = { _tag: "OneOf", path, values: [] }
+  let values: ReadonlyArray<Json> | undefined
+  let from: Edge | undefined
+  let to: Edge | undefined
+  let prefix: string | undefined
+  for (const member of members) {
+    if (member._tag === "StartsWith") {
+      if (prefix === undefined || member.prefix.startsWith(prefix)) prefix = member.prefix
+      else if (!prefix.startsWith(member.prefix)) return impossible
+    } else if (member._tag === "In") values ??= distinct(member.values)
+    else if (member._tag === "Between") {
+      from = narrower(from, { value: member.from, inclusive: true }, kind, 1)
+      to = narrower(to, { value: member.to, inclusive: true }, kind, -1)
+    } else if (member._tag === "Compare") {
+      const { op, value } = member
+      if (op === "eq") values = [value]
+      else if (op === "gt" || op === "gte") from = narrower(from, { value, inclusive: op === "gte" }, kind, 1)
+      else to = narrower(to, { value, inclusive: op === "lte" }, kind, -1)
+    }
+  }
+  if (values !== undefined) {
+    // Another text of the same decimal may have the prefix.
+    const telling = members.filter((member) => kind !== "decimal" || member._tag !== "StartsWith")
+    const tests = telling.map((member) => valueTest(member, options))
+    const possible = values.filter((value) => tests.every((test) => test(value)))
+    return possible.length === 1
+      ? { _tag: "Equal", path, value: possible[0]! }
+      : { _tag: "OneOf", path, values: possible }
+  }
+  for (const edge of [from, to]) {
+    if (edge !== undefined && orderAgainst(edge.value, kind)(edge.value) === undefined) return impossible
+  }
+  if (from !== undefined && to !== undefined) {
+    const order = orderAgainst(to.value, kind)(from.value)
+    if (order === undefined || order > 0) return impossible
+    if (order === 0 && !(from.inclusive && to.inclusive)) return impossible
+  }
+  if (prefix !== undefined) return { _tag: "Prefix", path, prefix }
+  return {
+    _tag: "Range",
+    path,
+    ...(from === undefined ? {} : { from }),
+    ...(to === undefined ? {} : { to })
+  }
+}
+
+const distinct = (values: ReadonlyArray<Json>): ReadonlyArray<Json> => [
+  ...new Map(values.map((value) => [canonicalValue(value), value])).values()
+]
+
+/** `sign` 1: the higher one, -1: the lower one. What has no order with the other one is kept, for it matches nothing. */
+const narrower = (a: Edge | undefined, b: Edge, kind: Kind | undefined, sign: 1 | -1): Edge => {
+  if (a === undefined) return b
+  const order = orderAgainst(b.value, kind)(a.value)
+  if (order === undefined) return { value: null, inclusive: false }
+  if (order === 0) return a.inclusive ? b : a
+  return order * sign > 0 ? a : b
+}
+
+/**
+ * What is left to test of documents that were found by these bounds: the predicate without the conditions that the bounds
+ * imply. Of a path whose values can be arrays, use no bounds.
+ *
+ * @category planning
+ * @since 0.1.0
+ */
+export const remainder = (predicate: Predicate, used: ReadonlyArray<Bound>, options: Options = {}): Predicate => {
+  const left = conjuncts(predicate).filter(
+    (member) => !isBounding(member) || !used.some((bound) => isImplied(member, bound, options))
+  )
+  return left.length === 1 ? left[0]! : { _tag: "And", all: left }
+}
+
+const isImplied = (member: FieldPredicate, bound: Bound, options: Options): boolean => {
+  if (member.path.length !== bound.path.length || member.path.some((name, i) => name !== bound.path[i])) return false
+  if (member._tag === "StartsWith" && bound._tag !== "Prefix" && options.orderOf?.(bound.path) === "decimal")
+    return false
+  const test = valueTest(member, options)
+  switch (bound._tag) {
+    case "Equal":
+      return test(bound.value)
+    case "OneOf":
+      return bound.values.every(test)
+    case "Prefix":
+      return member._tag === "StartsWith" && bound.prefix.startsWith(member.prefix)
+    case "Range": {
+      const kind = options.orderOf?.(bound.path)
+      switch (member._tag) {
+        case "Between":
+          return (
+            reaches(bound.from, { value: member.from, inclusive: true }, kind, 1) &&
+            reaches(bound.to, { value: member.to, inclusive: true }, kind, -1)
+          )
+        case "Compare": {
+          const edge = { value: member.value, inclusive: member.op === "gte" || member.op === "lte" }
+          if (member.op === "gt" || member.op === "gte") return reaches(bound.from, edge, kind, 1)
+          return (member.op === "lt" || member.op === "lte") && reaches(bound.to, edge, kind, -1)
+        }
+        default:
+          return false
+      }
+    }
+  }
+}
+
+/** Whether the edge of a range lies at the wanted one, or further inside. */
+const reaches = (edge: Edge | undefined, wantedEdge: Edge, kind: Kind | undefined, sign: 1 | -1): boolean => {
+  if (edge === undefined) return false
+  const order = orderAgainst(wantedEdge.value, kind)(edge.value)
+  if (order === undefined) return false
+  return order === 0 ? wantedEdge.inclusive || !edge.inclusive : order * sign > 0
+}
+
+/**
+ * The paths that a predicate asks about, each once.
+ *
+ * @category planning
+ * @since 0.1.0
+ */
+export const paths = (predicate: Predicate): ReadonlyArray<ReadonlyArray<string>> => {
+  const found = new Map<string, ReadonlyArray<string>>()
+  const visit = (node: Predicate): void => {
+    if (node._tag === "And") node.all.forEach(visit)
+    else if (node._tag === "Or") node.any.forEach(visit)
+    else if (node._tag === "Not") visit(node.not)
+    else found.set(JSON.stringify(node.path), node.path)
+  }
+  visit(predicate)
+  return [...found.values()]
+}
+
+// -----------------------------------------------------------------------------
+// Texts
+// -----------------------------------------------------------------------------
+
+const signs: Readonly<Record<CompareOp, string>> = { eq: "=", ne: "!=", gt: ">", gte: ">=", lt: "<", lte: "<=" }
+
+/**
+ * A predicate for people to read: `country = "BR" and age >= 18`.
+ *
+ * `hidden`: dotted paths whose values show as `…`, and so do those of the fields below and around them.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const describe = (
+  predicate: Predicate,
+  options: { readonly hidden?: ReadonlySet<string> | undefined } = {}
+): string => {
+  const hidden = Array.from(options.hidden ?? [], segments)
+  const phrase = (node: Predicate, isInside: boolean): string => {
+    switch (node._tag) {
+      case "And":
+        return listed(node.all, " and ", "everything", isInside)
+      case "Or":
+        return listed(node.any, " or ", "nothing", isInside)
+      case "Not":
+        return `not (${phrase(node.not, false)})`
+      default:
+        return fieldPhrase(node, hidden)
+    }
+  }
+  const listed = (members: ReadonlyArray<Predicate>, word: string, empty: string, isInside: boolean): string => {
+    if (members.length === 0) return empty
+    if (members.length === 1) return phrase(members[0]!, isInside)
+    const text = members.map((member) => phrase(member, true)).join(word)
+    return isInside ? `(${text})` : text
+  }
+  return phrase(predicate, false)
+}
+
+const fieldPhrase = (node: FieldPredicate, hidden: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const name = node.path.map((part) => (/^[\p{L}\p{N}_$-]+$/u.test(part) ? part : JSON.stringify(part))).join(".")
+  const isHidden = hidden.some((path) =>
+    path.length < node.path.length
+      ? path.every((part, i) => part === node.path[i])
+      : node.path.every((part, i) => part === path[i])
+  )
+  const show = (value: Json): string => (isHidden ? "…" : JSON.stringify(value))
+  switch (node._tag) {
+    case "Compare":
+      return `${name} ${signs[node.op]} ${show(node.value)}`
+    case "In":
+      return `${name} in (${isHidden ? "…" : node.values.map(show).join(", ")})`
+    case "Between":
+      return `${name} between ${show(node.from)} and ${show(node.to)}`
+    case "StartsWith":
+      return `${name} starts with ${show(node.prefix)}${node.ignoreCase === true ? " in any case" : ""}`
+    case "Contains":
+      return `${name} contains ${show(node.value)}`
+    case "Exists":
+      return `${name} ${node.exists ? "exists" : "is missing"}`
+  }
+}
+
+/**
+ * One text for all predicates that differ only in the order of conditions, of keys or of the values of an `in`, or in
+ * conditions that are there twice. Different predicates have different texts. What a cursor is signed for.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const canonical = (predicate: Predicate): string => {
+  switch (predicate._tag) {
+    case "And":
+      return combined("and", conjuncts(predicate))
+    case "Or":
+      return combined("or", alternatives(predicate))
+    case "Not":
+      return `["not",${canonical(predicate.not)}]`
+    case "Compare":
+      return `["${predicate.op}",${JSON.stringify(predicate.path)},${canonicalValue(predicate.value)}]`
+    case "In":
+      return `["in",${JSON.stringify(predicate.path)},[${sorted(predicate.values.map(canonicalValue))}]]`
+    case "Between":
+      return `["between",${JSON.stringify(predicate.path)},${canonicalValue(predicate.from)},${canonicalValue(predicate.to)}]`
+    case "StartsWith":
+      return `["startsWith",${JSON.stringify(predicate.path)},${JSON.stringify(predicate.prefix)},${predicate.ignoreCase === true}]`
+    case "Contains":
+      return `["contains",${JSON.stringify(predicate.path)},${canonicalValue(predicate.value)}]`
+    case "Exists":
+      return `["exists",${JSON.stringify(predicate.path)},${predicate.exists}]`
+  }
+}
+
+const alternatives = (predicate: Predicate): ReadonlyArray<Predicate> =>
+  predicate._tag === "Or" ? predicate.any.flatMap(alternatives) : [predicate]
+
+const combined = (name: string, members: ReadonlyArray<Predicate>): string => {
+  const texts = members.map(canonical)
+  return new Set(texts).size === 1 ? texts[0]! : `["${name}",[${sorted(texts)}]]`
+}
+
+const sorted = (texts: ReadonlyArray<string>): string => [...new Set(texts)].toSorted().join(",")
+
+/**
+ * One JSON text for all values that are the same for `isEqual`.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const canonicalValue = (value: Json): string => {
+  // JSON.stringify would make null of them, which is another value.
+  if (typeof value === "number" && !Number.isFinite(value)) return String(value)
+  if (typeof value !== "object" || value === null) return JSON.stringify(value)
+  if (isList(value)) return `[${value.map(canonicalValue).join(",")}]`
+  const members = Object.keys(value).toSorted()
+  return `{${members.map((key) => `${JSON.stringify(key)}:${canonicalValue((value as JsonObject)[key]!)}`).join(",")}}`
+}
+
+// -----------------------------------------------------------------------------
+// Order
+// -----------------------------------------------------------------------------
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Direction = "asc" | "desc"
+
+/**
+ * What documents are sorted by: the first field decides, the next one where it is the same.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Order = ReadonlyArray<{ readonly path: ReadonlyArray<string>; readonly direction: Direction }>
+
+type OrderMap<A> = { readonly [P in FieldPath<A>]?: Direction }
+
+/**
+ * How a program writes an order: `"name"`, `"-name"`, `{ name: "desc" }`, or a list of those.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type OrderBy<A> =
+  | FieldPath<A>
+  | `-${FieldPath<A>}`
+  | OrderMap<A>
+  | ReadonlyArray<FieldPath<A> | `-${FieldPath<A>}` | OrderMap<A>>
+
+const maxOrderFields = 32
+
+/**
+ * The order that a program wrote down. The fields of an object count in the order in which they stand.
+ *
+ * Fails for an empty name, a field that is there twice, and for more than 32 fields.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const orderFrom = <A>(by: OrderBy<A>): Result.Result<Order, Problem> => {
+  const entries: Array<readonly [string, unknown]> = []
+  const items: ReadonlyArray<string | object> = Array.isArray(by) ? by : [by]
+  for (const item of items) {
+    if (typeof item === "string") entries.push(signed(item))
+    else entries.push(...Object.entries(item))
+  }
+  return orderOfEntries(entries)
+}
+
+/**
+ * The order that a text asks for: names with commas between them, those that begin with `-` in descending order, such as
+ * `-createdAt,name`. An empty text is no order.
+ *
+ * Fails as `orderFrom` does.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const orderFromText = (text: string): Result.Result<Order, Problem> =>
+  text.trim() === "" ? Result.succeed([]) : orderOfEntries(text.split(",").map((part) => signed(part.trim())))
+
+const signed = (text: string): readonly [string, Direction] =>
+  text.startsWith("-") ? [text.slice(1), "desc"] : [text.startsWith("+") ? text.slice(1) : text, "asc"]
+
+const orderOfEntries = (entries: ReadonlyArray<readonly [string, unknown]>): Result.Result<Order, Problem> => {
+  if (entries.length > maxOrderFields) {
+    return Result.fail({ path: [], message: `Expected at most ${maxOrderFields} fields to sort by` })
+  }
+  const seen = new Set<string>()
+  const order: Array<Order[number]> = []
+  for (const [name, direction] of entries) {
+    const fail = (message: string): Result.Result<Order, Problem> => Result.fail({ path: [name], message })
+    const path = parsePath(name)
+    if (path === undefined) return fail("Expected the name of a field")
+    if (direction !== "asc" && direction !== "desc") return fail("Expected asc or desc")
+    if (seen.has(name)) return fail("Expected each field only once")
+    seen.add(name)
+    order.push({ path, direction })
+  }
+  return Result.succeed(order)
+}
+
+/**
+ * The order as text, as `orderFromText` reads it.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const orderToText = (order: Order): string =>
+  order.map(({ path, direction }) => (direction === "desc" ? "-" : "") + path.join(".")).join(",")
+
+/**
+ * Compares documents. Two that agree in all fields are ordered by their id; `id` default: the text in the field `id`.
+ *
+ * Booleans come before numbers, then texts by code points, arrays, objects. In both directions `null` comes after all
+ * values, and a missing field last.
+ *
+ * @category ordering
+ * @since 0.1.0
+ */
+export const compare = (
+  order: Order,
+  options: Options & { readonly id?: ((document: JsonObject) => string) | undefined } = {}
+): EffectOrder.Order<JsonObject> => {
+  const idOf = options.id ?? idField
+  const fields = order.map(({ path, direction }) => ({
+    path,
+    sign: direction === "desc" ? -1 : 1,
+    kind: options.orderOf?.(path)
+  }))
+  return (a, b) => {
+    for (const { path, sign, kind } of fields) {
+      const x = valueAt(a, path)
+      const y = valueAt(b, path)
+      const isAbsent = absence(x) - absence(y)
+      if (isAbsent !== 0) return ordering(isAbsent)
+      if (x === undefined || y === undefined) continue
+      const result = compareValues(x, y, kind)
+      if (result !== 0) return ordering(result * sign)
+    }
+    return ordering(compareUtf8(idOf(a), idOf(b)))
+  }
+}
+
+const idField = (document: JsonObject): string => {
+  const id = valueAt(document, ["id"])
+  return typeof id === "string" ? id : ""
+}
+
+const absence = (value: Json | undefined): number => (value === undefined ? 2 : value === null ? 1 : 0)
+
+const ordering = (n: number): -1 | 0 | 1 => (n < 0 ? -1 : n > 0 ? 1 : 0)
+
+/**
+ * A total order on values: booleans, numbers, texts by code points, arrays item by item, objects key by key, `null`. It
+ * is 0 exactly for values that are the same; with `"decimal"` also for texts of the same number.
+ *
+ * @category ordering
+ * @since 0.1.0
+ */
+export const compareValues = (a: Json, b: Json, kind?: Kind): -1 | 0 | 1 => {
+  const x = kind === "decimal" ? toDecimal(a) : undefined
+  const y = kind === "decimal" ? toDecimal(b) : undefined
+  if (x !== undefined && y !== undefined) return ordering(compareDecimals(x, y))
+  const rank = rankOf(a, x) - rankOf(b, y)
+  if (rank !== 0) return ordering(rank)
+  if (typeof a === "boolean" && typeof b === "boolean") return ordering(Number(a) - Number(b))
+  if (typeof a === "number" && typeof b === "number") {
+    return a === b ? 0 : Number.isNaN(a) ? (Number.isNaN(b) ? 0 : 1) : Number.isNaN(b) || a < b ? -1 : 1
+  }
+  if (typeof a === "string" && typeof b === "string") return ordering(compareUtf8(a, b))
+  if (a === null || b === null || typeof a !== "object" || typeof b !== "object") return 0
+  if (isList(a) && isList(b)) {
+    for (let i = 0; i < a.length && i < b.length; i++) {
+      const result = compareValues(a[i]!, b[i]!, kind)
+      if (result !== 0) return result
+    }
+    return ordering(a.length - b.length)
+  }
+  return compareValues(entriesOf(a as JsonObject), entriesOf(b as JsonObject))
+}
+
+const entriesOf = (object: JsonObject): Json =>
+  Object.keys(object)
+    .toSorted(compareUtf8)
+    .map((key) => [key, object[key]!])
+
+const rankOf = (value: Json, decimal: Decimal | undefined): number => {
+  if (decimal !== undefined) return 1
+  switch (typeof value) {
+    case "boolean":
+      return 0
+    case "number":
+      return 1
+    case "string":
+      return 2
+    default:
+      return value === null ? 5 : isList(value) ? 3 : 4
+  }
+}
+
+/**
+ * The first `k` items of an order, gathered one at a time. It keeps at most `k` of them, in a heap with the last one on
+ * top (J. W. J. Williams, "Algorithm 232: Heapsort", 1964): n items take O(n log k).
+ *
+ * Of items that compare as the same, the ones that were added first are kept, and come first.
+ *
+ * @category ordering
+ * @since 0.1.0
+ */
+export const topK = <A>(k: number, compare: (a: A, b: A) => number): TopK<A> => {
+  interface Entry {
+    readonly item: A
+    readonly turn: number
+  }
+  const capacity = k >= 1 ? Math.floor(k) : 0
+  const heap: Array<Entry> = []
+  let turn = 0
+  const isAfter = (a: Entry, b: Entry): boolean => {
+    const order = compare(a.item, b.item)
+    return order > 0 || (order === 0 && a.turn > b.turn)
+  }
+  const rise = (entry: Entry): void => {
+    let at = heap.push(entry) - 1
+    while (at > 0) {
+      const parent = (at - 1) >> 1
+      if (!isAfter(entry, heap[parent]!)) break
+      heap[at] = heap[parent]!
+      at = parent
+    }
+    heap[at] = entry
+  }
+  const sink = (entry: Entry): void => {
+    let at = 0
+    for (let child = 1; child < heap.length; child = 2 * at + 1) {
+      if (child + 1 < heap.length && isAfter(heap[child + 1]!, heap[child]!)) child += 1
+      if (!isAfter(heap[child]!, entry)) break
+      heap[at] = heap[child]!
+      at = child
+    }
+    heap[at] = entry
+  }
+  return {
+    add: (item) => {
+      const entry = { item, turn: turn++ }
+      if (heap.length < capacity) rise(entry)
+      else if (capacity > 0 && isAfter(heap[0]!, entry)) sink(entry)
+    },
+    result: () => heap.toSorted((a, b) => (isAfter(a, b) ? 1 : -1)).map((entry) => entry.item)
+  }
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface TopK<A> {
+  readonly add: (item: A) => void
+  /** In order. More can be added afterwards. */
+  readonly result: () => ReadonlyArray<A>
+}
+
+// -----------------------------------------------------------------------------
+// Projection
+// -----------------------------------------------------------------------------
+
+interface Selection {
+  /** The whole value. */
+  isWhole: boolean
+  readonly below: Map<string, Selection>
+}
+
+/**
+ * Keeps the given paths of documents, in the order in which they are given, and leaves out what is missing. An object of
+ * which no path is there is left out too.
+ *
+ * @category projection
+ * @since 0.1.0
+ */
+export const project = (paths: ReadonlyArray<Path>): ((document: JsonObject) => JsonObject) => {
+  const root: Selection = { isWhole: false, below: new Map() }
+  for (const path of paths) {
+    let node = root
+    for (const name of segments(path)) {
+      let next = node.below.get(name)
+      if (next === undefined) node.below.set(name, (next = { isWhole: false, below: new Map() }))
+      node = next
+    }
+    node.isWhole = true
+  }
+  return (document) => select(document, root) ?? {}
+}
+
+const select = (object: JsonObject, selection: Selection): JsonObject | undefined => {
+  if (selection.isWhole) return object
+  const kept: Record<string, Json> = {}
+  let isEmpty = true
+  for (const [name, inner] of selection.below) {
+    // Writing it would set the prototype.
+    if (name === "__proto__" || !Object.hasOwn(object, name)) continue
+    const value = object[name]!
+    const part = inner.isWhole ? value : isObject(value) ? select(value, inner) : undefined
+    if (part === undefined) continue
+    kept[name] = part
+    isEmpty = false
+  }
+  return isEmpty ? undefined : kept
+}
+
+// -----------------------------------------------------------------------------
+// Reading the notation
+// -----------------------------------------------------------------------------
+
+const operators = [
+  "eq",
+  "ne",
+  "gt",
+  "gte",
+  "lt",
+  "lte",
+  "between",
+  "in",
+  "notIn",
+  "startsWith",
+  "contains",
+  "exists"
+] as const
+
+type Operator = (typeof operators)[number]
+
+const operatorOf = new Map<string, Operator>(
+  operators.flatMap((name) => [[name, name] as const, [`$${name}`, name] as const])
+)
+
+const logicalNames = "$and, $or, $not"
+const operatorNames = operators.join(", ")
+
+type Parsed<A> = Result.Result<A, Problem>
+
+type At = ReadonlyArray<string | number>
+
+interface Parser {
+  readonly toJson: ParseOptions["toJson"]
+  readonly systemFields: ReadonlySet<string>
+  readonly isUntrusted: boolean
+  readonly maxDepth: number
+  readonly maxNodes: number
+  nodes: number
+}
+
+interface Limits {
+  readonly maxDepth: number
+  readonly maxNodes: number
+}
+
+const defined = (options: ParseOptions): ParseOptions & Partial<Limits> => {
+  const { maxDepth, maxNodes, ...rest } = options
+  return {
+    ...rest,
+    ...(maxDepth === undefined ? {} : { maxDepth }),
+    ...(maxNodes === undefined ? {} : { maxNodes })
+  }
+}
+
+const parse = (input: unknown, options: ParseOptions & Limits, isUntrusted: boolean): Parsed<Predicate> =>
+  parseWhere(
+    {
+      toJson: options.toJson,
+      systemFields: new Set(options.systemFields),
+      isUntrusted,
+      maxDepth: options.maxDepth,
+      maxNodes: options.maxNodes,
+      nodes: 0
+    },
+    input,
+    []
+  )
+
+const failure = (path: At, message: string): Result.Result<never, Problem> => Result.fail({ path, message })
+
+const isPlain = (value: unknown): value is Readonly<Record<string, unknown>> => {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+/** `undefined`: no path. */
+const parsePath = (name: string): ReadonlyArray<string> | undefined => {
+  const path = name.split(".")
+  return path.some((part) => part === "" || part === "__proto__") ? undefined : path
+}
+
+/** Counts one more condition or value, and how deep it lies. */
+const enter = (parser: Parser, at: At, depth: number): Problem | undefined => {
+  parser.nodes += 1
+  if (parser.nodes > parser.maxNodes) {
+    return { path: at, message: `Expected at most ${parser.maxNodes} conditions and values` }
+  }
+  if (depth > parser.maxDepth) return { path: at, message: `Expected at most ${parser.maxDepth} levels` }
+  return undefined
+}
+
+const conjunction = (all: ReadonlyArray<Predicate>): Predicate => (all.length === 1 ? all[0]! : { _tag: "And", all })
+
+const parseWhere = (parser: Parser, input: unknown, at: At): Parsed<Predicate> => {
+  const problem = enter(parser, at, at.length)
+  if (problem !== undefined) return Result.fail(problem)
+  if (!isPlain(input)) return failure(at, "Expected an object of conditions")
+  const all: Array<Predicate> = []
+  for (const key of Object.keys(input)) {
+    const parsed = parseEntry(parser, key, input[key], [...at, key])
+    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
+    all.push(...parsed.success)
+  }
+  return Result.succeed(conjunction(all))
+}
+
+const parseEntry = (parser: Parser, key: string, value: unknown, at: At): Parsed<ReadonlyArray<Predicate>> => {
+  switch (key) {
+    case "$and":
+      return Result.map(parseAll(parser, value, at), (all) => [{ _tag: "And", all }])
+    case "$or":
+      return Result.map(parseAll(parser, value, at), (any) => [{ _tag: "Or", any }])
+    case "$not":
+      return Result.map(parseWhere(parser, value, at), (negative) => [{ _tag: "Not", not: negative }])
+    default: {
+      const path = parsePath(key)
+      if (path === undefined) return failure(at, "Expected the name of a field")
+      if (key.startsWith("$") && !parser.systemFields.has(key)) {
+        const also = operatorOf.has(key) ? "; an operator stands below the name of a field" : ""
+        return failure(at, `Expected the name of a field, or one of ${logicalNames}${also}`)
+      }
+      return parseCondition(parser, path, value, at)
+    }
+  }
+}
+
+const parseAll = (parser: Parser, input: unknown, at: At): Parsed<ReadonlyArray<Predicate>> => {
+  if (!Array.isArray(input)) return failure(at, "Expected a list of conditions")
+  const members: Array<Predicate> = []
+  for (let i = 0; i < input.length; i++) {
+    const parsed = parseWhere(parser, input[i], [...at, i])
+    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
+    members.push(parsed.success)
+  }
+  return Result.succeed(members)
+}
+
+const parseCondition = (
+  parser: Parser,
+  path: ReadonlyArray<string>,
+  input: unknown,
+  at: At
+): Parsed<ReadonlyArray<Predicate>> => {
+  const problem = enter(parser, at, at.length)
+  if (problem !== undefined) return Result.fail(problem)
+  const keys = isPlain(input) ? Object.keys(input) : []
+  if (!isPlain(input) || !keys.some((key) => operatorOf.has(key) || key.startsWith("$"))) {
+    return Result.map(readValue(parser, path, input, at), (value) => [{ _tag: "Compare", op: "eq", path, value }])
+  }
+  const found: Array<Predicate> = []
+  for (const key of keys) {
+    const operator = operatorOf.get(key)
+    if (operator === undefined) {
+      return keys.some((other) => operatorOf.has(other))
+        ? failure(
+            [...at, key],
+            `Expected only operators beside operators: one of ${operatorNames}; write { "eq": ... } for a value`
+          )
+        : failure([...at, key], `Expected an operator: one of ${operatorNames}`)
+    }
+    const parsed = parseOperator(parser, path, operator, input[key], [...at, key])
+    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
+    found.push(parsed.success)
+  }
+  return Result.succeed(found)
+}
+
+const parseOperator = (
+  parser: Parser,
+  path: ReadonlyArray<string>,
+  operator: Operator,
+  input: unknown,
+  at: At
+): Parsed<Predicate> => {
+  switch (operator) {
+    case "eq":
+    case "ne":
+      return Result.map(readValue(parser, path, input, at), (value) => ({ _tag: "Compare", op: operator, path, value }))
+    case "gt":
+    case "gte":
+    case "lt":
+    case "lte":
+      return Result.map(readOrdered(parser, path, input, at), (value) => ({
+        _tag: "Compare",
+        op: operator,
+        path,
+        value
+      }))
+    case "between":
+      if (!Array.isArray(input) || input.length !== 2) return failure(at, "Expected a list of two values")
+      return Result.flatMap(readOrdered(parser, path, input[0], [...at, 0]), (from) =>
+        Result.flatMap(readOrdered(parser, path, input[1], [...at, 1]), (to) =>
+          typeof from === typeof to
+            ? Result.succeed<Predicate>({ _tag: "Between", path, from, to })
+            : failure(at, "Expected two numbers or two texts")
+        )
+      )
+    case "in":
+      return Result.map(readValues(parser, path, input, at), (values) => ({ _tag: "In", path, values }))
+    case "notIn":
+      return Result.map(readValues(parser, path, input, at), (values) => not({ _tag: "In", path, values }))
+    case "startsWith":
+      return parsePrefix(path, input, at)
+    case "contains":
+      if (typeof input === "string") return Result.succeed({ _tag: "Contains", path, value: input })
+      return Result.map(readValue(parser, path, input, at), (value) => ({ _tag: "Contains", path, value }))
+    case "exists":
+      if (typeof input !== "boolean") return failure(at, "Expected true or false")
+      return Result.succeed({ _tag: "Exists", path, exists: input })
+  }
+}
+
+const parsePrefix = (path: ReadonlyArray<string>, input: unknown, at: At): Parsed<Predicate> => {
+  if (typeof input === "string") return Result.succeed(startsWith(path, input))
+  if (!isPlain(input)) return failure(at, "Expected a text, or an object with prefix and ignoreCase")
+  const { prefix, ignoreCase, ...others } = input
+  const [other] = Object.keys(others)
+  if (other !== undefined) return failure([...at, other], "Expected nothing but prefix and ignoreCase")
+  if (typeof prefix !== "string") return failure([...at, "prefix"], "Expected a text")
+  if (ignoreCase !== undefined && typeof ignoreCase !== "boolean") {
+    return failure([...at, "ignoreCase"], "Expected true or false")
+  }
+  return Result.succeed(startsWith(path, prefix, { ignoreCase }))
+}
+
+const readValues = (
+  parser: Parser,
+  path: ReadonlyArray<string>,
+  input: unknown,
+  at: At
+): Parsed<ReadonlyArray<Json>> => {
+  if (!Array.isArray(input)) return failure(at, "Expected a list of values")
+  const values: Array<Json> = []
+  for (let i = 0; i < input.length; i++) {
+    const parsed = readValue(parser, path, input[i], [...at, i])
+    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
+    values.push(parsed.success)
+  }
+  return Result.succeed(values)
+}
+
+const readOrdered = (parser: Parser, path: ReadonlyArray<string>, input: unknown, at: At): Parsed<number | string> =>
+  Result.flatMap(readValue(parser, path, input, at), (value) =>
+    typeof value === "number" || typeof value === "string"
+      ? Result.succeed(value)
+      : failure(at, "Expected a number or a text")
+  )
+
+const readValue = (parser: Parser, path: ReadonlyArray<string>, input: unknown, at: At): Parsed<Json> => {
+  if (input === undefined) return failure(at, "Expected a value, not undefined; leave the key out")
+  if (parser.toJson === undefined) return readJson(parser, input, at, at.length)
+  if (parser.isUntrusted) {
+    const checked = readJson(parser, input, at, at.length)
+    if (Result.isFailure(checked)) return checked
+  }
+  const value = parser.toJson(path, input)
+  if (value === undefined) return failure(at, "Expected a value that fits the field")
+  // Of what is untrusted, the input has been counted.
+  return readJson(parser.isUntrusted ? { ...parser, nodes: 0 } : parser, value, at, at.length)
+}
+
+/** A value as JSON has it; other values of documents in the form that the JSON codecs of Effect give them. */
+const readJson = (parser: Parser, value: unknown, at: At, depth: number): Parsed<Json> => {
+  const problem = enter(parser, at, depth)
+  if (problem !== undefined) return Result.fail(problem)
+  if (value === null || typeof value === "boolean" || typeof value === "string") return Result.succeed(value)
+  if (typeof value === "number") {
+    return Number.isFinite(value) ? Result.succeed(value) : failure(at, "Expected a finite number")
+  }
+  if (Array.isArray(value)) {
+    const items: Array<Json> = []
+    for (let i = 0; i < value.length; i++) {
+      const item = readJson(parser, value[i], [...at, i], depth + 1)
+      if (Result.isFailure(item)) return item
+      items.push(item.success)
+    }
+    return Result.succeed(items)
+  }
+  if (isPlain(value)) {
+    const object: Record<string, Json> = {}
+    for (const key of Object.keys(value)) {
+      if (key === "__proto__") return failure([...at, key], "Expected a key other than __proto__")
+      const member = readJson(parser, value[key], [...at, key], depth + 1)
+      if (Result.isFailure(member)) return member
+      object[key] = member.success
+    }
+    return Result.succeed(object)
+  }
+  const text = leafText(value)
+  return text === undefined ? failure(at, "Expected a value that JSON can carry") : Result.succeed(text)
+}
+
+const leafText = (value: unknown): string | undefined => {
+  if (typeof value === "bigint") return String(value)
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.toISOString()
+  if (DateTime.isDateTime(value)) return DateTime.formatIso(value)
+  if (BigDecimal.isBigDecimal(value)) return BigDecimal.format(value)
+  return undefined
+}

@@ -1,0 +1,329 @@
+/**
+ * The object at the key of a document, with what transactions have announced in it.
+ *
+ * Nothing here knows schemas: versions stay encoded.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import * as Id from "./crypto/Id.ts"
+import * as Content from "./Content.ts"
+import * as Document from "./Document.ts"
+import * as Partition from "./Partition.ts"
+import type { Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
+import * as StoreError from "./storage/StoreError.ts"
+import * as Transaction from "./Transaction.ts"
+import * as Unique from "./Unique.ts"
+
+/**
+ * Where documents of a resource are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  readonly store: ObjectStore["Service"]
+  readonly capabilities: Capabilities
+  readonly resource: string
+}
+
+/**
+ * How long a transaction may stand between its intents and its end before it counts as crashed, as whoever meets it
+ * measures: 10 seconds.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const patienceMillis = 10_000
+
+const corrupt = (key: string, id: string, problem: string): StoreError.StoreError => {
+  const reason = new StoreError.Corrupt({ description: `document ${JSON.stringify(id)}: ${problem}` })
+  return new StoreError.StoreError({ operation: "get", key, reason })
+}
+
+/**
+ * The object at the key of a document. 1 GET.
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const load = Effect.fnUntraced(function* (
+  { store }: Place,
+  key: string,
+  id: string
+): Effect.fn.Return<Document.Slot | undefined, StoreError.StoreError> {
+  const object = yield* store
+    .get(key)
+    .pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined)))
+  if (object === undefined) return undefined
+  const slot = Document.fromObject(object)
+  return Result.isSuccess(slot) ? slot.success : yield* corrupt(key, id, slot.failure)
+})
+
+const announced = (key: string, id: string, slot: Document.Slot) => {
+  if (slot.intent === undefined) return Effect.succeed(slot.stored)
+  const next = Document.fromIntent(key, slot.etag, slot.intent)
+  return Result.isSuccess(next) ? Effect.succeed(next.success) : Effect.fail(corrupt(key, id, next.failure))
+}
+
+/**
+ * The version that counts now, and whether a transaction may be about to change it. No request, or, where there is an
+ * intent, 1 GET for its transaction and as a rule 1 GET more.
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const current = Effect.fnUntraced(function* (
+  place: Place,
+  key: string,
+  id: string,
+  slot: Document.Slot | undefined
+): Effect.fn.Return<
+  { readonly stored: Document.Stored | undefined; readonly isPending: boolean; readonly isSettled: boolean },
+  StoreError.StoreError
+> {
+  let at = slot
+  for (;;) {
+    if (at?.intent === undefined) return { stored: at?.stored, isPending: false, isSettled: true }
+    const outcome = yield* Transaction.outcomeOf(place.store, at.intent.transaction)
+    if (outcome === "committed") return { stored: yield* announced(key, id, at), isPending: false, isSettled: false }
+    if (outcome === "aborted") return { stored: at.stored, isPending: false, isSettled: false }
+    // Its record may be gone because it is long over: then its intent is gone, too.
+    const again: Document.Slot | undefined = yield* load(place, key, id)
+    if (again?.etag === at.etag) return { stored: at.stored, isPending: true, isSettled: false }
+    at = again
+  }
+})
+
+/** Removes markers that nobody will ever make again. */
+const removeMarkers = Effect.fnUntraced(function* ({ store }: Place, keys: ReadonlyArray<string>) {
+  if (keys.length === 0) return
+  const { failed } = yield* store.deleteMany(keys, { repeatable: true })
+  if (failed.length > 0) return yield* new StoreError.StoreError({ operation: "deleteMany", reason: failed[0]!.reason })
+})
+
+/**
+ * Keys of the markers of one version that another does not own.
+ *
+ * @category indexes
+ * @since 0.1.0
+ */
+export const markersBut = (
+  resource: string,
+  id: string,
+  markers: Document.Write["markers"],
+  kept: Document.Write["markers"] = Document.none
+): ReadonlyArray<string> =>
+  Object.entries(markers).flatMap(([label, marker]) => {
+    const other = Object.hasOwn(kept, label) ? kept[label] : undefined
+    const isSame =
+      other !== undefined &&
+      other.values === marker.values &&
+      other.covered === marker.covered &&
+      other.writeId === marker.writeId
+    return isSame ? [] : [Partition.keyOf(resource, label, id, marker)]
+  })
+
+/** What is left behind does no harm; that it is left is told, and `repair` removes it. */
+const leftover = <X, E, R>(effect: Effect.Effect<X, E, R>): Effect.Effect<void, never, R> =>
+  Effect.catch(Effect.asVoid(effect), (error) =>
+    Effect.logWarning("markers or reservations were left behind; they do no harm, and repair removes them", error)
+  )
+
+/**
+ * Removes objects that nobody will ever write again, such as markers, without failing.
+ *
+ * @category indexes
+ * @since 0.1.0
+ */
+export const dropMarkers = (place: Place, keys: ReadonlyArray<string>): Effect.Effect<void> =>
+  keys.length === 0 ? Effect.void : leftover(removeMarkers(place, keys))
+
+/**
+ * Frees a reservation that nobody has taken anew, without failing.
+ *
+ * @category indexes
+ * @since 0.1.0
+ */
+export const dropClaim = (place: Place, unique: string, claim: Document.Claim): Effect.Effect<void> =>
+  leftover(
+    Unique.release(place.store, place.capabilities, Unique.keyOf(place.resource, unique, claim.digest), claim.etag)
+  )
+
+/**
+ * Removes what one version owns and another does not: after a write, what the version before had; after a write that was
+ * not done, what it would have had. It never fails.
+ *
+ * @category indexes
+ * @since 0.1.0
+ */
+export const tidy = Effect.fnUntraced(function* (
+  place: Place,
+  id: string,
+  gone: Document.Write,
+  kept: Document.Write | undefined
+) {
+  yield* dropMarkers(place, markersBut(place.resource, id, gone.markers, kept?.markers))
+  if (gone.content !== undefined && gone.content.name !== kept?.content?.name) {
+    yield* dropMarkers(place, Content.keysOf(place.resource, id, gone.content))
+  }
+  for (const [label, claim] of Object.entries(gone.claims)) {
+    if (kept?.claims[label]?.digest !== claim.digest) yield* dropClaim(place, label, claim)
+  }
+})
+
+/**
+ * Writes what an intent has announced, or takes the announcement back. 1 PUT or DELETE, and those that remove what nobody
+ * owns any more. `false`: somebody else has done so.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export const apply = Effect.fnUntraced(function* (
+  place: Place,
+  key: string,
+  id: string,
+  slot: Document.Slot,
+  outcome: "committed" | "aborted"
+): Effect.fn.Return<boolean, StoreError.StoreError> {
+  const { store, capabilities } = place
+  const { intent } = slot
+  if (intent === undefined) return true
+  const next = yield* announced(key, id, slot)
+  const [kept, gone] = outcome === "committed" ? [next, slot.stored] : [slot.stored, next]
+  const ancestors = [slot.writeId, ...slot.ancestors]
+  const write = { writeId: yield* Id.writeId, writtenAt: yield* Document.now, ancestors }
+  const put = (object: ReturnType<typeof Document.toObject>) => store.put({ key, ...object, ifMatch: slot.etag })
+  const settled: Effect.Effect<unknown, StoreError.StoreError> =
+    kept === undefined
+      ? capabilities.conditionalDelete
+        ? store.delete(key, { ifMatch: slot.etag })
+        : put(Document.toTombstone(write))
+      : outcome === "committed"
+        ? put(Document.toObject({ ...kept, ancestors: [slot.writeId, ...kept.ancestors] }))
+        : // With a write id of its own: the revision from before the intent must not come back.
+          put(Document.toObject({ ...kept, writeId: write.writeId, ancestors }))
+  const isSettled = yield* settled.pipe(
+    Effect.as(true),
+    Effect.catchReasons("StoreError", {
+      PreconditionFailed: () => Effect.succeed(false),
+      NoSuchKey: () => Effect.succeed(false)
+    })
+  )
+  if (isSettled && gone !== undefined) yield* tidy(place, id, gone, kept)
+  return isSettled
+})
+
+/**
+ * The object at the key of a document once no transaction has announced anything in it. 1 GET; more where one has: it is
+ * waited for, finished if it is committed, and ended after `patienceMillis`.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export const settled = Effect.fnUntraced(function* (
+  place: Place,
+  key: string,
+  id: string
+): Effect.fn.Return<Document.Slot | undefined, StoreError.StoreError> {
+  let waitingFor: string | undefined
+  let since = 0
+  for (let waits = 0; ;) {
+    const slot = yield* load(place, key, id)
+    if (slot?.intent === undefined) return slot
+    const { transaction } = slot.intent
+    let outcome = yield* Transaction.outcomeOf(place.store, transaction)
+    if (outcome === "none") {
+      const now = yield* Clock.currentTimeMillis
+      if (waitingFor !== transaction) {
+        waitingFor = transaction
+        since = now
+        waits = 0
+      }
+      if (now - since < patienceMillis) {
+        waits += 1
+        yield* Effect.sleep(Math.min(1000, 10 * 1.7 ** waits) * (0.5 + (yield* Random.next)))
+        continue
+      }
+      // Not if it has come to its end in the meantime, and its record with it.
+      if ((yield* load(place, key, id))?.etag !== slot.etag) continue
+      outcome = yield* Transaction.decide(place.store, transaction, "aborted", [key])
+      if (outcome === "none") continue
+    }
+    yield* apply(place, key, id, slot, outcome)
+  }
+})
+
+/**
+ * The record of a transaction whose program has come to a sudden end.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Swept {
+  readonly transaction: string
+  readonly outcome: Transaction.Outcome
+  /** The keys of the documents that had its intents. */
+  readonly keys: ReadonlyArray<string>
+  /** `false` in a dry run. */
+  readonly repaired: boolean
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface SweepOptions {
+  /** `true`, the default, only tells. */
+  readonly dryRun?: boolean | undefined
+  /** How old a record has to be, in milliseconds by the store's clock. Default 15 minutes. */
+  readonly graceMillis?: number | undefined
+}
+
+const documentKey = /^resource=([^/]+)\/data\/id=([^/]+)$/
+
+/**
+ * Finds the records of transactions that nobody has removed, brings their documents to an end and removes them. One LIST for
+ * each 1,000 records; for each 1 GET, the requests of its documents and 1 DELETE.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export const sweep = (
+  store: ObjectStore["Service"],
+  capabilities: Capabilities,
+  { dryRun = true, graceMillis = 900_000 }: SweepOptions = {}
+): Stream.Stream<Swept, StoreError.StoreError> => {
+  const one = Effect.fnUntraced(function* (key: string): Effect.fn.Return<Swept | undefined, StoreError.StoreError> {
+    const record = yield* Transaction.read(store, key)
+    if (record === undefined) return undefined
+    const swept = { transaction: record.id, outcome: record.outcome, keys: record.keys, repaired: !dryRun }
+    if (dryRun) return swept
+    for (const document of record.keys) {
+      const match = documentKey.exec(document)
+      if (match === null) continue
+      const place = { store, capabilities, resource: decodeURIComponent(match[1]!) }
+      yield* settled(place, document, decodeURIComponent(match[2]!))
+    }
+    yield* store.delete(key, { repeatable: true })
+    return swept
+  })
+  return Stream.unwrap(
+    Effect.map(Unique.storeTime(store), (now) =>
+      Stream.paginate(undefined as string | undefined, (token) =>
+        Effect.map(store.list({ prefix: Transaction.prefix, token }), (page) => {
+          const old = page.entries.filter((entry) => now - (entry.lastModified ?? now) > graceMillis)
+          return [old, Option.fromUndefinedOr(page.nextToken)] as const
+        })
+      ).pipe(
+        Stream.mapEffect((entry) => one(entry.key)),
+        Stream.filter((swept) => swept !== undefined)
+      )
+    )
+  )
+}

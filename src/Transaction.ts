@@ -1,0 +1,308 @@
+/**
+ * Transactions: reads and writes of several documents that take effect together or not at all, on nothing but conditional
+ * writes.
+ *
+ * **Details**
+ *
+ * Writes are kept back until the end. Then each document gets an intent: its object still holds the version before, and
+ * beside it what the transaction is about to make of it, with the id of the transaction. When all intents are in place,
+ * and every document that was only read is as it was, the transaction is committed by creating one object,
+ * `transaction=ID`: from that moment every reader takes the new versions. Afterwards the documents are written in full and
+ * the object is removed. Who meets the intent of a transaction that has come to a sudden end finishes it, if it is
+ * committed, or ends it by creating that object with the word `aborted`.
+ *
+ * The isolation level is serializable for documents that are read and written by their ids, and strict for a single
+ * document: the order of transactions is one in which each could have run alone. Listings, counts and partitions read
+ * what is committed at that moment and are not protected from documents that appear later.
+ *
+ * The protocol is that of client-coordinated transactions with intents and a commit record: Dey, Fekete, Röhm, "Scalable
+ * Distributed Transactions across Heterogeneous Stores" (2015); Peng and Dabek, "Large-scale Incremental Processing Using
+ * Distributed Transactions and Notifications" (2010).
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Id from "./crypto/Id.ts"
+import * as DbError from "./DbError.ts"
+import { percentEncode } from "./internal/text.ts"
+import type { ObjectStore } from "./storage/ObjectStore.ts"
+import * as StoreError from "./storage/StoreError.ts"
+
+// -----------------------------------------------------------------------------
+// Records
+// -----------------------------------------------------------------------------
+
+/**
+ * What all records of transactions begin with.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+export const prefix = "transaction="
+
+/**
+ * The key of the record that commits, or aborts, a transaction.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+export const key = (id: string): string => prefix + percentEncode(id)
+
+/** `s`: what became of it; `k`: the keys of the documents that have its intents. */
+const Record = Schema.Struct({ s: Schema.Literals(["committed", "aborted"]), k: Schema.Array(Schema.String) })
+
+const decodeRecord = Schema.decodeUnknownResult(Schema.fromJsonString(Record))
+const decoder = new TextDecoder()
+const encoder = new TextEncoder()
+
+/**
+ * What became of a transaction: `none` is known as long as there is no record.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome = "committed" | "aborted" | "none"
+
+type Store = ObjectStore["Service"]
+
+/**
+ * The record of a transaction, by its key. 1 GET.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const read = Effect.fnUntraced(function* (
+  store: Store,
+  at: string
+): Effect.fn.Return<
+  { readonly id: string; readonly outcome: "committed" | "aborted"; readonly keys: ReadonlyArray<string> } | undefined,
+  StoreError.StoreError
+> {
+  const found = yield* store
+    .get(at)
+    .pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined)))
+  if (found === undefined) return undefined
+  const record = decodeRecord(decoder.decode(found.body))
+  if (Result.isSuccess(record)) {
+    const { s: outcome, k: keys } = record.success
+    return { id: decodeURIComponent(at.slice(prefix.length)), outcome, keys }
+  }
+  const reason = new StoreError.Corrupt({ description: "the record of a transaction cannot be read" })
+  return yield* new StoreError.StoreError({ operation: "get", key: at, reason })
+})
+
+/**
+ * What became of a transaction. 1 GET.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const outcomeOf = (store: Store, id: string): Effect.Effect<Outcome, StoreError.StoreError> =>
+  Effect.map(read(store, key(id)), (record) => record?.outcome ?? "none")
+
+/**
+ * Decides a transaction that has no record yet, and says what became of it, whoever decided. 1 PUT, and 1 GET when somebody
+ * else was first.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const decide = Effect.fnUntraced(function* (
+  store: Store,
+  id: string,
+  outcome: "committed" | "aborted",
+  keys: ReadonlyArray<string>
+): Effect.fn.Return<Outcome, StoreError.StoreError> {
+  const body = encoder.encode(JSON.stringify({ s: outcome, k: keys }))
+  // Sent again it says the same: only its own transaction commits, and who aborts does not mind who did.
+  const request = { key: key(id), body, contentType: "application/json", ifNoneMatch: "*" as const, repeatable: true }
+  const created = yield* store.put(request).pipe(
+    Effect.as(true),
+    Effect.catchReason("StoreError", "PreconditionFailed", () => Effect.succeed(false))
+  )
+  return created ? outcome : yield* outcomeOf(store, id)
+})
+
+// -----------------------------------------------------------------------------
+// State
+// -----------------------------------------------------------------------------
+
+/**
+ * A document that a transaction is about to write.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Participant {
+  readonly key: string
+  /** Writes it without further ado; `false` when the document has changed. `undefined` where the store cannot. */
+  readonly alone: Effect.Effect<boolean, DbError.DbError | DbError.UniqueViolation> | undefined
+  /** Puts the intent; `false` when the document has changed since it was read. */
+  readonly stage: (transaction: string) => Effect.Effect<boolean, DbError.DbError | DbError.UniqueViolation>
+  /** Writes what has been announced, or takes the announcement back. */
+  readonly finish: (transaction: string, outcome: "committed" | "aborted") => Effect.Effect<void, DbError.DbError>
+  /** Milliseconds that have passed since its reservations were made, and how many they last. */
+  readonly lease: Effect.Effect<{ readonly elapsed: number; readonly millis: number } | undefined>
+}
+
+/**
+ * A transaction under way.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Transaction {
+  /** By the key of the document: whether it is still as it was read, and no other transaction is about to change it. */
+  readonly reads: Map<string, () => Effect.Effect<boolean, DbError.DbError>>
+  readonly writes: Map<string, Participant>
+  /** What documents look like from inside, by key. */
+  readonly views: Map<string, unknown>
+  /** What is to be told once it is committed. */
+  readonly committed: Array<Effect.Effect<void>>
+}
+
+/**
+ * The transaction in which an effect runs, if any.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Current: Context.Reference<Transaction | undefined> = Context.Reference<Transaction | undefined>(
+  "effect-s3db/Transaction",
+  { defaultValue: () => undefined }
+)
+
+// -----------------------------------------------------------------------------
+// Running
+// -----------------------------------------------------------------------------
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** How often it is run again after a conflict, with growing pauses. Default 20. */
+  readonly retries?: number | undefined
+}
+
+const defaultRetries = 20
+
+/**
+ * Runs an effect as a transaction on the documents of one database.
+ *
+ * The effect may run several times. It fails with `TransactionConflict` when others kept changing what it read, and with
+ * its own errors, which take effect only if what it had read is still so. A transaction within another one is part of it.
+ *
+ * Requests for w documents written and r others read: w + r GET, w PUT for the intents, r GET, 1 PUT for the record, w PUT
+ * for the new versions, 1 DELETE. One document alone is written by 1 GET and 1 PUT. Nothing written: r GET twice.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run = <A, E, R>(
+  store: Store,
+  effect: Effect.Effect<A, E, R>,
+  options: Options = {}
+): Effect.Effect<A, E | DbError.TransactionConflict | DbError.UniqueViolation | DbError.DbError, R> =>
+  Effect.gen(function* () {
+    if ((yield* Current) !== undefined) return yield* effect
+    const retries = options.retries ?? defaultRetries
+    for (let conflicts = 0; ; conflicts++) {
+      const state: Transaction = { reads: new Map(), writes: new Map(), views: new Map(), committed: [] }
+      const exit = yield* Effect.exit(Effect.provideService(effect, Current, state))
+      if (Exit.isFailure(exit)) {
+        if (yield* isCurrent(state)) return yield* exit
+      } else if (yield* commit(store, state)) {
+        yield* Effect.all(state.committed, { discard: true })
+        return exit.value
+      }
+      if (conflicts >= retries) return yield* new DbError.TransactionConflict({ attempts: conflicts + 1 })
+      yield* Effect.sleep(Math.min(2000, 20 * 1.6 ** conflicts) * (yield* Random.next))
+    }
+  })
+
+const concurrency = 8
+
+/** Whether everything that was read, and is not written, is as it was. */
+const isCurrent = (state: Transaction): Effect.Effect<boolean, DbError.DbError> =>
+  Effect.map(
+    Effect.forEach(state.reads.values(), (read) => read(), { concurrency }),
+    (still) => still.every(Boolean)
+  )
+
+const fromStore = DbError.fromStore("Database.transaction")
+
+/** Commits what is kept back; `false` after a conflict, when nothing of it has been done. */
+const commit = Effect.fnUntraced(function* (
+  store: Store,
+  state: Transaction
+): Effect.fn.Return<boolean, DbError.DbError | DbError.UniqueViolation> {
+  const participants = [...state.writes.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1))
+  const others = [...state.reads].filter(([read]) => !state.writes.has(read))
+  const readsHold = Effect.map(
+    Effect.forEach(others, ([, read]) => read(), { concurrency }),
+    (still) => still.every(Boolean)
+  )
+  if (participants.length === 0) return others.length < 2 || (yield* readsHold)
+  const [only] = participants
+  if (participants.length === 1 && others.length === 0 && only?.alone !== undefined) return yield* only.alone
+  const id = yield* Id.writeId
+  const start = yield* Clock.currentTimeMillis
+  const staged: Array<Participant> = []
+  const finish = (outcome: "committed" | "aborted") =>
+    Effect.forEach(staged, (participant) => participant.finish(id, outcome), { concurrency, discard: true })
+  const forget = Effect.mapError(store.delete(key(id), { repeatable: true }), fromStore)
+  /**
+   * Takes back what is announced. There is no record to be made, nor to be removed: nobody else can commit it, and one
+   * that says `aborted` has to stay for as long as an attempt to commit may still arrive.
+   */
+  const abort = finish("aborted").pipe(
+    Effect.catch((error) => Effect.logWarning("an aborted transaction is left to whoever meets it", error))
+  )
+  const keys = participants.map((participant) => participant.key)
+
+  // One after the other, in the order of the keys, so that two transactions do not stop each other half-way.
+  for (const participant of participants) {
+    staged.push(participant)
+    const isStaged = yield* Effect.tapError(participant.stage(id), () => abort)
+    if (!isStaged) {
+      yield* abort
+      return false
+    }
+  }
+  if (!(yield* Effect.tapError(readsHold, () => abort))) {
+    yield* abort
+    return false
+  }
+  for (const participant of participants) {
+    const lease = yield* participant.lease
+    // Reservations of unique values may be taken over from now on.
+    if (lease !== undefined && lease.elapsed > lease.millis / 2) {
+      yield* abort
+      return false
+    }
+  }
+  const decided = yield* Effect.result(decide(store, id, "committed", keys))
+  if (Result.isFailure(decided)) {
+    // The answer was lost: the record says what became of it, as soon as it can be read.
+    const failure = decided.failure
+    if (failure.outcome === "none") yield* abort
+    return yield* fromStore(failure)
+  }
+  if (decided.success !== "committed") {
+    yield* abort
+    return false
+  }
+  // It is done, whether or not the documents can be written now.
+  yield* Effect.andThen(finish("committed"), forget).pipe(
+    Effect.catch((error) => Effect.logWarning("a committed transaction is left to whoever meets it", error))
+  )
+  yield* Effect.annotateCurrentSpan("s3db.transaction.millis", (yield* Clock.currentTimeMillis) - start)
+  return true
+})

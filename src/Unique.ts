@@ -1,0 +1,357 @@
+/**
+ * Unique keys: at most one document of a resource has a certain value in some fields.
+ *
+ * A value is reserved before the document is written: the reservation is an object whose key is the digest of the value
+ * and whose body names the document. Creating it is what decides between two writers; the document it names holds the
+ * value as long as its own body says so.
+ *
+ * **Details**
+ *
+ * A reservation whose document does not hold the value belongs to a write that is under way, or to one that never came to
+ * its end. It can be taken over once it is older than the lease, both times by the store's own clock. A writer that took
+ * longer than half the lease looks, after its document is written, whether the reservation is still its own; see
+ * `docs/design/write-path.md` for what that guarantees.
+ *
+ * @since 0.1.0
+ */
+import { sha256 } from "@noble/hashes/sha2.js"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Id from "./crypto/Id.ts"
+import type { Claim } from "./Document.ts"
+import type { Json } from "./encoding/Json.ts"
+import { percentEncode } from "./internal/text.ts"
+import type { ValueAt } from "./Partition.ts"
+import { type Attribute, UnsupportedSchema } from "./schema/Attributes.ts"
+import type { Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
+import type { StoreError } from "./storage/StoreError.ts"
+
+// -----------------------------------------------------------------------------
+// Definitions
+// -----------------------------------------------------------------------------
+
+/**
+ * A unique key in portable form, as the catalog keeps it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Definition = Schema.Struct({
+  fields: Schema.Array(Schema.Array(Schema.String)),
+  /** Text that differs only in case, or in its Unicode normal form, is the same. */
+  ignoreCase: Schema.Boolean
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Definition = typeof Definition.Type
+
+/**
+ * How a unique key is declared: the paths of its fields, whose values together are unique. `ignoreCase` default: `false`.
+ *
+ * A document that lacks one of them, or has `null` there, has no such key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Options =
+  | ReadonlyArray<string>
+  | { readonly fields: ReadonlyArray<string>; readonly ignoreCase?: boolean | undefined }
+  | Definition
+
+const isList = (options: Options): options is ReadonlyArray<string> => Array.isArray(options)
+
+/**
+ * Checks a declaration against the attributes of a schema. Throws `UnsupportedSchema`: no fields, a field that the schema
+ * has not, a secret one.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const define = (name: string, options: Options, attributes: ReadonlyArray<Attribute>): Definition => {
+  const { fields, ignoreCase = false } = isList(options) ? { fields: options } : options
+  const label = `unique key ${JSON.stringify(name)}`
+  if (name === "" || !name.isWellFormed()) throw new UnsupportedSchema("a unique key must have a name")
+  if (fields.length === 0) throw new UnsupportedSchema(`${label} has no fields`)
+  const known = new Map(attributes.map((attribute) => [attribute.path.join("."), attribute]))
+  return {
+    ignoreCase,
+    fields: fields.map((given) => {
+      // A definition is a declaration, too.
+      const path = typeof given === "string" ? given : given.join(".")
+      const attribute = known.get(path)
+      if (attribute === undefined) {
+        const names = [...known.keys()].join(", ")
+        throw new UnsupportedSchema(`${label} names ${JSON.stringify(path)}, which is no field; there are ${names}`)
+      }
+      if (attribute.codec === "secret" || attribute.codec === "password" || attribute.codec === "struct") {
+        throw new UnsupportedSchema(`${label}: ${path} cannot be unique`)
+      }
+      return attribute.path
+    })
+  }
+}
+
+/**
+ * A unique key of one resource, ready for use.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Unique {
+  readonly name: string
+  readonly definition: Definition
+  /** The paths of its fields, joined with `.`. */
+  readonly fields: ReadonlyArray<string>
+  /** What all its keys begin with. */
+  readonly prefix: string
+  /** The digest of a document's value: 43 characters. `undefined` when it lacks one. */
+  readonly digest: (valueAt: ValueAt) => string | undefined
+  readonly key: (digest: string) => string
+}
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const compile = (resource: string, name: string, definition: Definition): Unique => {
+  const prefix = keyOf(resource, name, "")
+  const folded = (value: Json): Json =>
+    typeof value === "string" && definition.ignoreCase ? value.normalize("NFC").toLowerCase().normalize("NFC") : value
+  return {
+    name,
+    definition,
+    fields: definition.fields.map((path) => path.join(".")),
+    prefix,
+    digest(valueAt) {
+      const values: Array<Json> = []
+      for (const path of definition.fields) {
+        const value = valueAt(path)
+        if (value === undefined || value === null) return undefined
+        values.push(folded(value))
+      }
+      return Base64Url.encode(sha256(encoder.encode(canonical(values))))
+    },
+    key: (digest) => prefix + digest
+  }
+}
+
+/**
+ * The key of a reservation, whether its unique key is still defined or not.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+export const keyOf = (resource: string, name: string, digest: string): string =>
+  `resource=${percentEncode(resource)}/unique=${percentEncode(name)}/${digest}`
+
+const canonical = (value: Json): string => {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`
+  if (typeof value !== "object" || value === null) return JSON.stringify(value)
+  const members = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join(",")}}`
+}
+
+// -----------------------------------------------------------------------------
+// Reservations
+// -----------------------------------------------------------------------------
+
+/** `o`: the id of the document, none when it is free; `w`: new for every write. */
+const Body = Schema.Struct({ o: Schema.optionalKey(Schema.String), w: Schema.String })
+
+const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
+
+/**
+ * A reservation as it lies in the store.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reservation {
+  /** The id of the document. `undefined`: it is free. */
+  readonly owner: string | undefined
+  readonly writeId: string
+  readonly etag: string
+  /** By the store's clock. */
+  readonly lastModified: number
+}
+
+type Store = ObjectStore["Service"]
+
+/**
+ * The reservation of a value. 1 GET.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const find = Effect.fnUntraced(function* (
+  store: Store,
+  key: string
+): Effect.fn.Return<Reservation | undefined, StoreError> {
+  const object = yield* store
+    .get(key)
+    .pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined)))
+  if (object === undefined) return undefined
+  const body = decodeBody(decoder.decode(object.body))
+  const { etag, lastModified } = object
+  // What nobody can read is nobody's.
+  if (Result.isFailure(body)) return { owner: undefined, writeId: "", etag, lastModified }
+  return { owner: body.success.o, writeId: body.success.w, etag, lastModified }
+})
+
+/**
+ * How a reservation was got, or why not: `Held` by another document, or `Pending`: claimed by a write that may be under
+ * way.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Acquired =
+  | { readonly _tag: "Acquired"; readonly claim: Claim }
+  | { readonly _tag: "Held"; readonly owner: string }
+  | { readonly _tag: "Pending"; readonly owner: string }
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Request<E> {
+  readonly unique: Unique
+  readonly digest: string
+  /** The id of the document that is to have the value. */
+  readonly owner: string
+  /** The document must not exist: `Held` also when it is this very one that has the value. */
+  readonly isNew: boolean
+  /** Milliseconds. */
+  readonly leaseMillis: number
+  /** Whether the document with this id holds the value. */
+  readonly isHeld: (id: string) => Effect.Effect<boolean, E>
+  /**
+   * Sees to it that no transaction gives the value to the document with this id any more; then whether it holds the
+   * value. It is asked before a reservation is taken over from it.
+   */
+  readonly isHeldForGood: (id: string) => Effect.Effect<boolean, E>
+}
+
+const attemptsWhilePending = 6
+
+/**
+ * Reserves a value for a document. 1 PUT when it is free; 1 GET and 1 PUT more when the document has reserved it before;
+ * 1 GET and what `isHeld` takes when another document has it; 1 PUT, 1 HEAD and 1 DELETE on a scratch object more, to
+ * read the store's clock, when that one does not hold it.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const acquire = Effect.fnUntraced(function* <E>(
+  store: Store,
+  request: Request<E>
+): Effect.fn.Return<Acquired, StoreError | E> {
+  const { unique, digest, owner } = request
+  const key = unique.key(digest)
+  const writeId = yield* Id.writeId
+  const body = encoder.encode(JSON.stringify({ o: owner, w: writeId }))
+  const put = (condition: { readonly ifMatch: string } | { readonly ifNoneMatch: "*" }) =>
+    store.put({ key, body, contentType: "application/json", repeatable: true, ...condition }).pipe(
+      Effect.map(({ etag }): string | undefined => etag),
+      Effect.catchReasons("StoreError", {
+        PreconditionFailed: () => Effect.succeed(undefined),
+        NoSuchKey: () => Effect.succeed(undefined)
+      })
+    )
+  const acquired = (etag: string): Acquired => ({ _tag: "Acquired", claim: { digest, etag } })
+  for (let pending = 0; ;) {
+    const created = yield* put({ ifNoneMatch: "*" })
+    if (created !== undefined) return acquired(created)
+    const found = yield* find(store, key)
+    if (found === undefined) continue
+    // An answer was lost, and the reservation is ours all the same.
+    if (found.writeId === writeId) return acquired(found.etag)
+    // Taken anew even by its own owner: another write of that document that gives up must not free it any more.
+    const isFree = found.owner === undefined || found.owner === owner
+    const mayBeHeld = found.owner !== undefined && (!isFree || request.isNew)
+    if (mayBeHeld && (yield* request.isHeld(found.owner))) return { _tag: "Held", owner: found.owner }
+    if (isFree || (yield* storeTime(store)) - found.lastModified > request.leaseMillis) {
+      if (!isFree && (yield* request.isHeldForGood(found.owner))) return { _tag: "Held", owner: found.owner }
+      const taken = yield* put({ ifMatch: found.etag })
+      if (taken !== undefined) return acquired(taken)
+      continue
+    }
+    pending += 1
+    if (pending > attemptsWhilePending) return { _tag: "Pending", owner: found.owner }
+    yield* Effect.sleep(50 * 2 ** pending * (0.5 + (yield* Random.next)))
+  }
+})
+
+/**
+ * What time it is by the store's clock, in milliseconds. 1 PUT, 1 HEAD and 1 DELETE of a scratch object.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const storeTime = Effect.fnUntraced(function* (store: Store) {
+  const key = `s3db-clock/${yield* Id.writeId}`
+  yield* store.put({ key, repeatable: true })
+  const { lastModified } = yield* store.head(key)
+  yield* store.delete(key, { repeatable: true })
+  return lastModified
+})
+
+/**
+ * Frees a reservation, if nobody has taken it anew since. 1 request: a DELETE where the store honours conditions on it,
+ * else a PUT that marks it as free.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const release = Effect.fnUntraced(function* (
+  store: Store,
+  capabilities: Capabilities,
+  key: string,
+  etag: string
+): Effect.fn.Return<void, StoreError> {
+  const freed = capabilities.conditionalDelete
+    ? store.delete(key, { ifMatch: etag })
+    : Effect.flatMap(Id.writeId, (writeId) =>
+        store.put({
+          key,
+          body: encoder.encode(JSON.stringify({ w: writeId })),
+          contentType: "application/json",
+          ifMatch: etag
+        })
+      )
+  yield* Effect.catchReasons(Effect.asVoid(freed), "StoreError", {
+    PreconditionFailed: () => Effect.void,
+    NoSuchKey: () => Effect.void
+  })
+})
+
+/**
+ * Measures how long a write takes from before its reservations, by whichever clock says more: a suspended machine stops
+ * one of them.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.gen(function* () {
+  const read = Effect.all([Clock.currentTimeMillis, Clock.monotonicTimeNanos])
+  const [wall, steady] = yield* read
+  return Effect.map(read, ([wallNow, steadyNow]) => Math.max(wallNow - wall, Number(steadyNow - steady) / 1e6))
+})
+
+/**
+ * How long a reservation protects a write that is under way, unless the definition says otherwise: 60 seconds.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultLeaseMillis = 60_000

@@ -1,0 +1,917 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Change from "effect-s3db/Change"
+import * as Database from "effect-s3db/Database"
+import * as Guard from "effect-s3db/Guard"
+import * as Pipeline from "effect-s3db/Pipeline"
+import * as Resource from "effect-s3db/Resource"
+import * as Attribute from "effect-s3db/schema/Attribute"
+import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import { keysOf, memory, openNew, openOn } from "./fixture.ts"
+
+const Post = Schema.Struct({
+  id: Schema.String,
+  author: Schema.String,
+  title: Schema.String,
+  tenant: Schema.optionalKey(Schema.String),
+  views: Schema.optionalKey(Schema.Int)
+})
+
+const options = {
+  schema: Post,
+  primaryKey: "id",
+  paranoid: false,
+  content: true,
+  history: true,
+  partitions: { byAuthor: { fields: ["author"], covering: ["title"] } },
+  unique: { title: ["title"] }
+} as const satisfies Resource.Options<typeof Post>
+
+const post = (id: string, author = "ana", more: Partial<typeof Post.Type> = {}) => ({
+  id,
+  author,
+  title: `title of ${id}`,
+  ...more
+})
+
+const opened = Effect.gen(function* () {
+  const store = yield* memory
+  const { counter, store: counted } = InstrumentedStore.make(store)
+  const { open, database } = yield* openOn(counted)
+  const posts = yield* open("posts", options)
+  return { posts, store, counter, open, database }
+})
+
+type Posts = Resource.Repository<typeof Post>
+
+const ana = Guard.makeUser("ana", { roles: ["writer"] })
+const bo = Guard.makeUser("bo")
+const as = (user: Guard.User) => Effect.provideService(Guard.CurrentUser, user)
+const quietly = Effect.provide(Logger.layer([]))
+
+/** Notes every operation with what it is about. */
+const recorder = Effect.fnUntraced(function* (posts: Posts, name: string, log: Array<string>) {
+  yield* posts.intercept({
+    operations: "*",
+    name,
+    before: ({ operation }) => Effect.sync(() => void log.push(`${name} before ${operation}`)),
+    after: ({ operation }) => Effect.sync(() => void log.push(`${name} after ${operation}`))
+  })
+})
+
+describe("interceptors of a resource", () => {
+  it.effect("T45: order mw1 > mw2 > before > write > after < mw2 < mw1, and what a before adds is stored", () =>
+    Effect.gen(function* () {
+      const { posts, store } = yield* opened
+      const log: Array<string> = []
+      for (const name of ["mw1", "mw2"]) {
+        yield* posts.intercept({
+          operations: "insert",
+          around: (_, next) =>
+            Effect.suspend(() => {
+              log.push(`${name}>`)
+              return Effect.tap(next(), () => Effect.sync(() => log.push(`<${name}`)))
+            })
+        })
+      }
+      yield* posts.intercept({
+        operations: "insert",
+        before: ({ input }) =>
+          Effect.gen(function* () {
+            log.push("before")
+            assert.deepStrictEqual(yield* keysOf(store, "resource=posts/data/"), [])
+            return { input: { ...input.input, views: 7 } }
+          }),
+        after: () =>
+          Effect.gen(function* () {
+            log.push("after")
+            assert.strictEqual((yield* keysOf(store, "resource=posts/data/")).length, 1)
+          })
+      })
+      yield* posts.onChange("inserted", () => Effect.sync(() => log.push("event")))
+      const made = yield* posts.insert(post("1"))
+      yield* Effect.yieldNow
+      assert.strictEqual(made.views, 7)
+      assert.strictEqual((yield* posts.get("1")).views, 7)
+      assert.deepStrictEqual(
+        log.filter((line) => line !== "event"),
+        ["mw1>", "mw2>", "before", "after", "<mw2", "<mw1"]
+      )
+      assert.include(log, "event")
+    })
+  )
+
+  it.effect("T45: a before that fails, or dies, leaves nothing written", () =>
+    Effect.gen(function* () {
+      const { posts, store } = yield* opened
+      const before = yield* keysOf(store)
+      const scope = yield* Scope.make()
+      yield* Scope.provide(
+        posts.intercept({
+          name: "closing time",
+          operations: ["insert", "upsert", "replace"],
+          before: ({ reject }) => Effect.fail(reject("we are closed", "closed"))
+        }),
+        scope
+      )
+      const writes: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+        posts.insert(post("1")),
+        posts.upsert(post("1")),
+        posts.replace(post("1"))
+      ]
+      for (const write of writes) {
+        const error = yield* Effect.flip(write)
+        assert.instanceOf(error, Pipeline.Rejected)
+        assert.deepInclude(error, { code: "closed", reason: "we are closed", interceptor: "closing time" })
+      }
+      const [one] = yield* posts.insertMany([post("1")])
+      assert.isTrue(Result.isFailure(one!))
+      yield* Scope.close(scope, Exit.void)
+      yield* posts.intercept({ operations: "insert", before: () => Effect.die("broken") })
+      assert.isTrue(Cause.hasDies(yield* Effect.flip(Effect.sandbox(posts.insert(post("1"))))))
+      assert.deepStrictEqual(yield* keysOf(store), before)
+      // The other interceptor went with its scope.
+      yield* posts.replace(post("1"))
+    })
+  )
+
+  it.effect("T46: a hook that returns nothing keeps the data", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.intercept({ operations: "*", before: () => Effect.void, after: () => Effect.void })
+      assert.deepStrictEqual(yield* posts.insert(post("1")), post("1"))
+      assert.deepStrictEqual(yield* posts.update("1", { views: 1 }), post("1", "ana", { views: 1 }))
+      assert.deepStrictEqual(yield* Stream.runCollect(posts.scan()), [post("1", "ana", { views: 1 })])
+    })
+  )
+
+  it.effect("T47: next twice is a defect; a short circuit answers, also for patch and upsert", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.insert(post("1"))
+      const twice = yield* Scope.make()
+      yield* Scope.provide(
+        posts.intercept({ operations: "get", around: (_, next) => Effect.andThen(next(), next()) }),
+        twice
+      )
+      assert.isTrue(Cause.hasDies(yield* Effect.flip(Effect.sandbox(posts.get("1")))))
+      yield* Scope.close(twice, Exit.void)
+      const answer = post("1", "nobody")
+      yield* posts.intercept({
+        operations: ["get", "patch", "upsert"],
+        before: () => Effect.succeed(Pipeline.shortCircuit(answer))
+      })
+      assert.strictEqual(yield* posts.get("1"), answer)
+      assert.strictEqual(yield* posts.patch("1", { title: "no" }), answer)
+      assert.strictEqual(yield* posts.upsert(post("1")), answer)
+      // The envelope is that of the document that is there.
+      const document = yield* posts.getDocument("1")
+      assert.strictEqual(document.value.author, "nobody")
+      assert.strictEqual(document.version, 1)
+      assert.deepStrictEqual(yield* Stream.runCollect(posts.scan()), [post("1")])
+    })
+  )
+
+  it.effect("every member of the repository runs as the operation that its documentation names", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.insert(post("0"))
+      yield* posts.update("0", { views: 1 })
+      const log: Array<string> = []
+      yield* recorder(posts, "x", log)
+      const runs = Effect.fnUntraced(function* <A, E>(effect: Effect.Effect<A, E>, ...names: ReadonlyArray<string>) {
+        log.length = 0
+        yield* effect
+        assert.deepStrictEqual(
+          log.filter((line) => line.includes("before")).map((line) => line.slice("x before ".length)),
+          names
+        )
+      })
+      const drain = Stream.runDrain
+      const version = yield* posts.getDocument("0")
+      yield* runs(posts.insert(post("1")), "insert")
+      yield* runs(posts.insertMany([post("2"), post("3")]), "insert", "insert")
+      yield* runs(posts.upsert(post("4")), "upsert", "insert")
+      yield* runs(posts.upsert(post("4", "bo")), "upsert", "update")
+      yield* runs(drain(posts.writeAll(Stream.make(post("5")))), "insert")
+      yield* runs(drain(posts.writeAll(Stream.make(post("5")), { mode: "replace" })), "replace")
+      yield* runs(drain(posts.writeAll(Stream.make(post("5")), { mode: "upsert" })), "upsert", "update")
+      yield* runs(posts.get("0"), "get")
+      yield* runs(posts.getOption("none"), "get")
+      yield* runs(posts.getMany(["0", "1"]), "get", "get")
+      yield* runs(posts.getDocument("0"), "get")
+      yield* runs(posts.getByUnique("title", { title: "title of 0" }), "get")
+      yield* runs(posts.getFromPartition("0", { partition: "byAuthor", values: { author: "ana" } }), "get")
+      yield* runs(posts.update(version, { views: 2 }), "update")
+      yield* runs(posts.patch("0", { views: 3 }), "patch")
+      yield* runs(posts.replace(post("0")), "replace")
+      yield* runs(drain(posts.updateMany({ where: { id: "0" } }, { views: 4 })), "query", "update")
+      yield* runs(drain(posts.scan()), "query")
+      yield* runs(drain(posts.scanDocuments()), "query")
+      yield* runs(drain(posts.scanResults()), "listIds")
+      yield* runs(drain(posts.query({ where: { author: "bo" } })), "query")
+      yield* runs(drain(posts.queryJson({ where: { author: "bo" } })), "query")
+      yield* runs(posts.queryPage({ where: { author: "bo" } }), "list")
+      yield* runs(posts.queryPage({ where: { author: "bo" }, total: true }), "list", "query")
+      yield* runs(posts.aggregate({ values: { n: { count: true } } }), "query")
+      yield* runs(posts.list(), "list")
+      yield* runs(drain(posts.listIds()), "listIds")
+      yield* runs(posts.count(), "count")
+      yield* runs(posts.exists("0"), "exists")
+      yield* runs(drain(posts.distinct({ partition: "byAuthor" })), "listIds")
+      yield* runs(drain(posts.covered({ partition: "byAuthor" })), "listIds")
+      yield* runs(posts.setContent("0", new Uint8Array([1, 2])), "setContent")
+      yield* runs(posts.getContent("0"), "getContent")
+      yield* runs(posts.hasContent("0"), "getContent")
+      yield* runs(posts.deleteContent("0"), "deleteContent")
+      yield* runs(drain(posts.history("0")), ...Array.from({ length: 7 }, () => "get"))
+      yield* runs(posts.getAt("0", { version: 1 }), "get")
+      yield* runs(posts.restore("0", { version: 1 }), "get", "replace")
+      yield* runs(posts.delete("0"), "delete")
+      yield* runs(posts.deleteMany(["1"]), "deleteMany")
+      yield* runs(posts.deleteAll, "deleteAll")
+    })
+  )
+
+  it.effect("a before can narrow what is listed, counted, and aggregated: tenants see their own", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.insertMany([post("1", "ana", { tenant: "a" }), post("2", "bo", { tenant: "b" }), post("3")])
+      yield* posts.intercept({
+        name: "tenant",
+        operations: ["list", "listIds", "query", "count"],
+        before: ({ input }) =>
+          Effect.succeed({ request: { ...input.request, where: { ...input.request.where, tenant: "a" }, scan: true } })
+      })
+      const idsOf = Effect.map((found: ReadonlyArray<typeof Post.Type>) => found.map((one) => one.id))
+      assert.deepStrictEqual(yield* idsOf(Stream.runCollect(posts.scan())), ["1"])
+      assert.deepStrictEqual(yield* idsOf(Stream.runCollect(posts.query({ where: { author: "bo" } }))), [])
+      assert.deepStrictEqual(yield* Stream.runCollect(posts.listIds()), ["1"])
+      assert.strictEqual(yield* posts.count(), 1)
+      assert.deepStrictEqual(yield* idsOf(Effect.map(posts.list(), (page) => page.items)), ["1"])
+      assert.deepStrictEqual((yield* posts.queryPage({ total: true, where: { title: { exists: true } } })).total, 1)
+      assert.strictEqual((yield* posts.aggregate({ values: { n: { count: true } } }))[0]?.values["n"], 1)
+      assert.deepStrictEqual(yield* Stream.runCollect(posts.queryJson({ select: ["id"] })), [{ id: "1" }])
+      assert.deepStrictEqual(
+        yield* Effect.map(Stream.runCollect(posts.scanDocuments()), (found) => found.map((one) => one.id)),
+        ["1"]
+      )
+      const done = yield* Stream.runCollect(posts.updateMany({ where: { title: { exists: true } } }, { views: 5 }))
+      assert.deepStrictEqual(
+        done.map((one) => one.id),
+        ["1"]
+      )
+      // Listings that cannot be narrowed by conditions are refused rather than shown.
+      const refused: ReadonlyArray<Stream.Stream<unknown, Resource.ListError>> = [
+        posts.covered({ partition: "byAuthor" }),
+        posts.distinct({ partition: "byAuthor" }),
+        posts.scanResults()
+      ]
+      for (const stream of refused) {
+        assert.strictEqual((yield* Effect.flip(Stream.runDrain(stream)))._tag, "NotAllowed")
+      }
+    })
+  )
+
+  it.effect("what an interceptor makes of documents is what every way of reading shows, and is not written back", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.insert(post("1"))
+      const mask = (one: typeof Post.Type): typeof Post.Type => ({ ...one, author: "***" })
+      yield* posts.intercept({ operations: "get", after: (_, output) => Effect.succeed(mask(output)) })
+      yield* posts.intercept({ operations: "query", after: (_, output) => Effect.succeed(Stream.map(output, mask)) })
+      assert.strictEqual((yield* posts.get("1")).author, "***")
+      const document = yield* posts.getDocument("1")
+      assert.strictEqual(document.value.author, "***")
+      const [scanned] = yield* Stream.runCollect(posts.scanDocuments())
+      assert.strictEqual(scanned?.value.author, "***")
+      assert.deepStrictEqual(yield* Stream.runCollect(posts.queryJson({ select: ["author"] })), [{ author: "***" }])
+      const changed = yield* posts.update(document, { views: 1 })
+      assert.strictEqual(changed.author, "ana")
+      yield* posts.intercept({
+        operations: "query",
+        after: (_, output) => Effect.succeed(Stream.map(output, (one) => ({ ...one, title: 1 as never })))
+      })
+      assert.strictEqual((yield* Effect.flip(Stream.runDrain(posts.queryJson({}))))._tag, "NotAllowed")
+    })
+  )
+
+  it.effect("a change comes over what the caller's function gives", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.insert(post("1"))
+      const seen: Array<unknown> = []
+      yield* posts.intercept({
+        operations: ["update", "patch"],
+        before: ({ input }) =>
+          Effect.gen(function* () {
+            seen.push(
+              input.changes,
+              Option.map((yield* input.current!) as Option.Option<typeof Post.Type>, (p) => p.id)
+            )
+            return { changes: { ...input.changes, views: 9 } }
+          })
+      })
+      const changed = yield* posts.update("1", (current) => ({ title: `${current.title}!`, views: 1 }))
+      assert.deepStrictEqual(changed, { ...post("1"), title: "title of 1!", views: 9 })
+      assert.deepStrictEqual(seen, [undefined, Option.some("1")])
+      assert.strictEqual((yield* posts.patch("1", { title: "p" })).views, 9)
+    })
+  )
+
+  it.effect("an update by a function that fails, fails with that error, through an interceptor", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.insert(post("1"))
+      yield* recorder(posts, "x", [])
+      const error = yield* Effect.flip(posts.update("1", () => Effect.fail("mine" as const)))
+      assert.strictEqual(error, "mine")
+    })
+  )
+
+  it.effect("an after that fails says that the write is done", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.intercept({
+        name: "mailer",
+        operations: ["insert", "delete"],
+        after: ({ reject }) => Effect.fail(reject("no mail"))
+      })
+      const error = yield* Effect.flip(posts.insert(post("1")))
+      assert.instanceOf(error, Pipeline.AfterFailed)
+      assert.deepInclude(error, { id: "1", interceptor: "mailer", outcome: "done" })
+      assert.strictEqual((yield* posts.get("1")).id, "1")
+      assert.instanceOf(yield* Effect.flip(posts.delete("1")), Pipeline.AfterFailed)
+      assert.isFalse(yield* posts.exists("1"))
+    })
+  )
+
+  it.effect("without interceptors an operation makes the requests it always made", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { counter, store: counted } = InstrumentedStore.make(store)
+      const { open } = yield* openOn(counted)
+      const plain = yield* open("plain", { schema: Post, primaryKey: "id" })
+      const requests = Effect.fnUntraced(function* (effect: Effect.Effect<unknown, unknown>) {
+        yield* counter.reset
+        yield* Effect.ignore(effect)
+        return Object.fromEntries(Object.entries(yield* counter.counts).filter(([, count]) => count > 0))
+      })
+      assert.deepStrictEqual(yield* requests(plain.insert(post("1"))), { put: 1 })
+      assert.deepStrictEqual(yield* requests(plain.upsert(post("2"))), { put: 1 })
+      assert.deepStrictEqual(yield* requests(plain.upsert(post("1"))), { put: 2, get: 1 })
+      assert.deepStrictEqual(yield* requests(plain.replace(post("1"))), { put: 1 })
+      assert.deepStrictEqual(yield* requests(plain.delete("1")), { delete: 1 })
+      // A check is part of the write: it needs the version that is there.
+      yield* plain.intercept({
+        operations: ["delete", "replace"],
+        before: ({ input }) => Effect.succeed({ checks: [...(input.checks ?? []), () => Effect.void] })
+      })
+      assert.deepStrictEqual(yield* requests(plain.replace(post("2"))), { get: 1, put: 1 })
+      assert.deepStrictEqual(yield* requests(plain.delete("2")), { get: 1, delete: 1 })
+    })
+  )
+
+  it.effect("a layer adds an interceptor, made with the services it needs", () =>
+    Effect.gen(function* () {
+      class Posts extends Resource.Service<Posts>()("test/posts", { schema: Post, primaryKey: "id" }) {}
+      const log: Array<string> = []
+      const audit = Resource.intercept(
+        Posts,
+        Effect.map(Database.Database, (database) => ({
+          operations: "insert" as const,
+          after: () => Effect.sync(() => void log.push(`inserted into ${database.store.location === "" ? "?" : "it"}`))
+        }))
+      )
+      const live = Layer.provideMerge(
+        audit,
+        Layer.provideMerge(Posts.layer, Layer.provideMerge(Database.layer, MemoryStore.layer))
+      )
+      yield* Effect.gen(function* () {
+        const posts = yield* Posts
+        yield* posts.insert(post("1"))
+      }).pipe(Effect.provide(live))
+      assert.deepStrictEqual(log, ["inserted into it"])
+    })
+  )
+
+  it.effect("the error of a content's stream is the caller's own, through an interceptor that changes the bytes", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.insert(post("1"))
+      yield* posts.intercept({
+        operations: "setContent",
+        before: ({ input: { content } }) =>
+          Effect.succeed({
+            content: { contentType: "text/plain", bytes: Stream.map(content.bytes, (bytes) => bytes.map((b) => b + 1)) }
+          })
+      })
+      const broken = Stream.concat(Stream.make(new Uint8Array([1])), Stream.fail("disk" as const))
+      assert.strictEqual(yield* Effect.flip(posts.setContent("1", broken)), "disk")
+      yield* posts.setContent("1", new Uint8Array([1, 2]))
+      const content = Option.getOrThrow(yield* posts.getContent("1"))
+      assert.strictEqual(content.contentType, "text/plain")
+      assert.deepStrictEqual(yield* Stream.runCollect(content.bytes), [new Uint8Array([2, 3])])
+    })
+  )
+})
+
+describe("guards of a resource", () => {
+  const rules: Guard.Rules<typeof Post.Type> = {
+    "*": Guard.roles(["admin"]),
+    insert: Guard.owner<typeof Post.Type>("author"),
+    upsert: Guard.owner<typeof Post.Type>("author"),
+    update: Guard.owner<typeof Post.Type>("author"),
+    patch: Guard.owner<typeof Post.Type>("author"),
+    replace: Guard.owner<typeof Post.Type>("author"),
+    delete: Guard.owner<typeof Post.Type>("author"),
+    deleteMany: Guard.owner<typeof Post.Type>("author"),
+    get: Guard.all(Guard.authenticated, Guard.owner<typeof Post.Type>("author")),
+    list: Guard.owner<typeof Post.Type>("author"),
+    query: Guard.owner<typeof Post.Type>("author"),
+    setContent: Guard.owner<typeof Post.Type>("author"),
+    getContent: Guard.owner<typeof Post.Type>("author"),
+    exists: Guard.owner<typeof Post.Type>("author")
+  }
+
+  const guarded = Effect.gen(function* () {
+    const all = yield* opened
+    yield* all.posts.insertMany([post("1"), post("2", "bo"), post("3", "bo")])
+    yield* all.posts.intercept(Guard.interceptor(rules))
+    return all
+  })
+
+  const codeOf = <A, E, R>(effect: Effect.Effect<A, E | Pipeline.Rejected, R>) =>
+    Effect.map(Effect.flip(effect), (error) => (error instanceof Pipeline.Rejected ? error.code : error))
+
+  it.effect("T49: what belongs to others is neither read, changed nor deleted, and everything stays as it was", () =>
+    Effect.gen(function* () {
+      const { posts, store } = yield* guarded
+      const before = (yield* keysOf(store)).toSorted()
+      const denied: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+        posts.get("2"),
+        posts.getOption("2"),
+        posts.getMany(["1", "2"]),
+        posts.getDocument("2"),
+        posts.getByUnique("title", { title: "title of 2" }),
+        posts.update("2", { views: 1 }),
+        posts.patch("2", { views: 1 }),
+        posts.replace(post("2")),
+        posts.upsert(post("2")),
+        posts.insert(post("4", "bo")),
+        posts.delete("2"),
+        posts.setContent("2", new Uint8Array(1)),
+        posts.getContent("2"),
+        posts.hasContent("2"),
+        posts.deleteContent("1"),
+        posts.count(),
+        Stream.runDrain(posts.listIds()),
+        Stream.runDrain(posts.covered({ partition: "byAuthor" })),
+        Stream.runDrain(posts.scanResults()),
+        posts.deleteAll,
+        posts.getAt("2", { version: 1 }),
+        posts.restore("2", { version: 1 })
+      ]
+      for (const effect of denied) assert.strictEqual(yield* as(ana)(codeOf(effect)), "Forbidden")
+      assert.strictEqual(yield* codeOf(posts.get("1")), "Unauthenticated")
+      assert.strictEqual(yield* codeOf(posts.getByUnique("title", { title: "nothing" })), "Unauthenticated")
+      const { deleted, failed } = yield* as(ana)(posts.deleteMany(["1", "2", "9"]))
+      assert.deepStrictEqual(deleted, ["1", "9"])
+      assert.deepStrictEqual(
+        failed.map(({ id, error }) => [id, error._tag]),
+        [["2", "Rejected"]]
+      )
+      const gone = new Set((yield* keysOf(store)).filter((key) => !before.includes(key)))
+      // Nothing but the history of the one that was deleted is new.
+      assert.isTrue([...gone].every((key) => key.includes("historical/")))
+      assert.strictEqual((yield* as(bo)(posts.get("2"))).views, undefined)
+    })
+  )
+
+  it.effect("T49: the owner may, and listings show what may be read", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* guarded
+      yield* Effect.gen(function* () {
+        const ids = (found: ReadonlyArray<{ readonly id: string }>) => found.map((one) => one.id)
+        assert.deepStrictEqual(ids(yield* Stream.runCollect(posts.scan())), ["2", "3"])
+        assert.deepStrictEqual(ids((yield* posts.list()).items), ["2", "3"])
+        assert.deepStrictEqual(
+          yield* Effect.map(posts.queryPage({ total: true }), ({ items, total }) => [ids(items), total]),
+          [["2", "3"], 2]
+        )
+        assert.deepStrictEqual(yield* Stream.runCollect(posts.queryJson({ select: ["id"] })), [
+          { id: "2" },
+          { id: "3" }
+        ])
+        assert.strictEqual((yield* posts.aggregate({ values: { n: { count: true } } }))[0]?.values["n"], 2)
+        yield* posts.insert(post("5", "bo"))
+        yield* posts.upsert(post("5", "bo", { views: 1 }))
+        yield* posts.upsert(post("6", "bo"))
+        yield* posts.update("5", { views: 2 })
+        yield* posts.setContent("5", new Uint8Array([1]))
+        assert.isTrue(yield* posts.hasContent("5"))
+        assert.isTrue(yield* posts.exists("5"))
+        yield* posts.delete("5")
+        // A document that changes its owner cannot be changed back.
+        yield* posts.update("6", { author: "ana" })
+        assert.strictEqual(yield* codeOf(posts.update("6", { author: "bo" })), "Forbidden")
+      }).pipe(as(bo))
+      yield* Guard.trusted(posts.delete("1"))
+    })
+  )
+
+  it.live("the check of a write sees the version that it changes, not one from before", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* guarded
+      // Somebody takes the document away between the reading and the writing.
+      const taken = yield* as(bo)(
+        codeOf(
+          posts.update("2", (current) =>
+            current.author === "bo"
+              ? Effect.as(Effect.orDie(Guard.trusted(posts.update("2", { author: "ana" }))), { views: 1 })
+              : { views: 2 }
+          )
+        )
+      )
+      assert.strictEqual(taken, "Forbidden")
+      assert.deepInclude(yield* as(ana)(posts.get("2")), { author: "ana" })
+      assert.strictEqual((yield* as(ana)(posts.get("2"))).views, undefined)
+    })
+  )
+
+  it.effect("a check sees the new document of an insert or replace as it is going to be stored", () =>
+    Effect.gen(function* () {
+      const { open, database } = yield* openNew
+      const Doc = Schema.Struct({ id: Schema.String, createdBy: Schema.optionalKey(Schema.String) })
+      const docs = yield* open("docs", { schema: Doc, primaryKey: "id", userstamps: true })
+      yield* docs.intercept(Guard.interceptor({ "*": Guard.owner<typeof Doc.Type>("createdBy") }))
+      yield* Effect.gen(function* () {
+        yield* docs.insert({ id: "1", createdBy: "bo" })
+        yield* docs.replace({ id: "2" })
+        yield* database.transaction(Effect.andThen(docs.replace({ id: "3" }), docs.upsert({ id: "4" })))
+        assert.deepStrictEqual(
+          (yield* docs.getMany(["1", "2", "3", "4"])).map((one) => Option.getOrThrow(one).createdBy),
+          ["ana", "ana", "ana", "ana"]
+        )
+      }).pipe(as(ana))
+      assert.strictEqual(yield* codeOf(docs.replace({ id: "2" })).pipe(as(bo)), "Forbidden")
+      assert.strictEqual(yield* codeOf(database.transaction(docs.replace({ id: "2" }))).pipe(as(bo)), "Forbidden")
+    })
+  )
+
+  it.effect("an id that is named twice is deleted, and told of, once; a wrong one changes nothing", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* guarded
+      const events: Array<string> = []
+      yield* posts.onChange("deleted", (change) => Effect.sync(() => events.push(change.id)))
+      const wrong = yield* Effect.flip(posts.deleteMany(["1", "\ud800"])).pipe(as(ana))
+      assert.strictEqual(wrong._tag, "InvalidInput")
+      assert.isTrue(yield* Guard.trusted(posts.exists("1")))
+      const { deleted } = yield* posts.deleteMany(["1", "1"]).pipe(as(ana))
+      assert.deepStrictEqual(deleted, ["1"])
+      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      assert.deepStrictEqual(events, ["1"])
+    })
+  )
+
+  it.effect(
+    "within a transaction a guard decides as outside, and a denial takes nothing back but the transaction",
+    () =>
+      Effect.gen(function* () {
+        const { posts, database } = yield* guarded
+        const error = yield* Effect.flip(
+          database.transaction(
+            Effect.gen(function* () {
+              yield* posts.update("2", { views: 1 })
+              yield* posts.update("1", { views: 1 })
+            })
+          )
+        ).pipe(as(bo))
+        assert.strictEqual(error._tag, "Rejected")
+        assert.strictEqual((yield* as(bo)(posts.get("2"))).views, undefined)
+      })
+  )
+})
+
+describe("changes of a resource", () => {
+  const collect = Effect.fnUntraced(function* (posts: Posts) {
+    const events: Array<Change.Change<typeof Post.Type>> = []
+    const stream = yield* posts.subscribe()
+    yield* Effect.forkScoped(
+      Stream.runForEach(stream, (event) =>
+        Effect.sync(() => {
+          if (!Change.isLagged(event)) events.push(event)
+        })
+      )
+    )
+    const settled = Effect.gen(function* () {
+      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      return events.splice(0).map(({ operation, id, before, after }) => ({
+        operation,
+        id,
+        before: Option.getOrUndefined(before)?.views,
+        after: Option.isSome(after)
+      }))
+    })
+    return settled
+  })
+
+  it.effect("T48: each committed write is told, with what was before where that is known", () =>
+    Effect.gen(function* () {
+      const { posts, database } = yield* opened
+      const told = yield* collect(posts)
+      const event = (operation: Change.Operation, id: string, before?: number) => ({
+        operation,
+        id,
+        before,
+        after: operation === "inserted" || operation === "updated" || operation === "contentSet"
+      })
+      yield* posts.insert(post("1", "ana", { views: 1 }))
+      yield* posts.update("1", { views: 2 })
+      yield* posts.patch("1", { views: 3 })
+      yield* posts.upsert(post("1", "ana", { views: 4 }))
+      yield* posts.upsert(post("2"))
+      yield* posts.replace(post("1", "ana", { views: 5 }))
+      yield* posts.setContent("1", new Uint8Array(2))
+      yield* posts.deleteContent("1")
+      yield* posts.delete("1")
+      assert.deepStrictEqual(yield* told, [
+        event("inserted", "1"),
+        event("updated", "1", 1),
+        event("updated", "1", 2),
+        event("updated", "1", 3),
+        event("inserted", "2"),
+        event("updated", "1", 4),
+        event("contentSet", "1"),
+        event("contentDeleted", "1"),
+        event("deleted", "1", 5)
+      ])
+      // Nothing was there: there is nothing to tell.
+      yield* posts.delete("1")
+      yield* Effect.ignore(posts.insert(post("2")))
+      yield* posts.insertMany([post("3"), post("4"), post("5")])
+      yield* posts.deleteMany(["3", "nothing"])
+      yield* Stream.runDrain(posts.updateMany({ where: { id: "4" } }, { views: 8 }))
+      assert.deepStrictEqual(
+        (yield* told).map(({ operation, id }) => `${operation}:${id}`).toSorted(),
+        ["deleted:3", "inserted:3", "inserted:4", "inserted:5", "updated:4"].toSorted()
+      )
+      // A transaction is told when it is committed, and not at all when it is not.
+      yield* database.transaction(
+        Effect.gen(function* () {
+          yield* posts.insert(post("6"))
+          yield* posts.delete("5")
+          assert.deepStrictEqual(yield* told, [])
+        })
+      )
+      assert.deepStrictEqual(
+        (yield* told).map(({ operation, id }) => `${operation}:${id}`),
+        ["inserted:6", "deleted:5"]
+      )
+      yield* Effect.ignore(database.transaction(Effect.andThen(posts.insert(post("7")), Effect.fail("no"))))
+      assert.deepStrictEqual(yield* told, [])
+      yield* posts.deleteAll
+      assert.deepStrictEqual((yield* told).map(({ id }) => id).toSorted(), ["2", "4", "6"])
+    })
+  )
+
+  it.effect("T48: a listener that fails or dies does not fail the write", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      const seen: Array<string> = []
+      yield* posts.onChange({}, () => Effect.fail("listener"))
+      yield* posts.onChange({}, () => Effect.die("listener"))
+      yield* posts.onChange("inserted:1", (change) => Effect.sync(() => seen.push(change.id)))
+      yield* posts.insert(post("1"))
+      yield* posts.insert(post("2"))
+      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      assert.deepStrictEqual(seen, ["1"])
+    }).pipe(quietly)
+  )
+
+  it.effect("blind writes tell what they know, and no request is made to know more", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { counter, store: counted } = InstrumentedStore.make(store)
+      const { open } = yield* openOn(counted)
+      const plain = yield* open("plain", { schema: Post, primaryKey: "id", paranoid: false })
+      const events = yield* Effect.forkScoped(Stream.runCollect(Stream.take(plain.changes(), 3)))
+      yield* Effect.yieldNow
+      yield* counter.reset
+      yield* plain.replace(post("1"))
+      yield* plain.delete("1")
+      yield* plain.deleteMany(["1"])
+      const counts = yield* counter.counts
+      assert.deepStrictEqual([counts.put, counts.delete, counts.deleteMany, counts.get, counts.head], [1, 1, 1, 0, 0])
+      const told = yield* Fiber.join(events)
+      assert.deepStrictEqual(
+        told.map((event) => (Change.isLagged(event) ? "lagged" : [event.operation, Option.isSome(event.before)])),
+        [
+          ["updated", false],
+          ["deleted", false],
+          ["deleted", false]
+        ]
+      )
+    })
+  )
+
+  it.effect("the database tells of resources that are made and opened, and of its end", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const scope = yield* Scope.make()
+      yield* Effect.gen(function* () {
+        const database = yield* Database.Database
+        yield* database.lifecycle.on({}, ({ event, resource }) =>
+          Effect.sync(() => seen.push(`${event} ${Option.getOrElse(resource, () => "")}`))
+        )
+        const open = Resource.make(Resource.define("posts", { schema: Post, primaryKey: "id" }))
+        yield* open
+        yield* open
+        for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      }).pipe(
+        Effect.provide(Layer.provide(Database.layer, MemoryStore.layer)),
+        Effect.provideService(Scope.Scope, scope)
+      )
+      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      assert.deepStrictEqual(seen, ["resourceCreated posts", "resourceOpened posts", "resourceOpened posts", "closed "])
+      yield* Scope.close(scope, Exit.void)
+    })
+  )
+})
+
+describe("deletions", () => {
+  it.effect("T27: a second delete fails where the document must exist, else it has been done already", () =>
+    Effect.gen(function* () {
+      for (const extra of [{}, { history: true }] as const) {
+        const { open } = yield* openNew
+        const posts = yield* open("posts", { schema: Post, primaryKey: "id", ...extra })
+        yield* posts.insert(post("1"))
+        yield* posts.delete("1", { mustExist: true })
+        assert.strictEqual((yield* Effect.flip(posts.delete("1", { mustExist: true })))._tag, "NotFound")
+        yield* posts.delete("1")
+        yield* posts.insert(post("1"))
+        const document = yield* posts.getDocument("1")
+        yield* posts.delete(document)
+        assert.strictEqual((yield* Effect.flip(posts.delete(document)))._tag, "NotFound")
+      }
+    })
+  )
+
+  it.effect("T28: deleteAll needs paranoid: false, and does not touch a resource whose name begins alike", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const shared = { schema: Post, primaryKey: "id" } as const
+      const paranoid = yield* open("paranoid", shared)
+      yield* paranoid.insert(post("1"))
+      assert.strictEqual((yield* Effect.flip(paranoid.deleteAll))._tag, "NotAllowed")
+      const user = yield* open("user", { ...shared, paranoid: false })
+      const users = yield* open("users", { ...shared, paranoid: false })
+      yield* user.insertMany([post("1"), post("2")])
+      yield* users.insertMany([post("1"), post("2"), post("3")])
+      assert.strictEqual(yield* user.deleteAll, 2)
+      assert.strictEqual(yield* users.count(), 3)
+      assert.strictEqual(yield* user.count(), 0)
+    })
+  )
+})
+
+describe("fields that fill themselves in", () => {
+  const Note = Schema.Struct({
+    id: Schema.String,
+    text: Schema.String,
+    createdAt: Schema.optionalKey(Attribute.DateTime),
+    updatedAt: Schema.optionalKey(Schema.String),
+    createdBy: Schema.optionalKey(Schema.String),
+    updatedBy: Schema.optionalKey(Schema.String),
+    size: Schema.optionalKey(Schema.Int),
+    label: Schema.optionalKey(Schema.String)
+  })
+  const noted = Effect.gen(function* () {
+    const fixture = yield* openNew
+    const notes = yield* fixture.open("notes", {
+      schema: Note,
+      primaryKey: "id",
+      timestamps: true,
+      userstamps: true,
+      computed: {
+        size: (note) => note.text.length,
+        label: (note) => (note.size === 0 ? undefined : `${note.id} (${note.size})`)
+      }
+    })
+    return { ...fixture, notes }
+  })
+
+  it.effect("T30: createdAt stays, updatedAt moves on, whatever the caller gives", () =>
+    Effect.gen(function* () {
+      const { notes, store } = yield* noted
+      yield* TestClock.setTime(1_000)
+      const made = yield* notes.insert({ id: "1", text: "a", createdAt: DateTime.makeUnsafe(5), updatedAt: "never" })
+      assert.strictEqual(DateTime.toEpochMillis(made.createdAt!), 1_000)
+      assert.strictEqual(made.updatedAt, "1970-01-01T00:00:01.000Z")
+      yield* TestClock.setTime(2_000)
+      const changed = yield* notes.update("1", { text: "b", createdAt: DateTime.makeUnsafe(7) })
+      assert.strictEqual(DateTime.toEpochMillis(changed.createdAt!), 1_000)
+      assert.strictEqual(changed.updatedAt, "1970-01-01T00:00:02.000Z")
+      assert.deepStrictEqual(yield* notes.get("1"), changed)
+      const document = yield* notes.getDocument("1")
+      assert.strictEqual(DateTime.toEpochMillis(document.writtenAt), 2_000)
+      const head = yield* Effect.orDie(store.head("resource=notes/data/id=1"))
+      assert.isFalse(Object.keys(head.metadata).some((name) => name.toLowerCase().includes("updated")))
+      yield* TestClock.setTime(3_000)
+      const replaced = yield* notes.replace({ id: "1", text: "c" })
+      assert.strictEqual(DateTime.toEpochMillis(replaced.createdAt!), 1_000)
+      assert.strictEqual(replaced.updatedAt, "1970-01-01T00:00:03.000Z")
+    })
+  )
+
+  it.effect("userstamps say who made and who changed a document", () =>
+    Effect.gen(function* () {
+      const { notes, database } = yield* noted
+      const made = yield* as(ana)(notes.insert({ id: "1", text: "a", createdBy: "mallory" }))
+      assert.deepInclude(made, { createdBy: "ana", updatedBy: "ana" })
+      assert.deepInclude(yield* as(bo)(notes.update("1", { text: "b", createdBy: "bo" })), {
+        createdBy: "ana",
+        updatedBy: "bo"
+      })
+      // Nobody is logged in: it is the program's own work.
+      assert.deepInclude(yield* notes.patch("1", { text: "c" }), { createdBy: "ana", updatedBy: "bo" })
+      assert.deepInclude(yield* as(bo)(notes.replace({ id: "1", text: "d" })), { createdBy: "ana", updatedBy: "bo" })
+      assert.deepInclude(yield* as(ana)(notes.upsert({ id: "1", text: "e" })), { createdBy: "ana", updatedBy: "ana" })
+      assert.deepInclude(yield* as(bo)(database.transaction(notes.update("1", { text: "f" }))), {
+        createdBy: "ana",
+        updatedBy: "bo"
+      })
+      assert.isFalse("createdBy" in (yield* notes.insert({ id: "2", text: "a", createdBy: "mallory" })))
+    })
+  )
+
+  it.effect("computed fields follow the others, in their order", () =>
+    Effect.gen(function* () {
+      const { notes } = yield* noted
+      assert.deepInclude(yield* notes.insert({ id: "1", text: "abc", size: 99 }), { size: 3, label: "1 (3)" })
+      assert.deepInclude(yield* notes.update("1", { text: "abcd" }), { size: 4, label: "1 (4)" })
+      const empty = yield* notes.patch("1", { text: "" })
+      assert.strictEqual(empty.size, 0)
+      assert.isFalse("label" in empty)
+    })
+  )
+
+  it("a field that cannot hold them is refused when the resource is declared", () => {
+    const refused = (fields: Schema.Struct.Fields, more: object, message: RegExp) =>
+      assert.throws(() => {
+        const schema = Schema.Struct({ id: Schema.String, ...fields })
+        Resource.define("notes", { schema, primaryKey: "id", ...more } as never)
+      }, message)
+    refused({ createdAt: Schema.Boolean }, { timestamps: true }, /notes.createdAt cannot hold a time/)
+    refused({ updatedBy: Schema.Int }, { userstamps: true }, /notes.updatedBy cannot hold the id of a user/)
+    refused({}, { computed: { nothing: () => 1 } }, /computed names "nothing"/)
+    refused({}, { computed: { id: () => "x" } }, /computed names "id"/)
+  })
+
+  it.effect("a time may also be a Date or a number", () =>
+    Effect.gen(function* () {
+      const Form = Schema.Struct({
+        id: Schema.String,
+        createdAt: Schema.optionalKey(Schema.Date),
+        updatedAt: Schema.optionalKey(Schema.Number)
+      })
+      const { open } = yield* openNew
+      const forms = yield* open("forms", { schema: Form, primaryKey: "id", timestamps: true })
+      yield* TestClock.setTime(1_500)
+      assert.deepStrictEqual(yield* forms.insert({ id: "1" }), {
+        id: "1",
+        createdAt: new Date(1_500),
+        updatedAt: 1_500
+      })
+    })
+  )
+
+  it.effect("options travel with the catalog, computed fields are named as left out", () =>
+    Effect.gen(function* () {
+      const { database } = yield* noted
+      const definition = yield* Effect.provideService(Resource.fromCatalog("notes"), Database.Database, database)
+      assert.deepStrictEqual(
+        Resource.omissions(definition).map(({ what }) => what),
+        ["computed"]
+      )
+      assert.isDefined(definition.completion)
+      const again = yield* Effect.provideService(Resource.make(definition), Database.Database, database)
+      yield* TestClock.setTime(9_000)
+      const made = yield* as(ana)(again.insert({ id: "9", text: "x" }))
+      assert.deepInclude(made, { createdBy: "ana", updatedAt: "1970-01-01T00:00:09.000Z" })
+    })
+  )
+})

@@ -1,0 +1,50 @@
+/** Builds that are wrong on purpose, made by changing what a client sends: the simulation has to catch each. */
+import * as Effect from "effect/Effect"
+import type { ObjectStore, PutRequest } from "effect-s3db/storage/ObjectStore"
+
+type Store = ObjectStore["Service"]
+
+const isDocument = (key: string): boolean => key.includes("/data/id=")
+const isMarker = (key: string): boolean => key.includes("/partition=")
+const decoder = new TextDecoder()
+const encoder = new TextEncoder()
+
+export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
+  /** Markers are sent when the document is there, and not before it. */
+  "late-markers": (store) => {
+    const waiting: Array<PutRequest> = []
+    return {
+      ...store,
+      put: (request) => {
+        if (isMarker(request.key)) {
+          waiting.push(request)
+          return Effect.succeed({ etag: "later" })
+        }
+        if (!isDocument(request.key)) return store.put(request)
+        const markers = waiting.splice(0)
+        return Effect.tap(store.put(request), () => Effect.forEach(markers, (marker) => store.put(marker)))
+      }
+    }
+  },
+  /** Documents have no write id, so that the ETag does not change with every write. */
+  "no-write-id": (store) => ({
+    ...store,
+    put: (request) => {
+      if (!isDocument(request.key) || request.body === undefined) return store.put(request)
+      const body = JSON.parse(decoder.decode(request.body)) as Record<string, unknown>
+      return store.put({ ...request, body: encoder.encode(JSON.stringify({ ...body, w: "w", t: 0, p: [] })) })
+    }
+  }),
+  /** Documents are written without a condition. */
+  "blind-writes": (store) => ({
+    ...store,
+    put: ({ ifMatch, ...request }) =>
+      isDocument(request.key) ? store.put(request) : store.put({ ...request, ifMatch })
+  }),
+  /** Reservations of unique values are written without a condition. */
+  "blind-claims": (store) => ({
+    ...store,
+    put: ({ ifMatch, ifNoneMatch, ...request }) =>
+      request.key.includes("/unique=") ? store.put(request) : store.put({ ...request, ifMatch, ifNoneMatch })
+  })
+}

@@ -1,0 +1,106 @@
+/** The workload of the simulation without its faults: several processes, some of which are killed, on real stores. */
+import { spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as ConnectionString from "effect-s3db/storage/ConnectionString"
+import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { describeWithGateway, gateway } from "../services/available.ts"
+import type { Line } from "./worker.ts"
+import { accountIds, clientOn, type Event, type Op, ring, verify } from "./workload.ts"
+
+const root = mkdtempSync(join(tmpdir(), "effect-s3db-histories-"))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+const worker = fileURLToPath(new URL("./worker.ts", import.meta.url))
+
+/** Runs a worker to its end, or kills it after a while; gives what it has told. */
+const run = (url: string, name: string, operations: number, killAfter: number | undefined) =>
+  new Promise<ReadonlyArray<Line>>((resolve, reject) => {
+    const args = ["--conditions=effect-s3db-source", "--no-warnings", worker, url, name, "7", String(operations)]
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
+    let text = ""
+    let timer: NodeJS.Timeout | undefined
+    child.stdout.on("data", (chunk: Buffer) => {
+      text += chunk.toString("utf8")
+      // It counts from its first operation on.
+      if (killAfter !== undefined) timer ??= setTimeout(() => child.kill("SIGKILL"), killAfter)
+    })
+    child.on("close", (code, signal) => {
+      clearTimeout(timer)
+      if (code !== 0 && signal !== "SIGKILL") return reject(new Error(`${name} ended with ${code}`))
+      const lines = text.slice(0, text.lastIndexOf("\n") + 1).split("\n")
+      resolve(lines.filter((line) => line !== "").map((line) => JSON.parse(line) as Line))
+    })
+  })
+
+/** Histories by document, out of what all workers have told. */
+const merge = (told: ReadonlyArray<ReadonlyArray<Line>>) => {
+  const violations: Array<string> = []
+  const events: Array<{ readonly t: bigint; readonly key: string; readonly event: Event }> = []
+  told.forEach((lines, run) => {
+    const ops = new Map<number, Op>()
+    for (const line of lines) if ("op" in line) ops.set(line.id, line.op)
+    for (const line of lines) {
+      if ("violation" in line) violations.push(line.violation)
+      if (!("event" in line)) continue
+      const id = line.event.id + run * 1_000_000
+      const event: Event =
+        line.event._tag === "Invoke"
+          ? { ...line.event, id, op: ops.get(line.event.id) ?? line.event.op }
+          : { ...line.event, id }
+      events.push({ t: BigInt(line.t), key: line.key, event })
+    }
+  })
+  events.sort((a, b) => (a.t < b.t ? -1 : 1))
+  const histories = new Map<string, Array<Event>>()
+  for (const { event, key } of events) histories.set(key, [...(histories.get(key) ?? []), event])
+  return { histories, violations, operations: events.filter(({ event }) => event._tag === "Invoke").length }
+}
+
+const check = (url: string, { operations, kills }: { readonly operations: number; readonly kills: boolean }) =>
+  Effect.gen(function* () {
+    const store = yield* ObjectStore
+    const setup = yield* clientOn(store, "setup")
+    for (const id of accountIds) yield* setup.accounts.insert({ id, balance: 100 })
+    const clients = [0, 1, 2].map(async (i) => {
+      const told: Array<ReadonlyArray<Line>> = []
+      for (let life = 0; life < (kills ? 4 : 1); life++) {
+        told.push(await run(url, `c${i}.${life}`, operations, kills && life < 3 ? 400 + 150 * i : undefined))
+      }
+      return told
+    })
+    const {
+      histories,
+      operations: made,
+      violations
+    } = merge((yield* Effect.promise(() => Promise.all(clients))).flat())
+    assert.isAbove(histories.size, 4)
+    yield* verify(store, { histories, violations, settle: (effect) => effect })
+    assert.deepStrictEqual(violations, [])
+    console.log(
+      `${url.replace(/\/\/.*@/, "//")}: ${made} operations of ${kills ? 12 : 3} processes on ${histories.size} documents`
+    )
+  }).pipe(Effect.provide([ring, ConnectionString.layer(url)]), Effect.scoped)
+
+describe("histories of several processes", () => {
+  it.live(
+    "in a folder, nine of twelve processes being killed",
+    () => check(`file://${join(root, "store")}`, { operations: 250, kills: true }),
+    120_000
+  )
+})
+
+describeWithGateway("histories of several processes on Ceph's gateway", () => {
+  const { accessKeyId, endpoint, secretAccessKey } = gateway
+  const url = `${endpoint.replace("://", `://${accessKeyId}:${secretAccessKey}@`)}/s3db/histories-${performance.timeOrigin}`
+  it.live("three processes", () => check(url, { operations: 120, kills: false }), 120_000)
+  it.live(
+    "nine of twelve processes being killed",
+    () => check(`${url}-kills`, { operations: 60, kills: true }),
+    120_000
+  )
+})

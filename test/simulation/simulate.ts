@@ -1,0 +1,82 @@
+/**
+ * Runs histories on a store that fails in every way, and checks each: linearizability of every document, reachability
+ * through partitions, uniqueness, the sum of a bank, no secret in clear, nothing left after a repair.
+ *
+ * npm run simulate -- --seed 1 --histories 100 --ops 200 [--break late-markers|no-write-id|blind-writes|blind-claims] [--trace] [--json]
+ */
+import { parseArgs } from "node:util"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import { breaks } from "./breaks.ts"
+import { run } from "./simulation.ts"
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: "1" },
+    histories: { type: "string", default: "100" },
+    ops: { type: "string", default: "200" },
+    break: { type: "string" },
+    trace: { type: "boolean", default: false },
+    json: { type: "boolean", default: false }
+  }
+})
+const first = Number(values.seed)
+const histories = Number(values.histories)
+const ops = Number(values.ops)
+if (![first, histories, ops].every(Number.isSafeInteger)) throw new Error("--seed, --histories and --ops are integers")
+const broken = values.break === undefined ? undefined : breaks[values.break]
+if (values.break !== undefined && broken === undefined) {
+  throw new Error(`--break is one of ${Object.keys(breaks).join(", ")}`)
+}
+
+const totals = { histories: 0, operations: 0, requests: 0, crashes: 0, unknown: 0, faults: 0 }
+const faults: Record<string, number> = {}
+const found: Array<{ readonly seed: number; readonly violations: ReadonlyArray<string> }> = []
+const start = performance.now()
+let told = start
+for (let seed = first; seed < first + histories; seed++) {
+  const report = await Effect.runPromise(Effect.provide(run({ seed, ops, break: broken }), TestClock.layer()))
+  totals.histories += 1
+  totals.operations += report.operations
+  totals.requests += report.requests
+  totals.crashes += report.crashes
+  totals.unknown += report.unknown
+  for (const [kind, count] of Object.entries(report.faults)) {
+    faults[kind] = (faults[kind] ?? 0) + count
+    totals.faults += count
+  }
+  if (report.violations.length > 0) found.push({ seed, violations: report.violations })
+  if (values.trace) console.log(report.trace.join("\n"))
+  if (!values.json && performance.now() - told > 10_000) {
+    told = performance.now()
+    console.error(
+      `${totals.histories} of ${histories} histories, ${totals.faults} faults, ${found.length} with violations`
+    )
+  }
+}
+const seconds = Number(((performance.now() - start) / 1000).toFixed(1))
+if (values.json) console.log(JSON.stringify({ ...totals, faults, seconds, violations: found }, null, 2))
+else {
+  console.log(`${totals.histories} histories from seed ${first}, ${ops} operations each, ${seconds} s`)
+  console.log(`  operations  ${totals.operations}, of which ${totals.unknown} with an unknown outcome`)
+  console.log(`  requests    ${totals.requests}`)
+  console.log(`  crashes     ${totals.crashes}`)
+  console.log(
+    `  faults      ${totals.faults}: ${Object.entries(faults)
+      .map(([kind, count]) => `${kind} ${count}`)
+      .join(", ")}`
+  )
+  console.log(`  violations  ${found.length === 0 ? "none" : ""}`)
+  for (const { seed, violations } of found.slice(0, 10)) {
+    console.log(`    seed ${seed}`)
+    for (const violation of violations.slice(0, 3)) console.log(`      ${violation.replaceAll("\n", "\n      ")}`)
+  }
+  if (found.length > 10)
+    console.log(
+      `    and ${found.length - 10} more seeds: ${found
+        .slice(10)
+        .map((one) => one.seed)
+        .join(" ")}`
+    )
+}
+process.exitCode = found.length === 0 ? 0 : 1

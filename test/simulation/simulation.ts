@@ -1,0 +1,189 @@
+/**
+ * A history of several clients that do random things to one database on a store that fails in every way, and what has to
+ * hold of it afterwards. Everything follows from the seed.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import * as TestClock from "effect/testing/TestClock"
+import * as Id from "effect-s3db/crypto/Id"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as RetryingStore from "effect-s3db/storage/RetryingStore"
+import * as FaultyStore from "effect-s3db/testing/FaultyStore"
+import * as Linearizability from "effect-s3db/testing/Linearizability"
+import {
+  accountIds,
+  chance,
+  clientOn,
+  type Event,
+  ok,
+  type Op,
+  outcomeOf,
+  type Result,
+  ring,
+  stepOf,
+  verify
+} from "./workload.ts"
+
+export interface Options {
+  readonly seed: number
+  readonly ops: number
+  readonly clients?: number | undefined
+  /** Replaces the store of each client, to show that a broken build is caught. */
+  readonly break?: ((store: ObjectStore["Service"]) => ObjectStore["Service"]) | undefined
+}
+
+export interface Report {
+  readonly seed: number
+  readonly operations: number
+  readonly requests: number
+  readonly faults: Readonly<Record<string, number>>
+  readonly crashes: number
+  readonly unknown: number
+  readonly violations: ReadonlyArray<string>
+  readonly trace: ReadonlyArray<string>
+}
+
+const faults: FaultyStore.Faults = {
+  delay: { probability: 0.5, maxMillis: 400 },
+  throttle: 0.03,
+  errorBefore: 0.04,
+  errorAfter: 0.05,
+  duplicate: 0.02,
+  late: { probability: 0.02, maxMillis: 8000 }
+}
+
+type Recorder = Linearizability.Recorder<Op, Result>
+
+export const run = (options: Options): Effect.Effect<Report> =>
+  simulate(options).pipe(
+    Effect.provide(ring),
+    Effect.provideService(Id.Generator, Id.seeded(options.seed * 100 + 99)),
+    Random.withSeed(options.seed),
+    Effect.scoped,
+    Effect.orDie
+  )
+
+const simulate = Effect.fnUntraced(function* (options: Options) {
+  const { seed, ops } = options
+  const clientCount = options.clients ?? 3
+  const { store: base } = yield* MemoryStore.make()
+  const setup = yield* clientOn(base, "setup").pipe(Effect.orDie)
+  for (const id of accountIds) yield* Effect.orDie(setup.accounts.insert({ id, balance: 100 }))
+  // What is loaded, or derived, only once is so before time begins to count.
+  yield* Effect.orDie(setup.items.insert({ id: "warm", value: "", group: "g0", secret: Redacted.make("x") }))
+  yield* Effect.orDie(setup.items.delete("warm"))
+
+  const trace = FaultyStore.makeTrace()
+  const recorders = new Map<string, Recorder>()
+  const recorderOf = (id: string): Recorder => {
+    const known = recorders.get(id)
+    if (known !== undefined) return known
+    const made = Linearizability.makeRecorder<Linearizability.DocumentOp, Linearizability.DocumentResult>()
+    recorders.set(id, made)
+    return made
+  }
+  const violations: Array<string> = []
+  const controls: Array<FaultyStore.FaultyStore["control"]> = []
+  const seen = { operations: 0, unknown: 0, crashes: 0 }
+  let written = 0
+
+  const connect = Effect.fnUntraced(function* (name: string) {
+    const crashAt = (yield* chance(0.5)) ? yield* Random.nextIntBetween(20, 400) : undefined
+    const crashWhen = (yield* chance(0.5)) ? "before" : "after"
+    const faulty = FaultyStore.make(base, { seed, client: name, faults, crashAt, crashWhen, trace })
+    controls.push(faulty.control)
+    const store = RetryingStore.make(options.break?.(faulty.store) ?? faulty.store, {
+      retries: 6,
+      assumeLateArrivals: true
+    })
+    return yield* clientOn(store, name)
+  })
+
+  const step = stepOf({
+    recorded: (client, id, op, effect, onSuccess = () => ok) =>
+      recorderOf(id).record({
+        process: client.name,
+        op,
+        effect,
+        onSuccess,
+        onFailure: (error) => {
+          const outcome = outcomeOf(error, op())
+          if (outcome._tag === "Unknown") seen.unknown += 1
+          return outcome
+        }
+      }),
+    announce: () => {},
+    violation: (text) => violations.push(text),
+    newValue: (client) => `${client.name}-${(written += 1)}`
+  })
+
+  const work = Effect.fnUntraced(function* (index: number) {
+    let made = 0
+    for (let life = 0; made < ops / clientCount; life++) {
+      const name = `c${index}.${life}`
+      const done = yield* Effect.gen(function* () {
+        const client = yield* connect(name)
+        while (made < ops / clientCount) {
+          made += 1
+          seen.operations += 1
+          yield* step(client).pipe(Effect.catch(() => Effect.void))
+          if (yield* chance(0.1)) yield* Effect.sleep(yield* Random.nextIntBetween(1, 2000))
+        }
+      }).pipe(
+        FaultyStore.withClockSkew((index - 1) * 7000),
+        Effect.catch(() => Effect.sleep(1000)),
+        FaultyStore.untilCrash
+      )
+      if (Option.isNone(done)) seen.crashes += 1
+      made += 1
+    }
+  })
+
+  const fiber = yield* Effect.forkChild(
+    Effect.forEach(
+      Array.from({ length: clientCount }, (_, index) => index),
+      (index) =>
+        work(index).pipe(
+          Random.withSeed(`${seed}-${index}`),
+          Effect.provideService(Id.Generator, Id.seeded(seed * 100 + index))
+        ),
+      { concurrency: "unbounded", discard: true }
+    )
+  )
+  while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("10 minutes")
+  const end = yield* Fiber.await(fiber)
+  if (Exit.isFailure(end)) violations.push(`the run itself failed: ${Cause.pretty(end.cause)}`)
+  yield* TestClock.adjust("1 hour")
+  for (const control of controls) yield* control.settled
+
+  const histories = new Map<string, ReadonlyArray<Event>>()
+  for (const [id, recorder] of recorders) histories.set(id, yield* recorder.history)
+  yield* verify(base, {
+    histories,
+    violations,
+    wait: TestClock.adjust("2 hours"),
+    settle: (effect) =>
+      Effect.gen(function* () {
+        const settling = yield* Effect.forkChild(effect)
+        while (settling.pollUnsafe() === undefined) yield* TestClock.adjust("1 minute")
+        return yield* Fiber.join(settling)
+      })
+  })
+  const stats = yield* Effect.forEach(controls, (control) => control.stats)
+  const faultCounts: Record<string, number> = {}
+  let requests = 0
+  for (const one of stats) {
+    requests += one.requests
+    for (const [kind, count] of Object.entries(one)) {
+      if (kind !== "requests") faultCounts[kind] = (faultCounts[kind] ?? 0) + count
+    }
+  }
+  const report: Report = { seed, requests, faults: faultCounts, violations, trace: trace.lines(), ...seen }
+  return report
+})

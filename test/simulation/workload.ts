@@ -1,0 +1,345 @@
+/** What clients of a simulation do at random, and what has to hold of it: on any store, in any process. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as Database from "effect-s3db/Database"
+import * as Resource from "effect-s3db/Resource"
+import * as Attribute from "effect-s3db/schema/Attribute"
+import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as Linearizability from "effect-s3db/testing/Linearizability"
+
+export const secretMark = "hunter2-"
+
+const Item = Schema.Struct({
+  id: Schema.String,
+  value: Schema.String,
+  group: Schema.String,
+  email: Schema.optionalKey(Schema.String),
+  secret: Attribute.SecretText,
+  note: Schema.optionalKey(Schema.String)
+})
+
+const Account = Schema.Struct({ id: Schema.String, balance: Schema.Int })
+
+export const items = Resource.define("items", {
+  schema: Item,
+  primaryKey: "id",
+  partitions: { byGroup: ["group"], cover: { fields: ["group"], covering: ["value"] } },
+  unique: { email: { fields: ["email"], ignoreCase: true } }
+})
+
+const accounts = Resource.define("accounts", { schema: Account, primaryKey: "id" })
+const plain = Resource.define("plain", {
+  schema: Schema.Struct({ id: Schema.String, value: Schema.String }),
+  primaryKey: "id"
+})
+
+export const itemIds = ["d0", "d1", "d2", "d3"]
+export const plainIds = ["p0", "p1"]
+export const accountIds = ["b0", "b1", "b2", "b3"]
+export const groups = ["g0", "g1", "a/b"]
+export const emails = ["e0@x", "e1@x", "e2@x"]
+export const total = accountIds.length * 100
+
+export const ring = KeyRing.layerKeys({ current: "k", keys: { k: Redacted.make(new Uint8Array(32).fill(7)) } })
+
+export interface Client {
+  readonly name: string
+  readonly items: Resource.Repository<typeof Item>
+  readonly accounts: Resource.Repository<typeof Account>
+  readonly plain: Resource.Repository<(typeof plain)["schema"]>
+  readonly transaction: Database.Database["Service"]["transaction"]
+  readonly database: Database.Database["Service"]
+}
+
+export const clientOn = Effect.fnUntraced(function* (store: ObjectStore["Service"], name: string) {
+  const database = yield* Effect.provideService(Database.make(), ObjectStore, store)
+  const open = <A, E, R>(effect: Effect.Effect<A, E, R | Database.Database>) =>
+    Effect.provideService(effect, Database.Database, database)
+  const client: Client = {
+    name,
+    items: yield* open(Resource.make(items)),
+    accounts: yield* open(Resource.make(accounts)),
+    plain: yield* open(Resource.make(plain)),
+    transaction: database.transaction,
+    database
+  }
+  return client
+})
+
+export type Op = Linearizability.DocumentOp
+export type Result = Linearizability.DocumentResult
+export type Event = Linearizability.Event<Op, Result>
+
+export const ok: Result = { _tag: "Ok" }
+
+/** Whether an error leaves open whether the write was done. */
+export const isUnknown = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "outcome" in error && error.outcome === "unknown"
+
+/** How an operation that failed ended. What fails for certain did nothing. */
+export const outcomeOf = (error: unknown, op: Op): Linearizability.Outcome<Result> => {
+  const tag = typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
+  if (tag === "AlreadyExists" || (tag === "NotFound" && op._tag === "Update")) {
+    return { _tag: "Return", result: { _tag: tag } }
+  }
+  return isUnknown(error) ? { _tag: "Unknown" } : { _tag: "Fail" }
+}
+
+export interface Workload {
+  /** Records an operation on a document; `op` is asked for when it is over. */
+  readonly recorded: <A, E>(
+    client: Client,
+    id: string,
+    op: () => Op,
+    effect: Effect.Effect<A, E>,
+    onSuccess?: (value: A) => Result
+  ) => Effect.Effect<A, E>
+  /** An update has read what it is going to replace: tells before it writes. */
+  readonly announce: (id: string, op: Op) => void
+  readonly violation: (text: string) => void
+  readonly newValue: (client: Client) => string
+}
+
+export const pick = <A>(all: ReadonlyArray<A>) => Effect.map(Random.nextIntBetween(0, all.length - 1), (i) => all[i]!)
+export const chance = (probability: number) => Effect.map(Random.next, (drawn) => drawn < probability)
+
+/** One random operation of one client. */
+export const stepOf = ({ announce, newValue, recorded, violation }: Workload) => {
+  const newItem = Effect.fnUntraced(function* (client: Client, id: string) {
+    const value = newValue(client)
+    const email = (yield* chance(0.6)) ? { email: yield* pick(emails) } : {}
+    const note = (yield* chance(0.2)) ? { note: "n".repeat(3000) } : {}
+    return { id, value, group: yield* pick(groups), secret: Redacted.make(secretMark + value), ...email, ...note }
+  })
+
+  const step = Effect.fnUntraced(function* (client: Client) {
+    const id = yield* pick(itemIds)
+    const kind = yield* Random.nextIntBetween(0, 99)
+    if (kind < 14) {
+      const item = yield* newItem(client, id)
+      yield* recorded(client, id, () => ({ _tag: "Insert", value: item.value }), client.items.insert(item))
+    } else if (kind < 36) {
+      const value = newValue(client)
+      const group = yield* pick(groups)
+      const email = (yield* chance(0.4)) ? { email: yield* pick([...emails, undefined]) } : {}
+      let expected = ""
+      const update = client.items.update(id, (now) => {
+        expected = now.value
+        announce(id, { _tag: "Update", expected, value })
+        return { value, group, ...email }
+      })
+      yield* recorded(client, id, () => ({ _tag: "Update", expected, value }), update)
+    } else if (kind < 42) {
+      const held = yield* client.items.getDocument(id)
+      const value = newValue(client)
+      const expected = held.value.value
+      const update = client.items.update(held, { value, group: yield* pick(groups) })
+      yield* recorded(client, id, () => ({ _tag: "Update", expected, value }), update)
+    } else if (kind < 48) {
+      const item = yield* newItem(client, id)
+      yield* recorded(client, id, () => ({ _tag: "Replace", value: item.value }), client.items.replace(item))
+    } else if (kind < 56) {
+      yield* recorded(client, id, () => ({ _tag: "Remove" }), client.items.delete(id))
+    } else if (kind < 68) {
+      yield* recorded(
+        client,
+        id,
+        () => ({ _tag: "Read" }),
+        client.items.getOption(id),
+        (found) => ({
+          _tag: "Value",
+          value: Option.isNone(found) ? undefined : found.value.value
+        })
+      )
+    } else if (kind < 74) {
+      // What a partition gives is what it says it is.
+      const group = yield* pick(groups)
+      const found = yield* Effect.option(
+        Stream.runCollect(client.items.scan({ partition: "byGroup", values: { group } }))
+      )
+      if (Option.isSome(found) && found.value.some((one) => one.group !== group)) {
+        violation(`${client.name}: a document of another group in the partition of ${group}`)
+      }
+    } else if (kind < 78) {
+      const email = yield* pick(emails)
+      const found = yield* Effect.option(client.items.getByUnique("email", { email }))
+      if (Option.isSome(found) && found.value.email !== email) {
+        violation(`${client.name}: getByUnique(${email}) gave a document with ${found.value.email}`)
+      }
+    } else if (kind < 86) {
+      const id = yield* pick(plainIds)
+      const value = newValue(client)
+      const blind = yield* Random.nextIntBetween(0, 3)
+      if (blind === 0) {
+        yield* recorded(client, id, () => ({ _tag: "Replace", value }), client.plain.replace({ id, value }))
+      } else if (blind === 1) {
+        yield* recorded(client, id, () => ({ _tag: "Remove" }), client.plain.delete(id))
+      } else {
+        let expected = ""
+        const update = client.plain.update(id, (now) => {
+          expected = now.value
+          announce(id, { _tag: "Update", expected, value })
+          return { value }
+        })
+        yield* recorded(client, id, () => ({ _tag: "Update", expected, value }), update)
+      }
+    } else if (kind < 95) {
+      const from = yield* pick(accountIds)
+      const to = yield* pick(accountIds.filter((one) => one !== from))
+      const amount = yield* Random.nextIntBetween(1, 20)
+      yield* Effect.exit(
+        client.transaction(
+          Effect.gen(function* () {
+            const a = yield* client.accounts.get(from)
+            const b = yield* client.accounts.get(to)
+            yield* client.accounts.update(from, { balance: a.balance - amount })
+            yield* client.accounts.update(to, { balance: b.balance + amount })
+          }),
+          { retries: 6 }
+        )
+      ).pipe(Effect.flatMap(rethrowDefects))
+    } else {
+      const sum = yield* Effect.exit(
+        client.transaction(
+          Effect.map(
+            Effect.forEach(accountIds, (one) => client.accounts.get(one)),
+            (all) => all.reduce((sum, one) => sum + one.balance, 0)
+          ),
+          { retries: 6 }
+        )
+      ).pipe(Effect.flatMap(rethrowDefects))
+      if (Exit.isSuccess(sum) && sum.value !== total) {
+        violation(`${client.name}: a transaction saw ${sum.value} in the bank instead of ${total}`)
+      }
+    }
+  })
+
+  /** Typed errors are part of it; a crash ends the client. */
+  const rethrowDefects = <A, E>(exit: Exit.Exit<A, E>) =>
+    Exit.isFailure(exit) && Cause.hasDies(exit.cause)
+      ? Effect.failCause(exit.cause as Cause.Cause<never>)
+      : Effect.succeed(exit)
+
+  return step
+}
+
+/** What has to hold when everything has come to rest, before a repair and after it. */
+export const verify = Effect.fnUntraced(function* (
+  store: ObjectStore["Service"],
+  {
+    histories,
+    settle,
+    violations,
+    wait
+  }: {
+    /** By document; a last read is added. */
+    readonly histories: ReadonlyMap<string, ReadonlyArray<Event>>
+    readonly violations: Array<string>
+    /** Runs what may have to wait for time to pass. */
+    readonly settle: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+    /** Lets leftovers grow old, so that they can be repaired. Without it nothing is. */
+    readonly wait?: Effect.Effect<void> | undefined
+  }
+) {
+  const observer = yield* clientOn(store, "observer")
+  for (const [id, past] of histories) {
+    const repository: {
+      readonly getOption: (id: string) => Effect.Effect<Option.Option<{ readonly value: string }>, unknown>
+    } = plainIds.includes(id) ? observer.plain : observer.items
+    const found = yield* settle(repository.getOption(id)).pipe(Effect.orDie)
+    const value = Option.isNone(found) ? undefined : found.value.value
+    const history: ReadonlyArray<Event> = [
+      ...past,
+      { _tag: "Invoke", id: -1, process: "observer", op: { _tag: "Read" } },
+      { _tag: "Return", id: -1, result: { _tag: "Value", value } }
+    ]
+    const verdict = Linearizability.check({ model: Linearizability.documentModel, history })
+    if (!verdict.ok) violations.push(`${id} is not linearizable: ${Linearizability.describe(verdict)}`)
+  }
+
+  const look = (label: string) =>
+    settle(
+      Effect.gen(function* () {
+        const all = yield* Stream.runCollect(observer.items.scan())
+        for (const group of groups) {
+          const expected = all
+            .filter((one) => one.group === group)
+            .map((one) => one.id)
+            .toSorted()
+          const within = { partition: "byGroup", values: { group } }
+          const found = (yield* Stream.runCollect(observer.items.scan(within))).map((one) => one.id).toSorted()
+          if (found.join() !== expected.join()) {
+            violations.push(`${label}: partition ${group} has ${found.join()} instead of ${expected.join()}`)
+          }
+          const covered = yield* Stream.runCollect(
+            observer.items.covered({ ...within, partition: "cover", verify: true })
+          )
+          const told = covered.map((one) => `${one.id} ${String(one.fields["value"])}`).toSorted()
+          const real = all
+            .filter((one) => one.group === group)
+            .map((one) => `${one.id} ${one.value}`)
+            .toSorted()
+          if (told.join() !== real.join()) violations.push(`${label}: covered ${told.join()} instead of ${real.join()}`)
+        }
+        const owners = new Map<string, string>()
+        for (const one of all) {
+          if (one.email === undefined) continue
+          const other = owners.get(one.email)
+          if (other !== undefined) violations.push(`${label}: ${one.id} and ${other} both have ${one.email}`)
+          owners.set(one.email, one.id)
+          const holder = yield* Effect.option(observer.items.getByUnique("email", { email: one.email }))
+          if (Option.isNone(holder) || holder.value.id !== one.id) {
+            violations.push(
+              `${label}: ${one.email} leads to ${Option.isNone(holder) ? "nothing" : holder.value.id} instead of ${one.id}`
+            )
+          }
+          if (Redacted.value(one.secret) === "") violations.push(`${label}: the secret of ${one.id} is gone`)
+        }
+        const balances = yield* Stream.runFold(
+          observer.accounts.scan(),
+          () => 0,
+          (sum, one) => sum + one.balance
+        )
+        if (balances !== total) violations.push(`${label}: the bank has ${balances} instead of ${total}`)
+        return all.map((one) => `${one.id} ${one.value}`).join()
+      })
+    )
+
+  const before = yield* look("at rest")
+  if (wait !== undefined) {
+    yield* wait
+    yield* settle(Stream.runDrain(observer.database.repairTransactions({ dryRun: false })))
+    yield* settle(Stream.runDrain(observer.items.repair({ dryRun: false })))
+    yield* settle(Stream.runDrain(observer.accounts.repair({ dryRun: false })))
+    const after = yield* look("after the repair")
+    if (before !== after) violations.push(`the repair made ${after} of ${before}`)
+    const left = yield* settle(Stream.runCollect(observer.items.repair()))
+    if (left.length > 0) violations.push(`the repair left ${left.map((one) => `${one.kind} ${one.key}`).join()}`)
+  }
+
+  let token: string | undefined
+  const decoder = new TextDecoder()
+  const counts = { markers: 0, reservations: 0, documents: 0 }
+  do {
+    const page = yield* store.list({ token })
+    for (const { key } of page.entries) {
+      const object = yield* store.get(key)
+      const text = key + JSON.stringify(object.metadata) + decoder.decode(object.body)
+      if (text.includes(secretMark)) violations.push(`a secret is in clear in ${key}`)
+      if (key.startsWith("resource=items/partition=")) counts.markers += 1
+      if (key.startsWith("resource=items/unique=")) counts.reservations += 1
+      if (key.startsWith("resource=items/data/")) counts.documents += 1
+    }
+    token = page.nextToken
+  } while (token !== undefined)
+  if (wait !== undefined && counts.markers !== counts.documents * 2) {
+    violations.push(`${counts.markers} markers of ${counts.documents} documents are left`)
+  }
+})
