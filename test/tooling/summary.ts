@@ -1,21 +1,46 @@
-/** Ends a test run with the numbers on a line of their own, and with what was left out and how to have it. */
-import { existsSync, readFileSync, rmSync } from "node:fs"
+/**
+ * Ends a test run with the numbers on a line of their own, and with what was left out and how to have it. What failed is
+ * kept in a file, for whoever sees the end of a long log only.
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
+import { fileURLToPath } from "node:url"
 import type { Reporter, TestModule } from "vitest/node"
 import { leftOutFile, startCommand } from "../services/available.ts"
+
+const failuresFile = fileURLToPath(new URL("../../.services/failures", import.meta.url))
+
+/** An error with where it comes from: the first lines of its stack. */
+const messageOf = (error: unknown): string => {
+  const { message = String(error), stack = "" } = error as { readonly message?: string; readonly stack?: string }
+  const frames = stack.split("\n").filter((line) => /^\s+at /.test(line))
+  return [message, ...frames.slice(0, 4)].join("\n")
+}
 
 export default class Summary implements Reporter {
   onInit(): void {
     rmSync(leftOutFile, { force: true })
+    rmSync(failuresFile, { force: true })
   }
 
   onTestRunEnd(modules: ReadonlyArray<TestModule>, errors: ReadonlyArray<unknown>): void {
     const counts = { passed: 0, failed: errors.length, skipped: 0 }
+    const failures = errors.map((error) => `outside of the tests: ${messageOf(error)}`)
     for (const module of modules) {
-      if (module.state() === "failed" && [...module.children.allTests()].length === 0) counts.failed += 1
-      for (const test of module.children.allTests()) {
-        const { state } = test.result()
-        if (state === "passed" || state === "failed" || state === "skipped") counts[state] += 1
+      if (module.state() === "failed" && [...module.children.allTests()].length === 0) {
+        counts.failed += 1
+        failures.push(`${module.moduleId}: ${module.errors().map(messageOf).join("\n")}`)
       }
+      for (const test of module.children.allTests()) {
+        const { errors: reasons = [], state } = test.result()
+        if (state === "passed" || state === "failed" || state === "skipped") counts[state] += 1
+        if (state === "failed")
+          failures.push(`${module.moduleId} > ${test.fullName}: ${reasons.map(messageOf).join("\n")}`)
+      }
+    }
+    if (failures.length > 0) {
+      mkdirSync(dirname(failuresFile), { recursive: true })
+      writeFileSync(failuresFile, `\nFailed\n${failures.map((failure) => `  ${failure.slice(0, 1500)}`).join("\n")}\n`)
     }
     if (existsSync(leftOutFile)) {
       const names = [...new Set(readFileSync(leftOutFile, "utf8").trim().split("\n"))]
