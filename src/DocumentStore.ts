@@ -978,14 +978,16 @@ export const make = Effect.fnUntraced(function* <A>(
         yield* tidy(id, stored, undefined)
         return removed(stored)
       }
-      const isGone = yield* Effect.catchTag(deleteRevision(operation, id, key, stored.revision), "NotFound", () =>
-        Effect.succeed(true)
+      const deletion = yield* deleteRevision(operation, id, key, stored.revision).pipe(
+        Effect.map((isDone) => (isDone ? "done" : "lost")),
+        Effect.catchTag("NotFound", () => Effect.succeed("gone" as const))
       )
-      const now = isGone ? undefined : (yield* settledAt(operation, key, id))?.stored
-      // It was gone for a moment, perhaps by this very delete, sent twice: what is there now is another document.
+      const now = deletion === "lost" ? (yield* settledAt(operation, key, id))?.stored : undefined
+      // Between reading and deleting it was gone, by somebody's deletion: what is there now is another document.
       if (now === undefined || !isLaterThan(stored, now)) {
         yield* tidy(id, stored, now)
-        return removed(stored)
+        if (deletion === "done") return removed(stored)
+        return mustExist ? yield* missing(id) : removed(undefined)
       }
       if (lostRaces >= defaultRetries) {
         return yield* new DbError.Conflict({ resource: name, id, revision: now.revision })

@@ -46,5 +46,16 @@ export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
     ...store,
     put: ({ ifMatch, ifNoneMatch, ...request }) =>
       request.key.includes("/unique=") ? store.put(request) : store.put({ ...request, ifMatch, ifNoneMatch })
+  }),
+  /** What became of a transaction is written without a condition. */
+  "blind-commits": (store) => ({
+    ...store,
+    put: ({ ifMatch, ifNoneMatch, ...request }) =>
+      request.key.startsWith("transaction=") ? store.put(request) : store.put({ ...request, ifMatch, ifNoneMatch })
+  }),
+  /** Documents are deleted without a condition. */
+  "blind-deletions": (store) => ({
+    ...store,
+    delete: (key, options) => (isDocument(key) ? store.delete(key) : store.delete(key, options))
   })
 }

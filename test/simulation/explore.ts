@@ -1,0 +1,75 @@
+/**
+ * Runs few operations of few clients in every order of their requests, within bounds, and checks each outcome: see serial.ts.
+ *
+ * npm run explore -- [--scenario TEXT] [--preemptions 2] [--crashes 0] [--pause "11 seconds"] [--profile aws]
+ *   [--break late-markers|no-write-id|blind-writes|blind-claims|blind-commits|blind-deletions] [--limit N] [--json]
+ */
+import { parseArgs } from "node:util"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as TestClock from "effect/testing/TestClock"
+import type { Profile } from "effect-s3db/storage/MemoryStore"
+import { breaks } from "./breaks.ts"
+import { explore, type Outcome, scenarios } from "./serial.ts"
+
+const { values } = parseArgs({
+  options: {
+    scenario: { type: "string", default: "" },
+    preemptions: { type: "string", default: "2" },
+    crashes: { type: "string", default: "0" },
+    pause: { type: "string" },
+    profile: { type: "string", default: "aws" },
+    break: { type: "string" },
+    limit: { type: "string", default: "100000" },
+    json: { type: "boolean", default: false }
+  }
+})
+const [preemptions, crashes, limit] = [values.preemptions, values.crashes, values.limit].map(Number)
+if (![preemptions, crashes, limit].every(Number.isSafeInteger)) {
+  throw new Error("--preemptions, --crashes and --limit are integers")
+}
+const broken = values.break === undefined ? undefined : breaks[values.break]
+if (values.break !== undefined && broken === undefined) {
+  throw new Error(`--break is one of ${Object.keys(breaks).join(", ")}`)
+}
+const pause = Option.getOrUndefined(Duration.fromInput((values.pause ?? "0 seconds") as Duration.Input))
+if (pause === undefined) throw new Error(`--pause is a duration, such as "11 seconds"`)
+const names = Object.keys(scenarios).filter((name) => name.includes(values.scenario))
+if (names.length === 0) throw new Error(`--scenario is part of one of:\n  ${Object.keys(scenarios).join("\n  ")}`)
+
+const told: Array<{ readonly scenario: string; readonly seconds: number } & Outcome> = []
+for (const scenario of names) {
+  const start = performance.now()
+  const outcome = await Effect.runPromise(
+    explore(scenarios[scenario]!, {
+      preemptions,
+      crashes,
+      limit,
+      pause: values.pause === undefined ? undefined : pause,
+      profile: values.profile as Profile,
+      break: broken
+    }).pipe(Effect.provide(TestClock.layer()), Effect.scoped)
+  )
+  const seconds = Number(((performance.now() - start) / 1000).toFixed(1))
+  told.push({ scenario, seconds, ...outcome })
+  if (values.json) continue
+  const { complete, outcomes, requests, schedules, violations } = outcome
+  const all = complete ? "all schedules" : "not all"
+  console.log(`${scenario}: ${schedules} (${all}), ${requests} requests, ${outcomes} outcomes, ${seconds} s`)
+  for (const violation of violations) console.log(`  ${violation.replaceAll("\n", "\n  ")}`)
+}
+const sum = (of: (one: Outcome) => number) => told.reduce((all, one) => all + of(one), 0)
+const totals = {
+  scenarios: told.length,
+  schedules: sum((one) => one.schedules),
+  requests: sum((one) => one.requests),
+  violations: sum((one) => one.violations.length)
+}
+if (values.json) console.log(JSON.stringify({ ...totals, told }, null, 2))
+else {
+  console.log(
+    `${totals.scenarios} scenarios, ${totals.schedules} schedules, ${totals.requests} requests, ${totals.violations} violations`
+  )
+}
+process.exitCode = totals.violations === 0 ? 0 : 1

@@ -1,0 +1,541 @@
+/**
+ * Few operations of few clients in every order of their requests, and of crashes among them: what they tell, and what they
+ * leave, has to be that of the same operations one after the other, in an order that keeps to what was over when (strict
+ * serializability).
+ */
+import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Id from "effect-s3db/crypto/Id"
+import * as Database from "effect-s3db/Database"
+import * as Resource from "effect-s3db/Resource"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as Interleavings from "effect-s3db/testing/Interleavings"
+import { drive } from "../fixture.ts"
+
+type Store = ObjectStore["Service"]
+
+const Item = Schema.Struct({
+  id: Schema.String,
+  n: Schema.Int,
+  group: Schema.String,
+  email: Schema.optionalKey(Schema.String)
+})
+
+const items = Resource.define("items", {
+  schema: Item,
+  primaryKey: "id",
+  partitions: { byGroup: ["group"], cover: { fields: ["group"], covering: ["n"] } },
+  unique: { email: { fields: ["email"], ignoreCase: true } },
+  uniqueLease: "10 minutes",
+  counters: { shards: 2 }
+})
+
+const accounts = Resource.define("accounts", {
+  schema: Schema.Struct({ id: Schema.String, balance: Schema.Int }),
+  primaryKey: "id"
+})
+
+const kept = Resource.define("kept", {
+  schema: Schema.Struct({ id: Schema.String, n: Schema.Int }),
+  primaryKey: "id",
+  history: true,
+  content: true
+})
+
+const openClient = Effect.fnUntraced(function* (store: Store) {
+  const database = yield* Effect.provideService(Database.make(), ObjectStore, store)
+  const on = Effect.provideService(Database.Database, database)
+  return {
+    items: yield* on(Resource.make(items)),
+    accounts: yield* on(Resource.make(accounts)),
+    kept: yield* on(Resource.make(kept)),
+    transaction: database.transaction,
+    database
+  }
+})
+
+export type Client = Effect.Success<ReturnType<typeof openClient>>
+
+/** One operation: its answer has to be JSON. */
+export type Operation = (client: Client) => Effect.Effect<unknown, unknown>
+
+export interface Scenario {
+  /** What is there at the beginning. */
+  readonly given: ReadonlyArray<Operation>
+  /** What each client does, one after the other. */
+  readonly clients: Readonly<Record<string, ReadonlyArray<Operation>>>
+  /** Errors that say that nothing was done, because of another client. */
+  readonly mayLose?: ReadonlyArray<string> | undefined
+  /** The most a client is kept waiting. Default: as the explorer is told. */
+  readonly preemptions?: number | undefined
+}
+
+/** Refused, as what it needs is reserved by a write that has not come to its end. */
+const pending = "refused for the time being"
+
+/** What an operation answered: a value, or the tag of its error. */
+const answerOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  if (Exit.isSuccess(exit)) return JSON.stringify(exit.value ?? null)
+  const [reason] = exit.cause.reasons
+  if (reason?._tag !== "Fail") return `defect ${Cause.pretty(exit.cause)}`
+  const { _tag, isPending } = reason.error as { readonly _tag?: string; readonly isPending?: boolean }
+  if (isPending === true) return pending
+  return `failed ${_tag === "DbError" ? Cause.pretty(exit.cause) : _tag}`
+}
+
+const isCrash = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  Exit.isFailure(exit) &&
+  exit.cause.reasons.some((reason) => reason._tag === "Die" && reason.defect instanceof Interleavings.Crashed)
+
+/** Everything that can be seen of a database, by every way there is. */
+const lookAt = Effect.fnUntraced(function* (client: Client, counts: boolean) {
+  const all = yield* Stream.runCollect(client.items.scan())
+  const seen: Record<string, unknown> = { items: all.toSorted((a, b) => (a.id < b.id ? -1 : 1)) }
+  for (const group of ["g", "h"]) {
+    const where = { values: { group } }
+    const within = yield* Stream.runCollect(client.items.scan({ ...where, partition: "byGroup" }))
+    seen[`in ${group}`] = within.map((one) => one.id).toSorted()
+    const covered = yield* Stream.runCollect(client.items.covered({ ...where, partition: "cover", verify: true }))
+    seen[`covered ${group}`] = covered.map((one) => `${one.id} ${String(one.fields["n"])}`).toSorted()
+  }
+  if (counts) seen["counted"] = yield* client.items.estimatedCount()
+  for (const email of ["e1", "e2", "e3"]) {
+    const holder = yield* Effect.option(client.items.getByUnique("email", { email }))
+    seen[email] = Option.getOrUndefined(Option.map(holder, (one) => one.id)) ?? null
+  }
+  seen["accounts"] = (yield* Stream.runCollect(client.accounts.scan())).toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  const present = (yield* Stream.runCollect(client.kept.scan())).toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  seen["kept"] = yield* Effect.forEach(present, ({ id }) =>
+    Effect.map(client.kept.getContent(id), (content) =>
+      Option.match(content, { onNone: () => `${id} nothing`, onSome: ({ size }) => `${id} ${size} bytes` })
+    )
+  )
+  seen["history"] = (yield* Stream.runCollect(client.kept.history("k"))).map((one) => one.value.n)
+  return JSON.stringify(seen)
+})
+
+const repairAll = Effect.fnUntraced(function* (client: Client, dryRun: boolean) {
+  const swept = yield* Stream.runCollect(client.database.repairTransactions({ dryRun }))
+  const found: Array<string> = swept.map((one) => JSON.stringify(one))
+  for (const repository of [client.items, client.accounts, client.kept]) {
+    const findings = yield* Stream.runCollect(repository.repair({ dryRun }))
+    found.push(...findings.map((one) => JSON.stringify(one)))
+  }
+  return found
+})
+
+export interface Outcome extends Interleavings.Report {
+  /** Outcomes that differ from each other. */
+  readonly outcomes: number
+  /** What no serial order explains, each with the requests in their order. */
+  readonly violations: ReadonlyArray<string>
+}
+
+export interface Bounds {
+  readonly preemptions?: number | undefined
+  readonly crashes?: number | undefined
+  readonly limit?: number | undefined
+  /** Time that passes once while requests wait. */
+  readonly pause?: Duration.Input | undefined
+  readonly profile?: MemoryStore.Profile | undefined
+  readonly break?: ((store: Store) => Store) | undefined
+  /** Stop at so many violations. Default: 1. */
+  readonly violations?: number | undefined
+}
+
+class Enough {
+  readonly _tag = "Enough"
+}
+
+/** Runs all schedules of a scenario within the bounds. */
+export const explore = Effect.fnUntraced(function* (scenario: Scenario, bounds: Bounds = {}) {
+  const { control, store } = yield* MemoryStore.make({ profile: bounds.profile ?? "aws" })
+  const schedule = Interleavings.make(store)
+  const observer = yield* openClient(store)
+  const clients: Record<string, Client> = {}
+  for (const name of Object.keys(scenario.clients)) {
+    const view = schedule.client(name)
+    clients[name] = yield* openClient(bounds.break?.(view) ?? view)
+  }
+  for (const operation of scenario.given) yield* operation(observer)
+  // What was written long ago is no lease under way.
+  yield* TestClock.adjust("1 day")
+  const start = yield* control.snapshot
+
+  /** When each operation began and ended, by a clock that counts these moments, and its answer. */
+  interface Done {
+    readonly name: string
+    readonly began: number
+    ended: number
+    answer: string
+  }
+  let moment = 0
+  let done = new Map<string, Done>()
+  const labelled = Object.entries(scenario.clients).flatMap(([name, operations]) =>
+    operations.map((operation, index) => ({ name, label: `${name}${index}`, operation }))
+  )
+  const programs: Record<string, Effect.Effect<void>> = {}
+  for (const name of Object.keys(scenario.clients)) {
+    programs[name] = Effect.forEach(
+      labelled.filter((one) => one.name === name),
+      ({ label, operation }) =>
+        Effect.suspend(() => {
+          const entry: Done = { name, began: (moment += 1), ended: Infinity, answer: "crashed" }
+          done.set(label, entry)
+          return Effect.flatMap(Effect.exit(operation(clients[name]!)), (exit) => {
+            // A crashed client tells nobody anything.
+            if (isCrash(exit)) return Effect.failCause((exit as Exit.Failure<never, never>).cause)
+            entry.ended = moment += 1
+            entry.answer = answerOf(exit)
+            return Effect.void
+          })
+        }),
+      { discard: true }
+    ).pipe(Random.withSeed(name), Effect.provideService(Id.Generator, Id.seeded(name.charCodeAt(0))))
+  }
+
+  // A crash between a write and its counting leaves the number one off.
+  const counts = (bounds.crashes ?? 0) === 0
+  const look = Effect.suspend(() => lookAt(observer, counts)).pipe(Effect.forkChild, Effect.flatMap(drive))
+
+  const byOrder = new Map<string, { readonly answers: ReadonlyMap<string, string>; readonly state: string }>()
+  /** What comes of operations one after the other. */
+  const serially = Effect.fnUntraced(function* (order: ReadonlyArray<string>) {
+    const known = byOrder.get(order.join())
+    if (known !== undefined) return known
+    yield* control.restore(start)
+    const answers = new Map<string, string>()
+    for (const label of order) {
+      const { name, operation } = labelled.find((one) => one.label === label)!
+      const fiber = yield* Effect.forkChild(Effect.exit(operation(clients[name]!)))
+      answers.set(label, answerOf(yield* drive(fiber)))
+    }
+    const made = { answers, state: yield* look }
+    byOrder.set(order.join(), made)
+    return made
+  })
+
+  const isExplained = Effect.fnUntraced(function* (state: string, crashes: boolean) {
+    const isLost = ({ answer }: Done) =>
+      answer === pending ? crashes : (scenario.mayLose ?? []).some((tag) => answer === `failed ${tag}`)
+    const entries = [...done].filter(([, one]) => !isLost(one))
+    const certain = entries.filter(([, one]) => one.ended !== Infinity)
+    const open = entries.filter(([, one]) => one.ended === Infinity)
+    for (let some = 0; some < 2 ** open.length; some++) {
+      const taken = [...certain, ...open.filter((_, index) => (some & (2 ** index)) !== 0)]
+      for (const order of permutations(taken)) {
+        const keeps = order.every(([, one], i) => order.slice(i + 1).every(([, later]) => later.ended > one.began))
+        if (!keeps) continue
+        const serial = yield* serially(order.map(([label]) => label))
+        const agrees = certain.every(([label, one]) => serial.answers.get(label) === one.answer)
+        if (agrees && serial.state === state) return true
+      }
+    }
+    return false
+  })
+
+  const seen = { schedules: 0, requests: 0 }
+  const outcomes = new Set<string>()
+  const violations: Array<string> = []
+  const report = yield* schedule
+    .explore({
+      before: Effect.andThen(
+        control.restore(start),
+        Effect.sync(() => {
+          done = new Map()
+          moment = 0
+        })
+      ),
+      programs,
+      preemptions: scenario.preemptions ?? bounds.preemptions,
+      crashes: bounds.crashes,
+      limit: bounds.limit,
+      pause: bounds.pause,
+      check: Effect.fnUntraced(function* ({ crashed, requests, trace }) {
+        seen.schedules += 1
+        seen.requests += requests
+        const complain = (what: string) => {
+          const told = [...done].map(([label, one]) => `${label} ${one.answer}`).join("\n  ")
+          violations.push(`${what}\n  ${told}\nafter\n  ${trace.join("\n  ")}`)
+        }
+        const state = yield* look
+        outcomes.add(`${[...done].map(([label, one]) => `${label} ${one.answer}`).join()} ${state}`)
+        const left = yield* control.snapshot
+        if (!(yield* isExplained(state, crashed.length > 0))) complain(`no serial order gives ${state}`)
+        yield* control.restore(left)
+        // What a crash has left behind is gone after a repair, and nothing else is.
+        yield* TestClock.adjust("1 day")
+        yield* drive(yield* Effect.forkChild(repairAll(observer, false)), "1 minute")
+        const repaired = yield* look
+        if (repaired !== state) complain(`the repair made ${repaired}\nof ${state}`)
+        const more = yield* drive(yield* Effect.forkChild(repairAll(observer, true)), "1 minute")
+        if (more.length > 0) complain(`the repair left ${more.join()}`)
+        if (violations.length >= (bounds.violations ?? 1)) return yield* Effect.fail(new Enough())
+      })
+    })
+    .pipe(
+      Effect.catchTag("Enough", () =>
+        Effect.succeed({ schedules: seen.schedules, requests: seen.requests, complete: false })
+      )
+    )
+  return { ...report, outcomes: outcomes.size, violations } satisfies Outcome
+})
+
+const permutations = <A>(all: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
+  all.length < 2
+    ? [all]
+    : all.flatMap((one, index) => permutations(all.toSpliced(index, 1)).map((rest) => [one, ...rest]))
+
+const transfer =
+  (from: string, to: string, amount: number): Operation =>
+  ({ accounts, transaction }) =>
+    transaction(
+      Effect.gen(function* () {
+        const source = yield* accounts.get(from)
+        const target = yield* accounts.get(to)
+        yield* accounts.update(from, { balance: source.balance - amount })
+        yield* accounts.update(to, { balance: target.balance + amount })
+      })
+    )
+
+const balances =
+  (...ids: ReadonlyArray<string>): Operation =>
+  ({ accounts, transaction }) =>
+    transaction(Effect.forEach(ids, (id) => Effect.map(accounts.get(id), (one) => one.balance)))
+
+const balance =
+  (id: string): Operation =>
+  ({ accounts }) =>
+    Effect.map(accounts.get(id), (one) => one.balance)
+
+const money: ReadonlyArray<Operation> = ["x", "y", "z"].map(
+  (id) =>
+    ({ accounts }) =>
+      accounts.insert({ id, balance: 100 })
+)
+
+const one: Operation = ({ items }) => items.insert({ id: "1", n: 0, group: "g", email: "e1" })
+const two: Operation = ({ items }) => items.insert({ id: "2", n: 0, group: "g", email: "e2" })
+const bytes = (size: number) => new Uint8Array(size).fill(size)
+const keep: Operation = ({ kept }) => kept.insert({ id: "k", n: 0 })
+const fill: Operation = ({ kept }) => Effect.asVoid(kept.setContent("k", bytes(3)))
+
+export const scenarios: Readonly<Record<string, Scenario>> = {
+  "two updates that move a document": {
+    given: [one],
+    clients: {
+      a: [({ items }) => items.update("1", ({ n }) => ({ n: n + 1, group: "h" }))],
+      b: [({ items }) => items.update("1", ({ n }) => ({ n: n + 1, email: "e2" }))]
+    }
+  },
+  "two inserts of one id": {
+    given: [],
+    clients: {
+      a: [({ items }) => items.insert({ id: "1", n: 1, group: "g", email: "e1" })],
+      b: [({ items }) => items.insert({ id: "1", n: 2, group: "h", email: "e2" })]
+    }
+  },
+  "two inserts of one unique value": {
+    given: [],
+    clients: {
+      a: [({ items }) => items.insert({ id: "1", n: 1, group: "g", email: "e1" })],
+      b: [({ items }) => items.insert({ id: "2", n: 2, group: "h", email: "E1" })]
+    }
+  },
+  "a unique value that is given up and taken": {
+    given: [one, two],
+    clients: {
+      a: [({ items }) => items.update("1", { email: "e3" })],
+      b: [({ items }) => items.update("2", { email: "e1" })]
+    }
+  },
+  "a deletion and an insert of the unique value": {
+    given: [one],
+    clients: {
+      a: [({ items }) => items.delete("1")],
+      b: [({ items }) => items.insert({ id: "2", n: 2, group: "g", email: "e1" })]
+    }
+  },
+  "a deletion and an update": {
+    given: [one],
+    clients: {
+      a: [({ items }) => items.delete("1")],
+      b: [({ items }) => items.update("1", { group: "h", email: "e2" })]
+    }
+  },
+  "a deletion and an insert of the id": {
+    given: [one],
+    clients: {
+      a: [({ items }) => items.delete("1")],
+      b: [({ items }) => items.insert({ id: "1", n: 2, group: "h", email: "e1" })]
+    }
+  },
+  "two deletions of what has to be there": {
+    given: [one],
+    clients: {
+      a: [({ items }) => items.delete("1", { mustExist: true })],
+      b: [({ items }) => items.delete("1", { mustExist: true })]
+    }
+  },
+  "two replacements": {
+    given: [one],
+    clients: {
+      a: [({ items }) => items.replace({ id: "1", n: 1, group: "h", email: "e2" })],
+      b: [({ items }) => items.replace({ id: "1", n: 2, group: "g" })]
+    }
+  },
+  "two upserts": {
+    given: [],
+    clients: {
+      a: [({ items }) => items.upsert({ id: "1", n: 1, group: "h", email: "e2" })],
+      b: [({ items }) => items.upsert({ id: "1", n: 2, group: "g", email: "e1" })]
+    }
+  },
+  "an upsert and a deletion": {
+    given: [one],
+    clients: {
+      a: [({ items }) => items.upsert({ id: "1", n: 1, group: "h", email: "e2" })],
+      b: [({ items }) => items.delete("1")]
+    }
+  },
+  "a document in hand": {
+    given: [one],
+    clients: {
+      a: [
+        ({ items }) =>
+          Effect.flatMap(items.getDocument("1"), (held) => items.update(held, { n: held.value.n + 1, group: "h" }))
+      ],
+      b: [({ items }) => items.update("1", ({ n }) => ({ n: n + 10 }))]
+    },
+    mayLose: ["Conflict"]
+  },
+  "deleteMany and a deletion": {
+    given: [one, two],
+    clients: {
+      a: [({ items }) => items.deleteMany(["1", "2"])],
+      b: [({ items }) => items.delete("1")]
+    }
+  },
+  "deleteMany and an update": {
+    given: [one, two],
+    clients: {
+      a: [({ items }) => items.deleteMany(["1"])],
+      b: [({ items }) => items.update("1", { group: "h" })]
+    }
+  },
+  "two transfers": {
+    given: money,
+    clients: { a: [transfer("x", "y", 10)], b: [transfer("y", "x", 30)] }
+  },
+  "three transfers in a ring": {
+    given: money,
+    clients: { a: [transfer("x", "y", 10)], b: [transfer("y", "z", 20)], c: [transfer("z", "x", 30)] },
+    preemptions: 1
+  },
+  "a transfer and a sum": {
+    given: money,
+    clients: { a: [transfer("x", "y", 10)], b: [balances("x", "y")] }
+  },
+  "a transfer and a look at one account after the other": {
+    given: money,
+    clients: { a: [transfer("x", "y", 10)], b: [balance("x"), balance("y")] }
+  },
+  "a transfer and an update": {
+    given: money,
+    clients: {
+      a: [transfer("x", "y", 10)],
+      b: [({ accounts }) => accounts.update("y", (now) => ({ balance: now.balance * 2 }))]
+    }
+  },
+  "a transfer and a deletion": {
+    given: money,
+    clients: { a: [transfer("x", "y", 10)], b: [({ accounts }) => accounts.delete("y", { mustExist: true })] }
+  },
+  "write skew": {
+    given: money,
+    clients: {
+      a: [
+        ({ accounts, transaction }) =>
+          transaction(
+            Effect.flatMap(accounts.get("x"), ({ balance }) => accounts.update("y", { balance: balance + 1 }))
+          )
+      ],
+      b: [
+        ({ accounts, transaction }) =>
+          transaction(
+            Effect.flatMap(accounts.get("y"), ({ balance }) => accounts.update("x", { balance: balance + 1 }))
+          )
+      ]
+    }
+  },
+  "a transaction and an insert of its unique value": {
+    given: [one],
+    clients: {
+      a: [
+        ({ items, transaction }) =>
+          transaction(
+            Effect.andThen(
+              items.update("1", { group: "h", email: "e2" }),
+              items.insert({ id: "3", n: 3, group: "g", email: "e3" })
+            )
+          )
+      ],
+      b: [({ items }) => items.insert({ id: "4", n: 4, group: "g", email: "e3" })]
+    }
+  },
+  "a transaction that deletes and one that updates": {
+    given: [one, two],
+    clients: {
+      a: [
+        ({ items, transaction }) => transaction(Effect.andThen(items.delete("1"), items.update("2", { group: "h" })))
+      ],
+      b: [
+        ({ items, transaction }) =>
+          transaction(Effect.andThen(items.update("1", { n: 5 }), items.update("2", { n: 6 })))
+      ]
+    }
+  },
+  "updates that keep their history": {
+    given: [keep],
+    clients: {
+      a: [({ kept }) => kept.update("k", ({ n }) => ({ n: n + 1 }))],
+      b: [({ kept }) => kept.update("k", ({ n }) => ({ n: n + 10 }))]
+    }
+  },
+  "content and an update": {
+    given: [keep, fill],
+    clients: {
+      a: [({ kept }) => Effect.asVoid(kept.setContent("k", bytes(5)))],
+      b: [({ kept }) => kept.update("k", ({ n }) => ({ n: n + 1 }))]
+    }
+  },
+  "content and content": {
+    given: [keep, fill],
+    clients: {
+      a: [({ kept }) => Effect.asVoid(kept.setContent("k", bytes(5)))],
+      b: [({ kept }) => Effect.asVoid(kept.setContent("k", bytes(6)))]
+    }
+  },
+  "content and a deletion": {
+    given: [keep, fill],
+    clients: {
+      a: [({ kept }) => Effect.asVoid(kept.setContent("k", bytes(5)))],
+      b: [({ kept }) => kept.delete("k")]
+    }
+  },
+  "deleting content and a replacement": {
+    given: [keep, fill],
+    clients: {
+      a: [({ kept }) => kept.deleteContent("k")],
+      b: [({ kept }) => kept.replace({ id: "k", n: 7 })]
+    }
+  }
+}
