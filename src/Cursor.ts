@@ -1,19 +1,30 @@
 /**
- * Cursors: where a page ended, as a text that a client hands back to get the next one. It is signed together with the
- * query that it belongs to, so that it fits no other.
+ * Cursors: where a page ended, as a text that a client hands back to get the next one. It is encrypted, and bound to the
+ * query that it belongs to: it shows nothing of the documents around it, and fits no other query.
  *
  * @since 0.1.0
  */
-import { hmac } from "@noble/hashes/hmac.js"
+import { hkdf } from "@noble/hashes/hkdf.js"
 import { sha256 } from "@noble/hashes/sha2.js"
+import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
+import * as Id from "./crypto/Id.ts"
+import * as aesGcm from "./crypto/internal/aesGcm.ts"
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
-/** Bytes of HMAC-SHA-256 that are kept: 96 bits, far beyond guessing through an API. */
-const signatureBytes = 12
+/** Every cursor has a key of its own, made with so many random bytes: no number of cursors wears a key out. */
+const seedBytes = 16
+const keyBytes = 32
+const nonceBytes = 12
+const tagBytes = 16
+
+/** A position is filled up to a multiple of this, so that the length of a cursor tells little of what is in it. */
+const blockBytes = 32
+
+const info = encoder.encode("effect-s3db cursor 1")
 
 /**
  * Makes and reads the cursors of one database, by its salt.
@@ -23,9 +34,9 @@ const signatureBytes = 12
  */
 export interface Cursors {
   /** `query`: everything that the result depends on, as canonical text. `position`: where the page ended. */
-  readonly make: (query: string, position: string) => string
+  readonly make: (query: string, position: string) => Effect.Effect<string>
   /** The position, or `undefined` for a cursor that was not made for this query. */
-  readonly read: (query: string, cursor: string) => string | undefined
+  readonly read: (query: string, cursor: string) => Effect.Effect<string | undefined>
 }
 
 /**
@@ -33,25 +44,38 @@ export interface Cursors {
  * @since 0.1.0
  */
 export const make = (salt: Uint8Array): Cursors => {
-  const sign = (query: string, position: string): Uint8Array =>
-    hmac(sha256, salt, encoder.encode(`cursor:${query.length}:${query}${position}`)).subarray(0, signatureBytes)
+  const cipherOf = Effect.fnUntraced(function* (seed: Uint8Array) {
+    const derived = hkdf(sha256, salt, seed, info, keyBytes + nonceBytes)
+    const cipher = yield* aesGcm.make(derived.subarray(0, keyBytes))
+    return { cipher, nonce: derived.subarray(keyBytes) }
+  })
   return {
-    make(query, position) {
-      const text = encoder.encode(position)
-      const bytes = new Uint8Array(signatureBytes + text.length)
-      bytes.set(sign(query, position))
-      bytes.set(text, signatureBytes)
+    make: Effect.fnUntraced(function* (query, position) {
+      const generator = yield* Id.Generator
+      const seed = yield* generator.randomBytes(seedBytes)
+      const { cipher, nonce } = yield* cipherOf(seed)
+      const sealed = yield* cipher.encrypt(nonce, padded(encoder.encode(position)), encoder.encode(query))
+      const bytes = new Uint8Array(seedBytes + sealed.length)
+      bytes.set(seed)
+      bytes.set(sealed, seedBytes)
       return Base64Url.encode(bytes)
-    },
-    read(query, cursor) {
+    }),
+    read: Effect.fnUntraced(function* (query, cursor) {
       const bytes = Base64Url.decode(cursor)
-      if (Result.isFailure(bytes) || bytes.success.length < signatureBytes) return undefined
-      const position = decoder.decode(bytes.success.subarray(signatureBytes))
-      const expected = sign(query, position)
-      // All bytes are compared, whichever differ.
-      let difference = 0
-      for (let i = 0; i < signatureBytes; i++) difference |= expected[i]! ^ bytes.success[i]!
-      return difference === 0 ? position : undefined
-    }
+      if (Result.isFailure(bytes) || bytes.success.length < seedBytes + tagBytes) return undefined
+      const { cipher, nonce } = yield* cipherOf(bytes.success.subarray(0, seedBytes))
+      const opened = cipher.decrypt(nonce, bytes.success.subarray(seedBytes), encoder.encode(query))
+      return yield* Effect.match(opened, { onFailure: () => undefined, onSuccess: unpadded })
+    })
   }
 }
+
+/** ISO/IEC 7816-4: a byte 0x80 ends the text, zeros fill the block. */
+const padded = (text: Uint8Array): Uint8Array => {
+  const bytes = new Uint8Array(Math.ceil((text.length + 1) / blockBytes) * blockBytes)
+  bytes.set(text)
+  bytes[text.length] = 0x80
+  return bytes
+}
+
+const unpadded = (bytes: Uint8Array): string => decoder.decode(bytes.subarray(0, bytes.lastIndexOf(0x80)))

@@ -247,11 +247,11 @@ export const make = Effect.fnUntraced(function* <A>(
 
   const readCursor = Effect.fnUntraced(function* (query: string, given: string | undefined) {
     if (given === undefined) return undefined
-    const position = (yield* cursors).read(query, given)
+    const position = yield* (yield* cursors).read(query, given)
     return position ?? (yield* invalid(["cursor"], "Expected the cursor of the page before, of the same request"))
   })
 
-  const makeCursor = (query: string, position: string) => Effect.map(cursors, (signed) => signed.make(query, position))
+  const makeCursor = (query: string, position: string) => Effect.flatMap(cursors, ({ make }) => make(query, position))
 
   /** Where a page ended: after a key; on a store that lists without order, after so many entries of one of its pages. */
   interface Position {

@@ -1,0 +1,52 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as Result from "effect/Result"
+import * as Cursor from "effect-s3db/Cursor"
+
+const salt = new Uint8Array(16).fill(7)
+const bytesOf = (cursor: string) => Result.getOrThrow(Base64Url.decode(cursor))
+const position = JSON.stringify({ id: "a1", body: "card 4111" })
+
+describe("Cursor", () => {
+  it.effect("gives back the position to the query that it was made for", () =>
+    Effect.gen(function* () {
+      for (const text of ["", "x", position, "é".repeat(500)]) {
+        const cursor = yield* Cursor.make(salt).make("query", text)
+        assert.match(cursor, /^[\w-]+$/)
+        // Another process has the same salt.
+        assert.strictEqual(yield* Cursor.make(salt).read("query", cursor), text)
+        assert.isUndefined(yield* Cursor.make(salt).read("query2", cursor))
+        assert.isUndefined(yield* Cursor.make(new Uint8Array(16)).read("query", cursor))
+      }
+    })
+  )
+
+  it.effect("shows nothing of the position, and of its length only how many blocks it has", () =>
+    Effect.gen(function* () {
+      const cursors = Cursor.make(salt)
+      const cursor = yield* cursors.make("query", position)
+      const text = new TextDecoder("latin1").decode(bytesOf(cursor))
+      for (const part of ["a1", "card", "4111", "body"]) assert.notInclude(text, part)
+      assert.notStrictEqual(cursor, yield* cursors.make("query", position))
+      const lengths = new Set<number>()
+      for (let i = 0; i < 32; i++) lengths.add((yield* cursors.make("query", "x".repeat(i))).length)
+      assert.strictEqual(lengths.size, 1)
+      assert.isAbove((yield* cursors.make("query", "x".repeat(32))).length, [...lengths][0]!)
+    })
+  )
+
+  it.effect("a cursor with one bit changed, cut off or made up is none", () =>
+    Effect.gen(function* () {
+      const cursors = Cursor.make(salt)
+      const bytes = bytesOf(yield* cursors.make("query", position))
+      for (let i = 0; i < bytes.length; i++) {
+        const altered = bytes.slice()
+        altered[i]! ^= 1
+        assert.isUndefined(yield* cursors.read("query", Base64Url.encode(altered)))
+        assert.isUndefined(yield* cursors.read("query", Base64Url.encode(bytes.slice(0, i))))
+      }
+      for (const other of ["", "foreign", "!", "a".repeat(200)]) assert.isUndefined(yield* cursors.read("query", other))
+    })
+  )
+})
