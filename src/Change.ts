@@ -3,8 +3,9 @@
  *
  * **Details**
  *
- * A feed tells of the writes of this process, in the order of their publication, from the moment of subscription. It is for
- * observation: what must not be missed, also when the process ends, belongs into an outbox.
+ * A feed tells of the writes of this process from the moment of subscription, each as soon as the store has answered. Two
+ * writes at the same time may be answered in another order than they were done: `version` says which is the later one. It
+ * is for observation: what must not be missed, also when the process ends, belongs into an outbox.
  *
  * A write never waits for a subscriber and never fails because of one. Each subscriber may be 1,024 events behind (`capacity`)
  * what it has drawn; of one that is slower the oldest are dropped, and it is told how many in their place, by `Lagged`. Read the resource
@@ -47,8 +48,13 @@ export interface Change<out A> {
   readonly id: string
   /** `None` for an insert, and where the write did not need to read the document. */
   readonly before: Option.Option<A>
-  /** `None` for a deletion, and for changes of content where the document was not read. */
+  /** `None` for a deletion. A change of content leaves the fields as they were. */
   readonly after: Option.Option<A>
+  /**
+   * How many versions there have been since the document was inserted: of a deletion those that there were, `None` where
+   * nobody looked. Of two changes of a document the one with the higher number is the later one.
+   */
+  readonly version: Option.Option<number>
   /** The same for the same write, however often it is told. */
   readonly writeId: string
   readonly at: DateTime.Utc

@@ -19,7 +19,7 @@ import * as Id from "./crypto/Id.ts"
 import type { ContentRef } from "./Document.ts"
 import { percentEncode } from "./internal/text.ts"
 import type { ObjectStore } from "./storage/ObjectStore.ts"
-import type { StoreError } from "./storage/StoreError.ts"
+import { Corrupt, StoreError } from "./storage/StoreError.ts"
 
 /**
  * Bytes in one object: 8 MiB. So much is held in memory at once.
@@ -105,6 +105,7 @@ export const parse = (key: string): { readonly id: string; readonly name: string
 
 /**
  * Writes bytes under a name of their own. 1 PUT for each 8 MiB, one after the other, so that no more than that is held.
+ * What is written already when it fails, or is interrupted, is removed again.
  *
  * @category protocol
  * @since 0.1.0
@@ -129,7 +130,7 @@ export const write = Effect.fnUntraced(function* <E, R>(
     part += 1
     return store.put({ key, body, contentType, repeatable: true })
   })
-  yield* Stream.runForEach(bytes, (chunk) =>
+  const upload = Stream.runForEach(bytes, (chunk) =>
     Effect.gen(function* () {
       hash.update(chunk)
       size += chunk.length
@@ -149,12 +150,19 @@ export const write = Effect.fnUntraced(function* <E, R>(
       }
     })
   )
-  if (filled > 0 || part === 0) yield* flush
+  // Nobody will ever point to a part of it.
+  const discard = Effect.suspend(() => {
+    const keys = Array.from({ length: part }, (_, i) => partKey(resource, id, name, i))
+    return keys.length === 0 ? Effect.void : Effect.ignore(store.deleteMany(keys, { repeatable: true }))
+  })
+  const rest = Effect.suspend(() => (filled > 0 || part === 0 ? Effect.asVoid(flush) : Effect.void))
+  yield* Effect.onError(Effect.andThen(upload, rest), () => discard)
   return { name, size, contentType, sha256: Hex.encode(hash.digest()) }
 })
 
 /**
- * The bytes of a content, or a range of them.
+ * The bytes of a content, or a range of them. Fails with `Corrupt` when the objects hold fewer bytes than were written, or,
+ * at the end of the whole, when those are not the bytes that were written.
  *
  * @category protocol
  * @since 0.1.0
@@ -163,20 +171,44 @@ export const read = (
   store: Store,
   resource: string,
   id: string,
-  { name, size }: ContentRef,
+  { name, size, sha256: expected }: ContentRef,
   { start, end = size - 1 }: Range = { start: 0 }
 ): Stream.Stream<Uint8Array, StoreError> => {
   const last = Math.min(end, size - 1)
+  const corrupt = (part: number, description: string) =>
+    Effect.fail(
+      new StoreError({ operation: "get", key: partKey(resource, id, name, part), reason: new Corrupt({ description }) })
+    )
+  const parts = (first: number, count: number) =>
+    Stream.range(first, first + count - 1).pipe(
+      Stream.mapEffect((part) => {
+        const from = part * partBytes
+        const range = { start: Math.max(0, start - from), end: Math.min(partBytes - 1, last - from) }
+        const isWhole = range.start === 0 && (range.end === partBytes - 1 || from + range.end === size - 1)
+        const wanted = range.end - range.start + 1
+        const key = partKey(resource, id, name, part)
+        return Effect.flatMap(store.get(key, isWhole ? {} : { range }), ({ body }) =>
+          body.length === wanted
+            ? Effect.succeed(body)
+            : corrupt(part, `the content has ${body.length} bytes here instead of ${wanted}`)
+        )
+      })
+    )
   if (last < start) return Stream.empty
   const first = Math.floor(start / partBytes)
   const count = Math.floor(last / partBytes) - first + 1
-  return Stream.range(first, first + count - 1).pipe(
-    Stream.mapEffect((part) => {
-      const from = part * partBytes
-      const range = { start: Math.max(0, start - from), end: Math.min(partBytes - 1, last - from) }
-      const isWhole = range.start === 0 && (range.end === partBytes - 1 || from + range.end === size - 1)
-      const key = partKey(resource, id, name, part)
-      return Effect.map(store.get(key, isWhole ? {} : { range }), (object) => object.body)
-    })
-  )
+  const bytes = parts(first, count)
+  if (start > 0 || last < size - 1) return bytes
+  return Stream.suspend(() => {
+    const hash = sha256.create()
+    const check = Effect.suspend(() =>
+      Hex.encode(hash.digest()) === expected
+        ? Effect.void
+        : corrupt(0, "the bytes of the content are not those that were written")
+    )
+    return bytes.pipe(
+      Stream.tap((chunk) => Effect.sync(() => hash.update(chunk))),
+      Stream.concat(Stream.fromEffectDrain(check))
+    )
+  })
 }

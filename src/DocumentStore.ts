@@ -128,6 +128,28 @@ export interface Removal {
 }
 
 /**
+ * What a write has done: what was there, and what is there now, which is nothing after a deletion.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Commit<A> extends Removal {
+  readonly id: string
+  readonly after: Base<A> | undefined
+}
+
+/**
+ * Runs as soon as the store has a write, or a transaction has taken it up: before what it has left behind is removed, and
+ * without being interrupted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type OnCommit<A> = (commit: Commit<A>) => Effect.Effect<void>
+
+const quiet = () => Effect.void
+
+/**
  * @category models
  * @since 0.1.0
  */
@@ -611,27 +633,46 @@ export const make = Effect.fnUntraced(function* <A>(
     etag: string
   ): Base<A> => know({ ...withoutPlan(prepared), stored: Document.stored(write, object, etag) })
 
-  /** Sends a version: reservations, markers, the document; then what the version before owned is removed. */
+  /** Puts what can be lost to another writer; what follows on success is not interrupted. */
+  const thenForSure = <X, E, E2>(
+    put: Effect.Effect<string | LostRace, E>,
+    follow: (etag: string) => Effect.Effect<X, E2>,
+    undo: Effect.Effect<void, E2> = Effect.void
+  ): Effect.Effect<X | LostRace, E | E2> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(restore(put), (etag): Effect.Effect<X | LostRace, E2> =>
+        isLost(etag) ? Effect.as(undo, etag) : follow(etag)
+      )
+    )
+
+  /**
+   * Sends a version: reservations, markers, the document. That it is there is told; then what the version before owned is
+   * removed.
+   */
   const send = Effect.fnUntraced(function* (
     operation: string,
     prepared: Prepared<A>,
     condition: Condition,
-    before: Base<A> | undefined
+    before: Base<A> | undefined,
+    onCommit: OnCommit<A>
   ) {
     const { id, write, newMarkers, wanted } = prepared
     const old = before?.stored
     yield* remember(operation, id, old)
+    const told = (after: Base<A>) => Effect.as(onCommit({ id, isKnown: true, stored: old, after }), after)
     if (newMarkers.length === 0 && wanted.length === 0) {
       const object = Document.toObject(write)
-      const etag = yield* put(operation, prepared, object, condition)
-      if (isLost(etag)) return etag
+      const sent = yield* thenForSure(put(operation, prepared, object, condition), (etag) =>
+        told(written(prepared, write, object, etag))
+      )
+      if (isLost(sent)) return sent
       if (
         old !== undefined &&
         (old.markers !== Document.none || old.claims !== Document.none || old.content !== undefined)
       ) {
         yield* tidy(id, old, write)
       }
-      return written(prepared, write, object, etag)
+      return sent
     }
     const elapsed = yield* Unique.stopwatch
     const putMarkers = Effect.forEach(newMarkers, (key) => store.put({ key, repeatable: true }), {
@@ -645,7 +686,7 @@ export const make = Effect.fnUntraced(function* <A>(
     for (const { unique, claim } of reserved) claims[unique.name] = claim
     const complete = { ...write, claims }
     const object = Document.toObject(complete)
-    const etag = yield* putMarkers.pipe(
+    const commit = putMarkers.pipe(
       Effect.catchTag("StoreError", (error) => Effect.andThen(undo, Effect.fail(fromStore(operation)(error)))),
       Effect.andThen(
         put(operation, prepared, object, condition).pipe(
@@ -653,21 +694,21 @@ export const make = Effect.fnUntraced(function* <A>(
         )
       )
     )
-    if (isLost(etag)) {
-      yield* undo
-      return etag
-    }
-    // A repair may have taken them for leftovers by now.
-    if ((yield* elapsed) > markerGraceMillis / 2) yield* Effect.mapError(putMarkers, fromStore(operation))
-    if (reserved.length > 0 && (yield* elapsed) > settings.leaseMillis / 2) {
-      const lost = yield* stillOurs(operation, id, reserved)
-      if (lost !== undefined) {
-        yield* takeBack(operation, prepared, complete, etag, old)
-        return yield* violation(lost.unique, lost.owner, false)
+    const stand = Effect.fnUntraced(function* (etag: string) {
+      // A repair may have taken them for leftovers by now.
+      if ((yield* elapsed) > markerGraceMillis / 2) yield* Effect.mapError(putMarkers, fromStore(operation))
+      if (reserved.length > 0 && (yield* elapsed) > settings.leaseMillis / 2) {
+        const lost = yield* stillOurs(operation, id, reserved)
+        if (lost !== undefined) {
+          yield* takeBack(operation, prepared, complete, etag, old)
+          return yield* violation(lost.unique, lost.owner, false)
+        }
       }
-    }
-    if (old !== undefined) yield* tidy(id, old, complete)
-    return written(prepared, complete, object, etag)
+      return yield* told(written(prepared, complete, object, etag))
+    })
+    const sent = yield* thenForSure(commit, stand, undo)
+    if (!isLost(sent) && old !== undefined) yield* tidy(id, old, complete)
+    return sent
   })
 
   /** Undoes a version that was written after its reservation had been taken over: the version before comes back. */
@@ -711,7 +752,8 @@ export const make = Effect.fnUntraced(function* <A>(
   const createOrFind = Effect.fnUntraced(function* (
     operation: string,
     input: unknown,
-    checks: Checks<A>
+    checks: Checks<A>,
+    onCommit: OnCommit<A>
   ): Effect.fn.Return<
     { readonly created: Base<A> } | { readonly id: string; readonly stored: Document.Stored | undefined },
     WriteError | Pipeline.Rejected
@@ -720,7 +762,7 @@ export const make = Effect.fnUntraced(function* <A>(
       const prepared: Prepared<A> = yield* prepare(operation, input, undefined)
       const { id, key } = prepared
       yield* passes(checks, prepared.value)
-      const sent = yield* send(operation, prepared, condition, undefined).pipe(
+      const sent = yield* send(operation, prepared, condition, undefined, onCommit).pipe(
         Effect.catchTags({
           // A reservation tells that it is there.
           AlreadyExists: () => Effect.succeed(undefined),
@@ -740,22 +782,32 @@ export const make = Effect.fnUntraced(function* <A>(
     }
   })
 
-  const create = Effect.fnUntraced(function* (operation: string, input: unknown, checks: Checks<A> = []) {
+  const create = Effect.fnUntraced(function* (
+    operation: string,
+    input: unknown,
+    checks: Checks<A> = [],
+    onCommit: OnCommit<A> = quiet
+  ) {
     const transaction = yield* Transaction.Current
-    if (transaction !== undefined) return yield* createWithin(transaction, operation, input, checks)
-    const outcome = yield* createOrFind(operation, input, checks)
+    if (transaction !== undefined) return yield* createWithin(transaction, operation, input, checks, onCommit)
+    const outcome = yield* createOrFind(operation, input, checks, onCommit)
     return "created" in outcome ? outcome.created : yield* new DbError.AlreadyExists({ resource: name, id: outcome.id })
   })
 
   const withoutExisting = <X, E, R>(effect: Effect.Effect<X, E | DbError.AlreadyExists, R>) => effect
 
   /** Makes a change on exactly the version in hand. */
-  const changeFrom = Effect.fnUntraced(function* <E, R>(operation: string, base: Base<A>, apply: Change<A, E, R>) {
+  const changeFrom = Effect.fnUntraced(function* <E, R>(
+    operation: string,
+    base: Base<A>,
+    apply: Change<A, E, R>,
+    onCommit: OnCommit<A> = quiet
+  ) {
     const changed = yield* apply(base.value)
     if (Result.isFailure(changed)) return yield* invalid(changed.failure.path, changed.failure.message)
     const prepared = yield* prepare(operation, changed.success, base)
     const condition = { ifMatch: base.stored.revision, replaces: base.stored.writeId }
-    return yield* withoutExisting(send(operation, prepared, condition, base)).pipe(
+    return yield* withoutExisting(send(operation, prepared, condition, base, onCommit)).pipe(
       // Only a new document can exist already.
       Effect.catchTag("AlreadyExists", Effect.die)
     )
@@ -787,11 +839,12 @@ export const make = Effect.fnUntraced(function* <A>(
     operation: string,
     first: Base<A>,
     apply: Change<A, E, R>,
-    retries: number
+    retries: number,
+    onCommit: OnCommit<A>
   ) {
     const { id } = first
     for (let lostRaces = 0, before = first; ; lostRaces++) {
-      const after = yield* changeFrom(operation, before, apply)
+      const after = yield* changeFrom(operation, before, apply, onCommit)
       if (!isLost(after)) return { before, after }
       const { slot } = after
       if (lostRaces >= retries) {
@@ -809,16 +862,17 @@ export const make = Effect.fnUntraced(function* <A>(
     operation: string,
     target: string | Document.Document<A>,
     apply: Change<A, E, R>,
-    options: ChangeOptions | undefined
+    options: ChangeOptions | undefined,
+    onCommit: OnCommit<A> = quiet
   ) {
     const { id, revision } = typeof target === "string" ? { id: target, revision: options?.ifRevision } : target
     const transaction = yield* Transaction.Current
-    if (transaction !== undefined) return yield* changeWithin(transaction, operation, id, revision, apply)
+    if (transaction !== undefined) return yield* changeWithin(transaction, operation, id, revision, apply, onCommit)
     // An envelope that was not made here is read again and compared.
     const held = typeof target === "string" ? undefined : known.get(target)
     const retries = revision === undefined ? (options?.retries ?? defaultRetries) : 0
     const first = yield* held === undefined ? loadRevision(operation, id, revision) : settleHeld(operation, held)
-    return yield* changeOnwards(operation, first, apply, retries)
+    return yield* changeOnwards(operation, first, apply, retries, onCommit)
   })
 
   /** Puts a whole document in the place of whatever is there, or of the version named. */
@@ -826,27 +880,30 @@ export const make = Effect.fnUntraced(function* <A>(
     operation: string,
     input: unknown,
     ifRevision: Document.Revision | undefined,
-    checks: Checks<A> = []
-  ): Effect.fn.Return<
-    Removal & { readonly after: Base<A> },
-    WriteError | Pipeline.Rejected | DbError.NotFound | DbError.Conflict
-  > {
+    checks: Checks<A> = [],
+    onCommit: OnCommit<A> = quiet
+  ): Effect.fn.Return<Base<A>, WriteError | Pipeline.Rejected | DbError.NotFound | DbError.Conflict> {
     const transaction = yield* Transaction.Current
-    if (transaction !== undefined) return yield* replaceWithin(transaction, operation, input, ifRevision, checks)
+    if (transaction !== undefined) {
+      return yield* replaceWithin(transaction, operation, input, ifRevision, checks, onCommit)
+    }
     if (checks.length === 0 && !(yield* ownsMore)) {
       const prepared = yield* prepare(operation, input, undefined)
-      if (ifRevision === undefined) {
-        const object = Document.toObject(prepared.write)
-        const { etag } = yield* Effect.mapError(store.put({ key: prepared.key, ...object }), fromStore(operation))
-        return { ...unseen, after: written(prepared, prepared.write, object, etag) }
-      }
-      const after = yield* put(operation, prepared, Document.toObject(prepared.write), {
-        ifMatch: ifRevision,
-        replaces: undefined
-      })
-      if (isLost(after)) return yield* conflict(operation, prepared.id, prepared.key)
       const object = Document.toObject(prepared.write)
-      return { ...unseen, after: written(prepared, prepared.write, object, after) }
+      const blindly = Effect.map(
+        Effect.mapError(store.put({ key: prepared.key, ...object }), fromStore(operation)),
+        ({ etag }): string | LostRace => etag
+      )
+      const sent = yield* thenForSure(
+        ifRevision === undefined
+          ? blindly
+          : put(operation, prepared, object, { ifMatch: ifRevision, replaces: undefined }),
+        (etag) => {
+          const after = written(prepared, prepared.write, object, etag)
+          return Effect.as(onCommit({ id: prepared.id, ...unseen, after }), after)
+        }
+      )
+      return isLost(sent) ? yield* conflict(operation, prepared.id, prepared.key) : sent
     }
     // What the version before owned has to be known.
     const valid = yield* codec.construct(input)
@@ -870,13 +927,13 @@ export const make = Effect.fnUntraced(function* <A>(
       yield* passes(checks, stored === undefined ? prepared.value : value)
       const condition: Condition =
         slot === undefined ? { ifNoneMatch: "*" } : { ifMatch: slot.etag, replaces: slot.writeId }
-      const sent = yield* send(operation, prepared, condition, before).pipe(
+      const sent = yield* send(operation, prepared, condition, before, onCommit).pipe(
         Effect.catchTags({
           AlreadyExists: () => Effect.succeed(new LostRace(undefined)),
           NotFound: () => Effect.succeed(new LostRace(undefined))
         })
       )
-      if (!isLost(sent)) return { isKnown: true, stored, after: sent }
+      if (!isLost(sent)) return sent
       if (lostRaces >= defaultRetries) return yield* conflict(operation, id, key)
       yield* pause(lostRaces)
     }
@@ -888,11 +945,9 @@ export const make = Effect.fnUntraced(function* <A>(
     input: unknown,
     apply: Change<A, E, never>,
     retries: number = defaultRetries,
-    checks: Checks<A> = []
-  ): Effect.fn.Return<
-    { readonly before: Base<A> | undefined; readonly after: Base<A> },
-    WriteError | Pipeline.Rejected | DbError.Conflict | E
-  > {
+    checks: Checks<A> = [],
+    onCommit: OnCommit<A> = quiet
+  ): Effect.fn.Return<Base<A>, WriteError | Pipeline.Rejected | DbError.Conflict | E> {
     const transaction = yield* Transaction.Current
     if (transaction !== undefined) {
       const valid = yield* codec.construct(input)
@@ -900,22 +955,24 @@ export const make = Effect.fnUntraced(function* <A>(
       const view = yield* viewOf(transaction, operation, id)
       // Which of the two it is has just been seen.
       if (view.base === undefined) {
-        const created = createWithin(transaction, operation, valid, checks)
-        return { before: undefined, after: yield* Effect.catchTag(created, "AlreadyExists", Effect.die) }
+        const created = createWithin(transaction, operation, valid, checks, onCommit)
+        return yield* Effect.catchTag(created, "AlreadyExists", Effect.die)
       }
       const { base } = view
       const changed = yield* apply(base.value)
       if (Result.isFailure(changed)) return yield* invalid(changed.failure.path, changed.failure.message)
       const prepared = yield* prepare(operation, changed.success, view.original)
-      return { before: base, after: (yield* keep(transaction, operation, id, view, prepared))! }
+      const after = (yield* keep(transaction, operation, id, view, prepared))!
+      yield* onCommit({ id, isKnown: true, stored: base.stored, after })
+      return after
     }
     for (let vanished = 0; ; vanished++) {
-      const outcome = yield* createOrFind(operation, input, checks)
-      if ("created" in outcome) return { before: undefined, after: outcome.created }
+      const outcome = yield* createOrFind(operation, input, checks, onCommit)
+      if ("created" in outcome) return outcome.created
       const { id, stored } = outcome
       const changed = yield* Effect.gen(function* () {
         const first = stored === undefined ? yield* loadSettled(operation, id) : yield* decode(operation, id, stored)
-        return yield* changeOnwards(operation, first, apply, retries)
+        return (yield* changeOnwards(operation, first, apply, retries, onCommit)).after
       }).pipe(
         // It was deleted in between: then it is inserted after all.
         Effect.catchIf(
@@ -948,12 +1005,25 @@ export const make = Effect.fnUntraced(function* <A>(
     now.writeId === before.writeId ||
     (now.createdAt === before.createdAt && now.version > before.version)
 
+  /** Deletes, and tells of it if it was done. */
+  const gone = <E>(
+    deleting: Effect.Effect<boolean | void, E>,
+    removal: Omit<Commit<A>, "after">,
+    onCommit: OnCommit<A>
+  ) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.tap(restore(deleting), (isDone) =>
+        isDone === false ? Effect.void : onCommit({ ...removal, after: undefined })
+      )
+    )
+
   /** Deletes whatever version there is, and what it owns. */
   const remove = Effect.fnUntraced(function* (
     operation: string,
     id: string,
     checks: Checks<A> = [],
-    mustExist = false
+    mustExist = false,
+    onCommit: OnCommit<A> = quiet
   ): Effect.fn.Return<
     Removal,
     DbError.NotFound | DbError.InvalidInput | DbError.Conflict | DbError.DbError | Pipeline.Rejected
@@ -961,11 +1031,11 @@ export const make = Effect.fnUntraced(function* <A>(
     const key = yield* keyOf(id)
     const transaction = yield* Transaction.Current
     if (transaction !== undefined) {
-      const removal = yield* removeWithin(transaction, operation, id, checks)
+      const removal = yield* removeWithin(transaction, operation, id, checks, onCommit)
       return mustExist && removal.stored === undefined ? yield* missing(id) : removal
     }
     if (checks.length === 0 && !mustExist && !(yield* ownsMore)) {
-      yield* Effect.mapError(store.delete(key), fromStore(operation))
+      yield* gone(Effect.mapError(store.delete(key), fromStore(operation)), { id, ...unseen }, onCommit)
       return unseen
     }
     for (let lostRaces = 0; ; lostRaces++) {
@@ -974,11 +1044,13 @@ export const make = Effect.fnUntraced(function* <A>(
       if (checks.length > 0) yield* passes(checks, (yield* decode(operation, id, stored)).value)
       yield* rememberEnd(operation, id, stored)
       if (!capabilities.conditionalDelete) {
-        yield* Effect.mapError(store.delete(key), fromStore(operation))
+        const deleting = Effect.mapError(store.delete(key), fromStore(operation))
+        yield* gone(deleting, { id, ...removed(stored) }, onCommit)
         yield* tidy(id, stored, undefined)
         return removed(stored)
       }
-      const deletion = yield* deleteRevision(operation, id, key, stored.revision).pipe(
+      const deleting = deleteRevision(operation, id, key, stored.revision)
+      const deletion = yield* gone(deleting, { id, ...removed(stored) }, onCommit).pipe(
         Effect.map((isDone) => (isDone ? "done" : "lost")),
         Effect.catchTag("NotFound", () => Effect.succeed("gone" as const))
       )
@@ -1000,7 +1072,8 @@ export const make = Effect.fnUntraced(function* <A>(
   const removeDocument = Effect.fnUntraced(function* (
     operation: string,
     document: Document.Document<A>,
-    checks: Checks<A> = []
+    checks: Checks<A> = [],
+    onCommit: OnCommit<A> = quiet
   ): Effect.fn.Return<
     Removal,
     DbError.NotFound | DbError.InvalidInput | DbError.Conflict | DbError.DbError | Pipeline.Rejected
@@ -1008,7 +1081,7 @@ export const make = Effect.fnUntraced(function* <A>(
     const transaction = yield* Transaction.Current
     if (transaction !== undefined) {
       yield* revisionIn(yield* viewOf(transaction, operation, document.id), document.id, document.revision)
-      return yield* removeWithin(transaction, operation, document.id, checks)
+      return yield* removeWithin(transaction, operation, document.id, checks, onCommit)
     }
     if (!capabilities.conditionalDelete) {
       const description = "this store ignores conditions on DELETE: delete by id, or choose another store"
@@ -1025,10 +1098,11 @@ export const make = Effect.fnUntraced(function* <A>(
       yield* passes(checks, base?.value ?? (yield* decode(operation, id, stored)).value)
     }
     if (stored !== undefined && stored.revision === revision) yield* rememberEnd(operation, id, stored)
-    const isGone = yield* deleteRevision(operation, id, key, revision)
+    const removal = stored === undefined ? unseen : removed(stored)
+    const isGone = yield* gone(deleteRevision(operation, id, key, revision), { id, ...removal }, onCommit)
     if (!isGone) return yield* conflict(operation, id, key)
     if (stored !== undefined) yield* tidy(id, stored, undefined)
-    return stored === undefined ? unseen : removed(stored)
+    return removal
   })
 
   /** Deletes many, whatever versions there are, and what they own. */
@@ -1036,13 +1110,12 @@ export const make = Effect.fnUntraced(function* <A>(
     operation: string,
     ids: ReadonlyArray<string>,
     concurrency: number,
-    checks: Checks<A> = []
+    checks: Checks<A> = [],
+    onCommit: (commits: ReadonlyArray<Commit<A>>) => Effect.Effect<void> = quiet
   ): Effect.fn.Return<
     {
       readonly deleted: ReadonlyArray<string>
       readonly failed: ReadonlyArray<{ readonly id: string; readonly error: DbError.DbError | Pipeline.Rejected }>
-      /** What was found, by id; without those where nobody looked. */
-      readonly found: ReadonlyMap<string, Document.Stored | undefined>
     },
     DbError.InvalidInput | DbError.DbError
   > {
@@ -1051,32 +1124,33 @@ export const make = Effect.fnUntraced(function* <A>(
     if (checks.length > 0) {
       // Each as it is when its turn comes, on the condition that it still is.
       const wanted = [...keys.values()]
-      const one = (id: string) => Effect.catchTag(remove(operation, id, checks), "NotFound", Effect.die)
+      const one = (id: string) =>
+        Effect.catchTag(
+          remove(operation, id, checks, false, (commit) => onCommit([commit])),
+          "NotFound",
+          Effect.die
+        )
       const results = yield* Effect.forEach(wanted, (id) => Effect.result(one(id)), { concurrency })
       const failed: Array<{ readonly id: string; readonly error: DbError.DbError | Pipeline.Rejected }> = []
       const deleted: Array<string> = []
-      const found = new Map<string, Document.Stored | undefined>()
       for (const [i, result] of results.entries()) {
         const id = wanted[i]!
-        if (Result.isSuccess(result)) {
-          deleted.push(id)
-          found.set(id, result.success.stored)
-        } else if (result.failure._tag === "InvalidInput") return yield* result.failure
+        if (Result.isSuccess(result)) deleted.push(id)
+        else if (result.failure._tag === "InvalidInput") return yield* result.failure
         else if (result.failure._tag === "Conflict") {
           const description = "the document kept changing"
           failed.push({ id, error: failure(operation, new StoreError.Unavailable({ description, sent: false })) })
         } else failed.push({ id, error: result.failure })
       }
-      return { deleted, failed, found }
+      return { deleted, failed }
     }
     const transaction = yield* Transaction.Current
     if (transaction !== undefined) {
-      const found = new Map<string, Document.Stored | undefined>()
       for (const id of keys.values()) {
-        const { stored } = yield* Effect.catchTag(removeWithin(transaction, operation, id, []), "Rejected", Effect.die)
-        found.set(id, stored)
+        const removing = removeWithin(transaction, operation, id, [], (commit) => onCommit([commit]))
+        yield* Effect.catchTag(removing, "Rejected", Effect.die)
       }
-      return { deleted: [...keys.values()], failed: [], found }
+      return { deleted: [...keys.values()], failed: [] }
     }
     const owns = yield* ownsMore
     const owners = owns ? yield* Effect.forEach(keys.values(), (id) => loadStored(operation, id), { concurrency }) : []
@@ -1087,7 +1161,14 @@ export const make = Effect.fnUntraced(function* <A>(
         { concurrency, discard: true }
       )
     }
-    const result = yield* Effect.mapError(store.deleteMany([...keys.keys()]), fromStore(operation))
+    const found = new Map(owns ? [...keys.values()].map((id, i) => [id, owners[i]]) : [])
+    const deleting = Effect.mapError(store.deleteMany([...keys.keys()]), fromStore(operation))
+    const result = yield* Effect.uninterruptibleMask((restore) =>
+      Effect.tap(restore(deleting), ({ deleted }) => {
+        const ids = deleted.map((key) => keys.get(key)!)
+        return onCommit(ids.map((id) => ({ id, isKnown: owns, stored: found.get(id), after: undefined })))
+      })
+    )
     if (owns) {
       const gone = new Set(result.deleted)
       const owned = [...keys].flatMap(([key, id], i) => {
@@ -1103,8 +1184,7 @@ export const make = Effect.fnUntraced(function* <A>(
     }
     return {
       deleted: result.deleted.map((key) => keys.get(key)!),
-      failed: result.failed.map(({ key, reason }) => ({ id: keys.get(key)!, error: failure(operation, reason) })),
-      found: new Map(owns ? [...keys.values()].map((id, i) => [id, owners[i]]) : [])
+      failed: result.failed.map(({ key, reason }) => ({ id: keys.get(key)!, error: failure(operation, reason) }))
     }
   })
 
@@ -1191,7 +1271,8 @@ export const make = Effect.fnUntraced(function* <A>(
     const alone =
       prepared === undefined
         ? undefined
-        : send(operation, prepared, view.condition, view.original).pipe(
+        : // It is told of when the transaction is over, like all that it does.
+          send(operation, prepared, view.condition, view.original, quiet).pipe(
             Effect.map((sent) => !isLost(sent)),
             Effect.catchTags({ AlreadyExists: () => Effect.succeed(false), NotFound: () => Effect.succeed(false) })
           )
@@ -1258,7 +1339,8 @@ export const make = Effect.fnUntraced(function* <A>(
     transaction: Transaction.Transaction,
     operation: string,
     input: unknown,
-    checks: Checks<A>
+    checks: Checks<A>,
+    onCommit: OnCommit<A>
   ): Effect.fn.Return<Base<A>, WriteError | Pipeline.Rejected | DbError.AlreadyExists> {
     // The id is known once the input is valid; defaults are made once.
     const valid = yield* codec.construct(input)
@@ -1267,7 +1349,9 @@ export const make = Effect.fnUntraced(function* <A>(
     if (view.base !== undefined) return yield* new DbError.AlreadyExists({ resource: name, id })
     const prepared = yield* prepare(operation, valid, view.original)
     yield* passes(checks, prepared.value)
-    return (yield* keep(transaction, operation, id, view, prepared))!
+    const after = (yield* keep(transaction, operation, id, view, prepared))!
+    yield* onCommit({ id, isKnown: true, stored: undefined, after })
+    return after
   })
 
   const revisionIn = Effect.fnUntraced(function* (view: View, id: string, revision: Document.Revision | undefined) {
@@ -1284,7 +1368,8 @@ export const make = Effect.fnUntraced(function* <A>(
     operation: string,
     id: string,
     revision: Document.Revision | undefined,
-    apply: Change<A, E, R>
+    apply: Change<A, E, R>,
+    onCommit: OnCommit<A>
   ) {
     const view = yield* viewOf(transaction, operation, id)
     const before = yield* revisionIn(view, id, revision)
@@ -1294,6 +1379,7 @@ export const make = Effect.fnUntraced(function* <A>(
     const prepared = yield* prepare(operation, changed.success, view.original === undefined ? undefined : original)
     if (prepared.id !== id) return yield* invalid([primaryKey], "Expected the id to stay as it is")
     const after = (yield* keep(transaction, operation, id, view, prepared))!
+    yield* onCommit({ id, isKnown: true, stored: before.stored, after })
     return { before, after }
   })
 
@@ -1302,7 +1388,8 @@ export const make = Effect.fnUntraced(function* <A>(
     operation: string,
     input: unknown,
     revision: Document.Revision | undefined,
-    checks: Checks<A>
+    checks: Checks<A>,
+    onCommit: OnCommit<A>
   ) {
     const valid = yield* codec.construct(input)
     const id = yield* idOf(valid)
@@ -1311,20 +1398,24 @@ export const make = Effect.fnUntraced(function* <A>(
     const prepared = yield* prepare(operation, valid, view.original)
     yield* passes(checks, view.base?.value ?? prepared.value)
     const after = (yield* keep(transaction, operation, id, view, prepared))!
-    return { isKnown: true, stored: view.base?.stored, after }
+    yield* onCommit({ id, isKnown: true, stored: view.base?.stored, after })
+    return after
   })
 
   const removeWithin = Effect.fnUntraced(function* (
     transaction: Transaction.Transaction,
     operation: string,
     id: string,
-    checks: Checks<A>
+    checks: Checks<A>,
+    onCommit: OnCommit<A>
   ) {
     const view = yield* viewOf(transaction, operation, id)
     if (view.base === undefined) return removed(undefined)
     yield* passes(checks, view.base.value)
     yield* keep(transaction, operation, id, view, undefined)
-    return removed(view.base.stored)
+    const removal = removed(view.base.stored)
+    yield* onCommit({ id, ...removal, after: undefined })
+    return removal
   })
 
   const idOf = (valid: A) => {
@@ -1341,15 +1432,28 @@ export const make = Effect.fnUntraced(function* <A>(
       : Effect.fail(new DbError.NotAllowed({ resource: name, operation, description }))
   }
 
+  /** What a transaction has no way to take back is refused in one. */
+  const outsideOfTransactions = Effect.fnUntraced(function* (operation: string) {
+    if ((yield* Transaction.Current) === undefined) return
+    const description = "content is not part of transactions: write it before, or after the commit"
+    return yield* new DbError.NotAllowed({ resource: name, operation, description })
+  })
+
   /** Points a document to another content, or to none. */
-  const point = Effect.fnUntraced(function* (operation: string, id: string, content: Document.ContentRef | undefined) {
+  const point = Effect.fnUntraced(function* (
+    operation: string,
+    id: string,
+    content: Document.ContentRef | undefined,
+    onCommit: OnCommit<A>
+  ) {
     for (let lostRaces = 0; ; lostRaces++) {
       const base = yield* loadSettled(operation, id)
       const prepared = yield* prepare(operation, base.value, base)
       const { content: _, ...write } = prepared.write
       const pointed = { ...prepared, write: content === undefined ? write : { ...write, content } }
       const condition = { ifMatch: base.stored.revision, replaces: base.stored.writeId }
-      const sent = yield* Effect.catchTag(send(operation, pointed, condition, base), "AlreadyExists", Effect.die)
+      const sending = send(operation, pointed, condition, base, onCommit)
+      const sent = yield* Effect.catchTag(sending, "AlreadyExists", Effect.die)
       if (!isLost(sent)) return sent
       if (lostRaces >= defaultRetries) return yield* conflict(operation, id, base.key)
       yield* pause(lostRaces)
@@ -1360,10 +1464,16 @@ export const make = Effect.fnUntraced(function* <A>(
     operation: string,
     id: string,
     bytes: Stream.Stream<Uint8Array, E, R>,
-    contentType: string
+    contentType: string,
+    onCommit: OnCommit<A>
   ) {
     yield* needs(operation, "content")
+    yield* outsideOfTransactions(operation)
     const at = yield* keyOf(id)
+    // It becomes a header wherever it is served.
+    if (!/^[\x20-\x7e]{1,255}$/.test(contentType)) {
+      return yield* invalid(["contentType"], "Expected 1 to 255 printable ASCII characters")
+    }
     // Nothing is uploaded for a document that is not there.
     yield* loadSettled(operation, id)
     const content = yield* Effect.catchIf(
@@ -1372,7 +1482,7 @@ export const make = Effect.fnUntraced(function* <A>(
       (error) => Effect.fail(fromStore(operation)(error))
     )
     const drop = Slot.dropMarkers(place, Content.keysOf(name, id, content))
-    return yield* point(operation, id, content).pipe(
+    return yield* point(operation, id, content, onCommit).pipe(
       Effect.tapError((error) =>
         "outcome" in error && error.outcome === "unknown" ? Effect.void : Effect.andThen(Effect.void, drop)
       ),
@@ -1382,7 +1492,11 @@ export const make = Effect.fnUntraced(function* <A>(
 
   const getContent = Effect.fnUntraced(function* (operation: string, id: string, range: Content.Range | undefined) {
     yield* needs(operation, "content")
-    const stored = yield* loadStored(operation, id)
+    const transaction = yield* Transaction.Current
+    const stored =
+      transaction === undefined
+        ? yield* loadStored(operation, id)
+        : (yield* viewOf(transaction, operation, id)).base?.stored
     if (stored === undefined) return yield* missing(id)
     const ref = stored.content
     if (ref === undefined) return Option.none<Content.Content<DbError.DbError>>()
@@ -1392,16 +1506,20 @@ export const make = Effect.fnUntraced(function* <A>(
     ) {
       return yield* invalid(["range", "start"], `Expected an integer from 0 to below ${ref.size}`)
     }
+    if (range?.end !== undefined && !(Number.isSafeInteger(range.end) && range.end >= range.start)) {
+      return yield* invalid(["range", "end"], `Expected an integer from ${range.start}, or nothing for all the rest`)
+    }
     const bytes = Stream.mapError(Content.read(store, name, id, ref, range), fromStore(operation))
     const { contentType, size, sha256 } = ref
     return Option.some<Content.Content<DbError.DbError>>({ contentType, size, sha256, bytes })
   })
 
-  const removeContent = Effect.fnUntraced(function* (operation: string, id: string) {
+  const removeContent = Effect.fnUntraced(function* (operation: string, id: string, onCommit: OnCommit<A>) {
     yield* needs(operation, "content")
+    yield* outsideOfTransactions(operation)
     const stored = yield* loadStored(operation, id)
     if (stored === undefined) return yield* missing(id)
-    if (stored.content !== undefined) yield* point(operation, id, undefined)
+    if (stored.content !== undefined) yield* point(operation, id, undefined, onCommit)
   })
 
   const entries = (operation: string, prefix: string) =>

@@ -382,31 +382,43 @@ export const make = <A>(
     )
   })
 
-  const pruneHistory = (keep: number, before: number | undefined) => {
+  const pruneHistory = (keep: number | undefined, before: number | undefined) => {
     const operation = "Resource.pruneHistory"
     const prune = Effect.fnUntraced(function* (id: string) {
-      const { entries: found } = yield* documents.past(operation, id)
+      const { entries: found, now } = yield* documents.past(operation, id)
       const versions = found.filter((entry) => !entry.isDeletion)
-      const tooMany = new Set(versions.slice(0, Math.max(0, versions.length - keep)))
+      const tooMany = new Set(versions.slice(0, keep === undefined ? 0 : Math.max(0, versions.length - keep)))
       // A version was replaced when the one after it was written.
       const isOld = (i: number) =>
-        before !== undefined && (found[i + 1]?.writtenAt ?? Number.POSITIVE_INFINITY) < before
-      const gone = found.filter((entry, i) => tooMany.has(entry) || isOld(i))
+        before !== undefined && (found[i + 1]?.writtenAt ?? now?.stored.writtenAt ?? Number.POSITIVE_INFINITY) < before
+      const isKept = (entry: History.Entry, i: number) => !entry.isDeletion && !tooMany.has(entry) && !isOld(i)
+      const first = found.findIndex(isKept)
+      // When a document was deleted says nothing any more once no version before that is left.
+      const isLeft = (entry: History.Entry, i: number) =>
+        isKept(entry, i) || (entry.isDeletion && first >= 0 && first < i)
+      const gone = found.filter((entry, i) => !isLeft(entry, i))
       if (gone.length === 0) return { id, removed: 0 }
       const keys = gone.map((entry) => entry.key)
       const { failed } = yield* Effect.mapError(store.deleteMany(keys, { repeatable: true }), fromStore(operation))
       return failed.length > 0 ? yield* documents.failure(operation, failed[0]!.reason) : { id, removed: keys.length }
     })
+    const everything = documents.entries(operation, History.prefix(name)).pipe(
+      Stream.map((entry) => entry.id),
+      Stream.changes,
+      Stream.mapEffect(prune),
+      Stream.filter(({ removed }) => removed > 0)
+    )
     return Stream.unwrap(
-      Effect.as(
-        documents.needs(operation, "history"),
-        documents.entries(operation, History.prefix(name)).pipe(
-          Stream.map((entry) => entry.id),
-          Stream.changes,
-          Stream.mapEffect(prune),
-          Stream.filter(({ removed }) => removed > 0)
-        )
-      )
+      Effect.gen(function* () {
+        yield* documents.needs(operation, "history")
+        if (keep !== undefined && !(Number.isSafeInteger(keep) && keep >= 0)) {
+          return yield* documents.invalid(["keep"], "Expected an integer of 0 or more")
+        }
+        if (keep === undefined && before === undefined) {
+          return yield* documents.invalid([], "Expected keep, before, or both")
+        }
+        return everything
+      })
     )
   }
 

@@ -14,7 +14,7 @@ import * as Id from "./crypto/Id.ts"
 import * as DbError from "./DbError.ts"
 import type * as Document from "./Document.ts"
 import type { DocumentCodec } from "./DocumentCodec.ts"
-import type { DocumentCounter, Write } from "./DocumentCounter.ts"
+import type { DocumentCounter } from "./DocumentCounter.ts"
 import type * as DocumentStore from "./DocumentStore.ts"
 import type { Base, Checks } from "./DocumentStore.ts"
 import type { JsonObject } from "./encoding/Json.ts"
@@ -113,6 +113,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
     operation: Change.Operation,
     id: string,
     before: Effect.Effect<Option.Option<A>>,
+    stored: Document.Stored | undefined,
     after: Base<A> | undefined
   ) {
     if (!(yield* feed.isObserved)) return
@@ -123,6 +124,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
       id,
       before: yield* before,
       after: Option.map(Option.fromUndefinedOr(after), (base) => base.value),
+      version: Option.fromUndefinedOr((after?.stored ?? stored)?.version),
       writeId: after?.stored.writeId ?? (yield* Id.writeId),
       at: after === undefined ? yield* DateTime.now : DateTime.makeUnsafe(after.stored.writtenAt)
     }
@@ -132,23 +134,29 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
     else transaction.committed.push(publish)
   })
 
-  const unknown = Effect.succeed(Option.none<A>())
-  const valueOf = (base: Base<A> | undefined) =>
-    Effect.succeed(Option.map(Option.fromUndefinedOr(base), (known) => known.value))
-
   /** What was there, as far as it can be read. It is gone: that it cannot be read is no failure of the write. */
   const valueOfStored = (operation: string, id: string, stored: Document.Stored | undefined) =>
     stored === undefined
-      ? unknown
+      ? Effect.succeedNone
       : Effect.option(Effect.map(documents.decode(operation, id, stored), (base) => base.value))
 
-  /** Counts what has come and gone, where that is kept up. */
-  const counted = (writes: ReadonlyArray<Write>) => (counter === undefined ? Effect.void : counter.count(writes))
+  /** Tells of what is committed, and counts what has come and gone, where that is kept up. */
+  const onCommits = (operation: string) =>
+    Effect.fnUntraced(function* (commits: ReadonlyArray<DocumentStore.Commit<A>>) {
+      for (const { after, id, isKnown, stored } of commits) {
+        const wasThere = !isKnown || stored !== undefined
+        if (after === undefined && !wasThere) continue
+        const done = after === undefined ? "deleted" : wasThere ? "updated" : "inserted"
+        yield* announce(done, id, valueOfStored(operation, id, stored), stored, after)
+      }
+      if (counter === undefined) return
+      yield* counter.count(commits.map(({ after, stored }) => ({ before: stored, after: after?.stored })))
+    })
 
-  const tellOfRemoval = (operation: string, id: string, { isKnown, stored }: DocumentStore.Removal) =>
-    isKnown && stored === undefined
-      ? Effect.void
-      : announce("deleted", id, valueOfStored(operation, id, stored), undefined)
+  const onCommit = (operation: string): DocumentStore.OnCommit<A> => {
+    const all = onCommits(operation)
+    return (commit) => all([commit])
+  }
 
   // --- reading ---------------------------------------------------------------
 
@@ -289,10 +297,8 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
   const insert = (operation: string, given: Insert, conditions: Checks<A> = []) =>
     pipeline.run("insert", { input: given, checks: conditions }, ({ input, checks }) =>
       Effect.gen(function* () {
-        const after = yield* documents.create(operation, input, checks)
-        yield* counted([{ before: undefined, after: after.stored }])
-        yield* announce("inserted", after.id, unknown, after)
-        return after.value
+        const { value } = yield* documents.create(operation, input, checks, onCommit(operation))
+        return value
       })
     )
 
@@ -309,9 +315,8 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
   ) {
     const checked: DocumentStore.Change<A, E | Pipeline.Rejected | DbError.DbError, R> =
       checks.length === 0 ? apply : (current) => Effect.andThen(documents.passes(checks, current), apply(current))
-    const { before, after } = yield* documents.change(operation, id === idOf(target) ? target : id, checked, options)
-    yield* counted([{ before: before.stored, after: after.stored }])
-    yield* announce("updated", after.id, valueOf(before), after)
+    const meant = id === idOf(target) ? target : id
+    const { after } = yield* documents.change(operation, meant, checked, options, onCommit(operation))
     return after.value
   })
 
@@ -353,11 +358,8 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
   const replace = (operation: string, given: Insert, ifRevision?: Document.Revision) =>
     pipeline.run("replace", { input: given, checks: [], ...about(operation, idIn(given)) }, ({ input, checks }) =>
       Effect.gen(function* () {
-        const { isKnown, stored, after } = yield* documents.replace(operation, input, ifRevision, checks)
-        yield* counted([{ before: stored, after: after.stored }])
-        const told = isKnown && stored === undefined ? "inserted" : "updated"
-        yield* announce(told, after.id, valueOfStored(operation, after.id, stored), after)
-        return after.value
+        const { value } = yield* documents.replace(operation, input, ifRevision, checks, onCommit(operation))
+        return value
       })
     )
 
@@ -393,10 +395,8 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
         const hasParts = (yield* pipeline.concerns("insert")) || (yield* pipeline.concerns("update"))
         if (hasParts) return yield* upsertByParts(operation, input, retries, checks)
         const apply = (current: A) => Effect.as(documents.passes(checks, current), merge.update(fields, current, input))
-        const { before, after } = yield* documents.upsert(operation, input, apply, retries, checks)
-        yield* counted([{ before: before?.stored, after: after.stored }])
-        yield* announce(before === undefined ? "inserted" : "updated", after.id, valueOf(before), after)
-        return after.value
+        const { value } = yield* documents.upsert(operation, input, apply, retries, checks, onCommit(operation))
+        return value
       })
     )
 
@@ -404,41 +404,22 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
     const id = idOf(target)
     const given = { id, current: currentOf(operation, id), checks: [] }
     return pipeline.run("delete", given, (input) =>
-      Effect.gen(function* () {
-        const removal =
-          typeof target === "string" || input.id !== id
-            ? yield* documents.remove(operation, input.id, input.checks, mustExist)
-            : yield* documents.removeDocument(operation, target, input.checks)
-        yield* counted([{ before: removal.stored, after: undefined }])
-        yield* tellOfRemoval(operation, input.id, removal)
-      })
+      Effect.asVoid(
+        typeof target === "string" || input.id !== id
+          ? documents.remove(operation, input.id, input.checks, mustExist, onCommit(operation))
+          : documents.removeDocument(operation, target, input.checks, onCommit(operation))
+      )
     )
   }
 
-  const tellOfAll = Effect.fnUntraced(function* (
-    operation: string,
-    { deleted, found }: { deleted: ReadonlyArray<string>; found: ReadonlyMap<string, Document.Stored | undefined> }
-  ) {
-    yield* counted(deleted.map((id) => ({ before: found.get(id), after: undefined })))
-    if (!(yield* feed.isObserved)) return
-    for (const id of deleted) {
-      yield* tellOfRemoval(operation, id, { isKnown: found.has(id), stored: found.get(id) })
-    }
-  })
-
   const removeMany = (operation: string, given: ReadonlyArray<string>) =>
     pipeline.run("deleteMany", { ids: given, checks: [] }, ({ ids, checks }) =>
-      Effect.gen(function* () {
-        const { found, ...done } = yield* documents.removeMany(operation, ids, defaultConcurrency, checks)
-        yield* tellOfAll(operation, { ...done, found })
-        return done
-      })
+      documents.removeMany(operation, ids, defaultConcurrency, checks, onCommits(operation))
     )
 
   const removeListed = Effect.fnUntraced(function* (operation: string, ids: ReadonlyArray<string>) {
-    const removing = documents.removeMany(operation, ids, defaultConcurrency)
-    const { found, deleted, failed } = yield* Effect.catchTag(removing, "InvalidInput", Effect.die)
-    yield* tellOfAll(operation, { deleted, found })
+    const removing = documents.removeMany(operation, ids, defaultConcurrency, [], onCommits(operation))
+    const { deleted, failed } = yield* Effect.catchTag(removing, "InvalidInput", Effect.die)
     return failed.length > 0 ? yield* failed[0]!.error : deleted.length
   })
 
@@ -465,6 +446,12 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
 
   // --- content ---------------------------------------------------------------
 
+  /** The fields stay as they are. */
+  const onContent =
+    (done: "contentSet" | "contentDeleted"): DocumentStore.OnCommit<A> =>
+    ({ after, id, stored }) =>
+      announce(done, id, Effect.succeed(Option.map(Option.fromUndefinedOr(after), ({ value }) => value)), stored, after)
+
   const setContent = Effect.fnUntraced(function* <E, R>(
     operation: string,
     id: string,
@@ -486,9 +473,8 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
       .run("setContent", input, (one) =>
         Effect.gen(function* () {
           const { content } = one
-          const after = yield* documents.setContent(operation, one.id, content.bytes, content.contentType)
-          seen.base = after
-          yield* announce("contentSet", after.id, unknown, after)
+          const { bytes, contentType } = content
+          seen.base = yield* documents.setContent(operation, one.id, bytes, contentType, onContent("contentSet"))
         })
       )
       .pipe(
@@ -506,10 +492,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
 
   const removeContent = (operation: string, id: string) =>
     pipeline.run("deleteContent", { id, current: currentOf(operation, id) }, (input) =>
-      Effect.andThen(
-        documents.removeContent(operation, input.id),
-        announce("contentDeleted", input.id, unknown, undefined)
-      )
+      documents.removeContent(operation, input.id, onContent("contentDeleted"))
     )
 
   return {

@@ -21,6 +21,7 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -799,8 +800,10 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   ) => Effect.Effect<ReadonlyArray<Aggregation.Group>, ListError | Aggregation.TooManyGroups>
 
   /**
-   * Changes every document that a query gives, each as it is when its turn comes; one that has gone on to something else
-   * by then is left alone, and not told of. Tells of every other. One that fails does not stop the others.
+   * Changes every document that a query gives, each as it is when its turn comes, and once, also where the change moves it
+   * ahead in the listing that it was found by; one that has gone on to something else by then is left alone, and not told
+   * of. Tells of every other. One that fails does not stop the others. The ids of those whose place in a partition has
+   * changed are held in memory.
    */
   readonly updateMany: (
     request: Find.Request<S["Type"]>,
@@ -857,7 +860,9 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * deletion removes it. `contentType` default: `application/octet-stream`.
    *
    * 1 GET, 1 PUT for each 8 MiB, then 1 GET and 1 PUT for the document, and what removes the content before. No more than
-   * 8 MiB are in memory. `NotFound`; `NotAllowed`: the resource is not declared with `content: true`.
+   * 8 MiB are in memory. What has been written is removed when the bytes fail. `NotFound`; `InvalidInput`: `contentType`
+   * is not of 1 to 255 printable ASCII characters; `NotAllowed`: the resource is not declared with `content: true`, or this
+   * is a transaction, of which content cannot be part.
    */
   readonly setContent: <E = never, R = never>(
     id: string,
@@ -868,7 +873,9 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   /**
    * The content of a document, or a range of it, absence being `None`. 1 GET, and 1 for each 8 MiB as it is drawn.
    *
-   * `NotFound`: there is no such document. `InvalidInput`: the range begins past the end.
+   * `NotFound`: there is no such document. `InvalidInput`: the range begins past the end, or ends before it begins. The
+   * bytes fail with `Corrupt` when they are fewer than were written; those of the whole also, at their end, when they are
+   * others, by their SHA-256.
    */
   readonly getContent: (
     id: string,
@@ -883,7 +890,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
     id: string
   ) => Effect.Effect<boolean, DbError.NotFound | DbError.NotAllowed | DbError.InvalidInput | ReadError>
 
-  /** Removes the content of a document, if it has any. `NotFound`, `NotAllowed`. */
+  /** Removes the content of a document, if it has any. `NotFound`, `NotAllowed`, also in a transaction. */
   readonly deleteContent: (id: string) => Effect.Effect<void, ChangeError | DbError.NotAllowed>
 
   /**
@@ -907,8 +914,11 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   ) => Effect.Effect<S["Type"], ChangeError | InsertError | HistoryError>
 
   /**
-   * Removes versions that are past: of each document all but the newest `keep`, those replaced before a time, or both.
-   * Tells of each document from which some were removed. One LIST for each 1,000, 1 DELETE for each document.
+   * Removes versions that are past: of each document all but the newest `keep`, those replaced before a time, or both. When
+   * a document was deleted is forgotten with the versions before. Tells of each document from which something was removed.
+   * One LIST for each 1,000, and for each document 1 GET, 1 LIST and 1 DeleteObjects.
+   *
+   * `InvalidInput`: neither is given, or `keep` is no integer of 0 or more.
    */
   readonly pruneHistory: (options: {
     readonly keep?: number | undefined
@@ -1298,7 +1308,13 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       const operation = "Resource.updateMany"
       return Stream.unwrap(
         Effect.map(finding.meets(request), (meets) => {
-          const one = Effect.fnUntraced(function* (id: string) {
+          // A change can move a document ahead in the very listing that it was found by, where it would be found again.
+          const underWay = new Set<string>()
+          const moved = new Set<string>()
+          const one = Effect.fnUntraced(function* (base: DocumentStore.Base<A>) {
+            const { id } = base
+            if (underWay.has(id) || moved.has(id)) return undefined
+            underWay.add(id)
             const unmet = new Pipeline.Rejected({
               resource: name,
               operation: "update",
@@ -1311,10 +1327,13 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
             }
             const change = changesOf<A, Update<A>, never, never>(changes)
             const result = yield* Effect.result(operations.update(operation, id, change, undefined, [check]))
+            const after = Result.isSuccess(result) ? documents.known.get(result.success as object) : undefined
+            if (after === undefined || !Equal.equals(after.stored.markers, base.stored.markers)) moved.add(id)
+            underWay.delete(id)
             return Result.isFailure(result) && result.failure === unmet ? undefined : { id, result }
           })
           return operations.queryBases(operation, request).pipe(
-            Stream.mapEffect(({ base }) => one(base.id), { concurrency: request.concurrency ?? defaultConcurrency }),
+            Stream.mapEffect(({ base }) => one(base), { concurrency: request.concurrency ?? defaultConcurrency }),
             Stream.filter((outcome) => outcome !== undefined),
             Stream.zipWithIndex,
             Stream.map(([outcome, index]) => ({ index, ...outcome }))
@@ -1461,7 +1480,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       return yield* operations.replace(operation, version.value as Insert<S>)
     }, labelled),
 
-    pruneHistory: ({ keep = Number.POSITIVE_INFINITY, before }) =>
+    pruneHistory: ({ keep, before }) =>
       maintenance.pruneHistory(keep, before === undefined ? undefined : DateTime.toEpochMillis(before)),
 
     explain: Effect.fn("Resource.explain")(function* (input) {

@@ -21,6 +21,7 @@ const changed = (operation: Change.Operation, id: string) => (): Change.Change<U
   resource: "users",
   operation,
   id,
+  version: Option.some(1),
   before: Option.none(),
   after: operation === "deleted" ? Option.none() : Option.some({ id }),
   writeId: `w-${id}`,

@@ -3,6 +3,7 @@ import * as Cause from "effect/Cause"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -99,6 +100,83 @@ describe("content", () => {
       const plain = yield* open("plain", { schema: File, primaryKey: "id" })
       assert.strictEqual((yield* Effect.flip(plain.setContent("1", image)))._tag, "NotAllowed")
       assert.strictEqual((yield* Effect.flip(Stream.runDrain(plain.history("1"))))._tag, "NotAllowed")
+    })
+  )
+
+  it.effect("bytes that are missing or others are told of, and a range that makes no sense is refused", () =>
+    Effect.gen(function* () {
+      const { open, store } = yield* openNew
+      const files = yield* open("files", options)
+      yield* files.insert({ id: "1", name: "a", owner: "ana" })
+      yield* files.setContent("1", bytesOf(1000))
+      const [key = ""] = yield* keysOf(store, "resource=files/content/")
+      const readAll = (range?: Content.Range) =>
+        Effect.flatMap(files.getContent("1", range), (found) => Stream.runCollect(Option.getOrThrow(found).bytes))
+      yield* readAll()
+      for (const range of [
+        { start: 5, end: 4 },
+        { start: 0, end: Number.NaN },
+        { start: 0, end: 1.5 },
+        { start: 1000 },
+        { start: -1 }
+      ]) {
+        const error = yield* Effect.flip(readAll(range))
+        assert.strictEqual(error._tag, "InvalidInput")
+      }
+      for (const contentType of ["", "text/html\r\nx: y", "ü"]) {
+        assert.strictEqual(
+          (yield* Effect.flip(files.setContent("1", bytesOf(1), { contentType })))._tag,
+          "InvalidInput"
+        )
+      }
+      const reasonOf = (range?: Content.Range) =>
+        Effect.map(Effect.flip(readAll(range)), (error) => error._tag === "DbError" && error.reason._tag)
+      yield* store.put({ key, body: bytesOf(1000, 2) })
+      assert.strictEqual(yield* reasonOf(), "Corrupt")
+      // A part alone has no checksum of its own.
+      yield* readAll({ start: 1 })
+      yield* store.put({ key, body: bytesOf(999) })
+      assert.strictEqual(yield* reasonOf(), "Corrupt")
+      assert.strictEqual(yield* reasonOf({ start: 990 }), "Corrupt")
+    })
+  )
+
+  it.effect("an upload that fails or is interrupted leaves nothing", () =>
+    Effect.gen(function* () {
+      const { open, store } = yield* openNew
+      const files = yield* open("files", options)
+      yield* files.insert({ id: "1", name: "a", owner: "ana" })
+      const much = Stream.make(bytesOf(Content.partBytes), bytesOf(10))
+      const failing = Stream.concat(much, Stream.fail("no more"))
+      assert.strictEqual(yield* Effect.flip(files.setContent("1", failing)), "no more")
+      assert.deepStrictEqual(yield* keysOf(store, "resource=files/content/"), [])
+      const endless = yield* Effect.forkChild(files.setContent("1", Stream.concat(much, Stream.never)))
+      while ((yield* keysOf(store, "resource=files/content/")).length === 0) yield* Effect.yieldNow
+      yield* Fiber.interrupt(endless)
+      assert.deepStrictEqual(yield* keysOf(store, "resource=files/content/"), [])
+      assert.isFalse(yield* files.hasContent("1"))
+    })
+  )
+
+  it.effect("a transaction takes no content, and sees what it does to documents", () =>
+    Effect.gen(function* () {
+      const { database, open, store } = yield* openNew
+      const files = yield* open("files", options)
+      yield* files.insert({ id: "1", name: "a", owner: "ana" })
+      yield* files.setContent("1", bytesOf(10))
+      for (const refused of [files.setContent("1", bytesOf(20)), files.deleteContent("1")]) {
+        assert.strictEqual((yield* Effect.flip(database.transaction(refused)))._tag, "NotAllowed")
+      }
+      yield* database.transaction(
+        Effect.gen(function* () {
+          assert.isTrue(yield* files.hasContent("1"))
+          yield* files.update("1", { name: "b" })
+          assert.isTrue(yield* files.hasContent("1"))
+          yield* files.delete("1")
+          assert.strictEqual((yield* Effect.flip(files.hasContent("1")))._tag, "NotFound")
+        })
+      )
+      assert.deepStrictEqual(yield* keysOf(store, "resource=files/content/"), [])
     })
   )
 
@@ -236,6 +314,40 @@ describe("history", () => {
       assert.deepStrictEqual(yield* names, ["1 v2", "3 v3"])
       yield* Stream.runDrain(files.pruneHistory({ before: DateTime.makeUnsafe("2026-01-04T12:00:00Z") }))
       assert.deepStrictEqual(yield* names, ["1 v2"])
+    })
+  )
+
+  it.effect("pruning goes by when a version was replaced, and forgets deletions with what was before them", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(Date.UTC(2026, 0, 1))
+      const { open, store } = yield* openNew
+      const files = yield* open("files", options)
+      const day = TestClock.adjust("1 day")
+      const left = Effect.map(keysOf(store, "resource=files/historical/"), (keys) => keys.length)
+      const prune = (prunes: Parameters<typeof files.pruneHistory>[0]) => Stream.runCollect(files.pruneHistory(prunes))
+      yield* files.insert({ id: "1", name: "v1", owner: "ana" })
+      yield* day
+      yield* files.update("1", { name: "v2" })
+      yield* files.insert({ id: "2", name: "gone", owner: "ana" })
+      yield* day
+      yield* files.delete("2")
+      yield* day
+      assert.strictEqual(yield* left, 3)
+      for (const wrong of [{}, { keep: -1 }, { keep: Number.NaN }, { keep: 1.5 }]) {
+        assert.strictEqual((yield* Effect.flip(prune(wrong)))._tag, "InvalidInput")
+      }
+      assert.deepStrictEqual(yield* prune({ before: DateTime.makeUnsafe("2026-01-02T00:00:00Z") }), [])
+      assert.deepStrictEqual(yield* prune({ before: DateTime.makeUnsafe("2026-01-02T12:00:00Z") }), [
+        { id: "1", removed: 1 }
+      ])
+      assert.deepStrictEqual(yield* prune({ keep: 1 }), [])
+      assert.deepStrictEqual(yield* prune({ before: DateTime.makeUnsafe("2026-01-04T00:00:00Z") }), [
+        { id: "2", removed: 2 }
+      ])
+      assert.strictEqual(yield* left, 0)
+      yield* files.delete("1")
+      assert.deepStrictEqual(yield* prune({ keep: 0 }), [{ id: "1", removed: 2 }])
+      assert.strictEqual(yield* left, 0)
     })
   )
 

@@ -637,7 +637,7 @@ describe("changes of a resource", () => {
         operation,
         id,
         before,
-        after: operation === "inserted" || operation === "updated" || operation === "contentSet"
+        after: operation !== "deleted"
       })
       yield* posts.insert(post("1", "ana", { views: 1 }))
       yield* posts.update("1", { views: 2 })
@@ -655,8 +655,8 @@ describe("changes of a resource", () => {
         event("updated", "1", 3),
         event("inserted", "2"),
         event("updated", "1", 4),
-        event("contentSet", "1"),
-        event("contentDeleted", "1"),
+        event("contentSet", "1", 5),
+        event("contentDeleted", "1", 5),
         event("deleted", "1", 5)
       ])
       // Nothing was there: there is nothing to tell.
@@ -686,6 +686,46 @@ describe("changes of a resource", () => {
       yield* posts.deleteAll
       assert.deepStrictEqual((yield* told).map(({ id }) => id).toSorted(), ["2", "4", "6"])
     })
+  )
+
+  it.effect(
+    "a write is told and counted as soon as it is there, whatever is still to be removed, also when it is interrupted",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* memory
+        // What the version before owned takes its time to go.
+        const slow: typeof store = {
+          ...store,
+          deleteMany: (...args) => Effect.delay(store.deleteMany(...args), "1 minute")
+        }
+        const { open } = yield* openOn(slow)
+        const cities = yield* open("cities", {
+          schema: Schema.Struct({ id: Schema.String, country: Schema.String }),
+          primaryKey: "id",
+          partitions: { byCountry: ["country"] },
+          counters: { partitions: ["byCountry"] }
+        })
+        const told: Array<string> = []
+        yield* cities.onChange({}, (change) =>
+          Effect.sync(() => told.push(`${change.operation} ${change.id} ${Option.getOrUndefined(change.version)}`))
+        )
+        yield* cities.insert({ id: "1", country: "P" })
+        const first = yield* Effect.forkChild(cities.update("1", { country: "B" }))
+        while (told.length < 2) yield* Effect.yieldNow
+        const second = yield* Effect.forkChild(cities.update("1", { country: "C" }))
+        while (told.length < 3) yield* Effect.yieldNow
+        yield* Fiber.interrupt(first)
+        yield* Fiber.interrupt(second)
+        assert.deepStrictEqual(told, ["inserted 1 1", "updated 1 2", "updated 1 3"])
+        assert.strictEqual((yield* cities.get("1")).country, "C")
+        assert.strictEqual(yield* cities.estimatedCount({ partition: "byCountry", values: { country: "C" } }), 1)
+        assert.strictEqual(yield* cities.estimatedCount({ partition: "byCountry", values: { country: "P" } }), 0)
+        const removal = yield* Effect.forkChild(cities.delete("1"))
+        while (told.length < 4) yield* Effect.yieldNow
+        yield* Fiber.interrupt(removal)
+        assert.strictEqual(told[3], "deleted 1 3")
+        assert.strictEqual(yield* cities.estimatedCount(), 0)
+      })
   )
 
   it.effect("T48: a listener that fails or dies does not fail the write", () =>

@@ -267,6 +267,27 @@ describe("queries", () => {
     })
   )
 
+  it.effect("updateMany changes each document once, also where that moves it ahead in the listing", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const counters = yield* open("counters", {
+        schema: Schema.Struct({ id: Schema.String, n: Schema.Int }),
+        primaryKey: "id",
+        partitions: { byN: ["n"] }
+      })
+      const ids = Array.from({ length: 1200 }, (_, i) => `c${i}`)
+      yield* counters.insertMany(ids.map((id) => ({ id, n: 0 })))
+      const told = yield* Stream.runCollect(
+        Stream.take(
+          counters.updateMany({ where: { n: { gte: 0 } } }, ({ n }) => ({ n: n + 1 })),
+          3000
+        )
+      )
+      assert.strictEqual(told.length, 1200)
+      assert.strictEqual(yield* counters.count({ partition: "byN", values: { n: 1 } }), 1200)
+    })
+  )
+
   it.live("updateMany leaves alone what does not meet the conditions any more", () =>
     Effect.gen(function* () {
       const { repository } = yield* opened
