@@ -29,6 +29,7 @@ import type * as merge from "./internal/merge.ts"
 import * as Partition from "./Partition.ts"
 import type * as Pipeline from "./Pipeline.ts"
 import * as Slot from "./Slot.ts"
+import { maxKeysPerRequest } from "./storage/ObjectStore.ts"
 import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
 import * as Unique from "./Unique.ts"
@@ -148,6 +149,23 @@ export interface Commit<A> extends Removal {
 export type OnCommit<A> = (commit: Commit<A>) => Effect.Effect<void>
 
 const quiet = () => Effect.void
+
+/**
+ * How far a long operation has come, and is told as it goes on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Progress {
+  readonly done: number
+  readonly total: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type OnProgress = (progress: Progress) => Effect.Effect<void>
 
 /**
  * @category models
@@ -1111,7 +1129,8 @@ export const make = Effect.fnUntraced(function* <A>(
     ids: ReadonlyArray<string>,
     concurrency: number,
     checks: Checks<A> = [],
-    onCommit: (commits: ReadonlyArray<Commit<A>>) => Effect.Effect<void> = quiet
+    onCommit: (commits: ReadonlyArray<Commit<A>>) => Effect.Effect<void> = quiet,
+    onProgress: OnProgress = quiet
   ): Effect.fn.Return<
     {
       readonly deleted: ReadonlyArray<string>
@@ -1130,7 +1149,12 @@ export const make = Effect.fnUntraced(function* <A>(
           "NotFound",
           Effect.die
         )
-      const results = yield* Effect.forEach(wanted, (id) => Effect.result(one(id)), { concurrency })
+      let done = 0
+      const results = yield* Effect.forEach(
+        wanted,
+        (id) => Effect.tap(Effect.result(one(id)), () => onProgress({ done: (done += 1), total: wanted.length })),
+        { concurrency }
+      )
       const failed: Array<{ readonly id: string; readonly error: DbError.DbError | Pipeline.Rejected }> = []
       const deleted: Array<string> = []
       for (const [i, result] of results.entries()) {
@@ -1153,39 +1177,59 @@ export const make = Effect.fnUntraced(function* <A>(
       return { deleted: [...keys.values()], failed: [] }
     }
     const owns = yield* ownsMore
-    const owners = owns ? yield* Effect.forEach(keys.values(), (id) => loadStored(operation, id), { concurrency }) : []
-    if (settings.history) {
-      yield* Effect.forEach(
-        [...keys.values()].flatMap((id, i) => (owners[i] === undefined ? [] : [[id, owners[i]] as const])),
-        ([id, stored]) => rememberEnd(operation, id, stored),
-        { concurrency, discard: true }
+    const removeBatch = Effect.fnUntraced(function* (batch: ReadonlyArray<readonly [key: string, id: string]>) {
+      const owners = new Map(
+        owns
+          ? yield* Effect.forEach(
+              batch,
+              ([key, id]) => Effect.map(loadStored(operation, id), (stored) => [key, stored] as const),
+              { concurrency }
+            )
+          : []
       )
-    }
-    const found = new Map(owns ? [...keys.values()].map((id, i) => [id, owners[i]]) : [])
-    const deleting = Effect.mapError(store.deleteMany([...keys.keys()]), fromStore(operation))
-    const result = yield* Effect.uninterruptibleMask((restore) =>
-      Effect.tap(restore(deleting), ({ deleted }) => {
-        const ids = deleted.map((key) => keys.get(key)!)
-        return onCommit(ids.map((id) => ({ id, isKnown: owns, stored: found.get(id), after: undefined })))
+      const found = batch.flatMap(([key, id]) => {
+        const stored = owners.get(key)
+        return stored === undefined ? [] : [{ key, id, stored }]
       })
-    )
-    if (owns) {
+      yield* Effect.forEach(found, ({ id, stored }) => rememberEnd(operation, id, stored), {
+        concurrency,
+        discard: true
+      })
+      const deleting = store.deleteMany(batch.map(([key]) => key))
+      const result = yield* Effect.uninterruptibleMask((restore) =>
+        Effect.tap(Effect.mapError(restore(deleting), fromStore(operation)), ({ deleted }) =>
+          onCommit(
+            deleted.map((key) => ({ id: keys.get(key)!, isKnown: owns, stored: owners.get(key), after: undefined }))
+          )
+        )
+      )
       const gone = new Set(result.deleted)
-      const owned = [...keys].flatMap(([key, id], i) => {
-        const stored = owners[i]
-        return stored !== undefined && gone.has(key) ? [{ id, stored }] : []
-      })
+      const owned = found.filter(({ key }) => gone.has(key))
       yield* removeMarkers(owned.flatMap(({ id, stored }) => markersBut(id, stored.markers)))
       yield* Effect.forEach(
         owned.filter(({ stored }) => stored.claims !== Document.none || stored.content !== undefined),
         ({ id, stored }) => tidy(id, { ...stored, markers: Document.none }, undefined),
         { concurrency, discard: true }
       )
+      return {
+        deleted: result.deleted.map((key) => keys.get(key)!),
+        failed: result.failed.map(({ key, reason }) => ({ id: keys.get(key)!, error: failure(operation, reason) }))
+      }
+    })
+    const deleted: Array<string> = []
+    const failed: Array<{ readonly id: string; readonly error: DbError.DbError }> = []
+    const all = [...keys]
+    for (let start = 0; start < all.length; start += maxKeysPerRequest) {
+      const batch = all.slice(start, start + maxKeysPerRequest)
+      const result = yield* Effect.result(removeBatch(batch))
+      if (Result.isSuccess(result)) {
+        deleted.push(...result.success.deleted)
+        failed.push(...result.success.failed)
+      } else if (start === 0) return yield* result.failure
+      else failed.push(...batch.map(([, id]) => ({ id, error: result.failure })))
+      yield* onProgress({ done: start + batch.length, total: all.length })
     }
-    return {
-      deleted: result.deleted.map((key) => keys.get(key)!),
-      failed: result.failed.map(({ key, reason }) => ({ id: keys.get(key)!, error: failure(operation, reason) }))
-    }
+    return { deleted, failed }
   })
 
   // --- within transactions ---------------------------------------------------

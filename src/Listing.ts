@@ -17,7 +17,7 @@ import * as Cursor from "./Cursor.ts"
 import type { Database } from "./Database.ts"
 import type * as DbError from "./DbError.ts"
 import * as Document from "./Document.ts"
-import type { Base, DocumentStore } from "./DocumentStore.ts"
+import type { Base, DocumentStore, OnProgress } from "./DocumentStore.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 import type * as Partition from "./Partition.ts"
 import { type ListPage, maxKeysPerRequest } from "./storage/ObjectStore.ts"
@@ -30,6 +30,15 @@ import * as StoreError from "./storage/StoreError.ts"
 export interface Concurrency {
   /** How many requests run at once. Default 16; the store may allow fewer. */
   readonly concurrency?: number | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface ManyOptions extends Concurrency {
+  /** Runs after each document, of deletions without interceptors after each 1,000. What is still to do waits for it. */
+  readonly onProgress?: OnProgress | undefined
 }
 
 /**
@@ -104,6 +113,16 @@ export interface Verify {
 }
 
 const defaultConcurrency = 16
+
+/** A page that hides documents looks at no more than this many: it ends, shorter than its limit, with a cursor. */
+const mostExamined = 1_000
+
+/** Which documents a page has. */
+interface PageCondition<A, E> {
+  readonly keep: (base: Base<A>) => Effect.Effect<boolean, E>
+  /** Whether it hides documents from who asks, so that the cursor must not tell of them. */
+  readonly hides: boolean
+}
 
 /**
  * @category models
@@ -259,13 +278,15 @@ export const make = Effect.fnUntraced(function* <A>(
     readonly skip: number
   }
 
-  const page = Effect.fnUntraced(function* (
+  const page = Effect.fnUntraced(function* <E = never>(
     operation: string,
     range: Range,
     request: (PageRequest & Concurrency) | undefined,
     more = "",
-    keep?: (base: Base<A>) => boolean
+    condition?: PageCondition<A, E>
   ) {
+    const keep = condition?.keep
+    const hides = condition?.hides === true
     const limit = request?.limit ?? 100
     if (!Number.isInteger(limit) || limit < 1 || limit > maxKeysPerRequest) {
       return yield* invalid(["limit"], `Expected an integer from 1 to ${maxKeysPerRequest}`)
@@ -276,31 +297,36 @@ export const make = Effect.fnUntraced(function* <A>(
     const concurrency = request?.concurrency ?? defaultConcurrency
     const found: Array<Base<A>> = []
     let { after, skip } = begin
+    let left = hides ? mostExamined : Number.POSITIVE_INFINITY
     for (;;) {
       // Without a condition most keys count; with one, few may.
       const size = capabilities.orderedList && keep === undefined ? limit - found.length : maxKeysPerRequest
       const { hits, next } = yield* pageOf(operation, range, size, after)
       let examined = skip
-      while (examined < hits.length && found.length < limit) {
-        const some = hits.slice(examined, examined + Math.max(limit - found.length, concurrency))
+      while (examined < hits.length && found.length < limit && left > 0) {
+        const size = Math.min(left, Math.max(limit - found.length, concurrency))
+        const some = hits.slice(examined, examined + size)
         const bases = yield* Effect.forEach(some, (hit) => baseOf(operation, range, hit), { concurrency })
         for (const base of bases) {
           if (found.length === limit) break
           examined += 1
-          if (base !== undefined && (keep === undefined || keep(base))) found.push(base)
+          left -= 1
+          if (base !== undefined && (keep === undefined || (yield* keep(base)))) found.push(base)
         }
       }
       const isWhole = examined >= hits.length
-      if (isWhole) {
+      const isFull = found.length >= limit
+      if (isWhole && next !== undefined) {
         after = next
         skip = 0
       } else if (capabilities.orderedList) {
         after = hits[examined - 1]?.key ?? after
         skip = 0
       } else skip = examined
-      const isOver = isWhole && next === undefined
+      // Whether hidden documents come after a full page is not to be told: the next page may be empty.
+      const isOver = isWhole && next === undefined && !(hides && isFull)
       // Documents of the whole resource that are gone by now leave a page short, as they always did.
-      if (isOver || found.length >= limit || (range.partition === undefined && keep === undefined)) {
+      if (isOver || isFull || left <= 0 || (range.partition === undefined && keep === undefined)) {
         const cursor = isOver ? undefined : yield* makeCursor(query, JSON.stringify({ after, skip }))
         return { bases: found, cursor }
       }
@@ -441,13 +467,13 @@ export const make = Effect.fnUntraced(function* <A>(
         )
       ),
     /** A page of the documents that meet a condition; `more` tells it from others. */
-    filteredPage: Effect.fnUntraced(function* (
+    filteredPage: Effect.fnUntraced(function* <E>(
       operation: string,
       request: Within & PageRequest & Concurrency,
       more: string,
-      keep: (base: Base<A>) => boolean
+      condition: PageCondition<A, E>
     ) {
-      const { bases, cursor } = yield* page(operation, yield* rangeOf(operation, request), request, more, keep)
+      const { bases, cursor } = yield* page(operation, yield* rangeOf(operation, request), request, more, condition)
       return { items: bases, cursor }
     }),
     readCursor,

@@ -35,12 +35,21 @@ import * as Transaction from "./Transaction.ts"
  * @since 0.1.0
  */
 export interface Parameters<A> extends Pipeline.Parameters {
-  readonly list: Find.Request<A> & PageRequest
+  readonly list: Find.Request<A> & PageRequest & Total
   readonly listIds: Find.Request<A>
   readonly query: Find.Request<A>
   readonly count: Find.Request<A> & Verify
   readonly content: Content.Input
   readonly contentOutput: Option.Option<Content.Content<DbError.DbError>>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Total {
+  /** Whether the documents of all pages are counted. Default `false`. */
+  readonly total?: boolean | undefined
 }
 
 /**
@@ -183,8 +192,8 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
 
   const query = (operation: string, request: Find.Request<A>): Stream.Stream<A, Pipeline.StreamError> =>
     Stream.unwrap(
-      pipeline.read("query", { request }, (input) =>
-        Effect.succeed(Stream.map(finding.bases(operation, input.request), (base) => base.value))
+      pipeline.read("query", { request, filters: [] }, (input) =>
+        Effect.succeed(Stream.map(finding.bases(operation, input.request, input.filters), (base) => base.value))
       )
     )
 
@@ -229,21 +238,27 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
     return yield* new DbError.NotAllowed({ resource: name, operation, description })
   })
 
-  const list = (operation: string, request: Find.Request<A> & PageRequest) =>
-    pipeline.read("list", { request }, (input) =>
-      Effect.map(finding.page(operation, input.request), ({ items, cursor }) => ({
-        items: items.map((base) => base.value),
-        cursor
-      }))
+  const list = (operation: string, given: Find.Request<A> & PageRequest & Total) =>
+    pipeline.read("list", { request: given, filters: [] }, ({ request, filters }) =>
+      Effect.gen(function* () {
+        const { items, cursor } = yield* finding.page(operation, request, filters)
+        const page = { items: items.map((base) => base.value), cursor }
+        if (request.total !== true) return page
+        const { limit: _, cursor: __, ...whole } = request
+        // Whoever may see all pages may know how many documents they have: no more than those.
+        return { ...page, total: yield* finding.count(operation, whole, filters) }
+      })
     )
 
   const listIds = (operation: string, request: Find.Request<A>): Stream.Stream<string, Pipeline.StreamError> =>
     Stream.unwrap(
-      pipeline.read("listIds", { request }, (input) => Effect.succeed(finding.ids(operation, input.request)))
+      pipeline.read("listIds", { request, filters: [] }, (input) =>
+        Effect.succeed(finding.ids(operation, input.request, input.filters))
+      )
     )
 
   const count = (operation: string, request: Find.Request<A> & Verify) =>
-    pipeline.read("count", { request }, (input) => finding.count(operation, input.request))
+    pipeline.read("count", { request, filters: [] }, (input) => finding.count(operation, input.request, input.filters))
 
   /** What the counter says, unless the interceptors of `count` want something else to be counted. */
   const estimatedCount = Effect.fnUntraced(function* (operation: string, within: Within) {
@@ -251,44 +266,56 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
       const description = "declare the resource with counters: true to use it"
       return yield* new DbError.NotAllowed({ resource: name, operation, description })
     }
-    return yield* pipeline.read("count", { request: within }, ({ request }) =>
-      request.where === undefined && request.predicate === undefined
+    return yield* pipeline.read("count", { request: within, filters: [] }, ({ request, filters = [] }) =>
+      request.where === undefined && request.predicate === undefined && filters.length === 0
         ? counter.read(operation, request)
-        : finding.count(operation, request)
+        : finding.count(operation, request, filters)
     )
   })
 
-  /** How many documents a query gives, without those that interceptors leave out. */
-  const total = Effect.fnUntraced(function* (operation: string, request: Find.Request<A>) {
-    const isIntercepted = yield* pipeline.concerns("query")
-    return yield* isIntercepted ? Stream.runCount(query(operation, request)) : finding.count(operation, request)
+  /** What is asked for, after interceptors have let it pass as it is; what they narrow or change is refused. */
+  const untouched = Effect.fnUntraced(function* <Request extends Find.Request<A>>(
+    operation: string,
+    as: "listIds" | "query",
+    request: Request
+  ) {
+    if (!(yield* pipeline.concerns(as))) return request
+    const seen: { input?: { readonly request: Find.Request<A> } & Pipeline.Filtered<A> } = {}
+    // An `after` that leaves out or changes something gives another stream than this one.
+    const nothing = Stream.suspend((): Stream.Stream<never> => Stream.empty)
+    const given = { request, filters: [] }
+    const execute = (input: NonNullable<typeof seen.input>) => {
+      seen.input = input
+      return Effect.succeed(nothing)
+    }
+    const shown: Stream.Stream<unknown, Pipeline.StreamError> =
+      as === "listIds" ? yield* pipeline.read("listIds", given, execute) : yield* pipeline.read("query", given, execute)
+    const { request: left, filters = [] } = seen.input ?? {}
+    const isNarrowed =
+      left === undefined ||
+      shown !== nothing ||
+      filters.length > 0 ||
+      [left.where, left.predicate, left.limit].some((part) => part !== undefined)
+    if (!isNarrowed) return { ...request, ...left }
+    const description = `an interceptor of ${as} narrows or changes what may be seen; use query, which shows that`
+    return yield* new DbError.NotAllowed({ resource: name, operation, description })
   })
 
   /**
-   * A listing that shows something else than documents or ids, as far as the interceptors of `listIds` let it. A request
-   * that they narrow in a way that such a listing does not know is refused.
+   * A listing that shows something else than documents or ids: for those who have every right that it takes, and to whom
+   * interceptors show everything as it is.
    */
-  const narrowed = <Request extends Find.Request<A>, X>(
+  const whole = <Request extends Find.Request<A>, X>(
     operation: string,
-    request: Request,
+    rights: ReadonlyArray<"listIds" | "query">,
+    given: Request,
     use: (request: Request) => Stream.Stream<X, ListError>
   ): Stream.Stream<X, Pipeline.StreamError> =>
     Stream.unwrap(
       Effect.gen(function* () {
-        if (!(yield* pipeline.concerns("listIds"))) return use(request)
-        const seen: { request?: Find.Request<A> } = {}
-        yield* Effect.asVoid(
-          pipeline.read("listIds", { request }, (input) => {
-            seen.request = input.request
-            return Effect.succeed(Stream.empty)
-          })
-        )
-        const { where, predicate } = seen.request ?? {}
-        if (seen.request === undefined || where !== undefined || predicate !== undefined) {
-          const description = "an interceptor narrows what may be listed; use query, which can do so"
-          return yield* new DbError.NotAllowed({ resource: name, operation, description })
-        }
-        return use({ ...request, ...seen.request })
+        let request = given
+        for (const right of rights) request = yield* untouched(operation, right, request)
+        return use(request)
       })
     )
 
@@ -412,9 +439,9 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
     )
   }
 
-  const removeMany = (operation: string, given: ReadonlyArray<string>) =>
+  const removeMany = (operation: string, given: ReadonlyArray<string>, onProgress?: DocumentStore.OnProgress) =>
     pipeline.run("deleteMany", { ids: given, checks: [] }, ({ ids, checks }) =>
-      documents.removeMany(operation, ids, defaultConcurrency, checks, onCommits(operation))
+      documents.removeMany(operation, ids, defaultConcurrency, checks, onCommits(operation), onProgress)
     )
 
   const removeListed = Effect.fnUntraced(function* (operation: string, ids: ReadonlyArray<string>) {
@@ -509,8 +536,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
     listIds,
     count,
     estimatedCount,
-    total,
-    narrowed,
+    whole,
     insert,
     update,
     patch,

@@ -576,13 +576,13 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    */
   readonly insertMany: (
     inputs: Iterable<Insert<S>>,
-    options?: Listing.Concurrency
+    options?: Listing.ManyOptions
   ) => Effect.Effect<ReadonlyArray<Result.Result<S["Type"], InsertError>>>
 
   /** Upserts documents concurrently. The outcomes are in input order; one that fails does not stop the others. */
   readonly upsertMany: (
     inputs: Iterable<Insert<S>>,
-    options?: Listing.Concurrency
+    options?: Listing.ManyOptions
   ) => Effect.Effect<ReadonlyArray<Result.Result<S["Type"], Exclude<ChangeError, DbError.NotFound>>>>
 
   /**
@@ -592,6 +592,15 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    */
   readonly writeAll: <E, R>(
     inputs: Stream.Stream<Insert<S>, E, R>,
+    options?: WriteOptions
+  ) => Stream.Stream<Outcome<S["Type"], InsertError | ChangeError>, E, R>
+
+  /**
+   * Like `writeAll`, from documents in JSON form, as `queryJson` gives them and `Export.fromNdjson` reads them. One that does
+   * not fit the schema has `InvalidInput`. Secrets are not in that form.
+   */
+  readonly writeAllJson: <E, R>(
+    documents: Stream.Stream<JsonObject, E, R>,
     options?: WriteOptions
   ) => Stream.Stream<Outcome<S["Type"], InsertError | ChangeError>, E, R>
 
@@ -681,7 +690,10 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   ) => Effect.Effect<void, DeleteError>
 
   /** Deletes documents, those that do not exist being deleted already. One request for each 1,000. `InvalidInput`. */
-  readonly deleteMany: (ids: Iterable<string>) => Effect.Effect<DeleteManyResult, DeleteManyError>
+  readonly deleteMany: (
+    ids: Iterable<string>,
+    options?: { readonly onProgress?: DocumentStore.OnProgress | undefined }
+  ) => Effect.Effect<DeleteManyResult, DeleteManyError>
 
   /**
    * Deletes every document that is listed when it runs, and gives their number. One LIST and one DELETE for each 1,000.
@@ -981,19 +993,35 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
 }
 
 /**
+ * @category models
+ * @since 0.1.0
+ */
+export interface SinkOptions<S extends Attributes.DocumentSchema, E, R> extends WriteOptions {
+  /** How many failures the summary keeps. Default 1,000. */
+  readonly keep?: number | undefined
+  /**
+   * Runs for each document in input order, before the next outcome is looked at. Who notes the `index` down can go on
+   * behind it when the source fails or the process ends: `Stream.drop(index + 1)`.
+   */
+  readonly onOutcome?:
+    | ((outcome: Outcome<S["Type"], InsertError | ChangeError>) => Effect.Effect<void, E, R>)
+    | undefined
+}
+
+/**
  * `Repository.writeAll` as a sink: it draws no more than is under way, and gives how many were written and what became of
- * the rest, of which at most `keep`, 1,000 by default, are kept.
+ * the rest.
  *
  * @category sinks
  * @since 0.1.0
  */
-export const sink = <S extends Attributes.DocumentSchema>(
+export const sink = <S extends Attributes.DocumentSchema, E = never, R = never>(
   repository: Repository<S>,
-  { keep = 1000, ...options }: WriteOptions & { readonly keep?: number | undefined } = {}
-): Sink.Sink<WriteSummary, Insert<S>> =>
+  { keep = 1000, onOutcome = () => Effect.void, ...options }: SinkOptions<S, E, R> = {}
+): Sink.Sink<WriteSummary, Insert<S>, never, E, R> =>
   Sink.make<Insert<S>>()((inputs) =>
     Stream.runFold(
-      repository.writeAll(inputs, options),
+      Stream.tap(repository.writeAll(inputs, options), onOutcome),
       (): WriteSummary & { failures: Array<WriteSummary["failures"][number]> } => ({
         written: 0,
         failed: 0,
@@ -1126,14 +1154,19 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
   const load = (operation: string) => (id: string) => documents.load(operation, id)
 
-  const many = <I, X, E>(
-    inputs: Iterable<I>,
-    options: Listing.Concurrency | undefined,
+  const many = Effect.fnUntraced(function* <I, X, E>(
+    given: Iterable<I>,
+    { concurrency = defaultConcurrency, onProgress = () => Effect.void }: Listing.ManyOptions = {},
     one: (input: I) => Effect.Effect<X, E>
-  ) =>
-    Effect.forEach(inputs, (input) => Effect.result(one(input)), {
-      concurrency: options?.concurrency ?? defaultConcurrency
-    })
+  ) {
+    const inputs = [...given]
+    let done = 0
+    return yield* Effect.forEach(
+      inputs,
+      (input) => Effect.tap(Effect.result(one(input)), () => onProgress({ done: (done += 1), total: inputs.length })),
+      { concurrency }
+    )
+  })
 
   const versionAt = Effect.fnUntraced(function* (
     operation: string,
@@ -1153,28 +1186,38 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     return (yield* documents.loadEntry(operation, found.entry)) ?? (yield* missing(id))
   })
 
-  const writeAll = <E, R>(
-    inputs: Stream.Stream<Insert<S>, E, R>,
-    { mode = "insert", concurrency = defaultConcurrency }: WriteOptions = {}
-  ): Stream.Stream<Outcome<A, InsertError | ChangeError>, E, R> => {
-    const operation = "Resource.writeAll"
-    const write = (input: Insert<S>): Effect.Effect<A, InsertError | ChangeError> => {
-      if (mode === "upsert") return operations.upsert(operation, input)
-      return mode === "insert" ? operations.insert(operation, input) : operations.replace(operation, input)
-    }
-    return inputs.pipe(
-      Stream.zipWithIndex,
-      Stream.mapEffect(
-        ([input, index]) =>
-          Effect.map(Effect.result(write(input)), (result) => ({
-            index,
-            id: operations.idIn(Result.isSuccess(result) ? result.success : input),
-            result
-          })),
-        { concurrency }
+  const writeEach =
+    <I>(
+      operation: string,
+      { mode = "insert", concurrency = defaultConcurrency }: WriteOptions = {},
+      inputOf: (input: I) => Effect.Effect<Insert<S>, DbError.InvalidInput>
+    ) =>
+    <E, R>(inputs: Stream.Stream<I, E, R>): Stream.Stream<Outcome<A, InsertError | ChangeError>, E, R> => {
+      const write = (input: Insert<S>): Effect.Effect<A, InsertError | ChangeError> => {
+        if (mode === "upsert") return operations.upsert(operation, input)
+        return mode === "insert" ? operations.insert(operation, input) : operations.replace(operation, input)
+      }
+      return inputs.pipe(
+        Stream.zipWithIndex,
+        Stream.mapEffect(
+          ([input, index]) =>
+            Effect.map(Effect.result(Effect.flatMap(inputOf(input), write)), (result) => ({
+              index,
+              id: operations.idIn(Result.isSuccess(result) ? result.success : input),
+              result
+            })),
+          { concurrency }
+        )
       )
-    )
-  }
+    }
+
+  const fromJson = Schema.decodeUnknownEffect(Attributes.toStorageCodec(definition.schema))
+  /** A whole document is an input of it, too. */
+  const inputOfJson = (json: JsonObject) =>
+    Effect.mapBoth(fromJson(json, { errors: "all", onExcessProperty: "error" }), {
+      onSuccess: (value) => value as Insert<S>,
+      onFailure: (error) => DbError.invalidInput(name, error.issue)
+    })
 
   const exists = (operation: string) =>
     Effect.fnUntraced(function* (id: string) {
@@ -1255,6 +1298,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
     getByUnique: Effect.fn("Resource.getByUnique")(function* (label, values) {
       const operation = "Resource.getByUnique"
+      yield* pipeline.admit("get")
       const found = yield* findByUnique(operation, label, values)
       // Interceptors decide before it is told whether there is such a document.
       return yield* Option.match(found, {
@@ -1270,12 +1314,14 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
     distinct: (within) => {
       const operation = "Resource.distinct"
-      return operations.narrowed(operation, within, (request) => listing.distinct(operation, request))
+      return operations.whole(operation, ["listIds", "query"], within, (request) =>
+        listing.distinct(operation, request)
+      )
     },
 
     covered: (within) => {
       const operation = "Resource.covered"
-      return operations.narrowed(operation, within, (request) => listing.covered(operation, request))
+      return operations.whole(operation, ["listIds", "query"], within, (request) => listing.covered(operation, request))
     },
 
     update: Effect.fn("Resource.update")(function* <E = never, R = never>(
@@ -1302,7 +1348,9 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       return yield* many(inputs, options, (input) => operations.upsert("Resource.upsertMany", input))
     }, labelled),
 
-    writeAll,
+    writeAll: (inputs, options) => writeEach<Insert<S>>("Resource.writeAll", options, Effect.succeed)(inputs),
+
+    writeAllJson: (inputs, options) => writeEach("Resource.writeAllJson", options, inputOfJson)(inputs),
 
     updateMany: (request, changes) => {
       const operation = "Resource.updateMany"
@@ -1356,9 +1404,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     queryPage: Effect.fn("Resource.queryPage")(function* (request) {
       const operation = "Resource.queryPage"
       const page = yield* operations.list(operation, request)
-      const { limit: _, cursor: __, ...whole } = request
-      const total = request.total === true ? yield* operations.total(operation, whole) : undefined
-      return { ...page, total }
+      return { ...page, total: page.total }
     }, labelled),
 
     explainQuery: Effect.fn("Resource.explainQuery")(function* (request) {
@@ -1373,8 +1419,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       yield* operations.remove("Resource.delete", target, mustExist)
     }, labelled),
 
-    deleteMany: Effect.fn("Resource.deleteMany")(function* (ids) {
-      return yield* operations.removeMany("Resource.deleteMany", [...ids])
+    deleteMany: Effect.fn("Resource.deleteMany")(function* (ids, options) {
+      return yield* operations.removeMany("Resource.deleteMany", [...ids], options?.onProgress)
     }, labelled),
 
     deleteAll: Effect.suspend(() => operations.removeAll("Resource.deleteAll")).pipe(
@@ -1458,7 +1504,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
         return Option.some(yield* operations.getDocument(id, () => Effect.succeed(base)))
       })
       return Stream.unwrap(
-        Effect.map(documents.past(operation, id), ({ entries }) =>
+        Effect.map(Effect.andThen(pipeline.admit("get"), documents.past(operation, id)), ({ entries }) =>
           Stream.fromArray(entries.filter((entry) => !entry.isDeletion).toReversed()).pipe(
             Stream.mapEffect(one, { concurrency: 4 }),
             Stream.flatMap((found) => Stream.fromArray(Option.toArray(found)))
@@ -1473,6 +1519,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
     restore: Effect.fn("Resource.restore")(function* (id, when) {
       const operation = "Resource.restore"
+      yield* pipeline.admit("get")
+      yield* pipeline.admit("replace")
       const version = yield* versionAt(operation, id, when)
       // Who may not see it may not have it back; what interceptors make of it for the eye is not what it was.
       yield* operations.get(operation, id, () => Effect.succeed(version))
@@ -1495,7 +1543,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     scanResults: (options = {}) => {
       const operation = "Resource.scanResults"
       return operations
-        .narrowed(operation, options, (request) => listing.results(operation, request))
+        .whole(operation, ["query"], options, (request) => listing.results(operation, request))
         .pipe(
           Stream.zipWithIndex,
           Stream.map(([{ id, result }, index]) => ({ index, id, result: Result.map(result, (base) => base.value) }))

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as BigDecimal from "effect/BigDecimal"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -264,6 +265,81 @@ describe("queries", () => {
       assert.strictEqual(paid?.values["n"], 20)
       const wrong = yield* Effect.flip(repository.aggregate({ values: { n: { sum: "nope" as never } } }))
       assert.strictEqual(wrong._tag, "InvalidInput")
+    })
+  )
+
+  it.effect("what is exported can be imported; a line that does not fit has its own outcome", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const schema = Schema.Struct({
+        id: Schema.String,
+        at: Schema.DateTimeUtc,
+        price: Schema.BigDecimal,
+        bytes: Schema.Uint8Array,
+        note: Schema.optionalKey(Schema.String)
+      })
+      const [from, to] = [
+        yield* open("from", { schema, primaryKey: "id", scan: true }),
+        yield* open("to", { schema, primaryKey: "id", scan: true })
+      ]
+      const documents = Array.from({ length: 5 }, (_, i) => ({
+        id: `p${i}`,
+        at: DateTime.makeUnsafe(1_700_000_000_000 + i),
+        price: BigDecimal.fromStringUnsafe(`${i}.10`),
+        bytes: Uint8Array.of(i, 255)
+      }))
+      yield* from.insertMany(documents)
+      const lines = Export.ndjson(from.queryJson({}))
+      const broken = Stream.concat(
+        lines,
+        Stream.make(new TextEncoder().encode(`{"id":"x","at":"soon"}\n{"id":"y","z":1}\n`))
+      )
+      const told = yield* Stream.runCollect(
+        to.writeAllJson(Export.documents(Export.fromNdjson(broken)), { mode: "upsert" })
+      )
+      assert.deepStrictEqual(
+        told.map(({ index, id, result }) => [index, id, result._tag === "Failure" ? result.failure._tag : "written"]),
+        [...documents.map(({ id }, i) => [i, id, "written"]), [5, "x", "InvalidInput"], [6, "y", "InvalidInput"]]
+      )
+      const failed = told[6]?.result
+      assert.include(failed?._tag === "Failure" ? failed.failure.message : "", "z")
+      assert.deepStrictEqual(yield* to.get("p3"), yield* from.get("p3"))
+    })
+  )
+
+  it.effect("long writes tell how far they are, and a sink can be gone on with where it stopped", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const things = yield* open("things", {
+        schema: Schema.Struct({ id: Schema.String, n: Schema.Int }),
+        primaryKey: "id",
+        partitions: { byN: ["n"] }
+      })
+      const inputs = Array.from({ length: 2500 }, (_, i) => ({ id: `t${String(i).padStart(4, "0")}`, n: i % 3 }))
+      const progress: Array<string> = []
+      const onProgress = ({ done, total }: { readonly done: number; readonly total: number }) =>
+        Effect.sync(() => progress.push(`${done} of ${total}`))
+      let noted = -1
+      const failing = Stream.concat(Stream.fromIterable(inputs.slice(0, 1000)), Stream.fail("the source broke"))
+      const onOutcome = ({ index }: { readonly index: number }) => Effect.sync(() => (noted = index))
+      const error = yield* Effect.flip(Stream.run(failing, Resource.sink(things, { onOutcome })))
+      assert.strictEqual(error, "the source broke")
+      assert.isAbove(noted, 900)
+      const rest = Stream.drop(Stream.fromIterable(inputs), noted + 1)
+      const summary = yield* Stream.run(rest, Resource.sink(things, { mode: "replace" }))
+      assert.deepStrictEqual([summary.written, summary.failed], [2499 - noted, 0])
+      assert.strictEqual(yield* things.count(), 2500)
+
+      yield* things.insertMany(
+        [
+          { id: "x", n: 1 },
+          { id: "y", n: 2 }
+        ],
+        { onProgress, concurrency: 1 }
+      )
+      yield* things.deleteMany([...inputs.map(({ id }) => id), "nothing"], { onProgress })
+      assert.deepStrictEqual(progress, ["1 of 2", "2 of 2", "1000 of 2501", "2000 of 2501", "2501 of 2501"])
+      assert.strictEqual(yield* things.count({ partition: "byN", values: { n: 1 } }), 1)
     })
   )
 
