@@ -458,6 +458,17 @@ export type ListError = Pipeline.StreamError
 export type HistoryError = DbError.NotAllowed | DbError.InvalidInput | ReadError
 
 /**
+ * A version that is past, or why it cannot be read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Version<out S extends Attributes.DocumentSchema> {
+  readonly version: number
+  readonly result: Result.Result<Document.Document<S["Type"]>, DbError.DbError>
+}
+
+/**
  * The operations of a resource as interceptors see them, by name.
  *
  * @category models
@@ -792,7 +803,10 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
 
   /**
    * One page of what `query` gives. Default `limit` 100. The cursor holds its place while documents come and go. With
-   * `total: true` also their number, for which all of them are read.
+   * `total: true` also the number of documents on all pages, for which all of them are read.
+   *
+   * It runs as `list`. Where an interceptor filters, as a guard by the document does, a page is filled with what may be
+   * seen. It looks at 1,000 documents at most, and may then be short; after a full page there is always a cursor.
    */
   readonly queryPage: (
     request: Find.Request<S["Type"]> & Listing.PageRequest & { readonly total?: boolean | undefined }
@@ -831,7 +845,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   /**
    * The different values of the field of a partition that follows those given, in JSON form, transformed, in their order
    * (on a store that lists without order: in none), each with at least one document. For each value 1 LIST and, as a
-   * rule, 1 GET.
+   * rule, 1 GET. `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
    */
   readonly distinct: (within: Listing.Within) => Stream.Stream<Json, ListError>
 
@@ -840,6 +854,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    *
    * It may show a value that is one write old, or is about to be acknowledged, and leftovers of crashes; `verify: true`
    * looks at each document, 1 GET. Where the covered fields were too long for a key, the document is read.
+   * `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
    */
   readonly covered: (
     within: Listing.Within & Listing.Concurrency & Listing.Verify
@@ -911,15 +926,22 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    */
   readonly history: (id: string) => Stream.Stream<Document.Document<S["Type"]>, HistoryError>
 
+  /** Like `history`, but a version that cannot be read is told in its place, and does not end the stream. */
+  readonly historyResults: (id: string) => Stream.Stream<Version<S>, HistoryError>
+
   /**
    * A document as it was: the version with this number, or the one there was at a time. `NotFound`: there was none.
+   * Of a document that was deleted and inserted again numbers begin anew: the newest with the number counts.
    */
   readonly getAt: (
     id: string,
     when: { readonly version: number } | { readonly time: DateTime.DateTime }
   ) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | HistoryError>
 
-  /** Makes an earlier version the present one, also of a document that is deleted. `NotFound`: there was none. */
+  /**
+   * Makes an earlier version the present one, also of a document that is deleted, which is then inserted again: with
+   * `userstamps` by who restores it. `NotFound`: there was none.
+   */
   readonly restore: (
     id: string,
     when: { readonly version: number } | { readonly time: DateTime.DateTime }
@@ -944,7 +966,10 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
     input: Insert<S> | Document.Document<S["Type"]>
   ) => Effect.Effect<DocumentCodec.Explanation, DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError>
 
-  /** Like `scan`, but a document that cannot be read is told in its place, and does not end the stream. */
+  /**
+   * Like `scan`, but a document that cannot be read is told in its place, and does not end the stream. `NotAllowed`: an
+   * interceptor of `query` narrows or changes what may be seen.
+   */
   readonly scanResults: (
     options?: Listing.Within & Listing.Concurrency
   ) => Stream.Stream<Outcome<S["Type"], DbError.DbError>, ListError>
@@ -963,8 +988,8 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * `insertMany` and `writeAll` as what they do with each document; `upsert` and `upsertMany` as `upsert`, and in it as
    * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt` and `history`
    * as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` as
-   * `list`; `covered`, `distinct` and `scanResults` as `listIds`; `estimatedCount` as `count`; `hasContent` as
-   * `getContent`; `restore` as `get` and `replace`.
+   * `list`; `scanResults` as `query`; `covered` and `distinct` as `listIds` and `query`; `estimatedCount` as `count`;
+   * `hasContent` as `getContent`; `restore` as `get` and `replace`.
    */
   readonly intercept: <const K extends Pipeline.OperationName = Pipeline.OperationName>(
     interceptor: Pipeline.Interceptor<Operations<S>, K>
@@ -1218,6 +1243,31 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       onSuccess: (value) => value as Insert<S>,
       onFailure: (error) => DbError.invalidInput(name, error.issue)
     })
+
+  /** The versions that a document had, the newest first. */
+  const versions = (operation: string, id: string): Stream.Stream<Version<S>, HistoryError> => {
+    const one = Effect.fnUntraced(function* (entry: History.Entry) {
+      const { version } = entry
+      const reading = Effect.gen(function* () {
+        const base = yield* documents.loadEntry(operation, entry)
+        // It has been pruned since it was listed.
+        if (base === undefined) return Option.none<Version<S>>()
+        const document = yield* operations.getDocument(id, () => Effect.succeed(base))
+        return Option.some<Version<S>>({ version, result: Result.succeed(document) })
+      })
+      return yield* Effect.catchTag(reading, "DbError", (error) =>
+        Effect.succeedSome<Version<S>>({ version, result: Result.fail(error) })
+      )
+    })
+    return Stream.unwrap(
+      Effect.map(Effect.andThen(pipeline.admit("get"), documents.past(operation, id)), ({ entries }) =>
+        Stream.fromArray(entries.filter((entry) => !entry.isDeletion).toReversed()).pipe(
+          Stream.mapEffect(one, { concurrency: 4 }),
+          Stream.flatMap((found) => Stream.fromArray(Option.toArray(found)))
+        )
+      )
+    )
+  }
 
   const exists = (operation: string) =>
     Effect.fnUntraced(function* (id: string) {
@@ -1495,23 +1545,9 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       yield* operations.removeContent("Resource.deleteContent", id)
     }, labelled),
 
-    history: (id) => {
-      const operation = "Resource.history"
-      const one = Effect.fnUntraced(function* (entry: History.Entry) {
-        const base = yield* documents.loadEntry(operation, entry)
-        // It has been pruned since it was listed.
-        if (base === undefined) return Option.none<Document.Document<A>>()
-        return Option.some(yield* operations.getDocument(id, () => Effect.succeed(base)))
-      })
-      return Stream.unwrap(
-        Effect.map(Effect.andThen(pipeline.admit("get"), documents.past(operation, id)), ({ entries }) =>
-          Stream.fromArray(entries.filter((entry) => !entry.isDeletion).toReversed()).pipe(
-            Stream.mapEffect(one, { concurrency: 4 }),
-            Stream.flatMap((found) => Stream.fromArray(Option.toArray(found)))
-          )
-        )
-      )
-    },
+    history: (id) => Stream.mapEffect(versions("Resource.history", id), ({ result }) => Effect.fromResult(result)),
+
+    historyResults: (id) => versions("Resource.historyResults", id),
 
     getAt: Effect.fn("Resource.getAt")(function* (id, when) {
       return yield* operations.getDocument(id, (id) => versionAt("Resource.getAt", id, when))

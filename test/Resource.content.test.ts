@@ -317,6 +317,28 @@ describe("history", () => {
     })
   )
 
+  it.effect("a version that cannot be read ends the history, or is told in its place", () =>
+    Effect.gen(function* () {
+      const { open, store } = yield* openNew
+      const files = yield* open("files", options)
+      yield* files.insert({ id: "1", name: "v1", owner: "ana" })
+      for (const name of ["v2", "v3", "v4"]) yield* files.update("1", { name })
+      const key = (yield* keysOf(store, "resource=files/historical/"))[1] ?? ""
+      yield* store.put({ key, body: new TextEncoder().encode("{") })
+      const error = yield* Effect.flip(Stream.runCollect(files.history("1")))
+      assert.strictEqual(error._tag === "DbError" && error.reason._tag, "Corrupt")
+      const told = yield* Stream.runCollect(files.historyResults("1"))
+      assert.deepStrictEqual(
+        told.map(({ version, result }) => [version, result._tag === "Success" ? result.success.value.name : "broken"]),
+        [
+          [3, "v3"],
+          [2, "broken"],
+          [1, "v1"]
+        ]
+      )
+    })
+  )
+
   it.effect("pruning goes by when a version was replaced, and forgets deletions with what was before them", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.UTC(2026, 0, 1))
