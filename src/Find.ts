@@ -21,6 +21,7 @@ import type { Base, DocumentStore, Indexes } from "./DocumentStore.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 import type { Concurrency, Listing, ListError, Page, PageRequest, Verify, Within } from "./Listing.ts"
 import * as Partition from "./Partition.ts"
+import type * as Pipeline from "./Pipeline.ts"
 import * as Query from "./Query.ts"
 import type { Attribute } from "./schema/Attributes.ts"
 
@@ -110,6 +111,11 @@ export interface Settings {
   /** Whether queries may read every document without saying so. */
   readonly scan: boolean
 }
+
+/** What decides which documents are there for a request at all. */
+type Filters<A> = ReadonlyArray<Pipeline.Filter<A>>
+
+type FilteredError = ListError | Pipeline.Rejected
 
 /** More than this many are not kept in memory to be put in order. */
 const mostInMemory = 10_000
@@ -419,17 +425,27 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
     }
   }
 
-  const found = (operation: string, planned: Planned, request: Concurrency): Stream.Stream<Found<A>, ListError> =>
-    reached(operation, planned, request).pipe(
+  /** Who may not see a document must not learn of it by a condition either: filters come first. */
+  const found = (
+    operation: string,
+    planned: Planned,
+    request: Concurrency,
+    filters: Filters<A>
+  ): Stream.Stream<Found<A>, FilteredError> =>
+    seen(reached(operation, planned, request), filters).pipe(
       Stream.map((base) => ({ base, json: jsonOf(base) })),
       Stream.filter(({ json }) => planned.matches(json))
     )
 
-  const run = (operation: string, request: Request<A>): Stream.Stream<Found<A>, ListError | DbError.NotAllowed> =>
+  const run = (
+    operation: string,
+    request: Request<A>,
+    filters: Filters<A> = []
+  ): Stream.Stream<Found<A>, FilteredError | DbError.NotAllowed> =>
     Stream.unwrap(
       Effect.gen(function* () {
         const planned = yield* allowed(request, yield* plan(request))
-        const all = found(operation, planned, request)
+        const all = found(operation, planned, request, filters)
         if (planned.plan.order !== "memory") return request.limit === undefined ? all : Stream.take(all, request.limit)
         const best = yield* keepBest(all, request.limit ?? mostInMemory, planned)
         return Stream.fromArray(best)
@@ -444,10 +460,12 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
 
   const page = Effect.fnUntraced(function* (
     operation: string,
-    request: Request<A> & PageRequest
-  ): Effect.fn.Return<Page<Base<A>>, ListError | DbError.NotAllowed> {
+    request: Request<A> & PageRequest,
+    filters: Filters<A> = []
+  ): Effect.fn.Return<Page<Base<A>>, FilteredError | DbError.NotAllowed> {
     const { limit = 100, cursor: _, ...whole } = request
-    if (isPlain({ ...whole, limit: undefined })) {
+    const isWhole = isPlain({ ...whole, limit: undefined })
+    if (isWhole && filters.length === 0) {
       const { bases, cursor } = yield* listing.page(operation, request)
       return { items: bases, cursor }
     }
@@ -465,15 +483,17 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
     const query = JSON.stringify([name, canonical, ...edges])
     if (order !== "memory" && (access._tag === "Scan" || (access._tag === "Partition" && access.within.length === 1))) {
       const within = access._tag === "Partition" ? access.within[0]! : {}
-      return yield* listing.filteredPage(operation, { ...request, ...within, limit }, canonical, (base) =>
-        matches(jsonOf(base))
-      )
+      return yield* listing.filteredPage(operation, { ...request, ...within, limit }, isWhole ? "" : canonical, {
+        keep: (base) => Effect.map(passes(filters, base), (isSeen) => isSeen && matches(jsonOf(base))),
+        hides: filters.length > 0
+      })
     }
     // What is put in order in memory goes on after the last document of the page before.
     const position = yield* listing.readCursor(query, request.cursor)
     const last = position === undefined ? undefined : (JSON.parse(position) as JsonObject)
     const after = (one: Found<A>) => last === undefined || compare(one.json, last) > 0
-    const best = yield* keepBest(Stream.filter(found(operation, planned, request), after), limit + 1, planned)
+    const all = found(operation, planned, request, filters)
+    const best = yield* keepBest(Stream.filter(all, after), limit + 1, planned)
     const items = best.slice(0, limit)
     const end = items.at(-1)
     const hasMore = best.length > limit && end !== undefined
@@ -504,14 +524,30 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
 
   return {
     shown,
-    bases: (operation: string, request: Request<A>): Stream.Stream<Base<A>, ListError | DbError.NotAllowed> =>
-      isPlain(request) ? listing.bases(operation, request) : Stream.map(run(operation, request), ({ base }) => base),
-    ids: (operation: string, request: Request<A>): Stream.Stream<string, ListError | DbError.NotAllowed> =>
-      isPlain(request) ? listing.ids(operation, request) : Stream.map(run(operation, request), ({ base }) => base.id),
-    count: (operation: string, request: Request<A> & Verify): Effect.Effect<number, ListError | DbError.NotAllowed> =>
+    bases: (
+      operation: string,
+      request: Request<A>,
+      filters: Filters<A> = []
+    ): Stream.Stream<Base<A>, FilteredError | DbError.NotAllowed> =>
       isPlain(request)
+        ? seen(listing.bases(operation, request), filters)
+        : Stream.map(run(operation, request, filters), ({ base }) => base),
+    ids: (
+      operation: string,
+      request: Request<A>,
+      filters: Filters<A> = []
+    ): Stream.Stream<string, FilteredError | DbError.NotAllowed> =>
+      isPlain(request) && filters.length === 0
+        ? listing.ids(operation, request)
+        : Stream.map(run(operation, request, filters), ({ base }) => base.id),
+    count: (
+      operation: string,
+      request: Request<A> & Verify,
+      filters: Filters<A> = []
+    ): Effect.Effect<number, FilteredError | DbError.NotAllowed> =>
+      isPlain(request) && filters.length === 0
         ? listing.count(operation, request)
-        : Stream.runCount(run(operation, { ...request, order: undefined })),
+        : Stream.runCount(run(operation, { ...request, order: undefined }, filters)),
     /** Whether a document meets the conditions of a request. */
     meets: (request: Request<A>) =>
       Effect.map(
@@ -528,6 +564,17 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
     checkPaths
   }
 }
+
+const passes = Effect.fnUntraced(function* <A>(filters: Filters<A>, base: Base<A>) {
+  for (const filter of filters) if ((yield* filter(base.value)) !== true) return false
+  return true
+})
+
+/** The documents that every filter lets through. */
+const seen = <A, E>(all: Stream.Stream<Base<A>, E>, filters: Filters<A>) =>
+  filters.length === 0
+    ? all
+    : Stream.filterEffect(all, (base): Effect.Effect<boolean, E | FilteredError> => passes(filters, base))
 
 const without = (json: JsonObject, [name, ...rest]: ReadonlyArray<string>): JsonObject => {
   if (name === undefined || !Object.hasOwn(json, name)) return json

@@ -34,7 +34,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 import * as Pipeline from "./Pipeline.ts"
 
@@ -553,6 +552,9 @@ export const authorize = Effect.fnUntraced(function* <A>(
 const describe = (user: User | undefined): string =>
   user === undefined ? "log in first" : "the user does not have the right to do this"
 
+const denial = (user: User | undefined, reject: Pipeline.Admission<unknown>["reject"]): Pipeline.Rejected =>
+  reject(describe(user), user === undefined ? unauthenticatedCode : forbiddenCode)
+
 /**
  * @category models
  * @since 0.1.0
@@ -573,13 +575,14 @@ export interface InterceptorOptions {
  * Rules that want to see the document:
  *
  * - `get`: with what was read.
- * - `list`, `query`: documents that are not allowed are left out, so a page may be shorter than its limit.
+ * - `list`, `listIds`, `query`, `count`: as a filter of the request. What is not allowed is not there: it is not shown,
+ *   ordered or counted, takes no place of a page, and no condition is asked of it.
  * - `insert`, `update`, `patch`, `replace`, `upsert`, `delete`, `deleteMany`: as a check, if the operation carries out
  *   checks: with the very version that is written, changed or removed. Otherwise with `current`, read before, and where
  *   there is none with the input of an insert, a replace or an upsert; without either, denied.
  * - the content operations: with `current`; denied where there is no document. `exists`: with `current`; it goes on where
  *   there is none.
- * - `listIds`, `count`, `deleteAll`: denied, there being no document to look at.
+ * - `deleteAll`: denied, there being no document to look at.
  *
  * Inside `trusted` it lets everything pass.
  *
@@ -598,6 +601,11 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
     name,
     priority,
     operations: "*",
+    admit: Effect.fnUntraced(function* ({ operation, reject }) {
+      if (yield* IsTrusted) return
+      const user = yield* currentUser
+      if ((yield* guard.before(operation, user)) === "Denied") return yield* denial(user, reject)
+    }),
     around: <E, R>(
       context: Pipeline.Context<Ops, Pipeline.OperationName>,
       next: (
@@ -608,7 +616,7 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
         if (yield* IsTrusted) return yield* next()
         const { operation } = context
         const user = yield* currentUser
-        const denied = () => context.reject(describe(user), user === undefined ? unauthenticatedCode : forbiddenCode)
+        const denied = () => denial(user, context.reject)
         const isAllowed = (record: A) =>
           Effect.map(guard.withRecord(operation, user, record), (decision) => decision === "Allowed")
         const check: Pipeline.Check<A> = (record) =>
@@ -651,12 +659,14 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
             yield* check(output as Ops["get"]["output"])
             return output
           }
-          case "list": {
-            const page = (yield* next()) as Ops["list"]["output"]
-            return { ...page, items: yield* Effect.filter(page.items, isAllowed) }
-          }
+          case "list":
+          case "listIds":
           case "query":
-            return Stream.filterEffect((yield* next()) as Ops["query"]["output"], isAllowed)
+          case "count": {
+            const { input } = context
+            if (input.filters === undefined) return yield* denied()
+            return yield* next({ filters: [...input.filters, isAllowed] })
+          }
           default:
             return yield* denied()
         }

@@ -150,6 +150,25 @@ export interface Checked<A> {
 }
 
 /**
+ * Whether a document may be seen. Only the answer `true` shows it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Filter<in A> = (document: A) => Effect.Effect<boolean, Rejected | DbError.DbError>
+
+/**
+ * Present where the operation leaves out documents; add to them. They are part of the request: a document that does not
+ * pass is not there for its conditions, its order, its limit, its number and its cursor.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Filtered<A> {
+  readonly filters?: ReadonlyArray<Filter<A>> | undefined
+}
+
+/**
  * What the streams of a resource may fail with.
  *
  * @category errors
@@ -206,18 +225,23 @@ export interface Operations<
   readonly get: { readonly input: { readonly id: string }; readonly output: A }
   readonly exists: { readonly input: OneDocument<A>; readonly output: boolean }
   readonly list: {
-    readonly input: { readonly request: P["list"] }
-    readonly output: { readonly items: ReadonlyArray<A>; readonly cursor: string | undefined }
+    readonly input: { readonly request: P["list"] } & Filtered<A>
+    readonly output: {
+      readonly items: ReadonlyArray<A>
+      readonly cursor: string | undefined
+      /** Of all pages together, where it was asked for. */
+      readonly total?: number | undefined
+    }
   }
   readonly listIds: {
-    readonly input: { readonly request: P["listIds"] }
+    readonly input: { readonly request: P["listIds"] } & Filtered<A>
     readonly output: Stream.Stream<string, StreamError>
   }
   readonly query: {
-    readonly input: { readonly request: P["query"] }
+    readonly input: { readonly request: P["query"] } & Filtered<A>
     readonly output: Stream.Stream<A, StreamError>
   }
-  readonly count: { readonly input: { readonly request: P["count"] }; readonly output: number }
+  readonly count: { readonly input: { readonly request: P["count"] } & Filtered<A>; readonly output: number }
   readonly setContent: { readonly input: OneDocument<A> & { readonly content: P["content"] }; readonly output: void }
   readonly getContent: { readonly input: OneDocument<A>; readonly output: P["contentOutput"] }
   readonly deleteContent: { readonly input: OneDocument<A>; readonly output: void }
@@ -281,6 +305,18 @@ export type Context<Ops extends Shape<Ops>, K extends keyof Ops> = {
 }[K]
 
 /**
+ * What an interceptor sees of an operation before it is known which document it is about.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Admission<out K> {
+  readonly resource: string
+  readonly operation: K
+  readonly reject: (reason: string, code?: string) => Rejected
+}
+
+/**
  * The fields of the input that change. Those that are not named stay as they are.
  *
  * @category utility types
@@ -326,6 +362,12 @@ export interface Interceptor<Ops extends Shape<Ops>, K extends keyof Ops = keyof
   /** Default 0. The smaller runs first, and is the outer one. */
   readonly priority?: number | undefined
   readonly operations: K | ReadonlyArray<K> | "*"
+  /**
+   * Whether the operation may be asked for at all, by what is known without its input. It runs before the first request
+   * of members that have to look for their document first: `getByUnique`, `history`, `restore`. It only brings a refusal
+   * forward: `before` and `around` have to refuse as well.
+   */
+  readonly admit?: ((context: Admission<K>) => Effect.Effect<void, InterceptorError>) | undefined
   /**
    * Runs before the operation. It gives the fields of the input that it changes, or nothing to leave it, or
    * `shortCircuit(output)`. When it fails or dies the operation does not run.
@@ -405,6 +447,9 @@ export interface Pipeline<in out Ops extends Shape<Ops>> {
     execute: (input: Ops[K]["input"]) => Effect.Effect<Ops[K]["output"], E, R>
   ) => Effect.Effect<Ops[K]["output"], E | InterceptorError, R>
 
+  /** Fails when an interceptor does not admit the operation, whatever its input. */
+  readonly admit: (operation: keyof Ops) => Effect.Effect<void, InterceptorError>
+
   /** Whether an interceptor takes part in an operation now. */
   readonly concerns: (operation: keyof Ops) => Effect.Effect<boolean>
 }
@@ -423,6 +468,7 @@ interface Kept {
   readonly name: string
   readonly priority: number
   readonly operations: ReadonlySet<PropertyKey> | "*"
+  readonly admit: ((context: Admission<PropertyKey>) => Effect.Effect<void, InterceptorError>) | undefined
   readonly before: ((context: KeptContext) => Effect.Effect<unknown, InterceptorError>) | undefined
   readonly around:
     | (<E, R>(
@@ -433,15 +479,13 @@ interface Kept {
   readonly after: ((context: KeptContext, output: unknown) => Effect.Effect<unknown, InterceptorError>) | undefined
 }
 
-interface KeptContext {
-  readonly resource: string
-  readonly operation: PropertyKey
+interface KeptContext extends Admission<PropertyKey> {
   readonly input: object
-  readonly reject: (reason: string, code?: string) => Rejected
 }
 
 /** The interceptors of one operation, in their order. */
 interface Plan {
+  readonly admits: ReadonlyArray<Kept>
   readonly arounds: ReadonlyArray<Kept>
   readonly befores: ReadonlyArray<Kept>
   readonly afters: ReadonlyArray<Kept>
@@ -465,6 +509,7 @@ const planFor = (snapshot: Snapshot, operation: PropertyKey): Plan | undefined =
     mine.length === 0
       ? undefined
       : {
+          admits: mine.filter(({ admit }) => admit !== undefined),
           arounds: mine.filter(({ around }) => around !== undefined),
           befores: mine.filter(({ before }) => before !== undefined),
           afters: mine.filter(({ after }) => after !== undefined)
@@ -623,6 +668,12 @@ export const make = <Ops extends Shape<Ops>>(
 
       read: (operation, input, execute) => withoutAfterFailed(run(operation, input, execute)),
 
+      admit: Effect.fnUntraced(function* (operation) {
+        for (const kept of planFor(snapshot, operation)?.admits ?? []) {
+          yield* kept.admit!(contextOf(kept, operation, {}))
+        }
+      }),
+
       concerns: (operation) => Effect.sync(() => snapshot !== empty && planFor(snapshot, operation) !== undefined)
     }
   })
@@ -641,7 +692,12 @@ const keep = <Ops extends Shape<Ops>, K extends keyof Ops>(value: Interceptor<Op
   if (Number.isNaN(priority)) throw new TypeError(`the priority of ${name} is not a number`)
   const names =
     operations === "*" ? ("*" as const) : new Set<PropertyKey>(Array.isArray(operations) ? operations : [operations])
-  return { ...(hooks as unknown as Pick<Kept, "before" | "around" | "after">), name, priority, operations: names }
+  return {
+    ...(hooks as unknown as Pick<Kept, "admit" | "before" | "around" | "after">),
+    name,
+    priority,
+    operations: names
+  }
 }
 
 const reasonOf = (error: Option.Option<unknown>): string => {

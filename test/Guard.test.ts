@@ -5,7 +5,6 @@ import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
 import * as Guard from "effect-s3db/Guard"
 import * as Pipeline from "effect-s3db/Pipeline"
 
@@ -244,24 +243,42 @@ describe("Guard", () => {
         const get = (found: Post) => as(ana)(pipeline.run("get", { id: found.id }, () => Effect.succeed(found)))
         assert.strictEqual(yield* get(post), post)
         assert.strictEqual(yield* codeOf(get(other)), "Forbidden")
-        const page = yield* as(ana)(
-          pipeline.run("list", { request: undefined }, () => Effect.succeed({ items: [post, other], cursor: "next" }))
-        )
-        assert.deepStrictEqual(page, { items: [post], cursor: "next" })
-        const stream = yield* as(bo)(
-          pipeline.run("query", { request: undefined }, () => Effect.succeed(Stream.make(post, other)))
-        )
-        assert.deepStrictEqual(yield* Stream.runCollect(stream), [other])
-        for (const operation of ["count", "deleteAll"] as const) {
-          assert.strictEqual(
-            yield* codeOf(as(ana)(pipeline.run(operation, { request: undefined }, unreached))),
-            "Forbidden"
-          )
+      })
+    )
+
+    it.effect("listings carry it out as a filter; where they cannot, they are denied", () =>
+      Effect.gen(function* () {
+        const pipeline = yield* guarded({ "*": mine })
+        for (const operation of ["list", "listIds", "query", "count"] as const) {
+          const asked: Array<boolean> = []
+          const execute = ({ filters = [] }: Pipeline.Filtered<Post>) =>
+            Effect.gen(function* () {
+              assert.strictEqual(filters.length, 2)
+              for (const one of [post, other]) asked.push(yield* filters[1]!(one))
+              return yield* Effect.fail("seen" as const)
+            })
+          const filters = [() => Effect.succeed(true)]
+          const run = pipeline.run(operation, { request: undefined, filters }, execute)
+          assert.strictEqual(yield* Effect.flip(as(ana)(run)), "seen")
+          assert.deepStrictEqual(asked.splice(0), [true, false])
+          assert.strictEqual(yield* Effect.flip(as(bo)(run)), "seen")
+          assert.deepStrictEqual(asked, [false, true])
+          const without = pipeline.run(operation, { request: undefined }, unreached)
+          assert.strictEqual(yield* codeOf(as(ana)(without)), "Forbidden")
         }
-        assert.strictEqual(
-          yield* codeOf(as(ana)(pipeline.run("listIds", { request: undefined }, unreached))),
-          "Forbidden"
-        )
+        const all = pipeline.run("deleteAll", {}, unreached)
+        assert.strictEqual(yield* codeOf(as(ana)(all)), "Forbidden")
+      })
+    )
+
+    it.effect("does not admit what it denies without the document", () =>
+      Effect.gen(function* () {
+        const pipeline = yield* guarded({ get: Guard.all(Guard.roles(["editor"]), mine), replace: Guard.authenticated })
+        yield* as(ana)(pipeline.admit("get"))
+        assert.strictEqual(yield* codeOf(as(bo)(pipeline.admit("get"))), "Forbidden")
+        assert.strictEqual(yield* codeOf(pipeline.admit("get")), "Unauthenticated")
+        yield* as(bo)(pipeline.admit("replace"))
+        yield* Guard.trusted(pipeline.admit("get"))
       })
     )
 

@@ -221,18 +221,18 @@ describe("interceptors of a resource", () => {
       yield* runs(drain(posts.updateMany({ where: { id: "0" } }, { views: 4 })), "query", "update")
       yield* runs(drain(posts.scan()), "query")
       yield* runs(drain(posts.scanDocuments()), "query")
-      yield* runs(drain(posts.scanResults()), "listIds")
+      yield* runs(drain(posts.scanResults()), "query")
       yield* runs(drain(posts.query({ where: { author: "bo" } })), "query")
       yield* runs(drain(posts.queryJson({ where: { author: "bo" } })), "query")
       yield* runs(posts.queryPage({ where: { author: "bo" } }), "list")
-      yield* runs(posts.queryPage({ where: { author: "bo" }, total: true }), "list", "query")
+      yield* runs(posts.queryPage({ where: { author: "bo" }, total: true }), "list")
       yield* runs(posts.aggregate({ values: { n: { count: true } } }), "query")
       yield* runs(posts.list(), "list")
       yield* runs(drain(posts.listIds()), "listIds")
       yield* runs(posts.count(), "count")
       yield* runs(posts.exists("0"), "exists")
-      yield* runs(drain(posts.distinct({ partition: "byAuthor" })), "listIds")
-      yield* runs(drain(posts.covered({ partition: "byAuthor" })), "listIds")
+      yield* runs(drain(posts.distinct({ partition: "byAuthor" })), "listIds", "query")
+      yield* runs(drain(posts.covered({ partition: "byAuthor" })), "listIds", "query")
       yield* runs(posts.setContent("0", new Uint8Array([1, 2])), "setContent")
       yield* runs(posts.getContent("0"), "getContent")
       yield* runs(posts.hasContent("0"), "getContent")
@@ -480,7 +480,6 @@ describe("guards of a resource", () => {
         posts.count(),
         Stream.runDrain(posts.listIds()),
         Stream.runDrain(posts.covered({ partition: "byAuthor" })),
-        Stream.runDrain(posts.scanResults()),
         posts.deleteAll,
         posts.getAt("2", { version: 1 }),
         posts.restore("2", { version: 1 })
@@ -530,6 +529,245 @@ describe("guards of a resource", () => {
         assert.strictEqual(yield* codeOf(posts.update("6", { author: "bo" })), "Forbidden")
       }).pipe(as(bo))
       yield* Guard.trusted(posts.delete("1"))
+    })
+  )
+
+  it.effect("what a guard hides is no part of a listing, and changes nothing that can be seen of one", () =>
+    Effect.gen(function* () {
+      const Card = Schema.Struct({ id: Schema.String, owner: Schema.String, body: Schema.String, rank: Schema.Int })
+      const cards = {
+        schema: Card,
+        primaryKey: "id",
+        scan: true,
+        counters: true,
+        partitions: { byBody: ["body"], byRank: ["rank"] },
+        unique: { body: ["body"] }
+      } as const satisfies Resource.Options<typeof Card>
+      const card = (id: string, owner: string, body: string, rank: number) => ({ id, owner, body, rank })
+      const mine = [card("b1", "bo", "card 4", 5), card("b2", "bo", "zzz", 1), card("b3", "bo", "mine", 9)]
+      const hidden = [
+        [],
+        [card("a1", "ana", "card 4111", 7), card("c1", "ana", "other", 0), card("d1", "ana", "zz", 10)],
+        [card("a1", "ana", "aaa", 2), card("b22", "ana", "card 4000", 9), card("b23", "ana", "card 5", 9)]
+      ]
+      type Cards = Resource.Repository<typeof Card>
+      const requests: ReadonlyArray<Parameters<Cards["query"]>[0]> = [
+        {},
+        { order: "body" },
+        { order: "-rank" },
+        { partition: "byBody" },
+        { partition: "byBody", startsWith: "card 4" },
+        { partition: "byRank", from: 5 },
+        { where: { body: { startsWith: "card 41" } } },
+        { where: { body: "card 4111" } },
+        { where: { $or: [{ id: "b1" }, { id: "a1", body: { startsWith: "card 41" } }] }, order: "id" },
+        { where: { id: { in: ["a1", "b1", "b3"] } }, order: "body" },
+        { where: { rank: { gte: 1 } }, order: "rank" }
+      ]
+      /** All that a user can see of the answers. */
+      const told = Effect.fnUntraced(function* (repository: Cards, isOrdered: boolean) {
+        const answers: Array<unknown> = []
+        // A store without an order gives others at each run.
+        const shown = (found: ReadonlyArray<unknown>) => (isOrdered ? found : found.length)
+        for (const request of requests) {
+          answers.push(shown(yield* Stream.runCollect(repository.query({ limit: 1, ...request }))))
+          answers.push(shown(yield* Stream.runCollect(repository.listIds({ limit: 2, ...request }))))
+          answers.push(shown(yield* Stream.runCollect(repository.queryJson({ limit: 2, ...request, select: ["id"] }))))
+          answers.push(yield* repository.count(request))
+          if (request.order === undefined) {
+            answers.push(yield* repository.aggregate({ values: { n: { count: true }, m: { max: "body" } } }, request))
+          }
+          const { where: _, order: __, ...within } = request
+          answers.push(yield* repository.estimatedCount(within))
+          for (const limit of [1, 2, 3, 100]) {
+            let cursor: string | undefined
+            do {
+              const page: Effect.Success<ReturnType<Cards["queryPage"]>> = yield* repository.queryPage({
+                ...request,
+                limit,
+                cursor,
+                total: true
+              })
+              answers.push([shown(page.items), page.total, page.cursor === undefined])
+              cursor = page.cursor
+            } while (cursor !== undefined)
+          }
+        }
+        return answers
+      })
+      for (const profile of ["aws", "express"] as const) {
+        const answers: Array<ReadonlyArray<unknown>> = []
+        for (const others of hidden) {
+          const { store } = yield* MemoryStore.make({ profile })
+          const cardsOf = yield* (yield* openOn(store)).open("cards", cards)
+          yield* cardsOf.insertMany([...mine, ...others])
+          const conditions: Array<string> = []
+          yield* cardsOf.intercept({
+            operations: ["list", "query"],
+            // Inside the guard: what the filters after it see.
+            before: ({ input }) =>
+              Effect.succeed({
+                filters: [
+                  ...(input.filters ?? []),
+                  (one) => {
+                    conditions.push(one.owner)
+                    return Effect.succeed(true)
+                  }
+                ]
+              })
+          })
+          yield* cardsOf.intercept(Guard.interceptor({ "*": Guard.owner<typeof Card.Type>("owner") }))
+          answers.push(yield* told(cardsOf, profile === "aws").pipe(as(bo)))
+          assert.deepStrictEqual([...new Set(conditions)], ["bo"])
+        }
+        assert.deepStrictEqual(answers[1], answers[0], profile)
+        assert.deepStrictEqual(answers[2], answers[0], profile)
+      }
+    })
+  )
+
+  it.effect("a page is filled with what may be seen, and looks at 1,000 documents at most", () =>
+    Effect.gen(function* () {
+      const { posts, counter } = yield* opened
+      const others = Array.from({ length: 1500 }, (_, i) => post(`a${i}`))
+      yield* posts.insertMany([...others, post("b1", "bo"), post("b2", "bo"), post("b3", "bo")])
+      yield* posts.intercept(Guard.interceptor({ "*": Guard.owner<typeof Post.Type>("author") }))
+      yield* Effect.gen(function* () {
+        const pages: Array<ReadonlyArray<string>> = []
+        let cursor: string | undefined
+        do {
+          yield* counter.reset
+          const page: Resource.Page<typeof Post.Type> = yield* posts.list({ limit: 2, cursor })
+          assert.isAtMost((yield* counter.counts).get, 1_000)
+          pages.push(page.items.map((one) => one.id))
+          cursor = page.cursor
+        } while (cursor !== undefined)
+        assert.deepStrictEqual(pages, [[], ["b1", "b2"], ["b3"]])
+      }).pipe(as(bo))
+    })
+  )
+
+  it.effect("fields and documents take the right to query; what is narrowed is not shown whole", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.insertMany([post("1"), post("2", "bo")])
+      const listings: Readonly<Record<string, Stream.Stream<unknown, Resource.ListError>>> = {
+        scanResults: posts.scanResults(),
+        covered: posts.covered({ partition: "byAuthor" }),
+        distinct: posts.distinct({ partition: "byAuthor" })
+      }
+      const outcomes = Effect.fnUntraced(function* (intercepted: ReturnType<Posts["intercept"]>) {
+        const tags: Record<string, string> = {}
+        yield* Effect.scoped(
+          Effect.andThen(
+            intercepted,
+            Effect.gen(function* () {
+              for (const [name, stream] of Object.entries(listings)) {
+                const result = yield* Effect.result(Stream.runCollect(stream))
+                tags[name] = Result.isSuccess(result) ? `${result.success.length}` : result.failure._tag
+              }
+            })
+          )
+        )
+        return tags
+      }, as(bo))
+      const { allow, authenticated } = Guard
+      const guard = (given: Guard.Rules<typeof Post.Type>) => posts.intercept(Guard.interceptor(given))
+      const owner = Guard.owner<typeof Post.Type>("author")
+      const every = (scanResults: string, covered = scanResults) => ({ scanResults, covered, distinct: covered })
+      assert.deepStrictEqual(yield* outcomes(guard({ "*": authenticated })), every("2"))
+      assert.deepStrictEqual(yield* outcomes(guard({ query: allow })), every("2", "Rejected"))
+      assert.deepStrictEqual(yield* outcomes(guard({ listIds: allow })), every("Rejected"))
+      assert.deepStrictEqual(yield* outcomes(guard({ listIds: allow, get: owner, query: owner })), every("NotAllowed"))
+      assert.deepStrictEqual(yield* outcomes(guard({ listIds: owner, query: allow })), every("2", "NotAllowed"))
+      assert.deepStrictEqual(
+        yield* outcomes(
+          posts.intercept({
+            operations: "listIds",
+            after: (_, ids) => Effect.succeed(Stream.filter(ids, (id) => id === "2"))
+          })
+        ),
+        every("2", "NotAllowed")
+      )
+      for (const change of [{ limit: 1 }, { where: { author: "bo" } }]) {
+        assert.deepStrictEqual(
+          yield* outcomes(
+            posts.intercept({
+              operations: "query",
+              before: ({ input }) => Effect.succeed({ request: { ...input.request, ...change } })
+            })
+          ),
+          every("NotAllowed")
+        )
+      }
+      assert.deepStrictEqual(
+        yield* outcomes(posts.intercept({ operations: ["query", "listIds"], before: () => Effect.void })),
+        every("2")
+      )
+    })
+  )
+
+  it.effect("what is denied whatever the document is denied before any request", () =>
+    Effect.gen(function* () {
+      const { posts, counter } = yield* opened
+      yield* posts.insert(post("1"))
+      yield* posts.update("1", { views: 1 })
+      yield* posts.intercept(Guard.interceptor({ "*": Guard.roles(["admin"]) }))
+      const drain = Stream.runDrain
+      for (const id of ["1", "unknown"]) {
+        const denied: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+          drain(posts.history(id)),
+          posts.restore(id, { version: 1 }),
+          posts.getAt(id, { version: 1 }),
+          posts.getByUnique("title", { title: `title of ${id}` }),
+          posts.get(id),
+          posts.getDocument(id),
+          posts.getFromPartition(id, { partition: "byAuthor", values: { author: "ana" } }),
+          posts.exists(id),
+          posts.hasContent(id),
+          posts.setContent(id, new Uint8Array(1)),
+          posts.update(id, { views: 2 }),
+          posts.upsert(post(id)),
+          posts.replace(post(id)),
+          posts.delete(id),
+          posts.deleteMany([id]),
+          posts.deleteAll,
+          posts.count(),
+          posts.list(),
+          drain(posts.listIds()),
+          drain(posts.scan()),
+          drain(posts.scanResults()),
+          drain(posts.covered({ partition: "byAuthor" })),
+          drain(posts.updateMany({ where: { author: "ana" } }, { views: 3 }))
+        ]
+        yield* counter.reset
+        for (const effect of denied) assert.strictEqual(yield* codeOf(effect).pipe(as(bo)), "Forbidden")
+        const counts = Object.entries(yield* counter.counts).filter(([, count]) => count > 0)
+        assert.deepStrictEqual(counts, [])
+      }
+    })
+  )
+
+  it.effect("items and total of a page come of the same narrowing, that of list", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.insertMany([post("1"), post("2", "bo"), post("3", "bo")])
+      const told = Effect.map(posts.queryPage({ total: true, limit: 100 }), ({ items, total }) => [items.length, total])
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* posts.intercept({
+            operations: "list",
+            before: ({ input: { request } }) => Effect.succeed({ request: { ...request, where: { author: "bo" } } })
+          })
+          assert.deepStrictEqual(yield* told, [2, 2])
+        })
+      )
+      // Whoever may page through them needs no other right to have them counted.
+      yield* posts.intercept(Guard.interceptor({ list: Guard.owner<typeof Post.Type>("author") }))
+      assert.deepStrictEqual(yield* told.pipe(as(bo)), [2, 2])
+      assert.deepStrictEqual(yield* told.pipe(as(ana)), [1, 1])
+      const two = yield* posts.queryPage({ total: true, limit: 1 }).pipe(as(bo))
+      assert.deepStrictEqual([two.items.length, two.total], [1, 2])
     })
   )
 
