@@ -317,14 +317,17 @@ export const toIntentObject = (
     x: transaction,
     ...(object === undefined ? {} : { m: object.metadata, b: JSON.parse(decoder.decode(object.body)) as Json })
   }
+  // The metadata of the version before may leave no room for the mark: it waits in the body.
   const held: Record<string, Json> =
     before === undefined
       ? { w: write.writeId, t: write.writtenAt, a: true }
-      : (JSON.parse(decoder.decode(toObject({ ...before, writeId: before.writeId }).body)) as Record<string, Json>)
+      : {
+          ...(JSON.parse(decoder.decode(toObject(before).body)) as Record<string, Json>),
+          h: { ...before.fields.metadata }
+        }
   const text = stringifyExact({ ...held, i: intent, v: write.writeId, p: write.ancestors.slice(0, rememberedWrites) })
   return {
     metadata: {
-      ...before?.fields.metadata,
       [systemName]: (before === undefined ? "" : systemValue(before.tag, before.schemaVersion)) + unsettledMark
     },
     body: new TextEncoder().encode(typeof text === "string" ? text : ""),
@@ -394,6 +397,8 @@ const Body = Schema.Struct({
   x: Schema.optionalKey(Names),
   /** There is no version in the object. */
   a: Schema.optionalKey(Schema.Literal(true)),
+  /** The metadata of the version before, while a transaction has an intent here. */
+  h: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
   /** The write id of the announcement, where `w` is that of the version before. */
   v: Schema.optionalKey(Schema.String),
   i: Schema.optionalKey(
@@ -416,12 +421,12 @@ const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
 export const fromObject = (
   object: Omit<StoredObject, "contentType" | "contentEncoding" | "lastModified">
 ): Result.Result<Slot, string> => {
-  const { [systemName]: system = "", ...metadata } = object.metadata
+  const { [systemName]: system = "", ...present } = object.metadata
   const match = /^(?:([a-z])([0-9a-z]{1,6}))?(!?)$/.exec(system)
   if (match === null || system === "") return Result.fail("the object has no schema version in its metadata")
   const body = decodeBody(decoder.decode(object.body))
   if (Result.isFailure(body)) return Result.fail("the body of the object is not that of a document")
-  const { w, t, c, n, p = [], m, u, b, f, e, x, a, v, i } = body.success
+  const { w, t, c, n, p = [], m, u, b, f, e, x, a, v, i, h: metadata = present } = body.success
   if ((match[1] === undefined) !== (a === true)) return Result.fail("metadata and body of the object do not fit")
   const stored: Stored | undefined =
     a === true
@@ -443,7 +448,7 @@ export const fromObject = (
               : mapValues(m, ([values, made, covered]) => ({ values, covered, writeId: made || w })),
           claims: u === undefined ? none : mapValues(u, ([digest, etag]) => ({ digest, etag })),
           ...(b === undefined ? {} : { content: { name: b[0], size: b[1], contentType: b[2], sha256: b[3] } }),
-          metadataBytes: metadataSize(object.metadata),
+          metadataBytes: metadataSize({ ...metadata, [systemName]: system.replace(unsettledMark, "") }),
           bodyBytes: object.size
         }
   const next = i?.m === undefined || i.b === undefined ? undefined : { metadata: i.m, body: i.b }

@@ -115,6 +115,28 @@ describe("transactions", () => {
     })
   )
 
+  it.effect("documents that fill their metadata to the last byte take part", () =>
+    Effect.gen(function* () {
+      const { database, open } = yield* openNew
+      const schema = Schema.Struct({ id: Schema.String, text: Schema.String })
+      const notes = yield* open("notes", { schema, primaryKey: "id", behavior: "enforce-limits" })
+      const fits = (size: number) => Effect.isSuccess(notes.replace({ id: "probe", text: "x".repeat(size) }))
+      let size = 2048
+      while (!(yield* fits(size))) size -= 1
+      const full = yield* notes.getDocument("probe")
+      assert.strictEqual(full.metadataBytes, 2048)
+      for (const id of ["1", "2"]) yield* notes.insert({ id, text: "x".repeat(size) })
+      const swap = Effect.gen(function* () {
+        const [a, b] = [yield* notes.get("1"), yield* notes.get("2")]
+        yield* notes.update("1", { text: b.text.replace("x", "b") })
+        yield* notes.update("2", { text: a.text.replace("x", "a") })
+      })
+      yield* database.transaction(swap)
+      assert.strictEqual((yield* notes.get("1")).text[0], "b")
+      assert.strictEqual((yield* notes.getDocument("2")).metadataBytes, 2048)
+    })
+  )
+
   it.effect("errors inside are those outside", () =>
     Effect.gen(function* () {
       const { database, open } = yield* openNew
