@@ -141,20 +141,23 @@ export const trusted = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
 // -----------------------------------------------------------------------------
 
 /**
- * The answer of a predicate. An effect that fails denies.
+ * The answer of a predicate. An effect that fails denies, as does one that asks for the `CurrentUser` where the caller is
+ * anonymous. Other services are closed over.
  *
  * @category models
  * @since 0.1.0
  */
-export type Answer = boolean | Effect.Effect<boolean, unknown>
+export type Answer = boolean | Effect.Effect<boolean, unknown, CurrentUser>
 
 /**
- * Whether somebody may do something. `A` is the document that it wants to see.
+ * Whether somebody may do something. `A` is the document that it wants to see. An effect is a rule by itself, which is
+ * decided without the document.
  *
  * @category models
  * @since 0.1.0
  */
 export type Rule<A = unknown> =
+  | Effect.Effect<boolean, unknown, CurrentUser>
   | { readonly _tag: "Constant"; readonly isAllowed: boolean }
   | { readonly _tag: "User"; readonly predicate: (user: User | undefined, operation: Pipeline.OperationName) => Answer }
   | {
@@ -435,15 +438,16 @@ const evaluate = <A>(
   user: User | undefined,
   record: Option.Option<A>
 ): Effect.Effect<Verdict> => {
+  if (Effect.isEffect(rule)) return ask(operation, user, () => rule)
   switch (rule._tag) {
     case "Constant":
       return Effect.succeed(rule.isAllowed)
     case "User":
-      return ask(operation, () => rule.predicate(user, operation))
+      return ask(operation, user, () => rule.predicate(user, operation))
     case "Record":
       return Option.isNone(record)
         ? Effect.succeed("unknown")
-        : ask(operation, () => rule.predicate(record.value, user, operation))
+        : ask(operation, user, () => rule.predicate(record.value, user, operation))
     case "Not":
       return Effect.map(evaluate(rule.rule, operation, user, record), (verdict) =>
         typeof verdict === "boolean" ? !verdict : verdict
@@ -478,18 +482,33 @@ const combine = Effect.fnUntraced(function* <A>(
   return result
 })
 
-const ask = (operation: string, predicate: () => Answer): Effect.Effect<Verdict> =>
-  Effect.suspend(() => {
-    const answer: unknown = predicate()
-    return Effect.isEffect(answer) ? (answer as Effect.Effect<unknown, unknown>) : Effect.succeed(answer)
+const ask = (operation: string, user: User | undefined, predicate: () => Answer): Effect.Effect<Verdict> =>
+  Effect.suspend((): Effect.Effect<unknown, unknown> => {
+    const answer = predicate()
+    return Effect.isEffect(answer) ? about(user, answer) : Effect.succeed(answer)
   }).pipe(
     Effect.map((answer): Verdict => (typeof answer === "boolean" ? answer : "broken")),
     Effect.catchCause((cause): Effect.Effect<Verdict> => {
       if (Cause.hasInterrupts(cause)) return Effect.interrupt
+      if (user === undefined && asksForUser(cause)) return Effect.succeed("broken")
       // The cause may name values of the document.
       return Effect.as(Effect.logWarning(`a rule for ${operation} failed, so it denies`), "broken" as const)
     })
   )
+
+/** With the user that is asked about, not the one that the fiber may have. */
+const about = <E>(user: User | undefined, answer: Effect.Effect<boolean, E, CurrentUser>): Effect.Effect<boolean, E> =>
+  user === undefined ? Effect.updateContext(answer, anonymous) : Effect.provideService(answer, CurrentUser, user)
+
+/** Without a user, an effect that asks for one dies, and so denies. */
+const anonymous = (context: Context.Context<never>): Context.Context<CurrentUser> =>
+  Context.omit(CurrentUser)(context) as Context.Context<CurrentUser>
+
+/** Whether a rule died for want of a user: that is its answer, and not worth a warning. */
+const asksForUser = (cause: Cause.Cause<unknown>): boolean => {
+  const defect = Cause.squash(cause)
+  return defect instanceof Error && defect.message === `Service not found: ${CurrentUser.key}`
+}
 
 // -----------------------------------------------------------------------------
 // Interceptor

@@ -25,7 +25,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type * as DbError from "./DbError.ts"
+import * as DbError from "./DbError.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -34,6 +34,9 @@ import type * as DbError from "./DbError.ts"
 /**
  * An interceptor did not let the operation happen; nothing was written. `reason` says why, for a person; `code` is for
  * programs, and belongs to the interceptor. Do what the reason asks for; the same call is going to be rejected again.
+ *
+ * `cause` is the error of the program that it was rejected for, if there was one; `isRejectedFor` tells its type. It stays in
+ * the process: encoded, it is left out.
  *
  * @category errors
  * @since 0.1.0
@@ -85,6 +88,37 @@ export class AfterFailed extends Schema.TaggedError<AfterFailed>("effect-s3db/Pi
     return `${this.operation} on ${this.resource}${which} is done, but ${this.interceptor} failed after it: ${this.reason}`
   }
 }
+
+/**
+ * An error of the program that an interceptor fails with.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export interface TaggedError {
+  readonly _tag: string
+  /** Shown to whom the rejection is shown: it should hold no values of the document. */
+  readonly message: string
+}
+
+/**
+ * Tells what was rejected for an error of this class, which is then the `cause`.
+ *
+ * ```ts
+ * Effect.catchIf(orders.insert(order), Pipeline.isRejectedFor(OverQuota), ({ cause }) => askForMore(cause.limit))
+ * ```
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isRejectedFor =
+  <E>(type: abstract new (...args: ReadonlyArray<never>) => E) =>
+  (error: unknown): error is Rejected & { readonly cause: E } =>
+    error instanceof Rejected && error.cause instanceof type
+
+/** An error with its cause where native errors have it, which no JSON shows. */
+const withCause = <E extends Rejected | AfterFailed>(error: E, cause: unknown): E =>
+  cause === undefined ? error : Object.defineProperty(error, "cause", { value: cause, configurable: true })
 
 // -----------------------------------------------------------------------------
 // Operations
@@ -280,12 +314,20 @@ export const reads: ReadonlySet<string> = new Set<ReadName>([
 // -----------------------------------------------------------------------------
 
 /**
- * What an interceptor may fail with. `reject` of its context makes a `Rejected`.
+ * What an operation fails with when an interceptor fails. `reject` of its context makes a `Rejected`.
  *
  * @category errors
  * @since 0.1.0
  */
 export type InterceptorError = Rejected | DbError.DbError
+
+/**
+ * Makes the error of an interceptor. `cause` is an error of the program; see `isRejectedFor`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Reject = (reason: string, code?: string, cause?: unknown) => Rejected
 
 /**
  * What an interceptor sees of an operation. Where it stands for several, `operation` tells which, and narrows `input`.
@@ -300,7 +342,7 @@ export type Context<Ops extends Shape<Ops>, K extends keyof Ops> = {
     /** As the interceptors before have left it. */
     readonly input: Ops[Name]["input"]
     /** The error of this interceptor: `return yield* context.reject("too late", "closed")`. */
-    readonly reject: (reason: string, code?: string) => Rejected
+    readonly reject: Reject
   }
 }[K]
 
@@ -313,7 +355,7 @@ export type Context<Ops extends Shape<Ops>, K extends keyof Ops> = {
 export interface Admission<out K> {
   readonly resource: string
   readonly operation: K
-  readonly reject: (reason: string, code?: string) => Rejected
+  readonly reject: Reject
 }
 
 /**
@@ -353,6 +395,10 @@ export const shortCircuit = <Output>(output: Output): ShortCircuit<Output> => ne
 /**
  * Takes part in some operations of a resource.
  *
+ * Where a hook fails with a tagged error of the program, the caller gets a `Rejected` with its message as the `reason`, its tag
+ * as the `code` and itself as the `cause`; after a write, an `AfterFailed` with that cause. An `around` passes on what `next`
+ * fails with, and so makes its own errors by `reject`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -367,7 +413,7 @@ export interface Interceptor<Ops extends Shape<Ops>, K extends keyof Ops = keyof
    * of members that have to look for their document first: `getByUnique`, `history`, `restore`. It only brings a refusal
    * forward: `before` and `around` have to refuse as well.
    */
-  readonly admit?: ((context: Admission<K>) => Effect.Effect<void, InterceptorError>) | undefined
+  readonly admit?: ((context: Admission<K>) => Effect.Effect<void, InterceptorError | TaggedError>) | undefined
   /**
    * Runs before the operation. It gives the fields of the input that it changes, or nothing to leave it, or
    * `shortCircuit(output)`. When it fails or dies the operation does not run.
@@ -375,7 +421,7 @@ export interface Interceptor<Ops extends Shape<Ops>, K extends keyof Ops = keyof
   readonly before?:
     | ((
         context: Context<Ops, K>
-      ) => Effect.Effect<void | InputChange<Ops, K> | ShortCircuit<Ops[K]["output"]>, InterceptorError>)
+      ) => Effect.Effect<void | InputChange<Ops, K> | ShortCircuit<Ops[K]["output"]>, InterceptorError | TaggedError>)
     | undefined
   /**
    * Runs in place of the operation. `next` goes on inwards, with changed fields if given; it can be run once, or not at
@@ -392,7 +438,10 @@ export interface Interceptor<Ops extends Shape<Ops>, K extends keyof Ops = keyof
    * write, the others run all the same, and the caller gets `AfterFailed`.
    */
   readonly after?:
-    | ((context: Context<Ops, K>, output: Ops[K]["output"]) => Effect.Effect<void | Ops[K]["output"], InterceptorError>)
+    | ((
+        context: Context<Ops, K>,
+        output: Ops[K]["output"]
+      ) => Effect.Effect<void | Ops[K]["output"], InterceptorError | TaggedError>)
     | undefined
 }
 
@@ -463,20 +512,22 @@ export interface Options {
   readonly primaryKey?: string | undefined
 }
 
+type HookError = InterceptorError | TaggedError
+
 /** An interceptor as it is kept: which of its operations is meant is known when it runs. */
 interface Kept {
   readonly name: string
   readonly priority: number
   readonly operations: ReadonlySet<PropertyKey> | "*"
-  readonly admit: ((context: Admission<PropertyKey>) => Effect.Effect<void, InterceptorError>) | undefined
-  readonly before: ((context: KeptContext) => Effect.Effect<unknown, InterceptorError>) | undefined
+  readonly admit: ((context: Admission<PropertyKey>) => Effect.Effect<void, HookError>) | undefined
+  readonly before: ((context: KeptContext) => Effect.Effect<unknown, HookError>) | undefined
   readonly around:
     | (<E, R>(
         context: KeptContext,
         next: (change?: object) => Effect.Effect<unknown, E, R>
       ) => Effect.Effect<unknown, E | InterceptorError, R>)
     | undefined
-  readonly after: ((context: KeptContext, output: unknown) => Effect.Effect<unknown, InterceptorError>) | undefined
+  readonly after: ((context: KeptContext, output: unknown) => Effect.Effect<unknown, HookError>) | undefined
 }
 
 interface KeptContext extends Admission<PropertyKey> {
@@ -550,15 +601,27 @@ export const make = <Ops extends Shape<Ops>>(
       resource,
       operation,
       input,
-      reject: (reason, code) =>
-        new Rejected({
-          resource,
-          operation: String(operation),
-          interceptor: kept.name,
-          reason,
-          ...(code === undefined ? {} : { code })
-        })
+      reject: (reason, code, cause) =>
+        withCause(
+          new Rejected({
+            resource,
+            operation: String(operation),
+            interceptor: kept.name,
+            reason,
+            ...(code === undefined ? {} : { code })
+          }),
+          cause
+        )
     })
+
+    /** What a hook does; an error of the program rejects the operation. */
+    const hook = <A>(
+      { reject }: KeptContext,
+      run: () => Effect.Effect<A, HookError>
+    ): Effect.Effect<A, InterceptorError> =>
+      Effect.mapError(Effect.suspend(run), (error) =>
+        error instanceof Rejected || error instanceof DbError.DbError ? error : reject(error.message, error._tag, error)
+      )
 
     const idIn = (value: unknown, field: string): string | undefined => {
       if (typeof value !== "object" || value === null || !Object.hasOwn(value, field)) return undefined
@@ -572,13 +635,16 @@ export const make = <Ops extends Shape<Ops>>(
       if (Cause.squash(cause) instanceof NextCalledTwice) return Effect.failCause(cause)
       const error = Cause.findErrorOption(cause)
       if (Option.isSome(error) && error.value instanceof AfterFailed) return Effect.failCause(cause)
-      const failure = new AfterFailed({
-        resource,
-        operation: String(run.operation),
-        interceptor: kept.name,
-        ...(run.id === undefined ? {} : { id: run.id }),
-        reason: reasonOf(error)
-      })
+      const failure = withCause(
+        new AfterFailed({
+          resource,
+          operation: String(run.operation),
+          interceptor: kept.name,
+          ...(run.id === undefined ? {} : { id: run.id }),
+          reason: reasonOf(error)
+        }),
+        programErrorOf(error)
+      )
       if (Option.isSome(error)) return Effect.fail(failure)
       return Effect.andThen(Effect.logError(`${failure.message}`, cause), Effect.fail(failure))
     }
@@ -591,7 +657,8 @@ export const make = <Ops extends Shape<Ops>>(
       const { operation, plan } = run
       let input = given
       for (const kept of plan.befores) {
-        const answer = yield* kept.before!(contextOf(kept, operation, input))
+        const context = contextOf(kept, operation, input)
+        const answer = yield* hook(context, () => kept.before!(context))
         if (answer instanceof ShortCircuitValue) return answer.output
         if (answer !== undefined && answer !== null) input = { ...input, ...(answer as object) }
       }
@@ -603,7 +670,7 @@ export const make = <Ops extends Shape<Ops>>(
       let failure: Cause.Cause<InterceptorError | AfterFailed> | undefined
       for (const kept of plan.afters) {
         const context = contextOf(kept, operation, input)
-        const after = Effect.suspend(() => kept.after!(context, output))
+        const after = hook(context, () => kept.after!(context, output))
         if (!run.isCommitted) {
           output = (yield* after) ?? output
           continue
@@ -670,7 +737,8 @@ export const make = <Ops extends Shape<Ops>>(
 
       admit: Effect.fnUntraced(function* (operation) {
         for (const kept of planFor(snapshot, operation)?.admits ?? []) {
-          yield* kept.admit!(contextOf(kept, operation, {}))
+          const context = contextOf(kept, operation, {})
+          yield* hook(context, () => kept.admit!(context))
         }
       }),
 
@@ -699,6 +767,10 @@ const keep = <Ops extends Shape<Ops>, K extends keyof Ops>(value: Interceptor<Op
     operations: names
   }
 }
+
+/** The error of the program, also where it has become a rejection. */
+const programErrorOf = (error: Option.Option<unknown>): unknown =>
+  Option.isSome(error) && error.value instanceof Rejected ? error.value.cause : Option.getOrUndefined(error)
 
 const reasonOf = (error: Option.Option<unknown>): string => {
   if (Option.isNone(error)) return "it died"

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
@@ -25,6 +26,8 @@ const as =
   (user: Guard.User | undefined) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     user === undefined ? effect : Effect.provideService(effect, Guard.CurrentUser, user)
+
+class Other extends Context.Service<Other, { readonly isOpen: boolean }>()("effect-s3db/test/Guard.test/Other") {}
 
 const quietly = Effect.provide(Logger.layer([]))
 
@@ -123,6 +126,46 @@ describe("Guard", () => {
         assert.strictEqual(yield* decideWith({ get: Guard.not(yes) }, undefined), "Denied")
         const interrupted = yield* Effect.exit(decideWith({ get: Guard.record<Post>(() => Effect.interrupt) }, ana))
         assert.isTrue(Exit.isFailure(interrupted) && Cause.hasInterruptsOnly(interrupted.cause))
+      })
+    )
+
+    it.effect("T49: a rule is an effect over the current user, who is the one that is asked about", () =>
+      Effect.gen(function* () {
+        const isEditor = Effect.gen(function* () {
+          const user = yield* Guard.CurrentUser
+          return user.roles.includes("editor")
+        })
+        const isAuthor = Guard.record<Post>((record) =>
+          Effect.map(Guard.CurrentUser, (user) => user.id === record.author)
+        )
+        const check = (rule: Guard.Rule<Post>, user: Guard.User | undefined) => decide({ get: rule }, user)
+        assert.strictEqual(yield* check(isEditor, ana), "Allowed")
+        assert.strictEqual(yield* check(isEditor, bo), "Denied")
+        assert.strictEqual(yield* check(Guard.not(isEditor), bo), "Allowed")
+        assert.strictEqual(yield* check(Guard.all(isEditor, isAuthor), ana), "NeedsRecord")
+        assert.strictEqual(yield* check(Guard.all(isEditor, isAuthor), bo), "Denied")
+        assert.strictEqual(yield* decideWith({ get: isAuthor }, ana), "Allowed")
+        assert.strictEqual(yield* decideWith({ get: isAuthor }, bo), "Denied")
+        // Who wants to know who it is denies the anonymous, also within `not`, whoever runs the fiber; and it is no news.
+        const log: Array<string> = []
+        const logger = Logger.make(({ message }) => void log.push(String(message)))
+        const asked = Guard.make<Post>({ get: Guard.not(isEditor), query: isAuthor })
+        const anonymous = Effect.all([asked.before("get", undefined), asked.withRecord("query", undefined, post)])
+        const decisions = yield* as(bo)(anonymous).pipe(Effect.provide(Logger.layer([logger])))
+        assert.deepStrictEqual([decisions, log], [["Denied", "Denied"], []])
+        // Who does not ask, decides for them as well.
+        assert.strictEqual(yield* check(Effect.succeed(true), undefined), "Allowed")
+        const isNobody = Effect.map(Guard.currentUser, (user) => user === undefined)
+        assert.strictEqual(yield* as(bo)(check(isNobody, undefined)), "Allowed")
+        assert.strictEqual(yield* check(isNobody, ana), "Denied")
+        for (const rule of [Effect.fail("no"), Effect.die("bug"), Effect.succeed(1)] as ReadonlyArray<unknown>) {
+          assert.strictEqual(yield* check(rule as Effect.Effect<boolean>, ana), "Denied")
+          assert.strictEqual(yield* check(Guard.not(rule as Effect.Effect<boolean>), ana), "Denied")
+        }
+        // @ts-expect-error another service has to be closed over
+        // @effect-diagnostics-next-line missingEffectContext:off
+        const open: Guard.Rules<Post> = { get: Effect.map(Other, ({ isOpen }) => isOpen) }
+        assert.strictEqual(yield* decide(open, ana), "Denied")
       })
     )
 

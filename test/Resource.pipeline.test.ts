@@ -359,6 +359,45 @@ describe("interceptors of a resource", () => {
     })
   )
 
+  it.effect("an error of the program goes with the rejection, typed, and stays in the process", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      class OverQuota extends Schema.TaggedError<OverQuota>()("OverQuota", { limit: Schema.Int }) {
+        override get message(): string {
+          return "the quota is used up"
+        }
+      }
+      yield* posts.intercept({ operations: "insert", before: () => Effect.fail(new OverQuota({ limit: 10 })) })
+      yield* posts.intercept({
+        operations: "update",
+        around: ({ reject }) => Effect.fail(reject("not now", "later", new OverQuota({ limit: 11 })))
+      })
+      yield* posts.intercept({ operations: ["get", "replace"], after: () => Effect.fail(new OverQuota({ limit: 12 })) })
+      const limitOf = <A, E>(effect: Effect.Effect<A, E>) =>
+        Effect.flip(effect).pipe(
+          Effect.map((error) => (Pipeline.isRejectedFor(OverQuota)(error) ? error.cause.limit : undefined))
+        )
+      const rejected = yield* Effect.flip(posts.insert(post("1")))
+      assert.instanceOf(rejected, Pipeline.Rejected)
+      assert.deepInclude(rejected, { reason: "the quota is used up", code: "OverQuota" })
+      assert.strictEqual(yield* limitOf(posts.insert(post("1"))), 10)
+      const recovered = posts.insert(post("1")).pipe(
+        Effect.catchIf(Pipeline.isRejectedFor(OverQuota), ({ cause }) => Effect.succeed(cause.limit)),
+        Effect.orDie
+      )
+      assert.strictEqual(yield* recovered, 10)
+      const failed = yield* Effect.flip(posts.replace(post("1")))
+      assert.instanceOf(failed, Pipeline.AfterFailed)
+      assert.strictEqual((failed.cause as OverQuota).limit, 12)
+      assert.strictEqual(yield* limitOf(posts.update("1", { views: 1 })), 11)
+      assert.strictEqual(yield* limitOf(posts.get("1")), 12)
+      assert.isUndefined(yield* limitOf(posts.delete("1", { mustExist: true }).pipe(Effect.andThen(Effect.fail("x")))))
+      for (const error of [rejected, failed]) assert.notInclude(JSON.stringify(error), "limit")
+      const encoded = yield* Schema.encodeEffect(Schema.toCodecJson(Pipeline.Rejected))(rejected as Pipeline.Rejected)
+      assert.notInclude(JSON.stringify(encoded), "limit")
+    })
+  )
+
   it.effect("without interceptors an operation makes the requests it always made", () =>
     Effect.gen(function* () {
       const store = yield* memory
