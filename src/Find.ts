@@ -458,10 +458,12 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
     return top.result()
   })
 
+  /** `hides`: whether there are documents that who asks may not learn of, by filters or by conditions. */
   const page = Effect.fnUntraced(function* (
     operation: string,
     request: Request<A> & PageRequest,
-    filters: Filters<A> = []
+    filters: Filters<A> = [],
+    hides = filters.length > 0
   ): Effect.fn.Return<Page<Base<A>>, FilteredError | DbError.NotAllowed> {
     const { limit = 100, cursor: _, ...whole } = request
     const isWhole = isPlain({ ...whole, limit: undefined })
@@ -485,7 +487,7 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
       const within = access._tag === "Partition" ? access.within[0]! : {}
       return yield* listing.filteredPage(operation, { ...request, ...within, limit }, isWhole ? "" : canonical, {
         keep: (base) => Effect.map(passes(filters, base), (isSeen) => isSeen && matches(jsonOf(base))),
-        hides: filters.length > 0
+        hides
       })
     }
     // What is put in order in memory goes on after the last document of the page before.

@@ -241,7 +241,9 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
   const list = (operation: string, given: Find.Request<A> & PageRequest & Total) =>
     pipeline.read("list", { request: given, filters: [] }, ({ request, filters }) =>
       Effect.gen(function* () {
-        const { items, cursor } = yield* finding.page(operation, request, filters)
+        const hides =
+          (filters ?? []).length > 0 || request.where !== given.where || request.predicate !== given.predicate
+        const { items, cursor } = yield* finding.page(operation, request, filters, hides)
         const page = { items: items.map((base) => base.value), cursor }
         if (request.total !== true) return page
         const { limit: _, cursor: __, ...whole } = request

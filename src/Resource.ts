@@ -805,7 +805,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * One page of what `query` gives. Default `limit` 100. The cursor holds its place while documents come and go. With
    * `total: true` also the number of documents on all pages, for which all of them are read.
    *
-   * It runs as `list`. Where an interceptor filters, as a guard by the document does, a page is filled with what may be
+   * It runs as `list`. Where an interceptor narrows it, as a guard by the document does, a page is filled with what may be
    * seen. It looks at 1,000 documents at most, and may then be short; after a full page there is always a cursor.
    */
   readonly queryPage: (
@@ -986,8 +986,8 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * `migrate`, `rotate`, `backfill`, `repair`, `recount`, `pruneHistory` and what removes partitions and unique keys are
    * the program's own work, in which no interceptor takes part. Every other member runs as one of the operations:
    * `insertMany` and `writeAll` as what they do with each document; `upsert` and `upsertMany` as `upsert`, and in it as
-   * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt` and `history`
-   * as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` as
+   * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt`,
+   * `history` and `historyResults` as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` as
    * `list`; `scanResults` as `query`; `covered` and `distinct` as `listIds` and `query`; `estimatedCount` as `count`;
    * `hasContent` as `getContent`; `restore` as `get` and `replace`.
    */
