@@ -400,6 +400,8 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
     checks: Checks<A>
   ) {
     const id = idIn(input)
+    // Whoever may do neither is told so before it is looked up which of them it is.
+    yield* Effect.catchTag(pipeline.admit("insert"), "Rejected", () => pipeline.admit("update"))
     for (let attempts = 0; ; attempts++) {
       const isThere = id !== undefined && Option.isSome(yield* documents.loadIfPresent(operation, id))
       const done = isThere

@@ -410,8 +410,8 @@ export interface Interceptor<Ops extends Shape<Ops>, K extends keyof Ops = keyof
   readonly operations: K | ReadonlyArray<K> | "*"
   /**
    * Whether the operation may be asked for at all, by what is known without its input. It runs before the first request
-   * of members that have to look for their document first: `getByUnique`, `history`, `restore`. It only brings a refusal
-   * forward: `before` and `around` have to refuse as well.
+   * of members that have to look for their document first: `getByUnique`, `history`, `restore`, and of `upsert` for the
+   * `insert` or `update` in it. It only brings a refusal forward: `before` and `around` have to refuse as well.
    */
   readonly admit?: ((context: Admission<K>) => Effect.Effect<void, InterceptorError | TaggedError>) | undefined
   /**

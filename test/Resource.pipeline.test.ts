@@ -766,8 +766,15 @@ describe("guards of a resource", () => {
       const { posts, counter } = yield* opened
       yield* posts.insert(post("1"))
       yield* posts.update("1", { views: 1 })
-      yield* posts.intercept(Guard.interceptor({ "*": Guard.roles(["admin"]) }))
       const drain = Stream.runDrain
+      const asked = yield* Scope.make()
+      // The right to upsert is none to do what it turns out to be.
+      yield* Scope.provide(posts.intercept(Guard.interceptor({ upsert: Guard.authenticated })), asked)
+      yield* counter.reset
+      assert.strictEqual(yield* codeOf(posts.upsert(post("1"))).pipe(as(bo)), "Forbidden")
+      assert.strictEqual((yield* counter.counts).get, 0)
+      yield* Scope.close(asked, Exit.void)
+      yield* posts.intercept(Guard.interceptor({ "*": Guard.roles(["admin"]) }))
       for (const id of ["1", "unknown"]) {
         const denied: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
           drain(posts.history(id)),
