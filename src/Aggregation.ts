@@ -388,9 +388,9 @@ const extreme = (path: ReadonlyArray<string>, kind: Query.Kind | undefined, sign
       if (isNumeric(value, kind)) {
         numbers += 1
         if (number === undefined || Query.compareValues(value, number, kind) * sign > 0) number = value
-      } else if (typeof value === "string" && (kind === undefined || kind === "text")) {
+      } else if (typeof value === "string" && (kind === undefined || kind === "text" || kind === "moment")) {
         texts += 1
-        if (text === undefined || Query.compareValues(value, text) * sign > 0) text = value
+        if (text === undefined || Query.compareValues(value, text, kind) * sign > 0) text = value
       } else others += 1
     },
     value: () => number ?? text ?? null,

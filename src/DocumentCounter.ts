@@ -191,7 +191,7 @@ export const make = <A>(
       const names = definition.partitions.join(", ")
       return yield* invalid(["partition"], `Expected a partition that is counted: ${names === "" ? "none is" : names}`)
     }
-    const selection = partition.select(values)
+    const selection = listing.select(partition, { values })
     if (Result.isFailure(selection)) return yield* invalid(selection.failure.path, selection.failure.message)
     const prefix = `${label}/${selection.success.prefix.slice(partition.prefix.length)}`
     const counts = yield* Effect.mapError(counter.readAll, fromStore(operation))

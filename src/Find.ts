@@ -10,6 +10,7 @@
  *
  * @since 0.1.0
  */
+import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -19,15 +20,43 @@ import * as Aggregation from "./Aggregation.ts"
 import * as DbError from "./DbError.ts"
 import type { Base, DocumentStore, Indexes } from "./DocumentStore.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
-import type { Concurrency, Listing, ListError, Page, PageRequest, Verify, Within } from "./Listing.ts"
+import { compareUtf8 } from "./internal/text.ts"
+import type {
+  Concurrency,
+  Listing,
+  ListError,
+  Page,
+  PageRequest,
+  Planned as PlannedWithin,
+  Verify,
+  Within
+} from "./Listing.ts"
 import * as Partition from "./Partition.ts"
 import type * as Pipeline from "./Pipeline.ts"
 import * as Query from "./Query.ts"
 import type { Attribute } from "./schema/Attributes.ts"
+import type * as Operands from "./Operands.ts"
 
 // -----------------------------------------------------------------------------
 // Models
 // -----------------------------------------------------------------------------
+
+/**
+ * What a query can ask about: the fields of the documents, and what the database knows of each. `$updatedAt` is when it was
+ * last written.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Queryable<A> = unknown extends A
+  ? A
+  : string extends keyof A
+    ? A
+    : A & {
+        readonly $createdAt: DateTime.Utc
+        readonly $updatedAt: DateTime.Utc
+        readonly $schemaVersion: number
+      }
 
 /**
  * What a query asks for. With `partition` it goes by the markers of that partition; otherwise by the shortest way.
@@ -37,11 +66,14 @@ import type { Attribute } from "./schema/Attributes.ts"
  */
 export interface Request<A> extends Within, Concurrency {
   /** Conditions on the fields. Default: none. */
-  readonly where?: Query.Where<A> | undefined
-  /** Conditions as data, such as `Query.fromJson` makes of untrusted JSON; together with `where`, both. */
+  readonly where?: Query.Where<Queryable<A>> | undefined
+  /** Conditions as data, such as `parseWhere` makes of untrusted JSON; together with `where`, both. */
   readonly predicate?: Query.Predicate | undefined
-  /** `"-age,name"`, or typed. An order that no partition has needs a `limit` of at most 10,000. */
-  readonly order?: Query.OrderBy<A> | string | undefined
+  /**
+   * `"-age"`, or `["-age", "name"]`, or what `parseOrder` makes of a text. Ascending by the field of a partition that follows those with one value, documents come in
+   * the order of the index; any other order is made in memory, and needs a `limit` of at most 10,000.
+   */
+  readonly order?: Query.OrderBy<Queryable<A>> | Query.Order | undefined
   /** How many documents at most. Default: all. */
   readonly limit?: number | undefined
   /** Allows a query that reads every document. Default: what the definition says, `false`. */
@@ -60,6 +92,20 @@ export interface Found<A> {
 }
 
 /**
+ * How many requests a query makes: `fixed`, and for the documents that its way leads to, whether they meet what remains of
+ * the conditions or not, `perThousand` for each 1,000 of them after the first and `perDocument` for each. A limit ends it
+ * earlier, except where documents are put in order in memory.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Requests {
+  readonly fixed: number
+  readonly perThousand: number
+  readonly perDocument: number
+}
+
+/**
  * What a query is going to do.
  *
  * @category models
@@ -72,22 +118,19 @@ export interface Plan {
   readonly index: string | undefined
   /** What is asked of it, in words. */
   readonly using: string
-  /** What is checked on each document, in words; empty when nothing is. */
-  readonly filter: string
+  /** What the index leaves to be checked on each document, in words; `undefined` when it is nothing. */
+  readonly filter: string | undefined
   /** `index`: documents come in this order by themselves. `memory`: the best of all that are read are kept. */
   readonly order: "none" | "index" | "memory"
-  /**
-   * Requests that are known beforehand: of the way to the documents. To those come 1 GET for each document that is read,
-   * for partitions and scans, and 1 LIST for each 1,000 after the first.
-   */
-  readonly requests: number
+  readonly requests: Requests
+  /** Whether every document is read, unless a limit ends it. */
   readonly isScan: boolean
 }
 
 type Access =
   | { readonly _tag: "Ids"; readonly ids: ReadonlyArray<string> }
   | { readonly _tag: "Unique"; readonly name: string; readonly digest: string }
-  | { readonly _tag: "Partition"; readonly name: string; readonly within: ReadonlyArray<Within> }
+  | { readonly _tag: "Partition"; readonly name: string; readonly within: ReadonlyArray<PlannedWithin> }
   | { readonly _tag: "Scan" }
 
 /** A request, looked through. */
@@ -98,7 +141,21 @@ interface Planned {
   readonly order: Query.Order
   readonly compare: (a: JsonObject, b: JsonObject) => number
   readonly canonical: string
+  /** Why partitions that have to do with the conditions are not used. */
+  readonly unfit: ReadonlyArray<string>
 }
+
+/**
+ * What the system fields hold, as conditions see them.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const systemSchemas = {
+  $createdAt: Schema.DateTimeUtcFromString,
+  $updatedAt: Schema.DateTimeUtcFromString,
+  $schemaVersion: Schema.Int
+} as const satisfies Record<(typeof Partition.systemFields)[number], Schema.Top>
 
 /**
  * @category models
@@ -125,19 +182,15 @@ const mostListings = 50
 
 const isDecimal = (codec: string): boolean => /^(?:money|decimal|crypto):/.test(codec)
 
-const isJson = Schema.is(Schema.Json)
-
 // -----------------------------------------------------------------------------
 // Planning
 // -----------------------------------------------------------------------------
 
 const samePath = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean => a.join(".") === b.join(".")
 
-/** The values of a path that a bound allows, if they are few. */
-const valuesOf = (bound: Query.Bound | undefined): ReadonlyArray<Json> | undefined => {
-  if (bound?._tag === "Equal") return [bound.value]
-  return bound?._tag === "OneOf" && bound.values.length <= mostListings ? bound.values : undefined
-}
+/** The values of a path that a bound allows. */
+const valuesOf = (bound: Query.Bound | undefined): ReadonlyArray<Json> | undefined =>
+  bound?._tag === "Equal" ? [bound.value] : bound?._tag === "OneOf" ? bound.values : undefined
 
 /** Every way to choose one value of each list. */
 const combinations = (lists: ReadonlyArray<ReadonlyArray<Json>>): ReadonlyArray<ReadonlyArray<Json>> =>
@@ -145,6 +198,19 @@ const combinations = (lists: ReadonlyArray<ReadonlyArray<Json>>): ReadonlyArray<
     (all, values) => all.flatMap((chosen) => values.map((value) => [...chosen, value])),
     [[]]
   )
+
+const requestsOf = (access: Access): Requests => {
+  switch (access._tag) {
+    case "Ids":
+      return { fixed: access.ids.length, perThousand: 0, perDocument: 0 }
+    case "Unique":
+      return { fixed: 2, perThousand: 0, perDocument: 0 }
+    case "Partition":
+      return { fixed: access.within.length, perThousand: 1, perDocument: 1 }
+    case "Scan":
+      return { fixed: 1, perThousand: 1, perDocument: 1 }
+  }
+}
 
 /** Transforms that keep the order of what they transform. */
 const keepsOrder = /^(?:date|month|year|hour|bucket:.*)$/
@@ -154,48 +220,96 @@ interface Candidate {
   /** More is better: fields with one value, then with few, then with bounds. */
   readonly score: number
   readonly isOrderedBy: ReadonlyArray<string> | undefined
+  /** The bounds within which every document lies that it leads to. */
+  readonly settled: ReadonlyArray<Query.Bound>
 }
 
+/** What is known of the fields of a resource. */
+interface Fields {
+  /** Whether equal values are stored in one way only, so that they can be looked up. */
+  readonly isExact: (path: ReadonlyArray<string>) => boolean
+  readonly codecOf: (path: ReadonlyArray<string>) => string | undefined
+  /** Whether every document has a value there, and so a place in a partition by it. */
+  readonly isAlwaysThere: (path: ReadonlyArray<string>) => boolean
+}
+
+const isSortedField = (field: Partition.Definition["fields"][number], { codecOf }: Fields): boolean => {
+  const codec = codecOf(field.path) ?? "date"
+  const keeps = field.transforms.every((transform) => keepsOrder.test(transform))
+  return keeps && (codec === "number" || codec === "date" || codec === "dateonly")
+}
+
+/** The path by which the markers lie that have values for so many fields of a partition. */
+const orderAfter = (partition: Partition.Partition, count: number, fields: Fields) => {
+  const next = partition.definition.fields[count]
+  return next !== undefined && next.transforms.length === 0 && isSortedField(next, fields) ? next.path : undefined
+}
+
+/**
+ * How a partition leads to every document that meets the bounds: not at all when it lacks some of them, because they
+ * have no value for one of its fields.
+ */
 const candidateOf = (
   partition: Partition.Partition,
   bounds: ReadonlyArray<Query.Bound>,
-  kinds: ReadonlyMap<string, string>
+  fields: Fields
 ): Candidate | undefined => {
-  const boundOf = (path: ReadonlyArray<string>) => bounds.find((bound) => samePath(bound.path, path))
+  // What may be null, or missing, is in no partition.
+  const boundOf = (path: ReadonlyArray<string>) =>
+    bounds.find((bound) => samePath(bound.path, path) && valuesOf(bound)?.includes(null) !== true)
+  const all = partition.definition.fields
+  if (!all.every(({ path }) => fields.isAlwaysThere(path) || boundOf(path) !== undefined)) return undefined
   const lists: Array<ReadonlyArray<Json>> = []
   let score = 0
-  for (const { path } of partition.definition.fields) {
-    const codec = kinds.get(path.join(".")) ?? "string"
-    const values = isDecimal(codec) ? undefined : valuesOf(boundOf(path))
+  for (const { path } of all) {
+    const values = fields.isExact(path) ? valuesOf(boundOf(path)) : undefined
     const listings = lists.reduce((product, list) => product * list.length, values?.length ?? 1)
     if (values === undefined || listings > mostListings) break
     lists.push(values)
-    score += values.length === 1 ? 10 : 6
+    score += values.length <= 1 ? 10 : 6
   }
-  const next = partition.definition.fields[lists.length]
+  const next = all[lists.length]
   const bound = next === undefined ? undefined : boundOf(next.path)
-  const codec = next === undefined ? "" : (kinds.get(next.path.join(".")) ?? "date")
-  const isPlain = next !== undefined && next.transforms.every((transform) => keepsOrder.test(transform))
-  const isSorted = isPlain && (codec === "number" || codec === "date" || codec === "dateonly")
+  const settled = all
+    .slice(0, lists.length)
+    .flatMap(({ path, transforms }) => (transforms.length === 0 ? [boundOf(path)!] : []))
   let edges: Partial<Within> = {}
-  if (bound?._tag === "Range" && isSorted) {
+  if (next !== undefined && bound?._tag === "Range" && isSortedField(next, fields)) {
     edges = { from: bound.from?.value, to: bound.to?.value }
     score += bound.from !== undefined && bound.to !== undefined ? 4 : 2
+    const isInclusive = bound.from?.inclusive !== false && bound.to?.inclusive !== false
+    if (isInclusive && next.transforms.length === 0) settled.push(bound)
   } else if (bound?._tag === "Prefix" && next?.transforms.length === 0) {
     edges = { startsWith: bound.prefix }
     score += 3
+    settled.push(bound)
   }
-  if (score === 0 && lists.length === 0) return undefined
-  const within = combinations(lists).map((values): Within => ({
-    partition: partition.name,
-    values: Object.fromEntries(values.map((value, i) => [partition.fields[i]!, value])),
-    ...edges
-  }))
-  const isExact = isSorted && next !== undefined && next.transforms.length === 0 && within.length === 1
+  // Different values can be one after a transform. Of a value that is no part of a key there is no document.
+  const within = new Map<string, PlannedWithin>()
+  for (const values of combinations(lists)) {
+    const named = Object.fromEntries(values.map((value, i) => [partition.fields[i]!, value]))
+    const selected = partition.select(named, edges)
+    // A text that is no date lies somewhere among the dates all the same, half a character at the beginning of a whole one.
+    if (Result.isFailure(selected) && Result.isSuccess(partition.select(named)))
+      return candidateOf(
+        partition,
+        bounds.filter((one) => one !== bound),
+        fields
+      )
+    if (Result.isSuccess(selected)) {
+      within.set(JSON.stringify(selected.success), {
+        partition: partition.name,
+        values: named,
+        ...edges,
+        isStored: true
+      })
+    }
+  }
   return {
-    access: { _tag: "Partition", name: partition.name, within },
-    score: score + (partition.definition.fields.length === lists.length ? 1 : 0),
-    isOrderedBy: isExact ? next.path : undefined
+    access: { _tag: "Partition", name: partition.name, within: [...within.values()] },
+    score: score + (all.length === lists.length ? 1 : 0),
+    isOrderedBy: within.size === 1 ? orderAfter(partition, lists.length, fields) : undefined,
+    settled
   }
 }
 
@@ -213,17 +327,34 @@ export type Finding<A> = ReturnType<typeof make<A>>
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A>(settings: Settings, isOrdered: boolean, documents: DocumentStore<A>, listing: Listing<A>) => {
+export const make = <A>(
+  settings: Settings,
+  isOrdered: boolean,
+  documents: DocumentStore<A>,
+  listing: Listing<A>,
+  operands: Operands.Operands
+) => {
   const { name, primaryKey, attributes } = settings
   const { invalid } = documents
   const kinds = new Map(attributes.map((attribute) => [attribute.path.join("."), attribute.codec]))
+  const fields: Fields = {
+    isExact: (path) => !isDecimal(kinds.get(path.join(".")) ?? "") && operands.kindOf(path) !== "moment",
+    codecOf: (path) => kinds.get(path.join(".")),
+    isAlwaysThere: (path) =>
+      isSystem(path) ||
+      path.every((_, i) => {
+        const at = path.slice(0, i + 1)
+        const found = attributes.find((attribute) => samePath(attribute.path, at))
+        return found !== undefined && !found.optional && !found.nullable && !found.codec.startsWith("option:")
+      })
+  }
   const options: Query.Options = {
-    orderOf: (path) => (isDecimal(kinds.get(path.join(".")) ?? "") ? "decimal" : undefined)
+    orderOf: (path) => (isDecimal(kinds.get(path.join(".")) ?? "") ? "decimal" : operands.kindOf(path))
   }
-  const notation: Query.ParseOptions = {
-    systemFields: [...Partition.systemFields],
-    toJson: (_, value) => Partition.toJson(value) ?? (isJson(value) ? value : undefined)
-  }
+  const systemFields = [...Partition.systemFields]
+
+  const isSystem = (path: ReadonlyArray<string>): boolean =>
+    path.length === 1 && (path[0] === primaryKey || Partition.systemFields.some((field) => field === path[0]))
 
   const secretPaths = attributes
     .filter(({ codec }) => codec === "secret" || codec === "password")
@@ -240,9 +371,7 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
 
   /** Why a path cannot be asked for, if it cannot. */
   const problemOf = (path: ReadonlyArray<string>): string | undefined => {
-    if (path.length === 1 && (path[0] === primaryKey || Partition.systemFields.some((field) => field === path[0]))) {
-      return undefined
-    }
+    if (isSystem(path)) return undefined
     for (const attribute of attributes) {
       const shared = Math.min(path.length, attribute.path.length)
       if (!samePath(path.slice(0, shared), attribute.path.slice(0, shared))) continue
@@ -274,24 +403,30 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
     bounds: ReadonlyArray<Query.Bound>,
     order: Query.Order,
     { partitions, uniques }: Indexes
-  ) => {
+  ): {
+    readonly access: Access
+    readonly isOrderedBy?: Candidate["isOrderedBy"]
+    readonly settled?: Candidate["settled"]
+  } => {
     if (request.partition !== undefined) {
-      const { partition, values, from, to, startsWith } = request
-      const within: ReadonlyArray<Within> = [{ partition, values, from, to, startsWith }]
-      return { access: { _tag: "Partition", name: partition, within } as const, isOrderedBy: undefined }
+      const { partition, values = {}, from, to, startsWith } = request
+      const found = partitions.get(partition)
+      const given = Object.values(values).filter((value) => value !== undefined)
+      return {
+        access: { _tag: "Partition", name: partition, within: [{ partition, values, from, to, startsWith }] },
+        isOrderedBy: found === undefined ? undefined : orderAfter(found, given.length, fields)
+      }
     }
     const boundOf = (path: ReadonlyArray<string>) => bounds.find((bound) => samePath(bound.path, path))
     const ids = valuesOf(boundOf([primaryKey]))
     if (ids !== undefined) {
       const texts = [...new Set(ids)].filter((id) => typeof id === "string")
-      return { access: { _tag: "Ids", ids: texts } as const, isOrderedBy: undefined }
+      return { access: { _tag: "Ids", ids: texts }, settled: bounds.filter(({ path }) => samePath(path, [primaryKey])) }
     }
     for (const unique of uniques.values()) {
       if (!unique.isReady) continue
       const values = unique.definition.fields.map((path) => boundOf(path))
-      const isSettled = values.every(
-        (bound) => bound?._tag === "Equal" && !isDecimal(kinds.get(bound.path.join(".")) ?? "")
-      )
+      const isSettled = values.every((bound) => bound?._tag === "Equal" && fields.isExact(bound.path))
       const digest = isSettled
         ? unique.digest((path) => {
             const bound = boundOf(path)
@@ -299,41 +434,100 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
           })
         : undefined
       if (digest !== undefined) {
-        return { access: { _tag: "Unique", name: unique.name, digest } as const, isOrderedBy: undefined }
+        const settled = unique.definition.ignoreCase ? [] : values.filter((bound) => bound !== undefined)
+        return { access: { _tag: "Unique", name: unique.name, digest }, settled }
       }
+    }
+    // Put in order in memory, no more can be had than are kept there.
+    const needsIndex = !fitsInMemory(request.limit) && (request.scan ?? settings.scan)
+    /** What comes in the order that is asked for need not be put in it; but rather some in memory than all of them. */
+    const rank = (one: Candidate): number => {
+      const inOrder = comesIn(order, one.isOrderedBy)
+      if (one.score > 0) return inOrder ? 3 : 1
+      return !inOrder ? -1 : needsIndex ? 2 : 0
     }
     let best: Candidate | undefined
     for (const partition of partitions.values()) {
-      const candidate = partition.isReady ? candidateOf(partition, bounds, kinds) : undefined
-      if (candidate === undefined) continue
-      const [first] = order
-      const fits = (one: Candidate) =>
-        first !== undefined && one.isOrderedBy !== undefined && samePath(one.isOrderedBy, first.path)
-      const isBetter =
-        best === undefined ||
-        candidate.score > best.score ||
-        (candidate.score === best.score && fits(candidate) && !fits(best))
-      if (isBetter) best = candidate
+      const candidate = partition.isReady ? candidateOf(partition, bounds, fields) : undefined
+      if (candidate === undefined || rank(candidate) < 0) continue
+      const gain = best === undefined ? 1 : rank(candidate) - rank(best) || candidate.score - best.score
+      if (gain > 0) best = candidate
     }
-    if (best !== undefined) return { access: best.access, isOrderedBy: best.isOrderedBy }
-    // The whole of a partition is as good as the whole resource only where every document is in it, which nobody knows.
-    return { access: { _tag: "Scan" } as const, isOrderedBy: undefined }
+    return best ?? { access: { _tag: "Scan" } }
   }
 
+  /** Why a partition by the conditions does not lead to the documents, if that is not plain to see. */
+  const unfitOf = (partition: Partition.Partition, bounds: ReadonlyArray<Query.Bound>): ReadonlyArray<string> => {
+    const [first] = partition.definition.fields
+    const boundOf = (path: ReadonlyArray<string>) => bounds.find((one) => samePath(one.path, path))
+    const bound = first === undefined ? undefined : boundOf(first.path)
+    if (bound === undefined) return []
+    const isIn = (one: Query.Bound | undefined) => one !== undefined && valuesOf(one)?.includes(null) !== true
+    const lacking = partition.definition.fields.find(({ path }) => !fields.isAlwaysThere(path) && !isIn(boundOf(path)))
+    if (lacking !== undefined) return [`partition ${partition.name} has no documents without ${lacking.path.join(".")}`]
+    const count = valuesOf(bound)?.length ?? 0
+    return count <= mostListings
+      ? []
+      : [
+          `partition ${partition.name} would take ${count} listings, more than the ${mostListings} that a query may take`
+        ]
+  }
+
+  const fitsInMemory = (count: number | undefined): boolean => count !== undefined && count <= mostInMemory
+
+  /** Whether documents that lie by this path come in the order by themselves. */
+  const comesIn = (order: Query.Order, path: ReadonlyArray<string> | undefined): boolean =>
+    isOrdered &&
+    path !== undefined &&
+    order.length === 1 &&
+    order[0]!.direction === "asc" &&
+    samePath(path, order[0]!.path)
+
+  /** The conditions of a request, their operands in the form in which the fields are stored. */
+  const predicateOf = Effect.fnUntraced(function* ({ where, predicate }: Request<A>) {
+    const given = predicate === undefined ? undefined : yield* fitted(predicate)
+    if (where === undefined) return given ?? Query.everything
+    const typed = yield* orFail(Query.fromWhere(where, { systemFields, toJson: ofField(operands.fromValue) }))
+    yield* checkPaths(Query.paths(typed))
+    return given === undefined ? typed : Query.and(typed, given)
+  })
+
+  const fitted = Effect.fnUntraced(function* (predicate: Query.Predicate) {
+    const found = yield* orFail(Query.mapOperands(predicate, ofField(operands.fromJson)))
+    yield* checkPaths(Query.paths(found))
+    return found
+  })
+
+  /** Nothing is told of the operands of a field that may not be asked for. */
+  const ofField =
+    (fit: Operands.Operands["fromValue"]): Operands.Operands["fromValue"] =>
+    (path, value, use) => {
+      const problem = problemOf(path)
+      return problem === undefined ? fit(path, value, use) : Result.fail(problem)
+    }
+
+  /** What untrusted JSON asks for: the predicate, ready for a request. */
+  const parseWhere = Effect.fnUntraced(function* (input: unknown) {
+    const predicate = yield* orFail(Query.fromJson(input, { systemFields, toJson: ofField(operands.fromJson) }))
+    yield* checkPaths(Query.paths(predicate))
+    return predicate
+  })
+
+  const parseOrder = Effect.fnUntraced(function* (text: string) {
+    const order = yield* orFail(Query.orderFromText(text))
+    yield* checkPaths(order.map((one) => one.path))
+    return order
+  })
+
   const plan = Effect.fnUntraced(function* (request: Request<A>): Effect.fn.Return<Planned, ListError> {
-    const where = yield* orFail(
-      request.where === undefined ? Result.succeed(Query.everything) : Query.fromWhere(request.where, notation)
-    )
-    const { predicate: given = Query.everything } = request
-    const predicate =
-      request.predicate === undefined ? where : request.where === undefined ? given : Query.and(where, given)
+    const predicate = yield* predicateOf(request)
     const order: Query.Order =
       request.order === undefined
         ? []
         : typeof request.order === "string"
           ? yield* orFail(Query.orderFromText(request.order))
           : yield* orFail(Query.orderFrom(request.order))
-    yield* checkPaths([...Query.paths(predicate), ...order.map((one) => one.path)])
+    yield* checkPaths(order.map((one) => one.path))
     const { limit } = request
     if (limit !== undefined && (!Number.isInteger(limit) || limit < 1)) {
       return yield* invalid(["limit"], "Expected an integer from 1")
@@ -343,19 +537,9 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
       // An element of an array may meet each condition by itself.
       (bound) => !(kinds.get(bound.path.join(".")) ?? "string").startsWith("array:")
     )
-    const { access, isOrderedBy } = accessOf(request, bounds, order, indexes)
-    const [first] = order
-    const inIndex =
-      isOrdered &&
-      order.length === 1 &&
-      first?.direction === "asc" &&
-      isOrderedBy !== undefined &&
-      samePath(isOrderedBy, first.path)
-    const ordered = order.length === 0 ? "none" : inIndex ? "index" : "memory"
-    if (ordered === "memory" && access._tag !== "Ids" && (limit === undefined || limit > mostInMemory)) {
-      const message = `Expected at most ${mostInMemory} with an order that no partition has`
-      return yield* invalid(["limit"], message)
-    }
+    const { access, isOrderedBy, settled = [] } = accessOf(request, bounds, order, indexes)
+    const rest = Query.remainder(predicate, settled, options)
+    const ordered = order.length === 0 ? "none" : comesIn(order, isOrderedBy) ? "index" : "memory"
     const using =
       access._tag === "Ids"
         ? `${access.ids.length} ids`
@@ -364,39 +548,61 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
           : access._tag === "Partition"
             ? `partition ${access.name}, ${access.within.length === 1 ? "1 listing" : `${access.within.length} listings`} by ${Object.keys(access.within[0]?.values ?? {}).join(", ") || "bounds"}`
             : "every document"
-    const isScan = access._tag === "Scan"
+    const most = access._tag === "Unique" ? 1 : access._tag === "Ids" ? access.ids.length : undefined
+    if (ordered === "memory" && !fitsInMemory(limit) && !fitsInMemory(most)) {
+      const message = `Expected at most ${mostInMemory}: documents are found by ${using}, and put in this order in memory`
+      return yield* invalid(["limit"], message)
+    }
+    const isWhole =
+      access._tag === "Partition" &&
+      request.partition === undefined &&
+      access.within.some(({ values = {}, from, to, startsWith }) =>
+        [...Object.values(values), from, to, startsWith].every((edge) => edge === undefined)
+      )
+    const isScan = access._tag === "Scan" || isWhole
     return {
       access,
       order,
+      unfit: isScan ? [...indexes.partitions.values()].flatMap((partition) => unfitOf(partition, bounds)) : [],
       matches: Query.matches(predicate, options),
       compare: Query.compare(order, { id: (document) => String(document[primaryKey]), ...options }),
-      canonical: [Query.canonical(predicate), Query.orderToText(order), request.partition ?? ""].join(" "),
+      canonical: [Query.canonical(predicate), Query.orderToText(order), named(request, indexes)].join(" "),
       plan: {
-        access: isScan ? "scan" : access._tag === "Ids" ? "ids" : access._tag === "Unique" ? "unique" : "partition",
+        access:
+          access._tag === "Scan"
+            ? "scan"
+            : access._tag === "Ids"
+              ? "ids"
+              : access._tag === "Unique"
+                ? "unique"
+                : "partition",
         index: access._tag === "Unique" || access._tag === "Partition" ? access.name : undefined,
         using,
-        filter: isEverything(predicate) ? "" : Query.describe(predicate),
+        filter: isEverything(rest) ? undefined : Query.describe(rest),
         order: ordered,
-        requests:
-          access._tag === "Ids"
-            ? access.ids.length
-            : access._tag === "Unique"
-              ? 2
-              : access._tag === "Partition"
-                ? access.within.length
-                : 1,
+        requests: requestsOf(access),
         isScan
       }
     }
   })
 
+  /** The part of a partition that a request names, in one text. */
+  const named = (request: Request<A>, { partitions }: Indexes): string => {
+    const { partition = "" } = request
+    const found = partitions.get(partition)
+    const selected = found === undefined ? undefined : Result.getSuccess(listing.select(found, request))
+    return JSON.stringify([partition, selected === undefined ? null : Option.getOrNull(selected)])
+  }
+
   const isEverything = (predicate: Query.Predicate): boolean => predicate._tag === "And" && predicate.all.length === 0
 
   /** A query that reads everything says so. A limit alone is no reason to refuse it. */
   const allowed = (request: Request<A>, planned: Planned) => {
-    const isFiltered = planned.plan.filter !== "" || planned.plan.order === "memory"
+    const isFiltered = planned.plan.filter !== undefined || planned.plan.order === "memory"
     if (!planned.plan.isScan || !isFiltered || (request.scan ?? settings.scan)) return Effect.succeed(planned)
-    const description = `no partition or unique key fits (${planned.plan.filter || Query.orderToText(planned.order)}): declare one, or say scan: true`
+    const asked = planned.plan.filter ?? Query.orderToText(planned.order)
+    const why = planned.unfit.map((reason) => `; ${reason}`).join("")
+    const description = `no partition or unique key leads to few of the documents (${asked})${why}: declare one, or say scan: true`
     return Effect.fail(new DbError.NotAllowed({ resource: name, operation: "Resource.query", description }))
   }
 
@@ -458,6 +664,11 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
     return top.result()
   })
 
+  const idsAfter = (ids: ReadonlyArray<string>, last: JsonObject | undefined): ReadonlyArray<string> => {
+    const end = last?.[primaryKey]
+    return ids.filter((id) => typeof end !== "string" || compareUtf8(id, end) > 0).toSorted(compareUtf8)
+  }
+
   /** `hides`: whether there are documents that who asks may not learn of, by filters or by conditions. */
   const page = Effect.fnUntraced(function* (
     operation: string,
@@ -479,10 +690,7 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
       matches,
       plan: { order }
     } = planned
-    const edges = [request.values, request.from, request.to, request.startsWith].map(
-      (edge) => JSON.stringify(edge) ?? ""
-    )
-    const query = JSON.stringify([name, canonical, ...edges])
+    const query = JSON.stringify([name, canonical])
     if (order !== "memory" && (access._tag === "Scan" || (access._tag === "Partition" && access.within.length === 1))) {
       const within = access._tag === "Partition" ? access.within[0]! : {}
       return yield* listing.filteredPage(operation, { ...request, ...within, limit }, isWhole ? "" : canonical, {
@@ -494,8 +702,11 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
     const position = yield* listing.readCursor(query, request.cursor)
     const last = position === undefined ? undefined : (JSON.parse(position) as JsonObject)
     const after = (one: Found<A>) => last === undefined || compare(one.json, last) > 0
-    const all = found(operation, planned, request, filters)
-    const best = yield* keepBest(Stream.filter(all, after), limit + 1, planned)
+    // Of ids it is known before they are read which come next.
+    const isByIds = access._tag === "Ids" && order === "none"
+    const next = isByIds ? { ...planned, access: { ...access, ids: idsAfter(access.ids, last) } } : planned
+    const all = Stream.filter(found(operation, next, request, filters), after)
+    const best = yield* keepBest(isByIds ? Stream.take(all, limit + 1) : all, limit + 1, planned)
     const items = best.slice(0, limit)
     const end = items.at(-1)
     const hasMore = best.length > limit && end !== undefined
@@ -505,11 +716,11 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
   })
 
   const aggregate = Effect.fnUntraced(function* <E, R>(
-    aggregation: Aggregation.Notation<A>,
+    aggregation: Aggregation.Notation<Queryable<A>>,
     all: Stream.Stream<JsonObject, E, R>,
     more: Pick<Aggregation.Options, "maxGroups">
   ) {
-    const spec = yield* orFail(Aggregation.make<A>(aggregation))
+    const spec = yield* orFail(Aggregation.make(aggregation))
     yield* checkPaths(Aggregation.paths(spec))
     return yield* Aggregation.run(all, spec, { ...options, ...more })
   })
@@ -558,6 +769,8 @@ export const make = <A>(settings: Settings, isOrdered: boolean, documents: Docum
           (base: Base<A>) =>
             matches(jsonOf(base))
       ),
+    parseWhere,
+    parseOrder,
     explain: (request: Request<A>) => Effect.map(plan(request), (planned) => planned.plan),
     run,
     page,

@@ -18,8 +18,9 @@ import type { Database } from "./Database.ts"
 import type * as DbError from "./DbError.ts"
 import * as Document from "./Document.ts"
 import type { Base, DocumentStore, OnProgress } from "./DocumentStore.ts"
-import type { Json, JsonObject } from "./encoding/Json.ts"
+import type { FieldProblem, Json, JsonObject } from "./encoding/Json.ts"
 import type * as Partition from "./Partition.ts"
+import type * as Operands from "./Operands.ts"
 import { type ListPage, maxKeysPerRequest } from "./storage/ObjectStore.ts"
 import * as StoreError from "./storage/StoreError.ts"
 
@@ -104,6 +105,16 @@ export interface Within {
 }
 
 /**
+ * What a planner asks for: the values and bounds are in stored form already.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Planned extends Within {
+  readonly isStored?: true | undefined
+}
+
+/**
  * @category models
  * @since 0.1.0
  */
@@ -153,7 +164,8 @@ interface Range extends Partition.Selection {
 export const make = Effect.fnUntraced(function* <A>(
   name: string,
   database: Database["Service"],
-  documents: DocumentStore<A>
+  documents: DocumentStore<A>,
+  operands: Operands.Operands
 ) {
   const { store, capabilities } = database
   const { fromStore, failure, invalid, missing } = documents
@@ -335,10 +347,41 @@ export const make = Effect.fnUntraced(function* <A>(
 
   // --- partitions ------------------------------------------------------------
 
+  /** What a request goes through of a partition, its values and bounds brought into stored form. */
+  const select = (
+    partition: Partition.Partition,
+    { values = {}, from, to, startsWith, isStored }: Planned
+  ): Result.Result<Partition.Selection, FieldProblem> => {
+    if (isStored === true) return partition.select(values, { from, to, startsWith })
+    const { fields } = partition.definition
+    const stored: Record<string, unknown> = { ...values }
+    const bounds: { from?: unknown; to?: unknown; startsWith: string | undefined } = { startsWith }
+    const next = fields.find((_, i) => values[partition.fields[i]!] === undefined)
+    for (const [i, { path, transforms }] of fields.entries()) {
+      const name = partition.fields[i]!
+      if (!Object.hasOwn(values, name) || values[name] === undefined) continue
+      const fitted = operands.forKey(path, transforms, values[name])
+      if (Result.isFailure(fitted)) return Result.fail({ path, message: fitted.failure })
+      stored[name] = fitted.success
+    }
+    for (const [edge, value] of [["from", from] as const, ["to", to] as const]) {
+      if (value === undefined) continue
+      bounds[edge] = value
+      if (next === undefined) continue
+      const fitted = operands.forKey(next.path, next.transforms, value)
+      if (Result.isFailure(fitted)) {
+        const message = `Expected bounds that are numbers or dates; of ${next.path.join(".")}: ${fitted.failure}`
+        return Result.fail({ path: next.path, message })
+      }
+      bounds[edge] = fitted.success
+    }
+    return partition.select(stored, bounds)
+  }
+
   /** The keys that a request goes through, or what is wrong with it. */
   const rangeOf = Effect.fnUntraced(function* (
     operation: string,
-    request: Within | undefined
+    request: Planned | undefined
   ): Effect.fn.Return<Range, ListError> {
     const { partition: label, values = {}, from, to, startsWith } = request ?? {}
     if (label === undefined) {
@@ -352,7 +395,7 @@ export const make = Effect.fnUntraced(function* <A>(
       const names = [...partitions.keys()].join(", ")
       return yield* invalid(["partition"], `Expected a partition of ${name}: ${names === "" ? "it has none" : names}`)
     }
-    const selection = partition.select(values, { from, to, startsWith })
+    const selection = select(partition, request ?? {})
     if (Result.isFailure(selection)) return yield* invalid(selection.failure.path, selection.failure.message)
     if (!partition.isReady) {
       const description = `partition ${label} of ${name} is not complete: run backfill to its end`
@@ -365,7 +408,7 @@ export const make = Effect.fnUntraced(function* <A>(
 
   const streamed = <X>(
     operation: string,
-    request: Within | undefined,
+    request: Planned | undefined,
     use: (range: Range) => Stream.Stream<X, ListError>
   ): Stream.Stream<X, ListError> => Stream.unwrap(Effect.map(rangeOf(operation, request), use))
 
@@ -443,6 +486,7 @@ export const make = Effect.fnUntraced(function* <A>(
 
   return {
     whole,
+    select,
     pages,
     batches,
     /** The stored version of every document, its fields still encoded. */
@@ -451,7 +495,7 @@ export const make = Effect.fnUntraced(function* <A>(
         through(operation, whole, undefined, (hit) => storedOf(operation, whole, hit)),
         ({ stored }) => stored
       ),
-    bases: (operation: string, options: (Within & Concurrency) | undefined) =>
+    bases: (operation: string, options: (Planned & Concurrency) | undefined) =>
       streamed(operation, options, (range) => bases(operation, range, options)),
     page: Effect.fnUntraced(function* (operation: string, request: (Within & PageRequest & Concurrency) | undefined) {
       return yield* page(operation, yield* rangeOf(operation, request), request)
@@ -469,7 +513,7 @@ export const make = Effect.fnUntraced(function* <A>(
     /** A page of the documents that meet a condition; `more` tells it from others. */
     filteredPage: Effect.fnUntraced(function* <E>(
       operation: string,
-      request: Within & PageRequest & Concurrency,
+      request: Planned & PageRequest & Concurrency,
       more: string,
       condition: PageCondition<A, E>
     ) {

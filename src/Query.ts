@@ -31,7 +31,7 @@
  *   array, or one that has it as an element.
  * - `gt`, `gte`, `lt`, `lte` and `between` compare numbers with numbers and text with text, by code points. Everything else
  *   does not match. `orderOf` says what else a field is: with `"decimal"`, texts such as `"9.5"` and `"10"` compare as the
- *   exact numbers they stand for, also for `eq` and `in`.
+ *   exact numbers they stand for, also for `eq` and `in`; with `"moment"` dates and times compare as moments.
  * - A field that is missing matches `exists: false`, `ne`, `notIn` and what `$not` negates, nothing else. `null` is a value:
  *   it exists, equals `null`, and has no order.
  * - `ne` and `notIn` are the exact opposites of `eq` and `in`.
@@ -177,12 +177,13 @@ export interface Not {
 export type Path = string | ReadonlyArray<string>
 
 /**
- * What a field holds, where its JSON type does not say it: `"decimal"` is a number as text.
+ * What a field holds, where its JSON type does not say it: `"decimal"` is a number as text, `"moment"` a date and time with
+ * an offset, and maybe a time zone in brackets, which is the same as another one of the same moment.
  *
  * @category models
  * @since 0.1.0
  */
-export type Kind = "number" | "text" | "decimal"
+export type Kind = "number" | "text" | "decimal" | "moment"
 
 /**
  * `orderOf`: what the field at a path is. Default: whatever its JSON value is.
@@ -323,11 +324,20 @@ export interface Operators<V> {
 }
 
 /**
+ * What an operand is for: `equal` of `eq`, `ne`, `in` and `notIn`, `order` of the comparisons and `between`. For an array
+ * the operand is the whole, or one of its elements; for `contains` an element, or a part of a text; for `startsWith` the
+ * beginning of a text.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type OperandUse = "equal" | "order" | "contains" | "startsWith"
+
+/**
  * How the notation is read.
  *
- * - `toJson`: the JSON form of a value for the field at `path`; `undefined` when the value does not fit. For an array the
- *   value is the whole, or one of its elements. Text that is asked for with `contains` and `startsWith` is a part of a
- *   value and does not come here. Default: JSON as it is, dates as ISO text, big decimals and bigints as decimal text.
+ * - `toJson`: the JSON form of an operand for the field at `path`, or what was expected instead, without the value. Default:
+ *   JSON as it is, dates as ISO text, big decimals and bigints as decimal text.
  * - `systemFields`: fields whose name begins with `$`. Every other such name is refused, as it may be a misspelt `$and`.
  * - `maxDepth`: how deep objects and lists may lie in each other. Default: 32 for `fromJson`, 256 for `fromWhere`.
  * - `maxNodes`: how many conditions and values there may be. Default: 1,000 for `fromJson`, no limit for `fromWhere`.
@@ -336,7 +346,9 @@ export interface Operators<V> {
  * @since 0.1.0
  */
 export interface ParseOptions {
-  readonly toJson?: ((path: ReadonlyArray<string>, value: unknown) => Json | undefined) | undefined
+  readonly toJson?:
+    | ((path: ReadonlyArray<string>, value: unknown, use: OperandUse) => Result.Result<Json, string>)
+    | undefined
   readonly systemFields?: ReadonlyArray<string> | undefined
   readonly maxDepth?: number | undefined
   readonly maxNodes?: number | undefined
@@ -611,11 +623,11 @@ const wanted = {
 
 /** The order of a value against the operand. */
 const orderAgainst = (operand: Json, kind: Kind | undefined): ((value: Json) => MaybeOrdering) => {
-  if (kind === "decimal") {
-    const bound = toDecimal(operand)
+  if (isMeasured(kind)) {
+    const bound = measure(operand, kind)
     if (bound === undefined) return () => undefined
     return (value) => {
-      const decimal = toDecimal(value)
+      const decimal = measure(value, kind)
       return decimal === undefined ? undefined : compareDecimals(decimal, bound)
     }
   }
@@ -642,7 +654,7 @@ const oneOf = (values: ReadonlyArray<Json>, kind: Kind | undefined): ((value: Js
   const decimals = new Set<string>()
   const structured: Array<Json> = []
   for (const value of values) {
-    const decimal = kind === "decimal" ? toDecimal(value) : undefined
+    const decimal = measure(value, kind)
     if (decimal !== undefined) decimals.add(decimalKey(decimal))
     else if (typeof value === "object" && value !== null) structured.push(value)
     // A set would find NaN equal to itself.
@@ -654,7 +666,7 @@ const oneOf = (values: ReadonlyArray<Json>, kind: Kind | undefined): ((value: Js
       return structured.some((value) => isEqual(value, candidate))
     }
     if (decimals.size === 0) return false
-    const decimal = toDecimal(candidate)
+    const decimal = measure(candidate, kind)
     return decimal !== undefined && decimals.has(decimalKey(decimal))
   }
 }
@@ -739,6 +751,17 @@ const toDecimal = (value: Json): Decimal | undefined => {
     digits: all.slice(start, end),
     magnitude: whole.length - start + Number(exponent)
   }
+}
+
+/** Kinds whose texts stand for numbers: several texts can be the same. */
+const isMeasured = (kind: Kind | undefined): boolean => kind === "decimal" || kind === "moment"
+
+/** The number that a value of such a kind stands for; of a moment its milliseconds. */
+const measure = (value: Json, kind: Kind | undefined): Decimal | undefined => {
+  if (kind === "decimal") return toDecimal(value)
+  if (kind !== "moment" || typeof value !== "string") return undefined
+  const millis = Date.parse(value.replace(/\[[^\]]*\]$/, ""))
+  return Number.isNaN(millis) ? undefined : toDecimal(millis)
 }
 
 const leadingZeros = (digits: string): number => {
@@ -854,8 +877,8 @@ const boundOf = (members: ReadonlyArray<FieldPredicate>, options: Options): Boun
     }
   }
   if (values !== undefined) {
-    // Another text of the same decimal may have the prefix.
-    const telling = members.filter((member) => kind !== "decimal" || member._tag !== "StartsWith")
+    // Another text of the same number may have the prefix.
+    const telling = members.filter((member) => !isMeasured(kind) || member._tag !== "StartsWith")
     const tests = telling.map((member) => valueTest(member, options))
     const possible = values.filter((value) => tests.every((test) => test(value)))
     return possible.length === 1
@@ -908,8 +931,7 @@ export const remainder = (predicate: Predicate, used: ReadonlyArray<Bound>, opti
 
 const isImplied = (member: FieldPredicate, bound: Bound, options: Options): boolean => {
   if (member.path.length !== bound.path.length || member.path.some((name, i) => name !== bound.path[i])) return false
-  if (member._tag === "StartsWith" && bound._tag !== "Prefix" && options.orderOf?.(bound.path) === "decimal")
-    return false
+  if (member._tag === "StartsWith" && bound._tag !== "Prefix" && isMeasured(options.orderOf?.(bound.path))) return false
   const test = valueTest(member, options)
   switch (bound._tag) {
     case "Equal":
@@ -964,6 +986,57 @@ export const paths = (predicate: Predicate): ReadonlyArray<ReadonlyArray<string>
   return [...found.values()]
 }
 
+/**
+ * The predicate with each operand changed, such as into the form that a field is stored in. Fails with the first operand
+ * that has none: the problem names the path and the operator.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const mapOperands = (
+  predicate: Predicate,
+  change: (path: ReadonlyArray<string>, value: Json, use: OperandUse) => Result.Result<Json, string>
+): Result.Result<Predicate, Problem> => {
+  type Changed = Result.Result<Predicate, Problem>
+  const many = (all: ReadonlyArray<Predicate>) => Result.all(all.map(visit))
+  const one = (node: FieldPredicate, at: At, value: Json, use: OperandUse): Parsed<Json> =>
+    Result.mapError(change(node.path, value, use), (message) => ({ path: [...node.path, ...at], message }))
+  const visit = (node: Predicate): Changed => {
+    switch (node._tag) {
+      case "And":
+        return Result.map(many(node.all), (all) => ({ _tag: "And", all }))
+      case "Or":
+        return Result.map(many(node.any), (any) => ({ _tag: "Or", any }))
+      case "Not":
+        return Result.map(visit(node.not), not)
+      case "Compare": {
+        const use = node.op === "eq" || node.op === "ne" ? "equal" : "order"
+        return Result.map(one(node, [node.op], node.value, use), (value) => ({ ...node, value }))
+      }
+      case "In":
+        return Result.map(
+          Result.all(node.values.map((value, i) => one(node, ["in", i], value, "equal"))),
+          (values) => ({ ...node, values })
+        )
+      case "Between":
+        return Result.flatMap(one(node, ["between", 0], node.from, "order"), (from) =>
+          Result.map(one(node, ["between", 1], node.to, "order"), (to) => ({ ...node, from, to }))
+        )
+      case "StartsWith":
+        return Result.flatMap(one(node, ["startsWith"], node.prefix, "startsWith"), (prefix) =>
+          typeof prefix === "string"
+            ? Result.succeed({ ...node, prefix })
+            : failure([...node.path, "startsWith"], "Expected a text")
+        )
+      case "Contains":
+        return Result.map(one(node, ["contains"], node.value, "contains"), (value) => ({ ...node, value }))
+      case "Exists":
+        return Result.succeed(node)
+    }
+  }
+  return visit(predicate)
+}
+
 // -----------------------------------------------------------------------------
 // Texts
 // -----------------------------------------------------------------------------
@@ -971,7 +1044,7 @@ export const paths = (predicate: Predicate): ReadonlyArray<ReadonlyArray<string>
 const signs: Readonly<Record<CompareOp, string>> = { eq: "=", ne: "!=", gt: ">", gte: ">=", lt: "<", lte: "<=" }
 
 /**
- * A predicate for people to read: `country = "BR" and age >= 18`.
+ * A predicate for people to read: `country = "BR" and age >= 18`. Of an `in` with more than 10 values the first few.
  *
  * `hidden`: dotted paths whose values show as `…`, and so do those of the fields below and around them.
  *
@@ -1004,6 +1077,13 @@ export const describe = (
   return phrase(predicate, false)
 }
 
+const mostShown = 10
+
+const some = (texts: ReadonlyArray<string>): string =>
+  texts.length > mostShown
+    ? `${texts.slice(0, mostShown).join(", ")} and ${texts.length - mostShown} more`
+    : texts.join(", ")
+
 const fieldPhrase = (node: FieldPredicate, hidden: ReadonlyArray<ReadonlyArray<string>>): string => {
   const name = node.path.map((part) => (/^[\p{L}\p{N}_$-]+$/u.test(part) ? part : JSON.stringify(part))).join(".")
   const isHidden = hidden.some((path) =>
@@ -1016,7 +1096,7 @@ const fieldPhrase = (node: FieldPredicate, hidden: ReadonlyArray<ReadonlyArray<s
     case "Compare":
       return `${name} ${signs[node.op]} ${show(node.value)}`
     case "In":
-      return `${name} in (${isHidden ? "…" : node.values.map(show).join(", ")})`
+      return `${name} in (${isHidden ? "…" : some(node.values.map(show))})`
     case "Between":
       return `${name} between ${show(node.from)} and ${show(node.to)}`
     case "StartsWith":
@@ -1118,22 +1198,28 @@ export type OrderBy<A> =
 const maxOrderFields = 32
 
 /**
- * The order that a program wrote down. The fields of an object count in the order in which they stand.
+ * The order that a program wrote down, or has already. The fields of an object count in the order in which they stand.
  *
  * Fails for an empty name, a field that is there twice, and for more than 32 fields.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const orderFrom = <A>(by: OrderBy<A>): Result.Result<Order, Problem> => {
-  const entries: Array<readonly [string, unknown]> = []
+export const orderFrom = <A>(by: OrderBy<A> | Order): Result.Result<Order, Problem> => {
+  const entries: Array<Entry> = []
   const items: ReadonlyArray<string | object> = Array.isArray(by) ? by : [by]
   for (const item of items) {
     if (typeof item === "string") entries.push(signed(item))
+    else if (isOrdering(item)) entries.push([item.path, item.direction])
     else entries.push(...Object.entries(item))
   }
   return orderOfEntries(entries)
 }
+
+type Entry = readonly [name: Path, direction: unknown]
+
+/** Of a field that is called `path` there is a direction, no list. */
+const isOrdering = (item: object): item is Order[number] => "path" in item && Array.isArray(item.path)
 
 /**
  * The order that a text asks for: names with commas between them, those that begin with `-` in descending order, such as
@@ -1150,15 +1236,16 @@ export const orderFromText = (text: string): Result.Result<Order, Problem> =>
 const signed = (text: string): readonly [string, Direction] =>
   text.startsWith("-") ? [text.slice(1), "desc"] : [text.startsWith("+") ? text.slice(1) : text, "asc"]
 
-const orderOfEntries = (entries: ReadonlyArray<readonly [string, unknown]>): Result.Result<Order, Problem> => {
+const orderOfEntries = (entries: ReadonlyArray<Entry>): Result.Result<Order, Problem> => {
   if (entries.length > maxOrderFields) {
     return Result.fail({ path: [], message: `Expected at most ${maxOrderFields} fields to sort by` })
   }
   const seen = new Set<string>()
   const order: Array<Order[number]> = []
-  for (const [name, direction] of entries) {
+  for (const [field, direction] of entries) {
+    const name = typeof field === "string" ? field : field.join(".")
     const fail = (message: string): Result.Result<Order, Problem> => Result.fail({ path: [name], message })
-    const path = parsePath(name)
+    const path = typeof field === "string" ? parsePath(field) : field
     if (path === undefined) return fail("Expected the name of a field")
     if (direction !== "asc" && direction !== "desc") return fail("Expected asc or desc")
     if (seen.has(name)) return fail("Expected each field only once")
@@ -1221,14 +1308,14 @@ const ordering = (n: number): -1 | 0 | 1 => (n < 0 ? -1 : n > 0 ? 1 : 0)
 
 /**
  * A total order on values: booleans, numbers, texts by code points, arrays item by item, objects key by key, `null`. It
- * is 0 exactly for values that are the same; with `"decimal"` also for texts of the same number.
+ * is 0 exactly for values that are the same; with `"decimal"` and `"moment"` also for texts of the same number or moment.
  *
  * @category ordering
  * @since 0.1.0
  */
 export const compareValues = (a: Json, b: Json, kind?: Kind): -1 | 0 | 1 => {
-  const x = kind === "decimal" ? toDecimal(a) : undefined
-  const y = kind === "decimal" ? toDecimal(b) : undefined
+  const x = measure(a, kind)
+  const y = measure(b, kind)
   if (x !== undefined && y !== undefined) return ordering(compareDecimals(x, y))
   const rank = rankOf(a, x) - rankOf(b, y)
   if (rank !== 0) return ordering(rank)
@@ -1524,7 +1611,9 @@ const parseCondition = (
   if (problem !== undefined) return Result.fail(problem)
   const keys = isPlain(input) ? Object.keys(input) : []
   if (!isPlain(input) || !keys.some((key) => operatorOf.has(key) || key.startsWith("$"))) {
-    return Result.map(readValue(parser, path, input, at), (value) => [{ _tag: "Compare", op: "eq", path, value }])
+    return Result.map(readValue(parser, path, input, at, "equal"), (value) => [
+      { _tag: "Compare", op: "eq", path, value }
+    ])
   }
   const found: Array<Predicate> = []
   for (const key of keys) {
@@ -1554,7 +1643,12 @@ const parseOperator = (
   switch (operator) {
     case "eq":
     case "ne":
-      return Result.map(readValue(parser, path, input, at), (value) => ({ _tag: "Compare", op: operator, path, value }))
+      return Result.map(readValue(parser, path, input, at, "equal"), (value) => ({
+        _tag: "Compare",
+        op: operator,
+        path,
+        value
+      }))
     case "gt":
     case "gte":
     case "lt":
@@ -1579,18 +1673,21 @@ const parseOperator = (
     case "notIn":
       return Result.map(readValues(parser, path, input, at), (values) => not({ _tag: "In", path, values }))
     case "startsWith":
-      return parsePrefix(path, input, at)
+      return parsePrefix(parser, path, input, at)
     case "contains":
-      if (typeof input === "string") return Result.succeed({ _tag: "Contains", path, value: input })
-      return Result.map(readValue(parser, path, input, at), (value) => ({ _tag: "Contains", path, value }))
+      return Result.map(readValue(parser, path, input, at, "contains"), (value) => ({ _tag: "Contains", path, value }))
     case "exists":
       if (typeof input !== "boolean") return failure(at, "Expected true or false")
       return Result.succeed({ _tag: "Exists", path, exists: input })
   }
 }
 
-const parsePrefix = (path: ReadonlyArray<string>, input: unknown, at: At): Parsed<Predicate> => {
-  if (typeof input === "string") return Result.succeed(startsWith(path, input))
+const parsePrefix = (parser: Parser, path: ReadonlyArray<string>, input: unknown, at: At): Parsed<Predicate> => {
+  const read = (prefix: string, at: At, ignoreCase?: boolean): Parsed<Predicate> =>
+    Result.flatMap(readValue(parser, path, prefix, at, "startsWith"), (text) =>
+      typeof text === "string" ? Result.succeed(startsWith(path, text, { ignoreCase })) : failure(at, "Expected a text")
+    )
+  if (typeof input === "string") return read(input, at)
   if (!isPlain(input)) return failure(at, "Expected a text, or an object with prefix and ignoreCase")
   const { prefix, ignoreCase, ...others } = input
   const [other] = Object.keys(others)
@@ -1599,7 +1696,7 @@ const parsePrefix = (path: ReadonlyArray<string>, input: unknown, at: At): Parse
   if (ignoreCase !== undefined && typeof ignoreCase !== "boolean") {
     return failure([...at, "ignoreCase"], "Expected true or false")
   }
-  return Result.succeed(startsWith(path, prefix, { ignoreCase }))
+  return read(prefix, [...at, "prefix"], ignoreCase)
 }
 
 const readValues = (
@@ -1611,7 +1708,7 @@ const readValues = (
   if (!Array.isArray(input)) return failure(at, "Expected a list of values")
   const values: Array<Json> = []
   for (let i = 0; i < input.length; i++) {
-    const parsed = readValue(parser, path, input[i], [...at, i])
+    const parsed = readValue(parser, path, input[i], [...at, i], "equal")
     if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
     values.push(parsed.success)
   }
@@ -1619,23 +1716,29 @@ const readValues = (
 }
 
 const readOrdered = (parser: Parser, path: ReadonlyArray<string>, input: unknown, at: At): Parsed<number | string> =>
-  Result.flatMap(readValue(parser, path, input, at), (value) =>
+  Result.flatMap(readValue(parser, path, input, at, "order"), (value) =>
     typeof value === "number" || typeof value === "string"
       ? Result.succeed(value)
       : failure(at, "Expected a number or a text")
   )
 
-const readValue = (parser: Parser, path: ReadonlyArray<string>, input: unknown, at: At): Parsed<Json> => {
+const readValue = (
+  parser: Parser,
+  path: ReadonlyArray<string>,
+  input: unknown,
+  at: At,
+  use: OperandUse
+): Parsed<Json> => {
   if (input === undefined) return failure(at, "Expected a value, not undefined; leave the key out")
   if (parser.toJson === undefined) return readJson(parser, input, at, at.length)
   if (parser.isUntrusted) {
     const checked = readJson(parser, input, at, at.length)
     if (Result.isFailure(checked)) return checked
   }
-  const value = parser.toJson(path, input)
-  if (value === undefined) return failure(at, "Expected a value that fits the field")
+  const value = parser.toJson(path, input, use)
+  if (Result.isFailure(value)) return failure(at, value.failure)
   // Of what is untrusted, the input has been counted.
-  return readJson(parser.isUntrusted ? { ...parser, nodes: 0 } : parser, value, at, at.length)
+  return readJson(parser.isUntrusted ? { ...parser, nodes: 0 } : parser, value.success, at, at.length)
 }
 
 /** A value as JSON has it; other values of documents in the form that the JSON codecs of Effect give them. */

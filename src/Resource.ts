@@ -55,6 +55,7 @@ import * as Portable from "./Portable.ts"
 import type { Input } from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
 import * as Query from "./Query.ts"
+import * as Operands from "./Operands.ts"
 import * as Rules from "./schema/Rules.ts"
 import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
@@ -798,7 +799,9 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
 
   /** Like `query`, in JSON form and only the fields named, by path. Default: all; secrets are left out. */
   readonly queryJson: (
-    request: Find.Request<S["Type"]> & { readonly select?: ReadonlyArray<string> | undefined }
+    request: Find.Request<S["Type"]> & {
+      readonly select?: ReadonlyArray<Query.FieldPath<Find.Queryable<S["Type"]>>> | undefined
+    }
   ) => Stream.Stream<JsonObject, ListError>
 
   /**
@@ -812,6 +815,22 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
     request: Find.Request<S["Type"]> & Listing.PageRequest & { readonly total?: boolean | undefined }
   ) => Effect.Effect<Listing.Page<S["Type"]> & { readonly total: number | undefined }, ListError>
 
+  /**
+   * The conditions that untrusted JSON asks for, such as a command line or an HTTP request, as the `predicate` of a query.
+   * The notation is that of `where`; `$` may stand before operators. Operands are read by the codec of their field, so
+   * that `2026-01-05T01:00:00+01:00` finds what is stored as `2026-01-05T00:00:00.000Z`. No request.
+   *
+   * `InvalidInput`, naming the path and the operator: a field that is not there, or is secret; an operand that the field can
+   * never have or be compared with; an unknown operator; more than 32 levels or 1,000 conditions and values.
+   */
+  readonly parseWhere: (json: unknown) => Effect.Effect<Query.Predicate, DbError.InvalidInput>
+
+  /**
+   * The order that a text asks for, such as `-placed,number`, as the `order` of a query. An empty text is no order.
+   * No request. `InvalidInput`: a field that is not there, or is secret; one that is there twice; more than 32 fields.
+   */
+  readonly parseOrder: (text: string) => Effect.Effect<Query.Order, DbError.InvalidInput>
+
   /** What a query is going to do. No request. */
   readonly explainQuery: (request: Find.Request<S["Type"]>) => Effect.Effect<Find.Plan, ListError>
 
@@ -821,7 +840,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * `TooManyGroups`; `InvalidInput`: a field that is not there, or is secret.
    */
   readonly aggregate: (
-    aggregation: Aggregation.Notation<S["Type"]>,
+    aggregation: Aggregation.Notation<Find.Queryable<S["Type"]>>,
     request?: Find.Request<S["Type"]> & Pick<Aggregation.Options, "maxGroups">
   ) => Effect.Effect<ReadonlyArray<Aggregation.Group>, ListError | Aggregation.TooManyGroups>
 
@@ -1155,8 +1174,9 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     database,
     codec
   )
-  const listing = yield* Listing.make<A>(name, database, documents)
-  const finding = Find.make<A>(definition, database.capabilities.orderedList, documents, listing)
+  const operands = Operands.make(schema, Find.systemSchemas)
+  const listing = yield* Listing.make<A>(name, database, documents, operands)
+  const finding = Find.make<A>(definition, database.capabilities.orderedList, documents, listing, operands)
   const maintenance = Maintenance.make<A>(name, leaseMillis, database, documents, listing)
   const fields = merge.fieldTree(AST.toType(schema.ast)) ?? { fields: new Map() }
   const settings = { name, primaryKey, paranoid, fields }
@@ -1301,7 +1321,15 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     if (unknown !== undefined) {
       return yield* invalid([unknown], `Expected a field of unique key ${label}: ${unique.fields.join(", ")}`)
     }
-    const digest = unique.digest((path) => Partition.toJson(values[path.join(".")]))
+    const stored = new Map<string, Json>()
+    for (const path of unique.definition.fields) {
+      const value = values[path.join(".")]
+      if (value === undefined || value === null) continue
+      const fitted = operands.fromValue(path, value, "equal")
+      if (Result.isFailure(fitted)) return yield* invalid(path, fitted.failure)
+      stored.set(path.join("."), fitted.success)
+    }
+    const digest = unique.digest((path) => stored.get(path.join(".")))
     if (digest === undefined)
       return yield* invalid([unique.fields[0]!], `Expected values of ${unique.fields.join(", ")}`)
     if (!unique.isReady) {
@@ -1455,6 +1483,14 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       const operation = "Resource.queryPage"
       const page = yield* operations.list(operation, request)
       return { ...page, total: page.total }
+    }, labelled),
+
+    parseWhere: Effect.fn("Resource.parseWhere")(function* (json) {
+      return yield* finding.parseWhere(json)
+    }, labelled),
+
+    parseOrder: Effect.fn("Resource.parseOrder")(function* (text) {
+      return yield* finding.parseOrder(text)
     }, labelled),
 
     explainQuery: Effect.fn("Resource.explainQuery")(function* (request) {

@@ -375,22 +375,23 @@ describe("fromWhere", () => {
   })
 
   it("the conversion can be given", () => {
-    const asked: Array<readonly [string, unknown]> = []
+    const asked: Array<readonly [string, unknown, Query.OperandUse]> = []
     const predicate = from(
       { age: { in: [1, 2] }, "address.geo.lat": { between: [3, 4] }, tags: "x", name: { contains: "part" } },
       {
-        toJson: (path, value) => {
-          asked.push([path.join("."), value])
-          return String(value)
+        toJson: (path, value, use) => {
+          asked.push([path.join("."), value, use])
+          return Result.succeed(String(value))
         }
       }
     )
     assert.deepStrictEqual(asked, [
-      ["age", 1],
-      ["age", 2],
-      ["address.geo.lat", 3],
-      ["address.geo.lat", 4],
-      ["tags", "x"]
+      ["age", 1, "equal"],
+      ["age", 2, "equal"],
+      ["address.geo.lat", 3, "order"],
+      ["address.geo.lat", 4, "order"],
+      ["tags", "x", "equal"],
+      ["name", "part", "contains"]
     ])
     assert.deepStrictEqual(
       predicate,
@@ -402,15 +403,15 @@ describe("fromWhere", () => {
       )
     )
     assert.strictEqual(
-      problemOf(Query.fromWhere<User>({ age: { gt: 1 } }, { toJson: () => undefined })),
-      "age/gt: Expected a value that fits the field"
+      problemOf(Query.fromWhere<User>({ age: { gt: 1 } }, { toJson: () => Result.fail("Expected a year") })),
+      "age/gt: Expected a year"
     )
     assert.strictEqual(
-      problemOf(Query.fromWhere<User>({ age: 1 }, { toJson: () => NaN })),
+      problemOf(Query.fromWhere<User>({ age: 1 }, { toJson: () => Result.succeed(NaN) })),
       "age: Expected a finite number"
     )
     assert.strictEqual(
-      problemOf(Query.fromWhere<User>({ age: { gt: 1 } }, { toJson: () => true })),
+      problemOf(Query.fromWhere<User>({ age: { gt: 1 } }, { toJson: () => Result.succeed(true) })),
       "age/gt: Expected a number or a text"
     )
   })
@@ -557,7 +558,7 @@ describe("fromJson", () => {
     assert.include(refused(inNot(100_000)), "Expected at most 32 levels")
     assert.include(refused(inList(100_000)), "Expected at most 32 levels")
     assert.include(
-      refused(inList(100_000), { toJson: (_, value) => JSON.parse(JSON.stringify(value)) }),
+      refused(inList(100_000), { toJson: (_, value) => Result.succeed(JSON.parse(JSON.stringify(value))) }),
       "Expected at most 32 levels"
     )
     const inAnd = JSON.parse(`${'{"$and":['.repeat(100_000)}${"]}".repeat(100_000)}`)
@@ -565,7 +566,7 @@ describe("fromJson", () => {
     const many = (n: number) => ({ a: { in: Array.from({ length: n }, (_, i) => i) } })
     assert.isTrue(Result.isSuccess(Query.fromJson(many(998))))
     assert.include(refused(many(999)), "Expected at most 1000 conditions and values")
-    assert.isTrue(Result.isSuccess(Query.fromJson(many(998), { toJson: (_, value) => Number(value) })))
+    assert.isTrue(Result.isSuccess(Query.fromJson(many(998), { toJson: (_, value) => Result.succeed(Number(value)) })))
     assert.isTrue(Result.isSuccess(Query.fromJson(many(5000), { maxNodes: 10_000 })))
     assert.include(refused(inNot(4), { maxDepth: 3, maxNodes: undefined }), "Expected at most 3 levels")
     const wide = { $or: Array.from({ length: 2000 }, () => ({})) }
@@ -579,8 +580,9 @@ describe("fromJson", () => {
   })
 
   it("values can be checked", () => {
-    const toJson = (_: ReadonlyArray<string>, value: unknown) => (typeof value === "number" ? value : undefined)
-    assert.strictEqual(refused({ a: "x" }, { toJson }), "a: Expected a value that fits the field")
+    const toJson = (_: ReadonlyArray<string>, value: unknown) =>
+      typeof value === "number" ? Result.succeed(value) : Result.fail("Expected a number")
+    assert.strictEqual(refused({ a: "x" }, { toJson }), "a: Expected a number")
     assert.deepStrictEqual(where({ a: 1 }, { toJson }), Query.eq("a", 1))
   })
 })
