@@ -277,8 +277,15 @@ const candidateOf = (
   if (next !== undefined && bound?._tag === "Range" && isSortedField(next, fields)) {
     edges = { from: bound.from?.value, to: bound.to?.value }
     score += bound.from !== undefined && bound.to !== undefined ? 4 : 2
-    const isInclusive = bound.from?.inclusive !== false && bound.to?.inclusive !== false
-    if (isInclusive && next.transforms.length === 0) settled.push(bound)
+    if (next.transforms.length === 0) {
+      // A listing has both its ends.
+      const { from, to } = bound
+      const ends = {
+        ...(from && { from: { ...from, inclusive: true } }),
+        ...(to && { to: { ...to, inclusive: true } })
+      }
+      settled.push({ _tag: "Range", path: bound.path, ...ends })
+    }
   } else if (bound?._tag === "Prefix" && next?.transforms.length === 0) {
     edges = { startsWith: bound.prefix }
     score += 3
@@ -378,8 +385,8 @@ export const make = <A>(
       const isHidden = attribute.codec === "secret" || attribute.codec === "password"
       // Its fields are attributes of their own.
       if (attribute.codec === "struct" && path.length > attribute.path.length) continue
-      if (!isHidden) return undefined
-      if (path.length >= attribute.path.length) return "Expected a field that is not secret"
+      if (!isHidden && operands.has(path)) return undefined
+      if (isHidden && path.length >= attribute.path.length) return "Expected a field that is not secret"
     }
     const names = [primaryKey, ...kinds.keys()].join(", ")
     return `Expected a field of ${name}: ${names}`
@@ -540,25 +547,25 @@ export const make = <A>(
     const { access, isOrderedBy, settled = [] } = accessOf(request, bounds, order, indexes)
     const rest = Query.remainder(predicate, settled, options)
     const ordered = order.length === 0 ? "none" : comesIn(order, isOrderedBy) ? "index" : "memory"
-    const using =
-      access._tag === "Ids"
-        ? `${access.ids.length} ids`
-        : access._tag === "Unique"
-          ? `unique key ${access.name}`
-          : access._tag === "Partition"
-            ? `partition ${access.name}, ${access.within.length === 1 ? "1 listing" : `${access.within.length} listings`} by ${Object.keys(access.within[0]?.values ?? {}).join(", ") || "bounds"}`
-            : "every document"
-    const most = access._tag === "Unique" ? 1 : access._tag === "Ids" ? access.ids.length : undefined
-    if (ordered === "memory" && !fitsInMemory(limit) && !fitsInMemory(most)) {
-      const message = `Expected at most ${mostInMemory}: documents are found by ${using}, and put in this order in memory`
-      return yield* invalid(["limit"], message)
-    }
     const isWhole =
       access._tag === "Partition" &&
       request.partition === undefined &&
       access.within.some(({ values = {}, from, to, startsWith }) =>
         [...Object.values(values), from, to, startsWith].every((edge) => edge === undefined)
       )
+    const using =
+      access._tag === "Ids"
+        ? `${access.ids.length} ids`
+        : access._tag === "Unique"
+          ? `unique key ${access.name}`
+          : access._tag === "Partition"
+            ? `partition ${access.name}, ${access.within.length === 1 ? "1 listing" : `${access.within.length} listings`} by ${Object.keys(access.within[0]?.values ?? {}).join(", ") || (isWhole ? "nothing" : "bounds")}`
+            : "every document"
+    const most = access._tag === "Unique" ? 1 : access._tag === "Ids" ? access.ids.length : undefined
+    if (ordered === "memory" && !fitsInMemory(limit) && !fitsInMemory(most)) {
+      const message = `Expected at most ${mostInMemory}: documents are found by ${using}, and put in this order in memory`
+      return yield* invalid(["limit"], message)
+    }
     const isScan = access._tag === "Scan" || isWhole
     return {
       access,

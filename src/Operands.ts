@@ -46,6 +46,8 @@ export interface Operands {
    * transform makes of it, such as `2026-02` of a month.
    */
   readonly forKey: (path: ReadonlyArray<string>, transforms: ReadonlyArray<string>, value: unknown) => Fitted
+  /** Whether documents may have something at this path. */
+  readonly has: (path: ReadonlyArray<string>) => boolean
   /** What a field holds, where its JSON type does not say it. */
   readonly kindOf: (path: ReadonlyArray<string>) => Kind | undefined
 }
@@ -175,6 +177,7 @@ export const make = (
         isJson(value) && fieldAt(path)?.whole.isPlain === true && fieldAt(path)?.whole.types.has(typeOf(value))
       return Result.isSuccess(fitted) || (transforms.length === 0 && isOther !== true) ? fitted : untyped(value)
     },
+    has: (path) => fieldAt(path) !== undefined,
     kindOf: (path) => {
       const field = fieldAt(path)
       return field?.whole.kind ?? field?.elements?.kind
@@ -239,12 +242,19 @@ const descend = (from: ReadonlyArray<AST.AST>, path: ReadonlyArray<string>): Rea
         .flatMap(layers)
         .flatMap((ast) => {
           if (AST.isUnion(ast) || AST.isSuspend(ast)) return descend(members(ast), [name])
-          if (!AST.isObjects(ast)) return AST.isUnknown(ast) || AST.isAny(ast) ? [ast] : []
+          if (isOpen(ast)) return [Schema.Json.ast]
+          if (!AST.isObjects(ast)) return []
           const property = ast.propertySignatures.find((one) => one.name === name)
           return property === undefined ? ast.indexSignatures.map((one) => one.type) : [property.type]
         }),
     from
   )
+
+/** Whether it is not known what is in it. */
+const isOpen = (ast: AST.AST): boolean =>
+  AST.isUnknown(ast) || AST.isAny(ast) || AST.isObjectKeyword(ast) || jsonIds.has(declarationId(ast))
+
+const jsonIds = new Set<unknown>(["effect/schema/Json", "effect/schema/MutableJson"])
 
 const elementsOf = (ast: AST.AST): ReadonlyArray<AST.AST> =>
   members(ast).flatMap((member) => (AST.isArrays(member) ? [...member.elements, ...member.rest] : []))
@@ -288,7 +298,7 @@ const isValue = (ast: AST.AST): boolean => !AST.isNull(ast) && !AST.isUndefined(
 
 const isPlain = (ast: AST.AST): boolean =>
   ast.encoding === undefined &&
-  (AST.isString(ast) || AST.isNumber(ast) || AST.isLiteral(ast) || AST.isTemplateLiteral(ast))
+  (AST.isString(ast) || AST.isNumber(ast) || AST.isLiteral(ast) || AST.isTemplateLiteral(ast) || AST.isEnum(ast))
 
 const allTypes: ReadonlyArray<JsonType> = ["text", "number", "boolean", "null", "list", "object"]
 
@@ -300,6 +310,7 @@ const typesOf = (ast: AST.AST): ReadonlyArray<JsonType> => {
   if (AST.isUndefined(ast)) return []
   if (AST.isArrays(ast)) return ["list"]
   if (AST.isObjects(ast)) return ["object"]
+  if (AST.isEnum(ast)) return ast.enums.map(([, value]) => typeOf(value))
   return AST.isLiteral(ast) && isJson(ast.literal) ? [typeOf(ast.literal)] : allTypes
 }
 

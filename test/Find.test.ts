@@ -92,10 +92,41 @@ describe("the way to documents", () => {
       assert.strictEqual((yield* plan({ tenant: "a", state: null })).access, "scan")
       assert.deepInclude(yield* plan({ tenant: "a", due: { gte: 6 } }), { index: "byTenantDue", filter: undefined })
       assert.deepInclude(yield* plan({ tenant: "a", due: { gt: 6 } }), { index: "byTenantDue", filter: "due > 6" })
+      assert.deepInclude(yield* plan({ tenant: "a", due: { gt: 6, lte: 9 } }), { filter: "due > 6" })
       assert.deepInclude(yield* plan({ tenant: "a", due: 6, rank: 3 }), { index: "byTenantDue", filter: "rank = 3" })
       const refused = yield* Effect.flip(Stream.runCollect(indexed.query({ where: { tenant: "a" } })))
       assert.strictEqual(refused._tag, "NotAllowed")
       assert.include(refused.message, "partition byTenantDue has no documents without due")
+    })
+  )
+
+  it.effect("whatever partitions there are, the same documents are found", () =>
+    Effect.gen(function* () {
+      const { same } = yield* opened({
+        partitions: {
+          byTenantDue: ["tenant", "due"],
+          byDueTenant: ["due", "tenant"],
+          byStateRank: ["state", "rank"],
+          byName: { fields: { name: "lower", rank: "bucket:10" } },
+          byTenantRank: ["tenant", "rank"],
+          byCity: ["place.city", "state"],
+          byMade: { fields: { $createdAt: "month", tenant: "upper" } }
+        }
+      })
+      const conditions: ReadonlyArray<ReadonlyArray<Request["where"]>> = [
+        [{}, { tenant: "a" }, { tenant: { in: ["a", "b", "A"] } }, { tenant: { ne: "a" } }],
+        [{}, { due: 6 }, { due: { gte: 3, lt: 12 } }, { due: { in: [3, 6, 7] } }, { due: { exists: false } }],
+        [{}, { state: null }, { state: "open" }, { state: { in: [null, "open"] } }],
+        [{}, { rank: { gt: 80 } }, { rank: { in: [90, 91, 92] } }, { rank: { lte: 95, gte: 85 } }],
+        [{}, { name: { in: ["ANA", "bo"] } }, { name: { startsWith: "A" } }, { "place.city": "Lima" }]
+      ]
+      const orders = [undefined, "rank", "-rank", "due", ["state", "-due"]] as const
+      // Every kind of condition meets every other one.
+      for (let i = 0; i < 80; i++) {
+        const all = conditions.map((some, j) => some[(i * (j + 1) + Math.floor(i / 7)) % some.length] ?? {})
+        const order = orders[i % orders.length]
+        yield* same({ where: { $and: all }, ...(order === undefined ? {} : { order, limit: 100 }) })
+      }
     })
   )
 

@@ -152,6 +152,8 @@ describe("operands", () => {
       assert.match(yield* refused({ tags: { contains: "x" } }), /^tags.contains: Expected a date/)
       assert.match(yield* refused({ $or: [{ nope: 1 }] }), /^\$or.0.nope: Expected a field of things/)
       assert.match(yield* refused({ nope: { exists: true } }), /^nope: Expected a field of things/)
+      assert.match(yield* refused({ "at.year": 2026 }), /^at.year: Expected a field of things/)
+      assert.match(yield* refused({ "tags.0": { exists: true } }), /^tags.0: Expected a field of things/)
       assert.match(yield* refused({ $createdAt: 3 }), /^\$createdAt: Expected a date and time/)
       assert.match(
         yield* problem(Stream.runDrain(things.query({ predicate: Query.gte("n", "1") }))),
@@ -257,6 +259,18 @@ describe("operands", () => {
       operands.fromValue(["inner"], new Inner({ at: day }), "equal"),
       Result.succeed({ at: "1970-01-01T00:00:00.005Z" })
     )
+    const free = Operands.make(
+      Schema.Struct({ id: Schema.String, json: Schema.Json, any: Schema.Unknown, o: Schema.ObjectKeyword })
+    )
+    for (const path of [
+      ["json", "a", "b"],
+      ["any", "a"],
+      ["o", "a"]
+    ]) {
+      assert.isTrue(free.has(path))
+      assert.deepStrictEqual(free.fromValue(path, 3, "order"), Result.succeed(3))
+    }
+    assert.isFalse(free.has(["id", "a"]))
     const renamed = Operands.make(
       Schema.Struct({ id: Schema.String, at: Schema.Date, n: Schema.Int }).pipe(Schema.encodeKeys({ n: "m" }))
     )
