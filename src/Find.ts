@@ -59,13 +59,14 @@ export type Queryable<A> = unknown extends A
       }
 
 /**
- * What a query asks for. With `partition` it goes by the markers of that partition; otherwise by the shortest way.
+ * What a query asks for. With `partition` it goes by the markers of that partition, and so leaves out what is not in it;
+ * otherwise by the shortest way that leaves nothing out.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Request<A> extends Within, Concurrency {
-  /** Conditions on the fields. Default: none. */
+  /** Conditions on the fields, with values as documents have them, or as JSON has them. Default: none. */
   readonly where?: Query.Where<Queryable<A>> | undefined
   /** Conditions as data, such as `parseWhere` makes of untrusted JSON; together with `where`, both. */
   readonly predicate?: Query.Predicate | undefined

@@ -94,7 +94,7 @@ export interface Covered {
  */
 export interface Within {
   readonly partition?: string | undefined
-  /** By the path of the field. Values as the program has them; transforms are applied. */
+  /** By the path of the field. Values as documents or JSON have them; transforms are applied, or have been. */
   readonly values?: Readonly<Record<string, unknown>> | undefined
   /** The least value of the field that follows, inclusive: a number or a date. */
   readonly from?: unknown
