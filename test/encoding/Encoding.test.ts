@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Result from "effect/Result"
@@ -89,6 +90,27 @@ describe("Encoding", () => {
         }
       })
     }
+
+    it(`${layer}: exact numbers of any size come back`, () => {
+      const compiled = fieldCodec(Attribute.Money(2))
+      // About where base 62 has 999 digits and the binary form 4,096 bits, and beyond.
+      const sizes = [1, 30, 1230, 1231, 1232, 1233, 1234, 1236, 1238, 1240, 1775, 1778, 1779, 1780, 1782, 1800, 5000]
+      const values = [
+        ...sizes.flatMap((size) => ["9", "-9"].map((digit) => BigDecimal.make(BigInt(digit + "9".repeat(size)), 2))),
+        ...[62n ** 998n, 62n ** 999n - 1n, 62n ** 999n, 2n ** 4095n, 2n ** 4095n - 1n, 2n ** 4096n].flatMap((digits) =>
+          [digits, -digits, digits - 1n].map((one) => BigDecimal.make(one, 2))
+        ),
+        BigDecimal.make(1n, -500),
+        BigDecimal.make(1n, -1_000_000_000)
+      ]
+      for (const value of values) {
+        const back = roundTrip(encoder, compiled, value).value
+        assert.isTrue(
+          BigDecimal.isBigDecimal(back) && BigDecimal.format(back) === BigDecimal.format(value),
+          BigDecimal.format(value).slice(0, 20)
+        )
+      }
+    })
 
     it(`${layer}: refuses what has no stored form, and says where`, () => {
       const { layout } = fieldCodec(Schema.Json)

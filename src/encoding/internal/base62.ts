@@ -36,8 +36,17 @@ export const decode = (text: string): number | undefined => {
   return value > Number.MAX_SAFE_INTEGER ? undefined : start === 1 ? -value : value
 }
 
-export const encodeBig = (value: bigint): string => {
-  if (value < 0n) return `-${encodeBig(-value)}`
+/** Longer texts are neither written nor read: the time for both grows with the square of the length. */
+const mostDigits = 999
+const firstTooBig = 62n ** BigInt(mostDigits)
+
+/** `undefined` for a number of more digits than `decodeBig` reads. */
+export const encodeBig = (value: bigint): string | undefined => {
+  if (value < 0n) {
+    const positive = encodeBig(-value)
+    return positive === undefined ? undefined : `-${positive}`
+  }
+  if (value >= firstTooBig) return undefined
   let text = ""
   let rest = value
   while (rest > 9_007_199_254_740_991n) {
@@ -51,7 +60,7 @@ export const encodeBig = (value: bigint): string => {
 export const decodeBig = (text: string): bigint | undefined => {
   const small = decode(text)
   if (small !== undefined) return Object.is(small, -0) ? undefined : BigInt(small)
-  if (!canonical.test(text) || text.length > 1000) return undefined
+  if (!canonical.test(text) || text.length > mostDigits + 1) return undefined
   const negative = text.startsWith("-")
   let value = 0n
   for (let i = negative ? 1 : 0; i < text.length; i++) value = value * 62n + BigInt(values[text.charCodeAt(i)]!)

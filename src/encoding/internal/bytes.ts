@@ -1,5 +1,9 @@
 /** Writing and reading of binary values. Integers are little-endian in groups of seven bits (LEB128). */
 
+/** Larger numbers are neither written nor read: the time for both grows with the square of the length. */
+const mostBits = 4096
+const firstTooBig = 1n << BigInt(mostBits)
+
 export class Writer {
   private buffer = new Uint8Array(256)
   length = 0
@@ -33,13 +37,16 @@ export class Writer {
     this.buffer[this.length++] = rest
   }
 
-  bigUint(value: bigint): void {
+  /** Writes nothing, and answers `false`, for a number of more bits than `Reader.bigUint` takes. */
+  bigUint(value: bigint): boolean {
+    if (value >= firstTooBig) return false
     let rest = value
     while (rest >= 128n) {
       this.byte(Number(rest & 127n) | 128)
       rest >>= 7n
     }
     this.byte(Number(rest))
+    return true
   }
 
   /** Eight bytes. */
@@ -103,7 +110,7 @@ export class Reader {
       const byte = this.byte()
       value |= BigInt(byte & 127) << shift
       if (byte < 128) return value
-      if (shift > 4096n) throw new Malformed()
+      if (shift > mostBits) throw new Malformed()
     }
   }
 

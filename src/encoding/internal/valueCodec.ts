@@ -313,6 +313,9 @@ const boolean: ValueCodec = {
 
 const plainDecimal = /^-?(?:0|[1-9]\d{0,14})(?:\.\d{1,14})?$/
 
+/** More zeros at the end of a number are left to the exponent, with which it is written. */
+const mostZeros = 1000
+
 /** A decimal text as an integer of units of `10 ** -scale`, if it has no more decimals and is written as usual. */
 const scaledOf = (text: string, scale: number): number | bigint | undefined => {
   const point = text.indexOf(".")
@@ -325,7 +328,7 @@ const scaledOf = (text: string, scale: number): number | bigint | undefined => {
   const value = BigDecimal.fromString(text)
   if (Option.isNone(value) || BigDecimal.format(value.value) !== text) return undefined
   const { value: digits, scale: has } = BigDecimal.normalize(value.value)
-  return has > scale ? undefined : digits * 10n ** BigInt(scale - has)
+  return has > scale || scale - has > mostZeros ? undefined : digits * 10n ** BigInt(scale - has)
 }
 
 const powersOfTen = Array.from({ length: 23 }, (_, exponent) => 10 ** exponent)
@@ -346,7 +349,8 @@ const scaled = (mark: string, scale: number): ValueCodec =>
     toText: (text) => {
       const value = scaledOf(text, scale)
       if (value === undefined) return undefined
-      return mark + (typeof value === "number" ? base62.encode(value) : base62.encodeBig(value))
+      const digits = typeof value === "number" ? base62.encode(value) : base62.encodeBig(value)
+      return digits === undefined ? undefined : mark + digits
     },
     fromText: (text) => {
       if (!text.startsWith(mark)) return undefined
@@ -357,8 +361,8 @@ const scaled = (mark: string, scale: number): ValueCodec =>
     write: (writer, text) => {
       const value = scaledOf(text, scale)
       if (value === undefined) return false
-      if (typeof value === "number") writer.uint(zigzag(value))
-      else writer.bigUint(value < 0n ? -2n * value - 1n : 2n * value)
+      if (typeof value === "bigint") return writer.bigUint(value < 0n ? -2n * value - 1n : 2n * value)
+      writer.uint(zigzag(value))
       return true
     },
     read: (reader) => {
