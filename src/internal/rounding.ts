@@ -20,11 +20,33 @@ export const int8Step = (values: ReadonlyArray<number>): number => {
   return Math.fround(largest / 127)
 }
 
+/**
+ * Whether a machine format can hold a vector: it has a place for the largest number, and does not lose a vector that is
+ * not zero altogether.
+ */
+export const fits = (values: ReadonlyArray<number>, format: VectorFormat): boolean => {
+  if (typeof format === "number") return true
+  let largest = 0
+  for (const value of values) largest = Math.max(largest, Math.abs(value))
+  if (largest === 0) return true
+  const kept =
+    format === "int8" ? int8Step(values) : format === "float16" ? unboundedFloat16(largest) : Math.fround(largest)
+  return kept !== 0 && kept <= (format === "float16" ? largestFloat16 : Number.MAX_VALUE)
+}
+
+const largestFloat16 = 65504
+
+/** As `toFloat16` has it, but that what rounds to more than the largest number does so. */
+const unboundedFloat16 = (size: number): number =>
+  size >= largestFloat16 + 16 ? Number.POSITIVE_INFINITY : fromFloat16(toFloat16(size))
+
+/** The nearest values of the format; those of a vector that does not fit stay as they are. */
 export const toFormat = (values: ReadonlyArray<number>, format: VectorFormat): ReadonlyArray<number> => {
+  if (!fits(values, format)) return values
   switch (format) {
     case "int8": {
       const step = int8Step(values)
-      if (step === 0 || !Number.isFinite(step)) return values.map(() => 0)
+      if (step === 0) return values.map(() => 0)
       return values.map((value) => positiveZero(Math.max(-127, Math.min(127, Math.round(value / step))) * step))
     }
     case "float16":
@@ -44,7 +66,7 @@ const floatView = new DataView(new ArrayBuffer(8))
 export const toFloat16 = (value: number): number => {
   const sign = value < 0 ? 0x8000 : 0
   const size = Math.abs(value)
-  if (size >= 65504) return sign | 0x7bff
+  if (size >= largestFloat16) return sign | 0x7bff
   if (size < 2 ** -14) return sign | roundEven(size * 2 ** 24)
   floatView.setFloat64(0, size)
   const exponent = ((floatView.getUint32(0) >>> 20) & 0x7ff) - 1023

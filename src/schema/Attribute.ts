@@ -29,6 +29,7 @@ import * as SchemaRepresentation from "effect/SchemaRepresentation"
 import { PlainPassword, plainPasswordId, representationId, secretId, SecretsOpen } from "./Attributes.ts"
 import { isPasswordHash } from "../internal/passwordText.ts"
 import * as formats from "../internal/formats.ts"
+import * as rounding from "../internal/rounding.ts"
 
 // -----------------------------------------------------------------------------
 // The annotation
@@ -96,9 +97,9 @@ const types: Readonly<Record<string, (...args: Args) => Type>> = {
     is: (value: Coordinates) => within(value.latitude, 90) && within(value.longitude, 180)
   }),
   embedding: (length = 1, format = 6) => ({
-    expected: `${length} finite numbers`,
+    expected: `${length} finite numbers${typeof vectorFormat(format) === "number" ? "" : ` that ${format} can hold`}`,
     codec: `vector:${length}:${format}`,
-    is: (value: ReadonlyArray<number>) => value.length === Number(length)
+    is: (value: ReadonlyArray<number>) => value.length === Number(length) && rounding.fits(value, vectorFormat(format))
   }),
   bits: (length = 8) => ({
     expected: `${Math.ceil(Number(length) / 8)} bytes holding ${length} bits`,
@@ -106,6 +107,9 @@ const types: Readonly<Record<string, (...args: Args) => Type>> = {
     is: (value: Uint8Array) => isBits(value, Number(length))
   })
 }
+
+const vectorFormat = (format: string | number): rounding.VectorFormat =>
+  format === "int8" || format === "float16" || format === "float32" ? format : Number(format)
 
 const isBits = (value: Uint8Array, length: number): boolean =>
   value.length === Math.ceil(length / 8) && (length % 8 === 0 || (value.at(-1)! & (0xff >> (length % 8))) === 0)
@@ -419,7 +423,8 @@ export interface EmbeddingOptions {
   readonly precision?: number | undefined
   /**
    * `"int8"`: each number as one of 255 equal steps of the largest (1 byte); `"float16"`, `"float32"`: as a
-   * floating-point number of that size (2 or 4 bytes). Instead of `precision`.
+   * floating-point number of that size (2 or 4 bytes). Instead of `precision`. Vectors that the format cannot hold are
+   * refused: a number too large for it, or nothing but numbers so small that all of them would become 0.
    */
   readonly format?: "int8" | "float16" | "float32" | undefined
 }

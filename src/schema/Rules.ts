@@ -527,9 +527,6 @@ const numberOf = (what: string, value: unknown): number => {
 
 const asSchema = (schema: Schema.Top): AnySchema => schema as AnySchema
 
-/** Vectors of fewer numbers are better off as lists. */
-const leastEmbedding = 256
-
 const baseSchema = (node: ValueNode, items: AnySchema | undefined): AnySchema => {
   const [first, second] = node.args
   const choices = choicesOf(node)
@@ -560,14 +557,8 @@ const baseSchema = (node: ValueNode, items: AnySchema | undefined): AnySchema =>
       return asSchema(Attribute.Bits(integerOf("the number of bits", first)))
     case "password":
       return passwordSchema(node)
-    case "array": {
-      const length = node.modifiers.find((modifier) => modifier.name === "length")?.argument
-      const isVector = node.items?._tag === "Value" && familyOf.get(node.items.type) === "number"
-      if (isVector && length !== undefined && Number(length) >= leastEmbedding) {
-        return asSchema(Attribute.Embedding(integerOf("length", length)))
-      }
+    case "array":
       return asSchema(Schema.Array(items ?? asSchema(Schema.Json)))
-    }
     case "record":
       return asSchema(Schema.Record(Schema.String, items ?? asSchema(Schema.Json)))
     case "enum":

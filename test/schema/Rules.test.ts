@@ -72,7 +72,19 @@ const table: ReadonlyArray<readonly [unknown, ReadonlyArray<unknown>, ReadonlyAr
   ["embedding:3", [[1, 2, 3]], [[1, 2]], "vector:3:6"],
   ["embedding:3:int8", [[1, 2, 3]], [], "vector:3:int8"],
   ["embedding:3:4", [[1, 2, 3]], [], "vector:3:4"],
-  ["array|items:number|length:300", [Array.from({ length: 300 }, () => 0)], [[0]], "vector:300:6"],
+  ["array|items:number|length:300", [Array.from({ length: 300 }, () => 1e-7)], [[0]], "array:number"],
+  [
+    { type: "array", items: "integer|min:0", length: 300 },
+    [Array.from({ length: 300 }, () => 1)],
+    [Array.from({ length: 300 }, () => -1.5), Array.from({ length: 300 }, () => -1)],
+    "array:number"
+  ],
+  [
+    { type: "array", items: "geo:point", length: 300 },
+    [Array.from({ length: 300 }, () => ({ latitude: 1, longitude: 2 }))],
+    [Array.from({ length: 300 }, () => 1)],
+    "array:point:6"
+  ],
   ["bits:12", [Uint8Array.of(1, 16)], [Uint8Array.of(1)], "bytes"],
   ["bytes", [new Uint8Array(3)], ["AQID"], "bytes"],
   ["json", [null, { a: [1] }], [undefined], "json"],
@@ -243,6 +255,25 @@ describe("Rules", () => {
       const undeclared = yield* Effect.provideService(Resource.make(known), Database.Database, database)
       const other = yield* undeclared.insert({ name: " CY ", age: "7", inner: { name: " q " } })
       assert.deepInclude(other, { name: "cy", age: 7, role: "user", inner: { name: "q" } })
+    })
+  )
+
+  it.effect("a vector that its format cannot hold is refused, not stored as zeros", () =>
+    Effect.gen(function* () {
+      const { database } = yield* openNew
+      const formats = { int8: "embedding:2:int8|optional", half: "embedding:2:float16|optional" } as const
+      const vectors = yield* Effect.provideService(
+        Resource.make(Resource.fromAttributes("vectors", formats)),
+        Database.Database,
+        database
+      )
+      for (const wrong of [{ int8: [1e41, 1] }, { int8: [1e-45, 0] }, { half: [1e9, 1] }, { half: [1e-9, 0] }]) {
+        const error = yield* Effect.flip(vectors.insert(wrong))
+        assert.match(error.message, /Expected 2 finite numbers that (int8|float16) can hold/)
+      }
+      const fine = yield* vectors.insert({ id: "1", int8: [1e-40, 0], half: [65519, 1e-9] })
+      assert.strictEqual(fine.half?.[0], 65504)
+      assert.deepStrictEqual(yield* vectors.get("1"), fine)
     })
   )
 

@@ -295,14 +295,32 @@ export const samples: ReadonlyArray<Sample> = [
       [0, 0, 0],
       [127, -127, 1]
     ],
-    [[1]]
+    [[1], [1e41, 1, 0], [1e-45, 0, 0], [3e-44, 1e-45, 0]]
   ),
-  sample("embedding float16", Attribute.Embedding(3, { format: "float16" }), "vector:3:float16", [
-    [0.5, -65504, 0.000030517578125]
-  ]),
-  sample("embedding float32", Attribute.Embedding(2, { format: "float32" }), "vector:2:float32", [
-    [0.5, Math.fround(0.1)]
-  ]),
+  sample(
+    "embedding float16",
+    Attribute.Embedding(3, { format: "float16" }),
+    "vector:3:float16",
+    [
+      [0.5, -65504, 0.000030517578125],
+      [0, 0, 0]
+    ],
+    [
+      [65520, 1, 1],
+      [1e9, 1, 1],
+      [1e-9, 0, 0]
+    ]
+  ),
+  sample(
+    "embedding float32",
+    Attribute.Embedding(2, { format: "float32" }),
+    "vector:2:float32",
+    [[0.5, Math.fround(0.1)]],
+    [
+      [1e39, 1],
+      [1e-50, 0]
+    ]
+  ),
   sample(
     "bits",
     Attribute.Bits(12),
