@@ -43,7 +43,17 @@ import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
 import * as Attribute from "./Attribute.ts"
 import { UnsupportedSchema } from "./Attributes.ts"
-import type { InputOf, ModifierName, TypeNames, TypeOf, Valid as ValidOf } from "./internal/ruleTypes.ts"
+import {
+  anywhere,
+  families,
+  type Family,
+  type InputOf,
+  type ModifierName,
+  modifiers,
+  type TypeNames,
+  type TypeOf,
+  type Valid as ValidOf
+} from "./internal/ruleTypes.ts"
 import * as Normalization from "./Normalization.ts"
 
 // -----------------------------------------------------------------------------
@@ -168,47 +178,20 @@ export interface ObjectNode {
 // Parsing
 // -----------------------------------------------------------------------------
 
-const families = {
-  text: "string text email url uuid ulid ip4 ip6 cidr mac semver phone color colour locale currency country ean cron dateonly timeonly enum",
-  number: "number float integer int geo",
-  boolean: "boolean bool",
-  date: "date datetime",
-  exact: "money crypto decimal",
-  array: "array",
-  record: "record",
-  password: "password",
-  other: "duration json any object embedding bits bytes buffer secret secretNumber secretAny"
-} as const
-
-type Family = keyof typeof families
-
 const familyOf = new Map<string, Family>(
   (Object.keys(families) as Array<Family>).flatMap((family) =>
     families[family].split(" ").map((type) => [type, family] as const)
   )
 )
 
-const anywhere = "required optional nullable default"
+const modifiersOf = new Map<Family, ReadonlySet<string>>(
+  (Object.keys(families) as Array<Family>).map((family) => [
+    family,
+    new Set(`${anywhere} ${modifiers[family]}`.split(" ").filter((name) => name !== ""))
+  ])
+)
 
-const modifiersOf: Readonly<Record<Family, ReadonlySet<string>>> = {
-  text: names(
-    "empty min max length pattern alpha alphanum alphadash numeric enum values convert trim lowercase uppercase"
-  ),
-  number: names("min max enum values integer positive negative convert"),
-  boolean: names("convert"),
-  date: names("convert"),
-  exact: names(""),
-  array: names("items min max length unique empty"),
-  record: names("items min max length"),
-  password: names("min max"),
-  other: names("")
-}
-
-function names(text: string): ReadonlySet<string> {
-  return new Set([...anywhere.split(" "), ...text.split(" ").filter((name) => name !== "")])
-}
-
-const allModifiers = new Set(Object.values(modifiersOf).flatMap((set) => [...set]))
+const allModifiers = new Set([...modifiersOf.values()].flatMap((set) => [...set]))
 
 const optionNames = new Set([...allModifiers, "type", "props", "properties", "strict", "messages"])
 
@@ -224,12 +207,29 @@ const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "obj
  * @since 0.1.0
  */
 export const parse = (attributes: Attributes): Result.Result<ObjectNode, ReadonlyArray<RuleProblem>> => {
-  const problems: Array<RuleProblem> = []
-  const node = parseObject(attributes, [], problems)
-  if (isRecord(attributes) && "id" in attributes) {
-    problems.push({ path: ["id"], rule: "", message: "id is the primary key, and is there without being declared" })
+  if (!isRecord(attributes)) {
+    return Result.fail([{ path: [], rule: String(attributes), message: "expected an object of attributes" }])
   }
-  return problems.length === 0 ? Result.succeed(node) : Result.fail(problems)
+  const problems: Array<RuleProblem> = []
+  try {
+    const node = parseObject(attributes, [], problems)
+    if (Object.hasOwn(attributes, "id")) {
+      problems.push({ path: ["id"], rule: "", message: "id is the primary key, and is there without being declared" })
+    }
+    return problems.length === 0 ? Result.succeed(node) : Result.fail(problems)
+  } catch (error) {
+    if (!(error instanceof TooDeep)) throw error
+    const message = `attributes are nested more than ${mostLevels} deep, or hold themselves`
+    return Result.fail([...problems, { path: [error.message], rule: "", message }])
+  }
+}
+
+/** Deeper attributes are a mistake, or hold themselves. */
+const mostLevels = 100
+
+/** Ends the search for problems: what holds itself twice has too many places to look at them all. */
+class TooDeep extends Error {
+  override readonly name = "TooDeep"
 }
 
 const parseObject = (
@@ -275,7 +275,7 @@ const parseOwnType = (
   const known = new Set(["object", "required", "optional", "nullable"])
   for (const part of typeof rule === "string" ? parts : [String(rule)]) {
     if (!known.has(part)) {
-      const message = `unknown rule ${JSON.stringify(part)} in $$type, which takes object, required, optional and nullable`
+      const message = `unknown rule ${quote(part)} in $$type, which takes object, required, optional and nullable`
       problems.push({ path: [...path, "$$type"], rule: String(rule), message })
     }
   }
@@ -287,11 +287,12 @@ const parseField = (
   path: ReadonlyArray<string>,
   problems: Array<RuleProblem>
 ): RuleNode | undefined => {
+  if (path.length > mostLevels) throw new TooDeep(path[0])
   if (typeof field === "string") return parseRule(field, {}, path, problems)
   if (!isRecord(field)) {
     problems.push({
       path,
-      rule: String(field),
+      rule: quote(String(field)),
       message: "expected a rule, an explicit definition or nested attributes"
     })
     return undefined
@@ -328,44 +329,49 @@ const parseRule = (
   path: ReadonlyArray<string>,
   problems: Array<RuleProblem>
 ): ValueNode | undefined => {
+  const quoted = quote(rule)
   const report = (message: string, position?: number): void => {
-    problems.push({ path, rule, message: `${message} in ${JSON.stringify(rule)}`, position })
+    problems.push({ path, rule, message: `${message} in ${quoted}`, position })
   }
   const [first = "", ...parts] = splitRule(rule)
   const [typeName = "", ...args] = first.split(":").map((part) => part.trim())
   const family = familyOf.get(typeName)
   if (family === undefined) {
-    report(`unknown type ${JSON.stringify(typeName)}${suggestion(typeName, familyOf.keys())}`, 0)
+    report(`unknown type ${quote(typeName)}${suggestion(typeName, familyOf.keys())}`, 0)
     return undefined
   }
-  const modifiers: Array<Modifier> = []
+  const found: Array<Modifier> = []
   const add = (name: string, argument: unknown, position?: number): void => {
     if (!allModifiers.has(name)) {
-      report(`unknown rule ${JSON.stringify(name)}${suggestion(name, allModifiers)}`, position)
-    } else if (!modifiersOf[family].has(name))
-      report(`the rule ${JSON.stringify(name)} does not apply to ${typeName}`, position)
-    else if (argument !== false) modifiers.push({ name: name as ModifierName, argument, position })
+      report(`unknown rule ${quote(name)}${suggestion(name, allModifiers)}`, position)
+    } else if (modifiersOf.get(family)?.has(name) !== true)
+      report(`the rule ${quote(name)} does not apply to ${typeName}`, position)
+    // `false` takes a rule back; but it can be a default, and text that may not be empty.
+    else if (argument !== false || name === "default" || name === "empty") {
+      found.push({ name: name as ModifierName, argument, position })
+    }
   }
   let position = first.length + 1
-  for (const part of parts) {
+  for (const written of parts) {
+    // Spaces around `|` mean nothing, but to a pattern.
+    const part = isPattern.test(written) ? written.trimStart() : written.trim()
     const colon = part.indexOf(":")
     const name = (colon < 0 ? part : part.slice(0, colon)).trim()
     const argument = colon < 0 ? true : part.slice(colon + 1)
-    add(name, name !== "default" && argument === "false" ? (name === "empty" ? "false" : false) : argument, position)
-    position += part.length + 1
+    add(name, argument === "false" && name !== "default" ? false : argument, position)
+    position += written.length + 1
   }
   for (const [name, value] of Object.entries(options)) {
-    if (["type", "messages", "items", "strict"].includes(name)) continue
-    add(name, name === "empty" && value === false ? "false" : value)
+    if (value !== undefined && !["type", "messages", "items", "strict"].includes(name)) add(name, value)
   }
-  const has = (name: string): boolean => modifiers.some((modifier) => modifier.name === name)
+  const has = (name: string): boolean => found.some((modifier) => modifier.name === name)
   const messages = isRecord(options["messages"]) ? options["messages"] : {}
   return {
     _tag: "Value",
     type: typeName as keyof TypeNames,
     args,
-    modifiers,
-    items: parseItems(modifiers, options["items"], path, problems),
+    modifiers: found,
+    items: parseItems(found, options["items"], path, problems),
     optional: has("optional"),
     nullable: has("nullable"),
     messages: Object.fromEntries(Object.entries(messages).map(([name, text]) => [name, String(text)])),
@@ -373,12 +379,17 @@ const parseRule = (
   }
 }
 
+const isPattern = /^\s*pattern\s*:/
+
 /** A pattern takes the rest, whatever is in it. */
 const splitRule = (rule: string): ReadonlyArray<string> => {
-  const pattern = rule.indexOf("|pattern:")
+  const pattern = rule.search(/\|\s*pattern\s*:/)
   if (pattern < 0) return rule.split("|")
   return [...rule.slice(0, pattern).split("|"), rule.slice(pattern + 1)]
 }
+
+/** As much of a rule as a person wants to see of it. */
+const quote = (text: string): string => JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text)
 
 const parseItems = (
   modifiers: ReadonlyArray<Modifier>,
@@ -394,6 +405,8 @@ const parseItems = (
 const suggestion = (name: string, known: Iterable<string>): string => {
   let best = ""
   let least = 3
+  // No name is as long as that.
+  if (name.length > 32) return ""
   for (const candidate of known) {
     const changes = distance(name.toLowerCase(), candidate.toLowerCase())
     if (changes < least && changes < candidate.length / 2 + 1) [best, least] = [candidate, changes]
@@ -460,7 +473,7 @@ const withPresence = (
       const field = schema as unknown as Schema.Unknown
       return Schema.withConstructorDefault(Effect.succeed(value))(field)
     }
-    problems.push({ path, rule: node.rule, message: `the default does not fit in ${JSON.stringify(node.rule)}` })
+    problems.push({ path, rule: node.rule, message: `the default does not fit in ${quote(node.rule)}` })
   }
   return node.optional ? Schema.optionalKey(schema) : schema
 }
@@ -507,7 +520,7 @@ const compileValue = (node: ValueNode, path: ReadonlyArray<string>, problems: Ar
     return head === undefined ? base : base.check(head, ...tail)
   } catch (error) {
     if (!(error instanceof BadArgument || error instanceof RangeError)) throw error
-    problems.push({ path, rule: node.rule, message: `${error.message} in ${JSON.stringify(node.rule)}` })
+    problems.push({ path, rule: node.rule, message: `${error.message} in ${quote(node.rule)}` })
     return Schema.Unknown as unknown as AnySchema
   }
 }
@@ -697,7 +710,7 @@ const checkOf = (node: ValueNode, { name, argument }: Modifier): ReadonlyArray<A
       ]
     }
     case "empty":
-      return argument === "false" ? [Schema.isMinLength(1, annotations)] : []
+      return argument === false ? [Schema.isMinLength(1, annotations)] : []
     case "pattern":
       return [Schema.isPattern(patternOf(argument), annotations)]
     case "alpha":

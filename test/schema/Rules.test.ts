@@ -190,6 +190,39 @@ describe("Rules", () => {
     assert.throws(() => Rules.toSchema({ a: "strng" } as never), Attributes.UnsupportedSchema)
   })
 
+  it("hostile attributes are problems, never an exception, and no long wait", () => {
+    let deep: unknown = "string"
+    for (let i = 0; i < 20_000; i++) deep = { a: deep }
+    assert.include(problemsOf({ a: deep }).join(), "nested more than 100 deep")
+    let items: unknown = "string"
+    for (let i = 0; i < 5000; i++) items = { type: "array", items }
+    assert.include(problemsOf({ a: items }).join(), "nested more than 100 deep")
+    const cyclic: Record<string, unknown> = {}
+    cyclic["a"] = cyclic["b"] = cyclic
+    assert.include(problemsOf(cyclic).join(), "hold themselves")
+    for (const wrong of [null, undefined, 5, "string", []]) {
+      assert.deepStrictEqual(problemsOf(wrong as never), ["expected an object of attributes"])
+    }
+    const start = performance.now()
+    const many = problemsOf({ a: `string${"|mni:1".repeat(20_000)}` })
+    assert.strictEqual(many.length, 20_000)
+    assert.isBelow(many[0]!.length, 400)
+    assert.isBelow(problemsOf({ a: "x".repeat(1_000_000) })[0]!.length, 600)
+    assert.isBelow(performance.now() - start, 2000)
+  })
+
+  it("spaces around | mean nothing, but to a pattern", () => {
+    assert.isTrue(fits({ a: "string | pattern:^(a|b)$" }, { a: "b" }))
+    assert.isFalse(fits({ a: "string | pattern : ^(a|b)$" }, { a: "b" }))
+    assert.isTrue(fits({ a: "string | min:2 | optional" }, {}))
+    assert.isTrue(fits({ a: "enum | values: admin, user" }, { a: "user" }))
+    const made = compiled({ a: "string | default:user | min:2", b: { type: "boolean", default: false } }).make({})
+    assert.deepStrictEqual(made, { a: "user", b: false })
+    assert.deepStrictEqual(compiled({ b: "boolean|default:false" }).make({}), { b: false })
+    assert.isFalse(fits({ a: { type: "string", empty: false } }, { a: "" }))
+    assert.isTrue(fits({ a: { type: "string", empty: true, optional: false } }, { a: "" }))
+  })
+
   it("messages of one's own", () => {
     const attributes = { name: { type: "string", min: 2, messages: { min: "too short, sorry" } } }
     const result = Schema.decodeUnknownResult(compiled(attributes))({ name: "x" })

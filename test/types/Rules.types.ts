@@ -88,8 +88,98 @@ same<
 >(true)
 same<Rules.Input<typeof nested>["n"], number | undefined>(true)
 
+const exact = rules({
+  spaced: "enum | values: admin, user | nullable",
+  list: { type: "array|nullable", items: "string" },
+  box: { type: "object|nullable|optional", props: { a: "string" } },
+  chosen: { type: "string|nullable", values: ["a", "b"] },
+  texts: { type: "enum", values: "a, b" },
+  numbers: { type: "integer", enum: "1,2" },
+  maybe: "string |optional",
+  off: "boolean|default:false",
+  said: { type: "boolean", default: false },
+  here: { default: "string", other: "number" }
+})
+same<
+  Rules.Type<typeof exact>,
+  {
+    readonly spaced: "admin" | "user" | null
+    readonly list: ReadonlyArray<string> | null
+    readonly chosen: "a" | "b" | null
+    readonly texts: "a" | "b"
+    readonly numbers: 1 | 2
+    readonly off: boolean
+    readonly said: boolean
+    readonly here: { readonly default: string; readonly other: number }
+    readonly box?: { readonly a: string } | null
+    readonly maybe?: string
+  }
+>(true)
+same<Rules.Input<typeof exact>["off" | "said"], boolean | undefined>(true)
+same<undefined extends Rules.Input<typeof exact>["here"] ? true : false, false>(true)
+
+// What is fine is taken by the functions themselves.
+export const fine = () => {
+  const schema = Rules.toSchema({
+    a: { $$type: "object", x: "string" },
+    b: { $$type: "object|optional", x: "string" },
+    c: { $$type: "object|required", x: "string" },
+    d: { $$type: "object|nullable", x: "string" },
+    e: { $$type: "object | optional | nullable", x: "string" },
+    f: { $$type: "optional", x: "string" },
+    g: "string |optional",
+    h: { type: "array|nullable", items: { type: "array", items: "geo:point:5" } },
+    i: "money:BTC",
+    j: "money:3",
+    k: "money",
+    l: "embedding:3:int8",
+    m: "enum | values: admin, user",
+    n: { type: "enum", values: ["a", "b"] },
+    o: { type: "object|optional", props: { x: "string", id: "string" }, strict: true },
+    p: "string | min:2 | pattern:^(a|b)$",
+    q: "geo:lat",
+    r: "crypto"
+  })
+  same<(typeof schema)["Type"]["b"], { readonly x: string } | undefined>(true)
+  same<(typeof schema)["Type"]["d"], { readonly x: string } | null>(true)
+  same<(typeof schema)["Type"]["e"], { readonly x: string } | null | undefined>(true)
+  return Resource.fromAttributes("users", {
+    address: { $$type: "object|optional", city: "string", at: "geo:point:5" },
+    other: "string"
+  })
+}
+
+type Wrong<Message extends string> = { readonly "wrong rule": Message }
+const messageOf = <const A extends Rules.Attributes, Message extends string>(
+  _: A,
+  __: Rules.Valid<A> extends { readonly a: Wrong<Message> } ? Message : never
+): void => {}
+messageOf({ a: "strnig" }, 'unknown type "strnig"')
+messageOf({ a: "string|minn:2" }, 'unknown rule "minn"')
+messageOf({ a: "boolean|min:2" }, 'the rule "min" does not apply to boolean')
+messageOf({ a: "array|items:strnig" }, 'unknown type "strnig"')
+messageOf({ a: "geo" }, "geo is geo:lat, geo:lon or geo:point")
+messageOf({ a: "money:XXQ" }, 'unknown currency "XXQ"')
+messageOf({ a: "embedding" }, "embedding needs a number: embedding:128")
+messageOf({ a: "bits:x" }, '"x" is no number')
+messageOf({ a: "enum" }, "an enum needs its values: enum|values:a,b")
+
 // A wrong rule does not compile.
 export const wrong = () => {
+  // @ts-expect-error in items
+  Rules.toSchema({ inner: { type: "array", items: "strnig" } })
+  // @ts-expect-error in props
+  Rules.toSchema({ inner: { type: "object", props: { a: "strnig" } } })
+  // @ts-expect-error an option that does not apply
+  Rules.toSchema({ inner: { type: "boolean", min: 2 } })
+  // @ts-expect-error what an object as a whole takes
+  Rules.toSchema({ inner: { $$type: "object|optinal", a: "string" } })
+  // @ts-expect-error there is an id already
+  Rules.toSchema({ id: "string" })
+  // @ts-expect-error the name is reserved
+  Rules.toSchema({ _name: "string" })
+  // @ts-expect-error an enum without values
+  Rules.toSchema({ role: { type: "enum" } })
   // @ts-expect-error there is no such type
   Rules.toSchema({ name: "strng" })
   // @ts-expect-error there is no such rule
