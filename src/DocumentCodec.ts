@@ -20,6 +20,7 @@ import * as DbError from "./DbError.ts"
 import * as Document from "./Document.ts"
 import * as Behavior from "./encoding/Behavior.ts"
 import * as Encoding from "./encoding/Encoding.ts"
+import { stringifyExact } from "./encoding/Json.ts"
 import type { Holds, PasswordHash } from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
 import * as Normalization from "./schema/Normalization.ts"
@@ -271,7 +272,12 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
           .pipe(Effect.mapError((error) => failure(operation, serviceFailed("KeyRing", error.description))))
       : undefined
 
-  const locationOf = (id: string, attribute: string) => ({ resource: name, id, attribute })
+  const locationOf = (id: string, attribute: string, path: ReadonlyArray<string>) => ({
+    resource: name,
+    id,
+    attribute,
+    path
+  })
 
   const sealSecrets = Effect.fnUntraced(function* (id: string, document: Encoding.JsonObject) {
     if (unlocked === undefined) return document
@@ -279,7 +285,9 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     for (const { id: attribute, path, codec } of compiled.registered.written) {
       const value = codec === "secret" ? valueAt(sealed, path) : undefined
       if (value === undefined || value === null) continue
-      const text = yield* unlocked.seal(locationOf(id, attribute), value as Encoding.Json)
+      const exact = stringifyExact(value as Encoding.Json)
+      if (typeof exact !== "string") return yield* invalid(path, "Expected a secret that JSON can carry exactly")
+      const text = yield* unlocked.seal(locationOf(id, attribute, path), value as Encoding.Json)
       sealed = Normalization.changeAt(sealed, path, () => text)
     }
     return sealed as Encoding.JsonObject
@@ -309,7 +317,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
         const description = `field ${where.join(".")} of document ${JSON.stringify(id)} is encrypted: provide a KeyRing`
         return yield* failure(operation, new DbError.ServiceFailed({ service: "KeyRing", description }))
       }
-      const location = locationOf(id, attribute)
+      const location = locationOf(id, attribute, where)
       const isCurrent = typeof sealed === "string" && unlocked.isCurrent(sealed)
       if (path === undefined && isCurrent) continue
       const plain = yield* Effect.result(unlocked.open(location, typeof sealed === "string" ? sealed : ""))

@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
@@ -16,7 +17,7 @@ import type * as DocumentCodec from "effect-s3db/DocumentCodec"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
-import { everything, memory, objectOf, openNew, openOn } from "./fixture.ts"
+import { everything, keysOf, memory, objectOf, openNew, openOn } from "./fixture.ts"
 import { secretSamples } from "./schema/samples.ts"
 
 const Account = Schema.Struct({
@@ -207,11 +208,98 @@ describe("secrets", () => {
     })
   )
 
+  it.effect("a catalog that says that one secret is another opens neither", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const schema = Schema.Struct({ id: Schema.String, hint: Attribute.SecretText, key: Attribute.SecretText })
+      const options = { schema, primaryKey: "id" } as const
+      const { open } = yield* openOn(store)
+      const before = yield* open("accounts", options)
+      yield* before.insert({ id: "1", hint: Redacted.make("public"), key: Redacted.make(secretText) })
+      const catalog = yield* store.get("s3db.json")
+      const parts = JSON.parse(new TextDecoder().decode(catalog.body)) as {
+        readonly resources: { readonly accounts: { readonly attributes: Record<string, { path: unknown }> } }
+      }
+      const [first, second] = Object.values(parts.resources.accounts.attributes)
+      const { path } = first!
+      first!.path = second!.path
+      second!.path = path
+      yield* store.put({ key: "s3db.json", body: new TextEncoder().encode(JSON.stringify(parts)) })
+      const { open: reopen } = yield* openOn(store)
+      const after = yield* reopen("accounts", options)
+      assert.strictEqual(reasonOf(yield* Effect.flip(after.get("1"))), "SecretUnreadable")
+    }).pipe(Effect.provide(ringA))
+  )
+
+  it.effect("a secret that a transformation makes of a plain field is in clear nowhere", () =>
+    Effect.gen(function* () {
+      class Login extends Schema.Class<Login>("Login")({ name: Schema.String, secret: Attribute.SecretText }) {}
+      const Fields = Schema.Struct({ name: Schema.String, secret: Attribute.SecretText })
+      const Plain = Schema.Struct({ name: Schema.String, key: Schema.String })
+      const open = ({ name, key }: typeof Plain.Type) => ({ name, secret: Redacted.make(key) })
+      const close = ({ name, secret }: typeof Fields.Encoded) => ({ name, key: Redacted.value(secret) })
+      const toFields = Plain.pipe(
+        Schema.decodeTo(Fields, SchemaTransformation.transform({ decode: open, encode: close }))
+      )
+      const toClass = Plain.pipe(
+        Schema.decodeTo(Login, SchemaTransformation.transform({ decode: open, encode: close }))
+      )
+      const nested = Schema.Struct({ deep: toFields })
+      for (const [i, login] of [toFields, toClass, nested, Schema.Array(toFields), Schema.NullOr(toClass)].entries()) {
+        const schema = Schema.Struct({ id: Schema.String, login })
+        const store = yield* memory
+        const { open } = yield* openOn(store)
+        const accounts = yield* open("accounts", { schema, primaryKey: "id", history: true })
+        const one = { name: "Ada", secret: Redacted.make(secretText) }
+        const values = [one, new Login(one), { deep: one }, [one], new Login(one)]
+        const document = { id: "1", login: values[i] } as unknown as Parameters<typeof accounts.insert>[0]
+        yield* accounts.insert(document)
+        yield* accounts.replace(document)
+        for (const key of yield* keysOf(store)) {
+          assert.notInclude(key + everything(yield* store.get(key)), secretText, String(i))
+        }
+        assert.deepStrictEqual(JSON.stringify(yield* accounts.get("1")), JSON.stringify(document))
+      }
+      const whole = Schema.Struct({ id: Schema.String, key: Schema.String }).pipe(
+        Schema.decodeTo(
+          Schema.Struct({ id: Schema.String, secret: Attribute.SecretText }),
+          SchemaTransformation.transform({
+            decode: ({ id, key }) => ({ id, secret: Redacted.make(key) }),
+            encode: ({ id, secret }) => ({ id, key: Redacted.value(secret) })
+          })
+        )
+      )
+      assert.throws(() => Resource.define("accounts", { schema: whole, primaryKey: "id" }), "stored in clear")
+    }).pipe(Effect.provide(ringA))
+  )
+
+  it.effect("what JSON cannot carry is no secret, and what is inside one is read or told", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const accounts = yield* open("accounts", options)
+      const notes = JSON.parse(`{"deep":{"__proto__":1}}`) as Schema.Json
+      const error = yield* Effect.flip(accounts.insert({ ...account, notes: Redacted.make(notes) }))
+      assert.deepStrictEqual(error._tag === "InvalidInput" && error.issues[0]?.path, ["notes"])
+      assert.isFalse(yield* accounts.exists("1"))
+    }).pipe(Effect.provide(ringA))
+  )
+
+  it("passwords are fields of their own", () => {
+    for (const secret of [
+      Schema.Array(Attribute.Password),
+      Schema.Option(Attribute.Password),
+      Schema.Record(Schema.String, Attribute.Password)
+    ]) {
+      const schema = Schema.Struct({ id: Schema.String, secret })
+      assert.throws(() => Resource.define("accounts", { schema, primaryKey: "id" }), "field of its own")
+    }
+  })
+
   it.effect("a secret takes at most 45 bytes more than its text", () =>
     Effect.gen(function* () {
       const ring = yield* KeyRing.KeyRing
       const { seal } = yield* ring.unlock(new Uint8Array(16))
-      const location = { resource: "r", id: "1", attribute: "0" }
+      const location = { resource: "r", id: "1", attribute: "0", path: ["token"] }
       for (const size of [0, 1, 15, 100, 1000]) {
         const sealed = Buffer.from(yield* seal(location, "x".repeat(size)), "base64")
         assert.strictEqual(sealed.length - size, 31)

@@ -76,6 +76,8 @@ export interface Location {
   readonly id: string
   /** The id of the attribute. */
   readonly attribute: string
+  /** Where it lies in the document: an id alone would be where the catalog says that it is. */
+  readonly path: ReadonlyArray<string>
 }
 
 /**
@@ -328,8 +330,8 @@ const unlock = Effect.fnUntraced(function* (
     return derived
   })
 
-  const aadFor = (header: Uint8Array, { resource, id, attribute }: Location): Uint8Array => {
-    const place = framed(resource, id, attribute)
+  const aadFor = (header: Uint8Array, { resource, id, attribute, path }: Location): Uint8Array => {
+    const place = framed(resource, id, attribute, ...path)
     const aad = new Uint8Array(header.length + place.length)
     aad.set(header)
     aad.set(place, header.length)
@@ -365,7 +367,8 @@ const unlock = Effect.fnUntraced(function* (
         .decrypt(nonce, bytes.subarray(headerBytes + nonceBytes), aadFor(header, location))
         .pipe(Effect.mapError(() => altered))
       const opened = decodeUnits(plain)
-      return header[0] === textForm ? opened : (JSON.parse(opened) as Json)
+      if (header[0] === textForm) return opened
+      return yield* Effect.mapError(decodeJson(opened), () => altered)
     }),
     isCurrent(text) {
       const bytes = decodeBase64(text)
@@ -373,6 +376,8 @@ const unlock = Effect.fnUntraced(function* (
     }
   }
 })
+
+const decodeJson = Schema.decodeEffect(Schema.fromJsonString(Schema.Json))
 
 const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && a.every((byte, index) => byte === b[index])

@@ -92,6 +92,14 @@ export const fromSchema = (schema: DocumentSchema, primaryKey: string): Readonly
   if (!isPlainStruct(root)) {
     throw new UnsupportedSchema("the schema of a resource must encode to a struct with named fields")
   }
+  if (losesHidden(schema.ast, isPassword)) {
+    throw new UnsupportedSchema("a password has to be a field of the struct that is stored, so that it is hashed")
+  }
+  if (losesHidden(schema.ast, isRedacted)) {
+    throw new UnsupportedSchema(
+      "the schema makes secrets of fields that are none, so that they would be stored in clear: declare those fields as secrets, too, or put the transformation on each"
+    )
+  }
   const attributes: Array<Attribute> = []
   collect(root, structSource(schema.ast), [], attributes)
   const key = attributes.find((attribute) => attribute.path.length === 1 && attribute.path[0] === primaryKey)
@@ -241,6 +249,43 @@ const holdsSecret = (ast: AST.AST, seen: Set<AST.AST> = new Set()): boolean => {
   )
 }
 
+/** A schema and those that it is encoded to, one after the other, each without the next. */
+const layersOf = (ast: AST.AST): ReadonlyArray<AST.AST> => [
+  ast,
+  ...(ast.encoding ?? []).flatMap(({ to }) => layersOf(to))
+]
+
+/** How many values there are that nobody may see, in the layer that has most of them. */
+const countHidden = (
+  ast: AST.AST,
+  isHidden: (ast: AST.AST) => boolean,
+  seen: ReadonlySet<AST.AST> = new Set()
+): number => {
+  if (seen.has(ast)) return 0
+  if (isHidden(ast)) return 1
+  const within = new Set([...seen, ast])
+  const count = (one: AST.AST): number => countHidden(one, isHidden, within)
+  return Math.max(...layersOf(ast).map((layer) => countInLayer(layer, count)))
+}
+
+const countInLayer = (ast: AST.AST, count: (ast: AST.AST) => number): number => {
+  const sum = (all: ReadonlyArray<AST.AST>): number => all.reduce((total, one) => total + count(one), 0)
+  if (AST.isDeclaration(ast)) return sum(ast.typeParameters)
+  if (AST.isUnion(ast)) return sum(ast.types)
+  if (AST.isArrays(ast)) return sum([...ast.elements, ...ast.rest])
+  if (AST.isSuspend(ast)) return count(ast.thunk())
+  return AST.isObjects(ast) ? sum([...ast.propertySignatures, ...ast.indexSignatures].map(({ type }) => type)) : 0
+}
+
+/** Whether a struct is made of one with fewer such values, so that some of its fields hold them in clear. */
+const losesHidden = (ast: AST.AST, isHidden: (ast: AST.AST) => boolean): boolean => {
+  const source = structSource(ast)
+  if (source === undefined || !AST.isObjects(source)) return false
+  return countHidden(ast, isHidden) > countInLayer(source, (one) => countHidden(one, isHidden))
+}
+
+const isPassword = (ast: AST.AST): boolean => namedCodec(ast) === "password"
+
 /**
  * What checks of this id say in their annotation, for each field that has one, nested ones included.
  *
@@ -291,7 +336,14 @@ const collect = (
     if (codec === undefined && ast !== undefined && isPlainStruct(ast)) {
       into.push({ path: here, codec: "struct", optional, nullable })
       collect(ast, structSource(declared), here, into)
-    } else into.push({ path: here, codec: codec ?? codecOf(ast, declared), optional, nullable })
+    } else {
+      if (codec !== "password" && declared !== undefined && countHidden(declared, isPassword) > 0) {
+        throw new UnsupportedSchema(
+          `${here.join(".")} holds a password: declare it as a field of its own, optional or not, so that it is hashed and shown to nobody`
+        )
+      }
+      into.push({ path: here, codec: codec ?? codecOf(ast, declared), optional, nullable })
+    }
   }
 }
 
@@ -314,8 +366,13 @@ const withoutNull = (ast: AST.AST): { readonly ast: AST.AST | undefined; readonl
 const declaredCodec = (declared: AST.AST): string | undefined => {
   const named = namedCodec(declared)
   if (named !== undefined) return named
-  if (isRedacted(declared) || (!isPlainStruct(structSource(declared)!) && holdsSecret(declared))) return "secret"
-  return undefined
+  if (isRedacted(declared)) return "secret"
+  if (losesHidden(declared, isPassword)) {
+    throw new UnsupportedSchema("a password has to be a field of the struct that is stored, so that it is hashed")
+  }
+  // As a whole, where its fields do not say which of them are secret.
+  const isTold = isPlainStruct(structSource(declared)!) && !losesHidden(declared, isRedacted)
+  return !isTold && holdsSecret(declared) ? "secret" : undefined
 }
 
 const dateIds = new Set(["effect/schema/Date", "effect/schema/DateTimeUtc"])

@@ -300,7 +300,7 @@ const round = (value: number): number => Number(value.toFixed(2))
 const secretCost = Effect.gen(function* () {
   const ring = yield* KeyRing.KeyRing
   const { seal, open } = yield* ring.unlock(new Uint8Array(16))
-  const location = { resource: "users", id: "1", attribute: "a" }
+  const location = { resource: "users", id: "1", attribute: "a", path: ["token"] }
   const sealed = yield* seal(location, "correct horse battery staple")
   const { subtle } = globalThis.crypto
   const raw = new Uint8Array(32).fill(9)
