@@ -104,7 +104,7 @@ export interface TaggedError {
 /**
  * Tells what was rejected for an error of this class, which is then the `cause`.
  *
- * ```ts
+ * ```ts no-check
  * Effect.catchIf(orders.insert(order), Pipeline.isRejectedFor(OverQuota), ({ cause }) => askForMore(cause.limit))
  * ```
  *

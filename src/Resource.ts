@@ -44,6 +44,7 @@ import * as DocumentStore from "./DocumentStore.ts"
 import * as Behavior from "./encoding/Behavior.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 import * as Find from "./Find.ts"
+import * as Guard from "./Guard.ts"
 import * as merge from "./internal/merge.ts"
 import type * as History from "./History.ts"
 import * as Listing from "./Listing.ts"
@@ -1123,7 +1124,7 @@ export const Service =
  * A layer that adds an interceptor to a resource, and removes it when its scope closes. The interceptor may be made by an
  * effect, so that it can close over the services it needs.
  *
- * ```ts
+ * ```ts no-check
  * const audit = Resource.intercept(Users, { operations: ["insert", "update"], after: (context) => Effect.log(context.operation) })
  * ```
  *
@@ -1145,6 +1146,29 @@ export const intercept = <
     Effect.gen(function* () {
       const repository = yield* resource
       yield* repository.intercept(Effect.isEffect(interceptor) ? yield* interceptor : interceptor)
+    })
+  )
+
+/**
+ * A layer that guards a resource until its scope closes: `Guard.interceptor` for its documents. The rules may be made by
+ * an effect, so that they can close over the services they ask.
+ *
+ * ```ts no-check
+ * const guard = Resource.guard(Posts, { "*": Guard.roles(["admin"]), get: Guard.allow })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const guard = <Self, Id extends string, S extends Attributes.DocumentSchema, E = never, R = never>(
+  resource: ServiceClass<Self, Id, S>,
+  rules: Guard.Rules<S["Type"]> | Effect.Effect<Guard.Rules<S["Type"]>, E, R>,
+  options?: Guard.InterceptorOptions
+): Layer.Layer<never, E, Self | Exclude<R, Scope.Scope>> =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const repository = yield* resource
+      yield* repository.intercept(Guard.interceptor(Effect.isEffect(rules) ? yield* rules : rules, options))
     })
   )
 

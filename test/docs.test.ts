@@ -1,8 +1,9 @@
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "vitest"
 import { table } from "./guide.ts"
-import { write } from "./tooling/doctest.ts"
+import { folder, write } from "./tooling/doctest.ts"
 
 describe("examples in the documentation", () => {
   const examples = write()
@@ -25,6 +26,12 @@ describe("examples in the documentation", () => {
       if (shownBy !== "by design") assert.include(tests, shownBy!, id)
     }
   })
+
+  it("compile", () => {
+    const compiler = fileURLToPath(new URL("../node_modules/.bin/tsc", import.meta.url))
+    const { status, stdout } = spawnSync(compiler, ["-p", folder], { encoding: "utf8" })
+    assert.strictEqual(status, 0, stdout)
+  }, 60_000)
 
   it("are there", () => {
     assert.isTrue(examples.some((example) => example.at.startsWith("README.md") && example.runs))

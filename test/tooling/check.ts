@@ -4,6 +4,7 @@ import { write } from "./doctest.ts"
 
 const steps: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
   ["types", ["tsc", "-p", "tsconfig.json"]],
+  ["examples", ["tsc", "-p", ".doctest"]],
   ["effect", ["effect-tsgo", "diagnostics", "--project", "tsconfig.json", "--severity", "error,warning"]],
   ["lint", ["oxlint", "--deny-warnings", "src", "test", "docs"]],
   ["format", ["oxfmt", "--check", "src", "test", "docs", "vitest.config.ts"]],

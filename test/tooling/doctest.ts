@@ -1,8 +1,9 @@
 /**
  * Takes the examples out of the documentation, so that they are type-checked and run.
  *
- * Every fence marked `ts` in the README, in `docs` and in the docstrings of `src` becomes a file in `.doctest`. Fences
- * marked `ts run` are run as well, and print what the next `text` fence says. `ts no-check` is left alone.
+ * Every fence marked `ts` in the README, in `docs` and in the docstrings of `src` becomes a file in `.doctest`, which is
+ * a project for the compiler. Fences marked `ts run` are run as well, and print what the next `text` fence says.
+ * `ts no-check` is left alone.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -64,6 +65,9 @@ export const write = (): ReadonlyArray<Example> => {
   mkdirSync(folder, { recursive: true })
   const examples = extract()
   for (const { file, code } of examples) writeFileSync(file, `${code}\nexport {}\n`)
+  // A folder with a dot is in no project unless it says so itself. What an example declares need not be used.
+  const project = { extends: "../tsconfig.json", compilerOptions: { noUnusedLocals: false }, include: ["**/*.ts"] }
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(project))
   return examples
 }
 
