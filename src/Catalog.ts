@@ -12,6 +12,7 @@ import * as Hex from "effect/encoding/Hex"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Json, StoredAttribute } from "./encoding/Encoding.ts"
+import { isDeeperThan } from "./encoding/Json.ts"
 import * as Partition from "./Partition.ts"
 import { Attribute, Codec } from "./schema/Attributes.ts"
 import { Capabilities } from "./storage/ObjectStore.ts"
@@ -32,6 +33,14 @@ export const key = "s3db.json"
  * @since 0.1.0
  */
 export const backupKey = "s3db.json.backup"
+
+/**
+ * How deep a catalog may be nested, which is more than its definitions need, and little enough for recursion.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const mostLevels = 1000
 
 /**
  * One version of a resource's definition. `hash` is `sha256:` and 64 hex digits over everything else but `createdAt`,
@@ -223,7 +232,11 @@ export class NewerFormat extends Schema.TaggedError<NewerFormat>("effect-s3db/Ca
 const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
 const parse = (text: string): Result.Result<unknown, string> =>
-  Result.try({ try: (): unknown => JSON.parse(text), catch: () => "the text is not valid JSON" })
+  Result.filterOrFail(
+    Result.try({ try: (): unknown => JSON.parse(text), catch: () => "the text is not valid JSON" }),
+    (json) => !isDeeperThan(json, mostLevels),
+    () => `the text is nested more than ${mostLevels} deep`
+  )
 
 const dangling = (catalog: Catalog): ReadonlyArray<string> =>
   Object.entries(catalog.resources).flatMap(([name, resource]) =>

@@ -267,8 +267,8 @@ export const make = Effect.fn("Database.make")(function* (
 
   const salt = Effect.gen(function* () {
     const bytes = decodeBase64(yield* amending("Database.salt", undefined, saltOnce))
-    if (bytes !== undefined) return bytes
-    const description = "the salt in the catalog is not base 64; restore it from the backup of the catalog"
+    if (bytes !== undefined && bytes.length >= leastSaltBytes) return bytes
+    const description = `the salt in the catalog is not base 64 of ${leastSaltBytes} bytes or more; restore it from the backup of the catalog`
     return yield* DbError.make("Database.salt", new StoreError.Corrupt({ description }))
   })
 
@@ -341,7 +341,12 @@ export const layer: Layer.Layer<Database, DbError.DbError, ObjectStore> = Layer.
 export const layerWith = (options: Options): Layer.Layer<Database, DbError.DbError, ObjectStore> =>
   Layer.effect(Database, scoped(options))
 
-const newSalt = Effect.flatMap(Id.Generator, (generator) => Effect.map(generator.randomBytes(16), encodeBase64))
+/** What HKDF and Argon2id want of a salt (RFC 9106, 3.1). */
+const leastSaltBytes = 16
+
+const newSalt = Effect.flatMap(Id.Generator, (generator) =>
+  Effect.map(generator.randomBytes(leastSaltBytes), encodeBase64)
+)
 
 const noIndexes: Indexes = {}
 

@@ -21,7 +21,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { StoredFields } from "./encoding/Encoding.ts"
-import { type Json, stringifyExact } from "./encoding/Json.ts"
+import { documentLevels, type Json, stringifyExact } from "./encoding/Json.ts"
 import { percentEncode, utf8Length } from "./internal/text.ts"
 import { maxKeyBytes, type Metadata, type StoredObject } from "./storage/ObjectStore.ts"
 
@@ -262,7 +262,7 @@ export const toObject = (
   if (write.fields.spilled !== undefined) body["f"] = write.fields.spilled
   if (write.fields.spilledText !== undefined) body["e"] = write.fields.spilledText
   if (write.truncated.length > 0) body["x"] = write.truncated
-  const text = stringifyExact(body)
+  const text = stringifyExact(body, documentLevels)
   return {
     metadata: { [systemName]: systemValue(write.tag, write.schemaVersion), ...write.fields.metadata },
     // Every field has been through `stringifyExact` when it was encoded, so that it cannot be refused here.
@@ -325,7 +325,10 @@ export const toIntentObject = (
           ...(JSON.parse(decoder.decode(toObject(before).body)) as Record<string, Json>),
           h: { ...before.fields.metadata }
         }
-  const text = stringifyExact({ ...held, i: intent, v: write.writeId, p: write.ancestors.slice(0, rememberedWrites) })
+  const text = stringifyExact(
+    { ...held, i: intent, v: write.writeId, p: write.ancestors.slice(0, rememberedWrites) },
+    documentLevels
+  )
   return {
     metadata: {
       [systemName]: (before === undefined ? "" : systemValue(before.tag, before.schemaVersion)) + unsettledMark

@@ -8,10 +8,13 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import type { Equivalence } from "effect/Equivalence"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as SchemaIssue from "effect/SchemaIssue"
 import type * as Catalog from "./Catalog.ts"
 import type { KeyRing, Unlocked } from "./crypto/KeyRing.ts"
 import type { Algorithm, PasswordHasher } from "./crypto/PasswordHasher.ts"
@@ -196,6 +199,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const toJson = (value: A) => Effect.provideService(encodeJson(value), Attributes.SecretsOpen, true)
   const encodeJson: (value: A) => Effect.Effect<unknown, Schema.SchemaError> = Schema.encodeUnknownEffect(storage, all)
   const fromJson: (json: unknown) => Effect.Effect<A, Schema.SchemaError> = Schema.decodeUnknownEffect(storage, all)
+  const isEqual = Attributes.hasLookAlikes(schema) ? Schema.toEquivalence(schema) : undefined
+  const defaults = Attributes.constantDefaults(schema)
   const normalize = Normalization.compile(schema, settings.attributes)
   const findExcess = Normalization.compileStrict(schema)
   const optional = new Set(settings.attributes.filter((one) => one.optional).map((one) => one.path.join(".")))
@@ -204,6 +209,27 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const corrupt = (operation: string, description: string) =>
     failure(operation, new StoreError.Corrupt({ description }))
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
+
+  // Keys inside a secret are part of the secret.
+  const hiddenPaths = settings.attributes.filter(({ codec }) => hidden.has(codec)).map(({ path }) => path)
+  const withoutHidden = (error: DbError.InvalidInput): DbError.InvalidInput => {
+    const issues = error.issues.map(({ path, message }) => {
+      const within = hiddenPaths.find((hiddenPath) => hiddenPath.every((part, index) => part === path[index]))
+      return { path: within ?? path, message }
+    })
+    return new DbError.InvalidInput({ resource: error.resource, issues })
+  }
+  const refused = (issue: SchemaIssue.Issue): DbError.InvalidInput => {
+    const error = DbError.invalidInput(name, issue)
+    return hiddenPaths.length === 0 ? error : withoutHidden(error)
+  }
+
+  /** Values that are nested too deep end the recursion over them with an exception. */
+  const orTooDeep =
+    <E>(make: () => E) =>
+    <X, E2, R>(effect: Effect.Effect<X, E2, R>): Effect.Effect<X, E | E2, R> =>
+      Effect.catchDefect(effect, (defect) => (defect instanceof RangeError ? Effect.fail(make()) : Effect.die(defect)))
+  const tooDeep = () => invalid([], "Expected values that are not nested as deep as this")
 
   let compiled = compile(yield* database.register(settings))
 
@@ -279,12 +305,14 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     path
   })
 
+  const mayBeNull = new Set(settings.attributes.filter((one) => one.nullable).map((one) => one.path.join(".")))
+
   const sealSecrets = Effect.fnUntraced(function* (id: string, document: Encoding.JsonObject) {
     if (unlocked === undefined) return document
     let sealed: unknown = document
     for (const { id: attribute, path, codec } of compiled.registered.written) {
       const value = codec === "secret" ? valueAt(sealed, path) : undefined
-      if (value === undefined || value === null) continue
+      if (value === undefined || (value === null && mayBeNull.has(path.join(".")))) continue
       const exact = stringifyExact(value as Encoding.Json)
       if (typeof exact !== "string") return yield* invalid(path, "Expected a secret that JSON can carry exactly")
       const text = yield* unlocked.seal(locationOf(id, attribute, path), value as Encoding.Json)
@@ -343,16 +371,26 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     const excess = findExcess(input)
     if (excess !== undefined) return yield* invalid(excess, "Expected no such field")
     const hashed = passwords.length === 0 ? input : yield* hashPasswords(input)
-    return yield* Effect.mapError(schema.makeEffect(normalize(hashed), { parseOptions: all }), (issue) =>
-      DbError.invalidInput(name, issue)
-    )
+    return yield* schema.makeEffect(normalize(hashed), { parseOptions: all }).pipe(Effect.mapError(refused))
+  }, orTooDeep(tooDeep))
+
+  /** What is stored has to be read back as what was given. */
+  const check = Effect.fnUntraced(function* (isEqual: Equivalence<A>, value: A, json: unknown) {
+    const back = yield* Effect.option(Effect.provideService(fromJson(json), Attributes.SecretsOpen, true))
+    if (Option.isSome(back) && isEqual(value, back.value)) return
+    const found = Option.getOrElse(back, () => undefined) as Readonly<Record<string, unknown>> | undefined
+    const given = value as Readonly<Record<string, unknown>>
+    const field = Object.keys(given).find((key) => !Equal.equals(given[key], found?.[key]))
+    const message = "Expected a value that is read back as itself: another member of the union is stored alike"
+    return yield* invalid(field === undefined ? [] : [field], message)
   })
 
   const place = Effect.fnUntraced(function* (
     value: A,
     before: { readonly carried: Encoding.JsonObject | undefined; readonly schemaVersion: number } | undefined
   ) {
-    const json = yield* Effect.mapError(toJson(value), (error) => DbError.invalidInput(name, error.issue))
+    const json = yield* Effect.mapError(toJson(value), (error) => refused(error.issue))
+    if (isEqual !== undefined) yield* check(isEqual, value, json)
     const { [primaryKey]: id, ...plain } = json as Encoding.JsonObject
     if (typeof id !== "string") return yield* invalid([primaryKey], "Expected a string")
     const document = yield* sealSecrets(id, plain)
@@ -374,7 +412,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     if (outcome._tag === "Exceeded")
       return yield* new DbError.MetadataLimit({ resource: name, id, ...outcome.exceeded })
     return { id, plain, codec, schemaVersion, placement: outcome.placement }
-  })
+  }, orTooDeep(tooDeep))
 
   const encode: DocumentCodec<A>["encode"] = Effect.fnUntraced(function* (_, value, before) {
     const { id, plain, codec, schemaVersion, placement } = yield* place(value, before)
@@ -440,16 +478,31 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       catch: () =>
         corrupt(operation, `${label}, of schema version ${stored.schemaVersion}, makes its migration throw an error`)
     })
-    const value = yield* fromJson({ ...migrated, [primaryKey]: id }).pipe(
+    const whole = withDefaults(migrated)
+    const value = yield* fromJson({ ...whole, [primaryKey]: id }).pipe(
       Effect.mapError((error) =>
         corrupt(
           operation,
           `${label} of schema version ${stored.schemaVersion} does not fit the schema, and may need a migration: ${error.message}`
         )
-      )
+      ),
+      orTooDeep(() => corrupt(operation, `${label} is nested too deep`))
     )
-    return { value, carried: steps.length > 0 ? unknownPart(carried) : carried, isUnderOldKey, json: migrated }
+    return { value, carried: steps.length > 0 ? unknownPart(carried) : carried, isUnderOldKey, json: whole }
   })
+
+  /** With the defaults of the fields that there were not when it was written. */
+  const withDefaults = (document: Encoding.JsonObject): Encoding.JsonObject => {
+    let whole = document
+    for (const { path, value } of defaults) {
+      const struct = path.slice(0, -1)
+      const at = valueAt(whole, struct)
+      const field = path.at(-1)!
+      if (typeof at !== "object" || at === null || Object.hasOwn(at, field)) continue
+      whole = Normalization.changeAt(whole, struct, () => ({ ...at, [field]: value })) as Encoding.JsonObject
+    }
+    return whole
+  }
 
   /** For a migration: also with what the version itself did not know, but others stored. */
   const complete = (document: Encoding.JsonObject, carried: Encoding.JsonObject | undefined): Encoding.JsonObject => {

@@ -1603,6 +1603,29 @@ export const make = Effect.fnUntraced(function* <A>(
     return yield* failure(operation, new StoreError.Corrupt({ description }))
   })
 
+  /** Writes an earlier version whose secrets are under an older key again, unless it has been pruned by then. */
+  const resealEntry = Effect.fnUntraced(function* (operation: string, entry: History.Entry) {
+    const base = entry.isDeletion ? undefined : yield* loadEntry(operation, entry)
+    if (base === undefined || !base.isUnderOldKey) return false
+    const { stored, value, carried } = base
+    const { schemaVersion } = stored
+    const { tag, fields, truncated, ...encoded } = yield* codec.encode(operation, value, { carried, schemaVersion })
+    const write: Document.Write = {
+      ...stored,
+      tag,
+      fields,
+      schemaVersion: encoded.schemaVersion,
+      truncated: [...new Set([...stored.truncated, ...truncated])]
+    }
+    const sending = store.put({ key: entry.key, ...Document.toObject(write), ifMatch: stored.revision })
+    return yield* sending.pipe(
+      Effect.as(true),
+      Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(false)),
+      Effect.catchReason("StoreError", "PreconditionFailed", () => Effect.succeed(false)),
+      Effect.catchTag("StoreError", (error) => Effect.fail(fromStore(operation)(error)))
+    )
+  })
+
   return {
     indexes,
     known,
@@ -1638,6 +1661,7 @@ export const make = Effect.fnUntraced(function* <A>(
     past,
     entries,
     loadEntry,
+    resealEntry,
     needs,
     /** What an insert of it would store. */
     completed: (valid: A) =>

@@ -18,7 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
+import { documentLevels, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
 import * as Query from "./Query.ts"
 
 // -----------------------------------------------------------------------------
@@ -46,7 +46,7 @@ export const ndjsonText = <E, R>(documents: Stream.Stream<JsonObject, E, R>): St
   inPieces(documents, (document) => `${exactText(document)}\n`)
 
 const exactText = (value: Json): string => {
-  const text = stringifyExact(value)
+  const text = stringifyExact(value, documentLevels)
   if (typeof text === "string") return text
   throw new TypeError(`not JSON at ${JSON.stringify(text.path)}: ${text.message}`)
 }

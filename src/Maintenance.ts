@@ -42,6 +42,16 @@ export interface Rewritten {
 }
 
 /**
+ * What a rotation did with one document, or with its earlier versions.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rotated extends Rewritten {
+  readonly of: "document" | "history"
+}
+
+/**
  * What a backfill did with one document.
  *
  * @category models
@@ -422,5 +432,25 @@ export const make = <A>(
     )
   }
 
-  return { rewrite, backfill, repair, remove, pruneHistory }
+  const rotate = (options: RewriteOptions | undefined): Stream.Stream<Rotated, RewriteError> => {
+    const operation = "Resource.rotate"
+    const concurrency = options?.concurrency ?? defaultConcurrency
+    const present = rewrite(operation, options, (base) => Effect.succeed(base.isUnderOldKey))
+    const documentsFirst = Stream.map(present, (rewritten): Rotated => ({ ...rewritten, of: "document" }))
+    // Then what was replaced, also by that.
+    const one = (entry: History.Entry) =>
+      Effect.map(documents.resealEntry(operation, entry), (rewritten) => ({ id: entry.id, rewritten }))
+    const past = documents.entries(operation, History.prefix(name)).pipe(
+      Stream.mapEffect(one, { concurrency }),
+      Stream.groupAdjacentBy(({ id }) => id),
+      Stream.map(([id, versions]): Rotated => ({
+        id,
+        rewritten: versions.some(({ rewritten }) => rewritten),
+        of: "history"
+      }))
+    )
+    return Stream.concat(documentsFirst, past)
+  }
+
+  return { rewrite, rotate, backfill, repair, remove, pruneHistory }
 }

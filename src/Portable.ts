@@ -8,7 +8,6 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
@@ -227,7 +226,16 @@ const isKnown = (representation: unknown): boolean =>
   isRecord(representation) && revivers.some((reviver) => reviver.id === representation["id"])
 
 /** What of annotations is for people; the rest belongs to the program. */
-const forPeople = new Set(["title", "description", "examples", "default", "documentation", "format", "message"])
+const forPeople = new Set([
+  "title",
+  "description",
+  "examples",
+  "default",
+  "documentation",
+  "format",
+  "message",
+  "messageMissingKey"
+])
 
 const plainAnnotations = (annotations: unknown): Record<string, Json> | undefined => {
   if (!isRecord(annotations)) return undefined
@@ -287,10 +295,8 @@ const collectDefaults = (
 const defaultOf = (effect: unknown, type: AST.AST): Portable["defaults"][string] | undefined => {
   const generate = generators.get(effect)
   if (generate !== undefined) return { generate }
-  if (!Exit.isExit(effect) || Exit.isFailure(effect)) return undefined
-  const encode = Schema.encodeUnknownResult(Schema.toCodecJson(Schema.make<Schema.Codec<unknown>>(type)))
-  const encoded = encode(effect.value)
-  return Result.isSuccess(encoded) && isJson(encoded.success) ? { value: encoded.success } : undefined
+  const value = Attributes.constantDefault(type)
+  return value === undefined ? undefined : { value }
 }
 
 // -----------------------------------------------------------------------------
@@ -331,13 +337,23 @@ export const toDefinition = (
   json: unknown
 ): Result.Result<{ readonly schema: DynamicSchema; readonly portable: Portable }, string> =>
   Result.flatMap(
-    Result.mapError(decodePortable(json), (error) => `the definition is not in the portable form: ${error.message}`),
-    (portable) =>
-      Result.try({
-        try: () => ({ schema: revive(portable), portable }),
-        catch: (error) => `the schema cannot be brought back: ${error instanceof Error ? error.message : String(error)}`
-      })
+    // Deep ones break off with an exception.
+    Result.try({
+      try: () => decodePortable(json),
+      catch: (error) => `the definition cannot be read: ${messageOf(error)}`
+    }),
+    (decoded) =>
+      Result.flatMap(
+        Result.mapError(decoded, (error) => `the definition is not in the portable form: ${error.message}`),
+        (portable) =>
+          Result.try({
+            try: () => ({ schema: revive(portable), portable }),
+            catch: (error) => `the schema cannot be brought back: ${messageOf(error)}`
+          })
+      )
   )
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 const revive = (portable: Portable): DynamicSchema => {
   const document = SchemaRepresentation.fromJson(portable.schema)

@@ -32,6 +32,7 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type * as Aggregation from "./Aggregation.ts"
 import type * as Change from "./Change.ts"
+import * as Catalog from "./Catalog.ts"
 import * as Completion from "./Completion.ts"
 import type * as Content from "./Content.ts"
 import * as Id from "./crypto/Id.ts"
@@ -42,7 +43,7 @@ import * as DocumentCodec from "./DocumentCodec.ts"
 import * as DocumentCounter from "./DocumentCounter.ts"
 import * as DocumentStore from "./DocumentStore.ts"
 import * as Behavior from "./encoding/Behavior.ts"
-import type { Json, JsonObject } from "./encoding/Json.ts"
+import { isDeeperThan, type Json, type JsonObject } from "./encoding/Json.ts"
 import * as Find from "./Find.ts"
 import * as Guard from "./Guard.ts"
 import * as merge from "./internal/merge.ts"
@@ -236,6 +237,10 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     partitions,
     uniques
   })
+  // In the catalog a few levels are around it.
+  if (isDeeperThan(portable, Catalog.mostLevels - 50)) {
+    throw new Attributes.UnsupportedSchema(`the schema of ${name} is nested too deep for the catalog`)
+  }
   return {
     name,
     schema: options.schema,
@@ -341,17 +346,27 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
     return yield* DbError.make(operation, reason, name)
   }
   const { schema, portable } = revived.success
+  // The catalog may say what no program would.
+  const defined = Result.try({
+    try: () =>
+      define(name, {
+        schema,
+        name,
+        primaryKey: info.primaryKey as never,
+        paranoid: portable.paranoid,
+        behavior: portable.behavior === "user-managed" ? Behavior.userManaged() : portable.behavior,
+        pin: portable.pin,
+        ...Object.fromEntries((portable.flags ?? []).map((flag) => [flag, true])),
+        ...(portable.uniqueLease === undefined ? {} : { uniqueLease: portable.uniqueLease })
+      }),
+    catch: (error) => (error instanceof Error ? error.message : String(error))
+  })
+  if (Result.isFailure(defined)) {
+    const reason = new StoreError.Unsupported({ feature: "portable definition", description: defined.failure })
+    return yield* DbError.make(operation, reason, name)
+  }
   return {
-    ...define(name, {
-      schema,
-      name,
-      primaryKey: info.primaryKey as never,
-      paranoid: portable.paranoid,
-      behavior: portable.behavior === "user-managed" ? Behavior.userManaged() : portable.behavior,
-      pin: portable.pin,
-      ...Object.fromEntries((portable.flags ?? []).map((flag) => [flag, true])),
-      ...(portable.uniqueLease === undefined ? {} : { uniqueLease: portable.uniqueLease })
-    }),
+    ...defined.success,
     counters: portable.counters,
     partitions: portable.partitions ?? {},
     uniques: portable.uniques ?? {},
@@ -773,10 +788,13 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   readonly migrate: (options?: Maintenance.RewriteOptions) => Stream.Stream<Maintenance.Rewritten, ChangeError>
 
   /**
-   * Writes every document with a secret under an older key again, so that the older keys can be retired. Like
-   * `migrate` otherwise.
+   * Writes every document with a secret under an older key again, then earlier versions of documents. Like `migrate`
+   * otherwise; for versions that are past 1 LIST for each 1,000, 1 GET for each, 1 PUT for each old one, whether or not
+   * the resource still has `history`.
+   *
+   * Older keys can be retired when all programs write with the current one and a run after that has rewritten nothing.
    */
-  readonly rotate: (options?: Maintenance.RewriteOptions) => Stream.Stream<Maintenance.Rewritten, ChangeError>
+  readonly rotate: (options?: Maintenance.RewriteOptions) => Stream.Stream<Maintenance.Rotated, ChangeError>
 
   /**
    * The document that has a value for itself: the values of the fields of a unique key, by path. 2 GET.
@@ -849,12 +867,12 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * Changes every document that a query gives, each as it is when its turn comes, and once, also where the change moves it
    * ahead in the listing that it was found by; one that has gone on to something else by then is left alone, and not told
    * of. Tells of every other. One that fails does not stop the others. The ids of those whose place in a partition has
-   * changed are held in memory.
+   * changed are held in memory. The change may be what `update` takes.
    */
-  readonly updateMany: (
+  readonly updateMany: <E = never, R = never>(
     request: Find.Request<S["Type"]>,
-    change: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]>)
-  ) => Stream.Stream<Outcome<S["Type"], ChangeError>, ListError>
+    change: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>)
+  ) => Stream.Stream<Outcome<S["Type"], ChangeError | E>, ListError, R>
 
   /** The document, if it belongs to a partition and has those values there; otherwise `NotFound`. 1 GET. */
   readonly getFromPartition: (
@@ -1454,7 +1472,10 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
     writeAllJson: (inputs, options) => writeEach("Resource.writeAllJson", options, inputOfJson)(inputs),
 
-    updateMany: (request, changes) => {
+    updateMany: <E = never, R = never>(
+      request: Find.Request<A>,
+      changes: Update<A> | ((current: A) => Update<A> | Effect.Effect<Update<A>, E, R>)
+    ) => {
       const operation = "Resource.updateMany"
       return Stream.unwrap(
         Effect.map(finding.meets(request), (meets) => {
@@ -1475,7 +1496,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
               const base = documents.known.get(current as object)
               return base === undefined || meets(base) ? Effect.void : Effect.fail(unmet)
             }
-            const change = changesOf<A, Update<A>, never, never>(changes)
+            const change = changesOf<A, Update<A>, E, R>(changes)
             const result = yield* Effect.result(operations.update(operation, id, change, undefined, [check]))
             const after = Result.isSuccess(result) ? documents.known.get(result.success as object) : undefined
             if (after === undefined || !Equal.equals(after.stored.markers, base.stored.markers)) moved.add(id)
@@ -1573,7 +1594,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
         )
       ),
 
-    rotate: (options) => maintenance.rewrite("Resource.rotate", options, (base) => Effect.succeed(base.isUnderOldKey)),
+    rotate: (options) => maintenance.rotate(options),
 
     backfill: maintenance.backfill,
 

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -147,6 +148,72 @@ describe("Portable", () => {
         { ...(definition.portable as object), schema: { representation: 5 } }
       ]) {
         assert.isTrue(Result.isFailure(Portable.toDefinition(wrong)))
+      }
+    })
+  )
+
+  it.effect("whatever a catalog says, it is an error of the database, never an exception", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { open } = yield* openOn(store)
+      const Thing = Schema.Struct({
+        id: Schema.String,
+        price: Attribute.Money("EUR"),
+        tags: Schema.Array(Schema.String)
+      })
+      const things = yield* open("things", { schema: Thing, primaryKey: "id" })
+      yield* things.insert({ id: "1", price: BigDecimal.fromStringUnsafe("1.5"), tags: ["a"] })
+      const catalog = yield* Effect.orDie(store.get("s3db.json"))
+      const text = JSON.stringify(JSON.parse(new TextDecoder().decode(catalog.body)))
+      /** The first error of opening the database and the resource, declared and not, and of reading. */
+      const after = (change: (text: string) => string) =>
+        Effect.gen(function* () {
+          const changed = change(text)
+          assert.notStrictEqual(changed, text)
+          yield* Effect.orDie(store.put({ key: "s3db.json", body: new TextEncoder().encode(changed) }))
+          const errors: Array<string> = []
+          for (const undeclared of [false, true]) {
+            const result = yield* Effect.result(
+              Effect.gen(function* () {
+                const opened = yield* openOn(store)
+                if (!undeclared) {
+                  return yield* (yield* opened.open("things", { schema: Thing, primaryKey: "id" })).get("1")
+                }
+                return yield* (yield* openUndeclared(opened.database, "things")).get("1")
+              }) as Effect.Effect<unknown, DbError.DbError>
+            )
+            errors.push(result._tag === "Failure" ? result.failure.reason._tag : "read")
+          }
+          return errors
+        })
+      const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels)
+      for (const codec of [
+        `${"array:".repeat(30_000)}string`,
+        "money:zz",
+        "money:-1",
+        "money:1e9",
+        "lat:",
+        "choice:[["
+      ]) {
+        assert.deepStrictEqual(yield* after((all) => all.replace('"money:2"', JSON.stringify(codec))), [
+          "Corrupt",
+          "Corrupt"
+        ])
+      }
+      for (const wrong of [
+        ['"primaryKey":"id"', '"primaryKey":"tags"'],
+        ['"pin":{"metadata":[]', '"pin":{"metadata":["nothing"]'],
+        ['"defaults":{}', `"defaults":{"price":{"generate":"coins"}}`],
+        ['"defaults":{}', `"defaults":${nested(500)}`]
+      ] as const) {
+        const [declared, undeclared] = yield* after((all) => all.replace(wrong[0], wrong[1]))
+        assert.strictEqual(declared, "read", wrong[0])
+        assert.strictEqual(undeclared, "Unsupported", wrong[1].slice(0, 60))
+      }
+      // What no program has written is as good as lost: the backup, of before the resource, takes its place.
+      for (const levels of [5000, 100_000]) {
+        const errors = yield* after((all) => all.replace('"defaults":{}', `"defaults":${nested(levels)}`))
+        assert.deepStrictEqual(errors, ["Corrupt", "Corrupt"])
       }
     })
   )

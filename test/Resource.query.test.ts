@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as BigDecimal from "effect/BigDecimal"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -458,6 +459,26 @@ describe("batches", () => {
         ["o00"]
       )
       assert.strictEqual((yield* repository.get("o21")).state, "paid")
+    })
+  )
+
+  it.effect("the change of updateMany may be an effect, with errors and services of its own", () =>
+    Effect.gen(function* () {
+      class Limit extends Context.Service<Limit, number>()("effect-s3db/test/Resource.query.test/Limit") {}
+      const { repository } = yield* opened
+      const told = yield* Stream.runCollect(
+        repository.updateMany({ where: { customer: "c0" } }, ({ number }) =>
+          Effect.flatMap(Limit, (limit) =>
+            number > limit ? Effect.fail("too many" as const) : Effect.succeed({ number: number + 5000 })
+          )
+        )
+      ).pipe(Effect.provideService(Limit, 1030))
+      const failed = told.flatMap(({ id, result }) => (Result.isFailure(result) ? [[id, result.failure] as const] : []))
+      assert.deepStrictEqual(
+        failed.map(([id]) => id ?? "").toSorted(),
+        expected((o) => o.customer === "c0" && o.number > 1030)
+      )
+      assert.isTrue(failed.length > 0 && failed.every(([, failure]) => failure === "too many"))
     })
   )
 

@@ -121,7 +121,7 @@ describe("secrets", () => {
             )
             assert.deepStrictEqual(
               (wrong as DbError.InvalidInput).issues.map((issue) => issue.path.join(".")).toSorted(),
-              ["name", "token.value"].slice(0, (wrong as DbError.InvalidInput).issues.length).toSorted()
+              ["name", "token"].slice(0, (wrong as DbError.InvalidInput).issues.length).toSorted()
             )
           }).pipe(Effect.withTracer(tracer))
           assert.isTrue(seen.length > 5)
@@ -343,6 +343,59 @@ describe("secrets", () => {
     })
   )
 
+  it.effect("rotation reaches earlier versions, also of documents that are no more", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const versioned = { ...options, history: true } as const
+      const use = <A>(
+        ring: typeof ringA,
+        body: (accounts: Resource.Repository<typeof Account>) => Effect.Effect<A, unknown>
+      ) =>
+        Effect.flatMap(openOn(store), ({ open }) => Effect.flatMap(open("accounts", versioned), body)).pipe(
+          Effect.provide(ring)
+        )
+      yield* use(ringA, (accounts) =>
+        Effect.gen(function* () {
+          for (const id of ["1", "2"]) {
+            yield* accounts.insert({ ...account, id })
+            yield* accounts.update(id, { name: "second", token: Redacted.make("other") })
+            yield* accounts.update(id, { name: "third", bio: "x".repeat(3000) })
+          }
+          yield* accounts.delete("2")
+        })
+      )
+      const past = (accounts: Resource.Repository<typeof Account>) =>
+        Effect.gen(function* () {
+          const all = []
+          for (const id of ["1", "2"]) {
+            for (const { value, ...rest } of yield* Stream.runCollect(accounts.history(id))) {
+              all.push({ ...rest, revision: undefined, value: revealed(value) })
+            }
+          }
+          return all
+        })
+      const before = yield* use(ringA, past)
+      assert.strictEqual(before.length, 5)
+      const both = ringOf("b", ["a", "b"])
+      const rotated = yield* use(both, (accounts) => Stream.runCollect(accounts.rotate()))
+      assert.deepStrictEqual(rotated, [
+        { id: "1", rewritten: true, of: "document" },
+        { id: "1", rewritten: true, of: "history" },
+        { id: "2", rewritten: true, of: "history" }
+      ])
+      const again = yield* use(both, (accounts) => Stream.runCollect(accounts.rotate()))
+      assert.isTrue(again.every(({ rewritten }) => !rewritten))
+      // The old key is not needed for anything any more.
+      yield* use(ringOf("b", ["b"]), (accounts) =>
+        Effect.gen(function* () {
+          const after = yield* past(accounts)
+          assert.deepStrictEqual(after.slice(1), before)
+          assert.strictEqual(Redacted.value((yield* accounts.restore("2", { version: 1 })).token), secretText)
+        })
+      )
+    })
+  )
+
   it.effect("secrets of fields that the program does not know stay, and rotate, too", () =>
     Effect.gen(function* () {
       const store = yield* memory
@@ -461,6 +514,13 @@ describe("KeyRing", () => {
       const catalog = new TextDecoder().decode((yield* store.get("s3db.json")).body)
       assert.match(catalog, /"salt": "[A-Za-z0-9+/]{22}=="/)
       assert.notInclude(catalog, "horse")
+      // A salt that somebody has cut short makes no key.
+      for (const salt of ["", "AAAA", "no base 64!"]) {
+        const changed = catalog.replace(/"salt": "[^"]+"/, `"salt": "${salt}"`)
+        yield* store.put({ key: "s3db.json", body: new TextEncoder().encode(changed) })
+        const failed = yield* use(Layer.fresh(ring), () => Effect.void).pipe(Effect.flip)
+        assert.strictEqual(reasonOf(failed), "Corrupt", salt)
+      }
     })
   )
 
@@ -483,6 +543,16 @@ describe("KeyRing", () => {
         )
       )
       assert.include(missing, "S3DB_KEYS")
+      const wrong = (keys: string) =>
+        failure(
+          Layer.provide(
+            KeyRing.layerConfig(),
+            Layer.succeed(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env: { S3DB_KEYS: keys } }))
+          )
+        )
+      assert.include(yield* wrong(`a:${key},a:${key}`), "is there twice")
+      for (const unnamed of [`:${key}`, key]) assert.include(yield* wrong(unnamed), "a key has no id")
+      assert.include(yield* wrong(`a:${key},`), "has to be 32 bytes")
     })
   )
 })

@@ -151,7 +151,7 @@ export interface PassphrasesOptions {
 }
 
 /**
- * A ring of random keys. `InvalidKeyRing` when one has not 32 bytes.
+ * A ring of random keys. `InvalidKeyRing` when one has not 32 bytes, or no id.
  *
  * @category layers
  * @since 0.1.0
@@ -211,24 +211,32 @@ export const layerPassphrase = (
 /**
  * A ring from configuration. Default: keys by id from `S3DB_KEYS`, as `id:base64,id:base64`, the first being current.
  *
+ * `InvalidKeyRing`: an id is empty or there twice, or a key has not 32 bytes.
+ *
  * @category layers
  * @since 0.1.0
  */
 export const layerConfig = (
-  config: Config.Wrap<KeysOptions> = keysConfig("S3DB_KEYS")
+  config?: Config.Wrap<KeysOptions>
 ): Layer.Layer<KeyRing, InvalidKeyRing | Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(config), (options) => layerKeys(options)))
+  Layer.unwrap(
+    config === undefined
+      ? Effect.flatMap(Config.Redacted("S3DB_KEYS"), (text) => Effect.map(parseKeys(Redacted.value(text)), layerKeys))
+      : Effect.map(Config.unwrap(config), layerKeys)
+  )
 
-const keysConfig = (name: string): Config.Config<KeysOptions> =>
-  Config.map(Config.Redacted(name), (redacted) => {
-    const entries = Redacted.value(redacted)
-      .split(",")
-      .map((entry) => {
-        const colon = entry.indexOf(":")
-        return [entry.slice(0, Math.max(0, colon)).trim(), Redacted.make(entry.slice(colon + 1))] as const
-      })
-    return { current: entries[0]![0], keys: Object.fromEntries(entries) }
-  })
+const parseKeys = Effect.fnUntraced(function* (text: string): Effect.fn.Return<KeysOptions, InvalidKeyRing> {
+  const keys = new Map<string, Redacted.Redacted<string>>()
+  for (const entry of text.split(",")) {
+    const colon = entry.indexOf(":")
+    const id = entry.slice(0, Math.max(0, colon)).trim()
+    // Of two, which one opens what there is?
+    if (keys.has(id)) return yield* invalid(`key ${JSON.stringify(id)} is there twice`)
+    keys.set(id, Redacted.make(entry.slice(colon + 1)))
+  }
+  const [current = ""] = keys.keys()
+  return { current, keys: Object.fromEntries(keys) }
+})
 
 // -----------------------------------------------------------------------------
 // Implementation
@@ -276,6 +284,7 @@ const make = Effect.fnUntraced(function* (
   ids: ReadonlyArray<string>,
   keysFor: (salt: Uint8Array) => Effect.Effect<ReadonlyMap<string, Uint8Array>>
 ) {
+  if (ids.includes("")) return yield* invalid("a key has no id: it is written id:base64")
   if (!ids.includes(current)) return yield* invalid(`the current key ${JSON.stringify(current)} is not in the ring`)
   const unlocked = new Map<string, Unlocked>()
   return KeyRing.of({

@@ -34,30 +34,64 @@ export interface FieldProblem {
 
 const negativeZero = "-0"
 
+/** Deeper than this the parsers of other languages refuse JSON, and recursion runs out of stack. */
+const deepest = 500
+
 /**
- * Like `JSON.stringify`, but `-0` stays `-0`, and what JSON cannot carry is refused: numbers that are not finite, and
- * the key `__proto__`, which readers would take for the prototype.
+ * How many levels a document may have whose values have passed: what is around them is not counted against them.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const documentLevels = deepest + 100
+
+/**
+ * Whether a value holds others more than so many levels deep. Does so without recursion, before others recurse.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isDeeperThan = (value: unknown, levels: number): boolean => {
+  let level: ReadonlyArray<object> = isObject(value) ? [value] : []
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > levels) return true
+    level = level.flatMap((node) => Object.values(node).filter(isObject))
+  }
+  return false
+}
+
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
+
+/**
+ * Like `JSON.stringify`, but `-0` stays `-0`, and what JSON cannot carry is refused: numbers that are not finite, what is
+ * no JSON value at all, more than 500 levels, and the key `__proto__`, which readers would take for the prototype.
  *
  * @category encoding
  * @since 0.1.0
  */
-export const stringifyExact = (value: Json): string | FieldProblem => {
+export const stringifyExact = (value: Json, levels = deepest): string | FieldProblem => {
   let hasNegativeZero = false
-  const inspect = (node: Json): FieldProblem | undefined => {
+  const tooDeep = { path: [], message: `Expected no more than ${levels} levels` }
+  const inspect = (node: Json, depth: number): FieldProblem | undefined => {
     if (typeof node === "number") {
       if (!Number.isFinite(node)) return { path: [], message: "Expected a finite number" }
       if (Object.is(node, -0)) hasNegativeZero = true
       return undefined
     }
-    if (typeof node !== "object" || node === null) return undefined
+    if (typeof node === "string" || typeof node === "boolean" || node === null) return undefined
+    // A schema may let pass what is none.
+    if (typeof node !== "object") return { path: [], message: "Expected a JSON value" }
+    if (depth === levels) return tooDeep
     for (const key of Object.keys(node)) {
       if (key === "__proto__") return { path: [key], message: "Expected a key other than __proto__" }
-      const problem = inspect((node as Record<string, Json>)[key]!)
+      const problem = inspect((node as Record<string, Json>)[key]!, depth + 1)
+      // Nobody wants to see the path to the bottom.
+      if (problem === tooDeep) return tooDeep
       if (problem !== undefined) return { ...problem, path: [key, ...problem.path] }
     }
     return undefined
   }
-  const problem = inspect(value)
+  const problem = inspect(value, 0)
   if (problem !== undefined) return problem
   return hasNegativeZero ? writeExact(value) : JSON.stringify(value)
 }

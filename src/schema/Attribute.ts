@@ -468,6 +468,8 @@ export const Bytes = Schema.Uint8Array
  * The database alone can turn it into JSON, so that it does not leak by way of an API. A plain `Schema.Redacted` field
  * is encrypted in the same way, but other programs may turn it into JSON in clear.
  *
+ * The value itself cannot be `null`: where there may be none, the field is `Schema.NullOr` of the secret, or optional.
+ *
  * @category secrets
  * @since 0.1.0
  */
@@ -476,18 +478,23 @@ export const Secret = <S extends Schema.Constraint>(value: S): Schema.Redacted<S
     representation: { id: secretId, payload: null },
     toCodecJson: ([plain]: readonly [Schema.Schema<S["Encoded"]>]) =>
       Schema.link<Redacted.Redacted<S["Encoded"]>>()(plain, {
-        decode: SchemaGetter.transform((encoded) => Redacted.make(encoded)),
+        // Null is left to the schema around it, which would take one for the other.
+        decode: SchemaGetter.transformEffect((encoded) =>
+          encoded === null ? Effect.fail(nothing) : Effect.succeed(Redacted.make(encoded))
+        ),
         encode: SchemaGetter.transformEffect((secret: Redacted.Redacted<S["Encoded"]>) =>
-          Effect.flatMap(SecretsOpen, (open) =>
-            open ? Effect.succeed(Redacted.value(secret)) : Effect.fail(forbidden)
-          )
+          Effect.flatMap(SecretsOpen, (open): Effect.Effect<S["Encoded"], SchemaIssue.Issue> => {
+            if (!open) return Effect.fail(forbidden)
+            const plain = Redacted.value(secret)
+            return plain === null ? Effect.fail(nothing) : Effect.succeed(plain)
+          })
         )
       })
   })
 
-const forbidden = new SchemaIssue.Forbidden(undefined, {
-  message: "A secret can only be turned into JSON by the database"
-})
+const forbidden = new SchemaIssue.Forbidden({ message: "A secret can only be turned into JSON by the database" })
+
+const nothing = new SchemaIssue.InvalidValue({ message: "Expected a secret that is not null" })
 
 /**
  * Brings secrets back from a portable definition.

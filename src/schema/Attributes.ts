@@ -7,6 +7,8 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 
@@ -287,7 +289,24 @@ const losesHidden = (ast: AST.AST, isHidden: (ast: AST.AST) => boolean): boolean
 const isPassword = (ast: AST.AST): boolean => namedCodec(ast) === "password"
 
 /**
- * What checks of this id say in their annotation, for each field that has one, nested ones included.
+ * In a path: every item of the array, or every value of the record, that is there.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const each: unique symbol = Symbol("effect-s3db/schema/Attributes/each")
+
+/**
+ * A path to values of a document, which are many where it says `each`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ValuePath = ReadonlyArray<string | typeof each>
+
+/**
+ * What checks of this id say in their annotation, for each value that has one: fields, also nested ones, items of arrays
+ * and values of records.
  *
  * @category getters
  * @since 0.1.0
@@ -295,24 +314,148 @@ const isPassword = (ast: AST.AST): boolean => namedCodec(ast) === "password"
 export const payloadsOf = (
   schema: DocumentSchema,
   id: string
-): ReadonlyArray<{ readonly path: ReadonlyArray<string>; readonly payload: unknown }> => {
-  const found: Array<{ readonly path: ReadonlyArray<string>; readonly payload: unknown }> = []
+): ReadonlyArray<{ readonly path: ValuePath; readonly payload: unknown }> => {
+  const found: Array<{ readonly path: ValuePath; readonly payload: unknown }> = []
+  const walk = (type: AST.AST, path: ValuePath): void => {
+    const { ast } = withoutNull(type)
+    if (ast === undefined) return
+    for (const check of allChecks([...(ast.checks ?? []), ...(innermost(ast).checks ?? [])])) {
+      const representation = representationOf(check.annotations)
+      if (representation?.id === id) found.push({ path, payload: representation.payload })
+    }
+    walkInto(structSource(ast), path)
+  }
+  const walkInto = (source: AST.AST | undefined, path: ValuePath): void => {
+    if (source === undefined) return
+    if (AST.isArrays(source)) {
+      const [item] = source.rest
+      if (item !== undefined && source.elements.length === 0 && source.rest.length === 1) walk(item, [...path, each])
+    }
+    if (!AST.isObjects(source)) return
+    for (const { name, type } of source.propertySignatures) walk(type, [...path, String(name)])
+    const [values] = source.indexSignatures
+    if (values !== undefined && source.propertySignatures.length === 0) walk(values.type, [...path, each])
+  }
+  walkInto(structSource(schema.ast), [])
+  return found
+}
+
+/**
+ * The defaults of required fields, also nested ones, that are always the same: what a document has that was written
+ * before the field was added.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const constantDefaults = (
+  schema: DocumentSchema
+): ReadonlyArray<{ readonly path: ReadonlyArray<string>; readonly value: Schema.Json }> => {
+  const found: Array<{ readonly path: ReadonlyArray<string>; readonly value: Schema.Json }> = []
   const walk = (struct: AST.AST | undefined, path: ReadonlyArray<string>): void => {
     if (struct === undefined || !AST.isObjects(struct)) return
-    for (const property of struct.propertySignatures) {
-      const here = [...path, String(property.name)]
-      const { ast } = withoutNull(property.type)
-      if (ast === undefined) continue
-      for (const check of allChecks([...(ast.checks ?? []), ...(innermost(ast).checks ?? [])])) {
-        const representation = representationOf(check.annotations)
-        if (representation?.id === id) found.push({ path: here, payload: representation.payload })
-      }
-      walk(structSource(ast), here)
+    for (const { name, type } of struct.propertySignatures) {
+      const here = [...path, String(name)]
+      const value = constantDefault(type)
+      if (value !== undefined) found.push({ path: here, value })
+      const { ast } = withoutNull(type)
+      if (ast !== undefined) walk(structSource(ast), here)
     }
   }
   walk(structSource(schema.ast), [])
   return found
 }
+
+/**
+ * The default of a field in JSON form, if it is always the same.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const constantDefault = (type: AST.AST): Schema.Json | undefined => {
+  const given: unknown = type.context?.constructorDefault
+  if (!Exit.isExit(given) || Exit.isFailure(given)) return undefined
+  const encode = Schema.encodeUnknownResult(Schema.toCodecJson(Schema.make<Schema.Codec<unknown>>(type)))
+  const encoded = encode(given.value)
+  return Result.isSuccess(encoded) && isJson(encoded.success) ? encoded.success : undefined
+}
+
+const isJson = Schema.is(Schema.Json)
+
+/**
+ * Whether there may be values that are read back as others, since members of a union are told apart by their types, and
+ * are stored alike: the text `"5"` and the bigint `5`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const hasLookAlikes = (schema: DocumentSchema): boolean => {
+  const seen = new Set<AST.AST>()
+  const search = (ast: AST.AST, isOptional: boolean): boolean => {
+    if (seen.has(ast)) return false
+    seen.add(ast)
+    if (ast.encoding?.some((link) => search(link.to, isOptional)) === true) return true
+    if (AST.isSuspend(ast)) return search(ast.thunk(), false)
+    if (AST.isDeclaration(ast)) return ast.typeParameters.some((one) => search(one, false))
+    if (AST.isArrays(ast)) return [...ast.elements, ...ast.rest].some((one) => search(one, false))
+    if (AST.isObjects(ast)) {
+      return (
+        ast.propertySignatures.some(({ type }) => search(type, AST.isOptional(type))) ||
+        ast.indexSignatures.some(({ type }) => search(type, false))
+      )
+    }
+    if (!AST.isUnion(ast)) return false
+    // An optional field that is undefined is not there.
+    const all = members(ast).filter((member) => !isOptional || !AST.isUndefined(member))
+    return all.some((a, i) => all.slice(i + 1).some((b) => areAlike(a, b)) || search(a, false))
+  }
+  return search(schema.ast, false)
+}
+
+const areAlike = (a: AST.AST, b: AST.AST): boolean => {
+  if (isAsStored(a) && isAsStored(b)) return false
+  const kinds = storedKinds(a)
+  return [...storedKinds(b)].some((kind) => kinds.has(kind)) && !areTaggedApart(structSource(a), structSource(b))
+}
+
+/** Whether the stored form of every value is the value itself. */
+const isAsStored = (ast: AST.AST): boolean => {
+  if (ast.encoding !== undefined || AST.isDeclaration(ast) || AST.isSuspend(ast)) return false
+  if (AST.isUnion(ast)) return ast.types.every(isAsStored)
+  if (AST.isArrays(ast)) return [...ast.elements, ...ast.rest].every(isAsStored)
+  if (AST.isObjects(ast)) {
+    return [...ast.propertySignatures, ...ast.indexSignatures].every(({ type }) => isAsStored(type))
+  }
+  return (
+    AST.isString(ast) ||
+    AST.isBoolean(ast) ||
+    AST.isNull(ast) ||
+    (AST.isLiteral(ast) && typeof ast.literal !== "bigint")
+  )
+}
+
+/** The kinds of JSON that a member of a union is stored as. */
+const storedKinds = (ast: AST.AST): ReadonlySet<string> => {
+  const kinds = (stored: AST.AST): ReadonlyArray<string> => {
+    if (AST.isUnion(stored)) return stored.types.flatMap(kinds)
+    if (AST.isString(stored) || AST.isTemplateLiteral(stored)) return ["string"]
+    if (AST.isNumber(stored)) return ["number"]
+    if (AST.isBoolean(stored)) return ["boolean"]
+    if (AST.isNull(stored)) return ["null"]
+    if (AST.isLiteral(stored)) return [typeof stored.literal]
+    if (AST.isObjects(stored)) return ["object"]
+    return AST.isArrays(stored) ? ["array"] : ["string", "number", "boolean", "null", "object", "array"]
+  }
+  return new Set(kinds(AST.toEncoded(Schema.toCodecJson(Schema.make(ast)).ast)))
+}
+
+/** Whether two structs have a field each whose literals are different. */
+const areTaggedApart = (a: AST.AST | undefined, b: AST.AST | undefined): boolean =>
+  a !== undefined &&
+  AST.isObjects(a) &&
+  a.propertySignatures.some(({ name, type }) => {
+    const other = typeof name === "string" ? fieldOf(b, name) : undefined
+    return AST.isLiteral(type) && other !== undefined && AST.isLiteral(other) && type.literal !== other.literal
+  })
 
 // -----------------------------------------------------------------------------
 // The walk
@@ -329,6 +472,11 @@ const collect = (
     const name = String(property.name)
     if (name === "__proto__") throw new UnsupportedSchema("a field cannot be called __proto__")
     const optional = AST.isOptional(property.type)
+    if (optional && name in Object.prototype) {
+      throw new UnsupportedSchema(
+        `a field called ${name} cannot be optional: every object has something of that name, which would be taken for it`
+      )
+    }
     const { ast, nullable } = withoutNull(property.type)
     const declared = withoutNull(fieldOf(source, name) ?? property.type).ast
     const here = [...path, name]

@@ -130,10 +130,6 @@ const rounder = (codec: string): ((value: unknown) => unknown) | undefined => {
           ? rounding.toFormat(value, format)
           : value
     }
-    case "array": {
-      const item = rounder(codec.slice("array:".length))
-      return item === undefined ? undefined : (value) => (Array.isArray(value) ? value.map(item) : value)
-    }
     default:
       return undefined
   }
@@ -179,28 +175,43 @@ export const strictReviver = SchemaRepresentation.makeReviverFilter(strictId, St
  */
 export const compileStrict = (
   schema: Attributes.DocumentSchema
-): ((input: unknown) => ReadonlyArray<string> | undefined) => {
+): ((input: unknown) => ReadonlyArray<string | number> | undefined) => {
   const parts = Attributes.payloadsOf(schema, strictId).map(({ path, payload }) => ({
     path,
     fields: new Set(Schema.decodeUnknownSync(Strict)(payload).fields)
   }))
   return (input) => {
     for (const { path, fields } of parts) {
-      let at: unknown = input
-      for (const name of path) at = typeof at === "object" && at !== null ? (at as Record<string, unknown>)[name] : at
-      const excess =
-        typeof at === "object" && at !== null ? Object.keys(at).find((name) => !fields.has(name)) : undefined
-      if (excess !== undefined) return [...path, excess]
+      const excess = findExcess(input, path, fields)
+      if (excess !== undefined) return excess
     }
     return undefined
   }
 }
 
-type Step = readonly [path: ReadonlyArray<string>, change: (value: unknown) => unknown]
+const findExcess = (
+  at: unknown,
+  [name, ...rest]: Attributes.ValuePath,
+  fields: ReadonlySet<string>
+): ReadonlyArray<string | number> | undefined => {
+  if (typeof at !== "object" || at === null) return undefined
+  if (name === undefined) {
+    const excess = Object.keys(at).find((key) => !fields.has(key))
+    return excess === undefined ? undefined : [excess]
+  }
+  const values = at as Readonly<Record<string, unknown>>
+  for (const key of name === Attributes.each ? Object.keys(at) : Object.hasOwn(at, name) ? [name] : []) {
+    const excess = findExcess(values[key], rest, fields)
+    if (excess !== undefined) return [Array.isArray(at) ? Number(key) : key, ...excess]
+  }
+  return undefined
+}
+
+type Step = readonly [path: Attributes.ValuePath, change: (value: unknown) => unknown]
 
 /**
- * Compiles what has to be done to the inputs of a schema. The function gives a changed copy, or the input itself when
- * nothing has to change.
+ * Compiles what has to be done to the inputs of a schema: clean-ups, rounding, and leaving out optional fields that are
+ * `undefined`. The function gives a changed copy, or the input itself when nothing has to change.
  *
  * @category compiling
  * @since 0.1.0
@@ -215,11 +226,23 @@ export const compile = (
     const { op } = decode(payload)
     steps.push([path, (value) => apply(op, value)])
   }
-  for (const { path, codec } of attributes) {
-    const round = rounder(codec)
+  for (const { path, payload } of Attributes.payloadsOf(schema, Attributes.representationId)) {
+    const round = rounder(Schema.decodeUnknownSync(Named)(payload).codec)
     if (round !== undefined) steps.push([path, round])
   }
-  return (input) => steps.reduce((value, [path, change]) => changeAt(value, path, change), input)
+  const optional = attributes.filter((one) => one.optional).map((one) => one.path)
+  return (input) =>
+    steps.reduce((value, [path, change]) => changeAt(value, path, change), optional.reduce(withoutUndefined, input))
+}
+
+const Named = Schema.Struct({ codec: Attributes.Codec })
+
+const withoutUndefined = (value: unknown, [name, ...rest]: ReadonlyArray<string>): unknown => {
+  if (name === undefined || typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return value
+  const { [name]: before, ...others } = value as Record<string, unknown>
+  if (rest.length === 0) return before === undefined ? others : value
+  const after = withoutUndefined(before, rest)
+  return Object.is(before, after) ? value : { ...value, [name]: after }
 }
 
 /**
@@ -228,12 +251,25 @@ export const compile = (
  * @category converting
  * @since 0.1.0
  */
-export const changeAt = (value: unknown, path: ReadonlyArray<string>, change: (value: unknown) => unknown): unknown => {
+export const changeAt = (value: unknown, path: Attributes.ValuePath, change: (value: unknown) => unknown): unknown => {
   const [name, ...rest] = path
   if (name === undefined) return change(value)
-  if (typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return value
+  if (typeof value !== "object" || value === null) return value
+  if (name === Attributes.each) return changeEach(value, (one) => changeAt(one, rest, change))
+  if (!Object.hasOwn(value, name)) return value
   const before: unknown = (value as Record<string, unknown>)[name]
   if (before === undefined) return value
   const after = changeAt(before, rest, change)
   return Object.is(before, after) ? value : { ...value, [name]: after }
+}
+
+const changeEach = (values: object, change: (value: unknown) => unknown): unknown => {
+  if (Array.isArray(values)) {
+    const after: ReadonlyArray<unknown> = values.map(change)
+    return after.every((value, index) => Object.is(value, values[index])) ? values : after
+  }
+  const before = Object.entries(values)
+  const after = before.map(([key, value]) => [key, change(value)] as const)
+  const isSame = after.every(([, value], index) => Object.is(value, before[index]![1]))
+  return isSame ? values : Object.fromEntries(after)
 }

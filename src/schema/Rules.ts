@@ -157,7 +157,8 @@ export interface ValueNode {
   readonly items: RuleNode | undefined
   readonly optional: boolean
   readonly nullable: boolean
-  readonly messages: Readonly<Record<string, string>>
+  /** By the rule that they are for, or `required`, or `type`. */
+  readonly messages: ReadonlyMap<string, string>
   readonly rule: string
 }
 
@@ -365,7 +366,12 @@ const parseRule = (
     if (value !== undefined && !["type", "messages", "items", "strict"].includes(name)) add(name, value)
   }
   const has = (name: string): boolean => found.some((modifier) => modifier.name === name)
-  const messages = isRecord(options["messages"]) ? options["messages"] : {}
+  const messages = new Map<string, string>()
+  for (const [name, text] of Object.entries(isRecord(options["messages"]) ? options["messages"] : {})) {
+    const rule = ruleOfMessage(typeName, name)
+    if (rule === undefined) report(`messages has ${quote(name)}, which is neither the type nor a rule`)
+    else messages.set(rule, String(text))
+  }
   return {
     _tag: "Value",
     type: typeName as keyof TypeNames,
@@ -374,9 +380,20 @@ const parseRule = (
     items: parseItems(found, options["items"], path, problems),
     optional: has("optional"),
     nullable: has("nullable"),
-    messages: Object.fromEntries(Object.entries(messages).map(([name, text]) => [name, String(text)])),
+    messages,
     rule
   }
+}
+
+/**
+ * What a message is about: a rule, `required`, or `type`. Names are also those of s3db.js and its validator, such as
+ * `string` and `stringMin`.
+ */
+const ruleOfMessage = (type: string, name: string): string | undefined => {
+  if (name === type || name === "type") return "type"
+  const isOfType = name.startsWith(type) && /^[A-Z]/.test(name.slice(type.length))
+  const rule = isOfType ? name[type.length]!.toLowerCase() + name.slice(type.length + 1) : name
+  return rule === "required" || allModifiers.has(rule) ? rule : undefined
 }
 
 const isPattern = /^\s*pattern\s*:/
@@ -475,7 +492,9 @@ const withPresence = (
     }
     problems.push({ path, rule: node.rule, message: `the default does not fit in ${quote(node.rule)}` })
   }
-  return node.optional ? Schema.optionalKey(schema) : schema
+  if (node.optional) return Schema.optionalKey(schema)
+  const missing = node._tag === "Value" ? node.messages.get("required") : undefined
+  return missing === undefined ? schema : schema.pipe(Schema.annotateKey({ messageMissingKey: missing }))
 }
 
 /** A default as it was written, in the type of its field. */
@@ -511,7 +530,9 @@ const parseJson = (text: string): unknown => {
 const compileValue = (node: ValueNode, path: ReadonlyArray<string>, problems: Array<RuleProblem>): AnySchema => {
   const items = node.items === undefined ? undefined : compileNode(node.items, [...path, "[]"], problems)
   try {
-    const base = baseSchema(node, items)
+    const wrongType = node.messages.get("type")
+    const plain = baseSchema(node, items)
+    const base = wrongType === undefined ? plain : plain.annotate({ message: wrongType })
     // The clean-up comes first: what follows sees clean values.
     const rules = node.modifiers.flatMap((modifier) => checkOf(node, modifier))
     // Each fits the base schema that the same node has, which the types do not tell.
@@ -680,7 +701,7 @@ const cleanUps = (node: ValueNode): ReadonlyArray<AST.Filter<unknown>> =>
   })
 
 const checkOf = (node: ValueNode, { name, argument }: Modifier): ReadonlyArray<AST.Check<never>> => {
-  const message = node.messages[name]
+  const message = node.messages.get(name)
   const annotations = message === undefined ? undefined : { message }
   const family = familyOf.get(node.type)
   const isNumber = family === "number"

@@ -187,5 +187,5 @@ export const generators: Readonly<Record<string, (r: Random) => unknown>> = {
     Object.fromEntries(r.many(4, () => [text(r), number(r)] as const).filter(([key]) => key !== "__proto__")),
   option: (r) => r.pick([Option.none(), Option.some(text(r))]),
   secret: (r) => Redacted.make(text(r)),
-  "secret json": (r) => Redacted.make(json(r))
+  "secret json": (r) => Redacted.make(json(r) ?? [null])
 }

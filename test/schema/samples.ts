@@ -415,7 +415,7 @@ export const secretSamples: ReadonlyArray<Sample> = [
     "secret json",
     Attribute.SecretJson,
     "secret",
-    [{ a: ["hunter2"] }, null, "x", ""].map((json) => Redacted.make(json))
+    [{ a: ["hunter2", null] }, [null], "x", ""].map((json) => Redacted.make(json))
   ),
   sample("redacted", Schema.Redacted(Schema.String), "secret", [Redacted.make("hunter2")]),
   sample("secrets", Schema.Array(Attribute.SecretText), "secret", [[Redacted.make("hunter2")], []])

@@ -1035,40 +1035,51 @@ const simple: Readonly<Record<string, ValueCodec>> = {
   secret
 }
 
-/** The codec of this name; an unknown one, which a newer release may have written, is `undefined`. */
-export const named = (name: string): ValueCodec | undefined => {
+/** More decimals than these no attribute has; and no codec holds others deeper than this. */
+const mostDecimals = 100
+const deepest = 32
+
+/**
+ * The codec of this name; an unknown one, which a newer release may have written, is `undefined`. Names come from the
+ * catalog, so nothing is taken for granted of them.
+ */
+export const named = (name: string, depth = 0): ValueCodec | undefined => {
   if (Object.hasOwn(simple, name)) return simple[name]
-  const [kind = "", ...args] = name.split(":")
-  const decimals = Number(args[0])
+  if (depth > deepest) return undefined
+  const colon = name.indexOf(":")
+  const kind = name.slice(0, Math.max(0, colon))
+  const rest = name.slice(colon + 1)
+  const wrap = (of: (inner: ValueCodec) => ValueCodec): ValueCodec | undefined => {
+    const inner = named(rest, depth + 1)
+    return inner === undefined ? undefined : of(inner)
+  }
+  const scale = (of: (decimals: number) => ValueCodec, decimals = rest): ValueCodec | undefined =>
+    /^\d{1,3}$/.test(decimals) && Number(decimals) <= mostDecimals ? of(Number(decimals)) : undefined
   switch (kind) {
     case "money":
-      return scaled("$", decimals)
+      return scale((decimals) => scaled("$", decimals))
     case "decimal":
-      return scaled("^", decimals)
+      return scale((decimals) => scaled("^", decimals))
     case "lat":
-      return degrees(90, decimals)
+      return scale((decimals) => degrees(90, decimals))
     case "lon":
-      return degrees(180, decimals)
+      return scale((decimals) => degrees(180, decimals))
     case "point":
-      return point(decimals)
+      return scale(point)
     case "vector": {
-      const format = args[1] ?? ""
+      const format = rest.split(":")[1] ?? ""
       return format === "int8" || format === "float16" || format === "float32"
         ? machineVector(format)
-        : fixedVector(Number(format))
+        : scale(fixedVector, format)
     }
     case "choice": {
-      const values = parseJson(name.slice("choice:".length))
+      const values = parseJson(rest)
       return Array.isArray(values) ? choice(values, choiceOf(values)) : undefined
     }
-    case "array": {
-      const item = named(name.slice("array:".length))
-      return item === undefined ? undefined : array(item)
-    }
-    case "option": {
-      const of = named(name.slice("option:".length))
-      return of === undefined ? undefined : option(of)
-    }
+    case "array":
+      return wrap(array)
+    case "option":
+      return wrap(option)
     default:
       return undefined
   }

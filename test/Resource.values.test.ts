@@ -1,0 +1,303 @@
+/** What happens to values on their way into a document and back. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as Database from "effect-s3db/Database"
+import * as Encoding from "effect-s3db/encoding/Encoding"
+import * as Resource from "effect-s3db/Resource"
+import * as Attribute from "effect-s3db/schema/Attribute"
+import * as Attributes from "effect-s3db/schema/Attributes"
+import * as Normalization from "effect-s3db/schema/Normalization"
+import { everything, memory, objectOf, openNew, openOn } from "./fixture.ts"
+
+const ring = KeyRing.layerKeys({ current: "1", keys: { 1: Redacted.make(new Uint8Array(32).fill(1)) } })
+
+const encodings = [
+  ["text", Encoding.layer],
+  ["packed", Encoding.layerPacked]
+] as const
+
+/** What becomes of a value in a field: it is the same, or refused by name. */
+const wayOf = <F extends Schema.Codec<unknown, unknown>>(field: F, value: F["Type"]) =>
+  Effect.gen(function* () {
+    const { open } = yield* openNew
+    const things = yield* open("things", {
+      schema: Schema.Struct({ id: Schema.String, field }) as unknown as Schema.Codec<
+        { readonly id: string; readonly field: unknown },
+        { readonly id: string; readonly field: unknown }
+      >,
+      primaryKey: "id"
+    })
+    const written = yield* Effect.result(things.insert({ id: "1", field: value }))
+    if (written._tag === "Failure") {
+      const { failure } = written
+      return failure._tag === "InvalidInput" ? failure.issues.map(({ path }) => path.join(".")) : [failure._tag]
+    }
+    assert.deepStrictEqual((yield* things.get("1")).field, value)
+    return "same"
+  })
+
+describe("values of a document", () => {
+  const StringOrBigInt = Schema.Union([Schema.String, Schema.BigInt])
+  const Event = Schema.Union([
+    Schema.Struct({ kind: Schema.Literal("at"), when: Schema.Date }),
+    Schema.Struct({ kind: Schema.Literal("text"), when: Schema.String })
+  ])
+
+  for (const [name, layer] of encodings) {
+    it.effect(`${name}: what a union stores alike is read back as itself, or refused`, () =>
+      Effect.gen(function* () {
+        assert.strictEqual(yield* wayOf(StringOrBigInt, 5n), "same")
+        assert.deepStrictEqual(yield* wayOf(StringOrBigInt, "5"), ["field"])
+        assert.strictEqual(yield* wayOf(StringOrBigInt, "five"), "same")
+        const StringOrDate = Schema.Union([Schema.String, Schema.Date])
+        assert.strictEqual(yield* wayOf(StringOrDate, "today"), "same")
+        assert.deepStrictEqual(yield* wayOf(StringOrDate, new Date(0)), ["field"])
+        assert.deepStrictEqual(yield* wayOf(Schema.Union([Schema.Uint8Array, Schema.String]), "AAAA"), ["field"])
+        const NumberOrString = Schema.Union([Schema.Number, Schema.String])
+        assert.strictEqual(yield* wayOf(NumberOrString, "5"), "same")
+        assert.deepStrictEqual(yield* wayOf(NumberOrString, "NaN"), ["field"])
+        assert.deepStrictEqual(yield* wayOf(Schema.Array(StringOrBigInt), [1n, "x", "1"]), ["field"])
+        assert.deepStrictEqual(yield* wayOf(Schema.NullishOr(Schema.String), undefined), ["field"])
+        assert.strictEqual(yield* wayOf(Schema.NullishOr(Schema.String), null), "same")
+        assert.strictEqual(yield* wayOf(Event, { kind: "at", when: new Date(5) }), "same")
+        assert.strictEqual(yield* wayOf(Event, { kind: "text", when: new Date(5).toISOString() }), "same")
+      }).pipe(Effect.provide(layer))
+    )
+  }
+
+  it("only schemas with look-alikes are checked on each write", () => {
+    const has = (field: Schema.Codec<unknown, unknown>) =>
+      Attributes.hasLookAlikes(Schema.Struct({ id: Schema.String, field }))
+    for (const field of [StringOrBigInt, Schema.Array(StringOrBigInt), Schema.NullishOr(Schema.String)]) {
+      assert.isTrue(has(field as never))
+    }
+    for (const field of [
+      Schema.NullOr(Schema.Date),
+      Schema.Literals(["a", "b", 1]),
+      Schema.Union([Schema.Finite, Schema.Date]),
+      Schema.Union([Schema.String, Schema.Array(Schema.String)]),
+      Event
+    ]) {
+      assert.isFalse(has(field as never))
+    }
+    const optional = Schema.optional(Schema.NullOr(Schema.String))
+    assert.isFalse(Attributes.hasLookAlikes(Schema.Struct({ id: Schema.String, optional })))
+  })
+
+  it.effect("a secret null is not null", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const schema = Schema.Struct({ id: Schema.String, note: Schema.NullOr(Attribute.SecretJson) })
+      const notes = yield* open("notes", { schema, primaryKey: "id" })
+      yield* notes.insert({ id: "1", note: null })
+      assert.isNull((yield* notes.get("1")).note)
+      const refused = yield* Effect.flip(notes.insert({ id: "2", note: Redacted.make(null) }))
+      assert.include(refused.message, "note: Expected a secret that is not null")
+      yield* notes.insert({ id: "2", note: Redacted.make([null]) })
+      // Effect's own may hold it, and shows nobody that it does.
+      const { open: openOther, store } = yield* openNew
+      const Redundant = Schema.Struct({ id: Schema.String, note: Schema.Redacted(Schema.Json) })
+      const others = yield* openOther("others", { schema: Redundant, primaryKey: "id" })
+      yield* others.insert({ id: "1", note: Redacted.make(null) })
+      assert.isNull(Redacted.value((yield* others.get("1")).note))
+      assert.notInclude(everything(yield* objectOf(store, "others", "1")), "null")
+    }).pipe(Effect.provide(ring))
+  )
+
+  it.effect("an optional field that is undefined is not there", () =>
+    Effect.gen(function* () {
+      const { open, store } = yield* openNew
+      const schema = Schema.Struct({
+        id: Schema.String,
+        a: Schema.optional(Schema.NullOr(Schema.String)),
+        inner: Schema.optional(Schema.Struct({ b: Schema.optional(Schema.String), c: Schema.String }))
+      })
+      const things = yield* open("things", { schema, primaryKey: "id" })
+      const inserted = yield* things.insert({ id: "1", a: undefined, inner: { b: undefined, c: "x" } })
+      assert.deepStrictEqual(inserted, { id: "1", inner: { c: "x" } })
+      assert.deepStrictEqual(yield* things.get("1"), inserted)
+      const { metadata } = yield* objectOf(store, "things", "1")
+      assert.strictEqual(Object.keys(metadata).length, 2)
+      yield* things.update("1", { a: null })
+      assert.isNull((yield* things.get("1")).a)
+    })
+  )
+
+  it.effect("what JSON cannot carry is refused by name, whatever the schema lets pass", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const schema = Schema.Struct({ id: Schema.String, any: Schema.Any, json: Schema.optionalKey(Schema.Json) })
+      const things = yield* open("things", { schema, primaryKey: "id" })
+      const problemOf = (any: unknown) =>
+        Effect.map(Effect.flip(things.insert({ id: "1", any })), (error) =>
+          error._tag === "InvalidInput" ? error.issues.map((issue) => issue.path.join(".")) : [error._tag]
+        )
+      for (const wrong of [5n, Symbol("x"), () => 1, Number.NaN]) {
+        assert.deepStrictEqual(yield* problemOf(wrong), ["any"])
+      }
+      assert.deepStrictEqual(yield* problemOf({ deep: [1, 5n] }), ["any.deep.1"])
+      const nested = (levels: number) => {
+        let value: Schema.Json = 1
+        for (let i = 0; i < levels; i++) value = i % 2 === 0 ? [value] : { a: value }
+        return value
+      }
+      for (const levels of [501, 2000, 100_000]) assert.deepStrictEqual(yield* problemOf(nested(levels)), ["any"])
+      const cyclic: Record<string, unknown> = {}
+      cyclic["self"] = cyclic
+      assert.deepStrictEqual(yield* problemOf(cyclic), ["any"])
+      // 500 levels, however the document is stored: in its metadata, in its body, and in an intent.
+      yield* things.insert({ id: "1", any: nested(500) })
+      yield* things.insert({ id: "2", any: 1, json: [nested(498), "x".repeat(3000)] })
+      assert.deepStrictEqual((yield* things.get("1")).any, nested(500))
+      assert.deepStrictEqual((yield* things.get("2")).json, [nested(498), "x".repeat(3000)])
+    })
+  )
+
+  it("fields that every object seems to have cannot be optional", () => {
+    const define = (name: string, field: Schema.Top) =>
+      Resource.define("x", { schema: Schema.Struct({ id: Schema.String, [name]: field }) as never, primaryKey: "id" })
+    for (const name of ["toString", "constructor", "hasOwnProperty"]) {
+      assert.throws(() => define(name, Schema.optionalKey(Schema.String)), Attributes.UnsupportedSchema, name)
+      assert.strictEqual(define(name, Schema.String).attributes.length, 1)
+    }
+  })
+
+  it.effect("clean-ups and strictness reach items of arrays and values of records", () =>
+    Effect.gen(function* () {
+      const { database } = yield* openNew
+      const definition = Resource.fromAttributes("things", {
+        tags: { type: "array", items: "string|trim|lowercase|min:1" },
+        byName: { type: "record", items: { type: "array", items: "string|uppercase" } },
+        places: { type: "array", items: "geo:point:2" },
+        people: { type: "array", items: { type: "object", props: { name: "string|trim" }, strict: true } }
+      })
+      const things = yield* Effect.provideService(Resource.make(definition), Database.Database, database)
+      const inserted = yield* things.insert({
+        id: "1",
+        tags: [" A", "b "],
+        byName: { x: ["q", "R"], __proto__x: [] },
+        places: [{ latitude: 1.23456, longitude: 2 }],
+        people: [{ name: " Ana " }]
+      })
+      assert.deepStrictEqual(inserted, {
+        id: "1",
+        tags: ["a", "b"],
+        byName: { x: ["Q", "R"], __proto__x: [] },
+        places: [{ latitude: 1.23, longitude: 2 }],
+        people: [{ name: "Ana" }]
+      })
+      assert.deepStrictEqual(yield* things.get("1"), inserted)
+      const people = [{ name: "Ana" }, { name: "Bo", age: 5 }]
+      const refused = yield* Effect.flip(things.insert({ ...inserted, id: "2", people }))
+      assert.deepStrictEqual(refused._tag === "InvalidInput" && refused.issues[0]!.path, ["people", 1, "age"])
+    })
+  )
+
+  it("what is clean already is not copied", () => {
+    const schema = Schema.Struct({
+      id: Schema.String,
+      tags: Schema.Array(Schema.String.check(Normalization.normalize("trim")))
+    })
+    const clean = Normalization.compile(schema, Attributes.fromSchema(schema, "id"))
+    const input = { id: "1", tags: ["a", "b"] }
+    assert.strictEqual(clean(input), input)
+    assert.deepStrictEqual(clean({ id: "1", tags: ["a", " b", 5] }), { id: "1", tags: ["a", "b", 5] })
+    for (const odd of [null, 5, "x", { id: "1" }, { id: "1", tags: null }]) assert.strictEqual(clean(odd), odd)
+  })
+
+  it.effect("a required field with a default is there in documents that were written before it", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const before = yield* Effect.flatMap(openOn(store), ({ open }) =>
+        open("users", {
+          schema: Schema.Struct({
+            id: Schema.String,
+            name: Schema.String,
+            address: Schema.optionalKey(Schema.Struct({ city: Schema.String }))
+          }),
+          primaryKey: "id"
+        })
+      )
+      yield* before.insert({ id: "1", name: "Ana", address: { city: "Rome" } })
+      yield* before.insert({ id: "2", name: "Bo" })
+      const { database, open } = yield* openOn(store)
+      const notation = Resource.fromAttributes("users", {
+        name: "string",
+        role: "string|default:user",
+        since: { type: "date", default: new Date(0) },
+        address: { $$type: "object|optional", city: "string", country: "string|default:IT" }
+      })
+      const users = yield* Effect.provideService(Resource.make(notation), Database.Database, database)
+      assert.deepStrictEqual(yield* users.get("1"), {
+        id: "1",
+        name: "Ana",
+        role: "user",
+        since: new Date(0),
+        address: { city: "Rome", country: "IT" }
+      })
+      assert.deepStrictEqual(yield* users.get("2"), { id: "2", name: "Bo", role: "user", since: new Date(0) })
+      // What was stored stays what it was.
+      yield* users.update("1", { role: "admin" })
+      assert.strictEqual((yield* users.get("1")).role, "admin")
+      // A default that is made anew each time says nothing of an old document.
+      const counted = yield* open("users", {
+        schema: Schema.Struct({
+          id: Schema.String,
+          name: Schema.String,
+          serial: Schema.Int.pipe(Schema.withConstructorDefault(Effect.sync(() => 1)))
+        }),
+        primaryKey: "id"
+      })
+      const corrupt = yield* Effect.flip(counted.get("2"))
+      assert.include(String(corrupt), "may need a migration")
+    })
+  )
+
+  it.effect("messages of the notation, also for what is missing or of the wrong type", () =>
+    Effect.gen(function* () {
+      const { database } = yield* openNew
+      const definition = Resource.fromAttributes("users", {
+        name: {
+          type: "string",
+          min: 3,
+          messages: { required: "we need a name", string: "a name is text", stringMin: "too short" }
+        }
+      })
+      const users = yield* Effect.provideService(Resource.make(definition), Database.Database, database)
+      const messageOf = (input: unknown) =>
+        Effect.map(Effect.flip(users.insert(input as never)), (error) =>
+          error._tag === "InvalidInput" ? error.issues.map(({ message }) => message) : []
+        )
+      assert.deepStrictEqual(yield* messageOf({}), ["we need a name"])
+      assert.deepStrictEqual(yield* messageOf({ name: 5 }), ["a name is text"])
+      assert.deepStrictEqual(yield* messageOf({ name: "x" }), ["too short"])
+      assert.throws(
+        () => Resource.fromAttributes("x", { a: { type: "string", messages: { mim: "?" } } }),
+        'messages has "mim", which is neither the type nor a rule'
+      )
+      // They travel with the definition.
+      const revived = yield* Effect.provideService(Resource.fromCatalog("users"), Database.Database, database)
+      const undeclared = yield* Effect.provideService(Resource.make(revived), Database.Database, database)
+      const missing = yield* Effect.flip(undeclared.insert({}))
+      assert.include(String(missing), "we need a name")
+    })
+  )
+
+  it.effect("an issue inside a secret names the secret, not its keys", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const schema = Schema.Struct({
+        id: Schema.String,
+        tokens: Attribute.Secret(Schema.Record(Schema.String, Schema.Int))
+      })
+      const vaults = yield* open("vaults", { schema, primaryKey: "id" })
+      const wrong = Redacted.make({ "hunter2-the-key": "text" }) as never
+      const refused = yield* Effect.flip(vaults.insert({ id: "1", tokens: wrong }))
+      assert.deepStrictEqual(refused._tag === "InvalidInput" && refused.issues[0]!.path, ["tokens"])
+      assert.notInclude(JSON.stringify(refused) + String(refused), "hunter2")
+    }).pipe(Effect.provide(ring))
+  )
+})
