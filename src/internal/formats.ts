@@ -125,7 +125,7 @@ export const isEmail = (text: string): boolean => text.length <= 254 && text.ind
 
 /** An absolute URL (WHATWG) with an authority. */
 export const isUrl = (text: string): boolean =>
-  /^(?:https?|wss?|ftps?|s3|ssh|git):\/\/[^\s]+$/i.test(text) && URL.canParse(text)
+  /^(?:https?|wss?|ftps?|s3|ssh|git):\/\/[^\s/][^\s]*$/i.test(text) && URL.canParse(text)
 
 /** E.164: `+`, then 7 to 15 digits. */
 export const isPhone = (text: string): boolean => /^\+[1-9]\d{6,14}$/.test(text)
@@ -139,7 +139,7 @@ export const isSemver = (text: string): boolean =>
 /** CSS hexadecimal notation, with 3, 4, 6 or 8 digits. */
 export const isColor = (text: string): boolean => /^#(?:[0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})$/i.test(text)
 
-/** A well-formed language tag (BCP 47). */
+/** A language tag of BCP 47 that `Intl` takes: none that is private or grandfathered. */
 export const isLocale = (text: string): boolean => {
   try {
     return Intl.getCanonicalLocales(text).length === 1

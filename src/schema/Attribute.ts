@@ -298,7 +298,7 @@ export const Phone = textType("phone")
 export const Color = textType("color")
 
 /**
- * A language tag, `"pt-BR"` (BCP 47).
+ * A language tag, `"pt-BR"`: those of BCP 47 that `Intl` takes, which has no private or grandfathered ones.
  *
  * @category formats
  * @since 0.1.0

@@ -178,7 +178,7 @@ export const samples: ReadonlyArray<Sample> = [
     Attribute.Url,
     "string",
     ["https://example.com/", "https://api.example.com/é?x=1#y", "s3://bucket/key"],
-    ["example.com", "javascript:alert(1)", "https://", "https://a b"]
+    ["example.com", "javascript:alert(1)", "https://", "http:///x", "https://a b"]
   ),
   sample(
     "ip4",
