@@ -201,7 +201,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const fromJson: (json: unknown) => Effect.Effect<A, Schema.SchemaError> = Schema.decodeUnknownEffect(storage, all)
   const isEqual = Attributes.hasLookAlikes(schema) ? Schema.toEquivalence(schema) : undefined
   const defaults = Attributes.constantDefaults(schema)
-  const normalize = Normalization.compile(schema, settings.attributes)
+  const normalize = Normalization.compile(schema)
   const findExcess = Normalization.compileStrict(schema)
   const optional = new Set(settings.attributes.filter((one) => one.optional).map((one) => one.path.join(".")))
 
@@ -211,7 +211,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
 
   // Keys inside a secret are part of the secret.
-  const hiddenPaths = settings.attributes.filter(({ codec }) => hidden.has(codec)).map(({ path }) => path)
+  const stored = settings.attributes.filter(({ codec }) => hidden.has(codec)).map(({ path }) => path)
+  const hiddenPaths = [...Attributes.hiddenOf(schema), ...stored]
   const withoutHidden = (error: DbError.InvalidInput): DbError.InvalidInput => {
     const issues = error.issues.map(({ path, message }) => {
       const within = hiddenPaths.find((hiddenPath) => hiddenPath.every((part, index) => part === path[index]))
@@ -235,7 +236,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
   // --- passwords -------------------------------------------------------------
 
-  const passwords = settings.attributes.filter((attribute) => attribute.codec === "password")
+  const passwords = Attributes.passwordsOf(schema)
   const hasher = yield* Effect.serviceOption(HasherTag)
   if (passwords.length > 0 && Option.isNone(hasher)) {
     const description = "the schema has passwords: provide PasswordHasher.layer()"
@@ -271,7 +272,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
   const hashPasswords = Effect.fnUntraced(function* (input: unknown) {
     let hashed = input
-    for (const { path } of passwords) {
+    for (const path of passwords) {
       const plain = valueAt(hashed, path)
       if (!Redacted.isRedacted(plain)) continue
       const hash = yield* hashPassword(path, plain as Redacted.Redacted<string>)

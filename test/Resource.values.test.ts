@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as PasswordHasher from "effect-s3db/crypto/PasswordHasher"
 import * as Database from "effect-s3db/Database"
 import * as Encoding from "effect-s3db/encoding/Encoding"
 import * as Resource from "effect-s3db/Resource"
@@ -196,12 +197,47 @@ describe("values of a document", () => {
     })
   )
 
+  it.effect("fields that are stored under other names are hashed, cleaned up, rounded and sealed all the same", () =>
+    Effect.gen(function* () {
+      const { open, store } = yield* openNew
+      const schema = Schema.Struct({
+        id: Schema.String,
+        name: Schema.String.check(Normalization.normalize("trim")),
+        latitude: Attribute.Latitude(2),
+        password: Attribute.PasswordWith({ min: 8 }),
+        token: Attribute.SecretText,
+        note: Schema.optional(Schema.NullOr(Schema.String))
+      }).pipe(Schema.encodeKeys({ name: "n", latitude: "l", password: "p", token: "t", note: "o" }))
+      const users = yield* open("users", { schema, primaryKey: "id" })
+      const inserted = yield* users.insert({
+        id: "1",
+        name: " Ana ",
+        latitude: 1.23456,
+        password: Redacted.make("correct horse"),
+        token: Redacted.make("hunter2"),
+        note: undefined
+      })
+      assert.deepInclude(inserted, { name: "Ana", latitude: 1.23 })
+      assert.isTrue(inserted.password.startsWith("$argon2id$"))
+      assert.deepStrictEqual(yield* users.get("1"), inserted)
+      const stored = everything(yield* objectOf(store, "users", "1"))
+      assert.notInclude(stored, "hunter2")
+      assert.notInclude(stored, "correct horse")
+      const short = yield* Effect.flip(users.update("1", { password: Redacted.make("short") }))
+      assert.include(short.message, "password: Expected a password of at least 8 characters")
+      const updated = yield* users.update("1", { name: " Bo " })
+      assert.deepStrictEqual([updated.name, updated.password], ["Bo", inserted.password])
+    }).pipe(
+      Effect.provide([ring, PasswordHasher.layer({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })])
+    )
+  )
+
   it("what is clean already is not copied", () => {
     const schema = Schema.Struct({
       id: Schema.String,
       tags: Schema.Array(Schema.String.check(Normalization.normalize("trim")))
     })
-    const clean = Normalization.compile(schema, Attributes.fromSchema(schema, "id"))
+    const clean = Normalization.compile(schema)
     const input = { id: "1", tags: ["a", "b"] }
     assert.strictEqual(clean(input), input)
     assert.deepStrictEqual(clean({ id: "1", tags: ["a", " b", 5] }), { id: "1", tags: ["a", "b", 5] })

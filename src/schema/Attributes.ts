@@ -306,7 +306,7 @@ export type ValuePath = ReadonlyArray<string | typeof each>
 
 /**
  * What checks of this id say in their annotation, for each value that has one: fields, also nested ones, items of arrays
- * and values of records.
+ * and values of records. Paths are those of a value of the schema, whatever its fields are called where they are stored.
  *
  * @category getters
  * @since 0.1.0
@@ -314,19 +314,27 @@ export type ValuePath = ReadonlyArray<string | typeof each>
 export const payloadsOf = (
   schema: DocumentSchema,
   id: string
-): ReadonlyArray<{ readonly path: ValuePath; readonly payload: unknown }> => {
-  const found: Array<{ readonly path: ValuePath; readonly payload: unknown }> = []
+): ReadonlyArray<{ readonly path: ValuePath; readonly payload: unknown }> =>
+  valuesOf(schema).flatMap(({ path, ast }) =>
+    allChecks(ast.checks ?? []).flatMap((check) => {
+      const representation = representationOf(check.annotations)
+      return representation?.id === id ? [{ path, payload: representation.payload }] : []
+    })
+  )
+
+/** Everything that a value is made of, and its schema, without `null` and `undefined`. */
+const valuesOf = (
+  schema: DocumentSchema
+): ReadonlyArray<{ readonly path: ValuePath; readonly ast: AST.AST; readonly isOptional: boolean }> => {
+  const found: Array<{ readonly path: ValuePath; readonly ast: AST.AST; readonly isOptional: boolean }> = []
   const walk = (type: AST.AST, path: ValuePath): void => {
     const { ast } = withoutNull(type)
     if (ast === undefined) return
-    for (const check of allChecks([...(ast.checks ?? []), ...(innermost(ast).checks ?? [])])) {
-      const representation = representationOf(check.annotations)
-      if (representation?.id === id) found.push({ path, payload: representation.payload })
-    }
-    walkInto(structSource(ast), path)
+    found.push({ path, ast, isOptional: AST.isOptional(type) })
+    walkInto(ast, path)
   }
-  const walkInto = (source: AST.AST | undefined, path: ValuePath): void => {
-    if (source === undefined) return
+  const walkInto = (ast: AST.AST, path: ValuePath): void => {
+    const source = AST.isDeclaration(ast) && isClass(ast) ? ast.typeParameters[0]! : ast
     if (AST.isArrays(source)) {
       const [item] = source.rest
       if (item !== undefined && source.elements.length === 0 && source.rest.length === 1) walk(item, [...path, each])
@@ -336,9 +344,38 @@ export const payloadsOf = (
     const [values] = source.indexSignatures
     if (values !== undefined && source.propertySignatures.length === 0) walk(values.type, [...path, each])
   }
-  walkInto(structSource(schema.ast), [])
+  walkInto(AST.toType(schema.ast), [])
   return found
 }
+
+const isNamed = (path: ValuePath): path is ReadonlyArray<string> => path.every((name) => name !== each)
+
+/**
+ * Where the passwords of a value are.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const passwordsOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray<string>> =>
+  valuesOf(schema).flatMap(({ path, ast }) => (isPassword(ast) && isNamed(path) ? [path] : []))
+
+/**
+ * Where the secrets and passwords of a value are.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const hiddenOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray<string>> =>
+  valuesOf(schema).flatMap(({ path, ast }) => ((isPassword(ast) || isRedacted(ast)) && isNamed(path) ? [path] : []))
+
+/**
+ * Where the optional fields of a value are, also nested ones.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const optionalsOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray<string>> =>
+  valuesOf(schema).flatMap(({ path, isOptional }) => (isOptional && isNamed(path) ? [path] : []))
 
 /**
  * The defaults of required fields, also nested ones, that are always the same: what a document has that was written

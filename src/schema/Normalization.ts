@@ -216,10 +216,7 @@ type Step = readonly [path: Attributes.ValuePath, change: (value: unknown) => un
  * @category compiling
  * @since 0.1.0
  */
-export const compile = (
-  schema: Attributes.DocumentSchema,
-  attributes: ReadonlyArray<Attributes.Attribute>
-): ((input: unknown) => unknown) => {
+export const compile = (schema: Attributes.DocumentSchema): ((input: unknown) => unknown) => {
   const steps: Array<Step> = []
   const decode = Schema.decodeUnknownSync(Schema.Struct({ op: Operation }))
   for (const { path, payload } of Attributes.payloadsOf(schema, normalizeId)) {
@@ -230,7 +227,7 @@ export const compile = (
     const round = rounder(Schema.decodeUnknownSync(Named)(payload).codec)
     if (round !== undefined) steps.push([path, round])
   }
-  const optional = attributes.filter((one) => one.optional).map((one) => one.path)
+  const optional = Attributes.optionalsOf(schema)
   return (input) =>
     steps.reduce((value, [path, change]) => changeAt(value, path, change), optional.reduce(withoutUndefined, input))
 }
