@@ -472,7 +472,10 @@ export const fromObject = (
  */
 export const fromIntent = (key: string, etag: string, intent: Intent): Result.Result<Stored | undefined, string> => {
   if (intent.next === undefined) return Result.succeed(undefined)
-  const body = new TextEncoder().encode(JSON.stringify(intent.next.body))
+  // It was read from JSON, so that it is JSON.
+  const text = stringifyExact(intent.next.body, documentLevels)
+  if (typeof text !== "string") return Result.fail("what a transaction announces in it is nested too deep")
+  const body = new TextEncoder().encode(text)
   const { metadata } = intent.next
   return Result.map(fromObject({ key, etag, metadata, body, size: body.length }), (slot) => slot.stored)
 }

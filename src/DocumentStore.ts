@@ -80,6 +80,18 @@ export class LostRace {
   }
 }
 
+/** A reservation that a write has made. */
+interface Reserved {
+  readonly unique: Unique.Unique
+  readonly claim: Document.Claim
+  readonly isShared: boolean
+}
+
+/** Another fiber of the same transaction has changed the document since it was looked at. */
+class Stale {
+  readonly _tag = "Stale"
+}
+
 const isLost = (outcome: unknown): outcome is LostRace => outcome instanceof LostRace
 
 /**
@@ -465,12 +477,24 @@ export const make = Effect.fnUntraced(function* <A>(
   })
 
   /** Encodes a value as a new version of its document. Nothing is sent. */
-  const prepare = Effect.fnUntraced(function* (operation: string, input: unknown, before: Base<A> | undefined) {
+  const prepare = Effect.fnUntraced(function* (
+    operation: string,
+    input: unknown,
+    before: Base<A> | undefined,
+    /** What goes on of the version before: what the schema does not know is not part of a whole, nor anything of what is new. */
+    mode: "change" | "whole" | "anew" = "change"
+  ) {
+    const continued = mode === "anew" ? undefined : before
     const writtenAt = yield* Document.now
-    const createdAt = before?.stored.createdAt ?? writtenAt
-    const valid = yield* complete(yield* codec.construct(input), before?.value, { createdAt, writtenAt })
+    const createdAt = continued?.stored.createdAt ?? writtenAt
+    const valid = yield* complete(yield* codec.construct(input), continued?.value, { createdAt, writtenAt })
     const replaced =
-      before === undefined ? undefined : { carried: before.carried, schemaVersion: before.stored.schemaVersion }
+      continued === undefined
+        ? undefined
+        : {
+            carried: mode === "change" ? continued.carried : undefined,
+            schemaVersion: continued.stored.schemaVersion
+          }
     const { id, value, json, ...encoded } = yield* codec.encode(operation, valid, replaced)
     const key = yield* keyOf(id)
     if (before !== undefined && before.id !== id)
@@ -480,14 +504,14 @@ export const make = Effect.fnUntraced(function* <A>(
       writeId: yield* Id.writeId,
       writtenAt,
       createdAt,
-      version: (old?.version ?? 0) + 1,
+      version: (continued?.stored.version ?? 0) + 1,
       ancestors: old === undefined ? [] : [old.writeId, ...old.ancestors],
       ...encoded,
       markers: Document.none,
       claims: Document.none,
-      ...(old?.content === undefined ? {} : { content: old.content })
+      ...(continued?.stored.content === undefined ? {} : { content: continued.stored.content })
     }
-    const common = { id, key, value, json, carried: before?.carried, isUnderOldKey: false, isSettled: true }
+    const common = { id, key, value, json, carried: replaced?.carried, isUnderOldKey: false, isSettled: true }
     const { partitions, uniques } = yield* indexes
     if (partitions.size === 0 && uniques.size === 0) {
       const prepared: Prepared<A> = { ...common, write: plain, newMarkers: [], wanted: [] }
@@ -567,14 +591,14 @@ export const make = Effect.fnUntraced(function* <A>(
   /** Reserves the unique values of a new version, all or none. */
   const reserve = Effect.fnUntraced(function* (operation: string, prepared: Prepared<A>, isNew: boolean) {
     const { id } = prepared
-    const got: Array<{ readonly unique: Unique.Unique; readonly claim: Document.Claim }> = []
+    const got: Array<Reserved> = []
     for (const { unique, digest } of prepared.wanted) {
       const acquired = yield* Unique.acquire(store, requestFor(operation, id, unique, digest, isNew)).pipe(
         Effect.catchTag("StoreError", (error) => Effect.fail(fromStore(operation)(error))),
         Effect.onError(() => releaseAll(operation, id, got))
       )
       if (acquired._tag === "Acquired") {
-        got.push({ unique, claim: acquired.claim })
+        got.push({ unique, claim: acquired.claim, isShared: acquired.isShared })
         continue
       }
       yield* releaseAll(operation, id, got)
@@ -593,11 +617,8 @@ export const make = Effect.fnUntraced(function* <A>(
   })
 
   /** Frees reservations that this write has made and that the document does not hold. */
-  const releaseAll = Effect.fnUntraced(function* (
-    operation: string,
-    id: string,
-    got: ReadonlyArray<{ readonly unique: Unique.Unique; readonly claim: Document.Claim }>
-  ) {
+  const releaseAll = Effect.fnUntraced(function* (operation: string, id: string, all: ReadonlyArray<Reserved>) {
+    const got = all.filter(({ isShared }) => !isShared)
     if (got.length === 0) return
     const stored = yield* Effect.option(loadStored(operation, id))
     // What cannot be read may hold them.
@@ -612,11 +633,7 @@ export const make = Effect.fnUntraced(function* <A>(
   const tidy = (id: string, gone: Document.Write, kept: Document.Write | undefined) => Slot.tidy(place, id, gone, kept)
 
   /** Whether reservations still are what they were when they were made. */
-  const stillOurs = Effect.fnUntraced(function* (
-    operation: string,
-    id: string,
-    got: ReadonlyArray<{ readonly unique: Unique.Unique; readonly claim: Document.Claim }>
-  ) {
+  const stillOurs = Effect.fnUntraced(function* (operation: string, id: string, got: ReadonlyArray<Reserved>) {
     for (const { unique, claim } of got) {
       const found = yield* Effect.mapError(Unique.find(store, unique.key(claim.digest)), fromStore(operation))
       if (found?.owner !== id) return { unique, owner: found?.owner ?? "" }
@@ -738,11 +755,24 @@ export const make = Effect.fnUntraced(function* <A>(
     old: Document.Stored | undefined
   ) {
     if (old === undefined) {
-      const condition = capabilities.conditionalDelete ? { ifMatch: etag } : undefined
-      yield* Effect.catch(store.delete(key, condition), (error) =>
-        error.reason._tag === "PreconditionFailed" ? Effect.void : Effect.fail(fromStore(operation)(error))
+      const tombstone = {
+        writeId: yield* Id.writeId,
+        writtenAt: yield* Document.now,
+        ancestors: [write.writeId, ...write.ancestors]
+      }
+      const removing: Effect.Effect<unknown, StoreError.StoreError> = capabilities.conditionalDelete
+        ? store.delete(key, { ifMatch: etag })
+        : store.put({ key, ...Document.toTombstone(tombstone), ifMatch: etag })
+      const isGone = yield* removing.pipe(
+        Effect.as(true),
+        Effect.catchReasons("StoreError", {
+          PreconditionFailed: () => Effect.succeed(false),
+          NoSuchKey: () => Effect.succeed(false)
+        }),
+        Effect.mapError((error) => fromStore(operation)(error))
       )
-      yield* removeMarkers(markersBut(id, write.markers))
+      // Who has changed it since goes on with its markers.
+      if (isGone) yield* removeMarkers(markersBut(id, write.markers))
       return
     }
     const restored: Document.Write = {
@@ -970,19 +1000,25 @@ export const make = Effect.fnUntraced(function* <A>(
     if (transaction !== undefined) {
       const valid = yield* codec.construct(input)
       const id = yield* idOf(valid)
-      const view = yield* viewOf(transaction, operation, id)
-      // Which of the two it is has just been seen.
-      if (view.base === undefined) {
-        const created = createWithin(transaction, operation, valid, checks, onCommit)
-        return yield* Effect.catchTag(created, "AlreadyExists", Effect.die)
-      }
-      const { base } = view
-      const changed = yield* apply(base.value)
-      if (Result.isFailure(changed)) return yield* invalid(changed.failure.path, changed.failure.message)
-      const prepared = yield* prepare(operation, changed.success, view.original)
-      const after = (yield* keep(transaction, operation, id, view, prepared))!
-      yield* onCommit({ id, isKnown: true, stored: base.stored, after })
-      return after
+      const outcome = yield* untilKept(
+        Effect.gen(function* () {
+          const view = yield* viewOf(transaction, operation, id)
+          const { base } = view
+          if (base === undefined) {
+            const created = createWithin(transaction, operation, valid, checks, onCommit)
+            // Another fiber of the transaction has made it meanwhile.
+            return yield* Effect.catchTag(created, "AlreadyExists", () => Effect.succeed(new Stale()))
+          }
+          const changed = yield* apply(base.value)
+          if (Result.isFailure(changed)) return yield* invalid(changed.failure.path, changed.failure.message)
+          const prepared = yield* prepare(operation, changed.success, view.original)
+          const after = yield* keepOne(transaction, operation, id, view, prepared)
+          return after instanceof Stale ? after : { base, after }
+        })
+      )
+      if (!("after" in outcome)) return outcome
+      yield* onCommit({ id, isKnown: true, stored: outcome.base.stored, after: outcome.after })
+      return outcome.after
     }
     for (let vanished = 0; ; vanished++) {
       const outcome = yield* createOrFind(operation, input, checks, onCommit)
@@ -1140,8 +1176,8 @@ export const make = Effect.fnUntraced(function* <A>(
   > {
     const keys = new Map<string, string>()
     for (const id of ids) keys.set(yield* keyOf(id), id)
-    if (checks.length > 0) {
-      // Each as it is when its turn comes, on the condition that it still is.
+    if (checks.length > 0 || (settings.history && (yield* Transaction.Current) === undefined)) {
+      // Each as it is when its turn comes, on the condition that it still is: the version that is kept is the one that goes.
       const wanted = [...keys.values()]
       const one = (id: string) =>
         Effect.catchTag(
@@ -1244,14 +1280,27 @@ export const make = Effect.fnUntraced(function* <A>(
     readonly base: Base<A> | undefined
   }
 
+  /** Does what has met a change by another fiber of the transaction once more, with the document as it is now. */
+  const untilKept = <X, E, R>(attempt: Effect.Effect<X | Stale, E, R>): Effect.Effect<X, E, R> =>
+    Effect.flatMap(attempt, (outcome) => (outcome instanceof Stale ? untilKept(attempt) : Effect.succeed(outcome)))
+
   const viewOf = Effect.fnUntraced(function* (transaction: Transaction.Transaction, operation: string, id: string) {
     const key = Document.key(name, id)
     const nothing: View = { original: undefined, condition: { ifNoneMatch: "*" }, base: undefined }
     if (Result.isFailure(key)) return nothing
+    if (!transaction.isOpen || transaction.store !== store) {
+      const description = transaction.isOpen
+        ? "a transaction is on the documents of one database: this resource belongs to another"
+        : "the transaction is over: what runs in it has to end before it does"
+      return yield* failure(operation, new StoreError.Unsupported({ feature: "transaction", description }))
+    }
     const seen = transaction.views.get(key.success) as View | undefined
     if (seen !== undefined) return seen
     const slot = yield* settledAt(operation, key.success, id)
     const original = slot?.stored === undefined ? undefined : yield* decode(operation, id, slot.stored)
+    // Another fiber of the transaction may have looked at it meanwhile: all of them see the same.
+    const meanwhile = transaction.views.get(key.success) as View | undefined
+    if (meanwhile !== undefined) return meanwhile
     const view: View =
       slot === undefined
         ? nothing
@@ -1266,33 +1315,49 @@ export const make = Effect.fnUntraced(function* <A>(
     return view
   })
 
-  /** Keeps a new version, or a deletion, back until the transaction is committed. */
-  const keep = Effect.fnUntraced(function* (
+  /**
+   * Keeps a new version, or a deletion, back until the transaction is committed. `Stale` when another fiber of the
+   * transaction has changed the document since it was looked at.
+   */
+  const keepBack = (
     transaction: Transaction.Transaction,
     operation: string,
     id: string,
+    key: string,
     view: View,
     prepared: Prepared<A> | undefined
-  ) {
-    const key = yield* keyOf(id)
+  ): Stale | undefined => {
+    if (!transaction.isOpen || transaction.views.get(key) !== view) return new Stale()
     if (prepared === undefined && view.original === undefined) {
       // What is made and removed inside was never there.
       transaction.writes.delete(key)
       transaction.views.set(key, { ...view, base: undefined })
       return undefined
     }
-    const write = prepared?.write
-    const base: Base<A> | undefined =
-      prepared === undefined || write === undefined
-        ? undefined
-        : know({
-            ...withoutPlan(prepared),
-            isSettled: false,
-            stored: Document.stored(write, Document.toObject(write), `transaction-${write.writeId}`)
-          })
+    const base = prepared === undefined ? undefined : keptBase(prepared)
     transaction.views.set(key, { ...view, base })
     transaction.writes.set(key, participant(operation, id, key, view, prepared))
-    return base
+    return undefined
+  }
+
+  const keptBase = (prepared: Prepared<A>): Base<A> => {
+    const { write } = prepared
+    const stored = Document.stored(write, Document.toObject(write), `transaction-${write.writeId}`)
+    return know({ ...withoutPlan(prepared), isSettled: false, stored })
+  }
+
+  /** Keeps a new version back, and gives it. */
+  const keepOne = Effect.fnUntraced(function* (
+    transaction: Transaction.Transaction,
+    operation: string,
+    id: string,
+    view: View,
+    prepared: Prepared<A>
+  ) {
+    const key = yield* keyOf(id)
+    const kept = keepBack(transaction, operation, id, key, view, prepared)
+    if (kept !== undefined) return kept
+    return (transaction.views.get(key) as View).base!
   })
 
   const participant = (
@@ -1315,11 +1380,11 @@ export const make = Effect.fnUntraced(function* <A>(
     const alone =
       prepared === undefined
         ? undefined
-        : // It is told of when the transaction is over, like all that it does.
-          send(operation, prepared, view.condition, view.original, quiet).pipe(
-            Effect.map((sent) => !isLost(sent)),
-            Effect.catchTags({ AlreadyExists: () => Effect.succeed(false), NotFound: () => Effect.succeed(false) })
-          )
+        : (committed: Effect.Effect<void>) =>
+            send(operation, prepared, view.condition, view.original, () => committed).pipe(
+              Effect.map((sent) => !isLost(sent)),
+              Effect.catchTags({ AlreadyExists: () => Effect.succeed(false), NotFound: () => Effect.succeed(false) })
+            )
     return {
       key,
       alone,
@@ -1336,7 +1401,10 @@ export const make = Effect.fnUntraced(function* <A>(
             )
             if (reserved === undefined) return false
             const claims = { ...next.claims }
-            for (const { unique, claim } of reserved) claims[unique.name] = claim
+            for (const { unique, claim, isShared } of reserved) {
+              // Whoever takes the intent back must not free what another write relies on.
+              claims[unique.name] = isShared ? { ...claim, etag: Unique.sharedEtag } : claim
+            }
             next = { ...next, claims }
           }
           yield* Effect.forEach(prepared.newMarkers, (marker) => store.put({ key: marker, repeatable: true }), {
@@ -1389,11 +1457,15 @@ export const make = Effect.fnUntraced(function* <A>(
     // The id is known once the input is valid; defaults are made once.
     const valid = yield* codec.construct(input)
     const id = yield* idOf(valid)
-    const view = yield* viewOf(transaction, operation, id)
-    if (view.base !== undefined) return yield* new DbError.AlreadyExists({ resource: name, id })
-    const prepared = yield* prepare(operation, valid, view.original)
-    yield* passes(checks, prepared.value)
-    const after = (yield* keep(transaction, operation, id, view, prepared))!
+    const after = yield* untilKept(
+      Effect.gen(function* () {
+        const view = yield* viewOf(transaction, operation, id)
+        if (view.base !== undefined) return yield* new DbError.AlreadyExists({ resource: name, id })
+        const prepared = yield* prepare(operation, valid, view.original, "anew")
+        yield* passes(checks, prepared.value)
+        return yield* keepOne(transaction, operation, id, view, prepared)
+      })
+    )
     yield* onCommit({ id, isKnown: true, stored: undefined, after })
     return after
   })
@@ -1415,16 +1487,21 @@ export const make = Effect.fnUntraced(function* <A>(
     apply: Change<A, E, R>,
     onCommit: OnCommit<A>
   ) {
-    const view = yield* viewOf(transaction, operation, id)
-    const before = yield* revisionIn(view, id, revision)
-    const changed = yield* apply(before.value)
-    if (Result.isFailure(changed)) return yield* invalid(changed.failure.path, changed.failure.message)
-    const { original = before } = view
-    const prepared = yield* prepare(operation, changed.success, view.original === undefined ? undefined : original)
-    if (prepared.id !== id) return yield* invalid([primaryKey], "Expected the id to stay as it is")
-    const after = (yield* keep(transaction, operation, id, view, prepared))!
-    yield* onCommit({ id, isKnown: true, stored: before.stored, after })
-    return { before, after }
+    const outcome = yield* untilKept(
+      Effect.gen(function* () {
+        const view = yield* viewOf(transaction, operation, id)
+        const before = yield* revisionIn(view, id, revision)
+        const changed = yield* apply(before.value)
+        if (Result.isFailure(changed)) return yield* invalid(changed.failure.path, changed.failure.message)
+        const { original = before } = view
+        const prepared = yield* prepare(operation, changed.success, view.original === undefined ? undefined : original)
+        if (prepared.id !== id) return yield* invalid([primaryKey], "Expected the id to stay as it is")
+        const after = yield* keepOne(transaction, operation, id, view, prepared)
+        return after instanceof Stale ? after : { before, after }
+      })
+    )
+    yield* onCommit({ id, isKnown: true, stored: outcome.before.stored, after: outcome.after })
+    return outcome
   })
 
   const replaceWithin = Effect.fnUntraced(function* (
@@ -1437,11 +1514,16 @@ export const make = Effect.fnUntraced(function* <A>(
   ) {
     const valid = yield* codec.construct(input)
     const id = yield* idOf(valid)
-    const view = yield* viewOf(transaction, operation, id)
-    if (revision !== undefined) yield* revisionIn(view, id, revision)
-    const prepared = yield* prepare(operation, valid, view.original)
-    yield* passes(checks, view.base?.value ?? prepared.value)
-    const after = (yield* keep(transaction, operation, id, view, prepared))!
+    const { view, after } = yield* untilKept(
+      Effect.gen(function* () {
+        const view = yield* viewOf(transaction, operation, id)
+        if (revision !== undefined) yield* revisionIn(view, id, revision)
+        const prepared = yield* prepare(operation, valid, view.original, view.base === undefined ? "anew" : "whole")
+        yield* passes(checks, view.base?.value ?? prepared.value)
+        const after = yield* keepOne(transaction, operation, id, view, prepared)
+        return after instanceof Stale ? after : { view, after }
+      })
+    )
     yield* onCommit({ id, isKnown: true, stored: view.base?.stored, after })
     return after
   })
@@ -1453,11 +1535,17 @@ export const make = Effect.fnUntraced(function* <A>(
     checks: Checks<A>,
     onCommit: OnCommit<A>
   ) {
-    const view = yield* viewOf(transaction, operation, id)
-    if (view.base === undefined) return removed(undefined)
-    yield* passes(checks, view.base.value)
-    yield* keep(transaction, operation, id, view, undefined)
-    const removal = removed(view.base.stored)
+    const base = yield* untilKept(
+      Effect.gen(function* () {
+        const view = yield* viewOf(transaction, operation, id)
+        if (view.base === undefined) return undefined
+        yield* passes(checks, view.base.value)
+        const kept = keepBack(transaction, operation, id, yield* keyOf(id), view, undefined)
+        return kept instanceof Stale ? kept : view.base
+      })
+    )
+    if (base === undefined) return removed(undefined)
+    const removal = removed(base.stored)
     yield* onCommit({ id, ...removal, after: undefined })
     return removal
   })
@@ -1586,7 +1674,7 @@ export const make = Effect.fnUntraced(function* <A>(
     const sorted = found
       .toSorted((a, b) => (a.key < b.key ? -1 : 1))
       .filter((entry) => History.isPast(entry, now?.stored))
-    return { now, entries: sorted }
+    return { now, entries: History.real(sorted, now?.stored) }
   })
 
   const loadEntry = Effect.fnUntraced(function* (operation: string, entry: History.Entry) {

@@ -99,3 +99,31 @@ export const isPast = (entry: Entry, now: Write | undefined): boolean =>
   now === undefined ||
   entry.createdAt < now.createdAt ||
   (entry.createdAt === now.createdAt && entry.version < now.version)
+
+/**
+ * What was, of entries in their order: without deletions that did not come about, since the document went on from there, and
+ * with each version once, which may have two copies where a transaction had announced something in it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const real = (entries: ReadonlyArray<Entry>, now: Write | undefined): ReadonlyArray<Entry> => {
+  const last = new Map<number, number>()
+  for (const { createdAt, version, isDeletion } of [
+    ...entries,
+    ...(now === undefined ? [] : [{ ...now, isDeletion: false }])
+  ]) {
+    if (!isDeletion) last.set(createdAt, Math.max(version, last.get(createdAt) ?? 0))
+  }
+  return entries.filter((entry, i) => {
+    if (entry.isDeletion) return entry.version > (last.get(entry.createdAt) ?? 0)
+    const next = entries[i + 1]
+    const isSame =
+      next !== undefined &&
+      !next.isDeletion &&
+      next.createdAt === entry.createdAt &&
+      next.version === entry.version &&
+      next.writtenAt === entry.writtenAt
+    return !isSame
+  })
+}

@@ -323,7 +323,8 @@ export const make = <A>(
       if (match === null || now - lastModified <= leaseMillis) return undefined
       const label = decodeURIComponent(match[1]!)
       const found = yield* Effect.mapError(Unique.find(store, key), fromStore(operation))
-      if (found?.owner === undefined) return undefined
+      // It may have been made anew since it was listed.
+      if (found?.owner === undefined || now - found.lastModified <= leaseMillis) return undefined
       const stored = yield* documents.loadStored(operation, found.owner)
       if (stored?.claims[label]?.digest === match[2]) return undefined
       yield* perform(Effect.mapError(Unique.release(store, capabilities, key, found.etag), fromStore(operation)))

@@ -5,7 +5,6 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -91,14 +90,22 @@ export const current = Effect.fnUntraced(function* (
   for (;;) {
     if (at?.intent === undefined) return { stored: at?.stored, isPending: false, isSettled: true }
     const outcome = yield* Transaction.outcomeOf(place.store, at.intent.transaction)
-    if (outcome === "committed") return { stored: yield* announced(key, id, at), isPending: false, isSettled: false }
-    if (outcome === "aborted") return { stored: at.stored, isPending: false, isSettled: false }
-    // Its record may be gone because it is long over: then its intent is gone, too.
+    if (outcome === "committed") {
+      return { stored: unsettled(yield* announced(key, id, at)), isPending: false, isSettled: false }
+    }
+    // Its record may be gone because it is long over, or be one of somebody who came too late to end it: then its intent
+    // is gone, too.
     const again: Document.Slot | undefined = yield* load(place, key, id)
-    if (again?.etag === at.etag) return { stored: at.stored, isPending: true, isSettled: false }
+    if (again?.etag === at.etag) {
+      return { stored: unsettled(at.stored), isPending: outcome === "none", isSettled: false }
+    }
     at = again
   }
 })
+
+/** A version with a revision that no write can be conditional on: the object is that of an intent, which must not be lost. */
+const unsettled = (stored: Document.Stored | undefined): Document.Stored | undefined =>
+  stored === undefined ? undefined : { ...stored, revision: `unsettled-${stored.writeId}` as Document.Revision }
 
 /** Removes markers that nobody will ever make again. */
 const removeMarkers = Effect.fnUntraced(function* ({ store }: Place, keys: ReadonlyArray<string>) {
@@ -151,9 +158,11 @@ export const dropMarkers = (place: Place, keys: ReadonlyArray<string>): Effect.E
  * @since 0.1.0
  */
 export const dropClaim = (place: Place, unique: string, claim: Document.Claim): Effect.Effect<void> =>
-  leftover(
-    Unique.release(place.store, place.capabilities, Unique.keyOf(place.resource, unique, claim.digest), claim.etag)
-  )
+  claim.etag === Unique.sharedEtag
+    ? Effect.void
+    : leftover(
+        Unique.release(place.store, place.capabilities, Unique.keyOf(place.resource, unique, claim.digest), claim.etag)
+      )
 
 /**
  * Removes what one version owns and another does not: after a write, what the version before had; after a write that was
@@ -232,20 +241,19 @@ export const settled = Effect.fnUntraced(function* (
   id: string
 ): Effect.fn.Return<Document.Slot | undefined, StoreError.StoreError> {
   let waitingFor: string | undefined
-  let since = 0
+  let waited: Effect.Effect<number> = Effect.succeed(0)
   for (let waits = 0; ;) {
     const slot = yield* load(place, key, id)
     if (slot?.intent === undefined) return slot
     const { transaction } = slot.intent
     let outcome = yield* Transaction.outcomeOf(place.store, transaction)
     if (outcome === "none") {
-      const now = yield* Clock.currentTimeMillis
       if (waitingFor !== transaction) {
         waitingFor = transaction
-        since = now
+        waited = yield* Unique.stopwatch
         waits = 0
       }
-      if (now - since < patienceMillis) {
+      if ((yield* waited) < patienceMillis) {
         waits += 1
         yield* Effect.sleep(Math.min(1000, 10 * 1.7 ** waits) * (0.5 + (yield* Random.next)))
         continue
@@ -281,7 +289,10 @@ export interface Swept {
 export interface SweepOptions {
   /** `true`, the default, only tells. */
   readonly dryRun?: boolean | undefined
-  /** How old a record has to be, in milliseconds by the store's clock. Default 15 minutes. */
+  /**
+   * How old a record has to be, in milliseconds by the store's clock. Default 15 minutes; a day for one that says
+   * `aborted`, since it has to be there for as long as an attempt to commit may still arrive.
+   */
   readonly graceMillis?: number | undefined
 }
 
@@ -297,11 +308,14 @@ const documentKey = /^resource=([^/]+)\/data\/id=([^/]+)$/
 export const sweep = (
   store: ObjectStore["Service"],
   capabilities: Capabilities,
-  { dryRun = true, graceMillis = 900_000 }: SweepOptions = {}
+  { dryRun = true, graceMillis = 900_000, graceMillis: abortedMillis = 86_400_000 }: SweepOptions = {}
 ): Stream.Stream<Swept, StoreError.StoreError> => {
-  const one = Effect.fnUntraced(function* (key: string): Effect.fn.Return<Swept | undefined, StoreError.StoreError> {
+  const one = Effect.fnUntraced(function* (
+    key: string,
+    age: number
+  ): Effect.fn.Return<Swept | undefined, StoreError.StoreError> {
     const record = yield* Transaction.read(store, key)
-    if (record === undefined) return undefined
+    if (record === undefined || (record.outcome === "aborted" && age <= abortedMillis)) return undefined
     const swept = { transaction: record.id, outcome: record.outcome, keys: record.keys, repaired: !dryRun }
     if (dryRun) return swept
     for (const document of record.keys) {
@@ -321,7 +335,7 @@ export const sweep = (
           return [old, Option.fromUndefinedOr(page.nextToken)] as const
         })
       ).pipe(
-        Stream.mapEffect((entry) => one(entry.key)),
+        Stream.mapEffect((entry) => one(entry.key, now - (entry.lastModified ?? now))),
         Stream.filter((swept) => swept !== undefined)
       )
     )

@@ -31,6 +31,7 @@ import * as Schema from "effect/Schema"
 import * as Id from "./crypto/Id.ts"
 import * as DbError from "./DbError.ts"
 import { percentEncode } from "./internal/text.ts"
+import { stopwatch } from "./Unique.ts"
 import type { ObjectStore } from "./storage/ObjectStore.ts"
 import * as StoreError from "./storage/StoreError.ts"
 
@@ -141,8 +142,10 @@ export const decide = Effect.fnUntraced(function* (
  */
 export interface Participant {
   readonly key: string
-  /** Writes it without further ado; `false` when the document has changed. `undefined` where the store cannot. */
-  readonly alone: Effect.Effect<boolean, DbError.DbError | DbError.UniqueViolation> | undefined
+  /** Writes it without further ado, and tells so; `false` when the document has changed. `undefined` where the store cannot. */
+  readonly alone:
+    | ((committed: Effect.Effect<void>) => Effect.Effect<boolean, DbError.DbError | DbError.UniqueViolation>)
+    | undefined
   /** Puts the intent; `false` when the document has changed since it was read. */
   readonly stage: (transaction: string) => Effect.Effect<boolean, DbError.DbError | DbError.UniqueViolation>
   /** Writes what has been announced, or takes the announcement back. */
@@ -158,6 +161,10 @@ export interface Participant {
  * @since 0.1.0
  */
 export interface Transaction {
+  /** The store of the database that it is on. */
+  readonly store: Store
+  /** Whether its effect still runs: what comes later takes no part in it. */
+  isOpen: boolean
   /** By the key of the document: whether it is still as it was read, and no other transaction is about to change it. */
   readonly reads: Map<string, () => Effect.Effect<boolean, DbError.DbError>>
   readonly writes: Map<string, Participant>
@@ -214,14 +221,21 @@ export const run = <A, E, R>(
     if ((yield* Current) !== undefined) return yield* effect
     const retries = options.retries ?? defaultRetries
     for (let conflicts = 0; ; conflicts++) {
-      const state: Transaction = { reads: new Map(), writes: new Map(), views: new Map(), committed: [] }
-      const exit = yield* Effect.exit(Effect.provideService(effect, Current, state))
+      const state: Transaction = {
+        store,
+        isOpen: true,
+        reads: new Map(),
+        writes: new Map(),
+        views: new Map(),
+        committed: []
+      }
+      const close = Effect.sync(() => {
+        state.isOpen = false
+      })
+      const exit = yield* Effect.provideService(effect, Current, state).pipe(Effect.ensuring(close), Effect.exit)
       if (Exit.isFailure(exit)) {
         if (yield* isCurrent(state)) return yield* exit
-      } else if (yield* commit(store, state)) {
-        yield* Effect.all(state.committed, { discard: true })
-        return exit.value
-      }
+      } else if (yield* commit(store, state)) return exit.value
       if (conflicts >= retries) return yield* new DbError.TransactionConflict({ attempts: conflicts + 1 })
       yield* Effect.sleep(Math.min(2000, 20 * 1.6 ** conflicts) * (yield* Random.next))
     }
@@ -249,15 +263,19 @@ const commit = Effect.fnUntraced(function* (
     Effect.forEach(others, ([, read]) => read(), { concurrency }),
     (still) => still.every(Boolean)
   )
-  if (participants.length === 0) return others.length < 2 || (yield* readsHold)
+  const tell = Effect.all(state.committed, { discard: true })
+  if (participants.length === 0) {
+    const isDone = others.length < 2 || (yield* readsHold)
+    if (isDone) yield* tell
+    return isDone
+  }
   const [only] = participants
-  if (participants.length === 1 && others.length === 0 && only?.alone !== undefined) return yield* only.alone
+  if (participants.length === 1 && others.length === 0 && only?.alone !== undefined) return yield* only.alone(tell)
   const id = yield* Id.writeId
   const start = yield* Clock.currentTimeMillis
   const staged: Array<Participant> = []
   const finish = (outcome: "committed" | "aborted") =>
     Effect.forEach(staged, (participant) => participant.finish(id, outcome), { concurrency, discard: true })
-  const forget = Effect.mapError(store.delete(key(id), { repeatable: true }), fromStore)
   /**
    * Takes back what is announced. There is no record to be made, nor to be removed: nobody else can commit it, and one
    * that says `aborted` has to stay for as long as an attempt to commit may still arrive.
@@ -268,15 +286,21 @@ const commit = Effect.fnUntraced(function* (
   const keys = participants.map((participant) => participant.key)
 
   // One after the other, in the order of the keys, so that two transactions do not stop each other half-way.
-  for (const participant of participants) {
-    staged.push(participant)
-    const isStaged = yield* Effect.tapError(participant.stage(id), () => abort)
-    if (!isStaged) {
-      yield* abort
-      return false
+  const elapsed = yield* stopwatch
+  const isReady = Effect.gen(function* () {
+    for (const participant of participants) {
+      staged.push(participant)
+      if (!(yield* participant.stage(id))) return false
     }
+    return yield* readsHold
+  })
+  // Also when it is interrupted: nobody should have to wait for it.
+  if (!(yield* Effect.onError(isReady, () => abort))) {
+    yield* abort
+    return false
   }
-  if (!(yield* Effect.tapError(readsHold, () => abort))) {
+  // Whoever had to wait has ended it by now, and a repair may have taken what it made for leftovers.
+  if ((yield* elapsed) > mostMillis) {
     yield* abort
     return false
   }
@@ -288,6 +312,28 @@ const commit = Effect.fnUntraced(function* (
       return false
     }
   }
+  return yield* Effect.uninterruptible(conclude(store, id, keys, { abort, finish, tell, start }))
+})
+
+/** How long after its first intent a transaction is still committed. Markers and records of transactions keep twice that. */
+const mostMillis = 450_000
+
+interface Conclusion {
+  readonly abort: Effect.Effect<void>
+  readonly finish: (outcome: "committed") => Effect.Effect<void, DbError.DbError>
+  readonly tell: Effect.Effect<unknown>
+  /** Milliseconds since the epoch. */
+  readonly start: number
+}
+
+/** Commits what is announced. What is committed is told, and written. */
+const conclude = Effect.fnUntraced(function* (
+  store: Store,
+  id: string,
+  keys: ReadonlyArray<string>,
+  { abort, finish, tell, start }: Conclusion
+) {
+  const forget = Effect.mapError(store.delete(key(id), { repeatable: true }), fromStore)
   const decided = yield* Effect.result(decide(store, id, "committed", keys))
   if (Result.isFailure(decided)) {
     // The answer was lost: the record says what became of it, as soon as it can be read.
@@ -299,6 +345,7 @@ const commit = Effect.fnUntraced(function* (
     yield* abort
     return false
   }
+  yield* tell
   // It is done, whether or not the documents can be written now.
   yield* Effect.andThen(finish("committed"), forget).pipe(
     Effect.catch((error) => Effect.logWarning("a committed transaction is left to whoever meets it", error))

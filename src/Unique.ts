@@ -216,7 +216,12 @@ export const find = Effect.fnUntraced(function* (
  * @since 0.1.0
  */
 export type Acquired =
-  | { readonly _tag: "Acquired"; readonly claim: Claim }
+  | {
+      readonly _tag: "Acquired"
+      readonly claim: Claim
+      /** It was there for the same document before, so that another write of it may rely on it: nobody frees it on giving up. */
+      readonly isShared: boolean
+    }
   | { readonly _tag: "Held"; readonly owner: string }
   | { readonly _tag: "Pending"; readonly owner: string }
 
@@ -268,7 +273,11 @@ export const acquire = Effect.fnUntraced(function* <E>(
         NoSuchKey: () => Effect.succeed(undefined)
       })
     )
-  const acquired = (etag: string): Acquired => ({ _tag: "Acquired", claim: { digest, etag } })
+  const acquired = (etag: string, isShared = false): Acquired => ({
+    _tag: "Acquired",
+    claim: { digest, etag },
+    isShared
+  })
   for (let pending = 0; ;) {
     const created = yield* put({ ifNoneMatch: "*" })
     if (created !== undefined) return acquired(created)
@@ -283,7 +292,7 @@ export const acquire = Effect.fnUntraced(function* <E>(
     if (isFree || (yield* storeTime(store)) - found.lastModified > request.leaseMillis) {
       if (!isFree && (yield* request.isHeldForGood(found.owner))) return { _tag: "Held", owner: found.owner }
       const taken = yield* put({ ifMatch: found.etag })
-      if (taken !== undefined) return acquired(taken)
+      if (taken !== undefined) return acquired(taken, found.owner === owner)
       continue
     }
     pending += 1
@@ -347,6 +356,14 @@ export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.gen(functi
   const [wall, steady] = yield* read
   return Effect.map(read, ([wallNow, steadyNow]) => Math.max(wallNow - wall, Number(steadyNow - steady) / 1e6))
 })
+
+/**
+ * In the place of the revision of a reservation that is not freed on giving up: it belongs to another write, too.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const sharedEtag = "shared"
 
 /**
  * How long a reservation protects a write that is under way, unless the definition says otherwise: 60 seconds.
