@@ -26,7 +26,7 @@ import * as CapabilityProbe from "./storage/CapabilityProbe.ts"
 import { decodeBase64, encodeBase64 } from "./internal/base64.ts"
 import { type Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
 import * as SingleWriterStore from "./storage/SingleWriterStore.ts"
-import * as Slot from "./Slot.ts"
+import * as Slot from "./document/documentObject.ts"
 import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
 

@@ -15,7 +15,6 @@ import * as SchemaRepresentation from "effect/SchemaRepresentation"
 import * as Id from "./crypto/Id.ts"
 import type { Simple } from "./encoding/Behavior.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
-import { Definition as DocumentCounter } from "./DocumentCounter.ts"
 import * as Partition from "./Partition.ts"
 import * as Attribute from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
@@ -57,6 +56,25 @@ export const Flag = Schema.Literals(["history", "content", "scan", "timestamps",
 export type Flag = typeof Flag.Type
 
 /**
+ * What a resource counts.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Counters = Schema.Struct({
+  /** Partitions of which each value is counted, by name. */
+  partitions: Schema.Array(Schema.String),
+  /** Objects over which the counts are spread. */
+  shards: Schema.Int
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Counters = typeof Counters.Type
+
+/**
  * A definition in portable form.
  *
  * @category models
@@ -77,7 +95,7 @@ export const Portable = Schema.Struct({
   pin: Schema.Struct({ metadata: Schema.Array(Schema.String), body: Schema.Array(Schema.String) }),
   partitions: Schema.optionalKey(Schema.Record(Schema.String, Partition.Definition)),
   uniques: Schema.optionalKey(Schema.Record(Schema.String, Unique.Definition)),
-  counters: Schema.optionalKey(DocumentCounter),
+  counters: Schema.optionalKey(Counters),
   /** Milliseconds; where it is not the default. */
   uniqueLease: Schema.optionalKey(Schema.Number),
   /** Options that are on. */
@@ -104,7 +122,7 @@ export interface Settings {
   readonly hasMigrations: boolean
   readonly hasComputed: boolean
   readonly flags: ReadonlyArray<Flag>
-  readonly counters: typeof DocumentCounter.Type | undefined
+  readonly counters: Counters | undefined
   /** Milliseconds. */
   readonly uniqueLease: number
   readonly partitions: Readonly<Record<string, Partition.Definition>>

@@ -39,25 +39,25 @@ import * as Id from "./crypto/Id.ts"
 import { Database, tell } from "./Database.ts"
 import * as DbError from "./DbError.ts"
 import * as Document from "./Document.ts"
-import * as DocumentCodec from "./DocumentCodec.ts"
-import * as DocumentCounter from "./DocumentCounter.ts"
-import * as DocumentStore from "./DocumentStore.ts"
+import * as DocumentCodec from "./document/codec.ts"
+import * as DocumentCounter from "./repository/counts.ts"
+import * as DocumentStore from "./document/documents.ts"
 import * as Behavior from "./encoding/Behavior.ts"
 import { isDeeperThan, type Json, type JsonObject } from "./encoding/Json.ts"
-import * as Find from "./Find.ts"
+import * as Find from "./query/run.ts"
 import * as Guard from "./Guard.ts"
 import * as merge from "./internal/merge.ts"
 import type * as History from "./History.ts"
-import * as Listing from "./Listing.ts"
-import * as Maintenance from "./Maintenance.ts"
+import * as Listing from "./query/listing.ts"
+import * as Maintenance from "./repository/maintenance.ts"
 import * as Partition from "./Partition.ts"
-import * as ResourceOperations from "./Operations.ts"
+import * as ResourceOperations from "./repository/operations.ts"
 import * as Pipeline from "./Pipeline.ts"
 import * as Portable from "./Portable.ts"
 import type { Input } from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
 import * as Query from "./Query.ts"
-import * as Operands from "./Operands.ts"
+import * as Operands from "./query/operandCodecs.ts"
 import * as Rules from "./schema/Rules.ts"
 import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
@@ -173,7 +173,7 @@ export interface Definition<S extends Attributes.DocumentSchema> extends Documen
   readonly history: boolean
   readonly content: boolean
   readonly completion: Completion.Completion | undefined
-  readonly counters: DocumentCounter.Definition | undefined
+  readonly counters: Portable.Counters | undefined
 }
 
 /**
@@ -393,8 +393,8 @@ export const omissions = <S extends Attributes.DocumentSchema>(
 // Repository
 // -----------------------------------------------------------------------------
 
-export type { Concurrency, Covered, Page, PageRequest, Verify, Within } from "./Listing.ts"
-export type { Backfilled, Finding, RepairOptions, RewriteOptions, Rewritten } from "./Maintenance.ts"
+export type { Concurrency, Covered, Page, PageRequest, Verify, Within } from "./query/listing.ts"
+export type { Backfilled, Finding, RepairOptions, RewriteOptions, Rewritten } from "./repository/maintenance.ts"
 
 /**
  * What `insert` takes: the schema's fields, those with a constructor default optional, plain `Redacted` text for

@@ -20,10 +20,10 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import * as envelope from "../internal/fileStoreEnvelope.ts"
-import * as locks from "../internal/fileStoreLocks.ts"
-import * as paths from "../internal/fileStorePaths.ts"
-import * as rules from "../internal/storeRules.ts"
+import * as envelope from "./internal/fileStoreEnvelope.ts"
+import * as locks from "./internal/fileStoreLocks.ts"
+import * as paths from "./internal/fileStorePaths.ts"
+import * as rules from "./internal/storeRules.ts"
 import {
   type CopyRequest,
   type DeleteOptions,

@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import SortedBTree from "sorted-btree"
-import * as rules from "../internal/storeRules.ts"
+import * as rules from "./internal/storeRules.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import {
   type Capabilities,

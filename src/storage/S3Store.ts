@@ -12,10 +12,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
-import { clientConfig, type Options } from "../internal/s3Client.ts"
-import * as s3Errors from "../internal/s3Errors.ts"
-import * as s3Text from "../internal/s3Text.ts"
-import * as rules from "../internal/storeRules.ts"
+import { clientConfig, type Options } from "./internal/s3Client.ts"
+import * as s3Errors from "./internal/s3Errors.ts"
+import * as s3Text from "./internal/s3Text.ts"
+import * as rules from "./internal/storeRules.ts"
 import type { RequestCounter } from "./InstrumentedStore.ts"
 import {
   type Capabilities,
@@ -35,7 +35,7 @@ import {
 import * as StandardStore from "./StandardStore.ts"
 import { InvalidArgument, type Operation, type Reason, StoreError, Unexpected, Unsupported } from "./StoreError.ts"
 
-export type { Credentials, Options } from "../internal/s3Client.ts"
+export type { Credentials, Options } from "./internal/s3Client.ts"
 
 /**
  * The options of the store and of the decorators around it.

@@ -12,7 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import { RequestCounter } from "effect-s3db/storage/InstrumentedStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
-import { clientConfig } from "../../src/internal/s3Client.ts"
+import { clientConfig } from "../../src/storage/internal/s3Client.ts"
 
 const parse = ConnectionString.parse
 

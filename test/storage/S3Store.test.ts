@@ -9,8 +9,8 @@ import { RequestCounter } from "effect-s3db/storage/InstrumentedStore"
 import { fullCapabilities, ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as S3Store from "effect-s3db/storage/S3Store"
 import type { StoreError } from "effect-s3db/storage/StoreError"
-import { reasonOf } from "../../src/internal/s3Errors.ts"
-import * as s3Text from "../../src/internal/s3Text.ts"
+import { reasonOf } from "../../src/storage/internal/s3Errors.ts"
+import * as s3Text from "../../src/storage/internal/s3Text.ts"
 import { type Answer, client, document, error, object, reply, serve } from "./s3Server.ts"
 
 const text = (value: string) => new TextEncoder().encode(value)

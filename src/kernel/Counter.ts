@@ -18,10 +18,10 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as Id from "./crypto/Id.ts"
-import { percentEncode } from "./internal/text.ts"
-import type { ETag, ObjectStore } from "./storage/ObjectStore.ts"
-import * as StoreError from "./storage/StoreError.ts"
+import * as Id from "../crypto/Id.ts"
+import { percentEncode } from "../internal/text.ts"
+import type { ETag, ObjectStore } from "../storage/ObjectStore.ts"
+import * as StoreError from "../storage/StoreError.ts"
 
 // -----------------------------------------------------------------------------
 // Constants

@@ -1,5 +1,5 @@
 /** How S3 writes keys and ETags in its requests and answers. */
-import { percentEncode } from "./text.ts"
+import { percentEncode } from "../../internal/text.ts"
 
 /** Without the quotes and the mark of a weak ETag that a store or a proxy puts around it. */
 export const bareETag = (etag: string): string => {

@@ -16,11 +16,11 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import * as Aggregation from "./Aggregation.ts"
-import * as DbError from "./DbError.ts"
-import type { Base, DocumentStore, Indexes } from "./DocumentStore.ts"
-import type { Json, JsonObject } from "./encoding/Json.ts"
-import { compareUtf8 } from "./internal/text.ts"
+import * as Aggregation from "../Aggregation.ts"
+import * as DbError from "../DbError.ts"
+import type { Base, DocumentStore, Indexes } from "../document/documents.ts"
+import type { Json, JsonObject } from "../encoding/Json.ts"
+import { compareUtf8 } from "../internal/text.ts"
 import type {
   Concurrency,
   Listing,
@@ -30,12 +30,12 @@ import type {
   Planned as PlannedWithin,
   Verify,
   Within
-} from "./Listing.ts"
-import * as Partition from "./Partition.ts"
-import type * as Pipeline from "./Pipeline.ts"
-import * as Query from "./Query.ts"
-import type { Attribute } from "./schema/Attributes.ts"
-import type * as Operands from "./Operands.ts"
+} from "./listing.ts"
+import * as Partition from "../Partition.ts"
+import type * as Pipeline from "../Pipeline.ts"
+import * as Query from "../Query.ts"
+import type { Attribute } from "../schema/Attributes.ts"
+import type * as Operands from "./operandCodecs.ts"
 
 // -----------------------------------------------------------------------------
 // Models

@@ -9,8 +9,8 @@ import { sha256 } from "@noble/hashes/sha2.js"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
-import * as Id from "./crypto/Id.ts"
-import * as aesGcm from "./crypto/internal/aesGcm.ts"
+import * as Id from "../crypto/Id.ts"
+import * as aesGcm from "../crypto/internal/aesGcm.ts"
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()

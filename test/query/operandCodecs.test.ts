@@ -11,8 +11,8 @@ import type * as DbError from "effect-s3db/DbError"
 import * as Query from "effect-s3db/Query"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import type { DocumentSchema } from "effect-s3db/schema/Attributes"
-import * as Operands from "effect-s3db/Operands"
-import { openNew } from "./fixture.ts"
+import * as Operands from "../../src/query/operandCodecs.ts"
+import { openNew } from "../fixture.ts"
 
 const at = (text: string) => DateTime.makeUnsafe(text)
 const zoned = (text: string, timeZone: string) => DateTime.makeZonedUnsafe(text, { timeZone })

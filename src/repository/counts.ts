@@ -5,40 +5,21 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import * as Counter from "./Counter.ts"
-import type { Database } from "./Database.ts"
-import type * as DbError from "./DbError.ts"
-import type * as Document from "./Document.ts"
-import type { DocumentStore } from "./DocumentStore.ts"
-import type { Listing, ListError, Within } from "./Listing.ts"
-import { UnsupportedSchema } from "./schema/Attributes.ts"
-import * as Transaction from "./Transaction.ts"
+import * as Counter from "../kernel/Counter.ts"
+import type { Database } from "../Database.ts"
+import type * as DbError from "../DbError.ts"
+import type * as Document from "../Document.ts"
+import type { DocumentStore } from "../document/documents.ts"
+import type { Listing, ListError, Within } from "../query/listing.ts"
+import type { Counters } from "../Portable.ts"
+import { UnsupportedSchema } from "../schema/Attributes.ts"
+import * as Transaction from "../Transaction.ts"
 
 // -----------------------------------------------------------------------------
 // Definition
 // -----------------------------------------------------------------------------
-
-/**
- * What is counted.
- *
- * @category models
- * @since 0.1.0
- */
-export const Definition = Schema.Struct({
-  /** Partitions of which each value is counted, by name. */
-  partitions: Schema.Array(Schema.String),
-  /** Objects over which the counts are spread. */
-  shards: Schema.Int
-})
-
-/**
- * @category models
- * @since 0.1.0
- */
-export type Definition = typeof Definition.Type
 
 /**
  * @category models
@@ -61,7 +42,7 @@ export const define = (
   name: string,
   options: boolean | Options | undefined,
   partitions: Readonly<Record<string, unknown>>
-): Definition | undefined => {
+): Counters | undefined => {
   if (options === undefined || options === false) return undefined
   const { partitions: counted = [], shards = Counter.defaultShards } = options === true ? {} : options
   const unknown = counted.find((partition) => !Object.hasOwn(partitions, partition))
@@ -116,7 +97,7 @@ const total = ""
  */
 export const make = <A>(
   name: string,
-  definition: Definition,
+  definition: Counters,
   { store }: Database["Service"],
   documents: DocumentStore<A>,
   listing: Listing<A>

@@ -4,7 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
-import * as Counter from "effect-s3db/Counter"
+import * as Counter from "effect-s3db/kernel/Counter"
 import * as Id from "effect-s3db/crypto/Id"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import type { ObjectStore, PutRequest, PutResult } from "effect-s3db/storage/ObjectStore"
@@ -21,7 +21,7 @@ import {
   Unavailable
 } from "effect-s3db/storage/StoreError"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
-import { crashing, drive, keysOf, memory } from "./fixture.ts"
+import { crashing, drive, keysOf, memory } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
 

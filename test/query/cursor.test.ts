@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
-import * as Cursor from "effect-s3db/Cursor"
+import * as Cursor from "../../src/query/cursor.ts"
 
 const salt = new Uint8Array(16).fill(7)
 const bytesOf = (cursor: string) => Result.getOrThrow(Base64Url.decode(cursor))

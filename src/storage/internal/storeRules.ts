@@ -1,8 +1,8 @@
 /** The rules of S3 that every store of ours checks before it does anything: pure functions that give what is wrong. */
-import type { CopyRequest, ListRequest, Metadata, PutRequest, Range } from "../storage/ObjectStore.ts"
-import { maxKeyBytes, maxKeysPerRequest, maxMetadataBytes } from "../storage/ObjectStore.ts"
-import { InvalidArgument, InvalidRange, KeyTooLong, MetadataTooLarge, type Reason } from "../storage/StoreError.ts"
-import { utf8Length } from "./text.ts"
+import type { CopyRequest, ListRequest, Metadata, PutRequest, Range } from "../ObjectStore.ts"
+import { maxKeyBytes, maxKeysPerRequest, maxMetadataBytes } from "../ObjectStore.ts"
+import { InvalidArgument, InvalidRange, KeyTooLong, MetadataTooLarge, type Reason } from "../StoreError.ts"
+import { utf8Length } from "../../internal/text.ts"
 
 const invalid = (argument: string, description: string): InvalidArgument =>
   new InvalidArgument({ argument, description })

@@ -3,11 +3,11 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type * as Find from "effect-s3db/Find"
+import type * as Find from "../../src/query/run.ts"
 import type * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
-import { memory, openNew, openOn } from "./fixture.ts"
+import { memory, openNew, openOn } from "../fixture.ts"
 
 const Task = Schema.Struct({
   id: Schema.String,

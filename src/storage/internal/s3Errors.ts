@@ -1,5 +1,5 @@
 /** What goes wrong in the AWS SDK and underneath it, as reasons of a `StoreError`. */
-import { maxMetadataBytes } from "../storage/ObjectStore.ts"
+import { maxMetadataBytes } from "../ObjectStore.ts"
 import {
   AccessDenied,
   ConditionalRequestConflict,
@@ -18,7 +18,7 @@ import {
   Unavailable,
   Unexpected,
   Unsupported
-} from "../storage/StoreError.ts"
+} from "../StoreError.ts"
 
 /** What the reason needs to know of the request. */
 export interface RequestFacts {
