@@ -380,6 +380,167 @@ export const fromJson = (input: unknown, options: ParseOptions = {}): Result.Res
   parse(input, { maxDepth: 32, maxNodes: 1000, ...defined(options) }, true)
 
 // -----------------------------------------------------------------------------
+// Requests
+// -----------------------------------------------------------------------------
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Concurrency {
+  /** How many requests run at once. Default 16; the store may allow fewer. */
+  readonly concurrency?: number | undefined
+}
+
+/**
+ * Which documents: those of a partition with these values of its fields, of all of them or of the first ones. Without
+ * `partition`, all documents of the resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Within {
+  readonly partition?: string | undefined
+  /** By the path of the field. Values as documents or JSON have them; transforms are applied, or have been. */
+  readonly values?: Readonly<Record<string, unknown>> | undefined
+  /** The least value of the field that follows, inclusive: a number or a date. */
+  readonly from?: unknown
+  /** The greatest value of the field that follows, inclusive: a number or a date. */
+  readonly to?: unknown
+  /** What the text of the field that follows begins with. */
+  readonly startsWith?: string | undefined
+}
+
+/**
+ * What a query can ask about: the fields of the documents, and what the database knows of each. `$updatedAt` is when it was
+ * last written.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Queryable<A> = unknown extends A
+  ? A
+  : string extends keyof A
+    ? A
+    : A & {
+        readonly $createdAt: DateTime.Utc
+        readonly $updatedAt: DateTime.Utc
+        readonly $schemaVersion: number
+      }
+
+/**
+ * What a query asks for. With `partition` it goes by the markers of that partition, and so leaves out what is not in it;
+ * otherwise by the shortest way that leaves nothing out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Request<A> extends Within, Concurrency {
+  /** Conditions on the fields, with values as documents have them, or as JSON has them. Default: none. */
+  readonly where?: Where<Queryable<A>> | undefined
+  /** Conditions as data, such as `parseWhere` makes of untrusted JSON; together with `where`, both. */
+  readonly predicate?: Predicate | undefined
+  /**
+   * `"-age"`, or `["-age", "name"]`, or what `parseOrder` makes of a text. Ascending by the field of a partition that follows those with one value, documents come in
+   * the order of the index; any other order is made in memory, and needs a `limit` of at most 10,000.
+   */
+  readonly order?: OrderBy<Queryable<A>> | Order | undefined
+  /** How many documents at most. Default: all. */
+  readonly limit?: number | undefined
+  /** Allows a query that reads every document. Default: what the definition says, `false`. */
+  readonly scan?: boolean | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface PageRequest {
+  /** 1 to 1,000. Default 100. */
+  readonly limit?: number | undefined
+  /** `cursor` of the page before. */
+  readonly cursor?: string | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Page<out A> {
+  readonly items: ReadonlyArray<A>
+  /** Present when there may be more. Opaque, and good for the same request only. */
+  readonly cursor: string | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Verify {
+  /** Whether each document is looked at. */
+  readonly verify?: boolean | undefined
+}
+
+/**
+ * What a marker tells by itself, without a look at the document.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Covered {
+  readonly id: string
+  /** The values of the partition's fields in JSON form, after their transforms, by path. */
+  readonly values: Readonly<Record<string, Json>>
+  /** The covered fields in JSON form, by path. */
+  readonly fields: JsonObject
+}
+
+/**
+ * How many requests a query makes: `fixed`, and for the documents that its way leads to, whether they meet what remains of
+ * the conditions or not, `perThousand` for each 1,000 of them after the first and `perDocument` for each. A limit ends it
+ * earlier, except where documents are put in order in memory.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Requests {
+  readonly fixed: number
+  readonly perThousand: number
+  readonly perDocument: number
+}
+
+/**
+ * What a query is going to do.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Plan {
+  /** `ids`: documents by their ids. `unique`: by a unique key. `partition`: by its markers. `scan`: every document. */
+  readonly access: "ids" | "unique" | "partition" | "scan"
+  /** The unique key or partition. */
+  readonly index: string | undefined
+  /** What is asked of it, in words. */
+  readonly using: string
+  /** What the index leaves to be checked on each document, in words; `undefined` when it is nothing. */
+  readonly filter: string | undefined
+  /** `index`: documents come in this order by themselves. `memory`: the best of all that are read are kept. */
+  readonly order: "none" | "index" | "memory"
+  readonly requests: Requests
+  /** Whether every document is read, unless a limit ends it. */
+  readonly isScan: boolean
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Total {
+  /** Whether the documents of all pages are counted. Default `false`. */
+  readonly total?: boolean | undefined
+}
+
+// -----------------------------------------------------------------------------
 // Constructors
 // -----------------------------------------------------------------------------
 

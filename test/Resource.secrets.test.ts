@@ -13,7 +13,7 @@ import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as PasswordHasher from "effect-s3db/crypto/PasswordHasher"
 import type * as DbError from "effect-s3db/DbError"
 import * as Encoding from "effect-s3db/encoding/Encoding"
-import type * as DocumentCodec from "../src/document/codec.ts"
+import type * as Definition from "effect-s3db/Definition"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
@@ -442,7 +442,7 @@ describe("secrets", () => {
         open("accounts", { schema: Plain, primaryKey: "id", version: 1 })
       )
       yield* plain.insert({ id: "1", token: "planted", inner: { pin: 4711 } })
-      const sealed = (version: number, migrations: Record<number, DocumentCodec.Migration>) =>
+      const sealed = (version: number, migrations: Record<number, Definition.Migration>) =>
         Effect.flatMap(openOn(store), ({ open }) =>
           open("accounts", { schema: Sealed, primaryKey: "id", version, migrations })
         )

@@ -6,7 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import * as Database from "effect-s3db/Database"
 import type * as Document from "effect-s3db/Document"
-import type * as DocumentCodec from "../src/document/codec.ts"
+import type * as Definition from "effect-s3db/Definition"
 import * as Resource from "effect-s3db/Resource"
 import type { DocumentSchema } from "effect-s3db/schema/Attributes"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
@@ -19,7 +19,7 @@ export interface Fixture {
     name: string,
     options: Resource.Options<S>
   ) => ReturnType<typeof Resource.make<S>> extends Effect.Effect<infer A, infer E, unknown>
-    ? Effect.Effect<A, E, DocumentCodec.Services<S["Type"]>>
+    ? Effect.Effect<A, E, Definition.Services<S["Type"]>>
     : never
 }
 

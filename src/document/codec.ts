@@ -20,36 +20,16 @@ import type { KeyRing, Unlocked } from "../crypto/KeyRing.ts"
 import type { Algorithm, PasswordHasher } from "../crypto/PasswordHasher.ts"
 import type { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
+import type { Definition, Migration } from "../Definition.ts"
 import * as Document from "../Document.ts"
 import * as Behavior from "../encoding/Behavior.ts"
 import * as Encoding from "../encoding/Encoding.ts"
 import { stringifyExact } from "../encoding/Json.ts"
-import type { Holds, PasswordHash } from "../schema/Attribute.ts"
+import type { PasswordHash } from "../schema/Attribute.ts"
 import * as Attributes from "../schema/Attributes.ts"
+import type { Explanation } from "../Repository.ts"
 import * as Normalization from "../schema/Normalization.ts"
 import * as StoreError from "../storage/StoreError.ts"
-
-/**
- * Changes a document, as JSON, from one schema version to the next. Secrets in it are in clear.
- *
- * @category models
- * @since 0.1.0
- */
-export type Migration = (document: Encoding.JsonObject) => Encoding.JsonObject
-
-/**
- * What is needed of a resource's definition.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Settings<S extends Attributes.DocumentSchema> extends Catalog.Declaration {
-  readonly schema: S
-  readonly behavior: Behavior.Behavior
-  readonly pins: Behavior.Pins
-  /** By the version that a document has before the step. */
-  readonly migrations: Readonly<Record<number, Migration>>
-}
 
 /**
  * A value as it will be stored.
@@ -83,38 +63,6 @@ export interface Decoded<A> {
   readonly isUnderOldKey: boolean
   /** The value as JSON, without its id; secrets in clear. */
   readonly json: Encoding.JsonObject
-}
-
-/**
- * Where the bytes of one document go.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Explanation {
-  readonly id: string
-  readonly encoding: "text" | "packed" | (string & {})
-  /** What S3 counts: every name and value of the metadata. */
-  readonly metadataBytes: number
-  /** What the store allows. */
-  readonly limitBytes: number
-  /** Of the metadata, what the library itself takes. */
-  readonly systemBytes: number
-  /** Of the body, what the fields take; its envelope has about 60 bytes more, up to 240 after several changes. */
-  readonly bodyBytes: number
-  /** What the fields would take as one JSON text, with names. */
-  readonly jsonBytes: number
-  readonly fields: ReadonlyArray<{
-    readonly path: string
-    readonly attribute: string
-    readonly codec: string
-    readonly place: "metadata" | "body"
-    /** Bytes in metadata with the name (packed: before they become text), or of JSON in the body. */
-    readonly bytes: number
-    readonly jsonBytes: number
-    /** The readable form; not shown for secrets, password hashes and packed values. */
-    readonly text: string | undefined
-  }>
 }
 
 /**
@@ -188,7 +136,7 @@ const hidden = new Set(["secret", "password"])
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema>(
-  settings: Settings<S>,
+  settings: Definition<S>,
   database: Database["Service"],
   operation: string
 ): Effect.fn.Return<DocumentCodec<S["Type"]>, DbError.DbError> {
@@ -596,13 +544,3 @@ const without = (value: unknown, path: ReadonlyArray<string>): unknown => {
   const { [name]: inner, ...others } = value as Record<string, unknown>
   return rest.length === 0 ? others : { ...others, [name]: without(inner, rest) }
 }
-
-/**
- * The services that a resource needs beside its database: a `KeyRing` for secrets, a `PasswordHasher` for passwords.
- *
- * @category utility types
- * @since 0.1.0
- */
-export type Services<A> =
-  | (true extends Holds<A, Redacted.Redacted<unknown>> ? KeyRing : never)
-  | (true extends Holds<A, PasswordHash> ? PasswordHasher : never)

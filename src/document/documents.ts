@@ -28,6 +28,7 @@ import * as History from "../History.ts"
 import type * as merge from "../internal/merge.ts"
 import * as Partition from "../Partition.ts"
 import type * as Pipeline from "../Pipeline.ts"
+import type { OnProgress, WriteError } from "../Repository.ts"
 import * as Slot from "./documentObject.ts"
 import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
@@ -106,14 +107,6 @@ export interface Indexes {
 }
 
 /**
- * What can go wrong with the writing of one version.
- *
- * @category errors
- * @since 0.1.0
- */
-export type WriteError = DbError.InvalidInput | DbError.MetadataLimit | DbError.UniqueViolation | DbError.DbError
-
-/**
  * Conditions on a document that are part of a write.
  *
  * @category models
@@ -161,23 +154,6 @@ export interface Commit<A> extends Removal {
 export type OnCommit<A> = (commit: Commit<A>) => Effect.Effect<void>
 
 const quiet = () => Effect.void
-
-/**
- * How far a long operation has come, and is told as it goes on.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Progress {
-  readonly done: number
-  readonly total: number
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export type OnProgress = (progress: Progress) => Effect.Effect<void>
 
 /**
  * @category models

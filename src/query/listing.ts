@@ -17,92 +17,14 @@ import * as Cursor from "./cursor.ts"
 import type { Database } from "../Database.ts"
 import type * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
-import type { Base, DocumentStore, OnProgress } from "../document/documents.ts"
+import type { Base, DocumentStore } from "../document/documents.ts"
 import type { FieldProblem, Json, JsonObject } from "../encoding/Json.ts"
 import type * as Partition from "../Partition.ts"
+import type * as Query from "../Query.ts"
+import type { ListError } from "../Repository.ts"
 import type * as Operands from "./operandCodecs.ts"
 import { type ListPage, maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Concurrency {
-  /** How many requests run at once. Default 16; the store may allow fewer. */
-  readonly concurrency?: number | undefined
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface ManyOptions extends Concurrency {
-  /** Runs after each document, of deletions without interceptors after each 1,000. What is still to do waits for it. */
-  readonly onProgress?: OnProgress | undefined
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface PageRequest {
-  /** 1 to 1,000. Default 100. */
-  readonly limit?: number | undefined
-  /** `cursor` of the page before. */
-  readonly cursor?: string | undefined
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Page<out A> {
-  readonly items: ReadonlyArray<A>
-  /** Present when there may be more. Opaque, and good for the same request only. */
-  readonly cursor: string | undefined
-}
-
-/**
- * What a listing may fail with.
- *
- * @category errors
- * @since 0.1.0
- */
-export type ListError = DbError.InvalidInput | DbError.DbError
-
-/**
- * What a marker tells by itself, without a look at the document.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Covered {
-  readonly id: string
-  /** The values of the partition's fields in JSON form, after their transforms, by path. */
-  readonly values: Readonly<Record<string, Json>>
-  /** The covered fields in JSON form, by path. */
-  readonly fields: JsonObject
-}
-
-/**
- * Which documents: those of a partition with these values of its fields, of all of them or of the first ones. Without
- * `partition`, all documents of the resource.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Within {
-  readonly partition?: string | undefined
-  /** By the path of the field. Values as documents or JSON have them; transforms are applied, or have been. */
-  readonly values?: Readonly<Record<string, unknown>> | undefined
-  /** The least value of the field that follows, inclusive: a number or a date. */
-  readonly from?: unknown
-  /** The greatest value of the field that follows, inclusive: a number or a date. */
-  readonly to?: unknown
-  /** What the text of the field that follows begins with. */
-  readonly startsWith?: string | undefined
-}
 
 /**
  * What a planner asks for: the values and bounds are in stored form already.
@@ -110,17 +32,8 @@ export interface Within {
  * @category models
  * @since 0.1.0
  */
-export interface Planned extends Within {
+export interface Planned extends Query.Within {
   readonly isStored?: true | undefined
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Verify {
-  /** Whether each document is looked at. */
-  readonly verify?: boolean | undefined
 }
 
 const defaultConcurrency = 16
@@ -248,7 +161,7 @@ export const make = Effect.fnUntraced(function* <A>(
   })
 
   /** Hits, enough at a time to keep every request slot busy, few enough to be read soon after they were listed. */
-  const batches = (operation: string, range: Range, options: Concurrency | undefined, startAfter?: string) =>
+  const batches = (operation: string, range: Range, options: Query.Concurrency | undefined, startAfter?: string) =>
     pages(operation, range, startAfter).pipe(
       Stream.flatMap(Stream.fromArray),
       Stream.grouped((options?.concurrency ?? defaultConcurrency) * 4)
@@ -257,7 +170,7 @@ export const make = Effect.fnUntraced(function* <A>(
   const through = <X>(
     operation: string,
     range: Range,
-    options: Concurrency | undefined,
+    options: Query.Concurrency | undefined,
     read: (hit: Hit) => Effect.Effect<X | undefined, DbError.DbError>
   ): Stream.Stream<X, DbError.DbError> =>
     batches(operation, range, options).pipe(
@@ -270,7 +183,7 @@ export const make = Effect.fnUntraced(function* <A>(
   const bases = (
     operation: string,
     range: Range,
-    options: Concurrency | undefined
+    options: Query.Concurrency | undefined
   ): Stream.Stream<Base<A>, DbError.DbError> =>
     through(operation, range, options, (hit) => baseOf(operation, range, hit))
 
@@ -293,7 +206,7 @@ export const make = Effect.fnUntraced(function* <A>(
   const page = Effect.fnUntraced(function* <E = never>(
     operation: string,
     range: Range,
-    request: (PageRequest & Concurrency) | undefined,
+    request: (Query.PageRequest & Query.Concurrency) | undefined,
     more = "",
     condition?: PageCondition<A, E>
   ) {
@@ -456,8 +369,8 @@ export const make = Effect.fnUntraced(function* <A>(
   const coveredIn = (
     operation: string,
     range: Range,
-    options: (Concurrency & Verify) | undefined
-  ): Stream.Stream<Covered, ListError> => {
+    options: (Query.Concurrency & Query.Verify) | undefined
+  ): Stream.Stream<Query.Covered, ListError> => {
     const { partition } = range
     if (partition === undefined) return Stream.fail(needsPartition)
     const { covering } = partition.definition
@@ -495,13 +408,16 @@ export const make = Effect.fnUntraced(function* <A>(
         through(operation, whole, undefined, (hit) => storedOf(operation, whole, hit)),
         ({ stored }) => stored
       ),
-    bases: (operation: string, options: (Planned & Concurrency) | undefined) =>
+    bases: (operation: string, options: (Planned & Query.Concurrency) | undefined) =>
       streamed(operation, options, (range) => bases(operation, range, options)),
-    page: Effect.fnUntraced(function* (operation: string, request: (Within & PageRequest & Concurrency) | undefined) {
+    page: Effect.fnUntraced(function* (
+      operation: string,
+      request: (Query.Within & Query.PageRequest & Query.Concurrency) | undefined
+    ) {
       return yield* page(operation, yield* rangeOf(operation, request), request)
     }),
     /** Like `bases`, but a document that cannot be read is told in its place. */
-    results: (operation: string, options: (Within & Concurrency) | undefined) =>
+    results: (operation: string, options: (Query.Within & Query.Concurrency) | undefined) =>
       streamed(operation, options, (range) =>
         through(operation, range, options, (hit) =>
           Effect.map(Effect.result(baseOf(operation, range, hit)), (result) => {
@@ -513,7 +429,7 @@ export const make = Effect.fnUntraced(function* <A>(
     /** A page of the documents that meet a condition; `more` tells it from others. */
     filteredPage: Effect.fnUntraced(function* <E>(
       operation: string,
-      request: Planned & PageRequest & Concurrency,
+      request: Planned & Query.PageRequest & Query.Concurrency,
       more: string,
       condition: PageCondition<A, E>
     ) {
@@ -523,7 +439,7 @@ export const make = Effect.fnUntraced(function* <A>(
     readCursor,
     makeCursor,
     /** Of the whole resource the keys alone tell; those of a partition are checked. */
-    ids: (operation: string, options: (Within & Concurrency) | undefined) =>
+    ids: (operation: string, options: (Query.Within & Query.Concurrency) | undefined) =>
       streamed(operation, options, (range) =>
         range.partition === undefined
           ? Stream.flatMap(pages(operation, range), (hits) => Stream.fromArray(hits.map((hit) => hit.id)))
@@ -531,7 +447,10 @@ export const make = Effect.fnUntraced(function* <A>(
               Effect.map(storedOf(operation, range, hit), (found) => found?.id)
             )
       ),
-    count: Effect.fnUntraced(function* (operation: string, options: (Within & Concurrency & Verify) | undefined) {
+    count: Effect.fnUntraced(function* (
+      operation: string,
+      options: (Query.Within & Query.Concurrency & Query.Verify) | undefined
+    ) {
       const range = yield* rangeOf(operation, options)
       if (range.partition !== undefined && options?.verify !== false) {
         return yield* Stream.runCount(through(operation, range, options, (hit) => storedOf(operation, range, hit)))
@@ -542,7 +461,7 @@ export const make = Effect.fnUntraced(function* <A>(
         (total, hits) => total + hits.length
       )
     }),
-    getFrom: Effect.fnUntraced(function* (operation: string, id: string, request: Within) {
+    getFrom: Effect.fnUntraced(function* (operation: string, id: string, request: Query.Within) {
       const range = yield* rangeOf(operation, request)
       const { partition } = range
       if (partition === undefined) return yield* needsPartition
@@ -555,9 +474,9 @@ export const make = Effect.fnUntraced(function* <A>(
       if (stored === undefined || !key.startsWith(range.prefix) || !isWithin(range, key)) return yield* missing(id)
       return yield* documents.decode(operation, id, stored)
     }),
-    distinct: (operation: string, request: Within) =>
+    distinct: (operation: string, request: Query.Within) =>
       streamed(operation, request, (range) => distinctIn(operation, range)),
-    covered: (operation: string, request: Within & Concurrency & Verify) =>
+    covered: (operation: string, request: Query.Within & Query.Concurrency & Query.Verify) =>
       streamed(operation, request, (range) => coveredIn(operation, range, request))
   }
 })

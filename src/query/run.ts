@@ -10,7 +10,6 @@
  *
  * @since 0.1.0
  */
-import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -21,16 +20,8 @@ import * as DbError from "../DbError.ts"
 import type { Base, DocumentStore, Indexes } from "../document/documents.ts"
 import type { Json, JsonObject } from "../encoding/Json.ts"
 import { compareUtf8 } from "../internal/text.ts"
-import type {
-  Concurrency,
-  Listing,
-  ListError,
-  Page,
-  PageRequest,
-  Planned as PlannedWithin,
-  Verify,
-  Within
-} from "./listing.ts"
+import type { ListError } from "../Repository.ts"
+import type { Listing, Planned as PlannedWithin } from "./listing.ts"
 import * as Partition from "../Partition.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import * as Query from "../Query.ts"
@@ -40,46 +31,6 @@ import type * as Operands from "./operandCodecs.ts"
 // -----------------------------------------------------------------------------
 // Models
 // -----------------------------------------------------------------------------
-
-/**
- * What a query can ask about: the fields of the documents, and what the database knows of each. `$updatedAt` is when it was
- * last written.
- *
- * @category utility types
- * @since 0.1.0
- */
-export type Queryable<A> = unknown extends A
-  ? A
-  : string extends keyof A
-    ? A
-    : A & {
-        readonly $createdAt: DateTime.Utc
-        readonly $updatedAt: DateTime.Utc
-        readonly $schemaVersion: number
-      }
-
-/**
- * What a query asks for. With `partition` it goes by the markers of that partition, and so leaves out what is not in it;
- * otherwise by the shortest way that leaves nothing out.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Request<A> extends Within, Concurrency {
-  /** Conditions on the fields, with values as documents have them, or as JSON has them. Default: none. */
-  readonly where?: Query.Where<Queryable<A>> | undefined
-  /** Conditions as data, such as `parseWhere` makes of untrusted JSON; together with `where`, both. */
-  readonly predicate?: Query.Predicate | undefined
-  /**
-   * `"-age"`, or `["-age", "name"]`, or what `parseOrder` makes of a text. Ascending by the field of a partition that follows those with one value, documents come in
-   * the order of the index; any other order is made in memory, and needs a `limit` of at most 10,000.
-   */
-  readonly order?: Query.OrderBy<Queryable<A>> | Query.Order | undefined
-  /** How many documents at most. Default: all. */
-  readonly limit?: number | undefined
-  /** Allows a query that reads every document. Default: what the definition says, `false`. */
-  readonly scan?: boolean | undefined
-}
 
 /**
  * A document that meets the conditions, and its JSON form as conditions see it: without secrets, with system fields.
@@ -92,42 +43,6 @@ export interface Found<A> {
   readonly json: JsonObject
 }
 
-/**
- * How many requests a query makes: `fixed`, and for the documents that its way leads to, whether they meet what remains of
- * the conditions or not, `perThousand` for each 1,000 of them after the first and `perDocument` for each. A limit ends it
- * earlier, except where documents are put in order in memory.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Requests {
-  readonly fixed: number
-  readonly perThousand: number
-  readonly perDocument: number
-}
-
-/**
- * What a query is going to do.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Plan {
-  /** `ids`: documents by their ids. `unique`: by a unique key. `partition`: by its markers. `scan`: every document. */
-  readonly access: "ids" | "unique" | "partition" | "scan"
-  /** The unique key or partition. */
-  readonly index: string | undefined
-  /** What is asked of it, in words. */
-  readonly using: string
-  /** What the index leaves to be checked on each document, in words; `undefined` when it is nothing. */
-  readonly filter: string | undefined
-  /** `index`: documents come in this order by themselves. `memory`: the best of all that are read are kept. */
-  readonly order: "none" | "index" | "memory"
-  readonly requests: Requests
-  /** Whether every document is read, unless a limit ends it. */
-  readonly isScan: boolean
-}
-
 type Access =
   | { readonly _tag: "Ids"; readonly ids: ReadonlyArray<string> }
   | { readonly _tag: "Unique"; readonly name: string; readonly digest: string }
@@ -136,7 +51,7 @@ type Access =
 
 /** A request, looked through. */
 interface Planned {
-  readonly plan: Plan
+  readonly plan: Query.Plan
   readonly access: Access
   readonly matches: (document: JsonObject) => boolean
   readonly order: Query.Order
@@ -200,7 +115,7 @@ const combinations = (lists: ReadonlyArray<ReadonlyArray<Json>>): ReadonlyArray<
     [[]]
   )
 
-const requestsOf = (access: Access): Requests => {
+const requestsOf = (access: Access): Query.Requests => {
   switch (access._tag) {
     case "Ids":
       return { fixed: access.ids.length, perThousand: 0, perDocument: 0 }
@@ -274,7 +189,7 @@ const candidateOf = (
   const settled = all
     .slice(0, lists.length)
     .flatMap(({ path, transforms }) => (transforms.length === 0 ? [boundOf(path)!] : []))
-  let edges: Partial<Within> = {}
+  let edges: Partial<Query.Within> = {}
   if (next !== undefined && bound?._tag === "Range" && isSortedField(next, fields)) {
     edges = { from: bound.from?.value, to: bound.to?.value }
     score += bound.from !== undefined && bound.to !== undefined ? 4 : 2
@@ -407,7 +322,7 @@ export const make = <A>(
       : Effect.fail(invalid(result.failure.path, result.failure.message))
 
   const accessOf = (
-    request: Request<A>,
+    request: Query.Request<A>,
     bounds: ReadonlyArray<Query.Bound>,
     order: Query.Order,
     { partitions, uniques }: Indexes
@@ -492,7 +407,7 @@ export const make = <A>(
     samePath(path, order[0]!.path)
 
   /** The conditions of a request, their operands in the form in which the fields are stored. */
-  const predicateOf = Effect.fnUntraced(function* ({ where, predicate }: Request<A>) {
+  const predicateOf = Effect.fnUntraced(function* ({ where, predicate }: Query.Request<A>) {
     const given = predicate === undefined ? undefined : yield* fitted(predicate)
     if (where === undefined) return given ?? Query.everything
     const typed = yield* orFail(Query.fromWhere(where, { systemFields, toJson: ofField(operands.fromValue) }))
@@ -527,7 +442,7 @@ export const make = <A>(
     return order
   })
 
-  const plan = Effect.fnUntraced(function* (request: Request<A>): Effect.fn.Return<Planned, ListError> {
+  const plan = Effect.fnUntraced(function* (request: Query.Request<A>): Effect.fn.Return<Planned, ListError> {
     const predicate = yield* predicateOf(request)
     const order: Query.Order =
       request.order === undefined
@@ -595,7 +510,7 @@ export const make = <A>(
   })
 
   /** The part of a partition that a request names, in one text. */
-  const named = (request: Request<A>, { partitions }: Indexes): string => {
+  const named = (request: Query.Request<A>, { partitions }: Indexes): string => {
     const { partition = "" } = request
     const found = partitions.get(partition)
     const selected = found === undefined ? undefined : Result.getSuccess(listing.select(found, request))
@@ -605,7 +520,7 @@ export const make = <A>(
   const isEverything = (predicate: Query.Predicate): boolean => predicate._tag === "And" && predicate.all.length === 0
 
   /** A query that reads everything says so. A limit alone is no reason to refuse it. */
-  const allowed = (request: Request<A>, planned: Planned) => {
+  const allowed = (request: Query.Request<A>, planned: Planned) => {
     const isFiltered = planned.plan.filter !== undefined || planned.plan.order === "memory"
     if (!planned.plan.isScan || !isFiltered || (request.scan ?? settings.scan)) return Effect.succeed(planned)
     const asked = planned.plan.filter ?? Query.orderToText(planned.order)
@@ -621,7 +536,11 @@ export const make = <A>(
     )
 
   /** Everything that the way leads to, not yet looked at. */
-  const reached = (operation: string, { access }: Planned, request: Concurrency): Stream.Stream<Base<A>, ListError> => {
+  const reached = (
+    operation: string,
+    { access }: Planned,
+    request: Query.Concurrency
+  ): Stream.Stream<Base<A>, ListError> => {
     const concurrency = request.concurrency ?? 16
     switch (access._tag) {
       case "Ids":
@@ -643,7 +562,7 @@ export const make = <A>(
   const found = (
     operation: string,
     planned: Planned,
-    request: Concurrency,
+    request: Query.Concurrency,
     filters: Filters<A>
   ): Stream.Stream<Found<A>, FilteredError> =>
     seen(reached(operation, planned, request), filters).pipe(
@@ -653,7 +572,7 @@ export const make = <A>(
 
   const run = (
     operation: string,
-    request: Request<A>,
+    request: Query.Request<A>,
     filters: Filters<A> = []
   ): Stream.Stream<Found<A>, FilteredError | DbError.NotAllowed> =>
     Stream.unwrap(
@@ -680,10 +599,10 @@ export const make = <A>(
   /** `hides`: whether there are documents that who asks may not learn of, by filters or by conditions. */
   const page = Effect.fnUntraced(function* (
     operation: string,
-    request: Request<A> & PageRequest,
+    request: Query.Request<A> & Query.PageRequest,
     filters: Filters<A> = [],
     hides = filters.length > 0
-  ): Effect.fn.Return<Page<Base<A>>, FilteredError | DbError.NotAllowed> {
+  ): Effect.fn.Return<Query.Page<Base<A>>, FilteredError | DbError.NotAllowed> {
     const { limit = 100, cursor: _, ...whole } = request
     const isWhole = isPlain({ ...whole, limit: undefined })
     if (isWhole && filters.length === 0) {
@@ -724,7 +643,7 @@ export const make = <A>(
   })
 
   const aggregate = Effect.fnUntraced(function* <E, R>(
-    aggregation: Aggregation.Notation<Queryable<A>>,
+    aggregation: Aggregation.Notation<Query.Queryable<A>>,
     all: Stream.Stream<JsonObject, E, R>,
     more: Pick<Aggregation.Options, "maxGroups">
   ) {
@@ -740,14 +659,14 @@ export const make = <A>(
   }
 
   /** Whether it asks for no more than a listing by itself gives. */
-  const isPlain = ({ where, predicate, order, limit }: Request<A>): boolean =>
+  const isPlain = ({ where, predicate, order, limit }: Query.Request<A>): boolean =>
     where === undefined && predicate === undefined && order === undefined && limit === undefined
 
   return {
     shown,
     bases: (
       operation: string,
-      request: Request<A>,
+      request: Query.Request<A>,
       filters: Filters<A> = []
     ): Stream.Stream<Base<A>, FilteredError | DbError.NotAllowed> =>
       isPlain(request)
@@ -755,7 +674,7 @@ export const make = <A>(
         : Stream.map(run(operation, request, filters), ({ base }) => base),
     ids: (
       operation: string,
-      request: Request<A>,
+      request: Query.Request<A>,
       filters: Filters<A> = []
     ): Stream.Stream<string, FilteredError | DbError.NotAllowed> =>
       isPlain(request) && filters.length === 0
@@ -763,14 +682,14 @@ export const make = <A>(
         : Stream.map(run(operation, request, filters), ({ base }) => base.id),
     count: (
       operation: string,
-      request: Request<A> & Verify,
+      request: Query.Request<A> & Query.Verify,
       filters: Filters<A> = []
     ): Effect.Effect<number, FilteredError | DbError.NotAllowed> =>
       isPlain(request) && filters.length === 0
         ? listing.count(operation, request)
         : Stream.runCount(run(operation, { ...request, order: undefined }, filters)),
     /** Whether a document meets the conditions of a request. */
-    meets: (request: Request<A>) =>
+    meets: (request: Query.Request<A>) =>
       Effect.map(
         plan(request),
         ({ matches }) =>
@@ -779,7 +698,7 @@ export const make = <A>(
       ),
     parseWhere,
     parseOrder,
-    explain: (request: Request<A>) => Effect.map(plan(request), (planned) => planned.plan),
+    explain: (request: Query.Request<A>) => Effect.map(plan(request), (planned) => planned.plan),
     run,
     page,
     aggregate,

@@ -12,65 +12,11 @@ import type { Database } from "../Database.ts"
 import type * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
 import type { DocumentStore } from "../document/documents.ts"
-import type { Listing, ListError, Within } from "../query/listing.ts"
+import type * as Query from "../Query.ts"
+import type { Listing } from "../query/listing.ts"
+import type { ListError, Recounted } from "../Repository.ts"
 import type { Counters } from "../Portable.ts"
-import { UnsupportedSchema } from "../schema/Attributes.ts"
 import * as Transaction from "../Transaction.ts"
-
-// -----------------------------------------------------------------------------
-// Definition
-// -----------------------------------------------------------------------------
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Options {
-  /** Partitions of which each value is counted as well: ones with hundreds of values rather than with millions. */
-  readonly partitions?: ReadonlyArray<string> | undefined
-  /** Objects over which the counts are spread, so that writers do not wait for each other. 1 to 64, default 8. */
-  readonly shards?: number | undefined
-}
-
-/**
- * Checks what is declared. Throws `UnsupportedSchema` for a partition that is not there, or a wrong number of shards.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const define = (
-  name: string,
-  options: boolean | Options | undefined,
-  partitions: Readonly<Record<string, unknown>>
-): Counters | undefined => {
-  if (options === undefined || options === false) return undefined
-  const { partitions: counted = [], shards = Counter.defaultShards } = options === true ? {} : options
-  const unknown = counted.find((partition) => !Object.hasOwn(partitions, partition))
-  if (unknown !== undefined) {
-    throw new UnsupportedSchema(`counters of ${name} name ${JSON.stringify(unknown)}, which is no partition of it`)
-  }
-  if (!Number.isInteger(shards) || shards < 1 || shards > Counter.maxShards) {
-    throw new UnsupportedSchema(`counters of ${name} need 1 to ${Counter.maxShards} shards, not ${shards}`)
-  }
-  return { partitions: counted, shards }
-}
-
-// -----------------------------------------------------------------------------
-// Counting
-// -----------------------------------------------------------------------------
-
-/**
- * What a recount has found.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Recounted {
-  /** What the counter said. */
-  readonly before: number
-  /** What it says now. */
-  readonly after: number
-}
 
 /**
  * A write: the version before and the one after, where there is one.
@@ -159,7 +105,7 @@ export const make = <A>(
 
   const read = Effect.fnUntraced(function* (
     operation: string,
-    { partition: label, values = {}, ...bounds }: Within
+    { partition: label, values = {}, ...bounds }: Query.Within
   ): Effect.fn.Return<number, ListError> {
     const bound = Object.entries(bounds).find(([, value]) => value !== undefined)
     if (bound !== undefined) return yield* invalid([bound[0]], "Expected no bounds: they cannot be counted beforehand")

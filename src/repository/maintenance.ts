@@ -10,95 +10,24 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Database } from "../Database.ts"
 import type * as DbError from "../DbError.ts"
-import type { Base, DocumentStore, WriteError } from "../document/documents.ts"
+import type { Base, DocumentStore } from "../document/documents.ts"
 import { LostRace, markerGraceMillis, pause } from "../document/documents.ts"
 import { percentEncode } from "../internal/text.ts"
 import * as Content from "../Content.ts"
 import * as History from "../History.ts"
-import type { Concurrency, Listing } from "../query/listing.ts"
+import type {
+  Backfilled,
+  Finding,
+  RepairOptions,
+  RewriteOptions,
+  Rewritten,
+  Rotated,
+  WriteError
+} from "../Repository.ts"
+import type { Listing } from "../query/listing.ts"
 import * as Partition from "../Partition.ts"
 import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as Unique from "../Unique.ts"
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface RewriteOptions extends Concurrency {
-  /** Begin after this id, where an earlier run ended. */
-  readonly after?: string | undefined
-}
-
-/**
- * What was done with one document.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Rewritten {
-  readonly id: string
-  /** `false`: it was as it should be already, or has been deleted since it was listed. */
-  readonly rewritten: boolean
-}
-
-/**
- * What a rotation did with one document, or with its earlier versions.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Rotated extends Rewritten {
-  readonly of: "document" | "history"
-}
-
-/**
- * What a backfill did with one document.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Backfilled extends Rewritten {
-  /** The unique key that another document has. Change one of the two, and run the backfill again. */
-  readonly violation: DbError.UniqueViolation | undefined
-}
-
-/**
- * One thing that is not as it should be.
- *
- * - `LeftoverMarker`: no document owns it. Removed.
- * - `MissingMarker`: a document owns it, and it is not there. Put again.
- * - `Unindexed`: a document lacks markers or reservations that the definition wants. Written again.
- * - `LeftoverReservation`: no document has the value. Freed.
- * - `LeftoverContent`: no document points to it. Removed.
- * - `Duplicate`: a document has a value whose reservation belongs to another. Only told: change one of the two.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Finding {
-  readonly kind:
-    | "LeftoverMarker"
-    | "MissingMarker"
-    | "Unindexed"
-    | "LeftoverReservation"
-    | "LeftoverContent"
-    | "Duplicate"
-  readonly key: string
-  readonly id: string
-  /** `false` in a dry run, and for what is only told. */
-  readonly repaired: boolean
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface RepairOptions extends Concurrency {
-  /** `true`, the default, only tells. */
-  readonly dryRun?: boolean | undefined
-  /** How old markers have to be, in milliseconds by the store's clock. Default 15 minutes. */
-  readonly markerGraceMillis?: number | undefined
-}
 
 type RewriteError = WriteError | DbError.NotFound | DbError.Conflict
 

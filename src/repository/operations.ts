@@ -20,37 +20,15 @@ import type { Base, Checks } from "../document/documents.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import type * as Find from "../query/run.ts"
 import * as merge from "../internal/merge.ts"
-import type { Listing, ListError, PageRequest, Verify, Within } from "../query/listing.ts"
+import type * as Query from "../Query.ts"
+import type { Listing } from "../query/listing.ts"
+import type { ListError, OnProgress, Parameters } from "../Repository.ts"
 import * as Pipeline from "../Pipeline.ts"
 import * as Transaction from "../Transaction.ts"
 
 // -----------------------------------------------------------------------------
 // Models
 // -----------------------------------------------------------------------------
-
-/**
- * What the operations of a resource take and give, where it belongs to other modules.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Parameters<A> extends Pipeline.Parameters {
-  readonly list: Find.Request<A> & PageRequest & Total
-  readonly listIds: Find.Request<A>
-  readonly query: Find.Request<A>
-  readonly count: Find.Request<A> & Verify
-  readonly content: Content.Input
-  readonly contentOutput: Option.Option<Content.Content<DbError.DbError>>
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Total {
-  /** Whether the documents of all pages are counted. Default `false`. */
-  readonly total?: boolean | undefined
-}
 
 /**
  * A change: new values, or what makes them of the present document.
@@ -190,7 +168,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
   const exists = (operation: string, id: string, isThere: (id: string) => Effect.Effect<boolean, DbError.DbError>) =>
     pipeline.read("exists", { id, current: currentOf(operation, id) }, (input) => isThere(input.id))
 
-  const query = (operation: string, request: Find.Request<A>): Stream.Stream<A, Pipeline.StreamError> =>
+  const query = (operation: string, request: Query.Request<A>): Stream.Stream<A, Pipeline.StreamError> =>
     Stream.unwrap(
       pipeline.read("query", { request, filters: [] }, (input) =>
         Effect.succeed(Stream.map(finding.bases(operation, input.request, input.filters), (base) => base.value))
@@ -208,7 +186,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
   })
 
   /** Like `query`, with the versions that the values stand for. */
-  const queryBases = (operation: string, request: Find.Request<A>): Stream.Stream<Shown<A>, Pipeline.StreamError> =>
+  const queryBases = (operation: string, request: Query.Request<A>): Stream.Stream<Shown<A>, Pipeline.StreamError> =>
     Stream.unwrap(
       Effect.map(pipeline.concerns("query"), (isIntercepted): Stream.Stream<Shown<A>, Pipeline.StreamError> =>
         isIntercepted
@@ -221,7 +199,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
     )
 
   /** Like `query`, in JSON form, with the system fields and without secrets. */
-  const queryJson = (operation: string, request: Find.Request<A>): Stream.Stream<JsonObject, Pipeline.StreamError> =>
+  const queryJson = (operation: string, request: Query.Request<A>): Stream.Stream<JsonObject, Pipeline.StreamError> =>
     Stream.unwrap(
       Effect.map(pipeline.concerns("query"), (isIntercepted): Stream.Stream<JsonObject, Pipeline.StreamError> =>
         isIntercepted
@@ -238,7 +216,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
     return yield* new DbError.NotAllowed({ resource: name, operation, description })
   })
 
-  const list = (operation: string, given: Find.Request<A> & PageRequest & Total) =>
+  const list = (operation: string, given: Query.Request<A> & Query.PageRequest & Query.Total) =>
     pipeline.read("list", { request: given, filters: [] }, ({ request, filters }) =>
       Effect.gen(function* () {
         const hides =
@@ -252,18 +230,18 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
       })
     )
 
-  const listIds = (operation: string, request: Find.Request<A>): Stream.Stream<string, Pipeline.StreamError> =>
+  const listIds = (operation: string, request: Query.Request<A>): Stream.Stream<string, Pipeline.StreamError> =>
     Stream.unwrap(
       pipeline.read("listIds", { request, filters: [] }, (input) =>
         Effect.succeed(finding.ids(operation, input.request, input.filters))
       )
     )
 
-  const count = (operation: string, request: Find.Request<A> & Verify) =>
+  const count = (operation: string, request: Query.Request<A> & Query.Verify) =>
     pipeline.read("count", { request, filters: [] }, (input) => finding.count(operation, input.request, input.filters))
 
   /** What the counter says, unless the interceptors of `count` want something else to be counted. */
-  const estimatedCount = Effect.fnUntraced(function* (operation: string, within: Within) {
+  const estimatedCount = Effect.fnUntraced(function* (operation: string, within: Query.Within) {
     if (counter === undefined) {
       const description = "declare the resource with counters: true to use it"
       return yield* new DbError.NotAllowed({ resource: name, operation, description })
@@ -276,13 +254,13 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
   })
 
   /** What is asked for, after interceptors have let it pass as it is; what they narrow or change is refused. */
-  const untouched = Effect.fnUntraced(function* <Request extends Find.Request<A>>(
+  const untouched = Effect.fnUntraced(function* <Request extends Query.Request<A>>(
     operation: string,
     as: "listIds" | "query",
     request: Request
   ) {
     if (!(yield* pipeline.concerns(as))) return request
-    const seen: { input?: { readonly request: Find.Request<A> } & Pipeline.Filtered<A> } = {}
+    const seen: { input?: { readonly request: Query.Request<A> } & Pipeline.Filtered<A> } = {}
     // An `after` that leaves out or changes something gives another stream than this one.
     const nothing = Stream.suspend((): Stream.Stream<never> => Stream.empty)
     const given = { request, filters: [] }
@@ -307,7 +285,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
    * A listing that shows something else than documents or ids: for those who have every right that it takes, and to whom
    * interceptors show everything as it is.
    */
-  const whole = <Request extends Find.Request<A>, X>(
+  const whole = <Request extends Query.Request<A>, X>(
     operation: string,
     rights: ReadonlyArray<"listIds" | "query">,
     given: Request,
@@ -443,7 +421,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
     )
   }
 
-  const removeMany = (operation: string, given: ReadonlyArray<string>, onProgress?: DocumentStore.OnProgress) =>
+  const removeMany = (operation: string, given: ReadonlyArray<string>, onProgress?: OnProgress) =>
     pipeline.run("deleteMany", { ids: given, checks: [] }, ({ ids, checks }) =>
       documents.removeMany(operation, ids, defaultConcurrency, checks, onCommits(operation), onProgress)
     )

@@ -3,7 +3,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type * as Find from "../../src/query/run.ts"
+import type * as Query from "effect-s3db/Query"
 import type * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
@@ -33,7 +33,7 @@ const task = (id: number, more: Partial<Task> = {}): Task => ({
 
 const tasks = Array.from({ length: 30 }, (_, i) => task(i))
 
-type Request = Find.Request<Task>
+type Request = Query.Request<Task>
 
 /** The same documents with partitions and without. */
 const opened = <const O extends Omit<Resource.Options<typeof Task>, "schema" | "primaryKey">>(options: O) =>

@@ -23,6 +23,7 @@ const floors: ReadonlyArray<readonly [RegExp, number]> = [
   [/^document\/(documentObject|sweep)\.ts$/, 4],
   [/^catalog\//, 4],
   [/^Database\.ts$/, 4.5],
+  [/^(Definition|Repository)\.ts$/, 4.7],
   [/^document\//, 5],
   [/^query\//, 6],
   [/^repository\//, 7],

@@ -1,0 +1,351 @@
+/**
+ * Definitions of resources: what is declared, checked, and worked out once.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
+import * as Catalog from "./Catalog.ts"
+import * as Completion from "./Completion.ts"
+import * as Id from "./crypto/Id.ts"
+import type { KeyRing } from "./crypto/KeyRing.ts"
+import type { PasswordHasher } from "./crypto/PasswordHasher.ts"
+import type * as Behavior from "./encoding/Behavior.ts"
+import { isDeeperThan, type JsonObject } from "./encoding/Json.ts"
+import * as merge from "./internal/merge.ts"
+import * as Counter from "./kernel/Counter.ts"
+import * as Partition from "./Partition.ts"
+import * as Portable from "./Portable.ts"
+import type { Holds, PasswordHash } from "./schema/Attribute.ts"
+import * as Attributes from "./schema/Attributes.ts"
+import * as Rules from "./schema/Rules.ts"
+import * as Unique from "./Unique.ts"
+
+/**
+ * The fields of a schema that can be its primary key: required, and of a kind of string.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type PrimaryKey<S extends Attributes.DocumentSchema> = {
+  readonly [K in keyof S["Type"]]-?: S["Type"][K] extends string ? K : never
+}[keyof S["Type"]] &
+  string
+
+/**
+ * Changes a document, as JSON, from one schema version to the next. Secrets in it are in clear.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Migration = (document: JsonObject) => JsonObject
+
+/**
+ * What is counted beside the documents of a resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CounterOptions {
+  /** Partitions of which each value is counted as well: ones with hundreds of values rather than with millions. */
+  readonly partitions?: ReadonlyArray<string> | undefined
+  /** Objects over which the counts are spread, so that writers do not wait for each other. 1 to 64, default 8. */
+  readonly shards?: number | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<S extends Attributes.DocumentSchema> {
+  /** A struct or class of fields that needs no services. */
+  readonly schema: S
+  /** The field that identifies a document. It becomes part of the key, so it costs no metadata. */
+  readonly primaryKey: PrimaryKey<S>
+  /** The name in the bucket. Default: what follows the last `/` of the service's id. */
+  readonly name?: string | undefined
+  /** `true`, the default, refuses `deleteAll`. */
+  readonly paranoid?: boolean | undefined
+  /** What becomes of a document that does not fit into metadata. Default `"body-overflow"`. */
+  readonly behavior?: Behavior.Behavior | undefined
+  /** Fields that are always in metadata, or always in the body, by their path (`"address.city"`). */
+  readonly pin?:
+    | {
+        readonly metadata?: ReadonlyArray<string> | undefined
+        readonly body?: ReadonlyArray<string> | undefined
+      }
+    | undefined
+  /**
+   * The number of this version of the schema, from 1. Without it versions are counted by the catalog, in the order in
+   * which they come into use. Give it where there are migrations; raise it with every change of the schema.
+   */
+  readonly version?: number | undefined
+  /**
+   * What turns a document of one version into one of the next, by the version that it has before. It is applied when
+   * such a document is read; a change of the document, or `migrate`, writes it in the present version.
+   */
+  readonly migrations?: Readonly<Record<number, Migration>> | undefined
+  /**
+   * Which documents can be listed by the values of some fields, by the name of the partition: paths of fields
+   * (`["country", "address.city"]`), or fields with transforms (`{ fields: { createdAt: "month" } }`). See `Partition`.
+   */
+  readonly partitions?: Readonly<Record<string, Partition.Options>> | undefined
+  /** Fields whose values together no two documents share, by the name of the unique key. See `Unique`. */
+  readonly unique?: Readonly<Record<string, Unique.Options>> | undefined
+  /**
+   * How long a reservation of a unique value protects a write that is under way. Default 60 seconds; writers and those
+   * who take over have to agree on it. Longer than any pause of a process that is to be survived.
+   */
+  readonly uniqueLease?: Duration.Input | undefined
+  /** Keeps every version that is replaced or deleted, so that `history`, `getAt` and `restore` work. Default `false`. */
+  readonly history?: boolean | undefined
+  /** Lets documents have binary content: `setContent`, `getContent`. Default `false`. */
+  readonly content?: boolean | undefined
+  /**
+   * Keeps the number of documents in a few objects, and of partitions the number for each value, for `estimatedCount`.
+   * Each write that changes a number costs 1 GET and 1 PUT more, for writes at the same time together; a replace or delete
+   * reads first. All processes that write have to say so. For documents that are there already, `recount` once.
+   */
+  readonly counters?: boolean | CounterOptions | undefined
+  /** Whether queries may read every document without saying `scan: true`. Default `false`. */
+  readonly scan?: boolean | undefined
+  /**
+   * `true` adds the partitions `byCreatedDate` and `byUpdatedDate`, and fills in the fields `createdAt` and `updatedAt`
+   * where the schema has them, whatever a caller gives. A field may be a `DateTime.Utc`, a `Date`, a text (ISO 8601) or a
+   * number (milliseconds); declare it optional or with a default, so that inserts can leave it out. Default `false`.
+   */
+  readonly timestamps?: boolean | undefined
+  /**
+   * `true` fills in the fields `createdBy` and `updatedBy`, where the schema has them, with the id of the `CurrentUser` of
+   * the writing fiber. Without a user `createdBy` is left out and `updatedBy` stays. A `replace` then reads first. Default
+   * `false`.
+   */
+  readonly userstamps?: boolean | undefined
+  /**
+   * Fields that are made of the others at every write, whatever a caller gives, by name; in this order, each seeing those
+   * before. A function gives `undefined` to leave its field out. It has to be pure.
+   */
+  readonly computed?:
+    | { readonly [K in keyof S["Type"]]?: (document: S["Type"]) => S["Type"][K] | undefined }
+    | undefined
+}
+
+/**
+ * A resource as it was declared, checked and worked out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Definition<S extends Attributes.DocumentSchema> extends Catalog.Declaration {
+  readonly schema: S
+  readonly primaryKey: PrimaryKey<S>
+  readonly paranoid: boolean
+  readonly behavior: Behavior.Behavior
+  readonly pin?: Options<S>["pin"]
+  readonly pins: Behavior.Pins
+  /** By the version that a document has before the step. */
+  readonly migrations: Readonly<Record<number, Migration>>
+  readonly partitions: Readonly<Record<string, Partition.Definition>>
+  readonly uniques: Readonly<Record<string, Unique.Definition>>
+  /** Milliseconds that a reservation of a unique value protects a write that is under way. */
+  readonly uniqueLease: number
+  /** Whether queries may read every document without saying so. */
+  readonly scan: boolean
+  /** Whether earlier versions are kept. */
+  readonly history: boolean
+  /** Whether documents may have binary content. */
+  readonly content: boolean
+  /** What fills in fields before a version is written. */
+  readonly completion: Completion.Completion | undefined
+  /** What is counted as documents come and go. */
+  readonly counters: Portable.Counters | undefined
+}
+
+/**
+ * Checks a declaration. Throws `UnsupportedSchema` for a schema that cannot be stored: that is a mistake in the program.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const define = <S extends Attributes.DocumentSchema>(id: string, options: Options<S>): Definition<S> => {
+  const name = options.name ?? id.slice(id.lastIndexOf("/") + 1)
+  if (name === "" || name === "__proto__" || !name.isWellFormed()) {
+    throw new Attributes.UnsupportedSchema(`${JSON.stringify(name)} cannot be the name of a resource`)
+  }
+  const attributes = Attributes.fromSchema(options.schema, options.primaryKey)
+  const paths = new Set(attributes.map((attribute) => attribute.path.join(".")))
+  const pinned = (place: "metadata" | "body"): ReadonlySet<string> => {
+    for (const path of options.pin?.[place] ?? []) {
+      if (!paths.has(path)) {
+        throw new Attributes.UnsupportedSchema(`pin.${place} names ${JSON.stringify(path)}, which is no field`)
+      }
+    }
+    return new Set(options.pin?.[place])
+  }
+  const version = options.version
+  if (version !== undefined && (!Number.isSafeInteger(version) || version < 1)) {
+    throw new Attributes.UnsupportedSchema(`the version of ${name} must be an integer from 1, not ${version}`)
+  }
+  const behavior = options.behavior ?? "body-overflow"
+  const partitions = Object.fromEntries(
+    Object.entries({ ...(options.timestamps === true ? timestampPartitions : {}), ...options.partitions }).map(
+      ([label, partition]) => [label, Partition.define(label, partition, attributes)]
+    )
+  )
+  const uniques = Object.fromEntries(
+    Object.entries(options.unique ?? {}).map(([label, unique]) => [label, Unique.define(label, unique, attributes)])
+  )
+  const { paranoid = true, timestamps = false, userstamps = false, computed = {} } = options
+  const { history = false, content = false, scan = false } = options
+  const uniqueLease =
+    options.uniqueLease === undefined
+      ? Unique.defaultLeaseMillis
+      : Duration.toMillis(Duration.fromInputUnsafe(options.uniqueLease))
+  const completion = Completion.define(name, merge.fieldTypes(AST.toType(options.schema.ast)), options.primaryKey, {
+    timestamps,
+    userstamps,
+    computed
+  })
+  const counters = countersOf(name, options.counters, partitions)
+  const flags = Object.entries({ history, content, scan, timestamps, userstamps })
+    .filter(([, isOn]) => isOn)
+    .map(([flag]) => flag as Portable.Flag)
+  const portable = Portable.fromDefinition(options.schema, {
+    behavior: typeof behavior === "string" ? behavior : "user-managed",
+    paranoid,
+    pin: { metadata: options.pin?.metadata ?? [], body: options.pin?.body ?? [] },
+    hasMigrations: Object.keys(options.migrations ?? {}).length > 0,
+    hasComputed: Object.keys(computed).length > 0,
+    flags,
+    counters,
+    uniqueLease,
+    partitions,
+    uniques
+  })
+  // In the catalog a few levels are around it.
+  if (isDeeperThan(portable, Catalog.mostLevels - 50)) {
+    throw new Attributes.UnsupportedSchema(`the schema of ${name} is nested too deep for the catalog`)
+  }
+  return {
+    name,
+    schema: options.schema,
+    primaryKey: options.primaryKey,
+    paranoid,
+    behavior,
+    pin: options.pin,
+    portable,
+    pins: { metadata: pinned("metadata"), body: pinned("body") },
+    migrations: options.migrations ?? {},
+    attributes,
+    partitions,
+    uniques,
+    scan,
+    history,
+    content,
+    completion,
+    counters,
+    uniqueLease,
+    ...(version === undefined ? {} : { version })
+  }
+}
+
+/** Checks what is to be counted: a partition that is not there, or a wrong number of shards, is a mistake. */
+const countersOf = (
+  name: string,
+  options: boolean | CounterOptions | undefined,
+  partitions: Readonly<Record<string, unknown>>
+): Portable.Counters | undefined => {
+  if (options === undefined || options === false) return undefined
+  const { partitions: counted = [], shards = Counter.defaultShards } = options === true ? {} : options
+  const unknown = counted.find((partition) => !Object.hasOwn(partitions, partition))
+  if (unknown !== undefined) {
+    const problem = `counters of ${name} name ${JSON.stringify(unknown)}, which is no partition of it`
+    throw new Attributes.UnsupportedSchema(problem)
+  }
+  if (!Number.isInteger(shards) || shards < 1 || shards > Counter.maxShards) {
+    const problem = `counters of ${name} need 1 to ${Counter.maxShards} shards, not ${shards}`
+    throw new Attributes.UnsupportedSchema(problem)
+  }
+  return { partitions: counted, shards }
+}
+
+const timestampPartitions: Readonly<Record<string, Partition.Options>> = {
+  byCreatedDate: { fields: { $createdAt: "date" } },
+  byUpdatedDate: { fields: { $updatedAt: "date" } }
+}
+
+/**
+ * How ids are made for documents that are inserted without one: 22 random characters, a ULID, or a UUID version 7.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type IdKind = "random" | "ulid" | "uuidv7"
+
+const idFields = { random: Id.Random, ulid: Id.Ulid, uuidv7: Id.UuidV7 } as const
+
+/**
+ * The schema of a resource declared in the rule notation: its attributes and `id`.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type FromAttributes<A> = Rules.Compiled<
+  Simplify<{ readonly id: string } & Rules.Type<A>>,
+  Simplify<{ readonly id?: string } & Rules.Input<A>>
+>
+
+type Simplify<T> = { [K in keyof T]: T[K] } & {}
+
+/**
+ * Declares a resource in the rule notation (see `schema/Rules`). Its primary key is `id`, which is made when an insert
+ * leaves it out. What comes out can be given to `Service` and to `make`.
+ *
+ * ```ts
+ * import * as Resource from "effect-s3db/Resource"
+ *
+ * const users = Resource.fromAttributes("users", { name: "string|min:2", age: "number|optional" })
+ *
+ * class Users extends Resource.Service<Users>()("app/users", users) {}
+ * ```
+ *
+ * Throws `UnsupportedSchema`, which names every wrong rule; wrong rules that TypeScript can see are compile errors.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromAttributes = <const A extends Rules.Attributes>(
+  name: string,
+  attributes: A & Rules.Valid<A>,
+  options: Omit<Options<FromAttributes<A>>, "schema" | "primaryKey" | "name"> & { readonly idKind?: IdKind } = {}
+): Definition<FromAttributes<A>> => {
+  const { idKind = "random", ...rest } = options
+  const compiled = Rules.toSchema<A>(attributes, { id: idFields[idKind] })
+  const schema = Schema.make<FromAttributes<A>>(compiled.ast)
+  return define(name, { schema, primaryKey: "id" as PrimaryKey<FromAttributes<A>>, name, ...rest })
+}
+/**
+ * What of a definition cannot travel with the catalog, by path.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const omissions = <S extends Attributes.DocumentSchema>(
+  definition: Definition<S>
+): ReadonlyArray<Portable.Omission> => {
+  const portable = Portable.toDefinition(definition.portable)
+  return Result.isSuccess(portable) ? portable.success.portable.omitted : []
+}
+
+/**
+ * The services that a resource needs beside its database: a `KeyRing` for secrets, a `PasswordHasher` for passwords.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Services<A> =
+  | (true extends Holds<A, Redacted.Redacted<unknown>> ? KeyRing : never)
+  | (true extends Holds<A, PasswordHash> ? PasswordHasher : never)

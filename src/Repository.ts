@@ -1,0 +1,860 @@
+/**
+ * The interface of a resource's documents: everything that a program does with them.
+ *
+ * @since 0.1.0
+ */
+import type * as DateTime from "effect/DateTime"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type * as Aggregation from "./Aggregation.ts"
+import type * as Change from "./Change.ts"
+import type * as Content from "./Content.ts"
+import type * as DbError from "./DbError.ts"
+import type * as Document from "./Document.ts"
+import type { Json, JsonObject } from "./encoding/Json.ts"
+import type * as merge from "./internal/merge.ts"
+import type * as Pipeline from "./Pipeline.ts"
+import type * as Query from "./Query.ts"
+import type { Input } from "./schema/Attribute.ts"
+import type * as Attributes from "./schema/Attributes.ts"
+
+// -----------------------------------------------------------------------------
+// Inputs, results and errors
+// -----------------------------------------------------------------------------
+
+/**
+ * What `insert` takes: the schema's fields, those with a constructor default optional, plain `Redacted` text for
+ * passwords.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Insert<S extends Attributes.DocumentSchema> = Input<S["~type.make.in"]>
+
+/**
+ * New values for some top-level fields, or for nested ones by their path (`"address.city"`). `undefined` removes an
+ * optional field. Objects and arrays are replaced as a whole.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Update<A> = Input<merge.Fields<A> & merge.NestedFields<A>>
+
+/**
+ * New values for some fields at any depth: nested objects are merged, everything else is replaced. `undefined` removes
+ * an optional field.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Patch<A> = Input<merge.DeepFields<A>>
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface UpdateOptions {
+  /** Go on only if the document still has this revision, else `Conflict`. */
+  readonly ifRevision?: Document.Revision | undefined
+  /**
+   * How often a change by id is tried again when somebody else has changed the document in between, with growing
+   * pauses. Default 20. It does not apply to a change with a document or revision in hand: that fails at once.
+   */
+  readonly retries?: number | undefined
+}
+
+/**
+ * What became of a bulk deletion.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeleteManyResult {
+  /** Ids that are gone, in input order. */
+  readonly deleted: ReadonlyArray<string>
+  /** Ids that could not be deleted, in input order. */
+  readonly failed: ReadonlyArray<{ readonly id: string; readonly error: DbError.DbError | Pipeline.Rejected }>
+}
+
+/**
+ * What can go wrong with every reading.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ReadError = DbError.DbError | Pipeline.Rejected
+
+/**
+ * What listings and queries may fail with.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ListError = Pipeline.StreamError
+
+/**
+ * What can go wrong with earlier versions.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type HistoryError = DbError.NotAllowed | DbError.InvalidInput | ReadError
+
+/**
+ * A version that is past, or why it cannot be read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Version<out S extends Attributes.DocumentSchema> {
+  readonly version: number
+  readonly result: Result.Result<Document.Document<S["Type"]>, DbError.DbError>
+}
+
+/**
+ * The operations of a resource as interceptors see them, by name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Operations<S extends Attributes.DocumentSchema> = Pipeline.Operations<
+  S["Type"],
+  Insert<S>,
+  Update<S["Type"]>,
+  Patch<S["Type"]>,
+  Parameters<S["Type"]>
+>
+
+/**
+ * What became of one of many.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Outcome<out A, out E> {
+  /** Its place in the stream, from 0. */
+  readonly index: number
+  /** `undefined` for an input that has no id yet. */
+  readonly id: string | undefined
+  readonly result: Result.Result<A, E>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface WriteOptions extends Query.Concurrency {
+  /** Default `"insert"`. */
+  readonly mode?: "insert" | "upsert" | "replace" | undefined
+}
+
+/**
+ * What a sink has done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WriteSummary {
+  readonly written: number
+  readonly failed: number
+  /** What did not succeed, in input order, the first of them. */
+  readonly failures: ReadonlyArray<{
+    readonly index: number
+    readonly id: string | undefined
+    readonly error: InsertError | ChangeError
+  }>
+}
+
+/**
+ * What can go wrong with one inserted document.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type InsertError = DbError.AlreadyExists | WriteError | Pipeline.Rejected | Pipeline.AfterFailed
+
+/**
+ * What can go wrong with a change of a document.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ChangeError = DbError.NotFound | DbError.Conflict | WriteError | Pipeline.Rejected | Pipeline.AfterFailed
+
+/**
+ * What can go wrong with a deletion.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type DeleteError = DbError.NotFound | DbError.Conflict | DeleteManyError
+
+/**
+ * What can go wrong with the deletion of many documents at once.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type DeleteManyError = DbError.InvalidInput | DbError.DbError | Pipeline.Rejected | Pipeline.AfterFailed
+
+/**
+ * What can go wrong with the writing of one version.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type WriteError = DbError.InvalidInput | DbError.MetadataLimit | DbError.UniqueViolation | DbError.DbError
+
+/**
+ * How far a long operation has come, and is told as it goes on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Progress {
+  readonly done: number
+  readonly total: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type OnProgress = (progress: Progress) => Effect.Effect<void>
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface ManyOptions extends Query.Concurrency {
+  /** Runs after each document, of deletions without interceptors after each 1,000. What is still to do waits for it. */
+  readonly onProgress?: OnProgress | undefined
+}
+
+/**
+ * What the operations of a resource take and give, where it belongs to other modules.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Parameters<A> extends Pipeline.Parameters {
+  readonly list: Query.Request<A> & Query.PageRequest & Query.Total
+  readonly listIds: Query.Request<A>
+  readonly query: Query.Request<A>
+  readonly count: Query.Request<A> & Query.Verify
+  readonly content: Content.Input
+  readonly contentOutput: Option.Option<Content.Content<DbError.DbError>>
+}
+
+// -----------------------------------------------------------------------------
+// Results of maintenance
+// -----------------------------------------------------------------------------
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface RewriteOptions extends Query.Concurrency {
+  /** Begin after this id, where an earlier run ended. */
+  readonly after?: string | undefined
+}
+
+/**
+ * What was done with one document.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rewritten {
+  readonly id: string
+  /** `false`: it was as it should be already, or has been deleted since it was listed. */
+  readonly rewritten: boolean
+}
+
+/**
+ * What a rotation did with one document, or with its earlier versions.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rotated extends Rewritten {
+  readonly of: "document" | "history"
+}
+
+/**
+ * What a backfill did with one document.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Backfilled extends Rewritten {
+  /** The unique key that another document has. Change one of the two, and run the backfill again. */
+  readonly violation: DbError.UniqueViolation | undefined
+}
+
+/**
+ * One thing that is not as it should be.
+ *
+ * - `LeftoverMarker`: no document owns it. Removed.
+ * - `MissingMarker`: a document owns it, and it is not there. Put again.
+ * - `Unindexed`: a document lacks markers or reservations that the definition wants. Written again.
+ * - `LeftoverReservation`: no document has the value. Freed.
+ * - `LeftoverContent`: no document points to it. Removed.
+ * - `Duplicate`: a document has a value whose reservation belongs to another. Only told: change one of the two.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Finding {
+  readonly kind:
+    | "LeftoverMarker"
+    | "MissingMarker"
+    | "Unindexed"
+    | "LeftoverReservation"
+    | "LeftoverContent"
+    | "Duplicate"
+  readonly key: string
+  readonly id: string
+  /** `false` in a dry run, and for what is only told. */
+  readonly repaired: boolean
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface RepairOptions extends Query.Concurrency {
+  /** `true`, the default, only tells. */
+  readonly dryRun?: boolean | undefined
+  /** How old markers have to be, in milliseconds by the store's clock. Default 15 minutes. */
+  readonly markerGraceMillis?: number | undefined
+}
+
+/**
+ * What a recount has found.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Recounted {
+  /** What the counter said. */
+  readonly before: number
+  /** What it says now. */
+  readonly after: number
+}
+
+/**
+ * Where the bytes of one document go.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Explanation {
+  readonly id: string
+  readonly encoding: "text" | "packed" | (string & {})
+  /** What S3 counts: every name and value of the metadata. */
+  readonly metadataBytes: number
+  /** What the store allows. */
+  readonly limitBytes: number
+  /** Of the metadata, what the library itself takes. */
+  readonly systemBytes: number
+  /** Of the body, what the fields take; its envelope has about 60 bytes more, up to 240 after several changes. */
+  readonly bodyBytes: number
+  /** What the fields would take as one JSON text, with names. */
+  readonly jsonBytes: number
+  readonly fields: ReadonlyArray<{
+    readonly path: string
+    readonly attribute: string
+    readonly codec: string
+    readonly place: "metadata" | "body"
+    /** Bytes in metadata with the name (packed: before they become text), or of JSON in the body. */
+    readonly bytes: number
+    readonly jsonBytes: number
+    /** The readable form; not shown for secrets, password hashes and packed values. */
+    readonly text: string | undefined
+  }>
+}
+
+// -----------------------------------------------------------------------------
+// Repository
+// -----------------------------------------------------------------------------
+
+/**
+ * The documents of one resource.
+ *
+ * **Details**
+ *
+ * Ids are never checked for existence before a write: every mutation of an existing document is a compare-and-set on
+ * the version that was read, every insert a create-if-absent. Requests are named at each member; a store with its usual
+ * retries may send more when requests fail. `DbError` is in every error channel: the store or the catalog failed, or an
+ * object cannot be decoded (`Corrupt`). So is `Rejected`, of interceptors and guards (see `intercept`), and for writes
+ * `AfterFailed`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Repository<in out S extends Attributes.DocumentSchema> {
+  /**
+   * Creates a document. 1 PUT.
+   *
+   * `AlreadyExists`: the id is taken. `InvalidInput`: the fields at fault. `MetadataLimit`: it does not fit, and the
+   * behavior does not let it go to the body.
+   */
+  readonly insert: (input: Insert<S>) => Effect.Effect<S["Type"], InsertError>
+
+  /**
+   * Creates documents concurrently. n PUT. The outcomes are in input order; one that fails does not stop the others.
+   */
+  readonly insertMany: (
+    inputs: Iterable<Insert<S>>,
+    options?: ManyOptions
+  ) => Effect.Effect<ReadonlyArray<Result.Result<S["Type"], InsertError>>>
+
+  /** Upserts documents concurrently. The outcomes are in input order; one that fails does not stop the others. */
+  readonly upsertMany: (
+    inputs: Iterable<Insert<S>>,
+    options?: ManyOptions
+  ) => Effect.Effect<ReadonlyArray<Result.Result<S["Type"], Exclude<ChangeError, DbError.NotFound>>>>
+
+  /**
+   * Writes what a stream gives, as it comes, and tells of each in its order. As many writes are under way as `concurrency`
+   * says, and no more is drawn than that. To go on after an interruption, drop the first `index + 1` of the outcome that
+   * came last.
+   */
+  readonly writeAll: <E, R>(
+    inputs: Stream.Stream<Insert<S>, E, R>,
+    options?: WriteOptions
+  ) => Stream.Stream<Outcome<S["Type"], InsertError | ChangeError>, E, R>
+
+  /**
+   * Like `writeAll`, from documents in JSON form, as `queryJson` gives them and `Export.fromNdjson` reads them. One that does
+   * not fit the schema has `InvalidInput`. Secrets are not in that form.
+   */
+  readonly writeAllJson: <E, R>(
+    documents: Stream.Stream<JsonObject, E, R>,
+    options?: WriteOptions
+  ) => Stream.Stream<Outcome<S["Type"], InsertError | ChangeError>, E, R>
+
+  /** Reads a document. 1 GET. `NotFound`. */
+  readonly get: (id: string) => Effect.Effect<S["Type"], DbError.NotFound | ReadError>
+
+  /** Reads a document, absence being `None`. 1 GET. */
+  readonly getOption: (id: string) => Effect.Effect<Option.Option<S["Type"]>, ReadError>
+
+  /**
+   * Reads documents concurrently, in input order; each id that has none is `None` at its place. n GET. One that cannot be
+   * read, or is refused by an interceptor, fails the whole.
+   */
+  readonly getMany: (
+    ids: Iterable<string>,
+    options?: Query.Concurrency
+  ) => Effect.Effect<ReadonlyArray<Option.Option<S["Type"]>>, ReadError>
+
+  /** Reads a document with its envelope. 1 GET. `NotFound`. */
+  readonly getDocument: (id: string) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | ReadError>
+
+  /**
+   * The envelope of a value that this repository has returned, as of then. No request.
+   *
+   * `NotFound` for any other object, also for a copy of such a value.
+   */
+  readonly documentOf: (value: S["Type"]) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound>
+
+  /**
+   * Changes some top-level fields, or nested ones by path, of the document with this id, or of the document in hand.
+   *
+   * **Details**
+   *
+   * By id: 1 GET and 1 PUT, repeated when somebody else changes the document in between, at most `retries` times. The
+   * change may be a function of the present value, also an effectful one; it may then run more than once.
+   *
+   * With a `Document`: 1 PUT, which succeeds only if nobody has changed it since it was read.
+   *
+   * `NotFound`; `Conflict`: it changed since it was read (one HEAD finds the present revision), or kept changing;
+   * `InvalidInput`: the result does not fit the schema, or the primary key would change.
+   */
+  readonly update: <E = never, R = never>(
+    target: string | Document.Document<S["Type"]>,
+    change: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>),
+    options?: UpdateOptions
+  ) => Effect.Effect<S["Type"], ChangeError | E, R>
+
+  /**
+   * Like `update`, with nested objects merged field by field. Requests and errors are the same.
+   */
+  readonly patch: (
+    target: string | Document.Document<S["Type"]>,
+    change: Patch<S["Type"]>,
+    options?: UpdateOptions
+  ) => Effect.Effect<S["Type"], ChangeError>
+
+  /**
+   * Puts a whole document in the place of whatever is there, or of nothing. 1 PUT.
+   *
+   * With `ifRevision` it replaces that version only: `Conflict` (one HEAD more) or `NotFound`. `InvalidInput`.
+   */
+  readonly replace: (
+    input: Insert<S>,
+    options?: Pick<UpdateOptions, "ifRevision">
+  ) => Effect.Effect<S["Type"], ChangeError>
+
+  /**
+   * Inserts the document, or, when its id is taken, updates that document with the given fields.
+   *
+   * 1 PUT for a new one; 2 PUT and 1 GET for one that exists. `InvalidInput`; `Conflict` when it kept changing.
+   */
+  readonly upsert: (
+    input: Insert<S>,
+    options?: Pick<UpdateOptions, "retries">
+  ) => Effect.Effect<S["Type"], Exclude<ChangeError, DbError.NotFound>>
+
+  /**
+   * Deletes a document. 1 DELETE.
+   *
+   * By id it succeeds also when there is nothing to delete, unless with `mustExist: true`, which reads first (1 GET) and
+   * fails with `NotFound`. With a `Document` it deletes that version only: `Conflict` (one HEAD more), `NotFound`, or
+   * `DbError` with `Unsupported` on a store without conditional deletes.
+   */
+  readonly delete: (
+    target: string | Document.Document<S["Type"]>,
+    options?: { readonly mustExist?: boolean | undefined }
+  ) => Effect.Effect<void, DeleteError>
+
+  /** Deletes documents, those that do not exist being deleted already. One request for each 1,000. `InvalidInput`. */
+  readonly deleteMany: (
+    ids: Iterable<string>,
+    options?: { readonly onProgress?: OnProgress | undefined }
+  ) => Effect.Effect<DeleteManyResult, DeleteManyError>
+
+  /**
+   * Deletes every document that is listed when it runs, and gives their number. One LIST and one DELETE for each 1,000.
+   *
+   * `NotAllowed` unless the resource is declared with `paranoid: false`.
+   */
+  readonly deleteAll: Effect.Effect<number, DbError.NotAllowed | DeleteManyError>
+
+  /** Whether there is such a document. 1 HEAD. */
+  readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
+
+  /**
+   * How many documents there are, or meet conditions. One LIST for each 1,000; in a partition, or with conditions, 1 GET
+   * for each document, too; with `verify: false` a partition's markers are counted, and leftovers of crashes among them.
+   */
+  readonly count: (request?: Query.Request<S["Type"]> & Query.Verify) => Effect.Effect<number, ListError>
+
+  /**
+   * How many documents there are, as the maintained counter says: of the resource, or of a partition that is counted, with
+   * all of its values or the first ones. 1 GET for each shard, whatever the number of documents.
+   *
+   * It is exact as long as no writer crashes between a write and its counting, and no write ends with an unknown outcome;
+   * `recount` makes it exact again. `NotAllowed`: the resource is not declared with `counters`. `InvalidInput`: a partition
+   * that is not counted, or bounds.
+   */
+  readonly estimatedCount: (within?: Pick<Query.Within, "partition" | "values">) => Effect.Effect<number, ListError>
+
+  /**
+   * Counts anew and sets the counters: one LIST for each 1,000, and where partitions are counted 1 GET for each document.
+   * Writes that happen meanwhile may be counted twice or not at all: run it when little is written, also after a
+   * `backfill` of a partition that is counted. `NotAllowed`.
+   */
+  readonly recount: Effect.Effect<Recounted, DbError.NotAllowed | DbError.DbError>
+
+  /**
+   * Ids, in the order of the keys. One LIST for each 1,000, as the stream is drawn; in a partition, or with conditions,
+   * 1 GET for each document, too.
+   */
+  readonly listIds: (request?: Query.Request<S["Type"]>) => Stream.Stream<string, ListError>
+
+  /**
+   * One page of documents, in the order of their keys. 1 LIST, 1 GET for each document.
+   *
+   * The cursor holds its place while documents come and go; page k costs what page 1 does. `InvalidInput`: a cursor of
+   * another request, no such partition, values that do not fit.
+   */
+  readonly list: (
+    request?: Query.Within & Query.PageRequest & Query.Concurrency
+  ) => Effect.Effect<Query.Page<S["Type"]>, ListError>
+
+  /**
+   * Every document, in the order of their keys, read as the stream is drawn. One LIST for each 1,000, 1 GET for each.
+   * A document deleted while the stream runs may be missing from it; one that moves within a partition may come twice
+   * or not at all.
+   */
+  readonly scan: (options?: Query.Within & Query.Concurrency) => Stream.Stream<S["Type"], ListError>
+
+  /**
+   * Writes every document that is of an older schema version in the present one, in the order of their keys; what was
+   * read is only overwritten as it was read. One LIST for each 1,000, 1 GET for each document, 1 PUT for each old one.
+   *
+   * Tells of each document. To go on after an interruption, give the id that it told last as `after`.
+   */
+  readonly migrate: (options?: RewriteOptions) => Stream.Stream<Rewritten, ChangeError>
+
+  /**
+   * Writes every document with a secret under an older key again, then earlier versions of documents. Like `migrate`
+   * otherwise; for versions that are past 1 LIST for each 1,000, 1 GET for each, 1 PUT for each old one, whether or not
+   * the resource still has `history`.
+   *
+   * Older keys can be retired when all programs write with the current one and a run after that has rewritten nothing.
+   */
+  readonly rotate: (options?: RewriteOptions) => Stream.Stream<Rotated, ChangeError>
+
+  /**
+   * The document that has a value for itself: the values of the fields of a unique key, by path. 2 GET.
+   *
+   * `NotFound`; `InvalidInput`: there is no such key, or a value is missing; `DbError` with `Unsupported`: the key is not
+   * complete yet, see `backfill`.
+   */
+  readonly getByUnique: (
+    unique: string,
+    values: Readonly<Record<string, unknown>>
+  ) => Effect.Effect<S["Type"], DbError.NotFound | DbError.InvalidInput | ReadError>
+
+  /**
+   * The documents that meet conditions, by the shortest way that ids, unique keys and partitions offer; `explain` says
+   * which. `limit` bounds what is read where no order has to be made.
+   *
+   * `NotAllowed`: it would read every document and does not say `scan: true`. `InvalidInput`: a field that is not there, or
+   * is secret; an operand that does not fit; an order that no partition has, without a limit.
+   */
+  readonly query: (request: Query.Request<S["Type"]>) => Stream.Stream<S["Type"], ListError>
+
+  /** Like `query`, in JSON form and only the fields named, by path. Default: all; secrets are left out. */
+  readonly queryJson: (
+    request: Query.Request<S["Type"]> & {
+      readonly select?: ReadonlyArray<Query.FieldPath<Query.Queryable<S["Type"]>>> | undefined
+    }
+  ) => Stream.Stream<JsonObject, ListError>
+
+  /**
+   * One page of what `query` gives. Default `limit` 100. The cursor holds its place while documents come and go. With
+   * `total: true` also the number of documents on all pages, for which all of them are read.
+   *
+   * It runs as `list`. Where an interceptor narrows it, as a guard by the document does, a page is filled with what may be
+   * seen. It looks at 1,000 documents at most, and may then be short; after a full page there is always a cursor.
+   */
+  readonly queryPage: (
+    request: Query.Request<S["Type"]> & Query.PageRequest & { readonly total?: boolean | undefined }
+  ) => Effect.Effect<Query.Page<S["Type"]> & { readonly total: number | undefined }, ListError>
+
+  /**
+   * The conditions that untrusted JSON asks for, such as a command line or an HTTP request, as the `predicate` of a query.
+   * The notation is that of `where`; `$` may stand before operators. Operands are read by the codec of their field, so
+   * that `2026-01-05T01:00:00+01:00` finds what is stored as `2026-01-05T00:00:00.000Z`. No request.
+   *
+   * `InvalidInput`, naming the path and the operator: a field that is not there, or is secret; an operand that the field can
+   * never have or be compared with; an unknown operator; more than 32 levels or 1,000 conditions and values.
+   */
+  readonly parseWhere: (json: unknown) => Effect.Effect<Query.Predicate, DbError.InvalidInput>
+
+  /**
+   * The order that a text asks for, such as `-placed,number`, as the `order` of a query. An empty text is no order.
+   * No request. `InvalidInput`: a field that is not there, or is secret; one that is there twice; more than 32 fields.
+   */
+  readonly parseOrder: (text: string) => Effect.Effect<Query.Order, DbError.InvalidInput>
+
+  /** What a query is going to do. No request. */
+  readonly explainQuery: (request: Query.Request<S["Type"]>) => Effect.Effect<Query.Plan, ListError>
+
+  /**
+   * Counts, sums, least and greatest values and averages of what a query gives, also by groups.
+   *
+   * `TooManyGroups`; `InvalidInput`: a field that is not there, or is secret.
+   */
+  readonly aggregate: (
+    aggregation: Aggregation.Notation<Query.Queryable<S["Type"]>>,
+    request?: Query.Request<S["Type"]> & Pick<Aggregation.Options, "maxGroups">
+  ) => Effect.Effect<ReadonlyArray<Aggregation.Group>, ListError | Aggregation.TooManyGroups>
+
+  /**
+   * Changes every document that a query gives, each as it is when its turn comes, and once, also where the change moves it
+   * ahead in the listing that it was found by; one that has gone on to something else by then is left alone, and not told
+   * of. Tells of every other. One that fails does not stop the others. The ids of those whose place in a partition has
+   * changed are held in memory. The change may be what `update` takes.
+   */
+  readonly updateMany: <E = never, R = never>(
+    request: Query.Request<S["Type"]>,
+    change: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>)
+  ) => Stream.Stream<Outcome<S["Type"], ChangeError | E>, ListError, R>
+
+  /** The document, if it belongs to a partition and has those values there; otherwise `NotFound`. 1 GET. */
+  readonly getFromPartition: (
+    id: string,
+    within: Query.Within
+  ) => Effect.Effect<S["Type"], DbError.NotFound | ListError>
+
+  /**
+   * The different values of the field of a partition that follows those given, in JSON form, transformed, in their order
+   * (on a store that lists without order: in none), each with at least one document. For each value 1 LIST and, as a
+   * rule, 1 GET. `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
+   */
+  readonly distinct: (within: Query.Within) => Stream.Stream<Json, ListError>
+
+  /**
+   * What the markers of a partition cover, without a look at the documents: one LIST for each 1,000, no GET.
+   *
+   * It may show a value that is one write old, or is about to be acknowledged, and leftovers of crashes; `verify: true`
+   * looks at each document, 1 GET. Where the covered fields were too long for a key, the document is read.
+   * `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
+   */
+  readonly covered: (within: Query.Within & Query.Concurrency & Query.Verify) => Stream.Stream<Query.Covered, ListError>
+
+  /**
+   * Gives every document the markers and reservations of partitions and unique keys that were declared after it was
+   * written, and says so in the catalog when it has come to its end. One LIST for each 1,000, 1 GET for each document,
+   * the requests of an update for each that lacks something.
+   *
+   * To go on after an interruption, give the id that it told last as `after`. Processes that opened the resource before
+   * the partition was declared do not keep it up: end them first.
+   */
+  readonly backfill: (options?: RewriteOptions) => Stream.Stream<Backfilled, ChangeError>
+
+  /**
+   * Finds what crashes have left behind, and what is missing, and mends it with `dryRun: false`. It reads every document
+   * and asks for each of its markers (1 GET and 1 HEAD for each), then lists all markers and reservations (1 GET for each).
+   */
+  readonly repair: (options?: RepairOptions) => Stream.Stream<Finding, ChangeError>
+
+  /** Forgets a partition, and removes its markers, whose number it gives. `InvalidInput`: there is none. */
+  readonly removePartition: (name: string) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+
+  /** Forgets a unique key, and removes its reservations, whose number it gives. `InvalidInput`: there is none. */
+  readonly removeUnique: (name: string) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+
+  /**
+   * Gives a document binary content in the place of what it had. It belongs to the document: updates leave it alone, a
+   * deletion removes it. `contentType` default: `application/octet-stream`.
+   *
+   * 1 GET, 1 PUT for each 8 MiB, then 1 GET and 1 PUT for the document, and what removes the content before. No more than
+   * 8 MiB are in memory. What has been written is removed when the bytes fail. `NotFound`; `InvalidInput`: `contentType`
+   * is not of 1 to 255 printable ASCII characters; `NotAllowed`: the resource is not declared with `content: true`, or this
+   * is a transaction, of which content cannot be part.
+   */
+  readonly setContent: <E = never, R = never>(
+    id: string,
+    bytes: Uint8Array | Stream.Stream<Uint8Array, E, R>,
+    options?: { readonly contentType?: string | undefined }
+  ) => Effect.Effect<Document.Document<S["Type"]>, ChangeError | DbError.NotAllowed | E, R>
+
+  /**
+   * The content of a document, or a range of it, absence being `None`. 1 GET, and 1 for each 8 MiB as it is drawn.
+   *
+   * `NotFound`: there is no such document. `InvalidInput`: the range begins past the end, or ends before it begins. The
+   * bytes fail with `Corrupt` when they are fewer than were written; those of the whole also, at their end, when they are
+   * others, by their SHA-256.
+   */
+  readonly getContent: (
+    id: string,
+    range?: Content.Range
+  ) => Effect.Effect<
+    Option.Option<Content.Content<DbError.DbError>>,
+    DbError.NotFound | DbError.NotAllowed | DbError.InvalidInput | ReadError
+  >
+
+  /** Whether a document has content. 1 GET. `NotFound`, `NotAllowed`. */
+  readonly hasContent: (
+    id: string
+  ) => Effect.Effect<boolean, DbError.NotFound | DbError.NotAllowed | DbError.InvalidInput | ReadError>
+
+  /** Removes the content of a document, if it has any. `NotFound`, `NotAllowed`, also in a transaction. */
+  readonly deleteContent: (id: string) => Effect.Effect<void, ChangeError | DbError.NotAllowed>
+
+  /**
+   * The versions that a document had, the newest first; also those of a document that is deleted. One LIST for each 1,000
+   * and 1 GET for each, as they are drawn. `NotAllowed`: the resource is not declared with `history: true`.
+   */
+  readonly history: (id: string) => Stream.Stream<Document.Document<S["Type"]>, HistoryError>
+
+  /** Like `history`, but a version that cannot be read is told in its place, and does not end the stream. */
+  readonly historyResults: (id: string) => Stream.Stream<Version<S>, HistoryError>
+
+  /**
+   * A document as it was: the version with this number, or the one there was at a time. `NotFound`: there was none.
+   * Of a document that was deleted and inserted again numbers begin anew: the newest with the number counts.
+   */
+  readonly getAt: (
+    id: string,
+    when: { readonly version: number } | { readonly time: DateTime.DateTime }
+  ) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | HistoryError>
+
+  /**
+   * Makes an earlier version the present one, also of a document that is deleted, which is then inserted again: with
+   * `userstamps` by who restores it. `NotFound`: there was none.
+   */
+  readonly restore: (
+    id: string,
+    when: { readonly version: number } | { readonly time: DateTime.DateTime }
+  ) => Effect.Effect<S["Type"], ChangeError | InsertError | HistoryError>
+
+  /**
+   * Removes versions that are past: of each document all but the newest `keep`, those replaced before a time, or both. When
+   * a document was deleted is forgotten with the versions before. Tells of each document from which something was removed.
+   * One LIST for each 1,000, and for each document 1 GET, 1 LIST and 1 DeleteObjects.
+   *
+   * `InvalidInput`: neither is given, or `keep` is no integer of 0 or more.
+   */
+  readonly pruneHistory: (options: {
+    readonly keep?: number | undefined
+    readonly before?: DateTime.DateTime | undefined
+  }) => Stream.Stream<{ readonly id: string; readonly removed: number }, HistoryError>
+
+  /**
+   * Where each byte of a document goes, or would go. No request. An input is cleaned up and validated as by `insert`.
+   */
+  readonly explain: (
+    input: Insert<S> | Document.Document<S["Type"]>
+  ) => Effect.Effect<Explanation, DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError>
+
+  /**
+   * Like `scan`, but a document that cannot be read is told in its place, and does not end the stream. `NotAllowed`: an
+   * interceptor of `query` narrows or changes what may be seen.
+   */
+  readonly scanResults: (
+    options?: Query.Within & Query.Concurrency
+  ) => Stream.Stream<Outcome<S["Type"], DbError.DbError>, ListError>
+
+  /** Like `scan`, each document with its envelope. */
+  readonly scanDocuments: (
+    options?: Query.Within & Query.Concurrency
+  ) => Stream.Stream<Document.Document<S["Type"]>, ListError>
+
+  /**
+   * Adds an interceptor to the operations until the scope closes: to change what goes in, to refuse it, to answer in its
+   * place, to do something afterwards. See `Pipeline` for the order. `Resource.intercept` does it as a layer.
+   *
+   * `migrate`, `rotate`, `backfill`, `repair`, `recount`, `pruneHistory` and what removes partitions and unique keys are
+   * the program's own work, in which no interceptor takes part. Every other member runs as one of the operations:
+   * `insertMany` and `writeAll` as what they do with each document; `upsert` and `upsertMany` as `upsert`, and in it as
+   * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt`,
+   * `history` and `historyResults` as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` as
+   * `list`; `scanResults` as `query`; `covered` and `distinct` as `listIds` and `query`; `estimatedCount` as `count`;
+   * `hasContent` as `getContent`; `restore` as `get` and `replace`.
+   */
+  readonly intercept: <const K extends Pipeline.OperationName = Pipeline.OperationName>(
+    interceptor: Pipeline.Interceptor<Operations<S>, K>
+  ) => Effect.Effect<void, never, Scope.Scope>
+
+  /**
+   * The changes that this process makes from when the stream is first drawn, each told after it is committed. See
+   * `Change` for what is promised. No request.
+   */
+  readonly changes: (filter?: Change.Filter) => Stream.Stream<Change.Change<S["Type"]> | Change.Lagged>
+
+  /** Like `changes`, beginning at once, until the scope closes. */
+  readonly subscribe: (
+    filter?: Change.Filter
+  ) => Effect.Effect<Stream.Stream<Change.Change<S["Type"]> | Change.Lagged>, never, Scope.Scope>
+
+  /**
+   * Runs a handler for each change, one after the other, until the scope closes. It never delays or fails a write; what
+   * it fails with is logged.
+   */
+  readonly onChange: <R = never, R2 = never>(
+    filter: Change.Filter,
+    handler: (change: Change.Change<S["Type"]>) => Effect.Effect<unknown, unknown, R>,
+    options?: Change.HandlerOptions<R2>
+  ) => Effect.Effect<void, never, Scope.Scope | R | R2>
+}
