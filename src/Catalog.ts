@@ -617,3 +617,67 @@ export const setIndex = (
 
 const attributeName = (entry: { readonly path: ReadonlyArray<string>; readonly codec: Codec }): string =>
   JSON.stringify([entry.path, entry.codec])
+
+/**
+ * Something that happened to the catalog since the database was opened.
+ *
+ * - `ResourceCreated`, `ResourceChanged`: a definition was registered by this process. Paths are joined with `.`.
+ * - `CatalogHealed`: the catalog was damaged and could be mended; its bytes are kept under `savedAs`.
+ * - `CatalogRestored`: the catalog was missing or beyond repair; the backup was put in its place.
+ * - `CatalogReplaced`: it was beyond repair and there was no backup; the database starts with a blank one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Event = Schema.TaggedUnion({
+  ResourceCreated: { resource: Schema.String, version: Schema.Int },
+  ResourceChanged: {
+    resource: Schema.String,
+    from: Schema.Int,
+    to: Schema.Int,
+    added: Schema.Array(Schema.String),
+    removed: Schema.Array(Schema.String),
+    changed: Schema.Array(Schema.String)
+  },
+  CatalogHealed: { repairs: Schema.Array(Schema.String), savedAs: Schema.String },
+  CatalogRestored: { savedAs: Schema.optionalKey(Schema.String) },
+  CatalogReplaced: { savedAs: Schema.String }
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Event = typeof Event.Type
+
+/**
+ * Tells what a registration has changed of a resource.
+ *
+ * @category registration
+ * @since 0.1.0
+ */
+export const eventOf = (before: Catalog, after: Catalog, name: string): Event => {
+  const now = after.resources[name]!
+  if (!Object.hasOwn(before.resources, name)) {
+    return Event.make({ _tag: "ResourceCreated", resource: name, version: versionNumber(now.currentVersion) })
+  }
+  const then = before.resources[name]!
+  const attributesOf = (resource: Resource) =>
+    new Map(
+      resource.versions[resource.currentVersion]!.attributes.map((attribute) => [
+        attribute.path.join("."),
+        JSON.stringify(attribute)
+      ])
+    )
+  const old = attributesOf(then)
+  const current = attributesOf(now)
+  return Event.make({
+    _tag: "ResourceChanged",
+    resource: name,
+    from: versionNumber(then.currentVersion),
+    to: versionNumber(now.currentVersion),
+    added: [...current.keys()].filter((path) => !old.has(path)),
+    removed: [...old.keys()].filter((path) => !current.has(path)),
+    changed: [...current].filter(([path, text]) => old.has(path) && old.get(path) !== text).map(([path]) => path)
+  })
+}

@@ -5,27 +5,22 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import * as Ref from "effect/Ref"
-import * as Schema from "effect/Schema"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Change from "./Change.ts"
 import * as Catalog from "./Catalog.ts"
-import * as Id from "./crypto/Id.ts"
+import * as CatalogCell from "./catalog/cell.ts"
+import { leastSaltBytes, newSalt, open } from "./catalog/open.ts"
 import * as DbError from "./DbError.ts"
 import type { Json } from "./encoding/Json.ts"
 import type { Attribute } from "./schema/Attributes.ts"
-import * as CapabilityProbe from "./storage/CapabilityProbe.ts"
-import { decodeBase64, encodeBase64 } from "./internal/base64.ts"
+import { decodeBase64 } from "./internal/base64.ts"
 import { type Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
-import * as SingleWriterStore from "./storage/SingleWriterStore.ts"
 import * as Slot from "./document/documentObject.ts"
 import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
@@ -42,38 +37,6 @@ export interface Options {
    */
   readonly concurrency?: "conditional" | "single-writer" | undefined
 }
-
-/**
- * Something that happened to the catalog since the database was opened.
- *
- * - `ResourceCreated`, `ResourceChanged`: a definition was registered by this process. Paths are joined with `.`.
- * - `CatalogHealed`: the catalog was damaged and could be mended; its bytes are kept under `savedAs`.
- * - `CatalogRestored`: the catalog was missing or beyond repair; the backup was put in its place.
- * - `CatalogReplaced`: it was beyond repair and there was no backup; the database starts with a blank one.
- *
- * @category models
- * @since 0.1.0
- */
-export const DefinitionEvent = Schema.TaggedUnion({
-  ResourceCreated: { resource: Schema.String, version: Schema.Int },
-  ResourceChanged: {
-    resource: Schema.String,
-    from: Schema.Int,
-    to: Schema.Int,
-    added: Schema.Array(Schema.String),
-    removed: Schema.Array(Schema.String),
-    changed: Schema.Array(Schema.String)
-  },
-  CatalogHealed: { repairs: Schema.Array(Schema.String), savedAs: Schema.String },
-  CatalogRestored: { savedAs: Schema.optionalKey(Schema.String) },
-  CatalogReplaced: { savedAs: Schema.String }
-})
-
-/**
- * @category models
- * @since 0.1.0
- */
-export type DefinitionEvent = typeof DefinitionEvent.Type
 
 /**
  * A resource as the catalog lists it.
@@ -165,7 +128,7 @@ export class Database extends Context.Service<
     /** Compares declarations with the catalog, without registering any. No request. */
     readonly compare: (declarations: ReadonlyArray<Catalog.Declaration>) => Effect.Effect<ReadonlyArray<Comparison>>
     /** What happened to the catalog since it was opened, from the beginning (the last 256 events) and then live. */
-    readonly definitionEvents: Stream.Stream<DefinitionEvent>
+    readonly definitionEvents: Stream.Stream<Catalog.Event>
     /**
      * Tells of resources that are created in the catalog (`resourceCreated`) and opened by this process
      * (`resourceOpened`), and that the layer of the database is closed (`closed`). Handlers never delay or fail what they
@@ -192,113 +155,77 @@ export class Database extends Context.Service<
 export const make = Effect.fn("Database.make")(function* (
   options: Options = {}
 ): Effect.fn.Return<Database["Service"], DbError.DbError, ObjectStore> {
-  const raw = yield* ObjectStore
-  const events = yield* PubSub.unbounded<DefinitionEvent>({ replay: 256 })
-  const opened = yield* open(raw, options, events)
-  const { store, capabilities } = opened
-  const current = yield* Ref.make<Versioned>(opened.current)
-  const lock = yield* Semaphore.make(1)
+  const events = yield* PubSub.unbounded<Catalog.Event>({ replay: 256 })
   const lifecycle = yield* Change.makeLifecycle()
+  const opened = yield* open(yield* ObjectStore, {
+    singleWriter: options.concurrency === "single-writer",
+    onEvent: (event) => PubSub.publish(events, event)
+  }).pipe(DbError.named("Database.open"))
+  const { store, capabilities } = opened
+  const catalog = yield* CatalogCell.make(store, opened.version)
 
-  const refresh = Effect.gen(function* () {
-    const read = yield* store.get(Catalog.key).pipe(Effect.mapError(DbError.fromStore("Database.refresh")))
-    const reading = yield* Catalog.read(read.body).pipe(Effect.mapError(newerFormat("Database.refresh")))
-    if (reading._tag !== "Healthy") {
-      return yield* DbError.make(
-        "Database.refresh",
-        new StoreError.Corrupt({ description: "the catalog was damaged since it was opened; open the database again" })
-      )
-    }
-    yield* Ref.set(current, { catalog: reading.catalog, etag: read.etag })
-  })
+  const register = Effect.fn("Database.register")(
+    function* (declaration: Catalog.Declaration) {
+      const hash = Catalog.hash(declaration)
+      const known = Catalog.find(yield* catalog.current, declaration, hash)
+      if (known !== undefined) return known
+      const createdAt = DateTime.formatIso(yield* DateTime.now)
+      let before: Catalog.Catalog | undefined
+      const after = yield* catalog.change((found) => {
+        before = found
+        if (Catalog.find(found, declaration, hash) !== undefined) return Effect.succeed(found)
+        const description = Catalog.refusal(found, declaration)
+        return description === undefined
+          ? Effect.succeed(Catalog.register(found, declaration, hash, createdAt))
+          : Effect.fail(new StoreError.InvalidArgument({ argument: "version", description }))
+      })
+      if (before !== undefined && after !== before) yield* tellOf(declaration.name, before, after)
+      return yield* Effect.fromNullishOr(Catalog.find(after, declaration, hash)).pipe(Effect.orDie)
+    },
+    (effect, { name }) => DbError.named("Database.register", name)(effect)
+  )
 
-  const attempt = Effect.fnUntraced(function* (declaration: Catalog.Declaration, hash: string) {
-    const before = yield* Ref.get(current)
-    const known = Catalog.find(before.catalog, declaration, hash)
-    if (known !== undefined) return known
-    const refusal = Catalog.refusal(before.catalog, declaration)
-    if (refusal !== undefined) {
-      const reason = new StoreError.InvalidArgument({ argument: "version", description: refusal })
-      return yield* DbError.make("Database.register", reason, declaration.name)
-    }
-    const createdAt = DateTime.formatIso(yield* DateTime.now)
-    const after = Catalog.register(before.catalog, declaration, hash, createdAt)
-    yield* Ref.set(current, yield* commit(store, before.etag, after))
-    yield* PubSub.publish(events, eventOf(before.catalog, after, declaration.name))
-    if (!Object.hasOwn(before.catalog.resources, declaration.name)) {
-      yield* tell(lifecycle, "resourceCreated", declaration.name)
-    }
-    return yield* Effect.fromNullishOr(Catalog.find(after, declaration, hash)).pipe(Effect.orDie)
-  })
-
-  /** Somebody else may write the catalog at the same time: take theirs and add ours. */
-  const amending = <A, R>(
-    operation: string,
-    resource: string | undefined,
-    once: Effect.Effect<A, StoreError.StoreError | DbError.DbError, R>
-  ): Effect.Effect<A, DbError.DbError, R> =>
-    once.pipe(
-      Effect.catchReason("StoreError", "PreconditionFailed", () =>
-        Effect.andThen(refresh, Effect.fail("changed" as const))
-      ),
-      Effect.retry({ while: (error) => error === "changed", times: 50 }),
-      Effect.mapError((error) => {
-        if (error === "changed") {
-          const description = "the catalog kept changing while it was written"
-          return DbError.make(operation, new StoreError.Unavailable({ description, sent: false }), resource)
-        }
-        return StoreError.isStoreError(error) ? DbError.fromStore(operation, resource)(error) : error
-      }),
-      lock.withPermits(1)
-    )
-
-  const register = Effect.fn("Database.register")(function* (declaration: Catalog.Declaration) {
-    const hash = Catalog.hash(declaration)
-    return yield* amending("Database.register", declaration.name, attempt(declaration, hash))
-  })
-
-  const saltOnce = Effect.gen(function* () {
-    const { catalog, etag } = yield* Ref.get(current)
-    if (catalog.salt !== undefined) return catalog.salt
-    const salt = yield* newSalt
-    yield* Ref.set(current, yield* commit(store, etag, { ...catalog, salt }))
-    return salt
+  const tellOf = Effect.fnUntraced(function* (resource: string, before: Catalog.Catalog, after: Catalog.Catalog) {
+    yield* PubSub.publish(events, Catalog.eventOf(before, after, resource))
+    if (!Object.hasOwn(before.resources, resource)) yield* tell(lifecycle, "resourceCreated", resource)
   })
 
   const salt = Effect.gen(function* () {
-    const bytes = decodeBase64(yield* amending("Database.salt", undefined, saltOnce))
+    const salted = Effect.fnUntraced(function* (found: Catalog.Catalog) {
+      return found.salt === undefined ? { ...found, salt: yield* newSalt } : found
+    })
+    const now = yield* catalog.current
+    const { salt } = now.salt === undefined ? yield* catalog.change(salted) : now
+    const bytes = decodeBase64(salt ?? "")
     if (bytes !== undefined && bytes.length >= leastSaltBytes) return bytes
     const description = `the salt in the catalog is not base 64 of ${leastSaltBytes} bytes or more; restore it from the backup of the catalog`
-    return yield* DbError.make("Database.salt", new StoreError.Corrupt({ description }))
-  })
+    return yield* new StoreError.Corrupt({ description })
+  }).pipe(DbError.named("Database.salt"))
 
   return {
     store,
     capabilities,
-    listResources: Effect.map(Ref.get(current), ({ catalog }) => listResources(catalog)),
-    refresh,
+    listResources: Effect.map(catalog.current, listResources),
+    refresh: DbError.named("Database.refresh")(catalog.refresh),
     register,
     salt,
     indexes: (resource) =>
-      Effect.map(Ref.get(current), ({ catalog }) =>
-        Object.hasOwn(catalog.resources, resource) ? catalog.resources[resource]! : noIndexes
+      Effect.map(catalog.current, ({ resources }) =>
+        Object.hasOwn(resources, resource) ? resources[resource]! : noIndexes
       ),
     setIndex: Effect.fn("Database.setIndex")(function* (resource, kind, name, state) {
-      const once = Effect.gen(function* () {
-        const { catalog, etag } = yield* Ref.get(current)
-        const next = Catalog.setIndex(catalog, resource, kind, name, state)
-        if (next !== catalog) yield* Ref.set(current, yield* commit(store, etag, next))
-      })
-      yield* amending("Database.setIndex", resource, once)
+      yield* catalog
+        .change((found) => Effect.succeed(Catalog.setIndex(found, resource, kind, name, state)))
+        .pipe(DbError.named("Database.setIndex", resource))
     }),
     transaction: (effect, options) => Effect.withSpan(Transaction.run(store, effect, options), "Database.transaction"),
     repairTransactions: (options) =>
       Stream.mapError(Slot.sweep(store, capabilities, options), DbError.fromStore("Database.repairTransactions")),
     compare: Effect.fnUntraced(function* (declarations) {
-      const { catalog } = yield* Ref.get(current)
-      const compared = yield* Effect.forEach(declarations, (declaration) => compare(catalog, declaration))
+      const now = yield* catalog.current
+      const compared = declarations.map((declaration) => compare(now, declaration))
       const declared = new Set(declarations.map((declaration) => declaration.name))
-      const undeclared = Object.keys(catalog.resources).filter((name) => !declared.has(name))
+      const undeclared = Object.keys(now.resources).filter((name) => !declared.has(name))
       return [...compared, ...undeclared.map((resource) => ({ resource, state: "Undeclared" as const }))]
     }),
     definitionEvents: Stream.fromPubSub(events),
@@ -341,173 +268,7 @@ export const layer: Layer.Layer<Database, DbError.DbError, ObjectStore> = Layer.
 export const layerWith = (options: Options): Layer.Layer<Database, DbError.DbError, ObjectStore> =>
   Layer.effect(Database, scoped(options))
 
-/** What HKDF and Argon2id want of a salt (RFC 9106, 3.1). */
-const leastSaltBytes = 16
-
-const newSalt = Effect.flatMap(Id.Generator, (generator) =>
-  Effect.map(generator.randomBytes(leastSaltBytes), encodeBase64)
-)
-
 const noIndexes: Indexes = {}
-
-interface Versioned {
-  readonly catalog: Catalog.Catalog
-  readonly etag: string
-}
-
-const newerFormat = (operation: string) => (error: Catalog.NewerFormat) =>
-  DbError.make(
-    operation,
-    new StoreError.Unsupported({
-      feature: `catalog format ${error.version}`,
-      description: `the catalog has format ${error.version}, written by a later release; upgrade effect-s3db`
-    })
-  )
-
-/** Reads or creates the catalog, mending it where it is damaged, and settles what the store can do. */
-const open = Effect.fnUntraced(
-  function* (raw: ObjectStore["Service"], options: Options, events: PubSub.PubSub<DefinitionEvent>) {
-    const concurrency = options.concurrency ?? "conditional"
-    const found = yield* find(raw)
-    const remembered = found.catalog.store?.location === raw.location ? found.catalog.store.capabilities : undefined
-    const capabilities = yield* CapabilityProbe.ensure(raw, { concurrency, remembered })
-    const store = capabilities.createIfAbsent && capabilities.compareAndSet ? raw : yield* SingleWriterStore.make(raw)
-    const probed = raw.capabilities === undefined && remembered === undefined
-    const catalog = probed ? { ...found.catalog, store: { location: raw.location, capabilities } } : found.catalog
-    const savedAs = found.damaged === undefined ? undefined : yield* putAside(store, found.damaged)
-    if (!found.changed && !probed) return { store, capabilities, current: { catalog, etag: found.etag! } }
-    // Whatever is written has a salt, so that nobody has to write for its sake later.
-    const current = yield* commit(store, found.etag, { ...catalog, salt: catalog.salt ?? (yield* newSalt) })
-    const event = found.event?.(savedAs)
-    if (event !== undefined) yield* PubSub.publish(events, event)
-    return { store, capabilities, current }
-  },
-  (effect, ...args) =>
-    effect.pipe(
-      // Another process created or mended it first: look again.
-      Effect.retry({
-        while: (error) => StoreError.isStoreError(error) && error.reason._tag === "PreconditionFailed",
-        times: 20
-      }),
-      Effect.mapError((error) =>
-        StoreError.isStoreError(error) ? DbError.fromStore("Database.open")(error) : newerFormat("Database.open")(error)
-      )
-    )
-)
-
-interface Found {
-  readonly catalog: Catalog.Catalog
-  /** `undefined` when there is no object yet. */
-  readonly etag: string | undefined
-  /** The catalog differs from what is stored. */
-  readonly changed: boolean
-  /** Bytes that are about to be replaced and must be kept. */
-  readonly damaged: Uint8Array | undefined
-  readonly event: ((savedAs: string | undefined) => DefinitionEvent) | undefined
-}
-
-const find = Effect.fnUntraced(function* (
-  store: ObjectStore["Service"]
-): Effect.fn.Return<Found, StoreError.StoreError | Catalog.NewerFormat> {
-  const object = yield* getIfPresent(store, Catalog.key)
-  if (object === undefined) {
-    const { catalog, restored } = yield* substitute(store)
-    return {
-      catalog,
-      etag: undefined,
-      changed: true,
-      damaged: undefined,
-      event: restored ? () => DefinitionEvent.make({ _tag: "CatalogRestored" }) : undefined
-    }
-  }
-  const reading = yield* Catalog.read(object.body)
-  switch (reading._tag) {
-    case "Healthy":
-      return { catalog: reading.catalog, etag: object.etag, changed: false, damaged: undefined, event: undefined }
-    case "Healed": {
-      const copy = yield* backup(store)
-      return {
-        catalog: copy === undefined ? reading.catalog : Catalog.supplement(reading.catalog, copy),
-        etag: object.etag,
-        changed: true,
-        damaged: object.body,
-        event: (savedAs) =>
-          DefinitionEvent.make({ _tag: "CatalogHealed", repairs: reading.repairs, savedAs: savedAs ?? "" })
-      }
-    }
-    case "Irreparable": {
-      const { catalog, restored } = yield* substitute(store)
-      return {
-        catalog,
-        etag: object.etag,
-        changed: true,
-        damaged: object.body,
-        event: (savedAs) =>
-          restored
-            ? DefinitionEvent.make({ _tag: "CatalogRestored", savedAs: savedAs ?? "" })
-            : DefinitionEvent.make({ _tag: "CatalogReplaced", savedAs: savedAs ?? "" })
-      }
-    }
-  }
-})
-
-const getIfPresent = (store: ObjectStore["Service"], key: string) =>
-  store.get(key).pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined)))
-
-const backup = Effect.fnUntraced(function* (store: ObjectStore["Service"]) {
-  const object = yield* getIfPresent(store, Catalog.backupKey)
-  if (object === undefined) return undefined
-  const reading = yield* Catalog.read(object.body)
-  return reading._tag === "Irreparable" ? undefined : reading.catalog
-})
-
-/** What to use where there is no catalog: the backup, or a blank one. */
-const substitute = Effect.fnUntraced(function* (store: ObjectStore["Service"]) {
-  const copy = yield* backup(store)
-  if (copy !== undefined) return { catalog: Catalog.afterLoss(copy), restored: true }
-  const data = yield* store.list({ prefix: "resource=", maxKeys: 1, keysOnly: true })
-  return { catalog: data.entries.length === 0 ? Catalog.empty : Catalog.blankOverData, restored: false }
-})
-
-const putAside = Effect.fnUntraced(function* (store: ObjectStore["Service"], bytes: Uint8Array) {
-  const now = DateTime.formatIso(DateTime.makeUnsafe(yield* Clock.currentTimeMillis))
-  const key = `${Catalog.key}.corrupted.${now.replaceAll(/[:.]/g, "-")}.backup`
-  yield* store.put({ key, body: bytes, contentType: "application/octet-stream", repeatable: true })
-  yield* Effect.logWarning(`the catalog ${Catalog.key} was damaged; its bytes are kept as ${key}`)
-  return key
-})
-
-/** Replaces the catalog that has this ETag, or creates it. `PreconditionFailed`: another process was first. */
-const commit = Effect.fnUntraced(function* (
-  store: ObjectStore["Service"],
-  etag: string | undefined,
-  catalog: Catalog.Catalog
-): Effect.fn.Return<Versioned, StoreError.StoreError> {
-  const lastUpdated = DateTime.formatIso(yield* DateTime.now)
-  const next = { ...catalog, writeId: yield* Id.writeId, lastUpdated }
-  const object = { body: Catalog.toBytes(next), contentType: "application/json" }
-  // Nobody removes a catalog: one that was created does not come back by being created again.
-  const condition = etag === undefined ? { ifNoneMatch: "*" as const, repeatable: true } : { ifMatch: etag }
-  const written = yield* store
-    .put({ key: Catalog.key, ...object, ...condition })
-    .pipe(
-      Effect.catchReason("StoreError", "NoSuchKey", () => Effect.fail(preconditionFailed("the catalog was removed")))
-    )
-  // The copy only serves recovery: the catalog itself is written, so its failure is told, not raised.
-  yield* store
-    .put({ key: Catalog.backupKey, ...object, repeatable: true })
-    .pipe(
-      Effect.catch((error) => Effect.logWarning(`the backup of the catalog could not be written: ${error.message}`))
-    )
-  return { catalog: next, etag: written.etag }
-})
-
-const preconditionFailed = (description: string): StoreError.StoreError =>
-  new StoreError.StoreError({
-    operation: "put",
-    key: Catalog.key,
-    reason: new StoreError.PreconditionFailed({ description })
-  })
 
 const versionNumber = (resource: Catalog.Resource): number => Number(resource.currentVersion.slice(1))
 
@@ -520,38 +281,12 @@ const listResources = (catalog: Catalog.Catalog): ReadonlyArray<ResourceInfo> =>
     })
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
 
-const compare = Effect.fnUntraced(function* (catalog: Catalog.Catalog, declaration: Catalog.Declaration) {
+const compare = (catalog: Catalog.Catalog, declaration: Catalog.Declaration): Comparison => {
   const hash = Catalog.hash(declaration)
-  const state: Comparison["state"] = !Object.hasOwn(catalog.resources, declaration.name)
+  const state = !Object.hasOwn(catalog.resources, declaration.name)
     ? "New"
     : Catalog.find(catalog, declaration, hash) === undefined
       ? "Changed"
       : "Unchanged"
   return { resource: declaration.name, state }
-})
-
-const eventOf = (before: Catalog.Catalog, after: Catalog.Catalog, name: string): DefinitionEvent => {
-  const now = after.resources[name]!
-  if (!Object.hasOwn(before.resources, name)) {
-    return DefinitionEvent.make({ _tag: "ResourceCreated", resource: name, version: versionNumber(now) })
-  }
-  const then = before.resources[name]!
-  const attributesOf = (resource: Catalog.Resource) =>
-    new Map(
-      resource.versions[resource.currentVersion]!.attributes.map((attribute) => [
-        attribute.path.join("."),
-        JSON.stringify(attribute)
-      ])
-    )
-  const old = attributesOf(then)
-  const current = attributesOf(now)
-  return DefinitionEvent.make({
-    _tag: "ResourceChanged",
-    resource: name,
-    from: versionNumber(then),
-    to: versionNumber(now),
-    added: [...current.keys()].filter((path) => !old.has(path)),
-    removed: [...old.keys()].filter((path) => !current.has(path)),
-    changed: [...current].filter(([path, text]) => old.has(path) && old.get(path) !== text).map(([path]) => path)
-  })
 }

@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as StoreError from "./storage/StoreError.ts"
@@ -240,6 +241,23 @@ export const Reason = Schema.Union([...StoreError.Reason.members, OutcomeUnknown
 export type Reason = typeof Reason.Type
 
 /**
+ * What the engine fails with before the public operation is named: a failed request, or the bare reason.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type Failure = StoreError.StoreError | Reason
+
+/**
+ * Tells whether a value is a failure of the engine that has no operation yet.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isFailure = (u: unknown): u is Failure =>
+  StoreError.isStoreError(u) || Reason.members.some((member) => u instanceof member)
+
+/**
  * The infrastructure failed: the store, the network, the catalog, or what is stored.
  *
  * `isRetryable` says whether the same call may succeed later; `outcome` whether a write may have been carried out all
@@ -325,3 +343,37 @@ export const invalidInput = (
  */
 export const invalidField = (resource: string, path: ReadonlyArray<string | number>, message: string): InvalidInput =>
   new InvalidInput({ resource, issues: [{ path, message }] })
+
+/**
+ * Turns failures of the engine into `DbError`, under the name of the public operation. Every other error, defect and
+ * interruption stays as it is.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const named =
+  (operation: string, resource?: string) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, Named<E>, R> =>
+    // A type parameter is not narrowed by what has been ruled out.
+    Effect.mapError(effect, (error) =>
+      isFailure(error) ? fromFailure(operation, resource)(error) : (error as Exclude<E, Failure>)
+    )
+
+/**
+ * Errors of the engine as `named` leaves them.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Named<E> = Exclude<E, Failure> | DbError
+
+/**
+ * Gives a failure of the engine the name of the public operation.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromFailure =
+  (operation: string, resource?: string) =>
+  (failure: Failure): DbError =>
+    make(operation, StoreError.isStoreError(failure) ? failure.reason : failure, resource)

@@ -18,10 +18,10 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as Id from "../crypto/Id.ts"
 import { percentEncode } from "../internal/text.ts"
-import type { ETag, ObjectStore } from "../storage/ObjectStore.ts"
+import type { ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import * as CasCell from "./CasCell.ts"
 
 // -----------------------------------------------------------------------------
 // Constants
@@ -52,7 +52,7 @@ export const maxShards = 64
  */
 export const rememberedWrites = 64
 
-/** How often a change is tried again when others were first: with the pauses, more than half a minute. */
+/** How often a change is tried again when others were first: with the pauses, about a quarter of a minute. */
 const maxRaces = 40
 
 // -----------------------------------------------------------------------------
@@ -131,16 +131,6 @@ export interface Counter {
   readonly remove: Effect.Effect<void, StoreError.StoreError>
 }
 
-/** What was read from a shard, or that there is none: then it has no ETag, nor anything else. */
-interface Shard {
-  readonly etag: ETag | undefined
-  readonly counts: ReadonlyMap<string, number>
-  /** Newest first. */
-  readonly writes: ReadonlyArray<string>
-}
-
-const absent: Shard = { etag: undefined, counts: new Map(), writes: [] }
-
 const Body = Schema.Struct({
   v: Schema.Literal(1),
   c: Schema.Record(Schema.String, Schema.Int),
@@ -151,9 +141,22 @@ const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
 const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 
-/** `Object.fromEntries` defines its members, so that a label like `__proto__` is one like any other. */
-const encodeBody = (counts: ReadonlyMap<string, number>, writes: ReadonlyArray<string>): Uint8Array =>
-  encoder.encode(JSON.stringify({ v: 1, c: Object.fromEntries(counts), w: writes.slice(0, rememberedWrites) }))
+type Counts = ReadonlyMap<string, number>
+
+const none: Counts = new Map()
+
+const format: CasCell.Format<Counts> = {
+  remembered: rememberedWrites,
+  // `Object.fromEntries` defines its members, so that a label like `__proto__` is one like any other.
+  encode: (counts, writes) => encoder.encode(JSON.stringify({ v: 1, c: Object.fromEntries(counts), w: writes })),
+  decode: (bytes) => {
+    const body = decodeBody(decoder.decode(bytes))
+    if (Result.isSuccess(body)) {
+      return Effect.succeed({ value: new Map(Object.entries(body.success.c)), writes: body.success.w })
+    }
+    return Effect.fail(new StoreError.Corrupt({ description: "a shard of the counters cannot be read" }))
+  }
+}
 
 const withoutZeros = (counts: ReadonlyMap<string, number>): ReadonlyMap<string, number> =>
   new Map([...counts].filter(([, count]) => count !== 0))
@@ -164,16 +167,6 @@ const sumOf = (all: Iterable<ReadonlyMap<string, number>>): ReadonlyMap<string, 
     for (const [label, count] of counts) sum.set(label, (sum.get(label) ?? 0) + count)
   }
   return withoutZeros(sum)
-}
-
-/**
- * Whether the write of a version on top of `before` has not landed and never will, judged by a shard that does not
- * remember it: there is another version by now, and all writes since `before` are remembered.
- */
-const isRuledOut = (before: Shard, now: Shard): boolean => {
-  if (now.etag === undefined || now.etag === before.etag) return false
-  const [replaced] = before.writes
-  return replaced === undefined ? now.writes.length < rememberedWrites : now.writes.includes(replaced)
 }
 
 // -----------------------------------------------------------------------------
@@ -194,21 +187,7 @@ export const make = (store: ObjectStore["Service"], options: Options): Counter =
     throw new RangeError(`shards has to be a whole number from 1 to ${maxShards}, not ${shards}`)
   }
   const prefix = keyPrefix(resource)
-  const keys = Array.from({ length: shards }, (_, shard) => `${prefix}shard=${shard}`)
-
-  const load = Effect.fnUntraced(function* (key: string): Effect.fn.Return<Shard, StoreError.StoreError> {
-    const found = yield* store
-      .get(key)
-      .pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined)))
-    if (found === undefined) return absent
-    const body = decodeBody(decoder.decode(found.body))
-    if (Result.isSuccess(body)) {
-      const { c: counts, w: writes } = body.success
-      return { etag: found.etag, counts: new Map(Object.entries(counts)), writes }
-    }
-    const reason = new StoreError.Corrupt({ description: "a shard of the counters cannot be read" })
-    return yield* new StoreError.StoreError({ operation: "get", key, reason })
-  })
+  const cells = Array.from({ length: shards }, (_, shard) => CasCell.make(store, `${prefix}shard=${shard}`, format))
 
   const check = Effect.fnUntraced(function* (
     key: string,
@@ -220,70 +199,53 @@ export const make = (store: ObjectStore["Service"], options: Options): Counter =
   })
 
   /** Changes one shard once, also when an answer is lost. After a lost race the next attempt is made where `next` says. */
-  const change = Effect.fnUntraced(function* (
-    first: string,
-    next: (key: string) => Effect.Effect<string>,
-    changed: (counts: ReadonlyMap<string, number>) => ReadonlyMap<string, number>
-  ): Effect.fn.Return<void, StoreError.StoreError> {
-    const writeId = yield* Id.writeId
-    let key = first
-    for (let races = 0; ; races++) {
-      const before = yield* load(key)
-      const counts = changed(before.counts)
-      // Nothing is there, and nothing is to be there.
-      if (counts === before.counts) return
-      yield* check(key, counts)
-      const condition = before.etag === undefined ? { ifNoneMatch: "*" as const } : { ifMatch: before.etag }
-      const body = encodeBody(counts, [writeId, ...before.writes])
-      const result = yield* Effect.result(store.put({ key, body, contentType: "application/json", ...condition }))
-      if (Result.isSuccess(result)) return
-      const error = result.failure
-      const { reason } = error
-      const isRefused =
-        reason._tag === "PreconditionFailed" ||
-        reason._tag === "NoSuchKey" ||
-        reason._tag === "ConditionalRequestConflict"
-      if (!isRefused && error.outcome === "none") return yield* error
-      // A client library may have sent it twice: even a plain refusal may be that of the second, the first having landed.
-      const now = yield* Effect.mapError(load(key), () => error)
-      if (now.writes.includes(writeId)) return
-      const isPlain = isRefused && !(reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
-      if (races >= maxRaces || !(isPlain || isRuledOut(before, now))) return yield* error
-      yield* Effect.sleep(Math.min(2000, 20 * 1.6 ** races) * (yield* Random.next))
-      key = yield* next(key)
-    }
-  })
+  const change = (
+    first: CasCell.CasCell<Counts>,
+    next: (cell: CasCell.CasCell<Counts>) => Effect.Effect<CasCell.CasCell<Counts>>,
+    changed: (counts: Counts) => Counts
+  ): Effect.Effect<void, StoreError.StoreError> => {
+    let cell = first
+    const attempt = Effect.fnUntraced(function* (last: CasCell.Lost<CasCell.Refusal<Counts>> | undefined) {
+      if (last !== undefined) cell = yield* next(cell)
+      const { key } = cell
+      return yield* cell.attempt((before) => {
+        const counts = changed(before ?? none)
+        // Nothing is there, and nothing is to be there.
+        return counts === (before ?? none) ? Effect.succeed(before) : Effect.as(check(key, counts), counts)
+      })
+    })
+    return Effect.asVoid(CasCell.contend(attempt, { retries: maxRaces, exhausted: ({ error }) => Effect.fail(error) }))
+  }
 
-  const random = (among: ReadonlyArray<string>): Effect.Effect<string> =>
+  const random = <X>(among: ReadonlyArray<X>): Effect.Effect<X> =>
     Effect.map(Random.nextIntBetween(0, among.length, { halfOpen: true }), (index) => among[index]!)
 
-  const another = (key: string): Effect.Effect<string> =>
-    shards === 1 ? Effect.succeed(key) : random(keys.filter((one) => one !== key))
+  const another = (cell: CasCell.CasCell<Counts>) =>
+    shards === 1 ? Effect.succeed(cell) : random(cells.filter((one) => one !== cell))
 
-  const add = Effect.fnUntraced(function* (
-    given: ReadonlyMap<string, number>
-  ): Effect.fn.Return<void, StoreError.StoreError> {
+  const add = Effect.fnUntraced(function* (given: Counts): Effect.fn.Return<void, StoreError.StoreError> {
     const deltas = withoutZeros(given)
     if (deltas.size === 0) return
-    const key = yield* random(keys)
-    yield* check(key, deltas)
-    yield* change(key, another, (counts) => sumOf([counts, deltas]))
+    const cell = yield* random(cells)
+    yield* check(cell.key, deltas)
+    yield* change(cell, another, (counts) => sumOf([counts, deltas]))
   })
 
-  const sums = Effect.map(Effect.forEach(keys, load, { concurrency: "unbounded" }), (all) =>
-    sumOf(all.map(({ counts }) => counts))
+  const sums = Effect.map(
+    Effect.forEach(cells, (cell) => cell.read, { concurrency: "unbounded" }),
+    (all) => sumOf(all.map(({ value = none }) => value))
   )
 
   const set = Effect.fnUntraced(function* (
     given: ReadonlyMap<string, number>
   ): Effect.fn.Return<void, StoreError.StoreError> {
     const counts = withoutZeros(given)
-    yield* check(keys[0]!, counts)
-    const rewrite = (key: string, shard: number) => {
-      const wanted = shard === 0 ? counts : absent.counts
-      return change(key, Effect.succeed, (before) => (before.size === 0 && wanted.size === 0 ? before : wanted))
+    yield* check(cells[0]!.key, counts)
+    const rewrite = (cell: CasCell.CasCell<Counts>, shard: number) => {
+      const wanted = shard === 0 ? counts : none
+      return change(cell, Effect.succeed, (before) => (before.size === 0 && wanted.size === 0 ? before : wanted))
     }
-    yield* Effect.forEach(keys, rewrite, { concurrency: "unbounded", discard: true })
+    yield* Effect.forEach(cells, rewrite, { concurrency: "unbounded", discard: true })
   })
 
   return {
@@ -292,7 +254,7 @@ export const make = (store: ObjectStore["Service"], options: Options): Counter =
     readAll: Effect.map(sums, (sum) => new Map([...sum].filter(([, count]) => count > 0))),
     set,
     remove: Effect.gen(function* () {
-      const { failed } = yield* store.deleteMany(keys)
+      const { failed } = yield* store.deleteMany(cells.map((cell) => cell.key))
       const [left] = failed
       if (left !== undefined) {
         return yield* new StoreError.StoreError({ operation: "deleteMany", key: left.key, reason: left.reason })

@@ -9,8 +9,10 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import type { Reason, StoreError } from "./StoreError.ts"
 
 /**
@@ -311,3 +313,50 @@ export class ObjectStore extends Context.Service<
     readonly list: (request?: ListRequest) => Effect.Effect<ListPage, StoreError>
   }
 >()("effect-s3db/storage/ObjectStore") {}
+
+/**
+ * Reads an object, absence being `None`. 1 GET.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const getOption = (
+  store: ObjectStore["Service"],
+  key: string,
+  options?: GetOptions
+): Effect.Effect<Option.Option<StoredObject>, StoreError> =>
+  Effect.catchReason(
+    Effect.map(store.get(key, options), Option.some),
+    "StoreError",
+    "NoSuchKey",
+    () => Effect.succeedNone
+  )
+
+/**
+ * Reads what is known of an object without its body, absence being `None`. 1 HEAD.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const headOption = (
+  store: ObjectStore["Service"],
+  key: string
+): Effect.Effect<Option.Option<ObjectHead>, StoreError> =>
+  Effect.catchReason(Effect.map(store.head(key), Option.some), "StoreError", "NoSuchKey", () => Effect.succeedNone)
+
+/**
+ * Lists all keys with a prefix, page by page as they are drawn, in the order of the store. One LIST for each 1,000.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const listAll = (
+  store: ObjectStore["Service"],
+  request: Pick<ListRequest, "prefix" | "keysOnly">
+): Stream.Stream<ListEntry, StoreError> =>
+  Stream.paginate(undefined as string | undefined, (token) =>
+    Effect.map(
+      store.list({ ...request, token }),
+      (page) => [page.entries, Option.fromUndefinedOr(page.nextToken)] as const
+    )
+  )

@@ -309,6 +309,14 @@ export const Reason = Schema.Union([
 export type Reason = typeof Reason.Type
 
 /**
+ * Tells whether a value is one of the reasons of this module.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isReason = (u: unknown): u is Reason => Reason.members.some((member) => u instanceof member)
+
+/**
  * The one error of the `ObjectStore` port.
  *
  * @category errors

@@ -21,6 +21,7 @@ import {
   Unavailable
 } from "effect-s3db/storage/StoreError"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
+import * as Pauses from "effect-s3db/testing/Pauses"
 import { crashing, drive, keysOf, memory } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
@@ -41,7 +42,7 @@ const bodyAt = (store: Store, key: string) =>
 
 /** Lets time pass until an effect is done. */
 const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.flatMap(Effect.forkChild(effect), (fiber) => drive(fiber))
+  Effect.flatMap(Effect.forkChild(Pauses.byClock(effect)), (fiber) => drive(fiber))
 
 /** A store whose puts are made by `put`, which is told how many there were before. */
 const puttingOn = (

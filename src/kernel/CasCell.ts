@@ -1,0 +1,224 @@
+/**
+ * Objects that several writers change by compare-and-set, and the loop that all such changes go through.
+ *
+ * **Details**
+ *
+ * Every version of a cell holds the ids of the last writes, newest first. They make every version another one, so that an
+ * ETag never comes back, and they tell whether a write whose answer was lost has landed. What a body looks like beside
+ * them is up to the cell's format.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Id from "../crypto/Id.ts"
+import * as backoff from "../internal/backoff.ts"
+import { type ETag, getOption, type ObjectStore } from "../storage/ObjectStore.ts"
+import * as StoreError from "../storage/StoreError.ts"
+
+// -----------------------------------------------------------------------------
+// Contention
+// -----------------------------------------------------------------------------
+
+/**
+ * Another writer was first: what an attempt gives in the place of its result. `seen` is what was found there, as far as
+ * anything was.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Lost<out Seen> {
+  readonly seen: Seen
+  constructor(seen: Seen) {
+    this.seen = seen
+  }
+}
+
+/**
+ * Tells whether an attempt was lost to another writer.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isLost = <A, Seen>(outcome: A | Lost<Seen>): outcome is Lost<Seen> => outcome instanceof Lost
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface ContendOptions<in Seen, out E, out R = never> {
+  /** How often a lost attempt is made again. */
+  readonly retries: number
+  /** What it comes to when the last attempt is lost as well. */
+  readonly exhausted: (seen: Seen) => Effect.Effect<never, E, R>
+}
+
+/**
+ * Makes an attempt again until no other writer comes in between, with random pauses that grow from 10 ms to 1 s ("full
+ * jitter": M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015). The attempt gets what the lost one
+ * before has seen.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const contend = Effect.fnUntraced(function* <A, Seen, E, R, E2, R2 = never>(
+  attempt: (last: Lost<Seen> | undefined) => Effect.Effect<A | Lost<Seen>, E, R>,
+  { exhausted, retries }: ContendOptions<Seen, E2, R2>
+): Effect.fn.Return<A, E | E2, R | R2> {
+  let last: Lost<Seen> | undefined
+  for (let lost = 0; ; lost++) {
+    const outcome = yield* attempt(last)
+    if (!(outcome instanceof Lost)) return outcome
+    if (lost >= retries) return yield* exhausted(outcome.seen)
+    yield* backoff.after(lost, backoff.contention)
+    last = outcome
+  }
+})
+
+// -----------------------------------------------------------------------------
+// Cells
+// -----------------------------------------------------------------------------
+
+/**
+ * What was read from a cell, or that there is nothing: then it has no ETag, nor anything else.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Version<out A> {
+  readonly etag: ETag | undefined
+  readonly value: A | undefined
+  /** Ids of the writes that led to it, newest first. */
+  readonly writes: ReadonlyArray<string>
+}
+
+/**
+ * What an attempt has met that was lost to another writer: what is there now, and how the store refused.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Refusal<out A> {
+  readonly now: Version<A>
+  readonly error: StoreError.StoreError
+}
+
+/**
+ * How a value and the ids of writes become the body of an object, and how they are read from it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Format<A> {
+  /** Default: `application/json`. */
+  readonly contentType?: string | undefined
+  /** How many ids of writes are kept. A write whose answer was lost is recognised until so many others have been made. */
+  readonly remembered: number
+  readonly encode: (value: A, writes: ReadonlyArray<string>) => Uint8Array
+  readonly decode: (
+    body: Uint8Array
+  ) => Effect.Effect<{ readonly value: A; readonly writes: ReadonlyArray<string> }, StoreError.Reason>
+}
+
+/**
+ * A cell at one key of a store that honours conditional writes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CasCell<A> {
+  readonly key: string
+  /** Reads it. 1 GET. Fails with the reason of the format when the body cannot be read. */
+  readonly read: Effect.Effect<Version<A>, StoreError.StoreError>
+  /**
+   * Changes it once: 1 GET, none with a version at hand (`from`), and 1 PUT. `change` gives the value that it got to leave
+   * it as it is: no PUT. `Lost` when another writer was first: what is there now, by 1 GET more.
+   *
+   * When an answer was lost the cell is read: the write has landed if its id is there. When it cannot be told, it fails
+   * with what the store said to the PUT: an error with the outcome `"unknown"`, or `PreconditionFailed` with
+   * `afterUnknown`. With any other error it has not been done.
+   */
+  readonly attempt: <E, R>(
+    change: (value: A | undefined) => Effect.Effect<A | undefined, E, R>,
+    from?: Version<A>
+  ) => Effect.Effect<Version<A> | Lost<Refusal<A>>, StoreError.StoreError | E, R>
+  /** Changes it as `attempt` does, again and again until no other writer comes in between, 40 times at most. */
+  readonly modify: <E, R>(
+    change: (value: A | undefined) => Effect.Effect<A | undefined, E, R>,
+    from?: Version<A>
+  ) => Effect.Effect<Version<A>, StoreError.StoreError | E, R>
+}
+
+const retries = 40
+
+/**
+ * Makes the cell at a key. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(store: ObjectStore["Service"], key: string, format: Format<A>): CasCell<A> => {
+  const { contentType = "application/json", remembered } = format
+  const failed = (operation: "get" | "put", reason: StoreError.Reason) =>
+    new StoreError.StoreError({ operation, key, reason })
+
+  const read: Effect.Effect<Version<A>, StoreError.StoreError> = Effect.gen(function* () {
+    const found = yield* getOption(store, key)
+    if (Option.isNone(found)) return { etag: undefined, value: undefined, writes: [] }
+    const { body, etag } = found.value
+    const decoded = yield* Effect.mapError(format.decode(body), (reason) => failed("get", reason))
+    return { etag, ...decoded }
+  })
+
+  /**
+   * Whether the write of a version on top of `before` has not landed and never will, judged by a version that does not
+   * remember it: there is another one by now, and all writes since `before` are remembered.
+   */
+  const isRuledOut = (before: Version<A>, now: Version<A>): boolean => {
+    if (now.etag === undefined || now.etag === before.etag) return false
+    const [replaced] = before.writes
+    return replaced === undefined ? now.writes.length < remembered : now.writes.includes(replaced)
+  }
+
+  /** What became of a write that the store has not confirmed. */
+  const settle = Effect.fnUntraced(function* (error: StoreError.StoreError, before: Version<A>, writeId: string) {
+    const { reason } = error
+    const isRefused =
+      reason._tag === "PreconditionFailed" ||
+      reason._tag === "NoSuchKey" ||
+      reason._tag === "ConditionalRequestConflict"
+    if (!isRefused && error.outcome === "none") return yield* error
+    // A client library may have sent it twice: even a plain refusal may be that of the second, the first having landed.
+    const now = yield* Effect.mapError(read, () => error)
+    if (now.writes.includes(writeId)) return now
+    const isPlain = isRefused && !(reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
+    return isPlain || isRuledOut(before, now) ? new Lost<Refusal<A>>({ now, error }) : yield* error
+  })
+
+  const attempt = Effect.fnUntraced(function* <E, R>(
+    change: (value: A | undefined) => Effect.Effect<A | undefined, E, R>,
+    from?: Version<A>
+  ): Effect.fn.Return<Version<A> | Lost<Refusal<A>>, StoreError.StoreError | E, R> {
+    const before = from ?? (yield* read)
+    const value = yield* change(before.value)
+    if (value === before.value || value === undefined) return before
+    const writeId = yield* Id.writeId
+    const writes = [writeId, ...before.writes].slice(0, remembered)
+    const condition = before.etag === undefined ? { ifNoneMatch: "*" as const } : { ifMatch: before.etag }
+    const sent = yield* Effect.result(store.put({ key, body: format.encode(value, writes), contentType, ...condition }))
+    if (Result.isSuccess(sent)) return { etag: sent.success.etag, value, writes }
+    return yield* settle(sent.failure, before, writeId)
+  })
+
+  return {
+    key,
+    read,
+    attempt,
+    modify: (change, from) =>
+      contend((last: Lost<Refusal<A>> | undefined) => attempt(change, last === undefined ? from : last.seen.now), {
+        retries,
+        exhausted: ({ error }) => Effect.fail(error)
+      })
+  }
+}
