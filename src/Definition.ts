@@ -113,6 +113,11 @@ export interface Options<S extends Attributes.DocumentSchema> {
   /** Whether queries may read every document without saying `scan: true`. Default `false`. */
   readonly scan?: boolean | undefined
   /**
+   * `true`: the resource can only be opened with a guard (`Resource.guard`), also from the catalog; opening it otherwise
+   * fails at once. Default `false`.
+   */
+  readonly guarded?: boolean | undefined
+  /**
    * `true` adds the partitions `byCreatedDate` and `byUpdatedDate`, and fills in the fields `createdAt` and `updatedAt`
    * where the schema has them, whatever a caller gives. A field may be a `DateTime.Utc`, a `Date`, a text (ISO 8601) or a
    * number (milliseconds); declare it optional or with a default, so that inserts can leave it out. Default `false`.
@@ -162,6 +167,24 @@ export interface Definition<S extends Attributes.DocumentSchema> extends Catalog
   readonly completion: Completion.Completion | undefined
   /** What is counted as documents come and go. */
   readonly counters: Portable.Counters | undefined
+  /** Whether it can be opened with a guard only. */
+  readonly guarded: boolean
+  /** Who has declared it: a program, or the catalog for one that does not. */
+  readonly origin: "program" | "catalog"
+  /** What of it cannot be written, if anything. */
+  readonly unwritable: Unwritable | undefined
+}
+
+/**
+ * What must not be written of a resource by who does not know all of its definition: `whole`, why no document can be; else
+ * the fields that must stay as they are, or stay away.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Unwritable {
+  readonly whole: string | undefined
+  readonly fields: ReadonlyArray<{ readonly path: ReadonlyArray<string>; readonly why: string }>
 }
 
 /**
@@ -199,7 +222,7 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     Object.entries(options.unique ?? {}).map(([label, unique]) => [label, Unique.define(label, unique, attributes)])
   )
   const { paranoid = true, timestamps = false, userstamps = false, computed = {} } = options
-  const { history = false, content = false, scan = false } = options
+  const { history = false, content = false, scan = false, guarded = false } = options
   const uniqueLease =
     options.uniqueLease === undefined
       ? Unique.defaultLeaseMillis
@@ -210,7 +233,7 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     computed
   })
   const counters = countersOf(name, options.counters, partitions)
-  const flags = Object.entries({ history, content, scan, timestamps, userstamps })
+  const flags = Object.entries({ history, content, scan, timestamps, userstamps, guarded })
     .filter(([, isOn]) => isOn)
     .map(([flag]) => flag as Portable.Flag)
   const portable = Portable.fromDefinition(options.schema, {
@@ -248,6 +271,9 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     completion,
     counters,
     uniqueLease,
+    guarded,
+    origin: "program",
+    unwritable: undefined,
     ...(version === undefined ? {} : { version })
   }
 }

@@ -65,6 +65,17 @@ export interface Document<out A> {
 }
 
 /**
+ * Returns a document with what a function makes of its value, in the same envelope.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const map = <A, B>(document: Document<A>, f: (value: A) => B): Document<B> => ({
+  ...document,
+  value: f(document.value)
+})
+
+/**
  * Now, in whole milliseconds, as the body of a document holds it.
  *
  * @category constructors

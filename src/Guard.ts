@@ -608,12 +608,12 @@ export interface InterceptorOptions {
  * @category interceptors
  * @since 0.1.0
  */
-export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipeline.Parameters = Pipeline.Parameters>(
+export const interceptor = <A, Insert, Update, Patch = Update>(
   // Rules that look at no document do not say what it is.
   rules: Rules<NoInfer<A>>,
   { name = "guard", priority = -1000 }: InterceptorOptions = {}
-): Pipeline.Interceptor<Pipeline.Operations<A, Insert, Update, Patch, P>> => {
-  type Ops = Pipeline.Operations<A, Insert, Update, Patch, P>
+): Pipeline.Interceptor<Pipeline.Operations<A, Insert, Update, Patch>> => {
+  type Ops = Pipeline.Operations<A, Insert, Update, Patch>
   const guard = make(rules)
 
   return {
@@ -656,7 +656,7 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
             const { input } = context
             if (input.checks !== undefined) return yield* next({ checks: [...input.checks, check] })
             const current = "current" in input && input.current !== undefined ? yield* input.current : Option.none()
-            if (Option.isSome(current)) yield* check(current.value)
+            if (Option.isSome(current)) yield* check(current.value.value)
             // Defaults are missing from it: a rule that asks for them denies.
             else if ("input" in input) yield* check(input.input as Insert & A)
             else return yield* denied()
@@ -669,13 +669,13 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
             const { input } = context
             if (input.current === undefined) return yield* denied()
             const current = yield* input.current
-            if (Option.isSome(current)) yield* check(current.value)
+            if (Option.isSome(current)) yield* check(current.value.value)
             else if (context.operation !== "exists") return yield* denied()
             return yield* next()
           }
           case "get": {
             const output = yield* next()
-            yield* check(output as Ops["get"]["output"])
+            yield* check((output as Ops["get"]["output"]).value)
             return output
           }
           case "list":

@@ -25,7 +25,10 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import type * as Content from "./Content.ts"
 import * as DbError from "./DbError.ts"
+import type { Document } from "./Document.ts"
+import type * as Query from "./Query.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -141,23 +144,6 @@ export type Shape<Ops> = { readonly [K in keyof Ops]: { readonly input: object; 
 export type Check<in A> = (document: A) => Effect.Effect<void, Rejected | DbError.DbError>
 
 /**
- * The parts of inputs and outputs that belong to other modules.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Parameters {
-  readonly list: unknown
-  readonly listIds: unknown
-  readonly query: unknown
-  readonly count: unknown
-  /** What `setContent` takes. */
-  readonly content: unknown
-  /** What `getContent` gives. */
-  readonly contentOutput: unknown
-}
-
-/**
  * What operations on one document have in common.
  *
  * @category models
@@ -169,8 +155,31 @@ export interface OneDocument<A> {
    * The document as it is now, read when it is asked for. It may have changed when the write comes; what must not be
    * overtaken is a check.
    */
-  readonly current?: Effect.Effect<Option.Option<A>, DbError.DbError> | undefined
+  readonly current?: Effect.Effect<Option.Option<Document<A>>, DbError.DbError> | undefined
 }
+
+/**
+ * A write that is about to be sent: the document before it and after it, absence being `None`. `writeId` is what the
+ * stored version, and the change that is told of it, are going to have.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pending<out A> {
+  readonly id: string
+  readonly writeId: string
+  readonly before: Option.Option<A>
+  readonly after: Option.Option<A>
+}
+
+/**
+ * What is done right before a write is sent, at every attempt: the write is refused when it fails. It may be lost to
+ * another writer all the same, and is then made again with another write id.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type BeforeCommit<in A> = (write: Pending<A>) => Effect.Effect<void, Rejected | DbError.DbError>
 
 /**
  * Present where the operation carries out checks; add to them. They see the very version that is about to be changed,
@@ -181,6 +190,8 @@ export interface OneDocument<A> {
  */
 export interface Checked<A> {
   readonly checks?: ReadonlyArray<Check<A>> | undefined
+  /** Run when the new version is ready, right before anything of it is sent. */
+  readonly beforeCommit?: ReadonlyArray<BeforeCommit<A>> | undefined
 }
 
 /**
@@ -223,29 +234,23 @@ export type StreamError = DbError.InvalidInput | DbError.NotAllowed | DbError.Db
  * @category models
  * @since 0.1.0
  */
-export interface Operations<
-  in out A,
-  in out Insert,
-  in out Update,
-  in out Patch = Update,
-  in out P extends Parameters = Parameters
-> {
-  readonly insert: { readonly input: { readonly input: Insert } & Checked<A>; readonly output: A }
+export interface Operations<in out A, in out Insert, in out Update, in out Patch = Update> {
+  readonly insert: { readonly input: { readonly input: Insert } & Checked<A>; readonly output: Document<A> }
   readonly update: {
     readonly input: OneDocument<A> & Checked<A> & { readonly changes: Update | undefined }
-    readonly output: A
+    readonly output: Document<A>
   }
   readonly patch: {
     readonly input: OneDocument<A> & Checked<A> & { readonly changes: Patch | undefined }
-    readonly output: A
+    readonly output: Document<A>
   }
   readonly replace: {
     readonly input: Partial<OneDocument<A>> & Checked<A> & { readonly input: Insert }
-    readonly output: A
+    readonly output: Document<A>
   }
   readonly upsert: {
     readonly input: Partial<OneDocument<A>> & Checked<A> & { readonly input: Insert }
-    readonly output: A
+    readonly output: Document<A>
   }
   readonly delete: { readonly input: OneDocument<A> & Checked<A>; readonly output: void }
   readonly deleteMany: {
@@ -256,28 +261,35 @@ export interface Operations<
     }
   }
   readonly deleteAll: { readonly input: {}; readonly output: number }
-  readonly get: { readonly input: { readonly id: string }; readonly output: A }
+  readonly get: { readonly input: { readonly id: string }; readonly output: Document<A> }
   readonly exists: { readonly input: OneDocument<A>; readonly output: boolean }
   readonly list: {
-    readonly input: { readonly request: P["list"] } & Filtered<A>
-    readonly output: {
-      readonly items: ReadonlyArray<A>
-      readonly cursor: string | undefined
+    readonly input: { readonly request: Query.Request<A> & Query.PageRequest & Query.Total } & Filtered<A>
+    readonly output: Query.Page<Document<A>> & {
       /** Of all pages together, where it was asked for. */
       readonly total?: number | undefined
     }
   }
   readonly listIds: {
-    readonly input: { readonly request: P["listIds"] } & Filtered<A>
+    readonly input: { readonly request: Query.Request<A> } & Filtered<A>
     readonly output: Stream.Stream<string, StreamError>
   }
   readonly query: {
-    readonly input: { readonly request: P["query"] } & Filtered<A>
-    readonly output: Stream.Stream<A, StreamError>
+    readonly input: { readonly request: Query.Request<A> } & Filtered<A>
+    readonly output: Stream.Stream<Document<A>, StreamError>
   }
-  readonly count: { readonly input: { readonly request: P["count"] } & Filtered<A>; readonly output: number }
-  readonly setContent: { readonly input: OneDocument<A> & { readonly content: P["content"] }; readonly output: void }
-  readonly getContent: { readonly input: OneDocument<A>; readonly output: P["contentOutput"] }
+  readonly count: {
+    readonly input: { readonly request: Query.Request<A> & Query.Verify } & Filtered<A>
+    readonly output: number
+  }
+  readonly setContent: {
+    readonly input: OneDocument<A> & { readonly content: Content.Input }
+    readonly output: Document<A>
+  }
+  readonly getContent: {
+    readonly input: OneDocument<A>
+    readonly output: Option.Option<Content.Content<DbError.DbError>>
+  }
   readonly deleteContent: { readonly input: OneDocument<A>; readonly output: void }
 }
 
@@ -500,7 +512,7 @@ export interface Pipeline<in out Ops extends Shape<Ops>> {
   readonly admit: (operation: keyof Ops) => Effect.Effect<void, InterceptorError>
 
   /** Whether an interceptor takes part in an operation now. */
-  readonly concerns: (operation: keyof Ops) => Effect.Effect<boolean>
+  readonly concerns: (operation: keyof Ops) => boolean
 }
 
 /**
@@ -508,8 +520,8 @@ export interface Pipeline<in out Ops extends Shape<Ops>> {
  * @since 0.1.0
  */
 export interface Options {
-  /** The field of an output that identifies it, for `AfterFailed`. Default `"id"`. */
-  readonly primaryKey?: string | undefined
+  /** Interceptors of the whole database, which come before those of the resource where their priority is equal. */
+  readonly shared?: Shared | undefined
 }
 
 type HookError = InterceptorError | TaggedError
@@ -534,6 +546,35 @@ interface KeptContext extends Admission<PropertyKey> {
   readonly input: object
 }
 
+/**
+ * Interceptors that belong to several pipelines, by the name of the resource: those of a whole database.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Shared {
+  /** Adds an interceptor to the pipelines of some resources, also to those that are opened later, until the scope closes. */
+  readonly add: <const K extends keyof AnyOperations = keyof AnyOperations>(
+    select: (resource: string) => boolean,
+    interceptor: Interceptor<AnyOperations, K>
+  ) => Effect.Effect<void, never, Scope.Scope>
+  /** @internal */
+  readonly state: { interceptors: ReadonlyArray<SharedKept> }
+}
+
+interface SharedKept {
+  readonly select: (resource: string) => boolean
+  readonly kept: Kept
+}
+
+/**
+ * The operations of any resource, as an interceptor sees them that stands for several.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AnyOperations extends Operations<unknown, unknown, unknown, unknown> {}
+
 /** The interceptors of one operation, in their order. */
 interface Plan {
   readonly admits: ReadonlyArray<Kept>
@@ -554,6 +595,7 @@ const snapshotOf = (interceptors: ReadonlyArray<Kept>): Snapshot =>
   interceptors.length === 0 ? empty : { interceptors, plans: new Map() }
 
 const planFor = (snapshot: Snapshot, operation: PropertyKey): Plan | undefined => {
+  if (snapshot === empty) return undefined
   if (snapshot.plans.has(operation)) return snapshot.plans.get(operation)
   const mine = snapshot.interceptors.filter(({ operations }) => operations === "*" || operations.has(operation))
   const plan =
@@ -585,17 +627,58 @@ interface Run {
 }
 
 /**
- * A pipeline without interceptors.
+ * Makes a place for interceptors of several pipelines.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeShared: Effect.Effect<Shared> = Effect.sync(() => {
+  const state: Shared["state"] = { interceptors: [] }
+  return {
+    state,
+    add: (select, interceptor) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const one: SharedKept = { select, kept: keep(interceptor) }
+          state.interceptors = [...state.interceptors, one]
+          return one
+        }),
+        (one) =>
+          Effect.sync(() => {
+            state.interceptors = state.interceptors.filter((other) => other !== one)
+          })
+      )
+  }
+})
+
+/**
+ * Makes a pipeline without interceptors of its own.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = <Ops extends Shape<Ops>>(
   resource: string,
-  { primaryKey = "id" }: Options = {}
+  { shared }: Options = {}
 ): Effect.Effect<Pipeline<Ops>> =>
   Effect.sync(() => {
+    let own: ReadonlyArray<Kept> = []
+    let common: ReadonlyArray<SharedKept> = []
     let snapshot = empty
+
+    /** Those that are there now. */
+    const current = (): Snapshot => {
+      if (shared !== undefined && shared.state.interceptors !== common) {
+        common = shared.state.interceptors
+        assemble()
+      }
+      return snapshot
+    }
+
+    const assemble = () => {
+      const all = [...common.filter(({ select }) => select(resource)).map(({ kept }) => kept), ...own]
+      snapshot = snapshotOf(all.toSorted((a, b) => a.priority - b.priority))
+    }
 
     const contextOf = (kept: Kept, operation: PropertyKey, input: object): KeptContext => ({
       resource,
@@ -665,7 +748,7 @@ export const make = <Ops extends Shape<Ops>>(
       let output = yield* execute(input)
       if (!reads.has(String(operation))) {
         run.isCommitted = true
-        run.id = idIn(output, primaryKey) ?? idIn(input, "id")
+        run.id = idIn(output, "id") ?? idIn(input, "id")
       }
       let failure: Cause.Cause<InterceptorError | AfterFailed> | undefined
       for (const kept of plan.afters) {
@@ -707,8 +790,7 @@ export const make = <Ops extends Shape<Ops>>(
 
     const run: Pipeline<Ops>["run"] = (operation, input, execute) =>
       Effect.suspend(() => {
-        if (snapshot === empty) return execute(input)
-        const plan = planFor(snapshot, operation)
+        const plan = planFor(current(), operation)
         if (plan === undefined) return execute(input)
         return level({ operation, plan, isCommitted: false, id: undefined }, 0, input, execute)
       })
@@ -720,14 +802,14 @@ export const make = <Ops extends Shape<Ops>>(
         Effect.acquireRelease(
           Effect.sync(() => {
             const kept = keep(interceptor)
-            const { interceptors } = snapshot
-            const later = interceptors.findIndex(({ priority }) => priority > kept.priority)
-            snapshot = snapshotOf(interceptors.toSpliced(later < 0 ? interceptors.length : later, 0, kept))
+            own = [...own, kept]
+            assemble()
             return kept
           }),
           (kept) =>
             Effect.sync(() => {
-              snapshot = snapshotOf(snapshot.interceptors.filter((other) => other !== kept))
+              own = own.filter((other) => other !== kept)
+              assemble()
             })
         ),
 
@@ -736,13 +818,13 @@ export const make = <Ops extends Shape<Ops>>(
       read: (operation, input, execute) => withoutAfterFailed(run(operation, input, execute)),
 
       admit: Effect.fnUntraced(function* (operation) {
-        for (const kept of planFor(snapshot, operation)?.admits ?? []) {
+        for (const kept of planFor(current(), operation)?.admits ?? []) {
           const context = contextOf(kept, operation, {})
           yield* hook(context, () => kept.admit!(context))
         }
       }),
 
-      concerns: (operation) => Effect.sync(() => snapshot !== empty && planFor(snapshot, operation) !== undefined)
+      concerns: (operation) => planFor(current(), operation) !== undefined
     }
   })
 

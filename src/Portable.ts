@@ -47,7 +47,7 @@ export type Omission = typeof Omission.Type
  * @category models
  * @since 0.1.0
  */
-export const Flag = Schema.Literals(["history", "content", "scan", "timestamps", "userstamps"])
+export const Flag = Schema.Literals(["history", "content", "scan", "timestamps", "userstamps", "guarded"])
 
 /**
  * @category models

@@ -18,16 +18,17 @@ import { sha256 } from "@noble/hashes/sha2.js"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
-import * as Random from "effect/Random"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Id from "./crypto/Id.ts"
 import type { Claim } from "./Document.ts"
 import type { Json } from "./encoding/Json.ts"
+import * as backoff from "./internal/backoff.ts"
 import { percentEncode } from "./internal/text.ts"
 import type { ValueAt } from "./Partition.ts"
 import { type Attribute, UnsupportedSchema } from "./schema/Attributes.ts"
-import type { Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
+import { type Capabilities, getOption, type ObjectStore } from "./storage/ObjectStore.ts"
 import type { StoreError } from "./storage/StoreError.ts"
 
 // -----------------------------------------------------------------------------
@@ -197,12 +198,10 @@ export const find = Effect.fnUntraced(function* (
   store: Store,
   key: string
 ): Effect.fn.Return<Reservation | undefined, StoreError> {
-  const object = yield* store
-    .get(key)
-    .pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined)))
-  if (object === undefined) return undefined
-  const body = decodeBody(decoder.decode(object.body))
-  const { etag, lastModified } = object
+  const object = yield* getOption(store, key)
+  if (Option.isNone(object)) return undefined
+  const body = decodeBody(decoder.decode(object.value.body))
+  const { etag, lastModified } = object.value
   // What nobody can read is nobody's.
   if (Result.isFailure(body)) return { owner: undefined, writeId: "", etag, lastModified }
   return { owner: body.success.o, writeId: body.success.w, etag, lastModified }
@@ -248,6 +247,9 @@ export interface Request<E> {
 }
 
 const attemptsWhilePending = 6
+
+/** About six seconds in all. */
+const whilePending: backoff.Policy = { ...backoff.waiting, first: 50, factor: 2, most: 5000 }
 
 /**
  * Reserves a value for a document. 1 PUT when it is free; 1 GET and 1 PUT more when the document has reserved it before;
@@ -297,7 +299,7 @@ export const acquire = Effect.fnUntraced(function* <E>(
     }
     pending += 1
     if (pending > attemptsWhilePending) return { _tag: "Pending", owner: found.owner }
-    yield* Effect.sleep(50 * 2 ** pending * (0.5 + (yield* Random.next)))
+    yield* backoff.after(pending, whilePending)
   }
 })
 

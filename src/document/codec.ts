@@ -20,6 +20,7 @@ import type { KeyRing, Unlocked } from "../crypto/KeyRing.ts"
 import type { Algorithm, PasswordHasher } from "../crypto/PasswordHasher.ts"
 import type { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
+import type { Failure } from "../DbError.ts"
 import type { Definition, Migration } from "../Definition.ts"
 import * as Document from "../Document.ts"
 import * as Behavior from "../encoding/Behavior.ts"
@@ -71,22 +72,17 @@ export interface Decoded<A> {
  */
 export interface DocumentCodec<A> {
   /** Cleans an input up, hashes its passwords and validates it. */
-  readonly construct: (input: unknown) => Effect.Effect<A, DbError.InvalidInput | DbError.DbError>
+  readonly construct: (input: unknown) => Effect.Effect<A, DbError.InvalidInput | Failure>
   /** Encodes a value; `carried` and `schemaVersion` are those of the version that it replaces. */
   readonly encode: (
-    operation: string,
     value: A,
     before: { readonly carried: Encoding.JsonObject | undefined; readonly schemaVersion: number } | undefined
-  ) => Effect.Effect<Encoded<A>, DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError>
-  readonly decode: (
-    operation: string,
-    id: string,
-    stored: Document.Stored
-  ) => Effect.Effect<Decoded<A>, DbError.DbError>
+  ) => Effect.Effect<Encoded<A>, DbError.InvalidInput | DbError.MetadataLimit | Failure>
+  readonly decode: (id: string, stored: Document.Stored) => Effect.Effect<Decoded<A>, Failure | DbError.DbError>
   readonly explain: (
     value: A,
     before?: { readonly carried: Encoding.JsonObject | undefined; readonly schemaVersion: number }
-  ) => Effect.Effect<Explanation, DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError>
+  ) => Effect.Effect<Explanation, DbError.InvalidInput | DbError.MetadataLimit | Failure>
   /** The path of an attribute id, for people. */
   readonly pathOf: (attribute: string) => string
   /** The version that is written. */
@@ -137,9 +133,8 @@ const hidden = new Set(["secret", "password"])
  */
 export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema>(
   settings: Definition<S>,
-  database: Database["Service"],
-  operation: string
-): Effect.fn.Return<DocumentCodec<S["Type"]>, DbError.DbError> {
+  database: Database["Service"]
+): Effect.fn.Return<DocumentCodec<S["Type"]>, Failure | DbError.DbError> {
   type A = S["Type"]
   const { name, primaryKey, schema } = settings
   const encoder = yield* Encoding.Encoding
@@ -153,9 +148,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const findExcess = Normalization.compileStrict(schema)
   const optional = new Set(settings.attributes.filter((one) => one.optional).map((one) => one.path.join(".")))
 
-  const failure = (operation: string, reason: DbError.Reason) => DbError.make(operation, reason, name)
-  const corrupt = (operation: string, description: string) =>
-    failure(operation, new StoreError.Corrupt({ description }))
+  const corrupt = (description: string) => new StoreError.Corrupt({ description })
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
 
   // Keys inside a secret are part of the secret.
@@ -188,7 +181,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const hasher = yield* Effect.serviceOption(HasherTag)
   if (passwords.length > 0 && Option.isNone(hasher)) {
     const description = "the schema has passwords: provide PasswordHasher.layer()"
-    return yield* failure(operation, new DbError.ServiceFailed({ service: "PasswordHasher", description }))
+    return yield* new DbError.ServiceFailed({ service: "PasswordHasher", description })
   }
   const plainRules = new Map(
     Attributes.payloadsOf(schema, Attributes.plainPasswordId).map(({ path, payload }) => [
@@ -200,7 +193,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const hashPassword = Effect.fnUntraced(function* (
     path: ReadonlyArray<string>,
     plain: Redacted.Redacted<string>
-  ): Effect.fn.Return<PasswordHash, DbError.InvalidInput | DbError.DbError> {
+  ): Effect.fn.Return<PasswordHash, DbError.InvalidInput | Failure> {
     const { min = 0, max = Infinity, algorithm } = plainRules.get(path.join(".")) ?? {}
     const value: unknown = Redacted.value(plain)
     if (typeof value !== "string") return yield* invalid(path, "Expected a redacted text")
@@ -212,7 +205,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       .pipe(
         Effect.mapError((error) =>
           error.reason._tag === "WorkerFailed"
-            ? failure("Resource.hashPassword", serviceFailed("PasswordHasher", error.reason.description))
+            ? serviceFailed("PasswordHasher", error.reason.description)
             : invalid(path, error.reason.description)
         )
       )
@@ -236,7 +229,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   if (writesSecrets && Option.isNone(keyRing)) {
     const description =
       "the schema has secrets: provide a KeyRing, such as KeyRing.layerKeys or KeyRing.layerPassphrase"
-    return yield* failure(operation, new DbError.ServiceFailed({ service: "KeyRing", description }))
+    return yield* new DbError.ServiceFailed({ service: "KeyRing", description })
   }
   // Also secrets of former versions of the definition.
   const knowsSecrets = compiled.registered.readable.some((attribute) => attribute.codec === "secret")
@@ -244,7 +237,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     knowsSecrets && Option.isSome(keyRing)
       ? yield* keyRing.value
           .unlock(yield* database.salt)
-          .pipe(Effect.mapError((error) => failure(operation, serviceFailed("KeyRing", error.description))))
+          .pipe(Effect.mapError((error) => serviceFailed("KeyRing", error.description)))
       : undefined
 
   const locationOf = (id: string, attribute: string, path: ReadonlyArray<string>) => ({
@@ -271,7 +264,6 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   })
 
   const openSecrets = Effect.fnUntraced(function* (
-    operation: string,
     id: string,
     { document, carried, secrets }: Encoding.DecodedFields,
     isPresentVersion: boolean
@@ -281,7 +273,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       const value = codec === "secret" ? (valueAt(document, path) ?? null) : null
       if (value === null || secrets.some((one) => one.path !== undefined && samePath(one.path, path))) continue
       const description = `field ${path.join(".")} of document ${JSON.stringify(id)} is stored in clear: what was no secret once needs a migration`
-      return yield* failure(operation, new DbError.SecretUnreadable({ description, why: "InClear", path }))
+      return yield* new DbError.SecretUnreadable({ description, why: "InClear", path })
     }
     let opened: unknown = document
     let kept = carried
@@ -292,7 +284,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       if (unlocked === undefined) {
         if (path === undefined) continue
         const description = `field ${where.join(".")} of document ${JSON.stringify(id)} is encrypted: provide a KeyRing`
-        return yield* failure(operation, new DbError.ServiceFailed({ service: "KeyRing", description }))
+        return yield* new DbError.ServiceFailed({ service: "KeyRing", description })
       }
       const location = locationOf(id, attribute, where)
       const isCurrent = typeof sealed === "string" && unlocked.isCurrent(sealed)
@@ -305,7 +297,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
         const at = `field ${where.join(".")} of document ${JSON.stringify(id)}`
         const description =
           why === "UnknownKey" ? `${at} is under a key that the ring has not` : `${at} was altered or moved`
-        return yield* failure(operation, new DbError.SecretUnreadable({ description, why, path }))
+        return yield* new DbError.SecretUnreadable({ description, why, path })
       }
       if (!isCurrent) isUnderOldKey = true
       if (path === undefined) kept = { ...kept, [attribute]: yield* unlocked.seal(location, plain.success) }
@@ -363,7 +355,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     return { id, plain, codec, schemaVersion, placement: outcome.placement }
   }, orTooDeep(tooDeep))
 
-  const encode: DocumentCodec<A>["encode"] = Effect.fnUntraced(function* (_, value, before) {
+  const encode: DocumentCodec<A>["encode"] = Effect.fnUntraced(function* (value, before) {
     const { id, plain, codec, schemaVersion, placement } = yield* place(value, before)
     const { metadata, body, truncated } = placement
     const fields = { metadata: codec.metadata(metadata), ...Behavior.bodyOf(body) }
@@ -386,9 +378,9 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
   // --- reading ---------------------------------------------------------------
 
-  const decodeFields = Effect.fnUntraced(function* (operation: string, label: string, stored: Document.Stored) {
+  const decodeFields = Effect.fnUntraced(function* (label: string, stored: Document.Stored) {
     const reader = Encoding.forTag(stored.tag)
-    if (reader === undefined) return yield* corrupt(operation, `${label} was written in an encoding unknown here`)
+    if (reader === undefined) return yield* corrupt(`${label} was written in an encoding unknown here`)
     const steps = stepsFrom(stored.schemaVersion)
     const decode = () =>
       compiled.codecFor(reader, steps.length > 0 ? stored.schemaVersion : undefined).decode(stored.fields)
@@ -405,7 +397,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       problem._tag === "UnknownAttribute"
         ? `has an attribute ${problem.id} that the catalog does not know`
         : `has an unreadable field ${problem.path.join(".")}`
-    return yield* corrupt(operation, `${label} ${what}`)
+    return yield* corrupt(`${label} ${what}`)
   })
 
   /** The steps from a version to the present one, if any of them has something to do. */
@@ -418,24 +410,22 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     return steps
   }
 
-  const decode: DocumentCodec<A>["decode"] = Effect.fnUntraced(function* (operation, id, stored) {
+  const decode: DocumentCodec<A>["decode"] = Effect.fnUntraced(function* (id, stored) {
     const label = `document ${JSON.stringify(id)}`
-    const { decoded, steps } = yield* decodeFields(operation, label, stored)
-    const { document, carried, isUnderOldKey } = yield* openSecrets(operation, id, decoded, steps.length === 0)
+    const { decoded, steps } = yield* decodeFields(label, stored)
+    const { document, carried, isUnderOldKey } = yield* openSecrets(id, decoded, steps.length === 0)
     const migrated = yield* Effect.try({
       try: () => steps.reduce((at, step) => step(at), steps.length > 0 ? complete(document, carried) : document),
-      catch: () =>
-        corrupt(operation, `${label}, of schema version ${stored.schemaVersion}, makes its migration throw an error`)
+      catch: () => corrupt(`${label}, of schema version ${stored.schemaVersion}, makes its migration throw an error`)
     })
     const whole = withDefaults(migrated)
     const value = yield* fromJson({ ...whole, [primaryKey]: id }).pipe(
       Effect.mapError((error) =>
         corrupt(
-          operation,
           `${label} of schema version ${stored.schemaVersion} does not fit the schema, and may need a migration: ${error.message}`
         )
       ),
-      orTooDeep(() => corrupt(operation, `${label} is nested too deep`))
+      orTooDeep(() => corrupt(`${label} is nested too deep`))
     )
     return { value, carried: steps.length > 0 ? unknownPart(carried) : carried, isUnderOldKey, json: whole }
   })

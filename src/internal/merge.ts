@@ -54,9 +54,17 @@ export type DeepFields<A> = {
     : Optional<A, K>
 }
 
+/** A field of a struct. */
+export interface Field {
+  readonly optional: boolean
+  /** Whether `null` is a value of it. */
+  readonly nullable: boolean
+  readonly tree: FieldTree | undefined
+}
+
 /** The fields of a struct, those of nested structs below them. */
 export interface FieldTree {
-  readonly fields: ReadonlyMap<string, { readonly optional: boolean; readonly tree: FieldTree | undefined }>
+  readonly fields: ReadonlyMap<string, Field>
 }
 
 /** `undefined` for a schema that has no named fields. */
@@ -67,7 +75,11 @@ export const fieldTree = (type: AST.AST): FieldTree | undefined => {
     fields: new Map(
       struct.propertySignatures.map((property) => [
         String(property.name),
-        { optional: AST.isOptional(property.type), tree: fieldTree(property.type) }
+        {
+          optional: AST.isOptional(property.type),
+          nullable: AST.isNull(property.type) || (AST.isUnion(property.type) && property.type.types.some(AST.isNull)),
+          tree: fieldTree(property.type)
+        }
       ])
     )
   }

@@ -36,7 +36,7 @@ export type Fitted = Result.Result<Json, string>
  * @category models
  * @since 0.1.0
  */
-export interface Operands {
+export interface OperandCodecs {
   /** A value as documents have it; where it is none, JSON. */
   readonly fromValue: (path: ReadonlyArray<string>, value: unknown, use: OperandUse) => Fitted
   /** JSON, in whatever way it writes the value down. */
@@ -90,7 +90,7 @@ const isJson = Schema.is(Schema.Json)
 export const make = (
   schema: Attributes.DocumentSchema,
   system: Readonly<Record<string, Attributes.DocumentSchema>> = {}
-): Operands => {
+): OperandCodecs => {
   const storedRoot = AST.toEncoded(Attributes.toStorageCodec(schema).ast)
   const known = new Map<string, Field | undefined>()
 
