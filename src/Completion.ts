@@ -8,7 +8,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import { currentUser } from "./Guard.ts"
+import { currentUser } from "./CurrentUser.ts"
 import { UnsupportedSchema } from "./schema/Attributes.ts"
 
 /**

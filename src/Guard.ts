@@ -34,94 +34,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Json, JsonObject } from "./encoding/Json.ts"
+import * as CurrentUser from "./CurrentUser.ts"
 import * as Pipeline from "./Pipeline.ts"
-
-// -----------------------------------------------------------------------------
-// User
-// -----------------------------------------------------------------------------
-
-/**
- * Somebody who is authenticated.
- *
- * @category models
- * @since 0.1.0
- */
-export interface User {
-  readonly id: string
-  readonly roles: ReadonlyArray<string>
-  readonly scopes: ReadonlyArray<string>
-  /** What the token said of the user, as it was. */
-  readonly claims: JsonObject
-}
-
-/**
- * The user on whose behalf the fiber runs. Where it is not provided, the caller is anonymous.
- *
- * @category services
- * @since 0.1.0
- */
-export class CurrentUser extends Context.Service<CurrentUser, User>()("effect-s3db/Guard/CurrentUser") {}
-
-/**
- * The current user, if there is one.
- *
- * @category getters
- * @since 0.1.0
- */
-export const currentUser: Effect.Effect<User | undefined> = Effect.map(
-  Effect.serviceOption(CurrentUser),
-  Option.getOrUndefined
-)
-
-/**
- * A user by id. Roles, scopes and claims are empty by default.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const makeUser = (id: string, parts: Partial<Omit<User, "id">> = {}): User => ({
-  id,
-  roles: parts.roles ?? [],
-  scopes: parts.scopes ?? [],
-  claims: parts.claims ?? {}
-})
-
-/**
- * The user of a token that has been verified: `sub` is the id; scopes come from `scope`, separated by spaces; roles from
- * `roles`, `realm_access.roles` and `resource_access[azp].roles`.
- *
- * `None` when there is no `sub`: treat the caller as anonymous. Claims of another form than expected count as absent.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const fromClaims = (claims: JsonObject): Option.Option<User> => {
-  const id = member(claims, "sub")
-  if (typeof id !== "string" || id === "") return Option.none()
-  const scope = member(claims, "scope")
-  const client = member(claims, "azp")
-  const roles = [
-    ...texts(member(claims, "roles")),
-    ...texts(member(member(claims, "realm_access"), "roles")),
-    ...(typeof client === "string" ? texts(member(member(member(claims, "resource_access"), client), "roles")) : [])
-  ]
-  return Option.some({
-    id,
-    roles: [...new Set(roles)],
-    scopes: typeof scope === "string" ? scope.split(" ").filter((one) => one !== "") : [],
-    claims
-  })
-}
-
-const isObject = (value: Json | undefined): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
-const member = (value: Json | undefined, name: string): Json | undefined =>
-  isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined
-
-const texts = (value: Json | undefined): ReadonlyArray<string> =>
-  Array.isArray(value) ? value.filter((one): one is string => typeof one === "string") : []
 
 /** Whether the work of this fiber is the program's own. */
 const IsTrusted = Context.Reference<boolean>("effect-s3db/Guard/IsTrusted", { defaultValue: () => false })
@@ -147,7 +61,7 @@ export const trusted = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
  * @category models
  * @since 0.1.0
  */
-export type Answer = boolean | Effect.Effect<boolean, unknown, CurrentUser>
+export type Answer = boolean | Effect.Effect<boolean, unknown, CurrentUser.CurrentUser>
 
 /**
  * Whether somebody may do something. `A` is the document that it wants to see. An effect is a rule by itself, which is
@@ -157,12 +71,15 @@ export type Answer = boolean | Effect.Effect<boolean, unknown, CurrentUser>
  * @since 0.1.0
  */
 export type Rule<A = unknown> =
-  | Effect.Effect<boolean, unknown, CurrentUser>
+  | Effect.Effect<boolean, unknown, CurrentUser.CurrentUser>
   | { readonly _tag: "Constant"; readonly isAllowed: boolean }
-  | { readonly _tag: "User"; readonly predicate: (user: User | undefined, operation: Pipeline.OperationName) => Answer }
+  | {
+      readonly _tag: "User"
+      readonly predicate: (user: CurrentUser.User | undefined, operation: Pipeline.OperationName) => Answer
+    }
   | {
       readonly _tag: "Record"
-      readonly predicate: (record: A, user: User | undefined, operation: Pipeline.OperationName) => Answer
+      readonly predicate: (record: A, user: CurrentUser.User | undefined, operation: Pipeline.OperationName) => Answer
     }
   | { readonly _tag: "All" | "Any"; readonly rules: ReadonlyArray<Rule<A>> }
   | { readonly _tag: "Not"; readonly rule: Rule<A> }
@@ -198,7 +115,9 @@ export const deny: Rule = { _tag: "Constant", isAllowed: false }
  * @category rules
  * @since 0.1.0
  */
-export const user = (predicate: (user: User | undefined, operation: Pipeline.OperationName) => Answer): Rule => ({
+export const user = (
+  predicate: (user: CurrentUser.User | undefined, operation: Pipeline.OperationName) => Answer
+): Rule => ({
   _tag: "User",
   predicate
 })
@@ -238,7 +157,7 @@ export const scopes = (names: ReadonlyArray<string>): Rule =>
  * @since 0.1.0
  */
 export const record = <A>(
-  predicate: (record: A, user: User | undefined, operation: Pipeline.OperationName) => Answer
+  predicate: (record: A, user: CurrentUser.User | undefined, operation: Pipeline.OperationName) => Answer
 ): Rule<A> => ({ _tag: "Record", predicate })
 
 /**
@@ -301,7 +220,7 @@ export type Notation<A> =
   | boolean
   | ReadonlyArray<string>
   | ((
-      context: { readonly user: User | undefined; readonly operation: Pipeline.OperationName },
+      context: { readonly user: CurrentUser.User | undefined; readonly operation: Pipeline.OperationName },
       record: A | undefined
     ) => Answer)
 
@@ -399,11 +318,11 @@ export type Decision = "Allowed" | "Denied" | "NeedsRecord"
  */
 export interface Guard<in A> {
   /** Decides without the document, if that is possible. */
-  readonly before: (operation: Pipeline.OperationName, user: User | undefined) => Effect.Effect<Decision>
+  readonly before: (operation: Pipeline.OperationName, user: CurrentUser.User | undefined) => Effect.Effect<Decision>
   /** Decides with the document. */
   readonly withRecord: (
     operation: Pipeline.OperationName,
-    user: User | undefined,
+    user: CurrentUser.User | undefined,
     record: A
   ) => Effect.Effect<Exclude<Decision, "NeedsRecord">>
 }
@@ -435,7 +354,7 @@ export const make = <A>(rules: Rules<A>): Guard<A> => {
 const evaluate = <A>(
   rule: Rule<A>,
   operation: Pipeline.OperationName,
-  user: User | undefined,
+  user: CurrentUser.User | undefined,
   record: Option.Option<A>
 ): Effect.Effect<Verdict> => {
   if (Effect.isEffect(rule)) return ask(operation, user, () => rule)
@@ -469,7 +388,7 @@ const combine = Effect.fnUntraced(function* <A>(
   rules: ReadonlyArray<Rule<A>>,
   decisive: boolean,
   operation: Pipeline.OperationName,
-  user: User | undefined,
+  user: CurrentUser.User | undefined,
   record: Option.Option<A>
 ): Effect.fn.Return<Verdict> {
   // Without rules there is nothing to negate either.
@@ -482,7 +401,7 @@ const combine = Effect.fnUntraced(function* <A>(
   return result
 })
 
-const ask = (operation: string, user: User | undefined, predicate: () => Answer): Effect.Effect<Verdict> =>
+const ask = (operation: string, user: CurrentUser.User | undefined, predicate: () => Answer): Effect.Effect<Verdict> =>
   Effect.suspend((): Effect.Effect<unknown, unknown> => {
     const answer = predicate()
     return Effect.isEffect(answer) ? about(user, answer) : Effect.succeed(answer)
@@ -497,17 +416,22 @@ const ask = (operation: string, user: User | undefined, predicate: () => Answer)
   )
 
 /** With the user that is asked about, not the one that the fiber may have. */
-const about = <E>(user: User | undefined, answer: Effect.Effect<boolean, E, CurrentUser>): Effect.Effect<boolean, E> =>
-  user === undefined ? Effect.updateContext(answer, anonymous) : Effect.provideService(answer, CurrentUser, user)
+const about = <E>(
+  user: CurrentUser.User | undefined,
+  answer: Effect.Effect<boolean, E, CurrentUser.CurrentUser>
+): Effect.Effect<boolean, E> =>
+  user === undefined
+    ? Effect.updateContext(answer, anonymous)
+    : Effect.provideService(answer, CurrentUser.CurrentUser, user)
 
 /** Without a user, an effect that asks for one dies, and so denies. */
-const anonymous = (context: Context.Context<never>): Context.Context<CurrentUser> =>
-  Context.omit(CurrentUser)(context) as Context.Context<CurrentUser>
+const anonymous = (context: Context.Context<never>): Context.Context<CurrentUser.CurrentUser> =>
+  Context.omit(CurrentUser.CurrentUser)(context) as Context.Context<CurrentUser.CurrentUser>
 
 /** Whether a rule died for want of a user: that is its answer, and not worth a warning. */
 const asksForUser = (cause: Cause.Cause<unknown>): boolean => {
   const defect = Cause.squash(cause)
-  return defect instanceof Error && defect.message === `Service not found: ${CurrentUser.key}`
+  return defect instanceof Error && defect.message === `Service not found: ${CurrentUser.CurrentUser.key}`
 }
 
 // -----------------------------------------------------------------------------
@@ -555,7 +479,7 @@ export const authorize = Effect.fnUntraced(function* <A>(
 ): Effect.fn.Return<void, Forbidden> {
   if (yield* IsTrusted) return
   const { resource, operation, id } = at
-  const user = yield* currentUser
+  const user = yield* CurrentUser.currentUser
   const decision =
     at.record === undefined ? yield* guard.before(operation, user) : yield* guard.withRecord(operation, user, at.record)
   if (decision === "Allowed") return
@@ -568,10 +492,10 @@ export const authorize = Effect.fnUntraced(function* <A>(
   })
 })
 
-const describe = (user: User | undefined): string =>
+const describe = (user: CurrentUser.User | undefined): string =>
   user === undefined ? "log in first" : "the user does not have the right to do this"
 
-const denial = (user: User | undefined, reject: Pipeline.Admission<unknown>["reject"]): Pipeline.Rejected =>
+const denial = (user: CurrentUser.User | undefined, reject: Pipeline.Admission<unknown>["reject"]): Pipeline.Rejected =>
   reject(describe(user), user === undefined ? unauthenticatedCode : forbiddenCode)
 
 /**
@@ -622,7 +546,7 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
     operations: "*",
     admit: Effect.fnUntraced(function* ({ operation, reject }) {
       if (yield* IsTrusted) return
-      const user = yield* currentUser
+      const user = yield* CurrentUser.currentUser
       if ((yield* guard.before(operation, user)) === "Denied") return yield* denial(user, reject)
     }),
     around: <E, R>(
@@ -634,7 +558,7 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
       Effect.gen(function* () {
         if (yield* IsTrusted) return yield* next()
         const { operation } = context
-        const user = yield* currentUser
+        const user = yield* CurrentUser.currentUser
         const denied = () => denial(user, context.reject)
         const isAllowed = (record: A) =>
           Effect.map(guard.withRecord(operation, user, record), (decision) => decision === "Allowed")

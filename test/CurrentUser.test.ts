@@ -1,0 +1,27 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Option from "effect/Option"
+import * as CurrentUser from "effect-s3db/CurrentUser"
+
+describe("CurrentUser", () => {
+  it("users are made from claims", () => {
+    const claims = {
+      sub: "u1",
+      azp: "web",
+      scope: "read  write",
+      roles: ["a", 1, "b"],
+      realm_access: { roles: ["b", "c"] },
+      resource_access: { web: { roles: ["d"] }, api: { roles: ["e"] } }
+    }
+    const user = Option.getOrThrow(CurrentUser.fromClaims(claims))
+    assert.deepStrictEqual(user, { id: "u1", roles: ["a", "b", "c", "d"], scopes: ["read", "write"], claims })
+  })
+
+  it("claims of another form count as absent, and nobody is no user", () => {
+    assert.isTrue(Option.isNone(CurrentUser.fromClaims({})))
+    assert.isTrue(Option.isNone(CurrentUser.fromClaims({ sub: "" })))
+    assert.isTrue(Option.isNone(CurrentUser.fromClaims({ sub: 7 })))
+    const odd = { sub: "u", azp: "__proto__", scope: 1, roles: "admin", realm_access: null, resource_access: [] }
+    const { roles, scopes } = Option.getOrThrow(CurrentUser.fromClaims(odd))
+    assert.deepStrictEqual([roles, scopes], [[], []])
+  })
+})
