@@ -8,7 +8,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import { currentUser } from "./CurrentUser.ts"
+import { CurrentUser } from "./CurrentUser.ts"
 import { UnsupportedSchema } from "./schema/Attributes.ts"
 
 /**
@@ -108,7 +108,7 @@ export const define = (
       if (createdAt !== undefined) set("createdAt", createdAt(times.createdAt))
       if (updatedAt !== undefined) set("updatedAt", updatedAt(times.writtenAt))
       if (hasCreatedBy || hasUpdatedBy) {
-        const user = yield* currentUser
+        const user = yield* CurrentUser
         const of = (field: string) => (before as Readonly<Record<string, unknown>> | undefined)?.[field]
         if (hasCreatedBy) set("createdBy", before === undefined ? user?.id : of("createdBy"))
         // The program's own work is nobody's.

@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 
 /**
@@ -23,26 +24,44 @@ export interface User {
 }
 
 /**
- * The user on whose behalf the fiber runs. Where it is not provided, the caller is anonymous.
+ * The user on whose behalf the fiber runs; `undefined`, the default, is an anonymous caller.
  *
- * @category services
+ * @category references
  * @since 0.1.0
  */
-export class CurrentUser extends Context.Service<CurrentUser, User>()("effect-s3db/CurrentUser") {}
+export const CurrentUser: Context.Reference<User | undefined> = Context.Reference("effect-s3db/CurrentUser", {
+  defaultValue: (): User | undefined => undefined
+})
 
 /**
- * The current user, if there is one.
+ * Nobody is logged in, where a user is needed. Log in and try again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Unauthenticated extends Schema.TaggedError<Unauthenticated>("effect-s3db/CurrentUser/Unauthenticated")(
+  "Unauthenticated",
+  {},
+  { httpApiStatus: 401 }
+) {
+  override get message(): string {
+    return "nobody is logged in"
+  }
+}
+
+/**
+ * Returns the current user; fails with `Unauthenticated` where the caller is anonymous, which as a rule of a guard is a
+ * denial.
  *
  * @category getters
  * @since 0.1.0
  */
-export const currentUser: Effect.Effect<User | undefined> = Effect.map(
-  Effect.serviceOption(CurrentUser),
-  Option.getOrUndefined
+export const required: Effect.Effect<User, Unauthenticated> = Effect.flatMap(CurrentUser, (user) =>
+  user === undefined ? Effect.fail(new Unauthenticated()) : Effect.succeed(user)
 )
 
 /**
- * A user by id. Roles, scopes and claims are empty by default.
+ * Creates a user by id. Roles, scopes and claims are empty by default.
  *
  * @category constructors
  * @since 0.1.0
@@ -55,7 +74,7 @@ export const make = (id: string, parts: Partial<Omit<User, "id">> = {}): User =>
 })
 
 /**
- * The user of a token that has been verified: `sub` is the id; scopes come from `scope`, separated by spaces; roles from
+ * Reads the user of a token that has been verified: `sub` is the id; scopes come from `scope`, separated by spaces; roles from
  * `roles`, `realm_access.roles` and `resource_access[azp].roles`.
  *
  * `None` when there is no `sub`: treat the caller as anonymous. Claims of another form than expected count as absent.

@@ -55,13 +55,13 @@ export const trusted = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
 // -----------------------------------------------------------------------------
 
 /**
- * The answer of a predicate. An effect that fails denies, as does one that asks for the `CurrentUser` where the caller is
- * anonymous. Other services are closed over.
+ * The answer of a predicate. An effect that fails denies, also by `CurrentUser.required` where the caller is anonymous.
+ * Services are closed over.
  *
  * @category models
  * @since 0.1.0
  */
-export type Answer = boolean | Effect.Effect<boolean, unknown, CurrentUser.CurrentUser>
+export type Answer = boolean | Effect.Effect<boolean, unknown>
 
 /**
  * Whether somebody may do something. `A` is the document that it wants to see. An effect is a rule by itself, which is
@@ -71,7 +71,7 @@ export type Answer = boolean | Effect.Effect<boolean, unknown, CurrentUser.Curre
  * @since 0.1.0
  */
 export type Rule<A = unknown> =
-  | Effect.Effect<boolean, unknown, CurrentUser.CurrentUser>
+  | Effect.Effect<boolean, unknown>
   | { readonly _tag: "Constant"; readonly isAllowed: boolean }
   | {
       readonly _tag: "User"
@@ -404,35 +404,22 @@ const combine = Effect.fnUntraced(function* <A>(
 const ask = (operation: string, user: CurrentUser.User | undefined, predicate: () => Answer): Effect.Effect<Verdict> =>
   Effect.suspend((): Effect.Effect<unknown, unknown> => {
     const answer = predicate()
-    return Effect.isEffect(answer) ? about(user, answer) : Effect.succeed(answer)
+    if (!Effect.isEffect(answer)) return Effect.succeed(answer)
+    // The user that is asked about, not the one that the fiber may have.
+    return Effect.provideService(answer, CurrentUser.CurrentUser, user)
   }).pipe(
     Effect.map((answer): Verdict => (typeof answer === "boolean" ? answer : "broken")),
     Effect.catchCause((cause): Effect.Effect<Verdict> => {
       if (Cause.hasInterrupts(cause)) return Effect.interrupt
-      if (user === undefined && asksForUser(cause)) return Effect.succeed("broken")
+      if (isUnauthenticated(cause)) return Effect.succeed("broken")
       // The cause may name values of the document.
       return Effect.as(Effect.logWarning(`a rule for ${operation} failed, so it denies`), "broken" as const)
     })
   )
 
-/** With the user that is asked about, not the one that the fiber may have. */
-const about = <E>(
-  user: CurrentUser.User | undefined,
-  answer: Effect.Effect<boolean, E, CurrentUser.CurrentUser>
-): Effect.Effect<boolean, E> =>
-  user === undefined
-    ? Effect.updateContext(answer, anonymous)
-    : Effect.provideService(answer, CurrentUser.CurrentUser, user)
-
-/** Without a user, an effect that asks for one dies, and so denies. */
-const anonymous = (context: Context.Context<never>): Context.Context<CurrentUser.CurrentUser> =>
-  Context.omit(CurrentUser.CurrentUser)(context) as Context.Context<CurrentUser.CurrentUser>
-
-/** Whether a rule died for want of a user: that is its answer, and not worth a warning. */
-const asksForUser = (cause: Cause.Cause<unknown>): boolean => {
-  const defect = Cause.squash(cause)
-  return defect instanceof Error && defect.message === `Service not found: ${CurrentUser.CurrentUser.key}`
-}
+/** Whether a rule failed for want of a user: that is its answer, and not worth a warning. */
+const isUnauthenticated = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.every((reason) => Cause.isFailReason(reason) && reason.error instanceof CurrentUser.Unauthenticated)
 
 // -----------------------------------------------------------------------------
 // Interceptor
@@ -479,7 +466,7 @@ export const authorize = Effect.fnUntraced(function* <A>(
 ): Effect.fn.Return<void, Forbidden> {
   if (yield* IsTrusted) return
   const { resource, operation, id } = at
-  const user = yield* CurrentUser.currentUser
+  const user = yield* CurrentUser.CurrentUser
   const decision =
     at.record === undefined ? yield* guard.before(operation, user) : yield* guard.withRecord(operation, user, at.record)
   if (decision === "Allowed") return
@@ -546,7 +533,7 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
     operations: "*",
     admit: Effect.fnUntraced(function* ({ operation, reject }) {
       if (yield* IsTrusted) return
-      const user = yield* CurrentUser.currentUser
+      const user = yield* CurrentUser.CurrentUser
       if ((yield* guard.before(operation, user)) === "Denied") return yield* denial(user, reject)
     }),
     around: <E, R>(
@@ -558,7 +545,7 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
       Effect.gen(function* () {
         if (yield* IsTrusted) return yield* next()
         const { operation } = context
-        const user = yield* CurrentUser.currentUser
+        const user = yield* CurrentUser.CurrentUser
         const denied = () => denial(user, context.reject)
         const isAllowed = (record: A) =>
           Effect.map(guard.withRecord(operation, user, record), (decision) => decision === "Allowed")

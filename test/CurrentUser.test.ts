@@ -1,8 +1,24 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as CurrentUser from "effect-s3db/CurrentUser"
 
 describe("CurrentUser", () => {
+  it.effect("nobody by default; the one that is provided; and an error where one is needed", () =>
+    Effect.gen(function* () {
+      const ana = CurrentUser.make("ana")
+      assert.isUndefined(yield* CurrentUser.CurrentUser)
+      const missing: CurrentUser.Unauthenticated = yield* Effect.flip(CurrentUser.required)
+      assert.deepStrictEqual([missing._tag, missing.message], ["Unauthenticated", "nobody is logged in"])
+      const here = Effect.all([CurrentUser.CurrentUser, CurrentUser.required])
+      assert.deepStrictEqual(yield* Effect.provideService(here, CurrentUser.CurrentUser, ana), [ana, ana])
+      assert.deepStrictEqual(yield* Effect.provide(here, Layer.succeed(CurrentUser.CurrentUser, ana)), [ana, ana])
+      const nobody = Effect.provideService(CurrentUser.CurrentUser, CurrentUser.CurrentUser, undefined)
+      assert.isUndefined(yield* Effect.provideService(nobody, CurrentUser.CurrentUser, ana))
+    })
+  )
+
   it("users are made from claims", () => {
     const claims = {
       sub: "u1",

@@ -112,11 +112,11 @@ describe("Guard", () => {
     it.effect("T49: a rule is an effect over the current user, who is the one that is asked about", () =>
       Effect.gen(function* () {
         const isEditor = Effect.gen(function* () {
-          const user = yield* CurrentUser.CurrentUser
+          const user = yield* CurrentUser.required
           return user.roles.includes("editor")
         })
         const isAuthor = Guard.record<Post>((record) =>
-          Effect.map(CurrentUser.CurrentUser, (user) => user.id === record.author)
+          Effect.map(CurrentUser.required, (user) => user.id === record.author)
         )
         const check = (rule: Guard.Rule<Post>, user: CurrentUser.User | undefined) => decide({ get: rule }, user)
         assert.strictEqual(yield* check(isEditor, ana), "Allowed")
@@ -133,9 +133,15 @@ describe("Guard", () => {
         const anonymous = Effect.all([asked.before("get", undefined), asked.withRecord("query", undefined, post)])
         const decisions = yield* as(bo)(anonymous).pipe(Effect.provide(Logger.layer([logger])))
         assert.deepStrictEqual([decisions, log], [["Denied", "Denied"], []])
+        // With anything else that goes wrong, it is.
+        const bug = Guard.make<Post>({
+          get: Effect.ensuring(CurrentUser.required, Effect.die("bug")).pipe(Effect.as(true))
+        })
+        assert.strictEqual(yield* Effect.provide(bug.before("get", undefined), Logger.layer([logger])), "Denied")
+        assert.deepStrictEqual(log, ["a rule for get failed, so it denies"])
         // Who does not ask, decides for them as well.
         assert.strictEqual(yield* check(Effect.succeed(true), undefined), "Allowed")
-        const isNobody = Effect.map(CurrentUser.currentUser, (user) => user === undefined)
+        const isNobody = Effect.map(CurrentUser.CurrentUser, (user) => user === undefined)
         assert.strictEqual(yield* as(bo)(check(isNobody, undefined)), "Allowed")
         assert.strictEqual(yield* check(isNobody, ana), "Denied")
         for (const rule of [Effect.fail("no"), Effect.die("bug"), Effect.succeed(1)] as ReadonlyArray<unknown>) {
