@@ -44,6 +44,8 @@ import * as DateTime from "effect/DateTime"
 import type * as EffectOrder from "effect/Order"
 import * as Result from "effect/Result"
 import type { Json, JsonObject } from "./encoding/Json.ts"
+import * as decimals from "./internal/decimals.ts"
+import * as kinds from "./internal/kinds.ts"
 import type { NestedFields } from "./internal/merge.ts"
 import { compareUtf8 } from "./internal/text.ts"
 
@@ -183,7 +185,7 @@ export type Path = string | ReadonlyArray<string>
  * @category models
  * @since 0.1.0
  */
-export type Kind = "number" | "text" | "decimal" | "moment"
+export type Kind = kinds.Kind
 
 /**
  * `orderOf`: what the field at a path is. Default: whatever its JSON value is.
@@ -729,15 +731,15 @@ const valueTest = (predicate: FieldPredicate, options: Options): ValueTest => {
       const { op, value } = predicate
       if (op === "eq") return itselfOrElement(oneOf([value], kind))
       if (op === "ne") return negated(itselfOrElement(oneOf([value], kind)))
-      const order = orderAgainst(value, kind)
+      const order = kinds.orderAgainst(value, kind)
       const isWanted = wanted[op]
       return itselfOrElement((candidate) => isWanted(order(candidate)))
     }
     case "In":
       return itselfOrElement(oneOf(predicate.values, kind))
     case "Between": {
-      const from = orderAgainst(predicate.from, kind)
-      const to = orderAgainst(predicate.to, kind)
+      const from = kinds.orderAgainst(predicate.from, kind)
+      const to = kinds.orderAgainst(predicate.to, kind)
       return itselfOrElement((candidate) => wanted.gte(from(candidate)) && wanted.lte(to(candidate)))
     }
     case "StartsWith": {
@@ -782,41 +784,13 @@ const wanted = {
   lte: (order: MaybeOrdering) => order !== undefined && order <= 0
 }
 
-/** The order of a value against the operand. */
-const orderAgainst = (operand: Json, kind: Kind | undefined): ((value: Json) => MaybeOrdering) => {
-  if (isMeasured(kind)) {
-    const bound = measure(operand, kind)
-    if (bound === undefined) return () => undefined
-    return (value) => {
-      const decimal = measure(value, kind)
-      return decimal === undefined ? undefined : compareDecimals(decimal, bound)
-    }
-  }
-  if (typeof operand === "number" && kind !== "text") {
-    return (value) =>
-      typeof value !== "number"
-        ? undefined
-        : value < operand
-          ? -1
-          : value > operand
-            ? 1
-            : value === operand
-              ? 0
-              : undefined
-  }
-  if (typeof operand === "string" && kind !== "number") {
-    return (value) => (typeof value === "string" ? compareUtf8(value, operand) : undefined)
-  }
-  return () => undefined
-}
-
 const oneOf = (values: ReadonlyArray<Json>, kind: Kind | undefined): ((value: Json) => boolean) => {
   const simple = new Set<Json>()
-  const decimals = new Set<string>()
+  const measured = new Set<string>()
   const structured: Array<Json> = []
   for (const value of values) {
-    const decimal = measure(value, kind)
-    if (decimal !== undefined) decimals.add(decimalKey(decimal))
+    const decimal = kinds.measure(value, kind)
+    if (decimal !== undefined) measured.add(decimals.key(decimal))
     else if (typeof value === "object" && value !== null) structured.push(value)
     // A set would find NaN equal to itself.
     else if (!Number.isNaN(value)) simple.add(value)
@@ -826,9 +800,9 @@ const oneOf = (values: ReadonlyArray<Json>, kind: Kind | undefined): ((value: Js
     if (typeof candidate === "object" && candidate !== null) {
       return structured.some((value) => isEqual(value, candidate))
     }
-    if (decimals.size === 0) return false
-    const decimal = measure(candidate, kind)
-    return decimal !== undefined && decimals.has(decimalKey(decimal))
+    if (measured.size === 0) return false
+    const decimal = kinds.measure(candidate, kind)
+    return decimal !== undefined && measured.has(decimals.key(decimal))
   }
 }
 
@@ -881,63 +855,6 @@ const isObject = (value: Json): value is JsonObject =>
  * @since 0.1.0
  */
 export const segments = (path: Path): ReadonlyArray<string> => (typeof path === "string" ? path.split(".") : path)
-
-// -----------------------------------------------------------------------------
-// Decimals
-// -----------------------------------------------------------------------------
-
-/** `0.d1d2d3... * 10^magnitude`, without zeros at either end of the digits. Zero has no digits. */
-interface Decimal {
-  readonly sign: -1 | 0 | 1
-  readonly digits: string
-  readonly magnitude: number
-}
-
-const decimalPattern = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,9}))?$/
-
-/** Compared by their digits: a `BigDecimal` would write out all the zeros that `1e999999999` stands for. */
-const toDecimal = (value: Json): Decimal | undefined => {
-  if (typeof value !== "string" && typeof value !== "number") return undefined
-  const match = decimalPattern.exec(String(value))
-  if (match === null) return undefined
-  const [, sign, whole = "", fraction = "", exponent = "0"] = match
-  const all = whole + fraction
-  if (all === "") return undefined
-  const start = leadingZeros(all)
-  if (start === all.length) return { sign: 0, digits: "", magnitude: 0 }
-  let end = all.length
-  while (all.charCodeAt(end - 1) === 0x30) end -= 1
-  return {
-    sign: sign === "-" ? -1 : 1,
-    digits: all.slice(start, end),
-    magnitude: whole.length - start + Number(exponent)
-  }
-}
-
-/** Kinds whose texts stand for numbers: several texts can be the same. */
-const isMeasured = (kind: Kind | undefined): boolean => kind === "decimal" || kind === "moment"
-
-/** The number that a value of such a kind stands for; of a moment its milliseconds. */
-const measure = (value: Json, kind: Kind | undefined): Decimal | undefined => {
-  if (kind === "decimal") return toDecimal(value)
-  if (kind !== "moment" || typeof value !== "string") return undefined
-  const millis = Date.parse(value.replace(/\[[^\]]*\]$/, ""))
-  return Number.isNaN(millis) ? undefined : toDecimal(millis)
-}
-
-const leadingZeros = (digits: string): number => {
-  let count = 0
-  while (digits.charCodeAt(count) === 0x30) count += 1
-  return count
-}
-
-const compareDecimals = (a: Decimal, b: Decimal): number => {
-  if (a.sign !== b.sign) return a.sign - b.sign
-  if (a.magnitude !== b.magnitude) return a.magnitude < b.magnitude ? -a.sign : a.sign
-  return a.digits === b.digits ? 0 : a.digits < b.digits ? -a.sign : a.sign
-}
-
-const decimalKey = (decimal: Decimal): string => `${decimal.sign}${decimal.digits}e${decimal.magnitude}`
 
 // -----------------------------------------------------------------------------
 // What a planner needs
@@ -1039,7 +956,7 @@ const boundOf = (members: ReadonlyArray<FieldPredicate>, options: Options): Boun
   }
   if (values !== undefined) {
     // Another text of the same number may have the prefix.
-    const telling = members.filter((member) => !isMeasured(kind) || member._tag !== "StartsWith")
+    const telling = members.filter((member) => !kinds.isMeasured(kind) || member._tag !== "StartsWith")
     const tests = telling.map((member) => valueTest(member, options))
     const possible = values.filter((value) => tests.every((test) => test(value)))
     return possible.length === 1
@@ -1047,10 +964,10 @@ const boundOf = (members: ReadonlyArray<FieldPredicate>, options: Options): Boun
       : { _tag: "OneOf", path, values: possible }
   }
   for (const edge of [from, to]) {
-    if (edge !== undefined && orderAgainst(edge.value, kind)(edge.value) === undefined) return impossible
+    if (edge !== undefined && kinds.orderAgainst(edge.value, kind)(edge.value) === undefined) return impossible
   }
   if (from !== undefined && to !== undefined) {
-    const order = orderAgainst(to.value, kind)(from.value)
+    const order = kinds.orderAgainst(to.value, kind)(from.value)
     if (order === undefined || order > 0) return impossible
     if (order === 0 && !(from.inclusive && to.inclusive)) return impossible
   }
@@ -1070,7 +987,7 @@ const distinct = (values: ReadonlyArray<Json>): ReadonlyArray<Json> => [
 /** `sign` 1: the higher one, -1: the lower one. What has no order with the other one is kept, for it matches nothing. */
 const narrower = (a: Edge | undefined, b: Edge, kind: Kind | undefined, sign: 1 | -1): Edge => {
   if (a === undefined) return b
-  const order = orderAgainst(b.value, kind)(a.value)
+  const order = kinds.orderAgainst(b.value, kind)(a.value)
   if (order === undefined) return { value: null, inclusive: false }
   if (order === 0) return a.inclusive ? b : a
   return order * sign > 0 ? a : b
@@ -1092,7 +1009,8 @@ export const remainder = (predicate: Predicate, used: ReadonlyArray<Bound>, opti
 
 const isImplied = (member: FieldPredicate, bound: Bound, options: Options): boolean => {
   if (member.path.length !== bound.path.length || member.path.some((name, i) => name !== bound.path[i])) return false
-  if (member._tag === "StartsWith" && bound._tag !== "Prefix" && isMeasured(options.orderOf?.(bound.path))) return false
+  if (member._tag === "StartsWith" && bound._tag !== "Prefix" && kinds.isMeasured(options.orderOf?.(bound.path)))
+    return false
   const test = valueTest(member, options)
   switch (bound._tag) {
     case "Equal":
@@ -1124,7 +1042,7 @@ const isImplied = (member: FieldPredicate, bound: Bound, options: Options): bool
 /** Whether the edge of a range lies at the wanted one, or further inside. */
 const reaches = (edge: Edge | undefined, wantedEdge: Edge, kind: Kind | undefined, sign: 1 | -1): boolean => {
   if (edge === undefined) return false
-  const order = orderAgainst(wantedEdge.value, kind)(edge.value)
+  const order = kinds.orderAgainst(wantedEdge.value, kind)(edge.value)
   if (order === undefined) return false
   return order === 0 ? wantedEdge.inclusive || !edge.inclusive : order * sign > 0
 }
@@ -1475,9 +1393,9 @@ const ordering = (n: number): -1 | 0 | 1 => (n < 0 ? -1 : n > 0 ? 1 : 0)
  * @since 0.1.0
  */
 export const compareValues = (a: Json, b: Json, kind?: Kind): -1 | 0 | 1 => {
-  const x = measure(a, kind)
-  const y = measure(b, kind)
-  if (x !== undefined && y !== undefined) return ordering(compareDecimals(x, y))
+  const x = kinds.measure(a, kind)
+  const y = kinds.measure(b, kind)
+  if (x !== undefined && y !== undefined) return ordering(decimals.compare(x, y))
   const rank = rankOf(a, x) - rankOf(b, y)
   if (rank !== 0) return ordering(rank)
   if (typeof a === "boolean" && typeof b === "boolean") return ordering(Number(a) - Number(b))
@@ -1501,7 +1419,7 @@ const entriesOf = (object: JsonObject): Json =>
     .toSorted(compareUtf8)
     .map((key) => [key, object[key]!])
 
-const rankOf = (value: Json, decimal: Decimal | undefined): number => {
+const rankOf = (value: Json, decimal: decimals.Decimal | undefined): number => {
   if (decimal !== undefined) return 1
   switch (typeof value) {
     case "boolean":
