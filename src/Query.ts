@@ -11,12 +11,24 @@
  *   readonly tags: ReadonlyArray<string>
  * }
  *
- * const adults = Query.fromWhere<User>({
+ * // The notation, as `repository.query` takes it.
+ * const where: Query.Where<User> = {
  *   country: "BR",
  *   age: { gte: 18, lt: 65 },
  *   "address.city": { in: ["Recife", "Lisboa"] },
  *   $or: [{ tags: "vip" }, { tags: { contains: "staff" } }]
- * })
+ * }
+ *
+ * // The same as data, and what it says of a document.
+ * const isAdult = Query.matches(
+ *   Query.and(
+ *     Query.eq("country", "BR"),
+ *     Query.gte("age", 18),
+ *     Query.lt("age", 65),
+ *     Query.in("address.city", ["Recife", "Lisboa"]),
+ *     Query.or(Query.eq("tags", "vip"), Query.contains("tags", "staff"))
+ *   )
+ * )
  * ```
  *
  * **Details**
@@ -39,10 +51,8 @@
  *
  * @since 0.1.0
  */
-import * as BigDecimal from "effect/BigDecimal"
-import * as DateTime from "effect/DateTime"
+import type * as DateTime from "effect/DateTime"
 import type * as EffectOrder from "effect/Order"
-import * as Result from "effect/Result"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 import * as decimals from "./internal/decimals.ts"
 import * as kinds from "./internal/kinds.ts"
@@ -169,6 +179,14 @@ export interface Not {
   readonly _tag: "Not"
   readonly not: Predicate
 }
+
+/**
+ * A condition on the value of one field.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type FieldPredicate = Exclude<Predicate, And | Or | Not>
 
 /**
  * Where a field is: names joined with `.`, or a list of names, which can also reach a name that has a dot in it.
@@ -324,62 +342,6 @@ export interface Operators<V> {
         : never
   readonly exists?: boolean
 }
-
-/**
- * What an operand is for: `equal` of `eq`, `ne`, `in` and `notIn`, `order` of the comparisons and `between`. For an array
- * the operand is the whole, or one of its elements; for `contains` an element, or a part of a text; for `startsWith` the
- * beginning of a text.
- *
- * @category models
- * @since 0.1.0
- */
-export type OperandUse = "equal" | "order" | "contains" | "startsWith"
-
-/**
- * How the notation is read.
- *
- * - `toJson`: the JSON form of an operand for the field at `path`, or what was expected instead, without the value. Default:
- *   JSON as it is, dates as ISO text, big decimals and bigints as decimal text.
- * - `systemFields`: fields whose name begins with `$`. Every other such name is refused, as it may be a misspelt `$and`.
- * - `maxDepth`: how deep objects and lists may lie in each other. Default: 32 for `fromJson`, 256 for `fromWhere`.
- * - `maxNodes`: how many conditions and values there may be. Default: 1,000 for `fromJson`, no limit for `fromWhere`.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ParseOptions {
-  readonly toJson?:
-    | ((path: ReadonlyArray<string>, value: unknown, use: OperandUse) => Result.Result<Json, string>)
-    | undefined
-  readonly systemFields?: ReadonlyArray<string> | undefined
-  readonly maxDepth?: number | undefined
-  readonly maxNodes?: number | undefined
-}
-
-/**
- * The predicate that a program wrote down in the notation.
- *
- * Fails with the first problem: a value that `toJson` refuses, `undefined` (leave the key out instead: a condition never
- * vanishes silently), an unknown operator.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const fromWhere = <A>(where: Where<A>, options: ParseOptions = {}): Result.Result<Predicate, Problem> =>
-  parse(where, { maxDepth: 256, maxNodes: Number.POSITIVE_INFINITY, ...defined(options) }, false)
-
-/**
- * The predicate that untrusted JSON asks for, in the same notation: a command line, an HTTP request. Operators may have a
- * `$` before their name.
- *
- * Fails with the first problem: an unknown operator, an operand of the wrong type, a query that is too deep or too large,
- * the name `__proto__`. Which fields may be asked for is for the caller to check, with `paths`.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const fromJson = (input: unknown, options: ParseOptions = {}): Result.Result<Predicate, Problem> =>
-  parse(input, { maxDepth: 32, maxNodes: 1000, ...defined(options) }, true)
 
 // -----------------------------------------------------------------------------
 // Requests
@@ -720,8 +682,6 @@ export const matches = (predicate: Predicate, options: Options = {}): ((document
   }
 }
 
-type FieldPredicate = Exclude<Predicate, And | Or | Not>
-
 type ValueTest = (value: Json | undefined) => boolean
 
 const valueTest = (predicate: FieldPredicate, options: Options): ValueTest => {
@@ -857,195 +817,17 @@ const isObject = (value: Json): value is JsonObject =>
 export const segments = (path: Path): ReadonlyArray<string> => (typeof path === "string" ? path.split(".") : path)
 
 // -----------------------------------------------------------------------------
-// What a planner needs
+// Parts
 // -----------------------------------------------------------------------------
 
 /**
- * One end of a range.
+ * Lists the conditions of a conjunction, also of those within it; of any other predicate, itself.
  *
- * @category models
+ * @category getters
  * @since 0.1.0
  */
-export interface Edge {
-  readonly value: Json
-  readonly inclusive: boolean
-}
-
-/**
- * What the value at a path has to be so that a predicate can match at all. A `OneOf` without values: nothing matches.
- *
- * @category models
- * @since 0.1.0
- */
-export type Bound =
-  | { readonly _tag: "Equal"; readonly path: ReadonlyArray<string>; readonly value: Json }
-  | { readonly _tag: "OneOf"; readonly path: ReadonlyArray<string>; readonly values: ReadonlyArray<Json> }
-  | {
-      readonly _tag: "Range"
-      readonly path: ReadonlyArray<string>
-      readonly from?: Edge
-      readonly to?: Edge
-    }
-  | { readonly _tag: "Prefix"; readonly path: ReadonlyArray<string>; readonly prefix: string }
-
-/**
- * What the conditions of a conjunction say of each path, at most one bound for each, in the order of the predicate.
- *
- * Conditions on one path are combined: the values of an `in` that lie in the range, the narrower of two ranges. What
- * stands below `$or` or `$not`, and `ne`, `contains`, `exists` and prefixes that ignore case, yield nothing. Where there
- * are both a prefix and a range, the bound is the prefix.
- *
- * A bound holds for a path whose values are not arrays; a planner must not use it for one whose values can be, as elements
- * may meet each condition on their own. Values are as the predicate has them: with `"decimal"`, `"1.0"` may stand for a
- * stored `"1"`.
- *
- * @category planning
- * @since 0.1.0
- */
-export const bounds = (predicate: Predicate, options: Options = {}): ReadonlyArray<Bound> => {
-  const byPath = new Map<string, Array<FieldPredicate>>()
-  for (const member of conjuncts(predicate)) {
-    if (!isBounding(member)) continue
-    const key = JSON.stringify(member.path)
-    const found = byPath.get(key)
-    if (found === undefined) byPath.set(key, [member])
-    else found.push(member)
-  }
-  return Array.from(byPath.values(), (members) => boundOf(members, options))
-}
-
-const conjuncts = (predicate: Predicate): ReadonlyArray<Predicate> =>
+export const conjuncts = (predicate: Predicate): ReadonlyArray<Predicate> =>
   predicate._tag === "And" ? predicate.all.flatMap(conjuncts) : [predicate]
-
-const isBounding = (predicate: Predicate): predicate is FieldPredicate => {
-  switch (predicate._tag) {
-    case "Compare":
-      return predicate.op !== "ne"
-    case "In":
-    case "Between":
-      return true
-    case "StartsWith":
-      return predicate.ignoreCase !== true
-    default:
-      return false
-  }
-}
-
-const boundOf = (members: ReadonlyArray<FieldPredicate>, options: Options): Bound => {
-  const path = members[0]!.path
-  const kind = options.orderOf?.(path)
-  const impossible: Bound = { _tag: "OneOf", path, values: [] }
-  let values: ReadonlyArray<Json> | undefined
-  let from: Edge | undefined
-  let to: Edge | undefined
-  let prefix: string | undefined
-  for (const member of members) {
-    if (member._tag === "StartsWith") {
-      if (prefix === undefined || member.prefix.startsWith(prefix)) prefix = member.prefix
-      else if (!prefix.startsWith(member.prefix)) return impossible
-    } else if (member._tag === "In") values ??= distinct(member.values)
-    else if (member._tag === "Between") {
-      from = narrower(from, { value: member.from, inclusive: true }, kind, 1)
-      to = narrower(to, { value: member.to, inclusive: true }, kind, -1)
-    } else if (member._tag === "Compare") {
-      const { op, value } = member
-      if (op === "eq") values = [value]
-      else if (op === "gt" || op === "gte") from = narrower(from, { value, inclusive: op === "gte" }, kind, 1)
-      else to = narrower(to, { value, inclusive: op === "lte" }, kind, -1)
-    }
-  }
-  if (values !== undefined) {
-    // Another text of the same number may have the prefix.
-    const telling = members.filter((member) => !kinds.isMeasured(kind) || member._tag !== "StartsWith")
-    const tests = telling.map((member) => valueTest(member, options))
-    const possible = values.filter((value) => tests.every((test) => test(value)))
-    return possible.length === 1
-      ? { _tag: "Equal", path, value: possible[0]! }
-      : { _tag: "OneOf", path, values: possible }
-  }
-  for (const edge of [from, to]) {
-    if (edge !== undefined && kinds.orderAgainst(edge.value, kind)(edge.value) === undefined) return impossible
-  }
-  if (from !== undefined && to !== undefined) {
-    const order = kinds.orderAgainst(to.value, kind)(from.value)
-    if (order === undefined || order > 0) return impossible
-    if (order === 0 && !(from.inclusive && to.inclusive)) return impossible
-  }
-  if (prefix !== undefined) return { _tag: "Prefix", path, prefix }
-  return {
-    _tag: "Range",
-    path,
-    ...(from === undefined ? {} : { from }),
-    ...(to === undefined ? {} : { to })
-  }
-}
-
-const distinct = (values: ReadonlyArray<Json>): ReadonlyArray<Json> => [
-  ...new Map(values.map((value) => [canonicalValue(value), value])).values()
-]
-
-/** `sign` 1: the higher one, -1: the lower one. What has no order with the other one is kept, for it matches nothing. */
-const narrower = (a: Edge | undefined, b: Edge, kind: Kind | undefined, sign: 1 | -1): Edge => {
-  if (a === undefined) return b
-  const order = kinds.orderAgainst(b.value, kind)(a.value)
-  if (order === undefined) return { value: null, inclusive: false }
-  if (order === 0) return a.inclusive ? b : a
-  return order * sign > 0 ? a : b
-}
-
-/**
- * What is left to test of documents that were found by these bounds: the predicate without the conditions that the bounds
- * imply. Of a path whose values can be arrays, use no bounds.
- *
- * @category planning
- * @since 0.1.0
- */
-export const remainder = (predicate: Predicate, used: ReadonlyArray<Bound>, options: Options = {}): Predicate => {
-  const left = conjuncts(predicate).filter(
-    (member) => !isBounding(member) || !used.some((bound) => isImplied(member, bound, options))
-  )
-  return left.length === 1 ? left[0]! : { _tag: "And", all: left }
-}
-
-const isImplied = (member: FieldPredicate, bound: Bound, options: Options): boolean => {
-  if (member.path.length !== bound.path.length || member.path.some((name, i) => name !== bound.path[i])) return false
-  if (member._tag === "StartsWith" && bound._tag !== "Prefix" && kinds.isMeasured(options.orderOf?.(bound.path)))
-    return false
-  const test = valueTest(member, options)
-  switch (bound._tag) {
-    case "Equal":
-      return test(bound.value)
-    case "OneOf":
-      return bound.values.every(test)
-    case "Prefix":
-      return member._tag === "StartsWith" && bound.prefix.startsWith(member.prefix)
-    case "Range": {
-      const kind = options.orderOf?.(bound.path)
-      switch (member._tag) {
-        case "Between":
-          return (
-            reaches(bound.from, { value: member.from, inclusive: true }, kind, 1) &&
-            reaches(bound.to, { value: member.to, inclusive: true }, kind, -1)
-          )
-        case "Compare": {
-          const edge = { value: member.value, inclusive: member.op === "gte" || member.op === "lte" }
-          if (member.op === "gt" || member.op === "gte") return reaches(bound.from, edge, kind, 1)
-          return (member.op === "lt" || member.op === "lte") && reaches(bound.to, edge, kind, -1)
-        }
-        default:
-          return false
-      }
-    }
-  }
-}
-
-/** Whether the edge of a range lies at the wanted one, or further inside. */
-const reaches = (edge: Edge | undefined, wantedEdge: Edge, kind: Kind | undefined, sign: 1 | -1): boolean => {
-  if (edge === undefined) return false
-  const order = kinds.orderAgainst(wantedEdge.value, kind)(edge.value)
-  if (order === undefined) return false
-  return order === 0 ? wantedEdge.inclusive || !edge.inclusive : order * sign > 0
-}
 
 /**
  * The paths that a predicate asks about, each once.
@@ -1063,57 +845,6 @@ export const paths = (predicate: Predicate): ReadonlyArray<ReadonlyArray<string>
   }
   visit(predicate)
   return [...found.values()]
-}
-
-/**
- * The predicate with each operand changed, such as into the form that a field is stored in. Fails with the first operand
- * that has none: the problem names the path and the operator.
- *
- * @category conversions
- * @since 0.1.0
- */
-export const mapOperands = (
-  predicate: Predicate,
-  change: (path: ReadonlyArray<string>, value: Json, use: OperandUse) => Result.Result<Json, string>
-): Result.Result<Predicate, Problem> => {
-  type Changed = Result.Result<Predicate, Problem>
-  const many = (all: ReadonlyArray<Predicate>) => Result.all(all.map(visit))
-  const one = (node: FieldPredicate, at: At, value: Json, use: OperandUse): Parsed<Json> =>
-    Result.mapError(change(node.path, value, use), (message) => ({ path: [...node.path, ...at], message }))
-  const visit = (node: Predicate): Changed => {
-    switch (node._tag) {
-      case "And":
-        return Result.map(many(node.all), (all) => ({ _tag: "And", all }))
-      case "Or":
-        return Result.map(many(node.any), (any) => ({ _tag: "Or", any }))
-      case "Not":
-        return Result.map(visit(node.not), not)
-      case "Compare": {
-        const use = node.op === "eq" || node.op === "ne" ? "equal" : "order"
-        return Result.map(one(node, [node.op], node.value, use), (value) => ({ ...node, value }))
-      }
-      case "In":
-        return Result.map(
-          Result.all(node.values.map((value, i) => one(node, ["in", i], value, "equal"))),
-          (values) => ({ ...node, values })
-        )
-      case "Between":
-        return Result.flatMap(one(node, ["between", 0], node.from, "order"), (from) =>
-          Result.map(one(node, ["between", 1], node.to, "order"), (to) => ({ ...node, from, to }))
-        )
-      case "StartsWith":
-        return Result.flatMap(one(node, ["startsWith"], node.prefix, "startsWith"), (prefix) =>
-          typeof prefix === "string"
-            ? Result.succeed({ ...node, prefix })
-            : failure([...node.path, "startsWith"], "Expected a text")
-        )
-      case "Contains":
-        return Result.map(one(node, ["contains"], node.value, "contains"), (value) => ({ ...node, value }))
-      case "Exists":
-        return Result.succeed(node)
-    }
-  }
-  return visit(predicate)
 }
 
 // -----------------------------------------------------------------------------
@@ -1274,66 +1005,6 @@ export type OrderBy<A> =
   | OrderMap<A>
   | ReadonlyArray<FieldPath<A> | `-${FieldPath<A>}` | OrderMap<A>>
 
-const maxOrderFields = 32
-
-/**
- * The order that a program wrote down, or has already. The fields of an object count in the order in which they stand.
- *
- * Fails for an empty name, a field that is there twice, and for more than 32 fields.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const orderFrom = <A>(by: OrderBy<A> | Order): Result.Result<Order, Problem> => {
-  const entries: Array<Entry> = []
-  const items: ReadonlyArray<string | object> = Array.isArray(by) ? by : [by]
-  for (const item of items) {
-    if (typeof item === "string") entries.push(signed(item))
-    else if (isOrdering(item)) entries.push([item.path, item.direction])
-    else entries.push(...Object.entries(item))
-  }
-  return orderOfEntries(entries)
-}
-
-type Entry = readonly [name: Path, direction: unknown]
-
-/** Of a field that is called `path` there is a direction, no list. */
-const isOrdering = (item: object): item is Order[number] => "path" in item && Array.isArray(item.path)
-
-/**
- * The order that a text asks for: names with commas between them, those that begin with `-` in descending order, such as
- * `-createdAt,name`. An empty text is no order.
- *
- * Fails as `orderFrom` does.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const orderFromText = (text: string): Result.Result<Order, Problem> =>
-  text.trim() === "" ? Result.succeed([]) : orderOfEntries(text.split(",").map((part) => signed(part.trim())))
-
-const signed = (text: string): readonly [string, Direction] =>
-  text.startsWith("-") ? [text.slice(1), "desc"] : [text.startsWith("+") ? text.slice(1) : text, "asc"]
-
-const orderOfEntries = (entries: ReadonlyArray<Entry>): Result.Result<Order, Problem> => {
-  if (entries.length > maxOrderFields) {
-    return Result.fail({ path: [], message: `Expected at most ${maxOrderFields} fields to sort by` })
-  }
-  const seen = new Set<string>()
-  const order: Array<Order[number]> = []
-  for (const [field, direction] of entries) {
-    const name = typeof field === "string" ? field : field.join(".")
-    const fail = (message: string): Result.Result<Order, Problem> => Result.fail({ path: [name], message })
-    const path = typeof field === "string" ? parsePath(field) : field
-    if (path === undefined) return fail("Expected the name of a field")
-    if (direction !== "asc" && direction !== "desc") return fail("Expected asc or desc")
-    if (seen.has(name)) return fail("Expected each field only once")
-    seen.add(name)
-    order.push({ path, direction })
-  }
-  return Result.succeed(order)
-}
-
 /**
  * The order as text, as `orderFromText` reads it.
  *
@@ -1433,67 +1104,6 @@ const rankOf = (value: Json, decimal: decimals.Decimal | undefined): number => {
   }
 }
 
-/**
- * The first `k` items of an order, gathered one at a time. It keeps at most `k` of them, in a heap with the last one on
- * top (J. W. J. Williams, "Algorithm 232: Heapsort", 1964): n items take O(n log k).
- *
- * Of items that compare as the same, the ones that were added first are kept, and come first.
- *
- * @category ordering
- * @since 0.1.0
- */
-export const topK = <A>(k: number, compare: (a: A, b: A) => number): TopK<A> => {
-  interface Entry {
-    readonly item: A
-    readonly turn: number
-  }
-  const capacity = k >= 1 ? Math.floor(k) : 0
-  const heap: Array<Entry> = []
-  let turn = 0
-  const isAfter = (a: Entry, b: Entry): boolean => {
-    const order = compare(a.item, b.item)
-    return order > 0 || (order === 0 && a.turn > b.turn)
-  }
-  const rise = (entry: Entry): void => {
-    let at = heap.push(entry) - 1
-    while (at > 0) {
-      const parent = (at - 1) >> 1
-      if (!isAfter(entry, heap[parent]!)) break
-      heap[at] = heap[parent]!
-      at = parent
-    }
-    heap[at] = entry
-  }
-  const sink = (entry: Entry): void => {
-    let at = 0
-    for (let child = 1; child < heap.length; child = 2 * at + 1) {
-      if (child + 1 < heap.length && isAfter(heap[child + 1]!, heap[child]!)) child += 1
-      if (!isAfter(heap[child]!, entry)) break
-      heap[at] = heap[child]!
-      at = child
-    }
-    heap[at] = entry
-  }
-  return {
-    add: (item) => {
-      const entry = { item, turn: turn++ }
-      if (heap.length < capacity) rise(entry)
-      else if (capacity > 0 && isAfter(heap[0]!, entry)) sink(entry)
-    },
-    result: () => heap.toSorted((a, b) => (isAfter(a, b) ? 1 : -1)).map((entry) => entry.item)
-  }
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface TopK<A> {
-  readonly add: (item: A) => void
-  /** In order. More can be added afterwards. */
-  readonly result: () => ReadonlyArray<A>
-}
-
 // -----------------------------------------------------------------------------
 // Projection
 // -----------------------------------------------------------------------------
@@ -1539,322 +1149,4 @@ const select = (object: JsonObject, selection: Selection): JsonObject | undefine
     isEmpty = false
   }
   return isEmpty ? undefined : kept
-}
-
-// -----------------------------------------------------------------------------
-// Reading the notation
-// -----------------------------------------------------------------------------
-
-const operators = [
-  "eq",
-  "ne",
-  "gt",
-  "gte",
-  "lt",
-  "lte",
-  "between",
-  "in",
-  "notIn",
-  "startsWith",
-  "contains",
-  "exists"
-] as const
-
-type Operator = (typeof operators)[number]
-
-const operatorOf = new Map<string, Operator>(
-  operators.flatMap((name) => [[name, name] as const, [`$${name}`, name] as const])
-)
-
-const logicalNames = "$and, $or, $not"
-const operatorNames = operators.join(", ")
-
-type Parsed<A> = Result.Result<A, Problem>
-
-type At = ReadonlyArray<string | number>
-
-interface Parser {
-  readonly toJson: ParseOptions["toJson"]
-  readonly systemFields: ReadonlySet<string>
-  readonly isUntrusted: boolean
-  readonly maxDepth: number
-  readonly maxNodes: number
-  nodes: number
-}
-
-interface Limits {
-  readonly maxDepth: number
-  readonly maxNodes: number
-}
-
-const defined = (options: ParseOptions): ParseOptions & Partial<Limits> => {
-  const { maxDepth, maxNodes, ...rest } = options
-  return {
-    ...rest,
-    ...(maxDepth === undefined ? {} : { maxDepth }),
-    ...(maxNodes === undefined ? {} : { maxNodes })
-  }
-}
-
-const parse = (input: unknown, options: ParseOptions & Limits, isUntrusted: boolean): Parsed<Predicate> =>
-  parseWhere(
-    {
-      toJson: options.toJson,
-      systemFields: new Set(options.systemFields),
-      isUntrusted,
-      maxDepth: options.maxDepth,
-      maxNodes: options.maxNodes,
-      nodes: 0
-    },
-    input,
-    []
-  )
-
-const failure = (path: At, message: string): Result.Result<never, Problem> => Result.fail({ path, message })
-
-const isPlain = (value: unknown): value is Readonly<Record<string, unknown>> => {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === Object.prototype || prototype === null
-}
-
-/** `undefined`: no path. */
-const parsePath = (name: string): ReadonlyArray<string> | undefined => {
-  const path = name.split(".")
-  return path.some((part) => part === "" || part === "__proto__") ? undefined : path
-}
-
-/** Counts one more condition or value, and how deep it lies. */
-const enter = (parser: Parser, at: At, depth: number): Problem | undefined => {
-  parser.nodes += 1
-  if (parser.nodes > parser.maxNodes) {
-    return { path: at, message: `Expected at most ${parser.maxNodes} conditions and values` }
-  }
-  if (depth > parser.maxDepth) return { path: at, message: `Expected at most ${parser.maxDepth} levels` }
-  return undefined
-}
-
-const conjunction = (all: ReadonlyArray<Predicate>): Predicate => (all.length === 1 ? all[0]! : { _tag: "And", all })
-
-const parseWhere = (parser: Parser, input: unknown, at: At): Parsed<Predicate> => {
-  const problem = enter(parser, at, at.length)
-  if (problem !== undefined) return Result.fail(problem)
-  if (!isPlain(input)) return failure(at, "Expected an object of conditions")
-  const all: Array<Predicate> = []
-  for (const key of Object.keys(input)) {
-    const parsed = parseEntry(parser, key, input[key], [...at, key])
-    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-    all.push(...parsed.success)
-  }
-  return Result.succeed(conjunction(all))
-}
-
-const parseEntry = (parser: Parser, key: string, value: unknown, at: At): Parsed<ReadonlyArray<Predicate>> => {
-  switch (key) {
-    case "$and":
-      return Result.map(parseAll(parser, value, at), (all) => [{ _tag: "And", all }])
-    case "$or":
-      return Result.map(parseAll(parser, value, at), (any) => [{ _tag: "Or", any }])
-    case "$not":
-      return Result.map(parseWhere(parser, value, at), (negative) => [{ _tag: "Not", not: negative }])
-    default: {
-      const path = parsePath(key)
-      if (path === undefined) return failure(at, "Expected the name of a field")
-      if (key.startsWith("$") && !parser.systemFields.has(key)) {
-        const also = operatorOf.has(key) ? "; an operator stands below the name of a field" : ""
-        return failure(at, `Expected the name of a field, or one of ${logicalNames}${also}`)
-      }
-      return parseCondition(parser, path, value, at)
-    }
-  }
-}
-
-const parseAll = (parser: Parser, input: unknown, at: At): Parsed<ReadonlyArray<Predicate>> => {
-  if (!Array.isArray(input)) return failure(at, "Expected a list of conditions")
-  const members: Array<Predicate> = []
-  for (let i = 0; i < input.length; i++) {
-    const parsed = parseWhere(parser, input[i], [...at, i])
-    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-    members.push(parsed.success)
-  }
-  return Result.succeed(members)
-}
-
-const parseCondition = (
-  parser: Parser,
-  path: ReadonlyArray<string>,
-  input: unknown,
-  at: At
-): Parsed<ReadonlyArray<Predicate>> => {
-  const problem = enter(parser, at, at.length)
-  if (problem !== undefined) return Result.fail(problem)
-  const keys = isPlain(input) ? Object.keys(input) : []
-  if (!isPlain(input) || !keys.some((key) => operatorOf.has(key) || key.startsWith("$"))) {
-    return Result.map(readValue(parser, path, input, at, "equal"), (value) => [
-      { _tag: "Compare", op: "eq", path, value }
-    ])
-  }
-  const found: Array<Predicate> = []
-  for (const key of keys) {
-    const operator = operatorOf.get(key)
-    if (operator === undefined) {
-      return keys.some((other) => operatorOf.has(other))
-        ? failure(
-            [...at, key],
-            `Expected only operators beside operators: one of ${operatorNames}; write { "eq": ... } for a value`
-          )
-        : failure([...at, key], `Expected an operator: one of ${operatorNames}`)
-    }
-    const parsed = parseOperator(parser, path, operator, input[key], [...at, key])
-    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-    found.push(parsed.success)
-  }
-  return Result.succeed(found)
-}
-
-const parseOperator = (
-  parser: Parser,
-  path: ReadonlyArray<string>,
-  operator: Operator,
-  input: unknown,
-  at: At
-): Parsed<Predicate> => {
-  switch (operator) {
-    case "eq":
-    case "ne":
-      return Result.map(readValue(parser, path, input, at, "equal"), (value) => ({
-        _tag: "Compare",
-        op: operator,
-        path,
-        value
-      }))
-    case "gt":
-    case "gte":
-    case "lt":
-    case "lte":
-      return Result.map(readOrdered(parser, path, input, at), (value) => ({
-        _tag: "Compare",
-        op: operator,
-        path,
-        value
-      }))
-    case "between":
-      if (!Array.isArray(input) || input.length !== 2) return failure(at, "Expected a list of two values")
-      return Result.flatMap(readOrdered(parser, path, input[0], [...at, 0]), (from) =>
-        Result.flatMap(readOrdered(parser, path, input[1], [...at, 1]), (to) =>
-          typeof from === typeof to
-            ? Result.succeed<Predicate>({ _tag: "Between", path, from, to })
-            : failure(at, "Expected two numbers or two texts")
-        )
-      )
-    case "in":
-      return Result.map(readValues(parser, path, input, at), (values) => ({ _tag: "In", path, values }))
-    case "notIn":
-      return Result.map(readValues(parser, path, input, at), (values) => not({ _tag: "In", path, values }))
-    case "startsWith":
-      return parsePrefix(parser, path, input, at)
-    case "contains":
-      return Result.map(readValue(parser, path, input, at, "contains"), (value) => ({ _tag: "Contains", path, value }))
-    case "exists":
-      if (typeof input !== "boolean") return failure(at, "Expected true or false")
-      return Result.succeed({ _tag: "Exists", path, exists: input })
-  }
-}
-
-const parsePrefix = (parser: Parser, path: ReadonlyArray<string>, input: unknown, at: At): Parsed<Predicate> => {
-  const read = (prefix: string, at: At, ignoreCase?: boolean): Parsed<Predicate> =>
-    Result.flatMap(readValue(parser, path, prefix, at, "startsWith"), (text) =>
-      typeof text === "string" ? Result.succeed(startsWith(path, text, { ignoreCase })) : failure(at, "Expected a text")
-    )
-  if (typeof input === "string") return read(input, at)
-  if (!isPlain(input)) return failure(at, "Expected a text, or an object with prefix and ignoreCase")
-  const { prefix, ignoreCase, ...others } = input
-  const [other] = Object.keys(others)
-  if (other !== undefined) return failure([...at, other], "Expected nothing but prefix and ignoreCase")
-  if (typeof prefix !== "string") return failure([...at, "prefix"], "Expected a text")
-  if (ignoreCase !== undefined && typeof ignoreCase !== "boolean") {
-    return failure([...at, "ignoreCase"], "Expected true or false")
-  }
-  return read(prefix, [...at, "prefix"], ignoreCase)
-}
-
-const readValues = (
-  parser: Parser,
-  path: ReadonlyArray<string>,
-  input: unknown,
-  at: At
-): Parsed<ReadonlyArray<Json>> => {
-  if (!Array.isArray(input)) return failure(at, "Expected a list of values")
-  const values: Array<Json> = []
-  for (let i = 0; i < input.length; i++) {
-    const parsed = readValue(parser, path, input[i], [...at, i], "equal")
-    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-    values.push(parsed.success)
-  }
-  return Result.succeed(values)
-}
-
-const readOrdered = (parser: Parser, path: ReadonlyArray<string>, input: unknown, at: At): Parsed<number | string> =>
-  Result.flatMap(readValue(parser, path, input, at, "order"), (value) =>
-    typeof value === "number" || typeof value === "string"
-      ? Result.succeed(value)
-      : failure(at, "Expected a number or a text")
-  )
-
-const readValue = (
-  parser: Parser,
-  path: ReadonlyArray<string>,
-  input: unknown,
-  at: At,
-  use: OperandUse
-): Parsed<Json> => {
-  if (input === undefined) return failure(at, "Expected a value, not undefined; leave the key out")
-  if (parser.toJson === undefined) return readJson(parser, input, at, at.length)
-  if (parser.isUntrusted) {
-    const checked = readJson(parser, input, at, at.length)
-    if (Result.isFailure(checked)) return checked
-  }
-  const value = parser.toJson(path, input, use)
-  if (Result.isFailure(value)) return failure(at, value.failure)
-  // Of what is untrusted, the input has been counted.
-  return readJson(parser.isUntrusted ? { ...parser, nodes: 0 } : parser, value.success, at, at.length)
-}
-
-/** A value as JSON has it; other values of documents in the form that the JSON codecs of Effect give them. */
-const readJson = (parser: Parser, value: unknown, at: At, depth: number): Parsed<Json> => {
-  const problem = enter(parser, at, depth)
-  if (problem !== undefined) return Result.fail(problem)
-  if (value === null || typeof value === "boolean" || typeof value === "string") return Result.succeed(value)
-  if (typeof value === "number") {
-    return Number.isFinite(value) ? Result.succeed(value) : failure(at, "Expected a finite number")
-  }
-  if (Array.isArray(value)) {
-    const items: Array<Json> = []
-    for (let i = 0; i < value.length; i++) {
-      const item = readJson(parser, value[i], [...at, i], depth + 1)
-      if (Result.isFailure(item)) return item
-      items.push(item.success)
-    }
-    return Result.succeed(items)
-  }
-  if (isPlain(value)) {
-    const object: Record<string, Json> = {}
-    for (const key of Object.keys(value)) {
-      if (key === "__proto__") return failure([...at, key], "Expected a key other than __proto__")
-      const member = readJson(parser, value[key], [...at, key], depth + 1)
-      if (Result.isFailure(member)) return member
-      object[key] = member.success
-    }
-    return Result.succeed(object)
-  }
-  const text = leafText(value)
-  return text === undefined ? failure(at, "Expected a value that JSON can carry") : Result.succeed(text)
-}
-
-const leafText = (value: unknown): string | undefined => {
-  if (typeof value === "bigint") return String(value)
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.toISOString()
-  if (DateTime.isDateTime(value)) return DateTime.formatIso(value)
-  if (BigDecimal.isBigDecimal(value)) return BigDecimal.format(value)
-  return undefined
 }

@@ -26,7 +26,10 @@ import * as Partition from "../Partition.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import * as Query from "../Query.ts"
 import type { Attribute } from "../schema/Attributes.ts"
+import * as Bounds from "./bounds.ts"
 import type * as Operands from "./operandCodecs.ts"
+import * as Parse from "./parse.ts"
+import * as TopK from "./topK.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -105,7 +108,7 @@ const isDecimal = (codec: string): boolean => /^(?:money|decimal|crypto):/.test(
 const samePath = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean => a.join(".") === b.join(".")
 
 /** The values of a path that a bound allows. */
-const valuesOf = (bound: Query.Bound | undefined): ReadonlyArray<Json> | undefined =>
+const valuesOf = (bound: Bounds.Bound | undefined): ReadonlyArray<Json> | undefined =>
   bound?._tag === "Equal" ? [bound.value] : bound?._tag === "OneOf" ? bound.values : undefined
 
 /** Every way to choose one value of each list. */
@@ -137,7 +140,7 @@ interface Candidate {
   readonly score: number
   readonly isOrderedBy: ReadonlyArray<string> | undefined
   /** The bounds within which every document lies that it leads to. */
-  readonly settled: ReadonlyArray<Query.Bound>
+  readonly settled: ReadonlyArray<Bounds.Bound>
 }
 
 /** What is known of the fields of a resource. */
@@ -167,7 +170,7 @@ const orderAfter = (partition: Partition.Partition, count: number, fields: Field
  */
 const candidateOf = (
   partition: Partition.Partition,
-  bounds: ReadonlyArray<Query.Bound>,
+  bounds: ReadonlyArray<Bounds.Bound>,
   fields: Fields
 ): Candidate | undefined => {
   // What may be null, or missing, is in no partition.
@@ -323,7 +326,7 @@ export const make = <A>(
 
   const accessOf = (
     request: Query.Request<A>,
-    bounds: ReadonlyArray<Query.Bound>,
+    bounds: ReadonlyArray<Bounds.Bound>,
     order: Query.Order,
     { partitions, uniques }: Indexes
   ): {
@@ -380,12 +383,12 @@ export const make = <A>(
   }
 
   /** Why a partition by the conditions does not lead to the documents, if that is not plain to see. */
-  const unfitOf = (partition: Partition.Partition, bounds: ReadonlyArray<Query.Bound>): ReadonlyArray<string> => {
+  const unfitOf = (partition: Partition.Partition, bounds: ReadonlyArray<Bounds.Bound>): ReadonlyArray<string> => {
     const [first] = partition.definition.fields
     const boundOf = (path: ReadonlyArray<string>) => bounds.find((one) => samePath(one.path, path))
     const bound = first === undefined ? undefined : boundOf(first.path)
     if (bound === undefined) return []
-    const isIn = (one: Query.Bound | undefined) => one !== undefined && valuesOf(one)?.includes(null) !== true
+    const isIn = (one: Bounds.Bound | undefined) => one !== undefined && valuesOf(one)?.includes(null) !== true
     const lacking = partition.definition.fields.find(({ path }) => !fields.isAlwaysThere(path) && !isIn(boundOf(path)))
     if (lacking !== undefined) return [`partition ${partition.name} has no documents without ${lacking.path.join(".")}`]
     const count = valuesOf(bound)?.length ?? 0
@@ -410,13 +413,13 @@ export const make = <A>(
   const predicateOf = Effect.fnUntraced(function* ({ where, predicate }: Query.Request<A>) {
     const given = predicate === undefined ? undefined : yield* fitted(predicate)
     if (where === undefined) return given ?? Query.everything
-    const typed = yield* orFail(Query.fromWhere(where, { systemFields, toJson: ofField(operands.fromValue) }))
+    const typed = yield* orFail(Parse.fromWhere(where, { systemFields, toJson: ofField(operands.fromValue) }))
     yield* checkPaths(Query.paths(typed))
     return given === undefined ? typed : Query.and(typed, given)
   })
 
   const fitted = Effect.fnUntraced(function* (predicate: Query.Predicate) {
-    const found = yield* orFail(Query.mapOperands(predicate, ofField(operands.fromJson)))
+    const found = yield* orFail(Parse.mapOperands(predicate, ofField(operands.fromJson)))
     yield* checkPaths(Query.paths(found))
     return found
   })
@@ -431,13 +434,13 @@ export const make = <A>(
 
   /** What untrusted JSON asks for: the predicate, ready for a request. */
   const parseWhere = Effect.fnUntraced(function* (input: unknown) {
-    const predicate = yield* orFail(Query.fromJson(input, { systemFields, toJson: ofField(operands.fromJson) }))
+    const predicate = yield* orFail(Parse.fromJson(input, { systemFields, toJson: ofField(operands.fromJson) }))
     yield* checkPaths(Query.paths(predicate))
     return predicate
   })
 
   const parseOrder = Effect.fnUntraced(function* (text: string) {
-    const order = yield* orFail(Query.orderFromText(text))
+    const order = yield* orFail(Parse.orderFromText(text))
     yield* checkPaths(order.map((one) => one.path))
     return order
   })
@@ -448,20 +451,20 @@ export const make = <A>(
       request.order === undefined
         ? []
         : typeof request.order === "string"
-          ? yield* orFail(Query.orderFromText(request.order))
-          : yield* orFail(Query.orderFrom(request.order))
+          ? yield* orFail(Parse.orderFromText(request.order))
+          : yield* orFail(Parse.orderFrom(request.order))
     yield* checkPaths(order.map((one) => one.path))
     const { limit } = request
     if (limit !== undefined && (!Number.isInteger(limit) || limit < 1)) {
       return yield* invalid(["limit"], "Expected an integer from 1")
     }
     const indexes = yield* documents.indexes
-    const bounds = Query.bounds(predicate, options).filter(
+    const bounds = Bounds.find(predicate, options).filter(
       // An element of an array may meet each condition by itself.
       (bound) => !(kinds.get(bound.path.join(".")) ?? "string").startsWith("array:")
     )
     const { access, isOrderedBy, settled = [] } = accessOf(request, bounds, order, indexes)
-    const rest = Query.remainder(predicate, settled, options)
+    const rest = Bounds.remainder(predicate, settled, options)
     const ordered = order.length === 0 ? "none" : comesIn(order, isOrderedBy) ? "index" : "memory"
     const isWhole =
       access._tag === "Partition" &&
@@ -586,7 +589,7 @@ export const make = <A>(
     )
 
   const keepBest = Effect.fnUntraced(function* <E>(all: Stream.Stream<Found<A>, E>, limit: number, planned: Planned) {
-    const top = Query.topK<Found<A>>(limit, (a, b) => planned.compare(a.json, b.json))
+    const top = TopK.make<Found<A>>(limit, (a, b) => planned.compare(a.json, b.json))
     yield* Stream.runForEach(all, (one) => Effect.sync(() => top.add(one)))
     return top.result()
   })
