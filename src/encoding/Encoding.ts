@@ -15,6 +15,7 @@ import type { Attribute, Codec } from "../schema/Attributes.ts"
 import { Malformed, Reader, Writer } from "./internal/bytes.ts"
 import * as headerText from "./internal/headerText.ts"
 import * as valueCodec from "./internal/valueCodec.ts"
+import type { ValueCodec } from "./internal/values/codec.ts"
 import { type FieldProblem, type Json, type JsonObject, stringifyExact } from "./Json.ts"
 
 export type { FieldProblem, Json, JsonObject } from "./Json.ts"
@@ -146,7 +147,7 @@ interface Field {
   readonly id: string
   readonly path: ReadonlyArray<string>
   readonly name: string
-  readonly codec: valueCodec.ValueCodec
+  readonly codec: ValueCodec
   readonly idBytes: number
   readonly isStruct: boolean
   readonly isSecret: boolean
@@ -171,11 +172,11 @@ interface Form {
 /** Puts the value of an attribute into its place; the codec decides how it is read from where it comes. */
 type Place = <T>(
   id: string,
-  read: (codec: valueCodec.ValueCodec, source: T) => Json | undefined,
+  read: (codec: ValueCodec, source: T) => Json | undefined,
   source: T
 ) => DecodeProblem | undefined
 
-const asItIs = (_: valueCodec.ValueCodec, value: Json): Json => value
+const asItIs = (_: ValueCodec, value: Json): Json => value
 
 const fieldOf = (attribute: StoredAttribute, destination: Field["destination"]): Field => ({
   id: attribute.id,
@@ -464,7 +465,7 @@ const packedForm: Form = {
     const reader = new Reader(bytes)
     reader.byte()
     let kind = 0
-    const readNext = (codec: valueCodec.ValueCodec, from: Reader): Json => readPacked(codec, kind, from)
+    const readNext = (codec: ValueCodec, from: Reader): Json => readPacked(codec, kind, from)
     try {
       while (!reader.done) {
         const number = reader.uint()
@@ -494,7 +495,7 @@ const packedForm: Form = {
   }
 }
 
-const readPacked = (codec: valueCodec.ValueCodec, kind: number, reader: Reader): Json => {
+const readPacked = (codec: ValueCodec, kind: number, reader: Reader): Json => {
   switch (kind) {
     case nullKind:
       return null
