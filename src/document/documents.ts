@@ -234,6 +234,7 @@ export const make = Effect.fnUntraced(function* <A>(
   const failure = (operation: string, reason: DbError.Reason) => DbError.make(operation, reason, name)
   const fromStore = (operation: string) => DbError.fromStore(operation, name)
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
+  const construct = (input: unknown) => DbError.named("Resource.hashPassword", name)(codec.construct(input))
   const missing = (id: string) => new DbError.NotFound({ resource: name, id })
 
   const keyOf = (id: string) =>
@@ -341,7 +342,7 @@ export const make = Effect.fnUntraced(function* <A>(
     isSettled = true
   ): Effect.fn.Return<Base<A>, DbError.DbError> {
     const key = yield* Effect.orDie(keyOf(id))
-    return know({ id, key, stored, isSettled, ...(yield* codec.decode(operation, id, stored)) })
+    return know({ id, key, stored, isSettled, ...(yield* DbError.named(operation, name)(codec.decode(id, stored))) })
   })
 
   const loadIfPresent = Effect.fnUntraced(function* (operation: string, id: string) {
@@ -449,7 +450,7 @@ export const make = Effect.fnUntraced(function* <A>(
   const complete = Effect.fnUntraced(function* (valid: A, before: A | undefined, times: Times) {
     if (settings.completion === undefined) return valid
     const filled = yield* settings.completion.apply(valid as object, before as object | undefined, times)
-    return yield* codec.construct(filled)
+    return yield* construct(filled)
   })
 
   /** Encodes a value as a new version of its document. Nothing is sent. */
@@ -463,7 +464,7 @@ export const make = Effect.fnUntraced(function* <A>(
     const continued = mode === "anew" ? undefined : before
     const writtenAt = yield* Document.now
     const createdAt = continued?.stored.createdAt ?? writtenAt
-    const valid = yield* complete(yield* codec.construct(input), continued?.value, { createdAt, writtenAt })
+    const valid = yield* complete(yield* construct(input), continued?.value, { createdAt, writtenAt })
     const replaced =
       continued === undefined
         ? undefined
@@ -471,7 +472,7 @@ export const make = Effect.fnUntraced(function* <A>(
             carried: mode === "change" ? continued.carried : undefined,
             schemaVersion: continued.stored.schemaVersion
           }
-    const { id, value, json, ...encoded } = yield* codec.encode(operation, valid, replaced)
+    const { id, value, json, ...encoded } = yield* codec.encode(valid, replaced)
     const key = yield* keyOf(id)
     if (before !== undefined && before.id !== id)
       return yield* invalid([primaryKey], "Expected the id to stay as it is")
@@ -930,7 +931,7 @@ export const make = Effect.fnUntraced(function* <A>(
       return isLost(sent) ? yield* conflict(operation, prepared.id, prepared.key) : sent
     }
     // What the version before owned has to be known.
-    const valid = yield* codec.construct(input)
+    const valid = yield* construct(input)
     const id = yield* idOf(valid)
     const key = yield* keyOf(id)
     for (let lostRaces = 0; ; lostRaces++) {
@@ -974,7 +975,7 @@ export const make = Effect.fnUntraced(function* <A>(
   ): Effect.fn.Return<Base<A>, WriteError | Pipeline.Rejected | DbError.Conflict | E> {
     const transaction = yield* Transaction.Current
     if (transaction !== undefined) {
-      const valid = yield* codec.construct(input)
+      const valid = yield* construct(input)
       const id = yield* idOf(valid)
       const outcome = yield* untilKept(
         Effect.gen(function* () {
@@ -1431,7 +1432,7 @@ export const make = Effect.fnUntraced(function* <A>(
     onCommit: OnCommit<A>
   ): Effect.fn.Return<Base<A>, WriteError | Pipeline.Rejected | DbError.AlreadyExists> {
     // The id is known once the input is valid; defaults are made once.
-    const valid = yield* codec.construct(input)
+    const valid = yield* construct(input)
     const id = yield* idOf(valid)
     const after = yield* untilKept(
       Effect.gen(function* () {
@@ -1488,7 +1489,7 @@ export const make = Effect.fnUntraced(function* <A>(
     checks: Checks<A>,
     onCommit: OnCommit<A>
   ) {
-    const valid = yield* codec.construct(input)
+    const valid = yield* construct(input)
     const id = yield* idOf(valid)
     const { view, after } = yield* untilKept(
       Effect.gen(function* () {
@@ -1673,7 +1674,7 @@ export const make = Effect.fnUntraced(function* <A>(
     if (base === undefined || !base.isUnderOldKey) return false
     const { stored, value, carried } = base
     const { schemaVersion } = stored
-    const { tag, fields, truncated, ...encoded } = yield* codec.encode(operation, value, { carried, schemaVersion })
+    const { tag, fields, truncated, ...encoded } = yield* codec.encode(value, { carried, schemaVersion })
     const write: Document.Write = {
       ...stored,
       tag,

@@ -61,7 +61,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const { name, schema, primaryKey, paranoid } = definition
   const database = yield* Database
   const { store } = database
-  const codec = yield* DocumentCodec.make(definition, database, "Resource.make")
+  const codec = yield* DocumentCodec.make(definition, database).pipe(DbError.named("Resource.make", name))
   const { uniqueLease: leaseMillis, history, content, completion } = definition
   const documents = yield* DocumentStore.make<A>(
     { name, primaryKey, leaseMillis, history, content, completion, counters: definition.counters !== undefined },
@@ -502,7 +502,10 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
 
     explain: Effect.fn("Resource.explain")(function* (input) {
       const base = documents.known.get(input as object)
-      if (base === undefined) return yield* codec.explain(yield* documents.completed(yield* codec.construct(input)))
+      if (base === undefined) {
+        const valid = yield* codec.construct(input).pipe(DbError.named("Resource.explain", name))
+        return yield* codec.explain(yield* documents.completed(valid))
+      }
       return yield* codec.explain(base.value, {
         carried: base.carried,
         schemaVersion: base.stored.schemaVersion

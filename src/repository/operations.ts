@@ -210,7 +210,7 @@ export const make = Effect.fnUntraced(function* <A, Insert, Update, Patch>(
 
   const jsonOf = Effect.fnUntraced(function* (operation: string, { base, value }: Shown<A>) {
     if (value === base.value) return finding.jsonOf(base)
-    const encoded = yield* Effect.result(codec.encode(operation, value, undefined))
+    const encoded = yield* Effect.result(codec.encode(value, undefined))
     if (Result.isSuccess(encoded)) return finding.jsonOf({ ...base, json: encoded.success.json })
     const description = `what an interceptor of queries made of ${JSON.stringify(base.id)} is no document of ${name}`
     return yield* new DbError.NotAllowed({ resource: name, operation, description })
