@@ -35,6 +35,7 @@ import * as Schema from "effect/Schema"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { Json, JsonObject } from "./encoding/Json.ts"
+import { isRecord } from "./internal/json.ts"
 import * as Query from "./Query.ts"
 
 // -----------------------------------------------------------------------------
@@ -159,7 +160,7 @@ export const make = <A>(notation: Notation<A>): Result.Result<Spec, Query.Proble
  * @since 0.1.0
  */
 export const fromJson = (input: unknown): Result.Result<Spec, Query.Problem> => {
-  if (!isObject(input)) return failure([], "Expected an object with values, and groupBy if it is by group")
+  if (!isRecord(input)) return failure([], "Expected an object with values, and groupBy if it is by group")
   const { groupBy = [], values, ...others } = input
   const [other] = Object.keys(others)
   if (other !== undefined) return failure([other], "Expected nothing but values and groupBy")
@@ -182,9 +183,6 @@ export const paths = (spec: Spec): ReadonlyArray<ReadonlyArray<string>> => {
 const failure = (path: ReadonlyArray<string | number>, message: string): Result.Result<never, Query.Problem> =>
   Result.fail({ path, message })
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
 const parsePath = (value: unknown): ReadonlyArray<string> | undefined => {
   if (typeof value !== "string") return undefined
   const path = Query.segments(value)
@@ -204,7 +202,7 @@ const parseGroupBy = (input: unknown): Result.Result<Spec["groupBy"], Query.Prob
 }
 
 const parseValues = (input: unknown): Result.Result<Spec["values"], Query.Problem> => {
-  if (!isObject(input)) return failure(["values"], 'Expected an object such as { "total": { "sum": "amount" } }')
+  if (!isRecord(input)) return failure(["values"], 'Expected an object such as { "total": { "sum": "amount" } }')
   const names = Object.keys(input)
   if (names.length === 0) return failure(["values"], "Expected at least one value")
   if (names.length > maxValues) return failure(["values"], `Expected at most ${maxValues} values`)
@@ -213,7 +211,7 @@ const parseValues = (input: unknown): Result.Result<Spec["values"], Query.Proble
     const at = ["values", name]
     if (name === "__proto__") return failure(at, "Expected a name other than __proto__")
     const measure = input[name]
-    const entries = isObject(measure) ? Object.entries(measure) : []
+    const entries = isRecord(measure) ? Object.entries(measure) : []
     const [entry] = entries
     if (entry === undefined || entries.length > 1) return failure(at, `Expected one of ${measureNames}, and its field`)
     const [kind, argument] = entry

@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Json, StoredAttribute } from "./encoding/Encoding.ts"
 import { isDeeperThan } from "./encoding/Json.ts"
+import { isRecord, mapValues } from "./internal/json.ts"
 import * as Partition from "./Partition.ts"
 import { Attribute, Codec } from "./schema/Attributes.ts"
 import { Capabilities } from "./storage/ObjectStore.ts"
@@ -229,8 +230,6 @@ export class NewerFormat extends Schema.TaggedError<NewerFormat>("effect-s3db/Ca
   version: Schema.String
 }) {}
 
-const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
-
 const parse = (text: string): Result.Result<unknown, string> =>
   Result.filterOrFail(
     Result.try({ try: (): unknown => JSON.parse(text), catch: () => "the text is not valid JSON" }),
@@ -385,9 +384,6 @@ export const supplement = (healed: Catalog, copy: Catalog): Catalog => ({
     })
   }
 })
-
-const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A, name: string) => B): Record<string, B> =>
-  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value, name)]))
 
 /**
  * What a program says about a resource.

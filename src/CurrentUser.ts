@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Json, JsonObject } from "./encoding/Json.ts"
+import { isObject } from "./internal/json.ts"
 
 /**
  * Somebody who is authenticated.
@@ -99,9 +100,6 @@ export const fromClaims = (claims: JsonObject): Option.Option<User> => {
     claims
   })
 }
-
-const isObject = (value: Json | undefined): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 const member = (value: Json | undefined, name: string): Json | undefined =>
   isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined

@@ -22,6 +22,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { StoredFields } from "./encoding/Encoding.ts"
 import { documentLevels, type Json, stringifyExact } from "./encoding/Json.ts"
+import { mapValues } from "./internal/json.ts"
 import { percentEncode, utf8Length } from "./internal/text.ts"
 import { maxKeyBytes, type Metadata, type StoredObject } from "./storage/ObjectStore.ts"
 
@@ -481,9 +482,6 @@ export const fromIntent = (key: string, etag: string, intent: Intent): Result.Re
 }
 
 const decoder = new TextDecoder()
-
-const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Readonly<Record<string, B>> =>
-  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value)]))
 
 /**
  * Bytes of metadata as S3 counts them: every name and value.

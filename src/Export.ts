@@ -19,6 +19,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { documentLevels, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
+import { isList, isObject } from "./internal/json.ts"
 import * as Query from "./Query.ts"
 
 // -----------------------------------------------------------------------------
@@ -249,10 +250,6 @@ const joined = (parts: ReadonlyArray<Uint8Array>, last: Uint8Array, length: numb
   whole.set(last, at)
   return whole
 }
-
-const isList = (value: Json): value is ReadonlyArray<Json> => Array.isArray(value)
-
-const isObject = (value: Json): value is JsonObject => typeof value === "object" && value !== null && !isList(value)
 
 const maxLevels = 256
 

@@ -15,6 +15,7 @@ import * as SchemaRepresentation from "effect/SchemaRepresentation"
 import * as Id from "./crypto/Id.ts"
 import type { Simple } from "./encoding/Behavior.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
+import { isRecord } from "./internal/json.ts"
 import * as Partition from "./Partition.ts"
 import * as Attribute from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
@@ -237,8 +238,6 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
     omitted
   }
 }
-
-const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
 const isKnown = (representation: unknown): boolean =>
   isRecord(representation) && revivers.some((reviver) => reviver.id === representation["id"])

@@ -55,6 +55,7 @@ import type * as DateTime from "effect/DateTime"
 import type * as EffectOrder from "effect/Order"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 import * as decimals from "./internal/decimals.ts"
+import * as json from "./internal/json.ts"
 import * as kinds from "./internal/kinds.ts"
 import type { NestedFields } from "./internal/merge.ts"
 import { compareUtf8 } from "./internal/text.ts"
@@ -715,7 +716,7 @@ const valueTest = (predicate: FieldPredicate, options: Options): ValueTest => {
       const isElement = oneOf([value], kind)
       return (candidate) =>
         candidate !== undefined &&
-        (isList(candidate)
+        (json.isList(candidate)
           ? candidate.some(isElement)
           : typeof candidate === "string" && typeof value === "string" && candidate.includes(value))
     }
@@ -732,7 +733,7 @@ const negated =
 const itselfOrElement =
   (test: (value: Json) => boolean): ValueTest =>
   (value) =>
-    value !== undefined && (test(value) || (isList(value) && value.some(test)))
+    value !== undefined && (test(value) || (json.isList(value) && value.some(test)))
 
 /** `undefined`: the two have no order. */
 type MaybeOrdering = number | undefined
@@ -778,8 +779,8 @@ const foldCase = (text: string): string => text.normalize("NFC").toLowerCase().r
 export const isEqual = (a: Json, b: Json): boolean => {
   if (a === b) return true
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
-  if (isList(a)) return isList(b) && a.length === b.length && a.every((item, i) => isEqual(item, b[i]!))
-  if (isList(b)) return false
+  if (json.isList(a)) return json.isList(b) && a.length === b.length && a.every((item, i) => isEqual(item, b[i]!))
+  if (json.isList(b)) return false
   const keys = Object.keys(a)
   return (
     keys.length === Object.keys(b).length &&
@@ -794,19 +795,7 @@ export const isEqual = (a: Json, b: Json): boolean => {
  * @category evaluation
  * @since 0.1.0
  */
-export const valueAt = (document: JsonObject, path: ReadonlyArray<string>): Json | undefined => {
-  let value: Json = document
-  for (const name of path) {
-    if (!isObject(value) || !Object.hasOwn(value, name)) return undefined
-    value = value[name]!
-  }
-  return value
-}
-
-const isList = (value: Json): value is ReadonlyArray<Json> => Array.isArray(value)
-
-const isObject = (value: Json): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
+export const valueAt: (document: JsonObject, path: ReadonlyArray<string>) => Json | undefined = json.valueAt
 
 /**
  * The names that a path is made of.
@@ -968,7 +957,7 @@ export const canonicalValue = (value: Json): string => {
   // JSON.stringify would make null of them, which is another value.
   if (typeof value === "number" && !Number.isFinite(value)) return String(value)
   if (typeof value !== "object" || value === null) return JSON.stringify(value)
-  if (isList(value)) return `[${value.map(canonicalValue).join(",")}]`
+  if (json.isList(value)) return `[${value.map(canonicalValue).join(",")}]`
   const members = Object.keys(value).toSorted()
   return `{${members.map((key) => `${JSON.stringify(key)}:${canonicalValue((value as JsonObject)[key]!)}`).join(",")}}`
 }
@@ -1075,7 +1064,7 @@ export const compareValues = (a: Json, b: Json, kind?: Kind): -1 | 0 | 1 => {
   }
   if (typeof a === "string" && typeof b === "string") return ordering(compareUtf8(a, b))
   if (a === null || b === null || typeof a !== "object" || typeof b !== "object") return 0
-  if (isList(a) && isList(b)) {
+  if (json.isList(a) && json.isList(b)) {
     for (let i = 0; i < a.length && i < b.length; i++) {
       const result = compareValues(a[i]!, b[i]!, kind)
       if (result !== 0) return result
@@ -1100,7 +1089,7 @@ const rankOf = (value: Json, decimal: decimals.Decimal | undefined): number => {
     case "string":
       return 2
     default:
-      return value === null ? 5 : isList(value) ? 3 : 4
+      return value === null ? 5 : json.isList(value) ? 3 : 4
   }
 }
 
@@ -1143,7 +1132,7 @@ const select = (object: JsonObject, selection: Selection): JsonObject | undefine
     // Writing it would set the prototype.
     if (name === "__proto__" || !Object.hasOwn(object, name)) continue
     const value = object[name]!
-    const part = inner.isWhole ? value : isObject(value) ? select(value, inner) : undefined
+    const part = inner.isWhole ? value : json.isObject(value) ? select(value, inner) : undefined
     if (part === undefined) continue
     kept[name] = part
     isEmpty = false

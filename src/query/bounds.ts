@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { Json } from "../encoding/Json.ts"
+import { samePath } from "../internal/json.ts"
 import * as kinds from "../internal/kinds.ts"
 import * as Query from "../Query.ts"
 
@@ -162,7 +163,7 @@ export const remainder = (
 }
 
 const isImplied = (member: Query.FieldPredicate, bound: Bound, options: Query.Options): boolean => {
-  if (member.path.length !== bound.path.length || member.path.some((name, i) => name !== bound.path[i])) return false
+  if (!samePath(member.path, bound.path)) return false
   const kind = options.orderOf?.(bound.path)
   if (member._tag === "StartsWith" && bound._tag !== "Prefix" && kinds.isMeasured(kind)) return false
   const test = testOf(member, kind)

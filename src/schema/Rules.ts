@@ -41,6 +41,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
+import { isRecord } from "../internal/json.ts"
 import * as Attribute from "./Attribute.ts"
 import { UnsupportedSchema } from "./Attributes.ts"
 import {
@@ -198,8 +199,6 @@ const optionNames = new Set([...allModifiers, "type", "props", "properties", "st
 
 /** Takes part of no document: words that readers of objects give a meaning of their own. */
 const hostileNames = new Set(["__proto__", "constructor", "prototype"])
-
-const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
 /**
  * Reads attributes, or says everything that is wrong with them.

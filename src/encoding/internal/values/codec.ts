@@ -110,7 +110,3 @@ export const checkedCount = (reader: Reader): number => {
   if (count > 1_000_000) throw new Malformed()
   return count
 }
-
-/** Tells whether a value is an object, and no array. */
-export const isObject = (value: Json | undefined): value is { readonly [key: string]: Json } =>
-  typeof value === "object" && value !== null && !Array.isArray(value)

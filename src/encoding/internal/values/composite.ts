@@ -1,7 +1,8 @@
 /** Values that are made of others: choices, arrays, options, and structs without fields. */
+import { isObject } from "../../../internal/json.ts"
 import type { Json } from "../../Json.ts"
 import { Malformed } from "../bytes.ts"
-import { checkedCount, isObject, type ValueCodec } from "./codec.ts"
+import { checkedCount, type ValueCodec } from "./codec.ts"
 
 /** Creates the codec of a choice of a few texts, numbers or booleans: in binary, the position in the list. */
 export const choice = (values: ReadonlyArray<Json>, of: ValueCodec): ValueCodec => {

@@ -1,9 +1,10 @@
 /** Moments, days, times of day, and durations. */
 import * as formats from "../../../internal/formats.ts"
+import { isObject } from "../../../internal/json.ts"
 import type { Json } from "../../Json.ts"
 import * as base62 from "../base62.ts"
 import * as isoTime from "../isoTime.ts"
-import { forInteger, isObject, orMalformed, unzigzag, type ValueCodec, writeInteger, zigzag } from "./codec.ts"
+import { forInteger, orMalformed, unzigzag, type ValueCodec, writeInteger, zigzag } from "./codec.ts"
 
 const dateText = forInteger(isoTime.millisOf, isoTime.isoOf)
 

@@ -1,8 +1,9 @@
 /** Coordinates, and vectors of numbers. */
+import { isObject } from "../../../internal/json.ts"
 import * as rounding from "../../../internal/rounding.ts"
 import type { Json } from "../../Json.ts"
 import * as base62 from "../base62.ts"
-import { checkedCount, forBytes, isObject, unzigzag, type ValueCodec, zigzag } from "./codec.ts"
+import { checkedCount, forBytes, unzigzag, type ValueCodec, zigzag } from "./codec.ts"
 
 /** The integer that a number is in units of `1 / scale`, if it is one. */
 const unitsOf = (value: Json | undefined, scale: number): number | undefined => {
