@@ -37,7 +37,7 @@ export interface StoredAttribute {
 }
 
 /**
- * What a codec is made from.
+ * The attributes that a codec is made from.
  *
  * @category models
  * @since 0.1.0
@@ -82,6 +82,8 @@ export interface StoredFields {
 }
 
 /**
+ * A document's fields as they were before they were stored; secrets are still encrypted.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -94,6 +96,8 @@ export interface DecodedFields {
 }
 
 /**
+ * The reason why stored fields cannot be read.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -129,7 +133,9 @@ export interface FieldsCodec {
 }
 
 /**
- * @category services
+ * A way of writing documents, known by its tag.
+ *
+ * @category models
  * @since 0.1.0
  */
 export interface Encoder {
@@ -328,9 +334,9 @@ const destinationsOf = (layout: Layout): ReadonlyMap<string, "now" | "formerly">
 }
 
 /**
- * Sets the value at a path, unless something is there and only absent values are wanted; says whether it did.
+ * Sets the value at a path, unless something is there and only absent values are wanted, and tells whether it did.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const setPath = (
@@ -402,7 +408,7 @@ const textForm: Form = {
 }
 
 /**
- * One readable entry for each field.
+ * The encoding with one readable entry for each field.
  *
  * **Details**
  *
@@ -509,8 +515,8 @@ const readPacked = (codec: ValueCodec, kind: number, reader: Reader): Json => {
 }
 
 /**
- * All fields in one entry of the fewest bytes: binary forms by the type of each attribute, short text by a built-in
- * code of common fragments, and an alphabet of 91 characters that any header carries.
+ * The encoding with all fields in one entry of the fewest bytes: binary forms by the type of each attribute, short text
+ * by a built-in code of common fragments, and an alphabet of 91 characters that any header carries.
  *
  * @category constructors
  * @since 0.1.0
@@ -522,7 +528,7 @@ export const packed: Encoder = { tag: "p", compile: compileWith(packedForm) }
 // -----------------------------------------------------------------------------
 
 /**
- * The encoding with which documents are written. Default: `text`.
+ * The encoding in which documents are written. Default: `text`.
  *
  * @category references
  * @since 0.1.0
@@ -532,7 +538,7 @@ export const Encoding: Context.Reference<Encoder> = Context.Reference("effect-s3
 })
 
 /**
- * Provides the default encoding explicitly.
+ * The default encoding, provided explicitly.
  *
  * @category layers
  * @since 0.1.0
@@ -540,7 +546,7 @@ export const Encoding: Context.Reference<Encoder> = Context.Reference("effect-s3
 export const layer: Layer.Layer<never> = Layer.succeed(Encoding, text)
 
 /**
- * Documents are written in the packed form; those that were written otherwise are read all the same.
+ * The packed form, in which documents are then written; those that were written otherwise are read all the same.
  *
  * @category layers
  * @since 0.1.0
@@ -550,7 +556,7 @@ export const layerPacked: Layer.Layer<never> = Layer.succeed(Encoding, packed)
 const readers = new Map<string, Encoder>([text, packed].map((encoder) => [encoder.tag, encoder]))
 
 /**
- * The encoding that a document with this tag was written by, whichever is in use for writing.
+ * Returns the encoding that a document with this tag was written by, whichever is in use for writing.
  *
  * @category getters
  * @since 0.1.0
