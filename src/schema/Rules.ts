@@ -74,7 +74,7 @@ export interface Attributes {
 /**
  * The type of the values that fit attributes.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Type<A> = TypeOf<A>
@@ -82,7 +82,7 @@ export type Type<A> = TypeOf<A>
 /**
  * The type of what an insert takes: fields with a default may be left out.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Input<A> = InputOf<A>
@@ -90,12 +90,14 @@ export type Input<A> = InputOf<A>
 /**
  * The attributes themselves, with a message in the place of each rule that is wrong.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Valid<A> = ValidOf<A>
 
 /**
+ * A schema that attributes in the notation were compiled to.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -138,7 +140,7 @@ export interface Modifier {
 }
 
 /**
- * What a field was declared as.
+ * The declaration of a field.
  *
  * @category models
  * @since 0.1.0
@@ -146,6 +148,8 @@ export interface Modifier {
 export type RuleNode = ValueNode | ObjectNode
 
 /**
+ * The declaration of a field with a value.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -164,6 +168,8 @@ export interface ValueNode {
 }
 
 /**
+ * The declaration of a field with fields of its own.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -203,7 +209,7 @@ const hostileNames = new Set(["__proto__", "constructor", "prototype"])
 /**
  * Reads attributes, or says everything that is wrong with them.
  *
- * @category parsing
+ * @category conversions
  * @since 0.1.0
  */
 export const parse = (attributes: Attributes): Result.Result<ObjectNode, ReadonlyArray<RuleProblem>> => {
@@ -766,9 +772,10 @@ const patternOf = (argument: unknown): RegExp => {
 }
 
 /**
- * The schema of attributes in the notation, or everything that is wrong with them. `more`: fields that have a schema.
+ * Returns the schema of attributes in the notation, or everything that is wrong with them. `more`: fields that have a
+ * schema.
  *
- * @category compiling
+ * @category constructors
  * @since 0.1.0
  */
 export const toSchemaResult = <const A extends Attributes>(
@@ -785,10 +792,10 @@ export const toSchemaResult = <const A extends Attributes>(
   })
 
 /**
- * The schema of attributes in the notation. Throws `UnsupportedSchema`, which names every problem: that is a mistake in
- * the program.
+ * Returns the schema of attributes in the notation. Throws `UnsupportedSchema`, which names every problem: that is a
+ * mistake in the program.
  *
- * @category compiling
+ * @category constructors
  * @since 0.1.0
  */
 export const toSchema = <const A extends Attributes>(
@@ -801,9 +808,9 @@ export const toSchema = <const A extends Attributes>(
 }
 
 /**
- * Problems as text, one in a line.
+ * Returns problems as text, one in a line.
  *
- * @category formatting
+ * @category conversions
  * @since 0.1.0
  */
 export const describe = (problems: ReadonlyArray<RuleProblem>): string =>
