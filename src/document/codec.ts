@@ -63,7 +63,7 @@ export interface Decoded<A> {
 }
 
 /**
- * What is kept of a version when it is changed.
+ * The part of a version that is kept when it is changed.
  *
  * @category models
  * @since 0.1.0

@@ -20,7 +20,8 @@ export interface Edge {
 }
 
 /**
- * What the value at a path has to be so that a predicate can match at all. A `OneOf` without values: nothing matches.
+ * The value that there has to be at a path so that a predicate can match at all. A `OneOf` without values: nothing
+ * matches.
  *
  * @category models
  * @since 0.1.0
@@ -37,7 +38,8 @@ export type Bound =
   | { readonly _tag: "Prefix"; readonly path: ReadonlyArray<string>; readonly prefix: string }
 
 /**
- * What the conditions of a conjunction say of each path, at most one bound for each, in the order of the predicate.
+ * Returns what the conditions of a conjunction say of each path, at most one bound for each, in the order of the
+ * predicate.
  *
  * Conditions on one path are combined: the values of an `in` that lie in the range, the narrower of two ranges. What
  * stands below `$or` or `$not`, and `ne`, `contains`, `exists` and prefixes that ignore case, yield nothing. Where there
@@ -47,7 +49,7 @@ export type Bound =
  * may meet each condition on their own. Values are as the predicate has them: with `"decimal"`, `"1.0"` may stand for a
  * stored `"1"`.
  *
- * @category planning
+ * @category getters
  * @since 0.1.0
  */
 export const find = (predicate: Query.Predicate, options: Query.Options = {}): ReadonlyArray<Bound> => {
@@ -145,10 +147,10 @@ const narrower = (a: Edge | undefined, b: Edge, kind: Query.Kind | undefined, si
 }
 
 /**
- * What is left to test of documents that were found by these bounds: the predicate without the conditions that the bounds
- * imply. Of a path whose values can be arrays, use no bounds.
+ * Returns what is left to test of documents that were found by these bounds: the predicate without the conditions that
+ * the bounds imply. Of a path whose values can be arrays, use no bounds.
  *
- * @category planning
+ * @category getters
  * @since 0.1.0
  */
 export const remainder = (

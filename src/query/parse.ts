@@ -14,9 +14,9 @@ import * as Query from "../Query.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What an operand is for: `equal` of `eq`, `ne`, `in` and `notIn`, `order` of the comparisons and `between`. For an array
- * the operand is the whole, or one of its elements; for `contains` an element, or a part of a text; for `startsWith` the
- * beginning of a text.
+ * The use of an operand: `equal` of `eq`, `ne`, `in` and `notIn`, `order` of the comparisons and `between`. For an
+ * array the operand is the whole, or one of its elements; for `contains` an element, or a part of a text; for
+ * `startsWith` the beginning of a text.
  *
  * @category models
  * @since 0.1.0
@@ -24,7 +24,7 @@ import * as Query from "../Query.ts"
 export type OperandUse = "equal" | "order" | "contains" | "startsWith"
 
 /**
- * How the notation is read.
+ * The limits of the notation, and the forms of its operands.
  *
  * - `toJson`: the JSON form of an operand for the field at `path`, or what was expected instead, without the value. Default:
  *   JSON as it is, dates as ISO text, big decimals and bigints as decimal text.
@@ -45,7 +45,7 @@ export interface Options {
 }
 
 /**
- * The predicate that a program wrote down in the notation.
+ * Reads the predicate that a program wrote down in the notation.
  *
  * Fails with the first problem: a value that `toJson` refuses, `undefined` (leave the key out instead: a condition never
  * vanishes silently), an unknown operator.
@@ -60,8 +60,8 @@ export const fromWhere = <A>(
   parse(where, { maxDepth: 256, maxNodes: Number.POSITIVE_INFINITY, ...defined(options) }, false)
 
 /**
- * The predicate that untrusted JSON asks for, in the same notation: a command line, an HTTP request. Operators may have a
- * `$` before their name.
+ * Reads the predicate that untrusted JSON asks for, in the same notation: a command line, an HTTP request. Operators
+ * may have a `$` before their name.
  *
  * Fails with the first problem: an unknown operator, an operand of the wrong type, a query that is too deep or too large,
  * the name `__proto__`. Which fields may be asked for is for the caller to check, with `Query.paths`.
@@ -79,7 +79,8 @@ export const fromJson = (input: unknown, options: Options = {}): Result.Result<Q
 const maxOrderFields = 32
 
 /**
- * The order that a program wrote down, or has already. The fields of an object count in the order in which they stand.
+ * Reads the order that a program wrote down, or has already. The fields of an object count in the order in which they
+ * stand.
  *
  * Fails for an empty name, a field that is there twice, and for more than 32 fields.
  *
@@ -103,8 +104,8 @@ type Entry = readonly [name: Query.Path, direction: unknown]
 const isOrdering = (item: object): item is Query.Order[number] => "path" in item && Array.isArray(item.path)
 
 /**
- * The order that a text asks for: names with commas between them, those that begin with `-` in descending order, such as
- * `-createdAt,name`. An empty text is no order.
+ * Reads the order that a text asks for: names with commas between them, those that begin with `-` in descending order,
+ * such as `-createdAt,name`. An empty text is no order.
  *
  * Fails as `orderFrom` does.
  *
@@ -141,8 +142,8 @@ const orderOfEntries = (entries: ReadonlyArray<Entry>): Result.Result<Query.Orde
 // -----------------------------------------------------------------------------
 
 /**
- * The predicate with each operand changed, such as into the form that a field is stored in. Fails with the first operand
- * that has none: the problem names the path and the operator.
+ * Returns the predicate with each operand changed, such as into the form that a field is stored in. Fails with the
+ * first operand that has none: the problem names the path and the operator.
  *
  * @category conversions
  * @since 0.1.0

@@ -5,7 +5,7 @@
  */
 
 /**
- * What has been gathered so far.
+ * The items that have been gathered so far.
  *
  * @category models
  * @since 0.1.0
@@ -17,12 +17,12 @@ export interface TopK<A> {
 }
 
 /**
- * The first `k` items of an order, gathered one at a time. It keeps at most `k` of them, in a heap with the last one on
+ * Gathers the first `k` items of an order, one at a time. It keeps at most `k` of them, in a heap with the last one on
  * top (J. W. J. Williams, "Algorithm 232: Heapsort", 1964): n items take O(n log k).
  *
  * Of items that compare as the same, the ones that were added first are kept, and come first.
  *
- * @category ordering
+ * @category constructors
  * @since 0.1.0
  */
 export const make = <A>(k: number, compare: (a: A, b: A) => number): TopK<A> => {
