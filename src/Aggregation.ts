@@ -53,7 +53,7 @@ export type Measure =
   | { readonly _tag: "Sum" | "Min" | "Max" | "Avg"; readonly path: ReadonlyArray<string> }
 
 /**
- * What to work out, and for which groups. Plain data.
+ * The values to work out, and the groups to work them out for. Plain data.
  *
  * @category models
  * @since 0.1.0
@@ -64,7 +64,7 @@ export interface Spec {
 }
 
 /**
- * How one value is written down.
+ * The notation of one value.
  *
  * @category models
  * @since 0.1.0
@@ -77,7 +77,7 @@ export type MeasureNotation<A> =
   | { readonly avg: Query.FieldPath<A> }
 
 /**
- * How a program writes down an aggregation over documents of type `A`.
+ * The notation of an aggregation over documents of type `A`.
  *
  * @category models
  * @since 0.1.0
@@ -102,7 +102,7 @@ export interface Group {
 }
 
 /**
- * `orderOf`: see `Query`. `maxGroups` default: 100,000.
+ * The options of an aggregation. `orderOf`: see `Query`. `maxGroups` default: 100,000.
  *
  * @category models
  * @since 0.1.0
@@ -112,7 +112,7 @@ export interface Options extends Query.Options {
 }
 
 /**
- * There are more groups than may be held in memory. Group by something with fewer values, or raise `maxGroups`.
+ * More groups than may be held in memory. Group by something with fewer values, or raise `maxGroups`.
  *
  * @category errors
  * @since 0.1.0
@@ -143,7 +143,7 @@ const maxValues = 100
 const maxGroupFields = 32
 
 /**
- * The aggregation that a program wrote down. Fails as `fromJson` does.
+ * Reads the aggregation that a program wrote down. Fails as `fromJson` does.
  *
  * @category constructors
  * @since 0.1.0
@@ -151,7 +151,7 @@ const maxGroupFields = 32
 export const make = <A>(notation: Notation<A>): Result.Result<Spec, Query.Problem> => fromJson(notation)
 
 /**
- * The aggregation that untrusted JSON asks for: `{ groupBy: ["country"], values: { total: { sum: "amount" } } }`.
+ * Reads the aggregation that untrusted JSON asks for: `{ groupBy: ["country"], values: { total: { sum: "amount" } } }`.
  *
  * Fails with the first problem: an unknown key or measure, something that is no path, no values, more than 100 values or
  * 32 fields to group by. Which fields may be asked for is for the caller to check, with `paths`.
@@ -170,9 +170,9 @@ export const fromJson = (input: unknown): Result.Result<Spec, Query.Problem> => 
 }
 
 /**
- * The paths that an aggregation reads, each once.
+ * Lists the paths that an aggregation reads, each once.
  *
- * @category conversions
+ * @category getters
  * @since 0.1.0
  */
 export const paths = (spec: Spec): ReadonlyArray<ReadonlyArray<string>> => {
@@ -240,7 +240,7 @@ const isMeasureName = (name: string): name is MeasureName => measures.some((know
  *
  * Fails with `TooManyGroups` when there are more than `maxGroups`.
  *
- * @category aggregation
+ * @category combinators
  * @since 0.1.0
  */
 export const run = <E, R>(
@@ -250,9 +250,9 @@ export const run = <E, R>(
 ): Effect.Effect<ReadonlyArray<Group>, E | TooManyGroups, R> => Stream.run(stream, sink(spec, options))
 
 /**
- * The same as a sink.
+ * Returns what `run` does as a sink.
  *
- * @category aggregation
+ * @category conversions
  * @since 0.1.0
  */
 export const sink = (

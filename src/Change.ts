@@ -26,9 +26,10 @@ import * as Stream from "effect/Stream"
 // -----------------------------------------------------------------------------
 
 /**
- * What was done. A write that does not look at what is there tells what it is meant to do: a `replace` is `updated`, a
- * deletion `deleted`, although there may have been nothing. Where partitions, unique keys, history, content, counters,
- * userstamps or checks make them look, a `replace` of nothing is `inserted`, and a deletion of nothing is not told.
+ * The kind of a change. A write that does not look at what is there tells what it is meant to do: a `replace` is
+ * `updated`, a deletion `deleted`, although there may have been nothing. Where partitions, unique keys, history,
+ * content, counters, userstamps or checks make them look, a `replace` of nothing is `inserted`, and a deletion of
+ * nothing is not told.
  *
  * @category models
  * @since 0.1.0
@@ -61,7 +62,7 @@ export interface Change<out A> {
 }
 
 /**
- * Stands where events were dropped, because the subscriber was too far behind. It counts all of them, also those that
+ * A gap where events were dropped, because the subscriber was too far behind. It counts all of them, also those that
  * its filter would not have let pass.
  *
  * @category models
@@ -73,6 +74,8 @@ export interface Lagged {
 }
 
 /**
+ * Tells whether an item of a subscription stands for events that were dropped.
+ *
  * @category guards
  * @since 0.1.0
  */
@@ -80,7 +83,7 @@ export const isLagged = <Event extends { readonly _tag: string }>(event: Event |
   event._tag === "Lagged"
 
 /**
- * Which changes are meant: all that meet every part that is given. In short: `"inserted"`, or `"inserted:ID"`.
+ * The changes that are meant: all that meet every part that is given. In short: `"inserted"`, or `"inserted:ID"`.
  *
  * @category models
  * @since 0.1.0
@@ -94,7 +97,7 @@ export type Filter =
     }
 
 /**
- * The test that a filter stands for.
+ * Returns the test that a filter stands for.
  *
  * @category conversions
  * @since 0.1.0
@@ -129,7 +132,7 @@ export interface LifecycleEvent {
 }
 
 /**
- * Which events of the database are meant: all that meet every part that is given. In short: the name of an event.
+ * The events of the database that are meant: all that meet every part that is given. In short: the name of an event.
  *
  * @category models
  * @since 0.1.0
@@ -155,6 +158,8 @@ const matchesLifecycle = (filter: LifecycleFilter): ((event: LifecycleEvent) => 
 // -----------------------------------------------------------------------------
 
 /**
+ * The treatment of events that a handler missed.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -164,7 +169,7 @@ export interface HandlerOptions<out R = never> {
 }
 
 /**
- * Takes events from publishers to subscribers.
+ * The way of events from publishers to subscribers.
  *
  * @category models
  * @since 0.1.0
@@ -219,6 +224,8 @@ export interface Feed<in out A> extends Hub<Change<A>, Filter> {}
 export interface Lifecycle extends Hub<LifecycleEvent, LifecycleFilter> {}
 
 /**
+ * The room for events that wait for a subscriber.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -228,7 +235,7 @@ export interface Options {
 }
 
 /**
- * A feed for the changes of a resource.
+ * Creates a feed for the changes of a resource.
  *
  * @category constructors
  * @since 0.1.0
@@ -236,7 +243,7 @@ export interface Options {
 export const makeFeed = <A>(options?: Options): Effect.Effect<Feed<A>> => makeHub<Change<A>, Filter>(matches, options)
 
 /**
- * A hub for the events of a database.
+ * Creates a hub for the events of a database.
  *
  * @category constructors
  * @since 0.1.0

@@ -35,7 +35,7 @@ export const CurrentUser: Context.Reference<User | undefined> = Context.Referenc
 })
 
 /**
- * Nobody is logged in, where a user is needed. Log in and try again.
+ * The lack of a user where one is needed. Log in and try again.
  *
  * @category errors
  * @since 0.1.0

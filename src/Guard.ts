@@ -64,7 +64,7 @@ export const trusted = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
 export type Answer = boolean | Effect.Effect<boolean, unknown>
 
 /**
- * Whether somebody may do something. `A` is the document that it wants to see. An effect is a rule by itself, which is
+ * A rule for who may do something. `A` is the document that it wants to see. An effect is a rule by itself, which is
  * decided without the document.
  *
  * @category models
@@ -94,25 +94,25 @@ export type Rule<A = unknown> =
 export type Rules<in A> = { readonly [K in Pipeline.OperationName | "*"]?: Rule<A> | undefined }
 
 /**
- * Everybody, also the anonymous.
+ * The rule that allows everybody, also the anonymous.
  *
- * @category rules
+ * @category constants
  * @since 0.1.0
  */
 export const allow: Rule = { _tag: "Constant", isAllowed: true }
 
 /**
- * Nobody.
+ * The rule that allows nobody.
  *
- * @category rules
+ * @category constants
  * @since 0.1.0
  */
 export const deny: Rule = { _tag: "Constant", isAllowed: false }
 
 /**
- * What a predicate says of the user, who is `undefined` when anonymous.
+ * Allows what a predicate says of the user, who is `undefined` when anonymous.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const user = (
@@ -123,37 +123,37 @@ export const user = (
 })
 
 /**
- * Everybody who is authenticated.
+ * A rule for everybody who is authenticated.
  *
- * @category rules
+ * @category constants
  * @since 0.1.0
  */
 export const authenticated: Rule = user((user) => user !== undefined)
 
 /**
- * Users with at least one of these roles.
+ * Allows users with at least one of these roles.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const roles = (names: ReadonlyArray<string>): Rule =>
   user((user) => user !== undefined && names.some((name) => user.roles.includes(name)))
 
 /**
- * Users with at least one of these scopes. For several at once: `all(scopes(["a"]), scopes(["b"]))`.
+ * Allows users with at least one of these scopes. For several at once: `all(scopes(["a"]), scopes(["b"]))`.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const scopes = (names: ReadonlyArray<string>): Rule =>
   user((user) => user !== undefined && names.some((name) => user.scopes.includes(name)))
 
 /**
- * What a predicate says of the document, and of the user, who is `undefined` when anonymous.
+ * Allows what a predicate says of the document, and of the user, who is `undefined` when anonymous.
  *
  * The document is the one about to be written for an insert, otherwise the one that is there.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const record = <A>(
@@ -161,9 +161,9 @@ export const record = <A>(
 ): Rule<A> => ({ _tag: "Record", predicate })
 
 /**
- * The user whose id is in a field of the document.
+ * Allows the user whose id is in a field of the document.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const owner = <A extends object>(field: keyof A & string): Rule<A> =>
@@ -173,32 +173,32 @@ export const owner = <A extends object>(field: keyof A & string): Rule<A> =>
   })
 
 /**
- * Who meets every rule. Without any rule, nobody.
+ * Allows who meets every rule. Without any rule, nobody.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const all = <A = unknown>(...rules: ReadonlyArray<Rule<A>>): Rule<A> => ({ _tag: "All", rules })
 
 /**
- * Who meets at least one rule. Without any rule, nobody.
+ * Allows who meets at least one rule. Without any rule, nobody.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const any = <A = unknown>(...rules: ReadonlyArray<Rule<A>>): Rule<A> => ({ _tag: "Any", rules })
 
 /**
- * Who does not meet the rule; that includes the anonymous, where the rule asks for a role. A rule that cannot be decided
- * stays a denial.
+ * Allows who does not meet the rule; that includes the anonymous, where the rule asks for a role. A rule that cannot be
+ * decided stays a denial.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const not = <A = unknown>(rule: Rule<A>): Rule<A> => ({ _tag: "Not", rule })
 
 /**
- * The short form of s3db.js: an array of names is allowed to everybody who has one of them as a role or a scope.
+ * Reads the short form of s3db.js: an array of names is allowed to everybody who has one of them as a role or a scope.
  *
  * @category conversions
  * @since 0.1.0
@@ -225,7 +225,7 @@ export type Notation<A> =
     ) => Answer)
 
 /**
- * Rules in the notation of s3db.js. `false` denies, also as `"*"`.
+ * Reads rules in the notation of s3db.js. `false` denies, also as `"*"`.
  *
  * @category conversions
  * @since 0.1.0
@@ -280,8 +280,8 @@ const hasNoRecord: ReadonlySet<Pipeline.OperationName> = new Set(
 // -----------------------------------------------------------------------------
 
 /**
- * The user may not do this. When `isAuthenticated` is `false` nobody was logged in: log in and try again (HTTP 401).
- * Otherwise the user needs other rights (HTTP 403).
+ * An operation that the user may not carry out. When `isAuthenticated` is `false` nobody was logged in: log in and try
+ * again (HTTP 401). Otherwise the user needs other rights (HTTP 403).
  *
  * @category errors
  * @since 0.1.0
@@ -303,7 +303,7 @@ export class Forbidden extends Schema.TaggedError<Forbidden>("effect-s3db/Guard/
 }
 
 /**
- * What the rules say without the document.
+ * The answer of the rules without the document.
  *
  * @category models
  * @since 0.1.0
@@ -331,6 +331,8 @@ export interface Guard<in A> {
 type Verdict = boolean | "unknown" | "broken"
 
 /**
+ * Creates the guard of a resource from its rules.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -429,7 +431,7 @@ const forbiddenCode = "Forbidden"
 const unauthenticatedCode = "Unauthenticated"
 
 /**
- * What a guard's rejection says as `Forbidden`; `None` for rejections by others.
+ * Reads a guard's rejection as `Forbidden`; `None` for rejections by others.
  *
  * @category conversions
  * @since 0.1.0
@@ -486,6 +488,8 @@ const denial = (user: CurrentUser.User | undefined, reject: Pipeline.Admission<u
   reject(describe(user), user === undefined ? unauthenticatedCode : forbiddenCode)
 
 /**
+ * The name of the interceptor, and its place among others.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -516,7 +520,7 @@ export interface InterceptorOptions {
  *
  * Inside `trusted` it lets everything pass.
  *
- * @category interceptors
+ * @category constructors
  * @since 0.1.0
  */
 export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipeline.Parameters = Pipeline.Parameters>(

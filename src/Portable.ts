@@ -37,6 +37,8 @@ export const Omission = Schema.Struct({
 })
 
 /**
+ * A part of a definition that could not travel.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -51,13 +53,15 @@ export type Omission = typeof Omission.Type
 export const Flag = Schema.Literals(["history", "content", "scan", "timestamps", "userstamps"])
 
 /**
+ * An option of a resource that is on or off.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Flag = typeof Flag.Type
 
 /**
- * What a resource counts.
+ * The numbers that a resource keeps.
  *
  * @category models
  * @since 0.1.0
@@ -70,6 +74,8 @@ export const Counters = Schema.Struct({
 })
 
 /**
+ * The numbers that a resource keeps.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -105,13 +111,15 @@ export const Portable = Schema.Struct({
 })
 
 /**
+ * A definition in portable form.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Portable = typeof Portable.Type
 
 /**
- * What a definition says beside its schema.
+ * The part of a definition that is not its schema.
  *
  * @category models
  * @since 0.1.0
@@ -141,9 +149,9 @@ const generators = new Map<unknown, string>([
 ])
 
 /**
- * The portable form of a definition.
+ * Returns the portable form of a definition.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Settings): Portable => {
@@ -345,9 +353,10 @@ export interface DynamicSchema extends Schema.Codec<{ readonly [field: string]: 
 const decodePortable = Schema.decodeUnknownResult(Portable)
 
 /**
- * The schema of a portable definition, and what the definition says beside it; or why it cannot be brought back.
+ * Returns the schema of a portable definition, and what the definition says beside it; or why it cannot be brought
+ * back.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const toDefinition = (

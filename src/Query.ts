@@ -73,6 +73,8 @@ import { compareUtf8 } from "./internal/text.ts"
 export type Predicate = Compare | In | Between | StartsWith | Contains | Exists | And | Or | Not
 
 /**
+ * A comparison of the value of a field with another.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -92,7 +94,7 @@ export interface Compare {
 }
 
 /**
- * The field equals one of the values.
+ * A field that equals one of some values.
  *
  * @category models
  * @since 0.1.0
@@ -104,7 +106,7 @@ export interface In {
 }
 
 /**
- * The field lies between two values, both included.
+ * A field that lies between two values, both included.
  *
  * @category models
  * @since 0.1.0
@@ -117,8 +119,8 @@ export interface Between {
 }
 
 /**
- * The text begins with the prefix. `ignoreCase` default: `false`; with it, upper and lower case are the same, and so are
- * the forms that Unicode normalization (NFC) makes the same.
+ * A text that begins with a prefix. `ignoreCase` default: `false`; with it, upper and lower case are the same, and so
+ * are the forms that Unicode normalization (NFC) makes the same.
  *
  * @category models
  * @since 0.1.0
@@ -131,7 +133,7 @@ export interface StartsWith {
 }
 
 /**
- * The text has this part, or the array has this element.
+ * A text that has a part, or an array that has an element.
  *
  * @category models
  * @since 0.1.0
@@ -143,7 +145,7 @@ export interface Contains {
 }
 
 /**
- * The field is there, if only with `null`; or it is not.
+ * A field that is there, if only with `null`; or that is not.
  *
  * @category models
  * @since 0.1.0
@@ -155,6 +157,8 @@ export interface Exists {
 }
 
 /**
+ * Conditions that all have to be met.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -164,6 +168,8 @@ export interface And {
 }
 
 /**
+ * Conditions of which one has to be met.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -173,6 +179,8 @@ export interface Or {
 }
 
 /**
+ * A condition that must not be met.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -190,7 +198,7 @@ export interface Not {
 export type FieldPredicate = Exclude<Predicate, And | Or | Not>
 
 /**
- * Where a field is: names joined with `.`, or a list of names, which can also reach a name that has a dot in it.
+ * The place of a field: names joined with `.`, or a list of names, which can also reach a name that has a dot in it.
  *
  * @category models
  * @since 0.1.0
@@ -198,8 +206,9 @@ export type FieldPredicate = Exclude<Predicate, And | Or | Not>
 export type Path = string | ReadonlyArray<string>
 
 /**
- * What a field holds, where its JSON type does not say it: `"decimal"` is a number as text, `"moment"` a date and time with
- * an offset, and maybe a time zone in brackets, which is the same as another one of the same moment.
+ * The kind of values that a field holds, where their JSON type does not say it: `"decimal"` is a number as text,
+ * `"moment"` a date and time with an offset, and maybe a time zone in brackets, which is the same as another one of the
+ * same moment.
  *
  * @category models
  * @since 0.1.0
@@ -207,7 +216,7 @@ export type Path = string | ReadonlyArray<string>
 export type Kind = kinds.Kind
 
 /**
- * `orderOf`: what the field at a path is. Default: whatever its JSON value is.
+ * Knowledge of the fields. `orderOf`: what the field at a path is. Default: whatever its JSON value is.
  *
  * @category models
  * @since 0.1.0
@@ -217,7 +226,7 @@ export interface Options {
 }
 
 /**
- * What is wrong with a query: where in it, and what was expected. It holds no values of the query.
+ * One thing that is wrong with a query: where in it, and what was expected. It holds no values of the query.
  *
  * @category models
  * @since 0.1.0
@@ -238,7 +247,7 @@ type FieldName<A> = Exclude<keyof A & string, Logical>
 /**
  * The paths of the fields of a document, those of nested objects with dots.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type FieldPath<A> = unknown extends A
@@ -291,18 +300,22 @@ export type Condition<V> = Operand<V> | Operators<V>
 /**
  * A value to compare a field with; for an array also one of its elements.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Operand<V> = Exclude<V, undefined> | (V extends ReadonlyArray<infer E> ? E : never)
 
 /**
- * @category utility types
+ * A value that has an order, to compare a field with.
+ *
+ * @category models
  * @since 0.1.0
  */
 export type Ordered<V> = Exclude<Operand<V>, null | boolean | ReadonlyArray<unknown>>
 
 /**
+ * The beginning of a text, and whether upper and lower case differ.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -349,6 +362,8 @@ export interface Operators<V> {
 // -----------------------------------------------------------------------------
 
 /**
+ * The number of requests that run at once.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -358,8 +373,8 @@ export interface Concurrency {
 }
 
 /**
- * Which documents: those of a partition with these values of its fields, of all of them or of the first ones. Without
- * `partition`, all documents of the resource.
+ * The documents that are meant: those of a partition with these values of its fields, of all of them or of the first
+ * ones. Without `partition`, all documents of the resource.
  *
  * @category models
  * @since 0.1.0
@@ -377,10 +392,10 @@ export interface Within {
 }
 
 /**
- * What a query can ask about: the fields of the documents, and what the database knows of each. `$updatedAt` is when it was
- * last written.
+ * The fields that a query can ask about: those of the documents, and what the database knows of each. `$updatedAt` is
+ * when it was last written.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Queryable<A> = unknown extends A
@@ -394,8 +409,8 @@ export type Queryable<A> = unknown extends A
       }
 
 /**
- * What a query asks for. With `partition` it goes by the markers of that partition, and so leaves out what is not in it;
- * otherwise by the shortest way that leaves nothing out.
+ * The documents that a query asks for, and their order. With `partition` it goes by the markers of that partition, and
+ * so leaves out what is not in it; otherwise by the shortest way that leaves nothing out.
  *
  * @category models
  * @since 0.1.0
@@ -417,6 +432,8 @@ export interface Request<A> extends Within, Concurrency {
 }
 
 /**
+ * The page that is asked for, and its length.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -428,6 +445,8 @@ export interface PageRequest {
 }
 
 /**
+ * A page of items, and the cursor of the next one.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -438,6 +457,8 @@ export interface Page<out A> {
 }
 
 /**
+ * The choice whether each document is looked at.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -447,7 +468,7 @@ export interface Verify {
 }
 
 /**
- * What a marker tells by itself, without a look at the document.
+ * The part of a document that its marker tells by itself, without a look at the document.
  *
  * @category models
  * @since 0.1.0
@@ -461,9 +482,9 @@ export interface Covered {
 }
 
 /**
- * How many requests a query makes: `fixed`, and for the documents that its way leads to, whether they meet what remains of
- * the conditions or not, `perThousand` for each 1,000 of them after the first and `perDocument` for each. A limit ends it
- * earlier, except where documents are put in order in memory.
+ * The number of requests that a query makes: `fixed`, and for the documents that its way leads to, whether they meet
+ * what remains of the conditions or not, `perThousand` for each 1,000 of them after the first and `perDocument` for
+ * each. A limit ends it earlier, except where documents are put in order in memory.
  *
  * @category models
  * @since 0.1.0
@@ -475,7 +496,7 @@ export interface Requests {
 }
 
 /**
- * What a query is going to do.
+ * The way that a query is going to take.
  *
  * @category models
  * @since 0.1.0
@@ -497,6 +518,8 @@ export interface Plan {
 }
 
 /**
+ * The choice whether documents are counted.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -514,13 +537,15 @@ const compareWith =
   (path: Path, value: Json): Predicate => ({ _tag: "Compare", op, path: segments(path), value })
 
 /**
+ * Creates the condition that a field equals a value, by structure; of an array, as a whole or in an element.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const eq = compareWith("eq")
 
 /**
- * The opposite of `eq`: also of a field that is missing.
+ * Creates the opposite of `eq`: also of a field that is missing.
  *
  * @category constructors
  * @since 0.1.0
@@ -528,31 +553,39 @@ export const eq = compareWith("eq")
 export const ne = compareWith("ne")
 
 /**
+ * Creates the condition that a field is greater than a value.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const gt = compareWith("gt")
 
 /**
+ * Creates the condition that a field is greater than a value, or equal.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const gte = compareWith("gte")
 
 /**
+ * Creates the condition that a field is less than a value.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const lt = compareWith("lt")
 
 /**
+ * Creates the condition that a field is less than a value, or equal.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const lte = compareWith("lte")
 
 /**
- * Both ends included.
+ * Creates the condition that a field lies between two values, both included.
  *
  * @category constructors
  * @since 0.1.0
@@ -568,7 +601,7 @@ const in_ = (path: Path, values: ReadonlyArray<Json>): Predicate => ({ _tag: "In
 
 export {
   /**
-   * The field equals one of the values.
+   * Creates the condition that a field equals one of the values.
    *
    * @category constructors
    * @since 0.1.0
@@ -577,7 +610,7 @@ export {
 }
 
 /**
- * The opposite of `in`: also of a field that is missing.
+ * Creates the opposite of `in`: also of a field that is missing.
  *
  * @category constructors
  * @since 0.1.0
@@ -585,6 +618,8 @@ export {
 export const notIn = (path: Path, values: ReadonlyArray<Json>): Predicate => not(in_(path, values))
 
 /**
+ * Creates the condition that a text begins with a prefix; with `ignoreCase`, in upper or lower case.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -600,13 +635,15 @@ export const startsWith = (
 })
 
 /**
+ * Creates the condition that a text has a part, or an array an element.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const contains = (path: Path, value: Json): Predicate => ({ _tag: "Contains", path: segments(path), value })
 
 /**
- * `isThere` default: `true`.
+ * Creates the condition that a field is there, if only with `null`, or is not. `isThere` default: `true`.
  *
  * @category constructors
  * @since 0.1.0
@@ -618,35 +655,41 @@ export const exists = (path: Path, isThere = true): Predicate => ({
 })
 
 /**
+ * Creates the condition that all of some conditions are met. Without any, everything meets it.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const and = (...all: ReadonlyArray<Predicate>): Predicate => ({ _tag: "And", all })
 
 /**
+ * Creates the condition that one of some conditions is met. Without any, nothing meets it.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const or = (...any: ReadonlyArray<Predicate>): Predicate => ({ _tag: "Or", any })
 
 /**
+ * Creates the condition that another one is not met.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const not = (predicate: Predicate): Predicate => ({ _tag: "Not", not: predicate })
 
 /**
- * Matches every document.
+ * The condition that every document meets.
  *
- * @category constructors
+ * @category constants
  * @since 0.1.0
  */
 export const everything: Predicate = and()
 
 /**
- * Matches no document.
+ * The condition that no document meets.
  *
- * @category constructors
+ * @category constants
  * @since 0.1.0
  */
 export const nothing: Predicate = or()
@@ -656,9 +699,10 @@ export const nothing: Predicate = or()
 // -----------------------------------------------------------------------------
 
 /**
- * A test for documents. The predicate is prepared once; the values of an `in` are looked up, not compared one by one.
+ * Returns a test for documents. The predicate is prepared once; the values of an `in` are looked up, not compared one
+ * by one.
  *
- * @category evaluation
+ * @category conversions
  * @since 0.1.0
  */
 export const matches = (predicate: Predicate, options: Options = {}): ((document: JsonObject) => boolean) => {
@@ -771,9 +815,9 @@ const oneOf = (values: ReadonlyArray<Json>, kind: Kind | undefined): ((value: Js
 const foldCase = (text: string): string => text.normalize("NFC").toLowerCase().replaceAll("ς", "σ").normalize("NFC")
 
 /**
- * Whether two values are the same: the order of keys is irrelevant, and `-0` equals `0`.
+ * Tells whether two values are the same: the order of keys is irrelevant, and `-0` equals `0`.
  *
- * @category evaluation
+ * @category guards
  * @since 0.1.0
  */
 export const isEqual = (a: Json, b: Json): boolean => {
@@ -789,16 +833,16 @@ export const isEqual = (a: Json, b: Json): boolean => {
 }
 
 /**
- * The value that a document has at a path; `undefined` when there is none. Own properties of objects only, so that
- * `constructor` is a field when the document has one, and not there otherwise.
+ * Returns the value that a document has at a path; `undefined` when there is none. Own properties of objects only, so
+ * that `constructor` is a field when the document has one, and not there otherwise.
  *
- * @category evaluation
+ * @category getters
  * @since 0.1.0
  */
 export const valueAt: (document: JsonObject, path: ReadonlyArray<string>) => Json | undefined = json.valueAt
 
 /**
- * The names that a path is made of.
+ * Returns the names that a path is made of.
  *
  * @category conversions
  * @since 0.1.0
@@ -819,9 +863,9 @@ export const conjuncts = (predicate: Predicate): ReadonlyArray<Predicate> =>
   predicate._tag === "And" ? predicate.all.flatMap(conjuncts) : [predicate]
 
 /**
- * The paths that a predicate asks about, each once.
+ * Lists the paths that a predicate asks about, each once.
  *
- * @category planning
+ * @category getters
  * @since 0.1.0
  */
 export const paths = (predicate: Predicate): ReadonlyArray<ReadonlyArray<string>> => {
@@ -843,7 +887,8 @@ export const paths = (predicate: Predicate): ReadonlyArray<ReadonlyArray<string>
 const signs: Readonly<Record<CompareOp, string>> = { eq: "=", ne: "!=", gt: ">", gte: ">=", lt: "<", lte: "<=" }
 
 /**
- * A predicate for people to read: `country = "BR" and age >= 18`. Of an `in` with more than 10 values the first few.
+ * Writes a predicate for people to read: `country = "BR" and age >= 18`. Of an `in` with more than 10 values the first
+ * few.
  *
  * `hidden`: dotted paths whose values show as `…`, and so do those of the fields below and around them.
  *
@@ -908,8 +953,8 @@ const fieldPhrase = (node: FieldPredicate, hidden: ReadonlyArray<ReadonlyArray<s
 }
 
 /**
- * One text for all predicates that differ only in the order of conditions, of keys or of the values of an `in`, or in
- * conditions that are there twice. Different predicates have different texts. What a cursor is signed for.
+ * Returns one text for all predicates that differ only in the order of conditions, of keys or of the values of an `in`,
+ * or in conditions that are there twice. Different predicates have different texts. What a cursor is signed for.
  *
  * @category conversions
  * @since 0.1.0
@@ -948,7 +993,7 @@ const combined = (name: string, members: ReadonlyArray<Predicate>): string => {
 const sorted = (texts: ReadonlyArray<string>): string => [...new Set(texts)].toSorted().join(",")
 
 /**
- * One JSON text for all values that are the same for `isEqual`.
+ * Returns one JSON text for all values that are the same for `isEqual`.
  *
  * @category conversions
  * @since 0.1.0
@@ -967,13 +1012,15 @@ export const canonicalValue = (value: Json): string => {
 // -----------------------------------------------------------------------------
 
 /**
+ * The direction of an order: ascending or descending.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Direction = "asc" | "desc"
 
 /**
- * What documents are sorted by: the first field decides, the next one where it is the same.
+ * The fields that documents are sorted by: the first field decides, the next one where it is the same.
  *
  * @category models
  * @since 0.1.0
@@ -983,7 +1030,7 @@ export type Order = ReadonlyArray<{ readonly path: ReadonlyArray<string>; readon
 type OrderMap<A> = { readonly [P in FieldPath<A>]?: Direction }
 
 /**
- * How a program writes an order: `"name"`, `"-name"`, `{ name: "desc" }`, or a list of those.
+ * The notation of an order: `"name"`, `"-name"`, `{ name: "desc" }`, or a list of those.
  *
  * @category models
  * @since 0.1.0
@@ -995,7 +1042,7 @@ export type OrderBy<A> =
   | ReadonlyArray<FieldPath<A> | `-${FieldPath<A>}` | OrderMap<A>>
 
 /**
- * The order as text, as `orderFromText` reads it.
+ * Writes an order as text, as `parseOrder` of a repository reads it.
  *
  * @category conversions
  * @since 0.1.0
@@ -1009,7 +1056,7 @@ export const orderToText = (order: Order): string =>
  * Booleans come before numbers, then texts by code points, arrays, objects. In both directions `null` comes after all
  * values, and a missing field last.
  *
- * @category ordering
+ * @category conversions
  * @since 0.1.0
  */
 export const compare = (
@@ -1046,10 +1093,11 @@ const absence = (value: Json | undefined): number => (value === undefined ? 2 : 
 const ordering = (n: number): -1 | 0 | 1 => (n < 0 ? -1 : n > 0 ? 1 : 0)
 
 /**
- * A total order on values: booleans, numbers, texts by code points, arrays item by item, objects key by key, `null`. It
- * is 0 exactly for values that are the same; with `"decimal"` and `"moment"` also for texts of the same number or moment.
+ * Compares values in a total order: booleans, numbers, texts by code points, arrays item by item, objects key by key,
+ * `null`. It is 0 exactly for values that are the same; with `"decimal"` and `"moment"` also for texts of the same
+ * number or moment.
  *
- * @category ordering
+ * @category getters
  * @since 0.1.0
  */
 export const compareValues = (a: Json, b: Json, kind?: Kind): -1 | 0 | 1 => {
@@ -1107,7 +1155,7 @@ interface Selection {
  * Keeps the given paths of documents, in the order in which they are given, and leaves out what is missing. An object of
  * which no path is there is left out too.
  *
- * @category projection
+ * @category conversions
  * @since 0.1.0
  */
 export const project = (paths: ReadonlyArray<Path>): ((document: JsonObject) => JsonObject) => {

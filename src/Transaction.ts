@@ -40,7 +40,7 @@ import * as StoreError from "./storage/StoreError.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What all records of transactions begin with.
+ * The beginning of the keys of all records of transactions.
  *
  * @category keys
  * @since 0.1.0
@@ -48,7 +48,7 @@ import * as StoreError from "./storage/StoreError.ts"
 export const prefix = "transaction="
 
 /**
- * The key of the record that commits, or aborts, a transaction.
+ * Returns the key of the record that commits, or aborts, a transaction.
  *
  * @category keys
  * @since 0.1.0
@@ -63,7 +63,7 @@ const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 
 /**
- * What became of a transaction: `none` is known as long as there is no record.
+ * The outcome of a transaction: `none` is known as long as there is no record.
  *
  * @category models
  * @since 0.1.0
@@ -73,7 +73,7 @@ export type Outcome = "committed" | "aborted" | "none"
 type Store = ObjectStore["Service"]
 
 /**
- * The record of a transaction, by its key. 1 GET.
+ * Reads the record of a transaction, by its key. 1 GET.
  *
  * @category protocol
  * @since 0.1.0
@@ -99,7 +99,7 @@ export const read = Effect.fnUntraced(function* (
 })
 
 /**
- * What became of a transaction. 1 GET.
+ * Tells what became of a transaction. 1 GET.
  *
  * @category protocol
  * @since 0.1.0
@@ -190,6 +190,8 @@ export const Current: Context.Reference<Transaction | undefined> = Context.Refer
 // -----------------------------------------------------------------------------
 
 /**
+ * The number of times that a transaction is run again.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -209,7 +211,7 @@ const defaultRetries = 20
  * Requests for w documents written and r others read: w + r GET, w PUT for the intents, r GET, 1 PUT for the record, w PUT
  * for the new versions, 1 DELETE. One document alone is written by 1 GET and 1 PUT. Nothing written: r GET twice.
  *
- * @category running
+ * @category combinators
  * @since 0.1.0
  */
 export const run = <A, E, R>(
