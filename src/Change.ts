@@ -26,7 +26,7 @@ import * as Stream from "effect/Stream"
 // -----------------------------------------------------------------------------
 
 /**
- * What was done. A write that does not look at what is there tells what it is meant to do: a `replace` is `Updated`, a
+ * The kind of a change. A write that does not look at what is there tells what it is meant to do: a `replace` is `Updated`, a
  * deletion `Deleted`, although there may have been nothing. Where partitions, unique keys, history, content, counters,
  * userstamps or checks make them look, a `replace` of nothing is `Inserted`, and a deletion of nothing is not told.
  *
@@ -60,7 +60,7 @@ export interface Change<out A> {
 }
 
 /**
- * Stands where events were dropped, because the subscriber was too far behind. It counts all of them, also those that
+ * A gap where events were dropped, because the subscriber was too far behind. It counts all of them, also those that
  * its filter would not have let pass.
  *
  * @category models
@@ -72,6 +72,8 @@ export interface Lagged {
 }
 
 /**
+ * Tells whether an item of a subscription stands for events that were dropped.
+ *
  * @category guards
  * @since 0.1.0
  */
@@ -79,7 +81,7 @@ export const isLagged = <Event extends { readonly _tag: string }>(event: Event |
   event._tag === "Lagged"
 
 /**
- * Which changes are meant: all that meet every part that is given. In short: `"Inserted"`, or `"Inserted:ID"`.
+ * The changes that are meant: all that meet every part that is given. In short: `"Inserted"`, or `"Inserted:ID"`.
  *
  * @category models
  * @since 0.1.0
@@ -133,7 +135,7 @@ export interface LifecycleEvent {
 }
 
 /**
- * Which events of the database are meant: all that meet every part that is given. In short: the tag of an event.
+ * The events of the database that are meant: all that meet every part that is given. In short: the tag of an event.
  *
  * @category models
  * @since 0.1.0
@@ -159,6 +161,8 @@ const matchesLifecycle = (filter: LifecycleFilter): ((event: LifecycleEvent) => 
 // -----------------------------------------------------------------------------
 
 /**
+ * The treatment of events that a handler missed.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -168,7 +172,7 @@ export interface HandlerOptions<out R = never> {
 }
 
 /**
- * Takes events from publishers to subscribers.
+ * The way of events from publishers to subscribers.
  *
  * @category models
  * @since 0.1.0
@@ -223,6 +227,8 @@ export interface Feed<in out A> extends Hub<Change<A>, Filter> {}
 export interface Lifecycle extends Hub<LifecycleEvent, LifecycleFilter> {}
 
 /**
+ * The room for events that wait for a subscriber.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -232,7 +238,7 @@ export interface Options {
 }
 
 /**
- * A feed for the changes of a resource.
+ * Creates a feed for the changes of a resource.
  *
  * @category constructors
  * @since 0.1.0
@@ -240,7 +246,7 @@ export interface Options {
 export const makeFeed = <A>(options?: Options): Effect.Effect<Feed<A>> => makeHub<Change<A>, Filter>(matches, options)
 
 /**
- * A hub for the events of a database.
+ * Creates a hub for the events of a database.
  *
  * @category constructors
  * @since 0.1.0

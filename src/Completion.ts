@@ -8,11 +8,11 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import { currentUser } from "./Guard.ts"
+import { CurrentUser } from "./CurrentUser.ts"
 import { UnsupportedSchema } from "./schema/Attributes.ts"
 
 /**
- * What is filled in.
+ * The fields that are filled in.
  *
  * @category models
  * @since 0.1.0
@@ -25,7 +25,7 @@ export interface Options {
 }
 
 /**
- * Milliseconds since 1970.
+ * The times of a write, in milliseconds since 1970.
  *
  * @category models
  * @since 0.1.0
@@ -36,7 +36,7 @@ export interface Times {
 }
 
 /**
- * Fills in fields of a valid document. `before` is the version that it replaces.
+ * The step that fills in fields of a valid document. `before` is the version that it replaces.
  *
  * @category models
  * @since 0.1.0
@@ -56,7 +56,7 @@ const clocks: ReadonlyArray<(millis: number) => unknown> = [
 ]
 
 /**
- * What fills in the fields of a schema; `undefined` where there is nothing to fill in.
+ * Returns what fills in the fields of a schema; `undefined` where there is nothing to fill in.
  *
  * `timestamps` fills in `createdAt` and `updatedAt`, `userstamps` fills in `createdBy` and `updatedBy`, each where the
  * schema has such a field. Throws `UnsupportedSchema` for a field that cannot hold it.
@@ -108,7 +108,7 @@ export const define = (
       if (createdAt !== undefined) set("createdAt", createdAt(times.createdAt))
       if (updatedAt !== undefined) set("updatedAt", updatedAt(times.writtenAt))
       if (hasCreatedBy || hasUpdatedBy) {
-        const user = yield* currentUser
+        const user = yield* CurrentUser
         const of = (field: string) => (before as Readonly<Record<string, unknown>> | undefined)?.[field]
         if (hasCreatedBy) set("createdBy", before === undefined ? user?.id : of("createdBy"))
         // The program's own work is nobody's.

@@ -27,7 +27,7 @@ import * as Unique from "./Unique.ts"
 /**
  * The fields of a schema that can be its primary key: required, and of a kind of string.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type PrimaryKey<S extends Attributes.DocumentSchema> = {
@@ -36,7 +36,7 @@ export type PrimaryKey<S extends Attributes.DocumentSchema> = {
   string
 
 /**
- * Changes a document, as JSON, from one schema version to the next. Secrets in it are in clear.
+ * The change of a document, as JSON, from one schema version to the next. Secrets in it are in clear.
  *
  * @category models
  * @since 0.1.0
@@ -44,7 +44,7 @@ export type PrimaryKey<S extends Attributes.DocumentSchema> = {
 export type Migration = (document: JsonObject) => JsonObject
 
 /**
- * What is counted beside the documents of a resource.
+ * The numbers that are kept beside that of all documents of a resource.
  *
  * @category models
  * @since 0.1.0
@@ -57,6 +57,8 @@ export interface CounterOptions {
 }
 
 /**
+ * The declaration of a resource.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -304,7 +306,8 @@ const timestampPartitions: Readonly<Record<string, Partition.Options>> = {
 }
 
 /**
- * How ids are made for documents that are inserted without one: 22 random characters, a ULID, or a UUID version 7.
+ * The way in which ids are made for documents that are inserted without one: 22 random characters, a ULID, or a UUID
+ * version 7.
  *
  * @category models
  * @since 0.1.0
@@ -316,7 +319,7 @@ const idFields = { random: Id.Random, ulid: Id.Ulid, uuidv7: Id.UuidV7 } as cons
 /**
  * The schema of a resource declared in the rule notation: its attributes and `id`.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type FromAttributes<A> = Rules.Compiled<
@@ -354,7 +357,7 @@ export const fromAttributes = <const A extends Rules.Attributes>(
   return define(name, { schema, primaryKey: "id" as PrimaryKey<FromAttributes<A>>, name, ...rest })
 }
 /**
- * What of a definition cannot travel with the catalog, by path.
+ * Lists what of a definition cannot travel with the catalog, by path.
  *
  * @category getters
  * @since 0.1.0
@@ -369,7 +372,7 @@ export const omissions = <S extends Attributes.DocumentSchema>(
 /**
  * The services that a resource needs beside its database: a `KeyRing` for secrets, a `PasswordHasher` for passwords.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Services<A> =

@@ -35,8 +35,9 @@ import type * as Query from "./Query.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * An interceptor did not let the operation happen; nothing was written. `reason` says why, for a person; `code` is for
- * programs, and belongs to the interceptor. Do what the reason asks for; the same call is going to be rejected again.
+ * An operation that an interceptor did not let happen; nothing was written. `reason` says why, for a person; `code` is
+ * for programs, and belongs to the interceptor. Do what the reason asks for; the same call is going to be rejected
+ * again.
  *
  * `cause` is the error of the program that it was rejected for, if there was one; `isRejectedFor` tells its type. It stays in
  * the process: encoded, it is left out.
@@ -62,8 +63,8 @@ export class Rejected extends Schema.TaggedError<Rejected>("effect-s3db/Pipeline
 }
 
 /**
- * The write **was committed**; what an interceptor does after it failed. Do not run the write again: read the document if
- * you need it, and make up for what the interceptor had to do.
+ * A failure of what an interceptor does after the write, which **was committed**. Do not run the write again: read the
+ * document if you need it, and make up for what the interceptor had to do.
  *
  * The other interceptors have run all the same. When one died, its cause is in the log. Within a transaction the write is
  * done as far as the transaction goes: it is committed with it, and not at all if this error ends it.
@@ -130,7 +131,7 @@ const withCause = <E extends Rejected | AfterFailed>(error: E, cause: unknown): 
 /**
  * Every operation of a pipeline by its name: what goes in, and what comes out.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Shape<Ops> = { readonly [K in keyof Ops]: { readonly input: object; readonly output: unknown } }
@@ -144,7 +145,7 @@ export type Shape<Ops> = { readonly [K in keyof Ops]: { readonly input: object; 
 export type Check<in A> = (document: A) => Effect.Effect<void, Rejected | DbError.DbError>
 
 /**
- * What operations on one document have in common.
+ * The input that operations on one document have in common.
  *
  * @category models
  * @since 0.1.0
@@ -182,8 +183,8 @@ export interface Pending<out A> {
 export type BeforeCommit<in A> = (write: Pending<A>) => Effect.Effect<void, Rejected | DbError.DbError>
 
 /**
- * Present where the operation carries out checks; add to them. They see the very version that is about to be changed,
- * replaced or removed, at every attempt; where there is none, the document that is about to be written.
+ * The checks of an operation, where it carries them out; add to them. They see the very version that is about to be
+ * changed, replaced or removed, at every attempt; where there is none, the document that is about to be written.
  *
  * @category models
  * @since 0.1.0
@@ -195,7 +196,7 @@ export interface Checked<A> {
 }
 
 /**
- * Whether a document may be seen. Only the answer `true` shows it.
+ * A condition on which a document may be seen. Only the answer `true` shows it.
  *
  * @category models
  * @since 0.1.0
@@ -203,8 +204,8 @@ export interface Checked<A> {
 export type Filter<in A> = (document: A) => Effect.Effect<boolean, Rejected | DbError.DbError>
 
 /**
- * Present where the operation leaves out documents; add to them. They are part of the request: a document that does not
- * pass is not there for its conditions, its order, its limit, its number and its cursor.
+ * The filters of an operation, where it leaves out documents; add to them. They are part of the request: a document
+ * that does not pass is not there for its conditions, its order, its limit, its number and its cursor.
  *
  * @category models
  * @since 0.1.0
@@ -214,7 +215,7 @@ export interface Filtered<A> {
 }
 
 /**
- * What the streams of a resource may fail with.
+ * The errors of the streams of a resource.
  *
  * @category errors
  * @since 0.1.0
@@ -294,12 +295,16 @@ export interface Operations<in out A, in out Insert, in out Update, in out Patch
 }
 
 /**
+ * The name of an operation of a resource.
+ *
  * @category models
  * @since 0.1.0
  */
 export type OperationName = keyof Operations<unknown, unknown, unknown>
 
 /**
+ * The name of an operation that writes nothing.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -326,7 +331,7 @@ export const reads: ReadonlySet<string> = new Set<ReadName>([
 // -----------------------------------------------------------------------------
 
 /**
- * What an operation fails with when an interceptor fails. `reject` of its context makes a `Rejected`.
+ * The errors of an operation whose interceptor fails. `reject` of its context makes a `Rejected`.
  *
  * @category errors
  * @since 0.1.0
@@ -334,7 +339,7 @@ export const reads: ReadonlySet<string> = new Set<ReadName>([
 export type InterceptorError = Rejected | DbError.DbError
 
 /**
- * Makes the error of an interceptor. `cause` is an error of the program; see `isRejectedFor`.
+ * The constructor of the error of an interceptor. `cause` is an error of the program; see `isRejectedFor`.
  *
  * @category models
  * @since 0.1.0
@@ -342,7 +347,8 @@ export type InterceptorError = Rejected | DbError.DbError
 export type Reject = (reason: string, code?: string, cause?: unknown) => Rejected
 
 /**
- * What an interceptor sees of an operation. Where it stands for several, `operation` tells which, and narrows `input`.
+ * The view that an interceptor has of an operation. Where it stands for several, `operation` tells which, and narrows
+ * `input`.
  *
  * @category models
  * @since 0.1.0
@@ -359,7 +365,7 @@ export type Context<Ops extends Shape<Ops>, K extends keyof Ops> = {
 }[K]
 
 /**
- * What an interceptor sees of an operation before it is known which document it is about.
+ * The view that an interceptor has of an operation before it is known which document it is about.
  *
  * @category models
  * @since 0.1.0
@@ -373,7 +379,7 @@ export interface Admission<out K> {
 /**
  * The fields of the input that change. Those that are not named stay as they are.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type InputChange<Ops extends Shape<Ops>, K extends keyof Ops> = {
@@ -396,8 +402,8 @@ class ShortCircuitValue<out Output> {
 export interface ShortCircuit<out Output> extends ShortCircuitValue<Output> {}
 
 /**
- * What `before` gives to answer in place of the operation. The other befores, the operation and every `after` are left
- * out; arounds see the output.
+ * Creates what `before` gives to answer in place of the operation. The other befores, the operation and every `after`
+ * are left out; arounds see the output.
  *
  * @category constructors
  * @since 0.1.0
@@ -405,7 +411,7 @@ export interface ShortCircuit<out Output> extends ShortCircuitValue<Output> {}
 export const shortCircuit = <Output>(output: Output): ShortCircuit<Output> => new ShortCircuitValue(output)
 
 /**
- * Takes part in some operations of a resource.
+ * A participant in some operations of a resource.
  *
  * Where a hook fails with a tagged error of the program, the caller gets a `Rejected` with its message as the `reason`, its tag
  * as the `code` and itself as the `cause`; after a write, an `AfterFailed` with that cause. An `around` passes on what `next`
@@ -516,6 +522,8 @@ export interface Pipeline<in out Ops extends Shape<Ops>> {
 }
 
 /**
+ * The field that identifies what operations give.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -15,6 +15,7 @@ import * as SchemaRepresentation from "effect/SchemaRepresentation"
 import * as Id from "./crypto/Id.ts"
 import type { Simple } from "./encoding/Behavior.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
+import { isRecord } from "./internal/json.ts"
 import * as Partition from "./Partition.ts"
 import * as Attribute from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
@@ -36,6 +37,8 @@ export const Omission = Schema.Struct({
 })
 
 /**
+ * A part of a definition that could not travel.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -50,13 +53,15 @@ export type Omission = typeof Omission.Type
 export const Flag = Schema.Literals(["history", "content", "scan", "timestamps", "userstamps", "guarded"])
 
 /**
+ * An option of a resource that is on or off.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Flag = typeof Flag.Type
 
 /**
- * What a resource counts.
+ * The numbers that a resource keeps.
  *
  * @category models
  * @since 0.1.0
@@ -69,6 +74,8 @@ export const Counters = Schema.Struct({
 })
 
 /**
+ * The numbers that a resource keeps.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -104,13 +111,15 @@ export const Portable = Schema.Struct({
 })
 
 /**
+ * A definition in portable form.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Portable = typeof Portable.Type
 
 /**
- * What a definition says beside its schema.
+ * The part of a definition that is not its schema.
  *
  * @category models
  * @since 0.1.0
@@ -140,9 +149,9 @@ const generators = new Map<unknown, string>([
 ])
 
 /**
- * The portable form of a definition.
+ * Returns the portable form of a definition.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Settings): Portable => {
@@ -237,8 +246,6 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
     omitted
   }
 }
-
-const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
 const isKnown = (representation: unknown): boolean =>
   isRecord(representation) && revivers.some((reviver) => reviver.id === representation["id"])
@@ -346,9 +353,10 @@ export interface DynamicSchema extends Schema.Codec<{ readonly [field: string]: 
 const decodePortable = Schema.decodeUnknownResult(Portable)
 
 /**
- * The schema of a portable definition, and what the definition says beside it; or why it cannot be brought back.
+ * Returns the schema of a portable definition, and what the definition says beside it; or why it cannot be brought
+ * back.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const toDefinition = (

@@ -26,10 +26,10 @@ import type * as Attributes from "./schema/Attributes.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What `insert` takes: the schema's fields, those with a constructor default optional, plain `Redacted` text for
+ * The input of `insert`: the schema's fields, those with a constructor default optional, plain `Redacted` text for
  * passwords.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Insert<S extends Attributes.DocumentSchema> = Input<S["~type.make.in"]>
@@ -38,7 +38,7 @@ export type Insert<S extends Attributes.DocumentSchema> = Input<S["~type.make.in
  * New values for some top-level fields, or for nested ones by their path (`"address.city"`). `undefined` removes an
  * optional field. Objects and arrays are replaced as a whole.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Update<A> = Input<merge.Fields<A> & merge.NestedFields<A>>
@@ -47,12 +47,14 @@ export type Update<A> = Input<merge.Fields<A> & merge.NestedFields<A>>
  * New values for some fields at any depth: nested objects are merged, everything else is replaced. `undefined` removes
  * an optional field.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Patch<A> = Input<merge.DeepFields<A>>
 
 /**
+ * The revision that a change goes by, and how often it is tried again.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -67,7 +69,7 @@ export interface UpdateOptions {
 }
 
 /**
- * What became of a bulk deletion.
+ * The outcome of a bulk deletion.
  *
  * @category models
  * @since 0.1.0
@@ -80,7 +82,7 @@ export interface DeleteManyResult {
 }
 
 /**
- * What can go wrong with every reading.
+ * The errors of every reading.
  *
  * @category errors
  * @since 0.1.0
@@ -88,7 +90,7 @@ export interface DeleteManyResult {
 export type ReadError = DbError.DbError | Pipeline.Rejected
 
 /**
- * What listings and queries may fail with.
+ * The errors of listings and queries.
  *
  * @category errors
  * @since 0.1.0
@@ -96,7 +98,7 @@ export type ReadError = DbError.DbError | Pipeline.Rejected
 export type ListError = Pipeline.StreamError
 
 /**
- * What can go wrong with earlier versions.
+ * The errors of reading earlier versions.
  *
  * @category errors
  * @since 0.1.0
@@ -136,7 +138,7 @@ export type Operations<S extends Attributes.DocumentSchema> = Pipeline.Operation
 >
 
 /**
- * What became of one of many.
+ * The outcome for one of many.
  *
  * @category models
  * @since 0.1.0
@@ -150,6 +152,8 @@ export interface Outcome<out A, out E> {
 }
 
 /**
+ * The way in which a sink writes documents.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -159,7 +163,7 @@ export interface WriteOptions extends Query.Concurrency {
 }
 
 /**
- * What a sink has done.
+ * The numbers of what a sink has done.
  *
  * @category models
  * @since 0.1.0
@@ -176,7 +180,7 @@ export interface WriteSummary {
 }
 
 /**
- * What can go wrong with one inserted document.
+ * The errors of an insert.
  *
  * @category errors
  * @since 0.1.0
@@ -184,7 +188,7 @@ export interface WriteSummary {
 export type InsertError = DbError.AlreadyExists | WriteError | Pipeline.Rejected | Pipeline.AfterFailed
 
 /**
- * What can go wrong with a change of a document.
+ * The errors of a change of a document.
  *
  * @category errors
  * @since 0.1.0
@@ -192,7 +196,7 @@ export type InsertError = DbError.AlreadyExists | WriteError | Pipeline.Rejected
 export type ChangeError = DbError.NotFound | DbError.Conflict | WriteError | Pipeline.Rejected | Pipeline.AfterFailed
 
 /**
- * What can go wrong with a deletion.
+ * The errors of a deletion.
  *
  * @category errors
  * @since 0.1.0
@@ -200,7 +204,7 @@ export type ChangeError = DbError.NotFound | DbError.Conflict | WriteError | Pip
 export type DeleteError = DbError.NotFound | DbError.Conflict | DeleteManyError
 
 /**
- * What can go wrong with the deletion of many documents at once.
+ * The errors of the deletion of many documents at once.
  *
  * @category errors
  * @since 0.1.0
@@ -208,7 +212,7 @@ export type DeleteError = DbError.NotFound | DbError.Conflict | DeleteManyError
 export type DeleteManyError = DbError.InvalidInput | DbError.DbError | Pipeline.Rejected | Pipeline.AfterFailed
 
 /**
- * What can go wrong with the writing of one version.
+ * The errors of the writing of one version.
  *
  * @category errors
  * @since 0.1.0
@@ -216,7 +220,7 @@ export type DeleteManyError = DbError.InvalidInput | DbError.DbError | Pipeline.
 export type WriteError = DbError.InvalidInput | DbError.MetadataLimit | DbError.UniqueViolation | DbError.DbError
 
 /**
- * How far a long operation has come, and is told as it goes on.
+ * The progress of a long operation, told as it goes on.
  *
  * @category models
  * @since 0.1.0
@@ -227,12 +231,16 @@ export interface Progress {
 }
 
 /**
+ * A function that is told of the progress of a long operation.
+ *
  * @category models
  * @since 0.1.0
  */
 export type OnProgress = (progress: Progress) => Effect.Effect<void>
 
 /**
+ * The options of operations on many documents.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -246,6 +254,8 @@ export interface ManyOptions extends Query.Concurrency {
 // -----------------------------------------------------------------------------
 
 /**
+ * The options of operations that write every document again.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -255,7 +265,7 @@ export interface RewriteOptions extends Query.Concurrency {
 }
 
 /**
- * What was done with one document.
+ * The outcome of a rewrite for one document.
  *
  * @category models
  * @since 0.1.0
@@ -267,7 +277,7 @@ export interface Rewritten {
 }
 
 /**
- * What a rotation did with one document, or with its earlier versions.
+ * The outcome of a rotation for one document, or with its earlier versions.
  *
  * @category models
  * @since 0.1.0
@@ -277,7 +287,7 @@ export interface Rotated extends Rewritten {
 }
 
 /**
- * What a backfill did with one document.
+ * The outcome of a backfill for one document.
  *
  * @category models
  * @since 0.1.0
@@ -315,6 +325,8 @@ export interface Finding {
 }
 
 /**
+ * The options of a repair.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -326,7 +338,7 @@ export interface RepairOptions extends Query.Concurrency {
 }
 
 /**
- * What a recount has found.
+ * The outcome of a recount.
  *
  * @category models
  * @since 0.1.0
@@ -339,7 +351,7 @@ export interface Recounted {
 }
 
 /**
- * Where the bytes of one document go.
+ * The places where the bytes of one document go.
  *
  * @category models
  * @since 0.1.0

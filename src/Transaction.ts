@@ -41,7 +41,7 @@ import * as StoreError from "./storage/StoreError.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What all records of transactions begin with.
+ * The beginning of the keys of all records of transactions.
  *
  * @category keys
  * @since 0.1.0
@@ -49,7 +49,7 @@ import * as StoreError from "./storage/StoreError.ts"
 export const prefix = "transaction="
 
 /**
- * The key of the record that commits, or aborts, a transaction.
+ * Returns the key of the record that commits, or aborts, a transaction.
  *
  * @category keys
  * @since 0.1.0
@@ -64,7 +64,7 @@ const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 
 /**
- * What became of a transaction: `none` is known as long as there is no record.
+ * The outcome of a transaction: `none` is known as long as there is no record.
  *
  * @category models
  * @since 0.1.0
@@ -74,7 +74,7 @@ export type Outcome = "committed" | "aborted" | "none"
 type Store = ObjectStore["Service"]
 
 /**
- * The record of a transaction, by its key. 1 GET.
+ * Reads the record of a transaction, by its key. 1 GET.
  *
  * @category protocol
  * @since 0.1.0
@@ -98,7 +98,7 @@ export const read = Effect.fnUntraced(function* (
 })
 
 /**
- * What became of a transaction. 1 GET.
+ * Tells what became of a transaction. 1 GET.
  *
  * @category protocol
  * @since 0.1.0
@@ -195,6 +195,8 @@ export const Current: Context.Reference<Transaction | undefined> = Context.Refer
 // -----------------------------------------------------------------------------
 
 /**
+ * The number of times that a transaction is run again.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -208,7 +210,7 @@ const defaultRetries = 20
 /**
  * Runs an effect now, or, within a transaction, when it is committed.
  *
- * @category running
+ * @category combinators
  * @since 0.1.0
  */
 export const onCommit = (effect: Effect.Effect<void>): Effect.Effect<void> =>
@@ -228,7 +230,7 @@ export const onCommit = (effect: Effect.Effect<void>): Effect.Effect<void> =>
  * Requests for w documents written and r others read: w + r GET, w PUT for the intents, r GET, 1 PUT for the record, w PUT
  * for the new versions, 1 DELETE. One document alone is written by 1 GET and 1 PUT. Nothing written: r GET twice.
  *
- * @category running
+ * @category combinators
  * @since 0.1.0
  */
 export const run = <A, E, R>(

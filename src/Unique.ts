@@ -48,13 +48,16 @@ export const Definition = Schema.Struct({
 })
 
 /**
+ * A unique key in portable form.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Definition = typeof Definition.Type
 
 /**
- * How a unique key is declared: the paths of its fields, whose values together are unique. `ignoreCase` default: `false`.
+ * The declaration of a unique key: the paths of its fields, whose values together are unique. `ignoreCase` default:
+ * `false`.
  *
  * A document that lacks one of them, or has `null` there, has no such key.
  *
@@ -121,6 +124,8 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
 /**
+ * Compiles a unique key of a resource, ready for use.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -147,7 +152,7 @@ export const compile = (resource: string, name: string, definition: Definition):
 }
 
 /**
- * The key of a reservation, whether its unique key is still defined or not.
+ * Returns the key of a reservation, whether its unique key is still defined or not.
  *
  * @category keys
  * @since 0.1.0
@@ -189,7 +194,7 @@ export interface Reservation {
 type Store = ObjectStore["Service"]
 
 /**
- * The reservation of a value. 1 GET.
+ * Finds the reservation of a value. 1 GET.
  *
  * @category protocol
  * @since 0.1.0
@@ -208,8 +213,8 @@ export const find = Effect.fnUntraced(function* (
 })
 
 /**
- * How a reservation was got, or why not: `Held` by another document, or `Pending`: claimed by a write that may be under
- * way.
+ * A reservation that was got, or the reason why not: `Held` by another document, or `Pending`: claimed by a write that
+ * may be under way.
  *
  * @category models
  * @since 0.1.0
@@ -225,6 +230,8 @@ export type Acquired =
   | { readonly _tag: "Pending"; readonly owner: string }
 
 /**
+ * A value that a document is to have for itself.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -304,7 +311,7 @@ export const acquire = Effect.fnUntraced(function* <E>(
 })
 
 /**
- * What time it is by the store's clock, in milliseconds. 1 PUT, 1 HEAD and 1 DELETE of a scratch object.
+ * Reads the time by the store's clock, in milliseconds. 1 PUT, 1 HEAD and 1 DELETE of a scratch object.
  *
  * @category protocol
  * @since 0.1.0
@@ -360,7 +367,8 @@ export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.gen(functi
 })
 
 /**
- * In the place of the revision of a reservation that is not freed on giving up: it belongs to another write, too.
+ * The mark in the place of the revision of a reservation that is not freed on giving up: it belongs to another write,
+ * too.
  *
  * @category constants
  * @since 0.1.0
@@ -368,7 +376,7 @@ export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.gen(functi
 export const sharedEtag = "shared"
 
 /**
- * How long a reservation protects a write that is under way, unless the definition says otherwise: 60 seconds.
+ * The time that a reservation protects a write that is under way, unless the definition says otherwise: 60 seconds.
  *
  * @category constants
  * @since 0.1.0

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as CurrentUser from "effect-s3db/CurrentUser"
 import type * as Document from "effect-s3db/Document"
 import * as Guard from "effect-s3db/Guard"
 import * as Pipeline from "effect-s3db/Pipeline"
@@ -39,22 +40,25 @@ const shown = (value: Post): Document.Document<Post> => ({
 })
 const shownPost = shown(post)
 
-const ana = Guard.makeUser("ana", { roles: ["editor"], scopes: ["posts:read"] })
-const bo = Guard.makeUser("bo")
+const ana = CurrentUser.make("ana", { roles: ["editor"], scopes: ["posts:read"] })
+const bo = CurrentUser.make("bo")
 
 const as =
-  (user: Guard.User | undefined) =>
+  (user: CurrentUser.User | undefined) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    user === undefined ? effect : Effect.provideService(effect, Guard.CurrentUser, user)
+    user === undefined ? effect : Effect.provideService(effect, CurrentUser.CurrentUser, user)
 
 class Other extends Context.Service<Other, { readonly isOpen: boolean }>()("effect-s3db/test/Guard.test/Other") {}
 
 const quietly = Effect.provide(Logger.layer([]))
 
-const decide = (rules: Guard.Rules<Post>, user: Guard.User | undefined, operation: Pipeline.OperationName = "get") =>
-  quietly(Guard.make(rules).before(operation, user))
+const decide = (
+  rules: Guard.Rules<Post>,
+  user: CurrentUser.User | undefined,
+  operation: Pipeline.OperationName = "get"
+) => quietly(Guard.make(rules).before(operation, user))
 
-const decideWith = (rules: Guard.Rules<Post>, user: Guard.User | undefined, record: Post = post) =>
+const decideWith = (rules: Guard.Rules<Post>, user: CurrentUser.User | undefined, record: Post = post) =>
   quietly(Guard.make(rules).withRecord("get", user, record))
 
 const guarded = Effect.fnUntraced(function* (rules: Guard.Rules<Post>) {
@@ -67,30 +71,6 @@ const codeOf = <A, E, R>(effect: Effect.Effect<A, E | Pipeline.Rejected, R>) =>
   Effect.map(Effect.flip(effect), (error) => (error instanceof Pipeline.Rejected ? error.code : undefined))
 
 describe("Guard", () => {
-  describe("users", () => {
-    it("are made from claims", () => {
-      const claims = {
-        sub: "u1",
-        azp: "web",
-        scope: "read  write",
-        roles: ["a", 1, "b"],
-        realm_access: { roles: ["b", "c"] },
-        resource_access: { web: { roles: ["d"] }, api: { roles: ["e"] } }
-      }
-      const user = Option.getOrThrow(Guard.fromClaims(claims))
-      assert.deepStrictEqual(user, { id: "u1", roles: ["a", "b", "c", "d"], scopes: ["read", "write"], claims })
-    })
-
-    it("claims of another form count as absent, and nobody is no user", () => {
-      assert.isTrue(Option.isNone(Guard.fromClaims({})))
-      assert.isTrue(Option.isNone(Guard.fromClaims({ sub: "" })))
-      assert.isTrue(Option.isNone(Guard.fromClaims({ sub: 7 })))
-      const odd = { sub: "u", azp: "__proto__", scope: 1, roles: "admin", realm_access: null, resource_access: [] }
-      const { roles, scopes } = Option.getOrThrow(Guard.fromClaims(odd))
-      assert.deepStrictEqual([roles, scopes], [[], []])
-    })
-  })
-
   describe("rules", () => {
     it.effect("T49: denied unless a rule allows", () =>
       Effect.gen(function* () {
@@ -109,7 +89,7 @@ describe("Guard", () => {
 
     it.effect("T49: roles and scopes, one of them is enough", () =>
       Effect.gen(function* () {
-        const check = (rule: Guard.Rule<Post>, user: Guard.User | undefined) => decide({ get: rule }, user)
+        const check = (rule: Guard.Rule<Post>, user: CurrentUser.User | undefined) => decide({ get: rule }, user)
         assert.strictEqual(yield* check(Guard.roles(["admin", "editor"]), ana), "Allowed")
         assert.strictEqual(yield* check(Guard.roles(["admin"]), ana), "Denied")
         assert.strictEqual(yield* check(Guard.roles(["admin"]), undefined), "Denied")
@@ -152,13 +132,13 @@ describe("Guard", () => {
     it.effect("T49: a rule is an effect over the current user, who is the one that is asked about", () =>
       Effect.gen(function* () {
         const isEditor = Effect.gen(function* () {
-          const user = yield* Guard.CurrentUser
+          const user = yield* CurrentUser.required
           return user.roles.includes("editor")
         })
         const isAuthor = Guard.record<Post>((record) =>
-          Effect.map(Guard.CurrentUser, (user) => user.id === record.author)
+          Effect.map(CurrentUser.required, (user) => user.id === record.author)
         )
-        const check = (rule: Guard.Rule<Post>, user: Guard.User | undefined) => decide({ get: rule }, user)
+        const check = (rule: Guard.Rule<Post>, user: CurrentUser.User | undefined) => decide({ get: rule }, user)
         assert.strictEqual(yield* check(isEditor, ana), "Allowed")
         assert.strictEqual(yield* check(isEditor, bo), "Denied")
         assert.strictEqual(yield* check(Guard.not(isEditor), bo), "Allowed")
@@ -173,9 +153,15 @@ describe("Guard", () => {
         const anonymous = Effect.all([asked.before("get", undefined), asked.withRecord("query", undefined, post)])
         const decisions = yield* as(bo)(anonymous).pipe(Effect.provide(Logger.layer([logger])))
         assert.deepStrictEqual([decisions, log], [["Denied", "Denied"], []])
+        // With anything else that goes wrong, it is.
+        const bug = Guard.make<Post>({
+          get: Effect.ensuring(CurrentUser.required, Effect.die("bug")).pipe(Effect.as(true))
+        })
+        assert.strictEqual(yield* Effect.provide(bug.before("get", undefined), Logger.layer([logger])), "Denied")
+        assert.deepStrictEqual(log, ["a rule for get failed, so it denies"])
         // Who does not ask, decides for them as well.
         assert.strictEqual(yield* check(Effect.succeed(true), undefined), "Allowed")
-        const isNobody = Effect.map(Guard.currentUser, (user) => user === undefined)
+        const isNobody = Effect.map(CurrentUser.CurrentUser, (user) => user === undefined)
         assert.strictEqual(yield* as(bo)(check(isNobody, undefined)), "Allowed")
         assert.strictEqual(yield* check(isNobody, ana), "Denied")
         for (const rule of [Effect.fail("no"), Effect.die("bug"), Effect.succeed(1)] as ReadonlyArray<unknown>) {
@@ -214,7 +200,7 @@ describe("Guard", () => {
         assert.strictEqual(yield* decideWith(rules, ana), "Allowed")
         assert.strictEqual(yield* decideWith(rules, bo), "Denied")
         assert.strictEqual(yield* decideWith(rules, undefined), "Denied")
-        assert.strictEqual(yield* decideWith(rules, Guard.makeUser(""), { ...post, author: "" }), "Denied")
+        assert.strictEqual(yield* decideWith(rules, CurrentUser.make(""), { ...post, author: "" }), "Denied")
         assert.strictEqual(yield* decideWith(rules, ana, Object.create(post)), "Denied")
         // @ts-expect-error no such field
         Guard.owner<Post>("owner")

@@ -13,6 +13,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Change from "effect-s3db/Change"
+import * as CurrentUser from "effect-s3db/CurrentUser"
 import * as Database from "effect-s3db/Database"
 import * as Document from "effect-s3db/Document"
 import * as Guard from "effect-s3db/Guard"
@@ -58,9 +59,9 @@ const opened = Effect.gen(function* () {
 
 type Posts = Resource.Repository<typeof Post>
 
-const ana = Guard.makeUser("ana", { roles: ["writer"] })
-const bo = Guard.makeUser("bo")
-const as = (user: Guard.User) => Effect.provideService(Guard.CurrentUser, user)
+const ana = CurrentUser.make("ana", { roles: ["writer"] })
+const bo = CurrentUser.make("bo")
+const as = (user: CurrentUser.User) => Effect.provideService(CurrentUser.CurrentUser, user)
 const quietly = Effect.provide(Logger.layer([]))
 
 /** Notes every operation with what it is about. */

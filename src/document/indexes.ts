@@ -9,7 +9,7 @@ import type * as Catalog from "../Catalog.ts"
 import type * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
 import type { Json, JsonObject } from "../encoding/Json.ts"
-import { ownValueAt } from "../internal/json.ts"
+import { valueAt as at } from "../internal/json.ts"
 import * as Partition from "../Partition.ts"
 import * as Unique from "../Unique.ts"
 import type { Base, Context } from "./context.ts"
@@ -170,6 +170,6 @@ export const valueAtOf = (json: JsonObject, write: Document.Write): Partition.Va
   return (path) => {
     const [name = ""] = path
     const computed = path.length === 1 && Object.hasOwn(system, name) ? system[name] : undefined
-    return computed !== undefined && !Object.hasOwn(json, name) ? computed() : ownValueAt(json, path)
+    return computed !== undefined && !Object.hasOwn(json, name) ? computed() : at(json, path)
   }
 }

@@ -9,7 +9,7 @@ import type * as DbError from "../DbError.ts"
 import type { Unwritable } from "../Definition.ts"
 import * as Document from "../Document.ts"
 import type { JsonObject } from "../encoding/Json.ts"
-import { ownValueAt } from "../internal/json.ts"
+import { valueAt } from "../internal/json.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type { Base, Context } from "./context.ts"
 import { markersBut } from "./documentObject.ts"
@@ -133,7 +133,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
 /** Refuses what who does not know all of a definition must not write. */
 const refuse = ({ fields, whole }: Unwritable, json: JsonObject, before: JsonObject = {}) => {
   const isTouched = ({ path }: Unwritable["fields"][number]) =>
-    JSON.stringify(ownValueAt(json, path)) !== JSON.stringify(ownValueAt(before, path))
+    JSON.stringify(valueAt(json, path)) !== JSON.stringify(valueAt(before, path))
   const description = whole ?? fields.find(isTouched)?.why
   return description === undefined
     ? Effect.void

@@ -1,6 +1,7 @@
 /** Partial changes of a value: their types, and how they are applied along the fields of a schema. */
 import * as AST from "effect/SchemaAST"
 import * as Result from "effect/Result"
+import { isRecord } from "./json.ts"
 
 type Optional<A, K extends keyof A> = {} extends Pick<A, K> ? A[K] | undefined : A[K]
 
@@ -110,15 +111,13 @@ export interface Problem {
 
 type Fieldwise = Readonly<Record<string, unknown>>
 
-const isFieldwise = (u: unknown): u is Fieldwise => typeof u === "object" && u !== null && !Array.isArray(u)
-
 const unknownField: Problem = { path: [], message: "Expected the name of a field" }
 
 const below = (name: string, problem: Problem): Problem => ({ ...problem, path: [name, ...problem.path] })
 
 /** Replaces top-level fields, and nested ones named by a path. */
 export const update = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
-  if (!isFieldwise(current) || !isFieldwise(change)) return Result.fail({ path: [], message: "Expected an object" })
+  if (!isRecord(current) || !isRecord(change)) return Result.fail({ path: [], message: "Expected an object" })
   let merged: Fieldwise = current
   for (const name of Object.keys(change)) {
     const path = tree.fields.has(name) ? [name] : name.split(".")
@@ -141,7 +140,7 @@ const setAt = (
   if (rest.length === 0) return Result.succeed(withField(current, name, value, field.optional))
   if (field.tree === undefined) return Result.fail(unknownField)
   const inner = current[name]
-  return Result.map(setAt(field.tree, isFieldwise(inner) ? inner : {}, rest, value), (nested) => ({
+  return Result.map(setAt(field.tree, isRecord(inner) ? inner : {}, rest, value), (nested) => ({
     ...current,
     [name]: nested
   }))
@@ -155,14 +154,14 @@ const withField = (current: Fieldwise, name: string, value: unknown, optional: b
 
 /** Merges objects field by field, replaces everything else. */
 export const patch = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
-  if (!isFieldwise(current) || !isFieldwise(change)) return Result.fail({ path: [], message: "Expected an object" })
+  if (!isRecord(current) || !isRecord(change)) return Result.fail({ path: [], message: "Expected an object" })
   let merged: Fieldwise = { ...current }
   for (const name of Object.keys(change)) {
     const field = tree.fields.get(name)
     if (field === undefined) return Result.fail(below(name, unknownField))
     const value = change[name]
     const inner = merged[name]
-    if (field.tree !== undefined && isFieldwise(value) && isFieldwise(inner)) {
+    if (field.tree !== undefined && isRecord(value) && isRecord(inner)) {
       const nested = patch(field.tree, inner, value)
       if (Result.isFailure(nested)) return Result.fail(below(name, nested.failure))
       merged = { ...merged, [name]: nested.success }

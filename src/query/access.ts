@@ -10,6 +10,7 @@ import type { Json } from "../encoding/Json.ts"
 import { samePath } from "../internal/json.ts"
 import type * as Partition from "../Partition.ts"
 import type * as Query from "../Query.ts"
+import type { Bound } from "./bounds.ts"
 import type { Fields } from "./fields.ts"
 import type { Planned } from "./keys.ts"
 
@@ -35,7 +36,7 @@ export type Access =
 export interface Chosen {
   readonly access: Access
   readonly isOrderedBy: ReadonlyArray<string> | undefined
-  readonly settled: ReadonlyArray<Query.Bound>
+  readonly settled: ReadonlyArray<Bound>
 }
 
 /**
@@ -45,7 +46,7 @@ export interface Chosen {
  * @since 0.1.0
  */
 export interface Wanted {
-  readonly bounds: ReadonlyArray<Query.Bound>
+  readonly bounds: ReadonlyArray<Bound>
   readonly order: Query.Order
   /** Put in order in memory, no more can be had than are kept there. */
   readonly needsIndex: boolean
@@ -65,7 +66,7 @@ const mostListings = 50
 const keepsOrder = /^(?:date|month|year|hour|bucket:.*)$/
 
 /** The values of a path that a bound allows. */
-const valuesOf = (bound: Query.Bound | undefined): ReadonlyArray<Json> | undefined =>
+const valuesOf = (bound: Bound | undefined): ReadonlyArray<Json> | undefined =>
   bound?._tag === "Equal" ? [bound.value] : bound?._tag === "OneOf" ? bound.values : undefined
 
 /** Every way to choose one value of each list. */
@@ -90,9 +91,9 @@ const orderAfter = (partition: Partition.Partition, count: number, fields: Known
 /** What a bound says of the field after those with values: the ends of a listing, and how far they settle it. */
 const edgesOf = (
   next: Partition.Definition["fields"][number] | undefined,
-  bound: Query.Bound | undefined,
+  bound: Bound | undefined,
   fields: Known
-): { readonly edges: Partial<Planned>; readonly score: number; readonly settled: ReadonlyArray<Query.Bound> } => {
+): { readonly edges: Partial<Planned>; readonly score: number; readonly settled: ReadonlyArray<Bound> } => {
   if (next !== undefined && bound?._tag === "Range" && isSortedField(next, fields)) {
     const { from, to } = bound
     const edges = { from: from?.value, to: to?.value }
@@ -116,7 +117,7 @@ const edgesOf = (
  */
 const candidateOf = (
   partition: Partition.Partition,
-  bounds: ReadonlyArray<Query.Bound>,
+  bounds: ReadonlyArray<Bound>,
   fields: Known
 ): Candidate | undefined => {
   // What may be null, or missing, is in no partition.
@@ -162,11 +163,7 @@ const candidateOf = (
   }
 }
 
-const byUnique = (
-  uniques: Compiled["uniques"],
-  bounds: ReadonlyArray<Query.Bound>,
-  fields: Known
-): Chosen | undefined => {
+const byUnique = (uniques: Compiled["uniques"], bounds: ReadonlyArray<Bound>, fields: Known): Chosen | undefined => {
   const boundOf = (path: ReadonlyArray<string>) => bounds.find((bound) => samePath(bound.path, path))
   for (const unique of uniques.values()) {
     const values = unique.definition.fields.map(boundOf)
@@ -262,14 +259,14 @@ export const choose = (
  */
 export const unfitOf = (
   partition: Partition.Partition,
-  bounds: ReadonlyArray<Query.Bound>,
+  bounds: ReadonlyArray<Bound>,
   fields: Known
 ): ReadonlyArray<string> => {
   const [first] = partition.definition.fields
   const boundOf = (path: ReadonlyArray<string>) => bounds.find((one) => samePath(one.path, path))
   const bound = first === undefined ? undefined : boundOf(first.path)
   if (bound === undefined) return []
-  const isIn = (one: Query.Bound | undefined) => one !== undefined && valuesOf(one)?.includes(null) !== true
+  const isIn = (one: Bound | undefined) => one !== undefined && valuesOf(one)?.includes(null) !== true
   const lacking = partition.definition.fields.find(({ path }) => !fields.isAlwaysThere(path) && !isIn(boundOf(path)))
   if (lacking !== undefined) return [`partition ${partition.name} has no documents without ${lacking.path.join(".")}`]
   const count = valuesOf(bound)?.length ?? 0

@@ -12,11 +12,12 @@ import type * as Document from "../Document.ts"
 import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
 import type { JsonObject } from "../encoding/Json.ts"
-import { samePath, withoutPath } from "../internal/json.ts"
+import { samePath, without } from "../internal/json.ts"
 import * as Partition from "../Partition.ts"
 import * as Query from "../Query.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import type { OperandCodecs } from "./operandCodecs.ts"
+import * as parse from "./parse.ts"
 
 /**
  * What the system fields hold, as conditions see them.
@@ -145,7 +146,7 @@ export const make = <S extends DocumentSchema>(
 
   const jsonWith = (id: string, json: JsonObject, { createdAt, schemaVersion, writtenAt }: System): JsonObject => ({
     [primaryKey]: id,
-    ...secretPaths.reduce(withoutPath, json),
+    ...secretPaths.reduce<JsonObject>((all, path) => without(all, path), json),
     $createdAt: new Date(createdAt).toISOString(),
     $updatedAt: new Date(writtenAt).toISOString(),
     $schemaVersion: schemaVersion
@@ -165,17 +166,17 @@ export const make = <S extends DocumentSchema>(
     check,
     predicateOf: Effect.fnUntraced(function* ({ where, predicate }: Query.Request<A>) {
       const given =
-        predicate === undefined ? undefined : yield* checked(Query.mapOperands(predicate, ofField(operands.fromJson)))
+        predicate === undefined ? undefined : yield* checked(parse.mapOperands(predicate, ofField(operands.fromJson)))
       if (where === undefined) return given ?? Query.everything
-      const typed = yield* checked(Query.fromWhere(where, { systemFields, toJson: ofField(operands.fromValue) }))
+      const typed = yield* checked(parse.fromWhere(where, { systemFields, toJson: ofField(operands.fromValue) }))
       return given === undefined ? typed : Query.and(typed, given)
     }),
     orderOf: ({ order }) =>
       order === undefined
         ? Effect.succeed([])
-        : checkedOrder(typeof order === "string" ? Query.orderFromText(order) : Query.orderFrom(order)),
-    parseWhere: (input) => checked(Query.fromJson(input, { systemFields, toJson: ofField(operands.fromJson) })),
-    parseOrder: (text) => checkedOrder(Query.orderFromText(text)),
+        : checkedOrder(typeof order === "string" ? parse.orderFromText(order) : parse.orderFrom(order)),
+    parseWhere: (input) => checked(parse.fromJson(input, { systemFields, toJson: ofField(operands.fromJson) })),
+    parseOrder: (text) => checkedOrder(parse.orderFromText(text)),
     jsonOf: ({ id, json, stored }) => jsonWith(id, json, stored),
     jsonWith,
     shown: ({ $createdAt: _, $updatedAt: __, $schemaVersion: ___, ...rest }) => rest

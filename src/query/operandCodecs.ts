@@ -18,8 +18,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import type { Json } from "../encoding/Json.ts"
-import type { Kind, OperandUse } from "../Query.ts"
+import type { Kind } from "../Query.ts"
 import * as Attributes from "../schema/Attributes.ts"
+import type { OperandUse } from "./parse.ts"
 
 /**
  * An operand in stored form, or what was expected instead. It tells no values.

@@ -20,6 +20,7 @@ import type { JsonObject } from "../encoding/Json.ts"
 import * as Query from "../Query.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import * as access from "./access.ts"
+import { type Bound, find as boundsOf, remainder } from "./bounds.ts"
 import type { Fields } from "./fields.ts"
 import type { Keys } from "./keys.ts"
 
@@ -87,7 +88,7 @@ export const make = <S extends DocumentSchema>(
 
   const chosen = (
     request: Query.Request<A>,
-    bounds: ReadonlyArray<Query.Bound>,
+    bounds: ReadonlyArray<Bound>,
     order: Query.Order,
     compiled: Compiled
   ): access.Chosen => {
@@ -106,7 +107,7 @@ export const make = <S extends DocumentSchema>(
       return yield* invalid(["limit"], "Expected an integer from 1")
     }
     const compiled = yield* indexes.all
-    const bounds = Query.bounds(predicate, fields.options).filter(
+    const bounds = boundsOf(predicate, fields.options).filter(
       // An element of an array may meet each condition by itself.
       (bound) => !(fields.codecOf(bound.path) ?? "string").startsWith("array:")
     )
@@ -119,7 +120,7 @@ export const make = <S extends DocumentSchema>(
       return yield* invalid(["limit"], message)
     }
     const isScan = way.access._tag === "Scan" || isWhole(request, way.access)
-    const rest = Query.remainder(predicate, way.settled, fields.options)
+    const rest = remainder(predicate, way.settled, fields.options)
     return {
       access: way.access,
       order,

@@ -18,6 +18,7 @@ import type { DocumentSchema } from "../schema/Attributes.ts"
 import type { PageCursors } from "./cursor.ts"
 import type { Fields } from "./fields.ts"
 import type { ListFailure, Listing } from "./listing.ts"
+import * as TopK from "./topK.ts"
 import { mostInMemory, type Planned, type Planner } from "./planner.ts"
 
 /**
@@ -129,7 +130,7 @@ export const make = <S extends DocumentSchema>(
     limit: number,
     { compare }: Planned
   ) {
-    const top = Query.topK<Found<A>>(limit, (a, b) => compare(a.json, b.json))
+    const top = TopK.make<Found<A>>(limit, (a, b) => compare(a.json, b.json))
     yield* Stream.runForEach(all, (one) => Effect.sync(() => top.add(one)))
     return top.result()
   })

@@ -71,7 +71,8 @@ export const make = <S extends Attributes.DocumentSchema>({ name, schema }: Defi
     changesOf: (way, changes) =>
       Effect.fnUntraced(function* (current: S["Type"]) {
         const json = yield* Effect.orDie(open(encode(current)))
-        const merged = merge[way](tree, json, removing(tree, changes))
+        const wanted = removing(tree, changes)
+        const merged = way === "update" ? merge.update(tree, json, wanted) : merge.patch(tree, json, wanted)
         if (Result.isFailure(merged)) {
           return yield* DbError.invalidField(name, merged.failure.path, merged.failure.message)
         }

@@ -9,6 +9,8 @@ import * as Semaphore from "effect/Semaphore"
 import { ObjectStore } from "./ObjectStore.ts"
 
 /**
+ * The number of requests that may be under way at once.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -18,6 +20,8 @@ export interface Options {
 }
 
 /**
+ * Wraps a store so that only so many requests are under way at once.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -40,6 +44,8 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
+ * Creates a layer that limits the requests of the store below it.
+ *
  * @category layers
  * @since 0.1.0
  */

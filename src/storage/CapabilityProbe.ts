@@ -42,7 +42,7 @@ const refusal = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<boolea
  *
  * A race of five shows a store that checks first and writes later with high probability, not with certainty.
  *
- * @category probes
+ * @category getters
  * @since 0.1.0
  */
 export const probe = Effect.fn("CapabilityProbe.probe")(function* (
@@ -204,12 +204,12 @@ const probeOrder = Effect.fnUntraced(function* (store: Store, root: string) {
 })
 
 /**
- * What the store honours: known of itself, remembered, or probed now; and whether that is enough.
+ * Returns what the store honours, which is known of itself, remembered, or probed now; and whether that is enough.
  *
  * With `"conditional"` a store without conditional writes fails with `Unsupported`. No request when it is known or
  * remembered.
  *
- * @category probes
+ * @category getters
  * @since 0.1.0
  */
 export const ensure = Effect.fnUntraced(function* (

@@ -52,6 +52,8 @@ import {
 } from "./StoreError.ts"
 
 /**
+ * The folder of a store, and how its files are written.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -356,7 +358,7 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
- * A store in a folder. Bind the result to a constant: each call opens the folder anew.
+ * Creates a store in a folder. Bind the result to a constant: each call opens the folder anew.
  *
  * @category layers
  * @since 0.1.0

@@ -33,6 +33,8 @@ import {
 import { PreconditionFailed, type Reason, StoreError } from "./StoreError.ts"
 
 /**
+ * The number of attempts, the pauses between them, and what is assumed of lost answers.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -58,6 +60,8 @@ export interface Options {
 const lookConcurrency = 16
 
 /**
+ * Wraps a store so that requests are tried again, and writes whose answer was lost are looked into.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -238,6 +242,8 @@ const sameMetadata = (a: Metadata, b: Metadata | undefined): boolean => {
 }
 
 /**
+ * Creates a layer that retries the requests of the store below it.
+ *
  * @category layers
  * @since 0.1.0
  */

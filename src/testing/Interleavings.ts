@@ -36,7 +36,7 @@ import type { Operation } from "../storage/StoreError.ts"
 type Store = ObjectStore["Service"]
 
 /**
- * What a client that was crashed dies of, at this request and at each that it makes later.
+ * The defect that a client dies of which was crashed, at this request and at each that it makes later.
  *
  * @category errors
  * @since 0.1.0
@@ -68,7 +68,7 @@ export class NotExplorable extends Schema.TaggedError<NotExplorable>("effect-s3d
 }
 
 /**
- * How one schedule went.
+ * The course of one schedule.
  *
  * @category models
  * @since 0.1.0
@@ -84,6 +84,8 @@ export interface Run<A, E> {
 }
 
 /**
+ * The programs that an exploration runs, and its limits.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -108,7 +110,7 @@ export interface Options<A, E, R, E2, R2> {
 }
 
 /**
- * What an exploration has covered.
+ * The extent of an exploration.
  *
  * @category models
  * @since 0.1.0

@@ -8,7 +8,8 @@ const steps: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
   ["effect", ["effect-tsgo", "diagnostics", "--project", "tsconfig.json", "--severity", "error,warning"]],
   ["lint", ["oxlint", "--deny-warnings", "src", "test", "docs"]],
   ["format", ["oxfmt", "--check", "src", "test", "docs", "vitest.config.ts"]],
-  ["imports", ["node", "test/tooling/floors.ts"]]
+  ["imports", ["node", "test/tooling/floors.ts"]],
+  ["docs", ["node", "test/tooling/docs.ts"]]
 ]
 
 write()
