@@ -110,6 +110,24 @@ export interface DocumentCodec<A> {
 }
 
 /**
+ * Reads the services that the codec of a resource is made with, in an order: two that are made with the same do the same.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const servicesOf = <S extends Attributes.DocumentSchema>(
+  definition: Definition<S>
+): Effect.Effect<ReadonlyArray<unknown>> => {
+  const hasSecrets = definition.attributes.some(({ codec }) => codec === "secret")
+  const hasPasswords = Attributes.passwordsOf(definition.schema).length > 0
+  return Effect.all([
+    Encoding.Encoding,
+    hasSecrets ? Effect.map(Secrets.service, Option.getOrUndefined) : Effect.succeed(undefined),
+    hasPasswords ? Effect.map(Passwords.service, Option.getOrUndefined) : Effect.succeed(undefined)
+  ])
+}
+
+/**
  * Compiles the codec of a resource, registering its definition in the catalog.
  *
  * Fails with `ServiceFailed` when the schema has secrets and there is no `KeyRing`, or passwords and no `PasswordHasher`.

@@ -39,6 +39,14 @@ const standardAlgorithms: Readonly<Record<"bcrypt" | "argon2id", Algorithm>> = {
   argon2id: { _tag: "Argon2id", memory: 19_456, passes: 2, parallelism: 1 }
 }
 
+/**
+ * Reads the password hasher of the fiber, absence being `None`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const service: Effect.Effect<Option.Option<PasswordHasher["Service"]>> = Effect.serviceOption(HasherTag)
+
 const failed = (description: string) => new DbError.ServiceFailed({ service: "PasswordHasher", description })
 
 /**
@@ -56,12 +64,12 @@ export const make = Effect.fnUntraced(function* ({
   readonly schema: Attributes.DocumentSchema
 }): Effect.fn.Return<Passwords, DbError.ServiceFailed> {
   const paths = Attributes.passwordsOf(schema)
-  const service = yield* Effect.serviceOption(HasherTag)
-  if (paths.length > 0 && Option.isNone(service)) {
+  const found = yield* service
+  if (paths.length > 0 && Option.isNone(found)) {
     return yield* failed("the schema has passwords: provide PasswordHasher.layer()")
   }
-  if (paths.length === 0 || Option.isNone(service)) return { hash: Effect.succeed }
-  const hasher = service.value
+  if (paths.length === 0 || Option.isNone(found)) return { hash: Effect.succeed }
+  const hasher = found.value
   const rules = new Map(
     Attributes.payloadsOf(schema, Attributes.plainPasswordId).map(({ path, payload }) => [
       path.join("."),

@@ -63,6 +63,14 @@ export interface Secrets {
 // A program without secrets need not load the module of the service, which is known by its id.
 const KeyRingTag: Context.Service<KeyRing, KeyRing["Service"]> = Context.Service("effect-s3db/crypto/KeyRing")
 
+/**
+ * Reads the key ring of the fiber, absence being `None`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const service: Effect.Effect<Option.Option<KeyRing["Service"]>> = Effect.serviceOption(KeyRingTag)
+
 const failed = (description: string) => new DbError.ServiceFailed({ service: "KeyRing", description })
 
 /**
@@ -77,7 +85,7 @@ export const make = Effect.fnUntraced(function* (
   registered: Catalog.Registered,
   database: Database["Service"]
 ): Effect.fn.Return<Secrets, DbError.ServiceFailed | DbError.DbError> {
-  const keyRing = yield* Effect.serviceOption(KeyRingTag)
+  const keyRing = yield* service
   const declared = attributes.filter(({ codec }) => codec === "secret")
   if (declared.length > 0 && Option.isNone(keyRing)) {
     return yield* failed(

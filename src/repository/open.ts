@@ -41,6 +41,8 @@ interface Entry<S extends DocumentSchema> {
   definition: Definition<S>
   repository: Repository<S>
   readonly shared: Shared<S>
+  /** The services that its codec is made with. */
+  services: ReadonlyArray<unknown>
   /** How many guards it has now. */
   guards: number
 }
@@ -63,16 +65,21 @@ export const open = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const opening = Effect.gen(function* () {
     // Which schema it has is known by its name alone: another definition of that name is refused below.
     const found = open.get(name) as Entry<S> | undefined
+    const services = yield* DocumentCodec.servicesOf(definition)
     if (found !== undefined && found.definition.origin === "program" && definition.origin === "program") {
-      if (!isSame(found.definition, definition)) return yield* openOtherwise(name)
+      if (!isSame(found.definition, definition)) return yield* openOtherwise(name, "another definition")
+      if (services.some((service, i) => service !== found.services[i])) {
+        return yield* openOtherwise(name, "another KeyRing, PasswordHasher or encoding")
+      }
     }
-    const entry = found ?? (yield* openNew(database, definition))
+    const entry = found ?? (yield* openNew(database, definition, services))
     yield* putInPlace(entry, parts)
     if (definition.guarded && entry.guards === 0) return yield* needsGuard(name)
     if (entry.definition !== definition && entry.definition.origin === "catalog" && definition.origin === "program") {
       // Who has opened it from the catalog goes on with what the program declares.
       entry.repository = yield* repositoryOf(database, definition, entry.shared)
       entry.definition = definition
+      entry.services = services
     }
     open.set(name, entry)
     return definition.origin === "catalog" ? following(entry) : entry.repository
@@ -91,14 +98,15 @@ const repositoryOf = Effect.fnUntraced(function* <S extends DocumentSchema>(
 
 const openNew = Effect.fnUntraced(function* <S extends DocumentSchema>(
   database: Database["Service"],
-  definition: Definition<S>
+  definition: Definition<S>,
+  services: ReadonlyArray<unknown>
 ) {
   const { name } = definition
   const pipeline = yield* Pipeline.make<Operations<S>>(name, { shared: database.resources.shared })
   const shared: Shared<S> = { pipeline, feed: yield* Change.makeFeed<S["Type"]>() }
   const repository = yield* repositoryOf(database, definition, shared)
   yield* tell(database.lifecycle, "ResourceOpened", name)
-  const entry: Entry<S> = { definition, repository, shared, guards: 0 }
+  const entry: Entry<S> = { definition, repository, shared, services, guards: 0 }
   return entry
 })
 
@@ -122,9 +130,9 @@ const putInPlace = Effect.fnUntraced(function* <S extends DocumentSchema>(
 const following = <S extends DocumentSchema>(entry: Entry<S>): Repository<S> =>
   new Proxy(entry.repository, { get: (_, member) => Reflect.get(entry.repository, member) })
 
-const openOtherwise = (resource: string) => {
-  const description = `${resource} is open with another definition in this database: a program has one; open another database for another version of it`
-  return new StoreError.Unsupported({ feature: "two definitions", description })
+const openOtherwise = (resource: string, other: string) => {
+  const description = `${resource} is open with ${other} in this database: whoever opens it gets the same repository; open another database for another one`
+  return new StoreError.Unsupported({ feature: "two repositories of a resource", description })
 }
 
 const needsGuard = (resource: string) => {

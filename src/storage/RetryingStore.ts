@@ -21,6 +21,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
+import * as backoff from "../internal/backoff.ts"
 import {
   type CopyRequest,
   type DeleteManyResult,
@@ -80,10 +81,10 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
         made += 1
         if (made > retries) return false
         const asked = "retryAfterMillis" in reason ? (reason.retryAfterMillis ?? 0) : 0
-        const backoff = Math.min(maxDelay, baseDelay * 2 ** (made - 1)) * (yield* Random.next)
-        const pause = Math.max(asked, backoff)
+        const grown = Math.min(maxDelay, baseDelay * 2 ** (made - 1)) * (yield* Random.next)
+        const pause = Math.max(asked, grown)
         if ((yield* Clock.currentTimeMillis) + pause - start > timeLimit) return false
-        yield* Effect.sleep(pause)
+        yield* backoff.pause(pause)
         return true
       })
     }

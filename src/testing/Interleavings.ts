@@ -32,6 +32,7 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
 import type { Operation } from "../storage/StoreError.ts"
+import { byClock } from "./Pauses.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -236,7 +237,8 @@ export const make = (inner: Store): Interleavings => {
           programs[name]!,
           Effect.sync(() => (version += 1))
         )
-        fibers[name] = yield* Effect.forkChild(ended)
+        // Time is the clock's here, or the same choices would not lead to the same run.
+        fibers[name] = yield* Effect.forkChild(byClock(ended))
       }
       const isDone = () => names.every((name) => fibers[name]!.pollUnsafe() !== undefined)
 
