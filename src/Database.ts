@@ -34,11 +34,11 @@ import * as Transaction from "./Transaction.ts"
  */
 export interface Options {
   /**
-   * `"conditional"`, the default: every mutation is a conditional write, safe with any number of writers; a store that
-   * does not honour conditions is refused. `"single-writer"`: such a store is accepted, conditions are then checked by
-   * this process alone, at the cost of one HEAD for each conditional write. Never let two processes write to it.
+   * `false`, the default: every mutation is a conditional write, safe with any number of writers; a store that does not
+   * honour conditions is refused. `true`: such a store is accepted, conditions are then checked by this process alone, at
+   * the cost of one HEAD for each conditional write. Never let two processes write to it.
    */
-  readonly concurrency?: "conditional" | "single-writer" | undefined
+  readonly singleWriter?: boolean | undefined
 }
 
 /**
@@ -192,7 +192,7 @@ export const make = Effect.fn("Database.make")(function* (
   const shared = yield* Pipeline.makeShared
   const resources: OpenResources = { lock: yield* Semaphore.make(1), open: new Map(), shared }
   const opened = yield* open(yield* ObjectStore, {
-    singleWriter: options.concurrency === "single-writer",
+    singleWriter: options.singleWriter === true,
     onEvent: (event) => PubSub.publish(events, event)
   }).pipe(DbError.named("Database.open"))
   const { store, capabilities } = opened

@@ -137,7 +137,7 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>("effect-s3db/
 
 /**
  * An operation that the definition does not allow, such as `deleteAll` on a resource that has not been declared with
- * `paranoid: false`.
+ * `allowDeleteAll: true`.
  *
  * @category errors
  * @since 0.1.0

@@ -69,8 +69,8 @@ export interface Options<S extends Attributes.DocumentSchema> {
   readonly primaryKey: PrimaryKey<S>
   /** The name in the bucket. Default: what follows the last `/` of the service's id. */
   readonly name?: string | undefined
-  /** `true`, the default, refuses `deleteAll`. */
-  readonly paranoid?: boolean | undefined
+  /** Whether `deleteAll` is allowed. Default `false`. */
+  readonly allowDeleteAll?: boolean | undefined
   /** What becomes of a document that does not fit into metadata. Default `"body-overflow"`. */
   readonly behavior?: Behavior.Behavior | undefined
   /** Fields that are always in metadata, or always in the body, by their path (`"address.city"`). */
@@ -149,7 +149,7 @@ export interface Options<S extends Attributes.DocumentSchema> {
 export interface Definition<S extends Attributes.DocumentSchema> extends Catalog.Declaration {
   readonly schema: S
   readonly primaryKey: PrimaryKey<S>
-  readonly paranoid: boolean
+  readonly allowDeleteAll: boolean
   readonly behavior: Behavior.Behavior
   readonly pin?: Options<S>["pin"]
   readonly pins: Behavior.Pins
@@ -223,7 +223,7 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
   const uniques = Object.fromEntries(
     Object.entries(options.unique ?? {}).map(([label, unique]) => [label, Unique.define(label, unique, attributes)])
   )
-  const { paranoid = true, timestamps = false, userstamps = false, computed = {} } = options
+  const { allowDeleteAll = false, timestamps = false, userstamps = false, computed = {} } = options
   const { history = false, content = false, scan = false, guarded = false } = options
   const uniqueLease =
     options.uniqueLease === undefined
@@ -240,7 +240,7 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     .map(([flag]) => flag as Portable.Flag)
   const portable = Portable.fromDefinition(options.schema, {
     behavior: typeof behavior === "string" ? behavior : "user-managed",
-    paranoid,
+    paranoid: !allowDeleteAll,
     pin: { metadata: options.pin?.metadata ?? [], body: options.pin?.body ?? [] },
     hasMigrations: Object.keys(options.migrations ?? {}).length > 0,
     hasComputed: Object.keys(computed).length > 0,
@@ -258,7 +258,7 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     name,
     schema: options.schema,
     primaryKey: options.primaryKey,
-    paranoid,
+    allowDeleteAll,
     behavior,
     pin: options.pin,
     portable,

@@ -634,7 +634,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   /**
    * Deletes every document that is listed when it runs, and gives their number. One LIST and one DELETE for each 1,000.
    *
-   * `NotAllowed` unless the resource is declared with `paranoid: false`.
+   * `NotAllowed` unless the resource is declared with `allowDeleteAll: true`.
    */
   readonly deleteAll: Effect.Effect<number, DbError.NotAllowed | DeleteManyError>
 

@@ -242,7 +242,7 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
         schema,
         name,
         primaryKey: info.primaryKey as never,
-        paranoid: portable.paranoid,
+        allowDeleteAll: !portable.paranoid,
         behavior: portable.behavior === "user-managed" ? Behavior.userManaged() : portable.behavior,
         pin: portable.pin,
         ...Object.fromEntries((portable.flags ?? []).map((flag) => [flag, true])),

@@ -21,7 +21,7 @@ const City = Schema.Struct({
 const options = {
   schema: City,
   primaryKey: "id",
-  paranoid: false,
+  allowDeleteAll: true,
   partitions: { byPlace: ["country", "region"], bySize: ["size"] },
   counters: { partitions: ["byPlace"], shards: 2 }
 } as const satisfies Resource.Options<typeof City>

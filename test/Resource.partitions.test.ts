@@ -303,7 +303,7 @@ describe("partitions", () => {
   it.effect("T29: 2,500 documents go with their markers, by pages", () =>
     Effect.gen(function* () {
       const { open, store } = yield* openNew
-      const people = yield* open("people", { ...options, partitions: { byCountry: ["country"] }, paranoid: false })
+      const people = yield* open("people", { ...options, partitions: { byCountry: ["country"] }, allowDeleteAll: true })
       const inputs = Array.from({ length: 2500 }, (_, i) => ({
         id: `${i}`.padStart(4, "0"),
         name: "x",

@@ -35,7 +35,7 @@ const Post = Schema.Struct({
 const options = {
   schema: Post,
   primaryKey: "id",
-  paranoid: false,
+  allowDeleteAll: true,
   content: true,
   history: true,
   partitions: { byAuthor: { fields: ["author"], covering: ["title"] } },
@@ -1053,7 +1053,7 @@ describe("changes of a resource", () => {
       const store = yield* memory
       const { counter, store: counted } = InstrumentedStore.make(store)
       const { open } = yield* openOn(counted)
-      const plain = yield* open("plain", { schema: Post, primaryKey: "id", paranoid: false })
+      const plain = yield* open("plain", { schema: Post, primaryKey: "id", allowDeleteAll: true })
       const events = yield* Effect.forkScoped(Stream.runCollect(Stream.take(plain.changes(), 3)))
       yield* Effect.yieldNow
       yield* counter.reset
@@ -1116,15 +1116,15 @@ describe("deletions", () => {
     })
   )
 
-  it.effect("T28: deleteAll needs paranoid: false, and does not touch a resource whose name begins alike", () =>
+  it.effect("T28: deleteAll needs allowDeleteAll: true, and does not touch a resource whose name begins alike", () =>
     Effect.gen(function* () {
       const { open } = yield* openNew
       const shared = { schema: Post, primaryKey: "id" } as const
-      const paranoid = yield* open("paranoid", shared)
-      yield* paranoid.insert(post("1"))
-      assert.strictEqual((yield* Effect.flip(paranoid.deleteAll))._tag, "NotAllowed")
-      const user = yield* open("user", { ...shared, paranoid: false })
-      const users = yield* open("users", { ...shared, paranoid: false })
+      const careful = yield* open("careful", shared)
+      yield* careful.insert(post("1"))
+      assert.strictEqual((yield* Effect.flip(careful.deleteAll))._tag, "NotAllowed")
+      const user = yield* open("user", { ...shared, allowDeleteAll: true })
+      const users = yield* open("users", { ...shared, allowDeleteAll: true })
       yield* user.insertMany([post("1"), post("2")])
       yield* users.insertMany([post("1"), post("2"), post("3")])
       assert.strictEqual(yield* user.deleteAll, 2)

@@ -574,7 +574,7 @@ describe("passwords", () => {
     old: Schema.optionalKey(Schema.NullOr(Attribute.Password))
   })
   const login = { schema: Login, primaryKey: "id" } as const
-  const hasher = PasswordHasher.layer({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })
+  const hasher = PasswordHasher.layerWith({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })
 
   it.effect("T70: a password is hashed once, verifies after unrelated updates, and is hashed anew when set anew", () =>
     Effect.gen(function* () {

@@ -228,7 +228,10 @@ describe("values of a document", () => {
       const updated = yield* users.update("1", { name: " Bo " })
       assert.deepStrictEqual([updated.name, updated.password], ["Bo", inserted.password])
     }).pipe(
-      Effect.provide([ring, PasswordHasher.layer({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })])
+      Effect.provide([
+        ring,
+        PasswordHasher.layerWith({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })
+      ])
     )
   )
 

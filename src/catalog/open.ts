@@ -74,10 +74,7 @@ const attempt = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Opened | CasCell.Lost<CasCell.Refusal<Catalog.Catalog>>, Failure> {
   const found = yield* find(raw)
   const remembered = found.catalog.store?.location === raw.location ? found.catalog.store.capabilities : undefined
-  const capabilities = yield* CapabilityProbe.ensure(raw, {
-    concurrency: singleWriter ? "single-writer" : "conditional",
-    remembered
-  })
+  const capabilities = yield* CapabilityProbe.ensure(raw, { singleWriter, remembered })
   const store = capabilities.createIfAbsent && capabilities.compareAndSet ? raw : yield* SingleWriterStore.make(raw)
   const probed = raw.capabilities === undefined && remembered === undefined
   const catalog = probed ? { ...found.catalog, store: { location: raw.location, capabilities } } : found.catalog

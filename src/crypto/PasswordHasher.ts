@@ -411,12 +411,12 @@ export const make: (options?: Options) => Effect.Effect<PasswordHasher["Service"
   })
 
 /**
- * Creates the layer of a hasher, as `make` does.
+ * Creates the layer of a hasher, as `make` does, with options. Bind the result to a constant: each call makes a layer of its own.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<PasswordHasher> => Layer.effect(PasswordHasher, make(options))
+export const layerWith = (options: Options): Layer.Layer<PasswordHasher> => Layer.effect(PasswordHasher, make(options))
 
 /**
  * Creates `layer` with options from the configuration. Fails with `ConfigError` when one is missing or has a wrong
@@ -426,4 +426,12 @@ export const layer = (options?: Options): Layer.Layer<PasswordHasher> => Layer.e
  * @since 0.1.0
  */
 export const layerConfig = (config: Config.Wrap<Options>): Layer.Layer<PasswordHasher, Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(config), layer))
+  Layer.unwrap(Effect.map(Config.unwrap(config), layerWith))
+
+/**
+ * Creates the layer of a hasher, as `make` does.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<PasswordHasher> = layerWith({})

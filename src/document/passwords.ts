@@ -66,7 +66,7 @@ export const make = Effect.fnUntraced(function* ({
   const paths = Attributes.passwordsOf(schema)
   const found = yield* service
   if (paths.length > 0 && Option.isNone(found)) {
-    return yield* failed("the schema has passwords: provide PasswordHasher.layer()")
+    return yield* failed("the schema has passwords: provide PasswordHasher.layer")
   }
   if (paths.length === 0 || Option.isNone(found)) return { hash: Effect.succeed }
   const hasher = found.value

@@ -93,7 +93,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     queries
   })
   const writing = Writing.make<S["Type"], Insert<S>, Update<S["Type"]>, Patch<S["Type"]>>(documents, {
-    allowDeleteAll: !definition.paranoid,
+    allowDeleteAll: definition.allowDeleteAll,
     changes,
     fields: merge.fieldTree(AST.toType(schema.ast)) ?? { fields: new Map() },
     keys,

@@ -429,12 +429,13 @@ const layerOf = (parsed: Parsed): Effect.Effect<Layer.Layer<ObjectStore | Reques
     case "File":
       return Effect.map(
         Effect.promise(() => import("./FileStore.ts")),
-        (FileStore) => StandardStore.layer(parsed.options).pipe(Layer.provide(FileStore.layer(parsed.options)))
+        (FileStore) => StandardStore.layerWith(parsed.options).pipe(Layer.provide(FileStore.layer(parsed.options)))
       )
     case "Memory":
       return Effect.map(
         Effect.promise(() => import("./MemoryStore.ts")),
-        (MemoryStore) => StandardStore.layer(parsed.options).pipe(Layer.provide(MemoryStore.layerWith(parsed.options)))
+        (MemoryStore) =>
+          StandardStore.layerWith(parsed.options).pipe(Layer.provide(MemoryStore.layerWith(parsed.options)))
       )
   }
 }

@@ -43,12 +43,20 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
+ * Creates a layer that puts the usual decorators around the store below it, with options. Bind the result to a constant: each call makes a layer of its own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerWith = (
+  options: Options
+): Layer.Layer<ObjectStore | InstrumentedStore.RequestCounter, never, ObjectStore> =>
+  Layer.effectContext(Effect.flatMap(ObjectStore, (raw) => make(raw, options)))
+
+/**
  * Creates a layer that puts the usual decorators around the store below it.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (
-  options?: Options
-): Layer.Layer<ObjectStore | InstrumentedStore.RequestCounter, never, ObjectStore> =>
-  Layer.effectContext(Effect.flatMap(ObjectStore, (raw) => make(raw, options)))
+export const layer: Layer.Layer<ObjectStore | InstrumentedStore.RequestCounter, never, ObjectStore> = layerWith({})

@@ -54,13 +54,21 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
 }
 
 /**
+ * Creates a layer that limits the time of each request of the store below it, with options. Bind the result to a constant: each call makes a layer of its own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerWith = (options: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
+  Layer.effect(
+    ObjectStore,
+    Effect.map(ObjectStore, (inner) => make(inner, options))
+  )
+
+/**
  * Creates a layer that limits the time of each request of the store below it.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
-  Layer.effect(
-    ObjectStore,
-    Effect.map(ObjectStore, (inner) => make(inner, options))
-  )
+export const layer: Layer.Layer<ObjectStore, never, ObjectStore> = layerWith({})

@@ -283,7 +283,7 @@ describe("CapabilityProbe.probe on the profiles of MemoryStore", () => {
 })
 
 describe("CapabilityProbe.ensure", () => {
-  const conditional = { concurrency: "conditional" } as const
+  const conditional = { singleWriter: false } as const
 
   it.effect("makes no request when the store is known or remembered, and adopts what is remembered", () =>
     Effect.gen(function* () {
@@ -320,8 +320,8 @@ describe("CapabilityProbe.ensure", () => {
         assert.strictEqual(reason._tag, "Unsupported")
         assert.strictEqual("feature" in reason && reason.feature, "conditional writes")
         assert.match(reason.description, lacking)
-        assert.match(reason.description, /single-writer/)
-        const found = yield* CapabilityProbe.ensure(store, { concurrency: "single-writer" })
+        assert.match(reason.description, /singleWriter: true/)
+        const found = yield* CapabilityProbe.ensure(store, { singleWriter: true })
         assert.isFalse(found.createIfAbsent && found.compareAndSet)
         // Remembered as lacking, it is still refused.
         const again = yield* Effect.flip(CapabilityProbe.ensure(store, { ...conditional, remembered: found }))
