@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Catalog from "../Catalog.ts"
 import * as Change from "../Change.ts"
 import { Database, tell } from "../Database.ts"
@@ -107,6 +107,8 @@ const openNew = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const repository = yield* repositoryOf(database, definition, shared)
   yield* tell(database.lifecycle, "ResourceOpened", name)
   const entry: Entry<S> = { definition, repository, shared, services, guards: 0 }
+  // As long as the database is open; who has the repository when its last guard is gone has nothing.
+  if (definition.guarded) yield* Scope.provide(pipeline.add(lockUnguarded(entry)), yield* Scope.make())
   return entry
 })
 
@@ -124,6 +126,15 @@ const putInPlace = Effect.fnUntraced(function* <S extends DocumentSchema>(
     yield* pipeline.add(Guard.interceptor(guard.rules, guard.options))
   }
   if (prepare !== undefined) yield* prepare(pipeline)
+})
+
+/** Refuses everything while there is no guard. */
+const lockUnguarded = <S extends DocumentSchema>(entry: Entry<S>): Pipeline.Interceptor<Operations<S>> => ({
+  name: "guard",
+  priority: Number.NEGATIVE_INFINITY,
+  operations: "*",
+  around: ({ reject }, next) =>
+    entry.guards > 0 ? next() : Effect.fail(reject("the resource needs a guard, and has none any more"))
 })
 
 /** The repository that is open now, also when a program declares the resource later. */
