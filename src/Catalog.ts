@@ -94,6 +94,20 @@ export const IndexState = Schema.Literals(["building", "ready"])
  */
 export type IndexState = typeof IndexState.Type
 
+/**
+ * What plugins have registered, by the name of the plugin.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Registrations = Schema.Record(Schema.String, Schema.Json)
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Registrations = typeof Registrations.Type
+
 const PartitionEntry = Schema.Struct({ definition: Partition.Definition, state: IndexState })
 const UniqueEntry = Schema.Struct({ definition: Unique.Definition, state: IndexState })
 
@@ -107,6 +121,8 @@ export const Resource = Schema.Struct({
   /** Those that writers keep up, whether they declare them or not. */
   partitions: Schema.optionalKey(Schema.Record(Schema.String, PartitionEntry)),
   uniques: Schema.optionalKey(Schema.Record(Schema.String, UniqueEntry)),
+  /** What plugins have registered for it, by the name of the plugin. */
+  plugins: Schema.optionalKey(Registrations),
   /** `v` and the number of the newest version. */
   currentVersion: Schema.String,
   /** The number of the next attribute id; ids are in base 36. */
@@ -149,6 +165,8 @@ export const Catalog = Schema.Struct({
   salt: Schema.optionalKey(Schema.String),
   /** Where the attribute ids of new resources begin, when ids of a lost catalog may still be in use. Default 0. */
   firstAttribute: Schema.optionalKey(Schema.Int),
+  /** What plugins have registered for the database as a whole, by the name of the plugin. */
+  plugins: Schema.optionalKey(Registrations),
   resources: Schema.Record(Schema.String, Resource)
 })
 
@@ -289,6 +307,7 @@ const mend = (json: Record<string, unknown>, repairs: Array<string>): Catalog =>
     lastUpdated: text("lastUpdated"),
     ...(typeof json["salt"] === "string" ? { salt: json["salt"] } : {}),
     ...(Result.isSuccess(store) ? { store: store.success } : {}),
+    ...mendPlugins("the database", json["plugins"], repairs),
     resources
   }
 }
@@ -339,11 +358,21 @@ const mendResource = (name: string, value: unknown, repairs: Array<string>): Res
     nextAttribute: known ? claimed : used + 1 + attributeGap,
     attributes,
     versions,
+    ...mendPlugins(`resource ${name}`, value["plugins"], repairs),
     partitions: readable("partitions", decodePartition),
     uniques: readable("uniques", decodeUnique)
   }
 }
 
+const mendPlugins = (of: string, value: unknown, repairs: Array<string>): { readonly plugins?: Registrations } => {
+  if (value === undefined) return {}
+  const decoded = decodeRegistrations(value)
+  if (Result.isSuccess(decoded)) return { plugins: decoded.success }
+  repairs.push(`what plugins have registered for ${of} was unreadable`)
+  return {}
+}
+
+const decodeRegistrations = Schema.decodeUnknownResult(Registrations)
 const decodePartition = Schema.decodeUnknownResult(PartitionEntry)
 const decodeUnique = Schema.decodeUnknownResult(UniqueEntry)
 
@@ -568,6 +597,7 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
     resources: {
       ...catalog.resources,
       [declaration.name]: {
+        ...(before.plugins === undefined ? {} : { plugins: before.plugins }),
         ...indexes("partitions", before.partitions, declaration.partitions, isNew),
         ...indexes("uniques", before.uniques, declaration.uniques, isNew),
         currentVersion,
@@ -625,6 +655,39 @@ export const setIndex = (
   const { [name]: _, ...others } = before[kind] as Record<string, unknown>
   const entries = state === undefined ? others : { ...others, [name]: { ...entry, state } }
   return { ...catalog, resources: { ...catalog.resources, [resource]: { ...before, [kind]: entries } as Resource } }
+}
+
+/**
+ * Returns the catalog with what a plugin registers, for one resource or for the database, or, with `undefined`, without it.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const setPlugin = (
+  catalog: Catalog,
+  plugin: string,
+  value: Json | undefined,
+  resource: string | undefined
+): Catalog => {
+  const { [plugin]: old, ...others } = pluginsOf(catalog, resource)
+  if (JSON.stringify(old) === JSON.stringify(value)) return catalog
+  const plugins = value === undefined ? others : { ...others, [plugin]: value }
+  if (resource === undefined) return { ...catalog, plugins }
+  const before = Object.hasOwn(catalog.resources, resource) ? catalog.resources[resource] : undefined
+  return before === undefined
+    ? catalog
+    : { ...catalog, resources: { ...catalog.resources, [resource]: { ...before, plugins } } }
+}
+
+/**
+ * Returns what plugins have registered, for one resource or for the database, by the name of the plugin.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const pluginsOf = ({ plugins = {}, resources }: Catalog, resource: string | undefined): Registrations => {
+  if (resource === undefined) return plugins
+  return Object.hasOwn(resources, resource) ? (resources[resource]?.plugins ?? {}) : {}
 }
 
 const attributeName = (entry: { readonly path: ReadonlyArray<string>; readonly codec: Codec }): string =>

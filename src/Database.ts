@@ -131,6 +131,17 @@ export class Database extends Context.Service<
       name: string,
       state: Catalog.IndexState | undefined
     ) => Effect.Effect<void, DbError.DbError>
+    /** What plugins have registered in the catalog, for one resource or for the database, by their names. No request. */
+    readonly plugins: (resource?: string) => Effect.Effect<Catalog.Registrations>
+    /**
+     * Registers what a plugin has to say in the catalog, for one resource or for the database; `undefined` forgets it. No
+     * request when the catalog says the same; else 1 PUT, and 1 more for the backup. `InvalidArgument`: no such resource.
+     */
+    readonly setPlugin: (
+      plugin: string,
+      value: Json | undefined,
+      resource?: string
+    ) => Effect.Effect<void, DbError.DbError>
     /**
      * Runs an effect whose reads and writes of documents, also of several resources, take effect together or not at all.
      * See `Transaction` for the isolation, and `Transaction.run` for errors and requests.
@@ -254,6 +265,17 @@ export const make = Effect.fn("Database.make")(function* (
       yield* catalog
         .change((found) => Effect.succeed(Catalog.setIndex(found, resource, kind, name, state)))
         .pipe(DbError.named("Database.setIndex", resource))
+    }),
+    plugins: (resource) => Effect.map(catalog.current, (found) => Catalog.pluginsOf(found, resource)),
+    setPlugin: Effect.fn("Database.setPlugin")(function* (plugin, value, resource) {
+      const set = Effect.fnUntraced(function* (found: Catalog.Catalog) {
+        if (resource === undefined || Object.hasOwn(found.resources, resource)) {
+          return Catalog.setPlugin(found, plugin, value, resource)
+        }
+        const description = `the catalog has no resource called ${JSON.stringify(resource)}`
+        return yield* new StoreError.InvalidArgument({ argument: "resource", description })
+      })
+      yield* DbError.named("Database.setPlugin", resource)(catalog.change(set))
     }),
     transaction: (effect, options) =>
       Effect.withSpan(Transaction.run({ id, store }, effect, options), "Database.transaction"),

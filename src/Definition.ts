@@ -14,7 +14,7 @@ import * as Id from "./crypto/Id.ts"
 import type { KeyRing } from "./crypto/KeyRing.ts"
 import type { PasswordHasher } from "./crypto/PasswordHasher.ts"
 import type * as Behavior from "./encoding/Behavior.ts"
-import { isDeeperThan, type JsonObject } from "./encoding/Json.ts"
+import { isDeeperThan, type Json, type JsonObject } from "./encoding/Json.ts"
 import * as merge from "./internal/merge.ts"
 import * as Counter from "./kernel/Counter.ts"
 import * as Partition from "./Partition.ts"
@@ -112,6 +112,8 @@ export interface Options<S extends Attributes.DocumentSchema> {
    * reads first. All processes that write have to say so. For documents that are there already, `recount` once.
    */
   readonly counters?: boolean | CounterOptions | undefined
+  /** What plugins need to know of the resource, by their names; it travels with the definition. */
+  readonly plugins?: Readonly<Record<string, Json>> | undefined
   /** Whether queries may read every document without saying `scan: true`. Default `false`. */
   readonly scan?: boolean | undefined
   /**
@@ -169,6 +171,8 @@ export interface Definition<S extends Attributes.DocumentSchema> extends Catalog
   readonly completion: Completion.Completion | undefined
   /** What is counted as documents come and go. */
   readonly counters: Portable.Counters | undefined
+  /** What plugins need to know of it, by their names. */
+  readonly plugins: Readonly<Record<string, Json>>
   /** Whether it can be opened with a guard only. */
   readonly guarded: boolean
   /** Who has declared it: a program, or the catalog for one that does not. */
@@ -224,7 +228,7 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     Object.entries(options.unique ?? {}).map(([label, unique]) => [label, Unique.define(label, unique, attributes)])
   )
   const { allowDeleteAll = false, timestamps = false, userstamps = false, computed = {} } = options
-  const { history = false, content = false, scan = false, guarded = false } = options
+  const { history = false, content = false, scan = false, guarded = false, plugins = {} } = options
   const uniqueLease =
     options.uniqueLease === undefined
       ? Unique.defaultLeaseMillis
@@ -245,6 +249,7 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     hasMigrations: Object.keys(options.migrations ?? {}).length > 0,
     hasComputed: Object.keys(computed).length > 0,
     flags,
+    plugins,
     counters,
     uniqueLease,
     partitions,
@@ -273,6 +278,7 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     completion,
     counters,
     uniqueLease,
+    plugins,
     guarded,
     origin: "program",
     unwritable: undefined,

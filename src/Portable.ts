@@ -105,6 +105,8 @@ export const Portable = Schema.Struct({
   counters: Schema.optionalKey(Counters),
   /** Milliseconds; where it is not the default. */
   uniqueLease: Schema.optionalKey(Schema.Number),
+  /** What plugins need to know of it, by their names. */
+  plugins: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
   /** Options that are on. */
   flags: Schema.optionalKey(Schema.Array(Flag)),
   omitted: Schema.Array(Omission)
@@ -131,6 +133,7 @@ export interface Settings {
   readonly hasMigrations: boolean
   readonly hasComputed: boolean
   readonly flags: ReadonlyArray<Flag>
+  readonly plugins: Readonly<Record<string, Json>>
   readonly counters: Counters | undefined
   /** Milliseconds. */
   readonly uniqueLease: number
@@ -242,6 +245,7 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
     ...(Object.keys(settings.uniques).length === 0 ? {} : { uniques: settings.uniques }),
     ...(settings.counters === undefined ? {} : { counters: settings.counters }),
     ...(settings.uniqueLease === Unique.defaultLeaseMillis ? {} : { uniqueLease: settings.uniqueLease }),
+    ...(Object.keys(settings.plugins).length === 0 ? {} : { plugins: settings.plugins }),
     ...(settings.flags.length === 0 ? {} : { flags: settings.flags }),
     omitted
   }

@@ -245,6 +245,7 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
         allowDeleteAll: !portable.paranoid,
         behavior: portable.behavior === "user-managed" ? Behavior.userManaged() : portable.behavior,
         pin: portable.pin,
+        plugins: portable.plugins ?? {},
         ...Object.fromEntries((portable.flags ?? []).map((flag) => [flag, true])),
         ...(portable.uniqueLease === undefined ? {} : { uniqueLease: portable.uniqueLease })
       }),

@@ -25,6 +25,7 @@ const settings: Portable.Settings = {
   hasMigrations: false,
   hasComputed: false,
   flags: [],
+  plugins: {},
   counters: undefined,
   uniqueLease: 60_000,
   partitions: {},

@@ -428,6 +428,35 @@ describe("interceptors and changes of a database", () => {
   )
 })
 
+describe("what plugins register", () => {
+  it.effect("is in the catalog, for a resource or the database, and travels with a definition", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { database, open } = yield* openOn(store)
+      yield* open("notes", { schema: Note, primaryKey: "id", plugins: { ttl: { field: "text" } } })
+      yield* database.setPlugin("search", { state: "building" }, "notes")
+      yield* database.setPlugin("backup", { every: "day" })
+      yield* database.setPlugin("gone", 1)
+      yield* database.setPlugin("gone", undefined)
+      const { etag } = yield* store.head("s3db.json")
+      yield* database.setPlugin("backup", { every: "day" })
+      assert.strictEqual((yield* store.head("s3db.json")).etag, etag)
+      assert.strictEqual(yield* reasonOf(database.setPlugin("search", {}, "nothing")), "InvalidArgument")
+
+      const other = yield* openOn(store)
+      assert.deepStrictEqual(yield* other.database.plugins("notes"), { search: { state: "building" } })
+      assert.deepStrictEqual(yield* other.database.plugins(), { backup: { every: "day" } })
+      assert.deepStrictEqual(yield* other.database.plugins("nothing"), {})
+      const definition = yield* on(other.database)(Resource.fromCatalog("notes"))
+      assert.deepStrictEqual(definition.plugins, { ttl: { field: "text" } })
+      // A new version of the definition keeps what is registered for the resource.
+      yield* (yield* openOn(store)).open("notes", { schema: Note, primaryKey: "id" })
+      yield* other.database.refresh
+      assert.deepStrictEqual(yield* other.database.plugins("notes"), { search: { state: "building" } })
+    })
+  )
+})
+
 describe("single documents in JSON form", () => {
   class Person extends Schema.Class<Person>("test/Person")({
     id: Schema.String,
