@@ -103,6 +103,8 @@ export type IndexState = typeof IndexState.Type
 export const Registrations = Schema.Record(Schema.String, Schema.Json)
 
 /**
+ * Registrations of plugins, by the name of the plugin.
+ *
  * @category models
  * @since 0.1.0
  */

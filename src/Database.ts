@@ -29,6 +29,8 @@ import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
 
 /**
+ * The options of a database.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -93,6 +95,8 @@ export interface OpenResources {
 }
 
 /**
+ * One open database: its store, its catalog, and what is open in it.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -303,7 +307,7 @@ export const make = Effect.fn("Database.make")(function* (
 /**
  * Tells the listeners of a database of an event, now.
  *
- * @category events
+ * @category combinators
  * @since 0.1.0
  */
 export const tell = Effect.fnUntraced(function* (
@@ -329,7 +333,7 @@ const scoped = (options: Options) =>
 export const layer: Layer.Layer<Database, DbError.DbError, ObjectStore> = Layer.effect(Database, scoped({}))
 
 /**
- * The same with options. Bind the result to a constant: each call makes a layer of its own.
+ * Opens the database at the root of the `ObjectStore`, with options. Bind the result to a constant: each call makes a layer of its own.
  *
  * @category layers
  * @since 0.1.0

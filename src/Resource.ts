@@ -104,7 +104,7 @@ export const make = <S extends Attributes.DocumentSchema>(
 ): Effect.Effect<Repository<S>, DbError.DbError, Database | Services<S["Type"]>> => Effect.scoped(open(definition))
 
 /**
- * Like `make`, with interceptors and a guard that are in place before anybody has the repository, until the scope closes.
+ * Opens a resource like `make`, with interceptors and a guard that are in place before anybody has the repository, until the scope closes.
  *
  * @category constructors
  * @since 0.1.0
@@ -210,7 +210,7 @@ export const guard = <
 // -----------------------------------------------------------------------------
 
 /**
- * The definition of a resource that the catalog has, for a program that does not declare it: its newest version, with
+ * Reads the definition of a resource that the catalog has, for a program that does not declare it: its newest version, with
  * types, checks, attribute types and defaults. No request.
  *
  * What could not travel is named in `portable.omitted`. Fails with `DbError`: `InvalidArgument` when there is no such
@@ -291,6 +291,8 @@ const unwritable = (name: string, { omitted }: Portable.Portable): Unwritable | 
 // -----------------------------------------------------------------------------
 
 /**
+ * The options of `sink`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -307,10 +309,10 @@ export interface SinkOptions<S extends Attributes.DocumentSchema, E, R> extends 
 }
 
 /**
- * `Repository.writeAll` as a sink: it draws no more than is under way, and gives how many were written and what became of
+ * Makes a sink of `Repository.writeAll`: it draws no more than is under way, and gives how many were written and what became of
  * the rest.
  *
- * @category sinks
+ * @category constructors
  * @since 0.1.0
  */
 export const sink = <S extends Attributes.DocumentSchema, E = never, R = never>(

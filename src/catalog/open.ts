@@ -20,6 +20,8 @@ import * as CatalogCell from "./cell.ts"
 type Store = ObjectStore["Service"]
 
 /**
+ * The options of opening a catalog.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -42,7 +44,12 @@ export interface Opened {
   readonly version: CasCell.Version<Catalog.Catalog>
 }
 
-/** What HKDF and Argon2id want of a salt (RFC 9106, 3.1). */
+/**
+ * The bytes that HKDF and Argon2id want of a salt (RFC 9106, 3.1): 16.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const leastSaltBytes = 16
 
 /**

@@ -81,6 +81,8 @@ export type SendError =
   | ReadFailure
 
 /**
+ * The last step of every write: a version that is ready is sent.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -19,6 +19,8 @@ import type { Writing } from "./write.ts"
 import type { WriteFailure } from "./writer.ts"
 
 /**
+ * Binary content of the documents of a resource, outside of transactions.
+ *
  * @category models
  * @since 0.1.0
  */

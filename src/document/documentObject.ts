@@ -45,9 +45,9 @@ const corrupt = (key: string, id: string, problem: string): StoreError.StoreErro
 }
 
 /**
- * The object at the key of a document. 1 GET.
+ * Reads the object at the key of a document. 1 GET.
  *
- * @category reading
+ * @category protocol
  * @since 0.1.0
  */
 export const load = Effect.fnUntraced(function* (
@@ -68,10 +68,10 @@ const announced = (key: string, id: string, slot: Document.Slot) => {
 }
 
 /**
- * The version that counts now, and whether a transaction may be about to change it. No request, or, where there is an
+ * Returns the version that counts now, and whether a transaction may be about to change it. No request, or, where there is an
  * intent, 1 GET for its transaction and as a rule 1 GET more.
  *
- * @category reading
+ * @category protocol
  * @since 0.1.0
  */
 export const current = Effect.fnUntraced(function* (
@@ -112,9 +112,9 @@ const removeMarkers = Effect.fnUntraced(function* ({ store }: Place, keys: Reado
 })
 
 /**
- * Keys of the markers of one version that another does not own.
+ * Returns the keys of the markers of one version that another does not own.
  *
- * @category indexes
+ * @category protocol
  * @since 0.1.0
  */
 export const markersBut = (
@@ -142,7 +142,7 @@ const leftover = <X, E, R>(effect: Effect.Effect<X, E, R>): Effect.Effect<void, 
 /**
  * Removes objects that nobody will ever write again, such as markers, without failing.
  *
- * @category indexes
+ * @category protocol
  * @since 0.1.0
  */
 export const dropMarkers = (place: Place, keys: ReadonlyArray<string>): Effect.Effect<void> =>
@@ -151,7 +151,7 @@ export const dropMarkers = (place: Place, keys: ReadonlyArray<string>): Effect.E
 /**
  * Frees a reservation that nobody has taken anew, without failing.
  *
- * @category indexes
+ * @category protocol
  * @since 0.1.0
  */
 export const dropClaim = (place: Place, unique: string, claim: Document.Claim): Effect.Effect<void> =>
@@ -165,7 +165,7 @@ export const dropClaim = (place: Place, unique: string, claim: Document.Claim): 
  * Removes what one version owns and another does not: after a write, what the version before had; after a write that was
  * not done, what it would have had. It never fails.
  *
- * @category indexes
+ * @category protocol
  * @since 0.1.0
  */
 export const tidy = Effect.fnUntraced(function* (
@@ -187,7 +187,7 @@ export const tidy = Effect.fnUntraced(function* (
  * Writes what an intent has announced, or takes the announcement back. 1 PUT or DELETE, and those that remove what nobody
  * owns any more. `false`: somebody else has done so.
  *
- * @category settling
+ * @category protocol
  * @since 0.1.0
  */
 export const apply = Effect.fnUntraced(function* (
@@ -226,10 +226,10 @@ export const apply = Effect.fnUntraced(function* (
 })
 
 /**
- * The object at the key of a document once no transaction has announced anything in it. 1 GET; more where one has: it is
+ * Waits for, and returns, the object at the key of a document once no transaction has announced anything in it. 1 GET; more where one has: it is
  * waited for, finished if it is committed, and ended after `patienceMillis`.
  *
- * @category settling
+ * @category protocol
  * @since 0.1.0
  */
 export const settled = Effect.fnUntraced(function* (

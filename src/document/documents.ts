@@ -26,6 +26,8 @@ import * as Writing from "./write.ts"
 import * as Writer from "./writer.ts"
 
 /**
+ * The parts of the write protocol of one resource.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -52,6 +52,8 @@ export interface Owned {
 }
 
 /**
+ * The partitions and unique keys of a resource, and what its documents owe them.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -40,6 +40,8 @@ export interface Prepared<A> extends Omit<Base<A>, "stored"> {
 export type Mode = "change" | "whole" | "anew"
 
 /**
+ * The step from an input to a version that can be sent.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -62,6 +62,8 @@ export type Condition =
   | { readonly ifNoneMatch: "*" }
 
 /**
+ * Reads of single documents of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -29,6 +29,8 @@ import {
 } from "./writer.ts"
 
 /**
+ * Deletions of a resource that take effect at once.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -27,6 +27,8 @@ export interface Reserved {
 }
 
 /**
+ * Reservations of unique values of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -27,6 +27,8 @@ export interface Swept {
 }
 
 /**
+ * The options of `sweep`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -46,7 +48,7 @@ const documentKey = /^resource=([^/]+)\/data\/id=([^/]+)$/
  * Finds the records of transactions that nobody has removed, brings their documents to an end and removes them. One LIST for
  * each 1,000 records; for each 1 GET, the requests of its documents and 1 DELETE.
  *
- * @category settling
+ * @category protocol
  * @since 0.1.0
  */
 export const sweep = (

@@ -27,6 +27,8 @@ export interface Past {
 }
 
 /**
+ * Earlier versions of the documents of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -25,6 +25,8 @@ import {
 } from "./writer.ts"
 
 /**
+ * Writes of a resource that take effect at once, but for deletions.
+ *
  * @category models
  * @since 0.1.0
  */

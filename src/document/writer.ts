@@ -56,6 +56,8 @@ export interface Options<A> {
 }
 
 /**
+ * The options of a change.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -67,6 +69,8 @@ export interface ChangeOptions<A> extends Options<A> {
 }
 
 /**
+ * The options of many deletions.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -196,7 +196,7 @@ export const comesIn = (order: Query.Order, path: ReadonlyArray<string> | undefi
 /**
  * Returns the way by the markers of a partition that a request names itself.
  *
- * @category planning
+ * @category getters
  * @since 0.1.0
  */
 export const named = (
@@ -216,7 +216,7 @@ export const named = (
 /**
  * Returns the shortest way to all documents that lie within bounds.
  *
- * @category planning
+ * @category getters
  * @since 0.1.0
  */
 export const choose = (
@@ -254,7 +254,7 @@ export const choose = (
 /**
  * Explains why a partition by the conditions does not lead to the documents, if that is not plain to see.
  *
- * @category planning
+ * @category getters
  * @since 0.1.0
  */
 export const unfitOf = (

@@ -42,6 +42,8 @@ export interface Cursors {
 }
 
 /**
+ * Makes the cursors of a database of its salt.
+ *
  * @category constructors
  * @since 0.1.0
  */

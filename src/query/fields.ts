@@ -42,6 +42,8 @@ type Path = ReadonlyArray<string>
 export type System = Pick<Document.Stored, "createdAt" | "writtenAt" | "schemaVersion">
 
 /**
+ * The fields of a resource, as queries see them.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -65,6 +65,8 @@ export interface KeyPage {
 }
 
 /**
+ * Listings of the keys of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

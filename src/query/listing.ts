@@ -46,6 +46,8 @@ export interface PageCondition<A, out E> {
 }
 
 /**
+ * Documents of a resource in the order of their keys.
+ *
  * @category models
  * @since 0.1.0
  */

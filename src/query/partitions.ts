@@ -15,6 +15,8 @@ import type { Hit, Keys, Range } from "./keys.ts"
 import type { ListFailure, Listing } from "./listing.ts"
 
 /**
+ * Listings that show markers rather than documents.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -51,6 +51,8 @@ export interface Planned {
 }
 
 /**
+ * The planner of the queries of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -49,6 +49,8 @@ export type Filters<A> = ReadonlyArray<Pipeline.Filter<A>>
 export type QueryFailure = ListFailure | DbError.NotAllowed | Pipeline.Rejected
 
 /**
+ * The queries of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -16,6 +16,8 @@ import * as Unique from "../Unique.ts"
 import type { RewriteFailure, Rewriting } from "./rewrite.ts"
 
 /**
+ * Work on partitions and unique keys that are not, or no more, complete.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -18,6 +18,8 @@ import type { Reading, Shown } from "./reading.ts"
 import type { NewValues, Writing } from "./writing.ts"
 
 /**
+ * Writes of many documents of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

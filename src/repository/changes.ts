@@ -15,6 +15,8 @@ import * as Transaction from "../Transaction.ts"
 import type { Counts } from "./counts.ts"
 
 /**
+ * The steps that follow a commit.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -18,6 +18,8 @@ import type { Operation } from "./operation.ts"
 import type { Reading } from "./reading.ts"
 
 /**
+ * Binary content of a resource as callers get it.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -30,6 +30,8 @@ export interface Write {
 }
 
 /**
+ * The counters of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

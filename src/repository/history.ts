@@ -30,6 +30,8 @@ export interface PastVersion<A> {
 }
 
 /**
+ * Earlier versions of a resource as callers get them.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -15,6 +15,8 @@ import type { Insert, Update } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
 
 /**
+ * The way from JSON to the inputs of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -12,6 +12,8 @@ import * as DbError from "../DbError.ts"
 const Current = Context.Reference<string>("effect-s3db/repository/operation", { defaultValue: () => "Resource" })
 
 /**
+ * The name of the public operation that a fiber is in.
+ *
  * @category models
  * @since 0.1.0
  */

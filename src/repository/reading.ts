@@ -37,6 +37,8 @@ export interface Shown<A> {
 type Load<A, E> = (id: string) => Effect.Effect<Base<A>, E>
 
 /**
+ * Reads of a resource as callers get them.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -20,6 +20,8 @@ import * as Unique from "../Unique.ts"
 import type { RewriteFailure, Rewriting } from "./rewrite.ts"
 
 /**
+ * The repair of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

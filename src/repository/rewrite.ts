@@ -24,6 +24,8 @@ import type { RewriteOptions, Rewritten, Rotated } from "../Repository.ts"
 export type RewriteFailure = WriteFailure | DbError.Conflict
 
 /**
+ * Rewriting of the documents of a resource.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -15,6 +15,8 @@ import type { OperandCodecs } from "../query/operandCodecs.ts"
 import * as StoreError from "../storage/StoreError.ts"
 
 /**
+ * Look-ups by unique keys.
+ *
  * @category models
  * @since 0.1.0
  */

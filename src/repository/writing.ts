@@ -43,6 +43,8 @@ type Checks<A> = ReadonlyArray<Pipeline.Check<A>>
 type UpsertError = Exclude<ChangeError, DbError.NotFound>
 
 /**
+ * Writes of a resource as callers get them.
+ *
  * @category models
  * @since 0.1.0
  */
