@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as Id from "effect-s3db/crypto/Id"
 import * as Database from "effect-s3db/Database"
 import * as Document from "effect-s3db/Document"
 import * as Guard from "effect-s3db/Guard"
@@ -512,21 +513,37 @@ describe("single documents in JSON form", () => {
   )
 })
 
-describe("under a test's clock", () => {
-  it.effect("changes that come in between each other are made without anybody moving the clock", () =>
-    Effect.gen(function* () {
-      const { open } = yield* openNew
-      const users = yield* open("users", {
-        schema: Schema.Struct({ id: Schema.String, logins: Schema.Int }),
-        primaryKey: "id"
+describe("the first example of the README, as a test", () => {
+  class User extends Schema.Class<User>("app/User")({
+    id: Id.Random,
+    email: Schema.String.check(Schema.isPattern(/^[^@\s]+@[^@\s]+$/)),
+    country: Schema.String,
+    logins: Schema.Int.pipe(Schema.withConstructorDefault(Effect.succeed(0)))
+  }) {}
+
+  class Users extends Resource.Service<Users>()("app/users", { schema: User, primaryKey: "id" }) {}
+
+  it.layer(Users.layer.pipe(Layer.provide(Database.layer), Layer.provide(MemoryStore.layer)))((it) => {
+    it.effect("goes on by itself under the clock of a test, also where changes meet", () =>
+      Effect.gen(function* () {
+        const users = yield* Users
+        const ana = yield* users.insert({ email: "ana@example.com", country: "BR" })
+        const login = users.update(ana.id, (user) => ({ logins: user.logins + 1 }))
+        yield* Effect.all(
+          Array.from({ length: 10 }, () => login),
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual((yield* users.get(ana.id)).logins, 10)
+        const read = yield* users.getDocument(ana.id)
+        yield* users.update(read, { country: "PT" })
+        assert.strictEqual((yield* Effect.flip(users.update(read, { country: "ES" })))._tag, "Conflict")
+        assert.strictEqual((yield* Effect.flip(users.insert({ email: "nobody", country: "BR" })))._tag, "InvalidInput")
+        const all = yield* Stream.runCollect(users.scan())
+        assert.deepStrictEqual(
+          all.map((user) => `${user.email} ${user.country}`),
+          ["ana@example.com PT"]
+        )
       })
-      yield* users.insert({ id: "ana", logins: 0 })
-      const login = users.update("ana", (user) => ({ logins: user.logins + 1 }))
-      yield* Effect.all(
-        Array.from({ length: 10 }, () => login),
-        { concurrency: "unbounded" }
-      )
-      assert.strictEqual((yield* users.get("ana")).logins, 10)
-    })
-  )
+    )
+  })
 })
