@@ -16,6 +16,7 @@ import {
   Throttled,
   Unsupported
 } from "effect-s3db/storage/StoreError"
+import * as Pauses from "effect-s3db/testing/Pauses"
 
 type Store = ObjectStore["Service"]
 
@@ -272,7 +273,7 @@ describe("CapabilityProbe.probe on the profiles of MemoryStore", () => {
         const { store } = yield* MemoryStore.make({ profile: profile as MemoryStore.Profile })
         // R2 takes one write of a key in a second: the retries wait for it.
         const patient = RetryingStore.make(store, { retries: 20 })
-        const probing = yield* Effect.forkChild(CapabilityProbe.probe(patient))
+        const probing = yield* Effect.forkChild(Pauses.byClock(CapabilityProbe.probe(patient)))
         while (probing.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
         assert.deepStrictEqual(yield* Fiber.join(probing), { ...fullCapabilities, ...expected })
         const left = yield* store.list()
