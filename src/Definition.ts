@@ -552,7 +552,7 @@ export interface Times {
 }
 
 /**
- * The step that fills in fields of a valid document. `before` is the version that it replaces.
+ * The step that fills in fields of what is given. `before` is the version that it replaces.
  *
  * @category models
  * @since 0.1.0
@@ -560,7 +560,9 @@ export interface Times {
 export interface Completion {
   /** Whether the version before has to be known. */
   readonly needsBefore: boolean
-  readonly apply: (valid: object, before: object | undefined, times: Times) => Effect.Effect<object>
+  /** The fields that are filled in. */
+  readonly fields: ReadonlyArray<string>
+  readonly apply: (given: object, before: object | undefined, times: Times) => Effect.Effect<object>
 }
 
 /** How a field may hold a time, in the order in which it is tried. */
@@ -614,8 +616,15 @@ const completionOf = (
 
   return {
     needsBefore: hasCreatedBy || hasUpdatedBy,
-    apply: Effect.fnUntraced(function* (valid, before, times) {
-      const filled: Record<string, unknown> = { ...valid }
+    fields: [
+      ...(createdAt === undefined ? [] : ["createdAt"]),
+      ...(updatedAt === undefined ? [] : ["updatedAt"]),
+      ...(hasCreatedBy ? ["createdBy"] : []),
+      ...(hasUpdatedBy ? ["updatedBy"] : []),
+      ...functions.map(([field]) => field)
+    ],
+    apply: Effect.fnUntraced(function* (given, before, times) {
+      const filled: Record<string, unknown> = { ...given }
       const set = (field: string, value: unknown) => {
         if (value === undefined) delete filled[field]
         else filled[field] = value

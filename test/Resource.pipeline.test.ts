@@ -1215,6 +1215,47 @@ describe("fields that fill themselves in", () => {
     })
   )
 
+  it.effect("fields that every document has need not be given either, in no form of an input", () =>
+    Effect.gen(function* () {
+      class Note extends Schema.Class<Note>("pipeline/Note")({
+        id: Schema.String,
+        text: Schema.String,
+        kind: Schema.String.pipe(Schema.withConstructorDefault(Effect.succeed("plain"))),
+        createdAt: Attribute.DateTime,
+        updatedAt: Schema.Date,
+        updatedBy: Schema.String,
+        size: Schema.Int,
+        label: Schema.NonEmptyString
+      }) {}
+      const { database } = yield* openNew
+      const definition = Resource.define("notes", {
+        schema: Note,
+        primaryKey: "id",
+        timestamps: true,
+        userstamps: true,
+        computed: { size: (note) => note.text.length, label: (note) => `${note.kind} ${note.size}` }
+      })
+      const notes = yield* Effect.provideService(Resource.make(definition), Database.Database, database)
+      yield* TestClock.setTime(1_000)
+      const made = yield* as(ana)(notes.insert({ id: "1", text: "abc" }))
+      assert.instanceOf(made, Note)
+      assert.deepInclude(made, { text: "abc", kind: "plain", updatedBy: "ana", size: 3, label: "plain 3" })
+      assert.strictEqual(made.createdAt.epochMilliseconds, 1_000)
+      assert.deepStrictEqual(yield* notes.get("1"), made)
+      const json = yield* as(bo)(notes.insertJson({ id: "2", text: "de", kind: "x" }))
+      assert.deepInclude(json, { size: 2, label: "x 2", updatedBy: "bo", createdAt: "1970-01-01T00:00:01.000Z" })
+      const replaced = yield* as(bo)(notes.replaceJson({ id: "2", text: "def", kind: "x", size: 99 }))
+      assert.deepInclude(replaced, { size: 3, label: "x 3" })
+      assert.deepInclude(yield* as(bo)(notes.update("1", { text: "" })), { size: 0, label: "plain 0", updatedBy: "bo" })
+      assert.deepInclude(yield* as(ana)(notes.upsert({ id: "3", text: "z" })), { size: 1, updatedBy: "ana" })
+      const anonymous = yield* Effect.flip(notes.insert({ id: "4", text: "z" }))
+      assert.include(anonymous.message, "updatedBy")
+      const missing = yield* Effect.flip(as(ana)(notes.insertJson({ id: "4" })))
+      assert.include(missing.message, "text")
+      assert.strictEqual(yield* notes.count(), 3)
+    })
+  )
+
   it("a field that cannot hold them is refused when the resource is declared", () => {
     const refused = (fields: Schema.Struct.Fields, more: object, message: RegExp) =>
       assert.throws(() => {

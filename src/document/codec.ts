@@ -20,7 +20,7 @@ import type { Definition, Migration } from "../Definition.ts"
 import * as Document from "../Document.ts"
 import * as Behavior from "../encoding/Behavior.ts"
 import * as Encoding from "../encoding/Encoding.ts"
-import { valueAt, without } from "../internal/json.ts"
+import { isRecord, valueAt, without } from "../internal/json.ts"
 import type { Explanation } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
 import * as Normalization from "../schema/Normalization.ts"
@@ -82,6 +82,8 @@ export interface Before {
 export interface DocumentCodec<A> {
   /** Cleans an input up, hashes its passwords and validates it. */
   readonly construct: (input: unknown) => Effect.Effect<A, DbError.InvalidInput | DbError.ServiceFailed>
+  /** The same but for the fields that are filled in, and without the rules for the document as a whole. */
+  readonly constructGiven: (input: unknown) => Effect.Effect<unknown, DbError.InvalidInput | DbError.ServiceFailed>
   /** Encodes a value; `before` is the version that it replaces. */
   readonly encode: (
     value: A,
@@ -152,7 +154,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   const passwords = yield* Passwords.make(definition)
   const secrets = yield* Secrets.make(definition, registration.current().registered, database)
   return {
-    construct: constructing(context, passwords),
+    ...constructing(context, passwords),
     ...writing(context, secrets),
     decode: reading(context, secrets),
     pathOf: (attribute) => registration.current().attributes.get(attribute)?.path.join(".") ?? attribute,
@@ -279,20 +281,32 @@ const tooDeep = (resource: string) => () =>
 // -----------------------------------------------------------------------------
 
 const constructing = <S extends Attributes.DocumentSchema>(
-  { definition: { name, schema }, refused }: Context<S>,
+  { definition: { completion, name, schema }, refused }: Context<S>,
   passwords: Passwords.Passwords
-): DocumentCodec<S["Type"]>["construct"] => {
+): Pick<DocumentCodec<S["Type"]>, "construct" | "constructGiven"> => {
   const normalize = Normalization.compile(schema)
   const findExcess = Normalization.compileStrict(schema)
-  return Effect.fnUntraced(
-    function* (input) {
-      const excess = findExcess(input)
-      if (excess !== undefined) return yield* DbError.invalidField(name, excess, "Expected no such field")
-      const hashed = yield* passwords.hash(input)
-      return yield* schema.makeEffect(normalize(hashed), { parseOptions: all }).pipe(Effect.mapError(refused))
-    },
-    orTooDeep(tooDeep(name))
-  )
+  const by = <X>(make: (input: unknown) => Effect.Effect<X, SchemaIssue.Issue>) =>
+    Effect.fnUntraced(
+      function* (input: unknown) {
+        const excess = findExcess(input)
+        if (excess !== undefined) return yield* DbError.invalidField(name, excess, "Expected no such field")
+        const hashed = yield* passwords.hash(input)
+        return yield* make(normalize(hashed)).pipe(Effect.mapError(refused))
+      },
+      orTooDeep(tooDeep(name))
+    )
+  const construct = by((input) => schema.makeEffect(input, { parseOptions: all }))
+  const filled = completion?.fields ?? []
+  const given = Attributes.omitFields(schema, filled)
+  if (given === undefined) return { construct, constructGiven: construct }
+  const constructGiven = by((input) => given.makeEffect(input, { parseOptions: all }))
+  const isGiven = ([field]: readonly [string, unknown]) => !filled.includes(field)
+  return {
+    construct,
+    constructGiven: (input) =>
+      isRecord(input) ? constructGiven(Object.fromEntries(Object.entries(input).filter(isGiven))) : construct(input)
+  }
 }
 
 // -----------------------------------------------------------------------------

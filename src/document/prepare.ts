@@ -55,6 +55,10 @@ export interface Preparation<A> {
     before: Base<A> | undefined,
     mode?: Mode
   ) => Effect.Effect<Prepared<A>, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure>
+  /** What is given, cleaned up and valid, defaults made, fields that are filled in still missing; and the id. No request. */
+  readonly given: (
+    input: unknown
+  ) => Effect.Effect<{ readonly id: string; readonly valid: A }, DbError.InvalidInput | ReadFailure>
   /** What an insert of an input would store. No request. */
   readonly completed: (input: unknown) => Effect.Effect<A, DbError.InvalidInput | ReadFailure>
 }
@@ -75,11 +79,12 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     createdAt: number,
     writtenAt: number
   ) {
-    const valid = yield* codec.construct(input)
     const { completion } = settings
-    if (completion === undefined) return valid
-    const filled = yield* completion.apply(valid as object, before as object | undefined, { createdAt, writtenAt })
-    return yield* codec.construct(filled)
+    if (completion === undefined) return yield* codec.construct(input)
+    const given = (yield* codec.constructGiven(input)) as object
+    return yield* codec.construct(
+      yield* completion.apply(given, before as object | undefined, { createdAt, writtenAt })
+    )
   })
 
   const prepare = Effect.fnUntraced(function* (
@@ -128,6 +133,11 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
 
   return {
     prepare,
+    given: Effect.fnUntraced(function* (input) {
+      // It stands for the document until `prepare` fills in the rest.
+      const valid = (yield* codec.constructGiven(input)) as A
+      return { id: yield* context.idOf(valid), valid }
+    }),
     completed: (input) => Effect.flatMap(Document.now, (now) => complete(input, undefined, now, now))
   }
 }

@@ -52,7 +52,7 @@ export const make = <A>(
     readonly versions: Versions<A>
   }
 ): ((transaction: Transaction.Transaction) => Writer<A>) => {
-  const { codec, invalid, know, missing, name, primaryKey } = context
+  const { invalid, know, missing, name, primaryKey } = context
   const { preparation, reader } = parts
   const { prepare } = preparation
   const participant = participantsOf(context, parts)
@@ -142,12 +142,6 @@ export const make = <A>(
     ): Effect.Effect<Base<A>, ReadFailure | E, R> =>
       Effect.flatMap(untilKept(Effect.flatMap(reader.view(transaction, id), next)), (kept) => tell(id, kept, options))
 
-    /** The id is known once the input is valid; defaults are made once. */
-    const validOf = Effect.fnUntraced(function* (input: unknown) {
-      const valid = yield* codec.construct(input)
-      return { valid, id: yield* context.idOf(valid) }
-    })
-
     const remove = Effect.fnUntraced(function* (id: string, { beforeCommit, checks, onCommit }: Options<A>) {
       const key = yield* context.key(id)
       const base = yield* untilKept(
@@ -168,7 +162,7 @@ export const make = <A>(
 
     const writer: Writer<A> = {
       create: Effect.fnUntraced(function* (input, options) {
-        const { valid, id } = yield* validOf(input)
+        const { valid, id } = yield* preparation.given(input)
         return yield* write(
           id,
           options,
@@ -187,7 +181,7 @@ export const make = <A>(
       },
 
       replace: Effect.fnUntraced(function* (input, options) {
-        const { valid, id } = yield* validOf(input)
+        const { valid, id } = yield* preparation.given(input)
         return yield* write(
           id,
           options,
@@ -201,7 +195,7 @@ export const make = <A>(
       }),
 
       upsert: Effect.fnUntraced(function* (input, apply, options) {
-        const { valid, id } = yield* validOf(input)
+        const { valid, id } = yield* preparation.given(input)
         return yield* write(id, options, (view) =>
           view.base === undefined
             ? createFrom(valid, id, view, options)

@@ -67,7 +67,7 @@ export const make = <A>(
     readonly reader: Reader<A>
   }
 ): Writing<A> => {
-  const { codec, invalid, missing, name, settings } = context
+  const { invalid, missing, name, settings } = context
   const { prepare } = preparation
   const { send } = committer
 
@@ -181,8 +181,7 @@ export const make = <A>(
     ifRevision: Document.Revision | undefined,
     { beforeCommit, checks, onCommit }: Options<A>
   ) {
-    const valid = yield* codec.construct(input)
-    const id = yield* context.idOf(valid)
+    const { id, valid } = yield* preparation.given(input)
     const attempt = Effect.fnUntraced(function* () {
       const slot = yield* reader.settled(id)
       const stored = slot?.stored

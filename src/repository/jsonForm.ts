@@ -38,12 +38,18 @@ const strictly = { errors: "all", onExcessProperty: "error" } as const
  * @category constructors
  * @since 0.1.0
  */
-export const make = <S extends Attributes.DocumentSchema>({ name, schema }: Definition<S>): JsonForm<S> => {
+export const make = <S extends Attributes.DocumentSchema>({ completion, name, schema }: Definition<S>): JsonForm<S> => {
   const storage = Attributes.toStorageCodec(schema)
   const decode: (json: unknown) => Effect.Effect<S["Type"], Schema.SchemaError> = Schema.decodeUnknownEffect(
     storage,
     strictly
   )
+  /** What is filled in need not be there. */
+  const decoderOf = (document: JsonObject) => {
+    const missing = completion?.fields.filter((field) => !Object.hasOwn(document, field)) ?? []
+    const given = Attributes.omitFields(schema, missing)
+    return given === undefined ? decode : Schema.decodeUnknownEffect(Schema.toCodecJson(given), strictly)
+  }
   const encode: (value: S["Type"]) => Effect.Effect<unknown, Schema.SchemaError> = Schema.encodeUnknownEffect(storage)
   const open = <X, E>(effect: Effect.Effect<X, E>) => Effect.provideService(effect, Attributes.SecretsOpen, true)
   const tree = merge.fieldTree(AST.toEncoded(storage.ast)) ?? { fields: new Map() }
@@ -65,7 +71,7 @@ export const make = <S extends Attributes.DocumentSchema>({ name, schema }: Defi
 
   return {
     inputOf: (document) =>
-      Effect.mapBoth(decode(document), {
+      Effect.mapBoth(decoderOf(document)(document), {
         // A whole document is an input of it, too.
         onSuccess: (value) => value as Insert<S>,
         onFailure: refused

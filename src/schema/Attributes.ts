@@ -74,6 +74,22 @@ export interface DocumentSchema extends Schema.Top {
 }
 
 /**
+ * Makes a struct of the fields of a schema but for some. `undefined` where nothing is left out, or the schema does not say
+ * what its fields are.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const omitFields = (schema: DocumentSchema, names: ReadonlyArray<string>): DocumentSchema | undefined =>
+  names.length > 0 && hasFields(schema)
+    ? Schema.Struct(Object.fromEntries(Object.entries(schema.fields).filter(([name]) => !names.includes(name))))
+    : undefined
+
+const hasFields = (
+  schema: DocumentSchema
+): schema is DocumentSchema & { readonly fields: Readonly<Record<string, DocumentSchema>> } => "fields" in schema
+
+/**
  * A schema that cannot be stored. This is a mistake in the program, so it is thrown, not returned.
  *
  * @category errors

@@ -1,0 +1,190 @@
+/** What TypeScript knows of the names in a declaration: compiled, never run. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+import * as Model from "effect/schema/Model"
+import * as Pipeline from "effect-s3db/Pipeline"
+import * as Resource from "effect-s3db/Resource"
+
+const UserId = Schema.String.pipe(Schema.brand("UserId"))
+type UserId = typeof UserId.Type
+
+class User extends Schema.Class<User>("types/User")({
+  id: UserId,
+  email: Schema.String,
+  country: Schema.String,
+  age: Schema.Int,
+  placed: Schema.DateTimeUtcFromString,
+  address: Schema.Struct({ city: Schema.String, zip: Schema.optionalKey(Schema.String) }),
+  createdAt: Schema.DateTimeUtcFromString,
+  updatedAt: Schema.DateTimeUtcFromString,
+  doubled: Schema.Number
+}) {
+  get label() {
+    return `${this.email} ${this.country}`
+  }
+  greeting(name: string) {
+    return `${this.label} ${name}`
+  }
+}
+
+class Users extends Resource.Service<Users>()("types/users", {
+  schema: User,
+  primaryKey: "id",
+  partitions: {
+    byCountry: ["country"],
+    byCity: { fields: ["address.city", "country"], covering: ["email"] },
+    byMonth: { fields: { placed: "month" } }
+  },
+  unique: { email: ["email"] },
+  history: true,
+  counters: { partitions: ["byCountry"] },
+  timestamps: true,
+  computed: { doubled: (user) => user.age * 2 }
+}) {}
+
+class Plain extends Resource.Service<Plain>()("types/plain", {
+  schema: Schema.Struct({ id: Schema.String, n: Schema.Int }),
+  primaryKey: "id",
+  content: true
+}) {}
+
+declare const id: UserId
+declare const one: User
+declare const effect: Effect.Effect<number, "down", "service">
+
+export const names = (users: Users["Service"], plain: Plain["Service"]) => [
+  users.scan({ partition: "byCountry", values: { country: "BR" } }),
+  users.scan({ partition: "byMonth", values: { placed: "2026-11" } }),
+  users.scan({ partition: "byMonth", values: { placed: one.placed } }),
+  users.scan({ partition: "byCreatedDate" }),
+  users.getByUnique("email", { email: "a@x" }),
+  users.covered({ partition: "byCity", values: { "address.city": "Recife" } }),
+  users.estimatedCount({ partition: "byCountry" }),
+  users.history(id),
+  plain.getContent("a"),
+  // @ts-expect-error no such partition
+  users.scan({ partition: "byContry" }),
+  // @ts-expect-error no such field in it
+  users.scan({ partition: "byCountry", values: { contry: "BR" } }),
+  // @ts-expect-error another type
+  users.scan({ partition: "byCountry", values: { country: 3 } }),
+  // @ts-expect-error no such unique key
+  users.getByUnique("mail", { email: "a@x" }),
+  // @ts-expect-error no such field in it
+  users.getByUnique("email", { mail: "a@x" }),
+  // @ts-expect-error it covers nothing
+  users.covered({ partition: "byCountry" }),
+  // @ts-expect-error it is not counted
+  users.estimatedCount({ partition: "byCity" }),
+  // @ts-expect-error it has no content
+  users.getContent(id),
+  // @ts-expect-error it keeps no history
+  plain.history("a"),
+  // @ts-expect-error it has no counters
+  plain.estimatedCount(),
+  // @ts-expect-error it has no partitions
+  plain.scan({ partition: "byCountry" }),
+  // @ts-expect-error it has no unique keys
+  plain.getByUnique("email", {})
+]
+
+export const ids = (users: Users["Service"]) => [
+  users.get(id) satisfies Effect.Effect<User, unknown>,
+  users.listIds() satisfies Stream.Stream<UserId, unknown>,
+  // @ts-expect-error the brand is kept
+  users.get("a"),
+  // @ts-expect-error in inputs, too
+  users.insert({ id: "a", email: "a@x", country: "BR", age: 3, placed: one.placed, address: { city: "Recife" } })
+]
+
+export const inputs = (users: Users["Service"]) => [
+  // What is filled in need not be given.
+  users.insert({ id, email: "a@x", country: "BR", age: 3, placed: one.placed, address: { city: "Recife" } }),
+  // And is there in what comes out.
+  Effect.map(users.get(id), (user) => user.doubled + user.createdAt.epochMilliseconds),
+  // @ts-expect-error a field that is not filled in
+  users.insert({ id, email: "a@x", country: "BR", placed: one.placed, address: { city: "Recife" } })
+]
+
+export const updates = (users: Users["Service"]) => [
+  users.update(id, { age: 3, "address.city": "Natal" }),
+  users.update(id, (user) => ({ age: user.age + 1 })),
+  users.update(id, (user) => ({ address: { ...user.address, city: user.label } })),
+  users.update(id, (user) => (user.age > 3 ? {} : { age: 4 })),
+  users.update(id, () => Effect.map(effect, (age) => ({ age }))) satisfies Effect.Effect<User, unknown, "service">,
+  // @ts-expect-error no such field
+  users.update(id, { wrong: 1 }),
+  // @ts-expect-error no such field
+  users.update(id, () => ({ wrong: 1 })),
+  // @ts-expect-error no such field beside one
+  users.update(id, () => ({ age: 3, wrong: 1 })),
+  // @ts-expect-error no such nested field
+  users.update(id, () => ({ "address.wrong": 1 })),
+  // @ts-expect-error by an effect
+  users.update(id, () => Effect.map(effect, (age) => ({ age, wrong: 1 }))),
+  // @ts-expect-error a getter is no field
+  users.update(id, { label: "x" }),
+  // @ts-expect-error nor in a patch
+  users.patch(id, { label: "x" }),
+  // @ts-expect-error nor in conditions
+  users.query({ where: { label: "x" } }),
+  // @ts-expect-error nor a method
+  users.query({ where: { greeting: "x" } }),
+  // @ts-expect-error nor in an order
+  users.query({ order: "label" }),
+  // @ts-expect-error nor in a selection
+  users.queryJson({ select: ["label"] })
+]
+
+export const declarations = [
+  // @ts-expect-error a partition by a field that there is not
+  Resource.define("wrong", { schema: User, primaryKey: "id", partitions: { byContry: ["contry"] } }),
+  // @ts-expect-error a unique key by a field that there is not
+  Resource.define("wrong", { schema: User, primaryKey: "id", unique: { mail: ["mail"] } }),
+  // @ts-expect-error a counted partition that there is not
+  Resource.define("wrong", { schema: User, primaryKey: "id", counters: { partitions: ["byCountry"] } }),
+  Resource.define("wrong", {
+    // @ts-expect-error a document is one struct: a union of them is refused, and says so
+    schema: Schema.Union([
+      Schema.Struct({ _tag: Schema.tag("A"), id: Schema.String }),
+      Schema.Struct({ _tag: Schema.tag("B"), id: Schema.String, n: Schema.Int })
+    ]),
+    primaryKey: "id"
+  })
+]
+
+/** A model and its variants. */
+class Group extends Model.Class<Group>("types/Group")({
+  id: Model.GeneratedByApp(Schema.String),
+  name: Schema.String,
+  password: Model.Sensitive(Schema.String)
+}) {}
+
+class Groups extends Resource.Service<Groups>()("types/groups", { schema: Group, primaryKey: "id" }) {}
+
+export const models = (groups: Groups["Service"]) => [
+  groups.insert({ id: "1", name: "a", password: "b" }),
+  groups.insert(Group.make({ id: "1", name: "a", password: "b" })),
+  Effect.map(groups.get("1"), (group) => Schema.encodeSync(Group.json)(group)),
+  // @ts-expect-error the model says what there is
+  groups.insert({ id: "1", name: "a" })
+]
+
+/** Of a program's own. */
+const orders = Resource.define("orders", {
+  schema: Schema.Struct({ id: Schema.String, state: Schema.Literals(["open", "paid"]) }),
+  primaryKey: "id",
+  partitions: { byState: ["state"] }
+})
+
+export const open = (repository: Resource.RepositoryOf<typeof orders>) =>
+  repository.scan({ partition: "byState", values: { state: "open" } })
+
+export const opened = Effect.flatMap(Resource.make(orders), (repository) => Effect.succeed(open(repository)))
+
+export const tagged = Pipeline.interceptor<Resource.OperationsOf<typeof orders>>()({
+  name: "tagged",
+  operations: "insert",
+  before: ({ input, reject }) => (input.input.state === "paid" ? Effect.fail(reject("not yet")) : Effect.void)
+})
