@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os"
+import { fileURLToPath } from "node:url"
 import { configDefaults, defineConfig } from "vitest/config"
 
 const conditions = ["effect-s3db-source"]
@@ -14,6 +15,8 @@ export default defineConfig(({ mode }) => ({
     // A worker loads the library once, for all of its files: no test leaves anything behind in a module.
     isolate: false,
     maxWorkers: availableParallelism(),
+    // For the processes that tests start: they compile the library once.
+    env: { NODE_COMPILE_CACHE: fileURLToPath(new URL("node_modules/.cache/compile", import.meta.url)) },
     // Against hanging only: how fast a machine is decides no test.
     testTimeout: mode === "deep" ? 600_000 : 120_000,
     hookTimeout: 120_000,
