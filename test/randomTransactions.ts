@@ -88,7 +88,7 @@ const history = (seed: number, rounds: number) =>
   }).pipe(Random.withSeed(`random transactions ${seed}`), Pauses.byClock)
 
 /** Registers one test for each seed. */
-export const randomTransactions = (seeds: number, rounds: number): void =>
+export const randomTransactions = (seeds: number, rounds: number): void => {
   describe("random transactions", () => {
     for (let seed = 0; seed < seeds; seed++) {
       it.effect(`leave what a model says, by every way to the documents, and nothing to repair: ${seed}`, () =>
@@ -97,3 +97,4 @@ export const randomTransactions = (seeds: number, rounds: number): void =>
       )
     }
   })
+}
