@@ -35,6 +35,7 @@ import * as Schema from "effect/Schema"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { Json, JsonObject } from "./encoding/Json.ts"
+import { isRecord } from "./internal/json.ts"
 import * as Query from "./Query.ts"
 
 // -----------------------------------------------------------------------------
@@ -52,7 +53,7 @@ export type Measure =
   | { readonly _tag: "Sum" | "Min" | "Max" | "Avg"; readonly path: ReadonlyArray<string> }
 
 /**
- * What to work out, and for which groups. Plain data.
+ * The values to work out, and the groups to work them out for. Plain data.
  *
  * @category models
  * @since 0.1.0
@@ -63,7 +64,7 @@ export interface Spec {
 }
 
 /**
- * How one value is written down.
+ * The notation of one value.
  *
  * @category models
  * @since 0.1.0
@@ -76,7 +77,7 @@ export type MeasureNotation<A> =
   | { readonly avg: Query.FieldPath<A> }
 
 /**
- * How a program writes down an aggregation over documents of type `A`.
+ * The notation of an aggregation over documents of type `A`.
  *
  * @category models
  * @since 0.1.0
@@ -101,7 +102,7 @@ export interface Group {
 }
 
 /**
- * `orderOf`: see `Query`. `maxGroups` default: 100,000.
+ * The options of an aggregation. `orderOf`: see `Query`. `maxGroups` default: 100,000.
  *
  * @category models
  * @since 0.1.0
@@ -111,7 +112,7 @@ export interface Options extends Query.Options {
 }
 
 /**
- * There are more groups than may be held in memory. Group by something with fewer values, or raise `maxGroups`.
+ * More groups than may be held in memory. Group by something with fewer values, or raise `maxGroups`.
  *
  * @category errors
  * @since 0.1.0
@@ -142,7 +143,7 @@ const maxValues = 100
 const maxGroupFields = 32
 
 /**
- * The aggregation that a program wrote down. Fails as `fromJson` does.
+ * Reads the aggregation that a program wrote down. Fails as `fromJson` does.
  *
  * @category constructors
  * @since 0.1.0
@@ -150,7 +151,7 @@ const maxGroupFields = 32
 export const make = <A>(notation: Notation<A>): Result.Result<Spec, Query.Problem> => fromJson(notation)
 
 /**
- * The aggregation that untrusted JSON asks for: `{ groupBy: ["country"], values: { total: { sum: "amount" } } }`.
+ * Reads the aggregation that untrusted JSON asks for: `{ groupBy: ["country"], values: { total: { sum: "amount" } } }`.
  *
  * Fails with the first problem: an unknown key or measure, something that is no path, no values, more than 100 values or
  * 32 fields to group by. Which fields may be asked for is for the caller to check, with `paths`.
@@ -159,7 +160,7 @@ export const make = <A>(notation: Notation<A>): Result.Result<Spec, Query.Proble
  * @since 0.1.0
  */
 export const fromJson = (input: unknown): Result.Result<Spec, Query.Problem> => {
-  if (!isObject(input)) return failure([], "Expected an object with values, and groupBy if it is by group")
+  if (!isRecord(input)) return failure([], "Expected an object with values, and groupBy if it is by group")
   const { groupBy = [], values, ...others } = input
   const [other] = Object.keys(others)
   if (other !== undefined) return failure([other], "Expected nothing but values and groupBy")
@@ -169,9 +170,9 @@ export const fromJson = (input: unknown): Result.Result<Spec, Query.Problem> => 
 }
 
 /**
- * The paths that an aggregation reads, each once.
+ * Lists the paths that an aggregation reads, each once.
  *
- * @category conversions
+ * @category getters
  * @since 0.1.0
  */
 export const paths = (spec: Spec): ReadonlyArray<ReadonlyArray<string>> => {
@@ -181,9 +182,6 @@ export const paths = (spec: Spec): ReadonlyArray<ReadonlyArray<string>> => {
 
 const failure = (path: ReadonlyArray<string | number>, message: string): Result.Result<never, Query.Problem> =>
   Result.fail({ path, message })
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 const parsePath = (value: unknown): ReadonlyArray<string> | undefined => {
   if (typeof value !== "string") return undefined
@@ -204,7 +202,7 @@ const parseGroupBy = (input: unknown): Result.Result<Spec["groupBy"], Query.Prob
 }
 
 const parseValues = (input: unknown): Result.Result<Spec["values"], Query.Problem> => {
-  if (!isObject(input)) return failure(["values"], 'Expected an object such as { "total": { "sum": "amount" } }')
+  if (!isRecord(input)) return failure(["values"], 'Expected an object such as { "total": { "sum": "amount" } }')
   const names = Object.keys(input)
   if (names.length === 0) return failure(["values"], "Expected at least one value")
   if (names.length > maxValues) return failure(["values"], `Expected at most ${maxValues} values`)
@@ -213,7 +211,7 @@ const parseValues = (input: unknown): Result.Result<Spec["values"], Query.Proble
     const at = ["values", name]
     if (name === "__proto__") return failure(at, "Expected a name other than __proto__")
     const measure = input[name]
-    const entries = isObject(measure) ? Object.entries(measure) : []
+    const entries = isRecord(measure) ? Object.entries(measure) : []
     const [entry] = entries
     if (entry === undefined || entries.length > 1) return failure(at, `Expected one of ${measureNames}, and its field`)
     const [kind, argument] = entry
@@ -242,7 +240,7 @@ const isMeasureName = (name: string): name is MeasureName => measures.some((know
  *
  * Fails with `TooManyGroups` when there are more than `maxGroups`.
  *
- * @category aggregation
+ * @category combinators
  * @since 0.1.0
  */
 export const run = <E, R>(
@@ -252,9 +250,9 @@ export const run = <E, R>(
 ): Effect.Effect<ReadonlyArray<Group>, E | TooManyGroups, R> => Stream.run(stream, sink(spec, options))
 
 /**
- * The same as a sink.
+ * Returns what `run` does as a sink.
  *
- * @category aggregation
+ * @category conversions
  * @since 0.1.0
  */
 export const sink = (

@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Json, StoredAttribute } from "./encoding/Encoding.ts"
 import { isDeeperThan } from "./encoding/Json.ts"
+import { isRecord, mapValues } from "./internal/json.ts"
 import * as Partition from "./Partition.ts"
 import { Attribute, Codec } from "./schema/Attributes.ts"
 import { Capabilities } from "./storage/ObjectStore.ts"
@@ -35,7 +36,8 @@ export const key = "s3db.json"
 export const backupKey = "s3db.json.backup"
 
 /**
- * How deep a catalog may be nested, which is more than its definitions need, and little enough for recursion.
+ * The number of levels that a catalog may be nested, which is more than its definitions need, and little enough for
+ * recursion.
  *
  * @category constants
  * @since 0.1.0
@@ -59,6 +61,8 @@ export const Version = Schema.Struct({
 })
 
 /**
+ * One version of a resource's definition.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -74,7 +78,8 @@ export type Version = typeof Version.Type
 export const AttributeEntry = Schema.Struct({ path: Schema.Array(Schema.String), codec: Codec })
 
 /**
- * Whether every document has its markers, or reservations: `building` until a backfill has come to its end.
+ * The state of a partition or unique key, by whether every document has its markers, or reservations: `building` until
+ * a backfill has come to its end.
  *
  * @category models
  * @since 0.1.0
@@ -82,15 +87,35 @@ export const AttributeEntry = Schema.Struct({ path: Schema.Array(Schema.String),
 export const IndexState = Schema.Literals(["building", "ready"])
 
 /**
+ * The state of a partition or unique key.
+ *
  * @category models
  * @since 0.1.0
  */
 export type IndexState = typeof IndexState.Type
 
+/**
+ * What plugins have registered, by the name of the plugin.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Registrations = Schema.Record(Schema.String, Schema.Json)
+
+/**
+ * Registrations of plugins, by the name of the plugin.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Registrations = typeof Registrations.Type
+
 const PartitionEntry = Schema.Struct({ definition: Partition.Definition, state: IndexState })
 const UniqueEntry = Schema.Struct({ definition: Unique.Definition, state: IndexState })
 
 /**
+ * A resource as the catalog keeps it: its versions, the ids of its attributes, and its indexes.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -98,6 +123,8 @@ export const Resource = Schema.Struct({
   /** Those that writers keep up, whether they declare them or not. */
   partitions: Schema.optionalKey(Schema.Record(Schema.String, PartitionEntry)),
   uniques: Schema.optionalKey(Schema.Record(Schema.String, UniqueEntry)),
+  /** What plugins have registered for it, by the name of the plugin. */
+  plugins: Schema.optionalKey(Registrations),
   /** `v` and the number of the newest version. */
   currentVersion: Schema.String,
   /** The number of the next attribute id; ids are in base 36. */
@@ -107,18 +134,24 @@ export const Resource = Schema.Struct({
 })
 
 /**
+ * A resource as the catalog keeps it.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Resource = typeof Resource.Type
 
 /**
+ * The place of a database, and the abilities of its store.
+ *
  * @category models
  * @since 0.1.0
  */
 export const StoreProfile = Schema.Struct({ location: Schema.String, capabilities: Capabilities })
 
 /**
+ * The definitions of a database, and what is known of its store.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -134,10 +167,14 @@ export const Catalog = Schema.Struct({
   salt: Schema.optionalKey(Schema.String),
   /** Where the attribute ids of new resources begin, when ids of a lost catalog may still be in use. Default 0. */
   firstAttribute: Schema.optionalKey(Schema.Int),
+  /** What plugins have registered for the database as a whole, by the name of the plugin. */
+  plugins: Schema.optionalKey(Registrations),
   resources: Schema.Record(Schema.String, Resource)
 })
 
 /**
+ * The definitions of a database, and what is known of its store.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -146,7 +183,7 @@ export type Catalog = typeof Catalog.Type
 /**
  * A catalog without resources.
  *
- * @category constructors
+ * @category constants
  * @since 0.1.0
  */
 export const empty: Catalog = { version: "1", writeId: "", lastUpdated: "", resources: {} }
@@ -154,7 +191,7 @@ export const empty: Catalog = { version: "1", writeId: "", lastUpdated: "", reso
 const decodeCatalog = Schema.decodeUnknownResult(Catalog, { errors: "all" })
 
 /**
- * The bytes of a catalog: JSON, indented for people.
+ * Writes the bytes of a catalog: JSON, indented for people.
  *
  * @category encoding
  * @since 0.1.0
@@ -163,7 +200,7 @@ export const toBytes = (catalog: Catalog): Uint8Array =>
   new TextEncoder().encode(`${JSON.stringify(Schema.encodeSync(Catalog)(catalog), null, 2)}\n`)
 
 /**
- * What reading the bytes of a catalog gave.
+ * The outcome of reading the bytes of a catalog.
  *
  * - `Healthy`: as it should be.
  * - `Healed`: it was damaged; `repairs` says in words what was mended. The bytes must be put aside before they are
@@ -220,7 +257,7 @@ export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.R
 })
 
 /**
- * The catalog was written by a later release whose format this one does not know.
+ * A catalog that was written by a later release whose format this one does not know.
  *
  * @category errors
  * @since 0.1.0
@@ -228,8 +265,6 @@ export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.R
 export class NewerFormat extends Schema.TaggedError<NewerFormat>("effect-s3db/Catalog/NewerFormat")("NewerFormat", {
   version: Schema.String
 }) {}
-
-const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
 const parse = (text: string): Result.Result<unknown, string> =>
   Result.filterOrFail(
@@ -274,6 +309,7 @@ const mend = (json: Record<string, unknown>, repairs: Array<string>): Catalog =>
     lastUpdated: text("lastUpdated"),
     ...(typeof json["salt"] === "string" ? { salt: json["salt"] } : {}),
     ...(Result.isSuccess(store) ? { store: store.success } : {}),
+    ...mendPlugins("the database", json["plugins"], repairs),
     resources
   }
 }
@@ -324,11 +360,21 @@ const mendResource = (name: string, value: unknown, repairs: Array<string>): Res
     nextAttribute: known ? claimed : used + 1 + attributeGap,
     attributes,
     versions,
+    ...mendPlugins(`resource ${name}`, value["plugins"], repairs),
     partitions: readable("partitions", decodePartition),
     uniques: readable("uniques", decodeUnique)
   }
 }
 
+const mendPlugins = (of: string, value: unknown, repairs: Array<string>): { readonly plugins?: Registrations } => {
+  if (value === undefined) return {}
+  const decoded = decodeRegistrations(value)
+  if (Result.isSuccess(decoded)) return { plugins: decoded.success }
+  repairs.push(`what plugins have registered for ${of} was unreadable`)
+  return {}
+}
+
+const decodeRegistrations = Schema.decodeUnknownResult(Registrations)
 const decodePartition = Schema.decodeUnknownResult(PartitionEntry)
 const decodeUnique = Schema.decodeUnknownResult(UniqueEntry)
 
@@ -339,8 +385,8 @@ const newestVersion = (versions: Readonly<Record<string, Version>>): number =>
   Math.max(0, ...Object.keys(versions).map((version) => Number(version.slice(1))))
 
 /**
- * A catalog restored from a copy that may be older than what was lost: attribute ids continue after a gap, so that none
- * that was given out in between gets a second meaning.
+ * Returns a catalog restored from a copy that may be older than what was lost: attribute ids continue after a gap, so
+ * that none that was given out in between gets a second meaning.
  *
  * @category constructors
  * @since 0.1.0
@@ -363,7 +409,7 @@ export const afterLoss = (copy: Catalog): Catalog => ({
 export const blankOverData: Catalog = { ...empty, firstAttribute: 36 ** 2 }
 
 /**
- * A healed catalog with what it has lost taken from a copy: resources, versions and attribute ids.
+ * Returns a healed catalog with what it has lost taken from a copy: resources, versions and attribute ids.
  *
  * @category constructors
  * @since 0.1.0
@@ -386,11 +432,8 @@ export const supplement = (healed: Catalog, copy: Catalog): Catalog => ({
   }
 })
 
-const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A, name: string) => B): Record<string, B> =>
-  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value, name)]))
-
 /**
- * What a program says about a resource.
+ * A resource as a program declares it.
  *
  * @category models
  * @since 0.1.0
@@ -424,7 +467,7 @@ export interface Registered {
 }
 
 /**
- * The hash of a declaration: `sha256:` and 64 hex digits. The order of the attributes does not matter.
+ * Returns the hash of a declaration: `sha256:` and 64 hex digits. The order of the attributes does not matter.
  *
  * @category getters
  * @since 0.1.0
@@ -459,7 +502,7 @@ const nameOf = (json: Json): string => JSON.stringify((json as { readonly [name:
 /**
  * Finds the version of a resource that fits a declaration, if the catalog has it.
  *
- * @category registration
+ * @category getters
  * @since 0.1.0
  */
 export const find = (catalog: Catalog, declaration: Declaration, hash: string): Registered | undefined => {
@@ -512,10 +555,10 @@ const withIds = (
 }
 
 /**
- * Why a declaration cannot be registered, if it cannot: the number that it gives its version is taken by another one, or
- * newer ones exist.
+ * Tells why a declaration cannot be registered, if it cannot: the number that it gives its version is taken by another
+ * one, or newer ones exist.
  *
- * @category registration
+ * @category getters
  * @since 0.1.0
  */
 export const refusal = (catalog: Catalog, declaration: Declaration): string | undefined => {
@@ -530,10 +573,10 @@ export const refusal = (catalog: Catalog, declaration: Declaration): string | un
 }
 
 /**
- * The catalog with the declaration added as a new version (`v1` for a new resource) and an id for each attribute that
- * has none yet. Existing versions and ids stay as they are.
+ * Returns the catalog with the declaration added as a new version (`v1` for a new resource) and an id for each
+ * attribute that has none yet. Existing versions and ids stay as they are.
  *
- * @category registration
+ * @category combinators
  * @since 0.1.0
  */
 export const register = (catalog: Catalog, declaration: Declaration, hash: string, createdAt: string): Catalog => {
@@ -556,6 +599,7 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
     resources: {
       ...catalog.resources,
       [declaration.name]: {
+        ...(before.plugins === undefined ? {} : { plugins: before.plugins }),
         ...indexes("partitions", before.partitions, declaration.partitions, isNew),
         ...indexes("uniques", before.uniques, declaration.uniques, isNew),
         currentVersion,
@@ -595,9 +639,9 @@ const indexes = <K extends string, D extends Json>(
 }
 
 /**
- * The catalog with a partition or unique key in another state, or, with `undefined`, without it.
+ * Returns the catalog with a partition or unique key in another state, or, with `undefined`, without it.
  *
- * @category registration
+ * @category combinators
  * @since 0.1.0
  */
 export const setIndex = (
@@ -613,6 +657,39 @@ export const setIndex = (
   const { [name]: _, ...others } = before[kind] as Record<string, unknown>
   const entries = state === undefined ? others : { ...others, [name]: { ...entry, state } }
   return { ...catalog, resources: { ...catalog.resources, [resource]: { ...before, [kind]: entries } as Resource } }
+}
+
+/**
+ * Returns the catalog with what a plugin registers, for one resource or for the database, or, with `undefined`, without it.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const setPlugin = (
+  catalog: Catalog,
+  plugin: string,
+  value: Json | undefined,
+  resource: string | undefined
+): Catalog => {
+  const { [plugin]: old, ...others } = pluginsOf(catalog, resource)
+  if (JSON.stringify(old) === JSON.stringify(value)) return catalog
+  const plugins = value === undefined ? others : { ...others, [plugin]: value }
+  if (resource === undefined) return { ...catalog, plugins }
+  const before = Object.hasOwn(catalog.resources, resource) ? catalog.resources[resource] : undefined
+  return before === undefined
+    ? catalog
+    : { ...catalog, resources: { ...catalog.resources, [resource]: { ...before, plugins } } }
+}
+
+/**
+ * Returns what plugins have registered, for one resource or for the database, by the name of the plugin.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const pluginsOf = ({ plugins = {}, resources }: Catalog, resource: string | undefined): Registrations => {
+  if (resource === undefined) return plugins
+  return Object.hasOwn(resources, resource) ? (resources[resource]?.plugins ?? {}) : {}
 }
 
 const attributeName = (entry: { readonly path: ReadonlyArray<string>; readonly codec: Codec }): string =>
@@ -645,6 +722,8 @@ export const Event = Schema.TaggedUnion({
 })
 
 /**
+ * Something that happened to the catalog since the database was opened.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -653,7 +732,7 @@ export type Event = typeof Event.Type
 /**
  * Tells what a registration has changed of a resource.
  *
- * @category registration
+ * @category getters
  * @since 0.1.0
  */
 export const eventOf = (before: Catalog, after: Catalog, name: string): Event => {

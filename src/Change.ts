@@ -26,14 +26,14 @@ import * as Stream from "effect/Stream"
 // -----------------------------------------------------------------------------
 
 /**
- * What was done. A write that does not look at what is there tells what it is meant to do: a `replace` is `updated`, a
- * deletion `deleted`, although there may have been nothing. Where partitions, unique keys, history, content, counters,
- * userstamps or checks make them look, a `replace` of nothing is `inserted`, and a deletion of nothing is not told.
+ * The kind of a change. A write that does not look at what is there tells what it is meant to do: a `replace` is `Updated`, a
+ * deletion `Deleted`, although there may have been nothing. Where partitions, unique keys, history, content, counters,
+ * userstamps or checks make them look, a `replace` of nothing is `Inserted`, and a deletion of nothing is not told.
  *
  * @category models
  * @since 0.1.0
  */
-export type Operation = "inserted" | "updated" | "deleted" | "contentSet" | "contentDeleted"
+export type Tag = "Inserted" | "Updated" | "Deleted" | "ContentSet" | "ContentDeleted"
 
 /**
  * One committed change of one document.
@@ -42,9 +42,8 @@ export type Operation = "inserted" | "updated" | "deleted" | "contentSet" | "con
  * @since 0.1.0
  */
 export interface Change<out A> {
-  readonly _tag: "Change"
+  readonly _tag: Tag
   readonly resource: string
-  readonly operation: Operation
   readonly id: string
   /** `None` for an insert, and where the write did not need to read the document. */
   readonly before: Option.Option<A>
@@ -61,7 +60,7 @@ export interface Change<out A> {
 }
 
 /**
- * Stands where events were dropped, because the subscriber was too far behind. It counts all of them, also those that
+ * A gap where events were dropped, because the subscriber was too far behind. It counts all of them, also those that
  * its filter would not have let pass.
  *
  * @category models
@@ -73,6 +72,8 @@ export interface Lagged {
 }
 
 /**
+ * Tells whether an item of a subscription stands for events that were dropped.
+ *
  * @category guards
  * @since 0.1.0
  */
@@ -80,35 +81,41 @@ export const isLagged = <Event extends { readonly _tag: string }>(event: Event |
   event._tag === "Lagged"
 
 /**
- * Which changes are meant: all that meet every part that is given. In short: `"inserted"`, or `"inserted:ID"`.
+ * The changes that are meant: all that meet every part that is given. In short: `"Inserted"`, or `"Inserted:ID"`.
  *
  * @category models
  * @since 0.1.0
  */
 export type Filter =
-  | Operation
-  | `${Operation}:${string}`
+  | Tag
+  | `${Tag}:${string}`
   | {
-      readonly operation?: Operation | ReadonlyArray<Operation> | undefined
+      readonly tag?: Tag | ReadonlyArray<Tag> | undefined
       readonly id?: string | ReadonlyArray<string> | undefined
+      /** For the changes of a whole database. */
+      readonly resource?: string | ReadonlyArray<string> | undefined
     }
 
 /**
- * The test that a filter stands for.
+ * Returns the test that a filter stands for.
  *
  * @category conversions
  * @since 0.1.0
  */
-export const matches = (filter: Filter): ((change: Pick<Change<unknown>, "operation" | "id">) => boolean) => {
+export const matches = (
+  filter: Filter
+): ((change: Pick<Change<unknown>, "_tag" | "id"> & { readonly resource?: string }) => boolean) => {
   if (typeof filter === "string") {
     const colon = filter.indexOf(":")
     const name = colon < 0 ? filter : filter.slice(0, colon)
     const wanted = colon < 0 ? undefined : filter.slice(colon + 1)
-    return ({ operation, id }) => operation === name && (wanted === undefined || id === wanted)
+    return ({ _tag, id }) => _tag === name && (wanted === undefined || id === wanted)
   }
-  const operations = setOf(filter.operation)
+  const tags = setOf(filter.tag)
   const ids = setOf(filter.id)
-  return ({ operation, id }) => (operations?.has(operation) ?? true) && (ids?.has(id) ?? true)
+  const resources = setOf(filter.resource)
+  return ({ _tag, id, resource = "" }) =>
+    (tags?.has(_tag) ?? true) && (ids?.has(id) ?? true) && (resources?.has(resource) ?? true)
 }
 
 const setOf = (names: string | ReadonlyArray<string> | undefined): ReadonlySet<string> | undefined =>
@@ -121,32 +128,31 @@ const setOf = (names: string | ReadonlyArray<string> | undefined): ReadonlySet<s
  * @since 0.1.0
  */
 export interface LifecycleEvent {
-  readonly _tag: "Lifecycle"
-  readonly event: "resourceOpened" | "resourceCreated" | "closed"
-  /** `None` for `closed`. */
+  readonly _tag: "ResourceOpened" | "ResourceCreated" | "Closed"
+  /** `None` for `Closed`. */
   readonly resource: Option.Option<string>
   readonly at: DateTime.Utc
 }
 
 /**
- * Which events of the database are meant: all that meet every part that is given. In short: the name of an event.
+ * The events of the database that are meant: all that meet every part that is given. In short: the tag of an event.
  *
  * @category models
  * @since 0.1.0
  */
 export type LifecycleFilter =
-  | LifecycleEvent["event"]
+  | LifecycleEvent["_tag"]
   | {
-      readonly event?: LifecycleEvent["event"] | ReadonlyArray<LifecycleEvent["event"]> | undefined
+      readonly tag?: LifecycleEvent["_tag"] | ReadonlyArray<LifecycleEvent["_tag"]> | undefined
       readonly resource?: string | ReadonlyArray<string> | undefined
     }
 
 const matchesLifecycle = (filter: LifecycleFilter): ((event: LifecycleEvent) => boolean) => {
-  const { event, resource } = typeof filter === "string" ? { event: filter, resource: undefined } : filter
-  const events = setOf(event)
+  const { tag, resource } = typeof filter === "string" ? { tag: filter, resource: undefined } : filter
+  const tags = setOf(tag)
   const resources = setOf(resource)
   return (found) =>
-    (events?.has(found.event) ?? true) &&
+    (tags?.has(found._tag) ?? true) &&
     (resources === undefined || (found.resource._tag === "Some" && resources.has(found.resource.value)))
 }
 
@@ -155,6 +161,8 @@ const matchesLifecycle = (filter: LifecycleFilter): ((event: LifecycleEvent) => 
 // -----------------------------------------------------------------------------
 
 /**
+ * The treatment of events that a handler missed.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -164,7 +172,7 @@ export interface HandlerOptions<out R = never> {
 }
 
 /**
- * Takes events from publishers to subscribers.
+ * The way of events from publishers to subscribers.
  *
  * @category models
  * @since 0.1.0
@@ -219,6 +227,8 @@ export interface Feed<in out A> extends Hub<Change<A>, Filter> {}
 export interface Lifecycle extends Hub<LifecycleEvent, LifecycleFilter> {}
 
 /**
+ * The room for events that wait for a subscriber.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -228,7 +238,7 @@ export interface Options {
 }
 
 /**
- * A feed for the changes of a resource.
+ * Creates a feed for the changes of a resource.
  *
  * @category constructors
  * @since 0.1.0
@@ -236,7 +246,7 @@ export interface Options {
 export const makeFeed = <A>(options?: Options): Effect.Effect<Feed<A>> => makeHub<Change<A>, Filter>(matches, options)
 
 /**
- * A hub for the events of a database.
+ * Creates a hub for the events of a database.
  *
  * @category constructors
  * @since 0.1.0

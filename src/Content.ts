@@ -22,7 +22,7 @@ import type { ObjectStore } from "./storage/ObjectStore.ts"
 import { Corrupt, StoreError } from "./storage/StoreError.ts"
 
 /**
- * Bytes in one object: 8 MiB. So much is held in memory at once.
+ * The number of bytes in one object: 8 MiB. So much is held in memory at once.
  *
  * @category constants
  * @since 0.1.0
@@ -68,7 +68,7 @@ export interface Input {
 }
 
 /**
- * The stream that the caller gave failed. The caller gets that very error.
+ * A failure of the stream that the caller gave. The caller gets that very error.
  *
  * @category errors
  * @since 0.1.0
@@ -81,7 +81,7 @@ const prefix = (resource: string, id: string, name: string): string =>
   `resource=${percentEncode(resource)}/content/id=${percentEncode(id)}/c=${name}/`
 
 /**
- * The keys of the objects that hold a content.
+ * Lists the keys of the objects that hold a content.
  *
  * @category keys
  * @since 0.1.0
@@ -93,7 +93,7 @@ const partKey = (resource: string, id: string, name: string, part: number): stri
   `${prefix(resource, id, name)}p=${String(part).padStart(5, "0")}`
 
 /**
- * What a key below `content/` belongs to.
+ * Tells what a key below `content/` belongs to.
  *
  * @category keys
  * @since 0.1.0
@@ -161,8 +161,8 @@ export const write = Effect.fnUntraced(function* <E, R>(
 })
 
 /**
- * The bytes of a content, or a range of them. Fails with `Corrupt` when the objects hold fewer bytes than were written, or,
- * at the end of the whole, when those are not the bytes that were written.
+ * Reads the bytes of a content, or a range of them. Fails with `Corrupt` when the objects hold fewer bytes than were
+ * written, or, at the end of the whole, when those are not the bytes that were written.
  *
  * @category protocol
  * @since 0.1.0

@@ -11,6 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Change from "./Change.ts"
 import * as Catalog from "./Catalog.ts"
@@ -18,24 +20,27 @@ import * as CatalogCell from "./catalog/cell.ts"
 import { leastSaltBytes, newSalt, open } from "./catalog/open.ts"
 import * as DbError from "./DbError.ts"
 import type { Json } from "./encoding/Json.ts"
+import * as Pipeline from "./Pipeline.ts"
 import type { Attribute } from "./schema/Attributes.ts"
 import { decodeBase64 } from "./internal/base64.ts"
 import { type Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
-import * as Slot from "./document/documentObject.ts"
+import * as sweep from "./document/sweep.ts"
 import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
 
 /**
+ * The options of a database.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
   /**
-   * `"conditional"`, the default: every mutation is a conditional write, safe with any number of writers; a store that
-   * does not honour conditions is refused. `"single-writer"`: such a store is accepted, conditions are then checked by
-   * this process alone, at the cost of one HEAD for each conditional write. Never let two processes write to it.
+   * `false`, the default: every mutation is a conditional write, safe with any number of writers; a store that does not
+   * honour conditions is refused. `true`: such a store is accepted, conditions are then checked by this process alone, at
+   * the cost of one HEAD for each conditional write. Never let two processes write to it.
    */
-  readonly concurrency?: "conditional" | "single-writer" | undefined
+  readonly singleWriter?: boolean | undefined
 }
 
 /**
@@ -76,12 +81,30 @@ export interface Comparison {
 }
 
 /**
+ * What is open in a database, by the name of the resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OpenResources {
+  /** Held while a resource is opened, so that it is opened once. */
+  readonly lock: Semaphore.Semaphore
+  readonly open: Map<string, unknown>
+  /** Interceptors of the whole database. */
+  readonly shared: Pipeline.Shared
+}
+
+/**
+ * One open database: its store, its catalog, and what is open in it.
+ *
  * @category services
  * @since 0.1.0
  */
 export class Database extends Context.Service<
   Database,
   {
+    /** Tells this open database from others, also from those of the same store. */
+    readonly id: symbol
     /** The store that resources read and write. */
     readonly store: ObjectStore["Service"]
     /** What that store honours. */
@@ -112,6 +135,17 @@ export class Database extends Context.Service<
       name: string,
       state: Catalog.IndexState | undefined
     ) => Effect.Effect<void, DbError.DbError>
+    /** What plugins have registered in the catalog, for one resource or for the database, by their names. No request. */
+    readonly plugins: (resource?: string) => Effect.Effect<Catalog.Registrations>
+    /**
+     * Registers what a plugin has to say in the catalog, for one resource or for the database; `undefined` forgets it. No
+     * request when the catalog says the same; else 1 PUT, and 1 more for the backup. `InvalidArgument`: no such resource.
+     */
+    readonly setPlugin: (
+      plugin: string,
+      value: Json | undefined,
+      resource?: string
+    ) => Effect.Effect<void, DbError.DbError>
     /**
      * Runs an effect whose reads and writes of documents, also of several resources, take effect together or not at all.
      * See `Transaction` for the isolation, and `Transaction.run` for errors and requests.
@@ -122,16 +156,28 @@ export class Database extends Context.Service<
     ) => Effect.Effect<A, E | DbError.TransactionConflict | DbError.UniqueViolation | DbError.DbError, R>
     /**
      * Finds transactions whose programs came to a sudden end and left their record, finishes their documents, and with
-     * `dryRun: false` removes the records. See `Slot.sweep` for requests.
+     * `dryRun: false` removes the records. One LIST for each 1,000 records; for each 1 GET, the requests of its documents and 1 DELETE.
      */
-    readonly repairTransactions: (options?: Slot.SweepOptions) => Stream.Stream<Slot.Swept, DbError.DbError>
+    readonly repairTransactions: (options?: sweep.SweepOptions) => Stream.Stream<sweep.Swept, DbError.DbError>
     /** Compares declarations with the catalog, without registering any. No request. */
     readonly compare: (declarations: ReadonlyArray<Catalog.Declaration>) => Effect.Effect<ReadonlyArray<Comparison>>
+    /**
+     * Adds an interceptor to the resources whose names are selected (`"*"`: to all), also to those that are opened later,
+     * until the scope closes. It does not know their types: values are `unknown`.
+     */
+    readonly intercept: <const K extends Pipeline.OperationName = Pipeline.OperationName>(
+      select: "*" | ReadonlyArray<string> | ((resource: string) => boolean),
+      interceptor: Pipeline.Interceptor<Pipeline.AnyOperations, K>
+    ) => Effect.Effect<void, never, Scope.Scope>
+    /** The changes that this process makes of documents of all resources. See `Change` for what is promised. */
+    readonly changes: Change.Feed<unknown>
+    /** What is open: for what opens resources, which are the same for all that open them. */
+    readonly resources: OpenResources
     /** What happened to the catalog since it was opened, from the beginning (the last 256 events) and then live. */
     readonly definitionEvents: Stream.Stream<Catalog.Event>
     /**
-     * Tells of resources that are created in the catalog (`resourceCreated`) and opened by this process
-     * (`resourceOpened`), and that the layer of the database is closed (`closed`). Handlers never delay or fail what they
+     * Tells of resources that are created in the catalog (`ResourceCreated`) and opened by this process
+     * (`ResourceOpened`), and that the layer of the database is closed (`Closed`). Handlers never delay or fail what they
      * are told of.
      */
     readonly lifecycle: Change.Lifecycle
@@ -157,8 +203,11 @@ export const make = Effect.fn("Database.make")(function* (
 ): Effect.fn.Return<Database["Service"], DbError.DbError, ObjectStore> {
   const events = yield* PubSub.unbounded<Catalog.Event>({ replay: 256 })
   const lifecycle = yield* Change.makeLifecycle()
+  const changes = yield* Change.makeFeed<unknown>()
+  const shared = yield* Pipeline.makeShared
+  const resources: OpenResources = { lock: yield* Semaphore.make(1), open: new Map(), shared }
   const opened = yield* open(yield* ObjectStore, {
-    singleWriter: options.concurrency === "single-writer",
+    singleWriter: options.singleWriter === true,
     onEvent: (event) => PubSub.publish(events, event)
   }).pipe(DbError.named("Database.open"))
   const { store, capabilities } = opened
@@ -187,7 +236,7 @@ export const make = Effect.fn("Database.make")(function* (
 
   const tellOf = Effect.fnUntraced(function* (resource: string, before: Catalog.Catalog, after: Catalog.Catalog) {
     yield* PubSub.publish(events, Catalog.eventOf(before, after, resource))
-    if (!Object.hasOwn(before.resources, resource)) yield* tell(lifecycle, "resourceCreated", resource)
+    if (!Object.hasOwn(before.resources, resource)) yield* tell(lifecycle, "ResourceCreated", resource)
   })
 
   const salt = Effect.gen(function* () {
@@ -202,7 +251,10 @@ export const make = Effect.fn("Database.make")(function* (
     return yield* new StoreError.Corrupt({ description })
   }).pipe(DbError.named("Database.salt"))
 
+  const id = Symbol("effect-s3db/Database")
+
   return {
+    id,
     store,
     capabilities,
     listResources: Effect.map(catalog.current, listResources),
@@ -218,9 +270,21 @@ export const make = Effect.fn("Database.make")(function* (
         .change((found) => Effect.succeed(Catalog.setIndex(found, resource, kind, name, state)))
         .pipe(DbError.named("Database.setIndex", resource))
     }),
-    transaction: (effect, options) => Effect.withSpan(Transaction.run(store, effect, options), "Database.transaction"),
+    plugins: (resource) => Effect.map(catalog.current, (found) => Catalog.pluginsOf(found, resource)),
+    setPlugin: Effect.fn("Database.setPlugin")(function* (plugin, value, resource) {
+      const set = Effect.fnUntraced(function* (found: Catalog.Catalog) {
+        if (resource === undefined || Object.hasOwn(found.resources, resource)) {
+          return Catalog.setPlugin(found, plugin, value, resource)
+        }
+        const description = `the catalog has no resource called ${JSON.stringify(resource)}`
+        return yield* new StoreError.InvalidArgument({ argument: "resource", description })
+      })
+      yield* DbError.named("Database.setPlugin", resource)(catalog.change(set))
+    }),
+    transaction: (effect, options) =>
+      Effect.withSpan(Transaction.run({ id, store }, effect, options), "Database.transaction"),
     repairTransactions: (options) =>
-      Stream.mapError(Slot.sweep(store, capabilities, options), DbError.fromStore("Database.repairTransactions")),
+      Stream.mapError(sweep.sweep(store, capabilities, options), DbError.fromStore("Database.repairTransactions")),
     compare: Effect.fnUntraced(function* (declarations) {
       const now = yield* catalog.current
       const compared = declarations.map((declaration) => compare(now, declaration))
@@ -228,6 +292,13 @@ export const make = Effect.fn("Database.make")(function* (
       const undeclared = Object.keys(now.resources).filter((name) => !declared.has(name))
       return [...compared, ...undeclared.map((resource) => ({ resource, state: "Undeclared" as const }))]
     }),
+    intercept: (select, interceptor) => {
+      const isSelected =
+        typeof select === "function" ? select : (name: string) => select === "*" || select.includes(name)
+      return shared.add(isSelected, interceptor)
+    },
+    changes,
+    resources,
     definitionEvents: Stream.fromPubSub(events),
     lifecycle
   }
@@ -236,20 +307,22 @@ export const make = Effect.fn("Database.make")(function* (
 /**
  * Tells the listeners of a database of an event, now.
  *
- * @category events
+ * @category combinators
  * @since 0.1.0
  */
 export const tell = Effect.fnUntraced(function* (
   lifecycle: Change.Lifecycle,
-  event: Change.LifecycleEvent["event"],
+  tag: Change.LifecycleEvent["_tag"],
   resource?: string
 ) {
   const at = yield* DateTime.now
-  yield* lifecycle.publish(() => ({ _tag: "Lifecycle", event, resource: Option.fromUndefinedOr(resource), at }))
+  yield* lifecycle.publish(() => ({ _tag: tag, resource: Option.fromUndefinedOr(resource), at }))
 })
 
 const scoped = (options: Options) =>
-  Effect.acquireRelease(make(options), ({ lifecycle }) => Effect.andThen(tell(lifecycle, "closed"), lifecycle.close))
+  Effect.acquireRelease(make(options), ({ changes, lifecycle }) =>
+    Effect.andThen(tell(lifecycle, "Closed"), Effect.andThen(lifecycle.close, changes.close))
+  )
 
 /**
  * The database at the root of the `ObjectStore`, with default options.
@@ -260,7 +333,7 @@ const scoped = (options: Options) =>
 export const layer: Layer.Layer<Database, DbError.DbError, ObjectStore> = Layer.effect(Database, scoped({}))
 
 /**
- * The same with options. Bind the result to a constant: each call makes a layer of its own.
+ * Opens the database at the root of the `ObjectStore`, with options. Bind the result to a constant: each call makes a layer of its own.
  *
  * @category layers
  * @since 0.1.0

@@ -13,7 +13,7 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import * as StoreError from "./storage/StoreError.ts"
 
 /**
- * No document has this id. Treat it as absence; `getOption` does so.
+ * A missing document: none has this id. Treat it as absence; `getOption` does so.
  *
  * @category errors
  * @since 0.1.0
@@ -29,7 +29,7 @@ export class NotFound extends Schema.TaggedError<NotFound>("effect-s3db/DbError/
 }
 
 /**
- * A document with this id exists; it was left as it is. Choose another id, or use `upsert` or `replace`.
+ * A document with this id that exists already; it was left as it is. Choose another id, or use `upsert` or `replace`.
  *
  * @category errors
  * @since 0.1.0
@@ -45,7 +45,7 @@ export class AlreadyExists extends Schema.TaggedError<AlreadyExists>("effect-s3d
 }
 
 /**
- * Somebody else changed the document since it was read; nothing was written. Read it again and decide. `revision` is
+ * A change by somebody else since the document was read; nothing was written. Read it again and decide. `revision` is
  * the present one.
  *
  * @category errors
@@ -62,7 +62,8 @@ export class Conflict extends Schema.TaggedError<Conflict>("effect-s3db/DbError/
 }
 
 /**
- * Another document has the value that the unique key wants for itself; nothing was changed. Choose another value.
+ * A value that the unique key wants for itself, and that another document has; nothing was changed. Choose another
+ * value.
  *
  * `isPending`: it is claimed by a write that may be under way, or may have come to a sudden end. Try again: at the latest
  * when the lease of that write is over (60 seconds by default), the value is held, or free.
@@ -89,7 +90,8 @@ export class UniqueViolation extends Schema.TaggedError<UniqueViolation>("effect
 }
 
 /**
- * Others kept changing what a transaction had read; nothing of it was done. Run it again later, or let it do less at once.
+ * Changes by others that kept meeting what a transaction had read; nothing of it was done. Run it again later, or let
+ * it do less at once.
  *
  * @category errors
  * @since 0.1.0
@@ -114,8 +116,8 @@ export const InputIssue = Schema.Struct({
 })
 
 /**
- * The input does not fit the schema, the id cannot be a key, or an option is wrong. Nothing was changed. Every problem
- * is listed with its path.
+ * An input that does not fit the schema, an id that cannot be a key, or an option that is wrong. Nothing was changed.
+ * Every problem is listed with its path.
  *
  * @category errors
  * @since 0.1.0
@@ -134,8 +136,8 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>("effect-s3db/
 }
 
 /**
- * The definition does not allow the operation, such as `deleteAll` on a resource that has not been declared with
- * `paranoid: false`.
+ * An operation that the definition does not allow, such as `deleteAll` on a resource that has not been declared with
+ * `allowDeleteAll: true`.
  *
  * @category errors
  * @since 0.1.0
@@ -151,9 +153,9 @@ export class NotAllowed extends Schema.TaggedError<NotAllowed>("effect-s3db/DbEr
 }
 
 /**
- * The document does not fit into the metadata of an object, and the behavior of the resource does not let it go
- * anywhere else. Nothing was sent. Shorten it, or choose the behavior `body-overflow`. Sizes are bytes of metadata, names
- * and values; `limitBytes` is what there is for fields.
+ * A document that does not fit into the metadata of an object, and that the behavior of the resource does not let go
+ * anywhere else. Nothing was sent. Shorten it, or choose the behavior `body-overflow`. Sizes are bytes of metadata,
+ * names and values; `limitBytes` is what there is for fields.
  *
  * @category errors
  * @since 0.1.0
@@ -175,14 +177,14 @@ export class MetadataLimit extends Schema.TaggedError<MetadataLimit>("effect-s3d
 }
 
 /**
- * A secret field cannot be read; `why` says what is wrong.
+ * A secret field that cannot be read; `why` says what is wrong.
  *
  * - `UnknownKey`: its key is not in the ring. Add the key.
  * - `Altered`: the ciphertext was altered or moved from elsewhere. Restore the document from a backup.
  * - `InClear`: what is stored is not encrypted. If the field was no secret when the document was written, give the schema
  *   a version and a migration from that one, if only one that changes nothing; else restore the document.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class SecretUnreadable extends Schema.TaggedError<SecretUnreadable>("effect-s3db/DbError/SecretUnreadable")(
@@ -198,9 +200,10 @@ export class SecretUnreadable extends Schema.TaggedError<SecretUnreadable>("effe
 }
 
 /**
- * A service that the resource needs failed or is missing: the key ring for secret fields, the hasher for passwords.
+ * A service that the resource needs and that failed or is missing: the key ring for secret fields, the hasher for
+ * passwords.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class ServiceFailed extends Schema.TaggedError<ServiceFailed>("effect-s3db/DbError/ServiceFailed")(
@@ -212,10 +215,10 @@ export class ServiceFailed extends Schema.TaggedError<ServiceFailed>("effect-s3d
 }
 
 /**
- * A write was answered with an error, may have been carried out, and later writes have hidden the traces that would
- * tell. Read the document and decide.
+ * A write that was answered with an error and may have been carried out, while later writes have hidden the traces that
+ * would tell. Read the document and decide.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("effect-s3db/DbError/OutcomeUnknown")(
@@ -227,21 +230,24 @@ export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("effect-s
 }
 
 /**
- * Why the infrastructure failed: every reason of a store, `OutcomeUnknown`, `SecretUnreadable` and `ServiceFailed`.
+ * The reasons for which the infrastructure fails: every reason of a store, `OutcomeUnknown`, `SecretUnreadable` and
+ * `ServiceFailed`.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export const Reason = Schema.Union([...StoreError.Reason.members, OutcomeUnknown, SecretUnreadable, ServiceFailed])
 
 /**
- * @category reasons
+ * One of the reasons for which the infrastructure fails.
+ *
+ * @category errors
  * @since 0.1.0
  */
 export type Reason = typeof Reason.Type
 
 /**
- * What the engine fails with before the public operation is named: a failed request, or the bare reason.
+ * A failure of the engine before the public operation is named: a failed request, or the bare reason.
  *
  * @category errors
  * @since 0.1.0
@@ -258,7 +264,7 @@ export const isFailure = (u: unknown): u is Failure =>
   StoreError.isStoreError(u) || Reason.members.some((member) => u instanceof member)
 
 /**
- * The infrastructure failed: the store, the network, the catalog, or what is stored.
+ * A failure of the infrastructure: the store, the network, the catalog, or what is stored.
  *
  * `isRetryable` says whether the same call may succeed later; `outcome` whether a write may have been carried out all
  * the same.
@@ -293,6 +299,8 @@ export class DbError extends Schema.TaggedError<DbError>("effect-s3db/DbError")(
 }
 
 /**
+ * Creates a `DbError` for a reason, under the name of the public operation.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -338,6 +346,8 @@ export const invalidInput = (
   })
 
 /**
+ * Creates an `InvalidInput` with one issue at a path.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -362,7 +372,7 @@ export const named =
 /**
  * Errors of the engine as `named` leaves them.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Named<E> = Exclude<E, Failure> | DbError

@@ -3,18 +3,20 @@
  *
  * @since 0.1.0
  */
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Catalog from "./Catalog.ts"
-import * as Completion from "./Completion.ts"
 import * as Id from "./crypto/Id.ts"
+import { CurrentUser } from "./CurrentUser.ts"
 import type { KeyRing } from "./crypto/KeyRing.ts"
 import type { PasswordHasher } from "./crypto/PasswordHasher.ts"
 import type * as Behavior from "./encoding/Behavior.ts"
-import { isDeeperThan, type JsonObject } from "./encoding/Json.ts"
+import { isDeeperThan, type Json, type JsonObject } from "./encoding/Json.ts"
 import * as merge from "./internal/merge.ts"
 import * as Counter from "./kernel/Counter.ts"
 import * as Partition from "./Partition.ts"
@@ -27,7 +29,7 @@ import * as Unique from "./Unique.ts"
 /**
  * The fields of a schema that can be its primary key: required, and of a kind of string.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type PrimaryKey<S extends Attributes.DocumentSchema> = {
@@ -36,7 +38,7 @@ export type PrimaryKey<S extends Attributes.DocumentSchema> = {
   string
 
 /**
- * Changes a document, as JSON, from one schema version to the next. Secrets in it are in clear.
+ * The change of a document, as JSON, from one schema version to the next. Secrets in it are in clear.
  *
  * @category models
  * @since 0.1.0
@@ -44,7 +46,7 @@ export type PrimaryKey<S extends Attributes.DocumentSchema> = {
 export type Migration = (document: JsonObject) => JsonObject
 
 /**
- * What is counted beside the documents of a resource.
+ * The numbers that are kept beside that of all documents of a resource.
  *
  * @category models
  * @since 0.1.0
@@ -57,6 +59,8 @@ export interface CounterOptions {
 }
 
 /**
+ * The declaration of a resource.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -67,8 +71,8 @@ export interface Options<S extends Attributes.DocumentSchema> {
   readonly primaryKey: PrimaryKey<S>
   /** The name in the bucket. Default: what follows the last `/` of the service's id. */
   readonly name?: string | undefined
-  /** `true`, the default, refuses `deleteAll`. */
-  readonly paranoid?: boolean | undefined
+  /** Whether `deleteAll` is allowed. Default `false`. */
+  readonly allowDeleteAll?: boolean | undefined
   /** What becomes of a document that does not fit into metadata. Default `"body-overflow"`. */
   readonly behavior?: Behavior.Behavior | undefined
   /** Fields that are always in metadata, or always in the body, by their path (`"address.city"`). */
@@ -110,8 +114,15 @@ export interface Options<S extends Attributes.DocumentSchema> {
    * reads first. All processes that write have to say so. For documents that are there already, `recount` once.
    */
   readonly counters?: boolean | CounterOptions | undefined
+  /** What plugins need to know of the resource, by their names; it travels with the definition. */
+  readonly plugins?: Readonly<Record<string, Json>> | undefined
   /** Whether queries may read every document without saying `scan: true`. Default `false`. */
   readonly scan?: boolean | undefined
+  /**
+   * `true`: the resource can only be opened with a guard (`Resource.guard`), also from the catalog; opening it otherwise
+   * fails at once. Default `false`.
+   */
+  readonly guarded?: boolean | undefined
   /**
    * `true` adds the partitions `byCreatedDate` and `byUpdatedDate`, and fills in the fields `createdAt` and `updatedAt`
    * where the schema has them, whatever a caller gives. A field may be a `DateTime.Utc`, a `Date`, a text (ISO 8601) or a
@@ -142,7 +153,7 @@ export interface Options<S extends Attributes.DocumentSchema> {
 export interface Definition<S extends Attributes.DocumentSchema> extends Catalog.Declaration {
   readonly schema: S
   readonly primaryKey: PrimaryKey<S>
-  readonly paranoid: boolean
+  readonly allowDeleteAll: boolean
   readonly behavior: Behavior.Behavior
   readonly pin?: Options<S>["pin"]
   readonly pins: Behavior.Pins
@@ -159,9 +170,29 @@ export interface Definition<S extends Attributes.DocumentSchema> extends Catalog
   /** Whether documents may have binary content. */
   readonly content: boolean
   /** What fills in fields before a version is written. */
-  readonly completion: Completion.Completion | undefined
+  readonly completion: Completion | undefined
   /** What is counted as documents come and go. */
   readonly counters: Portable.Counters | undefined
+  /** What plugins need to know of it, by their names. */
+  readonly plugins: Readonly<Record<string, Json>>
+  /** Whether it can be opened with a guard only. */
+  readonly guarded: boolean
+  /** Who has declared it: a program, or the catalog for one that does not. */
+  readonly origin: "program" | "catalog"
+  /** What of it cannot be written, if anything. */
+  readonly unwritable: Unwritable | undefined
+}
+
+/**
+ * What must not be written of a resource by who does not know all of its definition: `whole`, why no document can be; else
+ * the fields that must stay as they are, or stay away.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Unwritable {
+  readonly whole: string | undefined
+  readonly fields: ReadonlyArray<{ readonly path: ReadonlyArray<string>; readonly why: string }>
 }
 
 /**
@@ -198,28 +229,29 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
   const uniques = Object.fromEntries(
     Object.entries(options.unique ?? {}).map(([label, unique]) => [label, Unique.define(label, unique, attributes)])
   )
-  const { paranoid = true, timestamps = false, userstamps = false, computed = {} } = options
-  const { history = false, content = false, scan = false } = options
+  const { allowDeleteAll = false, timestamps = false, userstamps = false, computed = {} } = options
+  const { history = false, content = false, scan = false, guarded = false, plugins = {} } = options
   const uniqueLease =
     options.uniqueLease === undefined
       ? Unique.defaultLeaseMillis
       : Duration.toMillis(Duration.fromInputUnsafe(options.uniqueLease))
-  const completion = Completion.define(name, merge.fieldTypes(AST.toType(options.schema.ast)), options.primaryKey, {
+  const completion = completionOf(name, merge.fieldTypes(AST.toType(options.schema.ast)), options.primaryKey, {
     timestamps,
     userstamps,
     computed
   })
   const counters = countersOf(name, options.counters, partitions)
-  const flags = Object.entries({ history, content, scan, timestamps, userstamps })
+  const flags = Object.entries({ history, content, scan, timestamps, userstamps, guarded })
     .filter(([, isOn]) => isOn)
     .map(([flag]) => flag as Portable.Flag)
   const portable = Portable.fromDefinition(options.schema, {
     behavior: typeof behavior === "string" ? behavior : "user-managed",
-    paranoid,
+    paranoid: !allowDeleteAll,
     pin: { metadata: options.pin?.metadata ?? [], body: options.pin?.body ?? [] },
     hasMigrations: Object.keys(options.migrations ?? {}).length > 0,
     hasComputed: Object.keys(computed).length > 0,
     flags,
+    plugins,
     counters,
     uniqueLease,
     partitions,
@@ -233,7 +265,7 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     name,
     schema: options.schema,
     primaryKey: options.primaryKey,
-    paranoid,
+    allowDeleteAll,
     behavior,
     pin: options.pin,
     portable,
@@ -248,6 +280,10 @@ export const define = <S extends Attributes.DocumentSchema>(id: string, options:
     completion,
     counters,
     uniqueLease,
+    plugins,
+    guarded,
+    origin: "program",
+    unwritable: undefined,
     ...(version === undefined ? {} : { version })
   }
 }
@@ -278,7 +314,8 @@ const timestampPartitions: Readonly<Record<string, Partition.Options>> = {
 }
 
 /**
- * How ids are made for documents that are inserted without one: 22 random characters, a ULID, or a UUID version 7.
+ * The way in which ids are made for documents that are inserted without one: 22 random characters, a ULID, or a UUID
+ * version 7.
  *
  * @category models
  * @since 0.1.0
@@ -290,7 +327,7 @@ const idFields = { random: Id.Random, ulid: Id.Ulid, uuidv7: Id.UuidV7 } as cons
 /**
  * The schema of a resource declared in the rule notation: its attributes and `id`.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type FromAttributes<A> = Rules.Compiled<
@@ -328,7 +365,7 @@ export const fromAttributes = <const A extends Rules.Attributes>(
   return define(name, { schema, primaryKey: "id" as PrimaryKey<FromAttributes<A>>, name, ...rest })
 }
 /**
- * What of a definition cannot travel with the catalog, by path.
+ * Lists what of a definition cannot travel with the catalog, by path.
  *
  * @category getters
  * @since 0.1.0
@@ -343,9 +380,116 @@ export const omissions = <S extends Attributes.DocumentSchema>(
 /**
  * The services that a resource needs beside its database: a `KeyRing` for secrets, a `PasswordHasher` for passwords.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Services<A> =
   | (true extends Holds<A, Redacted.Redacted<unknown>> ? KeyRing : never)
   | (true extends Holds<A, PasswordHash> ? PasswordHasher : never)
+
+// -----------------------------------------------------------------------------
+// Fields that fill themselves in
+// -----------------------------------------------------------------------------
+
+/** The fields that are filled in. */
+interface CompletionOptions {
+  readonly timestamps: boolean
+  readonly userstamps: boolean
+  /** By the name of the field. */
+  readonly computed: Readonly<Record<string, (document: never) => unknown>>
+}
+
+/**
+ * The times of a write, in milliseconds since 1970.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Times {
+  readonly createdAt: number
+  readonly writtenAt: number
+}
+
+/**
+ * The step that fills in fields of a valid document. `before` is the version that it replaces.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Completion {
+  /** Whether the version before has to be known. */
+  readonly needsBefore: boolean
+  readonly apply: (valid: object, before: object | undefined, times: Times) => Effect.Effect<object>
+}
+
+/** How a field may hold a time, in the order in which it is tried. */
+const clocks: ReadonlyArray<(millis: number) => unknown> = [
+  (millis) => DateTime.makeUnsafe(millis),
+  (millis) => new Date(millis),
+  (millis) => new Date(millis).toISOString(),
+  (millis) => millis
+]
+
+/**
+ * What fills in the fields of a schema; `undefined` where there is nothing to fill in.
+ *
+ * `timestamps` fills in `createdAt` and `updatedAt`, `userstamps` fills in `createdBy` and `updatedBy`, each where the
+ * schema has such a field. Throws `UnsupportedSchema` for a field that cannot hold it.
+ */
+const completionOf = (
+  name: string,
+  fields: ReadonlyMap<string, AST.AST>,
+  primaryKey: string,
+  { timestamps, userstamps, computed }: CompletionOptions
+): Completion | undefined => {
+  const accepts = (field: string, value: unknown) => Schema.is(Schema.make(fields.get(field)!))(value)
+  const clockOf = (field: string) => {
+    if (!timestamps || !fields.has(field)) return undefined
+    const clock = clocks.find((one) => accepts(field, one(0)))
+    if (clock !== undefined) return clock
+    throw new Attributes.UnsupportedSchema(
+      `${name}.${field} cannot hold a time: make it a DateTime.Utc, a Date, a text or a number`
+    )
+  }
+  const isUser = (field: string): boolean => {
+    if (!userstamps || !fields.has(field)) return false
+    if (accepts(field, "an id")) return true
+    throw new Attributes.UnsupportedSchema(`${name}.${field} cannot hold the id of a user: make it a text`)
+  }
+  const createdAt = clockOf("createdAt")
+  const updatedAt = clockOf("updatedAt")
+  const hasCreatedBy = isUser("createdBy")
+  const hasUpdatedBy = isUser("updatedBy")
+  const functions = Object.entries(computed)
+  for (const [field] of functions) {
+    if (!fields.has(field) || field === primaryKey) {
+      throw new Attributes.UnsupportedSchema(
+        `computed names ${JSON.stringify(field)}, which is no field that can be computed`
+      )
+    }
+  }
+  const hasClock = createdAt !== undefined || updatedAt !== undefined
+  if (!hasClock && !hasCreatedBy && !hasUpdatedBy && functions.length === 0) return undefined
+
+  return {
+    needsBefore: hasCreatedBy || hasUpdatedBy,
+    apply: Effect.fnUntraced(function* (valid, before, times) {
+      const filled: Record<string, unknown> = { ...valid }
+      const set = (field: string, value: unknown) => {
+        if (value === undefined) delete filled[field]
+        else filled[field] = value
+      }
+      if (createdAt !== undefined) set("createdAt", createdAt(times.createdAt))
+      if (updatedAt !== undefined) set("updatedAt", updatedAt(times.writtenAt))
+      if (hasCreatedBy || hasUpdatedBy) {
+        const user = yield* CurrentUser
+        const of = (field: string) => (before as Readonly<Record<string, unknown>> | undefined)?.[field]
+        if (hasCreatedBy) set("createdBy", before === undefined ? user?.id : of("createdBy"))
+        // The program's own work is nobody's.
+        if (hasUpdatedBy) set("updatedBy", user?.id ?? of("updatedBy"))
+      }
+      for (const [field, compute] of functions) set(field, compute(filled as never))
+      return filled
+    })
+  }
+}

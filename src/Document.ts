@@ -22,11 +22,12 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { StoredFields } from "./encoding/Encoding.ts"
 import { documentLevels, type Json, stringifyExact } from "./encoding/Json.ts"
+import { mapValues } from "./internal/json.ts"
 import { percentEncode, utf8Length } from "./internal/text.ts"
 import { maxKeyBytes, type Metadata, type StoredObject } from "./storage/ObjectStore.ts"
 
 /**
- * Names one version of one document; changes with every write. It is the object's ETag.
+ * The name of one version of one document; it changes with every write. It is the object's ETag.
  *
  * @category models
  * @since 0.1.0
@@ -65,7 +66,18 @@ export interface Document<out A> {
 }
 
 /**
- * Now, in whole milliseconds, as the body of a document holds it.
+ * Returns a document with what a function makes of its value, in the same envelope.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const map = <A, B>(document: Document<A>, f: (value: A) => B): Document<B> => ({
+  ...document,
+  value: f(document.value)
+})
+
+/**
+ * Reads the time, in whole milliseconds, as the body of a document holds it.
  *
  * @category constructors
  * @since 0.1.0
@@ -73,8 +85,8 @@ export interface Document<out A> {
 export const now: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, Math.floor)
 
 /**
- * How many earlier write ids a document remembers. A write whose answer was lost is recognised until so many others
- * have been built upon it.
+ * The number of earlier write ids that a document remembers. A write whose answer was lost is recognised until so many
+ * others have been built upon it.
  *
  * @category constants
  * @since 0.1.0
@@ -85,7 +97,7 @@ export const rememberedWrites = 8
 const systemName = "s-"
 
 /**
- * The bytes of metadata that are left for fields.
+ * Returns the bytes of metadata that are left for fields.
  *
  * @category getters
  * @since 0.1.0
@@ -99,7 +111,7 @@ const systemValue = (tag: string, schemaVersion: number): string => tag + schema
 const unsettledMark = "!"
 
 /**
- * Whether the metadata of an object is that of a document for certain, without a look at its body.
+ * Tells whether the metadata of an object is that of a document for certain, without a look at its body.
  *
  * @category getters
  * @since 0.1.0
@@ -107,7 +119,7 @@ const unsettledMark = "!"
 export const isSettled = (metadata: Metadata): boolean => metadata[systemName]?.endsWith(unsettledMark) !== true
 
 /**
- * What every document key of a resource begins with.
+ * Returns what every document key of a resource begins with.
  *
  * @category keys
  * @since 0.1.0
@@ -115,7 +127,7 @@ export const isSettled = (metadata: Metadata): boolean => metadata[systemName]?.
 export const keyPrefix = (resource: string): string => `resource=${percentEncode(resource)}/data/`
 
 /**
- * The key of a document, or why the id cannot be one.
+ * Returns the key of a document, or why the id cannot be one.
  *
  * @category keys
  * @since 0.1.0
@@ -131,7 +143,7 @@ export const key = (resource: string, id: string): Result.Result<string, string>
 }
 
 /**
- * The id in a key below `keyPrefix`, if it is the key of a document.
+ * Reads the id in a key below `keyPrefix`, if it is the key of a document.
  *
  * @category keys
  * @since 0.1.0
@@ -250,7 +262,7 @@ const systemPart = (write: Write): Record<string, Json> => {
 }
 
 /**
- * The object that a write puts.
+ * Returns the object that a write puts.
  *
  * @category encoding
  * @since 0.1.0
@@ -272,7 +284,7 @@ export const toObject = (
 }
 
 /**
- * What a transaction is about to make of a document: the next version, or none.
+ * The future that a transaction has announced for a document: the next version, or none.
  *
  * @category models
  * @since 0.1.0
@@ -300,8 +312,8 @@ export interface Slot {
 }
 
 /**
- * The object that announces what a transaction is about to make of a document; until it is settled the version before
- * stays readable in it.
+ * Returns the object that announces what a transaction is about to make of a document; until it is settled the version
+ * before stays readable in it.
  *
  * @category encoding
  * @since 0.1.0
@@ -339,7 +351,7 @@ export const toIntentObject = (
 }
 
 /**
- * The object of a document that is deleted, on a store that cannot delete on a condition.
+ * Returns the object of a document that is deleted, on a store that cannot delete on a condition.
  *
  * @category encoding
  * @since 0.1.0
@@ -357,7 +369,7 @@ export const toTombstone = (write: {
 })
 
 /**
- * What was read from an object, fields still encoded.
+ * A version as it was read from an object, fields still encoded.
  *
  * @category models
  * @since 0.1.0
@@ -369,7 +381,7 @@ export interface Stored extends Write {
 }
 
 /**
- * What a write has stored, once the store has accepted it.
+ * Returns what a write has stored, once the store has accepted it.
  *
  * @category constructors
  * @since 0.1.0
@@ -465,7 +477,7 @@ export const fromObject = (
 }
 
 /**
- * The version that an intent stands for once its transaction is committed.
+ * Reads the version that an intent stands for once its transaction is committed.
  *
  * @category encoding
  * @since 0.1.0
@@ -482,11 +494,8 @@ export const fromIntent = (key: string, etag: string, intent: Intent): Result.Re
 
 const decoder = new TextDecoder()
 
-const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Readonly<Record<string, B>> =>
-  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value)]))
-
 /**
- * Bytes of metadata as S3 counts them: every name and value.
+ * Returns the bytes of metadata as S3 counts them: every name and value.
  *
  * @category getters
  * @since 0.1.0
@@ -498,7 +507,7 @@ export const metadataSize = (metadata: Metadata): number => {
 }
 
 /**
- * The envelope of a decoded value.
+ * Creates the envelope of a decoded value.
  *
  * @category constructors
  * @since 0.1.0
@@ -532,7 +541,7 @@ const placeOf = ({ metadata, spilled, spilledText }: StoredFields): Document<nev
 }
 
 /**
- * What became of a write whose answer was lost and whose repetition was refused, judged by what is stored now.
+ * Tells what became of a write whose answer was lost and whose repetition was refused, judged by what is stored now.
  *
  * - `"landed"`: the stored version is that write.
  * - `"superseded"`: it landed, and later writes were built upon it.

@@ -19,6 +19,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { documentLevels, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
+import { isList, isObject } from "./internal/json.ts"
 import * as Query from "./Query.ts"
 
 // -----------------------------------------------------------------------------
@@ -26,20 +27,20 @@ import * as Query from "./Query.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * One document a line, each line ended by a line feed, as UTF-8. Reads back as the same documents: `-0` stays `-0`, and
- * lone surrogates are written as escapes. Dies of a document that is no JSON: a number that is not finite, a key
- * `__proto__`.
+ * Writes one document a line, each line ended by a line feed, as UTF-8. Reads back as the same documents: `-0` stays
+ * `-0`, and lone surrogates are written as escapes. Dies of a document that is no JSON: a number that is not finite, a
+ * key `__proto__`.
  *
- * @category writing
+ * @category encoding
  * @since 0.1.0
  */
 export const ndjson = <E, R>(documents: Stream.Stream<JsonObject, E, R>): Stream.Stream<Uint8Array, E, R> =>
   Stream.encodeText(ndjsonText(documents))
 
 /**
- * `ndjson` as text, in pieces of some lines.
+ * Writes `ndjson` as text, in pieces of some lines.
  *
- * @category writing
+ * @category encoding
  * @since 0.1.0
  */
 export const ndjsonText = <E, R>(documents: Stream.Stream<JsonObject, E, R>): Stream.Stream<string, E, R> =>
@@ -65,7 +66,7 @@ const inPieces = <A, E, R>(stream: Stream.Stream<A, E, R>, write: (item: A) => s
   })
 
 /**
- * Why a line was refused.
+ * The reasons for which a line is refused.
  *
  * - `InvalidJson`: it is no JSON
  * - `InvalidUtf8`: its bytes are no UTF-8
@@ -79,6 +80,8 @@ const inPieces = <A, E, R>(stream: Stream.Stream<A, E, R>, write: (item: A) => s
 export const LineReason = Schema.Literals(["InvalidJson", "InvalidUtf8", "TooLong", "NotADocument"])
 
 /**
+ * One of the reasons for which a line is refused.
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -106,7 +109,7 @@ export class LineProblem extends Schema.TaggedError<LineProblem>("effect-s3db/Ex
 }
 
 /**
- * A document and where it stood.
+ * A document, and where it stood.
  *
  * @category models
  * @since 0.1.0
@@ -118,7 +121,7 @@ export interface Line {
 }
 
 /**
- * `maxLineBytes` default: 16 MiB.
+ * The limits of reading. `maxLineBytes` default: 16 MiB.
  *
  * @category models
  * @since 0.1.0
@@ -128,12 +131,13 @@ export interface ReadOptions {
 }
 
 /**
- * Documents from lines of JSON. A line that is none becomes a `LineProblem`, and reading goes on with the next one.
+ * Reads documents from lines of JSON. A line that is none becomes a `LineProblem`, and reading goes on with the next
+ * one.
  *
  * Lines end with a line feed, alone or after a carriage return; the last one may lack it. Blank lines are left out, but
  * counted. A byte order mark at the beginning is skipped. At most `maxLineBytes` of a line are held.
  *
- * @category reading
+ * @category encoding
  * @since 0.1.0
  */
 export const fromNdjson = <E, R>(
@@ -148,9 +152,9 @@ export const fromNdjson = <E, R>(
   )
 
 /**
- * The documents alone. Fails with the first line that is none.
+ * Returns the documents alone. Fails with the first line that is none.
  *
- * @category reading
+ * @category encoding
  * @since 0.1.0
  */
 export const documents = <E, R>(
@@ -250,10 +254,6 @@ const joined = (parts: ReadonlyArray<Uint8Array>, last: Uint8Array, length: numb
   return whole
 }
 
-const isList = (value: Json): value is ReadonlyArray<Json> => Array.isArray(value)
-
-const isObject = (value: Json): value is JsonObject => typeof value === "object" && value !== null && !isList(value)
-
 const maxLevels = 256
 
 /** Level by level and without recursion, for a line can be as deep as it is long. */
@@ -279,7 +279,7 @@ const whyUnfit = (document: JsonObject): string | undefined => {
 // -----------------------------------------------------------------------------
 
 /**
- * How a table is written.
+ * The form of a table.
  *
  * - `columns`: the fields, in this order, nested ones by dotted paths. Default: `attributes`, such as the paths of the
  *   attributes of a resource; without those the fields of the first document.
@@ -307,13 +307,14 @@ export interface CsvOptions {
 }
 
 /**
- * A table with one row for each document, as RFC 4180 has it: rows end with CRLF, and what contains the delimiter, a quote
- * or a line break is in quotes. As UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes U+FFFD.
+ * Writes a table with one row for each document, as RFC 4180 has it: rows end with CRLF, and what contains the
+ * delimiter, a quote or a line break is in quotes. As UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes
+ * U+FFFD.
  *
  * Texts stand as they are, numbers and booleans as in JSON, arrays and objects as JSON text. With known columns an empty
  * stream gives the header alone.
  *
- * @category writing
+ * @category encoding
  * @since 0.1.0
  */
 export const csv = <E, R>(
@@ -322,9 +323,9 @@ export const csv = <E, R>(
 ): Stream.Stream<Uint8Array, E, R> => Stream.encodeText(csvText(documents, options))
 
 /**
- * `csv` as text, in pieces of some rows.
+ * Writes `csv` as text, in pieces of some rows.
  *
- * @category writing
+ * @category encoding
  * @since 0.1.0
  */
 export const csvText = <E, R>(

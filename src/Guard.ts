@@ -34,94 +34,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Json, JsonObject } from "./encoding/Json.ts"
+import * as CurrentUser from "./CurrentUser.ts"
 import * as Pipeline from "./Pipeline.ts"
-
-// -----------------------------------------------------------------------------
-// User
-// -----------------------------------------------------------------------------
-
-/**
- * Somebody who is authenticated.
- *
- * @category models
- * @since 0.1.0
- */
-export interface User {
-  readonly id: string
-  readonly roles: ReadonlyArray<string>
-  readonly scopes: ReadonlyArray<string>
-  /** What the token said of the user, as it was. */
-  readonly claims: JsonObject
-}
-
-/**
- * The user on whose behalf the fiber runs. Where it is not provided, the caller is anonymous.
- *
- * @category services
- * @since 0.1.0
- */
-export class CurrentUser extends Context.Service<CurrentUser, User>()("effect-s3db/Guard/CurrentUser") {}
-
-/**
- * The current user, if there is one.
- *
- * @category getters
- * @since 0.1.0
- */
-export const currentUser: Effect.Effect<User | undefined> = Effect.map(
-  Effect.serviceOption(CurrentUser),
-  Option.getOrUndefined
-)
-
-/**
- * A user by id. Roles, scopes and claims are empty by default.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const makeUser = (id: string, parts: Partial<Omit<User, "id">> = {}): User => ({
-  id,
-  roles: parts.roles ?? [],
-  scopes: parts.scopes ?? [],
-  claims: parts.claims ?? {}
-})
-
-/**
- * The user of a token that has been verified: `sub` is the id; scopes come from `scope`, separated by spaces; roles from
- * `roles`, `realm_access.roles` and `resource_access[azp].roles`.
- *
- * `None` when there is no `sub`: treat the caller as anonymous. Claims of another form than expected count as absent.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const fromClaims = (claims: JsonObject): Option.Option<User> => {
-  const id = member(claims, "sub")
-  if (typeof id !== "string" || id === "") return Option.none()
-  const scope = member(claims, "scope")
-  const client = member(claims, "azp")
-  const roles = [
-    ...texts(member(claims, "roles")),
-    ...texts(member(member(claims, "realm_access"), "roles")),
-    ...(typeof client === "string" ? texts(member(member(member(claims, "resource_access"), client), "roles")) : [])
-  ]
-  return Option.some({
-    id,
-    roles: [...new Set(roles)],
-    scopes: typeof scope === "string" ? scope.split(" ").filter((one) => one !== "") : [],
-    claims
-  })
-}
-
-const isObject = (value: Json | undefined): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
-const member = (value: Json | undefined, name: string): Json | undefined =>
-  isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined
-
-const texts = (value: Json | undefined): ReadonlyArray<string> =>
-  Array.isArray(value) ? value.filter((one): one is string => typeof one === "string") : []
 
 /** Whether the work of this fiber is the program's own. */
 const IsTrusted = Context.Reference<boolean>("effect-s3db/Guard/IsTrusted", { defaultValue: () => false })
@@ -141,28 +55,31 @@ export const trusted = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
 // -----------------------------------------------------------------------------
 
 /**
- * The answer of a predicate. An effect that fails denies, as does one that asks for the `CurrentUser` where the caller is
- * anonymous. Other services are closed over.
+ * The answer of a predicate. An effect that fails denies, also by `CurrentUser.required` where the caller is anonymous.
+ * Services are closed over.
  *
  * @category models
  * @since 0.1.0
  */
-export type Answer = boolean | Effect.Effect<boolean, unknown, CurrentUser>
+export type Answer = boolean | Effect.Effect<boolean, unknown>
 
 /**
- * Whether somebody may do something. `A` is the document that it wants to see. An effect is a rule by itself, which is
+ * A rule for who may do something. `A` is the document that it wants to see. An effect is a rule by itself, which is
  * decided without the document.
  *
  * @category models
  * @since 0.1.0
  */
 export type Rule<A = unknown> =
-  | Effect.Effect<boolean, unknown, CurrentUser>
+  | Effect.Effect<boolean, unknown>
   | { readonly _tag: "Constant"; readonly isAllowed: boolean }
-  | { readonly _tag: "User"; readonly predicate: (user: User | undefined, operation: Pipeline.OperationName) => Answer }
+  | {
+      readonly _tag: "User"
+      readonly predicate: (user: CurrentUser.User | undefined, operation: Pipeline.OperationName) => Answer
+    }
   | {
       readonly _tag: "Record"
-      readonly predicate: (record: A, user: User | undefined, operation: Pipeline.OperationName) => Answer
+      readonly predicate: (record: A, user: CurrentUser.User | undefined, operation: Pipeline.OperationName) => Answer
     }
   | { readonly _tag: "All" | "Any"; readonly rules: ReadonlyArray<Rule<A>> }
   | { readonly _tag: "Not"; readonly rule: Rule<A> }
@@ -177,74 +94,76 @@ export type Rule<A = unknown> =
 export type Rules<in A> = { readonly [K in Pipeline.OperationName | "*"]?: Rule<A> | undefined }
 
 /**
- * Everybody, also the anonymous.
+ * The rule that allows everybody, also the anonymous.
  *
- * @category rules
+ * @category constants
  * @since 0.1.0
  */
 export const allow: Rule = { _tag: "Constant", isAllowed: true }
 
 /**
- * Nobody.
+ * The rule that allows nobody.
  *
- * @category rules
+ * @category constants
  * @since 0.1.0
  */
 export const deny: Rule = { _tag: "Constant", isAllowed: false }
 
 /**
- * What a predicate says of the user, who is `undefined` when anonymous.
+ * Allows what a predicate says of the user, who is `undefined` when anonymous.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
-export const user = (predicate: (user: User | undefined, operation: Pipeline.OperationName) => Answer): Rule => ({
+export const user = (
+  predicate: (user: CurrentUser.User | undefined, operation: Pipeline.OperationName) => Answer
+): Rule => ({
   _tag: "User",
   predicate
 })
 
 /**
- * Everybody who is authenticated.
+ * A rule for everybody who is authenticated.
  *
- * @category rules
+ * @category constants
  * @since 0.1.0
  */
 export const authenticated: Rule = user((user) => user !== undefined)
 
 /**
- * Users with at least one of these roles.
+ * Allows users with at least one of these roles.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const roles = (names: ReadonlyArray<string>): Rule =>
   user((user) => user !== undefined && names.some((name) => user.roles.includes(name)))
 
 /**
- * Users with at least one of these scopes. For several at once: `all(scopes(["a"]), scopes(["b"]))`.
+ * Allows users with at least one of these scopes. For several at once: `all(scopes(["a"]), scopes(["b"]))`.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const scopes = (names: ReadonlyArray<string>): Rule =>
   user((user) => user !== undefined && names.some((name) => user.scopes.includes(name)))
 
 /**
- * What a predicate says of the document, and of the user, who is `undefined` when anonymous.
+ * Allows what a predicate says of the document, and of the user, who is `undefined` when anonymous.
  *
  * The document is the one about to be written for an insert, otherwise the one that is there.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const record = <A>(
-  predicate: (record: A, user: User | undefined, operation: Pipeline.OperationName) => Answer
+  predicate: (record: A, user: CurrentUser.User | undefined, operation: Pipeline.OperationName) => Answer
 ): Rule<A> => ({ _tag: "Record", predicate })
 
 /**
- * The user whose id is in a field of the document.
+ * Allows the user whose id is in a field of the document.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const owner = <A extends object>(field: keyof A & string): Rule<A> =>
@@ -254,32 +173,32 @@ export const owner = <A extends object>(field: keyof A & string): Rule<A> =>
   })
 
 /**
- * Who meets every rule. Without any rule, nobody.
+ * Allows who meets every rule. Without any rule, nobody.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const all = <A = unknown>(...rules: ReadonlyArray<Rule<A>>): Rule<A> => ({ _tag: "All", rules })
 
 /**
- * Who meets at least one rule. Without any rule, nobody.
+ * Allows who meets at least one rule. Without any rule, nobody.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const any = <A = unknown>(...rules: ReadonlyArray<Rule<A>>): Rule<A> => ({ _tag: "Any", rules })
 
 /**
- * Who does not meet the rule; that includes the anonymous, where the rule asks for a role. A rule that cannot be decided
- * stays a denial.
+ * Allows who does not meet the rule; that includes the anonymous, where the rule asks for a role. A rule that cannot be
+ * decided stays a denial.
  *
- * @category rules
+ * @category constructors
  * @since 0.1.0
  */
 export const not = <A = unknown>(rule: Rule<A>): Rule<A> => ({ _tag: "Not", rule })
 
 /**
- * The short form of s3db.js: an array of names is allowed to everybody who has one of them as a role or a scope.
+ * Reads the short form of s3db.js: an array of names is allowed to everybody who has one of them as a role or a scope.
  *
  * @category conversions
  * @since 0.1.0
@@ -301,12 +220,12 @@ export type Notation<A> =
   | boolean
   | ReadonlyArray<string>
   | ((
-      context: { readonly user: User | undefined; readonly operation: Pipeline.OperationName },
+      context: { readonly user: CurrentUser.User | undefined; readonly operation: Pipeline.OperationName },
       record: A | undefined
     ) => Answer)
 
 /**
- * Rules in the notation of s3db.js. `false` denies, also as `"*"`.
+ * Reads rules in the notation of s3db.js. `false` denies, also as `"*"`.
  *
  * @category conversions
  * @since 0.1.0
@@ -361,8 +280,8 @@ const hasNoRecord: ReadonlySet<Pipeline.OperationName> = new Set(
 // -----------------------------------------------------------------------------
 
 /**
- * The user may not do this. When `isAuthenticated` is `false` nobody was logged in: log in and try again (HTTP 401).
- * Otherwise the user needs other rights (HTTP 403).
+ * An operation that the user may not carry out. When `isAuthenticated` is `false` nobody was logged in: log in and try
+ * again (HTTP 401). Otherwise the user needs other rights (HTTP 403).
  *
  * @category errors
  * @since 0.1.0
@@ -384,7 +303,7 @@ export class Forbidden extends Schema.TaggedError<Forbidden>("effect-s3db/Guard/
 }
 
 /**
- * What the rules say without the document.
+ * The answer of the rules without the document.
  *
  * @category models
  * @since 0.1.0
@@ -399,11 +318,11 @@ export type Decision = "Allowed" | "Denied" | "NeedsRecord"
  */
 export interface Guard<in A> {
   /** Decides without the document, if that is possible. */
-  readonly before: (operation: Pipeline.OperationName, user: User | undefined) => Effect.Effect<Decision>
+  readonly before: (operation: Pipeline.OperationName, user: CurrentUser.User | undefined) => Effect.Effect<Decision>
   /** Decides with the document. */
   readonly withRecord: (
     operation: Pipeline.OperationName,
-    user: User | undefined,
+    user: CurrentUser.User | undefined,
     record: A
   ) => Effect.Effect<Exclude<Decision, "NeedsRecord">>
 }
@@ -412,6 +331,8 @@ export interface Guard<in A> {
 type Verdict = boolean | "unknown" | "broken"
 
 /**
+ * Creates the guard of a resource from its rules.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -435,7 +356,7 @@ export const make = <A>(rules: Rules<A>): Guard<A> => {
 const evaluate = <A>(
   rule: Rule<A>,
   operation: Pipeline.OperationName,
-  user: User | undefined,
+  user: CurrentUser.User | undefined,
   record: Option.Option<A>
 ): Effect.Effect<Verdict> => {
   if (Effect.isEffect(rule)) return ask(operation, user, () => rule)
@@ -469,7 +390,7 @@ const combine = Effect.fnUntraced(function* <A>(
   rules: ReadonlyArray<Rule<A>>,
   decisive: boolean,
   operation: Pipeline.OperationName,
-  user: User | undefined,
+  user: CurrentUser.User | undefined,
   record: Option.Option<A>
 ): Effect.fn.Return<Verdict> {
   // Without rules there is nothing to negate either.
@@ -482,33 +403,25 @@ const combine = Effect.fnUntraced(function* <A>(
   return result
 })
 
-const ask = (operation: string, user: User | undefined, predicate: () => Answer): Effect.Effect<Verdict> =>
+const ask = (operation: string, user: CurrentUser.User | undefined, predicate: () => Answer): Effect.Effect<Verdict> =>
   Effect.suspend((): Effect.Effect<unknown, unknown> => {
     const answer = predicate()
-    return Effect.isEffect(answer) ? about(user, answer) : Effect.succeed(answer)
+    if (!Effect.isEffect(answer)) return Effect.succeed(answer)
+    // The user that is asked about, not the one that the fiber may have.
+    return Effect.provideService(answer, CurrentUser.CurrentUser, user)
   }).pipe(
     Effect.map((answer): Verdict => (typeof answer === "boolean" ? answer : "broken")),
     Effect.catchCause((cause): Effect.Effect<Verdict> => {
       if (Cause.hasInterrupts(cause)) return Effect.interrupt
-      if (user === undefined && asksForUser(cause)) return Effect.succeed("broken")
+      if (isUnauthenticated(cause)) return Effect.succeed("broken")
       // The cause may name values of the document.
       return Effect.as(Effect.logWarning(`a rule for ${operation} failed, so it denies`), "broken" as const)
     })
   )
 
-/** With the user that is asked about, not the one that the fiber may have. */
-const about = <E>(user: User | undefined, answer: Effect.Effect<boolean, E, CurrentUser>): Effect.Effect<boolean, E> =>
-  user === undefined ? Effect.updateContext(answer, anonymous) : Effect.provideService(answer, CurrentUser, user)
-
-/** Without a user, an effect that asks for one dies, and so denies. */
-const anonymous = (context: Context.Context<never>): Context.Context<CurrentUser> =>
-  Context.omit(CurrentUser)(context) as Context.Context<CurrentUser>
-
-/** Whether a rule died for want of a user: that is its answer, and not worth a warning. */
-const asksForUser = (cause: Cause.Cause<unknown>): boolean => {
-  const defect = Cause.squash(cause)
-  return defect instanceof Error && defect.message === `Service not found: ${CurrentUser.key}`
-}
+/** Whether a rule failed for want of a user: that is its answer, and not worth a warning. */
+const isUnauthenticated = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.every((reason) => Cause.isFailReason(reason) && reason.error instanceof CurrentUser.Unauthenticated)
 
 // -----------------------------------------------------------------------------
 // Interceptor
@@ -518,7 +431,7 @@ const forbiddenCode = "Forbidden"
 const unauthenticatedCode = "Unauthenticated"
 
 /**
- * What a guard's rejection says as `Forbidden`; `None` for rejections by others.
+ * Reads a guard's rejection as `Forbidden`; `None` for rejections by others.
  *
  * @category conversions
  * @since 0.1.0
@@ -555,7 +468,7 @@ export const authorize = Effect.fnUntraced(function* <A>(
 ): Effect.fn.Return<void, Forbidden> {
   if (yield* IsTrusted) return
   const { resource, operation, id } = at
-  const user = yield* currentUser
+  const user = yield* CurrentUser.CurrentUser
   const decision =
     at.record === undefined ? yield* guard.before(operation, user) : yield* guard.withRecord(operation, user, at.record)
   if (decision === "Allowed") return
@@ -568,13 +481,15 @@ export const authorize = Effect.fnUntraced(function* <A>(
   })
 })
 
-const describe = (user: User | undefined): string =>
+const describe = (user: CurrentUser.User | undefined): string =>
   user === undefined ? "log in first" : "the user does not have the right to do this"
 
-const denial = (user: User | undefined, reject: Pipeline.Admission<unknown>["reject"]): Pipeline.Rejected =>
+const denial = (user: CurrentUser.User | undefined, reject: Pipeline.Admission<unknown>["reject"]): Pipeline.Rejected =>
   reject(describe(user), user === undefined ? unauthenticatedCode : forbiddenCode)
 
 /**
+ * The name of the interceptor, and its place among others.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -605,15 +520,15 @@ export interface InterceptorOptions {
  *
  * Inside `trusted` it lets everything pass.
  *
- * @category interceptors
+ * @category constructors
  * @since 0.1.0
  */
-export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipeline.Parameters = Pipeline.Parameters>(
+export const interceptor = <A, Insert, Update, Patch = Update>(
   // Rules that look at no document do not say what it is.
   rules: Rules<NoInfer<A>>,
   { name = "guard", priority = -1000 }: InterceptorOptions = {}
-): Pipeline.Interceptor<Pipeline.Operations<A, Insert, Update, Patch, P>> => {
-  type Ops = Pipeline.Operations<A, Insert, Update, Patch, P>
+): Pipeline.Interceptor<Pipeline.Operations<A, Insert, Update, Patch>> => {
+  type Ops = Pipeline.Operations<A, Insert, Update, Patch>
   const guard = make(rules)
 
   return {
@@ -622,7 +537,7 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
     operations: "*",
     admit: Effect.fnUntraced(function* ({ operation, reject }) {
       if (yield* IsTrusted) return
-      const user = yield* currentUser
+      const user = yield* CurrentUser.CurrentUser
       if ((yield* guard.before(operation, user)) === "Denied") return yield* denial(user, reject)
     }),
     around: <E, R>(
@@ -634,7 +549,7 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
       Effect.gen(function* () {
         if (yield* IsTrusted) return yield* next()
         const { operation } = context
-        const user = yield* currentUser
+        const user = yield* CurrentUser.CurrentUser
         const denied = () => denial(user, context.reject)
         const isAllowed = (record: A) =>
           Effect.map(guard.withRecord(operation, user, record), (decision) => decision === "Allowed")
@@ -656,7 +571,7 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
             const { input } = context
             if (input.checks !== undefined) return yield* next({ checks: [...input.checks, check] })
             const current = "current" in input && input.current !== undefined ? yield* input.current : Option.none()
-            if (Option.isSome(current)) yield* check(current.value)
+            if (Option.isSome(current)) yield* check(current.value.value)
             // Defaults are missing from it: a rule that asks for them denies.
             else if ("input" in input) yield* check(input.input as Insert & A)
             else return yield* denied()
@@ -669,13 +584,13 @@ export const interceptor = <A, Insert, Update, Patch = Update, P extends Pipelin
             const { input } = context
             if (input.current === undefined) return yield* denied()
             const current = yield* input.current
-            if (Option.isSome(current)) yield* check(current.value)
+            if (Option.isSome(current)) yield* check(current.value.value)
             else if (context.operation !== "exists") return yield* denied()
             return yield* next()
           }
           case "get": {
             const output = yield* next()
-            yield* check(output as Ops["get"]["output"])
+            yield* check((output as Ops["get"]["output"]).value)
             return output
           }
           case "list":

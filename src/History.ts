@@ -15,7 +15,7 @@ import type { Write } from "./Document.ts"
 import { percentEncode } from "./internal/text.ts"
 
 /**
- * An earlier version, as its key tells it.
+ * An earlier version, as its key tells of it.
  *
  * @category models
  * @since 0.1.0
@@ -34,7 +34,7 @@ export interface Entry {
 }
 
 /**
- * What all keys of earlier versions of one document begin with, or, without an id, of all.
+ * Returns what all keys of earlier versions of one document begin with, or, without an id, of all.
  *
  * @category keys
  * @since 0.1.0
@@ -48,7 +48,7 @@ const place = (resource: string, id: string, createdAt: number, version: number,
   `${prefix(resource, id)}v=${digits(createdAt, 9)}-${digits(version, 6)}/t=${digits(writtenAt, 9)}`
 
 /**
- * The key of a version.
+ * Returns the key of a version.
  *
  * @category keys
  * @since 0.1.0
@@ -57,7 +57,7 @@ export const key = (resource: string, id: string, { createdAt, version, writtenA
   `${place(resource, id, createdAt, version, writtenAt)}/w=${writeId}`
 
 /**
- * The key that tells when a document was deleted, after its last version.
+ * Returns the key that tells when a document was deleted, after its last version.
  *
  * @category keys
  * @since 0.1.0
@@ -68,7 +68,7 @@ export const deletionKey = (resource: string, id: string, last: Write, deletedAt
 const pattern = /^resource=[^/]+\/historical\/id=([^/]+)\/v=([0-9a-z]+)-([0-9a-z]+)\/t=([0-9a-z]+)\/([wd])=([^/]+)$/
 
 /**
- * The version that a key stands for.
+ * Reads the version that a key stands for.
  *
  * @category keys
  * @since 0.1.0
@@ -89,8 +89,8 @@ export const parse = (text: string): Entry | undefined => {
 }
 
 /**
- * Whether a copy is of a version that has been replaced: older than the one there is now, or of a document that is no
- * more.
+ * Tells whether a copy is of a version that has been replaced: older than the one there is now, or of a document that
+ * is no more.
  *
  * @category getters
  * @since 0.1.0
@@ -101,8 +101,8 @@ export const isPast = (entry: Entry, now: Write | undefined): boolean =>
   (entry.createdAt === now.createdAt && entry.version < now.version)
 
 /**
- * What was, of entries in their order: without deletions that did not come about, since the document went on from there, and
- * with each version once, which may have two copies where a transaction had announced something in it.
+ * Returns what was, of entries in their order: without deletions that did not come about, since the document went on
+ * from there, and with each version once, which may have two copies where a transaction had announced something in it.
  *
  * @category getters
  * @since 0.1.0

@@ -46,13 +46,15 @@ export const Definition = Schema.Struct({
 })
 
 /**
+ * A partition in portable form.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Definition = typeof Definition.Type
 
 /**
- * What a definition can do to a value before it becomes part of a key.
+ * A step that a definition takes with a value before it becomes part of a key.
  *
  * - `date`, `month`, `year`, `hour`: that part of a moment, in UTC
  * - `lower`, `upper`, `trim`
@@ -76,8 +78,8 @@ export type Transform =
   | `bucket:${number}`
 
 /**
- * How a partition is declared: the paths of its fields, in the order of the key; or fields with what is done to their
- * values, as one text (`"date|maxlength:10"`), and the fields that its markers cover.
+ * The declaration of a partition: the paths of its fields, in the order of the key; or fields with what is done to
+ * their values, as one text (`"date|maxlength:10"`), and the fields that its markers cover.
  *
  * Beside the fields of the schema there are `$createdAt`, `$updatedAt` and `$schemaVersion`.
  *
@@ -93,7 +95,7 @@ export type Options =
   | Definition
 
 /**
- * Fields that every document has, whatever its schema.
+ * The fields that every document has, whatever its schema.
  *
  * @category constants
  * @since 0.1.0
@@ -215,7 +217,7 @@ export interface Marker extends OwnedMarker {
 }
 
 /**
- * Where a listing begins and what of it counts.
+ * The beginning of a listing, and the part of it that counts.
  *
  * @category models
  * @since 0.1.0
@@ -275,7 +277,7 @@ const prefixOf = (resource: string, name: string): string =>
   `resource=${percentEncode(resource)}/partition=${percentEncode(name)}/`
 
 /**
- * The key of a marker, whether its partition is still defined or not.
+ * Returns the key of a marker, whether its partition is still defined or not.
  *
  * @category keys
  * @since 0.1.0
@@ -284,7 +286,7 @@ export const keyOf = (resource: string, name: string, id: string, { values, cove
   `${prefixOf(resource, name)}${values}/id=${percentEncode(id)}/r=${writeId}${covered === undefined ? "" : `/c=${covered}`}`
 
 /**
- * Reads a value of a document, in JSON form.
+ * A function that reads a value of a document, in JSON form.
  *
  * @category models
  * @since 0.1.0
@@ -328,9 +330,9 @@ const decodeValue = (text: string): Json => {
 }
 
 /**
- * A value of a program in the form in which it is stored; `undefined` for one that is no part of a key.
+ * Returns a value of a program in the form in which it is stored; `undefined` for one that is no part of a key.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const toJson = (value: unknown): Json | undefined => {
@@ -344,6 +346,8 @@ export const toJson = (value: unknown): Json | undefined => {
 const textDecoder = new TextDecoder()
 
 /**
+ * Compiles a partition of a resource, ready for use.
+ *
  * @category constructors
  * @since 0.1.0
  */

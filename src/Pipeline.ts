@@ -25,15 +25,19 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import type * as Content from "./Content.ts"
 import * as DbError from "./DbError.ts"
+import type { Document } from "./Document.ts"
+import type * as Query from "./Query.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
 // -----------------------------------------------------------------------------
 
 /**
- * An interceptor did not let the operation happen; nothing was written. `reason` says why, for a person; `code` is for
- * programs, and belongs to the interceptor. Do what the reason asks for; the same call is going to be rejected again.
+ * An operation that an interceptor did not let happen; nothing was written. `reason` says why, for a person; `code` is
+ * for programs, and belongs to the interceptor. Do what the reason asks for; the same call is going to be rejected
+ * again.
  *
  * `cause` is the error of the program that it was rejected for, if there was one; `isRejectedFor` tells its type. It stays in
  * the process: encoded, it is left out.
@@ -59,8 +63,8 @@ export class Rejected extends Schema.TaggedError<Rejected>("effect-s3db/Pipeline
 }
 
 /**
- * The write **was committed**; what an interceptor does after it failed. Do not run the write again: read the document if
- * you need it, and make up for what the interceptor had to do.
+ * A failure of what an interceptor does after the write, which **was committed**. Do not run the write again: read the
+ * document if you need it, and make up for what the interceptor had to do.
  *
  * The other interceptors have run all the same. When one died, its cause is in the log. Within a transaction the write is
  * done as far as the transaction goes: it is committed with it, and not at all if this error ends it.
@@ -127,7 +131,7 @@ const withCause = <E extends Rejected | AfterFailed>(error: E, cause: unknown): 
 /**
  * Every operation of a pipeline by its name: what goes in, and what comes out.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Shape<Ops> = { readonly [K in keyof Ops]: { readonly input: object; readonly output: unknown } }
@@ -141,24 +145,7 @@ export type Shape<Ops> = { readonly [K in keyof Ops]: { readonly input: object; 
 export type Check<in A> = (document: A) => Effect.Effect<void, Rejected | DbError.DbError>
 
 /**
- * The parts of inputs and outputs that belong to other modules.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Parameters {
-  readonly list: unknown
-  readonly listIds: unknown
-  readonly query: unknown
-  readonly count: unknown
-  /** What `setContent` takes. */
-  readonly content: unknown
-  /** What `getContent` gives. */
-  readonly contentOutput: unknown
-}
-
-/**
- * What operations on one document have in common.
+ * The input that operations on one document have in common.
  *
  * @category models
  * @since 0.1.0
@@ -169,22 +156,47 @@ export interface OneDocument<A> {
    * The document as it is now, read when it is asked for. It may have changed when the write comes; what must not be
    * overtaken is a check.
    */
-  readonly current?: Effect.Effect<Option.Option<A>, DbError.DbError> | undefined
+  readonly current?: Effect.Effect<Option.Option<Document<A>>, DbError.DbError> | undefined
 }
 
 /**
- * Present where the operation carries out checks; add to them. They see the very version that is about to be changed,
- * replaced or removed, at every attempt; where there is none, the document that is about to be written.
+ * A write that is about to be sent: the document before it and after it, absence being `None`. `writeId` is what the
+ * stored version, and the change that is told of it, are going to have.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pending<out A> {
+  readonly id: string
+  readonly writeId: string
+  readonly before: Option.Option<A>
+  readonly after: Option.Option<A>
+}
+
+/**
+ * What is done right before a write is sent, at every attempt: the write is refused when it fails. It may be lost to
+ * another writer all the same, and is then made again with another write id.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type BeforeCommit<in A> = (write: Pending<A>) => Effect.Effect<void, Rejected | DbError.DbError>
+
+/**
+ * The checks of an operation, where it carries them out; add to them. They see the very version that is about to be
+ * changed, replaced or removed, at every attempt; where there is none, the document that is about to be written.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Checked<A> {
   readonly checks?: ReadonlyArray<Check<A>> | undefined
+  /** Run when the new version is ready, right before anything of it is sent. */
+  readonly beforeCommit?: ReadonlyArray<BeforeCommit<A>> | undefined
 }
 
 /**
- * Whether a document may be seen. Only the answer `true` shows it.
+ * A condition on which a document may be seen. Only the answer `true` shows it.
  *
  * @category models
  * @since 0.1.0
@@ -192,8 +204,8 @@ export interface Checked<A> {
 export type Filter<in A> = (document: A) => Effect.Effect<boolean, Rejected | DbError.DbError>
 
 /**
- * Present where the operation leaves out documents; add to them. They are part of the request: a document that does not
- * pass is not there for its conditions, its order, its limit, its number and its cursor.
+ * The filters of an operation, where it leaves out documents; add to them. They are part of the request: a document
+ * that does not pass is not there for its conditions, its order, its limit, its number and its cursor.
  *
  * @category models
  * @since 0.1.0
@@ -203,7 +215,7 @@ export interface Filtered<A> {
 }
 
 /**
- * What the streams of a resource may fail with.
+ * The errors of the streams of a resource.
  *
  * @category errors
  * @since 0.1.0
@@ -223,29 +235,23 @@ export type StreamError = DbError.InvalidInput | DbError.NotAllowed | DbError.Db
  * @category models
  * @since 0.1.0
  */
-export interface Operations<
-  in out A,
-  in out Insert,
-  in out Update,
-  in out Patch = Update,
-  in out P extends Parameters = Parameters
-> {
-  readonly insert: { readonly input: { readonly input: Insert } & Checked<A>; readonly output: A }
+export interface Operations<in out A, in out Insert, in out Update, in out Patch = Update> {
+  readonly insert: { readonly input: { readonly input: Insert } & Checked<A>; readonly output: Document<A> }
   readonly update: {
     readonly input: OneDocument<A> & Checked<A> & { readonly changes: Update | undefined }
-    readonly output: A
+    readonly output: Document<A>
   }
   readonly patch: {
     readonly input: OneDocument<A> & Checked<A> & { readonly changes: Patch | undefined }
-    readonly output: A
+    readonly output: Document<A>
   }
   readonly replace: {
     readonly input: Partial<OneDocument<A>> & Checked<A> & { readonly input: Insert }
-    readonly output: A
+    readonly output: Document<A>
   }
   readonly upsert: {
     readonly input: Partial<OneDocument<A>> & Checked<A> & { readonly input: Insert }
-    readonly output: A
+    readonly output: Document<A>
   }
   readonly delete: { readonly input: OneDocument<A> & Checked<A>; readonly output: void }
   readonly deleteMany: {
@@ -256,38 +262,49 @@ export interface Operations<
     }
   }
   readonly deleteAll: { readonly input: {}; readonly output: number }
-  readonly get: { readonly input: { readonly id: string }; readonly output: A }
+  readonly get: { readonly input: { readonly id: string }; readonly output: Document<A> }
   readonly exists: { readonly input: OneDocument<A>; readonly output: boolean }
   readonly list: {
-    readonly input: { readonly request: P["list"] } & Filtered<A>
-    readonly output: {
-      readonly items: ReadonlyArray<A>
-      readonly cursor: string | undefined
+    readonly input: { readonly request: Query.Request<A> & Query.PageRequest & Query.Total } & Filtered<A>
+    readonly output: Query.Page<Document<A>> & {
       /** Of all pages together, where it was asked for. */
       readonly total?: number | undefined
     }
   }
   readonly listIds: {
-    readonly input: { readonly request: P["listIds"] } & Filtered<A>
+    readonly input: { readonly request: Query.Request<A> } & Filtered<A>
     readonly output: Stream.Stream<string, StreamError>
   }
   readonly query: {
-    readonly input: { readonly request: P["query"] } & Filtered<A>
-    readonly output: Stream.Stream<A, StreamError>
+    readonly input: { readonly request: Query.Request<A> } & Filtered<A>
+    readonly output: Stream.Stream<Document<A>, StreamError>
   }
-  readonly count: { readonly input: { readonly request: P["count"] } & Filtered<A>; readonly output: number }
-  readonly setContent: { readonly input: OneDocument<A> & { readonly content: P["content"] }; readonly output: void }
-  readonly getContent: { readonly input: OneDocument<A>; readonly output: P["contentOutput"] }
+  readonly count: {
+    readonly input: { readonly request: Query.Request<A> & Query.Verify } & Filtered<A>
+    readonly output: number
+  }
+  readonly setContent: {
+    readonly input: OneDocument<A> & { readonly content: Content.Input }
+    readonly output: Document<A>
+  }
+  readonly getContent: {
+    readonly input: OneDocument<A>
+    readonly output: Option.Option<Content.Content<DbError.DbError>>
+  }
   readonly deleteContent: { readonly input: OneDocument<A>; readonly output: void }
 }
 
 /**
+ * The name of an operation of a resource.
+ *
  * @category models
  * @since 0.1.0
  */
 export type OperationName = keyof Operations<unknown, unknown, unknown>
 
 /**
+ * The name of an operation that writes nothing.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -314,7 +331,7 @@ export const reads: ReadonlySet<string> = new Set<ReadName>([
 // -----------------------------------------------------------------------------
 
 /**
- * What an operation fails with when an interceptor fails. `reject` of its context makes a `Rejected`.
+ * The errors of an operation whose interceptor fails. `reject` of its context makes a `Rejected`.
  *
  * @category errors
  * @since 0.1.0
@@ -322,7 +339,7 @@ export const reads: ReadonlySet<string> = new Set<ReadName>([
 export type InterceptorError = Rejected | DbError.DbError
 
 /**
- * Makes the error of an interceptor. `cause` is an error of the program; see `isRejectedFor`.
+ * The constructor of the error of an interceptor. `cause` is an error of the program; see `isRejectedFor`.
  *
  * @category models
  * @since 0.1.0
@@ -330,7 +347,8 @@ export type InterceptorError = Rejected | DbError.DbError
 export type Reject = (reason: string, code?: string, cause?: unknown) => Rejected
 
 /**
- * What an interceptor sees of an operation. Where it stands for several, `operation` tells which, and narrows `input`.
+ * The view that an interceptor has of an operation. Where it stands for several, `operation` tells which, and narrows
+ * `input`.
  *
  * @category models
  * @since 0.1.0
@@ -347,7 +365,7 @@ export type Context<Ops extends Shape<Ops>, K extends keyof Ops> = {
 }[K]
 
 /**
- * What an interceptor sees of an operation before it is known which document it is about.
+ * The view that an interceptor has of an operation before it is known which document it is about.
  *
  * @category models
  * @since 0.1.0
@@ -361,7 +379,7 @@ export interface Admission<out K> {
 /**
  * The fields of the input that change. Those that are not named stay as they are.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type InputChange<Ops extends Shape<Ops>, K extends keyof Ops> = {
@@ -384,8 +402,8 @@ class ShortCircuitValue<out Output> {
 export interface ShortCircuit<out Output> extends ShortCircuitValue<Output> {}
 
 /**
- * What `before` gives to answer in place of the operation. The other befores, the operation and every `after` are left
- * out; arounds see the output.
+ * Creates what `before` gives to answer in place of the operation. The other befores, the operation and every `after`
+ * are left out; arounds see the output.
  *
  * @category constructors
  * @since 0.1.0
@@ -393,7 +411,7 @@ export interface ShortCircuit<out Output> extends ShortCircuitValue<Output> {}
 export const shortCircuit = <Output>(output: Output): ShortCircuit<Output> => new ShortCircuitValue(output)
 
 /**
- * Takes part in some operations of a resource.
+ * A participant in some operations of a resource.
  *
  * Where a hook fails with a tagged error of the program, the caller gets a `Rejected` with its message as the `reason`, its tag
  * as the `code` and itself as the `cause`; after a write, an `AfterFailed` with that cause. An `around` passes on what `next`
@@ -500,16 +518,18 @@ export interface Pipeline<in out Ops extends Shape<Ops>> {
   readonly admit: (operation: keyof Ops) => Effect.Effect<void, InterceptorError>
 
   /** Whether an interceptor takes part in an operation now. */
-  readonly concerns: (operation: keyof Ops) => Effect.Effect<boolean>
+  readonly concerns: (operation: keyof Ops) => boolean
 }
 
 /**
+ * The field that identifies what operations give.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** The field of an output that identifies it, for `AfterFailed`. Default `"id"`. */
-  readonly primaryKey?: string | undefined
+  /** Interceptors of the whole database, which come before those of the resource where their priority is equal. */
+  readonly shared?: Shared | undefined
 }
 
 type HookError = InterceptorError | TaggedError
@@ -534,6 +554,35 @@ interface KeptContext extends Admission<PropertyKey> {
   readonly input: object
 }
 
+/**
+ * Interceptors that belong to several pipelines, by the name of the resource: those of a whole database.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Shared {
+  /** Adds an interceptor to the pipelines of some resources, also to those that are opened later, until the scope closes. */
+  readonly add: <const K extends keyof AnyOperations = keyof AnyOperations>(
+    select: (resource: string) => boolean,
+    interceptor: Interceptor<AnyOperations, K>
+  ) => Effect.Effect<void, never, Scope.Scope>
+  /** @internal */
+  readonly state: { interceptors: ReadonlyArray<SharedKept> }
+}
+
+interface SharedKept {
+  readonly select: (resource: string) => boolean
+  readonly kept: Kept
+}
+
+/**
+ * The operations of any resource, as an interceptor sees them that stands for several.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AnyOperations extends Operations<unknown, unknown, unknown, unknown> {}
+
 /** The interceptors of one operation, in their order. */
 interface Plan {
   readonly admits: ReadonlyArray<Kept>
@@ -554,6 +603,7 @@ const snapshotOf = (interceptors: ReadonlyArray<Kept>): Snapshot =>
   interceptors.length === 0 ? empty : { interceptors, plans: new Map() }
 
 const planFor = (snapshot: Snapshot, operation: PropertyKey): Plan | undefined => {
+  if (snapshot === empty) return undefined
   if (snapshot.plans.has(operation)) return snapshot.plans.get(operation)
   const mine = snapshot.interceptors.filter(({ operations }) => operations === "*" || operations.has(operation))
   const plan =
@@ -585,17 +635,58 @@ interface Run {
 }
 
 /**
- * A pipeline without interceptors.
+ * Makes a place for interceptors of several pipelines.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeShared: Effect.Effect<Shared> = Effect.sync(() => {
+  const state: Shared["state"] = { interceptors: [] }
+  return {
+    state,
+    add: (select, interceptor) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const one: SharedKept = { select, kept: keep(interceptor) }
+          state.interceptors = [...state.interceptors, one]
+          return one
+        }),
+        (one) =>
+          Effect.sync(() => {
+            state.interceptors = state.interceptors.filter((other) => other !== one)
+          })
+      )
+  }
+})
+
+/**
+ * Makes a pipeline without interceptors of its own.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = <Ops extends Shape<Ops>>(
   resource: string,
-  { primaryKey = "id" }: Options = {}
+  { shared }: Options = {}
 ): Effect.Effect<Pipeline<Ops>> =>
   Effect.sync(() => {
+    let own: ReadonlyArray<Kept> = []
+    let common: ReadonlyArray<SharedKept> = []
     let snapshot = empty
+
+    /** Those that are there now. */
+    const current = (): Snapshot => {
+      if (shared !== undefined && shared.state.interceptors !== common) {
+        common = shared.state.interceptors
+        assemble()
+      }
+      return snapshot
+    }
+
+    const assemble = () => {
+      const all = [...common.filter(({ select }) => select(resource)).map(({ kept }) => kept), ...own]
+      snapshot = snapshotOf(all.toSorted((a, b) => a.priority - b.priority))
+    }
 
     const contextOf = (kept: Kept, operation: PropertyKey, input: object): KeptContext => ({
       resource,
@@ -665,7 +756,7 @@ export const make = <Ops extends Shape<Ops>>(
       let output = yield* execute(input)
       if (!reads.has(String(operation))) {
         run.isCommitted = true
-        run.id = idIn(output, primaryKey) ?? idIn(input, "id")
+        run.id = idIn(output, "id") ?? idIn(input, "id")
       }
       let failure: Cause.Cause<InterceptorError | AfterFailed> | undefined
       for (const kept of plan.afters) {
@@ -707,8 +798,7 @@ export const make = <Ops extends Shape<Ops>>(
 
     const run: Pipeline<Ops>["run"] = (operation, input, execute) =>
       Effect.suspend(() => {
-        if (snapshot === empty) return execute(input)
-        const plan = planFor(snapshot, operation)
+        const plan = planFor(current(), operation)
         if (plan === undefined) return execute(input)
         return level({ operation, plan, isCommitted: false, id: undefined }, 0, input, execute)
       })
@@ -720,14 +810,14 @@ export const make = <Ops extends Shape<Ops>>(
         Effect.acquireRelease(
           Effect.sync(() => {
             const kept = keep(interceptor)
-            const { interceptors } = snapshot
-            const later = interceptors.findIndex(({ priority }) => priority > kept.priority)
-            snapshot = snapshotOf(interceptors.toSpliced(later < 0 ? interceptors.length : later, 0, kept))
+            own = [...own, kept]
+            assemble()
             return kept
           }),
           (kept) =>
             Effect.sync(() => {
-              snapshot = snapshotOf(snapshot.interceptors.filter((other) => other !== kept))
+              own = own.filter((other) => other !== kept)
+              assemble()
             })
         ),
 
@@ -736,13 +826,13 @@ export const make = <Ops extends Shape<Ops>>(
       read: (operation, input, execute) => withoutAfterFailed(run(operation, input, execute)),
 
       admit: Effect.fnUntraced(function* (operation) {
-        for (const kept of planFor(snapshot, operation)?.admits ?? []) {
+        for (const kept of planFor(current(), operation)?.admits ?? []) {
           const context = contextOf(kept, operation, {})
           yield* hook(context, () => kept.admit!(context))
         }
       }),
 
-      concerns: (operation) => Effect.sync(() => snapshot !== empty && planFor(snapshot, operation) !== undefined)
+      concerns: (operation) => planFor(current(), operation) !== undefined
     }
   })
 

@@ -15,6 +15,7 @@ import * as SchemaRepresentation from "effect/SchemaRepresentation"
 import * as Id from "./crypto/Id.ts"
 import type { Simple } from "./encoding/Behavior.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
+import { isRecord } from "./internal/json.ts"
 import * as Partition from "./Partition.ts"
 import * as Attribute from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
@@ -36,6 +37,8 @@ export const Omission = Schema.Struct({
 })
 
 /**
+ * A part of a definition that could not travel.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -47,16 +50,18 @@ export type Omission = typeof Omission.Type
  * @category models
  * @since 0.1.0
  */
-export const Flag = Schema.Literals(["history", "content", "scan", "timestamps", "userstamps"])
+export const Flag = Schema.Literals(["history", "content", "scan", "timestamps", "userstamps", "guarded"])
 
 /**
+ * An option of a resource that is on or off.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Flag = typeof Flag.Type
 
 /**
- * What a resource counts.
+ * The numbers that a resource keeps.
  *
  * @category models
  * @since 0.1.0
@@ -69,6 +74,8 @@ export const Counters = Schema.Struct({
 })
 
 /**
+ * The numbers that a resource keeps.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -98,19 +105,23 @@ export const Portable = Schema.Struct({
   counters: Schema.optionalKey(Counters),
   /** Milliseconds; where it is not the default. */
   uniqueLease: Schema.optionalKey(Schema.Number),
+  /** What plugins need to know of it, by their names. */
+  plugins: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
   /** Options that are on. */
   flags: Schema.optionalKey(Schema.Array(Flag)),
   omitted: Schema.Array(Omission)
 })
 
 /**
+ * A definition in portable form.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Portable = typeof Portable.Type
 
 /**
- * What a definition says beside its schema.
+ * The part of a definition that is not its schema.
  *
  * @category models
  * @since 0.1.0
@@ -122,6 +133,7 @@ export interface Settings {
   readonly hasMigrations: boolean
   readonly hasComputed: boolean
   readonly flags: ReadonlyArray<Flag>
+  readonly plugins: Readonly<Record<string, Json>>
   readonly counters: Counters | undefined
   /** Milliseconds. */
   readonly uniqueLease: number
@@ -140,9 +152,9 @@ const generators = new Map<unknown, string>([
 ])
 
 /**
- * The portable form of a definition.
+ * Returns the portable form of a definition.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Settings): Portable => {
@@ -233,12 +245,11 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
     ...(Object.keys(settings.uniques).length === 0 ? {} : { uniques: settings.uniques }),
     ...(settings.counters === undefined ? {} : { counters: settings.counters }),
     ...(settings.uniqueLease === Unique.defaultLeaseMillis ? {} : { uniqueLease: settings.uniqueLease }),
+    ...(Object.keys(settings.plugins).length === 0 ? {} : { plugins: settings.plugins }),
     ...(settings.flags.length === 0 ? {} : { flags: settings.flags }),
     omitted
   }
 }
-
-const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
 const isKnown = (representation: unknown): boolean =>
   isRecord(representation) && revivers.some((reviver) => reviver.id === representation["id"])
@@ -346,9 +357,10 @@ export interface DynamicSchema extends Schema.Codec<{ readonly [field: string]: 
 const decodePortable = Schema.decodeUnknownResult(Portable)
 
 /**
- * The schema of a portable definition, and what the definition says beside it; or why it cannot be brought back.
+ * Returns the schema of a portable definition, and what the definition says beside it; or why it cannot be brought
+ * back.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const toDefinition = (

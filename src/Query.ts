@@ -11,12 +11,24 @@
  *   readonly tags: ReadonlyArray<string>
  * }
  *
- * const adults = Query.fromWhere<User>({
+ * // The notation, as `repository.query` takes it.
+ * const where: Query.Where<User> = {
  *   country: "BR",
  *   age: { gte: 18, lt: 65 },
  *   "address.city": { in: ["Recife", "Lisboa"] },
  *   $or: [{ tags: "vip" }, { tags: { contains: "staff" } }]
- * })
+ * }
+ *
+ * // The same as data, and what it says of a document.
+ * const isAdult = Query.matches(
+ *   Query.and(
+ *     Query.eq("country", "BR"),
+ *     Query.gte("age", 18),
+ *     Query.lt("age", 65),
+ *     Query.in("address.city", ["Recife", "Lisboa"]),
+ *     Query.or(Query.eq("tags", "vip"), Query.contains("tags", "staff"))
+ *   )
+ * )
  * ```
  *
  * **Details**
@@ -39,11 +51,12 @@
  *
  * @since 0.1.0
  */
-import * as BigDecimal from "effect/BigDecimal"
-import * as DateTime from "effect/DateTime"
+import type * as DateTime from "effect/DateTime"
 import type * as EffectOrder from "effect/Order"
-import * as Result from "effect/Result"
 import type { Json, JsonObject } from "./encoding/Json.ts"
+import * as decimals from "./internal/decimals.ts"
+import * as json from "./internal/json.ts"
+import * as kinds from "./internal/kinds.ts"
 import type { NestedFields } from "./internal/merge.ts"
 import { compareUtf8 } from "./internal/text.ts"
 
@@ -60,6 +73,8 @@ import { compareUtf8 } from "./internal/text.ts"
 export type Predicate = Compare | In | Between | StartsWith | Contains | Exists | And | Or | Not
 
 /**
+ * A comparison of the value of a field with another.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -79,7 +94,7 @@ export interface Compare {
 }
 
 /**
- * The field equals one of the values.
+ * A field that equals one of some values.
  *
  * @category models
  * @since 0.1.0
@@ -91,7 +106,7 @@ export interface In {
 }
 
 /**
- * The field lies between two values, both included.
+ * A field that lies between two values, both included.
  *
  * @category models
  * @since 0.1.0
@@ -104,8 +119,8 @@ export interface Between {
 }
 
 /**
- * The text begins with the prefix. `ignoreCase` default: `false`; with it, upper and lower case are the same, and so are
- * the forms that Unicode normalization (NFC) makes the same.
+ * A text that begins with a prefix. `ignoreCase` default: `false`; with it, upper and lower case are the same, and so
+ * are the forms that Unicode normalization (NFC) makes the same.
  *
  * @category models
  * @since 0.1.0
@@ -118,7 +133,7 @@ export interface StartsWith {
 }
 
 /**
- * The text has this part, or the array has this element.
+ * A text that has a part, or an array that has an element.
  *
  * @category models
  * @since 0.1.0
@@ -130,7 +145,7 @@ export interface Contains {
 }
 
 /**
- * The field is there, if only with `null`; or it is not.
+ * A field that is there, if only with `null`; or that is not.
  *
  * @category models
  * @since 0.1.0
@@ -142,6 +157,8 @@ export interface Exists {
 }
 
 /**
+ * Conditions that all have to be met.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -151,6 +168,8 @@ export interface And {
 }
 
 /**
+ * Conditions of which one has to be met.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -160,6 +179,8 @@ export interface Or {
 }
 
 /**
+ * A condition that must not be met.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -169,7 +190,15 @@ export interface Not {
 }
 
 /**
- * Where a field is: names joined with `.`, or a list of names, which can also reach a name that has a dot in it.
+ * A condition on the value of one field.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type FieldPredicate = Exclude<Predicate, And | Or | Not>
+
+/**
+ * The place of a field: names joined with `.`, or a list of names, which can also reach a name that has a dot in it.
  *
  * @category models
  * @since 0.1.0
@@ -177,16 +206,17 @@ export interface Not {
 export type Path = string | ReadonlyArray<string>
 
 /**
- * What a field holds, where its JSON type does not say it: `"decimal"` is a number as text, `"moment"` a date and time with
- * an offset, and maybe a time zone in brackets, which is the same as another one of the same moment.
+ * The kind of values that a field holds, where their JSON type does not say it: `"decimal"` is a number as text,
+ * `"moment"` a date and time with an offset, and maybe a time zone in brackets, which is the same as another one of the
+ * same moment.
  *
  * @category models
  * @since 0.1.0
  */
-export type Kind = "number" | "text" | "decimal" | "moment"
+export type Kind = kinds.Kind
 
 /**
- * `orderOf`: what the field at a path is. Default: whatever its JSON value is.
+ * Knowledge of the fields. `orderOf`: what the field at a path is. Default: whatever its JSON value is.
  *
  * @category models
  * @since 0.1.0
@@ -196,7 +226,7 @@ export interface Options {
 }
 
 /**
- * What is wrong with a query: where in it, and what was expected. It holds no values of the query.
+ * One thing that is wrong with a query: where in it, and what was expected. It holds no values of the query.
  *
  * @category models
  * @since 0.1.0
@@ -217,7 +247,7 @@ type FieldName<A> = Exclude<keyof A & string, Logical>
 /**
  * The paths of the fields of a document, those of nested objects with dots.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type FieldPath<A> = unknown extends A
@@ -270,18 +300,22 @@ export type Condition<V> = Operand<V> | Operators<V>
 /**
  * A value to compare a field with; for an array also one of its elements.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Operand<V> = Exclude<V, undefined> | (V extends ReadonlyArray<infer E> ? E : never)
 
 /**
- * @category utility types
+ * A value that has an order, to compare a field with.
+ *
+ * @category models
  * @since 0.1.0
  */
 export type Ordered<V> = Exclude<Operand<V>, null | boolean | ReadonlyArray<unknown>>
 
 /**
+ * The beginning of a text, and whether upper and lower case differ.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -323,67 +357,13 @@ export interface Operators<V> {
   readonly exists?: boolean
 }
 
-/**
- * What an operand is for: `equal` of `eq`, `ne`, `in` and `notIn`, `order` of the comparisons and `between`. For an array
- * the operand is the whole, or one of its elements; for `contains` an element, or a part of a text; for `startsWith` the
- * beginning of a text.
- *
- * @category models
- * @since 0.1.0
- */
-export type OperandUse = "equal" | "order" | "contains" | "startsWith"
-
-/**
- * How the notation is read.
- *
- * - `toJson`: the JSON form of an operand for the field at `path`, or what was expected instead, without the value. Default:
- *   JSON as it is, dates as ISO text, big decimals and bigints as decimal text.
- * - `systemFields`: fields whose name begins with `$`. Every other such name is refused, as it may be a misspelt `$and`.
- * - `maxDepth`: how deep objects and lists may lie in each other. Default: 32 for `fromJson`, 256 for `fromWhere`.
- * - `maxNodes`: how many conditions and values there may be. Default: 1,000 for `fromJson`, no limit for `fromWhere`.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ParseOptions {
-  readonly toJson?:
-    | ((path: ReadonlyArray<string>, value: unknown, use: OperandUse) => Result.Result<Json, string>)
-    | undefined
-  readonly systemFields?: ReadonlyArray<string> | undefined
-  readonly maxDepth?: number | undefined
-  readonly maxNodes?: number | undefined
-}
-
-/**
- * The predicate that a program wrote down in the notation.
- *
- * Fails with the first problem: a value that `toJson` refuses, `undefined` (leave the key out instead: a condition never
- * vanishes silently), an unknown operator.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const fromWhere = <A>(where: Where<A>, options: ParseOptions = {}): Result.Result<Predicate, Problem> =>
-  parse(where, { maxDepth: 256, maxNodes: Number.POSITIVE_INFINITY, ...defined(options) }, false)
-
-/**
- * The predicate that untrusted JSON asks for, in the same notation: a command line, an HTTP request. Operators may have a
- * `$` before their name.
- *
- * Fails with the first problem: an unknown operator, an operand of the wrong type, a query that is too deep or too large,
- * the name `__proto__`. Which fields may be asked for is for the caller to check, with `paths`.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const fromJson = (input: unknown, options: ParseOptions = {}): Result.Result<Predicate, Problem> =>
-  parse(input, { maxDepth: 32, maxNodes: 1000, ...defined(options) }, true)
-
 // -----------------------------------------------------------------------------
 // Requests
 // -----------------------------------------------------------------------------
 
 /**
+ * The number of requests that run at once.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -393,8 +373,8 @@ export interface Concurrency {
 }
 
 /**
- * Which documents: those of a partition with these values of its fields, of all of them or of the first ones. Without
- * `partition`, all documents of the resource.
+ * The documents that are meant: those of a partition with these values of its fields, of all of them or of the first
+ * ones. Without `partition`, all documents of the resource.
  *
  * @category models
  * @since 0.1.0
@@ -412,10 +392,10 @@ export interface Within {
 }
 
 /**
- * What a query can ask about: the fields of the documents, and what the database knows of each. `$updatedAt` is when it was
- * last written.
+ * The fields that a query can ask about: those of the documents, and what the database knows of each. `$updatedAt` is
+ * when it was last written.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Queryable<A> = unknown extends A
@@ -429,8 +409,8 @@ export type Queryable<A> = unknown extends A
       }
 
 /**
- * What a query asks for. With `partition` it goes by the markers of that partition, and so leaves out what is not in it;
- * otherwise by the shortest way that leaves nothing out.
+ * The documents that a query asks for, and their order. With `partition` it goes by the markers of that partition, and
+ * so leaves out what is not in it; otherwise by the shortest way that leaves nothing out.
  *
  * @category models
  * @since 0.1.0
@@ -452,6 +432,8 @@ export interface Request<A> extends Within, Concurrency {
 }
 
 /**
+ * The page that is asked for, and its length.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -463,6 +445,8 @@ export interface PageRequest {
 }
 
 /**
+ * A page of items, and the cursor of the next one.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -473,6 +457,8 @@ export interface Page<out A> {
 }
 
 /**
+ * The choice whether each document is looked at.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -482,7 +468,7 @@ export interface Verify {
 }
 
 /**
- * What a marker tells by itself, without a look at the document.
+ * The part of a document that its marker tells by itself, without a look at the document.
  *
  * @category models
  * @since 0.1.0
@@ -496,9 +482,9 @@ export interface Covered {
 }
 
 /**
- * How many requests a query makes: `fixed`, and for the documents that its way leads to, whether they meet what remains of
- * the conditions or not, `perThousand` for each 1,000 of them after the first and `perDocument` for each. A limit ends it
- * earlier, except where documents are put in order in memory.
+ * The number of requests that a query makes: `fixed`, and for the documents that its way leads to, whether they meet
+ * what remains of the conditions or not, `perThousand` for each 1,000 of them after the first and `perDocument` for
+ * each. A limit ends it earlier, except where documents are put in order in memory.
  *
  * @category models
  * @since 0.1.0
@@ -510,7 +496,7 @@ export interface Requests {
 }
 
 /**
- * What a query is going to do.
+ * The way that a query is going to take.
  *
  * @category models
  * @since 0.1.0
@@ -532,6 +518,8 @@ export interface Plan {
 }
 
 /**
+ * The choice whether documents are counted.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -549,13 +537,15 @@ const compareWith =
   (path: Path, value: Json): Predicate => ({ _tag: "Compare", op, path: segments(path), value })
 
 /**
+ * Creates the condition that a field equals a value, by structure; of an array, as a whole or in an element.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const eq = compareWith("eq")
 
 /**
- * The opposite of `eq`: also of a field that is missing.
+ * Creates the opposite of `eq`: also of a field that is missing.
  *
  * @category constructors
  * @since 0.1.0
@@ -563,31 +553,39 @@ export const eq = compareWith("eq")
 export const ne = compareWith("ne")
 
 /**
+ * Creates the condition that a field is greater than a value.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const gt = compareWith("gt")
 
 /**
+ * Creates the condition that a field is greater than a value, or equal.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const gte = compareWith("gte")
 
 /**
+ * Creates the condition that a field is less than a value.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const lt = compareWith("lt")
 
 /**
+ * Creates the condition that a field is less than a value, or equal.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const lte = compareWith("lte")
 
 /**
- * Both ends included.
+ * Creates the condition that a field lies between two values, both included.
  *
  * @category constructors
  * @since 0.1.0
@@ -603,7 +601,7 @@ const in_ = (path: Path, values: ReadonlyArray<Json>): Predicate => ({ _tag: "In
 
 export {
   /**
-   * The field equals one of the values.
+   * Creates the condition that a field equals one of the values.
    *
    * @category constructors
    * @since 0.1.0
@@ -612,7 +610,7 @@ export {
 }
 
 /**
- * The opposite of `in`: also of a field that is missing.
+ * Creates the opposite of `in`: also of a field that is missing.
  *
  * @category constructors
  * @since 0.1.0
@@ -620,6 +618,8 @@ export {
 export const notIn = (path: Path, values: ReadonlyArray<Json>): Predicate => not(in_(path, values))
 
 /**
+ * Creates the condition that a text begins with a prefix; with `ignoreCase`, in upper or lower case.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -635,13 +635,15 @@ export const startsWith = (
 })
 
 /**
+ * Creates the condition that a text has a part, or an array an element.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const contains = (path: Path, value: Json): Predicate => ({ _tag: "Contains", path: segments(path), value })
 
 /**
- * `isThere` default: `true`.
+ * Creates the condition that a field is there, if only with `null`, or is not. `isThere` default: `true`.
  *
  * @category constructors
  * @since 0.1.0
@@ -653,35 +655,41 @@ export const exists = (path: Path, isThere = true): Predicate => ({
 })
 
 /**
+ * Creates the condition that all of some conditions are met. Without any, everything meets it.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const and = (...all: ReadonlyArray<Predicate>): Predicate => ({ _tag: "And", all })
 
 /**
+ * Creates the condition that one of some conditions is met. Without any, nothing meets it.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const or = (...any: ReadonlyArray<Predicate>): Predicate => ({ _tag: "Or", any })
 
 /**
+ * Creates the condition that another one is not met.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const not = (predicate: Predicate): Predicate => ({ _tag: "Not", not: predicate })
 
 /**
- * Matches every document.
+ * The condition that every document meets.
  *
- * @category constructors
+ * @category constants
  * @since 0.1.0
  */
 export const everything: Predicate = and()
 
 /**
- * Matches no document.
+ * The condition that no document meets.
  *
- * @category constructors
+ * @category constants
  * @since 0.1.0
  */
 export const nothing: Predicate = or()
@@ -691,9 +699,10 @@ export const nothing: Predicate = or()
 // -----------------------------------------------------------------------------
 
 /**
- * A test for documents. The predicate is prepared once; the values of an `in` are looked up, not compared one by one.
+ * Returns a test for documents. The predicate is prepared once; the values of an `in` are looked up, not compared one
+ * by one.
  *
- * @category evaluation
+ * @category conversions
  * @since 0.1.0
  */
 export const matches = (predicate: Predicate, options: Options = {}): ((document: JsonObject) => boolean) => {
@@ -718,8 +727,6 @@ export const matches = (predicate: Predicate, options: Options = {}): ((document
   }
 }
 
-type FieldPredicate = Exclude<Predicate, And | Or | Not>
-
 type ValueTest = (value: Json | undefined) => boolean
 
 const valueTest = (predicate: FieldPredicate, options: Options): ValueTest => {
@@ -729,15 +736,15 @@ const valueTest = (predicate: FieldPredicate, options: Options): ValueTest => {
       const { op, value } = predicate
       if (op === "eq") return itselfOrElement(oneOf([value], kind))
       if (op === "ne") return negated(itselfOrElement(oneOf([value], kind)))
-      const order = orderAgainst(value, kind)
+      const order = kinds.orderAgainst(value, kind)
       const isWanted = wanted[op]
       return itselfOrElement((candidate) => isWanted(order(candidate)))
     }
     case "In":
       return itselfOrElement(oneOf(predicate.values, kind))
     case "Between": {
-      const from = orderAgainst(predicate.from, kind)
-      const to = orderAgainst(predicate.to, kind)
+      const from = kinds.orderAgainst(predicate.from, kind)
+      const to = kinds.orderAgainst(predicate.to, kind)
       return itselfOrElement((candidate) => wanted.gte(from(candidate)) && wanted.lte(to(candidate)))
     }
     case "StartsWith": {
@@ -753,7 +760,7 @@ const valueTest = (predicate: FieldPredicate, options: Options): ValueTest => {
       const isElement = oneOf([value], kind)
       return (candidate) =>
         candidate !== undefined &&
-        (isList(candidate)
+        (json.isList(candidate)
           ? candidate.some(isElement)
           : typeof candidate === "string" && typeof value === "string" && candidate.includes(value))
     }
@@ -770,7 +777,7 @@ const negated =
 const itselfOrElement =
   (test: (value: Json) => boolean): ValueTest =>
   (value) =>
-    value !== undefined && (test(value) || (isList(value) && value.some(test)))
+    value !== undefined && (test(value) || (json.isList(value) && value.some(test)))
 
 /** `undefined`: the two have no order. */
 type MaybeOrdering = number | undefined
@@ -782,41 +789,13 @@ const wanted = {
   lte: (order: MaybeOrdering) => order !== undefined && order <= 0
 }
 
-/** The order of a value against the operand. */
-const orderAgainst = (operand: Json, kind: Kind | undefined): ((value: Json) => MaybeOrdering) => {
-  if (isMeasured(kind)) {
-    const bound = measure(operand, kind)
-    if (bound === undefined) return () => undefined
-    return (value) => {
-      const decimal = measure(value, kind)
-      return decimal === undefined ? undefined : compareDecimals(decimal, bound)
-    }
-  }
-  if (typeof operand === "number" && kind !== "text") {
-    return (value) =>
-      typeof value !== "number"
-        ? undefined
-        : value < operand
-          ? -1
-          : value > operand
-            ? 1
-            : value === operand
-              ? 0
-              : undefined
-  }
-  if (typeof operand === "string" && kind !== "number") {
-    return (value) => (typeof value === "string" ? compareUtf8(value, operand) : undefined)
-  }
-  return () => undefined
-}
-
 const oneOf = (values: ReadonlyArray<Json>, kind: Kind | undefined): ((value: Json) => boolean) => {
   const simple = new Set<Json>()
-  const decimals = new Set<string>()
+  const measured = new Set<string>()
   const structured: Array<Json> = []
   for (const value of values) {
-    const decimal = measure(value, kind)
-    if (decimal !== undefined) decimals.add(decimalKey(decimal))
+    const decimal = kinds.measure(value, kind)
+    if (decimal !== undefined) measured.add(decimals.key(decimal))
     else if (typeof value === "object" && value !== null) structured.push(value)
     // A set would find NaN equal to itself.
     else if (!Number.isNaN(value)) simple.add(value)
@@ -826,9 +805,9 @@ const oneOf = (values: ReadonlyArray<Json>, kind: Kind | undefined): ((value: Js
     if (typeof candidate === "object" && candidate !== null) {
       return structured.some((value) => isEqual(value, candidate))
     }
-    if (decimals.size === 0) return false
-    const decimal = measure(candidate, kind)
-    return decimal !== undefined && decimals.has(decimalKey(decimal))
+    if (measured.size === 0) return false
+    const decimal = kinds.measure(candidate, kind)
+    return decimal !== undefined && measured.has(decimals.key(decimal))
   }
 }
 
@@ -836,16 +815,16 @@ const oneOf = (values: ReadonlyArray<Json>, kind: Kind | undefined): ((value: Js
 const foldCase = (text: string): string => text.normalize("NFC").toLowerCase().replaceAll("ς", "σ").normalize("NFC")
 
 /**
- * Whether two values are the same: the order of keys is irrelevant, and `-0` equals `0`.
+ * Tells whether two values are the same: the order of keys is irrelevant, and `-0` equals `0`.
  *
- * @category evaluation
+ * @category guards
  * @since 0.1.0
  */
 export const isEqual = (a: Json, b: Json): boolean => {
   if (a === b) return true
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
-  if (isList(a)) return isList(b) && a.length === b.length && a.every((item, i) => isEqual(item, b[i]!))
-  if (isList(b)) return false
+  if (json.isList(a)) return json.isList(b) && a.length === b.length && a.every((item, i) => isEqual(item, b[i]!))
+  if (json.isList(b)) return false
   const keys = Object.keys(a)
   return (
     keys.length === Object.keys(b).length &&
@@ -854,28 +833,16 @@ export const isEqual = (a: Json, b: Json): boolean => {
 }
 
 /**
- * The value that a document has at a path; `undefined` when there is none. Own properties of objects only, so that
- * `constructor` is a field when the document has one, and not there otherwise.
+ * Returns the value that a document has at a path; `undefined` when there is none. Own properties of objects only, so
+ * that `constructor` is a field when the document has one, and not there otherwise.
  *
- * @category evaluation
+ * @category getters
  * @since 0.1.0
  */
-export const valueAt = (document: JsonObject, path: ReadonlyArray<string>): Json | undefined => {
-  let value: Json = document
-  for (const name of path) {
-    if (!isObject(value) || !Object.hasOwn(value, name)) return undefined
-    value = value[name]!
-  }
-  return value
-}
-
-const isList = (value: Json): value is ReadonlyArray<Json> => Array.isArray(value)
-
-const isObject = (value: Json): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
+export const valueAt: (document: JsonObject, path: ReadonlyArray<string>) => Json | undefined = json.valueAt
 
 /**
- * The names that a path is made of.
+ * Returns the names that a path is made of.
  *
  * @category conversions
  * @since 0.1.0
@@ -883,256 +850,22 @@ const isObject = (value: Json): value is JsonObject =>
 export const segments = (path: Path): ReadonlyArray<string> => (typeof path === "string" ? path.split(".") : path)
 
 // -----------------------------------------------------------------------------
-// Decimals
-// -----------------------------------------------------------------------------
-
-/** `0.d1d2d3... * 10^magnitude`, without zeros at either end of the digits. Zero has no digits. */
-interface Decimal {
-  readonly sign: -1 | 0 | 1
-  readonly digits: string
-  readonly magnitude: number
-}
-
-const decimalPattern = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,9}))?$/
-
-/** Compared by their digits: a `BigDecimal` would write out all the zeros that `1e999999999` stands for. */
-const toDecimal = (value: Json): Decimal | undefined => {
-  if (typeof value !== "string" && typeof value !== "number") return undefined
-  const match = decimalPattern.exec(String(value))
-  if (match === null) return undefined
-  const [, sign, whole = "", fraction = "", exponent = "0"] = match
-  const all = whole + fraction
-  if (all === "") return undefined
-  const start = leadingZeros(all)
-  if (start === all.length) return { sign: 0, digits: "", magnitude: 0 }
-  let end = all.length
-  while (all.charCodeAt(end - 1) === 0x30) end -= 1
-  return {
-    sign: sign === "-" ? -1 : 1,
-    digits: all.slice(start, end),
-    magnitude: whole.length - start + Number(exponent)
-  }
-}
-
-/** Kinds whose texts stand for numbers: several texts can be the same. */
-const isMeasured = (kind: Kind | undefined): boolean => kind === "decimal" || kind === "moment"
-
-/** The number that a value of such a kind stands for; of a moment its milliseconds. */
-const measure = (value: Json, kind: Kind | undefined): Decimal | undefined => {
-  if (kind === "decimal") return toDecimal(value)
-  if (kind !== "moment" || typeof value !== "string") return undefined
-  const millis = Date.parse(value.replace(/\[[^\]]*\]$/, ""))
-  return Number.isNaN(millis) ? undefined : toDecimal(millis)
-}
-
-const leadingZeros = (digits: string): number => {
-  let count = 0
-  while (digits.charCodeAt(count) === 0x30) count += 1
-  return count
-}
-
-const compareDecimals = (a: Decimal, b: Decimal): number => {
-  if (a.sign !== b.sign) return a.sign - b.sign
-  if (a.magnitude !== b.magnitude) return a.magnitude < b.magnitude ? -a.sign : a.sign
-  return a.digits === b.digits ? 0 : a.digits < b.digits ? -a.sign : a.sign
-}
-
-const decimalKey = (decimal: Decimal): string => `${decimal.sign}${decimal.digits}e${decimal.magnitude}`
-
-// -----------------------------------------------------------------------------
-// What a planner needs
+// Parts
 // -----------------------------------------------------------------------------
 
 /**
- * One end of a range.
+ * Lists the conditions of a conjunction, also of those within it; of any other predicate, itself.
  *
- * @category models
+ * @category getters
  * @since 0.1.0
  */
-export interface Edge {
-  readonly value: Json
-  readonly inclusive: boolean
-}
-
-/**
- * What the value at a path has to be so that a predicate can match at all. A `OneOf` without values: nothing matches.
- *
- * @category models
- * @since 0.1.0
- */
-export type Bound =
-  | { readonly _tag: "Equal"; readonly path: ReadonlyArray<string>; readonly value: Json }
-  | { readonly _tag: "OneOf"; readonly path: ReadonlyArray<string>; readonly values: ReadonlyArray<Json> }
-  | {
-      readonly _tag: "Range"
-      readonly path: ReadonlyArray<string>
-      readonly from?: Edge
-      readonly to?: Edge
-    }
-  | { readonly _tag: "Prefix"; readonly path: ReadonlyArray<string>; readonly prefix: string }
-
-/**
- * What the conditions of a conjunction say of each path, at most one bound for each, in the order of the predicate.
- *
- * Conditions on one path are combined: the values of an `in` that lie in the range, the narrower of two ranges. What
- * stands below `$or` or `$not`, and `ne`, `contains`, `exists` and prefixes that ignore case, yield nothing. Where there
- * are both a prefix and a range, the bound is the prefix.
- *
- * A bound holds for a path whose values are not arrays; a planner must not use it for one whose values can be, as elements
- * may meet each condition on their own. Values are as the predicate has them: with `"decimal"`, `"1.0"` may stand for a
- * stored `"1"`.
- *
- * @category planning
- * @since 0.1.0
- */
-export const bounds = (predicate: Predicate, options: Options = {}): ReadonlyArray<Bound> => {
-  const byPath = new Map<string, Array<FieldPredicate>>()
-  for (const member of conjuncts(predicate)) {
-    if (!isBounding(member)) continue
-    const key = JSON.stringify(member.path)
-    const found = byPath.get(key)
-    if (found === undefined) byPath.set(key, [member])
-    else found.push(member)
-  }
-  return Array.from(byPath.values(), (members) => boundOf(members, options))
-}
-
-const conjuncts = (predicate: Predicate): ReadonlyArray<Predicate> =>
+export const conjuncts = (predicate: Predicate): ReadonlyArray<Predicate> =>
   predicate._tag === "And" ? predicate.all.flatMap(conjuncts) : [predicate]
 
-const isBounding = (predicate: Predicate): predicate is FieldPredicate => {
-  switch (predicate._tag) {
-    case "Compare":
-      return predicate.op !== "ne"
-    case "In":
-    case "Between":
-      return true
-    case "StartsWith":
-      return predicate.ignoreCase !== true
-    default:
-      return false
-  }
-}
-
-const boundOf = (members: ReadonlyArray<FieldPredicate>, options: Options): Bound => {
-  const path = members[0]!.path
-  const kind = options.orderOf?.(path)
-  const impossible: Bound = { _tag: "OneOf", path, values: [] }
-  let values: ReadonlyArray<Json> | undefined
-  let from: Edge | undefined
-  let to: Edge | undefined
-  let prefix: string | undefined
-  for (const member of members) {
-    if (member._tag === "StartsWith") {
-      if (prefix === undefined || member.prefix.startsWith(prefix)) prefix = member.prefix
-      else if (!prefix.startsWith(member.prefix)) return impossible
-    } else if (member._tag === "In") values ??= distinct(member.values)
-    else if (member._tag === "Between") {
-      from = narrower(from, { value: member.from, inclusive: true }, kind, 1)
-      to = narrower(to, { value: member.to, inclusive: true }, kind, -1)
-    } else if (member._tag === "Compare") {
-      const { op, value } = member
-      if (op === "eq") values = [value]
-      else if (op === "gt" || op === "gte") from = narrower(from, { value, inclusive: op === "gte" }, kind, 1)
-      else to = narrower(to, { value, inclusive: op === "lte" }, kind, -1)
-    }
-  }
-  if (values !== undefined) {
-    // Another text of the same number may have the prefix.
-    const telling = members.filter((member) => !isMeasured(kind) || member._tag !== "StartsWith")
-    const tests = telling.map((member) => valueTest(member, options))
-    const possible = values.filter((value) => tests.every((test) => test(value)))
-    return possible.length === 1
-      ? { _tag: "Equal", path, value: possible[0]! }
-      : { _tag: "OneOf", path, values: possible }
-  }
-  for (const edge of [from, to]) {
-    if (edge !== undefined && orderAgainst(edge.value, kind)(edge.value) === undefined) return impossible
-  }
-  if (from !== undefined && to !== undefined) {
-    const order = orderAgainst(to.value, kind)(from.value)
-    if (order === undefined || order > 0) return impossible
-    if (order === 0 && !(from.inclusive && to.inclusive)) return impossible
-  }
-  if (prefix !== undefined) return { _tag: "Prefix", path, prefix }
-  return {
-    _tag: "Range",
-    path,
-    ...(from === undefined ? {} : { from }),
-    ...(to === undefined ? {} : { to })
-  }
-}
-
-const distinct = (values: ReadonlyArray<Json>): ReadonlyArray<Json> => [
-  ...new Map(values.map((value) => [canonicalValue(value), value])).values()
-]
-
-/** `sign` 1: the higher one, -1: the lower one. What has no order with the other one is kept, for it matches nothing. */
-const narrower = (a: Edge | undefined, b: Edge, kind: Kind | undefined, sign: 1 | -1): Edge => {
-  if (a === undefined) return b
-  const order = orderAgainst(b.value, kind)(a.value)
-  if (order === undefined) return { value: null, inclusive: false }
-  if (order === 0) return a.inclusive ? b : a
-  return order * sign > 0 ? a : b
-}
-
 /**
- * What is left to test of documents that were found by these bounds: the predicate without the conditions that the bounds
- * imply. Of a path whose values can be arrays, use no bounds.
+ * Lists the paths that a predicate asks about, each once.
  *
- * @category planning
- * @since 0.1.0
- */
-export const remainder = (predicate: Predicate, used: ReadonlyArray<Bound>, options: Options = {}): Predicate => {
-  const left = conjuncts(predicate).filter(
-    (member) => !isBounding(member) || !used.some((bound) => isImplied(member, bound, options))
-  )
-  return left.length === 1 ? left[0]! : { _tag: "And", all: left }
-}
-
-const isImplied = (member: FieldPredicate, bound: Bound, options: Options): boolean => {
-  if (member.path.length !== bound.path.length || member.path.some((name, i) => name !== bound.path[i])) return false
-  if (member._tag === "StartsWith" && bound._tag !== "Prefix" && isMeasured(options.orderOf?.(bound.path))) return false
-  const test = valueTest(member, options)
-  switch (bound._tag) {
-    case "Equal":
-      return test(bound.value)
-    case "OneOf":
-      return bound.values.every(test)
-    case "Prefix":
-      return member._tag === "StartsWith" && bound.prefix.startsWith(member.prefix)
-    case "Range": {
-      const kind = options.orderOf?.(bound.path)
-      switch (member._tag) {
-        case "Between":
-          return (
-            reaches(bound.from, { value: member.from, inclusive: true }, kind, 1) &&
-            reaches(bound.to, { value: member.to, inclusive: true }, kind, -1)
-          )
-        case "Compare": {
-          const edge = { value: member.value, inclusive: member.op === "gte" || member.op === "lte" }
-          if (member.op === "gt" || member.op === "gte") return reaches(bound.from, edge, kind, 1)
-          return (member.op === "lt" || member.op === "lte") && reaches(bound.to, edge, kind, -1)
-        }
-        default:
-          return false
-      }
-    }
-  }
-}
-
-/** Whether the edge of a range lies at the wanted one, or further inside. */
-const reaches = (edge: Edge | undefined, wantedEdge: Edge, kind: Kind | undefined, sign: 1 | -1): boolean => {
-  if (edge === undefined) return false
-  const order = orderAgainst(wantedEdge.value, kind)(edge.value)
-  if (order === undefined) return false
-  return order === 0 ? wantedEdge.inclusive || !edge.inclusive : order * sign > 0
-}
-
-/**
- * The paths that a predicate asks about, each once.
- *
- * @category planning
+ * @category getters
  * @since 0.1.0
  */
 export const paths = (predicate: Predicate): ReadonlyArray<ReadonlyArray<string>> => {
@@ -1147,57 +880,6 @@ export const paths = (predicate: Predicate): ReadonlyArray<ReadonlyArray<string>
   return [...found.values()]
 }
 
-/**
- * The predicate with each operand changed, such as into the form that a field is stored in. Fails with the first operand
- * that has none: the problem names the path and the operator.
- *
- * @category conversions
- * @since 0.1.0
- */
-export const mapOperands = (
-  predicate: Predicate,
-  change: (path: ReadonlyArray<string>, value: Json, use: OperandUse) => Result.Result<Json, string>
-): Result.Result<Predicate, Problem> => {
-  type Changed = Result.Result<Predicate, Problem>
-  const many = (all: ReadonlyArray<Predicate>) => Result.all(all.map(visit))
-  const one = (node: FieldPredicate, at: At, value: Json, use: OperandUse): Parsed<Json> =>
-    Result.mapError(change(node.path, value, use), (message) => ({ path: [...node.path, ...at], message }))
-  const visit = (node: Predicate): Changed => {
-    switch (node._tag) {
-      case "And":
-        return Result.map(many(node.all), (all) => ({ _tag: "And", all }))
-      case "Or":
-        return Result.map(many(node.any), (any) => ({ _tag: "Or", any }))
-      case "Not":
-        return Result.map(visit(node.not), not)
-      case "Compare": {
-        const use = node.op === "eq" || node.op === "ne" ? "equal" : "order"
-        return Result.map(one(node, [node.op], node.value, use), (value) => ({ ...node, value }))
-      }
-      case "In":
-        return Result.map(
-          Result.all(node.values.map((value, i) => one(node, ["in", i], value, "equal"))),
-          (values) => ({ ...node, values })
-        )
-      case "Between":
-        return Result.flatMap(one(node, ["between", 0], node.from, "order"), (from) =>
-          Result.map(one(node, ["between", 1], node.to, "order"), (to) => ({ ...node, from, to }))
-        )
-      case "StartsWith":
-        return Result.flatMap(one(node, ["startsWith"], node.prefix, "startsWith"), (prefix) =>
-          typeof prefix === "string"
-            ? Result.succeed({ ...node, prefix })
-            : failure([...node.path, "startsWith"], "Expected a text")
-        )
-      case "Contains":
-        return Result.map(one(node, ["contains"], node.value, "contains"), (value) => ({ ...node, value }))
-      case "Exists":
-        return Result.succeed(node)
-    }
-  }
-  return visit(predicate)
-}
-
 // -----------------------------------------------------------------------------
 // Texts
 // -----------------------------------------------------------------------------
@@ -1205,7 +887,8 @@ export const mapOperands = (
 const signs: Readonly<Record<CompareOp, string>> = { eq: "=", ne: "!=", gt: ">", gte: ">=", lt: "<", lte: "<=" }
 
 /**
- * A predicate for people to read: `country = "BR" and age >= 18`. Of an `in` with more than 10 values the first few.
+ * Writes a predicate for people to read: `country = "BR" and age >= 18`. Of an `in` with more than 10 values the first
+ * few.
  *
  * `hidden`: dotted paths whose values show as `…`, and so do those of the fields below and around them.
  *
@@ -1270,8 +953,8 @@ const fieldPhrase = (node: FieldPredicate, hidden: ReadonlyArray<ReadonlyArray<s
 }
 
 /**
- * One text for all predicates that differ only in the order of conditions, of keys or of the values of an `in`, or in
- * conditions that are there twice. Different predicates have different texts. What a cursor is signed for.
+ * Returns one text for all predicates that differ only in the order of conditions, of keys or of the values of an `in`,
+ * or in conditions that are there twice. Different predicates have different texts. What a cursor is signed for.
  *
  * @category conversions
  * @since 0.1.0
@@ -1310,7 +993,7 @@ const combined = (name: string, members: ReadonlyArray<Predicate>): string => {
 const sorted = (texts: ReadonlyArray<string>): string => [...new Set(texts)].toSorted().join(",")
 
 /**
- * One JSON text for all values that are the same for `isEqual`.
+ * Returns one JSON text for all values that are the same for `isEqual`.
  *
  * @category conversions
  * @since 0.1.0
@@ -1319,7 +1002,7 @@ export const canonicalValue = (value: Json): string => {
   // JSON.stringify would make null of them, which is another value.
   if (typeof value === "number" && !Number.isFinite(value)) return String(value)
   if (typeof value !== "object" || value === null) return JSON.stringify(value)
-  if (isList(value)) return `[${value.map(canonicalValue).join(",")}]`
+  if (json.isList(value)) return `[${value.map(canonicalValue).join(",")}]`
   const members = Object.keys(value).toSorted()
   return `{${members.map((key) => `${JSON.stringify(key)}:${canonicalValue((value as JsonObject)[key]!)}`).join(",")}}`
 }
@@ -1329,13 +1012,15 @@ export const canonicalValue = (value: Json): string => {
 // -----------------------------------------------------------------------------
 
 /**
+ * The direction of an order: ascending or descending.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Direction = "asc" | "desc"
 
 /**
- * What documents are sorted by: the first field decides, the next one where it is the same.
+ * The fields that documents are sorted by: the first field decides, the next one where it is the same.
  *
  * @category models
  * @since 0.1.0
@@ -1345,7 +1030,7 @@ export type Order = ReadonlyArray<{ readonly path: ReadonlyArray<string>; readon
 type OrderMap<A> = { readonly [P in FieldPath<A>]?: Direction }
 
 /**
- * How a program writes an order: `"name"`, `"-name"`, `{ name: "desc" }`, or a list of those.
+ * The notation of an order: `"name"`, `"-name"`, `{ name: "desc" }`, or a list of those.
  *
  * @category models
  * @since 0.1.0
@@ -1356,68 +1041,8 @@ export type OrderBy<A> =
   | OrderMap<A>
   | ReadonlyArray<FieldPath<A> | `-${FieldPath<A>}` | OrderMap<A>>
 
-const maxOrderFields = 32
-
 /**
- * The order that a program wrote down, or has already. The fields of an object count in the order in which they stand.
- *
- * Fails for an empty name, a field that is there twice, and for more than 32 fields.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const orderFrom = <A>(by: OrderBy<A> | Order): Result.Result<Order, Problem> => {
-  const entries: Array<Entry> = []
-  const items: ReadonlyArray<string | object> = Array.isArray(by) ? by : [by]
-  for (const item of items) {
-    if (typeof item === "string") entries.push(signed(item))
-    else if (isOrdering(item)) entries.push([item.path, item.direction])
-    else entries.push(...Object.entries(item))
-  }
-  return orderOfEntries(entries)
-}
-
-type Entry = readonly [name: Path, direction: unknown]
-
-/** Of a field that is called `path` there is a direction, no list. */
-const isOrdering = (item: object): item is Order[number] => "path" in item && Array.isArray(item.path)
-
-/**
- * The order that a text asks for: names with commas between them, those that begin with `-` in descending order, such as
- * `-createdAt,name`. An empty text is no order.
- *
- * Fails as `orderFrom` does.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const orderFromText = (text: string): Result.Result<Order, Problem> =>
-  text.trim() === "" ? Result.succeed([]) : orderOfEntries(text.split(",").map((part) => signed(part.trim())))
-
-const signed = (text: string): readonly [string, Direction] =>
-  text.startsWith("-") ? [text.slice(1), "desc"] : [text.startsWith("+") ? text.slice(1) : text, "asc"]
-
-const orderOfEntries = (entries: ReadonlyArray<Entry>): Result.Result<Order, Problem> => {
-  if (entries.length > maxOrderFields) {
-    return Result.fail({ path: [], message: `Expected at most ${maxOrderFields} fields to sort by` })
-  }
-  const seen = new Set<string>()
-  const order: Array<Order[number]> = []
-  for (const [field, direction] of entries) {
-    const name = typeof field === "string" ? field : field.join(".")
-    const fail = (message: string): Result.Result<Order, Problem> => Result.fail({ path: [name], message })
-    const path = typeof field === "string" ? parsePath(field) : field
-    if (path === undefined) return fail("Expected the name of a field")
-    if (direction !== "asc" && direction !== "desc") return fail("Expected asc or desc")
-    if (seen.has(name)) return fail("Expected each field only once")
-    seen.add(name)
-    order.push({ path, direction })
-  }
-  return Result.succeed(order)
-}
-
-/**
- * The order as text, as `orderFromText` reads it.
+ * Writes an order as text, as `parseOrder` of a repository reads it.
  *
  * @category conversions
  * @since 0.1.0
@@ -1431,7 +1056,7 @@ export const orderToText = (order: Order): string =>
  * Booleans come before numbers, then texts by code points, arrays, objects. In both directions `null` comes after all
  * values, and a missing field last.
  *
- * @category ordering
+ * @category conversions
  * @since 0.1.0
  */
 export const compare = (
@@ -1468,16 +1093,17 @@ const absence = (value: Json | undefined): number => (value === undefined ? 2 : 
 const ordering = (n: number): -1 | 0 | 1 => (n < 0 ? -1 : n > 0 ? 1 : 0)
 
 /**
- * A total order on values: booleans, numbers, texts by code points, arrays item by item, objects key by key, `null`. It
- * is 0 exactly for values that are the same; with `"decimal"` and `"moment"` also for texts of the same number or moment.
+ * Compares values in a total order: booleans, numbers, texts by code points, arrays item by item, objects key by key,
+ * `null`. It is 0 exactly for values that are the same; with `"decimal"` and `"moment"` also for texts of the same
+ * number or moment.
  *
- * @category ordering
+ * @category getters
  * @since 0.1.0
  */
 export const compareValues = (a: Json, b: Json, kind?: Kind): -1 | 0 | 1 => {
-  const x = measure(a, kind)
-  const y = measure(b, kind)
-  if (x !== undefined && y !== undefined) return ordering(compareDecimals(x, y))
+  const x = kinds.measure(a, kind)
+  const y = kinds.measure(b, kind)
+  if (x !== undefined && y !== undefined) return ordering(decimals.compare(x, y))
   const rank = rankOf(a, x) - rankOf(b, y)
   if (rank !== 0) return ordering(rank)
   if (typeof a === "boolean" && typeof b === "boolean") return ordering(Number(a) - Number(b))
@@ -1486,7 +1112,7 @@ export const compareValues = (a: Json, b: Json, kind?: Kind): -1 | 0 | 1 => {
   }
   if (typeof a === "string" && typeof b === "string") return ordering(compareUtf8(a, b))
   if (a === null || b === null || typeof a !== "object" || typeof b !== "object") return 0
-  if (isList(a) && isList(b)) {
+  if (json.isList(a) && json.isList(b)) {
     for (let i = 0; i < a.length && i < b.length; i++) {
       const result = compareValues(a[i]!, b[i]!, kind)
       if (result !== 0) return result
@@ -1501,7 +1127,7 @@ const entriesOf = (object: JsonObject): Json =>
     .toSorted(compareUtf8)
     .map((key) => [key, object[key]!])
 
-const rankOf = (value: Json, decimal: Decimal | undefined): number => {
+const rankOf = (value: Json, decimal: decimals.Decimal | undefined): number => {
   if (decimal !== undefined) return 1
   switch (typeof value) {
     case "boolean":
@@ -1511,69 +1137,8 @@ const rankOf = (value: Json, decimal: Decimal | undefined): number => {
     case "string":
       return 2
     default:
-      return value === null ? 5 : isList(value) ? 3 : 4
+      return value === null ? 5 : json.isList(value) ? 3 : 4
   }
-}
-
-/**
- * The first `k` items of an order, gathered one at a time. It keeps at most `k` of them, in a heap with the last one on
- * top (J. W. J. Williams, "Algorithm 232: Heapsort", 1964): n items take O(n log k).
- *
- * Of items that compare as the same, the ones that were added first are kept, and come first.
- *
- * @category ordering
- * @since 0.1.0
- */
-export const topK = <A>(k: number, compare: (a: A, b: A) => number): TopK<A> => {
-  interface Entry {
-    readonly item: A
-    readonly turn: number
-  }
-  const capacity = k >= 1 ? Math.floor(k) : 0
-  const heap: Array<Entry> = []
-  let turn = 0
-  const isAfter = (a: Entry, b: Entry): boolean => {
-    const order = compare(a.item, b.item)
-    return order > 0 || (order === 0 && a.turn > b.turn)
-  }
-  const rise = (entry: Entry): void => {
-    let at = heap.push(entry) - 1
-    while (at > 0) {
-      const parent = (at - 1) >> 1
-      if (!isAfter(entry, heap[parent]!)) break
-      heap[at] = heap[parent]!
-      at = parent
-    }
-    heap[at] = entry
-  }
-  const sink = (entry: Entry): void => {
-    let at = 0
-    for (let child = 1; child < heap.length; child = 2 * at + 1) {
-      if (child + 1 < heap.length && isAfter(heap[child + 1]!, heap[child]!)) child += 1
-      if (!isAfter(heap[child]!, entry)) break
-      heap[at] = heap[child]!
-      at = child
-    }
-    heap[at] = entry
-  }
-  return {
-    add: (item) => {
-      const entry = { item, turn: turn++ }
-      if (heap.length < capacity) rise(entry)
-      else if (capacity > 0 && isAfter(heap[0]!, entry)) sink(entry)
-    },
-    result: () => heap.toSorted((a, b) => (isAfter(a, b) ? 1 : -1)).map((entry) => entry.item)
-  }
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface TopK<A> {
-  readonly add: (item: A) => void
-  /** In order. More can be added afterwards. */
-  readonly result: () => ReadonlyArray<A>
 }
 
 // -----------------------------------------------------------------------------
@@ -1590,7 +1155,7 @@ interface Selection {
  * Keeps the given paths of documents, in the order in which they are given, and leaves out what is missing. An object of
  * which no path is there is left out too.
  *
- * @category projection
+ * @category conversions
  * @since 0.1.0
  */
 export const project = (paths: ReadonlyArray<Path>): ((document: JsonObject) => JsonObject) => {
@@ -1615,328 +1180,10 @@ const select = (object: JsonObject, selection: Selection): JsonObject | undefine
     // Writing it would set the prototype.
     if (name === "__proto__" || !Object.hasOwn(object, name)) continue
     const value = object[name]!
-    const part = inner.isWhole ? value : isObject(value) ? select(value, inner) : undefined
+    const part = inner.isWhole ? value : json.isObject(value) ? select(value, inner) : undefined
     if (part === undefined) continue
     kept[name] = part
     isEmpty = false
   }
   return isEmpty ? undefined : kept
-}
-
-// -----------------------------------------------------------------------------
-// Reading the notation
-// -----------------------------------------------------------------------------
-
-const operators = [
-  "eq",
-  "ne",
-  "gt",
-  "gte",
-  "lt",
-  "lte",
-  "between",
-  "in",
-  "notIn",
-  "startsWith",
-  "contains",
-  "exists"
-] as const
-
-type Operator = (typeof operators)[number]
-
-const operatorOf = new Map<string, Operator>(
-  operators.flatMap((name) => [[name, name] as const, [`$${name}`, name] as const])
-)
-
-const logicalNames = "$and, $or, $not"
-const operatorNames = operators.join(", ")
-
-type Parsed<A> = Result.Result<A, Problem>
-
-type At = ReadonlyArray<string | number>
-
-interface Parser {
-  readonly toJson: ParseOptions["toJson"]
-  readonly systemFields: ReadonlySet<string>
-  readonly isUntrusted: boolean
-  readonly maxDepth: number
-  readonly maxNodes: number
-  nodes: number
-}
-
-interface Limits {
-  readonly maxDepth: number
-  readonly maxNodes: number
-}
-
-const defined = (options: ParseOptions): ParseOptions & Partial<Limits> => {
-  const { maxDepth, maxNodes, ...rest } = options
-  return {
-    ...rest,
-    ...(maxDepth === undefined ? {} : { maxDepth }),
-    ...(maxNodes === undefined ? {} : { maxNodes })
-  }
-}
-
-const parse = (input: unknown, options: ParseOptions & Limits, isUntrusted: boolean): Parsed<Predicate> =>
-  parseWhere(
-    {
-      toJson: options.toJson,
-      systemFields: new Set(options.systemFields),
-      isUntrusted,
-      maxDepth: options.maxDepth,
-      maxNodes: options.maxNodes,
-      nodes: 0
-    },
-    input,
-    []
-  )
-
-const failure = (path: At, message: string): Result.Result<never, Problem> => Result.fail({ path, message })
-
-const isPlain = (value: unknown): value is Readonly<Record<string, unknown>> => {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === Object.prototype || prototype === null
-}
-
-/** `undefined`: no path. */
-const parsePath = (name: string): ReadonlyArray<string> | undefined => {
-  const path = name.split(".")
-  return path.some((part) => part === "" || part === "__proto__") ? undefined : path
-}
-
-/** Counts one more condition or value, and how deep it lies. */
-const enter = (parser: Parser, at: At, depth: number): Problem | undefined => {
-  parser.nodes += 1
-  if (parser.nodes > parser.maxNodes) {
-    return { path: at, message: `Expected at most ${parser.maxNodes} conditions and values` }
-  }
-  if (depth > parser.maxDepth) return { path: at, message: `Expected at most ${parser.maxDepth} levels` }
-  return undefined
-}
-
-const conjunction = (all: ReadonlyArray<Predicate>): Predicate => (all.length === 1 ? all[0]! : { _tag: "And", all })
-
-const parseWhere = (parser: Parser, input: unknown, at: At): Parsed<Predicate> => {
-  const problem = enter(parser, at, at.length)
-  if (problem !== undefined) return Result.fail(problem)
-  if (!isPlain(input)) return failure(at, "Expected an object of conditions")
-  const all: Array<Predicate> = []
-  for (const key of Object.keys(input)) {
-    const parsed = parseEntry(parser, key, input[key], [...at, key])
-    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-    all.push(...parsed.success)
-  }
-  return Result.succeed(conjunction(all))
-}
-
-const parseEntry = (parser: Parser, key: string, value: unknown, at: At): Parsed<ReadonlyArray<Predicate>> => {
-  switch (key) {
-    case "$and":
-      return Result.map(parseAll(parser, value, at), (all) => [{ _tag: "And", all }])
-    case "$or":
-      return Result.map(parseAll(parser, value, at), (any) => [{ _tag: "Or", any }])
-    case "$not":
-      return Result.map(parseWhere(parser, value, at), (negative) => [{ _tag: "Not", not: negative }])
-    default: {
-      const path = parsePath(key)
-      if (path === undefined) return failure(at, "Expected the name of a field")
-      if (key.startsWith("$") && !parser.systemFields.has(key)) {
-        const also = operatorOf.has(key) ? "; an operator stands below the name of a field" : ""
-        return failure(at, `Expected the name of a field, or one of ${logicalNames}${also}`)
-      }
-      return parseCondition(parser, path, value, at)
-    }
-  }
-}
-
-const parseAll = (parser: Parser, input: unknown, at: At): Parsed<ReadonlyArray<Predicate>> => {
-  if (!Array.isArray(input)) return failure(at, "Expected a list of conditions")
-  const members: Array<Predicate> = []
-  for (let i = 0; i < input.length; i++) {
-    const parsed = parseWhere(parser, input[i], [...at, i])
-    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-    members.push(parsed.success)
-  }
-  return Result.succeed(members)
-}
-
-const parseCondition = (
-  parser: Parser,
-  path: ReadonlyArray<string>,
-  input: unknown,
-  at: At
-): Parsed<ReadonlyArray<Predicate>> => {
-  const problem = enter(parser, at, at.length)
-  if (problem !== undefined) return Result.fail(problem)
-  const keys = isPlain(input) ? Object.keys(input) : []
-  if (!isPlain(input) || !keys.some((key) => operatorOf.has(key) || key.startsWith("$"))) {
-    return Result.map(readValue(parser, path, input, at, "equal"), (value) => [
-      { _tag: "Compare", op: "eq", path, value }
-    ])
-  }
-  const found: Array<Predicate> = []
-  for (const key of keys) {
-    const operator = operatorOf.get(key)
-    if (operator === undefined) {
-      return keys.some((other) => operatorOf.has(other))
-        ? failure(
-            [...at, key],
-            `Expected only operators beside operators: one of ${operatorNames}; write { "eq": ... } for a value`
-          )
-        : failure([...at, key], `Expected an operator: one of ${operatorNames}`)
-    }
-    const parsed = parseOperator(parser, path, operator, input[key], [...at, key])
-    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-    found.push(parsed.success)
-  }
-  return Result.succeed(found)
-}
-
-const parseOperator = (
-  parser: Parser,
-  path: ReadonlyArray<string>,
-  operator: Operator,
-  input: unknown,
-  at: At
-): Parsed<Predicate> => {
-  switch (operator) {
-    case "eq":
-    case "ne":
-      return Result.map(readValue(parser, path, input, at, "equal"), (value) => ({
-        _tag: "Compare",
-        op: operator,
-        path,
-        value
-      }))
-    case "gt":
-    case "gte":
-    case "lt":
-    case "lte":
-      return Result.map(readOrdered(parser, path, input, at), (value) => ({
-        _tag: "Compare",
-        op: operator,
-        path,
-        value
-      }))
-    case "between":
-      if (!Array.isArray(input) || input.length !== 2) return failure(at, "Expected a list of two values")
-      return Result.flatMap(readOrdered(parser, path, input[0], [...at, 0]), (from) =>
-        Result.flatMap(readOrdered(parser, path, input[1], [...at, 1]), (to) =>
-          typeof from === typeof to
-            ? Result.succeed<Predicate>({ _tag: "Between", path, from, to })
-            : failure(at, "Expected two numbers or two texts")
-        )
-      )
-    case "in":
-      return Result.map(readValues(parser, path, input, at), (values) => ({ _tag: "In", path, values }))
-    case "notIn":
-      return Result.map(readValues(parser, path, input, at), (values) => not({ _tag: "In", path, values }))
-    case "startsWith":
-      return parsePrefix(parser, path, input, at)
-    case "contains":
-      return Result.map(readValue(parser, path, input, at, "contains"), (value) => ({ _tag: "Contains", path, value }))
-    case "exists":
-      if (typeof input !== "boolean") return failure(at, "Expected true or false")
-      return Result.succeed({ _tag: "Exists", path, exists: input })
-  }
-}
-
-const parsePrefix = (parser: Parser, path: ReadonlyArray<string>, input: unknown, at: At): Parsed<Predicate> => {
-  const read = (prefix: string, at: At, ignoreCase?: boolean): Parsed<Predicate> =>
-    Result.flatMap(readValue(parser, path, prefix, at, "startsWith"), (text) =>
-      typeof text === "string" ? Result.succeed(startsWith(path, text, { ignoreCase })) : failure(at, "Expected a text")
-    )
-  if (typeof input === "string") return read(input, at)
-  if (!isPlain(input)) return failure(at, "Expected a text, or an object with prefix and ignoreCase")
-  const { prefix, ignoreCase, ...others } = input
-  const [other] = Object.keys(others)
-  if (other !== undefined) return failure([...at, other], "Expected nothing but prefix and ignoreCase")
-  if (typeof prefix !== "string") return failure([...at, "prefix"], "Expected a text")
-  if (ignoreCase !== undefined && typeof ignoreCase !== "boolean") {
-    return failure([...at, "ignoreCase"], "Expected true or false")
-  }
-  return read(prefix, [...at, "prefix"], ignoreCase)
-}
-
-const readValues = (
-  parser: Parser,
-  path: ReadonlyArray<string>,
-  input: unknown,
-  at: At
-): Parsed<ReadonlyArray<Json>> => {
-  if (!Array.isArray(input)) return failure(at, "Expected a list of values")
-  const values: Array<Json> = []
-  for (let i = 0; i < input.length; i++) {
-    const parsed = readValue(parser, path, input[i], [...at, i], "equal")
-    if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-    values.push(parsed.success)
-  }
-  return Result.succeed(values)
-}
-
-const readOrdered = (parser: Parser, path: ReadonlyArray<string>, input: unknown, at: At): Parsed<number | string> =>
-  Result.flatMap(readValue(parser, path, input, at, "order"), (value) =>
-    typeof value === "number" || typeof value === "string"
-      ? Result.succeed(value)
-      : failure(at, "Expected a number or a text")
-  )
-
-const readValue = (
-  parser: Parser,
-  path: ReadonlyArray<string>,
-  input: unknown,
-  at: At,
-  use: OperandUse
-): Parsed<Json> => {
-  if (input === undefined) return failure(at, "Expected a value, not undefined; leave the key out")
-  if (parser.toJson === undefined) return readJson(parser, input, at, at.length)
-  if (parser.isUntrusted) {
-    const checked = readJson(parser, input, at, at.length)
-    if (Result.isFailure(checked)) return checked
-  }
-  const value = parser.toJson(path, input, use)
-  if (Result.isFailure(value)) return failure(at, value.failure)
-  // Of what is untrusted, the input has been counted.
-  return readJson(parser.isUntrusted ? { ...parser, nodes: 0 } : parser, value.success, at, at.length)
-}
-
-/** A value as JSON has it; other values of documents in the form that the JSON codecs of Effect give them. */
-const readJson = (parser: Parser, value: unknown, at: At, depth: number): Parsed<Json> => {
-  const problem = enter(parser, at, depth)
-  if (problem !== undefined) return Result.fail(problem)
-  if (value === null || typeof value === "boolean" || typeof value === "string") return Result.succeed(value)
-  if (typeof value === "number") {
-    return Number.isFinite(value) ? Result.succeed(value) : failure(at, "Expected a finite number")
-  }
-  if (Array.isArray(value)) {
-    const items: Array<Json> = []
-    for (let i = 0; i < value.length; i++) {
-      const item = readJson(parser, value[i], [...at, i], depth + 1)
-      if (Result.isFailure(item)) return item
-      items.push(item.success)
-    }
-    return Result.succeed(items)
-  }
-  if (isPlain(value)) {
-    const object: Record<string, Json> = {}
-    for (const key of Object.keys(value)) {
-      if (key === "__proto__") return failure([...at, key], "Expected a key other than __proto__")
-      const member = readJson(parser, value[key], [...at, key], depth + 1)
-      if (Result.isFailure(member)) return member
-      object[key] = member.success
-    }
-    return Result.succeed(object)
-  }
-  const text = leafText(value)
-  return text === undefined ? failure(at, "Expected a value that JSON can carry") : Result.succeed(text)
-}
-
-const leafText = (value: unknown): string | undefined => {
-  if (typeof value === "bigint") return String(value)
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.toISOString()
-  if (DateTime.isDateTime(value)) return DateTime.formatIso(value)
-  if (BigDecimal.isBigDecimal(value)) return BigDecimal.format(value)
-  return undefined
 }

@@ -26,10 +26,10 @@ import type * as Attributes from "./schema/Attributes.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What `insert` takes: the schema's fields, those with a constructor default optional, plain `Redacted` text for
+ * The input of `insert`: the schema's fields, those with a constructor default optional, plain `Redacted` text for
  * passwords.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Insert<S extends Attributes.DocumentSchema> = Input<S["~type.make.in"]>
@@ -38,7 +38,7 @@ export type Insert<S extends Attributes.DocumentSchema> = Input<S["~type.make.in
  * New values for some top-level fields, or for nested ones by their path (`"address.city"`). `undefined` removes an
  * optional field. Objects and arrays are replaced as a whole.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Update<A> = Input<merge.Fields<A> & merge.NestedFields<A>>
@@ -47,12 +47,14 @@ export type Update<A> = Input<merge.Fields<A> & merge.NestedFields<A>>
  * New values for some fields at any depth: nested objects are merged, everything else is replaced. `undefined` removes
  * an optional field.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Patch<A> = Input<merge.DeepFields<A>>
 
 /**
+ * The revision that a change goes by, and how often it is tried again.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -67,7 +69,7 @@ export interface UpdateOptions {
 }
 
 /**
- * What became of a bulk deletion.
+ * The outcome of a bulk deletion.
  *
  * @category models
  * @since 0.1.0
@@ -80,7 +82,7 @@ export interface DeleteManyResult {
 }
 
 /**
- * What can go wrong with every reading.
+ * The errors of every reading.
  *
  * @category errors
  * @since 0.1.0
@@ -88,7 +90,7 @@ export interface DeleteManyResult {
 export type ReadError = DbError.DbError | Pipeline.Rejected
 
 /**
- * What listings and queries may fail with.
+ * The errors of listings and queries.
  *
  * @category errors
  * @since 0.1.0
@@ -96,12 +98,20 @@ export type ReadError = DbError.DbError | Pipeline.Rejected
 export type ListError = Pipeline.StreamError
 
 /**
- * What can go wrong with earlier versions.
+ * The errors of reading earlier versions.
  *
  * @category errors
  * @since 0.1.0
  */
 export type HistoryError = DbError.NotAllowed | DbError.InvalidInput | ReadError
+
+/**
+ * A version by its number, or the one that there was at a time.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Moment = { readonly version: number } | { readonly time: DateTime.DateTime }
 
 /**
  * A version that is past, or why it cannot be read.
@@ -124,12 +134,11 @@ export type Operations<S extends Attributes.DocumentSchema> = Pipeline.Operation
   S["Type"],
   Insert<S>,
   Update<S["Type"]>,
-  Patch<S["Type"]>,
-  Parameters<S["Type"]>
+  Patch<S["Type"]>
 >
 
 /**
- * What became of one of many.
+ * The outcome for one of many.
  *
  * @category models
  * @since 0.1.0
@@ -143,6 +152,8 @@ export interface Outcome<out A, out E> {
 }
 
 /**
+ * The way in which a sink writes documents.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -152,7 +163,7 @@ export interface WriteOptions extends Query.Concurrency {
 }
 
 /**
- * What a sink has done.
+ * The numbers of what a sink has done.
  *
  * @category models
  * @since 0.1.0
@@ -169,7 +180,7 @@ export interface WriteSummary {
 }
 
 /**
- * What can go wrong with one inserted document.
+ * The errors of an insert.
  *
  * @category errors
  * @since 0.1.0
@@ -177,7 +188,7 @@ export interface WriteSummary {
 export type InsertError = DbError.AlreadyExists | WriteError | Pipeline.Rejected | Pipeline.AfterFailed
 
 /**
- * What can go wrong with a change of a document.
+ * The errors of a change of a document.
  *
  * @category errors
  * @since 0.1.0
@@ -185,7 +196,7 @@ export type InsertError = DbError.AlreadyExists | WriteError | Pipeline.Rejected
 export type ChangeError = DbError.NotFound | DbError.Conflict | WriteError | Pipeline.Rejected | Pipeline.AfterFailed
 
 /**
- * What can go wrong with a deletion.
+ * The errors of a deletion.
  *
  * @category errors
  * @since 0.1.0
@@ -193,7 +204,7 @@ export type ChangeError = DbError.NotFound | DbError.Conflict | WriteError | Pip
 export type DeleteError = DbError.NotFound | DbError.Conflict | DeleteManyError
 
 /**
- * What can go wrong with the deletion of many documents at once.
+ * The errors of the deletion of many documents at once.
  *
  * @category errors
  * @since 0.1.0
@@ -201,7 +212,7 @@ export type DeleteError = DbError.NotFound | DbError.Conflict | DeleteManyError
 export type DeleteManyError = DbError.InvalidInput | DbError.DbError | Pipeline.Rejected | Pipeline.AfterFailed
 
 /**
- * What can go wrong with the writing of one version.
+ * The errors of the writing of one version.
  *
  * @category errors
  * @since 0.1.0
@@ -209,7 +220,7 @@ export type DeleteManyError = DbError.InvalidInput | DbError.DbError | Pipeline.
 export type WriteError = DbError.InvalidInput | DbError.MetadataLimit | DbError.UniqueViolation | DbError.DbError
 
 /**
- * How far a long operation has come, and is told as it goes on.
+ * The progress of a long operation, told as it goes on.
  *
  * @category models
  * @since 0.1.0
@@ -220,12 +231,16 @@ export interface Progress {
 }
 
 /**
+ * A function that is told of the progress of a long operation.
+ *
  * @category models
  * @since 0.1.0
  */
 export type OnProgress = (progress: Progress) => Effect.Effect<void>
 
 /**
+ * The options of operations on many documents.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -234,26 +249,13 @@ export interface ManyOptions extends Query.Concurrency {
   readonly onProgress?: OnProgress | undefined
 }
 
-/**
- * What the operations of a resource take and give, where it belongs to other modules.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Parameters<A> extends Pipeline.Parameters {
-  readonly list: Query.Request<A> & Query.PageRequest & Query.Total
-  readonly listIds: Query.Request<A>
-  readonly query: Query.Request<A>
-  readonly count: Query.Request<A> & Query.Verify
-  readonly content: Content.Input
-  readonly contentOutput: Option.Option<Content.Content<DbError.DbError>>
-}
-
 // -----------------------------------------------------------------------------
 // Results of maintenance
 // -----------------------------------------------------------------------------
 
 /**
+ * The options of operations that write every document again.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -263,7 +265,7 @@ export interface RewriteOptions extends Query.Concurrency {
 }
 
 /**
- * What was done with one document.
+ * The outcome of a rewrite for one document.
  *
  * @category models
  * @since 0.1.0
@@ -275,7 +277,7 @@ export interface Rewritten {
 }
 
 /**
- * What a rotation did with one document, or with its earlier versions.
+ * The outcome of a rotation for one document, or with its earlier versions.
  *
  * @category models
  * @since 0.1.0
@@ -285,7 +287,7 @@ export interface Rotated extends Rewritten {
 }
 
 /**
- * What a backfill did with one document.
+ * The outcome of a backfill for one document.
  *
  * @category models
  * @since 0.1.0
@@ -323,6 +325,8 @@ export interface Finding {
 }
 
 /**
+ * The options of a repair.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -334,7 +338,7 @@ export interface RepairOptions extends Query.Concurrency {
 }
 
 /**
- * What a recount has found.
+ * The outcome of a recount.
  *
  * @category models
  * @since 0.1.0
@@ -347,7 +351,7 @@ export interface Recounted {
 }
 
 /**
- * Where the bytes of one document go.
+ * The places where the bytes of one document go.
  *
  * @category models
  * @since 0.1.0
@@ -381,6 +385,72 @@ export interface Explanation {
 // -----------------------------------------------------------------------------
 // Repository
 // -----------------------------------------------------------------------------
+
+/**
+ * Maintenance of a resource: the program's own work, in which no interceptor takes part.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Admin {
+  /**
+   * Counts anew and sets the counters: one LIST for each 1,000, and where partitions are counted 1 GET for each document.
+   * Writes that happen meanwhile may be counted twice or not at all: run it when little is written, also after a
+   * `backfill` of a partition that is counted. `NotAllowed`.
+   */
+  readonly recount: Effect.Effect<Recounted, DbError.NotAllowed | DbError.DbError>
+
+  /**
+   * Writes every document that is of an older schema version in the present one, in the order of their keys; what was
+   * read is only overwritten as it was read. One LIST for each 1,000, 1 GET for each document, 1 PUT for each old one.
+   *
+   * Tells of each document. To go on after an interruption, give the id that it told last as `after`.
+   */
+  readonly migrate: (options?: RewriteOptions) => Stream.Stream<Rewritten, ChangeError>
+
+  /**
+   * Writes every document with a secret under an older key again, then earlier versions of documents. Like `migrate`
+   * otherwise; for versions that are past 1 LIST for each 1,000, 1 GET for each, 1 PUT for each old one, whether or not
+   * the resource still has `history`.
+   *
+   * Older keys can be retired when all programs write with the current one and a run after that has rewritten nothing.
+   */
+  readonly rotate: (options?: RewriteOptions) => Stream.Stream<Rotated, ChangeError>
+
+  /**
+   * Gives every document the markers and reservations of partitions and unique keys that were declared after it was
+   * written, and says so in the catalog when it has come to its end. One LIST for each 1,000, 1 GET for each document,
+   * the requests of an update for each that lacks something.
+   *
+   * To go on after an interruption, give the id that it told last as `after`. Processes that opened the resource before
+   * the partition was declared do not keep it up: end them first.
+   */
+  readonly backfill: (options?: RewriteOptions) => Stream.Stream<Backfilled, ChangeError>
+
+  /**
+   * Finds what crashes have left behind, and what is missing, and mends it with `dryRun: false`. It reads every document
+   * and asks for each of its markers (1 GET and 1 HEAD for each), then lists all markers and reservations (1 GET for each).
+   */
+  readonly repair: (options?: RepairOptions) => Stream.Stream<Finding, ChangeError>
+
+  /** Forgets a partition, and removes its markers, whose number it gives. `InvalidInput`: there is none. */
+  readonly removePartition: (name: string) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+
+  /** Forgets a unique key, and removes its reservations, whose number it gives. `InvalidInput`: there is none. */
+  readonly removeUnique: (name: string) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+
+  /**
+   * Removes versions that are past: of each document all but the newest `keep`, those replaced before a time, or both. When
+   * a document was deleted is forgotten with the versions before. Tells of each document from which something was removed.
+   * One LIST for each 1,000, and for each document 1 GET, 1 LIST and 1 DeleteObjects.
+   *
+   * `InvalidInput`: neither is given, or `keep` is no integer of 0 or more.
+   */
+  readonly pruneHistory: (options: {
+    readonly keep?: number | undefined
+    readonly before?: DateTime.DateTime | undefined
+  }) => Stream.Stream<{ readonly id: string; readonly removed: number }, HistoryError>
+}
 
 /**
  * The documents of one resource.
@@ -440,6 +510,38 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
 
   /** Reads a document. 1 GET. `NotFound`. */
   readonly get: (id: string) => Effect.Effect<S["Type"], DbError.NotFound | ReadError>
+
+  /** Reads a document in JSON form, as `queryJson` gives it, without secrets. 1 GET. `NotFound`. */
+  readonly getJson: (id: string) => Effect.Effect<JsonObject, DbError.NotFound | DbError.NotAllowed | ReadError>
+
+  /**
+   * Creates a document that is given in JSON form, as `queryJson` gives it, and gives it back in that form. Secrets are not in
+   * that form. 1 PUT. `InvalidInput`: it does not fit the schema.
+   */
+  readonly insertJson: (document: JsonObject) => Effect.Effect<JsonObject, DbError.NotAllowed | InsertError>
+
+  /** Puts a whole document in JSON form in the place of whatever is there, or of one version. Like `replace` otherwise. */
+  readonly replaceJson: (
+    document: JsonObject,
+    options?: Pick<UpdateOptions, "ifRevision">
+  ) => Effect.Effect<JsonObject, DbError.NotAllowed | ChangeError>
+
+  /**
+   * Changes top-level fields, or nested ones by path, to values in JSON form; `null` removes an optional field that cannot
+   * be null. Like `update` otherwise.
+   */
+  readonly updateJson: (
+    id: string,
+    changes: JsonObject,
+    options?: UpdateOptions
+  ) => Effect.Effect<JsonObject, DbError.NotAllowed | ChangeError>
+
+  /** Like `updateJson`, with nested objects merged field by field. */
+  readonly patchJson: (
+    id: string,
+    changes: JsonObject,
+    options?: UpdateOptions
+  ) => Effect.Effect<JsonObject, DbError.NotAllowed | ChangeError>
 
   /** Reads a document, absence being `None`. 1 GET. */
   readonly getOption: (id: string) => Effect.Effect<Option.Option<S["Type"]>, ReadError>
@@ -532,7 +634,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   /**
    * Deletes every document that is listed when it runs, and gives their number. One LIST and one DELETE for each 1,000.
    *
-   * `NotAllowed` unless the resource is declared with `paranoid: false`.
+   * `NotAllowed` unless the resource is declared with `allowDeleteAll: true`.
    */
   readonly deleteAll: Effect.Effect<number, DbError.NotAllowed | DeleteManyError>
 
@@ -556,13 +658,6 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   readonly estimatedCount: (within?: Pick<Query.Within, "partition" | "values">) => Effect.Effect<number, ListError>
 
   /**
-   * Counts anew and sets the counters: one LIST for each 1,000, and where partitions are counted 1 GET for each document.
-   * Writes that happen meanwhile may be counted twice or not at all: run it when little is written, also after a
-   * `backfill` of a partition that is counted. `NotAllowed`.
-   */
-  readonly recount: Effect.Effect<Recounted, DbError.NotAllowed | DbError.DbError>
-
-  /**
    * Ids, in the order of the keys. One LIST for each 1,000, as the stream is drawn; in a partition, or with conditions,
    * 1 GET for each document, too.
    */
@@ -584,23 +679,6 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * or not at all.
    */
   readonly scan: (options?: Query.Within & Query.Concurrency) => Stream.Stream<S["Type"], ListError>
-
-  /**
-   * Writes every document that is of an older schema version in the present one, in the order of their keys; what was
-   * read is only overwritten as it was read. One LIST for each 1,000, 1 GET for each document, 1 PUT for each old one.
-   *
-   * Tells of each document. To go on after an interruption, give the id that it told last as `after`.
-   */
-  readonly migrate: (options?: RewriteOptions) => Stream.Stream<Rewritten, ChangeError>
-
-  /**
-   * Writes every document with a secret under an older key again, then earlier versions of documents. Like `migrate`
-   * otherwise; for versions that are past 1 LIST for each 1,000, 1 GET for each, 1 PUT for each old one, whether or not
-   * the resource still has `history`.
-   *
-   * Older keys can be retired when all programs write with the current one and a run after that has rewritten nothing.
-   */
-  readonly rotate: (options?: RewriteOptions) => Stream.Stream<Rotated, ChangeError>
 
   /**
    * The document that has a value for itself: the values of the fields of a unique key, by path. 2 GET.
@@ -703,28 +781,6 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   readonly covered: (within: Query.Within & Query.Concurrency & Query.Verify) => Stream.Stream<Query.Covered, ListError>
 
   /**
-   * Gives every document the markers and reservations of partitions and unique keys that were declared after it was
-   * written, and says so in the catalog when it has come to its end. One LIST for each 1,000, 1 GET for each document,
-   * the requests of an update for each that lacks something.
-   *
-   * To go on after an interruption, give the id that it told last as `after`. Processes that opened the resource before
-   * the partition was declared do not keep it up: end them first.
-   */
-  readonly backfill: (options?: RewriteOptions) => Stream.Stream<Backfilled, ChangeError>
-
-  /**
-   * Finds what crashes have left behind, and what is missing, and mends it with `dryRun: false`. It reads every document
-   * and asks for each of its markers (1 GET and 1 HEAD for each), then lists all markers and reservations (1 GET for each).
-   */
-  readonly repair: (options?: RepairOptions) => Stream.Stream<Finding, ChangeError>
-
-  /** Forgets a partition, and removes its markers, whose number it gives. `InvalidInput`: there is none. */
-  readonly removePartition: (name: string) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
-
-  /** Forgets a unique key, and removes its reservations, whose number it gives. `InvalidInput`: there is none. */
-  readonly removeUnique: (name: string) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
-
-  /**
    * Gives a document binary content in the place of what it had. It belongs to the document: updates leave it alone, a
    * deletion removes it. `contentType` default: `application/octet-stream`.
    *
@@ -777,29 +833,14 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    */
   readonly getAt: (
     id: string,
-    when: { readonly version: number } | { readonly time: DateTime.DateTime }
+    when: Moment
   ) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | HistoryError>
 
   /**
    * Makes an earlier version the present one, also of a document that is deleted, which is then inserted again: with
    * `userstamps` by who restores it. `NotFound`: there was none.
    */
-  readonly restore: (
-    id: string,
-    when: { readonly version: number } | { readonly time: DateTime.DateTime }
-  ) => Effect.Effect<S["Type"], ChangeError | InsertError | HistoryError>
-
-  /**
-   * Removes versions that are past: of each document all but the newest `keep`, those replaced before a time, or both. When
-   * a document was deleted is forgotten with the versions before. Tells of each document from which something was removed.
-   * One LIST for each 1,000, and for each document 1 GET, 1 LIST and 1 DeleteObjects.
-   *
-   * `InvalidInput`: neither is given, or `keep` is no integer of 0 or more.
-   */
-  readonly pruneHistory: (options: {
-    readonly keep?: number | undefined
-    readonly before?: DateTime.DateTime | undefined
-  }) => Stream.Stream<{ readonly id: string; readonly removed: number }, HistoryError>
+  readonly restore: (id: string, when: Moment) => Effect.Effect<S["Type"], ChangeError | InsertError | HistoryError>
 
   /**
    * Where each byte of a document goes, or would go. No request. An input is cleaned up and validated as by `insert`.
@@ -822,11 +863,17 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   ) => Stream.Stream<Document.Document<S["Type"]>, ListError>
 
   /**
+   * Maintenance: `backfill`, `repair`, `migrate`, `rotate`, `recount`, pruning, and what removes partitions and unique keys.
+   * No request.
+   */
+  readonly admin: Effect.Effect<Admin>
+
+  /**
    * Adds an interceptor to the operations until the scope closes: to change what goes in, to refuse it, to answer in its
    * place, to do something afterwards. See `Pipeline` for the order. `Resource.intercept` does it as a layer.
    *
-   * `migrate`, `rotate`, `backfill`, `repair`, `recount`, `pruneHistory` and what removes partitions and unique keys are
-   * the program's own work, in which no interceptor takes part. Every other member runs as one of the operations:
+   * What `admin` does is the program's own work, in which no interceptor takes part. Every other member runs as one of the
+   * operations:
    * `insertMany` and `writeAll` as what they do with each document; `upsert` and `upsertMany` as `upsert`, and in it as
    * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt`,
    * `history` and `historyResults` as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` as

@@ -26,7 +26,7 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { Database } from "./Database.ts"
 import * as DbError from "./DbError.ts"
-import { define, type Definition, type Options, type Services } from "./Definition.ts"
+import { define, type Definition, type Options, type Services, type Unwritable } from "./Definition.ts"
 import * as Behavior from "./encoding/Behavior.ts"
 import * as Guard from "./Guard.ts"
 import type * as Pipeline from "./Pipeline.ts"
@@ -41,14 +41,13 @@ import type {
   WriteOptions,
   WriteSummary
 } from "./Repository.ts"
-import { make } from "./repository/make.ts"
+import { open, type With } from "./repository/open.ts"
 import type * as Attributes from "./schema/Attributes.ts"
 import * as StoreError from "./storage/StoreError.ts"
 
 export * from "./Definition.ts"
 export * from "./Repository.ts"
 export type { Concurrency, Covered, Page, PageRequest, Verify, Within } from "./Query.ts"
-export { make }
 
 // -----------------------------------------------------------------------------
 // Service
@@ -91,11 +90,51 @@ export const Service =
   }
 
 /**
- * A layer that adds an interceptor to a resource, and removes it when its scope closes. The interceptor may be made by an
- * effect, so that it can close over the services it needs.
+ * Opens a resource on a database: what `layer` does. Whoever opens it gets the same repository, with the same interceptors,
+ * guards and changes. Registers the definition (see `Database.register` for requests). `parts`, interceptors and a guard, are
+ * in place before anybody has the repository, until the scope closes.
+ *
+ * `DbError`: `Unsupported` when the resource is open with another definition, or needs a guard and has none.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <S extends Attributes.DocumentSchema>(
+  definition: Definition<S>
+): Effect.Effect<Repository<S>, DbError.DbError, Database | Services<S["Type"]>> => Effect.scoped(open(definition))
+
+/**
+ * Opens a resource like `make`, with interceptors and a guard that are in place before anybody has the repository, until the scope closes.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeWith = <S extends Attributes.DocumentSchema>(
+  definition: Definition<S>,
+  parts: With<S>
+): Effect.Effect<Repository<S>, DbError.DbError, Database | Scope.Scope | Services<S["Type"]>> =>
+  open(definition, parts)
+
+/** The layer of a resource that is opened with something, on top of another layer of it. */
+type LayerOf<Self, S extends Attributes.DocumentSchema, E, R, R0> = Layer.Layer<
+  Self,
+  DbError.DbError | E,
+  Database | Services<S["Type"]> | Exclude<R, Scope.Scope> | R0
+>
+
+const onTop = <Self, E, R, E0, R0>(
+  own: Layer.Layer<Self, E, R>,
+  layer: Layer.Layer<Self, E0, R0> | undefined
+): Layer.Layer<Self, E | E0, R | R0> => (layer === undefined ? own : Layer.provide(own, layer))
+
+/**
+ * Opens a resource with an interceptor: a layer of the resource, so that nobody can have it without. The interceptor may be
+ * made by an effect, so that it can close over the services it needs. `layer` may be another layer of the resource, with
+ * interceptors and guards of its own.
  *
  * ```ts no-check
- * const audit = Resource.intercept(Users, { operations: ["insert", "update"], after: (context) => Effect.log(context.operation) })
+ * const Audited = Resource.intercept(Users, { operations: ["insert"], after: ({ operation }) => Effect.log(operation) })
+ * const Guarded = Resource.guard(Users, rules, { layer: Audited })
  * ```
  *
  * @category layers
@@ -107,39 +146,63 @@ export const intercept = <
   S extends Attributes.DocumentSchema,
   const K extends Pipeline.OperationName = Pipeline.OperationName,
   E = never,
-  R = never
+  R = never,
+  E0 = never,
+  R0 = never
 >(
   resource: ServiceClass<Self, Id, S>,
-  interceptor: Pipeline.Interceptor<Operations<S>, K> | Effect.Effect<Pipeline.Interceptor<Operations<S>, K>, E, R>
-): Layer.Layer<never, E, Self | Exclude<R, Scope.Scope>> =>
-  Layer.effectDiscard(
-    Effect.gen(function* () {
-      const repository = yield* resource
-      yield* repository.intercept(Effect.isEffect(interceptor) ? yield* interceptor : interceptor)
-    })
+  interceptor: Pipeline.Interceptor<Operations<S>, K> | Effect.Effect<Pipeline.Interceptor<Operations<S>, K>, E, R>,
+  { layer }: { readonly layer?: Layer.Layer<Self, E0, R0> | undefined } = {}
+): LayerOf<Self, S, E | E0, R, R0> =>
+  onTop(
+    Layer.effect(
+      resource,
+      Effect.gen(function* () {
+        const one = Effect.isEffect(interceptor) ? yield* interceptor : interceptor
+        return yield* open(resource.definition, { prepare: (pipeline) => pipeline.add(one) })
+      })
+    ),
+    layer
   )
 
 /**
- * A layer that guards a resource until its scope closes: `Guard.interceptor` for its documents. The rules may be made by
- * an effect, so that they can close over the services they ask.
+ * Opens a resource with a guard (`Guard.interceptor`): a layer of the resource, so that nobody can have it without. The rules
+ * may be made by an effect, so that they can close over the services they ask. `layer` may be another layer of the resource.
  *
  * ```ts no-check
- * const guard = Resource.guard(Posts, { "*": Guard.roles(["admin"]), get: Guard.allow })
+ * const GuardedPosts = Resource.guard(Posts, { "*": Guard.roles(["admin"]), get: Guard.allow })
  * ```
  *
  * @category layers
  * @since 0.1.0
  */
-export const guard = <Self, Id extends string, S extends Attributes.DocumentSchema, E = never, R = never>(
+export const guard = <
+  Self,
+  Id extends string,
+  S extends Attributes.DocumentSchema,
+  E = never,
+  R = never,
+  E0 = never,
+  R0 = never
+>(
   resource: ServiceClass<Self, Id, S>,
   rules: Guard.Rules<S["Type"]> | Effect.Effect<Guard.Rules<S["Type"]>, E, R>,
-  options?: Guard.InterceptorOptions
-): Layer.Layer<never, E, Self | Exclude<R, Scope.Scope>> =>
-  Layer.effectDiscard(
-    Effect.gen(function* () {
-      const repository = yield* resource
-      yield* repository.intercept(Guard.interceptor(Effect.isEffect(rules) ? yield* rules : rules, options))
-    })
+  {
+    layer,
+    ...options
+  }: Guard.InterceptorOptions & {
+    readonly layer?: Layer.Layer<Self, E0, R0> | undefined
+  } = {}
+): LayerOf<Self, S, E | E0, R, R0> =>
+  onTop(
+    Layer.effect(
+      resource,
+      Effect.gen(function* () {
+        const made = Effect.isEffect(rules) ? yield* rules : rules
+        return yield* open(resource.definition, { guard: { rules: made, options } })
+      })
+    ),
+    layer
   )
 
 // -----------------------------------------------------------------------------
@@ -147,7 +210,7 @@ export const guard = <Self, Id extends string, S extends Attributes.DocumentSche
 // -----------------------------------------------------------------------------
 
 /**
- * The definition of a resource that the catalog has, for a program that does not declare it: its newest version, with
+ * Reads the definition of a resource that the catalog has, for a program that does not declare it: its newest version, with
  * types, checks, attribute types and defaults. No request.
  *
  * What could not travel is named in `portable.omitted`. Fails with `DbError`: `InvalidArgument` when there is no such
@@ -179,9 +242,10 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
         schema,
         name,
         primaryKey: info.primaryKey as never,
-        paranoid: portable.paranoid,
+        allowDeleteAll: !portable.paranoid,
         behavior: portable.behavior === "user-managed" ? Behavior.userManaged() : portable.behavior,
         pin: portable.pin,
+        plugins: portable.plugins ?? {},
         ...Object.fromEntries((portable.flags ?? []).map((flag) => [flag, true])),
         ...(portable.uniqueLease === undefined ? {} : { uniqueLease: portable.uniqueLease })
       }),
@@ -194,6 +258,8 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
   return {
     ...defined.success,
     counters: portable.counters,
+    origin: "catalog",
+    unwritable: unwritable(name, portable),
     partitions: portable.partitions ?? {},
     uniques: portable.uniques ?? {},
     // As they were registered, so that the same version is found again.
@@ -201,11 +267,32 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
     portable: info.definition
   }
 })
+/**
+ * What a program would have refused, filled in or brought into another form, and the catalog does not know: who does not
+ * either must not write it.
+ */
+const unwritable = (name: string, { omitted }: Portable.Portable): Unwritable | undefined => {
+  const why = ({ path, what }: Portable.Omission) =>
+    `${name} has what did not travel with its definition (${path.length === 0 ? what : `${what} of ${path.join(".")}`}): write it by the program that declares it`
+  const missing = omitted.filter(({ what }) => what !== "default" && what !== "behavior")
+  const [whole] = missing.filter(
+    ({ path, what }) => path.length === 0 || (what !== "check" && what !== "transformation")
+  )
+  const fields = missing.map((one) => {
+    // Of lists and records it is about all that is in them.
+    const inner = one.path.findIndex((part) => part === "[]" || part === "{}")
+    return { path: inner < 0 ? one.path : one.path.slice(0, inner), why: why(one) }
+  })
+  return missing.length === 0 ? undefined : { whole: whole === undefined ? undefined : why(whole), fields }
+}
+
 // -----------------------------------------------------------------------------
 // Sinks
 // -----------------------------------------------------------------------------
 
 /**
+ * The options of `sink`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -222,10 +309,10 @@ export interface SinkOptions<S extends Attributes.DocumentSchema, E, R> extends 
 }
 
 /**
- * `Repository.writeAll` as a sink: it draws no more than is under way, and gives how many were written and what became of
+ * Makes a sink of `Repository.writeAll`: it draws no more than is under way, and gives how many were written and what became of
  * the rest.
  *
- * @category sinks
+ * @category constructors
  * @since 0.1.0
  */
 export const sink = <S extends Attributes.DocumentSchema, E = never, R = never>(

@@ -25,14 +25,15 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Random from "effect/Random"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Id from "./crypto/Id.ts"
 import * as DbError from "./DbError.ts"
 import { percentEncode } from "./internal/text.ts"
 import { stopwatch } from "./Unique.ts"
-import type { ObjectStore } from "./storage/ObjectStore.ts"
+import * as CasCell from "./kernel/CasCell.ts"
+import { getOption, type ObjectStore } from "./storage/ObjectStore.ts"
 import * as StoreError from "./storage/StoreError.ts"
 
 // -----------------------------------------------------------------------------
@@ -40,7 +41,7 @@ import * as StoreError from "./storage/StoreError.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What all records of transactions begin with.
+ * The beginning of the keys of all records of transactions.
  *
  * @category keys
  * @since 0.1.0
@@ -48,7 +49,7 @@ import * as StoreError from "./storage/StoreError.ts"
 export const prefix = "transaction="
 
 /**
- * The key of the record that commits, or aborts, a transaction.
+ * Returns the key of the record that commits, or aborts, a transaction.
  *
  * @category keys
  * @since 0.1.0
@@ -63,7 +64,7 @@ const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 
 /**
- * What became of a transaction: `none` is known as long as there is no record.
+ * The outcome of a transaction: `none` is known as long as there is no record.
  *
  * @category models
  * @since 0.1.0
@@ -73,7 +74,7 @@ export type Outcome = "committed" | "aborted" | "none"
 type Store = ObjectStore["Service"]
 
 /**
- * The record of a transaction, by its key. 1 GET.
+ * Reads the record of a transaction, by its key. 1 GET.
  *
  * @category protocol
  * @since 0.1.0
@@ -85,11 +86,9 @@ export const read = Effect.fnUntraced(function* (
   { readonly id: string; readonly outcome: "committed" | "aborted"; readonly keys: ReadonlyArray<string> } | undefined,
   StoreError.StoreError
 > {
-  const found = yield* store
-    .get(at)
-    .pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined)))
-  if (found === undefined) return undefined
-  const record = decodeRecord(decoder.decode(found.body))
+  const found = yield* getOption(store, at)
+  if (Option.isNone(found)) return undefined
+  const record = decodeRecord(decoder.decode(found.value.body))
   if (Result.isSuccess(record)) {
     const { s: outcome, k: keys } = record.success
     return { id: decodeURIComponent(at.slice(prefix.length)), outcome, keys }
@@ -99,7 +98,7 @@ export const read = Effect.fnUntraced(function* (
 })
 
 /**
- * What became of a transaction. 1 GET.
+ * Tells what became of a transaction. 1 GET.
  *
  * @category protocol
  * @since 0.1.0
@@ -135,6 +134,14 @@ export const decide = Effect.fnUntraced(function* (
 // -----------------------------------------------------------------------------
 
 /**
+ * What the documents of a transaction may fail with when it is committed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type CommitFailure = DbError.Failure | DbError.DbError | DbError.UniqueViolation
+
+/**
  * A document that a transaction is about to write.
  *
  * @category models
@@ -143,13 +150,11 @@ export const decide = Effect.fnUntraced(function* (
 export interface Participant {
   readonly key: string
   /** Writes it without further ado, and tells so; `false` when the document has changed. `undefined` where the store cannot. */
-  readonly alone:
-    | ((committed: Effect.Effect<void>) => Effect.Effect<boolean, DbError.DbError | DbError.UniqueViolation>)
-    | undefined
+  readonly alone: ((committed: Effect.Effect<void>) => Effect.Effect<boolean, CommitFailure>) | undefined
   /** Puts the intent; `false` when the document has changed since it was read. */
-  readonly stage: (transaction: string) => Effect.Effect<boolean, DbError.DbError | DbError.UniqueViolation>
+  readonly stage: (transaction: string) => Effect.Effect<boolean, CommitFailure>
   /** Writes what has been announced, or takes the announcement back. */
-  readonly finish: (transaction: string, outcome: "committed" | "aborted") => Effect.Effect<void, DbError.DbError>
+  readonly finish: (transaction: string, outcome: "committed" | "aborted") => Effect.Effect<void, StoreError.StoreError>
   /** Milliseconds that have passed since its reservations were made, and how many they last. */
   readonly lease: Effect.Effect<{ readonly elapsed: number; readonly millis: number } | undefined>
 }
@@ -161,12 +166,12 @@ export interface Participant {
  * @since 0.1.0
  */
 export interface Transaction {
-  /** The store of the database that it is on. */
-  readonly store: Store
+  /** The database that it is on: `Database.id`. */
+  readonly database: symbol
   /** Whether its effect still runs: what comes later takes no part in it. */
   isOpen: boolean
   /** By the key of the document: whether it is still as it was read, and no other transaction is about to change it. */
-  readonly reads: Map<string, () => Effect.Effect<boolean, DbError.DbError>>
+  readonly reads: Map<string, () => Effect.Effect<boolean, StoreError.StoreError>>
   readonly writes: Map<string, Participant>
   /** What documents look like from inside, by key. */
   readonly views: Map<string, unknown>
@@ -190,6 +195,8 @@ export const Current: Context.Reference<Transaction | undefined> = Context.Refer
 // -----------------------------------------------------------------------------
 
 /**
+ * The number of times that a transaction is run again.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -201,62 +208,85 @@ export interface Options {
 const defaultRetries = 20
 
 /**
+ * Runs an effect now, or, within a transaction, when it is committed.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const onCommit = (effect: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.flatMap(Current, (transaction) => {
+    if (transaction === undefined) return effect
+    transaction.committed.push(effect)
+    return Effect.void
+  })
+
+/**
  * Runs an effect as a transaction on the documents of one database.
  *
  * The effect may run several times. It fails with `TransactionConflict` when others kept changing what it read, and with
- * its own errors, which take effect only if what it had read is still so. A transaction within another one is part of it.
+ * its own errors, which take effect only if what it had read is still so. A transaction within another one is part of it;
+ * one on another database is refused (`Unsupported`), as are the documents of another database.
  *
  * Requests for w documents written and r others read: w + r GET, w PUT for the intents, r GET, 1 PUT for the record, w PUT
  * for the new versions, 1 DELETE. One document alone is written by 1 GET and 1 PUT. Nothing written: r GET twice.
  *
- * @category running
+ * @category combinators
  * @since 0.1.0
  */
 export const run = <A, E, R>(
-  store: Store,
+  { id: database, store }: { readonly id: symbol; readonly store: Store },
   effect: Effect.Effect<A, E, R>,
   options: Options = {}
 ): Effect.Effect<A, E | DbError.TransactionConflict | DbError.UniqueViolation | DbError.DbError, R> =>
   Effect.gen(function* () {
-    if ((yield* Current) !== undefined) return yield* effect
-    const retries = options.retries ?? defaultRetries
-    for (let conflicts = 0; ; conflicts++) {
-      const state: Transaction = {
-        store,
-        isOpen: true,
-        reads: new Map(),
-        writes: new Map(),
-        views: new Map(),
-        committed: []
-      }
-      const close = Effect.sync(() => {
-        state.isOpen = false
-      })
-      const exit = yield* Effect.provideService(effect, Current, state).pipe(Effect.ensuring(close), Effect.exit)
-      if (Exit.isFailure(exit)) {
-        if (yield* isCurrent(state)) return yield* exit
-      } else if (yield* commit(store, state)) return exit.value
-      if (conflicts >= retries) return yield* new DbError.TransactionConflict({ attempts: conflicts + 1 })
-      yield* Effect.sleep(Math.min(2000, 20 * 1.6 ** conflicts) * (yield* Random.next))
+    const outer = yield* Current
+    if (outer?.database === database) return yield* effect
+    if (outer !== undefined) {
+      const description = "a transaction is on one database: this one would be within that of another"
+      const reason = new StoreError.Unsupported({ feature: "transaction", description })
+      return yield* DbError.make("Database.transaction", reason)
     }
+    const retries = options.retries ?? defaultRetries
+    return yield* CasCell.contend(() => attempt(database, store, effect), {
+      retries,
+      exhausted: () => Effect.fail(new DbError.TransactionConflict({ attempts: retries + 1 }))
+    })
   })
+
+/** Runs the effect, and commits what it has kept back; lost when others have changed what it has read. */
+const attempt = Effect.fnUntraced(function* <A, E, R>(database: symbol, store: Store, effect: Effect.Effect<A, E, R>) {
+  const state: Transaction = {
+    database,
+    isOpen: true,
+    reads: new Map(),
+    writes: new Map(),
+    views: new Map(),
+    committed: []
+  }
+  const close = Effect.sync(() => {
+    state.isOpen = false
+  })
+  const exit = yield* Effect.provideService(effect, Current, state).pipe(Effect.ensuring(close), Effect.exit)
+  if (Exit.isFailure(exit)) return (yield* named(isCurrent(state))) ? yield* exit : new CasCell.Lost(undefined)
+  return (yield* named(commit(store, state))) ? exit.value : new CasCell.Lost(undefined)
+})
+
+const named = DbError.named("Database.transaction")
 
 const concurrency = 8
 
 /** Whether everything that was read, and is not written, is as it was. */
-const isCurrent = (state: Transaction): Effect.Effect<boolean, DbError.DbError> =>
+const isCurrent = (state: Transaction): Effect.Effect<boolean, StoreError.StoreError> =>
   Effect.map(
     Effect.forEach(state.reads.values(), (read) => read(), { concurrency }),
     (still) => still.every(Boolean)
   )
 
-const fromStore = DbError.fromStore("Database.transaction")
-
 /** Commits what is kept back; `false` after a conflict, when nothing of it has been done. */
 const commit = Effect.fnUntraced(function* (
   store: Store,
   state: Transaction
-): Effect.fn.Return<boolean, DbError.DbError | DbError.UniqueViolation> {
+): Effect.fn.Return<boolean, CommitFailure> {
   const participants = [...state.writes.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1))
   const others = [...state.reads].filter(([read]) => !state.writes.has(read))
   const readsHold = Effect.map(
@@ -320,7 +350,7 @@ const mostMillis = 450_000
 
 interface Conclusion {
   readonly abort: Effect.Effect<void>
-  readonly finish: (outcome: "committed") => Effect.Effect<void, DbError.DbError>
+  readonly finish: (outcome: "committed") => Effect.Effect<void, StoreError.StoreError>
   readonly tell: Effect.Effect<unknown>
   /** Milliseconds since the epoch. */
   readonly start: number
@@ -333,13 +363,13 @@ const conclude = Effect.fnUntraced(function* (
   keys: ReadonlyArray<string>,
   { abort, finish, tell, start }: Conclusion
 ) {
-  const forget = Effect.mapError(store.delete(key(id), { repeatable: true }), fromStore)
+  const forget = store.delete(key(id), { repeatable: true })
   const decided = yield* Effect.result(decide(store, id, "committed", keys))
   if (Result.isFailure(decided)) {
     // The answer was lost: the record says what became of it, as soon as it can be read.
     const failure = decided.failure
     if (failure.outcome === "none") yield* abort
-    return yield* fromStore(failure)
+    return yield* failure
   }
   if (decided.success !== "committed") {
     yield* abort

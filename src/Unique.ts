@@ -18,16 +18,17 @@ import { sha256 } from "@noble/hashes/sha2.js"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
-import * as Random from "effect/Random"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Id from "./crypto/Id.ts"
 import type { Claim } from "./Document.ts"
 import type { Json } from "./encoding/Json.ts"
+import * as backoff from "./internal/backoff.ts"
 import { percentEncode } from "./internal/text.ts"
 import type { ValueAt } from "./Partition.ts"
 import { type Attribute, UnsupportedSchema } from "./schema/Attributes.ts"
-import type { Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
+import { type Capabilities, getOption, type ObjectStore } from "./storage/ObjectStore.ts"
 import type { StoreError } from "./storage/StoreError.ts"
 
 // -----------------------------------------------------------------------------
@@ -47,13 +48,16 @@ export const Definition = Schema.Struct({
 })
 
 /**
+ * A unique key in portable form.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Definition = typeof Definition.Type
 
 /**
- * How a unique key is declared: the paths of its fields, whose values together are unique. `ignoreCase` default: `false`.
+ * The declaration of a unique key: the paths of its fields, whose values together are unique. `ignoreCase` default:
+ * `false`.
  *
  * A document that lacks one of them, or has `null` there, has no such key.
  *
@@ -120,6 +124,8 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
 /**
+ * Compiles a unique key of a resource, ready for use.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -146,7 +152,7 @@ export const compile = (resource: string, name: string, definition: Definition):
 }
 
 /**
- * The key of a reservation, whether its unique key is still defined or not.
+ * Returns the key of a reservation, whether its unique key is still defined or not.
  *
  * @category keys
  * @since 0.1.0
@@ -188,7 +194,7 @@ export interface Reservation {
 type Store = ObjectStore["Service"]
 
 /**
- * The reservation of a value. 1 GET.
+ * Finds the reservation of a value. 1 GET.
  *
  * @category protocol
  * @since 0.1.0
@@ -197,20 +203,18 @@ export const find = Effect.fnUntraced(function* (
   store: Store,
   key: string
 ): Effect.fn.Return<Reservation | undefined, StoreError> {
-  const object = yield* store
-    .get(key)
-    .pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined)))
-  if (object === undefined) return undefined
-  const body = decodeBody(decoder.decode(object.body))
-  const { etag, lastModified } = object
+  const object = yield* getOption(store, key)
+  if (Option.isNone(object)) return undefined
+  const body = decodeBody(decoder.decode(object.value.body))
+  const { etag, lastModified } = object.value
   // What nobody can read is nobody's.
   if (Result.isFailure(body)) return { owner: undefined, writeId: "", etag, lastModified }
   return { owner: body.success.o, writeId: body.success.w, etag, lastModified }
 })
 
 /**
- * How a reservation was got, or why not: `Held` by another document, or `Pending`: claimed by a write that may be under
- * way.
+ * A reservation that was got, or the reason why not: `Held` by another document, or `Pending`: claimed by a write that
+ * may be under way.
  *
  * @category models
  * @since 0.1.0
@@ -226,6 +230,8 @@ export type Acquired =
   | { readonly _tag: "Pending"; readonly owner: string }
 
 /**
+ * A value that a document is to have for itself.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -248,6 +254,9 @@ export interface Request<E> {
 }
 
 const attemptsWhilePending = 6
+
+/** About six seconds in all. */
+const whilePending: backoff.Policy = { ...backoff.waiting, first: 50, factor: 2, most: 5000 }
 
 /**
  * Reserves a value for a document. 1 PUT when it is free; 1 GET and 1 PUT more when the document has reserved it before;
@@ -297,12 +306,12 @@ export const acquire = Effect.fnUntraced(function* <E>(
     }
     pending += 1
     if (pending > attemptsWhilePending) return { _tag: "Pending", owner: found.owner }
-    yield* Effect.sleep(50 * 2 ** pending * (0.5 + (yield* Random.next)))
+    yield* backoff.after(pending, whilePending)
   }
 })
 
 /**
- * What time it is by the store's clock, in milliseconds. 1 PUT, 1 HEAD and 1 DELETE of a scratch object.
+ * Reads the time by the store's clock, in milliseconds. 1 PUT, 1 HEAD and 1 DELETE of a scratch object.
  *
  * @category protocol
  * @since 0.1.0
@@ -358,7 +367,8 @@ export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.gen(functi
 })
 
 /**
- * In the place of the revision of a reservation that is not freed on giving up: it belongs to another write, too.
+ * The mark in the place of the revision of a reservation that is not freed on giving up: it belongs to another write,
+ * too.
  *
  * @category constants
  * @since 0.1.0
@@ -366,7 +376,7 @@ export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.gen(functi
 export const sharedEtag = "shared"
 
 /**
- * How long a reservation protects a write that is under way, unless the definition says otherwise: 60 seconds.
+ * The time that a reservation protects a write that is under way, unless the definition says otherwise: 60 seconds.
  *
  * @category constants
  * @since 0.1.0

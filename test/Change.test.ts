@@ -16,35 +16,34 @@ interface User {
   readonly id: string
 }
 
-const changed = (operation: Change.Operation, id: string) => (): Change.Change<User> => ({
-  _tag: "Change",
+const changed = (_tag: Change.Tag, id: string) => (): Change.Change<User> => ({
+  _tag,
   resource: "users",
-  operation,
   id,
   version: Option.some(1),
   before: Option.none(),
-  after: operation === "deleted" ? Option.none() : Option.some({ id }),
+  after: _tag === "Deleted" ? Option.none() : Option.some({ id }),
   writeId: `w-${id}`,
   at: DateTime.makeUnsafe(0)
 })
 
 const show = (event: Change.Change<User> | Change.Lagged): string =>
-  Change.isLagged(event) ? `lagged ${event.missed}` : `${event.operation}:${event.id}`
+  Change.isLagged(event) ? `lagged ${event.missed}` : `${event._tag}:${event.id}`
 
 const publishAll = (feed: Change.Feed<User>, ids: ReadonlyArray<number>) =>
-  Effect.forEach(ids, (id) => feed.publish(changed("inserted", String(id))), { discard: true })
+  Effect.forEach(ids, (id) => feed.publish(changed("Inserted", String(id))), { discard: true })
 
 describe("Change", () => {
-  it.effect("T48: inserted:ID fires, for that id only", () =>
+  it.effect("T48: Inserted:ID fires, for that id only", () =>
     Effect.gen(function* () {
       const feed = yield* Change.makeFeed<User>()
       const seen = yield* Queue.unbounded<string>()
-      yield* feed.on("inserted:a:b", (change) => Queue.offer(seen, change.id))
-      yield* feed.publish(changed("inserted", "a"))
-      yield* feed.publish(changed("updated", "a:b"))
-      yield* feed.publish(changed("inserted", "a:b"))
+      yield* feed.on("Inserted:a:b", (change) => Queue.offer(seen, change.id))
+      yield* feed.publish(changed("Inserted", "a"))
+      yield* feed.publish(changed("Updated", "a:b"))
+      yield* feed.publish(changed("Inserted", "a:b"))
       assert.strictEqual(yield* Queue.take(seen), "a:b")
-      yield* feed.publish(changed("inserted", "a:b"))
+      yield* feed.publish(changed("Inserted", "a:b"))
       assert.strictEqual(yield* Queue.take(seen), "a:b")
     })
   )
@@ -77,7 +76,7 @@ describe("Change", () => {
       let made = 0
       const publish = feed.publish(() => {
         made += 1
-        return changed("inserted", "1")()
+        return changed("Inserted", "1")()
       })
       yield* publish
       assert.isFalse(yield* feed.isObserved)
@@ -103,9 +102,9 @@ describe("Change", () => {
         }),
         Logger.layer([])
       )
-      yield* feed.publish(changed("inserted", "1"))
+      yield* feed.publish(changed("Inserted", "1"))
       const [first] = yield* Stream.runCollect(Stream.take(events, 1))
-      assert.strictEqual(first && show(first), "inserted:1")
+      assert.strictEqual(first && show(first), "Inserted:1")
     })
   )
 
@@ -116,21 +115,21 @@ describe("Change", () => {
       const fast = yield* feed.subscribe()
       const all = yield* Effect.forkChild(Stream.runCollect(Stream.map(fast, show)), { startImmediately: true })
       for (let id = 1; id <= 10; id++) {
-        yield* feed.publish(changed("inserted", String(id)))
+        yield* feed.publish(changed("Inserted", String(id)))
         yield* Effect.yieldNow
       }
       yield* feed.close
-      const expected = ["lagged 6", "inserted:7", "inserted:8", "inserted:9", "inserted:10"]
+      const expected = ["lagged 6", "Inserted:7", "Inserted:8", "Inserted:9", "Inserted:10"]
       assert.deepStrictEqual((yield* Stream.runCollect(slow)).map(show), expected)
       assert.lengthOf(yield* Fiber.join(all), 10)
-      yield* feed.publish(changed("inserted", "11"))
+      yield* feed.publish(changed("Inserted", "11"))
     })
   )
 
   it.effect("nothing is lost silently: what is seen and what is missed is everything", () =>
     Effect.gen(function* () {
       const feed = yield* Change.makeFeed<User>({ capacity: 3 })
-      const events = yield* feed.subscribe("deleted")
+      const events = yield* feed.subscribe("Deleted")
       const counted = yield* Effect.forkChild(
         Stream.runFold(
           events,
@@ -141,7 +140,7 @@ describe("Change", () => {
       for (let round = 1; round <= 50; round++) {
         yield* Effect.forEach(
           Array.from({ length: round % 7 }),
-          (_, n) => feed.publish(changed("deleted", `${round}-${n}`)),
+          (_, n) => feed.publish(changed("Deleted", `${round}-${n}`)),
           { discard: true }
         )
         if (round % 3 === 0) yield* Effect.yieldNow
@@ -158,7 +157,7 @@ describe("Change", () => {
       const gate = yield* Deferred.make<void>()
       const missed = yield* Deferred.make<number>()
       const started = yield* Deferred.make<void>()
-      yield* feed.on("inserted", () => Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(gate)), {
+      yield* feed.on("Inserted", () => Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(gate)), {
         onLagged: (lagged) => Deferred.succeed(missed, lagged.missed)
       })
       yield* publishAll(feed, [1])
@@ -176,7 +175,7 @@ describe("Change", () => {
       const logger = Logger.make(({ message }) => void logged.push(String(message)))
       const seen = yield* Queue.unbounded<string>()
       yield* Effect.provide(
-        feed.on("inserted", ({ id }) => Queue.offer(seen, id)),
+        feed.on("Inserted", ({ id }) => Queue.offer(seen, id)),
         Logger.layer([logger])
       )
       yield* publishAll(feed, [1, 2, 3])
@@ -193,7 +192,7 @@ describe("Change", () => {
       const scope = yield* Scope.make()
       const interrupted = yield* Deferred.make<void>()
       yield* feed
-        .on("inserted", ({ id }) =>
+        .on("Inserted", ({ id }) =>
           Effect.gen(function* () {
             yield* Queue.offer(yield* Sink, id)
             return yield* Effect.never
@@ -212,27 +211,27 @@ describe("Change", () => {
   it.effect("a stream subscribes when it is drawn; closing lets it come to its end", () =>
     Effect.gen(function* () {
       const feed = yield* Change.makeFeed<User>()
-      const events = feed.stream({ operation: ["inserted", "deleted"], id: ["1", "2"] })
+      const events = feed.stream({ tag: ["Inserted", "Deleted"], id: ["1", "2"] })
       yield* publishAll(feed, [1])
       const collecting = yield* Effect.forkChild(Stream.runCollect(events), { startImmediately: true })
       yield* publishAll(feed, [2, 3])
-      yield* feed.publish(changed("updated", "1"))
-      yield* feed.publish(changed("deleted", "1"))
+      yield* feed.publish(changed("Updated", "1"))
+      yield* feed.publish(changed("Deleted", "1"))
       yield* feed.close
       yield* feed.close
-      assert.deepStrictEqual((yield* Fiber.join(collecting)).map(show), ["inserted:2", "deleted:1"])
+      assert.deepStrictEqual((yield* Fiber.join(collecting)).map(show), ["Inserted:2", "Deleted:1"])
       assert.lengthOf(yield* Stream.runCollect(events), 0)
     })
   )
 
   it("filters", () => {
-    const some = { operation: "contentSet", id: "1" } as const
+    const some = { _tag: "ContentSet", id: "1" } as const
     assert.isTrue(Change.matches({})(some))
-    assert.isTrue(Change.matches("contentSet")(some))
-    assert.isFalse(Change.matches("contentDeleted")(some))
+    assert.isTrue(Change.matches("ContentSet")(some))
+    assert.isFalse(Change.matches("ContentDeleted")(some))
     assert.isTrue(Change.matches({ id: "1" })(some))
     assert.isFalse(Change.matches({ id: [] })(some))
-    assert.isFalse(Change.matches({ operation: "deleted", id: "1" })(some))
+    assert.isFalse(Change.matches({ tag: "Deleted", id: "1" })(some))
     // @ts-expect-error no such operation
     assert.isFalse(Change.matches("fetched")(some))
   })
@@ -240,9 +239,8 @@ describe("Change", () => {
   it.effect("the database tells of itself", () =>
     Effect.gen(function* () {
       const lifecycle = yield* Change.makeLifecycle()
-      const event = (name: Change.LifecycleEvent["event"], resource?: string) => (): Change.LifecycleEvent => ({
-        _tag: "Lifecycle",
-        event: name,
+      const event = (_tag: Change.LifecycleEvent["_tag"], resource?: string) => (): Change.LifecycleEvent => ({
+        _tag,
         resource: Option.fromUndefinedOr(resource),
         at: DateTime.makeUnsafe(0)
       })
@@ -250,14 +248,14 @@ describe("Change", () => {
         Effect.forkChild(Stream.runCollect(lifecycle.stream(filter)), { startImmediately: true })
       const fibers = [
         yield* collect(),
-        yield* collect("closed"),
+        yield* collect("Closed"),
         yield* collect({ resource: "users" }),
-        yield* collect({ event: ["resourceCreated", "closed"] })
+        yield* collect({ tag: ["ResourceCreated", "Closed"] })
       ]
-      yield* lifecycle.publish(event("resourceCreated", "users"))
-      yield* lifecycle.publish(event("resourceOpened", "users"))
-      yield* lifecycle.publish(event("resourceOpened", "posts"))
-      yield* lifecycle.publish(event("closed"))
+      yield* lifecycle.publish(event("ResourceCreated", "users"))
+      yield* lifecycle.publish(event("ResourceOpened", "users"))
+      yield* lifecycle.publish(event("ResourceOpened", "posts"))
+      yield* lifecycle.publish(event("Closed"))
       yield* lifecycle.close
       const counts = yield* Effect.forEach(fibers, (fiber) => Effect.map(Fiber.join(fiber), (all) => all.length))
       assert.deepStrictEqual(counts, [4, 1, 2, 2])

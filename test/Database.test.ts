@@ -364,9 +364,9 @@ describe("Database", () => {
           const { store } = yield* MemoryStore.make({ profile })
           const refused = yield* Effect.flip(open(store))
           assert.strictEqual(refused.reason._tag, "Unsupported")
-          assert.include(refused.message, "single-writer")
+          assert.include(refused.message, "singleWriter: true")
           assert.deepStrictEqual((yield* store.list()).entries, [])
-          const database = yield* open(store, { concurrency: "single-writer" })
+          const database = yield* open(store, { singleWriter: true })
           const things = yield* on(database).resource(
             Resource.define("things", { schema: Schema.Struct({ id: Schema.String, n: Schema.Int }), primaryKey: "id" })
           )
@@ -376,7 +376,7 @@ describe("Database", () => {
             concurrency: "unbounded"
           })
           assert.strictEqual((yield* things.get("a")).n, 8)
-          yield* open(store, { concurrency: "single-writer" })
+          yield* open(store, { singleWriter: true })
         }
       }),
     20_000

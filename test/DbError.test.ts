@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as DbError from "effect-s3db/DbError"
@@ -40,4 +41,92 @@ describe("DbError", () => {
       )
     })
   )
+
+  describe("named", () => {
+    const reason = new StoreError.Throttled({ description: "slow down" })
+    const unreadable = new DbError.SecretUnreadable({ description: "altered", why: "Altered", path: ["pin"] })
+    const name = DbError.named("Resource.get", "users")
+
+    it("tells failures of the engine from other errors", () => {
+      const failures = [
+        reason,
+        unreadable,
+        new StoreError.StoreError({ operation: "get", reason }),
+        new StoreError.Corrupt({ description: "torn" }),
+        new DbError.ServiceFailed({ service: "KeyRing", description: "none" }),
+        new DbError.OutcomeUnknown({ description: "lost" })
+      ]
+      for (const failure of failures) assert.isTrue(DbError.isFailure(failure), failure._tag)
+      const others = [
+        DbError.make("Resource.get", reason),
+        new DbError.NotFound({ resource: "users", id: "7" }),
+        DbError.invalidField("users", [], "Expected x"),
+        // Others may have tags of the same name.
+        { _tag: "Throttled", description: "slow down" },
+        new Error("bug"),
+        undefined
+      ]
+      for (const other of others) assert.isFalse(DbError.isFailure(other))
+    })
+
+    it.effect("turns failures of the engine into DbError, and leaves every other error as it is", () =>
+      Effect.gen(function* () {
+        const failed = new StoreError.StoreError({ operation: "get", key: "k", reason })
+        for (const [failure, expected] of [
+          [failed, reason],
+          [reason, reason],
+          [unreadable, unreadable]
+        ] as const) {
+          const error: DbError.DbError = yield* Effect.flip(name(Effect.fail(failure)))
+          assert.isTrue(error instanceof DbError.DbError)
+          assert.deepStrictEqual([error.operation, error.resource], ["Resource.get", "users"])
+          assert.strictEqual(error.reason, expected)
+        }
+        const unnamed = yield* Effect.flip(DbError.named("Database.open")(Effect.fail(reason)))
+        assert.isFalse(Object.hasOwn(unnamed, "resource"))
+        const missing = new DbError.NotFound({ resource: "users", id: "7" })
+        const already = DbError.make("Database.salt", reason)
+        for (const error of [missing, already, "text", undefined]) {
+          assert.strictEqual(yield* Effect.flip(name(Effect.fail(error))), error)
+        }
+        assert.strictEqual(yield* name(Effect.succeed(1)), 1)
+      })
+    )
+
+    it.effect("defects and interruptions pass unchanged, also beside a failure", () =>
+      Effect.gen(function* () {
+        const causeOf = <E>(cause: Cause.Cause<E>) => Effect.flip(Effect.sandbox(name(Effect.failCause(cause))))
+        const bug = new RangeError("bug")
+        for (const cause of [
+          Cause.die(bug),
+          Cause.interrupt(7),
+          Cause.combine(Cause.die(reason), Cause.interrupt(7))
+        ]) {
+          assert.deepStrictEqual((yield* causeOf(cause)).reasons, cause.reasons)
+        }
+        const mixed = Cause.combine(Cause.fail(reason), Cause.combine(Cause.die(bug), Cause.interrupt(7)))
+        const [first, ...rest] = (yield* causeOf(mixed)).reasons
+        assert.isTrue(first !== undefined && Cause.isFailReason(first) && first.error instanceof DbError.DbError)
+        assert.deepStrictEqual<unknown>(rest, mixed.reasons.slice(1))
+      })
+    )
+
+    it("is typed", () => {
+      type Errors<X> = X extends Effect.Effect<unknown, infer E> ? E : never
+      const effect = Effect.fail(reason) as Effect.Effect<
+        number,
+        StoreError.StoreError | DbError.Reason | DbError.NotFound | Cause.NoSuchElementError
+      >
+      const named = name(effect)
+      const exact: [Errors<typeof named>, DbError.DbError | DbError.NotFound | Cause.NoSuchElementError] extends [
+        infer A,
+        infer B
+      ]
+        ? [A, B] extends [B, A]
+          ? true
+          : false
+        : never = true
+      assert.isTrue(exact)
+    })
+  })
 })

@@ -16,7 +16,20 @@ interface User {
   readonly slug?: string
 }
 
-type Ops = Pipeline.Operations<User, Partial<User>, Partial<User>>
+/** Operations on users, whose outputs are bare users: a pipeline does not mind what it carries. */
+interface Ops {
+  readonly insert: { readonly input: { readonly input: Partial<User> }; readonly output: User }
+  readonly update: {
+    readonly input: { readonly id: string; readonly changes: Partial<User> | undefined }
+    readonly output: User
+  }
+  readonly patch: Ops["update"]
+  readonly upsert: Ops["insert"]
+  readonly delete: { readonly input: { readonly id: string }; readonly output: void }
+  readonly deleteAll: { readonly input: {}; readonly output: number }
+  readonly get: { readonly input: { readonly id: string }; readonly output: User }
+  readonly exists: { readonly input: { readonly id: string }; readonly output: boolean }
+}
 
 const ana: User = { id: "7", name: "Ana" }
 const make = Pipeline.make<Ops>("users")
@@ -265,7 +278,7 @@ describe("Pipeline", () => {
 
   it.effect("an after that fails after a write is told as done, with the id, and the others run", () =>
     Effect.gen(function* () {
-      const pipeline = yield* Pipeline.make<Ops>("users", { primaryKey: "id" })
+      const pipeline = yield* Pipeline.make<Ops>("users")
       const trace: Array<string> = []
       yield* pipeline.add({
         name: "mail",

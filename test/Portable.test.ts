@@ -25,6 +25,7 @@ const settings: Portable.Settings = {
   hasMigrations: false,
   hasComputed: false,
   flags: [],
+  plugins: {},
   counters: undefined,
   uniqueLease: 60_000,
   partitions: {},
@@ -33,7 +34,7 @@ const settings: Portable.Settings = {
 
 const services = Layer.mergeAll(
   KeyRing.layerKeys({ current: "1", keys: { 1: Redacted.make(new Uint8Array(32).fill(1)) } }),
-  PasswordHasher.layer({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })
+  PasswordHasher.layerWith({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })
 )
 
 /** Opens a resource that the program does not declare. */

@@ -58,8 +58,13 @@ for (const [layerName, layer] of [
         const plain = yield* open("plain", { ...options, behavior: Behavior.userManaged() })
         yield* plain.insert(large)
         assert.deepStrictEqual(yield* plain.get("large"), large)
-        const chosen = (paths: ReadonlyArray<string>) =>
-          open("chosen", { ...options, behavior: Behavior.userManaged(() => Effect.succeed({ body: paths })) })
+        const chosen = Effect.fnUntraced(function* (paths: ReadonlyArray<string>) {
+          const { open } = yield* openOn(store)
+          return yield* open("chosen", {
+            ...options,
+            behavior: Behavior.userManaged(() => Effect.succeed({ body: paths }))
+          })
+        })
         const document = { ...large, meta: { a: long, b: "y" } }
         yield* (yield* chosen(["body", "meta"])).insert(document)
         const stored = yield* (yield* chosen([])).getDocument("large")

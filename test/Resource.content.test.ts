@@ -253,7 +253,7 @@ describe("content", () => {
             })
             const seen = yield* look
             yield* TestClock.adjust("1 hour")
-            yield* Stream.runDrain(observer.repair({ dryRun: false }))
+            yield* Stream.runDrain((yield* observer.admin).repair({ dryRun: false }))
             assert.strictEqual(yield* look, seen, label)
             const left = yield* keysOf(store, "resource=files/content/")
             assert.strictEqual(left.length, seen === "gone" || seen.endsWith("undefined") ? 0 : 1, label)
@@ -309,10 +309,10 @@ describe("history", () => {
       assert.deepStrictEqual(yield* names, ["1 v2", "3 v3", "2 v2", "1 v1"])
 
       yield* files.update("2", { name: "second" })
-      const pruned = yield* Stream.runCollect(files.pruneHistory({ keep: 2 }))
+      const pruned = yield* Stream.runCollect((yield* files.admin).pruneHistory({ keep: 2 }))
       assert.deepStrictEqual(pruned, [{ id: "1", removed: 2 }])
       assert.deepStrictEqual(yield* names, ["1 v2", "3 v3"])
-      yield* Stream.runDrain(files.pruneHistory({ before: DateTime.makeUnsafe("2026-01-04T12:00:00Z") }))
+      yield* Stream.runDrain((yield* files.admin).pruneHistory({ before: DateTime.makeUnsafe("2026-01-04T12:00:00Z") }))
       assert.deepStrictEqual(yield* names, ["1 v2"])
     })
   )
@@ -346,7 +346,8 @@ describe("history", () => {
       const files = yield* open("files", options)
       const day = TestClock.adjust("1 day")
       const left = Effect.map(keysOf(store, "resource=files/historical/"), (keys) => keys.length)
-      const prune = (prunes: Parameters<typeof files.pruneHistory>[0]) => Stream.runCollect(files.pruneHistory(prunes))
+      const { pruneHistory } = yield* files.admin
+      const prune = (prunes: Parameters<typeof pruneHistory>[0]) => Stream.runCollect(pruneHistory(prunes))
       yield* files.insert({ id: "1", name: "v1", owner: "ana" })
       yield* day
       yield* files.update("1", { name: "v2" })

@@ -130,13 +130,15 @@ describe("migrations", () => {
       puts = 0
       const done: Array<string> = []
       const record = Stream.runForEach((one: Resource.Rewritten) => Effect.sync(() => done.push(one.id)))
-      const failed = yield* Effect.flip(record(unsteady.migrate({ concurrency: 1 })))
+      const failed = yield* Effect.flip(record((yield* unsteady.admin).migrate({ concurrency: 1 })))
       assert.strictEqual(failed._tag, "DbError")
       // Somebody changes a document that is yet to come, in the meantime.
       yield* third.update("p45", { first: "New" })
       failAt = -1
       puts = 0
-      const rest = yield* Stream.runCollect(unsteady.migrate({ after: done.at(-1) ?? "", concurrency: 4 }))
+      const rest = yield* Stream.runCollect(
+        (yield* unsteady.admin).migrate({ after: done.at(-1) ?? "", concurrency: 4 })
+      )
       assert.deepStrictEqual(
         [...done, ...rest.map((one) => one.id)],
         people.map((one) => one.id)
@@ -147,9 +149,9 @@ describe("migrations", () => {
       assert.isFalse(rest.find((one) => one.id === "p45")!.rewritten)
       // A second run writes nothing.
       puts = 0
-      assert.isTrue((yield* Stream.runCollect(unsteady.migrate())).every((one) => !one.rewritten))
+      assert.isTrue((yield* Stream.runCollect((yield* unsteady.admin).migrate())).every((one) => !one.rewritten))
       assert.strictEqual(puts, 0)
-      const wrong = yield* Effect.flip(Stream.runDrain(third.migrate({ after: "" })))
+      const wrong = yield* Effect.flip(Stream.runDrain((yield* third.admin).migrate({ after: "" })))
       assert.strictEqual(wrong._tag, "InvalidInput")
     }).pipe(Effect.provide(ring))
   )

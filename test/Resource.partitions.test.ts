@@ -303,7 +303,7 @@ describe("partitions", () => {
   it.effect("T29: 2,500 documents go with their markers, by pages", () =>
     Effect.gen(function* () {
       const { open, store } = yield* openNew
-      const people = yield* open("people", { ...options, partitions: { byCountry: ["country"] }, paranoid: false })
+      const people = yield* open("people", { ...options, partitions: { byCountry: ["country"] }, allowDeleteAll: true })
       const inputs = Array.from({ length: 2500 }, (_, i) => ({
         id: `${i}`.padStart(4, "0"),
         name: "x",
@@ -374,9 +374,9 @@ describe("partitions", () => {
       assert.include(refused.message, "backfill")
       // What is written meanwhile has its marker at once.
       yield* after.insert({ id: "99", name: "x", country: "US" })
-      const some = yield* Stream.runCollect(Stream.take(after.backfill(), 12))
+      const some = yield* Stream.runCollect(Stream.take((yield* after.admin).backfill(), 12))
       assert.strictEqual((yield* Effect.flip(after.count(us)))._tag, "DbError")
-      const rest = yield* Stream.runCollect(after.backfill({ after: some.at(-1)!.id }))
+      const rest = yield* Stream.runCollect((yield* after.admin).backfill({ after: some.at(-1)!.id }))
       assert.deepStrictEqual(
         [...some, ...rest].map((one) => one.id),
         [...Array.from({ length: 30 }, (_, i) => `${i + 10}`), "99"]
@@ -390,14 +390,14 @@ describe("partitions", () => {
       yield* unaware.update("10", { country: "PT" })
       assert.strictEqual(yield* after.count(us), 10)
       // Removed, and declared once more: nothing of before is taken for complete.
-      assert.strictEqual(yield* after.removePartition("byCountry"), 31)
+      assert.strictEqual(yield* (yield* after.admin).removePartition("byCountry"), 31)
       assert.strictEqual((yield* Effect.flip(after.count(us)))._tag, "InvalidInput")
       const { open: third } = yield* openOn(store)
       const back = yield* third("people", later)
       assert.strictEqual((yield* Effect.flip(back.count(us)))._tag, "DbError")
-      yield* Stream.runDrain(back.backfill())
+      yield* Stream.runDrain((yield* back.admin).backfill())
       assert.strictEqual(yield* back.count(us), 10)
-      assert.strictEqual((yield* Effect.flip(back.removePartition("nope")))._tag, "InvalidInput")
+      assert.strictEqual((yield* Effect.flip((yield* back.admin).removePartition("nope")))._tag, "InvalidInput")
     })
   )
 
@@ -517,8 +517,8 @@ describe("crashes", () => {
               const { accounts, all } = yield* verify(store, label)
               // Whoever comes next can do the same, at the latest when the lease is over.
               yield* TestClock.adjust("20 minutes")
-              const found = yield* Stream.runCollect(accounts.repair())
-              const mended = yield* Stream.runCollect(accounts.repair({ dryRun: false }))
+              const found = yield* Stream.runCollect((yield* accounts.admin).repair())
+              const mended = yield* Stream.runCollect((yield* accounts.admin).repair({ dryRun: false }))
               assert.deepStrictEqual(
                 mended.map(({ kind, key }) => `${kind} ${key}`),
                 found.map(({ kind, key }) => `${kind} ${key}`),
@@ -526,7 +526,7 @@ describe("crashes", () => {
               )
               assert.isFalse(found.some((finding) => finding.repaired))
               assert.isTrue(mended.every((finding) => finding.repaired))
-              assert.deepStrictEqual(yield* Stream.runCollect(accounts.repair()), [], label)
+              assert.deepStrictEqual(yield* Stream.runCollect((yield* accounts.admin).repair()), [], label)
               const after = yield* verify(store, `${label}, repaired`)
               assert.deepStrictEqual(after.all, all, label)
               // Two markers and a reservation for each document, and nothing else.

@@ -13,7 +13,9 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Change from "effect-s3db/Change"
+import * as CurrentUser from "effect-s3db/CurrentUser"
 import * as Database from "effect-s3db/Database"
+import * as Document from "effect-s3db/Document"
 import * as Guard from "effect-s3db/Guard"
 import * as Pipeline from "effect-s3db/Pipeline"
 import * as Resource from "effect-s3db/Resource"
@@ -33,7 +35,7 @@ const Post = Schema.Struct({
 const options = {
   schema: Post,
   primaryKey: "id",
-  paranoid: false,
+  allowDeleteAll: true,
   content: true,
   history: true,
   partitions: { byAuthor: { fields: ["author"], covering: ["title"] } },
@@ -57,9 +59,9 @@ const opened = Effect.gen(function* () {
 
 type Posts = Resource.Repository<typeof Post>
 
-const ana = Guard.makeUser("ana", { roles: ["writer"] })
-const bo = Guard.makeUser("bo")
-const as = (user: Guard.User) => Effect.provideService(Guard.CurrentUser, user)
+const ana = CurrentUser.make("ana", { roles: ["writer"] })
+const bo = CurrentUser.make("bo")
+const as = (user: CurrentUser.User) => Effect.provideService(CurrentUser.CurrentUser, user)
 const quietly = Effect.provide(Logger.layer([]))
 
 /** Notes every operation with what it is about. */
@@ -101,7 +103,7 @@ describe("interceptors of a resource", () => {
             assert.strictEqual((yield* keysOf(store, "resource=posts/data/")).length, 1)
           })
       })
-      yield* posts.onChange("inserted", () => Effect.sync(() => log.push("event")))
+      yield* posts.onChange("Inserted", () => Effect.sync(() => log.push("event")))
       const made = yield* posts.insert(post("1"))
       yield* Effect.yieldNow
       assert.strictEqual(made.views, 7)
@@ -170,9 +172,10 @@ describe("interceptors of a resource", () => {
       assert.isTrue(Cause.hasDies(yield* Effect.flip(Effect.sandbox(posts.get("1")))))
       yield* Scope.close(twice, Exit.void)
       const answer = post("1", "nobody")
+      const stored = yield* posts.getDocument("1")
       yield* posts.intercept({
         operations: ["get", "patch", "upsert"],
-        before: () => Effect.succeed(Pipeline.shortCircuit(answer))
+        before: () => Effect.succeed(Pipeline.shortCircuit(Document.map(stored, () => answer)))
       })
       assert.strictEqual(yield* posts.get("1"), answer)
       assert.strictEqual(yield* posts.patch("1", { title: "no" }), answer)
@@ -291,8 +294,11 @@ describe("interceptors of a resource", () => {
       const { posts } = yield* opened
       yield* posts.insert(post("1"))
       const mask = (one: typeof Post.Type): typeof Post.Type => ({ ...one, author: "***" })
-      yield* posts.intercept({ operations: "get", after: (_, output) => Effect.succeed(mask(output)) })
-      yield* posts.intercept({ operations: "query", after: (_, output) => Effect.succeed(Stream.map(output, mask)) })
+      yield* posts.intercept({ operations: "get", after: (_, output) => Effect.succeed(Document.map(output, mask)) })
+      yield* posts.intercept({
+        operations: "query",
+        after: (_, output) => Effect.succeed(Stream.map(output, (one) => Document.map(one, mask)))
+      })
       assert.strictEqual((yield* posts.get("1")).author, "***")
       const document = yield* posts.getDocument("1")
       assert.strictEqual(document.value.author, "***")
@@ -303,7 +309,8 @@ describe("interceptors of a resource", () => {
       assert.strictEqual(changed.author, "ana")
       yield* posts.intercept({
         operations: "query",
-        after: (_, output) => Effect.succeed(Stream.map(output, (one) => ({ ...one, title: 1 as never })))
+        after: (_, output) =>
+          Effect.succeed(Stream.map(output, (one) => Document.map(one, (post) => ({ ...post, title: 1 as never }))))
       })
       assert.strictEqual((yield* Effect.flip(Stream.runDrain(posts.queryJson({}))))._tag, "NotAllowed")
     })
@@ -320,7 +327,7 @@ describe("interceptors of a resource", () => {
           Effect.gen(function* () {
             seen.push(
               input.changes,
-              Option.map((yield* input.current!) as Option.Option<typeof Post.Type>, (p) => p.id)
+              Option.map(yield* input.current!, (document) => document.value.id)
             )
             return { changes: { ...input.changes, views: 9 } }
           })
@@ -875,7 +882,7 @@ describe("guards of a resource", () => {
     Effect.gen(function* () {
       const { posts } = yield* guarded
       const events: Array<string> = []
-      yield* posts.onChange("deleted", (change) => Effect.sync(() => events.push(change.id)))
+      yield* posts.onChange("Deleted", (change) => Effect.sync(() => events.push(change.id)))
       const wrong = yield* Effect.flip(posts.deleteMany(["1", "\ud800"])).pipe(as(ana))
       assert.strictEqual(wrong._tag, "InvalidInput")
       assert.isTrue(yield* Guard.trusted(posts.exists("1")))
@@ -918,8 +925,8 @@ describe("changes of a resource", () => {
     )
     const settled = Effect.gen(function* () {
       for (let i = 0; i < 20; i++) yield* Effect.yieldNow
-      return events.splice(0).map(({ operation, id, before, after }) => ({
-        operation,
+      return events.splice(0).map(({ _tag, id, before, after }) => ({
+        _tag,
         id,
         before: Option.getOrUndefined(before)?.views,
         after: Option.isSome(after)
@@ -932,11 +939,11 @@ describe("changes of a resource", () => {
     Effect.gen(function* () {
       const { posts, database } = yield* opened
       const told = yield* collect(posts)
-      const event = (operation: Change.Operation, id: string, before?: number) => ({
-        operation,
+      const event = (_tag: Change.Tag, id: string, before?: number) => ({
+        _tag,
         id,
         before,
-        after: operation !== "deleted"
+        after: _tag !== "Deleted"
       })
       yield* posts.insert(post("1", "ana", { views: 1 }))
       yield* posts.update("1", { views: 2 })
@@ -948,15 +955,15 @@ describe("changes of a resource", () => {
       yield* posts.deleteContent("1")
       yield* posts.delete("1")
       assert.deepStrictEqual(yield* told, [
-        event("inserted", "1"),
-        event("updated", "1", 1),
-        event("updated", "1", 2),
-        event("updated", "1", 3),
-        event("inserted", "2"),
-        event("updated", "1", 4),
-        event("contentSet", "1", 5),
-        event("contentDeleted", "1", 5),
-        event("deleted", "1", 5)
+        event("Inserted", "1"),
+        event("Updated", "1", 1),
+        event("Updated", "1", 2),
+        event("Updated", "1", 3),
+        event("Inserted", "2"),
+        event("Updated", "1", 4),
+        event("ContentSet", "1", 5),
+        event("ContentDeleted", "1", 5),
+        event("Deleted", "1", 5)
       ])
       // Nothing was there: there is nothing to tell.
       yield* posts.delete("1")
@@ -965,8 +972,8 @@ describe("changes of a resource", () => {
       yield* posts.deleteMany(["3", "nothing"])
       yield* Stream.runDrain(posts.updateMany({ where: { id: "4" } }, { views: 8 }))
       assert.deepStrictEqual(
-        (yield* told).map(({ operation, id }) => `${operation}:${id}`).toSorted(),
-        ["deleted:3", "inserted:3", "inserted:4", "inserted:5", "updated:4"].toSorted()
+        (yield* told).map(({ _tag, id }) => `${_tag}:${id}`).toSorted(),
+        ["Deleted:3", "Inserted:3", "Inserted:4", "Inserted:5", "Updated:4"].toSorted()
       )
       // A transaction is told when it is committed, and not at all when it is not.
       yield* database.transaction(
@@ -977,8 +984,8 @@ describe("changes of a resource", () => {
         })
       )
       assert.deepStrictEqual(
-        (yield* told).map(({ operation, id }) => `${operation}:${id}`),
-        ["inserted:6", "deleted:5"]
+        (yield* told).map(({ _tag, id }) => `${_tag}:${id}`),
+        ["Inserted:6", "Deleted:5"]
       )
       yield* Effect.ignore(database.transaction(Effect.andThen(posts.insert(post("7")), Effect.fail("no"))))
       assert.deepStrictEqual(yield* told, [])
@@ -1006,7 +1013,7 @@ describe("changes of a resource", () => {
         })
         const told: Array<string> = []
         yield* cities.onChange({}, (change) =>
-          Effect.sync(() => told.push(`${change.operation} ${change.id} ${Option.getOrUndefined(change.version)}`))
+          Effect.sync(() => told.push(`${change._tag} ${change.id} ${Option.getOrUndefined(change.version)}`))
         )
         yield* cities.insert({ id: "1", country: "P" })
         const first = yield* Effect.forkChild(cities.update("1", { country: "B" }))
@@ -1015,14 +1022,14 @@ describe("changes of a resource", () => {
         while (told.length < 3) yield* Effect.yieldNow
         yield* Fiber.interrupt(first)
         yield* Fiber.interrupt(second)
-        assert.deepStrictEqual(told, ["inserted 1 1", "updated 1 2", "updated 1 3"])
+        assert.deepStrictEqual(told, ["Inserted 1 1", "Updated 1 2", "Updated 1 3"])
         assert.strictEqual((yield* cities.get("1")).country, "C")
         assert.strictEqual(yield* cities.estimatedCount({ partition: "byCountry", values: { country: "C" } }), 1)
         assert.strictEqual(yield* cities.estimatedCount({ partition: "byCountry", values: { country: "P" } }), 0)
         const removal = yield* Effect.forkChild(cities.delete("1"))
         while (told.length < 4) yield* Effect.yieldNow
         yield* Fiber.interrupt(removal)
-        assert.strictEqual(told[3], "deleted 1 3")
+        assert.strictEqual(told[3], "Deleted 1 3")
         assert.strictEqual(yield* cities.estimatedCount(), 0)
       })
   )
@@ -1033,7 +1040,7 @@ describe("changes of a resource", () => {
       const seen: Array<string> = []
       yield* posts.onChange({}, () => Effect.fail("listener"))
       yield* posts.onChange({}, () => Effect.die("listener"))
-      yield* posts.onChange("inserted:1", (change) => Effect.sync(() => seen.push(change.id)))
+      yield* posts.onChange("Inserted:1", (change) => Effect.sync(() => seen.push(change.id)))
       yield* posts.insert(post("1"))
       yield* posts.insert(post("2"))
       for (let i = 0; i < 20; i++) yield* Effect.yieldNow
@@ -1046,7 +1053,7 @@ describe("changes of a resource", () => {
       const store = yield* memory
       const { counter, store: counted } = InstrumentedStore.make(store)
       const { open } = yield* openOn(counted)
-      const plain = yield* open("plain", { schema: Post, primaryKey: "id", paranoid: false })
+      const plain = yield* open("plain", { schema: Post, primaryKey: "id", allowDeleteAll: true })
       const events = yield* Effect.forkScoped(Stream.runCollect(Stream.take(plain.changes(), 3)))
       yield* Effect.yieldNow
       yield* counter.reset
@@ -1057,11 +1064,11 @@ describe("changes of a resource", () => {
       assert.deepStrictEqual([counts.put, counts.delete, counts.deleteMany, counts.get, counts.head], [1, 1, 1, 0, 0])
       const told = yield* Fiber.join(events)
       assert.deepStrictEqual(
-        told.map((event) => (Change.isLagged(event) ? "lagged" : [event.operation, Option.isSome(event.before)])),
+        told.map((event) => (Change.isLagged(event) ? "lagged" : [event._tag, Option.isSome(event.before)])),
         [
-          ["updated", false],
-          ["deleted", false],
-          ["deleted", false]
+          ["Updated", false],
+          ["Deleted", false],
+          ["Deleted", false]
         ]
       )
     })
@@ -1073,8 +1080,8 @@ describe("changes of a resource", () => {
       const scope = yield* Scope.make()
       yield* Effect.gen(function* () {
         const database = yield* Database.Database
-        yield* database.lifecycle.on({}, ({ event, resource }) =>
-          Effect.sync(() => seen.push(`${event} ${Option.getOrElse(resource, () => "")}`))
+        yield* database.lifecycle.on({}, ({ _tag, resource }) =>
+          Effect.sync(() => seen.push(`${_tag} ${Option.getOrElse(resource, () => "")}`))
         )
         const open = Resource.make(Resource.define("posts", { schema: Post, primaryKey: "id" }))
         yield* open
@@ -1085,7 +1092,7 @@ describe("changes of a resource", () => {
         Effect.provideService(Scope.Scope, scope)
       )
       for (let i = 0; i < 20; i++) yield* Effect.yieldNow
-      assert.deepStrictEqual(seen, ["resourceCreated posts", "resourceOpened posts", "resourceOpened posts", "closed "])
+      assert.deepStrictEqual(seen, ["ResourceCreated posts", "ResourceOpened posts", "Closed "])
       yield* Scope.close(scope, Exit.void)
     })
   )
@@ -1109,15 +1116,15 @@ describe("deletions", () => {
     })
   )
 
-  it.effect("T28: deleteAll needs paranoid: false, and does not touch a resource whose name begins alike", () =>
+  it.effect("T28: deleteAll needs allowDeleteAll: true, and does not touch a resource whose name begins alike", () =>
     Effect.gen(function* () {
       const { open } = yield* openNew
       const shared = { schema: Post, primaryKey: "id" } as const
-      const paranoid = yield* open("paranoid", shared)
-      yield* paranoid.insert(post("1"))
-      assert.strictEqual((yield* Effect.flip(paranoid.deleteAll))._tag, "NotAllowed")
-      const user = yield* open("user", { ...shared, paranoid: false })
-      const users = yield* open("users", { ...shared, paranoid: false })
+      const careful = yield* open("careful", shared)
+      yield* careful.insert(post("1"))
+      assert.strictEqual((yield* Effect.flip(careful.deleteAll))._tag, "NotAllowed")
+      const user = yield* open("user", { ...shared, allowDeleteAll: true })
+      const users = yield* open("users", { ...shared, allowDeleteAll: true })
       yield* user.insertMany([post("1"), post("2")])
       yield* users.insertMany([post("1"), post("2"), post("3")])
       assert.strictEqual(yield* user.deleteAll, 2)
@@ -1168,7 +1175,7 @@ describe("fields that fill themselves in", () => {
       const document = yield* notes.getDocument("1")
       assert.strictEqual(DateTime.toEpochMillis(document.writtenAt), 2_000)
       const head = yield* Effect.orDie(store.head("resource=notes/data/id=1"))
-      assert.isFalse(Object.keys(head.metadata).some((name) => name.toLowerCase().includes("updated")))
+      assert.isFalse(Object.keys(head.metadata).some((name) => name.toLowerCase().includes("Updated")))
       yield* TestClock.setTime(3_000)
       const replaced = yield* notes.replace({ id: "1", text: "c" })
       assert.strictEqual(DateTime.toEpochMillis(replaced.createdAt!), 1_000)

@@ -116,7 +116,7 @@ describe("queries", () => {
         [{ where: { $or: [{ number: 1001 }, { number: 1002 }] }, scan: true }, ["o01", "o02"]],
         [{ where: { $not: { state: "open" } }, scan: true }, expected((o) => o.state !== "open")],
         [
-          { predicate: Result.getOrThrow(Query.fromJson({ state: "paid", number: { $lt: 1010 } })) },
+          { predicate: Query.and(Query.eq("state", "paid"), Query.lt("number", 1010)) },
           expected((o) => o.state === "paid" && o.number < 1010)
         ],
         [{}, orders.map((one) => one.id)]

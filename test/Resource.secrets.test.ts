@@ -321,9 +321,12 @@ describe("secrets", () => {
           assert.strictEqual(Redacted.value((yield* accounts.get("k10")).token), secretText)
           yield* accounts.update("k10", { name: "new" })
           // Ten of them, then a crash; then the rest.
-          const ten = yield* Stream.runCollect(Stream.take(accounts.rotate({ concurrency: 2 }), 10))
-          const rest = yield* Stream.runCollect(accounts.rotate({ after: ten.at(-1)!.id }))
-          assert.deepStrictEqual(yield* Stream.runCollect(Stream.filter(accounts.rotate(), (one) => one.rewritten)), [])
+          const ten = yield* Stream.runCollect(Stream.take((yield* accounts.admin).rotate({ concurrency: 2 }), 10))
+          const rest = yield* Stream.runCollect((yield* accounts.admin).rotate({ after: ten.at(-1)!.id }))
+          assert.deepStrictEqual(
+            yield* Stream.runCollect(Stream.filter((yield* accounts.admin).rotate(), (one) => one.rewritten)),
+            []
+          )
           return [...ten, ...rest]
         })
       )
@@ -377,13 +380,17 @@ describe("secrets", () => {
       const before = yield* use(ringA, past)
       assert.strictEqual(before.length, 5)
       const both = ringOf("b", ["a", "b"])
-      const rotated = yield* use(both, (accounts) => Stream.runCollect(accounts.rotate()))
+      const rotated = yield* use(both, (accounts) =>
+        Effect.flatMap(accounts.admin, (admin) => Stream.runCollect(admin.rotate()))
+      )
       assert.deepStrictEqual(rotated, [
         { id: "1", rewritten: true, of: "document" },
         { id: "1", rewritten: true, of: "history" },
         { id: "2", rewritten: true, of: "history" }
       ])
-      const again = yield* use(both, (accounts) => Stream.runCollect(accounts.rotate()))
+      const again = yield* use(both, (accounts) =>
+        Effect.flatMap(accounts.admin, (admin) => Stream.runCollect(admin.rotate()))
+      )
       assert.isTrue(again.every(({ rewritten }) => !rewritten))
       // The old key is not needed for anything any more.
       yield* use(ringOf("b", ["b"]), (accounts) =>
@@ -409,7 +416,9 @@ describe("secrets", () => {
           Effect.flatMap(open("accounts", { schema: Known, primaryKey: "id" }), body)
         ).pipe(Effect.provide(ring))
       yield* use(ringA, (known) => known.update("1", { name: "x" }))
-      yield* use(ringOf("b", ["a", "b"]), (known) => Stream.runDrain(known.rotate()))
+      yield* use(ringOf("b", ["a", "b"]), (known) =>
+        Effect.flatMap(known.admin, (admin) => Stream.runDrain(admin.rotate()))
+      )
       const back = yield* withRing(store, ringOf("b", ["b"]), (accounts) => accounts.get("1"))
       assert.deepStrictEqual(revealed(back), { ...revealed(account), name: "x" })
       // Without secrets of its own, and without a ring.
@@ -452,7 +461,7 @@ describe("secrets", () => {
       assert.notInclude(JSON.stringify(refused) + refused.message, "planted")
       const migrating = yield* sealed(3, { 1: (document) => document })
       assert.strictEqual(Redacted.value((yield* migrating.get("1")).token), "planted")
-      yield* Stream.runDrain(migrating.migrate())
+      yield* Stream.runDrain((yield* migrating.admin).migrate())
       const object = everything(yield* objectOf(store, "accounts", "1"))
       assert.notInclude(object, "planted")
       assert.strictEqual(Redacted.value((yield* migrating.get("1")).inner.pin), 4711)
@@ -565,7 +574,7 @@ describe("passwords", () => {
     old: Schema.optionalKey(Schema.NullOr(Attribute.Password))
   })
   const login = { schema: Login, primaryKey: "id" } as const
-  const hasher = PasswordHasher.layer({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })
+  const hasher = PasswordHasher.layerWith({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })
 
   it.effect("T70: a password is hashed once, verifies after unrelated updates, and is hashed anew when set anew", () =>
     Effect.gen(function* () {

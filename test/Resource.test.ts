@@ -48,12 +48,12 @@ class Users extends Resource.Service<Users>()("test/users", { schema: User, prim
 class Disposable extends Resource.Service<Disposable>()("test/disposable", {
   schema: Schema.Struct({ id: Schema.String, v: Schema.optionalKey(Schema.Unknown) }),
   primaryKey: "id",
-  paranoid: false
+  allowDeleteAll: true
 }) {}
 
 const App = Layer.mergeAll(Users.layer, Disposable.layer).pipe(
   Layer.provideMerge(Database.layer),
-  Layer.provideMerge(StandardStore.layer({ baseDelay: 1 }))
+  Layer.provideMerge(StandardStore.layerWith({ baseDelay: 1 }))
 )
 
 const root = mkdtempSync(join(tmpdir(), "effect-s3db-resource-"))

@@ -228,7 +228,10 @@ describe("values of a document", () => {
       const updated = yield* users.update("1", { name: " Bo " })
       assert.deepStrictEqual([updated.name, updated.password], ["Bo", inserted.password])
     }).pipe(
-      Effect.provide([ring, PasswordHasher.layer({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })])
+      Effect.provide([
+        ring,
+        PasswordHasher.layerWith({ algorithm: PasswordHasher.argon2id({ memory: 64, passes: 1 }) })
+      ])
     )
   )
 
@@ -259,7 +262,7 @@ describe("values of a document", () => {
       )
       yield* before.insert({ id: "1", name: "Ana", address: { city: "Rome" } })
       yield* before.insert({ id: "2", name: "Bo" })
-      const { database, open } = yield* openOn(store)
+      const { database } = yield* openOn(store)
       const notation = Resource.fromAttributes("users", {
         name: "string",
         role: "string|default:user",
@@ -279,7 +282,7 @@ describe("values of a document", () => {
       yield* users.update("1", { role: "admin" })
       assert.strictEqual((yield* users.get("1")).role, "admin")
       // A default that is made anew each time says nothing of an old document.
-      const counted = yield* open("users", {
+      const counted = yield* (yield* openOn(store)).open("users", {
         schema: Schema.Struct({
           id: Schema.String,
           name: Schema.String,

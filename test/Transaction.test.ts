@@ -35,7 +35,7 @@ const clientOf = Effect.fnUntraced(function* (store: ObjectStore["Service"], thr
     instance
   )
   const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>, more?: Transaction.Options) =>
-    Transaction.run(through, effect, more)
+    Transaction.run(instance, effect, more)
   return { accounts, transaction, database }
 })
 
@@ -108,7 +108,7 @@ describe("transactions", () => {
       assert.strictEqual(yield* notes.count(), 1)
       yield* database.transaction(Effect.andThen(accounts.delete("b"), accounts.deleteMany(["c", "none"])))
       assert.strictEqual(yield* accounts.count(), 1)
-      assert.deepStrictEqual(yield* Stream.runCollect(accounts.repair()), [])
+      assert.deepStrictEqual(yield* Stream.runCollect((yield* accounts.admin).repair()), [])
       // One document, two markers... and nothing of those that are gone.
       assert.strictEqual((yield* keysOf(store, "resource=accounts/")).length, 3)
       assert.strictEqual((yield* accounts.getDocument("a")).version, 2)
@@ -168,12 +168,12 @@ describe("transactions", () => {
       const store = yield* memory
       const { counter, store: counted } = InstrumentedStore.make(store)
       const plain = { schema: Account, primaryKey: "id" } as const
-      const { open } = yield* openOn(counted)
+      const { database, open } = yield* openOn(counted)
       const accounts = yield* open("accounts", plain)
       for (const id of ["a", "b", "c"]) yield* accounts.insert({ id, owner: id, balance: 10 })
       const requests = Effect.fnUntraced(function* (effect: Effect.Effect<unknown, unknown>) {
         const before = yield* counter.counts
-        yield* Effect.orDie(Transaction.run(counted, effect))
+        yield* Effect.orDie(database.transaction(effect))
         const after = yield* counter.counts
         const made: Record<string, number> = {}
         for (const [name, n] of Object.entries(after)) {
@@ -269,7 +269,7 @@ describe("transactions", () => {
         swept.map((one) => one.outcome),
         ["aborted"]
       )
-      yield* Stream.runDrain(other.repair({ dryRun: false }))
+      yield* Stream.runDrain((yield* other.admin).repair({ dryRun: false }))
       assert.strictEqual((yield* keysOf(store, "resource=accounts/")).length, 9)
       assert.deepStrictEqual(yield* keysOf(store, "transaction="), [])
     })
@@ -338,7 +338,7 @@ describe("transactions", () => {
       assert.strictEqual(yield* sumOf(first!.accounts), 500)
       assert.isAtMost(conflicts, 30)
       assert.deepStrictEqual(yield* keysOf(store, "transaction="), [])
-      assert.deepStrictEqual(yield* Stream.runCollect(first!.accounts.repair()), [])
+      assert.deepStrictEqual(yield* Stream.runCollect((yield* first!.accounts.admin).repair()), [])
     })
   )
 
@@ -393,10 +393,10 @@ describe("transactions", () => {
             assert.strictEqual(yield* look, seen, label)
             yield* TestClock.adjust("2 days")
             yield* Stream.runDrain(database.repairTransactions({ dryRun: false }))
-            yield* Stream.runDrain(other.repair({ dryRun: false }))
+            yield* Stream.runDrain((yield* other.admin).repair({ dryRun: false }))
             assert.strictEqual(yield* look, seen, label)
             assert.deepStrictEqual(yield* keysOf(store, "transaction="), [], label)
-            assert.deepStrictEqual(yield* Stream.runCollect(other.repair()), [], label)
+            assert.deepStrictEqual(yield* Stream.runCollect((yield* other.admin).repair()), [], label)
           }
         }
         assert.deepStrictEqual([...outcomes].toSorted(), [

@@ -286,7 +286,10 @@ describe("a transaction that stands still", () => {
       const store = yield* memory
       const partitioned = { ...plain, partitions: { byGroup: ["group"] } } as const
       const other = yield* (yield* openOn(store)).open("users", partitioned)
-      const pause = Effect.andThen(TestClock.adjust("20 minutes"), Stream.runDrain(other.repair({ dryRun: false })))
+      const pause = Effect.andThen(
+        TestClock.adjust("20 minutes"),
+        Stream.runDrain((yield* other.admin).repair({ dryRun: false }))
+      )
       const { database, open } = yield* openOn(hooked(store, once("put", "data/id=a", pause)))
       const users = yield* open("users", partitioned)
       const both = Effect.all(["a", "b"].map((id) => users.insert({ id, n: 0, group: "g" })))

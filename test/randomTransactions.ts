@@ -83,7 +83,7 @@ const history = (seed: number, rounds: number) =>
       }
       assert.strictEqual(yield* docs.estimatedCount(), expected.length, told)
       for (const one of expected) assert.deepStrictEqual(yield* docs.getByUnique("u", { u: one.u }), one, told)
-      assert.deepStrictEqual(yield* Stream.runCollect(docs.repair()), [], told)
+      assert.deepStrictEqual(yield* Stream.runCollect((yield* docs.admin).repair()), [], told)
     }
   }).pipe(Random.withSeed(`random transactions ${seed}`), Pauses.byClock)
 

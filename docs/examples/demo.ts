@@ -51,7 +51,7 @@ class Country extends Schema.Class<Country>("demo/Country")({
 class Countries extends Resource.Service<Countries>()("demo/countries", {
   schema: Country,
   primaryKey: "cca3",
-  paranoid: false
+  allowDeleteAll: true
 }) {}
 
 const folder = "./.demo"

@@ -20,6 +20,8 @@ import * as CatalogCell from "./cell.ts"
 type Store = ObjectStore["Service"]
 
 /**
+ * The options of opening a catalog.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -42,7 +44,12 @@ export interface Opened {
   readonly version: CasCell.Version<Catalog.Catalog>
 }
 
-/** What HKDF and Argon2id want of a salt (RFC 9106, 3.1). */
+/**
+ * The bytes that HKDF and Argon2id want of a salt (RFC 9106, 3.1): 16.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const leastSaltBytes = 16
 
 /**
@@ -74,10 +81,7 @@ const attempt = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Opened | CasCell.Lost<CasCell.Refusal<Catalog.Catalog>>, Failure> {
   const found = yield* find(raw)
   const remembered = found.catalog.store?.location === raw.location ? found.catalog.store.capabilities : undefined
-  const capabilities = yield* CapabilityProbe.ensure(raw, {
-    concurrency: singleWriter ? "single-writer" : "conditional",
-    remembered
-  })
+  const capabilities = yield* CapabilityProbe.ensure(raw, { singleWriter, remembered })
   const store = capabilities.createIfAbsent && capabilities.compareAndSet ? raw : yield* SingleWriterStore.make(raw)
   const probed = raw.capabilities === undefined && remembered === undefined
   const catalog = probed ? { ...found.catalog, store: { location: raw.location, capabilities } } : found.catalog

@@ -7,13 +7,15 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Schema from "effect/Schema"
 
 const webCryptoBytes = (size: number): Uint8Array => globalThis.crypto.getRandomValues(new Uint8Array(size))
 
 /**
- * Where identifiers get their randomness. Default: `SecureRandom` of Effect over the platform's Web Crypto.
+ * The source from which identifiers get their randomness. Default: `SecureRandom` of Effect over the platform's Web
+ * Crypto.
  *
  * Replace it in tests with `Id.seeded`, never with anything predictable in production: ids may be shown to strangers
  * who should not be able to guess others.
@@ -27,7 +29,7 @@ export const Generator: Context.Reference<SecureRandom.SecureRandom["Service"]> 
 )
 
 /**
- * A generator whose output follows from a seed: for tests and simulations only.
+ * Creates a generator whose output follows from a seed: for tests and simulations only.
  *
  * Source of the algorithm: xorshift128 (G. Marsaglia, "Xorshift RNGs", 2003), the 32-bit variant, seeded by splitmix32.
  *
@@ -58,10 +60,22 @@ export const seeded = (seed: number): SecureRandom.SecureRandom["Service"] => {
   })
 }
 
+/**
+ * Provides generators from a seed. Each build of the layer has one of its own, so that two clients of a test never make the
+ * same id; which one it gets follows from how many were built before.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSeeded = (seed: number): Layer.Layer<never> => {
+  let builds = 0
+  return Layer.sync(Generator, () => seeded(seed + 0x9e3779b9 * builds++))
+}
+
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 /**
- * `size` characters of `A-Z a-z 0-9 - _`, six random bits each.
+ * Returns `size` characters of `A-Z a-z 0-9 - _`, six random bits each.
  *
  * @category constructors
  * @since 0.1.0
@@ -75,7 +89,7 @@ export const randomOf = Effect.fnUntraced(function* (size: number) {
 })
 
 /**
- * 22 characters, 132 random bits: the default kind of document id.
+ * Returns 22 characters, 132 random bits: the default kind of document id.
  *
  * @category constructors
  * @since 0.1.0
@@ -83,7 +97,7 @@ export const randomOf = Effect.fnUntraced(function* (size: number) {
 export const random: Effect.Effect<string> = randomOf(22)
 
 /**
- * 16 characters, 96 random bits: names one write of one document.
+ * Returns 16 characters, 96 random bits: names one write of one document.
  *
  * @category constructors
  * @since 0.1.0
@@ -91,7 +105,7 @@ export const random: Effect.Effect<string> = randomOf(22)
 export const writeId: Effect.Effect<string> = randomOf(16)
 
 /**
- * A ULID: 26 characters that sort by the time of their making, monotonic within one generator.
+ * Returns a ULID: 26 characters that sort by the time of their making, monotonic within one generator.
  *
  * @category constructors
  * @since 0.1.0
@@ -99,7 +113,8 @@ export const writeId: Effect.Effect<string> = randomOf(16)
 export const ulid: Effect.Effect<string> = Effect.flatMap(Generator, (generator) => generator.ulid)
 
 /**
- * A UUID version 7 (RFC 9562): 36 characters that sort by the time of their making, monotonic within one generator.
+ * Returns a UUID version 7 (RFC 9562): 36 characters that sort by the time of their making, monotonic within one
+ * generator.
  *
  * @category constructors
  * @since 0.1.0

@@ -31,8 +31,8 @@ import * as aesGcm from "./internal/aesGcm.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * The ring cannot be used as it is given: no such current key, a key of a wrong size, an empty passphrase, two keys that
- * cannot be told apart. Correct the configuration.
+ * A ring that cannot be used as it is given: no such current key, a key of a wrong size, an empty passphrase, two keys
+ * that cannot be told apart. Correct the configuration.
  *
  * @category errors
  * @since 0.1.0
@@ -47,7 +47,7 @@ export class InvalidKeyRing extends Schema.TaggedError<InvalidKeyRing>("effect-s
 }
 
 /**
- * A sealed value cannot be opened.
+ * A sealed value that cannot be opened.
  *
  * - `UnknownKey`: no key of this ring has made it. Add the key that has, under any id.
  * - `Altered`: it was changed, or comes from another document, field or resource, or another key happens to look like
@@ -65,7 +65,7 @@ export class Unopened extends Schema.TaggedError<Unopened>("effect-s3db/crypto/K
 // -----------------------------------------------------------------------------
 
 /**
- * Where a value belongs; it can be opened nowhere else.
+ * The place where a value belongs; it can be opened nowhere else.
  *
  * @category models
  * @since 0.1.0
@@ -95,6 +95,8 @@ export interface Unlocked {
 }
 
 /**
+ * The keys under which secrets are encrypted: one that is current, and older ones that still open what they sealed.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -128,8 +130,9 @@ export interface KeysOptions {
 }
 
 /**
- * How a key is computed from a passphrase: Argon2id, `memory` in KiB. Defaults: 65,536, 3 passes, 4 lanes, the second
- * choice of RFC 9106, section 4. A change makes other keys, so that what was sealed cannot be opened any more.
+ * The way in which a key is computed from a passphrase: Argon2id, `memory` in KiB. Defaults: 65,536, 3 passes, 4 lanes,
+ * the second choice of RFC 9106, section 4. A change makes other keys, so that what was sealed cannot be opened any
+ * more.
  *
  * @category models
  * @since 0.1.0
@@ -141,6 +144,8 @@ export interface Argon2idOptions {
 }
 
 /**
+ * Passphrases by the id of their key, and the id of the one that is current.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -151,7 +156,7 @@ export interface PassphrasesOptions {
 }
 
 /**
- * A ring of random keys. `InvalidKeyRing` when one has not 32 bytes, or no id.
+ * Creates a ring of random keys. Fails with `InvalidKeyRing` when one has not 32 bytes, or no id.
  *
  * @category layers
  * @since 0.1.0
@@ -174,7 +179,8 @@ export const layerKeys = (options: KeysOptions): Layer.Layer<KeyRing, InvalidKey
   )
 
 /**
- * A ring of keys that are computed from passphrases and the salt of the database. `InvalidKeyRing` when one is empty.
+ * Creates a ring of keys that are computed from passphrases and the salt of the database. Fails with `InvalidKeyRing`
+ * when one is empty.
  *
  * @category layers
  * @since 0.1.0
@@ -198,7 +204,7 @@ export const layerPassphrases = (options: PassphrasesOptions): Layer.Layer<KeyRi
   )
 
 /**
- * A ring with a single passphrase, under the id `"1"`.
+ * Creates a ring with a single passphrase, under the id `"1"`.
  *
  * @category layers
  * @since 0.1.0
@@ -209,7 +215,8 @@ export const layerPassphrase = (
 ): Layer.Layer<KeyRing, InvalidKeyRing> => layerPassphrases({ current: "1", passphrases: { 1: passphrase }, argon2id })
 
 /**
- * A ring from configuration. Default: keys by id from `S3DB_KEYS`, as `id:base64,id:base64`, the first being current.
+ * Creates a ring from configuration. Default: keys by id from `S3DB_KEYS`, as `id:base64,id:base64`, the first being
+ * current.
  *
  * `InvalidKeyRing`: an id is empty or there twice, or a key has not 32 bytes.
  *

@@ -25,7 +25,7 @@ import * as text from "../internal/passwordText.ts"
 import * as Attribute from "../schema/Attribute.ts"
 
 /**
- * bcrypt, with 2^`cost` rounds.
+ * The bcrypt algorithm, with 2^`cost` rounds.
  *
  * @category models
  * @since 0.1.0
@@ -33,7 +33,7 @@ import * as Attribute from "../schema/Attribute.ts"
 export type Bcrypt = text.Bcrypt
 
 /**
- * Argon2id, version 1.3, with `memory` in KiB.
+ * The Argon2id algorithm, version 1.3, with `memory` in KiB.
  *
  * @category models
  * @since 0.1.0
@@ -41,7 +41,7 @@ export type Bcrypt = text.Bcrypt
 export type Argon2id = text.Argon2id
 
 /**
- * How a password is hashed.
+ * The way in which a password is hashed.
  *
  * @category models
  * @since 0.1.0
@@ -49,7 +49,8 @@ export type Argon2id = text.Argon2id
 export type Algorithm = text.Algorithm
 
 /**
- * bcrypt. `cost`: default 12, from 10 to 31; each step doubles the time. Throws a `RangeError` that names the option.
+ * Returns the bcrypt algorithm. `cost`: default 12, from 10 to 31; each step doubles the time. Throws a `RangeError`
+ * that names the option.
  *
  * It takes passwords of up to 72 bytes. Choose it for hashes that other programs have to read; otherwise `argon2id`.
  *
@@ -60,7 +61,7 @@ export const bcrypt = (options: { readonly cost?: number | undefined } = {}): Al
   text.checked({ _tag: "Bcrypt", cost: options.cost ?? 12 })
 
 /**
- * Argon2id. Throws a `RangeError` that names the option when one is out of its range.
+ * Returns the Argon2id algorithm. Throws a `RangeError` that names the option when one is out of its range.
  *
  * `memory`: KiB, default 19456, from 8 for each lane to 1048576. `passes`: default 2, to 65535. `parallelism`: lanes,
  * default 1, to 255; they are computed one after the other. Source of the defaults: OWASP Password Storage Cheat Sheet.
@@ -92,6 +93,8 @@ export const argon2id = (
 export const PasswordHash = Attribute.Password
 
 /**
+ * The text of a password hash, as `PasswordHash` reads it.
+ *
  * @category schemas
  * @since 0.1.0
  */
@@ -103,9 +106,9 @@ const reasonFields = {
 }
 
 /**
- * The password is empty.
+ * An empty password.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class Empty extends Schema.TaggedError<Empty>("effect-s3db/crypto/PasswordHasher/Empty")(
@@ -114,9 +117,9 @@ export class Empty extends Schema.TaggedError<Empty>("effect-s3db/crypto/Passwor
 ) {}
 
 /**
- * The password has more than `limit` bytes in UTF-8: 72 for bcrypt, which would ignore the rest, 4096 otherwise.
+ * A password of more than `limit` bytes in UTF-8: 72 for bcrypt, which would ignore the rest, 4096 otherwise.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class TooLong extends Schema.TaggedError<TooLong>("effect-s3db/crypto/PasswordHasher/TooLong")("TooLong", {
@@ -125,9 +128,9 @@ export class TooLong extends Schema.TaggedError<TooLong>("effect-s3db/crypto/Pas
 }) {}
 
 /**
- * The password holds a NUL character, where bcrypt implementations stop reading.
+ * A password with a NUL character, where bcrypt implementations stop reading.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class NulCharacter extends Schema.TaggedError<NulCharacter>("effect-s3db/crypto/PasswordHasher/NulCharacter")(
@@ -136,9 +139,9 @@ export class NulCharacter extends Schema.TaggedError<NulCharacter>("effect-s3db/
 ) {}
 
 /**
- * What was given as a hash is none that this module knows.
+ * A text that was given as a hash and is none that this module knows.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class InvalidHash extends Schema.TaggedError<InvalidHash>("effect-s3db/crypto/PasswordHasher/InvalidHash")(
@@ -147,10 +150,10 @@ export class InvalidHash extends Schema.TaggedError<InvalidHash>("effect-s3db/cr
 ) {}
 
 /**
- * The hash asks for more work than the limits of this hasher allow: whoever can write hashes could keep it busy. Raise
- * the limits if such hashes are yours.
+ * A hash that asks for more work than the limits of this hasher allow: whoever can write hashes could keep it busy.
+ * Raise the limits if such hashes are yours.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class TooCostly extends Schema.TaggedError<TooCostly>("effect-s3db/crypto/PasswordHasher/TooCostly")(
@@ -159,9 +162,9 @@ export class TooCostly extends Schema.TaggedError<TooCostly>("effect-s3db/crypto
 ) {}
 
 /**
- * The hash could not be computed: the worker thread died or had too little memory, or the hasher's scope is closed.
+ * A hash that could not be computed: the worker thread died or had too little memory, or the hasher's scope is closed.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class WorkerFailed extends Schema.TaggedError<WorkerFailed>("effect-s3db/crypto/PasswordHasher/WorkerFailed")(
@@ -172,13 +175,15 @@ export class WorkerFailed extends Schema.TaggedError<WorkerFailed>("effect-s3db/
 /**
  * Every reason an operation can fail for.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export const Reason = Schema.Union([Empty, TooLong, NulCharacter, InvalidHash, TooCostly, WorkerFailed])
 
 /**
- * @category reasons
+ * One of the reasons an operation can fail for.
+ *
+ * @category errors
  * @since 0.1.0
  */
 export type Reason = typeof Reason.Type
@@ -201,7 +206,7 @@ export class PasswordError extends Schema.TaggedError<PasswordError>("effect-s3d
 }
 
 /**
- * Hashes passwords and checks them.
+ * The hasher of passwords: it makes hashes, and checks passwords against them.
  *
  * @category services
  * @since 0.1.0
@@ -231,6 +236,8 @@ export class PasswordHasher extends Context.Service<
 >()("effect-s3db/crypto/PasswordHasher") {}
 
 /**
+ * The most work that verifying one hash may take, by algorithm.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -244,6 +251,8 @@ export interface Limits {
 }
 
 /**
+ * The algorithm of a hasher, its limits, its pepper and its threads.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -318,7 +327,8 @@ const isLess = (asked: Algorithm, standard: Algorithm): boolean =>
   )
 
 /**
- * A hasher whose threads, started when they are first needed, end with the scope. Options out of range are defects.
+ * Creates a hasher whose threads, started when they are first needed, end with the scope. Options out of range are
+ * defects.
  *
  * An interruption takes a waiting job out of the queue and stops a running one together with its thread. A thread that
  * dies fails its own job only, and is replaced.
@@ -401,18 +411,27 @@ export const make: (options?: Options) => Effect.Effect<PasswordHasher["Service"
   })
 
 /**
- * The hasher as `make` makes it.
+ * Creates the layer of a hasher, as `make` does, with options. Bind the result to a constant: each call makes a layer of its own.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<PasswordHasher> => Layer.effect(PasswordHasher, make(options))
+export const layerWith = (options: Options): Layer.Layer<PasswordHasher> => Layer.effect(PasswordHasher, make(options))
 
 /**
- * `layer`, with options from the configuration. Fails with `ConfigError` when one is missing or has a wrong type.
+ * Creates `layer` with options from the configuration. Fails with `ConfigError` when one is missing or has a wrong
+ * type.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerConfig = (config: Config.Wrap<Options>): Layer.Layer<PasswordHasher, Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(config), layer))
+  Layer.unwrap(Effect.map(Config.unwrap(config), layerWith))
+
+/**
+ * Creates the layer of a hasher, as `make` does.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<PasswordHasher> = layerWith({})

@@ -7,14 +7,13 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import * as Stream from "effect/Stream"
 import * as Id from "../crypto/Id.ts"
 import * as Content from "../Content.ts"
 import * as Document from "../Document.ts"
+import * as backoff from "../internal/backoff.ts"
 import * as Partition from "../Partition.ts"
-import type { Capabilities, ObjectStore } from "../storage/ObjectStore.ts"
+import { type Capabilities, getOption, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import * as Unique from "../Unique.ts"
@@ -46,9 +45,9 @@ const corrupt = (key: string, id: string, problem: string): StoreError.StoreErro
 }
 
 /**
- * The object at the key of a document. 1 GET.
+ * Reads the object at the key of a document. 1 GET.
  *
- * @category reading
+ * @category protocol
  * @since 0.1.0
  */
 export const load = Effect.fnUntraced(function* (
@@ -56,11 +55,9 @@ export const load = Effect.fnUntraced(function* (
   key: string,
   id: string
 ): Effect.fn.Return<Document.Slot | undefined, StoreError.StoreError> {
-  const object = yield* store
-    .get(key)
-    .pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined)))
-  if (object === undefined) return undefined
-  const slot = Document.fromObject(object)
+  const object = yield* getOption(store, key)
+  if (Option.isNone(object)) return undefined
+  const slot = Document.fromObject(object.value)
   return Result.isSuccess(slot) ? slot.success : yield* corrupt(key, id, slot.failure)
 })
 
@@ -71,10 +68,10 @@ const announced = (key: string, id: string, slot: Document.Slot) => {
 }
 
 /**
- * The version that counts now, and whether a transaction may be about to change it. No request, or, where there is an
+ * Returns the version that counts now, and whether a transaction may be about to change it. No request, or, where there is an
  * intent, 1 GET for its transaction and as a rule 1 GET more.
  *
- * @category reading
+ * @category protocol
  * @since 0.1.0
  */
 export const current = Effect.fnUntraced(function* (
@@ -115,9 +112,9 @@ const removeMarkers = Effect.fnUntraced(function* ({ store }: Place, keys: Reado
 })
 
 /**
- * Keys of the markers of one version that another does not own.
+ * Returns the keys of the markers of one version that another does not own.
  *
- * @category indexes
+ * @category protocol
  * @since 0.1.0
  */
 export const markersBut = (
@@ -145,7 +142,7 @@ const leftover = <X, E, R>(effect: Effect.Effect<X, E, R>): Effect.Effect<void, 
 /**
  * Removes objects that nobody will ever write again, such as markers, without failing.
  *
- * @category indexes
+ * @category protocol
  * @since 0.1.0
  */
 export const dropMarkers = (place: Place, keys: ReadonlyArray<string>): Effect.Effect<void> =>
@@ -154,7 +151,7 @@ export const dropMarkers = (place: Place, keys: ReadonlyArray<string>): Effect.E
 /**
  * Frees a reservation that nobody has taken anew, without failing.
  *
- * @category indexes
+ * @category protocol
  * @since 0.1.0
  */
 export const dropClaim = (place: Place, unique: string, claim: Document.Claim): Effect.Effect<void> =>
@@ -168,7 +165,7 @@ export const dropClaim = (place: Place, unique: string, claim: Document.Claim): 
  * Removes what one version owns and another does not: after a write, what the version before had; after a write that was
  * not done, what it would have had. It never fails.
  *
- * @category indexes
+ * @category protocol
  * @since 0.1.0
  */
 export const tidy = Effect.fnUntraced(function* (
@@ -190,7 +187,7 @@ export const tidy = Effect.fnUntraced(function* (
  * Writes what an intent has announced, or takes the announcement back. 1 PUT or DELETE, and those that remove what nobody
  * owns any more. `false`: somebody else has done so.
  *
- * @category settling
+ * @category protocol
  * @since 0.1.0
  */
 export const apply = Effect.fnUntraced(function* (
@@ -229,10 +226,10 @@ export const apply = Effect.fnUntraced(function* (
 })
 
 /**
- * The object at the key of a document once no transaction has announced anything in it. 1 GET; more where one has: it is
+ * Waits for, and returns, the object at the key of a document once no transaction has announced anything in it. 1 GET; more where one has: it is
  * waited for, finished if it is committed, and ended after `patienceMillis`.
  *
- * @category settling
+ * @category protocol
  * @since 0.1.0
  */
 export const settled = Effect.fnUntraced(function* (
@@ -255,7 +252,7 @@ export const settled = Effect.fnUntraced(function* (
       }
       if ((yield* waited) < patienceMillis) {
         waits += 1
-        yield* Effect.sleep(Math.min(1000, 10 * 1.7 ** waits) * (0.5 + (yield* Random.next)))
+        yield* backoff.after(waits, backoff.waiting)
         continue
       }
       // Not if it has come to its end in the meantime, and its record with it.
@@ -266,78 +263,3 @@ export const settled = Effect.fnUntraced(function* (
     yield* apply(place, key, id, slot, outcome)
   }
 })
-
-/**
- * The record of a transaction whose program has come to a sudden end.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Swept {
-  readonly transaction: string
-  readonly outcome: Transaction.Outcome
-  /** The keys of the documents that had its intents. */
-  readonly keys: ReadonlyArray<string>
-  /** `false` in a dry run. */
-  readonly repaired: boolean
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface SweepOptions {
-  /** `true`, the default, only tells. */
-  readonly dryRun?: boolean | undefined
-  /**
-   * How old a record has to be, in milliseconds by the store's clock. Default 15 minutes; a day for one that says
-   * `aborted`, since it has to be there for as long as an attempt to commit may still arrive.
-   */
-  readonly graceMillis?: number | undefined
-}
-
-const documentKey = /^resource=([^/]+)\/data\/id=([^/]+)$/
-
-/**
- * Finds the records of transactions that nobody has removed, brings their documents to an end and removes them. One LIST for
- * each 1,000 records; for each 1 GET, the requests of its documents and 1 DELETE.
- *
- * @category settling
- * @since 0.1.0
- */
-export const sweep = (
-  store: ObjectStore["Service"],
-  capabilities: Capabilities,
-  { dryRun = true, graceMillis = 900_000, graceMillis: abortedMillis = 86_400_000 }: SweepOptions = {}
-): Stream.Stream<Swept, StoreError.StoreError> => {
-  const one = Effect.fnUntraced(function* (
-    key: string,
-    age: number
-  ): Effect.fn.Return<Swept | undefined, StoreError.StoreError> {
-    const record = yield* Transaction.read(store, key)
-    if (record === undefined || (record.outcome === "aborted" && age <= abortedMillis)) return undefined
-    const swept = { transaction: record.id, outcome: record.outcome, keys: record.keys, repaired: !dryRun }
-    if (dryRun) return swept
-    for (const document of record.keys) {
-      const match = documentKey.exec(document)
-      if (match === null) continue
-      const place = { store, capabilities, resource: decodeURIComponent(match[1]!) }
-      yield* settled(place, document, decodeURIComponent(match[2]!))
-    }
-    yield* store.delete(key, { repeatable: true })
-    return swept
-  })
-  return Stream.unwrap(
-    Effect.map(Unique.storeTime(store), (now) =>
-      Stream.paginate(undefined as string | undefined, (token) =>
-        Effect.map(store.list({ prefix: Transaction.prefix, token }), (page) => {
-          const old = page.entries.filter((entry) => now - (entry.lastModified ?? now) > graceMillis)
-          return [old, Option.fromUndefinedOr(page.nextToken)] as const
-        })
-      ).pipe(
-        Stream.mapEffect((entry) => one(entry.key, now - (entry.lastModified ?? now))),
-        Stream.filter((swept) => swept !== undefined)
-      )
-    )
-  )
-}

@@ -16,6 +16,8 @@ import * as Effect from "effect/Effect"
 import type { Entry, FieldsCodec, JsonObject } from "./Encoding.ts"
 
 /**
+ * The name of a behavior that needs no function.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -40,8 +42,8 @@ export interface Overflow {
 }
 
 /**
- * What to do with a document that does not fit: one of the other behaviors, or the paths of the fields that go to the
- * body. `"enforce-limits"` refuses it; so does a list that does not free enough room.
+ * The fate of a document that does not fit: one of the other behaviors, or the paths of the fields that go to the body.
+ * `"enforce-limits"` refuses it; so does a list that does not free enough room.
  *
  * @category models
  * @since 0.1.0
@@ -49,6 +51,8 @@ export interface Overflow {
 export type Decision = Simple | { readonly body: ReadonlyArray<string> }
 
 /**
+ * The behavior of a resource that decides about each document that does not fit.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -58,14 +62,16 @@ export interface UserManaged {
 }
 
 /**
+ * The treatment of documents that do not fit into metadata.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Behavior = Simple | UserManaged
 
 /**
- * A function decides about each document that does not fit. Without one, such a document goes to the body as a whole and
- * a warning with the sizes is logged.
+ * Creates a behavior that asks a function about each document that does not fit. Without one, such a document goes to
+ * the body as a whole and a warning with the sizes is logged.
  *
  * @category constructors
  * @since 0.1.0
@@ -84,7 +90,7 @@ export const userManaged = (decide?: (overflow: Overflow) => Effect.Effect<Decis
 })
 
 /**
- * Where the fields of one document go.
+ * The places of the fields of one document.
  *
  * @category models
  * @since 0.1.0
@@ -120,6 +126,8 @@ export interface Exceeded {
 }
 
 /**
+ * The places of the fields, or by how much the document is too large.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -152,7 +160,7 @@ const bySize = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => entries.
 /**
  * Decides where each field goes.
  *
- * @category placement
+ * @category encoding
  * @since 0.1.0
  */
 export const place = Effect.fnUntraced(function* (
@@ -231,9 +239,9 @@ const placeSimply = (behavior: Simple, { codec, entries, limitBytes, pins, isOpt
 }
 
 /**
- * The values of entries for the body: as JSON, and as text where that is shorter.
+ * Returns the values of entries for the body: as JSON, and as text where that is shorter.
  *
- * @category placement
+ * @category encoding
  * @since 0.1.0
  */
 export const bodyOf = (

@@ -15,6 +15,7 @@ import type { Attribute, Codec } from "../schema/Attributes.ts"
 import { Malformed, Reader, Writer } from "./internal/bytes.ts"
 import * as headerText from "./internal/headerText.ts"
 import * as valueCodec from "./internal/valueCodec.ts"
+import type { ValueCodec } from "./internal/values/codec.ts"
 import { type FieldProblem, type Json, type JsonObject, stringifyExact } from "./Json.ts"
 
 export type { FieldProblem, Json, JsonObject } from "./Json.ts"
@@ -36,7 +37,7 @@ export interface StoredAttribute {
 }
 
 /**
- * What a codec is made from.
+ * The attributes that a codec is made from.
  *
  * @category models
  * @since 0.1.0
@@ -81,6 +82,8 @@ export interface StoredFields {
 }
 
 /**
+ * A document's fields as they were before they were stored; secrets are still encrypted.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -93,6 +96,8 @@ export interface DecodedFields {
 }
 
 /**
+ * The reason why stored fields cannot be read.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -128,7 +133,9 @@ export interface FieldsCodec {
 }
 
 /**
- * @category services
+ * A way of writing documents, known by its tag.
+ *
+ * @category models
  * @since 0.1.0
  */
 export interface Encoder {
@@ -146,7 +153,7 @@ interface Field {
   readonly id: string
   readonly path: ReadonlyArray<string>
   readonly name: string
-  readonly codec: valueCodec.ValueCodec
+  readonly codec: ValueCodec
   readonly idBytes: number
   readonly isStruct: boolean
   readonly isSecret: boolean
@@ -171,11 +178,11 @@ interface Form {
 /** Puts the value of an attribute into its place; the codec decides how it is read from where it comes. */
 type Place = <T>(
   id: string,
-  read: (codec: valueCodec.ValueCodec, source: T) => Json | undefined,
+  read: (codec: ValueCodec, source: T) => Json | undefined,
   source: T
 ) => DecodeProblem | undefined
 
-const asItIs = (_: valueCodec.ValueCodec, value: Json): Json => value
+const asItIs = (_: ValueCodec, value: Json): Json => value
 
 const fieldOf = (attribute: StoredAttribute, destination: Field["destination"]): Field => ({
   id: attribute.id,
@@ -327,9 +334,9 @@ const destinationsOf = (layout: Layout): ReadonlyMap<string, "now" | "formerly">
 }
 
 /**
- * Sets the value at a path, unless something is there and only absent values are wanted; says whether it did.
+ * Sets the value at a path, unless something is there and only absent values are wanted, and tells whether it did.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const setPath = (
@@ -401,7 +408,7 @@ const textForm: Form = {
 }
 
 /**
- * One readable entry for each field.
+ * The encoding with one readable entry for each field.
  *
  * **Details**
  *
@@ -464,7 +471,7 @@ const packedForm: Form = {
     const reader = new Reader(bytes)
     reader.byte()
     let kind = 0
-    const readNext = (codec: valueCodec.ValueCodec, from: Reader): Json => readPacked(codec, kind, from)
+    const readNext = (codec: ValueCodec, from: Reader): Json => readPacked(codec, kind, from)
     try {
       while (!reader.done) {
         const number = reader.uint()
@@ -494,7 +501,7 @@ const packedForm: Form = {
   }
 }
 
-const readPacked = (codec: valueCodec.ValueCodec, kind: number, reader: Reader): Json => {
+const readPacked = (codec: ValueCodec, kind: number, reader: Reader): Json => {
   switch (kind) {
     case nullKind:
       return null
@@ -508,8 +515,8 @@ const readPacked = (codec: valueCodec.ValueCodec, kind: number, reader: Reader):
 }
 
 /**
- * All fields in one entry of the fewest bytes: binary forms by the type of each attribute, short text by a built-in
- * code of common fragments, and an alphabet of 91 characters that any header carries.
+ * The encoding with all fields in one entry of the fewest bytes: binary forms by the type of each attribute, short text
+ * by a built-in code of common fragments, and an alphabet of 91 characters that any header carries.
  *
  * @category constructors
  * @since 0.1.0
@@ -521,7 +528,7 @@ export const packed: Encoder = { tag: "p", compile: compileWith(packedForm) }
 // -----------------------------------------------------------------------------
 
 /**
- * The encoding with which documents are written. Default: `text`.
+ * The encoding in which documents are written. Default: `text`.
  *
  * @category references
  * @since 0.1.0
@@ -531,7 +538,7 @@ export const Encoding: Context.Reference<Encoder> = Context.Reference("effect-s3
 })
 
 /**
- * Provides the default encoding explicitly.
+ * The default encoding, provided explicitly.
  *
  * @category layers
  * @since 0.1.0
@@ -539,7 +546,7 @@ export const Encoding: Context.Reference<Encoder> = Context.Reference("effect-s3
 export const layer: Layer.Layer<never> = Layer.succeed(Encoding, text)
 
 /**
- * Documents are written in the packed form; those that were written otherwise are read all the same.
+ * The packed form, in which documents are then written; those that were written otherwise are read all the same.
  *
  * @category layers
  * @since 0.1.0
@@ -549,7 +556,7 @@ export const layerPacked: Layer.Layer<never> = Layer.succeed(Encoding, packed)
 const readers = new Map<string, Encoder>([text, packed].map((encoder) => [encoder.tag, encoder]))
 
 /**
- * The encoding that a document with this tag was written by, whichever is in use for writing.
+ * Returns the encoding that a document with this tag was written by, whichever is in use for writing.
  *
  * @category getters
  * @since 0.1.0

@@ -14,6 +14,8 @@ import type * as Schema from "effect/Schema"
 export type Json = Schema.Json
 
 /**
+ * An object as JSON has it.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -38,7 +40,8 @@ const negativeZero = "-0"
 const deepest = 500
 
 /**
- * How many levels a document may have whose values have passed: what is around them is not counted against them.
+ * The number of levels that a document may have whose values have passed: what is around them is not counted against
+ * them.
  *
  * @category constants
  * @since 0.1.0
@@ -46,7 +49,7 @@ const deepest = 500
 export const documentLevels = deepest + 100
 
 /**
- * Whether a value holds others more than so many levels deep. Does so without recursion, before others recurse.
+ * Tells whether a value holds others more than so many levels deep. Does so without recursion, before others recurse.
  *
  * @category guards
  * @since 0.1.0
@@ -63,8 +66,9 @@ export const isDeeperThan = (value: unknown, levels: number): boolean => {
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 
 /**
- * Like `JSON.stringify`, but `-0` stays `-0`, and what JSON cannot carry is refused: numbers that are not finite, what is
- * no JSON value at all, more than 500 levels, and the key `__proto__`, which readers would take for the prototype.
+ * Writes JSON like `JSON.stringify`, but `-0` stays `-0`, and what JSON cannot carry is refused: numbers that are not
+ * finite, what is no JSON value at all, more than 500 levels, and the key `__proto__`, which readers would take for the
+ * prototype.
  *
  * @category encoding
  * @since 0.1.0

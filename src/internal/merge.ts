@@ -1,6 +1,7 @@
 /** Partial changes of a value: their types, and how they are applied along the fields of a schema. */
 import * as AST from "effect/SchemaAST"
 import * as Result from "effect/Result"
+import { isRecord } from "./json.ts"
 
 type Optional<A, K extends keyof A> = {} extends Pick<A, K> ? A[K] | undefined : A[K]
 
@@ -54,9 +55,17 @@ export type DeepFields<A> = {
     : Optional<A, K>
 }
 
+/** A field of a struct. */
+export interface Field {
+  readonly optional: boolean
+  /** Whether `null` is a value of it. */
+  readonly nullable: boolean
+  readonly tree: FieldTree | undefined
+}
+
 /** The fields of a struct, those of nested structs below them. */
 export interface FieldTree {
-  readonly fields: ReadonlyMap<string, { readonly optional: boolean; readonly tree: FieldTree | undefined }>
+  readonly fields: ReadonlyMap<string, Field>
 }
 
 /** `undefined` for a schema that has no named fields. */
@@ -67,7 +76,11 @@ export const fieldTree = (type: AST.AST): FieldTree | undefined => {
     fields: new Map(
       struct.propertySignatures.map((property) => [
         String(property.name),
-        { optional: AST.isOptional(property.type), tree: fieldTree(property.type) }
+        {
+          optional: AST.isOptional(property.type),
+          nullable: AST.isNull(property.type) || (AST.isUnion(property.type) && property.type.types.some(AST.isNull)),
+          tree: fieldTree(property.type)
+        }
       ])
     )
   }
@@ -98,15 +111,13 @@ export interface Problem {
 
 type Fieldwise = Readonly<Record<string, unknown>>
 
-const isFieldwise = (u: unknown): u is Fieldwise => typeof u === "object" && u !== null && !Array.isArray(u)
-
 const unknownField: Problem = { path: [], message: "Expected the name of a field" }
 
 const below = (name: string, problem: Problem): Problem => ({ ...problem, path: [name, ...problem.path] })
 
 /** Replaces top-level fields, and nested ones named by a path. */
 export const update = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
-  if (!isFieldwise(current) || !isFieldwise(change)) return Result.fail({ path: [], message: "Expected an object" })
+  if (!isRecord(current) || !isRecord(change)) return Result.fail({ path: [], message: "Expected an object" })
   let merged: Fieldwise = current
   for (const name of Object.keys(change)) {
     const path = tree.fields.has(name) ? [name] : name.split(".")
@@ -129,7 +140,7 @@ const setAt = (
   if (rest.length === 0) return Result.succeed(withField(current, name, value, field.optional))
   if (field.tree === undefined) return Result.fail(unknownField)
   const inner = current[name]
-  return Result.map(setAt(field.tree, isFieldwise(inner) ? inner : {}, rest, value), (nested) => ({
+  return Result.map(setAt(field.tree, isRecord(inner) ? inner : {}, rest, value), (nested) => ({
     ...current,
     [name]: nested
   }))
@@ -143,14 +154,14 @@ const withField = (current: Fieldwise, name: string, value: unknown, optional: b
 
 /** Merges objects field by field, replaces everything else. */
 export const patch = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
-  if (!isFieldwise(current) || !isFieldwise(change)) return Result.fail({ path: [], message: "Expected an object" })
+  if (!isRecord(current) || !isRecord(change)) return Result.fail({ path: [], message: "Expected an object" })
   let merged: Fieldwise = { ...current }
   for (const name of Object.keys(change)) {
     const field = tree.fields.get(name)
     if (field === undefined) return Result.fail(below(name, unknownField))
     const value = change[name]
     const inner = merged[name]
-    if (field.tree !== undefined && isFieldwise(value) && isFieldwise(inner)) {
+    if (field.tree !== undefined && isRecord(value) && isRecord(inner)) {
       const nested = patch(field.tree, inner, value)
       if (Result.isFailure(nested)) return Result.fail(below(name, nested.failure))
       merged = { ...merged, [name]: nested.success }

@@ -22,8 +22,8 @@ import * as StoreError from "../storage/StoreError.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * Another writer was first: what an attempt gives in the place of its result. `seen` is what was found there, as far as
- * anything was.
+ * An attempt that another writer was ahead of: what it gives in the place of its result. `seen` is what was found
+ * there, as far as anything was.
  *
  * @category models
  * @since 0.1.0
@@ -44,6 +44,8 @@ export class Lost<out Seen> {
 export const isLost = <A, Seen>(outcome: A | Lost<Seen>): outcome is Lost<Seen> => outcome instanceof Lost
 
 /**
+ * The number of attempts, and the outcome when all of them are lost.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -81,7 +83,7 @@ export const contend = Effect.fnUntraced(function* <A, Seen, E, R, E2, R2 = neve
 // -----------------------------------------------------------------------------
 
 /**
- * What was read from a cell, or that there is nothing: then it has no ETag, nor anything else.
+ * A state that was read from a cell; where there is nothing, it has no ETag, nor anything else.
  *
  * @category models
  * @since 0.1.0
@@ -94,7 +96,7 @@ export interface Version<out A> {
 }
 
 /**
- * What an attempt has met that was lost to another writer: what is there now, and how the store refused.
+ * The state that an attempt has met which was lost to another writer: what is there now, and how the store refused.
  *
  * @category models
  * @since 0.1.0
@@ -105,7 +107,7 @@ export interface Refusal<out A> {
 }
 
 /**
- * How a value and the ids of writes become the body of an object, and how they are read from it.
+ * The encoding of a value and the ids of writes as the body of an object.
  *
  * @category models
  * @since 0.1.0
@@ -153,7 +155,7 @@ export interface CasCell<A> {
 const retries = 40
 
 /**
- * Makes the cell at a key. No request.
+ * Creates the cell at a key. No request.
  *
  * @category constructors
  * @since 0.1.0

@@ -28,7 +28,7 @@ import * as CasCell from "./CasCell.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * How many shards there are, unless the options say otherwise: 8.
+ * The number of shards, unless the options say otherwise: 8.
  *
  * @category constants
  * @since 0.1.0
@@ -44,8 +44,8 @@ export const defaultShards = 8
 export const maxShards = 64
 
 /**
- * How many write ids a shard remembers. A write whose answer was lost is recognised until so many others have been made
- * to the same shard. After that a plain refusal is believed, and a lost answer is an error.
+ * The number of write ids that a shard remembers. A write whose answer was lost is recognised until so many others have
+ * been made to the same shard. After that a plain refusal is believed, and a lost answer is an error.
  *
  * @category constants
  * @since 0.1.0
@@ -60,7 +60,7 @@ const maxRaces = 40
 // -----------------------------------------------------------------------------
 
 /**
- * What all keys of the counters of a resource begin with.
+ * Returns what all keys of the counters of a resource begin with.
  *
  * @category keys
  * @since 0.1.0
@@ -68,6 +68,8 @@ const maxRaces = 40
 export const keyPrefix = (resource: string): string => `resource=${percentEncode(resource)}/counter/`
 
 /**
+ * The resource whose documents are counted, and the shards that its counts are spread over.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -174,7 +176,7 @@ const sumOf = (all: Iterable<ReadonlyMap<string, number>>): ReadonlyMap<string, 
 // -----------------------------------------------------------------------------
 
 /**
- * The counters of a resource on a store that honours conditional writes. No request.
+ * Creates the counters of a resource on a store that honours conditional writes. No request.
  *
  * Throws a `RangeError` when the number of shards is no whole number from 1 to 64.
  *

@@ -10,6 +10,8 @@ import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
 import * as Id from "../crypto/Id.ts"
+import type * as DbError from "../DbError.ts"
+import type { Context } from "../document/context.ts"
 import * as aesGcm from "../crypto/internal/aesGcm.ts"
 
 const encoder = new TextEncoder()
@@ -40,6 +42,8 @@ export interface Cursors {
 }
 
 /**
+ * Makes the cursors of a database of its salt.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -69,6 +73,43 @@ export const make = (salt: Uint8Array): Cursors => {
     })
   }
 }
+
+/**
+ * The cursors of an open resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PageCursors {
+  /** Makes the cursor of a page that ended at a position. No request, but for a database without a salt. */
+  readonly make: (query: string, position: string) => Effect.Effect<string, DbError.DbError>
+  /** The position of a cursor, `undefined` where there is none. `InvalidInput`: it is that of another request. */
+  readonly read: (
+    query: string,
+    cursor: string | undefined
+  ) => Effect.Effect<string | undefined, DbError.DbError | DbError.InvalidInput>
+}
+
+/**
+ * Makes the cursors of a resource, which ask for the salt of the database when they are first used. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const forPages = Effect.fnUntraced(function* ({
+  database,
+  invalid
+}: Pick<Context<unknown>, "database" | "invalid">): Effect.fn.Return<PageCursors> {
+  const cursors = yield* Effect.cached(Effect.map(database.salt, make))
+  return {
+    make: (query, position) => Effect.flatMap(cursors, (cursors) => cursors.make(query, position)),
+    read: Effect.fnUntraced(function* (query, cursor) {
+      if (cursor === undefined) return undefined
+      const position = yield* (yield* cursors).read(query, cursor)
+      return position ?? (yield* invalid(["cursor"], "Expected the cursor of the page before, of the same request"))
+    })
+  }
+})
 
 /** ISO/IEC 7816-4: a byte 0x80 ends the text, zeros fill the block. */
 const padded = (text: Uint8Array): Uint8Array => {

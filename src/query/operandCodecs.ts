@@ -18,8 +18,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import type { Json } from "../encoding/Json.ts"
-import type { Kind, OperandUse } from "../Query.ts"
+import type { Kind } from "../Query.ts"
 import * as Attributes from "../schema/Attributes.ts"
+import type { OperandUse } from "./parse.ts"
 
 /**
  * An operand in stored form, or what was expected instead. It tells no values.
@@ -36,7 +37,7 @@ export type Fitted = Result.Result<Json, string>
  * @category models
  * @since 0.1.0
  */
-export interface Operands {
+export interface OperandCodecs {
   /** A value as documents have it; where it is none, JSON. */
   readonly fromValue: (path: ReadonlyArray<string>, value: unknown, use: OperandUse) => Fitted
   /** JSON, in whatever way it writes the value down. */
@@ -90,7 +91,7 @@ const isJson = Schema.is(Schema.Json)
 export const make = (
   schema: Attributes.DocumentSchema,
   system: Readonly<Record<string, Attributes.DocumentSchema>> = {}
-): Operands => {
+): OperandCodecs => {
   const storedRoot = AST.toEncoded(Attributes.toStorageCodec(schema).ast)
   const known = new Map<string, Field | undefined>()
 

@@ -4,18 +4,18 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import * as Counter from "../kernel/Counter.ts"
-import type { Database } from "../Database.ts"
-import type * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
-import type { DocumentStore } from "../document/documents.ts"
+import type { Documents } from "../document/documents.ts"
+import * as Counter from "../kernel/Counter.ts"
+import type * as Portable from "../Portable.ts"
 import type * as Query from "../Query.ts"
-import type { Listing } from "../query/listing.ts"
-import type { ListError, Recounted } from "../Repository.ts"
-import type { Counters } from "../Portable.ts"
+import type { Keys } from "../query/keys.ts"
+import type { ListFailure, Listing } from "../query/listing.ts"
+import type { Recounted } from "../Repository.ts"
 import * as Transaction from "../Transaction.ts"
 
 /**
@@ -30,26 +30,38 @@ export interface Write {
 }
 
 /**
+ * The counters of a resource.
+ *
  * @category models
  * @since 0.1.0
  */
-export type DocumentCounter = ReturnType<typeof make>
+export interface Counts {
+  /**
+   * Counts writes that are done, or, within a transaction, are going to be. That they cannot be counted is no failure of
+   * the writes: it is logged.
+   */
+  readonly count: (writes: ReadonlyArray<Write>) => Effect.Effect<void>
+  /** What the counters say. 1 GET for each shard. `InvalidInput`: a partition that is not counted, or bounds. */
+  readonly read: (within: Query.Within) => Effect.Effect<number, ListFailure>
+  /** Counts anew, and sets the counters. */
+  readonly recount: Effect.Effect<Recounted, ListFailure>
+}
 
 const total = ""
 
 /**
+ * Makes the counters of a resource. No request.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const make = <A>(
-  name: string,
-  definition: Counters,
-  { store }: Database["Service"],
-  documents: DocumentStore<A>,
-  listing: Listing<A>
-) => {
+  definition: Portable.Counters,
+  { context, indexes }: Documents<A>,
+  { keys, listing }: { readonly keys: Keys; readonly listing: Listing<A> }
+): Counts => {
+  const { invalid, name, store } = context
   const counter = Counter.make(store, { resource: name, shards: definition.shards })
-  const { fromStore, invalid } = documents
   const lock = Semaphore.makeUnsafe(1)
 
   const labelOf = (partition: string, values: string) => `${partition}/${values}/`
@@ -82,11 +94,7 @@ export const make = <A>(
       })
     )
 
-  /**
-   * Counts writes that are done, or, within a transaction, are going to be. That they cannot be counted is no failure of
-   * the writes: it is logged.
-   */
-  const count = Effect.fnUntraced(function* (writes: ReadonlyArray<Write>) {
+  const count = (writes: ReadonlyArray<Write>) => {
     const counted = Effect.suspend(() => {
       for (const { before, after } of writes) {
         for (const label of labels(before)) addTo(pending, label, -1)
@@ -98,53 +106,46 @@ export const make = <A>(
       // What is done has to be counted.
       Effect.uninterruptible
     )
-    const transaction = yield* Transaction.Current
-    if (transaction === undefined) yield* counted
-    else transaction.committed.push(counted)
-  })
+    return Transaction.onCommit(counted)
+  }
 
-  const read = Effect.fnUntraced(function* (
-    operation: string,
-    { partition: label, values = {}, ...bounds }: Query.Within
-  ): Effect.fn.Return<number, ListError> {
+  const read: Counts["read"] = Effect.fnUntraced(function* ({ partition: label, values = {}, ...bounds }) {
     const bound = Object.entries(bounds).find(([, value]) => value !== undefined)
     if (bound !== undefined) return yield* invalid([bound[0]], "Expected no bounds: they cannot be counted beforehand")
     if (label === undefined) {
       if (Object.keys(values).length > 0) return yield* invalid(["values"], "Expected a partition beside it")
-      return yield* Effect.mapError(counter.read(total), fromStore(operation))
+      return yield* counter.read(total)
     }
-    const partition = (yield* documents.indexes).partitions.get(label)
+    const partition = (yield* indexes.all).partitions.get(label)
     if (partition === undefined || !definition.partitions.includes(label)) {
       const names = definition.partitions.join(", ")
       return yield* invalid(["partition"], `Expected a partition that is counted: ${names === "" ? "none is" : names}`)
     }
-    const selection = listing.select(partition, { values })
+    const selection = keys.select(partition, { values })
     if (Result.isFailure(selection)) return yield* invalid(selection.failure.path, selection.failure.message)
     const prefix = `${label}/${selection.success.prefix.slice(partition.prefix.length)}`
-    const counts = yield* Effect.mapError(counter.readAll, fromStore(operation))
+    const counts = yield* counter.readAll
     let sum = 0
     for (const [one, number] of counts) if (one.startsWith(prefix)) sum += number
     return sum
   })
 
-  const recount = Effect.fnUntraced(function* (operation: string): Effect.fn.Return<Recounted, DbError.DbError> {
+  const recount = Effect.gen(function* () {
     const before = yield* Effect.option(counter.read(total))
     const counts = new Map<string, number>()
     if (definition.partitions.length === 0) {
-      yield* Stream.runForEach(listing.pages(operation, listing.whole), (hits) =>
-        Effect.sync(() => addTo(counts, total, hits.length))
-      )
+      yield* Stream.runForEach(keys.pages(keys.whole), (hits) => Effect.sync(() => addTo(counts, total, hits.length)))
     } else {
-      yield* Stream.runForEach(listing.versions(operation), (stored) =>
+      yield* Stream.runForEach(listing.versions, (stored) =>
         Effect.sync(() => {
           for (const label of labels(stored)) addTo(counts, label, 1)
         })
       )
     }
     // A shard that cannot be read cannot be changed either.
-    if (before._tag === "None") yield* Effect.mapError(counter.remove, fromStore(operation))
-    yield* Effect.mapError(counter.set(counts), fromStore(operation))
-    return { before: before._tag === "None" ? 0 : before.value, after: counts.get(total) ?? 0 }
+    if (Option.isNone(before)) yield* counter.remove
+    yield* counter.set(counts)
+    return { before: Option.getOrElse(before, () => 0), after: counts.get(total) ?? 0 }
   })
 
   return { count, read, recount }

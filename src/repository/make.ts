@@ -3,528 +3,352 @@
  *
  * @since 0.1.0
  */
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
-import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
-import { Database, tell } from "../Database.ts"
+import * as Aggregation from "../Aggregation.ts"
+import type * as Change from "../Change.ts"
+import type { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
-import type { Definition, Services } from "../Definition.ts"
-import * as Document from "../Document.ts"
-import * as DocumentCodec from "../document/codec.ts"
-import * as DocumentStore from "../document/documents.ts"
-import type { Json, JsonObject } from "../encoding/Json.ts"
-import type * as History from "../History.ts"
+import type { Definition } from "../Definition.ts"
+import type * as Document from "../Document.ts"
+import type { DocumentCodec } from "../document/codec.ts"
+import * as Documents from "../document/documents.ts"
 import * as merge from "../internal/merge.ts"
-import * as Pipeline from "../Pipeline.ts"
+import type * as Pipeline from "../Pipeline.ts"
 import * as Query from "../Query.ts"
+import * as cursor from "../query/cursor.ts"
+import * as Fields from "../query/fields.ts"
+import * as Keys from "../query/keys.ts"
 import * as Listing from "../query/listing.ts"
-import * as Operands from "../query/operandCodecs.ts"
-import * as Find from "../query/run.ts"
-import type {
-  ChangeError,
-  HistoryError,
-  Insert,
-  InsertError,
-  ManyOptions,
-  Outcome,
-  Patch,
-  Repository,
-  Update,
-  UpdateOptions,
-  Version,
-  WriteOptions
-} from "../Repository.ts"
-import * as Attributes from "../schema/Attributes.ts"
-import * as StoreError from "../storage/StoreError.ts"
-import * as Transaction from "../Transaction.ts"
-import * as DocumentCounter from "./counts.ts"
-import * as Maintenance from "./maintenance.ts"
-import * as ResourceOperations from "./operations.ts"
+import * as OperandCodecs from "../query/operandCodecs.ts"
+import * as Partitions from "../query/partitions.ts"
+import * as Planner from "../query/planner.ts"
+import * as Queries from "../query/run.ts"
+import type { Insert, Operations, Patch, Repository, Update, UpdateOptions } from "../Repository.ts"
+import type { DocumentSchema } from "../schema/Attributes.ts"
+import * as Admin from "./admin.ts"
+import * as Bulk from "./bulk.ts"
+import * as Changes from "./changes.ts"
+import * as Contents from "./contents.ts"
+import * as Counts from "./counts.ts"
+import * as History from "./history.ts"
+import * as JsonForm from "./jsonForm.ts"
+import * as Operation from "./operation.ts"
+import * as Reading from "./reading.ts"
+import * as Uniques from "./unique.ts"
+import * as Writing from "./writing.ts"
+
+/**
+ * What all that opens a resource of a database shares.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Shared<S extends DocumentSchema> {
+  readonly pipeline: Pipeline.Pipeline<Operations<S>>
+  readonly feed: Change.Feed<S["Type"]>
+}
 
 const defaultConcurrency = 16
 
 /**
- * Opens a resource on a database: what `layer` does. Registers the definition (see `Database.register` for requests).
+ * Makes the repository of a resource whose definition is registered. No request.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema>(
-  definition: Definition<S>
-): Effect.fn.Return<Repository<S>, DbError.DbError, Database | Services<S["Type"]>> {
-  type A = S["Type"]
-  const { name, schema, primaryKey, paranoid } = definition
-  const database = yield* Database
-  const { store } = database
-  const codec = yield* DocumentCodec.make(definition, database, "Resource.make")
-  const { uniqueLease: leaseMillis, history, content, completion } = definition
-  const documents = yield* DocumentStore.make<A>(
-    { name, primaryKey, leaseMillis, history, content, completion, counters: definition.counters !== undefined },
-    database,
-    codec
-  )
-  const operands = Operands.make(schema, Find.systemSchemas)
-  const listing = yield* Listing.make<A>(name, database, documents, operands)
-  const finding = Find.make<A>(definition, database.capabilities.orderedList, documents, listing, operands)
-  const maintenance = Maintenance.make<A>(name, leaseMillis, database, documents, listing)
-  const fields = merge.fieldTree(AST.toType(schema.ast)) ?? { fields: new Map() }
-  const settings = { name, primaryKey, paranoid, fields }
-  const counter =
-    definition.counters === undefined
-      ? undefined
-      : DocumentCounter.make<A>(name, definition.counters, database, documents, listing)
-  const operations = yield* ResourceOperations.make<A, Insert<S>, Update<A>, Patch<A>>(
-    settings,
-    codec,
-    documents,
-    listing,
-    finding,
-    counter
-  )
-  const { feed, pipeline } = operations
-  const { failure, fromStore, invalid, missing } = documents
-  const labelled = Effect.annotateSpans({ "s3db.resource": name })
-  yield* tell(database.lifecycle, "resourceOpened", name)
+export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
+  definition: Definition<S>,
+  database: Database["Service"],
+  codec: DocumentCodec<S["Type"]>,
+  { feed, pipeline }: Shared<S>
+): Effect.fn.Return<Repository<S>> {
+  const { name, schema } = definition
+  const documents = Documents.make(definition, database, codec)
+  const { context, preparation, reader } = documents
+  const operation = Operation.make(name)
+  const { as, draw, named } = operation
 
-  const load = (operation: string) => (id: string) => documents.load(operation, id)
+  const operands = OperandCodecs.make(schema, Fields.systemSchemas)
+  const fields = Fields.make(definition, documents, operands)
+  const keys = Keys.make(documents, operands)
+  const cursors = yield* cursor.forPages(context)
+  const listing = Listing.make(documents, { cursors, keys })
+  const partitions = Partitions.make(documents, { keys, listing })
+  const planner = Planner.make(definition, documents, { fields, keys })
+  const queries = Queries.make(definition, documents, { cursors, fields, listing, planner })
+  const uniques = Uniques.make(documents, { operands })
 
-  const many = Effect.fnUntraced(function* <I, X, E>(
-    given: Iterable<I>,
-    { concurrency = defaultConcurrency, onProgress = () => Effect.void }: ManyOptions = {},
-    one: (input: I) => Effect.Effect<X, E>
-  ) {
-    const inputs = [...given]
-    let done = 0
-    return yield* Effect.forEach(
-      inputs,
-      (input) => Effect.tap(Effect.result(one(input)), () => onProgress({ done: (done += 1), total: inputs.length })),
-      { concurrency }
-    )
+  const counts =
+    definition.counters === undefined ? undefined : Counts.make(definition.counters, documents, { keys, listing })
+  const changes = Changes.make(documents, { all: database.changes, counts, feed })
+  const reading = Reading.make<S["Type"], Insert<S>, Update<S["Type"]>, Patch<S["Type"]>>(documents, {
+    counts,
+    fields,
+    operation,
+    pipeline,
+    queries
   })
-
-  const versionAt = Effect.fnUntraced(function* (
-    operation: string,
-    id: string,
-    when: { readonly version: number } | { readonly time: DateTime.DateTime }
-  ) {
-    const { now, entries } = yield* documents.past(operation, id)
-    const current = now === undefined ? undefined : { ...now.stored, isDeletion: false, entry: undefined }
-    const all = [...entries.map((entry) => ({ ...entry, entry })), ...(current === undefined ? [] : [current])]
-    const time = "time" in when ? DateTime.toEpochMillis(when.time) : undefined
-    const found =
-      "version" in when
-        ? all.findLast((one) => one.version === when.version && !one.isDeletion)
-        : all.findLast((one) => one.writtenAt <= time!)
-    if (found === undefined || found.isDeletion) return yield* missing(id)
-    if (found.entry === undefined) return yield* documents.decode(operation, id, now!.stored, now!.isSettled)
-    return (yield* documents.loadEntry(operation, found.entry)) ?? (yield* missing(id))
+  const writing = Writing.make<S["Type"], Insert<S>, Update<S["Type"]>, Patch<S["Type"]>>(documents, {
+    allowDeleteAll: definition.allowDeleteAll,
+    changes,
+    fields: merge.fieldTree(AST.toType(schema.ast)) ?? { fields: new Map() },
+    keys,
+    operation,
+    pipeline,
+    reading
   })
+  const contents = Contents.make(documents, { changes, operation, pipeline, reading })
+  const history = History.make(documents, { operation, pipeline, reading })
+  const bulk = Bulk.make(documents, { operation, queries, reading, writing })
+  const jsonForm = JsonForm.make(definition)
+  const admin = Admin.make(documents, { counts, history, keys, listing, operation })
 
-  const writeEach =
-    <I>(
-      operation: string,
-      { mode = "insert", concurrency = defaultConcurrency }: WriteOptions = {},
-      inputOf: (input: I) => Effect.Effect<Insert<S>, DbError.InvalidInput>
-    ) =>
-    <E, R>(inputs: Stream.Stream<I, E, R>): Stream.Stream<Outcome<A, InsertError | ChangeError>, E, R> => {
-      const write = (input: Insert<S>): Effect.Effect<A, InsertError | ChangeError> => {
-        if (mode === "upsert") return operations.upsert(operation, input)
-        return mode === "insert" ? operations.insert(operation, input) : operations.replace(operation, input)
-      }
-      return inputs.pipe(
-        Stream.zipWithIndex,
-        Stream.mapEffect(
-          ([input, index]) =>
-            Effect.map(Effect.result(Effect.flatMap(inputOf(input), write)), (result) => ({
-              index,
-              id: operations.idIn(Result.isSuccess(result) ? result.success : input),
-              result
-            })),
-          { concurrency }
-        )
-      )
-    }
-
-  const fromJson = Schema.decodeUnknownEffect(Attributes.toStorageCodec(definition.schema))
-  /** A whole document is an input of it, too. */
-  const inputOfJson = (json: JsonObject) =>
-    Effect.mapBoth(fromJson(json, { errors: "all", onExcessProperty: "error" }), {
-      onSuccess: (value) => value as Insert<S>,
-      onFailure: (error) => DbError.invalidInput(name, error.issue)
-    })
-
-  /** The versions that a document had, the newest first. */
-  const versions = (operation: string, id: string): Stream.Stream<Version<S>, HistoryError> => {
-    const one = Effect.fnUntraced(function* (entry: History.Entry) {
-      const { version } = entry
-      const reading = Effect.gen(function* () {
-        const base = yield* documents.loadEntry(operation, entry)
-        // It has been pruned since it was listed.
-        if (base === undefined) return Option.none<Version<S>>()
-        const document = yield* operations.getDocument(id, () => Effect.succeed(base))
-        return Option.some<Version<S>>({ version, result: Result.succeed(document) })
-      })
-      return yield* Effect.catchTag(reading, "DbError", (error) =>
-        Effect.succeedSome<Version<S>>({ version, result: Result.fail(error) })
-      )
-    })
-    return Stream.unwrap(
-      Effect.map(Effect.andThen(pipeline.admit("get"), documents.past(operation, id)), ({ entries }) =>
-        Stream.fromArray(entries.filter((entry) => !entry.isDeletion).toReversed()).pipe(
-          Stream.mapEffect(one, { concurrency: 4 }),
-          Stream.flatMap((found) => Stream.fromArray(Option.toArray(found)))
-        )
-      )
-    )
-  }
-
-  const exists = (operation: string) =>
-    Effect.fnUntraced(function* (id: string) {
-      const key = Document.key(name, id)
-      if (Result.isFailure(key)) return false
-      if ((yield* Transaction.Current) !== undefined) {
-        return Option.isSome(yield* documents.loadIfPresent(operation, id))
-      }
-      const isThere = yield* store.head(key.success).pipe(
-        Effect.map((head) => (Document.isSettled(head.metadata) ? true : undefined)),
-        Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(false)),
-        Effect.catchTag("StoreError", (error) => Effect.fail(fromStore(operation)(error)))
-      )
-      // A transaction is about to change it: the object itself tells more.
-      return isThere ?? (yield* documents.loadVersion(operation, id)) !== undefined
-    })
-
-  /** The document that has the values of a unique key. */
-  const findByUnique = Effect.fnUntraced(function* (
-    operation: string,
-    label: string,
-    values: Readonly<Record<string, unknown>>
-  ) {
-    const { uniques } = yield* documents.indexes
-    const unique = uniques.get(label)
-    if (unique === undefined) {
-      const names = [...uniques.keys()].join(", ")
-      return yield* invalid(["unique"], `Expected a unique key of ${name}: ${names === "" ? "it has none" : names}`)
-    }
-    const unknown = Object.keys(values).find((path) => !unique.fields.includes(path))
-    if (unknown !== undefined) {
-      return yield* invalid([unknown], `Expected a field of unique key ${label}: ${unique.fields.join(", ")}`)
-    }
-    const stored = new Map<string, Json>()
-    for (const path of unique.definition.fields) {
-      const value = values[path.join(".")]
-      if (value === undefined || value === null) continue
-      const fitted = operands.fromValue(path, value, "equal")
-      if (Result.isFailure(fitted)) return yield* invalid(path, fitted.failure)
-      stored.set(path.join("."), fitted.success)
-    }
-    const digest = unique.digest((path) => stored.get(path.join(".")))
-    if (digest === undefined)
-      return yield* invalid([unique.fields[0]!], `Expected values of ${unique.fields.join(", ")}`)
-    if (!unique.isReady) {
-      const description = `unique key ${label} of ${name} is not complete: run backfill to its end`
-      return yield* failure(operation, new StoreError.Unsupported({ feature: "unique key", description }))
-    }
-    return yield* documents.findUnique(operation, label, digest)
-  })
+  const valueOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
+    Effect.map(effect, ({ value }) => value)
+  const documentOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
+    Effect.map(effect, reading.envelopeOf)
+  const jsonOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
+    Effect.map(Effect.flatMap(effect, reading.jsonOf), fields.shown)
+  const get = (id: string) => reading.get(id, reader.load)
 
   return {
     insert: Effect.fn("Resource.insert")(function* (input) {
-      return yield* operations.insert("Resource.insert", input)
-    }, labelled),
+      return yield* valueOf(writing.insert(input))
+    }, as("Resource.insert")),
 
     insertMany: Effect.fn("Resource.insertMany")(function* (inputs, options) {
-      return yield* many(inputs, options, (input) => operations.insert("Resource.insertMany", input))
-    }, labelled),
+      return yield* bulk.each(inputs, options, (input) => valueOf(writing.insert(input)))
+    }, as("Resource.insertMany")),
+
+    insertJson: Effect.fn("Resource.insertJson")(function* (document) {
+      return yield* jsonOf(writing.insert(yield* jsonForm.inputOf(document)))
+    }, as("Resource.insertJson")),
 
     get: Effect.fn("Resource.get")(function* (id) {
-      const operation = "Resource.get"
-      return yield* operations.get(operation, id, load(operation))
-    }, labelled),
+      return yield* valueOf(get(id))
+    }, as("Resource.get")),
 
     getOption: Effect.fn("Resource.getOption")(function* (id) {
-      const operation = "Resource.getOption"
-      return yield* orNone(operations.get(operation, id, load(operation)))
-    }, labelled),
+      return yield* orNone(valueOf(get(id)))
+    }, as("Resource.getOption")),
 
     getMany: Effect.fn("Resource.getMany")(function* (ids, options) {
-      const operation = "Resource.getMany"
-      return yield* Effect.forEach(ids, (id) => orNone(operations.get(operation, id, load(operation))), {
-        concurrency: options?.concurrency ?? defaultConcurrency
-      })
-    }, labelled),
+      const concurrency = options?.concurrency ?? defaultConcurrency
+      return yield* Effect.forEach(ids, (id) => orNone(valueOf(get(id))), { concurrency })
+    }, as("Resource.getMany")),
 
     getDocument: Effect.fn("Resource.getDocument")(function* (id) {
-      return yield* operations.getDocument(id, load("Resource.getDocument"))
-    }, labelled),
+      return yield* documentOf(get(id))
+    }, as("Resource.getDocument")),
+
+    getJson: Effect.fn("Resource.getJson")(function* (id) {
+      return yield* jsonOf(get(id))
+    }, as("Resource.getJson")),
 
     documentOf: Effect.fn("Resource.documentOf")(function* (value) {
-      const base = documents.known.get(value as object)
-      return base === undefined ? yield* missing("") : documents.documentFor(base)
-    }, labelled),
+      const base = context.known(value as object)
+      return base === undefined ? yield* context.missing("") : reading.documentOf(base)
+    }, as("Resource.documentOf")),
 
     getByUnique: Effect.fn("Resource.getByUnique")(function* (label, values) {
-      const operation = "Resource.getByUnique"
       yield* pipeline.admit("get")
-      const found = yield* findByUnique(operation, label, values)
+      const found = yield* named(uniques.find(label, values))
       // Interceptors decide before it is told whether there is such a document.
-      return yield* Option.match(found, {
-        onNone: () => operations.get(operation, "", () => Effect.fail(missing(""))),
-        onSome: (base) => operations.get(operation, base.id, () => Effect.succeed(base))
-      })
-    }, labelled),
-
-    getFromPartition: Effect.fn("Resource.getFromPartition")(function* (id, within) {
-      const operation = "Resource.getFromPartition"
-      return yield* operations.get(operation, id, (id) => listing.getFrom(operation, id, within))
-    }, labelled),
-
-    distinct: (within) => {
-      const operation = "Resource.distinct"
-      return operations.whole(operation, ["listIds", "query"], within, (request) =>
-        listing.distinct(operation, request)
-      )
-    },
-
-    covered: (within) => {
-      const operation = "Resource.covered"
-      return operations.whole(operation, ["listIds", "query"], within, (request) => listing.covered(operation, request))
-    },
-
-    update: Effect.fn("Resource.update")(function* <E = never, R = never>(
-      target: string | Document.Document<A>,
-      changes: Update<A> | ((current: A) => Update<A> | Effect.Effect<Update<A>, E, R>),
-      options?: UpdateOptions
-    ) {
-      return yield* operations.update("Resource.update", target, changesOf<A, Update<A>, E, R>(changes), options)
-    }, labelled),
-
-    patch: Effect.fn("Resource.patch")(function* (target, changes, options) {
-      return yield* operations.patch("Resource.patch", target, changes, options)
-    }, labelled),
-
-    replace: Effect.fn("Resource.replace")(function* (input, options) {
-      return yield* operations.replace("Resource.replace", input, options?.ifRevision)
-    }, labelled),
-
-    upsert: Effect.fn("Resource.upsert")(function* (input, options) {
-      return yield* operations.upsert("Resource.upsert", input, options?.retries)
-    }, labelled),
-
-    upsertMany: Effect.fn("Resource.upsertMany")(function* (inputs, options) {
-      return yield* many(inputs, options, (input) => operations.upsert("Resource.upsertMany", input))
-    }, labelled),
-
-    writeAll: (inputs, options) => writeEach<Insert<S>>("Resource.writeAll", options, Effect.succeed)(inputs),
-
-    writeAllJson: (inputs, options) => writeEach("Resource.writeAllJson", options, inputOfJson)(inputs),
-
-    updateMany: <E = never, R = never>(
-      request: Query.Request<A>,
-      changes: Update<A> | ((current: A) => Update<A> | Effect.Effect<Update<A>, E, R>)
-    ) => {
-      const operation = "Resource.updateMany"
-      return Stream.unwrap(
-        Effect.map(finding.meets(request), (meets) => {
-          // A change can move a document ahead in the very listing that it was found by, where it would be found again.
-          const underWay = new Set<string>()
-          const moved = new Set<string>()
-          const one = Effect.fnUntraced(function* (base: DocumentStore.Base<A>) {
-            const { id } = base
-            if (underWay.has(id) || moved.has(id)) return undefined
-            underWay.add(id)
-            const unmet = new Pipeline.Rejected({
-              resource: name,
-              operation: "update",
-              interceptor: operation,
-              reason: "the document does not meet the conditions any more"
-            })
-            const check = (current: A) => {
-              const base = documents.known.get(current as object)
-              return base === undefined || meets(base) ? Effect.void : Effect.fail(unmet)
-            }
-            const change = changesOf<A, Update<A>, E, R>(changes)
-            const result = yield* Effect.result(operations.update(operation, id, change, undefined, [check]))
-            const after = Result.isSuccess(result) ? documents.known.get(result.success as object) : undefined
-            if (after === undefined || !Equal.equals(after.stored.markers, base.stored.markers)) moved.add(id)
-            underWay.delete(id)
-            return Result.isFailure(result) && result.failure === unmet ? undefined : { id, result }
-          })
-          return operations.queryBases(operation, request).pipe(
-            Stream.mapEffect(({ base }) => one(base), { concurrency: request.concurrency ?? defaultConcurrency }),
-            Stream.filter((outcome) => outcome !== undefined),
-            Stream.zipWithIndex,
-            Stream.map(([outcome, index]) => ({ index, ...outcome }))
-          )
+      return yield* valueOf(
+        Option.match(found, {
+          onNone: () => reading.get("", () => Effect.fail(context.missing(""))),
+          onSome: (base) => reading.get(base.id, () => Effect.succeed(base))
         })
       )
-    },
+    }, as("Resource.getByUnique")),
 
-    query: (request) => operations.query("Resource.query", request),
+    getFromPartition: Effect.fn("Resource.getFromPartition")(function* (id, within) {
+      return yield* valueOf(reading.get(id, (id) => listing.getFrom(id, within)))
+    }, as("Resource.getFromPartition")),
+
+    distinct: (within) =>
+      draw("Resource.distinct")(reading.whole(["listIds", "query"], within, (request) => partitions.distinct(request))),
+
+    covered: (within) =>
+      draw("Resource.covered")(reading.whole(["listIds", "query"], within, (request) => partitions.covered(request))),
+
+    update: Effect.fn("Resource.update")(function* <E = never, R = never>(
+      target: string | Document.Document<S["Type"]>,
+      changes: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>),
+      options?: UpdateOptions
+    ) {
+      return yield* valueOf(writing.update(target, newValues<S["Type"], Update<S["Type"]>, E, R>(changes), options))
+    }, as("Resource.update")),
+
+    updateJson: Effect.fn("Resource.updateJson")(function* (id, changes, options) {
+      return yield* jsonOf(writing.update(id, { by: jsonForm.changesOf("update", changes) }, options))
+    }, as("Resource.updateJson")),
+
+    patch: Effect.fn("Resource.patch")(function* (target, changes, options) {
+      return yield* valueOf(writing.patch(target, changes, options))
+    }, as("Resource.patch")),
+
+    patchJson: Effect.fn("Resource.patchJson")(function* (id, changes, options) {
+      return yield* jsonOf(writing.update(id, { by: jsonForm.changesOf("patch", changes) }, options))
+    }, as("Resource.patchJson")),
+
+    replace: Effect.fn("Resource.replace")(function* (input, options) {
+      return yield* valueOf(writing.replace(input, options?.ifRevision))
+    }, as("Resource.replace")),
+
+    replaceJson: Effect.fn("Resource.replaceJson")(function* (document, options) {
+      return yield* jsonOf(writing.replace(yield* jsonForm.inputOf(document), options?.ifRevision))
+    }, as("Resource.replaceJson")),
+
+    upsert: Effect.fn("Resource.upsert")(function* (input, options) {
+      return yield* valueOf(writing.upsert(input, options?.retries))
+    }, as("Resource.upsert")),
+
+    upsertMany: Effect.fn("Resource.upsertMany")(function* (inputs, options) {
+      return yield* bulk.each(inputs, options, (input) => valueOf(writing.upsert(input)))
+    }, as("Resource.upsertMany")),
+
+    writeAll: (inputs, options) => draw("Resource.writeAll")(bulk.writeAll(inputs, options, Effect.succeed)),
+
+    writeAllJson: (inputs, options) => draw("Resource.writeAllJson")(bulk.writeAll(inputs, options, jsonForm.inputOf)),
+
+    updateMany: <E = never, R = never>(
+      request: Query.Request<S["Type"]>,
+      changes: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>)
+    ) => draw("Resource.updateMany")(bulk.updateAll(request, newValues<S["Type"], Update<S["Type"]>, E, R>(changes))),
+
+    query: (request) => draw("Resource.query")(Stream.map(reading.query(request), ({ value }) => value)),
 
     queryJson: ({ select, ...request }) =>
-      Stream.unwrap(
-        Effect.map(finding.checkPaths((select ?? []).map((path) => path.split("."))), () =>
-          Stream.map(operations.queryJson("Resource.queryJson", request), (json) =>
-            select === undefined ? finding.shown(json) : Query.project(select)(json)
+      draw("Resource.queryJson")(
+        Stream.unwrap(
+          Effect.map(fields.check((select ?? []).map((path) => path.split("."))), () =>
+            Stream.map(reading.queryJson(request), select === undefined ? fields.shown : Query.project(select))
           )
         )
       ),
 
     queryPage: Effect.fn("Resource.queryPage")(function* (request) {
-      const operation = "Resource.queryPage"
-      const page = yield* operations.list(operation, request)
+      const page = yield* reading.list(request)
       return { ...page, total: page.total }
-    }, labelled),
+    }, as("Resource.queryPage")),
 
     parseWhere: Effect.fn("Resource.parseWhere")(function* (json) {
-      return yield* finding.parseWhere(json)
-    }, labelled),
+      return yield* fields.parseWhere(json)
+    }, as("Resource.parseWhere")),
 
     parseOrder: Effect.fn("Resource.parseOrder")(function* (text) {
-      return yield* finding.parseOrder(text)
-    }, labelled),
+      return yield* fields.parseOrder(text)
+    }, as("Resource.parseOrder")),
 
     explainQuery: Effect.fn("Resource.explainQuery")(function* (request) {
-      return yield* finding.explain(request)
-    }, labelled),
+      return (yield* planner.plan(request)).plan
+    }, as("Resource.explainQuery")),
 
     aggregate: Effect.fn("Resource.aggregate")(function* (aggregation, { maxGroups, ...request } = {}) {
-      return yield* finding.aggregate(aggregation, operations.queryJson("Resource.aggregate", request), { maxGroups })
-    }, labelled),
+      const made = Aggregation.make(aggregation)
+      if (Result.isFailure(made)) return yield* context.invalid(made.failure.path, made.failure.message)
+      yield* fields.check(Aggregation.paths(made.success))
+      return yield* Aggregation.run(reading.queryJson(request), made.success, { ...fields.options, maxGroups })
+    }, as("Resource.aggregate")),
 
     delete: Effect.fn("Resource.delete")(function* (target, { mustExist = false } = {}) {
-      yield* operations.remove("Resource.delete", target, mustExist)
-    }, labelled),
+      yield* writing.remove(target, mustExist)
+    }, as("Resource.delete")),
 
     deleteMany: Effect.fn("Resource.deleteMany")(function* (ids, options) {
-      return yield* operations.removeMany("Resource.deleteMany", [...ids], options?.onProgress)
-    }, labelled),
+      return yield* writing.removeMany([...ids], options?.onProgress)
+    }, as("Resource.deleteMany")),
 
-    deleteAll: Effect.suspend(() => operations.removeAll("Resource.deleteAll")).pipe(
-      Effect.withSpan("Resource.deleteAll"),
-      labelled
-    ),
+    deleteAll: writing.removeAll.pipe(Effect.withSpan("Resource.deleteAll"), as("Resource.deleteAll")),
 
     exists: Effect.fn("Resource.exists")(function* (id) {
-      const operation = "Resource.exists"
-      return yield* operations.exists(operation, id, exists(operation))
-    }, labelled),
+      return yield* reading.exists(id)
+    }, as("Resource.exists")),
 
     count: Effect.fn("Resource.count")(function* (request = {}) {
-      return yield* operations.count("Resource.count", request)
-    }, labelled),
+      return yield* reading.count(request)
+    }, as("Resource.count")),
 
     estimatedCount: Effect.fn("Resource.estimatedCount")(function* (within = {}) {
-      return yield* operations.estimatedCount("Resource.estimatedCount", within)
-    }, labelled),
+      return yield* reading.estimatedCount(within)
+    }, as("Resource.estimatedCount")),
 
-    recount: Effect.gen(function* () {
-      const operation = "Resource.recount"
-      if (counter !== undefined) return yield* counter.recount(operation)
-      const description = "declare the resource with counters: true to use it"
-      return yield* new DbError.NotAllowed({ resource: name, operation, description })
-    }).pipe(Effect.withSpan("Resource.recount"), labelled),
-
-    listIds: (request = {}) => operations.listIds("Resource.listIds", request),
+    listIds: (request = {}) => draw("Resource.listIds")(reading.listIds(request)),
 
     list: Effect.fn("Resource.list")(function* (request = {}) {
-      return yield* operations.list("Resource.list", request)
-    }, labelled),
-
-    migrate: (options) =>
-      Stream.unwrap(
-        Effect.map(codec.version, (version) =>
-          maintenance.rewrite("Resource.migrate", options, (base) =>
-            Effect.succeed(base.stored.schemaVersion < version)
-          )
-        )
-      ),
-
-    rotate: (options) => maintenance.rotate(options),
-
-    backfill: maintenance.backfill,
-
-    repair: maintenance.repair,
-
-    removePartition: Effect.fn("Resource.removePartition")(function* (label) {
-      return yield* maintenance.remove("Resource.removePartition", "partitions", label)
-    }, labelled),
-
-    removeUnique: Effect.fn("Resource.removeUnique")(function* (label) {
-      return yield* maintenance.remove("Resource.removeUnique", "uniques", label)
-    }, labelled),
+      return yield* reading.list(request)
+    }, as("Resource.list")),
 
     setContent: Effect.fn("Resource.setContent")(function* (id, bytes, options) {
       const stream = bytes instanceof Uint8Array ? Stream.succeed(bytes) : bytes
-      const contentType = options?.contentType ?? "application/octet-stream"
-      return yield* operations.setContent("Resource.setContent", id, stream, contentType)
-    }, labelled),
+      return yield* contents.set(id, stream, options?.contentType ?? "application/octet-stream")
+    }, as("Resource.setContent")),
 
     getContent: Effect.fn("Resource.getContent")(function* (id, range) {
-      return yield* operations.getContent("Resource.getContent", id, range)
-    }, labelled),
+      return yield* contents.get(id, range)
+    }, as("Resource.getContent")),
 
     hasContent: Effect.fn("Resource.hasContent")(function* (id) {
-      return Option.isSome(yield* operations.getContent("Resource.hasContent", id, undefined))
-    }, labelled),
+      return Option.isSome(yield* contents.get(id, undefined))
+    }, as("Resource.hasContent")),
 
     deleteContent: Effect.fn("Resource.deleteContent")(function* (id) {
-      yield* operations.removeContent("Resource.deleteContent", id)
-    }, labelled),
+      yield* contents.remove(id)
+    }, as("Resource.deleteContent")),
 
-    history: (id) => Stream.mapEffect(versions("Resource.history", id), ({ result }) => Effect.fromResult(result)),
+    history: (id) =>
+      draw("Resource.history")(Stream.mapEffect(history.versions(id), ({ result }) => Effect.fromResult(result))),
 
-    historyResults: (id) => versions("Resource.historyResults", id),
+    historyResults: (id) => draw("Resource.historyResults")(history.versions(id)),
 
-    getAt: Effect.fn("Resource.getAt")(function* (id, when) {
-      return yield* operations.getDocument(id, (id) => versionAt("Resource.getAt", id, when))
-    }, labelled),
+    getAt: Effect.fn("Resource.getAt")(function* (id, moment) {
+      return yield* documentOf(reading.get(id, (id) => history.at(id, moment)))
+    }, as("Resource.getAt")),
 
-    restore: Effect.fn("Resource.restore")(function* (id, when) {
-      const operation = "Resource.restore"
+    restore: Effect.fn("Resource.restore")(function* (id, moment) {
       yield* pipeline.admit("get")
       yield* pipeline.admit("replace")
-      const version = yield* versionAt(operation, id, when)
+      const version = yield* history.at(id, moment)
       // Who may not see it may not have it back; what interceptors make of it for the eye is not what it was.
-      yield* operations.get(operation, id, () => Effect.succeed(version))
+      yield* reading.get(id, () => Effect.succeed(version))
       // What was a document once can be one again.
-      return yield* operations.replace(operation, version.value as Insert<S>)
-    }, labelled),
-
-    pruneHistory: ({ keep, before }) =>
-      maintenance.pruneHistory(keep, before === undefined ? undefined : DateTime.toEpochMillis(before)),
+      return yield* valueOf(writing.replace(version.value as Insert<S>))
+    }, as("Resource.restore")),
 
     explain: Effect.fn("Resource.explain")(function* (input) {
-      const base = documents.known.get(input as object)
-      if (base === undefined) return yield* codec.explain(yield* documents.completed(yield* codec.construct(input)))
-      return yield* codec.explain(base.value, {
-        carried: base.carried,
-        schemaVersion: base.stored.schemaVersion
-      })
-    }, labelled),
+      const base = context.known(input as object)
+      if (base === undefined) return yield* named(Effect.flatMap(preparation.completed(input), codec.explain))
+      const { carried, stored, value } = base
+      return yield* named(codec.explain(value, { carried, schemaVersion: stored.schemaVersion }))
+    }, as("Resource.explain")),
 
-    scanResults: (options = {}) => {
-      const operation = "Resource.scanResults"
-      return operations
-        .whole(operation, ["query"], options, (request) => listing.results(operation, request))
-        .pipe(
-          Stream.zipWithIndex,
-          Stream.map(([{ id, result }, index]) => ({ index, id, result: Result.map(result, (base) => base.value) }))
-        )
-    },
-
-    scan: (options = {}) => operations.query("Resource.scan", options),
+    scan: (options = {}) => draw("Resource.scan")(Stream.map(reading.query(options), ({ value }) => value)),
 
     scanDocuments: (options = {}) =>
-      Stream.map(operations.queryBases("Resource.scanDocuments", options), ({ base, value }) =>
-        documents.documentFor(base, value)
+      draw("Resource.scanDocuments")(Stream.map(reading.query(options), reading.envelopeOf)),
+
+    scanResults: (options = {}) =>
+      draw("Resource.scanResults")(
+        reading
+          .whole(["query"], options, (request) => listing.results(request))
+          .pipe(
+            Stream.zipWithIndex,
+            Stream.mapEffect(([{ id, result }, index]) =>
+              Effect.map(Effect.result(named(Effect.fromResult(result))), (result) => ({
+                index,
+                id,
+                result: Result.map(result, (base) => base.value)
+              }))
+            )
+          )
       ),
+
+    admin: Effect.succeed(admin),
 
     intercept: pipeline.add,
 
@@ -545,9 +369,9 @@ const orNone = <A, E, R>(effect: Effect.Effect<A, DbError.NotFound | E, R>) =>
     )
   )
 
-const changesOf = <A, U, E, R>(
+const newValues = <A, U, E, R>(
   changes: U | ((current: A) => U | Effect.Effect<U, E, R>)
-): ResourceOperations.Changes<A, U, E, R> => (isFunction(changes) ? { by: changes } : { values: changes })
+): Writing.NewValues<A, U, E, R> => (isFunction(changes) ? { by: changes } : { values: changes })
 
 const isFunction = <A, U, X>(changes: U | ((current: A) => X)): changes is (current: A) => X =>
   typeof changes === "function"

@@ -135,9 +135,9 @@ const Payload = Schema.Struct({
 })
 
 /**
- * Brings the checks of these types back from a portable definition.
+ * The reviver that brings the checks of these types back from a portable definition.
  *
- * @category revivers
+ * @category constants
  * @since 0.1.0
  */
 export const reviver: SchemaRepresentation.FilterReviver<typeof Payload.Type> = SchemaRepresentation.makeReviverFilter(
@@ -160,7 +160,7 @@ const textType = (name: string): Schema.String => Schema.String.check(checkOf(na
 /**
  * A moment as a `Date`. Stored as its milliseconds in base 62, 7 bytes.
  *
- * @category times
+ * @category schemas
  * @since 0.1.0
  */
 export const Date = Schema.Date
@@ -168,7 +168,7 @@ export const Date = Schema.Date
 /**
  * A moment as a `DateTime.Utc`. Stored as its milliseconds in base 62, 7 bytes.
  *
- * @category times
+ * @category schemas
  * @since 0.1.0
  */
 export const DateTime = Schema.DateTimeUtc
@@ -176,7 +176,7 @@ export const DateTime = Schema.DateTimeUtc
 /**
  * A day without a time, `"2024-01-15"`. Stored as days in base 62, 3 bytes.
  *
- * @category times
+ * @category schemas
  * @since 0.1.0
  */
 export const DateOnly = textType("dateonly")
@@ -184,7 +184,7 @@ export const DateOnly = textType("dateonly")
 /**
  * A time of day, `"14:30:45.123"`, milliseconds and seconds optional. Stored in base 62, 2 to 5 bytes.
  *
- * @category times
+ * @category schemas
  * @since 0.1.0
  */
 export const TimeOnly = textType("timeonly")
@@ -192,7 +192,7 @@ export const TimeOnly = textType("timeonly")
 /**
  * An Effect `Duration`, finite or not. Milliseconds are stored in base 62.
  *
- * @category times
+ * @category schemas
  * @since 0.1.0
  */
 export const Duration = Schema.Duration.check(checkOf("duration", []))
@@ -200,7 +200,7 @@ export const Duration = Schema.Duration.check(checkOf("duration", []))
 /**
  * A cron expression of five or six fields, as `Cron.parse` reads it.
  *
- * @category times
+ * @category schemas
  * @since 0.1.0
  */
 export const CronExpression = textType("cron")
@@ -212,7 +212,7 @@ export const CronExpression = textType("cron")
 /**
  * A UUID (RFC 9562). In lower case it takes 22 bytes instead of 36.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Uuid = textType("uuid")
@@ -220,7 +220,7 @@ export const Uuid = textType("uuid")
 /**
  * A ULID in capitals: 22 bytes instead of 26.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Ulid = textType("ulid")
@@ -228,7 +228,7 @@ export const Ulid = textType("ulid")
 /**
  * An e-mail address by the rule of the HTML standard.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Email = textType("email")
@@ -236,7 +236,7 @@ export const Email = textType("email")
 /**
  * An absolute URL with an authority (http, https, ws, wss, ftp, ftps, s3, ssh, git).
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Url = textType("url")
@@ -244,7 +244,7 @@ export const Url = textType("url")
 /**
  * An IPv4 address: 8 bytes at most.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Ip4 = textType("ip4")
@@ -252,7 +252,7 @@ export const Ip4 = textType("ip4")
 /**
  * An IPv6 address in any form of RFC 4291. In the canonical form of RFC 5952 it takes 22 bytes at most.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Ip6 = textType("ip6")
@@ -260,7 +260,7 @@ export const Ip6 = textType("ip6")
 /**
  * An IPv4 or IPv6 network, `"192.168.1.0/24"`: 7 bytes for IPv4.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Cidr = textType("cidr")
@@ -268,7 +268,7 @@ export const Cidr = textType("cidr")
 /**
  * A MAC address, `"aa:bb:cc:dd:ee:ff"`: 8 bytes in lower case with colons.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Mac = textType("mac")
@@ -276,7 +276,7 @@ export const Mac = textType("mac")
 /**
  * A semantic version 2.0.0. `"2.14.3"` takes 3 bytes.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Semver = textType("semver")
@@ -284,7 +284,7 @@ export const Semver = textType("semver")
 /**
  * A phone number in E.164, `"+5511999887766"`: 8 bytes.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Phone = textType("phone")
@@ -292,7 +292,7 @@ export const Phone = textType("phone")
 /**
  * A colour in CSS hexadecimal notation, `"#ff5733"`: 4 bytes in lower case.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Color = textType("color")
@@ -300,7 +300,7 @@ export const Color = textType("color")
 /**
  * A language tag, `"pt-BR"`: those of BCP 47 that `Intl` takes, which has no private or grandfathered ones.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Locale = textType("locale")
@@ -308,7 +308,7 @@ export const Locale = textType("locale")
 /**
  * A currency code of ISO 4217, `"EUR"`.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Currency = textType("currency")
@@ -316,7 +316,7 @@ export const Currency = textType("currency")
 /**
  * A country code of ISO 3166-1 alpha-2, `"BR"`.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Country = textType("country")
@@ -324,7 +324,7 @@ export const Country = textType("country")
 /**
  * An EAN-8, UPC-A, EAN-13 or GTIN-14 whose check digit is right: 8 bytes for 13 digits.
  *
- * @category formats
+ * @category schemas
  * @since 0.1.0
  */
 export const Ean = textType("ean")
@@ -337,12 +337,13 @@ const scaled = (name: "money" | "decimal", scale: number) =>
   Schema.BigDecimal.check(checkOf<BigDecimal.BigDecimal>(name, [requireInteger("decimals", scale, 0, 30)]))
 
 /**
- * An exact amount of money as a `BigDecimal`, in a currency (ISO 4217, or one of the larger crypto-currencies) or with
- * so many decimals. Default: 2 decimals. More decimals than that are refused, not rounded. 19.99 takes 3 bytes.
+ * Creates a field for an exact amount of money as a `BigDecimal`, in a currency (ISO 4217, or one of the larger
+ * crypto-currencies) or with so many decimals. Default: 2 decimals. More decimals than that are refused, not rounded.
+ * 19.99 takes 3 bytes.
  *
  * Throws `RangeError` for a currency it does not know.
  *
- * @category numbers
+ * @category schemas
  * @since 0.1.0
  */
 export const Money = (currencyOrDecimals: string | number = 2): typeof Schema.BigDecimal => {
@@ -355,34 +356,35 @@ export const Money = (currencyOrDecimals: string | number = 2): typeof Schema.Bi
 }
 
 /**
- * An exact amount of a crypto-currency as a `BigDecimal`. Default: 8 decimals, at most 30.
+ * Creates a field for an exact amount of a crypto-currency as a `BigDecimal`. Default: 8 decimals, at most 30.
  *
- * @category numbers
+ * @category schemas
  * @since 0.1.0
  */
 export const Crypto = (decimals = 8): typeof Schema.BigDecimal => scaled("money", decimals)
 
 /**
- * An exact number with at most so many decimals as a `BigDecimal`. Default: 2.
+ * Creates a field for an exact number with at most so many decimals as a `BigDecimal`. Default: 2.
  *
- * @category numbers
+ * @category schemas
  * @since 0.1.0
  */
 export const Decimal = (decimals = 2): typeof Schema.BigDecimal => scaled("decimal", decimals)
 
 /**
- * A latitude in degrees, rounded to so many decimals when it is written (default 6, about 11 cm): 5 bytes.
+ * Creates a field for a latitude in degrees, rounded to so many decimals when it is written (default 6, about 11 cm): 5
+ * bytes.
  *
- * @category numbers
+ * @category schemas
  * @since 0.1.0
  */
 export const Latitude = (precision = 6): typeof Schema.Finite =>
   Schema.Finite.check(checkOf("lat", [requireInteger("the precision", precision, 0, 12)]))
 
 /**
- * A longitude in degrees, rounded to so many decimals when it is written (default 6): 6 bytes.
+ * Creates a field for a longitude in degrees, rounded to so many decimals when it is written (default 6): 6 bytes.
  *
- * @category numbers
+ * @category schemas
  * @since 0.1.0
  */
 export const Longitude = (precision = 6): typeof Schema.Finite =>
@@ -402,9 +404,9 @@ export interface Coordinates {
 const CoordinatesSchema = Schema.Struct({ latitude: Schema.Finite, longitude: Schema.Finite })
 
 /**
- * A place, rounded to so many decimals when it is written (default 6): about 12 bytes, one entry.
+ * Creates a field for a place, rounded to so many decimals when it is written (default 6): about 12 bytes, one entry.
  *
- * @category numbers
+ * @category schemas
  * @since 0.1.0
  */
 export const Point = (precision = 6): typeof CoordinatesSchema =>
@@ -413,7 +415,7 @@ export const Point = (precision = 6): typeof CoordinatesSchema =>
 const Numbers = Schema.Array(Schema.Finite)
 
 /**
- * How an embedding is rounded when it is written.
+ * The form to which an embedding is rounded when it is written.
  *
  * @category models
  * @since 0.1.0
@@ -430,9 +432,10 @@ export interface EmbeddingOptions {
 }
 
 /**
- * A vector of exactly so many numbers, rounded when it is written; what an insert returns is what is stored.
+ * Creates a field for a vector of exactly so many numbers, rounded when it is written; what an insert returns is what
+ * is stored.
  *
- * @category numbers
+ * @category schemas
  * @since 0.1.0
  */
 export const Embedding = (length: number, options?: EmbeddingOptions): typeof Numbers => {
@@ -441,19 +444,19 @@ export const Embedding = (length: number, options?: EmbeddingOptions): typeof Nu
 }
 
 /**
- * A map of so many bits as a `Uint8Array`, the first bit being the highest of the first byte; bits beyond the last one
- * are 0.
+ * Creates a field for a map of so many bits as a `Uint8Array`, the first bit being the highest of the first byte; bits
+ * beyond the last one are 0.
  *
- * @category numbers
+ * @category schemas
  * @since 0.1.0
  */
 export const Bits = (length: number): typeof Schema.Uint8Array =>
   Schema.Uint8Array.check(checkOf("bits", [requireInteger("the length", length, 1, 8_388_608)]))
 
 /**
- * Bytes. Stored in base 64.
+ * A field for bytes. Stored in base 64.
  *
- * @category numbers
+ * @category schemas
  * @since 0.1.0
  */
 export const Bytes = Schema.Uint8Array
@@ -463,14 +466,15 @@ export const Bytes = Schema.Uint8Array
 // -----------------------------------------------------------------------------
 
 /**
- * A value that is encrypted wherever it is stored and is `Redacted` in the program. Needs a `KeyRing`.
+ * Creates a field for a value that is encrypted wherever it is stored and is `Redacted` in the program. Needs a
+ * `KeyRing`.
  *
  * The database alone can turn it into JSON, so that it does not leak by way of an API. A plain `Schema.Redacted` field
  * is encrypted in the same way, but other programs may turn it into JSON in clear.
  *
  * The value itself cannot be `null`: where there may be none, the field is `Schema.NullOr` of the secret, or optional.
  *
- * @category secrets
+ * @category schemas
  * @since 0.1.0
  */
 export const Secret = <S extends Schema.Constraint>(value: S): Schema.Redacted<S> =>
@@ -497,9 +501,9 @@ const forbidden = new SchemaIssue.Forbidden({ message: "A secret can only be tur
 const nothing = new SchemaIssue.InvalidValue({ message: "Expected a secret that is not null" })
 
 /**
- * Brings secrets back from a portable definition.
+ * The reviver that brings secrets back from a portable definition.
  *
- * @category revivers
+ * @category constants
  * @since 0.1.0
  */
 export const secretReviver: SchemaRepresentation.DeclarationReviver<null> = SchemaRepresentation.makeReviverDeclaration(
@@ -511,7 +515,7 @@ export const secretReviver: SchemaRepresentation.DeclarationReviver<null> = Sche
 /**
  * An encrypted text.
  *
- * @category secrets
+ * @category schemas
  * @since 0.1.0
  */
 export const SecretText = Secret(Schema.String)
@@ -519,7 +523,7 @@ export const SecretText = Secret(Schema.String)
 /**
  * An encrypted number.
  *
- * @category secrets
+ * @category schemas
  * @since 0.1.0
  */
 export const SecretNumber = Secret(Schema.Finite)
@@ -527,7 +531,7 @@ export const SecretNumber = Secret(Schema.Finite)
 /**
  * An encrypted JSON value.
  *
- * @category secrets
+ * @category schemas
  * @since 0.1.0
  */
 export const SecretJson = Secret(Schema.Json)
@@ -544,7 +548,7 @@ export type PasswordHash = string & Brand.Brand<"effect-s3db/PasswordHash">
  * A password. Where a resource takes its fields, give it as `Redacted` text: it is hashed once, by the `PasswordHasher`
  * in use. What is stored, and read, is the hash; a hash is stored as it is.
  *
- * @category secrets
+ * @category schemas
  * @since 0.1.0
  */
 export const Password = Schema.String.check(checkOf("password", [])).pipe(
@@ -552,10 +556,10 @@ export const Password = Schema.String.check(checkOf("password", [])).pipe(
 ) as unknown as Schema.Codec<PasswordHash, string>
 
 /**
- * A password with a rule for the plain text, in characters, or with an algorithm of its own (`"bcrypt"` with cost 12,
- * `"argon2id"` with OWASP's figures) instead of the hasher's.
+ * Creates a field for a password with a rule for the plain text, in characters, or with an algorithm of its own
+ * (`"bcrypt"` with cost 12, `"argon2id"` with OWASP's figures) instead of the hasher's.
  *
- * @category secrets
+ * @category schemas
  * @since 0.1.0
  */
 export const PasswordWith = (rule: typeof PlainPassword.Type): typeof Password =>
@@ -566,19 +570,18 @@ const plainPassword = <T>(rule: typeof PlainPassword.Type): AST.Filter<T> =>
   Schema.makeFilter<T>(() => true, { representation: { id: plainPasswordId, payload: { ...rule } } })
 
 /**
- * Brings rules for passwords back from a portable definition.
+ * The reviver that brings rules for passwords back from a portable definition.
  *
- * @category revivers
+ * @category constants
  * @since 0.1.0
  */
 export const plainPasswordReviver: SchemaRepresentation.FilterReviver<typeof PlainPassword.Type> =
   SchemaRepresentation.makeReviverFilter(plainPasswordId, PlainPassword, ({ payload }) => plainPassword(payload))
 
 /**
- * What may be given for a value of this type when it is written: a plain `Redacted` text in the place of a password's
- * hash.
+ * The input for a value of this type when it is written: a plain `Redacted` text in the place of a password's hash.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Input<T> =
@@ -591,9 +594,9 @@ export type Input<T> =
     : T
 
 /**
- * Whether a type holds another at any depth of its objects and arrays.
+ * `true` where a type holds another at any depth of its objects and arrays.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Holds<T, X, Depth extends ReadonlyArray<0> = []> = 0 extends 1 & T

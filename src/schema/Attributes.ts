@@ -34,6 +34,8 @@ export const representationId = "effect-s3db/schema/Attribute"
 export const Codec = Schema.String
 
 /**
+ * The name of a codec.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -53,6 +55,8 @@ export const Attribute = Schema.Struct({
 })
 
 /**
+ * One stored attribute.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -80,8 +84,8 @@ export class UnsupportedSchema extends Error {
 }
 
 /**
- * The attributes of a schema in the order of their declaration, without the primary key, which is part of the object's
- * key.
+ * Returns the attributes of a schema in the order of their declaration, without the primary key, which is part of the
+ * object's key.
  *
  * Throws `UnsupportedSchema` when the encoded form is no struct, when the primary key is no required string, and when a
  * field is called `__proto__`.
@@ -117,10 +121,10 @@ export const fromSchema = (schema: DocumentSchema, primaryKey: string): Readonly
 const textCodecs = new Set("string uuid ulid dateonly timeonly ip4 ip6 cidr mac semver phone color ean date".split(" "))
 
 /**
- * The codec between values of a schema and the JSON that is stored: Effect's. Contents of `Redacted` values come out in
- * clear (see `Attribute.Secret`), and have to be encrypted before they go on.
+ * Returns the codec between values of a schema and the JSON that is stored: Effect's. Contents of `Redacted` values
+ * come out in clear (see `Attribute.Secret`), and have to be encrypted before they go on.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const toStorageCodec = <S extends DocumentSchema>(schema: S): Schema.toCodecJson<S> => Schema.toCodecJson(schema)
@@ -144,7 +148,7 @@ export const SecretsOpen: Context.Reference<boolean> = Context.Reference("effect
 export const plainPasswordId = "effect-s3db/schema/plainPassword"
 
 /**
- * What a plain password has to be like, in characters, and how it is hashed, where that is not left to the hasher.
+ * The rule for a plain password, in characters, and for how it is hashed, where that is not left to the hasher.
  *
  * @category models
  * @since 0.1.0
@@ -289,7 +293,7 @@ const losesHidden = (ast: AST.AST, isHidden: (ast: AST.AST) => boolean): boolean
 const isPassword = (ast: AST.AST): boolean => namedCodec(ast) === "password"
 
 /**
- * In a path: every item of the array, or every value of the record, that is there.
+ * The part of a path that stands for every item of the array, or every value of the record, that is there.
  *
  * @category constants
  * @since 0.1.0
@@ -305,8 +309,9 @@ export const each: unique symbol = Symbol("effect-s3db/schema/Attributes/each")
 export type ValuePath = ReadonlyArray<string | typeof each>
 
 /**
- * What checks of this id say in their annotation, for each value that has one: fields, also nested ones, items of arrays
- * and values of records. Paths are those of a value of the schema, whatever its fields are called where they are stored.
+ * Returns what checks of this id say in their annotation, for each value that has one: fields, also nested ones, items
+ * of arrays and values of records. Paths are those of a value of the schema, whatever its fields are called where they
+ * are stored.
  *
  * @category getters
  * @since 0.1.0
@@ -351,7 +356,7 @@ const valuesOf = (
 const isNamed = (path: ValuePath): path is ReadonlyArray<string> => path.every((name) => name !== each)
 
 /**
- * Where the passwords of a value are.
+ * Lists the paths of the passwords of a value.
  *
  * @category getters
  * @since 0.1.0
@@ -360,7 +365,7 @@ export const passwordsOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray
   valuesOf(schema).flatMap(({ path, ast }) => (isPassword(ast) && isNamed(path) ? [path] : []))
 
 /**
- * Where the secrets and passwords of a value are.
+ * Lists the paths of the secrets and passwords of a value.
  *
  * @category getters
  * @since 0.1.0
@@ -369,7 +374,7 @@ export const hiddenOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray<st
   valuesOf(schema).flatMap(({ path, ast }) => ((isPassword(ast) || isRedacted(ast)) && isNamed(path) ? [path] : []))
 
 /**
- * Where the optional fields of a value are, also nested ones.
+ * Lists the paths of the optional fields of a value, also nested ones.
  *
  * @category getters
  * @since 0.1.0
@@ -378,8 +383,8 @@ export const optionalsOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray
   valuesOf(schema).flatMap(({ path, isOptional }) => (isOptional && isNamed(path) ? [path] : []))
 
 /**
- * The defaults of required fields, also nested ones, that are always the same: what a document has that was written
- * before the field was added.
+ * Lists the defaults of required fields, also nested ones, that are always the same: what a document has that was
+ * written before the field was added.
  *
  * @category getters
  * @since 0.1.0
@@ -403,7 +408,7 @@ export const constantDefaults = (
 }
 
 /**
- * The default of a field in JSON form, if it is always the same.
+ * Returns the default of a field in JSON form, if it is always the same.
  *
  * @category getters
  * @since 0.1.0
@@ -419,8 +424,8 @@ export const constantDefault = (type: AST.AST): Schema.Json | undefined => {
 const isJson = Schema.is(Schema.Json)
 
 /**
- * Whether there may be values that are read back as others, since members of a union are told apart by their types, and
- * are stored alike: the text `"5"` and the bigint `5`.
+ * Tells whether there may be values that are read back as others, since members of a union are told apart by their
+ * types, and are stored alike: the text `"5"` and the bigint `5`.
  *
  * @category getters
  * @since 0.1.0

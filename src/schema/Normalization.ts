@@ -18,6 +18,8 @@ import * as Attributes from "./Attributes.ts"
 export const Operation = Schema.Literals(["trim", "lowercase", "uppercase", "string", "number", "boolean", "date"])
 
 /**
+ * A clean-up of one value.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -42,9 +44,9 @@ const isNormal: Readonly<Record<Operation, (value: unknown) => boolean>> = {
 }
 
 /**
- * A check that asks a resource to clean a value up before it is validated, and holds for clean values.
+ * Creates a check that asks a resource to clean a value up before it is validated, and holds for clean values.
  *
- * @category checks
+ * @category schemas
  * @since 0.1.0
  */
 export const normalize = <T>(op: Operation, annotations?: Schema.Annotations.Filter) =>
@@ -55,9 +57,9 @@ export const normalize = <T>(op: Operation, annotations?: Schema.Annotations.Fil
   })
 
 /**
- * Brings these checks back from a portable definition.
+ * The reviver that brings these checks back from a portable definition.
  *
- * @category revivers
+ * @category constants
  * @since 0.1.0
  */
 export const reviver = SchemaRepresentation.makeReviverFilter(
@@ -70,9 +72,9 @@ const trueTexts = new Set(["true", "1", "yes", "y", "on"])
 const falseTexts = new Set(["false", "0", "no", "n", "off"])
 
 /**
- * A value after a clean-up; one that it does not apply to stays as it is.
+ * Returns a value after a clean-up; one that it does not apply to stays as it is.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const apply = (op: Operation, value: unknown): unknown => {
@@ -146,9 +148,10 @@ export const strictId = "effect-s3db/schema/strict"
 const Strict = Schema.Struct({ fields: Schema.Array(Schema.String) })
 
 /**
- * A check on a struct by which a resource refuses inputs with other keys than these. A schema by itself drops them.
+ * Creates a check on a struct by which a resource refuses inputs with other keys than these. A schema by itself drops
+ * them.
  *
- * @category checks
+ * @category schemas
  * @since 0.1.0
  */
 export const strict = <T extends object>(fields: ReadonlyArray<string>) =>
@@ -158,9 +161,9 @@ export const strict = <T extends object>(fields: ReadonlyArray<string>) =>
   })
 
 /**
- * Brings these checks back from a portable definition.
+ * The reviver that brings these checks back from a portable definition.
  *
- * @category revivers
+ * @category constants
  * @since 0.1.0
  */
 export const strictReviver = SchemaRepresentation.makeReviverFilter(strictId, Strict, ({ payload }) =>
@@ -170,7 +173,7 @@ export const strictReviver = SchemaRepresentation.makeReviverFilter(strictId, St
 /**
  * Compiles the search for keys that a strict part of a schema does not allow; it gives the path of the first one.
  *
- * @category compiling
+ * @category constructors
  * @since 0.1.0
  */
 export const compileStrict = (
@@ -213,7 +216,7 @@ type Step = readonly [path: Attributes.ValuePath, change: (value: unknown) => un
  * Compiles what has to be done to the inputs of a schema: clean-ups, rounding, and leaving out optional fields that are
  * `undefined`. The function gives a changed copy, or the input itself when nothing has to change.
  *
- * @category compiling
+ * @category constructors
  * @since 0.1.0
  */
 export const compile = (schema: Attributes.DocumentSchema): ((input: unknown) => unknown) => {
@@ -245,7 +248,7 @@ const withoutUndefined = (value: unknown, [name, ...rest]: ReadonlyArray<string>
 /**
  * Changes the value at a path, copying what is on the way to it.
  *
- * @category converting
+ * @category conversions
  * @since 0.1.0
  */
 export const changeAt = (value: unknown, path: Attributes.ValuePath, change: (value: unknown) => unknown): unknown => {

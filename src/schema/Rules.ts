@@ -41,6 +41,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
+import { isRecord } from "../internal/json.ts"
 import * as Attribute from "./Attribute.ts"
 import { UnsupportedSchema } from "./Attributes.ts"
 import {
@@ -73,7 +74,7 @@ export interface Attributes {
 /**
  * The type of the values that fit attributes.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Type<A> = TypeOf<A>
@@ -81,7 +82,7 @@ export type Type<A> = TypeOf<A>
 /**
  * The type of what an insert takes: fields with a default may be left out.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Input<A> = InputOf<A>
@@ -89,12 +90,14 @@ export type Input<A> = InputOf<A>
 /**
  * The attributes themselves, with a message in the place of each rule that is wrong.
  *
- * @category utility types
+ * @category models
  * @since 0.1.0
  */
 export type Valid<A> = ValidOf<A>
 
 /**
+ * A schema that attributes in the notation were compiled to.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -137,7 +140,7 @@ export interface Modifier {
 }
 
 /**
- * What a field was declared as.
+ * The declaration of a field.
  *
  * @category models
  * @since 0.1.0
@@ -145,6 +148,8 @@ export interface Modifier {
 export type RuleNode = ValueNode | ObjectNode
 
 /**
+ * The declaration of a field with a value.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -163,6 +168,8 @@ export interface ValueNode {
 }
 
 /**
+ * The declaration of a field with fields of its own.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -199,12 +206,10 @@ const optionNames = new Set([...allModifiers, "type", "props", "properties", "st
 /** Takes part of no document: words that readers of objects give a meaning of their own. */
 const hostileNames = new Set(["__proto__", "constructor", "prototype"])
 
-const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
-
 /**
  * Reads attributes, or says everything that is wrong with them.
  *
- * @category parsing
+ * @category conversions
  * @since 0.1.0
  */
 export const parse = (attributes: Attributes): Result.Result<ObjectNode, ReadonlyArray<RuleProblem>> => {
@@ -767,9 +772,10 @@ const patternOf = (argument: unknown): RegExp => {
 }
 
 /**
- * The schema of attributes in the notation, or everything that is wrong with them. `more`: fields that have a schema.
+ * Returns the schema of attributes in the notation, or everything that is wrong with them. `more`: fields that have a
+ * schema.
  *
- * @category compiling
+ * @category constructors
  * @since 0.1.0
  */
 export const toSchemaResult = <const A extends Attributes>(
@@ -786,10 +792,10 @@ export const toSchemaResult = <const A extends Attributes>(
   })
 
 /**
- * The schema of attributes in the notation. Throws `UnsupportedSchema`, which names every problem: that is a mistake in
- * the program.
+ * Returns the schema of attributes in the notation. Throws `UnsupportedSchema`, which names every problem: that is a
+ * mistake in the program.
  *
- * @category compiling
+ * @category constructors
  * @since 0.1.0
  */
 export const toSchema = <const A extends Attributes>(
@@ -802,9 +808,9 @@ export const toSchema = <const A extends Attributes>(
 }
 
 /**
- * Problems as text, one in a line.
+ * Returns problems as text, one in a line.
  *
- * @category formatting
+ * @category conversions
  * @since 0.1.0
  */
 export const describe = (problems: ReadonlyArray<RuleProblem>): string =>

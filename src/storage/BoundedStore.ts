@@ -9,6 +9,8 @@ import * as Semaphore from "effect/Semaphore"
 import { ObjectStore } from "./ObjectStore.ts"
 
 /**
+ * The number of requests that may be under way at once.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -18,6 +20,8 @@ export interface Options {
 }
 
 /**
+ * Wraps a store so that only so many requests are under way at once.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -40,11 +44,21 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
+ * Creates a layer that limits the requests of the store below it, with options. Bind the result to a constant: each call makes a layer of its own.
+ *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
+export const layerWith = (options: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
   Layer.effect(
     ObjectStore,
     Effect.flatMap(ObjectStore, (inner) => make(inner, options))
   )
+
+/**
+ * Creates a layer that limits the requests of the store below it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<ObjectStore, never, ObjectStore> = layerWith({})

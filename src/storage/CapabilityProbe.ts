@@ -42,7 +42,7 @@ const refusal = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<boolea
  *
  * A race of five shows a store that checks first and writes later with high probability, not with certainty.
  *
- * @category probes
+ * @category getters
  * @since 0.1.0
  */
 export const probe = Effect.fn("CapabilityProbe.probe")(function* (
@@ -204,32 +204,32 @@ const probeOrder = Effect.fnUntraced(function* (store: Store, root: string) {
 })
 
 /**
- * What the store honours: known of itself, remembered, or probed now; and whether that is enough.
+ * Returns what the store honours, which is known of itself, remembered, or probed now; and whether that is enough.
  *
- * With `"conditional"` a store without conditional writes fails with `Unsupported`. No request when it is known or
+ * Unless `singleWriter`, a store without conditional writes fails with `Unsupported`. No request when it is known or
  * remembered.
  *
- * @category probes
+ * @category getters
  * @since 0.1.0
  */
 export const ensure = Effect.fnUntraced(function* (
   store: Store,
   options: {
-    readonly concurrency: "conditional" | "single-writer"
+    readonly singleWriter: boolean
     readonly remembered?: Capabilities | undefined
   }
 ): Effect.fn.Return<Capabilities, StoreError> {
   const known = store.capabilities ?? options.remembered
   const capabilities = known ?? (yield* probe(store))
   if (known !== undefined) yield* store.adopt(known)
-  if (options.concurrency === "conditional" && !(capabilities.createIfAbsent && capabilities.compareAndSet)) {
+  if (!options.singleWriter && !(capabilities.createIfAbsent && capabilities.compareAndSet)) {
     const lacking = [
       capabilities.createIfAbsent ? [] : ["If-None-Match"],
       capabilities.compareAndSet ? [] : ["If-Match"]
     ].flat()
     const description =
       `${store.location} does not honour ${lacking.join(" and ")} on PUT, so that concurrent writers would overwrite ` +
-      `each other; use another store, or, if no other process ever writes to it, concurrency: "single-writer"`
+      `each other; use another store, or, if no other process ever writes to it, singleWriter: true`
     return yield* new StoreError({
       operation: "put",
       reason: new Unsupported({ feature: "conditional writes", description })

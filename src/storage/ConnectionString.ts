@@ -30,7 +30,7 @@ import * as StandardStore from "./StandardStore.ts"
 import type { StoreError } from "./StoreError.ts"
 
 /**
- * The connection string cannot be understood. `option` names the part at fault; neither it nor the description holds
+ * A connection string that cannot be understood. `option` names the part at fault; neither it nor the description holds
  * the string, a credential or a value.
  *
  * @category errors
@@ -113,7 +113,7 @@ export interface Memory {
 }
 
 /**
- * What a connection string says: the options of the store it names.
+ * The meaning of a connection string: the options of the store it names.
  *
  * @category models
  * @since 0.1.0
@@ -373,7 +373,7 @@ const parseFile = (rest: string, query: string): Outcome<File> =>
 /**
  * Reads a connection string. Loads no store and makes no request. Fails with `InvalidConnectionString`.
  *
- * @category parsing
+ * @category conversions
  * @since 0.1.0
  */
 export const parse = (url: string | Redacted.Redacted<string>): Effect.Effect<Parsed, InvalidConnectionString> =>
@@ -406,8 +406,8 @@ const parseText = (url: string): Outcome<Parsed> => {
 }
 
 /**
- * The store at a connection string, with retries, a time limit for each attempt, a limit on concurrent requests and a
- * count of requests. Only the store that is needed is loaded. No request is made when it is built.
+ * Creates the store at a connection string, with retries, a time limit for each attempt, a limit on concurrent requests
+ * and a count of requests. Only the store that is needed is loaded. No request is made when it is built.
  *
  * Fails with `InvalidConnectionString`, or with what the store itself reports, such as a folder that cannot be opened.
  *
@@ -429,18 +429,19 @@ const layerOf = (parsed: Parsed): Effect.Effect<Layer.Layer<ObjectStore | Reques
     case "File":
       return Effect.map(
         Effect.promise(() => import("./FileStore.ts")),
-        (FileStore) => StandardStore.layer(parsed.options).pipe(Layer.provide(FileStore.layer(parsed.options)))
+        (FileStore) => StandardStore.layerWith(parsed.options).pipe(Layer.provide(FileStore.layer(parsed.options)))
       )
     case "Memory":
       return Effect.map(
         Effect.promise(() => import("./MemoryStore.ts")),
-        (MemoryStore) => StandardStore.layer(parsed.options).pipe(Layer.provide(MemoryStore.layerWith(parsed.options)))
+        (MemoryStore) =>
+          StandardStore.layerWith(parsed.options).pipe(Layer.provide(MemoryStore.layerWith(parsed.options)))
       )
   }
 }
 
 /**
- * `layer`, with a connection string from the configuration. Default: `S3DB_URL`.
+ * Creates `layer` with a connection string from the configuration. Default: `S3DB_URL`.
  *
  * @category layers
  * @since 0.1.0

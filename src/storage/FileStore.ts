@@ -20,6 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as backoff from "../internal/backoff.ts"
 import * as envelope from "./internal/fileStoreEnvelope.ts"
 import * as locks from "./internal/fileStoreLocks.ts"
 import * as paths from "./internal/fileStorePaths.ts"
@@ -52,6 +53,8 @@ import {
 } from "./StoreError.ts"
 
 /**
+ * The folder of a store, and how its files are written.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -119,7 +122,7 @@ export const make = Effect.fnUntraced(function* (
         catch: asFailure
       })
       if (attempt !== undefined) return attempt.value
-      yield* Effect.sleep((0.2 + (yield* Random.next)) * Math.min(8, waits + 1))
+      yield* backoff.pause((0.2 + (yield* Random.next)) * Math.min(8, waits + 1))
     }
   })
 
@@ -356,7 +359,7 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
- * A store in a folder. Bind the result to a constant: each call opens the folder anew.
+ * Creates a store in a folder. Bind the result to a constant: each call opens the folder anew.
  *
  * @category layers
  * @since 0.1.0
@@ -560,7 +563,7 @@ const openSession = Effect.fnUntraced(function* (root: string) {
     for (;;) {
       const own = yield* opening
       if (own !== undefined) return own
-      yield* Effect.sleep(1 + 4 * (yield* Random.next))
+      yield* backoff.pause(1 + 4 * (yield* Random.next))
     }
   })
   yield* Effect.acquireRelease(acquire, (own) =>

@@ -12,7 +12,7 @@ import { maxKeysPerRequest, ObjectStore } from "./ObjectStore.ts"
 import type { Operation, StoreError } from "./StoreError.ts"
 
 /**
- * How many requests of each kind were made.
+ * The number of requests of each kind.
  *
  * @category models
  * @since 0.1.0
@@ -20,6 +20,8 @@ import type { Operation, StoreError } from "./StoreError.ts"
 export type Counts = Readonly<Record<Operation, number>>
 
 /**
+ * The number of requests that a store has been asked for, by kind.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -35,15 +37,15 @@ export class RequestCounter extends Context.Service<
 /**
  * Requests, by `operation` and `outcome` (`ok`, a reason's name, or `interrupted`).
  *
- * @category metrics
+ * @category constants
  * @since 0.1.0
  */
 export const requests = Metric.counter("s3db_store_requests", { incremental: true })
 
 /**
- * How long requests took, by `operation`, in milliseconds.
+ * The time that requests took, by `operation`, in milliseconds.
  *
- * @category metrics
+ * @category constants
  * @since 0.1.0
  */
 export const duration = Metric.timer("s3db_store_request_duration")
@@ -122,6 +124,8 @@ const outcomeOf = <A>(exit: Exit.Exit<A, StoreError>): string => {
 }
 
 /**
+ * The store below it with every request counted, measured and put into a span; and the counter.
+ *
  * @category layers
  * @since 0.1.0
  */

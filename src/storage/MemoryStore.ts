@@ -45,7 +45,7 @@ import {
 } from "./StoreError.ts"
 
 /**
- * Which store to imitate.
+ * The store to imitate.
  *
  * - `aws`: S3 general purpose buckets, the default.
  * - `r2`: one write of a key in a second, 8,192 bytes of metadata.
@@ -64,6 +64,8 @@ import {
 export type Profile = "aws" | "r2" | "rgw" | "swift" | "express" | "unconditional"
 
 /**
+ * The store that is imitated, its size, and the file that it is kept in.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -124,7 +126,7 @@ export const PortableSnapshot = Schema.fromJsonString(
 )
 
 /**
- * What a test can do to a store beyond its port.
+ * The means of a test to act on a store beyond its port.
  *
  * @category services
  * @since 0.1.0
@@ -184,7 +186,7 @@ const successor = (prefix: string): string | undefined => {
 }
 
 /**
- * A store of its own, empty unless `persistPath` names a file that exists.
+ * Creates a store of its own, empty unless `persistPath` names a file that exists.
  *
  * Fails with `Corrupt` when that file cannot be read as a snapshot.
  *
@@ -515,7 +517,8 @@ const loadFile = (path: string) =>
   })
 
 /**
- * A store in memory and its control, with options. Bind the result to a constant: each call makes a store of its own.
+ * Creates a store in memory and its control, with options. Bind the result to a constant: each call makes a store of
+ * its own.
  *
  * @category layers
  * @since 0.1.0

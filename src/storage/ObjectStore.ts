@@ -16,7 +16,7 @@ import * as Stream from "effect/Stream"
 import type { Reason, StoreError } from "./StoreError.ts"
 
 /**
- * S3's limit for a key, in UTF-8 bytes.
+ * The limit of S3 for a key, in UTF-8 bytes.
  *
  * Source: Amazon S3 User Guide, "Naming Amazon S3 objects".
  *
@@ -26,7 +26,7 @@ import type { Reason, StoreError } from "./StoreError.ts"
 export const maxKeyBytes = 1024
 
 /**
- * S3's limit for user metadata: the sum of the UTF-8 bytes of every name (without `x-amz-meta-`) and value.
+ * The limit of S3 for user metadata: the sum of the UTF-8 bytes of every name (without `x-amz-meta-`) and value.
  *
  * Source: Amazon S3 User Guide, "Working with object metadata".
  *
@@ -53,7 +53,7 @@ export const maxKeysPerRequest = 1000
 export type Metadata = Readonly<Record<string, string>>
 
 /**
- * What a store has been seen, or is known, to honour.
+ * The conditions and sizes that a store has been seen, or is known, to honour.
  *
  * @category models
  * @since 0.1.0
@@ -76,13 +76,15 @@ export const Capabilities = Schema.Struct({
 })
 
 /**
+ * The abilities of one store.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Capabilities = typeof Capabilities.Type
 
 /**
- * AWS S3 (general purpose buckets) in full.
+ * The abilities of AWS S3 (general purpose buckets), in full.
  *
  * @category constants
  * @since 0.1.0
@@ -98,7 +100,7 @@ export const fullCapabilities: Capabilities = {
 }
 
 /**
- * ETags are opaque and always without quotes here, whatever the store puts around them.
+ * The tag of one version of an object: opaque, and always without quotes here, whatever the store puts around it.
  *
  * @category models
  * @since 0.1.0
@@ -106,6 +108,8 @@ export const fullCapabilities: Capabilities = {
 export type ETag = string
 
 /**
+ * A write of a whole object.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -130,6 +134,8 @@ export interface PutRequest {
 }
 
 /**
+ * The outcome of a write.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -150,6 +156,8 @@ export interface Range {
 }
 
 /**
+ * The part of an object that is read, and its condition.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -178,6 +186,8 @@ export interface ObjectHead {
 }
 
 /**
+ * An object with its body.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -187,6 +197,8 @@ export interface StoredObject extends ObjectHead {
 }
 
 /**
+ * The condition of a delete.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -202,7 +214,7 @@ export interface DeleteOptions {
 }
 
 /**
- * Deleting a key that does not exist is a success, as on S3.
+ * The keys that were deleted, and those that were not. Deleting a key that does not exist is a success, as on S3.
  *
  * @category models
  * @since 0.1.0
@@ -215,6 +227,8 @@ export interface DeleteManyResult {
 }
 
 /**
+ * A copy of an object under another key, made by the store.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -230,6 +244,8 @@ export interface CopyRequest {
 }
 
 /**
+ * The keys that are listed: below a prefix, after a key or a page.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -249,6 +265,8 @@ export interface ListRequest {
 }
 
 /**
+ * An object as a listing shows it.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -260,6 +278,8 @@ export interface ListEntry {
 }
 
 /**
+ * One page of a listing, and the token of the next one.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -271,7 +291,7 @@ export interface ListPage {
 }
 
 /**
- * An object store.
+ * The port of object stores: objects by key, with metadata, conditions and listings.
  *
  * **Details**
  *

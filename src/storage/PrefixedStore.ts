@@ -9,8 +9,8 @@ import { ObjectStore } from "./ObjectStore.ts"
 import { StoreError } from "./StoreError.ts"
 
 /**
- * The objects of `inner` whose keys begin with `prefix` and one `/`, under what follows it. The prefix counts towards
- * the 1,024 bytes of a key. An empty prefix gives `inner` itself. No request of its own.
+ * Wraps a store so that it shows the objects of `inner` whose keys begin with `prefix` and one `/`, under what follows
+ * it. The prefix counts towards the 1,024 bytes of a key. An empty prefix gives `inner` itself. No request of its own.
  *
  * @category constructors
  * @since 0.1.0
@@ -71,6 +71,8 @@ export const make = (inner: ObjectStore["Service"], prefix: string): ObjectStore
 const checked = (key: string, outside: (key: string) => string): string => (key === "" ? "" : outside(key))
 
 /**
+ * Creates a layer that shows what is below a prefix of the store below it.
+ *
  * @category layers
  * @since 0.1.0
  */

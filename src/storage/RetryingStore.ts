@@ -21,6 +21,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
+import * as backoff from "../internal/backoff.ts"
 import {
   type CopyRequest,
   type DeleteManyResult,
@@ -33,6 +34,8 @@ import {
 import { PreconditionFailed, type Reason, StoreError } from "./StoreError.ts"
 
 /**
+ * The number of attempts, the pauses between them, and what is assumed of lost answers.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -58,6 +61,8 @@ export interface Options {
 const lookConcurrency = 16
 
 /**
+ * Wraps a store so that requests are tried again, and writes whose answer was lost are looked into.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -76,10 +81,10 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
         made += 1
         if (made > retries) return false
         const asked = "retryAfterMillis" in reason ? (reason.retryAfterMillis ?? 0) : 0
-        const backoff = Math.min(maxDelay, baseDelay * 2 ** (made - 1)) * (yield* Random.next)
-        const pause = Math.max(asked, backoff)
+        const grown = Math.min(maxDelay, baseDelay * 2 ** (made - 1)) * (yield* Random.next)
+        const pause = Math.max(asked, grown)
         if ((yield* Clock.currentTimeMillis) + pause - start > timeLimit) return false
-        yield* Effect.sleep(pause)
+        yield* backoff.pause(pause)
         return true
       })
     }
@@ -238,11 +243,21 @@ const sameMetadata = (a: Metadata, b: Metadata | undefined): boolean => {
 }
 
 /**
+ * Creates a layer that retries the requests of the store below it, with options. Bind the result to a constant: each call makes a layer of its own.
+ *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
+export const layerWith = (options: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
   Layer.effect(
     ObjectStore,
     Effect.map(ObjectStore, (inner) => make(inner, options))
   )
+
+/**
+ * Creates a layer that retries the requests of the store below it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<ObjectStore, never, ObjectStore> = layerWith({})

@@ -108,8 +108,9 @@ const etagIn = (operation: Operation, key: string, etag: string | undefined) =>
     : Effect.succeed(s3Text.bareETag(etag))
 
 /**
- * A store in an existing bucket, without retries, time limit or counting: each call is one attempt. The client and its
- * connections are closed with the scope. No request is made; `capabilities` is `undefined`, so that they are probed.
+ * Opens a store in an existing bucket, without retries, time limit or counting: each call is one attempt. The client
+ * and its connections are closed with the scope. No request is made; `capabilities` is `undefined`, so that they are
+ * probed.
  *
  * Fails with `InvalidArgument` when an option is wrong.
  *
@@ -396,7 +397,7 @@ const refusedIn = (output: DeleteObjectsCommandOutput, keys: ReadonlyArray<strin
 }
 
 /**
- * The store of `make` as a layer: each call is one attempt.
+ * Creates the store of `make` as a layer: each call is one attempt.
  *
  * @category layers
  * @since 0.1.0
@@ -405,8 +406,8 @@ export const layerClient = (options: Options): Layer.Layer<ObjectStore, StoreErr
   Layer.effect(ObjectStore, make(options))
 
 /**
- * A store in an existing bucket with retries, a time limit for each attempt, a limit on concurrent requests (`maxSockets`
- * unless `concurrency` is given) and a count of requests. No request is made when it is built.
+ * Creates a store in an existing bucket with retries, a time limit for each attempt, a limit on concurrent requests
+ * (`maxSockets` unless `concurrency` is given) and a count of requests. No request is made when it is built.
  *
  * @category layers
  * @since 0.1.0
@@ -419,7 +420,8 @@ export const layer = (options: LayerOptions): Layer.Layer<ObjectStore | RequestC
   )
 
 /**
- * `layer`, with options from the configuration. Fails with `ConfigError` when one is missing or has a wrong type.
+ * Creates `layer` with options from the configuration. Fails with `ConfigError` when one is missing or has a wrong
+ * type.
  *
  * @category layers
  * @since 0.1.0

@@ -98,6 +98,8 @@ const conditions = {
 }
 
 /**
+ * The store below it with every condition honoured, by this process alone.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -15,6 +15,8 @@ import * as RetryingStore from "./RetryingStore.ts"
 import * as TimeoutStore from "./TimeoutStore.ts"
 
 /**
+ * The options of all decorators, and the prefix.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -24,6 +26,8 @@ export interface Options extends TimeoutStore.Options, RetryingStore.Options, Bo
 }
 
 /**
+ * Wraps a store with the usual decorators, and counts its requests.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -39,10 +43,20 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
+ * Creates a layer that puts the usual decorators around the store below it, with options. Bind the result to a constant: each call makes a layer of its own.
+ *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (
-  options?: Options
+export const layerWith = (
+  options: Options
 ): Layer.Layer<ObjectStore | InstrumentedStore.RequestCounter, never, ObjectStore> =>
   Layer.effectContext(Effect.flatMap(ObjectStore, (raw) => make(raw, options)))
+
+/**
+ * Creates a layer that puts the usual decorators around the store below it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<ObjectStore | InstrumentedStore.RequestCounter, never, ObjectStore> = layerWith({})

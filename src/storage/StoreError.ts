@@ -19,13 +19,15 @@ const TypeId = "~effect-s3db/storage/StoreError" as const
 export const Operation = Schema.Literals(["put", "get", "head", "delete", "deleteMany", "copy", "list"])
 
 /**
+ * One of the operations of the `ObjectStore` port.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Operation = typeof Operation.Type
 
 /**
- * What is known about the effect of a request that failed.
+ * The knowledge about the effect of a request that failed.
  *
  * `"none"`: the store refused it before doing anything. `"unknown"`: it may or may not have been carried out (a lost
  * response, a timeout, an internal error of the store), and only a read can tell.
@@ -47,9 +49,9 @@ const reasonFields = {
 }
 
 /**
- * No object has this key. Not retried. Treat it as absence.
+ * A missing object: none has this key. Not retried. Treat it as absence.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class NoSuchKey extends Schema.TaggedError<NoSuchKey>("effect-s3db/storage/StoreError/NoSuchKey")(
@@ -61,9 +63,9 @@ export class NoSuchKey extends Schema.TaggedError<NoSuchKey>("effect-s3db/storag
 }
 
 /**
- * The bucket does not exist. Create it, or mend the connection string.
+ * A bucket that does not exist. Create it, or mend the connection string.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class NoSuchBucket extends Schema.TaggedError<NoSuchBucket>("effect-s3db/storage/StoreError/NoSuchBucket")(
@@ -75,12 +77,13 @@ export class NoSuchBucket extends Schema.TaggedError<NoSuchBucket>("effect-s3db/
 }
 
 /**
- * The condition of the request (`ifMatch`, `ifNoneMatch`) does not hold (HTTP 412). Read the object again and decide.
+ * A condition of the request (`ifMatch`, `ifNoneMatch`) that does not hold (HTTP 412). Read the object again and
+ * decide.
  *
  * `afterUnknown` is true when an earlier attempt of the same request had an unknown outcome: the object found there may
  * be the one that this very request wrote. The retrying store sets it after it has looked and found other content.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class PreconditionFailed extends Schema.TaggedError<PreconditionFailed>(
@@ -91,10 +94,10 @@ export class PreconditionFailed extends Schema.TaggedError<PreconditionFailed>(
 }
 
 /**
- * Another conditional request on the same key was in flight (HTTP 409). Nothing was written; the same request can be
- * sent again.
+ * A conflict with another conditional request on the same key that was in flight (HTTP 409). Nothing was written; the
+ * same request can be sent again.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class ConditionalRequestConflict extends Schema.TaggedError<ConditionalRequestConflict>(
@@ -105,9 +108,9 @@ export class ConditionalRequestConflict extends Schema.TaggedError<ConditionalRe
 }
 
 /**
- * The user metadata is larger than the store takes (2,048 bytes on AWS). Put less there.
+ * User metadata larger than the store takes (2,048 bytes on AWS). Put less there.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class MetadataTooLarge extends Schema.TaggedError<MetadataTooLarge>(
@@ -118,9 +121,9 @@ export class MetadataTooLarge extends Schema.TaggedError<MetadataTooLarge>(
 }
 
 /**
- * The key is longer than 1,024 UTF-8 bytes.
+ * A key longer than 1,024 UTF-8 bytes.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class KeyTooLong extends Schema.TaggedError<KeyTooLong>("effect-s3db/storage/StoreError/KeyTooLong")(
@@ -132,9 +135,9 @@ export class KeyTooLong extends Schema.TaggedError<KeyTooLong>("effect-s3db/stor
 }
 
 /**
- * The body is larger than one request may carry.
+ * A body larger than one request may carry.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class EntityTooLarge extends Schema.TaggedError<EntityTooLarge>("effect-s3db/storage/StoreError/EntityTooLarge")(
@@ -146,9 +149,9 @@ export class EntityTooLarge extends Schema.TaggedError<EntityTooLarge>("effect-s
 }
 
 /**
- * The requested byte range lies outside the object (HTTP 416).
+ * A requested byte range outside the object (HTTP 416).
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class InvalidRange extends Schema.TaggedError<InvalidRange>("effect-s3db/storage/StoreError/InvalidRange")(
@@ -160,10 +163,10 @@ export class InvalidRange extends Schema.TaggedError<InvalidRange>("effect-s3db/
 }
 
 /**
- * The request itself is wrong: an empty key, a metadata value that is not printable ASCII, a foreign continuation
+ * A request that is wrong in itself: an empty key, a metadata value that is not printable ASCII, a foreign continuation
  * token, more than 1,000 keys asked for. `argument` names the part at fault.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class InvalidArgument extends Schema.TaggedError<InvalidArgument>(
@@ -174,9 +177,9 @@ export class InvalidArgument extends Schema.TaggedError<InvalidArgument>(
 }
 
 /**
- * Credentials are missing, wrong, or do not allow the operation (HTTP 401, 403; EACCES on disk).
+ * Credentials that are missing, wrong, or do not allow the operation (HTTP 401, 403; EACCES on disk).
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class AccessDenied extends Schema.TaggedError<AccessDenied>("effect-s3db/storage/StoreError/AccessDenied")(
@@ -188,10 +191,10 @@ export class AccessDenied extends Schema.TaggedError<AccessDenied>("effect-s3db/
 }
 
 /**
- * The store asks for fewer requests (429, `SlowDown`). Nothing was done. `retryAfterMillis` is the store's own wish,
- * in milliseconds.
+ * A wish of the store for fewer requests (429, `SlowDown`). Nothing was done. `retryAfterMillis` is the store's own
+ * wish, in milliseconds.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class Throttled extends Schema.TaggedError<Throttled>("effect-s3db/storage/StoreError/Throttled")("Throttled", {
@@ -203,10 +206,10 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-s3db/storag
 }
 
 /**
- * The store could not be reached or answered with an error of its own (5xx, a broken connection, a full disk).
+ * A store that could not be reached, or answered with an error of its own (5xx, a broken connection, a full disk).
  * `sent` is false when the request certainly never reached the store; then its outcome is `"none"`.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class Unavailable extends Schema.TaggedError<Unavailable>("effect-s3db/storage/StoreError/Unavailable")(
@@ -222,7 +225,7 @@ export class Unavailable extends Schema.TaggedError<Unavailable>("effect-s3db/st
 /**
  * No answer within the time allowed; the request underneath was cancelled, its outcome is unknown.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class Timeout extends Schema.TaggedError<Timeout>("effect-s3db/storage/StoreError/Timeout")("Timeout", {
@@ -234,10 +237,10 @@ export class Timeout extends Schema.TaggedError<Timeout>("effect-s3db/storage/St
 }
 
 /**
- * What is stored cannot be what was written: a torn or altered object, a checksum that does not fit. Restore it from a
- * backup.
+ * Stored bytes that cannot be what was written: a torn or altered object, a checksum that does not fit. Restore it from
+ * a backup.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class Corrupt extends Schema.TaggedError<Corrupt>("effect-s3db/storage/StoreError/Corrupt")(
@@ -249,10 +252,10 @@ export class Corrupt extends Schema.TaggedError<Corrupt>("effect-s3db/storage/St
 }
 
 /**
- * The store cannot do what was asked, such as a conditional write. `feature` names it. Choose another store, or a mode
- * that does without it.
+ * A request that the store cannot carry out, such as a conditional write. `feature` names it. Choose another store, or
+ * a mode that does without it.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class Unsupported extends Schema.TaggedError<Unsupported>("effect-s3db/storage/StoreError/Unsupported")(
@@ -266,7 +269,7 @@ export class Unsupported extends Schema.TaggedError<Unsupported>("effect-s3db/st
 /**
  * An answer that fits no other reason. Not retried. Its `code` and `status` are the store's; report it if you meet one.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export class Unexpected extends Schema.TaggedError<Unexpected>("effect-s3db/storage/StoreError/Unexpected")(
@@ -280,7 +283,7 @@ export class Unexpected extends Schema.TaggedError<Unexpected>("effect-s3db/stor
 /**
  * Every reason a store operation can fail for.
  *
- * @category reasons
+ * @category errors
  * @since 0.1.0
  */
 export const Reason = Schema.Union([
@@ -303,7 +306,9 @@ export const Reason = Schema.Union([
 ])
 
 /**
- * @category reasons
+ * One of the reasons a store operation can fail for.
+ *
+ * @category errors
  * @since 0.1.0
  */
 export type Reason = typeof Reason.Type
@@ -348,6 +353,8 @@ export class StoreError extends Schema.TaggedError<StoreError>("effect-s3db/stor
 }
 
 /**
+ * Tells whether a value is a `StoreError`.
+ *
  * @category guards
  * @since 0.1.0
  */

@@ -10,6 +10,8 @@ import { ObjectStore } from "./ObjectStore.ts"
 import { type Operation, StoreError, Timeout } from "./StoreError.ts"
 
 /**
+ * The time that one request may take.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -19,7 +21,7 @@ export interface Options {
 }
 
 /**
- * Fails with `Timeout`, whose outcome is unknown, when `inner` takes longer.
+ * Wraps a store so that requests which take longer fail with `Timeout`, whose outcome is unknown.
  *
  * @category constructors
  * @since 0.1.0
@@ -52,11 +54,21 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
 }
 
 /**
+ * Creates a layer that limits the time of each request of the store below it, with options. Bind the result to a constant: each call makes a layer of its own.
+ *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
+export const layerWith = (options: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
   Layer.effect(
     ObjectStore,
     Effect.map(ObjectStore, (inner) => make(inner, options))
   )
+
+/**
+ * Creates a layer that limits the time of each request of the store below it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<ObjectStore, never, ObjectStore> = layerWith({})

@@ -40,7 +40,7 @@ export interface TimedFault {
 }
 
 /**
- * How likely each fault is, from 0, never, to 1, always. Default for each: never.
+ * The likelihood of each fault, from 0, never, to 1, always. Default for each: never.
  *
  * **Details**
  *
@@ -75,6 +75,8 @@ export interface Faults {
 }
 
 /**
+ * The seed of the faults, the client that meets them, and how likely they are.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -98,7 +100,7 @@ export interface Options {
 }
 
 /**
- * How many requests were made, failed and dead ones included, and how many met each fault.
+ * The number of requests that were made, failed and dead ones included, and how many met each fault.
  *
  * @category models
  * @since 0.1.0
@@ -135,7 +137,7 @@ export interface TraceEntry {
 }
 
 /**
- * What was done, in the order in which requests began.
+ * The requests, in the order in which they began.
  *
  * @category models
  * @since 0.1.0
@@ -147,7 +149,7 @@ export interface Trace {
 }
 
 /**
- * An empty trace.
+ * Creates an empty trace.
  *
  * @category constructors
  * @since 0.1.0
@@ -182,7 +184,7 @@ export class Crashed extends Schema.TaggedError<Crashed>("effect-s3db/testing/Fa
 }
 
 /**
- * What a simulation can do to a client and learn from it.
+ * The means of a simulation to act on a client and learn from it.
  *
  * @category services
  * @since 0.1.0
@@ -369,7 +371,7 @@ const outcomeOf = <A>(exit: Exit.Exit<A, StoreError>): string => {
 }
 
 /**
- * One client's view of a store. Make one for each client.
+ * Creates one client's view of a store. Make one for each client.
  *
  * **Details**
  *

@@ -32,11 +32,12 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
 import type { Operation } from "../storage/StoreError.ts"
+import { byClock } from "./Pauses.ts"
 
 type Store = ObjectStore["Service"]
 
 /**
- * What a client that was crashed dies of, at this request and at each that it makes later.
+ * The defect that a client dies of which was crashed, at this request and at each that it makes later.
  *
  * @category errors
  * @since 0.1.0
@@ -68,7 +69,7 @@ export class NotExplorable extends Schema.TaggedError<NotExplorable>("effect-s3d
 }
 
 /**
- * How one schedule went.
+ * The course of one schedule.
  *
  * @category models
  * @since 0.1.0
@@ -84,6 +85,8 @@ export interface Run<A, E> {
 }
 
 /**
+ * The programs that an exploration runs, and its limits.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -108,7 +111,7 @@ export interface Options<A, E, R, E2, R2> {
 }
 
 /**
- * What an exploration has covered.
+ * The extent of an exploration.
  *
  * @category models
  * @since 0.1.0
@@ -234,7 +237,8 @@ export const make = (inner: Store): Interleavings => {
           programs[name]!,
           Effect.sync(() => (version += 1))
         )
-        fibers[name] = yield* Effect.forkChild(ended)
+        // Time is the clock's here, or the same choices would not lead to the same run.
+        fibers[name] = yield* Effect.forkChild(byClock(ended))
       }
       const isDone = () => names.every((name) => fibers[name]!.pollUnsafe() !== undefined)
 

@@ -17,7 +17,7 @@ import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 
 /**
- * What an object does when nothing happens at the same time.
+ * The behaviour of an object when nothing happens at the same time.
  *
  * @category models
  * @since 0.1.0
@@ -39,7 +39,7 @@ export interface Model<S, Op, Res extends NonNullable<unknown>> {
 }
 
 /**
- * How an operation ended. `Unknown`: it may have taken effect, or may still do so at any later time. `Fail`: it
+ * The end of an operation. `Unknown`: it may have taken effect, or may still do so at any later time. `Fail`: it
  * certainly did not and will not.
  *
  * @category models
@@ -51,7 +51,8 @@ export type Outcome<Res> =
   | { readonly _tag: "Fail" }
 
 /**
- * What happened, in the order in which it happened. An operation without an end is one with an unknown outcome.
+ * A beginning or an end of an operation; a history has them in the order in which they happened. An operation without
+ * an end is one with an unknown outcome.
  *
  * @category models
  * @since 0.1.0
@@ -61,6 +62,8 @@ export type Event<Op, Res> =
   | (Outcome<Res> & { readonly id: number })
 
 /**
+ * An operation of a history, with its result where it is known.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -84,6 +87,8 @@ export interface Placed<S, Op, Res> extends Operation<Op, Res> {
 }
 
 /**
+ * An order that explains a history, or the longest part of one.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -102,6 +107,8 @@ export type Verdict<S, Op, Res> =
     }
 
 /**
+ * The model, the history, and how long to look for an order.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -360,8 +367,8 @@ const orderOf = <S, Op, Res>(last: Node<S, Op, Res> | undefined): ReadonlyArray<
 }
 
 /**
- * A verdict for people: what was placed, with the state after each, and what was not. `last` is how many of the placed
- * operations to show, 20 by default.
+ * Describes a verdict for people: what was placed, with the state after each, and what was not. `last` is how many of
+ * the placed operations to show, 20 by default.
  *
  * @category combinators
  * @since 0.1.0
@@ -392,7 +399,7 @@ const textOf = (value: unknown): string => {
 }
 
 /**
- * Writes a history down while it happens.
+ * A means to write a history down while it happens.
  *
  * @category models
  * @since 0.1.0
@@ -414,7 +421,7 @@ export interface Recorder<Op, Res> {
 }
 
 /**
- * An empty recorder. All clients of one history share it.
+ * Creates an empty recorder. All clients of one history share it.
  *
  * @category constructors
  * @since 0.1.0
@@ -446,6 +453,8 @@ export const makeRecorder = <Op, Res extends NonNullable<unknown>>(): Recorder<O
 }
 
 /**
+ * The state of one document.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -455,7 +464,7 @@ export interface DocumentState {
 }
 
 /**
- * What can be done to one document.
+ * An operation on one document.
  *
  * `Insert` creates it. `Update` puts `value` in the place of `expected`, what the client had read. `Replace` puts
  * `value` in the place of whatever is there, or of nothing. `Remove` succeeds also when there is nothing, and with
@@ -472,8 +481,8 @@ export type DocumentOp =
   | { readonly _tag: "Read" }
 
 /**
- * `Value` is what a read gave, `undefined` being the same as `NotFound`; after a write, what it wrote, the same as
- * `Ok`.
+ * The result of an operation on one document. `Value` is what a read gave, `undefined` being the same as `NotFound`;
+ * after a write, what it wrote, the same as `Ok`.
  *
  * @category models
  * @since 0.1.0
@@ -528,7 +537,7 @@ const stepDocument = (
 }
 
 /**
- * One document, absent at first.
+ * The model of one document, absent at first.
  *
  * **Gotchas**
  *

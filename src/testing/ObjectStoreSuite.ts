@@ -22,7 +22,7 @@ import * as PrefixedStore from "../storage/PrefixedStore.ts"
 import type { Reason, StoreError } from "../storage/StoreError.ts"
 
 /**
- * In what a store falls short of AWS. The default for each is AWS.
+ * The respects in which a store falls short of AWS. The default for each is AWS.
  *
  * @category models
  * @since 0.1.0
@@ -174,7 +174,7 @@ const hostileValues: ReadonlyArray<string> = [
 /**
  * Registers the tests.
  *
- * @category suites
+ * @category constructors
  * @since 0.1.0
  */
 export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, options: Options = {}): void => {

@@ -30,7 +30,7 @@ export const byClock = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
   Effect.provideService(effect, Pause, Effect.sleep)
 
 /**
- * Makes pauses wait for the `Clock`, as a layer.
+ * The layer under which pauses wait for the `Clock`.
  *
  * @category layers
  * @since 0.1.0

@@ -44,4 +44,17 @@ describe("Id", () => {
       for (const count of counts.values()) assert.isBelow(Math.abs(count - expected), expected * 0.25)
     })
   )
+
+  it.effect("seeded layers make the same ids again in another run, and never the same in two of their builds", () =>
+    Effect.gen(function* () {
+      const run = Effect.gen(function* () {
+        const layer = Id.layerSeeded(7)
+        const ids = Effect.provide(Effect.all([Id.random, Id.random]), layer, { local: true })
+        return [...(yield* ids), ...(yield* ids), ...(yield* ids)]
+      })
+      const first = yield* run
+      assert.strictEqual(new Set(first).size, 6)
+      assert.deepStrictEqual(yield* run, first)
+    })
+  )
 })

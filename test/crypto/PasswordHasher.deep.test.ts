@@ -6,7 +6,7 @@ import { agreesWith, argon2idVectors, bcryptVectors, jbcryptVectors } from "./pa
 describe("PasswordHasher", () => {
   it.effect("the vectors of crypt_blowfish, jBCrypt and phc-winner-argon2", () =>
     agreesWith([...bcryptVectors, ...jbcryptVectors, ...argon2idVectors]).pipe(
-      Effect.provide(PasswordHasher.layer({ threads: 1 }))
+      Effect.provide(PasswordHasher.layerWith({ threads: 1 }))
     )
   )
 })

@@ -20,7 +20,7 @@ const { expand } = text
 const compact = (hash: string): string => text.compact(hash)!
 const hashOf = Schema.decodeSync(PasswordHasher.PasswordHash)
 const small = argon2id({ memory: 64, passes: 1 })
-const smallLayer = PasswordHasher.layer({ algorithm: small, threads: 2 })
+const smallLayer = PasswordHasher.layerWith({ algorithm: small, threads: 2 })
 
 /** Ticks of the event loop until the effect is done. */
 const ticksDuring = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -41,7 +41,7 @@ const ticksDuring = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 describe("PasswordHasher", () => {
   it.effect("vectors of crypt_blowfish and phc-winner-argon2 that take little time", () =>
     agreesWith([...bcryptVectors, ...argon2idVectors.slice(0, 2)]).pipe(
-      Effect.provide(PasswordHasher.layer({ threads: 1 }))
+      Effect.provide(PasswordHasher.layerWith({ threads: 1 }))
     )
   )
 
@@ -83,7 +83,7 @@ describe("PasswordHasher", () => {
       assert.isAtLeast(more, 3)
       assert.isFalse(yield* hasher.verify(Redacted.make("correct horse battery stable"), hash))
       assert.notStrictEqual(yield* hasher.hash(password), hash)
-    }).pipe(Effect.provide(PasswordHasher.layer()))
+    }).pipe(Effect.provide(PasswordHasher.layer))
   )
 
   it.effect("bcrypt of cost 12 is written as $2b$ and verifies", () =>
@@ -95,7 +95,7 @@ describe("PasswordHasher", () => {
       assert.match(hash, /^\$2b\$12\$[./A-Za-z0-9]{53}$/)
       assert.strictEqual(compact(hash).length, 55)
       assert.isTrue(yield* hasher.verify(password, hash))
-    }).pipe(Effect.provide(PasswordHasher.layer({ algorithm: bcrypt() })))
+    }).pipe(Effect.provide(PasswordHasher.layerWith({ algorithm: bcrypt() })))
   )
 
   it.effect("salts come from Id.Generator", () =>
@@ -332,7 +332,7 @@ describe("PasswordHasher", () => {
       assert.isTrue(yield* hasher.verify(Redacted.make("secret"), hash))
     }).pipe(
       Effect.provide(
-        PasswordHasher.layer({ algorithm: small, threads: 1, limits: { memory: 2 ** 32, memoryPasses: 2 ** 40 } })
+        PasswordHasher.layerWith({ algorithm: small, threads: 1, limits: { memory: 2 ** 32, memoryPasses: 2 ** 40 } })
       )
     )
   )
@@ -347,7 +347,7 @@ describe("PasswordHasher", () => {
       ].map((hash) => hashOf(hash))
       for (const hash of costly) {
         const verify = Effect.flatMap(PasswordHasher.PasswordHasher, ({ verify }) => verify(secret, hash))
-        const limited = PasswordHasher.layer({ limits: { memoryPasses: 1_000_000 } })
+        const limited = PasswordHasher.layerWith({ limits: { memoryPasses: 1_000_000 } })
         const error = yield* Effect.flip(Effect.provide(verify, limited))
         assert.strictEqual(error.reason._tag, "TooCostly")
       }
@@ -389,7 +389,7 @@ describe("PasswordHasher", () => {
       yield* Fiber.interrupt(endless)
       const hash = yield* Fiber.join(waiting)
       assert.isTrue(yield* hasher.verify(Redacted.make("secret"), hash))
-    }).pipe(Effect.provide(PasswordHasher.layer({ algorithm: small, threads: 1 })))
+    }).pipe(Effect.provide(PasswordHasher.layerWith({ algorithm: small, threads: 1 })))
   )
 })
 

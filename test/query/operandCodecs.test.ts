@@ -11,7 +11,7 @@ import type * as DbError from "effect-s3db/DbError"
 import * as Query from "effect-s3db/Query"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import type { DocumentSchema } from "effect-s3db/schema/Attributes"
-import * as Operands from "../../src/query/operandCodecs.ts"
+import * as OperandCodecs from "../../src/query/operandCodecs.ts"
 import { openNew } from "../fixture.ts"
 
 const at = (text: string) => DateTime.makeUnsafe(text)
@@ -247,7 +247,7 @@ describe("operands", () => {
       byDay: Schema.Record(Schema.String, Schema.Date),
       either: Schema.Union([Schema.Struct({ n: Schema.BigInt }), Schema.Struct({ t: Schema.Date })])
     }) {}
-    const operands = Operands.make(Outer)
+    const operands = OperandCodecs.make(Outer)
     const day = new Date(5)
     const text = Result.succeed("1970-01-01T00:00:00.005Z")
     assert.deepStrictEqual(operands.fromValue(["inner", "at"], day, "equal"), text)
@@ -259,7 +259,7 @@ describe("operands", () => {
       operands.fromValue(["inner"], new Inner({ at: day }), "equal"),
       Result.succeed({ at: "1970-01-01T00:00:00.005Z" })
     )
-    const free = Operands.make(
+    const free = OperandCodecs.make(
       Schema.Struct({ id: Schema.String, json: Schema.Json, any: Schema.Unknown, o: Schema.ObjectKeyword })
     )
     for (const path of [
@@ -271,7 +271,7 @@ describe("operands", () => {
       assert.deepStrictEqual(free.fromValue(path, 3, "order"), Result.succeed(3))
     }
     assert.isFalse(free.has(["id", "a"]))
-    const renamed = Operands.make(
+    const renamed = OperandCodecs.make(
       Schema.Struct({ id: Schema.String, at: Schema.Date, n: Schema.Int }).pipe(Schema.encodeKeys({ n: "m" }))
     )
     assert.deepStrictEqual(renamed.fromValue(["at"], day, "equal"), text)

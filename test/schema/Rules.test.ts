@@ -345,7 +345,7 @@ describe("Rules", () => {
       assert.isTrue(login.password.startsWith("$2b$12$"))
     }).pipe(
       Effect.provide([
-        PasswordHasher.layer(),
+        PasswordHasher.layer,
         KeyRing.layerKeys({ current: "1", keys: { 1: Redacted.make(new Uint8Array(32)) } })
       ])
     )

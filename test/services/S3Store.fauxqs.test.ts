@@ -18,10 +18,8 @@ describe("a store that ignores conditions", () => {
       const store = yield* open
       const refused = yield* Effect.flip(Database.make().pipe(Effect.provideService(ObjectStore, store)))
       assert.strictEqual(refused.reason._tag, "Unsupported")
-      assert.include(refused.message, "single-writer")
-      const database = yield* Database.make({ concurrency: "single-writer" }).pipe(
-        Effect.provideService(ObjectStore, store)
-      )
+      assert.include(refused.message, "singleWriter: true")
+      const database = yield* Database.make({ singleWriter: true }).pipe(Effect.provideService(ObjectStore, store))
       const { store: emulated } = database
       yield* emulated.put({ key: "k", ifNoneMatch: "*" })
       const second = yield* Effect.flip(emulated.put({ key: "k", ifNoneMatch: "*" }))

@@ -126,7 +126,7 @@ const repairAll = Effect.fnUntraced(function* (client: Client, dryRun: boolean) 
   const swept = yield* Stream.runCollect(client.database.repairTransactions({ dryRun }))
   const found: Array<string> = swept.map((one) => JSON.stringify(one))
   for (const repository of [client.items, client.accounts, client.kept]) {
-    const findings = yield* Stream.runCollect(repository.repair({ dryRun }))
+    const findings = yield* Stream.runCollect((yield* repository.admin).repair({ dryRun }))
     found.push(...findings.map((one) => JSON.stringify(one)))
   }
   return found

@@ -16,6 +16,7 @@ import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Linearizability from "effect-s3db/testing/Linearizability"
+import * as Pauses from "effect-s3db/testing/Pauses"
 import {
   accountIds,
   chance,
@@ -62,6 +63,7 @@ type Recorder = Linearizability.Recorder<Op, Result>
 
 export const run = (options: Options): Effect.Effect<Report> =>
   simulate(options).pipe(
+    Pauses.byClock,
     Effect.provide(ring),
     Effect.provideService(Id.Generator, Id.seeded(options.seed * 100 + 99)),
     Random.withSeed(options.seed),

@@ -316,11 +316,11 @@ export const verify = Effect.fnUntraced(function* (
   if (wait !== undefined) {
     yield* wait
     yield* settle(Stream.runDrain(observer.database.repairTransactions({ dryRun: false })))
-    yield* settle(Stream.runDrain(observer.items.repair({ dryRun: false })))
-    yield* settle(Stream.runDrain(observer.accounts.repair({ dryRun: false })))
+    yield* settle(Stream.runDrain((yield* observer.items.admin).repair({ dryRun: false })))
+    yield* settle(Stream.runDrain((yield* observer.accounts.admin).repair({ dryRun: false })))
     const after = yield* look("after the repair")
     if (before !== after) violations.push(`the repair made ${after} of ${before}`)
-    const left = yield* settle(Stream.runCollect(observer.items.repair()))
+    const left = yield* settle(Stream.runCollect((yield* observer.items.admin).repair()))
     if (left.length > 0) violations.push(`the repair left ${left.map((one) => `${one.kind} ${one.key}`).join()}`)
   }
 

@@ -16,6 +16,7 @@ import {
   Throttled,
   Unsupported
 } from "effect-s3db/storage/StoreError"
+import * as Pauses from "effect-s3db/testing/Pauses"
 
 type Store = ObjectStore["Service"]
 
@@ -272,7 +273,7 @@ describe("CapabilityProbe.probe on the profiles of MemoryStore", () => {
         const { store } = yield* MemoryStore.make({ profile: profile as MemoryStore.Profile })
         // R2 takes one write of a key in a second: the retries wait for it.
         const patient = RetryingStore.make(store, { retries: 20 })
-        const probing = yield* Effect.forkChild(CapabilityProbe.probe(patient))
+        const probing = yield* Effect.forkChild(Pauses.byClock(CapabilityProbe.probe(patient)))
         while (probing.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
         assert.deepStrictEqual(yield* Fiber.join(probing), { ...fullCapabilities, ...expected })
         const left = yield* store.list()
@@ -283,7 +284,7 @@ describe("CapabilityProbe.probe on the profiles of MemoryStore", () => {
 })
 
 describe("CapabilityProbe.ensure", () => {
-  const conditional = { concurrency: "conditional" } as const
+  const conditional = { singleWriter: false } as const
 
   it.effect("makes no request when the store is known or remembered, and adopts what is remembered", () =>
     Effect.gen(function* () {
@@ -320,8 +321,8 @@ describe("CapabilityProbe.ensure", () => {
         assert.strictEqual(reason._tag, "Unsupported")
         assert.strictEqual("feature" in reason && reason.feature, "conditional writes")
         assert.match(reason.description, lacking)
-        assert.match(reason.description, /single-writer/)
-        const found = yield* CapabilityProbe.ensure(store, { concurrency: "single-writer" })
+        assert.match(reason.description, /singleWriter: true/)
+        const found = yield* CapabilityProbe.ensure(store, { singleWriter: true })
         assert.isFalse(found.createIfAbsent && found.compareAndSet)
         // Remembered as lacking, it is still refused.
         const again = yield* Effect.flip(CapabilityProbe.ensure(store, { ...conditional, remembered: found }))

@@ -13,12 +13,12 @@ suite("memory", MemoryStore.layer)
 
 const decorators = {
   prefixed: PrefixedStore.layer("some/prefix"),
-  timeout: TimeoutStore.layer(),
-  retrying: RetryingStore.layer(),
-  bounded: BoundedStore.layer({ concurrency: 3 }),
+  timeout: TimeoutStore.layer,
+  retrying: RetryingStore.layer,
+  bounded: BoundedStore.layerWith({ concurrency: 3 }),
   instrumented: InstrumentedStore.layer,
   "single writer": SingleWriterStore.layer,
-  standard: StandardStore.layer({ prefix: "p" })
+  standard: StandardStore.layerWith({ prefix: "p" })
 }
 
 for (const [name, decorator] of Object.entries(decorators)) {

@@ -12,6 +12,7 @@ import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import type { StoreError } from "effect-s3db/storage/StoreError"
 import * as TimeoutStore from "effect-s3db/storage/TimeoutStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
+import * as Pauses from "effect-s3db/testing/Pauses"
 
 type Store = ObjectStore["Service"]
 
@@ -377,7 +378,7 @@ describe("FaultyStore", () => {
         etag = (yield* inTime(retrying.put({ key: "k", body: text(`${i}`), ifMatch: etag }))).etag
       }
       assert.strictEqual(yield* read(inner, "k"), "20")
-    })
+    }).pipe(Pauses.byClock)
   )
 
   it.effect("a client's clock can be wrong, and the store's stays right", () =>

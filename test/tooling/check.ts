@@ -12,7 +12,8 @@ const steps: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
   ["examples", ["tsc", "-p", ".doctest", "--checkers", "1"]],
   ["lint", ["oxlint", "--deny-warnings", "src", "test", "docs"]],
   ["format", ["oxfmt", "--check", "src", "test", "docs", "vitest.config.ts"]],
-  ["imports", ["node", "test/tooling/floors.ts"]]
+  ["imports", ["node", "test/tooling/floors.ts"]],
+  ["docs", ["node", "test/tooling/docs.ts"]]
 ]
 
 interface Outcome {

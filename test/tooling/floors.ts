@@ -10,27 +10,33 @@ import { fileURLToPath } from "node:url"
 
 /** Low to high; the first pattern that fits a file decides. */
 const floors: ReadonlyArray<readonly [RegExp, number]> = [
+  // Small pure things.
   [/^internal\//, 0],
+  // Ground: what is stored, and of which types; neither knows the other.
   [/^storage\//, 1],
   [/^schema\//, 1],
-  [/^DbError\.ts$/, 1.5],
-  [/^crypto\//, 2],
-  [/^encoding\//, 2],
-  [/^kernel\//, 2],
-  [/^Document\.ts$/, 3],
-  [/^(Change|Content|History|Partition|Unique|Transaction)\.ts$/, 3.5],
-  [/^(Catalog|Pipeline|Guard|CurrentUser|Query|Aggregation|Export|Portable|Completion)\.ts$/, 3.5],
-  [/^document\/(documentObject|sweep)\.ts$/, 4],
-  [/^catalog\//, 4],
-  [/^Database\.ts$/, 4.5],
-  [/^(Definition|Repository)\.ts$/, 4.7],
-  [/^document\//, 5],
-  [/^query\//, 6],
-  [/^repository\//, 7],
-  [/^Resource\.ts$/, 8],
-  [/^plugins\//, 9],
-  [/^testing\//, 9.5],
-  [/^(http|cli|mcp)\//, 10]
+  [/^DbError\.ts$/, 2],
+  [/^(crypto|encoding)\//, 3],
+  [/^kernel\//, 4],
+  // Formats: what lies in the bucket, and what is asked, as data.
+  [/^(Document|Query|CurrentUser)\.ts$/, 5],
+  [/^(Change|Content|History|Partition|Aggregation|Export)\.ts$/, 6],
+  [/^(Unique|Pipeline)\.ts$/, 7],
+  [/^(Transaction|Catalog|Portable|Guard)\.ts$/, 8],
+  [/^document\/(documentObject|sweep)\.ts$/, 9],
+  [/^catalog\//, 9],
+  [/^Database\.ts$/, 10],
+  [/^Definition\.ts$/, 11],
+  [/^(Repository|Wire)\.ts$/, 12],
+  // The engine's wings.
+  [/^document\//, 13],
+  [/^query\//, 14],
+  [/^repository\//, 15],
+  [/^Resource\.ts$/, 16],
+  // What stands on all of it.
+  [/^plugins\//, 17],
+  [/^testing\//, 18],
+  [/^(http|cli|mcp)\//, 19]
 ]
 
 /** Imports that go up on purpose, each with its reason. */

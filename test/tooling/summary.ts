@@ -14,7 +14,10 @@ const failuresFile = fileURLToPath(new URL("../../.services/failures", import.me
 
 /** An error with where it comes from: the first lines of its stack. */
 const messageOf = (error: unknown): string => {
-  const { message = String(error), stack = "" } = error as { readonly message?: string; readonly stack?: string }
+  const { message = JSON.stringify(error), stack = "" } = error as {
+    readonly message?: string
+    readonly stack?: string
+  }
   const frames = stack.split("\n").filter((line) => /^\s+at /.test(line))
   return [message, ...frames.slice(0, 4)].join("\n")
 }

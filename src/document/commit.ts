@@ -1,0 +1,315 @@
+/**
+ * The protocol by which one version of a document is written so that it is found through every partition it belongs to,
+ * and has its unique values for itself, whatever crashes when.
+ *
+ * **Details**
+ *
+ * A write reserves unique values, puts the markers of partitions, and then the document: that is the commit. Afterwards it
+ * removes the markers and reservations that the version before had and this one has not. What a crash leaves behind is
+ * never more than markers and reservations that no document owns: readers pass them over, `repair` removes them.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Id from "../crypto/Id.ts"
+import * as DbError from "../DbError.ts"
+import * as Document from "../Document.ts"
+import * as CasCell from "../kernel/CasCell.ts"
+import type * as StoreError from "../storage/StoreError.ts"
+import * as Unique from "../Unique.ts"
+import type { Base, Context, LostRace } from "./context.ts"
+import * as documentObject from "./documentObject.ts"
+import type { Prepared } from "./prepare.ts"
+import type { Condition, Reader, ReadFailure } from "./read.ts"
+import type { Reservations, Reserved } from "./reservations.ts"
+import type { Versions } from "./versions.ts"
+
+/**
+ * How old a marker has to be, by the store's clock, before `repair` takes it for a leftover: 15 minutes. Until then the
+ * write that made it may still be under way.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const markerGraceMillis = 900_000
+
+/**
+ * What a deletion has found: `isKnown` is `false` where nobody looked.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Removal {
+  readonly isKnown: boolean
+  readonly stored: Document.Stored | undefined
+}
+
+/**
+ * What a write has done: what was there, and what is there now, which is nothing after a deletion.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Commit<A> extends Removal {
+  readonly id: string
+  /** The write id of a deletion that has been given one; that of a version is in `after`. */
+  readonly writeId?: string | undefined
+  readonly after: Base<A> | undefined
+}
+
+/**
+ * Runs as soon as the store has a write, or a transaction has taken it up: before what it has left behind is removed, and
+ * without being interrupted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type OnCommit<A> = (commit: Commit<A>) => Effect.Effect<void>
+
+/**
+ * What sending a version may fail with. `AlreadyExists`: a reservation tells that a new document is there; `NotFound`: the
+ * version that was to be replaced is gone.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type SendError =
+  | DbError.AlreadyExists
+  | DbError.NotFound
+  | DbError.UniqueViolation
+  | DbError.InvalidInput
+  | ReadFailure
+
+/**
+ * The last step of every write: a version that is ready is sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Committer<A> {
+  /**
+   * Sends a version: reservations, markers, the document. That it is there is told; then what the version before owned is
+   * removed. Lost: another write was first, and nothing is left of this one.
+   */
+  readonly send: (
+    prepared: Prepared<A>,
+    condition: Condition,
+    before: Base<A> | undefined,
+    onCommit: OnCommit<A>
+  ) => Effect.Effect<Base<A> | LostRace, SendError>
+  /**
+   * Sends a version that owns nothing beside its object, on a condition or on none. What was there before is not known, and
+   * owns nothing either.
+   */
+  readonly sendAlone: (
+    prepared: Prepared<A>,
+    condition: Condition | undefined,
+    onCommit: OnCommit<A>
+  ) => Effect.Effect<Base<A> | LostRace, SendError>
+}
+
+/** Whether a version owns something beside its object. */
+const ownsSomething = (stored: Document.Stored): boolean =>
+  stored.markers !== Document.none || stored.claims !== Document.none || stored.content !== undefined
+
+/**
+ * Makes what commits the versions of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(
+  context: Context<A>,
+  {
+    reader,
+    reservations,
+    versions
+  }: {
+    readonly reader: Reader<A>
+    readonly reservations: Reservations
+    readonly versions: Versions<A>
+  }
+): Committer<A> => {
+  const { capabilities, know, missing, name, place, settings, store } = context
+
+  /**
+   * What became of a write that was refused: its revision when it landed all the same, since something between here and
+   * the store may have sent it twice; lost when another write took its place. When an answer of it was lost before and
+   * neither can be told, an `OutcomeUnknown`.
+   */
+  const settle = Effect.fnUntraced(function* (
+    { id, key, write }: Prepared<A>,
+    replaces: string | undefined,
+    afterUnknown: boolean
+  ): Effect.fn.Return<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown> {
+    const found = yield* Effect.catchReason(documentObject.load(place, key, id), "StoreError", "Corrupt", () =>
+      Effect.succeed(undefined)
+    )
+    if (found !== undefined) {
+      switch (Document.outcomeOf(found, { writeId: write.writeId, replaces })) {
+        case "landed":
+          return found.etag
+        case "superseded":
+          // Later writes have replaced that version: its revision matches nothing any more.
+          return `superseded-${write.writeId}`
+        case "refused":
+          return new CasCell.Lost(found)
+        case "unknown":
+      }
+    }
+    if (!afterUnknown) return new CasCell.Lost(found)
+    const description = `an answer was lost, and document ${JSON.stringify(id)} has been changed or removed since, so that the write may have been done`
+    return yield* new DbError.OutcomeUnknown({ description })
+  })
+
+  /** Puts a version, and gives its revision. */
+  const put = (
+    prepared: Prepared<A>,
+    object: ReturnType<typeof Document.toObject>,
+    condition: Condition | undefined
+  ): Effect.Effect<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown | DbError.NotFound> => {
+    const { replaces, ...conditions } = { replaces: undefined, ...condition }
+    const sending = Effect.map(store.put({ key: prepared.key, ...object, ...conditions }), ({ etag }) => etag)
+    return condition === undefined
+      ? sending
+      : Effect.catchReasons(sending, "StoreError", {
+          PreconditionFailed: (reason) => settle(prepared, replaces, reason.afterUnknown === true),
+          NoSuchKey: () => Effect.fail(missing(prepared.id))
+        })
+  }
+
+  const written = (
+    { newMarkers: _, wanted: __, write: ___, ...common }: Prepared<A>,
+    write: Document.Write,
+    object: ReturnType<typeof Document.toObject>,
+    etag: string
+  ): Base<A> => know({ ...common, stored: Document.stored(write, object, etag) })
+
+  /** Puts what can be lost to another writer; what follows on success is not interrupted. */
+  const thenForSure = <X, E, E2>(
+    put: Effect.Effect<string | LostRace, E>,
+    follow: (etag: string) => Effect.Effect<X, E2>,
+    undo: Effect.Effect<void> = Effect.void
+  ): Effect.Effect<X | LostRace, E | E2> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(restore(put), (etag): Effect.Effect<X | LostRace, E2> =>
+        CasCell.isLost(etag) ? Effect.as(undo, etag) : follow(etag)
+      )
+    )
+
+  const sendAlone: Committer<A>["sendAlone"] = (prepared, condition, onCommit) => {
+    const object = Document.toObject(prepared.write)
+    return thenForSure(put(prepared, object, condition), (etag) => {
+      const after = written(prepared, prepared.write, object, etag)
+      return Effect.as(onCommit({ id: prepared.id, isKnown: false, stored: undefined, after }), after)
+    })
+  }
+
+  /** The reservations and markers of a version, then the version. */
+  const sendOwning = Effect.fnUntraced(function* (
+    prepared: Prepared<A>,
+    condition: Condition,
+    before: Base<A> | undefined,
+    told: (after: Base<A>) => Effect.Effect<Base<A>>
+  ) {
+    const { id, newMarkers, wanted } = prepared
+    const elapsed = yield* Unique.stopwatch
+    const putMarkers = Effect.forEach(newMarkers, (key) => store.put({ key, repeatable: true }), {
+      concurrency: 8,
+      discard: true
+    })
+    const reserved = yield* reservations.reserve(id, wanted, before === undefined)
+    /** The write was certainly not done, and never will be. */
+    const undo = Effect.andThen(documentObject.dropMarkers(place, newMarkers), reservations.release(id, reserved))
+    const write = { ...prepared.write, claims: withReserved(prepared.write.claims, reserved) }
+    const object = Document.toObject(write)
+    const commit = putMarkers.pipe(
+      Effect.tapError(() => undo),
+      Effect.andThen(
+        Effect.tapError(put(prepared, object, condition), (error) =>
+          error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void
+        )
+      )
+    )
+    const stand = Effect.fnUntraced(function* (etag: string) {
+      // A repair may have taken them for leftovers by now.
+      if ((yield* elapsed) > markerGraceMillis / 2) yield* putMarkers
+      if (reserved.length > 0 && (yield* elapsed) > settings.uniqueLease / 2) {
+        const violation = yield* reservations.lost(id, reserved)
+        if (violation !== undefined) {
+          yield* takeBack(prepared, write, etag, before?.stored)
+          return yield* violation
+        }
+      }
+      return yield* told(written(prepared, write, object, etag))
+    })
+    return yield* thenForSure(commit, stand, undo)
+  })
+
+  /** Undoes a version that was written after its reservation had been taken over: the version before comes back. */
+  const takeBack = Effect.fnUntraced(function* (
+    { id, key }: Prepared<A>,
+    write: Document.Write,
+    etag: string,
+    old: Document.Stored | undefined
+  ) {
+    const next = {
+      writeId: yield* Id.writeId,
+      writtenAt: yield* Document.now,
+      ancestors: [write.writeId, ...write.ancestors]
+    }
+    const undoing: Effect.Effect<unknown, StoreError.StoreError> =
+      old !== undefined
+        ? store.put({ key, ...Document.toObject({ ...old, ...next, version: write.version + 1 }), ifMatch: etag })
+        : capabilities.conditionalDelete
+          ? store.delete(key, { ifMatch: etag })
+          : store.put({ key, ...Document.toTombstone(next), ifMatch: etag })
+    const isDone = yield* undoing.pipe(
+      Effect.as(true),
+      Effect.catchReasons("StoreError", {
+        PreconditionFailed: () => Effect.succeed(false),
+        NoSuchKey: () => Effect.succeed(false)
+      })
+    )
+    // Who has changed it since goes on with its markers.
+    if (isDone)
+      yield* documentObject.dropMarkers(place, documentObject.markersBut(name, id, write.markers, old?.markers))
+  })
+
+  return {
+    sendAlone,
+    send: Effect.fnUntraced(function* (prepared, condition, before, onCommit) {
+      const { id, newMarkers, wanted, write } = prepared
+      const old = before?.stored
+      yield* versions.keep(id, old)
+      const told = (after: Base<A>) => Effect.as(onCommit({ id, isKnown: true, stored: old, after }), after)
+      if (newMarkers.length === 0 && wanted.length === 0) {
+        const object = Document.toObject(write)
+        const sent = yield* thenForSure(put(prepared, object, condition), (etag) =>
+          told(written(prepared, write, object, etag))
+        )
+        if (!CasCell.isLost(sent) && old !== undefined && ownsSomething(old)) {
+          yield* documentObject.tidy(place, id, old, write)
+        }
+        return sent
+      }
+      const sent = yield* sendOwning(prepared, condition, before, told)
+      if (!CasCell.isLost(sent) && old !== undefined) yield* documentObject.tidy(place, id, old, sent.stored)
+      return sent
+    })
+  }
+}
+
+/**
+ * Returns the claims of a version with those that have just been reserved.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withReserved = (
+  claims: Document.Write["claims"],
+  reserved: ReadonlyArray<Reserved>
+): Document.Write["claims"] =>
+  reserved.length === 0
+    ? claims
+    : { ...claims, ...Object.fromEntries(reserved.map(({ claim, unique }) => [unique.name, claim])) }

@@ -1,0 +1,123 @@
+/**
+ * What every part of the write protocol of a resource stands on: its name, its store, its codec, and the versions of
+ * documents as they are handed from one part to the next.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { Database } from "../Database.ts"
+import * as DbError from "../DbError.ts"
+import type { Definition } from "../Definition.ts"
+import * as Document from "../Document.ts"
+import type { JsonObject } from "../encoding/Json.ts"
+import type { Lost } from "../kernel/CasCell.ts"
+import type { DocumentSchema } from "../schema/Attributes.ts"
+import type { Capabilities, ObjectStore } from "../storage/ObjectStore.ts"
+import type { DocumentCodec } from "./codec.ts"
+import type { Place } from "./documentObject.ts"
+
+/**
+ * A value together with the stored version it was read from, or written as.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Base<A> {
+  readonly id: string
+  readonly key: string
+  readonly value: A
+  readonly stored: Document.Stored
+  /** Stored attributes that the present schema does not know; a change leaves them as they are. */
+  readonly carried: JsonObject | undefined
+  readonly isUnderOldKey: boolean
+  /** The value as JSON, without its id; secrets in clear. */
+  readonly json: JsonObject
+  /** `false`: the object holds what a transaction has announced, too, so that its revision is not that of the version. */
+  readonly isSettled: boolean
+}
+
+/**
+ * What a write that lost its race has found at the key of the document, as far as it could be read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type LostRace = Lost<Document.Slot | undefined>
+
+/**
+ * The options of a definition that the write protocol goes by.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Settings = Pick<
+  Definition<DocumentSchema>,
+  "uniqueLease" | "history" | "content" | "counters" | "completion" | "unwritable"
+>
+
+/**
+ * One resource, for all that reads and writes its documents.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Context<A> {
+  readonly name: string
+  readonly primaryKey: string
+  readonly settings: Settings
+  readonly database: Database["Service"]
+  readonly store: ObjectStore["Service"]
+  readonly capabilities: Capabilities
+  readonly place: Place
+  readonly codec: DocumentCodec<A>
+  /** The key of the document with an id. `InvalidInput` for an id that cannot be one. No request. */
+  readonly key: (id: string) => Effect.Effect<string, DbError.InvalidInput>
+  /** The id in a valid value. `InvalidInput` when it is no text. */
+  readonly idOf: (valid: A) => Effect.Effect<string, DbError.InvalidInput>
+  readonly missing: (id: string) => DbError.NotFound
+  readonly invalid: (path: ReadonlyArray<string | number>, message: string) => DbError.InvalidInput
+  /** Notes down that a value, or an envelope, stands for a version. */
+  readonly know: (base: Base<A>, as?: object) => Base<A>
+  /** The version that a value, or an envelope, stands for, if it was given out here. */
+  readonly known: (value: object) => Base<A> | undefined
+}
+
+/**
+ * Makes the context of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <S extends DocumentSchema>(
+  definition: Definition<S>,
+  database: Database["Service"],
+  codec: DocumentCodec<S["Type"]>
+): Context<S["Type"]> => {
+  const { name, primaryKey } = definition
+  const { store, capabilities } = database
+  const versions = new WeakMap<object, Base<S["Type"]>>()
+  const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
+  return {
+    name,
+    primaryKey,
+    settings: definition,
+    database,
+    store,
+    capabilities,
+    place: { store, capabilities, resource: name },
+    codec,
+    key: (id) =>
+      Effect.fromResult(Document.key(name, id)).pipe(Effect.mapError((message) => invalid([primaryKey], message))),
+    idOf: (valid) => {
+      const id = (valid as Readonly<Record<string, unknown>>)[primaryKey]
+      return typeof id === "string" ? Effect.succeed(id) : Effect.fail(invalid([primaryKey], "Expected a string"))
+    },
+    missing: (id) => new DbError.NotFound({ resource: name, id }),
+    invalid,
+    know: (base, as = base.value as object) => {
+      versions.set(as, base)
+      return base
+    },
+    known: (value) => versions.get(value)
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * New versions of documents, made ready to be sent. Nothing is sent here.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Id from "../crypto/Id.ts"
+import type * as DbError from "../DbError.ts"
+import type { Unwritable } from "../Definition.ts"
+import * as Document from "../Document.ts"
+import type { JsonObject } from "../encoding/Json.ts"
+import { valueAt } from "../internal/json.ts"
+import * as StoreError from "../storage/StoreError.ts"
+import type { Base, Context } from "./context.ts"
+import { markersBut } from "./documentObject.ts"
+import type { Indexes, Wanted } from "./indexes.ts"
+import type { ReadFailure } from "./read.ts"
+
+/**
+ * A new version of a document, ready to be sent but for its reservations.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Prepared<A> extends Omit<Base<A>, "stored"> {
+  readonly write: Document.Write
+  /** Keys of markers that do not exist yet. */
+  readonly newMarkers: ReadonlyArray<string>
+  /** Values to be reserved. */
+  readonly wanted: ReadonlyArray<Wanted>
+}
+
+/**
+ * What goes on of the version before: `change`, all that the schema does not know; `whole`, nothing that it does not know;
+ * `anew`, nothing at all.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Mode = "change" | "whole" | "anew"
+
+/**
+ * The step from an input to a version that can be sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Preparation<A> {
+  /**
+   * Encodes an input as a new version of its document, its fields completed. No request. `InvalidInput`: it does not fit the
+   * schema, a partition or the document's id; `MetadataLimit`: it does not fit into the object.
+   */
+  readonly prepare: (
+    input: unknown,
+    before: Base<A> | undefined,
+    mode?: Mode
+  ) => Effect.Effect<Prepared<A>, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure>
+  /** What an insert of an input would store. No request. */
+  readonly completed: (input: unknown) => Effect.Effect<A, DbError.InvalidInput | ReadFailure>
+}
+
+/**
+ * Makes what prepares the versions of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A> => {
+  const { codec, invalid, name, primaryKey, settings } = context
+
+  /** A valid value of an input, with the fields that the resource fills in by itself. */
+  const complete = Effect.fnUntraced(function* (
+    input: unknown,
+    before: A | undefined,
+    createdAt: number,
+    writtenAt: number
+  ) {
+    const valid = yield* codec.construct(input)
+    const { completion } = settings
+    if (completion === undefined) return valid
+    const filled = yield* completion.apply(valid as object, before as object | undefined, { createdAt, writtenAt })
+    return yield* codec.construct(filled)
+  })
+
+  const prepare = Effect.fnUntraced(function* (
+    input: unknown,
+    before: Base<A> | undefined,
+    mode: Mode = "change"
+  ): Effect.fn.Return<Prepared<A>, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure> {
+    const old = before?.stored
+    const continued = mode === "anew" ? undefined : before
+    const writtenAt = yield* Document.now
+    const createdAt = continued?.stored.createdAt ?? writtenAt
+    const valid = yield* complete(input, continued?.value, createdAt, writtenAt)
+    const carried = mode === "change" ? continued?.carried : undefined
+    const replaced = continued === undefined ? undefined : { carried, schemaVersion: continued.stored.schemaVersion }
+    const { id, value, json, ...encoded } = yield* codec.encode(valid, replaced)
+    if (settings.unwritable !== undefined) yield* refuse(settings.unwritable, json, before?.json)
+    const key = yield* context.key(id)
+    if (before !== undefined && before.id !== id) {
+      return yield* invalid([primaryKey], "Expected the id to stay as it is")
+    }
+    const write: Document.Write = {
+      writeId: yield* Id.writeId,
+      writtenAt,
+      createdAt,
+      version: (continued?.stored.version ?? 0) + 1,
+      ancestors: old === undefined ? [] : [old.writeId, ...old.ancestors],
+      ...encoded,
+      markers: Document.none,
+      claims: Document.none,
+      ...(continued?.stored.content === undefined ? {} : { content: continued.stored.content })
+    }
+    const { markers, claims, wanted } = yield* indexes.owned(id, json, write, old)
+    return {
+      id,
+      key,
+      value,
+      json,
+      carried,
+      isUnderOldKey: false,
+      isSettled: true,
+      write: { ...write, markers, claims },
+      newMarkers: markersBut(name, id, markers, old?.markers),
+      wanted
+    }
+  })
+
+  return {
+    prepare,
+    completed: (input) => Effect.flatMap(Document.now, (now) => complete(input, undefined, now, now))
+  }
+}
+
+/** Refuses what who does not know all of a definition must not write. */
+const refuse = ({ fields, whole }: Unwritable, json: JsonObject, before: JsonObject = {}) => {
+  const isTouched = ({ path }: Unwritable["fields"][number]) =>
+    JSON.stringify(valueAt(json, path)) !== JSON.stringify(valueAt(before, path))
+  const description = whole ?? fields.find(isTouched)?.why
+  return description === undefined
+    ? Effect.void
+    : Effect.fail(new StoreError.Unsupported({ feature: "writing", description }))
+}

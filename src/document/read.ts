@@ -1,0 +1,234 @@
+/**
+ * Reads of single documents: the version that counts, whatever transactions are about to make of it, and what a document
+ * looks like from inside a transaction.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type { Failure } from "../DbError.ts"
+import * as DbError from "../DbError.ts"
+import * as Document from "../Document.ts"
+import { headOption } from "../storage/ObjectStore.ts"
+import * as StoreError from "../storage/StoreError.ts"
+import * as Transaction from "../Transaction.ts"
+import * as Unique from "../Unique.ts"
+import type { Base, Context } from "./context.ts"
+import * as documentObject from "./documentObject.ts"
+
+/**
+ * What reading may fail with: the engine's failures, and those of the database that the codec asks.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ReadFailure = Failure | DbError.DbError
+
+/**
+ * A stored version, its fields still encoded.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Found {
+  readonly stored: Document.Stored
+  readonly isSettled: boolean
+}
+
+/**
+ * What a document looks like from inside a transaction.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface View<A> {
+  /** The version in the store, when the transaction began to look at it. */
+  readonly original: Base<A> | undefined
+  /** What a condition on the object has to say. */
+  readonly condition: Condition
+  /** As it is for the transaction. */
+  readonly base: Base<A> | undefined
+}
+
+/**
+ * A condition on the object at the key of a document; `replaces` is the write id of the version that is to be replaced.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Condition =
+  | { readonly ifMatch: string; readonly replaces: string | undefined }
+  | { readonly ifNoneMatch: "*" }
+
+/**
+ * Reads of single documents of a resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reader<A> {
+  /** The document, as the transaction sees it in which the fiber is, absence being `None`. 1 GET. */
+  readonly find: (id: string) => Effect.Effect<Option.Option<Base<A>>, ReadFailure>
+  /** The same; `NotFound` when there is none. */
+  readonly load: (id: string) => Effect.Effect<Base<A>, DbError.NotFound | ReadFailure>
+  /** Whether there is a document, as the transaction sees it. 1 HEAD; 1 GET in a transaction. */
+  readonly exists: (id: string) => Effect.Effect<boolean, ReadFailure>
+  /** The stored version, as the transaction sees it in which the fiber is. 1 GET. */
+  readonly seen: (id: string) => Effect.Effect<Document.Stored | undefined, ReadFailure>
+  /** The committed version, its fields still encoded. 1 GET. */
+  readonly version: (id: string) => Effect.Effect<Found | undefined, StoreError.StoreError>
+  /** The same without more. */
+  readonly stored: (id: string) => Effect.Effect<Document.Stored | undefined, StoreError.StoreError>
+  /** The object at the key of a document, with what is announced in it. 1 GET. */
+  readonly slot: (id: string) => Effect.Effect<Document.Slot | undefined, DbError.InvalidInput | StoreError.StoreError>
+  /** The object once no transaction has announced anything in it. 1 GET; more while there is one. */
+  readonly settled: (
+    id: string
+  ) => Effect.Effect<Document.Slot | undefined, DbError.InvalidInput | StoreError.StoreError>
+  /** The version in such an object. `NotFound`. */
+  readonly loadSettled: (id: string) => Effect.Effect<Base<A>, DbError.NotFound | ReadFailure>
+  /** The version in hand as it lies in its object by itself. No request, or those of `loadSettled`. `Conflict`. */
+  readonly settleHeld: (held: Base<A>) => Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | ReadFailure>
+  /** A stored version with its value. No request, but for an attribute that is not known yet. */
+  readonly decode: (id: string, stored: Document.Stored, isSettled?: boolean) => Effect.Effect<Base<A>, ReadFailure>
+  /** The document that has the value of a unique key, absence being `None`. 2 GET. */
+  readonly byUnique: (unique: string, digest: string) => Effect.Effect<Option.Option<Base<A>>, ReadFailure>
+  /** What a document looks like from inside a transaction; remembered by it. 1 GET the first time. */
+  readonly view: (transaction: Transaction.Transaction, id: string) => Effect.Effect<View<A>, ReadFailure>
+  /** That a document has changed since it was read, or is gone: 1 HEAD finds the present revision. */
+  readonly conflict: (id: string) => Effect.Effect<never, DbError.Conflict | DbError.NotFound | StoreError.StoreError>
+}
+
+/**
+ * Makes the reader of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(context: Context<A>): Reader<A> => {
+  const { codec, database, know, missing, name, place, store } = context
+
+  const slot = Effect.fnUntraced(function* (id: string) {
+    return yield* documentObject.load(place, yield* context.key(id), id)
+  })
+
+  const settled = Effect.fnUntraced(function* (id: string) {
+    return yield* documentObject.settled(place, yield* context.key(id), id)
+  })
+
+  const version = Effect.fnUntraced(function* (id: string): Effect.fn.Return<Found | undefined, StoreError.StoreError> {
+    const key = Document.key(name, id)
+    // An id that cannot be a key has no document.
+    if (Result.isFailure(key)) return undefined
+    const slot = yield* documentObject.load(place, key.success, id)
+    if (slot?.intent === undefined) {
+      return slot?.stored === undefined ? undefined : { stored: slot.stored, isSettled: true }
+    }
+    const { stored } = yield* documentObject.current(place, key.success, id, slot)
+    return stored === undefined ? undefined : { stored, isSettled: false }
+  })
+
+  const decode = Effect.fnUntraced(function* (id: string, stored: Document.Stored, isSettled = true) {
+    const key = yield* Effect.orDie(context.key(id))
+    return know({ id, key, stored, isSettled, ...(yield* codec.decode(id, stored)) })
+  })
+
+  const view = Effect.fnUntraced(function* (
+    transaction: Transaction.Transaction,
+    id: string
+  ): Effect.fn.Return<View<A>, ReadFailure> {
+    const key = Document.key(name, id)
+    if (Result.isFailure(key)) return unwritten
+    if (!transaction.isOpen || transaction.database !== database.id) {
+      const description = transaction.isOpen
+        ? "a transaction is on the documents of one database: this resource belongs to another"
+        : "the transaction is over: what runs in it has to end before it does"
+      return yield* new StoreError.Unsupported({ feature: "transaction", description })
+    }
+    const seen = () => transaction.views.get(key.success) as View<A> | undefined
+    const before = seen()
+    if (before !== undefined) return before
+    const slot = yield* documentObject.settled(place, key.success, id)
+    const original = slot?.stored === undefined ? undefined : yield* decode(id, slot.stored)
+    // Another fiber of the transaction may have looked at it meanwhile: all of them see the same.
+    const meanwhile = seen()
+    if (meanwhile !== undefined) return meanwhile
+    const view: View<A> =
+      slot === undefined
+        ? unwritten
+        : { original, condition: { ifMatch: slot.etag, replaces: slot.writeId }, base: original }
+    transaction.views.set(key.success, view)
+    const isSame = Effect.map(
+      headOption(store, key.success),
+      (head) => Option.getOrUndefined(head)?.etag === slot?.etag
+    )
+    transaction.reads.set(key.success, () => isSame)
+    return view
+  })
+
+  const find = Effect.fnUntraced(function* (id: string) {
+    const transaction = yield* Transaction.Current
+    if (transaction !== undefined) return Option.fromUndefinedOr((yield* view(transaction, id)).base)
+    const found = yield* version(id)
+    return found === undefined ? Option.none() : Option.some(yield* decode(id, found.stored, found.isSettled))
+  })
+
+  const loadSettled = Effect.fnUntraced(function* (id: string) {
+    const key = Document.key(name, id)
+    if (Result.isFailure(key)) return yield* missing(id)
+    const slot = yield* documentObject.settled(place, key.success, id)
+    return slot?.stored === undefined ? yield* missing(id) : yield* decode(id, slot.stored)
+  })
+
+  return {
+    find,
+    load: Effect.fnUntraced(function* (id) {
+      const found = yield* find(id)
+      return Option.isNone(found) ? yield* missing(id) : found.value
+    }),
+    exists: Effect.fnUntraced(function* (id) {
+      const key = Document.key(name, id)
+      if (Result.isFailure(key)) return false
+      if ((yield* Transaction.Current) !== undefined) return Option.isSome(yield* find(id))
+      const head = yield* headOption(store, key.success)
+      if (Option.isNone(head)) return false
+      // A transaction is about to change it: the object itself tells more.
+      return Document.isSettled(head.value.metadata) || (yield* version(id)) !== undefined
+    }),
+    seen: Effect.fnUntraced(function* (id) {
+      const transaction = yield* Transaction.Current
+      if (transaction === undefined) return (yield* version(id))?.stored
+      return (yield* view(transaction, id)).base?.stored
+    }),
+    version,
+    stored: (id) => Effect.map(version(id), (found) => found?.stored),
+    slot,
+    settled,
+    loadSettled,
+    settleHeld: Effect.fnUntraced(function* (held) {
+      if (held.isSettled) return held
+      const now = yield* loadSettled(held.id)
+      // A transaction that was aborted leaves the version, under another write id.
+      const isSame = now.stored.writeId === held.stored.writeId || now.stored.ancestors[1] === held.stored.writeId
+      if (isSame && now.stored.version === held.stored.version) return now
+      return yield* new DbError.Conflict({ resource: name, id: held.id, revision: now.stored.revision })
+    }),
+    decode,
+    byUnique: Effect.fnUntraced(function* (label, digest) {
+      const reservation = yield* Unique.find(store, Unique.keyOf(name, label, digest))
+      if (reservation?.owner === undefined) return Option.none()
+      const found = yield* version(reservation.owner)
+      if (found?.stored.claims[label]?.digest !== digest) return Option.none()
+      return Option.some(yield* decode(reservation.owner, found.stored, found.isSettled))
+    }),
+    view,
+    conflict: Effect.fnUntraced(function* (id) {
+      const head = yield* headOption(store, yield* Effect.orDie(context.key(id)))
+      if (Option.isNone(head)) return yield* missing(id)
+      return yield* new DbError.Conflict({ resource: name, id, revision: head.value.etag })
+    })
+  }
+}
+
+const unwritten: View<never> = { original: undefined, condition: { ifNoneMatch: "*" }, base: undefined }

@@ -1,0 +1,271 @@
+/**
+ * Inserts, changes and replacements that take effect at once.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as DbError from "../DbError.ts"
+import type * as Document from "../Document.ts"
+import * as CasCell from "../kernel/CasCell.ts"
+import type * as Pipeline from "../Pipeline.ts"
+import type { Committer, OnCommit } from "./commit.ts"
+import type { Base, Context, LostRace } from "./context.ts"
+import type { Indexes } from "./indexes.ts"
+import type { Preparation, Prepared } from "./prepare.ts"
+import type { Condition, Reader } from "./read.ts"
+import {
+  type Change,
+  defaultRetries,
+  type Options,
+  passes,
+  runBeforeCommit,
+  type WriteFailure,
+  type Writer
+} from "./writer.ts"
+
+/**
+ * Writes of a resource that take effect at once, but for deletions.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Writing<A> extends Pick<Writer<A>, "create" | "change" | "replace" | "upsert"> {
+  /**
+   * Writes what `next` makes of a document, again and again until no other writer comes in between; nothing when it makes
+   * nothing. 1 GET, then the requests of a write. `NotFound`; `Conflict`: it kept changing.
+   */
+  readonly revise: <E, R>(
+    id: string,
+    next: (before: Base<A>) => Effect.Effect<Prepared<A> | undefined, E, R>,
+    onCommit: OnCommit<A>
+  ) => Effect.Effect<Base<A> | undefined, DbError.NotFound | DbError.Conflict | WriteFailure | E, R>
+}
+
+/** What was there, or what has been made. */
+type CreatedOrFound<A> =
+  | { readonly created: Base<A> }
+  | { readonly id: string; readonly stored: Document.Stored | undefined }
+
+/**
+ * Makes the direct writes of a resource, but for deletions. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(
+  context: Context<A>,
+  {
+    committer,
+    indexes,
+    preparation,
+    reader
+  }: {
+    readonly committer: Committer<A>
+    readonly indexes: Indexes<A>
+    readonly preparation: Preparation<A>
+    readonly reader: Reader<A>
+  }
+): Writing<A> => {
+  const { codec, invalid, missing, name, settings } = context
+  const { prepare } = preparation
+  const { send } = committer
+
+  const conflict = (id: string, revision: string | undefined) =>
+    new DbError.Conflict({ resource: name, id, revision: revision ?? "" })
+
+  /** Only a new document can exist already. */
+  const sendChange = (prepared: Prepared<A>, before: Base<A>, onCommit: OnCommit<A>) =>
+    Effect.catchTag(
+      send(prepared, { ifMatch: before.stored.revision, replaces: before.stored.writeId }, before, onCommit),
+      "AlreadyExists",
+      Effect.die
+    )
+
+  /** Makes the next version of a document, and, when another write was first, of the one that took its place. */
+  const reviseFrom = <E, R>(
+    id: string,
+    first: Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | WriteFailure>,
+    next: (before: Base<A>) => Effect.Effect<Prepared<A> | undefined, E, R>,
+    { onCommit, retries }: { readonly onCommit: OnCommit<A>; readonly retries: number }
+  ) =>
+    CasCell.contend(
+      Effect.fnUntraced(function* (last: LostRace | undefined) {
+        const before = yield* last === undefined ? first : reader.loadSettled(id)
+        const prepared = yield* next(before)
+        return prepared === undefined ? undefined : yield* sendChange(prepared, before, onCommit)
+      }),
+      { retries, exhausted: (slot) => Effect.fail(slot === undefined ? missing(id) : conflict(id, slot.etag)) }
+    )
+
+  const nextBy =
+    <E, R>(apply: Change<A, E, R>) =>
+    (before: Base<A>): Effect.Effect<Prepared<A>, WriteFailure | E, R> =>
+      Effect.flatMap(apply(before.value), (changed) =>
+        Result.isFailure(changed)
+          ? Effect.fail(invalid(changed.failure.path, changed.failure.message))
+          : prepare(changed.success, before)
+      )
+
+  const changeFrom = <E, R>(
+    id: string,
+    first: Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | WriteFailure>,
+    apply: Change<A, E, R>,
+    { beforeCommit, checks, onCommit }: Options<A>,
+    retries: number
+  ) => {
+    const next = nextBy(apply)
+    const checked = (before: Base<A>) => {
+      const prepared = checks.length === 0 ? next(before) : Effect.andThen(passes(checks, before.value), next(before))
+      return beforeCommit.length === 0
+        ? prepared
+        : Effect.tap(prepared, (prepared) => announce(beforeCommit, prepared, before.value))
+    }
+    // A change always makes a next version.
+    return Effect.map(reviseFrom(id, first, checked, { onCommit, retries }), (after) => after!)
+  }
+
+  /** The version to be changed, if it is the one that is meant. */
+  const loadRevision = Effect.fnUntraced(function* (id: string, revision: Document.Revision | undefined) {
+    const base = yield* reader.loadSettled(id)
+    if (revision === undefined || base.stored.revision === revision) return base
+    return yield* conflict(id, base.stored.revision)
+  })
+
+  /** Creates a document, or finds the one that is there. */
+  const createOrFind = Effect.fnUntraced(function* (
+    input: unknown,
+    { beforeCommit, checks, onCommit }: Options<A>
+  ): Effect.fn.Return<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> {
+    for (let condition: Condition = { ifNoneMatch: "*" }; ;) {
+      const prepared: Prepared<A> = yield* prepare(input, undefined)
+      const { id } = prepared
+      yield* passes(checks, prepared.value)
+      yield* announce(beforeCommit, prepared, undefined)
+      const sent = yield* send(prepared, condition, undefined, onCommit).pipe(
+        Effect.catchTags({
+          // A reservation tells that it is there.
+          AlreadyExists: () => Effect.succeed(undefined),
+          // What was there instead of a document is gone.
+          NotFound: () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
+        })
+      )
+      if (sent === undefined) return { id, stored: undefined }
+      if (!CasCell.isLost(sent)) return { created: sent }
+      const { seen } = sent
+      if (seen !== undefined && seen.intent === undefined && seen.stored !== undefined) {
+        return { id, stored: seen.stored }
+      }
+      // What a transaction has announced, or has left, is no document yet, or no more.
+      const slot = yield* reader.settled(id)
+      if (slot?.stored !== undefined) return { id, stored: slot.stored }
+      condition = slot === undefined ? { ifNoneMatch: "*" } : { ifMatch: slot.etag, replaces: slot.writeId }
+    }
+  })
+
+  /** Puts a document whose version before need not be known. */
+  const replaceBlindly = Effect.fnUntraced(function* (
+    input: unknown,
+    ifRevision: Document.Revision | undefined,
+    onCommit: OnCommit<A>
+  ) {
+    const prepared = yield* prepare(input, undefined)
+    const condition = ifRevision === undefined ? undefined : { ifMatch: ifRevision, replaces: undefined }
+    const sent = yield* Effect.catchTag(committer.sendAlone(prepared, condition, onCommit), "AlreadyExists", Effect.die)
+    return CasCell.isLost(sent) ? yield* reader.conflict(prepared.id) : sent
+  })
+
+  /** Puts a document in the place of a version that is read before, since what it owns has to be known. */
+  const replaceKnown = Effect.fnUntraced(function* (
+    input: unknown,
+    ifRevision: Document.Revision | undefined,
+    { beforeCommit, checks, onCommit }: Options<A>
+  ) {
+    const valid = yield* codec.construct(input)
+    const id = yield* context.idOf(valid)
+    const attempt = Effect.fnUntraced(function* () {
+      const slot = yield* reader.settled(id)
+      const stored = slot?.stored
+      if (ifRevision !== undefined && stored === undefined) return yield* missing(id)
+      if (ifRevision !== undefined && stored?.revision !== ifRevision) return yield* conflict(id, stored?.revision)
+      // Only what the protocol needs of the version before: unless its fields are asked for, it need not be readable.
+      const isAskedFor = checks.length + beforeCommit.length > 0 || settings.completion?.needsBefore === true
+      const value = stored !== undefined && isAskedFor ? (yield* reader.decode(id, stored)).value : valid
+      const before: Base<A> | undefined =
+        stored === undefined
+          ? undefined
+          : {
+              id,
+              key: yield* context.key(id),
+              value,
+              json: {},
+              stored,
+              carried: undefined,
+              isUnderOldKey: false,
+              isSettled: true
+            }
+      const prepared = yield* prepare(valid, before, "whole")
+      yield* passes(checks, stored === undefined ? prepared.value : value)
+      yield* announce(beforeCommit, prepared, stored === undefined ? undefined : value)
+      const condition: Condition =
+        slot === undefined ? { ifNoneMatch: "*" } : { ifMatch: slot.etag, replaces: slot.writeId }
+      const lost = () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
+      return yield* Effect.catchTags(send(prepared, condition, before, onCommit), {
+        AlreadyExists: lost,
+        NotFound: lost
+      })
+    })
+    return yield* CasCell.contend(attempt, { retries: defaultRetries, exhausted: () => reader.conflict(id) })
+  })
+
+  return {
+    create: Effect.fnUntraced(function* (input, options) {
+      const outcome = yield* createOrFind(input, options)
+      return "created" in outcome
+        ? outcome.created
+        : yield* new DbError.AlreadyExists({ resource: name, id: outcome.id })
+    }),
+
+    change: (target, apply, options) => {
+      const { id, revision } = typeof target === "string" ? { id: target, revision: options.ifRevision } : target
+      // An envelope that was not made here is read again and compared.
+      const held = typeof target === "string" ? undefined : context.known(target)
+      const first = held === undefined ? loadRevision(id, revision) : reader.settleHeld(held)
+      const retries = revision === undefined ? (options.retries ?? defaultRetries) : 0
+      return changeFrom(id, first, apply, options, retries)
+    },
+
+    replace: Effect.fnUntraced(function* (input, options) {
+      const { beforeCommit, checks, ifRevision, onCommit } = options
+      return checks.length + beforeCommit.length === 0 && !(yield* indexes.ownsMore)
+        ? yield* replaceBlindly(input, ifRevision, onCommit)
+        : yield* replaceKnown(input, ifRevision, options)
+    }),
+
+    upsert: Effect.fnUntraced(function* (input, apply, options) {
+      const { retries = defaultRetries } = options
+      for (let vanished = 0; ; vanished++) {
+        const outcome = yield* createOrFind(input, options)
+        if ("created" in outcome) return outcome.created
+        const { id, stored } = outcome
+        const first = stored === undefined ? reader.loadSettled(id) : reader.decode(id, stored)
+        const changed = yield* Effect.catchIf(
+          changeFrom(id, first, apply, options, retries),
+          // It was deleted in between: then it is inserted after all.
+          (error): error is DbError.NotFound => error instanceof DbError.NotFound,
+          () => Effect.succeed(undefined)
+        )
+        if (changed !== undefined) return changed
+        if (vanished >= retries) return yield* conflict(id, undefined)
+      }
+    }),
+
+    revise: (id, next, onCommit) => reviseFrom(id, reader.loadSettled(id), next, { onCommit, retries: defaultRetries })
+  }
+}
+
+const announce = <A>(
+  beforeCommit: Options<A>["beforeCommit"],
+  { id, value, write }: Prepared<A>,
+  before: A | undefined
+) => runBeforeCommit(beforeCommit, { id, writeId: write.writeId, before, after: value })

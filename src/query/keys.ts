@@ -1,0 +1,231 @@
+/**
+ * The keys that a request goes through: those of all documents of a resource, or the markers of a partition.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import type * as DbError from "../DbError.ts"
+import * as Document from "../Document.ts"
+import type { Documents } from "../document/documents.ts"
+import type { FieldProblem } from "../encoding/Json.ts"
+import type * as Partition from "../Partition.ts"
+import type * as Query from "../Query.ts"
+import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
+import * as StoreError from "../storage/StoreError.ts"
+import type { OperandCodecs } from "./operandCodecs.ts"
+
+/**
+ * What a planner asks for: the values and bounds are in stored form already.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Planned extends Query.Within {
+  readonly isStored?: true | undefined
+}
+
+/**
+ * A key that a listing has found, and the marker that it is, in a partition.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Hit {
+  readonly key: string
+  readonly id: string
+  readonly marker: Partition.Marker | undefined
+}
+
+/**
+ * Which keys a listing goes through.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Range extends Partition.Selection {
+  readonly partition: Partition.Partition | undefined
+  /** How many of its fields have a value. */
+  readonly given: number
+  /** What tells this request from others. */
+  readonly query: string
+}
+
+/**
+ * What one LIST has found, and where to go on: after a key, or, on a store that lists without order, with its token.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeyPage {
+  readonly hits: ReadonlyArray<Hit>
+  readonly next: string | undefined
+}
+
+/**
+ * Listings of the keys of a resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Keys {
+  /** All documents of the resource. */
+  readonly whole: Range
+  /**
+   * The keys that a request goes through. `InvalidInput`: no such partition, values or bounds that do not fit;
+   * `Unsupported`: the partition is not complete. No request.
+   */
+  readonly rangeOf: (
+    request: Planned | undefined
+  ) => Effect.Effect<Range, DbError.InvalidInput | StoreError.Unsupported>
+  /** What a request goes through of a partition, its values and bounds brought into stored form. */
+  readonly select: (
+    partition: Partition.Partition,
+    request: Planned
+  ) => Result.Result<Partition.Selection, FieldProblem>
+  /** Whether a key with the prefix of a range lies within its bounds. */
+  readonly isWithin: (range: Range, key: string) => boolean
+  /** One LIST. */
+  readonly page: (
+    range: Range,
+    maxKeys: number,
+    after: string | undefined
+  ) => Effect.Effect<KeyPage, StoreError.StoreError>
+  /** Every page of a range, as it is drawn. 1 LIST for each 1,000. */
+  readonly pages: (range: Range, startAfter?: string) => Stream.Stream<ReadonlyArray<Hit>, StoreError.StoreError>
+}
+
+/**
+ * Makes what lists the keys of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCodecs): Keys => {
+  const { capabilities, invalid, name, store } = context
+  const whole: Range = {
+    prefix: Document.keyPrefix(name),
+    least: undefined,
+    most: undefined,
+    partition: undefined,
+    given: 0,
+    query: JSON.stringify([name])
+  }
+
+  const isWithin = (range: Range, key: string): boolean => {
+    if (range.least === undefined && range.most === undefined) return true
+    const segment = range.partition?.segment(key.slice(range.prefix.length)) ?? ""
+    return (range.least === undefined || segment >= range.least) && (range.most === undefined || segment <= range.most)
+  }
+
+  const hitOf = (range: Range, key: string): Option.Option<Hit> => {
+    if (range.partition === undefined) {
+      return Option.map(Document.idOf(name, key), (id) => ({ key, id, marker: undefined }))
+    }
+    const marker = range.partition.parse(key)
+    return marker === undefined ? Option.none() : Option.some({ key, id: marker.id, marker })
+  }
+
+  const page = Effect.fnUntraced(function* (
+    range: Range,
+    maxKeys: number,
+    after: string | undefined
+  ): Effect.fn.Return<KeyPage, StoreError.StoreError> {
+    const { prefix, least, most } = range
+    const from = least === undefined ? undefined : prefix + least
+    const position = capabilities.orderedList
+      ? { startAfter: after ?? from, token: undefined }
+      : { startAfter: undefined, token: after }
+    const listed = yield* store.list({ prefix, maxKeys, keysOnly: true, ...position })
+    const keys = listed.entries.map((entry) => entry.key)
+    const last = keys.at(-1)
+    const isPast =
+      capabilities.orderedList &&
+      most !== undefined &&
+      last !== undefined &&
+      !isWithin({ ...range, least: undefined }, last)
+    const isOver = listed.nextToken === undefined || isPast
+    return {
+      hits: keys.filter((key) => isWithin(range, key)).flatMap((key) => Option.toArray(hitOf(range, key))),
+      next: isOver ? undefined : capabilities.orderedList ? last : listed.nextToken
+    }
+  })
+
+  const select: Keys["select"] = (partition, { values = {}, from, to, startsWith, isStored }) => {
+    if (isStored === true) return partition.select(values, { from, to, startsWith })
+    const { fields } = partition.definition
+    const stored: Record<string, unknown> = { ...values }
+    const bounds: { from?: unknown; to?: unknown; startsWith: string | undefined } = { startsWith }
+    const next = fields.find((_, i) => values[partition.fields[i]!] === undefined)
+    for (const [i, { path, transforms }] of fields.entries()) {
+      const name = partition.fields[i]!
+      if (!Object.hasOwn(values, name) || values[name] === undefined) continue
+      const fitted = operands.forKey(path, transforms, values[name])
+      if (Result.isFailure(fitted)) return Result.fail({ path, message: fitted.failure })
+      stored[name] = fitted.success
+    }
+    for (const [edge, value] of [["from", from] as const, ["to", to] as const]) {
+      if (value === undefined) continue
+      bounds[edge] = value
+      if (next === undefined) continue
+      const fitted = operands.forKey(next.path, next.transforms, value)
+      if (Result.isFailure(fitted)) {
+        const message = `Expected bounds that are numbers or dates; of ${next.path.join(".")}: ${fitted.failure}`
+        return Result.fail({ path: next.path, message })
+      }
+      bounds[edge] = fitted.success
+    }
+    return partition.select(stored, bounds)
+  }
+
+  /** A part of a request that makes no sense without a partition. */
+  const needsPartition = ({ values = {}, from, to, startsWith }: Planned): string | undefined =>
+    [
+      Object.keys(values).length > 0 && "values",
+      from !== undefined && "from",
+      to !== undefined && "to",
+      startsWith !== undefined && "startsWith"
+    ].find((one) => typeof one === "string")
+
+  const rangeOf = Effect.fnUntraced(function* (
+    request: Planned = {}
+  ): Effect.fn.Return<Range, DbError.InvalidInput | StoreError.Unsupported> {
+    const { partition: label, values = {} } = request
+    if (label === undefined) {
+      const alone = needsPartition(request)
+      return alone === undefined ? whole : yield* invalid([alone], "Expected a partition beside it")
+    }
+    const { partitions } = yield* indexes.all
+    const partition = partitions.get(label)
+    if (partition === undefined) {
+      const names = [...partitions.keys()].join(", ")
+      return yield* invalid(["partition"], `Expected a partition of ${name}: ${names === "" ? "it has none" : names}`)
+    }
+    const selection = select(partition, request)
+    if (Result.isFailure(selection)) return yield* invalid(selection.failure.path, selection.failure.message)
+    if (!partition.isReady) {
+      const description = `partition ${label} of ${name} is not complete: run backfill to its end`
+      return yield* new StoreError.Unsupported({ feature: "partition", description })
+    }
+    const { prefix, least, most } = selection.success
+    const given = Object.values(values).filter((value) => value !== undefined).length
+    return { ...selection.success, partition, given, query: JSON.stringify([prefix, least, most]) }
+  })
+
+  return {
+    whole,
+    rangeOf,
+    select,
+    isWithin,
+    page,
+    pages: (range, startAfter) =>
+      Stream.paginate(startAfter, (after) =>
+        Effect.map(
+          page(range, maxKeysPerRequest, after),
+          ({ hits, next }) => [[hits], Option.fromUndefinedOr(next)] as const
+        )
+      )
+  }
+}

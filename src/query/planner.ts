@@ -1,0 +1,192 @@
+/**
+ * Plans of queries: which way to the documents is the shortest, what remains to be looked at, in which order they come.
+ *
+ * **Details**
+ *
+ * A query reads documents by their id, by a unique key, or by a partition, whichever its conditions allow and promises
+ * the fewest documents. What the way does not settle is checked on each document. A query that would have to read every
+ * document is refused unless it says `scan: true`, or the definition does.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as DbError from "../DbError.ts"
+import type { Definition } from "../Definition.ts"
+import type { Documents } from "../document/documents.ts"
+import type { Compiled } from "../document/indexes.ts"
+import type { JsonObject } from "../encoding/Json.ts"
+import * as Query from "../Query.ts"
+import type { DocumentSchema } from "../schema/Attributes.ts"
+import * as access from "./access.ts"
+import { type Bound, find as boundsOf, remainder } from "./bounds.ts"
+import type { Fields } from "./fields.ts"
+import type { Keys } from "./keys.ts"
+
+/**
+ * More than this many documents are not kept in memory to be put in order: 10,000.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const mostInMemory = 10_000
+
+/**
+ * A request, looked through.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Planned {
+  readonly plan: Query.Plan
+  readonly access: access.Access
+  readonly matches: (document: JsonObject) => boolean
+  readonly order: Query.Order
+  readonly compare: (a: JsonObject, b: JsonObject) => number
+  /** What the result depends on, as text. */
+  readonly canonical: string
+  /** Why partitions that have to do with the conditions are not used. */
+  readonly unfit: ReadonlyArray<string>
+}
+
+/**
+ * The planner of the queries of a resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Planner<A> {
+  /** Looks a request through. No request. `InvalidInput`: conditions, an order or a limit that cannot be. */
+  readonly plan: (request: Query.Request<A>) => Effect.Effect<Planned, DbError.InvalidInput>
+  /** The same; `NotAllowed` when it would read every document and does not say so. */
+  readonly allowed: (request: Query.Request<A>) => Effect.Effect<Planned, DbError.InvalidInput | DbError.NotAllowed>
+}
+
+/**
+ * Makes the planner of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <S extends DocumentSchema>(
+  { name, primaryKey, scan }: Definition<S>,
+  { context, indexes }: Documents<S["Type"]>,
+  { fields, keys }: { readonly fields: Fields<S["Type"]>; readonly keys: Keys }
+): Planner<S["Type"]> => {
+  type A = S["Type"]
+  const { invalid } = context
+  const isOrdered = context.capabilities.orderedList
+
+  const fitsInMemory = (count: number | undefined): boolean => count !== undefined && count <= mostInMemory
+
+  /** The part of a partition that a request names, in one text. */
+  const namedPart = (request: Query.Request<A>, { partitions }: Compiled): string => {
+    const { partition = "" } = request
+    const found = partitions.get(partition)
+    const selected = found === undefined ? undefined : Result.getSuccess(keys.select(found, request))
+    return JSON.stringify([partition, selected === undefined ? null : Option.getOrNull(selected)])
+  }
+
+  const chosen = (
+    request: Query.Request<A>,
+    bounds: ReadonlyArray<Bound>,
+    order: Query.Order,
+    compiled: Compiled
+  ): access.Chosen => {
+    if (request.partition !== undefined) return access.named(request, compiled, fields)
+    const needsIndex = !fitsInMemory(request.limit) && (request.scan ?? scan)
+    return access.choose({ bounds, needsIndex, order }, compiled, fields, { isOrdered, primaryKey })
+  }
+
+  const plan = Effect.fnUntraced(function* (
+    request: Query.Request<A>
+  ): Effect.fn.Return<Planned, DbError.InvalidInput> {
+    const predicate = yield* fields.predicateOf(request)
+    const order = yield* fields.orderOf(request)
+    const { limit } = request
+    if (limit !== undefined && (!Number.isInteger(limit) || limit < 1)) {
+      return yield* invalid(["limit"], "Expected an integer from 1")
+    }
+    const compiled = yield* indexes.all
+    const bounds = boundsOf(predicate, fields.options).filter(
+      // An element of an array may meet each condition by itself.
+      (bound) => !(fields.codecOf(bound.path) ?? "string").startsWith("array:")
+    )
+    const way = chosen(request, bounds, order, compiled)
+    const using = describe(way.access, isWhole(request, way.access))
+    const inOrder = access.comesIn(order, way.isOrderedBy, isOrdered)
+    const ordered = order.length === 0 ? "none" : inOrder ? "index" : "memory"
+    if (ordered === "memory" && !fitsInMemory(limit) && !fitsInMemory(mostOf(way.access))) {
+      const message = `Expected at most ${mostInMemory}: documents are found by ${using}, and put in this order in memory`
+      return yield* invalid(["limit"], message)
+    }
+    const isScan = way.access._tag === "Scan" || isWhole(request, way.access)
+    const rest = remainder(predicate, way.settled, fields.options)
+    return {
+      access: way.access,
+      order,
+      unfit: isScan
+        ? [...compiled.partitions.values()].flatMap((partition) => access.unfitOf(partition, bounds, fields))
+        : [],
+      matches: Query.matches(predicate, fields.options),
+      compare: Query.compare(order, { id: (document) => String(document[primaryKey]), ...fields.options }),
+      canonical: [Query.canonical(predicate), Query.orderToText(order), namedPart(request, compiled)].join(" "),
+      plan: {
+        access: tags[way.access._tag],
+        index: "name" in way.access ? way.access.name : undefined,
+        using,
+        filter: isEverything(rest) ? undefined : Query.describe(rest),
+        order: ordered,
+        requests: access.requestsOf(way.access),
+        isScan
+      }
+    }
+  })
+
+  return {
+    plan,
+    allowed: Effect.fnUntraced(function* (request) {
+      const planned = yield* plan(request)
+      // A limit alone is no reason to refuse it.
+      const isFiltered = planned.plan.filter !== undefined || planned.plan.order === "memory"
+      if (!planned.plan.isScan || !isFiltered || (request.scan ?? scan)) return planned
+      const asked = planned.plan.filter ?? Query.orderToText(planned.order)
+      const why = planned.unfit.map((reason) => `; ${reason}`).join("")
+      const description = `no partition or unique key leads to few of the documents (${asked})${why}: declare one, or say scan: true`
+      return yield* new DbError.NotAllowed({ resource: name, operation: "Resource.query", description })
+    })
+  }
+}
+
+const tags = { Ids: "ids", Unique: "unique", Partition: "partition", Scan: "scan" } as const
+
+const isEverything = (predicate: Query.Predicate): boolean => predicate._tag === "And" && predicate.all.length === 0
+
+/** How many documents a way leads to at most, where it tells. */
+const mostOf = (way: access.Access): number | undefined =>
+  way._tag === "Unique" ? 1 : way._tag === "Ids" ? way.ids.length : undefined
+
+/** Whether a partition that was chosen is gone through from end to end. */
+const isWhole = (request: Query.Within, way: access.Access): boolean =>
+  way._tag === "Partition" &&
+  request.partition === undefined &&
+  way.within.some(({ values = {}, from, to, startsWith }) =>
+    [...Object.values(values), from, to, startsWith].every((edge) => edge === undefined)
+  )
+
+const describe = (way: access.Access, isWhole: boolean): string => {
+  switch (way._tag) {
+    case "Ids":
+      return `${way.ids.length} ids`
+    case "Unique":
+      return `unique key ${way.name}`
+    case "Partition": {
+      const listings = way.within.length === 1 ? "1 listing" : `${way.within.length} listings`
+      const by = Object.keys(way.within[0]?.values ?? {}).join(", ") || (isWhole ? "nothing" : "bounds")
+      return `partition ${way.name}, ${listings} by ${by}`
+    }
+    case "Scan":
+      return "every document"
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Maintenance of a resource, under the names of its operations.
+ *
+ * @since 0.1.0
+ */
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { Documents } from "../document/documents.ts"
+import type { Keys } from "../query/keys.ts"
+import type { Listing } from "../query/listing.ts"
+import type { Admin } from "../Repository.ts"
+import * as Backfilling from "./backfill.ts"
+import type { Counts } from "./counts.ts"
+import type { History } from "./history.ts"
+import type { Operation } from "./operation.ts"
+import * as pruning from "./prune.ts"
+import * as Repairing from "./repair.ts"
+import * as Rewriting from "./rewrite.ts"
+
+/**
+ * Makes the maintenance of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(
+  documents: Documents<A>,
+  {
+    counts,
+    history,
+    keys,
+    listing,
+    operation
+  }: {
+    readonly counts: Counts | undefined
+    readonly history: History<A>
+    readonly keys: Keys
+    readonly listing: Listing<A>
+    readonly operation: Operation
+  }
+): Admin => {
+  const rewriting = Rewriting.make(documents, { keys, listing })
+  const { backfill, remove } = Backfilling.make(documents, { rewriting })
+  const { repair } = Repairing.make(documents, { rewriting })
+  const prune = pruning.make(documents)
+  const { as, draw, named, namedStream, refuse } = operation
+
+  const told = <X, E, R>(name: string, stream: Stream.Stream<X, E, R>) => draw(name)(namedStream(stream))
+
+  const recount: Admin["recount"] =
+    counts === undefined
+      ? refuse("declare the resource with counters: true to use it")
+      : Effect.catchTag(named(counts.recount), "InvalidInput", Effect.die)
+
+  return {
+    migrate: (options) => told("Resource.migrate", rewriting.migrate(options)),
+    rotate: (options) => told("Resource.rotate", rewriting.rotate(options)),
+    backfill: (options) => told("Resource.backfill", backfill(options)),
+    repair: (options) => told("Resource.repair", repair(options)),
+    pruneHistory: ({ before, keep }) =>
+      draw("Resource.pruneHistory")(
+        Stream.unwrap(
+          Effect.map(history.isDeclared, () =>
+            namedStream(prune({ keep, before: before === undefined ? undefined : DateTime.toEpochMillis(before) }))
+          )
+        )
+      ),
+    recount: recount.pipe(Effect.withSpan("Resource.recount"), as("Resource.recount")),
+    removePartition: Effect.fn("Resource.removePartition")(function* (label) {
+      return yield* named(remove("partitions", label))
+    }, as("Resource.removePartition")),
+    removeUnique: Effect.fn("Resource.removeUnique")(function* (label) {
+      return yield* named(remove("uniques", label))
+    }, as("Resource.removeUnique"))
+  }
+}

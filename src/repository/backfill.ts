@@ -1,0 +1,134 @@
+/**
+ * Partitions and unique keys that were declared after documents were written, and those that are removed.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as DbError from "../DbError.ts"
+import type { Base } from "../document/context.ts"
+import type { Documents } from "../document/documents.ts"
+import type { ReadFailure } from "../document/read.ts"
+import type { Partition } from "../Partition.ts"
+import type { Backfilled, RewriteOptions } from "../Repository.ts"
+import { listAll, maxKeysPerRequest } from "../storage/ObjectStore.ts"
+import * as Unique from "../Unique.ts"
+import type { RewriteFailure, Rewriting } from "./rewrite.ts"
+
+/**
+ * Work on partitions and unique keys that are not, or no more, complete.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Backfilling {
+  /** Gives every document the markers and reservations that it lacks, and says in the catalog when it has come to its end. */
+  readonly backfill: (options: RewriteOptions | undefined) => Stream.Stream<Backfilled, RewriteFailure>
+  /** Forgets a partition or unique key, and removes its markers or reservations, whose number it gives. */
+  readonly remove: (
+    kind: "partitions" | "uniques",
+    name: string
+  ) => Effect.Effect<number, DbError.InvalidInput | ReadFailure>
+}
+
+/** Indexes that are not complete. */
+interface Building {
+  readonly partitions: ReadonlyArray<Partition>
+  readonly uniques: ReadonlyArray<Unique.Unique>
+}
+
+/**
+ * Makes the backfilling of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(
+  { context, indexes, reader, reservations }: Documents<A>,
+  { rewriting }: { readonly rewriting: Rewriting<A> }
+): Backfilling => {
+  const { database, invalid, name, store } = context
+
+  const isOld = (base: Base<A>) => Effect.map(indexes.isIndexed(base), (isIndexed) => !isIndexed)
+
+  /**
+   * Puts what a document says it owns of some indexes once more: they may have been removed, with all their objects, and
+   * declared again.
+   */
+  const reassert = Effect.fnUntraced(function* (id: string, { partitions, uniques }: Building) {
+    if (partitions.length === 0 && uniques.length === 0) return
+    const stored = yield* reader.stored(id)
+    if (stored === undefined) return
+    for (const partition of partitions) {
+      const owned = stored.markers[partition.name]
+      if (owned !== undefined) yield* store.put({ key: partition.key(id, owned), repeatable: true })
+    }
+    for (const unique of uniques) {
+      const claim = stored.claims[unique.name]
+      if (claim === undefined) continue
+      const found = yield* Unique.find(store, unique.key(claim.digest))
+      if (found?.owner === id) continue
+      const lost = yield* reservations.reclaim(id, unique, claim.digest)
+      if (lost !== undefined) return yield* lost
+    }
+  })
+
+  /** Says in the catalog what is complete now. */
+  const finish = Effect.fnUntraced(function* ({ partitions, uniques }: Building, violated: ReadonlySet<string>) {
+    for (const partition of partitions) yield* database.setIndex(name, "partitions", partition.name, "ready")
+    for (const unique of uniques) {
+      if (!violated.has(unique.name)) yield* database.setIndex(name, "uniques", unique.name, "ready")
+    }
+  })
+
+  return {
+    backfill: (options) =>
+      Stream.unwrap(
+        Effect.map(indexes.all, ({ partitions, uniques }) => {
+          const violated = new Set<string>()
+          const building: Building = {
+            partitions: [...partitions.values()].filter((partition) => !partition.isReady),
+            uniques: [...uniques.values()].filter((unique) => !unique.isReady)
+          }
+          const one = (id: string): Effect.Effect<Backfilled, RewriteFailure> =>
+            rewriting.one(id, isOld).pipe(
+              Effect.tap(() => reassert(id, building)),
+              Effect.map((rewritten) => ({ ...rewritten, violation: undefined })),
+              Effect.catchTag("UniqueViolation", (violation) => {
+                violated.add(violation.unique)
+                return Effect.succeed({ id, rewritten: false, violation })
+              })
+            )
+          return Stream.concat(
+            rewriting.each(options, one),
+            Stream.drain(Stream.fromEffect(Effect.suspend(() => finish(building, violated))))
+          )
+        })
+      ),
+    remove: Effect.fnUntraced(function* (kind, label) {
+      const all = (yield* indexes.all)[kind]
+      const index = all.get(label)
+      if (index === undefined) {
+        const names = [...all.keys()].join(", ")
+        const what = kind === "partitions" ? "partition" : "unique key"
+        return yield* invalid([what], `Expected a ${what} of ${name}: ${names === "" ? "it has none" : names}`)
+      }
+      // First nobody makes new ones.
+      yield* database.setIndex(name, kind, label, undefined)
+      return yield* listAll(store, { prefix: index.prefix }).pipe(
+        Stream.grouped(maxKeysPerRequest),
+        Stream.mapEffect(
+          Effect.fnUntraced(function* (entries) {
+            const keys = entries.map((entry) => entry.key)
+            const { failed } = yield* store.deleteMany(keys, { repeatable: true })
+            return failed.length > 0 ? yield* Effect.fail(failed[0]!.reason) : keys.length
+          })
+        ),
+        Stream.runFold(
+          () => 0,
+          (total, some) => total + some
+        )
+      )
+    })
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Documents and changes in JSON form, as inputs of the resource.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
+import * as DbError from "../DbError.ts"
+import type { Definition } from "../Definition.ts"
+import type { JsonObject } from "../encoding/Json.ts"
+import * as merge from "../internal/merge.ts"
+import type { Insert, Update } from "../Repository.ts"
+import * as Attributes from "../schema/Attributes.ts"
+
+/**
+ * The way from JSON to the inputs of a resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JsonForm<S extends Attributes.DocumentSchema> {
+  /** A whole document as an input. `InvalidInput`: it does not fit the schema. */
+  readonly inputOf: (document: JsonObject) => Effect.Effect<Insert<S>, DbError.InvalidInput>
+  /** What changes of some fields make of a document, by the way that `update` or `patch` goes. */
+  readonly changesOf: (
+    way: "update" | "patch",
+    changes: JsonObject
+  ) => (current: S["Type"]) => Effect.Effect<Update<S["Type"]>, DbError.InvalidInput>
+}
+
+const strictly = { errors: "all", onExcessProperty: "error" } as const
+
+/**
+ * Makes the JSON form of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <S extends Attributes.DocumentSchema>({ name, schema }: Definition<S>): JsonForm<S> => {
+  const storage = Attributes.toStorageCodec(schema)
+  const decode: (json: unknown) => Effect.Effect<S["Type"], Schema.SchemaError> = Schema.decodeUnknownEffect(
+    storage,
+    strictly
+  )
+  const encode: (value: S["Type"]) => Effect.Effect<unknown, Schema.SchemaError> = Schema.encodeUnknownEffect(storage)
+  const open = <X, E>(effect: Effect.Effect<X, E>) => Effect.provideService(effect, Attributes.SecretsOpen, true)
+  const tree = merge.fieldTree(AST.toEncoded(storage.ast)) ?? { fields: new Map() }
+  const isNullable = Schema.is(Schema.Null)
+
+  const refused = (error: Schema.SchemaError) => DbError.invalidInput(name, error.issue)
+
+  /** `null` removes a field that may be missing, unless it is a value of the field. */
+  const removing = (fields: merge.FieldTree, changes: JsonObject): Record<string, unknown> =>
+    Object.fromEntries(
+      Object.entries(changes).map(([path, value]) => {
+        const field = fields.fields.get(path) ?? fieldAt(fields, path.split("."))
+        if (field?.optional === true && isNullable(value) && !field.nullable) return [path, undefined]
+        const isNested =
+          field?.tree !== undefined && typeof value === "object" && value !== null && !Array.isArray(value)
+        return [path, isNested ? removing(field.tree!, value as JsonObject) : value]
+      })
+    )
+
+  return {
+    inputOf: (document) =>
+      Effect.mapBoth(decode(document), {
+        // A whole document is an input of it, too.
+        onSuccess: (value) => value as Insert<S>,
+        onFailure: refused
+      }),
+    changesOf: (way, changes) =>
+      Effect.fnUntraced(function* (current: S["Type"]) {
+        const json = yield* Effect.orDie(open(encode(current)))
+        const wanted = removing(tree, changes)
+        const merged = way === "update" ? merge.update(tree, json, wanted) : merge.patch(tree, json, wanted)
+        if (Result.isFailure(merged)) {
+          return yield* DbError.invalidField(name, merged.failure.path, merged.failure.message)
+        }
+        const whole = yield* Effect.mapError(open(decode(merged.success)), refused)
+        // All of its fields, and those that it has no more, as the schema names them.
+        const gone = Object.keys(current as object).filter((field) => !Object.hasOwn(whole as object, field))
+        return { ...(whole as object), ...Object.fromEntries(gone.map((field) => [field, undefined])) } as Update<
+          S["Type"]
+        >
+      })
+  }
+}
+
+const fieldAt = (tree: merge.FieldTree, [head = "", ...rest]: ReadonlyArray<string>): merge.Field | undefined => {
+  const field = tree.fields.get(head)
+  if (rest.length === 0 || field === undefined) return field
+  return field.tree === undefined ? undefined : fieldAt(field.tree, rest)
+}

@@ -1,0 +1,161 @@
+/**
+ * Opens resources: one repository for each database and name, whoever opens it, with its interceptors, guards and feed.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Catalog from "../Catalog.ts"
+import * as Change from "../Change.ts"
+import { Database, tell } from "../Database.ts"
+import * as DbError from "../DbError.ts"
+import type { Definition, Services } from "../Definition.ts"
+import * as DocumentCodec from "../document/codec.ts"
+import * as Guard from "../Guard.ts"
+import * as Pipeline from "../Pipeline.ts"
+import * as Portable from "../Portable.ts"
+import type { Operations, Repository } from "../Repository.ts"
+import type { DocumentSchema } from "../schema/Attributes.ts"
+import * as StoreError from "../storage/StoreError.ts"
+import { make, type Shared } from "./make.ts"
+
+/**
+ * What a resource is opened with: in place before anybody has it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface With<S extends DocumentSchema> {
+  /** Adds interceptors. */
+  readonly prepare?:
+    | ((pipeline: Pipeline.Pipeline<Operations<S>>) => Effect.Effect<void, never, Scope.Scope>)
+    | undefined
+  readonly guard?:
+    | { readonly rules: Guard.Rules<S["Type"]>; readonly options?: Guard.InterceptorOptions | undefined }
+    | undefined
+}
+
+/** A resource that is open. */
+interface Entry<S extends DocumentSchema> {
+  definition: Definition<S>
+  repository: Repository<S>
+  readonly shared: Shared<S>
+  /** The services that its codec is made with. */
+  services: ReadonlyArray<unknown>
+  /** How many guards it has now. */
+  guards: number
+}
+
+/**
+ * Opens a resource, or gives the repository that is open. Registers its definition: see `Database.register` for requests.
+ *
+ * `Unsupported`: it is open with another definition, or needs a guard and has none.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const open = Effect.fnUntraced(function* <S extends DocumentSchema>(
+  definition: Definition<S>,
+  parts: With<S> = {}
+): Effect.fn.Return<Repository<S>, DbError.DbError, Database | Scope.Scope | Services<S["Type"]>> {
+  const database = yield* Database
+  const { lock, open } = database.resources
+  const { name } = definition
+  const opening = Effect.gen(function* () {
+    // Which schema it has is known by its name alone: another definition of that name is refused below.
+    const found = open.get(name) as Entry<S> | undefined
+    const services = yield* DocumentCodec.servicesOf(definition)
+    if (found !== undefined && found.definition.origin === "program" && definition.origin === "program") {
+      if (!isSame(found.definition, definition)) return yield* openOtherwise(name, "another definition")
+      if (services.some((service, i) => service !== found.services[i])) {
+        return yield* openOtherwise(name, "another KeyRing, PasswordHasher or encoding")
+      }
+    }
+    const entry = found ?? (yield* openNew(database, definition, services))
+    yield* putInPlace(entry, parts)
+    if (definition.guarded && entry.guards === 0) return yield* needsGuard(name)
+    if (entry.definition !== definition && entry.definition.origin === "catalog" && definition.origin === "program") {
+      // Who has opened it from the catalog goes on with what the program declares.
+      entry.repository = yield* repositoryOf(database, definition, entry.shared)
+      entry.definition = definition
+      entry.services = services
+    }
+    open.set(name, entry)
+    return definition.origin === "catalog" ? following(entry) : entry.repository
+  })
+  return yield* opening.pipe(lock.withPermits(1), DbError.named("Resource.make", name))
+})
+
+const repositoryOf = Effect.fnUntraced(function* <S extends DocumentSchema>(
+  database: Database["Service"],
+  definition: Definition<S>,
+  shared: Shared<S>
+) {
+  const codec = yield* DocumentCodec.make(definition, database)
+  return yield* make(definition, database, codec, shared)
+})
+
+const openNew = Effect.fnUntraced(function* <S extends DocumentSchema>(
+  database: Database["Service"],
+  definition: Definition<S>,
+  services: ReadonlyArray<unknown>
+) {
+  const { name } = definition
+  const pipeline = yield* Pipeline.make<Operations<S>>(name, { shared: database.resources.shared })
+  const shared: Shared<S> = { pipeline, feed: yield* Change.makeFeed<S["Type"]>() }
+  const repository = yield* repositoryOf(database, definition, shared)
+  yield* tell(database.lifecycle, "ResourceOpened", name)
+  const entry: Entry<S> = { definition, repository, shared, services, guards: 0 }
+  // As long as the database is open; who has the repository when its last guard is gone has nothing.
+  if (definition.guarded) yield* Scope.provide(pipeline.add(lockUnguarded(entry)), yield* Scope.make())
+  return entry
+})
+
+/** Puts interceptors and guards in their place, until the scope closes. */
+const putInPlace = Effect.fnUntraced(function* <S extends DocumentSchema>(
+  entry: Entry<S>,
+  { guard, prepare }: With<S>
+) {
+  const { pipeline } = entry.shared
+  if (guard !== undefined) {
+    yield* Effect.acquireRelease(
+      Effect.sync(() => (entry.guards += 1)),
+      () => Effect.sync(() => (entry.guards -= 1))
+    )
+    yield* pipeline.add(Guard.interceptor(guard.rules, guard.options))
+  }
+  if (prepare !== undefined) yield* prepare(pipeline)
+})
+
+/** Refuses everything while there is no guard. */
+const lockUnguarded = <S extends DocumentSchema>(entry: Entry<S>): Pipeline.Interceptor<Operations<S>> => ({
+  name: "guard",
+  priority: Number.NEGATIVE_INFINITY,
+  operations: "*",
+  around: ({ reject }, next) =>
+    entry.guards > 0 ? next() : Effect.fail(reject("the resource needs a guard, and has none any more"))
+})
+
+/** The repository that is open now, also when a program declares the resource later. */
+const following = <S extends DocumentSchema>(entry: Entry<S>): Repository<S> =>
+  new Proxy(entry.repository, { get: (_, member) => Reflect.get(entry.repository, member) })
+
+const openOtherwise = (resource: string, other: string) => {
+  const description = `${resource} is open with ${other} in this database: whoever opens it gets the same repository; open another database for another one`
+  return new StoreError.Unsupported({ feature: "two repositories of a resource", description })
+}
+
+const needsGuard = (resource: string) => {
+  const description = `${resource} is declared to need a guard: open it by Resource.guard`
+  return new StoreError.Unsupported({ feature: "opening without a guard", description })
+}
+
+/** Whether two declarations are of the same: by what travels, and, where not all of it does, by themselves. */
+const isSame = <S extends DocumentSchema>(a: Definition<S>, b: Definition<S>): boolean => {
+  if (a === b) return true
+  if (a.schema !== b.schema || a.version !== b.version || Catalog.hash(a) !== Catalog.hash(b)) return false
+  const portable = Portable.toDefinition(a.portable)
+  const own = new Set(["migrations", "computed", "behavior"])
+  return Result.isSuccess(portable) && !portable.success.portable.omitted.some(({ what }) => own.has(what))
+}

@@ -1,0 +1,239 @@
+/**
+ * Reads of a resource as they run: through its interceptors, to its documents.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import type * as DbError from "../DbError.ts"
+import * as Document from "../Document.ts"
+import type { Base } from "../document/context.ts"
+import type { Documents } from "../document/documents.ts"
+import type { JsonObject } from "../encoding/Json.ts"
+import type * as Pipeline from "../Pipeline.ts"
+import type * as Query from "../Query.ts"
+import type { Fields } from "../query/fields.ts"
+import type { ListFailure } from "../query/listing.ts"
+import type { Queries } from "../query/run.ts"
+import type { ListError, ReadError } from "../Repository.ts"
+import type { Counts } from "./counts.ts"
+import type { Operation } from "./operation.ts"
+
+/**
+ * A document as interceptors have left it: its envelope, where one was made, and the version that it stands for, as far as
+ * it is known.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Shown<A> {
+  readonly value: A
+  readonly document: Document.Document<A> | undefined
+  readonly base: Base<A> | undefined
+}
+
+type Load<A, E> = (id: string) => Effect.Effect<Base<A>, E>
+
+/**
+ * Reads of a resource as callers get them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reading<A> {
+  /** The envelope of a version. No request. */
+  readonly documentOf: (base: Base<A>) => Document.Document<A>
+  /** The envelope of what was shown. No request. */
+  readonly envelopeOf: (shown: Shown<A>) => Document.Document<A>
+  /** What interceptors have made of a document: whatever it is, it has this envelope. */
+  readonly shownAs: (document: Document.Document<A>) => Shown<A>
+  /** The document as it is now, for interceptors to ask for. */
+  readonly current: (id: string) => Effect.Effect<Option.Option<Document.Document<A>>, DbError.DbError>
+  /** Reads as `get`, by whatever way. */
+  readonly get: <E>(id: string, load: Load<A, E>) => Effect.Effect<Shown<A>, DbError.Named<E> | ReadError>
+  readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
+  /** Reads as `query`. */
+  readonly query: (request: Query.Request<A>) => Stream.Stream<Shown<A>, ListError>
+  /** The same in JSON form, with the system fields and without secrets. */
+  readonly queryJson: (request: Query.Request<A>) => Stream.Stream<JsonObject, ListError>
+  /** A document in JSON form, with the system fields and without secrets. `NotAllowed`: interceptors have made something else of it. */
+  readonly jsonOf: (shown: Shown<A>) => Effect.Effect<JsonObject, DbError.DbError | DbError.NotAllowed>
+  readonly list: (
+    request: Query.Request<A> & Query.PageRequest & Query.Total
+  ) => Effect.Effect<Query.Page<A> & { readonly total?: number | undefined }, ListError>
+  readonly listIds: (request: Query.Request<A>) => Stream.Stream<string, ListError>
+  readonly count: (request: Query.Request<A> & Query.Verify) => Effect.Effect<number, ListError>
+  /** What the counter says, unless the interceptors of `count` want something else to be counted. */
+  readonly estimatedCount: (within: Query.Within) => Effect.Effect<number, ListError>
+  /**
+   * A listing that shows something else than documents or ids: for those who have every right that it takes, and to whom
+   * interceptors show everything as it is.
+   */
+  readonly whole: <Request extends Query.Request<A>, X>(
+    rights: ReadonlyArray<"listIds" | "query">,
+    given: Request,
+    use: (request: Request) => Stream.Stream<X, ListFailure>
+  ) => Stream.Stream<X, ListError>
+}
+
+/**
+ * Makes the reads of a resource.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A, Insert, Update, Patch>(
+  { context, reader }: Documents<A>,
+  {
+    counts,
+    fields,
+    operation,
+    pipeline,
+    queries
+  }: {
+    readonly counts: Counts | undefined
+    readonly fields: Fields<A>
+    readonly operation: Operation
+    readonly pipeline: Pipeline.Pipeline<Pipeline.Operations<A, Insert, Update, Patch>>
+    readonly queries: Queries<A>
+  }
+): Reading<A> => {
+  const { codec, know, known } = context
+  const { named, namedStream, refuse } = operation
+
+  const documentOf = (base: Base<A>): Document.Document<A> => {
+    const document = Document.envelope(base.id, base.value, base.stored, codec.pathOf)
+    know(base, document)
+    return document
+  }
+
+  const shownOf = (base: Base<A>): Shown<A> => ({ value: base.value, document: undefined, base })
+
+  const shownAs = (document: Document.Document<A>): Shown<A> => ({
+    value: document.value,
+    document,
+    base: known(document)
+  })
+
+  const jsonOf = Effect.fnUntraced(function* ({ base, document, value }: Shown<A>) {
+    if (base !== undefined && base.value === value) return fields.jsonOf(base)
+    const encoded = yield* Effect.result(codec.encode(value, undefined))
+    if (Result.isFailure(encoded) || document === undefined) {
+      const id = document?.id ?? base?.id ?? ""
+      return yield* refuse(`what an interceptor made of ${JSON.stringify(id)} is no document of ${context.name}`)
+    }
+    const { id, json } = encoded.success
+    return fields.jsonWith(id, json, {
+      createdAt: document.createdAt.epochMilliseconds,
+      writtenAt: document.writtenAt.epochMilliseconds,
+      schemaVersion: document.schemaVersion
+    })
+  })
+
+  const query: Reading<A>["query"] = (request) =>
+    Stream.suspend((): Stream.Stream<Shown<A>, ListError> => {
+      const bases = (request: Query.Request<A>, filters: ReadonlyArray<Pipeline.Filter<A>> = []) =>
+        namedStream(queries.bases(request, filters))
+      if (!pipeline.concerns("query")) return Stream.map(bases(request), shownOf)
+      const read = pipeline.read("query", { request, filters: [] }, (input) =>
+        Effect.succeed(Stream.map(bases(input.request, input.filters), documentOf))
+      )
+      return Stream.map(Stream.unwrap(read), shownAs)
+    })
+
+  /** What is asked for, after interceptors have let it pass as it is; what they narrow or change is refused. */
+  const untouched = Effect.fnUntraced(function* <Request extends Query.Request<A>>(
+    as: "listIds" | "query",
+    request: Request
+  ) {
+    if (!pipeline.concerns(as)) return request
+    const seen: { input?: { readonly request: Query.Request<A> } & Pipeline.Filtered<A> } = {}
+    // An `after` that leaves out or changes something gives another stream than this one.
+    const nothing = Stream.suspend((): Stream.Stream<never> => Stream.empty)
+    const given = { request, filters: [] }
+    const execute = (input: NonNullable<typeof seen.input>) => {
+      seen.input = input
+      return Effect.succeed(nothing)
+    }
+    const shown: Stream.Stream<unknown, ListError> =
+      as === "listIds" ? yield* pipeline.read("listIds", given, execute) : yield* pipeline.read("query", given, execute)
+    const { request: left, filters = [] } = seen.input ?? {}
+    const isNarrowed =
+      left === undefined ||
+      shown !== nothing ||
+      filters.length > 0 ||
+      [left.where, left.predicate, left.limit].some((part) => part !== undefined)
+    if (!isNarrowed) return { ...request, ...left }
+    return yield* refuse(`an interceptor of ${as} narrows or changes what may be seen; use query, which shows that`)
+  })
+
+  const count: Reading<A>["count"] = (request) =>
+    pipeline.read("count", { request, filters: [] }, (input) =>
+      named(queries.count(input.request, input.filters ?? []))
+    )
+
+  const current: Reading<A>["current"] = (id) => Effect.map(named(reader.find(id)), Option.map(documentOf))
+
+  return {
+    documentOf,
+    shownAs,
+    envelopeOf: ({ base, document }) => document ?? documentOf(base!),
+    current,
+    get: <E>(id: string, load: Load<A, E>) =>
+      Effect.suspend((): Effect.Effect<Shown<A>, DbError.Named<E> | ReadError> => {
+        if (!pipeline.concerns("get")) return Effect.map(named(load(id)), shownOf)
+        const read = pipeline.read("get", { id }, (input) => Effect.map(named(load(input.id)), documentOf))
+        return Effect.map(read, shownAs)
+      }),
+    exists: (id) => pipeline.read("exists", { id, current: current(id) }, (input) => named(reader.exists(input.id))),
+    query,
+    jsonOf,
+    queryJson: (request) =>
+      Stream.suspend((): Stream.Stream<JsonObject, ListError> =>
+        pipeline.concerns("query")
+          ? Stream.mapEffect(query(request), jsonOf)
+          : Stream.map(namedStream(queries.found(request, [])), ({ json }) => json)
+      ),
+    list: Effect.fnUntraced(function* (given) {
+      const page = yield* pipeline.read(
+        "list",
+        { request: given, filters: [] },
+        Effect.fnUntraced(function* ({ request, filters = [] }) {
+          const hides = filters.length > 0 || request.where !== given.where || request.predicate !== given.predicate
+          const { items, cursor } = yield* named(queries.page(request, filters, hides))
+          const page = { items: items.map(documentOf), cursor }
+          if (request.total !== true) return page
+          const { limit: _, cursor: __, ...whole } = request
+          // Whoever may see all pages may know how many documents they have: no more than those.
+          return { ...page, total: yield* named(queries.count(whole, filters)) }
+        })
+      )
+      return { ...page, items: page.items.map((document) => document.value) }
+    }),
+    listIds: (request) =>
+      Stream.unwrap(
+        pipeline.read("listIds", { request, filters: [] }, (input) =>
+          Effect.succeed(namedStream(queries.ids(input.request, input.filters ?? [])))
+        )
+      ),
+    count,
+    estimatedCount: Effect.fnUntraced(function* (within) {
+      if (counts === undefined) return yield* refuse("declare the resource with counters: true to use it")
+      return yield* pipeline.read("count", { request: within, filters: [] }, ({ request, filters = [] }) =>
+        request.where === undefined && request.predicate === undefined && filters.length === 0
+          ? named(counts.read(request))
+          : named(queries.count(request, filters))
+      )
+    }),
+    whole: (rights, given, use) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          let request = given
+          for (const right of rights) request = yield* untouched(right, request)
+          return namedStream(use(request))
+        })
+      )
+  }
+}

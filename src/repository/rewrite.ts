@@ -1,0 +1,126 @@
+/**
+ * Work that goes through every document of a resource and writes those again that need it.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type * as DbError from "../DbError.ts"
+import type { Base } from "../document/context.ts"
+import type { Documents } from "../document/documents.ts"
+import type { ReadFailure } from "../document/read.ts"
+import type { WriteFailure } from "../document/writer.ts"
+import type * as History from "../History.ts"
+import type { Keys } from "../query/keys.ts"
+import type { ListFailure, Listing } from "../query/listing.ts"
+import type { RewriteOptions, Rewritten, Rotated } from "../Repository.ts"
+
+/**
+ * What writing a document again may fail with.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type RewriteFailure = WriteFailure | DbError.Conflict
+
+/**
+ * Rewriting of the documents of a resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rewriting<A> {
+  /** Does something with each document, in the order of their keys. 1 LIST for each 1,000. */
+  readonly each: <X, E>(
+    options: RewriteOptions | undefined,
+    one: (id: string) => Effect.Effect<X, E>
+  ) => Stream.Stream<X, E | ListFailure>
+  /** Writes a document again as it is, if it needs it, on the condition that it has not changed. */
+  readonly one: (
+    id: string,
+    isOld: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput>
+  ) => Effect.Effect<Rewritten, RewriteFailure>
+  /** Writes every document in the present schema version. */
+  readonly migrate: (options: RewriteOptions | undefined) => Stream.Stream<Rewritten, RewriteFailure>
+  /** Writes every document and earlier version with a secret under an older key again. */
+  readonly rotate: (options: RewriteOptions | undefined) => Stream.Stream<Rotated, RewriteFailure>
+}
+
+const defaultConcurrency = 16
+
+/**
+ * Makes the rewriting of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(
+  { context, preparation, versions, writing }: Documents<A>,
+  { keys, listing }: { readonly keys: Keys; readonly listing: Listing<A> }
+): Rewriting<A> => {
+  const each = <X, E>(
+    options: RewriteOptions | undefined,
+    one: (id: string) => Effect.Effect<X, E>
+  ): Stream.Stream<X, E | ListFailure> => {
+    const concurrency = options?.concurrency ?? defaultConcurrency
+    const begin: Effect.Effect<string | undefined, ListFailure> =
+      options?.after === undefined ? Effect.succeed(undefined) : context.key(options.after)
+    return Stream.unwrap(
+      Effect.map(begin, (startAfter) =>
+        listing.batches(keys.whole, options, startAfter).pipe(
+          Stream.mapEffect((hits) => Effect.forEach(hits, ({ id }) => one(id), { concurrency })),
+          Stream.flatMap(Stream.fromArray)
+        )
+      )
+    )
+  }
+
+  const one: Rewriting<A>["one"] = (id, isOld) => {
+    const next = Effect.fnUntraced(function* (base: Base<A>) {
+      return (yield* isOld(base)) ? yield* preparation.prepare(base.value, base) : undefined
+    })
+    return writing
+      .revise(id, next, () => Effect.void)
+      .pipe(
+        Effect.map((after) => ({ id, rewritten: after !== undefined })),
+        // It has been deleted since it was listed.
+        Effect.catchTag("NotFound", () => Effect.succeed({ id, rewritten: false }))
+      )
+  }
+
+  /** Earlier versions, those of a document together. */
+  const rotatePast = (concurrency: number): Stream.Stream<Rotated, RewriteFailure> => {
+    const reseal = (
+      entry: History.Entry
+    ): Effect.Effect<Rewritten, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure> =>
+      Effect.map(versions.reseal(entry), (rewritten) => ({ id: entry.id, rewritten }))
+    return versions.all.pipe(
+      Stream.mapEffect(reseal, { concurrency }),
+      Stream.groupAdjacentBy(({ id }) => id),
+      Stream.map(([id, group]) => ({
+        id,
+        rewritten: group.some(({ rewritten }) => rewritten),
+        of: "history"
+      }))
+    )
+  }
+
+  return {
+    each,
+    one,
+    migrate: (options) =>
+      Stream.unwrap(
+        Effect.map(context.codec.version, (version) =>
+          each(options, (id) => one(id, (base) => Effect.succeed(base.stored.schemaVersion < version)))
+        )
+      ),
+    rotate: (options) => {
+      const present = each(options, (id) => one(id, (base) => Effect.succeed(base.isUnderOldKey)))
+      // Then what was replaced, also by that.
+      return Stream.concat(
+        Stream.map(present, (rewritten): Rotated => ({ ...rewritten, of: "document" })),
+        rotatePast(options?.concurrency ?? defaultConcurrency)
+      )
+    }
+  }
+}

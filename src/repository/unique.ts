@@ -1,0 +1,76 @@
+/**
+ * Documents by the values of their unique keys.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as DbError from "../DbError.ts"
+import type { Base } from "../document/context.ts"
+import type { Documents } from "../document/documents.ts"
+import type { ReadFailure } from "../document/read.ts"
+import type { Json } from "../encoding/Json.ts"
+import type { OperandCodecs } from "../query/operandCodecs.ts"
+import * as StoreError from "../storage/StoreError.ts"
+
+/**
+ * Look-ups by unique keys.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Uniques<A> {
+  /**
+   * The document that has values of a unique key for itself, absence being `None`. 2 GET. `InvalidInput`: there is no such
+   * key, or a value is missing or does not fit; `Unsupported`: the key is not complete.
+   */
+  readonly find: (
+    unique: string,
+    values: Readonly<Record<string, unknown>>
+  ) => Effect.Effect<Option.Option<Base<A>>, DbError.InvalidInput | ReadFailure>
+}
+
+/**
+ * Makes what finds the documents of a resource by their unique keys. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(
+  { context, indexes, reader }: Documents<A>,
+  { operands }: { readonly operands: OperandCodecs }
+): Uniques<A> => {
+  const { invalid, name } = context
+  return {
+    find: Effect.fnUntraced(function* (label, values) {
+      const { uniques } = yield* indexes.all
+      const unique = uniques.get(label)
+      if (unique === undefined) {
+        const names = [...uniques.keys()].join(", ")
+        return yield* invalid(["unique"], `Expected a unique key of ${name}: ${names === "" ? "it has none" : names}`)
+      }
+      const unknown = Object.keys(values).find((path) => !unique.fields.includes(path))
+      if (unknown !== undefined) {
+        return yield* invalid([unknown], `Expected a field of unique key ${label}: ${unique.fields.join(", ")}`)
+      }
+      const stored = new Map<string, Json>()
+      for (const path of unique.definition.fields) {
+        const value = values[path.join(".")]
+        if (value === undefined || value === null) continue
+        const fitted = operands.fromValue(path, value, "equal")
+        if (Result.isFailure(fitted)) return yield* invalid(path, fitted.failure)
+        stored.set(path.join("."), fitted.success)
+      }
+      const digest = unique.digest((path) => stored.get(path.join(".")))
+      if (digest === undefined) {
+        return yield* invalid([unique.fields[0]!], `Expected values of ${unique.fields.join(", ")}`)
+      }
+      if (!unique.isReady) {
+        const description = `unique key ${label} of ${name} is not complete: run backfill to its end`
+        return yield* new StoreError.Unsupported({ feature: "unique key", description })
+      }
+      return yield* reader.byUnique(label, digest)
+    })
+  }
+}

@@ -1,0 +1,298 @@
+/**
+ * Writes of a resource as they run: through its interceptors, to its documents, and told to who listens.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import * as DbError from "../DbError.ts"
+import type * as Document from "../Document.ts"
+import type { Base } from "../document/context.ts"
+import type { Documents } from "../document/documents.ts"
+import { type Change, defaultRetries, type Options } from "../document/writer.ts"
+import * as merge from "../internal/merge.ts"
+import type * as Pipeline from "../Pipeline.ts"
+import type { Keys } from "../query/keys.ts"
+import type {
+  ChangeError,
+  DeleteError,
+  DeleteManyError,
+  DeleteManyResult,
+  InsertError,
+  OnProgress,
+  UpdateOptions
+} from "../Repository.ts"
+import type { Changes } from "./changes.ts"
+import type { Operation } from "./operation.ts"
+import type { Reading, Shown } from "./reading.ts"
+
+/**
+ * New values of a document, or what makes them of the present one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NewValues<A, Update, E, R> =
+  | { readonly values: Update; readonly by?: undefined }
+  | { readonly values?: undefined; readonly by: (current: A) => Update | Effect.Effect<Update, E, R> }
+
+type Target<A> = string | Document.Document<A>
+type Checks<A> = ReadonlyArray<Pipeline.Check<A>>
+type UpsertError = Exclude<ChangeError, DbError.NotFound>
+
+/**
+ * Writes of a resource as callers get them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Writing<A, Insert, Update, Patch> {
+  /** The id in an input, if it has one yet. */
+  readonly idIn: (input: unknown) => string | undefined
+  readonly insert: (input: Insert) => Effect.Effect<Shown<A>, InsertError>
+  readonly update: <E, R>(
+    target: Target<A>,
+    values: NewValues<A, Update, E, R>,
+    options?: UpdateOptions,
+    checks?: Checks<A>
+  ) => Effect.Effect<Shown<A>, ChangeError | E, R>
+  readonly patch: (target: Target<A>, values: Patch, options?: UpdateOptions) => Effect.Effect<Shown<A>, ChangeError>
+  readonly replace: (input: Insert, ifRevision?: Document.Revision) => Effect.Effect<Shown<A>, ChangeError>
+  readonly upsert: (input: Insert, retries?: number) => Effect.Effect<Shown<A>, UpsertError>
+  readonly remove: (target: Target<A>, mustExist: boolean) => Effect.Effect<void, DeleteError>
+  readonly removeMany: (
+    ids: ReadonlyArray<string>,
+    onProgress?: OnProgress
+  ) => Effect.Effect<DeleteManyResult, DeleteManyError>
+  readonly removeAll: Effect.Effect<number, DbError.NotAllowed | DeleteManyError>
+}
+
+const removeConcurrency = 16
+
+/**
+ * Makes the writes of a resource.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A, Insert, Update, Patch>(
+  { context, reader, writer }: Documents<A>,
+  {
+    allowDeleteAll,
+    changes,
+    fields,
+    keys,
+    operation,
+    pipeline,
+    reading
+  }: {
+    readonly allowDeleteAll: boolean
+    readonly changes: Changes<A>
+    /** The fields that changes are applied along. */
+    readonly fields: merge.FieldTree
+    readonly keys: Keys
+    readonly operation: Operation
+    readonly pipeline: Pipeline.Pipeline<Pipeline.Operations<A, Insert, Update, Patch>>
+    readonly reading: Reading<A>
+  }
+): Writing<A, Insert, Update, Patch> => {
+  const { name, primaryKey } = context
+  const { named, namedStream, refuse } = operation
+  const { onCommit, onCommits } = changes
+  const { current } = reading
+
+  type Ops = Pipeline.Operations<A, Insert, Update, Patch>
+  type WriteName = "insert" | "update" | "patch" | "replace" | "upsert"
+
+  const idIn = (input: unknown): string | undefined => {
+    const id = (input as Readonly<Record<string, unknown>>)[primaryKey]
+    return typeof id === "string" ? id : undefined
+  }
+
+  const shownOf = (base: Base<A>): Shown<A> => ({ value: base.value, document: undefined, base })
+
+  /** Runs a write that gives a version, with an envelope only where interceptors are to see one. */
+  const write = <K extends WriteName, E, R>(
+    as: K,
+    given: () => Ops[K]["input"],
+    execute: (input: Ops[K]["input"]) => Effect.Effect<Shown<A>, E, R>
+  ): Effect.Effect<Shown<A>, E | Pipeline.InterceptorError | Pipeline.AfterFailed, R> =>
+    Effect.suspend(() => {
+      if (!pipeline.concerns(as)) return execute(given())
+      const run = pipeline.run(as, given(), (input) => Effect.map(execute(input), reading.envelopeOf))
+      return Effect.map(run, reading.shownAs)
+    })
+
+  const optionsOf = ({ beforeCommit = [], checks = [] }: Pipeline.Checked<A>): Options<A> => ({
+    beforeCommit,
+    checks,
+    onCommit
+  })
+
+  const idOf = (target: Target<A>) => (typeof target === "string" ? target : target.id)
+
+  const aboutTarget = (target: Target<A>) => {
+    const id = idOf(target)
+    return { id, current: current(id) }
+  }
+
+  const about = (input: unknown) => {
+    const id = idIn(input)
+    return id === undefined ? {} : aboutTarget(id)
+  }
+
+  const insert = (given: Insert, checks: Checks<A> = []) =>
+    write(
+      "insert",
+      () => ({ input: given, checks, beforeCommit: [] }),
+      (input) => Effect.map(named(writer.create(input.input, optionsOf(input))), shownOf)
+    )
+
+  /** Changes the document with an id, or the version in hand if it is that one. */
+  const change = <E, R>(
+    target: Target<A>,
+    input: Pipeline.OneDocument<A> & Pipeline.Checked<A>,
+    apply: Change<A, E, R>,
+    options: UpdateOptions | undefined
+  ) => {
+    const meant = input.id === idOf(target) ? target : input.id
+    return Effect.map(named(writer.change(meant, apply, { ...optionsOf(input), ...options })), shownOf)
+  }
+
+  const update = <E, R>(
+    target: Target<A>,
+    { by, values }: NewValues<A, Update, E, R>,
+    options?: UpdateOptions,
+    checks: Checks<A> = []
+  ) =>
+    write(
+      "update",
+      () => ({ ...aboutTarget(target), checks, beforeCommit: [], changes: values }),
+      (input) => {
+        const plainly = (present: A) => Effect.succeed(merge.update(fields, present, input.changes ?? {}))
+        if (by === undefined) return change(target, input, plainly, options)
+        const byFunction = Effect.fnUntraced(function* (present: A) {
+          const next = by(present)
+          const made = merge.update(fields, present, Effect.isEffect(next) ? yield* next : next)
+          // What interceptors want comes over it.
+          return Result.isFailure(made) || input.changes === undefined
+            ? made
+            : merge.update(fields, made.success, input.changes)
+        })
+        return change(target, input, byFunction, options)
+      }
+    )
+
+  /** Inserts or updates by what is there, so that the interceptors of the one that is done take part, and no others. */
+  const upsertByParts = Effect.fnUntraced(function* (
+    input: Insert,
+    retries: number,
+    checks: Checks<A>
+  ): Effect.fn.Return<Shown<A>, UpsertError> {
+    const id = idIn(input)
+    // Whoever may do neither is told so before it is looked up which of them it is.
+    yield* Effect.catchTag(pipeline.admit("insert"), "Rejected", () => pipeline.admit("update"))
+    for (let attempts = 0; ; attempts++) {
+      const isThere = id !== undefined && Option.isSome(yield* named(reader.find(id)))
+      const done = isThere
+        ? // The fields of a whole document are fields to be changed.
+          update<never, never>(id, { values: input as Insert & Update }, { retries }, checks).pipe(
+            Effect.map(Option.some),
+            Effect.catchTag("NotFound", () => Effect.succeedNone)
+          )
+        : insert(input, checks).pipe(
+            Effect.map(Option.some),
+            Effect.catchTag("AlreadyExists", () => Effect.succeedNone)
+          )
+      const shown = yield* done
+      if (Option.isSome(shown)) return shown.value
+      if (attempts >= retries) return yield* new DbError.Conflict({ resource: name, id: id ?? "", revision: "" })
+    }
+  })
+
+  const upsert = (given: Insert, retries = defaultRetries): Effect.Effect<Shown<A>, UpsertError> =>
+    write(
+      "upsert",
+      () => ({ input: given, checks: [], beforeCommit: [], ...about(given) }),
+      (one): Effect.Effect<Shown<A>, UpsertError> => {
+        const { checks = [], input } = one
+        if (pipeline.concerns("insert") || pipeline.concerns("update")) return upsertByParts(input, retries, checks)
+        const apply = (present: A) => Effect.succeed(merge.update(fields, present, input))
+        return Effect.map(named(writer.upsert(input, apply, { ...optionsOf(one), retries })), shownOf)
+      }
+    )
+
+  const removeListed = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
+    const options = { beforeCommit: [], checks: [], concurrency: removeConcurrency, onCommit: onCommits }
+    const { deleted, failed } = yield* named(
+      Effect.catchTag(writer.removeMany(ids, options), "InvalidInput", Effect.die)
+    )
+    if (failed.length === 0) return deleted.length
+    return yield* named(Effect.fail(failed[0]!.error))
+  })
+
+  return {
+    idIn,
+    insert,
+    update,
+    patch: (target, values, options) =>
+      write(
+        "patch",
+        () => ({ ...aboutTarget(target), checks: [], beforeCommit: [], changes: values }),
+        (input) =>
+          change(target, input, (present) => Effect.succeed(merge.patch(fields, present, input.changes ?? {})), options)
+      ),
+    replace: (given, ifRevision) =>
+      write(
+        "replace",
+        () => ({ input: given, checks: [], beforeCommit: [], ...about(given) }),
+        (one) => Effect.map(named(writer.replace(one.input, { ...optionsOf(one), ifRevision })), shownOf)
+      ),
+    upsert,
+    remove: (target, mustExist) =>
+      pipeline.run("delete", { ...aboutTarget(target), checks: [], beforeCommit: [] }, (input) => {
+        const options = optionsOf(input)
+        return Effect.asVoid(
+          named(
+            typeof target === "string" || input.id !== target.id
+              ? writer.remove(input.id, { ...options, mustExist })
+              : writer.removeVersion(target, options)
+          )
+        )
+      }),
+    removeMany: (given, onProgress) =>
+      pipeline.run(
+        "deleteMany",
+        { ids: given, checks: [], beforeCommit: [] },
+        Effect.fnUntraced(function* ({ beforeCommit = [], checks = [], ids }) {
+          const options = { beforeCommit, checks, concurrency: removeConcurrency, onCommit: onCommits, onProgress }
+          const { deleted, failed } = yield* named(writer.removeMany(ids, options))
+          const name = yield* operation.name
+          return {
+            deleted,
+            failed: failed.map(({ error, id }) => ({
+              id,
+              error: DbError.isFailure(error) ? DbError.fromFailure(name, context.name)(error) : error
+            }))
+          }
+        })
+      ),
+    removeAll: pipeline.run(
+      "deleteAll",
+      {},
+      Effect.fnUntraced(function* () {
+        if (!allowDeleteAll) return yield* refuse("declare the resource with allowDeleteAll: true to allow it")
+        const numbers = Stream.mapEffect(namedStream(keys.pages(keys.whole)), (hits) =>
+          removeListed(hits.map((hit) => hit.id))
+        )
+        return yield* Stream.runFold(
+          numbers,
+          () => 0,
+          (sum, some) => sum + some
+        )
+      })
+    )
+  }
+}
