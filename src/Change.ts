@@ -41,10 +41,10 @@ export type Tag = "Inserted" | "Updated" | "Deleted" | "ContentSet" | "ContentDe
  * @category models
  * @since 0.1.0
  */
-export interface Change<out A> {
+export interface Change<out A, out Id extends string = string> {
   readonly _tag: Tag
   readonly resource: string
-  readonly id: string
+  readonly id: Id
   /** `None` for an insert, and where the write did not need to read the document. */
   readonly before: Option.Option<A>
   /** `None` for a deletion. A change of content leaves the fields as they were. */

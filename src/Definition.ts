@@ -19,6 +19,7 @@ import type * as Behavior from "./encoding/Behavior.ts"
 import { isDeeperThan, type Json, type JsonObject } from "./encoding/Json.ts"
 import * as merge from "./internal/merge.ts"
 import * as Counter from "./kernel/Counter.ts"
+import type { Declared, KnownPartitions, KnownUniques, Named, Names, Stored, TimestampPartitions } from "./Names.ts"
 import * as Partition from "./Partition.ts"
 import * as Portable from "./Portable.ts"
 import type { Holds, PasswordHash } from "./schema/Attribute.ts"
@@ -51,24 +52,89 @@ export type Migration = (document: JsonObject) => JsonObject
  * @category models
  * @since 0.1.0
  */
-export interface CounterOptions {
+export interface CounterOptions<out Partition extends string = string> {
   /** Partitions of which each value is counted as well: ones with hundreds of values rather than with millions. */
-  readonly partitions?: ReadonlyArray<string> | undefined
+  readonly partitions?: ReadonlyArray<Partition> | undefined
   /** Objects over which the counts are spread, so that writers do not wait for each other. 1 to 64, default 8. */
   readonly shards?: number | undefined
 }
 
 /**
- * The declaration of a resource.
+ * The demand on a schema beside a schema: one struct or class of fields.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Options<S extends Attributes.DocumentSchema> {
+export type OneStruct<S extends Attributes.DocumentSchema> = S["ast"] extends AST.Objects | AST.Declaration
+  ? unknown
+  : AST.AST extends S["ast"]
+    ? unknown
+    : UnsupportedSchema<"a resource needs one struct or class of fields: a field can be a union, a whole document cannot">
+
+/**
+ * Stands in an error of TypeScript.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UnsupportedSchema<Reason extends string> {
+  readonly "unsupported schema": Reason
+}
+
+/**
+ * What TypeScript knows of a declaration.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NamesOf<
+  S extends Attributes.DocumentSchema,
+  Key extends PrimaryKey<S>,
+  Partitions extends Names["partitions"],
+  Uniques extends Names["unique"],
+  Counters,
+  History,
+  HasContent,
+  Timestamps,
+  Userstamps,
+  Computed
+> = Declared<
+  S["Type"][Key] & string,
+  [Timestamps] extends [true] ? Omit<TimestampPartitions, keyof Partitions> & Partitions : Partitions,
+  Uniques,
+  | (true extends History ? "history" : never)
+  | (true extends HasContent ? "content" : never)
+  | ([Counters] extends [false | undefined] ? never : "counters"),
+  Counters extends CounterOptions<infer Counted> ? Counted : never,
+  | ([Timestamps] extends [true] ? "createdAt" | "updatedAt" : never)
+  | ([Userstamps] extends [true] ? "createdBy" | "updatedBy" : never)
+  // The primary key is never computed: all fields are those of a declaration that says nothing of them.
+  | (Key extends Computed ? never : Computed & string)
+>
+
+/**
+ * The declaration of a resource. `Options<S>` is any declaration; the other parameters are how TypeScript gets to know the
+ * names in one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<
+  S extends Attributes.DocumentSchema,
+  Key extends PrimaryKey<S> = PrimaryKey<S>,
+  Partitions = Names["partitions"],
+  Uniques = Names["unique"],
+  Counters = boolean | CounterOptions,
+  History = boolean,
+  HasContent = boolean,
+  Timestamps = boolean,
+  Userstamps = boolean,
+  Computed extends keyof Stored<S> = keyof Stored<S>
+> {
   /** A struct or class of fields that needs no services. */
-  readonly schema: S
+  readonly schema: S & OneStruct<S>
   /** The field that identifies a document. It becomes part of the key, so it costs no metadata. */
-  readonly primaryKey: PrimaryKey<S>
+  readonly primaryKey: Key
   /** The name in the bucket. Default: what follows the last `/` of the service's id. */
   readonly name?: string | undefined
   /** Whether `deleteAll` is allowed. Default `false`. */
@@ -96,24 +162,24 @@ export interface Options<S extends Attributes.DocumentSchema> {
    * Which documents can be listed by the values of some fields, by the name of the partition: paths of fields
    * (`["country", "address.city"]`), or fields with transforms (`{ fields: { createdAt: "month" } }`). See `Partition`.
    */
-  readonly partitions?: Readonly<Record<string, Partition.Options>> | undefined
+  readonly partitions?: Partitions | undefined
   /** Fields whose values together no two documents share, by the name of the unique key. See `Unique`. */
-  readonly unique?: Readonly<Record<string, Unique.Options>> | undefined
+  readonly unique?: Uniques | undefined
   /**
    * How long a reservation of a unique value protects a write that is under way. Default 60 seconds; writers and those
    * who take over have to agree on it. Longer than any pause of a process that is to be survived.
    */
   readonly uniqueLease?: Duration.Input | undefined
   /** Keeps every version that is replaced or deleted, so that `history`, `getAt` and `restore` work. Default `false`. */
-  readonly history?: boolean | undefined
+  readonly history?: History | undefined
   /** Lets documents have binary content: `setContent`, `getContent`. Default `false`. */
-  readonly content?: boolean | undefined
+  readonly content?: HasContent | undefined
   /**
    * Keeps the number of documents in a few objects, and of partitions the number for each value, for `estimatedCount`.
    * Each write that changes a number costs 1 GET and 1 PUT more, for writes at the same time together; a replace or delete
    * reads first. All processes that write have to say so. For documents that are there already, `recount` once.
    */
-  readonly counters?: boolean | CounterOptions | undefined
+  readonly counters?: Counters | undefined
   /** What plugins need to know of the resource, by their names; it travels with the definition. */
   readonly plugins?: Readonly<Record<string, Json>> | undefined
   /** Whether queries may read every document without saying `scan: true`. Default `false`. */
@@ -128,21 +194,48 @@ export interface Options<S extends Attributes.DocumentSchema> {
    * where the schema has them, whatever a caller gives. A field may be a `DateTime.Utc`, a `Date`, a text (ISO 8601) or a
    * number (milliseconds); declare it optional or with a default, so that inserts can leave it out. Default `false`.
    */
-  readonly timestamps?: boolean | undefined
+  readonly timestamps?: Timestamps | undefined
   /**
    * `true` fills in the fields `createdBy` and `updatedBy`, where the schema has them, with the id of the `CurrentUser` of
    * the writing fiber. Without a user `createdBy` is left out and `updatedBy` stays. A `replace` then reads first. Default
    * `false`.
    */
-  readonly userstamps?: boolean | undefined
+  readonly userstamps?: Userstamps | undefined
   /**
    * Fields that are made of the others at every write, whatever a caller gives, by name; in this order, each seeing those
    * before. A function gives `undefined` to leave its field out. It has to be pure.
    */
-  readonly computed?:
-    | { readonly [K in keyof S["Type"]]?: (document: S["Type"]) => S["Type"][K] | undefined }
-    | undefined
+  readonly computed?: { readonly [K in Computed]?: (document: Stored<S>) => Stored<S>[K] | undefined } | undefined
 }
+
+/**
+ * The partitions of a declaration that can be counted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type CountedOf<Partitions, Timestamps> = (
+  | keyof Partitions
+  | (true extends Timestamps ? keyof TimestampPartitions : never)
+) &
+  string
+
+type AnyOptions<
+  S extends Attributes.DocumentSchema,
+  Key extends PrimaryKey<S>,
+  Computed extends keyof Stored<S>
+> = Options<
+  S,
+  Key,
+  Names["partitions"],
+  Names["unique"],
+  boolean | CounterOptions,
+  boolean,
+  boolean,
+  boolean,
+  boolean,
+  Computed
+>
 
 /**
  * A resource as it was declared, checked and worked out.
@@ -150,7 +243,8 @@ export interface Options<S extends Attributes.DocumentSchema> {
  * @category models
  * @since 0.1.0
  */
-export interface Definition<S extends Attributes.DocumentSchema> extends Catalog.Declaration {
+export interface Definition<S extends Attributes.DocumentSchema, N extends Names = Names>
+  extends Catalog.Declaration, Named<N> {
   readonly schema: S
   readonly primaryKey: PrimaryKey<S>
   readonly allowDeleteAll: boolean
@@ -201,7 +295,54 @@ export interface Unwritable {
  * @category constructors
  * @since 0.1.0
  */
-export const define = <S extends Attributes.DocumentSchema>(id: string, options: Options<S>): Definition<S> => {
+export const define = <
+  S extends Attributes.DocumentSchema,
+  Key extends PrimaryKey<S>,
+  const Partitions extends Names["partitions"] = {},
+  const Uniques extends Names["unique"] = {},
+  const Counters extends boolean | CounterOptions<CountedOf<Partitions, Timestamps>> = false,
+  History extends boolean = false,
+  HasContent extends boolean = false,
+  Timestamps extends boolean = false,
+  Userstamps extends boolean = false,
+  Computed extends keyof Stored<S> = never
+>(
+  id: string,
+  options: Options<
+    S,
+    Key,
+    Partitions & KnownPartitions<S, Partitions>,
+    Uniques & KnownUniques<S, Uniques>,
+    Counters,
+    History,
+    HasContent,
+    Timestamps,
+    Userstamps,
+    Computed
+  >
+): Definition<
+  S,
+  NamesOf<S, Key, Partitions, Uniques, Counters, History, HasContent, Timestamps, Userstamps, Computed>
+> => check(id, options)
+
+/**
+ * Gives a definition that there is already, or checks a declaration: `define` for any names.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const from = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, Computed extends keyof Stored<S>>(
+  id: string,
+  declared: AnyOptions<S, Key, Computed>
+): Definition<S> => (isDefinition<S>(declared) ? declared : check(id, declared))
+
+const isDefinition = <S extends Attributes.DocumentSchema>(declared: object): declared is Definition<S> =>
+  "portable" in declared
+
+const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, Computed extends keyof Stored<S>>(
+  id: string,
+  options: AnyOptions<S, Key, Computed>
+): Definition<S> => {
   const name = options.name ?? id.slice(id.lastIndexOf("/") + 1)
   if (name === "" || name === "__proto__" || !name.isWellFormed()) {
     throw new Attributes.UnsupportedSchema(`${JSON.stringify(name)} cannot be the name of a resource`)
@@ -362,7 +503,7 @@ export const fromAttributes = <const A extends Rules.Attributes>(
   const { idKind = "random", ...rest } = options
   const compiled = Rules.toSchema<A>(attributes, { id: idFields[idKind] })
   const schema = Schema.make<FromAttributes<A>>(compiled.ast)
-  return define(name, { schema, primaryKey: "id" as PrimaryKey<FromAttributes<A>>, name, ...rest })
+  return check(name, { schema, primaryKey: "id" as PrimaryKey<FromAttributes<A>>, name, ...rest })
 }
 /**
  * Lists what of a definition cannot travel with the catalog, by path.

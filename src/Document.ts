@@ -40,8 +40,8 @@ export type Revision = string & Brand.Brand<"effect-s3db/Document/Revision">
  * @category models
  * @since 0.1.0
  */
-export interface Document<out A> {
-  readonly id: string
+export interface Document<out A, out Id extends string = string> {
+  readonly id: Id
   readonly value: A
   /** Pass it, or the whole document, to an update or delete that must not overwrite somebody else's change. */
   readonly revision: Revision

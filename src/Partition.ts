@@ -86,13 +86,17 @@ export type Transform =
  * @category models
  * @since 0.1.0
  */
-export type Options =
-  | ReadonlyArray<string>
+export type Options<Path extends string = string> =
+  | ReadonlyArray<Path>
   | {
-      readonly fields: ReadonlyArray<string> | Readonly<Record<string, string>>
-      readonly covering?: ReadonlyArray<string> | undefined
+      readonly fields: ReadonlyArray<Path> | Rules<Path>
+      readonly covering?: ReadonlyArray<Path> | undefined
     }
   | Definition
+
+type Rules<Path extends string> = string extends Path
+  ? Readonly<Record<string, string>>
+  : { readonly [P in Path]?: string }
 
 /**
  * The fields that every document has, whatever its schema.

@@ -229,13 +229,15 @@ export type StreamError = DbError.InvalidInput | DbError.NotAllowed | DbError.Db
  *
  * `upsert` runs as `upsert`, and inside it once as `insert` or `update`; `insertMany` runs as `insert` for each document.
  *
+ * `Fields` are those of a document `A` that requests can name.
+ *
  * `changes` is `undefined` when the caller gave a function of the present document. What an interceptor puts there is
  * applied over what that function gives.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Operations<in out A, in out Insert, in out Update, in out Patch = Update> {
+export interface Operations<in out A, in out Insert, in out Update, in out Patch = Update, in out Fields = A> {
   readonly insert: { readonly input: { readonly input: Insert } & Checked<A>; readonly output: Document<A> }
   readonly update: {
     readonly input: OneDocument<A> & Checked<A> & { readonly changes: Update | undefined }
@@ -265,22 +267,22 @@ export interface Operations<in out A, in out Insert, in out Update, in out Patch
   readonly get: { readonly input: { readonly id: string }; readonly output: Document<A> }
   readonly exists: { readonly input: OneDocument<A>; readonly output: boolean }
   readonly list: {
-    readonly input: { readonly request: Query.Request<A> & Query.PageRequest & Query.Total } & Filtered<A>
+    readonly input: { readonly request: Query.Request<Fields> & Query.PageRequest & Query.Total } & Filtered<A>
     readonly output: Query.Page<Document<A>> & {
       /** Of all pages together, where it was asked for. */
       readonly total?: number | undefined
     }
   }
   readonly listIds: {
-    readonly input: { readonly request: Query.Request<A> } & Filtered<A>
+    readonly input: { readonly request: Query.Request<Fields> } & Filtered<A>
     readonly output: Stream.Stream<string, StreamError>
   }
   readonly query: {
-    readonly input: { readonly request: Query.Request<A> } & Filtered<A>
+    readonly input: { readonly request: Query.Request<Fields> } & Filtered<A>
     readonly output: Stream.Stream<Document<A>, StreamError>
   }
   readonly count: {
-    readonly input: { readonly request: Query.Request<A> & Query.Verify } & Filtered<A>
+    readonly input: { readonly request: Query.Request<Fields> & Query.Verify } & Filtered<A>
     readonly output: number
   }
   readonly setContent: {

@@ -409,13 +409,12 @@ export type Queryable<A> = unknown extends A
       }
 
 /**
- * The documents that a query asks for, and their order. With `partition` it goes by the markers of that partition, and
- * so leaves out what is not in it; otherwise by the shortest way that leaves nothing out.
+ * What a query asks for beside the partition.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Request<A> extends Within, Concurrency {
+export interface Conditions<A> extends Concurrency {
   /** Conditions on the fields, with values as documents have them, or as JSON has them. Default: none. */
   readonly where?: Where<Queryable<A>> | undefined
   /** Conditions as data, such as `parseWhere` makes of untrusted JSON; together with `where`, both. */
@@ -430,6 +429,15 @@ export interface Request<A> extends Within, Concurrency {
   /** Allows a query that reads every document. Default: what the definition says, `false`. */
   readonly scan?: boolean | undefined
 }
+
+/**
+ * What a query asks for. With `partition` it goes by the markers of that partition, and so leaves out what is not in it;
+ * otherwise by the shortest way that leaves nothing out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Request<A> extends Within, Conditions<A> {}
 
 /**
  * The page that is asked for, and its length.
@@ -473,12 +481,16 @@ export interface Verify {
  * @category models
  * @since 0.1.0
  */
-export interface Covered {
-  readonly id: string
+export interface Covered<
+  out Id extends string = string,
+  out Values = Readonly<Record<string, Json>>,
+  out Fields = Readonly<Record<string, Json>>
+> {
+  readonly id: Id
   /** The values of the partition's fields in JSON form, after their transforms, by path. */
-  readonly values: Readonly<Record<string, Json>>
+  readonly values: Values
   /** The covered fields in JSON form, by path. */
-  readonly fields: JsonObject
+  readonly fields: Fields
 }
 
 /**

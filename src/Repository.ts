@@ -20,19 +20,44 @@ import type * as Pipeline from "./Pipeline.ts"
 import type * as Query from "./Query.ts"
 import type { Input } from "./schema/Attribute.ts"
 import type * as Attributes from "./schema/Attributes.ts"
+import type {
+  Counted,
+  Covered,
+  Covering,
+  Feature,
+  InPartition,
+  NameIn,
+  Names,
+  Part,
+  Stored,
+  UniqueValues,
+  Within
+} from "./Names.ts"
 
 // -----------------------------------------------------------------------------
 // Inputs, results and errors
 // -----------------------------------------------------------------------------
 
 /**
- * The input of `insert`: the schema's fields, those with a constructor default optional, plain `Redacted` text for
- * passwords.
+ * The input of `insert`: the schema's fields, plain `Redacted` text for passwords. Fields with a constructor default are
+ * optional, and so are those that the resource fills in by itself: of `timestamps`, `userstamps` and `computed`.
  *
  * @category models
  * @since 0.1.0
  */
-export type Insert<S extends Attributes.DocumentSchema> = Input<S["~type.make.in"]>
+export type Insert<S extends Attributes.DocumentSchema, N extends Names = Names> = Input<
+  WithOptional<S["~type.make.in"], N["filled"]>
+>
+
+type WithOptional<In, Filled extends string> = string extends Filled
+  ? In
+  : [Filled & keyof Exclude<In, void>] extends [never]
+    ? In
+    : Optionally<Exclude<In, void>, Filled>
+
+type Optionally<In, Filled> = {
+  readonly [K in keyof In as K extends Filled ? never : K]: In[K]
+} & { readonly [K in keyof In as K extends Filled ? K : never]?: In[K] }
 
 /**
  * New values for some top-level fields, or for nested ones by their path (`"address.city"`). `undefined` removes an
@@ -74,11 +99,11 @@ export interface UpdateOptions {
  * @category models
  * @since 0.1.0
  */
-export interface DeleteManyResult {
+export interface DeleteManyResult<out Id extends string = string> {
   /** Ids that are gone, in input order. */
-  readonly deleted: ReadonlyArray<string>
+  readonly deleted: ReadonlyArray<Id>
   /** Ids that could not be deleted, in input order. */
-  readonly failed: ReadonlyArray<{ readonly id: string; readonly error: DbError.DbError | Pipeline.Rejected }>
+  readonly failed: ReadonlyArray<{ readonly id: Id; readonly error: DbError.DbError | Pipeline.Rejected }>
 }
 
 /**
@@ -119,9 +144,9 @@ export type Moment = { readonly version: number } | { readonly time: DateTime.Da
  * @category models
  * @since 0.1.0
  */
-export interface Version<out S extends Attributes.DocumentSchema> {
+export interface Version<out S extends Attributes.DocumentSchema, out Id extends string = string> {
   readonly version: number
-  readonly result: Result.Result<Document.Document<S["Type"]>, DbError.DbError>
+  readonly result: Result.Result<Document.Document<S["Type"], Id>, DbError.DbError>
 }
 
 /**
@@ -130,12 +155,11 @@ export interface Version<out S extends Attributes.DocumentSchema> {
  * @category models
  * @since 0.1.0
  */
-export type Operations<S extends Attributes.DocumentSchema> = Pipeline.Operations<
-  S["Type"],
-  Insert<S>,
-  Update<S["Type"]>,
-  Patch<S["Type"]>
->
+export type Operations<
+  S extends Attributes.DocumentSchema,
+  N extends Names = Names,
+  Fields = Stored<S>
+> = Pipeline.Operations<S["Type"], Insert<S, N>, Update<Fields>, Patch<Fields>, Fields>
 
 /**
  * The outcome for one of many.
@@ -143,11 +167,11 @@ export type Operations<S extends Attributes.DocumentSchema> = Pipeline.Operation
  * @category models
  * @since 0.1.0
  */
-export interface Outcome<out A, out E> {
+export interface Outcome<out A, out E, out Id extends string = string> {
   /** Its place in the stream, from 0. */
   readonly index: number
   /** `undefined` for an input that has no id yet. */
-  readonly id: string | undefined
+  readonly id: Id | undefined
   readonly result: Result.Result<A, E>
 }
 
@@ -392,7 +416,7 @@ export interface Explanation {
  * @category models
  * @since 0.1.0
  */
-export interface Admin {
+export interface Admin<N extends Names = Names> {
   /**
    * Counts anew and sets the counters: one LIST for each 1,000, and where partitions are counted 1 GET for each document.
    * Writes that happen meanwhile may be counted twice or not at all: run it when little is written, also after a
@@ -434,10 +458,12 @@ export interface Admin {
   readonly repair: (options?: RepairOptions) => Stream.Stream<Finding, ChangeError>
 
   /** Forgets a partition, and removes its markers, whose number it gives. `InvalidInput`: there is none. */
-  readonly removePartition: (name: string) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+  readonly removePartition: (
+    name: NameIn<N["partitions"]>
+  ) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
 
   /** Forgets a unique key, and removes its reservations, whose number it gives. `InvalidInput`: there is none. */
-  readonly removeUnique: (name: string) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+  readonly removeUnique: (name: NameIn<N["unique"]>) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
 
   /**
    * Removes versions that are past: of each document all but the newest `keep`, those replaced before a time, or both. When
@@ -453,39 +479,43 @@ export interface Admin {
 }
 
 /**
- * The documents of one resource.
- *
- * **Details**
- *
- * Ids are never checked for existence before a write: every mutation of an existing document is a compare-and-set on
- * the version that was read, every insert a create-if-absent. Requests are named at each member; a store with its usual
- * retries may send more when requests fail. `DbError` is in every error channel: the store or the catalog failed, or an
- * object cannot be decoded (`Corrupt`). So is `Rejected`, of interceptors and guards (see `intercept`), and for writes
- * `AfterFailed`.
+ * The request of a query of a resource.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Repository<in out S extends Attributes.DocumentSchema> {
+export type Request<
+  S extends Attributes.DocumentSchema,
+  N extends Names = Names,
+  Fields = Stored<S>
+> = Query.Conditions<Fields> & Within<S, N>
+
+/**
+ * The members that every repository has. See `Repository`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Documents<in out S extends Attributes.DocumentSchema, N extends Names, Fields = Stored<S>> {
   /**
    * Creates a document. 1 PUT.
    *
    * `AlreadyExists`: the id is taken. `InvalidInput`: the fields at fault. `MetadataLimit`: it does not fit, and the
    * behavior does not let it go to the body.
    */
-  readonly insert: (input: Insert<S>) => Effect.Effect<S["Type"], InsertError>
+  readonly insert: (input: Insert<S, N>) => Effect.Effect<S["Type"], InsertError>
 
   /**
    * Creates documents concurrently. n PUT. The outcomes are in input order; one that fails does not stop the others.
    */
   readonly insertMany: (
-    inputs: Iterable<Insert<S>>,
+    inputs: Iterable<Insert<S, N>>,
     options?: ManyOptions
   ) => Effect.Effect<ReadonlyArray<Result.Result<S["Type"], InsertError>>>
 
   /** Upserts documents concurrently. The outcomes are in input order; one that fails does not stop the others. */
   readonly upsertMany: (
-    inputs: Iterable<Insert<S>>,
+    inputs: Iterable<Insert<S, N>>,
     options?: ManyOptions
   ) => Effect.Effect<ReadonlyArray<Result.Result<S["Type"], Exclude<ChangeError, DbError.NotFound>>>>
 
@@ -495,9 +525,9 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * came last.
    */
   readonly writeAll: <E, R>(
-    inputs: Stream.Stream<Insert<S>, E, R>,
+    inputs: Stream.Stream<Insert<S, N>, E, R>,
     options?: WriteOptions
-  ) => Stream.Stream<Outcome<S["Type"], InsertError | ChangeError>, E, R>
+  ) => Stream.Stream<Outcome<S["Type"], InsertError | ChangeError, N["id"]>, E, R>
 
   /**
    * Like `writeAll`, from documents in JSON form, as `queryJson` gives them and `Export.fromNdjson` reads them. One that does
@@ -506,10 +536,10 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   readonly writeAllJson: <E, R>(
     documents: Stream.Stream<JsonObject, E, R>,
     options?: WriteOptions
-  ) => Stream.Stream<Outcome<S["Type"], InsertError | ChangeError>, E, R>
+  ) => Stream.Stream<Outcome<S["Type"], InsertError | ChangeError, N["id"]>, E, R>
 
   /** Reads a document. 1 GET. `NotFound`. */
-  readonly get: (id: string) => Effect.Effect<S["Type"], DbError.NotFound | ReadError>
+  readonly get: (id: N["id"]) => Effect.Effect<S["Type"], DbError.NotFound | ReadError>
 
   /** Reads a document in JSON form, as `queryJson` gives it, without secrets. 1 GET. `NotFound`. */
   readonly getJson: (id: string) => Effect.Effect<JsonObject, DbError.NotFound | DbError.NotAllowed | ReadError>
@@ -544,26 +574,28 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   ) => Effect.Effect<JsonObject, DbError.NotAllowed | ChangeError>
 
   /** Reads a document, absence being `None`. 1 GET. */
-  readonly getOption: (id: string) => Effect.Effect<Option.Option<S["Type"]>, ReadError>
+  readonly getOption: (id: N["id"]) => Effect.Effect<Option.Option<S["Type"]>, ReadError>
 
   /**
    * Reads documents concurrently, in input order; each id that has none is `None` at its place. n GET. One that cannot be
    * read, or is refused by an interceptor, fails the whole.
    */
   readonly getMany: (
-    ids: Iterable<string>,
+    ids: Iterable<N["id"]>,
     options?: Query.Concurrency
   ) => Effect.Effect<ReadonlyArray<Option.Option<S["Type"]>>, ReadError>
 
   /** Reads a document with its envelope. 1 GET. `NotFound`. */
-  readonly getDocument: (id: string) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | ReadError>
+  readonly getDocument: (
+    id: N["id"]
+  ) => Effect.Effect<Document.Document<S["Type"], N["id"]>, DbError.NotFound | ReadError>
 
   /**
    * The envelope of a value that this repository has returned, as of then. No request.
    *
    * `NotFound` for any other object, also for a copy of such a value.
    */
-  readonly documentOf: (value: S["Type"]) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound>
+  readonly documentOf: (value: S["Type"]) => Effect.Effect<Document.Document<S["Type"], N["id"]>, DbError.NotFound>
 
   /**
    * Changes some top-level fields, or nested ones by path, of the document with this id, or of the document in hand.
@@ -578,9 +610,9 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * `NotFound`; `Conflict`: it changed since it was read (one HEAD finds the present revision), or kept changing;
    * `InvalidInput`: the result does not fit the schema, or the primary key would change.
    */
-  readonly update: <E = never, R = never>(
-    target: string | Document.Document<S["Type"]>,
-    change: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>),
+  readonly update: <X, E = never, R = never>(
+    target: N["id"] | Document.Document<S["Type"], N["id"]>,
+    change: Update<Fields> | ((current: S["Type"]) => merge.Made<X, Update<Fields>, S["Type"], E, R>),
     options?: UpdateOptions
   ) => Effect.Effect<S["Type"], ChangeError | E, R>
 
@@ -588,8 +620,8 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * Like `update`, with nested objects merged field by field. Requests and errors are the same.
    */
   readonly patch: (
-    target: string | Document.Document<S["Type"]>,
-    change: Patch<S["Type"]>,
+    target: N["id"] | Document.Document<S["Type"], N["id"]>,
+    change: Patch<Fields>,
     options?: UpdateOptions
   ) => Effect.Effect<S["Type"], ChangeError>
 
@@ -599,7 +631,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * With `ifRevision` it replaces that version only: `Conflict` (one HEAD more) or `NotFound`. `InvalidInput`.
    */
   readonly replace: (
-    input: Insert<S>,
+    input: Insert<S, N>,
     options?: Pick<UpdateOptions, "ifRevision">
   ) => Effect.Effect<S["Type"], ChangeError>
 
@@ -609,7 +641,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * 1 PUT for a new one; 2 PUT and 1 GET for one that exists. `InvalidInput`; `Conflict` when it kept changing.
    */
   readonly upsert: (
-    input: Insert<S>,
+    input: Insert<S, N>,
     options?: Pick<UpdateOptions, "retries">
   ) => Effect.Effect<S["Type"], Exclude<ChangeError, DbError.NotFound>>
 
@@ -621,15 +653,15 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * `DbError` with `Unsupported` on a store without conditional deletes.
    */
   readonly delete: (
-    target: string | Document.Document<S["Type"]>,
+    target: N["id"] | Document.Document<S["Type"], N["id"]>,
     options?: { readonly mustExist?: boolean | undefined }
   ) => Effect.Effect<void, DeleteError>
 
   /** Deletes documents, those that do not exist being deleted already. One request for each 1,000. `InvalidInput`. */
   readonly deleteMany: (
-    ids: Iterable<string>,
+    ids: Iterable<N["id"]>,
     options?: { readonly onProgress?: OnProgress | undefined }
-  ) => Effect.Effect<DeleteManyResult, DeleteManyError>
+  ) => Effect.Effect<DeleteManyResult<N["id"]>, DeleteManyError>
 
   /**
    * Deletes every document that is listed when it runs, and gives their number. One LIST and one DELETE for each 1,000.
@@ -639,29 +671,19 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   readonly deleteAll: Effect.Effect<number, DbError.NotAllowed | DeleteManyError>
 
   /** Whether there is such a document. 1 HEAD. */
-  readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
+  readonly exists: (id: N["id"]) => Effect.Effect<boolean, ReadError>
 
   /**
    * How many documents there are, or meet conditions. One LIST for each 1,000; in a partition, or with conditions, 1 GET
    * for each document, too; with `verify: false` a partition's markers are counted, and leftovers of crashes among them.
    */
-  readonly count: (request?: Query.Request<S["Type"]> & Query.Verify) => Effect.Effect<number, ListError>
-
-  /**
-   * How many documents there are, as the maintained counter says: of the resource, or of a partition that is counted, with
-   * all of its values or the first ones. 1 GET for each shard, whatever the number of documents.
-   *
-   * It is exact as long as no writer crashes between a write and its counting, and no write ends with an unknown outcome;
-   * `recount` makes it exact again. `NotAllowed`: the resource is not declared with `counters`. `InvalidInput`: a partition
-   * that is not counted, or bounds.
-   */
-  readonly estimatedCount: (within?: Pick<Query.Within, "partition" | "values">) => Effect.Effect<number, ListError>
+  readonly count: (request?: Request<S, N, Fields> & Query.Verify) => Effect.Effect<number, ListError>
 
   /**
    * Ids, in the order of the keys. One LIST for each 1,000, as the stream is drawn; in a partition, or with conditions,
    * 1 GET for each document, too.
    */
-  readonly listIds: (request?: Query.Request<S["Type"]>) => Stream.Stream<string, ListError>
+  readonly listIds: (request?: Request<S, N, Fields>) => Stream.Stream<N["id"], ListError>
 
   /**
    * One page of documents, in the order of their keys. 1 LIST, 1 GET for each document.
@@ -670,7 +692,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * another request, no such partition, values that do not fit.
    */
   readonly list: (
-    request?: Query.Within & Query.PageRequest & Query.Concurrency
+    request?: Within<S, N> & Query.PageRequest & Query.Concurrency
   ) => Effect.Effect<Query.Page<S["Type"]>, ListError>
 
   /**
@@ -678,7 +700,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * A document deleted while the stream runs may be missing from it; one that moves within a partition may come twice
    * or not at all.
    */
-  readonly scan: (options?: Query.Within & Query.Concurrency) => Stream.Stream<S["Type"], ListError>
+  readonly scan: (options?: Within<S, N> & Query.Concurrency) => Stream.Stream<S["Type"], ListError>
 
   /**
    * The document that has a value for itself: the values of the fields of a unique key, by path. 2 GET.
@@ -686,9 +708,9 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * `NotFound`; `InvalidInput`: there is no such key, or a value is missing; `DbError` with `Unsupported`: the key is not
    * complete yet, see `backfill`.
    */
-  readonly getByUnique: (
-    unique: string,
-    values: Readonly<Record<string, unknown>>
+  readonly getByUnique: <Name extends NameIn<N["unique"]>>(
+    unique: Name,
+    values: UniqueValues<S, N["unique"][Name]>
   ) => Effect.Effect<S["Type"], DbError.NotFound | DbError.InvalidInput | ReadError>
 
   /**
@@ -698,12 +720,12 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * `NotAllowed`: it would read every document and does not say `scan: true`. `InvalidInput`: a field that is not there, or
    * is secret; an operand that does not fit; an order that no partition has, without a limit.
    */
-  readonly query: (request: Query.Request<S["Type"]>) => Stream.Stream<S["Type"], ListError>
+  readonly query: (request: Request<S, N, Fields>) => Stream.Stream<S["Type"], ListError>
 
   /** Like `query`, in JSON form and only the fields named, by path. Default: all; secrets are left out. */
   readonly queryJson: (
-    request: Query.Request<S["Type"]> & {
-      readonly select?: ReadonlyArray<Query.FieldPath<Query.Queryable<S["Type"]>>> | undefined
+    request: Request<S, N, Fields> & {
+      readonly select?: ReadonlyArray<Query.FieldPath<Query.Queryable<Fields>>> | undefined
     }
   ) => Stream.Stream<JsonObject, ListError>
 
@@ -715,7 +737,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * seen. It looks at 1,000 documents at most, and may then be short; after a full page there is always a cursor.
    */
   readonly queryPage: (
-    request: Query.Request<S["Type"]> & Query.PageRequest & { readonly total?: boolean | undefined }
+    request: Request<S, N, Fields> & Query.PageRequest & { readonly total?: boolean | undefined }
   ) => Effect.Effect<Query.Page<S["Type"]> & { readonly total: number | undefined }, ListError>
 
   /**
@@ -735,7 +757,7 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
   readonly parseOrder: (text: string) => Effect.Effect<Query.Order, DbError.InvalidInput>
 
   /** What a query is going to do. No request. */
-  readonly explainQuery: (request: Query.Request<S["Type"]>) => Effect.Effect<Query.Plan, ListError>
+  readonly explainQuery: (request: Request<S, N, Fields>) => Effect.Effect<Query.Plan, ListError>
 
   /**
    * Counts, sums, least and greatest values and averages of what a query gives, also by groups.
@@ -743,8 +765,8 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * `TooManyGroups`; `InvalidInput`: a field that is not there, or is secret.
    */
   readonly aggregate: (
-    aggregation: Aggregation.Notation<Query.Queryable<S["Type"]>>,
-    request?: Query.Request<S["Type"]> & Pick<Aggregation.Options, "maxGroups">
+    aggregation: Aggregation.Notation<Query.Queryable<Fields>>,
+    request?: Request<S, N, Fields> & Pick<Aggregation.Options, "maxGroups">
   ) => Effect.Effect<ReadonlyArray<Aggregation.Group>, ListError | Aggregation.TooManyGroups>
 
   /**
@@ -753,23 +775,20 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * of. Tells of every other. One that fails does not stop the others. The ids of those whose place in a partition has
    * changed are held in memory. The change may be what `update` takes.
    */
-  readonly updateMany: <E = never, R = never>(
-    request: Query.Request<S["Type"]>,
-    change: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>)
-  ) => Stream.Stream<Outcome<S["Type"], ChangeError | E>, ListError, R>
+  readonly updateMany: <X, E = never, R = never>(
+    request: Request<S, N, Fields>,
+    change: Update<Fields> | ((current: S["Type"]) => merge.Made<X, Update<Fields>, S["Type"], E, R>)
+  ) => Stream.Stream<Outcome<S["Type"], ChangeError | E, N["id"]>, ListError, R>
 
   /** The document, if it belongs to a partition and has those values there; otherwise `NotFound`. 1 GET. */
-  readonly getFromPartition: (
-    id: string,
-    within: Query.Within
-  ) => Effect.Effect<S["Type"], DbError.NotFound | ListError>
+  readonly getFromPartition: (id: N["id"], within: Part<S, N>) => Effect.Effect<S["Type"], DbError.NotFound | ListError>
 
   /**
    * The different values of the field of a partition that follows those given, in JSON form, transformed, in their order
    * (on a store that lists without order: in none), each with at least one document. For each value 1 LIST and, as a
    * rule, 1 GET. `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
    */
-  readonly distinct: (within: Query.Within) => Stream.Stream<Json, ListError>
+  readonly distinct: (within: Part<S, N>) => Stream.Stream<Json, ListError>
 
   /**
    * What the markers of a partition cover, without a look at the documents: one LIST for each 1,000, no GET.
@@ -778,75 +797,17 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * looks at each document, 1 GET. Where the covered fields were too long for a key, the document is read.
    * `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
    */
-  readonly covered: (within: Query.Within & Query.Concurrency & Query.Verify) => Stream.Stream<Query.Covered, ListError>
+  readonly covered: <Name extends NameIn<Covering<N["partitions"]>>>(
+    within: InPartition<S, Name, N["partitions"][Name]> & Query.Concurrency & Query.Verify
+  ) => Stream.Stream<Covered<N["id"], N["partitions"][Name]>, ListError>
 
   /**
-   * Gives a document binary content in the place of what it had. It belongs to the document: updates leave it alone, a
-   * deletion removes it. `contentType` default: `application/octet-stream`.
-   *
-   * 1 GET, 1 PUT for each 8 MiB, then 1 GET and 1 PUT for the document, and what removes the content before. No more than
-   * 8 MiB are in memory. What has been written is removed when the bytes fail. `NotFound`; `InvalidInput`: `contentType`
-   * is not of 1 to 255 printable ASCII characters; `NotAllowed`: the resource is not declared with `content: true`, or this
-   * is a transaction, of which content cannot be part.
-   */
-  readonly setContent: <E = never, R = never>(
-    id: string,
-    bytes: Uint8Array | Stream.Stream<Uint8Array, E, R>,
-    options?: { readonly contentType?: string | undefined }
-  ) => Effect.Effect<Document.Document<S["Type"]>, ChangeError | DbError.NotAllowed | E, R>
-
-  /**
-   * The content of a document, or a range of it, absence being `None`. 1 GET, and 1 for each 8 MiB as it is drawn.
-   *
-   * `NotFound`: there is no such document. `InvalidInput`: the range begins past the end, or ends before it begins. The
-   * bytes fail with `Corrupt` when they are fewer than were written; those of the whole also, at their end, when they are
-   * others, by their SHA-256.
-   */
-  readonly getContent: (
-    id: string,
-    range?: Content.Range
-  ) => Effect.Effect<
-    Option.Option<Content.Content<DbError.DbError>>,
-    DbError.NotFound | DbError.NotAllowed | DbError.InvalidInput | ReadError
-  >
-
-  /** Whether a document has content. 1 GET. `NotFound`, `NotAllowed`. */
-  readonly hasContent: (
-    id: string
-  ) => Effect.Effect<boolean, DbError.NotFound | DbError.NotAllowed | DbError.InvalidInput | ReadError>
-
-  /** Removes the content of a document, if it has any. `NotFound`, `NotAllowed`, also in a transaction. */
-  readonly deleteContent: (id: string) => Effect.Effect<void, ChangeError | DbError.NotAllowed>
-
-  /**
-   * The versions that a document had, the newest first; also those of a document that is deleted. One LIST for each 1,000
-   * and 1 GET for each, as they are drawn. `NotAllowed`: the resource is not declared with `history: true`.
-   */
-  readonly history: (id: string) => Stream.Stream<Document.Document<S["Type"]>, HistoryError>
-
-  /** Like `history`, but a version that cannot be read is told in its place, and does not end the stream. */
-  readonly historyResults: (id: string) => Stream.Stream<Version<S>, HistoryError>
-
-  /**
-   * A document as it was: the version with this number, or the one there was at a time. `NotFound`: there was none.
-   * Of a document that was deleted and inserted again numbers begin anew: the newest with the number counts.
-   */
-  readonly getAt: (
-    id: string,
-    when: Moment
-  ) => Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound | HistoryError>
-
-  /**
-   * Makes an earlier version the present one, also of a document that is deleted, which is then inserted again: with
-   * `userstamps` by who restores it. `NotFound`: there was none.
-   */
-  readonly restore: (id: string, when: Moment) => Effect.Effect<S["Type"], ChangeError | InsertError | HistoryError>
 
   /**
    * Where each byte of a document goes, or would go. No request. An input is cleaned up and validated as by `insert`.
    */
   readonly explain: (
-    input: Insert<S> | Document.Document<S["Type"]>
+    input: Insert<S, N> | Document.Document<S["Type"], N["id"]>
   ) => Effect.Effect<Explanation, DbError.InvalidInput | DbError.MetadataLimit | DbError.DbError>
 
   /**
@@ -854,19 +815,19 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * interceptor of `query` narrows or changes what may be seen.
    */
   readonly scanResults: (
-    options?: Query.Within & Query.Concurrency
-  ) => Stream.Stream<Outcome<S["Type"], DbError.DbError>, ListError>
+    options?: Within<S, N> & Query.Concurrency
+  ) => Stream.Stream<Outcome<S["Type"], DbError.DbError, N["id"]>, ListError>
 
   /** Like `scan`, each document with its envelope. */
   readonly scanDocuments: (
-    options?: Query.Within & Query.Concurrency
-  ) => Stream.Stream<Document.Document<S["Type"]>, ListError>
+    options?: Within<S, N> & Query.Concurrency
+  ) => Stream.Stream<Document.Document<S["Type"], N["id"]>, ListError>
 
   /**
    * Maintenance: `backfill`, `repair`, `migrate`, `rotate`, `recount`, pruning, and what removes partitions and unique keys.
    * No request.
    */
-  readonly admin: Effect.Effect<Admin>
+  readonly admin: Effect.Effect<Admin<N>>
 
   /**
    * Adds an interceptor to the operations until the scope closes: to change what goes in, to refuse it, to answer in its
@@ -881,19 +842,19 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    * `hasContent` as `getContent`; `restore` as `get` and `replace`.
    */
   readonly intercept: <const K extends Pipeline.OperationName = Pipeline.OperationName>(
-    interceptor: Pipeline.Interceptor<Operations<S>, K>
+    interceptor: Pipeline.Interceptor<Operations<S, N, Fields>, K>
   ) => Effect.Effect<void, never, Scope.Scope>
 
   /**
    * The changes that this process makes from when the stream is first drawn, each told after it is committed. See
    * `Change` for what is promised. No request.
    */
-  readonly changes: (filter?: Change.Filter) => Stream.Stream<Change.Change<S["Type"]> | Change.Lagged>
+  readonly changes: (filter?: Change.Filter) => Stream.Stream<Change.Change<S["Type"], N["id"]> | Change.Lagged>
 
   /** Like `changes`, beginning at once, until the scope closes. */
   readonly subscribe: (
     filter?: Change.Filter
-  ) => Effect.Effect<Stream.Stream<Change.Change<S["Type"]> | Change.Lagged>, never, Scope.Scope>
+  ) => Effect.Effect<Stream.Stream<Change.Change<S["Type"], N["id"]> | Change.Lagged>, never, Scope.Scope>
 
   /**
    * Runs a handler for each change, one after the other, until the scope closes. It never delays or fails a write; what
@@ -901,7 +862,135 @@ export interface Repository<in out S extends Attributes.DocumentSchema> {
    */
   readonly onChange: <R = never, R2 = never>(
     filter: Change.Filter,
-    handler: (change: Change.Change<S["Type"]>) => Effect.Effect<unknown, unknown, R>,
+    handler: (change: Change.Change<S["Type"], N["id"]>) => Effect.Effect<unknown, unknown, R>,
     options?: Change.HandlerOptions<R2>
   ) => Effect.Effect<void, never, Scope.Scope | R | R2>
 }
+
+/**
+ * What documents have where a resource is declared with `history: true`: their earlier versions.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface History<in out S extends Attributes.DocumentSchema, Id extends string> {
+  /**
+   * The versions that a document had, the newest first; also those of a document that is deleted. One LIST for each 1,000
+   * and 1 GET for each, as they are drawn. `NotAllowed`: the resource is not declared with `history: true`.
+   */
+  readonly history: (id: Id) => Stream.Stream<Document.Document<S["Type"], Id>, HistoryError>
+
+  /** Like `history`, but a version that cannot be read is told in its place, and does not end the stream. */
+  readonly historyResults: (id: Id) => Stream.Stream<Version<S, Id>, HistoryError>
+
+  /**
+   * A document as it was: the version with this number, or the one there was at a time. `NotFound`: there was none.
+   * Of a document that was deleted and inserted again numbers begin anew: the newest with the number counts.
+   */
+  readonly getAt: (
+    id: Id,
+    when: Moment
+  ) => Effect.Effect<Document.Document<S["Type"], Id>, DbError.NotFound | HistoryError>
+
+  /**
+   * Makes an earlier version the present one, also of a document that is deleted, which is then inserted again: with
+   * `userstamps` by who restores it. `NotFound`: there was none.
+   */
+  readonly restore: (id: Id, when: Moment) => Effect.Effect<S["Type"], ChangeError | InsertError | HistoryError>
+}
+
+/**
+ * What documents have where a resource is declared with `content: true`: binary content.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BinaryContent<in out S extends Attributes.DocumentSchema, Id extends string> {
+  /**
+   * Gives a document binary content in the place of what it had. It belongs to the document: updates leave it alone, a
+   * deletion removes it. `contentType` default: `application/octet-stream`.
+   *
+   * 1 GET, 1 PUT for each 8 MiB, then 1 GET and 1 PUT for the document, and what removes the content before. No more than
+   * 8 MiB are in memory. What has been written is removed when the bytes fail. `NotFound`; `InvalidInput`: `contentType`
+   * is not of 1 to 255 printable ASCII characters; `NotAllowed`: the resource is not declared with `content: true`, or this
+   * is a transaction, of which content cannot be part.
+   */
+  readonly setContent: <E = never, R = never>(
+    id: Id,
+    bytes: Uint8Array | Stream.Stream<Uint8Array, E, R>,
+    options?: { readonly contentType?: string | undefined }
+  ) => Effect.Effect<Document.Document<S["Type"], Id>, ChangeError | DbError.NotAllowed | E, R>
+
+  /**
+   * The content of a document, or a range of it, absence being `None`. 1 GET, and 1 for each 8 MiB as it is drawn.
+   *
+   * `NotFound`: there is no such document. `InvalidInput`: the range begins past the end, or ends before it begins. The
+   * bytes fail with `Corrupt` when they are fewer than were written; those of the whole also, at their end, when they are
+   * others, by their SHA-256.
+   */
+  readonly getContent: (
+    id: Id,
+    range?: Content.Range
+  ) => Effect.Effect<
+    Option.Option<Content.Content<DbError.DbError>>,
+    DbError.NotFound | DbError.NotAllowed | DbError.InvalidInput | ReadError
+  >
+
+  /** Whether a document has content. 1 GET. `NotFound`, `NotAllowed`. */
+  readonly hasContent: (
+    id: string
+  ) => Effect.Effect<boolean, DbError.NotFound | DbError.NotAllowed | DbError.InvalidInput | ReadError>
+
+  /** Removes the content of a document, if it has any. `NotFound`, `NotAllowed`, also in a transaction. */
+  readonly deleteContent: (id: Id) => Effect.Effect<void, ChangeError | DbError.NotAllowed>
+}
+
+/**
+ * What there is where a resource is declared with `counters`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Counters<in out S extends Attributes.DocumentSchema, N extends Names> {
+  /**
+   * How many documents there are, as the maintained counter says: of the resource, or of a partition that is counted, with
+   * all of its values or the first ones. 1 GET for each shard, whatever the number of documents.
+   *
+   * It is exact as long as no writer crashes between a write and its counting, and no write ends with an unknown outcome;
+   * `recount` makes it exact again. `NotAllowed`: the resource is not declared with `counters`. `InvalidInput`: a partition
+   * that is not counted, or bounds.
+   */
+  readonly estimatedCount: (within?: Counted<S, N>) => Effect.Effect<number, ListError>
+}
+
+/**
+ * Stands for what a resource was not declared with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Without<out _Feature extends Feature> {}
+
+/**
+ * The documents of one resource, with what TypeScript knows of its names: without them any name may be asked for, and every
+ * member is there.
+ *
+ * **Details**
+ *
+ * Ids are never checked for existence before a write: every mutation of an existing document is a compare-and-set on
+ * the version that was read, every insert a create-if-absent. Requests are named at each member; a store with its usual
+ * retries may send more when requests fail. `DbError` is in every error channel: the store or the catalog failed, or an
+ * object cannot be decoded (`Corrupt`). So is `Rejected`, of interceptors and guards (see `intercept`), and for writes
+ * `AfterFailed`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Repository<S extends Attributes.DocumentSchema, N extends Names = Names, Fields = Stored<S>> = Documents<
+  S,
+  N,
+  Fields
+> &
+  ("history" extends N["features"] ? History<S, N["id"]> : Without<"history">) &
+  ("content" extends N["features"] ? BinaryContent<S, N["id"]> : Without<"content">) &
+  ("counters" extends N["features"] ? Counters<S, N> : Without<"counters">)

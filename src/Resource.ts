@@ -26,7 +26,19 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { Database } from "./Database.ts"
 import * as DbError from "./DbError.ts"
-import { define, type Definition, type Options, type Services, type Unwritable } from "./Definition.ts"
+import {
+  type CountedOf,
+  type CounterOptions,
+  define,
+  type Definition,
+  from,
+  type NamesOf,
+  type Options,
+  type PrimaryKey,
+  type Services,
+  type Unwritable
+} from "./Definition.ts"
+import type { KnownPartitions, KnownUniques, Named, Names, Stored } from "./Names.ts"
 import * as Behavior from "./encoding/Behavior.ts"
 import * as Guard from "./Guard.ts"
 import type * as Pipeline from "./Pipeline.ts"
@@ -62,15 +74,16 @@ export type { Concurrency, Covered, Page, PageRequest, Verify, Within } from "./
 export interface ServiceClass<
   in out Self,
   in out Id extends string,
-  in out S extends Attributes.DocumentSchema
-> extends Context.ServiceClass<Self, Id, Repository<S>> {
-  readonly definition: Definition<S>
+  in out S extends Attributes.DocumentSchema,
+  in out N extends Names = Names
+> extends Context.ServiceClass<Self, Id, Repository<S, N>> {
+  readonly definition: Definition<S, N>
   /** Registers the definition and opens the resource. The same reference each time, so that it is built once. */
   readonly layer: Layer.Layer<Self, DbError.DbError, Database | Services<S["Type"]>>
 }
 
 /**
- * Declares a resource as a service.
+ * Declares a resource as a service, by options or by a definition that there is already.
  *
  * The id identifies the service in the program; what follows its last `/` is the name in the bucket, unless `name` says
  * otherwise. Throws `UnsupportedSchema` for a schema that cannot be stored.
@@ -80,14 +93,71 @@ export interface ServiceClass<
  */
 export const Service =
   <Self>() =>
-  <const Id extends string, S extends Attributes.DocumentSchema>(
+  <
+    const Id extends string,
+    S extends Attributes.DocumentSchema,
+    Key extends PrimaryKey<S>,
+    const Partitions extends Names["partitions"] = {},
+    const Uniques extends Names["unique"] = {},
+    const Counters extends boolean | CounterOptions<CountedOf<Partitions, Timestamps>> = false,
+    History extends boolean = false,
+    HasContent extends boolean = false,
+    Timestamps extends boolean = false,
+    Userstamps extends boolean = false,
+    Computed extends keyof Stored<S> = never,
+    N extends Names = NamesOf<
+      S,
+      Key,
+      Partitions,
+      Uniques,
+      Counters,
+      History,
+      HasContent,
+      Timestamps,
+      Userstamps,
+      Computed
+    >
+  >(
     id: Id,
-    options: Options<S>
-  ): ServiceClass<Self, Id, S> => {
-    const definition = define(id, options)
-    const service = Context.Service<Self, Repository<S>>()(id)
+    options: Options<
+      S,
+      Key,
+      Partitions & KnownPartitions<S, Partitions>,
+      Uniques & KnownUniques<S, Uniques>,
+      Counters,
+      History,
+      HasContent,
+      Timestamps,
+      Userstamps,
+      Computed
+    > &
+      Named<N>
+  ): ServiceClass<Self, Id, S, N> => {
+    const definition: Definition<S, N> = from(id, options)
+    const service = Context.Service<Self, Repository<S, N>>()(id)
     return Object.assign(service, { definition, layer: Layer.effect(service, make(definition)) })
   }
+
+/**
+ * The repository of a definition, with what TypeScript knows of its names: for parameters and fields of a program's own.
+ *
+ * ```ts no-check
+ * const orders = Resource.define("orders", { schema: Order, primaryKey: "id", partitions: { byState: ["state"] } })
+ * const close = (repository: Resource.RepositoryOf<typeof orders>) => Stream.runCount(repository.scan({ partition: "byState" }))
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type RepositoryOf<D> = D extends Definition<infer S, infer N> ? Repository<S, N> : never
+
+/**
+ * The operations of a definition, for interceptors that are made apart: `Pipeline.interceptor<OperationsOf<typeof Orders.definition>>()`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type OperationsOf<D> = D extends Definition<infer S, infer N> ? Operations<S, N> : never
 
 /**
  * Opens a resource on a database: what `layer` does. Whoever opens it gets the same repository, with the same interceptors,
@@ -99,9 +169,9 @@ export const Service =
  * @category constructors
  * @since 0.1.0
  */
-export const make = <S extends Attributes.DocumentSchema>(
-  definition: Definition<S>
-): Effect.Effect<Repository<S>, DbError.DbError, Database | Services<S["Type"]>> => Effect.scoped(open(definition))
+export const make = <S extends Attributes.DocumentSchema, N extends Names>(
+  definition: Definition<S, N>
+): Effect.Effect<Repository<S, N>, DbError.DbError, Database | Services<S["Type"]>> => Effect.scoped(open(definition))
 
 /**
  * Opens a resource like `make`, with interceptors and a guard that are in place before anybody has the repository, until the scope closes.
@@ -109,10 +179,10 @@ export const make = <S extends Attributes.DocumentSchema>(
  * @category constructors
  * @since 0.1.0
  */
-export const makeWith = <S extends Attributes.DocumentSchema>(
-  definition: Definition<S>,
-  parts: With<S>
-): Effect.Effect<Repository<S>, DbError.DbError, Database | Scope.Scope | Services<S["Type"]>> =>
+export const makeWith = <S extends Attributes.DocumentSchema, N extends Names>(
+  definition: Definition<S, N>,
+  parts: With<S, N>
+): Effect.Effect<Repository<S, N>, DbError.DbError, Database | Scope.Scope | Services<S["Type"]>> =>
   open(definition, parts)
 
 /** The layer of a resource that is opened with something, on top of another layer of it. */
@@ -144,14 +214,17 @@ export const intercept = <
   Self,
   Id extends string,
   S extends Attributes.DocumentSchema,
+  N extends Names,
   const K extends Pipeline.OperationName = Pipeline.OperationName,
   E = never,
   R = never,
   E0 = never,
   R0 = never
 >(
-  resource: ServiceClass<Self, Id, S>,
-  interceptor: Pipeline.Interceptor<Operations<S>, K> | Effect.Effect<Pipeline.Interceptor<Operations<S>, K>, E, R>,
+  resource: ServiceClass<Self, Id, S, N>,
+  interceptor:
+    | Pipeline.Interceptor<Operations<S, N>, K>
+    | Effect.Effect<Pipeline.Interceptor<Operations<S, N>, K>, E, R>,
   { layer }: { readonly layer?: Layer.Layer<Self, E0, R0> | undefined } = {}
 ): LayerOf<Self, S, E | E0, R, R0> =>
   onTop(
@@ -180,12 +253,13 @@ export const guard = <
   Self,
   Id extends string,
   S extends Attributes.DocumentSchema,
+  N extends Names,
   E = never,
   R = never,
   E0 = never,
   R0 = never
 >(
-  resource: ServiceClass<Self, Id, S>,
+  resource: ServiceClass<Self, Id, S, N>,
   rules: Guard.Rules<S["Type"]> | Effect.Effect<Guard.Rules<S["Type"]>, E, R>,
   {
     layer,
@@ -315,11 +389,11 @@ export interface SinkOptions<S extends Attributes.DocumentSchema, E, R> extends 
  * @category constructors
  * @since 0.1.0
  */
-export const sink = <S extends Attributes.DocumentSchema, E = never, R = never>(
-  repository: Repository<S>,
+export const sink = <S extends Attributes.DocumentSchema, N extends Names, E = never, R = never>(
+  repository: Repository<S, N>,
   { keep = 1000, onOutcome = () => Effect.void, ...options }: SinkOptions<S, E, R> = {}
-): Sink.Sink<WriteSummary, Insert<S>, never, E, R> =>
-  Sink.make<Insert<S>>()((inputs) =>
+): Sink.Sink<WriteSummary, Insert<S, N>, never, E, R> =>
+  Sink.make<Insert<S, N>>()((inputs) =>
     Stream.runFold(
       Stream.tap(repository.writeAll(inputs, options), onOutcome),
       (): WriteSummary & { failures: Array<WriteSummary["failures"][number]> } => ({

@@ -64,9 +64,9 @@ export type Definition = typeof Definition.Type
  * @category models
  * @since 0.1.0
  */
-export type Options =
-  | ReadonlyArray<string>
-  | { readonly fields: ReadonlyArray<string>; readonly ignoreCase?: boolean | undefined }
+export type Options<Path extends string = string> =
+  | ReadonlyArray<Path>
+  | { readonly fields: ReadonlyArray<Path>; readonly ignoreCase?: boolean | undefined }
   | Definition
 
 const isList = (options: Options): options is ReadonlyArray<string> => Array.isArray(options)

@@ -12,6 +12,7 @@ import { createHash } from "node:crypto"
 import * as Content from "effect-s3db/Content"
 import * as Database from "effect-s3db/Database"
 import type * as DbError from "effect-s3db/DbError"
+import * as Definition from "effect-s3db/Definition"
 import * as Resource from "effect-s3db/Resource"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { crashing, drive, keysOf, memory, openNew, openOn } from "./fixture.ts"
@@ -48,7 +49,7 @@ const read = Effect.fnUntraced(function* (files: Files, id: string, range?: Cont
 const on = (store: ObjectStore["Service"], through: ObjectStore["Service"] = store) =>
   Effect.gen(function* () {
     const { database } = yield* openOn(store)
-    const definition = Resource.define("files", options)
+    const definition = Definition.from("files", options)
     return yield* Effect.provideService(Resource.make(definition), Database.Database, { ...database, store: through })
   })
 

@@ -10,6 +10,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Database from "effect-s3db/Database"
 import type * as DbError from "effect-s3db/DbError"
 import * as Partition from "effect-s3db/Partition"
+import * as Definition from "effect-s3db/Definition"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
@@ -245,6 +246,7 @@ describe("partitions", () => {
       assert.include((none as DbError.InvalidInput).message, "it has none")
       const uncovered = yield* Effect.flip(Stream.runCollect(people.covered({ partition: "byCountry" })))
       assert.include(uncovered.message, "covered")
+      // @ts-expect-error: it names no partition
       assert.strictEqual((yield* Effect.flip(Stream.runCollect(people.covered({}))))._tag, "InvalidInput")
       const full = { partition: "byCountry", values: { country: "US" } }
       assert.strictEqual((yield* Effect.flip(Stream.runCollect(people.distinct(full))))._tag, "InvalidInput")
@@ -507,7 +509,7 @@ describe("crashes", () => {
               const { database } = yield* openOn(store)
               const client = crashing(store, at, when)
               const crashed = yield* Effect.provideService(
-                Resource.make(Resource.define("accounts", definition)),
+                Resource.make(Definition.from("accounts", definition)),
                 Database.Database,
                 { ...database, store: client.store }
               )

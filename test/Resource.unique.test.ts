@@ -159,7 +159,8 @@ describe("unique keys", () => {
         [["nope"], /no field; there are/],
         [["secret"], /cannot be unique/]
       ] as const) {
-        const define = () => Resource.define("u", { schema: User, primaryKey: "id", unique: { u: declared } })
+        const unique: Record<string, ReadonlyArray<string>> = { u: declared }
+        const define = () => Resource.define("u", { schema: User, primaryKey: "id", unique })
         assert.throws(define, reason)
       }
     })

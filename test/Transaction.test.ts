@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Database from "effect-s3db/Database"
+import * as Definition from "effect-s3db/Definition"
 import type * as DbError from "effect-s3db/DbError"
 import * as Resource from "effect-s3db/Resource"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
@@ -30,7 +31,7 @@ const clientOf = Effect.fnUntraced(function* (store: ObjectStore["Service"], thr
   const { database } = yield* openOn(store)
   const instance = { ...database, store: through }
   const accounts = yield* Effect.provideService(
-    Resource.make(Resource.define("accounts", options)),
+    Resource.make(Definition.from("accounts", options)),
     Database.Database,
     instance
   )

@@ -7,6 +7,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Database from "effect-s3db/Database"
 import type * as Document from "effect-s3db/Document"
 import type * as Definition from "effect-s3db/Definition"
+import type { Names } from "effect-s3db/Names"
 import * as Resource from "effect-s3db/Resource"
 import type { DocumentSchema } from "effect-s3db/schema/Attributes"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
@@ -18,7 +19,7 @@ export interface Fixture {
   readonly open: <S extends DocumentSchema>(
     name: string,
     options: Resource.Options<S>
-  ) => ReturnType<typeof Resource.make<S>> extends Effect.Effect<infer A, infer E, unknown>
+  ) => ReturnType<typeof Resource.make<S, Names>> extends Effect.Effect<infer A, infer E, unknown>
     ? Effect.Effect<A, E, Definition.Services<S["Type"]>>
     : never
 }

@@ -1,4 +1,5 @@
 /** Partial changes of a value: their types, and how they are applied along the fields of a schema. */
+import type * as Effect from "effect/Effect"
 import * as AST from "effect/SchemaAST"
 import * as Result from "effect/Result"
 import { isRecord } from "./json.ts"
@@ -9,7 +10,7 @@ type Optional<A, K extends keyof A> = {} extends Pick<A, K> ? A[K] | undefined :
 export type Fields<A> = { readonly [K in keyof A]?: Optional<A, K> }
 
 /** Objects whose fields have paths of their own: no arrays, records, dates, nor the data types of Effect. */
-type IsNested<T> = T extends
+export type IsNested<T> = T extends
   // Branded ones look like objects.
   | string
   | number
@@ -37,7 +38,8 @@ type Paths<A, Depth extends ReadonlyArray<0> = []> = Depth["length"] extends 5
         : never
     }[keyof A & string]
 
-type ValueAt<A, Path extends string> = Path extends `${infer Head}.${infer Rest}`
+/** The value at a path. */
+export type ValueAt<A, Path extends string> = Path extends `${infer Head}.${infer Rest}`
   ? Head extends keyof A
     ? ValueAt<NonNullable<A[Head]>, Rest>
     : never
@@ -62,6 +64,40 @@ export interface Field {
   readonly nullable: boolean
   readonly tree: FieldTree | undefined
 }
+
+/**
+ * What a program makes as new values of a document of type `A`, directly or by an effect: only fields. TypeScript looks for
+ * others in literals, but not in what a function gives.
+ */
+export type Made<X, Change, A, E, R> = X & Known<X, Change, A> & (Change | Effect.Effect<Change, E, R>)
+
+type Known<X, Change, A> = X extends unknown
+  ? X & Expected<Unexpected<X extends Effect.Effect<infer Given, infer _E, infer _R> ? Given : X, Change, A>>
+  : never
+
+/** Nothing more, or what no value is. */
+export type Expected<Path extends string> = [Path] extends [never] ? unknown : NoSuchField<Path>
+
+/** Stands in an error of TypeScript. */
+interface NoSuchField<Path extends string> {
+  readonly "no such field": Path
+}
+
+/** The paths of what is no field. A value that is of the type itself may also have what its class has. */
+type Unexpected<X, Change, A> = [X] extends [never]
+  ? never
+  : IsNested<X> extends true
+    ? | (Exclude<keyof X, KeyOf<Change> | (X extends A ? keyof A : never)> & string)
+      | {
+          [K in keyof X & KeyOf<Change> & keyof A & string]: IsNested<X[K]> extends true
+            ? `${K}.${Unexpected<X[K], At<Change, K>, NonNullable<A[K]>>}`
+            : never
+        }[keyof X & KeyOf<Change> & keyof A & string]
+    : never
+
+type KeyOf<T> = T extends unknown ? keyof T : never
+
+type At<T, K extends PropertyKey> = T extends { readonly [_ in K]?: infer V } ? V : never
 
 /** The fields of a struct, those of nested structs below them. */
 export interface FieldTree {

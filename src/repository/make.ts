@@ -27,6 +27,7 @@ import * as OperandCodecs from "../query/operandCodecs.ts"
 import * as Partitions from "../query/partitions.ts"
 import * as Planner from "../query/planner.ts"
 import * as Queries from "../query/run.ts"
+import type { Names } from "../Names.ts"
 import type { Insert, Operations, Patch, Repository, Update, UpdateOptions } from "../Repository.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import * as Admin from "./admin.ts"
@@ -42,13 +43,29 @@ import * as Uniques from "./unique.ts"
 import * as Writing from "./writing.ts"
 
 /**
+ * A repository without what TypeScript knows of the names: any may be asked for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AnyRepository<S extends DocumentSchema> = Repository<S, Names, S["Type"]>
+
+/**
+ * Its operations.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AnyOperations<S extends DocumentSchema> = Operations<S, Names, S["Type"]>
+
+/**
  * What all that opens a resource of a database shares.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Shared<S extends DocumentSchema> {
-  readonly pipeline: Pipeline.Pipeline<Operations<S>>
+  readonly pipeline: Pipeline.Pipeline<AnyOperations<S>>
   readonly feed: Change.Feed<S["Type"]>
 }
 
@@ -65,7 +82,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   database: Database["Service"],
   codec: DocumentCodec<S["Type"]>,
   { feed, pipeline }: Shared<S>
-): Effect.fn.Return<Repository<S>> {
+): Effect.fn.Return<AnyRepository<S>> {
   const { name, schema } = definition
   const documents = Documents.make(definition, database, codec)
   const { context, preparation, reader } = documents

@@ -15,10 +15,11 @@ import * as DocumentCodec from "../document/codec.ts"
 import * as Guard from "../Guard.ts"
 import * as Pipeline from "../Pipeline.ts"
 import * as Portable from "../Portable.ts"
+import type { Names, Stored } from "../Names.ts"
 import type { Operations, Repository } from "../Repository.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import * as StoreError from "../storage/StoreError.ts"
-import { make, type Shared } from "./make.ts"
+import { type AnyOperations, type AnyRepository, make, type Shared } from "./make.ts"
 
 /**
  * What a resource is opened with: in place before anybody has it.
@@ -26,10 +27,10 @@ import { make, type Shared } from "./make.ts"
  * @category models
  * @since 0.1.0
  */
-export interface With<S extends DocumentSchema> {
+export interface With<S extends DocumentSchema, N extends Names = Names, Fields = Stored<S>> {
   /** Adds interceptors. */
   readonly prepare?:
-    | ((pipeline: Pipeline.Pipeline<Operations<S>>) => Effect.Effect<void, never, Scope.Scope>)
+    | ((pipeline: Pipeline.Pipeline<Operations<S, N, Fields>>) => Effect.Effect<void, never, Scope.Scope>)
     | undefined
   readonly guard?:
     | { readonly rules: Guard.Rules<S["Type"]>; readonly options?: Guard.InterceptorOptions | undefined }
@@ -39,7 +40,7 @@ export interface With<S extends DocumentSchema> {
 /** A resource that is open. */
 interface Entry<S extends DocumentSchema> {
   definition: Definition<S>
-  repository: Repository<S>
+  repository: AnyRepository<S>
   readonly shared: Shared<S>
   /** The services that its codec is made with. */
   services: ReadonlyArray<unknown>
@@ -55,10 +56,26 @@ interface Entry<S extends DocumentSchema> {
  * @category constructors
  * @since 0.1.0
  */
-export const open = Effect.fnUntraced(function* <S extends DocumentSchema>(
+export const open = <S extends DocumentSchema, N extends Names>(
+  definition: Definition<S, N>,
+  parts: With<S, N> = {}
+): Effect.Effect<Repository<S, N>, DbError.DbError, Database | Scope.Scope | Services<S["Type"]>> =>
+  Effect.map(opened<S>(definition, withAnyNames(parts)), withNames<S, N>)
+
+/**
+ * What TypeScript knows of the names only narrows what a program can say: the repository is the same. Ids are read from
+ * keys, which were made of documents, whose ids have the type of the field.
+ */
+const withNames = <S extends DocumentSchema, N extends Names>(repository: AnyRepository<S>): Repository<S, N> =>
+  repository as unknown as Repository<S, N>
+
+const withAnyNames = <S extends DocumentSchema, N extends Names>(parts: With<S, N>): With<S, Names, S["Type"]> =>
+  parts as unknown as With<S, Names, S["Type"]>
+
+const opened = Effect.fnUntraced(function* <S extends DocumentSchema>(
   definition: Definition<S>,
-  parts: With<S> = {}
-): Effect.fn.Return<Repository<S>, DbError.DbError, Database | Scope.Scope | Services<S["Type"]>> {
+  parts: With<S, Names, S["Type"]>
+): Effect.fn.Return<AnyRepository<S>, DbError.DbError, Database | Scope.Scope | Services<S["Type"]>> {
   const database = yield* Database
   const { lock, open } = database.resources
   const { name } = definition
@@ -102,7 +119,7 @@ const openNew = Effect.fnUntraced(function* <S extends DocumentSchema>(
   services: ReadonlyArray<unknown>
 ) {
   const { name } = definition
-  const pipeline = yield* Pipeline.make<Operations<S>>(name, { shared: database.resources.shared })
+  const pipeline = yield* Pipeline.make<AnyOperations<S>>(name, { shared: database.resources.shared })
   const shared: Shared<S> = { pipeline, feed: yield* Change.makeFeed<S["Type"]>() }
   const repository = yield* repositoryOf(database, definition, shared)
   yield* tell(database.lifecycle, "ResourceOpened", name)
@@ -115,7 +132,7 @@ const openNew = Effect.fnUntraced(function* <S extends DocumentSchema>(
 /** Puts interceptors and guards in their place, until the scope closes. */
 const putInPlace = Effect.fnUntraced(function* <S extends DocumentSchema>(
   entry: Entry<S>,
-  { guard, prepare }: With<S>
+  { guard, prepare }: With<S, Names, S["Type"]>
 ) {
   const { pipeline } = entry.shared
   if (guard !== undefined) {
@@ -129,7 +146,7 @@ const putInPlace = Effect.fnUntraced(function* <S extends DocumentSchema>(
 })
 
 /** Refuses everything while there is no guard. */
-const lockUnguarded = <S extends DocumentSchema>(entry: Entry<S>): Pipeline.Interceptor<Operations<S>> => ({
+const lockUnguarded = <S extends DocumentSchema>(entry: Entry<S>): Pipeline.Interceptor<AnyOperations<S>> => ({
   name: "guard",
   priority: Number.NEGATIVE_INFINITY,
   operations: "*",
@@ -138,7 +155,7 @@ const lockUnguarded = <S extends DocumentSchema>(entry: Entry<S>): Pipeline.Inte
 })
 
 /** The repository that is open now, also when a program declares the resource later. */
-const following = <S extends DocumentSchema>(entry: Entry<S>): Repository<S> =>
+const following = <S extends DocumentSchema>(entry: Entry<S>): AnyRepository<S> =>
   new Proxy(entry.repository, { get: (_, member) => Reflect.get(entry.repository, member) })
 
 const openOtherwise = (resource: string, other: string) => {

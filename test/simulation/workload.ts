@@ -51,9 +51,9 @@ export const ring = KeyRing.layerKeys({ current: "k", keys: { k: Redacted.make(n
 
 export interface Client {
   readonly name: string
-  readonly items: Resource.Repository<typeof Item>
-  readonly accounts: Resource.Repository<typeof Account>
-  readonly plain: Resource.Repository<(typeof plain)["schema"]>
+  readonly items: Resource.RepositoryOf<typeof items>
+  readonly accounts: Resource.RepositoryOf<typeof accounts>
+  readonly plain: Resource.RepositoryOf<typeof plain>
   readonly transaction: Database.Database["Service"]["transaction"]
   readonly database: Database.Database["Service"]
 }
@@ -273,7 +273,7 @@ export const verify = Effect.fnUntraced(function* (
             .filter((one) => one.group === group)
             .map((one) => one.id)
             .toSorted()
-          const within = { partition: "byGroup", values: { group } }
+          const within = { partition: "byGroup", values: { group } } as const
           const found = (yield* Stream.runCollect(observer.items.scan(within))).map((one) => one.id).toSorted()
           if (found.join() !== expected.join()) {
             violations.push(`${label}: partition ${group} has ${found.join()} instead of ${expected.join()}`)

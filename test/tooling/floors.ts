@@ -22,7 +22,7 @@ const floors: ReadonlyArray<readonly [RegExp, number]> = [
   [/^(Document|Query|CurrentUser)\.ts$/, 5],
   [/^(Change|Content|History|Partition|Aggregation|Export)\.ts$/, 6],
   [/^(Unique|Pipeline)\.ts$/, 7],
-  [/^(Transaction|Catalog|Portable|Guard)\.ts$/, 8],
+  [/^(Transaction|Catalog|Portable|Guard|Names)\.ts$/, 8],
   [/^document\/(documentObject|sweep)\.ts$/, 9],
   [/^catalog\//, 9],
   [/^Database\.ts$/, 10],
