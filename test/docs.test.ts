@@ -1,9 +1,10 @@
-import { execFileSync, spawnSync } from "node:child_process"
+import { execFile } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "vitest"
 import { table } from "./guide.ts"
-import { folder, write } from "./tooling/doctest.ts"
+import { write } from "./tooling/doctest.ts"
+import type { Result } from "./tooling/runExamples.ts"
 
 describe("examples in the documentation", () => {
   const examples = write()
@@ -19,7 +20,7 @@ describe("examples in the documentation", () => {
     const rows = [...page.matchAll(/^\| ([RWBL]\d+) \|(?:[^|]*\|){2} (.+?) \|$/gm)]
     assert.isAtLeast(rows.length, 25)
     const tests = readdirSync(new URL(".", import.meta.url), { recursive: true, encoding: "utf8" })
-      .filter((name) => name.endsWith(".test.ts") && name !== "docs.test.ts")
+      .filter((name) => name.endsWith(".test.ts") && !name.startsWith("docs."))
       .map((name) => readFileSync(new URL(name, import.meta.url), "utf8").replaceAll("${name}", "text"))
       .join("\n")
     for (const [, id, shownBy] of rows) {
@@ -27,24 +28,36 @@ describe("examples in the documentation", () => {
     }
   })
 
-  it("compile", () => {
-    const compiler = fileURLToPath(new URL("../node_modules/.bin/tsc", import.meta.url))
-    const { status, stdout } = spawnSync(compiler, ["-p", folder], { encoding: "utf8" })
-    assert.strictEqual(status, 0, stdout)
-  }, 60_000)
-
   it("are there", () => {
     assert.isTrue(examples.some((example) => example.at.startsWith("README.md") && example.runs))
   })
 
-  for (const { at, file, output, runs } of examples) {
-    if (!runs) continue
-    it(at, () => {
-      const printed = execFileSync(process.execPath, ["--conditions=effect-s3db-source", "--no-warnings", file], {
-        encoding: "utf8",
-        cwd: new URL(".", import.meta.url)
-      })
-      if (output !== undefined) assert.strictEqual(printed.replaceAll("\r\n", "\n").trim(), output.trim())
+  const running = examples.filter((example) => example.runs)
+  const runner = fileURLToPath(new URL("tooling/runExamples.ts", import.meta.url))
+  const run = () =>
+    new Promise<{ readonly lines: ReadonlyArray<string>; readonly end: string }>((resolve) => {
+      const args = ["--conditions=effect-s3db-source", "--no-warnings", runner, ...running.map(({ file }) => file)]
+      const options = { cwd: fileURLToPath(new URL(".", import.meta.url)), timeout: 90_000, maxBuffer: 2 ** 26 }
+      execFile(process.execPath, args, options, (error, stdout, stderr) =>
+        resolve({
+          lines: stdout.split("\n").filter((line) => line !== ""),
+          end: error === null ? "" : stderr || error.message
+        })
+      )
     })
+  let outcome: ReturnType<typeof run> | undefined
+  const results = () => (outcome ??= run())
+
+  for (const { at, file, output } of running) {
+    it(at, () =>
+      results().then(({ end, lines }) => {
+        const result = lines.map((line) => JSON.parse(line) as Result).find((one) => one.file === file)
+        if (result === undefined) throw new Error(`it was not run to its end: ${end}`)
+        if (result.error !== undefined) throw new Error(result.error)
+        if (output !== undefined) assert.strictEqual(result.printed.replaceAll("\r\n", "\n").trim(), output.trim())
+      })
+    )
   }
+
+  it("end by themselves", () => results().then(({ end }) => assert.strictEqual(end, "")))
 })

@@ -1,44 +1,28 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { breaks } from "./breaks.ts"
+import { orders } from "./orders.ts"
 import { type Bounds, explore, scenarios } from "./serial.ts"
 
-const holds = Effect.fnUntraced(function* (name: string, bounds: Bounds) {
-  const outcome = yield* explore(scenarios[name]!, bounds)
-  assert.deepStrictEqual(outcome.violations, [])
-  assert.isTrue(outcome.complete)
-  return outcome
-})
+// One of each kind: all of them, and more orders, are in the deep test.
+const some = [
+  "two updates that move a document",
+  "two inserts of one unique value",
+  "a deletion and an insert of the id",
+  "an upsert and a deletion",
+  "two transfers",
+  "a transaction that deletes and one that updates",
+  "updates that keep their history",
+  "content and a deletion"
+]
 
-describe("operations in every order of their requests", () => {
-  for (const name of Object.keys(scenarios)) {
-    it.effect(name, () =>
-      Effect.gen(function* () {
-        const { schedules } = yield* holds(name, { preemptions: 1 })
-        assert.isAbove(schedules, 5)
-      })
-    )
-  }
-
-  // That a deletion is read and then deleted is said of such stores in docs/design/write-path.md.
-  const apart = ["two deletions of what has to be there", "content and a deletion"]
-  for (const name of Object.keys(scenarios).filter((name) => !apart.includes(name) && !name.includes("three"))) {
-    it.effect(`${name}, on a store that ignores conditions on DELETE`, () =>
-      holds(name, { preemptions: 1, profile: "rgw" }).pipe(Effect.asVoid)
-    )
-  }
-})
-
-describe("a client that crashes at any of its requests, before or after another", () => {
-  for (const name of Object.keys(scenarios).filter((name) => !name.includes("three"))) {
-    it.effect(name, () => holds(name, { preemptions: 0, crashes: 1 }).pipe(Effect.asVoid))
-  }
-})
-
-describe("transactions whose client stands still until another has ended them", () => {
-  for (const name of ["a transfer and a sum", "a transfer and an update", "a transfer and a deletion"]) {
-    it.effect(name, () => holds(name, { preemptions: 2, pause: "11 seconds" }).pipe(Effect.asVoid))
-  }
+orders({
+  orders: some,
+  unconditional: ["a deletion and an insert of the id", "two transfers", "an upsert and a deletion"],
+  crashes: some,
+  pauses: ["a transfer and an update"],
+  preemptions: 1,
+  preemptionsOfCrashes: 0
 })
 
 describe("builds that are wrong are caught", () => {

@@ -1,9 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as TestClock from "effect/testing/TestClock"
-import { run } from "./simulation.ts"
-
-const isolated = (seed: number, ops: number) => Effect.provide(run({ seed, ops }), TestClock.layer())
+import { histories, isolated } from "./histories.ts"
 
 describe("simulation", () => {
   it.effect("the same seed gives the same history", () =>
@@ -17,15 +14,5 @@ describe("simulation", () => {
     })
   )
 
-  it.effect("forty histories without a violation", () =>
-    Effect.gen(function* () {
-      let faults = 0
-      for (let seed = 100; seed < 140; seed++) {
-        const report = yield* isolated(seed, 120)
-        assert.deepStrictEqual(report.violations, [], `seed ${seed}`)
-        for (const count of Object.values(report.faults)) faults += count
-      }
-      assert.isAbove(faults, 2000)
-    })
-  )
+  it.effect("eight histories without a violation", () => histories(100, 8, 60))
 })

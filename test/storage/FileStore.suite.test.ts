@@ -9,6 +9,4 @@ const root = mkdtempSync(join(tmpdir(), "effect-s3db-suite-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
 suite("file", FileStore.layer({ path: join(root, "fsync") }))
-suite("file without fsync", FileStore.layer({ path: join(root, "none"), durability: "none" }))
 suite("file with gzip", FileStore.layer({ path: join(root, "gzip"), durability: "none", compression: "gzip" }))
-suite("file with zstd", FileStore.layer({ path: join(root, "zstd"), durability: "none", compression: "zstd" }))

@@ -204,7 +204,11 @@ describe("decorators", () => {
       yield* Effect.exit(died.store.head("k"))
       yield* Effect.exit(died.store.list())
       assert.strictEqual((yield* died.counter.counts).head, 1)
-    }).pipe(Effect.provide(InstrumentedStore.layer.pipe(Layer.provide(Layer.fresh(MemoryStore.layer)))))
+    }).pipe(
+      Effect.provide(InstrumentedStore.layer.pipe(Layer.provide(Layer.fresh(MemoryStore.layer)))),
+      // Metrics of its own: other tests count their requests, too.
+      Effect.provideService(Metric.MetricRegistry, new Map())
+    )
   )
 
   it.effect("a prefix is a store of its own", () =>

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
+import * as TestClock from "effect/testing/TestClock"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as S3Store from "effect-s3db/storage/S3Store"
 import type { StoreError } from "effect-s3db/storage/StoreError"
@@ -122,13 +123,18 @@ describe("S3Store when things go wrong", () => {
     })
   )
 
-  it.live("a store that never answers: the time limit closes the connection", () =>
+  it.effect("a store that never answers: the time limit closes the connection", () =>
     Effect.gen(function* () {
-      const { options, state } = yield* serve(silence)
+      const { options, seen, state } = yield* serve(silence)
       const store = TimeoutStore.make(yield* S3Store.make(options), { timeout: "2 seconds" })
-      const failed = yield* failureOf(store.put({ key: "k", body: text("x") }))
+      const putting = yield* Effect.forkChild(failureOf(store.put({ key: "k", body: text("x") })))
+      yield* TestClock.withLive(eventually(() => seen.length === 1))
+      yield* TestClock.adjust("1999 millis")
+      assert.isUndefined(putting.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      const failed = yield* Fiber.join(putting)
       assert.deepStrictEqual([failed._tag, failed.outcome, failed.retryable], ["Timeout", "unknown", true])
-      yield* eventually(() => state.brokenOff === 1)
+      yield* TestClock.withLive(eventually(() => state.brokenOff === 1))
     })
   )
 

@@ -5,7 +5,7 @@
  * a project for the compiler. Fences marked `ts run` are run as well, and print what the next `text` fence says.
  * `ts no-check` is left alone.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
@@ -60,14 +60,21 @@ export const extract = (): ReadonlyArray<Example> => {
   return examples
 }
 
+/** Writes what has changed and removes what is gone: somebody else may be at work in the folder. */
 export const write = (): ReadonlyArray<Example> => {
-  rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   const examples = extract()
-  for (const { file, code } of examples) writeFileSync(file, `${code}\nexport {}\n`)
   // A folder with a dot is in no project unless it says so itself. What an example declares need not be used.
   const project = { extends: "../tsconfig.json", compilerOptions: { noUnusedLocals: false }, include: ["**/*.ts"] }
-  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(project))
+  const files = new Map([
+    [join(folder, "tsconfig.json"), JSON.stringify(project)],
+    ...examples.map(({ file, code }) => [file, `${code}\nexport {}\n`] as const)
+  ])
+  for (const name of readdirSync(folder))
+    if (!files.has(join(folder, name))) rmSync(join(folder, name), { recursive: true })
+  for (const [file, text] of files) {
+    if (!existsSync(file) || readFileSync(file, "utf8") !== text) writeFileSync(file, text)
+  }
   return examples
 }
 

@@ -58,31 +58,52 @@ export interface Violation {
   readonly problem: string
 }
 
-const floorOf = (file: string): number | undefined => floors.find(([pattern]) => pattern.test(file))?.[1]
+/** The floor of a file; the barrel has none. */
+export const floorOf = (file: string): number | undefined => floors.find(([pattern]) => pattern.test(file))?.[1]
 
-const filesIn = (folder: string): ReadonlyArray<string> =>
+/** The source files of a folder. */
+export const filesIn = (folder: string): ReadonlyArray<string> =>
   readdirSync(folder, { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts"))
     .map((name) => name.replaceAll("\\", "/"))
     .toSorted()
 
+export interface Import {
+  readonly line: number
+  /** As it is written. */
+  readonly target: string
+  /** The file of the library that it means. */
+  readonly imported: string | undefined
+}
+
+/** What a file imports, comments aside. */
+export const importsOf = (src: string, file: string): ReadonlyArray<Import> => {
+  const text = readFileSync(join(src, file), "utf8").replace(/\/\*[\s\S]*?\*\//g, (comment) =>
+    comment.replace(/[^\n]/g, " ")
+  )
+  return [...text.matchAll(importPattern)].map((match) => {
+    const target = (match[1] ?? match[2] ?? match[3])!
+    return {
+      line: text.slice(0, match.index + match[0].indexOf(target)).split("\n").length,
+      target,
+      imported: target.startsWith(".")
+        ? relative(src, resolve(src, dirname(file), target)).replaceAll("\\", "/")
+        : undefined
+    }
+  })
+}
+
 export const check = (src: string): ReadonlyArray<Violation> => {
   const violations: Array<Violation> = []
   const graph = new Map<string, Array<string>>()
   for (const file of filesIn(src)) {
-    const text = readFileSync(join(src, file), "utf8").replace(/\/\*[\s\S]*?\*\//g, (comment) =>
-      comment.replace(/[^\n]/g, " ")
-    )
     const floor = floorOf(file)
     if (floor === undefined && file !== "index.ts") violations.push({ file, line: 1, problem: "belongs to no floor" })
-    for (const match of text.matchAll(importPattern)) {
-      const target = (match[1] ?? match[2] ?? match[3])!
-      const line = text.slice(0, match.index + match[0].indexOf(target)).split("\n").length
+    for (const { imported, line, target } of importsOf(src, file)) {
       const report = (problem: string) => violations.push({ file, line, problem })
       if (target === "effect" || target === "@effect/platform-node") report(`imports the barrel ${target}`)
       if (target.startsWith("node:") && !needsNode.test(file)) report(`imports ${target}, but has to run without Node`)
-      if (!target.startsWith(".")) continue
-      const imported = relative(src, resolve(src, dirname(file), target)).replaceAll("\\", "/")
+      if (imported === undefined) continue
       if (!existsSync(join(src, imported))) {
         report(`imports ${imported}, which does not exist`)
         continue

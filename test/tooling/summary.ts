@@ -1,13 +1,15 @@
 /**
- * Ends a test run with the numbers on a line of their own, and with what was left out and how to have it. What failed is
- * kept in a file, for whoever sees the end of a long log only.
+ * Ends a test run with what each part took, with what was left out and how to have it, and with the numbers on a line of
+ * their own. What failed is kept in a file, for whoever sees the end of a long log only.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { dirname } from "node:path"
+import { dirname, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Reporter, TestModule } from "vitest/node"
 import { leftOutFile, startCommand } from "../services/available.ts"
+import { report } from "./budgets.ts"
 
+const tests = fileURLToPath(new URL("..", import.meta.url))
 const failuresFile = fileURLToPath(new URL("../../.services/failures", import.meta.url))
 
 /** An error with where it comes from: the first lines of its stack. */
@@ -51,6 +53,12 @@ export default class Summary implements Reporter {
       for (const name of names) console.log(`  ${name}`)
       console.log(`Start them with: ${startCommand}`)
     }
+    const timings = modules.map((module) => ({
+      file: relative(tests, module.moduleId).replaceAll("\\", "/"),
+      seconds: module.diagnostic().duration / 1000,
+      tests: [...module.children.allTests()].length
+    }))
+    console.log(`\n${report(timings).join("\n")}`)
     console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
   }
 }

@@ -1,0 +1,3 @@
+import { randomTransactions } from "./randomTransactions.ts"
+
+randomTransactions(200, 10)
