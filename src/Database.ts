@@ -87,11 +87,21 @@ export interface Comparison {
  * @since 0.1.0
  */
 export interface OpenResources {
-  /** Held while a resource is opened, so that it is opened once. */
-  readonly lock: Semaphore.Semaphore
+  /** Held while a resource of this name is opened, so that it is opened once. */
+  readonly lockOf: (name: string) => Semaphore.Semaphore
   readonly open: Map<string, unknown>
   /** Interceptors of the whole database. */
   readonly shared: Pipeline.Shared
+}
+
+/** A lock for each name. */
+const locks = (): OpenResources["lockOf"] => {
+  const byName = new Map<string, Semaphore.Semaphore>()
+  return (name) => {
+    const lock = byName.get(name) ?? Semaphore.makeUnsafe(1)
+    byName.set(name, lock)
+    return lock
+  }
 }
 
 /**
@@ -205,7 +215,7 @@ export const make = Effect.fn("Database.make")(function* (
   const lifecycle = yield* Change.makeLifecycle()
   const changes = yield* Change.makeFeed<unknown>()
   const shared = yield* Pipeline.makeShared
-  const resources: OpenResources = { lock: yield* Semaphore.make(1), open: new Map(), shared }
+  const resources: OpenResources = { lockOf: locks(), open: new Map(), shared }
   const opened = yield* open(yield* ObjectStore, {
     singleWriter: options.singleWriter === true,
     onEvent: (event) => PubSub.publish(events, event)

@@ -497,6 +497,17 @@ export interface Pipeline<in out Ops extends Shape<Ops>> {
     interceptor: Interceptor<Ops, K>
   ) => Effect.Effect<void, never, Scope.Scope>
 
+  /** Adds an interceptor like `add`, as a guard: see `lock`. */
+  readonly guard: <const K extends keyof Ops = keyof Ops>(
+    interceptor: Interceptor<Ops, K>
+  ) => Effect.Effect<void, never, Scope.Scope>
+
+  /** From now on an operation that starts when there is no guard is `Rejected`. */
+  readonly lock: () => void
+
+  /** Tells whether there is a guard now. */
+  readonly isGuarded: () => boolean
+
   /**
    * Runs an operation through the interceptors that are there when it starts. Without any it is `execute(input)`.
    *
@@ -597,12 +608,14 @@ interface Plan {
 interface Snapshot {
   readonly interceptors: ReadonlyArray<Kept>
   readonly plans: Map<PropertyKey, Plan | undefined>
+  /** Whether nothing may be done for want of a guard: part of what an operation begins with. */
+  readonly isLocked: boolean
 }
 
-const empty: Snapshot = { interceptors: [], plans: new Map() }
+const empty: Snapshot = { interceptors: [], plans: new Map(), isLocked: false }
 
-const snapshotOf = (interceptors: ReadonlyArray<Kept>): Snapshot =>
-  interceptors.length === 0 ? empty : { interceptors, plans: new Map() }
+const snapshotOf = (interceptors: ReadonlyArray<Kept>, isLocked: boolean): Snapshot =>
+  interceptors.length === 0 && !isLocked ? empty : { interceptors, plans: new Map(), isLocked }
 
 const planFor = (snapshot: Snapshot, operation: PropertyKey): Plan | undefined => {
   if (snapshot === empty) return undefined
@@ -675,6 +688,8 @@ export const make = <Ops extends Shape<Ops>>(
     let own: ReadonlyArray<Kept> = []
     let common: ReadonlyArray<SharedKept> = []
     let snapshot = empty
+    let needsGuard = false
+    let guards: ReadonlySet<Kept> = new Set()
 
     /** Those that are there now. */
     const current = (): Snapshot => {
@@ -687,8 +702,35 @@ export const make = <Ops extends Shape<Ops>>(
 
     const assemble = () => {
       const all = [...common.filter(({ select }) => select(resource)).map(({ kept }) => kept), ...own]
-      snapshot = snapshotOf(all.toSorted((a, b) => a.priority - b.priority))
+      const isLocked = needsGuard && guards.size === 0
+      snapshot = snapshotOf(
+        all.toSorted((a, b) => a.priority - b.priority),
+        isLocked
+      )
     }
+
+    /** The interceptors that are there when an operation starts; refuses it when a guard has to be there and is not. */
+    const planOf = Effect.fnUntraced(function* (operation: PropertyKey) {
+      const present = current()
+      if (!present.isLocked) return planFor(present, operation)
+      const reason = "the resource needs a guard, and has none any more"
+      return yield* new Rejected({ resource, operation: String(operation), interceptor: "guard", reason })
+    })
+
+    const added = (interceptor: Kept, isGuard: boolean) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          own = [...own, interceptor]
+          if (isGuard) guards = new Set([...guards, interceptor])
+          assemble()
+        }),
+        () =>
+          Effect.sync(() => {
+            own = own.filter((other) => other !== interceptor)
+            guards = new Set([...guards].filter((other) => other !== interceptor))
+            assemble()
+          })
+      )
 
     const contextOf = (kept: Kept, operation: PropertyKey, input: object): KeptContext => ({
       resource,
@@ -799,42 +841,39 @@ export const make = <Ops extends Shape<Ops>>(
     }
 
     const run: Pipeline<Ops>["run"] = (operation, input, execute) =>
-      Effect.suspend(() => {
-        const plan = planFor(current(), operation)
-        if (plan === undefined) return execute(input)
-        return level({ operation, plan, isCommitted: false, id: undefined }, 0, input, execute)
-      })
+      Effect.flatMap(planOf(operation), (plan) =>
+        plan === undefined
+          ? execute(input)
+          : level({ operation, plan, isCommitted: false, id: undefined }, 0, input, execute)
+      )
 
     return {
       resource,
 
-      add: (interceptor) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const kept = keep(interceptor)
-            own = [...own, kept]
-            assemble()
-            return kept
-          }),
-          (kept) =>
-            Effect.sync(() => {
-              own = own.filter((other) => other !== kept)
-              assemble()
-            })
-        ),
+      add: (interceptor) => Effect.suspend(() => added(keep(interceptor), false)),
+
+      guard: (interceptor) => Effect.suspend(() => added(keep(interceptor), true)),
+
+      lock: () => {
+        needsGuard = true
+        assemble()
+      },
+
+      isGuarded: () => guards.size > 0,
 
       run,
 
       read: (operation, input, execute) => withoutAfterFailed(run(operation, input, execute)),
 
       admit: Effect.fnUntraced(function* (operation) {
-        for (const kept of planFor(current(), operation)?.admits ?? []) {
+        const plan = yield* planOf(operation)
+        for (const kept of plan?.admits ?? []) {
           const context = contextOf(kept, operation, {})
           yield* hook(context, () => kept.admit!(context))
         }
       }),
 
-      concerns: (operation) => planFor(current(), operation) !== undefined
+      concerns: (operation) => current().isLocked || planFor(current(), operation) !== undefined
     }
   })
 

@@ -176,8 +176,13 @@ interface Context<S extends Attributes.DocumentSchema> {
   readonly registration: Registration
 }
 
-/** Tells what is wrong with an input, without showing what is inside a secret. */
-type Refused = (issue: SchemaIssue.Issue) => DbError.InvalidInput
+/**
+ * What is wrong with an input, of what a schema finds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Refused = (issue: SchemaIssue.Issue) => DbError.InvalidInput
 
 /** From values to JSON, with secrets in clear, and back. */
 interface JsonCodec<A> {
@@ -244,7 +249,13 @@ const all = { errors: "all" } as const
 
 const hidden = new Set(["secret", "password"])
 
-const refusals = ({
+/**
+ * Makes what tells what is wrong with an input, without showing what is inside a secret.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const refusals = ({
   name,
   schema,
   attributes
@@ -261,7 +272,8 @@ const refusals = ({
     if (hiddenPaths.length === 0) return error
     const issues = error.issues.map(({ path, message }) => {
       const within = hiddenPaths.find((hiddenPath) => hiddenPath.every((part, index) => part === path[index]))
-      return { path: within ?? path, message }
+      if (within === undefined || within.length === path.length) return { path, message }
+      return { path: within, message: "Expected another value inside the secret" }
     })
     return new DbError.InvalidInput({ resource: error.resource, issues })
   }

@@ -24,6 +24,8 @@ import type { Found, Reader, ReadFailure } from "./read.ts"
 export interface Past {
   readonly now: Found | undefined
   readonly entries: ReadonlyArray<History.Entry>
+  /** Copies of versions that are there twice, and deletions that did not come about. */
+  readonly unreal: ReadonlyArray<History.Entry>
 }
 
 /**
@@ -98,7 +100,9 @@ export const make = <A>(context: Context<A>, reader: Reader<A>): Versions<A> => 
       const sorted = found
         .toSorted((a, b) => (a.key < b.key ? -1 : 1))
         .filter((entry) => History.isPast(entry, now?.stored))
-      return { now, entries: History.real(sorted, now?.stored) }
+      const past = History.real(sorted, now?.stored)
+      const isReal = new Set(past)
+      return { now, entries: past, unreal: sorted.filter((entry) => !isReal.has(entry)) }
     }),
     all: entries(History.prefix(name)),
     load,

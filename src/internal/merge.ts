@@ -1,5 +1,6 @@
 /** Partial changes of a value: their types, and how they are applied along the fields of a schema. */
 import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Result from "effect/Result"
 import { isRecord } from "./json.ts"
@@ -114,7 +115,7 @@ export const fieldTree = (type: AST.AST): FieldTree | undefined => {
         String(property.name),
         {
           optional: AST.isOptional(property.type),
-          nullable: AST.isNull(property.type) || (AST.isUnion(property.type) && property.type.types.some(AST.isNull)),
+          nullable: Schema.is(Schema.make(property.type))(null),
           tree: fieldTree(property.type)
         }
       ])

@@ -192,9 +192,10 @@ export const make = <A>(store: ObjectStore["Service"], key: string, format: Form
       reason._tag === "ConditionalRequestConflict"
     if (!isRefused && error.outcome === "none") return yield* error
     // A client library may have sent it twice: even a plain refusal may be that of the second, the first having landed.
-    const now = yield* Effect.mapError(read, () => error)
-    if (now.writes.includes(writeId)) return now
     const isPlain = isRefused && !(reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
+    // What is there instead, and cannot be read, is why it was refused.
+    const now = yield* Effect.mapError(read, (unreadable) => (isPlain ? unreadable : error))
+    if (now.writes.includes(writeId)) return now
     return isPlain || isRuledOut(before, now) ? new Lost<Refusal<A>>({ now, error }) : yield* error
   })
 

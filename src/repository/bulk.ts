@@ -93,7 +93,7 @@ export const make = <A, Insert, Update, Patch>(
           const id = found.document?.id ?? found.base?.id ?? ""
           if (underWay.has(id) || moved.has(id)) return undefined
           underWay.add(id)
-          const result = yield* Effect.result(writing.update(id, values, undefined, [check]))
+          const result = yield* Effect.result(writing.update(id, values, undefined, { checks: [check] }))
           const after = Result.isSuccess(result) ? result.success.base : undefined
           if (after === undefined || !Equal.equals(after.stored.markers, found.base?.stored.markers)) moved.add(id)
           underWay.delete(id)

@@ -9,7 +9,9 @@ import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as DbError from "../DbError.ts"
 import type { Definition } from "../Definition.ts"
+import * as DocumentCodec from "../document/codec.ts"
 import type { JsonObject } from "../encoding/Json.ts"
+import { isRecord } from "../internal/json.ts"
 import * as merge from "../internal/merge.ts"
 import type { Insert, Update } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
@@ -38,7 +40,8 @@ const strictly = { errors: "all", onExcessProperty: "error" } as const
  * @category constructors
  * @since 0.1.0
  */
-export const make = <S extends Attributes.DocumentSchema>({ completion, name, schema }: Definition<S>): JsonForm<S> => {
+export const make = <S extends Attributes.DocumentSchema>(definition: Definition<S>): JsonForm<S> => {
+  const { completion, name, schema } = definition
   const storage = Attributes.toStorageCodec(schema)
   const decode: (json: unknown) => Effect.Effect<S["Type"], Schema.SchemaError> = Schema.decodeUnknownEffect(
     storage,
@@ -55,7 +58,8 @@ export const make = <S extends Attributes.DocumentSchema>({ completion, name, sc
   const tree = merge.fieldTree(AST.toEncoded(storage.ast)) ?? { fields: new Map() }
   const isNullable = Schema.is(Schema.Null)
 
-  const refused = (error: Schema.SchemaError) => DbError.invalidInput(name, error.issue)
+  const told = DocumentCodec.refusals(definition)
+  const refused = (error: Schema.SchemaError) => told(error.issue)
 
   /** `null` removes a field that may be missing, unless it is a value of the field. */
   const removing = (fields: merge.FieldTree, changes: JsonObject): Record<string, unknown> =>
@@ -84,7 +88,7 @@ export const make = <S extends Attributes.DocumentSchema>({ completion, name, sc
         if (Result.isFailure(merged)) {
           return yield* DbError.invalidField(name, merged.failure.path, merged.failure.message)
         }
-        const whole = yield* Effect.mapError(open(decode(merged.success)), refused)
+        const whole = yield* Effect.mapError(open(decode(withoutRemoved(merged.success))), refused)
         // All of its fields, and those that it has no more, as the schema names them.
         const gone = Object.keys(current as object).filter((field) => !Object.hasOwn(whole as object, field))
         return { ...(whole as object), ...Object.fromEntries(gone.map((field) => [field, undefined])) } as Update<
@@ -92,6 +96,14 @@ export const make = <S extends Attributes.DocumentSchema>({ completion, name, sc
         >
       })
   }
+}
+
+/** JSON has no `undefined`: what has become that is removed, at any depth. */
+const withoutRemoved = (json: unknown): unknown => {
+  if (Array.isArray(json)) return json.map(withoutRemoved)
+  if (!isRecord(json)) return json
+  const left = Object.entries(json).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(left.map(([name, value]) => [name, withoutRemoved(value)]))
 }
 
 const fieldAt = (tree: merge.FieldTree, [head = "", ...rest]: ReadonlyArray<string>): merge.Field | undefined => {

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Catalog from "../Catalog.ts"
 import * as Change from "../Change.ts"
 import { Database, tell } from "../Database.ts"
@@ -44,8 +44,6 @@ interface Entry<S extends DocumentSchema> {
   readonly shared: Shared<S>
   /** The services that its codec is made with. */
   services: ReadonlyArray<unknown>
-  /** How many guards it has now. */
-  guards: number
 }
 
 /**
@@ -77,23 +75,28 @@ const opened = Effect.fnUntraced(function* <S extends DocumentSchema>(
   parts: With<S, Names, S["Type"]>
 ): Effect.fn.Return<AnyRepository<S>, DbError.DbError, Database | Scope.Scope | Services<S["Type"]>> {
   const database = yield* Database
-  const { lock, open } = database.resources
+  const { lockOf, open } = database.resources
   const { name } = definition
   const opening = Effect.gen(function* () {
     // Which schema it has is known by its name alone: another definition of that name is refused below.
     const found = open.get(name) as Entry<S> | undefined
     const services = yield* DocumentCodec.servicesOf(definition)
-    if (found !== undefined && found.definition.origin === "program" && definition.origin === "program") {
-      if (!isSame(found.definition, definition)) return yield* openOtherwise(name, "another definition")
-      if (services.some((service, i) => service !== found.services[i])) {
-        return yield* openOtherwise(name, "another KeyRing, PasswordHasher or encoding")
-      }
+    const areBothDeclared = found?.definition.origin === "program" && definition.origin === "program"
+    if (areBothDeclared && !isSame(found.definition, definition)) {
+      return yield* openOtherwise(name, "another definition")
+    }
+    if (found !== undefined && services.some((service, i) => service !== found.services[i])) {
+      return yield* openOtherwise(name, "another KeyRing, PasswordHasher or encoding")
+    }
+    if (definition.guarded && parts.guard === undefined && found?.shared.pipeline.isGuarded() !== true) {
+      return yield* needsGuard(name)
     }
     const entry = found ?? (yield* openNew(database, definition, services))
     yield* putInPlace(entry, parts)
-    if (definition.guarded && entry.guards === 0) return yield* needsGuard(name)
-    if (entry.definition !== definition && entry.definition.origin === "catalog" && definition.origin === "program") {
-      // Who has opened it from the catalog goes on with what the program declares.
+    // Who has the repository when its last guard is gone has nothing.
+    if (definition.guarded) entry.shared.pipeline.lock()
+    if (entry.definition.origin === "catalog" && isNews(entry.definition, definition)) {
+      // Who has opened it from the catalog goes on with what the program declares, or with what is in the catalog now.
       entry.repository = yield* repositoryOf(database, definition, entry.shared)
       entry.definition = definition
       entry.services = services
@@ -101,7 +104,7 @@ const opened = Effect.fnUntraced(function* <S extends DocumentSchema>(
     open.set(name, entry)
     return definition.origin === "catalog" ? following(entry) : entry.repository
   })
-  return yield* opening.pipe(lock.withPermits(1), DbError.named("Resource.make", name))
+  return yield* opening.pipe(lockOf(name).withPermits(1), DbError.named("Resource.make", name))
 })
 
 const repositoryOf = Effect.fnUntraced(function* <S extends DocumentSchema>(
@@ -123,9 +126,7 @@ const openNew = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const shared: Shared<S> = { pipeline, feed: yield* Change.makeFeed<S["Type"]>() }
   const repository = yield* repositoryOf(database, definition, shared)
   yield* tell(database.lifecycle, "ResourceOpened", name)
-  const entry: Entry<S> = { definition, repository, shared, services, guards: 0 }
-  // As long as the database is open; who has the repository when its last guard is gone has nothing.
-  if (definition.guarded) yield* Scope.provide(pipeline.add(lockUnguarded(entry)), yield* Scope.make())
+  const entry: Entry<S> = { definition, repository, shared, services }
   return entry
 })
 
@@ -135,24 +136,13 @@ const putInPlace = Effect.fnUntraced(function* <S extends DocumentSchema>(
   { guard, prepare }: With<S, Names, S["Type"]>
 ) {
   const { pipeline } = entry.shared
-  if (guard !== undefined) {
-    yield* Effect.acquireRelease(
-      Effect.sync(() => (entry.guards += 1)),
-      () => Effect.sync(() => (entry.guards -= 1))
-    )
-    yield* pipeline.add(Guard.interceptor(guard.rules, guard.options))
-  }
+  if (guard !== undefined) yield* pipeline.guard(Guard.interceptor(guard.rules, guard.options))
   if (prepare !== undefined) yield* prepare(pipeline)
 })
 
-/** Refuses everything while there is no guard. */
-const lockUnguarded = <S extends DocumentSchema>(entry: Entry<S>): Pipeline.Interceptor<AnyOperations<S>> => ({
-  name: "guard",
-  priority: Number.NEGATIVE_INFINITY,
-  operations: "*",
-  around: ({ reject }, next) =>
-    entry.guards > 0 ? next() : Effect.fail(reject("the resource needs a guard, and has none any more"))
-})
+/** Whether a definition says something else than one from the catalog did. */
+const isNews = <S extends DocumentSchema>(known: Definition<S>, definition: Definition<S>): boolean =>
+  definition.origin === "program" || Catalog.hash(known) !== Catalog.hash(definition)
 
 /** The repository that is open now, also when a program declares the resource later. */
 const following = <S extends DocumentSchema>(entry: Entry<S>): AnyRepository<S> =>

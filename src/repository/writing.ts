@@ -39,7 +39,8 @@ export type NewValues<A, Update, E, R> =
   | { readonly values?: undefined; readonly by: (current: A) => Update | Effect.Effect<Update, E, R> }
 
 type Target<A> = string | Document.Document<A>
-type Checks<A> = ReadonlyArray<Pipeline.Check<A>>
+/** What has to hold, and to be done, before a write is sent. */
+type Conditions<A> = Partial<Pick<Pipeline.Checked<A>, "beforeCommit" | "checks">>
 type UpsertError = Exclude<ChangeError, DbError.NotFound>
 
 /**
@@ -56,7 +57,7 @@ export interface Writing<A, Insert, Update, Patch> {
     target: Target<A>,
     values: NewValues<A, Update, E, R>,
     options?: UpdateOptions,
-    checks?: Checks<A>
+    conditions?: Conditions<A>
   ) => Effect.Effect<Shown<A>, ChangeError | E, R>
   readonly patch: (target: Target<A>, values: Patch, options?: UpdateOptions) => Effect.Effect<Shown<A>, ChangeError>
   readonly replace: (input: Insert, ifRevision?: Document.Revision) => Effect.Effect<Shown<A>, ChangeError>
@@ -143,10 +144,10 @@ export const make = <A, Insert, Update, Patch>(
     return id === undefined ? {} : aboutTarget(id)
   }
 
-  const insert = (given: Insert, checks: Checks<A> = []) =>
+  const insert = (given: Insert, { beforeCommit = [], checks = [] }: Conditions<A> = {}) =>
     write(
       "insert",
-      () => ({ input: given, checks, beforeCommit: [] }),
+      () => ({ input: given, checks, beforeCommit }),
       (input) => Effect.map(named(writer.create(input.input, optionsOf(input))), shownOf)
     )
 
@@ -165,11 +166,11 @@ export const make = <A, Insert, Update, Patch>(
     target: Target<A>,
     { by, values }: NewValues<A, Update, E, R>,
     options?: UpdateOptions,
-    checks: Checks<A> = []
+    { beforeCommit = [], checks = [] }: Conditions<A> = {}
   ) =>
     write(
       "update",
-      () => ({ ...aboutTarget(target), checks, beforeCommit: [], changes: values }),
+      () => ({ ...aboutTarget(target), checks, beforeCommit, changes: values }),
       (input) => {
         const plainly = (present: A) => Effect.succeed(merge.update(fields, present, input.changes ?? {}))
         if (by === undefined) return change(target, input, plainly, options)
@@ -189,7 +190,7 @@ export const make = <A, Insert, Update, Patch>(
   const upsertByParts = Effect.fnUntraced(function* (
     input: Insert,
     retries: number,
-    checks: Checks<A>
+    conditions: Conditions<A>
   ): Effect.fn.Return<Shown<A>, UpsertError> {
     const id = idIn(input)
     // Whoever may do neither is told so before it is looked up which of them it is.
@@ -198,11 +199,11 @@ export const make = <A, Insert, Update, Patch>(
       const isThere = id !== undefined && Option.isSome(yield* named(reader.find(id)))
       const done = isThere
         ? // The fields of a whole document are fields to be changed.
-          update<never, never>(id, { values: input as Insert & Update }, { retries }, checks).pipe(
+          update<never, never>(id, { values: input as Insert & Update }, { retries }, conditions).pipe(
             Effect.map(Option.some),
             Effect.catchTag("NotFound", () => Effect.succeedNone)
           )
-        : insert(input, checks).pipe(
+        : insert(input, conditions).pipe(
             Effect.map(Option.some),
             Effect.catchTag("AlreadyExists", () => Effect.succeedNone)
           )
@@ -217,8 +218,10 @@ export const make = <A, Insert, Update, Patch>(
       "upsert",
       () => ({ input: given, checks: [], beforeCommit: [], ...about(given) }),
       (one): Effect.Effect<Shown<A>, UpsertError> => {
-        const { checks = [], input } = one
-        if (pipeline.concerns("insert") || pipeline.concerns("update")) return upsertByParts(input, retries, checks)
+        const { input, ...conditions } = one
+        if (pipeline.concerns("insert") || pipeline.concerns("update")) {
+          return upsertByParts(input, retries, conditions)
+        }
         const apply = (present: A) => Effect.succeed(merge.update(fields, present, input))
         return Effect.map(named(writer.upsert(input, apply, { ...optionsOf(one), retries })), shownOf)
       }
