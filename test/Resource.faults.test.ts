@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Id from "effect-s3db/crypto/Id"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as Database from "effect-s3db/Database"
 import * as Guard from "effect-s3db/Guard"
@@ -252,7 +253,63 @@ describe("catalog", () => {
   }
 })
 
+describe("backfill", () => {
+  it.effect("nothing is complete while a document could not be written", () =>
+    Effect.gen(function* () {
+      const Thing = Schema.Struct({ id: Schema.String, n: Schema.Int, o: Schema.String })
+      const { database, store } = yield* openNew
+      const before = yield* on(database)(Resource.make(Resource.define("things", { schema: Thing, primaryKey: "id" })))
+      yield* before.insert({ id: "1", n: 1, o: "a" })
+      yield* before.insert({ id: "2", n: 1, o: "b" })
+      const things = Resource.define("things", {
+        schema: Thing,
+        primaryKey: "id",
+        partitions: { byO: ["o"] },
+        unique: { n: ["n"] }
+      })
+      const after = yield* on((yield* openOn(store)).database)(Resource.make(things))
+      const { backfill } = yield* after.admin
+      const told = yield* Stream.runCollect(backfill())
+      assert.deepStrictEqual(
+        [...told].map(({ violation }) => violation?._tag),
+        [undefined, "UniqueViolation"]
+      )
+      const listing = Stream.runCollect(after.scan({ partition: "byO" }))
+      assert.strictEqual(yield* tagOf(listing), "Unsupported")
+      yield* after.update("2", { n: 2 })
+      yield* Stream.runDrain(backfill())
+      assert.strictEqual((yield* listing).length, 2)
+    })
+  )
+})
+
 describe("JSON form", () => {
+  it.effect("a default is made where a field is missing, and patchJson is a patch", () =>
+    Effect.gen(function* () {
+      const { database } = yield* openNew
+      const visits = Resource.define("visits", {
+        schema: Schema.Struct({
+          id: Id.Random,
+          email: Schema.String,
+          count: Schema.Int.pipe(Schema.withConstructorDefault(Effect.succeed(0)))
+        }),
+        primaryKey: "id"
+      })
+      const repository = yield* on(database)(Resource.make(visits))
+      const made = yield* repository.insertJson({ email: "a" })
+      assert.strictEqual(made["count"], 0)
+      const rules = Resource.fromAttributes("rules", { email: "string", state: "enum|values:open,paid|default:open" })
+      const ruled = yield* (yield* on(database)(Resource.make(rules))).insertJson({ email: "a" })
+      assert.strictEqual(ruled["state"], "open")
+      yield* repository.intercept({
+        operations: "patch",
+        before: ({ reject }) => Effect.fail(reject("no patches"))
+      })
+      assert.strictEqual(yield* tagOf(repository.patchJson(String(made["id"]), { count: 2 })), "Rejected")
+      assert.strictEqual(yield* tagOf(repository.updateJson(String(made["id"]), { count: 2 })), "done")
+    })
+  )
+
   const Part = Schema.Struct({ x: Schema.Int, y: Schema.optionalKey(Schema.Int) })
   const Whole = Schema.Struct({
     id: Schema.String,

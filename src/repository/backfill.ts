@@ -74,18 +74,16 @@ export const make = <A>(
   })
 
   /** Says in the catalog what is complete now. */
-  const finish = Effect.fnUntraced(function* ({ partitions, uniques }: Building, violated: ReadonlySet<string>) {
+  const finish = Effect.fnUntraced(function* ({ partitions, uniques }: Building) {
     for (const partition of partitions) yield* database.setIndex(name, "partitions", partition.name, "ready")
-    for (const unique of uniques) {
-      if (!violated.has(unique.name)) yield* database.setIndex(name, "uniques", unique.name, "ready")
-    }
+    for (const unique of uniques) yield* database.setIndex(name, "uniques", unique.name, "ready")
   })
 
   return {
     backfill: (options) =>
       Stream.unwrap(
         Effect.map(indexes.all, ({ partitions, uniques }) => {
-          const violated = new Set<string>()
+          const seen = { isViolated: false }
           const building: Building = {
             partitions: [...partitions.values()].filter((partition) => !partition.isReady),
             uniques: [...uniques.values()].filter((unique) => !unique.isReady)
@@ -95,13 +93,14 @@ export const make = <A>(
               Effect.tap(() => reassert(id, building)),
               Effect.map((rewritten) => ({ ...rewritten, violation: undefined })),
               Effect.catchTag("UniqueViolation", (violation) => {
-                violated.add(violation.unique)
+                seen.isViolated = true
                 return Effect.succeed({ id, rewritten: false, violation })
               })
             )
           return Stream.concat(
             rewriting.each(options, one),
-            Stream.drain(Stream.fromEffect(Effect.suspend(() => finish(building, violated))))
+            // A document that could not be written is in none of them.
+            Stream.drain(Stream.fromEffect(Effect.suspend(() => (seen.isViolated ? Effect.void : finish(building)))))
           )
         })
       ),

@@ -47,9 +47,10 @@ export const make = <S extends Attributes.DocumentSchema>(definition: Definition
     storage,
     strictly
   )
-  /** What is filled in need not be there. */
+  /** What is filled in, or has a default, need not be there. */
+  const mayBeMissing = [...(completion?.fields ?? []), ...Attributes.defaultedFields(schema)]
   const decoderOf = (document: JsonObject) => {
-    const missing = completion?.fields.filter((field) => !Object.hasOwn(document, field)) ?? []
+    const missing = mayBeMissing.filter((field) => !Object.hasOwn(document, field))
     const given = Attributes.omitFields(schema, missing)
     return given === undefined ? decode : Schema.decodeUnknownEffect(Schema.toCodecJson(given), strictly)
   }

@@ -210,7 +210,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     }, as("Resource.patch")),
 
     patchJson: Effect.fn("Resource.patchJson")(function* (id, changes, options) {
-      return yield* jsonOf(writing.update(id, { by: jsonForm.changesOf("patch", changes) }, options))
+      return yield* jsonOf(writing.patchBy(id, jsonForm.changesOf("patch", changes), options))
     }, as("Resource.patchJson")),
 
     replace: Effect.fn("Resource.replace")(function* (input, options) {

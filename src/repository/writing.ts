@@ -60,6 +60,12 @@ export interface Writing<A, Insert, Update, Patch> {
     conditions?: Conditions<A>
   ) => Effect.Effect<Shown<A>, ChangeError | E, R>
   readonly patch: (target: Target<A>, values: Patch, options?: UpdateOptions) => Effect.Effect<Shown<A>, ChangeError>
+  /** Like `patch`, by what a function makes of the present document. */
+  readonly patchBy: <E, R>(
+    target: Target<A>,
+    by: (current: A) => Effect.Effect<Update, E, R>,
+    options?: UpdateOptions
+  ) => Effect.Effect<Shown<A>, ChangeError | E, R>
   readonly replace: (input: Insert, ifRevision?: Document.Revision) => Effect.Effect<Shown<A>, ChangeError>
   readonly upsert: (input: Insert, retries?: number) => Effect.Effect<Shown<A>, UpsertError>
   readonly remove: (target: Target<A>, mustExist: boolean) => Effect.Effect<void, DeleteError>
@@ -246,6 +252,20 @@ export const make = <A, Insert, Update, Patch>(
         () => ({ ...aboutTarget(target), checks: [], beforeCommit: [], changes: values }),
         (input) =>
           change(target, input, (present) => Effect.succeed(merge.patch(fields, present, input.changes ?? {})), options)
+      ),
+    patchBy: <E, R>(target: Target<A>, by: (current: A) => Effect.Effect<Update, E, R>, options?: UpdateOptions) =>
+      write(
+        "patch",
+        () => ({ ...aboutTarget(target), checks: [], beforeCommit: [], changes: undefined }),
+        (input) => {
+          const apply = Effect.fnUntraced(function* (present: A) {
+            const made = merge.update(fields, present, yield* by(present))
+            return Result.isFailure(made) || input.changes === undefined
+              ? made
+              : merge.patch(fields, made.success, input.changes)
+          })
+          return change(target, input, apply, options)
+        }
       ),
     replace: (given, ifRevision) =>
       write(

@@ -74,20 +74,42 @@ export interface DocumentSchema extends Schema.Top {
 }
 
 /**
- * Makes a struct of the fields of a schema but for some. `undefined` where nothing is left out, or the schema does not say
- * what its fields are.
+ * Makes a struct of the fields of a schema but for some. `undefined` where nothing is left out, or the schema is no struct or
+ * class whose fields can be told.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const omitFields = (schema: DocumentSchema, names: ReadonlyArray<string>): DocumentSchema | undefined =>
-  names.length > 0 && hasFields(schema)
-    ? Schema.Struct(Object.fromEntries(Object.entries(schema.fields).filter(([name]) => !names.includes(name))))
-    : undefined
+export const omitFields = (schema: DocumentSchema, names: ReadonlyArray<string>): DocumentSchema | undefined => {
+  const fields = names.length === 0 ? undefined : fieldsOf(schema)
+  if (fields === undefined) return undefined
+  return Schema.Struct(Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name))))
+}
 
-const hasFields = (
-  schema: DocumentSchema
-): schema is DocumentSchema & { readonly fields: Readonly<Record<string, DocumentSchema>> } => "fields" in schema
+/**
+ * Lists the fields of a schema that an input can leave out since they have a default.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const defaultedFields = (schema: DocumentSchema): ReadonlyArray<string> =>
+  Object.entries(fieldsOf(schema) ?? {})
+    .filter(([, field]) => field.ast.context?.constructorDefault !== undefined)
+    .map(([name]) => name)
+
+type FieldSchemas = Readonly<Record<string, DocumentSchema>>
+
+const fieldsOf = (schema: DocumentSchema): FieldSchemas | undefined => {
+  if (hasFields(schema)) return schema.fields
+  const { ast } = schema
+  if (!AST.isObjects(ast) || ast.encoding !== undefined || ast.indexSignatures.length > 0) return undefined
+  return Object.fromEntries(
+    ast.propertySignatures.map(({ name, type }): [string, DocumentSchema] => [String(name), Schema.make(type)])
+  )
+}
+
+const hasFields = (schema: DocumentSchema): schema is DocumentSchema & { readonly fields: FieldSchemas } =>
+  "fields" in schema
 
 /**
  * A schema that cannot be stored. This is a mistake in the program, so it is thrown, not returned.
