@@ -386,7 +386,7 @@ describe("Counter", () => {
           const faulty = FaultyStore.make(store, { seed: shards, faults: { delay } })
           const counter = Counter.make(faulty.store, { resource: "r", shards })
           const all = Effect.forEach(range(200), () => counter.add(one), { concurrency: "unbounded", discard: true })
-          const fiber = yield* Effect.forkChild(Random.withSeed(all, "slow"))
+          const fiber = yield* Effect.forkChild(Pauses.byClock(Random.withSeed(all, "slow")))
           yield* drive(fiber, "50 millis")
           assert.strictEqual(yield* totalOn(store, shards), 200)
         })

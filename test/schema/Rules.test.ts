@@ -203,12 +203,13 @@ describe("Rules", () => {
     for (const wrong of [null, undefined, 5, "string", []]) {
       assert.deepStrictEqual(problemsOf(wrong as never), ["expected an object of attributes"])
     }
-    const start = performance.now()
+    const start = process.cpuUsage()
     const many = problemsOf({ a: `string${"|mni:1".repeat(20_000)}` })
     assert.strictEqual(many.length, 20_000)
     assert.isBelow(many[0]!.length, 400)
     assert.isBelow(problemsOf({ a: "x".repeat(1_000_000) })[0]!.length, 600)
-    assert.isBelow(performance.now() - start, 2000)
+    // Time of the processor: what others do on the machine decides nothing.
+    assert.isBelow(process.cpuUsage(start).user / 1000, 2000)
   })
 
   it("spaces around | mean nothing, but to a pattern", () => {

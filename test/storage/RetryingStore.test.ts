@@ -14,6 +14,7 @@ import {
   Timeout,
   Unavailable
 } from "effect-s3db/storage/StoreError"
+import * as Pauses from "effect-s3db/testing/Pauses"
 
 type Store = ObjectStore["Service"]
 type Fault = {
@@ -58,7 +59,7 @@ const scripted = Effect.fnUntraced(function* (faults: ReadonlyArray<Fault>, opti
 
 /** Lets virtual time pass until the effect is done. */
 const inTime = Effect.fnUntraced(function* <A, E>(effect: Effect.Effect<A, E>) {
-  const fiber = yield* Effect.forkChild(effect)
+  const fiber = yield* Effect.forkChild(Pauses.byClock(effect))
   for (let step = 0; step < 400; step++) yield* TestClock.adjust("100 millis")
   return yield* Fiber.join(fiber)
 })
@@ -105,7 +106,7 @@ describe("RetryingStore", () => {
     Effect.gen(function* () {
       const reason = new Throttled({ description: "slow down", retryAfterMillis: 30_000 })
       const { retrying, seen } = yield* scripted([{ reason }])
-      const fiber = yield* Effect.forkChild(retrying.put({ key: "k" }))
+      const fiber = yield* Effect.forkChild(Pauses.byClock(retrying.put({ key: "k" })))
       yield* TestClock.adjust("29 seconds")
       assert.strictEqual(seen.length, 1)
       yield* TestClock.adjust("2 seconds")

@@ -9,6 +9,7 @@ import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import type { StoreError } from "effect-s3db/storage/StoreError"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Linearizability from "effect-s3db/testing/Linearizability"
+import * as Pauses from "effect-s3db/testing/Pauses"
 import { type Random, random } from "../encoding/random.ts"
 
 type Op = Linearizability.DocumentOp
@@ -523,7 +524,7 @@ const registerHistory = Effect.fnUntraced(function* (seed: number, conditional: 
       clients,
       ({ client, r, store }) => FaultyStore.untilCrash(registerClient(client, r, store, recorder, conditional)),
       { concurrency: "unbounded", discard: true }
-    )
+    ).pipe(Pauses.byClock)
   )
   while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("20 millis")
   yield* Fiber.join(fiber)

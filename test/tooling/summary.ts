@@ -3,14 +3,14 @@
  * their own. What failed is kept in a file, for whoever sees the end of a long log only.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { dirname, relative } from "node:path"
+import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
-import type { Reporter, TestModule } from "vitest/node"
+import type { Reporter, TestModule, Vitest } from "vitest/node"
 import { leftOutFile, startCommand } from "../services/available.ts"
 import { report } from "./budgets.ts"
 
 const tests = fileURLToPath(new URL("..", import.meta.url))
-const failuresFile = fileURLToPath(new URL("../../.services/failures", import.meta.url))
+const services = fileURLToPath(new URL("../../.services", import.meta.url))
 
 /** An error with where it comes from: the first lines of its stack. */
 const messageOf = (error: unknown): string => {
@@ -23,9 +23,13 @@ const messageOf = (error: unknown): string => {
 }
 
 export default class Summary implements Reporter {
-  onInit(): void {
+  private failuresFile = join(services, "failures")
+
+  onInit({ config }: Vitest): void {
+    // CI runs both, and tells at its end what failed in either.
+    this.failuresFile = join(services, config.mode === "deep" ? "failures-deep" : "failures")
     rmSync(leftOutFile, { force: true })
-    rmSync(failuresFile, { force: true })
+    rmSync(this.failuresFile, { force: true })
   }
 
   onTestRunEnd(modules: ReadonlyArray<TestModule>, errors: ReadonlyArray<unknown>): void {
@@ -44,8 +48,11 @@ export default class Summary implements Reporter {
       }
     }
     if (failures.length > 0) {
-      mkdirSync(dirname(failuresFile), { recursive: true })
-      writeFileSync(failuresFile, `\nFailed\n${failures.map((failure) => `  ${failure.slice(0, 1500)}`).join("\n")}\n`)
+      mkdirSync(services, { recursive: true })
+      writeFileSync(
+        this.failuresFile,
+        `\nFailed\n${failures.map((failure) => `  ${failure.slice(0, 1500)}`).join("\n")}\n`
+      )
     }
     if (existsSync(leftOutFile)) {
       const names = [...new Set(readFileSync(leftOutFile, "utf8").trim().split("\n"))]
