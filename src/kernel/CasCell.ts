@@ -154,6 +154,9 @@ export interface CasCell<A> {
 
 const retries = 40
 
+const isUnreadable = ({ reason }: StoreError.StoreError): boolean =>
+  reason._tag === "Corrupt" || reason._tag === "Unsupported"
+
 /**
  * Creates the cell at a key. No request.
  *
@@ -194,7 +197,7 @@ export const make = <A>(store: ObjectStore["Service"], key: string, format: Form
     // A client library may have sent it twice: even a plain refusal may be that of the second, the first having landed.
     const isPlain = isRefused && !(reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
     // What is there instead, and cannot be read, is why it was refused.
-    const now = yield* Effect.mapError(read, (unreadable) => (isPlain ? unreadable : error))
+    const now = yield* Effect.mapError(read, (failure) => (isPlain && isUnreadable(failure) ? failure : error))
     if (now.writes.includes(writeId)) return now
     return isPlain || isRuledOut(before, now) ? new Lost<Refusal<A>>({ now, error }) : yield* error
   })

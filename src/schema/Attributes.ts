@@ -412,6 +412,29 @@ export const hiddenOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray<st
   valuesOf(schema).flatMap(({ path, ast }) => ((isPassword(ast) || isRedacted(ast)) && isNamed(path) ? [path] : []))
 
 /**
+ * What a field is for those who give and see values: a `password` or `secret` as a whole, a `struct` whose fields are
+ * told one by one, or any other `value`. No `value` holds a secret or a password.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Kind = "struct" | "secret" | "password" | "value"
+
+/**
+ * Returns what a field is, by its declaration.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const kindOf = (declared: AST.AST): Kind => {
+  const { ast } = withoutNull(declared)
+  if (ast === undefined) return "value"
+  const codec = declaredCodec(ast)
+  if (codec !== undefined) return codec === "secret" || codec === "password" ? codec : "value"
+  return isPlainStruct(AST.toEncoded(Schema.toCodecJson(Schema.make(ast)).ast)) ? "struct" : "value"
+}
+
+/**
  * Lists the paths of the optional fields of a value, also nested ones.
  *
  * @category getters
