@@ -154,7 +154,7 @@ const openOtherwise = (resource: string, other: string) => {
 }
 
 const needsGuard = (resource: string) => {
-  const description = `${resource} is declared to need a guard: open it by Resource.guard`
+  const description = `${resource} is declared to need a guard: open it by Resource.guard first, and put interceptors on top of that by their layer option`
   return new StoreError.Unsupported({ feature: "opening without a guard", description })
 }
 
