@@ -19,7 +19,19 @@ import type * as Behavior from "./encoding/Behavior.ts"
 import { isDeeperThan, type Json, type JsonObject } from "./encoding/Json.ts"
 import * as merge from "./internal/merge.ts"
 import * as Counter from "./kernel/Counter.ts"
-import type { Declared, KnownPartitions, KnownUniques, Named, Names, Stored, TimestampPartitions } from "./Names.ts"
+import type {
+  AllPartitions,
+  CountedIn,
+  Declared,
+  Features,
+  Filled,
+  KnownPartitions,
+  KnownUniques,
+  Named,
+  NameOf,
+  Names,
+  Stored
+} from "./Names.ts"
 import * as Partition from "./Partition.ts"
 import * as Portable from "./Portable.ts"
 import type { Holds, PasswordHash } from "./schema/Attribute.ts"
@@ -35,7 +47,7 @@ import * as Unique from "./Unique.ts"
  */
 export type PrimaryKey<S extends Attributes.DocumentSchema> = {
   readonly [K in keyof S["Type"]]-?: S["Type"][K] extends string ? K : never
-}[keyof S["Type"]] &
+}[keyof Stored<S> & keyof S["Type"]] &
   string
 
 /**
@@ -82,46 +94,14 @@ export interface UnsupportedSchema<Reason extends string> {
 }
 
 /**
- * What TypeScript knows of a declaration.
+ * The part of a declaration beside its schema, with the names of partitions and unique keys and what is switched on, so that
+ * TypeScript gets to know them.
  *
  * @category models
  * @since 0.1.0
  */
-export type NamesOf<
+export interface Settings<
   S extends Attributes.DocumentSchema,
-  Key extends PrimaryKey<S>,
-  Partitions extends Names["partitions"],
-  Uniques extends Names["unique"],
-  Counters,
-  History,
-  HasContent,
-  Timestamps,
-  Userstamps,
-  Computed
-> = Declared<
-  S["Type"][Key] & string,
-  [Timestamps] extends [true] ? Omit<TimestampPartitions, keyof Partitions> & Partitions : Partitions,
-  Uniques,
-  | (true extends History ? "history" : never)
-  | (true extends HasContent ? "content" : never)
-  | ([Counters] extends [false | undefined] ? never : "counters"),
-  Counters extends CounterOptions<infer Counted> ? Counted : never,
-  | ([Timestamps] extends [true] ? "createdAt" | "updatedAt" : never)
-  | ([Userstamps] extends [true] ? "createdBy" | "updatedBy" : never)
-  // The primary key is never computed: all fields are those of a declaration that says nothing of them.
-  | (Key extends Computed ? never : Computed & string)
->
-
-/**
- * The declaration of a resource. `Options<S>` is any declaration; the other parameters are how TypeScript gets to know the
- * names in one.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Options<
-  S extends Attributes.DocumentSchema,
-  Key extends PrimaryKey<S> = PrimaryKey<S>,
   Partitions = Names["partitions"],
   Uniques = Names["unique"],
   Counters = boolean | CounterOptions,
@@ -131,12 +111,6 @@ export interface Options<
   Userstamps = boolean,
   Computed extends keyof Stored<S> = keyof Stored<S>
 > {
-  /** A struct or class of fields that needs no services. */
-  readonly schema: S & OneStruct<S>
-  /** The field that identifies a document. It becomes part of the key, so it costs no metadata. */
-  readonly primaryKey: Key
-  /** The name in the bucket. Default: what follows the last `/` of the service's id. */
-  readonly name?: string | undefined
   /** Whether `deleteAll` is allowed. Default `false`. */
   readonly allowDeleteAll?: boolean | undefined
   /** What becomes of a document that does not fit into metadata. Default `"body-overflow"`. */
@@ -209,17 +183,32 @@ export interface Options<
 }
 
 /**
- * The partitions of a declaration that can be counted.
+ * The declaration of a resource. `Options<S>` is any declaration; see `Settings` for the other parameters.
  *
  * @category models
  * @since 0.1.0
  */
-export type CountedOf<Partitions, Timestamps> = (
-  | keyof Partitions
-  | (true extends Timestamps ? keyof TimestampPartitions : never)
-) &
-  string
+export interface Options<
+  S extends Attributes.DocumentSchema,
+  Key extends PrimaryKey<S> = PrimaryKey<S>,
+  Partitions = Names["partitions"],
+  Uniques = Names["unique"],
+  Counters = boolean | CounterOptions,
+  History = boolean,
+  HasContent = boolean,
+  Timestamps = boolean,
+  Userstamps = boolean,
+  Computed extends keyof Stored<S> = keyof Stored<S>
+> extends Settings<S, Partitions, Uniques, Counters, History, HasContent, Timestamps, Userstamps, Computed> {
+  /** A struct or class of fields that needs no services. */
+  readonly schema: S & OneStruct<S>
+  /** The field that identifies a document. It becomes part of the key, so it costs no metadata. */
+  readonly primaryKey: Key
+  /** The name in the bucket. Default: what follows the last `/` of the service's id. */
+  readonly name?: string | undefined
+}
 
+/** A declaration with any names. */
 type AnyOptions<
   S extends Attributes.DocumentSchema,
   Key extends PrimaryKey<S>,
@@ -300,7 +289,7 @@ export const define = <
   Key extends PrimaryKey<S>,
   const Partitions extends Names["partitions"] = {},
   const Uniques extends Names["unique"] = {},
-  const Counters extends boolean | CounterOptions<CountedOf<Partitions, Timestamps>> = false,
+  const Counters extends boolean | CounterOptions<NameOf<AllPartitions<Partitions, Timestamps>>> = false,
   History extends boolean = false,
   HasContent extends boolean = false,
   Timestamps extends boolean = false,
@@ -322,7 +311,14 @@ export const define = <
   >
 ): Definition<
   S,
-  NamesOf<S, Key, Partitions, Uniques, Counters, History, HasContent, Timestamps, Userstamps, Computed>
+  Declared<
+    S["Type"][Key] & string,
+    AllPartitions<Partitions, Timestamps>,
+    Uniques,
+    Features<History, HasContent, Counters>,
+    CountedIn<Counters>,
+    Filled<Key, Timestamps, Userstamps, Computed>
+  >
 > => check(id, options)
 
 /**
@@ -495,11 +491,41 @@ type Simplify<T> = { [K in keyof T]: T[K] } & {}
  * @category constructors
  * @since 0.1.0
  */
-export const fromAttributes = <const A extends Rules.Attributes>(
+export const fromAttributes = <
+  const A extends Rules.Attributes,
+  const Partitions extends Names["partitions"] = {},
+  const Uniques extends Names["unique"] = {},
+  const Counters extends boolean | CounterOptions<NameOf<AllPartitions<Partitions, Timestamps>>> = false,
+  History extends boolean = false,
+  HasContent extends boolean = false,
+  Timestamps extends boolean = false,
+  Userstamps extends boolean = false,
+  Computed extends keyof Stored<FromAttributes<A>> = never
+>(
   name: string,
   attributes: A & Rules.Valid<A>,
-  options: Omit<Options<FromAttributes<A>>, "schema" | "primaryKey" | "name"> & { readonly idKind?: IdKind } = {}
-): Definition<FromAttributes<A>> => {
+  options: Settings<
+    FromAttributes<A>,
+    Partitions & KnownPartitions<FromAttributes<A>, Partitions>,
+    Uniques & KnownUniques<FromAttributes<A>, Uniques>,
+    Counters,
+    History,
+    HasContent,
+    Timestamps,
+    Userstamps,
+    Computed
+  > & { readonly idKind?: IdKind } = {}
+): Definition<
+  FromAttributes<A>,
+  Declared<
+    string,
+    AllPartitions<Partitions, Timestamps>,
+    Uniques,
+    Features<History, HasContent, Counters>,
+    CountedIn<Counters>,
+    Filled<"id", Timestamps, Userstamps, Computed>
+  >
+> => {
   const { idKind = "random", ...rest } = options
   const compiled = Rules.toSchema<A>(attributes, { id: idFields[idKind] })
   const schema = Schema.make<FromAttributes<A>>(compiled.ast)

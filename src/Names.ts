@@ -7,7 +7,7 @@
 import type * as BigDecimal from "effect/BigDecimal"
 import type * as DateTime from "effect/DateTime"
 import type { Json } from "./encoding/Json.ts"
-import type { Expected, IsNested, ValueAt } from "./internal/merge.ts"
+import type { Expected, IsNested, NestedKey, ValueAt } from "./internal/merge.ts"
 import type * as Partition from "./Partition.ts"
 import type * as Query from "./Query.ts"
 import type * as Attributes from "./schema/Attributes.ts"
@@ -84,10 +84,55 @@ export interface Named<N extends Names> {
  * @category models
  * @since 0.1.0
  */
-export interface TimestampPartitions {
+export type TimestampPartitions = {
   readonly byCreatedDate: { readonly fields: { readonly $createdAt: "date" } }
   readonly byUpdatedDate: { readonly fields: { readonly $updatedAt: "date" } }
 }
+
+/**
+ * The partitions of a declaration and those that its `timestamps` add.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AllPartitions<Partitions, Timestamps> = [Timestamps] extends [true]
+  ? Partitions & TimestampPartitions
+  : Partitions
+
+/**
+ * What a declaration switches on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Features<History, HasContent, Counters> =
+  | (true extends History ? "history" : never)
+  | (true extends HasContent ? "content" : never)
+  | ([Counters] extends [false | undefined] ? never : "counters")
+
+/**
+ * The partitions that a declaration has counted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type CountedIn<Counters> = Counters extends { readonly partitions?: infer Counted }
+  ? Counted extends ReadonlyArray<infer Name extends string>
+    ? Name
+    : never
+  : never
+
+/**
+ * The fields that are filled in by a resource of this declaration.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Filled<Key, Timestamps, Userstamps, Computed> =
+  | ([Timestamps] extends [true] ? "createdAt" | "updatedAt" : never)
+  | ([Userstamps] extends [true] ? "createdBy" | "updatedBy" : never)
+  // The primary key is never computed: who names it names every field, and so none in particular.
+  | (Key extends Computed ? never : Computed & string)
 
 // -----------------------------------------------------------------------------
 // Documents
@@ -99,7 +144,7 @@ export interface TimestampPartitions {
  * @category models
  * @since 0.1.0
  */
-export type Stored<S extends Attributes.DocumentSchema> = unknown extends S["Type"]
+export type Stored<S extends Attributes.DocumentSchema> = unknown extends S["Type"] | S["~type.make.in"]
   ? S["Type"]
   : string extends keyof S["Type"]
     ? S["Type"]
@@ -121,27 +166,21 @@ type WithoutExtraIn<V, E> =
         | Extract<V, null | undefined>
     : V
 
-/** Names of what a class has beside its fields: what is not in its encoded form. */
-type ExtraAt<T, E, Depth extends ReadonlyArray<0>> = Exclude<keyof T, keyof Unrenamed<T, E>> | ExtraBelow<T, E, Depth>
-
+/** Names of what the classes below the fields of a document have beside their fields: what their encoded form has not. */
 type ExtraBelow<T, E, Depth extends ReadonlyArray<0> = []> = Depth["length"] extends 5
   ? never
-  : ExtraIn<T, E, keyof T & keyof E, [...Depth, 0]>
+  : ExtraIn<T, E, NestedKey<T> & keyof E, [...Depth, 0]>
 
 type ExtraIn<T, E, K extends keyof T & keyof E, Depth extends ReadonlyArray<0>> = K extends unknown
-  ? IsNested<NonNullable<T[K]>> extends true
-    ? ExtraAt<NonNullable<T[K]>, NonNullable<E[K]>, Depth>
-    : never
+  ? ExtraAt<NonNullable<T[K]>, NonNullable<E[K]>, Depth>
   : never
 
+type ExtraAt<T, E, Depth extends ReadonlyArray<0>> =
+  | ([Exclude<keyof T, keyof E>] extends [never] ? never : Exclude<keyof T, keyof Unrenamed<T, E>>)
+  | ExtraBelow<T, E, Depth>
+
 /** The encoded form where it has the names of the document, else the document itself. */
-type Unrenamed<T, E> = [keyof E] extends [never]
-  ? T
-  : string extends keyof E
-    ? T
-    : [Exclude<keyof E, keyof T>] extends [never]
-      ? E
-      : T
+type Unrenamed<T, E> = [keyof E] extends [never] ? T : [Exclude<keyof E, keyof T>] extends [never] ? E : T
 
 // -----------------------------------------------------------------------------
 // Keys
@@ -242,12 +281,12 @@ type Partitioned<S extends Attributes.DocumentSchema, P> = {
 type None = "(the resource declares none)"
 
 /**
- * The names in a declaration.
+ * The names in a part of a declaration.
  *
  * @category models
  * @since 0.1.0
  */
-export type NameIn<Declared> = [keyof Declared] extends [never] ? None : keyof Declared & string
+export type NameOf<Part> = [keyof Part] extends [never] ? None : keyof Part & string
 
 /**
  * Which documents are meant: all, or those of a partition.

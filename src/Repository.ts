@@ -26,7 +26,7 @@ import type {
   Covering,
   Feature,
   InPartition,
-  NameIn,
+  NameOf,
   Names,
   Part,
   Stored,
@@ -66,7 +66,7 @@ type Optionally<In, Filled> = {
  * @category models
  * @since 0.1.0
  */
-export type Update<A> = Input<merge.Fields<A> & merge.NestedFields<A>>
+export type Update<A> = Input<merge.PathFields<A>>
 
 /**
  * New values for some fields at any depth: nested objects are merged, everything else is replaced. `undefined` removes
@@ -459,11 +459,11 @@ export interface Admin<N extends Names = Names> {
 
   /** Forgets a partition, and removes its markers, whose number it gives. `InvalidInput`: there is none. */
   readonly removePartition: (
-    name: NameIn<N["partitions"]>
+    name: NameOf<N["partitions"]>
   ) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
 
   /** Forgets a unique key, and removes its reservations, whose number it gives. `InvalidInput`: there is none. */
-  readonly removeUnique: (name: NameIn<N["unique"]>) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+  readonly removeUnique: (name: NameOf<N["unique"]>) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
 
   /**
    * Removes versions that are past: of each document all but the newest `keep`, those replaced before a time, or both. When
@@ -708,7 +708,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * `NotFound`; `InvalidInput`: there is no such key, or a value is missing; `DbError` with `Unsupported`: the key is not
    * complete yet, see `backfill`.
    */
-  readonly getByUnique: <Name extends NameIn<N["unique"]>>(
+  readonly getByUnique: <Name extends NameOf<N["unique"]>>(
     unique: Name,
     values: UniqueValues<S, N["unique"][Name]>
   ) => Effect.Effect<S["Type"], DbError.NotFound | DbError.InvalidInput | ReadError>
@@ -797,7 +797,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * looks at each document, 1 GET. Where the covered fields were too long for a key, the document is read.
    * `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
    */
-  readonly covered: <Name extends NameIn<Covering<N["partitions"]>>>(
+  readonly covered: <Name extends NameOf<Covering<N["partitions"]>>>(
     within: InPartition<S, Name, N["partitions"][Name]> & Query.Concurrency & Query.Verify
   ) => Stream.Stream<Covered<N["id"], N["partitions"][Name]>, ListError>
 

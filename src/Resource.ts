@@ -27,18 +27,28 @@ import * as Stream from "effect/Stream"
 import { Database } from "./Database.ts"
 import * as DbError from "./DbError.ts"
 import {
-  type CountedOf,
   type CounterOptions,
   define,
   type Definition,
   from,
-  type NamesOf,
   type Options,
   type PrimaryKey,
   type Services,
   type Unwritable
 } from "./Definition.ts"
-import type { KnownPartitions, KnownUniques, Named, Names, Stored } from "./Names.ts"
+import type {
+  AllPartitions,
+  CountedIn,
+  Declared,
+  Features,
+  Filled,
+  KnownPartitions,
+  KnownUniques,
+  Named,
+  NameOf,
+  Names,
+  Stored
+} from "./Names.ts"
 import * as Behavior from "./encoding/Behavior.ts"
 import * as Guard from "./Guard.ts"
 import type * as Pipeline from "./Pipeline.ts"
@@ -83,6 +93,22 @@ export interface ServiceClass<
 }
 
 /**
+ * The repository that a definition opens. Of a resource that is a service it is `Users["Service"]`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type RepositoryOf<D> = D extends Definition<infer S, infer N> ? Repository<S, N> : never
+
+/**
+ * The operations of a resource as its interceptors see them: `Resource.OperationsOf<typeof Users.definition>`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type OperationsOf<D> = D extends Definition<infer S, infer N> ? Operations<S, N> : never
+
+/**
  * Declares a resource as a service, by options or by a definition that there is already.
  *
  * The id identifies the service in the program; what follows its last `/` is the name in the bucket, unless `name` says
@@ -99,23 +125,19 @@ export const Service =
     Key extends PrimaryKey<S>,
     const Partitions extends Names["partitions"] = {},
     const Uniques extends Names["unique"] = {},
-    const Counters extends boolean | CounterOptions<CountedOf<Partitions, Timestamps>> = false,
+    const Counters extends boolean | CounterOptions<NameOf<AllPartitions<Partitions, Timestamps>>> = false,
     History extends boolean = false,
     HasContent extends boolean = false,
     Timestamps extends boolean = false,
     Userstamps extends boolean = false,
     Computed extends keyof Stored<S> = never,
-    N extends Names = NamesOf<
-      S,
-      Key,
-      Partitions,
+    N extends Names = Declared<
+      S["Type"][Key] & string,
+      AllPartitions<Partitions, Timestamps>,
       Uniques,
-      Counters,
-      History,
-      HasContent,
-      Timestamps,
-      Userstamps,
-      Computed
+      Features<History, HasContent, Counters>,
+      CountedIn<Counters>,
+      Filled<Key, Timestamps, Userstamps, Computed>
     >
   >(
     id: Id,
@@ -137,27 +159,6 @@ export const Service =
     const service = Context.Service<Self, Repository<S, N>>()(id)
     return Object.assign(service, { definition, layer: Layer.effect(service, make(definition)) })
   }
-
-/**
- * The repository of a definition, with what TypeScript knows of its names: for parameters and fields of a program's own.
- *
- * ```ts no-check
- * const orders = Resource.define("orders", { schema: Order, primaryKey: "id", partitions: { byState: ["state"] } })
- * const close = (repository: Resource.RepositoryOf<typeof orders>) => Stream.runCount(repository.scan({ partition: "byState" }))
- * ```
- *
- * @category models
- * @since 0.1.0
- */
-export type RepositoryOf<D> = D extends Definition<infer S, infer N> ? Repository<S, N> : never
-
-/**
- * The operations of a definition, for interceptors that are made apart: `Pipeline.interceptor<OperationsOf<typeof Orders.definition>>()`.
- *
- * @category models
- * @since 0.1.0
- */
-export type OperationsOf<D> = D extends Definition<infer S, infer N> ? Operations<S, N> : never
 
 /**
  * Opens a resource on a database: what `layer` does. Whoever opens it gets the same repository, with the same interceptors,
@@ -223,8 +224,8 @@ export const intercept = <
 >(
   resource: ServiceClass<Self, Id, S, N>,
   interceptor:
-    | Pipeline.Interceptor<Operations<S, N>, K>
-    | Effect.Effect<Pipeline.Interceptor<Operations<S, N>, K>, E, R>,
+    | Pipeline.Interceptor<Operations<S, NoInfer<N>>, K>
+    | Effect.Effect<Pipeline.Interceptor<Operations<S, NoInfer<N>>, K>, E, R>,
   { layer }: { readonly layer?: Layer.Layer<Self, E0, R0> | undefined } = {}
 ): LayerOf<Self, S, E | E0, R, R0> =>
   onTop(

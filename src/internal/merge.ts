@@ -31,13 +31,20 @@ export type IsNested<T> = T extends
       : true
     : false
 
+/** The names of fields that have fields of their own. */
+export type NestedKey<A, K extends keyof A = keyof A> = K extends string
+  ? IsNested<NonNullable<A[K]>> extends true
+    ? K
+    : never
+  : never
+
 type Paths<A, Depth extends ReadonlyArray<0> = []> = Depth["length"] extends 5
   ? never
-  : {
-      [K in keyof A & string]-?: IsNested<NonNullable<A[K]>> extends true
-        ? `${K}.${(keyof NonNullable<A[K]> & string) | Paths<NonNullable<A[K]>, [...Depth, 0]>}`
-        : never
-    }[keyof A & string]
+  : PathsBelow<A, NestedKey<A>, [...Depth, 0]>
+
+type PathsBelow<A, K extends keyof A & string, Depth extends ReadonlyArray<0>> = K extends unknown
+  ? `${K}.${(keyof NonNullable<A[K]> & string) | Paths<NonNullable<A[K]>, Depth>}`
+  : never
 
 /** The value at a path. */
 export type ValueAt<A, Path extends string> = Path extends `${infer Head}.${infer Rest}`
@@ -50,6 +57,9 @@ export type ValueAt<A, Path extends string> = Path extends `${infer Head}.${infe
 
 /** New values for nested fields, by their path. */
 export type NestedFields<A> = { readonly [P in Paths<A>]?: ValueAt<A, P> }
+
+/** New values for fields, also nested ones by their path. A function is none, which `{}` would let pass. */
+export type PathFields<A> = [Paths<A>] extends [never] ? Fields<A> : Fields<A> & NestedFields<A>
 
 /** New values for fields at any depth. */
 export type DeepFields<A> = {

@@ -154,6 +154,26 @@ export const declarations = [
   })
 ]
 
+/** By the rule notation, too. */
+const parcels = Resource.fromAttributes(
+  "parcels",
+  { city: "string", weight: "number" },
+  { partitions: { byCity: ["city"] }, unique: { weight: ["weight"] }, history: true }
+)
+
+export const rules = (repository: Resource.RepositoryOf<typeof parcels>) => [
+  repository.scan({ partition: "byCity", values: { city: "Recife" } }),
+  repository.history("1"),
+  // @ts-expect-error no such partition
+  repository.scan({ partition: "byTown" }),
+  // @ts-expect-error no such unique key
+  repository.getByUnique("size", {}),
+  // @ts-expect-error it has no content
+  repository.getContent("1"),
+  // @ts-expect-error a partition by a field that there is not
+  Resource.fromAttributes("wrong", { city: "string" }, { partitions: { byTown: ["town"] } })
+]
+
 /** A model and its variants. */
 class Group extends Model.Class<Group>("types/Group")({
   id: Model.GeneratedByApp(Schema.String),
