@@ -125,7 +125,7 @@ const incoming = <T>({ completion, name, primaryKey, schema }: Declared, mode: M
   const { ast, isRecursive } = dress(json, mode)
   const codec = Schema.make<Schema.Codec<T, JsonObject>>(ast)
   if (hidden.length === 0 && !isRecursive) return codec
-  const told = codec.pipe(
+  const guarded = codec.pipe(
     Schema.middlewareDecoding((result) =>
       result.pipe(
         Effect.catchDefect((defect) => (defect instanceof RangeError ? Effect.fail(tooDeep) : Effect.die(defect))),
@@ -133,7 +133,7 @@ const incoming = <T>({ completion, name, primaryKey, schema }: Declared, mode: M
       )
     )
   )
-  return Schema.make<Schema.Codec<T, JsonObject>>(told.ast)
+  return Schema.make<Schema.Codec<T, JsonObject>>(guarded.ast)
 }
 
 /** Where secrets and passwords are: by the names of the value, and by those that are stored. */
@@ -183,11 +183,30 @@ const layersOf = (ast: AST.AST): Layers | undefined => {
   return { source: ast, links: ast.encoding ?? [] }
 }
 
-/** Follows a mark for each field through the transformations; `undefined` where they do more than rename. */
+/** Values that a transformation which does no more than rename leaves as they are. */
+const marks: ReadonlyArray<(index: number) => unknown> = [
+  () => ({}),
+  (index) => ` Mark ${index} `,
+  (index) => index + 0.125
+]
+
+/** The names under which fields are stored; `undefined` where the transformations do more than rename. */
 const namesThrough = (source: AST.Objects, links: ReadonlyArray<AST.Link>): ReadonlyMap<string, string> | undefined => {
-  const marks = new Map<string, object>(source.propertySignatures.map(({ name }) => [String(name), {}]))
-  const given: unknown = Object.fromEntries(marks)
-  let stored = given
+  const fields = source.propertySignatures.map(({ name }) => String(name))
+  if (links.length === 0) return new Map(fields.map((field) => [field, field]))
+  const found = marks.map((mark) => namesOf(new Map(fields.map((field, index) => [field, mark(index)])), links))
+  const [names] = found
+  if (names === undefined) return undefined
+  const isSure = found.every((others) => fields.every((field) => others?.get(field) === names.get(field)))
+  return isSure ? names : undefined
+}
+
+/** Follows a mark for each field through the transformations, and back. */
+const namesOf = (
+  marked: ReadonlyMap<string, unknown>,
+  links: ReadonlyArray<AST.Link>
+): ReadonlyMap<string, string> | undefined => {
+  let stored: unknown = Object.fromEntries(marked)
   for (const { to, transformation } of links) {
     const isPlain = AST.isObjects(to) && to.propertySignatures.every(({ type }) => type.encoding === undefined)
     if (!isPlain || to.encoding !== undefined || transformation._tag !== "Transformation") return undefined
@@ -200,10 +219,10 @@ const namesThrough = (source: AST.Objects, links: ReadonlyArray<AST.Link>): Read
       return undefined
     }
   }
-  if (typeof stored !== "object" || stored === null || Object.keys(stored).length !== marks.size) return undefined
+  if (typeof stored !== "object" || stored === null || Object.keys(stored).length !== marked.size) return undefined
   const byMark = new Map(Object.entries(stored).map(([name, mark]) => [mark, name]))
   const names = new Map<string, string>()
-  for (const [field, mark] of marks) {
+  for (const [field, mark] of marked) {
     const name = byMark.get(mark)
     if (name === undefined) return undefined
     names.set(field, name)
@@ -373,16 +392,17 @@ const valueIn = (type: AST.AST): AST.AST => {
     if (AST.isUnion(ast)) {
       const others = ast.types.filter((one) => !AST.isNull(one) && !AST.isUndefined(one))
       const isOne = others.length === 1
-      const types = ast.types.map((one) => go(one, isCleaned && isOne, !isOne))
+      const types = ast.types.map((one) => go(one, isCleaned && isOne, isMember || !isOne))
       return isSame(types, ast.types)
         ? ast
-        : new AST.Union(types, ast.options, ast.annotations, ast.checks, undefined, ast.context)
+        : new AST.Union(types, ast.options, ast.annotations, undefined, undefined, ast.context)
     }
     if (AST.isArrays(ast)) {
       const elements = ast.elements.map((one) => go(one, false))
       const rest = ast.rest.map((one) => go(one, isCleaned && elements.length === 0))
       if (isSame(elements, ast.elements) && isSame(rest, ast.rest)) return ast
-      return new AST.Arrays(ast.isMutable, elements, rest, ast.annotations, ast.checks, undefined, ast.context)
+      const { annotations, context, isMutable } = ast
+      return new AST.Arrays(isMutable, elements, rest, annotations, sizeChecks(ast), undefined, context)
     }
     if (AST.isObjects(ast)) {
       const signatures = ast.indexSignatures.map(({ parameter, type }) => {
@@ -390,8 +410,8 @@ const valueIn = (type: AST.AST): AST.AST => {
         return new AST.IndexSignature(parameter, made)
       })
       if (signatures.every(({ type }, index) => type === ast.indexSignatures[index]!.type)) return ast
-      const { annotations, checks, context, propertySignatures } = ast
-      return new AST.Objects(propertySignatures, signatures, annotations, checks, undefined, context)
+      const { annotations, context, propertySignatures } = ast
+      return new AST.Objects(propertySignatures, signatures, annotations, sizeChecks(ast), undefined, context)
     }
     if (AST.isSuspend(ast)) {
       return new AST.Suspend(() => go(ast.thunk(), false), ast.annotations, undefined, undefined, ast.context)
@@ -401,27 +421,31 @@ const valueIn = (type: AST.AST): AST.AST => {
 
   const structIn = (ast: AST.AST, struct: Struct, isCleaned: boolean, isMember: boolean): AST.AST => {
     let hasChanged = ast !== struct.source
-    let isShorter = false
     const fields = new Map<string, AST.AST>()
     for (const { name, type } of struct.source.propertySignatures) {
       const field = go(type, isCleaned)
       // What tells the members of a union apart is always there.
       const mayBeLeftOut = hasDefault(type) && !(String(name) in Object.prototype) && !(isMember && AST.isLiteral(type))
-      isShorter ||= mayBeLeftOut
       hasChanged ||= mayBeLeftOut || field !== type
       fields.set(String(name), mayBeLeftOut ? created(type, field) : field)
     }
     if (!hasChanged) return ast
-    const { annotations, checks } = struct.source
-    const identifier = annotations?.identifier
-    const made = Schema.make<Schema.Top>(structWith(ast, struct, fields)).annotate(
-      typeof identifier === "string" ? { identifier } : {}
-    )
-    return inPlaceOf(ast, isShorter || checks === undefined ? made.ast : made.check(...checks).ast)
+    const identifier = struct.source.annotations?.identifier
+    const made = Schema.make<Schema.Top>(structWith(ast, struct, fields))
+    return inPlaceOf(ast, typeof identifier === "string" ? made.annotate({ identifier }).ast : made.ast)
   }
 
   return go(type, true)
 }
+
+/** Other checks may ask for what is not there before the resource has made the value. */
+const sizeChecks = (ast: AST.AST): AST.Checks | undefined =>
+  nonEmpty(
+    flat(ast.checks ?? []).filter(({ annotations }) => {
+      const representation: unknown = annotations?.representation
+      return isDeclared(representation) && /\/is(Min|Max|Between)(Length|Properties)$/.test(representation.id)
+    })
+  )
 
 const isSame = (a: ReadonlyArray<unknown>, b: ReadonlyArray<unknown>): boolean =>
   a.every((one, index) => one === b[index])

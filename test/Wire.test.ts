@@ -24,7 +24,7 @@ import * as Attribute from "effect-s3db/schema/Attribute"
 import * as Attributes from "effect-s3db/schema/Attributes"
 import * as Wire from "effect-s3db/Wire"
 import { openNew, openOn } from "./fixture.ts"
-import { samples } from "./schema/samples.ts"
+import { hostileTexts, samples } from "./schema/samples.ts"
 
 const services = Layer.mergeAll(
   KeyRing.layerKeys({ current: "1", keys: { 1: Redacted.make(new Uint8Array(32).fill(1)) } }),
@@ -281,6 +281,16 @@ describe("Wire.create", () => {
       by: { _tag: "Cash", digits: "1" }
     })
     assert.isTrue(Result.isFailure(decode({ id: "1", by: { digits: "1" } })))
+    const nested = Schema.Struct({
+      id: Schema.String,
+      by: Schema.Union([Schema.Union([Card, Schema.Null]), Schema.Union([Cash, Schema.Null])])
+    })
+    const within = Schema.decodeUnknownResult(
+      Wire.create(Resource.define("nested", { schema: nested, primaryKey: "id" }))
+    )
+    const cash = { id: "1", by: { _tag: "Cash", digits: "1" } }
+    assert.deepStrictEqual<unknown>(succeeded(within(cash)), cash)
+    assert.isTrue(Result.isFailure(within({ id: "1", by: { digits: "1" } })))
   })
 
   it("checks of a whole struct are left to the resource, as is what they would not see", () => {
@@ -291,6 +301,52 @@ describe("Wire.create", () => {
     }).check(Schema.makeFilter(({ from, to }) => from <= to, { expected: "an order" }))
     const decode = Schema.decodeUnknownResult(Wire.create(Resource.define("spans", { schema, primaryKey: "id" })))
     assert.deepStrictEqual<unknown>(succeeded(decode({ id: "1", from: 5 })), { id: "1", from: 5 })
+  })
+
+  it("a struct whose texts are changed on their way is not taken for one with other names", () => {
+    const trimmed = (value: unknown): unknown => (typeof value === "string" ? value.trim() : value)
+    const schema = Schema.Struct({ id: Schema.String, n: Schema.String }).pipe(
+      Schema.decodeTo(
+        Schema.Struct({ id: Schema.String, name: Schema.String }),
+        SchemaTransformation.transform({
+          decode: ({ id, n }) => ({ id, name: trimmed(n) as string }),
+          encode: ({ id, name }) => ({ id, n: trimmed(name) as string })
+        })
+      )
+    )
+    const decode = Schema.decodeUnknownResult(Wire.create(Resource.define("trim", { schema, primaryKey: "id" })))
+    assert.deepStrictEqual<unknown>(succeeded(decode({ id: "1", n: "  x " })), { id: "1", name: "x" })
+  })
+
+  it("checks that need what the resource makes are left to it, those of sizes are not", () => {
+    class Item extends Schema.Class<Item>("wire/Item")({
+      price: Schema.Int,
+      amount: Schema.Int.pipe(Schema.withConstructorDefault(Effect.succeed(1)))
+    }) {
+      total(): number {
+        return this.price * this.amount
+      }
+    }
+    const isCheap = Schema.makeFilter<ReadonlyArray<Item>>((items) => items.every((item) => item.total() < 100))
+    const schema = Schema.Struct({
+      id: Schema.String,
+      items: Schema.Array(Item).check(Schema.isMaxLength(2), isCheap),
+      named: Schema.Record(Schema.String, Item).check(
+        Schema.makeFilter((named) => Object.values(named).every((item) => item.total() < 100))
+      ),
+      pairs: Schema.Array(Schema.Struct({ item: Item }).check(Schema.makeFilter(({ item }) => item.total() < 100))),
+      either: Schema.NullOr(Item).check(Schema.makeFilter((item) => item === null || item.total() < 100))
+    })
+    const definition = Resource.define("cheap", { schema, primaryKey: "id" })
+    const decode = Schema.decodeUnknownResult(Wire.create(definition))
+    const item = { price: 5 }
+    const input = { id: "1", items: [item], named: { a: item }, pairs: [{ item }], either: item }
+    assert.deepStrictEqual<unknown>(succeeded(decode(input)), input)
+    assert.include(messageOf(decode({ ...input, items: [item, item, item] })), `at ["items"]`)
+    assert.strictEqual(
+      (Wire.jsonSchema(Wire.create(definition)).schema["properties"] as { items: { maxItems: number } }).items.maxItems,
+      2
+    )
   })
 
   it("a struct that is made of another one comes in as a whole", () => {
@@ -1000,7 +1056,7 @@ describe("documents of every kind on a wire", () => {
     Effect.gen(function* () {
       const pick = random(20_260_101)
       const stored = new Set<string>()
-      for (let round = 0; round < 80; round++) {
+      for (let round = 0; round < 50; round++) {
         const picked = Array.from({ length: 1 + pick(5) }, (_, index) => {
           const sample = samples[pick(samples.length)]!
           const wrapper = wrappers[pick(wrappers.length)]!
@@ -1028,6 +1084,345 @@ describe("documents of every kind on a wire", () => {
       assert.isAbove(stored.size, 40)
     })
   )
+})
+
+// -----------------------------------------------------------------------------
+// Other declarations
+// -----------------------------------------------------------------------------
+
+describe("resources in the rule notation and from the catalog", () => {
+  const notes = Resource.fromAttributes("notes", {
+    title: "string|trim|lowercase|min:2",
+    count: "number|convert|min:1|default:3",
+    on: "boolean|convert|optional",
+    at: "date|convert|optional",
+    code: "string|convert|optional",
+    tags: { type: "array", items: "string|uppercase", default: [] },
+    place: { $$type: "object|optional", name: "string|trim", at: "geo:point:5|optional", pin: "secret|optional" },
+    labels: "record|items:string|optional",
+    password: "password|min:8"
+  })
+
+  it.effect("what the resource cleans up is cleaned up on the way in", () =>
+    Effect.gen(function* () {
+      const { database } = yield* openNew
+      const repository = yield* Effect.provideService(Resource.make(notes), Database.Database, database)
+      const json = {
+        title: "  A Note ",
+        count: "5",
+        on: "yes",
+        at: "2024-01-15",
+        code: 7,
+        tags: ["a", "b"],
+        place: { name: " here ", at: { latitude: 1.123456789, longitude: 2 }, pin: "12" },
+        password: "correct horse"
+      }
+      const input = yield* Schema.decodeUnknownEffect(Wire.create(notes))(json)
+      const expected = {
+        title: "a note",
+        count: 5,
+        on: true,
+        at: new Date("2024-01-15"),
+        code: "7",
+        tags: ["A", "B"]
+      }
+      for (const [name, value] of Object.entries(expected)) {
+        assert.deepStrictEqual((input as Readonly<Record<string, unknown>>)[name], value)
+      }
+      const inserted = yield* repository.insert(input)
+      assert.strictEqual(inserted.id.length, 22)
+      assert.deepStrictEqual(inserted.place?.at, { latitude: 1.12346, longitude: 2 })
+      const changes = yield* Schema.decodeUnknownEffect(Wire.patch(notes))({
+        count: "9",
+        on: null,
+        place: { name: " there " }
+      })
+      const changed = yield* repository.patch(inserted.id, changes)
+      assert.strictEqual(changed.count, 9)
+      assert.notProperty(changed, "on")
+      assert.strictEqual(changed.place?.name, "there")
+      assert.deepStrictEqual(changed.place?.at, inserted.place?.at)
+    }).pipe(Effect.provide(services))
+  )
+
+  it("is as strict as the rules after the clean-up", () => {
+    const decode = Schema.decodeUnknownResult(Wire.create(notes))
+    const least = { title: "ab", password: "correct horse" }
+    assert.isTrue(Result.isSuccess(decode(least)))
+    assert.include(messageOf(decode({ ...least, title: "  a  " })), `at ["title"]`)
+    assert.include(messageOf(decode({ ...least, count: "five" })), `at ["count"]`)
+    assert.include(messageOf(decode({ ...least, count: "0" })), `at ["count"]`)
+    assert.include(messageOf(decode({ ...least, at: "never" })), `at ["at"]`)
+    assert.include(messageOf(decode({ ...least, tags: [1] })), `at ["tags"][0]`)
+    assert.deepStrictEqual<unknown>(Wire.jsonSchema(Wire.create(notes)).schema["properties"], {
+      id: { type: "string" },
+      title: { type: "string", minLength: 1 },
+      count: { anyOf: [{ type: "number", minimum: 1 }, { type: "string" }], default: 3 },
+      on: { anyOf: [{ type: "boolean" }, { type: "string" }, { type: "number", enum: [0, 1] }] },
+      at: { anyOf: [{ type: "string" }, { type: "number" }], format: "date-time" },
+      code: { anyOf: [{ type: "string" }, { type: "number" }, { type: "boolean" }] },
+      tags: { type: "array", items: { type: "string" }, default: [] },
+      place: {
+        type: "object",
+        properties: {
+          name: { type: "string" },
+          at: {
+            type: "object",
+            properties: { latitude: { type: "number" }, longitude: { type: "number" } },
+            required: ["latitude", "longitude"],
+            additionalProperties: false,
+            description: "a latitude from -90 to 90 and a longitude from -180 to 180"
+          },
+          pin: { type: "string" }
+        },
+        required: ["name"],
+        additionalProperties: false
+      },
+      labels: { type: "object", additionalProperties: { type: "string" } },
+      password: { type: "string", description: "a password as plain text", format: "password", writeOnly: true }
+    })
+  })
+
+  it.effect("a definition from the catalog gives the same schemas", () =>
+    Effect.gen(function* () {
+      const declaring = yield* openNew
+      // Who does not know what is computed may not write.
+      const { computed: _, ...plain } = userOptions
+      yield* declaring.open("users", plain)
+      yield* Effect.provideService(Resource.make(notes), Database.Database, declaring.database)
+      // As a program that has never seen them.
+      const { database } = yield* openOn(declaring.store)
+      const revived = yield* Effect.provideService(Resource.fromCatalog("notes"), Database.Database, database)
+      assert.deepStrictEqual(Wire.jsonSchema(Wire.create(revived)), Wire.jsonSchema(Wire.create(notes)))
+      assert.deepStrictEqual(Wire.jsonSchema(Wire.patch(revived)), Wire.jsonSchema(Wire.patch(notes)))
+      assert.deepStrictEqual(Wire.jsonSchema(Wire.page(revived)), Wire.jsonSchema(Wire.page(notes)))
+      const found = yield* Effect.provideService(Resource.fromCatalog("users"), Database.Database, database)
+      const repository = yield* Effect.provideService(Resource.make(found), Database.Database, database)
+      // What refers to itself is told in other words.
+      const fieldsOf = (codec: Schema.Top) => without(Wire.jsonSchema(codec).schema["properties"] as object, "tree")
+      assert.deepStrictEqual(fieldsOf(Wire.public(found)), fieldsOf(Wire.public(users)))
+      // Defaults within other values do not travel.
+      const whole = { article: "pen", amount: 1 }
+      const more = { address: { city: "Porto", country: "PT" }, lines: [whole], prices: { pen: whole } }
+      assert.include(messageOf(Schema.decodeUnknownResult(Wire.create(found))(given)), "Missing key")
+      const input = yield* Schema.decodeUnknownEffect(Wire.create(found))({ ...given, ...more })
+      const inserted = yield* repository.insert(input)
+      assert.strictEqual(inserted["id"], "made")
+      const changes = yield* Schema.decodeUnknownEffect(Wire.patch(found))({ address: { zip: "1" }, choice: null })
+      const changed = yield* repository.patch("made", changes)
+      assert.notProperty(changed, "choice")
+      const [json] = yield* Stream.runCollect(repository.queryJson({ scan: true }))
+      const shown = Wire.toPublic(found, { protect: ["tree", "address.city"] })(json!)
+      assert.deepStrictEqual(shown["address"], { country: "PT", zip: "1" })
+      for (const name of ["pw", "token", "keys", "tree", "$createdAt"]) assert.notProperty(shown, name)
+      assert.throws(() => Wire.toPublic(found, { protect: ["nope"] }), Attributes.UnsupportedSchema)
+    }).pipe(Effect.provide(services))
+  )
+})
+
+describe("JSON Schema of a wire", () => {
+  it("is closed, with descriptions, formats and defaults", () => {
+    for (const codec of [
+      Wire.create(users),
+      Wire.patch(users),
+      Wire.public(users),
+      Wire.page(users, { system: true })
+    ]) {
+      assertClosed(Wire.jsonSchema(codec))
+    }
+    const create = Wire.jsonSchema(Wire.create(users)).schema
+    assert.deepStrictEqual(create["required"], ["mail", "joined", "balance", "lines", "prices", "pw", "token"])
+    const properties = create["properties"] as Readonly<Record<string, unknown>>
+    assert.deepStrictEqual(properties["mail"], { type: "string", description: "where mail goes", format: "email" })
+    assert.deepStrictEqual(properties["joined"], {
+      type: "string",
+      description: "the first day",
+      format: "date-time"
+    })
+    assert.deepStrictEqual(properties["balance"], {
+      type: "string",
+      description: "an amount with at most 2 decimals"
+    })
+    assert.deepStrictEqual(properties["role"], { type: "string", enum: ["user", "admin"], default: "user" })
+    assert.deepStrictEqual(properties["lines"], {
+      type: "array",
+      items: {
+        type: "object",
+        properties: {
+          article: { type: "string" },
+          amount: { type: "integer", minimum: -(2 ** 53 - 1), maximum: 2 ** 53 - 1, default: 1 }
+        },
+        required: ["article"],
+        additionalProperties: false
+      },
+      minItems: 1
+    })
+    const patch = Wire.jsonSchema(Wire.patch(users)).schema
+    assert.notProperty(patch, "required")
+    assert.strictEqual(patch["minProperties"], 1)
+    assert.notProperty(patch["properties"], "id")
+    const open = Wire.jsonSchema(Wire.public(users, { system: true })).schema["properties"]
+    assert.deepStrictEqual((open as Readonly<Record<string, unknown>>)["$createdAt"], {
+      type: "string",
+      description: "when it was created",
+      format: "date-time"
+    })
+    // Those of `Schema.toJsonSchemaDocument` by itself, as an HTTP API asks for it, say the same of fields.
+    const plain = Schema.toJsonSchemaDocument(Wire.create(users)).schema["properties"]
+    assert.deepStrictEqual((plain as Readonly<Record<string, unknown>>)["mail"], properties["mail"])
+  })
+
+  it("fits what the schemas take", () => {
+    const { role: _, ...more } = { ...given, role: "user" }
+    assert.isTrue(Result.isSuccess(imported(Wire.create(users))(more)))
+    assert.isTrue(Result.isFailure(imported(Wire.create(users))({ ...more, other: 1 })))
+    assert.isTrue(Result.isFailure(imported(Wire.create(users))({ ...more, address: { city: "x", other: 1 } })))
+    assert.isTrue(Result.isSuccess(imported(Wire.patch(users))({ choice: null, address: { zip: null } })))
+    assert.isTrue(Result.isFailure(imported(Wire.patch(users))({ mail: null })))
+  })
+
+  it("has definitions of its own for what is within itself", () => {
+    const { definitions } = Wire.jsonSchema(Wire.create(users))
+    assert.strictEqual(Object.keys(definitions).length, 1)
+  })
+})
+
+// -----------------------------------------------------------------------------
+// Hostile input
+// -----------------------------------------------------------------------------
+
+describe("hostile input on a wire", () => {
+  const nested = (levels: number, around: (inner: unknown) => unknown): unknown => {
+    let value: unknown = around(undefined)
+    for (let level = 0; level < levels; level++) value = around(value)
+    return value
+  }
+
+  it("__proto__ is a field that nobody has declared, wherever it is", () => {
+    const parse = (text: string): unknown => JSON.parse(text)
+    const evil = `"__proto__":{"polluted":true}`
+    const places: ReadonlyArray<readonly [string, unknown]> = [
+      [`["__proto__"]`, parse(`{${evil},${JSON.stringify(given).slice(1)}`)],
+      [`["address"]["__proto__"]`, { ...given, address: parse(`{${evil},"city":"x"}`) }],
+      [`["lines"][0]["__proto__"]`, { ...given, lines: [parse(`{${evil},"article":"x"}`)] }]
+    ]
+    for (const [path, input] of places) {
+      assert.strictEqual(messageOf(create(input)), `Expected no such field\n  at ${path}`)
+    }
+    assert.strictEqual(messageOf(patch(parse(`{${evil}}`))), `Expected no such field\n  at ["__proto__"]`)
+    for (const json of [{ free: parse(`{${evil}}`) }, { prices: parse(`{"__proto__":{"article":"x","amount":1}}`) }]) {
+      const shown: Readonly<Record<string, unknown>> = Wire.toPublic(users)({
+        ...given,
+        ...(json as JsonObject)
+      }) as never
+      assert.isUndefined(({} as Readonly<Record<string, unknown>>)["polluted"])
+      assert.strictEqual(Object.getPrototypeOf(shown["prices"]), Object.prototype)
+      assert.isUndefined((shown["prices"] as Readonly<Record<string, unknown>>)["article"])
+    }
+  })
+
+  it.effect("__proto__ within records and free JSON is refused by the resource", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const repository = yield* open("users", userOptions)
+      for (const field of [
+        { free: JSON.parse(`{"__proto__":1}`) as unknown },
+        { prices: JSON.parse(`{"__proto__":{"article":"x"}}`) as unknown }
+      ]) {
+        const input = yield* Schema.decodeUnknownEffect(Wire.create(users))({ ...given, ...field })
+        assert.strictEqual(Object.getPrototypeOf(input), Object.prototype)
+        const error = yield* Effect.flip(repository.insert(input))
+        assert.strictEqual(error._tag, "InvalidInput")
+      }
+    }).pipe(Effect.provide(services))
+  )
+
+  it("30,000 levels end with an error, not with the process", () => {
+    const trees = nested(30_000, (inner) => ({ name: "x", children: inner === undefined ? [] : [inner] }))
+    const lists = nested(30_000, (inner) => (inner === undefined ? [] : [inner]))
+    const objects = nested(30_000, (inner) => ({ inner: inner ?? 1 }))
+    const inputs: ReadonlyArray<unknown> = [
+      { ...given, tree: trees },
+      { ...given, free: lists },
+      { ...given, free: objects },
+      { ...given, address: objects },
+      { ...given, token: lists },
+      { ...given, id: objects },
+      { ...given, other: lists },
+      lists,
+      objects
+    ]
+    for (const input of inputs) {
+      for (const options of [{}, { errors: "all" }] as const) {
+        assert.isTrue(Result.isFailure(create(input, options)))
+        assert.isTrue(Result.isFailure(patch(input, options)))
+      }
+    }
+    assert.strictEqual(messageOf(create(inputs[0])), "Expected no more than 600 levels")
+    assert.strictEqual(messageOf(create(inputs[1])), "Expected no more than 600 levels")
+    assert.isTrue(Result.isSuccess(create({ ...given, free: nested(400, (inner) => [inner ?? 1]) })))
+    // What goes out is not counted: it has been stored.
+    const show = Wire.toPublic(users, { protect: ["free.inner.inner"] })
+    const shown = show({ ...given, tree: trees, free: objects } as JsonObject)
+    assert.deepStrictEqual<unknown>(shown.free, { inner: {} })
+    assert.isDefined(shown.tree)
+  })
+
+  it("huge arrays and objects take no more than their time", () => {
+    const many = Array.from({ length: 300_000 }, (_, index) => index)
+    const start = performance.now()
+    assert.isTrue(Result.isSuccess(create({ ...given, free: many })))
+    assert.isTrue(Result.isFailure(create({ ...given, keys: many })))
+    assert.isTrue(Result.isFailure(create({ ...given, lines: many })))
+    const fields = Object.fromEntries(many.map((index) => [`f${index}`, index]))
+    // One of them is named, not all.
+    assert.strictEqual(messageOf(create({ ...given, ...fields }, { errors: "all" })).split("\n").length, 2)
+    assert.strictEqual(Object.keys(Wire.toPublic(users)({ ...given, ...fields } as unknown as JsonObject)).length, 11)
+    const lines = many.map(() => ({ article: "x", amount: 1 }))
+    assert.strictEqual(Wire.toPublic(users)({ ...given, lines } as unknown as JsonObject).lines.length, many.length)
+    assert.isBelow(performance.now() - start, 20_000)
+  })
+
+  it.effect("text of every kind comes through, or is refused by the resource", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const repository = yield* open("users", userOptions)
+      const texts = [...hostileTexts, "\uDC00\uD800", "a".repeat(100_000)]
+      const json = {
+        ...given,
+        nick: "\uD800",
+        token: "\uDC00",
+        free: texts,
+        lines: texts.map((article) => ({ article }))
+      }
+      yield* repository.insert(yield* Schema.decodeUnknownEffect(Wire.create(users))(json))
+      const [found] = yield* Stream.runCollect(repository.queryJson({}))
+      const shown = Wire.toPublic(users)(found!)
+      assert.strictEqual(shown.nick, "\uD800")
+      assert.deepStrictEqual<unknown>(shown.free, texts)
+      assert.deepStrictEqual(
+        shown.lines.map(({ article }) => article),
+        texts
+      )
+      assert.strictEqual(Redacted.value((yield* repository.get("made")).token), "\uDC00")
+      const input = yield* Schema.decodeUnknownEffect(Wire.create(users))({ ...given, id: "\uD800" })
+      assert.strictEqual((yield* Effect.flip(repository.insert(input)))._tag, "InvalidInput")
+    }).pipe(Effect.provide(services))
+  )
+
+  it("whatever is no object is refused", () => {
+    for (const input of [undefined, null, 1, "x", true, [], [given], () => given, Symbol("x"), 1n, new Date(0)]) {
+      assert.isTrue(Result.isFailure(create(input)))
+      assert.isTrue(Result.isFailure(patch(input)))
+    }
+    for (const input of [
+      { ...given, free: undefined },
+      { ...given, free: () => 1 },
+      { ...given, free: Number.NaN }
+    ]) {
+      assert.include(messageOf(create(input)), `at ["free"]`)
+    }
+  })
 })
 
 const assertTellsNothing = (error: Schema.SchemaError): void => {
