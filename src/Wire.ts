@@ -100,6 +100,217 @@ export const patch = <S extends Attributes.DocumentSchema>(
   definition: Definition<S>
 ): Schema.Codec<Patch<S["Type"]>, JsonObject> => incoming<Patch<S["Type"]>>(definition, "patch")
 
+// -----------------------------------------------------------------------------
+// What goes out
+// -----------------------------------------------------------------------------
+
+/**
+ * What of a document is shown.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PublicOptions<out P extends Query.Path = Query.Path, out Sys extends boolean = boolean> {
+  /**
+   * Fields that are not shown, by their path in the JSON form: names joined with `.`, `[]` for the items of an array, `{}`
+   * for the values of a record (`"address.street"`, `"contacts.[].phone"`, `"rates.{}.internal"`). Secrets and passwords
+   * need not be named.
+   */
+  readonly protect?: ReadonlyArray<P> | undefined
+  /** Whether system fields (`$createdAt`, `$version`, ...) are shown, where they are known. Default `false`. */
+  readonly system?: Sys | undefined
+}
+
+/**
+ * What a database knows of a document beside its fields. Times are ISO text.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SystemFields {
+  readonly $createdAt?: string
+  readonly $updatedAt?: string
+  readonly $schemaVersion?: number
+  /** How many versions there have been. */
+  readonly $version?: number
+  /** The revision that a change has to name so that it overwrites no other one. */
+  readonly $revision?: string
+}
+
+/**
+ * The JSON form of a document as it is shown: without secrets, password hashes and protected fields (`P`, their paths).
+ *
+ * **Gotchas**
+ *
+ * The type follows that of the schema, and is wider than what is shown in a few places: a union that holds a secret, and
+ * a password that is stored under another name, are not shown, though the type has them. Paths that are lists, and those
+ * that go through unions of structs or the data types of Effect, are protected, and not typed. Numbers that may be `NaN`
+ * or infinite are texts then, and other data types of Effect are `Json`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Public<S extends Attributes.DocumentSchema, P = never, Sys extends boolean = false> = (string extends P
+  ? JsonObject
+  : string extends keyof S["Encoded"]
+    ? PublicFields<S["Type"], S["Type"], P>
+    : PublicFields<S["Encoded"], S["Type"], P>) &
+  (Sys extends true ? SystemFields : unknown)
+
+type PublicFields<E, T, P> = {
+  readonly [K in keyof E as IsShown<E, T, P, K> extends true ? K : never]: PublicValue<
+    Required<E>[K],
+    K extends keyof T ? T[K] : unknown,
+    Below<P, K>
+  >
+}
+
+type IsShown<E, T, P, K extends keyof E> = K extends P
+  ? false
+  : IsSecret<E[K]> extends true
+    ? false
+    : K extends keyof T
+      ? IsSecret<T[K]> extends true
+        ? false
+        : true
+      : true
+
+/** A struct is not a secret as a whole: its fields are. */
+type IsSecret<V> = [V] extends [undefined | null]
+  ? false
+  : [NonNullable<V>] extends [Redacted.Redacted<unknown> | Attribute.PasswordHash]
+    ? true
+    : [IsStruct<NonNullable<V>>] extends [true]
+      ? false
+      : true extends Attribute.Holds<V, Redacted.Redacted<unknown>>
+        ? true
+        : false
+
+type IsStruct<V> = V extends Scalar | ReadonlyArray<unknown> | { readonly pipe: unknown }
+  ? false
+  : V extends object
+    ? string extends keyof V
+      ? false
+      : true
+    : false
+
+type Scalar = string | number | bigint | boolean | symbol | null | undefined | Date | Uint8Array
+
+type Below<P, K> = K extends string ? (P extends `${K}.${infer Rest}` ? Rest : never) : never
+
+type PublicValue<E, T, P> = Schema.Json extends E
+  ? Schema.Json
+  : E extends string | number | boolean | null
+    ? E
+    : E extends undefined
+      ? null
+      : E extends bigint | symbol | Date | Uint8Array | BigDecimal.BigDecimal | DateTime.DateTime
+        ? string
+        : E extends ReadonlyArray<infer I>
+          ? ReadonlyArray<PublicValue<I, T extends ReadonlyArray<infer J> ? J : unknown, Below<P, "[]">>>
+          : E extends { readonly pipe: unknown } | ((...args: never) => unknown)
+            ? Schema.Json
+            : E extends object
+              ? string extends keyof E
+                ? { readonly [K in keyof E]: PublicValue<E[K], K extends keyof T ? T[K] : unknown, Below<P, "{}">> }
+                : PublicFields<E, NonNullable<T>, P>
+              : Schema.Json
+
+/**
+ * Some documents, and where to go on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Page<out T> {
+  readonly items: ReadonlyArray<T>
+  /** Gives the next page; there is none after the last one. */
+  readonly cursor?: string
+  /** How many there are on all pages, where it was asked for. */
+  readonly total?: number
+}
+
+/** Under its public name below. */
+const document = <
+  S extends Attributes.DocumentSchema,
+  const P extends Query.Path = never,
+  const Sys extends boolean = false
+>(
+  definition: Definition<S>,
+  options?: PublicOptions<P, Sys>
+): Schema.Codec<Public<S, P, Sys>, JsonObject> =>
+  Schema.make<Schema.Codec<Public<S, P, Sys>, JsonObject>>(outgoing(definition, options).ast)
+
+export {
+  /**
+   * Returns the schema of a document in the form that may be shown: JSON without secrets, password hashes and protected
+   * fields. What it decodes and encodes is the same; fields that it does not have are dropped.
+   *
+   * Checks of values whose form is their JSON form are kept; those of structs, arrays and records from which something is
+   * left out are not. Throws `UnsupportedSchema` for a protected path that is no field.
+   *
+   * @category schemas
+   * @since 0.1.0
+   */
+  document as public
+}
+
+/**
+ * Returns the schema of a page of documents as they may be shown.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const page = <
+  S extends Attributes.DocumentSchema,
+  const P extends Query.Path = never,
+  const Sys extends boolean = false
+>(
+  definition: Definition<S>,
+  options?: PublicOptions<P, Sys>
+): Schema.Codec<Page<Public<S, P, Sys>>, Page<JsonObject>> =>
+  Schema.Struct({
+    items: Schema.Array(document(definition, options)),
+    cursor: Schema.optionalKey(Schema.String.annotate({ description: "gives the next page" })),
+    total: Schema.optionalKey(Schema.Int.annotate({ description: "how many there are on all pages" }))
+  })
+
+/**
+ * Returns what makes the public form of a document of its JSON form, as `Repository.queryJson` gives it. Whatever the
+ * public form does not have is left out, at every depth.
+ *
+ * Throws `UnsupportedSchema` for a protected path that is no field; what it returns never fails.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const toPublic = <
+  S extends Attributes.DocumentSchema,
+  const P extends Query.Path = never,
+  const Sys extends boolean = false
+>(
+  definition: Definition<S>,
+  options?: PublicOptions<P, Sys>
+): ((json: JsonObject) => Public<S, P, Sys>) => {
+  const { ast, removals } = outgoing(definition, options)
+  const shape = shapes(removals)(ast)
+  // It has the form that the schema of the same definition says.
+  return (json) => shown(json, shape) as Public<S, P, Sys>
+}
+
+/**
+ * Returns the JSON Schema (draft 2020-12) of a schema of this module: closed, with descriptions and formats.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const jsonSchema = (schema: Schema.Constraint): JsonSchema.Document<"draft-2020-12"> =>
+  Schema.toJsonSchemaDocument(schema, { onExcessProperty: "error" })
+
+// -----------------------------------------------------------------------------
+// Incoming
+// -----------------------------------------------------------------------------
+
 type Mode = "create" | "patch"
 
 /** What of a definition matters on a wire. */
@@ -770,213 +981,6 @@ const withoutInput = (whole: SchemaIssue.Issue, hidden: ReadonlyArray<ReadonlyAr
   }
   return go(whole, [])
 }
-
-// -----------------------------------------------------------------------------
-// What goes out
-// -----------------------------------------------------------------------------
-
-/**
- * What of a document is shown.
- *
- * @category models
- * @since 0.1.0
- */
-export interface PublicOptions<out P extends Query.Path = Query.Path, out Sys extends boolean = boolean> {
-  /**
-   * Fields that are not shown, by their path in the JSON form: names joined with `.`, `[]` for the items of an array, `{}`
-   * for the values of a record (`"address.street"`, `"contacts.[].phone"`, `"rates.{}.internal"`). Secrets and passwords
-   * need not be named.
-   */
-  readonly protect?: ReadonlyArray<P> | undefined
-  /** Whether system fields (`$createdAt`, `$version`, ...) are shown, where they are known. Default `false`. */
-  readonly system?: Sys | undefined
-}
-
-/**
- * What a database knows of a document beside its fields. Times are ISO text.
- *
- * @category models
- * @since 0.1.0
- */
-export interface SystemFields {
-  readonly $createdAt?: string
-  readonly $updatedAt?: string
-  readonly $schemaVersion?: number
-  /** How many versions there have been. */
-  readonly $version?: number
-  /** The revision that a change has to name so that it overwrites no other one. */
-  readonly $revision?: string
-}
-
-/**
- * The JSON form of a document as it is shown: without secrets, password hashes and protected fields (`P`, their paths).
- *
- * **Gotchas**
- *
- * The type follows that of the schema, and is wider than what is shown in a few places: a union that holds a secret, and
- * a password that is stored under another name, are not shown, though the type has them. Paths that are lists, and those
- * that go through unions of structs or the data types of Effect, are protected, and not typed. Numbers that may be `NaN`
- * or infinite are texts then, and other data types of Effect are `Json`.
- *
- * @category models
- * @since 0.1.0
- */
-export type Public<S extends Attributes.DocumentSchema, P = never, Sys extends boolean = false> = (string extends P
-  ? JsonObject
-  : string extends keyof S["Encoded"]
-    ? PublicFields<S["Type"], S["Type"], P>
-    : PublicFields<S["Encoded"], S["Type"], P>) &
-  (Sys extends true ? SystemFields : unknown)
-
-type PublicFields<E, T, P> = {
-  readonly [K in keyof E as IsShown<E, T, P, K> extends true ? K : never]: PublicValue<
-    Required<E>[K],
-    K extends keyof T ? T[K] : unknown,
-    Below<P, K>
-  >
-}
-
-type IsShown<E, T, P, K extends keyof E> = K extends P
-  ? false
-  : IsSecret<E[K]> extends true
-    ? false
-    : K extends keyof T
-      ? IsSecret<T[K]> extends true
-        ? false
-        : true
-      : true
-
-/** A struct is not a secret as a whole: its fields are. */
-type IsSecret<V> = [V] extends [undefined | null]
-  ? false
-  : [NonNullable<V>] extends [Redacted.Redacted<unknown> | Attribute.PasswordHash]
-    ? true
-    : [IsStruct<NonNullable<V>>] extends [true]
-      ? false
-      : true extends Attribute.Holds<V, Redacted.Redacted<unknown>>
-        ? true
-        : false
-
-type IsStruct<V> = V extends Scalar | ReadonlyArray<unknown> | { readonly pipe: unknown }
-  ? false
-  : V extends object
-    ? string extends keyof V
-      ? false
-      : true
-    : false
-
-type Scalar = string | number | bigint | boolean | symbol | null | undefined | Date | Uint8Array
-
-type Below<P, K> = K extends string ? (P extends `${K}.${infer Rest}` ? Rest : never) : never
-
-type PublicValue<E, T, P> = Schema.Json extends E
-  ? Schema.Json
-  : E extends string | number | boolean | null
-    ? E
-    : E extends undefined
-      ? null
-      : E extends bigint | symbol | Date | Uint8Array | BigDecimal.BigDecimal | DateTime.DateTime
-        ? string
-        : E extends ReadonlyArray<infer I>
-          ? ReadonlyArray<PublicValue<I, T extends ReadonlyArray<infer J> ? J : unknown, Below<P, "[]">>>
-          : E extends { readonly pipe: unknown } | ((...args: never) => unknown)
-            ? Schema.Json
-            : E extends object
-              ? string extends keyof E
-                ? { readonly [K in keyof E]: PublicValue<E[K], K extends keyof T ? T[K] : unknown, Below<P, "{}">> }
-                : PublicFields<E, NonNullable<T>, P>
-              : Schema.Json
-
-/**
- * Some documents, and where to go on.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Page<out T> {
-  readonly items: ReadonlyArray<T>
-  /** Gives the next page; there is none after the last one. */
-  readonly cursor?: string
-  /** How many there are on all pages, where it was asked for. */
-  readonly total?: number
-}
-
-/** Under its public name below. */
-const document = <
-  S extends Attributes.DocumentSchema,
-  const P extends Query.Path = never,
-  const Sys extends boolean = false
->(
-  definition: Definition<S>,
-  options?: PublicOptions<P, Sys>
-): Schema.Codec<Public<S, P, Sys>, JsonObject> =>
-  Schema.make<Schema.Codec<Public<S, P, Sys>, JsonObject>>(outgoing(definition, options).ast)
-
-export {
-  /**
-   * Returns the schema of a document in the form that may be shown: JSON without secrets, password hashes and protected
-   * fields. What it decodes and encodes is the same; fields that it does not have are dropped.
-   *
-   * Checks of values whose form is their JSON form are kept; those of structs, arrays and records from which something is
-   * left out are not. Throws `UnsupportedSchema` for a protected path that is no field.
-   *
-   * @category schemas
-   * @since 0.1.0
-   */
-  document as public
-}
-
-/**
- * Returns the schema of a page of documents as they may be shown.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const page = <
-  S extends Attributes.DocumentSchema,
-  const P extends Query.Path = never,
-  const Sys extends boolean = false
->(
-  definition: Definition<S>,
-  options?: PublicOptions<P, Sys>
-): Schema.Codec<Page<Public<S, P, Sys>>, Page<JsonObject>> =>
-  Schema.Struct({
-    items: Schema.Array(document(definition, options)),
-    cursor: Schema.optionalKey(Schema.String.annotate({ description: "gives the next page" })),
-    total: Schema.optionalKey(Schema.Int.annotate({ description: "how many there are on all pages" }))
-  })
-
-/**
- * Returns what makes the public form of a document of its JSON form, as `Repository.queryJson` gives it. Whatever the
- * public form does not have is left out, at every depth.
- *
- * Throws `UnsupportedSchema` for a protected path that is no field; what it returns never fails.
- *
- * @category conversions
- * @since 0.1.0
- */
-export const toPublic = <
-  S extends Attributes.DocumentSchema,
-  const P extends Query.Path = never,
-  const Sys extends boolean = false
->(
-  definition: Definition<S>,
-  options?: PublicOptions<P, Sys>
-): ((json: JsonObject) => Public<S, P, Sys>) => {
-  const { ast, removals } = outgoing(definition, options)
-  const shape = shapes(removals)(ast)
-  // It has the form that the schema of the same definition says.
-  return (json) => shown(json, shape) as Public<S, P, Sys>
-}
-
-/**
- * Returns the JSON Schema (draft 2020-12) of a schema of this module: closed, with descriptions and formats.
- *
- * @category conversions
- * @since 0.1.0
- */
-export const jsonSchema = (schema: Schema.Constraint): JsonSchema.Document<"draft-2020-12"> =>
-  Schema.toJsonSchemaDocument(schema, { onExcessProperty: "error" })
 
 // -----------------------------------------------------------------------------
 // Leaving out
