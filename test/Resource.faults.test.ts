@@ -253,6 +253,38 @@ describe("catalog", () => {
   }
 })
 
+describe("migrations", () => {
+  it.effect("a secret of before that a migration leaves over is shown by nothing, and stored no more", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const before = yield* (yield* openOn(store)).open("moved", {
+        schema: Schema.Struct({
+          id: Schema.String,
+          name: Schema.String,
+          token: Attribute.SecretText,
+          at: Schema.Struct({ city: Schema.String, door: Attribute.SecretText })
+        }),
+        primaryKey: "id",
+        version: 1
+      })
+      const hush = Redacted.make("HUSH")
+      yield* before.insert({ id: "1", name: "Ada", token: hush, at: { city: "Recife", door: hush } })
+      const after = yield* (yield* openOn(store)).open("moved", {
+        schema: Schema.Struct({ id: Schema.String, first: Schema.String, at: Schema.Struct({ city: Schema.String }) }),
+        primaryKey: "id",
+        version: 2,
+        migrations: { 1: ({ name, ...rest }) => ({ ...rest, first: name! }) }
+      })
+      const shown = { id: "1", first: "Ada", at: { city: "Recife" } }
+      assert.deepStrictEqual(yield* after.getJson("1"), shown)
+      assert.deepStrictEqual(yield* Stream.runCollect(after.queryJson({ scan: true })), [shown])
+      yield* after.update("1", { first: "Bo" })
+      const stored = yield* store.get("resource=moved/data/id=1")
+      assert.notInclude(JSON.stringify(stored.metadata) + new TextDecoder().decode(stored.body), "HUSH")
+    }).pipe(Effect.provide(ringOf(1)))
+  )
+})
+
 describe("backfill", () => {
   it.effect("nothing is complete while a document could not be written", () =>
     Effect.gen(function* () {

@@ -20,7 +20,7 @@ import type { Definition, Migration } from "../Definition.ts"
 import * as Document from "../Document.ts"
 import * as Behavior from "../encoding/Behavior.ts"
 import * as Encoding from "../encoding/Encoding.ts"
-import { isRecord, valueAt, without } from "../internal/json.ts"
+import { isObject, isRecord, valueAt, without } from "../internal/json.ts"
 import type { Explanation } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
 import * as Normalization from "../schema/Normalization.ts"
@@ -448,6 +448,7 @@ const reading = <S extends Attributes.DocumentSchema>(
 ): DocumentCodec<S["Type"]>["decode"] => {
   const { primaryKey, schema } = definition
   const defaults = Attributes.constantDefaults(schema)
+  const known = pathsOf(definition.attributes)
   const corrupt = (description: string) => new StoreError.Corrupt({ description })
 
   const decodeFields = Effect.fnUntraced(function* (label: string, stored: Document.Stored) {
@@ -538,6 +539,32 @@ const reading = <S extends Attributes.DocumentSchema>(
       ),
       orTooDeep(() => corrupt(`${label} is nested too deep`))
     )
-    return { value, carried: steps.length > 0 ? unknownPart(carried) : carried, isUnderOldKey, json: whole }
+    if (steps.length === 0) return { value, carried, isUnderOldKey, json: whole }
+    // What a migration has left over, perhaps a secret of before, is no field of the document.
+    return { value, carried: unknownPart(carried), isUnderOldKey, json: knownPart(whole, known) }
   })
 }
+
+/** The names on the paths of attributes; what is no struct has none below it. */
+type Paths = ReadonlyMap<string, Paths | undefined>
+
+const pathsOf = (attributes: ReadonlyArray<Attributes.Attribute>): Paths => {
+  const root = new Map<string, Paths | undefined>()
+  const byName = Map.groupBy(attributes, ({ path }) => path[0]!)
+  for (const [name, within] of byName) {
+    const below = within.flatMap((one) => (one.path.length > 1 ? [{ ...one, path: one.path.slice(1) }] : []))
+    const isStruct = below.length > 0 || within.some(({ codec }) => codec === "struct")
+    root.set(name, isStruct ? pathsOf(below) : undefined)
+  }
+  return root
+}
+
+const knownPart = (json: Encoding.JsonObject, paths: Paths): Encoding.JsonObject =>
+  Object.fromEntries(
+    Object.entries(json)
+      .filter(([name]) => paths.has(name))
+      .map(([name, value]) => {
+        const below = paths.get(name)
+        return [name, below !== undefined && isObject(value) ? knownPart(value, below) : value]
+      })
+  )
