@@ -14,15 +14,15 @@ export interface Part {
 }
 
 export const parts: ReadonlyArray<Part> = [
-  { name: "core", folders: ["", "catalog", "document", "kernel", "repository"], seconds: 60, deepSeconds: 60 },
+  { name: "core", folders: ["", "catalog", "document", "kernel", "repository"], seconds: 80, deepSeconds: 60 },
   { name: "query", folders: ["query"], seconds: 10, deepSeconds: 30 },
   { name: "schema, encoding", folders: ["schema", "encoding", "types"], seconds: 10, deepSeconds: 30 },
-  { name: "storage", folders: ["storage"], seconds: 40, deepSeconds: 300 },
+  { name: "storage", folders: ["storage"], seconds: 55, deepSeconds: 300 },
   { name: "crypto", folders: ["crypto"], seconds: 10, deepSeconds: 30 },
-  { name: "simulation", folders: ["simulation"], seconds: 30, deepSeconds: 600 },
+  { name: "simulation", folders: ["simulation"], seconds: 50, deepSeconds: 600 },
   { name: "services", folders: ["services"], seconds: 5, deepSeconds: 300 },
   { name: "testing", folders: ["testing"], seconds: 10, deepSeconds: 30 },
-  { name: "docs", folders: ["docs"], seconds: 15, deepSeconds: 90 },
+  { name: "docs", folders: ["docs"], seconds: 20, deepSeconds: 90 },
   { name: "tooling", folders: ["tooling"], seconds: 10, deepSeconds: 30 }
 ]
 
