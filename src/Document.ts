@@ -294,6 +294,8 @@ export interface Intent {
   readonly transaction: string
   /** The object that the next version is. `undefined`: the document is to be deleted. */
   readonly next: { readonly metadata: Metadata; readonly body: Json } | undefined
+  /** The deletion, where earlier versions are kept. */
+  readonly deletedAt?: number | undefined
 }
 
 /**
@@ -309,6 +311,8 @@ export interface Slot {
   /** `undefined` for a document that a transaction is about to create, or that is deleted. */
   readonly stored: Stored | undefined
   readonly intent: Intent | undefined
+  /** What tells that the document has been deleted. */
+  readonly deletion?: Deletion | undefined
 }
 
 /**
@@ -322,12 +326,14 @@ export const toIntentObject = (
   before: Stored | undefined,
   write: { readonly writeId: string; readonly writtenAt: number; readonly ancestors: ReadonlyArray<string> },
   transaction: string,
-  next: Write | undefined
+  next: Write | undefined,
+  deletedAt?: number
 ): ReturnType<typeof toObject> => {
   const object = next === undefined ? undefined : toObject(next)
   const intent: Json = {
     x: transaction,
-    ...(object === undefined ? {} : { m: object.metadata, b: JSON.parse(decoder.decode(object.body)) as Json })
+    ...(object === undefined ? {} : { m: object.metadata, b: JSON.parse(decoder.decode(object.body)) as Json }),
+    ...(deletedAt === undefined ? {} : { d: deletedAt })
   }
   // The metadata of the version before may leave no room for the mark: it waits in the body.
   const held: Record<string, Json> =
@@ -351,22 +357,58 @@ export const toIntentObject = (
 }
 
 /**
- * Returns the object of a document that is deleted, on a store that cannot delete on a condition.
+ * A deletion: when it was, and, where earlier versions are kept, which version was the last.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Deletion {
+  readonly deletedAt: number
+  readonly last: Pick<Write, "createdAt" | "version" | "writeId"> | undefined
+}
+
+/**
+ * The bytes of the body of an object that tells of a deletion, which are those of a write id: 16. One with a version has
+ * more, so that a listing tells them apart.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const deletionBytes = 16
+
+/** The metadata entry of a deletion. */
+const deletionName = "s-d"
+
+/** `t`: when; `p`: the write ids before it; `l`: when the document was created, its last version and its write id. */
+const DeletionEntry = Schema.Struct({
+  t: Schema.Int,
+  p: Schema.Array(Schema.String),
+  l: Schema.optionalKey(Schema.Tuple([Schema.Int, Schema.Int, Schema.String]))
+})
+
+const decodeDeletion = Schema.decodeUnknownResult(Schema.fromJsonString(DeletionEntry))
+
+/**
+ * Returns the object that takes the place of a document that is deleted: the write id is all that its body holds.
  *
  * @category encoding
  * @since 0.1.0
  */
-export const toTombstone = (write: {
-  readonly writeId: string
-  readonly writtenAt: number
-  readonly ancestors: ReadonlyArray<string>
-}): ReturnType<typeof toObject> => ({
-  metadata: { [systemName]: unsettledMark },
-  body: new TextEncoder().encode(
-    JSON.stringify({ w: write.writeId, t: write.writtenAt, a: true, p: write.ancestors.slice(0, rememberedWrites) })
-  ),
-  contentType: "application/json"
-})
+export const toTombstone = (
+  write: { readonly writeId: string; readonly ancestors: ReadonlyArray<string> },
+  { deletedAt, last }: Deletion
+): ReturnType<typeof toObject> => {
+  const entry: typeof DeletionEntry.Type = {
+    t: deletedAt,
+    p: write.ancestors.slice(0, rememberedWrites),
+    ...(last === undefined ? {} : { l: [last.createdAt, last.version, last.writeId] })
+  }
+  return {
+    metadata: { [systemName]: unsettledMark, [deletionName]: JSON.stringify(entry) },
+    body: new TextEncoder().encode(write.writeId),
+    contentType: "text/plain"
+  }
+}
 
 /**
  * A version as it was read from an object, fields still encoded.
@@ -420,7 +462,8 @@ const Body = Schema.Struct({
     Schema.Struct({
       x: Schema.String,
       m: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
-      b: Schema.optionalKey(Schema.Json)
+      b: Schema.optionalKey(Schema.Json),
+      d: Schema.optionalKey(Schema.Int)
     })
   )
 })
@@ -439,6 +482,7 @@ export const fromObject = (
   const { [systemName]: system = "", ...present } = object.metadata
   const match = /^(?:([a-z])([0-9a-z]{1,6}))?(!?)$/.exec(system)
   if (match === null || system === "") return Result.fail("the object has no schema version in its metadata")
+  if (system === unsettledMark && present[deletionName] !== undefined) return fromTombstone(object)
   const body = decodeBody(decoder.decode(object.body))
   if (Result.isFailure(body)) return Result.fail("the body of the object is not that of a document")
   const { w, t, c, n, p = [], m, u, b, f, e, x, a, v, i, h: metadata = present } = body.success
@@ -472,7 +516,26 @@ export const fromObject = (
     writeId: v ?? w,
     ancestors: p,
     stored,
-    intent: i === undefined ? undefined : { transaction: i.x, next }
+    intent: i === undefined ? undefined : { transaction: i.x, next, deletedAt: i.d }
+  })
+}
+
+const fromTombstone = ({
+  body,
+  etag,
+  metadata
+}: Pick<StoredObject, "body" | "etag" | "metadata">): Result.Result<Slot, string> => {
+  const entry = decodeDeletion(metadata[deletionName])
+  if (Result.isFailure(entry)) return Result.fail("the object says that the document is deleted, and not when")
+  const { l, p, t } = entry.success
+  const last = l === undefined ? undefined : { createdAt: l[0], version: l[1], writeId: l[2] }
+  return Result.succeed({
+    etag,
+    writeId: decoder.decode(body),
+    ancestors: p,
+    stored: undefined,
+    intent: undefined,
+    deletion: { deletedAt: t, last }
   })
 }
 

@@ -62,8 +62,12 @@ export const key = (resource: string, id: string, { createdAt, version, writtenA
  * @category keys
  * @since 0.1.0
  */
-export const deletionKey = (resource: string, id: string, last: Write, deletedAt: number): string =>
-  `${place(resource, id, last.createdAt, last.version + 1, deletedAt)}/d=${last.writeId}`
+export const deletionKey = (
+  resource: string,
+  id: string,
+  last: Pick<Write, "createdAt" | "version" | "writeId">,
+  deletedAt: number
+): string => `${place(resource, id, last.createdAt, last.version + 1, deletedAt)}/d=${last.writeId}`
 
 const pattern = /^resource=[^/]+\/historical\/id=([^/]+)\/v=([0-9a-z]+)-([0-9a-z]+)\/t=([0-9a-z]+)\/([wd])=([^/]+)$/
 
@@ -89,16 +93,36 @@ export const parse = (text: string): Entry | undefined => {
 }
 
 /**
- * Tells whether a copy is of a version that has been replaced: older than the one there is now, or of a document that
- * is no more.
+ * Tells whether an entry, listed before the present version was read, is past: of an earlier version of the document, or of
+ * one that was inserted, and deleted, before it.
  *
  * @category getters
  * @since 0.1.0
  */
-export const isPast = (entry: Entry, now: Write | undefined): boolean =>
-  now === undefined ||
-  entry.createdAt < now.createdAt ||
-  (entry.createdAt === now.createdAt && entry.version < now.version)
+export const isPast = (entry: Entry, now: Pick<Write, "createdAt" | "version"> | undefined): boolean =>
+  now === undefined || entry.createdAt !== now.createdAt || entry.version < now.version
+
+/**
+ * Returns entries in the order in which they came about. What was inserted, and deleted, before comes before, as the store
+ * received it: the clocks of two writers may differ by more than lies between. Within it the numbers of versions tell.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const inOrder = (
+  entries: ReadonlyArray<Entry & { readonly storedAt: number }>,
+  now: Pick<Write, "createdAt"> | undefined
+): ReadonlyArray<Entry> => {
+  const firstStored = new Map<number, number>()
+  for (const { createdAt, storedAt } of entries) {
+    firstStored.set(createdAt, Math.min(storedAt, firstStored.get(createdAt) ?? storedAt))
+  }
+  const isNow = ({ createdAt }: Entry) => (createdAt === now?.createdAt ? 1 : 0)
+  return entries.toSorted(
+    (a, b) =>
+      isNow(a) - isNow(b) || firstStored.get(a.createdAt)! - firstStored.get(b.createdAt)! || (a.key < b.key ? -1 : 1)
+  )
+}
 
 /**
  * Returns what was, of entries in their order: without deletions that did not come about, since the document went on
@@ -107,7 +131,10 @@ export const isPast = (entry: Entry, now: Write | undefined): boolean =>
  * @category getters
  * @since 0.1.0
  */
-export const real = (entries: ReadonlyArray<Entry>, now: Write | undefined): ReadonlyArray<Entry> => {
+export const real = (
+  entries: ReadonlyArray<Entry>,
+  now: Pick<Write, "createdAt" | "version"> | undefined
+): ReadonlyArray<Entry> => {
   const last = new Map<number, number>()
   for (const { createdAt, version, isDeletion } of [
     ...entries,

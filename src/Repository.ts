@@ -329,6 +329,7 @@ export interface Backfilled extends Rewritten {
  * - `Unindexed`: a document lacks markers or reservations that the definition wants. Written again.
  * - `LeftoverReservation`: no document has the value. Freed.
  * - `LeftoverContent`: no document points to it. Removed.
+ * - `LeftoverDeletion`: what is left in the place of a document that was deleted. Removed.
  * - `Duplicate`: a document has a value whose reservation belongs to another. Only told: change one of the two.
  *
  * @category models
@@ -341,6 +342,7 @@ export interface Finding {
     | "Unindexed"
     | "LeftoverReservation"
     | "LeftoverContent"
+    | "LeftoverDeletion"
     | "Duplicate"
   readonly key: string
   readonly id: string
@@ -359,6 +361,11 @@ export interface RepairOptions extends Query.Concurrency {
   readonly dryRun?: boolean | undefined
   /** How old markers have to be, in milliseconds by the store's clock. Default 15 minutes. */
   readonly markerGraceMillis?: number | undefined
+  /**
+   * On a store that ignores conditions on DELETE: also removes the small objects that deletions leave there. Only while
+   * nobody writes to the resource, since an insert of the same id at that moment would be lost. Default `false`.
+   */
+  readonly sweepDeletions?: boolean | undefined
 }
 
 /**

@@ -4,16 +4,17 @@
  *
  * **Details**
  *
- * Writes are kept back until the end. Then each document gets an intent: its object still holds the version before, and
- * beside it what the transaction is about to make of it, with the id of the transaction. When all intents are in place,
- * and every document that was only read is as it was, the transaction is committed by creating one object,
- * `transaction=ID`: from that moment every reader takes the new versions. Afterwards the documents are written in full and
- * the object is removed. Who meets the intent of a transaction that has come to a sudden end finishes it, if it is
- * committed, or ends it by creating that object with the word `aborted`.
+ * Writes are kept back until the end. Then one object is created, the record `transaction=ID`, which says `pending`, and each
+ * document gets an intent: its object still holds the version before, and beside it what the transaction is about to make of
+ * it, with the id of the transaction. When all intents are in place, and every document that was only read is as it was, the
+ * transaction is committed by writing `committed` into the record, on the condition that it still says `pending`: from that
+ * moment every reader takes the new versions. Afterwards the documents are written in full and the record is removed. Who
+ * meets the intent of a transaction that has come to a sudden end finishes it, if it is committed, or ends it by writing
+ * `aborted`. A record that is gone cannot be committed any more: no clock decides anything.
  *
  * The isolation level is serializable for documents that are read and written by their ids, and strict for a single
  * document: the order of transactions is one in which each could have run alone. Listings, counts and partitions read
- * what is committed at that moment and are not protected from documents that appear later.
+ * what is committed at that moment and are not protected from documents that appear later, unless the options say so.
  *
  * The protocol is that of client-coordinated transactions with intents and a commit record: Dey, Fekete, Röhm, "Scalable
  * Distributed Transactions across Heterogeneous Stores" (2015); Peng and Dabek, "Large-scale Incremental Processing Using
@@ -31,7 +32,6 @@ import * as Schema from "effect/Schema"
 import * as Id from "./crypto/Id.ts"
 import * as DbError from "./DbError.ts"
 import { percentEncode } from "./internal/text.ts"
-import { stopwatch } from "./Unique.ts"
 import * as CasCell from "./kernel/CasCell.ts"
 import { getOption, type ObjectStore } from "./storage/ObjectStore.ts"
 import * as StoreError from "./storage/StoreError.ts"
@@ -57,21 +57,39 @@ export const prefix = "transaction="
 export const key = (id: string): string => prefix + percentEncode(id)
 
 /** `s`: what became of it; `k`: the keys of the documents that have its intents. */
-const Record = Schema.Struct({ s: Schema.Literals(["committed", "aborted"]), k: Schema.Array(Schema.String) })
+const Record = Schema.Struct({
+  s: Schema.Literals(["pending", "committed", "aborted"]),
+  k: Schema.Array(Schema.String)
+})
 
 const decodeRecord = Schema.decodeUnknownResult(Schema.fromJsonString(Record))
 const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 
 /**
- * The outcome of a transaction: `none` is known as long as there is no record.
+ * What has become of a transaction. There is no way back from `committed` or `aborted`. One without a record is `aborted`:
+ * the record is there before the first intent, and is only removed when nobody can commit any more.
  *
  * @category models
  * @since 0.1.0
  */
-export type Outcome = "committed" | "aborted" | "none"
+export type Outcome = "pending" | "committed" | "aborted"
 
 type Store = ObjectStore["Service"]
+
+/**
+ * The record of a transaction.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Found {
+  readonly id: string
+  readonly outcome: Outcome
+  /** The keys of the documents that have its intents. */
+  readonly keys: ReadonlyArray<string>
+  readonly etag: string
+}
 
 /**
  * Reads the record of a transaction, by its key. 1 GET.
@@ -82,16 +100,13 @@ type Store = ObjectStore["Service"]
 export const read = Effect.fnUntraced(function* (
   store: Store,
   at: string
-): Effect.fn.Return<
-  { readonly id: string; readonly outcome: "committed" | "aborted"; readonly keys: ReadonlyArray<string> } | undefined,
-  StoreError.StoreError
-> {
+): Effect.fn.Return<Found | undefined, StoreError.StoreError> {
   const found = yield* getOption(store, at)
   if (Option.isNone(found)) return undefined
   const record = decodeRecord(decoder.decode(found.value.body))
   if (Result.isSuccess(record)) {
     const { s: outcome, k: keys } = record.success
-    return { id: decodeURIComponent(at.slice(prefix.length)), outcome, keys }
+    return { id: decodeURIComponent(at.slice(prefix.length)), outcome, keys, etag: found.value.etag }
   }
   const reason = new StoreError.Corrupt({ description: "the record of a transaction cannot be read" })
   return yield* new StoreError.StoreError({ operation: "get", key: at, reason })
@@ -104,29 +119,37 @@ export const read = Effect.fnUntraced(function* (
  * @since 0.1.0
  */
 export const outcomeOf = (store: Store, id: string): Effect.Effect<Outcome, StoreError.StoreError> =>
-  Effect.map(read(store, key(id)), (record) => record?.outcome ?? "none")
+  Effect.map(read(store, key(id)), (record) => record?.outcome ?? "aborted")
+
+const requestOf = (id: string, outcome: Outcome, keys: ReadonlyArray<string>) => ({
+  key: key(id),
+  body: encoder.encode(JSON.stringify({ s: outcome, k: keys })),
+  contentType: "application/json"
+})
 
 /**
- * Decides a transaction that has no record yet, and says what became of it, whoever decided. 1 PUT, and 1 GET when somebody
- * else was first.
+ * Decides a transaction that is pending, and says what became of it, whoever decided. 1 PUT, and 1 GET when somebody else
+ * was first.
+ *
+ * The condition is the ETag of the record as it was created. A record that has been decided, or removed, is never as it was
+ * created again, so that the first decision is the last.
  *
  * @category protocol
  * @since 0.1.0
  */
 export const decide = Effect.fnUntraced(function* (
   store: Store,
-  id: string,
-  outcome: "committed" | "aborted",
-  keys: ReadonlyArray<string>
+  { etag, id, keys }: Pick<Found, "etag" | "id" | "keys">,
+  outcome: "committed" | "aborted"
 ): Effect.fn.Return<Outcome, StoreError.StoreError> {
-  const body = encoder.encode(JSON.stringify({ s: outcome, k: keys }))
-  // Sent again it says the same: only its own transaction commits, and who aborts does not mind who did.
-  const request = { key: key(id), body, contentType: "application/json", ifNoneMatch: "*" as const, repeatable: true }
-  const created = yield* store.put(request).pipe(
+  const decided = yield* store.put({ ...requestOf(id, outcome, keys), ifMatch: etag }).pipe(
     Effect.as(true),
-    Effect.catchReason("StoreError", "PreconditionFailed", () => Effect.succeed(false))
+    Effect.catchReasons("StoreError", {
+      PreconditionFailed: () => Effect.succeed(false),
+      NoSuchKey: () => Effect.succeed(false)
+    })
   )
-  return created ? outcome : yield* outcomeOf(store, id)
+  return decided ? outcome : yield* outcomeOf(store, id)
 })
 
 // -----------------------------------------------------------------------------
@@ -151,13 +174,49 @@ export interface Participant {
   readonly key: string
   /** Writes it without further ado, and tells so; `false` when the document has changed. `undefined` where the store cannot. */
   readonly alone: ((committed: Effect.Effect<void>) => Effect.Effect<boolean, CommitFailure>) | undefined
-  /** Puts the intent; `false` when the document has changed since it was read. */
-  readonly stage: (transaction: string) => Effect.Effect<boolean, CommitFailure>
+  /**
+   * Puts the intent; `false` when the document has changed since it was read, or when what belongs to the intent may have
+   * been taken for a leftover before it was in place.
+   */
+  readonly stage: (transaction: string, claims: Claims) => Effect.Effect<boolean, CommitFailure>
   /** Writes what has been announced, or takes the announcement back. */
   readonly finish: (transaction: string, outcome: "committed" | "aborted") => Effect.Effect<void, StoreError.StoreError>
-  /** Milliseconds that have passed since its reservations were made, and how many they last. */
-  readonly lease: Effect.Effect<{ readonly elapsed: number; readonly millis: number } | undefined>
+  /** Whether the version that was announced is there, or has been built upon. 1 GET. */
+  readonly hasLanded: Effect.Effect<boolean, StoreError.StoreError>
+  /** Whether its next version, if there is one, has the value of a unique key. */
+  readonly claims: (unique: string, digest: string) => boolean
 }
+
+/**
+ * Whether the document at a key will have the value of a unique key once the transaction is committed; `undefined` for one
+ * that it does not write.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Claims = (key: string, unique: string, digest: string) => boolean | undefined
+
+/**
+ * What a document looks like from inside a transaction: as it was found, and as it is by now.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Look {
+  readonly original: unknown
+  readonly base: unknown
+  /** What a condition on the object has to say. */
+  readonly condition: { readonly ifMatch?: string | undefined; readonly ifNoneMatch?: "*" | undefined }
+}
+
+/**
+ * What becomes of listings inside a transaction: `committed`, they read what is committed and are not looked at again;
+ * `serializable`, they are made again before the commit; `refuse`, they fail.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Listings = "committed" | "serializable" | "refuse"
 
 /**
  * A transaction under way.
@@ -168,13 +227,14 @@ export interface Participant {
 export interface Transaction {
   /** The database that it is on: `Database.id`. */
   readonly database: symbol
+  readonly listings: Listings
   /** Whether its effect still runs: what comes later takes no part in it. */
   isOpen: boolean
-  /** By the key of the document: whether it is still as it was read, and no other transaction is about to change it. */
-  readonly reads: Map<string, () => Effect.Effect<boolean, StoreError.StoreError>>
+  /** By key: whether what was read there is still so, and no other transaction is about to change it. */
+  readonly reads: Map<string, () => Effect.Effect<boolean, CommitFailure>>
   readonly writes: Map<string, Participant>
   /** What documents look like from inside, by key. */
-  readonly views: Map<string, unknown>
+  readonly views: Map<string, Look>
   /** What is to be told once it is committed. */
   readonly committed: Array<Effect.Effect<void>>
 }
@@ -195,7 +255,7 @@ export const Current: Context.Reference<Transaction | undefined> = Context.Refer
 // -----------------------------------------------------------------------------
 
 /**
- * The number of times that a transaction is run again.
+ * How a transaction runs.
  *
  * @category models
  * @since 0.1.0
@@ -203,6 +263,14 @@ export const Current: Context.Reference<Transaction | undefined> = Context.Refer
 export interface Options {
   /** How often it is run again after a conflict, with growing pauses. Default 20. */
   readonly retries?: number | undefined
+  /**
+   * What becomes of scans, queries, counts and other listings inside. Default `committed`: they read what is committed at
+   * that moment, and a document that appears later is not noticed. `serializable`: each LIST is made again before the
+   * commit, and each document that it finds costs 1 HEAD more; the transaction runs again when they differ. Such a listing
+   * does not show what the transaction itself has written of the resource, so that it has to come first (`Unsupported`).
+   * `refuse`: they fail with `Unsupported`. One within another transaction goes by the options of the outer one.
+   */
+  readonly listings?: Listings | undefined
 }
 
 const defaultRetries = 20
@@ -224,11 +292,16 @@ export const onCommit = (effect: Effect.Effect<void>): Effect.Effect<void> =>
  * Runs an effect as a transaction on the documents of one database.
  *
  * The effect may run several times. It fails with `TransactionConflict` when others kept changing what it read, and with
- * its own errors, which take effect only if what it had read is still so. A transaction within another one is part of it;
- * one on another database is refused (`Unsupported`), as are the documents of another database.
+ * its own errors, which take effect only if what it had read is still so. A transaction within another one is part of it:
+ * what it writes is taken up when it succeeds, and forgotten when it fails. One on another database is refused
+ * (`Unsupported`), as are the documents of another database.
  *
- * Requests for w documents written and r others read: w + r GET, w PUT for the intents, r GET, 1 PUT for the record, w PUT
- * for the new versions, 1 DELETE. One document alone is written by 1 GET and 1 PUT. Nothing written: r GET twice.
+ * Requests for w documents written and r others read: w + r GET, 1 PUT for the record, w PUT for the intents, r HEAD, 1 PUT
+ * for the decision, w PUT for the new versions, 1 DELETE. One document alone is written by 1 GET and 1 PUT. Nothing
+ * written: r GET and r HEAD.
+ *
+ * It can be interrupted until it is committed: then nothing of it is left. From the commit on it goes on to its end.
+ * `OutcomeUnknown`: the answer to the commit was lost, and its record is gone since.
  *
  * @category combinators
  * @since 0.1.0
@@ -240,47 +313,109 @@ export const run = <A, E, R>(
 ): Effect.Effect<A, E | DbError.TransactionConflict | DbError.UniqueViolation | DbError.DbError, R> =>
   Effect.gen(function* () {
     const outer = yield* Current
-    if (outer?.database === database) return yield* effect
+    if (outer?.database === database) return yield* within(outer, effect)
     if (outer !== undefined) {
       const description = "a transaction is on one database: this one would be within that of another"
       const reason = new StoreError.Unsupported({ feature: "transaction", description })
       return yield* DbError.make("Database.transaction", reason)
     }
-    const retries = options.retries ?? defaultRetries
-    return yield* CasCell.contend(() => attempt(database, store, effect), {
+    const { listings = "committed", retries = defaultRetries } = options
+    return yield* CasCell.contend(() => attempt({ database, listings, store }, effect), {
       retries,
       exhausted: () => Effect.fail(new DbError.TransactionConflict({ attempts: retries + 1 }))
     })
   })
 
+/** Runs an effect with a state of its own, which is closed when it ends. */
+const runIn = <A, E, R>(state: Transaction, effect: Effect.Effect<A, E, R>) => {
+  const close = Effect.sync(() => {
+    state.isOpen = false
+  })
+  return Effect.provideService(effect, Current, state).pipe(Effect.ensuring(close), Effect.exit)
+}
+
 /** Runs the effect, and commits what it has kept back; lost when others have changed what it has read. */
-const attempt = Effect.fnUntraced(function* <A, E, R>(database: symbol, store: Store, effect: Effect.Effect<A, E, R>) {
+const attempt = Effect.fnUntraced(function* <A, E, R>(
+  { database, listings, store }: Pick<Transaction, "database" | "listings"> & { readonly store: Store },
+  effect: Effect.Effect<A, E, R>
+) {
   const state: Transaction = {
     database,
+    listings,
     isOpen: true,
     reads: new Map(),
     writes: new Map(),
     views: new Map(),
     committed: []
   }
-  const close = Effect.sync(() => {
-    state.isOpen = false
-  })
-  const exit = yield* Effect.provideService(effect, Current, state).pipe(Effect.ensuring(close), Effect.exit)
+  const exit = yield* runIn(state, effect)
   if (Exit.isFailure(exit)) return (yield* named(isCurrent(state))) ? yield* exit : new CasCell.Lost(undefined)
   return (yield* named(commit(store, state))) ? exit.value : new CasCell.Lost(undefined)
 })
+
+/**
+ * Runs an effect within a transaction, on a copy of its state. What it has done is taken up if it succeeds. If another fiber
+ * of the transaction was faster with one of the documents, it runs again, as it then is.
+ */
+const within = Effect.fnUntraced(function* <A, E, R>(outer: Transaction, effect: Effect.Effect<A, E, R>) {
+  for (;;) {
+    const begun = { views: new Map(outer.views), writes: new Map(outer.writes) }
+    const inner: Transaction = {
+      ...outer,
+      isOpen: outer.isOpen,
+      writes: new Map(outer.writes),
+      views: new Map(outer.views),
+      committed: []
+    }
+    const exit = yield* runIn(inner, effect)
+    if (takeUp(outer, inner, begun, Exit.isSuccess(exit))) return yield* exit
+  }
+})
+
+const isSameLook = (a: Look, b: Look): boolean =>
+  a.condition.ifMatch === b.condition.ifMatch && a.condition.ifNoneMatch === b.condition.ifNoneMatch
+
+/** Takes up what an inner transaction has seen and, on success, written; `false`: somebody else was faster, nothing is done. */
+const takeUp = (
+  outer: Transaction,
+  inner: Transaction,
+  begun: Pick<Transaction, "views" | "writes">,
+  isDone: boolean
+): boolean => {
+  const isWritten = (key: string) => isDone && inner.writes.get(key) !== begun.writes.get(key)
+  const changed = [...inner.views].filter(([key, view]) => begun.views.get(key) !== view)
+  const isLost = changed.some(([key, view]) => {
+    const now = outer.views.get(key)
+    return now !== begun.views.get(key) && now !== undefined && (isWritten(key) || !isSameLook(now, view))
+  })
+  if (isLost) return false
+  for (const [key, view] of changed) {
+    if (isWritten(key)) outer.views.set(key, view)
+    else if (!outer.views.has(key)) outer.views.set(key, { ...view, base: view.original })
+  }
+  if (!isDone) return true
+  for (const key of new Set([...begun.writes.keys(), ...inner.writes.keys()])) {
+    if (!isWritten(key)) continue
+    const participant = inner.writes.get(key)
+    if (participant === undefined) outer.writes.delete(key)
+    else outer.writes.set(key, participant)
+  }
+  outer.committed.push(...inner.committed)
+  return true
+}
 
 const named = DbError.named("Database.transaction")
 
 const concurrency = 8
 
-/** Whether everything that was read, and is not written, is as it was. */
-const isCurrent = (state: Transaction): Effect.Effect<boolean, StoreError.StoreError> =>
+const holds = (reads: Iterable<() => Effect.Effect<boolean, CommitFailure>>): Effect.Effect<boolean, CommitFailure> =>
   Effect.map(
-    Effect.forEach(state.reads.values(), (read) => read(), { concurrency }),
+    Effect.forEach(reads, (read) => read(), { concurrency }),
     (still) => still.every(Boolean)
   )
+
+/** Whether everything that was read is as it was. */
+const isCurrent = (state: Transaction) => holds(state.reads.values())
 
 /** Commits what is kept back; `false` after a conflict, when nothing of it has been done. */
 const commit = Effect.fnUntraced(function* (
@@ -288,39 +423,71 @@ const commit = Effect.fnUntraced(function* (
   state: Transaction
 ): Effect.fn.Return<boolean, CommitFailure> {
   const participants = [...state.writes.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1))
-  const others = [...state.reads].filter(([read]) => !state.writes.has(read))
-  const readsHold = Effect.map(
-    Effect.forEach(others, ([, read]) => read(), { concurrency }),
-    (still) => still.every(Boolean)
-  )
+  const others = [...state.reads].filter(([read]) => !state.writes.has(read)).map(([, read]) => read)
   const tell = Effect.all(state.committed, { discard: true })
   if (participants.length === 0) {
-    const isDone = others.length < 2 || (yield* readsHold)
+    const isDone = others.length < 2 || (yield* holds(others))
     if (isDone) yield* tell
     return isDone
   }
   const [only] = participants
   if (participants.length === 1 && others.length === 0 && only?.alone !== undefined) return yield* only.alone(tell)
-  const id = yield* Id.writeId
+  return yield* commitTogether(store, participants, holds(others), tell)
+})
+
+/** How often a record is created under another id when an answer was lost. */
+const mostRecords = 3
+
+/**
+ * Creates the record of a transaction, before anything else of it. Its request is sent once: one that was sent twice might
+ * arrive when the record has been removed, and bring it back. Where the answer is lost, another record is made.
+ */
+const begin = Effect.fnUntraced(function* (
+  store: Store,
+  keys: ReadonlyArray<string>
+): Effect.fn.Return<Pick<Found, "etag" | "id" | "keys">, StoreError.StoreError> {
+  for (let made = 1; ; made++) {
+    const id = yield* Id.writeId
+    const put = store.put({ ...requestOf(id, "pending", keys), ifNoneMatch: "*", repeatable: false })
+    const created = yield* Effect.result(put)
+    if (Result.isSuccess(created)) return { id, keys, etag: created.success.etag }
+    const { failure } = created
+    const isUnsure = failure.outcome === "unknown" || failure.reason._tag === "PreconditionFailed"
+    if (!isUnsure || made === mostRecords) return yield* failure
+  }
+})
+
+/** Commits several documents, or one that depends on others: by a record, and an intent in each. */
+const commitTogether = Effect.fnUntraced(function* (
+  store: Store,
+  participants: ReadonlyArray<Participant>,
+  readsHold: Effect.Effect<boolean, CommitFailure>,
+  tell: Effect.Effect<unknown>
+): Effect.fn.Return<boolean, CommitFailure> {
+  const record = yield* begin(
+    store,
+    participants.map((participant) => participant.key)
+  )
   const start = yield* Clock.currentTimeMillis
   const staged: Array<Participant> = []
   const finish = (outcome: "committed" | "aborted") =>
-    Effect.forEach(staged, (participant) => participant.finish(id, outcome), { concurrency, discard: true })
-  /**
-   * Takes back what is announced. There is no record to be made, nor to be removed: nobody else can commit it, and one
-   * that says `aborted` has to stay for as long as an attempt to commit may still arrive.
-   */
-  const abort = finish("aborted").pipe(
-    Effect.catch((error) => Effect.logWarning("an aborted transaction is left to whoever meets it", error))
+    Effect.forEach(staged, (participant) => participant.finish(record.id, outcome), { concurrency, discard: true })
+  const forget = store.delete(key(record.id), { repeatable: true })
+  // An intent that is still on its way, or cannot be taken back now, has no record then, and counts for nothing.
+  const abort = Effect.andThen(
+    Effect.catch(finish("aborted"), (error) =>
+      Effect.logWarning("intents of an aborted transaction are left to whoever meets them", error)
+    ),
+    Effect.catch(forget, (error) => Effect.logWarning("the record of an aborted transaction is left behind", error))
   )
-  const keys = participants.map((participant) => participant.key)
+  const byKey = new Map(participants.map((participant) => [participant.key, participant]))
+  const claims: Claims = (key, unique, digest) => byKey.get(key)?.claims(unique, digest)
 
   // One after the other, in the order of the keys, so that two transactions do not stop each other half-way.
-  const elapsed = yield* stopwatch
   const isReady = Effect.gen(function* () {
     for (const participant of participants) {
       staged.push(participant)
-      if (!(yield* participant.stage(id))) return false
+      if (!(yield* participant.stage(record.id, claims))) return false
     }
     return yield* readsHold
   })
@@ -329,57 +496,49 @@ const commit = Effect.fnUntraced(function* (
     yield* abort
     return false
   }
-  // Whoever had to wait has ended it by now, and a repair may have taken what it made for leftovers.
-  if ((yield* elapsed) > mostMillis) {
-    yield* abort
-    return false
-  }
-  for (const participant of participants) {
-    const lease = yield* participant.lease
-    // Reservations of unique values may be taken over from now on.
-    if (lease !== undefined && lease.elapsed > lease.millis / 2) {
+  const conclusion = Effect.gen(function* () {
+    const outcome = yield* decideCommit(store, record, staged)
+    if (outcome !== "committed") {
       yield* abort
-      return false
+      return outcome === "aborted" ? false : yield* outcome
     }
-  }
-  return yield* Effect.uninterruptible(conclude(store, id, keys, { abort, finish, tell, start }))
+    yield* tell
+    // It is done, whether or not the documents can be written now.
+    yield* Effect.andThen(finish("committed"), forget).pipe(
+      Effect.catch((error) => Effect.logWarning("a committed transaction is left to whoever meets it", error))
+    )
+    yield* Effect.annotateCurrentSpan("s3db.transaction.millis", (yield* Clock.currentTimeMillis) - start)
+    return true
+  })
+  return yield* Effect.uninterruptible(conclusion)
 })
 
-/** How long after its first intent a transaction is still committed. Markers and records of transactions keep twice that. */
-const mostMillis = 450_000
-
-interface Conclusion {
-  readonly abort: Effect.Effect<void>
-  readonly finish: (outcome: "committed") => Effect.Effect<void, StoreError.StoreError>
-  readonly tell: Effect.Effect<unknown>
-  /** Milliseconds since the epoch. */
-  readonly start: number
-}
-
-/** Commits what is announced. What is committed is told, and written. */
-const conclude = Effect.fnUntraced(function* (
+/**
+ * Commits a transaction whose intents are in place, unless somebody has aborted it; an error: it has not been committed, for
+ * this reason. When the answer is lost it is aborted, which only succeeds if it was not committed; when the record is gone
+ * by then, the documents tell.
+ */
+const decideCommit = Effect.fnUntraced(function* (
   store: Store,
-  id: string,
-  keys: ReadonlyArray<string>,
-  { abort, finish, tell, start }: Conclusion
-) {
-  const forget = store.delete(key(id), { repeatable: true })
-  const decided = yield* Effect.result(decide(store, id, "committed", keys))
-  if (Result.isFailure(decided)) {
-    // The answer was lost: the record says what became of it, as soon as it can be read.
-    const failure = decided.failure
-    if (failure.outcome === "none") yield* abort
-    return yield* failure
-  }
-  if (decided.success !== "committed") {
-    yield* abort
-    return false
-  }
-  yield* tell
-  // It is done, whether or not the documents can be written now.
-  yield* Effect.andThen(finish("committed"), forget).pipe(
-    Effect.catch((error) => Effect.logWarning("a committed transaction is left to whoever meets it", error))
-  )
-  yield* Effect.annotateCurrentSpan("s3db.transaction.millis", (yield* Clock.currentTimeMillis) - start)
-  return true
+  { etag, id, keys }: Pick<Found, "etag" | "id" | "keys">,
+  staged: ReadonlyArray<Participant>
+): Effect.fn.Return<"committed" | "aborted" | StoreError.StoreError, CommitFailure> {
+  const put = (outcome: "committed" | "aborted") =>
+    Effect.result(Effect.as(store.put({ ...requestOf(id, outcome, keys), ifMatch: etag }), outcome))
+  const committed = yield* put("committed")
+  if (Result.isSuccess(committed)) return committed.success
+  const { failure } = committed
+  const { reason } = failure
+  const isRefused = reason._tag === "PreconditionFailed" || reason._tag === "NoSuchKey"
+  if (!isRefused && failure.outcome === "none") return failure
+  const isSure = isRefused && !(reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
+  const aborted = isRefused ? committed : yield* put("aborted")
+  if (Result.isSuccess(aborted)) return aborted.success
+  const found = yield* Effect.mapError(read(store, key(id)), (error) => (isSure ? error : failure))
+  if (found !== undefined && found.outcome !== "pending") return found.outcome
+  if (isSure) return "aborted"
+  const landed = yield* Effect.forEach(staged, (participant) => participant.hasLanded, { concurrency })
+  if (landed.some(Boolean)) return "committed"
+  const description = "the answer to the commit was lost, and its record is gone, so that it may have been committed"
+  return yield* new DbError.OutcomeUnknown({ description })
 })

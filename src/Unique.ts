@@ -171,8 +171,15 @@ const canonical = (value: Json): string => {
 // Reservations
 // -----------------------------------------------------------------------------
 
-/** `o`: the id of the document, none when it is free; `w`: new for every write. */
-const Body = Schema.Struct({ o: Schema.optionalKey(Schema.String), w: Schema.String })
+/**
+ * `o`: the id of the document, none when it is free; `n`: that of a document to which a transaction gives the value, from the
+ * first; `w`: new for every write.
+ */
+const Body = Schema.Struct({
+  o: Schema.optionalKey(Schema.String),
+  n: Schema.optionalKey(Schema.String),
+  w: Schema.String
+})
 
 const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
 
@@ -183,8 +190,8 @@ const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
  * @since 0.1.0
  */
 export interface Reservation {
-  /** The id of the document. `undefined`: it is free. */
-  readonly owner: string | undefined
+  /** The ids of the documents of which one has the value: none when it is free, two where one gives it to the other. */
+  readonly owners: ReadonlyArray<string>
   readonly writeId: string
   readonly etag: string
   /** By the store's clock. */
@@ -208,8 +215,9 @@ export const find = Effect.fnUntraced(function* (
   const body = decodeBody(decoder.decode(object.value.body))
   const { etag, lastModified } = object.value
   // What nobody can read is nobody's.
-  if (Result.isFailure(body)) return { owner: undefined, writeId: "", etag, lastModified }
-  return { owner: body.success.o, writeId: body.success.w, etag, lastModified }
+  if (Result.isFailure(body)) return { owners: [], writeId: "", etag, lastModified }
+  const { n, o, w } = body.success
+  return { owners: [o, n].filter((owner) => owner !== undefined), writeId: w, etag, lastModified }
 })
 
 /**
@@ -251,6 +259,11 @@ export interface Request<E> {
    * value. It is asked before a reservation is taken over from it.
    */
   readonly isHeldForGood: (id: string) => Effect.Effect<boolean, E>
+  /**
+   * Whether the document with this id, which the same transaction writes, has the value afterwards; `undefined` for others. If
+   * it gives the value up, both ids stand in the reservation, and the documents tell which of them has it.
+   */
+  readonly willHold?: ((id: string) => boolean | undefined) | undefined
 }
 
 const attemptsWhilePending = 6
@@ -261,27 +274,66 @@ const whilePending: backoff.Policy = { ...backoff.waiting, first: 50, factor: 2,
 /**
  * Reserves a value for a document. 1 PUT when it is free; 1 GET and 1 PUT more when the document has reserved it before;
  * 1 GET and what `isHeld` takes when another document has it; 1 PUT, 1 HEAD and 1 DELETE on a scratch object more, to
- * read the store's clock, when that one does not hold it.
+ * read the store's clock, when that one does not hold it. Interrupted, it leaves nothing: 1 GET and 1 request then.
  *
  * @category protocol
  * @since 0.1.0
  */
-export const acquire = Effect.fnUntraced(function* <E>(
+export const acquire = <E>(
   store: Store,
+  capabilities: Capabilities,
   request: Request<E>
-): Effect.fn.Return<Acquired, StoreError | E> {
-  const { unique, digest, owner } = request
-  const key = unique.key(digest)
-  const writeId = yield* Id.writeId
-  const body = encoder.encode(JSON.stringify({ o: owner, w: writeId }))
-  const put = (condition: { readonly ifMatch: string } | { readonly ifNoneMatch: "*" }) =>
-    store.put({ key, body, contentType: "application/json", repeatable: true, ...condition }).pipe(
-      Effect.map(({ etag }): string | undefined => etag),
-      Effect.catchReasons("StoreError", {
-        PreconditionFailed: () => Effect.succeed(undefined),
-        NoSuchKey: () => Effect.succeed(undefined)
-      })
+): Effect.Effect<Acquired, StoreError | E> =>
+  Effect.flatMap(Id.writeId, (writeId) => {
+    const key = request.unique.key(request.digest)
+    const free = Effect.flatMap(find(store, key), (found) =>
+      found?.writeId === writeId && found.owners.length === 1
+        ? release(store, capabilities, key, found.etag)
+        : Effect.void
     )
+    const freed = Effect.catch(free, (error) =>
+      Effect.logWarning("a reservation is left until its lease is over", error)
+    )
+    return Effect.onInterrupt(acquireAs(store, request, key, writeId), () => freed)
+  })
+
+/** The first of some documents that holds the value. */
+const holderOf = Effect.fnUntraced(function* <E>(
+  owners: ReadonlyArray<string>,
+  isHeld: (id: string) => Effect.Effect<boolean, E>
+) {
+  for (const owner of owners) if (yield* isHeld(owner)) return owner
+  return undefined
+})
+
+const acquireAs = Effect.fnUntraced(function* <E>(
+  store: Store,
+  request: Request<E>,
+  key: string,
+  writeId: string
+): Effect.fn.Return<Acquired, StoreError | E> {
+  const { digest, owner } = request
+  /** It is not interrupted: what is on its way could not be freed. */
+  const put = (
+    condition: { readonly ifMatch: string } | { readonly ifNoneMatch: "*" },
+    body: typeof Body.Type = { o: owner, w: writeId }
+  ) =>
+    store
+      .put({
+        key,
+        body: encoder.encode(JSON.stringify(body)),
+        contentType: "application/json",
+        repeatable: true,
+        ...condition
+      })
+      .pipe(
+        Effect.map(({ etag }): string | undefined => etag),
+        Effect.catchReasons("StoreError", {
+          PreconditionFailed: () => Effect.succeed(undefined),
+          NoSuchKey: () => Effect.succeed(undefined)
+        }),
+        Effect.uninterruptible
+      )
   const acquired = (etag: string, isShared = false): Acquired => ({
     _tag: "Acquired",
     claim: { digest, etag },
@@ -293,19 +345,30 @@ export const acquire = Effect.fnUntraced(function* <E>(
     const found = yield* find(store, key)
     if (found === undefined) continue
     // An answer was lost, and the reservation is ours all the same.
-    if (found.writeId === writeId) return acquired(found.etag)
+    if (found.writeId === writeId) return acquired(found.etag, found.owners.length > 1)
     // Taken anew even by its own owner: another write of that document that gives up must not free it any more.
-    const isFree = found.owner === undefined || found.owner === owner
-    const mayBeHeld = found.owner !== undefined && (!isFree || request.isNew)
-    if (mayBeHeld && (yield* request.isHeld(found.owner))) return { _tag: "Held", owner: found.owner }
-    if (isFree || (yield* storeTime(store)) - found.lastModified > request.leaseMillis) {
-      if (!isFree && (yield* request.isHeldForGood(found.owner))) return { _tag: "Held", owner: found.owner }
+    const others = found.owners.filter((one) => one !== owner)
+    const asked = request.isNew ? found.owners : others
+    const holder = yield* holderOf(asked, request.isHeld)
+    if (holder !== undefined) {
+      if (holder === owner || request.willHold?.(holder) !== false) return { _tag: "Held", owner: holder }
+      // It is the transaction that decides which of them has it.
+      const shared = yield* put({ ifMatch: found.etag }, { o: holder, n: owner, w: writeId })
+      if (shared !== undefined) return acquired(shared, true)
+      continue
+    }
+    const rival = others.find((one) => request.willHold?.(one) === true)
+    if (rival !== undefined) return { _tag: "Held", owner: rival }
+    const [other] = others
+    if (other === undefined || (yield* storeTime(store)) - found.lastModified > request.leaseMillis) {
+      const holder = yield* holderOf(others, request.isHeldForGood)
+      if (holder !== undefined) return { _tag: "Held", owner: holder }
       const taken = yield* put({ ifMatch: found.etag })
-      if (taken !== undefined) return acquired(taken, found.owner === owner)
+      if (taken !== undefined) return acquired(taken, found.owners.includes(owner))
       continue
     }
     pending += 1
-    if (pending > attemptsWhilePending) return { _tag: "Pending", owner: found.owner }
+    if (pending > attemptsWhilePending) return { _tag: "Pending", owner: other }
     yield* backoff.after(pending, whilePending)
   }
 })

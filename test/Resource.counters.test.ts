@@ -135,7 +135,11 @@ describe("maintained counters", () => {
       assert.deepStrictEqual(yield* requests(cities.estimatedCount()), { get: 2 })
       assert.strictEqual(yield* cities.estimatedCount(), 200)
       const all = Array.from({ length: 200 }, (_, i) => `m${i}`)
-      assert.deepStrictEqual(yield* requests(cities.deleteMany(all)), { get: 201, put: 1, deleteMany: 1 })
+      // One by one, as each is to be counted once.
+      const gone = yield* requests(cities.deleteMany(all))
+      assert.strictEqual(gone["delete"], 200)
+      assert.isBelow(gone["put"]!, 50)
+      assert.strictEqual(gone["get"]! - gone["put"]!, 200)
       assert.strictEqual(yield* cities.estimatedCount(), 0)
     })
   )

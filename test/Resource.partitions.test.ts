@@ -519,8 +519,9 @@ describe("crashes", () => {
               const { accounts, all } = yield* verify(store, label)
               // Whoever comes next can do the same, at the latest when the lease is over.
               yield* TestClock.adjust("20 minutes")
-              const found = yield* Stream.runCollect((yield* accounts.admin).repair())
-              const mended = yield* Stream.runCollect((yield* accounts.admin).repair({ dryRun: false }))
+              const sweepDeletions = true
+              const found = yield* Stream.runCollect((yield* accounts.admin).repair({ sweepDeletions }))
+              const mended = yield* Stream.runCollect((yield* accounts.admin).repair({ dryRun: false, sweepDeletions }))
               assert.deepStrictEqual(
                 mended.map(({ kind, key }) => `${kind} ${key}`),
                 found.map(({ kind, key }) => `${kind} ${key}`),

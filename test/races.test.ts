@@ -37,15 +37,18 @@ const hooked = (store: Store, before: Hook, after: Hook = nothing): Store => {
   }
 }
 
-/** Does something before the first request of a kind to a key that ends so. */
-const once = (operation: string, end: string, effect: Effect.Effect<unknown, unknown>): Hook => {
-  let isDone = false
+/** Does something before the first request of a kind to a key with a part, or the one after so many others. */
+const once = (operation: string, part: string, effect: Effect.Effect<unknown, unknown>, others = 0): Hook => {
+  let met = 0
   return (asked, key) => {
-    if (isDone || asked !== operation || !key.includes(end)) return Effect.void
-    isDone = true
-    return Effect.asVoid(Effect.orDie(effect))
+    if (asked !== operation || !key.includes(part)) return Effect.void
+    met += 1
+    return met === others + 1 ? Effect.asVoid(Effect.orDie(effect)) : Effect.void
   }
 }
+
+/** Does something before a transaction is committed: its record is there already. */
+const beforeCommit = (effect: Effect.Effect<unknown, unknown>): Hook => once("put", "transaction=", effect, 1)
 
 const User = Schema.Struct({
   id: Schema.String,
@@ -217,13 +220,14 @@ describe("fibers within a transaction", () => {
       const store = yield* memory
       const counted = { ...plain, counters: true } as const
       const other = yield* (yield* openOn(store)).open("users", counted)
-      for (const [at, expected] of [
-        ["data/id=b", 0],
-        ["transaction=", 2]
+      for (const [at, others, expected] of [
+        ["transaction=", 0, 0],
+        ["data/id=b", 0, 0],
+        ["transaction=", 1, 2]
       ] as const) {
         const reached = yield* Latch.make()
         const go = yield* Latch.make()
-        const hook = once("put", at, Effect.andThen(reached.open, go.await))
+        const hook = once("put", at, Effect.andThen(reached.open, go.await), others)
         const { database, open } = yield* openOn(hooked(store, hook))
         const users = yield* open("users", counted)
         const both = Effect.all(["a", "b"].map((id) => users.insert({ id, n: 0 })))
@@ -261,7 +265,7 @@ describe("readers of what a transaction is about to change", () => {
               : other.delete({ ...held })
           outcomes.push((yield* Effect.result(attempt))._tag)
         })
-        const { database, open } = yield* openOn(hooked(store, once("put", "transaction=", between)))
+        const { database, open } = yield* openOn(hooked(store, beforeCommit(between)))
         const users = yield* open("users", plain)
         yield* database.transaction(
           Effect.andThen(
@@ -316,7 +320,7 @@ describe("a transaction that stands still", () => {
         yield* TestClock.adjust("20 minutes")
         yield* Stream.runDrain(client.database.repairTransactions({ dryRun: false }))
       })
-      const { database, open } = yield* openOn(hooked(store, once("put", "transaction=", pause)))
+      const { database, open } = yield* openOn(hooked(store, beforeCommit(pause)))
       const users = yield* open("users", plain)
       const transfer = Effect.andThen(
         users.update("x", ({ n }) => ({ n: n - 10 })),
@@ -340,7 +344,7 @@ describe("history of what did not come about", () => {
       yield* other.insert({ id: "1", n: 0 })
       yield* TestClock.adjust("1 minute")
       const change = Effect.andThen(TestClock.adjust("5 seconds"), other.update("1", { n: 1 }))
-      const users = yield* (yield* openOn(hooked(store, once("delete", "data/id=1", change)))).open("users", versioned)
+      const users = yield* (yield* openOn(hooked(store, once("put", "data/id=1", change)))).open("users", versioned)
       const held = yield* users.getDocument("1")
       const between = DateTime.add(yield* DateTime.now, { seconds: 2 })
       assert.strictEqual((yield* Effect.flip(users.delete(held)))._tag, "Conflict")
@@ -382,7 +386,7 @@ describe("history of what did not come about", () => {
       const other = yield* (yield* openOn(store)).open("users", versioned)
       yield* other.insert({ id: "1", n: 0 })
       const change = other.update("1", { n: 77 })
-      const users = yield* (yield* openOn(hooked(store, once("delete", "data/id=1", change)))).open("users", versioned)
+      const users = yield* (yield* openOn(hooked(store, once("put", "data/id=1", change)))).open("users", versioned)
       yield* drive(yield* Effect.forkChild(users.deleteMany(["1"])))
       const past = yield* Stream.runCollect(other.history("1"))
       assert.deepStrictEqual(

@@ -106,6 +106,27 @@ export interface Committer<A> {
     condition: Condition | undefined,
     onCommit: OnCommit<A>
   ) => Effect.Effect<Base<A> | LostRace, SendError>
+  /**
+   * Deletes a version, and tells of it; what it owned is left to be tidied. Lost: it is not the present one any more, and
+   * nothing has been done.
+   *
+   * Where an answer can be lost, where a DELETE carries no condition, and where earlier versions are kept, an object that says
+   * so takes the place of the document first, on the condition that it is still this version: a deletion is recognised like any
+   * other write. Then the object is removed.
+   */
+  readonly remove: (
+    id: string,
+    stored: Document.Stored,
+    onCommit: OnCommit<A>,
+    writeId: string | undefined
+  ) => Effect.Effect<Removal | LostRace, SendError>
+}
+
+/** A write of the object of a document. */
+interface Sent {
+  readonly id: string
+  readonly key: string
+  readonly writeId: string
 }
 
 /** Whether a version owns something beside its object. */
@@ -138,7 +159,7 @@ export const make = <A>(
    * neither can be told, an `OutcomeUnknown`.
    */
   const settle = Effect.fnUntraced(function* (
-    { id, key, write }: Prepared<A>,
+    { id, key, writeId }: Sent,
     replaces: string | undefined,
     afterUnknown: boolean
   ): Effect.fn.Return<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown> {
@@ -146,12 +167,12 @@ export const make = <A>(
       Effect.succeed(undefined)
     )
     if (found !== undefined) {
-      switch (Document.outcomeOf(found, { writeId: write.writeId, replaces })) {
+      switch (Document.outcomeOf(found, { writeId, replaces })) {
         case "landed":
           return found.etag
         case "superseded":
           // Later writes have replaced that version: its revision matches nothing any more.
-          return `superseded-${write.writeId}`
+          return `superseded-${writeId}`
         case "refused":
           return new CasCell.Lost(found)
         case "unknown":
@@ -162,21 +183,27 @@ export const make = <A>(
     return yield* new DbError.OutcomeUnknown({ description })
   })
 
-  /** Puts a version, and gives its revision. */
+  /** Puts the object of a document, and gives its revision. */
   const put = (
-    prepared: Prepared<A>,
+    sent: Sent,
     object: ReturnType<typeof Document.toObject>,
     condition: Condition | undefined
   ): Effect.Effect<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown | DbError.NotFound> => {
     const { replaces, ...conditions } = { replaces: undefined, ...condition }
-    const sending = Effect.map(store.put({ key: prepared.key, ...object, ...conditions }), ({ etag }) => etag)
+    const sending = Effect.map(store.put({ key: sent.key, ...object, ...conditions }), ({ etag }) => etag)
     return condition === undefined
       ? sending
       : Effect.catchReasons(sending, "StoreError", {
-          PreconditionFailed: (reason) => settle(prepared, replaces, reason.afterUnknown === true),
-          NoSuchKey: () => Effect.fail(missing(prepared.id))
+          PreconditionFailed: (reason) => settle(sent, replaces, reason.afterUnknown === true),
+          NoSuchKey: () => Effect.fail(missing(sent.id))
         })
   }
+
+  const putVersion = (
+    { id, key, write: { writeId } }: Prepared<A>,
+    object: ReturnType<typeof Document.toObject>,
+    condition: Condition | undefined
+  ) => put({ id, key, writeId }, object, condition)
 
   const written = (
     { newMarkers: _, wanted: __, write: ___, ...common }: Prepared<A>,
@@ -185,66 +212,76 @@ export const make = <A>(
     etag: string
   ): Base<A> => know({ ...common, stored: Document.stored(write, object, etag) })
 
-  /** Puts what can be lost to another writer; what follows on success is not interrupted. */
+  /**
+   * Puts what can be lost to another writer. Neither the request nor what follows is interrupted: whoever gives up waiting
+   * leaves nothing, or all of it. The time limit of the store is the longest that it takes.
+   */
   const thenForSure = <X, E, E2>(
     put: Effect.Effect<string | LostRace, E>,
     follow: (etag: string) => Effect.Effect<X, E2>,
     undo: Effect.Effect<void> = Effect.void
   ): Effect.Effect<X | LostRace, E | E2> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(restore(put), (etag): Effect.Effect<X | LostRace, E2> =>
+    Effect.uninterruptible(
+      Effect.flatMap(put, (etag): Effect.Effect<X | LostRace, E2> =>
         CasCell.isLost(etag) ? Effect.as(undo, etag) : follow(etag)
       )
     )
 
   const sendAlone: Committer<A>["sendAlone"] = (prepared, condition, onCommit) => {
     const object = Document.toObject(prepared.write)
-    return thenForSure(put(prepared, object, condition), (etag) => {
+    return thenForSure(putVersion(prepared, object, condition), (etag) => {
       const after = written(prepared, prepared.write, object, etag)
       return Effect.as(onCommit({ id: prepared.id, isKnown: false, stored: undefined, after }), after)
     })
   }
 
+  /** Reserves what a version is to have for itself, and puts its markers; interrupted, it leaves nothing. */
+  const makeReady = (
+    { id, newMarkers, wanted }: Prepared<A>,
+    isNew: boolean,
+    restore: <X, E>(effect: Effect.Effect<X, E>) => Effect.Effect<X, E>
+  ) =>
+    Effect.gen(function* () {
+      const reserved = yield* restore(reservations.reserve(id, wanted, isNew))
+      const undo = Effect.andThen(documentObject.dropMarkers(place, newMarkers), reservations.release(id, reserved))
+      yield* Effect.onError(restore(documentObject.putMarkers(place, newMarkers)), () => undo)
+      return { reserved, undo }
+    })
+
   /** The reservations and markers of a version, then the version. */
-  const sendOwning = Effect.fnUntraced(function* (
+  const sendOwning = (
     prepared: Prepared<A>,
     condition: Condition,
     before: Base<A> | undefined,
     told: (after: Base<A>) => Effect.Effect<Base<A>>
-  ) {
-    const { id, newMarkers, wanted } = prepared
-    const elapsed = yield* Unique.stopwatch
-    const putMarkers = Effect.forEach(newMarkers, (key) => store.put({ key, repeatable: true }), {
-      concurrency: 8,
-      discard: true
-    })
-    const reserved = yield* reservations.reserve(id, wanted, before === undefined)
-    /** The write was certainly not done, and never will be. */
-    const undo = Effect.andThen(documentObject.dropMarkers(place, newMarkers), reservations.release(id, reserved))
-    const write = { ...prepared.write, claims: withReserved(prepared.write.claims, reserved) }
-    const object = Document.toObject(write)
-    const commit = putMarkers.pipe(
-      Effect.tapError(() => undo),
-      Effect.andThen(
-        Effect.tapError(put(prepared, object, condition), (error) =>
+  ) =>
+    Effect.uninterruptibleMask(
+      Effect.fnUntraced(function* (restore): Effect.fn.Return<Base<A> | LostRace, SendError> {
+        const elapsed = yield* Unique.stopwatch
+        const { reserved, undo } = yield* makeReady(prepared, before === undefined, restore)
+        // By now others may have taken for leftovers what was made: it is done again.
+        if ((yield* elapsed) > patience(settings.uniqueLease, reserved)) return yield* Effect.as(undo, lostToTime)
+        const write = { ...prepared.write, claims: withReserved(prepared.write.claims, reserved) }
+        const object = Document.toObject(write)
+        // Undone only if the write was certainly not done, and never will be.
+        const commit = Effect.tapError(putVersion(prepared, object, condition), (error) =>
           error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void
         )
-      )
+        const stand = Effect.fnUntraced(function* (etag: string) {
+          // A repair may have taken them for leftovers by now.
+          if ((yield* elapsed) > markerGraceMillis / 2) yield* documentObject.putMarkers(place, prepared.newMarkers)
+          if (reserved.length > 0 && (yield* elapsed) > settings.uniqueLease / 2) {
+            const violation = yield* reservations.lost(prepared.id, reserved)
+            if (violation !== undefined) {
+              yield* takeBack(prepared, write, etag, before?.stored)
+              return yield* violation
+            }
+          }
+          return yield* told(written(prepared, write, object, etag))
+        })
+        return yield* thenForSure(commit, stand, undo)
+      })
     )
-    const stand = Effect.fnUntraced(function* (etag: string) {
-      // A repair may have taken them for leftovers by now.
-      if ((yield* elapsed) > markerGraceMillis / 2) yield* putMarkers
-      if (reserved.length > 0 && (yield* elapsed) > settings.uniqueLease / 2) {
-        const violation = yield* reservations.lost(id, reserved)
-        if (violation !== undefined) {
-          yield* takeBack(prepared, write, etag, before?.stored)
-          return yield* violation
-        }
-      }
-      return yield* told(written(prepared, write, object, etag))
-    })
-    return yield* thenForSure(commit, stand, undo)
-  })
 
   /** Undoes a version that was written after its reservation had been taken over: the version before comes back. */
   const takeBack = Effect.fnUntraced(function* (
@@ -263,7 +300,11 @@ export const make = <A>(
         ? store.put({ key, ...Document.toObject({ ...old, ...next, version: write.version + 1 }), ifMatch: etag })
         : capabilities.conditionalDelete
           ? store.delete(key, { ifMatch: etag })
-          : store.put({ key, ...Document.toTombstone(next), ifMatch: etag })
+          : store.put({
+              key,
+              ...Document.toTombstone(next, { deletedAt: next.writtenAt, last: undefined }),
+              ifMatch: etag
+            })
     const isDone = yield* undoing.pipe(
       Effect.as(true),
       Effect.catchReasons("StoreError", {
@@ -276,29 +317,78 @@ export const make = <A>(
       yield* documentObject.dropMarkers(place, documentObject.markersBut(name, id, write.markers, old?.markers))
   })
 
+  /** Deletes the version by one request, where its answer can be relied upon. */
+  const deleteAtOnce = (
+    key: string,
+    id: string,
+    { revision }: Document.Stored
+  ): Effect.Effect<string | LostRace, StoreError.StoreError | DbError.NotFound> =>
+    store.delete(key, { ifMatch: revision }).pipe(
+      Effect.as<string | LostRace>(revision),
+      Effect.catchReasons("StoreError", {
+        PreconditionFailed: () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined)),
+        NoSuchKey: () => Effect.fail(missing(id))
+      })
+    )
+
+  const remove: Committer<A>["remove"] = Effect.fnUntraced(function* (id, stored, onCommit, given) {
+    const key = yield* Effect.orDie(context.key(id))
+    const isSure = capabilities.sureAnswers === true && capabilities.conditionalDelete
+    const writeId = given ?? (yield* Id.writeId)
+    const deletion = yield* versions.deletionOf(stored)
+    yield* versions.keep(id, stored)
+    const tombstone = Document.toTombstone({ writeId, ancestors: [stored.writeId, ...stored.ancestors] }, deletion)
+    const atOnce = isSure && deletion.last === undefined
+    const deleting: Effect.Effect<string | LostRace, SendError> = atOnce
+      ? deleteAtOnce(key, id, stored)
+      : put({ id, key, writeId }, tombstone, { ifMatch: stored.revision, replaces: stored.writeId })
+    const follow = Effect.fnUntraced(function* (etag: string) {
+      const removal: Removal = { isKnown: true, stored }
+      yield* onCommit({ id, ...removal, writeId: given, after: undefined })
+      if (!atOnce) yield* documentObject.sweepDeletion(place, key, id, { deletion, etag })
+      return removal
+    })
+    return yield* thenForSure(deleting, follow)
+  })
+
   return {
+    remove,
     sendAlone,
     send: Effect.fnUntraced(function* (prepared, condition, before, onCommit) {
       const { id, newMarkers, wanted, write } = prepared
       const old = before?.stored
       yield* versions.keep(id, old)
       const told = (after: Base<A>) => Effect.as(onCommit({ id, isKnown: true, stored: old, after }), after)
-      if (newMarkers.length === 0 && wanted.length === 0) {
-        const object = Document.toObject(write)
-        const sent = yield* thenForSure(put(prepared, object, condition), (etag) =>
-          told(written(prepared, write, object, etag))
-        )
-        if (!CasCell.isLost(sent) && old !== undefined && ownsSomething(old)) {
-          yield* documentObject.tidy(place, id, old, write)
-        }
-        return sent
+      const object = Document.toObject(write)
+      const sent =
+        newMarkers.length > 0 || wanted.length > 0
+          ? yield* sendOwning(prepared, condition, before, told)
+          : yield* thenForSure(putVersion(prepared, object, condition), (etag) =>
+              told(written(prepared, write, object, etag))
+            )
+      if (!CasCell.isLost(sent) && old !== undefined && ownsSomething(old)) {
+        yield* documentObject.tidy(place, id, old, sent.stored)
       }
-      const sent = yield* sendOwning(prepared, condition, before, told)
-      if (!CasCell.isLost(sent) && old !== undefined) yield* documentObject.tidy(place, id, old, sent.stored)
       return sent
     })
   }
 }
+
+/** What was made for a version may have been taken for a leftover before the version was sent. */
+const lostToTime: LostRace = new CasCell.Lost<Document.Slot | undefined>(undefined)
+
+/**
+ * Returns the milliseconds in which a version has to be in its place after its reservations and markers were made: half of
+ * what they last.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const patience = (uniqueLease: number, reserved: ReadonlyArray<unknown>): number =>
+  // A lease that no write could keep would have it made again for ever: then it is only looked into afterwards.
+  (reserved.length === 0 || uniqueLease < leastLease ? markerGraceMillis : Math.min(markerGraceMillis, uniqueLease)) / 2
+
+const leastLease = 2_000
 
 /**
  * Returns the claims of a version with those that have just been reserved.

@@ -11,6 +11,7 @@ import * as Result from "effect/Result"
 import * as Id from "../crypto/Id.ts"
 import * as Content from "../Content.ts"
 import * as Document from "../Document.ts"
+import * as History from "../History.ts"
 import * as backoff from "../internal/backoff.ts"
 import * as Partition from "../Partition.ts"
 import { type Capabilities, getOption, type ObjectStore } from "../storage/ObjectStore.ts"
@@ -69,7 +70,7 @@ const announced = (key: string, id: string, slot: Document.Slot) => {
 
 /**
  * Returns the version that counts now, and whether a transaction may be about to change it. No request, or, where there is an
- * intent, 1 GET for its transaction and as a rule 1 GET more.
+ * intent, 1 GET for its transaction, and 1 GET more if that has been aborted.
  *
  * @category protocol
  * @since 0.1.0
@@ -90,15 +91,31 @@ export const current = Effect.fnUntraced(function* (
     if (outcome === "committed") {
       return { stored: unsettled(yield* announced(key, id, at)), isPending: false, isSettled: false }
     }
-    // Its record may be gone because it is long over, or be one of somebody who came too late to end it: then its intent
-    // is gone, too.
+    if (outcome === "pending") return { stored: unsettled(at.stored), isPending: true, isSettled: false }
+    // Its record may be gone because it is over, and committed: then its intent is gone, too.
     const again: Document.Slot | undefined = yield* load(place, key, id)
-    if (again?.etag === at.etag) {
-      return { stored: unsettled(at.stored), isPending: outcome === "none", isSettled: false }
-    }
+    if (again?.etag === at.etag) return { stored: unsettled(at.stored), isPending: false, isSettled: false }
     at = again
   }
 })
+
+/**
+ * Returns every version that the object at a key holds: the one there is, and what a transaction has announced, whatever has
+ * become of it. What any of them owns is no leftover.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const held = (
+  key: string,
+  id: string,
+  slot: Document.Slot | undefined
+): Effect.Effect<ReadonlyArray<Document.Stored>, StoreError.StoreError> =>
+  slot === undefined
+    ? Effect.succeed([])
+    : Effect.map(slot.intent === undefined ? Effect.succeed(undefined) : announced(key, id, slot), (next) =>
+        [slot.stored, next].filter((one) => one !== undefined)
+      )
 
 /** A version with a revision that no write can be conditional on: the object is that of an intent, which must not be lost. */
 const unsettled = (stored: Document.Stored | undefined): Document.Stored | undefined =>
@@ -132,6 +149,15 @@ export const markersBut = (
       other.writeId === marker.writeId
     return isSame ? [] : [Partition.keyOf(resource, label, id, marker)]
   })
+
+/**
+ * Puts the markers of a version. 1 PUT for each.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const putMarkers = ({ store }: Place, keys: ReadonlyArray<string>): Effect.Effect<void, StoreError.StoreError> =>
+  Effect.forEach(keys, (key) => store.put({ key, repeatable: true }), { concurrency: 8, discard: true })
 
 /** What is left behind does no harm; that it is left is told, and `repair` removes it. */
 const leftover = <X, E, R>(effect: Effect.Effect<X, E, R>): Effect.Effect<void, never, R> =>
@@ -184,8 +210,66 @@ export const tidy = Effect.fnUntraced(function* (
 })
 
 /**
+ * Keeps in the history, where there is one, that a document has been deleted. No request, or 1 PUT; it may be made again.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const keepDeletion = (
+  { resource, store }: Place,
+  id: string,
+  { deletedAt, last }: Document.Deletion
+): Effect.Effect<void, StoreError.StoreError> =>
+  last === undefined
+    ? Effect.void
+    : Effect.asVoid(store.put({ key: History.deletionKey(resource, id, last, deletedAt), repeatable: true }))
+
+/**
+ * Removes what has taken the place of a document that is deleted, after its history says so. 1 DELETE, and 1 PUT with
+ * history; where the store ignores conditions on DELETE it stays, until the id is used again. It never fails.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const sweepDeletion = (
+  place: Place,
+  key: string,
+  id: string,
+  { deletion, etag }: Pick<Document.Slot, "deletion" | "etag">
+): Effect.Effect<void> => {
+  if (deletion === undefined) return Effect.void
+  const removing = place.capabilities.conditionalDelete ? place.store.delete(key, { ifMatch: etag }) : Effect.void
+  return Effect.andThen(keepDeletion(place, id, deletion), removing).pipe(
+    Effect.catchReasons("StoreError", {
+      // The id is in use again.
+      PreconditionFailed: () => Effect.void,
+      NoSuchKey: () => Effect.void
+    }),
+    Effect.catch((error) =>
+      Effect.logWarning(
+        "the object of a deleted document was left behind; it does no harm, and repair removes it",
+        error
+      )
+    )
+  )
+}
+
+/** The deletion that an intent has announced, where earlier versions are kept. */
+const deletionOf = ({ intent, stored }: Document.Slot): Document.Deletion | undefined =>
+  intent?.deletedAt === undefined || stored === undefined ? undefined : { deletedAt: intent.deletedAt, last: stored }
+
+/**
+ * Returns the deletion that an object tells of, once there is no version any more.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const deletionIn = (slot: Document.Slot | undefined): Document.Deletion | undefined =>
+  slot === undefined ? undefined : (slot.deletion ?? deletionOf(slot))
+
+/**
  * Writes what an intent has announced, or takes the announcement back. 1 PUT or DELETE, and those that remove what nobody
- * owns any more. `false`: somebody else has done so.
+ * owns any more; 1 PUT more for a deletion that the history tells of. `false`: somebody else has done so.
  *
  * @category protocol
  * @since 0.1.0
@@ -204,12 +288,14 @@ export const apply = Effect.fnUntraced(function* (
   const [kept, gone] = outcome === "committed" ? [next, slot.stored] : [slot.stored, next]
   const ancestors = [slot.writeId, ...slot.ancestors]
   const write = { writeId: yield* Id.writeId, writtenAt: yield* Document.now, ancestors }
+  const deletion = outcome === "committed" ? deletionOf(slot) : undefined
+  if (deletion !== undefined) yield* keepDeletion(place, id, deletion)
   const put = (object: ReturnType<typeof Document.toObject>) => store.put({ key, ...object, ifMatch: slot.etag })
   const settled: Effect.Effect<unknown, StoreError.StoreError> =
     kept === undefined
       ? capabilities.conditionalDelete
         ? store.delete(key, { ifMatch: slot.etag })
-        : put(Document.toTombstone(write))
+        : put(Document.toTombstone(write, { deletedAt: write.writtenAt, last: undefined }))
       : outcome === "committed"
         ? put(Document.toObject({ ...kept, ancestors: [slot.writeId, ...kept.ancestors] }))
         : // With a write id of its own: the revision from before the intent must not come back.
@@ -226,8 +312,9 @@ export const apply = Effect.fnUntraced(function* (
 })
 
 /**
- * Waits for, and returns, the object at the key of a document once no transaction has announced anything in it. 1 GET; more where one has: it is
- * waited for, finished if it is committed, and ended after `patienceMillis`.
+ * Waits for, and returns, the object at the key of a document once no transaction has announced anything in it. 1 GET; more
+ * where one has: it is waited for, finished if it is committed, and aborted after `patienceMillis`. 1 PUT more where the
+ * document has been deleted and the history may not say so yet.
  *
  * @category protocol
  * @since 0.1.0
@@ -241,10 +328,14 @@ export const settled = Effect.fnUntraced(function* (
   let waited: Effect.Effect<number> = Effect.succeed(0)
   for (let waits = 0; ;) {
     const slot = yield* load(place, key, id)
-    if (slot?.intent === undefined) return slot
+    if (slot?.intent === undefined) {
+      if (slot?.deletion !== undefined) yield* keepDeletion(place, id, slot.deletion)
+      return slot
+    }
     const { transaction } = slot.intent
-    let outcome = yield* Transaction.outcomeOf(place.store, transaction)
-    if (outcome === "none") {
+    const record = yield* Transaction.read(place.store, Transaction.key(transaction))
+    let outcome = record?.outcome ?? "aborted"
+    if (record !== undefined && outcome === "pending") {
       if (waitingFor !== transaction) {
         waitingFor = transaction
         waited = yield* Unique.stopwatch
@@ -255,11 +346,8 @@ export const settled = Effect.fnUntraced(function* (
         yield* backoff.after(waits, backoff.waiting)
         continue
       }
-      // Not if it has come to its end in the meantime, and its record with it.
-      if ((yield* load(place, key, id))?.etag !== slot.etag) continue
-      outcome = yield* Transaction.decide(place.store, transaction, "aborted", [key])
-      if (outcome === "none") continue
+      outcome = yield* Transaction.decide(place.store, record, "aborted")
     }
-    yield* apply(place, key, id, slot, outcome)
+    if (outcome !== "pending") yield* apply(place, key, id, slot, outcome)
   }
 })

@@ -62,7 +62,7 @@ export const make = <S extends DocumentSchema>(
   const versions = Versions.make(context, reader)
   const committer = Committer.make(context, { reader, reservations, versions })
   const writing = Writing.make(context, { committer, indexes, preparation, reader })
-  const removing = Removing.make(context, { indexes, reader, versions })
+  const removing = Removing.make(context, { committer, indexes, reader })
   const within = transactional.make(context, { committer, preparation, reader, reservations, versions })
   return {
     context,

@@ -80,6 +80,8 @@ export interface Reader<A> {
   readonly version: (id: string) => Effect.Effect<Found | undefined, StoreError.StoreError>
   /** The same without more. */
   readonly stored: (id: string) => Effect.Effect<Document.Stored | undefined, StoreError.StoreError>
+  /** Every version in the object of a document, also one that is only announced. 1 GET. */
+  readonly held: (id: string) => Effect.Effect<ReadonlyArray<Document.Stored>, StoreError.StoreError>
   /** The object at the key of a document, with what is announced in it. 1 GET. */
   readonly slot: (id: string) => Effect.Effect<Document.Slot | undefined, DbError.InvalidInput | StoreError.StoreError>
   /** The object once no transaction has announced anything in it. 1 GET; more while there is one. */
@@ -92,7 +94,7 @@ export interface Reader<A> {
   readonly settleHeld: (held: Base<A>) => Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | ReadFailure>
   /** A stored version with its value. No request, but for an attribute that is not known yet. */
   readonly decode: (id: string, stored: Document.Stored, isSettled?: boolean) => Effect.Effect<Base<A>, ReadFailure>
-  /** The document that has the value of a unique key, absence being `None`. 2 GET. */
+  /** The document that has the value of a unique key, absence being `None`. 2 GET; in a transaction 1 HEAD more. */
   readonly byUnique: (unique: string, digest: string) => Effect.Effect<Option.Option<Base<A>>, ReadFailure>
   /** What a document looks like from inside a transaction; remembered by it. 1 GET the first time. */
   readonly view: (transaction: Transaction.Transaction, id: string) => Effect.Effect<View<A>, ReadFailure>
@@ -181,6 +183,33 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     return slot?.stored === undefined ? yield* missing(id) : yield* decode(id, slot.stored)
   })
 
+  /**
+   * The holder of a value as a transaction sees it: one of its own writes, or the document that holds it, which is read by its
+   * id. That the reservation stays as it is, or is not made, is looked at again before the commit.
+   */
+  const byUniqueWithin = Effect.fnUntraced(function* (
+    transaction: Transaction.Transaction,
+    label: string,
+    digest: string
+  ): Effect.fn.Return<Option.Option<Base<A>>, ReadFailure> {
+    const documents = Document.keyPrefix(name)
+    const inside = [...transaction.writes].find(
+      ([key, participant]) => key.startsWith(documents) && participant.claims(label, digest)
+    )
+    const own = inside === undefined ? undefined : (transaction.views.get(inside[0]) as View<A> | undefined)?.base
+    if (own !== undefined) return Option.some(own)
+    const key = Unique.keyOf(name, label, digest)
+    const reservation = yield* Unique.find(store, key)
+    transaction.reads.set(key, () =>
+      Effect.map(headOption(store, key), (head) => Option.getOrUndefined(head)?.etag === reservation?.etag)
+    )
+    for (const owner of reservation?.owners ?? []) {
+      const { base } = yield* view(transaction, owner)
+      if (base?.stored.claims[label]?.digest === digest) return Option.some(base)
+    }
+    return Option.none()
+  })
+
   return {
     find,
     load: Effect.fnUntraced(function* (id) {
@@ -203,6 +232,11 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     }),
     version,
     stored: (id) => Effect.map(version(id), (found) => found?.stored),
+    held: Effect.fnUntraced(function* (id) {
+      const key = Document.key(name, id)
+      if (Result.isFailure(key)) return []
+      return yield* documentObject.held(key.success, id, yield* documentObject.load(place, key.success, id))
+    }),
     slot,
     settled,
     loadSettled,
@@ -216,11 +250,16 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     }),
     decode,
     byUnique: Effect.fnUntraced(function* (label, digest) {
+      const transaction = yield* Transaction.Current
+      if (transaction !== undefined) return yield* byUniqueWithin(transaction, label, digest)
       const reservation = yield* Unique.find(store, Unique.keyOf(name, label, digest))
-      if (reservation?.owner === undefined) return Option.none()
-      const found = yield* version(reservation.owner)
-      if (found?.stored.claims[label]?.digest !== digest) return Option.none()
-      return Option.some(yield* decode(reservation.owner, found.stored, found.isSettled))
+      for (const owner of reservation?.owners ?? []) {
+        const found = yield* version(owner)
+        if (found?.stored.claims[label]?.digest === digest) {
+          return Option.some(yield* decode(owner, found.stored, found.isSettled))
+        }
+      }
+      return Option.none()
     }),
     view,
     conflict: Effect.fnUntraced(function* (id) {

@@ -6,17 +6,15 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Id from "../crypto/Id.ts"
-import * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
-import type { Commit, OnCommit, Removal } from "./commit.ts"
-import type { Context } from "./context.ts"
+import type { Commit, Committer, OnCommit, Removal } from "./commit.ts"
+import type { Context, LostRace } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
 import type { Indexes } from "./indexes.ts"
 import type { Reader } from "./read.ts"
-import type { Versions } from "./versions.ts"
 import {
   defaultRetries,
   type Options,
@@ -38,13 +36,7 @@ export interface Removing<A> extends Pick<Writer<A>, "remove" | "removeVersion" 
 
 const unseen: Removal = { isKnown: false, stored: undefined }
 
-const removed = (stored: Document.Stored | undefined): Removal => ({ isKnown: true, stored })
-
-/** Whether a version goes back to another one, with no deletion in between. */
-const isLaterThan = (before: Document.Stored, now: Document.Stored): boolean =>
-  now.ancestors.includes(before.writeId) ||
-  now.writeId === before.writeId ||
-  (now.createdAt === before.createdAt && now.version > before.version)
+const absent: Removal = { isKnown: true, stored: undefined }
 
 /** Asks those who take part in a deletion, and gives it a write id. */
 const agreed = Effect.fnUntraced(function* <A>(
@@ -59,17 +51,9 @@ const agreed = Effect.fnUntraced(function* <A>(
   return writeId
 })
 
-/** Deletes, and tells of it if it was done. */
-const telling = <A, E>(
-  deleting: Effect.Effect<boolean | void, E>,
-  removal: Omit<Commit<A>, "after">,
-  onCommit: OnCommit<A>
-) =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.tap(restore(deleting), (isDone) =>
-      isDone === false ? Effect.void : onCommit({ ...removal, after: undefined })
-    )
-  )
+/** Deletes, and tells of it: neither is interrupted. */
+const telling = <A, X, E>(deleting: Effect.Effect<X, E>, removal: Omit<Commit<A>, "after">, onCommit: OnCommit<A>) =>
+  Effect.uninterruptible(Effect.tap(deleting, () => onCommit({ ...removal, after: undefined })))
 
 /**
  * Makes the direct deletions of a resource. No request.
@@ -80,75 +64,51 @@ const telling = <A, E>(
 export const make = <A>(
   context: Context<A>,
   {
+    committer,
     indexes,
-    reader,
-    versions
+    reader
   }: {
+    readonly committer: Committer<A>
     readonly indexes: Indexes<A>
     readonly reader: Reader<A>
-    readonly versions: Versions<A>
   }
 ): Removing<A> => {
-  const { capabilities, missing, name, place, settings, store } = context
+  const { missing, name, place, settings, store } = context
 
-  const deleteRevision = Effect.fnUntraced(function* (id: string, revision: string) {
-    return yield* store.delete(yield* context.key(id), { ifMatch: revision }).pipe(
-      Effect.as(true),
-      Effect.catchReasons("StoreError", {
-        PreconditionFailed: () => Effect.succeed(false),
-        NoSuchKey: () => Effect.fail(missing(id))
-      })
-    )
-  })
-
-  /** Deletes a version that was just read; lost when another one has taken its place. */
-  const removeRead = Effect.fnUntraced(function* (
+  /** Deletes whatever version there is; what it owned is left to be tidied. */
+  const removePresent = Effect.fnUntraced(function* (
     id: string,
-    stored: Document.Stored,
-    onCommit: OnCommit<A>,
-    writeId: string | undefined
-  ) {
-    const removal = removed(stored)
-    const commit = { id, ...removal, writeId }
-    if (!capabilities.conditionalDelete) {
-      yield* telling(store.delete(yield* context.key(id)), commit, onCommit)
-      yield* documentObject.tidy(place, id, stored, undefined)
-      return removal
-    }
-    const deletion = yield* telling(deleteRevision(id, stored.revision), commit, onCommit).pipe(
-      Effect.map((isDone) => (isDone ? "done" : "lost")),
-      Effect.catchTag("NotFound", () => Effect.succeed("gone" as const))
-    )
-    const now = deletion === "lost" ? (yield* reader.settled(id))?.stored : undefined
-    if (now !== undefined && isLaterThan(stored, now)) return new CasCell.Lost(now)
-    // Between reading and deleting it was gone, by somebody's deletion: what is there now is another document.
-    yield* documentObject.tidy(place, id, stored, now)
-    return deletion === "done" ? removal : removed(undefined)
-  })
-
-  const remove: Writer<A>["remove"] = Effect.fnUntraced(function* (id, { beforeCommit, checks, mustExist, onCommit }) {
-    const key = yield* context.key(id)
+    { beforeCommit, checks, onCommit }: Options<A>
+  ): Effect.fn.Return<Removal, RemoveFailure> {
     const asks = checks.length + beforeCommit.length > 0
-    if (!asks && !mustExist && !(yield* indexes.ownsMore)) {
-      yield* telling(store.delete(key), { id, ...unseen }, onCommit)
-      return unseen
-    }
-    const attempt = Effect.fnUntraced(function* (): Effect.fn.Return<
-      Removal | CasCell.Lost<Document.Stored>,
-      RemoveFailure
-    > {
+    const attempt = Effect.fnUntraced(function* (): Effect.fn.Return<Removal | LostRace, RemoveFailure> {
       const stored = (yield* reader.settled(id))?.stored
-      if (stored === undefined) return removed(undefined)
+      if (stored === undefined) return absent
       const writeId = asks
         ? yield* agreed(id, (yield* reader.decode(id, stored)).value, checks, beforeCommit)
         : undefined
-      yield* versions.keepLast(id, stored)
-      return yield* removeRead(id, stored, onCommit, writeId)
+      return yield* Effect.catchTags(committer.remove(id, stored, onCommit, writeId), {
+        AlreadyExists: Effect.die,
+        UniqueViolation: Effect.die,
+        // Somebody else has deleted it.
+        NotFound: () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
+      })
     })
-    const removal = yield* CasCell.contend(attempt, {
-      retries: defaultRetries,
-      exhausted: (now) => Effect.fail(new DbError.Conflict({ resource: name, id, revision: now.revision }))
-    })
+    return yield* CasCell.contend(attempt, { retries: defaultRetries, exhausted: () => reader.conflict(id) })
+  })
+
+  const tidyAfter = (id: string, { stored }: Removal) =>
+    stored === undefined ? Effect.void : documentObject.tidy(place, id, stored, undefined)
+
+  const remove: Writer<A>["remove"] = Effect.fnUntraced(function* (id, options) {
+    const { beforeCommit, checks, mustExist, onCommit } = options
+    const key = yield* context.key(id)
+    if (checks.length + beforeCommit.length === 0 && !mustExist && !(yield* indexes.ownsMore)) {
+      yield* telling(store.delete(key), { id, ...unseen }, onCommit)
+      return unseen
+    }
+    const removal = yield* removePresent(id, options)
+    yield* tidyAfter(id, removal)
     return mustExist && removal.stored === undefined ? yield* missing(id) : removal
   })
 
@@ -156,54 +116,66 @@ export const make = <A>(
     document,
     { beforeCommit, checks, onCommit }
   ) {
-    if (!capabilities.conditionalDelete) {
-      const description = "this store ignores conditions on DELETE: delete by id, or choose another store"
-      return yield* new StoreError.Unsupported({ feature: "conditional delete", description })
-    }
     const { id } = document
     const held = context.known(document)
     const base = held === undefined ? undefined : yield* reader.settleHeld(held)
+    const stored = base?.stored ?? (yield* reader.stored(id))
+    if (stored === undefined) return yield* missing(id)
+    if (stored.revision !== (base?.stored.revision ?? document.revision)) return yield* reader.conflict(id)
     const asks = checks.length + beforeCommit.length > 0
-    const isNeeded = asks || (yield* indexes.ownsMore)
-    const stored = base?.stored ?? (isNeeded ? yield* reader.stored(id) : undefined)
-    const revision = base?.stored.revision ?? document.revision
-    let writeId: string | undefined
-    if (asks && stored !== undefined) {
-      const value = base?.value ?? (yield* reader.decode(id, stored)).value
-      writeId = yield* agreed(id, value, checks, beforeCommit)
-    }
-    if (stored !== undefined && stored.revision === revision) yield* versions.keepLast(id, stored)
-    const removal = stored === undefined ? unseen : removed(stored)
-    const isGone = yield* telling(deleteRevision(id, revision), { id, ...removal, writeId }, onCommit)
-    if (!isGone) return yield* reader.conflict(id)
-    if (stored !== undefined) yield* documentObject.tidy(place, id, stored, undefined)
+    const value = asks ? (base ?? (yield* reader.decode(id, stored))).value : undefined
+    const writeId = value === undefined ? undefined : yield* agreed(id, value, checks, beforeCommit)
+    const removal = yield* Effect.catchTags(committer.remove(id, stored, onCommit, writeId), {
+      AlreadyExists: Effect.die,
+      UniqueViolation: Effect.die
+    })
+    if (CasCell.isLost(removal)) return yield* reader.conflict(id)
+    yield* tidyAfter(id, removal)
     return removal
+  })
+
+  /** Removes what deleted versions owned, their markers together. */
+  const tidyMany = Effect.fnUntraced(function* (
+    owned: ReadonlyArray<{ readonly id: string; readonly stored: Document.Stored }>,
+    concurrency: number
+  ) {
+    const markers = owned.flatMap(({ id, stored }) => documentObject.markersBut(name, id, stored.markers))
+    yield* documentObject.dropMarkers(place, markers)
+    yield* Effect.forEach(
+      owned.filter(({ stored }) => stored.claims !== Document.none || stored.content !== undefined),
+      ({ id, stored }) => documentObject.tidy(place, id, { ...stored, markers: Document.none }, undefined),
+      { concurrency, discard: true }
+    )
   })
 
   /** Each as it is when its turn comes, on the condition that it still is: the version that is kept is the one that goes. */
   const removeOneByOne = Effect.fnUntraced(function* (
-    ids: ReadonlyArray<string>,
-    { beforeCommit, checks, concurrency, onCommit, onProgress }: RemoveManyOptions<A>
+    batch: ReadonlyArray<string>,
+    options: RemoveManyOptions<A>,
+    progress: Effect.Effect<void>
   ) {
-    let done = 0
+    const { beforeCommit, checks, concurrency } = options
+    const onCommit: OnCommit<A> = (commit) => options.onCommit([commit])
     const one = (id: string) =>
-      remove(id, { beforeCommit, checks, mustExist: false, onCommit: (commit) => onCommit([commit]) }).pipe(
-        Effect.catchTag("NotFound", Effect.die),
-        Effect.result,
-        Effect.tap(() => onProgress?.({ done: (done += 1), total: ids.length }) ?? Effect.void)
-      )
-    const results = yield* Effect.forEach(ids, one, { concurrency })
+      Effect.tap(Effect.result(removePresent(id, { beforeCommit, checks, onCommit })), () => progress)
+    const results = yield* Effect.forEach(batch, one, { concurrency })
     const failed: Array<RemovedMany["failed"][number]> = []
     const deleted: Array<string> = []
+    const owned: Array<{ readonly id: string; readonly stored: Document.Stored }> = []
     for (const [i, result] of results.entries()) {
-      const id = ids[i]!
-      if (Result.isSuccess(result)) deleted.push(id)
-      else if (result.failure._tag === "InvalidInput") return yield* result.failure
-      else if (result.failure._tag === "Conflict") {
+      const id = batch[i]!
+      if (Result.isSuccess(result)) {
+        deleted.push(id)
+        const { stored } = result.success
+        if (stored !== undefined) owned.push({ id, stored })
+      } else if (result.failure._tag === "InvalidInput" || result.failure._tag === "NotFound") {
+        return yield* Effect.die(result.failure)
+      } else if (result.failure._tag === "Conflict") {
         const description = "the document kept changing"
         failed.push({ id, error: new StoreError.Unavailable({ description, sent: false }) })
       } else failed.push({ id, error: result.failure })
     }
+    yield* tidyMany(owned, concurrency)
     return { deleted, failed }
   })
 
@@ -218,8 +190,8 @@ export const make = <A>(
     const owners = new Map(isKnown ? yield* Effect.forEach(batch, read, { concurrency }) : [])
     const idOf = new Map(batch)
     const deleting = store.deleteMany(batch.map(([key]) => key))
-    const { deleted, failed } = yield* Effect.uninterruptibleMask((restore) =>
-      Effect.tap(restore(deleting), ({ deleted }) =>
+    const { deleted, failed } = yield* Effect.uninterruptible(
+      Effect.tap(deleting, ({ deleted }) =>
         onCommit(deleted.map((key) => ({ id: idOf.get(key)!, isKnown, stored: owners.get(key), after: undefined })))
       )
     )
@@ -227,13 +199,7 @@ export const make = <A>(
       const stored = owners.get(key)
       return stored === undefined ? [] : [{ id: idOf.get(key)!, stored }]
     })
-    const markers = owned.flatMap(({ id, stored }) => documentObject.markersBut(name, id, stored.markers))
-    yield* documentObject.dropMarkers(place, markers)
-    yield* Effect.forEach(
-      owned.filter(({ stored }) => stored.claims !== Document.none || stored.content !== undefined),
-      ({ id, stored }) => documentObject.tidy(place, id, { ...stored, markers: Document.none }, undefined),
-      { concurrency, discard: true }
-    )
+    yield* tidyMany(owned, concurrency)
     return {
       deleted: deleted.map((key) => idOf.get(key)!),
       failed: failed.map(({ key, reason }) => ({ id: idOf.get(key)!, error: reason }))
@@ -243,21 +209,29 @@ export const make = <A>(
   const removeMany: Writer<A>["removeMany"] = Effect.fnUntraced(function* (ids, options) {
     const keys = new Map<string, string>()
     for (const id of ids) keys.set(yield* context.key(id), id)
-    if (options.checks.length + options.beforeCommit.length > 0 || settings.history) {
-      return yield* removeOneByOne([...keys.values()], options)
-    }
+    const isExact =
+      options.checks.length + options.beforeCommit.length > 0 || settings.history || settings.counters !== undefined
     const deleted: Array<string> = []
     const failed: Array<RemovedMany["failed"][number]> = []
     const all = [...keys]
+    let done = 0
+    const progress = (more: number) => options.onProgress?.({ done: (done += more), total: all.length }) ?? Effect.void
+    const one = Effect.suspend(() => progress(1))
     for (let start = 0; start < all.length; start += maxKeysPerRequest) {
       const batch = all.slice(start, start + maxKeysPerRequest)
-      const result = yield* Effect.result(removeBatch(batch, options))
+      const removing = isExact
+        ? removeOneByOne(
+            batch.map(([, id]) => id),
+            options,
+            one
+          )
+        : Effect.tap(removeBatch(batch, options), () => progress(batch.length))
+      const result = yield* Effect.result(removing)
       if (Result.isSuccess(result)) {
         deleted.push(...result.success.deleted)
         failed.push(...result.success.failed)
       } else if (start === 0) return yield* result.failure
       else failed.push(...batch.map(([, id]) => ({ id, error: result.failure })))
-      yield* options.onProgress?.({ done: start + batch.length, total: all.length }) ?? Effect.void
     }
     return { deleted, failed }
   })

@@ -4,9 +4,11 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as DbError from "../DbError.ts"
-import type * as Document from "../Document.ts"
+import * as Document from "../Document.ts"
 import type { StoreError } from "../storage/StoreError.ts"
+import type { Claims } from "../Transaction.ts"
 import * as Unique from "../Unique.ts"
 import type { Context } from "./context.ts"
 import { dropClaim } from "./documentObject.ts"
@@ -35,12 +37,14 @@ export interface Reserved {
 export interface Reservations {
   /**
    * Reserves values for a document, all or none. The requests of `Unique.acquire` for each. `UniqueViolation`: another
-   * document has one; `AlreadyExists`: this one has, and was to be new.
+   * document has one; `AlreadyExists`: this one has, and was to be new. `claims` tells which
+   * documents that the same transaction writes have a value afterwards.
    */
   readonly reserve: (
     id: string,
     wanted: ReadonlyArray<Wanted>,
-    isNew: boolean
+    isNew: boolean,
+    claims?: Claims
   ) => Effect.Effect<
     ReadonlyArray<Reserved>,
     DbError.AlreadyExists | DbError.UniqueViolation | DbError.InvalidInput | StoreError
@@ -66,13 +70,21 @@ export interface Reservations {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A>({ name, place, settings, store }: Context<A>, reader: Reader<A>): Reservations => {
+export const make = <A>(
+  { capabilities, name, place, settings, store }: Context<A>,
+  reader: Reader<A>
+): Reservations => {
   const violation = (unique: Unique.Unique, id: string, isPending = false) =>
     new DbError.UniqueViolation({ resource: name, unique: unique.name, fields: unique.fields, id, isPending })
 
-  const acquire = (owner: string, unique: Unique.Unique, digest: string, isNew: boolean) => {
+  const acquire = (owner: string, unique: Unique.Unique, digest: string, isNew: boolean, claims?: Claims) => {
     const isIn = (stored: Document.Stored | undefined) => stored?.claims[unique.name]?.digest === digest
-    return Unique.acquire(store, {
+    const willHold = (id: string) =>
+      Result.match(Document.key(name, id), {
+        onFailure: () => undefined,
+        onSuccess: (key) => claims?.(key, unique.name, digest)
+      })
+    return Unique.acquire(store, capabilities, {
       unique,
       digest,
       owner,
@@ -80,7 +92,8 @@ export const make = <A>({ name, place, settings, store }: Context<A>, reader: Re
       leaseMillis: settings.uniqueLease,
       isHeld: (id) => Effect.map(reader.stored(id), isIn),
       // After every transaction that is about to write the document has come to its end.
-      isHeldForGood: (id) => Effect.map(reader.settled(id), (slot) => isIn(slot?.stored))
+      isHeldForGood: (id) => Effect.map(reader.settled(id), (slot) => isIn(slot?.stored)),
+      willHold
     })
   }
 
@@ -97,10 +110,10 @@ export const make = <A>({ name, place, settings, store }: Context<A>, reader: Re
   })
 
   return {
-    reserve: Effect.fnUntraced(function* (id, wanted, isNew) {
+    reserve: Effect.fnUntraced(function* (id, wanted, isNew, claims) {
       const reserved: Array<Reserved> = []
       for (const { unique, digest } of wanted) {
-        const acquired = yield* Effect.onError(acquire(id, unique, digest, isNew), () => release(id, reserved))
+        const acquired = yield* Effect.onError(acquire(id, unique, digest, isNew, claims), () => release(id, reserved))
         if (acquired._tag === "Acquired") {
           reserved.push({ unique, claim: acquired.claim, isShared: acquired.isShared })
           continue
@@ -119,7 +132,7 @@ export const make = <A>({ name, place, settings, store }: Context<A>, reader: Re
     lost: Effect.fnUntraced(function* (id, reserved) {
       for (const { unique, claim } of reserved) {
         const found = yield* Unique.find(store, unique.key(claim.digest))
-        if (found?.owner !== id) return violation(unique, found?.owner ?? "")
+        if (found?.owners.includes(id) !== true) return violation(unique, found?.owners[0] ?? "")
       }
       return undefined
     })

@@ -36,8 +36,8 @@ export interface SweepOptions {
   /** `true`, the default, only tells. */
   readonly dryRun?: boolean | undefined
   /**
-   * How old a record has to be, in milliseconds by the store's clock. Default 15 minutes; a day for one that says
-   * `aborted`, since it has to be there for as long as an attempt to commit may still arrive.
+   * How old a record has to be, in milliseconds by the store's clock. Default 15 minutes. It only spares transactions that
+   * are under way: one that is aborted here runs again.
    */
   readonly graceMillis?: number | undefined
 }
@@ -45,8 +45,9 @@ export interface SweepOptions {
 const documentKey = /^resource=([^/]+)\/data\/id=([^/]+)$/
 
 /**
- * Finds the records of transactions that nobody has removed, brings their documents to an end and removes them. One LIST for
- * each 1,000 records; for each 1 GET, the requests of its documents and 1 DELETE.
+ * Finds the records of transactions that nobody has removed, aborts those that are pending, brings their documents to an end
+ * and removes them. One LIST for each 1,000 records; for each 1 GET, 1 PUT if it is pending, the requests of its documents and
+ * 1 DELETE.
  *
  * @category protocol
  * @since 0.1.0
@@ -54,16 +55,17 @@ const documentKey = /^resource=([^/]+)\/data\/id=([^/]+)$/
 export const sweep = (
   store: ObjectStore["Service"],
   capabilities: Capabilities,
-  { dryRun = true, graceMillis = 900_000, graceMillis: abortedMillis = 86_400_000 }: SweepOptions = {}
+  { dryRun = true, graceMillis = 900_000 }: SweepOptions = {}
 ): Stream.Stream<Swept, StoreError.StoreError> => {
-  const one = Effect.fnUntraced(function* (
-    key: string,
-    age: number
-  ): Effect.fn.Return<Swept | undefined, StoreError.StoreError> {
+  const one = Effect.fnUntraced(function* (key: string): Effect.fn.Return<Swept | undefined, StoreError.StoreError> {
     const record = yield* Transaction.read(store, key)
-    if (record === undefined || (record.outcome === "aborted" && age <= abortedMillis)) return undefined
-    const swept = { transaction: record.id, outcome: record.outcome, keys: record.keys, repaired: !dryRun }
-    if (dryRun) return swept
+    if (record === undefined) return undefined
+    const { id: transaction, keys } = record
+    if (dryRun) return { transaction, outcome: record.outcome, keys, repaired: false }
+    // Nobody can commit it from now on.
+    const outcome = record.outcome === "pending" ? yield* Transaction.decide(store, record, "aborted") : record.outcome
+    if (outcome === "pending") return undefined
+    const swept = { transaction, outcome, keys, repaired: true }
     for (const document of record.keys) {
       const match = documentKey.exec(document)
       if (match === null) continue
@@ -77,7 +79,7 @@ export const sweep = (
     Effect.map(Unique.storeTime(store), (now) =>
       listAll(store, { prefix: Transaction.prefix }).pipe(
         Stream.filter((entry) => now - (entry.lastModified ?? now) > graceMillis),
-        Stream.mapEffect((entry) => one(entry.key, now - (entry.lastModified ?? now))),
+        Stream.mapEffect((entry) => one(entry.key)),
         Stream.filter((swept) => swept !== undefined)
       )
     )

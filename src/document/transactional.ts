@@ -12,7 +12,7 @@ import * as CasCell from "../kernel/CasCell.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import * as Transaction from "../Transaction.ts"
 import * as Unique from "../Unique.ts"
-import { type Committer, withReserved } from "./commit.ts"
+import { type Committer, patience, withReserved } from "./commit.ts"
 import type { Base, Context } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
 import type { Preparation, Prepared } from "./prepare.ts"
@@ -255,11 +255,14 @@ const participantsOf = <A>(
   }
 ) => {
   /** A next version with its reservations; `undefined` when one of them tells that the document is there already. */
-  const reserve = Effect.fnUntraced(function* ({ id, wanted, write }: Prepared<A>, isNew: boolean) {
+  const reserve = Effect.fnUntraced(function* (
+    { id, wanted, write }: Prepared<A>,
+    isNew: boolean,
+    claims: Transaction.Claims
+  ) {
     if (wanted.length === 0) return write
-    const reserved = yield* Effect.catchTag(reservations.reserve(id, wanted, isNew), "AlreadyExists", () =>
-      Effect.succeed(undefined)
-    )
+    const reserving = reservations.reserve(id, wanted, isNew, claims)
+    const reserved = yield* Effect.catchTag(reserving, "AlreadyExists", () => Effect.succeed(undefined))
     if (reserved === undefined) return undefined
     // Whoever takes the intent back must not free what another write relies on.
     const owned = reserved.map((one) =>
@@ -271,16 +274,16 @@ const participantsOf = <A>(
   return (id: string, key: string, view: View<A>, prepared: Prepared<A> | undefined): Transaction.Participant => {
     const old = view.original?.stored
     const { ifMatch, ifNoneMatch } = { ifMatch: undefined, ifNoneMatch: undefined, ...view.condition }
-    let elapsed: Effect.Effect<number> | undefined
     let staged: Document.Slot | undefined
     let next: Document.Write | undefined
 
-    /** Puts the intent; its ETag, or `undefined` when the document has changed. */
+    /** Puts the intent; `false` when the document has changed. */
     const announce = Effect.fnUntraced(function* (transaction: string) {
       const writeId = yield* Id.writeId
       const writtenAt = yield* Document.now
       const ancestors = old === undefined ? [] : [old.writeId, ...old.ancestors]
-      const object = Document.toIntentObject(old, { writeId, writtenAt, ancestors }, transaction, next)
+      const deletedAt = old !== undefined && prepared === undefined && settings.history ? writtenAt : undefined
+      const object = Document.toIntentObject(old, { writeId, writtenAt, ancestors }, transaction, next, deletedAt)
       const etag = yield* Effect.map(store.put({ key, ...object, ifMatch, ifNoneMatch }), (put) => put.etag).pipe(
         Effect.catchReasons("StoreError", {
           // It may have been sent twice.
@@ -314,18 +317,18 @@ const participantsOf = <A>(
                   }),
                   Effect.catchTag("InvalidInput", Effect.die)
                 ),
-      stage: Effect.fnUntraced(function* (transaction) {
+      stage: Effect.fnUntraced(function* (transaction, claims) {
+        const elapsed = yield* Unique.stopwatch
         if (prepared !== undefined) {
-          if (prepared.wanted.length > 0) elapsed = yield* Unique.stopwatch
-          next = yield* Effect.catchTag(reserve(prepared, old === undefined), "InvalidInput", Effect.die)
+          const reserving = reserve(prepared, old === undefined, claims)
+          next = yield* Effect.catchTag(reserving, "InvalidInput", Effect.die)
           if (next === undefined) return false
-          yield* Effect.forEach(prepared.newMarkers, (key) => store.put({ key, repeatable: true }), {
-            concurrency: 8,
-            discard: true
-          })
+          yield* documentObject.putMarkers(place, prepared.newMarkers)
         }
-        if (old !== undefined) yield* prepared === undefined ? versions.keepLast(id, old) : versions.keep(id, old)
-        return yield* announce(transaction)
+        yield* versions.keep(id, old)
+        if (!(yield* announce(transaction))) return false
+        // From now on nobody takes for a leftover what belongs to the intent; until now somebody might have.
+        return (yield* elapsed) <= patience(settings.uniqueLease, prepared?.wanted ?? [])
       }),
       finish: Effect.fnUntraced(function* (transaction, outcome) {
         const slot = staged ?? (yield* documentObject.load(place, key, id))
@@ -334,11 +337,18 @@ const participantsOf = <A>(
           yield* documentObject.tidy(place, id, next, yield* reader.stored(id))
         }
       }),
-      lease: Effect.suspend(() =>
-        elapsed === undefined
-          ? Effect.succeed(undefined)
-          : Effect.map(elapsed, (millis) => ({ elapsed: millis, millis: settings.uniqueLease }))
-      )
+      hasLanded: Effect.suspend(() => {
+        // A deletion leaves nothing to tell by.
+        const writeId = next?.writeId
+        if (writeId === undefined) return Effect.succeed(false)
+        return Effect.map(
+          documentObject.load(place, key, id),
+          (slot) => slot?.writeId === writeId || slot?.ancestors.includes(writeId) === true
+        )
+      }),
+      claims: (unique, digest) =>
+        prepared?.write.claims[unique]?.digest === digest ||
+        prepared?.wanted.some((one) => one.unique.name === unique && one.digest === digest) === true
     }
   }
 }

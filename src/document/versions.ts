@@ -13,6 +13,7 @@ import * as History from "../History.ts"
 import { getOption, listAll } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type { Base, Context } from "./context.ts"
+import * as documentObject from "./documentObject.ts"
 import type { Found, Reader, ReadFailure } from "./read.ts"
 
 /**
@@ -37,8 +38,8 @@ export interface Past {
 export interface Versions<A> {
   /** Keeps a version that is about to be replaced. 1 PUT where the resource has history. */
   readonly keep: (id: string, stored: Document.Stored | undefined) => Effect.Effect<void, StoreError.StoreError>
-  /** Keeps the last version of a document that is about to be deleted, and when that was. 2 PUT where there is history. */
-  readonly keepLast: (id: string, stored: Document.Stored) => Effect.Effect<void, StoreError.StoreError>
+  /** What a deletion of a version, now, is to tell. No request. */
+  readonly deletionOf: (stored: Document.Stored) => Effect.Effect<Document.Deletion>
   /** The versions that are past. 1 GET, and 1 LIST for each 1,000. */
   readonly past: (id: string) => Effect.Effect<Past, DbError.InvalidInput | StoreError.StoreError>
   /** Everything that is kept of all documents, as it is listed. 1 LIST for each 1,000. */
@@ -61,7 +62,7 @@ export interface Versions<A> {
  * @since 0.1.0
  */
 export const make = <A>(context: Context<A>, reader: Reader<A>): Versions<A> => {
-  const { codec, name, settings, store } = context
+  const { codec, name, place, settings, store } = context
 
   const keep = (id: string, stored: Document.Stored | undefined) =>
     stored === undefined || !settings.history
@@ -73,6 +74,28 @@ export const make = <A>(context: Context<A>, reader: Reader<A>): Versions<A> => 
       Stream.map(({ key }) => History.parse(key)),
       Stream.filter((entry) => entry !== undefined)
     )
+
+  /** The same, with the time at which the store has received each. */
+  const entriesStored = (prefix: string) =>
+    listAll(store, { prefix }).pipe(
+      Stream.map(({ key, lastModified = 0 }) => {
+        const entry = History.parse(key)
+        return entry === undefined ? undefined : { ...entry, storedAt: lastModified }
+      }),
+      Stream.filter((entry) => entry !== undefined)
+    )
+
+  /** The entry of a deletion that is not in the history yet. */
+  const deletionEntry = (
+    id: string,
+    { deletedAt, last }: Document.Deletion,
+    listed: ReadonlyArray<{ readonly key: string }>
+  ) => {
+    const key = last === undefined ? "" : History.deletionKey(name, id, last, deletedAt)
+    const entry = History.parse(key)
+    const isThere = listed.some((one) => one.key === key)
+    return entry === undefined || isThere ? [] : [{ ...entry, storedAt: Number.MAX_SAFE_INTEGER }]
+  }
 
   const load = Effect.fnUntraced(function* (entry: History.Entry) {
     const object = yield* getOption(store, entry.key)
@@ -87,20 +110,19 @@ export const make = <A>(context: Context<A>, reader: Reader<A>): Versions<A> => 
 
   return {
     keep,
-    keepLast: Effect.fnUntraced(function* (id, stored) {
-      if (!settings.history) return
-      yield* keep(id, stored)
-      yield* store.put({ key: History.deletionKey(name, id, stored, yield* Document.now), repeatable: true })
-    }),
+    deletionOf: (stored) =>
+      Effect.map(Document.now, (deletedAt) => ({ deletedAt, last: settings.history ? stored : undefined })),
     past: Effect.fnUntraced(function* (id) {
-      yield* context.key(id)
-      const now = yield* reader.version(id)
-      const found = yield* Stream.runCollect(entries(History.prefix(name, id)))
-      // A store may list without order.
-      const sorted = found
-        .toSorted((a, b) => (a.key < b.key ? -1 : 1))
-        .filter((entry) => History.isPast(entry, now?.stored))
-      const past = History.real(sorted, now?.stored)
+      const key = yield* context.key(id)
+      // What is listed first was there before the version that is read then.
+      const listed = yield* Stream.runCollect(entriesStored(History.prefix(name, id)))
+      const slot = yield* documentObject.load(place, key, id)
+      const { isSettled, stored } = yield* documentObject.current(place, key, id, slot)
+      const now = stored === undefined ? undefined : { stored, isSettled }
+      const deletion = stored === undefined ? documentObject.deletionIn(slot) : undefined
+      const found = deletion === undefined ? listed : [...listed, ...deletionEntry(id, deletion, listed)]
+      const sorted = History.inOrder(found, stored).filter((entry) => History.isPast(entry, stored))
+      const past = History.real(sorted, stored)
       const isReal = new Set(past)
       return { now, entries: past, unreal: sorted.filter((entry) => !isReal.has(entry)) }
     }),

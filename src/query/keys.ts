@@ -13,7 +13,7 @@ import type { Documents } from "../document/documents.ts"
 import type { FieldProblem } from "../encoding/Json.ts"
 import type * as Partition from "../Partition.ts"
 import type * as Query from "../Query.ts"
-import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
+import { type ListEntry, maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type { OperandCodecs } from "./operandCodecs.ts"
 
@@ -114,6 +114,11 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     query: JSON.stringify([name])
   }
 
+  /** Whether a deletion never leaves an object behind, not even in a crash: then sizes need not be known. */
+  const leavesNothing = capabilities.sureAnswers === true && capabilities.conditionalDelete && !context.settings.history
+
+  const isThere = ({ size }: ListEntry): boolean => size !== Document.deletionBytes
+
   const isWithin = (range: Range, key: string): boolean => {
     if (range.least === undefined && range.most === undefined) return true
     const segment = range.partition?.segment(key.slice(range.prefix.length)) ?? ""
@@ -138,9 +143,16 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     const position = capabilities.orderedList
       ? { startAfter: after ?? from, token: undefined }
       : { startAfter: undefined, token: after }
-    const listed = yield* store.list({ prefix, maxKeys, keysOnly: true, ...position })
-    const keys = listed.entries.map((entry) => entry.key)
-    const last = keys.at(-1)
+    const listed = yield* store.list({
+      prefix,
+      maxKeys,
+      keysOnly: range.partition !== undefined || leavesNothing,
+      ...position
+    })
+    const keys = listed.entries
+      .filter((entry) => range.partition !== undefined || isThere(entry))
+      .map((entry) => entry.key)
+    const last = listed.entries.at(-1)?.key
     const isPast =
       capabilities.orderedList &&
       most !== undefined &&

@@ -67,7 +67,7 @@ export const make = <A>(
       const claim = stored.claims[unique.name]
       if (claim === undefined) continue
       const found = yield* Unique.find(store, unique.key(claim.digest))
-      if (found?.owner === id) continue
+      if (found?.owners.includes(id) === true) continue
       const lost = yield* reservations.reclaim(id, unique, claim.digest)
       if (lost !== undefined) return yield* lost
     }

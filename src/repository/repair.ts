@@ -8,8 +8,10 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Content from "../Content.ts"
 import type * as DbError from "../DbError.ts"
+import * as Document from "../Document.ts"
 import { markerGraceMillis } from "../document/commit.ts"
 import type { Base } from "../document/context.ts"
+import * as documentObject from "../document/documentObject.ts"
 import type { Documents } from "../document/documents.ts"
 import { percentEncode } from "../internal/text.ts"
 import * as Partition from "../Partition.ts"
@@ -28,7 +30,8 @@ import type { RewriteFailure, Rewriting } from "./rewrite.ts"
 export interface Repairing {
   /**
    * Finds what is not as it should be, and mends it unless it is a dry run. Each document costs 1 GET and 1 HEAD for each of
-   * its markers; then all markers, reservations and contents are listed, and each costs 1 GET.
+   * its markers; then all markers, reservations and contents are listed, and each costs 1 GET; and the documents are listed once
+   * more, for what deletions have left.
    */
   readonly repair: (options: RepairOptions | undefined) => Stream.Stream<Finding, RewriteFailure>
 }
@@ -38,6 +41,7 @@ interface Listed {
   readonly key: string
   readonly now: number
   readonly age: number
+  readonly size: number | undefined
 }
 
 const defaultConcurrency = 16
@@ -60,7 +64,11 @@ export const make = <A>(
       Effect.catchTag("NotFound", () => Effect.succeed(Option.none<Base<A>>()))
     )
 
-  const repair = ({ dryRun = true, markerGraceMillis: grace = markerGraceMillis }: RepairOptions) => {
+  const repair = ({
+    dryRun = true,
+    markerGraceMillis: grace = markerGraceMillis,
+    sweepDeletions = false
+  }: RepairOptions) => {
     const perform = <X, E>(effect: Effect.Effect<X, E>) => (dryRun ? Effect.void : Effect.asVoid(effect))
     const find = (kind: Finding["kind"], key: string, id: string, repaired = !dryRun): Finding => ({
       kind,
@@ -93,10 +101,11 @@ export const make = <A>(
         if (unique === undefined) continue
         const at = unique.key(claim.digest)
         const found = yield* Unique.find(store, at)
-        if (found?.owner === id) continue
+        if (found?.owners.includes(id) === true) continue
         const now = yield* reader.stored(id)
         if (now?.claims[label]?.digest !== claim.digest) continue
-        const other = found?.owner === undefined ? undefined : yield* reader.stored(found.owner)
+        const [owner] = found?.owners ?? []
+        const other = owner === undefined ? undefined : yield* reader.stored(owner)
         if (other?.claims[label]?.digest === claim.digest) {
           findings.push(find("Duplicate", at, id, false))
           continue
@@ -135,9 +144,11 @@ export const make = <A>(
       const label = decodeURIComponent(match[1]!)
       const parsed = Partition.compile(name, label, { fields: [] }).parse(key)
       if (parsed === undefined) return undefined
-      const stored = yield* reader.stored(parsed.id)
-      const owned = stored !== undefined && Object.hasOwn(stored.markers, label) ? stored.markers[label] : undefined
-      if (owned?.values === parsed.values && owned.writeId === parsed.writeId) return undefined
+      const isOwned = (stored: Document.Stored) => {
+        const owned = Object.hasOwn(stored.markers, label) ? stored.markers[label] : undefined
+        return owned?.values === parsed.values && owned.writeId === parsed.writeId
+      }
+      if ((yield* reader.held(parsed.id)).some(isOwned)) return undefined
       yield* perform(store.delete(key, { repeatable: true }))
       return find("LeftoverMarker", key, parsed.id)
     })
@@ -148,30 +159,46 @@ export const make = <A>(
       const label = decodeURIComponent(match[1]!)
       const found = yield* Unique.find(store, key)
       // It may have been made anew since it was listed.
-      if (found?.owner === undefined || now - found.lastModified <= settings.uniqueLease) return undefined
-      const stored = yield* reader.stored(found.owner)
-      if (stored?.claims[label]?.digest === match[2]) return undefined
+      const [owner] = found?.owners ?? []
+      if (found === undefined || owner === undefined) return undefined
+      if (now - found.lastModified <= settings.uniqueLease) return undefined
+      for (const id of found.owners) {
+        const isIn = (stored: Document.Stored) => stored.claims[label]?.digest === match[2]
+        if ((yield* reader.held(id)).some(isIn)) return undefined
+      }
       yield* perform(Unique.release(store, capabilities, key, found.etag))
-      return find("LeftoverReservation", key, found.owner)
+      return find("LeftoverReservation", key, owner)
     })
 
     const content = Effect.fnUntraced(function* ({ age, key }: Listed) {
       const parsed = Content.parse(key)
       if (parsed === undefined || age <= grace) return undefined
-      const stored = yield* reader.stored(parsed.id)
-      if (stored?.content?.name === parsed.name) return undefined
+      const isOwned = (stored: Document.Stored) => stored.content?.name === parsed.name
+      if ((yield* reader.held(parsed.id)).some(isOwned)) return undefined
       yield* perform(store.delete(key, { repeatable: true }))
       return find("LeftoverContent", key, parsed.id)
     })
 
-    return { document, marker, reservation, content }
+    /** What a deletion has left: where the store ignores conditions on DELETE that is all of them. */
+    const deletion = Effect.fnUntraced(function* ({ age, key, size }: Listed) {
+      if (size !== Document.deletionBytes || age <= grace) return undefined
+      if (!capabilities.conditionalDelete && !sweepDeletions) return undefined
+      const id = Option.getOrUndefined(Document.idOf(name, key))
+      const slot = id === undefined ? undefined : yield* documentObject.load(context.place, key, id)
+      if (id === undefined || slot?.deletion === undefined) return undefined
+      yield* perform(documentObject.sweepDeletion(context.place, key, id, slot))
+      if (!capabilities.conditionalDelete) yield* perform(store.delete(key))
+      return find("LeftoverDeletion", key, id)
+    })
+
+    return { document, marker, reservation, content, deletion }
   }
 
   return {
     repair: (options = {}) =>
       Stream.suspend((): Stream.Stream<Finding, RewriteFailure> => {
         const { concurrency = defaultConcurrency } = options
-        const { content, document, marker, reservation } = repair(options)
+        const { content, deletion, document, marker, reservation } = repair(options)
         const over = (
           part: string,
           one: (listed: Listed) => Effect.Effect<Finding | undefined, StoreError | DbError.InvalidInput>
@@ -179,9 +206,12 @@ export const make = <A>(
           Stream.unwrap(
             Effect.map(Unique.storeTime(store), (now) =>
               listAll(store, { prefix: `resource=${percentEncode(name)}/${part}` }).pipe(
-                Stream.mapEffect(({ key, lastModified = now }) => one({ key, now, age: now - lastModified }), {
-                  concurrency
-                }),
+                Stream.mapEffect(
+                  ({ key, lastModified = now, size }) => one({ key, now, age: now - lastModified, size }),
+                  {
+                    concurrency
+                  }
+                ),
                 Stream.filter((finding) => finding !== undefined)
               )
             )
@@ -189,7 +219,8 @@ export const make = <A>(
         return Stream.flatMap(rewriting.each({ concurrency }, document), Stream.fromArray).pipe(
           Stream.concat(over("partition=", marker)),
           Stream.concat(over("unique=", reservation)),
-          Stream.concat(over("content/", content))
+          Stream.concat(over("content/", content)),
+          Stream.concat(over("data/", deletion))
         )
       })
   }

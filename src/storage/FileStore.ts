@@ -28,7 +28,7 @@ import * as rules from "./internal/storeRules.ts"
 import {
   type CopyRequest,
   type DeleteOptions,
-  fullCapabilities,
+  localCapabilities,
   type GetOptions,
   type ListEntry,
   type ListRequest,
@@ -317,7 +317,7 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     location: `file:${root}`,
-    capabilities: fullCapabilities,
+    capabilities: localCapabilities,
     adopt: () => Effect.void,
     put,
     get: Effect.fnUntraced(function* (key, { range, ifMatch }: GetOptions = {}) {

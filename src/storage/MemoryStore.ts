@@ -19,7 +19,7 @@ import {
   type Capabilities,
   type CopyRequest,
   type DeleteOptions,
-  fullCapabilities,
+  localCapabilities,
   type GetOptions,
   type ListEntry,
   type ListPage,
@@ -297,7 +297,7 @@ export const make = Effect.fnUntraced(function* (
 
   const store: ObjectStore["Service"] = {
     location: `memory:${profile}`,
-    capabilities: profile === "aws" ? fullCapabilities : undefined,
+    capabilities: profile === "aws" ? localCapabilities : undefined,
     adopt: (capabilities) =>
       Effect.sync(() => {
         state.form = capabilities.etagForm

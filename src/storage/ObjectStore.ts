@@ -72,7 +72,9 @@ export const Capabilities = Schema.Struct({
   /** The most bytes of user metadata that were accepted; at most 2,048 are ever used. */
   metadataBytes: Schema.Int,
   /** Keys are listed in the order of their UTF-8 bytes. S3 Express lists in no order. */
-  orderedList: Schema.Boolean
+  orderedList: Schema.Boolean,
+  /** An answer is never lost: what fails was not carried out. So it is in one's own memory and folder, on no network. */
+  sureAnswers: Schema.optionalKey(Schema.Boolean)
 })
 
 /**
@@ -98,6 +100,14 @@ export const fullCapabilities: Capabilities = {
   metadataBytes: maxMetadataBytes,
   orderedList: true
 }
+
+/**
+ * The abilities of a store within reach: those of AWS S3, and no answer is ever lost.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const localCapabilities: Capabilities = { ...fullCapabilities, sureAnswers: true }
 
 /**
  * The tag of one version of an object: opaque, and always without quotes here, whatever the store puts around it.
@@ -126,9 +136,10 @@ export interface PutRequest {
   /** Create only, else `PreconditionFailed`. Not together with `ifMatch`. */
   readonly ifNoneMatch?: "*" | undefined
   /**
-   * Putting this object twice does no harm, also when somebody else has written the key in between. Default `false`: an
-   * unconditional write with an unknown outcome is then looked into, never blindly repeated, since a repetition could
-   * destroy what was written in between.
+   * Putting this object twice does no harm, also when somebody else has written the key in between. Default: a conditional
+   * write is repeated under its condition; an unconditional one with an unknown outcome is looked into, never blindly
+   * repeated, since a repetition could destroy what was written in between. `false`: nothing with an unknown outcome is
+   * repeated.
    */
   readonly repeatable?: boolean | undefined
 }

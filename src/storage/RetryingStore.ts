@@ -9,6 +9,7 @@
  * - A conditional put is repeated under its condition. When the condition no longer holds, the object is read: if it is
  *   what was sent, the write had landed and succeeds; otherwise it fails with `PreconditionFailed` and `afterUnknown`.
  *   So whoever relies on it makes each write distinguishable, with a write id in the body.
+ * - A put that says `repeatable: false` is not sent again, conditional or not.
  * - An unconditional put, delete or copy could destroy what somebody else wrote in between, so it is not repeated
  *   unless the request says `repeatable`: the object is read, and the write succeeds if it is as it should be, else it
  *   fails with the error it met, whose outcome is unknown.
@@ -143,8 +144,7 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
         return yield* new StoreError({ operation: "put", key: request.key, reason })
       }
       if (error.outcome === "unknown") unknown ??= error
-      const isSafe =
-        request.repeatable === true || (conditional && (!assumeLateArrivals || request.ifNoneMatch === undefined))
+      const isSafe = request.repeatable ?? (conditional && (!assumeLateArrivals || request.ifNoneMatch === undefined))
       const mayRepeat = error.isRetryable && (unknown === undefined || isSafe)
       if (mayRepeat && (yield* again(error.reason))) continue
       if (unknown === undefined) return yield* error

@@ -532,13 +532,9 @@ export const make = (inner: ObjectStore["Service"], options: Options): FaultySto
   return {
     store: {
       ...inner,
+      capabilities: inner.capabilities === undefined ? undefined : { ...inner.capabilities, sureAnswers: false },
       put: (put) =>
-        request(
-          "put",
-          put.key,
-          inner.put(put),
-          put.repeatable === true || (put.ifMatch ?? put.ifNoneMatch) !== undefined
-        ),
+        request("put", put.key, inner.put(put), put.repeatable ?? (put.ifMatch ?? put.ifNoneMatch) !== undefined),
       get: (key, get) => request("get", key, inner.get(key, get), true),
       head: (key) => request("head", key, inner.head(key), true),
       delete: (key, deletion) =>
