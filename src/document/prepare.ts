@@ -40,6 +40,23 @@ export interface Prepared<A> extends Omit<Base<A>, "stored"> {
 export type Mode = "change" | "whole" | "anew"
 
 /**
+ * An object that a version takes the place of, by its writes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Over = Pick<Document.Slot, "ancestors" | "writeId">
+
+/**
+ * Returns the write ids of what takes the place of an object, newest first.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const ancestorsOf = (over: Over | undefined): ReadonlyArray<string> =>
+  over === undefined ? [] : [over.writeId, ...over.ancestors]
+
+/**
  * The step from an input to a version that can be sent.
  *
  * @category models
@@ -48,12 +65,14 @@ export type Mode = "change" | "whole" | "anew"
 export interface Preparation<A> {
   /**
    * Encodes an input as a new version of its document, its fields completed. No request. `InvalidInput`: it does not fit the
-   * schema, a partition or the document's id; `MetadataLimit`: it does not fit into the object.
+   * schema, a partition or the document's id; `MetadataLimit`: it does not fit into the object. `over`: what is there in the
+   * place of a version.
    */
   readonly prepare: (
     input: unknown,
     before: Base<A> | undefined,
-    mode?: Mode
+    mode?: Mode,
+    over?: Over
   ) => Effect.Effect<Prepared<A>, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure>
   /** What is given, cleaned up and valid, defaults made, fields that are filled in still missing; and the id. No request. */
   readonly given: (
@@ -90,7 +109,8 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
   const prepare = Effect.fnUntraced(function* (
     input: unknown,
     before: Base<A> | undefined,
-    mode: Mode = "change"
+    mode: Mode = "change",
+    over?: Over
   ): Effect.fn.Return<Prepared<A>, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure> {
     const old = before?.stored
     const continued = mode === "anew" ? undefined : before
@@ -110,7 +130,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       writtenAt,
       createdAt,
       version: (continued?.stored.version ?? 0) + 1,
-      ancestors: old === undefined ? [] : [old.writeId, ...old.ancestors],
+      ancestors: ancestorsOf(old ?? over),
       ...encoded,
       markers: Document.none,
       claims: Document.none,

@@ -47,6 +47,8 @@ export interface View<A> {
   readonly original: Base<A> | undefined
   /** What a condition on the object has to say. */
   readonly condition: Condition
+  /** The object in the place of a version, if there is one. */
+  readonly over: Document.Slot | undefined
   /** As it is for the transaction. */
   readonly base: Base<A> | undefined
 }
@@ -78,7 +80,9 @@ export interface Reader<A> {
   readonly seen: (id: string) => Effect.Effect<Document.Stored | undefined, ReadFailure>
   /** The committed version, its fields still encoded. 1 GET. */
   readonly version: (id: string) => Effect.Effect<Found | undefined, StoreError.StoreError>
-  /** The same without more. */
+  /** The version that counts for a listing: the committed one, or, in a transaction whose listings are, what it sees. */
+  readonly listed: (id: string) => Effect.Effect<Found | undefined, ReadFailure>
+  /** The committed version without more. */
   readonly stored: (id: string) => Effect.Effect<Document.Stored | undefined, StoreError.StoreError>
   /** Every version in the object of a document, also one that is only announced. 1 GET. */
   readonly held: (id: string) => Effect.Effect<ReadonlyArray<Document.Stored>, StoreError.StoreError>
@@ -159,7 +163,7 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     const view: View<A> =
       slot === undefined
         ? unwritten
-        : { original, condition: { ifMatch: slot.etag, replaces: slot.writeId }, base: original }
+        : { original, condition: { ifMatch: slot.etag, replaces: slot.writeId }, over: slot, base: original }
     transaction.views.set(key.success, view)
     const isSame = Effect.map(
       headOption(store, key.success),
@@ -231,6 +235,12 @@ export const make = <A>(context: Context<A>): Reader<A> => {
       return (yield* view(transaction, id)).base?.stored
     }),
     version,
+    listed: Effect.fnUntraced(function* (id) {
+      const transaction = yield* Transaction.Current
+      if (transaction?.listings !== "serializable") return yield* version(id)
+      const { base } = yield* view(transaction, id)
+      return base === undefined ? undefined : { stored: base.stored, isSettled: true }
+    }),
     stored: (id) => Effect.map(version(id), (found) => found?.stored),
     held: Effect.fnUntraced(function* (id) {
       const key = Document.key(name, id)
@@ -270,4 +280,9 @@ export const make = <A>(context: Context<A>): Reader<A> => {
   }
 }
 
-const unwritten: View<never> = { original: undefined, condition: { ifNoneMatch: "*" }, base: undefined }
+const unwritten: View<never> = {
+  original: undefined,
+  condition: { ifNoneMatch: "*" },
+  over: undefined,
+  base: undefined
+}

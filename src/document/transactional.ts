@@ -15,7 +15,7 @@ import * as Unique from "../Unique.ts"
 import { type Committer, patience, withReserved } from "./commit.ts"
 import type { Base, Context } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
-import type { Preparation, Prepared } from "./prepare.ts"
+import { ancestorsOf, type Preparation, type Prepared } from "./prepare.ts"
 import type { Reader, ReadFailure, View } from "./read.ts"
 import type { Reservations } from "./reservations.ts"
 import type { Versions } from "./versions.ts"
@@ -113,7 +113,7 @@ export const make = <A>(
     })
 
     const createFrom = Effect.fnUntraced(function* (valid: A, id: string, view: View<A>, options: Options<A>) {
-      const prepared = yield* prepare(valid, view.original, "anew")
+      const prepared = yield* prepare(valid, view.original, "anew", view.over)
       yield* passes(options.checks, prepared.value)
       return yield* keep(id, view, prepared, options)
     })
@@ -187,7 +187,7 @@ export const make = <A>(
           options,
           Effect.fnUntraced(function* (view) {
             if (options.ifRevision !== undefined) yield* revisionIn(view, id, options.ifRevision)
-            const prepared = yield* prepare(valid, view.original, view.base === undefined ? "anew" : "whole")
+            const prepared = yield* prepare(valid, view.original, view.base === undefined ? "anew" : "whole", view.over)
             yield* passes(options.checks, view.base?.value ?? prepared.value)
             return yield* keep(id, view, prepared, options)
           })
@@ -281,7 +281,7 @@ const participantsOf = <A>(
     const announce = Effect.fnUntraced(function* (transaction: string) {
       const writeId = yield* Id.writeId
       const writtenAt = yield* Document.now
-      const ancestors = old === undefined ? [] : [old.writeId, ...old.ancestors]
+      const ancestors = ancestorsOf(old ?? view.over)
       const deletedAt = old !== undefined && prepared === undefined && settings.history ? writtenAt : undefined
       const object = Document.toIntentObject(old, { writeId, writtenAt, ancestors }, transaction, next, deletedAt)
       const etag = yield* Effect.map(store.put({ key, ...object, ifMatch, ifNoneMatch }), (put) => put.etag).pipe(

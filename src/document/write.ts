@@ -137,8 +137,9 @@ export const make = <A>(
     input: unknown,
     { beforeCommit, checks, onCommit }: Options<A>
   ): Effect.fn.Return<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> {
+    let over: Document.Slot | undefined
     for (let condition: Condition = { ifNoneMatch: "*" }; ;) {
-      const prepared: Prepared<A> = yield* prepare(input, undefined)
+      const prepared: Prepared<A> = yield* prepare(input, undefined, "change", over)
       const { id } = prepared
       yield* passes(checks, prepared.value)
       yield* announce(beforeCommit, prepared, undefined)
@@ -159,6 +160,7 @@ export const make = <A>(
       // What a transaction has announced, or has left, is no document yet, or no more.
       const slot = yield* reader.settled(id)
       if (slot?.stored !== undefined) return { id, stored: slot.stored }
+      over = slot
       condition = slot === undefined ? { ifNoneMatch: "*" } : { ifMatch: slot.etag, replaces: slot.writeId }
     }
   })
@@ -203,7 +205,7 @@ export const make = <A>(
               isUnderOldKey: false,
               isSettled: true
             }
-      const prepared = yield* prepare(valid, before, "whole")
+      const prepared = yield* prepare(valid, before, "whole", slot)
       yield* passes(checks, stored === undefined ? prepared.value : value)
       yield* announce(beforeCommit, prepared, stored === undefined ? undefined : value)
       const condition: Condition =

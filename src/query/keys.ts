@@ -13,8 +13,9 @@ import type { Documents } from "../document/documents.ts"
 import type { FieldProblem } from "../encoding/Json.ts"
 import type * as Partition from "../Partition.ts"
 import type * as Query from "../Query.ts"
-import { type ListEntry, maxKeysPerRequest } from "../storage/ObjectStore.ts"
+import { type ListEntry, type ListPage, type ListRequest, maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import * as Transaction from "../Transaction.ts"
 import type { OperandCodecs } from "./operandCodecs.ts"
 
 /**
@@ -62,6 +63,8 @@ export interface Range extends Partition.Selection {
 export interface KeyPage {
   readonly hits: ReadonlyArray<Hit>
   readonly next: string | undefined
+  /** Whether it has met what deletions have left, and passed it over. */
+  readonly isThinned: boolean
 }
 
 /**
@@ -87,14 +90,17 @@ export interface Keys {
   ) => Result.Result<Partition.Selection, FieldProblem>
   /** Whether a key with the prefix of a range lies within its bounds. */
   readonly isWithin: (range: Range, key: string) => boolean
-  /** One LIST. */
+  /** One LIST; one more before the commit in a transaction that is told so. */
   readonly page: (
     range: Range,
     maxKeys: number,
     after: string | undefined
-  ) => Effect.Effect<KeyPage, StoreError.StoreError>
+  ) => Effect.Effect<KeyPage, StoreError.StoreError | StoreError.Unsupported>
   /** Every page of a range, as it is drawn. 1 LIST for each 1,000. */
-  readonly pages: (range: Range, startAfter?: string) => Stream.Stream<ReadonlyArray<Hit>, StoreError.StoreError>
+  readonly pages: (
+    range: Range,
+    startAfter?: string
+  ) => Stream.Stream<ReadonlyArray<Hit>, StoreError.StoreError | StoreError.Unsupported>
 }
 
 /**
@@ -133,35 +139,66 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     return marker === undefined ? Option.none() : Option.some({ key, id: marker.id, marker })
   }
 
+  const listed = (
+    { prefix, partition }: Range,
+    maxKeys: number,
+    position: Pick<ListRequest, "startAfter" | "token">
+  ): Effect.Effect<ListPage & { readonly keys: ReadonlyArray<string> }, StoreError.StoreError> => {
+    const keysOnly = partition !== undefined || leavesNothing
+    return Effect.map(store.list({ prefix, maxKeys, keysOnly, ...position }), (page) => {
+      const there = partition === undefined ? page.entries.filter(isThere) : page.entries
+      return { ...page, keys: there.map((entry) => entry.key) }
+    })
+  }
+
+  /** Has a listing made again before a transaction is committed, or refuses it, as its options say. */
+  const noted = Effect.fnUntraced(function* (
+    range: Range,
+    again: Effect.Effect<{ readonly keys: ReadonlyArray<string> }, StoreError.StoreError>,
+    keys: ReadonlyArray<string>,
+    label: string
+  ) {
+    const transaction = yield* Transaction.Current
+    if (transaction === undefined || transaction.listings === "committed") return
+    const documents = Document.keyPrefix(name)
+    const hasWritten = [...transaction.writes.keys()].some((key) => key.startsWith(documents))
+    if (transaction.listings === "refuse" || hasWritten) {
+      const description = hasWritten
+        ? `the transaction has written documents of ${name}, which a listing does not show: list first`
+        : "the transaction was told to refuse listings, which are not looked at again before the commit"
+      return yield* new StoreError.Unsupported({ feature: "listing in a transaction", description })
+    }
+    const isSame = Effect.map(
+      again,
+      (now) => now.keys.length === keys.length && now.keys.every((key, i) => key === keys[i])
+    )
+    transaction.reads.set(`list ${range.prefix} ${label}`, () => isSame)
+  })
+
   const page = Effect.fnUntraced(function* (
     range: Range,
     maxKeys: number,
     after: string | undefined
-  ): Effect.fn.Return<KeyPage, StoreError.StoreError> {
+  ): Effect.fn.Return<KeyPage, StoreError.StoreError | StoreError.Unsupported> {
     const { prefix, least, most } = range
     const from = least === undefined ? undefined : prefix + least
     const position = capabilities.orderedList
       ? { startAfter: after ?? from, token: undefined }
       : { startAfter: undefined, token: after }
-    const listed = yield* store.list({
-      prefix,
-      maxKeys,
-      keysOnly: range.partition !== undefined || leavesNothing,
-      ...position
-    })
-    const keys = listed.entries
-      .filter((entry) => range.partition !== undefined || isThere(entry))
-      .map((entry) => entry.key)
-    const last = listed.entries.at(-1)?.key
+    const found = yield* listed(range, maxKeys, position)
+    const { entries, keys, nextToken } = found
+    yield* noted(range, listed(range, maxKeys, position), keys, JSON.stringify([maxKeys, position]))
+    const last = entries.at(-1)?.key
     const isPast =
       capabilities.orderedList &&
       most !== undefined &&
       last !== undefined &&
       !isWithin({ ...range, least: undefined }, last)
-    const isOver = listed.nextToken === undefined || isPast
+    const isOver = nextToken === undefined || isPast
     return {
       hits: keys.filter((key) => isWithin(range, key)).flatMap((key) => Option.toArray(hitOf(range, key))),
-      next: isOver ? undefined : capabilities.orderedList ? last : listed.nextToken
+      next: isOver ? undefined : capabilities.orderedList ? last : nextToken,
+      isThinned: keys.length < entries.length
     }
   })
 

@@ -122,7 +122,7 @@ export const make = <A>(
   }
 
   const storedOf = Effect.fnUntraced(function* ({ partition }: Range, { id, marker }: Hit) {
-    const found = yield* reader.version(id)
+    const found = yield* reader.listed(id)
     const counts =
       found !== undefined && (marker === undefined || partition === undefined || owns(found.stored, partition, marker))
     return counts ? { id, ...found } : undefined
@@ -191,7 +191,7 @@ export const make = <A>(
     for (;;) {
       // Without a condition most keys count; with one, few may.
       const size = capabilities.orderedList && condition === undefined ? limit - items.length : maxKeysPerRequest
-      const { hits, next } = yield* keys.page(range, size, after)
+      const { hits, isThinned, next } = yield* keys.page(range, size, after)
       const room = limit - items.length
       const { found, examined } = yield* examine(range, hits.slice(skip), { concurrency, left, room }, condition)
       items.push(...found)
@@ -209,7 +209,8 @@ export const make = <A>(
       // Whether hidden documents come after a full page is not to be told: the next page may be empty.
       const isOver = isWhole && next === undefined && !(hides && isFull)
       // Documents of the whole resource that are gone by now leave a page short, as they always did.
-      if (isOver || isFull || left <= 0 || (range.partition === undefined && condition === undefined)) {
+      const mayBeShort = range.partition === undefined && condition === undefined && !isThinned
+      if (isOver || isFull || left <= 0 || mayBeShort) {
         const cursor = isOver ? undefined : yield* cursors.make(query, JSON.stringify({ after, skip }))
         return { items, cursor }
       }
