@@ -350,16 +350,18 @@ const acquireAs = Effect.fnUntraced(function* <E>(
     const others = found.owners.filter((one) => one !== owner)
     const asked = request.isNew ? found.owners : others
     const holder = yield* holderOf(asked, request.isHeld)
-    if (holder !== undefined) {
-      if (holder === owner || request.willHold?.(holder) !== false) return { _tag: "Held", owner: holder }
-      // It is the transaction that decides which of them has it.
-      const shared = yield* put({ ifMatch: found.etag }, { o: holder, n: owner, w: writeId })
+    const [other = holder] = others
+    const rival = others.find((one) => request.willHold?.(one) === true)
+    if (holder !== undefined && (holder === owner || request.willHold?.(holder) !== false)) {
+      return { _tag: "Held", owner: holder }
+    }
+    if (rival !== undefined) return { _tag: "Held", owner: rival }
+    if (other !== undefined && request.willHold?.(other) === false) {
+      // A write of the other that is under way may rely on it: whichever is committed first has it.
+      const shared = yield* put({ ifMatch: found.etag }, { o: holder ?? other, n: owner, w: writeId })
       if (shared !== undefined) return acquired(shared, true)
       continue
     }
-    const rival = others.find((one) => request.willHold?.(one) === true)
-    if (rival !== undefined) return { _tag: "Held", owner: rival }
-    const [other] = others
     if (other === undefined || (yield* storeTime(store)) - found.lastModified > request.leaseMillis) {
       const holder = yield* holderOf(others, request.isHeldForGood)
       if (holder !== undefined) return { _tag: "Held", owner: holder }

@@ -98,7 +98,10 @@ export interface Reader<A> {
   readonly settleHeld: (held: Base<A>) => Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | ReadFailure>
   /** A stored version with its value. No request, but for an attribute that is not known yet. */
   readonly decode: (id: string, stored: Document.Stored, isSettled?: boolean) => Effect.Effect<Base<A>, ReadFailure>
-  /** The document that has the value of a unique key, absence being `None`. 2 GET; in a transaction 1 HEAD more. */
+  /**
+   * The document that has the value of a unique key, absence being `None`. 2 GET; 1 GET more where the document that
+   * reserved it does not have it; in a transaction 1 HEAD more.
+   */
   readonly byUnique: (unique: string, digest: string) => Effect.Effect<Option.Option<Base<A>>, ReadFailure>
   /** What a document looks like from inside a transaction; remembered by it. 1 GET the first time. */
   readonly view: (transaction: Transaction.Transaction, id: string) => Effect.Effect<View<A>, ReadFailure>
@@ -262,14 +265,21 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     byUnique: Effect.fnUntraced(function* (label, digest) {
       const transaction = yield* Transaction.Current
       if (transaction !== undefined) return yield* byUniqueWithin(transaction, label, digest)
-      const reservation = yield* Unique.find(store, Unique.keyOf(name, label, digest))
-      for (const owner of reservation?.owners ?? []) {
-        const found = yield* version(owner)
-        if (found?.stored.claims[label]?.digest === digest) {
-          return Option.some(yield* decode(owner, found.stored, found.isSettled))
+      const key = Unique.keyOf(name, label, digest)
+      let reservation = yield* Unique.find(store, key)
+      for (;;) {
+        for (const owner of reservation?.owners ?? []) {
+          const found = yield* version(owner)
+          if (found?.stored.claims[label]?.digest === digest) {
+            return Option.some(yield* decode(owner, found.stored, found.isSettled))
+          }
         }
+        if (reservation === undefined || reservation.owners.length === 0) return Option.none()
+        // The value may have gone to another document since.
+        const now = yield* Unique.find(store, key)
+        if (now?.etag === reservation.etag) return Option.none()
+        reservation = now
       }
-      return Option.none()
     }),
     view,
     conflict: Effect.fnUntraced(function* (id) {

@@ -78,7 +78,8 @@ export interface Run<A, E> {
   /** How each program ended, by client. One that crashed has died of `Crashed`. */
   readonly exits: Readonly<Record<string, Exit.Exit<A, E>>>
   readonly crashed: ReadonlyArray<string>
-  /** What was done in which order: `client operation key`, `client crashes`, or `time passes`. */
+  readonly interrupted: ReadonlyArray<string>
+  /** What was done in which order: `client operation key`, `client crashes`, `client is interrupted`, or `time passes`. */
   readonly trace: ReadonlyArray<string>
   /** How many requests reached the store. */
   readonly requests: number
@@ -99,6 +100,8 @@ export interface Options<A, E, R, E2, R2> {
   readonly preemptions?: number | undefined
   /** How many clients crash, at most. Default: 0. */
   readonly crashes?: number | undefined
+  /** How many programs are interrupted, at most: each once, before any of its requests. Default: 0. */
+  readonly interruptions?: number | undefined
   /**
    * Lets this much time pass while requests are waiting, once in a schedule, at each place; it counts as a preemption.
    * Default: time passes only when all clients wait for it.
@@ -217,7 +220,7 @@ export const make = (inner: Store): Interleavings => {
   })
 
   const explore = Effect.fn("Interleavings.explore")(function* <A, E, R, E2, R2>(options: Options<A, E, R, E2, R2>) {
-    const { before, check, crashes = 0, limit = 100_000, pause, preemptions = 2, programs } = options
+    const { before, check, crashes = 0, interruptions = 0, limit = 100_000, pause, preemptions = 2, programs } = options
     const names = Object.keys(programs)
 
     /** Runs one schedule; `choose` is asked wherever there is more than one way to go on. */
@@ -226,6 +229,7 @@ export const make = (inner: Store): Interleavings => {
       pending = []
       crashed = new Set()
       active = true
+      const interrupted = new Set<string>()
       const trace: Array<string> = []
       let requests = 0
       let last = ""
@@ -270,7 +274,18 @@ export const make = (inner: Store): Interleavings => {
               for (const one of lost) one.crash()
             })
           }
-          return crashed.size < crashes ? [go, crash] : [go]
+          const interrupt: Choice = {
+            label: `${entry.client} is interrupted`,
+            preempts,
+            act: Effect.sync(() => {
+              last = entry.client
+              interrupted.add(entry.client)
+              // What cannot be interrupted goes on, and so does what tidies up.
+              fibers[entry.client]!.interruptUnsafe()
+            })
+          }
+          const mayInterrupt = interrupted.size < interruptions && !interrupted.has(entry.client)
+          return [go, ...(crashed.size < crashes ? [crash] : []), ...(mayInterrupt ? [interrupt] : [])]
         })
         if (pause !== undefined && !paused && heads.length > 0) {
           const passes = Effect.sync(() => (paused = true)).pipe(Effect.andThen(TestClock.adjust(pause)))
@@ -299,7 +314,7 @@ export const make = (inner: Store): Interleavings => {
       const exits: Record<string, Exit.Exit<A, E>> = {}
       for (const name of names) exits[name] = yield* Fiber.await(fibers[name]!)
       active = false
-      return { exits, crashed: [...crashed], trace, requests } satisfies Run<A, E>
+      return { exits, crashed: [...crashed], interrupted: [...interrupted], trace, requests } satisfies Run<A, E>
     })
 
     // Depth first: the last choice that can still be made otherwise is made otherwise.

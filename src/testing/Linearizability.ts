@@ -467,8 +467,8 @@ export interface DocumentState {
  * An operation on one document.
  *
  * `Insert` creates it. `Update` puts `value` in the place of `expected`, what the client had read. `Replace` puts
- * `value` in the place of whatever is there, or of nothing. `Remove` succeeds also when there is nothing, and with
- * `expected` removes that value only.
+ * `value` in the place of whatever is there, or of nothing. `Remove` succeeds also when there is nothing, unless it
+ * says `mustExist`, and with `expected` removes that value only.
  *
  * @category models
  * @since 0.1.0
@@ -477,7 +477,7 @@ export type DocumentOp =
   | { readonly _tag: "Insert"; readonly value: string }
   | { readonly _tag: "Update"; readonly expected: string; readonly value: string }
   | { readonly _tag: "Replace"; readonly value: string }
-  | { readonly _tag: "Remove"; readonly expected?: string | undefined }
+  | { readonly _tag: "Remove"; readonly expected?: string | undefined; readonly mustExist?: boolean | undefined }
   | { readonly _tag: "Read" }
 
 /**
@@ -507,6 +507,7 @@ const applied = ({ value }: DocumentState, op: DocumentOp): DocumentState | Docu
     case "Replace":
       return { value: op.value }
     case "Remove":
+      if (value === undefined && op.mustExist === true) return "NotFound"
       if (op.expected === undefined || value === op.expected) return absent
       return value === undefined ? "NotFound" : "Conflict"
     case "Read":

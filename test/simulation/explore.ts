@@ -1,7 +1,8 @@
 /**
  * Runs few operations of few clients in every order of their requests, within bounds, and checks each outcome: see serial.ts.
  *
- * npm run explore -- [--scenario TEXT] [--preemptions 2] [--crashes 0] [--pause "11 seconds"] [--profile aws]
+ * npm run explore -- [--scenario TEXT] [--preemptions 2] [--crashes 0] [--interruptions 0]
+ *   [--pause "11 seconds"] [--profile aws] [--remote]
  *   [--break late-markers|no-write-id|blind-writes|blind-claims|blind-commits|blind-deletions] [--limit N] [--json]
  */
 import { parseArgs } from "node:util"
@@ -18,6 +19,8 @@ const { values } = parseArgs({
     scenario: { type: "string", default: "" },
     preemptions: { type: "string", default: "2" },
     crashes: { type: "string", default: "0" },
+    interruptions: { type: "string", default: "0" },
+    remote: { type: "boolean", default: false },
     pause: { type: "string" },
     profile: { type: "string", default: "aws" },
     break: { type: "string" },
@@ -25,9 +28,14 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false }
   }
 })
-const [preemptions, crashes, limit] = [values.preemptions, values.crashes, values.limit].map(Number)
-if (![preemptions, crashes, limit].every(Number.isSafeInteger)) {
-  throw new Error("--preemptions, --crashes and --limit are integers")
+const [preemptions, crashes, interruptions, limit] = [
+  values.preemptions,
+  values.crashes,
+  values.interruptions,
+  values.limit
+].map(Number)
+if (![preemptions, crashes, interruptions, limit].every(Number.isSafeInteger)) {
+  throw new Error("--preemptions, --crashes, --interruptions and --limit are integers")
 }
 const broken = values.break === undefined ? undefined : breaks[values.break]
 if (values.break !== undefined && broken === undefined) {
@@ -45,6 +53,8 @@ for (const scenario of names) {
     explore(scenarios[scenario]!, {
       preemptions,
       crashes,
+      interruptions,
+      remote: values.remote,
       limit,
       pause: values.pause === undefined ? undefined : pause,
       profile: values.profile as Profile,

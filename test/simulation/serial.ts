@@ -16,7 +16,7 @@ import * as Id from "effect-s3db/crypto/Id"
 import * as Database from "effect-s3db/Database"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
-import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { fullCapabilities, ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
 import { drive } from "../fixture.ts"
 
@@ -47,7 +47,8 @@ const kept = Resource.define("kept", {
   schema: Schema.Struct({ id: Schema.String, n: Schema.Int }),
   primaryKey: "id",
   history: true,
-  content: true
+  content: true,
+  counters: { shards: 1 }
 })
 
 const openClient = Effect.fnUntraced(function* (store: Store) {
@@ -106,7 +107,8 @@ const lookAt = Effect.fnUntraced(function* (client: Client, counts: boolean) {
     const covered = yield* Stream.runCollect(client.items.covered({ ...where, partition: "cover", verify: true }))
     seen[`covered ${group}`] = covered.map((one) => `${one.id} ${String(one.fields["n"])}`).toSorted()
   }
-  if (counts) seen["counted"] = yield* client.items.estimatedCount()
+  if (counts) seen["counted"] = [yield* client.items.estimatedCount(), yield* client.kept.estimatedCount()]
+  seen["keys"] = [yield* client.items.count(), yield* client.kept.count()]
   for (const email of ["e1", "e2", "e3"]) {
     const holder = yield* Effect.option(client.items.getByUnique("email", { email }))
     seen[email] = Option.getOrUndefined(Option.map(holder, (one) => one.id)) ?? null
@@ -142,6 +144,9 @@ export interface Outcome extends Interleavings.Report {
 export interface Bounds {
   readonly preemptions?: number | undefined
   readonly crashes?: number | undefined
+  readonly interruptions?: number | undefined
+  /** Whether the store is one in a network, whose answers may be lost. */
+  readonly remote?: boolean | undefined
   readonly limit?: number | undefined
   /** Time that passes once while requests wait. */
   readonly pause?: Duration.Input | undefined
@@ -157,7 +162,8 @@ class Enough {
 
 /** Runs all schedules of a scenario within the bounds. */
 export const explore = Effect.fnUntraced(function* (scenario: Scenario, bounds: Bounds = {}) {
-  const { control, store } = yield* MemoryStore.make({ profile: bounds.profile ?? "aws" })
+  const { control, store: memory } = yield* MemoryStore.make({ profile: bounds.profile ?? "aws" })
+  const store: Store = bounds.remote === true ? { ...memory, capabilities: fullCapabilities } : memory
   const schedule = Interleavings.make(store)
   const observer = yield* openClient(store)
   const clients: Record<string, Client> = {}
@@ -191,8 +197,9 @@ export const explore = Effect.fnUntraced(function* (scenario: Scenario, bounds: 
           const entry: Done = { name, began: (moment += 1), ended: Infinity, answer: "crashed" }
           done.set(label, entry)
           return Effect.flatMap(Effect.exit(operation(clients[name]!)), (exit) => {
-            // A crashed client tells nobody anything.
+            // A crashed client tells nobody anything, nor does one that is interrupted.
             if (isCrash(exit)) return Effect.failCause((exit as Exit.Failure<never, never>).cause)
+            if (Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)) return Effect.void
             entry.ended = moment += 1
             entry.answer = answerOf(exit)
             return Effect.void
@@ -257,6 +264,7 @@ export const explore = Effect.fnUntraced(function* (scenario: Scenario, bounds: 
       programs,
       preemptions: scenario.preemptions ?? bounds.preemptions,
       crashes: bounds.crashes,
+      interruptions: bounds.interruptions,
       limit: bounds.limit,
       pause: bounds.pause,
       check: Effect.fnUntraced(function* ({ crashed, requests, trace }) {
@@ -328,7 +336,128 @@ const bytes = (size: number) => new Uint8Array(size).fill(size)
 const keep: Operation = ({ kept }) => kept.insert({ id: "k", n: 0 })
 const fill: Operation = ({ kept }) => Effect.asVoid(kept.setContent("k", bytes(3)))
 
+/** Whatever is not at its end is ended, and nothing is too young for that. */
+const sweep: Operation = ({ database }) =>
+  Effect.as(Stream.runDrain(database.repairTransactions({ dryRun: false, graceMillis: 0 })), "swept")
+const mend: Operation = (client) => Effect.as(repairAll(client, false), "mended")
+
+const swap: Operation = ({ items, transaction }) =>
+  transaction(Effect.andThen(items.update("1", { email: "e2" }), items.update("2", { email: "e1" })))
+
+/** Writes the number of documents in a group into one of another. */
+const total =
+  (id: string, group: string): Operation =>
+  ({ items, transaction }) =>
+    transaction(
+      Effect.flatMap(Stream.runCollect(items.scan({ partition: "byGroup", values: { group } })), (found) =>
+        items.update(id, { n: found.length * 100 })
+      ),
+      { listings: "serializable" }
+    )
+
 export const scenarios: Readonly<Record<string, Scenario>> = {
+  "a deletion of what has to be there and a replacement without conditions": {
+    given: money,
+    clients: {
+      a: [({ accounts }) => accounts.delete("y", { mustExist: true })],
+      b: [({ accounts }) => accounts.replace({ id: "y", balance: 7 })]
+    }
+  },
+  "two deleteMany": {
+    given: [one, two],
+    clients: {
+      a: [({ items }) => Effect.map(items.deleteMany(["1", "2"]), () => "gone")],
+      b: [({ items }) => Effect.map(items.deleteMany(["2", "1"]), () => "gone")]
+    }
+  },
+  "a deletion with history and an insert": {
+    given: [keep],
+    clients: {
+      a: [({ kept }) => kept.delete("k", { mustExist: true })],
+      b: [({ kept }) => kept.insert({ id: "k", n: 5 })]
+    }
+  },
+  "a deletion with history and an update": {
+    given: [keep],
+    clients: {
+      a: [({ kept }) => kept.delete("k")],
+      b: [({ kept }) => kept.update("k", ({ n }) => ({ n: n + 1 }))]
+    }
+  },
+  "a transfer, an update, and a sweep": {
+    given: money,
+    clients: {
+      a: [transfer("x", "y", 10)],
+      b: [({ accounts }) => accounts.update("x", (now) => ({ balance: now.balance * 2 }))],
+      c: [sweep]
+    },
+    preemptions: 1
+  },
+  "a transaction that inserts, and a repair": {
+    given: [one],
+    clients: {
+      a: [
+        ({ items, transaction }) =>
+          transaction(
+            Effect.andThen(
+              items.update("1", { group: "h", email: "e2" }),
+              items.insert({ id: "3", n: 3, group: "g", email: "e3" })
+            )
+          )
+      ],
+      b: [mend]
+    }
+  },
+  "an insert and a repair": {
+    given: [],
+    clients: { a: [one], b: [mend] }
+  },
+  "two documents that swap their unique values, and an insert": {
+    given: [one, two],
+    clients: {
+      a: [swap],
+      b: [({ items }) => items.insert({ id: "3", n: 3, group: "g", email: "e1" })]
+    }
+  },
+  "two documents that swap their unique values, and a look": {
+    given: [one, two],
+    clients: {
+      a: [swap],
+      b: ["e1", "e2"].map(
+        (email): Operation =>
+          ({ items }) =>
+            Effect.map(items.getByUnique("email", { email }), ({ id }) => id)
+      )
+    }
+  },
+  "a swap, and an update that gives a value up": {
+    given: [one, two],
+    clients: { a: [swap], b: [({ items }) => items.update("2", { email: "e3" })] }
+  },
+  "two transactions that list, and write what the other lists": {
+    given: [one, ({ items }) => items.insert({ id: "2", n: 0, group: "h" })],
+    clients: { a: [total("1", "h")], b: [total("2", "g")] }
+  },
+  "a transaction that lists, and an insert": {
+    given: [one],
+    clients: { a: [total("1", "h")], b: [({ items }) => items.insert({ id: "2", n: 2, group: "h" })] }
+  },
+  "two transactions that look for a unique value before they take it": {
+    given: [],
+    clients: Object.fromEntries(
+      ["a", "b"].map((id): [string, ReadonlyArray<Operation>] => [
+        id,
+        [
+          ({ items, transaction }) =>
+            transaction(
+              Effect.flatMap(Effect.option(items.getByUnique("email", { email: "e1" })), (found) =>
+                items.insert({ id, n: 0, group: "g", ...(Option.isNone(found) ? { email: "e1" } : {}) })
+              )
+            )
+        ]
+      ])
+    )
+  },
   "two updates that move a document": {
     given: [one],
     clients: {
