@@ -210,6 +210,14 @@ export interface Look {
 }
 
 /**
+ * Tells whether something that was read is still so, apart from what these writes, by the keys of their documents, have done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Read = (writes: ReadonlyMap<string, Participant>) => Effect.Effect<boolean, CommitFailure>
+
+/**
  * What becomes of listings inside a transaction: `committed`, they read what is committed and are not looked at again;
  * `serializable`, they are made again before the commit; `refuse`, they fail.
  *
@@ -230,8 +238,8 @@ export interface Transaction {
   readonly listings: Listings
   /** Whether its effect still runs: what comes later takes no part in it. */
   isOpen: boolean
-  /** By key: whether what was read there is still so, and no other transaction is about to change it. */
-  readonly reads: Map<string, () => Effect.Effect<boolean, CommitFailure>>
+  /** By key: whether what was read there is still so, and no other transaction than that of these writes is about to change it. */
+  readonly reads: Map<string, Read>
   readonly writes: Map<string, Participant>
   /** What documents look like from inside, by key. */
   readonly views: Map<string, Look>
@@ -349,8 +357,17 @@ const attempt = Effect.fnUntraced(function* <A, E, R>(
     committed: []
   }
   const exit = yield* runIn(state, effect)
-  if (Exit.isFailure(exit)) return (yield* named(isCurrent(state))) ? yield* exit : new CasCell.Lost(undefined)
-  return (yield* named(commit(store, state))) ? exit.value : new CasCell.Lost(undefined)
+  if (Exit.isFailure(exit))
+    return (yield* named(readsHold({ ...state, writes: noWrites }, noWrites)))
+      ? yield* exit
+      : new CasCell.Lost(undefined)
+  const committing = Effect.catchTag(
+    commit(store, state),
+    "UniqueViolation",
+    // It may come of something that was otherwise when it was read.
+    (violation) => Effect.flatMap(readsHold(state, noWrites), (hold) => (hold ? violation : Effect.succeed(false)))
+  )
+  return (yield* named(committing)) ? exit.value : new CasCell.Lost(undefined)
 })
 
 /**
@@ -408,14 +425,21 @@ const named = DbError.named("Database.transaction")
 
 const concurrency = 8
 
-const holds = (reads: Iterable<() => Effect.Effect<boolean, CommitFailure>>): Effect.Effect<boolean, CommitFailure> =>
+const noWrites: ReadonlyMap<string, Participant> = new Map()
+
+/** Whether everything that was read, and is not to be written, is as it was, apart from what `done` has done. */
+const readsHold = (
+  { reads, writes }: Pick<Transaction, "reads"> & { readonly writes: ReadonlyMap<string, Participant> },
+  done: ReadonlyMap<string, Participant>
+): Effect.Effect<boolean, CommitFailure> =>
   Effect.map(
-    Effect.forEach(reads, (read) => read(), { concurrency }),
+    Effect.forEach(
+      [...reads].filter(([key]) => !writes.has(key)),
+      ([, read]) => read(done),
+      { concurrency }
+    ),
     (still) => still.every(Boolean)
   )
-
-/** Whether everything that was read is as it was. */
-const isCurrent = (state: Transaction) => holds(state.reads.values())
 
 /** Commits what is kept back; `false` after a conflict, when nothing of it has been done. */
 const commit = Effect.fnUntraced(function* (
@@ -423,16 +447,16 @@ const commit = Effect.fnUntraced(function* (
   state: Transaction
 ): Effect.fn.Return<boolean, CommitFailure> {
   const participants = [...state.writes.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1))
-  const others = [...state.reads].filter(([read]) => !state.writes.has(read)).map(([, read]) => read)
+  const others = [...state.reads.keys()].filter((read) => !state.writes.has(read))
   const tell = Effect.all(state.committed, { discard: true })
   if (participants.length === 0) {
-    const isDone = others.length < 2 || (yield* holds(others))
+    const isDone = others.length < 2 || (yield* readsHold(state, state.writes))
     if (isDone) yield* tell
     return isDone
   }
   const [only] = participants
   if (participants.length === 1 && others.length === 0 && only?.alone !== undefined) return yield* only.alone(tell)
-  return yield* commitTogether(store, participants, holds(others), tell)
+  return yield* commitTogether(store, participants, readsHold(state, state.writes), tell)
 })
 
 /** How often a record is created under another id when an answer was lost. */
@@ -461,7 +485,7 @@ const begin = Effect.fnUntraced(function* (
 const commitTogether = Effect.fnUntraced(function* (
   store: Store,
   participants: ReadonlyArray<Participant>,
-  readsHold: Effect.Effect<boolean, CommitFailure>,
+  isCurrent: Effect.Effect<boolean, CommitFailure>,
   tell: Effect.Effect<unknown>
 ): Effect.fn.Return<boolean, CommitFailure> {
   const record = yield* begin(
@@ -489,7 +513,7 @@ const commitTogether = Effect.fnUntraced(function* (
       staged.push(participant)
       if (!(yield* participant.stage(record.id, claims))) return false
     }
-    return yield* readsHold
+    return yield* isCurrent
   })
   // Also when it is interrupted: nobody should have to wait for it.
   if (!(yield* Effect.onError(isReady, () => abort))) {

@@ -207,9 +207,12 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     if (own !== undefined) return Option.some(own)
     const key = Unique.keyOf(name, label, digest)
     const reservation = yield* Unique.find(store, key)
-    transaction.reads.set(key, () =>
-      Effect.map(headOption(store, key), (head) => Option.getOrUndefined(head)?.etag === reservation?.etag)
-    )
+    const isSame = Effect.map(headOption(store, key), (head) => Option.getOrUndefined(head)?.etag === reservation?.etag)
+    transaction.reads.set(key, (writes) => {
+      const isTaken = [...writes].some(([at, one]) => at.startsWith(documents) && one.claims(label, digest))
+      // Where the transaction takes the value itself, nobody else has it.
+      return isTaken ? Effect.succeed(true) : isSame
+    })
     for (const owner of reservation?.owners ?? []) {
       const { base } = yield* view(transaction, owner)
       if (base?.stored.claims[label]?.digest === digest) return Option.some(base)
