@@ -467,9 +467,10 @@ export interface Admin<N extends Names = Names> {
    * Removes a document that cannot be read, and its markers, reservations and content, also where `delete` cannot since nobody
    * knows what it owns. What is removed is the very object that could not be read: a version that was written in between stays.
    *
-   * 2 GET, 1 DELETE, and where the body of the object tells what it owns 1 GET and 1 DELETE for each, else one LIST for each
-   * 1,000 markers and reservations of the resource, and 1 GET for each reservation; with `history` and `content` 1 LIST and 1
-   * PUT more. What is younger than 15 minutes, reservations than their lease, is left to `repair`, unless the body tells of it.
+   * 2 GET and 1 DELETE, on a network 1 PUT before it; where the body of the object tells what it owns 1 GET and 1 DELETE for each,
+   * else one LIST for each 1,000 markers and reservations of the resource, and 1 GET for each reservation; with `content` 1 LIST,
+   * with `history` 1 GET, 1 LIST and 1 PUT more. What is younger than 15 minutes, reservations than their lease, is left to
+   * `repair`, unless the body tells of it.
    *
    * Nothing of it is kept; with `history` the versions before stay, and when it ended is noted down. A counter loses one, that
    * of a partition only where the body tells of it: `recount` counts anew. In a transaction it takes no part.

@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import * as Struct from "effect/Struct"
 import * as TestClock from "effect/testing/TestClock"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as Document from "effect-s3db/Document"
 import type * as Query from "effect-s3db/Query"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as FileStore from "effect-s3db/storage/FileStore"
@@ -641,7 +642,7 @@ describe("discard", () => {
       const { delete: deletes, deleteMany, get, list, put } = yield* counter.counts
       assert.deepStrictEqual(
         { deletes, deleteMany, get, list, put },
-        { deletes: 2, deleteMany: 1, get: 3, list: 1, put: 3 }
+        { deletes: 2, deleteMany: 1, get: 3, list: 1, put: 4 }
       )
       assert.strictEqual((yield* members.getByUnique("mail", { mail: "1@example.org" })).id, "1")
       assert.strictEqual(
@@ -729,6 +730,20 @@ describe("beside a damaged document", () => {
         ["document 3", "history 2"]
       )
       assert.strictEqual(rotated.length, 10)
+    }).pipe(Effect.provide(ring))
+  )
+
+  it.effect("what has the size of a deletion, and is none, is told by repair", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { admin } = yield* given(store, "owning", html)
+      yield* store.put({ key: "resource=members/data/id=3", body: bytes("x".repeat(Document.deletionBytes)) })
+      const findings = yield* Stream.runCollect(admin.repair())
+      assert.deepStrictEqual(
+        findings.map(({ id, kind }) => `${kind} ${id}`),
+        ["Corrupt 3"]
+      )
+      yield* admin.discard("3")
     }).pipe(Effect.provide(ring))
   )
 
