@@ -17,7 +17,7 @@ import * as Hex from "effect/encoding/Hex"
 import * as Stream from "effect/Stream"
 import * as Id from "./crypto/Id.ts"
 import type { ContentRef } from "./Document.ts"
-import { percentEncode } from "./internal/text.ts"
+import { percentDecode, percentEncode } from "./internal/text.ts"
 import type { ObjectStore } from "./storage/ObjectStore.ts"
 import { Corrupt, StoreError } from "./storage/StoreError.ts"
 
@@ -100,7 +100,8 @@ const partKey = (resource: string, id: string, name: string, part: number): stri
  */
 export const parse = (key: string): { readonly id: string; readonly name: string } | undefined => {
   const match = /^resource=[^/]+\/content\/id=([^/]+)\/c=([^/]+)\/p=\d+$/.exec(key)
-  return match === null ? undefined : { id: decodeURIComponent(match[1]!), name: match[2]! }
+  const id = percentDecode(match?.[1] ?? "")
+  return match === null || id === undefined ? undefined : { id, name: match[2]! }
 }
 
 /**

@@ -23,7 +23,7 @@ import * as Schema from "effect/Schema"
 import type { StoredFields } from "./encoding/Encoding.ts"
 import { documentLevels, type Json, stringifyExact } from "./encoding/Json.ts"
 import { mapValues } from "./internal/json.ts"
-import { percentEncode, utf8Length } from "./internal/text.ts"
+import { percentDecode, percentEncode, utf8Length } from "./internal/text.ts"
 import { maxKeyBytes, type Metadata, type StoredObject } from "./storage/ObjectStore.ts"
 
 /**
@@ -143,7 +143,8 @@ export const key = (resource: string, id: string): Result.Result<string, string>
 }
 
 /**
- * Reads the id in a key below `keyPrefix`, if it is the key of a document.
+ * Reads the id in a key below `keyPrefix`, if it is the key of a document: that which `key` makes of the id, and no other
+ * way to write it.
  *
  * @category keys
  * @since 0.1.0
@@ -152,11 +153,7 @@ export const idOf = (resource: string, name: string): Option.Option<string> => {
   const start = `${keyPrefix(resource)}id=`
   const rest = name.slice(start.length)
   if (!name.startsWith(start) || rest === "" || rest.includes("/")) return Option.none()
-  try {
-    return Option.some(decodeURIComponent(rest))
-  } catch {
-    return Option.none()
-  }
+  return Option.fromUndefinedOr(percentDecode(rest))
 }
 
 /**

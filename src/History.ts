@@ -12,7 +12,7 @@
  * @since 0.1.0
  */
 import type { Write } from "./Document.ts"
-import { percentEncode } from "./internal/text.ts"
+import { percentDecode, percentEncode } from "./internal/text.ts"
 
 /**
  * An earlier version, as its key tells of it.
@@ -80,10 +80,12 @@ const pattern = /^resource=[^/]+\/historical\/id=([^/]+)\/v=([0-9a-z]+)-([0-9a-z
 export const parse = (text: string): Entry | undefined => {
   const match = pattern.exec(text)
   if (match === null) return undefined
-  const [, id = "", createdAt = "", version = "", writtenAt = "", kind, writeId = ""] = match
+  const [, encoded = "", createdAt = "", version = "", writtenAt = "", kind, writeId = ""] = match
+  const id = percentDecode(encoded)
+  if (id === undefined) return undefined
   return {
     key: text,
-    id: decodeURIComponent(id),
+    id,
     createdAt: Number.parseInt(createdAt, 36),
     version: Number.parseInt(version, 36),
     writtenAt: Number.parseInt(writtenAt, 36),

@@ -19,7 +19,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { OwnedMarker } from "./Document.ts"
 import type { FieldProblem, Json, JsonObject } from "./encoding/Json.ts"
-import { percentEncode } from "./internal/text.ts"
+import { percentDecode, percentEncode } from "./internal/text.ts"
 import { type Attribute, UnsupportedSchema } from "./schema/Attributes.ts"
 import { maxKeyBytes } from "./storage/ObjectStore.ts"
 
@@ -328,9 +328,11 @@ const encodeValue = (value: Json): string | undefined => {
   }
 }
 
+/** `null` for what no value is encoded as: anybody can put a key. */
 const decodeValue = (text: string): Json => {
   if (text === "!t" || text === "!f") return text === "!t"
-  return text.startsWith("!") ? fromBase32(text.slice(1)) : decodeURIComponent(text)
+  if (text.startsWith("!")) return /^![0-9a-v]{13}$/.test(text) ? fromBase32(text.slice(1)) : null
+  return percentDecode(text) ?? null
 }
 
 /**
@@ -415,12 +417,8 @@ export const compile = (resource: string, name: string, definition: Definition):
     parse(text) {
       const match = markerPattern.exec(text.slice(prefix.length))
       if (match === null || !text.startsWith(prefix)) return undefined
-      try {
-        const id = decodeURIComponent(match[2]!)
-        return { values: match[1]!, id, writeId: match[3]!, covered: match[4] }
-      } catch {
-        return undefined
-      }
+      const id = percentDecode(match[2]!)
+      return id === undefined ? undefined : { values: match[1]!, id, writeId: match[3]!, covered: match[4] }
     },
     valuesOf(values) {
       const parts = values.split("/")

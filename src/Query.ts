@@ -52,7 +52,9 @@
  * @since 0.1.0
  */
 import type * as DateTime from "effect/DateTime"
+import type * as Effect from "effect/Effect"
 import type * as EffectOrder from "effect/Order"
+import type * as DbError from "./DbError.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 import * as decimals from "./internal/decimals.ts"
 import * as json from "./internal/json.ts"
@@ -373,6 +375,34 @@ export interface Concurrency {
 }
 
 /**
+ * A document that cannot be read: its object is damaged, or a secret in it cannot be opened.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Corrupt {
+  readonly id: string
+  readonly key: string
+  /** Why. It shows no values. */
+  readonly reason: Extract<DbError.Reason, { readonly _tag: "Corrupt" | "SecretUnreadable" }>
+}
+
+/**
+ * The choice what becomes of a document that cannot be read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OnCorrupt {
+  /**
+   * `"fail"`, the default, ends with a `DbError` whose reason names the document. A function is told of it in its place, and
+   * it is left out; `"skip"` leaves it out without a word. Whether it would meet the conditions of a query nobody knows: it is
+   * told, or left out, wherever the query comes to it. The store or the catalog failing is no matter of this.
+   */
+  readonly onCorrupt?: "fail" | "skip" | ((found: Corrupt) => Effect.Effect<void>) | undefined
+}
+
+/**
  * The documents that are meant: those of a partition with these values of its fields, of all of them or of the first
  * ones. Without `partition`, all documents of the resource.
  *
@@ -437,7 +467,7 @@ export interface Conditions<A> extends Concurrency {
  * @category models
  * @since 0.1.0
  */
-export interface Request<A> extends Within, Conditions<A> {}
+export interface Request<A> extends Within, Conditions<A>, OnCorrupt {}
 
 /**
  * The page that is asked for, and its length.

@@ -296,9 +296,19 @@ export interface RewriteOptions extends Query.Concurrency {
  */
 export interface Rewritten {
   readonly id: string
-  /** `false`: it was as it should be already, or has been deleted since it was listed. */
+  /** `false`: it was as it should be already, has been deleted since it was listed, or could not be written. */
   readonly rewritten: boolean
+  /** Why it could not be read or written. It was left as it is. */
+  readonly error?: RewriteError | undefined
 }
+
+/**
+ * The errors by which a rewrite leaves a single document as it is.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type RewriteError = DbError.Conflict | WriteError
 
 /**
  * The outcome of a rotation for one document, or with its earlier versions.
@@ -331,6 +341,9 @@ export interface Backfilled extends Rewritten {
  * - `LeftoverContent`: no document points to it. Removed.
  * - `LeftoverDeletion`: what is left in the place of a document that was deleted. Removed.
  * - `Duplicate`: a document has a value whose reservation belongs to another. Only told: change one of the two.
+ * - `Corrupt`: a document, or a reservation, that cannot be read. Only told: restore it, or remove it with `discard`.
+ * - `Foreign`: a key where documents, markers, reservations and contents lie, that is none of them. Only told, and never
+ *   touched.
  *
  * @category models
  * @since 0.1.0
@@ -344,10 +357,27 @@ export interface Finding {
     | "LeftoverContent"
     | "LeftoverDeletion"
     | "Duplicate"
+    | "Corrupt"
+    | "Foreign"
   readonly key: string
+  /** The document; empty for what is none's. */
   readonly id: string
   /** `false` in a dry run, and for what is only told. */
   readonly repaired: boolean
+  /** Why, where it could not be read or mended. It shows no values. */
+  readonly description?: string | undefined
+}
+
+/**
+ * A document that could not be read, and is gone.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Discarded {
+  readonly id: string
+  /** The keys that are gone: its own, and those of its markers, reservations and content. */
+  readonly removed: ReadonlyArray<string>
 }
 
 /**
@@ -379,6 +409,8 @@ export interface Recounted {
   readonly before: number
   /** What it says now. */
   readonly after: number
+  /** Documents that could not be read. They are in the number of all, and in that of no partition. 0 where none is read. */
+  readonly unread: number
 }
 
 /**
@@ -432,10 +464,33 @@ export interface Admin<N extends Names = Names> {
   readonly recount: Effect.Effect<Recounted, DbError.NotAllowed | DbError.DbError>
 
   /**
+   * Removes a document that cannot be read, and its markers, reservations and content, also where `delete` cannot since nobody
+   * knows what it owns. What is removed is the very object that could not be read: a version that was written in between stays.
+   *
+   * 2 GET and 1 DELETE, on a network 1 PUT before it; where the body of the object tells what it owns 1 GET and 1 DELETE for each,
+   * else one LIST for each 1,000 markers and reservations of the resource, and 1 GET for each reservation; with `content` 1 LIST,
+   * with `history` 1 GET, 1 LIST and 1 PUT more. What is younger than 15 minutes, reservations than their lease, is left to
+   * `repair`, unless the body tells of it.
+   *
+   * Nothing of it is kept; with `history` the versions before stay, and when it ended is noted down. A counter loses one, that
+   * of a partition only where the body tells of it: `recount` counts anew. In a transaction it takes no part.
+   *
+   * `NotFound`; `NotAllowed`: it can be read; `Conflict`: it kept changing; `DbError` with `SecretUnreadable` when the program
+   * lacks the key.
+   */
+  readonly discard: (
+    id: string
+  ) => Effect.Effect<
+    Discarded,
+    DbError.NotFound | DbError.NotAllowed | DbError.Conflict | DbError.InvalidInput | DbError.DbError
+  >
+
+  /**
    * Writes every document that is of an older schema version in the present one, in the order of their keys; what was
    * read is only overwritten as it was read. One LIST for each 1,000, 1 GET for each document, 1 PUT for each old one.
    *
-   * Tells of each document. To go on after an interruption, give the id that it told last as `after`.
+   * Tells of each document; one that cannot be read or written has an `error`, and does not end it. To go on after an
+   * interruption, give the id that it told last as `after`.
    */
   readonly migrate: (options?: RewriteOptions) => Stream.Stream<Rewritten, ChangeError>
 
@@ -453,14 +508,15 @@ export interface Admin<N extends Names = Names> {
    * written, and says so in the catalog when it has come to its end. One LIST for each 1,000, 1 GET for each document,
    * the requests of an update for each that lacks something.
    *
-   * To go on after an interruption, give the id that it told last as `after`. Processes that opened the resource before
-   * the partition was declared do not keep it up: end them first.
+   * A document that cannot be read or written has an `error`, and does not end it; nothing is complete then. To go on after an
+   * interruption, give the id that it told last as `after`. Processes that opened the resource before the partition was declared do not keep it up: end them first.
    */
   readonly backfill: (options?: RewriteOptions) => Stream.Stream<Backfilled, ChangeError>
 
   /**
    * Finds what crashes have left behind, and what is missing, and mends it with `dryRun: false`. It reads every document
    * and asks for each of its markers (1 GET and 1 HEAD for each), then lists all markers and reservations (1 GET for each).
+   * What cannot be read, and keys that are not of the resource, are told in their place.
    */
   readonly repair: (options?: RepairOptions) => Stream.Stream<Finding, ChangeError>
 
@@ -636,6 +692,9 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * Puts a whole document in the place of whatever is there, or of nothing. 1 PUT.
    *
    * With `ifRevision` it replaces that version only: `Conflict` (one HEAD more) or `NotFound`. `InvalidInput`.
+   *
+   * What is there and cannot be read is replaced all the same, as by a new document, unless a guard or an interceptor has a
+   * condition on it; what nobody knows that it owned is left to `repair`.
    */
   readonly replace: (
     input: Insert<S, N>,
@@ -664,14 +723,18 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
     options?: { readonly mustExist?: boolean | undefined }
   ) => Effect.Effect<void, DeleteError>
 
-  /** Deletes documents, those that do not exist being deleted already. One request for each 1,000. `InvalidInput`. */
+  /**
+   * Deletes documents, those that do not exist being deleted already. One request for each 1,000. One that cannot be read,
+   * where it has to be, is `failed`, and does not keep the others: `admin.discard` removes it. `InvalidInput`.
+   */
   readonly deleteMany: (
     ids: Iterable<N["id"]>,
     options?: { readonly onProgress?: OnProgress | undefined }
   ) => Effect.Effect<DeleteManyResult<N["id"]>, DeleteManyError>
 
   /**
-   * Deletes every document that is listed when it runs, and gives their number. One LIST and one DELETE for each 1,000.
+   * Deletes every document that is listed when it runs, and gives their number. One LIST and one DELETE for each 1,000. Fails
+   * after all others are gone when one could not be deleted.
    *
    * `NotAllowed` unless the resource is declared with `allowDeleteAll: true`.
    */
@@ -684,13 +747,13 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * How many documents there are, or meet conditions. One LIST for each 1,000; in a partition, or with conditions, 1 GET
    * for each document, too; with `verify: false` a partition's markers are counted, and leftovers of crashes among them.
    */
-  readonly count: (request?: Request<S, N, Fields> & Query.Verify) => Effect.Effect<number, ListError>
+  readonly count: (request?: Request<S, N, Fields> & Query.Verify & Query.OnCorrupt) => Effect.Effect<number, ListError>
 
   /**
    * Ids, in the order of the keys. One LIST for each 1,000, as the stream is drawn; in a partition, or with conditions,
    * 1 GET for each document, too.
    */
-  readonly listIds: (request?: Request<S, N, Fields>) => Stream.Stream<N["id"], ListError>
+  readonly listIds: (request?: Request<S, N, Fields> & Query.OnCorrupt) => Stream.Stream<N["id"], ListError>
 
   /**
    * One page of documents, in the order of their keys. 1 LIST, 1 GET for each document.
@@ -699,15 +762,15 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * another request, no such partition, values that do not fit.
    */
   readonly list: (
-    request?: Within<S, N> & Query.PageRequest & Query.Concurrency
+    request?: Within<S, N> & Query.PageRequest & Query.Concurrency & Query.OnCorrupt
   ) => Effect.Effect<Query.Page<S["Type"]>, ListError>
 
   /**
    * Every document, in the order of their keys, read as the stream is drawn. One LIST for each 1,000, 1 GET for each.
    * A document deleted while the stream runs may be missing from it; one that moves within a partition may come twice
-   * or not at all.
+   * or not at all. One that cannot be read ends it, unless `onCorrupt` says something else.
    */
-  readonly scan: (options?: Within<S, N> & Query.Concurrency) => Stream.Stream<S["Type"], ListError>
+  readonly scan: (options?: Within<S, N> & Query.Concurrency & Query.OnCorrupt) => Stream.Stream<S["Type"], ListError>
 
   /**
    * The document that has a value for itself: the values of the fields of a unique key, by path. 2 GET.
@@ -727,13 +790,14 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * `NotAllowed`: it would read every document and does not say `scan: true`. `InvalidInput`: a field that is not there, or
    * is secret; an operand that does not fit; an order that no partition has, without a limit.
    */
-  readonly query: (request: Request<S, N, Fields>) => Stream.Stream<S["Type"], ListError>
+  readonly query: (request: Request<S, N, Fields> & Query.OnCorrupt) => Stream.Stream<S["Type"], ListError>
 
   /** Like `query`, in JSON form and only the fields named, by path. Default: all; secrets are left out. */
   readonly queryJson: (
-    request: Request<S, N, Fields> & {
-      readonly select?: ReadonlyArray<Query.FieldPath<Query.Queryable<Fields>>> | undefined
-    }
+    request: Request<S, N, Fields> &
+      Query.OnCorrupt & {
+        readonly select?: ReadonlyArray<Query.FieldPath<Query.Queryable<Fields>>> | undefined
+      }
   ) => Stream.Stream<JsonObject, ListError>
 
   /**
@@ -744,7 +808,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * seen. It looks at 1,000 documents at most, and may then be short; after a full page there is always a cursor.
    */
   readonly queryPage: (
-    request: Request<S, N, Fields> & Query.PageRequest & { readonly total?: boolean | undefined }
+    request: Request<S, N, Fields> & Query.OnCorrupt & Query.PageRequest & { readonly total?: boolean | undefined }
   ) => Effect.Effect<Query.Page<S["Type"]> & { readonly total: number | undefined }, ListError>
 
   /**
@@ -773,13 +837,13 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    */
   readonly aggregate: (
     aggregation: Aggregation.Notation<Query.Queryable<Fields>>,
-    request?: Request<S, N, Fields> & Pick<Aggregation.Options, "maxGroups">
+    request?: Request<S, N, Fields> & Query.OnCorrupt & Pick<Aggregation.Options, "maxGroups">
   ) => Effect.Effect<ReadonlyArray<Aggregation.Group>, ListError | Aggregation.TooManyGroups>
 
   /**
    * Changes every document that a query gives, each as it is when its turn comes, and once, also where the change moves it
    * ahead in the listing that it was found by; one that has gone on to something else by then is left alone, and not told
-   * of. Tells of every other. One that fails does not stop the others. The ids of those whose place in a partition has
+   * of. Tells of every other. One that fails, or cannot be read, does not stop the others. The ids of those whose place in a partition has
    * changed are held in memory. The change may be what `update` takes.
    */
   readonly updateMany: <X, E = never, R = never>(
@@ -795,7 +859,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * (on a store that lists without order: in none), each with at least one document. For each value 1 LIST and, as a
    * rule, 1 GET. `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
    */
-  readonly distinct: (within: Part<S, N>) => Stream.Stream<Json, ListError>
+  readonly distinct: (within: Part<S, N> & Query.OnCorrupt) => Stream.Stream<Json, ListError>
 
   /**
    * What the markers of a partition cover, without a look at the documents: one LIST for each 1,000, no GET.
@@ -805,7 +869,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
    */
   readonly covered: <Name extends NameOf<Covering<N["partitions"]>>>(
-    within: InPartition<S, Name, N["partitions"][Name]> & Query.Concurrency & Query.Verify
+    within: InPartition<S, Name, N["partitions"][Name]> & Query.Concurrency & Query.Verify & Query.OnCorrupt
   ) => Stream.Stream<Covered<N["id"], N["partitions"][Name]>, ListError>
 
   /**
@@ -827,7 +891,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
 
   /** Like `scan`, each document with its envelope. */
   readonly scanDocuments: (
-    options?: Within<S, N> & Query.Concurrency
+    options?: Within<S, N> & Query.Concurrency & Query.OnCorrupt
   ) => Stream.Stream<Document.Document<S["Type"], N["id"]>, ListError>
 
   /**

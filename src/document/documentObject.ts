@@ -40,8 +40,16 @@ export interface Place {
  */
 export const patienceMillis = 10_000
 
-const corrupt = (key: string, id: string, problem: string): StoreError.StoreError => {
-  const reason = new StoreError.Corrupt({ description: `document ${JSON.stringify(id)}: ${problem}` })
+/**
+ * Creates the failure of reading a document that cannot be read.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const corrupt = (key: string, id: string, problem: string): StoreError.StoreError => {
+  const reason = new StoreError.Corrupt({
+    description: `document ${JSON.stringify(id)}: ${problem}; restore it, or remove it with admin.discard`
+  })
   return new StoreError.StoreError({ operation: "get", key, reason })
 }
 
@@ -56,7 +64,9 @@ export const load = Effect.fnUntraced(function* (
   key: string,
   id: string
 ): Effect.fn.Return<Document.Slot | undefined, StoreError.StoreError> {
-  const object = yield* getOption(store, key)
+  const object = yield* Effect.catchReason(getOption(store, key), "StoreError", "Corrupt", ({ description }) =>
+    Effect.fail(corrupt(key, id, description))
+  )
   if (Option.isNone(object)) return undefined
   const slot = Document.fromObject(object.value)
   return Result.isSuccess(slot) ? slot.success : yield* corrupt(key, id, slot.failure)

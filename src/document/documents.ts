@@ -15,6 +15,7 @@ import type { DocumentCodec } from "./codec.ts"
 import * as Committer from "./commit.ts"
 import * as Contents from "./contents.ts"
 import * as Context from "./context.ts"
+import * as Discarding from "./discard.ts"
 import * as Indexes from "./indexes.ts"
 import * as Preparation from "./prepare.ts"
 import * as Reader from "./read.ts"
@@ -41,6 +42,7 @@ export interface Documents<A> {
   readonly writing: Writing.Writing<A>
   readonly writer: Writer.Writer<A>
   readonly contents: Contents.Contents<A>
+  readonly discarding: Discarding.Discarding<A>
 }
 
 /**
@@ -61,7 +63,8 @@ export const make = <S extends DocumentSchema>(
   const reservations = Reservations.make(context, reader)
   const versions = Versions.make(context, reader)
   const committer = Committer.make(context, { reader, reservations, versions })
-  const writing = Writing.make(context, { committer, indexes, preparation, reader })
+  const discarding = Discarding.make(context, { indexes, reader, versions })
+  const writing = Writing.make(context, { committer, discarding, indexes, preparation, reader })
   const removing = Removing.make(context, { committer, indexes, reader })
   const within = transactional.make(context, { committer, preparation, reader, reservations, versions })
   return {
@@ -73,6 +76,7 @@ export const make = <S extends DocumentSchema>(
     versions,
     writing,
     writer: Writer.make({ ...writing, ...removing }, within),
-    contents: Contents.make(context, { preparation, reader, writing })
+    contents: Contents.make(context, { preparation, reader, writing }),
+    discarding
   }
 }

@@ -37,6 +37,30 @@ export interface Found {
 }
 
 /**
+ * A document that may have the value of a unique key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Claimant<A> {
+  readonly id: string
+  /** The document, if it has the value, absence being `None`. */
+  readonly find: Effect.Effect<Option.Option<Base<A>>, ReadFailure>
+}
+
+/**
+ * The documents of which one may have the value of a unique key, as its reservation names them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Claimants<A> {
+  readonly all: ReadonlyArray<Claimant<A>>
+  /** Whether it still names them: if none of them has the value, it may have gone to another since. 1 GET. */
+  readonly isCurrent: Effect.Effect<boolean, StoreError.StoreError>
+}
+
+/**
  * What a document looks like from inside a transaction.
  *
  * @category models
@@ -103,6 +127,8 @@ export interface Reader<A> {
    * reserved it does not have it; in a transaction 1 HEAD more.
    */
   readonly byUnique: (unique: string, digest: string) => Effect.Effect<Option.Option<Base<A>>, ReadFailure>
+  /** The documents of which one may have the value of a unique key. 1 GET, and 1 to read each; in a transaction 1 HEAD more. */
+  readonly claimants: (unique: string, digest: string) => Effect.Effect<Claimants<A>, ReadFailure>
   /** What a document looks like from inside a transaction; remembered by it. 1 GET the first time. */
   readonly view: (transaction: Transaction.Transaction, id: string) => Effect.Effect<View<A>, ReadFailure>
   /** That a document has changed since it was read, or is gone: 1 HEAD finds the present revision. */
@@ -190,21 +216,26 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     return slot?.stored === undefined ? yield* missing(id) : yield* decode(id, slot.stored)
   })
 
+  /** Whether a version has the value of a unique key. */
+  const holds = (label: string, digest: string, stored: Document.Stored | undefined) =>
+    stored?.claims[label]?.digest === digest
+
   /**
-   * The holder of a value as a transaction sees it: one of its own writes, or the document that holds it, which is read by its
-   * id. That the reservation stays as it is, or is not made, is looked at again before the commit.
+   * As a transaction sees it: one of its own writes, or the document that holds the value, which is read by its id. That the
+   * reservation stays as it is, or is not made, is looked at again before the commit.
    */
-  const byUniqueWithin = Effect.fnUntraced(function* (
+  const claimantsWithin = Effect.fnUntraced(function* (
     transaction: Transaction.Transaction,
     label: string,
     digest: string
-  ): Effect.fn.Return<Option.Option<Base<A>>, ReadFailure> {
+  ): Effect.fn.Return<Claimants<A>, ReadFailure> {
     const documents = Document.keyPrefix(name)
     const inside = [...transaction.writes].find(
       ([key, participant]) => key.startsWith(documents) && participant.claims(label, digest)
     )
     const own = inside === undefined ? undefined : (transaction.views.get(inside[0]) as View<A> | undefined)?.base
-    if (own !== undefined) return Option.some(own)
+    const isCurrent = Effect.succeed(true)
+    if (own !== undefined) return { all: [{ id: own.id, find: Effect.succeedSome(own) }], isCurrent }
     const key = Unique.keyOf(name, label, digest)
     const reservation = yield* Unique.find(store, key)
     const isSame = Effect.map(headOption(store, key), (head) => Option.getOrUndefined(head)?.etag === reservation?.etag)
@@ -213,11 +244,27 @@ export const make = <A>(context: Context<A>): Reader<A> => {
       // Where the transaction takes the value itself, nobody else has it.
       return isTaken ? Effect.succeed(true) : isSame
     })
-    for (const owner of reservation?.owners ?? []) {
-      const { base } = yield* view(transaction, owner)
-      if (base?.stored.claims[label]?.digest === digest) return Option.some(base)
-    }
-    return Option.none()
+    const all = (reservation?.owners ?? []).map((id) => ({
+      id,
+      find: Effect.map(view(transaction, id), ({ base }) =>
+        Option.filter(Option.fromUndefinedOr(base), ({ stored }) => holds(label, digest, stored))
+      )
+    }))
+    return { all, isCurrent }
+  })
+
+  const claimants: Reader<A>["claimants"] = Effect.fnUntraced(function* (label, digest) {
+    const transaction = yield* Transaction.Current
+    if (transaction !== undefined) return yield* claimantsWithin(transaction, label, digest)
+    const key = Unique.keyOf(name, label, digest)
+    const reservation = yield* Unique.find(store, key)
+    const isCurrent = Effect.map(Unique.find(store, key), (now) => now?.etag === reservation?.etag)
+    const find = Effect.fnUntraced(function* (id: string) {
+      const found = yield* version(id)
+      if (found === undefined || !holds(label, digest, found.stored)) return Option.none()
+      return Option.some(yield* decode(id, found.stored, found.isSettled))
+    })
+    return { all: (reservation?.owners ?? []).map((id) => ({ id, find: find(id) })), isCurrent }
   })
 
   return {
@@ -265,23 +312,16 @@ export const make = <A>(context: Context<A>): Reader<A> => {
       return yield* new DbError.Conflict({ resource: name, id: held.id, revision: now.stored.revision })
     }),
     decode,
+    claimants,
     byUnique: Effect.fnUntraced(function* (label, digest) {
-      const transaction = yield* Transaction.Current
-      if (transaction !== undefined) return yield* byUniqueWithin(transaction, label, digest)
-      const key = Unique.keyOf(name, label, digest)
-      let reservation = yield* Unique.find(store, key)
       for (;;) {
-        for (const owner of reservation?.owners ?? []) {
-          const found = yield* version(owner)
-          if (found?.stored.claims[label]?.digest === digest) {
-            return Option.some(yield* decode(owner, found.stored, found.isSettled))
-          }
+        const { all, isCurrent } = yield* claimants(label, digest)
+        for (const { find } of all) {
+          const found = yield* find
+          if (Option.isSome(found)) return found
         }
-        if (reservation === undefined || reservation.owners.length === 0) return Option.none()
         // The value may have gone to another document since.
-        const now = yield* Unique.find(store, key)
-        if (now?.etag === reservation.etag) return Option.none()
-        reservation = now
+        if (all.length === 0 || (yield* isCurrent)) return Option.none()
       }
     }),
     view,

@@ -12,6 +12,7 @@ import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type { Commit, Committer, OnCommit, Removal } from "./commit.ts"
 import type { Context, LostRace } from "./context.ts"
+import { isDamage } from "./damage.ts"
 import * as documentObject from "./documentObject.ts"
 import type { Indexes } from "./indexes.ts"
 import type { Reader } from "./read.ts"
@@ -54,6 +55,12 @@ const agreed = Effect.fnUntraced(function* <A>(
 /** Deletes, and tells of it: neither is interrupted. */
 const telling = <A, X, E>(deleting: Effect.Effect<X, E>, removal: Omit<Commit<A>, "after">, onCommit: OnCommit<A>) =>
   Effect.uninterruptible(Effect.tap(deleting, () => onCommit({ ...removal, after: undefined })))
+
+/** Failures in the order of the ids. */
+const inOrderOf = (batch: ReadonlyArray<readonly [key: string, id: string]>, failed: RemovedMany["failed"]) => {
+  const errors = new Map(failed.map((one) => [one.id, one]))
+  return errors.size < 2 ? failed : batch.flatMap(([, id]) => errors.get(id) ?? [])
+}
 
 /**
  * Makes the direct deletions of a resource. No request.
@@ -185,11 +192,15 @@ export const make = <A>(
     { concurrency, onCommit }: RemoveManyOptions<A>
   ) {
     const isKnown = yield* indexes.ownsMore
+    const unread: Array<RemovedMany["failed"][number]> = []
     const read = ([key, id]: readonly [key: string, id: string]) =>
-      Effect.map(reader.stored(id), (stored) => [key, stored] as const)
-    const owners = new Map(isKnown ? yield* Effect.forEach(batch, read, { concurrency }) : [])
+      Effect.map(reader.stored(id), (stored) => [[key, stored] as const]).pipe(
+        // What it owns nobody knows: it stays, and the others go.
+        Effect.catchIf(isDamage, (error) => Effect.sync(() => (unread.push({ id, error }), [])))
+      )
+    const owners = new Map(isKnown ? (yield* Effect.forEach(batch, read, { concurrency })).flat() : [])
     const idOf = new Map(batch)
-    const deleting = store.deleteMany(batch.map(([key]) => key))
+    const deleting = store.deleteMany(batch.flatMap(([key]) => (isKnown && !owners.has(key) ? [] : [key])))
     const { deleted, failed } = yield* Effect.uninterruptible(
       Effect.tap(deleting, ({ deleted }) =>
         onCommit(deleted.map((key) => ({ id: idOf.get(key)!, isKnown, stored: owners.get(key), after: undefined })))
@@ -202,7 +213,7 @@ export const make = <A>(
     yield* tidyMany(owned, concurrency)
     return {
       deleted: deleted.map((key) => idOf.get(key)!),
-      failed: failed.map(({ key, reason }) => ({ id: idOf.get(key)!, error: reason }))
+      failed: inOrderOf(batch, [...unread, ...failed.map(({ key, reason }) => ({ id: idOf.get(key)!, error: reason }))])
     }
   })
 

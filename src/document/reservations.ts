@@ -11,6 +11,7 @@ import type { StoreError } from "../storage/StoreError.ts"
 import type { Claims } from "../Transaction.ts"
 import * as Unique from "../Unique.ts"
 import type { Context } from "./context.ts"
+import { isDamage } from "./damage.ts"
 import { dropClaim } from "./documentObject.ts"
 import type { Wanted } from "./indexes.ts"
 import type { Reader } from "./read.ts"
@@ -90,7 +91,14 @@ export const make = <A>(
       owner,
       isNew,
       leaseMillis: settings.uniqueLease,
-      isHeld: (id) => Effect.map(reader.stored(id), isIn),
+      isHeld: (id) =>
+        Effect.map(reader.stored(id), isIn).pipe(
+          // Its own version that cannot be read is replaced, or the write fails on its condition.
+          Effect.catchIf(
+            (error) => id === owner && isDamage(error),
+            () => Effect.succeed(false)
+          )
+        ),
       // After every transaction that is about to write the document has come to its end.
       isHeldForGood: (id) => Effect.map(reader.settled(id), (slot) => isIn(slot?.stored)),
       willHold

@@ -14,12 +14,21 @@ import * as Transaction from "../Transaction.ts"
 import * as Unique from "../Unique.ts"
 import { type Committer, patience, withReserved } from "./commit.ts"
 import type { Base, Context } from "./context.ts"
+import { isDamage } from "./damage.ts"
 import * as documentObject from "./documentObject.ts"
 import { ancestorsOf, type Preparation, type Prepared } from "./prepare.ts"
 import type { Reader, ReadFailure, View } from "./read.ts"
 import type { Reservations } from "./reservations.ts"
 import type { Versions } from "./versions.ts"
-import { type Change, type Options, passes, runBeforeCommit, type WriteFailure, type Writer } from "./writer.ts"
+import {
+  type Change,
+  type Options,
+  passes,
+  type RemovedMany,
+  runBeforeCommit,
+  type WriteFailure,
+  type Writer
+} from "./writer.ts"
 
 /** Another fiber of the same transaction has changed the document since it was looked at. */
 class Stale {
@@ -217,13 +226,18 @@ export const make = <A>(
         const wanted = new Map<string, string>()
         for (const id of ids) wanted.set(yield* context.key(id), id)
         const deleted: Array<string> = []
-        const failed: Array<{ readonly id: string; readonly error: Pipeline.Rejected }> = []
+        const failed: Array<RemovedMany["failed"][number]> = []
         for (const id of wanted.values()) {
           const removing = remove(id, { beforeCommit, checks, onCommit: (commit) => onCommit([commit]) })
           const result = yield* Effect.result(removing)
           if (Result.isSuccess(result)) deleted.push(id)
-          else if (result.failure._tag === "Rejected") failed.push({ id, error: result.failure })
-          else return yield* result.failure
+          else {
+            const { failure } = result
+            if (failure._tag === "InvalidInput" || (failure._tag !== "Rejected" && !isDamage(failure))) {
+              return yield* failure
+            }
+            failed.push({ id, error: failure })
+          }
         }
         return { deleted, failed }
       })

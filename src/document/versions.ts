@@ -13,6 +13,7 @@ import * as History from "../History.ts"
 import { getOption, listAll } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type { Base, Context } from "./context.ts"
+import { isDamage } from "./damage.ts"
 import * as documentObject from "./documentObject.ts"
 import type { Found, Reader, ReadFailure } from "./read.ts"
 
@@ -24,6 +25,8 @@ import type { Found, Reader, ReadFailure } from "./read.ts"
  */
 export interface Past {
   readonly now: Found | undefined
+  /** Why the present version cannot be read, if there is one that cannot. */
+  readonly damage: StoreError.StoreError | undefined
   readonly entries: ReadonlyArray<History.Entry>
   /** Copies of versions that are there twice, and deletions that did not come about. */
   readonly unreal: ReadonlyArray<History.Entry>
@@ -97,6 +100,17 @@ export const make = <A>(context: Context<A>, reader: Reader<A>): Versions<A> => 
     return entry === undefined || isThere ? [] : [{ ...entry, storedAt: Number.MAX_SAFE_INTEGER }]
   }
 
+  /** What is there now, or why it cannot be read. */
+  const present = (key: string, id: string) =>
+    Effect.gen(function* () {
+      const slot = yield* documentObject.load(place, key, id)
+      return { damage: undefined, slot, ...(yield* documentObject.current(place, key, id, slot)) }
+    }).pipe(
+      Effect.catchIf(isDamage, (damage) =>
+        Effect.succeed({ damage, slot: undefined, stored: undefined, isSettled: true })
+      )
+    )
+
   const load = Effect.fnUntraced(function* (entry: History.Entry) {
     const object = yield* getOption(store, entry.key)
     if (Option.isNone(object)) return undefined
@@ -116,15 +130,15 @@ export const make = <A>(context: Context<A>, reader: Reader<A>): Versions<A> => 
       const key = yield* context.key(id)
       // What is listed first was there before the version that is read then.
       const listed = yield* Stream.runCollect(entriesStored(History.prefix(name, id)))
-      const slot = yield* documentObject.load(place, key, id)
-      const { isSettled, stored } = yield* documentObject.current(place, key, id, slot)
+      // What is past can be read all the same, and restored.
+      const { damage, isSettled, slot, stored } = yield* present(key, id)
       const now = stored === undefined ? undefined : { stored, isSettled }
       const deletion = stored === undefined ? documentObject.deletionIn(slot) : undefined
       const found = deletion === undefined ? listed : [...listed, ...deletionEntry(id, deletion, listed)]
       const sorted = History.inOrder(found, stored).filter((entry) => History.isPast(entry, stored))
       const past = History.real(sorted, stored)
       const isReal = new Set(past)
-      return { now, entries: past, unreal: sorted.filter((entry) => !isReal.has(entry)) }
+      return { now, damage, entries: past, unreal: sorted.filter((entry) => !isReal.has(entry)) }
     }),
     all: entries(History.prefix(name)),
     load,

@@ -11,9 +11,12 @@ import * as CasCell from "../kernel/CasCell.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import type { Committer, OnCommit } from "./commit.ts"
 import type { Base, Context, LostRace } from "./context.ts"
+import { isDamage } from "./damage.ts"
+import type { Discarding } from "./discard.ts"
 import type { Indexes } from "./indexes.ts"
 import type { Preparation, Prepared } from "./prepare.ts"
-import type { Condition, Reader } from "./read.ts"
+import type { Condition, Reader, ReadFailure } from "./read.ts"
+import * as remains from "./remains.ts"
 import {
   type Change,
   defaultRetries,
@@ -57,11 +60,13 @@ export const make = <A>(
   context: Context<A>,
   {
     committer,
+    discarding,
     indexes,
     preparation,
     reader
   }: {
     readonly committer: Committer<A>
+    readonly discarding: Discarding<A>
     readonly indexes: Indexes<A>
     readonly preparation: Preparation<A>
     readonly reader: Reader<A>
@@ -184,20 +189,44 @@ export const make = <A>(
     { beforeCommit, checks, onCommit }: Options<A>
   ) {
     const { id, valid } = yield* preparation.given(input)
+    const lost = () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
+    const key = yield* context.key(id)
+
+    /** In the place of one that cannot be read: a new document, on the condition that nobody else has replaced it yet. */
+    const replaceRemains = Effect.fnUntraced(function* ({ etag, stored }: remains.Remains, failure: ReadFailure) {
+      // A condition on what cannot be read is not met, and a store that cannot read it has no condition to offer.
+      if (checks.length > 0 || etag === undefined) return yield* failure
+      if (ifRevision !== undefined && ifRevision !== etag) return yield* conflict(id, etag)
+      const prepared = yield* prepare(valid, undefined)
+      yield* announce(beforeCommit, prepared, undefined)
+      const sent = yield* Effect.catchTags(
+        send(prepared, { ifMatch: etag, replaces: undefined }, undefined, (commit) => onCommit({ ...commit, stored })),
+        { AlreadyExists: lost, NotFound: lost }
+      )
+      if (!CasCell.isLost(sent)) yield* discarding.tidy(id, stored, sent.stored)
+      return sent
+    })
+
     const attempt = Effect.fnUntraced(function* () {
-      const slot = yield* reader.settled(id)
+      const found = yield* remains.settled(context.place, key, id)
+      if (found?._tag === "Remains") return yield* replaceRemains(found.remains, found.failure)
+      const slot = found?.slot
       const stored = slot?.stored
       if (ifRevision !== undefined && stored === undefined) return yield* missing(id)
       if (ifRevision !== undefined && stored?.revision !== ifRevision) return yield* conflict(id, stored?.revision)
       // Only what the protocol needs of the version before: unless its fields are asked for, it need not be readable.
       const isAskedFor = checks.length + beforeCommit.length > 0 || settings.completion?.needsBefore === true
-      const value = stored !== undefined && isAskedFor ? (yield* reader.decode(id, stored)).value : valid
+      const decoded = stored !== undefined && isAskedFor ? yield* Effect.result(reader.decode(id, stored)) : undefined
+      // Without conditions on it, what cannot be read can be replaced, as nothing that is known.
+      const isUnread = decoded !== undefined && Result.isFailure(decoded)
+      if (isUnread && (checks.length > 0 || !isDamage(decoded.failure))) return yield* decoded.failure
+      const value = decoded === undefined || isUnread ? valid : decoded.success.value
       const before: Base<A> | undefined =
         stored === undefined
           ? undefined
           : {
               id,
-              key: yield* context.key(id),
+              key,
               value,
               json: {},
               stored,
@@ -205,12 +234,11 @@ export const make = <A>(
               isUnderOldKey: false,
               isSettled: true
             }
-      const prepared = yield* prepare(valid, before, "whole", slot)
+      const prepared = yield* prepare(valid, before, isUnread ? "anew" : "whole", slot)
       yield* passes(checks, stored === undefined ? prepared.value : value)
-      yield* announce(beforeCommit, prepared, stored === undefined ? undefined : value)
+      yield* announce(beforeCommit, prepared, stored === undefined || isUnread ? undefined : value)
       const condition: Condition =
         slot === undefined ? { ifNoneMatch: "*" } : { ifMatch: slot.etag, replaces: slot.writeId }
-      const lost = () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
       return yield* Effect.catchTags(send(prepared, condition, before, onCommit), {
         AlreadyExists: lost,
         NotFound: lost

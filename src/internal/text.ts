@@ -37,3 +37,16 @@ export const compareUtf8 = (a: string, b: string): number => {
 /** RFC 3986: everything but unreserved characters as `%XX`. Throws `URIError` on a lone surrogate. */
 export const percentEncode = (text: string): string =>
   encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
+
+/** The text that `percentEncode` makes this of; `undefined` when it makes it of none, as of `%zz`, `%61` or `a b`. */
+export const percentDecode = (encoded: string): string | undefined => {
+  if (unreserved.test(encoded)) return encoded
+  try {
+    const text = decodeURIComponent(encoded)
+    return percentEncode(text) === encoded ? text : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const unreserved = /^[\w.~-]*$/

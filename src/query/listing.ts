@@ -10,11 +10,13 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
 import type { Base } from "../document/context.ts"
+import { isDamage } from "../document/damage.ts"
 import type { Documents } from "../document/documents.ts"
 import type { Found, ReadFailure } from "../document/read.ts"
 import type * as Partition from "../Partition.ts"
@@ -22,6 +24,7 @@ import type * as Query from "../Query.ts"
 import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import type { PageCursors } from "./cursor.ts"
 import type { Hit, Keys, Planned, Range } from "./keys.ts"
+import * as Tolerance from "./tolerance.ts"
 
 /**
  * What a listing may fail with.
@@ -53,22 +56,26 @@ export interface PageCondition<A, out E> {
  */
 export interface Listing<A> {
   /** The documents of a request, in the order of their keys. 1 LIST for each 1,000, 1 GET for each. */
-  readonly bases: (request: (Planned & Query.Concurrency) | undefined) => Stream.Stream<Base<A>, ListFailure>
+  readonly bases: (
+    request: (Planned & Query.Concurrency & Query.OnCorrupt) | undefined
+  ) => Stream.Stream<Base<A>, ListFailure>
   /** The same, a document that cannot be read being told in its place. */
   readonly results: (
     request: (Query.Within & Query.Concurrency) | undefined
   ) => Stream.Stream<{ readonly id: string; readonly result: Result.Result<Base<A>, ReadFailure> }, ListFailure>
-  /** The stored version of every document, its fields still encoded. */
-  readonly versions: Stream.Stream<Document.Stored, ListFailure>
+  /** The stored version of every document, its fields still encoded; `None` for one that cannot be read. */
+  readonly versions: Stream.Stream<Option.Option<Document.Stored>, ListFailure>
   /** Ids: of the whole resource the keys alone tell; those of a partition are checked. */
-  readonly ids: (request: (Query.Within & Query.Concurrency) | undefined) => Stream.Stream<string, ListFailure>
+  readonly ids: (
+    request: (Query.Within & Query.Concurrency & Query.OnCorrupt) | undefined
+  ) => Stream.Stream<string, ListFailure>
   /** How many there are: of the whole resource, or with `verify: false`, the keys alone tell. */
   readonly count: (
-    request: (Query.Within & Query.Concurrency & Query.Verify) | undefined
+    request: (Query.Within & Query.Concurrency & Query.Verify & Query.OnCorrupt) | undefined
   ) => Effect.Effect<number, ListFailure>
   /** One page, of those that meet a condition if there is one. 1 LIST and 1 GET for each document, more with a condition. */
   readonly page: <E = never>(
-    request: (Planned & Query.PageRequest & Query.Concurrency) | undefined,
+    request: (Planned & Query.PageRequest & Query.Concurrency & Query.OnCorrupt) | undefined,
     condition?: PageCondition<A, E>
   ) => Effect.Effect<Query.Page<Base<A>>, ListFailure | E>
   /** The document, if it belongs to a partition and has those values there; otherwise `NotFound`. 1 GET. */
@@ -84,10 +91,13 @@ export interface Listing<A> {
     options: Query.Concurrency | undefined,
     startAfter?: string
   ) => Stream.Stream<ReadonlyArray<Hit>, ListFailure>
-  /** What `read` makes of each hit, in their order; what it makes nothing of is left out. */
+  /**
+   * What `read` makes of each hit, in their order; what it makes nothing of is left out, and what cannot be read as the options
+   * say.
+   */
   readonly through: <X>(
     range: Range,
-    options: Query.Concurrency | undefined,
+    options: (Query.Concurrency & Query.OnCorrupt) | undefined,
     read: (hit: Hit) => Effect.Effect<X | undefined, ReadFailure>
   ) => Stream.Stream<X, ListFailure>
 }
@@ -113,7 +123,7 @@ export const make = <A>(
   { context, reader }: Documents<A>,
   { cursors, keys }: { readonly cursors: PageCursors; readonly keys: Keys }
 ): Listing<A> => {
-  const { capabilities, invalid, missing } = context
+  const { capabilities, invalid, missing, name } = context
   const { rangeOf } = keys
 
   const owns = (stored: Document.Stored, partition: Partition.Partition, marker: Partition.Marker): boolean => {
@@ -138,13 +148,17 @@ export const make = <A>(
       .pages(range, startAfter)
       .pipe(Stream.flatMap(Stream.fromArray), Stream.grouped((options?.concurrency ?? defaultConcurrency) * 4))
 
-  const through: Listing<A>["through"] = (range, options, read) =>
-    batches(range, options).pipe(
+  const through: Listing<A>["through"] = (range, options, read) => {
+    const { attempt, inOrder } = Tolerance.make(name, options)
+    return batches(range, options).pipe(
       Stream.mapEffect((hits) =>
-        Effect.forEach(hits, read, { concurrency: options?.concurrency ?? defaultConcurrency })
+        Effect.forEach(hits, (hit) => attempt(hit.id, read(hit)), {
+          concurrency: options?.concurrency ?? defaultConcurrency
+        })
       ),
-      Stream.flatMap((found) => Stream.fromArray(found.filter((one) => one !== undefined)))
+      Stream.flatMap(inOrder)
     )
+  }
 
   const streamed = <X>(
     request: Planned | undefined,
@@ -155,7 +169,17 @@ export const make = <A>(
   const examine = Effect.fnUntraced(function* <E>(
     range: Range,
     hits: ReadonlyArray<Hit>,
-    { concurrency, left, room }: { readonly concurrency: number; readonly left: number; readonly room: number },
+    {
+      concurrency,
+      left,
+      room,
+      tolerance: { attempt, tell }
+    }: {
+      readonly concurrency: number
+      readonly left: number
+      readonly room: number
+      readonly tolerance: Tolerance.Tolerance
+    },
     condition: PageCondition<A, E> | undefined
   ): Effect.fn.Return<{ readonly found: ReadonlyArray<Base<A>>; readonly examined: number }, ListFailure | E> {
     const found: Array<Base<A>> = []
@@ -163,10 +187,11 @@ export const make = <A>(
     while (examined < hits.length && found.length < room && examined < left) {
       const size = Math.min(left - examined, Math.max(room - found.length, concurrency))
       const some = hits.slice(examined, examined + size)
-      const bases = yield* Effect.forEach(some, (hit) => baseOf(range, hit), { concurrency })
-      for (const base of bases) {
+      const bases = yield* Effect.forEach(some, (hit) => attempt(hit.id, baseOf(range, hit)), { concurrency })
+      for (const one of bases) {
         if (found.length === room) break
         examined += 1
+        const base = yield* tell(one)
         if (base !== undefined && (condition === undefined || (yield* condition.keep(base)))) found.push(base)
       }
     }
@@ -174,7 +199,7 @@ export const make = <A>(
   })
 
   const page = Effect.fnUntraced(function* <E = never>(
-    request: (Planned & Query.PageRequest & Query.Concurrency) | undefined,
+    request: (Planned & Query.PageRequest & Query.Concurrency & Query.OnCorrupt) | undefined,
     condition?: PageCondition<A, E>
   ): Effect.fn.Return<Query.Page<Base<A>>, ListFailure | E> {
     const range = yield* rangeOf(request)
@@ -183,6 +208,7 @@ export const make = <A>(
       return yield* invalid(["limit"], `Expected an integer from 1 to ${maxKeysPerRequest}`)
     }
     const hides = condition?.hides === true
+    const tolerance = Tolerance.make(name, request)
     const query = range.query + (condition?.canonical ?? "")
     const text = yield* cursors.read(query, request?.cursor)
     let { after, skip }: Position = text === undefined ? { after: undefined, skip: 0 } : JSON.parse(text)
@@ -193,7 +219,8 @@ export const make = <A>(
       const size = capabilities.orderedList && condition === undefined ? limit - items.length : maxKeysPerRequest
       const { hits, isThinned, next } = yield* keys.page(range, size, after)
       const room = limit - items.length
-      const { found, examined } = yield* examine(range, hits.slice(skip), { concurrency, left, room }, condition)
+      const options = { concurrency, left, room, tolerance }
+      const { found, examined } = yield* examine(range, hits.slice(skip), options, condition)
       items.push(...found)
       left -= examined
       const end = skip + examined
@@ -228,9 +255,11 @@ export const make = <A>(
           })
         )
       ),
-    versions: Stream.map(
-      through(keys.whole, undefined, (hit) => storedOf(keys.whole, hit)),
-      ({ stored }) => stored
+    versions: through(keys.whole, undefined, (hit) =>
+      storedOf(keys.whole, hit).pipe(
+        Effect.map((found) => (found === undefined ? undefined : Option.some(found.stored))),
+        Effect.catchIf(isDamage, () => Effect.succeedNone)
+      )
     ),
     ids: (request) =>
       streamed(request, (range) =>

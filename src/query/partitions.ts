@@ -13,6 +13,7 @@ import type * as Partition from "../Partition.ts"
 import type * as Query from "../Query.ts"
 import type { Hit, Keys, Range } from "./keys.ts"
 import type { ListFailure, Listing } from "./listing.ts"
+import * as Tolerance from "./tolerance.ts"
 
 /**
  * Listings that show markers rather than documents.
@@ -25,10 +26,10 @@ export interface Partitions {
    * The different values of the field that follows those given, each with at least one document. For each value 1 LIST
    * and, as a rule, 1 GET; on a store that lists without order, those of a listing.
    */
-  readonly distinct: (request: Query.Within) => Stream.Stream<Json, ListFailure>
+  readonly distinct: (request: Query.Within & Query.OnCorrupt) => Stream.Stream<Json, ListFailure>
   /** What the markers cover. 1 LIST for each 1,000; with `verify`, or where a key had no room, 1 GET for each. */
   readonly covered: (
-    request: Query.Within & Query.Concurrency & Query.Verify
+    request: Query.Within & Query.Concurrency & Query.Verify & Query.OnCorrupt
   ) => Stream.Stream<Query.Covered, ListFailure>
 }
 
@@ -42,7 +43,7 @@ export const make = <A>(
   { context, reader }: Documents<A>,
   { keys, listing }: { readonly keys: Keys; readonly listing: Listing<A> }
 ): Partitions => {
-  const { capabilities, invalid } = context
+  const { capabilities, invalid, name } = context
   const { storedOf, through } = listing
 
   /** A request on a partition, which has to be named. */
@@ -58,9 +59,13 @@ export const make = <A>(
       )
     )
 
-  const distinctWithoutOrder = (range: Range, valueOf: (hit: Hit) => Json): Stream.Stream<Json, ListFailure> => {
+  const distinctWithoutOrder = (
+    range: Range,
+    valueOf: (hit: Hit) => Json,
+    { onCorrupt }: Query.OnCorrupt
+  ): Stream.Stream<Json, ListFailure> => {
     const seen = new Set<Json>()
-    const values = through(range, undefined, (hit) =>
+    const values = through(range, { onCorrupt }, (hit) =>
       seen.has(valueOf(hit))
         ? Effect.succeed(undefined)
         : Effect.map(storedOf(range, hit), (found) => {
@@ -72,20 +77,25 @@ export const make = <A>(
     return Stream.map(values, ({ value }) => value)
   }
 
-  const distinct = (range: Range, partition: Partition.Partition): Stream.Stream<Json, ListFailure> => {
+  const distinct = (
+    range: Range,
+    partition: Partition.Partition,
+    options: Query.OnCorrupt
+  ): Stream.Stream<Json, ListFailure> => {
+    const { attempt, tell } = Tolerance.make(name, options)
     const field = partition.fields[range.given]
     if (field === undefined) {
       return Stream.fail(invalid([], `Expected fewer values: every field of partition ${partition.name} has one`))
     }
     const valueOf = ({ marker }: Hit): Json => partition.valuesOf(marker?.values ?? "")[field] ?? null
-    if (!capabilities.orderedList) return distinctWithoutOrder(range, valueOf)
+    if (!capabilities.orderedList) return distinctWithoutOrder(range, valueOf, options)
     const depth = partition.prefix.split("/").length + range.given
     /** The next value that some document has, and a key after all of its markers. */
     const next = Effect.fnUntraced(function* (from: string | undefined) {
       for (let after = from; ;) {
         const { hits, next } = yield* keys.page(range, 10, after)
         for (const hit of hits) {
-          if ((yield* storedOf(range, hit)) === undefined) continue
+          if ((yield* tell(yield* attempt(hit.id, storedOf(range, hit)))) === undefined) continue
           // `0` follows `/`: what comes after every key that goes on with `/`.
           const end = `${hit.key.split("/").slice(0, depth).join("/")}0`
           return [[valueOf(hit)], Option.some(end)] as const
@@ -100,7 +110,7 @@ export const make = <A>(
   const covered = (
     range: Range,
     partition: Partition.Partition,
-    options: Query.Concurrency & Query.Verify
+    options: Query.Concurrency & Query.Verify & Query.OnCorrupt
   ): Stream.Stream<Query.Covered, ListFailure> => {
     const { covering } = partition.definition
     if (covering === undefined) {
@@ -127,7 +137,7 @@ export const make = <A>(
   }
 
   return {
-    distinct: (request) => within(request, distinct),
+    distinct: (request) => within(request, (range, partition) => distinct(range, partition, request)),
     covered: (request) => within(request, (range, partition) => covered(range, partition, request))
   }
 }

@@ -18,6 +18,7 @@ import type { DocumentSchema } from "../schema/Attributes.ts"
 import type { PageCursors } from "./cursor.ts"
 import type { Fields } from "./fields.ts"
 import type { ListFailure, Listing } from "./listing.ts"
+import * as Tolerance from "./tolerance.ts"
 import * as TopK from "./topK.ts"
 import { mostInMemory, type Planned, type Planner } from "./planner.ts"
 
@@ -101,24 +102,43 @@ export const make = <S extends DocumentSchema>(
   /** Everything that the way leads to, not yet looked at. */
   const reached = (
     { access }: Planned,
-    { concurrency = defaultConcurrency }: Query.Concurrency
+    { concurrency = defaultConcurrency, onCorrupt }: Query.Concurrency & Query.OnCorrupt
   ): Stream.Stream<Base<A>, ListFailure> => {
+    const options = { concurrency, onCorrupt }
+    const { attempt, tell } = Tolerance.make(name, options)
+    const read = <E>(id: string, find: Effect.Effect<Option.Option<Base<A>>, E>) =>
+      attempt(id, Effect.map(find, Option.getOrUndefined))
+    const unique = Effect.fnUntraced(function* (label: string, digest: string) {
+      for (;;) {
+        const { all, isCurrent } = yield* reader.claimants(label, digest)
+        for (const { find, id } of all) {
+          const base = yield* tell(yield* read(id, find))
+          if (base !== undefined) return base
+        }
+        // The value may have gone to another document since.
+        if (all.length === 0 || (yield* isCurrent)) return undefined
+      }
+    })
     switch (access._tag) {
       case "Ids":
-        return present(Stream.mapEffect(Stream.fromArray(access.ids), reader.find, { concurrency }))
+        return Stream.fromArray(access.ids).pipe(
+          Stream.mapEffect((id) => read(id, reader.find(id)), { concurrency }),
+          Stream.mapEffect(tell),
+          Stream.filter(isThere)
+        )
       case "Unique":
-        return present(Stream.fromEffect(reader.byUnique(access.name, access.digest)))
+        return Stream.filter(Stream.fromEffect(unique(access.name, access.digest)), isThere)
       case "Partition":
-        return Stream.flatMap(Stream.fromArray(access.within), (within) => listing.bases({ ...within, concurrency }))
+        return Stream.flatMap(Stream.fromArray(access.within), (within) => listing.bases({ ...within, ...options }))
       case "Scan":
-        return listing.bases({ concurrency })
+        return listing.bases(options)
     }
   }
 
   /** Who may not see a document must not learn of it by a condition either: filters come first. */
   const along = (
     planned: Planned,
-    request: Query.Concurrency,
+    request: Query.Concurrency & Query.OnCorrupt,
     filters: Filters<A>
   ): Stream.Stream<Found<A>, QueryFailure> =>
     seen(reached(planned, request), filters).pipe(
@@ -229,8 +249,7 @@ type Asked = Readonly<Partial<Record<"where" | "predicate" | "order" | "limit", 
 const isPlain = ({ where, predicate, order, limit }: Asked): boolean =>
   where === undefined && predicate === undefined && order === undefined && limit === undefined
 
-const present = <A, E>(all: Stream.Stream<Option.Option<A>, E>): Stream.Stream<A, E> =>
-  Stream.flatMap(all, (one) => Stream.fromArray(Option.toArray(one)))
+const isThere = <A>(one: A | undefined): one is A => one !== undefined
 
 const passes = Effect.fnUntraced(function* <A>(filters: Filters<A>, base: Base<A>) {
   for (const filter of filters) if ((yield* filter(base.value)) !== true) return false

@@ -11,6 +11,7 @@ import type { Keys } from "../query/keys.ts"
 import type { Listing } from "../query/listing.ts"
 import type { Admin } from "../Repository.ts"
 import * as Backfilling from "./backfill.ts"
+import type { Changes } from "./changes.ts"
 import type { Counts } from "./counts.ts"
 import type { History } from "./history.ts"
 import type { Operation } from "./operation.ts"
@@ -27,12 +28,14 @@ import * as Rewriting from "./rewrite.ts"
 export const make = <A>(
   documents: Documents<A>,
   {
+    changes,
     counts,
     history,
     keys,
     listing,
     operation
   }: {
+    readonly changes: Changes<A>
     readonly counts: Counts | undefined
     readonly history: History<A>
     readonly keys: Keys
@@ -40,9 +43,10 @@ export const make = <A>(
     readonly operation: Operation
   }
 ): Admin => {
-  const rewriting = Rewriting.make(documents, { keys, listing })
+  const rewriting = Rewriting.make(documents, { keys, listing, operation })
   const { backfill, remove } = Backfilling.make(documents, { rewriting })
   const { repair } = Repairing.make(documents, { rewriting })
+  const { discarding } = documents
   const prune = pruning.make(documents)
   const { as, draw, named, namedStream, refuse } = operation
 
@@ -66,6 +70,11 @@ export const make = <A>(
           )
         )
       ),
+    discard: Effect.fn("Resource.discard")(function* (id) {
+      const removed = yield* named(discarding.discard(id, changes.onCommit))
+      const readable = `document ${JSON.stringify(id)} can be read: delete removes it`
+      return removed === undefined ? yield* refuse(readable) : { id, removed }
+    }, as("Resource.discard")),
     recount: recount.pipe(Effect.withSpan("Resource.recount"), as("Resource.recount")),
     removePartition: Effect.fn("Resource.removePartition")(function* (label) {
       return yield* named(remove("partitions", label))

@@ -83,24 +83,30 @@ export const make = <A>(
     backfill: (options) =>
       Stream.unwrap(
         Effect.map(indexes.all, ({ partitions, uniques }) => {
-          const seen = { isViolated: false }
+          const seen = { isIncomplete: false }
           const building: Building = {
             partitions: [...partitions.values()].filter((partition) => !partition.isReady),
             uniques: [...uniques.values()].filter((unique) => !unique.isReady)
           }
-          const one = (id: string): Effect.Effect<Backfilled, RewriteFailure> =>
-            rewriting.one(id, isOld).pipe(
+          const one = (id: string): Effect.Effect<Backfilled, RewriteFailure> => {
+            const filled = rewriting.one(id, isOld).pipe(
               Effect.tap(() => reassert(id, building)),
               Effect.map((rewritten) => ({ ...rewritten, violation: undefined })),
-              Effect.catchTag("UniqueViolation", (violation) => {
-                seen.isViolated = true
-                return Effect.succeed({ id, rewritten: false, violation })
-              })
+              Effect.catchTag("UniqueViolation", (violation) => Effect.succeed({ id, rewritten: false, violation }))
             )
+            return rewriting.told(id, filled).pipe(
+              Effect.map((outcome): Backfilled => ({ violation: undefined, ...outcome })),
+              Effect.tap(({ error, violation }) =>
+                Effect.sync(() => {
+                  seen.isIncomplete ||= error !== undefined || violation !== undefined
+                })
+              )
+            )
+          }
           return Stream.concat(
             rewriting.each(options, one),
             // A document that could not be written is in none of them.
-            Stream.drain(Stream.fromEffect(Effect.suspend(() => (seen.isViolated ? Effect.void : finish(building)))))
+            Stream.drain(Stream.fromEffect(Effect.suspend(() => (seen.isIncomplete ? Effect.void : finish(building)))))
           )
         })
       ),
@@ -114,7 +120,11 @@ export const make = <A>(
       }
       // First nobody makes new ones.
       yield* database.setIndex(name, kind, label, undefined)
-      return yield* listAll(store, { prefix: index.prefix }).pipe(
+      // A key that is none of its own is not touched.
+      const isOwn = (key: string) =>
+        "parse" in index ? index.parse(key) !== undefined : /^[\w-]+$/.test(key.slice(index.prefix.length))
+      return yield* listAll(store, { prefix: index.prefix, keysOnly: true }).pipe(
+        Stream.filter(({ key }) => isOwn(key)),
         Stream.grouped(maxKeysPerRequest),
         Stream.mapEffect(
           Effect.fnUntraced(function* (entries) {

@@ -81,7 +81,8 @@ export const make = <A, Insert, Update, Patch>(
     Stream.unwrap(
       Effect.gen(function* () {
         const meets = yield* operation.named(queries.meets(request))
-        const rejection = unmet(yield* operation.name)
+        const name = yield* operation.name
+        const rejection = unmet(name)
         // A change can move a document ahead in the very listing that it was found by, where it would be found again.
         const underWay = new Set<string>()
         const moved = new Set<string>()
@@ -89,6 +90,13 @@ export const make = <A, Insert, Update, Patch>(
           const base = context.known(present as object)
           return base === undefined || meets(base) ? Effect.void : Effect.fail(rejection)
         }
+        const corrupt: Array<Query.Corrupt> = []
+        /** What has been met since, to be told before what comes next. */
+        const unread = () =>
+          corrupt
+            .splice(0)
+            .map(({ id, reason }) => ({ id, result: Result.fail(DbError.make(name, reason, context.name)) }))
+        const onCorrupt = (found: Query.Corrupt) => Effect.sync(() => void corrupt.push(found))
         const one = Effect.fnUntraced(function* (found: Shown<A>) {
           const id = found.document?.id ?? found.base?.id ?? ""
           if (underWay.has(id) || moved.has(id)) return undefined
@@ -100,8 +108,13 @@ export const make = <A, Insert, Update, Patch>(
           if (Result.isFailure(result) && result.failure === rejection) return undefined
           return { id, result: Result.map(result, ({ value }) => value) }
         })
-        return reading.query(request).pipe(
-          Stream.mapEffect(one, { concurrency: request.concurrency ?? defaultConcurrency }),
+        return reading.query({ ...request, onCorrupt }).pipe(
+          Stream.map((found) => ({ found, before: unread() })),
+          Stream.mapEffect(({ before, found }) => Effect.map(one(found), (outcome) => [...before, outcome]), {
+            concurrency: request.concurrency ?? defaultConcurrency
+          }),
+          Stream.flatMap(Stream.fromArray),
+          Stream.concat(Stream.suspend(() => Stream.fromArray(unread()))),
           Stream.filter((outcome) => outcome !== undefined),
           Stream.zipWithIndex,
           Stream.map(([outcome, index]) => ({ index, ...outcome }))

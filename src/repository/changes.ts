@@ -59,7 +59,8 @@ export const make = <A>(
       id,
       before: yield* before,
       after: Option.map(Option.fromUndefinedOr(after), (base) => base.value),
-      version: Option.fromUndefinedOr((after?.stored ?? stored)?.version),
+      // Of a version that could not be read nobody knows the number.
+      version: Option.filter(Option.fromUndefinedOr((after?.stored ?? stored)?.version), (version) => version > 0),
       writeId: after?.stored.writeId ?? writeId ?? (yield* Id.writeId),
       at: after === undefined ? yield* DateTime.now : DateTime.makeUnsafe(after.stored.writtenAt)
     }

@@ -133,19 +133,22 @@ export const make = <A>(
   const recount = Effect.gen(function* () {
     const before = yield* Effect.option(counter.read(total))
     const counts = new Map<string, number>()
+    let unread = 0
     if (definition.partitions.length === 0) {
       yield* Stream.runForEach(keys.pages(keys.whole), (hits) => Effect.sync(() => addTo(counts, total, hits.length)))
     } else {
       yield* Stream.runForEach(listing.versions, (stored) =>
         Effect.sync(() => {
-          for (const label of labels(stored)) addTo(counts, label, 1)
+          // One that cannot be read is a document, of which nobody knows the partitions.
+          if (Option.isNone(stored)) unread += 1
+          for (const label of Option.match(stored, { onNone: () => [total], onSome: labels })) addTo(counts, label, 1)
         })
       )
     }
     // A shard that cannot be read cannot be changed either.
     if (Option.isNone(before)) yield* counter.remove
     yield* counter.set(counts)
-    return { before: Option.getOrElse(before, () => 0), after: counts.get(total) ?? 0 }
+    return { before: Option.getOrElse(before, () => 0), after: counts.get(total) ?? 0, unread }
   })
 
   return { count, read, recount }

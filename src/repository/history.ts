@@ -97,7 +97,7 @@ export const make = <A, Insert, Update, Patch>(
         )
       ),
     at: Effect.fnUntraced(function* (id, moment) {
-      const { entries, now } = yield* past(id)
+      const { damage, entries, now } = yield* past(id)
       const present = now === undefined ? [] : [{ ...now.stored, isDeletion: false, entry: undefined }]
       const all = [...entries.map((entry) => ({ ...entry, entry })), ...present]
       const time = "time" in moment ? DateTime.toEpochMillis(moment.time) : undefined
@@ -105,6 +105,9 @@ export const make = <A, Insert, Update, Patch>(
         "version" in moment
           ? all.findLast((one) => one.version === moment.version && !one.isDeletion)
           : all.findLast((one) => one.writtenAt <= time!)
+      // It may be the one that cannot be read, and whose number and time nobody knows.
+      const isLast = found === undefined || (time !== undefined && found.entry === entries.at(-1))
+      if (damage !== undefined && isLast) return yield* named(Effect.fail(damage))
       if (found === undefined || found.isDeletion) return yield* missing(id)
       const base =
         found.entry === undefined ? reader.decode(id, now!.stored, now!.isSettled) : versions.load(found.entry)

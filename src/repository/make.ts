@@ -122,7 +122,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const history = History.make(documents, { operation, pipeline, reading })
   const bulk = Bulk.make(documents, { operation, queries, reading, writing })
   const jsonForm = JsonForm.make(definition)
-  const admin = Admin.make(documents, { counts, history, keys, listing, operation })
+  const admin = Admin.make(documents, { changes, counts, history, keys, listing, operation })
 
   const valueOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
     Effect.map(effect, ({ value }) => value)

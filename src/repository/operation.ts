@@ -24,6 +24,8 @@ export interface Operation {
   readonly draw: (name: string) => <A, E, R>(stream: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
   /** Turns failures of the engine into `DbError`, in the name of the operation that the fiber is in. */
   readonly named: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, DbError.Named<E>, R>
+  /** A failure as `named` leaves it, to be told rather than failed with. */
+  readonly told: <E>(error: E) => Effect.Effect<DbError.Named<E>>
   /** The same for a stream. */
   readonly namedStream: <A, E, R>(stream: Stream.Stream<A, E, R>) => Stream.Stream<A, DbError.Named<E>, R>
   /** `NotAllowed`, in the name of the operation that the fiber is in. */
@@ -51,6 +53,7 @@ export const make = (resource: string): Operation => {
     as: (name) => (effect) => Effect.provideService(Effect.annotateSpans(effect, attributes), Current, name),
     draw: (name) => (stream) => Stream.provideService(stream, Current, name),
     named: (effect) => Effect.catch(effect, nameOf),
+    told: (error) => Effect.flip(nameOf(error)),
     namedStream: (stream) => Stream.catch(stream, (error) => Stream.fromEffect(nameOf(error))),
     refuse: (description) =>
       Effect.flatMap(Current, (operation) => Effect.fail(new DbError.NotAllowed({ resource, operation, description }))),

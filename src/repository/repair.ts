@@ -6,18 +6,16 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import * as Content from "../Content.ts"
-import type * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
 import { markerGraceMillis } from "../document/commit.ts"
 import type { Base } from "../document/context.ts"
-import * as documentObject from "../document/documentObject.ts"
+import { isDamage, isOfDocument, reasonOf } from "../document/damage.ts"
 import type { Documents } from "../document/documents.ts"
-import { percentEncode } from "../internal/text.ts"
+import * as Leftovers from "../document/leftovers.ts"
 import * as Partition from "../Partition.ts"
 import type { Finding, RepairOptions } from "../Repository.ts"
-import { headOption, listAll } from "../storage/ObjectStore.ts"
-import type { StoreError } from "../storage/StoreError.ts"
+import { headOption } from "../storage/ObjectStore.ts"
+import { isStoreError } from "../storage/StoreError.ts"
 import * as Unique from "../Unique.ts"
 import type { RewriteFailure, Rewriting } from "./rewrite.ts"
 
@@ -30,18 +28,9 @@ import type { RewriteFailure, Rewriting } from "./rewrite.ts"
 export interface Repairing {
   /**
    * Finds what is not as it should be, and mends it unless it is a dry run. Each document costs 1 GET and 1 HEAD for each of
-   * its markers; then all markers, reservations and contents are listed, and each costs 1 GET; and the documents are listed once
-   * more, for what deletions have left.
+   * its markers; then all markers, reservations and contents are listed, and each costs 1 GET.
    */
   readonly repair: (options: RepairOptions | undefined) => Stream.Stream<Finding, RewriteFailure>
-}
-
-/** A key that was listed, and how old it is by the store's clock. */
-interface Listed {
-  readonly key: string
-  readonly now: number
-  readonly age: number
-  readonly size: number | undefined
 }
 
 const defaultConcurrency = 16
@@ -56,7 +45,8 @@ export const make = <A>(
   { context, indexes, reader, reservations }: Documents<A>,
   { rewriting }: { readonly rewriting: Rewriting<A> }
 ): Repairing => {
-  const { capabilities, name, settings, store } = context
+  const { name, store } = context
+  const leftovers = Leftovers.make(context, reader)
 
   const loadSettled = (id: string) =>
     reader.loadSettled(id).pipe(
@@ -64,17 +54,25 @@ export const make = <A>(
       Effect.catchTag("NotFound", () => Effect.succeed(Option.none<Base<A>>()))
     )
 
-  const repair = ({
-    dryRun = true,
-    markerGraceMillis: grace = markerGraceMillis,
-    sweepDeletions = false
-  }: RepairOptions) => {
+  const repair = ({ dryRun = true }: RepairOptions) => {
     const perform = <X, E>(effect: Effect.Effect<X, E>) => (dryRun ? Effect.void : Effect.asVoid(effect))
     const find = (kind: Finding["kind"], key: string, id: string, repaired = !dryRun): Finding => ({
       kind,
       key,
       id,
       repaired
+    })
+
+    /** Only told: what cannot be read may still be restored, and what cannot be written again is somebody's to change. */
+    const only = (key: string, id: string, failure: unknown): Finding => {
+      const description = reasonOf(failure)?.description ?? (failure instanceof Error ? failure.message : "")
+      const at = isStoreError(failure) ? (failure.key ?? key) : key
+      return { ...find(isDamage(failure) ? "Corrupt" : "Unindexed", at, id, false), description }
+    }
+
+    const foreign = (key: string): Finding => ({
+      ...find("Foreign", key, "", false),
+      description: "it is no key of this resource: somebody else has put it there"
     })
 
     /** Markers that the document owns and that are not there. */
@@ -128,99 +126,61 @@ export const make = <A>(
       return [isDuplicate ? find("Duplicate", key, id, false) : find("Unindexed", key, id)]
     })
 
-    const document = Effect.fnUntraced(function* (
-      id: string
-    ): Effect.fn.Return<ReadonlyArray<Finding>, RewriteFailure> {
+    const whole = Effect.fnUntraced(function* (id: string): Effect.fn.Return<ReadonlyArray<Finding>, RewriteFailure> {
       const base = yield* loadSettled(id)
       if (Option.isNone(base)) return []
       const { value } = base
       return [...(yield* markersOf(value)), ...(yield* claimsOf(value)), ...(yield* indexesOf(value))]
     })
 
-    /** A key below `partition=`, whatever partitions there are now. */
-    const marker = Effect.fnUntraced(function* ({ age, key }: Listed) {
-      const match = /^resource=[^/]+\/partition=([^/]+)\//.exec(key)
-      if (match === null || age <= grace) return undefined
-      const label = decodeURIComponent(match[1]!)
-      const parsed = Partition.compile(name, label, { fields: [] }).parse(key)
-      if (parsed === undefined) return undefined
-      const isOwned = (stored: Document.Stored) => {
-        const owned = Object.hasOwn(stored.markers, label) ? stored.markers[label] : undefined
-        return owned?.values === parsed.values && owned.writeId === parsed.writeId
-      }
-      if ((yield* reader.held(parsed.id)).some(isOwned)) return undefined
-      yield* perform(store.delete(key, { repeatable: true }))
-      return find("LeftoverMarker", key, parsed.id)
-    })
+    const document = (id: string, key: string): Effect.Effect<ReadonlyArray<Finding>, RewriteFailure> =>
+      Effect.catchIf(whole(id), isOfDocument, (failure) => Effect.succeed([only(key, id, failure)]))
 
-    const reservation = Effect.fnUntraced(function* ({ age, key, now }: Listed) {
-      const match = /^resource=[^/]+\/unique=([^/]+)\/([^/]+)$/.exec(key)
-      if (match === null || age <= settings.uniqueLease) return undefined
-      const label = decodeURIComponent(match[1]!)
-      const found = yield* Unique.find(store, key)
-      // It may have been made anew since it was listed.
-      const [owner] = found?.owners ?? []
-      if (found === undefined || owner === undefined) return undefined
-      if (now - found.lastModified <= settings.uniqueLease) return undefined
-      for (const id of found.owners) {
-        const isIn = (stored: Document.Stored) => stored.claims[label]?.digest === match[2]
-        if ((yield* reader.held(id)).some(isIn)) return undefined
-      }
-      yield* perform(Unique.release(store, capabilities, key, found.etag))
-      return find("LeftoverReservation", key, owner)
-    })
+    const leftover =
+      (kind: Finding["kind"], { find: findLeft, parse }: Leftovers.Kind) =>
+      (listed: Leftovers.Listed) =>
+        parse(listed.key) === undefined
+          ? Effect.succeed(foreign(listed.key))
+          : Effect.gen(function* () {
+              const left = yield* findLeft(listed)
+              if (left === undefined) return undefined
+              yield* perform(left.remove)
+              return find(kind, listed.key, left.id)
+            }).pipe(
+              Effect.catchIf(isDamage, (error) => Effect.succeed(only(listed.key, parse(listed.key)?.id ?? "", error)))
+            )
 
-    const content = Effect.fnUntraced(function* ({ age, key }: Listed) {
-      const parsed = Content.parse(key)
-      if (parsed === undefined || age <= grace) return undefined
-      const isOwned = (stored: Document.Stored) => stored.content?.name === parsed.name
-      if ((yield* reader.held(parsed.id)).some(isOwned)) return undefined
-      yield* perform(store.delete(key, { repeatable: true }))
-      return find("LeftoverContent", key, parsed.id)
-    })
-
-    /** What a deletion has left: where the store ignores conditions on DELETE that is all of them. */
-    const deletion = Effect.fnUntraced(function* ({ age, key, size }: Listed) {
-      if (size !== Document.deletionBytes || age <= grace) return undefined
-      if (!capabilities.conditionalDelete && !sweepDeletions) return undefined
-      const id = Option.getOrUndefined(Document.idOf(name, key))
-      const slot = id === undefined ? undefined : yield* documentObject.load(context.place, key, id)
-      if (id === undefined || slot?.deletion === undefined) return undefined
-      yield* perform(documentObject.sweepDeletion(context.place, key, id, slot))
-      if (!capabilities.conditionalDelete) yield* perform(store.delete(key))
-      return find("LeftoverDeletion", key, id)
-    })
-
-    return { document, marker, reservation, content, deletion }
+    return { document, foreign, leftover }
   }
 
   return {
     repair: (options = {}) =>
       Stream.suspend((): Stream.Stream<Finding, RewriteFailure> => {
         const { concurrency = defaultConcurrency } = options
-        const { content, deletion, document, marker, reservation } = repair(options)
-        const over = (
-          part: string,
-          one: (listed: Listed) => Effect.Effect<Finding | undefined, StoreError | DbError.InvalidInput>
-        ) =>
-          Stream.unwrap(
-            Effect.map(Unique.storeTime(store), (now) =>
-              listAll(store, { prefix: `resource=${percentEncode(name)}/${part}` }).pipe(
-                Stream.mapEffect(
-                  ({ key, lastModified = now, size }) => one({ key, now, age: now - lastModified, size }),
-                  {
-                    concurrency
-                  }
-                ),
-                Stream.filter((finding) => finding !== undefined)
-              )
-            )
+        const { markerGraceMillis: grace = markerGraceMillis, sweepDeletions = false } = options
+        const { document, foreign, leftover } = repair(options)
+        const deletion = leftover("LeftoverDeletion", leftovers.deletions(grace, sweepDeletions))
+        const one = (listed: Leftovers.Listed): Effect.Effect<ReadonlyArray<Finding>, RewriteFailure> => {
+          const id = Option.getOrUndefined(Document.idOf(name, listed.key))
+          if (id === undefined) return Effect.succeed([foreign(listed.key)])
+          // It tells of a deletion, or is what is left of something else.
+          if (listed.size === Document.deletionBytes) {
+            return Effect.map(deletion(listed), (finding) => (finding === undefined ? [] : [finding]))
+          }
+          return document(id, listed.key)
+        }
+        const documents = leftovers
+          .list(Document.keyPrefix(name))
+          .pipe(Stream.mapEffect(one, { concurrency }), Stream.flatMap(Stream.fromArray))
+        const over = (finding: Finding["kind"], kind: Leftovers.Kind) =>
+          leftovers.list(kind.prefix).pipe(
+            Stream.mapEffect(leftover(finding, kind), { concurrency }),
+            Stream.filter((finding) => finding !== undefined)
           )
-        return Stream.flatMap(rewriting.each({ concurrency }, document), Stream.fromArray).pipe(
-          Stream.concat(over("partition=", marker)),
-          Stream.concat(over("unique=", reservation)),
-          Stream.concat(over("content/", content)),
-          Stream.concat(over("data/", deletion))
+        return documents.pipe(
+          Stream.concat(over("LeftoverMarker", leftovers.markers(grace))),
+          Stream.concat(over("LeftoverReservation", leftovers.reservations)),
+          Stream.concat(over("LeftoverContent", leftovers.contents(grace)))
         )
       })
   }

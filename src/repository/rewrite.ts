@@ -7,13 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type * as DbError from "../DbError.ts"
 import type { Base } from "../document/context.ts"
+import { isOfDocument } from "../document/damage.ts"
 import type { Documents } from "../document/documents.ts"
-import type { ReadFailure } from "../document/read.ts"
 import type { WriteFailure } from "../document/writer.ts"
 import type * as History from "../History.ts"
 import type { Keys } from "../query/keys.ts"
 import type { ListFailure, Listing } from "../query/listing.ts"
-import type { RewriteOptions, Rewritten, Rotated } from "../Repository.ts"
+import type { RewriteError, RewriteOptions, Rewritten, Rotated } from "../Repository.ts"
+import type { Operation } from "./operation.ts"
 
 /**
  * What writing a document again may fail with.
@@ -40,6 +41,11 @@ export interface Rewriting<A> {
     id: string,
     isOld: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput>
   ) => Effect.Effect<Rewritten, RewriteFailure>
+  /** Tells of a document that cannot be read or written again, so that the work goes on with the others. */
+  readonly told: <X>(
+    id: string,
+    rewriting: Effect.Effect<X, RewriteFailure>
+  ) => Effect.Effect<X | (Rewritten & { readonly error: RewriteError }), RewriteFailure>
   /** Writes every document in the present schema version. */
   readonly migrate: (options: RewriteOptions | undefined) => Stream.Stream<Rewritten, RewriteFailure>
   /** Writes every document and earlier version with a secret under an older key again. */
@@ -56,7 +62,7 @@ const defaultConcurrency = 16
  */
 export const make = <A>(
   { context, preparation, versions, writing }: Documents<A>,
-  { keys, listing }: { readonly keys: Keys; readonly listing: Listing<A> }
+  { keys, listing, operation }: { readonly keys: Keys; readonly listing: Listing<A>; readonly operation: Operation }
 ): Rewriting<A> => {
   const each = <X, E>(
     options: RewriteOptions | undefined,
@@ -88,34 +94,44 @@ export const make = <A>(
       )
   }
 
+  const told: Rewriting<A>["told"] = (id, rewriting) =>
+    Effect.catchIf(rewriting, isOfDocument, (failure) =>
+      Effect.map(operation.told(failure), (error) => ({ id, rewritten: false, error }))
+    )
+
+  const oneTold = (id: string, isOld: Parameters<Rewriting<A>["one"]>[1]): Effect.Effect<Rewritten, RewriteFailure> =>
+    told(id, one(id, isOld))
+
   /** Earlier versions, those of a document together. */
   const rotatePast = (concurrency: number): Stream.Stream<Rotated, RewriteFailure> => {
-    const reseal = (
-      entry: History.Entry
-    ): Effect.Effect<Rewritten, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure> =>
-      Effect.map(versions.reseal(entry), (rewritten) => ({ id: entry.id, rewritten }))
+    const reseal = (entry: History.Entry): Effect.Effect<Rewritten, RewriteFailure> =>
+      told(
+        entry.id,
+        Effect.map(versions.reseal(entry), (rewritten) => ({ id: entry.id, rewritten }))
+      )
     return versions.all.pipe(
       Stream.mapEffect(reseal, { concurrency }),
       Stream.groupAdjacentBy(({ id }) => id),
-      Stream.map(([id, group]) => ({
-        id,
-        rewritten: group.some(({ rewritten }) => rewritten),
-        of: "history"
-      }))
+      Stream.map(([id, group]) => {
+        const error = group.find((one) => one.error !== undefined)?.error
+        const rewritten = group.some((one) => one.rewritten)
+        return { id, rewritten, ...(error === undefined ? {} : { error }), of: "history" }
+      })
     )
   }
 
   return {
     each,
     one,
+    told,
     migrate: (options) =>
       Stream.unwrap(
         Effect.map(context.codec.version, (version) =>
-          each(options, (id) => one(id, (base) => Effect.succeed(base.stored.schemaVersion < version)))
+          each(options, (id) => oneTold(id, (base) => Effect.succeed(base.stored.schemaVersion < version)))
         )
       ),
     rotate: (options) => {
-      const present = each(options, (id) => one(id, (base) => Effect.succeed(base.isUnderOldKey)))
+      const present = each(options, (id) => oneTold(id, (base) => Effect.succeed(base.isUnderOldKey)))
       // Then what was replaced, also by that.
       return Stream.concat(
         Stream.map(present, (rewritten): Rotated => ({ ...rewritten, of: "document" })),

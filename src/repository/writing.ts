@@ -11,7 +11,7 @@ import * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
 import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
-import { type Change, defaultRetries, type Options } from "../document/writer.ts"
+import { type Change, defaultRetries, type Options, type RemovedMany } from "../document/writer.ts"
 import * as merge from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import type { Keys } from "../query/keys.ts"
@@ -235,11 +235,7 @@ export const make = <A, Insert, Update, Patch>(
 
   const removeListed = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
     const options = { beforeCommit: [], checks: [], concurrency: removeConcurrency, onCommit: onCommits }
-    const { deleted, failed } = yield* named(
-      Effect.catchTag(writer.removeMany(ids, options), "InvalidInput", Effect.die)
-    )
-    if (failed.length === 0) return deleted.length
-    return yield* named(Effect.fail(failed[0]!.error))
+    return yield* named(Effect.catchTag(writer.removeMany(ids, options), "InvalidInput", Effect.die))
   })
 
   return {
@@ -292,13 +288,11 @@ export const make = <A, Insert, Update, Patch>(
         Effect.fnUntraced(function* ({ beforeCommit = [], checks = [], ids }) {
           const options = { beforeCommit, checks, concurrency: removeConcurrency, onCommit: onCommits, onProgress }
           const { deleted, failed } = yield* named(writer.removeMany(ids, options))
-          const name = yield* operation.name
           return {
             deleted,
-            failed: failed.map(({ error, id }) => ({
-              id,
-              error: DbError.isFailure(error) ? DbError.fromFailure(name, context.name)(error) : error
-            }))
+            failed: yield* Effect.forEach(failed, ({ error, id }) =>
+              Effect.map(operation.told(error), (error) => ({ id, error }))
+            )
           }
         })
       ),
@@ -307,14 +301,19 @@ export const make = <A, Insert, Update, Patch>(
       {},
       Effect.fnUntraced(function* () {
         if (!allowDeleteAll) return yield* refuse("declare the resource with allowDeleteAll: true to allow it")
-        const numbers = Stream.mapEffect(namedStream(keys.pages(keys.whole)), (hits) =>
+        const removed = Stream.mapEffect(namedStream(keys.pages(keys.whole)), (hits) =>
           removeListed(hits.map((hit) => hit.id))
         )
-        return yield* Stream.runFold(
-          numbers,
-          () => 0,
-          (sum, some) => sum + some
+        const { failed, number } = yield* Stream.runFold(
+          removed,
+          () => ({ number: 0, failed: new Array<RemovedMany["failed"][number]>() }),
+          (all, { deleted, failed }) => ({
+            number: all.number + deleted.length,
+            failed: all.failed.length > 0 ? all.failed : failed.slice(0, 1)
+          })
         )
+        // What cannot be deleted does not keep the others.
+        return failed[0] === undefined ? number : yield* named(Effect.fail(failed[0].error))
       })
     )
   }

@@ -13,12 +13,19 @@ const some = [
   "two transfers",
   "a transaction that deletes and one that updates",
   "updates that keep their history",
-  "content and a deletion"
+  "content and a deletion",
+  "a discard and a replacement of a document that tells what it owned",
+  "a discard and an insert of a document that tells nothing"
 ]
 
 orders({
   orders: some,
-  unconditional: ["a deletion and an insert of the id", "two transfers", "an upsert and a deletion"],
+  unconditional: [
+    "a deletion and an insert of the id",
+    "two transfers",
+    "an upsert and a deletion",
+    "a discard and an insert of a document that tells nothing"
+  ],
   crashes: some,
   pauses: ["a transfer and an update"],
   preemptions: 1,

@@ -14,6 +14,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Id from "effect-s3db/crypto/Id"
 import * as Database from "effect-s3db/Database"
+import type * as Query from "effect-s3db/Query"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { fullCapabilities, ObjectStore } from "effect-s3db/storage/ObjectStore"
@@ -98,10 +99,12 @@ const isCrash = (exit: Exit.Exit<unknown, unknown>): boolean =>
 
 /** Everything that can be seen of a database, by every way there is. */
 const lookAt = Effect.fnUntraced(function* (client: Client, counts: boolean) {
-  const all = yield* Stream.runCollect(client.items.scan())
-  const seen: Record<string, unknown> = { items: all.toSorted((a, b) => (a.id < b.id ? -1 : 1)) }
+  const unread: Array<string> = []
+  const onCorrupt = ({ id }: Query.Corrupt) => Effect.sync(() => void unread.push(id))
+  const all = yield* Stream.runCollect(client.items.scan({ onCorrupt }))
+  const seen: Record<string, unknown> = { unread, items: all.toSorted((a, b) => (a.id < b.id ? -1 : 1)) }
   for (const group of ["g", "h"]) {
-    const where = { values: { group } }
+    const where = { values: { group }, onCorrupt: "skip" as const }
     const within = yield* Stream.runCollect(client.items.scan({ ...where, partition: "byGroup" }))
     seen[`in ${group}`] = within.map((one) => one.id).toSorted()
     const covered = yield* Stream.runCollect(client.items.covered({ ...where, partition: "cover", verify: true }))
@@ -114,7 +117,7 @@ const lookAt = Effect.fnUntraced(function* (client: Client, counts: boolean) {
     seen[email] = Option.getOrUndefined(Option.map(holder, (one) => one.id)) ?? null
   }
   seen["accounts"] = (yield* Stream.runCollect(client.accounts.scan())).toSorted((a, b) => (a.id < b.id ? -1 : 1))
-  const present = (yield* Stream.runCollect(client.kept.scan())).toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  const present = (yield* Stream.runCollect(client.kept.scan({ onCorrupt }))).toSorted((a, b) => (a.id < b.id ? -1 : 1))
   seen["kept"] = yield* Effect.forEach(present, ({ id }) =>
     Effect.map(client.kept.getContent(id), (content) =>
       Option.match(content, { onNone: () => `${id} nothing`, onSome: ({ size }) => `${id} ${size} bytes` })
@@ -129,7 +132,8 @@ const repairAll = Effect.fnUntraced(function* (client: Client, dryRun: boolean) 
   const found: Array<string> = swept.map((one) => JSON.stringify(one))
   for (const repository of [client.items, client.accounts, client.kept]) {
     const findings = yield* Stream.runCollect((yield* repository.admin).repair({ dryRun }))
-    found.push(...findings.map((one) => JSON.stringify(one)))
+    // What cannot be read is only told.
+    found.push(...findings.filter((one) => one.kind !== "Corrupt").map((one) => JSON.stringify(one)))
   }
   return found
 })
@@ -355,6 +359,46 @@ const total =
       { listings: "serializable" }
     )
 
+/** Somebody else writes over a document, with or without its metadata: the body still tells what it owned, or not. */
+const harm =
+  (resource: string, id: string, tells: boolean): Operation =>
+  ({ database: { store } }) => {
+    const key = `resource=${resource}/data/id=${id}`
+    return Effect.flatMap(store.get(key), ({ body }) =>
+      store.put({ key, body: tells ? body : new TextEncoder().encode("<html>"), repeatable: true })
+    )
+  }
+
+const discard: Operation = ({ items }) => Effect.flatMap(items.admin, (admin) => Effect.asVoid(admin.discard("1")))
+const discardKept: Operation = ({ kept }) => Effect.flatMap(kept.admin, (admin) => Effect.asVoid(admin.discard("k")))
+
+/** What is done with a damaged document while it is discarded, or replaced. */
+const damaged = (tells: boolean): Readonly<Record<string, Scenario>> => {
+  const given = [one, harm("items", "1", tells)]
+  const anew: Operation = ({ items }) => items.replace({ id: "1", n: 1, group: "h", email: "e1" })
+  const of = tells ? "that tells what it owned" : "that tells nothing"
+  return {
+    [`two discards of a document ${of}`]: { given, clients: { a: [discard], b: [discard] } },
+    [`a discard and a replacement of a document ${of}`]: { given, clients: { a: [discard], b: [anew] } },
+    [`two replacements of a document ${of}`]: {
+      given,
+      clients: { a: [anew], b: [({ items }) => items.replace({ id: "1", n: 2, group: "g", email: "e2" })] }
+    },
+    [`a discard and an insert of a document ${of}`]: {
+      given,
+      clients: { a: [discard], b: [({ items }) => items.insert({ id: "1", n: 2, group: "g", email: "e1" })] }
+    },
+    [`a discard of a document ${of} and an insert of its unique value`]: {
+      given,
+      clients: { a: [discard], b: [({ items }) => items.insert({ id: "2", n: 2, group: "g", email: "e1" })] }
+    },
+    [`a discard and a replacement of a document with history and content ${of}`]: {
+      given: [keep, fill, harm("kept", "k", tells)],
+      clients: { a: [discardKept], b: [({ kept }) => kept.replace({ id: "k", n: 7 })] }
+    }
+  }
+}
+
 export const scenarios: Readonly<Record<string, Scenario>> = {
   "a deletion of what has to be there and a replacement without conditions": {
     given: money,
@@ -458,6 +502,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       ])
     )
   },
+  ...damaged(true),
+  ...damaged(false),
   "two updates that move a document": {
     given: [one],
     clients: {

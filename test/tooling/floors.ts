@@ -23,7 +23,7 @@ const floors: ReadonlyArray<readonly [RegExp, number]> = [
   [/^(Change|Content|History|Partition|Aggregation|Export)\.ts$/, 6],
   [/^(Unique|Pipeline)\.ts$/, 7],
   [/^(Transaction|Catalog|Portable|Guard|Names)\.ts$/, 8],
-  [/^document\/(documentObject|sweep)\.ts$/, 9],
+  [/^document\/(damage|documentObject|sweep)\.ts$/, 9],
   [/^catalog\//, 9],
   [/^Database\.ts$/, 10],
   [/^Definition\.ts$/, 11],
