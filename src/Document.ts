@@ -201,6 +201,8 @@ export interface ContentRef {
  */
 export interface Write {
   readonly writeId: string
+  /** The write id under which the version was first written, where a transaction that was aborted has put it back since. */
+  readonly origin?: string | undefined
   readonly writtenAt: number
   /** When the first version was written. */
   readonly createdAt: number
@@ -237,6 +239,7 @@ const isEmpty = (record: object): boolean => {
 const systemPart = (write: Write): Record<string, Json> => {
   const { writeId, writtenAt, createdAt, version, ancestors, markers, claims } = write
   const part: Record<string, Json> = { w: writeId, t: writtenAt }
+  if (write.origin !== undefined) part["o"] = write.origin
   if (createdAt !== writtenAt) part["c"] = createdAt
   if (version !== 1) part["n"] = version
   if (ancestors.length > 0) part["p"] = ancestors.slice(0, rememberedWrites)
@@ -437,6 +440,7 @@ const Names = Schema.Array(Schema.String)
 
 const Body = Schema.Struct({
   w: Schema.String,
+  o: Schema.optionalKey(Schema.String),
   t: Schema.Int,
   c: Schema.optionalKey(Schema.Int),
   n: Schema.optionalKey(Schema.Int),
@@ -482,7 +486,7 @@ export const fromObject = (
   if (system === unsettledMark && present[deletionName] !== undefined) return fromTombstone(object)
   const body = decodeBody(decoder.decode(object.body))
   if (Result.isFailure(body)) return Result.fail("the body of the object is not that of a document")
-  const { w, t, c, n, p = [], m, u, b, f, e, x, a, v, i, h: metadata = present } = body.success
+  const { w, o, t, c, n, p = [], m, u, b, f, e, x, a, v, i, h: metadata = present } = body.success
   if ((match[1] === undefined) !== (a === true)) return Result.fail("metadata and body of the object do not fit")
   const stored: Stored | undefined =
     a === true
@@ -490,6 +494,7 @@ export const fromObject = (
       : {
           revision: object.etag as Revision,
           writeId: w,
+          ...(o === undefined ? {} : { origin: o }),
           writtenAt: t,
           createdAt: c ?? t,
           version: n ?? 1,

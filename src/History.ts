@@ -7,7 +7,7 @@
  * `resource=R/historical/id=ID/v=CREATED-VERSION/t=WRITTEN/w=WRITE`, times and numbers in base 36 with leading zeros, so that
  * versions are listed in the order of the compare-and-sets that made them. Two writers that replace the same version make
  * the same copy. A copy of what has not been replaced after all says no more than what is there, and is passed over. A
- * deletion leaves an empty object, `.../d=`, so that a time at which there was no document can be told.
+ * deletion leaves an empty object, `.../d=`, once it is done, so that a time at which there was no document can be told.
  *
  * @since 0.1.0
  */
@@ -53,8 +53,8 @@ const place = (resource: string, id: string, createdAt: number, version: number,
  * @category keys
  * @since 0.1.0
  */
-export const key = (resource: string, id: string, { createdAt, version, writtenAt, writeId }: Write): string =>
-  `${place(resource, id, createdAt, version, writtenAt)}/w=${writeId}`
+export const key = (resource: string, id: string, { createdAt, origin, version, writtenAt, writeId }: Write): string =>
+  `${place(resource, id, createdAt, version, writtenAt)}/w=${origin ?? writeId}`
 
 /**
  * Returns the key that tells when a document was deleted, after its last version.
@@ -95,14 +95,14 @@ export const parse = (text: string): Entry | undefined => {
 }
 
 /**
- * Tells whether an entry, listed before the present version was read, is past: of an earlier version of the document, or of
- * one that was inserted, and deleted, before it.
+ * Tells whether an entry, listed before the present version was read, is past: all are but the copy of that version, which
+ * somebody is about to replace, or has meant to.
  *
  * @category getters
  * @since 0.1.0
  */
-export const isPast = (entry: Entry, now: Pick<Write, "createdAt" | "version"> | undefined): boolean =>
-  now === undefined || entry.createdAt !== now.createdAt || entry.version < now.version
+export const isPast = (entry: Entry, now: Pick<Write, "origin" | "writeId"> | undefined): boolean =>
+  entry.isDeletion || entry.writeId !== (now?.origin ?? now?.writeId)
 
 /**
  * Returns entries in the order in which they came about. What was inserted, and deleted, before comes before, as the store
@@ -124,35 +124,4 @@ export const inOrder = (
     (a, b) =>
       isNow(a) - isNow(b) || firstStored.get(a.createdAt)! - firstStored.get(b.createdAt)! || (a.key < b.key ? -1 : 1)
   )
-}
-
-/**
- * Returns what was, of entries in their order: without deletions that did not come about, since the document went on
- * from there, and with each version once, which may have two copies where a transaction had announced something in it.
- *
- * @category getters
- * @since 0.1.0
- */
-export const real = (
-  entries: ReadonlyArray<Entry>,
-  now: Pick<Write, "createdAt" | "version"> | undefined
-): ReadonlyArray<Entry> => {
-  const last = new Map<number, number>()
-  for (const { createdAt, version, isDeletion } of [
-    ...entries,
-    ...(now === undefined ? [] : [{ ...now, isDeletion: false }])
-  ]) {
-    if (!isDeletion) last.set(createdAt, Math.max(version, last.get(createdAt) ?? 0))
-  }
-  return entries.filter((entry, i) => {
-    if (entry.isDeletion) return entry.version > (last.get(entry.createdAt) ?? 0)
-    const next = entries[i + 1]
-    const isSame =
-      next !== undefined &&
-      !next.isDeletion &&
-      next.createdAt === entry.createdAt &&
-      next.version === entry.version &&
-      next.writtenAt === entry.writtenAt
-    return !isSame
-  })
 }

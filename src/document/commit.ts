@@ -297,7 +297,11 @@ export const make = <A>(
     }
     const undoing: Effect.Effect<unknown, StoreError.StoreError> =
       old !== undefined
-        ? store.put({ key, ...Document.toObject({ ...old, ...next, version: write.version + 1 }), ifMatch: etag })
+        ? store.put({
+            key,
+            ...Document.toObject({ ...old, ...next, origin: undefined, version: write.version + 1 }),
+            ifMatch: etag
+          })
         : capabilities.conditionalDelete
           ? store.delete(key, { ifMatch: etag })
           : store.put({
@@ -374,8 +378,14 @@ export const make = <A>(
   }
 }
 
-/** What was made for a version may have been taken for a leftover before the version was sent. */
-const lostToTime: LostRace = new CasCell.Lost<Document.Slot | undefined>(undefined)
+/**
+ * A write that took too long: what was made for the version may have been taken for a leftover before it was sent. Nothing is
+ * left of it.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const lostToTime: LostRace = new CasCell.Lost<Document.Slot | undefined>(undefined)
 
 /**
  * Returns the milliseconds in which a version has to be in its place after its reservations and markers were made: half of

@@ -309,7 +309,7 @@ export const apply = Effect.fnUntraced(function* (
       : outcome === "committed"
         ? put(Document.toObject({ ...kept, ancestors: [slot.writeId, ...kept.ancestors] }))
         : // With a write id of its own: the revision from before the intent must not come back.
-          put(Document.toObject({ ...kept, writeId: write.writeId, ancestors }))
+          put(Document.toObject({ ...kept, writeId: write.writeId, origin: kept.origin ?? kept.writeId, ancestors }))
   const isSettled = yield* settled.pipe(
     Effect.as(true),
     Effect.catchReasons("StoreError", {

@@ -28,8 +28,6 @@ export interface Past {
   /** Why the present version cannot be read, if there is one that cannot. */
   readonly damage: StoreError.StoreError | undefined
   readonly entries: ReadonlyArray<History.Entry>
-  /** Copies of versions that are there twice, and deletions that did not come about. */
-  readonly unreal: ReadonlyArray<History.Entry>
 }
 
 /**
@@ -135,10 +133,8 @@ export const make = <A>(context: Context<A>, reader: Reader<A>): Versions<A> => 
       const now = stored === undefined ? undefined : { stored, isSettled }
       const deletion = stored === undefined ? documentObject.deletionIn(slot) : undefined
       const found = deletion === undefined ? listed : [...listed, ...deletionEntry(id, deletion, listed)]
-      const sorted = History.inOrder(found, stored).filter((entry) => History.isPast(entry, stored))
-      const past = History.real(sorted, stored)
-      const isReal = new Set(past)
-      return { now, damage, entries: past, unreal: sorted.filter((entry) => !isReal.has(entry)) }
+      const past = History.inOrder(found, stored).filter((entry) => History.isPast(entry, stored))
+      return { now, damage, entries: past }
     }),
     all: entries(History.prefix(name)),
     load,

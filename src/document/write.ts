@@ -9,7 +9,7 @@ import * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import type * as Pipeline from "../Pipeline.ts"
-import type { Committer, OnCommit } from "./commit.ts"
+import { type Committer, lostToTime, type OnCommit } from "./commit.ts"
 import type { Base, Context, LostRace } from "./context.ts"
 import { isDamage } from "./damage.ts"
 import type { Discarding } from "./discard.ts"
@@ -96,9 +96,14 @@ export const make = <A>(
   ) =>
     CasCell.contend(
       Effect.fnUntraced(function* (last: LostRace | undefined) {
-        const before = yield* last === undefined ? first : reader.loadSettled(id)
-        const prepared = yield* next(before)
-        return prepared === undefined ? undefined : yield* sendChange(prepared, before, onCommit)
+        for (;;) {
+          const before = yield* last === undefined ? first : reader.loadSettled(id)
+          const prepared = yield* next(before)
+          if (prepared === undefined) return undefined
+          const sent = yield* sendChange(prepared, before, onCommit)
+          // It took too long, and lost to nobody: the version in hand is still the one that is meant.
+          if (sent !== lostToTime) return sent
+        }
       }),
       { retries, exhausted: (slot) => Effect.fail(slot === undefined ? missing(id) : conflict(id, slot.etag)) }
     )

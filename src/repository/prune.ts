@@ -22,7 +22,7 @@ export interface Pruned {
 }
 
 /** The versions of a document that go. */
-const goneOf = ({ entries, now, unreal }: Past, { before, keep }: Pruned): ReadonlyArray<History.Entry> => {
+const goneOf = ({ entries, now }: Past, { before, keep }: Pruned): ReadonlyArray<History.Entry> => {
   const versions = entries.filter((entry) => !entry.isDeletion)
   const tooMany = new Set(versions.slice(0, keep === undefined ? 0 : Math.max(0, versions.length - keep)))
   // A version was replaced when the one after it was written.
@@ -32,13 +32,7 @@ const goneOf = ({ entries, now, unreal }: Past, { before, keep }: Pruned): Reado
   const first = entries.findIndex(isKept)
   // When a document was deleted says nothing any more once no version before that is left.
   const isLeft = (entry: History.Entry, i: number) => isKept(entry, i) || (entry.isDeletion && first >= 0 && first < i)
-  const gone = entries.filter((entry, i) => !isLeft(entry, i))
-  // What stood beside a version that goes would be one of its own without it.
-  const stoodBeside = (other: History.Entry) =>
-    other.isDeletion
-      ? first < 0 || other.key < entries[first]!.key
-      : gone.some(({ createdAt, version }) => createdAt === other.createdAt && version === other.version)
-  return [...gone, ...unreal.filter(stoodBeside)]
+  return entries.filter((entry, i) => !isLeft(entry, i))
 }
 
 /**

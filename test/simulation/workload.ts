@@ -40,8 +40,16 @@ const plain = Resource.define("plain", {
   primaryKey: "id"
 })
 
+const kept = Resource.define("kept", {
+  schema: Schema.Struct({ id: Schema.String, value: Schema.String }),
+  primaryKey: "id",
+  history: true,
+  counters: { shards: 2 }
+})
+
 export const itemIds = ["d0", "d1", "d2", "d3"]
 export const plainIds = ["p0", "p1"]
+export const keptIds = ["k0", "k1", "k2"]
 export const accountIds = ["b0", "b1", "b2", "b3"]
 export const groups = ["g0", "g1", "a/b"]
 export const emails = ["e0@x", "e1@x", "e2@x"]
@@ -54,6 +62,7 @@ export interface Client {
   readonly items: Resource.RepositoryOf<typeof items>
   readonly accounts: Resource.RepositoryOf<typeof accounts>
   readonly plain: Resource.RepositoryOf<typeof plain>
+  readonly kept: Resource.RepositoryOf<typeof kept>
   readonly transaction: Database.Database["Service"]["transaction"]
   readonly database: Database.Database["Service"]
 }
@@ -67,6 +76,7 @@ export const clientOn = Effect.fnUntraced(function* (store: ObjectStore["Service
     items: yield* open(Resource.make(items)),
     accounts: yield* open(Resource.make(accounts)),
     plain: yield* open(Resource.make(plain)),
+    kept: yield* open(Resource.make(kept)),
     transaction: database.transaction,
     database
   }
@@ -86,7 +96,10 @@ export const isUnknown = (error: unknown): boolean =>
 /** How an operation that failed ended. What fails for certain did nothing. */
 export const outcomeOf = (error: unknown, op: Op): Linearizability.Outcome<Result> => {
   const tag = typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
-  if (tag === "AlreadyExists" || (tag === "NotFound" && op._tag === "Update")) {
+  const mustBeThere = op._tag === "Update" || (op._tag === "Remove" && op.mustExist === true)
+  // Whoever has given up waiting does not know.
+  if (tag === "TimeoutError") return { _tag: "Unknown" }
+  if (tag === "AlreadyExists" || (tag === "NotFound" && mustBeThere)) {
     return { _tag: "Return", result: { _tag: tag } }
   }
   return isUnknown(error) ? { _tag: "Unknown" } : { _tag: "Fail" }
@@ -110,6 +123,12 @@ export interface Workload {
 export const pick = <A>(all: ReadonlyArray<A>) => Effect.map(Random.nextIntBetween(0, all.length - 1), (i) => all[i]!)
 export const chance = (probability: number) => Effect.map(Random.next, (drawn) => drawn < probability)
 
+/** Typed errors are part of it; a crash ends the client. */
+const rethrowDefects = <A, E>(exit: Exit.Exit<A, E>) =>
+  Exit.isFailure(exit) && Cause.hasDies(exit.cause)
+    ? Effect.failCause(exit.cause as Cause.Cause<never>)
+    : Effect.succeed(exit)
+
 /** One random operation of one client. */
 export const stepOf = ({ announce, newValue, recorded, violation }: Workload) => {
   const newItem = Effect.fnUntraced(function* (client: Client, id: string) {
@@ -119,9 +138,62 @@ export const stepOf = ({ announce, newValue, recorded, violation }: Workload) =>
     return { id, value, group: yield* pick(groups), secret: Redacted.make(secretMark + value), ...email, ...note }
   })
 
+  const updateKept = Effect.fnUntraced(function* (
+    client: Client,
+    id: string,
+    wrap: (update: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown> = (update) => update
+  ) {
+    const value = newValue(client)
+    let expected = ""
+    const update = client.kept.update(id, (now) => {
+      expected = now.value
+      announce(id, { _tag: "Update", expected, value })
+      return { value }
+    })
+    yield* recorded(client, id, () => ({ _tag: "Update", expected, value }), wrap(update))
+  })
+
+  /** What keeps its history, and is counted: deletions above all. */
+  const stepOfKept = Effect.fnUntraced(function* (client: Client, kind: number) {
+    const id = yield* pick(keptIds)
+    if (kind < 106) {
+      const value = newValue(client)
+      yield* recorded(client, id, () => ({ _tag: "Insert", value }), client.kept.insert({ id, value }))
+    } else if (kind < 111) yield* updateKept(client, id)
+    else if (kind < 116) {
+      const remove = client.kept.delete(id, { mustExist: true })
+      yield* recorded(client, id, () => ({ _tag: "Remove", mustExist: true }), remove)
+    } else if (kind < 119) yield* recorded(client, id, () => ({ _tag: "Remove" }), client.kept.deleteMany([id]))
+    else if (kind < 123) {
+      const other = yield* pick(keptIds.filter((one) => one !== id))
+      yield* updateKept(client, other, (update) =>
+        recorded(
+          client,
+          id,
+          () => ({ _tag: "Remove" }),
+          client.transaction(Effect.andThen(update, client.kept.delete(id)), { retries: 6 })
+        )
+      )
+    } else if (kind < 128) {
+      // Whoever gives up leaves nothing, or all of it.
+      const millis = yield* Random.nextIntBetween(1, 900)
+      const impatient = <A, E>(effect: Effect.Effect<A, E>) => Effect.timeout(effect, millis)
+      if (kind < 125) {
+        const value = newValue(client)
+        yield* recorded(client, id, () => ({ _tag: "Insert", value }), impatient(client.kept.insert({ id, value })))
+      } else if (kind < 127) yield* updateKept(client, id, impatient)
+      else yield* recorded(client, id, () => ({ _tag: "Remove" }), impatient(client.kept.delete(id)))
+    } else {
+      // No age is too young for what the records of transactions are.
+      const sweep = Stream.runDrain(client.database.repairTransactions({ dryRun: false, graceMillis: 0 }))
+      yield* Effect.flatMap(Effect.exit(sweep), rethrowDefects)
+    }
+  })
+
   const step = Effect.fnUntraced(function* (client: Client) {
     const id = yield* pick(itemIds)
-    const kind = yield* Random.nextIntBetween(0, 99)
+    const kind = yield* Random.nextIntBetween(0, 129)
+    if (kind >= 100) return yield* stepOfKept(client, kind)
     if (kind < 14) {
       const item = yield* newItem(client, id)
       yield* recorded(client, id, () => ({ _tag: "Insert", value: item.value }), client.items.insert(item))
@@ -221,13 +293,28 @@ export const stepOf = ({ announce, newValue, recorded, violation }: Workload) =>
     }
   })
 
-  /** Typed errors are part of it; a crash ends the client. */
-  const rethrowDefects = <A, E>(exit: Exit.Exit<A, E>) =>
-    Exit.isFailure(exit) && Cause.hasDies(exit.cause)
-      ? Effect.failCause(exit.cause as Cause.Cause<never>)
-      : Effect.succeed(exit)
-
   return step
+}
+
+/** What is wrong with the versions that a document had, the newest first. */
+const historyProblems = (events: ReadonlyArray<Event>, seen: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  if (new Set(seen).size < seen.length) problems.push(`a version is told twice: ${seen.join()}`)
+  const place = new Map(seen.map((value, i) => [value, i]))
+  const ops = new Map(events.flatMap((event) => (event._tag === "Invoke" ? [[event.id, event.op] as const] : [])))
+  for (const event of events) {
+    const op = ops.get(event.id)
+    if (event._tag === "Invoke" || event._tag === "Unknown" || op === undefined || !("value" in op)) continue
+    const isDone = event._tag === "Return" && (event.result._tag === "Ok" || event.result._tag === "Value")
+    const at = place.get(op.value)
+    if (isDone && at === undefined) problems.push(`${op.value} was written and is in no version: ${seen.join()}`)
+    if (!isDone && at !== undefined) problems.push(`${op.value} was not written and is a version: ${seen.join()}`)
+    if (!isDone || op._tag !== "Update") continue
+    const before = place.get(op.expected)
+    if (before === undefined || before < at!)
+      problems.push(`${op.value} does not come after ${op.expected}: ${seen.join()}`)
+  }
+  return problems
 }
 
 /** What has to hold when everything has come to rest, before a repair and after it. */
@@ -236,9 +323,12 @@ export const verify = Effect.fnUntraced(function* (
   {
     histories,
     settle,
+    slack,
     violations,
     wait
   }: {
+    /** By how many a number may be off, since writes were done that could not be counted. Default: it is not looked at. */
+    readonly slack?: number | undefined
     /** By document; a last read is added. */
     readonly histories: ReadonlyMap<string, ReadonlyArray<Event>>
     readonly violations: Array<string>
@@ -252,7 +342,7 @@ export const verify = Effect.fnUntraced(function* (
   for (const [id, past] of histories) {
     const repository: {
       readonly getOption: (id: string) => Effect.Effect<Option.Option<{ readonly value: string }>, unknown>
-    } = plainIds.includes(id) ? observer.plain : observer.items
+    } = plainIds.includes(id) ? observer.plain : keptIds.includes(id) ? observer.kept : observer.items
     const found = yield* settle(repository.getOption(id)).pipe(Effect.orDie)
     const value = Option.isNone(found) ? undefined : found.value.value
     const history: ReadonlyArray<Event> = [
@@ -262,6 +352,19 @@ export const verify = Effect.fnUntraced(function* (
     ]
     const verdict = Linearizability.check({ model: Linearizability.documentModel, history })
     if (!verdict.ok) violations.push(`${id} is not linearizable: ${Linearizability.describe(verdict)}`)
+  }
+
+  for (const id of keptIds) {
+    const past = yield* settle(Stream.runCollect(observer.kept.history(id)))
+    const now = Option.toArray(yield* settle(observer.kept.getOption(id)))
+    const seen = [...now.map((one) => one.value), ...past.map((one) => one.value.value)]
+    violations.push(...historyProblems(histories.get(id) ?? [], seen).map((problem) => `${id}: ${problem}`))
+  }
+  if (slack !== undefined) {
+    const real = yield* observer.kept.count()
+    const counted = yield* observer.kept.estimatedCount()
+    if (Math.abs(real - counted) > slack)
+      violations.push(`${counted} are counted, of ${real}, and ${slack} may be missed`)
   }
 
   const look = (label: string) =>
@@ -318,6 +421,7 @@ export const verify = Effect.fnUntraced(function* (
     yield* settle(Stream.runDrain(observer.database.repairTransactions({ dryRun: false })))
     yield* settle(Stream.runDrain((yield* observer.items.admin).repair({ dryRun: false })))
     yield* settle(Stream.runDrain((yield* observer.accounts.admin).repair({ dryRun: false })))
+    yield* settle(Stream.runDrain((yield* observer.kept.admin).repair({ dryRun: false })))
     const after = yield* look("after the repair")
     if (before !== after) violations.push(`the repair made ${after} of ${before}`)
     const left = yield* settle(Stream.runCollect((yield* observer.items.admin).repair()))
