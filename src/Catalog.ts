@@ -15,7 +15,7 @@ import type { Json, StoredAttribute } from "./encoding/Encoding.ts"
 import { isDeeperThan } from "./encoding/Json.ts"
 import { isRecord, mapValues } from "./internal/json.ts"
 import * as Partition from "./Partition.ts"
-import { Attribute, Codec } from "./schema/Attributes.ts"
+import { Attribute, Codec, describeHidden, hiddenAt } from "./schema/Attributes.ts"
 import { Capabilities } from "./storage/ObjectStore.ts"
 import * as Unique from "./Unique.ts"
 
@@ -519,6 +519,10 @@ export const find = (catalog: Catalog, declaration: Declaration, hash: string): 
   if (!hasAll(declaration.partitions, resource.partitions) || !hasAll(declaration.uniques, resource.uniques)) {
     return undefined
   }
+  // One that would write a secret into keys is replaced by what is declared.
+  for (const paths of pathsOfIndexes(resource).values()) {
+    if (exposedBy(declaration.attributes, paths) !== undefined) return undefined
+  }
   const versions = new Map<number, Registered["written"]>()
   for (const [name, { attributes }] of Object.entries(resource.versions)) {
     versions.set(versionNumber(name), withIds(attributes, ids) ?? [])
@@ -570,6 +574,66 @@ export const refusal = (catalog: Catalog, declaration: Declaration): string | un
   return Object.hasOwn(resource.versions, `v${version}`)
     ? `version ${version} of ${name} was declared otherwise; give the changed declaration version ${newest + 1}`
     : `version ${version} of ${name} is older than version ${newest}, which the catalog has`
+}
+
+/**
+ * Tells which partition or unique key would write what is secret into keys, if any: one that is declared, or that writers keep
+ * up since another version declared it, by a field that is secret in the declaration; or one that is declared anew by a
+ * field that is secret in a later version.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const exposed = (catalog: Catalog, declaration: Declaration): string | undefined => {
+  const { attributes, name, partitions = {}, uniques = {} } = declaration
+  const resource = Object.hasOwn(catalog.resources, name) ? catalog.resources[name] : undefined
+  const known = pathsOfIndexes(resource ?? {})
+  const asEntry = <D>(definition: D) => ({ definition })
+  const declared = pathsOfIndexes({ partitions: mapValues(partitions, asEntry), uniques: mapValues(uniques, asEntry) })
+  for (const [label, paths] of new Map([...known, ...declared])) {
+    const why = exposedBy(attributes, paths)
+    if (why !== undefined) return `${label} of ${name} names ${why}: ${remedy}`
+  }
+  const current = resource === undefined ? undefined : versionWith(resource, declaration, hash(declaration))
+  for (const [version, later] of Object.entries(resource?.versions ?? {})) {
+    if (current === undefined || versionNumber(version) <= versionNumber(current)) continue
+    for (const [label, paths] of declared) {
+      const why = known.has(label) ? undefined : exposedBy(later.attributes, paths)
+      if (why !== undefined)
+        return `${label} of ${name} names ${why} since version ${versionNumber(version)}: ${remedy}`
+    }
+  }
+  return undefined
+}
+
+const remedy =
+  "keys are in clear. Take the field out of it and run backfill, or remove it first (admin.removePartition, admin.removeUnique) by a program in which the field is not secret"
+
+const exposedBy = (
+  attributes: ReadonlyArray<Attribute>,
+  paths: ReadonlyArray<ReadonlyArray<string>>
+): string | undefined => {
+  for (const path of paths) {
+    const hidden = hiddenAt(attributes, path)
+    if (hidden !== undefined) return `${path.join(".")}, ${describeHidden(hidden)}`
+  }
+  return undefined
+}
+
+/** What each index writes into keys, by what it is called. */
+const pathsOfIndexes = ({
+  partitions = {},
+  uniques = {}
+}: {
+  readonly partitions?: Readonly<Record<string, { readonly definition: Partition.Definition }>> | undefined
+  readonly uniques?: Readonly<Record<string, { readonly definition: Unique.Definition }>> | undefined
+}): ReadonlyMap<string, ReadonlyArray<ReadonlyArray<string>>> => {
+  const paths = new Map<string, ReadonlyArray<ReadonlyArray<string>>>()
+  for (const [name, { definition }] of Object.entries(partitions)) {
+    paths.set(`partition ${name}`, Partition.pathsOf(definition))
+  }
+  for (const [name, { definition }] of Object.entries(uniques)) paths.set(`unique key ${name}`, definition.fields)
+  return paths
 }
 
 /**

@@ -247,8 +247,6 @@ const register = Effect.fnUntraced(function* (declaration: Catalog.Declaration, 
 
 const all = { errors: "all" } as const
 
-const hidden = new Set(["secret", "password"])
-
 /**
  * Makes what tells what is wrong with an input, without showing what is inside a secret.
  *
@@ -265,7 +263,7 @@ export const refusals = ({
   readonly attributes: ReadonlyArray<Attributes.Attribute>
 }): Refused => {
   // Keys inside a secret are part of the secret.
-  const stored = attributes.filter(({ codec }) => hidden.has(codec)).map(({ path }) => path)
+  const stored = attributes.filter(({ codec }) => Attributes.isHidden(codec)).map(({ path }) => path)
   const hiddenPaths = [...Attributes.hiddenOf(schema), ...stored]
   return (issue) => {
     const error = DbError.invalidInput(name, issue)
@@ -414,7 +412,7 @@ const writing = <S extends Attributes.DocumentSchema>(
         place,
         bytes: place === "metadata" ? entry.size : inBody,
         jsonBytes: json,
-        text: typeof entry.form === "string" && !hidden.has(codecName) ? entry.form : undefined
+        text: typeof entry.form === "string" && !Attributes.isHidden(codecName) ? entry.form : undefined
       }
     }
     const body = Behavior.bodyOf(placement.body)

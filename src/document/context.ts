@@ -52,7 +52,7 @@ export type LostRace = Lost<Document.Slot | undefined>
  */
 export type Settings = Pick<
   Definition<DocumentSchema>,
-  "uniqueLease" | "history" | "content" | "counters" | "completion" | "unwritable"
+  "attributes" | "uniqueLease" | "history" | "content" | "counters" | "completion" | "unwritable"
 >
 
 /**

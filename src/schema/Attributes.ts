@@ -11,6 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
+import { samePath } from "../internal/json.ts"
 
 /**
  * The id of the annotation by which a check names the codec of an attribute: the `representation` of the check is
@@ -153,6 +154,71 @@ export const fromSchema = (schema: DocumentSchema, primaryKey: string): Readonly
     )
   }
   return attributes.filter((attribute) => attribute !== key)
+}
+
+// -----------------------------------------------------------------------------
+// What nobody may see
+// -----------------------------------------------------------------------------
+
+/**
+ * What a path has to do with something that nobody may see: it `is` a secret or password, `holds` one somewhere in it, or
+ * lies `within` one. `path` is that of the secret or password.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Hidden {
+  readonly relation: "is" | "holds" | "within"
+  readonly path: ReadonlyArray<string>
+}
+
+const hiddenCodec = /^(?:(?:array|option):)*(?:secret|password)$/
+
+/**
+ * Tells whether values of a codec are such as nobody may see: secrets and passwords.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isHidden = (codec: Codec): boolean => hiddenCodec.test(codec)
+
+/**
+ * Returns what a path has to do with a secret or a password among these attributes; `undefined`: nothing. Whatever is put
+ * into a key, compared, or shown by its path asks this, so that there is one rule. A secret in a list, a record, a union or
+ * any other value that is no struct makes a secret of the whole attribute.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const hiddenAt = (
+  attributes: ReadonlyArray<Pick<Attribute, "path" | "codec">>,
+  path: ReadonlyArray<string>
+): Hidden | undefined => {
+  for (const { codec, path: hidden } of attributes) {
+    if (!isHidden(codec)) continue
+    const shared = Math.min(path.length, hidden.length)
+    if (!samePath(path.slice(0, shared), hidden.slice(0, shared))) continue
+    const relation = path.length === hidden.length ? "is" : path.length < hidden.length ? "holds" : "within"
+    return { relation, path: hidden }
+  }
+  return undefined
+}
+
+/**
+ * Says in words what a path has to do with a secret: `which is secret`, `which holds the secret s.token`.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const describeHidden = ({ path, relation }: Hidden): string => {
+  switch (relation) {
+    case "is":
+      return "which is secret"
+    case "holds":
+      return `which holds the secret ${path.join(".")}`
+    case "within":
+      return `which is part of the secret ${path.join(".")}`
+  }
 }
 
 /** Codecs of attributes whose JSON form is text in clear. */
@@ -403,13 +469,24 @@ export const passwordsOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray
   valuesOf(schema).flatMap(({ path, ast }) => (isPassword(ast) && isNamed(path) ? [path] : []))
 
 /**
- * Lists the paths of the secrets and passwords of a value.
+ * Lists the paths of the secrets and passwords of a value, and of what holds some and does not say where.
  *
  * @category getters
  * @since 0.1.0
  */
 export const hiddenOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray<string>> =>
-  valuesOf(schema).flatMap(({ path, ast }) => ((isPassword(ast) || isRedacted(ast)) && isNamed(path) ? [path] : []))
+  valuesOf(schema).flatMap(({ path, ast }) => {
+    const source = AST.isDeclaration(ast) && isClass(ast) ? ast.typeParameters[0]! : ast
+    return isNamed(path) && (isPassword(ast) || (!isPlainStruct(source) && holdsHidden(ast))) ? [path] : []
+  })
+
+/**
+ * Tells whether there is a secret or a password anywhere in the values of a type.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const holdsHidden = (ast: AST.AST): boolean => holdsSecret(ast) || countHidden(ast, isPassword) > 0
 
 /**
  * What a field is for those who give and see values: a `password` or `secret` as a whole, a `struct` whose fields are
@@ -430,7 +507,8 @@ export const kindOf = (declared: AST.AST): Kind => {
   const { ast } = withoutNull(declared)
   if (ast === undefined) return "value"
   const codec = declaredCodec(ast)
-  if (codec !== undefined) return codec === "secret" || codec === "password" ? codec : "value"
+  if (codec === "secret" || codec === "password") return codec
+  if (codec !== undefined) return "value"
   return isPlainStruct(AST.toEncoded(Schema.toCodecJson(Schema.make(ast)).ast)) ? "struct" : "value"
 }
 
