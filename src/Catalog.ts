@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Json, StoredAttribute } from "./encoding/Encoding.ts"
 import { isDeeperThan } from "./encoding/Json.ts"
-import { isRecord, mapValues } from "./internal/json.ts"
+import { isRecord, mapValues, samePath } from "./internal/json.ts"
 import * as Partition from "./Partition.ts"
 import { Attribute, Codec, describeHidden, hiddenAt } from "./schema/Attributes.ts"
 import { Capabilities } from "./storage/ObjectStore.ts"
@@ -431,6 +431,85 @@ export const supplement = (healed: Catalog, copy: Catalog): Catalog => ({
     })
   }
 })
+
+/**
+ * An attribute id that stands for something that no version of the resource has, while versions have an attribute of the same
+ * path or codec without an id: somebody has changed it by hand. Who registered the resource then would give those new ids, and leave what is
+ * stored under this one behind.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Misplaced {
+  readonly resource: string
+  readonly id: string
+  readonly entry: typeof AttributeEntry.Type
+  /** What versions have and no id stands for. */
+  readonly wanted: ReadonlyArray<typeof AttributeEntry.Type>
+}
+
+/**
+ * Lists the attribute ids of a resource, or of all, that are misplaced.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const misplaced = ({ resources }: Catalog, only?: string): ReadonlyArray<Misplaced> =>
+  Object.entries(resources).flatMap(([resource, { attributes, versions }]) => {
+    if (only !== undefined && resource !== only) return []
+    const used = new Map(
+      Object.values(versions)
+        .flatMap((version) => version.attributes)
+        .map(({ codec, path }) => [attributeName({ path, codec }), { path, codec }])
+    )
+    const known = new Set(Object.values(attributes).map(attributeName))
+    const wanted = [...used].filter(([name]) => !known.has(name)).map(([, entry]) => entry)
+    if (wanted.length === 0) return []
+    return Object.entries(attributes)
+      .filter(([, entry]) => !used.has(attributeName(entry)))
+      .map(([id, entry]) => ({ resource, id, entry, wanted: wanted.filter((one) => isLike(one, entry)) }))
+      .filter((one) => one.wanted.length > 0)
+  })
+
+/** Whether one of two can have become the other by one change. */
+const isLike = (a: typeof AttributeEntry.Type, b: typeof AttributeEntry.Type): boolean =>
+  a.codec === b.codec || samePath(a.path, b.path)
+
+const describeEntry = ({ codec, path }: typeof AttributeEntry.Type): string => `${path.join(".")} (${codec})`
+
+/**
+ * Explains what is misplaced, and how to mend it.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const describeMisplaced = ({ entry, id, resource, wanted }: Misplaced): string =>
+  `attribute ${id} of ${resource} is ${describeEntry(entry)} in the catalog, which no version of ${resource} has, while there is no id for ${wanted.map(describeEntry).join(", ")}: put back what it was, at resources.${resource}.attributes.${id} in ${key}`
+
+/**
+ * Puts attributes that are misplaced back to where they were by a copy, and says in words which.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const putBack = (
+  catalog: Catalog,
+  copy: Catalog
+): { readonly catalog: Catalog; readonly repairs: ReadonlyArray<string> } => {
+  const repairs: Array<string> = []
+  const resources = { ...catalog.resources }
+  for (const { entry, id, resource, wanted } of misplaced(catalog)) {
+    const before = Object.hasOwn(copy.resources, resource) ? copy.resources[resource]!.attributes : {}
+    const former = Object.hasOwn(before, id) ? before[id]! : undefined
+    if (former === undefined || !wanted.some((one) => attributeName(one) === attributeName(former))) continue
+    const now = resources[resource]!
+    resources[resource] = { ...now, attributes: { ...now.attributes, [id]: former } }
+    repairs.push(
+      `attribute ${id} of resource ${resource} was changed from ${describeEntry(former)} to ${describeEntry(entry)}`
+    )
+  }
+  return { catalog: { ...catalog, resources }, repairs }
+}
 
 /**
  * A resource as a program declares it.

@@ -237,6 +237,11 @@ export const make = Effect.fn("Database.make")(function* (
         before = found
         yield* refuseExposed(found, declaration)
         if (Catalog.find(found, declaration, hash) !== undefined) return found
+        const [misplaced] = Catalog.misplaced(found, declaration.name)
+        // What is stored under that id would be out of reach for good.
+        if (misplaced !== undefined) {
+          return yield* new StoreError.Corrupt({ description: Catalog.describeMisplaced(misplaced) })
+        }
         const description = Catalog.refusal(found, declaration)
         if (description === undefined) return Catalog.register(found, declaration, hash, createdAt)
         return yield* new StoreError.InvalidArgument({ argument: "version", description })
