@@ -347,16 +347,7 @@ const holdsSecret = (ast: AST.AST, seen: Set<AST.AST> = new Set()): boolean => {
   if (seen.has(ast)) return false
   seen.add(ast)
   const holds = (one: AST.AST): boolean => holdsSecret(one, seen)
-  if (ast.encoding?.some((link) => holds(link.to)) === true || isRedacted(ast)) return true
-  if (AST.isDeclaration(ast)) return ast.typeParameters.some(holds)
-  if (AST.isUnion(ast)) return ast.types.some(holds)
-  if (AST.isArrays(ast)) return [...ast.elements, ...ast.rest].some(holds)
-  if (AST.isSuspend(ast)) return holds(ast.thunk())
-  if (!AST.isObjects(ast)) return false
-  return (
-    ast.propertySignatures.some((property) => holds(property.type)) ||
-    ast.indexSignatures.some((signature) => holds(signature.type))
-  )
+  return ast.encoding?.some((link) => holds(link.to)) === true || isRedacted(ast) || partsOf(ast).some(holds)
 }
 
 /** A schema and those that it is encoded to, one after the other, each without the next. */
@@ -378,14 +369,8 @@ const countHidden = (
   return Math.max(...layersOf(ast).map((layer) => countInLayer(layer, count)))
 }
 
-const countInLayer = (ast: AST.AST, count: (ast: AST.AST) => number): number => {
-  const sum = (all: ReadonlyArray<AST.AST>): number => all.reduce((total, one) => total + count(one), 0)
-  if (AST.isDeclaration(ast)) return sum(ast.typeParameters)
-  if (AST.isUnion(ast)) return sum(ast.types)
-  if (AST.isArrays(ast)) return sum([...ast.elements, ...ast.rest])
-  if (AST.isSuspend(ast)) return count(ast.thunk())
-  return AST.isObjects(ast) ? sum([...ast.propertySignatures, ...ast.indexSignatures].map(({ type }) => type)) : 0
-}
+const countInLayer = (ast: AST.AST, count: (ast: AST.AST) => number): number =>
+  partsOf(ast).reduce((total, one) => total + count(one), 0)
 
 /** Whether a struct is made of one with fewer such values, so that some of its fields hold them in clear. */
 const losesHidden = (ast: AST.AST, isHidden: (ast: AST.AST) => boolean): boolean => {
@@ -590,6 +575,35 @@ export const hasLookAlikes = (schema: DocumentSchema): boolean => {
     return all.some((a, i) => all.slice(i + 1).some((b) => areAlike(a, b)) || search(a, false))
   }
   return search(schema.ast, false)
+}
+
+/**
+ * Tells whether there may be numbers that are not stored as numbers, such as those of `NumberFromString`, so that `-0` may
+ * become `0`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const transformsNumbers = (schema: DocumentSchema): boolean => {
+  const seen = new Set<AST.AST>()
+  const search = (ast: AST.AST, isTransformed: boolean): boolean => {
+    const isWithin = isTransformed || (ast.encoding !== undefined && !(AST.isDeclaration(ast) && isClass(ast)))
+    if (AST.isNumber(ast) || (AST.isLiteral(ast) && typeof ast.literal === "number")) return isWithin
+    if (seen.has(ast)) return false
+    seen.add(ast)
+    if (ast.encoding?.some(({ to }) => search(to, isTransformed)) === true) return true
+    return partsOf(ast).some((part) => search(part, isWithin))
+  }
+  return search(schema.ast, false)
+}
+
+/** What the values of a type are made of. */
+const partsOf = (ast: AST.AST): ReadonlyArray<AST.AST> => {
+  if (AST.isSuspend(ast)) return [ast.thunk()]
+  if (AST.isDeclaration(ast)) return ast.typeParameters
+  if (AST.isUnion(ast)) return ast.types
+  if (AST.isArrays(ast)) return [...ast.elements, ...ast.rest]
+  return AST.isObjects(ast) ? [...ast.propertySignatures, ...ast.indexSignatures].map(({ type }) => type) : []
 }
 
 const areAlike = (a: AST.AST, b: AST.AST): boolean => {
