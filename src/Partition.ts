@@ -18,7 +18,7 @@ import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { OwnedMarker } from "./Document.ts"
-import type { FieldProblem, Json, JsonObject } from "./encoding/Json.ts"
+import { documentLevels, type FieldProblem, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
 import { percentDecode, percentEncode } from "./internal/text.ts"
 import { type Attribute, describeHidden, hiddenAt, UnsupportedSchema } from "./schema/Attributes.ts"
 import { maxKeyBytes } from "./storage/ObjectStore.ts"
@@ -362,12 +362,17 @@ export const toJson = (value: unknown): Json | undefined => {
 const textDecoder = new TextDecoder()
 
 /**
- * Compiles a partition of a resource, ready for use.
+ * Compiles a partition of a resource, ready for use. `keyBytes`: the most bytes of a key in its store.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const compile = (resource: string, name: string, definition: Definition): Partition => {
+export const compile = (
+  resource: string,
+  name: string,
+  definition: Definition,
+  keyBytes: number = maxKeyBytes
+): Partition => {
   const prefix = prefixOf(resource, name)
   const fields = definition.fields.map(({ path, transforms }) => ({
     path,
@@ -409,9 +414,10 @@ export const compile = (resource: string, name: string, definition: Definition):
         parts.push(part)
       }
       const owned = { values: parts.join("/"), covered: undefined, writeId }
-      const { length } = key(id, owned)
-      if (length > maxKeyBytes) {
-        const message = `Expected values whose key in partition ${name} has at most ${maxKeyBytes} bytes; these make ${length}`
+      // With covered fields there is room for at least none of them.
+      const { length } = key(id, covering === undefined ? owned : { ...owned, covered: "" })
+      if (length > keyBytes) {
+        const message = `Expected values whose key in partition ${name} has at most ${keyBytes} bytes; these make ${length}`
         return Result.fail({ path: fields[0]!.path, message })
       }
       if (covering === undefined) return Result.succeed(owned)
@@ -420,9 +426,10 @@ export const compile = (resource: string, name: string, definition: Definition):
         const value = valueAt(path)
         if (value !== undefined) values[path.join(".")] = value
       }
-      const covered = Base64Url.encode(JSON.stringify(values))
+      const text = stringifyExact(values, documentLevels)
+      const covered = typeof text === "string" ? Base64Url.encode(text) : ""
       // Too long for a key: a reader then gets the document.
-      return Result.succeed({ ...owned, covered: length + 3 + covered.length > maxKeyBytes ? "" : covered })
+      return Result.succeed({ ...owned, covered: length + covered.length > keyBytes ? "" : covered })
     },
     parse(text) {
       const match = markerPattern.exec(text.slice(prefix.length))

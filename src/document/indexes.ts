@@ -86,7 +86,7 @@ export interface Indexes<A> {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A>({ database, invalid, name, settings }: Context<A>): Indexes<A> => {
+export const make = <A>({ database, invalid, name, settings, store }: Context<A>): Indexes<A> => {
   const known = new WeakMap<object, Compiled>()
 
   const compile = (entries: Pick<Catalog.Resource, "partitions" | "uniques">): Compiled => {
@@ -104,7 +104,10 @@ export const make = <A>({ database, invalid, name, settings }: Context<A>): Inde
       partitions: new Map(
         Object.entries(entries.partitions ?? {}).map(([label, { definition, state }]) => [
           label,
-          { ...Partition.compile(name, label, definition), isReady: state === "ready" && !exposed.includes(label) }
+          {
+            ...Partition.compile(name, label, definition, store.keyBytes),
+            isReady: state === "ready" && !exposed.includes(label)
+          }
         ])
       ),
       uniques: new Map(
