@@ -475,7 +475,9 @@ export const misplaced = ({ resources }: Catalog, only?: string): ReadonlyArray<
 const isLike = (a: typeof AttributeEntry.Type, b: typeof AttributeEntry.Type): boolean =>
   a.codec === b.codec || samePath(a.path, b.path)
 
-const describeEntry = ({ codec, path }: typeof AttributeEntry.Type): string => `${path.join(".")} (${codec})`
+/** Who changes a catalog by hand can write anything. */
+const describeEntry = ({ codec, path }: typeof AttributeEntry.Type): string =>
+  `${path.join(".").slice(0, 200)} (${codec.slice(0, 60)})`
 
 /**
  * Explains what is misplaced, and how to mend it.
