@@ -12,9 +12,8 @@
  *
  * **Details**
  *
- * - `sum` and `avg` take numbers. Whole numbers are added exactly, whatever their size, and the result is the nearest
- *   number. Fractions are added with the compensation of A. Neumaier ("Rundungsfehleranalyse einiger Verfahren zur
- *   Summation endlicher Summen", ZAMM 54, 1974), so that small ones are not lost beside large ones.
+ * - `sum` and `avg` take numbers. They are added exactly, and rounded once: a sum is the number nearest to the true one, an
+ *   average the number nearest to the true sum divided by the count, in whatever order documents come. `-0` counts as `0`.
  * - Where `orderOf` says `"decimal"`, `sum` and `avg` take decimal texts, and give one: the sum is exact, the average has
  *   up to 20 digits more behind the point than the sum, rounded half to even. Texts of more than 2,000 characters, and
  *   exponents beyond 1,000, are skipped.
@@ -36,6 +35,7 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 import { isRecord } from "./internal/json.ts"
+import * as rationals from "./internal/rationals.ts"
 import * as Query from "./Query.ts"
 
 // -----------------------------------------------------------------------------
@@ -320,9 +320,10 @@ const makeFold = (spec: Spec, options: Options, limit: number): Fold => {
   }
 }
 
-/** Decimals of the same number are one key. */
+/** Decimals of the same number are one key, and so are `-0` and `0`. */
 const keyValue = (value: Json | undefined, kind: Query.Kind | undefined): Json => {
   if (value === undefined) return null
+  if (value === 0) return 0
   const decimal = kind === "decimal" ? decimalOf(value) : undefined
   return decimal === undefined ? value : BigDecimal.format(decimal)
 }
@@ -448,47 +449,44 @@ const summing = <A>(
 const finite = (value: number): number | null => (Number.isFinite(value) ? value + 0 : null)
 
 /**
- * Whole numbers and fractions apart. A number of 2^52 or more is whole, so that the fractions never become too large for
- * the compensation.
+ * An exact sum. Integers are added as such while they are safe; others by the expansions of J. R. Shewchuk ("Adaptive
+ * Precision Floating-Point Arithmetic and Fast Robust Geometric Predicates", Discrete & Computational Geometry 18, 1997):
+ * a few numbers that do not overlap, whose sum is the true one, as in Python's `math.fsum`. Numbers so large that their sum
+ * could leave the range go to a big integer.
  */
 const numberSum = (): Sum<number> => {
   let small = 0
+  const expansion: Array<number> = []
   let large = 0n
-  let fractions = 0
-  let compensation = 0
-  const whole = (): bigint => large + BigInt(small)
-  const fraction = (): number => fractions + compensation
+  const addToExpansion = (value: number): void => {
+    let high = value
+    let kept = 0
+    for (const part of expansion) {
+      const [a, b] = Math.abs(high) < Math.abs(part) ? [part, high] : [high, part]
+      high = a + b
+      const low = b - (high - a)
+      if (low !== 0) expansion[kept++] = low
+    }
+    expansion[kept++] = high
+    expansion.length = kept
+  }
+  /** In units of the least number. */
+  const total = (): bigint =>
+    expansion.reduce((sum, part) => sum + rationals.inUnits(part), large + rationals.inUnits(small))
   return {
     add: (value) => {
-      if (Number.isInteger(value)) {
-        const next = small + value
-        if (Number.isSafeInteger(value) && Number.isSafeInteger(next)) small = next
-        else {
-          large += BigInt(small) + BigInt(value)
-          small = 0
-        }
-        return
-      }
-      const next = fractions + value
-      compensation += Math.abs(fractions) >= Math.abs(value) ? fractions - next + value : value - next + fractions
-      fractions = next
+      const next = small + value
+      if (Number.isSafeInteger(value) && Number.isSafeInteger(next)) small = next
+      else if (Math.abs(value) < mostInExpansion) addToExpansion(value)
+      else large += rationals.inUnits(value)
     },
-    total: () => finite(withFraction(whole(), fraction())),
-    average: (count) => {
-      const total = whole()
-      const divisor = BigInt(count)
-      const quotient = total / divisor
-      return finite(withFraction(quotient, (Number(total - quotient * divisor) + fraction()) / count))
-    }
+    total: () => finite(rationals.nearest(total(), rationals.unitsInOne)),
+    average: (count) => finite(rationals.nearest(total(), rationals.unitsInOne * BigInt(count)))
   }
 }
 
-/** The part of the whole number that does not fit into a double is added to the fraction first. */
-const withFraction = (whole: bigint, fraction: number): number => {
-  const nearest = Number(whole)
-  if (fraction === 0 || !Number.isFinite(nearest)) return nearest
-  return nearest + (Number(whole - BigInt(nearest)) + fraction)
-}
+/** 2^50 of them do not leave the range. */
+const mostInExpansion = 2 ** 970
 
 const averageDigits = 20
 

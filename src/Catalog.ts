@@ -13,9 +13,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Json, StoredAttribute } from "./encoding/Encoding.ts"
 import { isDeeperThan } from "./encoding/Json.ts"
-import { isRecord, mapValues } from "./internal/json.ts"
+import { isRecord, mapValues, samePath } from "./internal/json.ts"
 import * as Partition from "./Partition.ts"
-import { Attribute, Codec } from "./schema/Attributes.ts"
+import { Attribute, Codec, describeHidden, hiddenAt } from "./schema/Attributes.ts"
 import { Capabilities } from "./storage/ObjectStore.ts"
 import * as Unique from "./Unique.ts"
 
@@ -433,6 +433,87 @@ export const supplement = (healed: Catalog, copy: Catalog): Catalog => ({
 })
 
 /**
+ * An attribute id that stands for something that no version of the resource has, while versions have an attribute of the same
+ * path or codec without an id: somebody has changed it by hand. Who registered the resource then would give those new ids, and leave what is
+ * stored under this one behind.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Misplaced {
+  readonly resource: string
+  readonly id: string
+  readonly entry: typeof AttributeEntry.Type
+  /** What versions have and no id stands for. */
+  readonly wanted: ReadonlyArray<typeof AttributeEntry.Type>
+}
+
+/**
+ * Lists the attribute ids of a resource, or of all, that are misplaced.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const misplaced = ({ resources }: Catalog, only?: string): ReadonlyArray<Misplaced> =>
+  Object.entries(resources).flatMap(([resource, { attributes, versions }]) => {
+    if (only !== undefined && resource !== only) return []
+    const used = new Map(
+      Object.values(versions)
+        .flatMap((version) => version.attributes)
+        .map(({ codec, path }) => [attributeName({ path, codec }), { path, codec }])
+    )
+    const known = new Set(Object.values(attributes).map(attributeName))
+    const wanted = [...used].filter(([name]) => !known.has(name)).map(([, entry]) => entry)
+    if (wanted.length === 0) return []
+    return Object.entries(attributes)
+      .filter(([, entry]) => !used.has(attributeName(entry)))
+      .map(([id, entry]) => ({ resource, id, entry, wanted: wanted.filter((one) => isLike(one, entry)) }))
+      .filter((one) => one.wanted.length > 0)
+  })
+
+/** Whether one of two can have become the other by one change. */
+const isLike = (a: typeof AttributeEntry.Type, b: typeof AttributeEntry.Type): boolean =>
+  a.codec === b.codec || samePath(a.path, b.path)
+
+/** Who changes a catalog by hand can write anything. */
+const describeEntry = ({ codec, path }: typeof AttributeEntry.Type): string =>
+  `${path.join(".").slice(0, 200)} (${codec.slice(0, 60)})`
+
+/**
+ * Explains what is misplaced, and how to mend it.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const describeMisplaced = ({ entry, id, resource, wanted }: Misplaced): string =>
+  `attribute ${id} of ${resource} is ${describeEntry(entry)} in the catalog, which no version of ${resource} has, while there is no id for ${wanted.map(describeEntry).join(", ")}: put back what it was, at resources.${resource}.attributes.${id} in ${key}`
+
+/**
+ * Puts attributes that are misplaced back to where they were by a copy, and says in words which.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const putBack = (
+  catalog: Catalog,
+  copy: Catalog
+): { readonly catalog: Catalog; readonly repairs: ReadonlyArray<string> } => {
+  const repairs: Array<string> = []
+  const resources = { ...catalog.resources }
+  for (const { entry, id, resource, wanted } of misplaced(catalog)) {
+    const before = Object.hasOwn(copy.resources, resource) ? copy.resources[resource]!.attributes : {}
+    const former = Object.hasOwn(before, id) ? before[id]! : undefined
+    if (former === undefined || !wanted.some((one) => attributeName(one) === attributeName(former))) continue
+    const now = resources[resource]!
+    resources[resource] = { ...now, attributes: { ...now.attributes, [id]: former } }
+    repairs.push(
+      `attribute ${id} of resource ${resource} was changed from ${describeEntry(former)} to ${describeEntry(entry)}`
+    )
+  }
+  return { catalog: { ...catalog, resources }, repairs }
+}
+
+/**
  * A resource as a program declares it.
  *
  * @category models
@@ -519,6 +600,10 @@ export const find = (catalog: Catalog, declaration: Declaration, hash: string): 
   if (!hasAll(declaration.partitions, resource.partitions) || !hasAll(declaration.uniques, resource.uniques)) {
     return undefined
   }
+  // One that would write a secret into keys is replaced by what is declared.
+  for (const paths of pathsOfIndexes(resource).values()) {
+    if (exposedBy(declaration.attributes, paths) !== undefined) return undefined
+  }
   const versions = new Map<number, Registered["written"]>()
   for (const [name, { attributes }] of Object.entries(resource.versions)) {
     versions.set(versionNumber(name), withIds(attributes, ids) ?? [])
@@ -570,6 +655,66 @@ export const refusal = (catalog: Catalog, declaration: Declaration): string | un
   return Object.hasOwn(resource.versions, `v${version}`)
     ? `version ${version} of ${name} was declared otherwise; give the changed declaration version ${newest + 1}`
     : `version ${version} of ${name} is older than version ${newest}, which the catalog has`
+}
+
+/**
+ * Tells which partition or unique key would write what is secret into keys, if any: one that is declared, or that writers keep
+ * up since another version declared it, by a field that is secret in the declaration; or one that is declared anew by a
+ * field that is secret in a later version.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const exposed = (catalog: Catalog, declaration: Declaration): string | undefined => {
+  const { attributes, name, partitions = {}, uniques = {} } = declaration
+  const resource = Object.hasOwn(catalog.resources, name) ? catalog.resources[name] : undefined
+  const known = pathsOfIndexes(resource ?? {})
+  const asEntry = <D>(definition: D) => ({ definition })
+  const declared = pathsOfIndexes({ partitions: mapValues(partitions, asEntry), uniques: mapValues(uniques, asEntry) })
+  for (const [label, paths] of new Map([...known, ...declared])) {
+    const why = exposedBy(attributes, paths)
+    if (why !== undefined) return `${label} of ${name} names ${why}: ${remedy}`
+  }
+  const current = resource === undefined ? undefined : versionWith(resource, declaration, hash(declaration))
+  for (const [version, later] of Object.entries(resource?.versions ?? {})) {
+    if (current === undefined || versionNumber(version) <= versionNumber(current)) continue
+    for (const [label, paths] of declared) {
+      const why = known.has(label) ? undefined : exposedBy(later.attributes, paths)
+      if (why !== undefined)
+        return `${label} of ${name} names ${why} since version ${versionNumber(version)}: ${remedy}`
+    }
+  }
+  return undefined
+}
+
+const remedy =
+  "keys are in clear. Take the field out of it and run backfill, or remove it first (admin.removePartition, admin.removeUnique) by a program in which the field is not secret"
+
+const exposedBy = (
+  attributes: ReadonlyArray<Attribute>,
+  paths: ReadonlyArray<ReadonlyArray<string>>
+): string | undefined => {
+  for (const path of paths) {
+    const hidden = hiddenAt(attributes, path)
+    if (hidden !== undefined) return `${path.join(".")}, ${describeHidden(hidden)}`
+  }
+  return undefined
+}
+
+/** What each index writes into keys, by what it is called. */
+const pathsOfIndexes = ({
+  partitions = {},
+  uniques = {}
+}: {
+  readonly partitions?: Readonly<Record<string, { readonly definition: Partition.Definition }>> | undefined
+  readonly uniques?: Readonly<Record<string, { readonly definition: Unique.Definition }>> | undefined
+}): ReadonlyMap<string, ReadonlyArray<ReadonlyArray<string>>> => {
+  const paths = new Map<string, ReadonlyArray<ReadonlyArray<string>>>()
+  for (const [name, { definition }] of Object.entries(partitions)) {
+    paths.set(`partition ${name}`, Partition.pathsOf(definition))
+  }
+  for (const [name, { definition }] of Object.entries(uniques)) paths.set(`unique key ${name}`, definition.fields)
+  return paths
 }
 
 /**

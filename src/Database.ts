@@ -125,7 +125,8 @@ export class Database extends Context.Service<
     readonly refresh: Effect.Effect<void, DbError.DbError>
     /**
      * Makes a declaration known: finds the version that fits it, or writes a new one. No request when the catalog has
-     * it; else 1 PUT, and 1 more for the backup. Two processes that register at once both succeed.
+     * it; else 1 PUT, and 1 more for the backup. Two processes that register at once both succeed. `Unsupported`: a
+     * partition or unique key, of this declaration or in the catalog, would write a secret into keys.
      */
     readonly register: (declaration: Catalog.Declaration) => Effect.Effect<Catalog.Registered, DbError.DbError>
     /**
@@ -226,18 +227,26 @@ export const make = Effect.fn("Database.make")(function* (
   const register = Effect.fn("Database.register")(
     function* (declaration: Catalog.Declaration) {
       const hash = Catalog.hash(declaration)
-      const known = Catalog.find(yield* catalog.current, declaration, hash)
+      const current = yield* catalog.current
+      yield* refuseExposed(current, declaration)
+      const known = Catalog.find(current, declaration, hash)
       if (known !== undefined) return known
       const createdAt = DateTime.formatIso(yield* DateTime.now)
       let before: Catalog.Catalog | undefined
-      const after = yield* catalog.change((found) => {
+      const change = Effect.fnUntraced(function* (found: Catalog.Catalog) {
         before = found
-        if (Catalog.find(found, declaration, hash) !== undefined) return Effect.succeed(found)
+        yield* refuseExposed(found, declaration)
+        if (Catalog.find(found, declaration, hash) !== undefined) return found
+        const [misplaced] = Catalog.misplaced(found, declaration.name)
+        // What is stored under that id would be out of reach for good.
+        if (misplaced !== undefined) {
+          return yield* new StoreError.Corrupt({ description: Catalog.describeMisplaced(misplaced) })
+        }
         const description = Catalog.refusal(found, declaration)
-        return description === undefined
-          ? Effect.succeed(Catalog.register(found, declaration, hash, createdAt))
-          : Effect.fail(new StoreError.InvalidArgument({ argument: "version", description }))
+        if (description === undefined) return Catalog.register(found, declaration, hash, createdAt)
+        return yield* new StoreError.InvalidArgument({ argument: "version", description })
       })
+      const after = yield* catalog.change(change)
       if (before !== undefined && after !== before) yield* tellOf(declaration.name, before, after)
       return yield* Effect.fromNullishOr(Catalog.find(after, declaration, hash)).pipe(Effect.orDie)
     },
@@ -352,6 +361,14 @@ export const layerWith = (options: Options): Layer.Layer<Database, DbError.DbErr
   Layer.effect(Database, scoped(options))
 
 const noIndexes: Indexes = {}
+
+/** No index may write into keys what is secret. */
+const refuseExposed = (catalog: Catalog.Catalog, declaration: Catalog.Declaration) => {
+  const description = Catalog.exposed(catalog, declaration)
+  return description === undefined
+    ? Effect.void
+    : Effect.fail(new StoreError.Unsupported({ feature: "an index by a secret", description }))
+}
 
 const versionNumber = (resource: Catalog.Resource): number => Number(resource.currentVersion.slice(1))
 

@@ -127,19 +127,32 @@ export const isSettled = (metadata: Metadata): boolean => metadata[systemName]?.
 export const keyPrefix = (resource: string): string => `resource=${percentEncode(resource)}/data/`
 
 /**
- * Returns the key of a document, or why the id cannot be one.
+ * Returns how many bytes the id of a document may have, percent-encoded, in a store whose keys have so many.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const mostIdBytes = (resource: string, keyBytes: number = maxKeyBytes): number =>
+  keyBytes - `${keyPrefix(resource)}id=`.length
+
+/**
+ * Returns the key of a document, or why the id cannot be one. `most`: the bytes that it may have, percent-encoded.
  *
  * @category keys
  * @since 0.1.0
  */
-export const key = (resource: string, id: string): Result.Result<string, string> => {
+export const key = (
+  resource: string,
+  id: string,
+  most: number = mostIdBytes(resource)
+): Result.Result<string, string> => {
   if (id === "") return Result.fail("Expected an id that is not empty")
   if (!id.isWellFormed()) return Result.fail("Expected an id of valid Unicode, without lone surrogates")
-  const name = `${keyPrefix(resource)}id=${percentEncode(id)}`
   // Everything but unreserved ASCII is escaped, so characters are bytes.
-  return name.length > maxKeyBytes
-    ? Result.fail(`Expected an id whose key has at most ${maxKeyBytes} bytes; this one makes ${name.length}`)
-    : Result.succeed(name)
+  const name = percentEncode(id)
+  return name.length > most
+    ? Result.fail(`Expected an id of at most ${most} bytes, percent-encoded; this one has ${name.length}`)
+    : Result.succeed(`${keyPrefix(resource)}id=${name}`)
 }
 
 /**

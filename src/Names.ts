@@ -6,10 +6,12 @@
  */
 import type * as BigDecimal from "effect/BigDecimal"
 import type * as DateTime from "effect/DateTime"
+import type * as Redacted from "effect/Redacted"
 import type { Json } from "./encoding/Json.ts"
 import type { Expected, IsNested, NestedKey, ValueAt } from "./internal/merge.ts"
 import type * as Partition from "./Partition.ts"
 import type * as Query from "./Query.ts"
+import type { Holds, PasswordHash } from "./schema/Attribute.ts"
 import type * as Attributes from "./schema/Attributes.ts"
 import type * as Unique from "./Unique.ts"
 
@@ -356,24 +358,30 @@ type CoveredOf<O> = O extends { readonly covering?: infer Paths }
   : never
 
 /**
- * Finds fields in the partitions of a declaration that the schema has not.
+ * Finds fields in the partitions of a declaration that the schema has not, or that are secret or hold a secret.
  *
  * @category models
  * @since 0.1.0
  */
 export type KnownPartitions<S extends Attributes.DocumentSchema, P> = string extends keyof P
   ? unknown
-  : { readonly [Name in keyof P]: Expected<Missing<KeyForm<S>, FieldsOf<P[Name]> | CoveredOf<P[Name]>>> }
+  : {
+      readonly [Name in keyof P]: Expected<Missing<KeyForm<S>, FieldsOf<P[Name]> | CoveredOf<P[Name]>>> &
+        InClear<Concealed<S["Type"], FieldsOf<P[Name]> | CoveredOf<P[Name]>>>
+    }
 
 /**
- * Finds fields in the unique keys of a declaration that the schema has not.
+ * Finds fields in the unique keys of a declaration that the schema has not, or that are secret or hold a secret.
  *
  * @category models
  * @since 0.1.0
  */
 export type KnownUniques<S extends Attributes.DocumentSchema, U> = string extends keyof U
   ? unknown
-  : { readonly [Name in keyof U]: Expected<Missing<KeyForm<S>, FieldsOf<U[Name]>>> }
+  : {
+      readonly [Name in keyof U]: Expected<Missing<KeyForm<S>, FieldsOf<U[Name]>>> &
+        InClear<Concealed<S["Type"], FieldsOf<U[Name]>>>
+    }
 
 /** What the paths of keys lead through: the stored form. */
 type KeyForm<S extends Attributes.DocumentSchema> = string extends keyof S["Encoded"] ? S["Type"] : S["Encoded"]
@@ -386,6 +394,23 @@ type Missing<A, Path extends string> = string extends Path
     : HasPath<A, Path> extends true
       ? never
       : Path
+
+/** The paths of what is secret, or holds a secret. */
+type Concealed<A, Path extends string> = string extends Path
+  ? never
+  : Path extends string
+    ? true extends Holds<ValueAt<A, Path>, Redacted.Redacted<unknown> | PasswordHash>
+      ? Path
+      : never
+    : never
+
+/** Nothing more, or what no declaration is. */
+type InClear<Path extends string> = [Path] extends [never] ? unknown : SecretField<Path>
+
+/** Stands in an error of TypeScript. */
+interface SecretField<Path extends string> {
+  readonly "a secret field, and keys are in clear": Path
+}
 
 type HasPath<A, Path extends string> = string extends keyof A
   ? true

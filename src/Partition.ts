@@ -18,9 +18,9 @@ import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { OwnedMarker } from "./Document.ts"
-import type { FieldProblem, Json, JsonObject } from "./encoding/Json.ts"
+import { documentLevels, type FieldProblem, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
 import { percentDecode, percentEncode } from "./internal/text.ts"
-import { type Attribute, UnsupportedSchema } from "./schema/Attributes.ts"
+import { type Attribute, describeHidden, hiddenAt, UnsupportedSchema } from "./schema/Attributes.ts"
 import { maxKeyBytes } from "./storage/ObjectStore.ts"
 
 // -----------------------------------------------------------------------------
@@ -141,12 +141,13 @@ const dateLengths = new Map([
   ["hour", 13]
 ])
 
-/** Codecs whose values are no text, number or boolean, or must not show. */
-const unfit = /^(?:secret|password|struct|json|bytes|array:|option:|vector:|point:)/
+/** Codecs whose values are no text, number or boolean. */
+const unfit = /^(?:struct|json|bytes|array:|option:|vector:|point:)/
 
 /**
  * Checks a declaration against the attributes of a schema. Throws `UnsupportedSchema`: a partition without fields, a field
- * that the schema has not, a field that cannot be part of a key, an unknown transform.
+ * that the schema has not, a field that is secret, holds a secret or is part of one, since keys are in clear, a field that
+ * cannot be part of a key, an unknown transform.
  *
  * @category constructors
  * @since 0.1.0
@@ -159,6 +160,10 @@ export const define = (name: string, options: Options, attributes: ReadonlyArray
   const label = `partition ${JSON.stringify(name)}`
   const find = (path: string): Attribute | undefined => {
     const attribute = known.get(path)
+    const hidden = hiddenAt(attributes, attribute?.path ?? path.split("."))
+    if (hidden !== undefined) {
+      throw new UnsupportedSchema(`${label} names ${path}, ${describeHidden(hidden)}: its keys are in clear`)
+    }
     if (attribute === undefined && !systemFields.some((field) => field === path)) {
       const names = [...known.keys(), ...systemFields].join(", ")
       throw new UnsupportedSchema(`${label} names ${JSON.stringify(path)}, which is no field; there are ${names}`)
@@ -186,15 +191,20 @@ export const define = (name: string, options: Options, attributes: ReadonlyArray
   if (covering === undefined) return { fields }
   return {
     fields,
-    covering: covering.map((path) => {
-      const attribute = find(path)
-      if (attribute?.codec === "secret" || attribute?.codec === "password") {
-        throw new UnsupportedSchema(`${label} cannot cover ${path}, which is secret`)
-      }
-      return attribute?.path ?? [path]
-    })
+    covering: covering.map((path) => find(path)?.path ?? [path])
   }
 }
+
+/**
+ * Lists the paths of the fields whose values are in the keys of a partition: those by which it is, and those that it covers.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const pathsOf = ({ covering = [], fields }: Definition): ReadonlyArray<ReadonlyArray<string>> => [
+  ...fields.map(({ path }) => path),
+  ...covering
+]
 
 /** Each field of a declaration with its transforms as one text. */
 const fieldsOf = (
@@ -352,12 +362,17 @@ export const toJson = (value: unknown): Json | undefined => {
 const textDecoder = new TextDecoder()
 
 /**
- * Compiles a partition of a resource, ready for use.
+ * Compiles a partition of a resource, ready for use. `keyBytes`: the most bytes of a key in its store.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const compile = (resource: string, name: string, definition: Definition): Partition => {
+export const compile = (
+  resource: string,
+  name: string,
+  definition: Definition,
+  keyBytes: number = maxKeyBytes
+): Partition => {
   const prefix = prefixOf(resource, name)
   const fields = definition.fields.map(({ path, transforms }) => ({
     path,
@@ -399,9 +414,10 @@ export const compile = (resource: string, name: string, definition: Definition):
         parts.push(part)
       }
       const owned = { values: parts.join("/"), covered: undefined, writeId }
-      const { length } = key(id, owned)
-      if (length > maxKeyBytes) {
-        const message = `Expected values whose key in partition ${name} has at most ${maxKeyBytes} bytes; these make ${length}`
+      // With covered fields there is room for at least none of them.
+      const { length } = key(id, covering === undefined ? owned : { ...owned, covered: "" })
+      if (length > keyBytes) {
+        const message = `Expected values whose key in partition ${name} has at most ${keyBytes} bytes; these make ${length}`
         return Result.fail({ path: fields[0]!.path, message })
       }
       if (covering === undefined) return Result.succeed(owned)
@@ -410,9 +426,10 @@ export const compile = (resource: string, name: string, definition: Definition):
         const value = valueAt(path)
         if (value !== undefined) values[path.join(".")] = value
       }
-      const covered = Base64Url.encode(JSON.stringify(values))
+      const text = stringifyExact(values, documentLevels)
+      const covered = typeof text === "string" ? Base64Url.encode(text) : ""
       // Too long for a key: a reader then gets the document.
-      return Result.succeed({ ...owned, covered: length + 3 + covered.length > maxKeyBytes ? "" : covered })
+      return Result.succeed({ ...owned, covered: length + covered.length > keyBytes ? "" : covered })
     },
     parse(text) {
       const match = markerPattern.exec(text.slice(prefix.length))

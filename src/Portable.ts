@@ -324,7 +324,8 @@ const collectDefaults = (
 const defaultOf = (effect: unknown, type: AST.AST): Portable["defaults"][string] | undefined => {
   const generate = generators.get(effect)
   if (generate !== undefined) return { generate }
-  const value = Attributes.constantDefault(type)
+  // The catalog is in clear.
+  const value = Attributes.holdsHidden(type) ? undefined : Attributes.constantDefault(type)
   return value === undefined ? undefined : { value }
 }
 

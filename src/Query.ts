@@ -39,9 +39,11 @@
  * - Where a path leads to an array, `eq`, `in`, `between`, `startsWith` and the comparisons match when the array itself or
  *   any of its elements does. Each condition is met on its own: `{ gte: 3, lt: 5 }` matches `[1, 9]`, as 9 meets one and 1
  *   the other; `between` wants both of one element.
- * - `eq` compares structures: the order of keys is irrelevant, and `-0` equals `0`. An `eq` with an array matches the whole
+ * - `eq` compares structures: the order of keys is irrelevant, and `-0` equals `0`, as it does in ranges, orders and unique
+ *   keys. An `eq` with an array matches the whole
  *   array, or one that has it as an element.
- * - `gt`, `gte`, `lt`, `lte` and `between` compare numbers with numbers and text with text, by code points. Everything else
+ * - `gt`, `gte`, `lt`, `lte` and `between` compare numbers with numbers and text with text, by code points, of which a
+ *   lone surrogate is one. Everything else
  *   does not match. `orderOf` says what else a field is: with `"decimal"`, texts such as `"9.5"` and `"10"` compare as the
  *   exact numbers they stand for, also for `eq` and `in`; with `"moment"` dates and times compare as moments.
  * - A field that is missing matches `exists: false`, `ne`, `notIn` and what `$not` negates, nothing else. `null` is a value:
@@ -450,8 +452,9 @@ export interface Conditions<A> extends Concurrency {
   /** Conditions as data, such as `parseWhere` makes of untrusted JSON; together with `where`, both. */
   readonly predicate?: Predicate | undefined
   /**
-   * `"-age"`, or `["-age", "name"]`, or what `parseOrder` makes of a text. Ascending by the field of a partition that follows those with one value, documents come in
-   * the order of the index; any other order is made in memory, and needs a `limit` of at most 10,000.
+   * `"-age"`, or `["-age", "name"]`, or what `parseOrder` makes of a text; documents that agree come by their ids. Ascending by
+   * the field of a partition that follows those with one value, documents come in the order of the index; any other order is
+   * made in memory, and needs a `limit` of at most 10,000.
    */
   readonly order?: OrderBy<Queryable<A>> | Order | undefined
   /** How many documents at most. Default: all. */
@@ -1093,7 +1096,8 @@ export const orderToText = (order: Order): string =>
   order.map(({ path, direction }) => (direction === "desc" ? "-" : "") + path.join(".")).join(",")
 
 /**
- * Compares documents. Two that agree in all fields are ordered by their id; `id` default: the text in the field `id`.
+ * Compares documents. Two that agree in all fields are ordered by their id, by code points and ascending; `id` default: the
+ * text in the field `id`.
  *
  * Booleans come before numbers, then texts by code points, arrays, objects. In both directions `null` comes after all
  * values, and a missing field last.

@@ -787,12 +787,15 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * The documents that meet conditions, by the shortest way that ids, unique keys and partitions offer; `explain` says
    * which. `limit` bounds what is read where no order has to be made.
    *
-   * `NotAllowed`: it would read every document and does not say `scan: true`. `InvalidInput`: a field that is not there, or
-   * is secret; an operand that does not fit; an order that no partition has, without a limit.
+   * `NotAllowed`: it would read every document and does not say `scan: true`. `InvalidInput`: a field that is not there, is
+   * secret, or holds a secret; an operand that does not fit; an order that no partition has, without a limit.
    */
   readonly query: (request: Request<S, N, Fields> & Query.OnCorrupt) => Stream.Stream<S["Type"], ListError>
 
-  /** Like `query`, in JSON form and only the fields named, by path. Default: all; secrets are left out. */
+  /**
+   * Like `query`, in JSON form and only the fields named, by path. Default: all; secrets are left out. `InvalidInput` also
+   * for a field that is secret, or holds a secret: name its other fields.
+   */
   readonly queryJson: (
     request: Request<S, N, Fields> &
       Query.OnCorrupt & {
@@ -816,14 +819,14 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * The notation is that of `where`; `$` may stand before operators. Operands are read by the codec of their field, so
    * that `2026-01-05T01:00:00+01:00` finds what is stored as `2026-01-05T00:00:00.000Z`. No request.
    *
-   * `InvalidInput`, naming the path and the operator: a field that is not there, or is secret; an operand that the field can
+   * `InvalidInput`, naming the path and the operator: a field that is not there, is secret, or holds a secret; an operand that the field can
    * never have or be compared with; an unknown operator; more than 32 levels or 1,000 conditions and values.
    */
   readonly parseWhere: (json: unknown) => Effect.Effect<Query.Predicate, DbError.InvalidInput>
 
   /**
    * The order that a text asks for, such as `-placed,number`, as the `order` of a query. An empty text is no order.
-   * No request. `InvalidInput`: a field that is not there, or is secret; one that is there twice; more than 32 fields.
+   * No request. `InvalidInput`: a field that is not there, is secret, or holds a secret; one that is there twice; more than 32 fields.
    */
   readonly parseOrder: (text: string) => Effect.Effect<Query.Order, DbError.InvalidInput>
 
@@ -833,7 +836,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   /**
    * Counts, sums, least and greatest values and averages of what a query gives, also by groups.
    *
-   * `TooManyGroups`; `InvalidInput`: a field that is not there, or is secret.
+   * `TooManyGroups`; `InvalidInput`: a field that is not there, is secret, or holds a secret.
    */
   readonly aggregate: (
     aggregation: Aggregation.Notation<Query.Queryable<Fields>>,

@@ -27,7 +27,7 @@ import type { Json } from "./encoding/Json.ts"
 import * as backoff from "./internal/backoff.ts"
 import { percentEncode } from "./internal/text.ts"
 import type { ValueAt } from "./Partition.ts"
-import { type Attribute, UnsupportedSchema } from "./schema/Attributes.ts"
+import { type Attribute, describeHidden, hiddenAt, UnsupportedSchema } from "./schema/Attributes.ts"
 import { type Capabilities, getOption, type ObjectStore } from "./storage/ObjectStore.ts"
 import type { StoreError } from "./storage/StoreError.ts"
 
@@ -73,7 +73,7 @@ const isList = (options: Options): options is ReadonlyArray<string> => Array.isA
 
 /**
  * Checks a declaration against the attributes of a schema. Throws `UnsupportedSchema`: no fields, a field that the schema
- * has not, a secret one.
+ * has not, one that is secret, holds a secret or is part of one.
  *
  * @category constructors
  * @since 0.1.0
@@ -90,13 +90,17 @@ export const define = (name: string, options: Options, attributes: ReadonlyArray
       // A definition is a declaration, too.
       const path = typeof given === "string" ? given : given.join(".")
       const attribute = known.get(path)
+      const hidden = hiddenAt(attributes, attribute?.path ?? path.split("."))
+      if (hidden !== undefined) {
+        throw new UnsupportedSchema(
+          `${label}: ${path}, ${describeHidden(hidden)}, cannot be unique: the digest in the key would tell of it`
+        )
+      }
       if (attribute === undefined) {
         const names = [...known.keys()].join(", ")
         throw new UnsupportedSchema(`${label} names ${JSON.stringify(path)}, which is no field; there are ${names}`)
       }
-      if (attribute.codec === "secret" || attribute.codec === "password" || attribute.codec === "struct") {
-        throw new UnsupportedSchema(`${label}: ${path} cannot be unique`)
-      }
+      if (attribute.codec === "struct") throw new UnsupportedSchema(`${label}: ${path} cannot be unique`)
       return attribute.path
     })
   }

@@ -350,11 +350,9 @@ const incoming = <T>({ completion, name, primaryKey, schema }: Declared, mode: M
 /** Where secrets and passwords are: by the names of the value, and by those that are stored. */
 const hiddenIn = (schema: Attributes.DocumentSchema, primaryKey: string) => {
   const attributes = Attributes.fromSchema(schema, primaryKey)
-  const stored = attributes.filter(isHidden).map(({ path }) => path)
+  const stored = attributes.filter(({ codec }) => Attributes.isHidden(codec)).map(({ path }) => path)
   return { attributes, hidden: [...Attributes.hiddenOf(schema), ...stored] }
 }
-
-const isHidden = ({ codec }: Attributes.Attribute): boolean => codec === "secret" || codec === "password"
 
 // -----------------------------------------------------------------------------
 // Structs
@@ -533,8 +531,7 @@ const hasDefault = (type: AST.AST): boolean => type.context?.constructorDefault 
 /** A field of a create: one with a default may be left out. */
 const created = (type: AST.AST, field: AST.AST): AST.AST => {
   if (!hasDefault(type)) return field
-  const kind = Attributes.kindOf(type)
-  const value = kind === "secret" || kind === "password" ? undefined : Attributes.constantDefault(type)
+  const value = Attributes.holdsHidden(type) ? undefined : Attributes.constantDefault(type)
   const schema = Schema.make<Schema.Top>(value === undefined ? field : withSaid(field, { default: value }))
   return Schema.optionalKey(schema).ast
 }
@@ -1038,7 +1035,9 @@ const outgoing = (definition: Declared, options: PublicOptions = {}): Outgoing =
     throw new Attributes.UnsupportedSchema(`protect names ${wanted}, which is no field of ${name}`)
   }
   // A definition from the catalog may know of secrets that the schema has lost.
-  const hidden = [...Attributes.fromSchema(schema, primaryKey), ...definition.attributes].filter(isHidden)
+  const hidden = [...Attributes.fromSchema(schema, primaryKey), ...definition.attributes].filter(({ codec }) =>
+    Attributes.isHidden(codec)
+  )
   return { ast: leaveOut(unprotected, treeOf(hidden.map(({ path }) => path)), removals), removals }
 }
 

@@ -105,6 +105,41 @@ describe("specifications", () => {
   })
 })
 
+/** A number in units of 2^-1074, by its digits in base 2. */
+const exact = (value: number): bigint => {
+  let at = Math.abs(value)
+  let exponent = 0
+  while (!Number.isInteger(at)) {
+    // By small steps, each of which is exact.
+    at *= 2
+    exponent += 1
+  }
+  const size = (BigInt(at) * 2n ** 1074n) / 2n ** BigInt(exponent)
+  return value < 0 ? -size : size
+}
+
+/** The number before or after another one. */
+const neighbour = (value: number, step: bigint): number => {
+  const view = new DataView(new ArrayBuffer(8))
+  view.setFloat64(0, value)
+  view.setBigInt64(0, view.getBigInt64(0) + step)
+  return view.getFloat64(0)
+}
+
+/** Whether no number is nearer to a fraction of units, and of two that are as near it is the even one. */
+const isNearest = (found: unknown, numerator: bigint, denominator: bigint) => {
+  if (found === null) return assert.isTrue(numerator > exact(Number.MAX_VALUE) || numerator < -exact(Number.MAX_VALUE))
+  const value = found as number
+  const size = (n: bigint) => (n < 0n ? -n : n)
+  const distance = (of: number) => size(exact(of) * denominator - numerator)
+  const others = value === 0 ? [5e-324, -5e-324] : [neighbour(value, 1n), neighbour(value, -1n)]
+  for (const other of others.filter(Number.isFinite)) {
+    const isEven = (exact(value) / (size(exact(other) - exact(value)) || 1n)) % 2n === 0n
+    const isNear = distance(value) < distance(other) || (distance(value) === distance(other) && isEven)
+    assert.isTrue(isNear, `${value} rather than ${other} for ${numerator}/${denominator}`)
+  }
+}
+
 describe("sums", () => {
   it.effect("of whole numbers are exact", () =>
     Effect.gen(function* () {
@@ -118,6 +153,33 @@ describe("sums", () => {
       assert.strictEqual(yield* sum([1e300, 0.5, -1e300, 1]), 1.5)
       assert.strictEqual(yield* sum([2 ** 53, 1, 0.5, 0.5, -(2 ** 53)]), 2)
       assert.strictEqual(yield* sum([2 ** 53, 1, 1]), 2 ** 53 + 2)
+    })
+  )
+
+  it.effect("and averages are the numbers nearest to the true ones", () =>
+    Effect.gen(function* () {
+      // What a person would write.
+      assert.strictEqual(yield* avg([1, 2, 2]), 5 / 3)
+      assert.strictEqual(yield* avg([0.1, 0.2, 0.3]), 0.2)
+      assert.strictEqual(yield* avg([5e-324, 0]), 0)
+      assert.strictEqual(yield* avg([1.5e-323, 0]), 1e-323)
+      const from = random(31)
+      for (let round = 0; round < 400; round++) {
+        const kinds = [
+          () => from.int(2000) - 1000,
+          () => (from.unit() - 0.5) * 2 ** (from.int(120) - 60),
+          () => (from.unit() - 0.5) * 2 ** (from.int(2098) - 1074),
+          () => 2 ** (from.int(2046) - 1074),
+          () => -0,
+          () => Number.MAX_SAFE_INTEGER - from.int(3)
+        ]
+        const values = Array.from({ length: 1 + from.int(40) }, () => from.pick(kinds)())
+        // Others cancel almost all of them.
+        if (round % 3 === 0) values.push(...values.slice(1).map((value) => -value))
+        const total = values.reduce((all, value) => all + exact(value), 0n)
+        isNearest(yield* sum(values), total, 1n)
+        isNearest(yield* avg(values), total, BigInt(values.length))
+      }
     })
   )
 

@@ -4,6 +4,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Database from "effect-s3db/Database"
 import * as Resource from "effect-s3db/Resource"
+import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Timeout } from "effect-s3db/storage/StoreError"
@@ -296,6 +297,99 @@ describe("Database", () => {
       assert.strictEqual((yield* (yield* open(store)).listResources).length, 2)
     })
   )
+
+  describe("an attribute that somebody has changed in the catalog by hand", () => {
+    const Thing = Schema.Struct({
+      id: Schema.String,
+      name: Schema.String,
+      n: Schema.Int,
+      in: Schema.Struct({ a: Schema.String })
+    })
+    const definition = Resource.define("things", { schema: Thing, primaryKey: "id" })
+    const thing = { id: "1", name: "Ada", n: 5, in: { a: "deep" } }
+    const changes = {
+      "another path": ['"path":["name"]', '"path":["nmae"]'],
+      "another path in a struct": ['"path":["in","a"]', '"path":["in","b"]'],
+      "another codec": ['"path":["n"],"codec":"number"', '"path":["n"],"codec":"string"']
+    } as const
+    const spoiled = Effect.fnUntraced(function* (change: keyof typeof changes) {
+      const store = yield* memory
+      const things = yield* on(yield* open(store)).resource(definition)
+      yield* things.insert(thing)
+      const catalog = JSON.parse(yield* catalogText(store))
+      const { attributes } = catalog.resources.things
+      const [from, to] = changes[change]
+      const text = JSON.stringify(attributes).replace(from, to)
+      assert.notStrictEqual(text, JSON.stringify(attributes))
+      catalog.resources.things.attributes = JSON.parse(text)
+      const bytes = JSON.stringify(catalog)
+      yield* store.put({ key: "s3db.json", body: new TextEncoder().encode(bytes) })
+      return { store, bytes, things }
+    })
+
+    for (const change of Object.keys(changes) as ReadonlyArray<keyof typeof changes>) {
+      it.effect(`${change}: the backup puts it back, and that is told`, () =>
+        Effect.gen(function* () {
+          const { bytes, store } = yield* spoiled(change)
+          const database = yield* open(store)
+          const [event] = yield* Stream.runCollect(Stream.take(database.definitionEvents, 1))
+          if (event?._tag !== "CatalogHealed") return assert.fail("expected CatalogHealed")
+          assert.lengthOf(event.repairs, 1)
+          assert.match(
+            event.repairs[0]!,
+            /^attribute \w of resource things was changed from \S+ \(\w+\) to \S+ \(\w+\)$/
+          )
+          assert.strictEqual(yield* catalogText(store, event.savedAs), bytes)
+          const things = yield* on(database).resource(definition)
+          assert.deepStrictEqual(yield* things.get("1"), thing)
+          yield* things.update("1", { n: 6 })
+          // It is written, so that the next one finds it healthy.
+          const { attributes } = JSON.parse(yield* catalogText(store)).resources.things
+          assert.include(JSON.stringify(attributes), changes[change][0])
+        })
+      )
+
+      it.effect(`${change}: without a backup the resource is refused, nothing is written, and what to do is told`, () =>
+        Effect.gen(function* () {
+          const { bytes, store, things } = yield* spoiled(change)
+          yield* store.delete("s3db.json.backup")
+          const database = yield* open(store)
+          const refused = yield* Effect.flip(on(database).resource(definition))
+          const reason = refused._tag === "DbError" ? refused.reason : undefined
+          assert.strictEqual(reason?._tag, "Corrupt")
+          const [from, to] = changes[change].map((text) => JSON.parse(`{${text}}`).path.join("."))
+          assert.match(refused.message, /attribute \w of things is/)
+          assert.include(refused.message, `is ${to} (`)
+          assert.include(refused.message, `no id for ${from} (`)
+          assert.match(refused.message, /put back what it was, at resources.things.attributes.\w in s3db.json/)
+          assert.strictEqual(yield* catalogText(store), bytes)
+          // Another resource opens all the same, and writes the catalog.
+          yield* database.register({ ...definition, name: "others" })
+          // By hand, as it says.
+          const catalog = JSON.parse(yield* catalogText(store))
+          catalog.resources.things.attributes = JSON.parse(
+            JSON.stringify(catalog.resources.things.attributes).replace(changes[change][1], changes[change][0])
+          )
+          yield* store.put({ key: "s3db.json", body: new TextEncoder().encode(JSON.stringify(catalog)) })
+          const mended = yield* on(yield* open(store)).resource(definition)
+          assert.deepStrictEqual(yield* mended.get("1"), thing)
+          // Who had it open all the time has seen none of it.
+          assert.deepStrictEqual(yield* things.get("1"), thing)
+        })
+      )
+    }
+
+    it.effect("costs nothing where nothing is wrong", () =>
+      Effect.gen(function* () {
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        yield* on(yield* open(store)).resource(definition)
+        yield* counter.reset
+        yield* on(yield* open(store)).resource(definition)
+        const { get, list, put } = yield* counter.counts
+        assert.deepStrictEqual({ get, list, put }, { get: 1, list: 0, put: 0 })
+      })
+    )
+  })
 
   it.effect("a later format is left alone", () =>
     Effect.gen(function* () {

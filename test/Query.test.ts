@@ -83,6 +83,38 @@ describe("values", () => {
     assert.isTrue(isMatch(Query.eq("a", "\uD800"), { a: "\uD800" }))
   })
 
+  it("lone surrogates are code points, too: before U+E000, and before all pairs", () => {
+    const alphabet = [
+      "a",
+      "\uD7FF",
+      "\uD800",
+      "\uDBFF",
+      "\uDC00",
+      "\uDFFF",
+      "\uE000",
+      "\uFFEE",
+      "\uFFFF",
+      "😀",
+      "\u{10FFFF}"
+    ]
+    const { int, pick } = random(5)
+    const byPoints = (a: string, b: string): number => {
+      const [x, y] = [a, b].map((text) => Array.from(text, (one) => one.codePointAt(0)!))
+      const at = x!.findIndex((point, i) => point !== y![i])
+      if (at < 0 || y![at] === undefined) return x!.length - y!.length
+      return x![at]! - y![at]
+    }
+    const text = () => Array.from({ length: int(5) }, () => pick(alphabet)).join("")
+    for (let i = 0; i < 20_000; i++) {
+      const [a, b] = [text(), text()]
+      const expected = Math.sign(byPoints(a, b))
+      assert.strictEqual(Query.compareValues(a, b), expected, JSON.stringify([a, b]))
+      assert.strictEqual(isMatch(Query.lt("a", b), { a }), expected < 0)
+      assert.strictEqual(Query.compare([], {})({ id: a }, { id: b }), expected)
+    }
+    assert.isTrue(isMatch(Query.lt("a", "\uFFEE"), { a: "\uD800" }))
+  })
+
   it("a hint keeps another kind out", () => {
     assert.isFalse(isMatch(Query.gt("a", 1), { a: 2 }, { orderOf: () => "text" }))
     assert.isTrue(isMatch(Query.gt("a", 1), { a: 2 }, { orderOf: () => "number" }))

@@ -99,7 +99,7 @@ describe("Partition", () => {
     const refused = (declared: Partition.Options, message: RegExp) => assert.throws(() => compile(declared), message)
     refused([], /no fields/)
     refused(["nope"], /no field; there are a, b, at, addr.city, secret, tags, \$createdAt/)
-    refused(["secret"], /cannot be part of a key/)
+    refused(["secret"], /which is secret: its keys are in clear/)
     refused(["tags"], /cannot be part of a key/)
     refused(["a", "a"], /twice/)
     refused({ fields: { a: "shout" } }, /"shout" is no transform of a/)

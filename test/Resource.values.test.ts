@@ -1,8 +1,10 @@
 /** What happens to values on their way into a document and back. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as PasswordHasher from "effect-s3db/crypto/PasswordHasher"
 import * as Database from "effect-s3db/Database"
@@ -40,6 +42,40 @@ const wayOf = <F extends Schema.Codec<unknown, unknown>>(field: F, value: F["Typ
     return "same"
   })
 
+describe("-0", () => {
+  it.effect("is 0 for conditions, orders, partitions and unique keys, and itself where it is shown", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const things = yield* open("things", {
+        schema: Schema.Struct({ id: Schema.String, n: Schema.Number, u: Schema.Number }),
+        primaryKey: "id",
+        scan: true,
+        unique: { u: ["u"] },
+        partitions: { byN: { fields: ["n"], covering: ["n"] } }
+      })
+      yield* things.insert({ id: "b", n: -0, u: -0 })
+      yield* things.insert({ id: "a", n: 0, u: 1 })
+      yield* things.insert({ id: "c", n: -1, u: 2 })
+      const idsOf = (request: Parameters<typeof things.query>[0]) =>
+        Effect.map(Stream.runCollect(things.query(request)), (all) => all.map(({ id }) => id))
+      for (const n of [0, -0]) {
+        assert.deepStrictEqual((yield* idsOf({ where: { n } })).toSorted(), ["a", "b"])
+        assert.deepStrictEqual((yield* idsOf({ where: { n: { gte: n } } })).toSorted(), ["a", "b"])
+        assert.deepStrictEqual(yield* idsOf({ where: { n: { lt: n } } }), ["c"])
+        assert.strictEqual((yield* things.getByUnique("u", { u: n })).id, "b")
+        assert.strictEqual((yield* Effect.flip(things.insert({ id: `d${n}`, n, u: n })))._tag, "UniqueViolation")
+      }
+      assert.deepStrictEqual(yield* idsOf({ order: "n" }), ["c", "a", "b"])
+      assert.deepStrictEqual(yield* idsOf({ order: "-n", limit: 5 }), ["a", "b", "c"])
+      assert.deepStrictEqual(yield* Stream.runCollect(things.distinct({ partition: "byN" })), [-1, 0])
+      const covered = yield* Stream.runCollect(things.covered({ partition: "byN" }))
+      assert.deepStrictEqual(covered.find(({ id }) => id === "b")?.fields, { n: -0 })
+      const [, zero] = yield* things.aggregate({ groupBy: ["n"], values: { n: { count: true }, sum: { sum: "n" } } })
+      assert.deepStrictEqual(zero, { key: [0], values: { n: 2, sum: 0 }, skipped: { sum: 0 } })
+    })
+  )
+})
+
 describe("values of a document", () => {
   const StringOrBigInt = Schema.Union([Schema.String, Schema.BigInt])
   const Event = Schema.Union([
@@ -48,6 +84,39 @@ describe("values of a document", () => {
   ])
 
   for (const [name, layer] of encodings) {
+    it.effect(`${name}: -0 stays -0, or is refused`, () =>
+      Effect.gen(function* () {
+        const inStruct = <F extends Schema.Top>(field: F) => Schema.Struct({ a: field })
+        for (const [field, value] of [
+          [Schema.Number, -0],
+          [Schema.Finite, -0],
+          [Schema.Int, -0],
+          [Schema.NullOr(Schema.Number), -0],
+          [Schema.Literals([0, 1]), -0],
+          [Schema.Literals([-0, 1]), -0],
+          [Schema.Array(Schema.Literals([0, 1])), [0, -0, 1]],
+          [Schema.Array(Schema.Number), [-0, 0, 1]],
+          [Schema.Tuple([Schema.Number, Schema.String]), [-0, "x"]],
+          [Schema.Record(Schema.String, Schema.Number), { a: -0, b: 0 }],
+          [inStruct(Schema.Number), { a: -0 }],
+          [Schema.Option(Schema.Number), Option.some(-0)],
+          [Schema.Union([Schema.String, Schema.Number]), -0],
+          [Schema.Json, { a: [-0, 0] }]
+        ] as ReadonlyArray<readonly [Schema.Codec<unknown, unknown>, unknown]>) {
+          assert.strictEqual(yield* wayOf(field, value), "same")
+        }
+        for (const [field, value, path] of [
+          [Schema.NumberFromString, -0, "field"],
+          [Schema.FiniteFromString, -0, "field"],
+          [Schema.Array(Schema.NumberFromString), [0, -0], "field.1"],
+          [inStruct(Schema.optionalKey(Schema.NumberFromString)), { a: -0 }, "field.a"]
+        ] as ReadonlyArray<readonly [Schema.Codec<unknown, unknown>, unknown, string]>) {
+          assert.deepStrictEqual(yield* wayOf(field, value), [path])
+        }
+        assert.strictEqual(yield* wayOf(Schema.NumberFromString, 0), "same")
+      }).pipe(Effect.provide(layer))
+    )
+
     it.effect(`${name}: what a union stores alike is read back as itself, or refused`, () =>
       Effect.gen(function* () {
         assert.strictEqual(yield* wayOf(StringOrBigInt, 5n), "same")

@@ -13,7 +13,7 @@ import type { Failure } from "../DbError.ts"
 import { encodeBase64 } from "../internal/base64.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import * as CapabilityProbe from "../storage/CapabilityProbe.ts"
-import { type Capabilities, getOption, type ObjectStore } from "../storage/ObjectStore.ts"
+import { type Capabilities, getOption, type ObjectStore, type StoredObject } from "../storage/ObjectStore.ts"
 import * as SingleWriterStore from "../storage/SingleWriterStore.ts"
 import * as CatalogCell from "./cell.ts"
 
@@ -122,18 +122,19 @@ const find = Effect.fnUntraced(function* (store: Store): Effect.fn.Return<Found,
   }
   const reading = yield* Effect.mapError(Catalog.read(object.body), CatalogCell.newerFormat)
   switch (reading._tag) {
-    case "Healthy":
-      return { catalog: reading.catalog, etag: object.etag, changed: false, damaged: undefined, event: undefined }
+    case "Healthy": {
+      const isPlaced = Catalog.misplaced(reading.catalog).length === 0
+      const copy = isPlaced ? undefined : yield* backup(store)
+      const { catalog, repairs } =
+        copy === undefined ? { catalog: reading.catalog, repairs: [] } : Catalog.putBack(reading.catalog, copy)
+      if (repairs.length > 0) return healed(catalog, repairs, object)
+      return { catalog, etag: object.etag, changed: false, damaged: undefined, event: undefined }
+    }
     case "Healed": {
       const copy = yield* backup(store)
-      return {
-        catalog: copy === undefined ? reading.catalog : Catalog.supplement(reading.catalog, copy),
-        etag: object.etag,
-        changed: true,
-        damaged: object.body,
-        event: (savedAs) =>
-          Catalog.Event.make({ _tag: "CatalogHealed", repairs: reading.repairs, savedAs: savedAs ?? "" })
-      }
+      if (copy === undefined) return healed(reading.catalog, reading.repairs, object)
+      const { catalog, repairs } = Catalog.putBack(Catalog.supplement(reading.catalog, copy), copy)
+      return healed(catalog, [...reading.repairs, ...repairs], object)
     }
     case "Irreparable": {
       const { catalog, restored } = yield* substitute(store)
@@ -149,6 +150,14 @@ const find = Effect.fnUntraced(function* (store: Store): Effect.fn.Return<Found,
       }
     }
   }
+})
+
+const healed = (catalog: Catalog.Catalog, repairs: ReadonlyArray<string>, object: StoredObject): Found => ({
+  catalog,
+  etag: object.etag,
+  changed: true,
+  damaged: object.body,
+  event: (savedAs) => Catalog.Event.make({ _tag: "CatalogHealed", repairs, savedAs: savedAs ?? "" })
 })
 
 const backup = Effect.fnUntraced(function* (store: Store) {

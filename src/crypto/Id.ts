@@ -97,12 +97,20 @@ export const randomOf = Effect.fnUntraced(function* (size: number) {
 export const random: Effect.Effect<string> = randomOf(22)
 
 /**
+ * The number of characters of a write id: 16.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const writeIdLength = 16
+
+/**
  * Returns 16 characters, 96 random bits: names one write of one document.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const writeId: Effect.Effect<string> = randomOf(16)
+export const writeId: Effect.Effect<string> = randomOf(writeIdLength)
 
 /**
  * Returns a ULID: 26 characters that sort by the time of their making, monotonic within one generator.

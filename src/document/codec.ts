@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import type { Equivalence } from "effect/Equivalence"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as SchemaIssue from "effect/SchemaIssue"
@@ -247,8 +248,6 @@ const register = Effect.fnUntraced(function* (declaration: Catalog.Declaration, 
 
 const all = { errors: "all" } as const
 
-const hidden = new Set(["secret", "password"])
-
 /**
  * Makes what tells what is wrong with an input, without showing what is inside a secret.
  *
@@ -265,7 +264,7 @@ export const refusals = ({
   readonly attributes: ReadonlyArray<Attributes.Attribute>
 }): Refused => {
   // Keys inside a secret are part of the secret.
-  const stored = attributes.filter(({ codec }) => hidden.has(codec)).map(({ path }) => path)
+  const stored = attributes.filter(({ codec }) => Attributes.isHidden(codec)).map(({ path }) => path)
   const hiddenPaths = [...Attributes.hiddenOf(schema), ...stored]
   return (issue) => {
     const error = DbError.invalidInput(name, issue)
@@ -332,6 +331,7 @@ const writing = <S extends Attributes.DocumentSchema>(
   type A = S["Type"]
   const { name, primaryKey, schema } = definition
   const isEqual = Attributes.hasLookAlikes(schema) ? Schema.toEquivalence(schema) : undefined
+  const transformsNumbers = Attributes.transformsNumbers(schema)
   const optional = new Set(definition.attributes.filter((one) => one.optional).map((one) => one.path.join(".")))
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
 
@@ -346,11 +346,22 @@ const writing = <S extends Attributes.DocumentSchema>(
     return yield* invalid(field === undefined ? [] : [field], message)
   })
 
+  /** Most numbers are none of `-0`, and most are stored as numbers. */
+  const checkZeros = Effect.fnUntraced(function* (value: A, json: unknown) {
+    if (negativeZeros(value).length === 0) return
+    const back = yield* Effect.option(Effect.provideService(fromJson(json), Attributes.SecretsOpen, true))
+    const kept = new Set(negativeZeros(Option.getOrUndefined(back)).map((path) => JSON.stringify(path)))
+    const lost = negativeZeros(value).find((path) => !kept.has(JSON.stringify(path)))
+    if (lost === undefined) return
+    return yield* invalid(lost, "Expected a number other than -0, which is stored as 0 here")
+  })
+
   const place = Effect.fnUntraced(
     function* (value: A, before: Before | undefined) {
       const compiled = registration.current()
       const json = yield* Effect.mapError(toJson(value), (error) => refused(error.issue))
       if (isEqual !== undefined) yield* check(isEqual, value, json)
+      if (transformsNumbers) yield* checkZeros(value, json)
       const { [primaryKey]: id, ...plain } = json as Encoding.JsonObject
       if (typeof id !== "string") return yield* invalid([primaryKey], "Expected a string")
       const document = yield* secrets.seal(id, plain, compiled.registered.written)
@@ -414,7 +425,7 @@ const writing = <S extends Attributes.DocumentSchema>(
         place,
         bytes: place === "metadata" ? entry.size : inBody,
         jsonBytes: json,
-        text: typeof entry.form === "string" && !hidden.has(codecName) ? entry.form : undefined
+        text: typeof entry.form === "string" && !Attributes.isHidden(codecName) ? entry.form : undefined
       }
     }
     const body = Behavior.bodyOf(placement.body)
@@ -434,6 +445,22 @@ const writing = <S extends Attributes.DocumentSchema>(
   })
 
   return { encode, explain }
+}
+
+/** The paths of every `-0` in a value. */
+const negativeZeros = (value: unknown): ReadonlyArray<ReadonlyArray<string>> => {
+  const found: Array<ReadonlyArray<string>> = []
+  const seen = new Set<object>()
+  const walk = (one: unknown, path: ReadonlyArray<string>): void => {
+    if (Object.is(one, -0)) found.push(path)
+    // What is in a secret has the place of the secret.
+    if (Redacted.isRedacted(one)) return void (negativeZeros(Redacted.value(one)).length > 0 && found.push(path))
+    if (typeof one !== "object" || one === null || seen.has(one)) return
+    seen.add(one)
+    for (const [name, inner] of Object.entries(one)) walk(inner, [...path, name])
+  }
+  walk(value, [])
+  return found
 }
 
 const utf8 = (text: string): number => new TextEncoder().encode(text).length

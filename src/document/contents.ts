@@ -102,8 +102,8 @@ export const make = <A>(
     set: Effect.fnUntraced(function* (id, bytes, contentType, onCommit) {
       yield* context.key(id)
       // It becomes a header wherever it is served.
-      if (!/^[\x20-\x7e]{1,255}$/.test(contentType)) {
-        return yield* invalid(["contentType"], "Expected 1 to 255 printable ASCII characters")
+      if (!/^(?! )[\x20-\x7e]{1,255}(?<! )$/.test(contentType)) {
+        return yield* invalid(["contentType"], "Expected 1 to 255 printable ASCII characters without outer spaces")
       }
       // Nothing is uploaded for a document that is not there.
       yield* reader.loadSettled(id)

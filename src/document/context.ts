@@ -5,14 +5,18 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import type * as Result from "effect/Result"
+import * as Content from "../Content.ts"
+import * as Id from "../crypto/Id.ts"
 import type { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import type { Definition } from "../Definition.ts"
 import * as Document from "../Document.ts"
 import type { JsonObject } from "../encoding/Json.ts"
+import * as History from "../History.ts"
 import type { Lost } from "../kernel/CasCell.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
-import type { Capabilities, ObjectStore } from "../storage/ObjectStore.ts"
+import { type Capabilities, maxKeyBytes, type ObjectStore } from "../storage/ObjectStore.ts"
 import type { DocumentCodec } from "./codec.ts"
 import type { Place } from "./documentObject.ts"
 
@@ -52,7 +56,7 @@ export type LostRace = Lost<Document.Slot | undefined>
  */
 export type Settings = Pick<
   Definition<DocumentSchema>,
-  "uniqueLease" | "history" | "content" | "counters" | "completion" | "unwritable"
+  "attributes" | "uniqueLease" | "history" | "content" | "counters" | "completion" | "unwritable"
 >
 
 /**
@@ -72,6 +76,11 @@ export interface Context<A> {
   readonly codec: DocumentCodec<A>
   /** The key of the document with an id. `InvalidInput` for an id that cannot be one. No request. */
   readonly key: (id: string) => Effect.Effect<string, DbError.InvalidInput>
+  /**
+   * The same for a document that is new: `InvalidInput` also for an id that leaves no room for keys which the document may need
+   * later, in its history or for its content. No request.
+   */
+  readonly newKey: (id: string) => Effect.Effect<string, DbError.InvalidInput>
   /** The id in a valid value. `InvalidInput` when it is no text. */
   readonly idOf: (valid: A) => Effect.Effect<string, DbError.InvalidInput>
   readonly missing: (id: string) => DbError.NotFound
@@ -80,6 +89,38 @@ export interface Context<A> {
   readonly know: (base: Base<A>, as?: object) => Base<A>
   /** The version that a value, or an envelope, stands for, if it was given out here. */
   readonly known: (value: object) => Base<A> | undefined
+}
+
+const sampleWriteId = "x".repeat(Id.writeIdLength)
+
+/** A write with a key in the history as long as they get. */
+const sample: Document.Write = {
+  writeId: sampleWriteId,
+  writtenAt: 0,
+  createdAt: 0,
+  version: 1,
+  ancestors: [],
+  tag: "",
+  schemaVersion: 1,
+  fields: { metadata: {}, spilled: undefined, spilledText: undefined },
+  truncated: [],
+  markers: Document.none,
+  claims: Document.none
+}
+
+/**
+ * The most bytes that an id may have, percent-encoded, so that there is room for all keys that its document may need. Markers
+ * have values beside the id, and are checked with them.
+ */
+const mostIdBytes = (
+  { content, history, name }: Pick<Definition<DocumentSchema>, "content" | "history" | "name">,
+  keyBytes: number
+): number => {
+  const keys = [
+    ...(history ? [History.key(name, "", sample), History.deletionKey(name, "", sample, 0)] : []),
+    ...(content ? Content.keysOf(name, "", { name: sampleWriteId, size: 0, contentType: "", sha256: "" }) : [])
+  ]
+  return keys.reduce((most, key) => Math.min(most, keyBytes - key.length), Document.mostIdBytes(name, keyBytes))
 }
 
 /**
@@ -97,6 +138,10 @@ export const make = <S extends DocumentSchema>(
   const { store, capabilities } = database
   const versions = new WeakMap<object, Base<S["Type"]>>()
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
+  const { keyBytes = maxKeyBytes } = store
+  const most = mostIdBytes(definition, keyBytes)
+  const orInvalid = (key: Result.Result<string, string>) =>
+    Effect.mapError(Effect.fromResult(key), (message) => invalid([primaryKey], message))
   return {
     name,
     primaryKey,
@@ -106,8 +151,8 @@ export const make = <S extends DocumentSchema>(
     capabilities,
     place: { store, capabilities, resource: name },
     codec,
-    key: (id) =>
-      Effect.fromResult(Document.key(name, id)).pipe(Effect.mapError((message) => invalid([primaryKey], message))),
+    key: (id) => orInvalid(Document.key(name, id, Document.mostIdBytes(name, keyBytes))),
+    newKey: (id) => orInvalid(Document.key(name, id, most)),
     idOf: (valid) => {
       const id = (valid as Readonly<Record<string, unknown>>)[primaryKey]
       return typeof id === "string" ? Effect.succeed(id) : Effect.fail(invalid([primaryKey], "Expected a string"))

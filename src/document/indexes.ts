@@ -11,6 +11,8 @@ import * as Document from "../Document.ts"
 import type { Json, JsonObject } from "../encoding/Json.ts"
 import { valueAt as at } from "../internal/json.ts"
 import * as Partition from "../Partition.ts"
+import { hiddenAt } from "../schema/Attributes.ts"
+import * as StoreError from "../storage/StoreError.ts"
 import * as Unique from "../Unique.ts"
 import type { Base, Context } from "./context.ts"
 import { markersBut } from "./documentObject.ts"
@@ -24,6 +26,8 @@ import { markersBut } from "./documentObject.ts"
 export interface Compiled {
   readonly partitions: ReadonlyMap<string, Partition.Partition & { readonly isReady: boolean }>
   readonly uniques: ReadonlyMap<string, Unique.Unique & { readonly isReady: boolean }>
+  /** One that would write a secret into keys, if there is any: a program that does not know the secret has declared it. */
+  readonly exposed: string | undefined
 }
 
 /**
@@ -62,15 +66,18 @@ export interface Indexes<A> {
   readonly all: Effect.Effect<Compiled>
   /** Whether the version before has to be known to replace or delete a document. No request. */
   readonly ownsMore: Effect.Effect<boolean>
-  /** What a version is to own; what the version before owns of it stays as it is. No request. */
+  /**
+   * What a version is to own; what the version before owns of it stays as it is. No request. `Unsupported`: an index would
+   * write a secret into keys.
+   */
   readonly owned: (
     id: string,
     json: JsonObject,
     write: Document.Write,
     before: Document.Write | undefined
-  ) => Effect.Effect<Owned, DbError.InvalidInput>
+  ) => Effect.Effect<Owned, DbError.InvalidInput | StoreError.Unsupported>
   /** Whether a document has exactly the markers and reservations that it is to have. No request. */
-  readonly isIndexed: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput>
+  readonly isIndexed: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput | StoreError.Unsupported>
 }
 
 /**
@@ -79,23 +86,34 @@ export interface Indexes<A> {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A>({ database, invalid, name, settings }: Context<A>): Indexes<A> => {
+export const make = <A>({ database, invalid, name, settings, store }: Context<A>): Indexes<A> => {
   const known = new WeakMap<object, Compiled>()
 
   const compile = (entries: Pick<Catalog.Resource, "partitions" | "uniques">): Compiled => {
     const found = known.get(entries)
     if (found !== undefined) return found
+    const isExposed = (path: ReadonlyArray<string>) => hiddenAt(settings.attributes, path) !== undefined
+    const exposed = [
+      ...Object.entries(entries.partitions ?? {}).filter(([, one]) =>
+        Partition.pathsOf(one.definition).some(isExposed)
+      ),
+      ...Object.entries(entries.uniques ?? {}).filter(([, one]) => one.definition.fields.some(isExposed))
+    ].map(([label]) => label)
     const compiled: Compiled = {
+      exposed: exposed[0],
       partitions: new Map(
         Object.entries(entries.partitions ?? {}).map(([label, { definition, state }]) => [
           label,
-          { ...Partition.compile(name, label, definition), isReady: state === "ready" }
+          {
+            ...Partition.compile(name, label, definition, store.keyBytes),
+            isReady: state === "ready" && !exposed.includes(label)
+          }
         ])
       ),
       uniques: new Map(
         Object.entries(entries.uniques ?? {}).map(([label, { definition, state }]) => [
           label,
-          { ...Unique.compile(name, label, definition), isReady: state === "ready" }
+          { ...Unique.compile(name, label, definition), isReady: state === "ready" && !exposed.includes(label) }
         ])
       )
     }
@@ -113,8 +131,12 @@ export const make = <A>({ database, invalid, name, settings }: Context<A>): Inde
     json: JsonObject,
     write: Document.Write,
     before: Document.Write | undefined
-  ): Effect.fn.Return<Owned, DbError.InvalidInput> {
-    const { partitions, uniques } = yield* all
+  ): Effect.fn.Return<Owned, DbError.InvalidInput | StoreError.Unsupported> {
+    const { exposed, partitions, uniques } = yield* all
+    if (exposed !== undefined) {
+      const description = `${exposed} of ${name} is an index by a field that is secret here: remove it first, or have its program upgraded`
+      return yield* new StoreError.Unsupported({ feature: "an index by a secret", description })
+    }
     if (partitions.size === 0 && uniques.size === 0) return nothing
     const valueAt = valueAtOf(json, write)
     const markers: Record<string, Document.OwnedMarker> = {}

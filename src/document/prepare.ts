@@ -121,7 +121,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     const replaced = continued === undefined ? undefined : { carried, schemaVersion: continued.stored.schemaVersion }
     const { id, value, json, ...encoded } = yield* codec.encode(valid, replaced)
     if (settings.unwritable !== undefined) yield* refuse(settings.unwritable, json, before?.json)
-    const key = yield* context.key(id)
+    const key = yield* before === undefined ? context.newKey(id) : context.key(id)
     if (before !== undefined && before.id !== id) {
       return yield* invalid([primaryKey], "Expected the id to stay as it is")
     }

@@ -143,6 +143,7 @@ export interface Reader<A> {
  */
 export const make = <A>(context: Context<A>): Reader<A> => {
   const { codec, database, know, missing, name, place, store } = context
+  const mostIdBytes = Document.mostIdBytes(name, store.keyBytes)
 
   const slot = Effect.fnUntraced(function* (id: string) {
     return yield* documentObject.load(place, yield* context.key(id), id)
@@ -153,7 +154,7 @@ export const make = <A>(context: Context<A>): Reader<A> => {
   })
 
   const version = Effect.fnUntraced(function* (id: string): Effect.fn.Return<Found | undefined, StoreError.StoreError> {
-    const key = Document.key(name, id)
+    const key = Document.key(name, id, mostIdBytes)
     // An id that cannot be a key has no document.
     if (Result.isFailure(key)) return undefined
     const slot = yield* documentObject.load(place, key.success, id)
@@ -173,7 +174,7 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     transaction: Transaction.Transaction,
     id: string
   ): Effect.fn.Return<View<A>, ReadFailure> {
-    const key = Document.key(name, id)
+    const key = Document.key(name, id, mostIdBytes)
     if (Result.isFailure(key)) return unwritten
     if (!transaction.isOpen || transaction.database !== database.id) {
       const description = transaction.isOpen
@@ -210,7 +211,7 @@ export const make = <A>(context: Context<A>): Reader<A> => {
   })
 
   const loadSettled = Effect.fnUntraced(function* (id: string) {
-    const key = Document.key(name, id)
+    const key = Document.key(name, id, mostIdBytes)
     if (Result.isFailure(key)) return yield* missing(id)
     const slot = yield* documentObject.settled(place, key.success, id)
     return slot?.stored === undefined ? yield* missing(id) : yield* decode(id, slot.stored)
@@ -274,7 +275,7 @@ export const make = <A>(context: Context<A>): Reader<A> => {
       return Option.isNone(found) ? yield* missing(id) : found.value
     }),
     exists: Effect.fnUntraced(function* (id) {
-      const key = Document.key(name, id)
+      const key = Document.key(name, id, mostIdBytes)
       if (Result.isFailure(key)) return false
       if ((yield* Transaction.Current) !== undefined) return Option.isSome(yield* find(id))
       const head = yield* headOption(store, key.success)

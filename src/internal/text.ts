@@ -16,23 +16,28 @@ export const utf8Length = (text: string): number => {
 }
 
 /**
- * Orders strings as their UTF-8 bytes are ordered, which is how S3 lists keys. UTF-16 order differs where surrogates
- * meet the code points U+E000 to U+FFFF.
+ * Orders strings by code points, which is how their UTF-8 bytes are ordered, and how S3 lists keys. A lone surrogate, which
+ * UTF-8 has not, is the code point of its number: after U+D7FF, before U+E000. UTF-16 order differs where surrogates meet
+ * the code points U+E000 to U+FFFF.
  */
 export const compareUtf8 = (a: string, b: string): number => {
   const length = Math.min(a.length, b.length)
   for (let i = 0; i < length; i++) {
-    let x = a.charCodeAt(i)
-    let y = b.charCodeAt(i)
+    const x = a.charCodeAt(i)
+    const y = b.charCodeAt(i)
     if (x === y) continue
-    if (x >= 0xd800 && y >= 0xd800) {
-      x = x >= 0xe000 ? x - 0x800 : x + 0x2000
-      y = y >= 0xe000 ? y - 0x800 : y + 0x2000
-    }
-    return x - y
+    if (x < 0xd800 || y < 0xd800) return x - y
+    // The second half of a pair on one side at least: the first half is the same on both, and alone on the other.
+    const isSecond = (isLow(x) || isLow(y)) && i > 0 && isHigh(a.charCodeAt(i - 1))
+    const at = isSecond ? i - 1 : i
+    return a.codePointAt(at)! - b.codePointAt(at)!
   }
   return a.length - b.length
 }
+
+const isHigh = (unit: number): boolean => (unit & 0xfc00) === 0xd800
+
+const isLow = (unit: number): boolean => (unit & 0xfc00) === 0xdc00
 
 /** RFC 3986: everything but unreserved characters as `%XX`. Throws `URIError` on a lone surrogate. */
 export const percentEncode = (text: string): string =>

@@ -15,7 +15,7 @@ import type { JsonObject } from "../encoding/Json.ts"
 import { samePath, without } from "../internal/json.ts"
 import * as Partition from "../Partition.ts"
 import * as Query from "../Query.ts"
-import type { DocumentSchema } from "../schema/Attributes.ts"
+import * as Attributes from "../schema/Attributes.ts"
 import type { OperandCodecs } from "./operandCodecs.ts"
 import * as parse from "./parse.ts"
 
@@ -55,7 +55,7 @@ export interface Fields<A> {
   readonly codecOf: (path: Path) => string | undefined
   /** Whether every document has a value there, and so a place in a partition by it. */
   readonly isAlwaysThere: (path: Path) => boolean
-  /** `InvalidInput` for a field that is not there, or is secret. */
+  /** `InvalidInput` for a field that is not there, is secret, holds a secret, or is part of one. */
   readonly check: (paths: ReadonlyArray<Path>) => Effect.Effect<void, DbError.InvalidInput>
   /** The conditions of a request, their operands in the form in which the fields are stored. */
   readonly predicateOf: (request: Query.Request<A>) => Effect.Effect<Query.Predicate, DbError.InvalidInput>
@@ -73,6 +73,12 @@ export interface Fields<A> {
   readonly shown: (json: JsonObject) => JsonObject
 }
 
+/** A value that is compared, or shown, in part would be another one: its other fields can be asked for. */
+const hiddenProblem = ({ path, relation }: Attributes.Hidden): string =>
+  relation === "holds"
+    ? `Expected a field that holds nothing secret, as this one does in ${path.join(".")}: name its other fields`
+    : "Expected a field that is not secret"
+
 const isDecimal = (codec: string | undefined): boolean => /^(?:money|decimal|crypto):/.test(codec ?? "")
 
 /**
@@ -81,7 +87,7 @@ const isDecimal = (codec: string | undefined): boolean => /^(?:money|decimal|cry
  * @category constructors
  * @since 0.1.0
  */
-export const make = <S extends DocumentSchema>(
+export const make = <S extends Attributes.DocumentSchema>(
   { attributes, name, primaryKey }: Definition<S>,
   { context }: Documents<S["Type"]>,
   operands: OperandCodecs
@@ -95,21 +101,20 @@ export const make = <S extends DocumentSchema>(
   const isSystem = (path: Path): boolean =>
     path.length === 1 && (path[0] === primaryKey || systemFields.some((field) => field === path[0]))
 
-  const isHidden = (codec: string): boolean => codec === "secret" || codec === "password"
-  const secretPaths = attributes.filter(({ codec }) => isHidden(codec)).map(({ path }) => path)
+  const secretPaths = attributes.filter(({ codec }) => Attributes.isHidden(codec)).map(({ path }) => path)
 
   /** Why a path cannot be asked for, if it cannot. */
   const problemOf = (path: Path): string | undefined => {
     if (isSystem(path)) return undefined
-    for (const attribute of attributes) {
-      const shared = Math.min(path.length, attribute.path.length)
-      if (!samePath(path.slice(0, shared), attribute.path.slice(0, shared))) continue
-      // Its fields are attributes of their own.
-      if (attribute.codec === "struct" && path.length > attribute.path.length) continue
-      const isSecret = isHidden(attribute.codec)
-      if (!isSecret && operands.has(path)) return undefined
-      if (isSecret && path.length >= attribute.path.length) return "Expected a field that is not secret"
-    }
+    const hidden = Attributes.hiddenAt(attributes, path)
+    if (hidden !== undefined) return hiddenProblem(hidden)
+    const isField = attributes.some(({ codec, path: known }) => {
+      const shared = Math.min(path.length, known.length)
+      // Fields of a struct are attributes of their own.
+      const isBelow = codec === "struct" && path.length > known.length
+      return !isBelow && samePath(path.slice(0, shared), known.slice(0, shared))
+    })
+    if (isField && operands.has(path)) return undefined
     return `Expected a field of ${name}: ${[primaryKey, ...kinds.keys()].join(", ")}`
   }
 

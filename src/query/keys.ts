@@ -12,11 +12,13 @@ import * as Document from "../Document.ts"
 import type { Documents } from "../document/documents.ts"
 import type { FieldProblem } from "../encoding/Json.ts"
 import type * as Partition from "../Partition.ts"
+import { compareUtf8 } from "../internal/text.ts"
 import type * as Query from "../Query.ts"
 import { type ListEntry, type ListPage, type ListRequest, maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import type { OperandCodecs } from "./operandCodecs.ts"
+import * as TopK from "./topK.ts"
 
 /**
  * What a planner asks for: the values and bounds are in stored form already.
@@ -26,6 +28,8 @@ import type { OperandCodecs } from "./operandCodecs.ts"
  */
 export interface Planned extends Query.Within {
   readonly isStored?: true | undefined
+  /** Whether documents with the same value in the field after those given come by their ids, as a sort has them. */
+  readonly isSorted?: boolean | undefined
 }
 
 /**
@@ -52,6 +56,8 @@ export interface Range extends Partition.Selection {
   readonly given: number
   /** What tells this request from others. */
   readonly query: string
+  /** Whether hits with the same value in the field after those given come by their ids. */
+  readonly isSorted: boolean
 }
 
 /**
@@ -90,7 +96,10 @@ export interface Keys {
   ) => Result.Result<Partition.Selection, FieldProblem>
   /** Whether a key with the prefix of a range lies within its bounds. */
   readonly isWithin: (range: Range, key: string) => boolean
-  /** One LIST; one more before the commit in a transaction that is told so. */
+  /**
+   * One LIST; one more before the commit in a transaction that is told so. Of a range that is sorted, as many as it takes to
+   * come to the end of a run of hits with the same value; `maxKeys` of them are held at most.
+   */
   readonly page: (
     range: Range,
     maxKeys: number,
@@ -102,6 +111,16 @@ export interface Keys {
     startAfter?: string
   ) => Stream.Stream<ReadonlyArray<Hit>, StoreError.StoreError | StoreError.Unsupported>
 }
+
+/**
+ * More than this many documents are not kept in memory to be put in order: 10,000.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const mostInMemory = 10_000
+
+const byId = (a: Hit, b: Hit): number => compareUtf8(a.id, b.id) || compareUtf8(a.key, b.key)
 
 /**
  * Makes what lists the keys of a resource. No request.
@@ -117,7 +136,8 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     most: undefined,
     partition: undefined,
     given: 0,
-    query: JSON.stringify([name])
+    query: JSON.stringify([name]),
+    isSorted: false
   }
 
   /** Whether a deletion never leaves an object behind, not even in a crash: then sizes need not be known. */
@@ -127,7 +147,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
 
   const isWithin = (range: Range, key: string): boolean => {
     if (range.least === undefined && range.most === undefined) return true
-    const segment = range.partition?.segment(key.slice(range.prefix.length)) ?? ""
+    const segment = segmentOf(range, key)
     return (range.least === undefined || segment >= range.least) && (range.most === undefined || segment <= range.most)
   }
 
@@ -138,6 +158,9 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     const marker = range.partition.parse(key)
     return marker === undefined ? Option.none() : Option.some({ key, id: marker.id, marker })
   }
+
+  const segmentOf = ({ partition, prefix }: Range, key: string): string =>
+    partition?.segment(key.slice(prefix.length)) ?? ""
 
   const listed = (
     { prefix, partition }: Range,
@@ -175,7 +198,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     transaction.reads.set(`list ${range.prefix} ${label}`, () => isSame)
   })
 
-  const page = Effect.fnUntraced(function* (
+  const byKey = Effect.fnUntraced(function* (
     range: Range,
     maxKeys: number,
     after: string | undefined
@@ -201,6 +224,52 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
       isThinned: keys.length < entries.length
     }
   })
+
+  /**
+   * The next hits of a range that is sorted, after one of them: its runs of the same value, each by id. Keys have the ids of a
+   * run in another order, and the values of later fields before them. So a run is listed to its end, and again for what there
+   * was no room for; only as many hits are held as are asked for.
+   */
+  const sorted = Effect.fnUntraced(function* (
+    range: Range,
+    size: number,
+    after: string | undefined
+  ): Effect.fn.Return<KeyPage, StoreError.StoreError | StoreError.Unsupported> {
+    const last = after === undefined ? undefined : Option.getOrUndefined(hitOf(range, after))
+    const found: Array<Hit> = []
+    // From the beginning of the run in which it went on before: what comes after `/` is longer than that.
+    let from = last === undefined ? undefined : `${range.prefix}${segmentOf(range, last.key)}/`
+    let run = { segment: last === undefined ? "" : segmentOf(range, last.key), count: 0, hits: TopK.make(size, byId) }
+    const pageOf = (next: string | undefined): KeyPage => ({ hits: found, next, isThinned: false })
+    const finish = (segment: string) => {
+      const hits = run.hits.result()
+      const isCut = run.count > hits.length
+      found.push(...hits)
+      run = { segment, count: 0, hits: TopK.make(size - found.length, byId) }
+      return isCut
+    }
+    for (;;) {
+      const { hits, next } = yield* byKey(range, maxKeysPerRequest, from)
+      for (const hit of hits) {
+        const segment = segmentOf(range, hit.key)
+        if (segment !== run.segment && (finish(segment) || found.length >= size)) {
+          return pageOf(found.at(-1)?.key)
+        }
+        if (last !== undefined && segment === segmentOf(range, last.key) && byId(hit, last) <= 0) continue
+        run.count += 1
+        run.hits.add(hit)
+      }
+      if (next === undefined) {
+        const isCut = finish("")
+        return pageOf(isCut ? found.at(-1)?.key : undefined)
+      }
+      if (found.length > 0) return pageOf(found.at(-1)?.key)
+      from = next
+    }
+  })
+
+  const page: Keys["page"] = (range, maxKeys, after) =>
+    range.isSorted ? sorted(range, maxKeys, after) : byKey(range, maxKeys, after)
 
   const select: Keys["select"] = (partition, { values = {}, from, to, startsWith, isStored }) => {
     if (isStored === true) return partition.select(values, { from, to, startsWith })
@@ -260,7 +329,8 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     }
     const { prefix, least, most } = selection.success
     const given = Object.values(values).filter((value) => value !== undefined).length
-    return { ...selection.success, partition, given, query: JSON.stringify([prefix, least, most]) }
+    const isSorted = request.isSorted === true && capabilities.orderedList
+    return { ...selection.success, partition, given, query: JSON.stringify([prefix, least, most]), isSorted }
   })
 
   return {
@@ -272,7 +342,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     pages: (range, startAfter) =>
       Stream.paginate(startAfter, (after) =>
         Effect.map(
-          page(range, maxKeysPerRequest, after),
+          page(range, range.isSorted ? mostInMemory : maxKeysPerRequest, after),
           ({ hits, next }) => [[hits], Option.fromUndefinedOr(next)] as const
         )
       )

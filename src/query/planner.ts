@@ -22,15 +22,7 @@ import type { DocumentSchema } from "../schema/Attributes.ts"
 import * as access from "./access.ts"
 import { type Bound, find as boundsOf, remainder } from "./bounds.ts"
 import type { Fields } from "./fields.ts"
-import type { Keys } from "./keys.ts"
-
-/**
- * More than this many documents are not kept in memory to be put in order: 10,000.
- *
- * @category constants
- * @since 0.1.0
- */
-export const mostInMemory = 10_000
+import { type Keys, mostInMemory } from "./keys.ts"
 
 /**
  * A request, looked through.

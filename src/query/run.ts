@@ -17,10 +17,11 @@ import * as Query from "../Query.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import type { PageCursors } from "./cursor.ts"
 import type { Fields } from "./fields.ts"
+import { mostInMemory } from "./keys.ts"
 import type { ListFailure, Listing } from "./listing.ts"
 import * as Tolerance from "./tolerance.ts"
 import * as TopK from "./topK.ts"
-import { mostInMemory, type Planned, type Planner } from "./planner.ts"
+import type { Planned, Planner } from "./planner.ts"
 
 /**
  * A document that meets the conditions, and its JSON form as conditions see it: without secrets, with system fields.
@@ -101,7 +102,7 @@ export const make = <S extends DocumentSchema>(
 
   /** Everything that the way leads to, not yet looked at. */
   const reached = (
-    { access }: Planned,
+    { access, plan }: Planned,
     { concurrency = defaultConcurrency, onCorrupt }: Query.Concurrency & Query.OnCorrupt
   ): Stream.Stream<Base<A>, ListFailure> => {
     const options = { concurrency, onCorrupt }
@@ -128,8 +129,12 @@ export const make = <S extends DocumentSchema>(
         )
       case "Unique":
         return Stream.filter(Stream.fromEffect(unique(access.name, access.digest)), isThere)
-      case "Partition":
-        return Stream.flatMap(Stream.fromArray(access.within), (within) => listing.bases({ ...within, ...options }))
+      case "Partition": {
+        const isSorted = plan.order === "index"
+        return Stream.flatMap(Stream.fromArray(access.within), (within) =>
+          listing.bases({ ...within, ...options, isSorted })
+        )
+      }
       case "Scan":
         return listing.bases(options)
     }
@@ -209,7 +214,7 @@ export const make = <S extends DocumentSchema>(
     if (plan.order === "memory" || !isOneListing) return yield* pageInMemory(request, planned, filters, limit)
     const within = access._tag === "Partition" ? access.within[0]! : {}
     return yield* listing.page(
-      { ...request, ...within, limit },
+      { ...request, ...within, limit, isSorted: plan.order === "index" },
       {
         canonical: isWhole ? "" : canonical,
         hides,

@@ -14,6 +14,7 @@ import type * as History from "../History.ts"
 import type { Keys } from "../query/keys.ts"
 import type { ListFailure, Listing } from "../query/listing.ts"
 import type { RewriteError, RewriteOptions, Rewritten, Rotated } from "../Repository.ts"
+import type { Unsupported } from "../storage/StoreError.ts"
 import type { Operation } from "./operation.ts"
 
 /**
@@ -39,7 +40,7 @@ export interface Rewriting<A> {
   /** Writes a document again as it is, if it needs it, on the condition that it has not changed. */
   readonly one: (
     id: string,
-    isOld: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput>
+    isOld: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput | Unsupported>
   ) => Effect.Effect<Rewritten, RewriteFailure>
   /** Tells of a document that cannot be read or written again, so that the work goes on with the others. */
   readonly told: <X>(

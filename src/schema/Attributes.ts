@@ -11,6 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
+import { samePath } from "../internal/json.ts"
 
 /**
  * The id of the annotation by which a check names the codec of an attribute: the `representation` of the check is
@@ -155,6 +156,71 @@ export const fromSchema = (schema: DocumentSchema, primaryKey: string): Readonly
   return attributes.filter((attribute) => attribute !== key)
 }
 
+// -----------------------------------------------------------------------------
+// What nobody may see
+// -----------------------------------------------------------------------------
+
+/**
+ * What a path has to do with something that nobody may see: it `is` a secret or password, `holds` one somewhere in it, or
+ * lies `within` one. `path` is that of the secret or password.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Hidden {
+  readonly relation: "is" | "holds" | "within"
+  readonly path: ReadonlyArray<string>
+}
+
+const hiddenCodec = /^(?:(?:array|option):)*(?:secret|password)$/
+
+/**
+ * Tells whether values of a codec are such as nobody may see: secrets and passwords.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isHidden = (codec: Codec): boolean => hiddenCodec.test(codec)
+
+/**
+ * Returns what a path has to do with a secret or a password among these attributes; `undefined`: nothing. Whatever is put
+ * into a key, compared, or shown by its path asks this, so that there is one rule. A secret in a list, a record, a union or
+ * any other value that is no struct makes a secret of the whole attribute.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const hiddenAt = (
+  attributes: ReadonlyArray<Pick<Attribute, "path" | "codec">>,
+  path: ReadonlyArray<string>
+): Hidden | undefined => {
+  for (const { codec, path: hidden } of attributes) {
+    if (!isHidden(codec)) continue
+    const shared = Math.min(path.length, hidden.length)
+    if (!samePath(path.slice(0, shared), hidden.slice(0, shared))) continue
+    const relation = path.length === hidden.length ? "is" : path.length < hidden.length ? "holds" : "within"
+    return { relation, path: hidden }
+  }
+  return undefined
+}
+
+/**
+ * Says in words what a path has to do with a secret: `which is secret`, `which holds the secret s.token`.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const describeHidden = ({ path, relation }: Hidden): string => {
+  switch (relation) {
+    case "is":
+      return "which is secret"
+    case "holds":
+      return `which holds the secret ${path.join(".")}`
+    case "within":
+      return `which is part of the secret ${path.join(".")}`
+  }
+}
+
 /** Codecs of attributes whose JSON form is text in clear. */
 const textCodecs = new Set("string uuid ulid dateonly timeonly ip4 ip6 cidr mac semver phone color ean date".split(" "))
 
@@ -281,16 +347,7 @@ const holdsSecret = (ast: AST.AST, seen: Set<AST.AST> = new Set()): boolean => {
   if (seen.has(ast)) return false
   seen.add(ast)
   const holds = (one: AST.AST): boolean => holdsSecret(one, seen)
-  if (ast.encoding?.some((link) => holds(link.to)) === true || isRedacted(ast)) return true
-  if (AST.isDeclaration(ast)) return ast.typeParameters.some(holds)
-  if (AST.isUnion(ast)) return ast.types.some(holds)
-  if (AST.isArrays(ast)) return [...ast.elements, ...ast.rest].some(holds)
-  if (AST.isSuspend(ast)) return holds(ast.thunk())
-  if (!AST.isObjects(ast)) return false
-  return (
-    ast.propertySignatures.some((property) => holds(property.type)) ||
-    ast.indexSignatures.some((signature) => holds(signature.type))
-  )
+  return ast.encoding?.some((link) => holds(link.to)) === true || isRedacted(ast) || partsOf(ast).some(holds)
 }
 
 /** A schema and those that it is encoded to, one after the other, each without the next. */
@@ -312,14 +369,8 @@ const countHidden = (
   return Math.max(...layersOf(ast).map((layer) => countInLayer(layer, count)))
 }
 
-const countInLayer = (ast: AST.AST, count: (ast: AST.AST) => number): number => {
-  const sum = (all: ReadonlyArray<AST.AST>): number => all.reduce((total, one) => total + count(one), 0)
-  if (AST.isDeclaration(ast)) return sum(ast.typeParameters)
-  if (AST.isUnion(ast)) return sum(ast.types)
-  if (AST.isArrays(ast)) return sum([...ast.elements, ...ast.rest])
-  if (AST.isSuspend(ast)) return count(ast.thunk())
-  return AST.isObjects(ast) ? sum([...ast.propertySignatures, ...ast.indexSignatures].map(({ type }) => type)) : 0
-}
+const countInLayer = (ast: AST.AST, count: (ast: AST.AST) => number): number =>
+  partsOf(ast).reduce((total, one) => total + count(one), 0)
 
 /** Whether a struct is made of one with fewer such values, so that some of its fields hold them in clear. */
 const losesHidden = (ast: AST.AST, isHidden: (ast: AST.AST) => boolean): boolean => {
@@ -403,13 +454,24 @@ export const passwordsOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray
   valuesOf(schema).flatMap(({ path, ast }) => (isPassword(ast) && isNamed(path) ? [path] : []))
 
 /**
- * Lists the paths of the secrets and passwords of a value.
+ * Lists the paths of the secrets and passwords of a value, and of what holds some and does not say where.
  *
  * @category getters
  * @since 0.1.0
  */
 export const hiddenOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray<string>> =>
-  valuesOf(schema).flatMap(({ path, ast }) => ((isPassword(ast) || isRedacted(ast)) && isNamed(path) ? [path] : []))
+  valuesOf(schema).flatMap(({ path, ast }) => {
+    const source = AST.isDeclaration(ast) && isClass(ast) ? ast.typeParameters[0]! : ast
+    return isNamed(path) && (isPassword(ast) || (!isPlainStruct(source) && holdsHidden(ast))) ? [path] : []
+  })
+
+/**
+ * Tells whether there is a secret or a password anywhere in the values of a type.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const holdsHidden = (ast: AST.AST): boolean => holdsSecret(ast) || countHidden(ast, isPassword) > 0
 
 /**
  * What a field is for those who give and see values: a `password` or `secret` as a whole, a `struct` whose fields are
@@ -430,7 +492,8 @@ export const kindOf = (declared: AST.AST): Kind => {
   const { ast } = withoutNull(declared)
   if (ast === undefined) return "value"
   const codec = declaredCodec(ast)
-  if (codec !== undefined) return codec === "secret" || codec === "password" ? codec : "value"
+  if (codec === "secret" || codec === "password") return codec
+  if (codec !== undefined) return "value"
   return isPlainStruct(AST.toEncoded(Schema.toCodecJson(Schema.make(ast)).ast)) ? "struct" : "value"
 }
 
@@ -512,6 +575,35 @@ export const hasLookAlikes = (schema: DocumentSchema): boolean => {
     return all.some((a, i) => all.slice(i + 1).some((b) => areAlike(a, b)) || search(a, false))
   }
   return search(schema.ast, false)
+}
+
+/**
+ * Tells whether there may be numbers that are not stored as numbers, such as those of `NumberFromString`, so that `-0` may
+ * become `0`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const transformsNumbers = (schema: DocumentSchema): boolean => {
+  const seen = new Set<AST.AST>()
+  const search = (ast: AST.AST, isTransformed: boolean): boolean => {
+    const isWithin = isTransformed || (ast.encoding !== undefined && !(AST.isDeclaration(ast) && isClass(ast)))
+    if (AST.isNumber(ast) || (AST.isLiteral(ast) && typeof ast.literal === "number")) return isWithin
+    if (seen.has(ast)) return false
+    seen.add(ast)
+    if (ast.encoding?.some(({ to }) => search(to, isTransformed)) === true) return true
+    return partsOf(ast).some((part) => search(part, isWithin))
+  }
+  return search(schema.ast, false)
+}
+
+/** What the values of a type are made of. */
+const partsOf = (ast: AST.AST): ReadonlyArray<AST.AST> => {
+  if (AST.isSuspend(ast)) return [ast.thunk()]
+  if (AST.isDeclaration(ast)) return ast.typeParameters
+  if (AST.isUnion(ast)) return ast.types
+  if (AST.isArrays(ast)) return [...ast.elements, ...ast.rest]
+  return AST.isObjects(ast) ? [...ast.propertySignatures, ...ast.indexSignatures].map(({ type }) => type) : []
 }
 
 const areAlike = (a: AST.AST, b: AST.AST): boolean => {

@@ -128,8 +128,9 @@ export interface PutRequest {
   /** Default: empty. */
   readonly body?: Uint8Array | undefined
   readonly metadata?: Metadata | undefined
-  /** Default: `application/octet-stream`. */
+  /** Printable ASCII without outer spaces. Default: `application/octet-stream`. */
   readonly contentType?: string | undefined
+  /** Printable ASCII without outer spaces. */
   readonly contentEncoding?: string | undefined
   /** Replace only this version, else `PreconditionFailed` (`NoSuchKey` or `PreconditionFailed` when there is none). */
   readonly ifMatch?: ETag | undefined
@@ -321,6 +322,8 @@ export class ObjectStore extends Context.Service<
   {
     /** Where this store is, for people: never holds credentials. For example `s3://bucket/prefix`. */
     readonly location: string
+    /** The most bytes that a key may have, where it is less than on S3: below a prefix. Default: 1,024. */
+    readonly keyBytes?: number | undefined
     /** What the store is known to honour without asking it. `undefined`: it has to be probed. */
     readonly capabilities: Capabilities | undefined
     /** Tells the store what a probe has found, so that it writes conditions in the form that is honoured. */

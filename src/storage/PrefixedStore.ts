@@ -5,7 +5,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { ObjectStore } from "./ObjectStore.ts"
+import { utf8Length } from "../internal/text.ts"
+import { maxKeyBytes, ObjectStore } from "./ObjectStore.ts"
 import { StoreError } from "./StoreError.ts"
 
 /**
@@ -29,6 +30,7 @@ export const make = (inner: ObjectStore["Service"], prefix: string): ObjectStore
   return {
     ...inner,
     location: `${inner.location}/${base}`,
+    keyBytes: (inner.keyBytes ?? maxKeyBytes) - utf8Length(root),
     put: (request) => renamed(inner.put({ ...request, key: checked(request.key, outside) })),
     get: (key, options) =>
       renamed(Effect.map(inner.get(checked(key, outside), options), (object) => ({ ...object, key }))),

@@ -155,8 +155,7 @@ export const make = Effect.fnUntraced(function* (
 
   const put = Effect.fnUntraced(function* (request: PutRequest): Effect.fn.Return<PutResult, StoreError> {
     const { body, contentEncoding, contentType, ifMatch, ifNoneMatch, key, metadata } = request
-    const problem =
-      rules.checkPut(request) ?? checkNames(metadata) ?? checkHeaders({ contentType, contentEncoding, ifMatch })
+    const problem = rules.checkPut(request) ?? checkNames(metadata) ?? checkHeaders({ ifMatch })
     if (problem !== undefined) return yield* failure("put", key, problem)
     const command = new sdk.PutObjectCommand({
       Bucket: bucket,
@@ -291,7 +290,7 @@ export const make = Effect.fnUntraced(function* (
 
   const copy = Effect.fnUntraced(function* (request: CopyRequest): Effect.fn.Return<PutResult, StoreError> {
     const { contentType, from, ifSourceMatch, metadata, to } = request
-    const problem = rules.checkCopy(request) ?? checkNames(metadata) ?? checkHeaders({ contentType, ifSourceMatch })
+    const problem = rules.checkCopy(request) ?? checkNames(metadata) ?? checkHeaders({ ifSourceMatch })
     if (problem !== undefined) return yield* failure("copy", from, problem)
     const command = new sdk.CopyObjectCommand({
       Bucket: bucket,

@@ -225,6 +225,36 @@ export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, optio
       )
 
       it.effect(
+        "content types come back as they are, and have no outer spaces",
+        () =>
+          Effect.gen(function* () {
+            const store = yield* scratch
+            for (const contentType of ["text/plain; charset=utf-8", "x", 'a/b; c="d e"', "Text/HTML"]) {
+              yield* store.put({ key: "k", contentType })
+              assert.strictEqual((yield* store.get("k")).contentType, contentType)
+            }
+            for (const contentType of [
+              "",
+              " ",
+              " text/plain",
+              "text/plain ",
+              "\ttext/plain",
+              "text/plain\r\n",
+              "text/é"
+            ]) {
+              assert.strictEqual(yield* reasonOf(store.put({ key: "k", contentType })), "InvalidArgument")
+              const copy = { from: "k", to: "c", metadata: {}, contentType }
+              assert.strictEqual(yield* reasonOf(store.copy(copy)), "InvalidArgument")
+            }
+            for (const contentEncoding of ["", " gzip", "gzip "]) {
+              assert.strictEqual(yield* reasonOf(store.put({ key: "k", contentEncoding })), "InvalidArgument")
+            }
+            assert.strictEqual((yield* store.get("k")).contentType, "Text/HTML")
+          }),
+        timeout
+      )
+
+      it.effect(
         "an empty body, an overwrite, and bodies that do not change with their buffer",
         () =>
           Effect.gen(function* () {

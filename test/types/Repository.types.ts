@@ -5,6 +5,7 @@ import type * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
 import * as Pipeline from "effect-s3db/Pipeline"
 import * as Resource from "effect-s3db/Resource"
+import * as Attribute from "effect-s3db/schema/Attribute"
 
 const UserId = Schema.String.pipe(Schema.brand("UserId"))
 type UserId = typeof UserId.Type
@@ -137,11 +138,28 @@ export const updates = (users: Users["Service"]) => [
   users.queryJson({ select: ["label"] })
 ]
 
+const Sealed = Schema.Struct({
+  id: Schema.String,
+  token: Attribute.SecretText,
+  s: Schema.Struct({ token: Schema.optionalKey(Attribute.Password), other: Schema.String })
+})
+
 export const declarations = [
   // @ts-expect-error a partition by a field that there is not
   Resource.define("wrong", { schema: User, primaryKey: "id", partitions: { byContry: ["contry"] } }),
   // @ts-expect-error a unique key by a field that there is not
   Resource.define("wrong", { schema: User, primaryKey: "id", unique: { mail: ["mail"] } }),
+  Resource.define("fine", { schema: Sealed, primaryKey: "id", partitions: { byOther: ["s.other"] } }),
+  // @ts-expect-error a partition by a secret
+  Resource.define("wrong", { schema: Sealed, primaryKey: "id", partitions: { byToken: ["token"] } }),
+  Resource.define("wrong", {
+    schema: Sealed,
+    primaryKey: "id",
+    // @ts-expect-error a partition that covers what holds a secret
+    partitions: { p: { fields: ["id"], covering: ["s"] } }
+  }),
+  // @ts-expect-error a unique key by a secret in a struct
+  Resource.define("wrong", { schema: Sealed, primaryKey: "id", unique: { token: ["s.token"] } }),
   // @ts-expect-error a counted partition that there is not
   Resource.define("wrong", { schema: User, primaryKey: "id", counters: { partitions: ["byCountry"] } }),
   Resource.define("wrong", {

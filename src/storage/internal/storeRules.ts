@@ -52,9 +52,17 @@ export const lowerCaseNames = (metadata: Metadata | undefined): Metadata => {
   return lower
 }
 
+/** What is around a header's value is no part of it (RFC 9110, 5.5): some stores would keep it, others would not. */
+const checkHeader = (argument: "contentType" | "contentEncoding", value: string | undefined): Reason | undefined =>
+  value === undefined || (value !== "" && headerValue.test(value))
+    ? undefined
+    : invalid(argument, `${argument} is not printable ASCII without leading or trailing space`)
+
 export const checkPut = (request: PutRequest, limit?: number): Reason | undefined =>
   checkKey(request.key) ??
   checkMetadata(request.metadata, limit) ??
+  checkHeader("contentType", request.contentType) ??
+  checkHeader("contentEncoding", request.contentEncoding) ??
   (request.ifMatch !== undefined && request.ifNoneMatch !== undefined
     ? invalid("ifNoneMatch", "ifMatch and ifNoneMatch cannot both be given")
     : undefined)
@@ -63,6 +71,7 @@ export const checkCopy = (request: CopyRequest, limit?: number): Reason | undefi
   checkKey(request.from) ??
   checkKey(request.to) ??
   checkMetadata(request.metadata, limit) ??
+  checkHeader("contentType", request.contentType) ??
   (request.from === request.to && request.metadata === undefined
     ? invalid("to", "copying an object to itself needs new metadata")
     : undefined)

@@ -12,7 +12,8 @@ export const choice = (values: ReadonlyArray<Json>, of: ValueCodec): ValueCodec 
     fromText: of.fromText,
     write: (writer, value) => {
       const position = positions.get(value)
-      if (position === undefined) return false
+      // A map takes -0 for 0, and so does the list of choices in the name of the codec.
+      if (position === undefined || Object.is(value, -0)) return false
       writer.uint(position)
       return true
     },
