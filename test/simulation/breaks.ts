@@ -53,6 +53,22 @@ export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
     put: ({ ifMatch, ifNoneMatch, ...request }) =>
       request.key.startsWith("transaction=") ? store.put(request) : store.put({ ...request, ifMatch, ifNoneMatch })
   }),
+  /** A transaction whose record is gone makes it again when it is committed. */
+  "recreated-commits": (store) => ({
+    ...store,
+    put: (request) => {
+      if (!request.key.startsWith("transaction=") || request.ifMatch === undefined) return store.put(request)
+      const { ifMatch: _, ...again } = request
+      return Effect.catchReason(store.put(request), "StoreError", "NoSuchKey", () =>
+        store.put({ ...again, ifNoneMatch: "*" })
+      )
+    }
+  }),
+  /** A deletion whose answer was lost is taken for one's own when the document is gone. */
+  "guessed-deletions": (store) => ({
+    ...store,
+    capabilities: store.capabilities === undefined ? undefined : { ...store.capabilities, sureAnswers: true }
+  }),
   /** Documents are deleted without a condition. */
   "blind-deletions": (store) => ({
     ...store,

@@ -10,14 +10,15 @@ const holds = Effect.fnUntraced(function* (name: string, bounds: Bounds) {
   return outcome
 })
 
-// That a deletion is read and then deleted is said of such stores in docs/design/write-path.md.
-const apart = ["two deletions of what has to be there", "content and a deletion"]
-
 export interface Extent {
   /** Of two clients' operations, in every order. */
   readonly orders: ReadonlyArray<string>
-  /** The same on a store that ignores conditions on DELETE, where they hold there. */
+  /** The same on a store that ignores conditions on DELETE. */
   readonly unconditional: ReadonlyArray<string>
+  /** The same on a store in a network, whose answers may be lost. */
+  readonly remote: ReadonlyArray<string>
+  /** The same where a client is interrupted, on such a store. */
+  readonly interruptions: ReadonlyArray<string>
   readonly crashes: ReadonlyArray<string>
   readonly pauses: ReadonlyArray<string>
   /** How often a client is kept waiting. */
@@ -40,9 +41,22 @@ export const orders = (extent: Extent): void => {
         })
       )
     }
-    for (const name of two(extent.unconditional).filter((name) => !apart.includes(name))) {
+    for (const name of two(extent.unconditional)) {
       it.effect(`${name}, on a store that ignores conditions on DELETE`, () =>
         holds(name, { preemptions, profile: "rgw" }).pipe(Effect.asVoid)
+      )
+    }
+    for (const name of two(extent.remote)) {
+      it.effect(`${name}, on a store in a network`, () =>
+        holds(name, { preemptions, remote: true }).pipe(Effect.asVoid)
+      )
+    }
+  })
+
+  describe("a client that is interrupted at any of its requests, before or after another", () => {
+    for (const name of two(extent.interruptions)) {
+      it.effect(name, () =>
+        holds(name, { preemptions: extent.preemptionsOfCrashes, interruptions: 1, remote: true }).pipe(Effect.asVoid)
       )
     }
   })

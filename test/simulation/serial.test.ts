@@ -12,6 +12,7 @@ const some = [
   "an upsert and a deletion",
   "two transfers",
   "a transaction that deletes and one that updates",
+  "two documents that swap their unique values, and a look",
   "updates that keep their history",
   "content and a deletion",
   "a discard and a replacement of a document that tells what it owned",
@@ -19,18 +20,26 @@ const some = [
 ]
 
 orders({
-  orders: some,
+  orders: [...some, "a transfer, an update, and a sweep", "two transactions that list, and write what the other lists"],
   unconditional: [
     "a deletion and an insert of the id",
     "two transfers",
     "an upsert and a deletion",
     "a discard and an insert of a document that tells nothing"
   ],
+  remote: [
+    "a deletion with history and an insert",
+    "a deletion of what has to be there and a replacement without conditions"
+  ],
+  interruptions: ["a deletion and an insert of the id", "two transfers", "two inserts of one unique value"],
   crashes: some,
   pauses: ["a transfer and an update"],
   preemptions: 1,
   preemptionsOfCrashes: 0
 })
+
+/** What needs answers that are lost: `npm run simulate` catches it. */
+const bySimulation = ["guessed-deletions"]
 
 describe("builds that are wrong are caught", () => {
   const caught: ReadonlyArray<readonly [keyof typeof breaks, string, Bounds]> = [
@@ -39,19 +48,17 @@ describe("builds that are wrong are caught", () => {
     ["blind-writes", "two updates that move a document", { preemptions: 1 }],
     ["blind-claims", "two inserts of one unique value", { preemptions: 1 }],
     ["blind-deletions", "two deletions of what has to be there", { preemptions: 1 }],
-    ["blind-commits", "a transfer and an update", { preemptions: 2, pause: "11 seconds" }]
+    ["blind-commits", "a transfer and an update", { preemptions: 2, pause: "11 seconds" }],
+    ["recreated-commits", "a transfer, an update, and a sweep", { preemptions: 2, pause: "11 seconds" }]
   ]
   for (const [name, scenario, bounds] of caught) {
     it.effect(name, () =>
       Effect.gen(function* () {
-        const { violations } = yield* explore(scenarios[scenario]!, { ...bounds, break: breaks[name] })
+        const { preemptions: _, ...rest } = scenarios[scenario]!
+        const { violations } = yield* explore(rest, { ...bounds, break: breaks[name] })
         assert.isAbove(violations.length, 0)
       })
     )
   }
-  it("all of them", () =>
-    assert.sameMembers(
-      caught.map(([name]) => name),
-      Object.keys(breaks)
-    ))
+  it("all of them", () => assert.sameMembers([...caught.map(([name]) => name), ...bySimulation], Object.keys(breaks)))
 })

@@ -113,7 +113,7 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
   const violations: Array<string> = []
   let uncounted = 0
   const counting = Logger.make(({ message }) => {
-    if (String(message).includes("counters of kept may be wrong")) uncounted += 1
+    if (String(message).includes("may be wrong now: recount")) uncounted += 1
   })
   const controls: Array<FaultyStore.FaultyStore["control"]> = []
   const seen = { operations: 0, unknown: 0, crashes: 0 }

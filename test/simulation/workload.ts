@@ -31,7 +31,8 @@ export const items = Resource.define("items", {
   schema: Item,
   primaryKey: "id",
   partitions: { byGroup: ["group"], cover: { fields: ["group"], covering: ["value"] } },
-  unique: { email: { fields: ["email"], ignoreCase: true } }
+  unique: { email: { fields: ["email"], ignoreCase: true } },
+  counters: { shards: 2 }
 })
 
 const accounts = Resource.define("accounts", { schema: Account, primaryKey: "id" })
@@ -218,7 +219,8 @@ export const stepOf = ({ announce, newValue, recorded, violation }: Workload) =>
       const item = yield* newItem(client, id)
       yield* recorded(client, id, () => ({ _tag: "Replace", value: item.value }), client.items.replace(item))
     } else if (kind < 56) {
-      yield* recorded(client, id, () => ({ _tag: "Remove" }), client.items.delete(id))
+      const mustExist = yield* chance(0.5)
+      yield* recorded(client, id, () => ({ _tag: "Remove", mustExist }), client.items.delete(id, { mustExist }))
     } else if (kind < 68) {
       yield* recorded(
         client,
@@ -361,10 +363,13 @@ export const verify = Effect.fnUntraced(function* (
     violations.push(...historyProblems(histories.get(id) ?? [], seen).map((problem) => `${id}: ${problem}`))
   }
   if (slack !== undefined) {
-    const real = yield* observer.kept.count()
-    const counted = yield* observer.kept.estimatedCount()
-    if (Math.abs(real - counted) > slack)
-      violations.push(`${counted} are counted, of ${real}, and ${slack} may be missed`)
+    for (const repository of [observer.kept, observer.items]) {
+      const real = yield* repository.count()
+      const counted = yield* repository.estimatedCount()
+      if (Math.abs(real - counted) > slack) {
+        violations.push(`${counted} are counted, of ${real}, and ${slack} may be missed`)
+      }
+    }
   }
 
   const look = (label: string) =>
