@@ -125,7 +125,7 @@ export const Resource = Schema.Struct({
   uniques: Schema.optionalKey(Schema.Record(Schema.String, UniqueEntry)),
   /** What plugins have registered for it, by the name of the plugin. */
   plugins: Schema.optionalKey(Registrations),
-  /** `v` and the number of the newest version. */
+  /** `v` and the number of the version that counts: the newest, unless another one was made current. */
   currentVersion: Schema.String,
   /** The number of the next attribute id; ids are in base 36. */
   nextAttribute: Schema.Int,
@@ -167,6 +167,8 @@ export const Catalog = Schema.Struct({
   salt: Schema.optionalKey(Schema.String),
   /** Where the attribute ids of new resources begin, when ids of a lost catalog may still be in use. Default 0. */
   firstAttribute: Schema.optionalKey(Schema.Int),
+  /** The longest time, in milliseconds, for which programs go by what they know of it; where one has a longer one than is usual. */
+  lease: Schema.optionalKey(Schema.Number),
   /** What plugins have registered for the database as a whole, by the name of the plugin. */
   plugins: Schema.optionalKey(Registrations),
   resources: Schema.Record(Schema.String, Resource)
@@ -250,6 +252,7 @@ export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.R
   if (repairs.length === 0) {
     const decoded = decodeCatalog(json)
     if (Result.isSuccess(decoded) && dangling(decoded.success).length === 0) {
+      note(decoded.success, json)
       return { _tag: "Healthy", catalog: decoded.success }
     }
   }
@@ -265,6 +268,45 @@ export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.R
 export class NewerFormat extends Schema.TaggedError<NewerFormat>("effect-s3db/Catalog/NewerFormat")("NewerFormat", {
   version: Schema.String
 }) {}
+
+/** The first member of what was read that this release does not know, by the catalog or resource in which it is. */
+const unknownMembers = new WeakMap<object, string>()
+
+/** The path of the first member that is not in what was made of it. */
+const excess = (read: unknown, made: unknown, but: string | undefined): string | undefined => {
+  if (Array.isArray(read) && Array.isArray(made)) {
+    return read.map((one, i) => excess(one, made[i], undefined)).find((path) => path !== undefined)
+  }
+  if (!isRecord(read) || !isRecord(made)) return undefined
+  for (const [name, value] of Object.entries(read)) {
+    if (name === but) continue
+    if (!Object.hasOwn(made, name)) return name
+    const within = excess(value, made[name], undefined)
+    if (within !== undefined) return `${name}.${within}`
+  }
+  return undefined
+}
+
+const note = (catalog: Catalog, json: Record<string, unknown>): void => {
+  const unknown = excess(json, catalog, undefined)
+  if (unknown === undefined) return
+  unknownMembers.set(catalog, unknown)
+  const read = isRecord(json["resources"]) ? json["resources"] : {}
+  for (const [name, resource] of Object.entries(catalog.resources)) {
+    // Versions are what programs have declared: what is new in one of them is found where it is followed.
+    const within = excess(read[name], resource, "versions")
+    if (within !== undefined) unknownMembers.set(resource, within)
+  }
+}
+
+/**
+ * Returns the path of a member of a catalog as it was read that this release does not know, if there is one: it would be
+ * lost if the catalog were written.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const unknownMember = (catalog: Catalog): string | undefined => unknownMembers.get(catalog)
 
 const parse = (text: string): Result.Result<unknown, string> =>
   Result.filterOrFail(
@@ -308,6 +350,7 @@ const mend = (json: Record<string, unknown>, repairs: Array<string>): Catalog =>
     writeId: text("writeId"),
     lastUpdated: text("lastUpdated"),
     ...(typeof json["salt"] === "string" ? { salt: json["salt"] } : {}),
+    ...(typeof json["lease"] === "number" ? { lease: json["lease"] } : {}),
     ...(Result.isSuccess(store) ? { store: store.success } : {}),
     ...mendPlugins("the database", json["plugins"], repairs),
     resources
@@ -416,6 +459,7 @@ export const blankOverData: Catalog = { ...empty, firstAttribute: 36 ** 2 }
  */
 export const supplement = (healed: Catalog, copy: Catalog): Catalog => ({
   ...(copy.salt === undefined ? {} : { salt: copy.salt }),
+  ...(copy.lease === undefined ? {} : { lease: copy.lease }),
   ...healed,
   resources: {
     ...copy.resources,
@@ -578,6 +622,9 @@ const canonical = (json: Json): Json => {
   )
 }
 
+/** Whether two definitions of an index are the same: what was read may have its members in another order. */
+const isSame = (a: Json, b: Json): boolean => JSON.stringify(canonical(a)) === JSON.stringify(canonical(b))
+
 const nameOf = (json: Json): string => JSON.stringify((json as { readonly [name: string]: Json })["name"])
 
 /**
@@ -738,7 +785,7 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
   }
   const isNew = before.currentVersion === ""
   const existing = versionWith(before, declaration, hash)
-  const currentVersion = existing ?? `v${declaration.version ?? newestVersion(before.versions) + 1}`
+  const version = existing ?? `v${declaration.version ?? newestVersion(before.versions) + 1}`
   return {
     ...catalog,
     resources: {
@@ -747,12 +794,13 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
         ...(before.plugins === undefined ? {} : { plugins: before.plugins }),
         ...indexes("partitions", before.partitions, declaration.partitions, isNew),
         ...indexes("uniques", before.uniques, declaration.uniques, isNew),
-        currentVersion,
+        // One that comes back, to declare again what was removed, is no newer for that.
+        currentVersion: existing === undefined ? version : before.currentVersion,
         nextAttribute,
         attributes,
         versions: {
           ...before.versions,
-          [currentVersion]: before.versions[currentVersion] ?? {
+          [version]: before.versions[version] ?? {
             hash,
             primaryKey: declaration.primaryKey,
             attributes: declaration.attributes,
@@ -775,7 +823,7 @@ const indexes = <K extends string, D extends Json>(
   const entries = { ...before }
   for (const [name, definition] of Object.entries(declared)) {
     const old = Object.hasOwn(entries, name) ? entries[name] : undefined
-    if (old !== undefined && JSON.stringify(old.definition) === JSON.stringify(definition)) continue
+    if (old !== undefined && isSame(old.definition, definition)) continue
     entries[name] = { definition, state: isNew ? "ready" : "building" }
   }
   return (Object.keys(entries).length === 0 ? {} : { [kind]: entries }) as {
@@ -784,7 +832,8 @@ const indexes = <K extends string, D extends Json>(
 }
 
 /**
- * Returns the catalog with a partition or unique key in another state, or, with `undefined`, without it.
+ * Returns the catalog with a partition or unique key in another state, or, with `undefined`, without it. With a
+ * `definition` only if it still is the one that is there.
  *
  * @category combinators
  * @since 0.1.0
@@ -794,11 +843,13 @@ export const setIndex = (
   resource: string,
   kind: "partitions" | "uniques",
   name: string,
-  state: IndexState | undefined
+  state: IndexState | undefined,
+  definition?: Json
 ): Catalog => {
   const before = Object.hasOwn(catalog.resources, resource) ? catalog.resources[resource] : undefined
   const entry = before?.[kind] !== undefined && Object.hasOwn(before[kind], name) ? before[kind][name] : undefined
   if (before === undefined || entry === undefined || entry.state === state) return catalog
+  if (definition !== undefined && !isSame(entry.definition, definition)) return catalog
   const { [name]: _, ...others } = before[kind] as Record<string, unknown>
   const entries = state === undefined ? others : { ...others, [name]: { ...entry, state } }
   return { ...catalog, resources: { ...catalog.resources, [resource]: { ...before, [kind]: entries } as Resource } }
@@ -835,6 +886,129 @@ export const setPlugin = (
 export const pluginsOf = ({ plugins = {}, resources }: Catalog, resource: string | undefined): Registrations => {
   if (resource === undefined) return plugins
   return Object.hasOwn(resources, resource) ? (resources[resource]?.plugins ?? {}) : {}
+}
+
+/**
+ * Returns the catalog with another version of a resource as the one that counts.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const makeCurrent = (catalog: Catalog, resource: string, version: number): Catalog => {
+  const before = Object.hasOwn(catalog.resources, resource) ? catalog.resources[resource] : undefined
+  const currentVersion = `v${version}`
+  if (before === undefined || before.currentVersion === currentVersion) return catalog
+  if (!Object.hasOwn(before.versions, currentVersion)) return catalog
+  return { ...catalog, resources: { ...catalog.resources, [resource]: { ...before, currentVersion } } }
+}
+
+// -----------------------------------------------------------------------------
+// What writers keep up
+// -----------------------------------------------------------------------------
+
+/**
+ * What every writer of a resource keeps up, whatever its own definition says: the partitions and unique keys that are
+ * listed, and what the current version asks for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Upkeep extends Pick<Resource, "partitions" | "uniques"> {
+  /** What the current version asks for; `undefined` when it was registered without a portable definition. */
+  readonly settings: UpkeepSettings | undefined
+  /** Why this release cannot keep all of it up, if it cannot. */
+  readonly beyond: string | undefined
+  /** The same as long as the same has to be kept up, whatever the states of indexes. */
+  readonly text: string
+}
+
+/**
+ * The settings of a definition that concern every writer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UpkeepSettings {
+  readonly history: boolean
+  readonly content: boolean
+  readonly counters: { readonly partitions: ReadonlyArray<string>; readonly shards: number } | undefined
+  /** Milliseconds. */
+  readonly uniqueLease: number
+}
+
+/** The part of a portable definition that concerns every writer; see `Portable`. */
+const decodeDeclared = Schema.decodeUnknownResult(
+  Schema.Struct({
+    format: Schema.Literal(1),
+    flags: Schema.optionalKey(
+      Schema.Array(Schema.Literals(["history", "content", "scan", "timestamps", "userstamps", "guarded"]))
+    ),
+    counters: Schema.optionalKey(
+      Schema.Struct({
+        partitions: Schema.Array(Schema.String),
+        shards: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 64 }))
+      })
+    ),
+    uniqueLease: Schema.optionalKey(Schema.Number)
+  })
+)
+
+const upkeeps = new WeakMap<Resource, Upkeep>()
+
+/**
+ * Returns what writers of a resource keep up; nothing where the catalog has no such resource. The same reference as long as
+ * the catalog is the same.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const upkeepOf = ({ resources }: Catalog, name: string): Upkeep | undefined => {
+  const resource = Object.hasOwn(resources, name) ? resources[name] : undefined
+  if (resource === undefined) return undefined
+  const known = upkeeps.get(resource)
+  if (known !== undefined) return known
+  const { settings, problem } = declaredBy(resource)
+  const unknown = problem ?? unknownMembers.get(resource) ?? unknownIndex(resource)
+  const { partitions = {}, uniques = {} } = resource
+  const definitions = (entries: Readonly<Record<string, { readonly definition: Json }>>) =>
+    Object.entries(entries)
+      .map(([label, { definition }]) => [label, canonical(definition)])
+      .toSorted(([a], [b]) => (String(a) < String(b) ? -1 : 1))
+  const upkeep: Upkeep = {
+    ...(resource.partitions === undefined ? {} : { partitions }),
+    ...(resource.uniques === undefined ? {} : { uniques }),
+    settings,
+    beyond:
+      unknown === undefined
+        ? undefined
+        : `the catalog asks for what this release does not know of ${name} (${unknown}); upgrade effect-s3db to write its documents`,
+    text: JSON.stringify([definitions(partitions), definitions(uniques), settings ?? null])
+  }
+  upkeeps.set(resource, upkeep)
+  return upkeep
+}
+
+const declaredBy = (
+  resource: Resource
+): { readonly settings: UpkeepSettings | undefined; readonly problem: string | undefined } => {
+  const definition = resource.versions[resource.currentVersion]?.definition
+  // Whoever registers without a portable definition asks for nothing.
+  if (!isRecord(definition) || !("format" in definition)) return { settings: undefined, problem: undefined }
+  const decoded = decodeDeclared(definition)
+  if (Result.isFailure(decoded)) return { settings: undefined, problem: "the definition of its current version" }
+  const { counters, flags = [], uniqueLease = Unique.defaultLeaseMillis } = decoded.success
+  const settings = { history: flags.includes("history"), content: flags.includes("content"), counters, uniqueLease }
+  return { settings, problem: undefined }
+}
+
+/** An index that this release cannot make the keys of. */
+const unknownIndex = ({ attributes, partitions = {} }: Resource): string | undefined => {
+  const fields = new Set(Object.values(attributes).map(({ path }) => path.join(".")))
+  for (const [label, { definition }] of Object.entries(partitions)) {
+    const unknown = Partition.unknownOf(definition, (path) => fields.has(path.join(".")))
+    if (unknown !== undefined) return `${unknown} of partition ${label}`
+  }
+  return undefined
 }
 
 const attributeName = (entry: { readonly path: ReadonlyArray<string>; readonly codec: Codec }): string =>

@@ -7,6 +7,7 @@
  */
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -17,6 +18,7 @@ import * as Stream from "effect/Stream"
 import * as Change from "./Change.ts"
 import * as Catalog from "./Catalog.ts"
 import * as CatalogCell from "./catalog/cell.ts"
+import * as CatalogLease from "./catalog/lease.ts"
 import { leastSaltBytes, newSalt, open } from "./catalog/open.ts"
 import * as DbError from "./DbError.ts"
 import type { Json } from "./encoding/Json.ts"
@@ -27,6 +29,7 @@ import { type Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
 import * as sweep from "./document/sweep.ts"
 import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
+import * as Unique from "./Unique.ts"
 
 /**
  * The options of a database.
@@ -41,6 +44,15 @@ export interface Options {
    * the cost of one HEAD for each conditional write. Never let two processes write to it.
    */
   readonly singleWriter?: boolean | undefined
+  /**
+   * How long this program goes by what it knows of the catalog. Who writes, or reads through a partition or unique key, when
+   * that is older looks whether the catalog has changed: 1 HEAD for all who do so at the time. So a program that is open
+   * keeps up what a newer one declares. `backfill`, `recount` and what removes an index wait for as long, and a tenth more,
+   * so that all programs know. Default 5 seconds; a longer one is noted in the catalog (2 PUT), so that others wait for it.
+   *
+   * `0`: definitions change only while no other program is open. Nothing is looked at, nor waited for.
+   */
+  readonly catalogLease?: Duration.Input | undefined
 }
 
 /**
@@ -136,15 +148,33 @@ export class Database extends Context.Service<
     readonly salt: Effect.Effect<Uint8Array, DbError.DbError>
     /** The partitions and unique keys that writers of a resource keep up, by name. No request. */
     readonly indexes: (resource: string) => Effect.Effect<Indexes>
+    /** All that writers of a resource keep up, as the catalog is known now, if it has that resource. No request. */
+    readonly upkeep: (resource: string) => Catalog.Upkeep | undefined
+    /**
+     * Sees to it that what is known of the catalog is no older than `Options.catalogLease`. No request within it; after it 1
+     * HEAD for all who ask at the time, and 1 GET if the catalog has changed.
+     */
+    readonly fresh: Effect.Effect<void, DbError.Failure>
+    /**
+     * Waits until every program that is open knows what is to be kept up of a resource: a tenth longer than
+     * `Options.catalogLease` since this program has seen it. No request.
+     */
+    readonly known: (resource: string) => Effect.Effect<void>
+    /**
+     * Makes another version of a resource, by its number, the one that counts: its `history`, `content`, `counters` and
+     * `uniqueLease` are what all writers keep up. 1 GET; if another one is current, 1 PUT, and 1 more for the backup.
+     */
+    readonly makeCurrent: (resource: string, version: number) => Effect.Effect<void, DbError.DbError>
     /**
      * Says that a partition or unique key is complete (`"ready"`) or has to be built (`"building"`), or removes it
-     * (`undefined`). 1 PUT, and 1 more for the backup.
+     * (`undefined`); with a `definition` only as long as it is defined like that. 1 PUT, and 1 more for the backup.
      */
     readonly setIndex: (
       resource: string,
       kind: "partitions" | "uniques",
       name: string,
-      state: Catalog.IndexState | undefined
+      state: Catalog.IndexState | undefined,
+      definition?: Json
     ) => Effect.Effect<void, DbError.DbError>
     /** What plugins have registered in the catalog, for one resource or for the database, by their names. No request. */
     readonly plugins: (resource?: string) => Effect.Effect<Catalog.Registrations>
@@ -201,7 +231,8 @@ export class Database extends Context.Service<
  * **Details**
  *
  * Requests: 1 GET for a database that exists; to create one, 2 GET, 1 LIST and 2 PUT. A store whose abilities are not
- * known is probed once, and the result remembered in the catalog. A healthy catalog is never written on opening.
+ * known is probed once, and the result remembered in the catalog. A healthy catalog is never written on opening, but to note
+ * a `catalogLease` that is longer than any before.
  *
  * Fails with `DbError`: `Unsupported` when the store has no conditional writes (see `Options.concurrency`) or the
  * catalog is of a newer format, `AccessDenied`, `NoSuchBucket`, `Unavailable`, ...
@@ -217,12 +248,23 @@ export const make = Effect.fn("Database.make")(function* (
   const changes = yield* Change.makeFeed<unknown>()
   const shared = yield* Pipeline.makeShared
   const resources: OpenResources = { lockOf: locks(), open: new Map(), shared }
+  const leaseMillis = yield* DbError.named("Database.open")(leaseOf(options))
+  const age = yield* Unique.stopwatch
   const opened = yield* open(yield* ObjectStore, {
     singleWriter: options.singleWriter === true,
     onEvent: (event) => PubSub.publish(events, event)
   }).pipe(DbError.named("Database.open"))
   const { store, capabilities } = opened
-  const catalog = yield* CatalogCell.make(store, opened.version)
+  const sightings = yield* CatalogLease.watch
+  const catalog = yield* CatalogCell.make(store, { version: opened.version, age, onSeen: sightings.onSeen })
+  const lease = CatalogLease.make(catalog, sightings, leaseMillis)
+  // Those who wait until all know something have to know how long.
+  const isLonger = (found: Catalog.Catalog) => leaseMillis > (found.lease ?? CatalogLease.defaultMillis)
+  if (isLonger(catalog.now())) {
+    yield* catalog
+      .change((found) => Effect.succeed(isLonger(found) ? { ...found, lease: leaseMillis } : found))
+      .pipe(DbError.named("Database.open"))
+  }
 
   const register = Effect.fn("Database.register")(
     function* (declaration: Catalog.Declaration) {
@@ -280,13 +322,20 @@ export const make = Effect.fn("Database.make")(function* (
     refresh: DbError.named("Database.refresh")(catalog.refresh),
     register,
     salt,
-    indexes: (resource) =>
-      Effect.map(catalog.current, ({ resources }) =>
-        Object.hasOwn(resources, resource) ? resources[resource]! : noIndexes
-      ),
-    setIndex: Effect.fn("Database.setIndex")(function* (resource, kind, name, state) {
+    indexes: (resource) => Effect.map(catalog.current, (found) => Catalog.upkeepOf(found, resource) ?? noIndexes),
+    upkeep: (resource) => Catalog.upkeepOf(catalog.now(), resource),
+    fresh: lease.fresh,
+    known: lease.known,
+    makeCurrent: Effect.fn("Database.makeCurrent")(function* (resource, version) {
+      // Others may have registered newer ones.
+      yield* Effect.andThen(
+        catalog.refresh,
+        catalog.change((found) => Effect.succeed(Catalog.makeCurrent(found, resource, version)))
+      ).pipe(DbError.named("Database.makeCurrent", resource))
+    }),
+    setIndex: Effect.fn("Database.setIndex")(function* (resource, kind, name, state, definition) {
       yield* catalog
-        .change((found) => Effect.succeed(Catalog.setIndex(found, resource, kind, name, state)))
+        .change((found) => Effect.succeed(Catalog.setIndex(found, resource, kind, name, state, definition)))
         .pipe(DbError.named("Database.setIndex", resource))
     }),
     plugins: (resource) => Effect.map(catalog.current, (found) => Catalog.pluginsOf(found, resource)),
@@ -368,6 +417,14 @@ const refuseExposed = (catalog: Catalog.Catalog, declaration: Catalog.Declaratio
   return description === undefined
     ? Effect.void
     : Effect.fail(new StoreError.Unsupported({ feature: "an index by a secret", description }))
+}
+
+const leaseOf = ({ catalogLease = CatalogLease.defaultMillis }: Options) => {
+  const millis = Option.match(Duration.fromInput(catalogLease), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  const description = "Expected a duration of 0 or more, and an end of it"
+  return Number.isFinite(millis) && millis >= 0
+    ? Effect.succeed(millis)
+    : Effect.fail(new StoreError.InvalidArgument({ argument: "catalogLease", description }))
 }
 
 const versionNumber = (resource: Catalog.Resource): number => Number(resource.currentVersion.slice(1))

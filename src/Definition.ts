@@ -151,7 +151,8 @@ export interface Settings<
   /**
    * Keeps the number of documents in a few objects, and of partitions the number for each value, for `estimatedCount`.
    * Each write that changes a number costs 1 GET and 1 PUT more, for writes at the same time together; a replace or delete
-   * reads first. All processes that write have to say so. For documents that are there already, `recount` once.
+   * reads first. Programs that do not declare it count, too, as long as the current version of the resource does. For
+   * documents that are there already, `recount` once.
    */
   readonly counters?: Counters | undefined
   /** What plugins need to know of the resource, by their names; it travels with the definition. */

@@ -206,6 +206,30 @@ export const pathsOf = ({ covering = [], fields }: Definition): ReadonlyArray<Re
   ...covering
 ]
 
+/**
+ * Returns what of a definition this release does not know, if anything: a transform, or a field of the system.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const unknownOf = (
+  { covering = [], fields }: Definition,
+  isField: (path: ReadonlyArray<string>) => boolean
+): string | undefined => {
+  const paths = [...fields.map(({ path }) => path), ...covering]
+  const system = paths.find(
+    (path) =>
+      path.length === 1 &&
+      path[0]!.startsWith("$") &&
+      !systemFields.some((field) => field === path[0]) &&
+      !isField(path)
+  )
+  const transforms = fields.flatMap((field) => field.transforms)
+  const transform = transforms.find((one) => parseTransform(one) === undefined)
+  if (transform !== undefined) return `transform ${JSON.stringify(transform)}`
+  return system === undefined ? undefined : `field ${JSON.stringify(system[0])}`
+}
+
 /** Each field of a declaration with its transforms as one text. */
 const fieldsOf = (
   declared: Definition["fields"] | ReadonlyArray<string> | Readonly<Record<string, string>>

@@ -459,7 +459,8 @@ export interface Admin<N extends Names = Names> {
   /**
    * Counts anew and sets the counters: one LIST for each 1,000, and where partitions are counted 1 GET for each document.
    * Writes that happen meanwhile may be counted twice or not at all: run it when little is written, also after a
-   * `backfill` of a partition that is counted. `NotAllowed`.
+   * `backfill` of a partition that is counted. First it waits, as `backfill` does, until all programs know that they have to
+   * count. `NotAllowed`; `Unsupported`: the current version of the resource counts nothing.
    */
   readonly recount: Effect.Effect<Recounted, DbError.NotAllowed | DbError.DbError>
 
@@ -509,7 +510,8 @@ export interface Admin<N extends Names = Names> {
    * the requests of an update for each that lacks something.
    *
    * A document that cannot be read or written has an `error`, and does not end it; nothing is complete then. To go on after an
-   * interruption, give the id that it told last as `after`. Processes that opened the resource before the partition was declared do not keep it up: end them first.
+   * interruption, give the id that it told last as `after`. Where something is to be built, it first waits until all programs
+   * know that: `catalogLease`, and a tenth more, since this one has seen it declared.
    */
   readonly backfill: (options?: RewriteOptions) => Stream.Stream<Backfilled, ChangeError>
 
@@ -520,12 +522,25 @@ export interface Admin<N extends Names = Names> {
    */
   readonly repair: (options?: RepairOptions) => Stream.Stream<Finding, ChangeError>
 
-  /** Forgets a partition, and removes its markers, whose number it gives. `InvalidInput`: there is none. */
+  /**
+   * Makes the definition of this program the current version of the resource, also when newer ones are registered: what they
+   * ask for and it does not (`history`, `content`, `counters`) is no more kept up by programs that do not declare it. A
+   * definition that was not registered before is current without more. 1 GET, 1 PUT, and 1 more for the backup.
+   */
+  readonly makeCurrent: Effect.Effect<void, DbError.DbError>
+
+  /**
+   * Forgets a partition, waits as `backfill` does until no program looks for it any more, and removes its markers, whose
+   * number it gives. `InvalidInput`: there is none.
+   */
   readonly removePartition: (
     name: NameOf<N["partitions"]>
   ) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
 
-  /** Forgets a unique key, and removes its reservations, whose number it gives. `InvalidInput`: there is none. */
+  /**
+   * Forgets a unique key, waits as `backfill` does until no program looks for it any more, and removes its reservations, whose
+   * number it gives. `InvalidInput`: there is none.
+   */
   readonly removeUnique: (name: NameOf<N["unique"]>) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
 
   /**

@@ -183,6 +183,8 @@ export interface Participant {
   readonly finish: (transaction: string, outcome: "committed" | "aborted") => Effect.Effect<void, StoreError.StoreError>
   /** Whether the version that was announced is there, or has been built upon. 1 GET. */
   readonly hasLanded: Effect.Effect<boolean, StoreError.StoreError>
+  /** Whether the catalog still wants of it what it was made ready by. */
+  readonly isCurrent: Effect.Effect<boolean, CommitFailure>
   /** Whether its next version, if there is one, has the value of a unique key. */
   readonly claims: (unique: string, digest: string) => boolean
 }
@@ -485,7 +487,7 @@ const begin = Effect.fnUntraced(function* (
 const commitTogether = Effect.fnUntraced(function* (
   store: Store,
   participants: ReadonlyArray<Participant>,
-  isCurrent: Effect.Effect<boolean, CommitFailure>,
+  readsHold: Effect.Effect<boolean, CommitFailure>,
   tell: Effect.Effect<unknown>
 ): Effect.fn.Return<boolean, CommitFailure> {
   const record = yield* begin(
@@ -513,7 +515,9 @@ const commitTogether = Effect.fnUntraced(function* (
       staged.push(participant)
       if (!(yield* participant.stage(record.id, claims))) return false
     }
-    return yield* isCurrent
+    // The catalog may want more of them by now.
+    for (const participant of participants) if (!(yield* participant.isCurrent)) return false
+    return yield* readsHold
   })
   // Also when it is interrupted: nobody should have to wait for it.
   if (!(yield* Effect.onError(isReady, () => abort))) {

@@ -26,7 +26,7 @@ export interface Fixture {
 
 /** Opens a database on a store, as another process would. */
 export const openOn = Effect.fnUntraced(function* (store: ObjectStore["Service"]) {
-  const database = yield* Effect.provideService(Database.make(), ObjectStore, store)
+  const database = yield* Effect.provideService(Database.make({ catalogLease: 0 }), ObjectStore, store)
   const open = <S extends DocumentSchema>(name: string, options: Resource.Options<S>) =>
     Effect.provideService(Resource.make(Resource.define(name, options)), Database.Database, database)
   return { store, database, open }

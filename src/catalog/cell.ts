@@ -5,13 +5,14 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
-import * as Ref from "effect/Ref"
+import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Catalog from "../Catalog.ts"
 import type { Failure } from "../DbError.ts"
 import * as CasCell from "../kernel/CasCell.ts"
-import type { ObjectStore } from "../storage/ObjectStore.ts"
+import { headOption, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import * as Unique from "../Unique.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -24,8 +25,17 @@ type Store = ObjectStore["Service"]
 export interface CatalogCell {
   /** The catalog as it was last read or written. No request. */
   readonly current: Effect.Effect<Catalog.Catalog>
+  /** The same, for what cannot wait. */
+  readonly now: () => Catalog.Catalog
+  /**
+   * Milliseconds since the beginning of the request that found it to be as it is known, by whichever clock says more. Whatever
+   * was written before that is known.
+   */
+  readonly age: Effect.Effect<number>
   /** Reads it again. 1 GET. `Corrupt`: it was damaged, or is gone, since it was opened. */
   readonly refresh: Effect.Effect<void, Failure>
+  /** Reads it again if it has changed. 1 HEAD, and 1 GET if it has. */
+  readonly renew: Effect.Effect<void, Failure>
   /**
    * Changes it: 1 PUT, and 1 more for the copy; no request when `change` gives the catalog that it got. Somebody else may
    * write it at the same time: then theirs is read, and changed.
@@ -33,6 +43,20 @@ export interface CatalogCell {
   readonly change: <E>(
     change: (catalog: Catalog.Catalog) => Effect.Effect<Catalog.Catalog, E>
   ) => Effect.Effect<Catalog.Catalog, Failure | E>
+}
+
+/**
+ * A catalog that has been opened.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Opened {
+  readonly version: CasCell.Version<Catalog.Catalog>
+  /** Milliseconds since before it was read. */
+  readonly age: Effect.Effect<number>
+  /** Told of each catalog that is another one than was known, when it is known. */
+  readonly onSeen: (before: Catalog.Catalog, after: Catalog.Catalog) => Effect.Effect<void>
 }
 
 /**
@@ -91,16 +115,27 @@ const copy = Effect.fnUntraced(function* (store: Store, { value, writes }: CasCe
  */
 export const make = Effect.fnUntraced(function* (
   store: Store,
-  opened: CasCell.Version<Catalog.Catalog>
+  { age: openedFor, onSeen, version: opened }: Opened
 ): Effect.fn.Return<CatalogCell> {
   const cell = CasCell.make(store, Catalog.key, format)
-  const version = yield* Ref.make(opened)
   const lock = yield* Semaphore.make(1)
+  const known = { version: opened, age: openedFor }
 
   const present = (catalog: Catalog.Catalog | undefined) =>
     catalog === undefined
       ? Effect.fail(new StoreError.Corrupt({ description: "the catalog was removed since it was opened" }))
       : Effect.succeed(catalog)
+
+  const now = (): Catalog.Catalog => known.version.value ?? Catalog.empty
+
+  /** Goes by what was found by a request that began when `age` did. */
+  const know = Effect.fnUntraced(function* (version: CasCell.Version<Catalog.Catalog>, age: Effect.Effect<number>) {
+    const after = yield* present(version.value)
+    const before = now()
+    known.version = version
+    known.age = age
+    if (after !== before) yield* onSeen(before, after)
+  })
 
   const change = <E>(change: (catalog: Catalog.Catalog) => Effect.Effect<Catalog.Catalog, E>) =>
     Effect.gen(function* () {
@@ -109,24 +144,44 @@ export const make = Effect.fnUntraced(function* (
         const catalog = yield* present(found)
         const next = yield* change(catalog)
         isChanged = next !== catalog
-        return isChanged ? { ...next, lastUpdated: DateTime.formatIso(yield* DateTime.now) } : catalog
+        if (!isChanged) return catalog
+        const unknown = Catalog.unknownMember(catalog)
+        if (unknown !== undefined) return yield* laterMember(unknown)
+        return { ...next, lastUpdated: DateTime.formatIso(yield* DateTime.now) }
       })
-      const after = yield* keptChanging(cell.modify(stamped, yield* Ref.get(version)))
-      yield* Ref.set(version, after)
+      const age = yield* Unique.stopwatch
+      const after = yield* keptChanging(cell.modify(stamped, known.version))
+      // Where there was no request nothing new is known.
+      if (after !== known.version) yield* know(after, age)
       if (isChanged) yield* copy(store, after)
-      return yield* present(after.value)
+      return now()
     }).pipe(lock.withPermits(1))
 
+  const read = Effect.gen(function* () {
+    const age = yield* Unique.stopwatch
+    yield* know(yield* cell.read, age)
+  })
+
   return {
-    current: Effect.flatMap(Ref.get(version), ({ value }) => Effect.orDie(present(value))),
-    refresh: Effect.gen(function* () {
-      const read = yield* cell.read
-      yield* present(read.value)
-      yield* Ref.set(version, read)
-    }),
+    current: Effect.sync(now),
+    now,
+    age: Effect.suspend(() => known.age),
+    refresh: lock.withPermits(1)(read),
+    renew: Effect.gen(function* () {
+      const age = yield* Unique.stopwatch
+      const head = yield* headOption(store, Catalog.key)
+      if (Option.isNone(head)) return yield* Effect.asVoid(present(undefined))
+      if (head.value.etag === known.version.etag) known.age = age
+      else yield* read
+    }).pipe(lock.withPermits(1)),
     change
   }
 })
+
+const laterMember = (path: string) => {
+  const description = `the catalog has what this release does not know (${path}), which would be lost if it were written; upgrade effect-s3db`
+  return Effect.fail(new StoreError.Unsupported({ feature: "catalog of a later release", description }))
+}
 
 /** That others were first again and again may be otherwise later. */
 const keptChanging = <A, E>(effect: Effect.Effect<A, E | StoreError.StoreError>) =>

@@ -240,7 +240,8 @@ const register = Effect.fnUntraced(function* (declaration: Catalog.Declaration, 
     current: () => current,
     renew: Effect.gen(function* () {
       yield* database.refresh
-      current = compile(yield* database.register(declaration))
+      // Indexes that a newer program has removed are not declared again by one that reads.
+      current = compile(yield* database.register({ ...declaration, partitions: undefined, uniques: undefined }))
     })
   }
   return registration

@@ -19,7 +19,9 @@ import type * as StoreError from "../storage/StoreError.ts"
 import * as Unique from "../Unique.ts"
 import type { Base, Context, LostRace } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
-import type { Prepared } from "./prepare.ts"
+import * as Following from "./following.ts"
+import type { Indexes } from "./indexes.ts"
+import type { Preparation, Prepared } from "./prepare.ts"
 import type { Condition, Reader, ReadFailure } from "./read.ts"
 import type { Reservations, Reserved } from "./reservations.ts"
 import type { Versions } from "./versions.ts"
@@ -107,6 +109,11 @@ export interface Committer<A> {
     onCommit: OnCommit<A>
   ) => Effect.Effect<Base<A> | LostRace, SendError>
   /**
+   * Sees to it that a version that a transaction has written is what the catalog wants by now. That it could not is told as
+   * a warning: the transaction is committed. No request within the lease of the catalog.
+   */
+  readonly follow: (prepared: Prepared<A>) => Effect.Effect<void>
+  /**
    * Deletes a version, and tells of it; what it owned is left to be tidied. Lost: it is not the present one any more, and
    * nothing has been done.
    *
@@ -142,10 +149,14 @@ const ownsSomething = (stored: Document.Stored): boolean =>
 export const make = <A>(
   context: Context<A>,
   {
+    indexes,
+    preparation,
     reader,
     reservations,
     versions
   }: {
+    readonly indexes: Indexes<A>
+    readonly preparation: Preparation<A>
     readonly reader: Reader<A>
     readonly reservations: Reservations
     readonly versions: Versions<A>
@@ -206,7 +217,7 @@ export const make = <A>(
   ) => put({ id, key, writeId }, object, condition)
 
   const written = (
-    { newMarkers: _, wanted: __, write: ___, ...common }: Prepared<A>,
+    { newMarkers: _, wanted: __, write: ___, upkeep: ____, ...common }: Prepared<A>,
     write: Document.Write,
     object: ReturnType<typeof Document.toObject>,
     etag: string
@@ -230,8 +241,10 @@ export const make = <A>(
   const sendAlone: Committer<A>["sendAlone"] = (prepared, condition, onCommit) => {
     const object = Document.toObject(prepared.write)
     return thenForSure(putVersion(prepared, object, condition), (etag) => {
-      const after = written(prepared, prepared.write, object, etag)
-      return Effect.as(onCommit({ id: prepared.id, isKnown: false, stored: undefined, after }), after)
+      const sent = written(prepared, prepared.write, object, etag)
+      return following.afterCommit(prepared, sent, undefined, (after) =>
+        onCommit({ id: prepared.id, isKnown: false, stored: undefined, after })
+      )
     })
   }
 
@@ -253,7 +266,7 @@ export const make = <A>(
     prepared: Prepared<A>,
     condition: Condition,
     before: Base<A> | undefined,
-    told: (after: Base<A>) => Effect.Effect<Base<A>>
+    told: (after: Base<A>) => Effect.Effect<Base<A>, SendError>
   ) =>
     Effect.uninterruptibleMask(
       Effect.fnUntraced(function* (restore): Effect.fn.Return<Base<A> | LostRace, SendError> {
@@ -273,7 +286,7 @@ export const make = <A>(
           if (reserved.length > 0 && (yield* elapsed) > settings.uniqueLease / 2) {
             const violation = yield* reservations.lost(prepared.id, reserved)
             if (violation !== undefined) {
-              yield* takeBack(prepared, write, etag, before?.stored)
+              yield* takeBack(prepared.id, write, etag, before?.stored)
               return yield* violation
             }
           }
@@ -285,11 +298,12 @@ export const make = <A>(
 
   /** Undoes a version that was written after its reservation had been taken over: the version before comes back. */
   const takeBack = Effect.fnUntraced(function* (
-    { id, key }: Prepared<A>,
+    id: string,
     write: Document.Write,
     etag: string,
     old: Document.Stored | undefined
   ) {
+    const key = yield* context.key(id)
     const next = {
       writeId: yield* Id.writeId,
       writtenAt: yield* Document.now,
@@ -319,6 +333,7 @@ export const make = <A>(
     // Who has changed it since goes on with its markers.
     if (isDone)
       yield* documentObject.dropMarkers(place, documentObject.markersBut(name, id, write.markers, old?.markers))
+    return isDone
   })
 
   /** Deletes the version by one request, where its answer can be relied upon. */
@@ -355,14 +370,18 @@ export const make = <A>(
     return yield* thenForSure(deleting, follow)
   })
 
-  return {
+  const committer: Committer<A> = {
+    follow: (prepared) => following.afterTransaction(prepared),
     remove,
     sendAlone,
     send: Effect.fnUntraced(function* (prepared, condition, before, onCommit) {
       const { id, newMarkers, wanted, write } = prepared
       const old = before?.stored
       yield* versions.keep(id, old)
-      const told = (after: Base<A>) => Effect.as(onCommit({ id, isKnown: true, stored: old, after }), after)
+      const told = (sent: Base<A>) =>
+        following.afterCommit(prepared, sent, { before: old }, (after) =>
+          onCommit({ id, isKnown: true, stored: old, after })
+        )
       const object = Document.toObject(write)
       const sent =
         newMarkers.length > 0 || wanted.length > 0
@@ -376,6 +395,8 @@ export const make = <A>(
       return sent
     })
   }
+  const following = Following.make(context, { indexes, preparation, reader, send: committer.send, takeBack, versions })
+  return committer
 }
 
 /**

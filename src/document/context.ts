@@ -17,6 +17,7 @@ import * as History from "../History.ts"
 import type { Lost } from "../kernel/CasCell.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import { type Capabilities, maxKeyBytes, type ObjectStore } from "../storage/ObjectStore.ts"
+import * as StoreError from "../storage/StoreError.ts"
 import type { DocumentCodec } from "./codec.ts"
 import type { Place } from "./documentObject.ts"
 
@@ -68,7 +69,19 @@ export type Settings = Pick<
 export interface Context<A> {
   readonly name: string
   readonly primaryKey: string
+  /** As the definition of this program has them. */
+  readonly declared: Settings
+  /**
+   * As they hold now: what a newer version asks for in the catalog is kept up by those who do not know that version, too.
+   */
   readonly settings: Settings
+  /** Sees to it that what is known of the catalog is fresh; see `Database.fresh`. */
+  readonly fresh: Effect.Effect<void, DbError.Failure>
+  /**
+   * The same for who is about to write. `Unsupported`: the catalog asks for what this release does not know; `Corrupt`: it
+   * has lost the resource.
+   */
+  readonly writable: Effect.Effect<void, DbError.Failure>
   readonly database: Database["Service"]
   readonly store: ObjectStore["Service"]
   readonly capabilities: Capabilities
@@ -139,20 +152,44 @@ export const make = <S extends DocumentSchema>(
   const versions = new WeakMap<object, Base<S["Type"]>>()
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
   const { keyBytes = maxKeyBytes } = store
-  const most = mostIdBytes(definition, keyBytes)
+  const settings = followed(definition, database)
+  const limits = new Map<string, number>()
+  /** What keys an id needs room in depends on what a newer version keeps, too. */
+  const most = (): number => {
+    const { content, history } = settings
+    const limit = limits.get(`${content} ${history}`) ?? mostIdBytes({ content, history, name }, keyBytes)
+    limits.set(`${content} ${history}`, limit)
+    return limit
+  }
   const orInvalid = (key: Result.Result<string, string>) =>
     Effect.mapError(Effect.fromResult(key), (message) => invalid([primaryKey], message))
+  const writable = Effect.andThen(
+    database.fresh,
+    Effect.suspend((): Effect.Effect<void, DbError.Failure> => {
+      const upkeep = database.upkeep(name)
+      if (upkeep === undefined) {
+        const description = `the catalog has lost the resource ${name} since it was opened; open the database again`
+        return Effect.fail(new StoreError.Corrupt({ description }))
+      }
+      return upkeep.beyond === undefined
+        ? Effect.void
+        : Effect.fail(new StoreError.Unsupported({ feature: "writing", description: upkeep.beyond }))
+    })
+  )
   return {
     name,
     primaryKey,
-    settings: definition,
+    declared: definition,
+    settings,
+    fresh: database.fresh,
+    writable,
     database,
     store,
     capabilities,
     place: { store, capabilities, resource: name },
     codec,
     key: (id) => orInvalid(Document.key(name, id, Document.mostIdBytes(name, keyBytes))),
-    newKey: (id) => orInvalid(Document.key(name, id, most)),
+    newKey: (id) => Effect.suspend(() => orInvalid(Document.key(name, id, most()))),
     idOf: (valid) => {
       const id = (valid as Readonly<Record<string, unknown>>)[primaryKey]
       return typeof id === "string" ? Effect.succeed(id) : Effect.fail(invalid([primaryKey], "Expected a string"))
@@ -164,5 +201,29 @@ export const make = <S extends DocumentSchema>(
       return base
     },
     known: (value) => versions.get(value)
+  }
+}
+
+/** The settings of a definition, but for what the catalog asks for at the time at which they are read. */
+const followed = (declared: Settings & { readonly name: string }, database: Database["Service"]): Settings => {
+  const asked = () => database.upkeep(declared.name)?.settings
+  return {
+    attributes: declared.attributes,
+    completion: declared.completion,
+    unwritable: declared.unwritable,
+    get history() {
+      return declared.history || asked()?.history === true
+    },
+    get content() {
+      return declared.content || asked()?.content === true
+    },
+    // Those who count have to count alike.
+    get counters() {
+      const settings = asked()
+      return settings === undefined ? declared.counters : settings.counters
+    },
+    get uniqueLease() {
+      return asked()?.uniqueLease ?? declared.uniqueLease
+    }
   }
 }

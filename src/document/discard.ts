@@ -211,6 +211,7 @@ export const make = <A>(
 
   return {
     discard: Effect.fnUntraced(function* (id, onCommit) {
+      yield* context.writable
       const key = yield* context.key(id)
       const attempt = Effect.fnUntraced(function* () {
         const found = yield* find(id, key)

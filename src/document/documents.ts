@@ -62,7 +62,7 @@ export const make = <S extends DocumentSchema>(
   const preparation = Preparation.make(context, indexes)
   const reservations = Reservations.make(context, reader)
   const versions = Versions.make(context, reader)
-  const committer = Committer.make(context, { reader, reservations, versions })
+  const committer = Committer.make(context, { indexes, preparation, reader, reservations, versions })
   const discarding = Discarding.make(context, { indexes, reader, versions })
   const writing = Writing.make(context, { committer, discarding, indexes, preparation, reader })
   const removing = Removing.make(context, { committer, indexes, reader })
@@ -75,7 +75,7 @@ export const make = <S extends DocumentSchema>(
     reservations,
     versions,
     writing,
-    writer: Writer.make({ ...writing, ...removing }, within),
+    writer: Writer.make(context, { ...writing, ...removing }, within),
     contents: Contents.make(context, { preparation, reader, writing }),
     discarding
   }

@@ -64,8 +64,13 @@ export interface Owned {
 export interface Indexes<A> {
   /** Those that the catalog lists now. No request. */
   readonly all: Effect.Effect<Compiled>
-  /** Whether the version before has to be known to replace or delete a document. No request. */
-  readonly ownsMore: Effect.Effect<boolean>
+  /** The same for those who find documents by them: where there are any, what is known of the catalog has to be fresh. */
+  readonly fresh: Effect.Effect<Compiled, DbError.Failure>
+  /**
+   * Whether the version before has to be known to replace or delete a document. What is known of the catalog has to be
+   * fresh.
+   */
+  readonly ownsMore: Effect.Effect<boolean, DbError.Failure>
   /**
    * What a version is to own; what the version before owns of it stays as it is. No request. `Unsupported`: an index would
    * write a secret into keys.
@@ -86,7 +91,7 @@ export interface Indexes<A> {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A>({ database, invalid, name, settings, store }: Context<A>): Indexes<A> => {
+export const make = <A>({ database, fresh, invalid, name, settings, store, writable }: Context<A>): Indexes<A> => {
   const known = new WeakMap<object, Compiled>()
 
   const compile = (entries: Pick<Catalog.Resource, "partitions" | "uniques">): Compiled => {
@@ -123,8 +128,10 @@ export const make = <A>({ database, invalid, name, settings, store }: Context<A>
 
   const all = Effect.map(database.indexes(name), compile)
 
-  const needsBefore =
+  const needsBefore = () =>
     settings.history || settings.content || settings.counters !== undefined || settings.completion?.needsBefore === true
+
+  const hasAny = ({ partitions, uniques }: Compiled) => partitions.size > 0 || uniques.size > 0
 
   const owned = Effect.fnUntraced(function* (
     id: string,
@@ -162,7 +169,10 @@ export const make = <A>({ database, invalid, name, settings, store }: Context<A>
 
   return {
     all,
-    ownsMore: Effect.map(all, ({ partitions, uniques }) => partitions.size > 0 || uniques.size > 0 || needsBefore),
+    fresh: Effect.flatMap(all, (compiled) =>
+      hasAny(compiled) ? Effect.andThen(fresh, all) : Effect.succeed(compiled)
+    ),
+    ownsMore: Effect.map(Effect.andThen(writable, all), (compiled) => hasAny(compiled) || needsBefore()),
     owned,
     isIndexed: Effect.fnUntraced(function* ({ id, json, stored }) {
       const { markers, wanted, claims } = yield* owned(id, json, stored, stored)

@@ -28,6 +28,8 @@ export interface Prepared<A> extends Omit<Base<A>, "stored"> {
   readonly newMarkers: ReadonlyArray<string>
   /** Values to be reserved. */
   readonly wanted: ReadonlyArray<Wanted>
+  /** What writers had to keep up when it was made ready: `Upkeep.text`. */
+  readonly upkeep: string | undefined
 }
 
 /**
@@ -64,9 +66,9 @@ export const ancestorsOf = (over: Over | undefined): ReadonlyArray<string> =>
  */
 export interface Preparation<A> {
   /**
-   * Encodes an input as a new version of its document, its fields completed. No request. `InvalidInput`: it does not fit the
-   * schema, a partition or the document's id; `MetadataLimit`: it does not fit into the object. `over`: what is there in the
-   * place of a version.
+   * Encodes an input as a new version of its document, its fields completed. No request, but for those of `Database.fresh`.
+   * `InvalidInput`: it does not fit the schema, a partition or the document's id; `MetadataLimit`: it does not fit into the
+   * object. `over`: what is there in the place of a version.
    */
   readonly prepare: (
     input: unknown,
@@ -89,7 +91,7 @@ export interface Preparation<A> {
  * @since 0.1.0
  */
 export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A> => {
-  const { codec, invalid, name, primaryKey, settings } = context
+  const { codec, database, invalid, name, primaryKey, settings, writable } = context
 
   /** A valid value of an input, with the fields that the resource fills in by itself. */
   const complete = Effect.fnUntraced(function* (
@@ -136,6 +138,8 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       claims: Document.none,
       ...(continued?.stored.content === undefined ? {} : { content: continued.stored.content })
     }
+    yield* writable
+    const upkeep = database.upkeep(name)?.text
     const { markers, claims, wanted } = yield* indexes.owned(id, json, write, old)
     return {
       id,
@@ -147,7 +151,8 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       isSettled: true,
       write: { ...write, markers, claims },
       newMarkers: markersBut(name, id, markers, old?.markers),
-      wanted
+      wanted,
+      upkeep
     }
   })
 

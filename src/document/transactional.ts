@@ -247,7 +247,7 @@ export const make = <A>(
 }
 
 /** A version that is kept back, with a revision that only the transaction knows. */
-const keptBase = <A>({ newMarkers: _, wanted: __, write, ...common }: Prepared<A>): Base<A> => ({
+const keptBase = <A>({ newMarkers: _, wanted: __, upkeep: ___, write, ...common }: Prepared<A>): Base<A> => ({
   ...common,
   isSettled: false,
   stored: Document.stored(write, Document.toObject(write), `transaction-${write.writeId}`)
@@ -255,7 +255,7 @@ const keptBase = <A>({ newMarkers: _, wanted: __, write, ...common }: Prepared<A
 
 /** How one document takes part in the commit of a transaction. */
 const participantsOf = <A>(
-  { name: _, place, settings, store }: Context<A>,
+  { database, name, place, settings, store, writable }: Context<A>,
   {
     committer,
     reader,
@@ -291,6 +291,12 @@ const participantsOf = <A>(
     let staged: Document.Slot | undefined
     let next: Document.Write | undefined
 
+    /** Whether the catalog still wants of the document what it was made ready by. */
+    const isCurrent = Effect.map(
+      writable,
+      () => prepared === undefined || database.upkeep(name)?.text === prepared.upkeep
+    )
+
     /** Puts the intent; `false` when the document has changed. */
     const announce = Effect.fnUntraced(function* (transaction: string) {
       const writeId = yield* Id.writeId
@@ -320,8 +326,9 @@ const participantsOf = <A>(
       alone:
         prepared === undefined
           ? undefined
-          : (committed) =>
-              committer
+          : Effect.fnUntraced(function* (committed) {
+              if (!(yield* isCurrent)) return false
+              return yield* committer
                 .send(prepared, view.condition, view.original, () => committed)
                 .pipe(
                   Effect.map((sent) => !CasCell.isLost(sent)),
@@ -330,8 +337,11 @@ const participantsOf = <A>(
                     NotFound: () => Effect.succeed(false)
                   }),
                   Effect.catchTag("InvalidInput", Effect.die)
-                ),
+                )
+            }),
+      isCurrent,
       stage: Effect.fnUntraced(function* (transaction, claims) {
+        if (!(yield* isCurrent)) return false
         const elapsed = yield* Unique.stopwatch
         if (prepared !== undefined) {
           const reserving = reserve(prepared, old === undefined, claims)
@@ -350,6 +360,7 @@ const participantsOf = <A>(
         else if (outcome === "aborted" && next !== undefined) {
           yield* documentObject.tidy(place, id, next, yield* reader.stored(id))
         }
+        if (outcome === "committed" && prepared !== undefined) yield* committer.follow(prepared)
       }),
       hasLanded: Effect.suspend(() => {
         // A deletion leaves nothing to tell by.

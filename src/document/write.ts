@@ -175,13 +175,17 @@ export const make = <A>(
     }
   })
 
-  /** Puts a document whose version before need not be known. */
+  /** Puts a document whose version before need not be known; `undefined` when that has changed by now. */
   const replaceBlindly = Effect.fnUntraced(function* (
     input: unknown,
     ifRevision: Document.Revision | undefined,
     onCommit: OnCommit<A>
   ) {
+    if (yield* indexes.ownsMore) return undefined
     const prepared = yield* prepare(input, undefined)
+    // Others may have declared more, and it may have been learned, while it was made ready.
+    const { newMarkers, wanted } = prepared
+    if (newMarkers.length + wanted.length > 0 || (yield* indexes.ownsMore)) return undefined
     const condition = ifRevision === undefined ? undefined : { ifMatch: ifRevision, replaces: undefined }
     const sent = yield* Effect.catchTag(committer.sendAlone(prepared, condition, onCommit), "AlreadyExists", Effect.die)
     return CasCell.isLost(sent) ? yield* reader.conflict(prepared.id) : sent
@@ -271,9 +275,9 @@ export const make = <A>(
 
     replace: Effect.fnUntraced(function* (input, options) {
       const { beforeCommit, checks, ifRevision, onCommit } = options
-      return checks.length + beforeCommit.length === 0 && !(yield* indexes.ownsMore)
-        ? yield* replaceBlindly(input, ifRevision, onCommit)
-        : yield* replaceKnown(input, ifRevision, options)
+      const asks = checks.length + beforeCommit.length > 0
+      const after = asks ? undefined : yield* replaceBlindly(input, ifRevision, onCommit)
+      return after ?? (yield* replaceKnown(input, ifRevision, options))
     }),
 
     upsert: Effect.fnUntraced(function* (input, apply, options) {

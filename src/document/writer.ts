@@ -14,7 +14,7 @@ import type * as Pipeline from "../Pipeline.ts"
 import type { OnProgress } from "../Repository.ts"
 import * as Transaction from "../Transaction.ts"
 import type { Commit, OnCommit, Removal } from "./commit.ts"
-import type { Base } from "./context.ts"
+import type { Base, Context } from "./context.ts"
 import type { ReadFailure } from "./read.ts"
 
 /**
@@ -143,17 +143,21 @@ export interface Writer<A> {
 export type RemoveFailure = DbError.NotFound | DbError.Conflict | DbError.InvalidInput | Pipeline.Rejected | ReadFailure
 
 /**
- * Makes the writer that chooses, at each call, between the two: `transactional` within a transaction, else `direct`.
+ * Makes the writer that chooses, at each call, between the two: `transactional` within a transaction, else `direct`. What is
+ * known of the catalog is fresh when they begin.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = <A>(
+  { writable }: Context<A>,
   direct: Writer<A>,
   transactional: (transaction: Transaction.Transaction) => Writer<A>
 ): Writer<A> => {
-  const use = <X, E, R>(write: (writer: Writer<A>) => Effect.Effect<X, E, R>): Effect.Effect<X, E, R> =>
-    Effect.flatMap(Transaction.Current, (transaction) =>
+  const use = <X, E, R>(
+    write: (writer: Writer<A>) => Effect.Effect<X, E, R>
+  ): Effect.Effect<X, E | DbError.Failure, R> =>
+    Effect.flatMap(Effect.andThen(writable, Transaction.Current), (transaction) =>
       write(transaction === undefined ? direct : transactional(transaction))
     )
   return {

@@ -84,11 +84,9 @@ export interface Keys {
   readonly whole: Range
   /**
    * The keys that a request goes through. `InvalidInput`: no such partition, values or bounds that do not fit;
-   * `Unsupported`: the partition is not complete. No request.
+   * `Unsupported`: the partition is not complete. What is known of a partition has to be fresh.
    */
-  readonly rangeOf: (
-    request: Planned | undefined
-  ) => Effect.Effect<Range, DbError.InvalidInput | StoreError.Unsupported>
+  readonly rangeOf: (request: Planned | undefined) => Effect.Effect<Range, DbError.InvalidInput | DbError.Failure>
   /** What a request goes through of a partition, its values and bounds brought into stored form. */
   readonly select: (
     partition: Partition.Partition,
@@ -141,7 +139,8 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
   }
 
   /** Whether a deletion never leaves an object behind, not even in a crash: then sizes need not be known. */
-  const leavesNothing = capabilities.sureAnswers === true && capabilities.conditionalDelete && !context.settings.history
+  const leavesNothing = () =>
+    capabilities.sureAnswers === true && capabilities.conditionalDelete && !context.settings.history
 
   const isThere = ({ size }: ListEntry): boolean => size !== Document.deletionBytes
 
@@ -167,7 +166,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     maxKeys: number,
     position: Pick<ListRequest, "startAfter" | "token">
   ): Effect.Effect<ListPage & { readonly keys: ReadonlyArray<string> }, StoreError.StoreError> => {
-    const keysOnly = partition !== undefined || leavesNothing
+    const keysOnly = partition !== undefined || leavesNothing()
     return Effect.map(store.list({ prefix, maxKeys, keysOnly, ...position }), (page) => {
       const there = partition === undefined ? page.entries.filter(isThere) : page.entries
       return { ...page, keys: there.map((entry) => entry.key) }
@@ -309,13 +308,13 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
 
   const rangeOf = Effect.fnUntraced(function* (
     request: Planned = {}
-  ): Effect.fn.Return<Range, DbError.InvalidInput | StoreError.Unsupported> {
+  ): Effect.fn.Return<Range, DbError.InvalidInput | DbError.Failure> {
     const { partition: label, values = {} } = request
     if (label === undefined) {
       const alone = needsPartition(request)
       return alone === undefined ? whole : yield* invalid([alone], "Expected a partition beside it")
     }
-    const { partitions } = yield* indexes.all
+    const { partitions } = yield* indexes.fresh
     const partition = partitions.get(label)
     if (partition === undefined) {
       const names = [...partitions.keys()].join(", ")

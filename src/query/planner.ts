@@ -51,8 +51,13 @@ export interface Planned {
 export interface Planner<A> {
   /** Looks a request through. No request. `InvalidInput`: conditions, an order or a limit that cannot be. */
   readonly plan: (request: Query.Request<A>) => Effect.Effect<Planned, DbError.InvalidInput>
-  /** The same; `NotAllowed` when it would read every document and does not say so. */
-  readonly allowed: (request: Query.Request<A>) => Effect.Effect<Planned, DbError.InvalidInput | DbError.NotAllowed>
+  /**
+   * The same, to be run: what is known of indexes has to be fresh. `NotAllowed` when it would read every document and does
+   * not say so.
+   */
+  readonly allowed: (
+    request: Query.Request<A>
+  ) => Effect.Effect<Planned, DbError.InvalidInput | DbError.NotAllowed | DbError.Failure>
 }
 
 /**
@@ -139,6 +144,7 @@ export const make = <S extends DocumentSchema>(
   return {
     plan,
     allowed: Effect.fnUntraced(function* (request) {
+      yield* indexes.fresh
       const planned = yield* plan(request)
       // A limit alone is no reason to refuse it.
       const isFiltered = planned.plan.filter !== undefined || planned.plan.order === "memory"

@@ -36,7 +36,7 @@ export const make = <A>(
     operation
   }: {
     readonly changes: Changes<A>
-    readonly counts: Counts | undefined
+    readonly counts: Counts
     readonly history: History<A>
     readonly keys: Keys
     readonly listing: Listing<A>
@@ -49,11 +49,12 @@ export const make = <A>(
   const { discarding } = documents
   const prune = pruning.make(documents)
   const { as, draw, named, namedStream, refuse } = operation
+  const { context } = documents
 
   const told = <X, E, R>(name: string, stream: Stream.Stream<X, E, R>) => draw(name)(namedStream(stream))
 
   const recount: Admin["recount"] =
-    counts === undefined
+    context.declared.counters === undefined
       ? refuse("declare the resource with counters: true to use it")
       : Effect.catchTag(named(counts.recount), "InvalidInput", Effect.die)
 
@@ -76,6 +77,9 @@ export const make = <A>(
       return removed === undefined ? yield* refuse(readable) : { id, removed }
     }, as("Resource.discard")),
     recount: recount.pipe(Effect.withSpan("Resource.recount"), as("Resource.recount")),
+    makeCurrent: Effect.flatMap(context.codec.version, (version) =>
+      context.database.makeCurrent(context.name, version)
+    ).pipe(Effect.withSpan("Resource.makeCurrent"), as("Resource.makeCurrent")),
     removePartition: Effect.fn("Resource.removePartition")(function* (label) {
       return yield* named(remove("partitions", label))
     }, as("Resource.removePartition")),

@@ -73,16 +73,27 @@ export const make = <A>(
     }
   })
 
-  /** Says in the catalog what is complete now. */
+  /** Says in the catalog what is complete now, unless it was declared otherwise meanwhile. */
   const finish = Effect.fnUntraced(function* ({ partitions, uniques }: Building) {
-    for (const partition of partitions) yield* database.setIndex(name, "partitions", partition.name, "ready")
-    for (const unique of uniques) yield* database.setIndex(name, "uniques", unique.name, "ready")
+    for (const { definition, name: label } of partitions) {
+      yield* database.setIndex(name, "partitions", label, "ready", definition)
+    }
+    for (const { definition, name: label } of uniques) {
+      yield* database.setIndex(name, "uniques", label, "ready", definition)
+    }
   })
+
+  const isBuilding = Effect.map(indexes.all, ({ partitions, uniques }) =>
+    [...partitions.values(), ...uniques.values()].some(({ isReady }) => !isReady)
+  )
+
+  /** First all writers have to know what is to be kept up: a document that lacks something is there by then, and is met. */
+  const known = Effect.andThen(context.fresh, Effect.when(database.known(name), isBuilding))
 
   return {
     backfill: (options) =>
       Stream.unwrap(
-        Effect.map(indexes.all, ({ partitions, uniques }) => {
+        Effect.map(Effect.andThen(known, indexes.all), ({ partitions, uniques }) => {
           const seen = { isIncomplete: false }
           const building: Building = {
             partitions: [...partitions.values()].filter((partition) => !partition.isReady),
@@ -118,8 +129,9 @@ export const make = <A>(
         const what = kind === "partitions" ? "partition" : "unique key"
         return yield* invalid([what], `Expected a ${what} of ${name}: ${names === "" ? "it has none" : names}`)
       }
-      // First nobody makes new ones.
+      // First nobody makes new ones, nor looks for any.
       yield* database.setIndex(name, kind, label, undefined)
+      yield* database.known(name)
       // A key that is none of its own is not touched.
       const isOwn = (key: string) =>
         "parse" in index ? index.parse(key) !== undefined : /^[\w-]+$/.test(key.slice(index.prefix.length))

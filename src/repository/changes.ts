@@ -42,7 +42,7 @@ export const make = <A>(
     feed
   }: {
     readonly all: Change.Feed<unknown>
-    readonly counts: Counts | undefined
+    readonly counts: Counts
     readonly feed: Change.Feed<A>
   }
 ): Changes<A> => {
@@ -86,9 +86,7 @@ export const make = <A>(
       const tag = after === undefined ? "Deleted" : wasThere ? "Updated" : "Inserted"
       yield* announce(tag, commit, valueOf(id, stored))
     }
-    if (counts !== undefined) {
-      yield* counts.count(commits.map(({ after, stored }) => ({ before: stored, after: after?.stored })))
-    }
+    yield* counts.count(commits)
   })
 
   return {

@@ -62,7 +62,7 @@ export const make = <A, Insert, Update, Patch>(
   const { named, namedStream, refuse } = operation
   const { current, documentOf } = reading
 
-  const isDeclared = context.settings.content
+  const isDeclared = context.declared.content
     ? Effect.void
     : refuse("declare the resource with content: true to use it")
 

@@ -9,25 +9,15 @@ import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type * as Document from "../Document.ts"
+import type { Commit } from "../document/commit.ts"
 import type { Documents } from "../document/documents.ts"
 import * as Counter from "../kernel/Counter.ts"
-import type * as Portable from "../Portable.ts"
 import type * as Query from "../Query.ts"
 import type { Keys } from "../query/keys.ts"
 import type { ListFailure, Listing } from "../query/listing.ts"
 import type { Recounted } from "../Repository.ts"
+import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
-
-/**
- * A write: the version before and the one after, where there is one.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Write {
-  readonly before: Document.Stored | undefined
-  readonly after: Document.Stored | undefined
-}
 
 /**
  * The counters of a resource.
@@ -38,10 +28,13 @@ export interface Write {
 export interface Counts {
   /**
    * Counts writes that are done, or, within a transaction, are going to be. That they cannot be counted is no failure of
-   * the writes: it is logged.
+   * the writes: it is logged. Nothing is counted unless the catalog asks for it.
    */
-  readonly count: (writes: ReadonlyArray<Write>) => Effect.Effect<void>
-  /** What the counters say. 1 GET for each shard. `InvalidInput`: a partition that is not counted, or bounds. */
+  readonly count: (commits: ReadonlyArray<Commit<unknown>>) => Effect.Effect<void>
+  /**
+   * What the counters say. 1 GET for each shard. `InvalidInput`: a partition that is not counted, or bounds; `Unsupported`:
+   * the current version of the resource counts nothing, so that nobody has counted.
+   */
   readonly read: (within: Query.Within) => Effect.Effect<number, ListFailure>
   /** Counts anew, and sets the counters. */
   readonly recount: Effect.Effect<Recounted, ListFailure>
@@ -56,20 +49,34 @@ const total = ""
  * @since 0.1.0
  */
 export const make = <A>(
-  definition: Portable.Counters,
   { context, indexes }: Documents<A>,
   { keys, listing }: { readonly keys: Keys; readonly listing: Listing<A> }
 ): Counts => {
-  const { invalid, name, store } = context
-  const counter = Counter.make(store, { resource: name, shards: definition.shards })
+  const { database, fresh, invalid, name, settings, store } = context
   const lock = Semaphore.makeUnsafe(1)
+
+  const counters = new Map<number, Counter.Counter>()
+  /** Those of so many shards: how many there are, a newer version may have changed. */
+  const counterOf = (shards: number): Counter.Counter => {
+    const counter = counters.get(shards) ?? Counter.make(store, { resource: name, shards })
+    counters.set(shards, counter)
+    return counter
+  }
+
+  const declared = Effect.gen(function* () {
+    yield* fresh
+    const { counters: definition } = settings
+    if (definition !== undefined) return { counter: counterOf(definition.shards), partitions: definition.partitions }
+    const description = `the current version of ${name} counts nothing: what the counters say is not true any more`
+    return yield* new StoreError.Unsupported({ feature: "counters", description })
+  })
 
   const labelOf = (partition: string, values: string) => `${partition}/${values}/`
 
   /** Everything that a version counts for. */
-  const labels = (stored: Document.Stored | undefined): ReadonlyArray<string> => {
+  const labels = (stored: Document.Stored | undefined, partitions: ReadonlyArray<string>): ReadonlyArray<string> => {
     if (stored === undefined) return []
-    const owned = definition.partitions.flatMap((partition) => {
+    const owned = partitions.flatMap((partition) => {
       const marker = Object.hasOwn(stored.markers, partition) ? stored.markers[partition] : undefined
       return marker === undefined ? [] : [labelOf(partition, marker.values)]
     })
@@ -85,24 +92,32 @@ export const make = <A>(
   let pending = new Map<string, number>()
 
   /** Writes that come while others are being counted are counted together, by the first of them. */
-  const flush = (batch: Map<string, number>) =>
+  const flush = (batch: Map<string, number>, shards: number) =>
     lock.withPermits(1)(
       Effect.suspend(() => {
         if (batch !== pending) return Effect.void
         pending = new Map()
-        return counter.add(batch)
+        return counterOf(shards).add(batch)
       })
     )
 
-  const count = (writes: ReadonlyArray<Write>) => {
+  const warning = `the counters of ${name} may be wrong now: recount them`
+
+  const count = (commits: ReadonlyArray<Commit<unknown>>) => {
     const counted = Effect.suspend(() => {
-      for (const { before, after } of writes) {
-        for (const label of labels(before)) addTo(pending, label, -1)
-        for (const label of labels(after)) addTo(pending, label, 1)
+      const definition = settings.counters
+      if (definition === undefined) return Effect.void
+      const { partitions, shards } = definition
+      // Who wrote without a look did not know yet that it is counted.
+      const known = commits.filter(({ isKnown }) => isKnown)
+      for (const { after, stored } of known) {
+        for (const label of labels(stored, partitions)) addTo(pending, label, -1)
+        for (const label of labels(after?.stored, partitions)) addTo(pending, label, 1)
       }
-      return pending.size === 0 ? Effect.void : flush(pending)
+      const told = known.length < commits.length ? Effect.logWarning(warning) : Effect.void
+      return Effect.andThen(told, pending.size === 0 ? Effect.void : flush(pending, shards))
     }).pipe(
-      Effect.catch((error) => Effect.logWarning(`the counters of ${name} may be wrong now: recount them`, error)),
+      Effect.catch((error) => Effect.logWarning(warning, error)),
       // What is done has to be counted.
       Effect.uninterruptible
     )
@@ -112,13 +127,14 @@ export const make = <A>(
   const read: Counts["read"] = Effect.fnUntraced(function* ({ partition: label, values = {}, ...bounds }) {
     const bound = Object.entries(bounds).find(([, value]) => value !== undefined)
     if (bound !== undefined) return yield* invalid([bound[0]], "Expected no bounds: they cannot be counted beforehand")
+    const { counter, partitions: counted } = yield* declared
     if (label === undefined) {
       if (Object.keys(values).length > 0) return yield* invalid(["values"], "Expected a partition beside it")
       return yield* counter.read(total)
     }
     const partition = (yield* indexes.all).partitions.get(label)
-    if (partition === undefined || !definition.partitions.includes(label)) {
-      const names = definition.partitions.join(", ")
+    if (partition === undefined || !counted.includes(label)) {
+      const names = counted.join(", ")
       return yield* invalid(["partition"], `Expected a partition that is counted: ${names === "" ? "none is" : names}`)
     }
     const selection = keys.select(partition, { values })
@@ -131,17 +147,21 @@ export const make = <A>(
   })
 
   const recount = Effect.gen(function* () {
+    const { counter, partitions } = yield* declared
+    // Who does not know yet that it is to be counted does not count.
+    yield* database.known(name)
     const before = yield* Effect.option(counter.read(total))
     const counts = new Map<string, number>()
     let unread = 0
-    if (definition.partitions.length === 0) {
+    if (partitions.length === 0) {
       yield* Stream.runForEach(keys.pages(keys.whole), (hits) => Effect.sync(() => addTo(counts, total, hits.length)))
     } else {
       yield* Stream.runForEach(listing.versions, (stored) =>
         Effect.sync(() => {
           // One that cannot be read is a document, of which nobody knows the partitions.
           if (Option.isNone(stored)) unread += 1
-          for (const label of Option.match(stored, { onNone: () => [total], onSome: labels })) addTo(counts, label, 1)
+          const counted = Option.match(stored, { onNone: () => [total], onSome: (one) => labels(one, partitions) })
+          for (const label of counted) addTo(counts, label, 1)
         })
       )
     }

@@ -62,10 +62,10 @@ export const make = <A, Insert, Update, Patch>(
     readonly reading: Reading<A>
   }
 ): History<A> => {
-  const { missing, settings } = context
+  const { declared, missing } = context
   const { named } = operation
 
-  const isDeclared = settings.history
+  const isDeclared = declared.history
     ? Effect.void
     : operation.refuse("declare the resource with history: true to use it")
 

@@ -99,8 +99,8 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const queries = Queries.make(definition, documents, { cursors, fields, listing, planner })
   const uniques = Uniques.make(documents, { operands })
 
-  const counts =
-    definition.counters === undefined ? undefined : Counts.make(definition.counters, documents, { keys, listing })
+  // What a newer version has counted is counted by programs that do not know it, too.
+  const counts = Counts.make(documents, { keys, listing })
   const changes = Changes.make(documents, { all: database.changes, counts, feed })
   const reading = Reading.make<S["Type"], Insert<S>, Update<S["Type"]>, Patch<S["Type"]>>(documents, {
     counts,

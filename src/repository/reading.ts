@@ -93,7 +93,7 @@ export const make = <A, Insert, Update, Patch>(
     pipeline,
     queries
   }: {
-    readonly counts: Counts | undefined
+    readonly counts: Counts
     readonly fields: Fields<A>
     readonly operation: Operation
     readonly pipeline: Pipeline.Pipeline<Pipeline.Operations<A, Insert, Update, Patch>>
@@ -220,7 +220,8 @@ export const make = <A, Insert, Update, Patch>(
       ),
     count,
     estimatedCount: Effect.fnUntraced(function* (within) {
-      if (counts === undefined) return yield* refuse("declare the resource with counters: true to use it")
+      if (context.declared.counters === undefined)
+        return yield* refuse("declare the resource with counters: true to use it")
       return yield* pipeline.read("count", { request: within, filters: [] }, ({ request, filters = [] }) =>
         request.where === undefined && request.predicate === undefined && filters.length === 0
           ? named(counts.read(request))

@@ -177,7 +177,7 @@ export const make = <A>(
             Stream.mapEffect(leftover(finding, kind), { concurrency }),
             Stream.filter((finding) => finding !== undefined)
           )
-        return documents.pipe(
+        return Stream.unwrap(Effect.as(context.fresh, documents)).pipe(
           Stream.concat(over("LeftoverMarker", leftovers.markers(grace))),
           Stream.concat(over("LeftoverReservation", leftovers.reservations)),
           Stream.concat(over("LeftoverContent", leftovers.contents(grace)))

@@ -44,7 +44,7 @@ export const make = <A>(
   const { invalid, name } = context
   return {
     find: Effect.fnUntraced(function* (label, values) {
-      const { uniques } = yield* indexes.all
+      const { uniques } = yield* indexes.fresh
       const unique = uniques.get(label)
       if (unique === undefined) {
         const names = [...uniques.keys()].join(", ")

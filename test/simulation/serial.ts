@@ -53,7 +53,7 @@ const kept = Resource.define("kept", {
 })
 
 const openClient = Effect.fnUntraced(function* (store: Store) {
-  const database = yield* Effect.provideService(Database.make(), ObjectStore, store)
+  const database = yield* Effect.provideService(Database.make({ catalogLease: 0 }), ObjectStore, store)
   const on = Effect.provideService(Database.Database, database)
   return {
     items: yield* on(Resource.make(items)),
