@@ -17,7 +17,7 @@ import { explore, type Outcome, scenarios } from "./serial.ts"
 const { values } = parseArgs({
   options: {
     scenario: { type: "string", default: "" },
-    preemptions: { type: "string", default: "2" },
+    preemptions: { type: "string" },
     crashes: { type: "string", default: "0" },
     interruptions: { type: "string", default: "0" },
     remote: { type: "boolean", default: false },
@@ -29,7 +29,7 @@ const { values } = parseArgs({
   }
 })
 const [preemptions, crashes, interruptions, limit] = [
-  values.preemptions,
+  values.preemptions ?? "2",
   values.crashes,
   values.interruptions,
   values.limit
@@ -50,7 +50,7 @@ const told: Array<{ readonly scenario: string; readonly seconds: number } & Outc
 for (const scenario of names) {
   const start = performance.now()
   const outcome = await Effect.runPromise(
-    explore(scenarios[scenario]!, {
+    explore(values.preemptions === undefined ? scenarios[scenario]! : { ...scenarios[scenario]!, preemptions }, {
       preemptions,
       crashes,
       interruptions,

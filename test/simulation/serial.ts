@@ -409,7 +409,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     }
   },
   "two deleteMany": {
-    given: [one, two],
+    given: [one, two, ({ items }) => items.insert({ id: "3", n: 0, group: "g", email: "e3" })],
     clients: {
       a: [({ items }) => Effect.map(items.deleteMany(["1", "2"]), () => "gone")],
       b: [({ items }) => Effect.map(items.deleteMany(["2", "1"]), () => "gone")]
