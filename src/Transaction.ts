@@ -185,6 +185,8 @@ export interface Participant {
   readonly hasLanded: Effect.Effect<boolean, StoreError.StoreError>
   /** Whether the catalog still wants of it what it was made ready by. */
   readonly isCurrent: Effect.Effect<boolean, CommitFailure>
+  /** The keys that are listed from its intent on, and were not before. */
+  readonly added: ReadonlyArray<string>
   /** Whether its next version, if there is one, has the value of a unique key. */
   readonly claims: (unique: string, digest: string) => boolean
 }

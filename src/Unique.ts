@@ -435,14 +435,25 @@ export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.gen(functi
   return Effect.map(read, ([wallNow, steadyNow]) => Math.max(wallNow - wall, Number(steadyNow - steady) / 1e6))
 })
 
+const sharedMark = "shared "
+
 /**
- * The mark in the place of the revision of a reservation that is not freed on giving up: it belongs to another write,
+ * Marks the revision of a reservation that is not freed when its write gives up: it belongs to another write, or document,
  * too.
  *
- * @category constants
+ * @category constructors
  * @since 0.1.0
  */
-export const sharedEtag = "shared"
+export const shared = (etag: string): string => sharedMark + etag
+
+/**
+ * Returns the revision at which a reservation is to be freed: nothing when its write gives up and another relies on it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const freedAt = (etag: string, isGivenUp: boolean): string | undefined =>
+  etag.startsWith(sharedMark) ? (isGivenUp ? undefined : etag.slice(sharedMark.length)) : etag
 
 /**
  * The time that a reservation protects a write that is under way, unless the definition says otherwise: 60 seconds.

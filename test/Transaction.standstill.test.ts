@@ -380,6 +380,23 @@ describe("unique values within a transaction", () => {
     })
   )
 
+  it.effect("a value that was handed on is free as soon as it is given up", () =>
+    Effect.gen(function* () {
+      const { database, open } = yield* openNew
+      const users = yield* open("users", options)
+      yield* users.insertMany(["1", "2", "3"].map((id) => ({ id, n: 0, email: `${id}@x` })))
+      const give = (id: string, email: string) => users.update(id, { email })
+      yield* database.transaction(Effect.all([give("3", "k@x"), give("1", "3@x")]))
+      yield* give("1", "z@x")
+      // No time passes.
+      yield* give("2", "3@x")
+      yield* database.transaction(Effect.andThen(users.delete("2"), users.insert({ id: "4", n: 0, email: "3@x" })))
+      yield* users.delete("4")
+      yield* give("1", "3@x")
+      assert.strictEqual((yield* users.getByUnique("email", { email: "3@x" })).id, "1")
+    })
+  )
+
   it.effect("a swap that fails leaves each its own", () =>
     Effect.gen(function* () {
       const store = yield* memory
@@ -493,6 +510,61 @@ describe("listings within a transaction", () => {
       assert.strictEqual(yield* tagOf(database.transaction(late, { listings: "serializable" })), "Unsupported")
       assert.strictEqual(yield* tagOf(database.transaction(all, { listings: "refuse" })), "Unsupported")
       assert.strictEqual(yield* tagOf(database.transaction(users.count(), { listings: "refuse" })), "Unsupported")
+    })
+  )
+
+  it.effect("alone, it may add to what it has listed", () =>
+    Effect.gen(function* () {
+      for (const { store } of [yield* MemoryStore.make(), yield* MemoryStore.make({ profile: "rgw" })]) {
+        const { database, open } = yield* openOn(store)
+        const users = yield* open("users", options)
+        yield* users.insertMany(["1", "2", "3"].map((id) => ({ id, n: 1, group: id === "3" ? "h" : "g" })))
+        const within = { partition: "byGroup", values: { group: "g" } } as const
+        let runs = 0
+        const book = (listing: Effect.Effect<number, unknown>, write: (n: number) => Effect.Effect<unknown, unknown>) =>
+          database.transaction(
+            Effect.gen(function* () {
+              runs += 1
+              return yield* write(yield* listing)
+            }),
+            { listings: "serializable" }
+          )
+        const inserted = (id: string) => (n: number) => users.insert({ id, n, group: "g" })
+        yield* book(users.count(within), inserted("4"))
+        yield* book(users.count(), inserted("5"))
+        yield* book(Stream.runCount(users.scan(within)), (n) => users.update("3", { n, group: "g" }))
+        yield* book(Stream.runCount(users.scan(within)), (n) =>
+          Effect.andThen(users.delete("1"), users.insert({ id: "1", n, group: "g" }))
+        )
+        yield* book(users.count(), () => Effect.andThen(users.delete("2"), users.delete("4")))
+        yield* book(users.count(), inserted("2"))
+        assert.strictEqual(runs, 6)
+        assert.strictEqual((yield* users.get("2")).n, 3)
+        const count = users.estimatedCount()
+        const counting = yield* Effect.flip(database.transaction(count, { listings: "serializable" }))
+        assert.strictEqual((counting as { reason: { _tag: string } }).reason._tag, "Unsupported")
+      }
+    })
+  )
+
+  it.effect("pages of thousands are looked at again, and added to", () =>
+    Effect.gen(function* () {
+      const { database, open } = yield* openNew
+      const users = yield* open("users", { schema: User, primaryKey: "id" } as const)
+      const ids = Array.from({ length: 2500 }, (_, i) => `u${i}`)
+      yield* users.insertMany(ids.map((id) => ({ id, n: 0 })))
+      let runs = 0
+      yield* database.transaction(
+        Effect.gen(function* () {
+          runs += 1
+          const n = yield* users.count()
+          yield* users.insert({ id: "a first", n })
+          yield* users.insert({ id: "u1000 in the middle", n })
+        }),
+        { listings: "serializable" }
+      )
+      assert.strictEqual(runs, 1)
+      assert.strictEqual(yield* users.count(), 2502)
     })
   )
 })

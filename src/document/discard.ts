@@ -142,7 +142,7 @@ export const make = <A>(
   const freeClaim = Effect.fnUntraced(function* (id: string, label: string, claim: Document.Claim) {
     const key = Unique.keyOf(name, label, claim.digest)
     const found = yield* Unique.find(store, key)
-    if (found?.owners.includes(id) !== true || found.etag !== claim.etag) return []
+    if (found?.owners.includes(id) !== true || found.etag !== Unique.freedAt(claim.etag, false)) return []
     yield* Unique.release(store, capabilities, key, found.etag)
     return [key]
   })

@@ -185,17 +185,24 @@ export const dropMarkers = (place: Place, keys: ReadonlyArray<string>): Effect.E
   keys.length === 0 ? Effect.void : leftover(removeMarkers(place, keys))
 
 /**
- * Frees a reservation that nobody has taken anew, without failing.
+ * Frees a reservation that nobody has taken anew, without failing; `isGivenUp`: the write that made it was not done.
  *
  * @category protocol
  * @since 0.1.0
  */
-export const dropClaim = (place: Place, unique: string, claim: Document.Claim): Effect.Effect<void> =>
-  claim.etag === Unique.sharedEtag
+export const dropClaim = (
+  place: Place,
+  unique: string,
+  claim: Document.Claim,
+  isGivenUp: boolean
+): Effect.Effect<void> => {
+  const etag = Unique.freedAt(claim.etag, isGivenUp)
+  return etag === undefined
     ? Effect.void
     : leftover(
-        Unique.release(place.store, place.capabilities, Unique.keyOf(place.resource, unique, claim.digest), claim.etag)
+        Unique.release(place.store, place.capabilities, Unique.keyOf(place.resource, unique, claim.digest), etag)
       )
+}
 
 /**
  * Removes what one version owns and another does not: after a write, what the version before had; after a write that was
@@ -208,14 +215,15 @@ export const tidy = Effect.fnUntraced(function* (
   place: Place,
   id: string,
   gone: Document.Write,
-  kept: Document.Write | undefined
+  kept: Document.Write | undefined,
+  isGivenUp = false
 ) {
   yield* dropMarkers(place, markersBut(place.resource, id, gone.markers, kept?.markers))
   if (gone.content !== undefined && gone.content.name !== kept?.content?.name) {
     yield* dropMarkers(place, Content.keysOf(place.resource, id, gone.content))
   }
   for (const [label, claim] of Object.entries(gone.claims)) {
-    if (kept?.claims[label]?.digest !== claim.digest) yield* dropClaim(place, label, claim)
+    if (kept?.claims[label]?.digest !== claim.digest) yield* dropClaim(place, label, claim, isGivenUp)
   }
 })
 
@@ -317,7 +325,7 @@ export const apply = Effect.fnUntraced(function* (
       NoSuchKey: () => Effect.succeed(false)
     })
   )
-  if (isSettled && gone !== undefined) yield* tidy(place, id, gone, kept)
+  if (isSettled && gone !== undefined) yield* tidy(place, id, gone, kept, outcome === "aborted")
   return isSettled
 })
 

@@ -113,7 +113,7 @@ export const make = <A>(
     if (stored._tag === "None") return
     for (const { unique, claim } of reserved) {
       if (stored.value?.claims[unique.name]?.digest === claim.digest) continue
-      yield* dropClaim(place, unique.name, claim)
+      yield* dropClaim(place, unique.name, claim, true)
     }
   })
 

@@ -280,7 +280,7 @@ const participantsOf = <A>(
     if (reserved === undefined) return undefined
     // Whoever takes the intent back must not free what another write relies on.
     const owned = reserved.map((one) =>
-      one.isShared ? { ...one, claim: { ...one.claim, etag: Unique.sharedEtag } } : one
+      one.isShared ? { ...one, claim: { ...one.claim, etag: Unique.shared(one.claim.etag) } } : one
     )
     return { ...write, claims: withReserved(write.claims, owned) }
   })
@@ -358,7 +358,7 @@ const participantsOf = <A>(
         const slot = staged ?? (yield* documentObject.load(place, key, id))
         if (slot?.intent?.transaction === transaction) yield* documentObject.apply(place, key, id, slot, outcome)
         else if (outcome === "aborted" && next !== undefined) {
-          yield* documentObject.tidy(place, id, next, yield* reader.stored(id))
+          yield* documentObject.tidy(place, id, next, yield* reader.stored(id), true)
         }
         if (outcome === "committed" && prepared !== undefined) yield* committer.follow(prepared)
       }),
@@ -371,6 +371,7 @@ const participantsOf = <A>(
           (slot) => slot?.writeId === writeId || slot?.ancestors.includes(writeId) === true
         )
       }),
+      added: prepared === undefined ? [] : [...(old === undefined ? [key] : []), ...prepared.newMarkers],
       claims: (unique, digest) =>
         prepared?.write.claims[unique]?.digest === digest ||
         prepared?.wanted.some((one) => one.unique.name === unique && one.digest === digest) === true

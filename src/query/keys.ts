@@ -120,6 +120,9 @@ export const mostInMemory = 10_000
 
 const byId = (a: Hit, b: Hit): number => compareUtf8(a.id, b.id) || compareUtf8(a.key, b.key)
 
+/** Where a listing begins. */
+type Position = Pick<ListRequest, "startAfter" | "token">
+
 /**
  * Makes what lists the keys of a resource. No request.
  *
@@ -164,7 +167,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
   const listed = (
     { prefix, partition }: Range,
     maxKeys: number,
-    position: Pick<ListRequest, "startAfter" | "token">
+    position: Position
   ): Effect.Effect<ListPage & { readonly keys: ReadonlyArray<string> }, StoreError.StoreError> => {
     const keysOnly = partition !== undefined || leavesNothing()
     return Effect.map(store.list({ prefix, maxKeys, keysOnly, ...position }), (page) => {
@@ -173,11 +176,35 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     })
   }
 
+  /** Whether a listing finds the same again, but for keys that the transaction itself has added. 1 LIST, more for many of them. */
+  const isListedAgain = (
+    range: Range,
+    { keys, nextToken }: { readonly keys: ReadonlyArray<string>; readonly nextToken: string | undefined },
+    maxKeys: number,
+    position: Position
+  ) =>
+    Effect.fnUntraced(function* (added: ReadonlySet<string>): Effect.fn.Return<boolean, StoreError.StoreError> {
+      const now: Array<string> = []
+      for (let at = position; ;) {
+        const page = yield* listed(range, maxKeys, at)
+        now.push(...page.keys.filter((key) => !added.has(key)))
+        const isOver = page.nextToken === undefined
+        // Of a page that was followed by others, only as much as it had.
+        const isEnough = nextToken !== undefined && now.length >= keys.length
+        if (isOver || isEnough) {
+          const same = nextToken === undefined ? now : now.slice(0, keys.length)
+          return same.length === keys.length && same.every((key, i) => key === keys[i])
+        }
+        at = capabilities.orderedList
+          ? { startAfter: page.entries.at(-1)?.key, token: undefined }
+          : { startAfter: undefined, token: page.nextToken }
+      }
+    })
+
   /** Has a listing made again before a transaction is committed, or refuses it, as its options say. */
   const noted = Effect.fnUntraced(function* (
     range: Range,
-    again: Effect.Effect<{ readonly keys: ReadonlyArray<string> }, StoreError.StoreError>,
-    keys: ReadonlyArray<string>,
+    again: (added: ReadonlySet<string>) => Effect.Effect<boolean, StoreError.StoreError>,
     label: string
   ) {
     const transaction = yield* Transaction.Current
@@ -190,11 +217,9 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
         : "the transaction was told to refuse listings, which are not looked at again before the commit"
       return yield* new StoreError.Unsupported({ feature: "listing in a transaction", description })
     }
-    const isSame = Effect.map(
-      again,
-      (now) => now.keys.length === keys.length && now.keys.every((key, i) => key === keys[i])
+    transaction.reads.set(`list ${range.prefix} ${label}`, (writes) =>
+      again(new Set([...writes.values()].flatMap(({ added }) => added)))
     )
-    transaction.reads.set(`list ${range.prefix} ${label}`, () => isSame)
   })
 
   const byKey = Effect.fnUntraced(function* (
@@ -204,12 +229,12 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
   ): Effect.fn.Return<KeyPage, StoreError.StoreError | StoreError.Unsupported> {
     const { prefix, least, most } = range
     const from = least === undefined ? undefined : prefix + least
-    const position = capabilities.orderedList
+    const position: Position = capabilities.orderedList
       ? { startAfter: after ?? from, token: undefined }
       : { startAfter: undefined, token: after }
     const found = yield* listed(range, maxKeys, position)
     const { entries, keys, nextToken } = found
-    yield* noted(range, listed(range, maxKeys, position), keys, JSON.stringify([maxKeys, position]))
+    yield* noted(range, isListedAgain(range, found, maxKeys, position), JSON.stringify([maxKeys, position]))
     const last = entries.at(-1)?.key
     const isPast =
       capabilities.orderedList &&

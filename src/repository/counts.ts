@@ -125,6 +125,11 @@ export const make = <A>(
   }
 
   const read: Counts["read"] = Effect.fnUntraced(function* ({ partition: label, values = {}, ...bounds }) {
+    const transaction = yield* Transaction.Current
+    if (transaction !== undefined && transaction.listings !== "committed") {
+      const description = "counters are not looked at again before the commit: use count"
+      return yield* new StoreError.Unsupported({ feature: "estimatedCount in such a transaction", description })
+    }
     const bound = Object.entries(bounds).find(([, value]) => value !== undefined)
     if (bound !== undefined) return yield* invalid([bound[0]], "Expected no bounds: they cannot be counted beforehand")
     const { counter, partitions: counted } = yield* declared
