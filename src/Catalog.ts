@@ -913,7 +913,7 @@ export const makeCurrent = (catalog: Catalog, resource: string, version: number)
  * @category models
  * @since 0.1.0
  */
-export interface Upkeep extends Pick<Resource, "partitions" | "uniques"> {
+export interface Upkeep extends Pick<Resource, "partitions" | "uniques" | "versions"> {
   /** What the current version asks for; `undefined` when it was registered without a portable definition. */
   readonly settings: UpkeepSettings | undefined
   /** Why this release cannot keep all of it up, if it cannot. */
@@ -977,6 +977,7 @@ export const upkeepOf = ({ resources }: Catalog, name: string): Upkeep | undefin
   const upkeep: Upkeep = {
     ...(resource.partitions === undefined ? {} : { partitions }),
     ...(resource.uniques === undefined ? {} : { uniques }),
+    versions: resource.versions,
     settings,
     beyond:
       unknown === undefined

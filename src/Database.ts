@@ -73,12 +73,13 @@ export interface ResourceInfo {
 }
 
 /**
- * What the catalog says of the partitions and unique keys of a resource. The same reference as long as it says the same.
+ * What the catalog says of the partitions and unique keys of a resource, and of the versions that know their fields. The same
+ * reference as long as it says the same.
  *
  * @category models
  * @since 0.1.0
  */
-export type Indexes = Pick<Catalog.Resource, "partitions" | "uniques">
+export type Indexes = Partial<Pick<Catalog.Resource, "partitions" | "uniques" | "versions">>
 
 /**
  * How a declaration stands to the catalog: `New`, `Unchanged`, `Changed` (another version would be registered), or

@@ -293,6 +293,8 @@ export interface Partition {
   readonly fields: ReadonlyArray<string>
   /** What all its keys begin with. */
   readonly prefix: string
+  /** Whether this release knows all its transforms. */
+  readonly isKnown: boolean
   /** What a document is to own: `undefined` when it lacks a value. */
   readonly own: (id: string, valueAt: ValueAt, writeId: string) => Result.Result<OwnedMarker | undefined, FieldProblem>
   readonly key: (id: string, owned: OwnedMarker) => string
@@ -427,6 +429,7 @@ export const compile = (
     definition,
     fields: fields.map((field) => field.name),
     prefix,
+    isKnown: definition.fields.every(({ transforms }) => transforms.every((one) => parseTransform(one) !== undefined)),
     key,
     own(id, valueAt, writeId) {
       const parts: Array<string> = []

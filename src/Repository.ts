@@ -704,7 +704,8 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   ) => Effect.Effect<S["Type"], ChangeError>
 
   /**
-   * Puts a whole document in the place of whatever is there, or of nothing. 1 PUT.
+   * Puts a whole document in the place of whatever is there, or of nothing. What the schema does not know of that goes, also
+   * in a transaction; `update` and `upsert` keep it. 1 PUT.
    *
    * With `ifRevision` it replaces that version only: `Conflict` (one HEAD more) or `NotFound`. `InvalidInput`.
    *
@@ -982,8 +983,8 @@ export interface History<in out S extends Attributes.DocumentSchema, Id extends 
   ) => Effect.Effect<Document.Document<S["Type"], Id>, DbError.NotFound | HistoryError>
 
   /**
-   * Makes an earlier version the present one, also of a document that is deleted, which is then inserted again: with
-   * `userstamps` by who restores it. `NotFound`: there was none.
+   * Makes an earlier version the present one, with what the schema does not know of it, also of a document that is deleted,
+   * which is then inserted again: with `userstamps` by who restores it. `NotFound`: there was none.
    */
   readonly restore: (id: Id, when: Moment) => Effect.Effect<S["Type"], ChangeError | InsertError | HistoryError>
 }

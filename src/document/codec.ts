@@ -28,6 +28,7 @@ import * as Normalization from "../schema/Normalization.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Passwords from "./passwords.ts"
 import * as Secrets from "./secrets.ts"
+import * as Unknown from "./unknown.ts"
 
 /**
  * A value as it will be stored.
@@ -43,8 +44,12 @@ export interface Encoded<A> {
   readonly schemaVersion: number
   readonly fields: Encoding.StoredFields
   readonly truncated: ReadonlyArray<string>
-  /** The value as JSON, without its id; secrets in clear. For partitions and unique keys. */
+  /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. */
   readonly json: Encoding.JsonObject
+  /** Stored attributes that the schema does not know. */
+  readonly carried: Encoding.JsonObject | undefined
+  /** The ids of attributes under which a part of the value is stored, those of the schema being unfit for it. */
+  readonly former: ReadonlyArray<string>
 }
 
 /**
@@ -57,21 +62,34 @@ export interface Decoded<A> {
   readonly value: A
   /** Stored attributes that the schema does not know; a change leaves them as they are. */
   readonly carried: Encoding.JsonObject | undefined
+  /** The ids of attributes, of another codec or at another place, under which a part of the value is stored. */
+  readonly former: ReadonlyArray<string>
   /** Some secret is under another key than the current one. */
   readonly isUnderOldKey: boolean
-  /** The value as JSON, without its id; secrets in clear. */
+  /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. */
   readonly json: Encoding.JsonObject
 }
 
 /**
- * The part of a version that is kept when it is changed.
+ * The version that a change goes on from: what is not known of it is kept.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Before {
-  readonly carried: Encoding.JsonObject | undefined
+export interface Before<A> extends Omit<Unknown.From<A>, "isLater"> {
   readonly schemaVersion: number
+}
+
+/**
+ * Everything of a version that indexes go by, whether the schema knows it or not.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Indexed {
+  readonly json: Encoding.JsonObject
+  /** Paths at which there is something that cannot be told: secret, of a later release, or stored twice. */
+  readonly untold: ReadonlyArray<ReadonlyArray<string>>
 }
 
 /**
@@ -85,11 +103,16 @@ export interface DocumentCodec<A> {
   readonly construct: (input: unknown) => Effect.Effect<A, DbError.InvalidInput | DbError.ServiceFailed>
   /** The same but for the fields that are filled in, and without the rules for the document as a whole. */
   readonly constructGiven: (input: unknown) => Effect.Effect<unknown, DbError.InvalidInput | DbError.ServiceFailed>
-  /** Encodes a value; `before` is the version that it replaces. */
+  /**
+   * Encodes a value; `before` is the version that it goes on from. Fails with `Unsupported` when what is not known of that
+   * cannot be kept as it is.
+   */
   readonly encode: (
     value: A,
-    before: Before | undefined
-  ) => Effect.Effect<Encoded<A>, DbError.InvalidInput | DbError.MetadataLimit>
+    before: Before<A> | undefined
+  ) => Effect.Effect<Encoded<A>, DbError.InvalidInput | DbError.MetadataLimit | StoreError.Unsupported>
+  /** Puts what the schema does not know of a version beside what it knows. */
+  readonly indexed: (version: Pick<Encoded<A>, "json" | "carried">) => Indexed
   /**
    * Decodes a stored document, applying the migrations that it needs. Fails with `DbError` when the catalog has to be
    * read again and cannot be.
@@ -99,13 +122,13 @@ export interface DocumentCodec<A> {
     stored: Document.Stored
   ) => Effect.Effect<
     Decoded<A>,
-    StoreError.Corrupt | DbError.SecretUnreadable | DbError.ServiceFailed | DbError.DbError
+    StoreError.Corrupt | StoreError.Unsupported | DbError.SecretUnreadable | DbError.ServiceFailed | DbError.DbError
   >
   /** Tells where the bytes of a value would go, if it were encoded. */
   readonly explain: (
     value: A,
-    before?: Before
-  ) => Effect.Effect<Explanation, DbError.InvalidInput | DbError.MetadataLimit>
+    before?: Before<A>
+  ) => Effect.Effect<Explanation, DbError.InvalidInput | DbError.MetadataLimit | StoreError.Unsupported>
   /** The path of an attribute id, for people. */
   readonly pathOf: (attribute: string) => string
   /** The version that is written. */
@@ -158,6 +181,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     ...constructing(context, passwords),
     ...writing(context, secrets),
     decode: reading(context, secrets),
+    indexed: ({ carried, json }) =>
+      carried === undefined ? { json, untold: [] } : indexedOf(json, carried, registration),
     pathOf: (attribute) => registration.current().attributes.get(attribute)?.path.join(".") ?? attribute,
     version: Effect.sync(() => registration.current().registered.version)
   }
@@ -335,6 +360,12 @@ const writing = <S extends Attributes.DocumentSchema>(
   const transformsNumbers = Attributes.transformsNumbers(schema)
   const optional = new Set(definition.attributes.filter((one) => one.optional).map((one) => one.path.join(".")))
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
+  const plainOf = Effect.fnUntraced(function* (value: A) {
+    const json = yield* Effect.mapError(toJson(value), (error) => refused(error.issue))
+    const { [primaryKey]: _, ...plain } = json as Encoding.JsonObject
+    return plain
+  })
+  const unknown = Unknown.make(definition, plainOf)
 
   /** What is stored has to be read back as what was given. */
   const check = Effect.fnUntraced(function* (isEqual: Equivalence<A>, value: A, json: unknown) {
@@ -358,16 +389,21 @@ const writing = <S extends Attributes.DocumentSchema>(
   })
 
   const place = Effect.fnUntraced(
-    function* (value: A, before: Before | undefined) {
+    function* (value: A, before: Before<A> | undefined) {
       const compiled = registration.current()
       const json = yield* Effect.mapError(toJson(value), (error) => refused(error.issue))
       if (isEqual !== undefined) yield* check(isEqual, value, json)
       if (transformsNumbers) yield* checkZeros(value, json)
       const { [primaryKey]: id, ...plain } = json as Encoding.JsonObject
       if (typeof id !== "string") return yield* invalid([primaryKey], "Expected a string")
-      const document = yield* secrets.seal(id, plain, compiled.registered.written)
+      const isLater = (before?.schemaVersion ?? 0) > compiled.registered.version
+      const from = before === undefined ? undefined : { ...before, isLater }
+      const whole = yield* unknown.keep(plain, from, compiled.attributes)
+      const document = yield* secrets.seal(id, whole.own, compiled.registered.written)
+      const former = yield* sealFormer(id, whole.former)
+      const kept = former === undefined ? whole.carried : { ...whole.carried, ...former }
       const codec = compiled.codecFor(encoder)
-      const encoded = codec.encode(document, before?.carried)
+      const encoded = codec.encode(document, kept)
       if (Result.isFailure(encoded)) return yield* invalid(encoded.failure.path, encoded.failure.message)
       const entries = encoded.success
       const schemaVersion = Math.max(compiled.registered.version, before?.schemaVersion ?? 0)
@@ -378,31 +414,45 @@ const writing = <S extends Attributes.DocumentSchema>(
         limitBytes,
         pins: definition.pins,
         isOptional: (path) => optional.has(path.join(".")),
+        isKept: (attribute) => kept !== undefined && Object.hasOwn(kept, attribute),
         resource: name,
         id
       })
       if (outcome._tag === "Exceeded")
         return yield* new DbError.MetadataLimit({ resource: name, id, ...outcome.exceeded })
-      return { id, plain, codec, schemaVersion, placement: outcome.placement }
+      return { id, whole, codec, schemaVersion, entries, placement: outcome.placement }
     },
     orTooDeep(tooDeep(name))
   )
 
+  /** Values that stay under the attributes under which they were stored, by their ids. */
+  const sealFormer = Effect.fnUntraced(function* (id: string, former: Unknown.Whole["former"]) {
+    if (former.length === 0) return undefined
+    const sealed: Record<string, Encoding.Json> = {}
+    for (const { attribute, value } of former) {
+      const alone: Record<string, Encoding.Json> = {}
+      Encoding.setPath(alone, attribute.path, value, false)
+      sealed[attribute.id] = valueAt(yield* secrets.seal(id, alone, [attribute]), attribute.path) ?? null
+    }
+    return sealed
+  })
+
   const encode: DocumentCodec<A>["encode"] = Effect.fnUntraced(function* (value, before) {
-    const { id, plain, codec, schemaVersion, placement } = yield* place(value, before)
+    const { id, whole, codec, schemaVersion, entries, placement } = yield* place(value, before)
+    const { carried, json } = whole
     const { metadata, body, truncated } = placement
     const fields = { metadata: codec.metadata(metadata), ...Behavior.bodyOf(body) }
-    const common = { id, tag: encoder.tag, schemaVersion, fields, truncated }
-    if (truncated.length === 0) return { ...common, value, json: plain }
+    const former = whole.former.length === 0 ? none : whole.former.map(({ attribute }) => attribute.id)
+    const common = { id, tag: encoder.tag, schemaVersion, fields, truncated, carried, former }
+    if (truncated.length === 0) return { ...common, value, json }
     // What is left is what will be read: it has to fit the schema as well.
     const left = truncated.reduce<unknown>((document, attribute) => {
       const path = registration.current().attributes.get(attribute)?.path ?? []
       const kept = metadata.find((entry) => entry.id === attribute)
       return kept === undefined ? without(document, path) : Normalization.changeAt(document, path, () => kept.value)
-    }, plain)
+    }, json)
     const shortened = yield* Effect.option(fromJson({ ...(left as object), [primaryKey]: id }))
     if (Option.isSome(shortened)) return { ...common, value: shortened.value, json: left as Encoding.JsonObject }
-    const entries = Result.getOrThrow(codec.encode(plain, before?.carried))
     const totalBytes = codec.metadataBytes(entries)
     const limitBytes = Document.fieldBudget(database.capabilities.metadataBytes, encoder.tag, schemaVersion)
     const excessBytes = totalBytes - limitBytes
@@ -410,7 +460,7 @@ const writing = <S extends Attributes.DocumentSchema>(
   })
 
   const explain: DocumentCodec<A>["explain"] = Effect.fnUntraced(function* (value, before) {
-    const { id, plain, codec, schemaVersion, placement } = yield* place(value, before)
+    const { id, whole, codec, schemaVersion, placement } = yield* place(value, before)
     const { attributes } = registration.current()
     const limitBytes = database.capabilities.metadataBytes
     const systemBytes = limitBytes - Document.fieldBudget(limitBytes, encoder.tag, schemaVersion)
@@ -437,7 +487,7 @@ const writing = <S extends Attributes.DocumentSchema>(
       limitBytes,
       systemBytes,
       bodyBytes: placement.body.length === 0 ? 0 : utf8(JSON.stringify(body)),
-      jsonBytes: utf8(JSON.stringify(plain)),
+      jsonBytes: utf8(JSON.stringify(whole.json)),
       fields: [
         ...placement.metadata.map((entry) => explained(entry, "metadata")),
         ...placement.body.map((entry) => explained(entry, "body"))
@@ -464,6 +514,8 @@ const negativeZeros = (value: unknown): ReadonlyArray<ReadonlyArray<string>> => 
   return found
 }
 
+const none: ReadonlyArray<string> = []
+
 const utf8 = (text: string): number => new TextEncoder().encode(text).length
 
 // -----------------------------------------------------------------------------
@@ -475,8 +527,8 @@ const reading = <S extends Attributes.DocumentSchema>(
   secrets: Secrets.Secrets
 ): DocumentCodec<S["Type"]>["decode"] => {
   const { primaryKey, schema } = definition
-  const defaults = Attributes.constantDefaults(schema)
-  const known = pathsOf(definition.attributes)
+  const withDefaults = Attributes.compileDefaults(schema)
+  const known = Unknown.pathsOf(definition.attributes)
   const corrupt = (description: string) => new StoreError.Corrupt({ description })
 
   const decodeFields = Effect.fnUntraced(function* (label: string, stored: Document.Stored) {
@@ -496,6 +548,11 @@ const reading = <S extends Attributes.DocumentSchema>(
     }
     if (Result.isSuccess(decoded)) return { decoded: decoded.success, steps }
     const problem = decoded.failure
+    if (problem._tag === "UnknownCodec") {
+      const path = registration.current().attributes.get(problem.id)?.path.join(".") ?? problem.id
+      const description = `field ${path} of ${label} has a form that this release does not know; upgrade effect-s3db`
+      return yield* new StoreError.Unsupported({ feature: "codec", description })
+    }
     const what =
       problem._tag === "UnknownAttribute"
         ? `has an attribute ${problem.id} that the catalog does not know`
@@ -511,19 +568,6 @@ const reading = <S extends Attributes.DocumentSchema>(
       if (step !== undefined) steps.push(step)
     }
     return steps
-  }
-
-  /** With the defaults of the fields that there were not when it was written. */
-  const withDefaults = (document: Encoding.JsonObject): Encoding.JsonObject => {
-    let whole = document
-    for (const { path, value } of defaults) {
-      const struct = path.slice(0, -1)
-      const at = valueAt(whole, struct)
-      const field = path.at(-1)!
-      if (typeof at !== "object" || at === null || Object.hasOwn(at, field)) continue
-      whole = Normalization.changeAt(whole, struct, () => ({ ...at, [field]: value })) as Encoding.JsonObject
-    }
-    return whole
   }
 
   /** For a migration: also with what the version itself did not know, but others stored. */
@@ -558,7 +602,7 @@ const reading = <S extends Attributes.DocumentSchema>(
       try: () => steps.reduce((at, step) => step(at), steps.length > 0 ? complete(document, carried) : document),
       catch: () => corrupt(`${label}, of schema version ${stored.schemaVersion}, makes its migration throw an error`)
     })
-    const whole = withDefaults(migrated)
+    const whole = withDefaults(migrated) as Encoding.JsonObject
     const value = yield* fromJson({ ...whole, [primaryKey]: id }).pipe(
       Effect.mapError((error) =>
         corrupt(
@@ -567,32 +611,40 @@ const reading = <S extends Attributes.DocumentSchema>(
       ),
       orTooDeep(() => corrupt(`${label} is nested too deep`))
     )
-    if (steps.length === 0) return { value, carried, isUnderOldKey, json: whole }
+    if (steps.length === 0) return { value, carried, former: decoded.former, isUnderOldKey, json: whole }
     // What a migration has left over, perhaps a secret of before, is no field of the document.
-    return { value, carried: unknownPart(carried), isUnderOldKey, json: knownPart(whole, known) }
+    const json = Unknown.knownPart(whole, known)
+    return { value, carried: unknownPart(carried), former: none, isUnderOldKey, json }
   })
 }
 
-/** The names on the paths of attributes; what is no struct has none below it. */
-type Paths = ReadonlyMap<string, Paths | undefined>
-
-const pathsOf = (attributes: ReadonlyArray<Attributes.Attribute>): Paths => {
-  const root = new Map<string, Paths | undefined>()
-  const byName = Map.groupBy(attributes, ({ path }) => path[0]!)
-  for (const [name, within] of byName) {
-    const below = within.flatMap((one) => (one.path.length > 1 ? [{ ...one, path: one.path.slice(1) }] : []))
-    const isStruct = below.length > 0 || within.some(({ codec }) => codec === "struct")
-    root.set(name, isStruct ? pathsOf(below) : undefined)
+/** What is known of a version and what is not, each at its place. */
+const indexedOf = (json: Encoding.JsonObject, carried: Encoding.JsonObject, registration: Registration): Indexed => {
+  const { attributes } = registration.current()
+  const untold: Array<ReadonlyArray<string>> = []
+  let whole = json
+  const all = Object.keys(carried).map((id) => ({ codec: "", path: [], ...attributes.get(id), value: carried[id]! }))
+  // A struct comes before its fields.
+  for (const { codec, path, value } of all.toSorted((a, b) => a.path.length - b.path.length)) {
+    if (Attributes.isHidden(codec) || !Encoding.isKnownCodec(codec)) untold.push(path)
+    else {
+      const next = withValue(whole, path, codec === "struct" && value !== null ? {} : value)
+      if (next === undefined) untold.push(path)
+      else whole = next
+    }
   }
-  return root
+  return { json: whole, untold }
 }
 
-const knownPart = (json: Encoding.JsonObject, paths: Paths): Encoding.JsonObject =>
-  Object.fromEntries(
-    Object.entries(json)
-      .filter(([name]) => paths.has(name))
-      .map(([name, value]) => {
-        const below = paths.get(name)
-        return [name, below !== undefined && isObject(value) ? knownPart(value, below) : value]
-      })
-  )
+/** A copy with a value where there is none; `undefined` where there is one, or no struct for it. */
+const withValue = (
+  object: Encoding.JsonObject,
+  [name = "", ...rest]: ReadonlyArray<string>,
+  value: Encoding.Json
+): Encoding.JsonObject | undefined => {
+  const there = Object.hasOwn(object, name) ? object[name] : undefined
+  if (rest.length === 0) return there === undefined ? { ...object, [name]: value } : undefined
+  if (there !== undefined && !isObject(there)) return undefined
+  const inner = withValue(there ?? {}, rest, value)
+  return inner === undefined ? undefined : { ...object, [name]: inner }
+}

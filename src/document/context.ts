@@ -34,8 +34,10 @@ export interface Base<A> {
   readonly stored: Document.Stored
   /** Stored attributes that the present schema does not know; a change leaves them as they are. */
   readonly carried: JsonObject | undefined
+  /** The ids of attributes, of another codec or at another place, under which a part of the value is stored. */
+  readonly former: ReadonlyArray<string>
   readonly isUnderOldKey: boolean
-  /** The value as JSON, without its id; secrets in clear. */
+  /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. */
   readonly json: JsonObject
   /** `false`: the object holds what a transaction has announced, too, so that its revision is not that of the version. */
   readonly isSettled: boolean

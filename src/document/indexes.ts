@@ -5,17 +5,18 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type * as Catalog from "../Catalog.ts"
+import type * as Database from "../Database.ts"
 import type * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
-import type { Json, JsonObject } from "../encoding/Json.ts"
-import { valueAt as at } from "../internal/json.ts"
+import { isSame } from "../internal/threeWay.ts"
 import * as Partition from "../Partition.ts"
 import { hiddenAt } from "../schema/Attributes.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Unique from "../Unique.ts"
 import type { Base, Context } from "./context.ts"
 import { markersBut } from "./documentObject.ts"
+import * as Foreign from "./foreign.ts"
+import { isUnchanged, isUntold, lacksOne, type Seen, type Version } from "./foreign.ts"
 
 /**
  * The partitions and unique keys of a resource, ready for use.
@@ -72,14 +73,13 @@ export interface Indexes<A> {
    */
   readonly ownsMore: Effect.Effect<boolean, DbError.Failure>
   /**
-   * What a version is to own; what the version before owns of it stays as it is. No request. `Unsupported`: an index would
-   * write a secret into keys.
+   * What a version is to own, also by fields that the schema does not know; what the version before owns of it stays as it
+   * is. No request. `Unsupported`: an index would write a secret into keys, or goes by a value or a definition of another
+   * version of the program that cannot be told here, and has changed or is not known of the version before.
    */
   readonly owned: (
-    id: string,
-    json: JsonObject,
-    write: Document.Write,
-    before: Document.Write | undefined
+    version: Version,
+    before: Version | Pick<Version, "stored"> | undefined
   ) => Effect.Effect<Owned, DbError.InvalidInput | StoreError.Unsupported>
   /** Whether a document has exactly the markers and reservations that it is to have. No request. */
   readonly isIndexed: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput | StoreError.Unsupported>
@@ -91,10 +91,13 @@ export interface Indexes<A> {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A>({ database, fresh, invalid, name, settings, store, writable }: Context<A>): Indexes<A> => {
+export const make = <A>(context: Context<A>): Indexes<A> => {
+  const { database, fresh, invalid, name, settings, store, writable } = context
   const known = new WeakMap<object, Compiled>()
 
-  const compile = (entries: Pick<Catalog.Resource, "partitions" | "uniques">): Compiled => {
+  const foreign = Foreign.make(context)
+
+  const compile = (entries: Database.Indexes): Compiled => {
     const found = known.get(entries)
     if (found !== undefined) return found
     const isExposed = (path: ReadonlyArray<string>) => hiddenAt(settings.attributes, path) !== undefined
@@ -132,36 +135,69 @@ export const make = <A>({ database, fresh, invalid, name, settings, store, writa
     settings.history || settings.content || settings.counters !== undefined || settings.completion?.needsBefore === true
 
   const hasAny = ({ partitions, uniques }: Compiled) => partitions.size > 0 || uniques.size > 0
+  const refuse = (what: "partition" | "unique key", label: string) => {
+    const description = `${what} ${label} of ${name} is made of what this program cannot tell: another version of it has declared that; upgrade this program`
+    return new StoreError.Unsupported({ feature: "writing", description })
+  }
+
+  const partitionOf = Effect.fnUntraced(function* (
+    partition: Partition.Partition,
+    now: Seen,
+    {
+      had,
+      seenBefore
+    }: { readonly had: Document.OwnedMarker | undefined; readonly seenBefore: (() => Seen) | undefined }
+  ): Effect.fn.Return<Document.OwnedMarker | undefined, DbError.InvalidInput | StoreError.Unsupported> {
+    const paths = partition.definition.fields.map(({ path }) => path)
+    const all = [...paths, ...(partition.definition.covering ?? [])]
+    if (!partition.isKnown || isUntold(all, now)) {
+      if (seenBefore !== undefined && isUnchanged(all, seenBefore(), now)) return had
+      if (isUntold(paths, now) || !lacksOne(paths, now)) return yield* refuse("partition", partition.name)
+      return undefined
+    }
+    const marker = partition.own(now.id, now.valueAt, now.stored.writeId)
+    if (Result.isFailure(marker)) return yield* invalid(marker.failure.path, marker.failure.message)
+    if (marker.success === undefined || had?.values !== marker.success.values) return marker.success
+    return coversSame(partition, had, marker.success) ? had : marker.success
+  })
+
+  const digestOf = Effect.fnUntraced(function* (
+    unique: Unique.Unique,
+    now: Seen,
+    { had, seenBefore }: { readonly had: Document.Claim | undefined; readonly seenBefore: (() => Seen) | undefined }
+  ): Effect.fn.Return<string | undefined, StoreError.Unsupported> {
+    const paths = unique.definition.fields
+    if (!isUntold(paths, now)) return unique.digest(now.valueAt)
+    if (seenBefore !== undefined && isUnchanged(paths, seenBefore(), now)) return had?.digest
+    return yield* refuse("unique key", unique.name)
+  })
 
   const owned = Effect.fnUntraced(function* (
-    id: string,
-    json: JsonObject,
-    write: Document.Write,
-    before: Document.Write | undefined
+    version: Version,
+    before: Version | Pick<Version, "stored"> | undefined
   ): Effect.fn.Return<Owned, DbError.InvalidInput | StoreError.Unsupported> {
-    const { exposed, partitions, uniques } = yield* all
+    const entries = yield* database.indexes(name)
+    const { exposed, partitions, uniques } = compile(entries)
     if (exposed !== undefined) {
       const description = `${exposed} of ${name} is an index by a field that is secret here: remove it first, or have its program upgraded`
       return yield* new StoreError.Unsupported({ feature: "an index by a secret", description })
     }
     if (partitions.size === 0 && uniques.size === 0) return nothing
-    const valueAt = valueAtOf(json, write)
+    const now = foreign.see(version, entries)
+    const seenBefore = before !== undefined && "json" in before ? () => foreign.see(before, entries) : undefined
+    const had = before?.stored
     const markers: Record<string, Document.OwnedMarker> = {}
     for (const partition of partitions.values()) {
-      const marker = partition.own(id, valueAt, write.writeId)
-      if (Result.isFailure(marker)) return yield* invalid(marker.failure.path, marker.failure.message)
-      if (marker.success === undefined) continue
-      const had = before?.markers[partition.name]
-      const isSame = had?.values === marker.success.values && had.covered === marker.success.covered
-      markers[partition.name] = isSame ? had : marker.success
+      const marker = yield* partitionOf(partition, now, { had: had?.markers[partition.name], seenBefore })
+      if (marker !== undefined) markers[partition.name] = marker
     }
     const claims: Record<string, Document.Claim> = {}
     const wanted: Array<Wanted> = []
     for (const unique of uniques.values()) {
-      const digest = unique.digest(valueAt)
+      const claim = had?.claims[unique.name]
+      const digest = yield* digestOf(unique, now, { had: claim, seenBefore })
       if (digest === undefined) continue
-      const had = before?.claims[unique.name]
-      if (had?.digest === digest) claims[unique.name] = had
+      if (claim?.digest === digest) claims[unique.name] = claim
       else wanted.push({ unique, digest })
     }
     return { markers, claims, wanted }
@@ -174,8 +210,9 @@ export const make = <A>({ database, fresh, invalid, name, settings, store, writa
     ),
     ownsMore: Effect.map(Effect.andThen(writable, all), (compiled) => hasAny(compiled) || needsBefore()),
     owned,
-    isIndexed: Effect.fnUntraced(function* ({ id, json, stored }) {
-      const { markers, wanted, claims } = yield* owned(id, json, stored, stored)
+    isIndexed: Effect.fnUntraced(function* (base) {
+      const { id, stored } = base
+      const { markers, wanted, claims } = yield* owned(base, base)
       const hasAsMany = (now: object, then: object) => Object.keys(now).length === Object.keys(then).length
       return (
         wanted.length === 0 &&
@@ -187,23 +224,15 @@ export const make = <A>({ database, fresh, invalid, name, settings, store, writa
   }
 }
 
-const nothing: Owned = { markers: Document.none, claims: Document.none, wanted: [] }
-
-/**
- * Returns what finds the values of a document by their paths, those of its system fields among them.
- *
- * @category getters
- * @since 0.1.0
- */
-export const valueAtOf = (json: JsonObject, write: Document.Write): Partition.ValueAt => {
-  const system: Readonly<Record<string, () => Json>> = {
-    $createdAt: () => new Date(write.createdAt).toISOString(),
-    $updatedAt: () => new Date(write.writtenAt).toISOString(),
-    $schemaVersion: () => write.schemaVersion
-  }
-  return (path) => {
-    const [name = ""] = path
-    const computed = path.length === 1 && Object.hasOwn(system, name) ? system[name] : undefined
-    return computed !== undefined && !Object.hasOwn(json, name) ? computed() : at(json, path)
-  }
+/** Whether two markers cover the same, in whatever order it is written down. */
+const coversSame = (
+  partition: Partition.Partition,
+  had: Document.OwnedMarker,
+  marker: Document.OwnedMarker
+): boolean => {
+  if (had.covered === marker.covered) return true
+  const [one, other] = [partition.covered(had), partition.covered(marker)]
+  return one !== undefined && other !== undefined && isSame(one, other)
 }
+
+const nothing: Owned = { markers: Document.none, claims: Document.none, wanted: [] }

@@ -33,8 +33,8 @@ export interface Prepared<A> extends Omit<Base<A>, "stored"> {
 }
 
 /**
- * What goes on of the version before: `change`, all that the schema does not know; `whole`, nothing that it does not know;
- * `anew`, nothing at all.
+ * What goes on of the version before: `change`, all that the schema does not know; `whole`, nothing of its fields; `anew`,
+ * nothing at all.
  *
  * @category models
  * @since 0.1.0
@@ -59,6 +59,24 @@ export const ancestorsOf = (over: Over | undefined): ReadonlyArray<string> =>
   over === undefined ? [] : [over.writeId, ...over.ancestors]
 
 /**
+ * The place of a new version.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<A> {
+  /** Default: `change`. */
+  readonly mode?: Mode | undefined
+  /**
+   * The version that the input was made of: what the schema does not know of it goes on. Default: for a change the version
+   * before, else none.
+   */
+  readonly from?: Base<A> | undefined
+  /** What is there in the place of a version before. */
+  readonly over?: Over | undefined
+}
+
+/**
  * The step from an input to a version that can be sent.
  *
  * @category models
@@ -68,13 +86,12 @@ export interface Preparation<A> {
   /**
    * Encodes an input as a new version of its document, its fields completed. No request, but for those of `Database.fresh`.
    * `InvalidInput`: it does not fit the schema, a partition or the document's id; `MetadataLimit`: it does not fit into the
-   * object. `over`: what is there in the place of a version.
+   * object; `Unsupported`: what is not known of the version that it goes on from cannot be kept.
    */
   readonly prepare: (
     input: unknown,
     before: Base<A> | undefined,
-    mode?: Mode,
-    over?: Over
+    options?: Options<A>
   ) => Effect.Effect<Prepared<A>, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure>
   /** What is given, cleaned up and valid, defaults made, fields that are filled in still missing; and the id. No request. */
   readonly given: (
@@ -111,17 +128,16 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
   const prepare = Effect.fnUntraced(function* (
     input: unknown,
     before: Base<A> | undefined,
-    mode: Mode = "change",
-    over?: Over
+    { mode = "change", from = mode === "change" ? before : undefined, over }: Options<A> = {}
   ): Effect.fn.Return<Prepared<A>, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure> {
     const old = before?.stored
-    const continued = mode === "anew" ? undefined : before
+    // A change within a transaction goes on from what that has made already.
+    const continued = mode === "anew" ? undefined : mode === "change" ? from : before
     const writtenAt = yield* Document.now
     const createdAt = continued?.stored.createdAt ?? writtenAt
     const valid = yield* complete(input, continued?.value, createdAt, writtenAt)
-    const carried = mode === "change" ? continued?.carried : undefined
-    const replaced = continued === undefined ? undefined : { carried, schemaVersion: continued.stored.schemaVersion }
-    const { id, value, json, ...encoded } = yield* codec.encode(valid, replaced)
+    const kept = from === undefined ? undefined : { ...from, schemaVersion: from.stored.schemaVersion }
+    const { id, value, json, carried, former, ...encoded } = yield* codec.encode(valid, kept)
     if (settings.unwritable !== undefined) yield* refuse(settings.unwritable, json, before?.json)
     const key = yield* before === undefined ? context.newKey(id) : context.key(id)
     if (before !== undefined && before.id !== id) {
@@ -131,7 +147,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       writeId: yield* Id.writeId,
       writtenAt,
       createdAt,
-      version: (continued?.stored.version ?? 0) + 1,
+      version: continued === undefined ? 1 : continued.stored.version + (continued === before ? 1 : 0),
       ancestors: ancestorsOf(old ?? over),
       ...encoded,
       markers: Document.none,
@@ -140,13 +156,17 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     }
     yield* writable
     const upkeep = database.upkeep(name)?.text
-    const { markers, claims, wanted } = yield* indexes.owned(id, json, write, old)
+    const { markers, claims, wanted } = yield* indexes.owned(
+      { id, json, carried, stored: write },
+      mode === "change" || old === undefined ? before : { stored: old }
+    )
     return {
       id,
       key,
       value,
       json,
       carried,
+      former,
       isUnderOldKey: false,
       isSettled: true,
       write: { ...write, markers, claims },

@@ -44,7 +44,7 @@ export interface Secrets {
   readonly seal: (
     id: string,
     document: Encoding.JsonObject,
-    written: Catalog.Registered["written"]
+    written: ReadonlyArray<Encoding.StoredAttribute>
   ) => Effect.Effect<Encoding.JsonObject, DbError.InvalidInput>
   /**
    * Decrypts the secret fields of a document. `isPresentVersion`: no migration is going to read it, so that a secret in

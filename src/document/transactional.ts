@@ -122,7 +122,7 @@ export const make = <A>(
     })
 
     const createFrom = Effect.fnUntraced(function* (valid: A, id: string, view: View<A>, options: Options<A>) {
-      const prepared = yield* prepare(valid, view.original, "anew", view.over)
+      const prepared = yield* prepare(valid, view.original, { mode: "anew", over: view.over })
       yield* passes(options.checks, prepared.value)
       return yield* keep(id, view, prepared, options)
     })
@@ -138,7 +138,7 @@ export const make = <A>(
         yield* passes(options.checks, before.value)
         const changed = yield* apply(before.value)
         if (Result.isFailure(changed)) return yield* invalid(changed.failure.path, changed.failure.message)
-        const prepared = yield* prepare(changed.success, view.original)
+        const prepared = yield* prepare(changed.success, view.original, { over: view.over, from: before })
         if (prepared.id !== id) return yield* invalid([primaryKey], "Expected the id to stay as it is")
         return yield* keep(id, view, prepared, options)
       })
@@ -196,7 +196,8 @@ export const make = <A>(
           options,
           Effect.fnUntraced(function* (view) {
             if (options.ifRevision !== undefined) yield* revisionIn(view, id, options.ifRevision)
-            const prepared = yield* prepare(valid, view.original, view.base === undefined ? "anew" : "whole", view.over)
+            const mode = view.base === undefined ? "anew" : "whole"
+            const prepared = yield* prepare(valid, view.original, { mode, over: view.over, from: options.from })
             yield* passes(options.checks, view.base?.value ?? prepared.value)
             return yield* keep(id, view, prepared, options)
           })

@@ -141,11 +141,9 @@ export const make = <A>(context: Context<A>, reader: Reader<A>): Versions<A> => 
     reseal: Effect.fnUntraced(function* (entry) {
       const base = entry.isDeletion ? undefined : yield* load(entry)
       if (base === undefined || !base.isUnderOldKey) return false
-      const { stored, value, carried } = base
-      const { tag, fields, truncated, schemaVersion } = yield* codec.encode(value, {
-        carried,
-        schemaVersion: stored.schemaVersion
-      })
+      const { stored, value } = base
+      const before = { ...base, schemaVersion: stored.schemaVersion }
+      const { tag, fields, truncated, schemaVersion } = yield* codec.encode(value, before)
       const write: Document.Write = {
         ...stored,
         tag,

@@ -21,6 +21,7 @@ import {
   type Change,
   defaultRetries,
   type Options,
+  type ReplaceOptions,
   passes,
   runBeforeCommit,
   type WriteFailure,
@@ -149,7 +150,7 @@ export const make = <A>(
   ): Effect.fn.Return<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> {
     let over: Document.Slot | undefined
     for (let condition: Condition = { ifNoneMatch: "*" }; ;) {
-      const prepared: Prepared<A> = yield* prepare(input, undefined, "change", over)
+      const prepared: Prepared<A> = yield* prepare(input, undefined, { over })
       const { id } = prepared
       yield* passes(checks, prepared.value)
       yield* announce(beforeCommit, prepared, undefined)
@@ -178,11 +179,10 @@ export const make = <A>(
   /** Puts a document whose version before need not be known; `undefined` when that has changed by now. */
   const replaceBlindly = Effect.fnUntraced(function* (
     input: unknown,
-    ifRevision: Document.Revision | undefined,
-    onCommit: OnCommit<A>
+    { from, ifRevision, onCommit }: ReplaceOptions<A>
   ) {
     if (yield* indexes.ownsMore) return undefined
-    const prepared = yield* prepare(input, undefined)
+    const prepared = yield* prepare(input, undefined, { mode: "whole", from })
     // Others may have declared more, and it may have been learned, while it was made ready.
     const { newMarkers, wanted } = prepared
     if (newMarkers.length + wanted.length > 0 || (yield* indexes.ownsMore)) return undefined
@@ -194,8 +194,7 @@ export const make = <A>(
   /** Puts a document in the place of a version that is read before, since what it owns has to be known. */
   const replaceKnown = Effect.fnUntraced(function* (
     input: unknown,
-    ifRevision: Document.Revision | undefined,
-    { beforeCommit, checks, onCommit }: Options<A>
+    { beforeCommit, checks, from, ifRevision, onCommit }: ReplaceOptions<A>
   ) {
     const { id, valid } = yield* preparation.given(input)
     const lost = () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
@@ -206,7 +205,7 @@ export const make = <A>(
       // A condition on what cannot be read is not met, and a store that cannot read it has no condition to offer.
       if (checks.length > 0 || etag === undefined) return yield* failure
       if (ifRevision !== undefined && ifRevision !== etag) return yield* conflict(id, etag)
-      const prepared = yield* prepare(valid, undefined)
+      const prepared = yield* prepare(valid, undefined, { mode: "anew", from })
       yield* announce(beforeCommit, prepared, undefined)
       const sent = yield* Effect.catchTags(
         send(prepared, { ifMatch: etag, replaces: undefined }, undefined, (commit) => onCommit({ ...commit, stored })),
@@ -240,10 +239,12 @@ export const make = <A>(
               json: {},
               stored,
               carried: undefined,
+              former: [],
               isUnderOldKey: false,
               isSettled: true
             }
-      const prepared = yield* prepare(valid, before, isUnread ? "anew" : "whole", slot)
+      const mode = isUnread ? "anew" : "whole"
+      const prepared = yield* prepare(valid, before, { mode, over: slot, from })
       yield* passes(checks, stored === undefined ? prepared.value : value)
       yield* announce(beforeCommit, prepared, stored === undefined || isUnread ? undefined : value)
       const condition: Condition =
@@ -274,10 +275,10 @@ export const make = <A>(
     },
 
     replace: Effect.fnUntraced(function* (input, options) {
-      const { beforeCommit, checks, ifRevision, onCommit } = options
+      const { beforeCommit, checks } = options
       const asks = checks.length + beforeCommit.length > 0
-      const after = asks ? undefined : yield* replaceBlindly(input, ifRevision, onCommit)
-      return after ?? (yield* replaceKnown(input, ifRevision, options))
+      const after = asks ? undefined : yield* replaceBlindly(input, options)
+      return after ?? (yield* replaceKnown(input, options))
     }),
 
     upsert: Effect.fnUntraced(function* (input, apply, options) {

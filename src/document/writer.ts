@@ -69,6 +69,17 @@ export interface ChangeOptions<A> extends Options<A> {
 }
 
 /**
+ * The options of a replacement.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReplaceOptions<A> extends ChangeOptions<A> {
+  /** The version that the input was made of: what the schema does not know of it goes on. Default: nothing does. */
+  readonly from?: Base<A> | undefined
+}
+
+/**
  * The options of many deletions.
  *
  * @category models
@@ -112,7 +123,7 @@ export interface Writer<A> {
   /** Puts a whole document in the place of whatever is there, or of the version named. `NotFound`, `Conflict`. */
   readonly replace: (
     input: unknown,
-    options: ChangeOptions<A>
+    options: ReplaceOptions<A>
   ) => Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | Pipeline.Rejected | WriteFailure>
   /** Creates a document, or changes the one that is there. `Conflict`: it kept changing. */
   readonly upsert: <E>(

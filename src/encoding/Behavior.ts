@@ -142,6 +142,8 @@ interface Request {
   readonly limitBytes: number
   readonly pins: Pins
   readonly isOptional: (path: ReadonlyArray<string>) => boolean
+  /** Whether an attribute, by its id, must not be cut or left out: who writes does not know it. */
+  readonly isKept: (attribute: string) => boolean
 }
 
 const placed = (
@@ -194,7 +196,7 @@ export const place = Effect.fnUntraced(function* (
   return bytes <= limitBytes ? placed(kept, entries.filter(isForBody)) : exceeded(bytes, limitBytes)
 })
 
-const placeSimply = (behavior: Simple, { codec, entries, limitBytes, pins, isOptional }: Request): Outcome => {
+const placeSimply = (behavior: Simple, { codec, entries, limitBytes, pins, isKept, isOptional }: Request): Outcome => {
   const pinnedTo = (pinned: ReadonlySet<string>) => (entry: Entry) =>
     pinned.size > 0 && pinned.has(entry.path.join("."))
   const toBody = pinnedTo(pins.body)
@@ -214,14 +216,15 @@ const placeSimply = (behavior: Simple, { codec, entries, limitBytes, pins, isOpt
   const totalBytes = codec.metadataBytes(free)
   if (totalBytes <= limitBytes) return placed(free, pinnedBody)
   if (behavior === "enforce-limits") return exceeded(totalBytes, limitBytes)
-  const first = free.filter(toMetadata)
+  const isFirst = (entry: Entry) => toMetadata(entry) || (behavior === "truncate-data" && isKept(entry.id))
+  const first = free.filter(isFirst)
   if (codec.metadataBytes(first) > limitBytes) return exceeded(codec.metadataBytes(first), limitBytes)
   let room = codec.capacity(limitBytes)
   for (const entry of first) room -= entry.size
   const metadata = [...first]
   const body: Array<Entry> = [...pinnedBody]
   const truncated: Array<string> = []
-  for (const entry of bySize(first.length === 0 ? free : free.filter((one) => !toMetadata(one)))) {
+  for (const entry of bySize(first.length === 0 ? free : free.filter((one) => !isFirst(one)))) {
     if (entry.size <= room) {
       metadata.push(entry)
       room -= entry.size

@@ -91,6 +91,8 @@ export interface DecodedFields {
   readonly document: JsonObject
   /** Stored attributes, by id, that are not part of the schema. */
   readonly carried: JsonObject | undefined
+  /** The ids of stored attributes that are in `document` in the place of others: of another codec, or a part of them. */
+  readonly former: ReadonlyArray<string>
   /** Encrypted values: where each is in `document`, or in `carried` when the path is `undefined`. */
   readonly secrets: ReadonlyArray<{ readonly id: string; readonly path: ReadonlyArray<string> | undefined }>
 }
@@ -103,6 +105,7 @@ export interface DecodedFields {
  */
 export type DecodeProblem =
   | { readonly _tag: "UnknownAttribute"; readonly id: string }
+  | { readonly _tag: "UnknownCodec"; readonly id: string }
   | { readonly _tag: "Undecodable"; readonly path: ReadonlyArray<string> }
 
 /**
@@ -155,9 +158,11 @@ interface Field {
   readonly name: string
   readonly codec: ValueCodec
   readonly idBytes: number
+  /** The codec is one of this release. */
+  readonly isKnown: boolean
   readonly isStruct: boolean
   readonly isSecret: boolean
-  /** Neither nested nor secret, and a field of the schema: what most are. */
+  /** Neither nested, nor a struct, nor secret, and a field of the schema: what most are. */
   readonly isPlain: boolean
   /** Where it goes in the document, if anywhere. */
   readonly destination: "now" | "formerly" | undefined
@@ -184,16 +189,25 @@ type Place = <T>(
 
 const asItIs = (_: ValueCodec, value: Json): Json => value
 
+/**
+ * Tells whether this release knows a codec; one that it does not know was added by a later release.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isKnownCodec = (codec: Codec): boolean => valueCodec.named(codec) !== undefined
+
 const fieldOf = (attribute: StoredAttribute, destination: Field["destination"]): Field => ({
   id: attribute.id,
   path: attribute.path,
   name: attribute.path.at(-1) ?? "",
-  // A codec that a newer release has added: values stay as they are, as JSON.
+  isKnown: isKnownCodec(attribute.codec),
+  // Of a codec that a later release has added the text stands for the value; it is never written.
   codec: valueCodec.named(attribute.codec) ?? valueCodec.general,
   idBytes: utf8Length(attribute.id),
   isStruct: attribute.codec === "struct",
   isSecret: attribute.codec === "secret",
-  isPlain: destination === "now" && attribute.path.length === 1 && attribute.codec !== "secret",
+  isPlain: destination === "now" && attribute.path.length === 1 && !["secret", "struct"].includes(attribute.codec),
   destination,
   isText: attribute.codec === "string",
   children: []
@@ -288,18 +302,28 @@ const compileWith =
         const document: Record<string, Json> = {}
         let carried: Record<string, Json> | undefined
         const secrets: Array<DecodedFields["secrets"][number]> = []
+        const former: Array<string> = []
         const place: Place = (id, read, source) => {
           const field = fields.get(id)
           if (field === undefined) return { _tag: "UnknownAttribute", id }
-          const value = read(field.codec, source)
+          // Packed bytes do not say where a value ends.
+          if (!field.isKnown && source instanceof Reader) return { _tag: "UnknownCodec", id }
+          const found = read(field.codec, source)
+          const value = found === undefined && !field.isKnown ? String(source) : found
           if (value === undefined) return { _tag: "Undecodable", path: field.path }
           const { destination, path } = field
           if (field.isPlain) {
             document[field.name] = value
             return undefined
           }
+          if (destination === "now" && field.isStruct) {
+            // Fields of it that are stored, too, count.
+            setPath(document, path, value === null ? null : {}, true)
+            return undefined
+          }
           const here = destination !== undefined && setPath(document, path, value, destination === "formerly")
           if (!here) (carried ??= {})[id] = value
+          else if (destination === "formerly") former.push(id)
           if (field.isSecret && value !== null) secrets.push({ id, path: here ? path : undefined })
           return undefined
         }
@@ -310,7 +334,7 @@ const compileWith =
         if (spilledText !== undefined) {
           for (const id of Object.keys(spilledText)) problem ??= place(id, valueCodec.fromText, spilledText[id]!)
         }
-        return problem === undefined ? Result.succeed({ document, carried, secrets }) : Result.fail(problem)
+        return problem === undefined ? Result.succeed({ document, carried, former, secrets }) : Result.fail(problem)
       }
     }
   }
@@ -325,9 +349,9 @@ const destinationsOf = (layout: Layout): ReadonlyMap<string, "now" | "formerly">
   const whole = new Set(
     layout.written.filter(({ codec }) => codec !== "struct").map((attribute) => pathKey(attribute.path))
   )
-  for (const { id, path } of layout.readable) {
+  for (const { codec, id, path } of layout.readable) {
     const part = path.some((_, index) => index > 0 && whole.has(pathKey(path.slice(0, index))))
-    if (paths.has(pathKey(path)) || part) destinations.set(id, "formerly")
+    if (isKnownCodec(codec) && (paths.has(pathKey(path)) || part)) destinations.set(id, "formerly")
   }
   for (const { id } of layout.written) destinations.set(id, "now")
   return destinations

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Documents } from "../document/documents.ts"
-import { valueAtOf } from "../document/indexes.ts"
+import { valueAtOf } from "../document/foreign.ts"
 import type { Json, JsonObject } from "../encoding/Json.ts"
 import type * as Partition from "../Partition.ts"
 import type * as Query from "../Query.ts"
@@ -43,7 +43,7 @@ export const make = <A>(
   { context, reader }: Documents<A>,
   { keys, listing }: { readonly keys: Keys; readonly listing: Listing<A> }
 ): Partitions => {
-  const { capabilities, invalid, name } = context
+  const { capabilities, codec, invalid, name } = context
   const { storedOf, through } = listing
 
   /** A request on a partition, which has to be named. */
@@ -125,7 +125,7 @@ export const make = <A>(
       const found = yield* storedOf(range, hit)
       if (found === undefined) return undefined
       if (fields !== undefined) return { id, values, fields }
-      const { json } = yield* reader.decode(id, found.stored)
+      const { json } = codec.indexed(yield* reader.decode(id, found.stored))
       const valueAt = valueAtOf(json, found.stored)
       const entries = covering.flatMap((path) => {
         const value = valueAt(path)

@@ -214,11 +214,11 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     }, as("Resource.patchJson")),
 
     replace: Effect.fn("Resource.replace")(function* (input, options) {
-      return yield* valueOf(writing.replace(input, options?.ifRevision))
+      return yield* valueOf(writing.replace(input, options))
     }, as("Resource.replace")),
 
     replaceJson: Effect.fn("Resource.replaceJson")(function* (document, options) {
-      return yield* jsonOf(writing.replace(yield* jsonForm.inputOf(document), options?.ifRevision))
+      return yield* jsonOf(writing.replace(yield* jsonForm.inputOf(document), options))
     }, as("Resource.replaceJson")),
 
     upsert: Effect.fn("Resource.upsert")(function* (input, options) {
@@ -334,14 +334,13 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
       // Who may not see it may not have it back; what interceptors make of it for the eye is not what it was.
       yield* reading.get(id, () => Effect.succeed(version))
       // What was a document once can be one again.
-      return yield* valueOf(writing.replace(version.value as Insert<S>))
+      return yield* valueOf(writing.replace(version.value as Insert<S>, { from: version }))
     }, as("Resource.restore")),
 
     explain: Effect.fn("Resource.explain")(function* (input) {
       const base = context.known(input as object)
       if (base === undefined) return yield* named(Effect.flatMap(preparation.completed(input), codec.explain))
-      const { carried, stored, value } = base
-      return yield* named(codec.explain(value, { carried, schemaVersion: stored.schemaVersion }))
+      return yield* named(codec.explain(base.value, { ...base, schemaVersion: base.stored.schemaVersion }))
     }, as("Resource.explain")),
 
     scan: (options = {}) => draw("Resource.scan")(Stream.map(reading.query(options), ({ value }) => value)),

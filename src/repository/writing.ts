@@ -11,7 +11,7 @@ import * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
 import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
-import { type Change, defaultRetries, type Options, type RemovedMany } from "../document/writer.ts"
+import { type Change, defaultRetries, type Options, type RemovedMany, type ReplaceOptions } from "../document/writer.ts"
 import * as merge from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import type { Keys } from "../query/keys.ts"
@@ -43,6 +43,9 @@ type Target<A> = string | Document.Document<A>
 type Conditions<A> = Partial<Pick<Pipeline.Checked<A>, "beforeCommit" | "checks">>
 type UpsertError = Exclude<ChangeError, DbError.NotFound>
 
+/** What a replacement is on condition of, and made of. */
+type Replacement<A> = Pick<ReplaceOptions<A>, "from" | "ifRevision">
+
 /**
  * Writes of a resource as callers get them.
  *
@@ -66,7 +69,7 @@ export interface Writing<A, Insert, Update, Patch> {
     by: (current: A) => Effect.Effect<Update, E, R>,
     options?: UpdateOptions
   ) => Effect.Effect<Shown<A>, ChangeError | E, R>
-  readonly replace: (input: Insert, ifRevision?: Document.Revision) => Effect.Effect<Shown<A>, ChangeError>
+  readonly replace: (input: Insert, options?: Replacement<A>) => Effect.Effect<Shown<A>, ChangeError>
   readonly upsert: (input: Insert, retries?: number) => Effect.Effect<Shown<A>, UpsertError>
   readonly remove: (target: Target<A>, mustExist: boolean) => Effect.Effect<void, DeleteError>
   readonly removeMany: (
@@ -263,11 +266,11 @@ export const make = <A, Insert, Update, Patch>(
           return change(target, input, apply, options)
         }
       ),
-    replace: (given, ifRevision) =>
+    replace: (given, { from, ifRevision } = {}) =>
       write(
         "replace",
         () => ({ input: given, checks: [], beforeCommit: [], ...about(given) }),
-        (one) => Effect.map(named(writer.replace(one.input, { ...optionsOf(one), ifRevision })), shownOf)
+        (one) => Effect.map(named(writer.replace(one.input, { ...optionsOf(one), ifRevision, from })), shownOf)
       ),
     upsert,
     remove: (target, mustExist) =>

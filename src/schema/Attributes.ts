@@ -12,6 +12,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import { samePath } from "../internal/json.ts"
+import { fits } from "../internal/threeWay.ts"
 
 /**
  * The id of the annotation by which a check names the codec of an attribute: the `representation` of the check is
@@ -507,28 +508,114 @@ export const optionalsOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray
   valuesOf(schema).flatMap(({ path, isOptional }) => (isOptional && isNamed(path) ? [path] : []))
 
 /**
- * Lists the defaults of required fields, also nested ones, that are always the same: what a document has that was
- * written before the field was added.
+ * Compiles what fills in the defaults of fields that are always the same: what a document has that was written before the
+ * field was added. At any depth: in nested structs, in items of lists, values of records, members of unions. The function
+ * gives a changed copy, or the document itself when nothing is missing.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const compileDefaults = (schema: DocumentSchema): ((document: Schema.Json) => Schema.Json) => {
+  const { ast } = toStorageCodec(schema)
+  const known = new Map<AST.AST, boolean>()
+  return haveDefaults(ast, known) ? (document) => filled(ast, document, known) : (document) => document
+}
+
+/**
+ * Compiles the search for attributes, by their path, of which a program may have made something else when it read them, and
+ * that something may not tell what was stored: those with a transformation of the program.
  *
  * @category getters
  * @since 0.1.0
  */
-export const constantDefaults = (
-  schema: DocumentSchema
-): ReadonlyArray<{ readonly path: ReadonlyArray<string>; readonly value: Schema.Json }> => {
-  const found: Array<{ readonly path: ReadonlyArray<string>; readonly value: Schema.Json }> = []
-  const walk = (struct: AST.AST | undefined, path: ReadonlyArray<string>): void => {
-    if (struct === undefined || !AST.isObjects(struct)) return
-    for (const { name, type } of struct.propertySignatures) {
-      const here = [...path, String(name)]
-      const value = constantDefault(type)
-      if (value !== undefined) found.push({ path: here, value })
-      const { ast } = withoutNull(type)
-      if (ast !== undefined) walk(structSource(ast), here)
-    }
+export const transformed = (schema: DocumentSchema): ((path: ReadonlyArray<string>) => boolean) => {
+  const { ast } = toStorageCodec(schema)
+  const at = (one: AST.AST, [name, ...rest]: ReadonlyArray<string>): boolean => {
+    if (name === undefined) return isTransformed(one)
+    if (isTransformation(one)) return true
+    const struct = withoutNull(innermost(one)).ast
+    const type = struct === undefined ? undefined : fieldOf(innermost(struct), name)
+    return type === undefined || at(type, rest)
   }
-  walk(structSource(schema.ast), [])
-  return found
+  return (path) => at(ast, path)
+}
+
+/** Whether a program turns one kind of value into another, not counting those that JSON has no value for. */
+const isTransformation = (ast: AST.AST): boolean => {
+  if (ast.encoding === undefined || AST.isDeclaration(ast)) return false
+  if (AST.isNumber(ast)) return !isNumeric(AST.toEncoded(ast))
+  return !AST.isBigInt(ast) && !AST.isSymbol(ast) && !AST.isUniqueSymbol(ast) && !AST.isUndefined(ast)
+}
+
+const isTransformed = (ast: AST.AST, seen: Set<AST.AST> = new Set()): boolean => {
+  if (seen.has(ast)) return false
+  seen.add(ast)
+  return isTransformation(ast) || within(ast).some((one) => isTransformed(one, seen))
+}
+
+/** The schemas within the stored form of one. */
+const within = (ast: AST.AST): ReadonlyArray<AST.AST> => {
+  const stored = innermost(ast)
+  if (AST.isSuspend(stored)) return [stored.thunk()]
+  if (AST.isUnion(stored)) return stored.types
+  if (AST.isArrays(stored)) return [...stored.elements, ...stored.rest]
+  return AST.isObjects(stored) ? [...stored.propertySignatures, ...stored.indexSignatures].map(({ type }) => type) : []
+}
+
+const haveDefaults = (ast: AST.AST, known: Map<AST.AST, boolean>): boolean => {
+  const found = known.get(ast)
+  if (found !== undefined) return found
+  const reached = new Set<AST.AST>()
+  const search = (one: AST.AST): boolean => {
+    if (reached.has(one)) return false
+    reached.add(one)
+    return one.context?.constructorDefault !== undefined || within(one).some(search)
+  }
+  const have = search(ast)
+  known.set(ast, have)
+  return have
+}
+
+const filled = (ast: AST.AST, json: Schema.Json, known: Map<AST.AST, boolean>): Schema.Json => {
+  if (typeof json !== "object" || json === null || !haveDefaults(ast, known)) return json
+  const stored = innermost(ast)
+  const fill = (type: AST.AST | undefined, value: Schema.Json) =>
+    type === undefined ? value : filled(type, value, known)
+  if (AST.isSuspend(stored)) return fill(stored.thunk(), json)
+  if (AST.isUnion(stored)) {
+    const isOf = (member: AST.AST, value: Schema.Json) => fits(AST.toEncoded(member), value)
+    if (stored.types.some((member) => isOf(member, json))) return json
+    return fill(
+      stored.types.find((member) => isOf(member, fill(member, json))),
+      json
+    )
+  }
+  if (isListOfJson(json)) {
+    if (!AST.isArrays(stored)) return json
+    const items = json.map((item, i) => fill(stored.elements[i] ?? stored.rest[0], item))
+    return items.every((item, i) => item === json[i]) ? json : items
+  }
+  return AST.isObjects(stored) ? filledObject(stored, json as { readonly [name: string]: Schema.Json }, fill) : json
+}
+
+const isListOfJson = (json: Schema.Json): json is ReadonlyArray<Schema.Json> => Array.isArray(json)
+
+const filledObject = (
+  { indexSignatures, propertySignatures }: AST.Objects,
+  object: { readonly [name: string]: Schema.Json },
+  fill: (type: AST.AST | undefined, value: Schema.Json) => Schema.Json
+): Schema.Json => {
+  const named = new Map(propertySignatures.map(({ name, type }) => [String(name), type]))
+  const members = Object.entries(object).map(([name, value]): [string, Schema.Json] => [
+    name,
+    fill(named.get(name) ?? indexSignatures[0]?.type, value)
+  ])
+  const isChanged = members.some(([name, value]) => value !== object[name])
+  for (const [name, type] of named) {
+    const value = Object.hasOwn(object, name) ? undefined : constantDefault(type)
+    if (value !== undefined) members.push([name, value])
+  }
+  return isChanged || members.length > Object.keys(object).length ? Object.fromEntries(members) : object
 }
 
 /**
@@ -724,6 +811,12 @@ const isDate = (ast: AST.AST | undefined): boolean => ast !== undefined && dateI
 
 const notFinite = new Set<unknown>(["Infinity", "-Infinity", "NaN"])
 
+/** Whether a stored form is that of any number. */
+const isNumeric = (ast: AST.AST): boolean =>
+  AST.isUnion(ast)
+    ? ast.types.every(isNumeric)
+    : AST.isNumber(ast) || (AST.isLiteral(ast) && notFinite.has(ast.literal))
+
 /** More than these are better written out than counted. */
 const mostChoices = 64
 
@@ -741,10 +834,7 @@ const codecOf = (ast: AST.AST | undefined, declared: AST.AST | undefined): strin
   }
   if (all.every(AST.isBoolean)) return "boolean"
   if (all.some(AST.isNumber)) {
-    const numeric = all.every(
-      (member) => AST.isNumber(member) || (AST.isLiteral(member) && notFinite.has(member.literal))
-    )
-    return numeric ? "number" : "json"
+    return all.every(isNumeric) ? "number" : "json"
   }
   if (all.every(AST.isLiteral)) {
     const literals = all.map((member) => member.literal)

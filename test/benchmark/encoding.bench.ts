@@ -223,6 +223,7 @@ const compare = async (
         limitBytes: 2048 - systemBytes,
         pins: { metadata: new Set(), body: new Set() },
         isOptional: () => false,
+        isKept: () => false,
         resource: "",
         id: ""
       })

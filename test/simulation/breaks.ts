@@ -1,6 +1,7 @@
 /** Builds that are wrong on purpose, made by changing what a client sends: the simulation has to catch each. */
 import * as Effect from "effect/Effect"
 import type { ObjectStore, PutRequest } from "effect-s3db/storage/ObjectStore"
+import type { Version } from "./versions.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -9,7 +10,27 @@ const isMarker = (key: string): boolean => key.includes("/partition=")
 const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 
-export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
+/** What a client of a version sends instead. */
+export type Break = (store: Store, version?: Version) => Store
+
+const isPerson = (key: string): boolean => key.startsWith("resource=people/data/")
+
+/** Changes the documents of two versions that a client of the older one sends. */
+const asOlder =
+  (change: (request: PutRequest, body: Record<string, unknown>) => PutRequest): Break =>
+  (store, version) =>
+    version !== "older"
+      ? store
+      : {
+          ...store,
+          put: (request) => {
+            const { body, key } = request
+            if (!isPerson(key) || body === undefined) return store.put(request)
+            return store.put(change(request, JSON.parse(decoder.decode(body)) as Record<string, unknown>))
+          }
+        }
+
+export const breaks: Readonly<Record<string, Break>> = {
   /** Markers are sent when the document is there, and not before it. */
   "late-markers": (store) => {
     const waiting: Array<PutRequest> = []
@@ -74,4 +95,21 @@ export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
     ...store,
     delete: (key, options) => (isDocument(key) ? store.delete(key) : store.delete(key, options))
   })
+}
+
+/** The same for two versions of a program: only where both are at work. */
+export const breaksOfVersions: Readonly<Record<string, Break>> = {
+  /** An older program forgets what a newer one finds its documents by. */
+  "forgotten-indexes": asOlder((request, body) => {
+    const { byTeam: _, byZip: __, ...markers } = (body["m"] ?? {}) as Record<string, unknown>
+    const { u: ___, ...rest } = body
+    return { ...request, body: encoder.encode(JSON.stringify({ ...rest, m: markers })) }
+  }),
+  /** An older program writes lists of what it knows alone. */
+  "forgotten-parts": asOlder((request) => ({
+    ...request,
+    metadata: Object.fromEntries(
+      Object.entries(request.metadata ?? {}).map(([name, text]) => [name, text.replaceAll(/,"y":"[^"]*"/g, "")])
+    )
+  }))
 }

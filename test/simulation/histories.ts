@@ -1,10 +1,12 @@
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
+import type { Break } from "./breaks.ts"
 import { run } from "./simulation.ts"
 
 /** A history of its own, by a clock of its own. */
-export const isolated = (seed: number, ops: number) => Effect.provide(run({ seed, ops }), TestClock.layer())
+export const isolated = (seed: number, ops: number, broken?: Break) =>
+  Effect.provide(run({ seed, ops, break: broken }), TestClock.layer())
 
 /** Runs so many histories, which have to be without a violation, but not without faults. */
 export const histories = Effect.fnUntraced(function* (first: number, count: number, ops: number) {

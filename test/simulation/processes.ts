@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import type { Line } from "./worker.ts"
-import { accountIds, clientOn, type Event, type Op, ring, verify } from "./workload.ts"
+import { accountIds, clientOn, type Event, type Op, ring, setUpVersions, verify } from "./workload.ts"
 
 /** A new folder, which is gone after the tests of the file. */
 export const newFolder = (): string => {
@@ -77,6 +77,7 @@ export interface Work {
 export const check = (url: string, { clients: count, lives, operations }: Work) =>
   Effect.gen(function* () {
     const store = yield* ObjectStore
+    yield* setUpVersions(store)
     const setup = yield* clientOn(store, "setup")
     for (const id of accountIds) yield* setup.accounts.insert({ id, balance: 100 })
     const clients = Array.from({ length: count }, async (_, i) => {

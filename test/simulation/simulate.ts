@@ -2,12 +2,12 @@
  * Runs histories on a store that fails in every way, and checks each: linearizability of every document, reachability
  * through partitions, uniqueness, the sum of a bank, no secret in clear, nothing left after a repair.
  *
- * npm run simulate -- --seed 1 --histories 100 --ops 200 [--break late-markers|no-write-id|blind-writes|blind-claims] [--trace] [--json]
+ * npm run simulate -- --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
  */
 import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
-import { breaks } from "./breaks.ts"
+import { breaks as common, breaksOfVersions } from "./breaks.ts"
 import { run } from "./simulation.ts"
 
 const { values } = parseArgs({
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false }
   }
 })
+const breaks = { ...common, ...breaksOfVersions }
 const first = Number(values.seed)
 const histories = Number(values.histories)
 const ops = Number(values.ops)

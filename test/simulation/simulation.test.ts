@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { breaksOfVersions } from "./breaks.ts"
 import { histories, isolated } from "./histories.ts"
 
 describe("simulation", () => {
@@ -15,4 +16,12 @@ describe("simulation", () => {
   )
 
   it.effect("eight histories without a violation", () => histories(100, 8, 60))
+
+  for (const [name, broken] of Object.entries(breaksOfVersions)) {
+    it.effect(`an older program that harms what only a newer one knows is caught: ${name}`, () =>
+      Effect.gen(function* () {
+        assert.isAbove((yield* isolated(7, 200, broken)).violations.length, 0)
+      })
+    )
+  }
 })

@@ -19,9 +19,10 @@ import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Linearizability from "effect-s3db/testing/Linearizability"
 import * as Pauses from "effect-s3db/testing/Pauses"
+import type { Break } from "./breaks.ts"
+import { chance } from "./draw.ts"
 import {
   accountIds,
-  chance,
   clientOn,
   type Event,
   ok,
@@ -29,6 +30,7 @@ import {
   outcomeOf,
   type Result,
   ring,
+  setUpVersions,
   stepOf,
   verify
 } from "./workload.ts"
@@ -38,7 +40,7 @@ export interface Options {
   readonly ops: number
   readonly clients?: number | undefined
   /** Replaces the store of each client, to show that a broken build is caught. */
-  readonly break?: ((store: ObjectStore["Service"]) => ObjectStore["Service"]) | undefined
+  readonly break?: Break | undefined
 }
 
 export interface Report {
@@ -68,7 +70,7 @@ const faults: FaultyStore.Faults = {
 const standingStill = (store: ObjectStore["Service"]): ObjectStore["Service"] => {
   const still = <A, E>(effect: Effect.Effect<A, E>) =>
     Effect.flatMap(chance(0.01), (stands) => (stands ? Effect.delay(effect, "20 minutes") : effect))
-  const isSpared = (key: string) => key.startsWith("resource=items/data/")
+  const isSpared = (key: string) => /^resource=(items|people)\/data\//.test(key)
   return {
     ...store,
     put: (request) => (isSpared(request.key) ? store.put(request) : still(store.put(request))),
@@ -95,6 +97,7 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
   // A clock that is behind another is not before the beginning of time.
   yield* TestClock.adjust("1 hour")
   const { store: base } = yield* MemoryStore.make()
+  yield* Effect.orDie(setUpVersions(base))
   const setup = yield* clientOn(base, "setup").pipe(Effect.orDie)
   for (const id of accountIds) yield* Effect.orDie(setup.accounts.insert({ id, balance: 100 }))
   // What is loaded, or derived, only once is so before time begins to count.
@@ -126,11 +129,13 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
     const faulty = FaultyStore.make(base, { seed, client: name, faults, crashAt, crashWhen, trace })
     controls.push(faulty.control)
     const still = standsStill ? standingStill(faulty.store) : faulty.store
-    const store = RetryingStore.make(options.break?.(still) ?? still, {
+    // A deploy has both for a while.
+    const version = (yield* chance(0.5)) ? "older" : "newer"
+    const store = RetryingStore.make(options.break?.(still, version) ?? still, {
       retries: 6,
       assumeLateArrivals: true
     })
-    return yield* clientOn(store, name)
+    return yield* clientOn(store, name, version)
   })
 
   const step = stepOf({
@@ -218,7 +223,8 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
     settle: (effect) =>
       Effect.gen(function* () {
         const settling = yield* Effect.forkChild(effect)
-        while (settling.pollUnsafe() === undefined) yield* TestClock.adjust("1 minute")
+        // A write takes a few steps, and must not take minutes.
+        while (settling.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
         return yield* Fiber.join(settling)
       })
   })

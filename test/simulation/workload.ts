@@ -13,6 +13,18 @@ import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as Linearizability from "effect-s3db/testing/Linearizability"
+import { chance, pick } from "./draw.ts"
+import {
+  lookAtVersions,
+  model,
+  newer,
+  older,
+  type People,
+  peopleIds,
+  tellOf,
+  type Version,
+  versionedStepOf
+} from "./versions.ts"
 
 export const secretMark = "hunter2-"
 
@@ -64,12 +76,18 @@ export interface Client {
   readonly accounts: Resource.RepositoryOf<typeof accounts>
   readonly plain: Resource.RepositoryOf<typeof plain>
   readonly kept: Resource.RepositoryOf<typeof kept>
+  readonly people: People
   readonly transaction: Database.Database["Service"]["transaction"]
   readonly database: Database.Database["Service"]
 }
 
-export const clientOn = Effect.fnUntraced(function* (store: ObjectStore["Service"], name: string) {
-  const database = yield* Effect.provideService(Database.make(), ObjectStore, store)
+export const clientOn = Effect.fnUntraced(function* (
+  store: ObjectStore["Service"],
+  name: string,
+  version: Version = "newer",
+  options: Database.Options = {}
+) {
+  const database = yield* Effect.provideService(Database.make(options), ObjectStore, store)
   const open = <A, E, R>(effect: Effect.Effect<A, E, R | Database.Database>) =>
     Effect.provideService(effect, Database.Database, database)
   const client: Client = {
@@ -78,6 +96,10 @@ export const clientOn = Effect.fnUntraced(function* (store: ObjectStore["Service
     accounts: yield* open(Resource.make(accounts)),
     plain: yield* open(Resource.make(plain)),
     kept: yield* open(Resource.make(kept)),
+    people:
+      version === "older"
+        ? { version, repository: yield* open(Resource.make(older)) }
+        : { version, repository: yield* open(Resource.make(newer)) },
     transaction: database.transaction,
     database
   }
@@ -106,6 +128,13 @@ export const outcomeOf = (error: unknown, op: Op): Linearizability.Outcome<Resul
   return isUnknown(error) ? { _tag: "Unknown" } : { _tag: "Fail" }
 }
 
+/** Registers both versions, the older one first, with all their indexes complete, while nobody else is there. */
+export const setUpVersions = Effect.fnUntraced(function* (store: ObjectStore["Service"]) {
+  yield* clientOn(store, "setup", "older", { catalogLease: 0 })
+  const { people } = yield* clientOn(store, "setup", "newer", { catalogLease: 0 })
+  yield* Stream.runDrain((yield* people.repository.admin).backfill())
+})
+
 export interface Workload {
   /** Records an operation on a document; `op` is asked for when it is over. */
   readonly recorded: <A, E>(
@@ -121,9 +150,6 @@ export interface Workload {
   readonly newValue: (client: Client) => string
 }
 
-export const pick = <A>(all: ReadonlyArray<A>) => Effect.map(Random.nextIntBetween(0, all.length - 1), (i) => all[i]!)
-export const chance = (probability: number) => Effect.map(Random.next, (drawn) => drawn < probability)
-
 /** Typed errors are part of it; a crash ends the client. */
 const rethrowDefects = <A, E>(exit: Exit.Exit<A, E>) =>
   Exit.isFailure(exit) && Cause.hasDies(exit.cause)
@@ -131,7 +157,9 @@ const rethrowDefects = <A, E>(exit: Exit.Exit<A, E>) =>
     : Effect.succeed(exit)
 
 /** One random operation of one client. */
-export const stepOf = ({ announce, newValue, recorded, violation }: Workload) => {
+export const stepOf = (workload: Workload) => {
+  const { announce, newValue, recorded, violation } = workload
+  const versionedStep = versionedStepOf(workload)
   const newItem = Effect.fnUntraced(function* (client: Client, id: string) {
     const value = newValue(client)
     const email = (yield* chance(0.6)) ? { email: yield* pick(emails) } : {}
@@ -193,7 +221,8 @@ export const stepOf = ({ announce, newValue, recorded, violation }: Workload) =>
 
   const step = Effect.fnUntraced(function* (client: Client) {
     const id = yield* pick(itemIds)
-    const kind = yield* Random.nextIntBetween(0, 129)
+    const kind = yield* Random.nextIntBetween(0, 149)
+    if (kind >= 130) return yield* versionedStep(client)
     if (kind >= 100) return yield* stepOfKept(client, kind)
     if (kind < 14) {
       const item = yield* newItem(client, id)
@@ -319,6 +348,14 @@ const historyProblems = (events: ReadonlyArray<Event>, seen: ReadonlyArray<strin
   return problems
 }
 
+/** What an observer of the newer version finds. */
+const lastOf = ({ items, kept, people, plain }: Client, id: string): Effect.Effect<string | undefined, unknown> => {
+  const valueOf = (found: Option.Option<{ readonly value: string }>) => Option.getOrUndefined(found)?.value
+  if (peopleIds.includes(id)) return tellOf(people, id)
+  if (keptIds.includes(id)) return Effect.map(kept.getOption(id), valueOf)
+  return plainIds.includes(id) ? Effect.map(plain.getOption(id), valueOf) : Effect.map(items.getOption(id), valueOf)
+}
+
 /** What has to hold when everything has come to rest, before a repair and after it. */
 export const verify = Effect.fnUntraced(function* (
   store: ObjectStore["Service"],
@@ -341,18 +378,17 @@ export const verify = Effect.fnUntraced(function* (
   }
 ) {
   const observer = yield* clientOn(store, "observer")
+  const others = yield* clientOn(store, "observer", "older")
   for (const [id, past] of histories) {
-    const repository: {
-      readonly getOption: (id: string) => Effect.Effect<Option.Option<{ readonly value: string }>, unknown>
-    } = plainIds.includes(id) ? observer.plain : keptIds.includes(id) ? observer.kept : observer.items
-    const found = yield* settle(repository.getOption(id)).pipe(Effect.orDie)
-    const value = Option.isNone(found) ? undefined : found.value.value
+    const value = yield* settle(lastOf(observer, id)).pipe(
+      Effect.catch((error) => Effect.sync(() => void violations.push(`${id} cannot be read: ${String(error)}`)))
+    )
     const history: ReadonlyArray<Event> = [
       ...past,
       { _tag: "Invoke", id: -1, process: "observer", op: { _tag: "Read" } },
       { _tag: "Return", id: -1, result: { _tag: "Value", value } }
     ]
-    const verdict = Linearizability.check({ model: Linearizability.documentModel, history })
+    const verdict = Linearizability.check({ model, history })
     if (!verdict.ok) violations.push(`${id} is not linearizable: ${Linearizability.describe(verdict)}`)
   }
 
@@ -410,6 +446,10 @@ export const verify = Effect.fnUntraced(function* (
           }
           if (Redacted.value(one.secret) === "") violations.push(`${label}: the secret of ${one.id} is gone`)
         }
+        const violation = (text: string) => void violations.push(`${label}: ${text}`)
+        yield* lookAtVersions({ newer: observer.people, older: others.people }, violation).pipe(
+          Effect.catch((error) => Effect.sync(() => violation(error.message)))
+        )
         const balances = yield* Stream.runFold(
           observer.accounts.scan(),
           () => 0,
@@ -427,10 +467,14 @@ export const verify = Effect.fnUntraced(function* (
     yield* settle(Stream.runDrain((yield* observer.items.admin).repair({ dryRun: false })))
     yield* settle(Stream.runDrain((yield* observer.accounts.admin).repair({ dryRun: false })))
     yield* settle(Stream.runDrain((yield* observer.kept.admin).repair({ dryRun: false })))
+    // Whichever version does it.
+    yield* settle(Stream.runDrain((yield* others.people.repository.admin).repair({ dryRun: false })))
     const after = yield* look("after the repair")
     if (before !== after) violations.push(`the repair made ${after} of ${before}`)
     const left = yield* settle(Stream.runCollect((yield* observer.items.admin).repair()))
-    if (left.length > 0) violations.push(`the repair left ${left.map((one) => `${one.kind} ${one.key}`).join()}`)
+    const unmended = yield* settle(Stream.runCollect((yield* observer.people.repository.admin).repair()))
+    const all = [...left, ...unmended]
+    if (all.length > 0) violations.push(`the repair left ${all.map((one) => `${one.kind} ${one.key}`).join()}`)
   }
 
   let token: string | undefined
