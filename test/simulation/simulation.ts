@@ -74,7 +74,7 @@ const standingStill = (store: ObjectStore["Service"]): ObjectStore["Service"] =>
   return {
     ...store,
     put: (request) => (isSpared(request.key) ? store.put(request) : still(store.put(request))),
-    get: (key, get) => still(store.get(key, get)),
+    get: (key, get) => (isLook(key) ? store.get(key, get) : still(store.get(key, get))),
     delete: (key, deletion) => still(store.delete(key, deletion))
   }
 }
