@@ -192,7 +192,15 @@ export const stepOf = (workload: Workload) => {
     else if (kind < 116) {
       const remove = client.kept.delete(id, { mustExist: true })
       yield* recorded(client, id, () => ({ _tag: "Remove", mustExist: true }), remove)
-    } else if (kind < 119) yield* recorded(client, id, () => ({ _tag: "Remove" }), client.kept.deleteMany([id]))
+    } else if (kind < 119)
+      yield* recorded(
+        client,
+        id,
+        () => ({ _tag: "Remove" }),
+        Effect.flatMap(client.kept.deleteMany([id]), ({ failed: [left] }) =>
+          left === undefined ? Effect.void : Effect.fail(left.error)
+        )
+      )
     else if (kind < 123) {
       const other = yield* pick(keptIds.filter((one) => one !== id))
       yield* updateKept(client, other, (update) =>
