@@ -381,14 +381,26 @@ const attempt = Effect.fnUntraced(function* <A, E, R>(
 const within = Effect.fnUntraced(function* <A, E, R>(outer: Transaction, effect: Effect.Effect<A, E, R>) {
   for (;;) {
     const begun = { views: new Map(outer.views), writes: new Map(outer.writes) }
+    let isOpen = true
     const inner: Transaction = {
       ...outer,
-      isOpen: outer.isOpen,
+      // It is over when the outer one is, whatever still runs in it.
+      get isOpen() {
+        return isOpen && outer.isOpen
+      },
+      set isOpen(open) {
+        isOpen = open
+      },
       writes: new Map(outer.writes),
       views: new Map(outer.views),
       committed: []
     }
     const exit = yield* runIn(inner, effect)
+    if (Exit.isSuccess(exit) && !outer.isOpen) {
+      const description = "the transaction is over: one that is part of it has to end before it does"
+      const reason = new StoreError.Unsupported({ feature: "transaction", description })
+      return yield* DbError.make("Database.transaction", reason)
+    }
     if (takeUp(outer, inner, begun, Exit.isSuccess(exit))) return yield* exit
   }
 })
@@ -460,7 +472,9 @@ const commit = Effect.fnUntraced(function* (
   }
   const [only] = participants
   if (participants.length === 1 && others.length === 0 && only?.alone !== undefined) return yield* only.alone(tell)
-  return yield* commitTogether(store, participants, readsHold(state, state.writes), tell)
+  return yield* Effect.uninterruptibleMask((restore) =>
+    commitTogether(restore, store, participants, readsHold(state, state.writes), tell)
+  )
 })
 
 /** How often a record is created under another id when an answer was lost. */
@@ -485,8 +499,12 @@ const begin = Effect.fnUntraced(function* (
   }
 })
 
-/** Commits several documents, or one that depends on others: by a record, and an intent in each. */
+/**
+ * Commits several documents, or one that depends on others: by a record, and an intent in each. It runs uninterruptibly, but
+ * for what `restore` is given: what has been begun is taken back, or done.
+ */
 const commitTogether = Effect.fnUntraced(function* (
+  restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>,
   store: Store,
   participants: ReadonlyArray<Participant>,
   readsHold: Effect.Effect<boolean, CommitFailure>,
@@ -522,7 +540,7 @@ const commitTogether = Effect.fnUntraced(function* (
     return yield* readsHold
   })
   // Also when it is interrupted: nobody should have to wait for it.
-  if (!(yield* Effect.onError(isReady, () => abort))) {
+  if (!(yield* Effect.onError(restore(isReady), () => abort))) {
     yield* abort
     return false
   }
@@ -540,7 +558,7 @@ const commitTogether = Effect.fnUntraced(function* (
     yield* Effect.annotateCurrentSpan("s3db.transaction.millis", (yield* Clock.currentTimeMillis) - start)
     return true
   })
-  return yield* Effect.uninterruptible(conclusion)
+  return yield* conclusion
 })
 
 /**

@@ -254,6 +254,7 @@ describe("interruption at any request leaves nothing, or everything told and cou
             // The values that it was about to have are free.
             yield* users.upsert({ id: "3", n: 9 })
             if (!isDone) yield* users.insert({ id: "4", n: 0, email: "3@x" })
+            assert.deepStrictEqual(yield* keysOf(store, "transaction="), [], label)
             const ofOne = yield* Stream.runCollect(users.history("1"))
             assert.isAtMost(ofOne.length, 1, label)
           }
@@ -301,6 +302,30 @@ describe("transactions within transactions", () => {
       )
       assert.deepStrictEqual(told.toSorted(), ["Updated 1", "Updated 2"])
       assert.strictEqual(yield* users.estimatedCount(), 2)
+    })
+  )
+
+  it.effect("one that goes on when the outer one is over is refused, and writes nothing", () =>
+    Effect.gen(function* () {
+      const { database, open } = yield* openNew
+      const users = yield* open("users", options)
+      yield* users.insert({ id: "1", n: 0 })
+      for (const isLate of [true, false]) {
+        const go = yield* Latch.make()
+        const write = users.update("1", { n: 5 })
+        const inner = database.transaction(isLate ? Effect.andThen(go.await, write) : Effect.tap(write, () => go.await))
+        const fiber = yield* database.transaction(
+          Effect.gen(function* () {
+            const fiber = yield* Effect.forkDetach(inner)
+            for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+            return fiber
+          })
+        )
+        yield* go.open
+        const error = yield* Effect.flip(Fiber.join(fiber))
+        assert.strictEqual(error._tag === "DbError" && error.reason._tag, "Unsupported")
+        assert.strictEqual((yield* users.get("1")).n, 0)
+      }
     })
   )
 
@@ -413,6 +438,25 @@ describe("unique values within a transaction", () => {
         assert.strictEqual((yield* other.getByUnique("email", { email: `${id}@x` })).id, id)
       }
       assert.strictEqual((yield* Effect.flip(other.insert({ id: "c", n: 0, email: "a@x" })))._tag, "UniqueViolation")
+    })
+  )
+
+  it.effect("a violation is told as one, whatever else was looked for and taken", () =>
+    Effect.gen(function* () {
+      for (const { store } of [yield* MemoryStore.make(), yield* MemoryStore.make({ profile: "rgw" })]) {
+        const { database, open } = yield* openOn(store)
+        const users = yield* open("users", options)
+        yield* users.insert({ id: "other", n: 0, email: "taken" })
+        let runs = 0
+        const both = Effect.gen(function* () {
+          runs += 1
+          yield* Effect.option(users.getByUnique("email", { email: "free" }))
+          yield* users.insert({ id: "a", n: 0, email: "free" })
+          yield* users.insert({ id: "b", n: 0, email: "taken" })
+        })
+        assert.strictEqual((yield* Effect.flip(database.transaction(both)))._tag, "UniqueViolation")
+        assert.strictEqual(runs, 1)
+      }
     })
   )
 

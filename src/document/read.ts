@@ -239,7 +239,13 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     if (own !== undefined) return { all: [{ id: own.id, find: Effect.succeedSome(own) }], isCurrent }
     const key = Unique.keyOf(name, label, digest)
     const reservation = yield* Unique.find(store, key)
-    const isSame = Effect.map(headOption(store, key), (head) => Option.getOrUndefined(head)?.etag === reservation?.etag)
+    const isFree = (found: Unique.Reservation | undefined) => found === undefined || found.owners.length === 0
+    const isSame = Effect.gen(function* () {
+      const head = yield* headOption(store, key)
+      if (Option.getOrUndefined(head)?.etag === reservation?.etag) return true
+      // Where the store ignores conditions on DELETE, one that was freed stays, and says that it is free.
+      return isFree(reservation) && isFree(yield* Unique.find(store, key))
+    })
     transaction.reads.set(key, (writes) => {
       const isTaken = [...writes].some(([at, one]) => at.startsWith(documents) && one.claims(label, digest))
       // Where the transaction takes the value itself, nobody else has it.
