@@ -5,10 +5,14 @@
  * `TransactionConflict`, `InvalidInput`, `MetadataLimit`, `NotAllowed`. Everything that concerns the infrastructure is one `DbError` whose `reason` says what happened; catch
  * one with `Effect.catchReason("DbError", "AccessDenied", ...)`. None carries field values or secrets.
  *
+ * Their encoded forms are for strangers: they name no other document than the one that was asked for. What a program needs
+ * beyond that, the owner of a unique value and the description of a reason, stays in the process.
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as StoreError from "./storage/StoreError.ts"
 
@@ -68,6 +72,9 @@ export class Conflict extends Schema.TaggedError<Conflict>("effect-s3db/DbError/
  * `isPending`: it is claimed by a write that may be under way, or may have come to a sudden end. Try again: at the latest
  * when the lease of that write is over (60 seconds by default), the value is held, or free.
  *
+ * `id` is for the program alone: it is in no JSON, neither encoded nor by `JSON.stringify`, and so missing where the error
+ * was decoded.
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -78,11 +85,18 @@ export class UniqueViolation extends Schema.TaggedError<UniqueViolation>("effect
     unique: Schema.String,
     fields: Schema.Array(Schema.String),
     /** The document that has the value. */
-    id: Schema.String,
+    id: Schema.optionalKey(Schema.String).pipe(
+      Schema.encodeTo(Schema.optionalKey(Schema.String), { decode: SchemaGetter.omit(), encode: SchemaGetter.omit() })
+    ),
     isPending: Schema.Boolean
   },
   { httpApiStatus: 409 }
 ) {
+  override toJSON() {
+    const { _tag, fields, isPending, resource, unique } = this
+    return { _tag, resource, unique, fields, isPending }
+  }
+
   override get message(): string {
     const why = this.isPending ? "is being claimed by another write" : "is taken"
     return `${this.resource}: the value of ${this.fields.join(", ")} ${why} (unique key ${this.unique})`
@@ -263,11 +277,22 @@ export type Failure = StoreError.StoreError | Reason
 export const isFailure = (u: unknown): u is Failure =>
   StoreError.isStoreError(u) || Reason.members.some((member) => u instanceof member)
 
+/** What a description names (keys, ids of documents, folders) is for the program: strangers are told the kind alone. */
+const EncodedReason = Reason.pipe(
+  Schema.encodeTo(Schema.toEncoded(Reason), {
+    decode: SchemaGetter.passthrough(),
+    encode: SchemaGetter.transform((reason): typeof Reason.Encoded => ({ ...reason, description: untold }))
+  })
+)
+
+const untold = "the program that was asked knows more"
+
 /**
  * A failure of the infrastructure: the store, the network, the catalog, or what is stored.
  *
  * `isRetryable` says whether the same call may succeed later; `outcome` whether a write may have been carried out all
- * the same.
+ * the same. Encoded, the reason has no description: that may name keys and documents of others. Log the error where it
+ * happens.
  *
  * @category errors
  * @since 0.1.0
@@ -278,7 +303,7 @@ export class DbError extends Schema.TaggedError<DbError>("effect-s3db/DbError")(
     /** The public operation, such as `Resource.insert`. */
     operation: Schema.String,
     resource: Schema.optionalKey(Schema.String),
-    reason: Reason
+    reason: EncodedReason
   },
   { httpApiStatus: 503 }
 ) {

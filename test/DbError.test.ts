@@ -42,6 +42,38 @@ describe("DbError", () => {
     })
   )
 
+  it.effect("what is encoded names no document but the one that was asked for", () =>
+    Effect.gen(function* () {
+      const held = { resource: "users", unique: "email", fields: ["email"], id: "of-another", isPending: false }
+      const violation = new DbError.UniqueViolation(held)
+      assert.strictEqual(violation.id, "of-another")
+      const codec = Schema.toCodecJson(DbError.UniqueViolation)
+      const encoded = yield* Schema.encodeEffect(codec)(violation)
+      const { id: _, ...shown } = held
+      assert.deepStrictEqual(encoded as unknown, { _tag: "UniqueViolation", ...shown })
+      assert.deepStrictEqual(JSON.parse(JSON.stringify(violation)), encoded)
+      assert.deepStrictEqual(JSON.parse(JSON.stringify({ errors: [violation] })), { errors: [encoded] })
+      assert.notInclude(violation.message, "of-another")
+      const back = yield* Schema.decodeUnknownEffect(codec)(encoded)
+      assert.isUndefined(back.id)
+      // Nor does it come in from outside.
+      assert.isUndefined((yield* Schema.decodeUnknownEffect(codec)({ ...(encoded as object), id: "forged" })).id)
+
+      for (const member of DbError.Reason.members) {
+        const about = { description: 'document "of-another" at /srv/data', why: "Altered" as const, path: ["pin"] }
+        const fields = { feature: "f", argument: "a", service: "s", sent: true, size: 1, limit: 1, afterMillis: 1 }
+        const reason = new member({ ...fields, ...about } as never)
+        const error = DbError.make("Resource.query", reason, "users")
+        assert.include(error.message, "of-another")
+        const json = yield* Schema.encodeEffect(Schema.toCodecJson(DbError.DbError))(error)
+        assert.notInclude(JSON.stringify(json), "of-another", reason._tag)
+        assert.notInclude(JSON.stringify(json), "/srv", reason._tag)
+        const decoded = yield* Schema.decodeUnknownEffect(Schema.toCodecJson(DbError.DbError))(json)
+        assert.strictEqual(decoded.reason._tag, reason._tag)
+      }
+    })
+  )
+
   describe("named", () => {
     const reason = new StoreError.Throttled({ description: "slow down" })
     const unreadable = new DbError.SecretUnreadable({ description: "altered", why: "Altered", path: ["pin"] })

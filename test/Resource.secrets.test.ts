@@ -1,4 +1,6 @@
+import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
@@ -487,7 +489,7 @@ describe("KeyRing", () => {
 
   it.effect("says what is wrong with its keys, without showing them", () =>
     Effect.gen(function* () {
-      assert.include(yield* failure(ringOf("x", ["a"])), 'the current key "x" is not in the ring')
+      assert.include(yield* failure(ringOf("x", ["a"])), "`current` is the id of no key of the ring")
       const short = yield* failure(KeyRing.layerKeys({ current: "a", keys: { a: Redacted.make("c2hvcnQ=") } }))
       assert.include(short, "32 bytes")
       assert.notInclude(short, "c2hvcnQ")
@@ -559,9 +561,51 @@ describe("KeyRing", () => {
             Layer.succeed(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env: { S3DB_KEYS: keys } }))
           )
         )
-      assert.include(yield* wrong(`a:${key},a:${key}`), "is there twice")
-      for (const unnamed of [`:${key}`, key]) assert.include(yield* wrong(unnamed), "a key has no id")
-      assert.include(yield* wrong(`a:${key},`), "has to be 32 bytes")
+      assert.include(yield* wrong(`a:${key},a:${key}`), "entry 2 of 2 has an id that is there twice")
+      for (const unnamed of [`:${key}`, key]) assert.include(yield* wrong(unnamed), "entry 1 of 1 has to be id:key")
+      assert.include(yield* wrong(`a:${key},`), "entry 2 of 2 has to be id:key")
+    })
+  )
+
+  it.effect("nothing of keys that do not parse is shown, in whatever place they stand", () =>
+    Effect.gen(function* () {
+      const key = Buffer.from("a key of thirty-two bytes, random").subarray(0, 32).toString("base64")
+      const cut = key.slice(0, -5)
+      const redacted = Redacted.make
+      const fromText = (text: string) =>
+        Layer.provide(
+          KeyRing.layerConfig(),
+          Layer.succeed(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env: { S3DB_KEYS: text } }))
+        )
+      const wrong: Readonly<Record<string, Layer.Layer<KeyRing.KeyRing, unknown>>> = {
+        swapped: fromText(`${key}:2025`),
+        "swapped among others": fromText(`2024:${key},${key}:2025`),
+        "both keys": fromText(`${key}:${key}`),
+        "no colon": fromText(cut),
+        "no id": fromText(`:${cut}`),
+        "cut short": fromText(`2025:${cut}`),
+        "cut short and swapped": fromText(`${cut}:2025`),
+        "the key as its id twice": fromText(`${cut}:${key},${cut}:${key}`),
+        "another separator": fromText(`2025=${key}`),
+        "in a record, swapped": KeyRing.layerKeys({ current: key, keys: { [key]: redacted("2025") } }),
+        "in a record, its own id": KeyRing.layerKeys({ current: key, keys: { [key]: redacted(key) } }),
+        "in a record, cut short": KeyRing.layerKeys({ current: "2025", keys: { 2025: redacted(cut) } }),
+        "as the current id": KeyRing.layerKeys({ current: key, keys: { 2025: redacted(key) } }),
+        "a passphrase for its id": KeyRing.layerPassphrases({ current: cut, passphrases: { [cut]: redacted("") } }),
+        "a passphrase as the current id": KeyRing.layerPassphrases({ current: cut, passphrases: { 1: redacted(cut) } }),
+        "in the configuration": KeyRing.layerConfig(Config.succeed({ current: key, keys: { [key]: redacted("2025") } }))
+      }
+      for (const [what, layer] of Object.entries(wrong)) {
+        const exit = yield* Effect.exit(Effect.provide(KeyRing.KeyRing, layer))
+        assert.isTrue(Exit.isFailure(exit), what)
+        if (!Exit.isFailure(exit)) continue
+        const shown = [String(exit.cause), Cause.pretty(exit.cause), JSON.stringify(exit), inspect(exit, { depth: 20 })]
+        for (const text of shown) {
+          assert.include(text, "InvalidKeyRing", what)
+          // Not even a piece of it.
+          for (let at = 0; at + 6 <= cut.length; at++) assert.notInclude(text, cut.slice(at, at + 6), what)
+        }
+      }
     })
   )
 })

@@ -156,7 +156,8 @@ export interface PassphrasesOptions {
 }
 
 /**
- * Creates a ring of random keys. Fails with `InvalidKeyRing` when one has not 32 bytes, or no id.
+ * Creates a ring of random keys. Fails with `InvalidKeyRing` when one has not 32 bytes, or an id that is empty or looks
+ * like a key. It tells which by its place in the record, and shows neither ids nor keys: they may have been swapped.
  *
  * @category layers
  * @since 0.1.0
@@ -166,13 +167,14 @@ export const layerKeys = (options: KeysOptions): Layer.Layer<KeyRing, InvalidKey
     KeyRing,
     Effect.gen(function* () {
       const keys = new Map<string, Uint8Array>()
-      for (const [id, redacted] of Object.entries(options.keys)) {
-        const key: string | Uint8Array = Redacted.value<string | Uint8Array>(redacted)
-        const bytes = typeof key === "string" ? decodeBase64(key.trim()) : key
-        if (bytes?.length !== 32) {
-          return yield* invalid(`key ${JSON.stringify(id)} has to be 32 bytes, or 32 bytes in base 64`)
+      const given = Object.entries(options.keys)
+      for (const [index, [id, redacted]] of given.entries()) {
+        const bytes = keyBytes(Redacted.value<string | Uint8Array>(redacted))
+        if (bytes === undefined) {
+          return yield* invalid(`${place(index, given.length)} has to be 32 bytes, or 32 bytes in base 64`)
         }
-        keys.set(id, bytes.slice())
+        if (keyBytes(id) !== undefined) return yield* invalid(`the id of ${place(index, given.length)} is a key itself`)
+        keys.set(id, bytes)
       }
       return yield* make(options.current, [...keys.keys()], () => Effect.succeed(keys))
     })
@@ -189,9 +191,9 @@ export const layerPassphrases = (options: PassphrasesOptions): Layer.Layer<KeyRi
   Layer.effect(
     KeyRing,
     Effect.gen(function* () {
-      for (const [id, passphrase] of Object.entries(options.passphrases)) {
-        if (Redacted.value(passphrase) === "") return yield* invalid(`passphrase ${JSON.stringify(id)} is empty`)
-      }
+      const given = Object.values(options.passphrases)
+      const empty = given.findIndex((passphrase) => Redacted.value(passphrase) === "")
+      if (empty >= 0) return yield* invalid(`passphrase ${empty + 1} of ${given.length} is empty`)
       const derive = Effect.fnUntraced(function* (salt: Uint8Array) {
         const keys = new Map<string, Uint8Array>()
         for (const [id, passphrase] of Object.entries(options.passphrases)) {
@@ -218,7 +220,8 @@ export const layerPassphrase = (
  * Creates a ring from configuration. Default: keys by id from `S3DB_KEYS`, as `id:base64,id:base64`, the first being
  * current.
  *
- * `InvalidKeyRing`: an id is empty or there twice, or a key has not 32 bytes.
+ * `InvalidKeyRing`: an entry is not of that form, an id is there twice, or a key has not 32 bytes. It tells which entry by
+ * its number, and shows nothing of the text.
  *
  * @category layers
  * @since 0.1.0
@@ -234,22 +237,40 @@ export const layerConfig = (
 
 const parseKeys = Effect.fnUntraced(function* (text: string): Effect.fn.Return<KeysOptions, InvalidKeyRing> {
   const keys = new Map<string, Redacted.Redacted<string>>()
-  for (const entry of text.split(",")) {
+  const entries = text.split(",")
+  for (const [index, entry] of entries.entries()) {
     const colon = entry.indexOf(":")
     const id = entry.slice(0, Math.max(0, colon)).trim()
+    const key = entry.slice(colon + 1)
+    const which = `entry ${index + 1} of ${entries.length}`
+    if (id === "" || keyBytes(id) !== undefined || keyBytes(key) === undefined) {
+      return yield* invalid(`${which} has to be id:key, an id of your own and then 32 bytes in base 64: ${listed}`)
+    }
     // Of two, which one opens what there is?
-    if (keys.has(id)) return yield* invalid(`key ${JSON.stringify(id)} is there twice`)
-    keys.set(id, Redacted.make(entry.slice(colon + 1)))
+    if (keys.has(id)) return yield* invalid(`${which} has an id that is there twice: ${listed}`)
+    keys.set(id, Redacted.make(key))
   }
   const [current = ""] = keys.keys()
   return { current, keys: Object.fromEntries(keys) }
 })
+
+/** What is wrong may be a key in the place of an id: of a text that does not parse nothing is shown. */
+const listed = "a list of keys is id:key,id:key, the first being current"
 
 // -----------------------------------------------------------------------------
 // Implementation
 // -----------------------------------------------------------------------------
 
 const invalid = (description: string): InvalidKeyRing => new InvalidKeyRing({ description })
+
+/** Ids are not shown: who has swapped a key and its id would find the key in his logs. */
+const place = (index: number, of: number): string => `key ${index + 1} of ${of}`
+
+/** The bytes of a key; `undefined` for what is none. */
+const keyBytes = (key: string | Uint8Array): Uint8Array | undefined => {
+  const bytes = typeof key === "string" ? decodeBase64(key.trim()) : key
+  return bytes?.length === 32 ? bytes.slice() : undefined
+}
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
@@ -291,8 +312,8 @@ const make = Effect.fnUntraced(function* (
   ids: ReadonlyArray<string>,
   keysFor: (salt: Uint8Array) => Effect.Effect<ReadonlyMap<string, Uint8Array>>
 ) {
-  if (ids.includes("")) return yield* invalid("a key has no id: it is written id:base64")
-  if (!ids.includes(current)) return yield* invalid(`the current key ${JSON.stringify(current)} is not in the ring`)
+  if (ids.includes("")) return yield* invalid("a key has no id")
+  if (!ids.includes(current)) return yield* invalid("`current` is the id of no key of the ring")
   const unlocked = new Map<string, Unlocked>()
   return KeyRing.of({
     current,
@@ -328,9 +349,11 @@ const unlock = Effect.fnUntraced(function* (
   const ring: Array<Key> = []
   for (const [id, bytes] of keys) {
     const fingerprint = yield* derive(bytes, framed("effect-s3db", "fingerprint"), fingerprintBytes)
-    const twin = ring.find((other) => sameBytes(other.fingerprint, fingerprint))
-    if (twin !== undefined) {
-      return yield* invalid(`keys ${JSON.stringify(twin.id)} and ${JSON.stringify(id)} cannot be told apart`)
+    const twin = ring.findIndex((other) => sameBytes(other.fingerprint, fingerprint))
+    if (twin >= 0) {
+      return yield* invalid(
+        `keys ${twin + 1} and ${ring.length + 1} of ${keys.size} cannot be told apart: make another`
+      )
     }
     ring.push({ id, bytes, fingerprint, derived: new Map() })
   }

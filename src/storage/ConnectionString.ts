@@ -9,7 +9,7 @@
  * - `memory://bucket/prefix?profile=aws`: in memory, an empty store of its own.
  *
  * Credentials, bucket, prefix and path are percent-encoded: write `/` in a secret as `%2F`. Options come after `?`; one
- * that the scheme does not know, that is given twice or that has a wrong type is an error.
+ * that the scheme does not know, that is given twice or that has a wrong type is an error, which shows nothing of the string.
  *
  * @since 0.1.0
  */
@@ -31,7 +31,7 @@ import type { StoreError } from "./StoreError.ts"
 
 /**
  * A connection string that cannot be understood. `option` names the part at fault; neither it nor the description holds
- * the string, a credential or a value.
+ * anything of the string but the names of options that there are: what looks like another one may be the rest of a secret.
  *
  * @category errors
  * @since 0.1.0
@@ -218,8 +218,16 @@ const emptyTree = (): Tree => Object.create(null) as Tree
 
 const reserved = new Set(["__proto__", "constructor", "prototype"])
 
+/** The part of a name that is no part of a secret, since there is such an option. */
+const shown = (path: ReadonlyArray<string>, known: ReadonlySet<string>): string => {
+  const whole = path.join(".")
+  if (known.has(whole)) return whole
+  const [head = ""] = path
+  return known.has(head) ? head : "options"
+}
+
 /** Options as they are written, where `a.b=1` is `{ a: { b: "1" } }`. */
-const readOptions = (query: string): Outcome<Tree> => {
+const readOptions = (query: string, known: ReadonlySet<string>): Outcome<Tree> => {
   const tree = emptyTree()
   for (const [name, value] of new URLSearchParams(query)) {
     const path = name.split(".")
@@ -229,11 +237,11 @@ const readOptions = (query: string): Outcome<Tree> => {
     let place = tree
     for (const part of path.slice(0, -1)) {
       const inner = (place[part] ??= emptyTree())
-      if (typeof inner === "string") return fail(name, "this option is given twice")
+      if (typeof inner === "string") return fail(shown(path, known), "this option is given twice")
       place = inner
     }
     const last = path.at(-1)!
-    if (last in place) return fail(name, "this option is given twice")
+    if (last in place) return fail(shown(path, known), "this option is given twice")
     place[last] = value
   }
   return Result.succeed(tree)
@@ -241,15 +249,23 @@ const readOptions = (query: string): Outcome<Tree> => {
 
 const issuesOf = SchemaIssue.makeFormatterStandardSchemaV1()
 
-const decodeOptions = <A>(schema: Schema.Codec<A, unknown>, query: string): Outcome<A> => {
+/** An option with options of its own. */
+const nested = ["compression.enabled"]
+
+const decodeOptions = <A>(
+  schema: Schema.Codec<A, unknown> & { readonly fields: Readonly<Record<string, unknown>> },
+  query: string
+): Outcome<A> => {
   const decode = Schema.decodeUnknownResult(schema)
-  return Result.flatMap(readOptions(query), (tree) =>
+  const names = Object.keys(schema.fields)
+  const known = new Set([...names, ...nested.filter((name) => names.includes(name.split(".")[0]!))])
+  return Result.flatMap(readOptions(query, known), (tree) =>
     Result.mapError(decode(tree, { onExcessProperty: "error" }), (error) => {
       const issue = issuesOf(error.issue).issues[0]
-      const option = (issue?.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".")
+      const path = (issue?.path ?? []).map((part) => String(typeof part === "object" ? part.key : part))
       const unknown = issue?.message === "Expected no excess property"
-      const description = unknown ? "there is no such option here" : (issue?.message ?? "it is not what it should be")
-      return invalid(option, description)
+      const there = `there is no such option here; there are ${[...known].join(", ")}`
+      return invalid(shown(path, known), unknown ? there : (issue?.message ?? "it is not what it should be"))
     })
   )
 }
