@@ -13,7 +13,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { requireNode } from "../internal/runtime.ts"
 import type { Reason, StoreError } from "./StoreError.ts"
+
+// Every store, and so every database, stands on this module.
+requireNode()
 
 /**
  * The limit of S3 for a key, in UTF-8 bytes.

@@ -126,8 +126,8 @@ export const make = Effect.fnUntraced(function* (
   const { bucket } = options
   const sdk = yield* Effect.tryPromise({
     try: () => import("@aws-sdk/client-s3"),
-    catch: () => {
-      const description = "the package @aws-sdk/client-s3 could not be loaded; install it"
+    catch: (error) => {
+      const description = s3Errors.notLoaded(error)
       return new StoreError({
         operation: "list",
         reason: new Unsupported({ feature: "@aws-sdk/client-s3", description })

@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Algorithm } from "../../internal/passwordText.ts"
+import { passwordWorkerUrl } from "./passwordWorkerUrl.ts"
 
 /** What a worker is sent. The password's bytes are handed over: the sender no longer has them. */
 export type Job = Algorithm & {
@@ -27,9 +28,6 @@ interface Entry {
   readonly resume: (result: Effect.Effect<Uint8Array, string>) => void
 }
 
-/** The worker beside this module: TypeScript in the source, JavaScript in the build. */
-const defaultWorker = new URL(`./passwordWorker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url)
-
 const zero = (bytes: Uint8Array): void => {
   // Bytes that were handed over have no length left.
   if (bytes.byteLength > 0) bytes.fill(0)
@@ -41,7 +39,7 @@ export const make = (options: {
 }): Effect.Effect<Pool, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => open(options.threads, options.worker ?? defaultWorker)),
+      Effect.sync(() => open(options.threads, options.worker ?? passwordWorkerUrl)),
       (pool) => Effect.promise(pool.close)
     ),
     ({ run }) => ({ run })

@@ -1,8 +1,8 @@
 /**
  * The entry of a worker thread that hashes passwords, one at a time.
  *
- * It is loaded by its URL, from the source as well as from the build: it imports nothing of this library but types, and
- * nothing in it needs more than its types taken away.
+ * It is loaded by its URL: as it is from the source, with what it imports inlined from the build. It imports nothing of
+ * this library but types, and nothing in it needs more than its types taken away.
  */
 import { parentPort } from "node:worker_threads"
 import { argon2id, bcrypt } from "hash-wasm"

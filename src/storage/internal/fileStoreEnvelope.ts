@@ -4,6 +4,7 @@ import zlib from "node:zlib"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { requireNode } from "../../internal/runtime.ts"
 
 export const Compression = Schema.Literals(["none", "gzip", "zstd"])
 export type Compression = typeof Compression.Type
@@ -62,6 +63,9 @@ export const readHeader = (bytes: Uint8Array, key: string): HeaderReading => {
   if (header.success.key !== key) return { _tag: "Damaged", problem: "it is the file of another key" }
   return { _tag: "Header", header: header.success, bodyStart }
 }
+
+// What an older Node lacks is told before it is missed.
+requireNode()
 
 const compressors = { gzip: promisify(zlib.gzip), zstd: promisify(zlib.zstdCompress) }
 const decompressors = { gzip: promisify(zlib.gunzip), zstd: promisify(zlib.zstdDecompress) }
