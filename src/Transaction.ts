@@ -31,6 +31,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Id from "./crypto/Id.ts"
 import * as DbError from "./DbError.ts"
+import * as Document from "./Document.ts"
 import { percentEncode } from "./internal/text.ts"
 import * as CasCell from "./kernel/CasCell.ts"
 import { getOption, type ObjectStore } from "./storage/ObjectStore.ts"
@@ -240,6 +241,8 @@ export interface Transaction {
   /** The database that it is on: `Database.id`. */
   readonly database: symbol
   readonly listings: Listings
+  /** The time of everything that it writes, in milliseconds since 1970: when its effect began, the last time that it was run. */
+  readonly time: number
   /** Whether its effect still runs: what comes later takes no part in it. */
   isOpen: boolean
   /** By key: whether what was read there is still so, and no other transaction than that of these writes is about to change it. */
@@ -260,6 +263,16 @@ export interface Transaction {
 export const Current: Context.Reference<Transaction | undefined> = Context.Reference<Transaction | undefined>(
   "effect-s3db/Transaction",
   { defaultValue: () => undefined }
+)
+
+/**
+ * Returns the time of what is written now, in milliseconds since 1970: within a transaction that of all its writes.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const now: Effect.Effect<number> = Effect.flatMap(Current, (transaction) =>
+  transaction === undefined ? Document.now : Effect.succeed(transaction.time)
 )
 
 // -----------------------------------------------------------------------------
@@ -354,6 +367,7 @@ const attempt = Effect.fnUntraced(function* <A, E, R>(
   const state: Transaction = {
     database,
     listings,
+    time: yield* Document.now,
     isOpen: true,
     reads: new Map(),
     writes: new Map(),

@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
+import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -135,6 +137,75 @@ describe("transactions", () => {
       yield* database.transaction(swap)
       assert.strictEqual((yield* notes.get("1")).text[0], "b")
       assert.strictEqual((yield* notes.getDocument("2")).metadataBytes, 2048)
+    })
+  )
+
+  it.effect("all that a transaction writes has one time, that of the run that is committed", () =>
+    Effect.gen(function* () {
+      const { database, open } = yield* openNew
+      const Note = Schema.Struct({
+        id: Schema.String,
+        text: Schema.String,
+        createdAt: Schema.optionalKey(Schema.DateTimeUtcFromString),
+        updatedAt: Schema.optionalKey(Schema.DateTimeUtcFromString)
+      })
+      const declared = { schema: Note, primaryKey: "id", timestamps: true, history: true } as const
+      const notes = yield* open("notes", declared)
+      const others = yield* open("others", declared)
+      yield* notes.insert({ id: "a", text: "" })
+      yield* others.insert({ id: "gone", text: "" })
+      const told: Array<number> = []
+      yield* others.onChange({}, ({ at }) => Effect.sync(() => void told.push(at.epochMilliseconds)))
+      const later = TestClock.adjust("1 second")
+      let runs = 0
+      yield* TestClock.adjust("1 hour")
+      yield* database.transaction(
+        Effect.gen(function* () {
+          runs += 1
+          const { text } = yield* notes.get("a")
+          // Somebody else comes in between the first time.
+          const aside = notes.update("a", { text: "aside" })
+          if (runs === 1) yield* Effect.provideService(aside, Transaction.Current, undefined)
+          yield* later
+          yield* notes.insert({ id: "b", text })
+          yield* later
+          yield* notes.update("a", { text: "changed" })
+          yield* later
+          yield* database.transaction(
+            others.insertMany([
+              { id: "c", text },
+              { id: "d", text }
+            ])
+          )
+          yield* later
+          yield* others.upsert({ id: "c", text: "again" })
+          yield* later
+          yield* others.replace({ id: "e", text })
+          yield* others.delete("gone")
+          yield* later
+        })
+      )
+      assert.strictEqual(runs, 2)
+      // The second run began when the first one had taken its six seconds, and somewhat later, after a pause.
+      const { writtenAt } = yield* notes.getDocument("a")
+      const time = writtenAt.epochMilliseconds
+      assert.isAtLeast(time, 3_600_000 + 6000)
+      const times = { createdAt: writtenAt, updatedAt: writtenAt }
+      const { createdAt, updatedAt } = yield* notes.get("a")
+      assert.strictEqual(createdAt?.epochMilliseconds, 0)
+      assert.deepStrictEqual(updatedAt, writtenAt)
+      assert.deepStrictEqual(yield* notes.get("b"), { id: "b", text: "aside", ...times })
+      for (const id of ["c", "d", "e"]) {
+        const document = yield* others.getDocument(id)
+        assert.deepStrictEqual([document.createdAt, document.writtenAt], [writtenAt, writtenAt])
+        assert.deepInclude(document.value, times)
+      }
+      // So it is for deletions, and for who is told.
+      const lastOf = (time: number) => Effect.option(others.getAt("gone", { time: DateTime.makeUnsafe(time) }))
+      assert.isTrue(Option.isSome(yield* lastOf(time - 1)))
+      assert.isTrue(Option.isNone(yield* lastOf(time)))
+      yield* later
+      assert.deepStrictEqual([...new Set(told)], [time])
     })
   )
 

@@ -11,6 +11,7 @@ import * as Document from "../Document.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import { valueAt } from "../internal/json.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import * as Transaction from "../Transaction.ts"
 import type { Base, Context } from "./context.ts"
 import { markersBut } from "./documentObject.ts"
 import type { Indexes, Wanted } from "./indexes.ts"
@@ -133,7 +134,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     const old = before?.stored
     // A change within a transaction goes on from what that has made already.
     const continued = mode === "anew" ? undefined : mode === "change" ? from : before
-    const writtenAt = yield* Document.now
+    const writtenAt = yield* Transaction.now
     const createdAt = continued?.stored.createdAt ?? writtenAt
     const valid = yield* complete(input, continued?.value, createdAt, writtenAt)
     const kept = from === undefined ? undefined : { ...from, schemaVersion: from.stored.schemaVersion }
@@ -183,7 +184,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       const valid = (yield* codec.constructGiven(input)) as A
       return { id: yield* context.idOf(valid), valid }
     }),
-    completed: (input) => Effect.flatMap(Document.now, (now) => complete(input, undefined, now, now))
+    completed: (input) => Effect.flatMap(Transaction.now, (now) => complete(input, undefined, now, now))
   }
 }
 

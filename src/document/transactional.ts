@@ -86,7 +86,7 @@ export const make = <A>(
     }
     const base = prepared === undefined ? undefined : know(keptBase(prepared))
     transaction.views.set(key, { ...view, base })
-    transaction.writes.set(key, participant(id, key, view, prepared))
+    transaction.writes.set(key, participant(id, key, view, prepared, transaction.time))
     return base
   }
 
@@ -286,7 +286,13 @@ const participantsOf = <A>(
     return { ...write, claims: withReserved(write.claims, owned) }
   })
 
-  return (id: string, key: string, view: View<A>, prepared: Prepared<A> | undefined): Transaction.Participant => {
+  return (
+    id: string,
+    key: string,
+    view: View<A>,
+    prepared: Prepared<A> | undefined,
+    time: number
+  ): Transaction.Participant => {
     const old = view.original?.stored
     const { ifMatch, ifNoneMatch } = { ifMatch: undefined, ifNoneMatch: undefined, ...view.condition }
     let staged: Document.Slot | undefined
@@ -303,7 +309,7 @@ const participantsOf = <A>(
       const writeId = yield* Id.writeId
       const writtenAt = yield* Document.now
       const ancestors = ancestorsOf(old ?? view.over)
-      const deletedAt = old !== undefined && prepared === undefined && settings.history ? writtenAt : undefined
+      const deletedAt = old !== undefined && prepared === undefined && settings.history ? time : undefined
       const object = Document.toIntentObject(old, { writeId, writtenAt, ancestors }, transaction, next, deletedAt)
       const etag = yield* Effect.map(store.put({ key, ...object, ifMatch, ifNoneMatch }), (put) => put.etag).pipe(
         Effect.catchReasons("StoreError", {

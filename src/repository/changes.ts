@@ -62,7 +62,7 @@ export const make = <A>(
       // Of a version that could not be read nobody knows the number.
       version: Option.filter(Option.fromUndefinedOr((after?.stored ?? stored)?.version), (version) => version > 0),
       writeId: after?.stored.writeId ?? writeId ?? (yield* Id.writeId),
-      at: after === undefined ? yield* DateTime.now : DateTime.makeUnsafe(after.stored.writtenAt)
+      at: DateTime.makeUnsafe(after === undefined ? yield* Transaction.now : after.stored.writtenAt)
     }
     yield* Transaction.onCommit(
       Effect.andThen(
