@@ -14,6 +14,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -21,6 +22,7 @@ import * as Stream from "effect/Stream"
 import { documentLevels, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
 import { isList, isObject } from "./internal/json.ts"
 import * as Query from "./Query.ts"
+import * as Attributes from "./schema/Attributes.ts"
 
 // -----------------------------------------------------------------------------
 // Lines of JSON
@@ -281,8 +283,9 @@ const whyUnfit = (document: JsonObject): string | undefined => {
 /**
  * The form of a table.
  *
- * - `columns`: the fields, in this order, nested ones by dotted paths. Default: `attributes`, such as the paths of the
- *   attributes of a resource; without those the fields of the first document.
+ * - `columns`: the fields, in this order, nested ones by dotted paths: those of a selection, or `columnsOf(definition)`
+ * - `onExcessProperty`: what becomes of a document with a field that is in no column. `error`, the default, ends with `NoColumn`;
+ *   `ignore` leaves the field out
  * - `delimiter` default: `,`
  * - `header`: the names of the columns in the first row. Default: `true`
  * - `bom`: begins with a byte order mark, by which Excel recognizes UTF-8. Default: `false`
@@ -297,8 +300,8 @@ const whyUnfit = (document: JsonObject): string | undefined => {
  * @since 0.1.0
  */
 export interface CsvOptions {
-  readonly columns?: ReadonlyArray<Query.Path> | undefined
-  readonly attributes?: ReadonlyArray<Query.Path> | undefined
+  readonly columns: ReadonlyArray<Query.Path>
+  readonly onExcessProperty?: "error" | "ignore" | undefined
   readonly delimiter?: "," | ";" | "\t" | "|" | undefined
   readonly header?: boolean | undefined
   readonly bom?: boolean | undefined
@@ -307,20 +310,68 @@ export interface CsvOptions {
 }
 
 /**
+ * A document has a field that no column of a table is for. Add the field to `columns`, `select` the fields that are wanted, or
+ * say `onExcessProperty: "ignore"`. It holds no values.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NoColumn extends Schema.TaggedError<NoColumn>("effect-s3db/Export/NoColumn")(
+  "NoColumn",
+  {
+    /** The number of the document, from 1. */
+    row: Schema.Int,
+    path: Schema.Array(Schema.String)
+  },
+  { httpApiStatus: 422 }
+) {
+  override get message(): string {
+    return `row ${this.row}: ${this.path.join(".")} is in no column; add it to columns, or say onExcessProperty: "ignore"`
+  }
+}
+
+/**
+ * Lists the fields of a resource as columns of a table: the primary key, then the others in the order of the schema, nested ones
+ * each by itself. Without secrets and passwords, which no export has.
+ *
+ * ```ts
+ * import * as Export from "effect-s3db/Export"
+ * import * as Resource from "effect-s3db/Resource"
+ *
+ * const users = Resource.fromAttributes("users", { name: "string", address: { city: "string" } })
+ *
+ * const columns = Export.columnsOf(users)
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const columnsOf = ({
+  attributes,
+  primaryKey
+}: {
+  readonly primaryKey: string
+  readonly attributes: ReadonlyArray<Attributes.Attribute>
+}): Columns => [
+  [primaryKey],
+  ...attributes.filter(({ codec }) => codec !== "struct" && !Attributes.isHidden(codec)).map(({ path }) => path)
+]
+
+/**
  * Writes a table with one row for each document, as RFC 4180 has it: rows end with CRLF, and what contains the
  * delimiter, a quote or a line break is in quotes. As UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes
  * U+FFFD.
  *
- * Texts stand as they are, numbers and booleans as in JSON, arrays and objects as JSON text. With known columns an empty
- * stream gives the header alone.
+ * Texts stand as they are, numbers and booleans as in JSON, arrays and objects as JSON text. An empty stream gives the header
+ * alone. Fails with `NoColumn` when a document has a field that is in no column, unless `onExcessProperty` says otherwise.
  *
  * @category encoding
  * @since 0.1.0
  */
 export const csv = <E, R>(
   documents: Stream.Stream<JsonObject, E, R>,
-  options: CsvOptions = {}
-): Stream.Stream<Uint8Array, E, R> => Stream.encodeText(csvText(documents, options))
+  options: CsvOptions
+): Stream.Stream<Uint8Array, E | NoColumn, R> => Stream.encodeText(csvText(documents, options))
 
 /**
  * Writes `csv` as text, in pieces of some rows.
@@ -330,31 +381,56 @@ export const csv = <E, R>(
  */
 export const csvText = <E, R>(
   documents: Stream.Stream<JsonObject, E, R>,
-  options: CsvOptions = {}
-): Stream.Stream<string, E, R> => {
+  options: CsvOptions
+): Stream.Stream<string, E | NoColumn, R> => {
   const cell = makeCell(options)
   const row = makeRow(options.delimiter ?? ",")
-  const start = options.bom === true ? "\uFEFF" : ""
-  const header = (columns: Columns): string =>
-    options.header === false ? "" : row(columns.map((column) => cell(column.join("."))))
-  const body = (columns: Columns, document: JsonObject): string =>
-    row(columns.map((column) => cell(Query.valueAt(document, column))))
+  const columns = options.columns.map(Query.segments)
+  const header = options.header === false ? "" : row(columns.map((column) => cell(column.join("."))))
+  const first = (options.bom === true ? "\uFEFF" : "") + header
+  const listed = options.onExcessProperty === "ignore" ? documents : withoutOthers(documents, columns)
+  const rows = inPieces(listed, (document) => row(columns.map((column) => cell(Query.valueAt(document, column)))))
+  return first === "" ? rows : Stream.concat(Stream.succeed(first), rows)
+}
 
-  const given = (options.columns ?? options.attributes)?.map(Query.segments)
-  if (given !== undefined) {
-    const first = start + header(given)
-    const rows = inPieces(documents, (document) => body(given, document))
-    return first === "" ? rows : Stream.concat(Stream.succeed(first), rows)
-  }
-  const rows = Stream.suspend(() => {
-    let columns: Columns | undefined
-    return inPieces(documents, (document) => {
-      if (columns !== undefined) return body(columns, document)
-      columns = Object.keys(document).map((name) => [name])
-      return header(columns) + body(columns, document)
+/** The documents as they are, up to the first one that has a field that is in no column. */
+const withoutOthers = <E, R>(
+  documents: Stream.Stream<JsonObject, E, R>,
+  columns: Columns
+): Stream.Stream<JsonObject, E | NoColumn, R> => {
+  const find = otherField(columns)
+  return Stream.mapArrayEffect(
+    Stream.zipWithIndex(documents),
+    Effect.fnUntraced(function* (rows) {
+      for (const [document, index] of rows) {
+        const path = find(document)
+        if (path !== undefined) return yield* new NoColumn({ row: index + 1, path })
+      }
+      return Arr.map(rows, ([document]) => document)
     })
-  })
-  return start === "" ? rows : Stream.concat(Stream.succeed(start), rows)
+  )
+}
+
+/** Finds a field of a document that is in no column. What is `null` has no fields that could be lost. */
+const otherField = (columns: Columns): ((document: JsonObject) => ReadonlyArray<string> | undefined) => {
+  const byName = Map.groupBy(columns, ([name]) => name)
+  const below = new Map(
+    [...byName].map(([name, all]) => {
+      const rest = all.map((column) => column.slice(1))
+      return [name, rest.some((one) => one.length === 0) ? undefined : otherField(rest)]
+    })
+  )
+  return (document) => {
+    for (const name of Object.keys(document)) {
+      if (!below.has(name)) return [name]
+      const find = below.get(name)
+      const value = document[name]
+      if (find === undefined || value === null || value === undefined) continue
+      const inner = isObject(value) ? find(value) : []
+      if (inner !== undefined) return [name, ...inner]
+    }
+    return undefined
+  }
 }
 
 type Columns = ReadonlyArray<ReadonlyArray<string>>

@@ -2,11 +2,18 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as Database from "effect-s3db/Database"
 import type { Json, JsonObject } from "effect-s3db/encoding/Json"
 import * as Export from "effect-s3db/Export"
+import * as Resource from "effect-s3db/Resource"
+import * as Attribute from "effect-s3db/schema/Attribute"
 import { random } from "./encoding/random.ts"
+import { openNew, openOn } from "./fixture.ts"
 
 const encoder = new TextEncoder()
 
@@ -16,7 +23,7 @@ const joined = (chunks: ReadonlyArray<Uint8Array>): string =>
 const ndjson = (documents: ReadonlyArray<JsonObject>) =>
   Effect.map(Stream.runCollect(Export.ndjson(Stream.fromIterable(documents))), joined)
 
-const csv = (documents: ReadonlyArray<JsonObject>, options?: Export.CsvOptions) =>
+const csv = (documents: ReadonlyArray<JsonObject>, options: Export.CsvOptions) =>
   Effect.map(Stream.runCollect(Export.csv(Stream.fromIterable(documents), options)), joined)
 
 const toBytes = (input: string | Uint8Array): Uint8Array => (typeof input === "string" ? encoder.encode(input) : input)
@@ -88,7 +95,10 @@ describe("ndjson", () => {
   it.effect("dies of what is no JSON", () =>
     Effect.gen(function* () {
       for (const document of [{ a: [NaN] }, JSON.parse('{"__proto__":1}')] as ReadonlyArray<JsonObject>) {
-        for (const stream of [Export.ndjson(Stream.make(document)), Export.csv(Stream.make({ id: "1", document }))]) {
+        for (const stream of [
+          Export.ndjson(Stream.make(document)),
+          Export.csv(Stream.make({ id: "1", document }), { columns: ["id", "document"] })
+        ]) {
           const exit = yield* Effect.exit(Stream.runDrain(stream))
           assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
         }
@@ -122,7 +132,7 @@ describe("ndjson", () => {
       )
       yield* Stream.runDrain(Stream.take(Export.ndjson(documents), 3))
       assert.isAtMost(made, 100)
-      yield* Stream.runDrain(Stream.take(Export.csv(documents), 3))
+      yield* Stream.runDrain(Stream.take(Export.csv(documents, { columns: ["n"] }), 3))
       assert.isAtMost(made, 200)
     })
   )
@@ -131,7 +141,7 @@ describe("ndjson", () => {
     Effect.gen(function* () {
       const failing = Stream.concat(Stream.make<ReadonlyArray<JsonObject>>({ a: 1 }), Stream.fail("no"))
       assert.strictEqual(yield* Effect.flip(Stream.runDrain(Export.ndjson(failing))), "no")
-      assert.strictEqual(yield* Effect.flip(Stream.runDrain(Export.csv(failing))), "no")
+      assert.strictEqual(yield* Effect.flip(Stream.runDrain(Export.csv(failing, { columns: ["a"] }))), "no")
     })
   )
 })
@@ -295,11 +305,13 @@ describe("csv", () => {
         yield* csv(documents, { columns: ["id", "a.b", "a.c", "ok", "n", ["x.y"]] }),
         'id,a.b,a.c,ok,n,x.y\r\n1,2,"[1,""x""]",true,-0,\r\n2,t,,,,1\r\n'
       )
-      assert.strictEqual(yield* csv(documents, { attributes: [["a", "b"]] }), "a.b\r\n2\r\nt\r\n")
-      assert.strictEqual(yield* csv(documents, { columns: ["id"], attributes: [["a", "b"]] }), "id\r\n1\r\n2\r\n")
       assert.strictEqual(
-        yield* csv(documents),
-        'id,a,ok,n\r\n1,"{""b"":2,""c"":[1,""x""]}",true,-0\r\n2,"{""b"":""t""}",,\r\n'
+        yield* csv(documents, { columns: [["a", "b"]], onExcessProperty: "ignore" }),
+        "a.b\r\n2\r\nt\r\n"
+      )
+      assert.strictEqual(
+        yield* csv(documents, { columns: ["id", "a", "ok", "n", ["x.y"]] }),
+        'id,a,ok,n,x.y\r\n1,"{""b"":2,""c"":[1,""x""]}",true,-0,\r\n2,"{""b"":""t""}",,,1\r\n'
       )
     })
   )
@@ -317,12 +329,16 @@ describe("csv", () => {
   it.effect("options", () =>
     Effect.gen(function* () {
       const documents: ReadonlyArray<JsonObject> = [{ a: "x;y", b: null }, { a: "NULL" }]
-      assert.strictEqual(yield* csv(documents, { delimiter: ";" }), 'a;b\r\n"x;y";\r\nNULL;\r\n')
-      assert.strictEqual(yield* csv(documents, { header: false }), "x;y,\r\nNULL,\r\n")
-      assert.strictEqual(yield* csv(documents, { bom: true }), "\uFEFFa,b\r\nx;y,\r\nNULL,\r\n")
-      assert.strictEqual(yield* csv(documents, { nullText: "NULL" }), 'a,b\r\nx;y,NULL\r\n"NULL",NULL\r\n')
-      assert.strictEqual(yield* csv([{ a: "x" }, {}], { nullText: "no, none" }), 'a\r\nx\r\n"no, none"\r\n')
-      assert.strictEqual(yield* csv([{ "a\tb": "c,d" }], { delimiter: "\t" }), '"a\tb"\r\nc,d\r\n')
+      const columns = ["a", "b"]
+      assert.strictEqual(yield* csv(documents, { columns, delimiter: ";" }), 'a;b\r\n"x;y";\r\nNULL;\r\n')
+      assert.strictEqual(yield* csv(documents, { columns, header: false }), "x;y,\r\nNULL,\r\n")
+      assert.strictEqual(yield* csv(documents, { columns, bom: true }), "\uFEFFa,b\r\nx;y,\r\nNULL,\r\n")
+      assert.strictEqual(yield* csv(documents, { columns, nullText: "NULL" }), 'a,b\r\nx;y,NULL\r\n"NULL",NULL\r\n')
+      assert.strictEqual(
+        yield* csv([{ a: "x" }, {}], { columns: ["a"], nullText: "no, none" }),
+        'a\r\nx\r\n"no, none"\r\n'
+      )
+      assert.strictEqual(yield* csv([{ "a\tb": "c,d" }], { columns: ["a\tb"], delimiter: "\t" }), '"a\tb"\r\nc,d\r\n')
     })
   )
 
@@ -331,15 +347,13 @@ describe("csv", () => {
       assert.strictEqual(yield* csv([], { columns: ["a", "b"] }), "a,b\r\n")
       assert.strictEqual(yield* csv([], { columns: ["a"], bom: true }), "\uFEFFa\r\n")
       assert.strictEqual(yield* csv([], { columns: ["a"], header: false }), "")
-      assert.strictEqual(yield* csv([]), "")
-      assert.strictEqual(yield* csv([], { bom: true }), "\uFEFF")
     })
   )
 
   it.effect("an empty text is not nothing, and no row is a blank line", () =>
     Effect.gen(function* () {
-      assert.strictEqual(yield* csv([{ a: "", b: null }]), 'a,b\r\n"",\r\n')
-      assert.strictEqual(yield* csv([{ a: "x" }, { a: null }, {}]), 'a\r\nx\r\n""\r\n""\r\n')
+      assert.strictEqual(yield* csv([{ a: "", b: null }], { columns: ["a", "b"] }), 'a,b\r\n"",\r\n')
+      assert.strictEqual(yield* csv([{ a: "x" }, { a: null }, {}], { columns: ["a"] }), 'a\r\nx\r\n""\r\n""\r\n')
     })
   )
 
@@ -351,8 +365,9 @@ describe("csv", () => {
         parseCsv(text, ",")
           .slice(1)
           .map((row) => row[1])
-      assert.deepStrictEqual(cells(yield* csv(documents)), [...texts, "-1", '["=1"]'])
-      assert.deepStrictEqual(cells(yield* csv(documents, { escapeFormulas: true })), [
+      const columns = ["i", "a"]
+      assert.deepStrictEqual(cells(yield* csv(documents, { columns })), [...texts, "-1", '["=1"]'])
+      assert.deepStrictEqual(cells(yield* csv(documents, { columns, escapeFormulas: true })), [
         "'=1+1",
         "'+1",
         "'-1",
@@ -368,7 +383,7 @@ describe("csv", () => {
         '["=1"]'
       ])
       assert.strictEqual(
-        yield* csv([{ "=A1": '=HYPERLINK("x,y")' }], { escapeFormulas: true }),
+        yield* csv([{ "=A1": '=HYPERLINK("x,y")' }], { columns: ["=A1"], escapeFormulas: true }),
         '\'=A1\r\n"\'=HYPERLINK(""x,y"")"\r\n'
       )
     })
@@ -382,7 +397,10 @@ describe("csv", () => {
       for (const delimiter of [",", ";", "\t", "|"] as const) {
         const rows = Array.from({ length: 300 }, () => [text(), text(), text()])
         const documents = rows.map(([a = "", b = "", c = ""]): JsonObject => ({ a, b, c }))
-        assert.deepStrictEqual(parseCsv(yield* csv(documents, { delimiter, header: false }), delimiter), rows)
+        assert.deepStrictEqual(
+          parseCsv(yield* csv(documents, { columns: ["a", "b", "c"], delimiter, header: false }), delimiter),
+          rows
+        )
       }
     })
   )
@@ -396,11 +414,78 @@ describe("csv", () => {
     })
   )
 
+  it.effect("a field that is in no column is told, wherever it stands, or left out where that is said", () =>
+    Effect.gen(function* () {
+      const problemOf = (documents: ReadonlyArray<JsonObject>, columns: Export.CsvOptions["columns"]) =>
+        Effect.map(Effect.flip(csv(documents, { columns })), (error) => [error.row, ...error.path])
+      assert.deepStrictEqual(yield* problemOf([{ id: "1" }, { id: "2", note: "late" }], ["id"]), [2, "note"])
+      assert.deepStrictEqual(yield* problemOf([{ a: { b: 1, c: { d: 2 } } }], ["a.b", "a.c.e"]), [1, "a", "c", "d"])
+      // What stands where an object was expected would be lost as well, and so would a name with a dot.
+      assert.deepStrictEqual(yield* problemOf([{ a: { b: 1 } }, { a: "text" }], ["a.b"]), [2, "a"])
+      assert.deepStrictEqual(yield* problemOf([{ a: [{ b: 1 }] }], ["a.b"]), [1, "a"])
+      assert.deepStrictEqual(yield* problemOf([{ "a.b": 1 }], ["a.b"]), [1, "a.b"])
+      assert.deepStrictEqual(yield* problemOf([{ constructor: 1 }], ["id"]), [1, "constructor"])
+      const late = Stream.map(Stream.range(1, 5000), (n): JsonObject => (n === 4321 ? { n, late: true } : { n }))
+      const error = yield* Effect.flip(Stream.runDrain(Export.csv(late, { columns: ["n"] })))
+      assert.strictEqual(
+        error.message,
+        'row 4321: late is in no column; add it to columns, or say onExcessProperty: "ignore"'
+      )
+      // What holds nothing loses nothing.
+      assert.strictEqual(
+        yield* csv([{ a: null }, { a: {} }, {}], { columns: ["a.b", "c"] }),
+        "a.b,c\r\n,\r\n,\r\n,\r\n"
+      )
+      const ignored = { columns: ["id"], onExcessProperty: "ignore" } as const
+      assert.strictEqual(yield* csv([{ id: "1" }, { id: "2", note: "late" }], ignored), "id\r\n1\r\n2\r\n")
+    })
+  )
+
+  it.effect("columns of a resource are those of its schema, also when no code declares it", () =>
+    Effect.gen(function* () {
+      const { database, open, store } = yield* openNew
+      const schema = Schema.Struct({
+        note: Schema.optionalKey(Schema.String),
+        id: Schema.String,
+        home: Schema.optionalKey(
+          Schema.Struct({ city: Schema.String, at: Schema.Struct({ x: Schema.Int }), key: Attribute.SecretText })
+        ),
+        key: Schema.optionalKey(Attribute.SecretText),
+        "a.b": Schema.optionalKey(Schema.Int)
+      })
+      const people = yield* open("people", { schema, primaryKey: "id", scan: true })
+      yield* people.insert({ id: "1" })
+      const key = Redacted.make("secret")
+      yield* people.insert({ id: "2", note: "late", key, "a.b": 5, home: { city: "Recife", at: { x: 1 }, key } })
+      const expected = "id,note,home.city,home.at.x,a.b\r\n1,,,,\r\n2,late,Recife,1,5\r\n"
+      const columns = Export.columnsOf(Resource.define("people", { schema, primaryKey: "id" }))
+      assert.deepStrictEqual(columns.at(-1), ["a.b"])
+      const tableOf = (rows: Stream.Stream<JsonObject, unknown>, options: Export.CsvOptions) =>
+        Stream.mkString(Export.csvText(rows, options))
+      assert.strictEqual(yield* tableOf(people.queryJson({}), { columns }), expected)
+      // A selection is a selection.
+      const select = ["id", "note", "$schemaVersion"] as const
+      assert.strictEqual(
+        yield* tableOf(people.queryJson({ select }), { columns: select }),
+        "id,note,$schemaVersion\r\n1,,1\r\n2,late,1\r\n"
+      )
+      const { database: other } = yield* openOn(store)
+      const fromCatalog = Effect.gen(function* () {
+        const definition = yield* Resource.fromCatalog("people")
+        const repository = yield* Resource.make(definition)
+        return yield* tableOf(repository.queryJson({}), { columns: Export.columnsOf(definition) })
+      })
+      for (const one of [database, other]) {
+        assert.strictEqual(yield* Effect.provideService(fromCatalog, Database.Database, one), expected)
+      }
+    }).pipe(Effect.provide(KeyRing.layerKeys({ current: "1", keys: { 1: Redacted.make(new Uint8Array(32)) } })))
+  )
+
   it.effect("every run begins anew", () =>
     Effect.gen(function* () {
-      const stream = Export.csvText(Stream.make<ReadonlyArray<JsonObject>>({ a: 1 }, { a: 2 }))
-      assert.deepStrictEqual(yield* Stream.runCollect(stream), ["a\r\n1\r\n2\r\n"])
-      assert.deepStrictEqual(yield* Stream.runCollect(stream), ["a\r\n1\r\n2\r\n"])
+      const stream = Export.csvText(Stream.make<ReadonlyArray<JsonObject>>({ a: 1 }, { a: 2 }), { columns: ["a"] })
+      assert.deepStrictEqual(yield* Stream.runCollect(stream), ["a\r\n", "1\r\n2\r\n"])
+      assert.deepStrictEqual(yield* Stream.runCollect(stream), ["a\r\n", "1\r\n2\r\n"])
     })
   )
 })

@@ -367,7 +367,8 @@ describe("paths that have to do with secrets", () => {
             told("history", yield* Stream.runCollect(accounts.history("1")))
             told("explain", yield* accounts.explain(yield* accounts.getDocument("1")))
             told("ndjson", yield* Stream.mkString(Export.ndjsonText(whole)))
-            told("csv", yield* Stream.mkString(Export.csvText(whole, { columns: ["id", ...one.depth.paths] })))
+            const columns = ["id", ...one.depth.paths]
+            told("csv", yield* Stream.mkString(Export.csvText(whole, { columns, onExcessProperty: "ignore" })))
             told("invalid", yield* Effect.flip(accounts.insert({ ...document("9"), team: 5 as unknown as string })))
             const inside = accounts.replaceJson({ id: "9", team: "t", s: { x: clear, token: [clear] } })
             told("inside", yield* Effect.result(inside))

@@ -48,6 +48,9 @@ const event = (i: number): typeof Event.Type => ({
 const collect = (globalThis as { readonly gc?: () => void }).gc
 const every = 5000
 
+const definition = Resource.define("events", { schema: Event, primaryKey: "id" })
+const columns = Export.columnsOf(definition)
+
 const program = Effect.fnUntraced(function* (documents: number) {
   const folder = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-s3db-streaming-"))),
@@ -55,11 +58,7 @@ const program = Effect.fnUntraced(function* (documents: number) {
   )
   const { counter, store } = InstrumentedStore.make(yield* FileStore.make({ path: folder, durability: "none" }))
   const database = yield* Effect.provideService(Database.make(), ObjectStore, store)
-  const events = yield* Effect.provideService(
-    Resource.make(Resource.define("events", { schema: Event, primaryKey: "id" })),
-    Database.Database,
-    database
-  )
+  const events = yield* Effect.provideService(Resource.make(definition), Database.Database, database)
   const phases: Array<Phase> = []
 
   const phase = Effect.fnUntraced(function* <A, E>(
@@ -114,7 +113,7 @@ const program = Effect.fnUntraced(function* (documents: number) {
   )
   yield* phase(
     "export, CSV",
-    (watch) => bytesOf(Export.csv(watch(events.queryJson({})))),
+    (watch) => bytesOf(Export.csv(watch(events.queryJson({})), { columns })),
     (bytes) => bytes > documents * 150
   )
   yield* phase(
