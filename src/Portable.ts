@@ -15,7 +15,7 @@ import * as SchemaRepresentation from "effect/SchemaRepresentation"
 import * as Id from "./crypto/Id.ts"
 import type { Simple } from "./encoding/Behavior.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
-import { isRecord } from "./internal/json.ts"
+import { isList, isObject, isRecord, mapValues } from "./internal/json.ts"
 import * as Partition from "./Partition.ts"
 import * as Attribute from "./schema/Attribute.ts"
 import * as Attributes from "./schema/Attributes.ts"
@@ -162,8 +162,9 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
   const document = SchemaRepresentation.toRepresentation(schema.ast)
   const references: Record<string, unknown> = {}
   const seen = new Set<string>()
-  const prune = (node: unknown, path: ReadonlyArray<string>): unknown => {
-    if (!isRecord(node)) return node
+  const prune = (given: unknown, path: ReadonlyArray<string>): unknown => {
+    if (!isRecord(given)) return given
+    const node = isPassword(given) ? asStored(given) : given
     if (node["_tag"] === "Reference") {
       const name = String(node["$ref"])
       if (!seen.has(name)) {
@@ -249,6 +250,37 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
     ...(settings.flags.length === 0 ? {} : { flags: settings.flags }),
     omitted
   }
+}
+
+const isPassword = ({ representation }: Record<string, unknown>): boolean =>
+  isRecord(representation) && representation["id"] === Attributes.passwordId
+
+/** A password travels as what is stored of it, a text with a mark. */
+const asStored = ({ annotations, checks }: Record<string, unknown>): Record<string, unknown> => ({
+  _tag: "String",
+  checks,
+  annotations
+})
+
+/** Makes passwords of texts with that mark again, at any depth. */
+const withPasswords = (node: Json): Json => {
+  if (isList(node)) return node.map(withPasswords)
+  if (!isObject(node)) return node
+  const inner: JsonObject = mapValues(node, withPasswords)
+  const { _tag, checks } = inner
+  if (_tag !== "String" || !isList(checks) || !checks.some(marksPassword)) return inner
+  const declared = {
+    _tag: "Declaration",
+    typeParameters: [],
+    representation: { id: Attributes.passwordId, payload: null }
+  }
+  return { ...inner, ...declared, checks: checks.filter((check) => !marksPassword(check)) }
+}
+
+const marksPassword = (check: unknown): boolean => {
+  const representation = isRecord(check) ? check["representation"] : undefined
+  if (!isRecord(representation) || representation["id"] !== Attributes.representationId) return false
+  return isRecord(representation["payload"]) && representation["payload"]["codec"] === "password"
 }
 
 const isKnown = (representation: unknown): boolean =>
@@ -342,6 +374,7 @@ const revivers: ReadonlyArray<SchemaRepresentation.AnyReviver> = [
   ...Object.values<unknown>(SchemaRepresentation).filter(isReviver),
   Attribute.reviver,
   Attribute.secretReviver,
+  Attribute.passwordReviver,
   Attribute.plainPasswordReviver,
   Normalization.reviver,
   Normalization.strictReviver
@@ -387,7 +420,7 @@ export const toDefinition = (
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 const revive = (portable: Portable): DynamicSchema => {
-  const document = SchemaRepresentation.fromJson(portable.schema)
+  const document = SchemaRepresentation.fromJson(withPasswords(portable.schema))
   const schema = SchemaRepresentation.fromRepresentation(document, { revivers })
   const struct = structOf(schema.ast)
   if (struct === undefined) throw new Attributes.UnsupportedSchema("the schema is no struct")

@@ -609,7 +609,8 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
 
   /**
    * Like `writeAll`, from documents in JSON form, as `queryJson` gives them and `Export.fromNdjson` reads them. One that does
-   * not fit the schema has `InvalidInput`. Secrets are not in that form.
+   * not fit the schema has `InvalidInput`. Secrets and passwords are not in that form, but are taken, in clear; passwords are
+   * hashed.
    */
   readonly writeAllJson: <E, R>(
     documents: Stream.Stream<JsonObject, E, R>,
@@ -623,8 +624,9 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   readonly getJson: (id: string) => Effect.Effect<JsonObject, DbError.NotFound | DbError.NotAllowed | ReadError>
 
   /**
-   * Creates a document that is given in JSON form, as `queryJson` gives it, and gives it back in that form. Secrets are not in
-   * that form. 1 PUT. `InvalidInput`: it does not fit the schema.
+   * Creates a document that is given in JSON form, as `queryJson` gives it, and gives it back in that form. Secrets and
+   * passwords are given in clear, and not given back: the secret is encrypted, the password hashed. 1 PUT. `InvalidInput`: it
+   * does not fit the schema, or has the text of a hash in the place of a password.
    */
   readonly insertJson: (document: JsonObject) => Effect.Effect<JsonObject, DbError.NotAllowed | InsertError>
 

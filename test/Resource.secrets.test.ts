@@ -4,20 +4,30 @@ import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
+import { format } from "effect/Formatter"
+import * as Hash from "effect/Hash"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
+import * as Catalog from "effect-s3db/Catalog"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as PasswordHasher from "effect-s3db/crypto/PasswordHasher"
+import * as Database from "effect-s3db/Database"
 import type * as DbError from "effect-s3db/DbError"
 import * as Encoding from "effect-s3db/encoding/Encoding"
 import type * as Definition from "effect-s3db/Definition"
+import * as Export from "effect-s3db/Export"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
+import * as Attributes from "effect-s3db/schema/Attributes"
+import * as PasswordHash from "effect-s3db/schema/PasswordHash"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { everything, keysOf, memory, objectOf, openNew, openOn } from "./fixture.ts"
 import { secretSamples } from "./schema/samples.ts"
@@ -611,6 +621,7 @@ describe("KeyRing", () => {
 })
 
 describe("passwords", () => {
+  const textOf = PasswordHash.toText
   const Login = Schema.Struct({
     id: Schema.String,
     name: Schema.String,
@@ -626,19 +637,19 @@ describe("passwords", () => {
       const { verify, hash } = yield* PasswordHasher.PasswordHasher
       const logins = yield* open("logins", login)
       const inserted = yield* logins.insert({ id: "1", name: "Ada", password: Redacted.make("correct horse") })
-      assert.isTrue(inserted.password.startsWith("$argon2id$"))
+      assert.isTrue(textOf(inserted.password).startsWith("$argon2id$"))
       assert.deepStrictEqual(yield* logins.get("1"), inserted)
       const updated = yield* logins.update("1", { name: "Ada L." })
-      assert.strictEqual(updated.password, inserted.password)
+      assert.strictEqual(textOf(updated.password), textOf(inserted.password))
       assert.isTrue(yield* verify(Redacted.make("correct horse"), (yield* logins.get("1")).password))
       assert.isFalse(yield* verify(Redacted.make("Correct horse"), inserted.password))
       const renewed = yield* logins.patch("1", { password: Redacted.make("new horse"), old: updated.password })
-      assert.notStrictEqual(renewed.password, inserted.password)
-      assert.strictEqual(renewed.old, inserted.password)
+      assert.notStrictEqual(textOf(renewed.password), textOf(inserted.password))
+      assert.strictEqual(textOf(renewed.old!), textOf(inserted.password))
       assert.isTrue(yield* verify(Redacted.make("new horse"), renewed.password))
       const rounds = yield* hash(Redacted.make("bcrypt horse"), PasswordHasher.bcrypt({ cost: 12 }))
       const other = yield* logins.insert({ id: "2", name: "Bob", password: rounds })
-      assert.strictEqual(other.password, rounds)
+      assert.strictEqual(textOf(other.password), textOf(rounds))
       assert.isTrue(yield* verify(Redacted.make("bcrypt horse"), (yield* logins.get("2")).password))
       for (const id of ["1", "2"]) {
         const text = everything(yield* objectOf(store, "logins", id))
@@ -658,15 +669,177 @@ describe("passwords", () => {
       for (const wrong of [
         Redacted.make(""),
         Redacted.make(5 as unknown as string),
-        "plain text" as Attribute.PasswordHash,
+        "plain text" as never,
         Redacted.make("x".repeat(5000))
       ]) {
         const error = yield* attempt(wrong)
         assert.strictEqual(error._tag, "InvalidInput")
         assert.deepStrictEqual((error as DbError.InvalidInput).issues[0]?.path, ["password"])
         assert.notInclude(error.message, "plain text")
+        if (wrong === ("plain text" as never)) assert.include(error.message, "Redacted.make(text)")
       }
       assert.isFalse(yield* logins.exists("1"))
+    }).pipe(Effect.provide(hasher))
+  )
+
+  it.effect("a hash shows nothing of itself, whatever a program does with the document", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const logins = yield* open("logins", { ...login, history: true, scan: true })
+      const plain = Redacted.make("correct horse")
+      const { seen, tracer } = recorder()
+      const inserted = yield* Effect.withTracer(logins.insert({ id: "1", name: "Ada", password: plain }), tracer)
+      const secret = textOf(inserted.password)
+      assert.match(secret, /^\$argon2id\$/)
+      yield* logins.update("1", { name: "Ada L." })
+      const read = yield* logins.get("1")
+      assert.isTrue(Equal.equals(read.password, inserted.password))
+      assert.strictEqual(Hash.hash(read.password), Hash.hash(inserted.password))
+      const document = yield* logins.getDocument("1")
+      const past = yield* Stream.runCollect(logins.history("1"))
+      const shown = [inserted, read, document, past, [...(yield* Stream.runCollect(logins.scan()))]]
+      for (const value of shown) {
+        for (const text of [
+          inspect(value, { depth: 20 }),
+          JSON.stringify(value),
+          String(read.password),
+          format(value)
+        ]) {
+          assert.include(text, "<redacted>")
+          assert.notInclude(text, "argon2id")
+        }
+      }
+      assert.strictEqual(inspect(read.password), "<redacted>")
+      assert.strictEqual(JSON.stringify(read.password), '"<redacted>"')
+      for (const text of seen) assert.notInclude(text, "argon2id")
+
+      // A success schema of an API does not send it.
+      for (const codec of [Schema.toCodecJson(Login), Schema.toCodecJson(Schema.Array(Login))]) {
+        const exit = yield* Effect.exit(Schema.encodeUnknownEffect(codec)(codec.ast._tag === "Arrays" ? [read] : read))
+        assert.isTrue(Exit.isFailure(exit))
+        assert.include(String(exit), "can only be turned into JSON by the database")
+        assert.notInclude(String(exit), "argon2id")
+      }
+      const json = yield* logins.getJson("1")
+      assert.deepStrictEqual(json, { id: "1", name: "Ada L." })
+      assert.deepStrictEqual([...(yield* Stream.runCollect(logins.queryJson({})))], [json])
+      const lines = yield* Stream.mkString(Export.ndjsonText(logins.queryJson({})))
+      assert.notInclude(lines, "password")
+
+      // Who asks for it gets it, and takes it to another resource as it is.
+      const copies = yield* open("copies", login)
+      const copied = yield* copies.insert(read)
+      assert.strictEqual(textOf(copied.password), secret)
+      const moved = Option.getOrThrow(PasswordHash.fromText(Redacted.make(secret)))
+      yield* copies.replace({ id: "2", name: "Bob", password: moved })
+      const { verify } = yield* PasswordHasher.PasswordHasher
+      for (const id of ["1", "2"]) assert.isTrue(yield* verify(plain, (yield* copies.get(id)).password))
+      yield* logins.patch("1", { password: Redacted.make("new horse") })
+      yield* logins.restore("1", past[0]!)
+      assert.isTrue(yield* verify(plain, (yield* logins.get("1")).password))
+    }).pipe(Effect.provide(hasher))
+  )
+
+  it.effect("as JSON a password is plain text, and hashed; a hash stays where nobody gives one", () =>
+    Effect.gen(function* () {
+      const { open, store } = yield* openNew
+      const { verify } = yield* PasswordHasher.PasswordHasher
+      const Stored = Schema.Struct({
+        id: Schema.String,
+        name: Schema.String,
+        password: Attribute.PasswordWith({ min: 8 }),
+        deep: Schema.optionalKey(Schema.Struct({ old: Schema.NullOr(Attribute.Password), n: Schema.Int }))
+      }).pipe(Schema.encodeKeys({ password: "pw" }))
+      const logins = yield* open("logins", { schema: Stored, primaryKey: "id", scan: true })
+      const passwordOf = (id: string) => Effect.map(logins.get(id), ({ password }) => password)
+      const isNow = (id: string, plain: string) =>
+        Effect.flatMap(passwordOf(id), (hash) => verify(Redacted.make(plain), hash))
+
+      const inserted = yield* logins.insertJson({
+        id: "1",
+        name: "Ada",
+        pw: "correct horse",
+        deep: { old: null, n: 1 }
+      })
+      assert.deepStrictEqual(inserted, { id: "1", name: "Ada", deep: { n: 1 } })
+      assert.isTrue(yield* isNow("1", "correct horse"))
+      const before = textOf(yield* passwordOf("1"))
+      assert.deepStrictEqual(yield* logins.updateJson("1", { name: "Ada L." }), { ...inserted, name: "Ada L." })
+      yield* logins.patchJson("1", { deep: { old: "an old horse" } })
+      assert.strictEqual(textOf(yield* passwordOf("1")), before)
+      assert.isTrue(yield* verify(Redacted.make("an old horse"), (yield* logins.get("1")).deep!.old!))
+      yield* logins.updateJson("1", { "deep.old": null })
+      assert.isNull((yield* logins.get("1")).deep!.old)
+      yield* logins.patchJson("1", { pw: "new horse" })
+      assert.isTrue(yield* isNow("1", "new horse"))
+      yield* logins.replaceJson({ id: "1", name: "Ada", pw: "third horse" })
+      assert.isTrue(yield* isNow("1", "third horse"))
+      const written = yield* Stream.runCollect(
+        logins.writeAllJson(Stream.fromIterable([{ id: "2", name: "Bob", pw: "fourth horse" }]))
+      )
+      assert.isTrue(Result.isSuccess(written[0]!.result))
+      assert.isTrue(yield* isNow("2", "fourth horse"))
+
+      const hash = textOf(yield* passwordOf("2"))
+      const refused: ReadonlyArray<readonly [string, Effect.Effect<unknown, { readonly message: string }>]> = [
+        ["at least 8 characters", logins.insertJson({ id: "3", name: "Cy", pw: "short" })],
+        ["at least 8 characters", logins.patchJson("1", { pw: "short" })],
+        ["PasswordHash.fromText", logins.insertJson({ id: "3", name: "Cy", pw: hash })],
+        ["PasswordHash.fromText", logins.patchJson("1", { pw: hash })],
+        ["PasswordHash.fromText", logins.patchJson("1", { deep: { old: hash, n: 1 } })],
+        ["pw", logins.insertJson({ id: "3", name: "Cy" })],
+        ["pw", logins.insertJson({ id: "3", name: "Cy", pw: 5 })]
+      ]
+      for (const [what, attempt] of refused) {
+        const error = yield* Effect.flip(attempt)
+        assert.include(error.message, what)
+        assert.notInclude(error.message, hash)
+      }
+      assert.isFalse(yield* logins.exists("3"))
+      for (const id of ["1", "2"]) assert.notInclude(everything(yield* objectOf(store, "logins", id)), "horse")
+    }).pipe(Effect.provide(hasher))
+  )
+
+  it.effect("what is stored, and the definition in the catalog, are those of before passwords were redacted", () =>
+    Effect.gen(function* () {
+      const Former = Schema.Struct({
+        id: Schema.String,
+        name: Schema.String,
+        password: Schema.String.check(
+          Schema.makeFilter<string>(() => true, {
+            expected: "the hash of a password",
+            representation: {
+              id: Attributes.representationId,
+              payload: { type: "password", codec: "password" }
+            }
+          })
+        )
+      })
+      const Now = Schema.Struct({ id: Schema.String, name: Schema.String, password: Attribute.Password })
+      const former = Resource.define("logins", { schema: Former, primaryKey: "id" })
+      const now = Resource.define("logins", { schema: Now, primaryKey: "id" })
+      assert.deepStrictEqual(now.attributes, former.attributes)
+      assert.strictEqual(Catalog.hash(now), Catalog.hash(former))
+
+      // A hash as such a release has stored it.
+      const { open, store } = yield* openNew
+      const { hash, verify } = yield* PasswordHasher.PasswordHasher
+      const made = textOf(yield* hash(Redacted.make("correct horse")))
+      const logins = yield* open("logins", { schema: Former, primaryKey: "id" })
+      yield* logins.insert({ id: "1", name: "Ada", password: made })
+      const read = yield* (yield* openOn(store)).open("logins", { schema: Now, primaryKey: "id" })
+      assert.isTrue(yield* verify(Redacted.make("correct horse"), (yield* read.get("1")).password))
+
+      // Who opens it from the catalog gets it redacted, and hashes what is plain.
+      const { database } = yield* openOn(store)
+      const fromCatalog = yield* Effect.flatMap(Resource.fromCatalog("logins"), Resource.make).pipe(
+        Effect.provideService(Database.Database, database)
+      )
+      const ada = yield* fromCatalog.get("1")
+      assert.notInclude(inspect(ada), "argon2id")
+      assert.isTrue(PasswordHash.isPasswordHash(ada["password"]))
+      const bob = yield* fromCatalog.insert({ id: "2", name: "Bob", password: Redacted.make("battery staple") })
+      assert.isTrue(yield* verify(Redacted.make("battery staple"), bob["password"] as Attribute.PasswordHash))
     }).pipe(Effect.provide(hasher))
   )
 

@@ -15,6 +15,7 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -23,6 +24,7 @@ import * as Id from "./Id.ts"
 import * as pool from "./internal/passwordPool.ts"
 import * as text from "../internal/passwordText.ts"
 import * as Attribute from "../schema/Attribute.ts"
+import * as Hashes from "../schema/PasswordHash.ts"
 
 /**
  * The bcrypt algorithm, with 2^`cost` rounds.
@@ -85,7 +87,7 @@ export const argon2id = (
   })
 
 /**
- * A password hash in its standard text form: `$2b$12$...` (also `$2a$`, `$2y$`) or `$argon2id$v=19$m=...,t=...,p=...$...`.
+ * The hash of a password as a field of a schema; `schema/PasswordHash` makes one of its text, and the other way round.
  *
  * @category schemas
  * @since 0.1.0
@@ -93,7 +95,7 @@ export const argon2id = (
 export const PasswordHash = Attribute.Password
 
 /**
- * The text of a password hash, as `PasswordHash` reads it.
+ * The hash of a password, which shows nothing of itself.
  *
  * @category schemas
  * @since 0.1.0
@@ -139,7 +141,8 @@ export class NulCharacter extends Schema.TaggedError<NulCharacter>("effect-s3db/
 ) {}
 
 /**
- * A text that was given as a hash and is none that this module knows.
+ * What was given as a hash and is none, such as one that another copy of this library has made. Make it of its text
+ * with `PasswordHash.fromText`.
  *
  * @category errors
  * @since 0.1.0
@@ -359,18 +362,21 @@ export const make: (options?: Options) => Effect.Effect<PasswordHasher["Service"
       const digest = yield* compute("hash", { ...algorithm, password: bytes.success, salt, length })
       const written = { salt: text.toText(algorithm._tag, salt), digest: text.toText(algorithm._tag, digest) }
       digest.fill(0)
-      return text.format(
+      const whole: text.Parsed =
         algorithm._tag === "Bcrypt" ? { ...algorithm, ...written, variant: "b" } : { ...algorithm, ...written }
-      ) as PasswordHash
+      return Option.getOrThrow(Hashes.fromText(text.format(whole)))
     })
 
     const verify = Effect.fn("PasswordHasher.verify")(function* (
       password: Redacted.Redacted<string>,
       hash: PasswordHash
     ) {
-      const parsed = text.parse(hash)
+      const parsed = text.parse(Hashes.toText(hash))
       if (parsed === undefined) {
-        return yield* fail("verify", new InvalidHash({ description: "neither a bcrypt nor an argon2id hash" }))
+        return yield* fail(
+          "verify",
+          new InvalidHash({ description: "this is no hash that PasswordHash.fromText has made" })
+        )
       }
       if (!isWithin(options.limits ?? {}, parsed) && !isLess(parsed, standard)) {
         return yield* fail(
@@ -395,7 +401,7 @@ export const make: (options?: Options) => Effect.Effect<PasswordHasher["Service"
     })
 
     const needsRehash = (hash: PasswordHash, algorithm: Algorithm = standard): boolean => {
-      const parsed = text.parse(hash)
+      const parsed = text.parse(Hashes.toText(hash))
       if (parsed?._tag === "Bcrypt" && algorithm._tag === "Bcrypt") return parsed.cost !== algorithm.cost
       if (parsed?._tag !== "Argon2id" || algorithm._tag !== "Argon2id") return true
       return (

@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
@@ -11,13 +13,16 @@ import * as DbError from "../DbError.ts"
 import type { Definition } from "../Definition.ts"
 import * as DocumentCodec from "../document/codec.ts"
 import type { JsonObject } from "../encoding/Json.ts"
-import { isRecord } from "../internal/json.ts"
+import { isRecord, valueAt } from "../internal/json.ts"
 import * as merge from "../internal/merge.ts"
 import type { Insert, Update } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
+import * as Normalization from "../schema/Normalization.ts"
+import * as PasswordHash from "../schema/PasswordHash.ts"
 
 /**
- * The way from JSON to the inputs of a resource.
+ * The way from JSON to the inputs of a resource. A password is given as its plain text there, which becomes `Redacted` and
+ * is hashed by what writes it; a hash is given by a program only.
  *
  * @category models
  * @since 0.1.0
@@ -56,6 +61,7 @@ export const make = <S extends Attributes.DocumentSchema>(definition: Definition
   }
   const encode: (value: S["Type"]) => Effect.Effect<unknown, Schema.SchemaError> = Schema.encodeUnknownEffect(storage)
   const open = <X, E>(effect: Effect.Effect<X, E>) => Effect.provideService(effect, Attributes.SecretsOpen, true)
+  const withPasswords = passwordsIn(definition)
   const tree = merge.fieldTree(AST.toEncoded(storage.ast)) ?? { fields: new Map() }
   const isNullable = Schema.is(Schema.Null)
 
@@ -76,10 +82,10 @@ export const make = <S extends Attributes.DocumentSchema>(definition: Definition
 
   return {
     inputOf: (document) =>
-      Effect.mapBoth(decoderOf(document)(document), {
+      Effect.mapBoth(withPasswords(decoderOf(document)(document), document), {
         // A whole document is an input of it, too.
         onSuccess: (value) => value as Insert<S>,
-        onFailure: refused
+        onFailure: (error) => (error._tag === "SchemaError" ? refused(error) : error)
       }),
     changesOf: (way, changes) =>
       Effect.fnUntraced(function* (current: S["Type"]) {
@@ -89,7 +95,10 @@ export const make = <S extends Attributes.DocumentSchema>(definition: Definition
         if (Result.isFailure(merged)) {
           return yield* DbError.invalidField(name, merged.failure.path, merged.failure.message)
         }
-        const whole = yield* Effect.mapError(open(decode(withoutRemoved(merged.success))), refused)
+        const changed = withoutRemoved(merged.success)
+        const whole = yield* Effect.mapError(withPasswords(open(decode(changed)), changed, json), (error) =>
+          error._tag === "SchemaError" ? refused(error) : error
+        )
         // All of its fields, and those that it has no more, as the schema names them.
         const gone = Object.keys(current as object).filter((field) => !Object.hasOwn(whole as object, field))
         return { ...(whole as object), ...Object.fromEntries(gone.map((field) => [field, undefined])) } as Update<
@@ -97,6 +106,47 @@ export const make = <S extends Attributes.DocumentSchema>(definition: Definition
         >
       })
   }
+}
+
+/** Puts plain passwords, redacted, where the JSON has them; `before` is the JSON from which hashes are taken over. */
+type WithPasswords = <A>(
+  decoding: Effect.Effect<A, Schema.SchemaError>,
+  json: unknown,
+  before?: unknown
+) => Effect.Effect<A, Schema.SchemaError | DbError.InvalidInput>
+
+const passwordsIn = ({
+  attributes,
+  name,
+  schema
+}: Pick<Definition<Attributes.DocumentSchema>, "attributes" | "name" | "schema">): WithPasswords => {
+  const stored = attributes.filter(({ codec }) => codec === "password").map(({ path }) => path)
+  const paths = Attributes.passwordsOf(schema)
+  if (paths.length === 0) return (decoding) => decoding
+  return Effect.fnUntraced(function* <A>(
+    decoding: Effect.Effect<A, Schema.SchemaError>,
+    json: unknown,
+    before?: unknown
+  ) {
+    const kept = new Set(stored.map((path) => valueAt(before, path)))
+    for (const path of stored) {
+      const text = valueAt(json, path)
+      // Who exports accounts with their hashes would find nobody able to log in, were these hashed again.
+      if (typeof text !== "string" || kept.has(text) || !PasswordHash.isText(text)) continue
+      const message = "Expected a password in plain text: a hash is given by a program, with PasswordHash.fromText"
+      return yield* DbError.invalidField(name, path, message)
+    }
+    const given = new Map<unknown, Redacted.Redacted<string>>()
+    const read = (text: string) => {
+      if (kept.has(text)) return PasswordHash.fromText(text)
+      const standIn = PasswordHash.standIn()
+      given.set(standIn, Redacted.make(text))
+      return Option.some(standIn)
+    }
+    const value = yield* Effect.provideService(decoding, Attributes.GivenPasswords, read)
+    const plain = (hash: unknown) => given.get(hash) ?? hash
+    return paths.reduce<unknown>((whole, path) => Normalization.changeAt(whole, path, plain), value) as A
+  })
 }
 
 /** JSON has no `undefined`: what has become that is removed, at any depth. */

@@ -16,9 +16,10 @@
  * @since 0.1.0
  */
 import * as BigDecimal from "effect/BigDecimal"
-import type * as Brand from "effect/Brand"
 import * as Cron from "effect/Cron"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -26,8 +27,16 @@ import type * as AST from "effect/SchemaAST"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaRepresentation from "effect/SchemaRepresentation"
-import { PlainPassword, plainPasswordId, representationId, secretId, SecretsOpen } from "./Attributes.ts"
-import { isPasswordHash } from "../internal/passwordText.ts"
+import {
+  GivenPasswords,
+  passwordId,
+  PlainPassword,
+  plainPasswordId,
+  representationId,
+  secretId,
+  SecretsOpen
+} from "./Attributes.ts"
+import * as Hashes from "./PasswordHash.ts"
 import * as formats from "../internal/formats.ts"
 import * as rounding from "../internal/rounding.ts"
 
@@ -77,7 +86,8 @@ const types: Readonly<Record<string, (...args: Args) => Type>> = {
   country: () => text("a country code of ISO 3166-1 alpha-2", formats.isCountry),
   ean: () => text("an EAN, UPC or GTIN with a right check digit", formats.isEan, "ean"),
   cron: () => text("a cron expression", (value) => Result.isSuccess(Cron.parse(value))),
-  password: () => text("the hash of a password", isPasswordHash, "password"),
+  // There is none that is no hash.
+  password: () => ({ expected: "the hash of a password", codec: "password", is: () => true }),
   duration: () => ({ expected: "a duration", codec: "duration", is: () => true }),
   money: (scale = 2) => fixedDecimals("an amount")(Number(scale))(`money:${scale}`),
   decimal: (scale = 2) => fixedDecimals("a number")(Number(scale))(`decimal:${scale}`),
@@ -496,7 +506,9 @@ export const Secret = <S extends Schema.Constraint>(value: S): Schema.Redacted<S
       })
   })
 
-const forbidden = new SchemaIssue.Forbidden({ message: "A secret can only be turned into JSON by the database" })
+const forbidden = new SchemaIssue.Forbidden({
+  message: "A secret, or the hash of a password, can only be turned into JSON by the database"
+})
 
 const nothing = new SchemaIssue.InvalidValue({ message: "Expected a secret that is not null" })
 
@@ -537,23 +549,53 @@ export const SecretNumber = Secret(Schema.Finite)
 export const SecretJson = Secret(Schema.Json)
 
 /**
- * The hash of a password, in the standard text form (`$2b$12$...`, `$argon2id$v=19$...`).
+ * The hash of a password, which shows nothing of itself; see `schema/PasswordHash`.
  *
  * @category models
  * @since 0.1.0
  */
-export type PasswordHash = string & Brand.Brand<"effect-s3db/PasswordHash">
+export type PasswordHash = Hashes.PasswordHash
+
+const noHash = new SchemaIssue.InvalidValue({ message: "Expected the hash of a password" })
 
 /**
  * A password. Where a resource takes its fields, give it as `Redacted` text: it is hashed once, by the `PasswordHasher`
- * in use. What is stored, and read, is the hash; a hash is stored as it is.
+ * in use. What is stored, and read, is the hash, which shows nothing of itself; a hash is stored as it is.
+ *
+ * The database alone can turn it into JSON, so that it does not leak by way of an API.
  *
  * @category schemas
  * @since 0.1.0
  */
-export const Password = Schema.String.check(checkOf("password", [])).pipe(
-  Schema.brand("effect-s3db/PasswordHash")
-) as unknown as Schema.Codec<PasswordHash, string>
+export const Password: Schema.declare<PasswordHash> = Schema.declare(Hashes.isPasswordHash, {
+  representation: { id: passwordId, payload: null },
+  expected: "a password, Redacted.make(text), or the hash of one",
+  toEquivalence: () => Equal.asEquivalence<PasswordHash>(),
+  toCodecJson: () =>
+    Schema.link<PasswordHash>()(Schema.String, {
+      decode: SchemaGetter.transformEffect((text: string) =>
+        Effect.flatMap(GivenPasswords, (given) => {
+          const hash = given === undefined ? Hashes.fromText(text) : given(text)
+          return Option.isSome(hash) ? Effect.succeed(hash.value) : Effect.fail(noHash)
+        })
+      ),
+      encode: SchemaGetter.transformEffect((hash: PasswordHash) =>
+        Effect.flatMap(SecretsOpen, (open): Effect.Effect<string, SchemaIssue.Issue> => {
+          const text = open ? Hashes.toText(hash) : ""
+          return text === "" ? Effect.fail(forbidden) : Effect.succeed(text)
+        })
+      )
+    })
+}).check(checkOf("password", []))
+
+/**
+ * The reviver that brings passwords back from a portable definition.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const passwordReviver: SchemaRepresentation.DeclarationReviver<null> =
+  SchemaRepresentation.makeReviverDeclaration(passwordId, Schema.Null, () => Password)
 
 /**
  * Creates a field for a password with a rule for the plain text, in characters, or with an algorithm of its own
@@ -563,7 +605,7 @@ export const Password = Schema.String.check(checkOf("password", [])).pipe(
  * @since 0.1.0
  */
 export const PasswordWith = (rule: typeof PlainPassword.Type): typeof Password =>
-  Password.check(plainPassword<PasswordHash>(rule)) as typeof Password
+  Password.check(plainPassword<PasswordHash>(rule))
 
 const plainPassword = <T>(rule: typeof PlainPassword.Type): AST.Filter<T> =>
   // A hash does not tell: the resource applies the rule to what it hashes.

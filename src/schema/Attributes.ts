@@ -8,11 +8,13 @@
  */
 import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
+import type * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import { samePath } from "../internal/json.ts"
 import { fits } from "../internal/threeWay.ts"
+import type { PasswordHash } from "./PasswordHash.ts"
 
 /**
  * The id of the annotation by which a check names the codec of an attribute: the `representation` of the check is
@@ -243,6 +245,26 @@ export const toStorageCodec = <S extends DocumentSchema>(schema: S): Schema.toCo
 export const SecretsOpen: Context.Reference<boolean> = Context.Reference("effect-s3db/schema/Attributes/SecretsOpen", {
   defaultValue: () => false
 })
+
+/**
+ * What reads passwords that are given as JSON: texts in clear, in the place of hashes. `undefined` where there are hashes
+ * only, as in what is stored.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const GivenPasswords = Context.Reference<((text: string) => Option.Option<PasswordHash>) | undefined>(
+  "effect-s3db/schema/Attributes/GivenPasswords",
+  { defaultValue: () => undefined }
+)
+
+/**
+ * The id by which a password is known in a portable definition.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const passwordId = "effect-s3db/schema/PasswordHash"
 
 /**
  * The id of the checks that say what a plain password has to be like before it is hashed.

@@ -1,5 +1,6 @@
 /** What TypeScript knows of the names in a declaration: compiled, never run. */
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
@@ -190,6 +191,40 @@ export const rules = (repository: Resource.RepositoryOf<typeof parcels>) => [
   repository.getContent("1"),
   // @ts-expect-error a partition by a field that there is not
   Resource.fromAttributes("wrong", { city: "string" }, { partitions: { byTown: ["town"] } })
+]
+
+/** Passwords are given redacted, or as the hash that there is. */
+const logins = Resource.define("logins", {
+  schema: Schema.Struct({ id: Schema.String, name: Schema.String, password: Attribute.Password }),
+  primaryKey: "id"
+})
+const ruled = Resource.fromAttributes("logins", { name: "string", password: "password|min:8" })
+
+export const passwords = (
+  repository: Resource.RepositoryOf<typeof logins>,
+  other: Resource.RepositoryOf<typeof ruled>,
+  hash: Attribute.PasswordHash
+) => [
+  repository.insert({ id: "1", name: "a", password: Redacted.make("text") }),
+  repository.insert({ id: "1", name: "a", password: hash }),
+  repository.insertJson({ id: "1", name: "a", password: "text" }),
+  other.insert({ name: "a", password: Redacted.make("text") }),
+  // @ts-expect-error a text in clear
+  repository.insert({ id: "1", name: "a", password: "text" }),
+  // @ts-expect-error a text in clear
+  repository.replace({ id: "1", name: "a", password: "text" }),
+  // @ts-expect-error a text in clear
+  repository.upsert({ id: "1", name: "a", password: "text" }),
+  // @ts-expect-error a text in clear
+  repository.update("1", { password: "text" }),
+  // @ts-expect-error a text in clear
+  repository.patch("1", { password: "text" }),
+  // @ts-expect-error a text in clear
+  other.insert({ name: "a", password: "text" }),
+  // @ts-expect-error a hash is no text
+  Effect.map(repository.get("1"), ({ password }) => password.length),
+  // @ts-expect-error and no redacted one, which would be hashed
+  Effect.map(repository.get("1"), ({ password }) => Redacted.value(password))
 ]
 
 /** A model and its variants. */
