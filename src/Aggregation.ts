@@ -37,6 +37,7 @@ import type { Json, JsonObject } from "./encoding/Json.ts"
 import { isRecord } from "./internal/json.ts"
 import * as rationals from "./internal/rationals.ts"
 import * as Query from "./Query.ts"
+import { ExpectedError } from "./internal/expectedError.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -117,7 +118,7 @@ export interface Options extends Query.Options {
  * @category errors
  * @since 0.1.0
  */
-export class TooManyGroups extends Schema.TaggedError<TooManyGroups>("effect-s3db/Aggregation/TooManyGroups")(
+export class TooManyGroups extends ExpectedError<TooManyGroups>("effect-s3db/Aggregation/TooManyGroups")(
   "TooManyGroups",
   { limit: Schema.Int },
   { httpApiStatus: 422 }

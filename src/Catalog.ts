@@ -18,6 +18,7 @@ import * as Partition from "./Partition.ts"
 import { Attribute, Codec, describeHidden, hiddenAt } from "./schema/Attributes.ts"
 import { Capabilities } from "./storage/ObjectStore.ts"
 import * as Unique from "./Unique.ts"
+import { ExpectedError } from "./internal/expectedError.ts"
 
 /**
  * The key of the catalog, below the prefix of the database.
@@ -265,9 +266,13 @@ export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.R
  * @category errors
  * @since 0.1.0
  */
-export class NewerFormat extends Schema.TaggedError<NewerFormat>("effect-s3db/Catalog/NewerFormat")("NewerFormat", {
+export class NewerFormat extends ExpectedError<NewerFormat>("effect-s3db/Catalog/NewerFormat")("NewerFormat", {
   version: Schema.String
-}) {}
+}) {
+  override get message(): string {
+    return `the catalog has format ${this.version}, written by a later release; upgrade effect-s3db`
+  }
+}
 
 /** The first member of what was read that this release does not know, by the catalog or resource in which it is. */
 const unknownMembers = new WeakMap<object, string>()

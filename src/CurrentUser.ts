@@ -6,9 +6,9 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 import { isObject } from "./internal/json.ts"
+import { ExpectedError } from "./internal/expectedError.ts"
 
 /**
  * Somebody who is authenticated.
@@ -40,7 +40,7 @@ export const CurrentUser: Context.Reference<User | undefined> = Context.Referenc
  * @category errors
  * @since 0.1.0
  */
-export class Unauthenticated extends Schema.TaggedError<Unauthenticated>("effect-s3db/CurrentUser/Unauthenticated")(
+export class Unauthenticated extends ExpectedError<Unauthenticated>("effect-s3db/CurrentUser/Unauthenticated")(
   "Unauthenticated",
   {},
   { httpApiStatus: 401 }

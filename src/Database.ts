@@ -26,6 +26,7 @@ import * as Pipeline from "./Pipeline.ts"
 import type { Attribute } from "./schema/Attributes.ts"
 import { decodeBase64 } from "./internal/base64.ts"
 import { type Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
+import * as InstrumentedStore from "./storage/InstrumentedStore.ts"
 import * as sweep from "./document/sweep.ts"
 import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
@@ -255,7 +256,8 @@ export const make = Effect.fn("Database.make")(function* (
     singleWriter: options.singleWriter === true,
     onEvent: (event) => PubSub.publish(events, event)
   }).pipe(DbError.named("Database.open"))
-  const { store, capabilities } = opened
+  const { capabilities } = opened
+  const store = InstrumentedStore.tallying(opened.store)
   const sightings = yield* CatalogLease.watch
   const catalog = yield* CatalogCell.make(store, { version: opened.version, age, onSeen: sightings.onSeen })
   const lease = CatalogLease.make(catalog, sightings, leaseMillis)
@@ -351,7 +353,10 @@ export const make = Effect.fn("Database.make")(function* (
       yield* DbError.named("Database.setPlugin", resource)(catalog.change(set))
     }),
     transaction: (effect, options) =>
-      Effect.withSpan(Transaction.run({ id, store }, effect, options), "Database.transaction"),
+      Effect.withSpan(
+        InstrumentedStore.withRequests(Transaction.run({ id, store }, effect, options)),
+        "Database.transaction"
+      ),
     repairTransactions: (options) =>
       Stream.mapError(sweep.sweep(store, capabilities, options), DbError.fromStore("Database.repairTransactions")),
     compare: Effect.fnUntraced(function* (declarations) {

@@ -15,6 +15,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as StoreError from "./storage/StoreError.ts"
+import { ExpectedError } from "./internal/expectedError.ts"
 
 /**
  * A missing document: none has this id. Treat it as absence; `getOption` does so.
@@ -22,7 +23,7 @@ import * as StoreError from "./storage/StoreError.ts"
  * @category errors
  * @since 0.1.0
  */
-export class NotFound extends Schema.TaggedError<NotFound>("effect-s3db/DbError/NotFound")(
+export class NotFound extends ExpectedError<NotFound>("effect-s3db/DbError/NotFound")(
   "NotFound",
   { resource: Schema.String, id: Schema.String },
   { httpApiStatus: 404 }
@@ -38,7 +39,7 @@ export class NotFound extends Schema.TaggedError<NotFound>("effect-s3db/DbError/
  * @category errors
  * @since 0.1.0
  */
-export class AlreadyExists extends Schema.TaggedError<AlreadyExists>("effect-s3db/DbError/AlreadyExists")(
+export class AlreadyExists extends ExpectedError<AlreadyExists>("effect-s3db/DbError/AlreadyExists")(
   "AlreadyExists",
   { resource: Schema.String, id: Schema.String },
   { httpApiStatus: 409 }
@@ -55,7 +56,7 @@ export class AlreadyExists extends Schema.TaggedError<AlreadyExists>("effect-s3d
  * @category errors
  * @since 0.1.0
  */
-export class Conflict extends Schema.TaggedError<Conflict>("effect-s3db/DbError/Conflict")(
+export class Conflict extends ExpectedError<Conflict>("effect-s3db/DbError/Conflict")(
   "Conflict",
   { resource: Schema.String, id: Schema.String, revision: Schema.String },
   { httpApiStatus: 409 }
@@ -78,7 +79,7 @@ export class Conflict extends Schema.TaggedError<Conflict>("effect-s3db/DbError/
  * @category errors
  * @since 0.1.0
  */
-export class UniqueViolation extends Schema.TaggedError<UniqueViolation>("effect-s3db/DbError/UniqueViolation")(
+export class UniqueViolation extends ExpectedError<UniqueViolation>("effect-s3db/DbError/UniqueViolation")(
   "UniqueViolation",
   {
     resource: Schema.String,
@@ -110,9 +111,11 @@ export class UniqueViolation extends Schema.TaggedError<UniqueViolation>("effect
  * @category errors
  * @since 0.1.0
  */
-export class TransactionConflict extends Schema.TaggedError<TransactionConflict>(
-  "effect-s3db/DbError/TransactionConflict"
-)("TransactionConflict", { attempts: Schema.Int }, { httpApiStatus: 409 }) {
+export class TransactionConflict extends ExpectedError<TransactionConflict>("effect-s3db/DbError/TransactionConflict")(
+  "TransactionConflict",
+  { attempts: Schema.Int },
+  { httpApiStatus: 409 }
+) {
   override get message(): string {
     return `the transaction met changes by others, ${this.attempts} times`
   }
@@ -136,7 +139,7 @@ export const InputIssue = Schema.Struct({
  * @category errors
  * @since 0.1.0
  */
-export class InvalidInput extends Schema.TaggedError<InvalidInput>("effect-s3db/DbError/InvalidInput")(
+export class InvalidInput extends ExpectedError<InvalidInput>("effect-s3db/DbError/InvalidInput")(
   "InvalidInput",
   { resource: Schema.String, issues: Schema.Array(InputIssue) },
   { httpApiStatus: 422 }
@@ -156,7 +159,7 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>("effect-s3db/
  * @category errors
  * @since 0.1.0
  */
-export class NotAllowed extends Schema.TaggedError<NotAllowed>("effect-s3db/DbError/NotAllowed")(
+export class NotAllowed extends ExpectedError<NotAllowed>("effect-s3db/DbError/NotAllowed")(
   "NotAllowed",
   { resource: Schema.String, operation: Schema.String, description: Schema.String },
   { httpApiStatus: 403 }
@@ -174,7 +177,7 @@ export class NotAllowed extends Schema.TaggedError<NotAllowed>("effect-s3db/DbEr
  * @category errors
  * @since 0.1.0
  */
-export class MetadataLimit extends Schema.TaggedError<MetadataLimit>("effect-s3db/DbError/MetadataLimit")(
+export class MetadataLimit extends ExpectedError<MetadataLimit>("effect-s3db/DbError/MetadataLimit")(
   "MetadataLimit",
   {
     resource: Schema.String,
@@ -201,7 +204,7 @@ export class MetadataLimit extends Schema.TaggedError<MetadataLimit>("effect-s3d
  * @category errors
  * @since 0.1.0
  */
-export class SecretUnreadable extends Schema.TaggedError<SecretUnreadable>("effect-s3db/DbError/SecretUnreadable")(
+export class SecretUnreadable extends ExpectedError<SecretUnreadable>("effect-s3db/DbError/SecretUnreadable")(
   "SecretUnreadable",
   {
     description: Schema.String,
@@ -220,10 +223,10 @@ export class SecretUnreadable extends Schema.TaggedError<SecretUnreadable>("effe
  * @category errors
  * @since 0.1.0
  */
-export class ServiceFailed extends Schema.TaggedError<ServiceFailed>("effect-s3db/DbError/ServiceFailed")(
-  "ServiceFailed",
-  { service: Schema.String, description: Schema.String }
-) {
+export class ServiceFailed extends ExpectedError<ServiceFailed>("effect-s3db/DbError/ServiceFailed")("ServiceFailed", {
+  service: Schema.String,
+  description: Schema.String
+}) {
   readonly isRetryable: boolean = false
   readonly outcome: StoreError.Outcome = "none"
 }
@@ -235,7 +238,7 @@ export class ServiceFailed extends Schema.TaggedError<ServiceFailed>("effect-s3d
  * @category errors
  * @since 0.1.0
  */
-export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("effect-s3db/DbError/OutcomeUnknown")(
+export class OutcomeUnknown extends ExpectedError<OutcomeUnknown>("effect-s3db/DbError/OutcomeUnknown")(
   "OutcomeUnknown",
   { description: Schema.String }
 ) {
@@ -297,7 +300,7 @@ const untold = "the program that was asked knows more"
  * @category errors
  * @since 0.1.0
  */
-export class DbError extends Schema.TaggedError<DbError>("effect-s3db/DbError")(
+export class DbError extends ExpectedError<DbError>("effect-s3db/DbError")(
   "DbError",
   {
     /** The public operation, such as `Resource.insert`. */
@@ -307,8 +310,6 @@ export class DbError extends Schema.TaggedError<DbError>("effect-s3db/DbError")(
   },
   { httpApiStatus: 503 }
 ) {
-  override readonly cause = this.reason
-
   override get message(): string {
     const where = this.resource === undefined ? this.operation : `${this.operation} on ${this.resource}`
     return `${where} failed: ${this.reason._tag}: ${this.reason.description}`

@@ -23,6 +23,7 @@ import { documentLevels, type Json, type JsonObject, stringifyExact } from "./en
 import { isList, isObject } from "./internal/json.ts"
 import * as Query from "./Query.ts"
 import * as Attributes from "./schema/Attributes.ts"
+import { ExpectedError } from "./internal/expectedError.ts"
 
 // -----------------------------------------------------------------------------
 // Lines of JSON
@@ -95,7 +96,7 @@ export type LineReason = typeof LineReason.Type
  * @category errors
  * @since 0.1.0
  */
-export class LineProblem extends Schema.TaggedError<LineProblem>("effect-s3db/Export/LineProblem")(
+export class LineProblem extends ExpectedError<LineProblem>("effect-s3db/Export/LineProblem")(
   "LineProblem",
   {
     /** From 1. */
@@ -316,7 +317,7 @@ export interface CsvOptions {
  * @category errors
  * @since 0.1.0
  */
-export class NoColumn extends Schema.TaggedError<NoColumn>("effect-s3db/Export/NoColumn")(
+export class NoColumn extends ExpectedError<NoColumn>("effect-s3db/Export/NoColumn")(
   "NoColumn",
   {
     /** The number of the document, from 1. */

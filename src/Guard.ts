@@ -36,6 +36,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as CurrentUser from "./CurrentUser.ts"
 import * as Pipeline from "./Pipeline.ts"
+import { ExpectedError } from "./internal/expectedError.ts"
 
 /** Whether the work of this fiber is the program's own. */
 const IsTrusted = Context.Reference<boolean>("effect-s3db/Guard/IsTrusted", { defaultValue: () => false })
@@ -286,7 +287,7 @@ const hasNoRecord: ReadonlySet<Pipeline.OperationName> = new Set(
  * @category errors
  * @since 0.1.0
  */
-export class Forbidden extends Schema.TaggedError<Forbidden>("effect-s3db/Guard/Forbidden")(
+export class Forbidden extends ExpectedError<Forbidden>("effect-s3db/Guard/Forbidden")(
   "Forbidden",
   {
     resource: Schema.String,

@@ -29,6 +29,7 @@ import type * as Content from "./Content.ts"
 import * as DbError from "./DbError.ts"
 import type { Document } from "./Document.ts"
 import type * as Query from "./Query.ts"
+import { ExpectedError } from "./internal/expectedError.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -45,7 +46,7 @@ import type * as Query from "./Query.ts"
  * @category errors
  * @since 0.1.0
  */
-export class Rejected extends Schema.TaggedError<Rejected>("effect-s3db/Pipeline/Rejected")(
+export class Rejected extends ExpectedError<Rejected>("effect-s3db/Pipeline/Rejected")(
   "Rejected",
   {
     resource: Schema.String,
@@ -72,7 +73,7 @@ export class Rejected extends Schema.TaggedError<Rejected>("effect-s3db/Pipeline
  * @category errors
  * @since 0.1.0
  */
-export class AfterFailed extends Schema.TaggedError<AfterFailed>("effect-s3db/Pipeline/AfterFailed")(
+export class AfterFailed extends ExpectedError<AfterFailed>("effect-s3db/Pipeline/AfterFailed")(
   "AfterFailed",
   {
     resource: Schema.String,

@@ -19,7 +19,7 @@ describe("DbError", () => {
     const error = DbError.make("Resource.get", reason, "users")
     assert.strictEqual(error.message, "Resource.get on users failed: Throttled: slow down")
     assert.strictEqual(DbError.make("Database.open", reason).message, "Database.open failed: Throttled: slow down")
-    assert.deepStrictEqual([error.isRetryable, error.outcome, error.cause], [true, "none", reason])
+    assert.deepStrictEqual([error.isRetryable, error.outcome, error.reason], [true, "none", reason])
     assert.isTrue(StoreError.isStoreError(new StoreError.StoreError({ operation: "get", reason })))
     assert.isFalse(StoreError.isStoreError(error))
   })

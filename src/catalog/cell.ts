@@ -65,11 +65,8 @@ export interface Opened {
  * @category constructors
  * @since 0.1.0
  */
-export const newerFormat = ({ version }: Catalog.NewerFormat): StoreError.Unsupported =>
-  new StoreError.Unsupported({
-    feature: `catalog format ${version}`,
-    description: `the catalog has format ${version}, written by a later release; upgrade effect-s3db`
-  })
+export const newerFormat = ({ message, version }: Catalog.NewerFormat): StoreError.Unsupported =>
+  new StoreError.Unsupported({ feature: `catalog format ${version}`, description: message })
 
 const format: CasCell.Format<Catalog.Catalog> = {
   remembered: 1,

@@ -25,6 +25,7 @@ import { decodeBase64, encodeBase64 } from "../internal/base64.ts"
 import { type Json, stringifyExact } from "../encoding/Json.ts"
 import * as Id from "./Id.ts"
 import * as aesGcm from "./internal/aesGcm.ts"
+import { ExpectedError } from "../internal/expectedError.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -37,14 +38,10 @@ import * as aesGcm from "./internal/aesGcm.ts"
  * @category errors
  * @since 0.1.0
  */
-export class InvalidKeyRing extends Schema.TaggedError<InvalidKeyRing>("effect-s3db/crypto/KeyRing/InvalidKeyRing")(
+export class InvalidKeyRing extends ExpectedError<InvalidKeyRing>("effect-s3db/crypto/KeyRing/InvalidKeyRing")(
   "InvalidKeyRing",
   { description: Schema.String }
-) {
-  override get message(): string {
-    return this.description
-  }
-}
+) {}
 
 /**
  * A sealed value that cannot be opened.
@@ -56,9 +53,15 @@ export class InvalidKeyRing extends Schema.TaggedError<InvalidKeyRing>("effect-s
  * @category errors
  * @since 0.1.0
  */
-export class Unopened extends Schema.TaggedError<Unopened>("effect-s3db/crypto/KeyRing/Unopened")("Unopened", {
+export class Unopened extends ExpectedError<Unopened>("effect-s3db/crypto/KeyRing/Unopened")("Unopened", {
   why: Schema.Literals(["UnknownKey", "Altered"])
-}) {}
+}) {
+  override get message(): string {
+    return this.why === "UnknownKey"
+      ? "no key of the ring has sealed this value: add the key that has"
+      : "the sealed value was altered, or comes from elsewhere: restore the document from a backup"
+  }
+}
 
 // -----------------------------------------------------------------------------
 // Service

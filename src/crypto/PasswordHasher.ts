@@ -25,6 +25,7 @@ import * as pool from "./internal/passwordPool.ts"
 import * as text from "../internal/passwordText.ts"
 import * as Attribute from "../schema/Attribute.ts"
 import * as Hashes from "../schema/PasswordHash.ts"
+import { ExpectedError } from "../internal/expectedError.ts"
 
 /**
  * The bcrypt algorithm, with 2^`cost` rounds.
@@ -113,10 +114,7 @@ const reasonFields = {
  * @category errors
  * @since 0.1.0
  */
-export class Empty extends Schema.TaggedError<Empty>("effect-s3db/crypto/PasswordHasher/Empty")(
-  "Empty",
-  reasonFields
-) {}
+export class Empty extends ExpectedError<Empty>("effect-s3db/crypto/PasswordHasher/Empty")("Empty", reasonFields) {}
 
 /**
  * A password of more than `limit` bytes in UTF-8: 72 for bcrypt, which would ignore the rest, 4096 otherwise.
@@ -124,7 +122,7 @@ export class Empty extends Schema.TaggedError<Empty>("effect-s3db/crypto/Passwor
  * @category errors
  * @since 0.1.0
  */
-export class TooLong extends Schema.TaggedError<TooLong>("effect-s3db/crypto/PasswordHasher/TooLong")("TooLong", {
+export class TooLong extends ExpectedError<TooLong>("effect-s3db/crypto/PasswordHasher/TooLong")("TooLong", {
   ...reasonFields,
   limit: Schema.Number
 }) {}
@@ -135,7 +133,7 @@ export class TooLong extends Schema.TaggedError<TooLong>("effect-s3db/crypto/Pas
  * @category errors
  * @since 0.1.0
  */
-export class NulCharacter extends Schema.TaggedError<NulCharacter>("effect-s3db/crypto/PasswordHasher/NulCharacter")(
+export class NulCharacter extends ExpectedError<NulCharacter>("effect-s3db/crypto/PasswordHasher/NulCharacter")(
   "NulCharacter",
   reasonFields
 ) {}
@@ -147,7 +145,7 @@ export class NulCharacter extends Schema.TaggedError<NulCharacter>("effect-s3db/
  * @category errors
  * @since 0.1.0
  */
-export class InvalidHash extends Schema.TaggedError<InvalidHash>("effect-s3db/crypto/PasswordHasher/InvalidHash")(
+export class InvalidHash extends ExpectedError<InvalidHash>("effect-s3db/crypto/PasswordHasher/InvalidHash")(
   "InvalidHash",
   reasonFields
 ) {}
@@ -159,7 +157,7 @@ export class InvalidHash extends Schema.TaggedError<InvalidHash>("effect-s3db/cr
  * @category errors
  * @since 0.1.0
  */
-export class TooCostly extends Schema.TaggedError<TooCostly>("effect-s3db/crypto/PasswordHasher/TooCostly")(
+export class TooCostly extends ExpectedError<TooCostly>("effect-s3db/crypto/PasswordHasher/TooCostly")(
   "TooCostly",
   reasonFields
 ) {}
@@ -170,7 +168,7 @@ export class TooCostly extends Schema.TaggedError<TooCostly>("effect-s3db/crypto
  * @category errors
  * @since 0.1.0
  */
-export class WorkerFailed extends Schema.TaggedError<WorkerFailed>("effect-s3db/crypto/PasswordHasher/WorkerFailed")(
+export class WorkerFailed extends ExpectedError<WorkerFailed>("effect-s3db/crypto/PasswordHasher/WorkerFailed")(
   "WorkerFailed",
   reasonFields
 ) {}
@@ -197,12 +195,10 @@ export type Reason = typeof Reason.Type
  * @category errors
  * @since 0.1.0
  */
-export class PasswordError extends Schema.TaggedError<PasswordError>("effect-s3db/crypto/PasswordHasher/PasswordError")(
+export class PasswordError extends ExpectedError<PasswordError>("effect-s3db/crypto/PasswordHasher/PasswordError")(
   "PasswordError",
   { operation: Schema.Literals(["hash", "verify"]), reason: Reason }
 ) {
-  override readonly cause = this.reason
-
   override get message(): string {
     return `${this.operation} failed: ${this.reason._tag}: ${this.reason.description}`
   }

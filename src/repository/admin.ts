@@ -71,15 +71,18 @@ export const make = <A>(
           )
         )
       ),
-    discard: Effect.fn("Resource.discard")(function* (id) {
-      const removed = yield* named(discarding.discard(id, changes.onCommit))
-      const readable = `document ${JSON.stringify(id)} can be read: delete removes it`
-      return removed === undefined ? yield* refuse(readable) : { id, removed }
-    }, as("Resource.discard")),
-    recount: recount.pipe(Effect.withSpan("Resource.recount"), as("Resource.recount")),
+    discard: Effect.fn("Resource.discard")(
+      function* (id) {
+        const removed = yield* named(discarding.discard(id, changes.onCommit))
+        const readable = `document ${JSON.stringify(id)} can be read: delete removes it`
+        return removed === undefined ? yield* refuse(readable) : { id, removed }
+      },
+      as("Resource.discard", (id: string) => id)
+    ),
+    recount: recount.pipe(as("Resource.recount"), Effect.withSpan("Resource.recount")),
     makeCurrent: Effect.flatMap(context.codec.version, (version) =>
       context.database.makeCurrent(context.name, version)
-    ).pipe(Effect.withSpan("Resource.makeCurrent"), as("Resource.makeCurrent")),
+    ).pipe(as("Resource.makeCurrent"), Effect.withSpan("Resource.makeCurrent")),
     removePartition: Effect.fn("Resource.removePartition")(function* (label) {
       return yield* named(remove("partitions", label))
     }, as("Resource.removePartition")),

@@ -126,6 +126,7 @@ export const make = <A, Insert, Update, Patch>(
     each: Effect.fnUntraced(function* (given, options, one) {
       const { concurrency = defaultConcurrency, onProgress = () => Effect.void } = options ?? {}
       const inputs = [...given]
+      yield* operation.batch(inputs.length)
       let done = 0
       return yield* Effect.forEach(
         inputs,

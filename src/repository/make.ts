@@ -86,8 +86,8 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const { name, schema } = definition
   const documents = Documents.make(definition, database, codec)
   const { context, preparation, reader } = documents
-  const operation = Operation.make(name)
-  const { as, draw, named } = operation
+  const operation = Operation.make(name, database.store.location)
+  const { about, as, draw, named } = operation
 
   const operands = OperandCodecs.make(schema, Fields.systemSchemas)
   const fields = Fields.make(definition, documents, operands)
@@ -131,40 +131,63 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const jsonOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
     Effect.map(Effect.flatMap(effect, reading.jsonOf), fields.shown)
   const get = (id: string) => reading.get(id, reader.load)
+  const idOf = (target: string | { readonly id: string }) => (typeof target === "string" ? target : target.id)
+  /** Tells the span of the id of what an operation gives, which it did not know before. */
+  const telling = <X, E, R>(effect: Effect.Effect<X, E, R>) => Effect.tap(effect, (given) => about(writing.idIn(given)))
 
   return {
-    insert: Effect.fn("Resource.insert")(function* (input) {
-      return yield* valueOf(writing.insert(input))
-    }, as("Resource.insert")),
+    insert: Effect.fn("Resource.insert")(
+      function* (input) {
+        return yield* telling(valueOf(writing.insert(input)))
+      },
+      as("Resource.insert", writing.idIn)
+    ),
 
     insertMany: Effect.fn("Resource.insertMany")(function* (inputs, options) {
       return yield* bulk.each(inputs, options, (input) => valueOf(writing.insert(input)))
     }, as("Resource.insertMany")),
 
-    insertJson: Effect.fn("Resource.insertJson")(function* (document) {
-      return yield* jsonOf(writing.insert(yield* jsonForm.inputOf(document)))
-    }, as("Resource.insertJson")),
+    insertJson: Effect.fn("Resource.insertJson")(
+      function* (document) {
+        return yield* telling(jsonOf(writing.insert(yield* jsonForm.inputOf(document))))
+      },
+      as("Resource.insertJson", writing.idIn)
+    ),
 
-    get: Effect.fn("Resource.get")(function* (id) {
-      return yield* valueOf(get(id))
-    }, as("Resource.get")),
+    get: Effect.fn("Resource.get")(
+      function* (id) {
+        return yield* valueOf(get(id))
+      },
+      as("Resource.get", (id: string) => id)
+    ),
 
-    getOption: Effect.fn("Resource.getOption")(function* (id) {
-      return yield* orNone(valueOf(get(id)))
-    }, as("Resource.getOption")),
+    getOption: Effect.fn("Resource.getOption")(
+      function* (id) {
+        return yield* orNone(valueOf(get(id)))
+      },
+      as("Resource.getOption", (id: string) => id)
+    ),
 
     getMany: Effect.fn("Resource.getMany")(function* (ids, options) {
       const concurrency = options?.concurrency ?? defaultConcurrency
-      return yield* Effect.forEach(ids, (id) => orNone(valueOf(get(id))), { concurrency })
+      const all = [...ids]
+      yield* operation.batch(all.length)
+      return yield* Effect.forEach(all, (id) => orNone(valueOf(get(id))), { concurrency })
     }, as("Resource.getMany")),
 
-    getDocument: Effect.fn("Resource.getDocument")(function* (id) {
-      return yield* documentOf(get(id))
-    }, as("Resource.getDocument")),
+    getDocument: Effect.fn("Resource.getDocument")(
+      function* (id) {
+        return yield* documentOf(get(id))
+      },
+      as("Resource.getDocument", (id: string) => id)
+    ),
 
-    getJson: Effect.fn("Resource.getJson")(function* (id) {
-      return yield* jsonOf(get(id))
-    }, as("Resource.getJson")),
+    getJson: Effect.fn("Resource.getJson")(
+      function* (id) {
+        return yield* jsonOf(get(id))
+      },
+      as("Resource.getJson", (id: string) => id)
+    ),
 
     documentOf: Effect.fn("Resource.documentOf")(function* (value) {
       const base = context.known(value as object)
@@ -175,17 +198,22 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
       yield* pipeline.admit("get")
       const found = yield* named(uniques.find(label, values))
       // Interceptors decide before it is told whether there is such a document.
-      return yield* valueOf(
-        Option.match(found, {
-          onNone: () => reading.get("", () => Effect.fail(context.missing(""))),
-          onSome: (base) => reading.get(base.id, () => Effect.succeed(base))
-        })
+      return yield* telling(
+        valueOf(
+          Option.match(found, {
+            onNone: () => reading.get("", () => Effect.fail(context.missing(""))),
+            onSome: (base) => reading.get(base.id, () => Effect.succeed(base))
+          })
+        )
       )
     }, as("Resource.getByUnique")),
 
-    getFromPartition: Effect.fn("Resource.getFromPartition")(function* (id, within) {
-      return yield* valueOf(reading.get(id, (id) => listing.getFrom(id, within)))
-    }, as("Resource.getFromPartition")),
+    getFromPartition: Effect.fn("Resource.getFromPartition")(
+      function* (id, within) {
+        return yield* valueOf(reading.get(id, (id) => listing.getFrom(id, within)))
+      },
+      as("Resource.getFromPartition", (id: string) => id)
+    ),
 
     distinct: (within) =>
       draw("Resource.distinct")(reading.whole(["listIds", "query"], within, (request) => partitions.distinct(request))),
@@ -193,37 +221,60 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     covered: (within) =>
       draw("Resource.covered")(reading.whole(["listIds", "query"], within, (request) => partitions.covered(request))),
 
-    update: Effect.fn("Resource.update")(function* <E = never, R = never>(
-      target: string | Document.Document<S["Type"]>,
-      changes: Update<S["Type"]> | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>),
-      options?: UpdateOptions
-    ) {
-      return yield* valueOf(writing.update(target, newValues<S["Type"], Update<S["Type"]>, E, R>(changes), options))
-    }, as("Resource.update")),
+    update: Effect.fn("Resource.update")(
+      function* <E = never, R = never>(
+        target: string | Document.Document<S["Type"]>,
+        changes:
+          | Update<S["Type"]>
+          | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>),
+        options?: UpdateOptions
+      ) {
+        return yield* valueOf(writing.update(target, newValues<S["Type"], Update<S["Type"]>, E, R>(changes), options))
+      },
+      as("Resource.update", idOf)
+    ),
 
-    updateJson: Effect.fn("Resource.updateJson")(function* (id, changes, options) {
-      return yield* jsonOf(writing.update(id, { by: jsonForm.changesOf("update", changes) }, options))
-    }, as("Resource.updateJson")),
+    updateJson: Effect.fn("Resource.updateJson")(
+      function* (id, changes, options) {
+        return yield* jsonOf(writing.update(id, { by: jsonForm.changesOf("update", changes) }, options))
+      },
+      as("Resource.updateJson", (id: string) => id)
+    ),
 
-    patch: Effect.fn("Resource.patch")(function* (target, changes, options) {
-      return yield* valueOf(writing.patch(target, changes, options))
-    }, as("Resource.patch")),
+    patch: Effect.fn("Resource.patch")(
+      function* (target, changes, options) {
+        return yield* valueOf(writing.patch(target, changes, options))
+      },
+      as("Resource.patch", idOf)
+    ),
 
-    patchJson: Effect.fn("Resource.patchJson")(function* (id, changes, options) {
-      return yield* jsonOf(writing.patchBy(id, jsonForm.changesOf("patch", changes), options))
-    }, as("Resource.patchJson")),
+    patchJson: Effect.fn("Resource.patchJson")(
+      function* (id, changes, options) {
+        return yield* jsonOf(writing.patchBy(id, jsonForm.changesOf("patch", changes), options))
+      },
+      as("Resource.patchJson", (id: string) => id)
+    ),
 
-    replace: Effect.fn("Resource.replace")(function* (input, options) {
-      return yield* valueOf(writing.replace(input, options))
-    }, as("Resource.replace")),
+    replace: Effect.fn("Resource.replace")(
+      function* (input, options) {
+        return yield* valueOf(writing.replace(input, options))
+      },
+      as("Resource.replace", writing.idIn)
+    ),
 
-    replaceJson: Effect.fn("Resource.replaceJson")(function* (document, options) {
-      return yield* jsonOf(writing.replace(yield* jsonForm.inputOf(document), options))
-    }, as("Resource.replaceJson")),
+    replaceJson: Effect.fn("Resource.replaceJson")(
+      function* (document, options) {
+        return yield* jsonOf(writing.replace(yield* jsonForm.inputOf(document), options))
+      },
+      as("Resource.replaceJson", writing.idIn)
+    ),
 
-    upsert: Effect.fn("Resource.upsert")(function* (input, options) {
-      return yield* valueOf(writing.upsert(input, options?.retries))
-    }, as("Resource.upsert")),
+    upsert: Effect.fn("Resource.upsert")(
+      function* (input, options) {
+        return yield* telling(valueOf(writing.upsert(input, options?.retries)))
+      },
+      as("Resource.upsert", writing.idIn)
+    ),
 
     upsertMany: Effect.fn("Resource.upsertMany")(function* (inputs, options) {
       return yield* bulk.each(inputs, options, (input) => valueOf(writing.upsert(input)))
@@ -273,19 +324,27 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
       return yield* Aggregation.run(reading.queryJson(request), made.success, { ...fields.options, maxGroups })
     }, as("Resource.aggregate")),
 
-    delete: Effect.fn("Resource.delete")(function* (target, { mustExist = false } = {}) {
-      yield* writing.remove(target, mustExist)
-    }, as("Resource.delete")),
+    delete: Effect.fn("Resource.delete")(
+      function* (target, { mustExist = false } = {}) {
+        yield* writing.remove(target, mustExist)
+      },
+      as("Resource.delete", idOf)
+    ),
 
     deleteMany: Effect.fn("Resource.deleteMany")(function* (ids, options) {
-      return yield* writing.removeMany([...ids], options?.onProgress)
+      const all = [...ids]
+      yield* operation.batch(all.length)
+      return yield* writing.removeMany(all, options?.onProgress)
     }, as("Resource.deleteMany")),
 
-    deleteAll: writing.removeAll.pipe(Effect.withSpan("Resource.deleteAll"), as("Resource.deleteAll")),
+    deleteAll: writing.removeAll.pipe(as("Resource.deleteAll"), Effect.withSpan("Resource.deleteAll")),
 
-    exists: Effect.fn("Resource.exists")(function* (id) {
-      return yield* reading.exists(id)
-    }, as("Resource.exists")),
+    exists: Effect.fn("Resource.exists")(
+      function* (id) {
+        return yield* reading.exists(id)
+      },
+      as("Resource.exists", (id: string) => id)
+    ),
 
     count: Effect.fn("Resource.count")(function* (request = {}) {
       return yield* reading.count(request)
@@ -301,41 +360,59 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
       return yield* reading.list(request)
     }, as("Resource.list")),
 
-    setContent: Effect.fn("Resource.setContent")(function* (id, bytes, options) {
-      const stream = bytes instanceof Uint8Array ? Stream.succeed(bytes) : bytes
-      return yield* contents.set(id, stream, options?.contentType ?? "application/octet-stream")
-    }, as("Resource.setContent")),
+    setContent: Effect.fn("Resource.setContent")(
+      function* (id, bytes, options) {
+        const stream = bytes instanceof Uint8Array ? Stream.succeed(bytes) : bytes
+        return yield* contents.set(id, stream, options?.contentType ?? "application/octet-stream")
+      },
+      as("Resource.setContent", (id: string) => id)
+    ),
 
-    getContent: Effect.fn("Resource.getContent")(function* (id, range) {
-      return yield* contents.get(id, range)
-    }, as("Resource.getContent")),
+    getContent: Effect.fn("Resource.getContent")(
+      function* (id, range) {
+        return yield* contents.get(id, range)
+      },
+      as("Resource.getContent", (id: string) => id)
+    ),
 
-    hasContent: Effect.fn("Resource.hasContent")(function* (id) {
-      return Option.isSome(yield* contents.get(id, undefined))
-    }, as("Resource.hasContent")),
+    hasContent: Effect.fn("Resource.hasContent")(
+      function* (id) {
+        return Option.isSome(yield* contents.get(id, undefined))
+      },
+      as("Resource.hasContent", (id: string) => id)
+    ),
 
-    deleteContent: Effect.fn("Resource.deleteContent")(function* (id) {
-      yield* contents.remove(id)
-    }, as("Resource.deleteContent")),
+    deleteContent: Effect.fn("Resource.deleteContent")(
+      function* (id) {
+        yield* contents.remove(id)
+      },
+      as("Resource.deleteContent", (id: string) => id)
+    ),
 
     history: (id) =>
-      draw("Resource.history")(Stream.mapEffect(history.versions(id), ({ result }) => Effect.fromResult(result))),
+      draw("Resource.history", id)(Stream.mapEffect(history.versions(id), ({ result }) => Effect.fromResult(result))),
 
-    historyResults: (id) => draw("Resource.historyResults")(history.versions(id)),
+    historyResults: (id) => draw("Resource.historyResults", id)(history.versions(id)),
 
-    getAt: Effect.fn("Resource.getAt")(function* (id, moment) {
-      return yield* documentOf(reading.get(id, (id) => history.at(id, moment)))
-    }, as("Resource.getAt")),
+    getAt: Effect.fn("Resource.getAt")(
+      function* (id, moment) {
+        return yield* documentOf(reading.get(id, (id) => history.at(id, moment)))
+      },
+      as("Resource.getAt", (id: string) => id)
+    ),
 
-    restore: Effect.fn("Resource.restore")(function* (id, moment) {
-      yield* pipeline.admit("get")
-      yield* pipeline.admit("replace")
-      const version = yield* history.at(id, moment)
-      // Who may not see it may not have it back; what interceptors make of it for the eye is not what it was.
-      yield* reading.get(id, () => Effect.succeed(version))
-      // What was a document once can be one again.
-      return yield* valueOf(writing.replace(version.value as Insert<S>, { from: version }))
-    }, as("Resource.restore")),
+    restore: Effect.fn("Resource.restore")(
+      function* (id, moment) {
+        yield* pipeline.admit("get")
+        yield* pipeline.admit("replace")
+        const version = yield* history.at(id, moment)
+        // Who may not see it may not have it back; what interceptors make of it for the eye is not what it was.
+        yield* reading.get(id, () => Effect.succeed(version))
+        // What was a document once can be one again.
+        return yield* valueOf(writing.replace(version.value as Insert<S>, { from: version }))
+      },
+      as("Resource.restore", (id: string) => id)
+    ),
 
     explain: Effect.fn("Resource.explain")(function* (input) {
       const base = context.known(input as object)

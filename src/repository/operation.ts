@@ -4,10 +4,14 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as DbError from "../DbError.ts"
+import * as InstrumentedStore from "../storage/InstrumentedStore.ts"
 
 const Current = Context.Reference<string>("effect-s3db/repository/operation", { defaultValue: () => "Resource" })
 
@@ -18,10 +22,20 @@ const Current = Context.Reference<string>("effect-s3db/repository/operation", { 
  * @since 0.1.0
  */
 export interface Operation {
-  /** Runs an effect as an operation. */
-  readonly as: (name: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Draws a stream as an operation. */
-  readonly draw: (name: string) => <A, E, R>(stream: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
+  /**
+   * Runs an effect as an operation, and tells the span it is in of it. `idOf` is the id that its arguments are about, if
+   * they say so.
+   */
+  readonly as: <Args extends ReadonlyArray<unknown> = ReadonlyArray<unknown>>(
+    name: string,
+    idOf?: (...args: Args) => string | undefined
+  ) => <A, E, R>(effect: Effect.Effect<A, E, R>, ...args: Args) => Effect.Effect<A, E, R>
+  /** Draws a stream as an operation, within a span that it has from its first request to its end. */
+  readonly draw: (name: string, id?: string) => <A, E, R>(stream: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
+  /** Tells the span of the id that an operation is about, where it is known at its end only. */
+  readonly about: (id: string | undefined) => Effect.Effect<void>
+  /** Tells the span of the number of documents that an operation was given. */
+  readonly batch: (size: number) => Effect.Effect<void>
   /** Turns failures of the engine into `DbError`, in the name of the operation that the fiber is in. */
   readonly named: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, DbError.Named<E>, R>
   /** A failure as `named` leaves it, to be told rather than failed with. */
@@ -34,14 +48,38 @@ export interface Operation {
   readonly name: Effect.Effect<string>
 }
 
+const documentId = "s3db.document.id"
+
+/** The tag of what an operation failed with; for what the infrastructure has to say, its reason. */
+const errorType = <E>(cause: Cause.Cause<E>): string | undefined => {
+  const error: unknown = Option.getOrUndefined(Cause.findErrorOption(cause))
+  if (error instanceof DbError.DbError) return error.reason._tag
+  return typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : undefined
+}
+
 /**
- * Makes what names the operations of a resource.
+ * Makes what names the operations of a resource in a database (its `namespace` is where that lies).
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (resource: string): Operation => {
-  const attributes = { "s3db.resource": resource }
+export const make = (resource: string, namespace: string): Operation => {
+  // Names after OpenTelemetry's conventions for databases, where there is one.
+  const attributes = { "db.system.name": "effect-s3db", "db.namespace": namespace, "db.collection.name": resource }
+
+  const attributesOf = (name: string, id: string | undefined) => ({
+    ...attributes,
+    "db.operation.name": name.slice(name.indexOf(".") + 1),
+    ...(id === undefined ? {} : { [documentId]: id })
+  })
+
+  const about = (id: string | undefined) =>
+    id === undefined ? Effect.void : Effect.annotateCurrentSpan(documentId, id)
+
+  const annotateFailure = <A, E>(exit: Exit.Exit<A, E>) => {
+    const type = Exit.isFailure(exit) ? errorType(exit.cause) : undefined
+    return type === undefined ? Effect.void : Effect.annotateCurrentSpan("error.type", type)
+  }
 
   const nameOf = Effect.fnUntraced(function* <E>(error: E): Effect.fn.Return<never, DbError.Named<E>> {
     // A type parameter is not narrowed by what has been ruled out.
@@ -50,8 +88,27 @@ export const make = (resource: string): Operation => {
   })
 
   return {
-    as: (name) => (effect) => Effect.provideService(Effect.annotateSpans(effect, attributes), Current, name),
-    draw: (name) => (stream) => Stream.provideService(stream, Current, name),
+    as:
+      (name, idOf) =>
+      (effect, ...args) =>
+        Effect.annotateCurrentSpan(attributesOf(name, idOf?.(...args))).pipe(
+          Effect.andThen(InstrumentedStore.withRequests(effect)),
+          Effect.onExit(annotateFailure),
+          Effect.provideService(Current, name)
+        ),
+    draw: (name, id) => (stream) =>
+      Stream.unwrap(
+        Effect.map(InstrumentedStore.tally, (counted) =>
+          stream.pipe(
+            Stream.provideService(InstrumentedStore.CurrentTally, counted),
+            Stream.onExit((exit) => Effect.andThen(annotateFailure(exit), InstrumentedStore.annotateRequests(counted))),
+            Stream.withSpan(name, { attributes: attributesOf(name, id) }),
+            Stream.provideService(Current, name)
+          )
+        )
+      ),
+    about,
+    batch: (size) => Effect.annotateCurrentSpan("db.operation.batch.size", size),
     named: (effect) => Effect.catch(effect, nameOf),
     told: (error) => Effect.flip(nameOf(error)),
     namedStream: (stream) => Stream.catch(stream, (error) => Stream.fromEffect(nameOf(error))),

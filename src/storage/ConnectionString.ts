@@ -28,6 +28,7 @@ import type { ObjectStore } from "./ObjectStore.ts"
 import type * as S3Store from "./S3Store.ts"
 import * as StandardStore from "./StandardStore.ts"
 import type { StoreError } from "./StoreError.ts"
+import { ExpectedError } from "../internal/expectedError.ts"
 
 /**
  * A connection string that cannot be understood. `option` names the part at fault; neither it nor the description holds
@@ -36,7 +37,7 @@ import type { StoreError } from "./StoreError.ts"
  * @category errors
  * @since 0.1.0
  */
-export class InvalidConnectionString extends Schema.TaggedError<InvalidConnectionString>(
+export class InvalidConnectionString extends ExpectedError<InvalidConnectionString>(
   "effect-s3db/storage/ConnectionString/InvalidConnectionString"
 )("InvalidConnectionString", { option: Schema.String, description: Schema.String }) {
   override get message(): string {

@@ -62,7 +62,7 @@ const none = (): Record<Operation, number> => ({
 
 /**
  * Wraps a store. Spans are named `ObjectStore.put` and so on, with the key and sizes as attributes, never metadata or
- * bodies.
+ * bodies. Of a key below a partition or a unique key only its beginning is shown: the rest is made of values of fields.
  *
  * @category constructors
  * @since 0.1.0
@@ -88,7 +88,7 @@ export const make = (
       Effect.trackDuration(Metric.withAttributes(duration, { operation })),
       Effect.withSpan(`ObjectStore.${operation}`, {
         kind: "client",
-        attributes: { "s3db.operation": operation, "s3db.key": key, ...attributes }
+        attributes: { "s3db.operation": operation, "s3db.key": shownKey(key), ...attributes }
       })
     )
   return {
@@ -115,6 +115,8 @@ export const make = (
   }
 }
 
+const shownKey = (key: string): string => key.replace(/((?:^|\/)(?:partition|unique)=[^/]*\/).+$/, "$1…")
+
 const outcomeOf = <A>(exit: Exit.Exit<A, StoreError>): string => {
   if (Exit.isSuccess(exit)) return "ok"
   for (const reason of exit.cause.reasons) {
@@ -122,6 +124,81 @@ const outcomeOf = <A>(exit: Exit.Exit<A, StoreError>): string => {
   }
   return Exit.hasInterrupts(exit) ? "interrupted" : "defect"
 }
+
+/**
+ * A count of the requests of some work. What is part of other work counts for both.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tally {
+  requests: number
+  readonly outer: Tally | undefined
+}
+
+/**
+ * The count that requests of a fiber, and of those it starts, are added to by stores that tally.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const CurrentTally = Context.Reference<Tally | undefined>("effect-s3db/storage/InstrumentedStore/CurrentTally", {
+  defaultValue: () => undefined
+})
+
+/**
+ * Begins a count, to be provided as `CurrentTally` to the work whose requests are counted.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const tally: Effect.Effect<Tally> = Effect.map(CurrentTally, (outer) => ({ requests: 0, outer }))
+
+/**
+ * Wraps a store so that its requests are added to `CurrentTally`, those of `deleteMany` by the thousand keys. The store of a
+ * database is wrapped so. A request that is sent again by a store below counts once.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const tallying = (inner: ObjectStore["Service"]): ObjectStore["Service"] => {
+  const one = <A>(effect: Effect.Effect<A, StoreError>, requests = 1): Effect.Effect<A, StoreError> =>
+    Effect.withFiber((fiber) => {
+      let tally = fiber.getRef(CurrentTally)
+      for (; tally !== undefined; tally = tally.outer) tally.requests += requests
+      return effect
+    })
+  return {
+    ...inner,
+    put: (request) => one(inner.put(request)),
+    get: (key, options) => one(inner.get(key, options)),
+    head: (key) => one(inner.head(key)),
+    delete: (key, options) => one(inner.delete(key, options)),
+    deleteMany: (keys, options) => one(inner.deleteMany(keys, options), Math.ceil(keys.length / maxKeysPerRequest)),
+    copy: (request) => one(inner.copy(request)),
+    list: (request) => one(inner.list(request))
+  }
+}
+
+/**
+ * Runs an effect and tells the span that it is in how many requests it has made (`s3db.requests`).
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withRequests = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(tally, (counted) =>
+    Effect.ensuring(Effect.provideService(effect, CurrentTally, counted), annotateRequests(counted))
+  )
+
+/**
+ * Tells the current span of a count.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const annotateRequests = (counted: Tally): Effect.Effect<void> =>
+  Effect.suspend(() => Effect.annotateCurrentSpan("s3db.requests", counted.requests))
 
 /**
  * The store below it with every request counted, measured and put into a span; and the counter.

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { ExpectedError } from "../internal/expectedError.ts"
 
 const TypeId = "~effect-s3db/storage/StoreError" as const
 
@@ -54,7 +55,7 @@ const reasonFields = {
  * @category errors
  * @since 0.1.0
  */
-export class NoSuchKey extends Schema.TaggedError<NoSuchKey>("effect-s3db/storage/StoreError/NoSuchKey")(
+export class NoSuchKey extends ExpectedError<NoSuchKey>("effect-s3db/storage/StoreError/NoSuchKey")(
   "NoSuchKey",
   reasonFields
 ) {
@@ -68,7 +69,7 @@ export class NoSuchKey extends Schema.TaggedError<NoSuchKey>("effect-s3db/storag
  * @category errors
  * @since 0.1.0
  */
-export class NoSuchBucket extends Schema.TaggedError<NoSuchBucket>("effect-s3db/storage/StoreError/NoSuchBucket")(
+export class NoSuchBucket extends ExpectedError<NoSuchBucket>("effect-s3db/storage/StoreError/NoSuchBucket")(
   "NoSuchBucket",
   reasonFields
 ) {
@@ -86,7 +87,7 @@ export class NoSuchBucket extends Schema.TaggedError<NoSuchBucket>("effect-s3db/
  * @category errors
  * @since 0.1.0
  */
-export class PreconditionFailed extends Schema.TaggedError<PreconditionFailed>(
+export class PreconditionFailed extends ExpectedError<PreconditionFailed>(
   "effect-s3db/storage/StoreError/PreconditionFailed"
 )("PreconditionFailed", { ...reasonFields, afterUnknown: Schema.optionalKey(Schema.Boolean) }) {
   readonly isRetryable: boolean = false
@@ -100,7 +101,7 @@ export class PreconditionFailed extends Schema.TaggedError<PreconditionFailed>(
  * @category errors
  * @since 0.1.0
  */
-export class ConditionalRequestConflict extends Schema.TaggedError<ConditionalRequestConflict>(
+export class ConditionalRequestConflict extends ExpectedError<ConditionalRequestConflict>(
   "effect-s3db/storage/StoreError/ConditionalRequestConflict"
 )("ConditionalRequestConflict", reasonFields) {
   readonly isRetryable: boolean = true
@@ -113,7 +114,7 @@ export class ConditionalRequestConflict extends Schema.TaggedError<ConditionalRe
  * @category errors
  * @since 0.1.0
  */
-export class MetadataTooLarge extends Schema.TaggedError<MetadataTooLarge>(
+export class MetadataTooLarge extends ExpectedError<MetadataTooLarge>(
   "effect-s3db/storage/StoreError/MetadataTooLarge"
 )("MetadataTooLarge", { ...reasonFields, size: Schema.Number, limit: Schema.Number }) {
   readonly isRetryable: boolean = false
@@ -126,7 +127,7 @@ export class MetadataTooLarge extends Schema.TaggedError<MetadataTooLarge>(
  * @category errors
  * @since 0.1.0
  */
-export class KeyTooLong extends Schema.TaggedError<KeyTooLong>("effect-s3db/storage/StoreError/KeyTooLong")(
+export class KeyTooLong extends ExpectedError<KeyTooLong>("effect-s3db/storage/StoreError/KeyTooLong")(
   "KeyTooLong",
   reasonFields
 ) {
@@ -140,7 +141,7 @@ export class KeyTooLong extends Schema.TaggedError<KeyTooLong>("effect-s3db/stor
  * @category errors
  * @since 0.1.0
  */
-export class EntityTooLarge extends Schema.TaggedError<EntityTooLarge>("effect-s3db/storage/StoreError/EntityTooLarge")(
+export class EntityTooLarge extends ExpectedError<EntityTooLarge>("effect-s3db/storage/StoreError/EntityTooLarge")(
   "EntityTooLarge",
   reasonFields
 ) {
@@ -154,7 +155,7 @@ export class EntityTooLarge extends Schema.TaggedError<EntityTooLarge>("effect-s
  * @category errors
  * @since 0.1.0
  */
-export class InvalidRange extends Schema.TaggedError<InvalidRange>("effect-s3db/storage/StoreError/InvalidRange")(
+export class InvalidRange extends ExpectedError<InvalidRange>("effect-s3db/storage/StoreError/InvalidRange")(
   "InvalidRange",
   reasonFields
 ) {
@@ -169,9 +170,10 @@ export class InvalidRange extends Schema.TaggedError<InvalidRange>("effect-s3db/
  * @category errors
  * @since 0.1.0
  */
-export class InvalidArgument extends Schema.TaggedError<InvalidArgument>(
-  "effect-s3db/storage/StoreError/InvalidArgument"
-)("InvalidArgument", { ...reasonFields, argument: Schema.String }) {
+export class InvalidArgument extends ExpectedError<InvalidArgument>("effect-s3db/storage/StoreError/InvalidArgument")(
+  "InvalidArgument",
+  { ...reasonFields, argument: Schema.String }
+) {
   readonly isRetryable: boolean = false
   readonly outcome: Outcome = "none"
 }
@@ -182,7 +184,7 @@ export class InvalidArgument extends Schema.TaggedError<InvalidArgument>(
  * @category errors
  * @since 0.1.0
  */
-export class AccessDenied extends Schema.TaggedError<AccessDenied>("effect-s3db/storage/StoreError/AccessDenied")(
+export class AccessDenied extends ExpectedError<AccessDenied>("effect-s3db/storage/StoreError/AccessDenied")(
   "AccessDenied",
   reasonFields
 ) {
@@ -197,7 +199,7 @@ export class AccessDenied extends Schema.TaggedError<AccessDenied>("effect-s3db/
  * @category errors
  * @since 0.1.0
  */
-export class Throttled extends Schema.TaggedError<Throttled>("effect-s3db/storage/StoreError/Throttled")("Throttled", {
+export class Throttled extends ExpectedError<Throttled>("effect-s3db/storage/StoreError/Throttled")("Throttled", {
   ...reasonFields,
   retryAfterMillis: Schema.optionalKey(Schema.Number)
 }) {
@@ -212,9 +214,13 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-s3db/storag
  * @category errors
  * @since 0.1.0
  */
-export class Unavailable extends Schema.TaggedError<Unavailable>("effect-s3db/storage/StoreError/Unavailable")(
+export class Unavailable extends ExpectedError<Unavailable>("effect-s3db/storage/StoreError/Unavailable")(
   "Unavailable",
-  { ...reasonFields, sent: Schema.Boolean, retryAfterMillis: Schema.optionalKey(Schema.Number) }
+  {
+    ...reasonFields,
+    sent: Schema.Boolean,
+    retryAfterMillis: Schema.optionalKey(Schema.Number)
+  }
 ) {
   readonly isRetryable: boolean = true
   get outcome(): Outcome {
@@ -228,7 +234,7 @@ export class Unavailable extends Schema.TaggedError<Unavailable>("effect-s3db/st
  * @category errors
  * @since 0.1.0
  */
-export class Timeout extends Schema.TaggedError<Timeout>("effect-s3db/storage/StoreError/Timeout")("Timeout", {
+export class Timeout extends ExpectedError<Timeout>("effect-s3db/storage/StoreError/Timeout")("Timeout", {
   ...reasonFields,
   afterMillis: Schema.Number
 }) {
@@ -243,10 +249,7 @@ export class Timeout extends Schema.TaggedError<Timeout>("effect-s3db/storage/St
  * @category errors
  * @since 0.1.0
  */
-export class Corrupt extends Schema.TaggedError<Corrupt>("effect-s3db/storage/StoreError/Corrupt")(
-  "Corrupt",
-  reasonFields
-) {
+export class Corrupt extends ExpectedError<Corrupt>("effect-s3db/storage/StoreError/Corrupt")("Corrupt", reasonFields) {
   readonly isRetryable: boolean = false
   readonly outcome: Outcome = "none"
 }
@@ -258,9 +261,12 @@ export class Corrupt extends Schema.TaggedError<Corrupt>("effect-s3db/storage/St
  * @category errors
  * @since 0.1.0
  */
-export class Unsupported extends Schema.TaggedError<Unsupported>("effect-s3db/storage/StoreError/Unsupported")(
+export class Unsupported extends ExpectedError<Unsupported>("effect-s3db/storage/StoreError/Unsupported")(
   "Unsupported",
-  { ...reasonFields, feature: Schema.String }
+  {
+    ...reasonFields,
+    feature: Schema.String
+  }
 ) {
   readonly isRetryable: boolean = false
   readonly outcome: Outcome = "none"
@@ -272,7 +278,7 @@ export class Unsupported extends Schema.TaggedError<Unsupported>("effect-s3db/st
  * @category errors
  * @since 0.1.0
  */
-export class Unexpected extends Schema.TaggedError<Unexpected>("effect-s3db/storage/StoreError/Unexpected")(
+export class Unexpected extends ExpectedError<Unexpected>("effect-s3db/storage/StoreError/Unexpected")(
   "Unexpected",
   reasonFields
 ) {
@@ -327,15 +333,13 @@ export const isReason = (u: unknown): u is Reason => Reason.members.some((member
  * @category errors
  * @since 0.1.0
  */
-export class StoreError extends Schema.TaggedError<StoreError>("effect-s3db/storage/StoreError")("StoreError", {
+export class StoreError extends ExpectedError<StoreError>("effect-s3db/storage/StoreError")("StoreError", {
   operation: Operation,
   /** The key (or the prefix, for `list`) that the operation was about. */
   key: Schema.optionalKey(Schema.String),
   reason: Reason
 }) {
   readonly [TypeId] = TypeId
-
-  override readonly cause = this.reason
 
   override get message(): string {
     return `${this.operation} failed: ${this.reason._tag}: ${this.reason.description}`
