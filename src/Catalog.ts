@@ -692,21 +692,31 @@ const withIds = (
 }
 
 /**
- * Tells why a declaration cannot be registered, if it cannot: the number that it gives its version is taken by another
- * one, or newer ones exist.
+ * Tells why a declaration cannot be registered, if it cannot: its primary key is another one, the number that it gives its
+ * version is taken by another one, or newer ones exist.
  *
  * @category getters
  * @since 0.1.0
  */
-export const refusal = (catalog: Catalog, declaration: Declaration): string | undefined => {
-  const { name, version } = declaration
+export const refusal = (
+  catalog: Catalog,
+  declaration: Declaration
+): { readonly argument: "primaryKey" | "version"; readonly description: string } | undefined => {
+  const { name, primaryKey, version } = declaration
   const resource = Object.hasOwn(catalog.resources, name) ? catalog.resources[name] : undefined
-  if (version === undefined || resource === undefined) return undefined
+  if (resource === undefined) return undefined
+  const [key = primaryKey] = Object.values(resource.versions).map((known) => known.primaryKey)
+  if (key !== primaryKey) {
+    const description = `the primary key of ${name} is ${key} in the catalog, not ${primaryKey}; the keys of documents are made of it, so it stays for good: keep ${key}, or declare another resource and write the documents into that`
+    return { argument: "primaryKey", description }
+  }
+  if (version === undefined) return undefined
   const newest = newestVersion(resource.versions)
   if (version > newest) return undefined
-  return Object.hasOwn(resource.versions, `v${version}`)
+  const description = Object.hasOwn(resource.versions, `v${version}`)
     ? `version ${version} of ${name} was declared otherwise; give the changed declaration version ${newest + 1}`
     : `version ${version} of ${name} is older than version ${newest}, which the catalog has`
+  return { argument: "version", description }
 }
 
 /**

@@ -287,9 +287,9 @@ export const make = Effect.fn("Database.make")(function* (
         if (misplaced !== undefined) {
           return yield* new StoreError.Corrupt({ description: Catalog.describeMisplaced(misplaced) })
         }
-        const description = Catalog.refusal(found, declaration)
-        if (description === undefined) return Catalog.register(found, declaration, hash, createdAt)
-        return yield* new StoreError.InvalidArgument({ argument: "version", description })
+        const refusal = Catalog.refusal(found, declaration)
+        if (refusal === undefined) return Catalog.register(found, declaration, hash, createdAt)
+        return yield* new StoreError.InvalidArgument(refusal)
       })
       const after = yield* catalog.change(change)
       if (before !== undefined && after !== before) yield* tellOf(declaration.name, before, after)

@@ -84,6 +84,16 @@ export type OneStruct<S extends Attributes.DocumentSchema> = S["ast"] extends AS
     : UnsupportedSchema<"a resource needs one struct or class of fields: a field can be a union, a whole document cannot">
 
 /**
+ * Stands where a primary key is named and the schema has no field that can be one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NoPrimaryKey<S extends Attributes.DocumentSchema> = [PrimaryKey<S>] extends [never]
+  ? UnsupportedSchema<"a primary key is a required field that is a string, and the schema has none: add one, such as id: Id.Random">
+  : never
+
+/**
  * Stands in an error of TypeScript.
  *
  * @category models
@@ -204,7 +214,7 @@ export interface Options<
   /** A struct or class of fields that needs no services. */
   readonly schema: S & OneStruct<S>
   /** The field that identifies a document. It becomes part of the key, so it costs no metadata. */
-  readonly primaryKey: Key
+  readonly primaryKey: Key | NoPrimaryKey<S>
   /** The name in the bucket. Default: what follows the last `/` of the service's id. */
   readonly name?: string | undefined
 }
@@ -320,7 +330,7 @@ export const define = <
     CountedIn<Counters>,
     Filled<Key, Timestamps, Userstamps, Computed>
   >
-> => check(id, options)
+> => check(id, options, keyOf<S, Key>(options.primaryKey))
 
 /**
  * Gives a definition that there is already, or checks a declaration: `define` for any names.
@@ -331,20 +341,25 @@ export const define = <
 export const from = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, Computed extends keyof Stored<S>>(
   id: string,
   declared: AnyOptions<S, Key, Computed>
-): Definition<S> => (isDefinition<S>(declared) ? declared : check(id, declared))
+): Definition<S> => (isDefinition<S>(declared) ? declared : check(id, declared, keyOf<S, Key>(declared.primaryKey)))
 
 const isDefinition = <S extends Attributes.DocumentSchema>(declared: object): declared is Definition<S> =>
   "portable" in declared
 
+/** No key of another type compiles. */
+const keyOf = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>>(key: Key | NoPrimaryKey<S>): Key =>
+  key as Key
+
 const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, Computed extends keyof Stored<S>>(
   id: string,
-  options: AnyOptions<S, Key, Computed>
+  options: Omit<AnyOptions<S, Key, Computed>, "primaryKey">,
+  primaryKey: Key
 ): Definition<S> => {
   const name = options.name ?? id.slice(id.lastIndexOf("/") + 1)
   if (name === "" || name === "__proto__" || !name.isWellFormed()) {
     throw new Attributes.UnsupportedSchema(`${JSON.stringify(name)} cannot be the name of a resource`)
   }
-  const attributes = Attributes.fromSchema(options.schema, options.primaryKey)
+  const attributes = Attributes.fromSchema(options.schema, primaryKey)
   const paths = new Set(attributes.map((attribute) => attribute.path.join(".")))
   const pinned = (place: "metadata" | "body"): ReadonlySet<string> => {
     for (const path of options.pin?.[place] ?? []) {
@@ -373,7 +388,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     options.uniqueLease === undefined
       ? Unique.defaultLeaseMillis
       : Duration.toMillis(Duration.fromInputUnsafe(options.uniqueLease))
-  const completion = completionOf(name, merge.fieldTypes(AST.toType(options.schema.ast)), options.primaryKey, {
+  const completion = completionOf(name, merge.fieldTypes(AST.toType(options.schema.ast)), primaryKey, {
     timestamps,
     userstamps,
     computed
@@ -402,7 +417,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
   return {
     name,
     schema: options.schema,
-    primaryKey: options.primaryKey,
+    primaryKey,
     allowDeleteAll,
     behavior,
     pin: options.pin,
@@ -530,7 +545,7 @@ export const fromAttributes = <
   const { idKind = "random", ...rest } = options
   const compiled = Rules.toSchema<A>(attributes, { id: idFields[idKind] })
   const schema = Schema.make<FromAttributes<A>>(compiled.ast)
-  return check(name, { schema, primaryKey: "id" as PrimaryKey<FromAttributes<A>>, name, ...rest })
+  return check(name, { schema, name, ...rest }, "id" as PrimaryKey<FromAttributes<A>>)
 }
 /**
  * Lists what of a definition cannot travel with the catalog, by path.

@@ -28,6 +28,7 @@ import * as Normalization from "../schema/Normalization.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Passwords from "./passwords.ts"
 import * as Secrets from "./secrets.ts"
+import * as Unfit from "./unfit.ts"
 import * as Unknown from "./unknown.ts"
 
 /**
@@ -175,6 +176,10 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     registration: yield* register(definition, database)
   }
   const { registration } = context
+  // What the catalog has is without the migrations of its program.
+  const misfit =
+    definition.origin === "program" ? Unfit.describe(definition, registration.current().registered) : undefined
+  if (misfit !== undefined) yield* Effect.logWarning(misfit)
   const passwords = yield* Passwords.make(definition)
   const secrets = yield* Secrets.make(definition, registration.current().registered, database)
   return {

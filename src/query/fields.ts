@@ -13,6 +13,7 @@ import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import { samePath, without } from "../internal/json.ts"
+import { nearest, perhaps } from "../internal/nearest.ts"
 import * as Partition from "../Partition.ts"
 import * as Query from "../Query.ts"
 import * as Attributes from "../schema/Attributes.ts"
@@ -115,7 +116,9 @@ export const make = <S extends Attributes.DocumentSchema>(
       return !isBelow && samePath(path.slice(0, shared), known.slice(0, shared))
     })
     if (isField && operands.has(path)) return undefined
-    return `Expected a field of ${name}: ${[primaryKey, ...kinds.keys()].join(", ")}`
+    const names = [primaryKey, ...kinds.keys()]
+    const near = nearest(path.join("."), [...names, ...systemFields])
+    return `Expected a field of ${name}: ${names.join(", ")}${perhaps(near)}`
   }
 
   const check = (paths: ReadonlyArray<Path>) => {

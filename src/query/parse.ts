@@ -7,6 +7,7 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as DateTime from "effect/DateTime"
 import * as Result from "effect/Result"
 import type { Json } from "../encoding/Json.ts"
+import { nearest, perhaps } from "../internal/nearest.ts"
 import * as Query from "../Query.ts"
 
 // -----------------------------------------------------------------------------
@@ -220,6 +221,36 @@ const operatorOf = new Map<string, Operator>(
 const logicalNames = "$and, $or, $not"
 const operatorNames = operators.join(", ")
 
+/** What other notations call the operators. */
+const otherNames: Readonly<Record<Operator, string>> = {
+  eq: "equals equal equalTo is",
+  ne: "neq not notEqual notEquals isNot",
+  gt: "after greaterThan more moreThan above",
+  gte: "since from ge min atLeast greaterThanOrEqual onOrAfter",
+  lt: "before lessThan less below",
+  lte: "until to le max atMost lessThanOrEqual onOrBefore upTo",
+  between: "range within",
+  in: "anyOf oneOf isIn",
+  notIn: "nin noneOf isNotIn",
+  startsWith: "beginsWith prefix startingWith",
+  contains: "includes has like including",
+  exists: "isNull null isSet defined present"
+}
+
+const otherNameOf = new Map(
+  operators.flatMap((operator) =>
+    otherNames[operator].split(" ").map((name) => [name.toLowerCase(), operator] as const)
+  )
+)
+
+/** The operator that somebody may have meant. */
+const meant = (key: string): Operator | undefined => {
+  const name = key.replace(/^\$/, "").toLowerCase()
+  return otherNameOf.get(name) ?? operatorOf.get(nearest(name, operators) ?? "")
+}
+
+const notAnOperator = (key: string): string => `Expected an operator: one of ${operatorNames}${perhaps(meant(key))}`
+
 type Parsed<A> = Result.Result<A, Query.Problem>
 
 type At = ReadonlyArray<string | number>
@@ -313,7 +344,9 @@ const parseEntry = (parser: Parser, key: string, value: unknown, at: At): Parsed
       const path = parsePath(key)
       if (path === undefined) return failure(at, "Expected the name of a field")
       if (key.startsWith("$") && !parser.systemFields.has(key)) {
-        const also = operatorOf.has(key) ? "; an operator stands below the name of a field" : ""
+        const also = operatorOf.has(key)
+          ? "; an operator stands below the name of a field"
+          : perhaps(nearest(key, parser.systemFields))
         return failure(at, `Expected the name of a field, or one of ${logicalNames}${also}`)
       }
       return parseCondition(parser, path, value, at)
@@ -342,9 +375,11 @@ const parseCondition = (
   if (problem !== undefined) return Result.fail(problem)
   const keys = isPlain(input) ? Object.keys(input) : []
   if (!isPlain(input) || !keys.some((key) => operatorOf.has(key) || key.startsWith("$"))) {
-    return Result.map(readValue(parser, path, input, at, "equal"), (value) => [
-      { _tag: "Compare", op: "eq", path, value }
-    ])
+    const value = readValue(parser, path, input, at, "equal")
+    if (Result.isSuccess(value)) return Result.succeed([{ _tag: "Compare", op: "eq", path, value: value.success }])
+    // It is no value of the field: what stands there may be meant as an operator.
+    const [key = ""] = keys
+    return meant(key) === undefined ? Result.fail(value.failure) : failure([...at, key], notAnOperator(key))
   }
   const found: Array<Query.Predicate> = []
   for (const key of keys) {
@@ -355,7 +390,7 @@ const parseCondition = (
             [...at, key],
             `Expected only operators beside operators: one of ${operatorNames}; write { "eq": ... } for a value`
           )
-        : failure([...at, key], `Expected an operator: one of ${operatorNames}`)
+        : failure([...at, key], notAnOperator(key))
     }
     const parsed = parseOperator(parser, path, operator, input[key], [...at, key])
     if (Result.isFailure(parsed)) return Result.fail(parsed.failure)

@@ -40,6 +40,10 @@ export interface Planned {
   readonly canonical: string
   /** Why partitions that have to do with the conditions are not used. */
   readonly unfit: ReadonlyArray<string>
+  /** The fields that the way to the documents does not settle, or that make the order. */
+  readonly asked: ReadonlyArray<string>
+  /** What else to ask for, where a field is called like a time that the database keeps, and a partition is by that. */
+  readonly elsewhere: ReadonlyArray<string>
 }
 
 /**
@@ -115,7 +119,9 @@ export const make = <S extends DocumentSchema>(
     const inOrder = access.comesIn(order, way.isOrderedBy, isOrdered)
     const ordered = order.length === 0 ? "none" : inOrder ? "index" : "memory"
     if (ordered === "memory" && !fitsInMemory(limit) && !fitsInMemory(mostOf(way.access))) {
-      const message = `Expected at most ${mostInMemory}: documents are found by ${using}, and put in this order in memory`
+      const isDescending = order.some(({ direction }) => direction === "desc")
+      const kept = isDescending ? "keys are in ascending order only" : "no partition is in this order"
+      const message = `Expected a limit of at most ${mostInMemory}: documents are found by ${using}, and put in order in memory, as ${kept}`
       return yield* invalid(["limit"], message)
     }
     const isScan = way.access._tag === "Scan" || isWhole(request, way.access)
@@ -126,6 +132,8 @@ export const make = <S extends DocumentSchema>(
       unfit: isScan
         ? [...compiled.partitions.values()].flatMap((partition) => access.unfitOf(partition, bounds, fields))
         : [],
+      asked: [...new Set([...Query.paths(rest), ...order.map(({ path }) => path)].map((path) => path.join(".")))],
+      elsewhere: isScan ? elsewhere(compiled, bounds) : [],
       matches: Query.matches(predicate, fields.options),
       compare: Query.compare(order, { id: (document) => String(document[primaryKey]), ...fields.options }),
       canonical: [Query.canonical(predicate), Query.orderToText(order), namedPart(request, compiled)].join(" "),
@@ -149,13 +157,23 @@ export const make = <S extends DocumentSchema>(
       // A limit alone is no reason to refuse it.
       const isFiltered = planned.plan.filter !== undefined || planned.plan.order === "memory"
       if (!planned.plan.isScan || !isFiltered || (request.scan ?? scan)) return planned
-      const asked = planned.plan.filter ?? Query.orderToText(planned.order)
+      const asked = planned.asked.join(", ")
       const why = planned.unfit.map((reason) => `; ${reason}`).join("")
-      const description = `no partition or unique key leads to few of the documents (${asked})${why}: declare one, or say scan: true`
+      const others = planned.elsewhere.map((other) => `, or ${other}`).join("")
+      const description = `no partition or unique key leads to few of the documents (${asked})${why}: declare one, or say scan: true${others}`
       return yield* new DbError.NotAllowed({ resource: name, operation: "Resource.query", description })
     })
   }
 }
+
+/** A field that is called like a time of the database, and a partition by that. */
+const elsewhere = ({ partitions }: Compiled, bounds: ReadonlyArray<Bound>): ReadonlyArray<string> =>
+  [...partitions].flatMap(([label, { definition }]) => {
+    const [first] = definition.fields
+    const system = first?.path.join(".") ?? ""
+    const isAsked = system.startsWith("$") && bounds.some(({ path }) => `$${path.join(".")}` === system)
+    return isAsked ? [`ask for ${system}, the time that the database keeps and partition ${label} is by`] : []
+  })
 
 const tags = { Ids: "ids", Unique: "unique", Partition: "partition", Scan: "scan" } as const
 

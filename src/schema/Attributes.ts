@@ -153,7 +153,9 @@ export const fromSchema = (schema: DocumentSchema, primaryKey: string): Readonly
   const key = attributes.find((attribute) => attribute.path.length === 1 && attribute.path[0] === primaryKey)
   if (key === undefined || !textCodecs.has(key.codec) || key.optional || key.nullable) {
     throw new UnsupportedSchema(
-      `the primary key ${JSON.stringify(primaryKey)} must be a required field that encodes to a string`
+      key === undefined
+        ? `the primary key ${JSON.stringify(primaryKey)} is no field of the schema: name a required field that is stored as a string`
+        : `the primary key ${JSON.stringify(primaryKey)} must be a required field that is stored as a string, as a key is made of it: give it such a type, or add a field like id: Id.Random`
     )
   }
   return attributes.filter((attribute) => attribute !== key)
@@ -225,7 +227,15 @@ export const describeHidden = ({ path, relation }: Hidden): string => {
 }
 
 /** Codecs of attributes whose JSON form is text in clear. */
-const textCodecs = new Set("string uuid ulid dateonly timeonly ip4 ip6 cidr mac semver phone color ean date".split(" "))
+/**
+ * The codecs whose values are text as JSON, whatever the text.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const textCodecs: ReadonlySet<string> = new Set(
+  "string uuid ulid dateonly timeonly ip4 ip6 cidr mac semver phone color ean date".split(" ")
+)
 
 /**
  * Returns the codec between values of a schema and the JSON that is stored: Effect's. Contents of `Redacted` values

@@ -251,6 +251,47 @@ describe("fromJson", () => {
     }
   })
 
+  it("tells which operator may be meant", () => {
+    const date = (path: ReadonlyArray<string>, value: unknown) =>
+      typeof value === "string" ? Result.succeed(value) : Result.fail("Expected a text")
+    const told = (input: unknown) => refused(input, { toJson: date, systemFields: ["$createdAt"] })
+    const names = "one of eq, ne, gt, gte, lt, lte, between, in, notIn, startsWith, contains, exists"
+    for (const [operator, meant] of [
+      ["after", "gt"],
+      ["$after", "gt"],
+      ["before", "lt"],
+      ["since", "gte"],
+      ["until", "lte"],
+      ["greaterThan", "gt"],
+      ["equals", "eq"],
+      ["$nin", "notIn"],
+      ["beginsWith", "startsWith"],
+      ["like", "contains"],
+      ["$exist", "exists"],
+      ["startWith", "startsWith"],
+      ["bewteen", "between"]
+    ]) {
+      const expected = `at/${operator}: Expected an operator: ${names}; perhaps ${meant} is meant`
+      assert.strictEqual(told({ at: { [operator!]: "2026" } }), expected)
+    }
+    // What is near to none, and what is no operator at all.
+    assert.strictEqual(told({ at: { $regex: "x" } }), `at/$regex: Expected an operator: ${names}`)
+    assert.strictEqual(told({ at: { city: "x" } }), "at: Expected a text")
+    assert.strictEqual(
+      told({ $created: "x" }),
+      "$created: Expected the name of a field, or one of $and, $or, $not; perhaps $createdAt is meant"
+    )
+  })
+
+  it("takes what may be meant as an operator for a value where it is one", () => {
+    assert.deepStrictEqual(where({ at: { after: 1, before: 2 } }), {
+      _tag: "Compare",
+      op: "eq",
+      path: ["at"],
+      value: { after: 1, before: 2 }
+    })
+  })
+
   it("refuses __proto__ wherever it stands", () => {
     for (const text of [
       '{"__proto__":1}',

@@ -4,6 +4,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import * as Model from "effect/schema/Model"
+import type * as Definition from "effect-s3db/Definition"
 import * as Pipeline from "effect-s3db/Pipeline"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
@@ -261,3 +262,17 @@ export const tagged = Pipeline.interceptor<Resource.OperationsOf<typeof orders>>
   operations: "insert",
   before: ({ input, reject }) => (input.input.state === "paid" ? Effect.fail(reject("not yet")) : Effect.void)
 })
+
+const numbered = Schema.Struct({ n: Schema.Int })
+
+export const noKey = {
+  "unsupported schema":
+    "a primary key is a required field that is a string, and the schema has none: add one, such as id: Id.Random"
+} satisfies Definition.NoPrimaryKey<typeof numbered>
+
+export const keys = [
+  // @ts-expect-error says what a primary key is
+  Resource.define("numbered", { schema: numbered, primaryKey: "n" }),
+  // @ts-expect-error another field can be it
+  Resource.define("orders", { schema: Schema.Struct({ id: Schema.String, n: Schema.Int }), primaryKey: "n" })
+]
