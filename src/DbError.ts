@@ -306,13 +306,15 @@ export class DbError extends ExpectedError<DbError>("effect-s3db/DbError")(
     /** The public operation, such as `Resource.insert`. */
     operation: Schema.String,
     resource: Schema.optionalKey(Schema.String),
-    reason: EncodedReason
+    reason: EncodedReason,
+    /** How often the request that failed was sent, where it was tried again. */
+    attempts: Schema.optionalKey(Schema.Int)
   },
   { httpApiStatus: 503 }
 ) {
   override get message(): string {
     const where = this.resource === undefined ? this.operation : `${this.operation} on ${this.resource}`
-    return `${where} failed: ${this.reason._tag}: ${this.reason.description}`
+    return `${where} failed: ${StoreError.describe(this.reason, this.attempts)}`
   }
 
   get isRetryable(): boolean {
@@ -342,7 +344,7 @@ export const make = (operation: string, reason: Reason, resource?: string): DbEr
 export const fromStore =
   (operation: string, resource?: string) =>
   (error: StoreError.StoreError): DbError =>
-    make(operation, error.reason, resource)
+    fromFailure(operation, resource)(error)
 
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
 
@@ -412,4 +414,11 @@ export type Named<E> = Exclude<E, Failure> | DbError
 export const fromFailure =
   (operation: string, resource?: string) =>
   (failure: Failure): DbError =>
-    make(operation, StoreError.isStoreError(failure) ? failure.reason : failure, resource)
+    StoreError.isStoreError(failure)
+      ? new DbError({
+          operation,
+          reason: failure.reason,
+          ...(resource === undefined ? {} : { resource }),
+          ...(failure.attempts === undefined ? {} : { attempts: failure.attempts })
+        })
+      : make(operation, failure, resource)

@@ -6,7 +6,9 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Semaphore from "effect/Semaphore"
+import { checkDecorators } from "./internal/optionRules.ts"
 import { ObjectStore } from "./ObjectStore.ts"
+import type { StoreError } from "./StoreError.ts"
 
 /**
  * The number of requests that may be under way at once.
@@ -15,12 +17,13 @@ import { ObjectStore } from "./ObjectStore.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** Requests at once. Default: 64. */
+  /** Requests at once, at least 1. Default: 64. */
   readonly concurrency?: number | undefined
 }
 
 /**
- * Wraps a store so that only so many requests are under way at once.
+ * Wraps a store so that only so many requests are under way at once. Fails with `InvalidArgument` when that is no number
+ * of requests.
  *
  * @category constructors
  * @since 0.1.0
@@ -28,7 +31,8 @@ export interface Options {
 export const make = Effect.fnUntraced(function* (
   inner: ObjectStore["Service"],
   options: Options = {}
-): Effect.fn.Return<ObjectStore["Service"]> {
+): Effect.fn.Return<ObjectStore["Service"], StoreError> {
+  yield* checkDecorators(options)
   const semaphore = yield* Semaphore.make(options.concurrency ?? 64)
   const bounded = semaphore.withPermits(1)
   return {
@@ -45,11 +49,12 @@ export const make = Effect.fnUntraced(function* (
 
 /**
  * Creates a layer that limits the requests of the store below it, with options. Bind the result to a constant: each call makes a layer of its own.
+ * Fails with `InvalidArgument` when an option is wrong.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerWith = (options: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
+export const layerWith = (options: Options): Layer.Layer<ObjectStore, StoreError, ObjectStore> =>
   Layer.effect(
     ObjectStore,
     Effect.flatMap(ObjectStore, (inner) => make(inner, options))
@@ -61,4 +66,4 @@ export const layerWith = (options: Options): Layer.Layer<ObjectStore, never, Obj
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<ObjectStore, never, ObjectStore> = layerWith({})
+export const layer: Layer.Layer<ObjectStore, never, ObjectStore> = Layer.orDie(layerWith({}))

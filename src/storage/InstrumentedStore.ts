@@ -12,12 +12,20 @@ import { maxKeysPerRequest, ObjectStore } from "./ObjectStore.ts"
 import type { Operation, StoreError } from "./StoreError.ts"
 
 /**
+ * The kinds of requests.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Kind = Exclude<Operation, "open">
+
+/**
  * The number of requests of each kind.
  *
  * @category models
  * @since 0.1.0
  */
-export type Counts = Readonly<Record<Operation, number>>
+export type Counts = Readonly<Record<Kind, number>>
 
 /**
  * The number of requests that a store has been asked for, by kind.
@@ -50,7 +58,7 @@ export const requests = Metric.counter("s3db_store_requests", { incremental: tru
  */
 export const duration = Metric.timer("s3db_store_request_duration")
 
-const none = (): Record<Operation, number> => ({
+const none = (): Record<Kind, number> => ({
   put: 0,
   get: 0,
   head: 0,
@@ -72,7 +80,7 @@ export const make = (
 ): { readonly store: ObjectStore["Service"]; readonly counter: RequestCounter["Service"] } => {
   let counts = none()
   const seen = <A>(
-    operation: Operation,
+    operation: Kind,
     key: string,
     effect: Effect.Effect<A, StoreError>,
     number = 1,

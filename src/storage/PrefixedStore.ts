@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { utf8Length } from "../internal/text.ts"
 import { maxKeyBytes, ObjectStore } from "./ObjectStore.ts"
-import { StoreError } from "./StoreError.ts"
+import { fieldsOf, StoreError } from "./StoreError.ts"
 
 /**
  * Wraps a store so that it shows the objects of `inner` whose keys begin with `prefix` and one `/`, under what follows
@@ -23,9 +23,7 @@ export const make = (inner: ObjectStore["Service"], prefix: string): ObjectStore
   const outside = (key: string) => root + key
   const inside = (key: string) => (key.startsWith(root) ? key.slice(root.length) : key)
   const renamed = Effect.mapError((error: StoreError): StoreError =>
-    error.key === undefined
-      ? error
-      : new StoreError({ operation: error.operation, key: inside(error.key), reason: error.reason })
+    error.key === undefined ? error : new StoreError({ ...fieldsOf(error), key: inside(error.key) })
   )
   return {
     ...inner,

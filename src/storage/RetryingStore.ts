@@ -14,6 +14,9 @@
  *   unless the request says `repeatable`: the object is read, and the write succeeds if it is as it should be, else it
  *   fails with the error it met, whose outcome is unknown.
  *
+ * How long this goes on is a matter of time, not of numbers: a gateway that is restarted answers again within seconds,
+ * however often it was asked. While it lasts, a warning tells every half minute that a store does not answer.
+ *
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
@@ -23,6 +26,7 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as backoff from "../internal/backoff.ts"
+import { checkDecorators } from "./internal/optionRules.ts"
 import {
   type CopyRequest,
   type DeleteManyResult,
@@ -32,23 +36,32 @@ import {
   type PutRequest,
   type PutResult
 } from "./ObjectStore.ts"
-import { PreconditionFailed, type Reason, StoreError } from "./StoreError.ts"
+import { describe, fieldsOf, PreconditionFailed, type Reason, StoreError } from "./StoreError.ts"
 
 /**
- * The number of attempts, the pauses between them, and what is assumed of lost answers.
+ * How long a request is tried again, and the pauses.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Options {
-  /** How often a request is tried again. Default: 5. */
+export interface Policy {
+  /** How long a request is tried again, from its first failure on. `0`: it is not. Default: 30 seconds. */
+  readonly retryFor?: Duration.Input | undefined
+  /** How often a request is tried again at most. Default: as often as `retryFor` allows. */
   readonly retries?: number | undefined
   /** The first pause, doubled each time; the actual pause is a random part of it. Default: 50 ms. */
   readonly baseDelay?: Duration.Input | undefined
   /** The longest pause, unless the store itself asks for more. Default: 5 seconds. */
   readonly maxDelay?: Duration.Input | undefined
-  /** No attempt begins later than this after the first. Default: 60 seconds. */
-  readonly timeLimit?: Duration.Input | undefined
+}
+
+/**
+ * How long a request is tried again, the pauses, and what is assumed of lost answers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends Policy {
   /**
    * Whether a request whose answer was lost may still arrive, after somebody else has changed or removed what it is
    * about. `false`, the default: what is seen afterwards is taken to be the end of it. `true`: a create-only put of which
@@ -61,63 +74,124 @@ export interface Options {
 
 const lookConcurrency = 16
 
+/** A store that does not answer is told of when it has not for so long, and not again for as long as this. */
+const silence = { first: 5000, again: 30_000 }
+
+interface Attempts {
+  /** Counts one that begins. */
+  readonly begin: () => void
+  /** Pauses, and tells whether another attempt may begin. */
+  readonly again: (error: StoreError) => Effect.Effect<boolean>
+  /** The error with the number of attempts, where there was more than one. */
+  readonly counted: (error: StoreError) => StoreError
+  /** Those of a look into what has become of the request, within what is left of the time. */
+  readonly rest: () => Attempts
+}
+
+const policyOf = (options: Policy, location: string) => {
+  const { retries = Infinity } = options
+  const millis = (input: Duration.Input) => Duration.toMillis(Duration.fromInputUnsafe(input))
+  const baseDelay = millis(options.baseDelay ?? "50 millis")
+  const maxDelay = millis(options.maxDelay ?? "5 seconds")
+  const retryFor = millis(options.retryFor ?? "30 seconds")
+  let toldAt = -Infinity
+
+  const tell = (error: StoreError, now: number, passed: number) =>
+    Effect.suspend(() => {
+      if (passed < silence.first || now - toldAt < silence.again) return Effect.void
+      toldAt = now
+      const left = Math.round((retryFor - passed) / 1000)
+      return Effect.logWarning(
+        `${location} has failed for ${Math.round(passed / 1000)} s, ${left} s are left to try: ${describe(error.reason, undefined)}`
+      )
+    })
+
+  const begin = (state: { failedAt: number | undefined; waited: number }): Attempts => {
+    let made = 0
+    return {
+      begin: () => {
+        made += 1
+      },
+      again: Effect.fnUntraced(function* (error) {
+        if (made > retries || retryFor === 0) return false
+        const now = yield* Clock.currentTimeMillis
+        state.failedAt ??= now
+        // Pauses may be those of the machine while the clock is a test's, which stands still.
+        const passed = Math.max(now - state.failedAt, state.waited)
+        const left = retryFor - passed
+        const asked = "retryAfterMillis" in error.reason ? (error.reason.retryAfterMillis ?? 0) : 0
+        if (left <= 0 || asked > left) return false
+        yield* tell(error, now, passed)
+        const grown = Math.min(maxDelay, baseDelay * 2 ** (made - 1)) * (yield* Random.next)
+        const pause = Math.ceil(Math.max(asked, Math.min(grown, left)))
+        state.waited += pause
+        yield* backoff.pause(pause)
+        return true
+      }),
+      counted: (error) => (made < 2 ? error : new StoreError({ ...fieldsOf(error), attempts: made })),
+      rest: () => begin(state)
+    }
+  }
+  return Effect.sync(() => begin({ failedAt: undefined, waited: 0 }))
+}
+
+/** Repeats what may be repeated: reads, and writes that were certainly not carried out. */
+const repeating = Effect.fnUntraced(function* <A>(
+  attempts: Attempts,
+  request: Effect.Effect<A, StoreError>,
+  mayRepeat: (error: StoreError) => boolean
+) {
+  for (;;) {
+    attempts.begin()
+    const result = yield* Effect.result(request)
+    if (Result.isSuccess(result)) return result.success
+    const error = result.failure
+    if (!error.isRetryable || !mayRepeat(error) || !(yield* attempts.again(error)))
+      return yield* attempts.counted(error)
+  }
+})
+
+const always = () => true
+
 /**
- * Wraps a store so that requests are tried again, and writes whose answer was lost are looked into.
+ * Tries an effect again, as the requests of a store are, whatever its outcome: it must do no harm when it is carried out
+ * twice. `location` is for the warning that it does not come to an end.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const retry = <A>(
+  effect: Effect.Effect<A, StoreError>,
+  location: string,
+  options: Policy = {}
+): Effect.Effect<A, StoreError> =>
+  Effect.flatMap(policyOf(options, location), (attempts) => repeating(attempts, effect, always))
+
+/**
+ * Wraps a store so that requests are tried again, and writes whose answer was lost are looked into. Options are taken as
+ * they are; `layerWith` checks them.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = (inner: ObjectStore["Service"], options: Options = {}): ObjectStore["Service"] => {
-  const { retries = 5, assumeLateArrivals = false } = options
-  const millis = (input: Duration.Input) => Duration.toMillis(Duration.fromInputUnsafe(input))
-  const baseDelay = millis(options.baseDelay ?? "50 millis")
-  const maxDelay = millis(options.maxDelay ?? "5 seconds")
-  const timeLimit = millis(options.timeLimit ?? "60 seconds")
+  const { assumeLateArrivals = false } = options
+  const attempts = policyOf(options, inner.location)
 
-  /** Counts the attempts of one request; `again` pauses and tells whether another may begin. */
-  const attempts = Effect.map(Clock.currentTimeMillis, (start) => {
-    let made = 0
-    return {
-      again: Effect.fnUntraced(function* (reason: Reason) {
-        made += 1
-        if (made > retries) return false
-        const asked = "retryAfterMillis" in reason ? (reason.retryAfterMillis ?? 0) : 0
-        const grown = Math.min(maxDelay, baseDelay * 2 ** (made - 1)) * (yield* Random.next)
-        const pause = Math.max(asked, grown)
-        if ((yield* Clock.currentTimeMillis) + pause - start > timeLimit) return false
-        yield* backoff.pause(pause)
-        return true
-      })
-    }
-  })
-
-  /** Repeats what may be repeated: reads, and writes that were certainly not carried out. */
-  const repeat = Effect.fnUntraced(function* <A>(
-    request: Effect.Effect<A, StoreError>,
-    mayRepeat: (error: StoreError) => boolean
-  ) {
-    const { again } = yield* attempts
-    for (;;) {
-      const result = yield* Effect.result(request)
-      if (Result.isSuccess(result)) return result.success
-      const error = result.failure
-      if (!error.isRetryable || !mayRepeat(error) || !(yield* again(error.reason))) return yield* error
-    }
-  })
-
-  const always = () => true
+  const repeat = <A>(request: Effect.Effect<A, StoreError>, mayRepeat: (error: StoreError) => boolean) =>
+    Effect.flatMap(attempts, (made) => repeating(made, request, mayRepeat))
   const notCarriedOut = (error: StoreError) => error.outcome === "none"
   const read = <A>(request: Effect.Effect<A, StoreError>) => repeat(request, always)
 
-  const isAbsent = (key: string) =>
-    read(inner.head(key)).pipe(
+  const isAbsent = (key: string, made: Attempts) =>
+    repeating(made.rest(), inner.head(key), always).pipe(
       Effect.as(false),
       Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(true))
     )
 
   /** The ETag of the object, if it is exactly what was to be written. */
-  const landed = (request: PutRequest) =>
-    read(inner.get(request.key)).pipe(
+  const landed = (request: PutRequest, made: Attempts) =>
+    repeating(made.rest(), inner.get(request.key), always).pipe(
       Effect.map((object) =>
         sameBytes(object.body, request.body) && sameMetadata(object.metadata, request.metadata)
           ? object.etag
@@ -128,16 +202,17 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
 
   const put = Effect.fnUntraced(function* (request: PutRequest): Effect.fn.Return<PutResult, StoreError> {
     const conditional = request.ifMatch !== undefined || request.ifNoneMatch !== undefined
-    const { again } = yield* attempts
+    const made = yield* attempts
     // The first error after which the write may have been carried out.
     let unknown: StoreError | undefined
     for (;;) {
+      made.begin()
       const result = yield* Effect.result(inner.put(request))
       if (Result.isSuccess(result)) return result.success
       const error = result.failure
       const { _tag } = error.reason
       if (unknown !== undefined && (_tag === "PreconditionFailed" || _tag === "NoSuchKey")) {
-        const etag = yield* landed(request)
+        const etag = yield* landed(request, made)
         if (etag !== undefined) return { etag }
         const description = "the condition does not hold, and an earlier attempt may have been carried out"
         const reason = new PreconditionFailed({ description, afterUnknown: true })
@@ -146,11 +221,11 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
       if (error.outcome === "unknown") unknown ??= error
       const isSafe = request.repeatable ?? (conditional && (!assumeLateArrivals || request.ifNoneMatch === undefined))
       const mayRepeat = error.isRetryable && (unknown === undefined || isSafe)
-      if (mayRepeat && (yield* again(error.reason))) continue
-      if (unknown === undefined) return yield* error
+      if (mayRepeat && (yield* made.again(error))) continue
+      if (unknown === undefined) return yield* made.counted(error)
       // Nothing more can be sent; a look may still settle it.
-      const etag = yield* Effect.catch(landed(request), () => Effect.succeed(undefined))
-      return etag === undefined ? yield* unknown : { etag }
+      const etag = yield* Effect.catch(landed(request, made), () => Effect.succeed(undefined))
+      return etag === undefined ? yield* made.counted(unknown) : { etag }
     }
   })
 
@@ -158,26 +233,27 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
     key: string,
     deletion: DeleteOptions = {}
   ): Effect.fn.Return<void, StoreError> {
-    const { again } = yield* attempts
+    const made = yield* attempts
     let unknown: StoreError | undefined
     for (;;) {
+      made.begin()
       const result = yield* Effect.result(inner.delete(key, deletion))
       if (Result.isSuccess(result)) return
       const error = result.failure
       const { _tag } = error.reason
       if (unknown !== undefined && (_tag === "PreconditionFailed" || _tag === "NoSuchKey")) {
-        if (yield* isAbsent(key)) return
+        if (yield* isAbsent(key, made)) return
         const description = "the condition does not hold, and an earlier attempt may have been carried out"
         const reason = new PreconditionFailed({ description, afterUnknown: true })
         return yield* new StoreError({ operation: "delete", key, reason })
       }
       if (error.outcome === "unknown") unknown ??= error
       const harmless = deletion.repeatable === true || deletion.ifMatch !== undefined
-      if (error.isRetryable && (error.outcome === "none" || harmless) && (yield* again(error.reason))) continue
-      if (unknown === undefined) return yield* error
+      if (error.isRetryable && (error.outcome === "none" || harmless) && (yield* made.again(error))) continue
+      if (unknown === undefined) return yield* made.counted(error)
       const isOver = harmless || !assumeLateArrivals
-      if (isOver && (yield* Effect.catch(isAbsent(key), () => Effect.succeed(false)))) return
-      return yield* unknown
+      if (isOver && (yield* Effect.catch(isAbsent(key, made), () => Effect.succeed(false)))) return
+      return yield* made.counted(unknown)
     }
   })
 
@@ -185,13 +261,16 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
     keys: ReadonlyArray<string>,
     deletion: Pick<DeleteOptions, "repeatable"> = {}
   ): Effect.fn.Return<DeleteManyResult, StoreError> {
-    const { again } = yield* attempts
+    const made = yield* attempts
     const deleted = new Set<string>()
     const failed = new Map<string, Reason>()
     let pending = keys
     while (pending.length > 0) {
+      made.begin()
       const result = yield* Effect.result(inner.deleteMany(pending, deletion))
-      if (Result.isFailure(result) && !result.failure.isRetryable && failed.size === 0) return yield* result.failure
+      if (Result.isFailure(result) && !result.failure.isRetryable && failed.size === 0) {
+        return yield* made.counted(result.failure)
+      }
       const refused = Result.isFailure(result)
         ? pending.map((key) => ({ key, reason: result.failure.reason }))
         : result.success.failed
@@ -206,9 +285,12 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
       }
       const gone = assumeLateArrivals
         ? []
-        : yield* Effect.forEach(uncertain, isAbsent, { concurrency: lookConcurrency })
+        : yield* Effect.forEach(uncertain, (key) => isAbsent(key, made), { concurrency: lookConcurrency })
       uncertain.forEach((key, i) => gone[i] === true && deleted.add(key))
-      pending = repeatable.length > 0 && (yield* again(failed.get(repeatable[0]!)!)) ? repeatable : []
+      const [key] = repeatable
+      if (key === undefined) break
+      const refusal = new StoreError({ operation: "deleteMany", key, reason: failed.get(key)! })
+      pending = (yield* made.again(refusal)) ? repeatable : []
     }
     return {
       deleted: keys.filter((key) => deleted.has(key)),
@@ -244,14 +326,18 @@ const sameMetadata = (a: Metadata, b: Metadata | undefined): boolean => {
 
 /**
  * Creates a layer that retries the requests of the store below it, with options. Bind the result to a constant: each call makes a layer of its own.
+ * Fails with `InvalidArgument` when an option is wrong.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerWith = (options: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
+export const layerWith = (options: Options): Layer.Layer<ObjectStore, StoreError, ObjectStore> =>
   Layer.effect(
     ObjectStore,
-    Effect.map(ObjectStore, (inner) => make(inner, options))
+    Effect.andThen(
+      checkDecorators(options),
+      Effect.map(ObjectStore, (inner) => make(inner, options))
+    )
   )
 
 /**
@@ -260,4 +346,4 @@ export const layerWith = (options: Options): Layer.Layer<ObjectStore, never, Obj
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<ObjectStore, never, ObjectStore> = layerWith({})
+export const layer: Layer.Layer<ObjectStore, never, ObjectStore> = Layer.orDie(layerWith({}))

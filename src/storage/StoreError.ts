@@ -12,12 +12,12 @@ import { ExpectedError } from "../internal/expectedError.ts"
 const TypeId = "~effect-s3db/storage/StoreError" as const
 
 /**
- * The operations of the `ObjectStore` port.
+ * The operations of the `ObjectStore` port, and `open`: making a store ready for them.
  *
  * @category models
  * @since 0.1.0
  */
-export const Operation = Schema.Literals(["put", "get", "head", "delete", "deleteMany", "copy", "list"])
+export const Operation = Schema.Literals(["put", "get", "head", "delete", "deleteMany", "copy", "list", "open"])
 
 /**
  * One of the operations of the `ObjectStore` port.
@@ -328,6 +328,24 @@ export type Reason = typeof Reason.Type
 export const isReason = (u: unknown): u is Reason => Reason.members.some((member) => u instanceof member)
 
 /**
+ * Returns what a reason says, for people: its name and description, the status of the answer, and how often the request
+ * was sent.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const describe = (
+  reason: { readonly _tag: string; readonly description: string; readonly status?: number },
+  attempts: number | undefined
+): string => {
+  const details = [
+    reason.status === undefined ? [] : `status ${reason.status}`,
+    attempts === undefined ? [] : `${attempts} attempts`
+  ].flat()
+  return `${reason._tag}: ${reason.description}${details.length === 0 ? "" : ` (${details.join(", ")})`}`
+}
+
+/**
  * The one error of the `ObjectStore` port.
  *
  * @category errors
@@ -337,12 +355,14 @@ export class StoreError extends ExpectedError<StoreError>("effect-s3db/storage/S
   operation: Operation,
   /** The key (or the prefix, for `list`) that the operation was about. */
   key: Schema.optionalKey(Schema.String),
-  reason: Reason
+  reason: Reason,
+  /** How often the request was sent, where it was tried again. */
+  attempts: Schema.optionalKey(Schema.Int)
 }) {
   readonly [TypeId] = TypeId
 
   override get message(): string {
-    return `${this.operation} failed: ${this.reason._tag}: ${this.reason.description}`
+    return `${this.operation} failed: ${describe(this.reason, this.attempts)}`
   }
 
   /** True when the same request may succeed later. */
@@ -355,6 +375,19 @@ export class StoreError extends ExpectedError<StoreError>("effect-s3db/storage/S
     return this.reason.outcome
   }
 }
+
+/**
+ * Returns the fields of an error, to make another one of them.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const fieldsOf = (error: StoreError): ConstructorParameters<typeof StoreError>[0] => ({
+  operation: error.operation,
+  reason: error.reason,
+  ...(error.key === undefined ? {} : { key: error.key }),
+  ...(error.attempts === undefined ? {} : { attempts: error.attempts })
+})
 
 /**
  * Tells whether a value is a `StoreError`.

@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { checkDecorators } from "./internal/optionRules.ts"
 import { ObjectStore } from "./ObjectStore.ts"
 import { type Operation, StoreError, Timeout } from "./StoreError.ts"
 
@@ -16,7 +17,7 @@ import { type Operation, StoreError, Timeout } from "./StoreError.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** How long one request may take. Default: 30 seconds. */
+  /** How long one request may take, more than nothing. Default: 30 seconds. */
   readonly timeout?: Duration.Input | undefined
 }
 
@@ -55,14 +56,18 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
 
 /**
  * Creates a layer that limits the time of each request of the store below it, with options. Bind the result to a constant: each call makes a layer of its own.
+ * Fails with `InvalidArgument` when an option is wrong.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerWith = (options: Options): Layer.Layer<ObjectStore, never, ObjectStore> =>
+export const layerWith = (options: Options): Layer.Layer<ObjectStore, StoreError, ObjectStore> =>
   Layer.effect(
     ObjectStore,
-    Effect.map(ObjectStore, (inner) => make(inner, options))
+    Effect.andThen(
+      checkDecorators(options),
+      Effect.map(ObjectStore, (inner) => make(inner, options))
+    )
   )
 
 /**
@@ -71,4 +76,4 @@ export const layerWith = (options: Options): Layer.Layer<ObjectStore, never, Obj
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<ObjectStore, never, ObjectStore> = layerWith({})
+export const layer: Layer.Layer<ObjectStore, never, ObjectStore> = Layer.orDie(layerWith({}))

@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
+import * as DbError from "effect-s3db/DbError"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
@@ -88,17 +91,142 @@ describe("RetryingStore", () => {
     })
   )
 
-  it.effect("gives up after its retries, or when its time is over", () =>
+  it.effect("tries for half a minute, unless it is told how long or how often", () =>
     Effect.gen(function* () {
-      const many = Array.from({ length: 20 }, () => ({ reason: refused }))
+      const many = Array.from({ length: 1000 }, () => ({ reason: refused }))
       const { retrying, seen } = yield* scripted(many)
-      assert.deepStrictEqual(yield* inTime(reasonOf(retrying.get("k"))), ["Unavailable", "none"])
-      assert.strictEqual(seen.length, 6)
-      const short = yield* scripted(many, { timeLimit: 0 })
-      assert.deepStrictEqual(yield* inTime(reasonOf(short.retrying.get("k"))), ["Unavailable", "none"])
-      const none = yield* scripted(many, { retries: 0 })
-      yield* inTime(reasonOf(none.retrying.put({ key: "k" })))
-      assert.strictEqual(none.seen.length, 1)
+      const failing = yield* Effect.forkChild(Pauses.byClock(Effect.flip(retrying.get("k"))))
+      for (let step = 0; step < 299; step++) yield* TestClock.adjust("100 millis")
+      assert.isUndefined(failing.pollUnsafe())
+      yield* TestClock.adjust("100 millis")
+      const error = yield* Fiber.join(failing)
+      assert.strictEqual(error.reason._tag, "Unavailable")
+      assert.strictEqual(error.attempts, seen.length)
+      // Pauses grow to 5 seconds, half of that on average.
+      assert.isAtLeast(seen.length, 10)
+      assert.isAtMost(seen.length, 40)
+      for (const options of [{ retryFor: 0 }, { retries: 0 }]) {
+        const once = yield* scripted(many, options)
+        const refusal = yield* inTime(Effect.flip(once.retrying.put({ key: "k" })))
+        assert.strictEqual(once.seen.length, 1)
+        assert.isUndefined(refusal.attempts)
+      }
+      const thrice = yield* scripted(many, { retries: 2 })
+      yield* inTime(Effect.flip(thrice.retrying.put({ key: "k" })))
+      assert.strictEqual(thrice.seen.length, 3)
+    })
+  )
+
+  it.effect("a store that is down for some seconds fails no call, whichever it is", () =>
+    Effect.gen(function* () {
+      const { control, store } = yield* MemoryStore.make()
+      yield* store.put({ key: "k", body: text("1") })
+      const start = yield* control.snapshot
+      const calls: Record<string, (store: Store) => Effect.Effect<unknown, StoreError>> = {
+        get: (one) => one.get("k"),
+        head: (one) => one.head("k"),
+        list: (one) => one.list(),
+        put: (one) => one.put({ key: "new", body: text("w1") }),
+        create: (one) => one.put({ key: "new", body: text("w1"), ifNoneMatch: "*" }),
+        delete: (one) => one.delete("k"),
+        deleteMany: (one) => Effect.map(one.deleteMany(["k"]), ({ failed }) => assert.deepStrictEqual(failed, [])),
+        copy: (one) => one.copy({ from: "k", to: "copy" })
+      }
+      for (const [name, call] of Object.entries(calls)) {
+        for (const downFor of [2000, 20_000]) {
+          yield* control.restore(start)
+          const until = (yield* Clock.currentTimeMillis) + downFor
+          const gate = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
+            Effect.flatMap(Clock.currentTimeMillis, (now) =>
+              now < until ? Effect.fail(new StoreError({ operation: "get", reason: refused })) : request
+            )
+          const gated: Store = {
+            ...store,
+            put: (request) => gate(store.put(request)),
+            get: (key) => gate(store.get(key)),
+            head: (key) => gate(store.head(key)),
+            delete: (key) => gate(store.delete(key)),
+            deleteMany: (keys) => gate(store.deleteMany(keys)),
+            copy: (request) => gate(store.copy(request)),
+            list: (request) => gate(store.list(request))
+          }
+          const exit = yield* inTime(Effect.exit(call(RetryingStore.make(gated))))
+          assert.isTrue(exit._tag === "Success", `${name}, down for ${downFor} ms`)
+        }
+      }
+    })
+  )
+
+  it.effect("ends although the clock stands still", () =>
+    Effect.gen(function* () {
+      const many = Array.from({ length: 1000 }, () => ({ reason: refused }))
+      const { retrying, seen } = yield* scripted(many, { retryFor: "20 millis", baseDelay: 1 })
+      const error = yield* Effect.flip(retrying.get("k"))
+      assert.strictEqual(error.attempts, seen.length)
+    })
+  )
+
+  it.effect("says the status and the number of attempts", () =>
+    Effect.gen(function* () {
+      const reason = new Unavailable({
+        description: "the store answered with an error of its own",
+        status: 503,
+        sent: true
+      })
+      const { retrying } = yield* scripted([{ reason }, { reason }, { reason }], { retries: 2 })
+      const error = yield* inTime(Effect.flip(retrying.head("k")))
+      assert.strictEqual(
+        error.message,
+        "head failed: Unavailable: the store answered with an error of its own (status 503, 3 attempts)"
+      )
+      // The first failure that leaves the outcome open is told, with all attempts.
+      const put = yield* scripted([{ reason }, { reason }, { reason }], { retries: 2 })
+      const open = yield* inTime(Effect.flip(put.retrying.put({ key: "k", ifNoneMatch: "*" })))
+      assert.strictEqual(open.attempts, 3)
+      const last = yield* scripted([{ reason }, { reason: denied }])
+      assert.strictEqual((yield* inTime(Effect.flip(last.retrying.head("k")))).attempts, 2)
+      assert.strictEqual(
+        DbError.fromStore("Resource.insert", "users")(error).message,
+        "Resource.insert on users failed: Unavailable: the store answered with an error of its own (status 503, 3 attempts)"
+      )
+    })
+  )
+
+  it.effect("a look has what is left of the time, not a time of its own", () =>
+    Effect.gen(function* () {
+      const many = Array.from({ length: 1000 }, () => ({ reason: unavailable }))
+      for (const act of [
+        (store: Store) => store.put({ key: "k", ifNoneMatch: "*" as const }),
+        (store: Store) => store.put({ key: "k" }),
+        (store: Store) => store.delete("k")
+      ]) {
+        const { retrying } = yield* scripted(many)
+        const fiber = yield* Effect.forkChild(Pauses.byClock(Effect.exit(act(retrying))))
+        for (let step = 0; step < 301; step++) yield* TestClock.adjust("100 millis")
+        assert.isDefined(fiber.pollUnsafe())
+      }
+    })
+  )
+
+  it.effect("tells that a store does not answer, once in half a minute", () =>
+    Effect.gen(function* () {
+      const told: Array<string> = []
+      const logger = Logger.make(({ message }) => told.push(String(message)))
+      const many = Array.from({ length: 1000 }, () => ({ reason: refused }))
+      const { retrying } = yield* scripted(many)
+      const all = Effect.forEach([1, 2, 3], () => Effect.exit(retrying.get("k")), { concurrency: "unbounded" })
+      yield* inTime(Effect.provide(all, Logger.layer([logger])))
+      assert.strictEqual(told.length, 1)
+      assert.match(told[0]!, /^memory:aws has failed for \d+ s, \d+ s are left to try: Unavailable: refused$/)
+    })
+  )
+
+  it.effect("does not wait for a store that asks for more than there is", () =>
+    Effect.gen(function* () {
+      const reason = new Throttled({ description: "slow down", retryAfterMillis: 31_000 })
+      const { retrying, seen } = yield* scripted([{ reason }])
+      assert.strictEqual((yield* Effect.flip(retrying.head("k"))).reason._tag, "Throttled")
+      assert.deepStrictEqual(seen, ["head"])
     })
   )
 
@@ -240,7 +368,7 @@ describe("RetryingStore", () => {
       const partly = yield* scripted([])
       const bad = yield* partly.retrying.deleteMany(["a", ""])
       assert.deepStrictEqual([bad.deleted, bad.failed.map(({ key }) => key)], [["a"], [""]])
-      const always = Array.from({ length: 9 }, () => ({ reason: refused }))
+      const always = Array.from({ length: 1000 }, () => ({ reason: refused }))
       const never = yield* scripted(always)
       assert.strictEqual((yield* inTime(never.retrying.deleteMany(keys))).failed.length, 3)
     })
