@@ -21,9 +21,11 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as backoff from "../internal/backoff.ts"
+import { patiently, withDescriptor } from "./internal/fileStoreDescriptors.ts"
 import * as envelope from "./internal/fileStoreEnvelope.ts"
 import * as locks from "./internal/fileStoreLocks.ts"
 import * as paths from "./internal/fileStorePaths.ts"
+import { invalidOption } from "./internal/optionRules.ts"
 import * as rules from "./internal/storeRules.ts"
 import {
   type CopyRequest,
@@ -78,9 +80,11 @@ const lockShards = 16
 const fileConcurrency = 8
 
 /**
- * Opens the folder, making it a store if it is empty, and clears away what dead processes have left.
+ * Opens the folder, making it a store if it is empty, and clears away what dead processes have left. Hidden files do not
+ * count.
  *
- * Fails with `Unsupported` when the folder holds something else or a later format, `AccessDenied`, `Unavailable`.
+ * Fails with `InvalidArgument` when the path is empty, or a file; `Unsupported` when the folder holds something else or a
+ * later format; `AccessDenied`, `Unavailable`.
  *
  * @category constructors
  * @since 0.1.0
@@ -88,6 +92,8 @@ const fileConcurrency = 8
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<ObjectStore["Service"], StoreError, Scope.Scope> {
+  if (options.path === "") return yield* invalidOption("path", "a folder is missing: write ./data, for example")
+  if (options.path.includes("\0")) return yield* invalidOption("path", "it holds a NUL character")
   const root = path.resolve(options.path)
   const objects = path.join(root, "objects")
   const compression = options.compression ?? "none"
@@ -108,19 +114,21 @@ export const make = Effect.fnUntraced(function* (
    */
   const exclusively = Effect.fnUntraced(function* <A>(key: string, step: () => A) {
     const index = createHash("md5").update(key).digest()[0]! % lockShards
-    const lock = (shards[index] ??= locks.open(session.sqlite, path.join(root, "locks", `${index}`)))
+    const attempting = Effect.try({
+      try: () => {
+        const lock = (shards[index] ??= locks.open(session.sqlite, path.join(root, "locks", `${index}`)))
+        if (!lock.tryAcquire()) return undefined
+        try {
+          return { value: step() }
+        } finally {
+          lock.release()
+        }
+      },
+      catch: asFailure
+    })
     for (let waits = 0; ; waits++) {
-      const attempt = yield* Effect.try({
-        try: () => {
-          if (!lock.tryAcquire()) return undefined
-          try {
-            return { value: step() }
-          } finally {
-            lock.release()
-          }
-        },
-        catch: asFailure
-      })
+      // A step opens files before it changes anything.
+      const attempt = yield* patiently(attempting)
       if (attempt !== undefined) return attempt.value
       yield* backoff.pause((0.2 + (yield* Random.next)) * Math.min(8, waits + 1))
     }
@@ -434,7 +442,7 @@ const ifPresent = <A>(effect: Failable<A>): Failable<A | undefined> =>
     () => Effect.succeed(undefined)
   )
 
-const readFile = (file: string) => ifPresent(call<Buffer>((done) => fs.readFile(file, done)))
+const readFile = (file: string) => ifPresent(withDescriptor(call<Buffer>((done) => fs.readFile(file, done))))
 
 /** The header of a file, `undefined` when there is none, or what is wrong with it. */
 const readHeaderOf = Effect.fnUntraced(function* (file: string, key: string) {
@@ -457,16 +465,18 @@ const headerOrProblem = (reading: envelope.HeaderReading): envelope.Header | str
       : "the header is not complete"
 
 const readFirst = (file: string, bytes: number): Failable<Buffer> =>
-  Effect.acquireUseRelease(
-    call<number>((done) => fs.open(file, "r", done)),
-    (descriptor) => {
-      const buffer = Buffer.alloc(bytes)
-      return Effect.map(
-        call<number>((done) => fs.read(descriptor, buffer, 0, bytes, 0, done)),
-        (read) => buffer.subarray(0, read)
-      )
-    },
-    closeFile
+  withDescriptor(
+    Effect.acquireUseRelease(
+      call<number>((done) => fs.open(file, "r", done)),
+      (descriptor) => {
+        const buffer = Buffer.alloc(bytes)
+        return Effect.map(
+          call<number>((done) => fs.read(descriptor, buffer, 0, bytes, 0, done)),
+          (read) => buffer.subarray(0, read)
+        )
+      },
+      closeFile
+    )
   )
 
 /** A write may take less than it is given, as when the disk fills up: the rest is written, or the failure seen. */
@@ -517,6 +527,8 @@ const openSession = Effect.fnUntraced(function* (root: string) {
   const opening = Effect.try({
     try: () => {
       const created = fs.mkdirSync(root, { recursive: true })
+      const foreign = checkForeign(root)
+      if (foreign !== undefined) return foreign
       for (const directory of ["objects", "locks", "tmp"]) fs.mkdirSync(path.join(root, directory), { recursive: true })
       // A new folder has to be found again: every directory from the first one made has to be on the disk.
       if (created !== undefined) {
@@ -552,10 +564,11 @@ const openSession = Effect.fnUntraced(function* (root: string) {
     },
     catch: asFailure
   }).pipe(
-    Effect.mapError(failure("list", "")),
+    patiently,
+    Effect.mapError(unopened(root)),
     Effect.flatMap((own) => {
       if (own === undefined || "tryAcquire" in own) return Effect.succeed(own)
-      return Effect.fail(new StoreError({ operation: "list", key: "", reason: own }))
+      return Effect.fail(new StoreError({ operation: "open", reason: own }))
     })
   )
 
@@ -589,6 +602,7 @@ const openSession = Effect.fnUntraced(function* (root: string) {
             ),
           closeFile
         ).pipe(
+          withDescriptor,
           Effect.as(file),
           Effect.onError(() => Effect.sync(() => removeAll(file)))
         )
@@ -615,26 +629,47 @@ const syncSync = (directory: string): void => {
   }
 }
 
-/** Marks a new store, and refuses a folder that is something else. */
-const checkFormat = (root: string): Reason | undefined => {
+/** What stands where a folder should be is told by name. */
+const unopened =
+  (root: string) =>
+  (error: FileFailure): StoreError =>
+    error.code === "EEXIST" || error.code === "ENOTDIR"
+      ? invalidOption("path", `${root} is a file, or below one: a store is a folder`)
+      : new StoreError({ operation: "open", reason: reasonOf(error) })
+
+const ownNames = new Set(["store.json", "store.json.new", "objects", "locks", "tmp", "lost+found"])
+
+/** A store does not spread among files of others. */
+const checkForeign = (root: string): Reason | undefined => {
+  const names = fs.readdirSync(root)
+  if (names.includes("store.json")) return checkMarker(root)
+  return names.every((name) => name.startsWith(".") || ownNames.has(name))
+    ? undefined
+    : new Unsupported({
+        feature: "folder format",
+        description: `${root} holds other files: name a folder that is new, empty, or a store already`
+      })
+}
+
+const checkMarker = (root: string): Reason | undefined => {
   const marker = path.join(root, "store.json")
-  let text: string
-  try {
-    text = fs.readFileSync(marker, "utf8")
-  } catch (error) {
-    if (asFailure(error).code !== "ENOENT") throw error
-    const temporary = `${marker}.new`
-    fs.writeFileSync(temporary, `${JSON.stringify(format)}\n`, { flush: true })
-    fs.renameSync(temporary, marker)
-    syncSync(root)
-    return undefined
-  }
-  return text.trim() === JSON.stringify(format)
+  return fs.readFileSync(marker, "utf8").trim() === JSON.stringify(format)
     ? undefined
     : new Unsupported({
         feature: "folder format",
         description: `${marker} is not that of a store which this release can read`
       })
+}
+
+/** Marks a new store, and refuses a folder that has become something else. */
+const checkFormat = (root: string): Reason | undefined => {
+  const marker = path.join(root, "store.json")
+  if (fs.existsSync(marker)) return checkMarker(root)
+  const temporary = `${marker}.new`
+  fs.writeFileSync(temporary, `${JSON.stringify(format)}\n`, { flush: true })
+  fs.renameSync(temporary, marker)
+  syncSync(root)
+  return undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -649,23 +684,24 @@ const makeDirectories = (root: string, objects: string, durable: boolean) => {
   const synced = new Map<string, string>()
   const running = new Map<string, { readonly current: Promise<void>; next: Promise<void> | undefined }>()
 
+  /** What identifies the directory, or nothing when it is gone. */
   const syncNow = (directory: string): Promise<string | undefined> =>
-    new Promise((resolve, reject) => {
-      fs.open(directory, "r", (failed, descriptor) => {
-        if (failed) {
-          if (failed.code === "ENOENT") resolve(undefined)
-          else reject(failed)
-          return
-        }
-        fs.fsync(descriptor, (unsynced) => {
-          fs.fstat(descriptor, { bigint: true }, (unknown, stats) => {
-            fs.close(descriptor, () =>
-              unsynced ? reject(unsynced) : unknown ? reject(unknown) : resolve(`${stats.ino}:${stats.birthtimeNs}`)
-            )
-          })
-        })
-      })
-    })
+    Effect.acquireUseRelease(
+      call<number>((done) => fs.open(directory, "r", done)),
+      Effect.fnUntraced(function* (descriptor) {
+        yield* call((done) => fs.fsync(descriptor, done))
+        const { birthtimeNs, ino } = yield* call<fs.BigIntStats>((done) => fs.fstat(descriptor, { bigint: true }, done))
+        return `${ino}:${birthtimeNs}`
+      }),
+      closeFile
+    ).pipe(
+      withDescriptor,
+      Effect.catchIf(
+        (error) => error.code === "ENOENT",
+        () => Effect.succeed(undefined)
+      ),
+      Effect.runPromise
+    )
 
   /** Concurrent callers share: whoever comes while a sync runs is served by the next one. */
   const syncShared = (directory: string): Promise<void> => {
@@ -760,7 +796,7 @@ const makeListings = () => {
     const known = remembered.get(directory)
     if (known !== undefined && known.modified === modified) return known.entries
     remembered.delete(directory)
-    const names = yield* ifPresent(call<Array<string>>((done) => fs.readdir(directory, done)))
+    const names = yield* ifPresent(withDescriptor(call<Array<string>>((done) => fs.readdir(directory, done))))
     const entries = (names ?? [])
       .flatMap((name) => paths.entryOf(name) ?? [])
       .toSorted((a, b) => (a.part < b.part ? -1 : 1))

@@ -1,8 +1,9 @@
-import { execFileSync } from "node:child_process"
+import { execFile, execFileSync } from "node:child_process"
 import fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join, sep } from "node:path"
 import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FileStore from "effect-s3db/storage/FileStore"
@@ -240,16 +241,49 @@ describe("FileStore", () => {
     })
   )
 
+  it.live("many requests at once in a process that may open few files", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      const fixture = fileURLToPath(new URL("./fixtures/fewDescriptors.ts", import.meta.url))
+      const command = `ulimit -n 256 && exec "$0" --conditions=effect-s3db-source --no-warnings "$@"`
+      const output = yield* Effect.promise(() =>
+        promisify(execFile)("sh", ["-c", command, process.execPath, fixture, path, "1000"], { encoding: "utf8" })
+      )
+      const { taken, ...told } = JSON.parse(output.stdout) as { readonly taken: number }
+      assert.deepStrictEqual(told, { failures: [], writes: 1000, lists: 50 })
+      assert.isAbove(taken, 0)
+    })
+  )
+
   it.live("refuses a folder that it cannot read, and one that is something else", () =>
     Effect.gen(function* () {
       const path = yield* folder
       fs.writeFileSync(join(path, "store.json"), '{"format":"other"}')
       assert.strictEqual(yield* reasonOf(Effect.scoped(FileStore.make({ path }))), "Unsupported")
+      assert.deepStrictEqual(fs.readdirSync(path), ["store.json"])
       fs.writeFileSync(join(path, "file"), "")
-      assert.strictEqual(yield* reasonOf(Effect.scoped(FileStore.make({ path: join(path, "file") }))), "Unexpected")
+      for (const below of ["file", "file/data"]) {
+        const error = yield* Effect.flip(Effect.scoped(FileStore.make({ path: join(path, below) })))
+        assert.strictEqual(
+          error.message,
+          `open failed: InvalidArgument: ${join(path, below)} is a file, or below one: a store is a folder`
+        )
+      }
+      for (const empty of ["", "a\0b"]) {
+        const { operation, reason } = yield* Effect.flip(Effect.scoped(FileStore.make({ path: empty })))
+        assert.deepStrictEqual([operation, reason._tag], ["open", "InvalidArgument"])
+      }
+      fs.rmSync(join(path, "store.json"))
+      const error = yield* Effect.flip(Effect.scoped(FileStore.make({ path })))
+      assert.strictEqual(
+        error.message,
+        `open failed: Unsupported: ${path} holds other files: name a folder that is new, empty, or a store already`
+      )
+      assert.deepStrictEqual(fs.readdirSync(path), ["file"])
+      fs.rmSync(join(path, "file"))
+      fs.writeFileSync(join(path, ".keep"), "")
       const bad = vi.spyOn(fs, "renameSync")
       yield* Effect.addFinalizer(() => Effect.sync(() => vi.restoreAllMocks()))
-      fs.rmSync(join(path, "store.json"))
       const store = yield* FileStore.make({ path })
       for (const [code, reason] of [
         ["EACCES", "AccessDenied"],

@@ -5,6 +5,7 @@
  * system that Node runs on, need no further library, and nothing is ever written. Taking and giving back one takes
  * about 12 microseconds.
  */
+import fs from "node:fs"
 import type { DatabaseSync } from "node:sqlite"
 
 type Sqlite = typeof import("node:sqlite")
@@ -19,9 +20,11 @@ export interface FileLock {
 }
 
 const busy = 5
+const cannotOpen = 14
 
+/** Throws what the file system says, as `fs` does. */
 export const open = (sqlite: Sqlite, path: string): FileLock => {
-  const database: DatabaseSync = new sqlite.DatabaseSync(path)
+  const database = openDatabase(sqlite, path)
   // Nothing is written, so no journal file is needed beside it; a busy lock is told at once, not waited for.
   database.exec("PRAGMA journal_mode = MEMORY; PRAGMA busy_timeout = 0")
   return {
@@ -39,5 +42,19 @@ export const open = (sqlite: Sqlite, path: string): FileLock => {
   }
 }
 
-const isBusy = (error: unknown): boolean =>
-  typeof error === "object" && error !== null && "errcode" in error && (Number(error.errcode) & 0xff) === busy
+/** SQLite does not say why it cannot open a file: the file system is asked first. */
+const openDatabase = (sqlite: Sqlite, path: string): DatabaseSync => {
+  fs.closeSync(fs.openSync(path, "a"))
+  try {
+    return new sqlite.DatabaseSync(path)
+  } catch (error) {
+    if (!isCode(error, cannotOpen)) throw error
+    // It could be opened a moment ago, so that what is wanting is a descriptor.
+    throw Object.assign(new Error("no descriptor is left for a lock", { cause: error }), { code: "EMFILE" })
+  }
+}
+
+const isCode = (error: unknown, code: number): boolean =>
+  typeof error === "object" && error !== null && "errcode" in error && (Number(error.errcode) & 0xff) === code
+
+const isBusy = (error: unknown): boolean => isCode(error, busy)
