@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import SortedBTree from "sorted-btree"
+import { checkCount, invalidOption } from "./internal/optionRules.ts"
 import * as rules from "./internal/storeRules.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import {
@@ -31,6 +32,7 @@ import {
   type PutRequest
 } from "./ObjectStore.ts"
 import {
+  AccessDenied,
   Corrupt,
   InvalidArgument,
   MetadataTooLarge,
@@ -72,9 +74,13 @@ export type Profile = "aws" | "r2" | "rgw" | "swift" | "express" | "unconditiona
 export interface Options {
   /** Default `aws`. */
   readonly profile?: Profile | undefined
-  /** The most bytes of bodies to hold; a write beyond it fails with `Unavailable`. Nothing is ever evicted. Default: no limit. */
+  /** The most bytes of bodies to hold, at least 1; a write beyond it fails with `Unavailable`. Nothing is ever evicted. Default: no limit. */
   readonly maxBytes?: number | undefined
-  /** A file that is loaded at the start, when it exists, and saved when the scope closes. */
+  /**
+   * A file that is loaded at the start, when it exists, and saved when the scope closes. That it can be saved is tried at
+   * the start. If it cannot be saved in the end, the scope dies of the `StoreError`; a program that wants to handle that
+   * calls `saveToDisk` itself before it ends.
+   */
   readonly persistPath?: string | undefined
 }
 
@@ -138,7 +144,7 @@ export class MemoryControl extends Context.Service<
     readonly restore: (snapshot: Snapshot) => Effect.Effect<void>
     readonly clear: Effect.Effect<void>
     readonly stats: Effect.Effect<{ readonly objects: number; readonly bytes: number }>
-    /** Writes every object to a file, as a whole or not at all. `Unavailable`, `AccessDenied`. */
+    /** Writes every object to a file, as a whole or not at all. `InvalidArgument`, `Unavailable`, `AccessDenied`. */
     readonly saveToDisk: (path: string) => Effect.Effect<void, StoreError>
     /** Replaces the contents by those of such a file. `NoSuchKey`: no such file. `Corrupt`: not a whole one. */
     readonly loadFromDisk: (path: string) => Effect.Effect<void, StoreError>
@@ -188,7 +194,8 @@ const successor = (prefix: string): string | undefined => {
 /**
  * Creates a store of its own, empty unless `persistPath` names a file that exists.
  *
- * Fails with `Corrupt` when that file cannot be read as a snapshot.
+ * Fails with `Corrupt` when that file cannot be read as a snapshot, `InvalidArgument` when an option cannot be (there is
+ * no such folder, or it is no file), `AccessDenied` or `Unavailable` when the file cannot be read or written.
  *
  * @category constructors
  * @since 0.1.0
@@ -196,6 +203,10 @@ const successor = (prefix: string): string | undefined => {
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<MemoryStore, StoreError, Scope.Scope> {
+  const problem =
+    checkCount("maxBytes", options.maxBytes, 1) ??
+    (options.persistPath === "" ? invalidOption("persistPath", "the path of a file is missing") : undefined)
+  if (problem !== undefined) return yield* problem
   const profile = options.profile ?? "aws"
   const ordered = profile !== "express"
   const emptyTree = (): Tree => new Tree<string, Stored>(undefined, ordered ? compareUtf8 : byHash)
@@ -428,11 +439,8 @@ export const make = Effect.fnUntraced(function* (
   const { persistPath } = options
   if (persistPath !== undefined) {
     yield* control.loadFromDisk(persistPath).pipe(Effect.catchReason("StoreError", "NoSuchKey", () => Effect.void))
-    yield* Effect.addFinalizer(() =>
-      control
-        .saveToDisk(persistPath)
-        .pipe(Effect.catch((error) => Effect.logError(`the memory store could not be saved: ${error.message}`)))
-    )
+    yield* trySaving(persistPath)
+    yield* Effect.addFinalizer(() => Effect.orDie(control.saveToDisk(persistPath)))
   }
   return { store, control }
 })
@@ -492,14 +500,40 @@ const listPage = (tree: Tree, list: ListRequest, ordered: boolean): ListPage | R
   return { entries, commonPrefixes, nextToken: undefined }
 }
 
-const diskFailure = (operation: Operation, path: string) => (cause: unknown) => {
+const diskFailure = (operation: "get" | "put" | "open", path: string) => (cause: unknown) => {
   const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : "unknown"
-  const reason =
-    code === "ENOENT"
-      ? new NoSuchKey({ description: `there is no file ${path}`, code })
-      : new Unavailable({ description: `${path} could not be read or written: ${code}`, code, sent: true })
-  return new StoreError({ operation, key: path, reason })
+  return new StoreError({ operation, key: path, reason: diskReason(operation, path, code) })
 }
+
+const diskReason = (operation: "get" | "put" | "open", path: string, code: string): Reason => {
+  const wrong = (description: string) => new InvalidArgument({ argument: "persistPath", description, code })
+  switch (code) {
+    case "ENOENT":
+      return operation === "get"
+        ? new NoSuchKey({ description: `there is no file ${path}`, code })
+        : wrong(`the folder of ${path} does not exist: create it`)
+    case "ENOTDIR":
+      return wrong(`${path} is below a file: name a file in a folder`)
+    case "EISDIR":
+      return wrong(`${path} is a folder: name a file in it`)
+    case "ENAMETOOLONG":
+      return wrong(`${path} is too long a path for this file system`)
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return new AccessDenied({ description: `${path} may not be read or written`, code })
+    default:
+      return new Unavailable({ description: `${path} could not be read or written: ${code}`, code, sent: true })
+  }
+}
+
+/** A store that cannot be saved is told of before anything is put into it. */
+const trySaving = (path: string) =>
+  Effect.tryPromise({
+    try: () =>
+      import("node:fs/promises").then((fs) => fs.writeFile(`${path}.tmp`, "").then(() => fs.rm(`${path}.tmp`))),
+    catch: diskFailure("open", path)
+  })
 
 const saveFile = (path: string, text: string) =>
   Effect.tryPromise({

@@ -1,19 +1,22 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as TestClock from "effect/testing/TestClock"
 import * as BoundedStore from "effect-s3db/storage/BoundedStore"
+import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as PrefixedStore from "effect-s3db/storage/PrefixedStore"
 import * as SingleWriterStore from "effect-s3db/storage/SingleWriterStore"
-import type { StoreError } from "effect-s3db/storage/StoreError"
+import * as StandardStore from "effect-s3db/storage/StandardStore"
+import { isStoreError, type StoreError } from "effect-s3db/storage/StoreError"
 import * as TimeoutStore from "effect-s3db/storage/TimeoutStore"
 
 const text = (value: string) => new TextEncoder().encode(value)
@@ -55,9 +58,78 @@ describe("MemoryStore", () => {
       assert.deepStrictEqual([[...read.body], read.metadata, read.contentEncoding], [[0, 255], { a: "b" }, "gzip"])
       const { control } = yield* MemoryStore.make()
       assert.strictEqual(yield* reasonOf(control.loadFromDisk(join(folder, "missing"))), "NoSuchKey")
-      assert.strictEqual(yield* reasonOf(control.saveToDisk(join(folder, "missing", "x"))), "NoSuchKey")
+      assert.strictEqual(yield* reasonOf(control.saveToDisk(join(folder, "missing", "x"))), "InvalidArgument")
       writeFileSync(persistPath, '{"format":')
       assert.strictEqual(yield* reasonOf(Effect.scoped(MemoryStore.make({ persistPath }))), "Corrupt")
+    })
+  )
+
+  it.live("a file that cannot be written is told of at the start, and one that no longer can be, at the end", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "effect-s3db-memory-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { recursive: true, force: true })))
+      writeFileSync(join(folder, "file"), "")
+      const open = (persistPath: string) => Effect.flip(Effect.scoped(MemoryStore.make({ persistPath })))
+      const wrong: ReadonlyArray<readonly [string, string]> = [
+        [join(folder, "no", "such.bin"), `the folder of ${join(folder, "no", "such.bin")} does not exist: create it`],
+        [join(folder, "file", "x.bin"), `${join(folder, "file", "x.bin")} is below a file: name a file in a folder`],
+        [folder, `${folder} is a folder: name a file in it`],
+        ["", "the path of a file is missing"]
+      ]
+      for (const [path, description] of wrong) {
+        const { reason } = yield* open(path)
+        assert.deepStrictEqual([reason._tag, reason.description], ["InvalidArgument", description])
+      }
+      const url = `memory://b?persistPath=${join(folder, "no", "such.bin")}`
+      assert.strictEqual((yield* Effect.flip(Layer.build(ConnectionString.layer(url))))._tag, "StoreError")
+      // Nothing is left of the try.
+      yield* Effect.scoped(MemoryStore.make({ persistPath: join(folder, "good.bin") }))
+      assert.deepStrictEqual(readdirSync(folder).toSorted(), ["file", "good.bin"])
+
+      const later = join(folder, "later")
+      mkdirSync(later)
+      const exit = yield* Effect.exit(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const { store } = yield* MemoryStore.make({ persistPath: join(later, "x.bin") })
+            yield* store.put({ key: "k" })
+            rmSync(later, { recursive: true })
+            return "done"
+          })
+        )
+      )
+      assert.isTrue(Exit.isFailure(exit))
+      const [reason] = Exit.isFailure(exit) ? exit.cause.reasons : []
+      const died = reason?._tag === "Die" ? reason.defect : undefined
+      assert.isTrue(isStoreError(died) && died.reason._tag === "InvalidArgument" && died.operation === "put")
+    })
+  )
+
+  it.effect("options that cannot be are refused", () =>
+    Effect.gen(function* () {
+      for (const maxBytes of [0, -1, NaN, 1.5]) {
+        assert.strictEqual(yield* reasonOf(Effect.scoped(MemoryStore.make({ maxBytes }))), "InvalidArgument")
+      }
+      const { store } = yield* MemoryStore.make()
+      const wrong: ReadonlyArray<readonly [string, StandardStore.Options]> = [
+        ["concurrency", { concurrency: 0 }],
+        ["concurrency", { concurrency: NaN }],
+        ["timeout", { timeout: 0 }],
+        ["timeout", { timeout: -1 }],
+        ["timeout", { timeout: NaN }],
+        ["timeout", { timeout: "5 bananas" as "5 seconds" }],
+        ["retries", { retries: -1 }],
+        ["retries", { retries: 1.5 }],
+        ["retryFor", { retryFor: "-3 seconds" }],
+        ["baseDelay", { baseDelay: 0 }],
+        ["maxDelay", { maxDelay: 0 }]
+      ]
+      for (const [argument, options] of wrong) {
+        const { operation, reason } = yield* Effect.flip(StandardStore.make(store, options))
+        assert.deepStrictEqual([operation, reason._tag], ["open", "InvalidArgument"])
+        assert.strictEqual(reason._tag === "InvalidArgument" && reason.argument, argument)
+      }
+      yield* StandardStore.make(store, { retryFor: 0, timeout: Infinity, retries: 0, concurrency: 1 })
     })
   )
 
