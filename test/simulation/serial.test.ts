@@ -38,6 +38,20 @@ orders({
   preemptionsOfCrashes: 0
 })
 
+describe("stores that differ", () => {
+  for (const profile of ["r2", "rgw", "express"] as const) {
+    it.effect(profile, () =>
+      Effect.gen(function* () {
+        for (const scenario of ["a deletion and an insert of the id", "two upserts", "two transfers"]) {
+          const { schedules, violations } = yield* explore(scenarios[scenario]!, { preemptions: 1, limit: 10, profile })
+          assert.isAbove(schedules, 0)
+          assert.deepStrictEqual(violations, [])
+        }
+      })
+    )
+  }
+})
+
 /** What needs answers that are lost: `npm run simulate` catches it. */
 const bySimulation = ["guessed-deletions"]
 
