@@ -4,9 +4,11 @@
  * - `s3://KEY:SECRET@bucket/prefix?region=eu-west-1`: a bucket on AWS; without `KEY:SECRET@`, the credentials of the
  *   AWS SDK's default chain. `?endpoint=` for another server.
  * - `http://KEY:SECRET@host:9000/bucket/prefix`, `https://...`: a bucket on a server that speaks S3, the bucket in the
- *   path. Without a bucket: `s3db`.
+ *   path.
  * - `file:///absolute/folder`, `file://./relative/folder`: the whole path is the folder; `?prefix=` for a part of it.
  * - `memory://bucket/prefix?profile=aws`: in memory, an empty store of its own.
+ *
+ * `?createBucket=true` with the first two makes a bucket that is not there yet.
  *
  * Credentials, bucket, prefix and path are percent-encoded: write `/` in a secret as `%2F`. Options come after `?`; one
  * that the scheme does not know, that is given twice or that has a wrong type is an error, which shows nothing of the string.
@@ -14,7 +16,7 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -56,7 +58,9 @@ export interface CommonOptions {
   readonly prefix: string
   /** `timeout`: how long one attempt may take, in milliseconds or with a unit (`30 seconds`). */
   readonly timeout?: Duration.Duration
-  /** `retries`: how often a request is tried again. */
+  /** `retryFor`: how long a request is tried again after it has failed, like `timeout`. `0`: not at all. */
+  readonly retryFor?: Duration.Duration
+  /** `retries`: how often a request is tried again at most. */
   readonly retries?: number
   /** `concurrency`: requests at once. */
   readonly concurrency?: number
@@ -71,8 +75,8 @@ export interface CommonOptions {
 export interface S3 {
   readonly _tag: "S3"
   /**
-   * Options in the string: `region`, `forcePathStyle`, `sessionToken`, `maxSockets`, `connectTimeout`; with `s3://` also
-   * `endpoint`.
+   * Options in the string: `region`, `forcePathStyle`, `sessionToken`, `maxSockets`, `connectTimeout`, `createBucket`; with
+   * `s3://` also `endpoint`.
    */
   readonly options: CommonOptions & S3Store.Options
 }
@@ -155,6 +159,10 @@ const DurationText = Schema.String.check(
   )
 )
 
+const SomeTimeText = DurationText.check(
+  Schema.makeFilter((duration) => Duration.toMillis(duration) > 0, { expected: "more than no time" })
+)
+
 const NonEmpty = Schema.String.check(Schema.isMinLength(1, { expected: "a value" }))
 
 const Region = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_-]{1,64}$/, { expected: "the name of a region" }))
@@ -173,7 +181,8 @@ const Compression = Schema.Union([
 ])
 
 const common = {
-  timeout: Schema.optionalKey(DurationText),
+  timeout: Schema.optionalKey(SomeTimeText),
+  retryFor: Schema.optionalKey(DurationText),
   retries: Schema.optionalKey(CountText),
   concurrency: Schema.optionalKey(PositiveText)
 }
@@ -184,7 +193,8 @@ const s3Server = {
   forcePathStyle: Schema.optionalKey(BooleanText),
   sessionToken: Schema.optionalKey(NonEmpty),
   maxSockets: Schema.optionalKey(PositiveText),
-  connectTimeout: Schema.optionalKey(DurationText)
+  connectTimeout: Schema.optionalKey(SomeTimeText),
+  createBucket: Schema.optionalKey(BooleanText)
 }
 
 const HttpOptions = Schema.Struct(s3Server)
@@ -194,7 +204,7 @@ const S3Options = Schema.Struct({ ...s3Server, endpoint: Schema.optionalKey(NonE
 const MemoryOptions = Schema.Struct({
   ...common,
   profile: Schema.optionalKey(Schema.Literals(["aws", "r2", "rgw", "swift", "express", "unconditional"])),
-  maxBytes: Schema.optionalKey(CountText),
+  maxBytes: Schema.optionalKey(PositiveText),
   persistPath: Schema.optionalKey(NonEmpty)
 })
 
@@ -282,12 +292,15 @@ const decodeText = (part: string, text: string): Outcome<string> => {
 
 const bucketName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/
 
-const readBucket = (text: string): Outcome<string> =>
-  Result.flatMap(decodeText("bucket", text), (bucket) =>
+/** `example` is what to write where there is none. */
+const readBucket = (text: string, example: string): Outcome<string> => {
+  if (text === "") return fail("bucket", `a bucket is missing: write ${example}`)
+  return Result.flatMap(decodeText("bucket", text), (bucket) =>
     bucketName.test(bucket)
       ? Result.succeed(bucket)
       : fail("bucket", "this is no name of a bucket; are / and @ in the credentials percent-encoded, as %2F and %40?")
   )
+}
 
 const readPrefix = (text: string): Outcome<string> =>
   Result.map(decodeText("prefix", text), (prefix) => prefix.replace(/^\/+|\/+$/g, ""))
@@ -331,7 +344,7 @@ const readCredentials = (
 const parseS3 = (rest: string, query: string): Outcome<S3> =>
   Result.gen(function* () {
     const { host, path, user } = splitAuthority(rest)
-    const bucket = yield* readBucket(host)
+    const bucket = yield* readBucket(host, "s3://bucket or s3://bucket/prefix")
     const { endpoint, sessionToken, ...options } = yield* decodeOptions(S3Options, query)
     const origin = endpoint === undefined ? {} : { endpoint: yield* readOrigin("endpoint", endpoint) }
     const credentials = yield* readCredentials(user, sessionToken)
@@ -345,7 +358,7 @@ const parseHttp = (scheme: string, rest: string, query: string): Outcome<S3> =>
     const endpoint = yield* readOrigin("host", `${scheme}://${host}`)
     const slash = path.indexOf("/")
     const first = slash < 0 ? path : path.slice(0, slash)
-    const bucket = first === "" ? "s3db" : yield* readBucket(first)
+    const bucket = yield* readBucket(first, `${scheme}://host/bucket or ${scheme}://host/bucket/prefix`)
     const prefix = slash < 0 ? "" : yield* readPrefix(path.slice(slash + 1))
     const { sessionToken, ...options } = yield* decodeOptions(HttpOptions, query)
     const credentials = yield* readCredentials(user, sessionToken)
@@ -367,7 +380,7 @@ const parseMemory = (rest: string, query: string): Outcome<Memory> =>
   Result.gen(function* () {
     const { host, path, user } = splitAuthority(rest)
     if (user !== undefined) return yield* fail("credentials", "a store in memory has none")
-    const bucket = host === "" ? "s3db" : yield* readBucket(host)
+    const bucket = host === "" ? "s3db" : yield* readBucket(host, "memory://name")
     const prefix = yield* readPrefix(path)
     const options = yield* decodeOptions(MemoryOptions, query)
     return { _tag: "Memory" as const, bucket, options: { ...options, prefix } }

@@ -10,8 +10,11 @@ import type { DeleteObjectsCommandOutput, S3Client } from "@aws-sdk/client-s3"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
+import { checkCount, checkDuration, invalidOption } from "./internal/optionRules.ts"
+import { ensureBucket } from "./internal/s3Bucket.ts"
 import { clientConfig, type Options } from "./internal/s3Client.ts"
 import * as s3Errors from "./internal/s3Errors.ts"
 import * as s3Text from "./internal/s3Text.ts"
@@ -32,6 +35,7 @@ import {
   type PutResult,
   type StoredObject
 } from "./ObjectStore.ts"
+import * as RetryingStore from "./RetryingStore.ts"
 import * as StandardStore from "./StandardStore.ts"
 import { InvalidArgument, type Operation, type Reason, StoreError, Unexpected, Unsupported } from "./StoreError.ts"
 
@@ -45,23 +49,35 @@ export type { Credentials, Options } from "./internal/s3Client.ts"
  */
 export interface LayerOptions extends Options, StandardStore.Options {}
 
-const optionError = (argument: string, description: string) =>
-  new StoreError({ operation: "list", reason: new InvalidArgument({ argument, description }) })
+const checkOptions = (options: Options): StoreError | undefined =>
+  checkBucket(options) ??
+  checkEndpoint(options) ??
+  checkCount("maxSockets", options.maxSockets, 1) ??
+  checkDuration("connectTimeout", options.connectTimeout, "positive") ??
+  checkDuration("requestTimeout", options.requestTimeout, "positive")
 
-const checkOptions = ({ bucket, endpoint, maxSockets }: Options): StoreError | undefined => {
-  if (bucket === "" || bucket.includes("/")) return optionError("bucket", "this is no name of a bucket")
-  if (maxSockets !== undefined && !(Number.isInteger(maxSockets) && maxSockets > 0)) {
-    return optionError("maxSockets", "maxSockets must be a positive integer")
-  }
+const checkBucket = ({ bucket, credentials, region }: Options): StoreError | undefined => {
+  if (bucket === "") return invalidOption("bucket", "a bucket is missing")
+  if (/[\s/]/.test(bucket)) return invalidOption("bucket", "this is no name of a bucket")
+  if (region === "") return invalidOption("region", "the region is empty: leave it out, or name one")
+  if (credentials === undefined) return undefined
+  const { accessKeyId, secretAccessKey, sessionToken } = credentials
+  const parts = [accessKeyId, Redacted.value(secretAccessKey), sessionToken && Redacted.value(sessionToken)]
+  return parts.includes("")
+    ? invalidOption("credentials", "a part of the credentials is empty: leave them out for those of the default chain")
+    : undefined
+}
+
+const checkEndpoint = ({ endpoint }: Options): StoreError | undefined => {
   if (endpoint === undefined) return undefined
-  if (!URL.canParse(endpoint)) return optionError("endpoint", "the endpoint is not a URL")
+  if (!URL.canParse(endpoint)) return invalidOption("endpoint", "the endpoint is not a URL")
   const { hash, password, protocol, search, username } = new URL(endpoint)
   if (protocol !== "http:" && protocol !== "https:") {
-    return optionError("endpoint", "the endpoint must begin with http:// or https://")
+    return invalidOption("endpoint", "the endpoint must begin with http:// or https://")
   }
   return username === "" && password === "" && search === "" && hash === ""
     ? undefined
-    : optionError("endpoint", "the endpoint must not hold credentials, a query or a fragment")
+    : invalidOption("endpoint", "the endpoint must not hold credentials, a query or a fragment")
 }
 
 const headerText = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/
@@ -108,17 +124,22 @@ const etagIn = (operation: Operation, key: string, etag: string | undefined) =>
     : Effect.succeed(s3Text.bareETag(etag))
 
 /**
- * Opens a store in an existing bucket, without retries, time limit or counting: each call is one attempt. The client
- * and its connections are closed with the scope. No request is made; `capabilities` is `undefined`, so that they are
- * probed.
+ * Opens a store in a bucket, without retries, time limit or counting: each call is one attempt. The client and its
+ * connections are closed with the scope. No request is made unless the bucket is to be created; `capabilities` is
+ * `undefined`, so that they are probed.
  *
- * Fails with `InvalidArgument` when an option is wrong.
+ * Fails with `InvalidArgument` when an option is wrong, and with what a request reports.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* (
-  options: Options
+export const make = (options: Options): Effect.Effect<ObjectStore["Service"], StoreError, Scope.Scope> =>
+  open(options, (request) => request)
+
+/** `attempt` is how the requests are made that opening takes. */
+const open = Effect.fnUntraced(function* (
+  options: Options,
+  attempt: <A>(request: Effect.Effect<A, StoreError>, location: string) => Effect.Effect<A, StoreError>
 ): Effect.fn.Return<ObjectStore["Service"], StoreError, Scope.Scope> {
   const problem = checkOptions(options)
   if (problem !== undefined) return yield* problem
@@ -129,7 +150,7 @@ export const make = Effect.fnUntraced(function* (
     catch: (error) => {
       const description = s3Errors.notLoaded(error)
       return new StoreError({
-        operation: "list",
+        operation: "open",
         reason: new Unsupported({ feature: "@aws-sdk/client-s3", description })
       })
     }
@@ -140,16 +161,27 @@ export const make = Effect.fnUntraced(function* (
   )
   const etagForm = yield* Ref.make<Capabilities["etagForm"]>("quoted")
 
+  const location =
+    options.endpoint === undefined ? `s3://${bucket}` : `${options.endpoint.replace(/\/+$/, "")}/${bucket}`
+  const place = `bucket ${JSON.stringify(bucket)} ${options.endpoint === undefined ? `on AWS (region ${region})` : `at ${options.endpoint}`}`
+
   /** One request. Interruption cancels it on the wire. */
   const send = <A>(
-    facts: Omit<s3Errors.RequestFacts, "region">,
+    facts: Omit<s3Errors.RequestFacts, "region" | "place">,
     key: string,
     request: (signal: AbortSignal) => Promise<A>
   ): Effect.Effect<A, StoreError> =>
     Effect.tryPromise({
       try: (signal) => request(signal),
-      catch: (cause) => failure(facts.operation, key, s3Errors.reasonOf(cause, { ...facts, region }))
+      catch: (cause) => failure(facts.operation, key, s3Errors.reasonOf(cause, { ...facts, region, place }))
     })
+
+  if (options.createBucket === true) {
+    const opening = ensureBucket(sdk, bucket, (request) =>
+      send({ operation: "open" }, "", (abortSignal) => request(client, { abortSignal }).then(() => undefined))
+    )
+    yield* attempt(opening, location)
+  }
 
   const condition = (etag: string | undefined) => Effect.map(Ref.get(etagForm), (form) => written(form, etag))
 
@@ -354,7 +386,7 @@ export const make = Effect.fnUntraced(function* (
   })
 
   return ObjectStore.of({
-    location: options.endpoint === undefined ? `s3://${bucket}` : `${options.endpoint.replace(/\/+$/, "")}/${bucket}`,
+    location,
     capabilities: undefined,
     adopt: (capabilities) => Ref.set(etagForm, capabilities.etagForm),
     put,
@@ -405,16 +437,18 @@ export const layerClient = (options: Options): Layer.Layer<ObjectStore, StoreErr
   Layer.effect(ObjectStore, make(options))
 
 /**
- * Creates a store in an existing bucket with retries, a time limit for each attempt, a limit on concurrent requests
- * (`maxSockets` unless `concurrency` is given) and a count of requests. No request is made when it is built.
+ * Creates a store in a bucket with retries, a time limit for each attempt, a limit on concurrent requests
+ * (`maxSockets` unless `concurrency` is given) and a count of requests. No request is made when it is built, unless the bucket is to be
+ * created.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer = (options: LayerOptions): Layer.Layer<ObjectStore | RequestCounter, StoreError> =>
   Layer.effectContext(
-    Effect.flatMap(make(options), (raw) =>
-      StandardStore.make(raw, { ...options, concurrency: options.concurrency ?? options.maxSockets })
+    Effect.flatMap(
+      open(options, (request, location) => RetryingStore.retry(request, location, options)),
+      (raw) => StandardStore.make(raw, { ...options, concurrency: options.concurrency ?? options.maxSockets })
     )
   )
 

@@ -57,17 +57,26 @@ describe("ConnectionString.parse", () => {
       })
   )
 
-  it.effect("T2: an http string is a server in path style, by default with the bucket s3db", () =>
+  it.effect("T2: an http string is a server in path style, its bucket in the path", () =>
     Effect.gen(function* () {
       const options = yield* s3("http://k:s@localhost:9000/bkt/x")
       assert.strictEqual(options.endpoint, "http://localhost:9000")
       assert.strictEqual(options.forcePathStyle, true)
       assert.strictEqual(options.bucket, "bkt")
       assert.strictEqual(options.prefix, "x")
-      for (const url of ["http://k:s@localhost:9000", "http://k:s@localhost:9000/", "https://host?region=auto"]) {
-        const bare = yield* s3(url)
-        assert.strictEqual(bare.bucket, "s3db")
-        assert.strictEqual(bare.prefix, "")
+      for (const url of [
+        "http://k:s@localhost:9000",
+        "http://k:s@localhost:9000/",
+        "https://host?region=auto",
+        "s3://"
+      ]) {
+        const { message } = yield* problem(url)
+        const scheme = url.slice(0, url.indexOf(":"))
+        const host = scheme === "s3" ? "" : "host/"
+        assert.strictEqual(
+          message,
+          `invalid connection string: bucket: a bucket is missing: write ${scheme}://${host}bucket or ${scheme}://${host}bucket/prefix`
+        )
       }
       const ipv6 = yield* s3("https://[::1]:9000/b/p/q/")
       assert.deepStrictEqual([ipv6.endpoint, ipv6.prefix], ["https://[::1]:9000", "p/q"])
@@ -146,12 +155,14 @@ describe("ConnectionString.parse", () => {
   it.effect("an s3 string can name another server, and everything else that a bucket needs", () =>
     Effect.gen(function* () {
       const options = yield* s3(
-        "s3://K:S@bucket?endpoint=http://localhost:9000/&maxSockets=8&connectTimeout=250&retries=0&forcePathStyle=true"
+        "s3://K:S@bucket?endpoint=http://localhost:9000/&maxSockets=8&connectTimeout=250&retries=0&retryFor=1 minute&forcePathStyle=true&createBucket=true"
       )
       assert.strictEqual(options.endpoint, "http://localhost:9000")
       assert.strictEqual(options.maxSockets, 8)
       assert.deepStrictEqual(options.connectTimeout, Duration.millis(250))
       assert.strictEqual(options.retries, 0)
+      assert.deepStrictEqual(options.retryFor, Duration.minutes(1))
+      assert.strictEqual(options.createBucket, true)
       assert.strictEqual(options.forcePathStyle, true)
       assert.strictEqual(options.prefix, "")
     })
@@ -169,6 +180,15 @@ describe("ConnectionString.parse", () => {
         ["s3://b?forcePathStyle", "forcePathStyle"],
         ["s3://b?timeout=soon", "timeout"],
         ["s3://b?timeout=-1", "timeout"],
+        ["s3://b?timeout=0", "timeout"],
+        ["memory://b?timeout=0 seconds", "timeout"],
+        ["s3://b?connectTimeout=0", "connectTimeout"],
+        ["file:///d?concurrency=0", "concurrency"],
+        ["s3://b?retryFor=long", "retryFor"],
+        ["s3://b?createBucket=1", "createBucket"],
+        ["file:///d?createBucket=true", "options"],
+        ["memory://b?maxBytes=0", "maxBytes"],
+        ["memory://b?persistPath=", "persistPath"],
         ["s3://b?retries=three", "retries"],
         ["s3://b?endpoint=ftp://x", "endpoint"],
         ["s3://b?endpoint=http://h/path", "endpoint"],

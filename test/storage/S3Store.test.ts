@@ -317,7 +317,7 @@ const answered = (status: number, code: string, more: object = {}) =>
 const raised = (code: string, more: object = {}) => Object.assign(new Error(code), { code, ...more })
 
 describe("S3Store: the reason of a failure", () => {
-  const facts = { operation: "put", region: "us-east-1", metadataBytes: 77 } as const
+  const facts = { operation: "put", region: "us-east-1", place: 'bucket "b"', metadataBytes: 77 } as const
   const cases: ReadonlyArray<readonly [unknown, string, "none" | "unknown", boolean]> = [
     [answered(404, "NoSuchKey"), "NoSuchKey", "none", false],
     [answered(404, "NotFound"), "NoSuchKey", "none", false],

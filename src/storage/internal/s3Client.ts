@@ -40,6 +40,11 @@ export interface Credentials {
  */
 export interface Options {
   readonly bucket: string
+  /**
+   * Makes the bucket, in the region, when it is not there: one request more for each store that is opened, two when the
+   * bucket is made. Default: `false`.
+   */
+  readonly createBucket?: boolean | undefined
   /** Default: the variable `AWS_REGION`, else `us-east-1`. */
   readonly region?: string | undefined
   /** An `http` or `https` URL without a path. Default: the endpoint of AWS for the region. */

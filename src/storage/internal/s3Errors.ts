@@ -24,6 +24,8 @@ import {
 export interface RequestFacts {
   readonly operation: Operation
   readonly region: string
+  /** The bucket, and where it should be, for people. */
+  readonly place: string
   /** Bytes of the user metadata that was sent. */
   readonly metadataBytes?: number | undefined
   /** Whether the request carried a condition. */
@@ -219,6 +221,11 @@ const wrongRegion = (cause: unknown, facts: AnswerFacts, request: RequestFacts):
   return new InvalidArgument({ argument: "region", description, ...facts })
 }
 
+const noSuchBucket = (facts: AnswerFacts, { place }: RequestFacts): Reason => {
+  const description = `there is no ${place}: create it, or let it be created by createBucket: true (createBucket=true in a connection string)`
+  return new NoSuchBucket({ description, ...facts })
+}
+
 const metadataTooLarge = (facts: AnswerFacts, { metadataBytes = 0 }: RequestFacts): Reason =>
   new MetadataTooLarge({
     size: metadataBytes,
@@ -240,7 +247,7 @@ const byCode = (
     case "NoSuchKey":
       return new NoSuchKey({ description: "there is no such object", ...facts })
     case "NoSuchBucket":
-      return new NoSuchBucket({ description: "there is no such bucket", ...facts })
+      return noSuchBucket(facts, request)
     case "PreconditionFailed":
       return new PreconditionFailed({ description: "the condition does not hold", ...facts })
     case "ConditionalRequestConflict":
@@ -313,8 +320,8 @@ const byStatus = (cause: unknown, status: number, facts: AnswerFacts, request: R
       return new AccessDenied({ description: accessDescription(facts.code), ...facts })
     case 404:
       // The answer to HEAD has no body that could tell a missing object from a missing bucket.
-      return request.operation === "list" || request.operation === "deleteMany"
-        ? new NoSuchBucket({ description: "there is no such bucket", ...facts })
+      return request.operation === "list" || request.operation === "deleteMany" || request.operation === "open"
+        ? noSuchBucket(facts, request)
         : new NoSuchKey({ description: "there is no such object", ...facts })
     case 405:
     case 501:
