@@ -112,7 +112,36 @@ export const Registrations = Schema.Record(Schema.String, Schema.Json)
 export type Registrations = typeof Registrations.Type
 
 const PartitionEntry = Schema.Struct({ definition: Partition.Definition, state: IndexState })
-const UniqueEntry = Schema.Struct({ definition: Unique.Definition, state: IndexState })
+
+/**
+ * A key under which a blind unique key has reservations. One is `ready`: documents are found, and told apart, by it. Another
+ * one is `building` while the unique key moves to it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const UniqueKey = Schema.Struct({
+  /** What its reservations are under, new for each move, so that what is left of a former one is never taken for one of it. */
+  id: Schema.String,
+  /** The key of the ring: `KeyRing.BlindKey.id`. */
+  key: Schema.String,
+  state: IndexState
+})
+
+/**
+ * A key under which a blind unique key has reservations.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type UniqueKey = typeof UniqueKey.Type
+
+const UniqueEntry = Schema.Struct({
+  definition: Unique.Definition,
+  state: IndexState,
+  /** Of a blind one, once a program with a `KeyRing` has opened the resource. */
+  keys: Schema.optionalKey(Schema.Array(UniqueKey))
+})
 
 /**
  * A resource as the catalog keeps it: its versions, the ids of its attributes, and its indexes.
@@ -775,7 +804,10 @@ const pathsOfIndexes = ({
   for (const [name, { definition }] of Object.entries(partitions)) {
     paths.set(`partition ${name}`, Partition.pathsOf(definition))
   }
-  for (const [name, { definition }] of Object.entries(uniques)) paths.set(`unique key ${name}`, definition.fields)
+  for (const [name, { definition }] of Object.entries(uniques)) {
+    // What is blind shows nothing.
+    paths.set(`unique key ${name}`, definition.blind === true ? [] : definition.fields)
+  }
   return paths
 }
 
@@ -868,6 +900,29 @@ export const setIndex = (
   const { [name]: _, ...others } = before[kind] as Record<string, unknown>
   const entries = state === undefined ? others : { ...others, [name]: { ...entry, state } }
   return { ...catalog, resources: { ...catalog.resources, [resource]: { ...before, [kind]: entries } as Resource } }
+}
+
+/**
+ * Returns the catalog with other keys for a blind unique key, as long as it is defined like that.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const setUniqueKeys = (
+  catalog: Catalog,
+  resource: string,
+  name: string,
+  definition: Unique.Definition,
+  change: (keys: ReadonlyArray<UniqueKey>) => ReadonlyArray<UniqueKey>
+): Catalog => {
+  const before = Object.hasOwn(catalog.resources, resource) ? catalog.resources[resource] : undefined
+  const entry = before?.uniques !== undefined && Object.hasOwn(before.uniques, name) ? before.uniques[name] : undefined
+  if (before === undefined || entry === undefined || !isSame(entry.definition, definition)) return catalog
+  const { keys: had = [] } = entry
+  const keys = change(had)
+  if (keys === had) return catalog
+  const uniques = { ...before.uniques, [name]: { ...entry, keys } }
+  return { ...catalog, resources: { ...catalog.resources, [resource]: { ...before, uniques } } }
 }
 
 /**
@@ -998,11 +1053,17 @@ export const upkeepOf = ({ resources }: Catalog, name: string): Upkeep | undefin
       unknown === undefined
         ? undefined
         : `the catalog asks for what this release does not know of ${name} (${unknown}); upgrade effect-s3db to write its documents`,
-    text: JSON.stringify([definitions(partitions), definitions(uniques), settings ?? null])
+    text: JSON.stringify([definitions(partitions), definitions(uniques), keysOf(uniques), settings ?? null])
   }
   upkeeps.set(resource, upkeep)
   return upkeep
 }
+
+/** The keys of blind unique keys, all of which writers keep up. */
+const keysOf = (uniques: NonNullable<Resource["uniques"]>): Json =>
+  Object.entries(uniques)
+    .flatMap(([label, { keys = [] }]) => keys.map(({ id }) => Unique.nameUnder(label, id)))
+    .toSorted()
 
 const declaredBy = (
   resource: Resource

@@ -178,6 +178,16 @@ export class Database extends Context.Service<
       state: Catalog.IndexState | undefined,
       definition?: Json
     ) => Effect.Effect<void, DbError.DbError>
+    /**
+     * Gives a blind unique key other keys of the ring, as long as it has this definition. No request when `change` gives the
+     * same; else 1 PUT, and 1 more for the backup.
+     */
+    readonly setUniqueKeys: (
+      resource: string,
+      name: string,
+      definition: Unique.Definition,
+      change: (keys: ReadonlyArray<Catalog.UniqueKey>) => ReadonlyArray<Catalog.UniqueKey>
+    ) => Effect.Effect<void, DbError.DbError>
     /** What plugins have registered in the catalog, for one resource or for the database, by their names. No request. */
     readonly plugins: (resource?: string) => Effect.Effect<Catalog.Registrations>
     /**
@@ -340,6 +350,11 @@ export const make = Effect.fn("Database.make")(function* (
       yield* catalog
         .change((found) => Effect.succeed(Catalog.setIndex(found, resource, kind, name, state, definition)))
         .pipe(DbError.named("Database.setIndex", resource))
+    }),
+    setUniqueKeys: Effect.fn("Database.setUniqueKeys")(function* (resource, name, definition, change) {
+      yield* catalog
+        .change((found) => Effect.succeed(Catalog.setUniqueKeys(found, resource, name, definition, change)))
+        .pipe(DbError.named("Database.setUniqueKeys", resource))
     }),
     plugins: (resource) => Effect.map(catalog.current, (found) => Catalog.pluginsOf(found, resource)),
     setPlugin: Effect.fn("Database.setPlugin")(function* (plugin, value, resource) {

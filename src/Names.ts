@@ -371,7 +371,8 @@ export type KnownPartitions<S extends Attributes.DocumentSchema, P> = string ext
     }
 
 /**
- * Finds fields in the unique keys of a declaration that the schema has not, or that are secret or hold a secret.
+ * Finds fields in the unique keys of a declaration that the schema has not, or that are secret or hold a secret, while the
+ * key is not blind.
  *
  * @category models
  * @since 0.1.0
@@ -380,7 +381,9 @@ export type KnownUniques<S extends Attributes.DocumentSchema, U> = string extend
   ? unknown
   : {
       readonly [Name in keyof U]: Expected<Missing<KeyForm<S>, FieldsOf<U[Name]>>> &
-        InClear<Concealed<S["Type"], FieldsOf<U[Name]>>>
+        (U[Name] extends { readonly blind: true }
+          ? NoPassword<Concealed<S["Type"], FieldsOf<U[Name]>, PasswordHash>>
+          : InClear<Concealed<S["Type"], FieldsOf<U[Name]>>>)
     }
 
 /** What the paths of keys lead through: the stored form. */
@@ -396,16 +399,24 @@ type Missing<A, Path extends string> = string extends Path
       : Path
 
 /** The paths of what is secret, or holds a secret. */
-type Concealed<A, Path extends string> = string extends Path
+type Concealed<A, Path extends string, X = Redacted.Redacted<unknown> | PasswordHash> = string extends Path
   ? never
   : Path extends string
-    ? true extends Holds<ValueAt<A, Path>, Redacted.Redacted<unknown> | PasswordHash>
+    ? true extends Holds<ValueAt<A, Path>, X>
       ? Path
       : never
     : never
 
 /** Nothing more, or what no declaration is. */
 type InClear<Path extends string> = [Path] extends [never] ? unknown : SecretField<Path>
+
+/** The same for what is blind. */
+type NoPassword<Path extends string> = [Path] extends [never] ? unknown : PasswordField<Path>
+
+/** Stands in an error of TypeScript. */
+interface PasswordField<Path extends string> {
+  readonly "a password, and the hashes of equal ones differ": Path
+}
 
 /** Stands in an error of TypeScript. */
 interface SecretField<Path extends string> {

@@ -501,6 +501,12 @@ export interface Admin<N extends Names = Names> {
    * the resource still has `history`.
    *
    * Older keys can be retired when all programs write with the current one and a run after that has rewritten nothing.
+   *
+   * Unique keys that are `blind` move to the current key, too. While one moves, programs find by it and keep it as before, as
+   * long as their rings have both keys. It first waits until all programs know, as `backfill` does; each document with a
+   * value takes 1 PUT more, and in the end the former reservations 1 LIST and 1 DeleteObjects for each 1,000. Only a run
+   * without `after`, in which every document could be read and written, ends the move: after an interruption run it anew,
+   * which passes over what is done. `Unsupported`: the ring has not the key under which one is kept.
    */
   readonly rotate: (options?: RewriteOptions) => Stream.Stream<Rotated, ChangeError>
 
@@ -791,10 +797,11 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   readonly scan: (options?: Within<S, N> & Query.Concurrency & Query.OnCorrupt) => Stream.Stream<S["Type"], ListError>
 
   /**
-   * The document that has a value for itself: the values of the fields of a unique key, by path. 2 GET.
+   * The document that has a value for itself: the values of the fields of a unique key, by path; secrets of a blind one as
+   * documents have them, `Redacted`. 2 GET.
    *
    * `NotFound`; `InvalidInput`: there is no such key, or a value is missing; `DbError` with `Unsupported`: the key is not
-   * complete yet, see `backfill`.
+   * complete yet, see `backfill`, or is blind and kept under a key that the `KeyRing` has not.
    */
   readonly getByUnique: <Name extends NameOf<N["unique"]>>(
     unique: Name,

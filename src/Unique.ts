@@ -12,12 +12,17 @@
  * longer than half the lease looks, after its document is written, whether the reservation is still its own; see
  * `docs/design/write-path.md` for what that guarantees.
  *
+ * A unique key by a secret is **blind**: the digest is an HMAC under a key of the `KeyRing`, so that whoever reads the bucket
+ * can neither find the secret by it nor compare it with that of another resource. It has reservations under each of the keys
+ * that the catalog lists for it: one, and while it moves to another one, both.
+ *
  * @since 0.1.0
  */
 import { sha256 } from "@noble/hashes/sha2.js"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
+import * as Hex from "effect/encoding/Hex"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -44,7 +49,9 @@ import type { StoreError } from "./storage/StoreError.ts"
 export const Definition = Schema.Struct({
   fields: Schema.Array(Schema.Array(Schema.String)),
   /** Text that differs only in case, or in its Unicode normal form, is the same. */
-  ignoreCase: Schema.Boolean
+  ignoreCase: Schema.Boolean,
+  /** Its digests are made with a key, since there is a secret among its fields. */
+  blind: Schema.optionalKey(Schema.Literal(true))
 })
 
 /**
@@ -56,8 +63,11 @@ export const Definition = Schema.Struct({
 export type Definition = typeof Definition.Type
 
 /**
- * The declaration of a unique key: the paths of its fields, whose values together are unique. `ignoreCase` default:
- * `false`.
+ * The declaration of a unique key: the paths of its fields, whose values together are unique. `ignoreCase` and `blind`
+ * default: `false`.
+ *
+ * With `blind: true` fields that are secret can be among them, and `getByUnique` finds the document by the secret. Needs a
+ * `KeyRing`. Passwords cannot: the hashes of equal ones differ.
  *
  * A document that lacks one of them, or has `null` there, has no such key.
  *
@@ -66,34 +76,48 @@ export type Definition = typeof Definition.Type
  */
 export type Options<Path extends string = string> =
   | ReadonlyArray<Path>
-  | { readonly fields: ReadonlyArray<Path>; readonly ignoreCase?: boolean | undefined }
+  | {
+      readonly fields: ReadonlyArray<Path>
+      readonly ignoreCase?: boolean | undefined
+      readonly blind?: boolean | undefined
+    }
   | Definition
 
 const isList = (options: Options): options is ReadonlyArray<string> => Array.isArray(options)
 
 /**
  * Checks a declaration against the attributes of a schema. Throws `UnsupportedSchema`: no fields, a field that the schema
- * has not, one that is secret, holds a secret or is part of one.
+ * has not, one that holds a secret or is part of one, a password; a secret, unless it is blind; no secret, if it is.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const define = (name: string, options: Options, attributes: ReadonlyArray<Attribute>): Definition => {
-  const { fields, ignoreCase = false } = isList(options) ? { fields: options } : options
+  const { blind = false, fields, ignoreCase = false } = isList(options) ? { fields: options } : options
   const label = `unique key ${JSON.stringify(name)}`
   if (name === "" || !name.isWellFormed()) throw new UnsupportedSchema("a unique key must have a name")
+  if (underKey.test(name)) throw new UnsupportedSchema(`${label} has the name of a blind unique key under one key`)
   if (fields.length === 0) throw new UnsupportedSchema(`${label} has no fields`)
   const known = new Map(attributes.map((attribute) => [attribute.path.join("."), attribute]))
+  // A definition is a declaration, too.
+  const pathOf = (given: string | ReadonlyArray<string>) => (typeof given === "string" ? given : given.join("."))
+  const isSecret = (given: string | ReadonlyArray<string>) => known.get(pathOf(given))?.codec === "secret"
+  if (blind && !fields.some(isSecret))
+    throw new UnsupportedSchema(`${label} is blind, and none of its fields is secret`)
   return {
     ignoreCase,
+    ...(blind ? { blind } : {}),
     fields: fields.map((given) => {
-      // A definition is a declaration, too.
-      const path = typeof given === "string" ? given : given.join(".")
+      const path = pathOf(given)
       const attribute = known.get(path)
+      if (attribute?.codec === "password") {
+        throw new UnsupportedSchema(`${label}: the password ${path} cannot be unique: the hashes of equal ones differ`)
+      }
       const hidden = hiddenAt(attributes, attribute?.path ?? path.split("."))
-      if (hidden !== undefined) {
+      if (hidden !== undefined && !(blind && isSecret(given))) {
+        const remedy = isSecret(given) ? ", unless the key says blind: true" : ""
         throw new UnsupportedSchema(
-          `${label}: ${path}, ${describeHidden(hidden)}, cannot be unique: the digest in the key would tell of it`
+          `${label}: ${path}, ${describeHidden(hidden)}, cannot be unique: the digest in the key would tell of it${remedy}`
         )
       }
       if (attribute === undefined) {
@@ -113,13 +137,18 @@ export const define = (name: string, options: Options, attributes: ReadonlyArray
  * @since 0.1.0
  */
 export interface Unique {
+  /** What its reservations and claims are under: the name of the unique key, and for a blind one the id of its key with it. */
   readonly name: string
+  /** The name of the unique key, as it is declared. */
+  readonly label: string
   readonly definition: Definition
+  /** Whether its digests can be made here: not those of a blind one whose key this program has not. */
+  readonly isKnown: boolean
   /** The paths of its fields, joined with `.`. */
   readonly fields: ReadonlyArray<string>
   /** What all its keys begin with. */
   readonly prefix: string
-  /** The digest of a document's value: 43 characters. `undefined` when it lacks one. */
+  /** The digest of a document's value: 43 characters. `undefined` when it lacks one, or when it is not known. */
   readonly digest: (valueAt: ValueAt) => string | undefined
   readonly key: (digest: string) => string
 }
@@ -128,18 +157,63 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
 /**
- * Compiles a unique key of a resource, ready for use.
+ * The key of a blind unique key: what its reservations are under, as the catalog has it, and what makes digests with it, if
+ * this program has it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Under {
+  readonly id: string
+  readonly digest: ((text: string) => Uint8Array) | undefined
+}
+
+/** What the names of the reservations of blind unique keys end in. */
+const underKey = /:[0-9a-f]{16}$/
+
+/**
+ * Makes the id of a key of a blind unique key.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const compile = (resource: string, name: string, definition: Definition): Unique => {
+export const newKeyId: Effect.Effect<string> = Effect.flatMap(Id.Generator, (generator) =>
+  Effect.map(generator.randomBytes(8), Hex.encode)
+)
+
+/**
+ * Returns the name under which a blind unique key has its reservations and claims for one of its keys.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+export const nameUnder = (label: string, id: string): string => `${label}:${id}`
+
+/**
+ * Returns the declared name of a blind unique key of its name under one of its keys; `undefined` for any other name.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+export const labelOf = (name: string): string | undefined => (underKey.test(name) ? name.slice(0, -17) : undefined)
+
+/**
+ * Compiles a unique key of a resource, ready for use; a blind one for one of its keys, `under`, if it has one yet.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const compile = (resource: string, label: string, definition: Definition, under?: Under): Unique => {
+  const name = under === undefined ? label : nameUnder(label, under.id)
   const prefix = keyOf(resource, name, "")
+  const hash = definition.blind === true ? under?.digest : (text: string) => sha256(encoder.encode(text))
   const folded = (value: Json): Json =>
     typeof value === "string" && definition.ignoreCase ? value.normalize("NFC").toLowerCase().normalize("NFC") : value
   return {
     name,
+    label,
     definition,
+    isKnown: hash !== undefined,
     fields: definition.fields.map((path) => path.join(".")),
     prefix,
     digest(valueAt) {
@@ -149,7 +223,7 @@ export const compile = (resource: string, name: string, definition: Definition):
         if (value === undefined || value === null) return undefined
         values.push(folded(value))
       }
-      return Base64Url.encode(sha256(encoder.encode(canonical(values))))
+      return hash === undefined ? undefined : Base64Url.encode(hash(canonical(values)))
     },
     key: (digest) => prefix + digest
   }
@@ -163,6 +237,15 @@ export const compile = (resource: string, name: string, definition: Definition):
  */
 export const keyOf = (resource: string, name: string, digest: string): string =>
   `resource=${percentEncode(resource)}/unique=${percentEncode(name)}/${digest}`
+
+/**
+ * Tells whether a key below the prefix of a unique key is that of a reservation.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isOf = (prefix: string, key: string): boolean =>
+  key.startsWith(prefix) && /^[\w-]+$/.test(key.slice(prefix.length))
 
 const canonical = (value: Json): string => {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`

@@ -186,6 +186,10 @@ const cases = kinds.flatMap((kind) =>
 
 type Case = (typeof cases)[number]
 
+/** What a blind unique key can be by. */
+const secretsOf = ({ attributes }: Case): ReadonlyArray<string> =>
+  attributes.filter(({ codec }) => codec === "secret").map(({ path }) => path.join("."))
+
 // -----------------------------------------------------------------------------
 // Places
 // -----------------------------------------------------------------------------
@@ -302,6 +306,17 @@ describe("paths that have to do with secrets", () => {
           Resource.define("accounts", { schema: one.schema, primaryKey: "id", ...options(path) })
         }
       }
+      // A unique key that is blind takes what is a secret as a whole, and nothing else of it.
+      for (const path of one.depth.paths) {
+        const blind = () =>
+          Resource.define("accounts", {
+            schema: one.schema,
+            primaryKey: "id",
+            unique: { u: { fields: ["team", path], blind: true } } as {}
+          })
+        if (secretsOf(one).includes(path)) blind()
+        else assert.throws(blind, Attributes.UnsupportedSchema, undefined, path)
+      }
     })
   }
 
@@ -325,7 +340,12 @@ describe("paths that have to do with secrets", () => {
               content: true,
               scan: true,
               counters: { partitions: ["byTeam"] },
-              unique: { team: ["team"] },
+              unique: {
+                team: ["team"],
+                ...Object.fromEntries(
+                  secretsOf(one).map((path) => [`blind ${path}`, { fields: ["team", path], blind: true }])
+                )
+              },
               partitions: { byTeam: { fields: ["team"], covering: ["team", ...(one.depth.others ?? [])] } },
               // Where the sealed bytes go says nothing of what is in them.
               pin: name === "text" ? { body: pins } : { metadata: pins }

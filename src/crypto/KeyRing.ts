@@ -12,12 +12,19 @@
  * bytes more than the plain text: 1 for the form, 2 that tell the key, 12 random ones (the nonce) and 16 for the tag.
  * Random nonces of 96 bits allow 2^32 writes of one attribute under one key; rotate before that.
  *
+ * A unique key that is blind has digests of HMAC-SHA-256 (RFC 2104) under a key of its own, derived in the same way with the
+ * names of the resource and of the unique key.
+ *
  * @since 0.1.0
  */
+import { hkdf } from "@noble/hashes/hkdf.js"
+import { hmac } from "@noble/hashes/hmac.js"
+import { sha256 } from "@noble/hashes/sha2.js"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Kdf from "effect/crypto/Kdf"
 import * as Effect from "effect/Effect"
+import * as Hex from "effect/encoding/Hex"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
@@ -84,6 +91,21 @@ export interface Location {
 }
 
 /**
+ * A key under which equal secrets have equal digests, for one unique key of one resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BlindKey {
+  /** Tells the key of the ring: 16 hexadecimal digits, from which nothing follows of the key. */
+  readonly id: string
+  /** Whether it comes from the current key of the ring. */
+  readonly isCurrent: boolean
+  /** HMAC-SHA-256 of a text, 32 bytes. */
+  readonly digest: (text: string) => Uint8Array
+}
+
+/**
  * A ring whose keys have been made for one database.
  *
  * @category models
@@ -95,6 +117,8 @@ export interface Unlocked {
   readonly open: (location: Location, sealed: string) => Effect.Effect<Json, Unopened>
   /** Whether a sealed value is under the current key. */
   readonly isCurrent: (sealed: string) => boolean
+  /** The keys by which a unique key tells secrets apart, one for each key of the ring. */
+  readonly blindKeys: (resource: string, unique: string) => ReadonlyArray<BlindKey>
 }
 
 /**
@@ -283,6 +307,9 @@ const tagBytes = 16
 const fingerprintBytes = 2
 const headerBytes = 1 + fingerprintBytes
 
+/** Enough that no other key has the same: a digest does not tell that it was made by another one. */
+const blindIdBytes = 8
+
 /** What is inside: text as it is, or any other JSON value as text. */
 const textForm = 1
 const jsonForm = 2
@@ -415,7 +442,16 @@ const unlock = Effect.fnUntraced(function* (
     isCurrent(text) {
       const bytes = decodeBase64(text)
       return bytes !== undefined && sameBytes(bytes.subarray(1, headerBytes), writing.fingerprint)
-    }
+    },
+    blindKeys: (resource, unique) =>
+      ring.map((key) => {
+        const derived = hkdf(sha256, key.bytes, salt, framed("effect-s3db", "blind", resource, unique), 32)
+        return {
+          id: Hex.encode(hkdf(sha256, key.bytes, salt, framed("effect-s3db", "blind", "id"), blindIdBytes)),
+          isCurrent: key === writing,
+          digest: (text) => hmac(sha256, derived, encoder.encode(text))
+        }
+      })
   }
 })
 

@@ -134,6 +134,8 @@ export interface DocumentCodec<A> {
   readonly pathOf: (attribute: string) => string
   /** The version that is written. */
   readonly version: Effect.Effect<number>
+  /** The keys by which a unique key of the resource tells secrets apart: none without a `KeyRing`. */
+  readonly blindKeys: Secrets.Secrets["blindKeys"]
 }
 
 /**
@@ -189,7 +191,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     indexed: ({ carried, json }) =>
       carried === undefined ? { json, untold: [] } : indexedOf(json, carried, registration),
     pathOf: (attribute) => registration.current().attributes.get(attribute)?.path.join(".") ?? attribute,
-    version: Effect.sync(() => registration.current().registered.version)
+    version: Effect.sync(() => registration.current().registered.version),
+    blindKeys: secrets.blindKeys
   }
 })
 

@@ -12,6 +12,7 @@ import type { Database } from "../Database.ts"
 import type { Definition } from "../Definition.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import type { DocumentCodec } from "./codec.ts"
+import * as BlindKeys from "./blindKeys.ts"
 import * as Committer from "./commit.ts"
 import * as Contents from "./contents.ts"
 import * as Context from "./context.ts"
@@ -38,6 +39,7 @@ export interface Documents<A> {
   readonly reader: Reader.Reader<A>
   readonly preparation: Preparation.Preparation<A>
   readonly reservations: Reservations.Reservations
+  readonly blindKeys: BlindKeys.BlindKeys
   readonly versions: Versions.Versions<A>
   readonly writing: Writing.Writing<A>
   readonly writer: Writer.Writer<A>
@@ -73,6 +75,7 @@ export const make = <S extends DocumentSchema>(
     reader,
     preparation,
     reservations,
+    blindKeys: BlindKeys.make(context, indexes),
     versions,
     writing,
     writer: Writer.make(context, { ...writing, ...removing }, within),

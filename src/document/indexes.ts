@@ -26,9 +26,25 @@ import { isUnchanged, isUntold, lacksOne, type Seen, type Version } from "./fore
  */
 export interface Compiled {
   readonly partitions: ReadonlyMap<string, Partition.Partition & { readonly isReady: boolean }>
-  readonly uniques: ReadonlyMap<string, Unique.Unique & { readonly isReady: boolean }>
+  /** By the name of their reservations: a blind one is there once for each of its keys. */
+  readonly uniques: ReadonlyMap<string, KeptUnique>
   /** One that would write a secret into keys, if there is any: a program that does not know the secret has declared it. */
   readonly exposed: string | undefined
+}
+
+/**
+ * A unique key that writers keep up.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeptUnique extends Unique.Unique {
+  /** Every document has its reservation: it can be looked up by it. */
+  readonly isReady: boolean
+  /** The same of the unique key as a whole, whatever key it moves to. */
+  readonly isBuilt: boolean
+  /** Whether this program can see to that: not of a blind one by fields that it does not know, or a key that it has not. */
+  readonly isTold: boolean
 }
 
 /**
@@ -92,10 +108,21 @@ export interface Indexes<A> {
  * @since 0.1.0
  */
 export const make = <A>(context: Context<A>): Indexes<A> => {
-  const { database, fresh, invalid, name, settings, store, writable } = context
+  const { codec, database, fresh, invalid, name, settings, store, writable } = context
   const known = new WeakMap<object, Compiled>()
+  const own = new Set(settings.attributes.map(({ path }) => path.join(".")))
 
   const foreign = Foreign.make(context)
+
+  /** A unique key for each of its keys; for none where it has none yet, or is not blind. */
+  const underKeys = (label: string, { definition, keys = [] }: NonNullable<Database.Indexes["uniques"]>[string]) => {
+    if (keys.length === 0) return [{ ...Unique.compile(name, label, definition), isReady: definition.blind !== true }]
+    const ring = codec.blindKeys(label)
+    return keys.map(({ id, key, state }) => {
+      const digest = ring.find((one) => one.id === key)?.digest
+      return { ...Unique.compile(name, label, definition, { id, digest }), isReady: state === "ready" }
+    })
+  }
 
   const compile = (entries: Database.Indexes): Compiled => {
     const found = known.get(entries)
@@ -105,7 +132,9 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
       ...Object.entries(entries.partitions ?? {}).filter(([, one]) =>
         Partition.pathsOf(one.definition).some(isExposed)
       ),
-      ...Object.entries(entries.uniques ?? {}).filter(([, one]) => one.definition.fields.some(isExposed))
+      ...Object.entries(entries.uniques ?? {}).filter(
+        ([, { definition }]) => definition.blind !== true && definition.fields.some(isExposed)
+      )
     ].map(([label]) => label)
     const compiled: Compiled = {
       exposed: exposed[0],
@@ -119,10 +148,14 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
         ])
       ),
       uniques: new Map(
-        Object.entries(entries.uniques ?? {}).map(([label, { definition, state }]) => [
-          label,
-          { ...Unique.compile(name, label, definition), isReady: state === "ready" && !exposed.includes(label) }
-        ])
+        Object.entries(entries.uniques ?? {}).flatMap(([label, entry]) =>
+          underKeys(label, entry).map(({ isReady, ...unique }): [string, KeptUnique] => {
+            const isBuilt = entry.state === "ready" && !exposed.includes(label)
+            const isTold =
+              unique.definition.blind !== true || (unique.isKnown && unique.fields.every((path) => own.has(path)))
+            return [unique.name, { ...unique, isBuilt, isTold, isReady: isBuilt && isReady }]
+          })
+        )
       )
     }
     known.set(entries, compiled)
@@ -167,9 +200,9 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     { had, seenBefore }: { readonly had: Document.Claim | undefined; readonly seenBefore: (() => Seen) | undefined }
   ): Effect.fn.Return<string | undefined, StoreError.Unsupported> {
     const paths = unique.definition.fields
-    if (!isUntold(paths, now)) return unique.digest(now.valueAt)
+    if (!isUntold(paths, now) && (unique.isKnown || lacksOne(paths, now))) return unique.digest(now.valueAt)
     if (seenBefore !== undefined && isUnchanged(paths, seenBefore(), now)) return had?.digest
-    return yield* refuse("unique key", unique.name)
+    return yield* unique.isKnown ? refuse("unique key", unique.label) : unknownKey(name, unique)
   })
 
   const owned = Effect.fnUntraced(function* (
@@ -213,15 +246,37 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     isIndexed: Effect.fnUntraced(function* (base) {
       const { id, stored } = base
       const { markers, wanted, claims } = yield* owned(base, base)
-      const hasAsMany = (now: object, then: object) => Object.keys(now).length === Object.keys(then).length
+      const { uniques } = yield* all
+      // Those of a key from which a blind unique key has moved go with the next write.
+      const kept = Object.keys(stored.claims).filter(
+        (label) => uniques.has(label) || Unique.labelOf(label) === undefined
+      )
       return (
         wanted.length === 0 &&
         markersBut(name, id, markers, stored.markers).length === 0 &&
-        hasAsMany(markers, stored.markers) &&
-        hasAsMany(claims, stored.claims)
+        Object.keys(markers).length === Object.keys(stored.markers).length &&
+        Object.keys(claims).length === kept.length
       )
     })
   }
+}
+
+/**
+ * Creates the refusal of what needs the fields or the key of a blind unique key that this program has not.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const unknownKey = (
+  resource: string,
+  { isKnown, label, name }: Pick<Unique.Unique, "isKnown" | "label" | "name">
+): StoreError.Unsupported => {
+  const description = isKnown
+    ? `the blind unique key ${label} of ${resource} is by fields that this program does not know: let one that declares them do it`
+    : label === name
+      ? `the blind unique key ${label} of ${resource} has no key yet: open the resource with a KeyRing by the program that declares it`
+      : `the blind unique key ${label} of ${resource} is kept under a key that this program has not: add to its KeyRing the keys that other programs have, the former one until rotate has come to its end`
+  return new StoreError.Unsupported({ feature: "a blind unique key under another key", description })
 }
 
 /** Whether two markers cover the same, in whatever order it is written down. */

@@ -76,7 +76,7 @@ export const make = <A>(
   reader: Reader<A>
 ): Reservations => {
   const violation = (unique: Unique.Unique, id: string, isPending = false) =>
-    new DbError.UniqueViolation({ resource: name, unique: unique.name, fields: unique.fields, id, isPending })
+    new DbError.UniqueViolation({ resource: name, unique: unique.label, fields: unique.fields, id, isPending })
 
   const acquire = (owner: string, unique: Unique.Unique, digest: string, isNew: boolean, claims?: Claims) => {
     const isIn = (stored: Document.Stored | undefined) => stored?.claims[unique.name]?.digest === digest

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Catalog from "../Catalog.ts"
-import type { KeyRing, Unlocked } from "../crypto/KeyRing.ts"
+import type { BlindKey, KeyRing, Unlocked } from "../crypto/KeyRing.ts"
 import type { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import type * as Encoding from "../encoding/Encoding.ts"
@@ -58,6 +58,8 @@ export interface Secrets {
     attributes: ReadonlyMap<string, Encoding.StoredAttribute>,
     isPresentVersion: boolean
   ) => Effect.Effect<Opened, DbError.SecretUnreadable | DbError.ServiceFailed>
+  /** The keys by which a unique key of the resource tells secrets apart: none without a `KeyRing`. */
+  readonly blindKeys: (unique: string) => ReadonlyArray<BlindKey>
 }
 
 // A program without secrets need not load the module of the service, which is known by its id.
@@ -162,5 +164,15 @@ export const make = Effect.fnUntraced(function* (
     return { document: opened as Encoding.JsonObject, carried: kept, isUnderOldKey }
   })
 
-  return { seal, open }
+  const blindKeys = new Map<string, ReadonlyArray<BlindKey>>()
+
+  return {
+    seal,
+    open,
+    blindKeys: (unique) => {
+      const keys = blindKeys.get(unique) ?? unlocked?.blindKeys(name, unique) ?? []
+      blindKeys.set(unique, keys)
+      return keys
+    }
+  }
 })

@@ -13,6 +13,7 @@
  */
 import * as BigDecimal from "effect/BigDecimal"
 import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -47,6 +48,8 @@ export interface OperandCodecs {
    * transform makes of it, such as `2026-02` of a month.
    */
   readonly forKey: (path: ReadonlyArray<string>, transforms: ReadonlyArray<string>, value: unknown) => Fitted
+  /** A secret to look up by a blind unique key: `Redacted`, as documents have it. */
+  readonly ofSecret: (path: ReadonlyArray<string>, value: unknown) => Effect.Effect<Fitted>
   /** Whether documents may have something at this path. */
   readonly has: (path: ReadonlyArray<string>) => boolean
   /** What a field holds, where its JSON type does not say it. */
@@ -178,6 +181,7 @@ export const make = (
         isJson(value) && fieldAt(path)?.whole.isPlain === true && fieldAt(path)?.whole.types.has(typeOf(value))
       return Result.isSuccess(fitted) || (transforms.length === 0 && isOther !== true) ? fitted : untyped(value)
     },
+    ofSecret: (path, value) => secretOf(descend([schema.ast], path), value),
     has: (path) => fieldAt(path) !== undefined,
     kindOf: (path) => {
       const field = fieldAt(path)
@@ -185,6 +189,17 @@ export const make = (
     }
   }
 }
+
+/** A secret in the form in which it is sealed. */
+const secretOf = Effect.fnUntraced(function* (sources: ReadonlyArray<AST.AST>, value: unknown) {
+  for (const ast of sources) {
+    const codec: Schema.Codec<unknown, unknown> = Schema.toCodecJson(Schema.make<Schema.Codec<unknown>>(ast))
+    const encoding = Schema.encodeUnknownEffect(codec, withoutChecks)(value)
+    const json = yield* Effect.option(Effect.provideService(encoding, Attributes.SecretsOpen, true))
+    if (Option.isSome(json) && isJson(json.value)) return Result.succeed(json.value)
+  }
+  return Result.fail("Expected the secret as documents have it, such as Redacted.make(text)")
+})
 
 /** The end of a text that is a whole moment, rather than the month or the hour of one. */
 const hasZone = /T.*(?:Z|[+-]\d\d:?\d\d)/

@@ -8,10 +8,11 @@ import * as Stream from "effect/Stream"
 import * as DbError from "../DbError.ts"
 import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
+import type { KeptUnique } from "../document/indexes.ts"
 import type { ReadFailure } from "../document/read.ts"
 import type { Partition } from "../Partition.ts"
 import type { Backfilled, RewriteOptions } from "../Repository.ts"
-import { listAll, maxKeysPerRequest } from "../storage/ObjectStore.ts"
+import { deleteAll } from "../storage/ObjectStore.ts"
 import * as Unique from "../Unique.ts"
 import type { RewriteFailure, Rewriting } from "./rewrite.ts"
 
@@ -34,7 +35,7 @@ export interface Backfilling {
 /** Indexes that are not complete. */
 interface Building {
   readonly partitions: ReadonlyArray<Partition>
-  readonly uniques: ReadonlyArray<Unique.Unique>
+  readonly uniques: ReadonlyArray<KeptUnique>
 }
 
 /**
@@ -78,13 +79,16 @@ export const make = <A>(
     for (const { definition, name: label } of partitions) {
       yield* database.setIndex(name, "partitions", label, "ready", definition)
     }
-    for (const { definition, name: label } of uniques) {
+    for (const { definition, label } of uniques) {
       yield* database.setIndex(name, "uniques", label, "ready", definition)
     }
   })
 
   const isBuilding = Effect.map(indexes.all, ({ partitions, uniques }) =>
-    [...partitions.values(), ...uniques.values()].some(({ isReady }) => !isReady)
+    [
+      ...[...partitions.values()].map(({ isReady }) => isReady),
+      ...[...uniques.values()].map(({ isBuilt }) => isBuilt)
+    ].includes(false)
   )
 
   /** First all writers have to know what is to be kept up: a document that lacks something is there by then, and is met. */
@@ -97,7 +101,7 @@ export const make = <A>(
           const seen = { isIncomplete: false }
           const building: Building = {
             partitions: [...partitions.values()].filter((partition) => !partition.isReady),
-            uniques: [...uniques.values()].filter((unique) => !unique.isReady)
+            uniques: [...uniques.values()].filter((unique) => !unique.isBuilt && unique.isTold)
           }
           const one = (id: string): Effect.Effect<Backfilled, RewriteFailure> => {
             const filled = rewriting.one(id, isOld).pipe(
@@ -122,34 +126,32 @@ export const make = <A>(
         })
       ),
     remove: Effect.fnUntraced(function* (kind, label) {
-      const all = (yield* indexes.all)[kind]
-      const index = all.get(label)
-      if (index === undefined) {
-        const names = [...all.keys()].join(", ")
+      const { partitions, uniques } = yield* indexes.all
+      const partition = partitions.get(label)
+      // A blind one has several for a time.
+      const found =
+        kind === "uniques"
+          ? [...uniques.values()].filter((unique) => unique.label === label)
+          : partition === undefined
+            ? []
+            : [partition]
+      if (found.length === 0) {
+        const known = kind === "uniques" ? [...uniques.values()].map((unique) => unique.label) : [...partitions.keys()]
+        const names = [...new Set(known)].join(", ")
         const what = kind === "partitions" ? "partition" : "unique key"
         return yield* invalid([what], `Expected a ${what} of ${name}: ${names === "" ? "it has none" : names}`)
       }
       // First nobody makes new ones, nor looks for any.
       yield* database.setIndex(name, kind, label, undefined)
       yield* database.known(name)
-      // A key that is none of its own is not touched.
-      const isOwn = (key: string) =>
-        "parse" in index ? index.parse(key) !== undefined : /^[\w-]+$/.test(key.slice(index.prefix.length))
-      return yield* listAll(store, { prefix: index.prefix, keysOnly: true }).pipe(
-        Stream.filter(({ key }) => isOwn(key)),
-        Stream.grouped(maxKeysPerRequest),
-        Stream.mapEffect(
-          Effect.fnUntraced(function* (entries) {
-            const keys = entries.map((entry) => entry.key)
-            const { failed } = yield* store.deleteMany(keys, { repeatable: true })
-            return failed.length > 0 ? yield* Effect.fail(failed[0]!.reason) : keys.length
-          })
-        ),
-        Stream.runFold(
-          () => 0,
-          (total, some) => total + some
-        )
-      )
+      let removed = 0
+      for (const index of found) {
+        // A key that is none of its own is not touched.
+        const isOwn = (key: string) =>
+          "parse" in index ? index.parse(key) !== undefined : Unique.isOf(index.prefix, key)
+        removed += yield* deleteAll(store, index.prefix, isOwn)
+      }
+      return removed
     })
   }
 }

@@ -11,6 +11,7 @@ import * as Change from "../Change.ts"
 import { Database, tell } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import type { Definition, Services } from "../Definition.ts"
+import * as BlindKeys from "../document/blindKeys.ts"
 import * as DocumentCodec from "../document/codec.ts"
 import * as Guard from "../Guard.ts"
 import * as Pipeline from "../Pipeline.ts"
@@ -113,6 +114,7 @@ const repositoryOf = Effect.fnUntraced(function* <S extends DocumentSchema>(
   shared: Shared<S>
 ) {
   const codec = yield* DocumentCodec.make(definition, database)
+  yield* BlindKeys.assign(definition.name, database, codec)
   return yield* make(definition, database, codec, shared)
 })
 

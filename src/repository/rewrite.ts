@@ -49,7 +49,10 @@ export interface Rewriting<A> {
   ) => Effect.Effect<X | (Rewritten & { readonly error: RewriteError }), RewriteFailure>
   /** Writes every document in the present schema version. */
   readonly migrate: (options: RewriteOptions | undefined) => Stream.Stream<Rewritten, RewriteFailure>
-  /** Writes every document and earlier version with a secret under an older key again. */
+  /**
+   * Writes every document and earlier version with a secret under an older key again, and moves blind unique keys to the
+   * current one.
+   */
   readonly rotate: (options: RewriteOptions | undefined) => Stream.Stream<Rotated, RewriteFailure>
 }
 
@@ -62,7 +65,7 @@ const defaultConcurrency = 16
  * @since 0.1.0
  */
 export const make = <A>(
-  { context, preparation, versions, writing }: Documents<A>,
+  { blindKeys, context, indexes, preparation, versions, writing }: Documents<A>,
   { keys, listing, operation }: { readonly keys: Keys; readonly listing: Listing<A>; readonly operation: Operation }
 ): Rewriting<A> => {
   const each = <X, E>(
@@ -131,13 +134,30 @@ export const make = <A>(
           each(options, (id) => oneTold(id, (base) => Effect.succeed(base.stored.schemaVersion < version)))
         )
       ),
-    rotate: (options) => {
-      const present = each(options, (id) => oneTold(id, (base) => Effect.succeed(base.isUnderOldKey)))
-      // Then what was replaced, also by that.
-      return Stream.concat(
-        Stream.map(present, (rewritten): Rotated => ({ ...rewritten, of: "document" })),
-        rotatePast(options?.concurrency ?? defaultConcurrency)
+    rotate: (options) =>
+      Stream.unwrap(
+        Effect.map(blindKeys.begin, (moving) => {
+          // Who goes on after a document has not seen those before it.
+          const seen = { isAll: options?.after === undefined }
+          const isOld = (base: Base<A>) =>
+            base.isUnderOldKey || moving.length === 0
+              ? Effect.succeed(base.isUnderOldKey)
+              : Effect.map(indexes.isIndexed(base), (isIndexed) => !isIndexed)
+          const present = each(options, (id) => oneTold(id, isOld)).pipe(
+            Stream.tap(({ error }) =>
+              Effect.sync(() => {
+                seen.isAll &&= error === undefined
+              })
+            ),
+            Stream.map((rewritten): Rotated => ({ ...rewritten, of: "document" }))
+          )
+          const finish = Effect.suspend(() => (seen.isAll ? blindKeys.finish(moving) : Effect.void))
+          // Then what was replaced, also by that.
+          return present.pipe(
+            Stream.concat(Stream.drain(Stream.fromEffect(finish))),
+            Stream.concat(rotatePast(options?.concurrency ?? defaultConcurrency))
+          )
+        })
       )
-    }
   }
 }

@@ -9,9 +9,11 @@ import * as Result from "effect/Result"
 import type * as DbError from "../DbError.ts"
 import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
+import { unknownKey } from "../document/indexes.ts"
 import type { ReadFailure } from "../document/read.ts"
 import type { Json } from "../encoding/Json.ts"
 import type { OperandCodecs } from "../query/operandCodecs.ts"
+import { hiddenAt } from "../schema/Attributes.ts"
 import * as StoreError from "../storage/StoreError.ts"
 
 /**
@@ -23,7 +25,8 @@ import * as StoreError from "../storage/StoreError.ts"
 export interface Uniques<A> {
   /**
    * The document that has values of a unique key for itself, absence being `None`. 2 GET. `InvalidInput`: there is no such
-   * key, or a value is missing or does not fit; `Unsupported`: the key is not complete.
+   * key, or a value is missing or does not fit; `Unsupported`: the key is not complete, or is blind and under a key that the
+   * `KeyRing` has not.
    */
   readonly find: (
     unique: string,
@@ -41,13 +44,22 @@ export const make = <A>(
   { context, indexes, reader }: Documents<A>,
   { operands }: { readonly operands: OperandCodecs }
 ): Uniques<A> => {
-  const { invalid, name } = context
+  const { invalid, name, settings } = context
+
+  /** A value in the form in which the digest is made of it. */
+  const fit = (path: ReadonlyArray<string>, value: unknown) =>
+    hiddenAt(settings.attributes, path) === undefined
+      ? Effect.succeed(operands.fromValue(path, value, "equal"))
+      : operands.ofSecret(path, value)
+
   return {
     find: Effect.fnUntraced(function* (label, values) {
       const { uniques } = yield* indexes.fresh
-      const unique = uniques.get(label)
+      const all = [...uniques.values()].filter((one) => one.label === label)
+      // One that moves to another key is looked up by the former one until it has come there.
+      const unique = all.find(({ isReady }) => isReady) ?? all[0]
       if (unique === undefined) {
-        const names = [...uniques.keys()].join(", ")
+        const names = [...new Set([...uniques.values()].map((one) => one.label))].join(", ")
         return yield* invalid(["unique"], `Expected a unique key of ${name}: ${names === "" ? "it has none" : names}`)
       }
       const unknown = Object.keys(values).find((path) => !unique.fields.includes(path))
@@ -58,10 +70,11 @@ export const make = <A>(
       for (const path of unique.definition.fields) {
         const value = values[path.join(".")]
         if (value === undefined || value === null) continue
-        const fitted = operands.fromValue(path, value, "equal")
+        const fitted = yield* fit(path, value)
         if (Result.isFailure(fitted)) return yield* invalid(path, fitted.failure)
         stored.set(path.join("."), fitted.success)
       }
+      if (!unique.isKnown) return yield* unknownKey(name, unique)
       const digest = unique.digest((path) => stored.get(path.join(".")))
       if (digest === undefined) {
         return yield* invalid([unique.fields[0]!], `Expected values of ${unique.fields.join(", ")}`)
@@ -70,7 +83,7 @@ export const make = <A>(
         const description = `unique key ${label} of ${name} is not complete: run backfill to its end`
         return yield* new StoreError.Unsupported({ feature: "unique key", description })
       }
-      return yield* reader.byUnique(label, digest)
+      return yield* reader.byUnique(unique.name, digest)
     })
   }
 }

@@ -398,3 +398,30 @@ export const listAll = (
       (page) => [page.entries, Option.fromUndefinedOr(page.nextToken)] as const
     )
   )
+
+/**
+ * Removes the objects below a prefix whose keys are chosen, and gives their number. One LIST and one DeleteObjects for each
+ * 1,000. Fails with the first reason why one could not be removed.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const deleteAll = (
+  store: ObjectStore["Service"],
+  prefix: string,
+  isChosen: (key: string) => boolean
+): Effect.Effect<number, StoreError | Reason> =>
+  listAll(store, { prefix, keysOnly: true }).pipe(
+    Stream.filter(({ key }) => isChosen(key)),
+    Stream.grouped(maxKeysPerRequest),
+    Stream.mapEffect((entries) => {
+      const keys = entries.map((entry) => entry.key)
+      return Effect.flatMap(store.deleteMany(keys, { repeatable: true }), ({ failed: [first] }) =>
+        first === undefined ? Effect.succeed(keys.length) : Effect.fail(first.reason)
+      )
+    }),
+    Stream.runFold(
+      () => 0,
+      (total, some) => total + some
+    )
+  )

@@ -162,6 +162,15 @@ export const declarations = [
   }),
   // @ts-expect-error a unique key by a secret in a struct
   Resource.define("wrong", { schema: Sealed, primaryKey: "id", unique: { token: ["s.token"] } }),
+  Resource.define("fine", {
+    schema: Sealed,
+    primaryKey: "id",
+    unique: { byToken: { fields: ["token"], blind: true }, both: { fields: ["s.other", "token"], blind: true } }
+  }),
+  // @ts-expect-error a secret, where the key does not say that it is blind
+  Resource.define("wrong", { schema: Sealed, primaryKey: "id", unique: { u: { fields: ["token"], blind: false } } }),
+  // @ts-expect-error a password, blind or not
+  Resource.define("wrong", { schema: Sealed, primaryKey: "id", unique: { u: { fields: ["s.token"], blind: true } } }),
   // @ts-expect-error a counted partition that there is not
   Resource.define("wrong", { schema: User, primaryKey: "id", counters: { partitions: ["byCountry"] } }),
   Resource.define("wrong", {
@@ -226,6 +235,18 @@ export const passwords = (
   Effect.map(repository.get("1"), ({ password }) => password.length),
   // @ts-expect-error and no redacted one, which would be hashed
   Effect.map(repository.get("1"), ({ password }) => Redacted.value(password))
+]
+
+const keys = Resource.define("keys", {
+  schema: Schema.Struct({ id: Schema.String, tenant: Schema.String, secret: Attribute.SecretText }),
+  primaryKey: "id",
+  unique: { bySecret: { fields: ["tenant", "secret"], blind: true } }
+})
+
+export const blind = (repository: Resource.RepositoryOf<typeof keys>) => [
+  repository.getByUnique("bySecret", { tenant: "t", secret: Redacted.make("s") }),
+  // @ts-expect-error a secret in clear
+  repository.getByUnique("bySecret", { tenant: "t", secret: "s" })
 ]
 
 /** A model and its variants. */
