@@ -237,13 +237,13 @@ export const passwords = (
   Effect.map(repository.get("1"), ({ password }) => Redacted.value(password))
 ]
 
-const keys = Resource.define("keys", {
+const apiKeys = Resource.define("keys", {
   schema: Schema.Struct({ id: Schema.String, tenant: Schema.String, secret: Attribute.SecretText }),
   primaryKey: "id",
   unique: { bySecret: { fields: ["tenant", "secret"], blind: true } }
 })
 
-export const blind = (repository: Resource.RepositoryOf<typeof keys>) => [
+export const blind = (repository: Resource.RepositoryOf<typeof apiKeys>) => [
   repository.getByUnique("bySecret", { tenant: "t", secret: Redacted.make("s") }),
   // @ts-expect-error a secret in clear
   repository.getByUnique("bySecret", { tenant: "t", secret: "s" })
