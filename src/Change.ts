@@ -16,7 +16,7 @@
 import * as Cause from "effect/Cause"
 import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -235,6 +235,8 @@ export interface Lifecycle extends Hub<LifecycleEvent, LifecycleFilter> {}
 export interface Options {
   /** How many events may wait for a subscriber, beside those it has drawn. Default 1,024, at least 1. */
   readonly capacity?: number | undefined
+  /** Whose events they are, for the log. */
+  readonly of?: string | undefined
 }
 
 /**
@@ -262,7 +264,7 @@ interface Entry<out Event> {
 
 const makeHub = Effect.fnUntraced(function* <Event extends { readonly _tag: string }, Filter>(
   test: (filter: Filter) => (event: Event) => boolean,
-  { capacity = 1024 }: Options = {}
+  { capacity = 1024, of = "the database" }: Options = {}
 ): Effect.fn.Return<Hub<Event, Filter>> {
   // Sliding: whoever is too far behind loses the oldest, and sees it by the places that are missing.
   const pubsub = yield* PubSub.sliding<Entry<Event>>(Math.max(1, Math.trunc(capacity)))
@@ -324,11 +326,11 @@ const makeHub = Effect.fnUntraced(function* <Event extends { readonly _tag: stri
     ) =>
       Effect.gen(function* () {
         const events = yield* subscribe(filter)
-        const onLagged = options?.onLagged ?? warn
+        const onLagged = options?.onLagged ?? warn(of)
         const handle = (event: Event | Lagged) =>
           Effect.suspend((): Effect.Effect<unknown, unknown, R | R2> =>
             isLagged(event) ? onLagged(event) : handler(event)
-          ).pipe(Effect.catchCause(toLog))
+          ).pipe(Effect.catchCause((cause) => toLog(event, cause)))
         yield* Effect.forkScoped(Stream.runForEach(events, handle))
       }),
 
@@ -340,7 +342,18 @@ const makeHub = Effect.fnUntraced(function* <Event extends { readonly _tag: stri
   }
 })
 
-const warn = ({ missed }: Lagged) => Effect.logWarning(`a handler of events is too slow: it missed ${missed}`)
+const warn =
+  (of: string) =>
+  ({ missed }: Lagged) =>
+    Effect.logWarning(`a handler of events of ${of} is too slow: it missed ${missed}`)
 
-const toLog = (cause: Cause.Cause<unknown>) =>
-  Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("a handler of events failed", cause)
+const toLog = (event: object, cause: Cause.Cause<unknown>) =>
+  Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError(`a handler of ${nameOf(event)} failed`, cause)
+
+/** What an event is, and of which document: `Updated of users "ana"`. */
+const nameOf = (event: object): string => {
+  const { _tag, id, resource } = event as { readonly _tag: string; readonly id?: unknown; readonly resource?: unknown }
+  const name = Option.isOption(resource) ? Option.getOrUndefined(resource) : resource
+  const of = typeof name === "string" ? ` of ${name}` : ""
+  return `${_tag}${of}${typeof id === "string" ? ` ${JSON.stringify(id)}` : ""}`
+}

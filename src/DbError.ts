@@ -18,18 +18,24 @@ import * as StoreError from "./storage/StoreError.ts"
 import { ExpectedError } from "./internal/expectedError.ts"
 
 /**
- * A missing document: none has this id. Treat it as absence; `getOption` does so.
+ * A missing document: none has this `id`, or the values that were looked up by a unique key (`unique` is its name, and there
+ * is no `id`). Treat it as absence; `getOption` does so. Of `documentOf`, which has neither: the value was not read or written
+ * by this repository.
  *
  * @category errors
  * @since 0.1.0
  */
 export class NotFound extends ExpectedError<NotFound>("effect-s3db/DbError/NotFound")(
   "NotFound",
-  { resource: Schema.String, id: Schema.String },
+  { resource: Schema.String, id: Schema.optionalKey(Schema.String), unique: Schema.optionalKey(Schema.String) },
   { httpApiStatus: 404 }
 ) {
   override get message(): string {
-    return `${this.resource} has no document with id ${JSON.stringify(this.id)}`
+    if (this.unique !== undefined)
+      return `${this.resource} has no document with these values of unique key ${this.unique}`
+    return this.id === undefined
+      ? `${this.resource} has neither read nor written this value here: give documentOf what an operation has returned`
+      : `${this.resource} has no document with id ${JSON.stringify(this.id)}`
   }
 }
 
@@ -66,6 +72,15 @@ export class Conflict extends ExpectedError<Conflict>("effect-s3db/DbError/Confl
   }
 }
 
+/** Of which it is not told who are strangers. */
+const inProcess = <S extends Schema.Constraint>(schema: S) =>
+  Schema.optionalKey(schema).pipe(
+    Schema.encodeTo(Schema.optionalKey(Schema.toEncoded(schema)), {
+      decode: SchemaGetter.omit(),
+      encode: SchemaGetter.omit()
+    })
+  )
+
 /**
  * A value that the unique key wants for itself, and that another document has; nothing was changed. Choose another
  * value.
@@ -86,9 +101,7 @@ export class UniqueViolation extends ExpectedError<UniqueViolation>("effect-s3db
     unique: Schema.String,
     fields: Schema.Array(Schema.String),
     /** The document that has the value. */
-    id: Schema.optionalKey(Schema.String).pipe(
-      Schema.encodeTo(Schema.optionalKey(Schema.String), { decode: SchemaGetter.omit(), encode: SchemaGetter.omit() })
-    ),
+    id: inProcess(Schema.String),
     isPending: Schema.Boolean
   },
   { httpApiStatus: 409 }
@@ -99,27 +112,39 @@ export class UniqueViolation extends ExpectedError<UniqueViolation>("effect-s3db
   }
 
   override get message(): string {
-    const why = this.isPending ? "is being claimed by another write" : "is taken"
-    return `${this.resource}: the value of ${this.fields.join(", ")} ${why} (unique key ${this.unique})`
+    const value = `${this.resource}: the value of ${this.fields.join(", ")}`
+    return this.isPending
+      ? `${value} is being claimed by another write (unique key ${this.unique}): try again, at the latest when the lease of that write is over it is held, or free`
+      : `${value} is taken (unique key ${this.unique})`
   }
 }
 
 /**
  * Changes by others that kept meeting what a transaction had read; nothing of it was done. Run it again later, or let
- * it do less at once.
+ * it do less at once. `met`, for the program alone, is what it met last, such as `users "ana"` or `a listing of users`.
  *
  * @category errors
  * @since 0.1.0
  */
 export class TransactionConflict extends ExpectedError<TransactionConflict>("effect-s3db/DbError/TransactionConflict")(
   "TransactionConflict",
-  { attempts: Schema.Int },
+  { attempts: Schema.Int, met: inProcess(Schema.Array(Schema.String)) },
   { httpApiStatus: 409 }
 ) {
+  override toJSON() {
+    const { _tag, attempts } = this
+    return { _tag, attempts }
+  }
+
   override get message(): string {
-    return `the transaction met changes by others, ${this.attempts} times`
+    const { attempts, met = [] } = this
+    const last = met.length === 0 ? "" : `, the last time of ${met.slice(0, mostTold).join(", ")}`
+    const more = met.length > mostTold ? ` and ${met.length - mostTold} more` : ""
+    return `the transaction met changes by others, ${attempts} times${last}${more}: run it again later, or let it do less at once`
   }
 }
+
+const mostTold = 5
 
 /**
  * One thing that is wrong with an input: where, and what was expected. It never holds the value.

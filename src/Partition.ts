@@ -158,15 +158,15 @@ export const define = (name: string, options: Options, attributes: ReadonlyArray
   const covering = covers?.map((path) => (typeof path === "string" ? path : path.join(".")))
   const known = new Map(attributes.map((attribute) => [attribute.path.join("."), attribute]))
   const label = `partition ${JSON.stringify(name)}`
-  const find = (path: string): Attribute | undefined => {
+  const find = (path: string, verb = "names"): Attribute | undefined => {
     const attribute = known.get(path)
     const hidden = hiddenAt(attributes, attribute?.path ?? path.split("."))
     if (hidden !== undefined) {
-      throw new UnsupportedSchema(`${label} names ${path}, ${describeHidden(hidden)}: its keys are in clear`)
+      throw new UnsupportedSchema(`${label} ${verb} ${path}, ${describeHidden(hidden)}: its keys are in clear`)
     }
     if (attribute === undefined && !systemFields.some((field) => field === path)) {
       const names = [...known.keys(), ...systemFields].join(", ")
-      throw new UnsupportedSchema(`${label} names ${JSON.stringify(path)}, which is no field; there are ${names}`)
+      throw new UnsupportedSchema(`${label} ${verb} ${JSON.stringify(path)}, which is no field; there are ${names}`)
     }
     return attribute
   }
@@ -191,7 +191,7 @@ export const define = (name: string, options: Options, attributes: ReadonlyArray
   if (covering === undefined) return { fields }
   return {
     fields,
-    covering: covering.map((path) => find(path)?.path ?? [path])
+    covering: covering.map((path) => find(path, "covers")?.path ?? [path])
   }
 }
 

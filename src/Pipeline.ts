@@ -68,7 +68,8 @@ export class Rejected extends ExpectedError<Rejected>("effect-s3db/Pipeline/Reje
  * document if you need it, and make up for what the interceptor had to do.
  *
  * The other interceptors have run all the same. When one died, its cause is in the log. Within a transaction the write is
- * done as far as the transaction goes: it is committed with it, and not at all if this error ends it.
+ * done as far as the transaction goes: it is committed with it, and not at all if this error ends it, which is then
+ * `isUndone`, with the outcome `"none"`.
  *
  * @category errors
  * @since 0.1.0
@@ -81,15 +82,23 @@ export class AfterFailed extends ExpectedError<AfterFailed>("effect-s3db/Pipelin
     interceptor: Schema.String,
     /** The document that was written; absent where there is no such one, as for `deleteAll`. */
     id: Schema.optionalKey(Schema.String),
-    reason: Schema.String
+    reason: Schema.String,
+    /** Whether the write went with the transaction that it was part of, which this error has ended. */
+    isUndone: Schema.optionalKey(Schema.Boolean)
   },
   { httpApiStatus: 500 }
 ) {
   readonly isRetryable: boolean = false
-  readonly outcome = "done" as const
+
+  get outcome(): "done" | "none" {
+    return this.isUndone === true ? "none" : "done"
+  }
 
   override get message(): string {
     const which = this.id === undefined ? "" : ` ${JSON.stringify(this.id)}`
+    if (this.isUndone === true) {
+      return `${this.operation} on ${this.resource}${which} is undone with its transaction, since ${this.interceptor} failed after it: ${this.reason}`
+    }
     return `${this.operation} on ${this.resource}${which} is done, but ${this.interceptor} failed after it: ${this.reason}`
   }
 }
@@ -124,6 +133,21 @@ export const isRejectedFor =
 /** An error with its cause where native errors have it, which no JSON shows. */
 const withCause = <E extends Rejected | AfterFailed>(error: E, cause: unknown): E =>
   cause === undefined ? error : Object.defineProperty(error, "cause", { value: cause, configurable: true })
+
+/**
+ * Returns an error that ends a transaction as what it is then: a failure after a write that is undone. Every other error stays
+ * as it is.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const undone = <E>(error: E): E => {
+  if (!(error instanceof AfterFailed) || error.isUndone === true) return error
+  const { id, interceptor, operation, reason, resource } = error
+  const of = id === undefined ? {} : { id }
+  const known = { resource, operation, interceptor, ...of, reason }
+  return withCause(new AfterFailed({ ...known, isUndone: true }), error.cause) as E & AfterFailed
+}
 
 // -----------------------------------------------------------------------------
 // Operations
@@ -756,7 +780,7 @@ export const make = <Ops extends Shape<Ops>>(
       run: () => Effect.Effect<A, HookError>
     ): Effect.Effect<A, InterceptorError> =>
       Effect.mapError(Effect.suspend(run), (error) =>
-        error instanceof Rejected || error instanceof DbError.DbError ? error : reject(error.message, error._tag, error)
+        error instanceof Rejected || error instanceof DbError.DbError ? error : reject(told(error), error._tag, error)
       )
 
     const idIn = (value: unknown, field: string): string | undefined => {
@@ -904,8 +928,16 @@ const keep = <Ops extends Shape<Ops>, K extends keyof Ops>(value: Interceptor<Op
 const programErrorOf = (error: Option.Option<unknown>): unknown =>
   Option.isSome(error) && error.value instanceof Rejected ? error.value.cause : Option.getOrUndefined(error)
 
+/** What an error says of itself: its message, or, where that is empty, what it is. */
+const told = (error: unknown): string => {
+  if (typeof error !== "object" || error === null) return "it failed"
+  const { _tag, message } = error as { readonly _tag?: unknown; readonly message?: unknown }
+  if (typeof message === "string" && message.trim() !== "") return message
+  return typeof _tag === "string" ? `it failed with ${_tag}` : "it failed"
+}
+
 const reasonOf = (error: Option.Option<unknown>): string => {
   if (Option.isNone(error)) return "it died"
   if (error.value instanceof Rejected) return error.value.reason
-  return error.value instanceof Error ? error.value.message : "it failed"
+  return told(error.value)
 }

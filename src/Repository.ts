@@ -100,7 +100,10 @@ export interface UpdateOptions {
  * @since 0.1.0
  */
 export interface DeleteManyResult<out Id extends string = string> {
-  /** Ids that are gone, in input order. */
+  /**
+   * Ids of which there is no document any more, in input order. Also those of which there never was one: S3 does not tell, and
+   * nothing is read for that alone. `delete(id, { mustExist: true })` tells.
+   */
   readonly deleted: ReadonlyArray<Id>
   /** Ids that could not be deleted, in input order. */
   readonly failed: ReadonlyArray<{ readonly id: Id; readonly error: DbError.DbError | Pipeline.Rejected }>

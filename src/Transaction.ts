@@ -32,8 +32,9 @@ import * as Schema from "effect/Schema"
 import * as Id from "./crypto/Id.ts"
 import * as DbError from "./DbError.ts"
 import * as Document from "./Document.ts"
-import { percentEncode } from "./internal/text.ts"
+import { percentDecode, percentEncode } from "./internal/text.ts"
 import * as CasCell from "./kernel/CasCell.ts"
+import * as Pipeline from "./Pipeline.ts"
 import { getOption, type ObjectStore } from "./storage/ObjectStore.ts"
 import * as StoreError from "./storage/StoreError.ts"
 
@@ -347,7 +348,7 @@ export const run = <A, E, R>(
     const { listings = "committed", retries = defaultRetries } = options
     return yield* CasCell.contend(() => attempt({ database, listings, store }, effect), {
       retries,
-      exhausted: () => Effect.fail(new DbError.TransactionConflict({ attempts: retries + 1 }))
+      exhausted: (met) => Effect.fail(new DbError.TransactionConflict({ attempts: retries + 1, met: labelsOf(met) }))
     })
   })
 
@@ -356,7 +357,12 @@ const runIn = <A, E, R>(state: Transaction, effect: Effect.Effect<A, E, R>) => {
   const close = Effect.sync(() => {
     state.isOpen = false
   })
-  return Effect.provideService(effect, Current, state).pipe(Effect.ensuring(close), Effect.exit)
+  return Effect.provideService(effect, Current, state).pipe(
+    // Nothing of what it has written is left.
+    Effect.mapError(Pipeline.undone),
+    Effect.ensuring(close),
+    Effect.exit
+  )
 }
 
 /** Runs the effect, and commits what it has kept back; lost when others have changed what it has read. */
@@ -375,17 +381,21 @@ const attempt = Effect.fnUntraced(function* <A, E, R>(
     committed: []
   }
   const exit = yield* runIn(state, effect)
-  if (Exit.isFailure(exit))
-    return (yield* named(readsHold({ ...state, writes: noWrites }, noWrites)))
-      ? yield* exit
-      : new CasCell.Lost(undefined)
+  if (Exit.isFailure(exit)) {
+    const met = yield* named(readsLost({ ...state, writes: noWrites }, noWrites))
+    return met === undefined ? yield* exit : new CasCell.Lost(met)
+  }
   const committing = Effect.catchTag(
     commit(store, state),
     "UniqueViolation",
     // It may come of something that was otherwise when it was read.
-    (violation) => Effect.flatMap(readsHold(state, noWrites), (hold) => (hold ? violation : Effect.succeed(false)))
+    (violation) =>
+      Effect.flatMap(readsLost(state, noWrites), (met): Effect.Effect<Met, DbError.UniqueViolation> =>
+        met === undefined ? Effect.fail(violation) : Effect.succeed(met)
+      )
   )
-  return (yield* named(committing)) ? exit.value : new CasCell.Lost(undefined)
+  const met = yield* named(committing)
+  return met === undefined ? exit.value : new CasCell.Lost(met)
 })
 
 /**
@@ -457,37 +467,52 @@ const concurrency = 8
 
 const noWrites: ReadonlyMap<string, Participant> = new Map()
 
-/** Whether everything that was read, and is not to be written, is as it was, apart from what `done` has done. */
-const readsHold = (
+/** What others have changed, by the names that reads and writes have; nothing has been done then. `undefined`: nothing. */
+type Met = ReadonlyArray<string> | undefined
+
+/** What was read, and is not to be written, that is not as it was, apart from what `done` has done. */
+const readsLost = (
   { reads, writes }: Pick<Transaction, "reads"> & { readonly writes: ReadonlyMap<string, Participant> },
   done: ReadonlyMap<string, Participant>
-): Effect.Effect<boolean, CommitFailure> =>
+): Effect.Effect<Met, CommitFailure> =>
   Effect.map(
     Effect.forEach(
       [...reads].filter(([key]) => !writes.has(key)),
-      ([, read]) => read(done),
+      ([key, read]) => Effect.map(read(done), (still) => (still ? [] : [key])),
       { concurrency }
     ),
-    (still) => still.every(Boolean)
+    (lost) => (lost.some((keys) => keys.length > 0) ? lost.flat() : undefined)
   )
 
-/** Commits what is kept back; `false` after a conflict, when nothing of it has been done. */
-const commit = Effect.fnUntraced(function* (
-  store: Store,
-  state: Transaction
-): Effect.fn.Return<boolean, CommitFailure> {
+/** What was met in words, without the values that keys below a partition or a unique key are made of. */
+const labelsOf = (met: Met): ReadonlyArray<string> => {
+  const labels = (met ?? []).map((read) => {
+    const [, listing, resource = "", kind, id] =
+      /^(list )?resource=([^/]*)\/(data\/id=|unique=)?([^/]*)/.exec(read) ?? []
+    const name = percentDecode(resource) ?? resource
+    if (listing !== undefined) return `a listing of ${name}`
+    if (kind === "unique=") return `unique key ${percentDecode(id ?? "") ?? ""} of ${name}`
+    return `${name} ${JSON.stringify(percentDecode(id ?? "") ?? "")}`
+  })
+  return [...new Set(labels)]
+}
+
+/** Commits what is kept back, unless others were faster. */
+const commit = Effect.fnUntraced(function* (store: Store, state: Transaction): Effect.fn.Return<Met, CommitFailure> {
   const participants = [...state.writes.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1))
   const others = [...state.reads.keys()].filter((read) => !state.writes.has(read))
   const tell = Effect.all(state.committed, { discard: true })
   if (participants.length === 0) {
-    const isDone = others.length < 2 || (yield* readsHold(state, state.writes))
-    if (isDone) yield* tell
-    return isDone
+    const met = others.length < 2 ? undefined : yield* readsLost(state, state.writes)
+    if (met === undefined) yield* tell
+    return met
   }
   const [only] = participants
-  if (participants.length === 1 && others.length === 0 && only?.alone !== undefined) return yield* only.alone(tell)
+  if (participants.length === 1 && others.length === 0 && only?.alone !== undefined) {
+    return (yield* only.alone(tell)) ? undefined : [only.key]
+  }
   return yield* Effect.uninterruptibleMask((restore) =>
-    commitTogether(restore, store, participants, readsHold(state, state.writes), tell)
+    commitTogether(restore, store, participants, readsLost(state, state.writes), tell)
   )
 })
 
@@ -521,9 +546,9 @@ const commitTogether = Effect.fnUntraced(function* (
   restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>,
   store: Store,
   participants: ReadonlyArray<Participant>,
-  readsHold: Effect.Effect<boolean, CommitFailure>,
+  readsLost: Effect.Effect<Met, CommitFailure>,
   tell: Effect.Effect<unknown>
-): Effect.fn.Return<boolean, CommitFailure> {
+): Effect.fn.Return<Met, CommitFailure> {
   const record = yield* begin(
     store,
     participants.map((participant) => participant.key)
@@ -544,25 +569,27 @@ const commitTogether = Effect.fnUntraced(function* (
   const claims: Claims = (key, unique, digest) => byKey.get(key)?.claims(unique, digest)
 
   // One after the other, in the order of the keys, so that two transactions do not stop each other half-way.
-  const isReady = Effect.gen(function* () {
+  const hindrance = Effect.gen(function* () {
     for (const participant of participants) {
       staged.push(participant)
-      if (!(yield* participant.stage(record.id, claims))) return false
+      if (!(yield* participant.stage(record.id, claims))) return [participant.key]
     }
     // The catalog may want more of them by now.
-    for (const participant of participants) if (!(yield* participant.isCurrent)) return false
-    return yield* readsHold
+    for (const participant of participants) if (!(yield* participant.isCurrent)) return [participant.key]
+    return yield* readsLost
   })
   // Also when it is interrupted: nobody should have to wait for it.
-  if (!(yield* Effect.onError(restore(isReady), () => abort))) {
+  const met = yield* Effect.onError(restore(hindrance), () => abort)
+  if (met !== undefined) {
     yield* abort
-    return false
+    return met
   }
   const conclusion = Effect.gen(function* () {
     const outcome = yield* decideCommit(store, record, staged)
     if (outcome !== "committed") {
       yield* abort
-      return outcome === "aborted" ? false : yield* outcome
+      // Somebody has met it, and has not waited for it.
+      return outcome === "aborted" ? participants.map((participant) => participant.key) : yield* outcome
     }
     yield* tell
     // It is done, whether or not the documents can be written now.
@@ -570,7 +597,7 @@ const commitTogether = Effect.fnUntraced(function* (
       Effect.catch((error) => Effect.logWarning("a committed transaction is left to whoever meets it", error))
     )
     yield* Effect.annotateCurrentSpan("s3db.transaction.millis", (yield* Clock.currentTimeMillis) - start)
-    return true
+    return undefined
   })
   return yield* conclusion
 })

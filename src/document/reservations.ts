@@ -78,13 +78,14 @@ export const make = <A>(
   const violation = (unique: Unique.Unique, id: string, isPending = false) =>
     new DbError.UniqueViolation({ resource: name, unique: unique.label, fields: unique.fields, id, isPending })
 
+  const willHold = (claims: Claims | undefined, id: string, unique: Unique.Unique, digest: string) =>
+    Result.match(Document.key(name, id), {
+      onFailure: () => undefined,
+      onSuccess: (key) => claims?.(key, unique.name, digest)
+    })
+
   const acquire = (owner: string, unique: Unique.Unique, digest: string, isNew: boolean, claims?: Claims) => {
     const isIn = (stored: Document.Stored | undefined) => stored?.claims[unique.name]?.digest === digest
-    const willHold = (id: string) =>
-      Result.match(Document.key(name, id), {
-        onFailure: () => undefined,
-        onSuccess: (key) => claims?.(key, unique.name, digest)
-      })
     return Unique.acquire(store, capabilities, {
       unique,
       digest,
@@ -101,7 +102,7 @@ export const make = <A>(
         ),
       // After every transaction that is about to write the document has come to its end.
       isHeldForGood: (id) => Effect.map(reader.settled(id), (slot) => isIn(slot?.stored)),
-      willHold
+      willHold: (id) => willHold(claims, id, unique, digest)
     })
   }
 
@@ -128,7 +129,9 @@ export const make = <A>(
         }
         yield* release(id, reserved)
         if (acquired.owner === id) return yield* new DbError.AlreadyExists({ resource: name, id })
-        return yield* violation(unique, acquired.owner, acquired._tag === "Pending")
+        // Two documents of one transaction want it: trying again changes nothing.
+        const isOurs = willHold(claims, acquired.owner, unique, digest) === true
+        return yield* violation(unique, acquired.owner, acquired._tag === "Pending" && !isOurs)
       }
       return reserved
     }),

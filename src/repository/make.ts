@@ -191,7 +191,8 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
 
     documentOf: Effect.fn("Resource.documentOf")(function* (value) {
       const base = context.known(value as object)
-      return base === undefined ? yield* context.missing("") : reading.documentOf(base)
+      if (base !== undefined) return reading.documentOf(base)
+      return yield* new DbError.NotFound({ resource: name })
     }, as("Resource.documentOf")),
 
     getByUnique: Effect.fn("Resource.getByUnique")(function* (label, values) {
@@ -201,7 +202,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
       return yield* telling(
         valueOf(
           Option.match(found, {
-            onNone: () => reading.get("", () => Effect.fail(context.missing(""))),
+            onNone: () => reading.get("", () => Effect.fail(new DbError.NotFound({ resource: name, unique: label }))),
             onSome: (base) => reading.get(base.id, () => Effect.succeed(base))
           })
         )

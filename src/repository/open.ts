@@ -125,7 +125,7 @@ const openNew = Effect.fnUntraced(function* <S extends DocumentSchema>(
 ) {
   const { name } = definition
   const pipeline = yield* Pipeline.make<AnyOperations<S>>(name, { shared: database.resources.shared })
-  const shared: Shared<S> = { pipeline, feed: yield* Change.makeFeed<S["Type"]>() }
+  const shared: Shared<S> = { pipeline, feed: yield* Change.makeFeed<S["Type"]>({ of: name }) }
   const repository = yield* repositoryOf(database, definition, shared)
   yield* tell(database.lifecycle, "ResourceOpened", name)
   const entry: Entry<S> = { definition, repository, shared, services }
