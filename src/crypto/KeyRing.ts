@@ -29,6 +29,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { decodeBase64, encodeBase64 } from "../internal/base64.ts"
+import { concatBytes, sameBytes } from "../internal/bytes.ts"
 import { type Json, stringifyExact } from "../encoding/Json.ts"
 import * as Id from "./Id.ts"
 import * as aesGcm from "./internal/aesGcm.ts"
@@ -106,6 +107,21 @@ export interface BlindKey {
 }
 
 /**
+ * The place where bytes belong; they can be opened nowhere else.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BytesLocation {
+  /** What they belong to. Each scope has a key of its own, derived from that of the ring. */
+  readonly scope: string
+  /** Their name within the scope. */
+  readonly name: string
+  /** What is said about them in the open, and is authenticated with them. */
+  readonly head: Uint8Array
+}
+
+/**
  * A ring whose keys have been made for one database.
  *
  * @category models
@@ -119,6 +135,9 @@ export interface Unlocked {
   readonly isCurrent: (sealed: string) => boolean
   /** The keys by which a unique key tells secrets apart, one for each key of the ring. */
   readonly blindKeys: (resource: string, unique: string) => ReadonlyArray<BlindKey>
+  /** Encrypts bytes under the current key. They become 31 longer. */
+  readonly sealBytes: (location: BytesLocation, bytes: Uint8Array) => Effect.Effect<Uint8Array>
+  readonly openBytes: (location: BytesLocation, sealed: Uint8Array) => Effect.Effect<Uint8Array, Unopened>
 }
 
 /**
@@ -313,6 +332,8 @@ const blindIdBytes = 8
 /** What is inside: text as it is, or any other JSON value as text. */
 const textForm = 1
 const jsonForm = 2
+/** Or bytes as they are. */
+const bytesForm = 3
 
 const fromPassphrase = Effect.fnUntraced(function* (
   passphrase: Redacted.Redacted<string>,
@@ -363,7 +384,7 @@ interface Key {
   readonly id: string
   readonly bytes: Uint8Array
   readonly fingerprint: Uint8Array
-  /** Keys of attributes, by resource and attribute. */
+  /** Keys of attributes and scopes, by what they are derived for. */
   readonly derived: Map<string, aesGcm.Cipher>
 }
 
@@ -389,49 +410,54 @@ const unlock = Effect.fnUntraced(function* (
   }
   const writing = ring.find((key) => key.id === current)!
 
-  const keyFor = Effect.fnUntraced(function* (key: Key, { resource, attribute }: Location) {
-    const name = `${resource}/${attribute}`
+  const keyFor = Effect.fnUntraced(function* (key: Key, ...purpose: ReadonlyArray<string>) {
+    const info = framed("effect-s3db", ...purpose)
+    const name = decoder.decode(info)
     const known = key.derived.get(name)
     if (known !== undefined) return known
-    const bytes = yield* derive(key.bytes, framed("effect-s3db", "secret", resource, attribute), 32)
-    const derived = yield* aesGcm.make(bytes)
+    const derived = yield* aesGcm.make(yield* derive(key.bytes, info, 32))
     key.derived.set(name, derived)
     return derived
   })
 
-  const aadFor = (header: Uint8Array, { resource, id, attribute, path }: Location): Uint8Array => {
-    const place = framed(resource, id, attribute, ...path)
-    const aad = new Uint8Array(header.length + place.length)
-    aad.set(header)
-    aad.set(place, header.length)
-    return aad
-  }
+  const aadFor = (header: Uint8Array, { resource, id, attribute, path }: Location): Uint8Array =>
+    concatBytes(header, framed(resource, id, attribute, ...path))
+
+  /** Header, nonce, ciphertext and tag. */
+  const encrypt = Effect.fnUntraced(function* (
+    cipher: aesGcm.Cipher,
+    header: Uint8Array,
+    plain: Uint8Array,
+    aad: Uint8Array
+  ) {
+    const generator = yield* Id.Generator
+    const nonce = yield* generator.randomBytes(nonceBytes)
+    return concatBytes(header, nonce, yield* cipher.encrypt(nonce, plain, aad))
+  })
+
+  const sealer = (bytes: Uint8Array) => ring.find((one) => sameBytes(one.fingerprint, bytes.subarray(1, headerBytes)))
+
+  const bytesAad = (header: Uint8Array, { head, name, scope }: BytesLocation): Uint8Array =>
+    concatBytes(header, framed(scope, name), head)
 
   return {
     seal: Effect.fnUntraced(function* (location, value) {
-      const generator = yield* Id.Generator
-      const nonce = yield* generator.randomBytes(nonceBytes)
       const header = Uint8Array.of(typeof value === "string" ? textForm : jsonForm, ...writing.fingerprint)
       // What reaches this has been through a schema, and cannot be refused.
       const plain = typeof value === "string" ? value : stringifyExact(value)
       const bytes = encodeUnits(typeof plain === "string" ? plain : "")
-      const key = yield* keyFor(writing, location)
-      const sealed = yield* key.encrypt(nonce, bytes, aadFor(header, location))
-      const whole = new Uint8Array(header.length + nonce.length + sealed.length)
-      whole.set(header)
-      whole.set(nonce, header.length)
-      whole.set(sealed, header.length + nonce.length)
-      return encodeBase64(whole)
+      const cipher = yield* keyFor(writing, "secret", location.resource, location.attribute)
+      return encodeBase64(yield* encrypt(cipher, header, bytes, aadFor(header, location)))
     }),
     open: Effect.fnUntraced(function* (location, text) {
       const altered = new Unopened({ why: "Altered" })
       const bytes = decodeBase64(text)
       if (bytes === undefined || bytes.length < headerBytes + nonceBytes + tagBytes) return yield* altered
       const header = bytes.subarray(0, headerBytes)
-      const key = ring.find((one) => sameBytes(one.fingerprint, header.subarray(1)))
+      const key = sealer(bytes)
       if (key === undefined) return yield* new Unopened({ why: "UnknownKey" })
       const nonce = bytes.subarray(headerBytes, headerBytes + nonceBytes)
-      const cipher = yield* keyFor(key, location)
+      const cipher = yield* keyFor(key, "secret", location.resource, location.attribute)
       const plain = yield* cipher
         .decrypt(nonce, bytes.subarray(headerBytes + nonceBytes), aadFor(header, location))
         .pipe(Effect.mapError(() => altered))
@@ -451,14 +477,27 @@ const unlock = Effect.fnUntraced(function* (
           isCurrent: key === writing,
           digest: (text) => hmac(sha256, derived, encoder.encode(text))
         }
-      })
+      }),
+    sealBytes: Effect.fnUntraced(function* (location, bytes) {
+      const header = Uint8Array.of(bytesForm, ...writing.fingerprint)
+      const cipher = yield* keyFor(writing, "bytes", location.scope)
+      return yield* encrypt(cipher, header, bytes, bytesAad(header, location))
+    }),
+    openBytes: Effect.fnUntraced(function* (location, sealed) {
+      const altered = new Unopened({ why: "Altered" })
+      if (sealed.length < headerBytes + nonceBytes + tagBytes) return yield* altered
+      const header = sealed.subarray(0, headerBytes)
+      const key = sealer(sealed)
+      if (key === undefined) return yield* new Unopened({ why: "UnknownKey" })
+      const cipher = yield* keyFor(key, "bytes", location.scope)
+      const nonce = sealed.subarray(headerBytes, headerBytes + nonceBytes)
+      const plain = cipher.decrypt(nonce, sealed.subarray(headerBytes + nonceBytes), bytesAad(header, location))
+      return yield* Effect.mapError(plain, () => altered)
+    })
   }
 })
 
 const decodeJson = Schema.decodeEffect(Schema.fromJsonString(Schema.Json))
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && a.every((byte, index) => byte === b[index])
 
 /** UTF-8, or, for text that is no valid Unicode, a byte that UTF-8 never begins with and then UTF-16. */
 const encodeUnits = (text: string): Uint8Array => {
