@@ -1,0 +1,542 @@
+/**
+ * Starts jobs when they are due, keeps up their runs, and notices runs whose processes have come to a sudden end.
+ *
+ * **Details**
+ *
+ * Each job has a fiber that waits for its next slot. All that it decides it writes into the object of the job before it acts on
+ * it, by compare-and-set on the version that it has decided by; who is second reads what the first has written.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberMap from "effect/FiberMap"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import type * as CasCell from "../../kernel/CasCell.ts"
+import { listAll, type ListEntry, type ObjectStore } from "../../storage/ObjectStore.ts"
+import type { StoreError } from "../../storage/StoreError.ts"
+import * as JobCell from "./jobCell.ts"
+import * as StoreClock from "./storeClock.ts"
+import * as Timetable from "./timetable.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * A run, as the task sees it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Started {
+  readonly job: string
+  readonly run: JobCell.Run
+  readonly attempt: number
+  /** Succeeds as long as the run is this process's: 1 GET. */
+  readonly isHeld: Effect.Effect<boolean, StoreError>
+}
+
+/**
+ * The program of a job.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Task = (payload: Schema.Json | undefined, started: Started) => Effect.Effect<unknown, unknown>
+
+/**
+ * What has happened to a job.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Happening =
+  | { readonly _tag: "Started" | "Ended"; readonly run: JobCell.Run }
+  | { readonly _tag: "Passed"; readonly slot: number; readonly missed: number; readonly skipped: number }
+
+/**
+ * The parts and the limits of an engine. Times are milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly store: ObjectStore["Service"]
+  readonly slug: string
+  /** Tells this engine from all others, for ever. */
+  readonly holder: string
+  readonly tasks: ReadonlyMap<string, Task>
+  readonly clock: StoreClock.StoreClock
+  readonly lease: number
+  readonly pollInterval: number
+  readonly concurrency: number
+  /** How many runs that are over are kept of a job. */
+  readonly kept: number
+  /** How long runs may go on when the scope closes. */
+  readonly patience: number
+  readonly tell: (job: string, happening: Happening) => Effect.Effect<void>
+}
+
+/**
+ * What runs the jobs of one scheduler in this process.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Engine {
+  /**
+   * Writes down a job of the program. `isFloating`: its interval counts from whenever it was first declared. 1 GET; 1 PUT if it
+   * is new or has changed.
+   */
+  readonly declare: (name: string, job: JobCell.Job, isFloating: boolean) => Effect.Effect<void, StoreError>
+  /** Writes down what a function makes of the state of a job; nothing where it leaves it. 1 GET, 1 PUT. */
+  readonly change: (
+    name: string,
+    change: (state: JobCell.State | undefined, now: number) => JobCell.State | undefined
+  ) => Effect.Effect<JobCell.State | undefined, StoreError>
+  /** Reads the state of a job. 1 GET. */
+  readonly read: (name: string) => Effect.Effect<JobCell.State | undefined, StoreError>
+  /** Reads every job. 1 LIST for each 1,000, and 1 GET for each that has changed since it was last read. */
+  readonly readAll: Effect.Effect<ReadonlyMap<string, JobCell.State>, StoreError>
+  /** Starts a job now; gives how it ended, or the run that is in the way. `undefined`: there is no such job. */
+  readonly trigger: (name: string) => Effect.Effect<Result.Result<JobCell.Run, JobCell.Run> | undefined, StoreError>
+  /** The moment that a job is due next. No request. */
+  readonly next: (state: JobCell.State) => Effect.Effect<number | undefined>
+}
+
+type Version = CasCell.Version<JobCell.State>
+
+/** A run of somebody else: what was last seen of it, and when. */
+interface Sighting {
+  readonly beat: number
+  readonly since: Effect.Effect<number>
+  /** Whether it was seen to go on. */
+  readonly isAlive: boolean
+}
+
+/** A job as this process knows it. */
+interface Local {
+  readonly name: string
+  readonly cell: CasCell.CasCell<JobCell.State>
+  readonly woken: Queue.Queue<void>
+  readonly sightings: Map<number, Sighting>
+  /** The tokens of runs that this process has begun with, also of those that are over. */
+  readonly mine: Set<number>
+  /** How many starts are being written down: whose run one is that has just appeared is not known yet. */
+  starting: number
+  version: Version | undefined
+}
+
+/** The run of a job is somebody else's to judge by now: nothing of it counts any more. */
+class Lost {
+  readonly _tag = "Lost"
+}
+
+// -----------------------------------------------------------------------------
+// Engine
+// -----------------------------------------------------------------------------
+
+/**
+ * Makes an engine. It starts nothing before `watch` is run; when the scope closes, it starts nothing more, and lets runs end. No
+ * request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<Engine & { readonly watch: Effect.Effect<void, StoreError> }, never, Scope.Scope> {
+  const { clock, holder, kept, lease, pollInterval, slug, store, tasks, tell } = options
+  const locals = new Map<string, Local>()
+  const slots = yield* Semaphore.make(options.concurrency)
+  const runs = yield* FiberMap.make<string>()
+  const loops = yield* FiberMap.make<string>()
+
+  // ---------------------------------------------------------------------------
+  // State
+  // ---------------------------------------------------------------------------
+
+  const localOf = Effect.fnUntraced(function* (name: string) {
+    const known = locals.get(name)
+    if (known !== undefined) return known
+    const local: Local = {
+      name,
+      cell: JobCell.make(store, slug, name),
+      woken: yield* Queue.sliding<void>(1),
+      sightings: new Map(),
+      mine: new Set(),
+      starting: 0,
+      version: undefined
+    }
+    const other = locals.get(name)
+    if (other !== undefined) return other
+    locals.set(name, local)
+    return local
+  })
+
+  const wake = ({ woken }: Local) => Queue.offer(woken, undefined)
+
+  /** Until something has changed, or at most for some time. */
+  const pause = ({ woken }: Local, millis: number) =>
+    Effect.asVoid(Effect.timeoutOption(Queue.take(woken), Math.max(0, millis)))
+
+  const reread = Effect.fnUntraced(function* (local: Local) {
+    local.version = yield* local.cell.read
+    return local.version.value
+  })
+
+  /** On the version in hand if there is one; that nothing is to be changed is only said of the one in the store. */
+  const change = Effect.fnUntraced(function* (
+    local: Local,
+    revise: (state: JobCell.State | undefined, now: number) => JobCell.State | undefined
+  ) {
+    const now = yield* clock.now
+    const modify = (from: Version | undefined) => local.cell.modify((state) => Effect.succeed(revise(state, now)), from)
+    const from = local.version
+    local.version = undefined
+    const after = yield* modify(from)
+    local.version = from !== undefined && after === from ? yield* modify(undefined) : after
+    return local.version.value
+  })
+
+  const known = new WeakMap<JobCell.State, Timetable.Timetable | undefined>()
+
+  /** `undefined` for a schedule of another release. */
+  const tableOf = (state: JobCell.State) => {
+    if (!known.has(state))
+      known.set(state, Option.getOrUndefined(Result.getSuccess(Timetable.fromDefinition(state.job.schedule))))
+    return known.get(state)
+  }
+
+  // ---------------------------------------------------------------------------
+  // Runs
+  // ---------------------------------------------------------------------------
+
+  /** Says every third of a lease that a run goes on; ends with `Lost` when it does not any more. */
+  const keepUp = Effect.fnUntraced(function* (local: Local, token: number) {
+    let since = yield* StoreClock.elapsed
+    for (;;) {
+      yield* Effect.sleep(lease / 3)
+      const asked = yield* StoreClock.elapsed
+      const left = lease - (yield* since)
+      // Whoever stood still for a lease does not know what others have taken for true.
+      if (left <= 0) return yield* Effect.fail(new Lost())
+      const beating = change(local, (state) => {
+        const run = state && JobCell.running(state).find((one) => one.token === token)
+        return run === undefined ? state : JobCell.revise(state!, token, { beat: run.beat + 1 })
+      })
+      const exit = yield* Effect.exit(Effect.timeoutOption(beating, left))
+      if (Exit.isFailure(exit)) {
+        yield* Effect.logDebug(`job ${local.name}: a run could not be kept up; it is tried again`, exit.cause)
+        continue
+      }
+      const state = Option.getOrUndefined(exit.value)
+      if (state === undefined) continue
+      if (!isRunning(state, token)) return yield* Effect.fail(new Lost())
+      since = asked
+    }
+  })
+
+  const isRunning = (state: JobCell.State | undefined, token: number) =>
+    state !== undefined && JobCell.running(state).some((run) => run.token === token)
+
+  /** The attempts of a run, and how the last one ended. */
+  const attempts = Effect.fnUntraced(function* (local: Local, job: JobCell.Job, run: JobCell.Run) {
+    const task = tasks.get(job.task)!
+    const isHeld = Effect.map(reread(local), (state) => isRunning(state, run.token))
+    for (let attempt = 1; ; attempt++) {
+      const begun = task(job.payload, { job: local.name, run, attempt, isHeld })
+      const exit = yield* Effect.exit(Effect.timeoutOption(begun, job.timeout))
+      const ended: Partial<JobCell.Run> = Exit.isSuccess(exit)
+        ? Option.isSome(exit.value)
+          ? { status: "success" }
+          : { status: "timeout", error: `it took longer than ${job.timeout} ms` }
+        : { status: "failure", error: messageOf(exit.cause) }
+      if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+      if (Exit.isFailure(exit)) yield* Effect.logWarning(`job ${local.name}: attempt ${attempt} failed`, exit.cause)
+      if (ended.status === "success" || attempt > job.retries) return { ...ended, attempts: attempt }
+      const chance = yield* Random.next
+      yield* Effect.sleep(Math.min(2 ** attempt, 60) * 1000 * (0.5 + chance / 2))
+    }
+  })
+
+  /** Writes down how a run ended, unless others have taken it for lost. */
+  const finish = Effect.fnUntraced(function* (local: Local, token: number, ended: Partial<JobCell.Run>) {
+    const endedAt = yield* clock.now
+    const waited = yield* StoreClock.elapsed
+    for (;;) {
+      const written = yield* Effect.result(
+        change(local, (state) => state && JobCell.revise(state, token, { ...ended, endedAt }))
+      )
+      if (Result.isSuccess(written)) {
+        const run = written.success?.runs.find((one) => one.token === token)
+        if (run !== undefined) yield* tell(local.name, { _tag: "Ended", run })
+        return run
+      }
+      if ((yield* waited) > lease) {
+        yield* Effect.logError(`job ${local.name}: how a run ended could not be written down`, written.failure)
+        return undefined
+      }
+      yield* Effect.sleep(lease / 10)
+    }
+  }, Effect.uninterruptible)
+
+  /** Runs what has been written down as started. */
+  const execute = Effect.fnUntraced(function* (local: Local, job: JobCell.Job, run: JobCell.Run) {
+    yield* tell(local.name, { _tag: "Started", run })
+    const work = Effect.raceFirst(attempts(local, job, run), keepUp(local, run.token))
+    return yield* work.pipe(
+      Effect.catch(() => Effect.succeed<Partial<JobCell.Run>>({ status: "lost" })),
+      Effect.onInterrupt(() => finish(local, run.token, { status: "interrupted" })),
+      Effect.flatMap((ended) => finish(local, run.token, ended)),
+      Effect.ensuring(wake(local))
+    )
+  })
+
+  /** Executes a run on its own; the permit that it has is given back. */
+  const begin = Effect.fnUntraced(function* (local: Local, job: JobCell.Job, run: JobCell.Run) {
+    local.mine.add(run.token)
+    const ended = yield* Deferred.make<JobCell.Run | undefined>()
+    const running = execute(local, job, run).pipe(
+      Effect.onExit((exit) => Deferred.succeed(ended, Exit.isSuccess(exit) ? exit.value : undefined)),
+      Effect.ensuring(slots.release(1))
+    )
+    yield* FiberMap.run(runs, `${local.name} ${run.token}`, running)
+    return Deferred.await(ended)
+  })
+
+  /**
+   * Writes down the start of a run that `select` chooses by the present state, and begins it. A run that is written down
+   * although the store did not say so is found by the loop.
+   */
+  const startBy = Effect.fnUntraced(function* (
+    local: Local,
+    select: (state: JobCell.State, now: number) => { readonly slot: number; readonly missed: number } | undefined,
+    isManual: boolean
+  ) {
+    let token: number | undefined
+    local.starting += 1
+    const started = change(local, (before, now) => {
+      token = undefined
+      const chosen = before && select(before, now)
+      if (before === undefined || chosen === undefined) return before
+      token = before.token + 1
+      const { missed, slot } = chosen
+      return JobCell.start(before, { holder, isManual, slot, startedAt: now }, { kept, missed })
+    })
+    const state = yield* Effect.ensuring(
+      started,
+      Effect.sync(() => (local.starting -= 1))
+    )
+    const run = token === undefined ? undefined : state?.runs.find((one) => one.token === token)
+    return state === undefined || run === undefined ? undefined : yield* begin(local, state.job, run)
+  }, Effect.uninterruptible)
+
+  // ---------------------------------------------------------------------------
+  // Runs of others
+  // ---------------------------------------------------------------------------
+
+  /** Looks at runs under way, takes those for lost that nobody keeps up, and takes up those that are this process's. */
+  const observe = Effect.fnUntraced(function* (local: Local, state: JobCell.State) {
+    for (const run of JobCell.running(state)) {
+      if (run.holder === holder) {
+        if (local.mine.has(run.token) || local.starting > 0) continue
+        // It was started by a request whose answer was lost.
+        local.mine.add(run.token)
+        yield* slots.take(1)
+        // How it ends is told by itself.
+        void (yield* begin(local, state.job, run))
+        continue
+      }
+      const sighting = local.sightings.get(run.token)
+      if (sighting?.beat !== run.beat) {
+        const since = yield* StoreClock.elapsed
+        local.sightings.set(run.token, { beat: run.beat, since, isAlive: sighting !== undefined })
+      } else if ((yield* sighting.since) > lease * 1.1) {
+        yield* lose(local, run)
+      }
+    }
+    const tokens = new Set(JobCell.running(state).map(({ token }) => token))
+    for (const token of local.sightings.keys()) if (!tokens.has(token)) local.sightings.delete(token)
+  })
+
+  const lose = Effect.fnUntraced(function* (local: Local, { beat, token }: JobCell.Run) {
+    const state = yield* change(local, (before, now) => {
+      const found = before && JobCell.running(before).find((one) => one.token === token)
+      return found?.beat === beat ? JobCell.revise(before!, token, { status: "lost", endedAt: now }) : before
+    })
+    const run = state?.runs.find((one) => one.token === token)
+    if (run?.status !== "lost") return
+    yield* Effect.logWarning(`job ${local.name}: run ${token} is lost: its process does not answer any more`)
+    yield* tell(local.name, { _tag: "Ended", run })
+  })
+
+  /** Whether it is known of every run that it goes on. */
+  const isCertain = (local: Local, state: JobCell.State) =>
+    JobCell.running(state).every((run) =>
+      run.holder === holder ? local.mine.has(run.token) : local.sightings.get(run.token)?.isAlive === true
+    )
+
+  // ---------------------------------------------------------------------------
+  // Loops
+  // ---------------------------------------------------------------------------
+
+  const step = Effect.fnUntraced(function* (local: Local) {
+    const state = local.version === undefined ? yield* reread(local) : local.version.value
+    const table = state === undefined ? undefined : tableOf(state)
+    if (state === undefined || table === undefined || !tasks.has(state.job.task))
+      return yield* pause(local, pollInterval)
+    yield* observe(local, state)
+    const now = yield* clock.now
+    const decision = JobCell.decide(state, table, now)
+    switch (decision._tag) {
+      case "Idle":
+        return yield* pause(local, Math.min(pollInterval, (decision.until ?? Infinity) - now))
+      case "Pass":
+        if (decision.skipped === 0 || isCertain(local, state)) return yield* passBy(local, decision)
+        break
+      case "Start": {
+        const choose = (present: JobCell.State, at: number) => {
+          const table = tableOf(present)
+          const again = table && JobCell.decide(present, table, at)
+          return again?._tag === "Start" ? again : undefined
+        }
+        yield* slots.take(1)
+        const begun = yield* Effect.onError(startBy(local, choose, false), () => slots.release(1))
+        return begun === undefined ? yield* slots.release(1) : undefined
+      }
+      case "Busy":
+    }
+    // What is in the way may be over, or nobody's any more.
+    yield* pause(local, lease / 3)
+    yield* reread(local)
+  })
+
+  const passBy = Effect.fnUntraced(function* (local: Local, decision: Extract<JobCell.Decision, { _tag: "Pass" }>) {
+    let isPassed = false
+    yield* change(local, (state) => {
+      isPassed = state !== undefined && state.done < decision.slot
+      return isPassed ? JobCell.pass(state!, decision) : state
+    })
+    const { missed, skipped, slot } = decision
+    if (isPassed) yield* tell(local.name, { _tag: "Passed", slot, missed, skipped })
+  })
+
+  /** What fails is tried again: a job must not end with one request. */
+  const loop = (local: Local) =>
+    Effect.forever(
+      Effect.catchCause(step(local), (cause) =>
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.failCause(cause)
+          : Effect.andThen(
+              Effect.logWarning(`job ${local.name}: it could not be looked after, and is tried again`, cause),
+              pause(local, Math.min(pollInterval, lease / 3))
+            )
+      )
+    )
+
+  /** Reads what has changed since it was read last, and looks after what is new. */
+  const sync = Effect.gen(function* () {
+    const one = Effect.fnUntraced(function* ({ etag, key }: ListEntry) {
+      const name = JobCell.nameOf(slug, key)
+      if (name === undefined) return
+      const local = yield* localOf(name)
+      if (etag === undefined || local.version?.etag !== etag) {
+        yield* Effect.catch(reread(local), (error) => Effect.logWarning(`job ${name} cannot be read`, error))
+      }
+      yield* wake(local)
+    })
+    yield* listAll(store, { prefix: JobCell.keyPrefix(slug) }).pipe(
+      Stream.mapEffect(one, { concurrency: 16 }),
+      Stream.runDrain
+    )
+    for (const local of locals.values()) {
+      if (!(yield* FiberMap.has(loops, local.name))) yield* FiberMap.run(loops, local.name, loop(local))
+    }
+  })
+
+  const tolerated = (effect: Effect.Effect<unknown, StoreError>) =>
+    Effect.catch(effect, (error) => Effect.logWarning("jobs could not be listed; it is tried again", error))
+
+  const watch = Effect.gen(function* () {
+    yield* sync
+    const hourly = Effect.forever(Effect.andThen(Effect.sleep("1 hour"), tolerated(clock.measure)))
+    const often = Effect.forever(Effect.andThen(Effect.sleep(pollInterval), tolerated(sync)))
+    yield* FiberMap.run(loops, "", Effect.raceFirst(hourly, often))
+  })
+
+  // It closes before the fibers do: nothing starts any more, and what runs may end.
+  yield* Effect.addFinalizer(() =>
+    Effect.andThen(
+      FiberMap.clear(loops),
+      Effect.timeoutOption(FiberMap.awaitEmpty(runs), options.patience).pipe(
+        Effect.ignore,
+        Effect.andThen(FiberMap.clear(runs))
+      )
+    )
+  )
+
+  const changeNow: Engine["change"] = Effect.fnUntraced(function* (name, revise) {
+    const local = yield* localOf(name)
+    // What others have written meanwhile is what counts.
+    local.version = undefined
+    const state = yield* change(local, revise)
+    if (!(yield* FiberMap.has(loops, name))) yield* FiberMap.run(loops, name, loop(local))
+    yield* wake(local)
+    return state
+  })
+
+  return {
+    watch,
+    change: changeNow,
+    declare: (name, job, isFloating) =>
+      changeNow(name, (before, now) => JobCell.declare(before, isFloating ? JobCell.anchored(job, before) : job, now)),
+    read: (name) => Effect.flatMap(localOf(name), reread),
+    readAll: Effect.map(sync, () => {
+      const states = [...locals.values()].flatMap(({ name, version }) =>
+        version?.value === undefined ? [] : [[name, version.value] as const]
+      )
+      return new Map(states)
+    }),
+    trigger: Effect.fnUntraced(function* (name) {
+      const local = yield* localOf(name)
+      const state = yield* reread(local)
+      if (state === undefined || state.isRemoved || !tasks.has(state.job.task)) return undefined
+      let rival: JobCell.Run | undefined
+      const choose = (present: JobCell.State, now: number) => {
+        rival = present.job.overlap === "allow" ? undefined : JobCell.running(present)[0]
+        return rival === undefined ? { slot: now, missed: 0 } : undefined
+      }
+      yield* slots.take(1)
+      const begun = yield* Effect.onError(startBy(local, choose, true), () => slots.release(1))
+      if (begun === undefined) {
+        yield* slots.release(1)
+        return rival === undefined ? undefined : Result.fail(rival)
+      }
+      const ended = yield* begun
+      return ended === undefined ? undefined : Result.succeed(ended)
+    }),
+    next: (state) =>
+      Effect.map(clock.now, () => (state.isEnabled && !state.isRemoved ? tableOf(state)?.next(state.done) : undefined))
+  }
+})
+
+/** The first line of what a run failed with. */
+const messageOf = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  const text = error instanceof Error ? error.message || error.name : tagOf(error)
+  return text.split("\n")[0]!.slice(0, 500)
+}
+
+const tagOf = (error: unknown): string =>
+  typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : String(error)

@@ -1,0 +1,596 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Database } from "effect-s3db/Database"
+import * as Scheduler from "effect-s3db/plugins/Scheduler"
+import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
+import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { drive, memory, openOn } from "../fixture.ts"
+
+type Store = ObjectStore["Service"]
+
+const start = Date.parse("2026-11-26T00:00:00Z")
+const minute = 60_000
+
+/** A scheduler on a store, as another process would have it; the scope is that of the process. */
+const openIn = Effect.fnUntraced(function* (scope: Scope.Scope, store: Store, options: Scheduler.Options<never>) {
+  const { database } = yield* openOn(store)
+  // The clock of a test stands still when its scope closes.
+  return yield* Scheduler.make({ stopWithin: 0, ...options }).pipe(
+    Effect.provideService(Database, database),
+    Effect.provideService(Scope.Scope, scope)
+  )
+})
+
+const open = Effect.fnUntraced(function* (store: Store, options: Scheduler.Options<never>) {
+  return yield* openIn(yield* Effect.scope, store, options)
+})
+
+/** Lets time pass in steps, so that what happens in each comes to its end. */
+const pass = Effect.fnUntraced(function* (millis: number, step = 1000) {
+  for (let passed = 0; passed < millis; passed += step) {
+    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    yield* TestClock.adjust(Math.min(step, millis - passed))
+  }
+  yield* settle
+})
+
+const settle = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+
+/** A job that notes down when it was due. */
+const noting = (schedule: Scheduler.Schedule, policy: Partial<Scheduler.Policy> = {}) => {
+  const slots: Array<string> = []
+  const job = Scheduler.job("noting", {
+    schedule,
+    ...policy,
+    run: ({ slot }) => Effect.sync(() => slots.push(new Date(slot.epochMilliseconds).toISOString().slice(5, 16)))
+  })
+  return { job, slots }
+}
+
+class NoPaper extends Schema.TaggedError<NoPaper>()("NoPaper", {}) {
+  override get message() {
+    return "no paper\nin the tray"
+  }
+}
+
+const failing = Scheduler.job("failing", {
+  schedule: "@yearly",
+  run: () => Effect.fail(new NoPaper())
+})
+
+const at = TestClock.setTime(start)
+
+describe("Scheduler", () => {
+  describe("slots", () => {
+    it.effect("starts each slot once, whichever of three processes is first", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const { job, slots } = noting("*/5 * * * *")
+        for (let i = 0; i < 3; i++) yield* open(store, { jobs: [job] })
+        yield* pass(16 * minute)
+        assert.deepStrictEqual(slots, ["11-26T00:05", "11-26T00:10", "11-26T00:15"])
+      })
+    )
+
+    it.effect("starts nothing too early where the clock of the machine is an hour ahead", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const { job, slots } = noting("30 * * * *")
+        const clock = yield* Clock.Clock
+        const ahead: Clock.Clock = {
+          ...clock,
+          currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + 60 * minute,
+          currentTimeMillis: Effect.map(clock.currentTimeMillis, (millis) => millis + 60 * minute),
+          sleep: (duration) => clock.sleep(duration),
+          monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+          monotonicTimeNanos: clock.monotonicTimeNanos
+        }
+        // The store keeps the time of the test.
+        const right = { ...store, head: (key: string) => Effect.provideService(store.head(key), Clock.Clock, clock) }
+        const timed: Store = {
+          ...right,
+          put: (request) => Effect.provideService(store.put(request), Clock.Clock, clock)
+        }
+        yield* Effect.provideService(open(timed, { jobs: [job] }), Clock.Clock, ahead)
+        yield* pass(29 * minute, minute)
+        assert.deepStrictEqual(slots, [])
+        yield* pass(2 * minute)
+        assert.deepStrictEqual(slots, ["11-26T00:30"])
+      })
+    )
+
+    const outage = (misfire: Scheduler.Policy["misfire"]) =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const { job, slots } = noting("0 0 * * *", { misfire })
+        const process = yield* Scope.make()
+        yield* openIn(process, store, { jobs: [job] })
+        yield* Scope.close(process, Exit.void)
+        yield* TestClock.adjust("30 days")
+        yield* TestClock.adjust("1 hour")
+        const scheduler = yield* open(store, { jobs: [job] })
+        yield* pass(minute)
+        return { slots, totals: (yield* scheduler.status("noting")).totals }
+      })
+
+    it.effect("makes up for an outage of 30 days by one run", () =>
+      Effect.gen(function* () {
+        const { slots, totals } = yield* outage(undefined)
+        assert.deepStrictEqual(slots, ["12-26T00:00"])
+        assert.strictEqual(totals.missed, 29)
+      })
+    )
+
+    it.effect("makes up for it by all runs", () =>
+      Effect.gen(function* () {
+        const { slots, totals } = yield* outage("runAll")
+        assert.strictEqual(slots.length, 30)
+        assert.deepStrictEqual([slots[0], slots.at(-1)], ["11-27T00:00", "12-26T00:00"])
+        assert.strictEqual(totals.missed, 0)
+      })
+    )
+
+    it.effect("makes up for nothing", () =>
+      Effect.gen(function* () {
+        const { slots, totals } = yield* outage("skip")
+        assert.deepStrictEqual(slots, [])
+        assert.strictEqual(totals.missed, 30)
+      })
+    )
+
+    it.effect("runs what is due once, also in more than 24.8 days, and what was due already", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const ran: Array<string> = []
+        const once = (name: string, moment: number) =>
+          Scheduler.job(name, { schedule: { at: new Date(moment) }, run: () => Effect.sync(() => ran.push(name)) })
+        const jobs = [once("late", start - minute), once("far", start + 100 * 86_400_000)]
+        const pollInterval = "7 days"
+        yield* open(store, { jobs, pollInterval })
+        yield* pass(minute)
+        assert.deepStrictEqual(ran, ["late"])
+        yield* pass(99 * 86_400_000, 86_400_000)
+        assert.deepStrictEqual(ran, ["late"])
+        yield* pass(86_400_000, 3_600_000)
+        assert.deepStrictEqual(ran, ["late", "far"])
+        yield* open(store, { jobs, pollInterval })
+        yield* pass(10 * minute)
+        assert.deepStrictEqual(ran, ["late", "far"])
+      })
+    )
+
+    it.effect("keeps counting an interval from where it began, whoever starts anew", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const { job, slots } = noting({ every: "90 minutes" })
+        const process = yield* Scope.make()
+        yield* openIn(process, store, { jobs: [job] })
+        yield* pass(100 * minute, minute)
+        yield* Scope.close(process, Exit.void)
+        yield* open(store, { jobs: [job] })
+        yield* pass(81 * minute, minute)
+        assert.deepStrictEqual(slots, ["11-26T01:30", "11-26T03:00"])
+      })
+    )
+  })
+
+  describe("overlap", () => {
+    const slow = (overlap: Scheduler.Policy["overlap"]) =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const now: Array<string> = []
+        const job = Scheduler.job("slow", {
+          schedule: "* * * * *",
+          overlap,
+          run: ({ slot }) =>
+            Effect.gen(function* () {
+              now.push(`begins ${new Date(slot.epochMilliseconds).getUTCMinutes()}`)
+              yield* Effect.sleep(150_000)
+              now.push(`ends ${new Date(slot.epochMilliseconds).getUTCMinutes()}`)
+            })
+        })
+        const schedulers = [yield* open(store, { jobs: [job] }), yield* open(store, { jobs: [job] })]
+        yield* pass(5 * minute + 30_000)
+        return { now, totals: (yield* schedulers[0]!.status("slow")).totals }
+      })
+
+    it.effect("lets slots go by while a run is under way, in whichever process", () =>
+      Effect.gen(function* () {
+        const { now, totals } = yield* slow(undefined)
+        assert.deepStrictEqual(now, ["begins 1", "ends 1", "begins 4"])
+        assert.strictEqual(totals.skipped, 3)
+      })
+    )
+
+    it.effect("runs the last of the slots that have waited", () =>
+      Effect.gen(function* () {
+        const { now } = yield* slow("wait")
+        assert.deepStrictEqual(now, ["begins 1", "ends 1", "begins 3"])
+      })
+    )
+
+    it.effect("runs beside", () =>
+      Effect.gen(function* () {
+        const { now } = yield* slow("allow")
+        assert.deepStrictEqual(now, [
+          "begins 1",
+          "begins 2",
+          "begins 3",
+          "ends 1",
+          "begins 4",
+          "ends 2",
+          "begins 5",
+          "ends 3"
+        ])
+      })
+    )
+  })
+
+  describe("runs", () => {
+    it.effect("tells how a run went, and keeps what it failed with", () =>
+      Effect.gen(function* () {
+        yield* at
+        const scheduler = yield* open(yield* memory, { jobs: [failing] })
+        const run = yield* scheduler.trigger("failing")
+        assert.strictEqual(run.status, "failure")
+        assert.deepStrictEqual(run.error, Option.some("no paper"))
+        assert.isTrue(run.isManual)
+        const { last, running, totals } = yield* scheduler.status("failing")
+        assert.deepStrictEqual(last, Option.some(run))
+        assert.deepStrictEqual(running, [])
+        assert.strictEqual(totals.failure, 1)
+      })
+    )
+
+    it.effect("tries again as often as it is told, and counts the attempts", () =>
+      Effect.gen(function* () {
+        yield* at
+        let attempts = 0
+        const job = Scheduler.job("flaky", {
+          schedule: "@yearly",
+          retries: 2,
+          run: ({ attempt }) =>
+            Effect.suspend(() => {
+              attempts += 1
+              return attempt < 3 ? Effect.fail("not yet") : Effect.void
+            })
+        })
+        const scheduler = yield* open(yield* memory, { jobs: [job] })
+        const run = yield* drive(yield* Effect.forkChild(scheduler.trigger("flaky")))
+        assert.deepStrictEqual([run.status, run.attempts, attempts], ["success", 3, 3])
+      })
+    )
+
+    it.effect("interrupts what takes too long", () =>
+      Effect.gen(function* () {
+        yield* at
+        let isInterrupted = false
+        const job = Scheduler.job("stuck", {
+          schedule: "@yearly",
+          timeout: "10 seconds",
+          run: () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => (isInterrupted = true)))
+        })
+        const scheduler = yield* open(yield* memory, { jobs: [job] })
+        const run = yield* drive(yield* Effect.forkChild(scheduler.trigger("stuck")))
+        assert.strictEqual(run.status, "timeout")
+        assert.isTrue(isInterrupted)
+      })
+    )
+
+    it.effect("refuses a second run at the same time, from any process", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const gate = yield* Deferred.make<void>()
+        const job = Scheduler.job("one", { schedule: "@yearly", run: () => Deferred.await(gate) })
+        const one = yield* open(store, { jobs: [job] })
+        const other = yield* open(store, { jobs: [job] })
+        const running = yield* Effect.forkChild(one.trigger("one"))
+        yield* settle
+        const refused = yield* Effect.flip(other.trigger("one"))
+        assert.strictEqual(refused._tag, "JobRunning")
+        assert.strictEqual((yield* other.status("one")).running.length, 1)
+        yield* Deferred.succeed(gate, undefined)
+        assert.strictEqual((yield* Fiber.join(running)).status, "success")
+        assert.strictEqual((yield* other.trigger("one")).token, 2)
+      })
+    )
+
+    it.effect("lets a run end when it is closed, and interrupts one that takes longer", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const sleeping = (name: string, seconds: number) =>
+          Scheduler.job(name, { schedule: "@yearly", run: () => Effect.sleep(seconds * 1000) })
+        const jobs = [sleeping("short", 3), sleeping("long", 100)]
+        const process = yield* Scope.make()
+        const scheduler = yield* openIn(process, store, { jobs, stopWithin: "5 seconds" })
+        for (const { name } of jobs) yield* Effect.forkChild(Effect.ignore(scheduler.trigger(name)))
+        yield* settle
+        yield* drive(yield* Effect.forkChild(Scope.close(process, Exit.void)))
+        const other = yield* open(store, { jobs })
+        const statuses = (yield* other.statuses).map(({ last, name }) => [name, Option.getOrThrow(last).status])
+        assert.deepStrictEqual(statuses, [
+          ["long", "interrupted"],
+          ["short", "success"]
+        ])
+      })
+    )
+
+    it.effect("takes a run for lost whose process has died, and starts the next one", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        let isDead = false
+        const dying: Store = { ...store, put: (request) => (isDead ? Effect.never : store.put(request)) }
+        const { job, slots } = noting("*/10 * * * *")
+        const hanging = Scheduler.job("noting", { schedule: "*/10 * * * *", run: () => Effect.never })
+        // Who has died closes nothing.
+        yield* openIn(yield* Scope.make(), dying, { jobs: [hanging] })
+        yield* pass(10 * minute + 1000)
+        isDead = true
+        const other = yield* open(store, { jobs: [job] })
+        yield* pass(10 * minute)
+        assert.deepStrictEqual(slots, ["11-26T00:20"])
+        const history = yield* other.history("noting")
+        assert.deepStrictEqual(
+          history.map(({ status, token }) => [token, status]),
+          [
+            [2, "success"],
+            [1, "lost"]
+          ]
+        )
+        assert.strictEqual((yield* other.status("noting")).totals.lost, 1)
+      })
+    )
+
+    it.effect("refuses what a process writes that stood still for longer than the lease", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const resumed = yield* Deferred.make<void>()
+        let isStill = false
+        const still = <A, E>(effect: Effect.Effect<A, E>) =>
+          Effect.suspend(() => (isStill ? Effect.andThen(Deferred.await(resumed), effect) : effect))
+        const pausing: Store = {
+          ...store,
+          put: (request) => still(store.put(request)),
+          get: (...args) => still(store.get(...args)),
+          list: (request) => still(store.list(request))
+        }
+        const held: Array<boolean> = []
+        const done = yield* Deferred.make<void>()
+        const paused = Scheduler.job("noting", {
+          schedule: "*/10 * * * *",
+          run: ({ isHeld }) =>
+            Effect.uninterruptible(
+              Effect.gen(function* () {
+                yield* Deferred.await(done)
+                held.push(yield* Effect.orDie(isHeld))
+              })
+            )
+        })
+        yield* open(pausing, { jobs: [paused] })
+        yield* pass(10 * minute + 1000)
+        isStill = true
+        const { job } = noting("*/10 * * * *")
+        const other = yield* open(store, { jobs: [job] })
+        yield* pass(10 * minute)
+        isStill = false
+        yield* Deferred.succeed(resumed, undefined)
+        yield* Deferred.succeed(done, undefined)
+        yield* pass(2 * minute)
+        assert.deepStrictEqual(held, [false])
+        const history = yield* other.history("noting")
+        assert.deepStrictEqual(
+          history.map(({ status, token }) => [token, status]),
+          [
+            [2, "success"],
+            [1, "lost"]
+          ]
+        )
+      })
+    )
+
+    it.effect("keeps the last runs, and gives those of one status", () =>
+      Effect.gen(function* () {
+        yield* at
+        let runs = 0
+        const job = Scheduler.job("odd", {
+          schedule: "@yearly",
+          run: () => Effect.suspend(() => ((runs += 1) % 2 === 1 ? Effect.fail("odd") : Effect.void))
+        })
+        const scheduler = yield* open(yield* memory, { jobs: [job], historyLimit: 4 })
+        for (let i = 0; i < 6; i++) yield* scheduler.trigger("odd")
+        const tokens = (runs: ReadonlyArray<Scheduler.Run>) => runs.map(({ token }) => token)
+        // The one that was started last came beside four that were kept.
+        assert.deepStrictEqual(tokens(yield* scheduler.history("odd", { limit: 3 })), [6, 5, 4])
+        assert.deepStrictEqual(tokens(yield* scheduler.history("odd", { status: "failure" })), [5, 3])
+      })
+    )
+
+    it.effect("tells what happens", () =>
+      Effect.gen(function* () {
+        yield* at
+        const scheduler = yield* open(yield* memory, { jobs: [failing] })
+        const events = yield* Effect.forkChild(Stream.runCollect(Stream.take(scheduler.events, 2)))
+        yield* settle
+        yield* scheduler.trigger("failing")
+        const seen = [...(yield* Fiber.join(events))]
+        assert.deepStrictEqual(
+          seen.map((event) => [event._tag, event.job]),
+          [
+            ["Started", "failing"],
+            ["Ended", "failing"]
+          ]
+        )
+      })
+    )
+  })
+
+  describe("jobs", () => {
+    it.effect("are off until they are on again, in all processes, without making up for it", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const { job, slots } = noting("*/5 * * * *")
+        yield* open(store, { jobs: [job] })
+        const other = yield* open(store, { jobs: [job] })
+        yield* other.disable("noting")
+        yield* pass(12 * minute)
+        assert.deepStrictEqual(slots, [])
+        assert.isFalse((yield* other.status("noting")).isEnabled)
+        assert.deepStrictEqual((yield* other.status("noting")).next, Option.none())
+        yield* other.enable("noting")
+        yield* pass(4 * minute)
+        assert.deepStrictEqual(slots, ["11-26T00:15"])
+      })
+    )
+
+    it.effect("are changed by a newer program, which makes up for nothing of its own schedule", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const old = noting("*/5 * * * *")
+        const process = yield* Scope.make()
+        yield* openIn(process, store, { jobs: [old.job] })
+        yield* pass(6 * minute)
+        yield* Scope.close(process, Exit.void)
+        const next = noting("*/7 * * * *")
+        yield* open(store, { jobs: [next.job] })
+        yield* pass(9 * minute)
+        assert.deepStrictEqual([old.slots, next.slots], [["11-26T00:05"], ["11-26T00:07", "11-26T00:14"]])
+      })
+    )
+
+    const sent: Array<string> = []
+    const Mail = Scheduler.task("send-mail", {
+      payload: Schema.Struct({ to: Schema.String, on: Schema.Date }),
+      run: ({ on, to }) => Effect.sync(() => sent.push(`${to} ${on.toISOString()}`))
+    })
+    const payload = { to: "a@example.com", on: new Date(0) }
+
+    it.effect("are added at run time, survive restarts, and run where their task is", () =>
+      Effect.gen(function* () {
+        yield* at
+        sent.length = 0
+        const store = yield* memory
+        const process = yield* Scope.make()
+        const scheduler = yield* openIn(process, store, {})
+        yield* scheduler.add({ name: "mail/á", task: Mail, payload, schedule: "*/10 * * * *" })
+        yield* pass(11 * minute)
+        assert.deepStrictEqual(sent, [])
+        assert.strictEqual((yield* Effect.flip(scheduler.trigger("mail/á")))._tag, "UnknownJob")
+        yield* Scope.close(process, Exit.void)
+        const other = yield* open(store, { tasks: [Mail] })
+        yield* pass(minute)
+        assert.deepStrictEqual(sent, ["a@example.com 1970-01-01T00:00:00.000Z"])
+        // One that is there already learns of it within a minute.
+        yield* (yield* open(store, {})).add({ name: "soon", task: Mail, payload, schedule: "* * * * *" })
+        yield* pass(90_000)
+        assert.strictEqual(sent.length, 2)
+        yield* other.remove("mail/á")
+        assert.deepStrictEqual(
+          (yield* other.statuses).map(({ name, task }) => [name, task]),
+          [["soon", "send-mail"]]
+        )
+        assert.strictEqual((yield* Effect.flip(other.status("mail/á")))._tag, "UnknownJob")
+        yield* other.add({ name: "mail/á", task: Mail, payload, schedule: "@yearly" })
+        // Tokens go on from where they were.
+        assert.strictEqual((yield* other.trigger("mail/á")).token, 2)
+      })
+    )
+
+    it.effect("are refused with what is wrong, and nothing is written", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const scheduler = yield* open(store, { jobs: [failing], tasks: [Mail] })
+        const job = { name: "mail", task: Mail, payload, schedule: "@daily" } as const
+        const refused = Effect.fnUntraced(function* (change: Partial<Scheduler.Addition<typeof payload>>) {
+          const error = yield* Effect.flip(scheduler.add({ ...job, ...change }))
+          return error._tag === "InvalidJob" ? error.field : error._tag
+        })
+        assert.strictEqual(yield* refused({ name: "" }), "name")
+        assert.strictEqual(yield* refused({ name: "\ud800" }), "name")
+        assert.strictEqual(yield* refused({ name: "x".repeat(600) }), "name")
+        assert.strictEqual(yield* refused({ name: "failing" }), "name")
+        assert.strictEqual(yield* refused({ schedule: "61 * * * *" }), "schedule")
+        assert.strictEqual(yield* refused({ timeout: 0 }), "timeout")
+        assert.strictEqual(yield* refused({ grace: "soon" as never }), "grace")
+        assert.strictEqual(yield* refused({ retries: -1 }), "retries")
+        assert.strictEqual(yield* refused({ payload: { ...payload, to: 5 as never } }), "payload")
+        assert.strictEqual((yield* scheduler.statuses).length, 1)
+        for (const unknown of [
+          scheduler.remove("x"),
+          scheduler.enable("x"),
+          scheduler.disable("x"),
+          scheduler.history("x")
+        ]) {
+          assert.strictEqual((yield* Effect.flip(unknown))._tag, "UnknownJob")
+        }
+        for (const options of [
+          { lease: "1 second" },
+          { pollInterval: 0 },
+          { stopWithin: "30 days" },
+          { concurrency: 0 },
+          { historyLimit: 1.5 },
+          { namespace: "a/b" },
+          { jobs: [failing, failing] },
+          { tasks: [Mail, Mail] }
+        ] satisfies ReadonlyArray<Scheduler.Options<never>>) {
+          assert.strictEqual((yield* Effect.flip(open(store, options)))._tag, "InvalidJob")
+        }
+      })
+    )
+
+    it.effect("of two namespaces have nothing in common", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const one = noting("*/5 * * * *")
+        const other = noting("*/5 * * * *")
+        yield* open(store, { jobs: [one.job], namespace: "a" })
+        yield* open(store, { jobs: [other.job], namespace: "b" })
+        yield* pass(6 * minute)
+        assert.deepStrictEqual([one.slots.length, other.slots.length], [1, 1])
+      })
+    )
+  })
+
+  it.effect("costs 2 PUT a run, and 1 LIST a minute when nothing is due", () =>
+    Effect.gen(function* () {
+      yield* at
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const { job, slots } = noting("0 * * * *")
+      yield* open(store, { jobs: [job] })
+      yield* settle
+      const counted = Effect.fnUntraced(function* (minutes: number) {
+        const before = yield* counter.counts
+        yield* pass(minutes * minute)
+        const after = yield* counter.counts
+        return { list: after.list - before.list, get: after.get - before.get, put: after.put - before.put }
+      })
+      assert.deepStrictEqual(yield* counted(50), { list: 50, get: 0, put: 0 })
+      const hour = yield* counted(12)
+      assert.strictEqual(slots.length, 1)
+      // The clock of the store is measured once in this time.
+      assert.deepStrictEqual(hour, { list: 12, get: 0, put: 3 })
+    })
+  )
+})
