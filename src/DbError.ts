@@ -371,7 +371,10 @@ export const fromStore =
   (error: StoreError.StoreError): DbError =>
     fromFailure(operation, resource)(error)
 
-const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
+/** One message for a key that is no field, whoever finds it. */
+const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1({
+  leafHook: (issue) => (issue._tag === "UnexpectedKey" ? "Expected no such field" : SchemaIssue.defaultLeafHook(issue))
+})
 
 /**
  * Turns the issues of a schema into an `InvalidInput`, each with its path below `at`.

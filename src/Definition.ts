@@ -170,6 +170,12 @@ export interface Settings<
   /** Whether queries may read every document without saying `scan: true`. Default `false`. */
   readonly scan?: boolean | undefined
   /**
+   * What becomes of a key in an input that the schema does not know, at any depth, by whatever way it is written. `"error"`, the
+   * default, refuses the input by the name of the key (`InvalidInput`); `"ignore"` drops the key, as Effect's schemas do.
+   * What other versions of the program have stored is no input: it stays as it is either way.
+   */
+  readonly onExcessProperty?: "error" | "ignore" | undefined
+  /**
    * `true`: the resource can only be opened with a guard (`Resource.guard`), also from the catalog; opening it otherwise
    * fails at once. Default `false`.
    */
@@ -259,6 +265,8 @@ export interface Definition<S extends Attributes.DocumentSchema, N extends Names
   readonly uniqueLease: number
   /** Whether queries may read every document without saying so. */
   readonly scan: boolean
+  /** What becomes of a key in an input that the schema does not know: see `Settings`. */
+  readonly onExcessProperty: "error" | "ignore"
   /** Whether earlier versions are kept. */
   readonly history: boolean
   /** Whether documents may have binary content. */
@@ -384,6 +392,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
   )
   const { allowDeleteAll = false, timestamps = false, userstamps = false, computed = {} } = options
   const { history = false, content = false, scan = false, guarded = false, plugins = {} } = options
+  const { onExcessProperty = "error" } = options
   const uniqueLease =
     options.uniqueLease === undefined
       ? Unique.defaultLeaseMillis
@@ -406,6 +415,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     flags,
     plugins,
     counters,
+    onExcessProperty,
     uniqueLease,
     partitions,
     uniques
@@ -428,6 +438,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     partitions,
     uniques,
     scan,
+    onExcessProperty,
     history,
     content,
     completion,

@@ -103,6 +103,8 @@ export const Portable = Schema.Struct({
   partitions: Schema.optionalKey(Schema.Record(Schema.String, Partition.Definition)),
   uniques: Schema.optionalKey(Schema.Record(Schema.String, Unique.Definition)),
   counters: Schema.optionalKey(Counters),
+  /** What becomes of keys in inputs that the schema does not know; where it is not the default. */
+  onExcessProperty: Schema.optionalKey(Schema.Literal("ignore")),
   /** Milliseconds; where it is not the default. */
   uniqueLease: Schema.optionalKey(Schema.Number),
   /** What plugins need to know of it, by their names. */
@@ -135,6 +137,7 @@ export interface Settings {
   readonly flags: ReadonlyArray<Flag>
   readonly plugins: Readonly<Record<string, Json>>
   readonly counters: Counters | undefined
+  readonly onExcessProperty: "error" | "ignore"
   /** Milliseconds. */
   readonly uniqueLease: number
   readonly partitions: Readonly<Record<string, Partition.Definition>>
@@ -245,6 +248,7 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
     ...(Object.keys(settings.partitions).length === 0 ? {} : { partitions: settings.partitions }),
     ...(Object.keys(settings.uniques).length === 0 ? {} : { uniques: settings.uniques }),
     ...(settings.counters === undefined ? {} : { counters: settings.counters }),
+    ...(settings.onExcessProperty === "error" ? {} : { onExcessProperty: settings.onExcessProperty }),
     ...(settings.uniqueLease === Unique.defaultLeaseMillis ? {} : { uniqueLease: settings.uniqueLease }),
     ...(Object.keys(settings.plugins).length === 0 ? {} : { plugins: settings.plugins }),
     ...(settings.flags.length === 0 ? {} : { flags: settings.flags }),

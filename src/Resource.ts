@@ -321,6 +321,7 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
         behavior: portable.behavior === "user-managed" ? Behavior.userManaged() : portable.behavior,
         pin: portable.pin,
         plugins: portable.plugins ?? {},
+        onExcessProperty: portable.onExcessProperty,
         ...Object.fromEntries((portable.flags ?? []).map((flag) => [flag, true])),
         ...(portable.uniqueLease === undefined ? {} : { uniqueLease: portable.uniqueLease })
       }),

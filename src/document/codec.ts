@@ -7,12 +7,9 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Equal from "effect/Equal"
-import type { Equivalence } from "effect/Equivalence"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
 import type * as SchemaIssue from "effect/SchemaIssue"
 import type * as Catalog from "../Catalog.ts"
 import type { Database } from "../Database.ts"
@@ -24,8 +21,10 @@ import * as Encoding from "../encoding/Encoding.ts"
 import { isObject, isRecord, valueAt, without } from "../internal/json.ts"
 import type { Explanation } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
+import * as Exact from "../schema/internal/exact.ts"
 import * as Normalization from "../schema/Normalization.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import * as Faithful from "./faithful.ts"
 import * as Passwords from "./passwords.ts"
 import * as Secrets from "./secrets.ts"
 import * as Unfit from "./unfit.ts"
@@ -173,7 +172,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     definition,
     database,
     encoder: yield* Encoding.Encoding,
-    json: jsonOf(schema),
+    json: Exact.make(schema),
     refused: refusals(definition),
     registration: yield* register(definition, database)
   }
@@ -205,7 +204,7 @@ interface Context<S extends Attributes.DocumentSchema> {
   readonly definition: Definition<S>
   readonly database: Database["Service"]
   readonly encoder: Encoding.Encoder
-  readonly json: JsonCodec<S["Type"]>
+  readonly json: Exact.ExactCodec<S["Type"]>
   readonly refused: Refused
   readonly registration: Registration
 }
@@ -217,24 +216,6 @@ interface Context<S extends Attributes.DocumentSchema> {
  * @since 0.1.0
  */
 export type Refused = (issue: SchemaIssue.Issue) => DbError.InvalidInput
-
-/** From values to JSON, with secrets in clear, and back. */
-interface JsonCodec<A> {
-  readonly to: (value: A) => Effect.Effect<unknown, Schema.SchemaError>
-  readonly from: (json: unknown) => Effect.Effect<A, Schema.SchemaError>
-}
-
-const jsonOf = <S extends Attributes.DocumentSchema>(schema: S): JsonCodec<S["Type"]> => {
-  const storage = Attributes.toStorageCodec(schema)
-  const encode: (value: S["Type"]) => Effect.Effect<unknown, Schema.SchemaError> = Schema.encodeUnknownEffect(
-    storage,
-    all
-  )
-  return {
-    to: (value) => Effect.provideService(encode(value), Attributes.SecretsOpen, true),
-    from: Schema.decodeUnknownEffect(storage, all)
-  }
-}
 
 /** The codecs of a resource for one state of the catalog. */
 interface Compiled {
@@ -280,8 +261,6 @@ const register = Effect.fnUntraced(function* (declaration: Catalog.Declaration, 
   return registration
 })
 
-const all = { errors: "all" } as const
-
 /**
  * Makes what tells what is wrong with an input, without showing what is inside a secret.
  *
@@ -326,7 +305,7 @@ const tooDeep = (resource: string) => () =>
 // -----------------------------------------------------------------------------
 
 const constructing = <S extends Attributes.DocumentSchema>(
-  { definition: { completion, name, schema }, refused }: Context<S>,
+  { definition: { completion, name, onExcessProperty, schema }, refused }: Context<S>,
   passwords: Passwords.Passwords
 ): Pick<DocumentCodec<S["Type"]>, "construct" | "constructGiven"> => {
   const normalize = Normalization.compile(schema)
@@ -341,11 +320,17 @@ const constructing = <S extends Attributes.DocumentSchema>(
       },
       orTooDeep(tooDeep(name))
     )
-  const construct = by((input) => schema.makeEffect(input, { parseOptions: all }))
+  const making = (one: Attributes.DocumentSchema) => {
+    const make = (input: unknown, parseOptions: AST.ParseOptions) => one.makeEffect(input, { parseOptions })
+    return onExcessProperty === "ignore"
+      ? Exact.looselyBy(AST.toType(one.ast), make)
+      : (input: unknown) => make(input, Exact.strictly)
+  }
+  const construct = by(making(schema))
   const filled = completion?.fields ?? []
   const given = Attributes.omitFields(schema, filled)
   if (given === undefined) return { construct, constructGiven: construct }
-  const constructGiven = by((input) => given.makeEffect(input, { parseOptions: all }))
+  const constructGiven = by(making(given))
   const isGiven = ([field]: readonly [string, unknown]) => !filled.includes(field)
   return {
     construct,
@@ -359,50 +344,27 @@ const constructing = <S extends Attributes.DocumentSchema>(
 // -----------------------------------------------------------------------------
 
 const writing = <S extends Attributes.DocumentSchema>(
-  { definition, database, encoder, json: { to: toJson, from: fromJson }, refused, registration }: Context<S>,
+  { definition, database, encoder, json: exact, refused, registration }: Context<S>,
   secrets: Secrets.Secrets
 ): Pick<DocumentCodec<S["Type"]>, "encode" | "explain"> => {
   type A = S["Type"]
-  const { name, primaryKey, schema } = definition
-  const isEqual = Attributes.hasLookAlikes(schema) ? Schema.toEquivalence(schema) : undefined
-  const transformsNumbers = Attributes.transformsNumbers(schema)
+  const { name, primaryKey } = definition
+  const faithful = Faithful.make(definition, exact)
   const optional = new Set(definition.attributes.filter((one) => one.optional).map((one) => one.path.join(".")))
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
   const plainOf = Effect.fnUntraced(function* (value: A) {
-    const json = yield* Effect.mapError(toJson(value), (error) => refused(error.issue))
+    const encoding = Effect.provideService(exact.encode(value), Attributes.SecretsOpen, true)
+    const { json } = yield* Effect.mapError(encoding, (error) => refused(error.issue))
     const { [primaryKey]: _, ...plain } = json as Encoding.JsonObject
     return plain
   })
   const unknown = Unknown.make(definition, plainOf)
 
-  /** What is stored has to be read back as what was given. */
-  const check = Effect.fnUntraced(function* (isEqual: Equivalence<A>, value: A, json: unknown) {
-    const back = yield* Effect.option(Effect.provideService(fromJson(json), Attributes.SecretsOpen, true))
-    if (Option.isSome(back) && isEqual(value, back.value)) return
-    const found = Option.getOrElse(back, () => undefined) as Readonly<Record<string, unknown>> | undefined
-    const given = value as Readonly<Record<string, unknown>>
-    const field = Object.keys(given).find((key) => !Equal.equals(given[key], found?.[key]))
-    const message = "Expected a value that is read back as itself: another member of the union is stored alike"
-    return yield* invalid(field === undefined ? [] : [field], message)
-  })
-
-  /** Most numbers are none of `-0`, and most are stored as numbers. */
-  const checkZeros = Effect.fnUntraced(function* (value: A, json: unknown) {
-    if (negativeZeros(value).length === 0) return
-    const back = yield* Effect.option(Effect.provideService(fromJson(json), Attributes.SecretsOpen, true))
-    const kept = new Set(negativeZeros(Option.getOrUndefined(back)).map((path) => JSON.stringify(path)))
-    const lost = negativeZeros(value).find((path) => !kept.has(JSON.stringify(path)))
-    if (lost === undefined) return
-    return yield* invalid(lost, "Expected a number other than -0, which is stored as 0 here")
-  })
-
   const place = Effect.fnUntraced(
     function* (value: A, before: Before<A> | undefined) {
       const compiled = registration.current()
-      const json = yield* Effect.mapError(toJson(value), (error) => refused(error.issue))
-      if (isEqual !== undefined) yield* check(isEqual, value, json)
-      if (transformsNumbers) yield* checkZeros(value, json)
-      const { [primaryKey]: id, ...plain } = json as Encoding.JsonObject
+      const json = yield* Effect.catchTag(faithful.encode(value), "SchemaError", ({ issue }) => refused(issue))
+      const { [primaryKey]: id, ...plain } = json
       if (typeof id !== "string") return yield* invalid([primaryKey], "Expected a string")
       const isLater = (before?.schemaVersion ?? 0) > compiled.registered.version
       const from = before === undefined ? undefined : { ...before, isLater }
@@ -459,7 +421,7 @@ const writing = <S extends Attributes.DocumentSchema>(
       const kept = metadata.find((entry) => entry.id === attribute)
       return kept === undefined ? without(document, path) : Normalization.changeAt(document, path, () => kept.value)
     }, json)
-    const shortened = yield* Effect.option(fromJson({ ...(left as object), [primaryKey]: id }))
+    const shortened = yield* Effect.option(exact.decode({ ...(left as object), [primaryKey]: id }))
     if (Option.isSome(shortened)) return { ...common, value: shortened.value, json: left as Encoding.JsonObject }
     const totalBytes = codec.metadataBytes(entries)
     const limitBytes = Document.fieldBudget(database.capabilities.metadataBytes, encoder.tag, schemaVersion)
@@ -506,22 +468,6 @@ const writing = <S extends Attributes.DocumentSchema>(
   return { encode, explain }
 }
 
-/** The paths of every `-0` in a value. */
-const negativeZeros = (value: unknown): ReadonlyArray<ReadonlyArray<string>> => {
-  const found: Array<ReadonlyArray<string>> = []
-  const seen = new Set<object>()
-  const walk = (one: unknown, path: ReadonlyArray<string>): void => {
-    if (Object.is(one, -0)) found.push(path)
-    // What is in a secret has the place of the secret.
-    if (Redacted.isRedacted(one)) return void (negativeZeros(Redacted.value(one)).length > 0 && found.push(path))
-    if (typeof one !== "object" || one === null || seen.has(one)) return
-    seen.add(one)
-    for (const [name, inner] of Object.entries(one)) walk(inner, [...path, name])
-  }
-  walk(value, [])
-  return found
-}
-
 const none: ReadonlyArray<string> = []
 
 const utf8 = (text: string): number => new TextEncoder().encode(text).length
@@ -531,7 +477,7 @@ const utf8 = (text: string): number => new TextEncoder().encode(text).length
 // -----------------------------------------------------------------------------
 
 const reading = <S extends Attributes.DocumentSchema>(
-  { definition, json: { from: fromJson }, registration }: Context<S>,
+  { definition, json: { decode: fromJson }, registration }: Context<S>,
   secrets: Secrets.Secrets
 ): DocumentCodec<S["Type"]>["decode"] => {
   const { primaryKey, schema } = definition

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type * as Schema from "effect/Schema"
+import { isPlain } from "../internal/json.ts"
 
 /**
  * A value as JSON has it: what a schema encodes to.
@@ -67,7 +68,7 @@ const isObject = (value: unknown): value is object => typeof value === "object" 
 
 /**
  * Writes JSON like `JSON.stringify`, but `-0` stays `-0`, and what JSON cannot carry is refused: numbers that are not
- * finite, what is no JSON value at all, more than 500 levels, and the key `__proto__`, which readers would take for the
+ * finite, what is no JSON value at all, such as a `Date`, an instance of a class or a list with gaps, more than 500 levels, and the key `__proto__`, which readers would take for the
  * prototype.
  *
  * @category encoding
@@ -86,7 +87,10 @@ export const stringifyExact = (value: Json, levels = deepest): string | FieldPro
     // A schema may let pass what is none.
     if (typeof node !== "object") return { path: [], message: "Expected a JSON value" }
     if (depth === levels) return tooDeep
-    for (const key of Object.keys(node)) {
+    const keys = Object.keys(node)
+    const why = whyUnfit(node, keys)
+    if (why !== undefined) return { path: [], message: why }
+    for (const key of keys) {
       if (key === "__proto__") return { path: [key], message: "Expected a key other than __proto__" }
       const problem = inspect((node as Record<string, Json>)[key]!, depth + 1)
       // Nobody wants to see the path to the bottom.
@@ -98,6 +102,15 @@ export const stringifyExact = (value: Json, levels = deepest): string | FieldPro
   const problem = inspect(value, 0)
   if (problem !== undefined) return problem
   return hasNegativeZero ? writeExact(value) : JSON.stringify(value)
+}
+
+/** Why an object is none that JSON has, whatever `JSON.stringify` makes of it. */
+const whyUnfit = (node: object, keys: ReadonlyArray<string>): string | undefined => {
+  if (Object.getOwnPropertySymbols(node).length > 0) return "Expected an object without symbols"
+  if (Array.isArray(node)) return keys.length === node.length ? undefined : "Expected a list without gaps and names"
+  if (isPlain(node)) return undefined
+  const { name } = node.constructor as { readonly name?: unknown }
+  return `Expected a JSON value, no ${typeof name === "string" && name !== "" ? name : "instance of a class"}: give it a schema of its own`
 }
 
 const writeExact = (node: Json): string => {

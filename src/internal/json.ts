@@ -11,6 +11,13 @@ type Path = ReadonlyArray<string>
 export const isRecord = (u: unknown): u is { readonly [name: string]: unknown } =>
   typeof u === "object" && u !== null && !Array.isArray(u)
 
+/** Tells whether a value is an object of no class. */
+export const isPlain = (u: unknown): u is { readonly [name: string]: unknown } => {
+  if (!isRecord(u)) return false
+  const prototype: unknown = Object.getPrototypeOf(u)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
 /** Tells whether JSON is an object. */
 export const isObject = (value: Json | undefined): value is { readonly [name: string]: Json } => isRecord(value)
 
@@ -51,3 +58,9 @@ export const mapValues = <A, B>(
   record: Readonly<Record<string, A>>,
   f: (value: A, name: string) => B
 ): Record<string, B> => Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value, name)]))
+
+/** Returns a list with each item changed; the list itself where none has been. */
+export const mapSame = (list: ReadonlyArray<unknown>, f: (item: unknown, index: number) => unknown): unknown => {
+  const mapped = list.map(f)
+  return mapped.every((item, i) => Object.is(item, list[i])) ? list : mapped
+}

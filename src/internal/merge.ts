@@ -3,7 +3,7 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Result from "effect/Result"
-import { isRecord } from "./json.ts"
+import { isPlain, isRecord } from "./json.ts"
 
 type Optional<A, K extends keyof A> = {} extends Pick<A, K> ? A[K] | undefined : A[K]
 
@@ -110,23 +110,28 @@ type KeyOf<T> = T extends unknown ? keyof T : never
 
 type At<T, K extends PropertyKey> = T extends { readonly [_ in K]?: infer V } ? V : never
 
+/** What becomes of names that are none of a field: they are refused, or left out. */
+export type OnExcessProperty = "error" | "ignore"
+
 /** The fields of a struct, those of nested structs below them. */
 export interface FieldTree {
   readonly fields: ReadonlyMap<string, Field>
+  readonly onExcessProperty: OnExcessProperty
 }
 
 /** `undefined` for a schema that has no named fields. */
-export const fieldTree = (type: AST.AST): FieldTree | undefined => {
+export const fieldTree = (type: AST.AST, onExcessProperty: OnExcessProperty): FieldTree | undefined => {
   const struct = structOf(type)
   if (struct === undefined) return undefined
   return {
+    onExcessProperty,
     fields: new Map(
       struct.propertySignatures.map((property) => [
         String(property.name),
         {
           optional: AST.isOptional(property.type),
           nullable: Schema.is(Schema.make(property.type))(null),
-          tree: fieldTree(property.type)
+          tree: fieldTree(property.type, onExcessProperty)
         }
       ])
     )
@@ -158,15 +163,27 @@ export interface Problem {
 
 type Fieldwise = Readonly<Record<string, unknown>>
 
-const unknownField: Problem = { path: [], message: "Expected the name of a field" }
+const unknownField: Problem = { path: [], message: "Expected no such field" }
+
+/** A name that is none of a field. */
+const excess = ({ onExcessProperty }: FieldTree, current: Fieldwise): Result.Result<Fieldwise, Problem> =>
+  onExcessProperty === "ignore" ? Result.succeed(current) : Result.fail(unknownField)
+
+/** The fields of an object, without what its class has beside them. */
+const fieldsIn = ({ fields }: FieldTree, object: Fieldwise): Fieldwise =>
+  Object.fromEntries(Object.entries(object).filter(([name]) => fields.has(name)))
+
+/** What is to be changed. An instance of a class may have more than fields. */
+const namesIn = ({ fields }: FieldTree, change: Fieldwise): ReadonlyArray<string> =>
+  isPlain(change) ? Object.keys(change) : Object.keys(change).filter((name) => fields.has(name))
 
 const below = (name: string, problem: Problem): Problem => ({ ...problem, path: [name, ...problem.path] })
 
 /** Replaces top-level fields, and nested ones named by a path. */
 export const update = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
   if (!isRecord(current) || !isRecord(change)) return Result.fail({ path: [], message: "Expected an object" })
-  let merged: Fieldwise = current
-  for (const name of Object.keys(change)) {
+  let merged = fieldsIn(tree, current)
+  for (const name of namesIn(tree, change)) {
     const path = tree.fields.has(name) ? [name] : name.split(".")
     const next = setAt(tree, merged, path, change[name])
     if (Result.isFailure(next)) return Result.fail({ ...next.failure, path: [name] })
@@ -183,14 +200,15 @@ const setAt = (
 ): Result.Result<Fieldwise, Problem> => {
   const [name = "", ...rest] = path
   const field = tree.fields.get(name)
-  if (field === undefined) return Result.fail(unknownField)
+  if (field === undefined) return excess(tree, current)
   if (rest.length === 0) return Result.succeed(withField(current, name, value, field.optional))
-  if (field.tree === undefined) return Result.fail(unknownField)
+  if (field.tree === undefined) return excess(tree, current)
   const inner = current[name]
-  return Result.map(setAt(field.tree, isRecord(inner) ? inner : {}, rest, value), (nested) => ({
-    ...current,
-    [name]: nested
-  }))
+  // Of what is not there nothing is made for a name that is left out.
+  const nested = setAt(field.tree, isRecord(inner) ? fieldsIn(field.tree, inner) : {}, rest, value)
+  return Result.map(nested, (next) =>
+    !isRecord(inner) && Object.keys(next).length === 0 && value !== undefined ? current : { ...current, [name]: next }
+  )
 }
 
 const withField = (current: Fieldwise, name: string, value: unknown, optional: boolean): Fieldwise => {
@@ -202,9 +220,10 @@ const withField = (current: Fieldwise, name: string, value: unknown, optional: b
 /** Merges objects field by field, replaces everything else. */
 export const patch = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
   if (!isRecord(current) || !isRecord(change)) return Result.fail({ path: [], message: "Expected an object" })
-  let merged: Fieldwise = { ...current }
-  for (const name of Object.keys(change)) {
+  let merged = fieldsIn(tree, current)
+  for (const name of namesIn(tree, change)) {
     const field = tree.fields.get(name)
+    if (field === undefined && tree.onExcessProperty === "ignore") continue
     if (field === undefined) return Result.fail(below(name, unknownField))
     const value = change[name]
     const inner = merged[name]

@@ -82,6 +82,12 @@ interface Field {
 
 const withoutChecks = { disableChecks: true } as const
 
+/** By a member of a union that has a place for all of a value, where there is one; otherwise it would be cut. */
+const exactly =
+  <A, E>(use: (value: unknown, options: AST.ParseOptions) => Result.Result<A, E>) =>
+  (value: unknown): Result.Result<A, E> =>
+    Result.orElse(use(value, { ...withoutChecks, onExcessProperty: "error" }), () => use(value, withoutChecks))
+
 const isJson = Schema.is(Schema.Json)
 
 /**
@@ -279,8 +285,8 @@ const jsonForm = (ast: AST.AST): AST.AST => AST.toEncoded(Schema.toCodecJson(Sch
 
 const codecOf = (ast: AST.AST): Codec => {
   const codec: Schema.Codec<unknown, unknown> = Schema.toCodecJson(Schema.make<Schema.Codec<unknown>>(ast))
-  const encodeUnknown = Schema.encodeUnknownResult(codec, withoutChecks)
-  const decode = Schema.decodeUnknownResult(codec, withoutChecks)
+  const encodeUnknown = exactly(Schema.encodeUnknownResult(codec))
+  const decode = exactly(Schema.decodeUnknownResult(codec))
   const encode = (value: unknown): Option.Option<Json> => {
     const json = Option.getOrUndefined(Result.getSuccess(encodeUnknown(value)))
     return isJson(json) ? Option.some(json) : Option.none()

@@ -17,6 +17,7 @@ import { isRecord, valueAt } from "../internal/json.ts"
 import * as merge from "../internal/merge.ts"
 import type { Insert, Update } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
+import * as Exact from "../schema/internal/exact.ts"
 import * as Normalization from "../schema/Normalization.ts"
 import * as PasswordHash from "../schema/PasswordHash.ts"
 
@@ -37,8 +38,6 @@ export interface JsonForm<S extends Attributes.DocumentSchema> {
   ) => (current: S["Type"]) => Effect.Effect<Update<S["Type"]>, DbError.InvalidInput>
 }
 
-const strictly = { errors: "all", onExcessProperty: "error" } as const
-
 /**
  * Makes the JSON form of a resource. No request.
  *
@@ -46,23 +45,25 @@ const strictly = { errors: "all", onExcessProperty: "error" } as const
  * @since 0.1.0
  */
 export const make = <S extends Attributes.DocumentSchema>(definition: Definition<S>): JsonForm<S> => {
-  const { completion, name, schema } = definition
+  const { completion, name, onExcessProperty, schema } = definition
   const storage = Attributes.toStorageCodec(schema)
-  const decode: (json: unknown) => Effect.Effect<S["Type"], Schema.SchemaError> = Schema.decodeUnknownEffect(
-    storage,
-    strictly
-  )
+  const exact = Exact.make(schema)
+  const decoding = (one: Attributes.DocumentSchema) => {
+    const codec = Attributes.toStorageCodec(one)
+    return onExcessProperty === "ignore" ? Exact.make(one).decode : Schema.decodeUnknownEffect(codec, Exact.strictly)
+  }
+  const decode: (json: unknown) => Effect.Effect<S["Type"], Schema.SchemaError> = decoding(schema)
   /** What is filled in, or has a default, need not be there. */
   const mayBeMissing = [...(completion?.fields ?? []), ...Attributes.defaultedFields(schema)]
   const decoderOf = (document: JsonObject) => {
     const missing = mayBeMissing.filter((field) => !Object.hasOwn(document, field))
     const given = Attributes.omitFields(schema, missing)
-    return given === undefined ? decode : Schema.decodeUnknownEffect(Schema.toCodecJson(given), strictly)
+    return given === undefined ? decode : decoding(given)
   }
-  const encode: (value: S["Type"]) => Effect.Effect<unknown, Schema.SchemaError> = Schema.encodeUnknownEffect(storage)
+  const encode = (value: S["Type"]) => Effect.map(exact.encode(value), ({ json }) => json)
   const open = <X, E>(effect: Effect.Effect<X, E>) => Effect.provideService(effect, Attributes.SecretsOpen, true)
   const withPasswords = passwordsIn(definition)
-  const tree = merge.fieldTree(AST.toEncoded(storage.ast)) ?? { fields: new Map() }
+  const tree = merge.fieldTree(AST.toEncoded(storage.ast), onExcessProperty) ?? { fields: new Map(), onExcessProperty }
   const isNullable = Schema.is(Schema.Null)
 
   const told = DocumentCodec.refusals(definition)

@@ -83,7 +83,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   codec: DocumentCodec<S["Type"]>,
   { feed, pipeline }: Shared<S>
 ): Effect.fn.Return<AnyRepository<S>> {
-  const { name, schema } = definition
+  const { name, onExcessProperty, schema } = definition
   const documents = Documents.make(definition, database, codec)
   const { context, preparation, reader } = documents
   const operation = Operation.make(name, database.store.location)
@@ -112,7 +112,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const writing = Writing.make<S["Type"], Insert<S>, Update<S["Type"]>, Patch<S["Type"]>>(documents, {
     allowDeleteAll: definition.allowDeleteAll,
     changes,
-    fields: merge.fieldTree(AST.toType(schema.ast)) ?? { fields: new Map() },
+    fields: merge.fieldTree(AST.toType(schema.ast), onExcessProperty) ?? { fields: new Map(), onExcessProperty },
     keys,
     operation,
     pipeline,

@@ -318,7 +318,13 @@ const structSource = (ast: AST.AST | undefined): AST.AST | undefined => {
     : source
 }
 
-const isClass = (ast: AST.Declaration): boolean => ast.annotations?.["~constructor"] !== undefined
+/**
+ * Tells whether a declaration is that of a class of fields.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isClass = (ast: AST.Declaration): boolean => ast.annotations?.["~constructor"] !== undefined
 
 const representationOf = (
   annotations: { readonly [key: string]: unknown } | undefined
@@ -667,54 +673,115 @@ export const constantDefault = (type: AST.AST): Schema.Json | undefined => {
 const isJson = Schema.is(Schema.Json)
 
 /**
- * Tells whether there may be values that are read back as others, since members of a union are told apart by their
- * types, and are stored alike: the text `"5"` and the bigint `5`.
+ * Lists the top-level fields of a value that may come back from the store as another value, as far as their schemas tell:
+ *
+ * - free values (`Any`, `Unknown`, `ObjectKeyword`), which JSON need not have
+ * - members of a union that are told apart by their types, and stored alike: the text `"5"` and the bigint `5`
+ * - transformations and declarations of the program, and those of Effect's that lose something
+ *
+ * `"all"`: it cannot be told by field. What is not in it comes back as it was.
  *
  * @category getters
  * @since 0.1.0
  */
-export const hasLookAlikes = (schema: DocumentSchema): boolean => {
-  const seen = new Set<AST.AST>()
-  const search = (ast: AST.AST, isOptional: boolean): boolean => {
-    if (seen.has(ast)) return false
-    seen.add(ast)
-    if (ast.encoding?.some((link) => search(link.to, isOptional)) === true) return true
-    if (AST.isSuspend(ast)) return search(ast.thunk(), false)
-    if (AST.isDeclaration(ast)) return ast.typeParameters.some((one) => search(one, false))
-    if (AST.isArrays(ast)) return [...ast.elements, ...ast.rest].some((one) => search(one, false))
-    if (AST.isObjects(ast)) {
-      return (
-        ast.propertySignatures.some(({ type }) => search(type, AST.isOptional(type))) ||
-        ast.indexSignatures.some(({ type }) => search(type, false))
-      )
-    }
-    if (!AST.isUnion(ast)) return false
-    // An optional field that is undefined is not there.
-    const all = members(ast).filter((member) => !isOptional || !AST.isUndefined(member))
-    return all.some((a, i) => all.slice(i + 1).some((b) => areAlike(a, b)) || search(a, false))
-  }
-  return search(schema.ast, false)
+export const doubtfulFields = (schema: DocumentSchema): ReadonlySet<string> | "all" => {
+  const { ast } = schema
+  const struct = AST.isDeclaration(ast) && isClass(ast) && isOwnLink(ast) ? ast.typeParameters[0]! : ast
+  if (!AST.isObjects(struct) || struct.encoding !== undefined || struct.indexSignatures.length > 0) return "all"
+  const isProven = makeProof()
+  const doubtful = struct.propertySignatures.filter(({ type }) => !isProven(type, { isNamed: true }))
+  return new Set(doubtful.map(({ name }) => String(name)))
 }
 
-/**
- * Tells whether there may be numbers that are not stored as numbers, such as those of `NumberFromString`, so that `-0` may
- * become `0`.
- *
- * @category getters
- * @since 0.1.0
- */
-export const transformsNumbers = (schema: DocumentSchema): boolean => {
-  const seen = new Set<AST.AST>()
-  const search = (ast: AST.AST, isTransformed: boolean): boolean => {
-    const isWithin = isTransformed || (ast.encoding !== undefined && !(AST.isDeclaration(ast) && isClass(ast)))
-    if (AST.isNumber(ast) || (AST.isLiteral(ast) && typeof ast.literal === "number")) return isWithin
-    if (seen.has(ast)) return false
-    seen.add(ast)
-    if (ast.encoding?.some(({ to }) => search(to, isTransformed)) === true) return true
-    return partsOf(ast).some((part) => search(part, isWithin))
-  }
-  return search(schema.ast, false)
+/** Where a type stands: `isNamed`, its path has names only, so that what is `undefined` there is left out. */
+interface Place {
+  readonly isNamed: boolean
 }
+
+const unnamed: Place = { isNamed: false }
+
+/** Makes what tells whether every value of a type comes back as it was. A type within itself is taken at its word. */
+const makeProof = (): ((ast: AST.AST, place: Place) => boolean) => {
+  const seen = { named: new Set<AST.AST>(), unnamed: new Set<AST.AST>() }
+  const isProven = (ast: AST.AST, place: Place): boolean => {
+    const met = place.isNamed ? seen.named : seen.unnamed
+    if (met.has(ast)) return true
+    met.add(ast)
+    const isOfClass = AST.isDeclaration(ast) && isClass(ast) && isOwnLink(ast)
+    if (!isOfClass && ast.encoding?.every((link) => isTrusted(link) && isProven(link.to, unnamed)) === false)
+      return false
+    return isProvenType(ast, place)
+  }
+  const isProvenType = (ast: AST.AST, place: Place): boolean => {
+    if (AST.isSuspend(ast)) return isProven(ast.thunk(), place)
+    if (AST.isUnion(ast)) return areApart(ast, place) && ast.types.every((one) => isProven(one, place))
+    if (AST.isArrays(ast)) {
+      return (
+        ast.elements.every((one) => !AST.isOptional(one) && isProven(one, unnamed)) &&
+        ast.rest.every((one) => isProven(one, unnamed))
+      )
+    }
+    if (AST.isObjects(ast)) {
+      return (
+        ast.propertySignatures.every(({ name, type }) => typeof name === "string" && isProven(type, place)) &&
+        ast.indexSignatures.every(({ parameter, type }) => isProven(parameter, unnamed) && isProven(type, unnamed))
+      )
+    }
+    if (!AST.isDeclaration(ast)) return isSimple(ast)
+    const isKnown = isClass(ast) || trustedIds.has(declarationId(ast) ?? "")
+    return isKnown && ast.typeParameters.every((one) => isProven(one, isClass(ast) ? place : unnamed))
+  }
+  return isProven
+}
+
+/** Whether a class is only made of its struct: nothing was put upon it. */
+const isOwnLink = (ast: AST.Declaration): boolean =>
+  ast.encoding === undefined || (ast.encoding.length === 1 && ast.encoding[0]!.to === ast.typeParameters[0])
+
+/** Whether no two members of a union are stored alike. An optional field that is undefined is not there, if it is left out. */
+const areApart = (ast: AST.Union, { isNamed }: Place): boolean => {
+  const all = members(ast).filter((member) => !(isNamed && AST.isOptional(ast)) || !AST.isUndefined(member))
+  return all.every((a, i) => all.slice(i + 1).every((b) => !areAlike(a, b)))
+}
+
+const isSimple = (ast: AST.AST): boolean =>
+  AST.isString(ast) ||
+  AST.isNumber(ast) ||
+  AST.isBoolean(ast) ||
+  AST.isBigInt(ast) ||
+  AST.isNull(ast) ||
+  AST.isUndefined(ast) ||
+  AST.isVoid(ast) ||
+  AST.isNever(ast) ||
+  AST.isLiteral(ast) ||
+  AST.isTemplateLiteral(ast) ||
+  AST.isEnum(ast)
+
+/** Declarations of Effect whose JSON form has all of their values. */
+const trustedIds = new Set([
+  ...["Date", "DateTimeUtc", "Duration", "BigDecimal", "Uint8Array", "Json", "MutableJson", "Redacted", "Option"].map(
+    (name) => `effect/schema/${name}`
+  ),
+  ...["ReadonlyMap", "ReadonlySet", "Chunk", "HashMap", "HashSet"].map((name) => `effect/schema/${name}`),
+  secretId,
+  passwordId
+])
+
+/** Transformations of Effect that lose nothing, whatever checks are put upon them. */
+const trustedTransformations = new Set<unknown>(
+  [
+    Schema.BigIntFromString,
+    Schema.BigDecimalFromString,
+    Schema.BooleanFromBit,
+    Schema.DateFromMillis,
+    Schema.DateFromString,
+    Schema.DateTimeUtcFromDate,
+    Schema.DateTimeUtcFromMillis,
+    Schema.DateTimeUtcFromString
+  ].flatMap(({ ast }) => (ast.encoding ?? []).map((link) => link.transformation))
+)
+
+const isTrusted = ({ transformation }: AST.Link): boolean => trustedTransformations.has(transformation)
 
 /** What the values of a type are made of. */
 const partsOf = (ast: AST.AST): ReadonlyArray<AST.AST> => {
@@ -814,7 +881,13 @@ const fieldOf = (ast: AST.AST | undefined, name: string): AST.AST | undefined =>
     ? ast.propertySignatures.find((property) => property.name === name)?.type
     : undefined
 
-const members = (ast: AST.AST): ReadonlyArray<AST.AST> => (AST.isUnion(ast) ? ast.types.flatMap(members) : [ast])
+/**
+ * Lists the members of a union, also of those within it; any other schema is the only one of itself.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const members = (ast: AST.AST): ReadonlyArray<AST.AST> => (AST.isUnion(ast) ? ast.types.flatMap(members) : [ast])
 
 /** Takes `null` and `undefined` out of a union; `ast` is what remains, if it is a single type or a union still. */
 const withoutNull = (ast: AST.AST): { readonly ast: AST.AST | undefined; readonly nullable: boolean } => {
