@@ -272,13 +272,34 @@ export class OutcomeUnknown extends ExpectedError<OutcomeUnknown>("effect-s3db/D
 }
 
 /**
- * The reasons for which the infrastructure fails: every reason of a store, `OutcomeUnknown`, `SecretUnreadable` and
- * `ServiceFailed`.
+ * A partition, unique key or count that does not have every document yet, or does not any more. `index` names it. Run what the
+ * description says to its end; until then read by other ways.
  *
  * @category errors
  * @since 0.1.0
  */
-export const Reason = Schema.Union([...StoreError.Reason.members, OutcomeUnknown, SecretUnreadable, ServiceFailed])
+export class Incomplete extends ExpectedError<Incomplete>("effect-s3db/DbError/Incomplete")("Incomplete", {
+  index: Schema.String,
+  description: Schema.String
+}) {
+  readonly isRetryable: boolean = false
+  readonly outcome: StoreError.Outcome = "none"
+}
+
+/**
+ * The reasons for which the infrastructure fails: every reason of a store, `OutcomeUnknown`, `SecretUnreadable`,
+ * `ServiceFailed` and `Incomplete`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const Reason = Schema.Union([
+  ...StoreError.Reason.members,
+  OutcomeUnknown,
+  SecretUnreadable,
+  ServiceFailed,
+  Incomplete
+])
 
 /**
  * One of the reasons for which the infrastructure fails.

@@ -463,7 +463,7 @@ export interface Admin<N extends Names = Names> {
    * Counts anew and sets the counters: one LIST for each 1,000, and where partitions are counted 1 GET for each document.
    * Writes that happen meanwhile may be counted twice or not at all: run it when little is written, also after a
    * `backfill` of a partition that is counted. First it waits, as `backfill` does, until all programs know that they have to
-   * count. `NotAllowed`; `Unsupported`: the current version of the resource counts nothing.
+   * count. `NotAllowed`; `Incomplete`: the current version of the resource counts nothing.
    */
   readonly recount: Effect.Effect<Recounted, DbError.NotAllowed | DbError.DbError>
 
@@ -803,8 +803,8 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * The document that has a value for itself: the values of the fields of a unique key, by path; secrets of a blind one as
    * documents have them, `Redacted`. 2 GET.
    *
-   * `NotFound`; `InvalidInput`: there is no such key, or a value is missing; `DbError` with `Unsupported`: the key is not
-   * complete yet, see `backfill`, or is blind and kept under a key that the `KeyRing` has not.
+   * `NotFound`; `InvalidInput`: there is no such key, or a value is missing; `DbError` with `Incomplete`: the key is not
+   * complete yet, see `backfill`; with `Unsupported`: it is blind and kept under a key that the `KeyRing` has not.
    */
   readonly getByUnique: <Name extends NameOf<N["unique"]>>(
     unique: Name,

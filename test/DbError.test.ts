@@ -61,7 +61,16 @@ describe("DbError", () => {
 
       for (const member of DbError.Reason.members) {
         const about = { description: 'document "of-another" at /srv/data', why: "Altered" as const, path: ["pin"] }
-        const fields = { feature: "f", argument: "a", service: "s", sent: true, size: 1, limit: 1, afterMillis: 1 }
+        const fields = {
+          feature: "f",
+          argument: "a",
+          service: "s",
+          index: "byPin",
+          sent: true,
+          size: 1,
+          limit: 1,
+          afterMillis: 1
+        }
         const reason = new member({ ...fields, ...about } as never)
         const error = DbError.make("Resource.query", reason, "users")
         assert.include(error.message, "of-another")

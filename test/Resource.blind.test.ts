@@ -315,7 +315,7 @@ describe("blind unique keys", () => {
       const before = yield* (yield* openOn(store)).open("tokens", plain)
       yield* before.insertMany([tokenOf("1"), tokenOf("2"), tokenOf("3", 1)])
       const tokens = yield* (yield* openOn(store)).open("tokens", options)
-      assert.strictEqual(reasonOf(yield* Effect.flip(find(tokens, 2)))?._tag, "Unsupported")
+      assert.strictEqual(reasonOf(yield* Effect.flip(find(tokens, 2)))?._tag, "Incomplete")
       const { backfill, removeUnique } = yield* tokens.admin
       const outcomes = yield* Stream.runCollect(backfill())
       assert.deepStrictEqual(
@@ -392,7 +392,7 @@ describe("programs of several versions and rings", () => {
       )
       yield* Stream.runDrain((yield* older.admin).backfill())
       const again = yield* program(store, ringOf("a"))
-      assert.strictEqual(reasonOf(yield* Effect.flip(find(again.tokens, 1)))?._tag, "Unsupported")
+      assert.strictEqual(reasonOf(yield* Effect.flip(find(again.tokens, 1)))?._tag, "Incomplete")
       yield* Stream.runDrain((yield* tokens.admin).backfill())
       assert.strictEqual(yield* idOf(tokens, 1), "1")
       const late = yield* Effect.provide(

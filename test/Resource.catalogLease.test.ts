@@ -768,7 +768,7 @@ describe("history, counters and content", () => {
       yield* people.update("2", { name: "BB" })
       assert.deepStrictEqual(yield* namesOf, ["B", "b"])
       const refused = yield* Effect.flip(people.estimatedCount())
-      assert.strictEqual(refused._tag === "DbError" && refused.reason._tag, "Unsupported")
+      assert.strictEqual(refused._tag === "DbError" && refused.reason._tag, "Incomplete")
       // A definition that is registered anew is current by that.
       const { on } = yield* programOf(store)
       yield* on(Resource.make(Resource.define("people", { schema: Person, primaryKey: "id", counters: true })))

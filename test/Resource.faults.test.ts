@@ -307,7 +307,7 @@ describe("backfill", () => {
         [undefined, "UniqueViolation"]
       )
       const listing = Stream.runCollect(after.scan({ partition: "byO" }))
-      assert.strictEqual(yield* tagOf(listing), "Unsupported")
+      assert.strictEqual(yield* tagOf(listing), "Incomplete")
       yield* after.update("2", { n: 2 })
       yield* Stream.runDrain(backfill())
       assert.strictEqual((yield* listing).length, 2)

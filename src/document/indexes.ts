@@ -33,6 +33,17 @@ export interface Compiled {
 }
 
 /**
+ * Returns what whatever has to do with an index fails with that would write a secret into keys.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const byASecret = (resource: string, index: string): StoreError.Unsupported => {
+  const description = `${index} of ${resource} is an index by a field that is secret here: remove it first, or have its program upgraded`
+  return new StoreError.Unsupported({ feature: "an index by a secret", description })
+}
+
+/**
  * A unique key that writers keep up.
  *
  * @category models
@@ -212,8 +223,7 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     const entries = yield* database.indexes(name)
     const { exposed, partitions, uniques } = compile(entries)
     if (exposed !== undefined) {
-      const description = `${exposed} of ${name} is an index by a field that is secret here: remove it first, or have its program upgraded`
-      return yield* new StoreError.Unsupported({ feature: "an index by a secret", description })
+      return yield* byASecret(name, exposed)
     }
     if (partitions.size === 0 && uniques.size === 0) return nothing
     const now = foreign.see(version, entries)

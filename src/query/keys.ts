@@ -7,9 +7,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type * as DbError from "../DbError.ts"
+import * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
 import type { Documents } from "../document/documents.ts"
+import { byASecret } from "../document/indexes.ts"
 import type { FieldProblem } from "../encoding/Json.ts"
 import type * as Partition from "../Partition.ts"
 import { compareUtf8 } from "../internal/text.ts"
@@ -84,7 +85,7 @@ export interface Keys {
   readonly whole: Range
   /**
    * The keys that a request goes through. `InvalidInput`: no such partition, values or bounds that do not fit;
-   * `Unsupported`: the partition is not complete. What is known of a partition has to be fresh.
+   * `Incomplete`: the partition is. What is known of a partition has to be fresh.
    */
   readonly rangeOf: (request: Planned | undefined) => Effect.Effect<Range, DbError.InvalidInput | DbError.Failure>
   /** What a request goes through of a partition, its values and bounds brought into stored form. */
@@ -339,7 +340,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
       const alone = needsPartition(request)
       return alone === undefined ? whole : yield* invalid([alone], "Expected a partition beside it")
     }
-    const { partitions } = yield* indexes.fresh
+    const { exposed, partitions } = yield* indexes.fresh
     const partition = partitions.get(label)
     if (partition === undefined) {
       const names = [...partitions.keys()].join(", ")
@@ -347,9 +348,13 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     }
     const selection = select(partition, request)
     if (Result.isFailure(selection)) return yield* invalid(selection.failure.path, selection.failure.message)
+    if (label === exposed) return yield* byASecret(name, label)
     if (!partition.isReady) {
-      const description = `partition ${label} of ${name} is not complete: run backfill to its end`
-      return yield* new StoreError.Unsupported({ feature: "partition", description })
+      const index = `partition ${label}`
+      return yield* new DbError.Incomplete({
+        index,
+        description: `${index} of ${name} is not complete: run backfill to its end`
+      })
     }
     const { prefix, least, most } = selection.success
     const given = Object.values(values).filter((value) => value !== undefined).length

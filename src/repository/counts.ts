@@ -16,6 +16,7 @@ import type * as Query from "../Query.ts"
 import type { Keys } from "../query/keys.ts"
 import type { ListFailure, Listing } from "../query/listing.ts"
 import type { Recounted } from "../Repository.ts"
+import * as DbError from "../DbError.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 
@@ -67,8 +68,8 @@ export const make = <A>(
     yield* fresh
     const { counters: definition } = settings
     if (definition !== undefined) return { counter: counterOf(definition.shards), partitions: definition.partitions }
-    const description = `the current version of ${name} counts nothing: what the counters say is not true any more`
-    return yield* new StoreError.Unsupported({ feature: "counters", description })
+    const description = `the current version of ${name} counts nothing, so that its counters are not true any more: declare counters in the newest version, and run recount`
+    return yield* new DbError.Incomplete({ index: "counters", description })
   })
 
   const labelOf = (partition: string, values: string) => `${partition}/${values}/`

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type * as DbError from "../DbError.ts"
+import * as DbError from "../DbError.ts"
 import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
 import { unknownKey } from "../document/indexes.ts"
@@ -14,7 +14,6 @@ import type { ReadFailure } from "../document/read.ts"
 import type { Json } from "../encoding/Json.ts"
 import type { OperandCodecs } from "../query/operandCodecs.ts"
 import { hiddenAt } from "../schema/Attributes.ts"
-import * as StoreError from "../storage/StoreError.ts"
 
 /**
  * Look-ups by unique keys.
@@ -25,7 +24,7 @@ import * as StoreError from "../storage/StoreError.ts"
 export interface Uniques<A> {
   /**
    * The document that has values of a unique key for itself, absence being `None`. 2 GET. `InvalidInput`: there is no such
-   * key, or a value is missing or does not fit; `Unsupported`: the key is not complete, or is blind and under a key that the
+   * key, or a value is missing or does not fit; `Incomplete`: the key is; `Unsupported`: it is blind and under a key that the
    * `KeyRing` has not.
    */
   readonly find: (
@@ -80,8 +79,11 @@ export const make = <A>(
         return yield* invalid([unique.fields[0]!], `Expected values of ${unique.fields.join(", ")}`)
       }
       if (!unique.isReady) {
-        const description = `unique key ${label} of ${name} is not complete: run backfill to its end`
-        return yield* new StoreError.Unsupported({ feature: "unique key", description })
+        const index = `unique key ${label}`
+        return yield* new DbError.Incomplete({
+          index,
+          description: `${index} of ${name} is not complete: run backfill to its end`
+        })
       }
       return yield* reader.byUnique(unique.name, digest)
     })
