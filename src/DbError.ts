@@ -197,7 +197,7 @@ export class NotAllowed extends ExpectedError<NotAllowed>("effect-s3db/DbError/N
 /**
  * A document that does not fit into the metadata of an object, and that the behavior of the resource does not let go
  * anywhere else. Nothing was sent. Shorten it, or choose the behavior `body-overflow`. Sizes are bytes of metadata,
- * names and values; `limitBytes` is what there is for fields.
+ * names and values, unless `measure` says otherwise (see `Behavior.Overflow`); `limitBytes` is what there is for fields.
  *
  * @category errors
  * @since 0.1.0
@@ -207,6 +207,8 @@ export class MetadataLimit extends ExpectedError<MetadataLimit>("effect-s3db/DbE
   {
     resource: Schema.String,
     id: Schema.String,
+    /** The limit that is exceeded. */
+    measure: Schema.Literals(["metadata", "headers", "entry", "entries"]),
     totalBytes: Schema.Int,
     limitBytes: Schema.Int,
     excessBytes: Schema.Int
@@ -214,8 +216,16 @@ export class MetadataLimit extends ExpectedError<MetadataLimit>("effect-s3db/DbE
   { httpApiStatus: 413 }
 ) {
   override get message(): string {
-    return `${this.resource} document ${JSON.stringify(this.id)} takes ${this.totalBytes} bytes of metadata, ${this.excessBytes} more than the ${this.limitBytes} there are`
+    const what = measured[this.measure]
+    return `${this.resource} document ${JSON.stringify(this.id)} takes ${this.totalBytes} ${what}, ${this.excessBytes} more than the ${this.limitBytes} there are`
   }
+}
+
+const measured: Record<MetadataLimit["measure"], string> = {
+  metadata: "bytes of metadata",
+  headers: "bytes of request headers for its metadata",
+  entry: "bytes in one entry of metadata",
+  entries: "entries of metadata"
 }
 
 /**

@@ -20,11 +20,18 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { StoredFields } from "./encoding/Encoding.ts"
+import type { Limits, StoredFields } from "./encoding/Encoding.ts"
 import { documentLevels, type Json, stringifyExact } from "./encoding/Json.ts"
 import { mapValues } from "./internal/json.ts"
 import { percentDecode, percentEncode, utf8Length } from "./internal/text.ts"
-import { maxKeyBytes, type Metadata, type StoredObject } from "./storage/ObjectStore.ts"
+import {
+  type Capabilities,
+  maxKeyBytes,
+  maxMetadataHeaderBytes,
+  type Metadata,
+  metadataHeaderOverhead,
+  type StoredObject
+} from "./storage/ObjectStore.ts"
 
 /**
  * The name of one version of one document; it changes with every write. It is the object's ETag.
@@ -97,13 +104,38 @@ export const rememberedWrites = 8
 const systemName = "s-"
 
 /**
- * Returns the bytes of metadata that are left for fields.
+ * Returns the bytes of metadata that the system entry takes.
  *
  * @category getters
  * @since 0.1.0
  */
-export const fieldBudget = (metadataBytes: number, tag: string, schemaVersion: number): number =>
-  metadataBytes - systemName.length - systemValue(tag, schemaVersion).length
+export const systemBytes = (tag: string, schemaVersion: number): number =>
+  systemName.length + systemValue(tag, schemaVersion).length
+
+/**
+ * The bytes of request headers that the system entry takes beyond its own.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const systemHeaderOverhead = metadataHeaderOverhead(systemName.length)
+
+/**
+ * Returns what a store leaves for fields in the metadata of a document.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const fieldLimits = (capabilities: Capabilities, tag: string, schemaVersion: number): Limits => {
+  const system = systemBytes(tag, schemaVersion)
+  const { metadataBytes, metadataEntries, metadataEntryBytes, metadataHeaderBytes } = capabilities
+  return {
+    bytes: metadataBytes - system,
+    headerBytes: (metadataHeaderBytes ?? maxMetadataHeaderBytes) - system - systemHeaderOverhead,
+    entryBytes: metadataEntryBytes ?? metadataBytes,
+    entries: metadataEntries === undefined ? Infinity : metadataEntries - 1
+  }
+}
 
 const systemValue = (tag: string, schemaVersion: number): string => tag + schemaVersion.toString(36)
 

@@ -429,6 +429,10 @@ export interface Explanation {
   readonly metadataBytes: number
   /** What the store allows. */
   readonly limitBytes: number
+  /** What the metadata takes of the request's headers, names twice and `x-amz-meta-` before them: many small fields exceed this first. */
+  readonly headerBytes: number
+  /** What it may take of them. */
+  readonly headerLimitBytes: number
   /** Of the metadata, what the library itself takes. */
   readonly systemBytes: number
   /** Of the body, what the fields take; its envelope has about 60 bytes more, up to 240 after several changes. */

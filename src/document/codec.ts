@@ -23,6 +23,7 @@ import type { Explanation } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
 import * as Exact from "../schema/internal/exact.ts"
 import * as Normalization from "../schema/Normalization.ts"
+import { maxMetadataHeaderBytes } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Faithful from "./faithful.ts"
 import * as Passwords from "./passwords.ts"
@@ -377,11 +378,11 @@ const writing = <S extends Attributes.DocumentSchema>(
       if (Result.isFailure(encoded)) return yield* invalid(encoded.failure.path, encoded.failure.message)
       const entries = encoded.success
       const schemaVersion = Math.max(compiled.registered.version, before?.schemaVersion ?? 0)
-      const limitBytes = Document.fieldBudget(database.capabilities.metadataBytes, encoder.tag, schemaVersion)
+      const limits = Document.fieldLimits(database.capabilities, encoder.tag, schemaVersion)
       const outcome = yield* Behavior.place(definition.behavior, {
         codec,
         entries,
-        limitBytes,
+        limits,
         pins: definition.pins,
         isOptional: (path) => optional.has(path.join(".")),
         isKept: (attribute) => kept !== undefined && Object.hasOwn(kept, attribute),
@@ -390,7 +391,7 @@ const writing = <S extends Attributes.DocumentSchema>(
       })
       if (outcome._tag === "Exceeded")
         return yield* new DbError.MetadataLimit({ resource: name, id, ...outcome.exceeded })
-      return { id, whole, codec, schemaVersion, entries, placement: outcome.placement }
+      return { id, whole, codec, schemaVersion, placement: outcome.placement }
     },
     orTooDeep(tooDeep(name))
   )
@@ -408,13 +409,13 @@ const writing = <S extends Attributes.DocumentSchema>(
   })
 
   const encode: DocumentCodec<A>["encode"] = Effect.fnUntraced(function* (value, before) {
-    const { id, whole, codec, schemaVersion, entries, placement } = yield* place(value, before)
+    const { id, whole, codec, schemaVersion, placement } = yield* place(value, before)
     const { carried, json } = whole
-    const { metadata, body, truncated } = placement
+    const { metadata, body, exceeded, truncated } = placement
     const fields = { metadata: codec.metadata(metadata), ...Behavior.bodyOf(body) }
     const former = whole.former.length === 0 ? none : whole.former.map(({ attribute }) => attribute.id)
     const common = { id, tag: encoder.tag, schemaVersion, fields, truncated, carried, former }
-    if (truncated.length === 0) return { ...common, value, json }
+    if (exceeded === undefined) return { ...common, value, json }
     // What is left is what will be read: it has to fit the schema as well.
     const left = truncated.reduce<unknown>((document, attribute) => {
       const path = registration.current().attributes.get(attribute)?.path ?? []
@@ -423,17 +424,14 @@ const writing = <S extends Attributes.DocumentSchema>(
     }, json)
     const shortened = yield* Effect.option(exact.decode({ ...(left as object), [primaryKey]: id }))
     if (Option.isSome(shortened)) return { ...common, value: shortened.value, json: left as Encoding.JsonObject }
-    const totalBytes = codec.metadataBytes(entries)
-    const limitBytes = Document.fieldBudget(database.capabilities.metadataBytes, encoder.tag, schemaVersion)
-    const excessBytes = totalBytes - limitBytes
-    return yield* new DbError.MetadataLimit({ resource: name, id, totalBytes, limitBytes, excessBytes })
+    return yield* new DbError.MetadataLimit({ resource: name, id, ...exceeded })
   })
 
   const explain: DocumentCodec<A>["explain"] = Effect.fnUntraced(function* (value, before) {
     const { id, whole, codec, schemaVersion, placement } = yield* place(value, before)
     const { attributes } = registration.current()
-    const limitBytes = database.capabilities.metadataBytes
-    const systemBytes = limitBytes - Document.fieldBudget(limitBytes, encoder.tag, schemaVersion)
+    const { metadataBytes: limitBytes } = database.capabilities
+    const systemBytes = Document.systemBytes(encoder.tag, schemaVersion)
     const explained = (entry: Encoding.Entry, place: "metadata" | "body"): Explanation["fields"][number] => {
       const attribute = attributes.get(entry.id)
       const codecName = attribute?.codec ?? "json"
@@ -455,6 +453,8 @@ const writing = <S extends Attributes.DocumentSchema>(
       encoding: encoder.tag === "t" ? "text" : encoder.tag === "p" ? "packed" : encoder.tag,
       metadataBytes: systemBytes + codec.metadataBytes(placement.metadata),
       limitBytes,
+      headerBytes: systemBytes + Document.systemHeaderOverhead + codec.headerBytes(placement.metadata),
+      headerLimitBytes: database.capabilities.metadataHeaderBytes ?? maxMetadataHeaderBytes,
       systemBytes,
       bodyBytes: placement.body.length === 0 ? 0 : utf8(JSON.stringify(body)),
       jsonBytes: utf8(JSON.stringify(whole.json)),

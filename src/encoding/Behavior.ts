@@ -13,7 +13,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { Entry, FieldsCodec, JsonObject } from "./Encoding.ts"
+import type { Entry, Excess, FieldsCodec, JsonObject, Limits, Measure } from "./Encoding.ts"
 
 /**
  * The name of a behavior that needs no function.
@@ -24,7 +24,9 @@ import type { Entry, FieldsCodec, JsonObject } from "./Encoding.ts"
 export type Simple = "body-overflow" | "body-only" | "enforce-limits" | "truncate-data"
 
 /**
- * A document that does not fit. Sizes are bytes of metadata, names and values.
+ * A document that does not fit. Sizes are bytes of metadata, names and values, unless `measure` says otherwise: `"headers"`: bytes
+ * of the request headers that carry them, which many small fields exceed first; `"entry"`: bytes of the largest entry;
+ * `"entries"`: their number.
  *
  * @category models
  * @since 0.1.0
@@ -32,6 +34,8 @@ export type Simple = "body-overflow" | "body-only" | "enforce-limits" | "truncat
 export interface Overflow {
   readonly resource: string
   readonly id: string
+  /** The limit that is exceeded. */
+  readonly measure: Measure
   /** What all fields together take. */
   readonly totalBytes: number
   /** What there is room for. */
@@ -100,6 +104,8 @@ export interface Placement {
   readonly body: ReadonlyArray<Entry>
   /** Ids of attributes that were cut or left out. */
   readonly truncated: ReadonlyArray<string>
+  /** By how much the whole was too large, where something was cut or left out. */
+  readonly exceeded: Exceeded | undefined
 }
 
 /**
@@ -120,6 +126,7 @@ export interface Pins {
  * @since 0.1.0
  */
 export interface Exceeded {
+  readonly measure: Measure
   readonly totalBytes: number
   readonly limitBytes: number
   readonly excessBytes: number
@@ -138,8 +145,8 @@ export type Outcome =
 interface Request {
   readonly codec: FieldsCodec
   readonly entries: ReadonlyArray<Entry>
-  /** Bytes of metadata that fields may take. */
-  readonly limitBytes: number
+  /** What fields may take of the metadata. */
+  readonly limits: Limits
   readonly pins: Pins
   readonly isOptional: (path: ReadonlyArray<string>) => boolean
   /** Whether an attribute, by its id, must not be cut or left out: who writes does not know it. */
@@ -149,13 +156,21 @@ interface Request {
 const placed = (
   metadata: ReadonlyArray<Entry>,
   body: ReadonlyArray<Entry>,
-  truncated: ReadonlyArray<string> = []
-): Outcome => ({ _tag: "Placed", placement: { metadata, body, truncated } })
-
-const exceeded = (totalBytes: number, limitBytes: number): Outcome => ({
-  _tag: "Exceeded",
-  exceeded: { totalBytes, limitBytes, excessBytes: totalBytes - limitBytes }
+  truncated: ReadonlyArray<string> = [],
+  excess?: Excess
+): Outcome => ({
+  _tag: "Placed",
+  placement: { metadata, body, truncated, exceeded: excess === undefined ? undefined : sizesOf(excess) }
 })
+
+const sizesOf = ({ limit, measure, total }: Excess): Exceeded => ({
+  measure,
+  totalBytes: total,
+  limitBytes: limit,
+  excessBytes: total - limit
+})
+
+const exceeded = (excess: Excess): Outcome => ({ _tag: "Exceeded", exceeded: sizesOf(excess) })
 
 const bySize = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => entries.toSorted((a, b) => a.size - b.size)
 
@@ -170,17 +185,15 @@ export const place = Effect.fnUntraced(function* (
   request: Request & { readonly resource: string; readonly id: string }
 ): Effect.fn.Return<Outcome> {
   if (typeof behavior === "string") return placeSimply(behavior, request)
-  const { codec, entries, limitBytes, resource, id } = request
+  const { codec, entries, limits, resource, id } = request
   const pinnedToBody = (entry: Entry): boolean => request.pins.body.has(entry.path.join("."))
   const free = entries.filter((entry) => !pinnedToBody(entry))
-  const totalBytes = codec.metadataBytes(free)
-  if (totalBytes <= limitBytes) return placed(free, entries.filter(pinnedToBody))
+  const excess = codec.excess(free, limits)
+  if (excess === undefined) return placed(free, entries.filter(pinnedToBody))
   const decision = yield* behavior.decide({
     resource,
     id,
-    totalBytes,
-    limitBytes,
-    excessBytes: totalBytes - limitBytes,
+    ...sizesOf(excess),
     fields: entries.map((entry) => ({ path: entry.path.join("."), size: entry.size }))
   })
   if (typeof decision === "string") return placeSimply(decision, request)
@@ -192,11 +205,11 @@ export const place = Effect.fnUntraced(function* (
     return pinnedToBody(entry)
   }
   const kept = entries.filter((entry) => !isForBody(entry))
-  const bytes = codec.metadataBytes(kept)
-  return bytes <= limitBytes ? placed(kept, entries.filter(isForBody)) : exceeded(bytes, limitBytes)
+  const left = codec.excess(kept, limits)
+  return left === undefined ? placed(kept, entries.filter(isForBody)) : exceeded(left)
 })
 
-const placeSimply = (behavior: Simple, { codec, entries, limitBytes, pins, isKept, isOptional }: Request): Outcome => {
+const placeSimply = (behavior: Simple, { codec, entries, limits, pins, isKept, isOptional }: Request): Outcome => {
   const pinnedTo = (pinned: ReadonlySet<string>) => (entry: Entry) =>
     pinned.size > 0 && pinned.has(entry.path.join("."))
   const toBody = pinnedTo(pins.body)
@@ -205,40 +218,42 @@ const placeSimply = (behavior: Simple, { codec, entries, limitBytes, pins, isKep
   const pinnedBody = pins.body.size === 0 ? [] : entries.filter(toBody)
   if (behavior === "body-only") {
     const kept = free.filter(toMetadata)
-    const bytes = codec.metadataBytes(kept)
-    return bytes > limitBytes
-      ? exceeded(bytes, limitBytes)
+    const excess = codec.excess(kept, limits)
+    return excess !== undefined
+      ? exceeded(excess)
       : placed(
           kept,
           entries.filter((entry) => !kept.includes(entry))
         )
   }
-  const totalBytes = codec.metadataBytes(free)
-  if (totalBytes <= limitBytes) return placed(free, pinnedBody)
-  if (behavior === "enforce-limits") return exceeded(totalBytes, limitBytes)
+  const excess = codec.excess(free, limits)
+  if (excess === undefined) return placed(free, pinnedBody)
+  if (behavior === "enforce-limits") return exceeded(excess)
   const isFirst = (entry: Entry) => toMetadata(entry) || (behavior === "truncate-data" && isKept(entry.id))
   const first = free.filter(isFirst)
-  if (codec.metadataBytes(first) > limitBytes) return exceeded(codec.metadataBytes(first), limitBytes)
-  let room = codec.capacity(limitBytes)
-  for (const entry of first) room -= entry.size
+  const tooMuch = codec.excess(first, limits)
+  if (tooMuch !== undefined) return exceeded(tooMuch)
+  const room = codec.room(limits)
+  for (const entry of first) room.take(entry)
   const metadata = [...first]
   const body: Array<Entry> = [...pinnedBody]
   const truncated: Array<string> = []
   for (const entry of bySize(first.length === 0 ? free : free.filter((one) => !isFirst(one)))) {
-    if (entry.size <= room) {
+    const most = room.sizeFor(entry)
+    if (entry.size <= most) {
       metadata.push(entry)
-      room -= entry.size
+      room.take(entry)
     } else if (behavior === "body-overflow") body.push(entry)
     else {
-      const cut = codec.cut(entry, room)
+      const cut = codec.cut(entry, most)
       if (cut !== undefined) {
         metadata.push(cut)
-        room -= cut.size
-      } else if (!isOptional(entry.path)) return exceeded(totalBytes, limitBytes)
+        room.take(cut)
+      } else if (!isOptional(entry.path)) return exceeded(excess)
       truncated.push(entry.id)
     }
   }
-  return placed(metadata, body, truncated)
+  return truncated.length === 0 ? placed(metadata, body) : placed(metadata, body, truncated, excess)
 }
 
 /**

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { utf8Length } from "../internal/text.ts"
 import type { Attribute, Codec } from "../schema/Attributes.ts"
+import { metadataHeaderOverhead } from "../storage/ObjectStore.ts"
 import { Malformed, Reader, Writer } from "./internal/bytes.ts"
 import * as headerText from "./internal/headerText.ts"
 import * as valueCodec from "./internal/valueCodec.ts"
@@ -109,6 +110,53 @@ export type DecodeProblem =
   | { readonly _tag: "Undecodable"; readonly path: ReadonlyArray<string> }
 
 /**
+ * The room that a store has in the metadata of an object. Bytes are those of names and values, but for `headerBytes`, which are
+ * those of the request headers that carry them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Limits {
+  readonly bytes: number
+  readonly headerBytes: number
+  /** Of one entry. */
+  readonly entryBytes: number
+  readonly entries: number
+}
+
+/**
+ * What of a store does not suffice: its bytes of metadata, of request headers or of one entry, or its number of entries.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Measure = "metadata" | "headers" | "entry" | "entries"
+
+/**
+ * By how much entries exceed a limit.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Excess {
+  readonly measure: Measure
+  readonly total: number
+  readonly limit: number
+}
+
+/**
+ * The room that is left while entries are put into metadata one after the other.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Room {
+  /** The most size, in the unit of `Entry.size`, that an entry may have. */
+  readonly sizeFor: (entry: Entry) => number
+  readonly take: (entry: Entry) => void
+}
+
+/**
  * The codec of one resource, compiled once.
  *
  * @category models
@@ -120,10 +168,14 @@ export interface FieldsCodec {
    * they are. Fails when a value has no lossless stored form.
    */
   readonly encode: (document: JsonObject, carried?: JsonObject) => Result.Result<ReadonlyArray<Entry>, FieldProblem>
-  /** What fits into so many bytes of metadata, in the unit of `Entry.size`. */
-  readonly capacity: (bytes: number) => number
+  /** What is left for entries within limits. */
+  readonly room: (limits: Limits) => Room
+  /** The first limit that entries exceed, if any. */
+  readonly excess: (entries: ReadonlyArray<Entry>, limits: Limits) => Excess | undefined
   /** The exact bytes of metadata, names and values, that entries take. */
   readonly metadataBytes: (entries: ReadonlyArray<Entry>) => number
+  /** The exact bytes of request headers that entries take. */
+  readonly headerBytes: (entries: ReadonlyArray<Entry>) => number
   /** The entry with as much of its text as has at most this size, whole characters; `undefined` when that is none. */
   readonly cut: (entry: Entry, size: number) => Entry | undefined
   /** Puts entries into metadata. */
@@ -175,8 +227,10 @@ interface Field {
 interface Form {
   readonly encode: (field: Field, value: Json) => Entry | undefined
   readonly decode: (metadata: Readonly<Record<string, string>>, place: Place) => DecodeProblem | undefined
-  readonly capacity: (bytes: number) => number
+  readonly room: (limits: Limits) => Room
+  readonly excess: (entries: ReadonlyArray<Entry>, limits: Limits) => Excess | undefined
   readonly metadataBytes: (entries: ReadonlyArray<Entry>) => number
+  readonly headerBytes: (entries: ReadonlyArray<Entry>) => number
   readonly metadata: (entries: ReadonlyArray<Entry>) => Readonly<Record<string, string>>
 }
 
@@ -277,8 +331,10 @@ const compileWith =
         }
         return Result.succeed(entries)
       },
-      capacity: form.capacity,
+      room: form.room,
+      excess: form.excess,
       metadataBytes: form.metadataBytes,
+      headerBytes: form.headerBytes,
       metadata: form.metadata,
       cut(entry, size) {
         const { value } = entry
@@ -401,6 +457,20 @@ const sumOfSizes = (entries: ReadonlyArray<Entry>): number => {
   return sum
 }
 
+/** The first limit that is exceeded. */
+const excessOf = (taken: Limits, limits: Limits): Excess | undefined => {
+  if (taken.bytes > limits.bytes) return { measure: "metadata", total: taken.bytes, limit: limits.bytes }
+  if (taken.headerBytes > limits.headerBytes) {
+    return { measure: "headers", total: taken.headerBytes, limit: limits.headerBytes }
+  }
+  if (taken.entryBytes > limits.entryBytes) {
+    return { measure: "entry", total: taken.entryBytes, limit: limits.entryBytes }
+  }
+  return taken.entries > limits.entries
+    ? { measure: "entries", total: taken.entries, limit: limits.entries }
+    : undefined
+}
+
 const bodyText = (field: Field, value: Json): string | undefined =>
   field.codec.textInBody === true && value !== null ? field.codec.toText(value) : undefined
 
@@ -422,8 +492,29 @@ const textForm: Form = {
     }
     return undefined
   },
-  capacity: (bytes) => bytes,
+  room(limits) {
+    let { bytes, entries, headerBytes } = limits
+    return {
+      sizeFor: ({ id }) =>
+        entries < 1 ? -1 : Math.min(bytes, limits.entryBytes, headerBytes - metadataHeaderOverhead(id.length)),
+      take({ id, size }) {
+        bytes -= size
+        headerBytes -= size + metadataHeaderOverhead(id.length)
+        entries -= 1
+      }
+    }
+  },
+  excess(entries, limits) {
+    let [bytes, headerBytes, largest] = [0, 0, 0]
+    for (const { id, size } of entries) {
+      bytes += size
+      headerBytes += size + metadataHeaderOverhead(id.length)
+      if (size > largest) largest = size
+    }
+    return excessOf({ bytes, headerBytes, entryBytes: largest, entries: entries.length }, limits)
+  },
   metadataBytes: sumOfSizes,
+  headerBytes: (entries) => entries.reduce((sum, { id, size }) => sum + size + metadataHeaderOverhead(id.length), 0),
   metadata(entries) {
     const metadata: Record<string, string> = {}
     for (const entry of entries) metadata[entry.id] = entry.form as string
@@ -509,9 +600,23 @@ const packedForm: Form = {
       throw error
     }
   },
-  capacity: (bytes) => headerText.capacityOf(Math.max(0, bytes - packedName.length)) - 1,
-  metadataBytes: (entries) =>
-    entries.length === 0 ? 0 : packedName.length + headerText.sizeOf(1 + sumOfSizes(entries)),
+  room(limits) {
+    const bytes = Math.min(limits.bytes, limits.entryBytes, limits.headerBytes - packedOverhead)
+    let left = limits.entries < 1 ? -1 : headerText.capacityOf(Math.max(0, bytes - packedName.length)) - 1
+    return {
+      sizeFor: () => left,
+      take({ size }) {
+        left -= size
+      }
+    }
+  },
+  excess(entries, limits) {
+    if (entries.length === 0) return undefined
+    const bytes = packedBytes(entries)
+    return excessOf({ bytes, headerBytes: bytes + packedOverhead, entryBytes: bytes, entries: 1 }, limits)
+  },
+  metadataBytes: (entries) => (entries.length === 0 ? 0 : packedBytes(entries)),
+  headerBytes: (entries) => (entries.length === 0 ? 0 : packedBytes(entries) + packedOverhead),
   metadata(entries) {
     if (entries.length === 0) return {}
     const bytes = new Uint8Array(1 + sumOfSizes(entries))
@@ -524,6 +629,11 @@ const packedForm: Form = {
     return { [packedName]: headerText.encode(bytes) }
   }
 }
+
+const packedOverhead = metadataHeaderOverhead(packedName.length)
+
+const packedBytes = (entries: ReadonlyArray<Entry>): number =>
+  packedName.length + headerText.sizeOf(1 + sumOfSizes(entries))
 
 const readPacked = (codec: ValueCodec, kind: number, reader: Reader): Json => {
   switch (kind) {

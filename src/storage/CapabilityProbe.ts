@@ -7,7 +7,15 @@
 import * as Effect from "effect/Effect"
 import * as Id from "../crypto/Id.ts"
 import { compareUtf8 } from "../internal/text.ts"
-import { type Capabilities, maxMetadataBytes, type ObjectStore, type PutRequest } from "./ObjectStore.ts"
+import {
+  type Capabilities,
+  maxMetadataBytes,
+  maxMetadataHeaderBytes,
+  type Metadata,
+  metadataHeaderOverhead,
+  type ObjectStore,
+  type PutRequest
+} from "./ObjectStore.ts"
 import { StoreError, Unsupported } from "./StoreError.ts"
 
 type Store = ObjectStore["Service"]
@@ -31,12 +39,12 @@ const refusal = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<boolea
   )
 
 /**
- * Tries conditions, metadata sizes and the order of listing on scratch objects below `s3db-probe/`, which it removes,
+ * Tries conditions, metadata (names, characters, sizes, numbers) and the order of listing on scratch objects below `s3db-probe/`, which it removes,
  * and tells the store what it has found (`adopt`).
  *
  * **Details**
  *
- * 43 requests on a store like AWS, a few more on others. Fails with any `StoreError` other than a refusal of what was
+ * 50 requests on a store like AWS, a few more on others. Fails with any `StoreError` other than a refusal of what was
  * tried, such as `AccessDenied`. It tries nothing again, so give it a store that retries: some stores limit how often a
  * key is written (R2: once in a second), and some answer a race with a passing error (Ceph's gateway 16: 500).
  *
@@ -58,7 +66,7 @@ export const probe = Effect.fn("CapabilityProbe.probe")(function* (
       etagForm: etagForm ?? "quoted",
       conditionalDelete: yield* probeDelete(store, root),
       conditionalCopy: yield* probeCopy(store, root),
-      metadataBytes: yield* probeMetadata(store, root),
+      ...(yield* probeMetadata(store, root)),
       orderedList: yield* probeOrder(store, root)
     }
     yield* store.adopt(capabilities)
@@ -151,30 +159,97 @@ const probeCopy = Effect.fnUntraced(function* (store: Store, root: string) {
   return refused === true && accepted === false
 })
 
-/** The most metadata, in entries of at most 250 bytes, that is accepted and comes back. Each try has a key of its own. */
-const probeMetadata = Effect.fnUntraced(function* (store: Store, root: string) {
-  const fits = Effect.fnUntraced(function* (bytes: number) {
-    const key = `${root}metadata-${bytes}`
-    const metadata = metadataOf(bytes)
-    const stored = yield* store.put({ key, metadata, repeatable: true }).pipe(
-      Effect.as(true),
-      Effect.catchIf(
-        (error) => !error.isRetryable && error.reason._tag !== "AccessDenied",
-        () => Effect.succeed(false)
-      )
-    )
-    if (!stored) return false
-    const head = yield* store.head(key)
-    return Object.keys(metadata).every((name) => head.metadata[name] === metadata[name])
-  })
-  if (yield* fits(maxMetadataBytes)) return maxMetadataBytes
-  let [low, high] = [0, maxMetadataBytes]
+type MetadataLimits = Pick<
+  Capabilities,
+  "metadataBytes" | "metadataEntryBytes" | "metadataEntries" | "metadataHeaderBytes" | "metadataKept"
+>
+
+/** Names and characters as documents have them, whatever their encoding: a store may know fewer, or change some. */
+const usualMetadata: Metadata = {
+  "s-": "t1",
+  "s-d": '{"t":1700000000000,"p":["Ab-_9"],"l":[1,2,"z"]}',
+  "0": `${String.fromCharCode(...Array.from({ length: 94 }, (_, i) => 0x21 + i))} x y`,
+  "3k": "u:%C3%A9",
+  p: "!"
+}
+
+const probeMetadata = Effect.fnUntraced(function* (
+  store: Store,
+  root: string
+): Effect.fn.Return<MetadataLimits, StoreError> {
+  const key = (name: string) => `${root}metadata-${name}`
+  const keeps = (name: string, metadata: Metadata) => comesBack(store, key(name), metadata)
+  const usual = yield* keeps("usual", usualMetadata)
+  if (!usual || !isSame((yield* store.get(key("usual"))).metadata, usualMetadata)) {
+    return { metadataBytes: 0, metadataKept: false }
+  }
+  const metadataBytes = yield* greatest(maxMetadataBytes, (bytes) => keeps(`${bytes}`, metadataOf(bytes)))
+  const entryBytes = yield* greatest(metadataBytes, (bytes) =>
+    keeps(`entry-${bytes}`, { a: "x".repeat(Math.max(0, bytes - 1)) })
+  )
+  return {
+    metadataBytes,
+    ...(entryBytes === metadataBytes ? {} : { metadataEntryBytes: entryBytes }),
+    ...(yield* probeHeaders((name, metadata) => keeps(name, metadata), metadataBytes))
+  }
+})
+
+/** More entries than any document has: each takes 30 bytes of the request's headers at least. */
+const manyEntries = Math.ceil(maxMetadataHeaderBytes / (metadataHeaderOverhead(1) + 2)) + 1
+
+/** Servers and what is before them limit the number of headers, or what they take together; names count twice there. */
+const probeHeaders = Effect.fnUntraced(function* (
+  keeps: (name: string, metadata: Metadata) => Effect.Effect<boolean, StoreError>,
+  metadataBytes: number
+): Effect.fn.Return<Pick<Capabilities, "metadataEntries" | "metadataHeaderBytes">, StoreError> {
+  const accepted = yield* greatest(manyEntries, (count) => keeps(`entries-${count}`, smallEntries(count)))
+  if (accepted === manyEntries) return {}
+  // A request of a document has some headers that this one has not.
+  const metadataEntries = Math.max(0, accepted - 2)
+  const smallEntry = metadataHeaderOverhead(2) + 3
+  const longEntry = metadataHeaderOverhead(longName) + longName + 1
+  const count = Math.min(accepted, Math.ceil(maxMetadataHeaderBytes / longEntry))
+  if (metadataBytes < maxMetadataBytes || (yield* keeps("headers", longNames(count)))) return { metadataEntries }
+  const largest = metadataBytes + Object.keys(metadataOf(metadataBytes)).length * metadataHeaderOverhead(1)
+  return { metadataEntries, metadataHeaderBytes: Math.max(metadataEntries * smallEntry, largest - 2 * smallEntry) }
+})
+
+const longName = 110
+
+const smallEntries = (count: number): Metadata =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [(36 + i).toString(36), "1"]))
+
+const longNames = (count: number): Metadata =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [(36 + i).toString(36).padEnd(longName, "0"), "1"]))
+
+/** The greatest number, up to `most`, for which something holds that holds for all smaller ones. */
+const greatest = Effect.fnUntraced(function* (
+  most: number,
+  holds: (number: number) => Effect.Effect<boolean, StoreError>
+): Effect.fn.Return<number, StoreError> {
+  if (yield* holds(most)) return most
+  let [low, high] = [0, most]
   while (high - low > 1) {
     const middle = (low + high) >> 1
-    if (yield* fits(middle)) low = middle
+    if (yield* holds(middle)) low = middle
     else high = middle
   }
   return low
+})
+
+const isSame = (found: Metadata, sent: Metadata): boolean =>
+  Object.keys(sent).every((name) => found[name] === sent[name])
+
+/** Whether an object is taken with this metadata, and shows it. Each try has a key of its own. */
+const comesBack = Effect.fnUntraced(function* (store: Store, key: string, metadata: Metadata) {
+  const stored = yield* store.put({ key, metadata, repeatable: true }).pipe(
+    Effect.as(true),
+    Effect.catchIf(
+      (error) => !error.isRetryable && error.reason._tag !== "AccessDenied" && error.reason._tag !== "NoSuchBucket",
+      () => Effect.succeed(false)
+    )
+  )
+  return stored && isSame((yield* store.head(key)).metadata, metadata)
 })
 
 const metadataOf = (bytes: number): Record<string, string> => {
@@ -203,11 +278,30 @@ const probeOrder = Effect.fnUntraced(function* (store: Store, root: string) {
   return listed.join("\n") === keys.toSorted(compareUtf8).join("\n")
 })
 
+/** What an object needs that tells of a deletion, the largest that cannot go to the body: two entries. */
+const least = { bytes: 256, entries: 2, headerBytes: 320 }
+
+const metadataWanting = (capabilities: Capabilities): string | undefined => {
+  const { metadataBytes, metadataEntries, metadataEntryBytes = metadataBytes, metadataHeaderBytes } = capabilities
+  if (capabilities.metadataKept === false) {
+    return "does not give user metadata back under the names and with the characters that it was sent with"
+  }
+  if (Math.min(metadataBytes, metadataEntryBytes) < least.bytes) {
+    return `keeps ${Math.min(metadataBytes, metadataEntryBytes)} bytes of user metadata, ${least.bytes} are needed`
+  }
+  if (metadataEntries !== undefined && metadataEntries < least.entries) {
+    return `keeps ${metadataEntries} entries of user metadata, ${least.entries} are needed`
+  }
+  return metadataHeaderBytes !== undefined && metadataHeaderBytes < least.headerBytes
+    ? `takes ${metadataHeaderBytes} bytes of headers for user metadata, ${least.headerBytes} are needed`
+    : undefined
+}
+
 /**
  * Returns what the store honours, which is known of itself, remembered, or probed now; and whether that is enough.
  *
- * Unless `singleWriter`, a store without conditional writes fails with `Unsupported`. No request when it is known or
- * remembered.
+ * Unless `singleWriter`, a store without conditional writes fails with `Unsupported`; so does one that does not keep the
+ * metadata of documents. No request when it is known or remembered.
  *
  * @category getters
  * @since 0.1.0
@@ -222,6 +316,16 @@ export const ensure = Effect.fnUntraced(function* (
   const known = store.capabilities ?? options.remembered
   const capabilities = known ?? (yield* probe(store))
   if (known !== undefined) yield* store.adopt(known)
+  const wanting = metadataWanting(capabilities)
+  if (wanting !== undefined) {
+    const description =
+      `${store.location} ${wanting}. Documents are kept there: use another store, or see that whatever is between here and ` +
+      `the store passes headers on as they are`
+    return yield* new StoreError({
+      operation: "open",
+      reason: new Unsupported({ feature: "user metadata", description })
+    })
+  }
   if (!options.singleWriter && !(capabilities.createIfAbsent && capabilities.compareAndSet)) {
     const lacking = [
       capabilities.createIfAbsent ? [] : ["If-None-Match"],

@@ -248,6 +248,10 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const checkProfile = (key: string, metadata: Metadata | undefined, now: number): Reason | undefined => {
+    if (profile === "aws" || profile === "express") {
+      const problem = rules.checkHeaderBytes(key, metadata)
+      if (problem !== undefined) return problem
+    }
     if (profile === "swift") {
       for (const [name, value] of Object.entries(metadata ?? {})) {
         if (value.length > 256 || name.length > 128) {

@@ -40,6 +40,27 @@ export const maxKeyBytes = 1024
 export const maxMetadataBytes = 2048
 
 /**
+ * The bytes of request headers that the entries of user metadata may take, of the 8,192 that S3 allows: the other half is
+ * for the key, the signature and a session token.
+ *
+ * Source: Amazon S3 User Guide, "Working with object metadata" (8 KB for the request header of a PUT).
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxMetadataHeaderBytes = 4096
+
+/**
+ * Returns the bytes of request headers that an entry of user metadata takes beyond its own: `x-amz-meta-` before its name, what
+ * separates it from its value and ends the line, and its name once more, in the list of signed headers.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const metadataHeaderOverhead = (nameBytes: number): number =>
+  "x-amz-meta-: \r\n".length + ";x-amz-meta-".length + nameBytes
+
+/**
  * The most keys that one `list` page or one `deleteMany` request of S3 can hold.
  *
  * @category constants
@@ -75,6 +96,14 @@ export const Capabilities = Schema.Struct({
   conditionalCopy: Schema.Boolean,
   /** The most bytes of user metadata that were accepted; at most 2,048 are ever used. */
   metadataBytes: Schema.Int,
+  /** The most bytes of one entry of metadata, its name included, where that is less than all of them. */
+  metadataEntryBytes: Schema.optionalKey(Schema.Int),
+  /** The most entries of metadata, where fewer are accepted than fit into the request. */
+  metadataEntries: Schema.optionalKey(Schema.Int),
+  /** The most bytes of request headers that metadata may take, where that is less than 4,096. */
+  metadataHeaderBytes: Schema.optionalKey(Schema.Int),
+  /** `false`: metadata does not come back as it was sent. A database cannot be kept there. */
+  metadataKept: Schema.optionalKey(Schema.Boolean),
   /** Keys are listed in the order of their UTF-8 bytes. S3 Express lists in no order. */
   orderedList: Schema.Boolean,
   /** An answer is never lost: what fails was not carried out. So it is in one's own memory and folder, on no network. */

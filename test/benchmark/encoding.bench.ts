@@ -220,7 +220,7 @@ const compare = async (
       Behavior.place("body-overflow", {
         codec,
         entries,
-        limitBytes: 2048 - systemBytes,
+        limits: { bytes: 2048 - systemBytes, entryBytes: 2048, headerBytes: 4096, entries: Infinity },
         pins: { metadata: new Set(), body: new Set() },
         isOptional: () => false,
         isKept: () => false,

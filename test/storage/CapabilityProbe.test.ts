@@ -4,10 +4,17 @@ import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import * as CapabilityProbe from "effect-s3db/storage/CapabilityProbe"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
-import { type Capabilities, fullCapabilities, type Metadata, ObjectStore } from "effect-s3db/storage/ObjectStore"
+import {
+  type Capabilities,
+  fullCapabilities,
+  type Metadata,
+  metadataHeaderOverhead,
+  ObjectStore
+} from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import {
   AccessDenied,
+  InvalidArgument,
   MetadataTooLarge,
   NoSuchKey,
   PreconditionFailed,
@@ -27,8 +34,19 @@ interface Faults {
   readonly match?: "quoted" | "unquoted" | "ignored" | "unsupported" | "never" | "checked too early"
   readonly conditionalDelete?: "honoured" | "ignored" | "unsupported"
   readonly conditionalCopy?: "honoured" | "ignored" | "unsupported"
-  /** The most bytes of one value, and of all. */
-  readonly metadata?: { readonly value?: number; readonly total?: number }
+  /** The most bytes of one value, of all, of the headers, and the most entries. */
+  readonly metadata?: {
+    readonly value?: number
+    readonly total?: number
+    readonly headers?: number
+    readonly entries?: number
+  }
+  /** The only names that are taken. */
+  readonly names?: RegExp
+  /** What becomes of names, and of values. */
+  readonly renamed?: (name: string) => string
+  readonly changed?: (value: string) => string
+  readonly hiddenFromGet?: boolean
   /** Metadata beyond this many bytes is dropped in silence. */
   readonly metadataKept?: number
   readonly order?: (a: string, b: string) => number
@@ -101,9 +119,15 @@ const faulty = (faults: Faults = {}) => {
       }),
     put: ({ body = new Uint8Array(), ifMatch, ifNoneMatch, key, metadata = {} }) => {
       const check = (): Reason | undefined => {
-        const { total = 2048, value = 2048 } = faults.metadata ?? {}
+        const { entries = Infinity, headers = Infinity, total = 2048, value = 2048 } = faults.metadata ?? {}
         const size = sizeOf(metadata)
-        if (size > total || Object.values(metadata).some((one) => one.length > value)) {
+        const names = Object.keys(metadata)
+        if (!names.every((name) => faults.names?.test(name) ?? true)) {
+          return new InvalidArgument({ argument: "metadata", description: "no" })
+        }
+        const sent = names.reduce((sum, name) => sum + metadataHeaderOverhead(name.length), size)
+        const isTooMuch = size > total || names.length > entries || sent > headers
+        if (isTooMuch || Object.values(metadata).some((one) => one.length > value)) {
           return new MetadataTooLarge({ size, limit: total, description: "no" })
         }
         if (ifNoneMatch !== undefined && create !== "ignored") {
@@ -114,7 +138,11 @@ const faulty = (faults: Faults = {}) => {
           ? undefined
           : checkMatch(key, ifMatch, match === "ignored" || match === "unsupported" ? match : "honoured")
       }
-      const kept = faults.metadataKept !== undefined && sizeOf(metadata) > faults.metadataKept ? {} : metadata
+      const { changed = (same: string) => same, renamed = (same: string) => same } = faults
+      const kept =
+        faults.metadataKept !== undefined && sizeOf(metadata) > faults.metadataKept
+          ? {}
+          : Object.fromEntries(Object.entries(metadata).map(([name, value]) => [renamed(name), changed(value)]))
       const early =
         (create === "checked too early" && ifNoneMatch !== undefined) ||
         (match === "checked too early" && ifMatch !== undefined)
@@ -127,7 +155,11 @@ const faulty = (faults: Faults = {}) => {
           )
         : request("put", key, () => check() ?? write(key, body, kept))
     },
-    get: (key) => request("get", key, () => found(key)),
+    get: (key) =>
+      request("get", key, () => {
+        const object = found(key)
+        return isReason(object) || faults.hiddenFromGet !== true ? object : { ...object, metadata: {} }
+      }),
     head: (key) => request("head", key, () => found(key)),
     delete: (key, options) =>
       request("delete", key, () => {
@@ -184,7 +216,7 @@ describe("CapabilityProbe.probe", () => {
     Effect.gen(function* () {
       const { capabilities, requests } = yield* probed({})
       assert.deepStrictEqual(capabilities, fullCapabilities)
-      assert.strictEqual(requests, 43)
+      assert.strictEqual(requests, 50)
     })
   )
 
@@ -209,7 +241,19 @@ describe("CapabilityProbe.probe", () => {
     ["DELETE knows no If-Match", { conditionalDelete: "unsupported" }, { conditionalDelete: false }],
     ["copies ignore conditions", { conditionalCopy: "ignored" }, { conditionalCopy: false }],
     ["copies know no conditions", { conditionalCopy: "unsupported" }, { conditionalCopy: false }],
-    ["values of at most 256 bytes", { metadata: { value: 256 } }, { metadataBytes: 2048 }],
+    ["values of at most 256 bytes", { metadata: { value: 256 } }, { metadataBytes: 2048, metadataEntryBytes: 257 }],
+    ["at most 20 entries", { metadata: { entries: 20 } }, { metadataEntries: 18 }],
+    ["less room for headers", { metadata: { headers: 3000 } }, { metadataEntries: 91, metadataHeaderBytes: 91 * 32 }],
+    ["names of identifiers alone", { names: /^[a-z][a-z0-9]*$/ }, { metadataBytes: 0, metadataKept: false }],
+    ["names without digits first", { names: /^[a-z-]/ }, { metadataBytes: 0, metadataKept: false }],
+    ["- becomes _", { renamed: (name) => name.replaceAll("-", "_") }, { metadataBytes: 0, metadataKept: false }],
+    ["metadata is dropped", { metadataKept: -1 }, { metadataBytes: 0, metadataKept: false }],
+    [
+      "quotes are taken off",
+      { changed: (value) => value.replaceAll('"', "") },
+      { metadataBytes: 0, metadataKept: false }
+    ],
+    ["HEAD shows metadata, GET does not", { hiddenFromGet: true }, { metadataBytes: 0, metadataKept: false }],
     ["less metadata", { metadata: { total: 777 } }, { metadataBytes: 777 }],
     ["metadata that is dropped in silence", { metadataKept: 1000 }, { metadataBytes: 1000 }],
     ["UTF-16 order", { order: (a, b) => (a < b ? -1 : a > b ? 1 : 0) }, { orderedList: false }],
@@ -231,7 +275,7 @@ describe("CapabilityProbe.probe", () => {
 
   it.effect("any other error is passed on, and what was written is removed", () =>
     Effect.gen(function* () {
-      for (let from = 1; from < 40; from++) {
+      for (let from = 1; from < 47; from++) {
         const denied = faulty({ failing: { from, reason: new AccessDenied({ description: "no" }) } })
         const error = yield* Effect.flip(CapabilityProbe.probe(denied.store))
         assert.strictEqual(error.reason._tag, "AccessDenied")
@@ -263,7 +307,7 @@ describe("CapabilityProbe.probe on the profiles of MemoryStore", () => {
     aws: {},
     r2: {},
     rgw: { etagForm: "unquoted", conditionalDelete: false, conditionalCopy: false },
-    swift: { compareAndSet: false, conditionalDelete: false },
+    swift: { compareAndSet: false, conditionalDelete: false, metadataEntryBytes: 257 },
     express: { orderedList: false },
     unconditional: { createIfAbsent: false, compareAndSet: false, conditionalDelete: false, conditionalCopy: false }
   }
@@ -327,6 +371,38 @@ describe("CapabilityProbe.ensure", () => {
         // Remembered as lacking, it is still refused.
         const again = yield* Effect.flip(CapabilityProbe.ensure(store, { ...conditional, remembered: found }))
         assert.strictEqual(again.reason._tag, "Unsupported")
+      }
+    })
+  )
+
+  it.effect("refuses a store that does not keep metadata, and says what is wanting", () =>
+    Effect.gen(function* () {
+      const cases: ReadonlyArray<readonly [Faults, RegExp]> = [
+        [{ metadataKept: -1 }, /^faulty: does not give user metadata back/],
+        [{ names: /^[a-z]+$/ }, /^faulty: does not give user metadata back/],
+        [{ renamed: (name) => name.replaceAll("-", "_") }, /^faulty: does not give user metadata back/],
+        [{ metadata: { total: 255 } }, /^faulty: keeps 255 bytes of user metadata, 256 are needed/],
+        [{ metadata: { value: 200 } }, /^faulty: keeps 201 bytes of user metadata, 256 are needed/],
+        [{ metadata: { entries: 9 } }, /^ok$/]
+      ]
+      for (const [faults, expected] of cases) {
+        for (const singleWriter of [false, true]) {
+          const { store } = faulty(faults)
+          const told = yield* CapabilityProbe.ensure(store, { singleWriter }).pipe(
+            Effect.as("ok"),
+            Effect.catch(({ operation, reason }) =>
+              Effect.sync(() => {
+                assert.deepStrictEqual(
+                  [operation, reason._tag === "Unsupported" && reason.feature],
+                  ["open", "user metadata"]
+                )
+                return reason.description
+              })
+            )
+          )
+          assert.match(told, expected)
+          assert.notMatch(told, /-\d+ bytes/)
+        }
       }
     })
   )

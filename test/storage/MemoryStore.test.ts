@@ -122,14 +122,17 @@ describe("MemoryStore", () => {
         ["retries", { retries: 1.5 }],
         ["retryFor", { retryFor: "-3 seconds" }],
         ["baseDelay", { baseDelay: 0 }],
-        ["maxDelay", { maxDelay: 0 }]
+        ["maxDelay", { maxDelay: 0 }],
+        ["prefix", { prefix: "x".repeat(769) }],
+        ["prefix", { prefix: "\ud800" }],
+        ["prefix", { prefix: "a\0b" }]
       ]
       for (const [argument, options] of wrong) {
         const { operation, reason } = yield* Effect.flip(StandardStore.make(store, options))
         assert.deepStrictEqual([operation, reason._tag], ["open", "InvalidArgument"])
         assert.strictEqual(reason._tag === "InvalidArgument" && reason.argument, argument)
       }
-      yield* StandardStore.make(store, { retryFor: 0, timeout: Infinity, retries: 0, concurrency: 1 })
+      yield* StandardStore.make(store, { retryFor: 0, timeout: Infinity, retries: 0, concurrency: 1, prefix: "/a/" })
     })
   )
 

@@ -2,6 +2,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { utf8Length } from "../../internal/text.ts"
+import { maxKeyBytes } from "../ObjectStore.ts"
 import { InvalidArgument, StoreError } from "../StoreError.ts"
 
 /** An option of a store that cannot be: nothing has been opened. */
@@ -34,6 +36,20 @@ interface DecoratorOptions {
   readonly baseDelay?: Duration.Input | undefined
   readonly maxDelay?: Duration.Input | undefined
   readonly concurrency?: number | undefined
+  readonly prefix?: string | undefined
+}
+
+/** Bytes of a key that a prefix has to leave: a resource and an id of some length have to be told apart. */
+const leastKeyBytes = 256
+
+const checkPrefix = (prefix = ""): StoreError | undefined => {
+  if (!prefix.isWellFormed() || prefix.includes("\0")) {
+    return invalidOption("prefix", "the prefix must be valid Unicode, without NUL")
+  }
+  const most = maxKeyBytes - leastKeyBytes
+  return utf8Length(prefix) > most
+    ? invalidOption("prefix", `the prefix has at most ${most} bytes, so that there is room for keys`)
+    : undefined
 }
 
 /** Fails with the first option of the decorators that cannot be. */
@@ -44,6 +60,7 @@ export const checkDecorators = (options: DecoratorOptions): Effect.Effect<void, 
     checkDuration("retryFor", options.retryFor, "zero") ??
     checkDuration("baseDelay", options.baseDelay, "positive") ??
     checkDuration("maxDelay", options.maxDelay, "positive") ??
-    checkCount("concurrency", options.concurrency, 1)
+    checkCount("concurrency", options.concurrency, 1) ??
+    checkPrefix(options.prefix)
   return problem === undefined ? Effect.void : Effect.fail(problem)
 }

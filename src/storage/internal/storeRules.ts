@@ -1,6 +1,6 @@
 /** The rules of S3 that every store of ours checks before it does anything: pure functions that give what is wrong. */
 import type { CopyRequest, ListRequest, Metadata, PutRequest, Range } from "../ObjectStore.ts"
-import { maxKeyBytes, maxKeysPerRequest, maxMetadataBytes } from "../ObjectStore.ts"
+import { maxKeyBytes, maxKeysPerRequest, maxMetadataBytes, metadataHeaderOverhead } from "../ObjectStore.ts"
 import { InvalidArgument, InvalidRange, KeyTooLong, MetadataTooLarge, type Reason } from "../StoreError.ts"
 import { utf8Length } from "../../internal/text.ts"
 
@@ -43,6 +43,20 @@ export const checkMetadata = (metadata: Metadata | undefined, limit = maxMetadat
   return size > limit
     ? new MetadataTooLarge({ size, limit, description: `user metadata has at most ${limit} bytes, this has ${size}` })
     : undefined
+}
+
+/** The bytes of request headers that S3 allows, and about what all but the key and the metadata take. */
+const maxHeaderBytes = 8192
+const otherHeaderBytes = 900
+
+/** S3 says so only when it has the request. */
+export const checkHeaderBytes = (key: string, metadata: Metadata | undefined): Reason | undefined => {
+  let bytes = otherHeaderBytes + encodeURIComponent(key).length
+  for (const [name, value] of Object.entries(metadata ?? {})) {
+    bytes += name.length + value.length + metadataHeaderOverhead(name.length)
+  }
+  const description = `the headers of a request have at most ${maxHeaderBytes} bytes, those of this one about ${bytes}`
+  return bytes > maxHeaderBytes ? new MetadataTooLarge({ size: bytes, limit: maxHeaderBytes, description }) : undefined
 }
 
 /** Names as S3 keeps them. */
