@@ -23,6 +23,7 @@ import { leastSaltBytes, newSalt, open } from "./catalog/open.ts"
 import * as DbError from "./DbError.ts"
 import type { Json } from "./encoding/Json.ts"
 import * as Pipeline from "./Pipeline.ts"
+import * as StoreClock from "./kernel/StoreClock.ts"
 import type { Attribute } from "./schema/Attributes.ts"
 import { decodeBase64 } from "./internal/base64.ts"
 import { type Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
@@ -30,7 +31,7 @@ import * as InstrumentedStore from "./storage/InstrumentedStore.ts"
 import * as sweep from "./document/sweep.ts"
 import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
-import * as Unique from "./Unique.ts"
+import type * as Unique from "./Unique.ts"
 
 /**
  * The options of a database.
@@ -261,7 +262,7 @@ export const make = Effect.fn("Database.make")(function* (
   const shared = yield* Pipeline.makeShared
   const resources: OpenResources = { lockOf: locks(), open: new Map(), shared }
   const leaseMillis = yield* DbError.named("Database.open")(leaseOf(options))
-  const age = yield* Unique.stopwatch
+  const age = yield* StoreClock.stopwatch
   const opened = yield* open(yield* ObjectStore, {
     singleWriter: options.singleWriter === true,
     onEvent: (event) => PubSub.publish(events, event)

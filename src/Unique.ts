@@ -19,7 +19,6 @@
  * @since 0.1.0
  */
 import { sha256 } from "@noble/hashes/sha2.js"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Hex from "effect/encoding/Hex"
@@ -31,6 +30,7 @@ import type { Claim } from "./Document.ts"
 import type { Json } from "./encoding/Json.ts"
 import * as backoff from "./internal/backoff.ts"
 import { percentEncode } from "./internal/text.ts"
+import * as StoreClock from "./kernel/StoreClock.ts"
 import type { ValueAt } from "./Partition.ts"
 import { type Attribute, describeHidden, hiddenAt, UnsupportedSchema } from "./schema/Attributes.ts"
 import { type Capabilities, getOption, type ObjectStore } from "./storage/ObjectStore.ts"
@@ -449,7 +449,7 @@ const acquireAs = Effect.fnUntraced(function* <E>(
       if (shared !== undefined) return acquired(shared, true)
       continue
     }
-    if (other === undefined || (yield* storeTime(store)) - found.lastModified > request.leaseMillis) {
+    if (other === undefined || (yield* StoreClock.now(store)) - found.lastModified > request.leaseMillis) {
       const holder = yield* holderOf(others, request.isHeldForGood)
       if (holder !== undefined) return { _tag: "Held", owner: holder }
       const taken = yield* put({ ifMatch: found.etag })
@@ -460,20 +460,6 @@ const acquireAs = Effect.fnUntraced(function* <E>(
     if (pending > attemptsWhilePending) return { _tag: "Pending", owner: other }
     yield* backoff.after(pending, whilePending)
   }
-})
-
-/**
- * Reads the time by the store's clock, in milliseconds. 1 PUT, 1 HEAD and 1 DELETE of a scratch object.
- *
- * @category protocol
- * @since 0.1.0
- */
-export const storeTime = Effect.fnUntraced(function* (store: Store) {
-  const key = `s3db-clock/${yield* Id.writeId}`
-  yield* store.put({ key, repeatable: true })
-  const { lastModified } = yield* store.head(key)
-  yield* store.delete(key, { repeatable: true })
-  return lastModified
 })
 
 /**
@@ -503,19 +489,6 @@ export const release = Effect.fnUntraced(function* (
     PreconditionFailed: () => Effect.void,
     NoSuchKey: () => Effect.void
   })
-})
-
-/**
- * Measures how long a write takes from before its reservations, by whichever clock says more: a suspended machine stops
- * one of them.
- *
- * @category protocol
- * @since 0.1.0
- */
-export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.gen(function* () {
-  const read = Effect.all([Clock.currentTimeMillis, Clock.monotonicTimeNanos])
-  const [wall, steady] = yield* read
-  return Effect.map(read, ([wallNow, steadyNow]) => Math.max(wallNow - wall, Number(steadyNow - steady) / 1e6))
 })
 
 const sharedMark = "shared "

@@ -10,9 +10,9 @@ import * as Semaphore from "effect/Semaphore"
 import * as Catalog from "../Catalog.ts"
 import type { Failure } from "../DbError.ts"
 import * as CasCell from "../kernel/CasCell.ts"
+import * as StoreClock from "../kernel/StoreClock.ts"
 import { headOption, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
-import * as Unique from "../Unique.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -70,7 +70,7 @@ export const newerFormat = ({ message, version }: Catalog.NewerFormat): StoreErr
 
 const format: CasCell.Format<Catalog.Catalog> = {
   remembered: 1,
-  encode: (catalog, [writeId = ""]) => Catalog.toBytes({ ...catalog, writeId }),
+  encode: (catalog, [writeId = ""]) => Effect.succeed(Catalog.toBytes({ ...catalog, writeId })),
   decode: Effect.fnUntraced(function* (bytes) {
     const reading = yield* Effect.mapError(Catalog.read(bytes), newerFormat)
     if (reading._tag === "Healthy") return { value: reading.catalog, writes: [reading.catalog.writeId] }
@@ -89,7 +89,7 @@ const format: CasCell.Format<Catalog.Catalog> = {
 export const write = Effect.fnUntraced(function* (store: Store, etag: string | undefined, catalog: Catalog.Catalog) {
   const next = { ...catalog, lastUpdated: DateTime.formatIso(yield* DateTime.now) }
   const cell = CasCell.make(store, Catalog.key, format)
-  const written = yield* cell.attempt(() => Effect.succeed(next), { etag, value: undefined, writes: [] })
+  const written = yield* cell.attempt(() => Effect.succeed(next), { ...CasCell.absent, etag })
   if (!CasCell.isLost(written)) yield* copy(store, written)
   return written
 })
@@ -97,7 +97,7 @@ export const write = Effect.fnUntraced(function* (store: Store, etag: string | u
 /** The copy only serves recovery: the catalog itself is written, so a failure of it is told, not raised. */
 const copy = Effect.fnUntraced(function* (store: Store, { value, writes }: CasCell.Version<Catalog.Catalog>) {
   if (value === undefined) return
-  const body = format.encode(value, writes)
+  const body = yield* Effect.orDie(format.encode(value, writes))
   yield* Effect.catch(
     store.put({ key: Catalog.backupKey, body, contentType: "application/json", repeatable: true }),
     (error) => Effect.logWarning(`the backup of the catalog could not be written: ${error.message}`)
@@ -146,7 +146,7 @@ export const make = Effect.fnUntraced(function* (
         if (unknown !== undefined) return yield* laterMember(unknown)
         return { ...next, lastUpdated: DateTime.formatIso(yield* DateTime.now) }
       })
-      const age = yield* Unique.stopwatch
+      const age = yield* StoreClock.stopwatch
       const after = yield* keptChanging(cell.modify(stamped, known.version))
       // Where there was no request nothing new is known.
       if (after !== known.version) yield* know(after, age)
@@ -155,7 +155,7 @@ export const make = Effect.fnUntraced(function* (
     }).pipe(lock.withPermits(1))
 
   const read = Effect.gen(function* () {
-    const age = yield* Unique.stopwatch
+    const age = yield* StoreClock.stopwatch
     yield* know(yield* cell.read, age)
   })
 
@@ -165,7 +165,7 @@ export const make = Effect.fnUntraced(function* (
     age: Effect.suspend(() => known.age),
     refresh: lock.withPermits(1)(read),
     renew: Effect.gen(function* () {
-      const age = yield* Unique.stopwatch
+      const age = yield* StoreClock.stopwatch
       const head = yield* headOption(store, Catalog.key)
       if (Option.isNone(head)) return yield* Effect.asVoid(present(undefined))
       if (head.value.etag === known.version.etag) known.age = age

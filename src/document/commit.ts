@@ -15,8 +15,8 @@ import * as Id from "../crypto/Id.ts"
 import * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
 import * as CasCell from "../kernel/CasCell.ts"
+import * as StoreClock from "../kernel/StoreClock.ts"
 import type * as StoreError from "../storage/StoreError.ts"
-import * as Unique from "../Unique.ts"
 import type { Base, Context, LostRace } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
 import * as Following from "./following.ts"
@@ -270,7 +270,7 @@ export const make = <A>(
   ) =>
     Effect.uninterruptibleMask(
       Effect.fnUntraced(function* (restore): Effect.fn.Return<Base<A> | LostRace, SendError> {
-        const elapsed = yield* Unique.stopwatch
+        const elapsed = yield* StoreClock.stopwatch
         const { reserved, undo } = yield* makeReady(prepared, before === undefined, restore)
         // By now others may have taken for leftovers what was made: it is done again.
         if ((yield* elapsed) > patience(settings.uniqueLease, reserved)) return yield* Effect.as(undo, lostToTime)

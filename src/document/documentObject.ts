@@ -14,6 +14,7 @@ import * as Document from "../Document.ts"
 import * as History from "../History.ts"
 import * as backoff from "../internal/backoff.ts"
 import * as Partition from "../Partition.ts"
+import * as StoreClock from "../kernel/StoreClock.ts"
 import { type Capabilities, getOption, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
@@ -356,7 +357,7 @@ export const settled = Effect.fnUntraced(function* (
     if (record !== undefined && outcome === "pending") {
       if (waitingFor !== transaction) {
         waitingFor = transaction
-        waited = yield* Unique.stopwatch
+        waited = yield* StoreClock.stopwatch
         waits = 0
       }
       if ((yield* waited) < patienceMillis) {

@@ -15,6 +15,7 @@ import * as Content from "../Content.ts"
 import * as Document from "../Document.ts"
 import { percentDecode, percentEncode } from "../internal/text.ts"
 import * as Partition from "../Partition.ts"
+import * as StoreClock from "../kernel/StoreClock.ts"
 import { listAll } from "../storage/ObjectStore.ts"
 import type { StoreError } from "../storage/StoreError.ts"
 import * as Unique from "../Unique.ts"
@@ -176,7 +177,7 @@ export const make = <A>({ capabilities, name, place, settings, store }: Context<
     }),
     list: (prefix) =>
       Stream.unwrap(
-        Effect.map(Unique.storeTime(store), (now) =>
+        Effect.map(StoreClock.now(store), (now) =>
           Stream.map(listAll(store, { prefix }), ({ key, lastModified = now, size }) => ({
             key,
             now,

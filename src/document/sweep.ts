@@ -7,10 +7,10 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { percentDecode } from "../internal/text.ts"
+import * as StoreClock from "../kernel/StoreClock.ts"
 import { type Capabilities, listAll, type ObjectStore } from "../storage/ObjectStore.ts"
 import type * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
-import * as Unique from "../Unique.ts"
 import { reasonOf } from "./damage.ts"
 import { settled } from "./documentObject.ts"
 
@@ -115,7 +115,7 @@ export const sweep = (
     return swept({ outcome, keys })
   })
   return Stream.unwrap(
-    Effect.map(Unique.storeTime(store), (now) =>
+    Effect.map(StoreClock.now(store), (now) =>
       listAll(store, { prefix: Transaction.prefix }).pipe(
         Stream.filter((entry) => now - (entry.lastModified ?? now) > graceMillis),
         Stream.mapEffect((entry) => one(entry.key)),

@@ -12,6 +12,7 @@ import * as CasCell from "../kernel/CasCell.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import * as Transaction from "../Transaction.ts"
 import * as Unique from "../Unique.ts"
+import * as StoreClock from "../kernel/StoreClock.ts"
 import { type Committer, patience, withReserved } from "./commit.ts"
 import type { Base, Context } from "./context.ts"
 import { isDamage } from "./damage.ts"
@@ -349,7 +350,7 @@ const participantsOf = <A>(
       isCurrent,
       stage: Effect.fnUntraced(function* (transaction, claims) {
         if (!(yield* isCurrent)) return false
-        const elapsed = yield* Unique.stopwatch
+        const elapsed = yield* StoreClock.stopwatch
         if (prepared !== undefined) {
           const reserving = reserve(prepared, old === undefined, claims)
           next = yield* Effect.catchTag(reserving, "InvalidInput", Effect.die)

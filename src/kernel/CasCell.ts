@@ -12,6 +12,8 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 import * as Id from "../crypto/Id.ts"
 import * as backoff from "../internal/backoff.ts"
 import { type ETag, getOption, type ObjectStore } from "../storage/ObjectStore.ts"
@@ -93,6 +95,8 @@ export interface Version<out A> {
   readonly value: A | undefined
   /** Ids of the writes that led to it, newest first. */
   readonly writes: ReadonlyArray<string>
+  /** When it was written, in milliseconds by the store's clock, of a version that was read. */
+  readonly lastModified?: number | undefined
 }
 
 /**
@@ -117,11 +121,95 @@ export interface Format<A> {
   readonly contentType?: string | undefined
   /** How many ids of writes are kept. A write whose answer was lost is recognised until so many others have been made. */
   readonly remembered: number
-  readonly encode: (value: A, writes: ReadonlyArray<string>) => Uint8Array
+  /** Fails with `InvalidArgument` for a value that has no stored form: nothing is written then. */
+  readonly encode: (value: A, writes: ReadonlyArray<string>) => Effect.Effect<Uint8Array, StoreError.Reason>
   readonly decode: (
     body: Uint8Array
   ) => Effect.Effect<{ readonly value: A; readonly writes: ReadonlyArray<string> }, StoreError.Reason>
 }
+
+/**
+ * What a format by a schema has to know beside it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FormatOptions {
+  /** What it is that is stored, for errors: `a lease`. */
+  readonly what: string
+  /** As of `Format`. Default: 64. */
+  readonly remembered?: number | undefined
+}
+
+/**
+ * The number of write ids that a cell remembers unless its format says otherwise: 64.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultRemembered = 64
+
+const decoder = new TextDecoder()
+const encoder = new TextEncoder()
+
+const describe = ({ issue }: Schema.SchemaError): string => SchemaIssue.makeFormatterDefault()(issue)
+
+/**
+ * Creates the format of values of a schema: JSON with `v`, the version of this format; `d`, the value as the JSON codec of
+ * the schema has it; `w`, the ids of the last writes.
+ *
+ * A value that is none of the schema's is an `InvalidArgument` that says where; a body that cannot be read is `Corrupt`, one
+ * of a later version `Unsupported`. None of them shows a value.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const schemaFormat = <A, I>(schema: Schema.Codec<A, I>, options: FormatOptions): Format<A> => {
+  const { remembered = defaultRemembered, what } = options
+  const codec = Schema.fromJsonString(
+    Schema.Struct({ v: Schema.Literal(1), d: Schema.toCodecJson(schema), w: Schema.Array(Schema.String) })
+  )
+  const decode = Schema.decodeUnknownEffect(codec)
+  const encode = Schema.encodeEffect(codec)
+  return {
+    remembered,
+    encode: (d, w) =>
+      Effect.mapBoth(encode({ v: 1, d, w }), {
+        onSuccess: (text) => encoder.encode(text),
+        onFailure: (error) =>
+          new StoreError.InvalidArgument({
+            description: `the value is not ${what}: ${describe(error)}`,
+            argument: "body"
+          })
+      }),
+    decode: (bytes) => {
+      const text = decoder.decode(bytes)
+      return Effect.mapBoth(decode(text), {
+        onSuccess: ({ d, w }) => ({ value: d, writes: w }),
+        onFailure: (error) =>
+          isLater(text)
+            ? new StoreError.Unsupported({
+                feature: `a later format of ${what}`,
+                description: "it was written by a later release; upgrade effect-s3db"
+              })
+            : new StoreError.Corrupt({ description: `${what} cannot be read: ${describe(error)}` })
+      })
+    }
+  }
+}
+
+const decodeVersion = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Struct({ v: Schema.Int })))
+
+const isLater = (text: string): boolean =>
+  Result.match(decodeVersion(text), { onFailure: () => false, onSuccess: ({ v }) => v > 1 })
+
+/**
+ * The version of a cell in which nothing is. An attempt on it creates the cell by 1 PUT, without a GET.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const absent: Version<never> = { etag: undefined, value: undefined, writes: [] }
 
 /**
  * A cell at one key of a store that honours conditional writes.
@@ -170,10 +258,10 @@ export const make = <A>(store: ObjectStore["Service"], key: string, format: Form
 
   const read: Effect.Effect<Version<A>, StoreError.StoreError> = Effect.gen(function* () {
     const found = yield* getOption(store, key)
-    if (Option.isNone(found)) return { etag: undefined, value: undefined, writes: [] }
-    const { body, etag } = found.value
+    if (Option.isNone(found)) return absent
+    const { body, etag, lastModified } = found.value
     const decoded = yield* Effect.mapError(format.decode(body), (reason) => failed("get", reason))
-    return { etag, ...decoded }
+    return { etag, lastModified, ...decoded }
   })
 
   /**
@@ -212,7 +300,8 @@ export const make = <A>(store: ObjectStore["Service"], key: string, format: Form
     const writeId = yield* Id.writeId
     const writes = [writeId, ...before.writes].slice(0, remembered)
     const condition = before.etag === undefined ? { ifNoneMatch: "*" as const } : { ifMatch: before.etag }
-    const sent = yield* Effect.result(store.put({ key, body: format.encode(value, writes), contentType, ...condition }))
+    const body = yield* Effect.mapError(format.encode(value, writes), (reason) => failed("put", reason))
+    const sent = yield* Effect.result(store.put({ key, body, contentType, ...condition }))
     if (Result.isSuccess(sent)) return { etag: sent.success.etag, value, writes }
     return yield* settle(sent.failure, before, writeId)
   })

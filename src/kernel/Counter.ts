@@ -150,7 +150,8 @@ const none: Counts = new Map()
 const format: CasCell.Format<Counts> = {
   remembered: rememberedWrites,
   // `Object.fromEntries` defines its members, so that a label like `__proto__` is one like any other.
-  encode: (counts, writes) => encoder.encode(JSON.stringify({ v: 1, c: Object.fromEntries(counts), w: writes })),
+  encode: (counts, writes) =>
+    Effect.succeed(encoder.encode(JSON.stringify({ v: 1, c: Object.fromEntries(counts), w: writes }))),
   decode: (bytes) => {
     const body = decodeBody(decoder.decode(bytes))
     if (Result.isSuccess(body)) {

@@ -157,7 +157,7 @@ const decoder = new TextDecoder()
 
 const format: CasCell.Format<State> = {
   remembered: 32,
-  encode: (state, writes) => encoder.encode(JSON.stringify({ v: 1, w: writes, s: state })),
+  encode: (state, writes) => Effect.succeed(encoder.encode(JSON.stringify({ v: 1, w: writes, s: state }))),
   decode: (bytes) => {
     const body = decodeBody(decoder.decode(bytes))
     return Result.isSuccess(body)

@@ -7,7 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { ObjectStore } from "../../storage/ObjectStore.ts"
 import type { StoreError } from "../../storage/StoreError.ts"
-import * as Unique from "../../Unique.ts"
+import { now as storeTime } from "../../kernel/StoreClock.ts"
 
 /**
  * A clock that goes with the store's.
@@ -37,7 +37,7 @@ export const make = (store: ObjectStore["Service"]): StoreClock => {
     now: Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(millis + offset)),
     measure: Effect.gen(function* () {
       const before = yield* Clock.currentTimeMillis
-      const at = yield* Unique.storeTime(store)
+      const at = yield* storeTime(store)
       const after = yield* Clock.currentTimeMillis
       // It was between these two.
       const off = at < before - tolerance ? at - before : at > after + tolerance ? at - after : 0
