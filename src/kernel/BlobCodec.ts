@@ -39,14 +39,13 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
+import type * as Schema from "effect/Schema"
 import type * as KeyRing from "../crypto/KeyRing.ts"
-import { stringifyExact } from "../encoding/Json.ts"
 import { concatBytes, sameBytes } from "../internal/bytes.ts"
 import { sha256 } from "../internal/sha256.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as compression from "./internal/compression.ts"
+import * as jsonText from "./internal/jsonText.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -147,7 +146,6 @@ interface Form<A> {
 // -----------------------------------------------------------------------------
 
 const corrupt = (description: string) => new StoreError.Corrupt({ description })
-const invalid = (description: string) => new StoreError.InvalidArgument({ description, argument: "body" })
 
 const encoder = new TextEncoder()
 /** Of what is no UTF-8 nothing may be guessed. */
@@ -155,27 +153,6 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 const textOf = (content: Uint8Array) =>
   Effect.try({ try: () => decoder.decode(content), catch: () => corrupt("the content of the blob is no text") })
-
-const describe = ({ issue }: Schema.SchemaError): string => SchemaIssue.makeFormatterDefault()(issue)
-
-/** A value as one text of JSON that has no line break, and back. */
-const jsonOf = <A, I>(schema: Schema.Codec<A, I>) => {
-  const codec = Schema.toCodecJson(schema)
-  const encode = Schema.encodeEffect(codec)
-  const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(codec))
-  return {
-    write: Effect.fnUntraced(function* (value: A, where: string) {
-      const json = yield* Effect.mapError(encode(value), (error) =>
-        invalid(`${where} does not fit the schema: ${describe(error)}`)
-      )
-      const text = stringifyExact(json)
-      if (typeof text === "string") return text
-      return yield* invalid(`${where} has no form as JSON`)
-    }),
-    read: (text: string, where: string) =>
-      Effect.mapError(decode(text), (error) => corrupt(`${where} of the blob cannot be read: ${describe(error)}`))
-  }
-}
 
 // -----------------------------------------------------------------------------
 // Layout
@@ -341,12 +318,12 @@ export const bytes = (options: Options = {}): BlobCodec<Uint8Array> =>
  * @since 0.1.0
  */
 export const json = <A, I>(schema: Schema.Codec<A, I>, options: Options = {}): BlobCodec<A> => {
-  const one = jsonOf(schema)
+  const one = jsonText.make(schema)
   return make(
     {
       code: 1,
       write: (value) => Effect.map(one.write(value, "the value"), (text) => encoder.encode(text)),
-      read: (content) => Effect.flatMap(textOf(content), (text) => one.read(text, "the value"))
+      read: (content) => Effect.flatMap(textOf(content), (text) => one.read(text, "the value of the blob"))
     },
     options
   )
@@ -359,7 +336,7 @@ export const json = <A, I>(schema: Schema.Codec<A, I>, options: Options = {}): B
  * @since 0.1.0
  */
 export const lines = <A, I>(schema: Schema.Codec<A, I>, options: Options = {}): BlobCodec<ReadonlyArray<A>> => {
-  const one = jsonOf(schema)
+  const one = jsonText.make(schema)
   return make<ReadonlyArray<A>>(
     {
       code: 2,
@@ -370,7 +347,7 @@ export const lines = <A, I>(schema: Schema.Codec<A, I>, options: Options = {}): 
       read: Effect.fnUntraced(function* (content: Uint8Array) {
         const all = (yield* textOf(content)).split("\n")
         if (all.pop() !== "") return yield* corrupt("the last line of the blob was cut short")
-        return yield* Effect.forEach(all, (text, index) => one.read(text, `line ${index + 1}`))
+        return yield* Effect.forEach(all, (text, index) => one.read(text, `line ${index + 1} of the blob`))
       })
     },
     options

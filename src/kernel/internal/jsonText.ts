@@ -1,0 +1,38 @@
+/** Values of a schema as one line of JSON, and back. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import { stringifyExact } from "../../encoding/Json.ts"
+import * as StoreError from "../../storage/StoreError.ts"
+
+/** What is wrong with a value and where, without the value. */
+export const describe = ({ issue }: Schema.SchemaError): string => SchemaIssue.makeFormatterDefault()(issue)
+
+/** `where` names the value in errors, which never show it. */
+export interface JsonText<A> {
+  readonly write: (value: A, where: string) => Effect.Effect<string, StoreError.InvalidArgument>
+  readonly read: (text: string, where: string) => Effect.Effect<A, StoreError.Corrupt>
+}
+
+/** The text has no line break: JSON escapes those within a value. */
+export const make = <A, I>(schema: Schema.Codec<A, I>): JsonText<A> => {
+  const codec = Schema.toCodecJson(schema)
+  const encode = Schema.encodeEffect(codec)
+  const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(codec))
+  const invalid = (description: string) => new StoreError.InvalidArgument({ description, argument: "body" })
+  return {
+    write: Effect.fnUntraced(function* (value, where) {
+      const json = yield* Effect.mapError(encode(value), (error) =>
+        invalid(`${where} does not fit the schema: ${describe(error)}`)
+      )
+      const text = stringifyExact(json)
+      if (typeof text === "string") return text
+      return yield* invalid(`${where} has no form as JSON`)
+    }),
+    read: (text, where) =>
+      Effect.mapError(
+        decode(text),
+        (error) => new StoreError.Corrupt({ description: `${where} cannot be read: ${describe(error)}` })
+      )
+  }
+}
