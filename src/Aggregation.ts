@@ -388,7 +388,7 @@ const extreme = (path: ReadonlyArray<string>, kind: Query.Kind | undefined, sign
       if (isNumeric(value, kind)) {
         numbers += 1
         if (number === undefined || Query.compareValues(value, number, kind) * sign > 0) number = value
-      } else if (typeof value === "string" && (kind === undefined || kind === "text" || kind === "moment")) {
+      } else if (typeof value === "string" && kind !== "number" && kind !== "decimal") {
         texts += 1
         if (text === undefined || Query.compareValues(value, text, kind) * sign > 0) text = value
       } else others += 1

@@ -8,7 +8,8 @@
  *
  * Keys are `resource=R/partition=P/f1=v1/f2=v2/id=ID/r=WRITE`, fields in the order of the definition. Text is
  * percent-encoded. Numbers are 13 characters after `!` that sort as the numbers do (the bits of the double, those of
- * negative ones inverted, in base 32), booleans `!f` and `!t`, so that no text looks like either. Dates are ISO text.
+ * negative ones inverted, in base 32), booleans `!f` and `!t`, so that no text looks like either. Dates are ISO text; those
+ * of years before 0 and after 9999 have a form that sorts as well (`=`, `!-`).
  *
  * @since 0.1.0
  */
@@ -113,7 +114,10 @@ const parseTransform = (text: string): ((value: Json) => Json | undefined) | und
   const amount = argument === undefined ? Number.NaN : Number(argument)
   const length = dateLengths.get(name)
   if (argument === undefined && length !== undefined) {
-    return (value) => (typeof value === "string" && /^\d{4}-/.test(value) ? value.slice(0, length) : undefined)
+    return (value) => {
+      const year = typeof value === "string" ? /^(?:\d{4}|[+-]\d{6})(?=-|$)/.exec(value)?.[0] : undefined
+      return year === undefined ? undefined : (value as string).slice(0, year.length - 4 + length)
+    }
   }
   switch (argument === undefined ? name : `${name}:`) {
     case "lower":
@@ -351,10 +355,24 @@ const fromBase32 = (text: string): number => {
   return view.getFloat64(0)
 }
 
-const encodeValue = (value: Json): string | undefined => {
+/**
+ * The text of a date, or the beginning of one, in the order of time. Those of the years 0 to 9999 are in it by themselves; years
+ * before have their digits inverted behind `!-`, which comes before all digits, and later ones follow `=`, which comes after.
+ * No percent-encoded text has either.
+ */
+const encodeDate = (text: string): string => {
+  if (text.startsWith("+")) return `=${percentEncode(text.slice(1))}`
+  return text.startsWith("-") ? `!-${percentEncode(invertYear(text.slice(1)))}` : percentEncode(text)
+}
+
+const invertYear = (text: string): string =>
+  text.replace(/^\d{1,6}/, (digits) => [...digits].map((digit) => 9 - Number(digit)).join(""))
+
+const encodeValue = (value: Json, isDate: boolean): string | undefined => {
   switch (typeof value) {
     case "string":
-      return value.isWellFormed() ? percentEncode(value) : undefined
+      if (!value.isWellFormed()) return undefined
+      return isDate ? encodeDate(value) : percentEncode(value)
     case "number":
       return Number.isFinite(value) ? `!${toBase32(value)}` : undefined
     case "boolean":
@@ -364,9 +382,14 @@ const encodeValue = (value: Json): string | undefined => {
   }
 }
 
+const withSign = (sign: string, text: string | undefined, change = (given: string) => given): Json =>
+  text === undefined ? null : sign + change(text)
+
 /** `null` for what no value is encoded as: anybody can put a key. */
 const decodeValue = (text: string): Json => {
   if (text === "!t" || text === "!f") return text === "!t"
+  if (text.startsWith("!-")) return withSign("-", percentDecode(text.slice(2)), invertYear)
+  if (text.startsWith("=")) return withSign("+", percentDecode(text.slice(1)))
   if (text.startsWith("!")) return /^![0-9a-v]{13}$/.test(text) ? fromBase32(text.slice(1)) : null
   return percentDecode(text) ?? null
 }
@@ -388,7 +411,8 @@ export const toJson = (value: unknown): Json | undefined => {
 const textDecoder = new TextDecoder()
 
 /**
- * Compiles a partition of a resource, ready for use. `keyBytes`: the most bytes of a key in its store.
+ * Compiles a partition of a resource, ready for use. `keyBytes`: the most bytes of a key in its store. `isDate`: whether the values
+ * at a path are dates, which lie in the order of time; all programs have to say the same.
  *
  * @category constructors
  * @since 0.1.0
@@ -397,13 +421,20 @@ export const compile = (
   resource: string,
   name: string,
   definition: Definition,
-  keyBytes: number = maxKeyBytes
+  {
+    isDate = () => false,
+    keyBytes = maxKeyBytes
+  }: {
+    readonly isDate?: ((path: ReadonlyArray<string>) => boolean) | undefined
+    readonly keyBytes?: number | undefined
+  } = {}
 ): Partition => {
   const prefix = prefixOf(resource, name)
   const fields = definition.fields.map(({ path, transforms }) => ({
     path,
     name: path.join("."),
     label: percentEncode(path.join(".")),
+    isDate: isDate(path),
     transforms: transforms.map((transform) => parseTransform(transform) ?? (() => undefined))
   }))
   const { covering } = definition
@@ -413,7 +444,7 @@ export const compile = (
   const encoded = (field: Field, value: Json): string | undefined => {
     let at: Json | undefined = value
     for (const transform of field.transforms) at = at === undefined ? undefined : transform(at)
-    const text = at === undefined ? undefined : encodeValue(at)
+    const text = at === undefined ? undefined : encodeValue(at, field.isDate)
     return text === undefined ? undefined : `${field.label}=${text}`
   }
 
@@ -510,7 +541,7 @@ export const compile = (
       if (startsWith !== undefined) {
         if (!startsWith.isWellFormed()) return Result.fail(unfitValue(next))
         return Result.succeed({
-          prefix: `${selected}${next.label}=${percentEncode(startsWith)}`,
+          prefix: `${selected}${next.label}=${encodeValue(startsWith, next.isDate)}`,
           least: undefined,
           most: undefined
         })
@@ -536,6 +567,6 @@ export const compile = (
   }
 }
 
-const isMoment = /^\d{4}(?:-\d\d(?:-\d\d(?:T.*)?)?)?$/
+const isMoment = /^(?:\d{4}|[+-]\d{6})(?:-\d\d(?:-\d\d(?:T.*)?)?)?$/
 
 const markerPattern = /^(.+)\/id=([^/]+)\/r=([^/]+)(?:\/c=([^/]*))?$/

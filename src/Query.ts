@@ -45,7 +45,8 @@
  * - `gt`, `gte`, `lt`, `lte` and `between` compare numbers with numbers and text with text, by code points, of which a
  *   lone surrogate is one. Everything else
  *   does not match. `orderOf` says what else a field is: with `"decimal"`, texts such as `"9.5"` and `"10"` compare as the
- *   exact numbers they stand for, also for `eq` and `in`; with `"moment"` dates and times compare as moments.
+ *   exact numbers they stand for, also for `eq` and `in`; with `"moment"` dates and times compare as moments, and with `"date"` those of any year, whose
+ *   texts are in their order from the year 0 to 9999 only.
  * - A field that is missing matches `exists: false`, `ne`, `notIn` and what `$not` negates, nothing else. `null` is a value:
  *   it exists, equals `null`, and has no order.
  * - `ne` and `notIn` are the exact opposites of `eq` and `in`.
@@ -212,7 +213,7 @@ export type Path = string | ReadonlyArray<string>
 /**
  * The kind of values that a field holds, where their JSON type does not say it: `"decimal"` is a number as text,
  * `"moment"` a date and time with an offset, and maybe a time zone in brackets, which is the same as another one of the
- * same moment.
+ * same moment; `"date"` a moment in UTC as `Date.prototype.toISOString` writes it, of which there is one text.
  *
  * @category models
  * @since 0.1.0
@@ -1140,13 +1141,14 @@ const ordering = (n: number): -1 | 0 | 1 => (n < 0 ? -1 : n > 0 ? 1 : 0)
 
 /**
  * Compares values in a total order: booleans, numbers, texts by code points, arrays item by item, objects key by key,
- * `null`. It is 0 exactly for values that are the same; with `"decimal"` and `"moment"` also for texts of the same
- * number or moment.
+ * `null`. It is 0 exactly for values that are the same; with `"decimal"`, `"moment"` and `"date"` also for texts of the
+ * same number or moment.
  *
  * @category getters
  * @since 0.1.0
  */
 export const compareValues = (a: Json, b: Json, kind?: Kind): -1 | 0 | 1 => {
+  if (kind === "date" && kinds.areCommonDates(a, b)) return ordering(compareUtf8(a, b as string))
   const x = kinds.measure(a, kind)
   const y = kinds.measure(b, kind)
   if (x !== undefined && y !== undefined) return ordering(decimals.compare(x, y))

@@ -147,13 +147,21 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
         ([, { definition }]) => definition.blind !== true && definition.fields.some(isExposed)
       )
     ].map(([label]) => label)
+    // What any version holds for a date lies in the order of time, so that all programs make the same keys.
+    const dates = new Set(
+      [settings.attributes, ...Object.values(entries.versions ?? {}).map(({ attributes }) => attributes)]
+        .flat()
+        .filter(({ codec }) => codec === "date")
+        .map(({ path }) => path.join("."))
+    )
+    const isDate = (path: ReadonlyArray<string>) => dates.has(path.join("."))
     const compiled: Compiled = {
       exposed: exposed[0],
       partitions: new Map(
         Object.entries(entries.partitions ?? {}).map(([label, { definition, state }]) => [
           label,
           {
-            ...Partition.compile(name, label, definition, store.keyBytes),
+            ...Partition.compile(name, label, definition, { isDate, keyBytes: store.keyBytes }),
             isReady: state === "ready" && !exposed.includes(label)
           }
         ])

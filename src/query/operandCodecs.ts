@@ -265,6 +265,7 @@ const descend = (from: ReadonlyArray<AST.AST>, path: ReadonlyArray<string>): Rea
         .flatMap((ast) => {
           if (AST.isUnion(ast) || AST.isSuspend(ast)) return descend(members(ast), [name])
           if (isOpen(ast)) return [Schema.Json.ast]
+          if (AST.isDeclaration(ast) && declarationId(ast) === optionId && name === "value") return ast.typeParameters
           if (!AST.isObjects(ast)) return []
           const property = ast.propertySignatures.find((one) => one.name === name)
           return property === undefined ? ast.indexSignatures.map((one) => one.type) : [property.type]
@@ -275,6 +276,8 @@ const descend = (from: ReadonlyArray<AST.AST>, path: ReadonlyArray<string>): Rea
 /** Whether it is not known what is in it. */
 const isOpen = (ast: AST.AST): boolean =>
   AST.isUnknown(ast) || AST.isAny(ast) || AST.isObjectKeyword(ast) || jsonIds.has(declarationId(ast))
+
+const optionId = "effect/schema/Option"
 
 const jsonIds = new Set<unknown>(["effect/schema/Json", "effect/schema/MutableJson"])
 
@@ -343,12 +346,13 @@ const declarationId = (ast: AST.AST): unknown => {
     : undefined
 }
 
-/** A number that is stored as text compares as the number, a moment with a time zone as the moment. */
+/** A number that is stored as text compares as the number, a moment as the moment, whatever its year or its time zone. */
 const kindOf = (ast: AST.AST, types: ReadonlySet<JsonType>): Kind | undefined => {
   if (!types.has("text") || types.has("number") || types.has("object")) return undefined
   const id = declarationId(ast)
   if (AST.isNumber(ast) || AST.isBigInt(ast) || id === "effect/schema/BigDecimal") return "decimal"
-  return id === "effect/schema/DateTimeZoned" ? "moment" : undefined
+  if (id === "effect/schema/DateTimeZoned") return "moment"
+  return dateIds.has(id) ? "date" : undefined
 }
 
 const typeNames: Readonly<Record<JsonType, string>> = {
