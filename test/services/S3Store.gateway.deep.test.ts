@@ -1,8 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Database from "effect-s3db/Database"
+import * as Resource from "effect-s3db/Resource"
 import * as CapabilityProbe from "effect-s3db/storage/CapabilityProbe"
 import { RequestCounter } from "effect-s3db/storage/InstrumentedStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
@@ -14,17 +17,9 @@ import { describeWithGateway, gateway } from "./available.ts"
 
 const bucket = "suite"
 
-const createBucket = Effect.promise(() =>
-  new S3Client({
-    endpoint: gateway.endpoint,
-    region: "us-east-1",
-    forcePathStyle: true,
-    credentials: { accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey }
-  }).send(new CreateBucketCommand({ Bucket: bucket }))
-)
-
 const options: S3Store.Options = {
   bucket,
+  createBucket: true,
   endpoint: gateway.endpoint,
   credentials: {
     accessKeyId: gateway.accessKeyId,
@@ -32,12 +27,11 @@ const options: S3Store.Options = {
   }
 }
 
-/** The bucket made, and the store told what the probe finds. */
+/** The store told what the probe finds. */
 const probed = <R>(layer: Layer.Layer<ObjectStore | R, unknown>) =>
   Layer.effect(
     ObjectStore,
     Effect.gen(function* () {
-      yield* createBucket
       const store = yield* ObjectStore
       // The gateway answers a race with an internal error now and then.
       yield* CapabilityProbe.probe(RetryingStore.make(store))
@@ -58,7 +52,6 @@ describeWithGateway("S3Store on Ceph's gateway", () => {
       "honours conditions on PUT with an unquoted ETag, and only those",
       () =>
         Effect.gen(function* () {
-          yield* createBucket
           const store = yield* S3Store.make(options)
           const capabilities = yield* CapabilityProbe.probe(RetryingStore.make(store))
           assert.deepStrictEqual(capabilities, {
@@ -81,7 +74,7 @@ describeWithGateway("S3Store on Ceph's gateway", () => {
       () =>
         Effect.gen(function* () {
           const reasonOf = (over: Partial<S3Store.Options>) =>
-            S3Store.make({ ...options, ...over }).pipe(
+            S3Store.make({ ...options, createBucket: false, ...over }).pipe(
               Effect.flatMap((store) => store.get("k")),
               Effect.flip,
               Effect.map((error) => error.reason._tag)
@@ -95,10 +88,50 @@ describeWithGateway("S3Store on Ceph's gateway", () => {
     )
 
     it.live(
+      "makes a bucket that is missing, whatever the region is called",
+      () =>
+        Effect.gen(function* () {
+          const stamp = yield* Clock.currentTimeMillis
+          for (const region of ["us-east-1", "eu-west-1"]) {
+            for (const times of ["once", "again"]) {
+              const store = yield* S3Store.make({ ...options, bucket: `made-${region}-${stamp}`, region })
+              yield* store.put({ key: times })
+              assert.strictEqual((yield* store.list()).entries.length, times === "once" ? 1 : 2)
+            }
+          }
+        }),
+      60_000
+    )
+
+    it.live(
+      "takes documents of many small fields",
+      () =>
+        Effect.gen(function* () {
+          const names = Array.from({ length: 650 }, (_, i) => `flag${i}`)
+          const flags = Resource.define("flags", {
+            primaryKey: "id",
+            schema: Schema.Struct({
+              id: Schema.String,
+              ...Object.fromEntries(names.map((name) => [name, Schema.Boolean]))
+            })
+          })
+          const repository = yield* Resource.make(flags)
+          const id = "\u00e9".repeat(100)
+          const document = { id, ...Object.fromEntries(names.map((name, i) => [name, i % 3 === 0])) }
+          yield* repository.replace(document)
+          assert.deepStrictEqual(yield* repository.get(id), document)
+        }).pipe(
+          Effect.provide(
+            Layer.fresh(Database.layer).pipe(Layer.provide(S3Store.layer({ ...options, prefix: "many/small/fields" })))
+          )
+        ),
+      60_000
+    )
+
+    it.live(
       "takes 20 writers of one key, of whom one wins, ten times over",
       () =>
         Effect.gen(function* () {
-          yield* createBucket
           const store = yield* ObjectStore
           yield* CapabilityProbe.probe(store)
           const encoder = new TextEncoder()
