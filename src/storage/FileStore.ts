@@ -25,7 +25,7 @@ import { patiently, withDescriptor } from "./internal/fileStoreDescriptors.ts"
 import * as envelope from "./internal/fileStoreEnvelope.ts"
 import * as locks from "./internal/fileStoreLocks.ts"
 import * as paths from "./internal/fileStorePaths.ts"
-import { invalidOption } from "./internal/optionRules.ts"
+import { checkChoice, invalidOption } from "./internal/optionRules.ts"
 import * as rules from "./internal/storeRules.ts"
 import {
   type CopyRequest,
@@ -92,6 +92,10 @@ const fileConcurrency = 8
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<ObjectStore["Service"], StoreError, Scope.Scope> {
+  const problem =
+    checkChoice("durability", options.durability, { fsync: true, none: true }) ??
+    checkChoice("compression", options.compression, { none: true, gzip: true, zstd: true })
+  if (problem !== undefined) return yield* problem
   if (options.path === "") return yield* invalidOption("path", "a folder is missing: write ./data, for example")
   if (options.path.includes("\0")) return yield* invalidOption("path", "it holds a NUL character")
   const root = path.resolve(options.path)

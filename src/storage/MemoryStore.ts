@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import SortedBTree from "sorted-btree"
-import { checkCount, invalidOption } from "./internal/optionRules.ts"
+import { checkChoice, checkCount, invalidOption } from "./internal/optionRules.ts"
 import * as rules from "./internal/storeRules.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import {
@@ -205,6 +205,7 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<MemoryStore, StoreError, Scope.Scope> {
   const problem =
     checkCount("maxBytes", options.maxBytes, 1) ??
+    checkChoice("profile", options.profile, metadataLimits) ??
     (options.persistPath === "" ? invalidOption("persistPath", "the path of a file is missing") : undefined)
   if (problem !== undefined) return yield* problem
   const profile = options.profile ?? "aws"

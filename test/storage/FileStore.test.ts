@@ -250,7 +250,7 @@ describe("FileStore", () => {
         promisify(execFile)("sh", ["-c", command, process.execPath, fixture, path, "1000"], { encoding: "utf8" })
       )
       const { taken, ...told } = JSON.parse(output.stdout) as { readonly taken: number }
-      assert.deepStrictEqual(told, { failures: [], writes: 1000, lists: 50 })
+      assert.deepStrictEqual(told, { failures: [], writes: 1000, lists: 20 })
       assert.isAbove(taken, 0)
     })
   )
@@ -268,6 +268,11 @@ describe("FileStore", () => {
           error.message,
           `open failed: InvalidArgument: ${join(path, below)} is a file, or below one: a store is a folder`
         )
+      }
+      // Anything else would be taken for "none".
+      for (const wrong of [{ durability: "sync" as "fsync" }, { compression: "br" as "gzip" }]) {
+        const { reason } = yield* Effect.flip(Effect.scoped(FileStore.make({ path, ...wrong })))
+        assert.strictEqual(reason._tag === "InvalidArgument" && reason.argument, Object.keys(wrong)[0])
       }
       for (const empty of ["", "a\0b"]) {
         const { operation, reason } = yield* Effect.flip(Effect.scoped(FileStore.make({ path: empty })))

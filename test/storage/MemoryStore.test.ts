@@ -110,6 +110,10 @@ describe("MemoryStore", () => {
       for (const maxBytes of [0, -1, NaN, 1.5]) {
         assert.strictEqual(yield* reasonOf(Effect.scoped(MemoryStore.make({ maxBytes }))), "InvalidArgument")
       }
+      assert.strictEqual(
+        yield* reasonOf(Effect.scoped(MemoryStore.make({ profile: "minio" as "aws" }))),
+        "InvalidArgument"
+      )
       const { store } = yield* MemoryStore.make()
       const wrong: ReadonlyArray<readonly [string, StandardStore.Options]> = [
         ["concurrency", { concurrency: 0 }],

@@ -29,6 +29,16 @@ export const checkDuration = (
   return isValid ? undefined : invalidOption(argument, `${argument} must be a duration such as "5 seconds", ${what}`)
 }
 
+/** One of some words, or nothing. A program without types may write another one. */
+export const checkChoice = <A extends string>(
+  argument: string,
+  value: A | undefined,
+  choices: Readonly<Record<A, unknown>>
+): StoreError | undefined =>
+  value === undefined || Object.hasOwn(choices, value)
+    ? undefined
+    : invalidOption(argument, `${argument} must be one of ${Object.keys(choices).join(", ")}`)
+
 interface DecoratorOptions {
   readonly timeout?: Duration.Input | undefined
   readonly retries?: number | undefined
