@@ -48,6 +48,7 @@ import { enable } from "./scheduler/jobCell.ts"
 import type * as JobCell from "./scheduler/jobCell.ts"
 import * as StoreClock from "./scheduler/storeClock.ts"
 import * as Timetable from "./scheduler/timetable.ts"
+import { ExpectedError } from "../internal/expectedError.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -60,7 +61,7 @@ import * as Timetable from "./scheduler/timetable.ts"
  * @category errors
  * @since 0.1.0
  */
-export class InvalidJob extends Schema.TaggedError<InvalidJob>("effect-s3db/plugins/Scheduler/InvalidJob")(
+export class InvalidJob extends ExpectedError<InvalidJob>("effect-s3db/plugins/Scheduler/InvalidJob")(
   "InvalidJob",
   { job: Schema.String, field: Schema.String, problem: Schema.String },
   { httpApiStatus: 400 }
@@ -76,7 +77,7 @@ export class InvalidJob extends Schema.TaggedError<InvalidJob>("effect-s3db/plug
  * @category errors
  * @since 0.1.0
  */
-export class UnknownJob extends Schema.TaggedError<UnknownJob>("effect-s3db/plugins/Scheduler/UnknownJob")(
+export class UnknownJob extends ExpectedError<UnknownJob>("effect-s3db/plugins/Scheduler/UnknownJob")(
   "UnknownJob",
   { job: Schema.String },
   { httpApiStatus: 404 }
@@ -92,7 +93,7 @@ export class UnknownJob extends Schema.TaggedError<UnknownJob>("effect-s3db/plug
  * @category errors
  * @since 0.1.0
  */
-export class JobRunning extends Schema.TaggedError<JobRunning>("effect-s3db/plugins/Scheduler/JobRunning")(
+export class JobRunning extends ExpectedError<JobRunning>("effect-s3db/plugins/Scheduler/JobRunning")(
   "JobRunning",
   {
     job: Schema.String,

@@ -1,3 +1,6 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -12,6 +15,7 @@ import * as DbError from "effect-s3db/DbError"
 import * as Guard from "effect-s3db/Guard"
 import * as Pipeline from "effect-s3db/Pipeline"
 import * as StoreError from "effect-s3db/storage/StoreError"
+import { filesIn } from "../tooling/floors.ts"
 
 const unavailable = new StoreError.Unavailable({ description: "no route to the store", sent: false })
 const failed = DbError.fromStore(
@@ -35,6 +39,15 @@ const errors: ReadonlyArray<Error> = [
 ]
 
 describe("an expected error", () => {
+  it("is what every error of the library is", () => {
+    const src = fileURLToPath(new URL("../../src", import.meta.url))
+    const others = filesIn(src)
+      // What tests stand on keeps its stacks.
+      .filter((file) => !file.startsWith("testing/") && file !== "internal/expectedError.ts")
+      .filter((file) => /Schema\.(Tagged)?Error</.test(readFileSync(join(src, file), "utf8")))
+    assert.deepStrictEqual(others, [])
+  })
+
   it("is one line, without a stack, wherever a person sees it", () => {
     for (const error of errors) {
       const told = `${error.name}: ${error.message}`
