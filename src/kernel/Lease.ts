@@ -49,6 +49,7 @@ import type { ObjectStore } from "../storage/ObjectStore.ts"
 import type * as StoreError from "../storage/StoreError.ts"
 import * as CasCell from "./CasCell.ts"
 import * as StoreClock from "./StoreClock.ts"
+import { ExpectedError } from "../internal/expectedError.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -63,7 +64,7 @@ import * as StoreClock from "./StoreClock.ts"
  * @category errors
  * @since 0.1.0
  */
-export class LeaseLost extends Schema.TaggedError<LeaseLost>("effect-s3db/kernel/Lease/LeaseLost")("LeaseLost", {
+export class LeaseLost extends ExpectedError<LeaseLost>("effect-s3db/kernel/Lease/LeaseLost")("LeaseLost", {
   key: Schema.String,
   token: Schema.Int,
   seen: Schema.optionalKey(Schema.Int)

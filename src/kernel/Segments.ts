@@ -233,7 +233,11 @@ const hashIn = (name: string): string => name.slice(name.indexOf("/") + 1)
  * @since 0.1.0
  */
 export const make = (store: ObjectStore["Service"], { prefix }: Options): Segments => {
-  const cell = CasCell.make(store, `${prefix}/manifest`, CasCell.schemaFormat(Manifest, { what: "a manifest of segments" }))
+  const cell = CasCell.make(
+    store,
+    `${prefix}/manifest`,
+    CasCell.schemaFormat(Manifest, { what: "a manifest of segments" })
+  )
   const objects = partsOf.make(store, prefix)
   let known: Manifest | undefined
 
