@@ -591,8 +591,9 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   /**
    * Creates a document. 1 PUT.
    *
-   * `AlreadyExists`: the id is taken. `InvalidInput`: the fields at fault. `MetadataLimit`: it does not fit, and the
-   * behavior does not let it go to the body.
+   * `AlreadyExists`: the id is taken. `InvalidInput`: the fields at fault, keys that the schema does not know (see
+   * `onExcessProperty` of the definition) and values that would come back as others among them. `MetadataLimit`: it does
+   * not fit, and the behavior does not let it go to the body.
    */
   readonly insert: (input: Insert<S, N>) => Effect.Effect<S["Type"], InsertError>
 
