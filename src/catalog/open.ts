@@ -13,7 +13,7 @@ import type { Failure } from "../DbError.ts"
 import { encodeBase64 } from "../internal/base64.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import * as CapabilityProbe from "../storage/CapabilityProbe.ts"
-import { type Capabilities, getOption, type ObjectStore, type StoredObject } from "../storage/ObjectStore.ts"
+import { type Capabilities, getOption, listSome, type ObjectStore, type StoredObject } from "../storage/ObjectStore.ts"
 import * as SingleWriterStore from "../storage/SingleWriterStore.ts"
 import * as CatalogCell from "./cell.ts"
 
@@ -171,7 +171,7 @@ const backup = Effect.fnUntraced(function* (store: Store) {
 const substitute = Effect.fnUntraced(function* (store: Store) {
   const copy = yield* backup(store)
   if (copy !== undefined) return { catalog: Catalog.afterLoss(copy), restored: true }
-  const data = yield* store.list({ prefix: "resource=", maxKeys: 1, keysOnly: true })
+  const data = yield* listSome(store, { prefix: "resource=", maxKeys: 1, keysOnly: true })
   return { catalog: data.entries.length === 0 ? Catalog.empty : Catalog.blankOverData, restored: false }
 })
 

@@ -15,7 +15,7 @@ import type { FieldProblem } from "../encoding/Json.ts"
 import type * as Partition from "../Partition.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import type * as Query from "../Query.ts"
-import { type ListEntry, type ListPage, type ListRequest, maxKeysPerRequest } from "../storage/ObjectStore.ts"
+import { type ListEntry, type ListPage, type ListRequest, listSome, maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import type { OperandCodecs } from "./operandCodecs.ts"
@@ -171,7 +171,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     position: Position
   ): Effect.Effect<ListPage & { readonly keys: ReadonlyArray<string> }, StoreError.StoreError> => {
     const keysOnly = partition !== undefined || leavesNothing()
-    return Effect.map(store.list({ prefix, maxKeys, keysOnly, ...position }), (page) => {
+    return Effect.map(listSome(store, { prefix, maxKeys, keysOnly, ...position }), (page) => {
       const there = partition === undefined ? page.entries.filter(isThere) : page.entries
       return { ...page, keys: there.map((entry) => entry.key) }
     })

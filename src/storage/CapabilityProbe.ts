@@ -5,10 +5,12 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import * as Id from "../crypto/Id.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import {
-  type Capabilities,
+  Capabilities,
+  listAll,
   maxMetadataBytes,
   maxMetadataHeaderBytes,
   type Metadata,
@@ -39,13 +41,14 @@ const refusal = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<boolea
   )
 
 /**
- * Tries conditions, metadata (names, characters, sizes, numbers) and the order of listing on scratch objects below `s3db-probe/`, which it removes,
- * and tells the store what it has found (`adopt`).
+ * Tries conditions, metadata (names, characters, sizes, numbers), and how keys are listed and in which order, on scratch
+ * objects below `s3db-probe/`, which it removes, and tells the store what it has found (`adopt`).
  *
  * **Details**
  *
  * 50 requests on a store like AWS, a few more on others. Fails with any `StoreError` other than a refusal of what was
- * tried, such as `AccessDenied`. It tries nothing again, so give it a store that retries: some stores limit how often a
+ * tried, such as `AccessDenied`; with `Unsupported` (`listing`) when what was written is not listed, in no encoding that is
+ * known here. It tries nothing again, so give it a store that retries: some stores limit how often a
  * key is written (R2: once in a second), and some answer a race with a passing error (Ceph's gateway 16: 500).
  *
  * A race of five shows a store that checks first and writes later with high probability, not with certainty.
@@ -54,9 +57,10 @@ const refusal = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<boolea
  * @since 0.1.0
  */
 export const probe = Effect.fn("CapabilityProbe.probe")(function* (
-  store: Store
+  probed: Store
 ): Effect.fn.Return<Capabilities, StoreError> {
   const root = `s3db-probe/${yield* Id.randomOf(12)}/`
+  const { cleanUp, store } = remembering(probed)
   return yield* Effect.gen(function* () {
     const createIfAbsent = yield* probeCreate(store, root)
     const etagForm = yield* probeReplace(store, root)
@@ -67,24 +71,28 @@ export const probe = Effect.fn("CapabilityProbe.probe")(function* (
       conditionalDelete: yield* probeDelete(store, root),
       conditionalCopy: yield* probeCopy(store, root),
       ...(yield* probeMetadata(store, root)),
-      orderedList: yield* probeOrder(store, root)
+      ...(yield* probeListing(store, root))
     }
     yield* store.adopt(capabilities)
     return capabilities
-  }).pipe(Effect.ensuring(Effect.ignore(cleanUp(store, root))))
+  }).pipe(Effect.ensuring(Effect.ignore(cleanUp)))
 })
 
-const cleanUp = Effect.fnUntraced(function* (store: Store, root: string) {
-  for (;;) {
-    const page = yield* store.list({ prefix: root, keysOnly: true })
-    if (page.entries.length === 0) return
-    yield* store.deleteMany(
-      page.entries.map((entry) => entry.key),
-      { repeatable: true }
-    )
-    if (page.nextToken === undefined) return
+/** A store that remembers the keys that were written, since not every listing shows them. */
+const remembering = (store: Store) => {
+  const keys = new Set<string>()
+  const noting = <A>(key: string, request: Effect.Effect<A, StoreError>) =>
+    Effect.suspend(() => {
+      keys.add(key)
+      return request
+    })
+  const noted: Store = {
+    ...store,
+    put: (request) => noting(request.key, store.put(request)),
+    copy: (request) => noting(request.to, store.copy(request))
   }
-})
+  return { store: noted, cleanUp: Effect.suspend(() => store.deleteMany([...keys], { repeatable: true })) }
+}
 
 const racers = ["a", "b", "c", "d", "e"]
 
@@ -264,18 +272,69 @@ const metadataOf = (bytes: number): Record<string, string> => {
   return metadata
 }
 
-/** Names whose order differs when it is not that of UTF-8 bytes: locale, UTF-16, directories first. */
-const orderNames = ["a", "a b", "a/", "a/b", "a-b", "B", "b", "\u00e9", "\uff5e", "\u{1f600}", "z"]
+/**
+ * Names whose order differs when it is not that of UTF-8 bytes (locale, UTF-16, directories first), and which are not themselves
+ * when they are encoded or decoded once too often.
+ */
+const listedNames = ["a", "a b", "a/", "a/b", "a-b", "B", "b", "\u00e9", "\uff5e", "\u{1f600}", "z=1+2%2F%253D"]
 
-const probeOrder = Effect.fnUntraced(function* (store: Store, root: string) {
-  const keys = orderNames.map((name) => `${root}order/${name}`)
+/** As the answer says; else what is known to be found instead. */
+const listedForms = [undefined, ...Capabilities.fields.listedKeys.schema.literals]
+
+/**
+ * Whether what was written is listed, in which form, and in the order of UTF-8 bytes. A listing that is wrong in every form
+ * is no listing: everything that is read through it would be incomplete.
+ */
+const probeListing = Effect.fnUntraced(function* (store: Store, root: string) {
+  const prefix = `${root}list/`
+  const keys = listedNames.map((name) => prefix + name).toSorted(compareUtf8)
   const refused = yield* Effect.forEach(keys, (key) => refusal(store.put({ key, repeatable: true })), {
     concurrency: 4
   })
-  if (refused.some((outcome) => outcome !== false)) return false
-  const page = yield* store.list({ prefix: `${root}order/` })
-  const listed = page.entries.map((entry) => entry.key)
-  return listed.join("\n") === keys.toSorted(compareUtf8).join("\n")
+  const written = keys.filter((_, i) => refused[i] === false)
+  let problem: string | undefined
+  for (const listedKeys of listedForms) {
+    yield* store.adopt(listedKeys === undefined ? unproven : { ...unproven, listedKeys })
+    const listed = yield* listing(store, { prefix })
+    problem ??= listed.problem ?? difference(written, listed.keys)
+    if (listed.problem !== undefined || difference(written, listed.keys) !== undefined) continue
+    const isOrdered = isSame(listed.keys, keys) && (yield* startsAfter(store, prefix, keys))
+    return { orderedList: isOrdered, ...(listedKeys === undefined ? {} : { listedKeys }) }
+  }
+  const description = `${store.location} cannot be listed, so that nothing stored there could be found: ${problem}; use the endpoint of the store itself, without a proxy that alters answers, or another store`
+  return yield* new StoreError({ operation: "list", reason: new Unsupported({ feature: "listing", description }) })
+})
+
+/** The keys that are listed, or what is wrong with the listing. */
+const listing = (store: Store, request: { readonly prefix: string; readonly startAfter?: string }) =>
+  Stream.runCollect(listAll(store, request)).pipe(
+    Effect.map((entries) => ({ keys: entries.map((entry) => entry.key), problem: undefined })),
+    Effect.catchReason("StoreError", "Unexpected", ({ description }) =>
+      Effect.succeed({ keys: [], problem: description })
+    )
+  )
+
+const isSame = (a: ReadonlyArray<string>, b: ReadonlyArray<string>) =>
+  a.length === b.length && a.every((key, i) => key === b[i])
+
+/** What is not as it was written. Some stores take a key that ends in `/` for a directory; none is ever written here. */
+const difference = (written: ReadonlyArray<string>, listed: ReadonlyArray<string>): string | undefined => {
+  const isKey = (key: string) => !key.endsWith("/")
+  const [before, after] = [written.filter(isKey), listed.filter(isKey).toSorted(compareUtf8)]
+  if (isSame(before, after)) return undefined
+  const other = after.find((key) => !before.includes(key))
+  if (other !== undefined) return `it lists ${JSON.stringify(other)}, which was never written`
+  const missing = before.find((key) => !after.includes(key))
+  return missing === undefined
+    ? "it lists a key twice"
+    : `it does not list ${JSON.stringify(missing)}, which was written`
+}
+
+/** Whether a listing begins after the key that it is told to begin after. */
+const startsAfter = Effect.fnUntraced(function* (store: Store, prefix: string, keys: ReadonlyArray<string>) {
+  const half = keys.length >> 1
+  const { keys: found } = yield* listing(store, { prefix, startAfter: keys[half - 1]! })
+  return isSame(found, keys.slice(half))
 })
 
 /** What an object needs that tells of a deletion, the largest that cannot go to the body: two entries. */

@@ -14,7 +14,8 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { requireNode } from "../internal/runtime.ts"
-import type { Reason, StoreError } from "./StoreError.ts"
+import * as listing from "./internal/listing.ts"
+import { type Reason, StoreError, Unexpected } from "./StoreError.ts"
 
 // Every store, and so every database, stands on this module.
 requireNode()
@@ -106,6 +107,8 @@ export const Capabilities = Schema.Struct({
   metadataKept: Schema.optionalKey(Schema.Boolean),
   /** Keys are listed in the order of their UTF-8 bytes. S3 Express lists in no order. */
   orderedList: Schema.Boolean,
+  /** How keys are written in a listing, on a server that writes them otherwise than it says. Absent: as it says. */
+  listedKeys: Schema.optionalKey(Schema.Literals(["plain", "form", "percent", "form twice", "percent twice"])),
   /** An answer is never lost: what fails was not carried out. So it is in one's own memory and folder, on no network. */
   sureAnswers: Schema.optionalKey(Schema.Boolean)
 })
@@ -412,21 +415,64 @@ export const headOption = (
   Effect.catchReason(Effect.map(store.head(key), Option.some), "StoreError", "NoSuchKey", () => Effect.succeedNone)
 
 /**
- * Lists all keys with a prefix, page by page as they are drawn, in the order of the store. One LIST for each 1,000.
+ * Lists all keys with a prefix, or those after a key, page by page as they are drawn, in the order of the store. One LIST for each 1,000.
+ *
+ * Fails with `Unexpected` when a page has keys that were not asked for, or leads to one that has been before.
  *
  * @category combinators
  * @since 0.1.0
  */
 export const listAll = (
   store: ObjectStore["Service"],
-  request: Pick<ListRequest, "prefix" | "keysOnly">
+  request: Pick<ListRequest, "prefix" | "startAfter" | "keysOnly">
 ): Stream.Stream<ListEntry, StoreError> =>
-  Stream.paginate(undefined as string | undefined, (token) =>
+  Stream.paginate(undefined as Position | undefined, (position) =>
     Effect.map(
-      store.list({ ...request, token }),
-      (page) => [page.entries, Option.fromUndefinedOr(page.nextToken)] as const
+      listOnwards(store, request, position),
+      ({ next, page }) => [page.entries, Option.fromUndefinedOr(next)] as const
     )
   )
+
+/** Where a listing goes on, and how far it has come. */
+interface Position {
+  readonly token: string
+  readonly progress: listing.Progress | undefined
+}
+
+const listOnwards = Effect.fnUntraced(function* (
+  store: ObjectStore["Service"],
+  request: Omit<ListRequest, "token">,
+  position: Position | undefined
+): Effect.fn.Return<{ readonly page: ListPage; readonly next: Position | undefined }, StoreError> {
+  const wrong = (reason: Reason) => new StoreError({ operation: "list", key: request.prefix ?? "", reason })
+  const page = yield* store.list({ ...request, token: position?.token })
+  const problem = listing.checkPage(request, page)
+  if (problem !== undefined) return yield* wrong(problem)
+  const token = page.nextToken
+  if (token === undefined) return { page, next: undefined }
+  const progress = listing.advance(position?.progress, token, page)
+  return progress instanceof Unexpected ? yield* wrong(progress) : { page, next: { token, progress } }
+})
+
+/**
+ * Lists one page that has something in it, or the last one: S3 may send pages with nothing in them before the end. 1 LIST
+ * for each.
+ *
+ * Fails with `Unexpected` as `listAll` does.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const listSome = Effect.fnUntraced(function* (
+  store: ObjectStore["Service"],
+  { token, ...request }: ListRequest
+): Effect.fn.Return<ListPage, StoreError> {
+  let found = yield* listOnwards(store, request, token === undefined ? undefined : { token, progress: undefined })
+  while (found.next !== undefined && found.page.entries.length + found.page.commonPrefixes.length === 0) {
+    found = yield* listOnwards(store, request, found.next)
+  }
+  return found.page
+})
 
 /**
  * Removes the objects below a prefix whose keys are chosen, and gives their number. One LIST and one DeleteObjects for each

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { utf8Length } from "../internal/text.ts"
+import { checkPage } from "./internal/listing.ts"
 import { maxKeyBytes, ObjectStore } from "./ObjectStore.ts"
 import { fieldsOf, StoreError } from "./StoreError.ts"
 
@@ -51,17 +52,24 @@ export const make = (inner: ObjectStore["Service"], prefix: string): ObjectStore
       renamed(inner.copy({ ...request, from: checked(request.from, outside), to: checked(request.to, outside) })),
     list: (request = {}) =>
       renamed(
-        Effect.map(
+        Effect.flatMap(
           inner.list({
             ...request,
             prefix: outside(request.prefix ?? ""),
             startAfter: request.startAfter === undefined ? undefined : outside(request.startAfter)
           }),
-          (page) => ({
-            entries: page.entries.map((entry) => ({ ...entry, key: inside(entry.key) })),
-            commonPrefixes: page.commonPrefixes.map(inside),
-            nextToken: page.nextToken
-          })
+          (page) => {
+            // What is not below the prefix must not be shown as if it were.
+            const problem = checkPage({ prefix: root }, page)
+            if (problem !== undefined) {
+              return Effect.fail(new StoreError({ operation: "list", key: request.prefix ?? "", reason: problem }))
+            }
+            return Effect.succeed({
+              entries: page.entries.map((entry) => ({ ...entry, key: inside(entry.key) })),
+              commonPrefixes: page.commonPrefixes.map(inside),
+              nextToken: page.nextToken
+            })
+          }
         )
       )
   }

@@ -6,7 +6,8 @@
  *
  * @since 0.1.0
  */
-import type { DeleteObjectsCommandOutput, S3Client } from "@aws-sdk/client-s3"
+import type { S3Client } from "@aws-sdk/client-s3"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -15,7 +16,11 @@ import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import { checkCount, checkDuration, invalidOption } from "./internal/optionRules.ts"
 import { ensureBucket } from "./internal/s3Bucket.ts"
-import { clientConfig, type Options } from "./internal/s3Client.ts"
+import * as listing from "./internal/listing.ts"
+import * as s3Agents from "./internal/s3Agents.ts"
+import * as s3Answers from "./internal/s3Answers.ts"
+import { clientConfig, defaultMaxSockets, type Options } from "./internal/s3Client.ts"
+import * as s3Deletion from "./internal/s3Deletion.ts"
 import * as s3Errors from "./internal/s3Errors.ts"
 import * as s3Text from "./internal/s3Text.ts"
 import * as rules from "./internal/storeRules.ts"
@@ -116,6 +121,9 @@ const written = (form: Capabilities["etagForm"], etag: string | undefined): stri
 
 const deleteConcurrency = 4
 
+/** Servers refuse what is signed 5 to 15 minutes off; the client learns the offset from every answer. */
+const noticeableSkewMillis = 240_000
+
 const failure = (operation: Operation, key: string, reason: Reason) => new StoreError({ operation, key, reason })
 
 const etagIn = (operation: Operation, key: string, etag: string | undefined) =>
@@ -155,26 +163,60 @@ const open = Effect.fnUntraced(function* (
       })
     }
   })
+  const clock = yield* Clock.Clock
+  const agents = s3Agents.make(options.maxSockets ?? defaultMaxSockets, () => clock.currentTimeMillisUnsafe())
   const client: S3Client = yield* Effect.acquireRelease(
-    Effect.sync(() => new sdk.S3Client(clientConfig(options, region))),
+    Effect.sync(() => new sdk.S3Client(clientConfig(options, region, agents))),
     (client) => Effect.sync(() => client.destroy())
   )
-  const etagForm = yield* Ref.make<Capabilities["etagForm"]>("quoted")
+  s3Answers.check(client, agents.learn)
+  const known = yield* Ref.make<Pick<Capabilities, "etagForm" | "listedKeys">>({ etagForm: "quoted" })
 
   const location =
     options.endpoint === undefined ? `s3://${bucket}` : `${options.endpoint.replace(/\/+$/, "")}/${bucket}`
   const place = `bucket ${JSON.stringify(bucket)} ${options.endpoint === undefined ? `on AWS (region ${region})` : `at ${options.endpoint}`}`
 
-  /** One request. Interruption cancels it on the wire. */
+  const warnOfClock = yield* Effect.cached(
+    Effect.suspend(() => {
+      const minutes = Math.round(client.config.systemClockOffset / 60_000)
+      const where = `${Math.abs(minutes)} minutes ${minutes > 0 ? "behind" : "ahead of"}`
+      return Effect.logWarning(
+        `the clock of this machine is ${where} that of ${location}; requests are signed with the time of the store, but what is dated here is wrong: set the clock`
+      )
+    })
+  )
+
+  /**
+   * One request; a second one, signed again, when the first was refused and its answer says that the clocks differ.
+   * Interruption cancels it on the wire.
+   */
   const send = <A>(
     facts: Omit<s3Errors.RequestFacts, "region" | "place">,
     key: string,
     request: (signal: AbortSignal) => Promise<A>
-  ): Effect.Effect<A, StoreError> =>
-    Effect.tryPromise({
-      try: (signal) => request(signal),
+  ): Effect.Effect<A, StoreError> => {
+    const sending = Effect.tryPromise({
+      try: (signal) => {
+        agents.retire()
+        return request(signal)
+      },
       catch: (cause) => failure(facts.operation, key, s3Errors.reasonOf(cause, { ...facts, region, place }))
     })
+    return Effect.suspend(() => {
+      const offset = client.config.systemClockOffset
+      return sending.pipe(
+        Effect.catchReason("StoreError", "AccessDenied", (_, error) =>
+          Math.abs(client.config.systemClockOffset - offset) < noticeableSkewMillis
+            ? Effect.fail(error)
+            : Effect.andThen(warnOfClock, sending)
+        ),
+        // What broke one connection may have broken those that nobody is using.
+        Effect.tapError(({ reason }) =>
+          reason._tag === "Unavailable" && reason.status === undefined ? Effect.sync(agents.dropIdle) : Effect.void
+        )
+      )
+    })
+  }
 
   if (options.createBucket === true) {
     const opening = ensureBucket(sdk, bucket, (request) =>
@@ -183,7 +225,7 @@ const open = Effect.fnUntraced(function* (
     yield* attempt(opening, location)
   }
 
-  const condition = (etag: string | undefined) => Effect.map(Ref.get(etagForm), (form) => written(form, etag))
+  const condition = (etag: string | undefined) => Effect.map(Ref.get(known), ({ etagForm }) => written(etagForm, etag))
 
   const put = Effect.fnUntraced(function* (request: PutRequest): Effect.fn.Return<PutResult, StoreError> {
     const { body, contentEncoding, contentType, ifMatch, ifNoneMatch, key, metadata } = request
@@ -263,16 +305,14 @@ const open = Effect.fnUntraced(function* (
     yield* ifMatch === undefined ? Effect.catchReason(gone, "StoreError", "NoSuchKey", () => Effect.void) : gone
   })
 
-  /** One request for up to 1,000 keys that XML can hold. */
-  const removeBatch = Effect.fnUntraced(function* (keys: ReadonlyArray<string>) {
-    const command = new sdk.DeleteObjectsCommand({
-      Bucket: bucket,
-      Delete: { Objects: keys.map((Key) => ({ Key })), Quiet: true }
-    })
-    const output = yield* send({ operation: "deleteMany" }, keys[0]!, (signal) =>
-      client.send(command, { abortSignal: signal })
-    )
-    return refusedIn(output, keys)
+  const removeBatch = yield* s3Deletion.make({
+    sdk,
+    bucket,
+    remove,
+    isGone: (key) =>
+      Effect.catchReason(Effect.as(head(key), false), "StoreError", "NoSuchKey", () => Effect.succeed(true)),
+    send: (command, key) =>
+      send({ operation: "deleteMany" }, key, (signal) => client.send(command, { abortSignal: signal }))
   })
 
   const removeMany = Effect.fnUntraced(function* (
@@ -350,45 +390,51 @@ const open = Effect.fnUntraced(function* (
     const { delimiter, maxKeys, prefix = "", startAfter } = request
     const problem = rules.checkList(request) ?? checkListText(request)
     if (problem !== undefined) return yield* failure("list", prefix, problem)
-    const position = rules.readToken(request)
-    if (typeof position === "object") return yield* failure("list", prefix, position)
+    const position = readPosition(request)
+    if (position instanceof InvalidArgument) return yield* failure("list", prefix, position)
     const command = new sdk.ListObjectsV2Command({
       Bucket: bucket,
       Prefix: prefix === "" ? undefined : prefix,
       Delimiter: delimiter === "" ? undefined : delimiter,
       StartAfter: position === undefined && startAfter !== "" ? startAfter : undefined,
-      ContinuationToken: position,
+      ContinuationToken: position?.token,
       MaxKeys: maxKeys ?? maxKeysPerRequest,
       // XML cannot hold every key as it is.
       EncodingType: "url"
     })
     const output = yield* send({ operation: "list" }, prefix, (signal) => client.send(command, { abortSignal: signal }))
-    const text = output.EncodingType === "url" ? s3Text.decodeListed : (plain: string) => plain
-    const next = output.NextContinuationToken
-    if (output.IsTruncated === true && (next === undefined || next === "")) {
-      const description = "the store says that there is more, but not where to go on"
-      return yield* failure("list", prefix, new Unexpected({ description }))
-    }
-    return yield* Effect.try({
+    const { listedKeys } = yield* Ref.get(known)
+    const read = s3Text.listedForms[listedKeys ?? (output.EncodingType === "url" ? "form" : "plain")]
+    const found = yield* Effect.try({
       try: () => ({
         entries: (output.Contents ?? []).map((object) => ({
-          key: text(object.Key ?? ""),
+          key: read(object.Key ?? ""),
           etag: object.ETag === undefined ? undefined : s3Text.bareETag(object.ETag),
           size: object.Size,
           lastModified: object.LastModified?.getTime()
         })),
-        commonPrefixes: (output.CommonPrefixes ?? []).map((group) => text(group.Prefix ?? "")),
-        nextToken: output.IsTruncated === true ? rules.makeToken(request, next!) : undefined
+        commonPrefixes: (output.CommonPrefixes ?? []).map((group) => read(group.Prefix ?? ""))
       }),
       catch: () =>
         failure("list", prefix, new Unexpected({ description: "the store listed a key that is not encoded" }))
     })
+    const wrong = listing.checkPage(position === undefined ? request : { prefix }, found)
+    if (wrong !== undefined) return yield* failure("list", prefix, wrong)
+    const next = output.NextContinuationToken ?? ""
+    if (output.IsTruncated === true && next === "") {
+      const description = "the store says that there is more, but not where to go on"
+      return yield* failure("list", prefix, new Unexpected({ description }))
+    }
+    if (next === "" || output.IsTruncated === false) return { ...found, nextToken: undefined }
+    const progress = listing.advance(position?.progress, next, found)
+    if (progress instanceof Unexpected) return yield* failure("list", prefix, progress)
+    return { ...found, nextToken: rules.makeToken(request, listing.seal(next, progress)) }
   })
 
   return ObjectStore.of({
     location,
     capabilities: undefined,
-    adopt: (capabilities) => Ref.set(etagForm, capabilities.etagForm),
+    adopt: (capabilities) => Ref.set(known, capabilities),
     put,
     get,
     head,
@@ -415,16 +461,15 @@ const headOf = (
   lastModified: output.LastModified?.getTime() ?? 0
 })
 
-/** A failure that names no key of ours could be any of them. */
-const refusedIn = (output: DeleteObjectsCommandOutput, keys: ReadonlyArray<string>): Map<string, Reason> => {
-  const asked = new Set(keys)
-  const refused = new Map<string, Reason>()
-  for (const { Code, Key = "" } of output.Errors ?? []) {
-    if (Code === "NoSuchKey") continue
-    const reason = s3Errors.reasonOfDeletion(Code)
-    for (const key of asked.has(Key) ? [Key] : keys) refused.set(key, reason)
+/** Where a token of this store goes on, and how far its listing has come. */
+const readPosition = (request: ListRequest): ReturnType<typeof listing.unseal> | InvalidArgument => {
+  const sealed = rules.readToken(request)
+  if (typeof sealed !== "string") return sealed
+  try {
+    return listing.unseal(sealed) ?? rules.foreignToken
+  } catch {
+    return rules.foreignToken
   }
-  return refused
 }
 
 /**

@@ -17,6 +17,8 @@ import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Id from "../crypto/Id.ts"
 import { compareUtf8 } from "../internal/text.ts"
+import * as Stream from "effect/Stream"
+import * as ObjectStores from "../storage/ObjectStore.ts"
 import { maxKeyBytes, maxMetadataBytes, ObjectStore } from "../storage/ObjectStore.ts"
 import * as PrefixedStore from "../storage/PrefixedStore.ts"
 import type { Reason, StoreError } from "../storage/StoreError.ts"
@@ -449,6 +451,39 @@ export const suite = <E>(name: string, layer: Layer.Layer<ObjectStore, E>, optio
           }),
         timeout
       )
+
+      if (allKeys) {
+        it.effect(
+          "lists what a prefix asks for and nothing else, under the keys that were written",
+          () =>
+            Effect.gen(function* () {
+              const store = yield* scratch
+              const prefix = "team+x y=z%2F/"
+              const keys = ["a+b", "a b", "a%2Fb", "a%252Fb", "a/b", "a=b&c", "\u00fc"].map((name) => prefix + name)
+              const others = [
+                "team x y=z%2F/a",
+                "team+x y=z//a",
+                "team+x y=z%252F/a",
+                "team%2Bx%20y%3Dz%252F/a",
+                "team"
+              ]
+              yield* Effect.forEach([...keys, ...others], (key) => store.put({ key }), {
+                concurrency: 8,
+                discard: true
+              })
+              for (const maxKeys of [1, 3, 1000]) {
+                const below = yield* listAll(store, { prefix, maxKeys })
+                assert.deepStrictEqual(sorted(below.keys), sorted(keys))
+              }
+              const streamed = yield* Stream.runCollect(ObjectStores.listAll(store, { prefix }))
+              assert.deepStrictEqual(sorted(streamed.map(({ key }) => key)), sorted(keys))
+              const { deleted } = yield* store.deleteMany([...keys, "team+x"])
+              assert.deepStrictEqual(deleted, [...keys, "team+x"])
+              assert.deepStrictEqual(sorted((yield* listAll(store, {})).keys), sorted(others))
+            }),
+          timeout
+        )
+      }
 
       it.effect(
         "a page follows the one before, whatever was written and deleted in between",

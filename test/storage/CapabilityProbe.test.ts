@@ -7,6 +7,7 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import {
   type Capabilities,
   fullCapabilities,
+  type ListRequest,
   type Metadata,
   metadataHeaderOverhead,
   ObjectStore
@@ -50,6 +51,9 @@ interface Faults {
   /** Metadata beyond this many bytes is dropped in silence. */
   readonly metadataKept?: number
   readonly order?: (a: string, b: string) => number
+  readonly startAfter?: "honoured" | "ignored"
+  /** How a key is shown in a listing, if at all, as `listedKeys` has been adopted. */
+  readonly listed?: (key: string, form: Capabilities["listedKeys"]) => string | undefined
   /** Fails with this, from the given request on. */
   readonly failing?: { readonly from: number; readonly reason: Reason }
 }
@@ -59,6 +63,8 @@ const sizeOf = (metadata: Metadata) =>
 
 const compareBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
 
+const plain = (key: string): string => key
+
 /** A store of a few lines with faults on demand. */
 const faulty = (faults: Faults = {}) => {
   const objects = new Map<string, { body: Uint8Array; etag: string; metadata: Metadata }>()
@@ -66,6 +72,7 @@ const faulty = (faults: Faults = {}) => {
     requests: 0,
     versions: 0,
     form: "quoted" as Capabilities["etagForm"],
+    listedKeys: undefined as Capabilities["listedKeys"],
     adopted: [] as Array<Capabilities>
   }
   const { conditionalCopy = "honoured", conditionalDelete = "honoured", create = "honoured", match = "quoted" } = faults
@@ -115,6 +122,7 @@ const faulty = (faults: Faults = {}) => {
     adopt: (capabilities) =>
       Effect.sync(() => {
         state.form = capabilities.etagForm
+        state.listedKeys = capabilities.listedKeys
         state.adopted.push(capabilities)
       }),
     put: ({ body = new Uint8Array(), ifMatch, ifNoneMatch, key, metadata = {} }) => {
@@ -179,9 +187,13 @@ const faulty = (faults: Faults = {}) => {
         const source = objects.get(from)
         return problem ?? (source === undefined ? absent : write(to, source.body, source.metadata))
       }),
-    list: ({ prefix = "" } = {}) =>
+    list: ({ prefix = "", startAfter = "" } = {}) =>
       request("list", prefix, () => {
-        const keys = [...objects.keys()].filter((key) => key.startsWith(prefix))
+        const after = faults.startAfter === "ignored" ? "" : startAfter
+        const keys = [...objects.keys()]
+          .filter((key) => key.startsWith(prefix) && compareBytes(key, after) > 0)
+          .map((key) => (faults.listed ?? plain)(key, state.listedKeys))
+          .filter((key) => key !== undefined)
         return {
           entries: keys.toSorted(faults.order ?? compareBytes).map((key) => ({ key })),
           commonPrefixes: [],
@@ -256,6 +268,13 @@ describe("CapabilityProbe.probe", () => {
     ["HEAD shows metadata, GET does not", { hiddenFromGet: true }, { metadataBytes: 0, metadataKept: false }],
     ["less metadata", { metadata: { total: 777 } }, { metadataBytes: 777 }],
     ["metadata that is dropped in silence", { metadataKept: 1000 }, { metadataBytes: 1000 }],
+    ["a listing that begins where it wants", { startAfter: "ignored" }, { orderedList: false }],
+    [
+      "keys that are percent-encoded without a word",
+      { listed: (key, form) => (form === "percent" ? key : key.replaceAll("%", "%25").replaceAll(" ", "%20")) },
+      { listedKeys: "percent" }
+    ],
+    ["directories are not shown", { listed: (key) => (key.endsWith("/") ? undefined : key) }, { orderedList: false }],
     ["UTF-16 order", { order: (a, b) => (a < b ? -1 : a > b ? 1 : 0) }, { orderedList: false }],
     ["the order of a language", { order: (a, b) => a.localeCompare(b) }, { orderedList: false }],
     [
@@ -288,6 +307,32 @@ describe("CapabilityProbe.probe", () => {
       const error = yield* Effect.flip(CapabilityProbe.probe(once))
       assert.strictEqual(error.reason._tag, "Throttled")
       assert.strictEqual(objects.size, 0)
+    })
+  )
+
+  it.effect("a listing that is wrong in every form: refused, with what is wrong and what to do", () =>
+    Effect.gen(function* () {
+      for (const [listed, problem] of [
+        [(key: string) => (key.endsWith("/b") ? undefined : key), /does not list "s3db-probe.*\/b", which was written/],
+        [(key: string) => key.toLowerCase(), /lists "s3db-probe.*, which was never written|others, such as/],
+        [() => undefined, /does not list/],
+        [(key: string) => key.replace(/a b$/, "a"), /does not list "s3db-probe.*\/a b", which was written/]
+      ] as const) {
+        const { objects, store } = faulty({ listed })
+        const { reason } = yield* Effect.flip(CapabilityProbe.probe(store))
+        assert.strictEqual(reason._tag, "Unsupported")
+        assert.match(reason.description, problem)
+        assert.match(reason.description, /use the endpoint of the store itself/)
+        assert.strictEqual(objects.size, 0)
+      }
+      const { store } = faulty({})
+      const twice = {
+        ...store,
+        list: (request: ListRequest = {}) =>
+          Effect.map(store.list(request), (page) => ({ ...page, entries: [...page.entries, ...page.entries] }))
+      }
+      const { reason } = yield* Effect.flip(CapabilityProbe.probe(twice))
+      assert.match(reason.description, /it lists a key twice/)
     })
   )
 

@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import { RequestCounter } from "effect-s3db/storage/InstrumentedStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as s3Agents from "../../src/storage/internal/s3Agents.ts"
 import { clientConfig } from "../../src/storage/internal/s3Client.ts"
 
 const parse = ConnectionString.parse
@@ -41,7 +42,13 @@ describe("ConnectionString.parse", () => {
         assert.strictEqual(options.credentials?.accessKeyId, "K")
         assert.strictEqual(Redacted.value(options.credentials!.secretAccessKey), "S/1")
         // The request that the SDK would send goes to the region.
-        const client = new S3Client(clientConfig(options, options.region!))
+        const client = new S3Client(
+          clientConfig(
+            options,
+            options.region!,
+            s3Agents.make(1, () => 0)
+          )
+        )
         const hosts: Array<string> = []
         client.middlewareStack.add(
           () => (args) => {

@@ -29,11 +29,12 @@ const deletesMost: Answer = (response, request) => {
     ["k3", "AccessDenied"],
     ["k1500", "InternalError"]
   ])
-  const errors = [...request.body.matchAll(/<Key>(.*?)<\/Key>/g)]
-    .map((match) => match[1]!)
-    .filter((key) => failing.has(key))
-    .map((key) => `<Error><Key>${key}</Key><Code>${failing.get(key)}</Code></Error>`)
-  document(`<DeleteResult>${errors.join("")}</DeleteResult>`)(response, request)
+  const outcomes = [...request.body.matchAll(/<Key>(.*?)<\/Key>/g)].map(([, key = ""]) =>
+    failing.has(key)
+      ? `<Error><Key>${key}</Key><Code>${failing.get(key)}</Code></Error>`
+      : `<Deleted><Key>${key}</Key></Deleted>`
+  )
+  document(`<DeleteResult>${outcomes.join("")}</DeleteResult>`)(response, request)
 }
 
 describe("S3Store: what is sent", () => {
@@ -244,7 +245,7 @@ describe("S3Store: what is read", () => {
       const keys = Array.from({ length: 2001 }, (_, i) => `k${i}`)
       const { deleted, failed } = yield* store.deleteMany([...keys, "", "k0", "x".repeat(1025)])
       assert.deepStrictEqual(seen.map(({ body }) => body.match(/<Object>/g)?.length ?? 0).toSorted(), [1, 1000, 1000])
-      assert.isTrue(seen.every(({ body }) => body.includes("<Quiet>true</Quiet>")))
+      assert.isTrue(seen.every(({ body }) => body.includes("<Quiet>false</Quiet>")))
       assert.deepStrictEqual(deleted, [...keys.filter((key) => key !== "k3" && key !== "k1500"), "k0"])
       assert.deepStrictEqual(
         failed.map(({ key, reason }) => [key.length > 9 ? "long" : key, reason._tag]),
@@ -265,7 +266,7 @@ describe("S3Store: what is read", () => {
     Effect.gen(function* () {
       const { options, seen } = yield* serve(
         error(503, "SlowDown"),
-        document("<DeleteResult></DeleteResult>"),
+        deletesMost,
         error(403, "AccessDenied"),
         reply(204)
       )
@@ -285,7 +286,9 @@ describe("S3Store: what is read", () => {
     Effect.gen(function* () {
       const { options } = yield* serve(
         document("<DeleteResult><Error><Key>mangled</Key><Code>InternalError</Code></Error></DeleteResult>"),
-        document("<DeleteResult><Error><Key>a</Key><Code>NoSuchKey</Code></Error></DeleteResult>")
+        document(
+          "<DeleteResult><Error><Key>a</Key><Code>NoSuchKey</Code></Error><Deleted><Key>b</Key></Deleted></DeleteResult>"
+        )
       )
       const store = yield* S3Store.make(options)
       assert.deepStrictEqual((yield* store.deleteMany(["a", "b"])).deleted, [])

@@ -2,6 +2,7 @@
 import type { S3ClientConfig } from "@aws-sdk/client-s3"
 import * as Duration from "effect/Duration"
 import * as Redacted from "effect/Redacted"
+import type { Agents } from "./s3Agents.ts"
 
 /** The part of the options of `S3Store` that is the client's. */
 export interface ClientOptions {
@@ -61,7 +62,8 @@ export interface Options {
   readonly requestTimeout?: Duration.Input | undefined
 }
 
-const defaultMaxSockets = 64
+/** Connections at once, unless the options say otherwise. */
+export const defaultMaxSockets = 64
 
 const silent = { trace: () => {}, debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
@@ -78,8 +80,7 @@ const credentialsOf = ({ credentials }: ClientOptions): Pick<S3ClientConfig, "cr
         }
       }
 
-export const clientConfig = (options: ClientOptions, region: string): S3ClientConfig => {
-  const agent = { keepAlive: true, maxSockets: options.maxSockets ?? defaultMaxSockets }
+export const clientConfig = (options: ClientOptions, region: string, agents: Agents): S3ClientConfig => {
   return {
     region,
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
@@ -93,8 +94,8 @@ export const clientConfig = (options: ClientOptions, region: string): S3ClientCo
     expectContinueHeader: false,
     cacheMiddleware: true,
     requestHandler: {
-      httpAgent: agent,
-      httpsAgent: agent,
+      httpAgent: agents.http,
+      httpsAgent: agents.https,
       connectionTimeout: millis(options.connectTimeout ?? "5 seconds"),
       ...(options.requestTimeout === undefined
         ? {}

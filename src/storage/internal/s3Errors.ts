@@ -19,6 +19,7 @@ import {
   Unexpected,
   Unsupported
 } from "../StoreError.ts"
+import { NotOfS3 } from "./s3Answers.ts"
 
 /** What the reason needs to know of the request. */
 export interface RequestFacts {
@@ -156,6 +157,7 @@ const accessDescription = (code: string | undefined): string => {
 
 /** Any failure of a request through the SDK. */
 export const reasonOf = (cause: unknown, request: RequestFacts): Reason => {
+  if (cause instanceof NotOfS3) return new Unexpected({ description: cause.description, status: cause.status })
   const metadata = field(cause, "$metadata")
   const status = numberField(metadata, "httpStatusCode") ?? numberField(field(cause, "$response"), "statusCode")
   if (status === undefined) {

@@ -17,6 +17,15 @@ export const copySource = (bucket: string, key: string): string =>
  */
 export const decodeListed = (text: string): string => decodeURIComponent(text.replaceAll("+", "%20"))
 
+/** How a server writes keys in a listing, and how they are read. */
+export const listedForms = {
+  plain: (text: string) => text,
+  form: decodeListed,
+  percent: decodeURIComponent,
+  "form twice": (text: string) => decodeListed(decodeListed(text)),
+  "percent twice": (text: string) => decodeURIComponent(decodeURIComponent(text))
+}
+
 // eslint-disable-next-line no-control-regex
 const notXml = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/
 
