@@ -298,7 +298,7 @@ const probeListing = Effect.fnUntraced(function* (store: Store, root: string) {
     const listed = yield* listing(store, { prefix })
     problem ??= listed.problem ?? difference(written, listed.keys)
     if (listed.problem !== undefined || difference(written, listed.keys) !== undefined) continue
-    const isOrdered = isSame(listed.keys, keys) && (yield* startsAfter(store, prefix, keys))
+    const isOrdered = areSame(listed.keys, keys) && (yield* startsAfter(store, prefix, keys))
     return { orderedList: isOrdered, ...(listedKeys === undefined ? {} : { listedKeys }) }
   }
   const description = `${store.location} cannot be listed, so that nothing stored there could be found: ${problem}; use the endpoint of the store itself, without a proxy that alters answers, or another store`
@@ -314,14 +314,14 @@ const listing = (store: Store, request: { readonly prefix: string; readonly star
     )
   )
 
-const isSame = (a: ReadonlyArray<string>, b: ReadonlyArray<string>) =>
+const areSame = (a: ReadonlyArray<string>, b: ReadonlyArray<string>) =>
   a.length === b.length && a.every((key, i) => key === b[i])
 
 /** What is not as it was written. Some stores take a key that ends in `/` for a directory; none is ever written here. */
 const difference = (written: ReadonlyArray<string>, listed: ReadonlyArray<string>): string | undefined => {
   const isKey = (key: string) => !key.endsWith("/")
   const [before, after] = [written.filter(isKey), listed.filter(isKey).toSorted(compareUtf8)]
-  if (isSame(before, after)) return undefined
+  if (areSame(before, after)) return undefined
   const other = after.find((key) => !before.includes(key))
   if (other !== undefined) return `it lists ${JSON.stringify(other)}, which was never written`
   const missing = before.find((key) => !after.includes(key))
@@ -334,7 +334,7 @@ const difference = (written: ReadonlyArray<string>, listed: ReadonlyArray<string
 const startsAfter = Effect.fnUntraced(function* (store: Store, prefix: string, keys: ReadonlyArray<string>) {
   const half = keys.length >> 1
   const { keys: found } = yield* listing(store, { prefix, startAfter: keys[half - 1]! })
-  return isSame(found, keys.slice(half))
+  return areSame(found, keys.slice(half))
 })
 
 /** What an object needs that tells of a deletion, the largest that cannot go to the body: two entries. */

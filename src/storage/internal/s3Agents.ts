@@ -43,7 +43,7 @@ export const make = (maxSockets: number, now: () => number): Agents => {
   const close = (isDue: (socket: Duplex) => boolean) => {
     for (const { freeSockets } of [agents.http, agents.https]) {
       for (const sockets of Object.values(freeSockets)) {
-        for (const socket of [...(sockets ?? [])]) if (isDue(socket)) socket.destroy()
+        for (const socket of sockets ?? []) if (isDue(socket)) socket.destroy()
       }
     }
   }
