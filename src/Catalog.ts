@@ -111,8 +111,6 @@ export const Registrations = Schema.Record(Schema.String, Schema.Json)
  */
 export type Registrations = typeof Registrations.Type
 
-const PartitionEntry = Schema.Struct({ definition: Partition.Definition, state: IndexState })
-
 /**
  * A key under which a blind unique key has reservations. One is `ready`: documents are found, and told apart, by it. Another
  * one is `building` while the unique key moves to it.
@@ -136,12 +134,84 @@ export const UniqueKey = Schema.Struct({
  */
 export type UniqueKey = typeof UniqueKey.Type
 
+/**
+ * How far the building of a partition or unique key has come.
+ *
+ * - `seen`: runs of documents that have been visited, in the order of their keys: those after the first id, `null` for the
+ *   beginning, up to the second, `null` for the end.
+ * - `left`: documents that could not be given what they lack, and why.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Progress = Schema.Struct({
+  seen: Schema.Array(Schema.Tuple([Schema.NullOr(Schema.String), Schema.NullOr(Schema.String)])),
+  left: Schema.Array(Schema.Struct({ id: Schema.String, why: Schema.String }))
+})
+
+/**
+ * How far the building of a partition or unique key has come.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Progress = typeof Progress.Type
+
+/** What there is to say of an index, beside its definition. */
+const entryFields = {
+  state: IndexState,
+  /** Tells it from those of the same name before it, where there may have been any: see `labelOf`. */
+  build: Schema.optionalKey(Schema.Int),
+  progress: Schema.optionalKey(Progress)
+}
+
+const PartitionEntry = Schema.Struct({ definition: Partition.Definition, ...entryFields })
 const UniqueEntry = Schema.Struct({
   definition: Unique.Definition,
-  state: IndexState,
+  ...entryFields,
   /** Of a blind one, once a program with a `KeyRing` has opened the resource. */
   keys: Schema.optionalKey(Schema.Array(UniqueKey))
 })
+
+/**
+ * The kind of an index.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type IndexKind = "partitions" | "uniques"
+
+/**
+ * A partition or unique key that nobody keeps up any more, and whose markers or reservations are still to be removed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Removal = Schema.Struct({
+  kind: Schema.Literals(["partitions", "uniques"]),
+  name: Schema.String,
+  build: Schema.optionalKey(Schema.Int),
+  /** The ids of the keys that a blind one had. */
+  keys: Schema.optionalKey(Schema.Array(Schema.String))
+})
+
+/**
+ * A partition or unique key whose markers or reservations are still to be removed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Removal = typeof Removal.Type
+
+/**
+ * Returns what keys and documents call a partition or unique key: its name, and, where one of that name may have been there
+ * before, a number. So nothing that is done late to the one before can touch it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const labelOf = (name: string, build: number | undefined): string =>
+  build === undefined ? name : `${name}~${build}`
 
 /**
  * A resource as the catalog keeps it: its versions, the ids of its attributes, and its indexes.
@@ -153,6 +223,10 @@ export const Resource = Schema.Struct({
   /** Those that writers keep up, whether they declare them or not. */
   partitions: Schema.optionalKey(Schema.Record(Schema.String, PartitionEntry)),
   uniques: Schema.optionalKey(Schema.Record(Schema.String, UniqueEntry)),
+  /** How often one of them has been removed, or declared otherwise. Default 0. */
+  builds: Schema.optionalKey(Schema.Int),
+  /** What is still to be removed of those. */
+  removals: Schema.optionalKey(Schema.Array(Removal)),
   /** What plugins have registered for it, by the name of the plugin. */
   plugins: Schema.optionalKey(Registrations),
   /** `v` and the number of the version that counts: the newest, unless another one was made current. */
@@ -420,6 +494,7 @@ const mendResource = (name: string, value: unknown, repairs: Array<string>): Res
   const points = typeof currentVersion === "string" && Object.hasOwn(versions, currentVersion)
   if (!points) repairs.push(`currentVersion of resource ${name} pointed nowhere and is now v${newest}`)
   // What cannot be read has to be declared, and built, anew.
+  let isAnew = false
   const readable = <A>(
     kind: "partitions" | "uniques",
     decode: (entry: unknown) => Result.Result<A, unknown>
@@ -428,18 +503,34 @@ const mendResource = (name: string, value: unknown, repairs: Array<string>): Res
     for (const [key, entry] of Object.entries(isRecord(value[kind]) ? value[kind] : {})) {
       const decoded = decode(entry)
       if (Result.isSuccess(decoded)) entries[key] = decoded.success
-      else repairs.push(`${key} of the ${kind} of resource ${name} was unreadable`)
+      else {
+        isAnew = true
+        repairs.push(`${key} of the ${kind} of resource ${name} was unreadable`)
+      }
     }
     return entries
   }
+  const partitions = readable("partitions", decodePartition)
+  const uniques = readable("uniques", decodeUnique)
+  const removals = decodeRemovals(value["removals"] ?? [])
+  if (Result.isFailure(removals)) repairs.push(`removals of resource ${name} was unreadable`)
+  const counted = value["builds"] ?? 0
+  const isCounted = typeof counted === "number" && Number.isSafeInteger(counted) && counted >= 0
+  if (!isCounted) repairs.push(`builds of resource ${name} was unreadable; numbers continue after a gap`)
+  const builds = Math.max(
+    isCounted ? counted : indexGap,
+    ...[...Object.values(partitions), ...Object.values(uniques)].map(({ build = 0 }) => build)
+  )
   return {
     currentVersion: points ? currentVersion : `v${newest}`,
     nextAttribute: known ? claimed : used + 1 + attributeGap,
     attributes,
     versions,
     ...mendPlugins(`resource ${name}`, value["plugins"], repairs),
-    partitions: readable("partitions", decodePartition),
-    uniques: readable("uniques", decodeUnique)
+    partitions,
+    uniques,
+    ...(isAnew || builds > 0 ? { builds: isAnew ? builds + 1 : builds } : {}),
+    ...(Result.isSuccess(removals) && removals.success.length > 0 ? { removals: removals.success } : {})
   }
 }
 
@@ -454,6 +545,10 @@ const mendPlugins = (of: string, value: unknown, repairs: Array<string>): { read
 const decodeRegistrations = Schema.decodeUnknownResult(Registrations)
 const decodePartition = Schema.decodeUnknownResult(PartitionEntry)
 const decodeUnique = Schema.decodeUnknownResult(UniqueEntry)
+const decodeRemovals = Schema.decodeUnknownResult(Schema.Array(Removal))
+
+/** The same for the numbers of indexes. */
+const indexGap = 36
 
 /** How many attribute ids are skipped when some may have been lost. */
 const attributeGap = 36
@@ -462,8 +557,8 @@ const newestVersion = (versions: Readonly<Record<string, Version>>): number =>
   Math.max(0, ...Object.keys(versions).map((version) => Number(version.slice(1))))
 
 /**
- * Returns a catalog restored from a copy that may be older than what was lost: attribute ids continue after a gap, so
- * that none that was given out in between gets a second meaning.
+ * Returns a catalog restored from a copy that may be older than what was lost: attribute ids, and the numbers of indexes,
+ * continue after a gap, so that none that was given out in between gets a second meaning.
  *
  * @category constructors
  * @since 0.1.0
@@ -472,7 +567,8 @@ export const afterLoss = (copy: Catalog): Catalog => ({
   ...copy,
   resources: mapValues(copy.resources, (resource) => ({
     ...resource,
-    nextAttribute: resource.nextAttribute + attributeGap
+    nextAttribute: resource.nextAttribute + attributeGap,
+    builds: (resource.builds ?? 0) + indexGap
   }))
 })
 
@@ -503,6 +599,9 @@ export const supplement = (healed: Catalog, copy: Catalog): Catalog => ({
       return {
         ...resource,
         nextAttribute: Math.max(resource.nextAttribute, old.nextAttribute),
+        ...((resource.builds ?? old.builds) === undefined
+          ? {}
+          : { builds: Math.max(resource.builds ?? 0, old.builds ?? 0) }),
         attributes: { ...old.attributes, ...resource.attributes },
         versions: { ...old.versions, ...resource.versions }
       }
@@ -833,14 +932,18 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
   const isNew = before.currentVersion === ""
   const existing = versionWith(before, declaration, hash)
   const version = existing ?? `v${declaration.version ?? newestVersion(before.versions) + 1}`
+  const indexes = declareIndexes(before, declaration, {
+    isNew,
+    // One that comes back declares what it lacks, and leaves what newer ones have declared otherwise.
+    mayReplace: existing === undefined || existing === before.currentVersion
+  })
   return {
     ...catalog,
     resources: {
       ...catalog.resources,
       [declaration.name]: {
         ...(before.plugins === undefined ? {} : { plugins: before.plugins }),
-        ...indexes("partitions", before.partitions, declaration.partitions, isNew),
-        ...indexes("uniques", before.uniques, declaration.uniques, isNew),
+        ...indexes,
         // One that comes back, to declare again what was removed, is no newer for that.
         currentVersion: existing === undefined ? version : before.currentVersion,
         nextAttribute,
@@ -860,46 +963,117 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
   }
 }
 
-/** Declared ones are added to those there are; one that is declared otherwise has to be built anew. */
-const indexes = <K extends string, D extends Json>(
-  kind: K,
-  before: Readonly<Record<string, { readonly definition: D; readonly state: IndexState }>> = {},
-  declared: Readonly<Record<string, D>> = {},
-  isNew: boolean
-): { readonly [_ in K]?: Record<string, { readonly definition: D; readonly state: IndexState }> } => {
-  const entries = { ...before }
-  for (const [name, definition] of Object.entries(declared)) {
-    const old = Object.hasOwn(entries, name) ? entries[name] : undefined
-    if (old !== undefined && isSame(old.definition, definition)) continue
-    entries[name] = { definition, state: isNew ? "ready" : "building" }
+interface Entry<D> extends Omit<typeof UniqueEntry.Type, "definition"> {
+  readonly definition: D
+}
+type Entries<D = Json> = Readonly<Record<string, Entry<D>>>
+
+/**
+ * Declared ones are added to those there are. One that is declared otherwise has to be built anew, under another label: what
+ * there is of the one before is to be removed.
+ */
+const declareIndexes = (
+  before: Resource,
+  { attributes, partitions = {}, uniques = {} }: Declaration,
+  { isNew, mayReplace }: { readonly isNew: boolean; readonly mayReplace: boolean }
+): Pick<Resource, "partitions" | "uniques" | "builds" | "removals"> => {
+  const isReplaced = (kind: IndexKind, name: string, definition: Json): boolean => {
+    const old = hasEntry(before, kind, name) ? before[kind]?.[name] : undefined
+    if (old === undefined || isSame(old.definition, definition)) return false
+    const [paths = []] = pathsOfIndexes({ [kind]: { [name]: old } }).values()
+    return mayReplace || exposedBy(attributes, paths) !== undefined
   }
-  return (Object.keys(entries).length === 0 ? {} : { [kind]: entries }) as {
-    readonly [_ in K]?: Record<string, { readonly definition: D; readonly state: IndexState }>
+  const replaced = [["partitions", partitions] as const, ["uniques", uniques] as const].flatMap(([kind, declared]) =>
+    Object.entries(declared)
+      .filter(([name, definition]) => isReplaced(kind, name, definition))
+      .map(([name]) => removalOf(kind, name, before[kind]?.[name]))
+  )
+  const builds = (before.builds ?? 0) + (replaced.length > 0 ? 1 : 0)
+  const build = builds === 0 ? {} : { build: builds }
+  const state = isNew ? "ready" : "building"
+  const added = <D extends Json>(kind: IndexKind, old: Entries<D> = {}, declared: Readonly<Record<string, D>>) => {
+    const entries: Record<string, Entry<D>> = { ...old }
+    for (const [name, definition] of Object.entries(declared)) {
+      if (!hasEntry(before, kind, name) || isReplaced(kind, name, definition)) {
+        entries[name] = { definition, state, ...build }
+      }
+    }
+    return Object.keys(entries).length === 0 ? undefined : entries
+  }
+  const [withPartitions, withUniques] = [
+    added("partitions", before.partitions, partitions),
+    added("uniques", before.uniques, uniques)
+  ]
+  const removals = [...(before.removals ?? []), ...replaced]
+  return {
+    ...(withPartitions === undefined ? {} : { partitions: withPartitions }),
+    ...(withUniques === undefined ? {} : { uniques: withUniques }),
+    ...(builds === 0 ? {} : { builds }),
+    ...(removals.length === 0 ? {} : { removals })
   }
 }
 
+const hasEntry = (resource: Resource, kind: IndexKind, name: string): boolean =>
+  resource[kind] !== undefined && Object.hasOwn(resource[kind], name)
+
+const removalOf = (kind: IndexKind, name: string, entry: Pick<Entry<Json>, "build" | "keys"> = {}): Removal => ({
+  kind,
+  name,
+  ...(entry.build === undefined ? {} : { build: entry.build }),
+  ...(entry.keys === undefined ? {} : { keys: entry.keys.map(({ id }) => id) })
+})
+
 /**
- * Returns the catalog with a partition or unique key in another state, or, with `undefined`, without it. With a
- * `definition` only if it still is the one that is there.
+ * Returns the catalog with another state of a resource; the same reference if it is the same.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const setIndex = (
-  catalog: Catalog,
-  resource: string,
-  kind: "partitions" | "uniques",
-  name: string,
-  state: IndexState | undefined,
-  definition?: Json
-): Catalog => {
-  const before = Object.hasOwn(catalog.resources, resource) ? catalog.resources[resource] : undefined
-  const entry = before?.[kind] !== undefined && Object.hasOwn(before[kind], name) ? before[kind][name] : undefined
-  if (before === undefined || entry === undefined || entry.state === state) return catalog
-  if (definition !== undefined && !isSame(entry.definition, definition)) return catalog
-  const { [name]: _, ...others } = before[kind] as Record<string, unknown>
-  const entries = state === undefined ? others : { ...others, [name]: { ...entry, state } }
-  return { ...catalog, resources: { ...catalog.resources, [resource]: { ...before, [kind]: entries } as Resource } }
+export const withResource = (catalog: Catalog, name: string, after: Resource): Catalog =>
+  catalog.resources[name] === after ? catalog : { ...catalog, resources: { ...catalog.resources, [name]: after } }
+
+/**
+ * Returns a resource without a partition or unique key, which is still to be removed; the same reference if it has none.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withoutIndex = (resource: Resource, kind: IndexKind, name: string): Resource => {
+  if (!hasEntry(resource, kind, name)) return resource
+  const { [name]: entry, ...others }: Entries = resource[kind] ?? {}
+  return {
+    ...resource,
+    [kind]: others,
+    builds: (resource.builds ?? 0) + 1,
+    removals: [...(resource.removals ?? []), removalOf(kind, name, entry)]
+  }
+}
+
+/**
+ * Returns the number of the current version of a resource, if it declares a partition or unique key.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const declaringVersion = (resource: Resource, kind: IndexKind, name: string): number | undefined => {
+  const definition = resource.versions[resource.currentVersion]?.definition
+  const declared = isRecord(definition) ? definition[kind] : undefined
+  return isRecord(declared) && Object.hasOwn(declared, name) ? versionNumber(resource.currentVersion) : undefined
+}
+
+/**
+ * Returns a resource of whose indexes that are not kept up nothing is left but others than these.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withoutRemovals = (resource: Resource, done: ReadonlyArray<Removal>): Resource => {
+  const isDone = (one: Removal) =>
+    done.some(({ build, kind, name }) => one.kind === kind && one.name === name && one.build === build)
+  const { removals = [], ...rest } = resource
+  const left = removals.filter((one) => !isDone(one))
+  if (left.length === removals.length) return resource
+  return left.length === 0 ? rest : { ...rest, removals: left }
 }
 
 /**
@@ -983,7 +1157,7 @@ export const makeCurrent = (catalog: Catalog, resource: string, version: number)
  * @category models
  * @since 0.1.0
  */
-export interface Upkeep extends Pick<Resource, "partitions" | "uniques" | "versions"> {
+export interface Upkeep extends Pick<Resource, "partitions" | "uniques" | "removals" | "versions"> {
   /** What the current version asks for; `undefined` when it was registered without a portable definition. */
   readonly settings: UpkeepSettings | undefined
   /** Why this release cannot keep all of it up, if it cannot. */
@@ -1040,13 +1214,14 @@ export const upkeepOf = ({ resources }: Catalog, name: string): Upkeep | undefin
   const { settings, problem } = declaredBy(resource)
   const unknown = problem ?? unknownMembers.get(resource) ?? unknownIndex(resource)
   const { partitions = {}, uniques = {} } = resource
-  const definitions = (entries: Readonly<Record<string, { readonly definition: Json }>>) =>
+  const definitions = (entries: Entries) =>
     Object.entries(entries)
-      .map(([label, { definition }]) => [label, canonical(definition)])
+      .map(([label, { build = 0, definition }]) => [label, canonical(definition), build])
       .toSorted(([a], [b]) => (String(a) < String(b) ? -1 : 1))
   const upkeep: Upkeep = {
     ...(resource.partitions === undefined ? {} : { partitions }),
     ...(resource.uniques === undefined ? {} : { uniques }),
+    ...(resource.removals === undefined ? {} : { removals: resource.removals }),
     versions: resource.versions,
     settings,
     beyond:
@@ -1062,7 +1237,7 @@ export const upkeepOf = ({ resources }: Catalog, name: string): Upkeep | undefin
 /** The keys of blind unique keys, all of which writers keep up. */
 const keysOf = (uniques: NonNullable<Resource["uniques"]>): Json =>
   Object.entries(uniques)
-    .flatMap(([label, { keys = [] }]) => keys.map(({ id }) => Unique.nameUnder(label, id)))
+    .flatMap(([name, { build, keys = [] }]) => keys.map(({ id }) => Unique.nameUnder(labelOf(name, build), id)))
     .toSorted()
 
 const declaredBy = (

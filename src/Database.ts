@@ -81,7 +81,7 @@ export interface ResourceInfo {
  * @category models
  * @since 0.1.0
  */
-export type Indexes = Partial<Pick<Catalog.Resource, "partitions" | "uniques" | "versions">>
+export type Indexes = Partial<Pick<Catalog.Resource, "partitions" | "uniques" | "removals" | "versions">>
 
 /**
  * How a declaration stands to the catalog: `New`, `Unchanged`, `Changed` (another version would be registered), or
@@ -169,16 +169,13 @@ export class Database extends Context.Service<
      */
     readonly makeCurrent: (resource: string, version: number) => Effect.Effect<void, DbError.DbError>
     /**
-     * Says that a partition or unique key is complete (`"ready"`) or has to be built (`"building"`), or removes it
-     * (`undefined`); with a `definition` only as long as it is defined like that. 1 PUT, and 1 more for the backup.
+     * Changes what the catalog says of the indexes of a resource: `change` is given what it says, again when others were
+     * first. No request when it leaves that as it is; else 1 PUT, and 1 more for the backup.
      */
-    readonly setIndex: (
+    readonly changeIndexes: <E = never>(
       resource: string,
-      kind: "partitions" | "uniques",
-      name: string,
-      state: Catalog.IndexState | undefined,
-      definition?: Json
-    ) => Effect.Effect<void, DbError.DbError>
+      change: (now: Catalog.Resource) => Effect.Effect<Catalog.Resource, E>
+    ) => Effect.Effect<void, DbError.Named<E> | DbError.DbError>
     /**
      * Gives a blind unique key other keys of the ring, as long as it has this definition. No request when `change` gives the
      * same; else 1 PUT, and 1 more for the backup.
@@ -347,11 +344,15 @@ export const make = Effect.fn("Database.make")(function* (
         catalog.change((found) => Effect.succeed(Catalog.makeCurrent(found, resource, version)))
       ).pipe(DbError.named("Database.makeCurrent", resource))
     }),
-    setIndex: Effect.fn("Database.setIndex")(function* (resource, kind, name, state, definition) {
-      yield* catalog
-        .change((found) => Effect.succeed(Catalog.setIndex(found, resource, kind, name, state, definition)))
-        .pipe(DbError.named("Database.setIndex", resource))
-    }),
+    changeIndexes: (resource, change) =>
+      catalog
+        .change((found) => {
+          const now = Object.hasOwn(found.resources, resource) ? found.resources[resource] : undefined
+          return now === undefined
+            ? Effect.succeed(found)
+            : Effect.map(change(now), (after) => Catalog.withResource(found, resource, after))
+        })
+        .pipe(Effect.asVoid, DbError.named("Database.changeIndexes", resource)),
     setUniqueKeys: Effect.fn("Database.setUniqueKeys")(function* (resource, name, definition, change) {
       yield* catalog
         .change((found) => Effect.succeed(Catalog.setUniqueKeys(found, resource, name, definition, change)))

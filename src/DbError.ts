@@ -2,7 +2,7 @@
  * The errors of the document layer.
  *
  * What a caller handles differently is an error of its own: `NotFound`, `AlreadyExists`, `Conflict`, `UniqueViolation`,
- * `TransactionConflict`, `InvalidInput`, `MetadataLimit`, `NotAllowed`. Everything that concerns the infrastructure is one `DbError` whose `reason` says what happened; catch
+ * `TransactionConflict`, `InvalidInput`, `MetadataLimit`, `NotAllowed`, `Unfinished`. Everything that concerns the infrastructure is one `DbError` whose `reason` says what happened; catch
  * one with `Effect.catchReason("DbError", "AccessDenied", ...)`. None carries field values or secrets.
  *
  * Their encoded forms are for strangers: they name no other document than the one that was asked for. What a program needs
@@ -16,6 +16,8 @@ import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as StoreError from "./storage/StoreError.ts"
 import { ExpectedError } from "./internal/expectedError.ts"
+
+const untold = "the program that was asked knows more"
 
 /**
  * A missing document: none has this `id`, or the values that were looked up by a unique key (`unique` is its name, and there
@@ -116,6 +118,48 @@ export class UniqueViolation extends ExpectedError<UniqueViolation>("effect-s3db
     return this.isPending
       ? `${value} is being claimed by another write (unique key ${this.unique}): try again, at the latest when the lease of that write is over it is held, or free`
       : `${value} is taken (unique key ${this.unique})`
+  }
+}
+
+const Left = Schema.Array(Schema.Struct({ id: Schema.String, why: Schema.String }))
+
+/**
+ * Work on all documents that has come to its end and is not done: what it could do is done, and stays. `left` are documents
+ * that it had to leave as they are, up to 100 of them, and why; `description` says what to do about it. Do that, and run it
+ * again.
+ *
+ * `left` and `description` are for the program alone: they are in no JSON.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Unfinished extends Schema.TaggedError<Unfinished>("effect-s3db/DbError/Unfinished")(
+  "Unfinished",
+  {
+    resource: Schema.String,
+    operation: Schema.String,
+    left: Left.pipe(
+      Schema.encodeTo(Left, {
+        decode: SchemaGetter.passthrough(),
+        encode: SchemaGetter.transform((): typeof Left.Encoded => [])
+      })
+    ),
+    description: Schema.String.pipe(
+      Schema.encodeTo(Schema.String, {
+        decode: SchemaGetter.passthrough(),
+        encode: SchemaGetter.transform(() => untold)
+      })
+    )
+  },
+  { httpApiStatus: 409 }
+) {
+  override toJSON() {
+    const { _tag, operation, resource } = this
+    return { _tag, resource, operation, left: [], description: untold }
+  }
+
+  override get message(): string {
+    return `${this.operation} of ${this.resource} is not done: ${this.description}`
   }
 }
 
@@ -343,8 +387,6 @@ const EncodedReason = Reason.pipe(
     encode: SchemaGetter.transform((reason): typeof Reason.Encoded => ({ ...reason, description: untold }))
   })
 )
-
-const untold = "the program that was asked knows more"
 
 /**
  * A failure of the infrastructure: the store, the network, the catalog, or what is stored.

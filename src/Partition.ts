@@ -175,6 +175,8 @@ export const define = (name: string, options: Options, attributes: ReadonlyArray
     return attribute
   }
   if (name === "" || !name.isWellFormed()) throw new UnsupportedSchema("a partition must have a name")
+  if (/~\d+$/.test(name))
+    throw new UnsupportedSchema(`${label} has a name that ends in ~ and a number: keep them out of it`)
   if (list.length === 0) throw new UnsupportedSchema(`${label} has no fields`)
   const fields = list.map(([path, rules]) => {
     const attribute = find(path)
@@ -292,6 +294,8 @@ export interface Bounds {
  */
 export interface Partition {
   readonly name: string
+  /** What keys and documents call it: its name, or, where it has been declared anew, that and a number. */
+  readonly label: string
   readonly definition: Definition
   /** The paths of its fields, joined with `.`. */
   readonly fields: ReadonlyArray<string>
@@ -317,8 +321,8 @@ export interface Partition {
   readonly segment: (rest: string) => string
 }
 
-const prefixOf = (resource: string, name: string): string =>
-  `resource=${percentEncode(resource)}/partition=${percentEncode(name)}/`
+const prefixOf = (resource: string, label: string): string =>
+  `resource=${percentEncode(resource)}/partition=${percentEncode(label)}/`
 
 /**
  * Returns the key of a marker, whether its partition is still defined or not.
@@ -326,8 +330,8 @@ const prefixOf = (resource: string, name: string): string =>
  * @category keys
  * @since 0.1.0
  */
-export const keyOf = (resource: string, name: string, id: string, { values, covered, writeId }: OwnedMarker): string =>
-  `${prefixOf(resource, name)}${values}/id=${percentEncode(id)}/r=${writeId}${covered === undefined ? "" : `/c=${covered}`}`
+export const keyOf = (resource: string, label: string, id: string, { values, covered, writeId }: OwnedMarker): string =>
+  `${prefixOf(resource, label)}${values}/id=${percentEncode(id)}/r=${writeId}${covered === undefined ? "" : `/c=${covered}`}`
 
 /**
  * A function that reads a value of a document, in JSON form.
@@ -423,13 +427,16 @@ export const compile = (
   definition: Definition,
   {
     isDate = () => false,
-    keyBytes = maxKeyBytes
+    keyBytes = maxKeyBytes,
+    label = name
   }: {
     readonly isDate?: ((path: ReadonlyArray<string>) => boolean) | undefined
     readonly keyBytes?: number | undefined
+    /** What keys and documents call it, where it has been declared anew. Default: its name. */
+    readonly label?: string | undefined
   } = {}
 ): Partition => {
-  const prefix = prefixOf(resource, name)
+  const prefix = prefixOf(resource, label)
   const fields = definition.fields.map(({ path, transforms }) => ({
     path,
     name: path.join("."),
@@ -453,10 +460,11 @@ export const compile = (
     message: `Expected a value that partition ${name} can be keyed by`
   })
 
-  const key = (id: string, owned: OwnedMarker): string => keyOf(resource, name, id, owned)
+  const key = (id: string, owned: OwnedMarker): string => keyOf(resource, label, id, owned)
 
   return {
     name,
+    label,
     definition,
     fields: fields.map((field) => field.name),
     prefix,

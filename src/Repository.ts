@@ -258,6 +258,17 @@ export interface Progress {
 }
 
 /**
+ * The options of long operations of which nobody knows the length before the end.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProgressOptions {
+  /** Runs after each 1,000 objects or so, with their number up to then. What is still to do waits for it. */
+  readonly onProgress?: ((progress: Pick<Progress, "done">) => Effect.Effect<void>) | undefined
+}
+
+/**
  * A function that is told of the progress of a long operation.
  *
  * @category models
@@ -287,7 +298,10 @@ export interface ManyOptions extends Query.Concurrency {
  * @since 0.1.0
  */
 export interface RewriteOptions extends Query.Concurrency {
-  /** Begin after this id, where an earlier run ended. */
+  /**
+   * Begin after this id, where an earlier run ended. `backfill` knows by itself where that was. `InvalidInput` on a store that
+   * lists without order.
+   */
   readonly after?: string | undefined
 }
 
@@ -330,8 +344,11 @@ export interface Rotated extends Rewritten {
  * @since 0.1.0
  */
 export interface Backfilled extends Rewritten {
-  /** The unique key that another document has. Change one of the two, and run the backfill again. */
-  readonly violation: DbError.UniqueViolation | undefined
+  /**
+   * The values of unique keys that another document has. It has got everything else that it lacked. Change one of the two, and
+   * run the backfill again.
+   */
+  readonly violations: ReadonlyArray<DbError.UniqueViolation>
 }
 
 /**
@@ -467,9 +484,10 @@ export interface Admin<N extends Names = Names> {
    * Counts anew and sets the counters: one LIST for each 1,000, and where partitions are counted 1 GET for each document.
    * Writes that happen meanwhile may be counted twice or not at all: run it when little is written, also after a
    * `backfill` of a partition that is counted. First it waits, as `backfill` does, until all programs know that they have to
-   * count. `NotAllowed`; `Incomplete`: the current version of the resource counts nothing.
+   * count. Stopped before its end it has set nothing, or a part of the counters: run it again. `NotAllowed`; `Incomplete`: the
+   * current version of the resource counts nothing.
    */
-  readonly recount: Effect.Effect<Recounted, DbError.NotAllowed | DbError.DbError>
+  readonly recount: (options?: ProgressOptions) => Effect.Effect<Recounted, DbError.NotAllowed | DbError.DbError>
 
   /**
    * Removes a document that cannot be read, and its markers, reservations and content, also where `delete` cannot since nobody
@@ -497,10 +515,11 @@ export interface Admin<N extends Names = Names> {
    * Writes every document that is of an older schema version in the present one, in the order of their keys; what was
    * read is only overwritten as it was read. One LIST for each 1,000, 1 GET for each document, 1 PUT for each old one.
    *
-   * Tells of each document; one that cannot be read or written has an `error`, and does not end it. To go on after an
-   * interruption, give the id that it told last as `after`.
+   * Tells of each document; one that cannot be read or written has an `error`, and the others come all the same. To go on after
+   * an interruption, give the id that it told last as `after`. When it ends, all of them are of the present version; else it
+   * ends with `Unfinished`, which names those that are not.
    */
-  readonly migrate: (options?: RewriteOptions) => Stream.Stream<Rewritten, ChangeError>
+  readonly migrate: (options?: RewriteOptions) => Stream.Stream<Rewritten, ChangeError | DbError.Unfinished>
 
   /**
    * Writes every document with a secret under an older key again, then earlier versions of documents. Like `migrate`
@@ -515,18 +534,23 @@ export interface Admin<N extends Names = Names> {
    * without `after`, in which every document could be read and written, ends the move: after an interruption run it anew,
    * which passes over what is done. `Unsupported`: the ring has not the key under which one is kept.
    */
-  readonly rotate: (options?: RewriteOptions) => Stream.Stream<Rotated, ChangeError>
+  readonly rotate: (options?: RewriteOptions) => Stream.Stream<Rotated, ChangeError | DbError.Unfinished>
 
   /**
    * Gives every document the markers and reservations of partitions and unique keys that were declared after it was
-   * written, and says so in the catalog when it has come to its end. One LIST for each 1,000, 1 GET for each document,
-   * the requests of an update for each that lacks something.
+   * written. One LIST for each 1,000, 1 GET for each document, the requests of an update for each that lacks something; 2 PUT
+   * for each 1,000 documents and at the end, by which the catalog knows how far it is.
    *
-   * A document that cannot be read or written has an `error`, and does not end it; nothing is complete then. To go on after an
-   * interruption, give the id that it told last as `after`. Where something is to be built, it first waits until all programs
-   * know that: `catalogLease`, and a tenth more, since this one has seen it declared.
+   * It may be stopped, also by a crash, and several may run at once: the next one goes on where the catalog says, and begins with
+   * the documents that were left. A partition or unique key is complete when every document has been visited and none was left.
+   * A value that another document has (`violations`) keeps nothing else from a document, and no other index from being
+   * complete; one that cannot be read or written has an `error`, and is missing in all that are being built.
+   *
+   * When it ends, everything is complete; else it ends with `Unfinished`, which names what is in the way. Where something is to
+   * be built, it first waits until all programs know that: `catalogLease`, and a tenth more, since this one has seen it declared.
+   * What a removal has left, or an index that was declared otherwise before, is removed at the end.
    */
-  readonly backfill: (options?: RewriteOptions) => Stream.Stream<Backfilled, ChangeError>
+  readonly backfill: (options?: RewriteOptions) => Stream.Stream<Backfilled, ChangeError | DbError.Unfinished>
 
   /**
    * Finds what crashes have left behind, and what is missing, and mends it with `dryRun: false`. It reads every document
@@ -544,17 +568,24 @@ export interface Admin<N extends Names = Names> {
 
   /**
    * Forgets a partition, waits as `backfill` does until no program looks for it any more, and removes its markers, whose
-   * number it gives. `InvalidInput`: there is none.
+   * number it gives. Stopped before its end, it can be called again, and goes on; `backfill` does so, too. 1 GET, 4 PUT, 1 LIST
+   * and 1 DeleteObjects for each 1,000.
+   *
+   * `InvalidInput`: there is none. `NotAllowed`: the current version of the resource declares it, and is not that of this program.
    */
   readonly removePartition: (
-    name: NameOf<N["partitions"]>
-  ) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+    name: NameOf<N["partitions"]>,
+    options?: ProgressOptions
+  ) => Effect.Effect<number, DbError.InvalidInput | DbError.NotAllowed | DbError.DbError>
 
   /**
    * Forgets a unique key, waits as `backfill` does until no program looks for it any more, and removes its reservations, whose
-   * number it gives. `InvalidInput`: there is none.
+   * number it gives. Like `removePartition` otherwise.
    */
-  readonly removeUnique: (name: NameOf<N["unique"]>) => Effect.Effect<number, DbError.InvalidInput | DbError.DbError>
+  readonly removeUnique: (
+    name: NameOf<N["unique"]>,
+    options?: ProgressOptions
+  ) => Effect.Effect<number, DbError.InvalidInput | DbError.NotAllowed | DbError.DbError>
 
   /**
    * Removes versions that are past: of each document all but the newest `keep`, those replaced before a time, or both. When

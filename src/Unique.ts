@@ -96,6 +96,8 @@ export const define = (name: string, options: Options, attributes: ReadonlyArray
   const { blind = false, fields, ignoreCase = false } = isList(options) ? { fields: options } : options
   const label = `unique key ${JSON.stringify(name)}`
   if (name === "" || !name.isWellFormed()) throw new UnsupportedSchema("a unique key must have a name")
+  if (/~\d+$/.test(name))
+    throw new UnsupportedSchema(`${label} has a name that ends in ~ and a number: keep them out of it`)
   if (underKey.test(name)) throw new UnsupportedSchema(`${label} has the name of a blind unique key under one key`)
   if (fields.length === 0) throw new UnsupportedSchema(`${label} has no fields`)
   const known = new Map(attributes.map((attribute) => [attribute.path.join("."), attribute]))
@@ -198,13 +200,20 @@ export const nameUnder = (label: string, id: string): string => `${label}:${id}`
 export const labelOf = (name: string): string | undefined => (underKey.test(name) ? name.slice(0, -17) : undefined)
 
 /**
- * Compiles a unique key of a resource, ready for use; a blind one for one of its keys, `under`, if it has one yet.
+ * Compiles a unique key of a resource, ready for use; a blind one for one of its keys, `under`, if it has one yet. `base`: what
+ * keys and documents call it, where it has been declared anew: its name and a number.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const compile = (resource: string, label: string, definition: Definition, under?: Under): Unique => {
-  const name = under === undefined ? label : nameUnder(label, under.id)
+export const compile = (
+  resource: string,
+  label: string,
+  definition: Definition,
+  under?: Under,
+  base: string = label
+): Unique => {
+  const name = under === undefined ? base : nameUnder(base, under.id)
   const prefix = keyOf(resource, name, "")
   const hash = definition.blind === true ? under?.digest : (text: string) => sha256(encoder.encode(text))
   const folded = (value: Json): Json =>

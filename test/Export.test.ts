@@ -462,18 +462,18 @@ describe("csv", () => {
       assert.deepStrictEqual(columns.at(-1), ["a.b"])
       const tableOf = (rows: Stream.Stream<JsonObject, unknown>, options: Export.CsvOptions) =>
         Stream.mkString(Export.csvText(rows, options))
-      assert.strictEqual(yield* tableOf(people.queryJson({}), { columns }), expected)
+      assert.strictEqual(yield* tableOf(people.queryJson({ scan: true }), { columns }), expected)
       // A selection is a selection.
       const select = ["id", "note", "$schemaVersion"] as const
       assert.strictEqual(
-        yield* tableOf(people.queryJson({ select }), { columns: select }),
+        yield* tableOf(people.queryJson({ select, scan: true }), { columns: select }),
         "id,note,$schemaVersion\r\n1,,1\r\n2,late,1\r\n"
       )
       const { database: other } = yield* openOn(store)
       const fromCatalog = Effect.gen(function* () {
         const definition = yield* Resource.fromCatalog("people")
         const repository = yield* Resource.make(definition)
-        return yield* tableOf(repository.queryJson({}), { columns: Export.columnsOf(definition) })
+        return yield* tableOf(repository.queryJson({ scan: true }), { columns: Export.columnsOf(definition) })
       })
       for (const one of [database, other]) {
         assert.strictEqual(yield* Effect.provideService(fromCatalog, Database.Database, one), expected)

@@ -20,7 +20,7 @@ import * as Attribute from "effect-s3db/schema/Attribute"
 import * as Attributes from "effect-s3db/schema/Attributes"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as Unique from "effect-s3db/Unique"
-import { bodyOf, crashing, drive, everything, keysOf, memory, objectOf, openNew, openOn } from "./fixture.ts"
+import { bodyOf, crashing, drive, everything, keysOf, memory, objectOf, openNew, openOn, tellingOf } from "./fixture.ts"
 
 const Token = Schema.Struct({
   id: Schema.String,
@@ -317,9 +317,9 @@ describe("blind unique keys", () => {
       const tokens = yield* (yield* openOn(store)).open("tokens", options)
       assert.strictEqual(reasonOf(yield* Effect.flip(find(tokens, 2)))?._tag, "Incomplete")
       const { backfill, removeUnique } = yield* tokens.admin
-      const outcomes = yield* Stream.runCollect(backfill())
+      const { told: outcomes } = yield* tellingOf(backfill())
       assert.deepStrictEqual(
-        outcomes.map(({ id, violation }) => [id, violation?.id]),
+        outcomes.map(({ id, violations }) => [id, violations[0]?.id]),
         [
           ["1", undefined],
           ["2", undefined],
@@ -390,7 +390,8 @@ describe("programs of several versions and rings", () => {
         (yield* openOn(store)).open("tokens", { schema: Older, primaryKey: "id", scan: true }),
         Layer.fresh(ringOf("b", "a"))
       )
-      yield* Stream.runDrain((yield* older.admin).backfill())
+      const { unfinished } = yield* tellingOf((yield* older.admin).backfill())
+      assert.include(unfinished?.message, "unique key byToken of tokens is not complete")
       const again = yield* program(store, ringOf("a"))
       assert.strictEqual(reasonOf(yield* Effect.flip(find(again.tokens, 1)))?._tag, "Incomplete")
       yield* Stream.runDrain((yield* tokens.admin).backfill())

@@ -163,7 +163,7 @@ describe("maintained counters", () => {
           const exact = yield* first.count()
           const estimated = yield* first.estimatedCount()
           assert.isAtMost(Math.abs(exact - estimated), 1)
-          assert.deepStrictEqual(yield* (yield* first.admin).recount, { before: estimated, after: exact, unread: 0 })
+          assert.deepStrictEqual(yield* (yield* first.admin).recount(), { before: estimated, after: exact, unread: 0 })
           yield* agrees(first)
         }
       }
@@ -178,18 +178,18 @@ describe("maintained counters", () => {
       const before = yield* open("cities", uncounted)
       yield* before.insertMany([city("1", "PT"), city("2", "PT"), city("3", "P")])
       assert.strictEqual((yield* Effect.flip(before.estimatedCount()))._tag, "NotAllowed")
-      assert.strictEqual((yield* Effect.flip((yield* before.admin).recount))._tag, "NotAllowed")
+      assert.strictEqual((yield* Effect.flip((yield* before.admin).recount()))._tag, "NotAllowed")
       const cities = yield* (yield* openOn(store)).open("cities", options)
-      assert.deepStrictEqual(yield* (yield* cities.admin).recount, { before: 0, after: 3, unread: 0 })
+      assert.deepStrictEqual(yield* (yield* cities.admin).recount(), { before: 0, after: 3, unread: 0 })
       yield* agrees(cities)
       yield* Effect.orDie(
         store.put({ key: "resource=cities/counter/shard=0", body: new TextEncoder().encode("{"), repeatable: true })
       )
       assert.strictEqual((yield* Effect.flip(cities.estimatedCount()))._tag, "DbError")
-      assert.deepStrictEqual(yield* (yield* cities.admin).recount, { before: 0, after: 3, unread: 0 })
+      assert.deepStrictEqual(yield* (yield* cities.admin).recount(), { before: 0, after: 3, unread: 0 })
       yield* agrees(cities)
       const whole = yield* (yield* openOn(store)).open("cities", { ...uncounted, counters: true })
-      assert.strictEqual((yield* (yield* whole.admin).recount).after, 3)
+      assert.strictEqual((yield* (yield* whole.admin).recount()).after, 3)
     })
   )
 

@@ -18,7 +18,7 @@ import * as FileStore from "effect-s3db/storage/FileStore"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore, StoredObject } from "effect-s3db/storage/ObjectStore"
-import { keysOf, memory, objectOf, openOn } from "./fixture.ts"
+import { keysOf, memory, objectOf, openOn, tellingOf } from "./fixture.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -302,9 +302,13 @@ for (const [storeName, makeStore] of Object.entries(stores)) {
               updated.map(({ index }) => index),
               [0, 1, 2, 3, 4]
             )
-            assert.deepStrictEqual(outcomes(yield* Stream.runCollect(admin.migrate())), told)
-            assert.deepStrictEqual(outcomes(yield* Stream.runCollect(admin.backfill())), told)
-            const rotated = yield* Stream.runCollect(admin.rotate())
+            assert.deepStrictEqual(outcomes((yield* tellingOf(admin.migrate())).told), told)
+            assert.deepStrictEqual(outcomes((yield* tellingOf(admin.backfill())).told), told)
+            const { told: rotated, unfinished } = yield* tellingOf(admin.rotate())
+            assert.deepStrictEqual(
+              unfinished?.left.map(({ id }) => id),
+              ["3"]
+            )
             assert.deepStrictEqual(outcomes(rotated.filter((one) => one.of === "document")), told)
             for (const dryRun of [true, false, true]) {
               const findings = yield* Stream.runCollect(admin.repair({ dryRun }))
@@ -318,7 +322,7 @@ for (const [storeName, makeStore] of Object.entries(stores)) {
               if (!isKept && damaged.tells !== "of others") assert.strictEqual(findings.length, 1)
             }
             if (kind === "owning") {
-              const recounted = yield* admin.recount
+              const recounted = yield* admin.recount()
               assert.deepStrictEqual(recounted, { before: 5, after: 5, unread: damaged.tells === "nothing" ? 1 : 0 })
             }
             assert.deepStrictEqual(yield* objectOf(store, "members", "3"), before)
@@ -431,7 +435,11 @@ describe("2,500 documents with three damaged ones", () => {
           findings.map((found) => `${found.kind} ${found.id}`),
           bad.map((id) => `Corrupt ${id}`)
         )
-        const migrated = yield* Stream.runCollect(admin.migrate())
+        const { told: migrated, unfinished } = yield* tellingOf(admin.migrate())
+        assert.deepStrictEqual(
+          unfinished?.left.map(({ id }) => id),
+          bad
+        )
         assert.deepStrictEqual(
           migrated.flatMap(({ error, id }) => (error === undefined ? [] : [id])),
           bad
@@ -500,7 +508,7 @@ describe("foreign keys", () => {
         yield* Stream.runDrain(admin.backfill())
         yield* Stream.runDrain(admin.rotate())
         yield* Stream.runDrain(admin.pruneHistory({ keep: 0 }))
-        assert.deepStrictEqual(yield* admin.recount, { before: 2, after: 2, unread: 0 })
+        assert.deepStrictEqual(yield* admin.recount(), { before: 2, after: 2, unread: 0 })
         assert.strictEqual(yield* admin.removePartition("byTeam"), 2)
         assert.strictEqual(yield* admin.removeUnique("mail"), 2)
         assert.strictEqual(yield* members.deleteAll, 2)
@@ -723,7 +731,11 @@ describe("beside a damaged document", () => {
       const { admin } = yield* given(store, "owning", html)
       const [past = ""] = yield* keysOf(store, "resource=members/historical/id=2/")
       yield* store.put({ key: past, body: bytes("<html>") })
-      const rotated = yield* Stream.runCollect(admin.rotate())
+      const { told: rotated, unfinished } = yield* tellingOf(admin.rotate())
+      assert.deepStrictEqual(
+        unfinished?.left.map(({ id }) => id),
+        ["3", "2"]
+      )
       const failed = rotated.filter(({ error }) => error !== undefined)
       assert.deepStrictEqual(
         failed.map(({ id, of }) => `${of} ${id}`),
@@ -753,7 +765,7 @@ describe("beside a damaged document", () => {
       const { members: _ } = yield* given(store, "plain", html)
       const members = yield* (yield* openOn(store)).open("members", owning)
       const admin = yield* members.admin
-      assert.deepStrictEqual(outcomes(yield* Stream.runCollect(admin.backfill())), told)
+      assert.deepStrictEqual(outcomes((yield* tellingOf(admin.backfill())).told), told)
       const refused = yield* Effect.flip(members.count({ partition: "byTeam" }))
       assert.strictEqual(refused._tag === "DbError" && refused.reason._tag, "Incomplete")
       yield* admin.discard("3")

@@ -17,7 +17,7 @@ import * as Guard from "effect-s3db/Guard"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
-import { keysOf, memory, openNew, openOn } from "./fixture.ts"
+import { keysOf, memory, openNew, openOn, tellingOf } from "./fixture.ts"
 
 const Note = Schema.Struct({ id: Schema.String, text: Schema.String })
 
@@ -286,7 +286,7 @@ describe("migrations", () => {
 })
 
 describe("backfill", () => {
-  it.effect("nothing is complete while a document could not be written", () =>
+  it.effect("each index is complete when every document has what that wants of it", () =>
     Effect.gen(function* () {
       const Thing = Schema.Struct({ id: Schema.String, n: Schema.Int, o: Schema.String })
       const { database, store } = yield* openNew
@@ -301,16 +301,28 @@ describe("backfill", () => {
       })
       const after = yield* on((yield* openOn(store)).database)(Resource.make(things))
       const { backfill } = yield* after.admin
-      const told = yield* Stream.runCollect(backfill())
+      const { told, unfinished } = yield* tellingOf(backfill())
       assert.deepStrictEqual(
-        [...told].map(({ violation }) => violation?._tag),
-        [undefined, "UniqueViolation"]
+        told.map(({ violations }) => violations.map(({ unique }) => unique)),
+        [[], ["n"]]
       )
-      const listing = Stream.runCollect(after.scan({ partition: "byO" }))
-      assert.strictEqual(yield* tagOf(listing), "Incomplete")
+      assert.deepStrictEqual(unfinished?.left, [{ id: "2", why: 'document "1" has its value of unique key n' }])
+      // A marker does not depend on a unique key.
+      assert.strictEqual((yield* Stream.runCollect(after.scan({ partition: "byO" }))).length, 2)
+      assert.strictEqual((yield* Stream.runCollect(after.query({ where: { o: "b" } }))).length, 1)
+      const refused = yield* Effect.flip(after.getByUnique("n", { n: 1 }))
+      assert.include(refused.message, 'document "2" (document "1" has its value of unique key n) could not be written')
+      // The next run begins with what was left, and knows of nothing else to do.
+      assert.deepStrictEqual(
+        (yield* tellingOf(backfill())).told.map(({ id }) => id),
+        ["2"]
+      )
       yield* after.update("2", { n: 2 })
-      yield* Stream.runDrain(backfill())
-      assert.strictEqual((yield* listing).length, 2)
+      assert.deepStrictEqual(
+        (yield* Stream.runCollect(backfill())).map(({ id }) => id),
+        ["2"]
+      )
+      assert.strictEqual((yield* after.getByUnique("n", { n: 2 })).id, "2")
     })
   )
 })

@@ -240,8 +240,9 @@ const requests: Readonly<Record<string, (repository: Repository, path: string) =
   explainQuery: (repository, path) => repository.explainQuery({ where: { [path]: clear } }),
   updateMany: (repository, path) =>
     drained(repository.updateMany({ where: { [path]: clear }, scan: true }, { team: "x" })),
-  select: (repository, path) => drained(repository.queryJson({ select: [path as "team"] })),
-  "select among others": (repository, path) => drained(repository.queryJson({ select: ["team", path as "team"] })),
+  select: (repository, path) => drained(repository.queryJson({ select: [path as "team"], scan: true })),
+  "select among others": (repository, path) =>
+    drained(repository.queryJson({ select: ["team", path as "team"], scan: true })),
   "group by": (repository, path) => repository.aggregate({ groupBy: [path as "team"], values: { n: { count: true } } }),
   ...Object.fromEntries(
     (["sum", "min", "max", "avg"] as const).map((measure) => [
@@ -373,9 +374,9 @@ describe("paths that have to do with secrets", () => {
             }
             for (const path of one.depth.others ?? []) {
               yield* drained(accounts.query({ where: { [path]: "o" }, scan: true }))
-              told(path, yield* drained(accounts.queryJson({ select: [path as "team"] })))
+              told(path, yield* drained(accounts.queryJson({ select: [path as "team"], scan: true })))
             }
-            const whole = accounts.queryJson({})
+            const whole = accounts.queryJson({ scan: true })
             told("queryJson", yield* Stream.runCollect(whole))
             told("getJson", yield* accounts.getJson("1"))
             told("covered", yield* Stream.runCollect(accounts.covered({ partition: "byTeam" })))

@@ -229,7 +229,7 @@ describe("interceptors of a resource", () => {
       yield* runs(drain(posts.queryJson({ where: { author: "bo" } })), "query")
       yield* runs(posts.queryPage({ where: { author: "bo" } }), "list")
       yield* runs(posts.queryPage({ where: { author: "bo" }, total: true }), "list")
-      yield* runs(posts.aggregate({ values: { n: { count: true } } }), "query")
+      yield* runs(posts.aggregate({ values: { n: { count: true } } }, { scan: true }), "query")
       yield* runs(posts.list(), "list")
       yield* runs(drain(posts.listIds()), "listIds")
       yield* runs(posts.count(), "count")
@@ -266,8 +266,11 @@ describe("interceptors of a resource", () => {
       assert.strictEqual(yield* posts.count(), 1)
       assert.deepStrictEqual(yield* idsOf(Effect.map(posts.list(), (page) => page.items)), ["1"])
       assert.deepStrictEqual((yield* posts.queryPage({ total: true, where: { title: { exists: true } } })).total, 1)
-      assert.strictEqual((yield* posts.aggregate({ values: { n: { count: true } } }))[0]?.values["n"], 1)
-      assert.deepStrictEqual(yield* Stream.runCollect(posts.queryJson({ select: ["id"] })), [{ id: "1" }])
+      assert.strictEqual(
+        (yield* posts.aggregate({ values: { n: { count: true } } }, { scan: true }))[0]?.values["n"],
+        1
+      )
+      assert.deepStrictEqual(yield* Stream.runCollect(posts.queryJson({ select: ["id"], scan: true })), [{ id: "1" }])
       assert.deepStrictEqual(
         yield* Effect.map(Stream.runCollect(posts.scanDocuments()), (found) => found.map((one) => one.id)),
         ["1"]
@@ -304,7 +307,9 @@ describe("interceptors of a resource", () => {
       assert.strictEqual(document.value.author, "***")
       const [scanned] = yield* Stream.runCollect(posts.scanDocuments())
       assert.strictEqual(scanned?.value.author, "***")
-      assert.deepStrictEqual(yield* Stream.runCollect(posts.queryJson({ select: ["author"] })), [{ author: "***" }])
+      assert.deepStrictEqual(yield* Stream.runCollect(posts.queryJson({ select: ["author"], scan: true })), [
+        { author: "***" }
+      ])
       const changed = yield* posts.update(document, { views: 1 })
       assert.strictEqual(changed.author, "ana")
       yield* posts.intercept({
@@ -312,7 +317,7 @@ describe("interceptors of a resource", () => {
         after: (_, output) =>
           Effect.succeed(Stream.map(output, (one) => Document.map(one, (post) => ({ ...post, title: 1 as never }))))
       })
-      assert.strictEqual((yield* Effect.flip(Stream.runDrain(posts.queryJson({}))))._tag, "NotAllowed")
+      assert.strictEqual((yield* Effect.flip(Stream.runDrain(posts.queryJson({ scan: true }))))._tag, "NotAllowed")
     })
   )
 
@@ -557,11 +562,14 @@ describe("guards of a resource", () => {
           yield* Effect.map(posts.queryPage({ total: true }), ({ items, total }) => [ids(items), total]),
           [["2", "3"], 2]
         )
-        assert.deepStrictEqual(yield* Stream.runCollect(posts.queryJson({ select: ["id"] })), [
+        assert.deepStrictEqual(yield* Stream.runCollect(posts.queryJson({ select: ["id"], scan: true })), [
           { id: "2" },
           { id: "3" }
         ])
-        assert.strictEqual((yield* posts.aggregate({ values: { n: { count: true } } }))[0]?.values["n"], 2)
+        assert.strictEqual(
+          (yield* posts.aggregate({ values: { n: { count: true } } }, { scan: true }))[0]?.values["n"],
+          2
+        )
         yield* posts.insert(post("5", "bo"))
         yield* posts.upsert(post("5", "bo", { views: 1 }))
         yield* posts.upsert(post("6", "bo"))

@@ -119,7 +119,7 @@ describe("queries", () => {
           { predicate: Query.and(Query.eq("state", "paid"), Query.lt("number", 1010)) },
           expected((o) => o.state === "paid" && o.number < 1010)
         ],
-        [{}, orders.map((one) => one.id)]
+        [{ scan: true }, orders.map((one) => one.id)]
       ]
       for (const [request, ids] of cases) {
         assert.deepStrictEqual(
@@ -304,7 +304,7 @@ describe("queries", () => {
         bytes: Uint8Array.of(i, 255)
       }))
       yield* from.insertMany(documents)
-      const lines = Export.ndjson(from.queryJson({}))
+      const lines = Export.ndjson(from.queryJson({ scan: true }))
       const broken = Stream.concat(
         lines,
         Stream.make(new TextEncoder().encode(`{"id":"x","at":"soon"}\n{"id":"y","z":1}\n`))
@@ -403,6 +403,57 @@ describe("queries", () => {
     })
   )
 
+  it.effect("what reads everything says so, in every form", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const things = yield* open("things", {
+        schema: Schema.Struct({ id: Schema.String, n: Schema.Int }),
+        primaryKey: "id"
+      })
+      yield* things.insertMany([
+        { id: "1", n: 1 },
+        { id: "2", n: 2 }
+      ])
+      const every = [
+        {},
+        { where: {} },
+        { where: { $and: [] } },
+        { predicate: Query.and() },
+        { predicate: yield* things.parseWhere({}) },
+        { where: { $and: [{}] } }
+      ]
+      const number = { values: { n: { count: true } } } as const
+      for (const request of every) {
+        const forms: ReadonlyArray<
+          (one: typeof request & { readonly scan?: boolean }) => Effect.Effect<unknown, unknown>
+        > = [
+          (one) => Stream.runCollect(things.query(one)),
+          (one) => Stream.runCollect(things.queryJson(one)),
+          (one) => Stream.runCollect(things.updateMany(one, { n: 3 })),
+          (one) => things.aggregate(number, one),
+          ...(Object.keys(request).length === 0
+            ? []
+            : [
+                (one: typeof request) => things.count(one),
+                (one: typeof request) => Stream.runCollect(things.listIds(one)),
+                (one: typeof request) => things.queryPage({ ...one, total: true })
+              ])
+        ]
+        for (const form of forms) {
+          const refused = yield* Effect.flip(form(request))
+          assert.include(String(refused), "scan: true", JSON.stringify(request))
+          yield* form({ ...request, scan: true })
+        }
+        // No more is read than that.
+        assert.strictEqual((yield* Stream.runCollect(things.query({ ...request, limit: 1 }))).length, 1)
+      }
+      assert.strictEqual((yield* Stream.runCollect(things.scan())).length, 2)
+      assert.strictEqual(yield* things.count(), 2)
+      assert.strictEqual((yield* Stream.runCollect(things.listIds())).length, 2)
+      assert.strictEqual((yield* things.list()).items.length, 2)
+    })
+  )
+
   it.effect("JSON: some fields, all fields, never a secret", () =>
     Effect.gen(function* () {
       const { open } = yield* openNew
@@ -419,8 +470,10 @@ describe("queries", () => {
         token: Redacted.make("hunter2"),
         in: { pin: Redacted.make(4711), n: 1 }
       })
-      assert.deepStrictEqual(yield* Stream.runCollect(accounts.queryJson({})), [{ id: "1", name: "Ana", in: { n: 1 } }])
-      assert.deepStrictEqual(yield* Stream.runCollect(accounts.queryJson({ select: ["name", "in.n"] })), [
+      assert.deepStrictEqual(yield* Stream.runCollect(accounts.queryJson({ scan: true })), [
+        { id: "1", name: "Ana", in: { n: 1 } }
+      ])
+      assert.deepStrictEqual(yield* Stream.runCollect(accounts.queryJson({ select: ["name", "in.n"], scan: true })), [
         { name: "Ana", in: { n: 1 } }
       ])
       for (const path of ["token", "in.pin"] as const) {
@@ -433,7 +486,7 @@ describe("queries", () => {
         )
         assert.include(asked.message, "not secret")
       }
-      const lines = yield* Stream.mkString(Export.ndjsonText(accounts.queryJson({})))
+      const lines = yield* Stream.mkString(Export.ndjsonText(accounts.queryJson({ scan: true })))
       assert.strictEqual(lines.trim(), '{"id":"1","name":"Ana","in":{"n":1}}')
     }).pipe(Effect.provide(KeyRing.layerKeys({ current: "k", keys: { k: Redacted.make(new Uint8Array(32)) } })))
   )

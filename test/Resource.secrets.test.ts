@@ -722,8 +722,8 @@ describe("passwords", () => {
       }
       const json = yield* logins.getJson("1")
       assert.deepStrictEqual(json, { id: "1", name: "Ada L." })
-      assert.deepStrictEqual([...(yield* Stream.runCollect(logins.queryJson({})))], [json])
-      const lines = yield* Stream.mkString(Export.ndjsonText(logins.queryJson({})))
+      assert.deepStrictEqual([...(yield* Stream.runCollect(logins.queryJson({ scan: true })))], [json])
+      const lines = yield* Stream.mkString(Export.ndjsonText(logins.queryJson({ scan: true })))
       assert.notInclude(lines, "password")
 
       // Who asks for it gets it, and takes it to another resource as it is.

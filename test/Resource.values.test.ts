@@ -73,7 +73,10 @@ describe("-0", () => {
       assert.deepStrictEqual(yield* Stream.runCollect(things.distinct({ partition: "byN" })), [-1, 0])
       const covered = yield* Stream.runCollect(things.covered({ partition: "byN" }))
       assert.deepStrictEqual(covered.find(({ id }) => id === "b")?.fields, { n: -0 })
-      const [, zero] = yield* things.aggregate({ groupBy: ["n"], values: { n: { count: true }, sum: { sum: "n" } } })
+      const [, zero] = yield* things.aggregate(
+        { groupBy: ["n"], values: { n: { count: true }, sum: { sum: "n" } } },
+        { scan: true }
+      )
       assert.deepStrictEqual(zero, { key: [0], values: { n: 2, sum: 0 }, skipped: { sum: 0 } })
     })
   )

@@ -477,7 +477,7 @@ describe("Wire.public", () => {
       const { open } = yield* openNew
       const repository = yield* open("users", userOptions)
       yield* repository.insert(yield* Schema.decodeUnknownEffect(Wire.create(users))(given))
-      const [json] = yield* Stream.runCollect(repository.queryJson({}))
+      const [json] = yield* Stream.runCollect(repository.queryJson({ scan: true }))
       const shown = Wire.toPublic(users)(json!)
       assert.deepStrictEqual<unknown>(shown, {
         id: "made",
@@ -784,7 +784,7 @@ describe("secrets on a wire", () => {
         true
       )
       assert.isAtLeast(JSON.stringify(clear).split(/HUSH|4711|4712|\$argon2/).length, 28)
-      const [found] = yield* Stream.runCollect(repository.queryJson({}))
+      const [found] = yield* Stream.runCollect(repository.queryJson({ scan: true }))
       const expected = {
         id: "1",
         shownStruct: { shownLabel: "label", shownDeeper: { shownLabel: "deeper" } },
@@ -892,7 +892,7 @@ describe("secrets on a wire", () => {
         migrations: { 1: ({ name, ...rest }: JsonObject) => ({ ...rest, first: name! }) }
       } as const
       const moved = yield* (yield* openOn(store)).open("moved", options)
-      const [json] = yield* Stream.runCollect(moved.queryJson({}))
+      const [json] = yield* Stream.runCollect(moved.queryJson({ scan: true }))
       const show = Wire.toPublic(Resource.define("moved", options))
       assert.deepStrictEqual<unknown>(show(json!), { id: "1", first: "Ada" })
     }).pipe(Effect.provide(services))
@@ -1072,13 +1072,13 @@ describe("documents of every kind on a wire", () => {
         const label = JSON.stringify(json)
         const input = yield* Schema.decodeUnknownEffect(Wire.create(definition))(json)
         yield* repository.insert(input)
-        const [found] = yield* Stream.runCollect(repository.queryJson({}))
+        const [found] = yield* Stream.runCollect(repository.queryJson({ scan: true }))
         assert.deepStrictEqual<unknown>(Wire.toPublic(definition)(found!), json, label)
         const { id: _, ...rest } = json
         const [name = ""] = Object.keys(rest)
         const changes = yield* Schema.decodeUnknownEffect(Wire.patch(definition))({ [name]: rest[name] })
         yield* repository.patch("1", changes)
-        const [again] = yield* Stream.runCollect(repository.queryJson({}))
+        const [again] = yield* Stream.runCollect(repository.queryJson({ scan: true }))
         assert.deepStrictEqual<unknown>(Wire.toPublic(definition)(again!), json, label)
       }
       assert.isAbove(stored.size, 40)
@@ -1396,7 +1396,7 @@ describe("hostile input on a wire", () => {
         lines: texts.map((article) => ({ article }))
       }
       yield* repository.insert(yield* Schema.decodeUnknownEffect(Wire.create(users))(json))
-      const [found] = yield* Stream.runCollect(repository.queryJson({}))
+      const [found] = yield* Stream.runCollect(repository.queryJson({ scan: true }))
       const shown = Wire.toPublic(users)(found!)
       assert.strictEqual(shown.nick, "\uD800")
       assert.deepStrictEqual<unknown>(shown.free, texts)

@@ -3,8 +3,11 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Database from "effect-s3db/Database"
+import * as DbError from "effect-s3db/DbError"
 import type * as Document from "effect-s3db/Document"
 import type * as Definition from "effect-s3db/Definition"
 import type { Names } from "effect-s3db/Names"
@@ -80,6 +83,15 @@ export const crashing = (store: ObjectStore["Service"], at: number, when: "befor
   }
   return { store: crashed, requests: () => requests }
 }
+
+/** What a stream gives, and what it ends with, if that is that it is not done. */
+export const tellingOf = Effect.fnUntraced(function* <A, E>(stream: Stream.Stream<A, E | DbError.Unfinished>) {
+  const told: Array<A> = []
+  const exit = yield* Effect.result(Stream.runForEach(stream, (one) => Effect.sync(() => void told.push(one))))
+  if (Result.isSuccess(exit)) return { told, unfinished: undefined }
+  const { failure } = exit
+  return failure instanceof DbError.Unfinished ? { told, unfinished: failure } : yield* Effect.fail(failure as E)
+})
 
 /** Every key of a store. */
 export const keysOf = Effect.fnUntraced(function* (store: ObjectStore["Service"], prefix = "") {

@@ -11,7 +11,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type * as Catalog from "../Catalog.ts"
+import * as Catalog from "../Catalog.ts"
 import type { BlindKey } from "../crypto/KeyRing.ts"
 import type * as Database from "../Database.ts"
 import type * as DbError from "../DbError.ts"
@@ -54,6 +54,8 @@ const currentOf = (ring: ReadonlyArray<BlindKey>) => ring.find(({ isCurrent }) =
  */
 export interface Moving {
   readonly label: string
+  /** What keys and documents call it, whatever its key. */
+  readonly base: string
   readonly definition: Unique.Definition
   /** What the reservations to be made are under. */
   readonly id: string
@@ -89,67 +91,50 @@ export const make = <A>({ codec, database, fresh, name, store }: Context<A>, ind
   const { all } = indexes
   const entries = Effect.map(database.indexes(name), ({ uniques = {} }) => Object.entries(uniques))
 
-  /** Changes the keys of one, and gives the names of the reservations that are under none of them any more. */
-  const setKeys = Effect.fnUntraced(function* (
-    { definition, label }: Pick<Moving, "definition" | "label">,
-    change: (had: ReadonlyArray<Catalog.UniqueKey>) => ReadonlyArray<Catalog.UniqueKey>
-  ) {
-    let gone: ReadonlyArray<Catalog.UniqueKey> = []
-    yield* database.setUniqueKeys(name, label, definition, (had) => {
-      const next = change(had)
-      gone = had.filter(({ id }) => !next.some((one) => one.id === id))
-      return next
-    })
-    return gone.map(({ id }) => Unique.nameUnder(label, id))
-  })
-
-  const removeReservations = (names: ReadonlyArray<string>) =>
-    Effect.forEach(names, (former) => {
-      const prefix = Unique.keyOf(name, former, "")
-      return deleteAll(store, prefix, (key) => Unique.isOf(prefix, key))
-    })
-
-  /** Has one move to the current key, if it is not there. */
+  /** Has one move to the current key, if it is not there; what of the catalog it goes by is read by then. */
   const move = Effect.fnUntraced(function* (label: string, { definition, keys = [] }: Entry) {
     const current = currentOf(codec.blindKeys(label))
     // A program without a ring moves nothing.
-    if (definition.blind !== true || current === undefined) return []
-    if (keys.length === 1 && keys[0]!.key === current.id) return []
+    if (definition.blind !== true || current === undefined) return
+    if (keys.length === 1 && keys[0]!.key === current.id) return
     const untold = [...(yield* all).uniques.values()].find((one) => one.label === label && one.isReady && !one.isTold)
     if (untold !== undefined) return yield* unknownKey(name, untold)
     const id = yield* Unique.newKeyId
-    return yield* setKeys({ definition, label }, (had) => towards(had, { id, key: current.id }))
+    yield* database.setUniqueKeys(name, label, definition, (had) => towards(had, { id, key: current.id }))
   })
 
   return {
     begin: Effect.gen(function* () {
       yield* fresh
-      const left: Array<string> = []
-      for (const [label, entry] of yield* entries) left.push(...(yield* move(label, entry)))
-      const moving = (yield* entries).flatMap(([label, { definition, keys = [] }]) => {
+      for (const [label, entry] of yield* entries) yield* move(label, entry)
+      const moving = (yield* entries).flatMap(([label, { build, definition, keys = [] }]) => {
         const to = keys.find(({ state }) => state === "building")
         // Another program may have begun to move it elsewhere.
-        return to !== undefined && to.key === currentOf(codec.blindKeys(label))?.id
-          ? [{ label, definition, id: to.id }]
+        return to?.key === currentOf(codec.blindKeys(label))?.id && to !== undefined
+          ? [{ label, base: Catalog.labelOf(label, build), definition, id: to.id }]
           : []
       })
-      if (moving.length > 0 || left.length > 0) yield* database.known(name)
-      // Of a move that was given up.
-      yield* removeReservations(left)
+      if (moving.length > 0) yield* database.known(name)
       return moving
     }),
     finish: Effect.fnUntraced(function* (moved) {
       const left: Array<string> = []
-      for (const { id, ...one } of moved) {
-        const gone = yield* setKeys(one, (had) => {
-          const to = had.find((key) => key.id === id)
+      for (const { base, definition, id, label } of moved) {
+        let former: ReadonlyArray<Catalog.UniqueKey> = []
+        yield* database.setUniqueKeys(name, label, definition, (had) => {
+          const to = had.find((one) => one.id === id)
+          former = to === undefined ? [] : had.filter((one) => one !== to)
           return to === undefined || to.state === "ready" ? had : [{ ...to, state: "ready" }]
         })
-        left.push(...gone)
+        left.push(...former.map((one) => Unique.nameUnder(base, one.id)))
       }
+      if (left.length === 0) return
       // First nobody reserves under those, nor looks for any.
-      if (left.length > 0) yield* database.known(name)
-      yield* removeReservations(left)
+      yield* database.known(name)
+      for (const former of left) {
+        const prefix = Unique.keyOf(name, former, "")
+        yield* deleteAll(store, prefix, (key) => Unique.isOf(prefix, key))
+      }
     })
   }
 }

@@ -5,6 +5,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Catalog from "../Catalog.ts"
+import * as building from "../catalog/building.ts"
 import type * as Database from "../Database.ts"
 import type * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
@@ -19,13 +21,27 @@ import * as Foreign from "./foreign.ts"
 import { isUnchanged, isUntold, lacksOne, type Seen, type Version } from "./foreign.ts"
 
 /**
+ * Whether documents can be found by an index.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Readiness {
+  readonly isReady: boolean
+  /** Which of those of its name it is. */
+  readonly build: number | undefined
+  /** What it lacks, and what to do about it, where it is not complete. */
+  readonly lack: string | undefined
+}
+
+/**
  * The partitions and unique keys of a resource, ready for use.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Compiled {
-  readonly partitions: ReadonlyMap<string, Partition.Partition & { readonly isReady: boolean }>
+  readonly partitions: ReadonlyMap<string, Partition.Partition & Readiness>
   /** By the name of their reservations: a blind one is there once for each of its keys. */
   readonly uniques: ReadonlyMap<string, KeptUnique>
   /** One that would write a secret into keys, if there is any: a program that does not know the secret has declared it. */
@@ -49,7 +65,7 @@ export const byASecret = (resource: string, index: string): StoreError.Unsupport
  * @category models
  * @since 0.1.0
  */
-export interface KeptUnique extends Unique.Unique {
+export interface KeptUnique extends Unique.Unique, Readiness {
   /** Every document has its reservation: it can be looked up by it. */
   readonly isReady: boolean
   /** The same of the unique key as a whole, whatever key it moves to. */
@@ -101,15 +117,19 @@ export interface Indexes<A> {
   readonly ownsMore: Effect.Effect<boolean, DbError.Failure>
   /**
    * What a version is to own, also by fields that the schema does not know; what the version before owns of it stays as it
-   * is. No request. `Unsupported`: an index would write a secret into keys, or goes by a value or a definition of another
+   * is. `without`: unique keys, by name, of which it gets no new value. No request. `Unsupported`: an index would write a secret into keys, or goes by a value or a definition of another
    * version of the program that cannot be told here, and has changed or is not known of the version before.
    */
   readonly owned: (
     version: Version,
-    before: Version | Pick<Version, "stored"> | undefined
+    before: Version | Pick<Version, "stored"> | undefined,
+    without?: ReadonlySet<string>
   ) => Effect.Effect<Owned, DbError.InvalidInput | StoreError.Unsupported>
   /** Whether a document has exactly the markers and reservations that it is to have. No request. */
-  readonly isIndexed: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput | StoreError.Unsupported>
+  readonly isIndexed: (
+    base: Base<A>,
+    without?: ReadonlySet<string>
+  ) => Effect.Effect<boolean, DbError.InvalidInput | StoreError.Unsupported>
 }
 
 /**
@@ -126,12 +146,18 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
   const foreign = Foreign.make(context)
 
   /** A unique key for each of its keys; for none where it has none yet, or is not blind. */
-  const underKeys = (label: string, { definition, keys = [] }: NonNullable<Database.Indexes["uniques"]>[string]) => {
-    if (keys.length === 0) return [{ ...Unique.compile(name, label, definition), isReady: definition.blind !== true }]
+  const underKeys = (
+    label: string,
+    { build, definition, keys = [] }: NonNullable<Database.Indexes["uniques"]>[string]
+  ) => {
+    const base = Catalog.labelOf(label, build)
+    if (keys.length === 0) {
+      return [{ ...Unique.compile(name, label, definition, undefined, base), isReady: definition.blind !== true }]
+    }
     const ring = codec.blindKeys(label)
     return keys.map(({ id, key, state }) => {
       const digest = ring.find((one) => one.id === key)?.digest
-      return { ...Unique.compile(name, label, definition, { id, digest }), isReady: state === "ready" }
+      return { ...Unique.compile(name, label, definition, { id, digest }, base), isReady: state === "ready" }
     })
   }
 
@@ -155,24 +181,33 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
         .map(({ path }) => path.join("."))
     )
     const isDate = (path: ReadonlyArray<string>) => dates.has(path.join("."))
+    const readinessOf = (kind: Catalog.IndexKind, label: string, entry: building.Entry): Readiness => ({
+      isReady: entry.state === "ready" && !exposed.includes(label),
+      build: entry.build,
+      lack: entry.state === "ready" ? undefined : building.describe(name, kind, label, entry)
+    })
     const compiled: Compiled = {
       exposed: exposed[0],
       partitions: new Map(
-        Object.entries(entries.partitions ?? {}).map(([label, { definition, state }]) => [
+        Object.entries(entries.partitions ?? {}).map(([label, entry]) => [
           label,
           {
-            ...Partition.compile(name, label, definition, { isDate, keyBytes: store.keyBytes }),
-            isReady: state === "ready" && !exposed.includes(label)
+            ...Partition.compile(name, label, entry.definition, {
+              isDate,
+              keyBytes: store.keyBytes,
+              label: Catalog.labelOf(label, entry.build)
+            }),
+            ...readinessOf("partitions", label, entry)
           }
         ])
       ),
       uniques: new Map(
         Object.entries(entries.uniques ?? {}).flatMap(([label, entry]) =>
           underKeys(label, entry).map(({ isReady, ...unique }): [string, KeptUnique] => {
-            const isBuilt = entry.state === "ready" && !exposed.includes(label)
+            const { isReady: isBuilt, ...readiness } = readinessOf("uniques", label, entry)
             const isTold =
               unique.definition.blind !== true || (unique.isKnown && unique.fields.every((path) => own.has(path)))
-            return [unique.name, { ...unique, isBuilt, isTold, isReady: isBuilt && isReady }]
+            return [unique.name, { ...unique, ...readiness, isBuilt, isTold, isReady: isBuilt && isReady }]
           })
         )
       )
@@ -226,7 +261,8 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
 
   const owned = Effect.fnUntraced(function* (
     version: Version,
-    before: Version | Pick<Version, "stored"> | undefined
+    before: Version | Pick<Version, "stored"> | undefined,
+    without: ReadonlySet<string> = new Set()
   ): Effect.fn.Return<Owned, DbError.InvalidInput | StoreError.Unsupported> {
     const entries = yield* database.indexes(name)
     const { exposed, partitions, uniques } = compile(entries)
@@ -239,13 +275,17 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     const had = before?.stored
     const markers: Record<string, Document.OwnedMarker> = {}
     for (const partition of partitions.values()) {
-      const marker = yield* partitionOf(partition, now, { had: had?.markers[partition.name], seenBefore })
-      if (marker !== undefined) markers[partition.name] = marker
+      const marker = yield* partitionOf(partition, now, { had: had?.markers[partition.label], seenBefore })
+      if (marker !== undefined) markers[partition.label] = marker
     }
     const claims: Record<string, Document.Claim> = {}
     const wanted: Array<Wanted> = []
     for (const unique of uniques.values()) {
       const claim = had?.claims[unique.name]
+      if (without.has(unique.label)) {
+        if (claim !== undefined) claims[unique.name] = claim
+        continue
+      }
       const digest = yield* digestOf(unique, now, { had: claim, seenBefore })
       if (digest === undefined) continue
       if (claim?.digest === digest) claims[unique.name] = claim
@@ -261,9 +301,9 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     ),
     ownsMore: Effect.map(Effect.andThen(writable, all), (compiled) => hasAny(compiled) || needsBefore()),
     owned,
-    isIndexed: Effect.fnUntraced(function* (base) {
+    isIndexed: Effect.fnUntraced(function* (base, without) {
       const { id, stored } = base
-      const { markers, wanted, claims } = yield* owned(base, base)
+      const { markers, wanted, claims } = yield* owned(base, base, without)
       const { uniques } = yield* all
       // Those of a key from which a blind unique key has moved go with the next write.
       const kept = Object.keys(stored.claims).filter(

@@ -75,6 +75,8 @@ export interface Options<A> {
   readonly from?: Base<A> | undefined
   /** What is there in the place of a version before. */
   readonly over?: Over | undefined
+  /** Unique keys, by name, of which it gets no new value. Default: none. */
+  readonly without?: ReadonlySet<string> | undefined
 }
 
 /**
@@ -129,7 +131,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
   const prepare = Effect.fnUntraced(function* (
     input: unknown,
     before: Base<A> | undefined,
-    { mode = "change", from = mode === "change" ? before : undefined, over }: Options<A> = {}
+    { mode = "change", from = mode === "change" ? before : undefined, over, without }: Options<A> = {}
   ): Effect.fn.Return<Prepared<A>, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure> {
     const old = before?.stored
     // A change within a transaction goes on from what that has made already.
@@ -159,7 +161,8 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     const upkeep = database.upkeep(name)?.text
     const { markers, claims, wanted } = yield* indexes.owned(
       { id, json, carried, stored: write },
-      mode === "change" || old === undefined ? before : { stored: old }
+      mode === "change" || old === undefined ? before : { stored: old },
+      without
     )
     return {
       id,

@@ -22,7 +22,7 @@ import type { Planned } from "./keys.ts"
  */
 export type Access =
   | { readonly _tag: "Ids"; readonly ids: ReadonlyArray<string> }
-  | { readonly _tag: "Unique"; readonly name: string; readonly digest: string }
+  | { readonly _tag: "Unique"; readonly name: string; readonly label: string; readonly digest: string }
   | { readonly _tag: "Partition"; readonly name: string; readonly within: ReadonlyArray<Planned> }
   | { readonly _tag: "Scan" }
 
@@ -175,7 +175,11 @@ const byUnique = (uniques: Compiled["uniques"], bounds: ReadonlyArray<Bound>, fi
     })
     if (digest === undefined) continue
     const settled = unique.definition.ignoreCase ? [] : values.filter((bound) => bound !== undefined)
-    return { access: { _tag: "Unique", name: unique.name, digest }, isOrderedBy: undefined, settled }
+    return {
+      access: { _tag: "Unique", name: unique.label, label: unique.name, digest },
+      isOrderedBy: undefined,
+      settled
+    }
   }
   return undefined
 }

@@ -43,6 +43,8 @@ export interface Hit {
   readonly key: string
   readonly id: string
   readonly marker: Partition.Marker | undefined
+  /** Whether it has the size of what deletions leave: it is that, or a document that cannot be read. */
+  readonly isFlagged: boolean
 }
 
 /**
@@ -70,7 +72,7 @@ export interface Range extends Partition.Selection {
 export interface KeyPage {
   readonly hits: ReadonlyArray<Hit>
   readonly next: string | undefined
-  /** Whether it has met what deletions have left, and passed it over. */
+  /** Whether it has met what may be left of deletions. */
   readonly isThinned: boolean
 }
 
@@ -154,12 +156,12 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     return (range.least === undefined || segment >= range.least) && (range.most === undefined || segment <= range.most)
   }
 
-  const hitOf = (range: Range, key: string): Option.Option<Hit> => {
+  const hitOf = (range: Range, key: string, isFlagged = false): Option.Option<Hit> => {
     if (range.partition === undefined) {
-      return Option.map(Document.idOf(name, key), (id) => ({ key, id, marker: undefined }))
+      return Option.map(Document.idOf(name, key), (id) => ({ key, id, marker: undefined, isFlagged }))
     }
     const marker = range.partition.parse(key)
-    return marker === undefined ? Option.none() : Option.some({ key, id: marker.id, marker })
+    return marker === undefined ? Option.none() : Option.some({ key, id: marker.id, marker, isFlagged: false })
   }
 
   const segmentOf = ({ partition, prefix }: Range, key: string): string =>
@@ -244,7 +246,9 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
       !isWithin({ ...range, least: undefined }, last)
     const isOver = nextToken === undefined || isPast
     return {
-      hits: keys.filter((key) => isWithin(range, key)).flatMap((key) => Option.toArray(hitOf(range, key))),
+      hits: entries
+        .filter(({ key }) => isWithin(range, key))
+        .flatMap((entry) => Option.toArray(hitOf(range, entry.key, !isThere(entry)))),
       next: isOver ? undefined : capabilities.orderedList ? last : nextToken,
       isThinned: keys.length < entries.length
     }
@@ -351,10 +355,8 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     if (label === exposed) return yield* byASecret(name, label)
     if (!partition.isReady) {
       const index = `partition ${label}`
-      return yield* new DbError.Incomplete({
-        index,
-        description: `${index} of ${name} is not complete: run backfill to its end`
-      })
+      const description = partition.lack ?? `${index} of ${name} is by a field that is secret here`
+      return yield* new DbError.Incomplete({ index, description })
     }
     const { prefix, least, most } = selection.success
     const given = Object.values(values).filter((value) => value !== undefined).length

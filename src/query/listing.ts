@@ -85,6 +85,8 @@ export interface Listing<A> {
     range: Range,
     hit: Hit
   ) => Effect.Effect<(Found & { readonly id: string }) | undefined, ReadFailure>
+  /** Hits without those that are what deletions have left. 1 GET for each that has the size of that. */
+  readonly present: (hits: ReadonlyArray<Hit>) => Effect.Effect<ReadonlyArray<Hit>, ReadFailure>
   /** Hits, enough at a time to keep every request slot busy, few enough to be read soon after they were listed. */
   readonly batches: (
     range: Range,
@@ -127,7 +129,7 @@ export const make = <A>(
   const { rangeOf } = keys
 
   const owns = (stored: Document.Stored, partition: Partition.Partition, marker: Partition.Marker): boolean => {
-    const owned = Object.hasOwn(stored.markers, partition.name) ? stored.markers[partition.name] : undefined
+    const owned = Object.hasOwn(stored.markers, partition.label) ? stored.markers[partition.label] : undefined
     return owned?.values === marker.values && owned.writeId === marker.writeId
   }
 
@@ -147,6 +149,21 @@ export const make = <A>(
     keys
       .pages(range, startAfter)
       .pipe(Stream.flatMap(Stream.fromArray), Stream.grouped((options?.concurrency ?? defaultConcurrency) * 4))
+
+  const present: Listing<A>["present"] = (hits) =>
+    hits.some(({ isFlagged }) => isFlagged)
+      ? Effect.filter(
+          hits,
+          ({ id, isFlagged }) =>
+            isFlagged
+              ? reader.stored(id).pipe(
+                  Effect.map((stored) => stored !== undefined),
+                  Effect.catchIf(isDamage, () => Effect.succeed(true))
+                )
+              : Effect.succeed(true),
+          { concurrency: defaultConcurrency }
+        )
+      : Effect.succeed(hits)
 
   const through: Listing<A>["through"] = (range, options, read) => {
     const { attempt, inOrder } = Tolerance.make(name, options)
@@ -264,7 +281,7 @@ export const make = <A>(
     ids: (request) =>
       streamed(request, (range) =>
         range.partition === undefined
-          ? Stream.flatMap(keys.pages(range), (hits) => Stream.fromArray(hits.map((hit) => hit.id)))
+          ? Stream.flatMap(keys.pages(range), (hits) => Stream.fromArray(byKeys(hits).map((hit) => hit.id)))
           : through(range, request, (hit) => Effect.map(storedOf(range, hit), (found) => found?.id))
       ),
     count: Effect.fnUntraced(function* (request) {
@@ -275,7 +292,7 @@ export const make = <A>(
       return yield* Stream.runFold(
         keys.pages(range),
         () => 0,
-        (total, hits) => total + hits.length
+        (total, hits) => total + byKeys(hits).length
       )
     }),
     page,
@@ -285,15 +302,26 @@ export const make = <A>(
       if (partition === undefined) return yield* invalid(["partition"], "Expected the name of a partition")
       const stored = yield* reader.stored(id)
       const owned =
-        stored !== undefined && Object.hasOwn(stored.markers, partition.name)
-          ? stored.markers[partition.name]
+        stored !== undefined && Object.hasOwn(stored.markers, partition.label)
+          ? stored.markers[partition.label]
           : undefined
       const key = owned === undefined ? "" : partition.key(id, owned)
       if (stored === undefined || !key.startsWith(range.prefix) || !keys.isWithin(range, key)) return yield* missing(id)
       return yield* reader.decode(id, stored)
     }),
     storedOf,
+    present,
     batches,
     through
   }
 }
+
+/**
+ * Returns the hits that are documents as far as keys and sizes tell: one that cannot be read and has by chance the size of what
+ * deletions leave is not among them.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const byKeys = (hits: ReadonlyArray<Hit>): ReadonlyArray<Hit> =>
+  hits.some(({ isFlagged }) => isFlagged) ? hits.filter(({ isFlagged }) => !isFlagged) : hits

@@ -15,7 +15,7 @@ import * as Result from "effect/Result"
 import * as DbError from "../DbError.ts"
 import type { Definition } from "../Definition.ts"
 import type { Documents } from "../document/documents.ts"
-import type { Compiled } from "../document/indexes.ts"
+import type { Compiled, Readiness } from "../document/indexes.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import * as Query from "../Query.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
@@ -38,6 +38,8 @@ export interface Planned {
   readonly compare: (a: JsonObject, b: JsonObject) => number
   /** What the result depends on, as text. */
   readonly canonical: string
+  /** What an index lacks that would lead to the documents, if it were complete. */
+  readonly lacks: ReadonlyArray<string>
   /** Why partitions that have to do with the conditions are not used. */
   readonly unfit: ReadonlyArray<string>
   /** The fields that the way to the documents does not settle, or that make the order. */
@@ -100,6 +102,19 @@ export const make = <S extends DocumentSchema>(
     return access.choose({ bounds, needsIndex, order }, compiled, fields, { isOrdered, primaryKey })
   }
 
+  /** What keeps an index that would lead to the documents from doing so, if it is not complete. */
+  const lacksOf = (wanted: access.Wanted, { exposed, partitions, uniques }: Compiled): ReadonlyArray<string> => {
+    const complete = <X extends Readiness>(all: ReadonlyMap<string, X>) =>
+      new Map(
+        [...all].filter(([, { lack }]) => lack !== undefined).map(([label, one]) => [label, { ...one, isReady: true }])
+      )
+    const unready: Compiled = { exposed, partitions: complete(partitions), uniques: complete(uniques) }
+    const { access: way } = access.choose(wanted, unready, fields, { isOrdered, primaryKey })
+    const found =
+      way._tag === "Partition" ? partitions.get(way.name) : way._tag === "Unique" ? uniques.get(way.label) : undefined
+    return found?.lack === undefined ? [] : [found.lack]
+  }
+
   const plan = Effect.fnUntraced(function* (
     request: Query.Request<A>
   ): Effect.fn.Return<Planned, DbError.InvalidInput> {
@@ -132,6 +147,7 @@ export const make = <S extends DocumentSchema>(
       unfit: isScan
         ? [...compiled.partitions.values()].flatMap((partition) => access.unfitOf(partition, bounds, fields))
         : [],
+      lacks: isScan ? lacksOf({ bounds, needsIndex: false, order }, compiled) : [],
       asked: [...new Set([...Query.paths(rest), ...order.map(({ path }) => path)].map((path) => path.join(".")))],
       elsewhere: isScan ? elsewhere(compiled, bounds) : [],
       matches: Query.matches(predicate, fields.options),
@@ -154,9 +170,19 @@ export const make = <S extends DocumentSchema>(
     allowed: Effect.fnUntraced(function* (request) {
       yield* indexes.fresh
       const planned = yield* plan(request)
-      // A limit alone is no reason to refuse it.
+      // With a limit alone no more is read than that.
       const isFiltered = planned.plan.filter !== undefined || planned.plan.order === "memory"
-      if (!planned.plan.isScan || !isFiltered || (request.scan ?? scan)) return planned
+      const isBounded = request.limit !== undefined && !isFiltered
+      if (!planned.plan.isScan || isBounded || (request.scan ?? scan)) return planned
+      const [lack] = planned.lacks
+      if (lack !== undefined) {
+        const description = `${lack}, or say scan: true, which reads every document`
+        return yield* new DbError.NotAllowed({ resource: name, operation: "Resource.query", description })
+      }
+      if (!isFiltered) {
+        const description = "nothing is asked of the documents, so that every one is read: say scan: true, or a limit"
+        return yield* new DbError.NotAllowed({ resource: name, operation: "Resource.query", description })
+      }
       const asked = planned.asked.join(", ")
       const why = planned.unfit.map((reason) => `; ${reason}`).join("")
       const others = planned.elsewhere.map((other) => `, or ${other}`).join("")

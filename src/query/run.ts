@@ -84,7 +84,7 @@ const defaultConcurrency = 16
  * @since 0.1.0
  */
 export const make = <S extends DocumentSchema>(
-  { name, primaryKey }: Definition<S>,
+  { name, primaryKey, scan }: Definition<S>,
   { reader }: Documents<S["Type"]>,
   {
     cursors,
@@ -128,7 +128,7 @@ export const make = <S extends DocumentSchema>(
           Stream.filter(isThere)
         )
       case "Unique":
-        return Stream.filter(Stream.fromEffect(unique(access.name, access.digest)), isThere)
+        return Stream.filter(Stream.fromEffect(unique(access.label, access.digest)), isThere)
       case "Partition": {
         const isSorted = plan.order === "index"
         return Stream.flatMap(Stream.fromArray(access.within), (within) =>
@@ -227,17 +227,17 @@ export const make = <S extends DocumentSchema>(
     found,
     page,
     bases: (request, filters) =>
-      isPlain(request)
+      isPlain(request) && (request.partition !== undefined || (request.scan ?? scan))
         ? seen(listing.bases(request), filters)
         : Stream.map(found(request, filters), ({ base }) => base),
     ids: (request, filters) =>
       isPlain(request) && filters.length === 0
         ? listing.ids(request)
-        : Stream.map(found(request, filters), ({ base }) => base.id),
+        : Stream.map(found(named(request), filters), ({ base }) => base.id),
     count: (request, filters) =>
       isPlain(request) && filters.length === 0
         ? listing.count(request)
-        : Stream.runCount(found({ ...request, order: undefined }, filters)),
+        : Stream.runCount(found({ ...named(request), order: undefined }, filters)),
     meets: (request) =>
       Effect.map(
         planner.plan(request),
@@ -249,6 +249,10 @@ export const make = <S extends DocumentSchema>(
 }
 
 type Asked = Readonly<Partial<Record<"where" | "predicate" | "order" | "limit", unknown>>>
+
+/** Who lists or counts all says so by that, also where filters have each document read. */
+const named = <R extends Asked & { readonly scan?: boolean | undefined }>(request: R): R =>
+  isPlain(request) ? { ...request, scan: true } : request
 
 /** Whether it asks for no more than a listing by itself gives. */
 const isPlain = ({ where, predicate, order, limit }: Asked): boolean =>

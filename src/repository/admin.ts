@@ -44,7 +44,7 @@ export const make = <A>(
   }
 ): Admin => {
   const rewriting = Rewriting.make(documents, { keys, listing, operation })
-  const { backfill, remove } = Backfilling.make(documents, { rewriting })
+  const { backfill, remove } = Backfilling.make(documents, { operation, rewriting })
   const { repair } = Repairing.make(documents, { rewriting })
   const { discarding } = documents
   const prune = pruning.make(documents)
@@ -53,10 +53,10 @@ export const make = <A>(
 
   const told = <X, E, R>(name: string, stream: Stream.Stream<X, E, R>) => draw(name)(namedStream(stream))
 
-  const recount: Admin["recount"] =
+  const recount: Admin["recount"] = (options) =>
     context.declared.counters === undefined
       ? refuse("declare the resource with counters: true to use it")
-      : Effect.catchTag(named(counts.recount), "InvalidInput", Effect.die)
+      : Effect.catchTag(named(counts.recount(options?.onProgress)), "InvalidInput", Effect.die)
 
   return {
     migrate: (options) => told("Resource.migrate", rewriting.migrate(options)),
@@ -79,15 +79,15 @@ export const make = <A>(
       },
       as("Resource.discard", (id: string) => id)
     ),
-    recount: recount.pipe(as("Resource.recount"), Effect.withSpan("Resource.recount")),
+    recount: (options) => recount(options).pipe(as("Resource.recount"), Effect.withSpan("Resource.recount")),
     makeCurrent: Effect.flatMap(context.codec.version, (version) =>
       context.database.makeCurrent(context.name, version)
     ).pipe(as("Resource.makeCurrent"), Effect.withSpan("Resource.makeCurrent")),
-    removePartition: Effect.fn("Resource.removePartition")(function* (label) {
-      return yield* named(remove("partitions", label))
+    removePartition: Effect.fn("Resource.removePartition")(function* (label, options) {
+      return yield* named(remove("partitions", label, options?.onProgress))
     }, as("Resource.removePartition")),
-    removeUnique: Effect.fn("Resource.removeUnique")(function* (label) {
-      return yield* named(remove("uniques", label))
+    removeUnique: Effect.fn("Resource.removeUnique")(function* (label, options) {
+      return yield* named(remove("uniques", label, options?.onProgress))
     }, as("Resource.removeUnique"))
   }
 }

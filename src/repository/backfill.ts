@@ -1,20 +1,27 @@
 /**
  * Partitions and unique keys that were declared after documents were written, and those that are removed.
  *
+ * **Details**
+ *
+ * What a run has visited, and what it had to leave, is in the catalog: see `catalog/building`. So a run goes on where others
+ * have ended, and an index is complete when all of them together have given every document what it lacks.
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as Catalog from "../Catalog.ts"
+import * as building from "../catalog/building.ts"
 import * as DbError from "../DbError.ts"
-import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
-import type { KeptUnique } from "../document/indexes.ts"
 import type { ReadFailure } from "../document/read.ts"
-import type { Partition } from "../Partition.ts"
-import type { Backfilled, RewriteOptions } from "../Repository.ts"
-import { deleteAll } from "../storage/ObjectStore.ts"
+import type { Compiled } from "../document/indexes.ts"
+import * as Partition from "../Partition.ts"
+import type { Backfilled, ProgressOptions, RewriteOptions } from "../Repository.ts"
+import { listAll, maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as Unique from "../Unique.ts"
-import type { RewriteFailure, Rewriting } from "./rewrite.ts"
+import type { Operation } from "./operation.ts"
+import { type Leaving, mostLeft, type RewriteFailure, type Rewriting } from "./rewrite.ts"
 
 /**
  * Work on partitions and unique keys that are not, or no more, complete.
@@ -23,19 +30,52 @@ import type { RewriteFailure, Rewriting } from "./rewrite.ts"
  * @since 0.1.0
  */
 export interface Backfilling {
-  /** Gives every document the markers and reservations that it lacks, and says in the catalog when it has come to its end. */
-  readonly backfill: (options: RewriteOptions | undefined) => Stream.Stream<Backfilled, RewriteFailure>
-  /** Forgets a partition or unique key, and removes its markers or reservations, whose number it gives. */
+  /**
+   * Gives every document the markers and reservations that it lacks, and says in the catalog how far it has come. It ends with
+   * `Unfinished` as long as an index is not complete.
+   */
+  readonly backfill: (
+    options: RewriteOptions | undefined
+  ) => Stream.Stream<Backfilled, RewriteFailure | DbError.Unfinished>
+  /**
+   * Forgets a partition or unique key, and removes its markers or reservations, whose number it gives; or goes on with that.
+   * `NotAllowed`: a newer version declares it.
+   */
   readonly remove: (
-    kind: "partitions" | "uniques",
-    name: string
-  ) => Effect.Effect<number, DbError.InvalidInput | ReadFailure>
+    kind: Catalog.IndexKind,
+    name: string,
+    onProgress: ProgressOptions["onProgress"]
+  ) => Effect.Effect<number, DbError.InvalidInput | DbError.NotAllowed | ReadFailure>
 }
 
-/** Indexes that are not complete. */
-interface Building {
-  readonly partitions: ReadonlyArray<Partition>
-  readonly uniques: ReadonlyArray<KeptUnique>
+/** So many documents may have been visited before the catalog says so. */
+const documentsPerNote = 1000
+
+/** Those that are not complete. */
+const unready = ({ partitions, uniques }: Compiled): ReadonlyArray<building.Index & { readonly isTold: boolean }> => [
+  ...[...partitions.values()]
+    .filter(({ lack }) => lack !== undefined)
+    .map(({ build, name }) => ({ kind: "partitions" as const, name, build, isTold: true })),
+  // A blind one is there once for each of its keys.
+  ...new Map(
+    [...uniques.values()]
+      .filter(({ lack }) => lack !== undefined)
+      .map(({ build, isTold, label }) => [label, { kind: "uniques" as const, name: label, build, isTold }])
+  ).values()
+]
+
+/** Why an index lacks a document that was visited; `undefined` where it does not. */
+const whyLeft = ({ kind, name }: building.Index, { error, violations }: Backfilled): string | undefined => {
+  if (error !== undefined) return error.message
+  const violation = kind === "uniques" ? violations.find(({ unique }) => unique === name) : undefined
+  return violation === undefined ? undefined : describeViolation(violation)
+}
+
+const describeViolation = ({ id, isPending, unique }: DbError.UniqueViolation): string => {
+  const other = id === undefined ? "another one" : `document ${JSON.stringify(id)}`
+  return isPending
+    ? `its value of unique key ${unique} is being claimed by a write of ${other}`
+    : `${other} has its value of unique key ${unique}`
 }
 
 /**
@@ -45,113 +85,221 @@ interface Building {
  * @since 0.1.0
  */
 export const make = <A>(
-  { context, indexes, reader, reservations }: Documents<A>,
-  { rewriting }: { readonly rewriting: Rewriting<A> }
+  { context, indexes }: Documents<A>,
+  { rewriting, operation }: { readonly rewriting: Rewriting<A>; readonly operation: Operation }
 ): Backfilling => {
-  const { database, invalid, name, store } = context
+  const { capabilities, database, invalid, name, store } = context
 
-  const isOld = (base: Base<A>) => Effect.map(indexes.isIndexed(base), (isIndexed) => !isIndexed)
-
-  /**
-   * Puts what a document says it owns of some indexes once more: they may have been removed, with all their objects, and
-   * declared again.
-   */
-  const reassert = Effect.fnUntraced(function* (id: string, { partitions, uniques }: Building) {
-    if (partitions.length === 0 && uniques.length === 0) return
-    const stored = yield* reader.stored(id)
-    if (stored === undefined) return
-    for (const partition of partitions) {
-      const owned = stored.markers[partition.name]
-      if (owned !== undefined) yield* store.put({ key: partition.key(id, owned), repeatable: true })
-    }
-    for (const unique of uniques) {
-      const claim = stored.claims[unique.name]
-      if (claim === undefined) continue
-      const found = yield* Unique.find(store, unique.key(claim.digest))
-      if (found?.owners.includes(id) === true) continue
-      const lost = yield* reservations.reclaim(id, unique, claim.digest)
-      if (lost !== undefined) return yield* lost
-    }
-  })
-
-  /** Says in the catalog what is complete now, unless it was declared otherwise meanwhile. */
-  const finish = Effect.fnUntraced(function* ({ partitions, uniques }: Building) {
-    for (const { definition, name: label } of partitions) {
-      yield* database.setIndex(name, "partitions", label, "ready", definition)
-    }
-    for (const { definition, label } of uniques) {
-      yield* database.setIndex(name, "uniques", label, "ready", definition)
-    }
-  })
-
-  const isBuilding = Effect.map(indexes.all, ({ partitions, uniques }) =>
-    [
-      ...[...partitions.values()].map(({ isReady }) => isReady),
-      ...[...uniques.values()].map(({ isBuilt }) => isBuilt)
-    ].includes(false)
+  /** Whether there is anything to build, or to remove. */
+  const isAnything = Effect.map(
+    indexes.all,
+    (compiled) => unready(compiled).length > 0 || database.upkeep(name)?.removals !== undefined
   )
 
   /** First all writers have to know what is to be kept up: a document that lacks something is there by then, and is met. */
-  const known = Effect.andThen(context.fresh, Effect.when(database.known(name), isBuilding))
+  const known = Effect.andThen(context.fresh, Effect.when(database.known(name), isAnything))
+
+  const progressOf = ({ kind, name: label }: building.Index): Catalog.Progress =>
+    database.upkeep(name)?.[kind]?.[label]?.progress ?? { seen: [], left: [] }
+
+  /** Where a run has to begin, and which documents before that were left by others. */
+  const plan = (all: ReadonlyArray<building.Index>) => {
+    const begins = all.map((index) => building.unseenAfter(progressOf(index))).filter((begin) => begin !== undefined)
+    const after = begins.includes(null) ? null : begins.toSorted((a, b) => building.compareIds(a ?? "", b ?? ""))[0]
+    const left = all.flatMap((index) => progressOf(index).left.map(({ id }) => id))
+    const isBehind = (id: string) => after === undefined || (after !== null && building.compareIds(id, after) <= 0)
+    return { after, again: [...new Set(left)].toSorted(building.compareIds), isBehind }
+  }
+
+  /** What a run has visited since the catalog was told. */
+  const noting = (all: ReadonlyArray<building.Index>, begin: string | null) => {
+    let documents = new Map<string, Backfilled>()
+    let end: string | null | undefined
+    let noted: string | null | undefined
+    let isStopped = false
+    let left = 0
+    const save = Effect.suspend(() => {
+      const run: building.Run | undefined = end === undefined ? undefined : [begin, end]
+      if (all.length === 0 || (documents.size === 0 && end === noted)) return Effect.void
+      const visit = (index: building.Index): building.Visit => ({
+        run,
+        documents: new Map([...documents].map(([id, outcome]) => [id, whyLeft(index, outcome)]))
+      })
+      const add = (now: Catalog.Resource) =>
+        all.reduce((resource, index) => building.visited(resource, index, visit(index)), now)
+      return Effect.tap(
+        database.changeIndexes(name, (now) => Effect.succeed(add(now))),
+        () =>
+          Effect.sync(() => {
+            documents = new Map()
+            noted = end
+          })
+      )
+    })
+    return {
+      save,
+      visited: Effect.fnUntraced(function* (outcomes: ReadonlyArray<Backfilled>, last: string | null | undefined) {
+        for (const outcome of outcomes) {
+          const isLeft = all.some((index) => whyLeft(index, outcome) !== undefined)
+          // The catalog names so many: the next run meets the others again.
+          if (isLeft && left >= mostLeft) isStopped = true
+          if (isStopped) continue
+          if (isLeft) left += 1
+          documents.set(outcome.id, outcome)
+        }
+        if (last !== undefined && !isStopped) end = last
+        if (documents.size >= documentsPerNote) yield* save
+      })
+    }
+  }
+
+  const backfill = Effect.fnUntraced(function* (options: RewriteOptions | undefined) {
+    yield* known
+    // What this program cannot tell it cannot build.
+    const all = unready(yield* indexes.all).filter(({ isTold }) => isTold)
+    const { after, again, isBehind } = plan(all)
+    const given = options?.after
+    const begin = given ?? (all.length === 0 ? null : after)
+    const notes = noting(all, begin ?? null)
+    const left = rewriting.leaving()
+    const one = (id: string): Effect.Effect<Backfilled, RewriteFailure> =>
+      Effect.map(rewriting.told(id, rewriting.fill(id)), (outcome): Backfilled => ({ violations: [], ...outcome }))
+    const first = again.filter((id) => (given === undefined ? isBehind(id) : building.compareIds(id, given) <= 0))
+    const concurrency = options?.concurrency ?? 16
+    const isInOrder = capabilities.orderedList
+    const revisited = Stream.fromArray(first).pipe(
+      Stream.grouped(concurrency * 4),
+      Stream.mapEffect((ids) =>
+        Effect.tap(Effect.forEach(ids, one, { concurrency }), (outcomes) => notes.visited(outcomes, undefined))
+      ),
+      Stream.flatMap(Stream.fromArray)
+    )
+    const rest =
+      begin === undefined
+        ? Stream.empty
+        : Stream.concat(
+            rewriting.each({ ...options, after: begin ?? undefined }, one, (outcomes, last) =>
+              notes.visited(outcomes, isInOrder ? last : undefined)
+            ),
+            Stream.drain(Stream.fromEffect(notes.visited([], null)))
+          )
+    const told = Stream.tap(Stream.concat(revisited, rest), (outcome) =>
+      Effect.sync(() => {
+        const [violation] = outcome.violations
+        const why = outcome.error?.message ?? (violation === undefined ? undefined : describeViolation(violation))
+        if (why !== undefined) left.add(outcome.id, why)
+      })
+    )
+    return told.pipe(
+      Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(() => Effect.andThen(notes.save, finish(left)))))),
+      // Whoever stops it, or what, goes on from there.
+      Stream.ensuring(Effect.ignore(notes.save))
+    )
+  })
+
+  /** Fails with what is not done. Else removes what is left of indexes that were there before. */
+  const finish = Effect.fnUntraced(function* (left: Leaving) {
+    let open = unready(yield* indexes.all)
+    if (open.length > 0) {
+      // Others may have done the rest.
+      yield* database.refresh
+      open = unready(yield* indexes.all)
+    }
+    if (open.length > 0) {
+      const entries = database.upkeep(name)
+      const lacks = open.flatMap(({ kind, name: label }) => {
+        const entry = entries?.[kind]?.[label]
+        return entry === undefined ? [] : [building.describe(name, kind, label, entry)]
+      })
+      const all = new Map(open.flatMap((index) => progressOf(index).left.map((one) => [one.id, one])))
+      return yield* new DbError.Unfinished({
+        resource: name,
+        operation: yield* operation.name,
+        left: [...all.values()].slice(0, mostLeft),
+        description: lacks.join("; ")
+      })
+    }
+    yield* sweep(() => true)
+    return yield* left.error
+  })
+
+  /** Removes what is left of indexes that nobody keeps up any more, and gives its number. */
+  const sweep = Effect.fnUntraced(function* (
+    isMeant: (removal: Catalog.Removal) => boolean,
+    onProgress: NonNullable<ProgressOptions["onProgress"]> = () => Effect.void
+  ) {
+    const removals = (database.upkeep(name)?.removals ?? []).filter(isMeant)
+    if (removals.length === 0) return 0
+    let done = 0
+    for (const removal of removals) {
+      yield* Stream.runForEach(removeObjects(removal), (number) => {
+        done += number
+        return onProgress({ done })
+      })
+    }
+    yield* database.changeIndexes(name, (now) => Effect.succeed(Catalog.withoutRemovals(now, removals)))
+    return done
+  })
+
+  /** Removes the markers or reservations of an index, and tells how many, 1,000 at a time. */
+  const removeObjects = (removal: Catalog.Removal) =>
+    Stream.flatMap(
+      Stream.fromArray(removal.kind === "partitions" ? markersOf(removal) : reservationsOf(removal)),
+      (one) =>
+        listAll(store, { prefix: one.prefix, keysOnly: true }).pipe(
+          // A key that is none of its own is not touched.
+          Stream.filter(({ key }) => one.isOwn(key)),
+          Stream.grouped(maxKeysPerRequest),
+          Stream.mapEffect(
+            Effect.fnUntraced(function* (entries) {
+              const keys = entries.map((entry) => entry.key)
+              const { failed } = yield* store.deleteMany(keys, { repeatable: true })
+              return failed.length > 0 ? yield* Effect.fail(failed[0]!.reason) : keys.length
+            })
+          )
+        )
+    )
+
+  const markersOf = ({ build, name: index }: Catalog.Removal) => {
+    const { parse, prefix } = Partition.compile(name, Catalog.labelOf(index, build), { fields: [] })
+    return [{ prefix, isOwn: (key: string) => parse(key) !== undefined }]
+  }
+
+  /** A blind one has some under each of its keys. */
+  const reservationsOf = ({ build, keys = [], name: index }: Catalog.Removal) => {
+    const label = Catalog.labelOf(index, build)
+    return [label, ...keys.map((id) => Unique.nameUnder(label, id))].map((one) => {
+      const prefix = Unique.keyOf(name, one, "")
+      return { prefix, isOwn: (key: string) => Unique.isOf(prefix, key) }
+    })
+  }
+
+  /** The entry of an index is taken out, unless it was already and only its objects are left. */
+  const forget = Effect.fnUntraced(function* (now: Catalog.Resource, kind: Catalog.IndexKind, label: string) {
+    const noun = building.nounOf(kind)
+    const after = Catalog.withoutIndex(now, kind, label)
+    const isLeft = (now.removals ?? []).some((one) => one.kind === kind && one.name === label)
+    if (after === now) {
+      const names = Object.keys(now[kind] ?? {}).join(", ")
+      const message = `Expected a ${noun} of ${name}: ${names === "" ? "it has none" : names}; not ${JSON.stringify(label)}`
+      return isLeft ? now : yield* invalid([noun], message)
+    }
+    const version = yield* context.codec.version
+    const declaring = Catalog.declaringVersion(now, kind, label)
+    if (declaring === undefined || declaring === version) return after
+    const description = `version ${declaring} of ${name}, which is current, declares ${noun} ${label}, and this program is of version ${version}: take it out of the definition, and remove it by the program that has none`
+    return yield* operation.refuse(description)
+  })
 
   return {
-    backfill: (options) =>
-      Stream.unwrap(
-        Effect.map(Effect.andThen(known, indexes.all), ({ partitions, uniques }) => {
-          const seen = { isIncomplete: false }
-          const building: Building = {
-            partitions: [...partitions.values()].filter((partition) => !partition.isReady),
-            uniques: [...uniques.values()].filter((unique) => !unique.isBuilt && unique.isTold)
-          }
-          const one = (id: string): Effect.Effect<Backfilled, RewriteFailure> => {
-            const filled = rewriting.one(id, isOld).pipe(
-              Effect.tap(() => reassert(id, building)),
-              Effect.map((rewritten) => ({ ...rewritten, violation: undefined })),
-              Effect.catchTag("UniqueViolation", (violation) => Effect.succeed({ id, rewritten: false, violation }))
-            )
-            return rewriting.told(id, filled).pipe(
-              Effect.map((outcome): Backfilled => ({ violation: undefined, ...outcome })),
-              Effect.tap(({ error, violation }) =>
-                Effect.sync(() => {
-                  seen.isIncomplete ||= error !== undefined || violation !== undefined
-                })
-              )
-            )
-          }
-          return Stream.concat(
-            rewriting.each(options, one),
-            // A document that could not be written is in none of them.
-            Stream.drain(Stream.fromEffect(Effect.suspend(() => (seen.isIncomplete ? Effect.void : finish(building)))))
-          )
-        })
-      ),
-    remove: Effect.fnUntraced(function* (kind, label) {
-      const { partitions, uniques } = yield* indexes.all
-      const partition = partitions.get(label)
-      // A blind one has several for a time.
-      const found =
-        kind === "uniques"
-          ? [...uniques.values()].filter((unique) => unique.label === label)
-          : partition === undefined
-            ? []
-            : [partition]
-      if (found.length === 0) {
-        const known = kind === "uniques" ? [...uniques.values()].map((unique) => unique.label) : [...partitions.keys()]
-        const names = [...new Set(known)].join(", ")
-        const what = kind === "partitions" ? "partition" : "unique key"
-        return yield* invalid([what], `Expected a ${what} of ${name}: ${names === "" ? "it has none" : names}`)
-      }
+    backfill: (options) => Stream.unwrap(backfill(options)),
+    remove: Effect.fnUntraced(function* (kind, label, onProgress) {
+      // What others have declared decides.
+      yield* database.refresh
       // First nobody makes new ones, nor looks for any.
-      yield* database.setIndex(name, kind, label, undefined)
+      yield* database.changeIndexes(name, (now) => forget(now, kind, label))
       yield* database.known(name)
-      let removed = 0
-      for (const index of found) {
-        // A key that is none of its own is not touched.
-        const isOwn = (key: string) =>
-          "parse" in index ? index.parse(key) !== undefined : Unique.isOf(index.prefix, key)
-        removed += yield* deleteAll(store, index.prefix, isOwn)
-      }
-      return removed
+      return yield* sweep((one) => one.kind === kind && one.name === label, onProgress)
     })
   }
 }

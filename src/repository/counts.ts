@@ -8,14 +8,15 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import * as Catalog from "../Catalog.ts"
 import type * as Document from "../Document.ts"
 import type { Commit } from "../document/commit.ts"
 import type { Documents } from "../document/documents.ts"
 import * as Counter from "../kernel/Counter.ts"
 import type * as Query from "../Query.ts"
 import type { Keys } from "../query/keys.ts"
-import type { ListFailure, Listing } from "../query/listing.ts"
-import type { Recounted } from "../Repository.ts"
+import { byKeys, type ListFailure, type Listing } from "../query/listing.ts"
+import type { ProgressOptions, Recounted } from "../Repository.ts"
 import * as DbError from "../DbError.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
@@ -38,10 +39,13 @@ export interface Counts {
    */
   readonly read: (within: Query.Within) => Effect.Effect<number, ListFailure>
   /** Counts anew, and sets the counters. */
-  readonly recount: Effect.Effect<Recounted, ListFailure>
+  readonly recount: (onProgress: ProgressOptions["onProgress"]) => Effect.Effect<Recounted, ListFailure>
 }
 
 const total = ""
+
+/** So many documents are read before the progress is told. */
+const documentsPerProgress = 1000
 
 /**
  * Makes the counters of a resource. No request.
@@ -77,8 +81,11 @@ export const make = <A>(
   /** Everything that a version counts for. */
   const labels = (stored: Document.Stored | undefined, partitions: ReadonlyArray<string>): ReadonlyArray<string> => {
     if (stored === undefined) return []
+    const now = database.upkeep(name)?.partitions ?? {}
     const owned = partitions.flatMap((partition) => {
-      const marker = Object.hasOwn(stored.markers, partition) ? stored.markers[partition] : undefined
+      const build = Object.hasOwn(now, partition) ? now[partition]?.build : undefined
+      const label = Catalog.labelOf(partition, build)
+      const marker = Object.hasOwn(stored.markers, label) ? stored.markers[label] : undefined
       return marker === undefined ? [] : [labelOf(partition, marker.values)]
     })
     return [total, ...owned]
@@ -152,24 +159,29 @@ export const make = <A>(
     return sum
   })
 
-  const recount = Effect.gen(function* () {
+  const recount = Effect.fnUntraced(function* (
+    onProgress: NonNullable<ProgressOptions["onProgress"]> = () => Effect.void
+  ) {
     const { counter, partitions } = yield* declared
     // Who does not know yet that it is to be counted does not count.
     yield* database.known(name)
     const before = yield* Effect.option(counter.read(total))
     const counts = new Map<string, number>()
     let unread = 0
+    const told = Effect.suspend(() => onProgress({ done: counts.get(total) ?? 0 }))
     if (partitions.length === 0) {
-      yield* Stream.runForEach(keys.pages(keys.whole), (hits) => Effect.sync(() => addTo(counts, total, hits.length)))
+      yield* Stream.runForEach(keys.pages(keys.whole), (hits) => {
+        addTo(counts, total, byKeys(hits).length)
+        return told
+      })
     } else {
-      yield* Stream.runForEach(listing.versions, (stored) =>
-        Effect.sync(() => {
-          // One that cannot be read is a document, of which nobody knows the partitions.
-          if (Option.isNone(stored)) unread += 1
-          const counted = Option.match(stored, { onNone: () => [total], onSome: (one) => labels(one, partitions) })
-          for (const label of counted) addTo(counts, label, 1)
-        })
-      )
+      yield* Stream.runForEach(listing.versions, (stored) => {
+        // One that cannot be read is a document, of which nobody knows the partitions.
+        if (Option.isNone(stored)) unread += 1
+        const counted = Option.match(stored, { onNone: () => [total], onSome: (one) => labels(one, partitions) })
+        for (const label of counted) addTo(counts, label, 1)
+        return (counts.get(total) ?? 0) % documentsPerProgress === 0 ? told : Effect.void
+      })
     }
     // A shard that cannot be read cannot be changed either.
     if (Option.isNone(before)) yield* counter.remove

@@ -114,6 +114,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     changes,
     fields: merge.fieldTree(AST.toType(schema.ast), onExcessProperty) ?? { fields: new Map(), onExcessProperty },
     keys,
+    listing,
     operation,
     pipeline,
     reading
@@ -421,10 +422,11 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
       return yield* named(codec.explain(base.value, { ...base, schemaVersion: base.stored.schemaVersion }))
     }, as("Resource.explain")),
 
-    scan: (options = {}) => draw("Resource.scan")(Stream.map(reading.query(options), ({ value }) => value)),
+    scan: (options = {}) =>
+      draw("Resource.scan")(Stream.map(reading.query({ ...options, scan: true }), ({ value }) => value)),
 
     scanDocuments: (options = {}) =>
-      draw("Resource.scanDocuments")(Stream.map(reading.query(options), reading.envelopeOf)),
+      draw("Resource.scanDocuments")(Stream.map(reading.query({ ...options, scan: true }), reading.envelopeOf)),
 
     scanResults: (options = {}) =>
       draw("Resource.scanResults")(

@@ -78,7 +78,10 @@ export const make = <A>(
     /** Markers that the document owns and that are not there. */
     const markersOf = Effect.fnUntraced(function* ({ id, stored }: Base<A>) {
       const findings: Array<Finding> = []
+      const kept = new Set([...(yield* indexes.all).partitions.values()].map(({ label }) => label))
       for (const [label, owned] of Object.entries(stored.markers)) {
+        // Those of one that has been removed are to go.
+        if (!kept.has(label)) continue
         const at = Partition.keyOf(name, label, id, owned)
         if (Option.isSome(yield* headOption(store, at))) continue
         // It may have moved since it was read.
@@ -118,12 +121,11 @@ export const make = <A>(
     const indexesOf = Effect.fnUntraced(function* (base: Base<A>) {
       const { id, key } = base
       if (yield* indexes.isIndexed(base)) return []
-      const isOld = (now: Base<A>) => Effect.map(indexes.isIndexed(now), (isIndexed) => !isIndexed)
-      const isDuplicate = yield* perform(rewriting.one(id, isOld)).pipe(
-        Effect.as(false),
-        Effect.catchTag("UniqueViolation", () => Effect.succeed(true))
-      )
-      return [isDuplicate ? find("Duplicate", key, id, false) : find("Unindexed", key, id)]
+      const { rewritten, violations } = dryRun ? { rewritten: true, violations: [] } : yield* rewriting.fill(id)
+      return [
+        ...(rewritten ? [find("Unindexed", key, id)] : []),
+        ...(violations.length > 0 ? [find("Duplicate", key, id, false)] : [])
+      ]
     })
 
     const whole = Effect.fnUntraced(function* (id: string): Effect.fn.Return<ReadonlyArray<Finding>, RewriteFailure> {

@@ -5,7 +5,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type * as DbError from "../DbError.ts"
+import * as building from "../catalog/building.ts"
+import * as DbError from "../DbError.ts"
 import type { Base } from "../document/context.ts"
 import { isOfDocument } from "../document/damage.ts"
 import type { Documents } from "../document/documents.ts"
@@ -13,7 +14,7 @@ import type { WriteFailure } from "../document/writer.ts"
 import type * as History from "../History.ts"
 import type { Keys } from "../query/keys.ts"
 import type { ListFailure, Listing } from "../query/listing.ts"
-import type { RewriteError, RewriteOptions, Rewritten, Rotated } from "../Repository.ts"
+import type { Backfilled, RewriteError, RewriteOptions, Rewritten, Rotated } from "../Repository.ts"
 import type { Unsupported } from "../storage/StoreError.ts"
 import type { Operation } from "./operation.ts"
 
@@ -26,34 +27,71 @@ import type { Operation } from "./operation.ts"
 export type RewriteFailure = WriteFailure | DbError.Conflict
 
 /**
+ * Documents that were left as they are, the first of them by name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Leaving {
+  /** Adds a document. */
+  readonly add: (id: string, why: string) => void
+  /** The error that says so, if there is any. */
+  readonly error: Effect.Effect<void, DbError.Unfinished>
+}
+
+/**
+ * More documents than this are not named: 100.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const mostLeft = 100
+
+/**
  * Rewriting of the documents of a resource.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Rewriting<A> {
-  /** Does something with each document, in the order of their keys. 1 LIST for each 1,000. */
-  readonly each: <X, E>(
+  /**
+   * Does something with each document, in the order of their keys. 1 LIST for each 1,000. `visited` runs after some of them, with
+   * the outcomes, and the id of the last one; on a store that lists without order nobody can tell what comes before it.
+   *
+   * `InvalidInput`: it is to begin after an id, on such a store.
+   */
+  readonly each: <X, E, E2 = never>(
     options: RewriteOptions | undefined,
-    one: (id: string) => Effect.Effect<X, E>
-  ) => Stream.Stream<X, E | ListFailure>
+    one: (id: string) => Effect.Effect<X, E>,
+    visited?: (outcomes: ReadonlyArray<X>, last: string | undefined) => Effect.Effect<void, E2>
+  ) => Stream.Stream<X, E | E2 | ListFailure>
   /** Writes a document again as it is, if it needs it, on the condition that it has not changed. */
   readonly one: (
     id: string,
-    isOld: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput | Unsupported>
+    isOld: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput | Unsupported>,
+    without?: ReadonlySet<string>
   ) => Effect.Effect<Rewritten, RewriteFailure>
+  /**
+   * Gives a document the markers and reservations that it lacks, all that it can have: a value that another document has keeps
+   * nothing else from it.
+   */
+  readonly fill: (id: string) => Effect.Effect<Backfilled, RewriteFailure>
   /** Tells of a document that cannot be read or written again, so that the work goes on with the others. */
   readonly told: <X>(
     id: string,
     rewriting: Effect.Effect<X, RewriteFailure>
   ) => Effect.Effect<X | (Rewritten & { readonly error: RewriteError }), RewriteFailure>
+  /** Begins to note which documents are left as they are. */
+  readonly leaving: () => Leaving
   /** Writes every document in the present schema version. */
-  readonly migrate: (options: RewriteOptions | undefined) => Stream.Stream<Rewritten, RewriteFailure>
+  readonly migrate: (
+    options: RewriteOptions | undefined
+  ) => Stream.Stream<Rewritten, RewriteFailure | DbError.Unfinished>
   /**
    * Writes every document and earlier version with a secret under an older key again, and moves blind unique keys to the
    * current one.
    */
-  readonly rotate: (options: RewriteOptions | undefined) => Stream.Stream<Rotated, RewriteFailure>
+  readonly rotate: (options: RewriteOptions | undefined) => Stream.Stream<Rotated, RewriteFailure | DbError.Unfinished>
 }
 
 const defaultConcurrency = 16
@@ -68,26 +106,37 @@ export const make = <A>(
   { blindKeys, context, indexes, preparation, versions, writing }: Documents<A>,
   { keys, listing, operation }: { readonly keys: Keys; readonly listing: Listing<A>; readonly operation: Operation }
 ): Rewriting<A> => {
-  const each = <X, E>(
-    options: RewriteOptions | undefined,
-    one: (id: string) => Effect.Effect<X, E>
-  ): Stream.Stream<X, E | ListFailure> => {
+  const { capabilities, invalid, name } = context
+
+  /** The key after which to begin. */
+  const beginning = Effect.fnUntraced(function* (after: string | undefined) {
+    if (after === undefined) return undefined
+    if (capabilities.orderedList) return yield* context.key(after)
+    return yield* invalid(["after"], "Expected none: the store lists without order, so that nothing comes after an id")
+  })
+
+  const each: Rewriting<A>["each"] = (options, one, visited = () => Effect.void) => {
     const concurrency = options?.concurrency ?? defaultConcurrency
-    const begin: Effect.Effect<string | undefined, ListFailure> =
-      options?.after === undefined ? Effect.succeed(undefined) : context.key(options.after)
     return Stream.unwrap(
-      Effect.map(begin, (startAfter) =>
+      Effect.map(beginning(options?.after), (startAfter) =>
         listing.batches(keys.whole, options, startAfter).pipe(
-          Stream.mapEffect((hits) => Effect.forEach(hits, ({ id }) => one(id), { concurrency })),
+          Stream.mapEffect(
+            Effect.fnUntraced(function* (hits) {
+              const there = yield* listing.present(hits)
+              const outcomes = yield* Effect.forEach(there, ({ id }) => one(id), { concurrency })
+              yield* visited(outcomes, hits.at(-1)?.id)
+              return outcomes
+            })
+          ),
           Stream.flatMap(Stream.fromArray)
         )
       )
     )
   }
 
-  const one: Rewriting<A>["one"] = (id, isOld) => {
+  const one: Rewriting<A>["one"] = (id, isOld, without) => {
     const next = Effect.fnUntraced(function* (base: Base<A>) {
-      return (yield* isOld(base)) ? yield* preparation.prepare(base.value, base) : undefined
+      return (yield* isOld(base)) ? yield* preparation.prepare(base.value, base, { without }) : undefined
     })
     return writing
       .revise(id, next, () => Effect.void)
@@ -98,10 +147,49 @@ export const make = <A>(
       )
   }
 
+  const fill = (id: string, violations: Backfilled["violations"] = []): Effect.Effect<Backfilled, RewriteFailure> => {
+    const without = new Set(violations.map(({ unique }) => unique))
+    const isOld = (base: Base<A>) => Effect.map(indexes.isIndexed(base, without), (isIndexed) => !isIndexed)
+    return one(id, isOld, without).pipe(
+      Effect.map((rewritten) => ({ ...rewritten, violations })),
+      Effect.catchTag("UniqueViolation", (violation) =>
+        without.has(violation.unique) ? Effect.fail(violation) : fill(id, [...violations, violation])
+      )
+    )
+  }
+
   const told: Rewriting<A>["told"] = (id, rewriting) =>
     Effect.catchIf(rewriting, isOfDocument, (failure) =>
       Effect.map(operation.told(failure), (error) => ({ id, rewritten: false, error }))
     )
+
+  const leaving = (): Leaving => {
+    const left: Array<building.Left> = []
+    let count = 0
+    return {
+      add: (id, why) => {
+        count += 1
+        if (left.length < mostLeft) left.push({ id, why })
+      },
+      error: Effect.gen(function* () {
+        if (count === 0) return
+        const description = `${building.describeLeft(left, count)}; change or remove what is in their way, and run it again`
+        return yield* new DbError.Unfinished({ resource: name, operation: yield* operation.name, left, description })
+      })
+    }
+  }
+
+  /** Ends with an error when a document was left as it is. */
+  const whole = <X extends Rewritten, E>(rewritten: Stream.Stream<X, E>): Stream.Stream<X, E | DbError.Unfinished> =>
+    Stream.suspend(() => {
+      const left = leaving()
+      const noted = Stream.tap(rewritten, ({ error, id }) =>
+        Effect.sync(() => {
+          if (error !== undefined) left.add(id, error.message)
+        })
+      )
+      return Stream.concat(noted, Stream.drain(Stream.fromEffect(left.error)))
+    })
 
   const oneTold = (id: string, isOld: Parameters<Rewriting<A>["one"]>[1]): Effect.Effect<Rewritten, RewriteFailure> =>
     told(id, one(id, isOld))
@@ -127,11 +215,13 @@ export const make = <A>(
   return {
     each,
     one,
+    fill: (id) => fill(id),
     told,
+    leaving,
     migrate: (options) =>
       Stream.unwrap(
         Effect.map(context.codec.version, (version) =>
-          each(options, (id) => oneTold(id, (base) => Effect.succeed(base.stored.schemaVersion < version)))
+          whole(each(options, (id) => oneTold(id, (base) => Effect.succeed(base.stored.schemaVersion < version))))
         )
       ),
     rotate: (options) =>
@@ -153,9 +243,11 @@ export const make = <A>(
           )
           const finish = Effect.suspend(() => (seen.isAll ? blindKeys.finish(moving) : Effect.void))
           // Then what was replaced, also by that.
-          return present.pipe(
-            Stream.concat(Stream.drain(Stream.fromEffect(finish))),
-            Stream.concat(rotatePast(options?.concurrency ?? defaultConcurrency))
+          return whole(
+            present.pipe(
+              Stream.concat(Stream.drain(Stream.fromEffect(finish))),
+              Stream.concat(rotatePast(options?.concurrency ?? defaultConcurrency))
+            )
           )
         })
       )

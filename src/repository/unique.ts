@@ -80,10 +80,8 @@ export const make = <A>(
       }
       if (!unique.isReady) {
         const index = `unique key ${label}`
-        return yield* new DbError.Incomplete({
-          index,
-          description: `${index} of ${name} is not complete: run backfill to its end`
-        })
+        const description = unique.lack ?? `${index} of ${name} is by a field that is secret here`
+        return yield* new DbError.Incomplete({ index, description })
       }
       return yield* reader.byUnique(unique.name, digest)
     })

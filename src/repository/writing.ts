@@ -15,6 +15,7 @@ import { type Change, defaultRetries, type Options, type RemovedMany, type Repla
 import * as merge from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import type { Keys } from "../query/keys.ts"
+import type { Listing } from "../query/listing.ts"
 import type {
   ChangeError,
   DeleteError,
@@ -94,6 +95,7 @@ export const make = <A, Insert, Update, Patch>(
     changes,
     fields,
     keys,
+    listing,
     operation,
     pipeline,
     reading
@@ -103,6 +105,7 @@ export const make = <A, Insert, Update, Patch>(
     /** The fields that changes are applied along. */
     readonly fields: merge.FieldTree
     readonly keys: Keys
+    readonly listing: Listing<A>
     readonly operation: Operation
     readonly pipeline: Pipeline.Pipeline<Pipeline.Operations<A, Insert, Update, Patch>>
     readonly reading: Reading<A>
@@ -305,7 +308,7 @@ export const make = <A, Insert, Update, Patch>(
       Effect.fnUntraced(function* () {
         if (!allowDeleteAll) return yield* refuse("declare the resource with allowDeleteAll: true to allow it")
         const removed = Stream.mapEffect(namedStream(keys.pages(keys.whole)), (hits) =>
-          removeListed(hits.map((hit) => hit.id))
+          Effect.flatMap(named(listing.present(hits)), (there) => removeListed(there.map((hit) => hit.id)))
         )
         const { failed, number } = yield* Stream.runFold(
           removed,

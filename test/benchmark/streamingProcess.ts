@@ -108,12 +108,12 @@ const program = Effect.fnUntraced(function* (documents: number) {
   )
   yield* phase(
     "export, lines of JSON",
-    (watch) => bytesOf(Export.ndjson(watch(events.queryJson({})))),
+    (watch) => bytesOf(Export.ndjson(watch(events.queryJson({ scan: true })))),
     (bytes) => bytes > documents * 200
   )
   yield* phase(
     "export, CSV",
-    (watch) => bytesOf(Export.csv(watch(events.queryJson({})), { columns })),
+    (watch) => bytesOf(Export.csv(watch(events.queryJson({ scan: true })), { columns })),
     (bytes) => bytes > documents * 150
   )
   yield* phase(

@@ -21,6 +21,7 @@ import * as Linearizability from "effect-s3db/testing/Linearizability"
 import * as Pauses from "effect-s3db/testing/Pauses"
 import type { Break } from "./breaks.ts"
 import { chance } from "./draw.ts"
+import { indexing, lookAtBuilt } from "./indexer.ts"
 import {
   accountIds,
   clientOn,
@@ -196,6 +197,23 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
   const sweeper = yield* Effect.forkChild(
     Effect.provideService(Effect.orDie(sweeping), Id.Generator, Id.seeded(seed * 100 + 98))
   )
+  const laterStore = Effect.fnUntraced(function* (life: number) {
+    const crashAt = (yield* chance(0.6)) ? yield* Random.nextIntBetween(3, 80) : undefined
+    const crashWhen = (yield* chance(0.5)) ? "before" : "after"
+    const faulty = FaultyStore.make(base, { seed, client: `x.${life}`, faults, crashAt, crashWhen, trace })
+    controls.push(faulty.control)
+    return RetryingStore.make(faulty.store, { retries: 6, assumeLateArrivals: true })
+  })
+  // What a broken build does wrong is seen without it.
+  const indexer =
+    options.break === undefined
+      ? yield* Effect.forkChild(
+          indexing(laterStore).pipe(
+            Random.withSeed(`${seed}-indexer`),
+            Effect.provideService(Id.Generator, Id.seeded(seed * 100 + 97))
+          )
+        )
+      : undefined
   const fiber = yield* Effect.forkChild(
     Effect.forEach(
       Array.from({ length: clientCount }, (_, index) => index),
@@ -212,9 +230,19 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
   const swept = sweeper.pollUnsafe()
   if (swept !== undefined) violations.push(`the sweeper failed: ${JSON.stringify(swept)}`)
   yield* Fiber.interrupt(sweeper)
+  if (indexer !== undefined) yield* Fiber.interrupt(indexer)
   if (Exit.isFailure(end)) violations.push(`the run itself failed: ${Cause.pretty(end.cause)}`)
   yield* TestClock.adjust("1 hour")
   for (const control of controls) yield* control.settled
+
+  const settle = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.gen(function* () {
+      const settling = yield* Effect.forkChild(effect)
+      // A write takes a few steps, and must not take minutes.
+      while (settling.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
+      return yield* Fiber.join(settling)
+    })
+  if (indexer !== undefined) yield* settle(lookAtBuilt(base, (text) => violations.push(text)))
 
   const histories = new Map<string, ReadonlyArray<Event>>()
   for (const [id, recorder] of recorders) histories.set(id, yield* recorder.history)
@@ -223,13 +251,7 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
     slack: seen.crashes + seen.unknown + uncounted,
     violations,
     wait: TestClock.adjust("2 hours"),
-    settle: (effect) =>
-      Effect.gen(function* () {
-        const settling = yield* Effect.forkChild(effect)
-        // A write takes a few steps, and must not take minutes.
-        while (settling.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
-        return yield* Fiber.join(settling)
-      })
+    settle
   })
   const stats = yield* Effect.forEach(controls, (control) => control.stats)
   const faultCounts: Record<string, number> = {}

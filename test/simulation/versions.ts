@@ -41,6 +41,22 @@ export const newer = Resource.define("people", {
   unique: { badge: ["badge"] }
 })
 
+/** What the newer version has besides, once somebody builds it. */
+export const newest = Resource.define("people", {
+  schema: newer.schema,
+  primaryKey: "id",
+  partitions: {
+    byTeam: { fields: ["team"], covering: ["value"] },
+    byZip: ["home.zip"],
+    byBadge: ["badge"],
+    byValue: ["value", "team"]
+  },
+  unique: { badge: ["badge"] }
+})
+
+/** The partitions that are built while others are at work. */
+export const builtLater = ["byBadge", "byValue"] as const
+
 export type Version = "older" | "newer"
 
 export type People =

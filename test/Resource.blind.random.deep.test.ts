@@ -1,3 +1,0 @@
-import { blindHistories } from "./blindHistories.ts"
-
-blindHistories(100, 40, 50)

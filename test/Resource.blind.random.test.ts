@@ -1,3 +1,0 @@
-import { blindHistories } from "./blindHistories.ts"
-
-blindHistories(1, 6, 40)
