@@ -67,6 +67,8 @@ export interface Options<A, I> {
  */
 export interface Claimed<A> {
   readonly token: number
+  /** The value as it was when the cell was claimed: what its new holder goes on from. */
+  readonly found: Option.Option<A>
   /** Reads the value. 1 GET. */
   readonly read: Effect.Effect<Option.Option<A>, LeaseLost | StoreError.StoreError>
   /**
@@ -124,10 +126,11 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     let known: Version | undefined = yield* change((state) =>
       Effect.succeed((state?.token ?? 0) === token ? state : { ...state, token })
     )
+    const found = valueOf(known)
     const read = Effect.gen(function* () {
-      const found = yield* cell.read
-      yield* check(found.value)
-      return valueOf(found)
+      const version = yield* cell.read
+      yield* check(version.value)
+      return valueOf(version)
     })
     const modify = Effect.fnUntraced(function* <E, R>(
       to: (value: A | undefined) => Effect.Effect<A | undefined, E, R>
@@ -141,7 +144,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       }, from)
       return valueOf(known)
     })
-    return { token, read, modify: (to) => lock.withPermits(1)(modify(to)) } satisfies Claimed<A>
+    return { token, found, read, modify: (to) => lock.withPermits(1)(modify(to)) } satisfies Claimed<A>
   })
 
   return { key, read: Effect.map(cell.read, valueOf), claim }

@@ -36,7 +36,10 @@ describe("Fenced", () => {
       assert.deepStrictEqual(yield* again.modify(up), Option.some(3))
       assert.deepStrictEqual(yield* first.modify(up), Option.some(4))
       const second = yield* cell.claim(7)
-      assert.deepStrictEqual(yield* second.read, Option.some(4))
+      assert.deepStrictEqual(
+        [yield* second.read, second.found, none.found],
+        [Option.some(4), Option.some(4), Option.none()]
+      )
       for (const [token, use] of [
         [0, none.modify(up)],
         [0, none.read],

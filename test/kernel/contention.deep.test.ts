@@ -1,0 +1,3 @@
+import { processes } from "./contention.ts"
+
+processes(60)

@@ -1,0 +1,227 @@
+/** What the primitives of the kernel must hold on every store, when many use them at once. */
+import { spawn } from "node:child_process"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Order from "effect/Order"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Checkpoint from "effect-s3db/kernel/Checkpoint"
+import * as CreateOnce from "effect-s3db/kernel/CreateOnce"
+import * as Fenced from "effect-s3db/kernel/Fenced"
+import * as Lease from "effect-s3db/kernel/Lease"
+import * as Sequence from "effect-s3db/kernel/Sequence"
+import * as TimeIndex from "effect-s3db/kernel/TimeIndex"
+import * as FileStore from "effect-s3db/storage/FileStore"
+import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+
+type Store = ObjectStore["Service"]
+
+const Log = Schema.Array(Schema.Struct({ token: Schema.Int, by: Schema.String }))
+type Log = typeof Log.Type
+
+export const leaseOf = (store: Store) => Lease.make(store, { key: "lease", duration: "600 millis" })
+export const logOf = (store: Store) => Fenced.make(store, { key: "log", schema: Log, what: "a log" })
+export const numberOf = (store: Store) => Fenced.make(store, { key: "number", schema: Schema.Int, what: "a number" })
+
+const range = (length: number) => Array.from({ length }, (_, i) => i)
+
+/** Tokens never fall, and each is that of one. */
+const checkLog = (log: Log): void => {
+  assert.isTrue(log.every(({ token }, i) => i === 0 || log[i - 1]!.token <= token))
+  for (const entries of Map.groupBy(log, ({ token }) => token).values()) {
+    assert.strictEqual(new Set(entries.map(({ by }) => by)).size, 1)
+  }
+}
+
+/** Registers the suite of a store. Each test opens one of its own, in which nothing is. */
+export const suite = (name: string, open: Effect.Effect<Store, unknown, Scope.Scope>): void => {
+  describe(`the kernel on ${name}`, () => {
+    it.live("100 changes at once are 100, of which the last fenced out change nothing", () =>
+      Effect.gen(function* () {
+        const store = yield* open
+        const clients = yield* Effect.forEach(range(4), () => numberOf(store).claim(1))
+        yield* Effect.forEach(range(100), (i) => clients[i % 4]!.modify((n = 0) => Effect.succeed(n + 1)), {
+          concurrency: "unbounded"
+        })
+        yield* numberOf(store).claim(2)
+        for (const client of clients) {
+          const error = yield* Effect.flip(client.modify((n = 0) => Effect.succeed(n + 1)))
+          assert.strictEqual(error._tag, "LeaseLost")
+        }
+        assert.deepStrictEqual(yield* numberOf(store).read, Option.some(100))
+      })
+    )
+
+    it.live("four lead in turn, and what they write is in the order of their tokens", () =>
+      Effect.gen(function* () {
+        const store = yield* open
+        const terms = (by: string) =>
+          Effect.forEach(range(2), () =>
+            leaseOf(store)
+              .runWhileLeader(
+                Effect.fnUntraced(function* ({ token }) {
+                  const mine = yield* logOf(store).claim(token)
+                  for (const _ of range(2)) yield* mine.modify((log = []) => Effect.succeed([...log, { token, by }]))
+                })
+              )
+              .pipe(Effect.retry({ while: (error) => error._tag === "LeaseLost" }))
+          )
+        yield* Effect.forEach(["a", "b", "c", "d"], terms, { concurrency: "unbounded" })
+        const log = Option.getOrThrow(yield* logOf(store).read)
+        assert.isAtLeast(log.length, 16)
+        checkLog(log)
+      })
+    )
+
+    it.live("of 20 who create one creates, 60 numbers are 60, and the highest position stays", () =>
+      Effect.gen(function* () {
+        const store = yield* open
+        const once = CreateOnce.make(store, { schema: Schema.Int, what: "a number" })
+        const outcomes = yield* Effect.forEach(range(20), (i) => once.create("once", i), { concurrency: "unbounded" })
+        assert.strictEqual(outcomes.filter(({ _tag }) => _tag === "Created").length, 1)
+        const winner = outcomes.findIndex(({ _tag }) => _tag === "Created")
+        assert.isTrue(outcomes.every((outcome) => outcome._tag === "Created" || outcome.value === winner))
+
+        const sequences = yield* Effect.forEach(range(4), (i) =>
+          Sequence.make(store, { key: "sequence", block: 1 + i })
+        )
+        const numbers = yield* Effect.forEach(range(60), (i) => sequences[i % 4]!.next, { concurrency: "unbounded" })
+        assert.strictEqual(new Set(numbers).size, 60)
+
+        const options = { key: "point", schema: Schema.Int, what: "a position", order: Order.Number }
+        const points = yield* Effect.forEach(range(3), () => Checkpoint.make(store, options))
+        yield* Effect.forEach(range(30), (i) => points[i % 3]!.commit((i * 7) % 30), { concurrency: "unbounded" })
+        assert.deepStrictEqual(yield* points[0]!.read, Option.some(29))
+      })
+    )
+
+    it.live("what is due is found in its order, also what comes late", () =>
+      Effect.gen(function* () {
+        const store = yield* open
+        const index = TimeIndex.make(store, {
+          prefix: "due/",
+          payload: Schema.Int,
+          what: "a number",
+          orderedList: true
+        })
+        const day = 86_400_000
+        const times = [-day, 0, 1, 30 * day, 40_000 * day, 4_000_000 * day]
+        yield* Effect.forEach(times.toReversed(), (due) => index.add({ id: "é/..", due, payload: due }), {
+          concurrency: 3
+        })
+        const found = yield* Stream.runCollect(index.due(40_000 * day))
+        assert.deepStrictEqual(
+          found.map(({ due }) => due),
+          times.slice(0, -1)
+        )
+        yield* index.removeMany(found)
+        const late = yield* index.add({ id: "late", due: -5 * day, payload: 7 })
+        assert.deepStrictEqual(yield* Stream.runCollect(index.due(0)), [late])
+        assert.deepStrictEqual(yield* index.payload(late), Option.some(7))
+        yield* index.remove(late)
+        assert.strictEqual(Option.getOrThrow(yield* index.first).due, 4_000_000 * day)
+      })
+    )
+  })
+}
+
+const worker = fileURLToPath(new URL("./fixtures/kernelWorker.ts", import.meta.url))
+
+/** A new folder, which is gone after the tests of the file. */
+export const newFolder = (): string => {
+  const root = mkdtempSync(join(tmpdir(), "effect-s3db-kernel-"))
+  afterAll(() => rmSync(root, { recursive: true, force: true }))
+  return join(root, "store")
+}
+
+/** Starts a worker; each line it tells is handed on, with what kills it. */
+const start = (args: ReadonlyArray<string>, onLine: (line: string, kill: () => void) => void = () => {}) => {
+  const child = spawn(process.execPath, ["--conditions=effect-s3db-source", "--no-warnings", worker, ...args], {
+    stdio: ["ignore", "pipe", "inherit"]
+  })
+  const lines: Array<string> = []
+  let rest = ""
+  child.stdout.on("data", (chunk: Buffer) => {
+    const whole = (rest + chunk.toString("utf8")).split("\n")
+    rest = whole.pop() ?? ""
+    for (const line of whole) {
+      lines.push(line)
+      onLine(line, () => child.kill("SIGKILL"))
+    }
+  })
+  return new Promise<ReadonlyArray<string>>((resolve) => child.on("close", () => resolve(lines)))
+}
+
+/** Registers the tests with processes on a folder, some of which are killed. */
+export const processes = (kills: number): void => {
+  describe("the kernel between processes", () => {
+    it.live("four count 100 up to 100, and get 100 numbers", () =>
+      Effect.gen(function* () {
+        const folder = newFolder()
+        const told = yield* Effect.promise(() => Promise.all(range(4).map((i) => start([folder, `${i}`, "count"]))))
+        const numbers = told.flat()
+        assert.strictEqual(numbers.length, 100)
+        assert.strictEqual(new Set(numbers).size, 100)
+        const store = yield* FileStore.make({ path: folder })
+        assert.deepStrictEqual(yield* numberOf(store).read, Option.some(100))
+      })
+    )
+
+    it.live("a write after a standstill of the event loop that is longer than the lease is refused", () =>
+      Effect.gen(function* () {
+        const folder = newFolder()
+        const flag = join(folder, "..", "go on")
+        let following: Promise<ReadonlyArray<string>> | undefined
+        const blocked = start([folder, "blocked", "block", flag], (line) => {
+          if (line !== "wrote 1") return
+          following = start([folder, "next", "follow"])
+          void following.then(() => writeFileSync(flag, ""))
+        })
+        const told = yield* Effect.promise(() => blocked)
+        assert.isAtLeast((yield* Effect.promise(() => following!)).length, 3)
+        assert.strictEqual(told.length, 2)
+        assert.include(told[1], "LeaseLost")
+        const store = yield* FileStore.make({ path: folder })
+        const log = Option.getOrThrow(yield* logOf(store).read)
+        checkLog(log)
+        assert.deepStrictEqual([log[0], log.at(-1)?.by], [{ token: 1, by: "blocked" }, "next"])
+        assert.strictEqual(log.filter(({ by }) => by === "blocked").length, 1)
+      })
+    )
+
+    it.live(`${kills} leaders are killed: nothing acknowledged is lost, and no token is that of two`, () =>
+      Effect.gen(function* () {
+        const folder = newFolder()
+        let killed = 0
+        const wrote = new Map<string, number>()
+        const lane = (): Promise<void> => {
+          if (killed >= kills) return Promise.resolve()
+          killed += 1
+          const name = `w${killed}`
+          let left = 2 + (killed % 4)
+          const running = start([folder, name, "lead"], (_, kill) => {
+            wrote.set(name, (wrote.get(name) ?? 0) + 1)
+            left -= 1
+            if (left <= 0) kill()
+          })
+          return running.then(lane)
+        }
+        yield* Effect.promise(() => Promise.all([lane(), lane(), lane()]))
+        const store = yield* FileStore.make({ path: folder })
+        const log = Option.getOrThrow(yield* logOf(store).read)
+        checkLog(log)
+        assert.strictEqual(wrote.size, killed)
+        for (const [name, acknowledged] of wrote) {
+          assert.isAtLeast(log.filter(({ by }) => by === name).length, acknowledged)
+        }
+        assert.isAtLeast(new Set(log.map(({ token }) => token)).size, killed)
+      })
+    )
+  })
+}
