@@ -121,6 +121,11 @@ export interface Format<A> {
   readonly contentType?: string | undefined
   /** How many ids of writes are kept. A write whose answer was lost is recognised until so many others have been made. */
   readonly remembered: number
+  /**
+   * Whether the object is also written or removed in other ways, so that a version does not tell all that came before it. A
+   * lost answer to the write that was to create it is then an error more often. Default `false`.
+   */
+  readonly isForgetful?: boolean | undefined
   /** Fails with `InvalidArgument` for a value that has no stored form: nothing is written then. */
   readonly encode: (value: A, writes: ReadonlyArray<string>) => Effect.Effect<Uint8Array, StoreError.Reason>
   readonly decode: (
@@ -252,7 +257,7 @@ const isUnreadable = ({ reason }: StoreError.StoreError): boolean =>
  * @since 0.1.0
  */
 export const make = <A>(store: ObjectStore["Service"], key: string, format: Format<A>): CasCell<A> => {
-  const { contentType = "application/json", remembered } = format
+  const { contentType = "application/json", isForgetful = false, remembered } = format
   const failed = (operation: "get" | "put", reason: StoreError.Reason) =>
     new StoreError.StoreError({ operation, key, reason })
 
@@ -271,7 +276,7 @@ export const make = <A>(store: ObjectStore["Service"], key: string, format: Form
   const isRuledOut = (before: Version<A>, now: Version<A>): boolean => {
     if (now.etag === undefined || now.etag === before.etag) return false
     const [replaced] = before.writes
-    return replaced === undefined ? now.writes.length < remembered : now.writes.includes(replaced)
+    return replaced === undefined ? !isForgetful && now.writes.length < remembered : now.writes.includes(replaced)
   }
 
   /** What became of a write that the store has not confirmed. */
