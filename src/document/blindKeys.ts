@@ -91,50 +91,69 @@ export const make = <A>({ codec, database, fresh, name, store }: Context<A>, ind
   const { all } = indexes
   const entries = Effect.map(database.indexes(name), ({ uniques = {} }) => Object.entries(uniques))
 
-  /** Has one move to the current key, if it is not there; what of the catalog it goes by is read by then. */
-  const move = Effect.fnUntraced(function* (label: string, { definition, keys = [] }: Entry) {
+  /** Changes the keys of one, and gives the names of the reservations that are under none of them any more. */
+  const setKeys = Effect.fnUntraced(function* (
+    { base, definition, label }: Pick<Moving, "base" | "definition" | "label">,
+    change: (had: ReadonlyArray<Catalog.UniqueKey>) => ReadonlyArray<Catalog.UniqueKey>
+  ) {
+    let gone: ReadonlyArray<Catalog.UniqueKey> = []
+    yield* database.setUniqueKeys(name, label, definition, (had) => {
+      const next = change(had)
+      gone = had.filter(({ id }) => !next.some((one) => one.id === id))
+      return next
+    })
+    return gone.map(({ id }) => Unique.nameUnder(base, id))
+  })
+
+  const removeReservations = (names: ReadonlyArray<string>) =>
+    Effect.forEach(names, (former) => {
+      const prefix = Unique.keyOf(name, former, "")
+      return deleteAll(store, prefix, (key) => Unique.isOf(prefix, key))
+    })
+
+  /** Has one move to the current key, if it is not there. */
+  const move = Effect.fnUntraced(function* (label: string, { build, definition, keys = [] }: Entry) {
     const current = currentOf(codec.blindKeys(label))
     // A program without a ring moves nothing.
-    if (definition.blind !== true || current === undefined) return
-    if (keys.length === 1 && keys[0]!.key === current.id) return
+    if (definition.blind !== true || current === undefined) return []
+    if (keys.length === 1 && keys[0]!.key === current.id) return []
     const untold = [...(yield* all).uniques.values()].find((one) => one.label === label && one.isReady && !one.isTold)
     if (untold !== undefined) return yield* unknownKey(name, untold)
     const id = yield* Unique.newKeyId
-    yield* database.setUniqueKeys(name, label, definition, (had) => towards(had, { id, key: current.id }))
+    return yield* setKeys({ base: Catalog.labelOf(label, build), definition, label }, (had) =>
+      towards(had, { id, key: current.id })
+    )
   })
 
   return {
     begin: Effect.gen(function* () {
       yield* fresh
-      for (const [label, entry] of yield* entries) yield* move(label, entry)
+      const left: Array<string> = []
+      for (const [label, entry] of yield* entries) left.push(...(yield* move(label, entry)))
       const moving = (yield* entries).flatMap(([label, { build, definition, keys = [] }]) => {
         const to = keys.find(({ state }) => state === "building")
         // Another program may have begun to move it elsewhere.
-        return to?.key === currentOf(codec.blindKeys(label))?.id && to !== undefined
+        return to !== undefined && to.key === currentOf(codec.blindKeys(label))?.id
           ? [{ label, base: Catalog.labelOf(label, build), definition, id: to.id }]
           : []
       })
-      if (moving.length > 0) yield* database.known(name)
+      if (moving.length > 0 || left.length > 0) yield* database.known(name)
+      // Of a move that was given up.
+      yield* removeReservations(left)
       return moving
     }),
     finish: Effect.fnUntraced(function* (moved) {
       const left: Array<string> = []
-      for (const { base, definition, id, label } of moved) {
-        let former: ReadonlyArray<Catalog.UniqueKey> = []
-        yield* database.setUniqueKeys(name, label, definition, (had) => {
-          const to = had.find((one) => one.id === id)
-          former = to === undefined ? [] : had.filter((one) => one !== to)
+      for (const { id, ...one } of moved) {
+        const gone = yield* setKeys(one, (had) => {
+          const to = had.find((key) => key.id === id)
           return to === undefined || to.state === "ready" ? had : [{ ...to, state: "ready" }]
         })
-        left.push(...former.map((one) => Unique.nameUnder(base, one.id)))
+        left.push(...gone)
       }
-      if (left.length === 0) return
       // First nobody reserves under those, nor looks for any.
-      yield* database.known(name)
-      for (const former of left) {
-        const prefix = Unique.keyOf(name, former, "")
-        yield* deleteAll(store, prefix, (key) => Unique.isOf(prefix, key))
-      }
+      if (left.length > 0) yield* database.known(name)
+      yield* removeReservations(left)
     })
   }
 }

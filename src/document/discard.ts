@@ -203,7 +203,7 @@ export const make = <A>(
   })
 
   /** The document is gone: that something of it is left is no failure. */
-  const leftBehind = (error: StoreError) =>
+  const leftBehind = (error: StoreError | DbError.DbError) =>
     Effect.as(
       Effect.logWarning("what belonged to a document was left behind; it does no harm, and repair removes it", error),
       []

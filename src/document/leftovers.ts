@@ -11,7 +11,9 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { labelOf } from "../Catalog.ts"
 import * as Content from "../Content.ts"
+import type { DbError } from "../DbError.ts"
 import * as Document from "../Document.ts"
 import { percentDecode, percentEncode } from "../internal/text.ts"
 import * as Partition from "../Partition.ts"
@@ -62,8 +64,8 @@ export interface Kind {
   readonly prefix: string
   /** What a key tells; `undefined` for one that is not of this kind. `id` is `undefined` where only the object tells it. */
   readonly parse: (key: string) => { readonly id: string | undefined } | undefined
-  /** The object, if nobody owns it. 1 GET, for a reservation 2. */
-  readonly find: (listed: Listed) => Effect.Effect<Leftover | undefined, StoreError>
+  /** The object, if nobody owns it. 1 GET, for a reservation 2, for one of a former key of a blind unique key 1 more. */
+  readonly find: (listed: Listed) => Effect.Effect<Leftover | undefined, StoreError | DbError>
 }
 
 /**
@@ -91,8 +93,25 @@ export interface Leftovers {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A>({ capabilities, name, place, settings, store }: Context<A>, reader: Reader<A>): Leftovers => {
+export const make = <A>(
+  { capabilities, database, name, place, settings, store }: Context<A>,
+  reader: Reader<A>
+): Leftovers => {
   const prefix = `resource=${percentEncode(name)}/`
+
+  const isListed = (label: string) =>
+    Effect.map(database.indexes(name), ({ uniques = {} }) =>
+      Object.entries(uniques).some(([unique, { build, keys = [] }]) =>
+        keys.some(({ id }) => Unique.nameUnder(labelOf(unique, build), id) === label)
+      )
+    )
+
+  /** Whether reservations are under a key from which a blind unique key has moved. One that is new may not be known yet. */
+  const isFormer = Effect.fnUntraced(function* (label: string) {
+    if (Unique.labelOf(label) === undefined || (yield* isListed(label))) return false
+    yield* database.refresh
+    return !(yield* isListed(label))
+  })
 
   /** Removes what nobody will ever write again. */
   const remove = (key: string) => store.delete(key, { repeatable: true })
@@ -147,9 +166,12 @@ export const make = <A>({ capabilities, name, place, settings, store }: Context<
         if (now - found.lastModified <= settings.uniqueLease) return undefined
         const { etag, owners } = found
         const { digest, label } = parsed
+        const left = { id, remove: Unique.release(store, capabilities, key, etag) }
+        // What a document says of a former key counts for nothing.
+        if (yield* isFormer(label)) return left
         const isOwned = ({ claims }: Document.Stored) => claims[label]?.digest === digest
         for (const owner of owners) if (!(yield* isLeft(owner, isOwned))) return undefined
-        return { id, remove: Unique.release(store, capabilities, key, etag) }
+        return left
       })
     },
     contents: (graceMillis) => ({

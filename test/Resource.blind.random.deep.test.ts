@@ -1,0 +1,3 @@
+import { blindHistories } from "./blindHistories.ts"
+
+blindHistories(100, 40, 50)

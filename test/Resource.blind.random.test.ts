@@ -1,0 +1,3 @@
+import { blindHistories } from "./blindHistories.ts"
+
+blindHistories(1, 6, 40)
