@@ -48,7 +48,8 @@ import * as jsonText from "./internal/jsonText.ts"
 import * as logIndex from "./internal/logIndex.ts"
 import * as logSegments from "./internal/logSegments.ts"
 import * as partsOf from "./internal/parts.ts"
-import * as StaleFence from "./StaleFence.ts"
+import * as tokens from "./internal/token.ts"
+import type { LeaseLost } from "./Lease.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -151,7 +152,7 @@ export interface Entry<out A> {
 export interface AppendOptions {
   /** The position that the first entry is to have. Default: any. */
   readonly expected?: number | undefined
-  /** The token of the lease under which it is made. A lower one than has been seen is refused. Whole, from 1. */
+  /** The token of the lease under which it is made. A lower one than has been seen is refused with `LeaseLost`. Default: 0, that of no lease. */
   readonly fence?: number | undefined
   /**
    * Names the append. With `expected`, an append that is there already under its name is a success: so it can be made
@@ -273,11 +274,11 @@ export interface AppendLog<A> {
   readonly append: (
     entries: ReadonlyArray<A>,
     options?: AppendOptions
-  ) => Effect.Effect<Appended, PositionConflict | StaleFence.StaleFence | StoreError.StoreError>
+  ) => Effect.Effect<Appended, PositionConflict | LeaseLost | StoreError.StoreError>
   /**
    * Shuts out writers with a lower token, and gives the state of the log from which the new one goes on. 1 GET and 1 PUT.
    */
-  readonly raiseFence: (fence: number) => Effect.Effect<Status, StaleFence.StaleFence | StoreError.StoreError>
+  readonly raiseFence: (fence: number) => Effect.Effect<Status, LeaseLost | StoreError.StoreError>
   /** 1 GET. */
   readonly status: Effect.Effect<Status, StoreError.StoreError>
   /**
@@ -294,7 +295,7 @@ export interface AppendLog<A> {
    * Removes entries from the beginning, and gives the first position that is kept. 1 GET; when something goes, 2 GET and 1 PUT
    * and 1 request for each 1,000 segments, and 1 GET for each page of 32 segments that goes.
    */
-  readonly retain: (retention: Retention) => Effect.Effect<number, StaleFence.StaleFence | StoreError.StoreError>
+  readonly retain: (retention: Retention) => Effect.Effect<number, LeaseLost | StoreError.StoreError>
   /**
    * Puts small segments beside each other into larger ones. Positions, times and the chain stay; readers do not notice. Gives
    * the number of segments that went. 1 GET; for each segment that goes 1 GET, for each that comes 1 PUT, then 1 PUT and 1
@@ -302,7 +303,7 @@ export interface AppendLog<A> {
    */
   readonly compact: (options?: {
     readonly fence?: number | undefined
-  }) => Effect.Effect<number, StaleFence.StaleFence | StoreError.StoreError>
+  }) => Effect.Effect<number, LeaseLost | StoreError.StoreError>
   /**
    * Reads the whole log and follows the chain. 1 GET for the manifest, for each segment and for each page. With `through`, the
    * log also has to have this hash at its position: a `head` and `next` that `status` has told before.
@@ -502,14 +503,14 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   const append = Effect.fnUntraced(function* (
     lines: ReadonlyArray<string>,
     { expected, fence, id: given }: AppendOptions
-  ): Effect.fn.Return<Appended, PositionConflict | StaleFence.StaleFence | StoreError.StoreError> {
+  ): Effect.fn.Return<Appended, PositionConflict | LeaseLost | StoreError.StoreError> {
     const id = given ?? (yield* Id.writeId)
     const groups = grouped(lines, (line) => [1, utf8Length(line) + 1], most)
     const attempt = Effect.fnUntraced(function* (last: CasCell.Lost<CasCell.Refusal<Manifest>> | undefined) {
       const before = last?.seen.now ?? known ?? (yield* cell.read)
       known = undefined
       const manifest = before.value ?? empty
-      const held = yield* StaleFence.check(key, manifest.fence, fence)
+      const held = yield* tokens.check(key, manifest.fence, fence)
       if (expected !== undefined && expected !== manifest.next) {
         const isDone = given !== undefined && (yield* linkAt(manifest, expected))?.id === id
         if (isDone) return { from: expected, next: expected + lines.length }
@@ -741,7 +742,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     const oldest = age === undefined ? -Infinity : now - Duration.toMillis(Duration.fromInputUnsafe(age))
     const { manifest } = yield* rewrite(
       Effect.fnUntraced(function* (manifest: Manifest) {
-        const held = yield* StaleFence.check(key, manifest.fence, fence)
+        const held = yield* tokens.check(key, manifest.fence, fence)
         const cut = yield* cutFront(manifest.refs, manifest.first, goingBy(manifest, retention, oldest))
         if (cut.gone.length === 0) return undefined
         const first = manifest.first + logIndex.entriesIn(cut.gone)
@@ -762,7 +763,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   const compact = Effect.fn("AppendLog.compact")(function* ({ fence }: { readonly fence?: number | undefined } = {}) {
     const { gone } = yield* rewrite(
       Effect.fnUntraced(function* (manifest: Manifest) {
-        const held = yield* StaleFence.check(key, manifest.fence, fence)
+        const held = yield* tokens.check(key, manifest.fence, fence)
         const { first, generation, refs } = manifest
         const at = refs.findIndex((ref) => !isFull(ref))
         if (at === -1) return undefined
@@ -851,7 +852,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     }),
     raiseFence: Effect.fn("AppendLog.raiseFence")(function* (fence) {
       const { value = empty } = yield* cell.modify((manifest = empty) =>
-        Effect.map(StaleFence.check(key, manifest.fence, fence), (held) =>
+        Effect.map(tokens.check(key, manifest.fence, fence), (held) =>
           held === manifest.fence ? manifest : { ...manifest, fence: held }
         )
       )

@@ -37,7 +37,8 @@ import type { ObjectStore, Range } from "../storage/ObjectStore.ts"
 import type * as StoreError from "../storage/StoreError.ts"
 import * as CasCell from "./CasCell.ts"
 import * as partsOf from "./internal/parts.ts"
-import * as StaleFence from "./StaleFence.ts"
+import * as tokens from "./internal/token.ts"
+import type { LeaseLost } from "./Lease.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -163,7 +164,7 @@ export interface Change {
   readonly remove?: ReadonlyArray<Part> | undefined
   /** The version that it is to be made on. Default: any, as long as the parts to be removed are there. */
   readonly expected?: number | undefined
-  /** The token of the lease under which it is made. A lower one than has been seen is refused. Whole, from 1. */
+  /** The token of the lease under which it is made. A lower one than has been seen is refused with `LeaseLost`. Default: 0, that of no lease. */
   readonly fence?: number | undefined
 }
 
@@ -201,10 +202,7 @@ export interface Segments {
    */
   readonly commit: (
     change: Change
-  ) => Effect.Effect<
-    Snapshot,
-    StaleFence.StaleFence | VersionConflict | PartsCollected | PartsNotNamed | StoreError.StoreError
-  >
+  ) => Effect.Effect<Snapshot, LeaseLost | VersionConflict | PartsCollected | PartsNotNamed | StoreError.StoreError>
   /** The bytes of a part, their hash checked (`Corrupt`). `NoSuchKey`: it was collected. 1 GET. */
   readonly get: (part: Part) => Effect.Effect<Uint8Array, StoreError.StoreError>
   /** Some bytes of a part; their hash cannot be checked. 1 GET. */
@@ -260,7 +258,7 @@ export const make = (store: ObjectStore["Service"], { prefix }: Options): Segmen
 
   const apply = Effect.fnUntraced(function* (manifest: Manifest, { add = [], expected, fence, remove = [] }: Change) {
     const { floor, parts, version } = manifest
-    const held = yield* StaleFence.check(cell.key, manifest.fence, fence)
+    const held = yield* tokens.check(cell.key, manifest.fence, fence)
     if (expected !== undefined && expected !== version) {
       return yield* new VersionConflict({ key: cell.key, expected, version })
     }

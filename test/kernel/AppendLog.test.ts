@@ -159,14 +159,14 @@ describe("AppendLog", () => {
       yield* log.append([2], { expected: 2 })
       yield* other.raiseFence(5)
       for (const fence of [undefined, 1, 4]) {
-        assert.strictEqual(yield* tagOf(log.append([9], { fence })), "StaleFence")
-        assert.strictEqual(yield* tagOf(log.compact({ fence })), "StaleFence")
-        assert.strictEqual(yield* tagOf(log.retain({ before: 1, fence })), "StaleFence")
+        assert.strictEqual(yield* tagOf(log.append([9], { fence })), "LeaseLost")
+        assert.strictEqual(yield* tagOf(log.compact({ fence })), "LeaseLost")
+        assert.strictEqual(yield* tagOf(log.retain({ before: 1, fence })), "LeaseLost")
       }
-      assert.strictEqual(yield* tagOf(log.raiseFence(4)), "StaleFence")
+      assert.strictEqual(yield* tagOf(log.raiseFence(4)), "LeaseLost")
       yield* log.append([3], { fence: 5 })
       yield* log.append([4], { fence: 6 })
-      assert.strictEqual(yield* tagOf(other.append([9], { fence: 5 })), "StaleFence")
+      assert.strictEqual(yield* tagOf(other.append([9], { fence: 5 })), "LeaseLost")
       assert.deepStrictEqual(yield* all(log), range(5))
       // Nothing to append asks for no place.
       assert.deepStrictEqual(yield* log.append([], { fence: 6 }), { from: 5, next: 5 })
@@ -494,7 +494,7 @@ describe("AppendLog", () => {
             if (Result.isFailure(outcome) && outcome.failure._tag !== "PositionConflict") return yield* outcome.failure
           }
         }).pipe(
-          Effect.catchTag("StaleFence", () => Effect.void),
+          Effect.catchTag("LeaseLost", () => Effect.void),
           seeded(fence)
         )
       let wrong = 0

@@ -128,8 +128,8 @@ describe("Segments", () => {
       const [a, b] = yield* Effect.forEach(["a", "b"], (one) => segments.put(text(one)))
       yield* segments.commit({ add: [a!], fence: 3 })
       for (const [change, tag] of [
-        [{ add: [b!], fence: 2 }, "StaleFence"],
-        [{ add: [b!] }, "StaleFence"],
+        [{ add: [b!], fence: 2 }, "LeaseLost"],
+        [{ add: [b!] }, "LeaseLost"],
         [{ add: [b!], fence: 3, expected: 0 }, "VersionConflict"]
       ] as const) {
         assert.strictEqual((yield* Effect.flip(segments.commit(change)))._tag, tag)

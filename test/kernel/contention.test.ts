@@ -11,4 +11,4 @@ suite(
 )
 processes(6)
 
-const folders = Array.from({ length: 4 }, newFolder)
+const folders = Array.from({ length: 5 }, newFolder)

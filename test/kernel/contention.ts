@@ -11,10 +11,13 @@ import * as Order from "effect/Order"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as AppendLog from "effect-s3db/kernel/AppendLog"
 import * as Checkpoint from "effect-s3db/kernel/Checkpoint"
 import * as CreateOnce from "effect-s3db/kernel/CreateOnce"
 import * as Fenced from "effect-s3db/kernel/Fenced"
 import * as Lease from "effect-s3db/kernel/Lease"
+import * as PluginStore from "effect-s3db/kernel/PluginStore"
+import * as Segments from "effect-s3db/kernel/Segments"
 import * as Sequence from "effect-s3db/kernel/Sequence"
 import * as TimeIndex from "effect-s3db/kernel/TimeIndex"
 import * as FileStore from "effect-s3db/storage/FileStore"
@@ -28,6 +31,9 @@ type Log = typeof Log.Type
 export const leaseOf = (store: Store) => Lease.make(store, { key: "lease", duration: "600 millis" })
 export const logOf = (store: Store) => Fenced.make(store, { key: "log", schema: Log, what: "a log" })
 export const numberOf = (store: Store) => Fenced.make(store, { key: "number", schema: Schema.Int, what: "a number" })
+
+export const entriesOf = (store: Store) =>
+  AppendLog.make(store, { prefix: "entries", schema: Schema.String, segmentEntries: 10 })
 
 const range = (length: number) => Array.from({ length }, (_, i) => i)
 
@@ -101,6 +107,44 @@ export const suite = (name: string, open: Effect.Effect<Store, unknown, Scope.Sc
       })
     )
 
+    it.live("40 appends, 20 commits and 30 increments at once are all there, once", () =>
+      Effect.gen(function* () {
+        const store = yield* open
+        const logs = range(4).map(() => entriesOf(store))
+        yield* Effect.forEach(range(40), (i) => logs[i % 4]!.append([`${i}`, `${i}`]), { concurrency: "unbounded" })
+        yield* Effect.all([logs[0]!.compact(), logs[1]!.append(["last"]), logs[2]!.collect], {
+          concurrency: "unbounded"
+        })
+        const entries = yield* Stream.runCollect(logs[3]!.read())
+        assert.deepStrictEqual(
+          entries.map(({ position }) => position),
+          range(81)
+        )
+        const counted = Map.groupBy(entries, ({ value }) => value)
+        assert.isTrue(range(40).every((i) => counted.get(`${i}`)?.length === 2))
+        assert.strictEqual((yield* logs[3]!.verify()).next, 81)
+
+        const parts = range(3).map(() => Segments.make(store, { prefix: "parts" }))
+        yield* Effect.forEach(
+          range(20),
+          Effect.fnUntraced(function* (i) {
+            const mine = parts[i % 3]!
+            yield* mine.commit({ add: [yield* mine.put(new TextEncoder().encode(`${i}`))] })
+          }),
+          { concurrency: "unbounded" }
+        )
+        yield* parts[0]!.collect
+        yield* parts[1]!.collect
+        assert.strictEqual((yield* parts[2]!.read).parts.length, 20)
+        assert.deepStrictEqual(yield* Stream.runCollect(parts[2]!.verify()), [])
+
+        const values = PluginStore.make(store, { plugin: "é/..", schema: Schema.Int })
+        yield* Effect.forEach(range(30), () => values.increment("n"), { concurrency: "unbounded" })
+        assert.deepStrictEqual(yield* values.get("n"), Option.some(30))
+        assert.strictEqual(yield* values.removeAll(), 1)
+      })
+    )
+
     it.live("what is due is found in its order, also what comes late", () =>
       Effect.gen(function* () {
         const store = yield* open
@@ -170,6 +214,35 @@ export const processes = (kills: number): void => {
         assert.strictEqual(new Set(numbers).size, 100)
         const store = yield* FileStore.make({ path: folder })
         assert.deepStrictEqual(yield* numberOf(store).read, Option.some(100))
+      })
+    )
+
+    it.live("four append to one log, one of them killed and one compacting: all that was told is there once", () =>
+      Effect.gen(function* () {
+        const folder = newFolder()
+        const told: Array<string> = []
+        yield* Effect.promise(() =>
+          Promise.all(
+            ["a", "b", "compact", "killed"].map((name) =>
+              start([folder, name, "append"], (line, kill) => {
+                told.push(line)
+                if (name === "killed" && line === "killed 5") kill()
+              })
+            )
+          )
+        )
+        const log = entriesOf(yield* FileStore.make({ path: folder }))
+        const values = (yield* Stream.runCollect(log.read())).map(({ value }) => value)
+        assert.strictEqual(new Set(values).size, values.length)
+        assert.isTrue(told.every((line) => values.includes(line)))
+        assert.strictEqual(told.filter((line) => !line.startsWith("killed")).length, 60)
+        // One may have been committed that was not told any more.
+        assert.isAtMost(values.length, told.length + 1)
+        for (const name of ["a", "b", "compact", "killed"]) {
+          const numbers = values.flatMap((value) => (value.startsWith(`${name} `) ? [Number(value.split(" ")[1])] : []))
+          assert.deepStrictEqual(numbers, range(numbers.length))
+        }
+        yield* log.verify()
       })
     )
 
