@@ -133,7 +133,7 @@ const Left = Schema.Array(Schema.Struct({ id: Schema.String, why: Schema.String 
  * @category errors
  * @since 0.1.0
  */
-export class Unfinished extends Schema.TaggedError<Unfinished>("effect-s3db/DbError/Unfinished")(
+export class Unfinished extends ExpectedError<Unfinished>("effect-s3db/DbError/Unfinished")(
   "Unfinished",
   {
     resource: Schema.String,

@@ -320,7 +320,7 @@ describe("pipelines carry documents", () => {
         operations: "query",
         after: (_, output) => Effect.succeed(Stream.map(output, (one) => Document.map(one, shout)))
       })
-      const rows = Stream.runCollect(notes.queryJson({ select: ["text", "$schemaVersion"] }))
+      const rows = Stream.runCollect(notes.queryJson({ select: ["text", "$schemaVersion"], scan: true }))
       assert.strictEqual(yield* gets(rows), 2)
       assert.deepStrictEqual(yield* rows, [
         { text: "TEXT OF 1", $schemaVersion: 1 },
