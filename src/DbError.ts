@@ -21,7 +21,8 @@ const untold = "the program that was asked knows more"
 
 /**
  * A missing document: none has this `id`, or the values that were looked up by a unique key (`unique` is its name, and there
- * is no `id`). Treat it as absence; `getOption` does so. Of `documentOf`, which has neither: the value was not read or written
+ * is no `id`). Treat it as absence; `getOption` does so. Of `getAt` and `restore` it has the `version`, or the `time`, that was
+ * asked for: there may be a document now. Of `documentOf`, which has neither: the value was not read or written
  * by this repository.
  *
  * @category errors
@@ -29,10 +30,20 @@ const untold = "the program that was asked knows more"
  */
 export class NotFound extends ExpectedError<NotFound>("effect-s3db/DbError/NotFound")(
   "NotFound",
-  { resource: Schema.String, id: Schema.optionalKey(Schema.String), unique: Schema.optionalKey(Schema.String) },
+  {
+    resource: Schema.String,
+    id: Schema.optionalKey(Schema.String),
+    unique: Schema.optionalKey(Schema.String),
+    version: Schema.optionalKey(Schema.Number),
+    time: Schema.optionalKey(Schema.String)
+  },
   { httpApiStatus: 404 }
 ) {
   override get message(): string {
+    if (this.version !== undefined)
+      return `${this.resource} has no version ${this.version} of a document with id ${JSON.stringify(this.id)}`
+    if (this.time !== undefined)
+      return `${this.resource} had no document with id ${JSON.stringify(this.id)} at ${this.time}`
     if (this.unique !== undefined)
       return `${this.resource} has no document with these values of unique key ${this.unique}`
     return this.id === undefined

@@ -178,6 +178,8 @@ export const key = (
   id: string,
   most: number = mostIdBytes(resource)
 ): Result.Result<string, string> => {
+  // Of a program without types, or of a request that lacks it.
+  if (typeof id !== "string") return Result.fail("Expected an id that is a text")
   if (id === "") return Result.fail("Expected an id that is not empty")
   if (!id.isWellFormed()) return Result.fail("Expected an id of valid Unicode, without lone surrogates")
   // Everything but unreserved ASCII is escaped, so characters are bytes.

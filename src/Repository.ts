@@ -223,6 +223,14 @@ export type InsertError = DbError.AlreadyExists | WriteError | Pipeline.Rejected
 export type ChangeError = DbError.NotFound | DbError.Conflict | WriteError | Pipeline.Rejected | Pipeline.AfterFailed
 
 /**
+ * Several ids. A single one is none: a text is a sequence of letters to TypeScript.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Ids<N extends Names = Names> = Iterable<N["id"]> & object
+
+/**
  * The errors of a deletion.
  *
  * @category errors
@@ -706,7 +714,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * read, or is refused by an interceptor, fails the whole.
    */
   readonly getMany: (
-    ids: Iterable<N["id"]>,
+    ids: Ids<N>,
     options?: Query.Concurrency
   ) => Effect.Effect<ReadonlyArray<Option.Option<S["Type"]>>, ReadError>
 
@@ -788,10 +796,10 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
 
   /**
    * Deletes documents, those that do not exist being deleted already. One request for each 1,000. One that cannot be read,
-   * where it has to be, is `failed`, and does not keep the others: `admin.discard` removes it. `InvalidInput`.
+   * where it has to be, is `failed`, and does not keep the others: `admin.discard` removes it. `InvalidInput`: an id that cannot be.
    */
   readonly deleteMany: (
-    ids: Iterable<N["id"]>,
+    ids: Ids<N>,
     options?: { readonly onProgress?: OnProgress | undefined }
   ) => Effect.Effect<DeleteManyResult<N["id"]>, DeleteManyError>
 

@@ -246,6 +246,96 @@ describe("keys that a schema does not know", () => {
   )
 })
 
+describe("what is no document, no change and no id", () => {
+  const nothing: ReadonlyArray<unknown> = [undefined, null, "x", 5, [{}]]
+
+  it.effect("is refused by every way of writing, and not taken for none", () =>
+    Effect.gen(function* () {
+      const { open, store } = yield* openNew
+      const people = yield* open("people", { ...declared, history: false })
+      yield* people.insert({ id: "1", name: "Ana" })
+      const before = [yield* keysOf(store), everything(yield* objectOf(store, "people", "1"))]
+      for (const given of nothing) {
+        const none = given as never
+        const json = given as JsonObject
+        const ways = {
+          insert: people.insert(none),
+          replace: people.replace(none),
+          upsert: people.upsert(none),
+          insertMany: Effect.flatMap(people.insertMany([none]), ([one]) => Effect.fromResult(one!)),
+          insertJson: people.insertJson(json),
+          replaceJson: people.replaceJson(json),
+          update: people.update("1", none),
+          "update by a function": people.update("1", () => none),
+          patch: people.patch("1", none),
+          updateJson: people.updateJson("1", json),
+          patchJson: people.patchJson("1", json)
+        }
+        for (const [way, writing] of Object.entries(ways)) {
+          const error = yield* Effect.flip(writing as Effect.Effect<unknown, { readonly _tag: string }>)
+          assert.deepStrictEqual([way, ...problemsOf(error)], [way, ""])
+        }
+      }
+      // A promise, or an effect that nobody runs, has none of the fields.
+      for (const given of [
+        Promise.resolve({ name: "Bo" }),
+        Effect.succeed({ name: "Bo" }),
+        new Map([["name", "Bo"]])
+      ]) {
+        for (const change of [given, () => given]) {
+          if (change !== given && Effect.isEffect(given)) continue
+          const error = yield* Effect.flip(people.update("1", change as never))
+          assert.include(error.message, "Expected an object with the fields to be changed")
+        }
+        assert.deepStrictEqual(problemsOf(yield* Effect.flip(people.patch("1", given as never))), [""])
+      }
+      assert.deepStrictEqual([yield* keysOf(store), everything(yield* objectOf(store, "people", "1"))], before)
+    })
+  )
+
+  it.effect("is refused as an id", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const people = yield* open("people", declared)
+      yield* people.insert({ id: "1", name: "Ana" })
+      for (const given of [undefined, null, 1]) {
+        const id = given as unknown as string
+        const ways = {
+          get: people.get(id),
+          exists: people.exists(id),
+          update: people.update(id, { name: "Bo" }),
+          patch: people.patch(id, { name: "Bo" }),
+          updateJson: people.updateJson(id, { name: "Bo" }),
+          delete: people.delete(id),
+          getAt: people.getAt(id, { version: 1 }),
+          deleteMany: people.deleteMany([id])
+        }
+        for (const [way, asked] of Object.entries(ways)) {
+          const exit = yield* Effect.exit(asked as Effect.Effect<unknown, { readonly _tag: string }>)
+          assert.notInclude(String(exit), "TypeError", way)
+          assert.isTrue(exit._tag === "Failure" || exit.value === false, way)
+        }
+      }
+      assert.strictEqual((yield* people.get("1")).name, "Ana")
+    })
+  )
+
+  it.effect("one id is no list of ids, whose letters are others", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const people = yield* open("people", declared)
+      yield* people.insertMany(["1", "2", "12"].map((id) => ({ id, name: "Ana" })))
+      for (const given of ["12", undefined, { where: { name: "Ana" } }]) {
+        const ids = given as unknown as ReadonlyArray<string>
+        assert.include((yield* Effect.flip(people.deleteMany(ids))).message, "Expected a list of ids")
+        assert.include((yield* Effect.flip(people.getMany(ids))).message, "Expected a list of ids")
+      }
+      assert.strictEqual(yield* people.count(), 3)
+      assert.deepStrictEqual((yield* people.deleteMany(new Set(["12"]))).deleted, ["12"])
+    })
+  )
+})
+
 describe("values that would come back as others", () => {
   it.effect("are refused by the name of their field, by every way of writing", () =>
     Effect.gen(function* () {

@@ -1,6 +1,7 @@
 /** What errors and logs say: what was met, and what to do about it. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
@@ -32,6 +33,24 @@ const opened = Effect.gen(function* () {
 const ana = { id: "ana", mail: "ana@x", country: "BR" }
 
 describe("a document that is not there", () => {
+  it.effect("is told by the version, or the time, where there may be one now", () =>
+    Effect.gen(function* () {
+      const { database } = yield* openOn(yield* memory)
+      const kept = yield* Effect.provideService(
+        Resource.make(Resource.define("kept", { schema: User, primaryKey: "id", history: true })),
+        Database.Database,
+        database
+      )
+      yield* kept.insert(ana)
+      const version = yield* Effect.flip(kept.getAt("ana", { version: 9 }))
+      assert.strictEqual(version.message, 'kept has no version 9 of a document with id "ana"')
+      assert.strictEqual((yield* Effect.flip(kept.restore("ana", { version: 9 }))).message, version.message)
+      const time = DateTime.makeUnsafe(-1000)
+      const before = yield* Effect.flip(kept.getAt("ana", { time }))
+      assert.strictEqual(before.message, 'kept had no document with id "ana" at 1969-12-31T23:59:59.000Z')
+    })
+  )
+
   it.effect("is told by its id, or by the unique key, without the values", () =>
     Effect.gen(function* () {
       const { database, repository } = yield* opened

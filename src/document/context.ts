@@ -44,6 +44,15 @@ export interface Base<A> {
 }
 
 /**
+ * Tells a version in hand from an id. What is neither, out of a program without types, goes on as an id, which is refused.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isInHand = <D extends { readonly id: string }>(target: string | D): target is D =>
+  typeof target === "object" && target !== null
+
+/**
  * What a write that lost its race has found at the key of the document, as far as it could be read.
  *
  * @category models
@@ -196,7 +205,7 @@ export const make = <S extends DocumentSchema>(
       const id = (valid as Readonly<Record<string, unknown>>)[primaryKey]
       return typeof id === "string" ? Effect.succeed(id) : Effect.fail(invalid([primaryKey], "Expected a string"))
     },
-    missing: (id) => new DbError.NotFound({ resource: name, id }),
+    missing: (id) => new DbError.NotFound({ resource: name, id: String(id) }),
     invalid,
     know: (base, as = base.value as object) => {
       versions.set(as, base)

@@ -14,7 +14,7 @@ import * as Transaction from "../Transaction.ts"
 import * as Unique from "../Unique.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import { type Committer, patience, withReserved } from "./commit.ts"
-import type { Base, Context } from "./context.ts"
+import { type Base, type Context, isInHand } from "./context.ts"
 import { isDamage } from "./damage.ts"
 import * as documentObject from "./documentObject.ts"
 import { ancestorsOf, type Preparation, type Prepared } from "./prepare.ts"
@@ -184,7 +184,7 @@ export const make = <A>(
       }),
 
       change: (target, apply, options) => {
-        const { id, revision } = typeof target === "string" ? { id: target, revision: options.ifRevision } : target
+        const { id, revision } = isInHand(target) ? target : { id: target, revision: options.ifRevision }
         return write(id, options, (view) =>
           Effect.flatMap(revisionIn(view, id, revision), (before) => changeFrom(id, view, before, apply, options))
         )

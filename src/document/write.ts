@@ -10,7 +10,7 @@ import type * as Document from "../Document.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import { type Committer, lostToTime, type OnCommit } from "./commit.ts"
-import type { Base, Context, LostRace } from "./context.ts"
+import { type Base, type Context, isInHand, type LostRace } from "./context.ts"
 import { isDamage } from "./damage.ts"
 import type { Discarding } from "./discard.ts"
 import type { Indexes } from "./indexes.ts"
@@ -266,9 +266,9 @@ export const make = <A>(
     }),
 
     change: (target, apply, options) => {
-      const { id, revision } = typeof target === "string" ? { id: target, revision: options.ifRevision } : target
+      const { id, revision } = isInHand(target) ? target : { id: target, revision: options.ifRevision }
       // An envelope that was not made here is read again and compared.
-      const held = typeof target === "string" ? undefined : context.known(target)
+      const held = isInHand(target) ? context.known(target) : undefined
       const first = held === undefined ? loadRevision(id, revision) : reader.settleHeld(held)
       const retries = revision === undefined ? (options.retries ?? defaultRetries) : 0
       return changeFrom(id, first, apply, options, retries)

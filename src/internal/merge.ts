@@ -173,6 +173,17 @@ const excess = ({ onExcessProperty }: FieldTree, current: Fieldwise): Result.Res
 const fieldsIn = ({ fields }: FieldTree, object: Fieldwise): Fieldwise =>
   Object.fromEntries(Object.entries(object).filter(([name]) => fields.has(name)))
 
+/**
+ * Whether a value can say what is to be changed. Instances of classes have some of the fields; one that has none, such as a
+ * promise, would change nothing, and nobody would know.
+ */
+const isChange = ({ fields }: FieldTree, change: unknown): change is Fieldwise =>
+  isPlain(change) ||
+  (isRecord(change) &&
+    (Object.keys(change).some((name) => fields.has(name)) || [...fields.values()].every(({ optional }) => optional)))
+
+const notFields = "Expected an object with the fields to be changed"
+
 /** What is to be changed. An instance of a class may have more than fields. */
 const namesIn = ({ fields }: FieldTree, change: Fieldwise): ReadonlyArray<string> =>
   isPlain(change) ? Object.keys(change) : Object.keys(change).filter((name) => fields.has(name))
@@ -181,7 +192,7 @@ const below = (name: string, problem: Problem): Problem => ({ ...problem, path: 
 
 /** Replaces top-level fields, and nested ones named by a path. */
 export const update = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
-  if (!isRecord(current) || !isRecord(change)) return Result.fail({ path: [], message: "Expected an object" })
+  if (!isRecord(current) || !isChange(tree, change)) return Result.fail({ path: [], message: notFields })
   let merged = fieldsIn(tree, current)
   for (const name of namesIn(tree, change)) {
     const path = tree.fields.has(name) ? [name] : name.split(".")
@@ -219,7 +230,7 @@ const withField = (current: Fieldwise, name: string, value: unknown, optional: b
 
 /** Merges objects field by field, replaces everything else. */
 export const patch = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
-  if (!isRecord(current) || !isRecord(change)) return Result.fail({ path: [], message: "Expected an object" })
+  if (!isRecord(current) || !isChange(tree, change)) return Result.fail({ path: [], message: notFields })
   let merged = fieldsIn(tree, current)
   for (const name of namesIn(tree, change)) {
     const field = tree.fields.get(name)

@@ -45,7 +45,7 @@ import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import * as Engine from "./scheduler/engine.ts"
 import { enable } from "./scheduler/jobCell.ts"
-import type * as JobCell from "./scheduler/jobCell.ts"
+import * as JobCell from "./scheduler/jobCell.ts"
 import * as StoreClock from "./scheduler/storeClock.ts"
 import * as Timetable from "./scheduler/timetable.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
@@ -67,7 +67,9 @@ export class InvalidJob extends ExpectedError<InvalidJob>("effect-s3db/plugins/S
   { httpApiStatus: 400 }
 ) {
   override get message(): string {
-    return `job ${JSON.stringify(this.job)}, ${this.field}: ${this.problem}`
+    const what =
+      this.job === "" && this.field !== "name" ? "the options of the scheduler" : `job ${JSON.stringify(this.job)}`
+    return `${what}, ${this.field}: ${this.problem}`
   }
 }
 
@@ -606,6 +608,10 @@ const jobOf = Effect.fnUntraced(function* (
   }
   const schedule = Timetable.define(policy.schedule, now)
   if (Result.isFailure(schedule)) return yield* invalid(name, "schedule", schedule.failure)
+  for (const [field, given] of Object.entries({ misfire, overlap } as const)) {
+    const known: ReadonlyArray<string> = JobCell.Job.fields[field as "misfire" | "overlap"].literals
+    if (!known.includes(given)) return yield* invalid(name, field, `Expected one of ${known.join(", ")}`)
+  }
   const grace = millisOf(policy.grace, 60_000)
   const timeout = millisOf(policy.timeout, 3_600_000)
   if (!(grace >= 0)) return yield* invalid(name, "grace", "Expected a duration")

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type * as DbError from "../DbError.ts"
+import * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
 import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
@@ -62,7 +62,7 @@ export const make = <A, Insert, Update, Patch>(
     readonly reading: Reading<A>
   }
 ): History<A> => {
-  const { declared, missing } = context
+  const { declared, name } = context
   const { named } = operation
 
   const isDeclared = declared.history
@@ -84,6 +84,13 @@ export const make = <A, Insert, Update, Patch>(
       Effect.succeedSome<PastVersion<A>>({ version, result: Result.fail(error) })
     )
   })
+
+  const absent = (id: string, moment: Moment) =>
+    new DbError.NotFound({
+      resource: name,
+      id: String(id),
+      ...("version" in moment ? { version: moment.version } : { time: DateTime.formatIso(moment.time) })
+    })
 
   return {
     isDeclared,
@@ -108,10 +115,10 @@ export const make = <A, Insert, Update, Patch>(
       // It may be the one that cannot be read, and whose number and time nobody knows.
       const isLast = found === undefined || (time !== undefined && found.entry === entries.at(-1))
       if (damage !== undefined && isLast) return yield* named(Effect.fail(damage))
-      if (found === undefined || found.isDeletion) return yield* missing(id)
+      if (found === undefined || found.isDeletion) return yield* absent(id, moment)
       const base =
         found.entry === undefined ? reader.decode(id, now!.stored, now!.isSettled) : versions.load(found.entry)
-      return (yield* named(base)) ?? (yield* missing(id))
+      return (yield* named(base)) ?? (yield* absent(id, moment))
     })
   }
 }

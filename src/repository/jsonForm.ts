@@ -56,6 +56,7 @@ export const make = <S extends Attributes.DocumentSchema>(definition: Definition
   /** What is filled in, or has a default, need not be there. */
   const mayBeMissing = [...(completion?.fields ?? []), ...Attributes.defaultedFields(schema)]
   const decoderOf = (document: JsonObject) => {
+    if (!isRecord(document)) return decode
     const missing = mayBeMissing.filter((field) => !Object.hasOwn(document, field))
     const given = Attributes.omitFields(schema, missing)
     return given === undefined ? decode : decoding(given)
@@ -91,7 +92,7 @@ export const make = <S extends Attributes.DocumentSchema>(definition: Definition
     changesOf: (way, changes) =>
       Effect.fnUntraced(function* (current: S["Type"]) {
         const json = yield* Effect.orDie(open(encode(current)))
-        const wanted = removing(tree, changes)
+        const wanted = isRecord(changes) ? removing(tree, changes) : changes
         const merged = way === "update" ? merge.update(tree, json, wanted) : merge.patch(tree, json, wanted)
         if (Result.isFailure(merged)) {
           return yield* DbError.invalidField(name, merged.failure.path, merged.failure.message)

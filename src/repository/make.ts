@@ -15,6 +15,7 @@ import * as DbError from "../DbError.ts"
 import type { Definition } from "../Definition.ts"
 import type * as Document from "../Document.ts"
 import type { DocumentCodec } from "../document/codec.ts"
+import { isInHand } from "../document/context.ts"
 import * as Documents from "../document/documents.ts"
 import * as merge from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
@@ -30,6 +31,7 @@ import * as Queries from "../query/run.ts"
 import type { Names } from "../Names.ts"
 import type { Insert, Operations, Patch, Repository, Update, UpdateOptions } from "../Repository.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
+import * as StoreError from "../storage/StoreError.ts"
 import * as Admin from "./admin.ts"
 import * as Bulk from "./bulk.ts"
 import * as Changes from "./changes.ts"
@@ -132,7 +134,12 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const jsonOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
     Effect.map(Effect.flatMap(effect, reading.jsonOf), fields.shown)
   const get = (id: string) => reading.get(id, reader.load)
-  const idOf = (target: string | { readonly id: string }) => (typeof target === "string" ? target : target.id)
+  const idOf = (target: string | { readonly id: string }) => (isInHand(target) ? target.id : target)
+  /** The ids that were given. A text is a sequence of letters, which nobody means by it. */
+  const listed = (ids: Iterable<string>) =>
+    typeof ids === "object" && ids !== null && Symbol.iterator in ids
+      ? Effect.succeed([...ids])
+      : named(Effect.fail(new StoreError.InvalidArgument({ argument: "ids", description: "Expected a list of ids" })))
   /** Tells the span of the id of what an operation gives, which it did not know before. */
   const telling = <X, E, R>(effect: Effect.Effect<X, E, R>) => Effect.tap(effect, (given) => about(writing.idIn(given)))
 
@@ -171,7 +178,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
 
     getMany: Effect.fn("Resource.getMany")(function* (ids, options) {
       const concurrency = options?.concurrency ?? defaultConcurrency
-      const all = [...ids]
+      const all = yield* listed(ids)
       yield* operation.batch(all.length)
       return yield* Effect.forEach(all, (id) => orNone(valueOf(get(id))), { concurrency })
     }, as("Resource.getMany")),
@@ -334,7 +341,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     ),
 
     deleteMany: Effect.fn("Resource.deleteMany")(function* (ids, options) {
-      const all = [...ids]
+      const all = yield* listed(ids)
       yield* operation.batch(all.length)
       return yield* writing.removeMany(all, options?.onProgress)
     }, as("Resource.deleteMany")),

@@ -9,9 +9,10 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
-import type { Base } from "../document/context.ts"
+import { type Base, isInHand } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
 import { type Change, defaultRetries, type Options, type RemovedMany, type ReplaceOptions } from "../document/writer.ts"
+import { isRecord } from "../internal/json.ts"
 import * as merge from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import type { Keys } from "../query/keys.ts"
@@ -120,7 +121,7 @@ export const make = <A, Insert, Update, Patch>(
   type WriteName = "insert" | "update" | "patch" | "replace" | "upsert"
 
   const idIn = (input: unknown): string | undefined => {
-    const id = (input as Readonly<Record<string, unknown>>)[primaryKey]
+    const id = isRecord(input) ? input[primaryKey] : undefined
     return typeof id === "string" ? id : undefined
   }
 
@@ -144,7 +145,7 @@ export const make = <A, Insert, Update, Patch>(
     onCommit
   })
 
-  const idOf = (target: Target<A>) => (typeof target === "string" ? target : target.id)
+  const idOf = (target: Target<A>) => (isInHand(target) ? target.id : target)
 
   const aboutTarget = (target: Target<A>) => {
     const id = idOf(target)
@@ -184,7 +185,7 @@ export const make = <A, Insert, Update, Patch>(
       "update",
       () => ({ ...aboutTarget(target), checks, beforeCommit, changes: values }),
       (input) => {
-        const plainly = (present: A) => Effect.succeed(merge.update(fields, present, input.changes ?? {}))
+        const plainly = (present: A) => Effect.succeed(merge.update(fields, present, input.changes))
         if (by === undefined) return change(target, input, plainly, options)
         const byFunction = Effect.fnUntraced(function* (present: A) {
           const next = by(present)
@@ -253,7 +254,7 @@ export const make = <A, Insert, Update, Patch>(
         "patch",
         () => ({ ...aboutTarget(target), checks: [], beforeCommit: [], changes: values }),
         (input) =>
-          change(target, input, (present) => Effect.succeed(merge.patch(fields, present, input.changes ?? {})), options)
+          change(target, input, (present) => Effect.succeed(merge.patch(fields, present, input.changes)), options)
       ),
     patchBy: <E, R>(target: Target<A>, by: (current: A) => Effect.Effect<Update, E, R>, options?: UpdateOptions) =>
       write(
@@ -281,7 +282,7 @@ export const make = <A, Insert, Update, Patch>(
         const options = optionsOf(input)
         return Effect.asVoid(
           named(
-            typeof target === "string" || input.id !== target.id
+            !isInHand(target) || input.id !== target.id
               ? writer.remove(input.id, { ...options, mustExist })
               : writer.removeVersion(target, options)
           )

@@ -531,6 +531,12 @@ describe("Scheduler", () => {
         assert.strictEqual(yield* refused({ name: "x".repeat(600) }), "name")
         assert.strictEqual(yield* refused({ name: "failing" }), "name")
         assert.strictEqual(yield* refused({ schedule: "61 * * * *" }), "schedule")
+        for (const schedule of [undefined, null, 5, {}, { cron: 5 }, ["@daily"]]) {
+          assert.strictEqual(yield* refused({ schedule: schedule as never }), "schedule")
+        }
+        // What no process could read afterwards.
+        assert.strictEqual(yield* refused({ misfire: "once" as never }), "misfire")
+        assert.strictEqual(yield* refused({ overlap: "never" as never }), "overlap")
         assert.strictEqual(yield* refused({ timeout: 0 }), "timeout")
         assert.strictEqual(yield* refused({ grace: "soon" as never }), "grace")
         assert.strictEqual(yield* refused({ retries: -1 }), "retries")
@@ -556,6 +562,10 @@ describe("Scheduler", () => {
         ] satisfies ReadonlyArray<Scheduler.Options<never>>) {
           assert.strictEqual((yield* Effect.flip(open(store, options)))._tag, "InvalidJob")
         }
+        assert.strictEqual(
+          (yield* Effect.flip(open(store, { concurrency: 0 }))).message,
+          "the options of the scheduler, concurrency: Expected a whole number from 1 to 10,000"
+        )
       })
     )
 

@@ -193,6 +193,12 @@ const parcels = Resource.fromAttributes(
 export const rules = (repository: Resource.RepositoryOf<typeof parcels>) => [
   repository.scan({ partition: "byCity", values: { city: "Recife" } }),
   repository.history("1"),
+  repository.getMany(["1"]),
+  repository.deleteMany(new Set(["1"])),
+  // @ts-expect-error one id is no list of ids, although a text is a sequence of letters
+  repository.deleteMany("12"),
+  // @ts-expect-error nor is it here
+  repository.getMany("12"),
   // @ts-expect-error no such partition
   repository.scan({ partition: "byTown" }),
   // @ts-expect-error no such unique key

@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { isRecord } from "../../internal/json.ts"
 
 /**
  * A schedule in portable form, as it is stored: a cron expression in a time zone, an interval counted from a moment, or one
@@ -170,6 +171,8 @@ const momentOf = (input: DateTime.DateTime.Input): number | undefined => {
   return millis === undefined || !Number.isSafeInteger(millis) ? undefined : millis
 }
 
+const notASchedule = "Expected a cron expression, { cron }, { every } or { at }"
+
 /**
  * Returns the portable form of a schedule, or what is wrong with it. `now`: what an interval without `from` counts from.
  *
@@ -178,6 +181,8 @@ const momentOf = (input: DateTime.DateTime.Input): number | undefined => {
  */
 export const define = (schedule: Schedule, now: number): Result.Result<Definition, string> => {
   if (typeof schedule === "string") return define({ cron: schedule }, now)
+  // Out of a configuration it may be anything.
+  if (!isRecord(schedule)) return Result.fail(notASchedule)
   if ("at" in schedule) {
     const at = momentOf(schedule.at)
     return at === undefined ? Result.fail("Expected a date for at") : Result.succeed({ at })
@@ -191,6 +196,7 @@ export const define = (schedule: Schedule, now: number): Result.Result<Definitio
       : Result.fail("Expected an interval of whole milliseconds, a second or more, for every")
   }
   const { cron, timeZone = "UTC" } = schedule
+  if (typeof cron !== "string") return Result.fail(notASchedule)
   const fields = fieldsOf(cron)
   const { whenRepeated = namesHours(fields) ? "earlier" : "both" } = schedule
   const definition: Definition = { cron: cron.trim(), timeZone, whenRepeated }
