@@ -150,7 +150,8 @@ export interface Policy {
   readonly schedule: Schedule
   /**
    * Slots that came while no process was there, or was late: `runOnce`, the default, makes up for all of them by one run, for
-   * the last; `runAll` runs each of them, one after the other; `skip` runs none that is older than `grace`.
+   * the last; `runAll` runs each of them, one after the other, whatever `overlap` says of those that come later; `skip` runs none
+   * that is older than `grace`.
    */
   readonly misfire?: "skip" | "runOnce" | "runAll" | undefined
   /** How late a slot may be run with `misfire: "skip"`. Default: 1 minute. */
@@ -349,7 +350,7 @@ export class Scheduler extends Context.Service<
   {
     /**
      * Starts a job now, and gives how the run ended. Slots stay as they are. 1 GET, then the requests of a run. `UnknownJob`;
-     * `JobRunning`: there is a run already.
+     * `JobRunning`: there is a run already. When the scheduler is closed, there are no jobs.
      */
     readonly trigger: (name: string) => Effect.Effect<Run, UnknownJob | JobRunning | DbError.DbError>
     /** Lets a job be due again; what came while it was off is not made up for. 1 GET, 1 PUT. */
@@ -468,7 +469,7 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
 
   /** A job that is there. */
   const found = Effect.fnUntraced(function* (name: string) {
-    const state = yield* named(engine.read(name))
+    const state = isName(name) ? yield* named(engine.read(name)) : undefined
     return state === undefined || state.isRemoved ? yield* new UnknownJob({ job: name }) : state
   })
 
@@ -488,7 +489,7 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
 
   return {
     trigger: Effect.fn("Scheduler.trigger")(function* (name) {
-      const outcome = yield* named(engine.trigger(name))
+      const outcome = isName(name) ? yield* named(engine.trigger(name)) : undefined
       if (outcome === undefined) return yield* new UnknownJob({ job: name })
       if (Result.isSuccess(outcome)) return toRun(name, outcome.success)
       const { startedAt, token } = outcome.failure
@@ -596,6 +597,9 @@ const limitsOf = Effect.fnUntraced(function* (options: Options<never> | Options<
 /** Bytes of a name in a key, percent-encoded. */
 const mostNameBytes = 512
 
+const isName = (name: string): boolean =>
+  name !== "" && name.isWellFormed() && encodeURIComponent(name).length <= mostNameBytes
+
 const jobOf = Effect.fnUntraced(function* (
   name: string,
   policy: Policy,
@@ -603,7 +607,7 @@ const jobOf = Effect.fnUntraced(function* (
   now: number
 ): Effect.fn.Return<JobCell.Job, InvalidJob> {
   const { description, misfire = "runOnce", overlap = "skip", retries = 0 } = policy
-  if (name === "" || !name.isWellFormed() || encodeURIComponent(name).length > mostNameBytes) {
+  if (!isName(name)) {
     return yield* invalid(name, "name", `Expected a name of 1 to ${mostNameBytes} bytes`)
   }
   const schedule = Timetable.define(policy.schedule, now)

@@ -13,6 +13,7 @@ import { Database } from "effect-s3db/Database"
 import * as Scheduler from "effect-s3db/plugins/Scheduler"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as StoreError from "effect-s3db/storage/StoreError"
 import { drive, memory, openOn } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
@@ -45,13 +46,33 @@ const pass = Effect.fnUntraced(function* (millis: number, step = 1000) {
 
 const settle = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
 
+const noted = (slots: Array<string>, slot: { readonly epochMilliseconds: number }) =>
+  Effect.sync(() => slots.push(new Date(slot.epochMilliseconds).toISOString().slice(5, 16)))
+
+/** A store that cannot be reached at times. */
+const failingAtTimes = (store: Store) => {
+  let isDown = false
+  const reach = <A>(operation: "get" | "put" | "list", effect: Effect.Effect<A, StoreError.StoreError>) =>
+    Effect.suspend(() => {
+      const reason = new StoreError.Unavailable({ description: "no answer", sent: false })
+      return isDown ? Effect.fail(new StoreError.StoreError({ operation, reason })) : effect
+    })
+  const reached: Store = {
+    ...store,
+    put: (request) => reach("put", store.put(request)),
+    get: (...args) => reach("get", store.get(...args)),
+    list: (request) => reach("list", store.list(request))
+  }
+  return { store: reached, setDown: (down: boolean) => void (isDown = down) }
+}
+
 /** A job that notes down when it was due. */
 const noting = (schedule: Scheduler.Schedule, policy: Partial<Scheduler.Policy> = {}) => {
   const slots: Array<string> = []
   const job = Scheduler.job("noting", {
     schedule,
     ...policy,
-    run: ({ slot }) => Effect.sync(() => slots.push(new Date(slot.epochMilliseconds).toISOString().slice(5, 16)))
+    run: ({ slot }) => noted(slots, slot)
   })
   return { job, slots }
 }
@@ -139,6 +160,29 @@ describe("Scheduler", () => {
         assert.strictEqual(slots.length, 30)
         assert.deepStrictEqual([slots[0], slots.at(-1)], ["11-27T00:00", "12-26T00:00"])
         assert.strictEqual(totals.missed, 0)
+      })
+    )
+
+    it.effect("makes up for it by all runs, one after the other, also if they take their time", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const slots: Array<string> = []
+        const job = Scheduler.job("noting", {
+          schedule: "0 * * * *",
+          misfire: "runAll",
+          run: ({ slot }) => Effect.andThen(noted(slots, slot), Effect.sleep("50 minutes"))
+        })
+        const process = yield* Scope.make()
+        yield* openIn(process, store, { jobs: [job] })
+        yield* Scope.close(process, Exit.void)
+        yield* TestClock.adjust("3 hours")
+        yield* TestClock.adjust("1 minute")
+        const scheduler = yield* open(store, { jobs: [job] })
+        yield* pass(3 * 60 * minute, 10_000)
+        // What came while the second was under way was due before the third began.
+        assert.deepStrictEqual(slots, ["11-26T01:00", "11-26T02:00", "11-26T03:00", "11-26T04:00"])
+        assert.strictEqual((yield* scheduler.status("noting")).totals.skipped, 0)
       })
     )
 
@@ -407,6 +451,126 @@ describe("Scheduler", () => {
       })
     )
 
+    it.effect("goes on with a job whose run ended while the store was out of reach for longer than the lease", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { setDown, store } = failingAtTimes(yield* memory)
+        const slots: Array<string> = []
+        const job = Scheduler.job("noting", {
+          schedule: "* * * * *",
+          run: ({ slot }) => Effect.andThen(Effect.sleep(5000), noted(slots, slot))
+        })
+        const scheduler = yield* open(store, { jobs: [job] })
+        yield* pass(minute + 1000)
+        setDown(true)
+        yield* pass(70_000)
+        setDown(false)
+        yield* pass(2 * minute)
+        assert.deepStrictEqual(slots, ["11-26T00:01", "11-26T00:02", "11-26T00:03", "11-26T00:04"])
+        const { running, totals } = yield* scheduler.status("noting")
+        assert.deepStrictEqual([totals.success, totals.skipped, running], [4, 0, []])
+      })
+    )
+
+    const unspeakable: ReadonlyArray<readonly [string, unknown]> = [
+      ["an object without a prototype", Object.create(null)],
+      ["an error whose message is no text", Object.assign(new Error("x"), { message: 42 })],
+      [
+        "an error whose message throws",
+        Object.defineProperty(new Error("x"), "message", {
+          get() {
+            throw new Error("no message")
+          }
+        })
+      ]
+    ]
+    it.effect.each(unspeakable)("goes on with a job that fails with %s", ([, error]) =>
+      Effect.gen(function* () {
+        yield* at
+        const job = Scheduler.job("odd", { schedule: "* * * * *", run: () => Effect.fail(error) })
+        const scheduler = yield* open(yield* memory, { jobs: [job] })
+        yield* pass(3 * minute)
+        const { running, totals } = yield* scheduler.status("odd")
+        assert.deepStrictEqual([totals.failure, totals.skipped, running], [3, 0, []])
+      })
+    )
+
+    it.effect("does not begin with a run that others have taken for lost before its start was confirmed", () =>
+      Effect.gen(function* () {
+        yield* at
+        const inner = yield* memory
+        let isSlow = true
+        const isStart = (body: unknown) =>
+          body instanceof Uint8Array && new TextDecoder().decode(body).includes('"status":"running"')
+        const slow: Store = {
+          ...inner,
+          put: (request) =>
+            Effect.suspend(() => {
+              if (!isSlow || !isStart(request.body)) return inner.put(request)
+              isSlow = false
+              return Effect.tap(inner.put(request), () => Effect.sleep(70_000))
+            })
+        }
+        const begun: Array<string> = []
+        const job = (who: string) =>
+          Scheduler.job("one", {
+            schedule: "* * * * *",
+            run: ({ token }) =>
+              Effect.andThen(
+                Effect.sync(() => begun.push(`${who} ${token}`)),
+                Effect.sleep(90_000)
+              )
+          })
+        yield* open(slow, { jobs: [job("slow")] })
+        const other = yield* open(inner, { jobs: [job("other")] })
+        yield* pass(2.5 * minute)
+        assert.deepStrictEqual(begun, ["other 2"])
+        const history = yield* other.history("one")
+        assert.deepStrictEqual(
+          history.map(({ status, token }) => [token, status]),
+          [
+            [2, "running"],
+            [1, "lost"]
+          ]
+        )
+      })
+    )
+
+    it.effect("ends what was started by hand as it was closed, and starts nothing afterwards", () =>
+      Effect.gen(function* () {
+        yield* at
+        const inner = yield* memory
+        let pause = 0
+        const slow: Store = { ...inner, put: (request) => Effect.delay(inner.put(request), pause) }
+        const process = yield* Scope.make()
+        const job = Scheduler.job("one", { schedule: "@yearly", run: () => Effect.never })
+        const scheduler = yield* openIn(process, slow, { jobs: [job] })
+        pause = 3000
+        const triggered = yield* Effect.forkChild(scheduler.trigger("one"))
+        yield* pass(1000)
+        const closing = yield* Effect.forkChild(Scope.close(process, Exit.void))
+        const run = yield* drive(triggered)
+        yield* drive(closing)
+        assert.deepStrictEqual([run.status, run.token], ["interrupted", 1])
+        assert.deepStrictEqual((yield* scheduler.status("one")).running, [])
+        assert.strictEqual((yield* Effect.flip(scheduler.trigger("one")))._tag, "UnknownJob")
+        assert.deepStrictEqual(
+          (yield* scheduler.history("one")).map(({ token }) => token),
+          [1]
+        )
+        assert.strictEqual((yield* scheduler.statuses).length, 1)
+      })
+    )
+
+    it.effect("tells of a run that interrupts itself", () =>
+      Effect.gen(function* () {
+        yield* at
+        const job = Scheduler.job("one", { schedule: "@yearly", retries: 2, run: () => Effect.interrupt })
+        const scheduler = yield* open(yield* memory, { jobs: [job] })
+        assert.strictEqual((yield* scheduler.trigger("one")).status, "interrupted")
+      })
+    )
+
     it.effect("keeps the last runs, and gives those of one status", () =>
       Effect.gen(function* () {
         yield* at
@@ -537,6 +701,7 @@ describe("Scheduler", () => {
         // What no process could read afterwards.
         assert.strictEqual(yield* refused({ misfire: "once" as never }), "misfire")
         assert.strictEqual(yield* refused({ overlap: "never" as never }), "overlap")
+        assert.strictEqual(yield* refused({ schedule: { every: Number.MAX_SAFE_INTEGER } }), "schedule")
         assert.strictEqual(yield* refused({ timeout: 0 }), "timeout")
         assert.strictEqual(yield* refused({ grace: "soon" as never }), "grace")
         assert.strictEqual(yield* refused({ retries: -1 }), "retries")
@@ -546,7 +711,8 @@ describe("Scheduler", () => {
           scheduler.remove("x"),
           scheduler.enable("x"),
           scheduler.disable("x"),
-          scheduler.history("x")
+          scheduler.history("x"),
+          ...["", "\ud800", "x".repeat(2000)].flatMap((name) => [scheduler.status(name), scheduler.trigger(name)])
         ]) {
           assert.strictEqual((yield* Effect.flip(unknown))._tag, "UnknownJob")
         }

@@ -12,7 +12,9 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as FiberMap from "effect/FiberMap"
+import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -124,6 +126,9 @@ interface Sighting {
   readonly isAlive: boolean
 }
 
+/** How a run has ended. */
+type Ended = Partial<JobCell.Run> & { readonly endedAt: number }
+
 /** A job as this process knows it. */
 interface Local {
   readonly name: string
@@ -132,6 +137,8 @@ interface Local {
   readonly sightings: Map<number, Sighting>
   /** The tokens of runs that this process has begun with, also of those that are over. */
   readonly mine: Set<number>
+  /** How runs of this process have ended that could not be written down yet, by token. */
+  readonly unwritten: Map<number, Ended>
   /** How many starts are being written down: whose run one is that has just appeared is not known yet. */
   starting: number
   version: Version | undefined
@@ -161,6 +168,9 @@ export const make = Effect.fnUntraced(function* (
   const slots = yield* Semaphore.make(options.concurrency)
   const runs = yield* FiberMap.make<string>()
   const loops = yield* FiberMap.make<string>()
+  /** Starts by hand that are being written down. */
+  const claims = yield* FiberSet.make()
+  let isClosed = false
 
   // ---------------------------------------------------------------------------
   // State
@@ -175,6 +185,7 @@ export const make = Effect.fnUntraced(function* (
       woken: yield* Queue.sliding<void>(1),
       sightings: new Map(),
       mine: new Set(),
+      unwritten: new Map(),
       starting: 0,
       version: undefined
     }
@@ -222,6 +233,13 @@ export const make = Effect.fnUntraced(function* (
   // Runs
   // ---------------------------------------------------------------------------
 
+  /** Says that a run goes on; gives what is written down of it. */
+  const beat = (local: Local, token: number) =>
+    change(local, (state) => {
+      const run = state && JobCell.running(state).find((one) => one.token === token)
+      return run === undefined ? state : JobCell.revise(state!, token, { beat: run.beat + 1 })
+    })
+
   /** Says every third of a lease that a run goes on; ends with `Lost` when it does not any more. */
   const keepUp = Effect.fnUntraced(function* (local: Local, token: number) {
     let since = yield* StoreClock.elapsed
@@ -231,11 +249,7 @@ export const make = Effect.fnUntraced(function* (
       const left = lease - (yield* since)
       // Whoever stood still for a lease does not know what others have taken for true.
       if (left <= 0) return yield* Effect.fail(new Lost())
-      const beating = change(local, (state) => {
-        const run = state && JobCell.running(state).find((one) => one.token === token)
-        return run === undefined ? state : JobCell.revise(state!, token, { beat: run.beat + 1 })
-      })
-      const exit = yield* Effect.exit(Effect.timeoutOption(beating, left))
+      const exit = yield* Effect.exit(Effect.timeoutOption(beat(local, token), left))
       if (Exit.isFailure(exit)) {
         yield* Effect.logDebug(`job ${local.name}: a run could not be kept up; it is tried again`, exit.cause)
         continue
@@ -271,53 +285,58 @@ export const make = Effect.fnUntraced(function* (
   })
 
   /** Writes down how a run ended, unless others have taken it for lost. */
-  const finish = Effect.fnUntraced(function* (local: Local, token: number, ended: Partial<JobCell.Run>) {
-    const endedAt = yield* clock.now
+  const write = Effect.fnUntraced(function* (local: Local, token: number, ended: Ended) {
+    const state = yield* change(local, (before) => before && JobCell.revise(before, token, ended))
+    local.unwritten.delete(token)
+    const run = state?.runs.find((one) => one.token === token)
+    if (run !== undefined) yield* tell(local.name, { _tag: "Ended", run })
+    return run
+  })
+
+  /** Tries for the time of a lease; then the loop goes on, since nobody else can tell that the run is over. */
+  const finish = Effect.fnUntraced(function* (local: Local, run: JobCell.Run, how: Partial<JobCell.Run>) {
+    const ended: Ended = { ...how, endedAt: yield* clock.now }
     const waited = yield* StoreClock.elapsed
     for (;;) {
-      const written = yield* Effect.result(
-        change(local, (state) => state && JobCell.revise(state, token, { ...ended, endedAt }))
-      )
-      if (Result.isSuccess(written)) {
-        const run = written.success?.runs.find((one) => one.token === token)
-        if (run !== undefined) yield* tell(local.name, { _tag: "Ended", run })
-        return run
-      }
+      const written = yield* Effect.exit(write(local, run.token, ended))
+      if (Exit.isSuccess(written)) return written.value ?? { ...run, ...ended }
       if ((yield* waited) > lease) {
-        yield* Effect.logError(`job ${local.name}: how a run ended could not be written down`, written.failure)
-        return undefined
+        yield* Effect.logError(`job ${local.name}: how a run ended could not be written down yet`, written.cause)
+        local.unwritten.set(run.token, ended)
+        return { ...run, ...ended }
       }
       yield* Effect.sleep(lease / 10)
     }
-  }, Effect.uninterruptible)
-
-  /** Runs what has been written down as started. */
-  const execute = Effect.fnUntraced(function* (local: Local, job: JobCell.Job, run: JobCell.Run) {
-    yield* tell(local.name, { _tag: "Started", run })
-    const work = Effect.raceFirst(attempts(local, job, run), keepUp(local, run.token))
-    return yield* work.pipe(
-      Effect.catch(() => Effect.succeed<Partial<JobCell.Run>>({ status: "lost" })),
-      Effect.onInterrupt(() => finish(local, run.token, { status: "interrupted" })),
-      Effect.flatMap((ended) => finish(local, run.token, ended)),
-      Effect.ensuring(wake(local))
-    )
   })
+
+  /** Runs what has been written down as started, and writes down how it ended, whatever comes. */
+  const execute = (local: Local, job: JobCell.Job, run: JobCell.Run, ended: Deferred.Deferred<JobCell.Run>) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        yield* tell(local.name, { _tag: "Started", run })
+        const work = Effect.raceFirst(attempts(local, job, run), keepUp(local, run.token)).pipe(
+          Effect.catch(() => Effect.succeed<Partial<JobCell.Run>>({ status: "lost" }))
+        )
+        const exit = yield* Effect.exit(restore(work))
+        return yield* finish(local, run, Exit.isSuccess(exit) ? exit.value : endOf(exit.cause))
+      }).pipe(
+        Effect.onExit((exit) => Deferred.done(ended, exit)),
+        Effect.ensuring(wake(local))
+      )
+    )
 
   /** Executes a run on its own; the permit that it has is given back. */
   const begin = Effect.fnUntraced(function* (local: Local, job: JobCell.Job, run: JobCell.Run) {
     local.mine.add(run.token)
-    const ended = yield* Deferred.make<JobCell.Run | undefined>()
-    const running = execute(local, job, run).pipe(
-      Effect.onExit((exit) => Deferred.succeed(ended, Exit.isSuccess(exit) ? exit.value : undefined)),
-      Effect.ensuring(slots.release(1))
-    )
+    const ended = yield* Deferred.make<JobCell.Run>()
+    const running = Effect.ensuring(execute(local, job, run, ended), slots.release(1))
     yield* FiberMap.run(runs, `${local.name} ${run.token}`, running)
     return Deferred.await(ended)
   })
 
   /**
-   * Writes down the start of a run that `select` chooses by the present state, and begins it. A run that is written down
-   * although the store did not say so is found by the loop.
+   * Writes down the start of a run that `select` chooses by the present state, and begins it; it needs a permit, which is given
+   * back if nothing is begun. A run that is written down although the store did not say so is found by the loop.
    */
   const startBy = Effect.fnUntraced(function* (
     local: Local,
@@ -326,6 +345,7 @@ export const make = Effect.fnUntraced(function* (
   ) {
     let token: number | undefined
     local.starting += 1
+    const waited = yield* StoreClock.elapsed
     const started = change(local, (before, now) => {
       token = undefined
       const chosen = before && select(before, now)
@@ -334,12 +354,18 @@ export const make = Effect.fnUntraced(function* (
       const { missed, slot } = chosen
       return JobCell.start(before, { holder, isManual, slot, startedAt: now }, { kept, missed })
     })
-    const state = yield* Effect.ensuring(
-      started,
-      Effect.sync(() => (local.starting -= 1))
+    return yield* Effect.gen(function* () {
+      const written = yield* started
+      // Others may have taken for lost by now what the store was slow to confirm.
+      const state = token !== undefined && (yield* waited) > lease ? yield* beat(local, token) : written
+      const run = state?.runs.find((one) => one.token === token)
+      if (state === undefined || run === undefined) return undefined
+      return run.status === "running" ? yield* begin(local, state.job, run) : Effect.succeed(run)
+    }).pipe(
+      Effect.tap(() => (token === undefined || !local.mine.has(token) ? slots.release(1) : Effect.void)),
+      Effect.onError(() => slots.release(1)),
+      Effect.ensuring(Effect.sync(() => (local.starting -= 1)))
     )
-    const run = token === undefined ? undefined : state?.runs.find((one) => one.token === token)
-    return state === undefined || run === undefined ? undefined : yield* begin(local, state.job, run)
   }, Effect.uninterruptible)
 
   // ---------------------------------------------------------------------------
@@ -350,12 +376,9 @@ export const make = Effect.fnUntraced(function* (
   const observe = Effect.fnUntraced(function* (local: Local, state: JobCell.State) {
     for (const run of JobCell.running(state)) {
       if (run.holder === holder) {
-        if (local.mine.has(run.token) || local.starting > 0) continue
-        // It was started by a request whose answer was lost.
-        local.mine.add(run.token)
-        yield* slots.take(1)
-        // How it ends is told by itself.
-        void (yield* begin(local, state.job, run))
+        const ended = local.unwritten.get(run.token)
+        if (ended !== undefined) yield* write(local, run.token, ended)
+        else if (!local.mine.has(run.token) && local.starting === 0) yield* takeUp(local, run.token)
         continue
       }
       const sighting = local.sightings.get(run.token)
@@ -368,6 +391,19 @@ export const make = Effect.fnUntraced(function* (
     }
     const tokens = new Set(JobCell.running(state).map(({ token }) => token))
     for (const token of local.sightings.keys()) if (!tokens.has(token)) local.sightings.delete(token)
+  })
+
+  /** Begins a run of this process that was started by a request whose answer was lost, if it is not taken for lost by now. */
+  const takeUp = Effect.fnUntraced(function* (local: Local, token: number) {
+    yield* slots.take(1)
+    const begun = Effect.gen(function* () {
+      const state = yield* beat(local, token)
+      const run = state && JobCell.running(state).find((one) => one.token === token)
+      return run === undefined ? undefined : yield* begin(local, state!.job, run)
+    })
+    // How it ends is told by itself.
+    const found = yield* Effect.uninterruptible(Effect.onError(begun, () => slots.release(1)))
+    if (found === undefined) yield* slots.release(1)
   })
 
   const lose = Effect.fnUntraced(function* (local: Local, { beat, token }: JobCell.Run) {
@@ -397,6 +433,8 @@ export const make = Effect.fnUntraced(function* (
     if (state === undefined || table === undefined || !tasks.has(state.job.task))
       return yield* pause(local, pollInterval)
     yield* observe(local, state)
+    // What has been written down meanwhile is what counts.
+    if (local.version?.value !== state) return
     const now = yield* clock.now
     const decision = JobCell.decide(state, table, now)
     switch (decision._tag) {
@@ -412,8 +450,7 @@ export const make = Effect.fnUntraced(function* (
           return again?._tag === "Start" ? again : undefined
         }
         yield* slots.take(1)
-        const begun = yield* Effect.onError(startBy(local, choose, false), () => slots.release(1))
-        return begun === undefined ? yield* slots.release(1) : undefined
+        return void (yield* startBy(local, choose, false))
       }
       case "Busy":
     }
@@ -445,6 +482,11 @@ export const make = Effect.fnUntraced(function* (
       )
     )
 
+  const lookAfter = Effect.fnUntraced(function* (local: Local) {
+    if (isClosed || (yield* FiberMap.has(loops, local.name))) return
+    yield* FiberMap.run(loops, local.name, loop(local))
+  })
+
   /** Reads what has changed since it was read last, and looks after what is new. */
   const sync = Effect.gen(function* () {
     const one = Effect.fnUntraced(function* ({ etag, key }: ListEntry) {
@@ -460,9 +502,7 @@ export const make = Effect.fnUntraced(function* (
       Stream.mapEffect(one, { concurrency: 16 }),
       Stream.runDrain
     )
-    for (const local of locals.values()) {
-      if (!(yield* FiberMap.has(loops, local.name))) yield* FiberMap.run(loops, local.name, loop(local))
-    }
+    yield* Effect.forEach(locals.values(), lookAfter, { discard: true })
   })
 
   const tolerated = (effect: Effect.Effect<unknown, StoreError>) =>
@@ -477,12 +517,12 @@ export const make = Effect.fnUntraced(function* (
 
   // It closes before the fibers do: nothing starts any more, and what runs may end.
   yield* Effect.addFinalizer(() =>
-    Effect.andThen(
-      FiberMap.clear(loops),
-      Effect.timeoutOption(FiberMap.awaitEmpty(runs), options.patience).pipe(
-        Effect.ignore,
-        Effect.andThen(FiberMap.clear(runs))
-      )
+    Effect.sync(() => (isClosed = true)).pipe(
+      Effect.andThen(FiberMap.clear(loops)),
+      Effect.andThen(FiberSet.awaitEmpty(claims)),
+      Effect.andThen(Effect.timeoutOption(FiberMap.awaitEmpty(runs), options.patience)),
+      Effect.ignore,
+      Effect.andThen(FiberMap.clear(runs))
     )
   )
 
@@ -491,17 +531,23 @@ export const make = Effect.fnUntraced(function* (
     // What others have written meanwhile is what counts.
     local.version = undefined
     const state = yield* change(local, revise)
-    if (!(yield* FiberMap.has(loops, name))) yield* FiberMap.run(loops, name, loop(local))
+    yield* lookAfter(local)
     yield* wake(local)
     return state
   })
+
+  /** Of a job that is not known nothing is kept: a name may come from anywhere. */
+  const read: Engine["read"] = (name) => {
+    const local = locals.get(name)
+    return local === undefined ? Effect.map(JobCell.make(store, slug, name).read, ({ value }) => value) : reread(local)
+  }
 
   return {
     watch,
     change: changeNow,
     declare: (name, job, isFloating) =>
       changeNow(name, (before, now) => JobCell.declare(before, isFloating ? JobCell.anchored(job, before) : job, now)),
-    read: (name) => Effect.flatMap(localOf(name), reread),
+    read,
     readAll: Effect.map(sync, () => {
       const states = [...locals.values()].flatMap(({ name, version }) =>
         version?.value === undefined ? [] : [[name, version.value] as const]
@@ -509,33 +555,38 @@ export const make = Effect.fnUntraced(function* (
       return new Map(states)
     }),
     trigger: Effect.fnUntraced(function* (name) {
-      const local = yield* localOf(name)
-      const state = yield* reread(local)
+      const state = yield* read(name)
       if (state === undefined || state.isRemoved || !tasks.has(state.job.task)) return undefined
+      const local = yield* localOf(name)
       let rival: JobCell.Run | undefined
       const choose = (present: JobCell.State, now: number) => {
         rival = present.job.overlap === "allow" ? undefined : JobCell.running(present)[0]
         return rival === undefined ? { slot: now, missed: 0 } : undefined
       }
       yield* slots.take(1)
-      const begun = yield* Effect.onError(startBy(local, choose, true), () => slots.release(1))
-      if (begun === undefined) {
-        yield* slots.release(1)
-        return rival === undefined ? undefined : Result.fail(rival)
-      }
-      const ended = yield* begun
-      return ended === undefined ? undefined : Result.succeed(ended)
+      if (isClosed) return yield* Effect.as(slots.release(1), undefined)
+      const begun = yield* Effect.flatMap(FiberSet.run(claims, startBy(local, choose, true)), Fiber.join)
+      if (begun === undefined) return rival === undefined ? undefined : Result.fail(rival)
+      return Result.succeed(yield* begun)
     }),
     next: (state) =>
       Effect.map(clock.now, () => (state.isEnabled && !state.isRemoved ? tableOf(state)?.next(state.done) : undefined))
   }
 })
 
-/** The first line of what a run failed with. */
+/** How a run ended whose attempts did not come to an end of their own. */
+const endOf = (cause: Cause.Cause<unknown>): Partial<JobCell.Run> =>
+  Cause.hasInterruptsOnly(cause) ? { status: "interrupted" } : { status: "failure", error: messageOf(cause) }
+
+/** The first line of what a run failed with, which may be anything. */
 const messageOf = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  const text = error instanceof Error ? error.message || error.name : tagOf(error)
-  return text.split("\n")[0]!.slice(0, 500)
+  try {
+    const error = Cause.squash(cause)
+    const text = error instanceof Error ? String(error.message || error.name) : tagOf(error)
+    return text.split("\n")[0]!.slice(0, 500)
+  } catch {
+    return "what it failed with cannot be shown"
+  }
 }
 
 const tagOf = (error: unknown): string =>

@@ -295,8 +295,11 @@ export const decide = (state: State, table: Timetable.Timetable, now: number): D
   const slot = job.misfire === "runAll" ? first : (table.last(done, now) ?? first)
   const missed = slot === first ? 0 : between(table, done, slot)
   if (job.misfire === "skip" && now - slot > job.grace) return { _tag: "Pass", slot, missed: missed + 1, skipped: 0 }
-  if (running(state).length > 0 && job.overlap !== "allow") {
-    return job.overlap === "wait" ? { _tag: "Busy" } : { _tag: "Pass", slot, missed, skipped: 1 }
+  const inTheWay = running(state)
+  if (inTheWay.length > 0 && job.overlap !== "allow") {
+    // What was due before a run began did not come while it was under way: it is made up for after it.
+    const isMissed = job.misfire === "runAll" && inTheWay.every(({ startedAt }) => startedAt >= slot)
+    return job.overlap === "wait" || isMissed ? { _tag: "Busy" } : { _tag: "Pass", slot, missed, skipped: 1 }
   }
   return { _tag: "Start", slot, missed }
 }

@@ -86,6 +86,9 @@ const shortcuts: ReadonlyMap<string, string> = new Map([
   ["@hourly", "0 * * * *"]
 ])
 
+/** The last moment that a date can have. */
+const latestMoment = 8.64e15
+
 /** The shortest interval: 1 second. */
 const leastInterval = 1000
 
@@ -138,7 +141,10 @@ const cronTable = (definition: Extract<Definition, { readonly cron: string }>): 
 
 const intervalTable = (definition: Extract<Definition, { readonly every: number }>): Timetable => {
   const { every, from } = definition
-  const next = (after: number) => Math.max(from, from + (Math.floor((after - from) / every) + 1) * every)
+  const next = (after: number) => {
+    const at = Math.max(from, from + (Math.floor((after - from) / every) + 1) * every)
+    return at <= latestMoment ? at : undefined
+  }
   return {
     definition,
     next,
@@ -191,7 +197,7 @@ export const define = (schedule: Schedule, now: number): Result.Result<Definitio
     const every = Option.match(Duration.fromInput(schedule.every), { onNone: () => 0, onSome: Duration.toMillis })
     const from = schedule.from === undefined ? now : momentOf(schedule.from)
     if (from === undefined) return Result.fail("Expected a date for from")
-    return Number.isSafeInteger(every) && every >= leastInterval
+    return Number.isSafeInteger(every) && every >= leastInterval && every <= latestMoment - now
       ? Result.succeed({ every, from })
       : Result.fail("Expected an interval of whole milliseconds, a second or more, for every")
   }
