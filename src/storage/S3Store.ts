@@ -42,7 +42,15 @@ import {
 } from "./ObjectStore.ts"
 import * as RetryingStore from "./RetryingStore.ts"
 import * as StandardStore from "./StandardStore.ts"
-import { InvalidArgument, type Operation, type Reason, StoreError, Unexpected, Unsupported } from "./StoreError.ts"
+import {
+  InvalidArgument,
+  type Operation,
+  PreconditionFailed,
+  type Reason,
+  StoreError,
+  Unexpected,
+  Unsupported
+} from "./StoreError.ts"
 
 export type { Credentials, Options } from "./internal/s3Client.ts"
 
@@ -170,7 +178,11 @@ const open = Effect.fnUntraced(function* (
     (client) => Effect.sync(() => client.destroy())
   )
   s3Answers.check(client, agents.learn)
-  const known = yield* Ref.make<Pick<Capabilities, "etagForm" | "listedKeys">>({ etagForm: "quoted" })
+  const known = yield* Ref.make<
+    Pick<Capabilities, "etagForm" | "listedKeys"> & Partial<Pick<Capabilities, "orderedList">>
+  >({
+    etagForm: "quoted"
+  })
 
   const location =
     options.endpoint === undefined ? `s3://${bucket}` : `${options.endpoint.replace(/\/+$/, "")}/${bucket}`
@@ -269,7 +281,13 @@ const open = Effect.fnUntraced(function* (
         return body.then((bytes) => ({ output, body: bytes }))
       })
     )
-    const size = s3Text.sizeInContentRange(output.ContentRange) ?? received.length
+    const wrong = s3Text.checkRange(range, output.ContentRange, received.length)
+    if (wrong !== undefined) return yield* failure("get", key, wrong)
+    if (ifMatch !== undefined && output.ETag !== undefined && s3Text.bareETag(output.ETag) !== ifMatch) {
+      // It, or what stands before it, does not look at the condition.
+      return yield* failure("get", key, new PreconditionFailed({ description: "the condition does not hold" }))
+    }
+    const size = s3Text.partOf(output.ContentRange)?.size ?? received.length
     let body = received
     if (range !== undefined && output.ContentRange === undefined) {
       // The store has sent all of it.
@@ -403,7 +421,7 @@ const open = Effect.fnUntraced(function* (
       EncodingType: "url"
     })
     const output = yield* send({ operation: "list" }, prefix, (signal) => client.send(command, { abortSignal: signal }))
-    const { listedKeys } = yield* Ref.get(known)
+    const { listedKeys, orderedList = false } = yield* Ref.get(known)
     const read = s3Text.listedForms[listedKeys ?? (output.EncodingType === "url" ? "form" : "plain")]
     const found = yield* Effect.try({
       try: () => ({
@@ -418,7 +436,9 @@ const open = Effect.fnUntraced(function* (
       catch: () =>
         failure("list", prefix, new Unexpected({ description: "the store listed a key that is not encoded" }))
     })
-    const wrong = listing.checkPage(position === undefined ? request : { prefix }, found)
+    const wrong =
+      listing.checkPage(position === undefined ? request : { prefix }, found) ??
+      (orderedList ? listing.checkOrder(position?.progress.last, found) : undefined)
     if (wrong !== undefined) return yield* failure("list", prefix, wrong)
     const next = output.NextContinuationToken ?? ""
     if (output.IsTruncated === true && next === "") {

@@ -219,6 +219,68 @@ describe("S3Store when things go wrong", () => {
     })
   )
 
+  for (const type of ["text/html", "text/plain; charset=utf-8", "application/json"]) {
+    it.live(`a 404 of somebody else says nothing of what there is: ${type}`, () =>
+      Effect.gen(function* () {
+        const { options } = yield* serve(reply(404, { "content-type": type }, "404 page not found"))
+        const store = yield* S3Store.make(options)
+        const requests: Readonly<Record<string, Effect.Effect<unknown, StoreError>>> = {
+          "a read": store.get("k"),
+          "a write": store.put({ key: "k", ifMatch: "v1" }),
+          "a deletion": store.delete("k"),
+          "the deletion of many objects": store.deleteMany(["k", "l"]),
+          "a copy": store.copy({ from: "k", to: "l" }),
+          "a listing": store.list()
+        }
+        for (const [name, request] of Object.entries(requests)) {
+          const failed = yield* failureOf(request)
+          assert.deepStrictEqual([failed._tag, failed.outcome], ["Unexpected", "unknown"], name)
+          assert.include(failed.description, `not one of S3 to ${name}: check that the endpoint`)
+        }
+      })
+    )
+  }
+
+  it.live("a page in answer to a write is no success, whatever its ETag", () =>
+    Effect.gen(function* () {
+      const { options } = yield* serve(
+        reply(200, { "content-type": "text/html", etag: 'W/"1f"' }, "<html>Hello</html>")
+      )
+      const store = yield* S3Store.make(options)
+      const failed = yield* failureOf(store.put({ key: "k" }))
+      assert.deepStrictEqual([failed._tag, failed.outcome], ["Unexpected", "unknown"])
+      assert.include(failed.description, "not one of S3 to a write")
+    })
+  )
+
+  it.live("another part of an object than was asked for", () =>
+    Effect.gen(function* () {
+      const part = (range: string, body: string) =>
+        reply(206, { etag: '"v1"', "content-range": `bytes ${range}` }, body)
+      const wrong = [part("0-3/10", "0123"), part("5-9/10", "56789"), part("5-8/10", "567"), part("6-8/10", "678")]
+      const { options } = yield* serve(...wrong, part("0-3/10", "0123"), part("5-8/10", "5678"), part("5-6/7", "56"))
+      const store = yield* S3Store.make(options)
+      const range = { start: 5, end: 8 }
+      for (const asked of [...wrong.map(() => ({ range })), {}]) {
+        const failed = yield* failureOf(store.get("k", asked))
+        assert.strictEqual(failed._tag, "Unexpected")
+        assert.match(failed.description, /sent another part of it/)
+      }
+      const read = Effect.map(store.get("k", { range }), ({ body, size }) => [new TextDecoder().decode(body), size])
+      assert.deepStrictEqual(yield* read, ["5678", 10])
+      assert.deepStrictEqual(yield* read, ["56", 7])
+    })
+  )
+
+  it.live("a version that is not the one that was asked for", () =>
+    Effect.gen(function* () {
+      const { options } = yield* serve(reply(200, { etag: '"v2"' }, "x"))
+      const store = yield* S3Store.make(options)
+      assert.strictEqual((yield* failureOf(store.get("k", { ifMatch: "v1" })))._tag, "PreconditionFailed")
+      assert.strictEqual((yield* store.get("k", { ifMatch: "v2" })).etag, "v2")
+    })
+  )
+
   it.live("the wrong region is named", () =>
     Effect.gen(function* () {
       const { options } = yield* serve(

@@ -1,6 +1,6 @@
 /** Whether a page of a listing is a page of what was asked for, and leads on. */
 import { compareUtf8 } from "../../internal/text.ts"
-import { type Reason, Unexpected } from "../StoreError.ts"
+import { Unexpected } from "../StoreError.ts"
 
 /** The part of a page that is looked at. */
 interface Page {
@@ -14,7 +14,7 @@ const shown = 3
 export const checkPage = (
   { prefix = "", startAfter }: { readonly prefix?: string | undefined; readonly startAfter?: string | undefined },
   { commonPrefixes, entries }: Page
-): Reason | undefined => {
+): Unexpected | undefined => {
   const keys = [...entries.map((entry) => entry.key), ...commonPrefixes]
   const strange = keys.filter((key) => key === "" || !key.startsWith(prefix))
   if (strange.length > 0) {
@@ -28,6 +28,19 @@ export const checkPage = (
   return entries.some(({ key }) => compareUtf8(key, startAfter) <= 0)
     ? new Unexpected({ description: "the store was asked for keys after another one and listed some before it" })
     : undefined
+}
+
+/** What is wrong with the order of a page, on a store that lists in order: keys must rise, from page to page as well. */
+export const checkOrder = (after: string | undefined, { entries }: Pick<Page, "entries">): Unexpected | undefined => {
+  let before = after
+  for (const { key } of entries) {
+    if (before !== undefined && compareUtf8(before, key) >= 0) {
+      const description = `the listing does not get on: the store lists in order, and gave ${JSON.stringify(key.slice(0, 200))} ${before === key ? "twice" : "after a greater key"}; its pages cannot be relied on`
+      return new Unexpected({ description })
+    }
+    before = key
+  }
+  return undefined
 }
 
 /** What identifies a page: where it leads, and the key it begins with. */
@@ -47,6 +60,8 @@ export interface Progress {
   readonly room: number
   /** Pages in a row that had nothing in them. */
   readonly empty: number
+  /** The last key so far. */
+  readonly last: string | undefined
 }
 
 /** S3 sends pages with nothing in them where many keys were deleted in a bucket with versions: 1,000 keys a page. */
@@ -69,29 +84,36 @@ export const advance = (
 ): Progress | Unexpected => {
   const mark: Mark = { token, first: entries[0]?.key }
   const isEmpty = entries.length + commonPrefixes.length === 0
-  if (before === undefined) return { mark, steps: 0, room: 1, empty: isEmpty ? 1 : 0 }
+  const last = entries.at(-1)?.key ?? before?.last
+  if (before === undefined) return { mark, steps: 0, room: 1, empty: isEmpty ? 1 : 0, last }
   const isSame = token === before.mark.token || (mark.first !== undefined && mark.first === before.mark.first)
   if (isSame) return circle
   const empty = isEmpty ? before.empty + 1 : 0
   if (empty > mostEmpty) return desert
   const steps = before.steps + 1
-  return steps === before.room ? { mark, steps: 0, room: before.room * 2, empty } : { ...before, steps, empty }
+  return steps === before.room
+    ? { mark, steps: 0, room: before.room * 2, empty, last }
+    : { ...before, steps, empty, last }
 }
 
 /** Where a listing goes on, and how far it has come. */
-export const seal = (token: string, { empty, mark, room, steps }: Progress): string =>
-  JSON.stringify([token, mark.token, mark.first ?? null, steps, room, empty])
+export const seal = (token: string, { empty, last, mark, room, steps }: Progress): string =>
+  JSON.stringify([token, mark.token, mark.first ?? null, steps, room, empty, last ?? null])
 
 export const unseal = (sealed: string): { readonly token: string; readonly progress: Progress } | undefined => {
   const parts: unknown = JSON.parse(sealed)
-  if (!Array.isArray(parts) || parts.length !== 6) return undefined
-  const [token, marked, first, steps, room, empty]: Array<unknown> = parts
+  if (!Array.isArray(parts) || parts.length !== 7) return undefined
+  const [token, marked, first, steps, room, empty, last]: Array<unknown> = parts
   return typeof token === "string" &&
     typeof marked === "string" &&
     (first === null || typeof first === "string") &&
     typeof steps === "number" &&
     typeof room === "number" &&
-    typeof empty === "number"
-    ? { token, progress: { mark: { token: marked, first: first ?? undefined }, steps, room, empty } }
+    typeof empty === "number" &&
+    (last === null || typeof last === "string")
+    ? {
+        token,
+        progress: { mark: { token: marked, first: first ?? undefined }, steps, room, empty, last: last ?? undefined }
+      }
     : undefined
 }

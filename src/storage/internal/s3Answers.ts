@@ -7,7 +7,16 @@ const roots: Readonly<Record<string, { readonly root: string | undefined; readon
   ListObjectsV2Command: { root: "ListBucketResult", to: "a listing" },
   DeleteObjectsCommand: { root: "DeleteResult", to: "the deletion of many objects" },
   CopyObjectCommand: { root: "CopyObjectResult", to: "a copy" },
-  DeleteObjectCommand: { root: undefined, to: "a deletion" }
+  DeleteObjectCommand: { root: undefined, to: "a deletion" },
+  PutObjectCommand: { root: undefined, to: "a write" }
+}
+
+const mediaTypeOf = (contentType: string) => contentType.split(";")[0]!.slice(0, 40)
+
+/** What is said of an answer that is none of S3. */
+export const describeForeign = (status: number, contentType: string | undefined, to: string): string => {
+  const kind = contentType === undefined ? "" : `, ${mediaTypeOf(contentType)}`
+  return `the answer (status ${status}${kind}) is not one of S3 to ${to}: check that the endpoint is that of the S3 API, and that no proxy or sign-in page stands before it`
 }
 
 /** A success that is none of S3: a page of a proxy, an empty body, half a document. */
@@ -17,19 +26,20 @@ export class NotOfS3 extends Error {
   readonly description: string
 
   constructor(status: number, contentType: string | undefined, to: string) {
-    const kind = contentType === undefined ? "" : `, ${contentType.split(";")[0]!.slice(0, 40)}`
-    const description = `the answer (status ${status}${kind}) is not one of S3 to ${to}: check that the endpoint is that of the S3 API, and that no proxy or sign-in page stands before it`
+    const description = describeForeign(status, contentType, to)
     super(description)
     this.status = status
     this.description = description
   }
 }
 
-const opening = /^\ufeff?\s*(?:<\?[^]*?\?>\s*|<!--[^]*?-->\s*)*<(?:[\w.-]+:)?([\w.-]+)/
+/** Nothing in it can match in two ways: it takes a time that grows with the text alone, whatever was sent. */
+const opening = /^\ufeff?\s*(?:<\?(?:[^?]|\?(?!>))*\?>\s*|<!--(?:[^-]|-(?!->))*-->\s*)*<([\w.-]+)(?::([\w.-]+))?/
 
 /** The root element of a whole XML document. */
 const rootOf = (text: string): string | undefined => {
-  const root = opening.exec(text)?.[1]
+  const found = opening.exec(text)
+  const root = found?.[2] ?? found?.[1]
   if (root === undefined) return undefined
   const end = text.trimEnd()
   return end.endsWith("/>") || end.slice(-200).endsWith(`${root}>`) ? root : undefined

@@ -19,7 +19,7 @@ import {
   Unexpected,
   Unsupported
 } from "../StoreError.ts"
-import { NotOfS3 } from "./s3Answers.ts"
+import { describeForeign, NotOfS3 } from "./s3Answers.ts"
 
 /** What the reason needs to know of the request. */
 export interface RequestFacts {
@@ -299,6 +299,23 @@ const byCode = (
   return undefined
 }
 
+/**
+ * Whether it is somebody else who says that there is nothing, such as a proxy whose server is being restarted. S3 names what is
+ * missing, in XML, but for HEAD.
+ */
+const isForeign = (cause: unknown, { code }: AnswerFacts, { operation }: RequestFacts): boolean => {
+  const type = headerOf(cause, "content-type")
+  return code === undefined && operation !== "head" && operation !== "open" && type !== undefined && !/xml/i.test(type)
+}
+
+const asked: Partial<Record<Operation, string>> = {
+  put: "a write",
+  delete: "a deletion",
+  deleteMany: "the deletion of many objects",
+  list: "a listing",
+  copy: "a copy"
+}
+
 const byStatus = (cause: unknown, status: number, facts: AnswerFacts, request: RequestFacts): Reason => {
   switch (status) {
     case 301:
@@ -321,6 +338,14 @@ const byStatus = (cause: unknown, status: number, facts: AnswerFacts, request: R
     case 403:
       return new AccessDenied({ description: accessDescription(facts.code), ...facts })
     case 404:
+      if (isForeign(cause, facts, request)) {
+        const description = describeForeign(
+          status,
+          headerOf(cause, "content-type"),
+          asked[request.operation] ?? "a read"
+        )
+        return new Unexpected({ description, ...facts })
+      }
       // The answer to HEAD has no body that could tell a missing object from a missing bucket.
       return request.operation === "list" || request.operation === "deleteMany" || request.operation === "open"
         ? noSuchBucket(facts, request)

@@ -1,5 +1,7 @@
 /** How S3 writes keys and ETags in its requests and answers. */
 import { percentEncode } from "../../internal/text.ts"
+import type { Range } from "../ObjectStore.ts"
+import { Unexpected } from "../StoreError.ts"
 
 /** Without the quotes and the mark of a weak ETag that a store or a proxy puts around it. */
 export const bareETag = (etag: string): string => {
@@ -32,8 +34,29 @@ const notXml = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/
 /** Whether an XML 1.0 document, such as the list of keys to delete, can hold the key. */
 export const fitsXml = (key: string): boolean => !notXml.test(key)
 
-/** The size of the whole object in a `Content-Range` header. */
-export const sizeInContentRange = (header: string | undefined): number | undefined => {
-  const match = /^bytes \d+-\d+\/(\d+)$/.exec(header ?? "")
-  return match === null ? undefined : Number(match[1])
+/** What a `Content-Range` header says: first and last position of the part, both included, and the size of the whole. */
+export const partOf = (
+  header: string | undefined
+): { readonly start: number; readonly end: number; readonly size: number } | undefined => {
+  const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(header ?? "")
+  return match === null ? undefined : { start: Number(match[1]), end: Number(match[2]), size: Number(match[3]) }
+}
+
+/** What is wrong with a part of an object: it is not the one that was asked for, nor the whole. */
+export const checkRange = (
+  asked: Range | undefined,
+  header: string | undefined,
+  received: number
+): Unexpected | undefined => {
+  if (header === undefined) return undefined
+  const found = partOf(header)
+  const start = asked?.start ?? 0
+  const isMeant =
+    found !== undefined &&
+    found.start === start &&
+    found.end === Math.min(asked?.end ?? Infinity, found.size - 1) &&
+    received === found.end - start + 1
+  const what = asked === undefined ? "the whole object" : "a part of the object"
+  const description = `the store was asked for ${what} and sent another part of it`
+  return isMeant ? undefined : new Unexpected({ description })
 }
