@@ -185,6 +185,20 @@ describe("backfill", () => {
     })
   )
 
+  it.effect("many documents that one index has to leave keep no other one from being complete", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const before = yield* (yield* openOn(store)).open("people", plain)
+      yield* before.insertMany(
+        Array.from({ length: 230 }, (_, i) => ({ id: String(1000 + i), name: i < 10 ? String(i) : "x", team: "t" }))
+      )
+      const people = yield* open(store)
+      assert.strictEqual((yield* drain(people)).unfinished?.left.length, 100)
+      assert.deepStrictEqual(yield* statesOf(store), ["ready", "building"])
+      assert.strictEqual((yield* found(store)).length, 230)
+    })
+  )
+
   it.effect("on a store that lists without order no part counts for the whole, and there is nothing after an id", () =>
     Effect.gen(function* () {
       const { store } = yield* MemoryStore.make({ profile: "express" })

@@ -78,6 +78,52 @@ const describeViolation = ({ id, isPending, unique }: DbError.UniqueViolation): 
     : `${other} has its value of unique key ${unique}`
 }
 
+/** The part of the documents that a run has visited for one index. */
+class Part {
+  readonly index: building.Index
+  readonly #begin: string | null
+  #documents = new Map<string, string | undefined>()
+  #end: string | null | undefined
+  #saved: string | null | undefined
+  #left = 0
+  #isStopped = false
+
+  constructor(index: building.Index, begin: string | null) {
+    this.index = index
+    this.#begin = begin
+  }
+
+  /** Documents of which the catalog has not been told. */
+  get size(): number {
+    return this.#documents.size
+  }
+
+  /** `last`: all documents up to it have been visited; `undefined`: nobody can tell. */
+  add(outcomes: ReadonlyArray<Backfilled>, last: string | null | undefined): void {
+    for (const outcome of outcomes) {
+      const why = whyLeft(this.index, outcome)
+      // The catalog names so many: the next run meets the others again.
+      if (why !== undefined && this.#left >= mostLeft) this.#isStopped = true
+      if (this.#isStopped) continue
+      if (why !== undefined) this.#left += 1
+      this.#documents.set(outcome.id, why)
+    }
+    if (last !== undefined && !this.#isStopped) this.#end = last
+  }
+
+  /** What the catalog is to be told; `undefined` when there is nothing. */
+  visit(): building.Visit | undefined {
+    if (this.#documents.size === 0 && this.#end === this.#saved) return undefined
+    const run: building.Run | undefined = this.#end === undefined ? undefined : [this.#begin, this.#end]
+    return { run, documents: this.#documents }
+  }
+
+  saved({ run }: building.Visit): void {
+    this.#documents = new Map()
+    this.#saved = run?.[1]
+  }
+}
+
 /**
  * Makes the backfilling of a resource. No request.
  *
@@ -111,44 +157,30 @@ export const make = <A>(
     return { after, again: [...new Set(left)].toSorted(building.compareIds), isBehind }
   }
 
-  /** What a run has visited since the catalog was told. */
+  /**
+   * What a run has visited since the catalog was told. Each index goes by itself: documents that one has to leave do not end
+   * the part of another.
+   */
   const noting = (all: ReadonlyArray<building.Index>, begin: string | null) => {
-    let documents = new Map<string, Backfilled>()
-    let end: string | null | undefined
-    let noted: string | null | undefined
-    let isStopped = false
-    let left = 0
+    const parts = all.map((index) => new Part(index, begin))
     const save = Effect.suspend(() => {
-      const run: building.Run | undefined = end === undefined ? undefined : [begin, end]
-      if (all.length === 0 || (documents.size === 0 && end === noted)) return Effect.void
-      const visit = (index: building.Index): building.Visit => ({
-        run,
-        documents: new Map([...documents].map(([id, outcome]) => [id, whyLeft(index, outcome)]))
+      const due = parts.flatMap((part) => {
+        const visit = part.visit()
+        return visit === undefined ? [] : [{ part, visit }]
       })
+      if (due.length === 0) return Effect.void
       const add = (now: Catalog.Resource) =>
-        all.reduce((resource, index) => building.visited(resource, index, visit(index)), now)
+        due.reduce((resource, { part, visit }) => building.visited(resource, part.index, visit), now)
       return Effect.tap(
         database.changeIndexes(name, (now) => Effect.succeed(add(now))),
-        () =>
-          Effect.sync(() => {
-            documents = new Map()
-            noted = end
-          })
+        () => Effect.sync(() => due.forEach(({ part, visit }) => part.saved(visit)))
       )
     })
     return {
       save,
       visited: Effect.fnUntraced(function* (outcomes: ReadonlyArray<Backfilled>, last: string | null | undefined) {
-        for (const outcome of outcomes) {
-          const isLeft = all.some((index) => whyLeft(index, outcome) !== undefined)
-          // The catalog names so many: the next run meets the others again.
-          if (isLeft && left >= mostLeft) isStopped = true
-          if (isStopped) continue
-          if (isLeft) left += 1
-          documents.set(outcome.id, outcome)
-        }
-        if (last !== undefined && !isStopped) end = last
-        if (documents.size >= documentsPerNote) yield* save
+        for (const part of parts) part.add(outcomes, last)
+        if (parts.some(({ size }) => size >= documentsPerNote)) yield* save
       })
     }
   }
