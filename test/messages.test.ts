@@ -32,6 +32,27 @@ const opened = Effect.gen(function* () {
 
 const ana = { id: "ana", mail: "ana@x", country: "BR" }
 
+describe("a query that would read everything", () => {
+  it.effect("is refused in the name of what was called", () =>
+    Effect.gen(function* () {
+      const { repository } = yield* opened
+      const request = { where: { id: { startsWith: "x" }, mail: { contains: "y" } } } as const
+      const asked = {
+        query: Stream.runDrain(repository.query(request)),
+        queryPage: repository.queryPage({ ...request, limit: 1 }),
+        queryJson: Stream.runDrain(repository.queryJson(request)),
+        count: repository.count(request),
+        aggregate: repository.aggregate({ values: { n: { count: true } } }, request),
+        updateMany: Stream.runDrain(repository.updateMany(request, { country: "PT" }))
+      }
+      for (const [name, refused] of Object.entries(asked)) {
+        const error = yield* Effect.flip(refused as Effect.Effect<unknown, DbError.NotAllowed>)
+        assert.include(error.message, `Resource.${name} is not allowed on users: no partition or unique key leads to few`)
+      }
+    })
+  )
+})
+
 describe("a document that is not there", () => {
   it.effect("is told by the version, or the time, where there may be one now", () =>
     Effect.gen(function* () {

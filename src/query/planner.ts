@@ -73,9 +73,18 @@ export interface Planner<A> {
  * @since 0.1.0
  */
 export const make = <S extends DocumentSchema>(
-  { name, primaryKey, scan }: Definition<S>,
+  { primaryKey, scan }: Definition<S>,
   { context, indexes }: Documents<S["Type"]>,
-  { fields, keys }: { readonly fields: Fields<S["Type"]>; readonly keys: Keys }
+  {
+    fields,
+    keys,
+    refuse
+  }: {
+    readonly fields: Fields<S["Type"]>
+    readonly keys: Keys
+    /** `NotAllowed`, in the name of the operation that the query is a part of. */
+    readonly refuse: (description: string) => Effect.Effect<never, DbError.NotAllowed>
+  }
 ): Planner<S["Type"]> => {
   type A = S["Type"]
   const { invalid } = context
@@ -177,17 +186,17 @@ export const make = <S extends DocumentSchema>(
       const [lack] = planned.lacks
       if (lack !== undefined) {
         const description = `${lack}, or say scan: true, which reads every document`
-        return yield* new DbError.NotAllowed({ resource: name, operation: "Resource.query", description })
+        return yield* refuse(description)
       }
       if (!isFiltered) {
         const description = "nothing is asked of the documents, so that every one is read: say scan: true, or a limit"
-        return yield* new DbError.NotAllowed({ resource: name, operation: "Resource.query", description })
+        return yield* refuse(description)
       }
       const asked = planned.asked.join(", ")
       const why = planned.unfit.map((reason) => `; ${reason}`).join("")
       const others = planned.elsewhere.map((other) => `, or ${other}`).join("")
       const description = `no partition or unique key leads to few of the documents (${asked})${why}: declare one, or say scan: true${others}`
-      return yield* new DbError.NotAllowed({ resource: name, operation: "Resource.query", description })
+      return yield* refuse(description)
     })
   }
 }

@@ -97,7 +97,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const cursors = yield* cursor.forPages(context)
   const listing = Listing.make(documents, { cursors, keys })
   const partitions = Partitions.make(documents, { keys, listing })
-  const planner = Planner.make(definition, documents, { fields, keys })
+  const planner = Planner.make(definition, documents, { fields, keys, refuse: operation.refuse })
   const queries = Queries.make(definition, documents, { cursors, fields, listing, planner })
   const uniques = Uniques.make(documents, { operands })
 
