@@ -157,6 +157,12 @@ const unfit = /^(?:struct|json|bytes|array:|option:|vector:|point:)/
  * @since 0.1.0
  */
 export const define = (name: string, options: Options, attributes: ReadonlyArray<Attribute>): Definition => {
+  // A definition may be made of data; of a list of fields in the place of partitions each is a text.
+  if (typeof options !== "object" || options === null) {
+    throw new UnsupportedSchema(
+      `partition ${JSON.stringify(name)}: expected a list of fields, such as ["country"], or { fields }`
+    )
+  }
   const { fields: given, covering: covers } = "fields" in options ? options : { fields: options, covering: undefined }
   const list = fieldsOf(given)
   const covering = covers?.map((path) => (typeof path === "string" ? path : path.join(".")))

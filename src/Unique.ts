@@ -93,8 +93,12 @@ const isList = (options: Options): options is ReadonlyArray<string> => Array.isA
  * @since 0.1.0
  */
 export const define = (name: string, options: Options, attributes: ReadonlyArray<Attribute>): Definition => {
-  const { blind = false, fields, ignoreCase = false } = isList(options) ? { fields: options } : options
   const label = `unique key ${JSON.stringify(name)}`
+  // A definition may be made of data.
+  if (typeof options !== "object" || options === null || !(isList(options) || Array.isArray(options.fields))) {
+    throw new UnsupportedSchema(`${label}: expected a list of fields, such as ["email"], or { fields }`)
+  }
+  const { blind = false, fields, ignoreCase = false } = isList(options) ? { fields: options } : options
   if (name === "" || !name.isWellFormed()) throw new UnsupportedSchema("a unique key must have a name")
   if (/~\d+$/.test(name))
     throw new UnsupportedSchema(`${label} has a name that ends in ~ and a number: keep them out of it`)
@@ -104,8 +108,13 @@ export const define = (name: string, options: Options, attributes: ReadonlyArray
   // A definition is a declaration, too.
   const pathOf = (given: string | ReadonlyArray<string>) => (typeof given === "string" ? given : given.join("."))
   const isSecret = (given: string | ReadonlyArray<string>) => known.get(pathOf(given))?.codec === "secret"
-  if (blind && !fields.some(isSecret))
-    throw new UnsupportedSchema(`${label} is blind, and none of its fields is secret`)
+  if (blind && !fields.some(isSecret)) {
+    const isPassword = fields.some((given) => known.get(pathOf(given))?.codec === "password")
+    const advice = isPassword
+      ? ": nothing is found by a password; look the document up by another field, and verify it"
+      : ""
+    throw new UnsupportedSchema(`${label} is blind, and none of its fields is secret${advice}`)
+  }
   return {
     ignoreCase,
     ...(blind ? { blind } : {}),

@@ -32,6 +32,22 @@ const opened = Effect.gen(function* () {
 
 const ana = { id: "ana", mail: "ana@x", country: "BR" }
 
+describe("a definition that is made of data", () => {
+  it("is refused where a partition or a unique key is no list of fields", () => {
+    for (const options of [
+      { partitions: { byCountry: "country" } },
+      { partitions: ["country"] },
+      { partitions: { byCountry: null } },
+      { unique: { byMail: "mail" } },
+      { unique: { byMail: { field: "mail" } } },
+      { unique: { byMail: undefined } }
+    ]) {
+      const define = () => Resource.define("users", { schema: User, primaryKey: "id", ...(options as object) })
+      assert.throws(define, UnsupportedSchema, /^(partition|unique key) ".*": expected a list of fields, such as/)
+    }
+  })
+})
+
 describe("a query that would read everything", () => {
   it.effect("is refused in the name of what was called", () =>
     Effect.gen(function* () {
@@ -47,7 +63,10 @@ describe("a query that would read everything", () => {
       }
       for (const [name, refused] of Object.entries(asked)) {
         const error = yield* Effect.flip(refused as Effect.Effect<unknown, DbError.NotAllowed>)
-        assert.include(error.message, `Resource.${name} is not allowed on users: no partition or unique key leads to few`)
+        assert.include(
+          error.message,
+          `Resource.${name} is not allowed on users: no partition or unique key leads to few`
+        )
       }
     })
   )
