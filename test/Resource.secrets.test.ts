@@ -180,7 +180,7 @@ describe("secrets", () => {
       const read = (id: string, ring = ringA) => withRing(store, ring, (accounts) => Effect.flip(accounts.get(id)))
       const wrongKey = yield* read("1", ringOf("b", ["b"]))
       assert.strictEqual(reasonOf(wrongKey), "SecretUnreadable")
-      assert.include(wrongKey.message, "under a key that the ring has not")
+      assert.include(wrongKey.message, "under a key that the ring has not: add that key to the KeyRing of this program")
       const put = (id: string, change: (metadata: Record<string, string>) => void) =>
         Effect.gen(function* () {
           const object = yield* objectOf(store, "accounts", id)

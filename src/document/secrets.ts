@@ -154,7 +154,10 @@ export const make = Effect.fnUntraced(function* (
         // What the schema does not know stays as it is.
         if (path === undefined) continue
         const { why } = plain.failure
-        const what = why === "UnknownKey" ? "is under a key that the ring has not" : "was altered or moved"
+        const what =
+          why === "UnknownKey"
+            ? "is under a key that the ring has not: add that key to the KeyRing of this program"
+            : "was altered or moved"
         return yield* new DbError.SecretUnreadable({ description: `${at(where)} ${what}`, why, path })
       }
       if (!isCurrent) isUnderOldKey = true
