@@ -285,6 +285,40 @@ describe("values of a document", () => {
       }).pipe(Effect.provide(layer))
     )
 
+    it.effect(`${name}: what is no object is not taken for one without fields`, () =>
+      Effect.gen(function* () {
+        const record = Schema.Record(Schema.String, Schema.Number)
+        const struct = Schema.Struct({ a: Schema.optionalKey(Schema.Number) })
+        const others: ReadonlyArray<unknown> = [
+          new Map([["a", 1]]),
+          new Set([1]),
+          new Date(0),
+          new Uint8Array([1, 2]),
+          Object(3),
+          /x/,
+          Promise.resolve(),
+          new Error("x")
+        ]
+        const isRefused = Effect.fnUntraced(function* (
+          field: Schema.Codec<unknown, unknown>,
+          value: unknown,
+          at: string
+        ) {
+          const paths = yield* wayOf(field, value)
+          assert.isTrue(Array.isArray(paths) && paths.every((path) => path.startsWith(at)), `${String(paths)} of ${at}`)
+        })
+        for (const other of others) {
+          yield* isRefused(record, other, "field")
+          yield* isRefused(struct, other, "field")
+          yield* isRefused(Schema.Array(struct), [{}, other], "field.1")
+          yield* isRefused(Schema.Struct({ in: record }), { in: other }, "field.in")
+        }
+        class Point extends Schema.Class<Point>("Point")({ x: Schema.Number }) {}
+        assert.strictEqual(yield* wayOf(Point, new Point({ x: 1 })), "same")
+        assert.strictEqual(yield* wayOf(record, Object.assign(Object.create(null), { a: 1 }) as { a: number }), "same")
+      }).pipe(Effect.provide(layer))
+    )
+
     it.effect(`${name}: what is in no place of one member of a union is in another's`, () =>
       Effect.gen(function* () {
         const [Less, More] = [

@@ -316,8 +316,11 @@ const constructing = <S extends Attributes.DocumentSchema>(
       function* (input: unknown) {
         const excess = findExcess(input)
         if (excess !== undefined) return yield* DbError.invalidField(name, excess, "Expected no such field")
-        const hashed = yield* passwords.hash(input)
-        return yield* make(normalize(hashed)).pipe(Effect.mapError(refused))
+        const normalized = normalize(yield* passwords.hash(input))
+        const made = yield* Effect.mapError(make(normalized), refused)
+        const other = Faithful.takenForObject(normalized, made)
+        if (other === undefined) return made
+        return yield* DbError.invalidField(name, other.path, `Expected an object, no ${other.kind}`)
       },
       orTooDeep(tooDeep(name))
     )

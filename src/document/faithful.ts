@@ -100,6 +100,57 @@ export const make = <S extends Attributes.DocumentSchema>(
   }
 }
 
+/** What has no fields of its own, whatever a schema of fields makes of it. */
+const builtIns: ReadonlySet<string> = new Set([
+  "Map",
+  "Set",
+  "WeakMap",
+  "WeakSet",
+  "Date",
+  "RegExp",
+  "Promise",
+  "Error",
+  "Number",
+  "String",
+  "Boolean",
+  "Function"
+])
+
+/**
+ * Finds where a schema of fields has taken something else for an object, as a `Map`, which would come back as `{}`: the path,
+ * and what it was. Only objects and lists are looked at.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const takenForObject = (
+  given: unknown,
+  made: unknown,
+  path: Path = []
+): { readonly path: Path; readonly kind: string } | undefined => {
+  // What is taken as it is, is nothing else, and may have no end.
+  if (Object.is(given, made)) return undefined
+  if (typeof made !== "object" || made === null || typeof given !== "object" || given === null) return undefined
+  if (Array.isArray(made)) {
+    const items = given as { readonly [index: number]: unknown }
+    for (let index = 0; index < made.length; index++) {
+      if (typeof made[index] !== "object") continue
+      const found = takenForObject(items[index], made[index], [...path, index])
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+  if (prototypeOf(made) !== Object.prototype) return undefined
+  const kind = ArrayBuffer.isView(given) ? "Uint8Array" : Object.prototype.toString.call(given).slice(8, -1)
+  if (ArrayBuffer.isView(given) || builtIns.has(kind)) return { path, kind }
+  for (const [key, value] of Object.entries(made)) {
+    if (typeof value !== "object") continue
+    const found = takenForObject((given as Readonly<Record<string, unknown>>)[key], value, [...path, key])
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
 const negativeZero = "Expected a number other than -0, which is stored as 0 here"
 
 const anotherValue =
