@@ -6,7 +6,7 @@ describe("budgets", () => {
     const names = ["Query.test.ts", "docs.test.ts", "docs.deep.test.ts", "kernel/X.test.ts", "new/deeper/X.test.ts"]
     assert.deepStrictEqual(
       names.map((name) => partOf(name).name),
-      ["core", "docs", "docs", "core", "new"]
+      ["core", "docs", "docs", "kernel", "new"]
     )
   })
 
