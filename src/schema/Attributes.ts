@@ -129,8 +129,8 @@ export class UnsupportedSchema extends Error {
  * Returns the attributes of a schema in the order of their declaration, without the primary key, which is part of the
  * object's key.
  *
- * Throws `UnsupportedSchema` when the encoded form is no struct, when the primary key is no required string, and when a
- * field is called `__proto__`.
+ * Throws `UnsupportedSchema` when the encoded form is no struct, when the primary key is no required string, when a
+ * field is called `__proto__`, and when there is a `Schema.Void` anywhere.
  *
  * @category constructors
  * @since 0.1.0
@@ -146,6 +146,11 @@ export const fromSchema = (schema: DocumentSchema, primaryKey: string): Readonly
   if (losesHidden(schema.ast, isRedacted)) {
     throw new UnsupportedSchema(
       "the schema makes secrets of fields that are none, so that they would be stored in clear: declare those fields as secrets, too, or put the transformation on each"
+    )
+  }
+  if (countHidden(schema.ast, AST.isVoid) > 0) {
+    throw new UnsupportedSchema(
+      "Schema.Void takes any value, and none of it is stored: use Schema.Undefined, Schema.Null or an optional field"
     )
   }
   const attributes: Array<Attribute> = []
@@ -751,7 +756,6 @@ const isSimple = (ast: AST.AST): boolean =>
   AST.isBigInt(ast) ||
   AST.isNull(ast) ||
   AST.isUndefined(ast) ||
-  AST.isVoid(ast) ||
   AST.isNever(ast) ||
   AST.isLiteral(ast) ||
   AST.isTemplateLiteral(ast) ||

@@ -9,6 +9,18 @@ const attributesOf = (field: Schema.Top) =>
   Attributes.fromSchema(Schema.Struct({ id: Schema.String, field }) as unknown as Attributes.DocumentSchema, "id")
 
 describe("Attribute", () => {
+  it("a field of Schema.Void is refused, wherever it is, since nothing of its value would be stored", () => {
+    for (const field of [
+      Schema.Void,
+      Schema.Union([Schema.Void, Schema.String]),
+      Schema.Array(Schema.Void),
+      Schema.Struct({ in: Schema.optionalKey(Schema.Void) })
+    ]) {
+      const schema = Schema.Struct({ id: Schema.String, field })
+      assert.throws(() => Attributes.fromSchema(schema, "id"), /Schema\.Void takes any value/)
+    }
+  })
+
   for (const { name, schema, codec, values, refused } of [...samples, ...secretSamples]) {
     it(`${name} takes what it should, and has codec ${codec.slice(0, 20)}`, () => {
       const [attribute] = attributesOf(schema)
