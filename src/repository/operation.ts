@@ -88,14 +88,24 @@ export const make = (resource: string, namespace: string): Operation => {
   })
 
   return {
-    as:
-      (name, idOf) =>
-      (effect, ...args) =>
-        Effect.annotateCurrentSpan(attributesOf(name, idOf?.(...args))).pipe(
-          Effect.andThen(InstrumentedStore.withRequests(effect)),
-          Effect.onExit(annotateFailure),
-          Effect.provideService(Current, name)
-        ),
+    as: (name, idOf) => {
+      const known = attributesOf(name, undefined)
+      return (effect, ...args) =>
+        Effect.flatMap(InstrumentedStore.tally, (counted) => {
+          const references = Context.make(InstrumentedStore.CurrentTally, counted).pipe(Context.add(Current, name))
+          // Once, when it is over: an operation is short, and spans are dear.
+          return Effect.onExit(Effect.provideContext(effect, references), (exit) => {
+            const id = idOf?.(...args)
+            const type = Exit.isFailure(exit) ? errorType(exit.cause) : undefined
+            return Effect.annotateCurrentSpan({
+              ...known,
+              ...(id === undefined ? {} : { [documentId]: id }),
+              ...(type === undefined ? {} : { "error.type": type }),
+              "s3db.requests": counted.requests
+            })
+          })
+        })
+    },
     draw: (name, id) => (stream) =>
       Stream.unwrap(
         Effect.map(InstrumentedStore.tally, (counted) =>
