@@ -24,10 +24,10 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type * as CasCell from "../../kernel/CasCell.ts"
+import * as StoreClock from "../../kernel/StoreClock.ts"
 import { listAll, type ListEntry, type ObjectStore } from "../../storage/ObjectStore.ts"
 import type { StoreError } from "../../storage/StoreError.ts"
 import * as JobCell from "./jobCell.ts"
-import * as StoreClock from "./storeClock.ts"
 import * as Timetable from "./timetable.ts"
 
 // -----------------------------------------------------------------------------
@@ -242,10 +242,10 @@ export const make = Effect.fnUntraced(function* (
 
   /** Says every third of a lease that a run goes on; ends with `Lost` when it does not any more. */
   const keepUp = Effect.fnUntraced(function* (local: Local, token: number) {
-    let since = yield* StoreClock.elapsed
+    let since = yield* StoreClock.steady
     for (;;) {
       yield* Effect.sleep(lease / 3)
-      const asked = yield* StoreClock.elapsed
+      const asked = yield* StoreClock.steady
       const left = lease - (yield* since)
       // Whoever stood still for a lease does not know what others have taken for true.
       if (left <= 0) return yield* Effect.fail(new Lost())
@@ -296,7 +296,7 @@ export const make = Effect.fnUntraced(function* (
   /** Tries for the time of a lease; then the loop goes on, since nobody else can tell that the run is over. */
   const finish = Effect.fnUntraced(function* (local: Local, run: JobCell.Run, how: Partial<JobCell.Run>) {
     const ended: Ended = { ...how, endedAt: yield* clock.now }
-    const waited = yield* StoreClock.elapsed
+    const waited = yield* StoreClock.steady
     for (;;) {
       const written = yield* Effect.exit(write(local, run.token, ended))
       if (Exit.isSuccess(written)) return written.value ?? { ...run, ...ended }
@@ -345,7 +345,7 @@ export const make = Effect.fnUntraced(function* (
   ) {
     let token: number | undefined
     local.starting += 1
-    const waited = yield* StoreClock.elapsed
+    const waited = yield* StoreClock.steady
     const started = change(local, (before, now) => {
       token = undefined
       const chosen = before && select(before, now)
@@ -383,7 +383,7 @@ export const make = Effect.fnUntraced(function* (
       }
       const sighting = local.sightings.get(run.token)
       if (sighting?.beat !== run.beat) {
-        const since = yield* StoreClock.elapsed
+        const since = yield* StoreClock.steady
         local.sightings.set(run.token, { beat: run.beat, since, isAlive: sighting !== undefined })
       } else if ((yield* sighting.since) > lease * 1.1) {
         yield* lose(local, run)
