@@ -1,3 +1,12 @@
-import { processes } from "./contention.ts"
+/** The primitives of the kernel on a folder, and between processes of which many are killed. */
+import * as Effect from "effect/Effect"
+import * as FileStore from "effect-s3db/storage/FileStore"
+import { newFolder, processes, suite } from "./contention.ts"
 
+const folders = Array.from({ length: 5 }, newFolder)
+
+suite(
+  "a folder",
+  Effect.suspend(() => FileStore.make({ path: folders.pop()!, durability: "none" }))
+)
 processes(60)
