@@ -28,14 +28,14 @@ const now = (): string => String(process.hrtime.bigint())
 
 let ids = 0
 let written = 0
-/** The operation under way: a client does one after the other. */
-let running = { id: 0, key: "" }
+/** The operation under way on each document: a client does one after the other, or several in one transaction. */
+const running = new Map<string, number>()
 
 const step = stepOf({
   recorded: (client, key, op, effect, onSuccess = () => ok) =>
     Effect.suspend(() => {
       const id = (ids += 1)
-      running = { id, key }
+      running.set(key, id)
       tell({ t: now(), key, event: { _tag: "Invoke", id, process: client.name, op: op() } })
       return Effect.onExit(effect, (exit) =>
         Effect.sync(() => {
@@ -51,7 +51,7 @@ const step = stepOf({
         })
       )
     }),
-  announce: (key, op) => tell({ t: now(), key, id: running.id, op }),
+  announce: (key, op) => tell({ t: now(), key, id: running.get(key) ?? 0, op }),
   violation: (text) => tell({ violation: text }),
   newValue: (client) => `${client.name}-${(written += 1)}`
 })
