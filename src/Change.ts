@@ -262,7 +262,13 @@ interface Entry<out Event> {
   readonly event: Event | undefined
 }
 
-const makeHub = Effect.fnUntraced(function* <Event extends { readonly _tag: string }, Filter>(
+/**
+ * Creates a hub for events of any kind. `test` makes of a filter the test that it stands for.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeHub = Effect.fnUntraced(function* <Event extends { readonly _tag: string }, Filter>(
   test: (filter: Filter) => (event: Event) => boolean,
   { capacity = 1024, of = "the database" }: Options = {}
 ): Effect.fn.Return<Hub<Event, Filter>> {

@@ -23,6 +23,7 @@ import { leastSaltBytes, newSalt, open } from "./catalog/open.ts"
 import * as DbError from "./DbError.ts"
 import type { Json } from "./encoding/Json.ts"
 import * as Pipeline from "./Pipeline.ts"
+import * as PluginRegistry from "./PluginRegistry.ts"
 import * as StoreClock from "./kernel/StoreClock.ts"
 import type { Attribute } from "./schema/Attributes.ts"
 import { decodeBase64 } from "./internal/base64.ts"
@@ -198,6 +199,17 @@ export class Database extends Context.Service<
       resource?: string
     ) => Effect.Effect<void, DbError.DbError>
     /**
+     * Changes what a plugin has registered: `change` is given what it has, and what all plugins have, again when others were
+     * first. Requests and errors as of `setPlugin`.
+     */
+    readonly changePlugin: <E = never>(
+      plugin: string,
+      change: (before: Json | undefined, all: Catalog.Registrations) => Effect.Effect<Json | undefined, E>,
+      resource?: string
+    ) => Effect.Effect<void, DbError.Named<E> | DbError.DbError>
+    /** The plugins that are open in this process: see `Plugin.open` and `Plugin.statuses`. */
+    readonly pluginRegistry: PluginRegistry.PluginRegistry
+    /**
      * Runs an effect whose reads and writes of documents, also of several resources, take effect together or not at all.
      * See `Transaction` for the isolation, and `Transaction.run` for errors and requests.
      */
@@ -323,6 +335,26 @@ export const make = Effect.fn("Database.make")(function* (
     return yield* new StoreError.Corrupt({ description })
   }).pipe(DbError.named("Database.salt"))
 
+  const changePlugin = <E>(
+    plugin: string,
+    change: (before: Json | undefined, all: Catalog.Registrations) => Effect.Effect<Json | undefined, E>,
+    resource: string | undefined
+  ) =>
+    catalog
+      .change(
+        Effect.fnUntraced(function* (found: Catalog.Catalog) {
+          if (resource !== undefined && !Object.hasOwn(found.resources, resource)) {
+            const description = `the catalog has no resource called ${JSON.stringify(resource)}`
+            return yield* new StoreError.InvalidArgument({ argument: "resource", description })
+          }
+          const all = Catalog.pluginsOf(found, resource)
+          const value = yield* change(Object.hasOwn(all, plugin) ? all[plugin] : undefined, all)
+          return Catalog.setPlugin(found, plugin, value, resource)
+        })
+      )
+      .pipe(Effect.asVoid)
+
+  const pluginRegistry = yield* PluginRegistry.make
   const id = Symbol("effect-s3db/Database")
 
   return {
@@ -360,15 +392,12 @@ export const make = Effect.fn("Database.make")(function* (
     }),
     plugins: (resource) => Effect.map(catalog.current, (found) => Catalog.pluginsOf(found, resource)),
     setPlugin: Effect.fn("Database.setPlugin")(function* (plugin, value, resource) {
-      const set = Effect.fnUntraced(function* (found: Catalog.Catalog) {
-        if (resource === undefined || Object.hasOwn(found.resources, resource)) {
-          return Catalog.setPlugin(found, plugin, value, resource)
-        }
-        const description = `the catalog has no resource called ${JSON.stringify(resource)}`
-        return yield* new StoreError.InvalidArgument({ argument: "resource", description })
-      })
-      yield* DbError.named("Database.setPlugin", resource)(catalog.change(set))
+      const set = changePlugin(plugin, () => Effect.succeed(value), resource)
+      yield* DbError.named("Database.setPlugin", resource)(set)
     }),
+    changePlugin: (plugin, change, resource) =>
+      DbError.named("Database.changePlugin", resource)(changePlugin(plugin, change, resource)),
+    pluginRegistry,
     transaction: (effect, options) =>
       Effect.withSpan(
         InstrumentedStore.withRequests(Transaction.run({ id, store }, effect, options)),
@@ -411,8 +440,12 @@ export const tell = Effect.fnUntraced(function* (
 })
 
 const scoped = (options: Options) =>
-  Effect.acquireRelease(make(options), ({ changes, lifecycle }) =>
-    Effect.andThen(tell(lifecycle, "Closed"), Effect.andThen(lifecycle.close, changes.close))
+  Effect.acquireRelease(make(options), ({ changes, lifecycle, pluginRegistry }) =>
+    tell(lifecycle, "Closed").pipe(
+      Effect.andThen(lifecycle.close),
+      Effect.andThen(changes.close),
+      Effect.andThen(pluginRegistry.events.close)
+    )
   )
 
 /**

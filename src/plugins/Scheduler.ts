@@ -24,7 +24,7 @@
  * Time is the store's: it is measured when the layer is built and every hour, so that a machine whose clock is wrong starts
  * nothing too early.
  *
- * Requests: 3, 1 LIST, and 1 GET for each job to start; 1 PUT for a new or changed job; a run is 2 PUT, and 1 more every ten seconds; a
+ * Requests: 3, 1 LIST, and 1 GET for each job to start, and 2 PUT the first time in a database; 1 PUT for a new or changed job; a run is 2 PUT, and 1 more every ten seconds; a
  * process that is second 1 PUT and 1 GET. Idle: 1 LIST a minute (`pollInterval`) for all jobs together.
  *
  * @since 0.1.0
@@ -35,15 +35,16 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
+import type * as Change from "../Change.ts"
 import * as Id from "../crypto/Id.ts"
 import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
+import * as Plugin from "../Plugin.ts"
 import * as Engine from "./scheduler/engine.ts"
 import { enable } from "./scheduler/jobCell.ts"
 import * as JobCell from "./scheduler/jobCell.ts"
@@ -116,7 +117,7 @@ export class JobRunning extends ExpectedError<JobRunning>("effect-s3db/plugins/S
  * @category errors
  * @since 0.1.0
  */
-export type LayerError = InvalidJob | DbError.DbError
+export type LayerError = InvalidJob | Plugin.InvalidPlugin | DbError.DbError
 
 // -----------------------------------------------------------------------------
 // Jobs
@@ -373,10 +374,18 @@ export class Scheduler extends Context.Service<
       name: string,
       options?: { readonly limit?: number | undefined; readonly status?: Status | undefined }
     ) => Effect.Effect<ReadonlyArray<Run>, UnknownJob | DbError.DbError>
-    /** What this process does, from when the stream is drawn; who is slow loses the oldest of more than 1,024. */
-    readonly events: Stream.Stream<Event>
+    /** What this process does, from when the stream is drawn; who is more than 1,024 behind is told how many were dropped. */
+    readonly events: Stream.Stream<Event | Change.Lagged>
   }
 >()("effect-s3db/plugins/Scheduler") {}
+
+/**
+ * The scheduler as a plugin: see `Plugin`.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const plugin: Plugin.Plugin<Event> = Plugin.define<Event>("scheduler", { version: 1 })
 
 /**
  * The jobs of a scheduler, and its limits.
@@ -388,7 +397,7 @@ export interface Options<R> {
   readonly jobs?: ReadonlyArray<Job<R>> | undefined
   /** The programs of jobs that are added at run time. */
   readonly tasks?: ReadonlyArray<Task<never, R>> | undefined
-  /** Keeps several schedulers of a database apart: 1 to 50 letters, digits, `-` or `_`. Default: none. */
+  /** Keeps several schedulers of a database apart: see `Plugin.Options`. Default: none. */
   readonly namespace?: string | undefined
   /** How long a run may be silent before others take it for lost. 3 seconds at least; default: 30 seconds. */
   readonly lease?: Duration.Input | undefined
@@ -418,7 +427,6 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
   const services = yield* Effect.context<R>()
   const limits = yield* limitsOf(options)
   const named = DbError.named("Scheduler")
-  const events = yield* PubSub.sliding<Event>(1024)
 
   const contextOf = ({ attempt, isHeld, job, run }: Engine.Started): RunContext => ({
     job,
@@ -444,14 +452,20 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
 
   const clock = StoreClock.make(store)
   yield* named(clock.measure)
+  // What is wrong is told before anything is written.
+  for (const { name, policy } of jobs) yield* jobOf(name, policy, { task: own + name }, yield* clock.now)
+  const self = yield* Plugin.open(plugin, { namespace })
   const engine = yield* Engine.make({
     ...limits,
     store,
-    slug: namespace === undefined ? "scheduler" : `scheduler-${namespace}`,
+    slug: self.slug,
     holder: yield* Id.random,
     tasks: programs,
     clock,
-    tell: (job, happening) => Effect.asVoid(PubSub.publish(events, eventOf(job, happening)))
+    tell: Effect.fnUntraced(function* (job, happening) {
+      for (const [name, by] of countsOf(happening)) yield* self.count(name, by)
+      yield* self.publish(eventOf(job, happening))
+    })
   })
 
   const declare = Effect.fnUntraced(function* (
@@ -466,6 +480,11 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
 
   for (const { name, policy } of jobs) yield* declare(name, policy, { task: own + name })
   yield* named(engine.watch)
+  yield* self.running({
+    health: Effect.map(engine.troubles, (troubles) =>
+      troubles.length === 0 ? { level: "up" } : { level: "degraded", detail: troubles[0]! }
+    )
+  })
 
   /** A job that is there. */
   const found = Effect.fnUntraced(function* (name: string) {
@@ -531,13 +550,13 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
         .slice(0, Math.max(0, limit))
         .map((run) => toRun(name, run))
     }),
-    events: Stream.fromPubSub(events)
+    events: self.events
   }
 })
 
 /**
  * Runs the jobs of a program, and those that were added at run time, until the layer is closed. `InvalidJob`: a job or an option
- * is wrong; nothing has been written.
+ * is wrong; nothing has been written. `InvalidPlugin`: the namespace is.
  *
  * @category layers
  * @since 0.1.0
@@ -568,7 +587,7 @@ const isAnchored = (schedule: Schedule): boolean =>
 const longest = 604_800_000
 
 const limitsOf = Effect.fnUntraced(function* (options: Options<never> | Options<unknown>) {
-  const { concurrency = 10, historyLimit = 50, namespace } = options
+  const { concurrency = 10, historyLimit = 50 } = options
   const times = {
     lease: [millisOf(options.lease, 30_000), 3000],
     pollInterval: [millisOf(options.pollInterval, 60_000), 1000],
@@ -582,9 +601,6 @@ const limitsOf = Effect.fnUntraced(function* (options: Options<never> | Options<
   if (!isCount(concurrency, 10_000))
     return yield* invalid("", "concurrency", "Expected a whole number from 1 to 10,000")
   if (!isCount(historyLimit, 1000)) return yield* invalid("", "historyLimit", "Expected a whole number from 1 to 1,000")
-  if (namespace !== undefined && !/^[\w-]{1,50}$/.test(namespace)) {
-    return yield* invalid("", "namespace", "Expected 1 to 50 letters, digits, - or _")
-  }
   return {
     lease: times.lease[0],
     pollInterval: times.pollInterval[0],
@@ -669,6 +685,13 @@ const toStatus = (name: string, state: JobCell.State, next: number | undefined):
     totals,
     averageDuration: ended === 0 ? Option.none() : Option.some(Duration.millis(Math.round(millis / ended)))
   }
+}
+
+/** What the status of the plugin counts: runs by how they went, and slots without one. */
+const countsOf = (happening: Engine.Happening): ReadonlyArray<readonly [string, number]> => {
+  if (happening._tag !== "Passed") return [[happening._tag === "Started" ? "started" : happening.run.status, 1]]
+  const { missed, skipped } = happening
+  return Object.entries({ missed, skipped }).filter(([, by]) => by > 0)
 }
 
 const eventOf = (job: string, happening: Engine.Happening): Event =>

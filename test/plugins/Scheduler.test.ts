@@ -10,11 +10,12 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Database } from "effect-s3db/Database"
+import * as Plugin from "effect-s3db/Plugin"
 import * as Scheduler from "effect-s3db/plugins/Scheduler"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as StoreError from "effect-s3db/storage/StoreError"
-import { drive, memory, openOn } from "../fixture.ts"
+import { drive, keysOf, memory, openOn } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -597,7 +598,7 @@ describe("Scheduler", () => {
         yield* scheduler.trigger("failing")
         const seen = [...(yield* Fiber.join(events))]
         assert.deepStrictEqual(
-          seen.map((event) => [event._tag, event.job]),
+          seen.map((event) => [event._tag, event._tag === "Lagged" ? event.missed : event.job]),
           [
             ["Started", "failing"],
             ["Ended", "failing"]
@@ -722,16 +723,55 @@ describe("Scheduler", () => {
           { stopWithin: "30 days" },
           { concurrency: 0 },
           { historyLimit: 1.5 },
-          { namespace: "a/b" },
           { jobs: [failing, failing] },
           { tasks: [Mail, Mail] }
         ] satisfies ReadonlyArray<Scheduler.Options<never>>) {
           assert.strictEqual((yield* Effect.flip(open(store, options)))._tag, "InvalidJob")
         }
+        assert.strictEqual((yield* Effect.flip(open(store, { namespace: "a/b" })))._tag, "InvalidPlugin")
         assert.strictEqual(
           (yield* Effect.flip(open(store, { concurrency: 0 }))).message,
           "the options of the scheduler, concurrency: Expected a whole number from 1 to 10,000"
         )
+      })
+    )
+
+    it.effect("are all right or none of them is written down", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const wrong = Scheduler.job("wrong", { schedule: "61 * * * *", run: () => Effect.void })
+        assert.strictEqual((yield* Effect.flip(open(store, { jobs: [failing, wrong] })))._tag, "InvalidJob")
+        assert.deepStrictEqual(
+          (yield* keysOf(store)).filter((key) => key.startsWith("plugin=")),
+          []
+        )
+      })
+    )
+
+    it.effect("count in the status of the plugin, which says what could not be done", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { setDown, store } = failingAtTimes(yield* memory)
+        const { database } = yield* openOn(store)
+        const { job } = noting("*/5 * * * *")
+        yield* Effect.provideService(Scheduler.make({ jobs: [job, failing], stopWithin: 0 }), Database, database)
+        const status = Effect.map(Effect.provideService(Plugin.statuses, Database, database), ([one]) => one!)
+        yield* pass(6 * minute)
+        const { counters, health, plugin, state } = yield* status
+        assert.deepStrictEqual(
+          { counters, health, plugin, state },
+          { counters: { started: 1, success: 1 }, health: { level: "up" }, plugin: "scheduler", state: "running" }
+        )
+        setDown(true)
+        yield* pass(2 * minute)
+        assert.deepStrictEqual((yield* status).health, {
+          level: "degraded",
+          detail: "jobs could not be listed: list failed: Unavailable: no answer"
+        })
+        setDown(false)
+        yield* pass(2 * minute)
+        assert.deepStrictEqual((yield* status).health, { level: "up" })
       })
     )
 

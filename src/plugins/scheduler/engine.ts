@@ -112,6 +112,8 @@ export interface Engine {
   readonly readAll: Effect.Effect<ReadonlyMap<string, JobCell.State>, StoreError>
   /** Starts a job now; gives how it ended, or the run that is in the way. `undefined`: there is no such job. */
   readonly trigger: (name: string) => Effect.Effect<Result.Result<JobCell.Run, JobCell.Run> | undefined, StoreError>
+  /** What could not be done when it was last tried, for people. */
+  readonly troubles: Effect.Effect<ReadonlyArray<string>>
   /** The moment that a job is due next. No request. */
   readonly next: (state: JobCell.State) => Effect.Effect<number | undefined>
 }
@@ -165,6 +167,8 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Engine & { readonly watch: Effect.Effect<void, StoreError> }, never, Scope.Scope> {
   const { clock, holder, kept, lease, pollInterval, slug, store, tasks, tell } = options
   const locals = new Map<string, Local>()
+  /** By the name of the job; empty for all together. */
+  const troubles = new Map<string, string>()
   const slots = yield* Semaphore.make(options.concurrency)
   const runs = yield* FiberMap.make<string>()
   const loops = yield* FiberMap.make<string>()
@@ -472,14 +476,17 @@ export const make = Effect.fnUntraced(function* (
   /** What fails is tried again: a job must not end with one request. */
   const loop = (local: Local) =>
     Effect.forever(
-      Effect.catchCause(step(local), (cause) =>
-        Cause.hasInterruptsOnly(cause)
-          ? Effect.failCause(cause)
-          : Effect.andThen(
-              Effect.logWarning(`job ${local.name}: it could not be looked after, and is tried again`, cause),
-              pause(local, Math.min(pollInterval, lease / 3))
-            )
-      )
+      Effect.matchCauseEffect(step(local), {
+        onSuccess: () => Effect.sync(() => void troubles.delete(local.name)),
+        onFailure: (cause) => {
+          if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
+          troubles.set(local.name, `job ${local.name} could not be looked after: ${messageOf(cause)}`)
+          return Effect.andThen(
+            Effect.logWarning(`job ${local.name}: it could not be looked after, and is tried again`, cause),
+            pause(local, Math.min(pollInterval, lease / 3))
+          )
+        }
+      })
     )
 
   const lookAfter = Effect.fnUntraced(function* (local: Local) {
@@ -506,7 +513,13 @@ export const make = Effect.fnUntraced(function* (
   })
 
   const tolerated = (effect: Effect.Effect<unknown, StoreError>) =>
-    Effect.catch(effect, (error) => Effect.logWarning("jobs could not be listed; it is tried again", error))
+    Effect.matchEffect(effect, {
+      onSuccess: () => Effect.sync(() => void troubles.delete("")),
+      onFailure: (error) => {
+        troubles.set("", `jobs could not be listed: ${error.message}`)
+        return Effect.logWarning("jobs could not be listed; it is tried again", error)
+      }
+    })
 
   const watch = Effect.gen(function* () {
     yield* sync
@@ -569,6 +582,7 @@ export const make = Effect.fnUntraced(function* (
       if (begun === undefined) return rival === undefined ? undefined : Result.fail(rival)
       return Result.succeed(yield* begun)
     }),
+    troubles: Effect.sync(() => [...troubles.values()]),
     next: (state) =>
       Effect.map(clock.now, () => (state.isEnabled && !state.isRemoved ? tableOf(state)?.next(state.done) : undefined))
   }
