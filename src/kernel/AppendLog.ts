@@ -159,6 +159,11 @@ export interface AppendOptions {
    * again by whoever does not know whether it was. Default: a random one.
    */
   readonly id?: string | undefined
+  /**
+   * What the log remembers of its writer, in place of what was there: the same commit writes both. At most 1,024 characters.
+   * Default: what was there stays.
+   */
+  readonly note?: string | undefined
 }
 
 /**
@@ -237,6 +242,8 @@ export interface Status {
   readonly head: string
   /** The highest fence token that has been seen; 0 when there was none. */
   readonly fence: number
+  /** What the last append that had one has noted down. */
+  readonly note: string | undefined
   readonly segments: number
   /** Bytes of all segments in the store. */
   readonly bytes: number
@@ -269,7 +276,7 @@ export interface AppendLog<A> {
    *
    * When it cannot be told whether it was made, it fails with what the store said to the PUT: an error with the outcome
    * `"unknown"`, or `PreconditionFailed` with `afterUnknown`. Make it again then, with the same `expected` and `id`.
-   * `InvalidArgument`: an entry does not fit the schema. `EntityTooLarge`: one has more than 64 MiB.
+   * `InvalidArgument`: an entry does not fit the schema, or the note is too long. `EntityTooLarge`: one has more than 64 MiB.
    */
   readonly append: (
     entries: ReadonlyArray<A>,
@@ -328,6 +335,7 @@ const Manifest = Schema.Struct({
   /** The hash of the link before the first. */
   before: Schema.String,
   fence: Schema.Int,
+  note: Schema.optionalKey(Schema.String),
   generation: Schema.Int,
   floor: Schema.Int,
   refs: Schema.Array(logIndex.Ref)
@@ -350,11 +358,15 @@ const empty: Manifest = {
 /** How often a change is made again when others were first. */
 const retries = 40
 
-const statusOf = ({ fence, first, head, next, refs }: Manifest): Status => ({
+/** The most characters of a note. */
+const mostNoted = 1024
+
+const statusOf = ({ fence, first, head, next, note, refs }: Manifest): Status => ({
   first,
   next,
   head,
   fence,
+  note,
   segments: logIndex.segmentsIn(refs),
   bytes: logIndex.bytesIn(refs)
 })
@@ -502,7 +514,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
 
   const append = Effect.fnUntraced(function* (
     lines: ReadonlyArray<string>,
-    { expected, fence, id: given }: AppendOptions
+    { expected, fence, id: given, note }: AppendOptions
   ): Effect.fn.Return<Appended, PositionConflict | LeaseLost | StoreError.StoreError> {
     const id = given ?? (yield* Id.writeId)
     const groups = grouped(lines, (line) => [1, utf8Length(line) + 1], most)
@@ -529,7 +541,8 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       }
       const added = yield* Effect.forEach(links, (link) => save([link], manifest.generation), { concurrency: 4 })
       const refs = yield* index.fold([...manifest.refs, ...added], manifest.generation)
-      const value = { ...manifest, next: from, head: prev, time: at, fence: held, refs }
+      const noted = note === undefined ? {} : { note }
+      const value = { ...manifest, ...noted, next: from, head: prev, time: at, fence: held, refs }
       const outcome = yield* commit(before, value, links[0]!)
       if (CasCell.isLost(outcome)) return outcome
       known = outcome
@@ -848,6 +861,10 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
         Effect.forEach(entries, (entry, i) => json.write(entry, `entry ${i}`)),
         (reason) => failed("put", key, reason)
       )
+      if ((appending.note?.length ?? 0) > mostNoted) {
+        const description = `a note has at most ${mostNoted} characters`
+        return yield* failed("put", key, new StoreError.InvalidArgument({ argument: "note", description }))
+      }
       return yield* turn.withPermits(1)(append(lines, appending))
     }),
     raiseFence: Effect.fn("AppendLog.raiseFence")(function* (fence) {

@@ -147,6 +147,24 @@ for (const [name, store] of Object.entries(stores)) {
 }
 
 describe("AppendLog", () => {
+  it.effect("a note is written with what is appended, and stays until another is", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const log = on(store)
+      assert.isUndefined((yield* log.status).note)
+      yield* log.append([1], { note: "a" })
+      yield* log.append([2])
+      assert.strictEqual((yield* log.status).note, "a")
+      yield* log.append([3], { note: "b", expected: 2 })
+      yield* Effect.flip(log.append([4], { note: "c", expected: 2 }))
+      yield* log.raiseFence(3)
+      assert.strictEqual((yield* on(store).raiseFence(4)).note, "b")
+      const { reason } = (yield* Effect.flip(log.append([4], { note: "x".repeat(1025) }))) as StoreError
+      assert.strictEqual(reason._tag, "InvalidArgument")
+      assert.deepStrictEqual(yield* all(log), [1, 2, 3])
+    })
+  )
+
   it.effect("a position or a token that is not the newest is refused, and changes nothing", () =>
     Effect.gen(function* () {
       const store = yield* memory

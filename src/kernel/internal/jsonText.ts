@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-import { stringifyExact } from "../../encoding/Json.ts"
+import { documentLevels, stringifyExact } from "../../encoding/Json.ts"
 import * as StoreError from "../../storage/StoreError.ts"
 
 /** What is wrong with a value and where, without the value. */
@@ -25,7 +25,8 @@ export const make = <A, I>(schema: Schema.Codec<A, I>): JsonText<A> => {
       const json = yield* Effect.mapError(encode(value), (error) =>
         invalid(`${where} does not fit the schema: ${describe(error)}`)
       )
-      const text = stringifyExact(json)
+      // A value may hold a document.
+      const text = stringifyExact(json, documentLevels)
       if (typeof text === "string") return text
       return yield* invalid(`${where} has no form as JSON`)
     }),
