@@ -20,7 +20,7 @@
  * the version of this format; `d`, the value, its expiry beside it; `w`, the ids of the last writes, so that every version is
  * another one, and an answer that was lost is made up for.
  *
- * Expiry is judged by the clock of whoever reads. An expired value is as if it were not there; `sweep` removes it. What is
+ * Expiry is judged by the clock of whoever reads, or by `now` of the options. An expired value is as if it were not there; `sweep` removes it. What is
  * removed on a condition leaves a mark of about 80 bytes, which `sweep` removes where the store deletes on condition.
  *
  * @see `docs/design/logs.md`
@@ -34,12 +34,12 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Id from "../crypto/Id.ts"
-import { stringifyExact } from "../encoding/Json.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { percentDecode, percentEncode } from "../internal/text.ts"
 import { deleteAll, listAll, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as CasCell from "./CasCell.ts"
+import * as expiring from "./internal/expiring.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -94,6 +94,11 @@ export interface Options<A, I> {
   /** The resource that the values are about. Default: none; what the plugin has of its own. */
   readonly resource?: string | undefined
   readonly schema: Schema.Codec<A, I>
+  /**
+   * The time that expiry is judged by, in milliseconds. It is asked for where there is an expiry. Default: the clock of this machine;
+   * `StoreClock.kept` is that of the store, the same for all.
+   */
+  readonly now?: Effect.Effect<number, StoreError.StoreError> | undefined
 }
 
 /**
@@ -202,8 +207,6 @@ export interface PluginStore<A> {
 // Keys
 // -----------------------------------------------------------------------------
 
-const encoder = new TextEncoder()
-
 /** Clients of HTTP take `.` and `..` for steps in a path. */
 const escape = (segment: string): string =>
   /^\.{1,2}$/.test(segment) ? segment.replaceAll(".", "%2E") : percentEncode(segment)
@@ -233,25 +236,12 @@ export const keyPrefix = (plugin: string, resource?: string): string =>
  */
 export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>): PluginStore<A> => {
   const prefix = keyPrefix(options.plugin, options.resource)
+  const now: Effect.Effect<number, StoreError.StoreError> = options.now ?? Clock.currentTimeMillis
   // The value as JSON: a counter is a number, whatever the schema.
-  const State = Schema.Struct({
-    value: Schema.optionalKey(Schema.Json),
-    expiresAt: Schema.optionalKey(Schema.Finite)
-  })
-  type State = typeof State.Type
+  type State = expiring.State
   type Version = CasCell.Version<State>
-  const format: CasCell.Format<State> = {
-    ...CasCell.schemaFormat(State, { what: "a value of a plugin" }),
-    isForgetful: true,
-    encode: (d, w) => {
-      // Exact, where `JSON.stringify` takes `-0` for 0.
-      const text = stringifyExact({ v: 1, d, w })
-      if (typeof text === "string") return Effect.succeed(encoder.encode(text))
-      return Effect.fail(
-        new StoreError.InvalidArgument({ description: "the value has no form as JSON", argument: "body" })
-      )
-    }
-  }
+  const format = expiring.format("a value of a plugin")
+  const live = (state: State | undefined) => expiring.live(state, now)
   const codec = Schema.toCodecJson(options.schema)
   const encodeValue = Schema.encodeEffect(codec)
   const decodeValue = Schema.decodeUnknownEffect(codec)
@@ -271,9 +261,6 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   const cellAt = (key: string): CasCell.CasCell<State> => CasCell.make(store, key, format)
   const cellOf = (key: Key) => Effect.map(pathOf(key), (path) => cellAt(prefix + path))
 
-  const isLive = (state: State | undefined, now: number): state is State & { readonly value: Schema.Json } =>
-    state !== undefined && "value" in state && (state.expiresAt === undefined || state.expiresAt > now)
-
   const expiryOf = Effect.fnUntraced(function* (key: string, ttl: Duration.Input | undefined) {
     if (ttl === undefined) return {}
     const millis = Option.map(Duration.fromInput(ttl), Duration.toMillis)
@@ -281,7 +268,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       const reason = new StoreError.InvalidArgument({ description: "a ttl is a time above 0", argument: "ttl" })
       return yield* failed("put", key, reason)
     }
-    return Number.isFinite(millis.value) ? { expiresAt: (yield* Clock.currentTimeMillis) + millis.value } : {}
+    return Number.isFinite(millis.value) ? { expiresAt: (yield* now) + millis.value } : {}
   })
 
   const stateOf = Effect.fnUntraced(function* (key: string, value: A, { ttl }: SetOptions = {}) {
@@ -316,16 +303,16 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
 
   const versioned = Effect.fnUntraced(function* (cell: CasCell.CasCell<State>) {
     const found = yield* cell.read
-    const now = yield* Clock.currentTimeMillis
-    if (!isLive(found.value, now)) return Option.none<Versioned<A>>()
-    const value = yield* decoded(cell.key, found.value.value)
-    return Option.some<Versioned<A>>({ value, version: versionOf(found), expiresAt: found.value.expiresAt })
+    const state = yield* live(found.value)
+    if (state === undefined) return Option.none<Versioned<A>>()
+    const value = yield* decoded(cell.key, state.value)
+    return Option.some<Versioned<A>>({ value, version: versionOf(found), expiresAt: state.expiresAt })
   })
 
   /** Puts a state in the place of a version, once; `None` when another is there. */
   const replace = Effect.fnUntraced(function* (cell: CasCell.CasCell<State>, version: string, state: State) {
     const before = parseVersion(version)
-    if (before === undefined || !isLive(before.value, yield* Clock.currentTimeMillis)) return Option.none<string>()
+    if (before === undefined || (yield* live(before.value)) === undefined) return Option.none<string>()
     const outcome = yield* cell.attempt(() => Effect.succeed(state), before)
     return CasCell.isLost(outcome) ? Option.none<string>() : Option.some(versionOf(outcome))
   })
@@ -359,7 +346,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     let written = false
     yield* cell.modify(
       Effect.fnUntraced(function* (found) {
-        written = !isLive(found, yield* Clock.currentTimeMillis)
+        written = (yield* live(found)) === undefined
         return written ? state : found
       }),
       CasCell.absent
@@ -377,7 +364,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     const expiry = yield* expiryOf(cell.key, setting.ttl)
     const { value } = yield* cell.modify(
       Effect.fnUntraced(function* (found) {
-        const before: State = isLive(found, yield* Clock.currentTimeMillis) ? found : { value: 0 }
+        const before: State = (yield* live(found)) ?? { value: 0 }
         const sum = typeof before.value === "number" ? before.value + by : Number.NaN
         if (!Number.isFinite(sum)) return yield* new NotANumber({ key: cell.key })
         return { ...before, value: sum, ...expiry }
@@ -392,8 +379,9 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     let touched = false
     yield* cell.modify(
       Effect.fnUntraced(function* (found) {
-        touched = isLive(found, yield* Clock.currentTimeMillis) && found.expiresAt !== undefined
-        return touched ? { ...found!, expiresAt: found!.expiresAt! + millis } : found
+        const state = yield* live(found)
+        touched = state?.expiresAt !== undefined
+        return touched ? { ...state, expiresAt: state!.expiresAt! + millis } : found
       })
     )
     return touched
@@ -401,10 +389,10 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
 
   const ttl = Effect.fn("PluginStore.ttl")(function* (key: Key) {
     const found = yield* (yield* cellOf(key)).read
-    const now = yield* Clock.currentTimeMillis
-    if (!isLive(found.value, now)) return Option.none<Duration.Duration>()
-    const { expiresAt } = found.value
-    return Option.some(expiresAt === undefined ? Duration.infinity : Duration.millis(expiresAt - now))
+    const state = yield* live(found.value)
+    if (state === undefined) return Option.none<Duration.Duration>()
+    const { expiresAt } = state
+    return Option.some(expiresAt === undefined ? Duration.infinity : Duration.millis(expiresAt - (yield* now)))
   })
 
   const each = <X, B, E>(all: ReadonlyArray<X>, one: (x: X) => Effect.Effect<B, E>) =>
@@ -431,37 +419,6 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       Stream.filterMap((entry) => entry)
     )
 
-  /** Takes a version away that nobody sees any more. */
-  const discard = Effect.fnUntraced(function* (cell: CasCell.CasCell<State>, found: Version) {
-    if (store.capabilities?.conditionalDelete === true) {
-      return yield* store.delete(cell.key, { ifMatch: found.etag }).pipe(
-        Effect.as(1),
-        Effect.catchReasons("StoreError", {
-          PreconditionFailed: () => Effect.succeed(0),
-          NoSuchKey: () => Effect.succeed(0)
-        })
-      )
-    }
-    if (found.value !== undefined && !("value" in found.value)) return 0
-    return CasCell.isLost(yield* cell.attempt(() => Effect.succeed({}), found)) ? 0 : 1
-  })
-
-  const sweep = listAll(store, { prefix, keysOnly: true }).pipe(
-    Stream.mapEffect(
-      Effect.fnUntraced(function* ({ key }) {
-        const cell = cellAt(key)
-        const found = yield* cell.read
-        if (found.etag === undefined || isLive(found.value, yield* Clock.currentTimeMillis)) return 0
-        return yield* discard(cell, found)
-      }),
-      { concurrency }
-    ),
-    Stream.runFold(
-      () => 0,
-      (sum, one) => sum + one
-    )
-  )
-
   return {
     prefix,
     get,
@@ -484,7 +441,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     setMany: (items) => each(items, ({ key, value, ...setting }) => set(key, value, setting)),
     removeMany: (keys) => each(keys, remove),
     entries,
-    sweep,
+    sweep: expiring.sweep(store, prefix, cellAt, now),
     removeAll: Effect.fn("PluginStore.removeAll")(function* (key) {
       const folder = yield* below(key)
       return yield* Effect.mapError(

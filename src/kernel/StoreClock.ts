@@ -7,6 +7,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
 import * as Id from "../crypto/Id.ts"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
 import type { StoreError } from "../storage/StoreError.ts"
@@ -85,3 +86,35 @@ export const make = (store: ObjectStore["Service"]): StoreClock => {
 export const steady: Effect.Effect<Effect.Effect<number>> = Effect.map(Clock.monotonicTimeNanos, (begun) =>
   Effect.map(Clock.monotonicTimeNanos, (now) => Number(now - begun) / 1e6)
 )
+
+const hour = 3_600_000
+
+/**
+ * Makes the time by the store's clock, in milliseconds: measured when it is first asked for, every hour after, and when the clock of
+ * this machine was set or stood still, by 1 PUT, 1 HEAD and 1 DELETE each. In between it is no request.
+ *
+ * The time fails with what the store says while it cannot be measured.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const kept = Effect.fnUntraced(function* (
+  store: ObjectStore["Service"]
+): Effect.fn.Return<Effect.Effect<number, StoreError>> {
+  const clock = make(store)
+  const lock = yield* Semaphore.make(1)
+  const clocks = Effect.zip(Clock.currentTimeMillis, Clock.monotonicTimeNanos)
+  let measured: readonly [wall: number, steady: bigint] | undefined
+  const isDue = Effect.map(clocks, ([wall, steady]) => {
+    if (measured === undefined) return true
+    const byWall = wall - measured[0]
+    const bySteady = Number(steady - measured[1]) / 1e6
+    return bySteady >= hour || Math.abs(byWall - bySteady) > tolerance
+  })
+  const measure = Effect.gen(function* () {
+    if (!(yield* isDue)) return
+    yield* clock.measure
+    measured = yield* clocks
+  }).pipe(lock.withPermits(1))
+  return Effect.flatMap(isDue, (due) => (due ? Effect.andThen(measure, clock.now) : clock.now))
+})

@@ -34,7 +34,7 @@ const floors: ReadonlyArray<readonly [RegExp, number]> = [
   [/^repository\//, 15],
   [/^(Resource|Plugin)\.ts$/, 16],
   // What stands on all of it.
-  [/^plugins\//, 17],
+  [/^(plugins|persistence|cluster)\//, 17],
   [/^testing\//, 18],
   [/^(http|cli|mcp)\//, 19]
 ]
