@@ -159,7 +159,7 @@ const got = (id: string, at = 0) => Exit.succeed({ id, at: new Date(at) })
 export const persistence = (
   name: string,
   layer: () => Layer.Layer<Persistence.Persistence, unknown>,
-  many = 2500
+  many = 1100
 ): void => {
   const test = (title: string, body: Effect.Effect<void, unknown, Persistence.Persistence | Scope.Scope>) =>
     it.effect(title, () => Effect.provide(body, layer()))
