@@ -221,12 +221,24 @@ export interface Checked<A> {
 }
 
 /**
+ * What a filter knows of a document beside its value. Times are milliseconds since 1970.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Seen {
+  readonly id: string
+  readonly createdAt: number
+  readonly writtenAt: number
+}
+
+/**
  * A condition on which a document may be seen. Only the answer `true` shows it.
  *
  * @category models
  * @since 0.1.0
  */
-export type Filter<in A> = (document: A) => Effect.Effect<boolean, Rejected | DbError.DbError>
+export type Filter<in A> = (document: A, seen: Seen) => Effect.Effect<boolean, Rejected | DbError.DbError>
 
 /**
  * The filters of an operation, where it leaves out documents; add to them. They are part of the request: a document
@@ -289,7 +301,8 @@ export interface Operations<in out A, in out Insert, in out Update, in out Patch
     }
   }
   readonly deleteAll: { readonly input: {}; readonly output: number }
-  readonly get: { readonly input: { readonly id: string }; readonly output: Document<A> }
+  /** Its filters make a document that does not pass `NotFound`; earlier versions have none. */
+  readonly get: { readonly input: { readonly id: string } & Filtered<A>; readonly output: Document<A> }
   readonly exists: { readonly input: OneDocument<A>; readonly output: boolean }
   readonly list: {
     readonly input: { readonly request: Query.Request<Fields> & Query.PageRequest & Query.Total } & Filtered<A>

@@ -303,7 +303,8 @@ describe("Guard", () => {
           const execute = ({ filters = [] }: Pipeline.Filtered<Post>) =>
             Effect.gen(function* () {
               assert.strictEqual(filters.length, 2)
-              for (const one of [post, other]) asked.push(yield* filters[1]!(one))
+              for (const one of [post, other])
+                asked.push(yield* filters[1]!(one, { id: "", createdAt: 0, writtenAt: 0 }))
               return yield* Effect.fail("seen" as const)
             })
           const filters = [() => Effect.succeed(true)]

@@ -1309,4 +1309,44 @@ describe("fields that fill themselves in", () => {
       assert.deepInclude(made, { createdBy: "ana", updatedAt: "1970-01-01T00:00:09.000Z" })
     })
   )
+
+  it.effect("filters of get make a document that does not pass not found, by whatever way it is read", () =>
+    Effect.gen(function* () {
+      const { posts } = yield* opened
+      yield* posts.insert(post("1"))
+      yield* TestClock.adjust("1 minute")
+      yield* posts.insert(post("2"))
+      const seen: Array<Pipeline.Seen> = []
+      yield* posts.intercept({
+        operations: ["get"],
+        before: ({ input }) => {
+          const { filters } = input
+          // Earlier versions have none.
+          if (filters === undefined) return Effect.void
+          const isNew: Pipeline.Filter<typeof Post.Type> = (_, one) => {
+            seen.push(one)
+            return Effect.succeed(one.createdAt >= 60_000)
+          }
+          return Effect.succeed({ filters: [...filters, isNew] })
+        }
+      })
+      assert.deepStrictEqual(yield* Effect.flip(posts.get("1")), yield* Effect.flip(posts.get("1")))
+      for (const hidden of [
+        posts.get("1"),
+        posts.getDocument("1"),
+        posts.getJson("1"),
+        posts.getByUnique("title", { title: "title of 1" }),
+        posts.getFromPartition("1", { partition: "byAuthor", values: { author: "ana" } })
+      ]) {
+        assert.strictEqual(
+          (yield* Effect.flip(hidden as Effect.Effect<unknown, { readonly _tag: string }>))._tag,
+          "NotFound"
+        )
+      }
+      assert.isTrue(Option.isNone(yield* posts.getOption("1")))
+      assert.deepStrictEqual((yield* posts.getMany(["1", "2", "3"])).map(Option.isSome), [false, true, false])
+      assert.deepStrictEqual(seen.at(-1), { id: "2", createdAt: 60_000, writtenAt: 60_000 })
+      assert.strictEqual((yield* posts.getAt("1", { version: 1 })).id, "1")
+    })
+  )
 })

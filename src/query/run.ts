@@ -260,8 +260,17 @@ const isPlain = ({ where, predicate, order, limit }: Asked): boolean =>
 
 const isThere = <A>(one: A | undefined): one is A => one !== undefined
 
-const passes = Effect.fnUntraced(function* <A>(filters: Filters<A>, base: Base<A>) {
-  for (const filter of filters) if ((yield* filter(base.value)) !== true) return false
+/**
+ * Tells whether every filter lets a version through.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const passes = Effect.fnUntraced(function* <A>(
+  filters: Filters<A>,
+  { id, stored: { createdAt, writtenAt }, value }: Base<A>
+) {
+  for (const filter of filters) if ((yield* filter(value, { id, createdAt, writtenAt })) !== true) return false
   return true
 })
 

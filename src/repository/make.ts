@@ -133,7 +133,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     Effect.map(effect, reading.envelopeOf)
   const jsonOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
     Effect.map(Effect.flatMap(effect, reading.jsonOf), fields.shown)
-  const get = (id: string) => reading.get(id, reader.load)
+  const get = (id: string) => reading.present(id, reader.load)
   const idOf = (target: string | { readonly id: string }) => (isInHand(target) ? target.id : target)
   /** The ids that were given. A text is a sequence of letters, which nobody means by it. */
   const listed = (ids: Iterable<string>) =>
@@ -206,12 +206,13 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     getByUnique: Effect.fn("Resource.getByUnique")(function* (label, values) {
       yield* pipeline.admit("get")
       const found = yield* named(uniques.find(label, values))
+      const missing = new DbError.NotFound({ resource: name, unique: label })
       // Interceptors decide before it is told whether there is such a document.
       return yield* telling(
         valueOf(
           Option.match(found, {
-            onNone: () => reading.get("", () => Effect.fail(new DbError.NotFound({ resource: name, unique: label }))),
-            onSome: (base) => reading.get(base.id, () => Effect.succeed(base))
+            onNone: () => reading.get("", () => Effect.fail(missing)),
+            onSome: (base) => reading.present(base.id, () => Effect.succeed(base), missing)
           })
         )
       )
@@ -219,7 +220,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
 
     getFromPartition: Effect.fn("Resource.getFromPartition")(
       function* (id, within) {
-        return yield* valueOf(reading.get(id, (id) => listing.getFrom(id, within)))
+        return yield* valueOf(reading.present(id, (id) => listing.getFrom(id, within)))
       },
       as("Resource.getFromPartition", (id: string) => id)
     ),

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type * as DbError from "../DbError.ts"
+import * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
 import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
@@ -16,7 +16,7 @@ import type * as Pipeline from "../Pipeline.ts"
 import type * as Query from "../Query.ts"
 import type { Fields } from "../query/fields.ts"
 import type { ListFailure } from "../query/listing.ts"
-import type { Queries } from "../query/run.ts"
+import { passes, type Queries } from "../query/run.ts"
 import type { ListError, ReadError } from "../Repository.ts"
 import type { Counts } from "./counts.ts"
 import type { Operation } from "./operation.ts"
@@ -51,8 +51,14 @@ export interface Reading<A> {
   readonly shownAs: (document: Document.Document<A>) => Shown<A>
   /** The document as it is now, for interceptors to ask for. */
   readonly current: (id: string) => Effect.Effect<Option.Option<Document.Document<A>>, DbError.DbError>
-  /** Reads as `get`, by whatever way. */
+  /** Reads a version as `get`, by whatever way. */
   readonly get: <E>(id: string, load: Load<A, E>) => Effect.Effect<Shown<A>, DbError.Named<E> | ReadError>
+  /** Reads the present version as `get`: who may not see it is told that there is none, by default of this id. */
+  readonly present: <E>(
+    id: string,
+    load: Load<A, E>,
+    missing?: DbError.NotFound
+  ) => Effect.Effect<Shown<A>, DbError.Named<E> | DbError.NotFound | ReadError>
   readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
   /** Reads as `query`. */
   readonly query: (request: Query.Request<A>) => Stream.Stream<Shown<A>, ListError>
@@ -185,6 +191,19 @@ export const make = <A, Insert, Update, Patch>(
       Effect.suspend((): Effect.Effect<Shown<A>, DbError.Named<E> | ReadError> => {
         if (!pipeline.concerns("get")) return Effect.map(named(load(id)), shownOf)
         const read = pipeline.read("get", { id }, (input) => Effect.map(named(load(input.id)), documentOf))
+        return Effect.map(read, shownAs)
+      }),
+    present: <E>(id: string, load: Load<A, E>, missing = new DbError.NotFound({ resource: context.name, id })) =>
+      Effect.suspend((): Effect.Effect<Shown<A>, DbError.Named<E> | DbError.NotFound | ReadError> => {
+        if (!pipeline.concerns("get")) return Effect.map(named(load(id)), shownOf)
+        const read = pipeline.read(
+          "get",
+          { id, filters: [] },
+          Effect.fnUntraced(function* ({ filters = [], id }) {
+            const base = yield* named(load(id))
+            return (yield* passes(filters, base)) ? documentOf(base) : yield* missing
+          })
+        )
         return Effect.map(read, shownAs)
       }),
     exists: (id) => pipeline.read("exists", { id, current: current(id) }, (input) => named(reader.exists(input.id))),
