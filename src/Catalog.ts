@@ -14,6 +14,7 @@ import * as Schema from "effect/Schema"
 import type { Json, StoredAttribute } from "./encoding/Encoding.ts"
 import { isDeeperThan } from "./encoding/Json.ts"
 import { isRecord, mapValues, samePath } from "./internal/json.ts"
+import * as Companion from "./Companion.ts"
 import * as Partition from "./Partition.ts"
 import { Attribute, Codec, describeHidden, hiddenAt } from "./schema/Attributes.ts"
 import { Capabilities } from "./storage/ObjectStore.ts"
@@ -166,6 +167,7 @@ const entryFields = {
 }
 
 const PartitionEntry = Schema.Struct({ definition: Partition.Definition, ...entryFields })
+const CompanionEntry = Schema.Struct({ definition: Companion.Definition, ...entryFields })
 const UniqueEntry = Schema.Struct({
   definition: Unique.Definition,
   ...entryFields,
@@ -179,15 +181,10 @@ const UniqueEntry = Schema.Struct({
  * @category models
  * @since 0.1.0
  */
-export type IndexKind = "partitions" | "uniques"
+export type IndexKind = "partitions" | "companions" | "uniques"
 
-/**
- * A partition or unique key that nobody keeps up any more, and whose markers or reservations are still to be removed.
- *
- * @category models
- * @since 0.1.0
- */
-export const Removal = Schema.Struct({
+/** Of a release that knows no companions, which must not take for damage what it does not know. */
+const IndexRemoval = Schema.Struct({
   kind: Schema.Literals(["partitions", "uniques"]),
   name: Schema.String,
   build: Schema.optionalKey(Schema.Int),
@@ -195,13 +192,21 @@ export const Removal = Schema.Struct({
   keys: Schema.optionalKey(Schema.Array(Schema.String))
 })
 
+const CompanionRemoval = Schema.Struct({ name: Schema.String, build: Schema.optionalKey(Schema.Int) })
+
 /**
- * A partition or unique key whose markers or reservations are still to be removed.
+ * A partition, companion or unique key that nobody keeps up any more, and whose markers or reservations are still to be removed.
  *
  * @category models
  * @since 0.1.0
  */
-export type Removal = typeof Removal.Type
+export interface Removal {
+  readonly kind: IndexKind
+  readonly name: string
+  readonly build?: number
+  /** The ids of the keys that a blind unique key had. */
+  readonly keys?: ReadonlyArray<string>
+}
 
 /**
  * Returns what keys and documents call a partition or unique key: its name, and, where one of that name may have been there
@@ -222,11 +227,13 @@ export const labelOf = (name: string, build: number | undefined): string =>
 export const Resource = Schema.Struct({
   /** Those that writers keep up, whether they declare them or not. */
   partitions: Schema.optionalKey(Schema.Record(Schema.String, PartitionEntry)),
+  companions: Schema.optionalKey(Schema.Record(Schema.String, CompanionEntry)),
   uniques: Schema.optionalKey(Schema.Record(Schema.String, UniqueEntry)),
   /** How often one of them has been removed, or declared otherwise. Default 0. */
   builds: Schema.optionalKey(Schema.Int),
   /** What is still to be removed of those. */
-  removals: Schema.optionalKey(Schema.Array(Removal)),
+  removals: Schema.optionalKey(Schema.Array(IndexRemoval)),
+  companionRemovals: Schema.optionalKey(Schema.Array(CompanionRemoval)),
   /** What plugins have registered for it, by the name of the plugin. */
   plugins: Schema.optionalKey(Registrations),
   /** `v` and the number of the version that counts: the newest, unless another one was made current. */
@@ -495,10 +502,7 @@ const mendResource = (name: string, value: unknown, repairs: Array<string>): Res
   if (!points) repairs.push(`currentVersion of resource ${name} pointed nowhere and is now v${newest}`)
   // What cannot be read has to be declared, and built, anew.
   let isAnew = false
-  const readable = <A>(
-    kind: "partitions" | "uniques",
-    decode: (entry: unknown) => Result.Result<A, unknown>
-  ): Record<string, A> => {
+  const readable = <A>(kind: IndexKind, decode: (entry: unknown) => Result.Result<A, unknown>): Record<string, A> => {
     const entries: Record<string, A> = {}
     for (const [key, entry] of Object.entries(isRecord(value[kind]) ? value[kind] : {})) {
       const decoded = decode(entry)
@@ -511,15 +515,20 @@ const mendResource = (name: string, value: unknown, repairs: Array<string>): Res
     return entries
   }
   const partitions = readable("partitions", decodePartition)
+  const companions = readable("companions", decodeCompanion)
   const uniques = readable("uniques", decodeUnique)
   const removals = decodeRemovals(value["removals"] ?? [])
   if (Result.isFailure(removals)) repairs.push(`removals of resource ${name} was unreadable`)
+  const companionRemovals = decodeCompanionRemovals(value["companionRemovals"] ?? [])
+  if (Result.isFailure(companionRemovals)) repairs.push(`companionRemovals of resource ${name} was unreadable`)
   const counted = value["builds"] ?? 0
   const isCounted = typeof counted === "number" && Number.isSafeInteger(counted) && counted >= 0
   if (!isCounted) repairs.push(`builds of resource ${name} was unreadable; numbers continue after a gap`)
   const builds = Math.max(
     isCounted ? counted : indexGap,
-    ...[...Object.values(partitions), ...Object.values(uniques)].map(({ build = 0 }) => build)
+    ...[...Object.values(partitions), ...Object.values(companions), ...Object.values(uniques)].map(
+      ({ build = 0 }) => build
+    )
   )
   return {
     currentVersion: points ? currentVersion : `v${newest}`,
@@ -528,9 +537,13 @@ const mendResource = (name: string, value: unknown, repairs: Array<string>): Res
     versions,
     ...mendPlugins(`resource ${name}`, value["plugins"], repairs),
     partitions,
+    ...(Object.keys(companions).length === 0 ? {} : { companions }),
     uniques,
     ...(isAnew || builds > 0 ? { builds: isAnew ? builds + 1 : builds } : {}),
-    ...(Result.isSuccess(removals) && removals.success.length > 0 ? { removals: removals.success } : {})
+    ...withRemovals([
+      ...(Result.isSuccess(removals) ? removals.success : []),
+      ...(Result.isSuccess(companionRemovals) ? companionRemovals.success.map(asRemoval) : [])
+    ])
   }
 }
 
@@ -545,7 +558,34 @@ const mendPlugins = (of: string, value: unknown, repairs: Array<string>): { read
 const decodeRegistrations = Schema.decodeUnknownResult(Registrations)
 const decodePartition = Schema.decodeUnknownResult(PartitionEntry)
 const decodeUnique = Schema.decodeUnknownResult(UniqueEntry)
-const decodeRemovals = Schema.decodeUnknownResult(Schema.Array(Removal))
+const decodeCompanion = Schema.decodeUnknownResult(CompanionEntry)
+const decodeRemovals = Schema.decodeUnknownResult(Schema.Array(IndexRemoval))
+const decodeCompanionRemovals = Schema.decodeUnknownResult(Schema.Array(CompanionRemoval))
+
+const asRemoval = (removal: typeof CompanionRemoval.Type): Removal => ({ kind: "companions", ...removal })
+
+/**
+ * Lists what is still to be removed of a resource.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const removalsOf = ({
+  companionRemovals = [],
+  removals = []
+}: Pick<Resource, "removals" | "companionRemovals">): ReadonlyArray<Removal> => [
+  ...removals,
+  ...companionRemovals.map(asRemoval)
+]
+
+const withRemovals = (all: ReadonlyArray<Removal>): Pick<Resource, "removals" | "companionRemovals"> => {
+  const removals = all.flatMap(({ kind, ...rest }) => (kind === "companions" ? [] : [{ kind, ...rest }]))
+  const companionRemovals = all.flatMap(({ keys: _, kind, ...rest }) => (kind === "companions" ? [rest] : []))
+  return {
+    ...(removals.length === 0 ? {} : { removals }),
+    ...(companionRemovals.length === 0 ? {} : { companionRemovals })
+  }
+}
 
 /** The same for the numbers of indexes. */
 const indexGap = 36
@@ -706,6 +746,8 @@ export interface Declaration {
   readonly portable?: Json | undefined
   readonly partitions?: Readonly<Record<string, Partition.Definition>> | undefined
   readonly uniques?: Readonly<Record<string, Unique.Definition>> | undefined
+  /** They belong to the resource, not to a version of it: plugins add theirs to any. */
+  readonly companions?: Readonly<Record<string, Companion.Definition>> | undefined
 }
 
 /**
@@ -758,6 +800,14 @@ const canonical = (json: Json): Json => {
 /** Whether two definitions of an index are the same: what was read may have its members in another order. */
 const isSame = (a: Json, b: Json): boolean => JSON.stringify(canonical(a)) === JSON.stringify(canonical(b))
 
+/**
+ * Tells whether two definitions of a companion are the same.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isSameDefinition = (a: Companion.Definition, b: Companion.Definition): boolean => isSame(a, b)
+
 const nameOf = (json: Json): string => JSON.stringify((json as { readonly [name: string]: Json })["name"])
 
 /**
@@ -780,6 +830,9 @@ export const find = (catalog: Catalog, declaration: Declaration, hash: string): 
   if (!hasAll(declaration.partitions, resource.partitions) || !hasAll(declaration.uniques, resource.uniques)) {
     return undefined
   }
+  if (Object.entries(declaration.companions ?? {}).some(([name, one]) => isWanting(resource, name, one))) {
+    return undefined
+  }
   // One that would write a secret into keys is replaced by what is declared.
   for (const paths of pathsOfIndexes(resource).values()) {
     if (exposedBy(declaration.attributes, paths) !== undefined) return undefined
@@ -795,6 +848,12 @@ export const find = (catalog: Catalog, declaration: Declaration, hash: string): 
     readable: Object.entries(resource.attributes).map(([id, entry]) => ({ id, ...entry })),
     versions
   }
+}
+
+/** Whether the catalog is to be told of a companion, or of what is wrong with it: one of a greater version stays. */
+const isWanting = ({ companions = {} }: Resource, name: string, definition: Companion.Definition): boolean => {
+  const known = Object.hasOwn(companions, name) ? companions[name]?.definition : undefined
+  return known === undefined || (known.version <= definition.version && !isSame(known, definition))
 }
 
 const versionNumber = (name: string): number => Number(name.slice(1))
@@ -821,7 +880,7 @@ const withIds = (
 
 /**
  * Tells why a declaration cannot be registered, if it cannot: its primary key is another one, the number that it gives its
- * version is taken by another one, or newer ones exist.
+ * version, or that of a companion, is taken by another one, or newer ones exist.
  *
  * @category getters
  * @since 0.1.0
@@ -829,8 +888,8 @@ const withIds = (
 export const refusal = (
   catalog: Catalog,
   declaration: Declaration
-): { readonly argument: "primaryKey" | "version"; readonly description: string } | undefined => {
-  const { name, primaryKey, version } = declaration
+): { readonly argument: "companions" | "primaryKey" | "version"; readonly description: string } | undefined => {
+  const { companions = {}, name, primaryKey, version } = declaration
   const resource = Object.hasOwn(catalog.resources, name) ? catalog.resources[name] : undefined
   if (resource === undefined) return undefined
   const [key = primaryKey] = Object.values(resource.versions).map((known) => known.primaryKey)
@@ -838,17 +897,71 @@ export const refusal = (
     const description = `the primary key of ${name} is ${key} in the catalog, not ${primaryKey}; the keys of documents are made of it, so it stays for good: keep ${key}, or declare another resource and write the documents into that`
     return { argument: "primaryKey", description }
   }
-  if (version === undefined) return undefined
+  const description = companionRefusal(resource, name, companions)
+  if (description !== undefined) return { argument: "companions", description }
+  if (version === undefined || versionWith(resource, declaration, hash(declaration)) !== undefined) return undefined
   const newest = newestVersion(resource.versions)
   if (version > newest) return undefined
-  const description = Object.hasOwn(resource.versions, `v${version}`)
+  const taken = Object.hasOwn(resource.versions, `v${version}`)
     ? `version ${version} of ${name} was declared otherwise; give the changed declaration version ${newest + 1}`
     : `version ${version} of ${name} is older than version ${newest}, which the catalog has`
-  return { argument: "version", description }
+  return { argument: "version", description: taken }
 }
 
 /**
- * Tells which partition or unique key would write what is secret into keys, if any: one that is declared, or that writers keep
+ * Tells why companions cannot be registered, if they cannot: the number of a version is taken by another definition.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const companionRefusal = (
+  resource: Resource,
+  name: string,
+  companions: Readonly<Record<string, Companion.Definition>>
+): string | undefined => {
+  for (const [label, definition] of Object.entries(companions)) {
+    const known = hasEntry(resource, "companions", label) ? resource.companions?.[label]?.definition : undefined
+    if (known === undefined || known.version !== definition.version || isSame(known, definition)) continue
+    return `version ${known.version} of companion ${label} of ${name} was declared otherwise; give the changed declaration version ${known.version + 1}`
+  }
+  return undefined
+}
+
+/**
+ * Tells which version of a resource has a secret among what a companion goes by, and which, if any.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const companionExposed = ({ versions }: Resource, { fields }: Companion.Definition): string | undefined => {
+  for (const [version, { attributes }] of Object.entries(versions)) {
+    const why = exposedBy(attributes, fields)
+    if (why !== undefined) return `it names ${why} in version ${versionNumber(version)}: keys are in clear`
+  }
+  return undefined
+}
+
+/**
+ * Returns a resource with a companion that is to be built, in the place of one of a lower version if there is one; the same
+ * reference if it has that, or one of a greater version.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withCompanion = (resource: Resource, name: string, definition: Companion.Definition): Resource =>
+  isWanting(resource, name, definition)
+    ? {
+        ...resource,
+        ...declareIndexes(
+          resource,
+          { name: "", primaryKey: "", attributes: [], companions: { [name]: definition } },
+          { isNew: false, mayReplace: false }
+        )
+      }
+    : resource
+
+/**
+ * Tells which partition, companion or unique key would write what is secret into keys, if any: one that is declared, or that writers keep
  * up since another version declared it, by a field that is secret in the declaration; or one that is declared anew by a
  * field that is secret in a later version.
  *
@@ -856,11 +969,15 @@ export const refusal = (
  * @since 0.1.0
  */
 export const exposed = (catalog: Catalog, declaration: Declaration): string | undefined => {
-  const { attributes, name, partitions = {}, uniques = {} } = declaration
+  const { attributes, companions = {}, name, partitions = {}, uniques = {} } = declaration
   const resource = Object.hasOwn(catalog.resources, name) ? catalog.resources[name] : undefined
   const known = pathsOfIndexes(resource ?? {})
   const asEntry = <D>(definition: D) => ({ definition })
-  const declared = pathsOfIndexes({ partitions: mapValues(partitions, asEntry), uniques: mapValues(uniques, asEntry) })
+  const declared = pathsOfIndexes({
+    partitions: mapValues(partitions, asEntry),
+    companions: mapValues(companions, asEntry),
+    uniques: mapValues(uniques, asEntry)
+  })
   for (const [label, paths] of new Map([...known, ...declared])) {
     const why = exposedBy(attributes, paths)
     if (why !== undefined) return `${label} of ${name} names ${why}: ${remedy}`
@@ -893,9 +1010,11 @@ const exposedBy = (
 
 /** What each index writes into keys, by what it is called. */
 const pathsOfIndexes = ({
+  companions = {},
   partitions = {},
   uniques = {}
 }: {
+  readonly companions?: Readonly<Record<string, { readonly definition: Companion.Definition }>> | undefined
   readonly partitions?: Readonly<Record<string, { readonly definition: Partition.Definition }>> | undefined
   readonly uniques?: Readonly<Record<string, { readonly definition: Unique.Definition }>> | undefined
 }): ReadonlyMap<string, ReadonlyArray<ReadonlyArray<string>>> => {
@@ -903,6 +1022,7 @@ const pathsOfIndexes = ({
   for (const [name, { definition }] of Object.entries(partitions)) {
     paths.set(`partition ${name}`, Partition.pathsOf(definition))
   }
+  for (const [name, { definition }] of Object.entries(companions)) paths.set(`companion ${name}`, definition.fields)
   for (const [name, { definition }] of Object.entries(uniques)) {
     // What is blind shows nothing.
     paths.set(`unique key ${name}`, definition.blind === true ? [] : definition.fields)
@@ -974,18 +1094,26 @@ type Entries<D = Json> = Readonly<Record<string, Entry<D>>>
  */
 const declareIndexes = (
   before: Resource,
-  { attributes, partitions = {}, uniques = {} }: Declaration,
+  { attributes, companions = {}, partitions = {}, uniques = {} }: Declaration,
   { isNew, mayReplace }: { readonly isNew: boolean; readonly mayReplace: boolean }
-): Pick<Resource, "partitions" | "uniques" | "builds" | "removals"> => {
+): Pick<Resource, "partitions" | "companions" | "uniques" | "builds" | "removals" | "companionRemovals"> => {
   const isReplaced = (kind: IndexKind, name: string, definition: Json): boolean => {
     const old = hasEntry(before, kind, name) ? before[kind]?.[name] : undefined
     if (old === undefined || isSame(old.definition, definition)) return false
+    // They count by themselves.
+    if (kind === "companions")
+      return (companions[name]?.version ?? 0) > (before.companions?.[name]?.definition.version ?? 0)
     const [paths = []] = pathsOfIndexes({ [kind]: { [name]: old } }).values()
     return mayReplace || exposedBy(attributes, paths) !== undefined
   }
-  const replaced = [["partitions", partitions] as const, ["uniques", uniques] as const].flatMap(([kind, declared]) =>
+  const kinds = [
+    ["partitions", partitions] as const,
+    ["companions", companions] as const,
+    ["uniques", uniques] as const
+  ]
+  const replaced = kinds.flatMap(([kind, declared]) =>
     Object.entries(declared)
-      .filter(([name, definition]) => isReplaced(kind, name, definition))
+      .filter(([name, definition]: readonly [string, Json]) => isReplaced(kind, name, definition))
       .map(([name]) => removalOf(kind, name, before[kind]?.[name]))
   )
   const builds = (before.builds ?? 0) + (replaced.length > 0 ? 1 : 0)
@@ -1000,16 +1128,17 @@ const declareIndexes = (
     }
     return Object.keys(entries).length === 0 ? undefined : entries
   }
-  const [withPartitions, withUniques] = [
+  const [withPartitions, withCompanions, withUniques] = [
     added("partitions", before.partitions, partitions),
+    added("companions", before.companions, companions),
     added("uniques", before.uniques, uniques)
   ]
-  const removals = [...(before.removals ?? []), ...replaced]
   return {
     ...(withPartitions === undefined ? {} : { partitions: withPartitions }),
+    ...(withCompanions === undefined ? {} : { companions: withCompanions }),
     ...(withUniques === undefined ? {} : { uniques: withUniques }),
     ...(builds === 0 ? {} : { builds }),
-    ...(removals.length === 0 ? {} : { removals })
+    ...withRemovals([...removalsOf(before), ...replaced])
   }
 }
 
@@ -1033,7 +1162,7 @@ export const withResource = (catalog: Catalog, name: string, after: Resource): C
   catalog.resources[name] === after ? catalog : { ...catalog, resources: { ...catalog.resources, [name]: after } }
 
 /**
- * Returns a resource without a partition or unique key, which is still to be removed; the same reference if it has none.
+ * Returns a resource without a partition, companion or unique key, which is still to be removed; the same reference if it has none.
  *
  * @category combinators
  * @since 0.1.0
@@ -1041,11 +1170,15 @@ export const withResource = (catalog: Catalog, name: string, after: Resource): C
 export const withoutIndex = (resource: Resource, kind: IndexKind, name: string): Resource => {
   if (!hasEntry(resource, kind, name)) return resource
   const { [name]: entry, ...others }: Entries = resource[kind] ?? {}
+  const { companions, ...rest } = resource
+  // A release that knows no companions can go on where there are none any more.
+  const isLast = kind === "companions" && Object.keys(others).length === 0
   return {
-    ...resource,
-    [kind]: others,
+    ...rest,
+    ...(companions === undefined || isLast ? {} : { companions }),
+    ...(isLast ? {} : { [kind]: others }),
     builds: (resource.builds ?? 0) + 1,
-    removals: [...(resource.removals ?? []), removalOf(kind, name, entry)]
+    ...withRemovals([...removalsOf(resource), removalOf(kind, name, entry)])
   }
 }
 
@@ -1070,10 +1203,10 @@ export const declaringVersion = (resource: Resource, kind: IndexKind, name: stri
 export const withoutRemovals = (resource: Resource, done: ReadonlyArray<Removal>): Resource => {
   const isDone = (one: Removal) =>
     done.some(({ build, kind, name }) => one.kind === kind && one.name === name && one.build === build)
-  const { removals = [], ...rest } = resource
-  const left = removals.filter((one) => !isDone(one))
-  if (left.length === removals.length) return resource
-  return left.length === 0 ? rest : { ...rest, removals: left }
+  const { companionRemovals: _, removals: __, ...rest } = resource
+  const all = removalsOf(resource)
+  const left = all.filter((one) => !isDone(one))
+  return left.length === all.length ? resource : { ...rest, ...withRemovals(left) }
 }
 
 /**
@@ -1151,13 +1284,15 @@ export const makeCurrent = (catalog: Catalog, resource: string, version: number)
 // -----------------------------------------------------------------------------
 
 /**
- * What every writer of a resource keeps up, whatever its own definition says: the partitions and unique keys that are
+ * What every writer of a resource keeps up, whatever its own definition says: the partitions, companions and unique keys that are
  * listed, and what the current version asks for.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Upkeep extends Pick<Resource, "partitions" | "uniques" | "removals" | "versions"> {
+export interface Upkeep extends Pick<Resource, "partitions" | "companions" | "uniques" | "versions"> {
+  /** Those of which something is still to be removed; `undefined` where there is none. */
+  readonly removals?: ReadonlyArray<Removal>
   /** What the current version asks for; `undefined` when it was registered without a portable definition. */
   readonly settings: UpkeepSettings | undefined
   /** Why this release cannot keep all of it up, if it cannot. */
@@ -1213,7 +1348,8 @@ export const upkeepOf = ({ resources }: Catalog, name: string): Upkeep | undefin
   if (known !== undefined) return known
   const { settings, problem } = declaredBy(resource)
   const unknown = problem ?? unknownMembers.get(resource) ?? unknownIndex(resource)
-  const { partitions = {}, uniques = {} } = resource
+  const { companions = {}, partitions = {}, uniques = {} } = resource
+  const removals = removalsOf(resource)
   const definitions = (entries: Entries) =>
     Object.entries(entries)
       .map(([label, { build = 0, definition }]) => [label, canonical(definition), build])
@@ -1221,14 +1357,21 @@ export const upkeepOf = ({ resources }: Catalog, name: string): Upkeep | undefin
   const upkeep: Upkeep = {
     ...(resource.partitions === undefined ? {} : { partitions }),
     ...(resource.uniques === undefined ? {} : { uniques }),
-    ...(resource.removals === undefined ? {} : { removals: resource.removals }),
+    ...(resource.companions === undefined ? {} : { companions }),
+    ...(removals.length === 0 ? {} : { removals }),
     versions: resource.versions,
     settings,
     beyond:
       unknown === undefined
         ? undefined
         : `the catalog asks for what this release does not know of ${name} (${unknown}); upgrade effect-s3db to write its documents`,
-    text: JSON.stringify([definitions(partitions), definitions(uniques), keysOf(uniques), settings ?? null])
+    text: JSON.stringify([
+      definitions(partitions),
+      definitions(uniques),
+      keysOf(uniques),
+      settings ?? null,
+      definitions(companions)
+    ])
   }
   upkeeps.set(resource, upkeep)
   return upkeep
@@ -1254,11 +1397,15 @@ const declaredBy = (
 }
 
 /** An index that this release cannot make the keys of. */
-const unknownIndex = ({ attributes, partitions = {} }: Resource): string | undefined => {
+const unknownIndex = ({ attributes, companions = {}, partitions = {} }: Resource): string | undefined => {
   const fields = new Set(Object.values(attributes).map(({ path }) => path.join(".")))
   for (const [label, { definition }] of Object.entries(partitions)) {
     const unknown = Partition.unknownOf(definition, (path) => fields.has(path.join(".")))
     if (unknown !== undefined) return `${unknown} of partition ${label}`
+  }
+  for (const [label, { definition }] of Object.entries(companions)) {
+    const unknown = Companion.unknownOf(definition, (path) => fields.has(path.join(".")))
+    if (unknown !== undefined) return `${unknown} of companion ${label}`
   }
   return undefined
 }

@@ -76,13 +76,13 @@ export interface ResourceInfo {
 }
 
 /**
- * What the catalog says of the partitions and unique keys of a resource, and of the versions that know their fields. The same
+ * What the catalog says of the partitions, companions and unique keys of a resource, and of the versions that know their fields. The same
  * reference as long as it says the same.
  *
  * @category models
  * @since 0.1.0
  */
-export type Indexes = Partial<Pick<Catalog.Resource, "partitions" | "uniques" | "removals" | "versions">>
+export type Indexes = Partial<Pick<Catalog.Upkeep, "partitions" | "companions" | "uniques" | "removals" | "versions">>
 
 /**
  * How a declaration stands to the catalog: `New`, `Unchanged`, `Changed` (another version would be registered), or

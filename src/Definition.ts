@@ -11,12 +11,14 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Catalog from "./Catalog.ts"
+import * as Companion from "./Companion.ts"
 import * as Id from "./crypto/Id.ts"
 import { CurrentUser } from "./CurrentUser.ts"
 import type { KeyRing } from "./crypto/KeyRing.ts"
 import type { PasswordHasher } from "./crypto/PasswordHasher.ts"
 import type * as Behavior from "./encoding/Behavior.ts"
 import { isDeeperThan, type Json, type JsonObject } from "./encoding/Json.ts"
+import { mapValues } from "./internal/json.ts"
 import * as merge from "./internal/merge.ts"
 import * as Counter from "./kernel/Counter.ts"
 import type {
@@ -147,6 +149,11 @@ export interface Settings<
    * (`["country", "address.city"]`), or fields with transforms (`{ fields: { createdAt: "month" } }`). See `Partition`.
    */
   readonly partitions?: Partitions | undefined
+  /**
+   * What documents own beside themselves, by the name of the companion: see `Companion`. They belong to the resource, not to a
+   * version of its definition: programs that do not declare one can write only what leaves its fields as they are.
+   */
+  readonly companions?: Readonly<Record<string, Companion.Companion | Companion.Definition>> | undefined
   /** Fields whose values together no two documents share, by the name of the unique key. See `Unique`. */
   readonly unique?: Uniques | undefined
   /**
@@ -261,6 +268,9 @@ export interface Definition<S extends Attributes.DocumentSchema, N extends Names
   readonly migrations: Readonly<Record<number, Migration>>
   readonly partitions: Readonly<Record<string, Partition.Definition>>
   readonly uniques: Readonly<Record<string, Unique.Definition>>
+  readonly companions: Readonly<Record<string, Companion.Definition>>
+  /** The functions of those, by name. */
+  readonly companionKeys: Readonly<Record<string, Companion.Options["keys"]>>
   /** Milliseconds that a reservation of a unique value protects a write that is under way. */
   readonly uniqueLease: number
   /** Whether queries may read every document without saying so. */
@@ -390,6 +400,10 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
   const uniques = Object.fromEntries(
     Object.entries(options.unique ?? {}).map(([label, unique]) => [label, Unique.define(label, unique, attributes)])
   )
+  const companions = mapValues(options.companions ?? {}, (one, label) => {
+    if ("keys" in one) return one
+    throw new Attributes.UnsupportedSchema(`companion ${JSON.stringify(label)} needs a function that makes its keys`)
+  })
   const { allowDeleteAll = false, timestamps = false, userstamps = false, computed = {} } = options
   const { history = false, content = false, scan = false, guarded = false, plugins = {} } = options
   const { onExcessProperty = "error" } = options
@@ -437,6 +451,8 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     attributes,
     partitions,
     uniques,
+    companions: mapValues(companions, (one, label) => Companion.define(label, one, attributes)),
+    companionKeys: mapValues(companions, ({ keys }) => keys),
     scan,
     onExcessProperty,
     history,

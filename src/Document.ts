@@ -8,7 +8,7 @@
  * version. The body is a small JSON object: `w`, the write id, new for each write, so that the ETag changes with every
  * write even when all fields are in metadata; `t`, when it was written; `c`, when it was created, and `n`, how many
  * versions there have been, for all but the first; `p`, the write ids of the writes it was built upon, newest first; `m`,
- * the markers that it owns, and `u`, the reservations of its unique keys; `b`, its binary content; `f`, the fields in the body; `e`, those of them
+ * the markers that it owns, `k`, its keys of companions, and `u`, the reservations of its unique keys; `b`, its binary content; `f`, the fields in the body; `e`, those of them
  * whose encoded text is shorter than JSON; `x`, the attributes that were cut or left out to make the document fit.
  *
  * @since 0.1.0
@@ -216,6 +216,17 @@ export interface OwnedMarker {
 }
 
 /**
+ * A key of a companion that a document owns: the suffix in it, percent-encoded, and the write that made it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OwnedKey {
+  readonly suffix: string
+  readonly writeId: string
+}
+
+/**
  * A reservation of a unique value: the digest of the value, and the ETag of the reservation when it was made.
  *
  * @category models
@@ -264,13 +275,15 @@ export interface Write {
   readonly truncated: ReadonlyArray<string>
   /** By the name of the partition. */
   readonly markers: Readonly<Record<string, OwnedMarker>>
+  /** By the name of the companion. */
+  readonly companions: Readonly<Record<string, ReadonlyArray<OwnedKey>>>
   /** By the name of the unique key. */
   readonly claims: Readonly<Record<string, Claim>>
   readonly content?: ContentRef | undefined
 }
 
 /**
- * No markers, or no claims.
+ * No markers, no keys of companions, or no claims.
  *
  * @category constants
  * @since 0.1.0
@@ -284,7 +297,7 @@ const isEmpty = (record: object): boolean => {
 
 /** What does not come from a field, as members of the body. */
 const systemPart = (write: Write): Record<string, Json> => {
-  const { writeId, writtenAt, createdAt, version, ancestors, markers, claims } = write
+  const { writeId, writtenAt, createdAt, version, ancestors, markers, companions, claims } = write
   const part: Record<string, Json> = { w: writeId, t: writtenAt }
   if (write.origin !== undefined) part["o"] = write.origin
   if (createdAt !== writtenAt) part["c"] = createdAt
@@ -297,6 +310,13 @@ const systemPart = (write: Write): Record<string, Json> => {
       owned[name] = marker.covered === undefined ? [marker.values, made] : [marker.values, made, marker.covered]
     }
     part["m"] = owned
+  }
+  if (!isEmpty(companions)) {
+    const owned = Object.entries(companions).map(([name, keys]): [string, Json] => [
+      name,
+      keys.map((key) => [key.suffix, key.writeId === writeId ? "" : key.writeId])
+    ])
+    part["k"] = Object.fromEntries(owned)
   }
   if (write.content !== undefined) {
     const { name, size, contentType, sha256 } = write.content
@@ -485,6 +505,26 @@ export const stored = (write: Write, object: ReturnType<typeof toObject>, etag: 
 
 const Names = Schema.Array(Schema.String)
 
+/**
+ * The keys of companions in the body of a document: suffixes and write ids, by the name of the companion. The write id is empty
+ * where it is that of the document.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const CompanionKeys = Schema.Record(Schema.String, Schema.Array(Schema.Tuple([Schema.String, Schema.String])))
+
+/**
+ * Reads the keys of companions in a body.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const companionsOf = (keys: typeof CompanionKeys.Type | undefined, writeId: string): Write["companions"] =>
+  keys === undefined
+    ? none
+    : mapValues(keys, (owned) => owned.map(([suffix, made]) => ({ suffix, writeId: made || writeId })))
+
 const Body = Schema.Struct({
   w: Schema.String,
   o: Schema.optionalKey(Schema.String),
@@ -495,6 +535,7 @@ const Body = Schema.Struct({
   m: Schema.optionalKey(
     Schema.Record(Schema.String, Schema.Tuple([Schema.String, Schema.String, Schema.optionalKey(Schema.String)]))
   ),
+  k: Schema.optionalKey(CompanionKeys),
   u: Schema.optionalKey(Schema.Record(Schema.String, Schema.Tuple([Schema.String, Schema.String]))),
   b: Schema.optionalKey(Schema.Tuple([Schema.String, Schema.Int, Schema.String, Schema.String])),
   f: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
@@ -533,7 +574,7 @@ export const fromObject = (
   if (system === unsettledMark && present[deletionName] !== undefined) return fromTombstone(object)
   const body = decodeBody(decoder.decode(object.body))
   if (Result.isFailure(body)) return Result.fail("the body of the object is not that of a document")
-  const { w, o, t, c, n, p = [], m, u, b, f, e, x, a, v, i, h: metadata = present } = body.success
+  const { w, o, t, c, n, p = [], m, k, u, b, f, e, x, a, v, i, h: metadata = present } = body.success
   if ((match[1] === undefined) !== (a === true)) return Result.fail("metadata and body of the object do not fit")
   const stored: Stored | undefined =
     a === true
@@ -554,6 +595,7 @@ export const fromObject = (
             m === undefined
               ? none
               : mapValues(m, ([values, made, covered]) => ({ values, covered, writeId: made || w })),
+          companions: companionsOf(k, w),
           claims: u === undefined ? none : mapValues(u, ([digest, etag]) => ({ digest, etag })),
           ...(b === undefined ? {} : { content: { name: b[0], size: b[1], contentType: b[2], sha256: b[3] } }),
           metadataBytes: metadataSize({ ...metadata, [systemName]: system.replace(unsettledMark, "") }),

@@ -20,6 +20,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { OwnedMarker } from "./Document.ts"
 import { documentLevels, type FieldProblem, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
+import { decodeNumber, encodeNumber } from "./internal/keyNumber.ts"
 import { percentDecode, percentEncode } from "./internal/text.ts"
 import { type Attribute, describeHidden, hiddenAt, UnsupportedSchema } from "./schema/Attributes.ts"
 import { maxKeyBytes } from "./storage/ObjectStore.ts"
@@ -347,24 +348,6 @@ export const keyOf = (resource: string, label: string, id: string, { values, cov
  */
 export type ValueAt = (path: ReadonlyArray<string>) => Json | undefined
 
-const toBase32 = (value: number): string => {
-  const view = new DataView(new ArrayBuffer(8))
-  // -0 is 0.
-  view.setFloat64(0, value + 0)
-  const bits = view.getBigUint64(0)
-  const sortable = bits >> 63n === 1n ? ~bits & 0xffff_ffff_ffff_ffffn : bits | (1n << 63n)
-  return sortable.toString(32).padStart(13, "0")
-}
-
-const fromBase32 = (text: string): number => {
-  let sortable = 0n
-  for (const character of text) sortable = sortable * 32n + BigInt(Number.parseInt(character, 32))
-  const bits = sortable >> 63n === 1n ? sortable & ~(1n << 63n) : ~sortable & 0xffff_ffff_ffff_ffffn
-  const view = new DataView(new ArrayBuffer(8))
-  view.setBigUint64(0, bits)
-  return view.getFloat64(0)
-}
-
 /**
  * The text of a date, or the beginning of one, in the order of time. Those of the years 0 to 9999 are in it by themselves; years
  * before have their digits inverted behind `!-`, which comes before all digits, and later ones follow `=`, which comes after.
@@ -384,7 +367,7 @@ const encodeValue = (value: Json, isDate: boolean): string | undefined => {
       if (!value.isWellFormed()) return undefined
       return isDate ? encodeDate(value) : percentEncode(value)
     case "number":
-      return Number.isFinite(value) ? `!${toBase32(value)}` : undefined
+      return Number.isFinite(value) ? encodeNumber(value) : undefined
     case "boolean":
       return value ? "!t" : "!f"
     default:
@@ -400,7 +383,7 @@ const decodeValue = (text: string): Json => {
   if (text === "!t" || text === "!f") return text === "!t"
   if (text.startsWith("!-")) return withSign("-", percentDecode(text.slice(2)), invertYear)
   if (text.startsWith("=")) return withSign("+", percentDecode(text.slice(1)))
-  if (text.startsWith("!")) return /^![0-9a-v]{13}$/.test(text) ? fromBase32(text.slice(1)) : null
+  if (text.startsWith("!")) return decodeNumber(text) ?? null
   return percentDecode(text) ?? null
 }
 

@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Aggregation from "./Aggregation.ts"
 import type * as Change from "./Change.ts"
+import type * as Companion from "./Companion.ts"
 import type * as Content from "./Content.ts"
 import type * as DbError from "./DbError.ts"
 import type * as Document from "./Document.ts"
@@ -587,6 +588,17 @@ export interface Admin<N extends Names = Names> {
   ) => Effect.Effect<number, DbError.InvalidInput | DbError.NotAllowed | DbError.DbError>
 
   /**
+   * Forgets a companion, waits as `backfill` does until no program looks for it any more, and removes its keys, whose number it gives.
+   * A program that still declares it declares it again when it is opened next. Like `removePartition` otherwise.
+   *
+   * `InvalidInput`: there is none.
+   */
+  readonly removeCompanion: (
+    name: string,
+    options?: ProgressOptions
+  ) => Effect.Effect<number, DbError.InvalidInput | DbError.NotAllowed | DbError.DbError>
+
+  /**
    * Forgets a unique key, waits as `backfill` does until no program looks for it any more, and removes its reservations, whose
    * number it gives. Like `removePartition` otherwise.
    */
@@ -948,6 +960,26 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   ) => Stream.Stream<Covered<N["id"], N["partitions"][Name]>, ListError>
 
   /**
+   * The keys of a companion, each with the document that owns it, in their order. One LIST for each 1,000, and 1 GET for each,
+   * which leaves out what is left of writes that did not come about, or is about to be removed; with `verify: false` no GET.
+   * On a store that lists without order all of them are listed, and once more for each 10,000.
+   *
+   * A document that moves while the stream runs may be met at both of its keys or at neither. `InvalidInput`: there is no such companion,
+   * or the request does not fit; `DbError` with `Incomplete`: it was declared later, and `backfill` has not come to its end.
+   * `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
+   */
+  readonly companion: (name: string, request?: Companion.Request) => Stream.Stream<Companion.Hit<N["id"]>, ListError>
+
+  /**
+   * Adds a companion to the resource, as a plugin does: from now on whoever writes through this database keeps it up. Where the
+   * catalog does not have it, it is `building` until `backfill` has come to its end. It stays for as long as the database is open; add
+   * it again at the next opening, before anything is written.
+   *
+   * No request when the catalog has it; else 1 PUT, and 1 more for the backup. `DbError` with `InvalidArgument`: a field that is
+   * not there, or secret; the name, or its version, is taken by another one. One of a lower version than the catalog has is not known:
+   * what changes its fields is refused.
+   */
+  readonly addCompanion: (name: string, companion: Companion.Companion) => Effect.Effect<void, DbError.DbError>
 
   /**
    * Where each byte of a document goes, or would go. No request. An input is cleaned up and validated as by `insert`.
@@ -984,7 +1016,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * `insertMany` and `writeAll` as what they do with each document; `upsert` and `upsertMany` as `upsert`, and in it as
    * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt`,
    * `history` and `historyResults` as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` as
-   * `list`; `scanResults` as `query`; `covered` and `distinct` as `listIds` and `query`; `estimatedCount` as `count`;
+   * `list`; `scanResults` as `query`; `covered`, `distinct` and `companion` as `listIds` and `query`; `estimatedCount` as `count`;
    * `hasContent` as `getContent`; `restore` as `get` and `replace`.
    */
   readonly intercept: <const K extends Pipeline.OperationName = Pipeline.OperationName>(

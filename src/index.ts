@@ -5,6 +5,7 @@
 export * as Aggregation from "./Aggregation.ts"
 export * as Catalog from "./Catalog.ts"
 export * as Change from "./Change.ts"
+export * as Companion from "./Companion.ts"
 export * as Content from "./Content.ts"
 export * as CurrentUser from "./CurrentUser.ts"
 export * as Database from "./Database.ts"

@@ -833,7 +833,13 @@ describe("what a release does not know", () => {
       }
     },
     "a kind of index": (people) => {
-      people["companions"] = { due: { definition: {}, state: "ready" } }
+      people["shadows"] = { due: { definition: {}, state: "ready" } }
+    },
+    "a field of a companion": (people) => {
+      people["companions"] = { due: { definition: { version: 1, fields: [["$expiresAt"]] }, state: "ready" } }
+    },
+    "a member of a companion": (people) => {
+      people["companions"] = { due: { definition: { version: 1, fields: [["name"]], order: "desc" }, state: "ready" } }
     },
     "a rule of a unique key": (people) => {
       people["uniques"] = {
@@ -882,7 +888,7 @@ describe("what a release does not know", () => {
       const refused = yield* Effect.flip(openNewer(store))
       assert.include(refused.message, "upgrade effect-s3db")
       const catalog = bodyOf(yield* store.get(Catalog.key)) as { readonly resources: { readonly people: Entry } }
-      assert.isDefined(catalog.resources.people["companions"])
+      assert.isDefined(catalog.resources.people["shadows"])
     })
   )
 

@@ -1,5 +1,5 @@
 /**
- * The building of partitions and unique keys that were declared after documents were written: how far it has come, when it is
+ * The building of partitions, companions and unique keys that were declared after documents were written: how far it has come, when it is
  * done, and what is in its way, as the catalog keeps it.
  *
  * **Details**
@@ -30,7 +30,7 @@ export type Run = Catalog.Progress["seen"][number]
 export type Left = Catalog.Progress["left"][number]
 
 /**
- * A partition or unique key, and which of those of its name it is.
+ * A partition, companion or unique key, and which of those of its name it is.
  *
  * @category models
  * @since 0.1.0
@@ -59,7 +59,9 @@ export interface Visit {
  * @category models
  * @since 0.1.0
  */
-export type Entry = NonNullable<Catalog.Resource["partitions"] | Catalog.Resource["uniques"]>[string]
+export type Entry = NonNullable<
+  Catalog.Resource["partitions"] | Catalog.Resource["companions"] | Catalog.Resource["uniques"]
+>[string]
 
 const none: Catalog.Progress = { seen: [], left: [] }
 
@@ -126,7 +128,7 @@ export const visited = (resource: Catalog.Resource, index: Index, { documents, r
   return { ...resource, [index.kind]: { ...resource[index.kind], [index.name]: after } }
 }
 
-const nouns = { partitions: "partition", uniques: "unique key" } as const
+const nouns = { partitions: "partition", companions: "companion", uniques: "unique key" } as const
 
 /**
  * Returns what an index is called in a message.

@@ -138,7 +138,10 @@ interface Sent {
 
 /** Whether a version owns something beside its object. */
 const ownsSomething = (stored: Document.Stored): boolean =>
-  stored.markers !== Document.none || stored.claims !== Document.none || stored.content !== undefined
+  stored.markers !== Document.none ||
+  stored.companions !== Document.none ||
+  stored.claims !== Document.none ||
+  stored.content !== undefined
 
 /**
  * Makes what commits the versions of a resource. No request.
@@ -217,7 +220,7 @@ export const make = <A>(
   ) => put({ id, key, writeId }, object, condition)
 
   const written = (
-    { newMarkers: _, wanted: __, write: ___, upkeep: ____, ...common }: Prepared<A>,
+    { newMarkers: _, wanted: __, write: ___, upkeep: ____, untold: _____, ...common }: Prepared<A>,
     write: Document.Write,
     object: ReturnType<typeof Document.toObject>,
     etag: string
@@ -331,8 +334,7 @@ export const make = <A>(
       })
     )
     // Who has changed it since goes on with its markers.
-    if (isDone)
-      yield* documentObject.dropMarkers(place, documentObject.markersBut(name, id, write.markers, old?.markers))
+    if (isDone) yield* documentObject.dropMarkers(place, documentObject.markersBut(name, id, write, old))
     return isDone
   })
 

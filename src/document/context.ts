@@ -19,6 +19,7 @@ import type { DocumentSchema } from "../schema/Attributes.ts"
 import { type Capabilities, maxKeyBytes, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type { DocumentCodec } from "./codec.ts"
+import type { Companions } from "./companions.ts"
 import type { Place } from "./documentObject.ts"
 
 /**
@@ -98,6 +99,8 @@ export interface Context<A> {
   readonly capabilities: Capabilities
   readonly place: Place
   readonly codec: DocumentCodec<A>
+  /** Those that this program knows. */
+  readonly companions: Companions
   /** The key of the document with an id. `InvalidInput` for an id that cannot be one. No request. */
   readonly key: (id: string) => Effect.Effect<string, DbError.InvalidInput>
   /**
@@ -129,6 +132,7 @@ const sample: Document.Write = {
   fields: { metadata: {}, spilled: undefined, spilledText: undefined },
   truncated: [],
   markers: Document.none,
+  companions: Document.none,
   claims: Document.none
 }
 
@@ -156,7 +160,8 @@ const mostIdBytes = (
 export const make = <S extends DocumentSchema>(
   definition: Definition<S>,
   database: Database["Service"],
-  codec: DocumentCodec<S["Type"]>
+  codec: DocumentCodec<S["Type"]>,
+  companions: Companions
 ): Context<S["Type"]> => {
   const { name, primaryKey } = definition
   const { store, capabilities } = database
@@ -199,6 +204,7 @@ export const make = <S extends DocumentSchema>(
     capabilities,
     place: { store, capabilities, resource: name },
     codec,
+    companions,
     key: (id) => orInvalid(Document.key(name, id, Document.mostIdBytes(name, keyBytes))),
     newKey: (id) => Effect.suspend(() => orInvalid(Document.key(name, id, most()))),
     idOf: (valid) => {

@@ -150,13 +150,13 @@ export const make = <A>(
   /** Removes what a version says that it owned, but for its content. */
   const removeOwned = Effect.fnUntraced(function* (
     id: string,
-    { claims, markers }: Document.Stored,
+    gone: Document.Stored,
     kept: Document.Stored | undefined
   ) {
-    const keys = documentObject.markersBut(name, id, markers, kept?.markers)
+    const keys = documentObject.markersBut(name, id, gone, kept)
     const { deleted } = keys.length === 0 ? { deleted: [] } : yield* store.deleteMany(keys, { repeatable: true })
-    const gone = Object.entries(claims).filter(([label, { digest }]) => kept?.claims[label]?.digest !== digest)
-    const freed = yield* Effect.forEach(gone, ([label, claim]) => freeClaim(id, label, claim))
+    const claims = Object.entries(gone.claims).filter(([label, { digest }]) => kept?.claims[label]?.digest !== digest)
+    const freed = yield* Effect.forEach(claims, ([label, claim]) => freeClaim(id, label, claim))
     return [...deleted, ...freed.flat()]
   })
 
@@ -182,11 +182,12 @@ export const make = <A>(
 
   /** Removes what belonged to a document that has been removed. */
   const removeRest = Effect.fnUntraced(function* (id: string, { isTold, stored }: remains.Remains) {
-    const { partitions, uniques } = yield* indexes.all
+    const { companions, partitions, uniques } = yield* indexes.all
     const removed: Array<string> = []
     if (isTold) removed.push(...(yield* removeOwned(id, stored, undefined)))
     else {
       if (partitions.size > 0) removed.push(...(yield* removeListed(id, leftovers.markers(markerGraceMillis))))
+      if (companions.size > 0) removed.push(...(yield* removeListed(id, leftovers.companions(markerGraceMillis))))
       if (uniques.size > 0) removed.push(...(yield* removeListed(id, leftovers.reservations)))
     }
     if (settings.content) {

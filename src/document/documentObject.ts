@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Id from "../crypto/Id.ts"
+import * as Companion from "../Companion.ts"
 import * as Content from "../Content.ts"
 import * as Document from "../Document.ts"
 import * as History from "../History.ts"
@@ -140,6 +141,25 @@ const removeMarkers = Effect.fnUntraced(function* ({ store }: Place, keys: Reado
 })
 
 /**
+ * A part of a version: what it owns beside its object, each with a key that holds the write that made it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Owner = Pick<Document.Write, "markers" | "companions">
+
+/**
+ * Returns the keys of all markers that a version owns: those of partitions, and those of companions.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const markersOf = (resource: string, id: string, { companions, markers }: Owner): ReadonlyArray<string> => [
+  ...Object.entries(markers).map(([label, marker]) => Partition.keyOf(resource, label, id, marker)),
+  ...Object.entries(companions).flatMap(([label, keys]) => keys.map((key) => Companion.keyOf(resource, label, id, key)))
+]
+
+/**
  * Returns the keys of the markers of one version that another does not own.
  *
  * @category protocol
@@ -148,18 +168,14 @@ const removeMarkers = Effect.fnUntraced(function* ({ store }: Place, keys: Reado
 export const markersBut = (
   resource: string,
   id: string,
-  markers: Document.Write["markers"],
-  kept: Document.Write["markers"] = Document.none
-): ReadonlyArray<string> =>
-  Object.entries(markers).flatMap(([label, marker]) => {
-    const other = Object.hasOwn(kept, label) ? kept[label] : undefined
-    const isSame =
-      other !== undefined &&
-      other.values === marker.values &&
-      other.covered === marker.covered &&
-      other.writeId === marker.writeId
-    return isSame ? [] : [Partition.keyOf(resource, label, id, marker)]
-  })
+  owner: Owner,
+  kept: Owner | undefined
+): ReadonlyArray<string> => {
+  const keys = markersOf(resource, id, owner)
+  if (kept === undefined || keys.length === 0) return keys
+  const others = new Set(markersOf(resource, id, kept))
+  return keys.filter((key) => !others.has(key))
+}
 
 /**
  * Puts the markers of a version. 1 PUT for each.
@@ -219,7 +235,7 @@ export const tidy = Effect.fnUntraced(function* (
   kept: Document.Write | undefined,
   isGivenUp = false
 ) {
-  yield* dropMarkers(place, markersBut(place.resource, id, gone.markers, kept?.markers))
+  yield* dropMarkers(place, markersBut(place.resource, id, gone, kept))
   if (gone.content !== undefined && gone.content.name !== kept?.content?.name) {
     yield* dropMarkers(place, Content.keysOf(place.resource, id, gone.content))
   }

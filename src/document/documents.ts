@@ -12,6 +12,7 @@ import type { Database } from "../Database.ts"
 import type { Definition } from "../Definition.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import type { DocumentCodec } from "./codec.ts"
+import type { Companions } from "./companions.ts"
 import * as BlindKeys from "./blindKeys.ts"
 import * as Committer from "./commit.ts"
 import * as Contents from "./contents.ts"
@@ -56,9 +57,10 @@ export interface Documents<A> {
 export const make = <S extends DocumentSchema>(
   definition: Definition<S>,
   database: Database["Service"],
-  codec: DocumentCodec<S["Type"]>
+  codec: DocumentCodec<S["Type"]>,
+  companions: Companions
 ): Documents<S["Type"]> => {
-  const context = Context.make(definition, database, codec)
+  const context = Context.make(definition, database, codec, companions)
   const indexes = Indexes.make(context)
   const reader = Reader.make(context)
   const preparation = Preparation.make(context, indexes)

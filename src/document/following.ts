@@ -98,6 +98,14 @@ export const make = <A, E>(
     return upkeep?.text === prepared.upkeep && upkeep?.beyond === undefined
   }
 
+  /** Whether the catalog wants nothing that this program cannot tell, but for what it knew of when the version was made ready. */
+  const isTold = (prepared: Prepared<A>) =>
+    Effect.map(
+      indexes.untold,
+      (untold) =>
+        database.upkeep(name)?.beyond === undefined && untold.every((label) => prepared.untold.includes(label))
+    )
+
   /** Writes a version again with what it lacks, unless another write has taken its place: that one sees to it itself. */
   const complete = (sent: Base<A>) =>
     CasCell.contend(
@@ -121,7 +129,8 @@ export const make = <A, E>(
     )
 
   /** Makes up for what a version was written without. */
-  const makeUp = Effect.fnUntraced(function* (sent: Base<A>, replaced: Replaced | undefined) {
+  const makeUp = Effect.fnUntraced(function* (prepared: Prepared<A>, sent: Base<A>, replaced: Replaced | undefined) {
+    if (!(yield* isTold(prepared))) return yield* unfinished(sent.id)
     yield* versions.keep(sent.id, replaced?.before)
     const completed = yield* Effect.result((yield* indexes.isIndexed(sent)) ? Effect.succeed(sent) : complete(sent))
     if (Result.isSuccess(completed)) return completed.success
@@ -138,7 +147,9 @@ export const make = <A, E>(
     afterCommit: Effect.fnUntraced(function* (prepared, sent, replaced, tell) {
       const looked = yield* Effect.result(fresh)
       if (Result.isSuccess(looked) && isSame(prepared)) return yield* Effect.as(tell(sent), sent)
-      const after = yield* Effect.result(Result.isSuccess(looked) ? makeUp(sent, replaced) : unfinished(sent.id))
+      const after = yield* Effect.result(
+        Result.isSuccess(looked) ? makeUp(prepared, sent, replaced) : unfinished(sent.id)
+      )
       if (Result.isSuccess(after)) return yield* Effect.as(tell(after.success), after.success)
       if (after.failure instanceof DbError.UniqueViolation) return yield* after.failure
       // It is there all the same.
@@ -149,6 +160,7 @@ export const make = <A, E>(
       Effect.gen(function* () {
         yield* fresh
         if (isSame(prepared)) return
+        if (!(yield* isTold(prepared))) return yield* unfinished(prepared.id)
         const found = yield* Effect.option(reader.loadSettled(prepared.id))
         if (Option.isSome(found) && !(yield* indexes.isIndexed(found.value))) yield* complete(found.value)
       }).pipe(

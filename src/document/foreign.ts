@@ -109,7 +109,8 @@ export const make = <A>({ codec, settings }: Context<A>): Foreign => {
   }
 }
 
-const pathsOf = ({ partitions = {}, uniques = {} }: Indexes): ReadonlyArray<Path> => [
+const pathsOf = ({ companions = {}, partitions = {}, uniques = {} }: Indexes): ReadonlyArray<Path> => [
+  ...Object.values(companions).flatMap(({ definition }) => definition.fields),
   ...Object.values(partitions).flatMap(({ definition }) => [
     ...definition.fields.map(({ path }) => path),
     ...(definition.covering ?? [])

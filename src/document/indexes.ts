@@ -1,5 +1,5 @@
 /**
- * The partitions and unique keys of a resource, and which markers and reservations its documents are to have.
+ * The partitions, companions and unique keys of a resource, and which markers and reservations its documents are to have.
  *
  * @since 0.1.0
  */
@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Catalog from "../Catalog.ts"
 import * as building from "../catalog/building.ts"
+import * as Companion from "../Companion.ts"
 import type * as Database from "../Database.ts"
 import type * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
@@ -16,7 +17,7 @@ import { hiddenAt } from "../schema/Attributes.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Unique from "../Unique.ts"
 import type { Base, Context } from "./context.ts"
-import { markersBut } from "./documentObject.ts"
+import { markersBut, markersOf } from "./documentObject.ts"
 import * as Foreign from "./foreign.ts"
 import { isUnchanged, isUntold, lacksOne, type Seen, type Version } from "./foreign.ts"
 
@@ -35,12 +36,13 @@ export interface Readiness {
 }
 
 /**
- * The partitions and unique keys of a resource, ready for use.
+ * The partitions, companions and unique keys of a resource, ready for use.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Compiled {
+  readonly companions: ReadonlyMap<string, Companion.Compiled & Readiness>
   readonly partitions: ReadonlyMap<string, Partition.Partition & Readiness>
   /** By the name of their reservations: a blind one is there once for each of its keys. */
   readonly uniques: ReadonlyMap<string, KeptUnique>
@@ -93,6 +95,7 @@ export interface Wanted {
  */
 export interface Owned {
   readonly markers: Document.Write["markers"]
+  readonly companions: Document.Write["companions"]
   /** Reservations that the version before has made already. */
   readonly claims: Document.Write["claims"]
   /** Values that are still to be reserved. */
@@ -100,7 +103,7 @@ export interface Owned {
 }
 
 /**
- * The partitions and unique keys of a resource, and what its documents owe them.
+ * The partitions, companions and unique keys of a resource, and what its documents owe them.
  *
  * @category models
  * @since 0.1.0
@@ -125,6 +128,11 @@ export interface Indexes<A> {
     before: Version | Pick<Version, "stored"> | undefined,
     without?: ReadonlySet<string>
   ) => Effect.Effect<Owned, DbError.InvalidInput | StoreError.Unsupported>
+  /**
+   * What this program cannot tell the keys of, by what it is called in the bucket: companions that it does not know. It leaves
+   * them as they are where what they go by stays as it is. No request.
+   */
+  readonly untold: Effect.Effect<ReadonlyArray<string>>
   /** Whether a document has exactly the markers and reservations that it is to have. No request. */
   readonly isIndexed: (
     base: Base<A>,
@@ -139,8 +147,8 @@ export interface Indexes<A> {
  * @since 0.1.0
  */
 export const make = <A>(context: Context<A>): Indexes<A> => {
-  const { codec, database, fresh, invalid, name, settings, store, writable } = context
-  const known = new WeakMap<object, Compiled>()
+  const { codec, companions, database, fresh, invalid, name, settings, store, writable } = context
+  const known = new WeakMap<object, { readonly revision: number; readonly compiled: Compiled }>()
   const own = new Set(settings.attributes.map(({ path }) => path.join(".")))
 
   const foreign = Foreign.make(context)
@@ -163,12 +171,14 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
 
   const compile = (entries: Database.Indexes): Compiled => {
     const found = known.get(entries)
-    if (found !== undefined) return found
+    const revision = companions.revision()
+    if (found?.revision === revision) return found.compiled
     const isExposed = (path: ReadonlyArray<string>) => hiddenAt(settings.attributes, path) !== undefined
     const exposed = [
       ...Object.entries(entries.partitions ?? {}).filter(([, one]) =>
         Partition.pathsOf(one.definition).some(isExposed)
       ),
+      ...Object.entries(entries.companions ?? {}).filter(([, { definition }]) => definition.fields.some(isExposed)),
       ...Object.entries(entries.uniques ?? {}).filter(
         ([, { definition }]) => definition.blind !== true && definition.fields.some(isExposed)
       )
@@ -188,6 +198,19 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     })
     const compiled: Compiled = {
       exposed: exposed[0],
+      companions: new Map(
+        Object.entries(entries.companions ?? {}).map(([label, entry]) => [
+          label,
+          {
+            ...Companion.compile(name, label, entry.definition, {
+              keyBytes: store.keyBytes,
+              keys: companions.keysOf(label, entry.definition),
+              label: Catalog.labelOf(label, entry.build)
+            }),
+            ...readinessOf("companions", label, entry)
+          }
+        ])
+      ),
       partitions: new Map(
         Object.entries(entries.partitions ?? {}).map(([label, entry]) => [
           label,
@@ -212,7 +235,8 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
         )
       )
     }
-    known.set(entries, compiled)
+    // What is compiled says which companions are known.
+    known.set(entries, { revision, compiled })
     return compiled
   }
 
@@ -221,7 +245,8 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
   const needsBefore = () =>
     settings.history || settings.content || settings.counters !== undefined || settings.completion?.needsBefore === true
 
-  const hasAny = ({ partitions, uniques }: Compiled) => partitions.size > 0 || uniques.size > 0
+  const hasAny = ({ companions, partitions, uniques }: Compiled) =>
+    partitions.size > 0 || uniques.size > 0 || companions.size > 0
   const refuse = (what: "partition" | "unique key", label: string) => {
     const description = `${what} ${label} of ${name} is made of what this program cannot tell: another version of it has declared that; upgrade this program`
     return new StoreError.Unsupported({ feature: "writing", description })
@@ -248,6 +273,24 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     return coversSame(partition, had, marker.success) ? had : marker.success
   })
 
+  const companionOf = Effect.fnUntraced(function* (
+    companion: Companion.Compiled,
+    now: Seen,
+    {
+      had = [],
+      seenBefore
+    }: { readonly had: ReadonlyArray<Document.OwnedKey> | undefined; readonly seenBefore: (() => Seen) | undefined }
+  ): Effect.fn.Return<ReadonlyArray<Document.OwnedKey>, DbError.InvalidInput | StoreError.Unsupported> {
+    const { definition, isKnown } = companion
+    if (!isKnown || isUntold(definition.fields, now)) {
+      if (seenBefore !== undefined && isUnchanged(definition.fields, seenBefore(), now)) return had
+      return yield* unknownCompanion(name, companion)
+    }
+    const { id, stored, valueAt } = now
+    const keys = companion.own({ id, valueAt, writeId: stored.writeId }, had)
+    return Result.isSuccess(keys) ? keys.success : yield* invalid(keys.failure.path, keys.failure.message)
+  })
+
   const digestOf = Effect.fnUntraced(function* (
     unique: Unique.Unique,
     now: Seen,
@@ -265,11 +308,12 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     without: ReadonlySet<string> = new Set()
   ): Effect.fn.Return<Owned, DbError.InvalidInput | StoreError.Unsupported> {
     const entries = yield* database.indexes(name)
-    const { exposed, partitions, uniques } = compile(entries)
+    const compiled = compile(entries)
+    const { exposed, partitions, uniques } = compiled
     if (exposed !== undefined) {
       return yield* byASecret(name, exposed)
     }
-    if (partitions.size === 0 && uniques.size === 0) return nothing
+    if (!hasAny(compiled)) return nothing
     const now = foreign.see(version, entries)
     const seenBefore = before !== undefined && "json" in before ? () => foreign.see(before, entries) : undefined
     const had = before?.stored
@@ -277,6 +321,16 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     for (const partition of partitions.values()) {
       const marker = yield* partitionOf(partition, now, { had: had?.markers[partition.label], seenBefore })
       if (marker !== undefined) markers[partition.label] = marker
+    }
+    const keys: Record<string, ReadonlyArray<Document.OwnedKey>> = {}
+    for (const companion of compiled.companions.values()) {
+      const { label } = companion
+      const had =
+        before !== undefined && Object.hasOwn(before.stored.companions, label)
+          ? before.stored.companions[label]
+          : undefined
+      const owned = yield* companionOf(companion, now, { had, seenBefore })
+      if (owned.length > 0) keys[label] = owned
     }
     const claims: Record<string, Document.Claim> = {}
     const wanted: Array<Wanted> = []
@@ -291,11 +345,14 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
       if (claim?.digest === digest) claims[unique.name] = claim
       else wanted.push({ unique, digest })
     }
-    return { markers, claims, wanted }
+    return { markers, companions: keys, claims, wanted }
   })
 
   return {
     all,
+    untold: Effect.map(all, ({ companions }) =>
+      [...companions.values()].flatMap(({ isKnown, label }) => (isKnown ? [] : [label]))
+    ),
     fresh: Effect.flatMap(all, (compiled) =>
       hasAny(compiled) ? Effect.andThen(fresh, all) : Effect.succeed(compiled)
     ),
@@ -303,7 +360,7 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     owned,
     isIndexed: Effect.fnUntraced(function* (base, without) {
       const { id, stored } = base
-      const { markers, wanted, claims } = yield* owned(base, base, without)
+      const { claims, wanted, ...markers } = yield* owned(base, base, without)
       const { uniques } = yield* all
       // Those of a key from which a blind unique key has moved go with the next write.
       const kept = Object.keys(stored.claims).filter(
@@ -311,8 +368,8 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
       )
       return (
         wanted.length === 0 &&
-        markersBut(name, id, markers, stored.markers).length === 0 &&
-        Object.keys(markers).length === Object.keys(stored.markers).length &&
+        markersBut(name, id, markers, stored).length === 0 &&
+        markersOf(name, id, markers).length === markersOf(name, id, stored).length &&
         Object.keys(claims).length === kept.length
       )
     })
@@ -337,6 +394,23 @@ export const unknownKey = (
   return new StoreError.Unsupported({ feature: "a blind unique key under another key", description })
 }
 
+/**
+ * Creates the refusal of what needs a companion that this program does not know, or cannot tell the fields of.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const unknownCompanion = (
+  resource: string,
+  { definition, isKnown, name }: Companion.Compiled
+): StoreError.Unsupported => {
+  const fields = definition.fields.map((path) => path.join(".")).join(", ")
+  const description = isKnown
+    ? `companion ${name} of ${resource} is made of what this program cannot tell: another version of it has declared that; upgrade this program`
+    : `companion ${name} of ${resource} is kept by programs that know it, in version ${definition.version}, and this one does not: declare it, or give it to addCompanion, to write what changes ${fields}`
+  return new StoreError.Unsupported({ feature: "a companion that is not known", description })
+}
+
 /** Whether two markers cover the same, in whatever order it is written down. */
 const coversSame = (
   partition: Partition.Partition,
@@ -348,4 +422,4 @@ const coversSame = (
   return one !== undefined && other !== undefined && isSame(one, other)
 }
 
-const nothing: Owned = { markers: Document.none, claims: Document.none, wanted: [] }
+const nothing: Owned = { markers: Document.none, companions: Document.none, claims: Document.none, wanted: [] }

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { labelOf } from "../Catalog.ts"
+import * as Companion from "../Companion.ts"
 import * as Content from "../Content.ts"
 import type { DbError } from "../DbError.ts"
 import * as Document from "../Document.ts"
@@ -76,6 +77,7 @@ export interface Kind {
  */
 export interface Leftovers {
   readonly markers: (graceMillis: number) => Kind
+  readonly companions: (graceMillis: number) => Kind
   readonly reservations: Kind
   readonly contents: (graceMillis: number) => Kind
   /**
@@ -85,6 +87,12 @@ export interface Leftovers {
   readonly deletions: (graceMillis: number, sweeps: boolean) => Kind
   /** The keys of a kind, in their order, with their age. 1 LIST for each 1,000, and what tells the store's time. */
   readonly list: (prefix: string) => Stream.Stream<Listed, StoreError>
+}
+
+/** What a key tells that is named in the document which owns it. */
+interface Keyed {
+  readonly id: string
+  readonly isOwned: (stored: Document.Stored) => boolean
 }
 
 /**
@@ -124,13 +132,44 @@ export const make = <A>(
     )
 
   /** A key below `partition=`, whatever partitions there are now. */
-  const parseMarker = (key: string) => {
+  const parseMarker = (key: string): Keyed | undefined => {
     const match = /^resource=[^/]+\/partition=([^/]+)\//.exec(key)
     const label = percentDecode(match?.[1] ?? "")
     if (match === null || label === undefined) return undefined
     const marker = Partition.compile(name, label, { fields: [] }).parse(key)
-    return marker === undefined ? undefined : { ...marker, label }
+    if (marker === undefined) return undefined
+    const isOwned = ({ markers }: Document.Stored) => {
+      const owned = Object.hasOwn(markers, label) ? markers[label] : undefined
+      return owned?.values === marker.values && owned.writeId === marker.writeId
+    }
+    return { id: marker.id, isOwned }
   }
+
+  /** The same of one below `companion=`. */
+  const parseCompanion = (key: string): Keyed | undefined => {
+    const match = /^resource=[^/]+\/companion=([^/]+)\//.exec(key)
+    const label = percentDecode(match?.[1] ?? "")
+    if (match === null || label === undefined) return undefined
+    const parsed = Companion.compile(name, label, { version: 1, fields: [] }).parse(key)
+    if (parsed === undefined) return undefined
+    const isOwned = ({ companions }: Document.Stored) =>
+      Companion.isOwned(Object.hasOwn(companions, label) ? companions[label] : undefined, parsed)
+    return { id: parsed.id, isOwned }
+  }
+
+  /** What lies beside documents under keys that say whose they are. */
+  const keyed =
+    (below: string, parse: (key: string) => Keyed | undefined) =>
+    (graceMillis: number): Kind => ({
+      prefix: `${prefix}${below}=`,
+      parse,
+      find: Effect.fnUntraced(function* ({ age, key }) {
+        const parsed = parse(key)
+        if (parsed === undefined || age <= graceMillis) return undefined
+        const { id, isOwned } = parsed
+        return (yield* isLeft(id, isOwned)) ? { id, remove: remove(key) } : undefined
+      })
+    })
 
   const parseReservation = (key: string) => {
     const match = /^resource=[^/]+\/unique=([^/]+)\/([\w-]+)$/.exec(key)
@@ -139,20 +178,8 @@ export const make = <A>(
   }
 
   return {
-    markers: (graceMillis) => ({
-      prefix: `${prefix}partition=`,
-      parse: parseMarker,
-      find: Effect.fnUntraced(function* ({ age, key }) {
-        const marker = parseMarker(key)
-        if (marker === undefined || age <= graceMillis) return undefined
-        const { id, label } = marker
-        const isOwned = ({ markers }: Document.Stored) => {
-          const owned = Object.hasOwn(markers, label) ? markers[label] : undefined
-          return owned?.values === marker.values && owned.writeId === marker.writeId
-        }
-        return (yield* isLeft(id, isOwned)) ? { id, remove: remove(key) } : undefined
-      })
-    }),
+    markers: keyed("partition", parseMarker),
+    companions: keyed("companion", parseCompanion),
     reservations: {
       prefix: `${prefix}unique=`,
       parse: parseReservation,

@@ -25,10 +25,12 @@ import type { ReadFailure } from "./read.ts"
  */
 export interface Prepared<A> extends Omit<Base<A>, "stored"> {
   readonly write: Document.Write
-  /** Keys of markers that do not exist yet. */
+  /** Keys of markers, those of companions among them, that do not exist yet. */
   readonly newMarkers: ReadonlyArray<string>
   /** Values to be reserved. */
   readonly wanted: ReadonlyArray<Wanted>
+  /** The companions that were left as they are since this program does not know them: `Indexes.untold`. */
+  readonly untold: ReadonlyArray<string>
   /** What writers had to keep up when it was made ready: `Upkeep.text`. */
   readonly upkeep: string | undefined
 }
@@ -154,12 +156,14 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       ancestors: ancestorsOf(old ?? over),
       ...encoded,
       markers: Document.none,
+      companions: Document.none,
       claims: Document.none,
       ...(continued?.stored.content === undefined ? {} : { content: continued.stored.content })
     }
     yield* writable
     const upkeep = database.upkeep(name)?.text
-    const { markers, claims, wanted } = yield* indexes.owned(
+    const untold = yield* indexes.untold
+    const { wanted, ...owned } = yield* indexes.owned(
       { id, json, carried, stored: write },
       mode === "change" || old === undefined ? before : { stored: old },
       without
@@ -173,9 +177,10 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       former,
       isUnderOldKey: false,
       isSettled: true,
-      write: { ...write, markers, claims },
-      newMarkers: markersBut(name, id, markers, old?.markers),
+      write: { ...write, ...owned },
+      newMarkers: markersBut(name, id, owned, old),
       wanted,
+      untold,
       upkeep
     }
   })

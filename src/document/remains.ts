@@ -51,6 +51,7 @@ const nothing: Document.Stored = {
   fields: { metadata: {}, spilled: undefined, spilledText: undefined },
   truncated: [],
   markers: Document.none,
+  companions: Document.none,
   claims: Document.none,
   metadataBytes: 0,
   bodyBytes: 0
@@ -63,6 +64,7 @@ const System = Schema.Struct({
   m: Schema.optionalKey(
     Schema.Record(Schema.String, Schema.Tuple([Schema.String, Schema.String, Schema.optionalKey(Schema.String)]))
   ),
+  k: Schema.optionalKey(Document.CompanionKeys),
   u: Schema.optionalKey(Schema.Record(Schema.String, Schema.Tuple([Schema.String, Schema.String])))
 })
 
@@ -76,11 +78,12 @@ const decoder = new TextDecoder()
 const remainsOf = ({ body, etag }: StoredObject): Remains => {
   const system = decodeSystem(decoder.decode(body))
   if (Option.isNone(system)) return { etag, stored: nothing, isTold: false }
-  const { m = {}, u = {}, w: writeId } = system.value
+  const { k = {}, m = {}, u = {}, w: writeId } = system.value
   const stored = {
     ...nothing,
     writeId,
     markers: mapValues(named(m), ([values, made, covered]) => ({ values, covered, writeId: made || writeId })),
+    companions: Document.companionsOf(named(k), writeId),
     claims: mapValues(named(u), ([digest, etag]) => ({ digest, etag }))
   }
   return { etag, stored, isTold: true }

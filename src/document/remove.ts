@@ -146,11 +146,12 @@ export const make = <A>(
     owned: ReadonlyArray<{ readonly id: string; readonly stored: Document.Stored }>,
     concurrency: number
   ) {
-    const markers = owned.flatMap(({ id, stored }) => documentObject.markersBut(name, id, stored.markers))
+    const markers = owned.flatMap(({ id, stored }) => documentObject.markersOf(name, id, stored))
     yield* documentObject.dropMarkers(place, markers)
     yield* Effect.forEach(
       owned.filter(({ stored }) => stored.claims !== Document.none || stored.content !== undefined),
-      ({ id, stored }) => documentObject.tidy(place, id, { ...stored, markers: Document.none }, undefined),
+      ({ id, stored }) =>
+        documentObject.tidy(place, id, { ...stored, markers: Document.none, companions: Document.none }, undefined),
       { concurrency, discard: true }
     )
   })

@@ -249,7 +249,14 @@ export const make = <A>(
 }
 
 /** A version that is kept back, with a revision that only the transaction knows. */
-const keptBase = <A>({ newMarkers: _, wanted: __, upkeep: ___, write, ...common }: Prepared<A>): Base<A> => ({
+const keptBase = <A>({
+  newMarkers: _,
+  wanted: __,
+  upkeep: ___,
+  untold: ____,
+  write,
+  ...common
+}: Prepared<A>): Base<A> => ({
   ...common,
   isSettled: false,
   stored: Document.stored(write, Document.toObject(write), `transaction-${write.writeId}`)

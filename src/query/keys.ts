@@ -1,5 +1,6 @@
 /**
- * The keys that a request goes through: those of all documents of a resource, or the markers of a partition.
+ * The keys that a request goes through: those of all documents of a resource, the markers of a partition, or the keys of a
+ * companion.
  *
  * @since 0.1.0
  */
@@ -7,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import type * as Companion from "../Companion.ts"
 import * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
 import type { Documents } from "../document/documents.ts"
@@ -55,6 +57,7 @@ export interface Hit {
  */
 export interface Range extends Partition.Selection {
   readonly partition: Partition.Partition | undefined
+  readonly companion?: Companion.Compiled | undefined
   /** How many of its fields have a value. */
   readonly given: number
   /** What tells this request from others. */
@@ -157,6 +160,10 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
   }
 
   const hitOf = (range: Range, key: string, isFlagged = false): Option.Option<Hit> => {
+    if (range.companion !== undefined) {
+      const parsed = range.companion.parse(key)
+      return Option.map(Option.fromUndefinedOr(parsed), ({ id }) => ({ key, id, marker: undefined, isFlagged: false }))
+    }
     if (range.partition === undefined) {
       return Option.map(Document.idOf(name, key), (id) => ({ key, id, marker: undefined, isFlagged }))
     }
@@ -164,17 +171,18 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     return marker === undefined ? Option.none() : Option.some({ key, id: marker.id, marker, isFlagged: false })
   }
 
-  const segmentOf = ({ partition, prefix }: Range, key: string): string =>
-    partition?.segment(key.slice(prefix.length)) ?? ""
+  const segmentOf = ({ companion, partition, prefix }: Range, key: string): string =>
+    (companion ?? partition)?.segment(key.slice(prefix.length)) ?? ""
 
   const listed = (
-    { prefix, partition }: Range,
+    { companion, partition, prefix }: Range,
     maxKeys: number,
     position: Position
   ): Effect.Effect<ListPage & { readonly keys: ReadonlyArray<string> }, StoreError.StoreError> => {
-    const keysOnly = partition !== undefined || leavesNothing()
+    const isOfDocuments = partition === undefined && companion === undefined
+    const keysOnly = !isOfDocuments || leavesNothing()
     return Effect.map(listSome(store, { prefix, maxKeys, keysOnly, ...position }), (page) => {
-      const there = partition === undefined ? page.entries.filter(isThere) : page.entries
+      const there = isOfDocuments ? page.entries.filter(isThere) : page.entries
       return { ...page, keys: there.map((entry) => entry.key) }
     })
   }

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import * as Companion from "../Companion.ts"
 import type * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
 import type { Base } from "../document/context.ts"
@@ -133,11 +134,20 @@ export const make = <A>(
     return owned?.values === marker.values && owned.writeId === marker.writeId
   }
 
-  const storedOf = Effect.fnUntraced(function* ({ partition }: Range, { id, marker }: Hit) {
-    const found = yield* reader.listed(id)
-    const counts =
-      found !== undefined && (marker === undefined || partition === undefined || owns(found.stored, partition, marker))
-    return counts ? { id, ...found } : undefined
+  const ownsKey = ({ companions }: Document.Stored, { label, parse }: Companion.Compiled, key: string): boolean => {
+    const parsed = parse(key)
+    const owned = Object.hasOwn(companions, label) ? companions[label] : undefined
+    return parsed !== undefined && Companion.isOwned(owned, parsed)
+  }
+
+  const counts = ({ companion, partition }: Range, { key, marker }: Hit, stored: Document.Stored): boolean => {
+    if (companion !== undefined) return ownsKey(stored, companion, key)
+    return marker === undefined || partition === undefined || owns(stored, partition, marker)
+  }
+
+  const storedOf = Effect.fnUntraced(function* (range: Range, hit: Hit) {
+    const found = yield* reader.listed(hit.id)
+    return found !== undefined && counts(range, hit, found.stored) ? { id: hit.id, ...found } : undefined
   })
 
   const baseOf = Effect.fnUntraced(function* (range: Range, hit: Hit) {

@@ -112,12 +112,13 @@ export const make = <S extends DocumentSchema>(
   }
 
   /** What keeps an index that would lead to the documents from doing so, if it is not complete. */
-  const lacksOf = (wanted: access.Wanted, { exposed, partitions, uniques }: Compiled): ReadonlyArray<string> => {
+  const lacksOf = (wanted: access.Wanted, compiled: Compiled): ReadonlyArray<string> => {
+    const { partitions, uniques } = compiled
     const complete = <X extends Readiness>(all: ReadonlyMap<string, X>) =>
       new Map(
         [...all].filter(([, { lack }]) => lack !== undefined).map(([label, one]) => [label, { ...one, isReady: true }])
       )
-    const unready: Compiled = { exposed, partitions: complete(partitions), uniques: complete(uniques) }
+    const unready: Compiled = { ...compiled, partitions: complete(partitions), uniques: complete(uniques) }
     const { access: way } = access.choose(wanted, unready, fields, { isOrdered, primaryKey })
     const found =
       way._tag === "Partition" ? partitions.get(way.name) : way._tag === "Unique" ? uniques.get(way.label) : undefined

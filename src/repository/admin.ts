@@ -86,6 +86,9 @@ export const make = <A>(
     removePartition: Effect.fn("Resource.removePartition")(function* (label, options) {
       return yield* named(remove("partitions", label, options?.onProgress))
     }, as("Resource.removePartition")),
+    removeCompanion: Effect.fn("Resource.removeCompanion")(function* (label, options) {
+      return yield* named(remove("companions", label, options?.onProgress))
+    }, as("Resource.removeCompanion")),
     removeUnique: Effect.fn("Resource.removeUnique")(function* (label, options) {
       return yield* named(remove("uniques", label, options?.onProgress))
     }, as("Resource.removeUnique"))

@@ -1,5 +1,5 @@
 /**
- * Partitions and unique keys that were declared after documents were written, and those that are removed.
+ * Partitions, companions and unique keys that were declared after documents were written, and those that are removed.
  *
  * **Details**
  *
@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Catalog from "../Catalog.ts"
 import * as building from "../catalog/building.ts"
+import * as Companion from "../Companion.ts"
 import * as DbError from "../DbError.ts"
 import type { Documents } from "../document/documents.ts"
 import type { ReadFailure } from "../document/read.ts"
@@ -38,7 +39,7 @@ export interface Backfilling {
     options: RewriteOptions | undefined
   ) => Stream.Stream<Backfilled, RewriteFailure | DbError.Unfinished>
   /**
-   * Forgets a partition or unique key, and removes its markers or reservations, whose number it gives; or goes on with that.
+   * Forgets a partition, companion or unique key, and removes its markers or reservations, whose number it gives; or goes on with that.
    * `NotAllowed`: a newer version declares it.
    */
   readonly remove: (
@@ -52,10 +53,17 @@ export interface Backfilling {
 const documentsPerNote = 1000
 
 /** Those that are not complete. */
-const unready = ({ partitions, uniques }: Compiled): ReadonlyArray<building.Index & { readonly isTold: boolean }> => [
+const unready = ({
+  companions,
+  partitions,
+  uniques
+}: Compiled): ReadonlyArray<building.Index & { readonly isTold: boolean }> => [
   ...[...partitions.values()]
     .filter(({ lack }) => lack !== undefined)
     .map(({ build, name }) => ({ kind: "partitions" as const, name, build, isTold: true })),
+  ...[...companions.values()]
+    .filter(({ lack }) => lack !== undefined)
+    .map(({ build, isKnown, name }) => ({ kind: "companions" as const, name, build, isTold: isKnown })),
   // A blind one is there once for each of its keys.
   ...new Map(
     [...uniques.values()]
@@ -275,25 +283,27 @@ export const make = <A>(
 
   /** Removes the markers or reservations of an index, and tells how many, 1,000 at a time. */
   const removeObjects = (removal: Catalog.Removal) =>
-    Stream.flatMap(
-      Stream.fromArray(removal.kind === "partitions" ? markersOf(removal) : reservationsOf(removal)),
-      (one) =>
-        listAll(store, { prefix: one.prefix, keysOnly: true }).pipe(
-          // A key that is none of its own is not touched.
-          Stream.filter(({ key }) => one.isOwn(key)),
-          Stream.grouped(maxKeysPerRequest),
-          Stream.mapEffect(
-            Effect.fnUntraced(function* (entries) {
-              const keys = entries.map((entry) => entry.key)
-              const { failed } = yield* store.deleteMany(keys, { repeatable: true })
-              return failed.length > 0 ? yield* Effect.fail(failed[0]!.reason) : keys.length
-            })
-          )
+    Stream.flatMap(Stream.fromArray(removal.kind === "uniques" ? reservationsOf(removal) : markersOf(removal)), (one) =>
+      listAll(store, { prefix: one.prefix, keysOnly: true }).pipe(
+        // A key that is none of its own is not touched.
+        Stream.filter(({ key }) => one.isOwn(key)),
+        Stream.grouped(maxKeysPerRequest),
+        Stream.mapEffect(
+          Effect.fnUntraced(function* (entries) {
+            const keys = entries.map((entry) => entry.key)
+            const { failed } = yield* store.deleteMany(keys, { repeatable: true })
+            return failed.length > 0 ? yield* Effect.fail(failed[0]!.reason) : keys.length
+          })
         )
+      )
     )
 
-  const markersOf = ({ build, name: index }: Catalog.Removal) => {
-    const { parse, prefix } = Partition.compile(name, Catalog.labelOf(index, build), { fields: [] })
+  const markersOf = ({ build, kind, name: index }: Catalog.Removal) => {
+    const label = Catalog.labelOf(index, build)
+    const { parse, prefix } =
+      kind === "partitions"
+        ? Partition.compile(name, label, { fields: [] })
+        : Companion.compile(name, label, { version: 1, fields: [] })
     return [{ prefix, isOwn: (key: string) => parse(key) !== undefined }]
   }
 
@@ -310,7 +320,7 @@ export const make = <A>(
   const forget = Effect.fnUntraced(function* (now: Catalog.Resource, kind: Catalog.IndexKind, label: string) {
     const noun = building.nounOf(kind)
     const after = Catalog.withoutIndex(now, kind, label)
-    const isLeft = (now.removals ?? []).some((one) => one.kind === kind && one.name === label)
+    const isLeft = Catalog.removalsOf(now).some((one) => one.kind === kind && one.name === label)
     if (after === now) {
       const names = Object.keys(now[kind] ?? {}).join(", ")
       const message = `Expected a ${noun} of ${name}: ${names === "" ? "it has none" : names}; not ${JSON.stringify(label)}`

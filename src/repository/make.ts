@@ -15,11 +15,13 @@ import * as DbError from "../DbError.ts"
 import type { Definition } from "../Definition.ts"
 import type * as Document from "../Document.ts"
 import type { DocumentCodec } from "../document/codec.ts"
+import type * as KnownCompanions from "../document/companions.ts"
 import { isInHand } from "../document/context.ts"
 import * as Documents from "../document/documents.ts"
 import * as merge from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import * as Query from "../Query.ts"
+import * as Companions from "../query/companions.ts"
 import * as cursor from "../query/cursor.ts"
 import * as Fields from "../query/fields.ts"
 import * as Keys from "../query/keys.ts"
@@ -32,6 +34,7 @@ import type { Names } from "../Names.ts"
 import type { Insert, Operations, Patch, Repository, Update, UpdateOptions } from "../Repository.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import * as Adding from "./addCompanion.ts"
 import * as Admin from "./admin.ts"
 import * as Bulk from "./bulk.ts"
 import * as Changes from "./changes.ts"
@@ -69,6 +72,8 @@ export type AnyOperations<S extends DocumentSchema> = Operations<S, Names, S["Ty
 export interface Shared<S extends DocumentSchema> {
   readonly pipeline: Pipeline.Pipeline<AnyOperations<S>>
   readonly feed: Change.Feed<S["Type"]>
+  /** Those that are declared, and those that have been added since. */
+  readonly companions: KnownCompanions.Companions
 }
 
 const defaultConcurrency = 16
@@ -83,10 +88,10 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   definition: Definition<S>,
   database: Database["Service"],
   codec: DocumentCodec<S["Type"]>,
-  { feed, pipeline }: Shared<S>
+  { companions, feed, pipeline }: Shared<S>
 ): Effect.fn.Return<AnyRepository<S>> {
   const { name, onExcessProperty, schema } = definition
-  const documents = Documents.make(definition, database, codec)
+  const documents = Documents.make(definition, database, codec, companions)
   const { context, preparation, reader } = documents
   const operation = Operation.make(name, database.store.location)
   const { about, as, draw, named } = operation
@@ -97,6 +102,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const cursors = yield* cursor.forPages(context)
   const listing = Listing.make(documents, { cursors, keys })
   const partitions = Partitions.make(documents, { keys, listing })
+  const kept = Companions.make(documents, { keys, listing })
   const planner = Planner.make(definition, documents, { fields, keys, refuse: operation.refuse })
   const queries = Queries.make(definition, documents, { cursors, fields, listing, planner })
   const uniques = Uniques.make(documents, { operands })
@@ -125,6 +131,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const history = History.make(documents, { operation, pipeline, reading })
   const bulk = Bulk.make(documents, { operation, queries, reading, writing })
   const jsonForm = JsonForm.make(definition)
+  const adding = Adding.make(documents)
   const admin = Admin.make(documents, { changes, counts, history, keys, listing, operation })
 
   const valueOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
@@ -230,6 +237,13 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
 
     covered: (within) =>
       draw("Resource.covered")(reading.whole(["listIds", "query"], within, (request) => partitions.covered(request))),
+
+    companion: (label, request = {}) =>
+      draw("Resource.companion")(reading.whole(["listIds", "query"], {}, () => kept.read(label, request))),
+
+    addCompanion: Effect.fn("Resource.addCompanion")(function* (label, companion) {
+      return yield* named(adding.add(label, companion))
+    }, as("Resource.addCompanion")),
 
     update: Effect.fn("Resource.update")(
       function* <E = never, R = never>(

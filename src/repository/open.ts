@@ -11,6 +11,7 @@ import * as Change from "../Change.ts"
 import { Database, tell } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import type { Definition, Services } from "../Definition.ts"
+import * as Companions from "../document/companions.ts"
 import * as BlindKeys from "../document/blindKeys.ts"
 import * as DocumentCodec from "../document/codec.ts"
 import * as Guard from "../Guard.ts"
@@ -98,6 +99,7 @@ const opened = Effect.fnUntraced(function* <S extends DocumentSchema>(
     if (definition.guarded) entry.shared.pipeline.lock()
     if (entry.definition.origin === "catalog" && isNews(entry.definition, definition)) {
       // Who has opened it from the catalog goes on with what the program declares, or with what is in the catalog now.
+      addCompanions(entry.shared.companions, definition)
       entry.repository = yield* repositoryOf(database, definition, entry.shared)
       entry.definition = definition
       entry.services = services
@@ -107,6 +109,15 @@ const opened = Effect.fnUntraced(function* <S extends DocumentSchema>(
   })
   return yield* opening.pipe(lockOf(name).withPermits(1), DbError.named("Resource.make", name))
 })
+
+const addCompanions = (
+  companions: Companions.Companions,
+  definition: Pick<Definition<DocumentSchema>, "companions" | "companionKeys">
+) => {
+  for (const [label, one] of Object.entries(definition.companions)) {
+    companions.add(label, one, definition.companionKeys[label]!)
+  }
+}
 
 const repositoryOf = Effect.fnUntraced(function* <S extends DocumentSchema>(
   database: Database["Service"],
@@ -125,7 +136,10 @@ const openNew = Effect.fnUntraced(function* <S extends DocumentSchema>(
 ) {
   const { name } = definition
   const pipeline = yield* Pipeline.make<AnyOperations<S>>(name, { shared: database.resources.shared })
-  const shared: Shared<S> = { pipeline, feed: yield* Change.makeFeed<S["Type"]>({ of: name }) }
+  const feed = yield* Change.makeFeed<S["Type"]>({ of: name })
+  const companions = Companions.make()
+  addCompanions(companions, definition)
+  const shared: Shared<S> = { pipeline, feed, companions }
   const repository = yield* repositoryOf(database, definition, shared)
   yield* tell(database.lifecycle, "ResourceOpened", name)
   const entry: Entry<S> = { definition, repository, shared, services }
@@ -163,6 +177,11 @@ const needsGuard = (resource: string) => {
 /** Whether two declarations are of the same: by what travels, and, where not all of it does, by themselves. */
 const isSame = <S extends DocumentSchema>(a: Definition<S>, b: Definition<S>): boolean => {
   if (a === b) return true
+  const isOtherwise = (label: string) =>
+    a.companionKeys[label] !== b.companionKeys[label] ||
+    !Catalog.isSameDefinition(a.companions[label]!, b.companions[label]!)
+  const labels = Object.keys(a.companions)
+  if (labels.length !== Object.keys(b.companions).length || labels.some(isOtherwise)) return false
   if (a.schema !== b.schema || a.version !== b.version || Catalog.hash(a) !== Catalog.hash(b)) return false
   const portable = Portable.toDefinition(a.portable)
   const own = new Set(["migrations", "computed", "behavior"])

@@ -10,9 +10,10 @@ import * as Document from "../Document.ts"
 import { markerGraceMillis } from "../document/commit.ts"
 import type { Base } from "../document/context.ts"
 import { isDamage, isOfDocument, reasonOf } from "../document/damage.ts"
+import * as documentObject from "../document/documentObject.ts"
 import type { Documents } from "../document/documents.ts"
+import type { Compiled } from "../document/indexes.ts"
 import * as Leftovers from "../document/leftovers.ts"
-import * as Partition from "../Partition.ts"
 import type { Finding, RepairOptions } from "../Repository.ts"
 import { headOption } from "../storage/ObjectStore.ts"
 import { isStoreError } from "../storage/StoreError.ts"
@@ -28,12 +29,25 @@ import type { RewriteFailure, Rewriting } from "./rewrite.ts"
 export interface Repairing {
   /**
    * Finds what is not as it should be, and mends it unless it is a dry run. Each document costs 1 GET and 1 HEAD for each of
-   * its markers; then all markers, reservations and contents are listed, and each costs 1 GET.
+   * its markers, those of companions among them; then all markers, reservations and contents are listed, and each costs 1 GET.
    */
   readonly repair: (options: RepairOptions | undefined) => Stream.Stream<Finding, RewriteFailure>
 }
 
 const defaultConcurrency = 16
+
+/** What picks from what a version owns the markers of what is still kept up. */
+const keptBy = ({ companions, partitions }: Compiled) => {
+  const labels = (all: ReadonlyMap<string, { readonly label: string }>) =>
+    new Set([...all.values()].map(({ label }) => label))
+  const kept = { markers: labels(partitions), companions: labels(companions) }
+  const pick = <X>(owned: Readonly<Record<string, X>>, labels: ReadonlySet<string>) =>
+    Object.fromEntries(Object.entries(owned).filter(([label]) => labels.has(label)))
+  return ({ companions, markers }: documentObject.Owner): documentObject.Owner => ({
+    markers: pick(markers, kept.markers),
+    companions: pick(companions, kept.companions)
+  })
+}
 
 /**
  * Makes the repair of a resource. No request.
@@ -78,15 +92,13 @@ export const make = <A>(
     /** Markers that the document owns and that are not there. */
     const markersOf = Effect.fnUntraced(function* ({ id, stored }: Base<A>) {
       const findings: Array<Finding> = []
-      const kept = new Set([...(yield* indexes.all).partitions.values()].map(({ label }) => label))
-      for (const [label, owned] of Object.entries(stored.markers)) {
-        // Those of one that has been removed are to go.
-        if (!kept.has(label)) continue
-        const at = Partition.keyOf(name, label, id, owned)
+      // Those of one that has been removed are to go.
+      const kept = keptBy(yield* indexes.all)
+      for (const at of documentObject.markersOf(name, id, kept(stored))) {
         if (Option.isSome(yield* headOption(store, at))) continue
         // It may have moved since it was read.
         const now = yield* reader.stored(id)
-        if (now?.markers[label]?.writeId !== owned.writeId) continue
+        if (now === undefined || !documentObject.markersOf(name, id, now).includes(at)) continue
         yield* perform(store.put({ key: at, repeatable: true }))
         findings.push(find("MissingMarker", at, id))
       }
@@ -181,6 +193,7 @@ export const make = <A>(
           )
         return Stream.unwrap(Effect.as(context.fresh, documents)).pipe(
           Stream.concat(over("LeftoverMarker", leftovers.markers(grace))),
+          Stream.concat(over("LeftoverMarker", leftovers.companions(grace))),
           Stream.concat(over("LeftoverReservation", leftovers.reservations)),
           Stream.concat(over("LeftoverContent", leftovers.contents(grace)))
         )

@@ -7,6 +7,7 @@ type Store = ObjectStore["Service"]
 
 const isDocument = (key: string): boolean => key.includes("/data/id=")
 const isMarker = (key: string): boolean => key.includes("/partition=")
+const isCompanion = (key: string): boolean => key.includes("/companion=")
 const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 
@@ -30,14 +31,15 @@ const asOlder =
           }
         }
 
-export const breaks: Readonly<Record<string, Break>> = {
-  /** Markers are sent when the document is there, and not before it. */
-  "late-markers": (store) => {
+/** Sends some objects when the document is there, and not before it. */
+const late =
+  (isLate: (key: string) => boolean): Break =>
+  (store) => {
     const waiting: Array<PutRequest> = []
     return {
       ...store,
       put: (request) => {
-        if (isMarker(request.key)) {
+        if (isLate(request.key)) {
           waiting.push(request)
           return Effect.succeed({ etag: "later" })
         }
@@ -46,7 +48,23 @@ export const breaks: Readonly<Record<string, Break>> = {
         return Effect.tap(store.put(request), () => Effect.forEach(markers, (marker) => store.put(marker)))
       }
     }
-  },
+  }
+
+export const breaks: Readonly<Record<string, Break>> = {
+  /** Markers are sent when the document is there, and not before it. */
+  "late-markers": late(isMarker),
+  /** Keys of companions are sent when the document is there, and not before it. */
+  "late-companions": late(isCompanion),
+  /** Documents do not name their keys of companions. */
+  "unnamed-companions": (store) => ({
+    ...store,
+    put: (request) => {
+      // What tells of a deletion is no JSON.
+      if (!isDocument(request.key) || request.contentType !== "application/json") return store.put(request)
+      const { k: _, ...body } = JSON.parse(decoder.decode(request.body ?? new Uint8Array())) as Record<string, unknown>
+      return store.put({ ...request, body: encoder.encode(JSON.stringify(body)) })
+    }
+  }),
   /** Documents have no write id, so that the ETag does not change with every write. */
   "no-write-id": (store) => ({
     ...store,

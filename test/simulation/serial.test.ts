@@ -15,6 +15,8 @@ const some = [
   "two documents that swap their unique values, and a look",
   "updates that keep their history",
   "content and a deletion",
+  "two updates that move the keys of a companion",
+  "a deletion and an insert, with a companion",
   "a discard and a replacement of a document that tells what it owned",
   "a discard and an insert of a document that tells nothing"
 ]
@@ -58,6 +60,8 @@ const bySimulation = ["guessed-deletions"]
 describe("builds that are wrong are caught", () => {
   const caught: ReadonlyArray<readonly [keyof typeof breaks, string, Bounds]> = [
     ["late-markers", "two updates that move a document", { preemptions: 0, crashes: 1 }],
+    ["late-companions", "two updates that move the keys of a companion", { preemptions: 0, crashes: 1 }],
+    ["unnamed-companions", "two updates that move the keys of a companion", { preemptions: 0 }],
     ["no-write-id", "two inserts of one id", { preemptions: 0 }],
     ["blind-writes", "two updates that move a document", { preemptions: 1 }],
     ["blind-claims", "two inserts of one unique value", { preemptions: 1 }],

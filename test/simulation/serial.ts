@@ -12,6 +12,7 @@ import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as Companion from "effect-s3db/Companion"
 import * as Id from "effect-s3db/crypto/Id"
 import * as Database from "effect-s3db/Database"
 import type * as Query from "effect-s3db/Query"
@@ -54,6 +55,18 @@ const kept = Resource.define("kept", {
   counters: { shards: 1 }
 })
 
+/** Which cells a document is in is kept by a companion: several keys of one document. */
+const places = Resource.define("places", {
+  schema: Schema.Struct({ id: Schema.String, n: Schema.Int, cells: Schema.Array(Schema.String) }),
+  primaryKey: "id",
+  companions: {
+    cells: Companion.make({
+      fields: ["cells"],
+      keys: ({ json }) => (json["cells"] as ReadonlyArray<string>).map((cell) => [cell])
+    })
+  }
+})
+
 const openClient = Effect.fnUntraced(function* (store: Store) {
   const database = yield* Effect.provideService(Database.make({ catalogLease: 0 }), ObjectStore, store)
   const on = Effect.provideService(Database.Database, database)
@@ -61,6 +74,7 @@ const openClient = Effect.fnUntraced(function* (store: Store) {
     items: yield* on(Resource.make(items)),
     accounts: yield* on(Resource.make(accounts)),
     kept: yield* on(Resource.make(kept)),
+    places: yield* on(Resource.make(places)),
     transaction: database.transaction,
     database
   }
@@ -126,6 +140,9 @@ const lookAt = Effect.fnUntraced(function* (client: Client, counts: boolean) {
       Option.match(content, { onNone: () => `${id} nothing`, onSome: ({ size }) => `${id} ${size} bytes` })
     )
   )
+  seen["places"] = (yield* Stream.runCollect(client.places.scan())).toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  const cells = yield* Stream.runCollect(client.places.companion("cells"))
+  seen["cells"] = cells.map(({ id, key }) => `${key.join()} ${id}`)
   seen["history"] = (yield* Stream.runCollect(client.kept.history("k"))).map((one) => one.value.n)
   return JSON.stringify(seen)
 })
@@ -133,7 +150,7 @@ const lookAt = Effect.fnUntraced(function* (client: Client, counts: boolean) {
 const repairAll = Effect.fnUntraced(function* (client: Client, dryRun: boolean) {
   const swept = yield* Stream.runCollect(client.database.repairTransactions({ dryRun }))
   const found: Array<string> = swept.map((one) => JSON.stringify(one))
-  for (const repository of [client.items, client.accounts, client.kept]) {
+  for (const repository of [client.items, client.accounts, client.kept, client.places]) {
     const findings = yield* Stream.runCollect((yield* repository.admin).repair({ dryRun }))
     // What cannot be read is only told.
     found.push(...findings.filter((one) => one.kind !== "Corrupt").map((one) => JSON.stringify(one)))
@@ -378,6 +395,54 @@ const harm =
 const discard: Operation = ({ items }) => Effect.flatMap(items.admin, (admin) => Effect.asVoid(admin.discard("1")))
 const discardKept: Operation = ({ kept }) => Effect.flatMap(kept.admin, (admin) => Effect.asVoid(admin.discard("k")))
 
+const place: Operation = ({ places }) => places.insert({ id: "p", n: 0, cells: ["a", "b"] })
+const move =
+  (...cells: ReadonlyArray<string>): Operation =>
+  ({ places }) =>
+    places.update("p", { cells })
+
+/** What is done with a document that owns keys of a companion. */
+const withCompanion: Readonly<Record<string, Scenario>> = {
+  "two updates that move the keys of a companion": { given: [place], clients: { a: [move("b", "c")], b: [move("d")] } },
+  "an update that moves the keys of a companion, and one that leaves them": {
+    given: [place],
+    clients: { a: [move("b", "c")], b: [({ places }) => places.update("p", { n: 1 })] }
+  },
+  "an update and a deletion, with a companion": {
+    given: [place],
+    clients: { a: [move("c")], b: [({ places }) => places.delete("p")] }
+  },
+  "a deletion and an insert, with a companion": {
+    given: [place],
+    clients: {
+      a: [({ places }) => places.delete("p")],
+      b: [({ places }) => places.insert({ id: "p", n: 2, cells: ["b", "z"] })]
+    }
+  },
+  "two upserts, with a companion": {
+    given: [],
+    clients: {
+      a: [({ places }) => places.upsert({ id: "p", n: 1, cells: ["a", "c"] })],
+      b: [({ places }) => places.upsert({ id: "p", n: 2, cells: ["b", "c"] })]
+    }
+  },
+  "a transaction that moves the keys of companions, and an update": {
+    given: [place, ({ places }) => places.insert({ id: "q", n: 0, cells: ["a"] })],
+    mayLose: ["TransactionConflict"],
+    clients: {
+      a: [
+        ({ places, transaction }) =>
+          transaction(Effect.andThen(places.update("p", { cells: ["q"] }), places.update("q", { cells: ["p"] })))
+      ],
+      b: [move("b", "c")]
+    }
+  },
+  "an update that moves the keys of a companion, and a repair": {
+    given: [place],
+    clients: { a: [move("b", "c")], b: [mend] }
+  }
+}
+
 /** What is done with a damaged document while it is discarded, or replaced. */
 const damaged = (tells: boolean): Readonly<Record<string, Scenario>> => {
   const given = [one, harm("items", "1", tells)]
@@ -508,6 +573,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       ])
     )
   },
+  ...withCompanion,
   ...damaged(true),
   ...damaged(false),
   "two updates that move a document": {

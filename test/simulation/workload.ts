@@ -7,6 +7,7 @@ import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as Companion from "effect-s3db/Companion"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as Database from "effect-s3db/Database"
 import * as Resource from "effect-s3db/Resource"
@@ -57,7 +58,11 @@ const kept = Resource.define("kept", {
   schema: Schema.Struct({ id: Schema.String, value: Schema.String }),
   primaryKey: "id",
   history: true,
-  counters: { shards: 2 }
+  counters: { shards: 2 },
+  // One key moves with every change, the other one stays.
+  companions: {
+    marks: Companion.make({ fields: ["value"], keys: ({ json }) => [["is", String(json["value"])], ["all"]] })
+  }
 })
 
 export const itemIds = ["d0", "d1", "d2", "d3"]
@@ -182,6 +187,19 @@ export const stepOf = (workload: Workload) => {
     yield* recorded(client, id, () => ({ _tag: "Update", expected, value }), wrap(update))
   })
 
+  /** A version that is there before and after is found by its keys in between. */
+  const lookAtMarks = Effect.fnUntraced(function* ({ kept, name }: Client) {
+    const id = yield* pick(keptIds)
+    const before = yield* kept.getDocument(id)
+    const marks = yield* Stream.runCollect(kept.companion("marks"))
+    const after = yield* kept.getDocument(id)
+    if (before.revision !== after.revision) return
+    const found = marks.filter((hit) => hit.id === id).map(({ key }) => key.join())
+    const wanted = ["all", `is,${before.value.value}`]
+    if (found.join() !== wanted.join())
+      violation(`${name}: ${id} has the keys ${found.join()} instead of ${wanted.join()}`)
+  })
+
   /** What keeps its history, and is counted: deletions above all. */
   const stepOfKept = Effect.fnUntraced(function* (client: Client, kind: number) {
     const id = yield* pick(keptIds)
@@ -229,7 +247,8 @@ export const stepOf = (workload: Workload) => {
 
   const step = Effect.fnUntraced(function* (client: Client) {
     const id = yield* pick(itemIds)
-    const kind = yield* Random.nextIntBetween(0, 149)
+    const kind = yield* Random.nextIntBetween(0, 156)
+    if (kind >= 149) return yield* lookAtMarks(client)
     if (kind >= 130) return yield* versionedStep(client)
     if (kind >= 100) return yield* stepOfKept(client, kind)
     if (kind < 14) {
@@ -440,6 +459,13 @@ export const verify = Effect.fnUntraced(function* (
             .toSorted()
           if (told.join() !== real.join()) violations.push(`${label}: covered ${told.join()} instead of ${real.join()}`)
         }
+        const present = yield* Stream.runCollect(observer.kept.scan())
+        const marks = yield* Stream.runCollect(observer.kept.companion("marks"))
+        const named = marks.map(({ id, key }) => `${key.join()} ${id}`).toSorted()
+        const wanted = present.flatMap(({ id, value }) => [`is,${value} ${id}`, `all ${id}`]).toSorted()
+        if (named.join() !== wanted.join()) {
+          violations.push(`${label}: the companion has ${named.join()} instead of ${wanted.join()}`)
+        }
         const owners = new Map<string, string>()
         for (const one of all) {
           if (one.email === undefined) continue
@@ -480,14 +506,15 @@ export const verify = Effect.fnUntraced(function* (
     const after = yield* look("after the repair")
     if (before !== after) violations.push(`the repair made ${after} of ${before}`)
     const left = yield* settle(Stream.runCollect((yield* observer.items.admin).repair()))
+    const keptLeft = yield* settle(Stream.runCollect((yield* observer.kept.admin).repair()))
     const unmended = yield* settle(Stream.runCollect((yield* observer.people.repository.admin).repair()))
-    const all = [...left, ...unmended]
+    const all = [...left, ...keptLeft, ...unmended]
     if (all.length > 0) violations.push(`the repair left ${all.map((one) => `${one.kind} ${one.key}`).join()}`)
   }
 
   let token: string | undefined
   const decoder = new TextDecoder()
-  const counts = { markers: 0, reservations: 0, documents: 0 }
+  const counts = { markers: 0, companions: 0, reservations: 0, documents: 0 }
   do {
     const page = yield* store.list({ token })
     for (const { key } of page.entries) {
@@ -495,6 +522,7 @@ export const verify = Effect.fnUntraced(function* (
       const text = key + JSON.stringify(object.metadata) + decoder.decode(object.body)
       if (text.includes(secretMark)) violations.push(`a secret is in clear in ${key}`)
       if (key.startsWith("resource=items/partition=")) counts.markers += 1
+      if (key.startsWith("resource=kept/companion=")) counts.companions += 1
       if (key.startsWith("resource=items/unique=")) counts.reservations += 1
       if (key.startsWith("resource=items/data/")) counts.documents += 1
     }
@@ -502,5 +530,9 @@ export const verify = Effect.fnUntraced(function* (
   } while (token !== undefined)
   if (wait !== undefined && counts.markers !== counts.documents * 2) {
     violations.push(`${counts.markers} markers of ${counts.documents} documents are left`)
+  }
+  const present = yield* settle(observer.kept.count())
+  if (wait !== undefined && counts.companions !== present * 2) {
+    violations.push(`${counts.companions} keys of a companion of ${present} documents are left`)
   }
 })
