@@ -13,7 +13,7 @@ import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import { RequestCounter } from "effect-s3db/storage/InstrumentedStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as s3Agents from "../../src/storage/internal/s3Agents.ts"
-import { clientConfig } from "../../src/storage/internal/s3Client.ts"
+import { clientConfig } from "../../src/storage/internal/s3Sdk.ts"
 
 const parse = ConnectionString.parse
 

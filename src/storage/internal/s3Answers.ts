@@ -1,14 +1,15 @@
-/** Whether what came back is an answer of S3 to what was asked, before the SDK reads it: it takes anything for an empty answer. */
-import { buffer } from "node:stream/consumers"
-import type { S3Client } from "@aws-sdk/client-s3"
+/** Whether what came back is an answer of S3 to what was asked. */
+import type { Operation } from "../StoreError.ts"
 
 /** The element in which S3 answers; `undefined`: there is no body. */
-const roots: Readonly<Record<string, { readonly root: string | undefined; readonly to: string }>> = {
-  ListObjectsV2Command: { root: "ListBucketResult", to: "a listing" },
-  DeleteObjectsCommand: { root: "DeleteResult", to: "the deletion of many objects" },
-  CopyObjectCommand: { root: "CopyObjectResult", to: "a copy" },
-  DeleteObjectCommand: { root: undefined, to: "a deletion" },
-  PutObjectCommand: { root: undefined, to: "a write" }
+export const answersTo: Partial<
+  Readonly<Record<Operation, { readonly root: string | undefined; readonly to: string }>>
+> = {
+  list: { root: "ListBucketResult", to: "a listing" },
+  deleteMany: { root: "DeleteResult", to: "the deletion of many objects" },
+  copy: { root: "CopyObjectResult", to: "a copy" },
+  delete: { root: undefined, to: "a deletion" },
+  put: { root: undefined, to: "a write" }
 }
 
 const mediaTypeOf = (contentType: string) => contentType.split(";")[0]!.slice(0, 40)
@@ -37,7 +38,7 @@ export class NotOfS3 extends Error {
 const opening = /^\ufeff?\s*(?:<\?(?:[^?]|\?(?!>))*\?>\s*|<!--(?:[^-]|-(?!->))*-->\s*)*<([\w.-]+)(?::([\w.-]+))?/
 
 /** The root element of a whole XML document. */
-const rootOf = (text: string): string | undefined => {
+export const rootOf = (text: string): string | undefined => {
   const found = opening.exec(text)
   const root = found?.[2] ?? found?.[1]
   if (root === undefined) return undefined
@@ -45,45 +46,13 @@ const rootOf = (text: string): string | undefined => {
   return end.endsWith("/>") || end.slice(-200).endsWith(`${root}>`) ? root : undefined
 }
 
-interface Answer {
-  statusCode: number
-  headers: Record<string, string>
-  body?: unknown
+/** What a success says by its body: it is what was asked for, an error all the same, or none of S3. */
+export const kindOf = (text: string, root: string | undefined): "answer" | "error" | "foreign" => {
+  const found = rootOf(text)
+  // Some errors come with status 200.
+  if (found === "Error") return "error"
+  return found !== root || (root === undefined && text.trim() !== "") ? "foreign" : "answer"
 }
 
-const isAnswer = (response: unknown): response is Answer =>
-  typeof response === "object" && response !== null && "statusCode" in response && "headers" in response
-
-const isStream = (body: unknown): body is NodeJS.ReadableStream =>
-  typeof body === "object" && body !== null && Symbol.asyncIterator in body
-
-/**
- * Has the client look at each successful answer that is XML, or empty, by its own rules, and tell of every answer what it
- * says of connections.
- */
-export const check = (client: S3Client, onHeaders: (headers: Readonly<Record<string, string>>) => void): void => {
-  client.middlewareStack.add(
-    (next, context) => (args) =>
-      next(args).then((result) => {
-        const { response } = result
-        if (!isAnswer(response)) return result
-        onHeaders(response.headers)
-        const expected = roots[String(context["commandName"])]
-        const { body, statusCode } = response
-        if (expected === undefined || statusCode < 200 || statusCode >= 300 || !isStream(body)) return result
-        return buffer(body).then((bytes) => {
-          const text = bytes.toString()
-          const found = rootOf(text)
-          // Some errors come with status 200.
-          if (found === "Error") response.statusCode = 503
-          else if (found !== expected.root || (expected.root === undefined && text.trim() !== "")) {
-            throw new NotOfS3(statusCode, response.headers["content-type"], expected.to)
-          }
-          response.body = new Uint8Array(bytes)
-          return result
-        })
-      }),
-    // Next to the network: before the SDK reads the body.
-    { step: "deserialize", priority: "low", name: "effect-s3db-answers" }
-  )
-}
+/** What an error with the status of a success is taken for, unless its code says more. */
+export const statusOfLateError = 503

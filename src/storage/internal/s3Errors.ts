@@ -1,4 +1,4 @@
-/** What goes wrong in the AWS SDK and underneath it, as reasons of a `StoreError`. */
+/** What goes wrong between a client of S3 and the store, as reasons of a `StoreError`. */
 import { maxMetadataBytes } from "../ObjectStore.ts"
 import {
   AccessDenied,
@@ -19,7 +19,7 @@ import {
   Unexpected,
   Unsupported
 } from "../StoreError.ts"
-import { describeForeign, NotOfS3 } from "./s3Answers.ts"
+import { answersTo, describeForeign, NotOfS3 } from "./s3Answers.ts"
 
 /** What the reason needs to know of the request. */
 export interface RequestFacts {
@@ -49,20 +49,29 @@ const numberField = (value: unknown, name: string): number | undefined => {
 /** Names that JavaScript and the SDK give to errors that came without a code of the store. */
 const namesWithoutMeaning = new Set(["Error", "TypeError", "SyntaxError", "RangeError", "Unknown", "UnknownError"])
 
-const codeOf = (cause: unknown): string | undefined => {
-  const code = textField(cause, "Code") ?? textField(cause, "name")
-  return code === undefined || namesWithoutMeaning.has(code) ? undefined : code
+/** An answer that is no success, whatever client it came through. */
+export interface Refusal {
+  readonly status: number
+  /** The code that the store gives, in XML. */
+  readonly code: string | undefined
+  readonly requestId: string | undefined
+  /** The region that the bucket is in, as the body names it. */
+  readonly region: string | undefined
+  /** The argument that is wrong, as the body names it. */
+  readonly argument: string | undefined
+  readonly header: (name: string) => string | undefined
 }
 
-const headerOf = (cause: unknown, name: string): string | undefined =>
-  textField(field(field(cause, "$response"), "headers"), name)
+/** A code of the store, and no name that JavaScript gives to errors. */
+const meaningful = (code: string | undefined): string | undefined =>
+  code === undefined || namesWithoutMeaning.has(code) ? undefined : code
 
 /** `Retry-After` in milliseconds: seconds, or a date that is compared with the store's own clock. */
-const retryAfterOf = (cause: unknown): number | undefined => {
-  const header = headerOf(cause, "retry-after")
-  if (header === undefined) return undefined
-  if (/^\d+(\.\d+)?$/.test(header)) return Math.round(Number(header) * 1000)
-  const millis = Date.parse(header) - Date.parse(headerOf(cause, "date") ?? "")
+const retryAfterOf = ({ header }: Refusal): number | undefined => {
+  const text = header("retry-after")
+  if (text === undefined) return undefined
+  if (/^\d+(\.\d+)?$/.test(text)) return Math.round(Number(text) * 1000)
+  const millis = Date.parse(text) - Date.parse(header("date") ?? "")
   return Number.isNaN(millis) ? undefined : Math.max(0, millis)
 }
 
@@ -157,21 +166,42 @@ const accessDescription = (code: string | undefined): string => {
 
 /** Any failure of a request through the SDK. */
 export const reasonOf = (cause: unknown, request: RequestFacts): Reason => {
-  if (cause instanceof NotOfS3) return new Unexpected({ description: cause.description, status: cause.status })
   const metadata = field(cause, "$metadata")
-  const status = numberField(metadata, "httpStatusCode") ?? numberField(field(cause, "$response"), "statusCode")
-  if (status === undefined) {
-    return connectionOf(cause) ?? localOf(cause)
+  const response = field(cause, "$response")
+  const status = numberField(metadata, "httpStatusCode") ?? numberField(response, "statusCode")
+  if (status === undefined || cause instanceof NotOfS3) return reasonWithoutAnswer(cause)
+  const refusal = {
+    status,
+    code: textField(cause, "Code") ?? textField(cause, "name"),
+    requestId: textField(metadata, "requestId"),
+    region: textField(cause, "Region"),
+    argument: textField(cause, "ArgumentName"),
+    header: (name: string) => textField(field(response, "headers"), name)
   }
-  const code = codeOf(cause)
-  const requestId = textField(metadata, "requestId")
+  return reasonOfRefusal(refusal, request)
+}
+
+/** No answer came, or none of S3. */
+export const reasonWithoutAnswer = (cause: unknown): Reason =>
+  cause instanceof NotOfS3
+    ? new Unexpected({ description: cause.description, status: cause.status })
+    : (connectionOf(cause) ?? localOf(cause))
+
+/** The store, or somebody before it, has answered, and not with a success. */
+export const reasonOfRefusal = (refusal: Refusal, request: RequestFacts): Reason => {
+  const { requestId, status } = refusal
+  const code = meaningful(refusal.code)
   const facts = {
     status,
     ...(code === undefined ? {} : { code }),
     ...(requestId === undefined ? {} : { requestId })
   }
-  return byCode(cause, code, facts, request) ?? byStatus(cause, status, facts, request)
+  return byCode(refusal, code, facts, request) ?? byStatus(refusal, status, facts, request)
 }
+
+/** The region that an answer sends us to. */
+export const regionIn = (refusal: Refusal): string | undefined =>
+  refusal.header("x-amz-bucket-region") ?? refusal.region
 
 /** Nothing was sent: what was given to the SDK does not make a request. */
 const localOf = (cause: unknown): Reason => {
@@ -195,8 +225,8 @@ interface AnswerFacts {
   readonly requestId?: string
 }
 
-const unavailable = (cause: unknown, facts: AnswerFacts): Reason => {
-  const retryAfterMillis = retryAfterOf(cause)
+const unavailable = (refusal: Refusal, facts: AnswerFacts): Reason => {
+  const retryAfterMillis = retryAfterOf(refusal)
   return new Unavailable({
     description: `the store answered with an error of its own${facts.code === undefined ? "" : `, ${facts.code}`}`,
     sent: true,
@@ -205,8 +235,8 @@ const unavailable = (cause: unknown, facts: AnswerFacts): Reason => {
   })
 }
 
-const throttled = (cause: unknown, facts: AnswerFacts): Reason => {
-  const retryAfterMillis = retryAfterOf(cause)
+const throttled = (refusal: Refusal, facts: AnswerFacts): Reason => {
+  const retryAfterMillis = retryAfterOf(refusal)
   return new Throttled({
     description: "the store asks for fewer requests",
     ...facts,
@@ -214,8 +244,8 @@ const throttled = (cause: unknown, facts: AnswerFacts): Reason => {
   })
 }
 
-const wrongRegion = (cause: unknown, facts: AnswerFacts, request: RequestFacts): Reason => {
-  const region = headerOf(cause, "x-amz-bucket-region") ?? textField(cause, "Region")
+const wrongRegion = (refusal: Refusal, facts: AnswerFacts, request: RequestFacts): Reason => {
+  const region = regionIn(refusal)
   const description =
     region === undefined
       ? `the bucket is not in region ${request.region}, or not at this endpoint`
@@ -237,13 +267,13 @@ const metadataTooLarge = (facts: AnswerFacts, { metadataBytes = 0 }: RequestFact
   })
 
 const byCode = (
-  cause: unknown,
+  refusal: Refusal,
   code: string | undefined,
   facts: AnswerFacts,
   request: RequestFacts
 ): Reason | undefined => {
   if (code === undefined) return undefined
-  if (throttlingCodes.has(code)) return throttled(cause, facts)
+  if (throttlingCodes.has(code)) return throttled(refusal, facts)
   if (accessCodes.has(code)) return new AccessDenied({ description: accessDescription(code), ...facts })
   switch (code) {
     case "NoSuchKey":
@@ -280,11 +310,11 @@ const byCode = (
     case "TemporaryRedirect":
     case "Redirect":
     case "IllegalLocationConstraintException":
-      return wrongRegion(cause, facts, request)
+      return wrongRegion(refusal, facts, request)
     case "AuthorizationHeaderMalformed":
-      return textField(cause, "Region") === undefined
+      return refusal.region === undefined
         ? new AccessDenied({ description: "the store does not understand how the request is signed", ...facts })
-        : wrongRegion(cause, facts, request)
+        : wrongRegion(refusal, facts, request)
     case "InvalidBucketName":
       return new InvalidArgument({ argument: "bucket", description: "this is no name of a bucket", ...facts })
     case "BadDigest":
@@ -294,7 +324,7 @@ const byCode = (
     case "RequestTimeout":
     case "ServiceUnavailable":
     case "XAmzContentSHA256Mismatch":
-      return unavailable(cause, facts)
+      return unavailable(refusal, facts)
   }
   return undefined
 }
@@ -303,26 +333,18 @@ const byCode = (
  * Whether it is somebody else who says that there is nothing, such as a proxy whose server is being restarted. S3 names what is
  * missing, in XML, but for HEAD.
  */
-const isForeign = (cause: unknown, { code }: AnswerFacts, { operation }: RequestFacts): boolean => {
-  const type = headerOf(cause, "content-type")
+const isForeign = (refusal: Refusal, { code }: AnswerFacts, { operation }: RequestFacts): boolean => {
+  const type = refusal.header("content-type")
   return code === undefined && operation !== "head" && operation !== "open" && type !== undefined && !/xml/i.test(type)
 }
 
-const asked: Partial<Record<Operation, string>> = {
-  put: "a write",
-  delete: "a deletion",
-  deleteMany: "the deletion of many objects",
-  list: "a listing",
-  copy: "a copy"
-}
-
-const byStatus = (cause: unknown, status: number, facts: AnswerFacts, request: RequestFacts): Reason => {
+const byStatus = (refusal: Refusal, status: number, facts: AnswerFacts, request: RequestFacts): Reason => {
   switch (status) {
     case 301:
     case 302:
     case 307:
     case 308:
-      return wrongRegion(cause, facts, request)
+      return wrongRegion(refusal, facts, request)
     case 304:
     case 412:
       return new PreconditionFailed({ description: "the condition does not hold", ...facts })
@@ -330,7 +352,7 @@ const byStatus = (cause: unknown, status: number, facts: AnswerFacts, request: R
     case 411:
     case 414:
       return new InvalidArgument({
-        argument: textField(cause, "ArgumentName") ?? "request",
+        argument: refusal.argument ?? "request",
         description: `the store refused the request${facts.code === undefined ? "" : `: ${facts.code}`}`,
         ...facts
       })
@@ -338,11 +360,11 @@ const byStatus = (cause: unknown, status: number, facts: AnswerFacts, request: R
     case 403:
       return new AccessDenied({ description: accessDescription(facts.code), ...facts })
     case 404:
-      if (isForeign(cause, facts, request)) {
+      if (isForeign(refusal, facts, request)) {
         const description = describeForeign(
           status,
-          headerOf(cause, "content-type"),
-          asked[request.operation] ?? "a read"
+          refusal.header("content-type"),
+          answersTo[request.operation]?.to ?? "a read"
         )
         return new Unexpected({ description, ...facts })
       }
@@ -362,11 +384,11 @@ const byStatus = (cause: unknown, status: number, facts: AnswerFacts, request: R
     case 416:
       return new InvalidRange({ description: "the range lies outside the object", ...facts })
     case 429:
-      return throttled(cause, facts)
+      return throttled(refusal, facts)
     case 431:
       return metadataTooLarge(facts, request)
   }
-  if (status === 408 || status >= 500) return unavailable(cause, facts)
+  if (status === 408 || status >= 500) return unavailable(refusal, facts)
   return new Unexpected({ description: `the answer, status ${status}, could not be understood`, ...facts })
 }
 

@@ -1,0 +1,122 @@
+/** Which bucket, where, and how to reach it: what the clients of S3 have in common. */
+import * as Config from "effect/Config"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type { StoreError } from "../StoreError.ts"
+import { checkCount, checkDuration, invalidOption } from "./optionRules.ts"
+
+/**
+ * An access key and its secret. The secret and the session token never appear in a log, an error or JSON.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Credentials {
+  readonly accessKeyId: string
+  readonly secretAccessKey: Redacted.Redacted<string>
+  /** Of temporary credentials. */
+  readonly sessionToken?: Redacted.Redacted<string> | undefined
+}
+
+/**
+ * Which bucket, where, and how to reach it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly bucket: string
+  /**
+   * Makes the bucket, in the region, when it is not there: one request more for each store that is opened, two when the
+   * bucket is made. Default: `false`.
+   */
+  readonly createBucket?: boolean | undefined
+  /** Default: the variable `AWS_REGION`, else `us-east-1`. */
+  readonly region?: string | undefined
+  /** An `http` or `https` URL without a path. Default: the endpoint of AWS for the region. */
+  readonly endpoint?: string | undefined
+  /** The bucket in the path instead of in the name of the host. Default: `true` when there is an endpoint. */
+  readonly forcePathStyle?: boolean | undefined
+  /** Default: the default chain of the AWS SDK (environment, profiles, roles of containers and machines). */
+  readonly credentials?: Credentials | undefined
+  /** Connections at once, kept open between requests; further requests wait. Default: 64. */
+  readonly maxSockets?: number | undefined
+  /** How long connecting may take. Default: 5 seconds. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** How long one attempt may take until the answer begins. Default: no limit here; `layer` sets one by its `timeout`. */
+  readonly requestTimeout?: Duration.Input | undefined
+}
+
+/** Connections at once, unless the options say otherwise. */
+export const defaultMaxSockets = 64
+
+/** How long connecting may take, unless the options say otherwise. */
+export const defaultConnectTimeout: Duration.Input = "5 seconds"
+
+/** The options but for the credentials, which a client may take in other forms as well. */
+type Place = Omit<Options, "credentials">
+
+/** The first option that cannot be. */
+export const checkOptions = (options: Place): StoreError | undefined =>
+  checkBucket(options) ??
+  checkEndpoint(options) ??
+  checkCount("maxSockets", options.maxSockets, 1) ??
+  checkDuration("connectTimeout", options.connectTimeout, "positive") ??
+  checkDuration("requestTimeout", options.requestTimeout, "positive")
+
+const checkBucket = ({ bucket, region }: Place): StoreError | undefined => {
+  if (bucket === "") return invalidOption("bucket", "a bucket is missing")
+  if (/[\s/]/.test(bucket)) return invalidOption("bucket", "this is no name of a bucket")
+  return region === "" ? invalidOption("region", "the region is empty: leave it out, or name one") : undefined
+}
+
+/** Whether each part of the credentials is there. */
+export const checkCredentials = (credentials: Credentials | undefined): StoreError | undefined => {
+  if (credentials === undefined) return undefined
+  const { accessKeyId, secretAccessKey, sessionToken } = credentials
+  const parts = [accessKeyId, Redacted.value(secretAccessKey), sessionToken && Redacted.value(sessionToken)]
+  return parts.includes("")
+    ? invalidOption("credentials", "a part of the credentials is empty: leave them out for those of the default chain")
+    : undefined
+}
+
+const checkEndpoint = ({ endpoint }: Place): StoreError | undefined => {
+  if (endpoint === undefined) return undefined
+  if (!URL.canParse(endpoint)) return invalidOption("endpoint", "the endpoint is not a URL")
+  const { hash, password, protocol, search, username } = new URL(endpoint)
+  if (protocol !== "http:" && protocol !== "https:") {
+    return invalidOption("endpoint", "the endpoint must begin with http:// or https://")
+  }
+  return username === "" && password === "" && search === "" && hash === ""
+    ? undefined
+    : invalidOption("endpoint", "the endpoint must not hold credentials, a query or a fragment")
+}
+
+/** The region of the options, else that of the environment, else the first of AWS. */
+export const regionOf = ({ region }: Place): Effect.Effect<string> =>
+  region === undefined ? Effect.orElseSucceed(Config.String("AWS_REGION"), () => "us-east-1") : Effect.succeed(region)
+
+/** Where the bucket is, as a location of a store and in a sentence. Neither holds credentials. */
+export const describePlace = (
+  { bucket, endpoint }: Place,
+  region: string
+): { readonly location: string; readonly place: string } =>
+  endpoint === undefined
+    ? { location: `s3://${bucket}`, place: `bucket ${JSON.stringify(bucket)} on AWS (region ${region})` }
+    : {
+        location: `${endpoint.replace(/\/+$/, "")}/${bucket}`,
+        place: `bucket ${JSON.stringify(bucket)} at ${endpoint}`
+      }
+
+/** Servers refuse what is signed 5 to 15 minutes off; a client learns the offset from every answer. */
+export const noticeableSkewMillis = 240_000
+
+/** What is said, once for each store, of a clock that goes wrong. `offset`: how much the store is ahead. */
+export const warnOfClock = (location: string, offset: number): Effect.Effect<void> => {
+  const minutes = Math.round(offset / 60_000)
+  const where = `${Math.abs(minutes)} minutes ${minutes > 0 ? "behind" : "ahead of"}`
+  return Effect.logWarning(
+    `the clock of this machine is ${where} that of ${location}; requests are signed with the time of the store, but what is dated here is wrong: set the clock`
+  )
+}
