@@ -38,10 +38,8 @@
  * @see `docs/guide/effect-ports.md`
  * @since 0.1.0
  */
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as EffectRateLimiter from "effect/persistence/RateLimiter"
 import * as Schema from "effect/Schema"
@@ -50,6 +48,7 @@ import { Database } from "../Database.ts"
 import { percentEncode } from "../internal/text.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import * as expiring from "../kernel/internal/expiring.ts"
+import * as grouped from "../kernel/internal/grouped.ts"
 import * as PluginStore from "../kernel/PluginStore.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
@@ -227,13 +226,8 @@ const adaptiveFeedback =
 
 type Version = CasCell.Version<expiring.State>
 
-/** A step that waits for its turn. */
-interface Waiting {
-  readonly apply: (
-    state: expiring.State | undefined
-  ) => Effect.Effect<expiring.State | undefined, StoreError.StoreError>
-  readonly done: Deferred.Deferred<void, StoreError.StoreError>
-}
+/** What a step makes of what is there. */
+type Apply = (state: expiring.State | undefined) => Effect.Effect<expiring.State | undefined, StoreError.StoreError>
 
 /**
  * Creates the store of Effect's `RateLimiter` on a store that honours conditional writes. What one process consumes of a key
@@ -249,14 +243,12 @@ export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Service, never, Scope.Scope> {
   const { name = "rate-limiter", sweepEvery = "1 day" } = options
-  const scope = yield* Effect.scope
   const now = yield* StoreClock.kept(store)
   const limits = PluginStore.make(store, { plugin: name, schema: Schema.Json, now })
   yield* sweeping(limits, { every: sweepEvery, turn: "swept", mark: null })
   const format = expiring.format("a limit")
   /** What is there as far as is known, by key. Others can only have taken more of it. */
   const known = new Map<string, Version>()
-  const queues = new Map<string, Array<Waiting>>()
 
   const remember = (key: string, version: Version) => {
     known.delete(key)
@@ -264,38 +256,20 @@ export const make = Effect.fnUntraced(function* (
     if (known.size > mostKnown) known.delete(known.keys().next().value!)
   }
 
-  const write = Effect.fnUntraced(function* (key: string, batch: ReadonlyArray<Waiting>) {
-    const from = known.get(key)
-    // Until it is known what has come of it.
-    known.delete(key)
-    const change = (state: expiring.State | undefined) =>
-      Effect.reduce(
-        batch,
-        () => state,
-        (before, { apply }) => apply(before)
-      )
-    remember(key, yield* CasCell.make(store, key, format).modify(change, from))
-  })
-
-  const settle = (batch: ReadonlyArray<Waiting>, exit: Exit.Exit<void, StoreError.StoreError>) =>
-    Effect.forEach(batch, ({ done }) => Deferred.done(done, exit), { discard: true })
-
-  /** Takes what waits for a key together, until nothing does. */
-  const drain = (key: string) =>
-    Effect.gen(function* () {
-      for (;;) {
-        const batch = queues.get(key)!
-        if (batch.length === 0) return
-        queues.set(key, [])
-        yield* Effect.exit(Effect.onExit(write(key, batch), (exit) => settle(batch, exit)))
-      }
-    }).pipe(
-      Effect.onExit((exit) => {
-        const left = queues.get(key)!
-        queues.delete(key)
-        return settle(left, exit)
-      })
-    )
+  const submit = yield* grouped.make(
+    Effect.fnUntraced(function* (key: string, batch: ReadonlyArray<Apply>) {
+      const from = known.get(key)
+      // Until it is known what has come of it.
+      known.delete(key)
+      const change = (state: expiring.State | undefined) =>
+        Effect.reduce(
+          batch,
+          () => state,
+          (before, apply) => apply(before)
+        )
+      remember(key, yield* CasCell.make(store, key, format).modify(change, from))
+    })
+  )
 
   const update = Effect.fnUntraced(function* <S extends Schema.Json, A>(
     kind: string,
@@ -315,13 +289,7 @@ export const make = Effect.fnUntraced(function* (
       outcome = stepped
       return stepped.next ?? state
     })
-    const done = yield* Deferred.make<void, StoreError.StoreError>()
-    const queue = queues.get(key)
-    if (queue === undefined) {
-      queues.set(key, [{ apply, done }])
-      yield* Effect.forkIn(drain(key), scope)
-    } else queue.push({ apply, done })
-    yield* Deferred.await(done)
+    yield* submit(key, apply)
     return outcome!.result
   })
 

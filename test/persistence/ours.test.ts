@@ -220,17 +220,13 @@ describe("KeyValueStore", () => {
   )
 })
 
-/** Minute by minute, and what goes on in each goes on to its end. */
+/** What is under way goes on to where it waits for time. */
+const settled = Effect.forEach(range(30), () => Effect.promise(() => new Promise((resolve) => setImmediate(resolve))), {
+  discard: true
+})
+
 const minutes = (times: number) =>
-  Effect.forEach(
-    range(times),
-    () =>
-      Effect.andThen(
-        TestClock.adjust("1 minute"),
-        Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-      ),
-    { discard: true }
-  )
+  Effect.forEach(range(times), () => Effect.andThen(TestClock.adjust("1 minute"), settled), { discard: true })
 
 describe("Persistence", () => {
   it.effect("requests", () =>
@@ -283,6 +279,7 @@ describe("Persistence", () => {
       const values = yield* opened[0]!.make("s")
       yield* values.set("short", {}, Duration.minutes(1))
       yield* values.set("long", {}, Duration.days(9))
+      yield* settled
       yield* TestClock.adjust("2 minutes")
       assert.isTrue((yield* keysOf(store)).includes("plugin=persistence/s/short"))
       const requests = yield* made(minutes(50))
@@ -313,6 +310,7 @@ describe("Persistence", () => {
       const store: Store = { ...inner, get: (...args) => (isDown ? Effect.fail(down) : inner.get(...args)) }
       const values = yield* (yield* Persistence.make(store, { sweepEvery: "1 hour" })).make("s")
       yield* values.set("short", {}, Duration.minutes(1))
+      yield* settled
       yield* TestClock.adjust("2 minutes")
       isDown = false
       yield* minutes(60)
