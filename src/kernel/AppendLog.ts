@@ -868,13 +868,13 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       return yield* turn.withPermits(1)(append(lines, appending))
     }),
     raiseFence: Effect.fn("AppendLog.raiseFence")(function* (fence) {
-      const { value = empty } = yield* cell.modify((manifest = empty) =>
+      const version = yield* cell.modify((manifest = empty) =>
         Effect.map(tokens.check(key, manifest.fence, fence), (held) =>
           held === manifest.fence ? manifest : { ...manifest, fence: held }
         )
       )
-      known = undefined
-      return statusOf(value)
+      known = version
+      return statusOf(version.value ?? empty)
     }),
     status: Effect.map(manifestNow, statusOf),
     read,

@@ -32,7 +32,8 @@ import * as AppendLog from "./AppendLog.ts"
 import type * as BlobCodec from "./BlobCodec.ts"
 import * as client from "./internal/journalClient.ts"
 import * as entry from "./internal/journalEntry.ts"
-import type { LeaseLost } from "./Lease.ts"
+import * as journalers from "./internal/journaler.ts"
+import * as Lease from "./Lease.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -205,6 +206,69 @@ export interface Options {
 }
 
 /**
+ * What is at the key of a document, as one read has found it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Head {
+  /**
+   * The identity of the version or the tombstone that counts: of the one that a transaction has announced, if that is committed;
+   * of the one before, if it is pending or aborted. `undefined`: there is none.
+   */
+  readonly identity: string | undefined
+  /** Write ids of what it was built upon. They may be few, and of others than versions, but none of a write that was never committed. */
+  readonly ancestors: ReadonlyArray<string>
+}
+
+/**
+ * What a journaler asks of those who know documents: the kernel knows none.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Documents {
+  /** Reads what counts at the key of a document. 1 GET, and more where a transaction has announced something. */
+  readonly head: (resource: string, id: string) => Effect.Effect<Head, StoreError.StoreError>
+  /**
+   * Removes the tombstone of a deletion that is in the journal, if it is still the one with this write id and the store
+   * deletes on condition; else nothing. An error that may pass is tried again.
+   */
+  readonly sweep: (deletion: Pick<Write, "id" | "resource" | "writeId">) => Effect.Effect<void, StoreError.StoreError>
+}
+
+/**
+ * How a journaler works.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RunOptions {
+  /** The pause while there is something to do, and after a commit of this process. Default: 1 second. */
+  readonly firstPause?: Duration.Input | undefined
+  /** The pause doubles up to this while nothing comes. Default: 1 minute. */
+  readonly longestPause?: Duration.Input | undefined
+  /** The lease under which one of all journalers works. Default: 90 seconds. */
+  readonly lease?: Duration.Input | undefined
+}
+
+/**
+ * What `catchUp` has done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CaughtUp {
+  readonly appended: number
+  /** Entries of writes that were never committed. */
+  readonly dropped: number
+  /** Entries that are left, of writes of which nobody can tell whether they will be committed yet. */
+  readonly undecided: number
+  /** The position of the next record. */
+  readonly next: number
+}
+
+/**
  * How `waitUntil` looks.
  *
  * @category models
@@ -238,15 +302,37 @@ export interface Journal {
   readonly status: Effect.Effect<AppendLog.Status, StoreError.StoreError>
   /** Waits until the journal has come to a position: all records before it can be read. 1 GET for each look. */
   readonly waitUntil: (position: number, options?: WaitOptions) => Effect.Effect<number, StoreError.StoreError>
+  /**
+   * Journals what is committed, as long as it runs. Any number of processes may run it: one at a time works, by a lease, and gives
+   * it up when nothing has come for as long as the longest pause.
+   *
+   * While there is something to do: 1 LIST for each 1,000 entries, 1 PUT for each 4,000 and 1 PUT for the manifest, 1 DeleteObjects for
+   * each 1,000; 1 GET for each entry with a body that another process has written, and 1 for each whose client does not tell by a
+   * later entry that it is committed; what `Documents` make; and 6 to begin, of which 3 are of the lease. While there is nothing: 1 LIST
+   * after each longest pause.
+   *
+   * Errors that may pass are waited out, with a warning; it fails with others.
+   */
+  readonly run: (documents: Documents, options?: RunOptions) => Effect.Effect<never, StoreError.StoreError>
+  /**
+   * Journals all that is committed by now, and ends. Waits for the lease. Requests as `run`, in 3 rounds at least; each document of
+   * which an entry is undecided is read.
+   *
+   * `nobodyWrites`: no program writes, and none has a write under way. Then what is undecided never commits, and is removed.
+   */
+  readonly catchUp: (
+    documents: Documents,
+    options?: Pick<RunOptions, "lease"> & { readonly nobodyWrites?: boolean | undefined }
+  ) => Effect.Effect<CaughtUp, StoreError.StoreError>
   /** The entries that wait to be settled, in no order. 1 LIST for each 1,000. */
   readonly pending: Stream.Stream<Pending, StoreError.StoreError>
   /**
    * Removes records from the beginning, whole segments, and gives the first position that is kept. Requests of `AppendLog.retain`,
    * and 1 GET. The newest records stay, those whose entries may still be in the pending set.
    */
-  readonly retain: (retention: AppendLog.Retention) => Effect.Effect<number, LeaseLost | StoreError.StoreError>
+  readonly retain: (retention: AppendLog.Retention) => Effect.Effect<number, Lease.LeaseLost | StoreError.StoreError>
   /** Puts small segments together. Requests of `AppendLog.compact`. */
-  readonly compact: Effect.Effect<number, LeaseLost | StoreError.StoreError>
+  readonly compact: Effect.Effect<number, Lease.LeaseLost | StoreError.StoreError>
   /** Follows the chain of hashes through the whole journal. Requests of `AppendLog.verify`. */
   readonly verify: (through?: {
     readonly next: number
@@ -282,6 +368,20 @@ export const make = Effect.fnUntraced(function* (
   })
   const writer = yield* client.make({ prefix, keyBytes: store.keyBytes ?? maxKeyBytes })
   const { status } = log
+  const journaler = (
+    documents: Documents,
+    { firstPause = "1 second", lease = "90 seconds", longestPause = "1 minute" }: RunOptions
+  ) =>
+    journalers.make({
+      store,
+      prefix,
+      log,
+      client: writer,
+      documents,
+      lease: Lease.make(store, { key: `${prefix}/lease`, duration: lease }),
+      firstPause: millisOf(firstPause),
+      longestPause: millisOf(longestPause)
+    })
 
   return {
     prefix,
@@ -305,15 +405,17 @@ export const make = Effect.fnUntraced(function* (
       Stream.map(({ key }) => entry.parse(prefix, key)),
       Stream.filter((one) => one !== undefined)
     ),
+    run: (documents, running = {}) => journaler(documents, running).run,
+    catchUp: Effect.fn("Journal.catchUp")(function* (documents, { nobodyWrites = false, ...running } = {}) {
+      const { appended, dropped, next, undecided } = yield* journaler(documents, running).catchUp(nobodyWrites)
+      return { appended, dropped, next, undecided }
+    }),
     retain: Effect.fn("Journal.retain")(function* (retention) {
       // What may still be in the pending set has to be known from the log, or it would be journaled again.
-      const removed = removedOf(yield* status)
+      const removed = journalers.removedOf(yield* status)
       return yield* log.retain({ ...retention, before: Math.min(retention.before ?? removed, removed) })
     }),
     compact: log.compact(),
     verify: log.verify
   }
 })
-
-/** The position up to which no entry is in the pending set any more. */
-const removedOf = ({ note }: AppendLog.Status): number => Number(note ?? 0)
