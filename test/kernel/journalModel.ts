@@ -563,3 +563,30 @@ export const run = ({
     lost: stats.lost
   }
 }
+
+/** A seed near which each is caught. */
+export const breaks: Readonly<Record<Break, number>> = {
+  "entry after commit": 0,
+  "key put again": 30,
+  "removal before append": 0,
+  "append without condition": 0,
+  "one listing": 20,
+  "heads after the listing": 20,
+  "settled by clock": 0,
+  "committed by clock": 0,
+  "swept before append": 200,
+  "identity lost by abort": 2110,
+  "begin without the log": 0
+}
+
+/** A history whose extent follows from the seed, too. */
+export const settling = (seed: number, broken?: Break): Outcome =>
+  run({
+    seed,
+    breaks: broken,
+    conditionalDelete: seed % 2 === 0,
+    documents: 1 + (seed % 3),
+    writers: 2 + (seed % 4),
+    journalers: 1 + (seed % 3),
+    operations: 4 + (seed % 9)
+  })
