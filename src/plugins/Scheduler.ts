@@ -360,7 +360,8 @@ export class Scheduler extends Context.Service<
     readonly disable: (name: string) => Effect.Effect<void, UnknownJob | DbError.DbError>
     /**
      * Adds a job, or changes the one of this name. 1 GET, 1 PUT. `InvalidJob`: its schedule, an option or its payload is wrong,
-     * or its name is that of a job of the program.
+     * or its name is that of a job of the program; or it would never run, since its `at` is over. An `at` that is over runs at once, unless
+     * `misfire: "skip"` and `grace` say otherwise, or the job of this name has run for it or for a later one.
      */
     readonly add: <P>(job: Addition<P>) => Effect.Effect<void, InvalidJob | DbError.DbError>
     /** Removes a job; a run under way goes on. About 1 kB stays, so that its tokens never come again. 1 GET, 1 PUT. */
@@ -471,11 +472,14 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
   const declare = Effect.fnUntraced(function* (
     name: string,
     policy: Policy,
-    program: Pick<JobCell.Job, "task" | "payload">
+    program: Pick<JobCell.Job, "task" | "payload">,
+    { mustRun = false } = {}
   ) {
     const now = yield* clock.now
     const declared = yield* jobOf(name, policy, program, now)
-    yield* named(engine.declare(name, declared, "every" in declared.schedule && !isAnchored(policy.schedule)))
+    const isFloating = "every" in declared.schedule && !isAnchored(policy.schedule)
+    if (yield* named(engine.declare(name, declared, { isFloating, mustRun }))) return
+    return yield* invalid(name, "schedule", "Expected a moment for at that is not over: the job would never run")
   })
 
   for (const { name, policy } of jobs) yield* declare(name, policy, { task: own + name })
@@ -527,7 +531,8 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
         return yield* invalid(name, "name", "Expected another name: the program has a job of this one")
       }
       const encoded = yield* Effect.mapError(task.encode(payload), ({ message }) => problem(name, "payload", message))
-      yield* declare(name, policy, { task: task.name, ...(encoded === undefined ? {} : { payload: encoded }) })
+      const program = { task: task.name, ...(encoded === undefined ? {} : { payload: encoded }) }
+      yield* declare(name, policy, program, { mustRun: true })
     }),
     remove: Effect.fn("Scheduler.remove")(function* (name) {
       yield* found(name)
@@ -616,7 +621,14 @@ const mostNameBytes = 512
 const isName = (name: string): boolean =>
   name !== "" && name.isWellFormed() && encodeURIComponent(name).length <= mostNameBytes
 
-const jobOf = Effect.fnUntraced(function* (
+/**
+ * Checks a job, and gives what is stored of it. No request.
+ *
+ * @internal
+ * @category constructors
+ * @since 0.1.0
+ */
+export const jobOf = Effect.fnUntraced(function* (
   name: string,
   policy: Policy,
   program: Pick<JobCell.Job, "task" | "payload">,

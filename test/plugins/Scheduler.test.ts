@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
@@ -678,6 +679,39 @@ describe("Scheduler", () => {
         yield* other.add({ name: "mail/á", task: Mail, payload, schedule: "@yearly" })
         // Tokens go on from where they were.
         assert.strictEqual((yield* other.trigger("mail/á")).token, 2)
+      })
+    )
+
+    it.effect("that are due once run for a moment that is over, or are refused if they never would", () =>
+      Effect.gen(function* () {
+        yield* at
+        sent.length = 0
+        const store = yield* memory
+        const scheduler = yield* open(store, { tasks: [Mail] })
+        const keys = yield* keysOf(store)
+        const add = (name: string, moment: number, policy: Partial<Scheduler.Policy> = {}) =>
+          Effect.result(scheduler.add({ name, task: Mail, payload, ...policy, schedule: { at: new Date(moment) } }))
+        const isRefused = Effect.map((result: Result.Result<void, { readonly _tag: string }>) =>
+          Result.isFailure(result) ? result.failure._tag : "added"
+        )
+        assert.strictEqual(yield* isRefused(add("skipped", start - 2 * minute, { misfire: "skip" })), "InvalidJob")
+        assert.deepStrictEqual(yield* keysOf(store), keys)
+        assert.strictEqual(
+          yield* isRefused(add("late", start - 2 * minute, { misfire: "skip", grace: "1 hour" })),
+          "added"
+        )
+        assert.strictEqual(yield* isRefused(add("once", start - 2 * minute)), "added")
+        yield* pass(minute)
+        assert.strictEqual(sent.length, 2)
+        // As it is it has been run: to add it again changes nothing.
+        assert.strictEqual(yield* isRefused(add("once", start - 2 * minute)), "added")
+        assert.strictEqual(yield* isRefused(add("once", start - 3 * minute)), "InvalidJob")
+        yield* scheduler.remove("once")
+        assert.strictEqual(yield* isRefused(add("once", start - 2 * minute)), "InvalidJob")
+        assert.strictEqual((yield* Effect.flip(scheduler.status("once")))._tag, "UnknownJob")
+        assert.strictEqual(yield* isRefused(add("once", start + 5 * minute)), "added")
+        yield* pass(10 * minute)
+        assert.strictEqual(sent.length, 3)
       })
     )
 

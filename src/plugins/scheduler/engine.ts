@@ -98,9 +98,13 @@ export interface Options {
 export interface Engine {
   /**
    * Writes down a job of the program. `isFloating`: its interval counts from whenever it was first declared. 1 GET; 1 PUT if it
-   * is new or has changed.
+   * is new or has changed. `mustRun`: not one that would never run, since it is over; tells whether it is written down.
    */
-  readonly declare: (name: string, job: JobCell.Job, isFloating: boolean) => Effect.Effect<void, StoreError>
+  readonly declare: (
+    name: string,
+    job: JobCell.Job,
+    options: { readonly isFloating: boolean; readonly mustRun: boolean }
+  ) => Effect.Effect<boolean, StoreError>
   /** Writes down what a function makes of the state of a job; nothing where it leaves it. 1 GET, 1 PUT. */
   readonly change: (
     name: string,
@@ -137,7 +141,7 @@ interface Local {
   readonly cell: CasCell.CasCell<JobCell.State>
   readonly woken: Queue.Queue<void>
   readonly sightings: Map<number, Sighting>
-  /** The tokens of runs that this process has begun with, also of those that are over. */
+  /** The tokens of runs that this process has begun with, until it is written down how they ended. */
   readonly mine: Set<number>
   /** How runs of this process have ended that could not be written down yet, by token. */
   readonly unwritten: Map<number, Ended>
@@ -292,6 +296,7 @@ export const make = Effect.fnUntraced(function* (
   const write = Effect.fnUntraced(function* (local: Local, token: number, ended: Ended) {
     const state = yield* change(local, (before) => before && JobCell.revise(before, token, ended))
     local.unwritten.delete(token)
+    local.mine.delete(token)
     const run = state?.runs.find((one) => one.token === token)
     if (run !== undefined) yield* tell(local.name, { _tag: "Ended", run })
     return run
@@ -358,15 +363,18 @@ export const make = Effect.fnUntraced(function* (
       const { missed, slot } = chosen
       return JobCell.start(before, { holder, isManual, slot, startedAt: now }, { kept, missed })
     })
+    let isBegun = false
     return yield* Effect.gen(function* () {
       const written = yield* started
       // Others may have taken for lost by now what the store was slow to confirm.
       const state = token !== undefined && (yield* waited) > lease ? yield* beat(local, token) : written
       const run = state?.runs.find((one) => one.token === token)
       if (state === undefined || run === undefined) return undefined
-      return run.status === "running" ? yield* begin(local, state.job, run) : Effect.succeed(run)
+      if (run.status !== "running") return Effect.succeed(run)
+      isBegun = true
+      return yield* begin(local, state.job, run)
     }).pipe(
-      Effect.tap(() => (token === undefined || !local.mine.has(token) ? slots.release(1) : Effect.void)),
+      Effect.tap(() => (isBegun ? Effect.void : slots.release(1))),
       Effect.onError(() => slots.release(1)),
       Effect.ensuring(Effect.sync(() => (local.starting -= 1)))
     )
@@ -544,6 +552,8 @@ export const make = Effect.fnUntraced(function* (
     // What others have written meanwhile is what counts.
     local.version = undefined
     const state = yield* change(local, revise)
+    // Of what is not there nothing is kept.
+    if (state === undefined) return void locals.delete(name)
     yield* lookAfter(local)
     yield* wake(local)
     return state
@@ -558,8 +568,14 @@ export const make = Effect.fnUntraced(function* (
   return {
     watch,
     change: changeNow,
-    declare: (name, job, isFloating) =>
-      changeNow(name, (before, now) => JobCell.declare(before, isFloating ? JobCell.anchored(job, before) : job, now)),
+    declare: Effect.fnUntraced(function* (name, job, { isFloating, mustRun }) {
+      let isDeclared = true
+      yield* changeNow(name, (before, now) => {
+        isDeclared = !mustRun || !JobCell.isOver(before, job, now)
+        return isDeclared ? JobCell.declare(before, isFloating ? JobCell.anchored(job, before) : job, now) : before
+      })
+      return isDeclared
+    }),
     read,
     readAll: Effect.map(sync, () => {
       const states = [...locals.values()].flatMap(({ name, version }) =>

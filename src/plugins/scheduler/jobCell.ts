@@ -216,6 +216,19 @@ export const declare = (before: State | undefined, job: Job, now: number): State
 }
 
 /**
+ * Tells whether a job that is declared would never run, since its one moment is over: it was decided of already, or is longer ago
+ * than `grace` where what was missed is skipped. A job that is there as it is declared has had its chance.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isOver = (before: State | undefined, job: Job, now: number): boolean => {
+  const { schedule } = job
+  if (!("at" in schedule) || (before !== undefined && declare(before, job, now) === before)) return false
+  return declare(before, job, now).done >= schedule.at || (job.misfire === "skip" && now - schedule.at > job.grace)
+}
+
+/**
  * Returns a job whose interval counts from where it has counted from so far.
  *
  * @category combinators

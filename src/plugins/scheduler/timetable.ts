@@ -111,7 +111,15 @@ const attempt = <A>(search: () => A): A | undefined => {
   }
 }
 
-const cronTable = (definition: Extract<Definition, { readonly cron: string }>): Result.Result<Timetable, string> => {
+/**
+ * Returns the cron expression of a stored schedule in its zone, or what is wrong with it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const cronOf = (
+  definition: Extract<Definition, { readonly cron: string }>
+): Result.Result<Cron.Cron, string> => {
   const { cron: text, timeZone, whenRepeated } = definition
   const zone = zoneOf(timeZone)
   if (zone === undefined) {
@@ -122,7 +130,13 @@ const cronTable = (definition: Extract<Definition, { readonly cron: string }>): 
     const known = [...shortcuts.keys()].join(", ")
     return Result.fail(`Expected a cron expression of 5 or 6 fields, or one of ${known}: ${parsed.failure.message}`)
   }
-  const cron = parsed.success
+  return Result.succeed(parsed.success)
+}
+
+const cronTable = (definition: Extract<Definition, { readonly cron: string }>): Result.Result<Timetable, string> => {
+  const found = cronOf(definition)
+  if (Result.isFailure(found)) return Result.fail(found.failure)
+  const cron = found.success
   const next = (after: number) => attempt(() => Cron.next(cron, new Date(after)).getTime())
   return Result.succeed({
     definition,
