@@ -50,7 +50,7 @@ const open = Effect.fnUntraced(function* <R>(
   return scope
 })
 
-class Greeting extends Context.Service<Greeting, string>()("test/Greeting") {}
+class Greeting extends Context.Service<Greeting, string>()("effect-s3db/test/plugins/ClusterScheduler.test/Greeting") {}
 
 describe("ClusterScheduler", () => {
   it.effect("runs a cron expression at its slots, with the services that it needs", () =>
