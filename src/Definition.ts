@@ -557,7 +557,7 @@ export const fromAttributes = <
     Timestamps,
     Userstamps,
     Computed
-  > & { readonly idKind?: IdKind } = {}
+  > & { readonly idKind?: IdKind | { readonly incremental: Id.IncrementalOptions } } = {}
 ): Definition<
   FromAttributes<A>,
   Declared<
@@ -570,7 +570,8 @@ export const fromAttributes = <
   >
 > => {
   const { idKind = "random", ...rest } = options
-  const compiled = Rules.toSchema<A>(attributes, { id: idFields[idKind] })
+  const id = typeof idKind === "string" ? idFields[idKind] : Id.incremental(idKind.incremental)
+  const compiled = Rules.toSchema<A>(attributes, { id })
   const schema = Schema.make<FromAttributes<A>>(compiled.ast)
   return check(name, { schema, name, ...rest }, "id" as PrimaryKey<FromAttributes<A>>)
 }

@@ -20,6 +20,7 @@ import { type Capabilities, maxKeyBytes, type ObjectStore } from "../storage/Obj
 import * as StoreError from "../storage/StoreError.ts"
 import type { DocumentCodec } from "./codec.ts"
 import type { Companions } from "./companions.ts"
+import * as Numbers from "./numbers.ts"
 import type { Place } from "./documentObject.ts"
 
 /**
@@ -110,6 +111,8 @@ export interface Context<A> {
   readonly newKey: (id: string) => Effect.Effect<string, DbError.InvalidInput>
   /** The id in a valid value. `InvalidInput` when it is no text. */
   readonly idOf: (valid: A) => Effect.Effect<string, DbError.InvalidInput>
+  /** Lets incremental ids have their numbers; see `numbers.ts`. */
+  readonly numbered: Numbers.Numbered
   readonly missing: (id: string) => DbError.NotFound
   readonly invalid: (path: ReadonlyArray<string | number>, message: string) => DbError.InvalidInput
   /** Notes down that a value, or an envelope, stands for a version. */
@@ -211,6 +214,7 @@ export const make = <S extends DocumentSchema>(
       const id = (valid as Readonly<Record<string, unknown>>)[primaryKey]
       return typeof id === "string" ? Effect.succeed(id) : Effect.fail(invalid([primaryKey], "Expected a string"))
     },
+    numbered: Numbers.make(definition, store),
     missing: (id) => new DbError.NotFound({ resource: name, id: String(id) }),
     invalid,
     know: (base, as = base.value as object) => {

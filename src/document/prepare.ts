@@ -89,7 +89,8 @@ export interface Options<A> {
  */
 export interface Preparation<A> {
   /**
-   * Encodes an input as a new version of its document, its fields completed. No request, but for those of `Database.fresh`.
+   * Encodes an input as a new version of its document, its fields completed. No request, but for those of `Database.fresh` and of
+   * incremental ids.
    * `InvalidInput`: it does not fit the schema, a partition or the document's id; `MetadataLimit`: it does not fit into the
    * object; `Unsupported`: what is not known of the version that it goes on from cannot be kept.
    */
@@ -113,7 +114,7 @@ export interface Preparation<A> {
  * @since 0.1.0
  */
 export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A> => {
-  const { codec, database, invalid, name, primaryKey, settings, writable } = context
+  const { codec, database, invalid, name, numbered, primaryKey, settings, writable } = context
 
   /** A valid value of an input, with the fields that the resource fills in by itself. */
   const complete = Effect.fnUntraced(function* (
@@ -123,8 +124,8 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     writtenAt: number
   ) {
     const { completion } = settings
-    if (completion === undefined) return yield* codec.construct(input)
-    const given = (yield* codec.constructGiven(input)) as object
+    if (completion === undefined) return yield* numbered(codec.construct(input))
+    const given = (yield* numbered(codec.constructGiven(input))) as object
     return yield* codec.construct(
       yield* completion.apply(given, before as object | undefined, { createdAt, writtenAt })
     )
@@ -189,7 +190,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     prepare,
     given: Effect.fnUntraced(function* (input) {
       // It stands for the document until `prepare` fills in the rest.
-      const valid = (yield* codec.constructGiven(input)) as A
+      const valid = (yield* numbered(codec.constructGiven(input))) as A
       return { id: yield* context.idOf(valid), valid }
     }),
     completed: (input) => Effect.flatMap(Transaction.now, (now) => complete(input, undefined, now, now))

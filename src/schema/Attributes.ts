@@ -101,6 +101,15 @@ export const defaultedFields = (schema: DocumentSchema): ReadonlyArray<string> =
     .filter(([, field]) => field.ast.context?.constructorDefault !== undefined)
     .map(([name]) => name)
 
+/**
+ * Lists the defaults of the fields of a schema, as Effect has them.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const constructorDefaults = (schema: DocumentSchema): ReadonlyArray<unknown> =>
+  Object.values(fieldsOf(schema) ?? {}).flatMap((field) => field.ast.context?.constructorDefault ?? [])
+
 type FieldSchemas = Readonly<Record<string, DocumentSchema>>
 
 const fieldsOf = (schema: DocumentSchema): FieldSchemas | undefined => {
