@@ -512,6 +512,17 @@ export const withAttributes = <const F extends Schema.Struct.Fields, const G ext
 }
 
 /**
+ * Tells whose attribute a field of a schema is, by the name of the plugin; `undefined` for a field of the program.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const ownerOf = (schema: Attributes.DocumentSchema, attribute: string): string | undefined => {
+  const type = fieldTypes(AST.toType(schema.ast)).get(attribute)
+  return type === undefined ? undefined : AST.resolveAt<string>(annotation)(type)
+}
+
+/**
  * An attribute of a plugin. `orphaned`: the plugin was uninstalled, or has given it up; documents keep it.
  *
  * @category models
@@ -567,12 +578,11 @@ const claim = Effect.fnUntraced(function* (
   const types = fieldTypes(AST.toType(schema.ast))
   const names = Object.keys(own)
   for (const attribute of names) {
-    const type = types.get(attribute)
-    if (type === undefined) {
+    if (!types.has(attribute)) {
       const problem = `Expected attribute ${JSON.stringify(attribute)} in the schema of ${JSON.stringify(resource)}: see Plugin.withAttributes`
       return yield* new InvalidPlugin({ plugin: identity.plugin, field: "schema", problem })
     }
-    const owner = AST.resolveAt<string>(annotation)(type)
+    const owner = ownerOf(schema, attribute)
     if (owner !== identity.plugin) return yield* new AttributeTaken({ resource, attribute, owner })
   }
   let before = new Map<string, Attribute["state"]>()

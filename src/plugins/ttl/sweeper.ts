@@ -1,0 +1,218 @@
+/**
+ * Sweeps: what is due of each resource, in its order, so many at a time.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type * as DbError from "../../DbError.ts"
+import type { Instance } from "../../Plugin.ts"
+import type { ChangeError, ListError } from "../../Repository.ts"
+import * as StoreClock from "../../kernel/StoreClock.ts"
+import { type Bound, type Entry, type Outcome, sweeping } from "./policy.ts"
+
+/**
+ * The errors of a sweep: of listing what is due, and of building the index of documents that were there before it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type SweepError = ListError | ChangeError | DbError.Unfinished
+
+/**
+ * What a sweep did with the documents of a resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Report {
+  readonly resource: string
+  /** How many were due, as far as the index said. */
+  readonly due: number
+  readonly deleted: number
+  readonly softDeleted: number
+  readonly archived: number
+  /** By a callback. */
+  readonly kept: number
+  /** That were not due any more, or changed just then. */
+  readonly refreshed: number
+  /** Keys of the index without a document: somebody else was first, or a crash left them for `repair`. */
+  readonly gone: number
+  /** That stay, and are tried again in the next sweep: see `Failed` of the events. */
+  readonly failed: number
+}
+
+/**
+ * What is told of documents that were due.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Event =
+  | {
+      readonly _tag: "Expired"
+      readonly resource: string
+      readonly id: string
+      readonly outcome: "deleted" | "softDeleted" | "archived" | "kept"
+    }
+  | { readonly _tag: "Failed"; readonly resource: string; readonly id: string; readonly error: string }
+  | { readonly _tag: "Swept"; readonly reports: ReadonlyArray<Report>; readonly duration: Duration.Duration }
+
+/**
+ * What this process has swept so far.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stats extends Omit<Report, "resource"> {
+  readonly sweeps: number
+  readonly lastSweep: Option.Option<{ readonly at: DateTime.Utc; readonly duration: Duration.Duration }>
+  /** What the last sweep of all could not do, by resource, for people. */
+  readonly troubles: Readonly<Record<string, string>>
+}
+
+/**
+ * What is done in a sweep.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SweepOptions {
+  readonly dryRun: boolean
+  readonly limit: number | undefined
+}
+
+/**
+ * The sweeps of a process.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sweeper {
+  /** Sweeps resources, one after the other. */
+  readonly sweep: (
+    bound: ReadonlyArray<Bound>,
+    options: SweepOptions
+  ) => Effect.Effect<ReadonlyArray<Report>, SweepError>
+  /** Sweeps all resources; what fails is noted, and does not keep the others. */
+  readonly sweepAll: Effect.Effect<void>
+  readonly due: (bound: Bound, limit: number) => Effect.Effect<ReadonlyArray<Entry>, ListError>
+  readonly stats: Effect.Effect<Stats>
+}
+
+const empty: Omit<Report, "resource"> = {
+  due: 0,
+  deleted: 0,
+  softDeleted: 0,
+  archived: 0,
+  kept: 0,
+  refreshed: 0,
+  gone: 0,
+  failed: 0
+}
+
+/**
+ * Makes the sweeps of a process. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  all: ReadonlyArray<Bound>,
+  { concurrency, self }: { readonly concurrency: number; readonly self: Instance<Event> }
+): Sweeper => {
+  const totals = { ...empty }
+  let sweeps = 0
+  let lastSweep: Stats["lastSweep"] = Option.none()
+  const troubles = new Map<string, string>()
+
+  /** What has become of a document. */
+  const one = Effect.fnUntraced(function* (
+    { expire, resource }: Bound,
+    { id }: Entry,
+    dryRun: boolean
+  ): Effect.fn.Return<Outcome | "failed"> {
+    const exit = yield* Effect.exit(expire(id, dryRun))
+    if (Exit.isFailure(exit)) {
+      if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+      yield* Effect.logWarning(
+        `ttl: ${JSON.stringify(id)} of ${resource} could not be expired; it is tried again`,
+        exit.cause
+      )
+      yield* self.publish({ _tag: "Failed", resource, id, error: messageOf(exit.cause) })
+      return "failed"
+    }
+    const outcome = exit.value
+    const isDone = outcome !== "refreshed" && outcome !== "gone" && !dryRun
+    if (isDone) yield* self.publish({ _tag: "Expired", resource, id, outcome })
+    return outcome
+  })
+
+  const sweepOne = Effect.fnUntraced(function* (bound: Bound, { dryRun, limit }: SweepOptions) {
+    const report = { ...empty }
+    const note = Effect.fnUntraced(function* (entry: Entry) {
+      const outcome = yield* one(bound, entry, dryRun)
+      const names = ["due", outcome] as const
+      for (const name of names) report[name] += 1
+      if (dryRun) return
+      for (const name of names) {
+        totals[name] += 1
+        yield* self.count(name)
+      }
+    })
+    const pass = Stream.runDrain(Stream.mapEffect(bound.due(limit), note, { concurrency, unordered: true }))
+    // Of documents that were there before the index.
+    yield* sweeping(Effect.catchReason(pass, "DbError", "Incomplete", () => Effect.andThen(bound.build, pass)))
+    return { resource: bound.resource, ...report }
+  })
+
+  const told = Effect.fnUntraced(function* <E>(reports: Effect.Effect<ReadonlyArray<Report>, E>) {
+    const watch = yield* StoreClock.steady
+    const done = yield* reports
+    const duration = Duration.millis(yield* watch)
+    sweeps += 1
+    lastSweep = Option.some({ at: yield* DateTime.now, duration })
+    yield* self.publish({ _tag: "Swept", reports: done, duration })
+    return done
+  })
+
+  const tolerant = Effect.forEach(all, (bound) =>
+    Effect.matchCauseEffect(sweepOne(bound, { dryRun: false, limit: undefined }), {
+      onSuccess: (report) =>
+        Effect.sync(() => {
+          if (report.failed === 0) troubles.delete(bound.resource)
+          else troubles.set(bound.resource, `${report.failed} documents could not be expired`)
+          return [report]
+        }),
+      onFailure: (cause) => {
+        if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+        troubles.set(bound.resource, messageOf(cause))
+        return Effect.as(
+          Effect.logWarning(`ttl: ${bound.resource} could not be swept; it is tried again`, cause),
+          [] as ReadonlyArray<Report>
+        )
+      }
+    })
+  )
+
+  return {
+    sweep: (bound, options) => {
+      const swept = Effect.forEach(bound, (one) => sweepOne(one, options))
+      return options.dryRun ? swept : told(swept)
+    },
+    sweepAll: Effect.asVoid(told(Effect.map(tolerant, (reports) => reports.flat()))),
+    due: (bound, limit) => sweeping(Stream.runCollect(bound.due(limit))),
+    stats: Effect.sync(() => ({ ...totals, sweeps, lastSweep, troubles: Object.fromEntries(troubles) }))
+  }
+}
+
+const messageOf = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  const text = error instanceof Error ? String(error.message || error.name) : String(error)
+  return text.split("\n")[0]!.slice(0, 500)
+}

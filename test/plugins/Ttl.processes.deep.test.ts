@@ -1,0 +1,78 @@
+/** Three processes that expire the same documents of one folder, of which two are killed. */
+import { spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as Ttl from "effect-s3db/plugins/Ttl"
+import { Archive, Notes, processOn } from "./fixtures/ttlProcess.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "effect-s3db-ttl-"))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const fixture = fileURLToPath(new URL("./fixtures/ttlProcess.ts", import.meta.url))
+
+const launch = (seconds: number, onLine: (line: string) => void) => {
+  const args = ["--conditions=effect-s3db-source", "--no-warnings", fixture, folder, String(seconds)]
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
+  let rest = ""
+  child.stdout.on("data", (chunk: Buffer) => {
+    const lines = (rest + chunk.toString("utf8")).split("\n")
+    rest = lines.pop() ?? ""
+    lines.forEach(onLine)
+  })
+  return { child, ended: new Promise<void>((resolve) => child.on("close", () => resolve())) }
+}
+
+describe("Ttl between processes", () => {
+  it.live(
+    "expires each document once while processes are killed, and leaves nothing",
+    () =>
+      Effect.gen(function* () {
+        const notes = yield* Notes
+        const archive = yield* Archive
+        const ttl = yield* Ttl.Ttl
+        yield* notes.insertMany(Array.from({ length: 100 }, (_, n) => ({ id: `first-${n}`, n })))
+        const lines: Array<string> = []
+        const processes = Array.from({ length: 3 }, () => launch(45, (line) => lines.push(line)))
+        let inserted = 100
+        for (const { child } of processes.slice(0, 2)) {
+          // Killed while it is at it, whichever sweeps.
+          while (lines.length < inserted - 50) yield* Effect.sleep(20)
+          child.kill("SIGKILL")
+          yield* notes.insertMany(Array.from({ length: 100 }, (_, n) => ({ id: `${inserted}-${n}`, n })))
+          inserted += 100
+        }
+        yield* Effect.sleep("2 seconds")
+        // Who is left goes on after the lease of who is gone.
+        for (let tries = 0; tries < 150 && (yield* notes.count()) > 0; tries++) yield* Effect.sleep(200)
+        assert.strictEqual(yield* notes.count(), 0)
+        processes[2]!.child.kill("SIGKILL")
+        yield* Effect.promise(() => Promise.all(processes.map(({ ended }) => ended)))
+        const copies = yield* Stream.runCollect(archive.listIds())
+        assert.strictEqual(copies.length, inserted)
+        assert.deepStrictEqual(
+          lines.filter((line) => line.startsWith("Failed")),
+          []
+        )
+        assert.strictEqual(new Set(lines).size, lines.length, "a document was expired twice")
+        assert.deepStrictEqual(yield* ttl.runNow(), [
+          {
+            resource: "notes",
+            due: 0,
+            deleted: 0,
+            softDeleted: 0,
+            archived: 0,
+            kept: 0,
+            refreshed: 0,
+            gone: 0,
+            failed: 0
+          }
+        ])
+      }).pipe(Effect.provide(processOn(folder, { sweep: false }))),
+    120_000
+  )
+})

@@ -1,0 +1,647 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as DateTime from "effect/DateTime"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Database } from "effect-s3db/Database"
+import * as DbError from "effect-s3db/DbError"
+import * as Plugin from "effect-s3db/Plugin"
+import * as Ttl from "effect-s3db/plugins/Ttl"
+import * as Resource from "effect-s3db/Resource"
+import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { keysOf, memory, openOn } from "../fixture.ts"
+
+type Store = ObjectStore["Service"]
+
+const Session = Schema.Struct(
+  Plugin.withAttributes(
+    {
+      id: Schema.String,
+      n: Schema.optionalKey(Schema.Int),
+      expiresAt: Schema.optionalKey(Schema.NullOr(Schema.DateTimeUtc)),
+      ends: Schema.optionalKey(
+        Schema.Struct({ text: Schema.optionalKey(Schema.String), millis: Schema.optionalKey(Schema.Number) })
+      )
+    },
+    Ttl.attributes
+  )
+)
+
+class Sessions extends Resource.Service<Sessions>()("effect-s3db/test/plugins/Ttl.test/Sessions", {
+  schema: Session,
+  primaryKey: "id",
+  name: "sessions"
+}) {}
+
+class Users extends Resource.Service<Users>()("effect-s3db/test/plugins/Ttl.test/Users", {
+  schema: Session,
+  primaryKey: "id",
+  name: "sessions_archive"
+}) {}
+
+const start = Date.parse("2026-11-26T00:00:00Z")
+const minute = 60_000
+const day = 86_400_000
+const at = (millis: number) => DateTime.makeUnsafe(start + millis)
+
+/** Lets time pass in steps, so that what happens in each comes to its end. */
+const pass = Effect.fnUntraced(function* (time: number, step: number = minute) {
+  for (let passed = 0; passed < time; passed += step) {
+    yield* settle
+    yield* TestClock.adjust(Math.min(step, time - passed))
+  }
+  yield* settle
+})
+
+const settle = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 2)))
+
+/** A process on a store, with what it has open; it ends with the scope. */
+const processOn = Effect.fnUntraced(function* (
+  store: Store,
+  options: Omit<Ttl.Options<never>, "policies"> & {
+    readonly policies: ReadonlyArray<Ttl.Policy<Sessions> | Ttl.Policy<Users> | Ttl.Policy<Sessions | Users>>
+  }
+) {
+  const { database } = yield* openOn(store)
+  const sessions = yield* Effect.provideService(Resource.make(Sessions.definition), Database, database)
+  const users = yield* Effect.provideService(Resource.make(Users.definition), Database, database)
+  const ttl = yield* Ttl.make(options as Ttl.Options<Sessions | Users>).pipe(
+    Effect.provideService(Database, database),
+    Effect.provideService(Sessions, sessions),
+    Effect.provideService(Users, users)
+  )
+  return { database, sessions, users, ttl }
+})
+
+/** By hand, so that a test says when it is swept. */
+const byHand = (store: Store, policy: Ttl.PolicyOptions<typeof Session.Type, Users>) =>
+  processOn(store, { policies: [Ttl.policy(Sessions, policy)], sweep: false })
+
+const idsOf = <S extends Resource.RepositoryOf<typeof Sessions.definition>>(repository: S) =>
+  Effect.map(Stream.runCollect(repository.listIds()), (ids) => [...ids])
+
+const zero = { due: 0, deleted: 0, softDeleted: 0, archived: 0, kept: 0, refreshed: 0, gone: 0, failed: 0 }
+
+describe("Ttl", () => {
+  describe("what is due", () => {
+    const cases: Readonly<
+      Record<
+        string,
+        readonly [Ttl.PolicyOptions<typeof Session.Type>, (millis: number) => Partial<typeof Session.Type>]
+      >
+    > = {
+      "by age": [{ after: "10 minutes" }, () => ({})],
+      "by the last change": [{ after: "10 minutes", since: "$updatedAt" }, () => ({})],
+      "by a field that says when": [{ at: "expiresAt" }, (millis) => ({ expiresAt: at(millis) })],
+      "by a field and an age": [
+        { after: "5 minutes", since: "expiresAt" },
+        (millis) => ({ expiresAt: at(millis - 5 * minute) })
+      ],
+      "by a text": [{ at: "ends.text" }, (millis) => ({ ends: { text: new Date(start + millis).toISOString() } })],
+      "by a number": [{ at: "ends.millis" }, (millis) => ({ ends: { millis: start + millis } })]
+    }
+
+    for (const [name, [policy, fields]] of Object.entries(cases)) {
+      it.effect(`is found ${name}, not a millisecond too early`, () =>
+        Effect.gen(function* () {
+          yield* TestClock.setTime(start)
+          const { sessions, ttl } = yield* byHand(yield* memory, policy)
+          yield* sessions.insert({ id: "a/b é", ...fields(10 * minute) })
+          yield* TestClock.adjust(10 * minute - 1)
+          assert.deepStrictEqual(yield* ttl.runNow(), [{ resource: "sessions", ...zero }])
+          assert.deepStrictEqual(yield* ttl.due("sessions"), [])
+          yield* TestClock.adjust(1)
+          assert.deepStrictEqual(yield* ttl.due("sessions"), [{ id: "a/b é", expiredAt: at(10 * minute) }])
+          assert.deepStrictEqual(yield* ttl.runNow(), [{ resource: "sessions", ...zero, due: 1, deleted: 1 }])
+          assert.deepStrictEqual(yield* idsOf(sessions), [])
+        })
+      )
+    }
+
+    it.effect("is nothing without a time, or with what is none", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { sessions, ttl } = yield* byHand(yield* memory, { at: "ends.text" })
+        const texts = ["", "yesterday", "2020-01-01T00:00:00", "2020-13-01", "Infinity", "0"]
+        for (const text of texts) yield* sessions.insert({ id: `t${text}`, ends: { text } })
+        yield* sessions.insert({ id: "none" })
+        yield* ttl.runNow()
+        yield* sessions.insert({ id: "day", ends: { text: "2020-01-01" } })
+        yield* sessions.insert({ id: "zone", ends: { text: "2026-11-26T01:00:00+01:00" } })
+        assert.deepStrictEqual(
+          (yield* ttl.due("sessions")).map(({ id }) => id),
+          ["day", "zone"]
+        )
+      })
+    )
+
+    it.effect("is also what has an age of more than 24.8 days, and of years", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { sessions, ttl } = yield* byHand(yield* memory, { after: "800 days" })
+        yield* sessions.insert({ id: "1" })
+        yield* TestClock.adjust(799 * day)
+        assert.strictEqual((yield* ttl.runNow())[0]!.due, 0)
+        yield* TestClock.adjust(day)
+        assert.strictEqual((yield* ttl.runNow())[0]!.deleted, 1)
+      })
+    )
+
+    it.effect("follows an age that is changed, without anything being built anew", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        const { sessions } = yield* byHand(store, { after: "1 day" })
+        yield* sessions.insert({ id: "1" })
+        yield* TestClock.adjust("1 hour")
+        const { ttl } = yield* byHand(store, { after: "1 hour" })
+        assert.strictEqual((yield* ttl.runNow())[0]!.deleted, 1)
+      })
+    )
+
+    it.effect("is also what was there before the index", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        const { database } = yield* openOn(store)
+        const plain = yield* Effect.provideService(Resource.make(Sessions.definition), Database, database)
+        yield* plain.insertMany(Array.from({ length: 5 }, (_, i) => ({ id: `${i}` })))
+        yield* TestClock.adjust("2 hours")
+        const { ttl } = yield* byHand(store, { after: "1 hour" })
+        assert.strictEqual((yield* ttl.runNow())[0]!.deleted, 5)
+      })
+    )
+
+    it.effect("is removed from the index with its document, and when the document gets another time", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        const { sessions, ttl } = yield* byHand(store, { at: "expiresAt" })
+        const count = Effect.map(keysOf(store, "resource=sessions/companion="), ({ length }) => length)
+        yield* sessions.insert({ id: "1", expiresAt: at(minute) })
+        yield* sessions.insert({ id: "2", expiresAt: at(minute) })
+        yield* sessions.insert({ id: "3" })
+        assert.strictEqual(yield* count, 2)
+        yield* sessions.update("1", { expiresAt: at(2 * minute) })
+        yield* sessions.replace({ id: "3", expiresAt: at(minute) })
+        assert.strictEqual(yield* count, 3)
+        yield* sessions.patch("3", { expiresAt: null })
+        yield* sessions.delete("2")
+        assert.strictEqual(yield* count, 1)
+        yield* TestClock.adjust(minute)
+        assert.strictEqual((yield* ttl.runNow())[0]!.due, 0)
+        assert.deepStrictEqual(yield* idsOf(sessions), ["1", "3"])
+      })
+    )
+  })
+
+  describe("what becomes of it", () => {
+    it.effect("a mark, once, until somebody clears it", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { database, sessions, ttl } = yield* byHand(yield* memory, {
+          after: "1 hour",
+          onExpire: Ttl.softDelete()
+        })
+        yield* sessions.insert({ id: "1", n: 7 })
+        yield* TestClock.adjust("2 hours")
+        assert.strictEqual((yield* ttl.runNow())[0]!.softDeleted, 1)
+        assert.deepStrictEqual(yield* sessions.get("1"), { id: "1", n: 7, deletedAt: at(2 * 60 * minute) })
+        assert.deepStrictEqual((yield* ttl.runNow())[0], { resource: "sessions", ...zero })
+        yield* sessions.replace({ id: "1" })
+        assert.strictEqual((yield* ttl.runNow())[0]!.softDeleted, 1)
+        assert.deepStrictEqual(yield* Effect.provideService(Plugin.attributesIn("sessions"), Database, database), [
+          { attribute: "deletedAt", owner: "ttl", state: "owned" }
+        ])
+      })
+    )
+
+    it.effect("a mark in a field of the program, in the form of that field", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const policy = { after: "1 hour", onExpire: Ttl.softDelete("expiresAt") } as const
+        const { sessions, ttl } = yield* byHand(yield* memory, policy)
+        yield* sessions.insert({ id: "1", expiresAt: null })
+        yield* TestClock.adjust("1 hour")
+        yield* ttl.runNow()
+        assert.deepStrictEqual((yield* sessions.get("1")).expiresAt, at(60 * minute))
+      })
+    )
+
+    const toArchive = Ttl.archive(Users, ({ document, expiredAt }: Ttl.Expired<typeof Session.Type>) => ({
+      ...document.value,
+      id: `${document.id}@${expiredAt.epochMilliseconds}`
+    }))
+
+    it.effect("a copy in an archive, exactly one", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { sessions, ttl, users } = yield* byHand(yield* memory, { after: "1 hour", onExpire: toArchive })
+        yield* sessions.insert({ id: "1", n: 7 })
+        yield* TestClock.adjust("2 hours")
+        assert.strictEqual((yield* ttl.runNow())[0]!.archived, 1)
+        assert.deepStrictEqual(yield* idsOf(sessions), [])
+        assert.deepStrictEqual(
+          [...(yield* Stream.runCollect(users.scan()))],
+          [{ id: `1@${start + 60 * minute}`, n: 7 }]
+        )
+        // Its place is taken: it stays, and says so.
+        yield* users.insert({ id: `2@${start + 3 * 60 * minute}` })
+        yield* sessions.insert({ id: "2" })
+        yield* TestClock.adjust("2 hours")
+        const failures = yield* Effect.forkChild(
+          Stream.runCollect(
+            Stream.take(
+              Stream.filter(ttl.events, (event) => event._tag === "Failed"),
+              1
+            )
+          ),
+          { startImmediately: true }
+        )
+        assert.strictEqual((yield* ttl.runNow())[0]!.failed, 1)
+        const [failure] = yield* Fiber.join(failures)
+        assert.match(failure?._tag === "Failed" ? failure.error : "", /sessions_archive/)
+        assert.deepStrictEqual(yield* idsOf(sessions), ["2"])
+      })
+    )
+
+    it.effect("what a program says", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const seen: Array<string> = []
+        const onExpire = Ttl.callback((expired: Ttl.Expired<typeof Session.Type>) => {
+          seen.push(`${expired.resource} ${expired.document.id} ${expired.expiredAt.epochMilliseconds - start}`)
+          if (expired.document.id === "bad") return Effect.fail("no")
+          if (expired.document.id === "worse") return Effect.die("never")
+          return Effect.succeed(expired.document.value.n === 1 ? ("delete" as const) : ("keep" as const))
+        })
+        const { sessions, ttl } = yield* byHand(yield* memory, { after: "1 minute", onExpire })
+        yield* sessions.insertMany([{ id: "bad" }, { id: "go", n: 1 }, { id: "stay" }, { id: "worse" }])
+        yield* TestClock.adjust("1 minute")
+        const report = { resource: "sessions", ...zero, due: 4, deleted: 1, kept: 1, failed: 2 }
+        assert.deepStrictEqual(yield* ttl.runNow(), [report])
+        assert.deepStrictEqual(
+          seen.toSorted(),
+          ["bad", "go", "stay", "worse"].map((id) => `sessions ${id} ${minute}`)
+        )
+        assert.deepStrictEqual(yield* idsOf(sessions), ["bad", "stay", "worse"])
+        // The others are asked about again.
+        assert.strictEqual((yield* ttl.runNow())[0]!.due, 3)
+      })
+    )
+
+    it.effect("nothing in a dry run, which says what would be", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { sessions, ttl } = yield* byHand(yield* memory, { after: "1 minute", onExpire: toArchive })
+        yield* sessions.insertMany(Array.from({ length: 10 }, (_, i) => ({ id: `${i}` })))
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(yield* ttl.runNow({ dryRun: true }), [
+          { resource: "sessions", ...zero, due: 10, archived: 10 }
+        ])
+        assert.strictEqual((yield* idsOf(sessions)).length, 10)
+        assert.deepStrictEqual(yield* ttl.runNow({ limit: 4 }), [
+          { resource: "sessions", ...zero, due: 4, archived: 4 }
+        ])
+        assert.strictEqual((yield* idsOf(sessions)).length, 6)
+        const { sweeps, troubles, lastSweep, ...totals } = yield* ttl.stats
+        assert.deepStrictEqual(
+          { sweeps, troubles, ...totals },
+          { sweeps: 1, troubles: {}, ...zero, due: 4, archived: 4 }
+        )
+        assert.isTrue(Option.isSome(lastSweep))
+      })
+    )
+  })
+
+  describe("who is at it", () => {
+    it.effect("does not lose what is refreshed at the same time", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        let refresh: Effect.Effect<unknown, unknown> = Effect.void
+        /** Something happens between the look at a document and its removal. */
+        const slow: Store = {
+          ...store,
+          delete: (key, options) =>
+            Effect.andThen(key.includes("/data/") ? Effect.orDie(refresh) : Effect.void, store.delete(key, options))
+        }
+        const { ttl } = yield* byHand(slow, { at: "expiresAt" })
+        const { sessions } = yield* byHand(store, { at: "expiresAt" })
+        yield* sessions.insert({ id: "1", expiresAt: at(0) })
+        refresh = Effect.suspend(() => {
+          refresh = Effect.void
+          return sessions.update("1", { expiresAt: at(day) })
+        })
+        assert.deepStrictEqual(yield* ttl.runNow(), [{ resource: "sessions", ...zero, due: 1, refreshed: 1 }])
+        assert.deepStrictEqual(yield* sessions.get("1"), { id: "1", expiresAt: at(day) })
+        assert.strictEqual((yield* ttl.runNow())[0]!.due, 0)
+      })
+    )
+
+    it.effect("does not lose it on a store without conditions on DELETE either", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { store } = yield* MemoryStore.make({ profile: "rgw" })
+        let refresh: Effect.Effect<unknown, unknown> = Effect.void
+        const onExpire = Ttl.callback(() => Effect.as(Effect.orDie(refresh), "delete" as const))
+        const { sessions, ttl, database } = yield* byHand(store, { at: "expiresAt", onExpire })
+        assert.isFalse(database.capabilities.conditionalDelete)
+        yield* sessions.insertMany([
+          { id: "1", expiresAt: at(0) },
+          { id: "2", expiresAt: at(0) }
+        ])
+        refresh = Effect.suspend(() => {
+          refresh = Effect.void
+          return sessions.update("1", { expiresAt: at(day) })
+        })
+        const [report] = yield* ttl.runNow()
+        assert.deepStrictEqual(yield* idsOf(sessions), ["1"])
+        assert.strictEqual(report!.deleted, 1)
+      })
+    )
+
+    it.effect("is one of several processes at a time; another goes on when it is gone", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        const policies = [Ttl.policy(Sessions, { after: "1 minute" })]
+        const first = yield* Scope.make()
+        const one = yield* Effect.provideService(processOn(store, { policies }), Scope.Scope, first)
+        const other = yield* processOn(store, { policies })
+        yield* one.sessions.insertMany(Array.from({ length: 30 }, (_, i) => ({ id: `${i}` })))
+        yield* pass(3 * minute)
+        assert.deepStrictEqual(yield* idsOf(one.sessions), [])
+        assert.strictEqual((yield* one.ttl.stats).deleted + (yield* other.ttl.stats).deleted, 30)
+        assert.strictEqual(Math.min((yield* one.ttl.stats).sweeps, (yield* other.ttl.stats).sweeps), 0)
+        yield* Scope.close(first, Exit.void)
+        yield* other.sessions.insert({ id: "late" })
+        yield* pass(10 * minute)
+        assert.deepStrictEqual(yield* idsOf(other.sessions), [])
+      })
+    )
+
+    it.effect("misses nothing after an outage of 30 days", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        const writer = yield* byHand(store, { after: "30 seconds" })
+        for (let hour = 0; hour < 24; hour++) {
+          yield* writer.sessions.insert({ id: `h${hour}` })
+          yield* TestClock.adjust("30 hours")
+        }
+        const { ttl } = yield* processOn(store, { policies: [Ttl.policy(Sessions, { after: "30 seconds" })] })
+        yield* writer.sessions.insert({ id: "fresh", n: 1 })
+        yield* pass(1000, 100)
+        assert.deepStrictEqual(yield* idsOf(writer.sessions), ["fresh"])
+        assert.strictEqual((yield* ttl.stats).deleted, 24)
+      })
+    )
+
+    it.effect("sweeps nothing too early where the clock of its machine is an hour ahead", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { withClockSkew } = yield* Effect.promise(() => import("effect-s3db/testing/FaultyStore"))
+        const FaultyStore = yield* Effect.promise(() => import("effect-s3db/testing/FaultyStore"))
+        const store = yield* memory
+        const { store: timed } = FaultyStore.make(store, { seed: 1 })
+        const { sessions } = yield* byHand(store, { after: "30 minutes" })
+        yield* sessions.insert({ id: "1" })
+        yield* withClockSkew(60 * minute)(
+          Effect.gen(function* () {
+            const { ttl } = yield* byHand(timed, { after: "30 minutes" })
+            assert.strictEqual((yield* ttl.runNow())[0]!.due, 0)
+            yield* TestClock.adjust("31 minutes")
+            assert.strictEqual((yield* ttl.runNow())[0]!.deleted, 1)
+          })
+        )
+      })
+    )
+
+    it.effect("leaves the documents of other resources alone, also with names like its own", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { sessions, ttl, users } = yield* processOn(yield* memory, {
+          policies: [Ttl.policy(Sessions, { after: "1 minute" }), Ttl.policy(Users, { after: "1 day" })],
+          sweep: false
+        })
+        yield* sessions.insert({ id: "1" })
+        yield* users.insert({ id: "1" })
+        yield* TestClock.adjust("2 days")
+        assert.strictEqual((yield* ttl.runNow({ resource: "sessions" }))[0]!.deleted, 1)
+        assert.deepStrictEqual(yield* idsOf(users), ["1"])
+        assert.strictEqual((yield* ttl.runNow()).length, 2)
+        assert.deepStrictEqual(yield* idsOf(users), [])
+      })
+    )
+
+    it.effect("goes on when the store cannot be reached for a while, and says so", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        let isDown = false
+        const { StoreError, Unavailable } = yield* Effect.promise(() => import("effect-s3db/storage/StoreError"))
+        const flaky: Store = {
+          ...store,
+          list: (request) =>
+            isDown
+              ? Effect.fail(
+                  new StoreError({
+                    operation: "list",
+                    reason: new Unavailable({ description: "no answer", sent: false })
+                  })
+                )
+              : store.list(request)
+        }
+        const { database, sessions, ttl } = yield* processOn(flaky, {
+          policies: [Ttl.policy(Sessions, { after: "1 minute" })]
+        })
+        const health = Effect.map(Effect.provideService(Plugin.statuses, Database, database), ([one]) => one!.health)
+        yield* pass(2 * minute)
+        assert.deepStrictEqual(yield* health, { level: "up" })
+        isDown = true
+        yield* sessions.insert({ id: "1" })
+        yield* pass(3 * minute)
+        assert.strictEqual((yield* health).level, "degraded")
+        assert.match((yield* health).detail ?? "", /^sessions: .*no answer/)
+        assert.isTrue(Result.isFailure(yield* Effect.result(ttl.runNow())))
+        isDown = false
+        yield* pass(2 * minute)
+        assert.deepStrictEqual(yield* health, { level: "up" })
+        assert.deepStrictEqual(yield* idsOf(sessions), [])
+      })
+    )
+  })
+
+  describe("readers", () => {
+    it.effect("that ask for it never see what has expired, however late the sweeper is", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        const { sessions, ttl } = yield* byHand(store, { at: "expiresAt", hide: true })
+        const { sessions: careless } = yield* byHand(store, { at: "expiresAt" })
+        yield* sessions.insertMany(
+          Array.from({ length: 6 }, (_, i) => ({ id: `${i}`, n: i, expiresAt: at((i + 1) * minute) }))
+        )
+        yield* TestClock.adjust(3 * minute)
+        const left = ["3", "4", "5"]
+        assert.deepStrictEqual(yield* idsOf(sessions), left)
+        assert.deepStrictEqual(
+          (yield* Stream.runCollect(sessions.scan())).map(({ id }) => id),
+          left
+        )
+        assert.deepStrictEqual(
+          (yield* sessions.list({ limit: 2 })).items.map(({ id }) => id),
+          ["3", "4"]
+        )
+        const found = Stream.runCollect(sessions.query({ where: { n: { lt: 4 } }, scan: true, limit: 2 }))
+        assert.deepStrictEqual(
+          (yield* found).map(({ id }) => id),
+          ["3"]
+        )
+        assert.strictEqual(yield* sessions.count(), 3)
+        assert.strictEqual((yield* Effect.flip(sessions.get("0")))._tag, "NotFound")
+        assert.strictEqual((yield* sessions.get("3")).n, 3)
+        assert.deepStrictEqual((yield* sessions.getMany(["0", "3"])).map(Option.isSome), [false, true])
+        assert.deepStrictEqual([yield* sessions.exists("0"), yield* sessions.exists("3")], [false, true])
+        assert.strictEqual(yield* careless.count(), 6)
+        // It is there yet for who writes: a refresh brings it back.
+        yield* sessions.update("0", { expiresAt: at(day) })
+        assert.strictEqual((yield* sessions.get("0")).n, 0)
+        assert.strictEqual((yield* ttl.runNow())[0]!.deleted, 2)
+        assert.strictEqual(yield* careless.count(), 4)
+      })
+    )
+
+    it.effect("see content of what has not expired only", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        const { database } = yield* openOn(store)
+        class Files extends Resource.Service<Files>()("effect-s3db/test/plugins/Ttl.test/Files", {
+          schema: Schema.Struct({ id: Schema.String }),
+          primaryKey: "id",
+          name: "files",
+          content: true,
+          history: true
+        }) {}
+        const files = yield* Effect.provideService(Resource.make(Files.definition), Database, database)
+        yield* Ttl.make({ policies: [Ttl.policy(Files, { after: "1 minute", hide: true })], sweep: false }).pipe(
+          Effect.provideService(Database, database),
+          Effect.provideService(Files, files)
+        )
+        yield* files.insert({ id: "1" })
+        yield* files.setContent("1", new Uint8Array([1]))
+        assert.isTrue(Option.isSome(yield* files.getContent("1")))
+        yield* TestClock.adjust(minute)
+        assert.isTrue(Option.isNone(yield* files.getContent("1")))
+        assert.strictEqual((yield* files.getAt("1", { version: 1 })).id, "1")
+      })
+    )
+  })
+
+  it.effect("takes at most 3 requests for each document that expires, and a LIST for each 1,000", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const asked = Ttl.callback(() => Effect.succeed("delete" as const))
+      for (const [i, onExpire] of [Ttl.hardDelete, Ttl.softDelete(), asked].entries()) {
+        const many = i === 0 ? 1100 : 50
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        const { sessions, ttl } = yield* byHand(store, { after: "1 minute", onExpire })
+        yield* sessions.insert({ id: "first" })
+        yield* TestClock.adjust("1 minute")
+        // The clock of the store is measured.
+        yield* ttl.runNow()
+        yield* sessions.insertMany(Array.from({ length: many }, (_, i) => ({ id: `${i}` })))
+        yield* TestClock.adjust("1 minute")
+        const before = yield* counter.counts
+        yield* ttl.runNow()
+        const after = yield* counter.counts
+        const sent = Object.values(after).reduce((a, b) => a + b, 0) - Object.values(before).reduce((a, b) => a + b, 0)
+        const lists = Math.ceil(many / 1000)
+        assert.strictEqual(after.list - before.list, lists)
+        assert.strictEqual(sent - lists, 3 * many)
+        const idle = yield* counter.counts
+        yield* ttl.runNow()
+        assert.strictEqual((yield* counter.counts).list - idle.list, 1)
+      }
+    })
+  )
+
+  describe("policies", () => {
+    it.effect("are refused with what is wrong, and nothing is written", () =>
+      Effect.gen(function* () {
+        const store = yield* memory
+        yield* openOn(store)
+        const refused = (policy: unknown) =>
+          Effect.map(Effect.flip(byHand(store, policy as Ttl.PolicyOptions<typeof Session.Type>)), (error) =>
+            error._tag === "InvalidTtl" ? error.field : error._tag
+          )
+        const before = (yield* keysOf(store)).filter((key) => key.startsWith("plugin="))
+        for (const [policy, field] of [
+          [{}, "after"],
+          [{ after: "soon" }, "after"],
+          [{ after: 0 }, "after"],
+          [{ after: -1 }, "after"],
+          [{ after: "Infinity" as Duration.Input }, "after"],
+          [{ after: "1 day", at: "expiresAt" }, "at"],
+          [{ at: "nowhere" }, "at"],
+          [{ at: "$createdAt" }, "at"],
+          [{ after: "1 day", since: "$schemaVersion" }, "since"],
+          [{ after: "1 day", since: "__proto__" }, "since"],
+          [{ after: "1 day", onExpire: { _tag: "Burn" } }, "onExpire"],
+          [{ after: "1 day", onExpire: Ttl.softDelete("n.x") }, "onExpire"],
+          [{ after: "1 day", onExpire: Ttl.softDelete("nowhere") }, "onExpire"]
+        ] as const) {
+          assert.strictEqual(yield* refused(policy), field, JSON.stringify(policy))
+        }
+        const policies = [Ttl.policy(Sessions, { after: "1 day" })]
+        for (const options of [
+          { policies: [...policies, ...policies] },
+          { policies, interval: "1 milli" as const },
+          { policies, interval: "2 days" as const },
+          { policies, lease: "1 second" as const },
+          { policies, concurrency: 0 },
+          { policies, concurrency: 1.5 }
+        ]) {
+          assert.strictEqual((yield* Effect.flip(processOn(store, options)))._tag, "InvalidTtl")
+        }
+        assert.strictEqual((yield* Effect.flip(processOn(store, { policies, namespace: "a/b" })))._tag, "InvalidPlugin")
+        assert.deepStrictEqual(
+          (yield* keysOf(store)).filter((key) => key.startsWith("plugin=")),
+          before
+        )
+        const { ttl } = yield* processOn(store, { policies, sweep: false })
+        assert.strictEqual((yield* Effect.flip(ttl.runNow({ resource: "users" })))._tag, "NoPolicy")
+        assert.strictEqual((yield* Effect.flip(ttl.due("__proto__")))._tag, "NoPolicy")
+        assert.strictEqual((yield* Effect.flip(ttl.runNow({ limit: 0 })))._tag, "InvalidTtl")
+        assert.strictEqual((yield* Effect.flip(ttl.due("sessions", { limit: 1.5 })))._tag, "InvalidTtl")
+        const error = yield* Effect.flip(byHand(store, { at: "nowhere" }))
+        assert.strictEqual(error.message, 'the policy of "sessions", at: Expected a field with a time, not "nowhere"')
+        assert.instanceOf(DbError.invalidField("x", [], "y"), DbError.InvalidInput)
+      })
+    )
+
+    it.effect("can be known to programs that only write", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        const { ttl } = yield* byHand(store, { at: "expiresAt" })
+        const { companion, name } = Ttl.companionOf({ at: "expiresAt" })
+        const { open } = yield* openOn(store)
+        const writer = yield* open("sessions", { schema: Session, primaryKey: "id", companions: { [name]: companion } })
+        yield* writer.insert({ id: "1", expiresAt: at(0) })
+        assert.strictEqual((yield* ttl.runNow())[0]!.deleted, 1)
+      })
+    )
+  })
+})
