@@ -4,9 +4,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import * as Id from "effect-s3db/crypto/Id"
 import type * as Journal from "effect-s3db/kernel/Journal"
-import { getOption, type ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { getOption, listAll, type ObjectStore } from "effect-s3db/storage/ObjectStore"
 
 type Store = ObjectStore["Service"]
 
@@ -29,7 +30,8 @@ const read = (store: Store, resource: string, id: string) =>
     Option.map(({ body, etag }) => ({ etag, stored: JSON.parse(new TextDecoder().decode(body)) as Stored }))
   )
 
-export const documents = (store: Store): Journal.Documents => ({
+/** `deletesOnCondition`: otherwise tombstones stay until the id is used again. */
+export const documents = (store: Store, deletesOnCondition = true): Journal.Documents => ({
   head: (resource, id) =>
     Effect.map(
       read(store, resource, id),
@@ -39,6 +41,7 @@ export const documents = (store: Store): Journal.Documents => ({
       })
     ),
   sweep: Effect.fnUntraced(function* ({ id, resource, writeId }) {
+    if (!deletesOnCondition) return
     const found = yield* read(store, resource, id)
     if (Option.isNone(found) || !found.value.stored.isTombstone || found.value.stored.writeId !== writeId) return
     yield* store.delete(keyOf(resource, id), { ifMatch: found.value.etag }).pipe(
@@ -49,6 +52,9 @@ export const documents = (store: Store): Journal.Documents => ({
     )
   })
 })
+
+/** Short pauses, so that much meets. */
+export const quick = { firstPause: "20 millis", longestPause: "200 millis", lease: "400 millis" } as const
 
 /** How a writer keeps the protocol, or breaks it. */
 export type Order = "entry first" | "entry after the commit"
@@ -142,3 +148,44 @@ export const differences = (
     return is === should ? [] : [`${name}: journaled ${is || "nothing"}, committed ${should || "nothing"}`]
   })
 }
+
+/**
+ * What is wrong with records by themselves: those of a document have to be a chain, from nothing to its head, each naming the one
+ * before; after a deletion it may begin from nothing anew. Whatever a store has seen, a chain to the head is all of it.
+ */
+export const chainProblems = (
+  entries: ReadonlyArray<Journal.Entry>,
+  heads: ReadonlyMap<string, string | undefined>
+): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  const last = new Map<string, Journal.Record>()
+  for (const [i, { position, value }] of entries.entries()) {
+    const name = JSON.stringify([value.resource, value.id])
+    const before = last.get(name)
+    if (position !== i) problems.push(`position ${position} is the ${i}th`)
+    const mayBegin = before === undefined || before.kind === "delete"
+    const isNext = value.previous === undefined ? mayBegin : value.previous === before?.writeId
+    if (!isNext)
+      problems.push(`${name}: ${value.writeId} follows ${value.previous ?? "nothing"}, not ${before?.writeId}`)
+    if ((value.kind === "insert") !== mayBegin) problems.push(`${name}: ${value.writeId} is an ${value.kind}`)
+    last.set(name, value)
+  }
+  for (const name of new Set([...last.keys(), ...heads.keys()])) {
+    const [journaled, head] = [last.get(name), heads.get(name)]
+    const isEnd = head === undefined ? journaled?.kind === "delete" : journaled?.writeId === head
+    if (!isEnd) problems.push(`${name}: ends with ${journaled?.writeId}, but the head is ${head ?? "nothing"}`)
+  }
+  return problems
+}
+
+/** The identities of all documents. */
+export const headsOf = Effect.fnUntraced(function* (store: Store) {
+  const heads = new Map<string, string>()
+  const keys = yield* Stream.runCollect(listAll(store, { prefix: start }))
+  for (const { key } of keys) {
+    const { body } = yield* store.get(key)
+    const { id, resource, writeId } = JSON.parse(new TextDecoder().decode(body)) as Stored
+    heads.set(JSON.stringify([resource, id]), writeId)
+  }
+  return heads
+})
