@@ -8,7 +8,8 @@
  * - `file:///absolute/folder`, `file://./relative/folder`: the whole path is the folder; `?prefix=` for a part of it.
  * - `memory://bucket/prefix?profile=aws`: in memory, an empty store of its own.
  *
- * `?createBucket=true` with the first two makes a bucket that is not there yet.
+ * `?createBucket=true` with the first two makes a bucket that is not there yet; `?client=http` opens them by `S3HttpStore` instead of
+ * `S3Store`.
  *
  * Credentials, bucket, prefix and path are percent-encoded: write `/` in a secret as `%2F`. Options come after `?`; one
  * that the scheme does not know, that is given twice or that has a wrong type is an error, which shows nothing of the string.
@@ -75,10 +76,14 @@ export interface CommonOptions {
 export interface S3 {
   readonly _tag: "S3"
   /**
-   * Options in the string: `region`, `forcePathStyle`, `sessionToken`, `maxSockets`, `connectTimeout`, `createBucket`; with
+   * Options in the string: `region`, `forcePathStyle`, `sessionToken`, `maxSockets`, `connectTimeout`, `createBucket`, `client`; with
    * `s3://` also `endpoint`.
    */
-  readonly options: CommonOptions & S3Store.Options
+  readonly options: CommonOptions &
+    S3Store.Options & {
+      /** `client`: who speaks to the store, the AWS SDK (`sdk`, the default) or this library itself (`http`). */
+      readonly client?: "sdk" | "http"
+    }
 }
 
 /**
@@ -194,7 +199,8 @@ const s3Server = {
   sessionToken: Schema.optionalKey(NonEmpty),
   maxSockets: Schema.optionalKey(PositiveText),
   connectTimeout: Schema.optionalKey(SomeTimeText),
-  createBucket: Schema.optionalKey(BooleanText)
+  createBucket: Schema.optionalKey(BooleanText),
+  client: Schema.optionalKey(Schema.Literals(["sdk", "http"]))
 }
 
 const HttpOptions = Schema.Struct(s3Server)
@@ -452,10 +458,15 @@ export const layer = (
 const layerOf = (parsed: Parsed): Effect.Effect<Layer.Layer<ObjectStore | RequestCounter, StoreError>> => {
   switch (parsed._tag) {
     case "S3":
-      return Effect.map(
-        Effect.promise(() => import("./S3Store.ts")),
-        (S3Store) => S3Store.layer(parsed.options)
-      )
+      return parsed.options.client === "http"
+        ? Effect.map(
+            Effect.promise(() => import("./S3HttpStore.ts")),
+            (S3HttpStore) => S3HttpStore.layer(parsed.options)
+          )
+        : Effect.map(
+            Effect.promise(() => import("./S3Store.ts")),
+            (S3Store) => S3Store.layer(parsed.options)
+          )
     case "File":
       return Effect.map(
         Effect.promise(() => import("./FileStore.ts")),

@@ -46,7 +46,7 @@ describe("ConnectionString.parse", () => {
           clientConfig(
             options,
             options.region!,
-            s3Agents.make(1, () => 0)
+            s3Agents.make(s3Agents.nodeModules()!, 1, () => 0)
           )
         )
         const hosts: Array<string> = []

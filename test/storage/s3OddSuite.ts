@@ -473,7 +473,7 @@ export const oddSuite = (S3: S3Tested): void => {
     )
   })
 
-  describe(`${S3.name}: connections that were idle for long`, () => {
+  describe.runIf(S3.ownsConnections)(`${S3.name}: connections that were idle for long`, () => {
     const many = Array.from({ length: 8 }, (_, i) => `k${i}`)
 
     /** Several connections that have been used; every use of them from now on is answered by a reset. */

@@ -1,7 +1,14 @@
 /** The connections of a client, none of which is used again once the server may have closed it. */
-import * as http from "node:http"
-import * as https from "node:https"
-import type { Duplex } from "node:stream"
+type Http = typeof import("node:http")
+type Https = typeof import("node:https")
+type Duplex = InstanceType<(typeof import("node:stream"))["Duplex"]>
+
+/** Those of this runtime, which may have none: they are not imported. */
+export const nodeModules = (): { readonly http: Http; readonly https: Https } | undefined => {
+  const http = globalThis.process?.getBuiltinModule?.("node:http")
+  const https = globalThis.process?.getBuiltinModule?.("node:https")
+  return http === undefined || https === undefined ? undefined : { http, https }
+}
 
 /** Where a server does not say how long it keeps a connection: less than those that we know of. */
 export const defaultIdleMillis = 4000
@@ -12,21 +19,27 @@ const marginMillis = 1000
 const mostIdleMillis = 600_000
 
 export interface Agents {
-  readonly http: http.Agent
-  readonly https: https.Agent
+  readonly http: InstanceType<Http["Agent"]>
+  readonly https: InstanceType<Https["Agent"]>
   /** Closes the connections that have been idle for too long. After a process stood still, timers would be too late for that. */
   readonly retire: () => void
   /** Closes every idle connection. */
   readonly dropIdle: () => void
   /** Takes in what an answer says of how long the server keeps connections (`Keep-Alive: timeout=5`). */
-  readonly learn: (headers: Readonly<Record<string, string>>) => void
+  readonly learn: (headers: Readonly<Record<string, string | undefined>>) => void
 }
 
-export const make = (maxSockets: number, now: () => number): Agents => {
+export const make = (
+  { http, https }: { readonly http: Http; readonly https: Https },
+  maxSockets: number,
+  now: () => number
+): Agents => {
   const idleSince = new WeakMap<Duplex, number>()
   let limit = defaultIdleMillis
+  // No connection has been idle for too long before this time: what becomes idle later is due later.
+  let nextDue = 0
 
-  const noting = <A extends http.Agent>(agent: A): A => {
+  const noting = <A extends InstanceType<Http["Agent"]>>(agent: A): A => {
     const keep = agent.keepSocketAlive.bind(agent)
     agent.keepSocketAlive = (socket) => {
       idleSince.set(socket, now())
@@ -40,24 +53,37 @@ export const make = (maxSockets: number, now: () => number): Agents => {
     https: noting(new https.Agent({ keepAlive: true, maxSockets }))
   }
 
-  const close = (isDue: (socket: Duplex) => boolean) => {
+  /** Closes idle connections that have been so for some time, and gives the earliest time since when another one is. */
+  const close = (millis: number, time: number): number => {
+    let earliest = time
     for (const { freeSockets } of [agents.http, agents.https]) {
       for (const sockets of Object.values(freeSockets)) {
-        for (const socket of sockets ?? []) if (isDue(socket)) socket.destroy()
+        for (const socket of sockets ?? []) {
+          const since = idleSince.get(socket) ?? time
+          if (time - since >= millis) socket.destroy()
+          else earliest = Math.min(earliest, since)
+        }
       }
     }
+    return earliest
   }
 
   return {
     ...agents,
     retire: () => {
       const time = now()
-      close((socket) => time - (idleSince.get(socket) ?? time) >= limit)
+      if (time >= nextDue) nextDue = close(limit, time) + limit
     },
-    dropIdle: () => close(() => true),
+    dropIdle: () => {
+      close(0, now())
+    },
     learn: (headers) => {
       const seconds = /(?:^|,)\s*timeout=(\d{1,9})/i.exec(headers["keep-alive"] ?? "")?.[1]
-      if (seconds !== undefined) limit = Math.min(mostIdleMillis, Math.max(0, Number(seconds) * 1000 - marginMillis))
+      if (seconds === undefined) return
+      const learned = Math.min(mostIdleMillis, Math.max(0, Number(seconds) * 1000 - marginMillis))
+      if (learned === limit) return
+      limit = learned
+      nextDue = 0
     }
   }
 }

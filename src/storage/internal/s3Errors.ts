@@ -408,8 +408,8 @@ export const reasonOfDeletion = (code: string | undefined): Reason => {
   return new Unexpected({ description: "the store did not delete the object", ...facts })
 }
 
-/** What is said when the SDK cannot be loaded: it is not there, or not as it can be loaded. */
-export const notLoaded = (error: unknown): string =>
+/** What is said when a package of the SDK cannot be loaded: it is not there, or not as it can be loaded. */
+export const notLoaded = (name: string, error: unknown): string =>
   error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND"
-    ? "the package @aws-sdk/client-s3 is missing: install it"
-    : `the package @aws-sdk/client-s3 could not be loaded (${error instanceof Error ? error.message : String(error)}): a bundler has to take its ES modules (esbuild: mainFields ["module", "main"]) or leave it external`
+    ? `the package ${name} is missing: install it`
+    : `the package ${name} could not be loaded (${error instanceof Error ? error.message : String(error)}): a bundler has to take its ES modules (esbuild: mainFields ["module", "main"]) or leave it external`

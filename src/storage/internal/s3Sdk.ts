@@ -1,5 +1,7 @@
 /** The client of S3 that the AWS SDK is. */
 import { createHash } from "node:crypto"
+import * as http from "node:http"
+import * as https from "node:https"
 import { buffer } from "node:stream/consumers"
 import type * as S3 from "@aws-sdk/client-s3"
 import * as Clock from "effect/Clock"
@@ -139,7 +141,7 @@ const isRequest = (
 const load: Effect.Effect<typeof S3, StoreError> = Effect.tryPromise({
   try: () => import("@aws-sdk/client-s3"),
   catch: (error) => {
-    const description = s3Errors.notLoaded(error)
+    const description = s3Errors.notLoaded("@aws-sdk/client-s3", error)
     return new StoreError({
       operation: "open",
       reason: new Unsupported({ feature: "@aws-sdk/client-s3", description })
@@ -156,7 +158,9 @@ export const make = Effect.fnUntraced(function* (
   const { location, place } = describePlace(options, region)
   const sdk = yield* load
   const clock = yield* Clock.Clock
-  const agents = s3Agents.make(options.maxSockets ?? defaultMaxSockets, () => clock.currentTimeMillisUnsafe())
+  const agents = s3Agents.make({ http, https }, options.maxSockets ?? defaultMaxSockets, () =>
+    clock.currentTimeMillisUnsafe()
+  )
   const client = yield* Effect.acquireRelease(
     Effect.sync(() => new sdk.S3Client(clientConfig(options, region, agents))),
     (client) => Effect.sync(() => client.destroy())

@@ -1,0 +1,4 @@
+import { oddSuite } from "./s3OddSuite.ts"
+import { http } from "./s3Stores.ts"
+
+oddSuite(http)

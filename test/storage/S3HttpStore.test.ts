@@ -1,0 +1,467 @@
+import { execFile } from "node:child_process"
+import { createHash, createHmac } from "node:crypto"
+import type { ServerResponse } from "node:http"
+import { createServer } from "node:net"
+import type { AddressInfo } from "node:net"
+import { promisify } from "node:util"
+import { gzipSync } from "node:zlib"
+import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3"
+import { assert, describe, it } from "@effect/vitest"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as TestClock from "effect/testing/TestClock"
+import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as ConnectionString from "effect-s3db/storage/ConnectionString"
+import * as S3HttpStore from "effect-s3db/storage/S3HttpStore"
+import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
+import { isRegion, placeOf } from "../../src/storage/internal/s3Place.ts"
+import { type Answer, client, document, error, object, reply, type Seen, serve } from "./s3Server.ts"
+
+const text = (value: string) => new TextEncoder().encode(value)
+
+const failureOf = (effect: Effect.Effect<unknown, StoreError>) =>
+  Effect.map(Effect.flip(effect), ({ reason }) => reason)
+
+const stored = reply(200, { etag: '"e1"' })
+
+const sha256 = (data: string) => createHash("sha256").update(data).digest("hex")
+
+/** The signature that a request must have, computed as the documentation has it from what has arrived. */
+const signatureFor = ({ headers, method, path }: Seen, secret: string): string => {
+  const authorization = headers.authorization!
+  const [, scope, names] = /^AWS4-HMAC-SHA256 Credential=[^/]+\/(\S+), SignedHeaders=(\S+), Signature=/.exec(
+    authorization
+  )!
+  const [day, region, service] = scope!.split("/")
+  const [to, query = ""] = path.split("?")
+  const values = names!
+    .split(";")
+    .map((name) => `${name}:${String(headers[name]).trim().replace(/ +/g, " ")}\n`)
+    .join("")
+  const parameters = query.split("&").toSorted().join("&")
+  const canonical = `${method}\n${to}\n${parameters}\n${values}\n${names}\n${String(headers["x-amz-content-sha256"])}`
+  const key = [day, region, service, "aws4_request"].reduce<Buffer>(
+    (key, part) => createHmac("sha256", key).update(part!).digest(),
+    Buffer.from(`AWS4${secret}`)
+  )
+  return createHmac("sha256", key)
+    .update(`AWS4-HMAC-SHA256\n${String(headers["x-amz-date"])}\n${scope}\n${sha256(canonical)}`)
+    .digest("hex")
+}
+
+const assertSigned = (seen: ReadonlyArray<Seen>) => {
+  for (const request of seen) {
+    const { authorization = "", ...others } = request.headers
+    assert.match(authorization, new RegExp(`, Signature=${signatureFor(request, "hush-hush")}$`))
+    const signed = /SignedHeaders=(\S+),/.exec(authorization)![1]!.split(";")
+    // What says what is to be done is signed, whatever the service asks for.
+    const unsigned = Object.keys(others).filter((name) => !signed.includes(name))
+    assert.deepStrictEqual(
+      unsigned.filter(
+        (name) => !/^(connection|content-length|accept.*|cache-control|pragma|user-agent|sec-fetch-mode)$/.test(name)
+      ),
+      []
+    )
+  }
+}
+
+const everything: Answer = (response, request) => {
+  if (request.method === "POST") {
+    const keys = [...request.body.matchAll(/<Key>([^]*?)<\/Key>/g)].map(
+      ([, key]) => `<Deleted><Key>${key}</Key></Deleted>`
+    )
+    document(`<DeleteResult>${keys.join("")}</DeleteResult>`)(response, request)
+  } else if (request.headers["x-amz-copy-source"] !== undefined) {
+    document("<CopyObjectResult><ETag>&quot;e2&quot;</ETag></CopyObjectResult>")(response, request)
+  } else if (request.path.includes("list-type=2")) {
+    document("<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")(response, request)
+  } else if (request.method === "GET") object("x")(response, request)
+  else stored(response, request)
+}
+
+describe("S3HttpStore: signatures", () => {
+  for (const transport of ["node", "fetch"] as const) {
+    it.live(`every request is signed, with all that it says: ${transport}`, () =>
+      Effect.gen(function* () {
+        const { options, seen } = yield* serve(everything)
+        const credentials = { ...options.credentials, sessionToken: Redacted.make("to/ken+=") }
+        for (const more of [{}, { credentials }, { payload: "unsigned" }, { region: "eu-west-1" }] as const) {
+          const store = yield* S3HttpStore.make({ ...options, ...more, transport })
+          for (const key of ["k", "a b/\u00e9+*'()!~_.-", "%2F&=?#", "//", "\u{1f600}", "a//b", "\t\n"]) {
+            yield* store.put({ key, body: text("body \u00e9"), metadata: { A: "1", "a-b": "x  y   z", "a!": "~" } })
+            yield* store.put({ key, ifMatch: "e", contentEncoding: "x,  y" })
+            yield* store.get(key, { range: { start: 0 }, ifMatch: "e1" })
+            yield* store.head(key)
+            yield* store.delete(key, { ifMatch: "e" })
+            yield* store.copy({ from: key, to: `${key}2`, metadata: { m: "1" }, ifSourceMatch: "e" })
+            yield* store.deleteMany([key, "<&>"])
+            yield* store.list({ prefix: "", delimiter: "/" })
+            yield* store.list({ prefix: key, startAfter: `${key}~`, maxKeys: 3 }).pipe(Effect.ignore)
+          }
+        }
+        assert.isAbove(seen.length, 200)
+        assertSigned(seen)
+        const bodies = seen.filter(({ body, method }) => method === "PUT" && body !== "")
+        const hashes = new Set(bodies.map(({ headers }) => headers["x-amz-content-sha256"]))
+        assert.deepStrictEqual(hashes, new Set([sha256("body \u00e9"), "UNSIGNED-PAYLOAD"]))
+        const tokens = seen.filter(({ headers }) => headers["x-amz-security-token"] === "to/ken+=")
+        assert.strictEqual(tokens.length, seen.length / 4)
+      })
+    )
+  }
+
+  it.live("the body of a deletion of many is vouched for", () =>
+    Effect.gen(function* () {
+      const { options, seen } = yield* serve(everything)
+      yield* (yield* S3HttpStore.make(options)).deleteMany(["k"])
+      const digest = createHash("sha256").update(seen[0]!.body).digest("base64")
+      assert.strictEqual(seen[0]!.headers["x-amz-checksum-sha256"], digest)
+    })
+  )
+})
+
+describe("S3HttpStore: where the bucket is", () => {
+  it.effect("the SDK would look for it at the same place", () =>
+    Effect.promise(async () => {
+      const places = [
+        { bucket: "bkt", region: "us-east-1" },
+        { bucket: "bkt", region: "eu-central-1" },
+        { bucket: "bkt", region: "cn-north-1" },
+        { bucket: "bkt", region: "us-gov-west-1" },
+        { bucket: "bkt", region: "us-iso-east-1" },
+        { bucket: "bkt", region: "us-isob-east-1" },
+        { bucket: "with.dots", region: "eu-west-1" },
+        { bucket: "Capital_s", region: "eu-west-1" },
+        { bucket: "bkt", region: "eu-west-1", forcePathStyle: true },
+        { bucket: "bkt", region: "eu-west-1", endpoint: "http://host:9000" },
+        { bucket: "bkt", region: "eu-west-1", endpoint: "https://host", forcePathStyle: false },
+        { bucket: "bkt", region: "eu-west-1", endpoint: "http://host:9000/base/", forcePathStyle: true }
+      ]
+      for (const { region, ...options } of places) {
+        const { endpoint, forcePathStyle = endpoint !== undefined } = options
+        const sdk = new S3Client({
+          region,
+          forcePathStyle,
+          credentials: { accessKeyId: "k", secretAccessKey: "s" },
+          ...(endpoint === undefined ? {} : { endpoint })
+        })
+        let theirs: unknown
+        sdk.middlewareStack.add(
+          () => (args) => {
+            const { hostname, path, port, protocol } = args.request as Readonly<Record<string, unknown>>
+            theirs = { hostname, path, port, protocol }
+            return Promise.reject(new Error("seen"))
+          },
+          { step: "finalizeRequest", priority: "low" }
+        )
+        await sdk.send(new PutObjectCommand({ Bucket: options.bucket, Key: "k" })).catch(() => undefined)
+        const { origin, path } = placeOf(options, region)
+        const { port } = new URL(`${origin.protocol}//${origin.host}`)
+        const ours = {
+          hostname: origin.hostname,
+          path: `${path}k`,
+          port: port === "" ? undefined : Number(port),
+          protocol: origin.protocol
+        }
+        assert.deepStrictEqual(ours, theirs, JSON.stringify({ ...options, region }))
+      }
+      assert.strictEqual(placeOf({ bucket: "b", endpoint: "http://[::1]:9000" }, "r").origin.hostname, "::1")
+    })
+  )
+
+  it.live("a bucket in another region is found there, and every later request goes there at once", () =>
+    Effect.gen(function* () {
+      const answers: ReadonlyArray<Answer> = [
+        error(301, "PermanentRedirect", { "x-amz-bucket-region": "eu-west-1" }),
+        reply(400, { "x-amz-bucket-region": "eu-west-1" }),
+        error(400, "AuthorizationHeaderMalformed", {}, "<Region>eu-west-1</Region>")
+      ]
+      for (const answer of answers) {
+        const { options, seen } = yield* serve((response: ServerResponse, request: Seen) =>
+          (request.headers.authorization!.includes("/eu-west-1/") ? stored : answer)(response, request)
+        )
+        const store = yield* S3HttpStore.make({ ...options, region: "us-west-2" })
+        yield* store.put({ key: "a", body: text("a") })
+        yield* store.put({ key: "b" })
+        assert.deepStrictEqual(
+          seen.map(({ body, path }) => `${path} ${body}`),
+          ["/bkt/a a", "/bkt/a a", "/bkt/b "]
+        )
+        assertSigned(seen)
+      }
+    })
+  )
+
+  it.live("a server that sends us in circles, or to where no region can be, is not followed", () =>
+    Effect.gen(function* () {
+      const circle = yield* serve((response: ServerResponse, request: Seen) => {
+        const region = request.headers.authorization!.includes("/eu-west-1/") ? "us-west-2" : "eu-west-1"
+        reply(301, { "x-amz-bucket-region": region })(response, request)
+      })
+      const lost = yield* failureOf((yield* S3HttpStore.make(circle.options)).get("k"))
+      assert.strictEqual("argument" in lost && lost.argument, "region")
+      assert.strictEqual(circle.seen.length, 3)
+      const evil = yield* serve(reply(301, { "x-amz-bucket-region": "evil.example/" }))
+      yield* failureOf((yield* S3HttpStore.make(evil.options)).get("k"))
+      assert.strictEqual(evil.seen.length, 1)
+      for (const wrong of ["", "a.b", "a/b", "-a", "A", "a".repeat(65), "a@b"]) assert.isFalse(isRegion(wrong), wrong)
+      for (const right of ["us-east-1", "garage", "auto", "a"]) assert.isTrue(isRegion(right), right)
+    })
+  )
+
+  it.effect("what it does not speak to is refused before anything is sent", () =>
+    Effect.gen(function* () {
+      const arn = "arn:aws:s3:us-east-1:123456789012:accesspoint:mine"
+      for (const bucket of [arn, "bkt--use1-az4--x-s3"]) {
+        const reason = yield* failureOf(Effect.scoped(S3HttpStore.make({ bucket })))
+        assert.strictEqual(reason._tag, "Unsupported")
+        assert.include(reason.description, "take S3Store")
+      }
+      for (const [argument, wrong] of Object.entries({ transport: "pigeon", payload: "none" })) {
+        const options = { ...client, [argument]: wrong } as S3HttpStore.Options
+        const reason = yield* failureOf(Effect.scoped(S3HttpStore.make(options)))
+        assert.strictEqual("argument" in reason && reason.argument, argument)
+      }
+    })
+  )
+
+  it.live("a connection string chooses it by client=http", () =>
+    Effect.gen(function* () {
+      const { endpoint, seen } = yield* serve(stored)
+      const url = (query: string) => `${endpoint.replace("http://", "http://K:S@")}/bkt/p${query}`
+      for (const [query, isOurs] of [
+        ["?client=http", true],
+        ["?client=sdk", false],
+        ["", false]
+      ] as const) {
+        yield* Effect.flatMap(ObjectStore, (store) => store.put({ key: "k" })).pipe(
+          Effect.provide(ConnectionString.layer(url(query)))
+        )
+        const agent = String(seen.at(-1)!.headers["user-agent"])
+        assert.strictEqual(agent.includes("aws-sdk"), !isOurs, query)
+      }
+      const wrong = yield* Effect.flip(ConnectionString.parse(url("?client=curl")))
+      assert.strictEqual(wrong.option, "client")
+    })
+  )
+})
+
+/** Says nothing of the time, so that the test's own counts. */
+const timeless: Answer = (response, request) => {
+  response.sendDate = false
+  stored(response, request)
+}
+
+class Vault extends Data.TaggedError("VaultSealed")<{ readonly hint: string }> {}
+
+describe("S3HttpStore: credentials of the program", () => {
+  const named = (name: string, expiresAt?: number): S3HttpStore.TemporaryCredentials => ({
+    accessKeyId: name,
+    secretAccessKey: Redacted.make("hush-hush"),
+    expiresAt
+  })
+
+  const usedIn = (seen: ReadonlyArray<Seen>) =>
+    seen.map(({ headers }) => /Credential=(\w+)/.exec(headers.authorization!)![1])
+
+  it.effect("are asked for once by all that wait, and again 5 minutes before they expire", () =>
+    Effect.gen(function* () {
+      const { options, seen } = yield* serve(timeless)
+      let asked = 0
+      const credentials = Effect.sync(() => {
+        asked += 1
+        return named(`K${asked}`, asked * 3_600_000)
+      }).pipe(Effect.tap(() => Effect.yieldNow))
+      const store = yield* S3HttpStore.make({ ...options, credentials })
+      assert.strictEqual(asked, 0)
+      const put = store.put({ key: "k" })
+      yield* Effect.all([put, put, put], { concurrency: "unbounded" })
+      yield* TestClock.adjust("54 minutes")
+      yield* put
+      assert.strictEqual(asked, 1)
+      yield* TestClock.adjust("1 minute")
+      yield* Effect.all([put, put], { concurrency: "unbounded" })
+      assert.strictEqual(asked, 2)
+      assert.deepStrictEqual(usedIn(seen), ["K1", "K1", "K1", "K1", "K2", "K2"])
+    })
+  )
+
+  it.effect("a source that is down for a moment stops nobody whose credentials still hold", () =>
+    Effect.gen(function* () {
+      const { options, seen } = yield* serve(timeless)
+      const down = new Unavailable({ description: "the vault is closed", sent: false })
+      let asked = 0
+      const credentials = Effect.suspend(() => {
+        asked += 1
+        return asked === 1
+          ? Effect.succeed(named("K1", 3_600_000))
+          : Effect.fail(new StoreError({ operation: "open", reason: down }))
+      })
+      const store = yield* S3HttpStore.make({ ...options, credentials })
+      yield* store.put({ key: "k" })
+      yield* TestClock.adjust("56 minutes")
+      yield* store.put({ key: "k" })
+      yield* store.put({ key: "k" })
+      assert.strictEqual(asked, 2)
+      yield* TestClock.adjust("1 minute")
+      yield* store.put({ key: "k" })
+      assert.strictEqual(asked, 3)
+      yield* TestClock.adjust("3 minutes")
+      const failed = yield* Effect.flip(store.put({ key: "k" }))
+      assert.deepStrictEqual([failed.operation, failed.reason._tag, failed.isRetryable], ["put", "Unavailable", true])
+      assert.deepStrictEqual(usedIn(seen), ["K1", "K1", "K1", "K1"])
+    })
+  )
+
+  it.live("those that the store calls expired are replaced, once", () =>
+    Effect.gen(function* () {
+      const { options, seen } = yield* serve((response: ServerResponse, request: Seen) =>
+        (request.headers.authorization!.includes("=K1/") ? error(400, "ExpiredToken") : stored)(response, request)
+      )
+      let asked = 0
+      const credentials = Effect.sync(() => {
+        asked += 1
+        return named(`K${asked}`)
+      })
+      const store = yield* S3HttpStore.make({ ...options, credentials })
+      yield* store.put({ key: "k" })
+      assert.deepStrictEqual(usedIn(seen), ["K1", "K2"])
+      // Nothing better can be asked for.
+      const fixed = yield* S3HttpStore.make({ ...options, credentials: named("K1") })
+      assert.strictEqual((yield* failureOf(fixed.put({ key: "k" })))._tag, "AccessDenied")
+      assert.strictEqual(seen.length, 3)
+      const always = yield* S3HttpStore.make({ ...options, credentials: Effect.succeed(named("K1")) })
+      assert.strictEqual((yield* failureOf(always.put({ key: "k" })))._tag, "AccessDenied")
+      assert.strictEqual(seen.length, 6)
+    })
+  )
+
+  it.live("a failure is told by its name alone, and empty ones are refused", () =>
+    Effect.gen(function* () {
+      const { options, seen } = yield* serve(stored)
+      const sealed = yield* S3HttpStore.make({ ...options, credentials: Effect.fail(new Vault({ hint: "hush" })) })
+      const reason = yield* failureOf(sealed.get("k"))
+      assert.deepStrictEqual([reason._tag, reason.code], ["AccessDenied", "VaultSealed"])
+      assert.notInclude(JSON.stringify(reason), "hush")
+      const nameless = yield* S3HttpStore.make({ ...options, credentials: Effect.fail("hush") })
+      assert.notInclude(JSON.stringify(yield* failureOf(nameless.get("k"))), "hush")
+      const empty = yield* S3HttpStore.make({ ...options, credentials: Effect.succeed(named("")) })
+      assert.strictEqual((yield* failureOf(empty.get("k")))._tag, "InvalidArgument")
+      assert.strictEqual(seen.length, 0)
+    })
+  )
+})
+
+describe("S3HttpStore: the default chain", () => {
+  it.live("is loaded when it is needed, and gives what the environment has", () =>
+    Effect.gen(function* () {
+      const { endpoint, seen } = yield* serve(stored)
+      const script = `
+        import { registerHooks } from "node:module"
+        const loaded = []
+        registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) })
+        const Effect = await import("effect/Effect")
+        await import("effect-s3db/storage/ObjectStore")
+        const before = loaded.length
+        const S3HttpStore = await import("effect-s3db/storage/S3HttpStore")
+        const store = loaded.slice(before)
+        await Effect.runPromise(Effect.scoped(Effect.flatMap(
+          S3HttpStore.make({ bucket: "bkt", endpoint: ${JSON.stringify(endpoint)} }),
+          (store) => Effect.andThen(store.put({ key: "k" }), store.put({ key: "l" }))
+        )))
+        console.log(JSON.stringify({ store, all: loaded }))`
+      const { stdout } = yield* Effect.promise(() =>
+        promisify(execFile)(
+          process.execPath,
+          ["--conditions=effect-s3db-source", "--no-warnings", "--input-type=module", "-e", script],
+          { env: { ...process.env, AWS_ACCESS_KEY_ID: "FROMENV", AWS_SECRET_ACCESS_KEY: "hush-hush" } }
+        )
+      )
+      const { all, store } = JSON.parse(stdout) as Readonly<Record<"all" | "store", ReadonlyArray<string>>>
+      assert.deepStrictEqual(
+        store.filter((url) => /aws-sdk|smithy|^node:/.test(url)),
+        []
+      )
+      assert.isTrue(all.some((url) => url.includes("credential-provider-node")))
+      assert.isFalse(all.some((url) => url.includes("@aws-sdk/client-s3")))
+      assert.strictEqual(seen.length, 2)
+      assert.match(seen[0]!.headers.authorization!, /Credential=FROMENV\//)
+      assertSigned(seen)
+    })
+  )
+})
+
+describe("S3HttpStore: connections", () => {
+  it.live("one that is not there in time was never sent anything", () =>
+    Effect.gen(function* () {
+      // It takes connections, and never speaks TLS.
+      const silent = yield* Effect.acquireRelease(
+        Effect.callback<ReturnType<typeof createServer>>((resume) => {
+          const server = createServer(() => {})
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const { port } = silent.address() as AddressInfo
+      const store = yield* S3HttpStore.make({
+        ...client,
+        endpoint: `https://127.0.0.1:${port}`,
+        connectTimeout: "50 millis"
+      })
+      const failed = yield* Effect.flip(store.put({ key: "k" }))
+      assert.deepStrictEqual([failed.reason._tag, failed.outcome, failed.isRetryable], ["Unavailable", "none", true])
+    })
+  )
+
+  it.live(
+    "over fetch: no more requests at once than there may be connections, and those that wait can be given up",
+    () =>
+      Effect.gen(function* () {
+        const { options, seen, state } = yield* serve((response: ServerResponse) => {
+          setTimeout(() => response.writeHead(200, { etag: '"e1"' }).end(), 5)
+        })
+        const store = yield* S3HttpStore.make({ ...options, transport: "fetch", maxSockets: 2 })
+        const put = store.put({ key: "k" })
+        yield* Effect.all([put, put, put, put, put, Effect.timeoutOption(put, "1 millis")], {
+          concurrency: "unbounded",
+          discard: true
+        })
+        assert.strictEqual(state.mostActive, 2)
+        assert.strictEqual(seen.length, 5)
+      })
+  )
+
+  it.live("over fetch: what it would alter is refused", () =>
+    Effect.gen(function* () {
+      const body = gzipSync("x")
+      const { options, seen } = yield* serve((response: ServerResponse) => {
+        response.writeHead(200, { etag: '"e1"', "content-encoding": "gzip", "content-length": body.length }).end(body)
+      })
+      const store = yield* S3HttpStore.make({ ...options, transport: "fetch" })
+      for (const key of [".", "..", "a/../b", "./a", "a/."]) {
+        assert.strictEqual((yield* failureOf(store.get(key)))._tag, "Unsupported", key)
+      }
+      assert.strictEqual(seen.length, 0)
+      assert.strictEqual((yield* failureOf(store.get("a..b")))._tag, "Unsupported")
+      assert.strictEqual(seen.length, 1)
+      const exact = yield* S3HttpStore.make(options)
+      assert.deepStrictEqual((yield* exact.get("a/../b")).body, new Uint8Array(body))
+      assert.strictEqual(seen[1]!.path, "/bkt/a/../b")
+    })
+  )
+
+  it.live("an answer that begins like one of S3 and is none", () =>
+    Effect.gen(function* () {
+      const { options } = yield* serve(
+        document("<ListBucketResult><Contents></ListBucketResult>"),
+        document("<DeleteResult>&nbsp;</DeleteResult>"),
+        reply(403, { "content-type": "application/xml" }, "<Error><Code>AccessDenied</Kode></Error>")
+      )
+      const store = yield* S3HttpStore.make(options)
+      assert.strictEqual((yield* failureOf(store.list()))._tag, "Unexpected")
+      assert.strictEqual((yield* failureOf(store.deleteMany(["k"])))._tag, "Unexpected")
+      assert.strictEqual((yield* failureOf(store.get("k")))._tag, "AccessDenied")
+    })
+  )
+})
