@@ -282,20 +282,30 @@ describe("Ttl", () => {
           seen.push(`${expired.resource} ${expired.document.id} ${expired.expiredAt.epochMilliseconds - start}`)
           if (expired.document.id === "bad") return Effect.fail("no")
           if (expired.document.id === "worse") return Effect.die("never")
+          if (expired.document.id === "odd") return Effect.interrupt
+          // It is not the document that is not there.
+          if (expired.document.id === "other") return Effect.fail(new DbError.NotFound({ resource: "others" }))
           return Effect.succeed(expired.document.value.n === 1 ? ("delete" as const) : ("keep" as const))
         })
         const { sessions, ttl } = yield* byHand(yield* memory, { after: "1 minute", onExpire })
-        yield* sessions.insertMany([{ id: "bad" }, { id: "go", n: 1 }, { id: "stay" }, { id: "worse" }])
+        yield* sessions.insertMany([
+          { id: "bad" },
+          { id: "go", n: 1 },
+          { id: "odd" },
+          { id: "other" },
+          { id: "stay" },
+          { id: "worse" }
+        ])
         yield* TestClock.adjust("1 minute")
-        const report = { resource: "sessions", ...zero, due: 4, deleted: 1, kept: 1, failed: 2 }
+        const report = { resource: "sessions", ...zero, due: 6, deleted: 1, kept: 1, failed: 4 }
         assert.deepStrictEqual(yield* ttl.runNow(), [report])
         assert.deepStrictEqual(
           seen.toSorted(),
-          ["bad", "go", "stay", "worse"].map((id) => `sessions ${id} ${minute}`)
+          ["bad", "go", "odd", "other", "stay", "worse"].map((id) => `sessions ${id} ${minute}`)
         )
-        assert.deepStrictEqual(yield* idsOf(sessions), ["bad", "stay", "worse"])
+        assert.deepStrictEqual(yield* idsOf(sessions), ["bad", "odd", "other", "stay", "worse"])
         // The others are asked about again.
-        assert.strictEqual((yield* ttl.runNow())[0]!.due, 3)
+        assert.strictEqual((yield* ttl.runNow())[0]!.due, 5)
       })
     )
 

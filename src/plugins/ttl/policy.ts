@@ -3,8 +3,11 @@
  *
  * @since 0.1.0
  */
+import type * as Cause from "effect/Cause"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
@@ -113,9 +116,21 @@ const IsSweeping = Context.Reference<boolean>("effect-s3db/plugins/ttl/IsSweepin
 export const sweeping = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Guard.trusted(Effect.provideService(effect, IsSweeping, true))
 
-/** What a program does is its own: what is hidden from readers is hidden from it. */
-const asUsual = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.provideService(effect, IsSweeping, false)
+/** What a program fails with is its own, whatever it looks like. */
+class OfProgram {
+  readonly _tag = "OfProgram"
+  readonly cause: Cause.Cause<unknown>
+  constructor(cause: Cause.Cause<unknown>) {
+    this.cause = cause
+  }
+}
+
+/** Runs a program: what is hidden from readers is hidden from it, and when it interrupts itself, it is itself alone. */
+const asking = Effect.fnUntraced(function* <A>(program: Effect.Effect<A, unknown>) {
+  const fiber = yield* Effect.forkChild(Effect.provideService(program, IsSweeping, false), { startImmediately: true })
+  const exit = yield* Fiber.await(fiber)
+  return Exit.isSuccess(exit) ? exit.value : yield* Effect.fail(new OfProgram(exit.cause))
+})
 
 /** A document is another version by now. */
 class Refreshed {
@@ -208,11 +223,11 @@ export const bind = <S extends Attributes.DocumentSchema, N extends Names>(
         yield* softDelete(document, action.field, at)
         return "softDeleted"
       case "Archive":
-        yield* asUsual(action.run(document, expiredAt))
+        yield* action.run(document, expiredAt)
         yield* remove(document)
         return "archived"
       case "Callback":
-        if ((yield* asUsual(action.run(document, expiredAt))) !== "delete") return "kept"
+        if ((yield* asking(action.run(document, expiredAt))) !== "delete") return "kept"
         yield* remove(document)
         return "deleted"
     }
@@ -229,8 +244,9 @@ export const bind = <S extends Attributes.DocumentSchema, N extends Names>(
   })
 
   const settled = (error: unknown): Effect.Effect<Outcome, unknown> => {
+    if (error instanceof OfProgram) return Effect.failCause(error.cause)
     const tag = tagOf(error)
-    if (tag === "Conflict" || tag === "Refreshed") return Effect.succeed("refreshed")
+    if (tag === "Conflict" || tag === "TransactionConflict" || tag === "Refreshed") return Effect.succeed("refreshed")
     return tag === "NotFound" ? Effect.succeed("gone") : Effect.fail(error)
   }
 

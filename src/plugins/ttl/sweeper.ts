@@ -139,7 +139,8 @@ export const make = (
   ): Effect.fn.Return<Outcome | "failed"> {
     const exit = yield* Effect.exit(expire(id, dryRun))
     if (Exit.isFailure(exit)) {
-      if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+      // It is this sweep that is interrupted, unless a program interrupts itself.
+      yield* Effect.yieldNow
       yield* Effect.logWarning(
         `ttl: ${JSON.stringify(id)} of ${resource} could not be expired; it is tried again`,
         exit.cause
@@ -212,6 +213,7 @@ export const make = (
 }
 
 const messageOf = (cause: Cause.Cause<unknown>): string => {
+  if (Cause.hasInterruptsOnly(cause)) return "it was interrupted"
   const error = Cause.squash(cause)
   const text = error instanceof Error ? String(error.message || error.name) : String(error)
   return text.split("\n")[0]!.slice(0, 500)
