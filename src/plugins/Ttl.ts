@@ -220,7 +220,7 @@ export interface PolicyOptions<A, out R = never> {
  * @category models
  * @since 0.1.0
  */
-export interface Policy<in out R> {
+export interface Policy<out R> {
   readonly resource: string
   /** @internal */
   readonly check: Effect.Effect<void, InvalidTtl>
@@ -409,13 +409,29 @@ export class Ttl extends Context.Service<
 >()("effect-s3db/plugins/Ttl") {}
 
 /**
+ * Any policy.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AnyPolicy = Policy<unknown>
+
+/**
+ * The services that policies need: those of their resources, and of what is done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services<P extends AnyPolicy> = P extends Policy<infer R> ? R : never
+
+/**
  * The policies of a program, and how they are carried out.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Options<R> extends Plugin.Options {
-  readonly policies: ReadonlyArray<Policy<R>>
+export interface Options<P extends AnyPolicy = AnyPolicy> extends Plugin.Options {
+  readonly policies: ReadonlyArray<P>
   /** How long after a sweep the next one begins. 1 second to 1 day; default: 1 minute. */
   readonly interval?: Duration.Input | undefined
   /** How many documents are looked at at once. 1 to 1,000; default: 16. */
@@ -432,10 +448,12 @@ export interface Options<R> extends Plugin.Options {
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fn("Ttl.make")(function* <R = never>(
-  options: Options<R>
-): Effect.fn.Return<Ttl["Service"], LayerError, Database | Scope.Scope | R> {
-  const { policies, sweep = true } = options
+export const make = Effect.fn("Ttl.make")(function* <P extends AnyPolicy>(
+  options: Options<P>
+): Effect.fn.Return<Ttl["Service"], LayerError, Database | Scope.Scope | Services<P>> {
+  const { sweep = true } = options
+  // What each of them needs is among what all of them need.
+  const policies = options.policies as ReadonlyArray<Policy<Services<P>>>
   const { concurrency, interval, lease } = yield* limitsOf(options)
   for (const [i, { check, resource }] of policies.entries()) {
     yield* check
@@ -513,11 +531,11 @@ const competing = (election: Lease.Lease, swept: Effect.Effect<never>, interval:
  * @category layers
  * @since 0.1.0
  */
-export const layer = <R = never>(
-  options: Options<R>
-): Layer.Layer<Ttl, LayerError, Database | Exclude<R, Scope.Scope>> => Layer.effect(Ttl, make(options))
+export const layer = <P extends AnyPolicy>(
+  options: Options<P>
+): Layer.Layer<Ttl, LayerError, Database | Exclude<Services<P>, Scope.Scope>> => Layer.effect(Ttl, make(options))
 
-const limitsOf = Effect.fnUntraced(function* (options: Omit<Options<never>, "policies">) {
+const limitsOf = Effect.fnUntraced(function* (options: Omit<Options, "policies">) {
   const { concurrency = 16 } = options
   const refuse = (field: string, problem: string) => new InvalidTtl({ resource: "", field, problem })
   if (!Number.isSafeInteger(concurrency) || concurrency < 1 || concurrency > 1000) {

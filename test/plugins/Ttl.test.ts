@@ -4,6 +4,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -67,14 +68,12 @@ const settle = Effect.promise(() => new Promise((resolve) => setTimeout(resolve,
 /** A process on a store, with what it has open; it ends with the scope. */
 const processOn = Effect.fnUntraced(function* (
   store: Store,
-  options: Omit<Ttl.Options<never>, "policies"> & {
-    readonly policies: ReadonlyArray<Ttl.Policy<Sessions> | Ttl.Policy<Users> | Ttl.Policy<Sessions | Users>>
-  }
+  options: Ttl.Options<Ttl.Policy<Sessions> | Ttl.Policy<Users> | Ttl.Policy<Sessions | Users>>
 ) {
   const { database } = yield* openOn(store)
   const sessions = yield* Effect.provideService(Resource.make(Sessions.definition), Database, database)
   const users = yield* Effect.provideService(Resource.make(Users.definition), Database, database)
-  const ttl = yield* Ttl.make(options as Ttl.Options<Sessions | Users>).pipe(
+  const ttl = yield* Ttl.make(options).pipe(
     Effect.provideService(Database, database),
     Effect.provideService(Sessions, sessions),
     Effect.provideService(Users, users)
@@ -640,6 +639,16 @@ describe("Ttl", () => {
         assert.instanceOf(DbError.invalidField("x", [], "y"), DbError.InvalidInput)
       })
     )
+
+    it("need the services of their resources, and of what is done, to TypeScript", () => {
+      const policies = [
+        Ttl.policy(Sessions, { at: "expiresAt", onExpire: Ttl.archive(Users, ({ document }) => ({ id: document.id })) })
+      ]
+      const layer: Layer.Layer<Ttl.Ttl, Ttl.LayerError, Database | Sessions | Users> = Ttl.layer({ policies })
+      // @ts-expect-error the archive is missing
+      const less: Layer.Layer<Ttl.Ttl, Ttl.LayerError, Database | Sessions> = Ttl.layer({ policies })
+      assert.strictEqual(Layer.isLayer(layer), Layer.isLayer(less))
+    })
 
     it.effect("can be known to programs that only write", () =>
       Effect.gen(function* () {

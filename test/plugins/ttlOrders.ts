@@ -43,7 +43,7 @@ export const processOn = Effect.fnUntraced(function* (
   const sessions = yield* Effect.provideService(Resource.make(Sessions.definition), Database, database)
   const archive = yield* Effect.provideService(Resource.make(Archive.definition), Database, database)
   /** Whatever it knows of time is its own. */
-  const sweep = Ttl.make<Sessions | Archive>({ policies: [Ttl.policy(Sessions, policy)], sweep: false }).pipe(
+  const sweep = Ttl.make({ policies: [Ttl.policy(Sessions, policy)], sweep: false }).pipe(
     Effect.flatMap((ttl) => ttl.runNow()),
     Effect.scoped,
     Effect.provideService(Database, database),
