@@ -245,8 +245,6 @@ class Overtaken {
 /** A run of keys of which it is known what is to be told. */
 interface Run extends walking.Run {
   readonly differences: ReadonlyArray<Difference>
-  /** What is kept, with those that are about to be told as new as if seen in a version that is not known. */
-  readonly announced: ReadonlyArray<snapshots.Kept> | undefined
 }
 
 /** The snapshot after a run, and what the run has left of a part that it has not come to the end of. */
@@ -254,9 +252,6 @@ interface Told {
   readonly snapshot: Segments.Snapshot
   readonly left: Segments.Part | undefined
 }
-
-/** The ETag of a key that may have been told and may not. */
-const untold = ""
 
 /**
  * Creates a listing difference on a store that honours conditional writes. No request.
@@ -346,19 +341,18 @@ export const make = (store: Store, options: Options): ListingDifference => {
     if (now === undefined || !now.isThere) return { _tag: "Gone", key, before: before?.etag ?? "" }
     const { lastModified, size } = now.entry
     const told = { key, etag: now.etag, size, lastModified }
-    return before?.isThere === true && before.etag !== untold
+    return before?.isThere === true && before.etag !== walking.untold
       ? { _tag: "Changed", ...told, before: before.etag }
       : { _tag: "New", ...told }
   }
 
   /** Decides what is to be told of a run, now that all of it has been listed. */
   const settle = Effect.fnUntraced(function* (run: walking.Run): Effect.fn.Return<Run, StoreError.StoreError> {
-    if (run.found.length === 0) return { ...run, differences: [], announced: undefined }
+    if (run.found.length === 0) return { ...run, differences: [] }
     const isUndecided = yield* undecided
     const kept = [...run.kept]
-    const announced = [...run.kept]
     const differences: Array<Difference> = []
-    let [isSame, isAnnounced] = [run.isSame, false]
+    let { isSame } = run
     for (const found of run.found) {
       const difference = differenceOf(found)
       const isOpen = isUndecided(difference.key)
@@ -366,16 +360,12 @@ export const make = (store: Store, options: Options): ListingDifference => {
         const entry = kept[found.index]!
         if (entry.isUndecided !== isOpen) isSame = false
         kept[found.index] = { ...entry, isUndecided: isOpen }
-        if (difference._tag === "New") {
-          isAnnounced = true
-          announced[found.index] = { ...entry, etag: untold }
-        }
       }
       // As it was, and as open as it was: it has been told.
       if (isOpen && difference._tag === "Changed" && difference.before === difference.etag) continue
       differences.push(difference)
     }
-    return { ...run, kept, differences, isSame, announced: isAnnounced ? announced : undefined }
+    return { ...run, kept, differences, isSame }
   })
 
   /** Goes on after a key: gives one run after the other, `undefined` at the end. */
@@ -426,12 +416,13 @@ export const make = (store: Store, options: Options): ListingDifference => {
     { left, snapshot }: Told,
     handle: (differences: ReadonlyArray<Difference>) => Effect.Effect<void, E, R>
   ) {
-    const { announced, kept, rest, upto = kept.at(-1)?.key } = run
+    const { announced, differences, kept, rest } = run
     let replaced = left === undefined ? run.removed : [left, ...run.removed]
     let now = snapshot
     let remains: Segments.Part | undefined
     const record = Effect.fnUntraced(function* (those: ReadonlyArray<snapshots.Kept>) {
       const add: Array<Segments.Part> = []
+      const upto = run.upto ?? those.at(-1)?.key
       if (upto !== undefined && those.length > 0) add.push(yield* partOf(those, upto))
       const made = [...add]
       if (remains === undefined && rest !== undefined) {
@@ -441,8 +432,8 @@ export const make = (store: Store, options: Options): ListingDifference => {
       now = yield* commit(add, replaced, now)
       replaced = made
     })
-    if (announced !== undefined) yield* record(announced)
-    for (let i = 0; i < run.differences.length; i += batchSize) yield* handle(run.differences.slice(i, i + batchSize))
+    if (differences.some(({ _tag }) => _tag === "New")) yield* record(announced)
+    for (let i = 0; i < differences.length; i += batchSize) yield* handle(differences.slice(i, i + batchSize))
     if (!run.isSame) yield* record(kept)
     return { snapshot: now, left: remains } satisfies Told
   })

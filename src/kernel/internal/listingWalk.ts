@@ -9,6 +9,9 @@ import * as StoreError from "../../storage/StoreError.ts"
 import type { Part } from "../Segments.ts"
 import type { Kept, Placed } from "./listingSnapshot.ts"
 
+/** The ETag of a key that may have been told and may not. */
+export const untold = ""
+
 /** A key in the listing, without what all begin with. */
 export interface Listed {
   readonly key: string
@@ -34,7 +37,10 @@ export interface Run {
   readonly removed: ReadonlyArray<Part>
   /** Whether it begins with what the run before has left of a part. */
   readonly continues: boolean
+  /** As the keys are. */
   readonly kept: ReadonlyArray<Kept>
+  /** As they were, and those that are new as if seen in a version that nobody knows. */
+  readonly announced: ReadonlyArray<Kept>
   /** What it leaves of a part that it has not come to the end of. */
   readonly rest: { readonly upto: string; readonly kept: ReadonlyArray<Kept> } | undefined
   readonly found: ReadonlyArray<Found>
@@ -91,13 +97,19 @@ export const make = Effect.fnUntraced(function* <E>({
   /** Whether the run before has left something of the current part. */
   let isLeft = false
 
-  const refill = pull.pipe(
-    Effect.flatMap(select),
-    Effect.map((entries) => {
-      page = entries
-      at = 0
-    }),
-    Pull.catchDone(() => Effect.sync(() => void (isListed = true)))
+  /** Reads pages until there is a key, or the listing is over. */
+  const refill: Effect.Effect<void, StoreError.StoreError> = Effect.suspend(() =>
+    at < page.length || isListed
+      ? Effect.void
+      : pull.pipe(
+          Effect.flatMap(select),
+          Effect.map((entries) => {
+            page = entries
+            at = 0
+          }),
+          Pull.catchDone(() => Effect.sync(() => void (isListed = true))),
+          Effect.andThen(refill)
+        )
   )
 
   const advance = Effect.fnUntraced(function* () {
@@ -125,13 +137,21 @@ export const make = Effect.fnUntraced(function* <E>({
     if (isOver) return undefined
     const removed: Array<Part> = []
     const kept: Array<Kept> = []
+    const announced: Array<Kept> = []
     const found: Array<Found> = []
     const continues = isLeft
     isLeft = false
     let [keys, isSame] = [0, true]
     const run = (upto: string | undefined, rest: Run["rest"] = undefined): Run => ({
-      ...{ upto, removed, continues, kept, rest, found, keys },
-      isSame: isSame && rest === undefined && removed.length + (continues ? 1 : 0) <= 1
+      upto,
+      removed,
+      continues,
+      kept,
+      announced,
+      rest,
+      found,
+      keys,
+      isSame: isSame && removed.length + (continues ? 1 : 0) <= 1
     })
 
     for (;;) {
@@ -142,7 +162,7 @@ export const make = Effect.fnUntraced(function* <E>({
       const { old, placed } = current
       const most = placed === undefined ? keysPerPart : 2 * keysPerPart
       for (;;) {
-        while (at === page.length && !isListed) yield* refill
+        if (at === page.length) yield* refill
         const listed = page[at]
         const isHere = listed !== undefined && (placed === undefined || compareUtf8(listed.key, placed.upto) <= 0)
         const was = old[current.next]
@@ -151,6 +171,8 @@ export const make = Effect.fnUntraced(function* <E>({
           const [last, gone] = [kept.at(-1)?.key ?? "", found.at(-1)?.before?.key ?? ""]
           const rest = old.slice(current.next)
           isLeft = rest.length > 0
+          // What it was is about other keys.
+          isSame = false
           return run(
             compareUtf8(last, gone) < 0 ? gone : last,
             placed === undefined || rest.length === 0 ? undefined : { upto: placed.upto, kept: rest }
@@ -167,6 +189,9 @@ export const make = Effect.fnUntraced(function* <E>({
           kept.push({ key: now.key, etag: now.etag, isThere: now.isThere, isUndecided })
         }
         if (before !== undefined) current.next += 1
+        const isNew = now?.isThere === true && before?.isThere !== true
+        if (isNew) announced.push({ key: now.key, etag: untold, isThere: true, isUndecided: false })
+        else if (before !== undefined) announced.push(before)
         if (isAltered(now, before)) isSame = false
         if (isFound(now, before)) found.push({ now, before, index: now === undefined ? undefined : kept.length - 1 })
       }
