@@ -1,0 +1,989 @@
+/**
+ * Queues of messages in a database's store: offered by any process, handled by any other, at least once.
+ *
+ * ```ts
+ * import * as S3Queue from "effect-s3db/plugins/S3Queue"
+ * import { Console, Effect, Schema } from "effect"
+ *
+ * class Emails extends S3Queue.Service<Emails>()("app/Emails", {
+ *   payload: Schema.Struct({ to: Schema.String, text: Schema.String })
+ * }) {}
+ *
+ * const Worker = S3Queue.layerWorker(Emails, ({ to }, { idempotencyKey }) => Console.log(to, idempotencyKey))
+ *
+ * const program = Effect.gen(function* () {
+ *   const emails = yield* Emails
+ *   yield* emails.offer({ to: "ada@example.com", text: "Hello" }, { id: "welcome-ada", delay: "5 minutes" })
+ * })
+ * ```
+ *
+ * **Details**
+ *
+ * A queue is one object in the store, changed by compare-and-set, with immutable parts for what is too much for it. What many
+ * fibers of a process want of it at the same time is one request: that is what batches are cheap by.
+ *
+ * A message is handled at least once. It is handled again when its worker died, or stood still for longer than `visibility`,
+ * before it could say that it was done: so handlers should do no harm twice, or pass on the `idempotencyKey`. It is
+ * acknowledged at most once: whoever has lost a message to another is refused, whatever its clock says (`MessageLost`).
+ *
+ * Requests of one message alone: offering it is 1 PUT, claiming it 1 GET and 1 PUT, acknowledging it 1 PUT, and 1 GET more for
+ * each of these when another process has written in between. Of n messages at once it is the same, and 1 PUT and 1 GET more for
+ * each 1,000. Waiting for messages is 1 GET after 1, 2, 4, ... seconds, and at last 2 a minute (`maxPollInterval`). Claimed
+ * messages are 1 PUT for each third of `visibility` for all of a process together. Each 256 messages that wait, and each 512
+ * ids that are remembered, are 2 PUT more.
+ *
+ * **Gotchas**
+ *
+ * All processes together change a queue as often as the store takes one write after the other of one object: some tens of
+ * times a second on S3, with as many messages each time as are wanted. Where that is too little, use several queues.
+ *
+ * @see `docs/guide/queues.md`
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as EffectQueue from "effect/Queue"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Id from "../crypto/Id.ts"
+import { Database } from "../Database.ts"
+import * as DbError from "../DbError.ts"
+import { ExpectedError } from "../internal/expectedError.ts"
+import { percentEncode, utf8Length } from "../internal/text.ts"
+import * as StoreClock from "../kernel/StoreClock.ts"
+import * as StoreError from "../storage/StoreError.ts"
+import * as Transaction from "../Transaction.ts"
+import * as Engine from "./s3queue/engine.ts"
+import * as Outbox from "./s3queue/outbox.ts"
+import * as State from "./s3queue/state.ts"
+
+// -----------------------------------------------------------------------------
+// Errors
+// -----------------------------------------------------------------------------
+
+/**
+ * A queue that cannot be: an option is wrong. Nothing was written. `field` says which one, `problem` what was expected.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidQueue extends ExpectedError<InvalidQueue>("effect-s3db/plugins/S3Queue/InvalidQueue")(
+  "InvalidQueue",
+  { queue: Schema.String, field: Schema.String, problem: Schema.String },
+  { httpApiStatus: 400 }
+) {
+  override get message(): string {
+    return `queue ${JSON.stringify(this.queue)}, ${this.field}: ${this.problem}`
+  }
+}
+
+/**
+ * A message that cannot be: its payload is none of the schema's, or an option is wrong. Nothing was offered, of many none.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidMessage extends ExpectedError<InvalidMessage>("effect-s3db/plugins/S3Queue/InvalidMessage")(
+  "InvalidMessage",
+  {
+    queue: Schema.String,
+    /** Which of many, from 0. */
+    index: Schema.Int,
+    field: Schema.String,
+    problem: Schema.String
+  },
+  { httpApiStatus: 400 }
+) {
+  override get message(): string {
+    return `message ${this.index} for queue ${JSON.stringify(this.queue)}, ${this.field}: ${this.problem}`
+  }
+}
+
+/**
+ * A message that is not this claim's any more: it was given to another after this process was silent for too long, or was
+ * acknowledged or given back before. Nothing was written. What its handler has done is done, and may be done again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class MessageLost extends ExpectedError<MessageLost>("effect-s3db/plugins/S3Queue/MessageLost")("MessageLost", {
+  queue: Schema.String,
+  id: Schema.String,
+  token: Schema.Int
+}) {
+  override get message(): string {
+    return `message ${JSON.stringify(this.id)} of queue ${JSON.stringify(this.queue)} is not held by claim ${this.token} any more`
+  }
+}
+
+/**
+ * What a handler fails with to be tried again after some time, rather than that of `retryDelay`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RetryLater extends ExpectedError<RetryLater>("effect-s3db/plugins/S3Queue/RetryLater")("RetryLater", {
+  after: Schema.Duration,
+  description: Schema.optionalKey(Schema.String)
+}) {}
+
+/**
+ * What a handler fails with where trying again is of no use: the message becomes a dead letter at once.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Reject extends ExpectedError<Reject>("effect-s3db/plugins/S3Queue/Reject")("Reject", {
+  description: Schema.String
+}) {}
+
+/**
+ * The errors of opening a queue.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type LayerError = InvalidQueue | DbError.DbError
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * A queue as a process opens it. What lies in the store has no options: processes may have different ones.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<A, I = unknown> {
+  /** What it is called in the store: 1 to 200 bytes, percent-encoded. Of a `Service` by default what follows the last `/` of its id. */
+  readonly name?: string | undefined
+  /** Payloads. They are stored as JSON, up to 4 MiB each. */
+  readonly payload: Schema.Codec<A, I>
+  /** Keeps queues of a name apart: 1 to 50 letters, digits, `-` or `_`. Default: none. */
+  readonly namespace?: string | undefined
+  /**
+   * How long this process may be silent before others take the messages that it has claimed. It says that it goes on by itself,
+   * however long a handler needs. 1 second to 7 days; default: 30 seconds.
+   */
+  readonly visibility?: Duration.Input | undefined
+  /** How often a message is claimed before it becomes a dead letter. 1 to 1,000,000; default: 5. */
+  readonly maxAttempts?: number | undefined
+  /** How long a message waits after an attempt, from 1, has failed. Default: 1, 2, 4, ... seconds, 5 minutes at most. */
+  readonly retryDelay?: ((attempt: number) => Duration.Input) | undefined
+  /** The first pause between looks for messages; it doubles as long as none comes. 10 milliseconds to 7 days; default: 1 second. */
+  readonly pollInterval?: Duration.Input | undefined
+  /** The longest pause between looks for messages. Default: 30 seconds, or `pollInterval` if that is more. */
+  readonly maxPollInterval?: Duration.Input | undefined
+  /**
+   * How long at least the id of a message is remembered after it was offered, and after it was done: another one of this id
+   * is not taken in. Default: 1 day.
+   */
+  readonly rememberIds?: Duration.Input | undefined
+  /** Every message is in one group, unless it says another: one is handled after the other. Default: `false`. */
+  readonly fifo?: boolean | undefined
+  /**
+   * Lets messages be offered within `Database.transaction`. Registers the resource `queue-NAME-outbox`, and costs 1 LIST a minute
+   * where messages are waited for. `rememberIds` is 1 hour at least then. Default: `false`.
+   */
+  readonly transactions?: boolean | undefined
+}
+
+/**
+ * How a message is offered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OfferOptions {
+  /** Its id, 1 to 512 bytes. A message whose id is in the queue, or is remembered, is not taken in again. Default: a random one. */
+  readonly id?: string | undefined
+  /** How long it waits before it may be claimed, by the store's clock. Default: not at all. */
+  readonly delay?: Duration.Input | undefined
+  /** Higher goes first. A whole number of ±1,000,000; default: 0. */
+  readonly priority?: number | undefined
+  /**
+   * Messages of a group, 1 to 512 bytes, are handled one after the other, in the order in which they were offered, whatever
+   * their priority: one that waits, for its time or to be tried again, holds up those behind it. Default: none.
+   */
+  readonly group?: string | undefined
+}
+
+/**
+ * A message that was offered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Offered {
+  readonly id: string
+  /** `false`: one of this id was there, and this one was not taken in. Within a transaction that is not known yet. */
+  readonly isNew: boolean
+}
+
+/**
+ * A message as its handler sees it, its payload aside.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MessageContext {
+  readonly queue: string
+  readonly id: string
+  /** How often it has been claimed, this time included. */
+  readonly attempt: number
+  readonly priority: number
+  readonly group: Option.Option<string>
+  readonly offeredAt: DateTime.Utc
+  /** The same whenever the message is handled: for systems that take an idempotency key. */
+  readonly idempotencyKey: string
+  /** Rises from claim to claim of the queue: what a system outside can refuse an older claim of the same message by. */
+  readonly token: number
+}
+
+/**
+ * A message that is this process's until it says what became of it. It is given back when the scope closes in which it was
+ * claimed.
+ *
+ * All three fail with `MessageLost` when it is not this claim's any more. `DbError`: what the store says; while it cannot be reached
+ * they go on trying, until the message is lost.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Claimed<out A> extends MessageContext {
+  readonly payload: A
+  /** It is done. 1 PUT, for all that are acknowledged at the same time together. */
+  readonly ack: Effect.Effect<void, MessageLost | DbError.DbError>
+  /** It is to be handled again, after some time: by default that of `retryDelay`. After `maxAttempts` it is a dead letter. 1 PUT. */
+  readonly retry: (options?: {
+    readonly after?: Duration.Input | undefined
+    readonly error?: string | undefined
+  }) => Effect.Effect<void, MessageLost | DbError.DbError>
+  /** It becomes a dead letter. 1 PUT. */
+  readonly reject: (error: string) => Effect.Effect<void, MessageLost | DbError.DbError>
+  /** Waits until it is known to be somebody else's. */
+  readonly lost: Effect.Effect<void>
+}
+
+/**
+ * What handles messages. Success acknowledges one. `RetryLater` and `Reject` say what is to become of it; any other failure, a
+ * defect too, is tried again after `retryDelay`, until it has been claimed `maxAttempts` times.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Handler<in A, in out R = never> = (
+  payload: A,
+  context: MessageContext
+) => Effect.Effect<unknown, unknown, R>
+
+/**
+ * How messages are handled.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ConsumeOptions {
+  /** How many messages are handled at once. 1 to 10,000; default: 10. */
+  readonly concurrency?: number | undefined
+  /** How long a handler may take before it is interrupted, which counts as a failure. Default: as long as it wants. */
+  readonly timeout?: Duration.Input | undefined
+  /** How long handlers may go on when consuming is interrupted, before they are as well, and give their messages back. Default: 5 seconds. */
+  readonly stopWithin?: Duration.Input | undefined
+}
+
+/**
+ * A message that is not tried any more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeadLetter {
+  readonly id: string
+  /** As it is stored. */
+  readonly payload: Schema.Json
+  readonly attempts: number
+  readonly priority: number
+  readonly group: Option.Option<string>
+  readonly offeredAt: DateTime.Utc
+  readonly diedAt: DateTime.Utc
+  /** The first line of what the last attempt failed with. */
+  readonly error: string
+}
+
+/**
+ * Which dead letters: all, or those of some ids.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeadLetterFilter {
+  readonly ids?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * How a queue stands.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Status {
+  readonly queue: string
+  readonly isPaused: boolean
+  /** Messages that may be claimed, but for those that wait for one of their group. */
+  readonly ready: number
+  /** Messages that wait for their time. */
+  readonly delayed: number
+  readonly claimed: number
+  readonly deadLetters: number
+  /** Processes that have claimed messages. */
+  readonly workers: number
+  /** Since the queue began. */
+  readonly totals: State.Totals
+}
+
+/**
+ * What a queue tells of what this process does.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Event =
+  | { readonly _tag: "Completed" | "Lost"; readonly id: string; readonly attempt: number }
+  | { readonly _tag: "Retried" | "Dead"; readonly id: string; readonly attempt: number; readonly error: string }
+  /** Messages of a worker that was silent for too long: they are handled again, or are dead letters. */
+  | { readonly _tag: "TakenOver"; readonly ids: ReadonlyArray<string> }
+
+/**
+ * A queue.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Queue<in out A> {
+  readonly name: string
+  /**
+   * Offers a message. 1 PUT, for all that are offered at the same time together; 1 GET more when others have written. With an id
+   * it is there once, however often it is offered: offer it again with the same id when the outcome is unknown (`DbError` with an
+   * outcome of `"unknown"`).
+   *
+   * Within `Database.transaction` it is a document that the transaction writes: the message is there exactly if the transaction
+   * is committed, soon afterwards (`Options.transactions`; `Unsupported` without).
+   */
+  readonly offer: (payload: A, options?: OfferOptions) => Effect.Effect<Offered, InvalidMessage | DbError.DbError>
+  /**
+   * Offers messages. Up to 1,000 of up to 1 MiB together are there all at once or not at all; more go in as many steps, one after
+   * the other. 1 PUT; 1 PUT more for each step from 16 KiB on.
+   */
+  readonly offerAll: (
+    messages: ReadonlyArray<OfferOptions & { readonly payload: A }>
+  ) => Effect.Effect<ReadonlyArray<Offered>, InvalidMessage | DbError.DbError>
+  /**
+   * Waits until there is a message, and claims up to so many (default 1). 1 GET and 1 PUT; while it waits 1 GET for each look.
+   * What is not acknowledged when the scope closes is given back.
+   */
+  readonly claim: (max?: number) => Effect.Effect<ReadonlyArray<Claimed<A>>, DbError.DbError, Scope.Scope>
+  /** Claims up to so many messages (default 1), none where none is there. 1 GET, and 1 PUT when there are some. */
+  readonly claimNow: (max?: number) => Effect.Effect<ReadonlyArray<Claimed<A>>, DbError.DbError, Scope.Scope>
+  /**
+   * Handles messages until it is interrupted. It then claims no more, and lets handlers end. `DbError`: what the store says that trying
+   * again does not help against; while it cannot be reached it waits. `InvalidQueue`: an option is wrong.
+   */
+  readonly consume: <R>(
+    handler: Handler<A, R>,
+    options?: ConsumeOptions
+  ) => Effect.Effect<never, InvalidQueue | DbError.DbError, R>
+  /** Lets nobody claim messages, in all processes, until it is resumed; what is claimed goes on. 1 GET, 1 PUT. */
+  readonly pause: Effect.Effect<void, DbError.DbError>
+  /** 1 GET, 1 PUT. */
+  readonly resume: Effect.Effect<void, DbError.DbError>
+  /** 1 GET; 1 GET more for each part that is not known here and has messages that wait for their time. */
+  readonly status: Effect.Effect<Status, DbError.DbError>
+  /** The dead letters, in the order in which they were offered. 1 GET for each 100, and 1 for each part that is not known here. */
+  readonly deadLetters: Stream.Stream<DeadLetter, DbError.DbError>
+  /** Puts dead letters to the end of the queue, to be tried `maxAttempts` times. Gives their number. 1 GET, 1 PUT. */
+  readonly redrive: (filter?: DeadLetterFilter) => Effect.Effect<number, DbError.DbError>
+  /** Removes dead letters. Gives their number. 1 GET, 1 PUT. */
+  readonly discard: (filter?: DeadLetterFilter) => Effect.Effect<number, DbError.DbError>
+  /**
+   * Removes what processes have put and never named, when they came to a sudden end, except since the time before this one; it
+   * is done by itself after each 1,000 parts. Gives the number of objects. 2 GET, 1 PUT, 1 LIST for each 1,000 parts, and 1
+   * request for each 1,000 that are removed.
+   */
+  readonly collect: Effect.Effect<number, DbError.DbError>
+  /** What this process does, from when the stream is drawn; who is slow loses the oldest of more than 1,024. */
+  readonly events: Stream.Stream<Event>
+}
+
+// -----------------------------------------------------------------------------
+// Options
+// -----------------------------------------------------------------------------
+
+const invalid = (queue: string, field: string, problem: string) => new InvalidQueue({ queue, field, problem })
+
+const millisOf = (input: Duration.Input | undefined, otherwise: number): number =>
+  input === undefined
+    ? otherwise
+    : Option.match(Duration.fromInput(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+
+const week = 604_800_000
+const century = 3_155_760_000_000
+const minute = 60_000
+const hour = 3_600_000
+const day = 86_400_000
+
+const isText = (text: string, most: number): boolean =>
+  text !== "" && text.isWellFormed() && percentEncode(text).length <= most
+
+const limitsOf = Effect.fnUntraced(function* (options: Omit<Options<never>, "payload">) {
+  const { maxAttempts = 5, name = "", namespace, transactions = false } = options
+  const pollInterval = millisOf(options.pollInterval, 1000)
+  const times = {
+    visibility: [millisOf(options.visibility, 30_000), 1000, week, "1 second to 7 days"],
+    pollInterval: [pollInterval, 10, week, "10 milliseconds to 7 days"],
+    maxPollInterval: [
+      millisOf(options.maxPollInterval, Math.max(30_000, pollInterval)),
+      pollInterval,
+      week,
+      "pollInterval to 7 days"
+    ],
+    rememberIds: [
+      millisOf(options.rememberIds, day),
+      transactions ? hour : 0,
+      century,
+      transactions ? "1 hour, with transactions, to 100 years" : "0 to 100 years"
+    ]
+  } as const
+  if (!isText(name, 200)) return yield* invalid(name, "name", "Expected a name of 1 to 200 bytes, percent-encoded")
+  for (const [field, [millis, least, most, range]] of Object.entries(times)) {
+    if (!(millis >= least && millis <= most)) return yield* invalid(name, field, `Expected a duration from ${range}`)
+  }
+  if (!Number.isInteger(maxAttempts) || maxAttempts < 1 || maxAttempts > 1_000_000) {
+    return yield* invalid(name, "maxAttempts", "Expected a whole number from 1 to 1,000,000")
+  }
+  if (namespace !== undefined && !/^[\w-]{1,50}$/.test(namespace)) {
+    return yield* invalid(name, "namespace", "Expected 1 to 50 letters, digits, - or _")
+  }
+  return {
+    name,
+    slug: namespace === undefined ? "queue" : `queue-${namespace}`,
+    maxAttempts,
+    transactions,
+    visibility: times.visibility[0],
+    pollInterval,
+    maxPollInterval: times.maxPollInterval[0],
+    memory: times.rememberIds[0]
+  }
+})
+
+const mostBytes = 512
+const mostPayloadBytes = 4 * 1024 * 1024
+const mostPriority = 1_000_000
+
+const consumingOf = Effect.fnUntraced(function* (queue: string, options: ConsumeOptions) {
+  const { concurrency = 10 } = options
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 10_000) {
+    return yield* invalid(queue, "concurrency", "Expected a whole number from 1 to 10,000")
+  }
+  const timeout = millisOf(options.timeout, Infinity)
+  if (!(timeout > 0)) return yield* invalid(queue, "timeout", "Expected a duration of more than nothing")
+  const stopWithin = millisOf(options.stopWithin, 5000)
+  if (!(stopWithin >= 0 && stopWithin <= week)) {
+    return yield* invalid(queue, "stopWithin", "Expected a duration from 0 to 7 days")
+  }
+  return { concurrency, timeout, stopWithin }
+})
+
+const defaultRetryDelay = (attempt: number): Duration.Input => Math.min(300_000, 1000 * 2 ** (attempt - 1))
+
+// -----------------------------------------------------------------------------
+// Queues
+// -----------------------------------------------------------------------------
+
+/**
+ * Opens a queue, until the scope closes. 1 PUT, 1 HEAD and 1 DELETE, to read the store's clock; the same every hour. With
+ * `transactions` 1 PUT more, and 1 for the backup of the catalog, the first time that there is such a queue.
+ *
+ * `InvalidQueue`: an option is wrong; nothing was written.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fn("S3Queue.make")(function* <A, I>(
+  options: Options<A, I>
+): Effect.fn.Return<Queue<A>, LayerError, Database | Scope.Scope> {
+  const database = yield* Database
+  const scope = yield* Effect.scope
+  const { maxAttempts, name, slug, transactions, ...limits } = yield* limitsOf(options)
+  const { fifo = false, retryDelay = defaultRetryDelay } = options
+  const named = DbError.named("S3Queue", name)
+  const json = Schema.toCodecJson(options.payload)
+  const encode = Schema.encodeEffect(json)
+  const decode = Schema.decodeUnknownEffect(json)
+  const events = yield* PubSub.sliding<Event>(1024)
+  const tell = (event: Event) => Effect.asVoid(PubSub.publish(events, event))
+
+  const clock = StoreClock.make(database.store)
+  yield* named(clock.measure)
+  yield* clock.measure.pipe(
+    Effect.catch((error) => Effect.logWarning("the store's clock could not be read", error)),
+    Effect.delay(hour),
+    Effect.forever,
+    Effect.forkScoped
+  )
+  const engine = yield* Engine.make({
+    ...limits,
+    store: database.store,
+    prefix: `plugin=${slug}/queue=${percentEncode(name)}`,
+    clock,
+    maxAttempts: () => maxAttempts,
+    onTaken: (flights) => tell({ _tag: "TakenOver", ids: flights.map(({ m }) => m.i) })
+  })
+  const outbox = transactions
+    ? yield* named(Outbox.make({ name: `${slug}-${name}-outbox`, engine, every: minute }))
+    : undefined
+
+  // ---------------------------------------------------------------------------
+  // Offering
+  // ---------------------------------------------------------------------------
+
+  const toOffer = Effect.fnUntraced(function* (payload: A, given: OfferOptions, index: number) {
+    const { group = fifo ? "all" : undefined, id, priority = 0 } = given
+    const wrong = (field: string, problem: string) => new InvalidMessage({ queue: name, index, field, problem })
+    const delay = millisOf(given.delay, 0)
+    if (id !== undefined && !isText(id, mostBytes * 3)) return yield* wrong("id", "Expected 1 to 512 bytes of text")
+    if (id !== undefined && utf8Length(id) > mostBytes) return yield* wrong("id", "Expected 1 to 512 bytes of text")
+    if (group !== undefined && (!isText(group, mostBytes * 3) || utf8Length(group) > mostBytes)) {
+      return yield* wrong("group", "Expected 1 to 512 bytes of text")
+    }
+    if (!Number.isInteger(priority) || Math.abs(priority) > mostPriority) {
+      return yield* wrong("priority", "Expected a whole number from -1,000,000 to 1,000,000")
+    }
+    if (!(delay >= 0 && delay <= century)) return yield* wrong("delay", "Expected a duration from 0 to 100 years")
+    const encoded = yield* Effect.mapError(encode(payload), ({ message }) => wrong("payload", message))
+    const text = JSON.stringify(encoded)
+    if (text === undefined) return yield* wrong("payload", "Expected what JSON has a form for")
+    if (utf8Length(text) > mostPayloadBytes) return yield* wrong("payload", "Expected at most 4 MiB of JSON")
+    const offer: Engine.Offer = {
+      delay: Math.ceil(delay),
+      keys: id === undefined ? [] : [Engine.keyOfId(id)],
+      message: {
+        i: id ?? (yield* Id.random),
+        x: text,
+        ...(priority === 0 ? {} : { p: priority }),
+        ...(group === undefined ? {} : { g: group }),
+        ...(id === undefined ? {} : { c: true as const })
+      }
+    }
+    return offer
+  })
+
+  const offerAll = Effect.fnUntraced(function* (offers: ReadonlyArray<Engine.Offer>) {
+    if ((yield* Transaction.Current) !== undefined) {
+      if (outbox === undefined) {
+        const description = "open the queue with transactions: true to offer messages within a transaction"
+        const reason = new StoreError.Unsupported({ feature: "offering within a transaction", description })
+        return yield* DbError.make("S3Queue.offer", reason, name)
+      }
+      yield* named(outbox.write(offers))
+      return offers.map(({ message }): Offered => ({ id: message.i, isNew: true }))
+    }
+    const news = offers.length === 0 ? [] : yield* named(engine.offer(offers))
+    return offers.map(({ message }, index): Offered => ({ id: message.i, isNew: news[index]! }))
+  })
+
+  // ---------------------------------------------------------------------------
+  // Claiming
+  // ---------------------------------------------------------------------------
+
+  const contextOf = ({ message, token }: Engine.Claim): MessageContext => ({
+    queue: name,
+    id: message.i,
+    attempt: message.a ?? 1,
+    priority: message.p ?? 0,
+    group: Option.fromUndefinedOr(message.g),
+    offeredAt: DateTime.makeUnsafe(message.o),
+    idempotencyKey: `${name}/${message.i}`,
+    token
+  })
+
+  const dead = (error: string): State.Outcome => ({ _tag: "dead", error: oneLine(error) })
+
+  /** What becomes of a message after an attempt that has failed. */
+  const afterFailure = Effect.fnUntraced(function* (
+    { message: { a: attempt = 1 } }: Engine.Claim,
+    error: string,
+    after?: Duration.Input
+  ): Effect.fn.Return<State.Outcome> {
+    if (attempt >= maxAttempts) return dead(error)
+    const millis = millisOf(after ?? retryDelay(attempt), 0)
+    const pause = millis >= 0 ? Math.min(century, Math.ceil(millis)) : 0
+    return { _tag: "retry", due: (yield* clock.now) + pause, error: oneLine(error) }
+  })
+
+  /** Says what became of a message; `false`: it is somebody else's. */
+  const settle = Effect.fnUntraced(function* (claim: Engine.Claim, outcome: State.Outcome) {
+    const isSettled = yield* engine.settle(claim, outcome)
+    const { a: attempt = 1, i: id } = claim.message
+    if (!isSettled) yield* tell({ _tag: "Lost", id, attempt })
+    else if (outcome._tag === "done") yield* tell({ _tag: "Completed", id, attempt })
+    else if (outcome._tag === "retry") yield* tell({ _tag: "Retried", id, attempt, error: outcome.error })
+    else if (outcome._tag === "dead") yield* tell({ _tag: "Dead", id, attempt, error: outcome.error })
+    return isSettled
+  })
+
+  const decodeOf = (claim: Engine.Claim) => Effect.result(Effect.flatMap(jsonOf(claim.payload), decode))
+
+  /** Messages that cannot be read become dead letters. */
+  const readable = Effect.fnUntraced(function* (claims: ReadonlyArray<Engine.Claim>) {
+    const read: Array<readonly [Engine.Claim, A]> = []
+    for (const claim of claims) {
+      const payload = yield* decodeOf(claim)
+      if (Result.isSuccess(payload)) read.push([claim, payload.success])
+      else yield* settle(claim, dead(unreadable))
+    }
+    return read
+  })
+
+  const toClaimed = Effect.fnUntraced(function* (claim: Engine.Claim, payload: A) {
+    let isSettled = false
+    const { message, token } = claim
+    const end = (outcome: Effect.Effect<State.Outcome>) =>
+      Effect.gen(function* () {
+        const lost = new MessageLost({ queue: name, id: message.i, token })
+        if (isSettled) return yield* lost
+        isSettled = true
+        if (!(yield* named(settle(claim, yield* outcome)))) return yield* lost
+      })
+    yield* Effect.addFinalizer(() =>
+      isSettled
+        ? Effect.void
+        : Effect.catch(engine.settle(claim, { _tag: "release" }), (error) =>
+            Effect.logWarning(`message ${message.i} of queue ${name} could not be given back`, error)
+          )
+    )
+    const claimed: Claimed<A> = {
+      ...contextOf(claim),
+      payload,
+      lost: claim.lost,
+      ack: end(Effect.succeed({ _tag: "done" })),
+      retry: ({ after, error = "it is to be tried again" } = {}) => end(afterFailure(claim, error, after)),
+      reject: (error) => end(Effect.succeed(dead(error)))
+    }
+    return claimed
+  })
+
+  const inScope = Effect.fnUntraced(function* (claims: ReadonlyArray<Engine.Claim>) {
+    const read = yield* readable(claims)
+    return yield* Effect.forEach(read, ([claim, payload]) => toClaimed(claim, payload))
+  })
+
+  const countOf = (max: number) =>
+    Number.isInteger(max) && max >= 1 && max <= 10_000
+      ? Effect.succeed(max)
+      : Effect.fail(
+          DbError.make(
+            "S3Queue.claim",
+            new StoreError.InvalidArgument({
+              argument: "max",
+              description: `max has to be a whole number from 1 to 10,000, not ${max}`
+            }),
+            name
+          )
+        )
+
+  // ---------------------------------------------------------------------------
+  // Consuming
+  // ---------------------------------------------------------------------------
+
+  const outcomeOf = (claim: Engine.Claim, exit: Exit.Exit<unknown, unknown>): Effect.Effect<State.Outcome> => {
+    if (Exit.isSuccess(exit)) return Effect.succeed({ _tag: "done" })
+    if (Cause.hasInterruptsOnly(exit.cause)) return Effect.succeed({ _tag: "release" })
+    const error = Cause.squash(exit.cause)
+    if (error instanceof Reject) return Effect.succeed(dead(error.description))
+    if (error instanceof RetryLater) {
+      return afterFailure(claim, error.description ?? "it is to be tried again", error.after)
+    }
+    return afterFailure(claim, messageOf(exit.cause))
+  }
+
+  const consume = Effect.fnUntraced(function* <R>(
+    handler: Handler<A, R>,
+    options: ConsumeOptions
+  ): Effect.fn.Return<never, InvalidQueue | DbError.DbError, R> {
+    const { concurrency, stopWithin, timeout } = yield* consumingOf(name, options)
+    const run = (payload: A, context: MessageContext) =>
+      Number.isFinite(timeout)
+        ? Effect.timeoutOrElse(Effect.suspend(() => handler(payload, context)), {
+            duration: timeout,
+            orElse: () => Effect.fail(new TimedOut(timeout))
+          })
+        : Effect.suspend(() => handler(payload, context))
+    return yield* Effect.scoped(
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          const handlers = yield* FiberSet.make()
+          const freed = yield* EffectQueue.sliding<void>(1)
+          let running = 0
+
+          const handle = (claim: Engine.Claim) =>
+            Effect.gen(function* () {
+              const payload = yield* decodeOf(claim)
+              const outcome = Result.isFailure(payload)
+                ? dead(unreadable)
+                : yield* Effect.raceFirst(
+                    run(payload.success, contextOf(claim)),
+                    Effect.andThen(claim.lost, Effect.interrupt)
+                  ).pipe(
+                    Effect.interruptible,
+                    Effect.exit,
+                    Effect.flatMap((exit) => outcomeOf(claim, exit))
+                  )
+              running -= 1
+              EffectQueue.offerUnsafe(freed, undefined)
+              yield* Effect.catch(settle(claim, outcome), (error) =>
+                Effect.logWarning(`what became of message ${claim.message.i} of queue ${name} could not be written`, error)
+              )
+            })
+
+          const stop = Effect.gen(function* () {
+            if (stopWithin > 0) yield* Effect.raceFirst(FiberSet.awaitEmpty(handlers), Effect.sleep(stopWithin))
+            yield* FiberSet.clear(handlers)
+            yield* FiberSet.awaitEmpty(handlers)
+          })
+
+          const claiming = Effect.gen(function* () {
+            for (;;) {
+              while (running >= concurrency) yield* restore(EffectQueue.take(freed))
+              yield* restore(
+                engine.claim(concurrency - running, (claims) => {
+                  running += claims.length
+                  return Effect.forEach(claims, (claim) => FiberSet.run(handlers, Effect.uninterruptible(handle(claim))), {
+                    discard: true
+                  })
+                })
+              )
+            }
+          })
+          return yield* Effect.onExit(named(claiming), () => stop)
+        })
+      )
+    )
+  })
+
+  // ---------------------------------------------------------------------------
+  // Dead letters
+  // ---------------------------------------------------------------------------
+
+  const chosenBy = ({ ids }: DeadLetterFilter): ((message: State.Message) => boolean) => {
+    if (ids === undefined) return () => true
+    const chosen = new Set(ids)
+    return ({ i }) => chosen.has(i)
+  }
+
+  const toDeadLetter = ({ a = 0, e = "", g, i, o, p = 0, t = o }: State.Message, payload: Schema.Json): DeadLetter => ({
+    id: i,
+    payload,
+    attempts: a,
+    priority: p,
+    group: Option.fromUndefinedOr(g),
+    offeredAt: DateTime.makeUnsafe(o),
+    diedAt: DateTime.makeUnsafe(t),
+    error: e
+  })
+
+  const deadLetters = Stream.unwrap(
+    Effect.map(
+      engine.look((state, { reader }) => State.messagesOn(State.draft(state).dead, reader)),
+      (all) =>
+        Stream.fromIterable(all).pipe(
+          Stream.grouped(100),
+          Stream.mapEffect((page) => {
+            const numbers = new Set(page.map(({ s }) => s))
+            return engine.look(
+              Effect.fnUntraced(function* (state, world) {
+                const draft = State.draft(state)
+                const there = (yield* State.messagesOn(draft.dead, world.reader)).filter(({ s }) => numbers.has(s))
+                return yield* Effect.forEach(there, (message) =>
+                  Effect.map(engine.payloadOf(draft, message, world), (text) => toDeadLetter(message, parsed(text)))
+                )
+              })
+            )
+          }),
+          Stream.flatMap(Stream.fromIterable)
+        )
+    )
+  ).pipe(Stream.mapError(DbError.fromStore("S3Queue.deadLetters", name)))
+
+  const setPaused = (paused: boolean) =>
+    engine
+      .change((draft) =>
+        Effect.sync(() => {
+          if (draft.paused === paused) return
+          draft.paused = paused
+          draft.hasChanged = true
+        })
+      )
+      .pipe(named)
+
+  if (outbox !== undefined) yield* Effect.forkIn(outbox.sweeping, scope)
+
+  return {
+    name,
+    offer: Effect.fn("S3Queue.offer")(function* (payload, offering = {}) {
+      const [offered] = yield* offerAll([yield* toOffer(payload, offering, 0)])
+      return offered!
+    }),
+    offerAll: Effect.fn("S3Queue.offerAll")(function* (messages) {
+      return yield* offerAll(yield* Effect.forEach(messages, (message, index) => toOffer(message.payload, message, index)))
+    }),
+    claim: Effect.fn("S3Queue.claim")(function* (max = 1) {
+      const most = yield* countOf(max)
+      for (;;) {
+        const claimed = yield* named(engine.claim(most, inScope))
+        if (claimed.length > 0) return claimed
+      }
+    }),
+    claimNow: Effect.fn("S3Queue.claimNow")(function* (max = 1) {
+      return yield* named(engine.claimNow(yield* countOf(max), inScope))
+    }),
+    consume: (handler, consuming = {}) => consume(handler, consuming),
+    pause: Effect.withSpan(setPaused(true), "S3Queue.pause"),
+    resume: Effect.withSpan(setPaused(false), "S3Queue.resume"),
+    status: engine
+      .look(
+        Effect.fnUntraced(function* (state, { now, reader }) {
+          const delayed = yield* State.countDelayed(state, reader, now)
+          const status: Status = {
+            queue: name,
+            isPaused: state.paused,
+            ready: State.countOn(state.ready) - delayed,
+            delayed,
+            claimed: state.flight.length,
+            deadLetters: State.countOn(state.dead),
+            workers: state.workers.length,
+            totals: state.totals
+          }
+          return status
+        })
+      )
+      .pipe(named, Effect.withSpan("S3Queue.status")),
+    deadLetters,
+    redrive: Effect.fn("S3Queue.redrive")(function* (filter = {}) {
+      return yield* named(engine.change((draft, { reader }) => State.redrive(draft, reader, chosenBy(filter))))
+    }),
+    discard: Effect.fn("S3Queue.discard")(function* (filter = {}) {
+      return yield* named(engine.change((draft, { reader }) => State.discard(draft, reader, chosenBy(filter))))
+    }),
+    collect: Effect.withSpan(named(engine.collect), "S3Queue.collect"),
+    events: Stream.fromPubSub(events)
+  } satisfies Queue<A>
+})
+
+const unreadable = "its payload cannot be read: it is none of the schema's"
+
+class TimedOut {
+  readonly _tag = "TimedOut"
+  readonly message: string
+  constructor(millis: number) {
+    this.message = `its handler took more than ${millis} ms`
+  }
+}
+
+const jsonOf = (text: string): Effect.Effect<unknown, SyntaxError> =>
+  Effect.try({ try: (): unknown => JSON.parse(text), catch: () => new SyntaxError("it is no JSON") })
+
+const parsed = (text: string): Schema.Json => {
+  try {
+    return JSON.parse(text) as Schema.Json
+  } catch {
+    return text
+  }
+}
+
+const oneLine = (text: string): string => text.split("\n")[0]!.slice(0, 500)
+
+/** The first line of what a handler failed with, which may be anything. */
+const messageOf = (cause: Cause.Cause<unknown>): string => {
+  try {
+    const error = Cause.squash(cause)
+    if (error instanceof Error) return oneLine(String(error.message || error.name))
+    if (typeof error === "object" && error !== null) {
+      if ("message" in error && error.message !== "") return oneLine(String(error.message))
+      if ("_tag" in error) return oneLine(String(error._tag))
+    }
+    return oneLine(String(error))
+  } catch {
+    return "what it failed with cannot be shown"
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Services
+// -----------------------------------------------------------------------------
+
+/**
+ * A class that is the service of a queue and carries its layer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ServiceClass<in out Self, in out Id extends string, in out A> extends Context.ServiceClass<
+  Self,
+  Id,
+  Queue<A>
+> {
+  /** Opens the queue. The same reference each time, so that it is built once. */
+  readonly layer: Layer.Layer<Self, LayerError, Database>
+}
+
+/**
+ * Declares a queue as a service. The id identifies the service in the program; what follows its last `/` is the name of the queue,
+ * unless `name` says otherwise.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const Service =
+  <Self>() =>
+  <const Id extends string, A, I>(id: Id, options: Options<A, I>): ServiceClass<Self, Id, A> => {
+    const service = Context.Service<Self, Queue<A>>()(id)
+    const name = options.name ?? id.slice(id.lastIndexOf("/") + 1)
+    return Object.assign(service, { layer: Layer.effect(service, make({ ...options, name })) })
+  }
+
+/**
+ * Handles the messages of a queue until the layer is closed; it then claims no more, and lets handlers end (`stopWithin`). When the store
+ * says what trying again does not help against, that is logged as an error, and it goes on after a minute.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerWorker = <Self, Id extends string, A, R = never>(
+  queue: ServiceClass<Self, Id, A>,
+  handler: Handler<A, R>,
+  options: ConsumeOptions = {}
+): Layer.Layer<never, InvalidQueue, Self | Exclude<R, Scope.Scope>> =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const { consume, name } = yield* queue
+      yield* consumingOf(name, options)
+      const consuming = Effect.scoped(consume(handler, options)).pipe(
+        Effect.tapError((error) => Effect.logError(`queue ${name} is not worked on`, error)),
+        Effect.catch(() => Effect.sleep(minute)),
+        Effect.forever
+      )
+      yield* Effect.forkScoped(consuming)
+    })
+  )

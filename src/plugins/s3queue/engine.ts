@@ -1,0 +1,1081 @@
+/**
+ * Works on a queue for one process: what many fibers want of it at a time is one request, workers say that they go on, and
+ * who is silent for too long is noticed.
+ *
+ * **Details**
+ *
+ * All that is decided is decided in the object of the queue, by compare-and-set on the version that it is decided by. Clocks
+ * say only when somebody may try: whether a worker is silent is measured by who looks at it, by its own steady clock, from when
+ * it first saw what is there.
+ *
+ * @since 0.1.0
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Id from "../../crypto/Id.ts"
+import * as backoff from "../../internal/backoff.ts"
+import { sha256 } from "../../internal/sha256.ts"
+import { utf8Length } from "../../internal/text.ts"
+import * as CasCell from "../../kernel/CasCell.ts"
+import * as partsOf from "../../kernel/internal/parts.ts"
+import * as StoreClock from "../../kernel/StoreClock.ts"
+import type { ObjectStore } from "../../storage/ObjectStore.ts"
+import * as StoreError from "../../storage/StoreError.ts"
+import * as State from "./state.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * Where a queue lies, and how this process works on it. Times are milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly store: ObjectStore["Service"]
+  /** The beginning of all keys, without a slash at the end. */
+  readonly prefix: string
+  readonly clock: StoreClock.StoreClock
+  /** How long this process may be silent before others take its messages. */
+  readonly visibility: number
+  readonly pollInterval: number
+  readonly maxPollInterval: number
+  /** How often a message is claimed before it is given up when its worker is lost. */
+  readonly maxAttempts: () => number
+  /** How long ids are remembered. */
+  readonly memory: number
+  /** Tells of messages that were taken from workers that were silent. */
+  readonly onTaken: (flights: ReadonlyArray<State.Flight>) => Effect.Effect<void>
+}
+
+/**
+ * A message that this process has claimed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Claim {
+  readonly number: number
+  readonly token: number
+  readonly message: State.Message
+  /** JSON. */
+  readonly payload: string
+  /** Waits until the message is known to be somebody else's. */
+  readonly lost: Effect.Effect<void>
+}
+
+/**
+ * A message to be offered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Offer {
+  readonly message: Omit<State.Message, "s" | "o" | "d">
+  /** Milliseconds before it may be claimed; 0 at once. */
+  readonly delay: number
+  /** What must not be there yet. */
+  readonly keys: ReadonlyArray<string>
+}
+
+/**
+ * A part that was put so long ago that it may be collected at any moment: it is put again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+class PartTooOld {
+  readonly _tag = "PartTooOld"
+}
+
+/** What was decided by may have been over already: it is read again. */
+class Stale {
+  readonly _tag = "Stale"
+  readonly cause: StoreError.StoreError | undefined
+  constructor(cause?: StoreError.StoreError) {
+    this.cause = cause
+  }
+}
+
+type Failure = StoreError.StoreError | Stale
+
+/** What changes see of the world. */
+interface World {
+  readonly now: number
+  readonly reader: State.Reader<Failure>
+}
+
+/** Something that a fiber wants of the queue. */
+interface Wish {
+  /** Makes the change; again on another version when others were first. Gives what tells the fiber how it went. */
+  readonly apply: (draft: State.Draft, world: World) => Effect.Effect<Effect.Effect<void>, Failure>
+  readonly fail: (exit: Exit.Exit<never, StoreError.StoreError>) => Effect.Effect<void>
+}
+
+/** A fiber that waits for messages. */
+interface Waiting {
+  readonly max: number
+  readonly given: Deferred.Deferred<ReadonlyArray<State.Flight>, StoreError.StoreError>
+}
+
+/** A claim of this process that is in force as far as it knows. */
+interface Held {
+  readonly flight: State.Flight
+  readonly lost: Deferred.Deferred<void>
+}
+
+/**
+ * What works on a queue.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Engine {
+  /** Offers messages, all in one change; whether each is new. */
+  readonly offer: (offers: ReadonlyArray<Offer>) => Effect.Effect<ReadonlyArray<boolean>, StoreError.StoreError>
+  /** Waits until there is a message, and claims up to so many. `take`, which is not interrupted, is responsible for them. */
+  readonly claim: <A, E, R>(
+    max: number,
+    take: (claims: ReadonlyArray<Claim>) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, StoreError.StoreError | E, R>
+  /** Claims up to so many messages, or none where none is there. `take` is not interrupted. */
+  readonly claimNow: <A, E, R>(
+    max: number,
+    take: (claims: ReadonlyArray<Claim>) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, StoreError.StoreError | E, R>
+  /** Ends a claim: `false` when it is not in force any more. Goes on trying while the store cannot be reached, but for a release. */
+  readonly settle: (
+    claim: Pick<Claim, "message" | "number" | "token">,
+    outcome: State.Outcome
+  ) => Effect.Effect<boolean, StoreError.StoreError>
+  /** Changes the state. */
+  readonly change: <A>(
+    change: (draft: State.Draft, world: World) => Effect.Effect<A, Failure>
+  ) => Effect.Effect<A, StoreError.StoreError>
+  /** Reads the state. 1 GET. */
+  readonly read: Effect.Effect<State.State, StoreError.StoreError>
+  /** Reads something of a state. Parts that are gone since are a reason to read the state again. */
+  readonly look: <A>(
+    look: (state: State.State, world: World) => Effect.Effect<A, Failure>
+  ) => Effect.Effect<A, StoreError.StoreError>
+  /** The payload of a message. */
+  readonly payloadOf: (state: State.Draft, message: State.Message, world: World) => Effect.Effect<string, Failure>
+  /** Removes parts that nobody names, except since the collection before this one. Gives their number. */
+  readonly collect: Effect.Effect<number, StoreError.StoreError>
+  /** Waits until nothing is left to be tidied up. */
+  readonly tidied: Effect.Effect<void>
+}
+
+// -----------------------------------------------------------------------------
+// Bounds
+// -----------------------------------------------------------------------------
+
+/** What is offered at once is put into the object itself up to this many bytes of payloads. */
+const inlineBytes = 16_384
+
+/** The object holds no more messages, or bytes of them, for long. */
+const mostInline = 256
+const mostInlineBytes = 65_536
+
+/** Parts of messages have no more messages, or bytes. */
+const partMessages = 1000
+const partBytes = 1_048_576
+
+/** More parts than these are put together, so many at once. */
+const mostParts = 64
+const mergedParts = 32
+
+const mostIds = 512
+const mostIdParts = 16
+const mergedIdParts = 8
+const mostMergedIds = 20_000
+
+/** Parts are collected after so many have been put. */
+const collectEvery = 1000
+
+/** Bytes of parts that are kept in memory. */
+const cacheBytes = 33_554_432
+
+/** How often it is tried to read a state whose parts are there. */
+const staleRetries = 5
+const retries = 60
+
+const sizeOf = ({ g = "", i, x = "" }: Pick<State.Message, "g" | "i" | "x">): number =>
+  utf8Length(x) + utf8Length(i) + utf8Length(g) + 60
+
+/** Lists of messages that fit into a part each. */
+const inParts = <A>(all: ReadonlyArray<A>, sizeOf: (one: A) => number): ReadonlyArray<ReadonlyArray<A>> => {
+  const groups: Array<Array<A>> = []
+  let bytes = 0
+  for (const one of all) {
+    const size = sizeOf(one)
+    const group = groups.at(-1)
+    bytes += size
+    if (group === undefined || group.length >= partMessages || bytes > partBytes) {
+      groups.push([one])
+      bytes = size
+    } else group.push(one)
+  }
+  return groups
+}
+
+/**
+ * Returns the digest under which an id is remembered.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const digestOf = (key: string): string => Base64Url.encode(sha256(new TextEncoder().encode(key))).slice(0, 16)
+
+/**
+ * The key under which the id of a message is remembered.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const keyOfId = (id: string): string => `m/${id}`
+
+const isPassing = ({ reason }: StoreError.StoreError): boolean =>
+  reason.isRetryable || reason._tag === "PreconditionFailed" || reason._tag === "ConditionalRequestConflict"
+
+// -----------------------------------------------------------------------------
+// Engine
+// -----------------------------------------------------------------------------
+
+/**
+ * Makes an engine, that works until the scope closes. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<Engine, never, Scope.Scope> {
+  const { clock, memory, prefix, store, visibility } = options
+  const scope = yield* Effect.scope
+  const worker = yield* Id.random
+  const key = `${prefix}/queue`
+  const cell = CasCell.make(store, key, State.format)
+  const parts = partsOf.make(store, prefix)
+
+  let known: CasCell.Version<State.State> | undefined
+  /** Whether others write between one's own writes, so that what is known is not worth a try. */
+  let isContended = false
+  let wishes: Array<Wish> = []
+  let waiting: Array<Waiting> = []
+  const held = new Map<number, Held>()
+  /** The tokens of claims that are being ended. */
+  const settling = new Set<number>()
+  const sightings = new Map<string, { readonly beat: number; readonly since: Effect.Effect<number> }>()
+  /** How long ago it was last said that this worker goes on. */
+  let sinceBeat: Effect.Effect<number> = Effect.succeed(0)
+  let wantsBeat = false
+  let isClosed = false
+
+  /** Something is to be done; something has been done. */
+  const work = yield* Queue.sliding<void>(1)
+  const done = yield* Queue.sliding<void>(1)
+  const signal = (queue: Queue.Queue<void>) => Queue.offerUnsafe(queue, undefined)
+
+  // ---------------------------------------------------------------------------
+  // Parts
+  // ---------------------------------------------------------------------------
+
+  const opened = new Map<string, { readonly messages: ReadonlyArray<State.Message>; readonly bytes: number }>()
+  const openedIds = new Map<string, ReadonlyMap<string, State.Remembered>>()
+  let openedBytes = 0
+
+  const keep = (name: string, messages: ReadonlyArray<State.Message>, bytes: number) => {
+    opened.set(name, { messages, bytes })
+    openedBytes += bytes
+    for (const [oldest, { bytes: size }] of opened) {
+      if (openedBytes <= cacheBytes || oldest === name) break
+      opened.delete(oldest)
+      openedBytes -= size
+    }
+  }
+
+  /** A part that is gone was named by a state that is over. */
+  const bytesOf = (name: string): Effect.Effect<Uint8Array, Failure> =>
+    Effect.catchReason(parts.get(name), "StoreError", "NoSuchKey", (_, error) => Effect.fail(new Stale(error)))
+
+  const unreadable = (name: string) => (reason: StoreError.Reason) =>
+    new StoreError.StoreError({ operation: "get", key: parts.keyOf(name), reason })
+
+  const reader: State.Reader<Failure> = {
+    open: Effect.fnUntraced(function* ({ k, p }) {
+      const cached = opened.get(p)
+      if (cached !== undefined) return cached.messages
+      const bytes = yield* bytesOf(p)
+      const messages = yield* Effect.mapError(Effect.fromResult(State.decodePart(bytes)), unreadable(p))
+      if (messages.length !== k) {
+        return yield* unreadable(p)(new StoreError.Corrupt({ description: "a part of a queue has not all its messages" }))
+      }
+      keep(p, messages, bytes.length)
+      return messages
+    }),
+    openIds: Effect.fnUntraced(function* ({ p }) {
+      const cached = openedIds.get(p)
+      if (cached !== undefined) return cached
+      const bytes = yield* bytesOf(p)
+      const ids = yield* Effect.mapError(Effect.fromResult(State.decodeIdPart(bytes)), unreadable(p))
+      const byDigest = new Map(ids.map((id) => [id[0], id]))
+      openedIds.set(p, byDigest)
+      return byDigest
+    })
+  }
+
+  const generationNow = Effect.suspend(() =>
+    known?.value === undefined
+      ? Effect.map(readState, ({ generation }) => generation)
+      : Effect.succeed(known.value.generation)
+  )
+
+  const checkAge = (draft: State.Draft, name: string) =>
+    partsOf.generationOf(name) < draft.floor ? Effect.fail(new PartTooOld()) : Effect.void
+
+  /** Parts that no version names any more, and none ever will: each is named by one change, which is over. */
+  const removeParts = (names: ReadonlyArray<string>) =>
+    names.length === 0
+      ? Effect.void
+      : Effect.forkIn(
+          Effect.catch(parts.remove(names), (error) =>
+            Effect.logDebug(`${names.length} parts of ${prefix} are left to be collected`, error)
+          ),
+          scope
+        )
+
+  const forgetOpened = (names: ReadonlyArray<string>) => {
+    for (const name of names) {
+      openedBytes -= opened.get(name)?.bytes ?? 0
+      opened.delete(name)
+      openedIds.delete(name)
+    }
+  }
+
+  // ---------------------------------------------------------------------------
+  // Workers
+  // ---------------------------------------------------------------------------
+
+  /** Looks at who goes on. */
+  const observe = Effect.fnUntraced(function* ({ workers }: State.State) {
+    const there = new Set(workers.map(({ w }) => w))
+    for (const w of sightings.keys()) if (!there.has(w)) sightings.delete(w)
+    for (const { b, w } of workers) {
+      if (w !== worker && sightings.get(w)?.beat !== b) sightings.set(w, { beat: b, since: yield* StoreClock.steady })
+    }
+  })
+
+  /** The workers that have been silent for longer than they may. */
+  const silent = Effect.fnUntraced(function* ({ workers }: State.State) {
+    const found = new Set<string>()
+    for (const { l, w } of workers) {
+      const sighting = sightings.get(w)
+      if (sighting !== undefined && (yield* sighting.since) >= l) found.add(w)
+    }
+    return found
+  })
+
+  /** Milliseconds until a worker that says nothing more may be taken for silent. */
+  const untilSilent = Effect.gen(function* () {
+    let least = Infinity
+    for (const { l, w } of known?.value?.workers ?? []) {
+      const sighting = sightings.get(w)
+      if (sighting !== undefined) least = Math.min(least, l - (yield* sighting.since))
+    }
+    return least
+  })
+
+  const lose = Effect.fnUntraced(function* (tokens: ReadonlyArray<number>) {
+    for (const token of tokens) {
+      const claim = held.get(token)
+      held.delete(token)
+      if (claim !== undefined) yield* Deferred.succeed(claim.lost, undefined)
+    }
+  })
+
+  /** Says that this worker goes on, while it has messages; gives them up when it could not for too long. */
+  const keeping = Effect.gen(function* () {
+    for (;;) {
+      const elapsed = yield* sinceBeat
+      if (held.size === 0) return
+      if (elapsed >= visibility) {
+        const claims = [...held.values()]
+        yield* lose([...held.keys()])
+        yield* Effect.logWarning(`${claims.length} messages of ${key} are given up: the store could not be reached`)
+        yield* Effect.forkIn(abandon(claims), scope)
+        return
+      }
+      if (elapsed >= visibility / 3) {
+        wantsBeat = true
+        signal(work)
+        yield* Effect.sleep(Math.min(visibility / 12, visibility - elapsed))
+      } else yield* Effect.sleep(visibility / 3 - elapsed)
+    }
+  }).pipe(Effect.ensuring(Effect.sync(() => (isKeeping = false))))
+  let isKeeping = false
+
+  const keepUp = Effect.suspend(() => {
+    if (isKeeping || held.size === 0) return Effect.void
+    isKeeping = true
+    return Effect.forkIn(keeping, scope)
+  })
+
+  /** Lets go of claims that are not worked on any more. */
+  const abandon = (claims: ReadonlyArray<Held>) =>
+    change((draft, { now }) =>
+      Effect.sync(() => {
+        for (const { flight } of claims) {
+          State.settle(draft, { number: flight.m.s, token: flight.k, digest: undefined }, { _tag: "release" }, now)
+        }
+      })
+    ).pipe(
+      Effect.tapError((error) => (isPassing(error) ? Effect.sleep(Math.min(visibility / 3, 5000)) : Effect.void)),
+      Effect.retry({ while: isPassing }),
+      Effect.catch((error) => Effect.logWarning(`messages of ${key} could not be given back`, error))
+    )
+
+  // ---------------------------------------------------------------------------
+  // Changes
+  // ---------------------------------------------------------------------------
+
+  interface Round {
+    readonly wishes: ReadonlyArray<Wish>
+    readonly waiting: ReadonlyArray<Waiting>
+    readonly wantsBeat: boolean
+  }
+
+  interface Came {
+    readonly told: ReadonlyArray<Effect.Effect<void>>
+    readonly flights: ReadonlyArray<State.Flight>
+    readonly taken: ReadonlyArray<State.Flight>
+    /** Why nothing could be claimed, though it may be there. */
+    readonly refusal: StoreError.StoreError | undefined
+  }
+
+  /** Makes all changes of a round on a state. */
+  const applyAll = Effect.fnUntraced(function* (state: State.State, round: Round) {
+    const world: World = { now: yield* clock.now, reader }
+    const draft = State.draft(state)
+    yield* observe(state)
+    const told: Array<Effect.Effect<void>> = []
+    for (const wish of round.wishes) {
+      const applied = yield* Effect.result(wish.apply(draft, world))
+      if (Result.isSuccess(applied)) told.push(applied.success)
+      else if (applied.failure._tag === "Stale") return yield* Effect.fail(applied.failure)
+      else told.push(wish.fail(Exit.fail(applied.failure)))
+    }
+    let flights: ReadonlyArray<State.Flight> = []
+    let taken: ReadonlyArray<State.Flight> = []
+    let refusal: StoreError.StoreError | undefined
+    if (round.waiting.length > 0) {
+      const over = yield* silent(state)
+      taken = State.reap(draft, {
+        isSilent: ({ w }) => over.has(w),
+        maxAttempts: options.maxAttempts(),
+        now: world.now
+      })
+      const max = round.waiting.reduce((sum, one) => sum + one.max, 0)
+      const claimed = yield* Effect.result(State.claim(draft, reader, { worker, max, now: world.now }))
+      if (Result.isSuccess(claimed)) flights = claimed.success
+      else if (claimed.failure._tag === "Stale") return yield* Effect.fail(claimed.failure)
+      else refusal = claimed.failure
+    }
+    if (draft.hasChanged || round.wantsBeat) State.beat(draft, worker, visibility)
+    const next = State.finish(draft)
+    const came: Came = { told, flights, taken, refusal }
+    return { next, came }
+  })
+
+  /** Makes all changes of a round in one write. */
+  const commit = Effect.fnUntraced(function* (round: Round) {
+    let from = round.wishes.length > 0 || round.wantsBeat ? (isContended ? undefined : known) : trusted()
+    let isFresh = false
+    let stale = 0
+    for (let lost = 0; ; ) {
+      const elapsed = yield* StoreClock.stopwatch
+      if (from === undefined) {
+        from = yield* cell.read
+        isFresh = true
+        if (from.etag === known?.etag) isContended = false
+      }
+      const before = from.value ?? State.empty
+      let came: Came | undefined
+      const attempted = yield* Effect.result(
+        cell.attempt(
+          Effect.fnUntraced(function* (state) {
+            const applied = yield* applyAll(before, round)
+            came = applied.came
+            if (applied.next !== before) return applied.next
+            // Nothing is decided by what may have been over for long.
+            return isFresh ? state : yield* Effect.fail(new Stale())
+          }),
+          from
+        )
+      )
+      if (Result.isFailure(attempted)) {
+        const error = attempted.failure
+        known = undefined
+        if (error._tag !== "Stale") return yield* error
+        if (isFresh && ++stale > staleRetries) return yield* error.cause ?? missing
+        from = undefined
+        continue
+      }
+      if (CasCell.isLost(attempted.success)) {
+        const { error, now } = attempted.success.seen
+        isContended = true
+        if (lost >= retries) return yield* error
+        yield* backoff.after(lost++, backoff.contention)
+        from = now
+        isFresh = true
+        continue
+      }
+      known = attempted.success
+      const after = known.value ?? State.empty
+      return { came: came!, before, after, elapsed, hasWritten: after !== before }
+    }
+  })
+
+  const missing = new StoreError.StoreError({
+    operation: "get",
+    key,
+    reason: new StoreError.Corrupt({ description: "parts of the queue are missing" })
+  })
+
+  /** What is known, where it is likely to hold what is waited for. */
+  const trusted = () => {
+    const state = known?.value
+    if (isContended || state === undefined || state.paused) return undefined
+    return State.countOn(state.ready) > 0 ? known : undefined
+  }
+
+  const own = (state: State.State) => new Map(state.flight.flatMap(({ k, w }) => (w === worker ? [[k, true]] : [])))
+
+  const settleRound = Effect.fnUntraced(function* (
+    round: Round,
+    { after, before, came, elapsed, hasWritten }: Effect.Success<ReturnType<typeof commit>>
+  ) {
+    if (hasWritten) {
+      if (after.workers.some(({ w }) => w === worker)) {
+        sinceBeat = elapsed
+        wantsBeat = false
+      }
+      const names = State.partNames(after)
+      const dropped = [...State.partNames(before)].filter((name) => !names.has(name))
+      // What has just been claimed may lie in one of them.
+      forgetOpened(dropped)
+      yield* removeParts(dropped)
+    }
+    // Whoever was taken for silent finds it here.
+    const ours = own(after)
+    yield* lose([...held.keys()].filter((token) => !ours.has(token) && !settling.has(token)))
+    let rest = came.flights
+    for (const flight of rest) held.set(flight.k, { flight, lost: yield* Deferred.make<void>() })
+    for (const one of round.waiting) {
+      if (rest.length === 0) break
+      const given = rest.slice(0, one.max)
+      // Who has stopped waiting meanwhile leaves it to the next.
+      if (!waiting.includes(one)) continue
+      waiting = waiting.filter((other) => other !== one)
+      rest = rest.slice(one.max)
+      yield* Deferred.succeed(one.given, given)
+    }
+    if (rest.length > 0) yield* release(rest)
+    for (const tell of came.told) yield* tell
+    if (came.taken.length > 0) yield* options.onTaken(came.taken)
+    if (came.refusal !== undefined) yield* failWaiting(round, Exit.fail(came.refusal))
+    yield* keepUp
+  })
+
+  const release = (flights: ReadonlyArray<State.Flight>) => {
+    const claims = flights.flatMap(({ k }) => held.get(k) ?? [])
+    for (const { flight } of claims) held.delete(flight.k)
+    return Effect.asVoid(Effect.forkIn(abandon(claims), scope))
+  }
+
+  const failRound = Effect.fnUntraced(function* (round: Round, exit: Exit.Exit<never, StoreError.StoreError>) {
+    for (const wish of round.wishes) yield* wish.fail(exit)
+    yield* failWaiting(round, exit)
+  })
+
+  /** Who waits goes on waiting, unless that is of no use. */
+  const failWaiting = Effect.fnUntraced(function* (round: Round, exit: Exit.Exit<never, StoreError.StoreError>) {
+    const error = Exit.findError(exit)
+    if (Result.isSuccess(error) && isPassing(error.success)) {
+      return yield* Effect.logDebug(`${key} could not be read or written, and is tried again`, error.success)
+    }
+    for (const one of round.waiting) {
+      waiting = waiting.filter((other) => other !== one)
+      yield* Deferred.done(one.given, exit)
+    }
+  })
+
+  const working = Effect.gen(function* () {
+    for (;;) {
+      yield* Queue.take(work)
+      // What others want at the same time goes along.
+      yield* Effect.yieldNow
+      const round: Round = { wishes, waiting, wantsBeat: wantsBeat && held.size > 0 }
+      wishes = []
+      if (round.wishes.length + round.waiting.length === 0 && !round.wantsBeat) continue
+      const exit = yield* Effect.exit(commit(round))
+      if (Exit.isSuccess(exit)) {
+        yield* settleRound(round, exit.value)
+        if (exit.value.hasWritten) yield* tidyUp
+      } else yield* failRound(round, Exit.failCause(exit.cause))
+      signal(done)
+    }
+  })
+  const committer = yield* Effect.forkIn(Effect.interruptible(working), scope)
+
+  const change = Effect.fnUntraced(function* <A>(
+    apply: (draft: State.Draft, world: World) => Effect.Effect<A, Failure>
+  ) {
+    const outcome = yield* Deferred.make<A, StoreError.StoreError>()
+    const wish: Wish = {
+      apply: (draft, world) => Effect.map(apply(draft, world), (value) => Effect.asVoid(Deferred.succeed(outcome, value))),
+      fail: (exit) => Effect.asVoid(Deferred.done(outcome, exit))
+    }
+    if (isClosed) return yield* Effect.interrupt
+    wishes.push(wish)
+    signal(work)
+    return yield* Effect.onInterrupt(Deferred.await(outcome), () =>
+      // What is not under way is not begun.
+      Effect.sync(() => (wishes = wishes.filter((other) => other !== wish)))
+    )
+  })
+
+  // ---------------------------------------------------------------------------
+  // Reading
+  // ---------------------------------------------------------------------------
+
+  const readState: Effect.Effect<State.State, StoreError.StoreError> = Effect.map(cell.read, (version) => {
+    known = version
+    return version.value ?? State.empty
+  })
+
+  const look = <A>(
+    looking: (state: State.State, world: World) => Effect.Effect<A, Failure>
+  ): Effect.Effect<A, StoreError.StoreError> =>
+    Effect.gen(function* () {
+      for (let stale = 0; ; stale++) {
+        const state = yield* readState
+        const world: World = { now: yield* clock.now, reader }
+        const seen = yield* Effect.result(looking(state, world))
+        if (Result.isSuccess(seen)) return seen.success
+        const error = seen.failure
+        if (error._tag !== "Stale") return yield* error
+        if (stale >= staleRetries) return yield* error.cause ?? missing
+      }
+    })
+
+  const payloadOf = Effect.fnUntraced(function* (draft: State.Draft, { r, x }: State.Message, world: World) {
+    if (x !== undefined) return x
+    const part = r === undefined ? undefined : State.partOf(draft, r)
+    if (r === undefined || part === undefined) return yield* Effect.fail(new Stale())
+    const messages = yield* world.reader.open(part)
+    return messages[r[1]]?.x ?? "null"
+  })
+
+  // ---------------------------------------------------------------------------
+  // Offering
+  // ---------------------------------------------------------------------------
+
+  const encodeAll = (offers: ReadonlyArray<Offer>, now: number) =>
+    offers.map(({ delay, keys, message }): State.Offered => ({
+      message: { ...message, o: now, ...(delay > 0 ? { d: now + delay } : {}) },
+      digests: keys.map(digestOf)
+    }))
+
+  const isKnownIn = (draft: State.Draft, offered: ReadonlyArray<State.Offered>, { now, reader }: World) =>
+    offered.every(({ digests }) => digests.length === 0)
+      ? Effect.succeed(() => false)
+      : State.memoryOf(draft, reader, { memory, now })
+
+  const offerHere = (offers: ReadonlyArray<Offer>) =>
+    change(
+      Effect.fnUntraced(function* (draft, world) {
+        const offered = encodeAll(offers, world.now)
+        const isKnown = yield* isKnownIn(draft, offered, world)
+        return State.offer(draft, offered, { isKnown, now: world.now })
+      })
+    )
+
+  /** Puts messages as a part, and names it. */
+  const offerPart = Effect.fnUntraced(function* (offers: ReadonlyArray<Offer>) {
+    const offered = encodeAll(offers, yield* clock.now)
+    const messages = offered.map(({ message }, s): State.Message => ({ ...message, s }))
+    for (;;) {
+      const bytes = State.encodePart(yield* Id.writeId, messages)
+      const name = yield* parts.put(yield* generationNow, bytes)
+      const outcome = yield* change(
+        Effect.fnUntraced(function* (draft, world) {
+          if (Result.isFailure(yield* Effect.result(checkAge(draft, name)))) return undefined
+          keep(name, messages, bytes.length)
+          const isKnown = yield* isKnownIn(draft, offered, world)
+          return State.offer(draft, offered, { isKnown, now: world.now, part: { name, messages } })
+        })
+      )
+      if (outcome !== undefined && outcome.includes(true)) return outcome
+      // Nothing of it counts.
+      forgetOpened([name])
+      yield* removeParts([name])
+      if (outcome !== undefined) return outcome
+      yield* readState
+    }
+  })
+
+  const offer = Effect.fnUntraced(function* (offers: ReadonlyArray<Offer>) {
+    const sizeOfOffer = ({ message }: Offer) => sizeOf(message)
+    const bytes = offers.reduce((sum, one) => sum + sizeOfOffer(one), 0)
+    if (bytes <= inlineBytes && offers.length <= mostInline) return yield* offerHere(offers)
+    const outcomes = yield* Effect.forEach(inParts(offers, sizeOfOffer), offerPart)
+    return outcomes.flat()
+  })
+
+  // ---------------------------------------------------------------------------
+  // Claiming
+  // ---------------------------------------------------------------------------
+
+  const toClaims = (flights: ReadonlyArray<State.Flight>) =>
+    Effect.gen(function* () {
+      const draft = State.draft(known?.value ?? State.empty)
+      const world: World = { now: 0, reader }
+      const payloads = yield* Effect.forEach(flights, ({ m }) =>
+        payloadOf(draft, m, world).pipe(
+          Effect.catchTag("Stale", () => look((state, world) => payloadOf(State.draft(state), m, world)))
+        )
+      )
+      return flights.map((flight, index): Claim => {
+        const lost = held.get(flight.k)?.lost
+        return {
+          number: flight.m.s,
+          token: flight.k,
+          message: flight.m,
+          payload: payloads[index]!,
+          lost: lost === undefined ? Effect.void : Deferred.await(lost)
+        }
+      })
+    }).pipe(Effect.onError(() => release(flights)))
+
+  /** Looks for messages as long as somebody waits for some. */
+  const polling = Effect.gen(function* () {
+    let pause = options.pollInterval
+    for (;;) {
+      const count = waiting.length
+      if (count === 0) return
+      signal(work)
+      yield* Queue.take(done)
+      const elapsed = yield* StoreClock.steady
+      for (;;) {
+        if (waiting.length === 0) return
+        if (waiting.length < count) pause = options.pollInterval
+        const now = yield* clock.now
+        const due = known?.value === undefined ? undefined : State.nextDue(known.value, now)
+        const rest = Math.min(
+          pause - (yield* elapsed),
+          due === undefined ? Infinity : Math.max(1, due - now),
+          Math.max(1, yield* untilSilent)
+        )
+        if (rest <= 0) break
+        const isWoken = yield* Effect.raceFirst(
+          Effect.as(Effect.sleep(Math.ceil(rest)), false),
+          Effect.as(Queue.take(done), true)
+        )
+        // A round has looked for messages as well.
+        if (!isWoken) break
+      }
+      pause = Math.min(options.maxPollInterval, pause * 2)
+    }
+  }).pipe(Effect.ensuring(Effect.sync(() => (isPolling = false))))
+  let isPolling = false
+
+  const startPolling = Effect.suspend(() => {
+    signal(work)
+    if (isPolling) return Effect.void
+    isPolling = true
+    return Effect.forkIn(polling, scope)
+  })
+
+  const claim: Engine["claim"] = (max, take) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const one: Waiting = { max, given: yield* Deferred.make<ReadonlyArray<State.Flight>, StoreError.StoreError>() }
+        if (isClosed) return yield* Effect.interrupt
+        waiting.push(one)
+        yield* startPolling
+        const flights = yield* restore(Deferred.await(one.given)).pipe(
+          Effect.onInterrupt(() =>
+            Effect.suspend(() => {
+              waiting = waiting.filter((other) => other !== one)
+              return Effect.flatMap(Deferred.poll(one.given), (given) =>
+                Option.isNone(given)
+                  ? Effect.void
+                  : Effect.flatMap(Effect.exit(given.value), (exit) =>
+                      Exit.isSuccess(exit) ? release(exit.value) : Effect.void
+                    )
+              )
+            })
+          )
+        )
+        return yield* take(yield* toClaims(flights))
+      })
+    )
+
+  const claimNow: Engine["claimNow"] = (max, take) =>
+    Effect.uninterruptible(
+      Effect.gen(function* () {
+        const { flights, taken } = yield* change(
+          Effect.fnUntraced(function* (draft, { now, reader }) {
+            const over = yield* silent(draft.before)
+            const taken = State.reap(draft, {
+              isSilent: ({ w }) => over.has(w),
+              maxAttempts: options.maxAttempts(),
+              now
+            })
+            return { taken, flights: yield* State.claim(draft, reader, { worker, max, now }) }
+          })
+        )
+        for (const flight of flights) held.set(flight.k, { flight, lost: yield* Deferred.make<void>() })
+        yield* keepUp
+        if (taken.length > 0) yield* options.onTaken(taken)
+        return yield* take(yield* toClaims(flights))
+      })
+    )
+
+  const settle = Effect.fnUntraced(function* (
+    { message, number, token }: Pick<Claim, "message" | "number" | "token">,
+    outcome: State.Outcome
+  ) {
+    const digest = message.c === true ? digestOf(keyOfId(message.i)) : undefined
+    let pause = Math.min(200, visibility / 10)
+    let unknown: StoreError.StoreError | undefined
+    const ending = Effect.gen(function* () {
+      for (;;) {
+        // Who has given it up already does not write any more.
+        if (!held.has(token)) return unknown === undefined ? false : yield* unknown
+        const settled = yield* Effect.result(
+          change((draft, { now }) => Effect.sync(() => State.settle(draft, { number, token, digest }, outcome, now)))
+        )
+        if (Result.isSuccess(settled)) {
+          const claim = held.get(token)
+          held.delete(token)
+          if (!settled.success && claim !== undefined) yield* Deferred.succeed(claim.lost, undefined)
+          // It may be gone by what was not answered.
+          return !settled.success && unknown !== undefined ? yield* unknown : settled.success
+        }
+        const error = settled.failure
+        // Giving one back is a courtesy that nobody waits for.
+        if (outcome._tag === "release" || !isPassing(error)) {
+          const claim = held.get(token)
+          if (claim !== undefined) yield* release([claim.flight])
+          return yield* error
+        }
+        if (error.outcome === "unknown") unknown = error
+        yield* Effect.sleep(pause)
+        pause = Math.min(pause * 2, visibility / 3)
+      }
+    })
+    settling.add(token)
+    return yield* Effect.ensuring(
+      ending,
+      Effect.sync(() => settling.delete(token))
+    )
+  })
+
+  // ---------------------------------------------------------------------------
+  // Tidying up
+  // ---------------------------------------------------------------------------
+
+  const isSame = (a: State.Message, b: State.Message | undefined): boolean =>
+    b !== undefined && a.a === b.a && a.d === b.d && a.e === b.e
+
+  /** Puts messages of a shelf together in one part: those of the object itself, or those of many small parts. */
+  const gather = Effect.fnUntraced(function* (which: "ready" | "dead", state: State.State, isFromParts: boolean) {
+    const shelf = state[which]
+    const draft = State.draft(state)
+    const small = isFromParts
+      ? shelf.parts.toSorted((a, b) => a.k - a.h - a.t.length - (b.k - b.h - b.t.length)).slice(0, mergedParts)
+      : []
+    const source = isFromParts
+      ? { in: new Map<number, State.Message>(), parts: new Map(small.map((part) => [part.n, part])) }
+      : { in: draft[which].in, parts: new Map<number, State.Part>() }
+    const all = yield* State.messagesOn(source, reader)
+    const [messages = []] = inParts(all, (message) => sizeOf(message) + (message.x === undefined ? 1000 : 0))
+    const world: World = { now: 0, reader }
+    const whole: Array<State.Message> = []
+    for (const { r: _, ...message } of messages) {
+      const from = messages.find(({ s }) => s === message.s)!
+      whole.push({ ...message, x: yield* payloadOf(draft, from, world) })
+    }
+    const bytes = State.encodePart(yield* Id.writeId, whole)
+    const name = yield* parts.put(state.generation, bytes)
+    const isNamed = yield* change(
+      Effect.fnUntraced(function* (now: State.Draft, { reader }: World) {
+        if (Result.isFailure(yield* Effect.result(checkAge(now, name)))) return false
+        const there = yield* State.messagesOn(
+          isFromParts
+            ? { in: new Map(), parts: new Map(small.flatMap(({ n }) => [...now[which].parts].filter(([m]) => m === n))) }
+            : { in: now[which].in, parts: new Map() },
+          reader
+        )
+        const byNumber = new Map(there.map((message) => [message.s, message]))
+        const present = messages.flatMap((message) => {
+          const same = byNumber.get(message.s)
+          return same !== undefined && isSame(message, same) ? [same] : []
+        })
+        if (present.length * 2 < messages.length) return false
+        const kept = new Set(present.map(({ s }) => s))
+        const taken = messages.flatMap(({ s }, index) => (kept.has(s) ? [] : [index]))
+        yield* State.takeAll(now, now[which], present, reader)
+        keep(name, whole, bytes.length)
+        State.addPart(now, now[which], { name, messages: whole, base: 0, taken })
+        return true
+      })
+    )
+    if (isNamed) return
+    forgetOpened([name])
+    yield* removeParts([name])
+  })
+
+  /** Puts the ids of the object itself into a part; those that are not to be remembered are forgotten. */
+  const flushIds = Effect.fnUntraced(function* (state: State.State) {
+    const now = yield* clock.now
+    const draft = State.draft(state)
+    if (Number.isFinite(memory)) State.forget(draft, now - memory, new Set())
+    const ids = [...draft.ids.values()]
+    if (ids.length <= mostIds / 2) {
+      return yield* change((there, world) => Effect.sync(() => State.forget(there, world.now - memory, new Set())))
+    }
+    const name = yield* parts.put(state.generation, State.encodeIds(yield* Id.writeId, ids))
+    const isNamed = yield* change(
+      Effect.fnUntraced(function* (there: State.Draft, world: World) {
+        if (Result.isFailure(yield* Effect.result(checkAge(there, name)))) return false
+        if (Number.isFinite(memory)) State.forget(there, world.now - memory, new Set())
+        for (const [digest, s, t] of ids) {
+          const same = there.ids.get(digest)
+          if (same !== undefined && same[1] === s && same[2] === t) there.ids.delete(digest)
+        }
+        there.idParts = [...there.idParts, idPartOf(name, ids)]
+        there.hasChanged = true
+        return true
+      })
+    )
+    if (!isNamed) yield* removeParts([name])
+  })
+
+  const idPartOf = (name: string, ids: ReadonlyArray<State.Remembered>): State.IdPart => ({
+    p: name,
+    k: ids.length,
+    s: ids.reduce((most, [, s]) => Math.max(most, s), 0),
+    t: ids.reduce((most, [, , t]) => Math.max(most, t), 0)
+  })
+
+  const mergeIds = Effect.fnUntraced(function* (state: State.State) {
+    const small = state.ids.parts.filter(({ k }) => k <= mostMergedIds).slice(0, mergedIdParts)
+    if (small.length < 2) return
+    const merged = new Map<string, State.Remembered>()
+    for (const part of small) {
+      for (const id of (yield* reader.openIds(part)).values()) {
+        if (id[2] >= (merged.get(id[0])?.[2] ?? -Infinity)) merged.set(id[0], id)
+      }
+    }
+    const ids = [...merged.values()]
+    const name = yield* parts.put(state.generation, State.encodeIds(yield* Id.writeId, ids))
+    const gone = new Set(small.map(({ p }) => p))
+    const isNamed = yield* change(
+      Effect.fnUntraced(function* (there: State.Draft) {
+        if (Result.isFailure(yield* Effect.result(checkAge(there, name)))) return false
+        const rest = there.idParts.filter(({ p }) => !gone.has(p))
+        if (rest.length + small.length !== there.idParts.length) return false
+        there.idParts = [idPartOf(name, ids), ...rest]
+        there.hasChanged = true
+        return true
+      })
+    )
+    if (!isNamed) yield* removeParts([name])
+  })
+
+  const collect = Effect.gen(function* () {
+    yield* change((draft) =>
+      Effect.sync(() => {
+        const { floor, generation } = partsOf.nextGenerations(draft)
+        draft.floor = floor
+        draft.generation = generation
+        draft.hasChanged = true
+      })
+    )
+    const state = yield* readState
+    return yield* parts.collect(state.floor, State.partNames(state))
+  })
+
+  let collectedAt = 0
+
+  /** What is to be tidied up in a state, if anything. */
+  const chore = (state: State.State): Effect.Effect<unknown, Failure> | undefined => {
+    const isFull = (shelf: State.State["ready"]) =>
+      shelf.in.length > mostInline || shelf.in.reduce((sum, one) => sum + sizeOf(one), 0) > mostInlineBytes
+    const isScattered = (shelf: State.State["ready"]) => shelf.parts.length > mostParts
+    for (const which of ["ready", "dead"] as const) {
+      if (isFull(state[which])) return gather(which, state, false)
+      if (isScattered(state[which])) return gather(which, state, true)
+    }
+    if (state.ids.in.length > mostIds) return flushIds(state)
+    if (state.ids.parts.length > mostIdParts) return mergeIds(state)
+    if (collectedAt === 0) collectedAt = state.n
+    if (state.n - collectedAt < collectEvery) return undefined
+    collectedAt = state.n
+    return collect
+  }
+
+  let tidying: Fiber.Fiber<void> | undefined
+
+  /** Tidies up beside the work, one thing at a time. What fails is tried again after the next write. */
+  const tidyUp = Effect.suspend(() => {
+    const state = known?.value
+    if (tidying !== undefined || state === undefined) return Effect.void
+    const first = chore(state)
+    if (first === undefined) return Effect.void
+    const all = first.pipe(
+      Effect.catch((error) => Effect.logDebug(`${prefix} could not be tidied up, and is after the next write`, error)),
+      Effect.asVoid,
+      Effect.ensuring(Effect.sync(() => (tidying = undefined)))
+    )
+    return Effect.map(Effect.forkIn(all, scope), (fiber) => {
+      tidying = fiber
+    })
+  })
+
+  // What waits for the committer is told that there is none any more.
+  yield* Scope.addFinalizer(
+    scope,
+    Effect.gen(function* () {
+      isClosed = true
+      yield* Fiber.interrupt(committer)
+      for (const wish of wishes) yield* wish.fail(Exit.interrupt())
+      for (const { given } of waiting) yield* Deferred.done(given, Exit.interrupt())
+    })
+  )
+
+  return {
+    offer,
+    claim,
+    claimNow,
+    settle,
+    change,
+    read: readState,
+    look,
+    payloadOf,
+    collect,
+    tidied: Effect.suspend(() => (tidying === undefined ? Effect.void : Effect.asVoid(Fiber.await(tidying))))
+  }
+})

@@ -1,0 +1,900 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Database } from "effect-s3db/Database"
+import * as S3Queue from "effect-s3db/plugins/S3Queue"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import { memory, openOn } from "../fixture.ts"
+import { count, failingAtTimes, keepingTime, keys, name, open, openIn, pass, start, turn, until } from "./queues.ts"
+
+const at = TestClock.setTime(start)
+const minute = 60_000
+
+/** Claims one message after the other, and acknowledges each. */
+const drain = Effect.fnUntraced(function* (queue: S3Queue.Queue<string>, most = 10_000) {
+  const seen: Array<string> = []
+  while (seen.length < most) {
+    const [claimed] = yield* queue.claimNow()
+    if (claimed === undefined) return seen
+    seen.push(claimed.payload)
+    yield* claimed.ack
+  }
+  return seen
+})
+
+/** Claims many messages after each other, and acknowledges them together. */
+const drainMany = Effect.fnUntraced(function* (queue: S3Queue.Queue<string>) {
+  const seen: Array<string> = []
+  for (;;) {
+    const claimed = yield* queue.claimNow(200)
+    if (claimed.length === 0) return seen
+    seen.push(...claimed.map(({ payload }) => payload))
+    yield* Effect.forEach(claimed, (one) => one.ack, { concurrency: "unbounded", discard: true })
+  }
+})
+
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => ({ payload: String(i) }))
+
+describe("S3Queue", () => {
+  describe("order", () => {
+    it.effect("gives messages in the order in which they were offered, across processes", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const [a, b, c] = [yield* open(store), yield* open(store), yield* open(store)]
+        for (let i = 0; i < 6; i++) yield* (i % 2 === 0 ? a : b).offer(String(i))
+        assert.deepStrictEqual(yield* drain(c), ["0", "1", "2", "3", "4", "5"])
+        const { totals } = yield* a.status
+        assert.deepStrictEqual([totals.offered, totals.completed], [6, 6])
+      })
+    )
+
+    it.effect("gives those with a higher priority first, also out of thousands", () =>
+      Effect.gen(function* () {
+        yield* at
+        const queue = yield* open(yield* memory)
+        yield* queue.offerAll(numbers(1100))
+        yield* queue.offer("late", { priority: 2 })
+        yield* queue.offerAll([
+          { payload: "low", priority: -1 },
+          { payload: "high", priority: 3 }
+        ])
+        assert.deepStrictEqual(yield* drain(queue, 3), ["high", "late", "0"])
+        const rest = yield* drainMany(queue)
+        assert.strictEqual(rest.length, 1100)
+        assert.strictEqual(rest.at(-1), "low")
+      })
+    )
+
+    it.effect("gives a delayed message when it is due, and not before", () =>
+      Effect.gen(function* () {
+        yield* at
+        const queue = yield* open(yield* memory)
+        yield* queue.offer("later", { delay: "10 minutes" })
+        yield* queue.offer("now")
+        assert.deepStrictEqual(yield* drain(queue), ["now"])
+        assert.strictEqual((yield* queue.status).delayed, 1)
+        const waiting = yield* Effect.forkChild(Effect.scoped(Effect.tap(queue.claim(), ([one]) => one!.ack)))
+        yield* pass(599_000)
+        assert.isUndefined(waiting.pollUnsafe())
+        yield* pass(2000)
+        assert.strictEqual((yield* Fiber.join(waiting))[0]?.payload, "later")
+      })
+    )
+
+    it.effect("goes by the store's clock where that of the machine is an hour ahead", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const clock = yield* Clock.Clock
+        const ahead: Clock.Clock = {
+          ...clock,
+          currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + 60 * minute,
+          currentTimeMillis: Effect.map(clock.currentTimeMillis, (millis) => millis + 60 * minute),
+          sleep: (duration) => clock.sleep(duration),
+          monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+          monotonicTimeNanos: clock.monotonicTimeNanos
+        }
+        // The store keeps the time of the test.
+        const own = keepingTime(store, clock)
+        const queue = yield* Effect.provideService(open(own), Clock.Clock, ahead)
+        const other = yield* open(store)
+        yield* Effect.provideService(queue.offer("later", { delay: "30 minutes" }), Clock.Clock, ahead)
+        yield* other.offer("later too", { delay: "30 minutes" })
+        assert.deepStrictEqual(yield* Effect.provideService(drain(queue), Clock.Clock, ahead), [])
+        yield* TestClock.adjust("31 minutes")
+        assert.deepStrictEqual(yield* drain(other), ["later", "later too"])
+      })
+    )
+
+    it.effect("handles a group one after the other, and others beside it", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const [a, b] = [yield* open(store), yield* open(store, { retryDelay: () => "1 minute" })]
+        yield* a.offerAll([
+          { payload: "a1", group: "a" },
+          { payload: "a2", group: "a", priority: 5 },
+          { payload: "b1", group: "b" },
+          { payload: "c" },
+          { payload: "b2", group: "b", delay: "1 hour" },
+          { payload: "b3", group: "b" }
+        ])
+        const first = yield* a.claimNow(10)
+        assert.deepStrictEqual(
+          first.map(({ payload }) => payload),
+          ["a1", "b1", "c"]
+        )
+        assert.deepStrictEqual(yield* b.claimNow(10), [])
+        yield* first[1]!.ack
+        yield* first[2]!.ack
+        // b3 waits for b2, which waits for its time.
+        assert.deepStrictEqual(yield* b.claimNow(10), [])
+        yield* first[0]!.retry({ after: "1 minute" })
+        assert.deepStrictEqual(yield* b.claimNow(10), [])
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(yield* drain(b), ["a1", "a2"])
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(yield* drain(b), ["b2", "b3"])
+      })
+    )
+
+    it.effect("keeps the order of groups of thousands of messages, in parts and not", () =>
+      Effect.gen(function* () {
+        yield* at
+        const queue = yield* open(yield* memory)
+        const all = Array.from({ length: 1500 }, (_, i) => ({ payload: `${i % 3}:${i}`, group: String(i % 3) }))
+        yield* queue.offerAll(all)
+        yield* queue.offerAll([{ payload: "0:1500", group: "0" }])
+        const last = new Map<string, number>()
+        let handled = 0
+        while (handled < 300) {
+          const claimed = yield* queue.claimNow(10)
+          assert.isAtMost(claimed.length, 3)
+          for (const one of claimed) {
+            const [group, number] = one.payload.split(":")
+            assert.isAbove(Number(number), last.get(group!) ?? -1)
+            last.set(group!, Number(number))
+            yield* one.ack
+          }
+          handled += claimed.length
+        }
+        assert.strictEqual((yield* queue.status).ready, 1501 - handled)
+      })
+    )
+
+    it.effect("is strict in whole with fifo", () =>
+      Effect.gen(function* () {
+        yield* at
+        const queue = yield* open(yield* memory, { fifo: true })
+        yield* queue.offerAll(numbers(3))
+        const claimed = yield* queue.claimNow(3)
+        assert.strictEqual(claimed.length, 1)
+        yield* claimed[0]!.ack
+        assert.deepStrictEqual(yield* drain(queue), ["1", "2"])
+      })
+    )
+  })
+
+  describe("ids", () => {
+    it.effect("takes a message of an id in once: while it waits, is claimed, and when it is done", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const [a, b] = [yield* open(store, { rememberIds: "1 hour" }), yield* open(store, { rememberIds: "1 hour" })]
+        assert.isTrue((yield* a.offer("x", { id: "1" })).isNew)
+        assert.isFalse((yield* b.offer("x", { id: "1" })).isNew)
+        const [claimed] = yield* b.claimNow()
+        assert.isFalse((yield* a.offer("x", { id: "1" })).isNew)
+        yield* TestClock.adjust("2 hours")
+        // It is not forgotten as long as its message may be there.
+        assert.isFalse((yield* a.offer("x", { id: "1" })).isNew)
+        yield* claimed!.ack
+        yield* TestClock.adjust("59 minutes")
+        assert.isFalse((yield* a.offer("x", { id: "1" })).isNew)
+        yield* TestClock.adjust("2 minutes")
+        assert.isTrue((yield* a.offer("x", { id: "1" })).isNew)
+        assert.deepStrictEqual(yield* drain(b), ["x"])
+        assert.strictEqual((yield* a.status).totals.offered, 2)
+      })
+    )
+
+    it.effect("knows thousands of ids, in batches and alone, and forgets them in time", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const queue = yield* open(store, { rememberIds: "1 hour" })
+        const all = Array.from({ length: 1300 }, (_, i) => ({ payload: String(i), id: `id-${i}` }))
+        yield* queue.offerAll([...all, ...all.slice(0, 5)])
+        assert.strictEqual((yield* queue.status).ready, 1300)
+        yield* pass(1000)
+        yield* Effect.forEach(all.slice(0, 700), (one) => queue.offer(one.payload, { id: one.id }), {
+          concurrency: "unbounded"
+        })
+        const other = yield* open(store, { rememberIds: "1 hour" })
+        const again = yield* other.offerAll(all)
+        assert.isTrue(again.every(({ isNew }) => !isNew))
+        assert.strictEqual((yield* drainMany(other)).length, 1300)
+        yield* TestClock.adjust("2 hours")
+        for (let i = 0; i < 3; i++) {
+          yield* queue.offerAll(Array.from({ length: 600 }, (_, n) => ({ payload: "n", id: `new-${i}-${n}` })))
+          yield* pass(1000)
+        }
+        yield* drainMany(other)
+        yield* TestClock.adjust("2 hours")
+        yield* queue.offer("one", { id: "one" })
+        yield* pass(2000)
+        assert.isTrue((yield* queue.offer("old", { id: "id-7" })).isNew)
+      })
+    )
+
+    it.effect("takes hostile ids, groups, names and payloads for what they are", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const texts = ["__proto__", "constructor", "a/b", "../x", "é\u0000", "queue=", "ﷺ", " ", "\u{1F600}"]
+        for (const text of texts) {
+          const queue = yield* open(store, { name: text })
+          for (const id of texts) yield* queue.offer(id, { id, group: id })
+          for (const id of texts) assert.isFalse((yield* queue.offer(id, { id, group: id })).isNew)
+          const claimed = yield* queue.claimNow(20)
+          assert.deepStrictEqual(
+            claimed.map(({ id, payload, group }) => [id, payload, Option.getOrThrow(group)]),
+            texts.map((one) => [one, one, one])
+          )
+          yield* Effect.forEach(claimed, (one) => one.ack, { concurrency: "unbounded" })
+        }
+      })
+    )
+  })
+
+  describe("failures", () => {
+    it.effect("tries again, later each time, and gives up; dead letters can be driven again, or discarded", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const queue = yield* open(store, { maxAttempts: 3 })
+        const times: Array<readonly [string, number, number]> = []
+        let isMended = false
+        const handler: S3Queue.Handler<string> = (payload, { attempt }) =>
+          Effect.gen(function* () {
+            times.push([payload, attempt, (yield* Clock.currentTimeMillis) - start])
+            if (!isMended) yield* Effect.fail(new Error(`no paper\nin the tray`))
+          })
+        yield* Effect.forkChild(queue.consume(handler, { stopWithin: 0 }))
+        yield* queue.offer("a", { id: "a" })
+        yield* pass(10_000, 500)
+        assert.deepStrictEqual(times, [
+          ["a", 1, 0],
+          ["a", 2, 1000],
+          ["a", 3, 3000]
+        ])
+        const letters = yield* Stream.runCollect(queue.deadLetters)
+        assert.deepStrictEqual(
+          letters.map(({ attempts, error, id, payload }) => ({ attempts, error, id, payload })),
+          [{ attempts: 3, error: "no paper", id: "a", payload: "a" }]
+        )
+        assert.isFalse((yield* queue.offer("a", { id: "a" })).isNew)
+        isMended = true
+        assert.strictEqual(yield* queue.redrive({ ids: ["b"] }), 0)
+        assert.strictEqual(yield* queue.redrive(), 1)
+        yield* pass(2000)
+        assert.strictEqual(times.length, 4)
+        assert.strictEqual(times[3]![1], 1)
+        const { deadLetters, totals } = yield* queue.status
+        assert.deepStrictEqual({ deadLetters, ...totals }, {
+          deadLetters: 0,
+          offered: 1,
+          completed: 1,
+          retried: 2,
+          dead: 1,
+          lost: 0,
+          redriven: 1
+        })
+      })
+    )
+
+    it.effect("does what a handler says: later, never; and takes a defect for a failure", () =>
+      Effect.gen(function* () {
+        yield* at
+        const queue = yield* open(yield* memory, { maxAttempts: 2 })
+        const seen: Array<string> = []
+        const events = yield* Effect.forkChild(Stream.runCollect(Stream.take(queue.events, 7)), { startImmediately: true })
+        yield* turn
+        const handler: S3Queue.Handler<string> = (payload, { attempt }) => {
+          seen.push(`${payload}${attempt}`)
+          if (payload === "later" && attempt === 1) return Effect.fail(new S3Queue.RetryLater({ after: Duration.seconds(90) }))
+          if (payload === "never") return Effect.fail(new S3Queue.Reject({ description: "it is no address" }))
+          if (payload === "defect") throw new Error("a defect")
+          if (payload === "slow") return Effect.never
+          return Effect.void
+        }
+        yield* queue.offerAll(["later", "never", "defect", "slow"].map((payload) => ({ payload, id: payload })))
+        yield* Effect.forkChild(queue.consume(handler, { stopWithin: 0, timeout: "10 seconds" }))
+        yield* pass(80_000)
+        assert.deepStrictEqual(seen.toSorted(), ["defect1", "defect2", "later1", "never1", "slow1", "slow2"])
+        yield* pass(20_000)
+        assert.include(seen, "later2")
+        const letters = yield* Stream.runCollect(queue.deadLetters)
+        assert.deepStrictEqual(
+          letters.map(({ error, id }) => [id, error]),
+          [
+            ["never", "it is no address"],
+            ["defect", "a defect"],
+            ["slow", "its handler took more than 10000 ms"]
+          ]
+        )
+        const told = yield* Fiber.join(events)
+        assert.deepStrictEqual(
+          told.map((event) => `${event._tag} ${event._tag === "TakenOver" ? "" : event.id}`).toSorted(),
+          ["Completed later", "Dead defect", "Dead never", "Dead slow", "Retried defect", "Retried later", "Retried slow"]
+        )
+        assert.strictEqual(yield* queue.discard({ ids: ["slow"] }), 1)
+        assert.strictEqual(yield* queue.discard(), 2)
+        assert.strictEqual((yield* queue.status).deadLetters, 0)
+      })
+    )
+
+    it.effect("makes what cannot be read a dead letter, and goes on with the others", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const { database } = yield* openOn(store)
+        const counts = yield* Effect.provideService(
+          S3Queue.make({ name, payload: Schema.Struct({ n: Schema.Int }) }),
+          Database,
+          database
+        )
+        const texts = yield* open(store)
+        yield* texts.offer("text", { id: "t" })
+        yield* counts.offer({ n: 1 })
+        const [claimed] = yield* counts.claim(5)
+        assert.deepStrictEqual(claimed?.payload, { n: 1 })
+        const [letter] = yield* Stream.runCollect(texts.deadLetters)
+        assert.strictEqual(letter?.id, "t")
+        assert.include(letter?.error, "cannot be read")
+      })
+    )
+
+    it.effect("keeps thousands of dead letters, and drives them all again", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const queue = yield* open(store)
+        yield* queue.offerAll(Array.from({ length: 1200 }, (_, i) => ({ payload: String(i), id: String(i) })))
+        for (let i = 0; i < 12; i++) {
+          const claimed = yield* queue.claimNow(100)
+          yield* Effect.forEach(claimed, (one) => one.reject("no"), { concurrency: "unbounded" })
+          yield* turn
+        }
+        const letters = yield* Stream.runCollect((yield* open(store)).deadLetters)
+        assert.deepStrictEqual(
+          letters.map(({ id }) => id),
+          Array.from({ length: 1200 }, (_, i) => String(i))
+        )
+        assert.strictEqual(yield* queue.redrive(), 1200)
+        assert.strictEqual((yield* drainMany(queue)).length, 1200)
+        yield* turn
+        // Nothing is left but what is remembered.
+        assert.isAtMost((yield* keys(store)).filter((key) => key.includes("/part/")).length, 8)
+      })
+    )
+  })
+
+  describe("workers", () => {
+    it.effect("gives the message of a worker that is silent to another, and refuses what the first says later", () =>
+      Effect.gen(function* () {
+        yield* at
+        const base = yield* memory
+        const { setDown, store } = failingAtTimes(base)
+        const [a, b] = [yield* open(store), yield* open(base)]
+        yield* a.offer("x", { id: "x" })
+        const [mine] = yield* a.claimNow()
+        setDown(true)
+        const taking = yield* Effect.forkChild(Effect.scoped(Effect.tap(b.claim(), ([one]) => one!.ack)))
+        const acking = yield* Effect.forkChild(Effect.exit(mine!.ack))
+        yield* pass(29_000)
+        assert.isUndefined(taking.pollUnsafe())
+        yield* pass(32_000)
+        const [theirs] = yield* Fiber.join(taking)
+        assert.strictEqual(theirs?.attempt, 2)
+        assert.isAbove(theirs!.token, mine!.token)
+        assert.strictEqual(theirs?.idempotencyKey, mine!.idempotencyKey)
+        setDown(false)
+        yield* pass(40_000)
+        const exit = yield* Fiber.join(acking)
+        assert.isTrue(Exit.isFailure(exit))
+        yield* mine!.lost
+        const error = yield* Effect.flip(mine!.ack)
+        assert.strictEqual(error._tag, "MessageLost")
+        assert.include(error.message, "is not held")
+        const { claimed, totals } = yield* b.status
+        assert.deepStrictEqual([claimed, totals.completed, totals.lost], [0, 1, 1])
+      })
+    )
+
+    it.effect("gives a message that costs one worker after the other their life up", () =>
+      Effect.gen(function* () {
+        yield* at
+        const base = yield* memory
+        const options = { maxAttempts: 2, visibility: "3 seconds" } as const
+        yield* (yield* open(base, options)).offer("poison")
+        for (let life = 0; life < 2; life++) {
+          const { setDown, store } = failingAtTimes(base)
+          const claiming = yield* Effect.forkChild((yield* open(store, options)).claim())
+          yield* pass(8000)
+          const [claimed] = yield* Fiber.join(claiming)
+          assert.strictEqual(claimed?.attempt, life + 1)
+          setDown(true)
+        }
+        const last = yield* open(base, options)
+        const claiming = yield* Effect.forkChild(last.claim())
+        yield* pass(8000)
+        assert.isUndefined(claiming.pollUnsafe())
+        const [letter] = yield* Stream.runCollect(last.deadLetters)
+        assert.strictEqual(letter?.error, "its worker was silent for too long")
+      })
+    )
+
+    it.effect("holds messages for as long as a handler needs, and looks for nothing meanwhile", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const { requests, store: counted } = count(store)
+        const [a, b] = [yield* open(counted), yield* open(store)]
+        let handled = 0
+        yield* a.offer("long")
+        const slow = () => Effect.andThen(Effect.sleep("10 minutes"), Effect.sync(() => void (handled += 1)))
+        yield* Effect.forkChild(a.consume(slow, { concurrency: 1, stopWithin: 0 }))
+        yield* pass(2000)
+        yield* Effect.forkChild(b.consume(slow, { stopWithin: 0 }))
+        requests.length = 0
+        yield* pass(60_000)
+        // A renewal for each third of half a minute, each with a GET where others have written.
+        assert.isAtMost(requests.length, 12)
+        yield* pass(10 * minute)
+        assert.strictEqual(handled, 1)
+        const { totals } = yield* b.status
+        assert.deepStrictEqual([totals.completed, totals.lost], [1, 0])
+      })
+    )
+
+    it.effect("interrupts the handler of a message that is lost", () =>
+      Effect.gen(function* () {
+        yield* at
+        const base = yield* memory
+        const { setDown, store } = failingAtTimes(base)
+        const queue = yield* open(store)
+        const seen: Array<string> = []
+        yield* queue.offer("x")
+        const handler = () =>
+          Effect.onInterrupt(Effect.never, () => Effect.sync(() => void seen.push("interrupted")))
+        yield* Effect.forkChild(queue.consume(handler, { stopWithin: 0 }))
+        yield* pass(1000)
+        setDown(true)
+        yield* pass(31_000)
+        assert.deepStrictEqual(seen, ["interrupted"])
+        setDown(false)
+        yield* pass(40_000)
+        assert.strictEqual((yield* (yield* open(base)).status).totals.lost, 0)
+        assert.isAbove((yield* (yield* open(base)).status).claimed + (yield* queue.status).ready, 0)
+      })
+    )
+
+    it.effect("lets handlers end when it is stopped, and gives back what does not, uncounted", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const queue = yield* open(store)
+        const scope = yield* Scope.make()
+        const worker = yield* openIn(scope, store)
+        const seen: Array<string> = []
+        yield* queue.offerAll([{ payload: "3" }, { payload: "60" }])
+        const handler = (payload: string) =>
+          Effect.andThen(Effect.sleep(`${Number(payload)} seconds`), Effect.sync(() => void seen.push(payload)))
+        const fiber = yield* Effect.forkChild(worker.consume(handler, { stopWithin: "5 seconds" }))
+        yield* pass(1000)
+        const stopping = yield* Effect.forkChild(Fiber.interrupt(fiber))
+        yield* queue.offer("0")
+        yield* pass(4000)
+        assert.isUndefined(stopping.pollUnsafe())
+        yield* pass(4000)
+        yield* Fiber.join(stopping)
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual(seen, ["3"])
+        const rest = yield* queue.claimNow(5)
+        assert.deepStrictEqual(
+          rest.map(({ attempt, payload }) => [payload, attempt]),
+          [
+            ["60", 1],
+            ["0", 1]
+          ]
+        )
+      })
+    )
+
+    it.effect("gives back what was claimed and not acknowledged when the scope closes", () =>
+      Effect.gen(function* () {
+        yield* at
+        const queue = yield* open(yield* memory)
+        yield* queue.offer("x")
+        yield* Effect.scoped(queue.claim())
+        const [again] = yield* queue.claimNow()
+        assert.strictEqual(again?.attempt, 1)
+        yield* again!.ack
+        // Who is interrupted while it waits takes nothing along.
+        const waiting = yield* Effect.forkChild(Effect.scoped(queue.claim(3)))
+        yield* pass(1000)
+        yield* Fiber.interrupt(waiting)
+        yield* queue.offer("y")
+        assert.deepStrictEqual(yield* drain(queue), ["y"])
+      })
+    )
+
+    it.effect("claims nothing while it is paused, whoever asks", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const [a, b] = [yield* open(store), yield* open(store)]
+        yield* a.offer("x")
+        yield* a.pause
+        yield* a.pause
+        assert.deepStrictEqual(yield* b.claimNow(), [])
+        assert.isTrue((yield* b.status).isPaused)
+        yield* b.resume
+        assert.deepStrictEqual(yield* drain(a), ["x"])
+      })
+    )
+
+    it.effect("is a service, with a layer that works on it", () =>
+      Effect.gen(function* () {
+        yield* at
+        class Emails extends S3Queue.Service<Emails>()("test/Emails", {
+          payload: Schema.Struct({ to: Schema.String, at: Schema.Date })
+        }) {}
+        const got = yield* Deferred.make<string>()
+        const Worker = S3Queue.layerWorker(
+          Emails,
+          ({ at, to }, { idempotencyKey, queue }) =>
+            Effect.asVoid(Deferred.succeed(got, `${to} ${at.getFullYear()} ${queue} ${idempotencyKey}`)),
+          { stopWithin: 0 }
+        )
+        const { database } = yield* openOn(yield* memory)
+        const Live = Worker.pipe(Layer.provideMerge(Emails.layer), Layer.provide(Layer.succeed(Database, database)))
+        yield* Effect.gen(function* () {
+          yield* (yield* Emails).offer({ to: "ada", at: new Date(start) }, { id: "7" })
+          assert.strictEqual(yield* Deferred.await(got), "ada 2026 Emails Emails/7")
+        }).pipe(Effect.provide(Live))
+      })
+    )
+  })
+
+  describe("requests", () => {
+    it.effect("needs at most 5 for a message alone, in one process and between two", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { requests, store } = count(yield* memory)
+        const [a, b] = [yield* open(store), yield* open(store)]
+        const one = Effect.fnUntraced(function* (from: S3Queue.Queue<string>, to: S3Queue.Queue<string>) {
+          yield* from.offer("x")
+          const [claimed] = yield* to.claimNow()
+          yield* claimed!.ack
+        })
+        yield* one(a, a)
+        requests.length = 0
+        yield* one(a, a)
+        assert.strictEqual(requests.length, 3)
+        // Each finds out once that there is another.
+        for (let i = 0; i < 3; i++) yield* one(a, b)
+        requests.length = 0
+        for (let i = 0; i < 10; i++) yield* one(a, b)
+        assert.strictEqual(requests.length, 50)
+      })
+    )
+
+    it.effect("needs at most a fifth of one for a message of many", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { requests, store } = count(yield* memory)
+        const [a, b] = [yield* open(store), yield* open(store)]
+        requests.length = 0
+        yield* a.offerAll(numbers(1000))
+        assert.isAtMost(requests.length, 4)
+        for (let i = 0; i < 10; i++) {
+          const claimed = yield* b.claimNow(100)
+          assert.strictEqual(claimed.length, 100)
+          yield* Effect.forEach(claimed, (one) => one.ack, { concurrency: "unbounded" })
+        }
+        yield* turn
+        assert.isAtMost(requests.length, 30)
+        // Offered alone, by many fibers, and handled by a worker.
+        requests.length = 0
+        let handled = 0
+        yield* Effect.forEach(numbers(1000), ({ payload }) => a.offer(payload), { concurrency: "unbounded" })
+        assert.isAtMost(requests.length, 6)
+        yield* Effect.forkChild(
+          b.consume(() => Effect.sync(() => void (handled += 1)), { concurrency: 100, stopWithin: 0 })
+        )
+        yield* until(() => handled === 1000)
+        yield* turn
+        assert.isAtMost(requests.length, 60)
+        assert.deepStrictEqual((yield* b.status).totals.completed, 2000)
+      })
+    )
+
+    it.effect("looks for messages twice in an idle minute, however many wait, and lists nothing", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { requests, store } = count(yield* memory)
+        const queue = yield* open(store)
+        for (let i = 0; i < 5; i++) yield* Effect.forkChild(queue.consume(() => Effect.void, { stopWithin: 0 }))
+        yield* pass(2 * minute)
+        requests.length = 0
+        yield* pass(10 * minute)
+        assert.isAtMost(requests.length, 21)
+        assert.isTrue(requests.every((request) => request.startsWith("get ")))
+        // What is offered here is handled at once all the same.
+        const seen: Array<string> = []
+        yield* Effect.forkChild(queue.consume((payload) => Effect.sync(() => void seen.push(payload)), { stopWithin: 0 }))
+        yield* queue.offerAll(numbers(60))
+        for (let i = 0; i < 50; i++) yield* turn
+        assert.strictEqual((yield* queue.status).totals.completed, 60)
+      })
+    )
+  })
+
+  describe("stores", () => {
+    it.effect("leaves nothing behind of 2,500 messages but its own object", () =>
+      Effect.gen(function* () {
+        yield* at
+        for (const profile of ["aws", "rgw", "express"] as const) {
+          const { store } = yield* MemoryStore.make({ profile })
+          const queue = yield* open(store)
+          for (let i = 0; i < 5; i++) {
+            yield* queue.offerAll(numbers(400))
+            yield* Effect.forEach(numbers(100), ({ payload }) => queue.offer(payload), { concurrency: "unbounded" })
+            yield* turn
+          }
+          let handled = 0
+          yield* Effect.forkChild(
+            queue.consume(() => Effect.sync(() => void (handled += 1)), { concurrency: 50, stopWithin: 0 })
+          )
+          yield* until(() => handled === 2500)
+          assert.deepStrictEqual(
+            (yield* keys(store)).filter((key) => key.startsWith("plugin=")),
+            ["plugin=queue/queue=jobs/queue"]
+          )
+        }
+      })
+    )
+
+    it.effect("puts many small parts together", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const queue = yield* open(store)
+        const text = "y".repeat(20_000)
+        for (let i = 0; i < 80; i++) {
+          yield* queue.offer(`${i}${text}`)
+          yield* turn
+        }
+        const parts = (yield* keys(store)).filter((key) => key.includes("/part/"))
+        assert.isBelow(parts.length, 70)
+        const seen = yield* drain(yield* open(store))
+        assert.deepStrictEqual(
+          seen.map((one) => Number.parseInt(one)),
+          Array.from({ length: 80 }, (_, i) => i)
+        )
+      })
+    )
+
+    it.effect("collects what was put and never named, and nothing else", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const queue = yield* open(store)
+        yield* queue.offerAll(numbers(600))
+        const hash = "A".repeat(43)
+        yield* store.put({ key: `plugin=queue/queue=jobs/part/g=1/${hash}` })
+        assert.strictEqual(yield* queue.collect, 0)
+        assert.strictEqual(yield* queue.collect, 1)
+        assert.strictEqual(yield* queue.collect, 0)
+        assert.strictEqual((yield* drainMany(yield* open(store))).length, 600)
+      })
+    )
+
+    it.effect("says what cannot be read, and leaves it as it is", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const key = "plugin=queue/queue=jobs/queue"
+        const queue = yield* open(store)
+        for (const [text, tag] of [
+          ["{", "Corrupt"],
+          [`{"v":2}`, "Unsupported"]
+        ] as const) {
+          const body = new TextEncoder().encode(text)
+          yield* store.put({ key, body })
+          for (const effect of [queue.offer("x"), Effect.scoped(queue.claim()), queue.status, queue.consume(() => Effect.void)]) {
+            const error = yield* Effect.flip(effect as Effect.Effect<unknown, { readonly _tag: string }>)
+            assert.strictEqual(error._tag === "DbError" && "reason" in error ? (error.reason as { _tag: string })._tag : "", tag)
+          }
+          assert.deepStrictEqual((yield* store.get(key)).body, body)
+        }
+      })
+    )
+
+    it.effect("says that a part is damaged or missing, and lets other work go on", () =>
+      Effect.gen(function* () {
+        yield* at
+        for (const damage of ["altered", "missing"]) {
+          const store = yield* memory
+          const queue = yield* open(store)
+          yield* queue.offer("small")
+          const [held] = yield* queue.claimNow()
+          yield* queue.offerAll(numbers(600))
+          const part = (yield* keys(store)).find((key) => key.includes("/part/"))!
+          if (damage === "missing") yield* store.delete(part)
+          else yield* store.put({ key: part, body: new TextEncoder().encode("{}") })
+          const other = yield* open(store)
+          const error = yield* Effect.flip(other.claimNow())
+          assert.include(["Corrupt", "NoSuchKey"], error.reason._tag)
+          assert.strictEqual((yield* Effect.flip(Effect.scoped(other.claim()))).reason._tag, error.reason._tag)
+          yield* held!.ack
+          assert.isTrue((yield* other.offer("more")).isNew)
+        }
+      })
+    )
+  })
+
+  describe("transactions", () => {
+    const both = Effect.fnUntraced(function* () {
+      const store = yield* memory
+      const { database, open } = yield* openOn(store)
+      const orders = yield* open("orders", { schema: Schema.Struct({ id: Schema.String }), primaryKey: "id" })
+      const options = { name, payload: Schema.String, transactions: true, pollInterval: "1 second" } as const
+      const queue = yield* Effect.provideService(S3Queue.make(options), Database, database)
+      return { database, orders, queue, store }
+    })
+
+    it.effect("has a message exactly if the transaction was committed", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { database, orders, queue } = yield* both()
+        yield* database.transaction(
+          Effect.gen(function* () {
+            yield* orders.insert({ id: "1" })
+            yield* queue.offer("one", { id: "m1", priority: 3, group: "g" })
+            yield* queue.offerAll([{ payload: "two" }, { payload: "three", delay: "1 hour" }])
+          })
+        )
+        yield* Effect.exit(
+          database.transaction(
+            Effect.gen(function* () {
+              yield* orders.insert({ id: "2" })
+              yield* queue.offer("never")
+              yield* Effect.fail("no")
+            })
+          )
+        )
+        yield* pass(100)
+        const [first, second, ...rest] = yield* queue.claimNow(5)
+        assert.deepStrictEqual([first?.payload, first?.priority, first?.id], ["one", 3, "m1"])
+        assert.deepStrictEqual([second?.payload, rest.length], ["two", 0])
+        assert.strictEqual((yield* queue.status).delayed, 1)
+        assert.isFalse((yield* queue.offer("one", { id: "m1" })).isNew)
+      })
+    )
+
+    it.effect("finds the messages of a program that came to a sudden end after its commit, once", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { database, queue, store } = yield* both()
+        const scope = yield* Scope.make()
+        const { database: theirs } = yield* openOn(store)
+        const other = yield* S3Queue.make({ name, payload: Schema.String, transactions: true }).pipe(
+          Effect.provideService(Database, theirs),
+          Effect.provideService(Scope.Scope, scope)
+        )
+        yield* theirs.transaction(
+          Effect.gen(function* () {
+            yield* other.offer("a")
+            yield* other.offer("b")
+            // Nothing runs in this program from the commit on.
+            yield* Scope.close(scope, Exit.void)
+          })
+        )
+        assert.deepStrictEqual(yield* drain(queue), [])
+        yield* pass(61_000)
+        assert.deepStrictEqual((yield* drain(queue)).toSorted(), ["a", "b"])
+        yield* pass(120_000)
+        assert.deepStrictEqual(yield* drain(queue), [])
+        assert.isDefined(database)
+      })
+    )
+
+    it.effect("is refused where the queue was opened without", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { database } = yield* openOn(yield* memory)
+        const queue = yield* Effect.provideService(S3Queue.make({ name, payload: Schema.String }), Database, database)
+        const error = yield* Effect.flip(database.transaction(queue.offer("x")))
+        assert.strictEqual(error._tag === "DbError" ? error.reason._tag : "", "Unsupported")
+        assert.deepStrictEqual(yield* drain(queue), [])
+      })
+    )
+  })
+
+  describe("input", () => {
+    it.effect("is refused by the name of the option, and nothing is written", () =>
+      Effect.gen(function* () {
+        const { requests, store } = count(yield* memory)
+        yield* openOn(store)
+        requests.length = 0
+        const wrong: ReadonlyArray<readonly [string, Partial<S3Queue.Options<string>>]> = [
+          ["name", { name: "" }],
+          ["name", { name: "\ud800" }],
+          ["name", { name: "n".repeat(201) }],
+          ["namespace", { namespace: "a/b" }],
+          ["visibility", { visibility: 10 }],
+          ["visibility", { visibility: "8 days" }],
+          ["pollInterval", { pollInterval: 0 }],
+          ["maxPollInterval", { maxPollInterval: 10 }],
+          ["rememberIds", { rememberIds: -1 }],
+          ["rememberIds", { rememberIds: "1 minute", transactions: true }],
+          ["maxAttempts", { maxAttempts: 0 }],
+          ["maxAttempts", { maxAttempts: 1.5 }]
+        ]
+        for (const [field, options] of wrong) {
+          const error = yield* Effect.flip(open(store, options))
+          assert.strictEqual(error._tag === "InvalidQueue" ? error.field : error._tag, field)
+          assert.include(error.message, field)
+        }
+        const queue = yield* open(store)
+        for (const [field, options] of [
+          ["concurrency", { concurrency: 0 }],
+          ["timeout", { timeout: 0 }],
+          ["stopWithin", { stopWithin: "8 days" }]
+        ] as const) {
+          const error = yield* Effect.flip(queue.consume(() => Effect.void, options))
+          assert.strictEqual(error._tag === "InvalidQueue" ? error.field : error._tag, field)
+        }
+        requests.length = 0
+        for (const [field, options] of [
+          ["id", { id: "" }],
+          ["id", { id: "\udc00" }],
+          ["id", { id: "é".repeat(257) }],
+          ["group", { group: "" }],
+          ["group", { group: "é".repeat(257) }],
+          ["priority", { priority: 0.5 }],
+          ["priority", { priority: 1_000_001 }],
+          ["delay", { delay: -1 }],
+          ["delay", { delay: Infinity }]
+        ] as const) {
+          const error = yield* Effect.flip(queue.offerAll([{ payload: "fine" }, { payload: "x", ...options }]))
+          assert.strictEqual(error._tag === "InvalidMessage" ? `${error.index} ${error.field}` : error._tag, `1 ${field}`)
+          assert.include(error.message, field)
+        }
+        const big = yield* Effect.flip(queue.offer("x".repeat(4 * 1024 * 1024)))
+        assert.include(big.message, "4 MiB")
+        const none = yield* Effect.flip(queue.offer(1 as unknown as string))
+        assert.include(none.message, "payload")
+        for (const max of [0, 1.5, 10_001]) {
+          assert.strictEqual((yield* Effect.flip(queue.claimNow(max))).reason._tag, "InvalidArgument")
+        }
+        assert.deepStrictEqual(requests, [])
+        assert.deepStrictEqual(yield* queue.offerAll([]), [])
+      })
+    )
+  })
+})
