@@ -725,10 +725,13 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
     const { concurrency, stopWithin, timeout } = yield* consumingOf(name, options)
     const run = (payload: A, context: MessageContext) =>
       Number.isFinite(timeout)
-        ? Effect.timeoutOrElse(Effect.suspend(() => handler(payload, context)), {
-            duration: timeout,
-            orElse: () => Effect.fail(new TimedOut(timeout))
-          })
+        ? Effect.timeoutOrElse(
+            Effect.suspend(() => handler(payload, context)),
+            {
+              duration: timeout,
+              orElse: () => Effect.fail(new TimedOut(timeout))
+            }
+          )
         : Effect.suspend(() => handler(payload, context))
     return yield* Effect.scoped(
       Effect.uninterruptibleMask((restore) =>
@@ -753,7 +756,10 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
               running -= 1
               EffectQueue.offerUnsafe(freed, undefined)
               yield* Effect.catch(settle(claim, outcome), (error) =>
-                Effect.logWarning(`what became of message ${claim.message.i} of queue ${name} could not be written`, error)
+                Effect.logWarning(
+                  `what became of message ${claim.message.i} of queue ${name} could not be written`,
+                  error
+                )
               )
             })
 
@@ -769,9 +775,13 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
               yield* restore(
                 engine.claim(concurrency - running, (claims) => {
                   running += claims.length
-                  return Effect.forEach(claims, (claim) => FiberSet.run(handlers, Effect.uninterruptible(handle(claim))), {
-                    discard: true
-                  })
+                  return Effect.forEach(
+                    claims,
+                    (claim) => FiberSet.run(handlers, Effect.uninterruptible(handle(claim))),
+                    {
+                      discard: true
+                    }
+                  )
                 })
               )
             }
@@ -846,7 +856,9 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
       return offered!
     }),
     offerAll: Effect.fn("S3Queue.offerAll")(function* (messages) {
-      return yield* offerAll(yield* Effect.forEach(messages, (message, index) => toOffer(message.payload, message, index)))
+      return yield* offerAll(
+        yield* Effect.forEach(messages, (message, index) => toOffer(message.payload, message, index))
+      )
     }),
     claim: Effect.fn("S3Queue.claim")(function* (max = 1) {
       const most = yield* countOf(max)

@@ -292,15 +292,18 @@ describe("S3Queue", () => {
         assert.strictEqual(times.length, 4)
         assert.strictEqual(times[3]![1], 1)
         const { deadLetters, totals } = yield* queue.status
-        assert.deepStrictEqual({ deadLetters, ...totals }, {
-          deadLetters: 0,
-          offered: 1,
-          completed: 1,
-          retried: 2,
-          dead: 1,
-          lost: 0,
-          redriven: 1
-        })
+        assert.deepStrictEqual(
+          { deadLetters, ...totals },
+          {
+            deadLetters: 0,
+            offered: 1,
+            completed: 1,
+            retried: 2,
+            dead: 1,
+            lost: 0,
+            redriven: 1
+          }
+        )
       })
     )
 
@@ -309,11 +312,14 @@ describe("S3Queue", () => {
         yield* at
         const queue = yield* open(yield* memory, { maxAttempts: 2 })
         const seen: Array<string> = []
-        const events = yield* Effect.forkChild(Stream.runCollect(Stream.take(queue.events, 7)), { startImmediately: true })
+        const events = yield* Effect.forkChild(Stream.runCollect(Stream.take(queue.events, 7)), {
+          startImmediately: true
+        })
         yield* turn
         const handler: S3Queue.Handler<string> = (payload, { attempt }) => {
           seen.push(`${payload}${attempt}`)
-          if (payload === "later" && attempt === 1) return Effect.fail(new S3Queue.RetryLater({ after: Duration.seconds(90) }))
+          if (payload === "later" && attempt === 1)
+            return Effect.fail(new S3Queue.RetryLater({ after: Duration.seconds(90) }))
           if (payload === "never") return Effect.fail(new S3Queue.Reject({ description: "it is no address" }))
           if (payload === "defect") throw new Error("a defect")
           if (payload === "slow") return Effect.never
@@ -337,7 +343,15 @@ describe("S3Queue", () => {
         const told = yield* Fiber.join(events)
         assert.deepStrictEqual(
           told.map((event) => `${event._tag} ${event._tag === "TakenOver" ? "" : event.id}`).toSorted(),
-          ["Completed later", "Dead defect", "Dead never", "Dead slow", "Retried defect", "Retried later", "Retried slow"]
+          [
+            "Completed later",
+            "Dead defect",
+            "Dead never",
+            "Dead slow",
+            "Retried defect",
+            "Retried later",
+            "Retried slow"
+          ]
         )
         assert.strictEqual(yield* queue.discard({ ids: ["slow"] }), 1)
         assert.strictEqual(yield* queue.discard(), 2)
@@ -454,7 +468,11 @@ describe("S3Queue", () => {
         const [a, b] = [yield* open(counted), yield* open(store)]
         let handled = 0
         yield* a.offer("long")
-        const slow = () => Effect.andThen(Effect.sleep("10 minutes"), Effect.sync(() => void (handled += 1)))
+        const slow = () =>
+          Effect.andThen(
+            Effect.sleep("10 minutes"),
+            Effect.sync(() => void (handled += 1))
+          )
         yield* Effect.forkChild(a.consume(slow, { concurrency: 1, stopWithin: 0 }))
         yield* pass(2000)
         yield* Effect.forkChild(b.consume(slow, { stopWithin: 0 }))
@@ -477,8 +495,7 @@ describe("S3Queue", () => {
         const queue = yield* open(store)
         const seen: Array<string> = []
         yield* queue.offer("x")
-        const handler = () =>
-          Effect.onInterrupt(Effect.never, () => Effect.sync(() => void seen.push("interrupted")))
+        const handler = () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => void seen.push("interrupted")))
         yield* Effect.forkChild(queue.consume(handler, { stopWithin: 0 }))
         yield* pass(1000)
         setDown(true)
@@ -501,7 +518,10 @@ describe("S3Queue", () => {
         const seen: Array<string> = []
         yield* queue.offerAll([{ payload: "3" }, { payload: "60" }])
         const handler = (payload: string) =>
-          Effect.andThen(Effect.sleep(`${Number(payload)} seconds`), Effect.sync(() => void seen.push(payload)))
+          Effect.andThen(
+            Effect.sleep(`${Number(payload)} seconds`),
+            Effect.sync(() => void seen.push(payload))
+          )
         const fiber = yield* Effect.forkChild(worker.consume(handler, { stopWithin: "5 seconds" }))
         yield* pass(1000)
         const stopping = yield* Effect.forkChild(Fiber.interrupt(fiber))
@@ -645,7 +665,9 @@ describe("S3Queue", () => {
         assert.isTrue(requests.every((request) => request.startsWith("get ")))
         // What is offered here is handled at once all the same.
         const seen: Array<string> = []
-        yield* Effect.forkChild(queue.consume((payload) => Effect.sync(() => void seen.push(payload)), { stopWithin: 0 }))
+        yield* Effect.forkChild(
+          queue.consume((payload) => Effect.sync(() => void seen.push(payload)), { stopWithin: 0 })
+        )
         yield* queue.offerAll(numbers(60))
         for (let i = 0; i < 50; i++) yield* turn
         assert.strictEqual((yield* queue.status).totals.completed, 60)
@@ -725,9 +747,17 @@ describe("S3Queue", () => {
         ] as const) {
           const body = new TextEncoder().encode(text)
           yield* store.put({ key, body })
-          for (const effect of [queue.offer("x"), Effect.scoped(queue.claim()), queue.status, queue.consume(() => Effect.void)]) {
+          for (const effect of [
+            queue.offer("x"),
+            Effect.scoped(queue.claim()),
+            queue.status,
+            queue.consume(() => Effect.void)
+          ]) {
             const error = yield* Effect.flip(effect as Effect.Effect<unknown, { readonly _tag: string }>)
-            assert.strictEqual(error._tag === "DbError" && "reason" in error ? (error.reason as { _tag: string })._tag : "", tag)
+            assert.strictEqual(
+              error._tag === "DbError" && "reason" in error ? (error.reason as { _tag: string })._tag : "",
+              tag
+            )
           }
           assert.deepStrictEqual((yield* store.get(key)).body, body)
         }
@@ -882,7 +912,10 @@ describe("S3Queue", () => {
           ["delay", { delay: Infinity }]
         ] as const) {
           const error = yield* Effect.flip(queue.offerAll([{ payload: "fine" }, { payload: "x", ...options }]))
-          assert.strictEqual(error._tag === "InvalidMessage" ? `${error.index} ${error.field}` : error._tag, `1 ${field}`)
+          assert.strictEqual(
+            error._tag === "InvalidMessage" ? `${error.index} ${error.field}` : error._tag,
+            `1 ${field}`
+          )
           assert.include(error.message, field)
         }
         const big = yield* Effect.flip(queue.offer("x".repeat(4 * 1024 * 1024)))

@@ -4,6 +4,9 @@
  * npm run explore -- [--scenario TEXT] [--preemptions 2] [--crashes 0] [--interruptions 0]
  *   [--pause "11 seconds"] [--profile aws] [--remote]
  *   [--break late-markers|no-write-id|blind-writes|blind-claims|blind-commits|blind-deletions] [--limit N] [--json]
+ *
+ * Scenarios of queues (queueOrders.ts) begin with "queue: ", and have broken builds of their own: blind-queues, deleted-queues,
+ * forgotten-tokens, forgotten-ids, forgotten-claims.
  */
 import { parseArgs } from "node:util"
 import * as Duration from "effect/Duration"
@@ -12,6 +15,7 @@ import * as Option from "effect/Option"
 import * as TestClock from "effect/testing/TestClock"
 import type { Profile } from "effect-s3db/storage/MemoryStore"
 import { breaks } from "./breaks.ts"
+import * as queues from "./queueOrders.ts"
 import { explore, type Outcome, scenarios } from "./serial.ts"
 
 const { values } = parseArgs({
@@ -38,28 +42,45 @@ if (![preemptions, crashes, interruptions, limit].every(Number.isSafeInteger)) {
   throw new Error("--preemptions, --crashes, --interruptions and --limit are integers")
 }
 const broken = values.break === undefined ? undefined : breaks[values.break]
-if (values.break !== undefined && broken === undefined) {
-  throw new Error(`--break is one of ${Object.keys(breaks).join(", ")}`)
+const brokenQueue = values.break === undefined ? undefined : queues.breaks[values.break]
+if (values.break !== undefined && broken === undefined && brokenQueue === undefined) {
+  throw new Error(`--break is one of ${[...Object.keys(breaks), ...Object.keys(queues.breaks)].join(", ")}`)
 }
 const pause = Option.getOrUndefined(Duration.fromInput((values.pause ?? "0 seconds") as Duration.Input))
 if (pause === undefined) throw new Error(`--pause is a duration, such as "11 seconds"`)
-const names = Object.keys(scenarios).filter((name) => name.includes(values.scenario))
-if (names.length === 0) throw new Error(`--scenario is part of one of:\n  ${Object.keys(scenarios).join("\n  ")}`)
+const known = [...Object.keys(scenarios), ...Object.keys(queues.scenarios)]
+const isBroken = (name: string) => values.break === undefined || (name in queues.scenarios ? brokenQueue : broken)
+const names = known.filter((name) => name.includes(values.scenario) && isBroken(name))
+if (names.length === 0) throw new Error(`--scenario is part of one of:\n  ${known.join("\n  ")}`)
 
 const told: Array<{ readonly scenario: string; readonly seconds: number } & Outcome> = []
 for (const scenario of names) {
   const start = performance.now()
+  const queue = queues.scenarios[scenario]
+  const exploring =
+    queue === undefined
+      ? undefined
+      : queues.explore(queue, {
+          preemptions: values.preemptions === undefined ? undefined : preemptions,
+          crashes,
+          limit,
+          profile: values.profile as Profile,
+          break: brokenQueue
+        })
   const outcome = await Effect.runPromise(
-    explore(values.preemptions === undefined ? scenarios[scenario]! : { ...scenarios[scenario]!, preemptions }, {
-      preemptions,
-      crashes,
-      interruptions,
-      remote: values.remote,
-      limit,
-      pause: values.pause === undefined ? undefined : pause,
-      profile: values.profile as Profile,
-      break: broken
-    }).pipe(Effect.provide(TestClock.layer()), Effect.scoped)
+    (
+      exploring ??
+      explore(values.preemptions === undefined ? scenarios[scenario]! : { ...scenarios[scenario]!, preemptions }, {
+        preemptions,
+        crashes,
+        interruptions,
+        remote: values.remote,
+        limit,
+        pause: values.pause === undefined ? undefined : pause,
+        profile: values.profile as Profile,
+        break: broken
+      })
+    ).pipe(Effect.provide(TestClock.layer()), Effect.scoped)
   )
   const seconds = Number(((performance.now() - start) / 1000).toFixed(1))
   told.push({ scenario, seconds, ...outcome })

@@ -2,12 +2,16 @@
  * Runs histories on a store that fails in every way, and checks each: linearizability of every document, reachability
  * through partitions, uniqueness, the sum of a bank, no secret in clear, nothing left after a repair.
  *
- * npm run simulate -- --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
+ * With --queue: messages of a queue instead (queueHistories.ts), with the broken builds of queueOrders.ts.
+ *
+ * npm run simulate -- [--queue] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
  */
 import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import { breaks as common, breaksOfVersions } from "./breaks.ts"
+import * as queueHistories from "./queueHistories.ts"
+import { breaks as breaksOfQueues } from "./queueOrders.ts"
 import { run } from "./simulation.ts"
 
 const { values } = parseArgs({
@@ -16,11 +20,13 @@ const { values } = parseArgs({
     histories: { type: "string", default: "100" },
     ops: { type: "string", default: "200" },
     break: { type: "string" },
+    queue: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
     json: { type: "boolean", default: false }
   }
 })
-const breaks = { ...common, ...breaksOfVersions }
+const breaks = values.queue ? breaksOfQueues : { ...common, ...breaksOfVersions }
+const historyOf = values.queue ? queueHistories.run : run
 const first = Number(values.seed)
 const histories = Number(values.histories)
 const ops = Number(values.ops)
@@ -36,7 +42,7 @@ const found: Array<{ readonly seed: number; readonly violations: ReadonlyArray<s
 const start = performance.now()
 let told = start
 for (let seed = first; seed < first + histories; seed++) {
-  const report = await Effect.runPromise(Effect.provide(run({ seed, ops, break: broken }), TestClock.layer()))
+  const report = await Effect.runPromise(Effect.provide(historyOf({ seed, ops, break: broken }), TestClock.layer()))
   totals.histories += 1
   totals.operations += report.operations
   totals.requests += report.requests

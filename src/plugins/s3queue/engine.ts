@@ -247,6 +247,9 @@ export const keyOfId = (id: string): string => `m/${id}`
 const isPassing = ({ reason }: StoreError.StoreError): boolean =>
   reason.isRetryable || reason._tag === "PreconditionFailed" || reason._tag === "ConditionalRequestConflict"
 
+const isUnknown = ({ outcome, reason }: StoreError.StoreError): boolean =>
+  outcome === "unknown" || (reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
+
 // -----------------------------------------------------------------------------
 // Engine
 // -----------------------------------------------------------------------------
@@ -257,15 +260,14 @@ const isPassing = ({ reason }: StoreError.StoreError): boolean =>
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* (
-  options: Options
-): Effect.fn.Return<Engine, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Engine, never, Scope.Scope> {
   const { clock, memory, prefix, store, visibility } = options
   const scope = yield* Effect.scope
   const worker = yield* Id.random
   const key = `${prefix}/queue`
   const cell = CasCell.make(store, key, State.format)
   const parts = partsOf.make(store, prefix)
+  const timeNow = Effect.map(clock.now, Math.floor)
 
   let known: CasCell.Version<State.State> | undefined
   /** Whether others write between one's own writes, so that what is known is not worth a try. */
@@ -273,8 +275,9 @@ export const make = Effect.fnUntraced(function* (
   let wishes: Array<Wish> = []
   let waiting: Array<Waiting> = []
   const held = new Map<number, Held>()
-  /** The tokens of claims that are being ended. */
+  /** The tokens of claims that are being ended, and of those that are given back. */
   const settling = new Set<number>()
+  const leaving = new Set<number>()
   const sightings = new Map<string, { readonly beat: number; readonly since: Effect.Effect<number> }>()
   /** How long ago it was last said that this worker goes on. */
   let sinceBeat: Effect.Effect<number> = Effect.succeed(0)
@@ -318,7 +321,9 @@ export const make = Effect.fnUntraced(function* (
       const bytes = yield* bytesOf(p)
       const messages = yield* Effect.mapError(Effect.fromResult(State.decodePart(bytes)), unreadable(p))
       if (messages.length !== k) {
-        return yield* unreadable(p)(new StoreError.Corrupt({ description: "a part of a queue has not all its messages" }))
+        return yield* unreadable(p)(
+          new StoreError.Corrupt({ description: "a part of a queue has not all its messages" })
+        )
       }
       keep(p, messages, bytes.length)
       return messages
@@ -412,7 +417,7 @@ export const make = Effect.fnUntraced(function* (
         const claims = [...held.values()]
         yield* lose([...held.keys()])
         yield* Effect.logWarning(`${claims.length} messages of ${key} are given up: the store could not be reached`)
-        yield* Effect.forkIn(abandon(claims), scope)
+        yield* release(claims.map(({ flight }) => flight))
         return
       }
       if (elapsed >= visibility / 3) {
@@ -431,11 +436,11 @@ export const make = Effect.fnUntraced(function* (
   })
 
   /** Lets go of claims that are not worked on any more. */
-  const abandon = (claims: ReadonlyArray<Held>) =>
+  const abandon = (flights: ReadonlyArray<State.Flight>) =>
     change((draft, { now }) =>
       Effect.sync(() => {
-        for (const { flight } of claims) {
-          State.settle(draft, { number: flight.m.s, token: flight.k, digest: undefined }, { _tag: "release" }, now)
+        for (const { k: token, m } of flights) {
+          State.settle(draft, { number: m.s, token, digest: undefined }, { _tag: "release" }, now)
         }
       })
     ).pipe(
@@ -464,7 +469,7 @@ export const make = Effect.fnUntraced(function* (
 
   /** Makes all changes of a round on a state. */
   const applyAll = Effect.fnUntraced(function* (state: State.State, round: Round) {
-    const world: World = { now: yield* clock.now, reader }
+    const world: World = { now: yield* timeNow, reader }
     const draft = State.draft(state)
     yield* observe(state)
     const told: Array<Effect.Effect<void>> = []
@@ -501,7 +506,7 @@ export const make = Effect.fnUntraced(function* (
     let from = round.wishes.length > 0 || round.wantsBeat ? (isContended ? undefined : known) : trusted()
     let isFresh = false
     let stale = 0
-    for (let lost = 0; ; ) {
+    for (let lost = 0; ;) {
       const elapsed = yield* StoreClock.stopwatch
       if (from === undefined) {
         from = yield* cell.read
@@ -579,7 +584,7 @@ export const make = Effect.fnUntraced(function* (
     const ours = own(after)
     yield* lose([...held.keys()].filter((token) => !ours.has(token) && !settling.has(token)))
     let rest = came.flights
-    for (const flight of rest) held.set(flight.k, { flight, lost: yield* Deferred.make<void>() })
+    yield* hold(rest)
     for (const one of round.waiting) {
       if (rest.length === 0) break
       const given = rest.slice(0, one.max)
@@ -591,16 +596,33 @@ export const make = Effect.fnUntraced(function* (
     }
     if (rest.length > 0) yield* release(rest)
     for (const tell of came.told) yield* tell
+    // Claims that nobody has: the answer to them was lost.
+    const strays = after.flight.filter(
+      ({ k, w }) => w === worker && !held.has(k) && !settling.has(k) && !leaving.has(k)
+    )
+    if (strays.length > 0) yield* release(strays)
     if (came.taken.length > 0) yield* options.onTaken(came.taken)
     if (came.refusal !== undefined) yield* failWaiting(round, Exit.fail(came.refusal))
     yield* keepUp
   })
 
   const release = (flights: ReadonlyArray<State.Flight>) => {
-    const claims = flights.flatMap(({ k }) => held.get(k) ?? [])
-    for (const { flight } of claims) held.delete(flight.k)
-    return Effect.asVoid(Effect.forkIn(abandon(claims), scope))
+    for (const { k } of flights) held.delete(k)
+    for (const { k } of flights) leaving.add(k)
+    return abandon(flights).pipe(
+      Effect.ensuring(
+        Effect.sync(() => {
+          for (const { k } of flights) leaving.delete(k)
+        })
+      ),
+      Effect.forkIn(scope),
+      Effect.asVoid
+    )
   }
+
+  const hold = Effect.fnUntraced(function* (flights: ReadonlyArray<State.Flight>) {
+    for (const flight of flights) held.set(flight.k, { flight, lost: yield* Deferred.make<void>() })
+  })
 
   const failRound = Effect.fnUntraced(function* (round: Round, exit: Exit.Exit<never, StoreError.StoreError>) {
     for (const wish of round.wishes) yield* wish.fail(exit)
@@ -637,12 +659,17 @@ export const make = Effect.fnUntraced(function* (
   })
   const committer = yield* Effect.forkIn(Effect.interruptible(working), scope)
 
+  /** `onDone` runs before anything else is done with what has become of the queue. */
   const change = Effect.fnUntraced(function* <A>(
-    apply: (draft: State.Draft, world: World) => Effect.Effect<A, Failure>
+    apply: (draft: State.Draft, world: World) => Effect.Effect<A, Failure>,
+    onDone: (value: A) => Effect.Effect<void> = () => Effect.void
   ) {
     const outcome = yield* Deferred.make<A, StoreError.StoreError>()
     const wish: Wish = {
-      apply: (draft, world) => Effect.map(apply(draft, world), (value) => Effect.asVoid(Deferred.succeed(outcome, value))),
+      apply: (draft, world) =>
+        Effect.map(apply(draft, world), (value) =>
+          Effect.andThen(onDone(value), Effect.asVoid(Deferred.succeed(outcome, value)))
+        ),
       fail: (exit) => Effect.asVoid(Deferred.done(outcome, exit))
     }
     if (isClosed) return yield* Effect.interrupt
@@ -669,7 +696,7 @@ export const make = Effect.fnUntraced(function* (
     Effect.gen(function* () {
       for (let stale = 0; ; stale++) {
         const state = yield* readState
-        const world: World = { now: yield* clock.now, reader }
+        const world: World = { now: yield* timeNow, reader }
         const seen = yield* Effect.result(looking(state, world))
         if (Result.isSuccess(seen)) return seen.success
         const error = seen.failure
@@ -712,7 +739,7 @@ export const make = Effect.fnUntraced(function* (
 
   /** Puts messages as a part, and names it. */
   const offerPart = Effect.fnUntraced(function* (offers: ReadonlyArray<Offer>) {
-    const offered = encodeAll(offers, yield* clock.now)
+    const offered = encodeAll(offers, yield* timeNow)
     const messages = offered.map(({ message }, s): State.Message => ({ ...message, s }))
     for (;;) {
       const bytes = State.encodePart(yield* Id.writeId, messages)
@@ -779,7 +806,7 @@ export const make = Effect.fnUntraced(function* (
       for (;;) {
         if (waiting.length === 0) return
         if (waiting.length < count) pause = options.pollInterval
-        const now = yield* clock.now
+        const now = yield* timeNow
         const due = known?.value === undefined ? undefined : State.nextDue(known.value, now)
         const rest = Math.min(
           pause - (yield* elapsed),
@@ -843,10 +870,9 @@ export const make = Effect.fnUntraced(function* (
               now
             })
             return { taken, flights: yield* State.claim(draft, reader, { worker, max, now }) }
-          })
+          }),
+          ({ flights }) => hold(flights)
         )
-        for (const flight of flights) held.set(flight.k, { flight, lost: yield* Deferred.make<void>() })
-        yield* keepUp
         if (taken.length > 0) yield* options.onTaken(taken)
         return yield* take(yield* toClaims(flights))
       })
@@ -880,7 +906,7 @@ export const make = Effect.fnUntraced(function* (
           if (claim !== undefined) yield* release([claim.flight])
           return yield* error
         }
-        if (error.outcome === "unknown") unknown = error
+        if (isUnknown(error)) unknown = error
         yield* Effect.sleep(pause)
         pause = Math.min(pause * 2, visibility / 3)
       }
@@ -924,7 +950,10 @@ export const make = Effect.fnUntraced(function* (
         if (Result.isFailure(yield* Effect.result(checkAge(now, name)))) return false
         const there = yield* State.messagesOn(
           isFromParts
-            ? { in: new Map(), parts: new Map(small.flatMap(({ n }) => [...now[which].parts].filter(([m]) => m === n))) }
+            ? {
+                in: new Map(),
+                parts: new Map(small.flatMap(({ n }) => [...now[which].parts].filter(([m]) => m === n)))
+              }
             : { in: now[which].in, parts: new Map() },
           reader
         )
@@ -949,7 +978,7 @@ export const make = Effect.fnUntraced(function* (
 
   /** Puts the ids of the object itself into a part; those that are not to be remembered are forgotten. */
   const flushIds = Effect.fnUntraced(function* (state: State.State) {
-    const now = yield* clock.now
+    const now = yield* timeNow
     const draft = State.draft(state)
     if (Number.isFinite(memory)) State.forget(draft, now - memory, new Set())
     const ids = [...draft.ids.values()]

@@ -115,12 +115,8 @@ export const make = Effect.fnUntraced(function* (options: {
       )
       yield* Transaction.onCommit(Effect.asVoid(Effect.forkIn(noted(move(written)), scope)))
     }),
-    sweeping: documents.scan({ onCorrupt: "skip" }).pipe(
-      Stream.grouped(100),
-      Stream.runForEach(move),
-      noted,
-      Effect.andThen(Effect.sleep(every)),
-      Effect.forever
-    )
+    sweeping: documents
+      .scan({ onCorrupt: "skip" })
+      .pipe(Stream.grouped(100), Stream.runForEach(move), noted, Effect.andThen(Effect.sleep(every)), Effect.forever)
   }
 })

@@ -477,10 +477,14 @@ const located = new WeakMap<ReadonlyArray<Message>, ReadonlyArray<Message>>()
 /** The messages of a part as they are in the queue: each with its own number, and where its payload lies. */
 const inQueue = (part: Part, messages: ReadonlyArray<Message>): ReadonlyArray<Message> => {
   const known = located.get(messages)
-  if (known !== undefined && known[0]?.r?.[0] === part.n) return known
-  const all = messages.map(
-    ({ x: _, ...message }, index): Message => ({ ...message, s: message.s + part.b, r: [part.n, index] })
-  )
+  // An attempt that was lost may have had them elsewhere.
+  const isHere = known?.[0]?.r?.[0] === part.n && known[0].s === messages[0]!.s + part.b
+  if (known !== undefined && isHere) return known
+  const all = messages.map(({ x: _, ...message }, index): Message => ({
+    ...message,
+    s: message.s + part.b,
+    r: [part.n, index]
+  }))
   located.set(messages, all)
   return all
 }

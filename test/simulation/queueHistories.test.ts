@@ -1,0 +1,38 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import { run } from "./queueHistories.ts"
+import { breaks } from "./queueOrders.ts"
+
+const isolated = (seed: number, ops: number, broken?: (typeof breaks)[string]) =>
+  Effect.provide(run({ seed, ops, break: broken }), TestClock.layer(), { local: true })
+
+describe("histories of a queue", () => {
+  it.effect("the same seed gives the same history", () =>
+    Effect.gen(function* () {
+      const [one, two] = [yield* isolated(1, 40), yield* isolated(1, 40)]
+      assert.isAbove(one.trace.length, 50)
+      assert.deepStrictEqual(one.trace, two.trace)
+    })
+  )
+
+  it.effect("six histories without a violation", () =>
+    Effect.gen(function* () {
+      for (let seed = 100; seed < 106; seed++) {
+        assert.deepStrictEqual((yield* isolated(seed, 60)).violations, [], `seed ${seed}`)
+      }
+    })
+  )
+
+  for (const [name, broken] of Object.entries(breaks)) {
+    it.effect(`catches a broken build: ${name}`, () =>
+      Effect.gen(function* () {
+        let caught = 0
+        for (let seed = 1; seed < 7 && caught === 0; seed++) {
+          caught += (yield* isolated(seed, 120, broken)).violations.length
+        }
+        assert.isAbove(caught, 0)
+      })
+    )
+  }
+})
