@@ -49,18 +49,19 @@ import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import * as EffectQueue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type * as Change from "../Change.ts"
 import * as Id from "../crypto/Id.ts"
 import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { percentEncode, utf8Length } from "../internal/text.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
+import * as Plugin from "../Plugin.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import * as Engine from "./s3queue/engine.ts"
@@ -153,7 +154,7 @@ export class Reject extends ExpectedError<Reject>("effect-s3db/plugins/S3Queue/R
  * @category errors
  * @since 0.1.0
  */
-export type LayerError = InvalidQueue | DbError.DbError
+export type LayerError = InvalidQueue | Plugin.InvalidPlugin | DbError.DbError
 
 // -----------------------------------------------------------------------------
 // Models
@@ -170,7 +171,7 @@ export interface Options<A, I = unknown> {
   readonly name?: string | undefined
   /** Payloads. They are stored as JSON, up to 4 MiB each. */
   readonly payload: Schema.Codec<A, I>
-  /** Keeps queues of a name apart: 1 to 50 letters, digits, `-` or `_`. Default: none. */
+  /** Keeps queues of a name apart: see `Plugin.Options`. Default: none. */
   readonly namespace?: string | undefined
   /**
    * How long this process may be silent before others take the messages that it has claimed. It says that it goes on by itself,
@@ -193,7 +194,7 @@ export interface Options<A, I = unknown> {
   /** Every message is in one group, unless it says another: one is handled after the other. Default: `false`. */
   readonly fifo?: boolean | undefined
   /**
-   * Lets messages be offered within `Database.transaction`. Registers the resource `queue-NAME-outbox`, and costs 1 LIST a minute
+   * Lets messages be offered within `Database.transaction`. Registers the resource `plg_queue_outbox-NAME`, and costs 1 LIST a minute
    * where messages are waited for. `rememberIds` is 1 hour at least then. Default: `false`.
    */
   readonly transactions?: boolean | undefined
@@ -359,11 +360,12 @@ export interface Status {
  * @category models
  * @since 0.1.0
  */
-export type Event =
+export type Event = { readonly queue: string } & (
   | { readonly _tag: "Completed" | "Lost"; readonly id: string; readonly attempt: number }
   | { readonly _tag: "Retried" | "Dead"; readonly id: string; readonly attempt: number; readonly error: string }
   /** Messages of a worker that was silent for too long: they are handled again, or are dead letters. */
   | { readonly _tag: "TakenOver"; readonly ids: ReadonlyArray<string> }
+)
 
 /**
  * A queue.
@@ -422,8 +424,8 @@ export interface Queue<in out A> {
    * request for each 1,000 that are removed.
    */
   readonly collect: Effect.Effect<number, DbError.DbError>
-  /** What this process does, from when the stream is drawn; who is slow loses the oldest of more than 1,024. */
-  readonly events: Stream.Stream<Event>
+  /** What is done through this opening of the queue, from when the stream is drawn. Who is more than 1,024 behind is told how many were dropped. */
+  readonly events: Stream.Stream<Event | Change.Lagged>
 }
 
 // -----------------------------------------------------------------------------
@@ -447,7 +449,7 @@ const isText = (text: string, most: number): boolean =>
   text !== "" && text.isWellFormed() && percentEncode(text).length <= most
 
 const limitsOf = Effect.fnUntraced(function* (options: Omit<Options<never>, "payload">) {
-  const { maxAttempts = 5, name = "", namespace, transactions = false } = options
+  const { maxAttempts = 5, name = "", transactions = false } = options
   const pollInterval = millisOf(options.pollInterval, 1000)
   const times = {
     visibility: [millisOf(options.visibility, 30_000), 1000, week, "1 second to 7 days"],
@@ -472,12 +474,8 @@ const limitsOf = Effect.fnUntraced(function* (options: Omit<Options<never>, "pay
   if (!Number.isInteger(maxAttempts) || maxAttempts < 1 || maxAttempts > 1_000_000) {
     return yield* invalid(name, "maxAttempts", "Expected a whole number from 1 to 1,000,000")
   }
-  if (namespace !== undefined && !/^[\w-]{1,50}$/.test(namespace)) {
-    return yield* invalid(name, "namespace", "Expected 1 to 50 letters, digits, - or _")
-  }
   return {
     name,
-    slug: namespace === undefined ? "queue" : `queue-${namespace}`,
     maxAttempts,
     transactions,
     visibility: times.visibility[0],
@@ -512,8 +510,28 @@ const defaultRetryDelay = (attempt: number): Duration.Input => Math.min(300_000,
 // -----------------------------------------------------------------------------
 
 /**
+ * The plugin: what its keys are named by, and its entries in `Plugin.statuses`, one for each queue that is open.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const plugin: Plugin.Plugin<Event> = Plugin.define<Event>("queue", { version: 1 })
+
+const counterOf = {
+  Completed: "completed",
+  Lost: "lost",
+  Retried: "retried",
+  Dead: "dead",
+  TakenOver: "takenOver"
+} as const
+
+/** Names of resources of plugins have few characters. */
+const outboxOf = (name: string): string =>
+  /^[a-z0-9][a-z0-9-]{0,99}$/.test(name) ? `outbox-${name}` : `outbox--${Engine.hexOf(name)}`
+
+/**
  * Opens a queue, until the scope closes. 1 PUT, 1 HEAD and 1 DELETE, to read the store's clock; the same every hour. With
- * `transactions` 1 PUT more, and 1 for the backup of the catalog, the first time that there is such a queue.
+ * `transactions`, and for the first queue of a database or namespace, 1 PUT more, and 1 for the backup of the catalog.
  *
  * `InvalidQueue`: an option is wrong; nothing was written.
  *
@@ -525,14 +543,18 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
 ): Effect.fn.Return<Queue<A>, LayerError, Database | Scope.Scope> {
   const database = yield* Database
   const scope = yield* Effect.scope
-  const { maxAttempts, name, slug, transactions, ...limits } = yield* limitsOf(options)
-  const { fifo = false, retryDelay = defaultRetryDelay } = options
+  const { maxAttempts, name, transactions, ...limits } = yield* limitsOf(options)
+  const { fifo = false, namespace, retryDelay = defaultRetryDelay } = options
+  const self = yield* Plugin.open(plugin, { namespace })
   const named = DbError.named("S3Queue", name)
   const json = Schema.toCodecJson(options.payload)
   const encode = Schema.encodeEffect(json)
-  const decode = Schema.decodeUnknownEffect(json)
-  const events = yield* PubSub.sliding<Event>(1024)
-  const tell = (event: Event) => Effect.asVoid(PubSub.publish(events, event))
+  const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(json))
+  const tell = (event: Event) =>
+    Effect.andThen(
+      self.publish(event),
+      self.count(counterOf[event._tag], event._tag === "TakenOver" ? event.ids.length : 1)
+    )
 
   const clock = StoreClock.make(database.store)
   yield* named(clock.measure)
@@ -545,13 +567,13 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
   const engine = yield* Engine.make({
     ...limits,
     store: database.store,
-    prefix: `plugin=${slug}/queue=${percentEncode(name)}`,
+    prefix: `${self.prefix()}queue=${percentEncode(name)}`,
     clock,
     maxAttempts: () => maxAttempts,
-    onTaken: (flights) => tell({ _tag: "TakenOver", ids: flights.map(({ m }) => m.i) })
+    onTaken: (flights) => tell({ _tag: "TakenOver", queue: name, ids: flights.map(({ m }) => m.i) })
   })
   const outbox = transactions
-    ? yield* named(Outbox.make({ name: `${slug}-${name}-outbox`, engine, every: minute }))
+    ? yield* named(Outbox.make({ name: self.resourceName(outboxOf(name)), engine, every: minute }))
     : undefined
 
   // ---------------------------------------------------------------------------
@@ -636,14 +658,14 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
   const settle = Effect.fnUntraced(function* (claim: Engine.Claim, outcome: State.Outcome) {
     const isSettled = yield* engine.settle(claim, outcome)
     const { a: attempt = 1, i: id } = claim.message
-    if (!isSettled) yield* tell({ _tag: "Lost", id, attempt })
-    else if (outcome._tag === "done") yield* tell({ _tag: "Completed", id, attempt })
-    else if (outcome._tag === "retry") yield* tell({ _tag: "Retried", id, attempt, error: outcome.error })
-    else if (outcome._tag === "dead") yield* tell({ _tag: "Dead", id, attempt, error: outcome.error })
+    if (!isSettled) yield* tell({ _tag: "Lost", queue: name, id, attempt })
+    else if (outcome._tag === "done") yield* tell({ _tag: "Completed", queue: name, id, attempt })
+    else if (outcome._tag === "retry") yield* tell({ _tag: "Retried", queue: name, id, attempt, error: outcome.error })
+    else if (outcome._tag === "dead") yield* tell({ _tag: "Dead", queue: name, id, attempt, error: outcome.error })
     return isSettled
   })
 
-  const decodeOf = (claim: Engine.Claim) => Effect.result(Effect.flatMap(jsonOf(claim.payload), decode))
+  const decodeOf = (claim: Engine.Claim) => Effect.result(decode(claim.payload))
 
   /** Messages that cannot be read become dead letters. */
   const readable = Effect.fnUntraced(function* (claims: ReadonlyArray<Engine.Claim>) {
@@ -771,7 +793,10 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
 
           const claiming = Effect.gen(function* () {
             for (;;) {
-              while (running >= concurrency) yield* restore(EffectQueue.take(freed))
+              if (running >= concurrency) {
+                yield* restore(EffectQueue.take(freed))
+                continue
+              }
               yield* restore(
                 engine.claim(concurrency - running, (claims) => {
                   running += claims.length
@@ -848,6 +873,11 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
       .pipe(named)
 
   if (outbox !== undefined) yield* Effect.forkIn(outbox.sweeping, scope)
+  yield* self.running({
+    health: Effect.map(engine.trouble, (trouble) =>
+      trouble === undefined ? { level: "up" } : { level: "degraded", detail: `queue ${name}: ${trouble}` }
+    )
+  })
 
   return {
     name,
@@ -899,7 +929,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
       return yield* named(engine.change((draft, { reader }) => State.discard(draft, reader, chosenBy(filter))))
     }),
     collect: Effect.withSpan(named(engine.collect), "S3Queue.collect"),
-    events: Stream.fromPubSub(events)
+    events: self.events
   } satisfies Queue<A>
 })
 
@@ -912,9 +942,6 @@ class TimedOut {
     this.message = `its handler took more than ${millis} ms`
   }
 }
-
-const jsonOf = (text: string): Effect.Effect<unknown, SyntaxError> =>
-  Effect.try({ try: (): unknown => JSON.parse(text), catch: () => new SyntaxError("it is no JSON") })
 
 const parsed = (text: string): Schema.Json => {
   try {

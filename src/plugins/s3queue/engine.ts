@@ -10,8 +10,10 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Hex from "effect/encoding/Hex"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Base64Url from "effect/encoding/Base64Url"
@@ -171,6 +173,8 @@ export interface Engine {
   readonly payloadOf: (state: State.Draft, message: State.Message, world: World) => Effect.Effect<string, Failure>
   /** Removes parts that nobody names, except since the collection before this one. Gives their number. */
   readonly collect: Effect.Effect<number, StoreError.StoreError>
+  /** What is in the way of working on the queue at present. */
+  readonly trouble: Effect.Effect<string | undefined>
   /** Waits until nothing is left to be tidied up. */
   readonly tidied: Effect.Effect<void>
 }
@@ -237,7 +241,15 @@ const inParts = <A>(all: ReadonlyArray<A>, sizeOf: (one: A) => number): Readonly
 export const digestOf = (key: string): string => Base64Url.encode(sha256(new TextEncoder().encode(key))).slice(0, 16)
 
 /**
- * The key under which the id of a message is remembered.
+ * Returns the digest of a text in hexadecimal digits, 24 of them.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const hexOf = (text: string): string => Hex.encode(sha256(new TextEncoder().encode(text))).slice(0, 24)
+
+/**
+ * Returns the key under which the id of a message is remembered.
  *
  * @category getters
  * @since 0.1.0
@@ -283,6 +295,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   let sinceBeat: Effect.Effect<number> = Effect.succeed(0)
   let wantsBeat = false
   let isClosed = false
+  let trouble: string | undefined
 
   /** Something is to be done; something has been done. */
   const work = yield* Queue.sliding<void>(1)
@@ -650,6 +663,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       wishes = []
       if (round.wishes.length + round.waiting.length === 0 && !round.wantsBeat) continue
       const exit = yield* Effect.exit(commit(round))
+      trouble = Exit.isSuccess(exit) ? exit.value.came.refusal?.message : Cause.pretty(exit.cause).split("\n")[0]
       if (Exit.isSuccess(exit)) {
         yield* settleRound(round, exit.value)
         if (exit.value.hasWritten) yield* tidyUp
@@ -1105,6 +1119,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     look,
     payloadOf,
     collect,
+    trouble: Effect.sync(() => trouble),
     tidied: Effect.suspend(() => (tidying === undefined ? Effect.void : Effect.asVoid(Fiber.await(tidying))))
   }
 })

@@ -299,7 +299,7 @@ const decodeIds = Schema.decodeUnknownResult(Schema.fromJsonString(IdsBody))
 /**
  * Encodes messages as the body of a part.
  *
- * @category codecs
+ * @category encoding
  * @since 0.1.0
  */
 export const encodePart = (nonce: string, messages: ReadonlyArray<Message>): Uint8Array =>
@@ -308,7 +308,7 @@ export const encodePart = (nonce: string, messages: ReadonlyArray<Message>): Uin
 /**
  * Reads the body of a part.
  *
- * @category codecs
+ * @category encoding
  * @since 0.1.0
  */
 export const decodePart = (bytes: Uint8Array): Result.Result<ReadonlyArray<Message>, StoreError.Reason> => {
@@ -322,7 +322,7 @@ export const decodePart = (bytes: Uint8Array): Result.Result<ReadonlyArray<Messa
 /**
  * Encodes ids that are remembered as the body of a part.
  *
- * @category codecs
+ * @category encoding
  * @since 0.1.0
  */
 export const encodeIds = (nonce: string, ids: ReadonlyArray<Remembered>): Uint8Array =>
@@ -331,7 +331,7 @@ export const encodeIds = (nonce: string, ids: ReadonlyArray<Remembered>): Uint8A
 /**
  * Reads the body of a part with ids.
  *
- * @category codecs
+ * @category encoding
  * @since 0.1.0
  */
 export const decodeIdPart = (bytes: Uint8Array): Result.Result<ReadonlyArray<Remembered>, StoreError.Reason> => {
