@@ -678,7 +678,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
     return read
   })
 
-  const toClaimed = Effect.fnUntraced(function* (claim: Engine.Claim, payload: A) {
+  const toClaimed = (claim: Engine.Claim, payload: A) => {
     let isSettled = false
     const { message, token } = claim
     const end = (outcome: Effect.Effect<State.Outcome>) =>
@@ -688,13 +688,6 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
         isSettled = true
         if (!(yield* named(settle(claim, yield* outcome)))) return yield* lost
       })
-    yield* Effect.addFinalizer(() =>
-      isSettled
-        ? Effect.void
-        : Effect.catch(engine.settle(claim, { _tag: "release" }), (error) =>
-            Effect.logWarning(`message ${message.i} of queue ${name} could not be given back`, error)
-          )
-    )
     const claimed: Claimed<A> = {
       ...contextOf(claim),
       payload,
@@ -703,12 +696,19 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
       retry: ({ after, error = "it is to be tried again" } = {}) => end(afterFailure(claim, error, after)),
       reject: (error) => end(Effect.succeed(dead(error)))
     }
-    return claimed
-  })
+    const release = Effect.suspend(() => (isSettled ? Effect.void : engine.settle(claim, { _tag: "release" })))
+    return { claimed, release }
+  }
 
   const inScope = Effect.fnUntraced(function* (claims: ReadonlyArray<Engine.Claim>) {
-    const read = yield* readable(claims)
-    return yield* Effect.forEach(read, ([claim, payload]) => toClaimed(claim, payload))
+    const all = (yield* readable(claims)).map(([claim, payload]) => toClaimed(claim, payload))
+    // At the same time, so that it is one request.
+    yield* Effect.addFinalizer(() =>
+      Effect.forEach(all, ({ release }) => release, { concurrency: "unbounded", discard: true }).pipe(
+        Effect.catch((error) => Effect.logWarning(`messages of queue ${name} could not be given back`, error))
+      )
+    )
+    return all.map(({ claimed }) => claimed)
   })
 
   const countOf = (max: number) =>
