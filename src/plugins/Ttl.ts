@@ -351,7 +351,10 @@ export type { Event, Report, Stats, SweepError } from "./ttl/sweeper.ts"
 export interface SweepOptions {
   /** Default: all with a policy. */
   readonly resource?: string | undefined
-  /** `true`: tells what would be done, and does nothing; callbacks are not asked, and count as `deleted`. Default `false`. */
+  /**
+   * `true`: tells what would be done, and does nothing but build the index where that is not done; callbacks are not asked, and count as
+   * `deleted`. Default `false`.
+   */
   readonly dryRun?: boolean | undefined
   /** The most documents of each resource, the earliest first. Default: all. */
   readonly limit?: number | undefined

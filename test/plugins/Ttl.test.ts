@@ -491,6 +491,25 @@ describe("Ttl", () => {
     )
   })
 
+  it.effect(
+    "asks about a document once in a sweep, also where a write that came to a sudden end has left a key of it",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        let asked = 0
+        const onExpire = Ttl.callback(() => Effect.sync(() => ((asked += 1), "keep" as const)))
+        const { sessions, ttl } = yield* byHand(store, { at: "expiresAt", onExpire })
+        yield* ttl.runNow()
+        yield* sessions.insert({ id: "1", expiresAt: at(0) })
+        const [key] = yield* keysOf(store, "resource=sessions/companion=")
+        yield* store.put({ key: key!.replace(/[^=]+$/, "AAAAAAAAAAAAAAAA"), body: new Uint8Array() })
+        assert.deepStrictEqual(yield* ttl.runNow(), [{ resource: "sessions", ...zero, due: 1, kept: 1 }])
+        assert.strictEqual(asked, 1)
+        assert.strictEqual((yield* ttl.due("sessions")).length, 1)
+      })
+  )
+
   describe("readers", () => {
     it.effect("that ask for it never see what has expired, however late the sweeper is", () =>
       Effect.gen(function* () {

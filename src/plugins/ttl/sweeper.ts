@@ -166,7 +166,7 @@ export const make = (
         yield* self.count(name)
       }
     })
-    const pass = Stream.runDrain(Stream.mapEffect(bound.due(limit), note, { concurrency, unordered: true }))
+    const pass = Stream.runDrain(Stream.mapEffect(once(bound.due(limit)), note, { concurrency, unordered: true }))
     // Of documents that were there before the index.
     yield* sweeping(Effect.catchReason(pass, "DbError", "Incomplete", () => Effect.andThen(bound.build, pass)))
     return { resource: bound.resource, ...report }
@@ -207,10 +207,26 @@ export const make = (
       return options.dryRun ? swept : told(swept)
     },
     sweepAll: Effect.asVoid(told(Effect.map(tolerant, (reports) => reports.flat()))),
-    due: (bound, limit) => sweeping(Stream.runCollect(bound.due(limit))),
+    due: (bound, limit) => sweeping(Stream.runCollect(once(bound.due(limit)))),
     stats: Effect.sync(() => ({ ...totals, sweeps, lastSweep, troubles: Object.fromEntries(troubles) }))
   }
 }
+
+/** No more ids than these are remembered of a listing. */
+const mostRemembered = 10_000
+
+/** The entries of a listing, a document once: what a write has left that came to a sudden end is a key of it, too. */
+const once = <E>(entries: Stream.Stream<Entry, E>): Stream.Stream<Entry, E> =>
+  Stream.suspend(() => {
+    const seen = new Set<string>()
+    return Stream.filter(entries, ({ id }) => {
+      if (seen.has(id)) return false
+      seen.add(id)
+      const [oldest] = seen
+      if (seen.size > mostRemembered) seen.delete(oldest!)
+      return true
+    })
+  })
 
 const messageOf = (cause: Cause.Cause<unknown>): string => {
   if (Cause.hasInterruptsOnly(cause)) return "it was interrupted"
