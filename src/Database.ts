@@ -24,6 +24,7 @@ import * as DbError from "./DbError.ts"
 import type { Json } from "./encoding/Json.ts"
 import * as Pipeline from "./Pipeline.ts"
 import * as PluginRegistry from "./PluginRegistry.ts"
+import * as ReadThrough from "./ReadThrough.ts"
 import * as StoreClock from "./kernel/StoreClock.ts"
 import type { Attribute } from "./schema/Attributes.ts"
 import { decodeBase64 } from "./internal/base64.ts"
@@ -108,6 +109,8 @@ export interface OpenResources {
   readonly open: Map<string, unknown>
   /** Interceptors of the whole database. */
   readonly shared: Pipeline.Shared
+  /** What stands between reads and documents. */
+  readonly readThrough: ReadThrough.Registry
 }
 
 /** A lock for each name. */
@@ -232,6 +235,14 @@ export class Database extends Context.Service<
       select: "*" | ReadonlyArray<string> | ((resource: string) => boolean),
       interceptor: Pipeline.Interceptor<Pipeline.AnyOperations, K>
     ) => Effect.Effect<void, never, Scope.Scope>
+    /**
+     * Puts something between the reads and the documents of the resources whose names are selected (`"*"`: of all), below
+     * all interceptors, also of those that are opened later, until the scope closes. See `ReadThrough`.
+     */
+    readonly readThrough: (
+      select: "*" | ReadonlyArray<string> | ((resource: string) => boolean),
+      readThrough: ReadThrough.ReadThrough
+    ) => Effect.Effect<void, never, Scope.Scope>
     /** The changes that this process makes of documents of all resources. See `Change` for what is promised. */
     readonly changes: Change.Feed<unknown>
     /** What is open: for what opens resources, which are the same for all that open them. */
@@ -269,7 +280,8 @@ export const make = Effect.fn("Database.make")(function* (
   const lifecycle = yield* Change.makeLifecycle()
   const changes = yield* Change.makeFeed<unknown>()
   const shared = yield* Pipeline.makeShared
-  const resources: OpenResources = { lockOf: locks(), open: new Map(), shared }
+  const readThrough = ReadThrough.makeRegistry()
+  const resources: OpenResources = { lockOf: locks(), open: new Map(), shared, readThrough }
   const leaseMillis = yield* DbError.named("Database.open")(leaseOf(options))
   const age = yield* StoreClock.stopwatch
   const opened = yield* open(yield* ObjectStore, {
@@ -412,11 +424,8 @@ export const make = Effect.fn("Database.make")(function* (
       const undeclared = Object.keys(now.resources).filter((name) => !declared.has(name))
       return [...compared, ...undeclared.map((resource) => ({ resource, state: "Undeclared" as const }))]
     }),
-    intercept: (select, interceptor) => {
-      const isSelected =
-        typeof select === "function" ? select : (name: string) => select === "*" || select.includes(name)
-      return shared.add(isSelected, interceptor)
-    },
+    intercept: (select, interceptor) => shared.add(selecting(select), interceptor),
+    readThrough: (select, one) => readThrough.add(selecting(select), one),
     changes,
     resources,
     definitionEvents: Stream.fromPubSub(events),
@@ -464,6 +473,9 @@ export const layer: Layer.Layer<Database, DbError.DbError, ObjectStore> = Layer.
  */
 export const layerWith = (options: Options): Layer.Layer<Database, DbError.DbError, ObjectStore> =>
   Layer.effect(Database, scoped(options))
+
+const selecting = (select: "*" | ReadonlyArray<string> | ((resource: string) => boolean)) =>
+  typeof select === "function" ? select : (name: string) => select === "*" || select.includes(name)
 
 const noIndexes: Indexes = {}
 

@@ -253,6 +253,8 @@ export interface Transaction {
   readonly views: Map<string, Look>
   /** What is to be told once it is committed. */
   readonly committed: Array<Effect.Effect<void>>
+  /** By whom: what is done when its commit is over, whatever has become of it, before it is acknowledged. */
+  readonly ended: Map<string, (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>>
 }
 
 /**
@@ -378,15 +380,19 @@ const attempt = Effect.fnUntraced(function* <A, E, R>(
     reads: new Map(),
     writes: new Map(),
     views: new Map(),
-    committed: []
+    committed: [],
+    ended: new Map()
   }
   const exit = yield* runIn(state, effect)
   if (Exit.isFailure(exit)) {
     const met = yield* named(readsLost({ ...state, writes: noWrites }, noWrites))
     return met === undefined ? yield* exit : new CasCell.Lost(met)
   }
+  const ended: Effect.Effect<Met, CommitFailure> = Effect.onExit(commit(store, state), (exit) =>
+    Effect.forEach([...state.ended.values()], (end) => end(exit), { discard: true })
+  )
   const committing = Effect.catchTag(
-    commit(store, state),
+    ended,
     "UniqueViolation",
     // It may come of something that was otherwise when it was read.
     (violation) =>
@@ -417,7 +423,8 @@ const within = Effect.fnUntraced(function* <A, E, R>(outer: Transaction, effect:
       },
       writes: new Map(outer.writes),
       views: new Map(outer.views),
-      committed: []
+      committed: [],
+      ended: new Map()
     }
     const exit = yield* runIn(inner, effect)
     if (Exit.isSuccess(exit) && !outer.isOpen) {
@@ -458,6 +465,7 @@ const takeUp = (
     else outer.writes.set(key, participant)
   }
   outer.committed.push(...inner.committed)
+  for (const [who, end] of inner.ended) outer.ended.set(who, end)
   return true
 }
 

@@ -20,6 +20,7 @@ import type * as StoreError from "../storage/StoreError.ts"
 import type { Base, Context, LostRace } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
 import * as Following from "./following.ts"
+import * as forgetting from "./forgetting.ts"
 import type { Indexes } from "./indexes.ts"
 import type { Preparation, Prepared } from "./prepare.ts"
 import type { Condition, Reader, ReadFailure } from "./read.ts"
@@ -333,6 +334,8 @@ export const make = <A>(
         NoSuchKey: () => Effect.succeed(false)
       })
     )
+    // Somebody may have read it meanwhile.
+    yield* forgetting.forget(context, () => ({ ids: [id], prefixes: undefined }))
     // Who has changed it since goes on with its markers.
     if (isDone) yield* documentObject.dropMarkers(place, documentObject.markersBut(name, id, write, old))
     return isDone

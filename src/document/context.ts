@@ -15,6 +15,7 @@ import * as Document from "../Document.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import * as History from "../History.ts"
 import type { Lost } from "../kernel/CasCell.ts"
+import type { ReadThrough } from "../ReadThrough.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import { type Capabilities, maxKeyBytes, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
@@ -115,6 +116,8 @@ export interface Context<A> {
   readonly numbered: Numbers.Numbered
   readonly missing: (id: string) => DbError.NotFound
   readonly invalid: (path: ReadonlyArray<string | number>, message: string) => DbError.InvalidInput
+  /** What stands between reads and documents, if anything does now. */
+  readonly readThrough: () => ReadThrough | undefined
   /** Notes down that a value, or an envelope, stands for a version. */
   readonly know: (base: Base<A>, as?: object) => Base<A>
   /** The version that a value, or an envelope, stands for, if it was given out here. */
@@ -217,6 +220,7 @@ export const make = <S extends DocumentSchema>(
     numbered: Numbers.make(definition, store),
     missing: (id) => new DbError.NotFound({ resource: name, id: String(id) }),
     invalid,
+    readThrough: () => database.resources.readThrough.of(name),
     know: (base, as = base.value as object) => {
       versions.set(as, base)
       return base

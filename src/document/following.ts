@@ -13,6 +13,7 @@ import * as CasCell from "../kernel/CasCell.ts"
 import type { StoreError } from "../storage/StoreError.ts"
 import type { Base, Context, LostRace } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
+import * as forgetting from "./forgetting.ts"
 import type { Indexes } from "./indexes.ts"
 import type { Preparation, Prepared } from "./prepare.ts"
 import type { Condition, Reader, ReadFailure } from "./read.ts"
@@ -66,7 +67,7 @@ interface Replaced {
  * @since 0.1.0
  */
 export const make = <A, E>(
-  { fresh, database, name, place }: Context<A>,
+  context: Context<A>,
   {
     indexes,
     preparation,
@@ -93,6 +94,7 @@ export const make = <A, E>(
     readonly versions: Versions<A>
   }
 ): Following<A> => {
+  const { fresh, database, name, place } = context
   const isSame = (prepared: Prepared<A>) => {
     const upkeep = database.upkeep(name)
     return upkeep?.text === prepared.upkeep && upkeep?.beyond === undefined
@@ -162,7 +164,9 @@ export const make = <A, E>(
         if (isSame(prepared)) return
         if (!(yield* isTold(prepared))) return yield* unfinished(prepared.id)
         const found = yield* Effect.option(reader.loadSettled(prepared.id))
-        if (Option.isSome(found) && !(yield* indexes.isIndexed(found.value))) yield* complete(found.value)
+        if (Option.isNone(found) || (yield* indexes.isIndexed(found.value))) return
+        yield* complete(found.value)
+        yield* forgetting.forget(context, () => ({ ids: [prepared.id], prefixes: undefined }))
       }).pipe(
         Effect.catch((error) =>
           Effect.logWarning(

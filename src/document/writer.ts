@@ -15,6 +15,7 @@ import type { OnProgress } from "../Repository.ts"
 import * as Transaction from "../Transaction.ts"
 import type { Commit, OnCommit, Removal } from "./commit.ts"
 import type { Base, Context } from "./context.ts"
+import * as forgetting from "./forgetting.ts"
 import type { ReadFailure } from "./read.ts"
 
 /**
@@ -161,16 +162,19 @@ export type RemoveFailure = DbError.NotFound | DbError.Conflict | DbError.Invali
  * @since 0.1.0
  */
 export const make = <A>(
-  { writable }: Context<A>,
+  context: Context<A>,
   direct: Writer<A>,
   transactional: (transaction: Transaction.Transaction) => Writer<A>
 ): Writer<A> => {
   const use = <X, E, R>(
-    write: (writer: Writer<A>) => Effect.Effect<X, E, R>
+    write: (writer: Writer<A>) => Effect.Effect<X, E, R>,
+    failedOf?: (outcome: X) => ReadonlyArray<unknown>
   ): Effect.Effect<X, E | DbError.Failure, R> =>
-    Effect.flatMap(Effect.andThen(writable, Transaction.Current), (transaction) =>
-      write(transaction === undefined ? direct : transactional(transaction))
-    )
+    Effect.flatMap(Effect.andThen(context.writable, Transaction.Current), (transaction) => {
+      if (transaction !== undefined) return write(transactional(transaction))
+      const writing = write(direct)
+      return context.readThrough() === undefined ? writing : forgetting.inDoubt(context, writing, failedOf)
+    })
   return {
     create: (input, options) => use((writer) => writer.create(input, options)),
     change: (target, apply, options) => use((writer) => writer.change(target, apply, options)),
@@ -178,7 +182,11 @@ export const make = <A>(
     upsert: (input, apply, options) => use((writer) => writer.upsert(input, apply, options)),
     remove: (id, options) => use((writer) => writer.remove(id, options)),
     removeVersion: (document, options) => use((writer) => writer.removeVersion(document, options)),
-    removeMany: (ids, options) => use((writer) => writer.removeMany(ids, options))
+    removeMany: (ids, options) =>
+      use(
+        (writer) => writer.removeMany(ids, options),
+        (removed) => removed.failed.map(({ error }) => error)
+      )
   }
 }
 

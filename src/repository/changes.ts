@@ -11,6 +11,7 @@ import * as Id from "../crypto/Id.ts"
 import type * as Document from "../Document.ts"
 import type { Commit, OnCommit } from "../document/commit.ts"
 import type { Documents } from "../document/documents.ts"
+import * as forgetting from "../document/forgetting.ts"
 import * as Transaction from "../Transaction.ts"
 import type { Counts } from "./counts.ts"
 
@@ -78,7 +79,11 @@ export const make = <A>(
       ? Effect.succeedNone
       : Effect.option(Effect.map(reader.decode(id, stored), (base) => base.value))
 
+  const forget = (commits: ReadonlyArray<Commit<A>>) =>
+    forgetting.forgetOnCommit(context, () => forgetting.writtenOf(context.name, commits))
+
   const onCommits = Effect.fnUntraced(function* (commits: ReadonlyArray<Commit<A>>) {
+    yield* forget(commits)
     for (const commit of commits) {
       const { after, id, isKnown, stored } = commit
       const wasThere = !isKnown || stored !== undefined
@@ -93,6 +98,9 @@ export const make = <A>(
     onCommits,
     onCommit: (commit) => onCommits([commit]),
     onContent: (tag) => (commit) =>
-      announce(tag, commit, Effect.succeed(Option.map(Option.fromUndefinedOr(commit.after), ({ value }) => value)))
+      Effect.andThen(
+        forget([commit]),
+        announce(tag, commit, Effect.succeed(Option.map(Option.fromUndefinedOr(commit.after), ({ value }) => value)))
+      )
   }
 }

@@ -10,6 +10,7 @@ import * as Content from "../Content.ts"
 import type * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
 import type { Documents } from "../document/documents.ts"
+import { inDoubt } from "../document/forgetting.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import type { ChangeError, ReadError } from "../Repository.ts"
 import * as Transaction from "../Transaction.ts"
@@ -93,7 +94,7 @@ export const make = <A, Insert, Update, Patch>(
           yield* isDeclared
           yield* isOutside
           const setting = contents.set(id, content.bytes, content.contentType, changes.onContent("ContentSet"))
-          return documentOf(yield* named(setting))
+          return documentOf(yield* named(inDoubt(context, setting)))
         })
       )
       return yield* Effect.catchTag(set, "SourceFailed", (error) =>
@@ -122,7 +123,7 @@ export const make = <A, Insert, Update, Patch>(
         Effect.fnUntraced(function* ({ id }) {
           yield* isDeclared
           yield* isOutside
-          yield* named(contents.remove(id, changes.onContent("ContentDeleted")))
+          yield* named(inDoubt(context, contents.remove(id, changes.onContent("ContentDeleted"))))
         })
       )
   }

@@ -30,6 +30,7 @@ import * as OperandCodecs from "../query/operandCodecs.ts"
 import * as Partitions from "../query/partitions.ts"
 import * as Planner from "../query/planner.ts"
 import * as Queries from "../query/run.ts"
+import type { Json, JsonObject } from "../encoding/Json.ts"
 import type { Names } from "../Names.ts"
 import type { Insert, Operations, Patch, Repository, Update, UpdateOptions } from "../Repository.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
@@ -44,6 +45,7 @@ import * as History from "./history.ts"
 import * as JsonForm from "./jsonForm.ts"
 import * as Operation from "./operation.ts"
 import * as Reading from "./reading.ts"
+import * as Source from "./source.ts"
 import * as Uniques from "./unique.ts"
 import * as Writing from "./writing.ts"
 
@@ -92,7 +94,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
 ): Effect.fn.Return<AnyRepository<S>> {
   const { name, onExcessProperty, schema } = definition
   const documents = Documents.make(definition, database, codec, companions)
-  const { context, preparation, reader } = documents
+  const { context, preparation } = documents
   const operation = Operation.make(name, database.store.location)
   const { about, as, draw, named } = operation
 
@@ -104,8 +106,10 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const partitions = Partitions.make(documents, { keys, listing })
   const kept = Companions.make(documents, { keys, listing })
   const planner = Planner.make(definition, documents, { fields, keys, refuse: operation.refuse })
-  const queries = Queries.make(definition, documents, { cursors, fields, listing, planner })
-  const uniques = Uniques.make(documents, { operands })
+  const direct = Queries.make(definition, documents, { cursors, fields, listing, planner })
+  const source = Source.make(definition, documents, { fields, keys, listing, planner, queries: direct })
+  const { queries } = source
+  const uniques = Uniques.make(documents, { operands, source })
 
   // What a newer version has counted is counted by programs that do not know it, too.
   const counts = Counts.make(documents, { keys, listing })
@@ -115,7 +119,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     fields,
     operation,
     pipeline,
-    queries
+    source
   })
   const writing = Writing.make<S["Type"], Insert<S>, Update<S["Type"]>, Patch<S["Type"]>>(documents, {
     allowDeleteAll: definition.allowDeleteAll,
@@ -140,7 +144,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     Effect.map(effect, reading.envelopeOf)
   const jsonOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
     Effect.map(Effect.flatMap(effect, reading.jsonOf), fields.shown)
-  const get = (id: string) => reading.present(id, reader.load)
+  const get = (id: string) => reading.present(id, source.reader.load)
   const idOf = (target: string | { readonly id: string }) => (isInHand(target) ? target.id : target)
   /** The ids that were given. A text is a sequence of letters, which nobody means by it. */
   const listed = (ids: Iterable<string>) =>
@@ -227,7 +231,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
 
     getFromPartition: Effect.fn("Resource.getFromPartition")(
       function* (id, within) {
-        return yield* valueOf(reading.present(id, (id) => listing.getFrom(id, within)))
+        return yield* valueOf(reading.present(id, (id) => source.getFrom(id, within)))
       },
       as("Resource.getFromPartition", (id: string) => id)
     ),
@@ -345,7 +349,16 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
       const made = Aggregation.make(aggregation)
       if (Result.isFailure(made)) return yield* context.invalid(made.failure.path, made.failure.message)
       yield* fields.check(Aggregation.paths(made.success))
-      return yield* Aggregation.run(reading.queryJson(request), made.success, { ...fields.options, maxGroups })
+      const run = <E>(all: Stream.Stream<JsonObject, E>) =>
+        Aggregation.run(all, made.success, { ...fields.options, maxGroups })
+      // What interceptors make of the documents is known to them alone.
+      if (pipeline.concerns("query")) return yield* run(reading.queryJson(request))
+      const found = operation.namedStream(direct.found(request, []))
+      return yield* source.aggregate(
+        request,
+        [made.success as unknown as Json, maxGroups ?? null],
+        run(Stream.map(found, ({ json }) => json))
+      )
     }, as("Resource.aggregate")),
 
     delete: Effect.fn("Resource.delete")(

@@ -16,10 +16,11 @@ import type * as Pipeline from "../Pipeline.ts"
 import type * as Query from "../Query.ts"
 import type { Fields } from "../query/fields.ts"
 import type { ListFailure } from "../query/listing.ts"
-import { passes, type Queries } from "../query/run.ts"
+import { passes } from "../query/run.ts"
 import type { ListError, ReadError } from "../Repository.ts"
 import type { Counts } from "./counts.ts"
 import type { Operation } from "./operation.ts"
+import type { Source } from "./source.ts"
 
 /**
  * A document as interceptors have left it: its envelope, where one was made, and the version that it stands for, as far as
@@ -97,17 +98,18 @@ export const make = <A, Insert, Update, Patch>(
     fields,
     operation,
     pipeline,
-    queries
+    source
   }: {
     readonly counts: Counts
     readonly fields: Fields<A>
     readonly operation: Operation
     readonly pipeline: Pipeline.Pipeline<Pipeline.Operations<A, Insert, Update, Patch>>
-    readonly queries: Queries<A>
+    readonly source: Source<A>
   }
 ): Reading<A> => {
   const { codec, know, known } = context
   const { named, namedStream, refuse } = operation
+  const { queries } = source
 
   const documentOf = (base: Base<A>): Document.Document<A> => {
     const document = Document.envelope(base.id, base.value, base.stored, codec.pathOf)
@@ -206,7 +208,8 @@ export const make = <A, Insert, Update, Patch>(
         )
         return Effect.map(read, shownAs)
       }),
-    exists: (id) => pipeline.read("exists", { id, current: current(id) }, (input) => named(reader.exists(input.id))),
+    exists: (id) =>
+      pipeline.read("exists", { id, current: current(id) }, (input) => named(source.reader.exists(input.id))),
     query,
     jsonOf,
     queryJson: (request) =>

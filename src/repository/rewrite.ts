@@ -10,6 +10,7 @@ import * as DbError from "../DbError.ts"
 import type { Base } from "../document/context.ts"
 import { isOfDocument } from "../document/damage.ts"
 import type { Documents } from "../document/documents.ts"
+import * as forgetting from "../document/forgetting.ts"
 import type { WriteFailure } from "../document/writer.ts"
 import type * as History from "../History.ts"
 import type { Keys } from "../query/keys.ts"
@@ -139,7 +140,7 @@ export const make = <A>(
       return (yield* isOld(base)) ? yield* preparation.prepare(base.value, base, { without }) : undefined
     })
     return writing
-      .revise(id, next, () => Effect.void)
+      .revise(id, next, (commit) => forgetting.forget(context, () => forgetting.writtenOf(name, [commit])))
       .pipe(
         Effect.map((after) => ({ id, rewritten: after !== undefined })),
         // It has been deleted since it was listed.

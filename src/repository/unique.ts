@@ -14,6 +14,7 @@ import type { ReadFailure } from "../document/read.ts"
 import type { Json } from "../encoding/Json.ts"
 import type { OperandCodecs } from "../query/operandCodecs.ts"
 import { hiddenAt } from "../schema/Attributes.ts"
+import type { Source } from "./source.ts"
 
 /**
  * Look-ups by unique keys.
@@ -40,8 +41,8 @@ export interface Uniques<A> {
  * @since 0.1.0
  */
 export const make = <A>(
-  { context, indexes, reader }: Documents<A>,
-  { operands }: { readonly operands: OperandCodecs }
+  { context, indexes }: Documents<A>,
+  { operands, source }: { readonly operands: OperandCodecs; readonly source: Pick<Source<A>, "reader"> }
 ): Uniques<A> => {
   const { invalid, name, settings } = context
 
@@ -83,7 +84,7 @@ export const make = <A>(
         const description = unique.lack ?? `${index} of ${name} is by a field that is secret here`
         return yield* new DbError.Incomplete({ index, description })
       }
-      return yield* reader.byUnique(unique.name, digest)
+      return yield* source.reader.byUnique(unique.name, digest)
     })
   }
 }

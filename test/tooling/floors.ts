@@ -20,7 +20,7 @@ const floors: ReadonlyArray<readonly [RegExp, number]> = [
   [/^kernel\//, 4],
   // Formats: what lies in the bucket, and what is asked, as data.
   [/^(Document|Query|CurrentUser)\.ts$/, 5],
-  [/^(Change|Content|History|Partition|Aggregation|Export)\.ts$/, 6],
+  [/^(Change|Content|History|Partition|Aggregation|Export|ReadThrough)\.ts$/, 6],
   [/^(Companion|Unique|Pipeline|PluginRegistry|ResourceSelector)\.ts$/, 7],
   [/^(Transaction|Catalog|Portable|Guard|Names)\.ts$/, 8],
   [/^document\/(damage|documentObject|sweep)\.ts$/, 9],
