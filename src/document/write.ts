@@ -13,6 +13,7 @@ import { type Committer, lostToTime, type OnCommit } from "./commit.ts"
 import { type Base, type Context, isInHand, type LostRace } from "./context.ts"
 import { isDamage } from "./damage.ts"
 import type { Discarding } from "./discard.ts"
+import * as forgetting from "./forgetting.ts"
 import type { Indexes } from "./indexes.ts"
 import type { Preparation, Prepared } from "./prepare.ts"
 import type { Condition, Reader, ReadFailure } from "./read.ts"
@@ -211,7 +212,11 @@ export const make = <A>(
         send(prepared, { ifMatch: etag, replaces: undefined }, undefined, (commit) => onCommit({ ...commit, stored })),
         { AlreadyExists: lost, NotFound: lost }
       )
-      if (!CasCell.isLost(sent)) yield* discarding.tidy(id, stored, sent.stored)
+      if (!CasCell.isLost(sent)) {
+        yield* discarding.tidy(id, stored, sent.stored)
+        // Where it was nobody knew.
+        yield* forgetting.forget(context, () => ({ ids: [id], prefixes: undefined }))
+      }
       return sent
     })
 

@@ -7,7 +7,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Documents } from "../document/documents.ts"
-import { inDoubt } from "../document/forgetting.ts"
+import * as forgetting from "../document/forgetting.ts"
 import type { Keys } from "../query/keys.ts"
 import type { Listing } from "../query/listing.ts"
 import type { Admin } from "../Repository.ts"
@@ -74,7 +74,9 @@ export const make = <A>(
       ),
     discard: Effect.fn("Resource.discard")(
       function* (id) {
-        const removed = yield* named(inDoubt(context, discarding.discard(id, changes.onCommit)))
+        const removed = yield* named(forgetting.inDoubt(context, discarding.discard(id, changes.onCommit)))
+        // Where it was nobody knew.
+        yield* forgetting.forget(context, () => ({ ids: [id], prefixes: undefined }))
         const readable = `document ${JSON.stringify(id)} can be read: delete removes it`
         return removed === undefined ? yield* refuse(readable) : { id, removed }
       },
