@@ -112,14 +112,20 @@ const after = (state: State, concern: Concern): State => {
   return { e: state.e, n, a: state.a, p: concern.partitions ? n : state.p, t: tableText(table) }
 }
 
+/** A moment, by both clocks, and by its place among those of this process. */
+interface Moment {
+  readonly wall: number
+  readonly steady: number
+  readonly place: number
+}
+
 /** What is known of a cell. */
 interface Known {
   readonly version: CasCell.Version<State>
   readonly state: State
   readonly table: ReadonlyArray<number>
-  /** When its reading was begun, or its writing, by both clocks: what has changed before is in it. */
-  readonly wall: number
-  readonly steady: number
+  /** When its reading was begun, or its writing: what has changed before is in it. */
+  readonly since: Moment
 }
 
 /**
@@ -179,8 +185,6 @@ export interface Options {
   readonly onTrouble: (error: StoreError.StoreError) => Effect.Effect<void>
 }
 
-const times = Effect.all([Clock.currentTimeMillis, Clock.monotonicTimeNanos])
-
 /**
  * Makes the generations of a resource. No request.
  *
@@ -193,6 +197,11 @@ export const make = (
 ): Generations => {
   const cell = CasCell.make(store, key, format)
   const lock = Semaphore.makeUnsafe(1)
+  let places = 0
+  const moment: Effect.Effect<Moment> = Effect.map(
+    Effect.all([Clock.currentTimeMillis, Clock.monotonicTimeNanos]),
+    ([wall, steady]) => ({ wall, steady: Number(steady) / 1e6, place: (places += 1) })
+  )
   let known: Known | undefined
   /** What is to be recorded next. */
   let next: Concern | undefined
@@ -208,7 +217,7 @@ export const make = (
     return `${state.e}.${extent._tag === "Partition" ? Math.max(own, state.p) : own}`
   }
 
-  const know = (version: CasCell.Version<State>, [wall, steady]: readonly [number, bigint]) => {
+  const know = (version: CasCell.Version<State>, since: Moment) => {
     const state = version.value!
     // What another process has told may be newer.
     const isOlder = known !== undefined && known.state.e === state.e && known.state.n > state.n
@@ -217,7 +226,7 @@ export const make = (
       table,
       version: from
     } = isOlder && known !== undefined ? known : { state, table: tableOf(state.t), version }
-    known = { state: newest, table, version: from, wall, steady: Number(steady) / 1e6 }
+    known = { state: newest, table, version: from, since }
   }
 
   const begin = (state: State | undefined) =>
@@ -229,15 +238,18 @@ export const make = (
 
   /** Reads the cell, or makes it. */
   const refresh = Effect.gen(function* () {
-    const began = yield* times
+    const began = yield* moment
     let version = yield* healing(cell.read)
     if (version.value === undefined) version = yield* cell.modify(begin, version)
     know(version, began)
   })
 
-  /** Whether what is known was known at a time, or not long before. */
-  const isFresh = ([wall, steady]: readonly [number, bigint]): boolean =>
-    known !== undefined && Math.max(wall - known.wall, Number(steady) / 1e6 - known.steady) <= staleness
+  /** Whether what is known was known when it was asked for, or not long before. */
+  const isFresh = (asked: Moment): boolean => {
+    if (known === undefined) return false
+    const { place, steady, wall } = known.since
+    return place > asked.place || Math.max(asked.wall - wall, asked.steady - steady) < staleness
+  }
 
   const record: Effect.Effect<void> = Effect.suspend(() => {
     const mine = next
@@ -249,7 +261,7 @@ export const make = (
         next = undefined
         current = mine
         return Effect.gen(function* () {
-          const began = yield* times
+          const began = yield* moment
           const version = yield* healing(
             Effect.suspend(() =>
               cell.modify((state) => Effect.map(begin(state), (begun) => after(begun, mine)), known?.version)
@@ -280,7 +292,7 @@ export const make = (
   return {
     stamp: Effect.fnUntraced(function* (extent) {
       if (!isOpen(extent)) return undefined
-      const asked = yield* times
+      const asked = yield* moment
       if (!isFresh(asked)) {
         yield* lock
           .withPermits(1)(Effect.suspend(() => (isFresh(asked) ? Effect.void : refresh)))
