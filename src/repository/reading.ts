@@ -195,7 +195,7 @@ export const make = <A, Insert, Update, Patch>(
         const read = pipeline.read("get", { id }, (input) => Effect.map(named(load(input.id)), documentOf))
         return Effect.map(read, shownAs)
       }),
-    present: <E>(id: string, load: Load<A, E>, missing = new DbError.NotFound({ resource: context.name, id })) =>
+    present: <E>(id: string, load: Load<A, E>, missing?: DbError.NotFound) =>
       Effect.suspend((): Effect.Effect<Shown<A>, DbError.Named<E> | DbError.NotFound | ReadError> => {
         if (!pipeline.concerns("get")) return Effect.map(named(load(id)), shownOf)
         const read = pipeline.read(
@@ -203,7 +203,7 @@ export const make = <A, Insert, Update, Patch>(
           { id, filters: [] },
           Effect.fnUntraced(function* ({ filters = [], id }) {
             const base = yield* named(load(id))
-            return (yield* passes(filters, base)) ? documentOf(base) : yield* missing
+            return (yield* passes(filters, base)) ? documentOf(base) : yield* missing ?? context.missing(id)
           })
         )
         return Effect.map(read, shownAs)
