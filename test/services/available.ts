@@ -4,6 +4,7 @@ import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, it } from "@effect/vitest"
 import * as ceph from "./ceph.ts"
+import * as redis from "./redis.ts"
 
 export const required = process.env["S3DB_REQUIRE_SERVICES"] === "1"
 
@@ -14,13 +15,18 @@ export const startCommand = "npm run services -- up --install"
 
 export const gateway = { ...ceph.gateway, available: await ceph.answers() }
 
-/** Registers tests that need the gateway. */
-export const describeWithGateway = (name: string, tests: () => void): void => {
-  if (gateway.available) return tests()
+interface Service {
+  readonly need: string
+  readonly isAvailable: boolean
+  readonly problem: string
+}
+
+const describeWith = ({ isAvailable, need, problem }: Service, name: string, tests: () => void): void => {
+  if (isAvailable) return tests()
   if (required) {
     describe(name, () => {
-      it("needs Ceph's gateway", () => {
-        throw new Error(`the gateway does not answer at ${gateway.endpoint}; start it with: ${startCommand}`)
+      it(need, () => {
+        throw new Error(problem)
       })
     })
     return
@@ -28,6 +34,18 @@ export const describeWithGateway = (name: string, tests: () => void): void => {
   mkdirSync(dirname(leftOutFile), { recursive: true })
   appendFileSync(leftOutFile, `${name}\n`)
   describe.skip(name, () => {
-    it("needs Ceph's gateway", () => {})
+    it(need, () => {})
   })
+}
+
+/** Registers tests that need the gateway. */
+export const describeWithGateway = (name: string, tests: () => void): void => {
+  const problem = `the gateway does not answer at ${gateway.endpoint}; start it with: ${startCommand}`
+  describeWith({ need: "needs Ceph's gateway", isAvailable: gateway.available, problem }, name, tests)
+}
+
+/** Registers tests that start a Redis. */
+export const describeWithRedis = (name: string, tests: () => void): void => {
+  const problem = "redis-server is not installed; on Debian: apt-get install redis-server"
+  describeWith({ need: "needs redis-server", isAvailable: redis.isInstalled(), problem }, name, tests)
 }

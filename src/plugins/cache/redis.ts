@@ -9,7 +9,6 @@ import * as Option from "effect/Option"
 import type * as Redis from "effect/persistence/Redis"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
-import { decodeBase64, encodeBase64 } from "../../internal/base64.ts"
 import { percentEncode } from "../../internal/text.ts"
 import * as Blobs from "./blobs.ts"
 import { prefixOf, type Surroundings, type Tier, TierFailed } from "./tier.ts"
@@ -29,7 +28,11 @@ export interface Limits extends Blobs.Options {
 
 const describe = (error: unknown): string => {
   const cause = typeof error === "object" && error !== null && "cause" in error ? error.cause : error
-  return cause instanceof Error ? cause.message : "Redis has answered with an error"
+  return cause instanceof Error
+    ? cause.message
+    : error instanceof Error && error.message !== ""
+      ? error.message
+      : "Redis has answered with an error"
 }
 
 /** Text in a pattern of SCAN that means itself. */
@@ -56,14 +59,13 @@ export const make = (
     get: ({ path }) =>
       Effect.gen(function* () {
         const found = yield* redis.send<unknown>("GET", prefix + path)
-        const bytes = typeof found === "string" ? decodeBase64(found) : undefined
-        if (bytes === undefined) return Option.none()
-        const put = yield* blobs.decode(bytes, path)
+        if (typeof found !== "string") return Option.none()
+        const put = yield* blobs.fromText(found, path)
         return Option.map(put, ({ entry }) => entry)
       }).pipe(failing("get")),
     set: ({ path }, entry) =>
       Effect.gen(function* () {
-        const body = encodeBase64(yield* blobs.encode(entry, yield* Clock.currentTimeMillis, path))
+        const body = yield* blobs.toText(entry, yield* Clock.currentTimeMillis, path)
         yield* redis.send("SET", prefix + path, body, "PX", String(Math.max(1, Math.floor(timeToLive))))
       }).pipe(failing("set")),
     clear: (resource) =>
