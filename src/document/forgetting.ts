@@ -11,10 +11,17 @@ import type * as Document from "../Document.ts"
 import * as Partition from "../Partition.ts"
 import * as ReadThrough from "../ReadThrough.ts"
 import * as Transaction from "../Transaction.ts"
-import type { Commit } from "./commit.ts"
 import type { Context } from "./context.ts"
 
 type Through = Pick<Context<never>, "name" | "readThrough">
+
+/** What a write has done, as a `Commit` says it. */
+interface Done {
+  readonly id: string
+  readonly isKnown: boolean
+  readonly stored: Document.Stored | undefined
+  readonly after: { readonly stored: Document.Stored } | undefined
+}
 
 /** The parts of partitions that a version is in. */
 const prefixesOf = (resource: string, stored: Pick<Document.Stored, "markers"> | undefined): ReadonlyArray<string> =>
@@ -30,10 +37,7 @@ const prefixesOf = (resource: string, stored: Pick<Document.Stored, "markers"> |
  * @category conversions
  * @since 0.1.0
  */
-export const writtenOf = (
-  resource: string,
-  commits: ReadonlyArray<Pick<Commit<unknown>, "id" | "isKnown" | "stored" | "after">>
-): ReadThrough.Written => {
+export const writtenOf = (resource: string, commits: ReadonlyArray<Done>): ReadThrough.Written => {
   const isKnown = commits.every((commit) => commit.isKnown)
   const prefixes = commits.flatMap(({ after, stored }) => [
     ...prefixesOf(resource, stored),
@@ -60,7 +64,7 @@ export const forget = (
   })
 
 /**
- * The same, or, within a transaction, when that is committed: it waits once for all that it has written.
+ * Does the same, or, within a transaction, when that is committed: it waits once for all that it has written.
  *
  * @category combinators
  * @since 0.1.0

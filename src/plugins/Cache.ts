@@ -685,7 +685,7 @@ export const make = Effect.fn("Cache.make")(function* <R = never>(
 })
 
 /**
- * The cache of a database: it stands between reads and documents as long as the layer is there.
+ * Opens the cache of a database: it stands between reads and documents as long as the layer is there.
  *
  * @category layers
  * @since 0.1.0
