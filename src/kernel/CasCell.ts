@@ -97,6 +97,11 @@ export interface Version<out A> {
   readonly writes: ReadonlyArray<string>
   /** When it was written, in milliseconds by the store's clock, of a version that was read. */
   readonly lastModified?: number | undefined
+  /**
+   * `true` of what a write gives whose answer was lost, and that others have written upon since: it has landed, and this is what they
+   * have made of it.
+   */
+  readonly isLater?: boolean | undefined
 }
 
 /**
@@ -291,7 +296,7 @@ export const make = <A>(store: ObjectStore["Service"], key: string, format: Form
     const isPlain = isRefused && !(reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
     // What is there instead, and cannot be read, is why it was refused.
     const now = yield* Effect.mapError(read, (failure) => (isPlain && isUnreadable(failure) ? failure : error))
-    if (now.writes.includes(writeId)) return now
+    if (now.writes.includes(writeId)) return now.writes[0] === writeId ? now : { ...now, isLater: true }
     return isPlain || isRuledOut(before, now) ? new Lost<Refusal<A>>({ now, error }) : yield* error
   })
 

@@ -247,14 +247,19 @@ export const make = (store: ObjectStore["Service"], options: Options): Lease => 
   const cell = CasCell.make(store, key, format)
 
   /** Takes a version that is to be had. `Lost`: somebody else was first. It is not interrupted: what is taken is kept. */
-  const take = Effect.fnUntraced(function* (version: Version, holder: string) {
+  const take = Effect.fnUntraced(function* (
+    version: Version,
+    holder: string
+  ): Effect.fn.Return<Held | CasCell.Lost<unknown>, StoreError.StoreError, Scope.Scope> {
     const elapsed = yield* StoreClock.stopwatch
     const taken = yield* cell.attempt((state) => {
       const isOurs = state?.holder === holder
       const token = isOurs ? state.token : Math.max(state?.token ?? 0, tokensAbove) + 1
       return Effect.succeed({ token, holder, millis: Math.ceil(millis) })
     }, version)
-    return CasCell.isLost(taken) ? taken : yield* hold(cell, taken, elapsed)
+    if (CasCell.isLost(taken)) return taken
+    // It was one's own for a while, and is somebody else's by now.
+    return taken.value?.holder === holder ? yield* hold(cell, taken, elapsed) : new CasCell.Lost(taken)
   }, Effect.uninterruptible)
 
   /** Begins to watch a version that somebody has. */
@@ -383,6 +388,7 @@ const hold = Effect.fnUntraced(function* (
       from
     )
     if (!CasCell.isLost(outcome)) {
+      if (!isOurs(outcome.value)) return yield* lostTo(outcome.value)
       known.version = outcome
       known.elapsed = elapsed
       return

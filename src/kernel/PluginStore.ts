@@ -294,6 +294,9 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   /** The write that made it, its expiry and its ETag: what a later write on its condition has to know. */
   const versionOf = ({ etag, value, writes }: Version): string => `${writes[0]}/${value?.expiresAt ?? ""}/${etag}`
 
+  /** The ETag of a version that was replaced before it was known: that of no object. */
+  const replaced = "replaced"
+
   const parseVersion = (version: string): Version | undefined => {
     const match = /^([^/]+)\/([^/]*)\/(.+)$/s.exec(version)
     if (match === null) return undefined
@@ -314,7 +317,9 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     const before = parseVersion(version)
     if (before === undefined || (yield* live(before.value)) === undefined) return Option.none<string>()
     const outcome = yield* cell.attempt(() => Effect.succeed(state), before)
-    return CasCell.isLost(outcome) ? Option.none<string>() : Option.some(versionOf(outcome))
+    if (CasCell.isLost(outcome)) return Option.none<string>()
+    // What others have made of it is not what this has written.
+    return Option.some(versionOf(outcome.isLater === true ? { ...outcome, etag: replaced } : outcome))
   })
 
   // ---------------------------------------------------------------------------
@@ -362,15 +367,16 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   const increment = Effect.fn("PluginStore.increment")(function* (key: Key, by = 1, setting: SetOptions = {}) {
     const cell = yield* cellOf(key)
     const expiry = yield* expiryOf(cell.key, setting.ttl)
-    const { value } = yield* cell.modify(
+    let sum = 0
+    yield* cell.modify(
       Effect.fnUntraced(function* (found) {
         const before: State = (yield* live(found)) ?? { value: 0 }
-        const sum = typeof before.value === "number" ? before.value + by : Number.NaN
+        sum = typeof before.value === "number" ? before.value + by : Number.NaN
         if (!Number.isFinite(sum)) return yield* new NotANumber({ key: cell.key })
         return { ...before, value: sum, ...expiry }
       })
     )
-    return value?.value as number
+    return sum
   })
 
   const touch = Effect.fn("PluginStore.touch")(function* (key: Key, by: Duration.Input) {

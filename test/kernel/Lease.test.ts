@@ -304,6 +304,34 @@ describe("Lease", () => {
     }
     const timeout = new Timeout({ description: "no answer", afterMillis: 1 })
 
+    it.effect("a lost answer to the taking that is looked into when another has it: it is the other's", () =>
+      Effect.gen(function* () {
+        const store = yield* memory
+        const scope = yield* Effect.scope
+        let isLost = false
+        const faulty: Store = {
+          ...store,
+          put: (request) =>
+            isLost || request.key !== key
+              ? store.put(request)
+              : Effect.gen(function* () {
+                  isLost = true
+                  yield* store.put(request)
+                  // It takes so long that another takes the lease, and tells of the first in its version.
+                  yield* TestClock.adjust("40 seconds")
+                  yield* Scope.provide(leaseOn(store).tryAcquire, scope)
+                  return yield* new StoreError({
+                    operation: "put",
+                    key,
+                    reason: new Timeout({ description: "no answer", afterMillis: 1 })
+                  })
+                })
+        }
+        assert.isTrue(Option.isNone(yield* leaseOn(faulty).tryAcquire))
+        assert.strictEqual((yield* stateOn(store)).token, 2)
+      }).pipe(Effect.scoped)
+    )
+
     it.effect("a lost answer to the taking: it is had at once, or soon after", () =>
       Effect.gen(function* () {
         for (const landed of [true, false]) {

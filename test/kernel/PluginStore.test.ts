@@ -288,15 +288,45 @@ describe("PluginStore", () => {
                       return yield* new StoreError({ operation: "put", reason })
                     })
             }
-            const outcome = yield* tagOf(on(faulty).increment("n"))
+            let told: number | undefined
+            const counting = Effect.tap(on(faulty).increment("n"), (sum) => Effect.sync(() => (told = sum)))
+            const outcome = yield* tagOf(counting)
             const isKnown = behind === "nothing" || behind === "increment"
             assert.strictEqual(outcome, isKnown ? "done" : "StoreError", `${reason._tag} ${existing} ${behind}`)
             const expected = { nothing: 1, increment: 11, set: 100, remove: null, "remove and set": 100 }[behind]
             const sum = isKnown && existing ? expected! + 1 : expected
             assert.strictEqual(Option.getOrNull(yield* others.get("n")), sum)
+            // Its own sum, not that of the others after it.
+            if (isKnown) assert.strictEqual(told, existing ? 2 : 1)
           }
         }
       }
+    })
+  )
+
+  it.effect("a version whose answer is lost, and that was replaced since, is no version to go on from", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const others = on(store)
+      yield* others.set("k", "before")
+      const { version } = Option.getOrThrow(yield* others.getVersion("k"))
+      const faulty: Store = {
+        ...store,
+        put: (request) =>
+          Effect.gen(function* () {
+            yield* store.put(request)
+            const seen = Option.getOrThrow(yield* Effect.orDie(others.getVersion("k")))
+            yield* Effect.orDie(others.setIfVersion("k", "another's", seen.version))
+            return yield* new StoreError({
+              operation: "put",
+              reason: new Timeout({ description: "no answer", afterMillis: 1 })
+            })
+          })
+      }
+      const next = Option.getOrThrow(yield* on(faulty).setIfVersion("k", "mine", version))
+      assert.isTrue(Option.isNone(yield* others.setIfVersion("k", "over it", next)))
+      assert.isFalse(yield* others.removeIfVersion("k", next))
+      assert.deepStrictEqual(yield* others.get("k"), Option.some<Schema.Json>("another's"))
     })
   )
 

@@ -6,7 +6,8 @@
  *   [--break late-markers|no-write-id|blind-writes|blind-claims|blind-commits|blind-deletions] [--limit N] [--json]
  *
  * Scenarios of queues (queueOrders.ts) begin with "queue: ", and have broken builds of their own: blind-queues, deleted-queues,
- * forgotten-tokens, forgotten-ids, forgotten-claims.
+ * forgotten-tokens, forgotten-ids, forgotten-claims. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
+ * blind-fences, blind-numbers, blind-creations, blind-values, blind-leases, removed-leases, early-removals.
  */
 import { parseArgs } from "node:util"
 import * as Duration from "effect/Duration"
@@ -15,6 +16,8 @@ import * as Option from "effect/Option"
 import * as TestClock from "effect/testing/TestClock"
 import type { Profile } from "effect-s3db/storage/MemoryStore"
 import { breaks } from "./breaks.ts"
+import { kernelBreaks } from "./kernelActors.ts"
+import { exploreKernel, kernelScenarios } from "./kernelOrders.ts"
 import * as queues from "./queueOrders.ts"
 import { explore, type Outcome, scenarios } from "./serial.ts"
 
@@ -43,45 +46,34 @@ if (![preemptions, crashes, interruptions, limit].every(Number.isSafeInteger)) {
 }
 const broken = values.break === undefined ? undefined : breaks[values.break]
 const brokenQueue = values.break === undefined ? undefined : queues.breaks[values.break]
-if (values.break !== undefined && broken === undefined && brokenQueue === undefined) {
-  throw new Error(`--break is one of ${[...Object.keys(breaks), ...Object.keys(queues.breaks)].join(", ")}`)
+const brokenKernel = values.break === undefined ? undefined : kernelBreaks[values.break]
+if (values.break !== undefined && (broken ?? brokenQueue ?? brokenKernel) === undefined) {
+  throw new Error(`--break is one of ${Object.keys({ ...breaks, ...queues.breaks, ...kernelBreaks }).join(", ")}`)
 }
 const pause = Option.getOrUndefined(Duration.fromInput((values.pause ?? "0 seconds") as Duration.Input))
 if (pause === undefined) throw new Error(`--pause is a duration, such as "11 seconds"`)
-const known = [...Object.keys(scenarios), ...Object.keys(queues.scenarios)]
-const isBroken = (name: string) => values.break === undefined || (name in queues.scenarios ? brokenQueue : broken)
+const known = Object.keys({ ...scenarios, ...queues.scenarios, ...kernelScenarios })
+const brokenOf = (name: string) =>
+  name in queues.scenarios ? brokenQueue : name in kernelScenarios ? brokenKernel : broken
+const isBroken = (name: string) => values.break === undefined || brokenOf(name) !== undefined
 const names = known.filter((name) => name.includes(values.scenario) && isBroken(name))
 if (names.length === 0) throw new Error(`--scenario is part of one of:\n  ${known.join("\n  ")}`)
 
 const told: Array<{ readonly scenario: string; readonly seconds: number } & Outcome> = []
 for (const scenario of names) {
   const start = performance.now()
+  const bounds = { crashes, interruptions, remote: values.remote, limit, profile: values.profile as Profile }
+  const pausing = { pause: values.pause === undefined ? undefined : pause }
+  const own = values.preemptions === undefined ? {} : { preemptions: preemptions! }
   const queue = queues.scenarios[scenario]
+  const kernel = kernelScenarios[scenario]
   const exploring =
-    queue === undefined
-      ? undefined
-      : queues.explore(queue, {
-          preemptions: values.preemptions === undefined ? undefined : preemptions,
-          crashes,
-          limit,
-          profile: values.profile as Profile,
-          break: brokenQueue
-        })
-  const outcome = await Effect.runPromise(
-    (
-      exploring ??
-      explore(values.preemptions === undefined ? scenarios[scenario]! : { ...scenarios[scenario]!, preemptions }, {
-        preemptions,
-        crashes,
-        interruptions,
-        remote: values.remote,
-        limit,
-        pause: values.pause === undefined ? undefined : pause,
-        profile: values.profile as Profile,
-        break: broken
-      })
-    ).pipe(Effect.provide(TestClock.layer()), Effect.scoped)
-  )
+    queue !== undefined
+      ? queues.explore(queue, { ...bounds, ...own, break: brokenQueue })
+      : kernel !== undefined
+        ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
+        : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
+  const outcome = await Effect.runPromise(exploring.pipe(Effect.provide(TestClock.layer()), Effect.scoped))
   const seconds = Number(((performance.now() - start) / 1000).toFixed(1))
   told.push({ scenario, seconds, ...outcome })
   if (values.json) continue

@@ -2,14 +2,18 @@
  * Runs histories on a store that fails in every way, and checks each: linearizability of every document, reachability
  * through partitions, uniqueness, the sum of a bank, no secret in clear, nothing left after a repair.
  *
- * With --queue: messages of a queue instead (queueHistories.ts), with the broken builds of queueOrders.ts.
+ * With --queue: messages of a queue instead (queueHistories.ts), with the broken builds of queueOrders.ts. With --kernel: processes that
+ * use the kernel (kernelSimulation.ts), with those of kernelActors.ts: no write of who has lost the lease, no number twice, no work lost or
+ * claimed twice, no increment lost.
  *
- * npm run simulate -- [--queue] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
+ * npm run simulate -- [--queue|--kernel] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
  */
 import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import { breaks as common, breaksOfVersions } from "./breaks.ts"
+import { kernelBreaks } from "./kernelActors.ts"
+import { runKernel } from "./kernelSimulation.ts"
 import * as queueHistories from "./queueHistories.ts"
 import { breaks as breaksOfQueues } from "./queueOrders.ts"
 import { run } from "./simulation.ts"
@@ -21,12 +25,13 @@ const { values } = parseArgs({
     ops: { type: "string", default: "200" },
     break: { type: "string" },
     queue: { type: "boolean", default: false },
+    kernel: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
     json: { type: "boolean", default: false }
   }
 })
-const breaks = values.queue ? breaksOfQueues : { ...common, ...breaksOfVersions }
-const historyOf = values.queue ? queueHistories.run : run
+const breaks = values.queue ? breaksOfQueues : values.kernel ? kernelBreaks : { ...common, ...breaksOfVersions }
+const historyOf = values.queue ? queueHistories.run : values.kernel ? runKernel : run
 const first = Number(values.seed)
 const histories = Number(values.histories)
 const ops = Number(values.ops)
