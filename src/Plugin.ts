@@ -658,7 +658,7 @@ export interface Uninstalled {
 /**
  * Uninstalls an instance: its attributes are nobody's, and with `purge: true` everything is removed that it has in the store: its own
  * keys, those about resources, and the resources that it keeps for itself, but for their definitions. Without, it finds all of it when it
- * is opened again. Run it when the instance is closed in all processes; run it again when it was interrupted.
+ * is opened again. Tokens and numbers that it has given begin anew after a purge. Run it when the instance is closed in all processes; run it again when it was interrupted.
  *
  * Requests: with `purge` 1 LIST for the instance and 1 for each resource in the catalog, and for each 1,000 objects 1 LIST and 1
  * DeleteObjects; 2 PUT for each resource with attributes; 2 PUT.
