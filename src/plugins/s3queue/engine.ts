@@ -994,16 +994,16 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   const flushIds = Effect.fnUntraced(function* (state: State.State) {
     const now = yield* timeNow
     const draft = State.draft(state)
-    if (Number.isFinite(memory)) State.forget(draft, now - memory, new Set())
+    if (Number.isFinite(memory)) State.forget(draft, now - memory)
     const ids = [...draft.ids.values()]
     if (ids.length <= mostIds / 2) {
-      return yield* change((there, world) => Effect.sync(() => State.forget(there, world.now - memory, new Set())))
+      return yield* change((there, world) => Effect.sync(() => State.forget(there, world.now - memory)))
     }
     const name = yield* parts.put(state.generation, State.encodeIds(yield* Id.writeId, ids))
     const isNamed = yield* change(
       Effect.fnUntraced(function* (there: State.Draft, world: World) {
         if (Result.isFailure(yield* Effect.result(checkAge(there, name)))) return false
-        if (Number.isFinite(memory)) State.forget(there, world.now - memory, new Set())
+        if (Number.isFinite(memory)) State.forget(there, world.now - memory)
         for (const [digest, s, t] of ids) {
           const same = there.ids.get(digest)
           if (same !== undefined && same[1] === s && same[2] === t) there.ids.delete(digest)

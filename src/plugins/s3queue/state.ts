@@ -626,16 +626,22 @@ export const memoryOf = Effect.fnUntraced(function* <E>(
 })
 
 /**
- * Forgets the ids that were last seen before a time, of messages that are gone; those in `kept` stay. Parts go as a whole.
+ * Forgets the ids that were last seen before a time, of messages that are gone; those in `kept` stay. Parts go as a whole, but for those
+ * in `keptParts`.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const forget = (draft: Draft, before: number, kept: ReadonlySet<string>): void => {
+export const forget = (
+  draft: Draft,
+  before: number,
+  kept: ReadonlySet<string> = new Set(),
+  keptParts: ReadonlySet<string> = new Set()
+): void => {
   const since = oldest(draft)
   const isOver = (s: number, t: number) => s < since && t <= before
   const ids = new Map([...draft.ids].filter(([digest, [, s, t]]) => kept.has(digest) || !isOver(s, t)))
-  const idParts = kept.size > 0 ? draft.idParts : draft.idParts.filter(({ s, t }) => !isOver(s, t))
+  const idParts = draft.idParts.filter(({ p, s, t }) => keptParts.has(p) || !isOver(s, t))
   if (ids.size === draft.ids.size && idParts.length === draft.idParts.length) return
   draft.ids = ids
   draft.idParts = idParts
