@@ -107,14 +107,13 @@ const runs: Readonly<Record<string, Run>> = {
       for (let offered = 0; offered < count; offered += 1000) {
         yield* queue.offerAll(Array.from({ length: Math.min(1000, count - offered) }, () => ({ payload })))
       }
-      for (let handled = 0; handled < count;) {
-        yield* Effect.scoped(
-          Effect.gen(function* () {
-            const claimed = yield* queue.claimNow(100)
-            handled += claimed.length
-            yield* Effect.forEach(claimed, ({ ack }) => ack, { concurrency: "unbounded", discard: true })
-          })
+      for (;;) {
+        const claimed = yield* Effect.scoped(
+          Effect.tap(queue.claimNow(100), (all) =>
+            Effect.forEach(all, ({ ack }) => ack, { concurrency: "unbounded", discard: true })
+          )
         )
+        if (claimed.length === 0) return
       }
     })
 }
