@@ -1,0 +1,844 @@
+/**
+ * Consumers of a log: each reads it from where it was, in order and at least once, in one process at a time.
+ *
+ * ```ts
+ * import * as AppendLog from "effect-s3db/kernel/AppendLog"
+ * import * as Consumer from "effect-s3db/kernel/Consumer"
+ * import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+ * import { Console, Effect, Schema } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const store = yield* ObjectStore
+ *   const log = AppendLog.make(store, { prefix: "plugin=orders/log", schema: Schema.String })
+ *   const mails = Consumer.make(store, { source: log, schema: Schema.String, prefix: "plugin=orders", name: "mails" })
+ *   yield* mails.consume((entries) => Console.log(entries.map(({ value }) => value)))
+ *   yield* log.append(["ordered"])
+ *   yield* mails.waitUntil(1)
+ * }).pipe(Effect.scoped)
+ * ```
+ *
+ * **Details**
+ *
+ * A consumer has a name, and a position: all entries before it were handled. Of the processes that consume under a name one has the
+ * lease; when it dies another goes on. The position is a fenced checkpoint, so that a process that stood still past its lease cannot
+ * move it. It is written after what it stands for was handled, once for many batches: after a crash those are handled again.
+ *
+ * An entry that the handler fails for again and again becomes a dead letter, and the rest goes on. What fails because
+ * something cannot be reached (`isRetryable: true`) is no such entry: it is waited out.
+ *
+ * **Gotchas**
+ *
+ * What a handler does beside the store can happen twice, and late: by a process that stood still. Give what you write the position, or
+ * the token, so that the other side can tell.
+ *
+ * @see `docs/design/consumers.md`
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Order from "effect/Order"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import { percentEncode } from "../internal/text.ts"
+import { getOption, listAll, type ObjectStore } from "../storage/ObjectStore.ts"
+import * as StoreError from "../storage/StoreError.ts"
+import type * as AppendLog from "./AppendLog.ts"
+import * as BlobCodec from "./BlobCodec.ts"
+import * as Checkpoint from "./Checkpoint.ts"
+import * as Fenced from "./Fenced.ts"
+import * as Journal from "./Journal.ts"
+import * as Lease from "./Lease.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * What is consumed: entries with positions from 0, without a hole. An `AppendLog` and a `Journal` are sources.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Source<A> {
+  readonly status: Effect.Effect<Pick<AppendLog.Status, "first" | "next">, StoreError.StoreError>
+  readonly read: (
+    options: AppendLog.ReadOptions
+  ) => Stream.Stream<AppendLog.Entry<A>, AppendLog.Trimmed | StoreError.StoreError>
+}
+
+/**
+ * Where in its source a consumer is to be.
+ *
+ * - `"beginning"`: at the first entry that there is
+ * - `"end"`: at the next one
+ * - `position`: at that one
+ * - `since`: at the first that was appended at this time or later, in milliseconds since the epoch
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Place = "beginning" | "end" | { readonly position: number } | { readonly since: number }
+
+/**
+ * What is consumed, by whom, and how.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<A, I> {
+  readonly source: Source<A>
+  /** Entries, for the dead letters. */
+  readonly schema: Schema.Codec<A, I>
+  /** The beginning of the keys of all consumers, its segments escaped, without a slash at the end. */
+  readonly prefix: string
+  /** Names the consumer: one position, and one process at a time. */
+  readonly name: string
+  /** Which entries it is given. The others count as handled. Default: all. */
+  readonly select?: ((value: A) => boolean) | undefined
+  /** Where it begins the first time that anybody consumes under its name. Default: `"beginning"`. */
+  readonly start?: Place | undefined
+  /** The most entries that the handler is given at once. 1 to 10,000. Default: 100. */
+  readonly batchSize?: number | undefined
+  /** How often the handler may fail for an entry before it becomes a dead letter. 1 or more. Default: 5. */
+  readonly attempts?: number | undefined
+  /** The pause after the first failure; it doubles, up to 1 minute. Default: 1 second. */
+  readonly retryPause?: Duration.Input | undefined
+  /**
+   * Whether a failure says nothing of the entry: it is tried again until it succeeds, however often. Default: errors that say
+   * `isRetryable: true`, as those of a store that cannot be reached.
+   */
+  readonly isOutage?: ((error: unknown) => boolean) | undefined
+  /** The pause after the end was met first; it doubles as long as nothing comes. Default: 1 second. */
+  readonly firstPause?: Duration.Input | undefined
+  /** The longest pause. Default: 1 minute. */
+  readonly longestPause?: Duration.Input | undefined
+  /** How long the lease lasts without a renewal. Default: 30 seconds. */
+  readonly lease?: Duration.Input | undefined
+  /** The position is written after so many batches. 1 to 1,000,000. Default: 10. */
+  readonly every?: number | undefined
+  /** The position is written this long after the first entry that is not counted in it. Default: 1 second. */
+  readonly within?: Duration.Input | undefined
+  /** Default: dead letters are not sealed. */
+  readonly sealing?: BlobCodec.Sealing | undefined
+}
+
+/**
+ * Under what a handler runs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Context {
+  readonly consumer: string
+  /** The token of the lease: higher than that of each process that has consumed before. 0 for letters that are handled again. */
+  readonly token: number
+}
+
+/**
+ * Does something with entries, in the order of their positions: never none, and of one process never two batches at a time.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Handler<A, E, R> = (
+  entries: ReadonlyArray<AppendLog.Entry<A>>,
+  context: Context
+) => Effect.Effect<void, E, R>
+
+/**
+ * An entry that could not be handled.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeadLetter<A> {
+  readonly position: number
+  /** When it was appended, in milliseconds since the epoch. */
+  readonly at: number
+  readonly value: A
+  /** When it was given up, by the clock of who did. */
+  readonly givenUpAt: number
+  readonly attempts: number
+  /** The tag or name of the last error. */
+  readonly error: string
+  /** What the last error says, 500 characters at most. */
+  readonly message: string
+}
+
+/**
+ * What has come of handling letters again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Redriven {
+  /** They are no letters any more. */
+  readonly handled: number
+  /** They stay. */
+  readonly failed: number
+}
+
+/**
+ * A consumer that works in this process.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Running<out E = never> {
+  /** Waits until it has come to an end, and fails with why, also where the snapshot failed: by itself it does not end. */
+  readonly await: Effect.Effect<never, E | ConsumeError>
+  /** Whether this process has the lease, and what it has done since it began. No request. */
+  readonly state: Effect.Effect<RunningState>
+}
+
+/**
+ * How a consumer that works in this process is doing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RunningState {
+  /** Whether this process has the lease. */
+  readonly isActive: boolean
+  /** All entries before it were handled by this process, whether that is written or not; none before it was active. */
+  readonly position: number | undefined
+  /** How many entries there were when it last looked that were not handled. */
+  readonly lag: number
+  readonly handled: number
+  readonly deadLetters: number
+  /** The tag or name of the failure that is being tried again. */
+  readonly failing: string | undefined
+}
+
+/**
+ * What ends a consumer. `Trimmed`: what it was to read next was removed by retention; `seek` to go on knowing that it is missing.
+ * `StoreError`: what the store says, where that does not pass by itself.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ConsumeError = AppendLog.Trimmed | StoreError.StoreError
+
+/**
+ * A consumer of a log. All members that make requests fail with `StoreError` too.
+ *
+ * **Details**
+ *
+ * | operation | requests |
+ * |---|---|
+ * | beginning to consume | those of taking the lease, 1 GET and 1 PUT for the position; 1 GET and 1 PUT for its start the first time |
+ * | consuming | those of reading the source; 1 PUT for each 10 batches or second |
+ * | idle | 2 GET after each pause: 2 a minute; and those of keeping the lease |
+ * | each dead letter | 1 PUT |
+ * | `position` | 1 GET |
+ * | `lag` | 2 GET |
+ * | `seek` | 2 GET, 1 PUT; those of reading one entry by time |
+ * | `deadLetters` | 1 LIST for each 1,000, 1 GET for each |
+ * | `redrive` | the same, 1 DELETE for each that was handled |
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Consumer<A> {
+  readonly name: string
+  /**
+   * Consumes until the scope ends: waits for the lease, and gives the handler the entries from the position on, and those that
+   * come. Errors that may pass are waited out.
+   *
+   * `snapshot` runs before the first entry the first time that anybody consumes under this name, and again if it did not come
+   * to its end: what is there when the end of the log was noted. So with `start: "end"` nothing is missing between what it sees and the
+   * entries that follow; some it has seen are among those.
+   */
+  readonly consume: <E, R, E2 = never, R2 = never>(
+    handle: Handler<A, E, R>,
+    options?: { readonly snapshot?: Effect.Effect<void, E2, R2> | undefined }
+  ) => Effect.Effect<Running<E2>, never, R | R2 | Scope.Scope>
+  /**
+   * Waits for the lease, handles what there is to the end that the source has then, writes the position, and gives the lease up.
+   * Gives how many entries were handled, and how many became dead letters. For jobs that run at times.
+   */
+  readonly drain: <E, R>(
+    handle: Handler<A, E, R>
+  ) => Effect.Effect<{ readonly handled: number; readonly deadLetters: number }, ConsumeError, R>
+  /**
+   * The entries as a stream, from the position on, and those that come. Entries count as handled when what comes after the array they came
+   * in is pulled: so work on them before you go on, without buffering. It ends with `LeaseLost` when another process has taken
+   * over. There are no dead letters: who reads decides.
+   */
+  readonly stream: Stream.Stream<AppendLog.Entry<A>, Lease.LeaseLost | ConsumeError>
+  /** All entries before it were handled, as far as that was written; none when nobody has consumed under this name. */
+  readonly position: Effect.Effect<Option.Option<number>, StoreError.StoreError>
+  /** How many entries of the source were not handled, selected or not. */
+  readonly lag: Effect.Effect<number, StoreError.StoreError>
+  /** Waits until all entries before a position were handled, in whatever process. 1 GET for each look. */
+  readonly waitUntil: (
+    position: number,
+    options?: { readonly firstPause?: Duration.Input | undefined; readonly longestPause?: Duration.Input | undefined }
+  ) => Effect.Effect<number, StoreError.StoreError>
+  /**
+   * Moves the consumer, back or ahead, and gives the position. Who consumes goes on there: at the latest after the batch or the pause that it is in,
+   * also in another process. `InvalidArgument`: a position that is no whole number from 0.
+   */
+  readonly seek: (place: Place) => Effect.Effect<number, StoreError.StoreError>
+  /** The entries that could not be handled, by position. `Corrupt`: one was damaged. */
+  readonly deadLetters: Stream.Stream<DeadLetter<A>, StoreError.StoreError>
+  /**
+   * Gives the handler dead letters once more, one by one. Those that it handles are no letters any more. It does not need the
+   * lease: the handler may be given an entry here while another process is given others.
+   */
+  readonly redrive: <E, R>(
+    handle: Handler<A, E, R>,
+    options?: { readonly select?: ((letter: DeadLetter<A>) => boolean) | undefined }
+  ) => Effect.Effect<Redriven, StoreError.StoreError, R>
+  /** Removes dead letters, by position, whether they are there or not. 1 request for each 1,000. */
+  readonly discard: (positions: ReadonlyArray<number>) => Effect.Effect<void, StoreError.StoreError>
+}
+
+// -----------------------------------------------------------------------------
+// Metrics
+// -----------------------------------------------------------------------------
+
+/**
+ * Entries that were not handled when a consumer last looked, by `consumer`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const lagGauge = Metric.gauge("s3db_consumer_lag")
+
+/**
+ * Entries that were handled, by `consumer` and `outcome`: `handled` or `dead`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const entriesCounter = Metric.counter("s3db_consumer_entries", { incremental: true })
+
+// -----------------------------------------------------------------------------
+// Positions
+// -----------------------------------------------------------------------------
+
+/** `epoch` rises with each `seek`, so that going back is going ahead. */
+const Position = Schema.Struct({ epoch: Schema.Int, next: Schema.Int })
+type Position = typeof Position.Type
+
+const positionOrder: Order.Order<Position> = Order.combine(
+  Order.mapInput(Order.Number, ({ epoch }: Position) => epoch),
+  Order.mapInput(Order.Number, ({ next }: Position) => next)
+)
+
+const longestRetryMillis = 60_000
+const positionDigits = 16
+const messageLength = 500
+
+const millisOf = (name: string, duration: Duration.Input): number => {
+  const millis = Option.match(Duration.fromInput(duration), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  if (millis >= 0 && millis < Infinity) return millis
+  throw new RangeError(`${name} has to be a duration, not ${String(duration)}`)
+}
+
+const saysRetryable = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "isRetryable" in error && error.isRetryable === true
+
+/** What a failure is called, and what it says. */
+const describe = (failure: unknown): { readonly error: string; readonly message: string } => {
+  const member = (name: string): string | undefined => {
+    if (typeof failure !== "object" || failure === null || !(name in failure)) return undefined
+    const value: unknown = Reflect.get(failure, name)
+    return typeof value === "string" ? value : undefined
+  }
+  const message = typeof failure === "string" ? failure : (member("message") ?? "")
+  return { error: member("_tag") ?? member("name") ?? typeof failure, message: message.slice(0, messageLength) }
+}
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+/**
+ * Creates a consumer on a store that honours conditional writes. No request.
+ *
+ * Throws a `RangeError` when the name is empty or no well-formed text, or an option is out of its range.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>): Consumer<A> => {
+  const { attempts = 5, batchSize = 100, name, select, source } = options
+  if (typeof name !== "string" || name === "" || !name.isWellFormed()) {
+    throw new RangeError("name has to be well-formed text, not empty")
+  }
+  for (const [option, value, most] of [
+    ["batchSize", batchSize, 10_000],
+    ["attempts", attempts, Number.MAX_SAFE_INTEGER]
+  ] as const) {
+    if (!Number.isSafeInteger(value) || value < 1 || value > most) {
+      throw new RangeError(`${option} has to be a whole number from 1 to ${most}, not ${value}`)
+    }
+  }
+  const retryMillis = millisOf("retryPause", options.retryPause ?? "1 second")
+  const firstMillis = millisOf("firstPause", options.firstPause ?? "1 second")
+  const longestMillis = millisOf("longestPause", options.longestPause ?? "1 minute")
+  const isOutage = options.isOutage ?? saysRetryable
+
+  const folder = `${options.prefix}/consumer=${percentEncode(name)}`
+  const pointKey = `${folder}/position`
+  const lease = Lease.make(store, { key: `${folder}/lease`, duration: options.lease })
+  /** In this process no two batches are handled at a time. */
+  const turn = Semaphore.makeUnsafe(1)
+
+  const failed = (operation: StoreError.Operation, key: string, reason: StoreError.Reason) =>
+    new StoreError.StoreError({ operation, key, reason })
+
+  // ---------------------------------------------------------------------------
+  // Positions
+  // ---------------------------------------------------------------------------
+
+  const openPoint = (token: number) =>
+    Checkpoint.make(store, {
+      key: pointKey,
+      schema: Position,
+      what: "the position of a consumer",
+      order: positionOrder,
+      every: options.every ?? 10,
+      within: options.within,
+      token
+    })
+
+  const placed = Effect.fnUntraced(function* (place: Place): Effect.fn.Return<number, StoreError.StoreError> {
+    if (place === "end") return (yield* source.status).next
+    if (place === "beginning") return (yield* source.status).first
+    if ("position" in place) return place.position
+    const { next } = yield* source.status
+    const found = yield* Stream.runHead(source.read({ since: place.since, to: next })).pipe(
+      // Retention has passed while it was looked for.
+      Effect.catchTag("Trimmed", ({ first }) => Effect.succeed(Option.some({ position: first })))
+    )
+    return Option.match(found, { onNone: () => next, onSome: ({ position }) => position })
+  })
+
+  /** The position without claiming it: whoever has the lease stays the one who writes it. */
+  const readPoint = Fenced.make(store, { key: pointKey, schema: Position, what: "the position of a consumer" }).read
+
+  /** The position that a new holder of the lease goes on from; the first time that of the start. */
+  const begin = Effect.fnUntraced(function* <E, R>(
+    point: Checkpoint.Checkpoint<Position>,
+    snapshot: Effect.Effect<void, E, R>
+  ) {
+    const found = yield* point.position
+    if (Option.isSome(found)) return found.value
+    const next = yield* placed(options.start ?? "beginning")
+    yield* snapshot
+    return yield* point.commit({ epoch: 0, next })
+  })
+
+  // ---------------------------------------------------------------------------
+  // Dead letters
+  // ---------------------------------------------------------------------------
+
+  const letters = BlobCodec.json(
+    Schema.Struct({
+      position: Schema.Int,
+      at: Schema.Int,
+      value: options.schema,
+      givenUpAt: Schema.Int,
+      attempts: Schema.Int,
+      error: Schema.String,
+      message: Schema.String
+    }),
+    { sealing: options.sealing }
+  )
+  const letterFolder = `${folder}/dead/`
+  const letterKey = (position: number): string => `${letterFolder}${String(position).padStart(positionDigits, "0")}`
+
+  const bury = Effect.fnUntraced(function* ({ at, position, value }: AppendLog.Entry<A>, count: number, why: unknown) {
+    const key = letterKey(position)
+    const givenUpAt = Math.floor(yield* Clock.currentTimeMillis)
+    const letter = { position, at: Math.floor(at), value, givenUpAt, attempts: count, ...describe(why) }
+    const body = yield* Effect.mapError(letters.encode(letter, key), (reason) => failed("put", key, reason))
+    // Whoever puts this key puts this entry.
+    yield* store.put({ key, body, repeatable: true })
+  })
+
+  const readLetter = Effect.fnUntraced(function* (key: string) {
+    const found = yield* getOption(store, key)
+    if (Option.isNone(found)) return Result.failVoid
+    return Result.succeed<DeadLetter<A>>(
+      yield* Effect.mapError(letters.decode(found.value.body, key), (reason) => failed("get", key, reason))
+    )
+  })
+
+  const deadLetters = listAll(store, { prefix: letterFolder, keysOnly: true }).pipe(
+    Stream.mapEffect(({ key }) => readLetter(key), { concurrency: 8 }),
+    Stream.filterMap((letter) => letter)
+  )
+
+  const discard = Effect.fn("Consumer.discard")(function* (positions: ReadonlyArray<number>) {
+    if (positions.length === 0) return
+    const { failed: left } = yield* store.deleteMany(positions.map(letterKey), { repeatable: true })
+    const [first] = left
+    if (first !== undefined) return yield* failed("deleteMany", first.key, first.reason)
+  })
+
+  // ---------------------------------------------------------------------------
+  // Work
+  // ---------------------------------------------------------------------------
+
+  const attributes = { consumer: name }
+  const count = (outcome: "dead" | "handled", entries: number) =>
+    Metric.update(Metric.withAttributes(entriesCounter, { ...attributes, outcome }), entries)
+
+  const paused = (millis: number) =>
+    Effect.flatMap(Random.next, (chance) => Effect.sleep(millis * (0.9 + 0.1 * chance)))
+
+  /** Tries again what cannot be reached, until it can be. */
+  const waitedOut = <X, E, R>(effect: Effect.Effect<X, E, R>, tally: Tally): Effect.Effect<X, E, R> =>
+    Effect.gen(function* () {
+      for (let pause = retryMillis; ; pause = Math.min(longestRetryMillis, pause * 2)) {
+        const result = yield* Effect.result(effect)
+        if (Result.isSuccess(result)) {
+          tally.failing = undefined
+          return result.success
+        }
+        const { failure } = result
+        if (!saysRetryable(failure)) return yield* Effect.fail(failure)
+        tally.failing = describe(failure).error
+        yield* Effect.logWarning(`the consumer ${name} waits for its store`, failure)
+        yield* paused(pause)
+      }
+    })
+
+  /** Gives a batch to the handler, each entry as often as it may fail, and buries what it cannot handle. */
+  const give = Effect.fnUntraced(function* <E, R>(
+    entries: ReadonlyArray<AppendLog.Entry<A>>,
+    context: Context,
+    handle: Handler<A, E, R>,
+    tally: Tally
+  ) {
+    /** Why it failed; none when it did not. What cannot be reached is waited for. */
+    const attempt = Effect.fnUntraced(function* (some: ReadonlyArray<AppendLog.Entry<A>>) {
+      for (let pause = retryMillis; ; pause = Math.min(longestRetryMillis, pause * 2)) {
+        const exit = yield* Effect.exit(turn.withPermits(1)(handle(some, context)))
+        if (Exit.isSuccess(exit)) {
+          tally.failing = undefined
+          return Option.none<unknown>()
+        }
+        const failure = Cause.squash(exit.cause)
+        tally.failing = describe(failure).error
+        if (!isOutage(failure)) return Option.some(failure)
+        yield* Effect.logWarning(`the consumer ${name} waits for what its handler needs`, exit.cause)
+        yield* paused(pause)
+      }
+    })
+
+    const first = yield* attempt(entries)
+    if (Option.isNone(first)) {
+      tally.handled += entries.length
+      yield* count("handled", entries.length)
+      return
+    }
+    // One of them is it: which one, shows when they are given one by one.
+    for (const entry of entries) {
+      let why = entries.length === 1 ? first : Option.none<unknown>()
+      let failures = Option.isSome(why) ? 1 : 0
+      for (let pause = retryMillis; failures < attempts; pause = Math.min(longestRetryMillis, pause * 2)) {
+        if (failures > 0) yield* paused(pause)
+        why = yield* attempt([entry])
+        if (Option.isNone(why)) break
+        failures += 1
+      }
+      if (Option.isNone(why)) {
+        tally.handled += 1
+        yield* count("handled", 1)
+        continue
+      }
+      const { value } = why
+      yield* Effect.logError(`the consumer ${name} gives up the entry at ${entry.position}`, value)
+      yield* waitedOut(bury(entry, failures, value), tally)
+      tally.failing = undefined
+      tally.dead += 1
+      yield* count("dead", 1)
+    }
+  })
+
+  /** Handles what there is from the position on. With `isOnce` to the end that there is at the beginning, else for ever. */
+  const work = Effect.fnUntraced(function* <E, R, E2, R2>(
+    held: Lease.Held,
+    handle: Handler<A, E, R>,
+    { isOnce, snapshot, tally }: How<E2, R2>
+  ) {
+    const context = { consumer: name, token: held.token }
+    const point = yield* openPoint(held.token)
+    let position = yield* begin(point, snapshot)
+    tally.position = position.next
+    tally.isActive = true
+    yield* Effect.addFinalizer(() => Effect.sync(() => void (tally.isActive = false)))
+
+    /** Goes where somebody has moved the consumer to. */
+    const follow = (now: Option.Option<Position>): boolean => {
+      if (Option.isNone(now) || now.value.epoch <= position.epoch) return false
+      position = now.value
+      tally.position = position.next
+      return true
+    }
+    const look = Effect.fnUntraced(function* () {
+      const { next } = yield* source.status
+      tally.lag = Math.max(0, next - position.next)
+      yield* Metric.update(Metric.withAttributes(lagGauge, attributes), tally.lag)
+      return next
+    })
+
+    /** From the position to another one, unless it is moved. */
+    const handleTo = (to: number) =>
+      source.read({ from: position.next, to }).pipe(
+        Stream.grouped(batchSize),
+        Stream.takeWhileEffect(
+          Effect.fnUntraced(function* (entries) {
+            const selected = select === undefined ? entries : entries.filter(({ value }) => select(value))
+            if (selected.length > 0) yield* give(selected, context, handle, tally)
+            position = { ...position, next: entries.at(-1)!.position + 1 }
+            tally.position = position.next
+            tally.lag = Math.max(0, to - position.next)
+            yield* waitedOut(point.advance(position), tally)
+            return !follow(yield* point.position)
+          })
+        ),
+        Stream.runDrain
+      )
+
+    const goal = isOnce ? yield* look() : undefined
+    for (let idle = 0; ;) {
+      const to = goal ?? (yield* waitedOut(look(), tally))
+      if (position.next < to) {
+        idle = 0
+        yield* isOnce
+          ? handleTo(to)
+          : waitedOut(
+              Effect.suspend(() => handleTo(to)),
+              tally
+            )
+        continue
+      }
+      if (isOnce) break
+      yield* Effect.sleep(Math.min(longestMillis, firstMillis * 2 ** Math.min(idle, 30)))
+      idle = follow(yield* waitedOut(point.read, tally)) ? 0 : idle + 1
+    }
+    yield* point.flush
+  }, Effect.scoped)
+
+  /** The loss of this lease, and of no other. */
+  const isLost = (error: unknown): error is Lease.LeaseLost =>
+    error instanceof Lease.LeaseLost && error.key.startsWith(`${folder}/`)
+
+  /** Runs as the one that has the lease; who finds that it is lost waits until that is known here, too. */
+  const leading = <E, R, E2, R2>(handle: Handler<A, E, R>, how: How<E2, R2>) =>
+    lease.runWhileLeader((held) =>
+      work(held, handle, how).pipe(Effect.catchIf(isLost, () => Effect.andThen(held.lost, Effect.never)))
+    )
+
+  // ---------------------------------------------------------------------------
+  // Members
+  // ---------------------------------------------------------------------------
+
+  const position = Effect.map(
+    readPoint,
+    Option.map(({ next }) => next)
+  )
+
+  return {
+    name,
+    position,
+    deadLetters,
+    discard,
+    consume: Effect.fn("Consumer.consume")(function* (handle, { snapshot = Effect.void } = {}) {
+      const tally = newTally()
+      const fiber = yield* leading(handle, { isOnce: false, snapshot, tally }).pipe(
+        Effect.tapError((error) => Effect.logError(`the consumer ${name} has come to an end`, error)),
+        Effect.andThen(Effect.never),
+        Effect.forkScoped
+      )
+      return {
+        await: Fiber.join(fiber),
+        state: Effect.sync(() => ({
+          isActive: tally.isActive,
+          position: tally.position,
+          lag: tally.lag,
+          handled: tally.handled,
+          deadLetters: tally.dead,
+          failing: tally.failing
+        }))
+      }
+    }),
+    drain: Effect.fn("Consumer.drain")(function* (handle) {
+      const tally = newTally()
+      yield* leading(handle, { isOnce: true, snapshot: Effect.void, tally })
+      return { handled: tally.handled, deadLetters: tally.dead }
+    }),
+    stream: Stream.unwrap(
+      Effect.gen(function* () {
+        const held = yield* lease.acquire
+        const point = yield* openPoint(held.token)
+        let position = yield* begin(point, Effect.void)
+        let given: Position | undefined
+        return Stream.paginate(0, (idle: number) =>
+          Effect.gen(function* () {
+            yield* held.ensure
+            if (given !== undefined) yield* point.advance(given)
+            given = undefined
+            const now = idle === 0 ? yield* point.position : yield* point.read
+            if (Option.isSome(now) && now.value.epoch > position.epoch) position = now.value
+            const { next } = yield* source.status
+            if (position.next >= next) {
+              yield* Effect.sleep(Math.min(longestMillis, firstMillis * 2 ** Math.min(idle, 30)))
+              return [[], Option.some(idle + 1)] as const
+            }
+            const to = Math.min(next, position.next + batchSize)
+            const entries = yield* Stream.runCollect(source.read({ from: position.next, to }))
+            position = { ...position, next: to }
+            given = position
+            return [
+              select === undefined ? entries : entries.filter(({ value }) => select(value)),
+              Option.some(0)
+            ] as const
+          })
+        )
+      })
+    ),
+    lag: Effect.gen(function* () {
+      const { first, next } = yield* source.status
+      return Math.max(0, next - Option.getOrElse(yield* position, () => first))
+    }),
+    waitUntil: Effect.fn("Consumer.waitUntil")(function* (
+      until,
+      { firstPause = "100 millis", longestPause = "10 seconds" } = {}
+    ) {
+      const longest = millisOf("longestPause", longestPause)
+      for (let pause = millisOf("firstPause", firstPause); ; pause = Math.min(longest, pause * 2)) {
+        const now = Option.getOrElse(yield* position, () => 0)
+        if (now >= until) return now
+        yield* Effect.sleep(pause)
+      }
+    }),
+    seek: Effect.fn("Consumer.seek")(function* (place) {
+      if (typeof place === "object" && "position" in place) {
+        const to: number = place.position
+        if (!Number.isSafeInteger(to) || to < 0) {
+          const description = "Expected a whole number from 0"
+          return yield* failed("put", pointKey, new StoreError.InvalidArgument({ argument: "position", description }))
+        }
+      }
+      const next = yield* placed(place)
+      for (;;) {
+        // As the one who has the lease, whoever that is: so it stays the one.
+        const token = Option.match(yield* lease.state, { onNone: () => 0, onSome: (state) => state.token })
+        const moved = yield* Effect.result(
+          Effect.scoped(
+            Effect.gen(function* () {
+              const point = yield* openPoint(token)
+              const epoch = Option.match(yield* point.position, { onNone: () => 0, onSome: (at) => at.epoch + 1 })
+              const there = yield* point.commit({ epoch, next })
+              return there.epoch === epoch && there.next === next
+            })
+          )
+        )
+        if (Result.isSuccess(moved) && moved.success) return next
+        if (Result.isFailure(moved) && moved.failure._tag === "StoreError") return yield* moved.failure
+      }
+    }),
+    redrive: Effect.fn("Consumer.redrive")(function* (handle, { select: selects = () => true } = {}) {
+      return yield* deadLetters.pipe(
+        Stream.filter(selects),
+        Stream.mapEffect(
+          Effect.fnUntraced(function* ({ at, position, value }) {
+            const exit = yield* Effect.exit(
+              turn.withPermits(1)(handle([{ position, at, value }], { consumer: name, token: 0 }))
+            )
+            if (Exit.isSuccess(exit)) yield* store.delete(letterKey(position), { repeatable: true })
+            else yield* Effect.logWarning(`the consumer ${name} still fails for the entry at ${position}`, exit.cause)
+            return Exit.isSuccess(exit)
+          })
+        ),
+        Stream.runFold(
+          () => ({ handled: 0, failed: 0 }),
+          (sum, isHandled) => (isHandled ? { ...sum, handled: sum.handled + 1 } : { ...sum, failed: sum.failed + 1 })
+        )
+      )
+    })
+  }
+}
+
+/** How a consumer works. */
+interface How<E, R> {
+  /** To the end that there is at the beginning; else for ever. */
+  readonly isOnce: boolean
+  readonly snapshot: Effect.Effect<void, E, R>
+  readonly tally: Tally
+}
+
+/**
+ * How a journal is consumed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JournalOptions extends Omit<
+  Options<Journal.Record, typeof Journal.Record.Encoded>,
+  "prefix" | "schema" | "source"
+> {
+  /** The records of which resources. Names count as they are; a list that is empty names none. Default: `"*"`, all. */
+  readonly resources?: "*" | ReadonlyArray<string> | ((resource: string) => boolean) | undefined
+}
+
+/**
+ * Creates a consumer of the journal of a database. No request.
+ *
+ * Throws a `RangeError` as `make` does.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const journal = (
+  store: ObjectStore["Service"],
+  source: Pick<Journal.Journal, "prefix" | "read" | "status">,
+  { resources = "*", select, ...options }: JournalOptions
+): Consumer<Journal.Record> => {
+  const names = typeof resources === "object" ? new Set(resources) : undefined
+  const isChosen = (resource: string): boolean =>
+    typeof resources === "function" ? resources(resource) : names === undefined || names.has(resource)
+  return make(store, {
+    ...options,
+    source,
+    schema: Journal.Record,
+    prefix: source.prefix,
+    select: (record) => isChosen(record.resource) && select?.(record) !== false
+  })
+}
+
+/** What has become of a consumer in this process. */
+interface Tally {
+  isActive: boolean
+  position: number | undefined
+  lag: number
+  handled: number
+  dead: number
+  failing: string | undefined
+}
+
+const newTally = (): Tally => ({
+  isActive: false,
+  position: undefined,
+  lag: 0,
+  handled: 0,
+  dead: 0,
+  failing: undefined
+})
