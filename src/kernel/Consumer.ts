@@ -311,7 +311,7 @@ export interface Consumer<A> {
 /**
  * Entries that were not handled when a consumer last looked, by `consumer`.
  *
- * @category metrics
+ * @category constants
  * @since 0.1.0
  */
 export const lagGauge = Metric.gauge("s3db_consumer_lag")
@@ -319,7 +319,7 @@ export const lagGauge = Metric.gauge("s3db_consumer_lag")
 /**
  * Entries that were handled, by `consumer` and `outcome`: `handled` or `dead`.
  *
- * @category metrics
+ * @category constants
  * @since 0.1.0
  */
 export const entriesCounter = Metric.counter("s3db_consumer_entries", { incremental: true })

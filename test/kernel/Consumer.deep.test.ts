@@ -34,9 +34,10 @@ describe("Consumer", () => {
         const store = yield* FileStore.make({ path: folder, durability: "none" })
         const total = 600
         const told: Array<readonly [token: number, value: number]> = []
+        // What is logged is there, too.
         const onLine = (line: string) => {
-          const [token = 0, value = 0] = line.split(" ").map(Number)
-          told.push([token, value])
+          const [, token, value] = /^(\d+) (\d+)$/.exec(line) ?? []
+          if (value !== undefined) told.push([Number(token), Number(value)])
         }
         let processes = [start(folder, onLine), start(folder, onLine)]
         const writing = yield* Effect.forkChild(
