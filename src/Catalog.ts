@@ -1295,6 +1295,8 @@ export interface Upkeep extends Pick<Resource, "partitions" | "companions" | "un
   readonly removals?: ReadonlyArray<Removal>
   /** What the current version asks for; `undefined` when it was registered without a portable definition. */
   readonly settings: UpkeepSettings | undefined
+  /** Whether any version has had a journal. */
+  readonly wasJournaled: boolean
   /** Why this release cannot keep all of it up, if it cannot. */
   readonly beyond: string | undefined
   /** The same as long as the same has to be kept up, whatever the states of indexes. */
@@ -1311,6 +1313,8 @@ export interface UpkeepSettings {
   readonly history: boolean
   readonly content: boolean
   readonly counters: { readonly partitions: ReadonlyArray<string>; readonly shards: number } | undefined
+  /** What the entries of the journal carry along; `undefined`: the resource has none. */
+  readonly journal: { readonly images: "none" | "after" | "both"; readonly context: boolean } | undefined
   /** Milliseconds. */
   readonly uniqueLease: number
 }
@@ -1320,13 +1324,16 @@ const decodeDeclared = Schema.decodeUnknownResult(
   Schema.Struct({
     format: Schema.Literal(1),
     flags: Schema.optionalKey(
-      Schema.Array(Schema.Literals(["history", "content", "scan", "timestamps", "userstamps", "guarded"]))
+      Schema.Array(Schema.Literals(["history", "content", "scan", "timestamps", "userstamps", "guarded", "journal"]))
     ),
     counters: Schema.optionalKey(
       Schema.Struct({
         partitions: Schema.Array(Schema.String),
         shards: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 64 }))
       })
+    ),
+    journal: Schema.optionalKey(
+      Schema.Struct({ images: Schema.Literals(["none", "after", "both"]), context: Schema.Boolean })
     ),
     uniqueLease: Schema.optionalKey(Schema.Number)
   })
@@ -1361,6 +1368,10 @@ export const upkeepOf = ({ resources }: Catalog, name: string): Upkeep | undefin
     ...(removals.length === 0 ? {} : { removals }),
     versions: resource.versions,
     settings,
+    wasJournaled: Object.values(resource.versions).some(({ definition }) => {
+      const flags = isRecord(definition) ? definition["flags"] : undefined
+      return Array.isArray(flags) && flags.includes("journal")
+    }),
     beyond:
       unknown === undefined
         ? undefined
@@ -1392,7 +1403,14 @@ const declaredBy = (
   const decoded = decodeDeclared(definition)
   if (Result.isFailure(decoded)) return { settings: undefined, problem: "the definition of its current version" }
   const { counters, flags = [], uniqueLease = Unique.defaultLeaseMillis } = decoded.success
-  const settings = { history: flags.includes("history"), content: flags.includes("content"), counters, uniqueLease }
+  const { journal = { images: "none" as const, context: false } } = decoded.success
+  const settings = {
+    history: flags.includes("history"),
+    content: flags.includes("content"),
+    counters,
+    journal: flags.includes("journal") ? journal : undefined,
+    uniqueLease
+  }
   return { settings, problem: undefined }
 }
 

@@ -25,11 +25,13 @@ import type { Json } from "./encoding/Json.ts"
 import * as Pipeline from "./Pipeline.ts"
 import * as PluginRegistry from "./PluginRegistry.ts"
 import * as ReadThrough from "./ReadThrough.ts"
+import * as Journal from "./kernel/Journal.ts"
 import * as StoreClock from "./kernel/StoreClock.ts"
 import type { Attribute } from "./schema/Attributes.ts"
 import { decodeBase64 } from "./internal/base64.ts"
 import { type Capabilities, ObjectStore } from "./storage/ObjectStore.ts"
 import * as InstrumentedStore from "./storage/InstrumentedStore.ts"
+import * as journaling from "./document/journaling.ts"
 import * as sweep from "./document/sweep.ts"
 import * as StoreError from "./storage/StoreError.ts"
 import * as Transaction from "./Transaction.ts"
@@ -57,6 +59,8 @@ export interface Options {
    * `0`: definitions change only while no other program is open. Nothing is looked at, nor waited for.
    */
   readonly catalogLease?: Duration.Input | undefined
+  /** Where the journal lies, and what its log is like. All programs have to say the same. */
+  readonly journal?: Journal.Options | undefined
 }
 
 /**
@@ -245,6 +249,13 @@ export class Database extends Context.Service<
     ) => Effect.Effect<void, never, Scope.Scope>
     /** The changes that this process makes of documents of all resources. See `Change` for what is promised. */
     readonly changes: Change.Feed<unknown>
+    /**
+     * The journal of the resources that declare one. Writers leave their entries; somebody has to keep it:
+     * `journal.run(journaled)` in at least one program.
+     */
+    readonly journal: Journal.Journal
+    /** What whoever keeps the journal asks of the documents. */
+    readonly journaled: Journal.Documents
     /** What is open: for what opens resources, which are the same for all that open them. */
     readonly resources: OpenResources
     /** What happened to the catalog since it was opened, from the beginning (the last 256 events) and then live. */
@@ -427,6 +438,8 @@ export const make = Effect.fn("Database.make")(function* (
     intercept: (select, interceptor) => shared.add(selecting(select), interceptor),
     readThrough: (select, one) => readThrough.add(selecting(select), one),
     changes,
+    journal: yield* Journal.make(store, options.journal),
+    journaled: journaling.make(store, capabilities),
     resources,
     definitionEvents: Stream.fromPubSub(events),
     lifecycle

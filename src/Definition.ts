@@ -74,6 +74,19 @@ export interface CounterOptions<out Partition extends string = string> {
 }
 
 /**
+ * What the entries of a journal carry along.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JournalOptions {
+  /** The document as it is stored: after the write, before and after it, or neither. Default `"none"`. */
+  readonly images?: "none" | "after" | "both" | undefined
+  /** Whether entries have the id of the `CurrentUser` and what `WriteContext` says. Default `false`. */
+  readonly context?: boolean | undefined
+}
+
+/**
  * The demand on a schema beside a schema: one struct or class of fields.
  *
  * @category models
@@ -172,6 +185,16 @@ export interface Settings<
    * documents that are there already, `recount` once.
    */
   readonly counters?: Counters | undefined
+  /**
+   * Leaves an entry in the journal of the database (`Database.journal`) for each version that is committed, whoever writes it and
+   * however, so that consumers see every change once and in order. `true`: what was written, by whom and when it was, not what it
+   * says; with options also the document as it was stored, secrets sealed. Default `false`.
+   *
+   * Each write costs 1 PUT more, beside those of markers; a replacement or deletion reads first, and a deletion leaves a small object
+   * that whoever keeps the journal removes. Programs that do not declare it keep it, too, as long as the current version of the resource
+   * does: from one `catalogLease` after it was registered it misses nothing.
+   */
+  readonly journal?: boolean | JournalOptions | undefined
   /** What plugins need to know of the resource, by their names; it travels with the definition. */
   readonly plugins?: Readonly<Record<string, Json>> | undefined
   /** Whether queries may read every document without saying `scan: true`. Default `false`. */
@@ -285,6 +308,8 @@ export interface Definition<S extends Attributes.DocumentSchema, N extends Names
   readonly completion: Completion | undefined
   /** What is counted as documents come and go. */
   readonly counters: Portable.Counters | undefined
+  /** What the entries of its journal carry along, if it has one. */
+  readonly journal: Portable.Journal | undefined
   /** What plugins need to know of it, by their names. */
   readonly plugins: Readonly<Record<string, Json>>
   /** Whether it can be opened with a guard only. */
@@ -416,8 +441,17 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     userstamps,
     computed
   })
+  const journal = journalOf(name, options.journal)
   const counters = countersOf(name, options.counters, partitions)
-  const flags = Object.entries({ history, content, scan, timestamps, userstamps, guarded })
+  const flags = Object.entries({
+    history,
+    content,
+    scan,
+    timestamps,
+    userstamps,
+    guarded,
+    journal: journal !== undefined
+  })
     .filter(([, isOn]) => isOn)
     .map(([flag]) => flag as Portable.Flag)
   const portable = Portable.fromDefinition(options.schema, {
@@ -429,6 +463,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     flags,
     plugins,
     counters,
+    journal,
     onExcessProperty,
     uniqueLease,
     partitions,
@@ -459,6 +494,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     content,
     completion,
     counters,
+    journal,
     uniqueLease,
     plugins,
     guarded,
@@ -486,6 +522,19 @@ const countersOf = (
     throw new Attributes.UnsupportedSchema(problem)
   }
   return { partitions: counted, shards }
+}
+
+const journalOf = (
+  name: string,
+  options: boolean | JournalOptions | undefined = false
+): Portable.Journal | undefined => {
+  if (options === false) return undefined
+  const { context = false, images = "none" } = options === true ? {} : options
+  // A definition may be made of data.
+  if (!["none", "after", "both"].includes(images)) {
+    throw new Attributes.UnsupportedSchema(`journal.images of ${name} must be "none", "after" or "both"`)
+  }
+  return { images, context }
 }
 
 const timestampPartitions: Readonly<Record<string, Partition.Options>> = {

@@ -21,7 +21,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Limits, StoredFields } from "./encoding/Encoding.ts"
-import { documentLevels, type Json, stringifyExact } from "./encoding/Json.ts"
+import { documentLevels, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
 import { mapValues } from "./internal/json.ts"
 import { percentDecode, percentEncode, utf8Length } from "./internal/text.ts"
 import {
@@ -283,6 +283,14 @@ export interface Write {
 }
 
 /**
+ * Returns the write id under which a version was first written, whatever transactions that were aborted have put back since.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const identityOf = ({ origin, writeId }: Pick<Write, "origin" | "writeId">): string => origin ?? writeId
+
+/**
  * No markers, no keys of companions, or no claims.
  *
  * @category constants
@@ -351,6 +359,42 @@ export const toObject = (
 }
 
 /**
+ * Returns a version as the journal shows it: `metadata` and `body` of the object that a write puts, secrets sealed.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const imageOf = (write: Write): JsonObject => {
+  const { body, metadata } = toObject(write)
+  return { metadata, body: JSON.parse(decoder.decode(body)) as Json }
+}
+
+const decodeImage = Schema.decodeUnknownResult(
+  Schema.Struct({ metadata: Schema.Record(Schema.String, Schema.String), body: Schema.Json })
+)
+
+/**
+ * Reads a version that the journal shows, or says why it is none. It has the revision of no object.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromImage = (image: Json): Result.Result<Stored, string> => {
+  const decoded = decodeImage(image)
+  if (Result.isFailure(decoded)) return Result.fail("the image has no metadata and body")
+  const text = stringifyExact(decoded.success.body, documentLevels)
+  if (typeof text !== "string") return Result.fail("the image is nested too deep")
+  const body = new TextEncoder().encode(text)
+  const { metadata } = decoded.success
+  const slot = fromObject({ key: "", etag: "", metadata, body, size: body.length })
+  return Result.flatMap(slot, ({ stored }) =>
+    stored === undefined
+      ? Result.fail("the image holds no version")
+      : Result.succeed({ ...stored, revision: `image-${stored.writeId}` as Revision })
+  )
+}
+
+/**
  * The future that a transaction has announced for a document: the next version, or none.
  *
  * @category models
@@ -363,6 +407,10 @@ export interface Intent {
   readonly next: { readonly metadata: Metadata; readonly body: Json } | undefined
   /** The deletion, where earlier versions are kept. */
   readonly deletedAt?: number | undefined
+  /** The write id of what the deletion is to leave, where there is a journal. */
+  readonly tombstone?: string | undefined
+  /** That of what an earlier deletion has left, which is to come back if the document is not created after all. */
+  readonly over?: string | undefined
 }
 
 /**
@@ -374,6 +422,8 @@ export interface Intent {
 export interface Slot {
   readonly etag: string
   readonly writeId: string
+  /** Of what a deletion has left: the write id that it had first, where a transaction that was aborted has put it back. */
+  readonly origin?: string | undefined
   readonly ancestors: ReadonlyArray<string>
   /** `undefined` for a document that a transaction is about to create, or that is deleted. */
   readonly stored: Stored | undefined
@@ -394,13 +444,15 @@ export const toIntentObject = (
   write: { readonly writeId: string; readonly writtenAt: number; readonly ancestors: ReadonlyArray<string> },
   transaction: string,
   next: Write | undefined,
-  deletedAt?: number
+  { deletedAt, over, tombstone }: Pick<Intent, "deletedAt" | "over" | "tombstone"> = {}
 ): ReturnType<typeof toObject> => {
   const object = next === undefined ? undefined : toObject(next)
   const intent: Json = {
     x: transaction,
     ...(object === undefined ? {} : { m: object.metadata, b: JSON.parse(decoder.decode(object.body)) as Json }),
-    ...(deletedAt === undefined ? {} : { d: deletedAt })
+    ...(deletedAt === undefined ? {} : { d: deletedAt }),
+    ...(tombstone === undefined ? {} : { t: tombstone }),
+    ...(over === undefined ? {} : { o: over })
   }
   // The metadata of the version before may leave no room for the mark: it waits in the body.
   const held: Record<string, Json> =
@@ -446,10 +498,14 @@ export const deletionBytes = 16
 /** The metadata entry of a deletion. */
 const deletionName = "s-d"
 
-/** `t`: when; `p`: the write ids before it; `l`: when the document was created, its last version and its write id. */
+/**
+ * `t`: when; `p`: the write ids before it; `o`: the write id that it had first, where a transaction that was aborted has put it
+ * back; `l`: when the document was created, its last version and its write id.
+ */
 const DeletionEntry = Schema.Struct({
   t: Schema.Int,
   p: Schema.Array(Schema.String),
+  o: Schema.optionalKey(Schema.String),
   l: Schema.optionalKey(Schema.Tuple([Schema.Int, Schema.Int, Schema.String]))
 })
 
@@ -462,12 +518,17 @@ const decodeDeletion = Schema.decodeUnknownResult(Schema.fromJsonString(Deletion
  * @since 0.1.0
  */
 export const toTombstone = (
-  write: { readonly writeId: string; readonly ancestors: ReadonlyArray<string> },
+  write: {
+    readonly writeId: string
+    readonly origin?: string | undefined
+    readonly ancestors: ReadonlyArray<string>
+  },
   { deletedAt, last }: Deletion
 ): ReturnType<typeof toObject> => {
   const entry: typeof DeletionEntry.Type = {
     t: deletedAt,
     p: write.ancestors.slice(0, rememberedWrites),
+    ...(write.origin === undefined ? {} : { o: write.origin }),
     ...(last === undefined ? {} : { l: [last.createdAt, last.version, last.writeId] })
   }
   return {
@@ -552,7 +613,9 @@ const Body = Schema.Struct({
       x: Schema.String,
       m: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
       b: Schema.optionalKey(Schema.Json),
-      d: Schema.optionalKey(Schema.Int)
+      d: Schema.optionalKey(Schema.Int),
+      t: Schema.optionalKey(Schema.String),
+      o: Schema.optionalKey(Schema.String)
     })
   )
 })
@@ -607,7 +670,7 @@ export const fromObject = (
     writeId: v ?? w,
     ancestors: p,
     stored,
-    intent: i === undefined ? undefined : { transaction: i.x, next, deletedAt: i.d }
+    intent: i === undefined ? undefined : { transaction: i.x, next, deletedAt: i.d, tombstone: i.t, over: i.o }
   })
 }
 
@@ -618,11 +681,12 @@ const fromTombstone = ({
 }: Pick<StoredObject, "body" | "etag" | "metadata">): Result.Result<Slot, string> => {
   const entry = decodeDeletion(metadata[deletionName])
   if (Result.isFailure(entry)) return Result.fail("the object says that the document is deleted, and not when")
-  const { l, p, t } = entry.success
+  const { l, o, p, t } = entry.success
   const last = l === undefined ? undefined : { createdAt: l[0], version: l[1], writeId: l[2] }
   return Result.succeed({
     etag,
     writeId: decoder.decode(body),
+    ...(o === undefined ? {} : { origin: o }),
     ancestors: p,
     stored: undefined,
     intent: undefined,

@@ -50,7 +50,7 @@ export type Omission = typeof Omission.Type
  * @category models
  * @since 0.1.0
  */
-export const Flag = Schema.Literals(["history", "content", "scan", "timestamps", "userstamps", "guarded"])
+export const Flag = Schema.Literals(["history", "content", "scan", "timestamps", "userstamps", "guarded", "journal"])
 
 /**
  * An option of a resource that is on or off.
@@ -82,6 +82,26 @@ export const Counters = Schema.Struct({
 export type Counters = typeof Counters.Type
 
 /**
+ * What the entries of a journal carry along: the stored document after a write, before and after it, or neither; and whether they
+ * say on whose behalf it was done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Journal = Schema.Struct({
+  images: Schema.Literals(["none", "after", "both"]),
+  context: Schema.Boolean
+})
+
+/**
+ * What the entries of a journal carry along.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Journal = typeof Journal.Type
+
+/**
  * A definition in portable form.
  *
  * @category models
@@ -103,6 +123,8 @@ export const Portable = Schema.Struct({
   partitions: Schema.optionalKey(Schema.Record(Schema.String, Partition.Definition)),
   uniques: Schema.optionalKey(Schema.Record(Schema.String, Unique.Definition)),
   counters: Schema.optionalKey(Counters),
+  /** Beside the flag `journal`, where entries carry something along. */
+  journal: Schema.optionalKey(Journal),
   /** What becomes of keys in inputs that the schema does not know; where it is not the default. */
   onExcessProperty: Schema.optionalKey(Schema.Literal("ignore")),
   /** Milliseconds; where it is not the default. */
@@ -137,6 +159,7 @@ export interface Settings {
   readonly flags: ReadonlyArray<Flag>
   readonly plugins: Readonly<Record<string, Json>>
   readonly counters: Counters | undefined
+  readonly journal: Journal | undefined
   readonly onExcessProperty: "error" | "ignore"
   /** Milliseconds. */
   readonly uniqueLease: number
@@ -248,6 +271,7 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
     ...(Object.keys(settings.partitions).length === 0 ? {} : { partitions: settings.partitions }),
     ...(Object.keys(settings.uniques).length === 0 ? {} : { uniques: settings.uniques }),
     ...(settings.counters === undefined ? {} : { counters: settings.counters }),
+    ...(settings.journal === undefined || isBare(settings.journal) ? {} : { journal: settings.journal }),
     ...(settings.onExcessProperty === "error" ? {} : { onExcessProperty: settings.onExcessProperty }),
     ...(settings.uniqueLease === Unique.defaultLeaseMillis ? {} : { uniqueLease: settings.uniqueLease }),
     ...(Object.keys(settings.plugins).length === 0 ? {} : { plugins: settings.plugins }),
@@ -255,6 +279,9 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
     omitted
   }
 }
+
+/** Whether entries carry nothing along. */
+const isBare = ({ context, images }: Journal): boolean => images === "none" && !context
 
 const isPassword = ({ representation }: Record<string, unknown>): boolean =>
   isRecord(representation) && representation["id"] === Attributes.passwordId

@@ -334,6 +334,9 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
   return {
     ...defined.success,
     counters: portable.counters,
+    journal: (portable.flags ?? []).includes("journal")
+      ? (portable.journal ?? { images: "none", context: false })
+      : undefined,
     origin: "catalog",
     unwritable: unwritable(name, portable),
     partitions: portable.partitions ?? {},

@@ -28,6 +28,7 @@ const settings: Portable.Settings = {
   flags: [],
   plugins: {},
   counters: undefined,
+  journal: undefined,
   onExcessProperty: "error" as const,
   uniqueLease: 60_000,
   partitions: {},

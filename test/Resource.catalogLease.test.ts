@@ -848,7 +848,7 @@ describe("what a release does not know", () => {
     },
     "an option of the definition": (people) => {
       const versions = people["versions"] as Record<string, { readonly definition: Entry }>
-      versions[String(people["currentVersion"])]!.definition["flags"] = ["journal"]
+      versions[String(people["currentVersion"])]!.definition["flags"] = ["ledger"]
     }
   }
   for (const [name, change] of Object.entries(changes)) {

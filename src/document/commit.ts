@@ -19,6 +19,7 @@ import * as StoreClock from "../kernel/StoreClock.ts"
 import type * as StoreError from "../storage/StoreError.ts"
 import type { Base, Context, LostRace } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
+import type { Announcement, Entry, Journal } from "./journal.ts"
 import * as Following from "./following.ts"
 import * as forgetting from "./forgetting.ts"
 import type { Indexes } from "./indexes.ts"
@@ -154,12 +155,14 @@ export const make = <A>(
   context: Context<A>,
   {
     indexes,
+    journal,
     preparation,
     reader,
     reservations,
     versions
   }: {
     readonly indexes: Indexes<A>
+    readonly journal: Journal
     readonly preparation: Preparation<A>
     readonly reader: Reader<A>
     readonly reservations: Reservations
@@ -204,7 +207,7 @@ export const make = <A>(
     object: ReturnType<typeof Document.toObject>,
     condition: Condition | undefined
   ): Effect.Effect<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown | DbError.NotFound> => {
-    const { replaces, ...conditions } = { replaces: undefined, ...condition }
+    const { over: _, replaces, ...conditions } = { over: undefined, replaces: undefined, ...condition }
     const sending = Effect.map(store.put({ key: sent.key, ...object, ...conditions }), ({ etag }) => etag)
     return condition === undefined
       ? sending
@@ -221,7 +224,7 @@ export const make = <A>(
   ) => put({ id, key, writeId }, object, condition)
 
   const written = (
-    { newMarkers: _, wanted: __, write: ___, upkeep: ____, untold: _____, ...common }: Prepared<A>,
+    { newMarkers: _, isJournaled: ______, wanted: __, write: ___, upkeep: ____, untold: _____, ...common }: Prepared<A>,
     write: Document.Write,
     object: ReturnType<typeof Document.toObject>,
     etag: string
@@ -252,17 +255,48 @@ export const make = <A>(
     })
   }
 
-  /** Reserves what a version is to have for itself, and puts its markers; interrupted, it leaves nothing. */
+  /** The entry of a version in the journal. */
+  const entryOf = (condition: Condition, before: Base<A> | undefined, after: Document.Write): Entry => {
+    const { over } = { over: undefined, ...condition }
+    return {
+      writeId: after.writeId,
+      previous: before === undefined ? over?.identity : Document.identityOf(before.stored),
+      kind: before === undefined && over?.isDocument !== true ? "insert" : "update",
+      time: after.writtenAt,
+      before: before?.stored,
+      after
+    }
+  }
+
+  /**
+   * Reserves what a version is to have for itself, and puts its markers and its entry in the journal; interrupted, it leaves
+   * nothing. Lost: the answer to the entry was.
+   */
   const makeReady = (
-    { id, newMarkers, wanted }: Prepared<A>,
-    isNew: boolean,
+    { id, newMarkers, wanted, write }: Prepared<A>,
+    condition: Condition,
+    before: Base<A> | undefined,
     restore: <X, E>(effect: Effect.Effect<X, E>) => Effect.Effect<X, E>
   ) =>
     Effect.gen(function* () {
-      const reserved = yield* restore(reservations.reserve(id, wanted, isNew))
-      const undo = Effect.andThen(documentObject.dropMarkers(place, newMarkers), reservations.release(id, reserved))
-      yield* Effect.onError(restore(documentObject.putMarkers(place, newMarkers)), () => undo)
-      return { reserved, undo }
+      const reserved = yield* restore(reservations.reserve(id, wanted, before === undefined))
+      const owned = { ...write, claims: withReserved(write.claims, reserved) }
+      let entry: Announcement | LostRace | undefined
+      const undo = Effect.suspend(() => {
+        const made = entry === undefined || CasCell.isLost(entry) ? undefined : entry
+        const keys = made === undefined ? newMarkers : [...newMarkers, made.key]
+        const dropped = Effect.andThen(documentObject.dropMarkers(place, keys), reservations.release(id, reserved))
+        return made === undefined ? dropped : Effect.andThen(made.abandoned, dropped)
+      })
+      const announcing = Effect.tap(journal.announce(id, entryOf(condition, before, owned)), (announced) =>
+        Effect.sync(() => void (entry = announced))
+      )
+      const putting = Effect.all([documentObject.putMarkers(place, newMarkers), announcing], {
+        concurrency: "unbounded",
+        discard: true
+      })
+      yield* Effect.onError(restore(putting), () => undo)
+      return { entry, owned, reserved, undo }
     })
 
   /** The reservations and markers of a version, then the version. */
@@ -275,16 +309,17 @@ export const make = <A>(
     Effect.uninterruptibleMask(
       Effect.fnUntraced(function* (restore): Effect.fn.Return<Base<A> | LostRace, SendError> {
         const elapsed = yield* StoreClock.stopwatch
-        const { reserved, undo } = yield* makeReady(prepared, before === undefined, restore)
-        // By now others may have taken for leftovers what was made: it is done again.
-        if ((yield* elapsed) > patience(settings.uniqueLease, reserved)) return yield* Effect.as(undo, lostToTime)
-        const write = { ...prepared.write, claims: withReserved(prepared.write.claims, reserved) }
+        const { entry, owned: write, reserved, undo } = yield* makeReady(prepared, condition, before, restore)
+        // By now others may have taken for leftovers what was made, or nobody knows of the entry: it is done again.
+        const isLate = (yield* elapsed) > patience(settings.uniqueLease, reserved)
+        if (isLate || CasCell.isLost(entry)) return yield* Effect.as(undo, lostToTime)
         const object = Document.toObject(write)
         // Undone only if the write was certainly not done, and never will be.
         const commit = Effect.tapError(putVersion(prepared, object, condition), (error) =>
           error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void
         )
         const stand = Effect.fnUntraced(function* (etag: string) {
+          if (entry !== undefined) yield* entry.committed
           // A repair may have taken them for leftovers by now.
           if ((yield* elapsed) > markerGraceMillis / 2) yield* documentObject.putMarkers(place, prepared.newMarkers)
           if (reserved.length > 0 && (yield* elapsed) > settings.uniqueLease / 2) {
@@ -308,32 +343,45 @@ export const make = <A>(
     old: Document.Stored | undefined
   ) {
     const key = yield* context.key(id)
-    const next = {
-      writeId: yield* Id.writeId,
-      writtenAt: yield* Document.now,
-      ancestors: [write.writeId, ...write.ancestors]
-    }
-    const undoing: Effect.Effect<unknown, StoreError.StoreError> =
-      old !== undefined
-        ? store.put({
-            key,
-            ...Document.toObject({ ...old, ...next, origin: undefined, version: write.version + 1 }),
-            ifMatch: etag
-          })
-        : capabilities.conditionalDelete
-          ? store.delete(key, { ifMatch: etag })
-          : store.put({
-              key,
-              ...Document.toTombstone(next, { deletedAt: next.writtenAt, last: undefined }),
-              ifMatch: etag
-            })
-    const isDone = yield* undoing.pipe(
-      Effect.as(true),
-      Effect.catchReasons("StoreError", {
-        PreconditionFailed: () => Effect.succeed(false),
-        NoSuchKey: () => Effect.succeed(false)
+    const attempt = Effect.gen(function* () {
+      const next = {
+        writeId: yield* Id.writeId,
+        writtenAt: yield* Document.now,
+        ancestors: [write.writeId, ...write.ancestors]
+      }
+      const back = old === undefined ? undefined : { ...old, ...next, origin: undefined, version: write.version + 1 }
+      const entry = yield* journal.announce(id, {
+        writeId: next.writeId,
+        previous: Document.identityOf(write),
+        kind: old === undefined ? "delete" : "update",
+        time: next.writtenAt,
+        before: write,
+        after: back
       })
-    )
+      if (CasCell.isLost(entry)) return undefined
+      const undoing: Effect.Effect<unknown, StoreError.StoreError> =
+        back !== undefined
+          ? store.put({ key, ...Document.toObject(back), ifMatch: etag })
+          : capabilities.conditionalDelete && entry === undefined
+            ? store.delete(key, { ifMatch: etag })
+            : store.put({
+                key,
+                ...Document.toTombstone(next, { deletedAt: next.writtenAt, last: undefined }),
+                ifMatch: etag
+              })
+      const isDone = yield* undoing.pipe(
+        Effect.as(true),
+        Effect.catchReasons("StoreError", {
+          PreconditionFailed: () => Effect.succeed(false),
+          NoSuchKey: () => Effect.succeed(false)
+        })
+      )
+      if (entry !== undefined && isDone) yield* entry.committed
+      return isDone
+    })
+    let isDone: boolean | undefined
+    // An entry whose answer was lost begins anew.
+    while (isDone === undefined) isDone = yield* attempt
     // Somebody may have read it meanwhile.
     yield* forgetting.forget(context, () => ({ ids: [id], prefixes: undefined }))
     // Who has changed it since goes on with its markers.
@@ -362,17 +410,35 @@ export const make = <A>(
     const deletion = yield* versions.deletionOf(stored)
     yield* versions.keep(id, stored)
     const tombstone = Document.toTombstone({ writeId, ancestors: [stored.writeId, ...stored.ancestors] }, deletion)
-    const atOnce = isSure && deletion.last === undefined
+    const entry = yield* journal.announce(id, {
+      writeId,
+      previous: Document.identityOf(stored),
+      kind: "delete",
+      time: deletion.deletedAt,
+      before: stored
+    })
+    if (CasCell.isLost(entry)) return entry
+    const undo =
+      entry === undefined
+        ? Effect.void
+        : Effect.andThen(entry.abandoned, documentObject.dropMarkers(place, [entry.key]))
+    const atOnce = isSure && deletion.last === undefined && entry === undefined
     const deleting: Effect.Effect<string | LostRace, SendError> = atOnce
       ? deleteAtOnce(key, id, stored)
-      : put({ id, key, writeId }, tombstone, { ifMatch: stored.revision, replaces: stored.writeId })
+      : Effect.tapError(
+          put({ id, key, writeId }, tombstone, { ifMatch: stored.revision, replaces: stored.writeId }),
+          (error) => (error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void)
+        )
     const follow = Effect.fnUntraced(function* (etag: string) {
       const removal: Removal = { isKnown: true, stored }
+      if (entry !== undefined) yield* entry.committed
       yield* onCommit({ id, ...removal, writeId: given, after: undefined })
-      if (!atOnce) yield* documentObject.sweepDeletion(place, key, id, { deletion, etag })
+      // Who keeps the journal removes it.
+      if (entry !== undefined) yield* documentObject.tellDeletion(place, id, deletion)
+      else if (!atOnce) yield* documentObject.sweepDeletion(place, key, id, { deletion, etag })
       return removal
     })
-    return yield* thenForSure(deleting, follow)
+    return yield* thenForSure(deleting, follow, undo)
   })
 
   const committer: Committer<A> = {
@@ -389,7 +455,7 @@ export const make = <A>(
         )
       const object = Document.toObject(write)
       const sent =
-        newMarkers.length > 0 || wanted.length > 0
+        newMarkers.length > 0 || wanted.length > 0 || journal.isKept()
           ? yield* sendOwning(prepared, condition, before, told)
           : yield* thenForSure(putVersion(prepared, object, condition), (etag) =>
               told(written(prepared, write, object, etag))

@@ -71,7 +71,7 @@ export type LostRace = Lost<Document.Slot | undefined>
  */
 export type Settings = Pick<
   Definition<DocumentSchema>,
-  "attributes" | "uniqueLease" | "history" | "content" | "counters" | "completion" | "unwritable"
+  "attributes" | "uniqueLease" | "history" | "content" | "counters" | "journal" | "completion" | "unwritable"
 >
 
 /**
@@ -101,6 +101,8 @@ export interface Context<A> {
   readonly capabilities: Capabilities
   readonly place: Place
   readonly codec: DocumentCodec<A>
+  /** Whether the resource has a journal, or may have had one: then what deletions leave is the journal's to remove. No request. */
+  readonly mayBeJournaled: () => boolean
   /** Those that this program knows. */
   readonly companions: Companions
   /** The key of the document with an id. `InvalidInput` for an id that cannot be one. No request. */
@@ -210,6 +212,7 @@ export const make = <S extends DocumentSchema>(
     capabilities,
     place: { store, capabilities, resource: name },
     codec,
+    mayBeJournaled: () => settings.journal !== undefined || database.upkeep(name)?.wasJournaled === true,
     companions,
     key: (id) => orInvalid(Document.key(name, id, Document.mostIdBytes(name, keyBytes))),
     newKey: (id) => Effect.suspend(() => orInvalid(Document.key(name, id, most()))),
@@ -246,6 +249,9 @@ const followed = (declared: Settings & { readonly name: string }, database: Data
     get counters() {
       const settings = asked()
       return settings === undefined ? declared.counters : settings.counters
+    },
+    get journal() {
+      return asked()?.journal ?? declared.journal
     },
     get uniqueLease() {
       return asked()?.uniqueLease ?? declared.uniqueLease

@@ -18,6 +18,7 @@ import type { Context } from "./context.ts"
 import { isDamage } from "./damage.ts"
 import * as documentObject from "./documentObject.ts"
 import type { Indexes } from "./indexes.ts"
+import type { Journal } from "./journal.ts"
 import * as Leftovers from "./leftovers.ts"
 import { ancestorsOf } from "./prepare.ts"
 import type { Reader, ReadFailure } from "./read.ts"
@@ -60,9 +61,15 @@ export const make = <A>(
   context: Context<A>,
   {
     indexes,
+    journal,
     reader,
     versions
-  }: { readonly indexes: Indexes<A>; readonly reader: Reader<A>; readonly versions: Versions<A> }
+  }: {
+    readonly indexes: Indexes<A>
+    readonly journal: Journal
+    readonly reader: Reader<A>
+    readonly versions: Versions<A>
+  }
 ): Discarding<A> => {
   const { capabilities, missing, name, place, settings, store } = context
   const leftovers = Leftovers.make(context, reader)
@@ -79,7 +86,7 @@ export const make = <A>(
     // That a program lacks the key is no fault of the document.
     const isLocked = failure._tag === "SecretUnreadable" && failure.why === "UnknownKey"
     if (!isDamage(failure) || isLocked) return yield* failure
-    return { etag: found.slot.etag, stored, isTold: true }
+    return { etag: found.slot.etag, stored, identity: Document.identityOf(stored), isTold: true }
   })
 
   /** What the history is to say of the end of a document: its last version has no copy, and where it is none was kept. */
@@ -117,8 +124,16 @@ export const make = <A>(
     }
     const deletion = yield* endOf(id, found)
     const isSure = capabilities.sureAnswers === true && capabilities.conditionalDelete
-    if (isSure && deletion.last === undefined) return yield* deleteAtOnce(key, etag)
     const writeId = yield* Id.writeId
+    const entry = yield* journal.announce(id, {
+      writeId,
+      previous: found.identity,
+      kind: "delete",
+      time: deletion.deletedAt
+    })
+    // It begins anew.
+    if (CasCell.isLost(entry)) return false
+    if (isSure && deletion.last === undefined && entry === undefined) return yield* deleteAtOnce(key, etag)
     const tombstone = Document.toTombstone(
       { writeId, ancestors: stored.writeId === "" ? [] : ancestorsOf(stored) },
       deletion
@@ -134,7 +149,13 @@ export const make = <A>(
         NoSuchKey: () => Effect.succeed(undefined)
       })
     )
-    if (placed !== undefined) yield* documentObject.sweepDeletion(place, key, id, { deletion, etag: placed })
+    if (entry !== undefined) {
+      const undo = Effect.andThen(entry.abandoned, documentObject.dropMarkers(place, [entry.key]))
+      const keep = Effect.andThen(entry.committed, documentObject.tellDeletion(place, id, deletion))
+      yield* placed === undefined ? undo : keep
+    } else if (placed !== undefined) {
+      yield* documentObject.sweepDeletion(place, key, id, { deletion, etag: placed })
+    }
     return placed !== undefined
   })
 

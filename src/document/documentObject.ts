@@ -260,6 +260,16 @@ export const keepDeletion = (
     : Effect.asVoid(store.put({ key: History.deletionKey(resource, id, last, deletedAt), repeatable: true }))
 
 /**
+ * Keeps a deletion like `keepDeletion` where nothing else follows: it never fails, and whoever meets what is left of the
+ * document does it.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const tellDeletion = (place: Place, id: string, deletion: Document.Deletion): Effect.Effect<void> =>
+  leftover(keepDeletion(place, id, deletion))
+
+/**
  * Removes what has taken the place of a document that is deleted, after its history says so. 1 DELETE, and 1 PUT with
  * history; where the store ignores conditions on DELETE it stays, until the id is used again. It never fails.
  *
@@ -326,15 +336,30 @@ export const apply = Effect.fnUntraced(function* (
   const deletion = outcome === "committed" ? deletionOf(slot) : undefined
   if (deletion !== undefined) yield* keepDeletion(place, id, deletion)
   const put = (object: ReturnType<typeof Document.toObject>) => store.put({ key, ...object, ifMatch: slot.etag })
-  const settled: Effect.Effect<unknown, StoreError.StoreError> =
-    kept === undefined
-      ? capabilities.conditionalDelete
-        ? store.delete(key, { ifMatch: slot.etag })
-        : put(Document.toTombstone(write, { deletedAt: write.writtenAt, last: undefined }))
+  // What is left of a deletion in a resource with a journal is the journal's to remove.
+  const left =
+    kept !== undefined
+      ? undefined
       : outcome === "committed"
-        ? put(Document.toObject({ ...kept, ancestors: [slot.writeId, ...kept.ancestors] }))
-        : // With a write id of its own: the revision from before the intent must not come back.
-          put(Document.toObject({ ...kept, writeId: write.writeId, origin: kept.origin ?? kept.writeId, ancestors }))
+        ? intent.tombstone === undefined
+          ? undefined
+          : { writeId: intent.tombstone, ancestors }
+        : intent.over === undefined
+          ? undefined
+          : // Like a version: what it was before the intent must not come back.
+            { ...write, origin: intent.over }
+  const deletedAt = intent.deletedAt ?? write.writtenAt
+  const settled: Effect.Effect<unknown, StoreError.StoreError> =
+    left !== undefined
+      ? put(Document.toTombstone(left, { deletedAt, last: deletion?.last }))
+      : kept === undefined
+        ? capabilities.conditionalDelete
+          ? store.delete(key, { ifMatch: slot.etag })
+          : put(Document.toTombstone(write, { deletedAt: write.writtenAt, last: undefined }))
+        : outcome === "committed"
+          ? put(Document.toObject({ ...kept, ancestors: [slot.writeId, ...kept.ancestors] }))
+          : // With a write id of its own: the revision from before the intent must not come back.
+            put(Document.toObject({ ...kept, writeId: write.writeId, origin: kept.origin ?? kept.writeId, ancestors }))
   const isSettled = yield* settled.pipe(
     Effect.as(true),
     Effect.catchReasons("StoreError", {

@@ -18,6 +18,7 @@ import * as Committer from "./commit.ts"
 import * as Contents from "./contents.ts"
 import * as Context from "./context.ts"
 import * as Discarding from "./discard.ts"
+import * as Journal from "./journal.ts"
 import * as Indexes from "./indexes.ts"
 import * as Preparation from "./prepare.ts"
 import * as Reader from "./read.ts"
@@ -62,15 +63,16 @@ export const make = <S extends DocumentSchema>(
 ): Documents<S["Type"]> => {
   const context = Context.make(definition, database, codec, companions)
   const indexes = Indexes.make(context)
+  const journal = Journal.make(context)
   const reader = Reader.make(context)
   const preparation = Preparation.make(context, indexes)
   const reservations = Reservations.make(context, reader)
   const versions = Versions.make(context, reader)
-  const committer = Committer.make(context, { indexes, preparation, reader, reservations, versions })
-  const discarding = Discarding.make(context, { indexes, reader, versions })
+  const committer = Committer.make(context, { indexes, journal, preparation, reader, reservations, versions })
+  const discarding = Discarding.make(context, { indexes, journal, reader, versions })
   const writing = Writing.make(context, { committer, discarding, indexes, preparation, reader })
   const removing = Removing.make(context, { committer, indexes, reader })
-  const within = transactional.make(context, { committer, preparation, reader, reservations, versions })
+  const within = transactional.make(context, { committer, journal, preparation, reader, reservations, versions })
   return {
     context,
     indexes,

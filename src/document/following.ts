@@ -94,7 +94,7 @@ export const make = <A, E>(
     readonly versions: Versions<A>
   }
 ): Following<A> => {
-  const { fresh, database, name, place } = context
+  const { fresh, database, name, place, settings } = context
   const isSame = (prepared: Prepared<A>) => {
     const upkeep = database.upkeep(name)
     return upkeep?.text === prepared.upkeep && upkeep?.beyond === undefined
@@ -108,15 +108,18 @@ export const make = <A, E>(
         database.upkeep(name)?.beyond === undefined && untold.every((label) => prepared.untold.includes(label))
     )
 
+  /** Whether the journal has no entry of a version, since it was declared meanwhile: another version will have one. */
+  const misses = ({ isJournaled }: Prepared<A>) => settings.journal !== undefined && !isJournaled
+
   /** Writes a version again with what it lacks, unless another write has taken its place: that one sees to it itself. */
-  const complete = (sent: Base<A>) =>
+  const complete = (sent: Base<A>, isMissed: boolean) =>
     CasCell.contend(
       Effect.fnUntraced(function* (last: CasCell.Lost<unknown> | undefined) {
         const base = last === undefined ? sent : yield* reader.loadSettled(sent.id)
         // The intent of a transaction that was aborted leaves the version, under another write id.
         const { ancestors, version, writeId } = base.stored
         const isOurs = [writeId, ancestors[1]].includes(sent.stored.writeId) && version === sent.stored.version
-        if (!isOurs || (yield* indexes.isIndexed(base))) return base
+        if (!isOurs || (!isMissed && (yield* indexes.isIndexed(base)))) return base
         const { revision: ifMatch, writeId: replaces } = base.stored
         const prepared = yield* preparation.prepare(base.value, base)
         return yield* send(prepared, { ifMatch, replaces }, base, () => Effect.void)
@@ -134,7 +137,9 @@ export const make = <A, E>(
   const makeUp = Effect.fnUntraced(function* (prepared: Prepared<A>, sent: Base<A>, replaced: Replaced | undefined) {
     if (!(yield* isTold(prepared))) return yield* unfinished(sent.id)
     yield* versions.keep(sent.id, replaced?.before)
-    const completed = yield* Effect.result((yield* indexes.isIndexed(sent)) ? Effect.succeed(sent) : complete(sent))
+    const isMissed = misses(prepared)
+    const isComplete = !isMissed && (yield* indexes.isIndexed(sent))
+    const completed = yield* Effect.result(isComplete ? Effect.succeed(sent) : complete(sent, isMissed))
     if (Result.isSuccess(completed)) return completed.success
     const { failure } = completed
     // What was replaced without a look cannot be brought back.
@@ -164,8 +169,9 @@ export const make = <A, E>(
         if (isSame(prepared)) return
         if (!(yield* isTold(prepared))) return yield* unfinished(prepared.id)
         const found = yield* Effect.option(reader.loadSettled(prepared.id))
-        if (Option.isNone(found) || (yield* indexes.isIndexed(found.value))) return
-        yield* complete(found.value)
+        const isMissed = misses(prepared)
+        if (Option.isNone(found) || (!isMissed && (yield* indexes.isIndexed(found.value)))) return
+        yield* complete(found.value, isMissed)
         yield* forgetting.forget(context, () => ({ ids: [prepared.id], prefixes: undefined }))
       }).pipe(
         Effect.catch((error) =>

@@ -243,7 +243,11 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
   const all = Effect.map(database.indexes(name), compile)
 
   const needsBefore = () =>
-    settings.history || settings.content || settings.counters !== undefined || settings.completion?.needsBefore === true
+    settings.history ||
+    settings.content ||
+    settings.journal !== undefined ||
+    settings.counters !== undefined ||
+    settings.completion?.needsBefore === true
 
   const hasAny = ({ companions, partitions, uniques }: Compiled) =>
     partitions.size > 0 || uniques.size > 0 || companions.size > 0

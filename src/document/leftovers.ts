@@ -102,7 +102,7 @@ interface Keyed {
  * @since 0.1.0
  */
 export const make = <A>(
-  { capabilities, database, name, place, settings, store }: Context<A>,
+  { capabilities, database, mayBeJournaled, name, place, settings, store }: Context<A>,
   reader: Reader<A>
 ): Leftovers => {
   const prefix = `resource=${percentEncode(name)}/`
@@ -216,7 +216,8 @@ export const make = <A>(
       parse: (key) => Option.getOrUndefined(Option.map(Document.idOf(name, key), (id) => ({ id }))),
       find: Effect.fnUntraced(function* ({ age, key, size }) {
         const id = Option.getOrUndefined(Document.idOf(name, key))
-        if (id === undefined || size !== Document.deletionBytes) return undefined
+        // Who keeps the journal removes it.
+        if (id === undefined || size !== Document.deletionBytes || mayBeJournaled()) return undefined
         const slot = yield* documentObject.load(place, key, id)
         if (slot?.deletion === undefined || age <= graceMillis) return undefined
         const swept = documentObject.sweepDeletion(place, key, id, slot)

@@ -31,6 +31,8 @@ export interface Prepared<A> extends Omit<Base<A>, "stored"> {
   readonly wanted: ReadonlyArray<Wanted>
   /** The companions that were left as they are since this program does not know them: `Indexes.untold`. */
   readonly untold: ReadonlyArray<string>
+  /** Whether the resource had a journal when it was made ready. */
+  readonly isJournaled: boolean
   /** What writers had to keep up when it was made ready: `Upkeep.text`. */
   readonly upkeep: string | undefined
 }
@@ -50,7 +52,7 @@ export type Mode = "change" | "whole" | "anew"
  * @category models
  * @since 0.1.0
  */
-export type Over = Pick<Document.Slot, "ancestors" | "writeId">
+export type Over = Pick<Document.Slot, "ancestors" | "origin" | "writeId">
 
 /**
  * Returns the write ids of what takes the place of an object, newest first.
@@ -182,6 +184,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       newMarkers: markersBut(name, id, owned, old),
       wanted,
       untold,
+      isJournaled: settings.journal !== undefined,
       upkeep
     }
   })

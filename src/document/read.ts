@@ -78,14 +78,40 @@ export interface View<A> {
 }
 
 /**
- * A condition on the object at the key of a document; `replaces` is the write id of the version that is to be replaced.
+ * What a version takes the place of that is no version: what a deletion has left, or a document that cannot be read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Over {
+  /** The write id under which it was first written, as far as it tells. */
+  readonly identity: string | undefined
+  readonly isDocument: boolean
+}
+
+/**
+ * A condition on the object at the key of a document; `replaces` is the write id of the version that is to be replaced,
+ * `over` is given where that cannot be read, or is none.
  *
  * @category models
  * @since 0.1.0
  */
 export type Condition =
-  | { readonly ifMatch: string; readonly replaces: string | undefined }
+  | { readonly ifMatch: string; readonly replaces: string | undefined; readonly over?: Over | undefined }
   | { readonly ifNoneMatch: "*" }
+
+/**
+ * Returns the condition that the object at the key of a document is as it was found.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const conditionOn = (slot: Document.Slot): Condition => {
+  const condition = { ifMatch: slot.etag, replaces: slot.writeId }
+  return slot.stored !== undefined
+    ? condition
+    : { ...condition, over: { identity: Document.identityOf(slot), isDocument: false } }
+}
 
 /**
  * Reads of single documents of a resource.
@@ -191,9 +217,7 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     const meanwhile = seen()
     if (meanwhile !== undefined) return meanwhile
     const view: View<A> =
-      slot === undefined
-        ? unwritten
-        : { original, condition: { ifMatch: slot.etag, replaces: slot.writeId }, over: slot, base: original }
+      slot === undefined ? unwritten : { original, condition: conditionOn(slot), over: slot, base: original }
     transaction.views.set(key.success, view)
     const isSame = Effect.map(
       headOption(store, key.success),

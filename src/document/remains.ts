@@ -25,6 +25,8 @@ export interface Remains {
   readonly etag: string | undefined
   /** What it says that it owns. Its fields are empty where it tells of none. */
   readonly stored: Document.Stored
+  /** The write id under which it was first written; `undefined` where it tells of none. */
+  readonly identity: string | undefined
   /** Whether it tells what it owns. */
   readonly isTold: boolean
 }
@@ -60,6 +62,7 @@ const nothing: Document.Stored = {
 /** What the body of a document says that it owns, whatever else is wrong with the object. */
 const System = Schema.Struct({
   w: Schema.String,
+  o: Schema.optionalKey(Schema.String),
   t: Schema.Int,
   m: Schema.optionalKey(
     Schema.Record(Schema.String, Schema.Tuple([Schema.String, Schema.String, Schema.optionalKey(Schema.String)]))
@@ -77,8 +80,8 @@ const decoder = new TextDecoder()
 
 const remainsOf = ({ body, etag }: StoredObject): Remains => {
   const system = decodeSystem(decoder.decode(body))
-  if (Option.isNone(system)) return { etag, stored: nothing, isTold: false }
-  const { k = {}, m = {}, u = {}, w: writeId } = system.value
+  if (Option.isNone(system)) return { etag, stored: nothing, identity: undefined, isTold: false }
+  const { k = {}, m = {}, o, u = {}, w: writeId } = system.value
   const stored = {
     ...nothing,
     writeId,
@@ -86,7 +89,7 @@ const remainsOf = ({ body, etag }: StoredObject): Remains => {
     companions: Document.companionsOf(named(k), writeId),
     claims: mapValues(named(u), ([digest, etag]) => ({ digest, etag }))
   }
-  return { etag, stored, isTold: true }
+  return { etag, stored, identity: o ?? writeId, isTold: true }
 }
 
 /** What is there instead of a document; `undefined` when nothing is by now. */
@@ -101,8 +104,17 @@ const lookAt = Effect.fnUntraced(function* (
     // The store cannot read it as a whole: the head of it may do.
     Effect.catchIf(isDamage, () =>
       headOption(place.store, key).pipe(
-        Effect.map(Option.map(({ etag }): Remains | undefined => ({ etag, stored: nothing, isTold: false }))),
-        Effect.catchIf(isDamage, () => Effect.succeedSome({ etag: undefined, stored: nothing, isTold: false }))
+        Effect.map(
+          Option.map(({ etag }): Remains | undefined => ({
+            etag,
+            stored: nothing,
+            identity: undefined,
+            isTold: false
+          }))
+        ),
+        Effect.catchIf(isDamage, () =>
+          Effect.succeedSome({ etag: undefined, stored: nothing, identity: undefined, isTold: false })
+        )
       )
     )
   )
@@ -118,7 +130,9 @@ const remainsIn = (object: StoredObject): Remains | undefined => {
   if (Result.isFailure(slot)) return remainsOf(object)
   const { etag, intent, stored = nothing } = slot.success
   const next = intent === undefined ? undefined : Document.fromIntent(object.key, etag, intent)
-  return next !== undefined && Result.isFailure(next) ? { etag, stored, isTold: true } : undefined
+  return next !== undefined && Result.isFailure(next)
+    ? { etag, stored, identity: stored === nothing ? undefined : Document.identityOf(stored), isTold: true }
+    : undefined
 }
 
 /**

@@ -222,7 +222,10 @@ export const make = <A>(
     const keys = new Map<string, string>()
     for (const id of ids) keys.set(yield* context.key(id), id)
     const isExact =
-      options.checks.length + options.beforeCommit.length > 0 || settings.history || settings.counters !== undefined
+      options.checks.length + options.beforeCommit.length > 0 ||
+      settings.history ||
+      settings.journal !== undefined ||
+      settings.counters !== undefined
     const deleted: Array<string> = []
     const failed: Array<RemovedMany["failed"][number]> = []
     const all = [...keys]

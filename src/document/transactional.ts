@@ -17,6 +17,7 @@ import { type Committer, patience, withReserved } from "./commit.ts"
 import { type Base, type Context, isInHand } from "./context.ts"
 import { isDamage } from "./damage.ts"
 import * as documentObject from "./documentObject.ts"
+import type { Announcement, Journal } from "./journal.ts"
 import { ancestorsOf, type Preparation, type Prepared } from "./prepare.ts"
 import type { Reader, ReadFailure, View } from "./read.ts"
 import type { Reservations } from "./reservations.ts"
@@ -56,6 +57,7 @@ export const make = <A>(
   context: Context<A>,
   parts: {
     readonly committer: Committer<A>
+    readonly journal: Journal
     readonly preparation: Preparation<A>
     readonly reader: Reader<A>
     readonly reservations: Reservations
@@ -251,6 +253,7 @@ export const make = <A>(
 /** A version that is kept back, with a revision that only the transaction knows. */
 const keptBase = <A>({
   newMarkers: _,
+  isJournaled: ______,
   wanted: __,
   upkeep: ___,
   untold: ____,
@@ -267,11 +270,13 @@ const participantsOf = <A>(
   { database, name, place, settings, store, writable }: Context<A>,
   {
     committer,
+    journal,
     reader,
     reservations,
     versions
   }: {
     readonly committer: Committer<A>
+    readonly journal: Journal
     readonly reader: Reader<A>
     readonly reservations: Reservations
     readonly versions: Versions<A>
@@ -305,6 +310,29 @@ const participantsOf = <A>(
     const { ifMatch, ifNoneMatch } = { ifMatch: undefined, ifNoneMatch: undefined, ...view.condition }
     let staged: Document.Slot | undefined
     let next: Document.Write | undefined
+    let entry: Announcement | undefined
+    /** The write id of the deletion, where the journal has to name it. */
+    let tombstone: string | undefined
+
+    /** The version that it replaces, or what a deletion has left. */
+    const replaced = old ?? view.over
+
+    /** Puts the entry of what the commit makes of the document, if there is a journal; `false` when its answer was lost. */
+    const enter = Effect.fnUntraced(function* () {
+      if (!journal.isKept()) return true
+      if (next === undefined) tombstone = yield* Id.writeId
+      const announced = yield* journal.announce(id, {
+        writeId: next?.writeId ?? tombstone!,
+        previous: replaced === undefined ? undefined : Document.identityOf(replaced),
+        kind: next === undefined ? "delete" : old === undefined ? "insert" : "update",
+        time: next?.writtenAt ?? time,
+        before: old,
+        after: next
+      })
+      if (CasCell.isLost(announced)) return false
+      entry = announced
+      return true
+    })
 
     /** Whether the catalog still wants of the document what it was made ready by. */
     const isCurrent = Effect.map(
@@ -318,7 +346,13 @@ const participantsOf = <A>(
       const writtenAt = yield* Document.now
       const ancestors = ancestorsOf(old ?? view.over)
       const deletedAt = old !== undefined && prepared === undefined && settings.history ? time : undefined
-      const object = Document.toIntentObject(old, { writeId, writtenAt, ancestors }, transaction, next, deletedAt)
+      const over =
+        old === undefined && view.over !== undefined && journal.isKept() ? Document.identityOf(view.over) : undefined
+      const object = Document.toIntentObject(old, { writeId, writtenAt, ancestors }, transaction, next, {
+        deletedAt,
+        over,
+        tombstone
+      })
       const etag = yield* Effect.map(store.put({ key, ...object, ifMatch, ifNoneMatch }), (put) => put.etag).pipe(
         Effect.catchReasons("StoreError", {
           // It may have been sent twice.
@@ -362,8 +396,11 @@ const participantsOf = <A>(
           const reserving = reserve(prepared, old === undefined, claims)
           next = yield* Effect.catchTag(reserving, "InvalidInput", Effect.die)
           if (next === undefined) return false
-          yield* documentObject.putMarkers(place, prepared.newMarkers)
         }
+        const putting = Effect.all([documentObject.putMarkers(place, prepared?.newMarkers ?? []), enter()], {
+          concurrency: "unbounded"
+        })
+        if (!(yield* putting)[1]) return false
         yield* versions.keep(id, old)
         if (!(yield* announce(transaction))) return false
         // From now on nobody takes for a leftover what belongs to the intent; until now somebody might have.
@@ -374,6 +411,10 @@ const participantsOf = <A>(
         if (slot?.intent?.transaction === transaction) yield* documentObject.apply(place, key, id, slot, outcome)
         else if (outcome === "aborted" && next !== undefined) {
           yield* documentObject.tidy(place, id, next, yield* reader.stored(id), true)
+        }
+        if (entry !== undefined) {
+          const undo = Effect.andThen(entry.abandoned, documentObject.dropMarkers(place, [entry.key]))
+          yield* outcome === "committed" ? entry.committed : undo
         }
         if (outcome === "committed" && prepared !== undefined) yield* committer.follow(prepared)
       }),

@@ -16,7 +16,7 @@ import type { Discarding } from "./discard.ts"
 import * as forgetting from "./forgetting.ts"
 import type { Indexes } from "./indexes.ts"
 import type { Preparation, Prepared } from "./prepare.ts"
-import type { Condition, Reader, ReadFailure } from "./read.ts"
+import { type Condition, conditionOn, type Reader, type ReadFailure } from "./read.ts"
 import * as remains from "./remains.ts"
 import {
   type Change,
@@ -173,7 +173,7 @@ export const make = <A>(
       const slot = yield* reader.settled(id)
       if (slot?.stored !== undefined) return { id, stored: slot.stored }
       over = slot
-      condition = slot === undefined ? { ifNoneMatch: "*" } : { ifMatch: slot.etag, replaces: slot.writeId }
+      condition = slot === undefined ? { ifNoneMatch: "*" } : conditionOn(slot)
     }
   })
 
@@ -202,14 +202,22 @@ export const make = <A>(
     const key = yield* context.key(id)
 
     /** In the place of one that cannot be read: a new document, on the condition that nobody else has replaced it yet. */
-    const replaceRemains = Effect.fnUntraced(function* ({ etag, stored }: remains.Remains, failure: ReadFailure) {
+    const replaceRemains = Effect.fnUntraced(function* (
+      { etag, identity, stored }: remains.Remains,
+      failure: ReadFailure
+    ) {
       // A condition on what cannot be read is not met, and a store that cannot read it has no condition to offer.
       if (checks.length > 0 || etag === undefined) return yield* failure
       if (ifRevision !== undefined && ifRevision !== etag) return yield* conflict(id, etag)
       const prepared = yield* prepare(valid, undefined, { mode: "anew", from })
       yield* announce(beforeCommit, prepared, undefined)
       const sent = yield* Effect.catchTags(
-        send(prepared, { ifMatch: etag, replaces: undefined }, undefined, (commit) => onCommit({ ...commit, stored })),
+        send(
+          prepared,
+          { ifMatch: etag, replaces: undefined, over: { identity, isDocument: true } },
+          undefined,
+          (commit) => onCommit({ ...commit, stored })
+        ),
         { AlreadyExists: lost, NotFound: lost }
       )
       if (!CasCell.isLost(sent)) {
@@ -252,8 +260,7 @@ export const make = <A>(
       const prepared = yield* prepare(valid, before, { mode, over: slot, from })
       yield* passes(checks, stored === undefined ? prepared.value : value)
       yield* announce(beforeCommit, prepared, stored === undefined || isUnread ? undefined : value)
-      const condition: Condition =
-        slot === undefined ? { ifNoneMatch: "*" } : { ifMatch: slot.etag, replaces: slot.writeId }
+      const condition: Condition = slot === undefined ? { ifNoneMatch: "*" } : conditionOn(slot)
       return yield* Effect.catchTags(send(prepared, condition, before, onCommit), {
         AlreadyExists: lost,
         NotFound: lost

@@ -149,7 +149,10 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
 
   /** Whether a deletion never leaves an object behind, not even in a crash: then sizes need not be known. */
   const leavesNothing = () =>
-    capabilities.sureAnswers === true && capabilities.conditionalDelete && !context.settings.history
+    capabilities.sureAnswers === true &&
+    capabilities.conditionalDelete &&
+    !context.settings.history &&
+    !context.mayBeJournaled()
 
   const isThere = ({ size }: ListEntry): boolean => size !== Document.deletionBytes
 

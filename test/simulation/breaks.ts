@@ -55,6 +55,8 @@ export const breaks: Readonly<Record<string, Break>> = {
   "late-markers": late(isMarker),
   /** Keys of companions are sent when the document is there, and not before it. */
   "late-companions": late(isCompanion),
+  /** Entries of the journal are sent when the document is there, and not before it. */
+  "late-entries": late((key) => key.startsWith("journal/pending/")),
   /** Documents do not name their keys of companions. */
   "unnamed-companions": (store) => ({
     ...store,

@@ -17,6 +17,7 @@ const some = [
   "content and a deletion",
   "two updates that move the keys of a companion",
   "a deletion and an insert, with a companion",
+  "an update and a deletion, with a journal",
   "a discard and a replacement of a document that tells what it owned",
   "a discard and an insert of a document that tells nothing"
 ]
@@ -62,6 +63,7 @@ describe("builds that are wrong are caught", () => {
     ["late-markers", "two updates that move a document", { preemptions: 0, crashes: 1 }],
     ["late-companions", "two updates that move the keys of a companion", { preemptions: 0, crashes: 1 }],
     ["unnamed-companions", "two updates that move the keys of a companion", { preemptions: 0 }],
+    ["late-entries", "an update and a deletion, with a journal", { preemptions: 0, crashes: 1 }],
     ["no-write-id", "two inserts of one id", { preemptions: 0 }],
     ["blind-writes", "two updates that move a document", { preemptions: 1 }],
     ["blind-claims", "two inserts of one unique value", { preemptions: 1 }],

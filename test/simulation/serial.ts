@@ -23,6 +23,7 @@ import * as Pauses from "effect-s3db/testing/Pauses"
 import { fullCapabilities, ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
 import { drive } from "../fixture.ts"
+import { chainOf } from "../journalChains.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -67,6 +68,14 @@ const places = Resource.define("places", {
   }
 })
 
+/** Each version has its entry in the journal. */
+const logged = Resource.define("logged", {
+  schema: Schema.Struct({ id: Schema.String, n: Schema.Int, group: Schema.String }),
+  primaryKey: "id",
+  partitions: { byGroup: ["group"] },
+  journal: { images: "after" }
+})
+
 const openClient = Effect.fnUntraced(function* (store: Store) {
   const database = yield* Effect.provideService(Database.make({ catalogLease: 0 }), ObjectStore, store)
   const on = Effect.provideService(Database.Database, database)
@@ -75,6 +84,7 @@ const openClient = Effect.fnUntraced(function* (store: Store) {
     accounts: yield* on(Resource.make(accounts)),
     kept: yield* on(Resource.make(kept)),
     places: yield* on(Resource.make(places)),
+    logged: yield* on(Resource.make(logged)),
     transaction: database.transaction,
     database
   }
@@ -143,6 +153,11 @@ const lookAt = Effect.fnUntraced(function* (client: Client, counts: boolean) {
   seen["places"] = (yield* Stream.runCollect(client.places.scan())).toSorted((a, b) => (a.id < b.id ? -1 : 1))
   const cells = yield* Stream.runCollect(client.places.companion("cells"))
   seen["cells"] = cells.map(({ id, key }) => `${key.join()} ${id}`)
+  seen["logged"] = (yield* Stream.runCollect(client.logged.scan())).toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  // A version without an entry makes it differ from every serial order.
+  seen["journal"] = yield* Effect.forEach(["l", "m"], (id) =>
+    Effect.map(chainOf(client.database, "logged", id), ({ kinds, problems }) => ({ kinds, problems }))
+  )
   seen["history"] = (yield* Stream.runCollect(client.kept.history("k"))).map((one) => one.value.n)
   return JSON.stringify(seen)
 })
@@ -150,7 +165,7 @@ const lookAt = Effect.fnUntraced(function* (client: Client, counts: boolean) {
 const repairAll = Effect.fnUntraced(function* (client: Client, dryRun: boolean) {
   const swept = yield* Stream.runCollect(client.database.repairTransactions({ dryRun }))
   const found: Array<string> = swept.map((one) => JSON.stringify(one))
-  for (const repository of [client.items, client.accounts, client.kept, client.places]) {
+  for (const repository of [client.items, client.accounts, client.kept, client.places, client.logged]) {
     const findings = yield* Stream.runCollect((yield* repository.admin).repair({ dryRun }))
     // What cannot be read is only told.
     found.push(...findings.filter((one) => one.kind !== "Corrupt").map((one) => JSON.stringify(one)))
@@ -443,6 +458,42 @@ const withCompanion: Readonly<Record<string, Scenario>> = {
   }
 }
 
+const log: Operation = ({ logged }) => logged.insert({ id: "l", n: 0, group: "g" })
+const again =
+  (n: number, group: string): Operation =>
+  ({ logged }) =>
+    logged.update("l", { n, group })
+const forget: Operation = ({ logged }) => logged.delete("l")
+
+/** What is done with a document that has a journal: the entries of its versions are a chain, whoever wrote them. */
+const withJournal: Readonly<Record<string, Scenario>> = {
+  "two updates, with a journal": { given: [log], clients: { a: [again(1, "h")], b: [again(2, "i")] } },
+  "two inserts, with a journal": {
+    given: [],
+    clients: { a: [log], b: [({ logged }) => logged.insert({ id: "l", n: 1, group: "g" })] }
+  },
+  "an update and a deletion, with a journal": { given: [log], clients: { a: [again(1, "h")], b: [forget] } },
+  "a deletion and an insert, with a journal": {
+    given: [log],
+    clients: { a: [forget], b: [({ logged }) => logged.insert({ id: "l", n: 3, group: "j" })] }
+  },
+  "two replacements of what was deleted, with a journal": {
+    given: [log, forget],
+    clients: {
+      a: [({ logged }) => logged.replace({ id: "l", n: 1, group: "h" })],
+      b: [({ logged }) => logged.replace({ id: "l", n: 2, group: "i" })]
+    }
+  },
+  "a transaction that deletes, and an update, with a journal": {
+    given: [log, ({ logged }) => logged.insert({ id: "m", n: 0, group: "g" })],
+    mayLose: ["TransactionConflict"],
+    clients: {
+      a: [({ logged, transaction }) => transaction(Effect.andThen(logged.delete("l"), logged.update("m", { n: 1 })))],
+      b: [again(2, "i")]
+    }
+  }
+}
+
 /** What is done with a damaged document while it is discarded, or replaced. */
 const damaged = (tells: boolean): Readonly<Record<string, Scenario>> => {
   const given = [one, harm("items", "1", tells)]
@@ -574,6 +625,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     )
   },
   ...withCompanion,
+  ...withJournal,
   ...damaged(true),
   ...damaged(false),
   "two updates that move a document": {

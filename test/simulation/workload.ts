@@ -14,6 +14,7 @@ import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as Linearizability from "effect-s3db/testing/Linearizability"
+import { chainOf } from "../journalChains.ts"
 import { chance, pick } from "./draw.ts"
 import {
   lookAtVersions,
@@ -48,7 +49,7 @@ export const items = Resource.define("items", {
   counters: { shards: 2 }
 })
 
-const accounts = Resource.define("accounts", { schema: Account, primaryKey: "id" })
+const accounts = Resource.define("accounts", { schema: Account, primaryKey: "id", journal: true })
 const plain = Resource.define("plain", {
   schema: Schema.Struct({ id: Schema.String, value: Schema.String }),
   primaryKey: "id"
@@ -59,6 +60,7 @@ const kept = Resource.define("kept", {
   primaryKey: "id",
   history: true,
   counters: { shards: 2 },
+  journal: { images: "both" },
   // One key moves with every change, the other one stays.
   companions: {
     marks: Companion.make({ fields: ["value"], keys: ({ json }) => [["is", String(json["value"])], ["all"]] })
@@ -438,6 +440,15 @@ export const verify = Effect.fnUntraced(function* (
   const look = (label: string) =>
     settle(
       Effect.gen(function* () {
+        for (const [resource, ids] of [
+          ["kept", keptIds],
+          ["accounts", accountIds]
+        ] as const) {
+          for (const id of ids) {
+            const { problems } = yield* chainOf(observer.database, resource, id)
+            violations.push(...problems.map((problem) => `${label}: the journal of ${id}: ${problem}`))
+          }
+        }
         const all = yield* Stream.runCollect(observer.items.scan())
         for (const group of groups) {
           const expected = all

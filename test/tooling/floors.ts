@@ -19,11 +19,11 @@ const floors: ReadonlyArray<readonly [RegExp, number]> = [
   [/^(crypto|encoding)\//, 3],
   [/^kernel\//, 4],
   // Formats: what lies in the bucket, and what is asked, as data.
-  [/^(Document|Query|CurrentUser)\.ts$/, 5],
+  [/^(Document|Query|CurrentUser|WriteContext)\.ts$/, 5],
   [/^(Change|Content|History|Partition|Aggregation|Export|ReadThrough)\.ts$/, 6],
   [/^(Companion|Unique|Pipeline|PluginRegistry|ResourceSelector)\.ts$/, 7],
   [/^(Transaction|Catalog|Portable|Guard|Names)\.ts$/, 8],
-  [/^document\/(damage|documentObject|sweep)\.ts$/, 9],
+  [/^document\/(damage|documentObject|journaling|sweep)\.ts$/, 9],
   [/^catalog\//, 9],
   [/^Database\.ts$/, 10],
   [/^(Definition|Differences)\.ts$/, 11],
