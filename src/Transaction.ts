@@ -253,8 +253,8 @@ export interface Transaction {
   readonly views: Map<string, Look>
   /** What is to be told once it is committed. */
   readonly committed: Array<Effect.Effect<void>>
-  /** By whom: what is done when its commit is over, whatever has become of it, before it is acknowledged. */
-  readonly ended: Map<string, (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>>
+  /** By whom: what is done when its commit is over, before it is acknowledged. `undefined`: it is committed; else it is not, or may be. */
+  readonly ended: Map<string, (exit: Exit.Exit<Met, unknown>) => Effect.Effect<void>>
 }
 
 /**
@@ -475,8 +475,13 @@ const concurrency = 8
 
 const noWrites: ReadonlyMap<string, Participant> = new Map()
 
-/** What others have changed, by the names that reads and writes have; nothing has been done then. `undefined`: nothing. */
-type Met = ReadonlyArray<string> | undefined
+/**
+ * What others have changed, by the names that reads and writes have; nothing has been done then. `undefined`: nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Met = ReadonlyArray<string> | undefined
 
 /** What was read, and is not to be written, that is not as it was, apart from what `done` has done. */
 const readsLost = (

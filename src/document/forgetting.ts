@@ -76,8 +76,12 @@ export const forgetOnCommit = (context: Through, written: () => ReadThrough.Writ
     transaction.committed.push(Effect.sync(() => readThrough()?.forget(name, written())))
     transaction.ended.set(name, (exit) =>
       Effect.suspend(() => {
-        if (isDoubtful(exit)) readThrough()?.forget(name, ReadThrough.everything)
-        return readThrough()?.told(name) ?? Effect.void
+        const through = readThrough()
+        if (isDoubtful(exit)) through?.forget(name, ReadThrough.everything)
+        // What was announced, and taken back, may have been listed by its keys.
+        else if (Exit.isFailure(exit) || exit.value !== undefined)
+          through?.forget(name, { ids: [], prefixes: undefined })
+        return through?.told(name) ?? Effect.void
       })
     )
     return Effect.void

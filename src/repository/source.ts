@@ -265,6 +265,8 @@ export const make = <S extends DocumentSchema>(
     if (filters.length > 0 || request.onCorrupt !== undefined) return undefined
     const { limit, cursor, partition, scan, values, verify } = request
     if (partition === undefined && values !== undefined) return undefined
+    // Markers alone may be those of a write that comes to nothing, of which nobody tells.
+    if (partition !== undefined && verify === false) return undefined
     const planned = yield* Effect.option(planner.plan(request))
     const extent = yield* extentOf(request)
     if (Option.isNone(planned) || extent === undefined) return undefined

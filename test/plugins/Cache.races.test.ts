@@ -15,12 +15,16 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as StoreError from "effect-s3db/storage/StoreError"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
+import * as Transaction from "effect-s3db/Transaction"
 import { keysOf, memory } from "../fixture.ts"
 import { open, openIn, user } from "./cacheFixture.ts"
 
 type Store = ObjectStore["Service"]
 
-const turns = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+/** Enough turns of the event loop for everything that waits for nothing. */
+const turns = Effect.promise(async () => {
+  for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve))
+})
 
 /** A tier that processes share. */
 const sharedTier = () => {
@@ -413,6 +417,40 @@ describe("Cache, faults", () => {
         assert.deepStrictEqual(yield* age("2"), yield* Cache.bypass(age("2")), name)
       }
       assert.isAbove(control.failures, 4)
+    })
+  )
+
+  it.effect("what a transaction had announced and took back is not counted any more", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      let onCommit: Effect.Effect<unknown, unknown> | undefined
+      const store: Store = {
+        ...inner,
+        put: (request) => {
+          const isDecision = request.key.startsWith("transaction=") && request.ifMatch !== undefined
+          if (!isDecision || onCommit === undefined) return inner.put(request)
+          const reason = new StoreError.AccessDenied({ description: "no" })
+          const refused = Effect.fail(new StoreError.StoreError({ operation: "put", key: request.key, reason }))
+          const before = onCommit
+          onCommit = undefined
+          return Effect.andThen(Effect.ignore(before), refused)
+        }
+      }
+      const { database, users } = yield* open(store, { staleness: "1 hour" })
+      yield* users.insert(user("1"))
+      const within = { partition: "byCountry" as const, values: { country: "BR" }, verify: false }
+      const seen = Effect.all([users.count(), collect(users.listIds()), users.count(within)])
+      let meanwhile: unknown
+      // They see what is there by its keys alone.
+      onCommit = Effect.provideService(seen, Transaction.Current, undefined).pipe(
+        Effect.tap((found) => Effect.sync(() => (meanwhile = found)))
+      )
+      const failed = yield* Effect.exit(
+        database.transaction(Effect.andThen(users.insert(user("2")), users.insert(user("3"))))
+      )
+      assert.isTrue(Exit.isFailure(failed))
+      assert.deepStrictEqual(meanwhile, [3, ["1", "2", "3"], 3])
+      assert.deepStrictEqual(yield* seen, [1, ["1"], 1])
     })
   )
 

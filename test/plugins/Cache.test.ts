@@ -25,6 +25,11 @@ import { open, User, user } from "./cacheFixture.ts"
 
 const collect = <A, E, R>(stream: Stream.Stream<A, E, R>) => Effect.map(Stream.runCollect(stream), (all) => [...all])
 
+/** Enough turns of the event loop for everything that waits for nothing. */
+const turns = Effect.promise(async () => {
+  for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve))
+})
+
 const withoutCursor = (value: unknown) =>
   typeof value === "object" && value !== null && "cursor" in value ? { ...value, cursor: typeof value.cursor } : value
 
@@ -76,7 +81,6 @@ describe("Cache, reads", () => {
         getFromPartition: users.getFromPartition("1", { partition: "byCountry", values: { country: "BR" } }),
         count: users.count(),
         countWithin: users.count({ partition: "byCountry", values: { country: "BR" } }),
-        countWithout: users.count({ partition: "byCountry", values: { country: "BR" }, verify: false }),
         countWhere: users.count({ where: { country: "BR" } }),
         list: users.list({ limit: 2 }),
         listNext: users.list({ limit: 1, cursor }),
@@ -205,7 +209,7 @@ describe("Cache, reads", () => {
       yield* users.insert(user("1"))
       const readers = yield* Effect.forEach(Array.from({ length: 20 }), () => Effect.forkChild(users.get("1")))
       const leaving = yield* Effect.forkChild(users.get("1"))
-      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+      yield* turns
       // Who asked first does not wait any more: the others do.
       yield* Fiber.interrupt(readers[0]!)
       yield* Fiber.interrupt(leaving)
@@ -231,7 +235,7 @@ describe("Cache, reads", () => {
       }
       const { users } = yield* open(store)
       const readers = yield* Effect.forEach([1, 2], () => Effect.forkChild(users.get("1")))
-      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+      yield* turns
       yield* Effect.forEach(readers, Fiber.interrupt)
       assert.strictEqual(stopped, 1)
     })
@@ -825,9 +829,9 @@ describe("Cache, tiers", () => {
       // What is too much goes, the oldest first; then what is too old.
       for (let i = 2; i < 100; i++) yield* users.insert(user(`${i}`))
       for (let i = 2; i < 100; i++) yield* users.get(`${i}`)
-      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+      yield* turns
       yield* TestClock.adjust("5 minutes")
-      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
+      yield* turns
       const left = (yield* keysOf(far)).length
       assert.isBelow(left, 40)
       assert.isAbove(left, 10)
