@@ -11,7 +11,9 @@ import * as Scope from "effect/Scope"
 import * as Exit from "effect/Exit"
 import * as TestClock from "effect/testing/TestClock"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as BlobCodec from "effect-s3db/kernel/BlobCodec"
 import * as Cache from "effect-s3db/plugins/Cache"
+import { encodeBase64 } from "../../src/internal/base64.ts"
 import { keysOf, memory } from "../fixture.ts"
 import { open, openIn, user } from "./cacheFixture.ts"
 
@@ -115,6 +117,20 @@ describe("Cache, tiers outside of the process", () => {
         assert.deepStrictEqual(commands, ["PUBLISH", "GET", "SET", "GET"])
         yield* a.cache.clear("users")
         assert.strictEqual(values.size, 0)
+        // One that is short is text, which tells whether it is whole.
+        yield* a.users.insert(user("2"))
+        yield* a.users.get("2")
+        const [[key = "", good = ""] = []] = [...values]
+        assert.include(good, "user 2")
+        const blob = yield* BlobCodec.bytes().encode(new TextEncoder().encode("no entry"), key.slice("cache/".length))
+        const bad = ["", "=", "x", "===", good.replace("user 2", "user 3"), `${good} `, encodeBase64(blob), "RVMz"]
+        for (const text of bad) {
+          values.set(key, text)
+          assert.strictEqual((yield* a.users.get("2")).name, "user 2", text)
+        }
+        values.set(key, good)
+        assert.strictEqual(yield* a.totalOf(a.users.get("2")), 0)
+        yield* a.cache.clear()
         control.isDown = true
         assert.strictEqual((yield* a.users.get("1")).id, "1")
         yield* a.users.patch("1", { age: 31 })
