@@ -76,13 +76,15 @@ export interface CommonOptions {
 export interface S3 {
   readonly _tag: "S3"
   /**
-   * Options in the string: `region`, `forcePathStyle`, `sessionToken`, `maxSockets`, `connectTimeout`, `createBucket`, `client`; with
-   * `s3://` also `endpoint`.
+   * Options in the string: `region`, `forcePathStyle`, `sessionToken`, `maxSockets`, `connectTimeout`, `createBucket`, `client`,
+   * `transport`; with `s3://` also `endpoint`.
    */
   readonly options: CommonOptions &
     S3Store.Options & {
       /** `client`: who speaks to the store, the AWS SDK (`sdk`, the default) or this library itself (`http`). */
       readonly client?: "sdk" | "http"
+      /** `transport`, with `client=http`: how requests are sent, `node`, `undici` or `fetch`. */
+      readonly transport?: "node" | "undici" | "fetch"
     }
 }
 
@@ -200,7 +202,8 @@ const s3Server = {
   maxSockets: Schema.optionalKey(PositiveText),
   connectTimeout: Schema.optionalKey(SomeTimeText),
   createBucket: Schema.optionalKey(BooleanText),
-  client: Schema.optionalKey(Schema.Literals(["sdk", "http"]))
+  client: Schema.optionalKey(Schema.Literals(["sdk", "http"])),
+  transport: Schema.optionalKey(Schema.Literals(["node", "undici", "fetch"]))
 }
 
 const HttpOptions = Schema.Struct(s3Server)
@@ -347,11 +350,18 @@ const readCredentials = (
   })
 }
 
+/** An option that would do nothing is a mistake. */
+const checkTransport = ({ client, transport }: Pick<S3["options"], "client" | "transport">): Outcome<void> =>
+  transport === undefined || client === "http"
+    ? Result.succeed(undefined)
+    : fail("transport", "it goes with client=http, which is to be written as well")
+
 const parseS3 = (rest: string, query: string): Outcome<S3> =>
   Result.gen(function* () {
     const { host, path, user } = splitAuthority(rest)
     const bucket = yield* readBucket(host, "s3://bucket or s3://bucket/prefix")
     const { endpoint, sessionToken, ...options } = yield* decodeOptions(S3Options, query)
+    yield* checkTransport(options)
     const origin = endpoint === undefined ? {} : { endpoint: yield* readOrigin("endpoint", endpoint) }
     const credentials = yield* readCredentials(user, sessionToken)
     const prefix = yield* readPrefix(path)
@@ -367,6 +377,7 @@ const parseHttp = (scheme: string, rest: string, query: string): Outcome<S3> =>
     const bucket = yield* readBucket(first, `${scheme}://host/bucket or ${scheme}://host/bucket/prefix`)
     const prefix = slash < 0 ? "" : yield* readPrefix(path.slice(slash + 1))
     const { sessionToken, ...options } = yield* decodeOptions(HttpOptions, query)
+    yield* checkTransport(options)
     const credentials = yield* readCredentials(user, sessionToken)
     return {
       _tag: "S3" as const,

@@ -56,11 +56,12 @@ export interface Options extends Omit<SharedOptions, "credentials"> {
    */
   readonly payload?: "signed" | "unsigned" | undefined
   /**
-   * How requests are sent. `"fetch"` runs everywhere; it cannot read what is stored with a content encoding, nor keys with `.` or
+   * How requests are sent. `"undici"` takes a third of the time of the processor off each request, and needs the package of that
+   * name, which takes 50 to 100 ms to load: for programs that run for long. `"fetch"` runs everywhere; it cannot read what is stored with a content encoding, nor keys with `.` or
    * `..` between slashes, and its connections are the runtime's: `connectTimeout` does nothing there, and idle connections are not
    * looked after. Default: `"node"` on Node, else `"fetch"`.
    */
-  readonly transport?: "node" | "fetch" | undefined
+  readonly transport?: "node" | "undici" | "fetch" | undefined
 }
 
 /**
@@ -76,7 +77,7 @@ const checkAll = (options: Options): StoreError | undefined =>
   checkOptions(options) ??
   (Effect.isEffect(options.credentials) ? undefined : checkCredentials(options.credentials)) ??
   checkChoice("payload", options.payload, { signed: true, unsigned: true }) ??
-  checkChoice("transport", options.transport, { node: true, fetch: true }) ??
+  checkChoice("transport", options.transport, { node: true, undici: true, fetch: true }) ??
   checkKind(options)
 
 const checkKind = ({ bucket, endpoint }: Options): StoreError | undefined => {

@@ -204,6 +204,7 @@ const opened = Effect.fnUntraced(function* (
   }
   return [
     ofStore("S3HttpStore", yield* S3HttpStore.make(options)),
+    ofStore("S3HttpStore over undici", yield* S3HttpStore.make({ ...options, transport: "undici" })),
     ofStore("S3HttpStore over fetch", yield* S3HttpStore.make({ ...options, transport: "fetch" })),
     ofStore("S3Store", yield* S3Store.make(options))
   ]

@@ -81,7 +81,7 @@ const everything: Answer = (response, request) => {
 }
 
 describe("S3HttpStore: signatures", () => {
-  for (const transport of ["node", "fetch"] as const) {
+  for (const transport of ["node", "undici", "fetch"] as const) {
     it.live(`every request is signed, with all that it says: ${transport}`, () =>
       Effect.gen(function* () {
         const { options, seen } = yield* serve(everything)
@@ -232,6 +232,7 @@ describe("S3HttpStore: where the bucket is", () => {
       const url = (query: string) => `${endpoint.replace("http://", "http://K:S@")}/bkt/p${query}`
       for (const [query, isOurs] of [
         ["?client=http", true],
+        ["?client=http&transport=undici", true],
         ["?client=sdk", false],
         ["", false]
       ] as const) {
@@ -241,8 +242,13 @@ describe("S3HttpStore: where the bucket is", () => {
         const agent = String(seen.at(-1)!.headers["user-agent"])
         assert.strictEqual(agent.includes("aws-sdk"), !isOurs, query)
       }
-      const wrong = yield* Effect.flip(ConnectionString.parse(url("?client=curl")))
-      assert.strictEqual(wrong.option, "client")
+      const wrong = { client: "?client=curl", transport: "?transport=fetch" }
+      for (const [option, query] of Object.entries(wrong)) {
+        const strings = [url(query), `s3://bkt${query}`]
+        for (const string of strings) {
+          assert.strictEqual((yield* Effect.flip(ConnectionString.parse(string))).option, option)
+        }
+      }
     })
   )
 })
@@ -404,15 +410,40 @@ describe("S3HttpStore: connections", () => {
         (server) => Effect.sync(() => server.close())
       )
       const { port } = silent.address() as AddressInfo
-      const store = yield* S3HttpStore.make({
-        ...client,
-        endpoint: `https://127.0.0.1:${port}`,
-        connectTimeout: "50 millis"
-      })
-      const failed = yield* Effect.flip(store.put({ key: "k" }))
-      assert.deepStrictEqual([failed.reason._tag, failed.outcome, failed.isRetryable], ["Unavailable", "none", true])
+      for (const transport of ["node", "undici"] as const) {
+        const store = yield* S3HttpStore.make({
+          ...client,
+          endpoint: `https://127.0.0.1:${port}`,
+          connectTimeout: "50 millis",
+          transport
+        })
+        const failed = yield* Effect.flip(store.put({ key: "k" }))
+        assert.deepStrictEqual([failed.reason._tag, failed.outcome, failed.isRetryable], ["Unavailable", "none", true])
+      }
     })
   )
+
+  for (const transport of ["node", "undici"] as const) {
+    it.live(`one that is freed serves who waits for it, also when what it served was given up: ${transport}`, () =>
+      Effect.gen(function* () {
+        const { options, seen, state } = yield* serve((response: ServerResponse, request: Seen) => {
+          if (request.path.includes("slow")) return
+          setTimeout(() => response.writeHead(200, { etag: '"e1"' }).end(), 5)
+        })
+        const store = yield* S3HttpStore.make({ ...options, transport, maxSockets: 1 })
+        const slow = Effect.timeoutOption(store.put({ key: "slow" }), "50 millis")
+        const put = store.put({ key: "k" })
+        yield* Effect.all([slow, put, put, Effect.timeoutOption(put, "1 millis"), put], {
+          concurrency: "unbounded",
+          discard: true
+        })
+        assert.strictEqual(state.mostActive, 1)
+        assert.strictEqual(seen.length, 4)
+        // That of the request that was given up, and its successor.
+        assert.strictEqual(state.connections, 2)
+      })
+    )
+  }
 
   it.live(
     "over fetch: no more requests at once than there may be connections, and those that wait can be given up",

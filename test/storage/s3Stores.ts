@@ -46,3 +46,12 @@ export const overFetch: S3Tested = {
   layer: (options) => S3HttpStore.layer({ ...options, transport: "fetch" }),
   layerConfig: S3HttpStore.layerConfig
 }
+
+/** Over undici. */
+export const overUndici: S3Tested = {
+  name: "S3HttpStore over undici",
+  ownsConnections: true,
+  make: (options) => S3HttpStore.make({ ...options, transport: "undici" }),
+  layer: (options) => S3HttpStore.layer({ ...options, transport: "undici" }),
+  layerConfig: S3HttpStore.layerConfig
+}

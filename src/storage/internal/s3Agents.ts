@@ -35,7 +35,7 @@ export const make = (
   now: () => number
 ): Agents => {
   const idleSince = new WeakMap<Duplex, number>()
-  let limit = defaultIdleMillis
+  const limit = idleLimit()
   // No connection has been idle for too long before this time: what becomes idle later is due later.
   let nextDue = 0
 
@@ -72,18 +72,29 @@ export const make = (
     ...agents,
     retire: () => {
       const time = now()
-      if (time >= nextDue) nextDue = close(limit, time) + limit
+      if (time >= nextDue) nextDue = close(limit.millis(), time) + limit.millis()
     },
     dropIdle: () => {
       close(0, now())
     },
     learn: (headers) => {
+      if (limit.learn(headers)) nextDue = 0
+    }
+  }
+}
+
+/** How long connections are used again: as long as the server says that it keeps them, less a margin. */
+export const idleLimit = () => {
+  let limit = defaultIdleMillis
+  return {
+    millis: (): number => limit,
+    /** Takes in what an answer says of it (`Keep-Alive: timeout=5`), and tells whether that is new. */
+    learn: (headers: Readonly<Record<string, string | undefined>>): boolean => {
       const seconds = /(?:^|,)\s*timeout=(\d{1,9})/i.exec(headers["keep-alive"] ?? "")?.[1]
-      if (seconds === undefined) return
-      const learned = Math.min(mostIdleMillis, Math.max(0, Number(seconds) * 1000 - marginMillis))
-      if (learned === limit) return
-      limit = learned
-      nextDue = 0
+      if (seconds === undefined) return false
+      const before = limit
+      limit = Math.min(mostIdleMillis, Math.max(0, Number(seconds) * 1000 - marginMillis))
+      return limit !== before
     }
   }
 }

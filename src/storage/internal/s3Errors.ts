@@ -77,7 +77,7 @@ const retryAfterOf = ({ header }: Refusal): number | undefined => {
 
 /** The request never left: nobody was there, or nobody who could be trusted. */
 const neverSent =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_[A-Z]+|EHOSTUNREACH|EHOSTDOWN|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL|ERR_TLS_CERT_.*|CERT_.*|UNABLE_TO_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|ERR_SSL_.*)$/
+  /^(ECONNREFUSED|ENOTFOUND|EAI_[A-Z]+|EHOSTUNREACH|EHOSTDOWN|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL|ERR_TLS_CERT_.*|CERT_.*|UND_ERR_CONNECT_TIMEOUT|UNABLE_TO_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|ERR_SSL_.*)$/
 
 const connectionOf = (cause: unknown): Reason | undefined => {
   const name = textField(cause, "name")

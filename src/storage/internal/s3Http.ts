@@ -5,14 +5,14 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { percentEncode } from "../../internal/text.ts"
 import type { Metadata } from "../ObjectStore.ts"
-import { InvalidArgument, type Reason, StoreError, Timeout, Unsupported } from "../StoreError.ts"
-import * as httpFetch from "./httpFetch.ts"
+import { type Reason, StoreError, Timeout, Unsupported } from "../StoreError.ts"
 import * as httpNode from "./httpNode.ts"
 import { type HttpAnswer, NoAnswerInTime, type Transport } from "./httpTransport.ts"
+import { invalidOption } from "./optionRules.ts"
 import { nodeModules } from "./s3Agents.ts"
 import { answersTo, kindOf, NotOfS3, rootOf, statusOfLateError } from "./s3Answers.ts"
 import type { Requests } from "./s3Bucket.ts"
-import { digests } from "./s3Digests.ts"
+import * as s3Digests from "./s3Digests.ts"
 import * as s3Errors from "./s3Errors.ts"
 import * as s3Keys from "./s3Keys.ts"
 import {
@@ -33,7 +33,7 @@ import * as sigV4 from "./sigV4.ts"
 export interface Options extends Omit<SharedOptions, "credentials"> {
   readonly credentials?: s3Keys.Source
   readonly payload?: "signed" | "unsigned" | undefined
-  readonly transport?: "node" | "fetch" | undefined
+  readonly transport?: "node" | "undici" | "fetch" | undefined
 }
 
 type Header = readonly [name: string, value: string]
@@ -76,7 +76,10 @@ const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fro
 const leastSkewMillis = 60_000
 
 /** Node's own client where there is one, else `fetch`. Bun and Deno, which imitate it, have a better one of their own. */
-const transportOf = (options: Options, now: () => number): Transport | InvalidArgument => {
+const transportOf = Effect.fnUntraced(function* (
+  options: Options,
+  now: () => number
+): Effect.fn.Return<Transport, StoreError> {
   const limits = {
     maxSockets: options.maxSockets ?? defaultMaxSockets,
     connectTimeout: millis(options.connectTimeout ?? defaultConnectTimeout),
@@ -85,12 +88,30 @@ const transportOf = (options: Options, now: () => number): Transport | InvalidAr
   }
   const versions = globalThis.process?.versions
   const isNode = versions?.node !== undefined && !("bun" in versions) && !("deno" in versions)
-  if ((options.transport ?? (isNode ? "node" : "fetch")) === "fetch") return httpFetch.make(globalThis.fetch, limits)
-  const modules = nodeModules()
-  return modules === undefined
-    ? new InvalidArgument({ argument: "transport", description: "this runtime has no client of Node: leave it out" })
-    : httpNode.make(modules, limits)
-}
+  switch (options.transport ?? (isNode ? "node" : "fetch")) {
+    case "fetch":
+      return (yield* Effect.promise(() => import("./httpFetch.ts"))).make(globalThis.fetch, limits)
+    case "undici": {
+      const undici = yield* loadUndici
+      return (yield* Effect.promise(() => import("./httpUndici.ts"))).make(undici, limits)
+    }
+    case "node": {
+      const modules = nodeModules()
+      return modules === undefined
+        ? yield* invalidOption("transport", "this runtime has no client of Node: leave it out")
+        : httpNode.make(modules, limits)
+    }
+  }
+})
+
+const loadUndici = Effect.tryPromise({
+  try: () => import("undici"),
+  catch: (error) =>
+    new StoreError({
+      operation: "open",
+      reason: new Unsupported({ feature: "undici", description: s3Errors.notLoaded("undici", error) })
+    })
+})
 
 /** Makes a client, whose connections are closed with the scope. It makes no request. */
 export const make = Effect.fnUntraced(function* (
@@ -100,8 +121,7 @@ export const make = Effect.fnUntraced(function* (
   const { location, place: described } = describePlace(options, configured)
   const clock = yield* Clock.Clock
   const localNow = () => clock.currentTimeMillisUnsafe()
-  const transport = transportOf(options, localNow)
-  if (transport instanceof InvalidArgument) return yield* new StoreError({ operation: "open", reason: transport })
+  const transport = yield* transportOf(options, localNow)
   yield* Effect.addFinalizer(() => Effect.sync(transport.close))
 
   /** How much the store's clock is ahead. */
@@ -113,7 +133,8 @@ export const make = Effect.fnUntraced(function* (
   let stamp = { second: -1, text: "" }
   const now = () => localNow() + offset
   const keySource = yield* s3Keys.make(options.credentials, configured, now)
-  const signer = sigV4.make()
+  const digests = yield* s3Digests.digests
+  const signer = sigV4.make(digests)
   const isSigned = options.payload !== "unsigned"
 
   const warn = Effect.suspend(() => {

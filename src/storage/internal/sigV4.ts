@@ -4,7 +4,7 @@
  * Sources: Amazon S3 API Reference, "Authenticating Requests (AWS Signature Version 4)"; AWS General Reference, "Signature
  * Version 4 signing process".
  */
-import { digests, type Digests, type Mac } from "./s3Digests.ts"
+import type { Digests, Mac } from "./digests.ts"
 
 /** What requests are signed with. */
 export interface Keys {
@@ -74,7 +74,7 @@ export interface Signer {
 }
 
 /** Makes a signer that keeps the key of the day. */
-export const make = (service = "s3", by: Digests = digests): Signer => {
+export const make = (by: Digests, service = "s3"): Signer => {
   let kept: { readonly keys: Keys; readonly day: string; readonly region: string; readonly mac: Mac } | undefined
 
   const keyOf = (keys: Keys, day: string, region: string): Mac => {

@@ -1,0 +1,8 @@
+import { oddSuite } from "./s3OddSuite.ts"
+import { restartSuite } from "./s3RestartSuite.ts"
+import { overFetch, overUndici } from "./s3Stores.ts"
+
+for (const S3 of [overUndici, overFetch]) {
+  oddSuite(S3)
+  restartSuite(S3)
+}
