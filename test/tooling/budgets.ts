@@ -21,6 +21,7 @@ export const parts: ReadonlyArray<Part> = [
   { name: "storage", folders: ["storage"], seconds: 55, deepSeconds: 300 },
   { name: "crypto", folders: ["crypto"], seconds: 10, deepSeconds: 30 },
   { name: "simulation", folders: ["simulation"], seconds: 50, deepSeconds: 600 },
+  { name: "plugins", folders: ["plugins"], seconds: 60, deepSeconds: 300 },
   { name: "services", folders: ["services"], seconds: 5, deepSeconds: 300 },
   { name: "testing", folders: ["testing"], seconds: 10, deepSeconds: 30 },
   { name: "docs", folders: ["docs"], seconds: 20, deepSeconds: 90 },
