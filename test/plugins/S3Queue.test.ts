@@ -12,10 +12,25 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Database } from "effect-s3db/Database"
+import * as Plugin from "effect-s3db/Plugin"
 import * as S3Queue from "effect-s3db/plugins/S3Queue"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
-import { memory, openOn } from "../fixture.ts"
-import { count, failingAtTimes, keepingTime, keys, name, open, openIn, pass, start, turn, until } from "./queues.ts"
+import { crashing, memory, openOn } from "../fixture.ts"
+import {
+  count,
+  failingAtTimes,
+  keepingTime,
+  keys,
+  losingAnswers,
+  name,
+  open,
+  openIn,
+  pass,
+  start,
+  switching,
+  turn,
+  until
+} from "./queues.ts"
 
 class NoPaper extends Schema.TaggedError<NoPaper>()("NoPaper", {}) {
   override get message() {
@@ -463,6 +478,50 @@ describe("S3Queue", () => {
       })
     )
 
+    it.effect("gives back what it was given by an answer that was lost for good", () =>
+      Effect.gen(function* () {
+        yield* at
+        const base = yield* memory
+        const { losing, store } = losingAnswers(base)
+        const [queue, other] = [yield* open(store), yield* open(base)]
+        yield* other.offer("x")
+        losing(true)
+        const error = yield* Effect.flip(queue.claimNow())
+        assert.strictEqual(error.outcome, "unknown")
+        losing(false)
+        assert.strictEqual((yield* other.status).claimed, 1)
+        yield* queue.offer("y")
+        yield* turn
+        assert.deepStrictEqual(
+          (yield* other.claimNow(5)).map(({ attempt, payload }) => `${payload} ${attempt}`),
+          ["x 1", "y 1"]
+        )
+      })
+    )
+
+    it.effect("says how it fares, and what it has counted", () =>
+      Effect.gen(function* () {
+        yield* at
+        const network = failingAtTimes(yield* memory)
+        const { database } = yield* openOn(network.store)
+        const queue = yield* Effect.provideService(S3Queue.make({ name, payload: Schema.String }), Database, database)
+        const status = Effect.map(Effect.provideService(Plugin.statuses, Database, database), ([one]) => one!)
+        yield* queue.offer("x")
+        const [claimed] = yield* queue.claimNow()
+        yield* claimed!.ack
+        const { counters, health, plugin, state } = yield* status
+        assert.deepStrictEqual([plugin, state, health.level, counters["completed"]], ["queue", "running", "up", 1])
+        network.setDown(true)
+        assert.strictEqual((yield* Effect.flip(queue.offer("y"))).message.includes("no answer"), true)
+        const worse = yield* status
+        assert.strictEqual(worse.health.level, "degraded")
+        assert.include(worse.health.detail, "queue jobs")
+        network.setDown(false)
+        yield* queue.offer("y")
+        assert.strictEqual((yield* status).health.level, "up")
+      })
+    )
+
     it.effect("holds messages for as long as a handler needs, and looks for nothing meanwhile", () =>
       Effect.gen(function* () {
         yield* at
@@ -853,6 +912,38 @@ describe("S3Queue", () => {
         yield* pass(120_000)
         assert.deepStrictEqual(yield* drain(queue), [])
         assert.isDefined(database)
+      })
+    )
+
+    it.effect("has it once, or not at all, wherever the program crashes", () =>
+      Effect.gen(function* () {
+        yield* at
+        const seen = new Set<string>()
+        for (let crashAt = 1; crashAt <= 8; crashAt++) {
+          for (const when of ["before", "after"] as const) {
+            const { queue, store } = yield* both()
+            let isArmed = false
+            const crashed = crashing(store, crashAt, when).store
+            const { database: armed } = yield* openOn(switching(store, crashed, () => isArmed))
+            const scope = yield* Scope.make()
+            const other = yield* S3Queue.make({ name, payload: Schema.String, transactions: true }).pipe(
+              Effect.provideService(Database, armed),
+              Effect.provideService(Scope.Scope, scope)
+            )
+            yield* turn
+            isArmed = true
+            const exit = yield* Effect.exit(armed.transaction(other.offer("x")))
+            yield* turn
+            yield* pass(65_000, 5000)
+            const there = yield* drain(queue)
+            if (Exit.isSuccess(exit)) assert.deepStrictEqual(there, ["x"])
+            assert.isAtMost(there.length, 1)
+            seen.add(`${Exit.isSuccess(exit)} ${there.length}`)
+            yield* pass(65_000, 5000)
+            assert.deepStrictEqual(yield* drain(queue), [])
+          }
+        }
+        assert.includeMembers([...seen], ["true 1", "false 0"])
       })
     )
 

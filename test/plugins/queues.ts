@@ -107,3 +107,44 @@ export const keepingTime = (store: Store, clock: Clock.Clock): Store => {
     head: (key) => by(store.head(key))
   }
 }
+
+/** A store whose answers to writes are lost, and that cannot be read then. */
+export const losingAnswers = (store: Store) => {
+  let isLosing = false
+  let isUnreadable = false
+  const lost = (operation: StoreError.Operation) =>
+    new StoreError.StoreError({
+      operation,
+      reason: new StoreError.Unavailable({ description: "no answer", sent: true })
+    })
+  const losing: Store = {
+    ...store,
+    put: (request) =>
+      Effect.flatMap(store.put(request), (result) => {
+        isUnreadable = isLosing
+        return isLosing ? Effect.fail(lost("put")) : Effect.succeed(result)
+      }),
+    get: (...args) => Effect.suspend(() => (isUnreadable ? Effect.fail(lost("get")) : store.get(...args)))
+  }
+  return {
+    store: losing,
+    losing: (on: boolean) => {
+      isLosing = on
+      if (!on) isUnreadable = false
+    }
+  }
+}
+
+/** One store, or another from some moment on. */
+export const switching = (before: Store, after: Store, isSwitched: () => boolean): Store => {
+  const now = () => (isSwitched() ? after : before)
+  return {
+    ...before,
+    put: (request) => Effect.suspend(() => now().put(request)),
+    get: (...args) => Effect.suspend(() => now().get(...args)),
+    head: (key) => Effect.suspend(() => now().head(key)),
+    delete: (...args) => Effect.suspend(() => now().delete(...args)),
+    deleteMany: (...args) => Effect.suspend(() => now().deleteMany(...args)),
+    list: (request) => Effect.suspend(() => now().list(request))
+  }
+}

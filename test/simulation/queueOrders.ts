@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Id from "effect-s3db/crypto/Id"
 import type * as StoreClock from "effect-s3db/kernel/StoreClock"
+import * as CapabilityProbe from "effect-s3db/storage/CapabilityProbe"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore, PutRequest } from "effect-s3db/storage/ObjectStore"
 import type { StoreError } from "effect-s3db/storage/StoreError"
@@ -253,6 +254,8 @@ class Enough {
 /** Runs all schedules of a scenario within the bounds. */
 export const explore = Effect.fnUntraced(function* (scenario: Scenario, bounds: Bounds = {}) {
   const { control, store } = yield* MemoryStore.make({ profile: bounds.profile ?? "aws" })
+  // How it wants conditions to be written.
+  yield* CapabilityProbe.probe(store)
   const setup = newLog()
   yield* Effect.scoped(
     Effect.gen(function* () {
