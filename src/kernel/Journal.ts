@@ -67,7 +67,10 @@ export const Record = Schema.Struct({
   kind: Kind,
   /** Names the version; no other record has it. */
   writeId: Schema.String,
-  /** The write id of the version that it has replaced; absent where there was nothing. */
+  /**
+   * The write id of the version that it has replaced; absent where there was nothing. That of an insert may be of no record: on a store
+   * that does not delete on condition, of what a transaction that was aborted has left; and of what was there before the journal was.
+   */
   previous: Schema.optionalKey(Schema.String),
   /** When it was written, in milliseconds since the epoch by the clock of the writer. */
   time: Schema.Int,

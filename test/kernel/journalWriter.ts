@@ -152,19 +152,23 @@ export const differences = (
 /**
  * What is wrong with records by themselves: those of a document have to be a chain, from nothing to its head, each naming the one
  * before; after a deletion it may begin from nothing anew. Whatever a store has seen, a chain to the head is all of it.
+ * `leavesRemains`: a life may begin from what a transaction that was aborted has left, which is no version.
  */
 export const chainProblems = (
   entries: ReadonlyArray<Journal.Entry>,
-  heads: ReadonlyMap<string, string | undefined>
+  heads: ReadonlyMap<string, string | undefined>,
+  leavesRemains = false
 ): ReadonlyArray<string> => {
   const problems: Array<string> = []
+  const journaled = new Set(entries.map(({ value }) => value.writeId))
   const last = new Map<string, Journal.Record>()
   for (const [i, { position, value }] of entries.entries()) {
     const name = JSON.stringify([value.resource, value.id])
     const before = last.get(name)
     if (position !== i) problems.push(`position ${position} is the ${i}th`)
     const mayBegin = before === undefined || before.kind === "delete"
-    const isNext = value.previous === undefined ? mayBegin : value.previous === before?.writeId
+    const isOfRemains = leavesRemains && mayBegin && value.previous !== undefined && !journaled.has(value.previous)
+    const isNext = value.previous === undefined ? mayBegin : isOfRemains || value.previous === before?.writeId
     if (!isNext)
       problems.push(`${name}: ${value.writeId} follows ${value.previous ?? "nothing"}, not ${before?.writeId}`)
     if ((value.kind === "insert") !== mayBegin) problems.push(`${name}: ${value.writeId} is an ${value.kind}`)

@@ -32,7 +32,7 @@ const asOlder =
         }
 
 /** Sends some objects when the document is there, and not before it. */
-const late =
+export const late =
   (isLate: (key: string) => boolean): Break =>
   (store) => {
     const waiting: Array<PutRequest> = []

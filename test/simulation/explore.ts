@@ -18,6 +18,7 @@ import type { Profile } from "effect-s3db/storage/MemoryStore"
 import { breaks } from "./breaks.ts"
 import { kernelBreaks } from "./kernelActors.ts"
 import { exploreKernel, kernelScenarios } from "./kernelOrders.ts"
+import * as journals from "./journalOrders.ts"
 import * as queues from "./queueOrders.ts"
 import { explore, type Outcome, scenarios } from "./serial.ts"
 
@@ -52,9 +53,15 @@ if (values.break !== undefined && (broken ?? brokenQueue ?? brokenKernel) === un
 }
 const pause = Option.getOrUndefined(Duration.fromInput((values.pause ?? "0 seconds") as Duration.Input))
 if (pause === undefined) throw new Error(`--pause is a duration, such as "11 seconds"`)
-const known = Object.keys({ ...scenarios, ...queues.scenarios, ...kernelScenarios })
+const known = Object.keys({ ...scenarios, ...queues.scenarios, ...kernelScenarios, ...journals.scenarios })
 const brokenOf = (name: string) =>
-  name in queues.scenarios ? brokenQueue : name in kernelScenarios ? brokenKernel : broken
+  name in queues.scenarios
+    ? brokenQueue
+    : name in kernelScenarios
+      ? brokenKernel
+      : name in journals.scenarios
+        ? undefined
+        : broken
 const isBroken = (name: string) => values.break === undefined || brokenOf(name) !== undefined
 const names = known.filter((name) => name.includes(values.scenario) && isBroken(name))
 if (names.length === 0) throw new Error(`--scenario is part of one of:\n  ${known.join("\n  ")}`)
@@ -67,12 +74,17 @@ for (const scenario of names) {
   const own = values.preemptions === undefined ? {} : { preemptions: preemptions! }
   const queue = queues.scenarios[scenario]
   const kernel = kernelScenarios[scenario]
+  const journal = journals.scenarios[scenario]
+  // Each run of a journaler is long: a part of the orders, unless it is said how many.
+  const part = { journalers: 1, preemptions: 1, limit: Math.min(limit!, 400), crashes }
   const exploring =
     queue !== undefined
       ? queues.explore(queue, { ...bounds, ...own, break: brokenQueue })
       : kernel !== undefined
         ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
-        : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
+        : journal !== undefined
+          ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
+          : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
   const outcome = await Effect.runPromise(exploring.pipe(Effect.provide(TestClock.layer()), Effect.scoped))
   const seconds = Number(((performance.now() - start) / 1000).toFixed(1))
   told.push({ scenario, seconds, ...outcome })

@@ -4,14 +4,16 @@
  *
  * With --queue: messages of a queue instead (queueHistories.ts), with the broken builds of queueOrders.ts. With --kernel: processes that
  * use the kernel (kernelSimulation.ts), with those of kernelActors.ts: no write of who has lost the lease, no number twice, no work lost or
- * claimed twice, no increment lost.
+ * claimed twice, no increment lost. With --journal: documents that have a journal (journal.ts): every version that was committed has to be
+ * in it once, in the order of its document, and nothing else.
  *
- * npm run simulate -- [--queue|--kernel] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
+ * npm run simulate -- [--queue|--kernel|--journal] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
  */
 import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import { breaks as common, breaksOfVersions } from "./breaks.ts"
+import { journalBreaks, runJournal } from "./journal.ts"
 import { kernelBreaks } from "./kernelActors.ts"
 import { runKernel } from "./kernelSimulation.ts"
 import * as queueHistories from "./queueHistories.ts"
@@ -26,6 +28,7 @@ const { values } = parseArgs({
     break: { type: "string" },
     queue: { type: "boolean", default: false },
     kernel: { type: "boolean", default: false },
+    journal: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
     json: { type: "boolean", default: false }
   }
@@ -37,8 +40,9 @@ const histories = Number(values.histories)
 const ops = Number(values.ops)
 if (![first, histories, ops].every(Number.isSafeInteger)) throw new Error("--seed, --histories and --ops are integers")
 const broken = values.break === undefined ? undefined : breaks[values.break]
-if (values.break !== undefined && broken === undefined) {
-  throw new Error(`--break is one of ${Object.keys(breaks).join(", ")}`)
+const brokenJournal = values.break === undefined ? undefined : journalBreaks[values.break]
+if (values.break !== undefined && (values.journal ? brokenJournal : broken) === undefined) {
+  throw new Error(`--break is one of ${Object.keys(values.journal ? journalBreaks : breaks).join(", ")}`)
 }
 
 const totals = { histories: 0, operations: 0, requests: 0, crashes: 0, unknown: 0, faults: 0 }
@@ -47,7 +51,10 @@ const found: Array<{ readonly seed: number; readonly violations: ReadonlyArray<s
 const start = performance.now()
 let told = start
 for (let seed = first; seed < first + histories; seed++) {
-  const report = await Effect.runPromise(Effect.provide(historyOf({ seed, ops, break: broken }), TestClock.layer()))
+  const history = values.journal
+    ? runJournal({ seed, ops, break: brokenJournal })
+    : historyOf({ seed, ops, break: broken })
+  const report = await Effect.runPromise(Effect.provide(history, TestClock.layer()))
   totals.histories += 1
   totals.operations += report.operations
   totals.requests += report.requests
