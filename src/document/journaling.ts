@@ -4,10 +4,12 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Document from "../Document.ts"
 import type * as Journal from "../kernel/Journal.ts"
 import type { Capabilities, ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import * as Transaction from "../Transaction.ts"
 import * as documentObject from "./documentObject.ts"
 
 const keyOf = (resource: string, id: string) =>
@@ -20,6 +22,15 @@ const keyOf = (resource: string, id: string) =>
       })
   )
 
+/** The identity of what a transaction has announced: a version, or the tombstone of a deletion. */
+const announced = (key: string, id: string, { etag, stored }: Document.Slot, intent: Document.Intent) => {
+  const next = Document.fromIntent(key, etag, intent)
+  if (Result.isFailure(next)) return Effect.fail(documentObject.corrupt(key, id, next.failure))
+  if (next.success !== undefined) return Effect.succeed(Document.identityOf(next.success))
+  // There may have been nothing to delete.
+  return Effect.succeed(stored === undefined ? intent.over : intent.tombstone)
+}
+
 /**
  * Makes what a journal asks of the documents of a database. No request.
  *
@@ -31,15 +42,23 @@ export const make = (store: ObjectStore["Service"], capabilities: Capabilities):
   return {
     head: Effect.fnUntraced(function* (resource, id) {
       const key = yield* keyOf(resource, id)
-      const slot = yield* documentObject.load(place(resource), key, id)
-      if (slot === undefined) return { identity: undefined, ancestors: [] }
-      const { isPending, stored } = yield* documentObject.current(place(resource), key, id, slot)
-      if (stored !== undefined) return { identity: Document.identityOf(stored), ancestors: stored.ancestors }
-      // Nothing counts: a tombstone, by itself or below an intent, or the one that an intent is about to leave.
-      const { intent } = slot
-      if (intent === undefined) return { identity: Document.identityOf(slot), ancestors: slot.ancestors }
-      const isDeleted = !isPending && intent.next === undefined && slot.stored !== undefined
-      return { identity: isDeleted ? intent.tombstone : intent.over, ancestors: slot.ancestors }
+      let slot = yield* documentObject.load(place(resource), key, id)
+      for (;;) {
+        if (slot === undefined) return { identity: undefined, ancestors: [] }
+        const { ancestors, intent, stored } = slot
+        const before: Journal.Head = {
+          identity: intent !== undefined && stored === undefined ? intent.over : Document.identityOf(stored ?? slot),
+          ancestors
+        }
+        if (intent === undefined) return before
+        const outcome = yield* Transaction.outcomeOf(store, intent.transaction)
+        if (outcome === "pending") return before
+        if (outcome === "committed") return { identity: yield* announced(key, id, slot, intent), ancestors }
+        // Its record may be gone because it is over, and committed: then its intent is gone, too.
+        const again: Document.Slot | undefined = yield* documentObject.load(place(resource), key, id)
+        if (again?.etag === slot.etag) return before
+        slot = again
+      }
     }),
     sweep: Effect.fnUntraced(function* ({ id, resource, writeId }) {
       if (!capabilities.conditionalDelete) return

@@ -12,15 +12,15 @@ const isolated = (seed: number, ops: number, broken?: string) =>
   )
 
 describe("the journal of documents on a store that fails in every way", () => {
-  it.effect("four histories: each version is in it once, in the order of its document, and nothing else", () =>
+  it.effect("three histories: each version is in it once, in the order of its document, and nothing else", () =>
     Effect.gen(function* () {
       let journaled = 0
-      for (let seed = 1; seed <= 4; seed++) {
+      for (let seed = 1; seed <= 3; seed++) {
         const report = yield* isolated(seed, 60)
         assert.deepStrictEqual(report.violations, [], `seed ${seed}`)
         journaled += report.journaled
       }
-      assert.isAbove(journaled, 150)
+      assert.isAbove(journaled, 100)
     })
   )
 
@@ -38,7 +38,7 @@ describe("the journal of documents on a store that fails in every way", () => {
         const { journaled, problems, report } = yield* exploreJournal(scenario, {
           journalers: 1,
           preemptions: 1,
-          limit: 40
+          limit: 25
         })
         assert.deepStrictEqual(problems, [])
         assert.isAbove(journaled, report.schedules)

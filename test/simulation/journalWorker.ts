@@ -18,7 +18,7 @@ const program = Effect.gen(function* () {
       writeSync(1, "written\n")
     }
   })
-  yield* Effect.raceFirst(writing, client.database.journal.run(client.database.journaled, quick))
+  return yield* Effect.raceFirst(writing, client.database.journal.run(client.database.journaled, quick))
 })
 
 await Effect.runPromise(Effect.scoped(program))
