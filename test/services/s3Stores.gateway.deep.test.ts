@@ -13,7 +13,7 @@ import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import type { Options } from "effect-s3db/storage/S3Store"
 import type { StoreError } from "effect-s3db/storage/StoreError"
 import { suite } from "effect-s3db/testing/ObjectStoreSuite"
-import { http, sdk } from "../storage/s3Stores.ts"
+import { http, overUndici, sdk } from "../storage/s3Stores.ts"
 import { describeWithGateway, gateway } from "./available.ts"
 
 const bucket = "suite"
@@ -40,7 +40,7 @@ const probed = <R>(layer: Layer.Layer<ObjectStore | R, unknown>) =>
     })
   ).pipe(Layer.provide(layer))
 
-for (const S3 of [sdk, http]) {
+for (const S3 of [sdk, http, overUndici]) {
   describeWithGateway(`${S3.name} on Ceph's gateway`, () => {
     const lacking = { conditionalDelete: false, conditionalCopy: false, timeoutMillis: 120_000 }
     suite(`${S3.name}, the client, on Ceph's gateway`, probed(Layer.effect(ObjectStore, S3.make(options))), {
