@@ -1,0 +1,514 @@
+/**
+ * An audit trail: who has written which version of which document, when, and what it was before and after. Complete, in order,
+ * append-only, and verifiable.
+ *
+ * ```ts
+ * import * as Audit from "effect-s3db/plugins/Audit"
+ * import { Console, Effect, Stream } from "effect"
+ *
+ * const Trail = Audit.layer({ resources: ["orders"] })
+ *
+ * const program = Effect.gen(function* () {
+ *   const audit = yield* Audit.Audit
+ *   yield* Stream.runForEach(audit.history("orders", "17"), ({ operation, user }) => Console.log(operation, user))
+ *   yield* audit.verify()
+ * })
+ * ```
+ *
+ * **Details**
+ *
+ * The trail is a log of its own, made of the journal by a consumer: what the journal has is in the trail once, in the same order,
+ * whatever crashed when. In one process at a time, by a lease; every process with the layer takes part. A failure of the trail
+ * never fails a write; it is waited out, and nothing is left out for it. What is in it cannot be changed without the chain of hashes
+ * telling so.
+ *
+ * Secrets are in images as the journal has them: sealed.
+ *
+ * @see `docs/guide/audit.md`
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { Database } from "../Database.ts"
+import type * as DbError from "../DbError.ts"
+import type { JsonObject } from "../encoding/Json.ts"
+import { ExpectedError } from "../internal/expectedError.ts"
+import * as AppendLog from "../kernel/AppendLog.ts"
+import * as Consumer from "../kernel/Consumer.ts"
+import * as Journal from "../kernel/Journal.ts"
+import type { LeaseLost } from "../kernel/Lease.ts"
+import * as Plugin from "../Plugin.ts"
+import * as ResourceSelector from "../ResourceSelector.ts"
+import type * as StoreError from "../storage/StoreError.ts"
+import { truncate } from "./audit/truncate.ts"
+
+// -----------------------------------------------------------------------------
+// Errors
+// -----------------------------------------------------------------------------
+
+/**
+ * An option or a filter that cannot be. Nothing was done. `field` says which one, `problem` what was expected.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidAudit extends ExpectedError<InvalidAudit>("effect-s3db/plugins/Audit/InvalidAudit")(
+  "InvalidAudit",
+  { field: Schema.String, problem: Schema.String },
+  { httpApiStatus: 400 }
+) {
+  override get message(): string {
+    return `audit, ${this.field}: ${this.problem}`
+  }
+}
+
+/**
+ * The errors of building the layer.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type LayerError = InvalidAudit | Plugin.InvalidPlugin | DbError.DbError
+
+/**
+ * The errors of reading the trail. `Trimmed`: what was about to be read was removed by retention meanwhile: ask again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ReadError = InvalidAudit | AppendLog.Trimmed | StoreError.StoreError
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * The plugin.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const plugin = Plugin.define("audit", { version: 1 })
+
+const Image = Schema.Record(Schema.String, Schema.Json)
+
+const Kept = Schema.Struct({
+  /** Its position in the journal. */
+  journal: Schema.Int,
+  resource: Schema.String,
+  id: Schema.String,
+  operation: Journal.Kind,
+  writeId: Schema.String,
+  time: Schema.Int,
+  user: Schema.optionalKey(Schema.String),
+  context: Schema.optionalKey(Image),
+  before: Schema.optionalKey(Image),
+  after: Schema.optionalKey(Image),
+  truncated: Schema.optionalKey(Schema.Array(Schema.String))
+})
+
+/**
+ * One version of one document, as the trail has it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Entry {
+  /** In the trail, from 0 without a hole. */
+  readonly position: number
+  /** In the journal. */
+  readonly journal: number
+  /** When it came into the trail, in milliseconds since the epoch; never before that of the entry before. */
+  readonly recordedAt: number
+  readonly resource: string
+  readonly id: string
+  readonly operation: Journal.Kind
+  /** Names the version. */
+  readonly writeId: string
+  /** When it was written, in milliseconds since the epoch by the clock of the writer. */
+  readonly time: number
+  /** The id of the `CurrentUser` of the fiber that has written it; none where it had none, or the resource does not tell. */
+  readonly user: string | undefined
+  /** What else the fiber has told of itself, such as the request. */
+  readonly context: JsonObject | undefined
+  /** The document before, as it was stored: of updates and deletions, where the resource keeps such images in the journal. */
+  readonly before: JsonObject | undefined
+  /** The document after, as it was stored: of inserts and updates, where the resource keeps such images in the journal. */
+  readonly after: JsonObject | undefined
+  /** Paths of what was cut or left out, beginning with `before` or `after`. */
+  readonly truncated: ReadonlyArray<string>
+}
+
+/**
+ * Which resources, and what is kept of each write.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends Plugin.Options {
+  /** The journal that is followed. Default: the one at `journal/` in the database. */
+  readonly journal?: Pick<Journal.Journal, "position" | "read" | "status"> | undefined
+  /** Which resources. Default: all but those of plugins. */
+  readonly resources?: ResourceSelector.ResourceSelector | undefined
+  /** Which images are kept, of those that the journal has. Default: `"both"`. */
+  readonly images?: "none" | "after" | "both" | undefined
+  /** The most bytes of an image as JSON; a larger one is cut. 100 or more. Default: 10,000. */
+  readonly maxImageBytes?: number | undefined
+  /** What is older goes, looked after once an hour, whole segments at a time. Default: nothing goes. */
+  readonly retention?: Duration.Input | undefined
+  /** Whether this process takes part in making the trail, or only reads it. Default: `true`. */
+  readonly records?: boolean | undefined
+  /** The pause after the end of the journal was met first; it doubles. Default: 1 second. */
+  readonly firstPause?: Duration.Input | undefined
+  /** The longest pause. Default: 1 minute. */
+  readonly longestPause?: Duration.Input | undefined
+  /** How long the lease lasts without a renewal. Default: 30 seconds. */
+  readonly lease?: Duration.Input | undefined
+}
+
+/**
+ * Which entries. All that are given have to hold.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Filter {
+  readonly resource?: string | undefined
+  readonly id?: string | undefined
+  readonly operation?: Journal.Kind | undefined
+  readonly user?: string | undefined
+  /** Written at this time or later, by the clock of the writer, in milliseconds since the epoch. */
+  readonly since?: number | undefined
+  /** Written at this time or earlier. */
+  readonly until?: number | undefined
+  /** The first position in the trail. */
+  readonly from?: number | undefined
+}
+
+/**
+ * What is in the trail, counted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stats {
+  readonly total: number
+  readonly byOperation: Readonly<Record<string, number>>
+  readonly byResource: Readonly<Record<string, number>>
+  /** Those without a user are not counted here. */
+  readonly byUser: Readonly<Record<string, number>>
+  /** By day in UTC: `2030-01-31`. */
+  readonly byDay: Readonly<Record<string, number>>
+}
+
+/**
+ * How far the trail has come.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Status {
+  /** The first position that is kept. */
+  readonly first: number
+  /** The position of the next entry. */
+  readonly next: number
+  /** The hash of the last append. Keep it with `next` where nobody who can write to the store can reach it, for `verify`. */
+  readonly head: string
+  /** All entries of the journal before this position are in the trail. */
+  readonly journal: number
+}
+
+/**
+ * An audit trail.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Audit extends Context.Service<
+  Audit,
+  {
+    /** What has been done with one document, from the beginning on. The requests of `query`. */
+    readonly history: (resource: string, id: string) => Stream.Stream<Entry, ReadError>
+    /**
+     * The entries that fit, from the beginning on. 1 GET, and 1 GET for each 4,096 entries: from `since`, less a day for clocks that
+     * differ, or `from` to the end, whatever else is asked for.
+     */
+    readonly query: (filter?: Filter) => Stream.Stream<Entry, ReadError>
+    /** Counts the entries that fit. The requests of `query`. */
+    readonly stats: (filter?: Filter) => Effect.Effect<Stats, ReadError>
+    /**
+     * Reads the whole trail and follows the chain of hashes; `Broken` names the first part that does not fit, and the first position
+     * that nobody can vouch for. With `through`, what `status` has told before, also that the trail still contains that. 1 GET for each
+     * 4,096 entries.
+     */
+    readonly verify: (
+      through?: Pick<Status, "head" | "next">
+    ) => Effect.Effect<AppendLog.Verified, AppendLog.Broken | StoreError.StoreError>
+    /** 1 GET. */
+    readonly status: Effect.Effect<Status, StoreError.StoreError>
+    /** How many entries of the journal have not been looked at. 2 GET. */
+    readonly lag: Effect.Effect<number, StoreError.StoreError>
+    /** Waits until all that the journal has now is in the trail, whichever process does that. 1 GET, and 1 GET for each look. */
+    readonly caughtUp: Effect.Effect<void, StoreError.StoreError>
+    /**
+     * Removes the beginning of the trail, whole segments, and gives the first position that is kept. What is left can be verified as before.
+     * The requests of `AppendLog.retain`, and 1 GET.
+     */
+    readonly retain: (
+      retention: Pick<AppendLog.Retention, "age" | "before" | "bytes" | "entries">
+    ) => Effect.Effect<number, StoreError.StoreError>
+  }
+>()("effect-s3db/plugins/Audit") {}
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+const daysMillis = 86_400_000
+const leastImageBytes = 100
+const operations: ReadonlyArray<string> = ["insert", "update", "delete"]
+
+/** What a record of the journal is in the trail. */
+const keptOf = (
+  { position, value }: Journal.Entry,
+  { images = "both", maxImageBytes = 10_000 }: Options
+): typeof Kept.Type => {
+  const { after, before, context, id, kind, resource, time, writeId } = value
+  const { user, ...rest } = context ?? {}
+  const told: JsonObject = typeof user === "string" ? rest : (context ?? {})
+  const paths: Array<string> = []
+  const imageOf = (side: "after" | "before", image: JsonObject | undefined) => {
+    if (image === undefined) return {}
+    const cut = truncate(image, maxImageBytes)
+    paths.push(...cut.paths.map((path) => `${side}.${path}`))
+    return { [side]: cut.image }
+  }
+  return {
+    journal: position,
+    resource,
+    id,
+    operation: kind,
+    writeId,
+    time,
+    ...(typeof user === "string" ? { user } : {}),
+    ...(Object.keys(told).length > 0 ? { context: told } : {}),
+    ...(images === "both" ? imageOf("before", before) : {}),
+    ...(images === "none" ? {} : imageOf("after", after)),
+    ...(paths.length > 0 ? { truncated: paths } : {})
+  }
+}
+
+const toEntry = ({ at, position, value }: AppendLog.Entry<typeof Kept.Type>): Entry => ({
+  position,
+  journal: value.journal,
+  recordedAt: at,
+  resource: value.resource,
+  id: value.id,
+  operation: value.operation,
+  writeId: value.writeId,
+  time: value.time,
+  user: value.user,
+  context: value.context,
+  before: value.before,
+  after: value.after,
+  truncated: value.truncated ?? []
+})
+
+const fits =
+  ({ id, operation, resource, since = -Infinity, until = Infinity, user }: Filter) =>
+  (entry: Entry): boolean =>
+    (resource === undefined || entry.resource === resource) &&
+    (id === undefined || entry.id === id) &&
+    (operation === undefined || entry.operation === operation) &&
+    (user === undefined || entry.user === user) &&
+    entry.time >= since &&
+    entry.time <= until
+
+/** What is wrong with a filter. */
+const problemOf = (filter: Filter): InvalidAudit | undefined => {
+  for (const field of ["since", "until"] as const) {
+    const time = filter[field]
+    if (time !== undefined && !Number.isFinite(time)) {
+      return new InvalidAudit({ field, problem: "Expected a time in milliseconds since the epoch" })
+    }
+  }
+  const { from, operation } = filter
+  if (from !== undefined && (!Number.isSafeInteger(from) || from < 0)) {
+    return new InvalidAudit({ field: "from", problem: "Expected a position: a whole number from 0" })
+  }
+  if (operation !== undefined && !operations.includes(operation)) {
+    return new InvalidAudit({ field: "operation", problem: `Expected one of ${operations.join(", ")}` })
+  }
+  return undefined
+}
+
+/** The day of a time in UTC; a clock may have told what is no date. */
+const dayOf = (time: number): string => {
+  const date = new Date(time)
+  return Number.isNaN(date.getTime()) ? "no date" : date.toISOString().slice(0, -14)
+}
+
+const check = Effect.fnUntraced(function* ({ maxImageBytes = 10_000, retention }: Options) {
+  if (!Number.isSafeInteger(maxImageBytes) || maxImageBytes < leastImageBytes) {
+    const problem = `Expected a whole number from ${leastImageBytes}`
+    return yield* new InvalidAudit({ field: "maxImageBytes", problem })
+  }
+  if (retention !== undefined && Option.isNone(Duration.fromInput(retention))) {
+    return yield* new InvalidAudit({ field: "retention", problem: "Expected a duration" })
+  }
+})
+
+/**
+ * Opens the trail of a database, and follows the journal until the scope closes. 1 GET and 2 PUT the first time in a database, and the
+ * requests of `Consumer.consume`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options = {}
+): Effect.fn.Return<Audit["Service"], LayerError, Database | Scope.Scope> {
+  yield* check(options)
+  const { store } = yield* Database
+  const self = yield* Plugin.open(plugin, options)
+  const prefix = self.prefix().replace(/\/$/, "")
+  const log = AppendLog.make(store, { prefix: `${prefix}/trail`, schema: Kept })
+  const journal = options.journal ?? (yield* Journal.make(store))
+  const { firstPause, lease, longestPause } = options
+  const isChosen = ResourceSelector.toPredicate(options.resources)
+  const consumer = Consumer.make(store, {
+    source: journal,
+    schema: Journal.Record,
+    prefix,
+    name: "trail",
+    select: ({ resource }) => isChosen(resource),
+    // Nothing is left out of a trail, whatever is wrong with the store.
+    isOutage: () => true,
+    batchSize: 1000,
+    firstPause,
+    longestPause,
+    lease
+  })
+
+  /** The log notes down, with each append, how far in the journal it has come: so each record is in it once. */
+  const journaled = ({ note = "0" }: AppendLog.Status): number => Number(note)
+
+  const record = Effect.fnUntraced(function* (
+    entries: ReadonlyArray<Journal.Entry>,
+    { token }: Consumer.Context
+  ): Effect.fn.Return<void, AppendLog.PositionConflict | LeaseLost | StoreError.StoreError> {
+    const status = yield* log.status
+    const next = journaled(status)
+    const fresh = entries.filter(({ position }) => position >= next)
+    const last = fresh.at(-1)
+    if (last === undefined) return
+    yield* log.append(
+      fresh.map((entry) => keptOf(entry, options)),
+      { expected: status.next, fence: token, id: `journal ${last.position}`, note: String(last.position + 1) }
+    )
+    yield* self.count("recorded", fresh.length)
+  })
+
+  const retain = Effect.fn("Audit.retain")(function* (
+    retention: Pick<AppendLog.Retention, "age" | "before" | "bytes" | "entries">
+  ) {
+    for (;;) {
+      // As the one who has the lease, whoever that is.
+      const { fence } = yield* log.status
+      const first = yield* log.retain({ ...retention, fence }).pipe(
+        Effect.map(Option.some),
+        Effect.catchTag("LeaseLost", () => Effect.succeedNone)
+      )
+      if (Option.isSome(first)) return first.value
+    }
+  })
+
+  const query = (filter: Filter = {}): Stream.Stream<Entry, ReadError> => {
+    const problem = problemOf(filter)
+    if (problem !== undefined) return Stream.fail(problem)
+    const { from, since } = filter
+    const reading = {
+      ...(from === undefined ? {} : { from }),
+      ...(since === undefined ? {} : { since: since - daysMillis })
+    }
+    return log.read(reading).pipe(Stream.map(toEntry), Stream.filter(fits(filter)))
+  }
+
+  const { records = true, retention } = options
+  const running = records ? yield* consumer.consume(record) : undefined
+  if (retention !== undefined && records) {
+    yield* retain({ age: retention }).pipe(
+      Effect.catch((error) => Effect.logWarning("the retention of the audit trail is tried again", error)),
+      Effect.andThen(Effect.sleep("1 hour")),
+      Effect.forever,
+      Effect.forkScoped
+    )
+  }
+  yield* self.running({
+    health:
+      running === undefined
+        ? Effect.succeed({ level: "up" })
+        : Effect.map(running.state, ({ failing }) =>
+            failing === undefined
+              ? { level: "up" as const }
+              : { level: "degraded" as const, detail: `the trail waits for what cannot be done: ${failing}` }
+          ),
+    ...(running === undefined ? {} : { counters: Effect.map(running.state, ({ lag }) => ({ lag })) })
+  })
+
+  return {
+    query,
+    history: (resource, id) => query({ resource, id }),
+    stats: Effect.fn("Audit.stats")(function* (filter) {
+      const counts = { operation: new Map(), resource: new Map(), user: new Map(), day: new Map() } satisfies Record<
+        string,
+        Map<string, number>
+      >
+      let total = 0
+      const add = (map: Map<string, number>, key: string) => map.set(key, (map.get(key) ?? 0) + 1)
+      yield* Stream.runForEach(query(filter), ({ operation, resource, time, user }) =>
+        Effect.sync(() => {
+          total += 1
+          add(counts.operation, operation)
+          add(counts.resource, resource)
+          if (user !== undefined) add(counts.user, user)
+          add(counts.day, dayOf(time))
+        })
+      )
+      return {
+        total,
+        byOperation: Object.fromEntries(counts.operation),
+        byResource: Object.fromEntries(counts.resource),
+        byUser: Object.fromEntries(counts.user),
+        byDay: Object.fromEntries(counts.day)
+      }
+    }),
+    verify: log.verify,
+    status: Effect.map(log.status, (status) => ({
+      first: status.first,
+      next: status.next,
+      head: status.head,
+      journal: journaled(status)
+    })),
+    lag: consumer.lag,
+    caughtUp: Effect.flatMap(journal.position, (position) =>
+      position === 0 ? Effect.void : Effect.asVoid(consumer.waitUntil(position))
+    ),
+    retain
+  }
+})
+
+/**
+ * The layer of the trail of a database.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options = {}): Layer.Layer<Audit, LayerError, Database> =>
+  Layer.effect(Audit, make(options))

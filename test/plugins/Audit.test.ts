@@ -1,0 +1,389 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Database } from "effect-s3db/Database"
+import type { JsonObject } from "effect-s3db/encoding/Json"
+import * as AppendLog from "effect-s3db/kernel/AppendLog"
+import * as Journal from "effect-s3db/kernel/Journal"
+import * as Plugin from "effect-s3db/Plugin"
+import * as Audit from "effect-s3db/plugins/Audit"
+import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
+import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
+import { truncate } from "../../src/plugins/audit/truncate.ts"
+import { crashing, drive, keysOf, memory, openOn } from "../fixture.ts"
+
+type Store = ObjectStore["Service"]
+
+const range = (length: number, from = 0) => Array.from({ length }, (_, i) => from + i)
+/** The log of the journal, as a journaler appends to it. */
+const journalOf = (store: Store) => AppendLog.make(store, { prefix: "journal/log", schema: Journal.Record })
+
+const record = (i: number, more: Partial<Journal.Record> = {}): Journal.Record => ({
+  resource: "orders",
+  id: `${i}`,
+  kind: "insert",
+  writeId: `write-${String(i).padStart(6, "0")}`,
+  time: i * 1000,
+  ...more
+})
+
+const open = Effect.fnUntraced(function* (store: Store, options: Audit.Options = {}, through = store) {
+  const { database } = yield* openOn(store)
+  const audit = yield* Effect.provideService(Audit.make(options), Database, { ...database, store: through })
+  return { audit, database }
+})
+type Trail = Effect.Success<ReturnType<typeof open>>["audit"]
+
+const caughtUp = (audit: Trail) => Effect.flatMap(Effect.forkChild(audit.caughtUp), (fiber) => drive(fiber))
+const all = (audit: Trail, filter?: Audit.Filter) => Stream.runCollect(audit.query(filter))
+
+/** Lets time pass, and what is done elsewhere go on. */
+const steps = (count: number) =>
+  Effect.forEach(
+    range(count),
+    () =>
+      Effect.andThen(
+        Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1))),
+        TestClock.adjust("1 second")
+      ),
+    { discard: true }
+  )
+
+describe("Audit", () => {
+  it.effect(
+    "has what the journal has, with who it was, before and after; found by document, operation, time and user",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* memory
+        const { audit, database } = yield* open(store, { resources: { block: ["sessions"] } })
+        const context = { user: "ana", request: "r-1" }
+        yield* journalOf(store).append([
+          record(0, { id: "a/b", context, after: { v: 1 } }),
+          record(1, { resource: "sessions" }),
+          record(2, { id: "a/b", kind: "update", before: { v: 1 }, after: { v: 2 }, context: { user: "__proto__" } }),
+          record(3, { resource: "orders_archive", id: "a/b" }),
+          record(4, { resource: "plg_notes", id: "a/b" }),
+          record(5, { id: "a/b", kind: "delete", before: { v: 2 }, context: { user: 7, ip: "::1" }, time: -5 })
+        ])
+        yield* caughtUp(audit)
+        const history = yield* Stream.runCollect(audit.history("orders", "a/b"))
+        assert.deepStrictEqual(
+          history.map(({ after, before, context, journal, operation, position, user }) => ({
+            position,
+            journal,
+            operation,
+            user,
+            context,
+            before,
+            after
+          })),
+          [
+            {
+              position: 0,
+              journal: 0,
+              operation: "insert",
+              user: "ana",
+              context: { request: "r-1" },
+              before: undefined,
+              after: { v: 1 }
+            },
+            {
+              position: 1,
+              journal: 2,
+              operation: "update",
+              user: "__proto__",
+              context: undefined,
+              before: { v: 1 },
+              after: { v: 2 }
+            },
+            {
+              position: 3,
+              journal: 5,
+              operation: "delete",
+              user: undefined,
+              context: { user: 7, ip: "::1" },
+              before: { v: 2 },
+              after: undefined
+            }
+          ]
+        )
+        const found = (filter: Audit.Filter) =>
+          Effect.map(all(audit, filter), (some) => some.map(({ journal }) => journal))
+        assert.deepStrictEqual(yield* found({}), [0, 2, 3, 5])
+        assert.deepStrictEqual(yield* found({ resource: "orders_archive" }), [3])
+        assert.deepStrictEqual(yield* found({ operation: "delete" }), [5])
+        assert.deepStrictEqual(yield* found({ user: "ana" }), [0])
+        assert.deepStrictEqual(yield* found({ user: "an" }), [])
+        // Both ends belong to it.
+        assert.deepStrictEqual(yield* found({ since: 2000, until: 3000 }), [2, 3])
+        assert.deepStrictEqual(yield* found({ from: 2, resource: "orders" }), [5])
+        assert.deepStrictEqual(yield* Stream.runCollect(audit.history("orders", "nobody")), [])
+        assert.deepStrictEqual(yield* audit.stats({ resource: "orders" }), {
+          total: 3,
+          byOperation: { insert: 1, update: 1, delete: 1 },
+          byResource: { orders: 3 },
+          byUser: Object.fromEntries([
+            ["ana", 1],
+            ["__proto__", 1]
+          ]),
+          byDay: { "1970-01-01": 2, "1969-12-31": 1 }
+        })
+        assert.strictEqual(yield* audit.lag, 0)
+        const status = yield* audit.status
+        assert.deepStrictEqual([status.first, status.next, status.journal], [0, 4, 6])
+        const [told] = yield* Effect.provideService(Plugin.statuses, Database, database)
+        assert.deepStrictEqual([told?.slug, told?.health.level, told?.counters["recorded"]], ["audit", "up", 4])
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect("2,500 records are 2,500 entries, once, also of two processes that take turns; requests", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const { counter, store } = InstrumentedStore.make(inner)
+      yield* journalOf(inner).append(range(2500).map((i) => record(i)))
+      const scope = yield* Scope.make()
+      const first = yield* Scope.provide(open(store), scope)
+      const second = yield* open(store)
+      yield* caughtUp(second.audit)
+      yield* Scope.close(scope, Exit.void)
+      yield* journalOf(inner).append(range(100, 2500).map((i) => record(i)))
+      yield* caughtUp(second.audit)
+      const entries = yield* all(first.audit)
+      assert.deepStrictEqual(
+        entries.map(({ journal }) => journal),
+        range(2600)
+      )
+      yield* counter.reset
+      yield* all(first.audit, { user: "nobody" })
+      const { get, list, put } = yield* counter.counts
+      // The manifest, three appends of 1,000 and less, and one.
+      assert.deepStrictEqual({ get, list, put }, { get: 5, list: 0, put: 0 })
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a crash at any request: each record is in the trail once, in order", () =>
+    Effect.gen(function* () {
+      let requests = 0
+      for (let at = 1, isOver = false; !isOver; at++) {
+        for (const when of ["before", "after"] as const) {
+          const store = yield* memory
+          yield* openOn(store)
+          yield* journalOf(store).append(range(3).map((i) => record(i)))
+          yield* journalOf(store).append(range(2, 3).map((i) => record(i)))
+          const dying = crashing(store, at, when)
+          yield* Effect.exit(
+            Effect.scoped(
+              Effect.gen(function* () {
+                const { audit } = yield* open(store, {}, dying.store)
+                yield* steps(30)
+                yield* audit.status
+              })
+            )
+          )
+          requests = dying.requests()
+          isOver = requests < at
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              const { audit } = yield* open(store)
+              yield* caughtUp(audit)
+              assert.deepStrictEqual(
+                (yield* all(audit)).map(({ journal }) => journal),
+                range(5),
+                `${when} ${at}`
+              )
+              yield* audit.verify()
+            })
+          )
+        }
+      }
+      assert.isAbove(requests, 8)
+    }).pipe(Random.withSeed("crash"))
+  )
+
+  it.effect("nothing is left out while the store cannot be written to, and the status says so", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      let isDown = true
+      const store: Store = {
+        ...inner,
+        put: (request) =>
+          isDown && request.key.includes("/trail/")
+            ? Effect.fail(
+                new StoreError({ operation: "put", reason: new Unavailable({ description: "down", sent: false }) })
+              )
+            : inner.put(request)
+      }
+      yield* journalOf(inner).append(range(3).map((i) => record(i)))
+      const { audit, database } = yield* open(inner, { lease: "1 hour" }, store)
+      const health = Effect.map(
+        Effect.provideService(Plugin.statuses, Database, database),
+        ([status]) => status?.health.level
+      )
+      while ((yield* health) !== "degraded") yield* steps(1)
+      yield* steps(60)
+      assert.deepStrictEqual(yield* all(audit), [])
+      assert.strictEqual(yield* audit.lag, 3)
+      assert.strictEqual(yield* health, "degraded")
+      isDown = false
+      yield* caughtUp(audit)
+      assert.strictEqual((yield* all(audit)).length, 3)
+      assert.strictEqual(yield* health, "up")
+    }).pipe(Effect.scoped, Random.withSeed("down"))
+  )
+
+  it.effect("verify names the first part that does not fit, and what was taken away at the end", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { audit } = yield* open(store)
+      for (const i of range(4)) {
+        yield* journalOf(store).append([record(i)])
+        yield* caughtUp(audit)
+      }
+      const seen = yield* audit.status
+      assert.strictEqual((yield* audit.verify(seen)).next, 4)
+      const parts = yield* keysOf(store, "plugin=audit/trail/part/")
+      const bodies = yield* Effect.forEach(parts, (key) => Effect.map(store.get(key), ({ body }) => body))
+      for (const [i, key] of parts.entries()) {
+        yield* store.put({ key, body: bodies[(i + 1) % parts.length]! })
+        const broken = yield* Effect.flip(audit.verify())
+        assert.deepStrictEqual([broken._tag, "key" in broken && broken.key], ["Broken", key])
+        yield* store.put({ key, body: bodies[i]! })
+      }
+      // One who writes the trail anew makes another chain.
+      yield* store.deleteMany(yield* keysOf(store, "plugin=audit/trail/"))
+      const forged = AppendLog.make(store, { prefix: "plugin=audit/trail", schema: Schema.Json })
+      yield* forged.append(
+        range(4).map((i) => ({ journal: i, resource: "orders", id: "x", operation: "insert", writeId: "w", time: i }))
+      )
+      yield* audit.verify()
+      assert.strictEqual((yield* Effect.flip(audit.verify(seen)))._tag, "Broken")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("what is old goes, once an hour or when asked, and the rest can be verified", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { audit } = yield* open(store, { retention: "3 hours", lease: "1 hour" })
+      for (const i of range(6)) {
+        yield* journalOf(store).append([record(i)])
+        yield* caughtUp(audit)
+        yield* TestClock.adjust("1 hour")
+        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+      }
+      const { first, next } = yield* audit.status
+      assert.isTrue(first > 0 && first < 6, `${first}`)
+      assert.strictEqual(next, 6)
+      assert.strictEqual((yield* audit.verify()).first, first)
+      assert.strictEqual(yield* audit.retain({ before: 5 }), 5)
+      assert.deepStrictEqual(
+        (yield* all(audit)).map(({ journal }) => journal),
+        [5]
+      )
+      yield* audit.verify()
+    }).pipe(Effect.scoped, Random.withSeed("retention"))
+  )
+
+  it.effect("images are kept as asked, and made to fit", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const big = { text: "é".repeat(50_000), small: 1 }
+      yield* journalOf(store).append([record(0, { kind: "update", before: big, after: { ...big, small: 2 } })])
+      const seen: Array<string> = []
+      for (const [namespace, options] of [
+        ["both", {}],
+        ["after", { images: "after" }],
+        ["none", { images: "none" }],
+        ["tiny", { maxImageBytes: 100 }]
+      ] as const) {
+        const { audit } = yield* open(store, { namespace, ...options })
+        yield* caughtUp(audit)
+        const [entry] = yield* all(audit)
+        const bytes = (image: JsonObject | undefined) =>
+          image === undefined ? 0 : new TextEncoder().encode(JSON.stringify(image)).length
+        const most = namespace === "tiny" ? 100 : 10_000
+        assert.isAtMost(Math.max(bytes(entry!.before), bytes(entry!.after)), most)
+        if (entry!.after !== undefined) assert.strictEqual(entry!.after["small"], 2)
+        seen.push(
+          `${namespace} ${entry!.before !== undefined} ${entry!.after !== undefined} ${entry!.truncated.join()}`
+        )
+      }
+      assert.deepStrictEqual(seen, [
+        "both true true after.text,before.text".replace("after.text,before.text", "before.text,after.text"),
+        "after false true after.text",
+        "none false false ",
+        "tiny true true before.text,after.text"
+      ])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("whatever an image is, it fits, is well-formed, and says what is missing", () =>
+    Effect.gen(function* () {
+      const draw = (below: number) => Random.nextIntBetween(0, below, { halfOpen: true })
+      const texts = ["", "a", "😀", "__proto__", 'é\n"', "x".repeat(300), "😀".repeat(200)]
+      const value = (depth: number): Effect.Effect<any> =>
+        Effect.gen(function* () {
+          const kind = yield* draw(depth > 3 ? 4 : 6)
+          if (kind === 0) return null
+          if (kind === 1) return yield* draw(1e9)
+          if (kind === 2 || kind === 3) return texts[yield* draw(texts.length)]
+          const members = yield* Effect.forEach(range(yield* draw(8)), () => value(depth + 1))
+          if (kind === 4) return members
+          return Object.fromEntries(
+            yield* Effect.forEach(members, (one, i) => Effect.map(draw(4), (n) => [`${texts[n]}${i}`, one]))
+          )
+        })
+      let cuts = 0
+      for (const _ of range(400)) {
+        const image = { a: yield* value(0), b: yield* value(1), ["__proto__x"]: yield* value(0) } as JsonObject
+        const most = 100 + (yield* draw(400))
+        const { image: fitting, paths } = truncate(image, most)
+        const text = JSON.stringify(fitting)
+        assert.isAtMost(new TextEncoder().encode(text).length, most)
+        assert.isTrue(text.isWellFormed() && !text.includes("\\ud"))
+        assert.strictEqual(paths.length === 0, text === JSON.stringify(image))
+        cuts += paths.length
+      }
+      assert.isAbove(cuts, 200)
+    }).pipe(Random.withSeed("images"))
+  )
+
+  it.effect("what is wrong", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      for (const [wrong, field] of [
+        [{ maxImageBytes: 99 }, "maxImageBytes"],
+        [{ maxImageBytes: 1.5 }, "maxImageBytes"],
+        [{ retention: "never" as "1 day" }, "retention"]
+      ] as const) {
+        const error = yield* Effect.flip(open(store, wrong))
+        assert.strictEqual(error instanceof Audit.InvalidAudit && error.field, field)
+      }
+      const { audit } = yield* open(store, { records: false })
+      for (const [filter, field] of [
+        [{ since: Number.NaN }, "since"],
+        [{ until: Infinity }, "until"],
+        [{ from: -1 }, "from"],
+        [{ operation: "drop" as "delete" }, "operation"]
+      ] as const) {
+        const error = yield* Effect.flip(all(audit, filter))
+        assert.strictEqual(error instanceof Audit.InvalidAudit && error.field, field)
+      }
+      yield* caughtUp(audit)
+      assert.deepStrictEqual(yield* all(audit), [])
+      // As a layer.
+      const { database } = yield* openOn(store)
+      const built = yield* Effect.provide(
+        Audit.Audit,
+        Audit.layer({ records: false }).pipe(Layer.provide(Layer.succeed(Database, database)))
+      )
+      assert.strictEqual((yield* built.status).next, 0)
+    }).pipe(Effect.scoped)
+  )
+})
