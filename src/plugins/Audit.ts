@@ -17,12 +17,15 @@
  *
  * **Details**
  *
- * The trail is a log of its own, made of the journal by a consumer: what the journal has is in the trail once, in the same order,
+ * The resources have to leave their versions in the journal, `journal: { images: "both", context: true }` for all that a trail can
+ * tell, and somebody has to keep that: `database.journal.run(database.journaled)`. The trail is a log of its own, made of the journal by a
+ * consumer: what the journal has is in the trail once, in the same order,
  * whatever crashed when. In one process at a time, by a lease; every process with the layer takes part. A failure of the trail
  * never fails a write; it is waited out, and nothing is left out for it. What is in it cannot be changed without the chain of hashes
  * telling so.
  *
- * Secrets are in images as the journal has them: sealed.
+ * Images are as the journal has them: `metadata` and `body` of the object, fields under the ids of their attributes, secrets sealed.
+ * `Document.fromImage` reads one that was not cut.
  *
  * @see `docs/guide/audit.md`
  * @since 0.1.0
@@ -152,7 +155,7 @@ export interface Entry {
  * @since 0.1.0
  */
 export interface Options extends Plugin.Options {
-  /** The journal that is followed. Default: the one at `journal/` in the database. */
+  /** The journal that is followed. Default: that of the database. */
   readonly journal?: Pick<Journal.Journal, "position" | "read" | "status"> | undefined
   /** Which resources. Default: all but those of plugins. */
   readonly resources?: ResourceSelector.ResourceSelector | undefined
@@ -375,11 +378,12 @@ export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Audit["Service"], LayerError, Database | Scope.Scope> {
   yield* check(options)
-  const { store } = yield* Database
+  const database = yield* Database
+  const { store } = database
   const self = yield* Plugin.open(plugin, options)
   const prefix = self.prefix().replace(/\/$/, "")
   const log = AppendLog.make(store, { prefix: `${prefix}/trail`, schema: Kept })
-  const journal = options.journal ?? (yield* Journal.make(store))
+  const { journal = database.journal } = options
   const { firstPause, lease, longestPause } = options
   const isChosen = ResourceSelector.toPredicate(options.resources)
   const consumer = Consumer.make(store, {
