@@ -509,7 +509,7 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
- * The layer of the trail of a database.
+ * Makes the trail of a database for those who ask for it, and follows the journal as long as it lives.
  *
  * @category layers
  * @since 0.1.0

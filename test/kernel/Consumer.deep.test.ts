@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as FileStore from "effect-s3db/storage/FileStore"
+import { orders } from "./consumerOrders.ts"
 import { newFolder } from "./contention.ts"
 import { consumerOf, isPoison, logOf } from "./fixtures/consumerWorker.ts"
 
@@ -26,6 +27,14 @@ const start = (folder: string, onLine: (line: string) => void) => {
 }
 
 describe("Consumer", () => {
+  it.effect("in every order of the requests of two processes, with a pause longer than the lease and a crash", () =>
+    Effect.gen(function* () {
+      const { schedules, turns } = yield* orders({ crashes: 1 })
+      assert.isAbove(schedules, 100)
+      assert.isTrue(turns.has("1,2"))
+    })
+  )
+
   it.live(
     "of two processes of which one is killed again and again, all entries are handled, and in the order of tokens",
     () =>

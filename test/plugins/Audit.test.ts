@@ -15,7 +15,7 @@ import * as Document from "effect-s3db/Document"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as WriteContext from "effect-s3db/WriteContext"
 import { Database } from "effect-s3db/Database"
-import type { JsonObject } from "effect-s3db/encoding/Json"
+import type { Json, JsonObject } from "effect-s3db/encoding/Json"
 import * as AppendLog from "effect-s3db/kernel/AppendLog"
 import * as Journal from "effect-s3db/kernel/Journal"
 import * as Plugin from "effect-s3db/Plugin"
@@ -377,12 +377,12 @@ describe("Audit", () => {
     Effect.gen(function* () {
       const draw = (below: number) => Random.nextIntBetween(0, below, { halfOpen: true })
       const texts = ["", "a", "😀", "__proto__", 'é\n"', "x".repeat(300), "😀".repeat(200)]
-      const value = (depth: number): Effect.Effect<any> =>
+      const value = (depth: number): Effect.Effect<Json> =>
         Effect.gen(function* () {
           const kind = yield* draw(depth > 3 ? 4 : 6)
           if (kind === 0) return null
           if (kind === 1) return yield* draw(1e9)
-          if (kind === 2 || kind === 3) return texts[yield* draw(texts.length)]
+          if (kind === 2 || kind === 3) return texts[yield* draw(texts.length)]!
           const members = yield* Effect.forEach(range(yield* draw(8)), () => value(depth + 1))
           if (kind === 4) return members
           return Object.fromEntries(

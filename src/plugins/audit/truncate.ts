@@ -1,8 +1,17 @@
-/** Images of documents, made to fit. */
+/**
+ * Images of documents, made to fit.
+ *
+ * @since 0.1.0
+ */
 import type { Json, JsonObject } from "../../encoding/Json.ts"
 import { utf8Length } from "../../internal/text.ts"
 
-/** An image that fits, and what is missing in it. */
+/**
+ * An image that fits, and what is missing in it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Truncated {
   readonly image: JsonObject
   /** Paths of what was cut or left out, its members joined by `.`; the empty one when nothing is left. */
@@ -58,7 +67,12 @@ const shed = (image: JsonObject, path: ReadonlyArray<string>, found: Set<string>
   return Object.fromEntries(Object.entries(image).filter(([name]) => name !== largest.name))
 }
 
-/** Makes an image have at most so many bytes as JSON: texts are cut first, the longest most; then the largest members go. */
+/**
+ * Makes an image have at most so many bytes as JSON: texts are cut first, the longest most; then the largest members go.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
 export const truncate = (image: JsonObject, maxBytes: number): Truncated => {
   let size = sizeOf(image)
   if (size <= maxBytes) return { image, paths: [] }
