@@ -413,6 +413,15 @@ describe("a lost answer", () => {
         yield* settle(notes.delete("1"))
         yield* settle(notes.upsert({ id: "1", text: "d" }))
         assert.deepStrictEqual(yield* kindsOf(database, "1"), ["insert", "update", "update", "delete", "insert"])
+        for (let i = 0; i < 3; i++) {
+          // By the document in hand each of them may be the one whose answer is lost.
+          yield* settle(notes.upsert({ id: `h${i}`, text: "a" }))
+          const held = yield* notes.getDocument(`h${i}`)
+          yield* settle(
+            notes.delete(yield* settle(Effect.andThen(notes.update(held, { text: "b" }), notes.getDocument(held.id))))
+          )
+          assert.deepStrictEqual(yield* kindsOf(database, held.id), ["insert", "update", "delete"])
+        }
         const { repair } = yield* notes.admin
         assert.deepStrictEqual(yield* Stream.runCollect(repair({ markerGraceMillis: -1 })), [])
       }

@@ -417,7 +417,7 @@ export const make = <A>(
       time: deletion.deletedAt,
       before: stored
     })
-    if (CasCell.isLost(entry)) return entry
+    if (CasCell.isLost(entry)) return lostToTime
     const undo =
       entry === undefined
         ? Effect.void

@@ -10,7 +10,7 @@ import * as Document from "../Document.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
-import type { Commit, Committer, OnCommit, Removal } from "./commit.ts"
+import { type Commit, type Committer, lostToTime, type OnCommit, type Removal } from "./commit.ts"
 import type { Context, LostRace } from "./context.ts"
 import { isDamage } from "./damage.ts"
 import * as documentObject from "./documentObject.ts"
@@ -131,11 +131,16 @@ export const make = <A>(
     if (stored.revision !== (base?.stored.revision ?? document.revision)) return yield* reader.conflict(id)
     const asks = checks.length + beforeCommit.length > 0
     const value = asks ? (base ?? (yield* reader.decode(id, stored))).value : undefined
-    const writeId = value === undefined ? undefined : yield* agreed(id, value, checks, beforeCommit)
-    const removal = yield* Effect.catchTags(committer.remove(id, stored, onCommit, writeId), {
-      AlreadyExists: Effect.die,
-      UniqueViolation: Effect.die
+    const attempt = Effect.gen(function* () {
+      const writeId = value === undefined ? undefined : yield* agreed(id, value, checks, beforeCommit)
+      return yield* Effect.catchTags(committer.remove(id, stored, onCommit, writeId), {
+        AlreadyExists: Effect.die,
+        UniqueViolation: Effect.die
+      })
     })
+    let removal = yield* attempt
+    // It has lost to nobody: the version in hand is still the one that is meant.
+    while (removal === lostToTime) removal = yield* attempt
     if (CasCell.isLost(removal)) return yield* reader.conflict(id)
     yield* tidyAfter(id, removal)
     return removal
