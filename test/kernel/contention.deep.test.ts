@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as FileStore from "effect-s3db/storage/FileStore"
 import { newFolder, processes, suite } from "./contention.ts"
 
-const folders = Array.from({ length: 5 }, newFolder)
+const folders = Array.from({ length: 6 }, newFolder)
 
 suite(
   "a folder",

@@ -13,9 +13,11 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as AppendLog from "effect-s3db/kernel/AppendLog"
 import * as Checkpoint from "effect-s3db/kernel/Checkpoint"
+import * as Consumer from "effect-s3db/kernel/Consumer"
 import * as CreateOnce from "effect-s3db/kernel/CreateOnce"
 import * as Fenced from "effect-s3db/kernel/Fenced"
 import * as Lease from "effect-s3db/kernel/Lease"
+import * as ListingDifference from "effect-s3db/kernel/ListingDifference"
 import * as PluginStore from "effect-s3db/kernel/PluginStore"
 import * as Segments from "effect-s3db/kernel/Segments"
 import * as Sequence from "effect-s3db/kernel/Sequence"
@@ -142,6 +144,60 @@ export const suite = (name: string, open: Effect.Effect<Store, unknown, Scope.Sc
         yield* Effect.forEach(range(30), () => values.increment("n"), { concurrency: "unbounded" })
         assert.deepStrictEqual(yield* values.get("n"), Option.some(30))
         assert.strictEqual(yield* values.removeAll(), 1)
+      })
+    )
+
+    it.live("what is new, changed and gone is told once; two consumers of 40 entries handle them in turn", () =>
+      Effect.gen(function* () {
+        const store = yield* open
+        const body = (text: string) => new TextEncoder().encode(text)
+        const keys = ["a/b", "a b", "é", "\u{1f600}", "%", "z"].map((key) => `data/${key}`)
+        yield* Effect.forEach(keys, (key) => store.put({ key, body: body(key) }), { concurrency: 3 })
+        const listing = ListingDifference.make(store, {
+          listed: "data/",
+          prefix: "seen",
+          keysPerPart: 2,
+          orderedList: true
+        })
+        const told: Array<string> = []
+        const pass = Effect.gen(function* () {
+          yield* listing.pass((some) =>
+            Effect.sync(() => void told.push(...some.map(({ _tag, key }) => `${_tag} ${key}`)))
+          )
+          return told.splice(0).toSorted()
+        })
+        assert.deepStrictEqual(yield* pass, keys.map((key) => `New ${key}`).toSorted())
+        yield* store.put({ key: keys[1]!, body: body("changed") })
+        yield* store.delete(keys[3]!)
+        yield* store.put({ key: "data/new", body: body("new") })
+        assert.deepStrictEqual(yield* pass, [`Changed ${keys[1]}`, `Gone ${keys[3]}`, "New data/new"])
+        assert.deepStrictEqual(yield* pass, [])
+
+        const log = entriesOf(store)
+        yield* Effect.forEach(range(4), (i) => log.append(range(10).map((n) => `${i * 10 + n}`)))
+        const handled: Array<string> = []
+        const consumer = () =>
+          Consumer.make(store, {
+            source: entriesOf(store),
+            schema: Schema.String,
+            prefix: "consumers",
+            name: "é/..",
+            batchSize: 7,
+            lease: "2 seconds"
+          })
+        const drains = yield* Effect.forEach(
+          range(2),
+          () => consumer().drain((some) => Effect.sync(() => void handled.push(...some.map(({ value }) => value)))),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(
+          drains.map(({ handled }) => handled).toSorted((a, b) => a - b),
+          [0, 40]
+        )
+        assert.deepStrictEqual(handled, range(40).map(String))
+        assert.deepStrictEqual(yield* consumer().position, Option.some(40))
+        assert.strictEqual(yield* consumer().seek({ position: 38 }), 38)
+        assert.strictEqual((yield* consumer().drain(() => Effect.void)).handled, 2)
       })
     )
 
