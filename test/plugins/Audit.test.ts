@@ -233,8 +233,11 @@ describe("Audit", () => {
             Effect.scoped(
               Effect.gen(function* () {
                 const { audit } = yield* open(store, {}, dying.store)
-                yield* steps(12)
                 yield* audit.status
+                const trail = AppendLog.make(store, { prefix: "plugin=audit/trail", schema: Schema.Json })
+                while (dying.requests() < at && (yield* trail.status).next < 5) yield* steps(1)
+                // The position, and the lease.
+                for (let i = 0; i < 20 && dying.requests() < at; i++) yield* steps(1)
               })
             )
           )
