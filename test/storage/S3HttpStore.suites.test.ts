@@ -7,6 +7,6 @@ import { http, overFetch, overUndici } from "./s3Stores.ts"
 for (const S3 of [http, overUndici, overFetch]) {
   requestsSuite(S3)
   faultsSuite(S3)
-  bucketSuite(S3)
 }
+bucketSuite(http)
 restartSuite(http)

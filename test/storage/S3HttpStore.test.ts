@@ -5,7 +5,7 @@ import { createServer } from "node:net"
 import type { AddressInfo } from "node:net"
 import { promisify } from "node:util"
 import { gzipSync } from "node:zlib"
-import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3"
+import { HeadObjectCommand, S3Client } from "@aws-sdk/client-s3"
 import { assert, describe, it } from "@effect/vitest"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -155,7 +155,7 @@ describe("S3HttpStore: where the bucket is", () => {
           },
           { step: "finalizeRequest", priority: "low" }
         )
-        await sdk.send(new PutObjectCommand({ Bucket: options.bucket, Key: "k" })).catch(() => undefined)
+        await sdk.send(new HeadObjectCommand({ Bucket: options.bucket, Key: "k" })).catch(() => undefined)
         const { origin, path } = placeOf(options, region)
         const { port } = new URL(`${origin.protocol}//${origin.host}`)
         const ours = {

@@ -18,7 +18,7 @@ export const parts: ReadonlyArray<Part> = [
   { name: "kernel", folders: ["kernel"], seconds: 80, deepSeconds: 60 },
   { name: "query", folders: ["query"], seconds: 10, deepSeconds: 30 },
   { name: "schema, encoding", folders: ["schema", "encoding", "types"], seconds: 10, deepSeconds: 30 },
-  { name: "storage", folders: ["storage"], seconds: 55, deepSeconds: 300 },
+  { name: "storage", folders: ["storage"], seconds: 75, deepSeconds: 300 },
   { name: "crypto", folders: ["crypto"], seconds: 10, deepSeconds: 30 },
   { name: "simulation", folders: ["simulation"], seconds: 50, deepSeconds: 600 },
   { name: "plugins", folders: ["plugins"], seconds: 60, deepSeconds: 300 },
