@@ -105,7 +105,8 @@ const transportOf = Effect.fnUntraced(function* (
 })
 
 const loadUndici = Effect.tryPromise({
-  try: () => import("undici"),
+  // A bundler takes an import that is caught for one that may be missing.
+  try: () => import("undici").catch((error: unknown) => Promise.reject(error)),
   catch: (error) =>
     new StoreError({
       operation: "open",

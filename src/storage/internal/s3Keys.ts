@@ -65,7 +65,8 @@ const ofChain = (region: string): Effect.Effect<Ask> =>
   Effect.map(
     Effect.cached(
       Effect.tryPromise({
-        try: () => import("@aws-sdk/credential-provider-node"),
+        // A bundler takes an import that is caught for one that may be missing.
+        try: () => import("@aws-sdk/credential-provider-node").catch((error: unknown) => Promise.reject(error)),
         catch: (error) =>
           new Unsupported({ feature: chainPackage, description: s3Errors.notLoaded(chainPackage, error) })
       }).pipe(Effect.map(({ defaultProvider }) => defaultProvider({ clientConfig: { region } })))
