@@ -39,7 +39,13 @@ const counted = Effect.map(memory, (inner) => {
     yield* effect
     return Object.fromEntries(Object.entries(yield* counter.counts).filter(([, n]) => n > 0))
   })
-  return { store, made }
+  /** Waits until nothing is asked of the store any more. */
+  const quiet: Effect.Effect<void> = Effect.gen(function* () {
+    const before = JSON.stringify(yield* counter.counts)
+    yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 100)))
+    if (JSON.stringify(yield* counter.counts) !== before) yield* quiet
+  })
+  return { store, made, quiet }
 })
 
 /** The clock of a machine that is wrong by so much. */
@@ -220,14 +226,6 @@ describe("KeyValueStore", () => {
   )
 })
 
-/** What is under way goes on to where it waits for time. */
-const settled = Effect.forEach(range(30), () => Effect.promise(() => new Promise((resolve) => setImmediate(resolve))), {
-  discard: true
-})
-
-const minutes = (times: number) =>
-  Effect.forEach(range(times), () => Effect.andThen(TestClock.adjust("1 minute"), settled), { discard: true })
-
 describe("Persistence", () => {
   it.effect("requests", () =>
     Effect.gen(function* () {
@@ -271,7 +269,7 @@ describe("Persistence", () => {
 
   it.effect("what has expired is swept by one of the processes, once in a while", () =>
     Effect.gen(function* () {
-      const { made, store } = yield* counted
+      const { made, quiet, store } = yield* counted
       const scope = yield* Scope.make()
       const opened = yield* Effect.forEach(range(3), () =>
         Scope.provide(Persistence.make(store, { sweepEvery: "1 hour" }), scope)
@@ -279,12 +277,12 @@ describe("Persistence", () => {
       const values = yield* opened[0]!.make("s")
       yield* values.set("short", {}, Duration.minutes(1))
       yield* values.set("long", {}, Duration.days(9))
-      yield* settled
+      yield* quiet
       yield* TestClock.adjust("2 minutes")
       assert.isTrue((yield* keysOf(store)).includes("plugin=persistence/s/short"))
-      const requests = yield* made(minutes(50))
+      const requests = yield* made(Effect.andThen(TestClock.adjust("50 minutes"), quiet))
       assert.isUndefined(requests["list"])
-      const { delete: deleted, list } = yield* made(minutes(15))
+      const { delete: deleted, list } = yield* made(Effect.andThen(TestClock.adjust("15 minutes"), quiet))
       assert.strictEqual(list, 1)
       assert.isAbove(deleted!, 0)
       assert.deepStrictEqual((yield* keysOf(store)).toSorted(), [
@@ -300,7 +298,7 @@ describe("Persistence", () => {
 
   it.effect("a sweep that fails is made up for, and ends nothing", () =>
     Effect.gen(function* () {
-      const inner = yield* memory
+      const { quiet, store: inner } = yield* counted
       let isDown = true
       const down = new StoreError({
         operation: "list",
@@ -310,10 +308,11 @@ describe("Persistence", () => {
       const store: Store = { ...inner, get: (...args) => (isDown ? Effect.fail(down) : inner.get(...args)) }
       const values = yield* (yield* Persistence.make(store, { sweepEvery: "1 hour" })).make("s")
       yield* values.set("short", {}, Duration.minutes(1))
-      yield* settled
+      yield* quiet
       yield* TestClock.adjust("2 minutes")
       isDown = false
-      yield* minutes(60)
+      yield* TestClock.adjust("1 hour")
+      yield* quiet
       assert.deepStrictEqual(yield* keysOf(inner), ["plugin=persistence/swept"])
     })
   )
