@@ -16,7 +16,7 @@ import type { JsonObject } from "./encoding/Json.ts"
 
 /**
  * What the entries of writes say of them, in resources whose journal has `context: true`; they have the id of the `CurrentUser`
- * beside it. It is in clear in the store. Default: nothing.
+ * beside it, under `user`, a name that counts for nothing here. It is in clear in the store. Default: nothing.
  *
  * @category references
  * @since 0.1.0

@@ -143,15 +143,19 @@ describe("every write leaves its entry", () => {
         .update("1", { text: "b" })
         .pipe(
           Effect.provideService(CurrentUser.CurrentUser, somebody),
-          Effect.provideService(WriteContext.WriteContext, { request: "r1" })
+          Effect.provideService(WriteContext.WriteContext, { request: "r1", user: "eve" })
         )
-      yield* notes.delete("1")
+      yield* Effect.provideService(notes.delete("1"), WriteContext.WriteContext, { user: "eve" })
       const pending = yield* Stream.runCollect(database.journal.pending)
       const bodies = yield* Effect.forEach(pending, ({ hasBody, key }) => {
         assert.isTrue(hasBody)
         return Effect.map(store.get(key), ({ body }) => new TextDecoder().decode(body))
       })
       assert.isFalse(bodies.some((text) => text.includes("hunter2")))
+      assert.isFalse(
+        bodies.some((text) => text.includes("eve")),
+        "who wrote is told by CurrentUser alone"
+      )
       const details = bodies.map((text) => JSON.parse(text) as Record<string, unknown>)
       const texts = details.map((detail) => Object.keys(detail).toSorted().join())
       assert.strictEqual(details.length, 3)

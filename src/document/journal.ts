@@ -81,9 +81,10 @@ export const make = <A>({ database, name, settings, store }: Context<A>): Journa
   const contextOf = Effect.gen(function* () {
     const user = yield* CurrentUser
     const told = yield* WriteContext
-    return user === undefined && told === undefined
-      ? undefined
-      : { ...(user === undefined ? {} : { user: user.id }), ...told }
+    if (user === undefined && told === undefined) return undefined
+    // What a request says must not pass for who wrote.
+    const { user: _, ...rest } = told ?? {}
+    return user === undefined ? rest : { user: user.id, ...rest }
   })
 
   const detailOf = Effect.fnUntraced(function* (
