@@ -1333,7 +1333,10 @@ const decodeDeclared = Schema.decodeUnknownResult(
       })
     ),
     journal: Schema.optionalKey(
-      Schema.Struct({ images: Schema.Literals(["none", "after", "both"]), context: Schema.Boolean })
+      Schema.Union([
+        Schema.Struct({ images: Schema.Literals(["none", "after", "both"]), context: Schema.Boolean }),
+        Schema.Literal(false)
+      ])
     ),
     uniqueLease: Schema.optionalKey(Schema.Number)
   })
@@ -1403,15 +1406,26 @@ const declaredBy = (
   const decoded = decodeDeclared(definition)
   if (Result.isFailure(decoded)) return { settings: undefined, problem: "the definition of its current version" }
   const { counters, flags = [], uniqueLease = Unique.defaultLeaseMillis } = decoded.success
-  const { journal = { images: "none" as const, context: false } } = decoded.success
   const settings = {
     history: flags.includes("history"),
     content: flags.includes("content"),
     counters,
-    journal: flags.includes("journal") ? journal : undefined,
+    journal: journalOf(resource),
     uniqueLease
   }
   return { settings, problem: undefined }
+}
+
+/** A journal that was begun is kept until a version says that it ends: a program that does not know of it must not end it. */
+const journalOf = ({ currentVersion, versions }: Resource): UpkeepSettings["journal"] => {
+  for (let number = versionNumber(currentVersion); number >= 0; number--) {
+    const declared = decodeDeclared(versions[`v${number}`]?.definition)
+    if (Result.isFailure(declared)) continue
+    const { flags = [], journal } = declared.success
+    if (journal === false) return undefined
+    if (flags.includes("journal")) return journal ?? { images: "none", context: false }
+  }
+  return undefined
 }
 
 /** An index that this release cannot make the keys of. */

@@ -251,7 +251,7 @@ export class Database extends Context.Service<
     readonly changes: Change.Feed<unknown>
     /**
      * The journal of the resources that declare one. Writers leave their entries; somebody has to keep it:
-     * `journal.run(journaled)` in at least one program.
+     * the layer of `plugins/Journaler`, or `journal.run(journaled)`, in at least one program.
      */
     readonly journal: Journal.Journal
     /** What whoever keeps the journal asks of the documents. */

@@ -187,12 +187,12 @@ export interface Settings<
   readonly counters?: Counters | undefined
   /**
    * Leaves an entry in the journal of the database (`Database.journal`) for each version that is committed, whoever writes it and
-   * however, so that consumers see every change once and in order. `true`: what was written, by whom and when it was, not what it
-   * says; with options also the document as it was stored, secrets sealed. Default `false`.
+   * however, so that consumers see every change once and in order. `true`: what was written and when, not what it says; with options also
+   * the document as it was stored, secrets sealed, and who wrote it. Default: what the catalog says, at first none.
    *
    * Each write costs 1 PUT more, beside those of markers; a replacement or deletion reads first, and a deletion leaves a small object
-   * that whoever keeps the journal removes. Programs that do not declare it keep it, too, as long as the current version of the resource
-   * does: from one `catalogLease` after it was registered it misses nothing.
+   * that whoever keeps the journal removes. Programs that do not declare it keep it, too, older and newer ones: from one `catalogLease`
+   * after it was registered it misses nothing. It ends with a version that says `false`.
    */
   readonly journal?: boolean | JournalOptions | undefined
   /** What plugins need to know of the resource, by their names; it travels with the definition. */
@@ -463,7 +463,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     flags,
     plugins,
     counters,
-    journal,
+    journal: options.journal === false ? false : journal,
     onExcessProperty,
     uniqueLease,
     partitions,

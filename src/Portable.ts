@@ -123,8 +123,8 @@ export const Portable = Schema.Struct({
   partitions: Schema.optionalKey(Schema.Record(Schema.String, Partition.Definition)),
   uniques: Schema.optionalKey(Schema.Record(Schema.String, Unique.Definition)),
   counters: Schema.optionalKey(Counters),
-  /** Beside the flag `journal`, where entries carry something along. */
-  journal: Schema.optionalKey(Journal),
+  /** Beside the flag `journal`, where entries carry something along; `false`: the journal of versions before ends. */
+  journal: Schema.optionalKey(Schema.Union([Journal, Schema.Literal(false)])),
   /** What becomes of keys in inputs that the schema does not know; where it is not the default. */
   onExcessProperty: Schema.optionalKey(Schema.Literal("ignore")),
   /** Milliseconds; where it is not the default. */
@@ -159,7 +159,8 @@ export interface Settings {
   readonly flags: ReadonlyArray<Flag>
   readonly plugins: Readonly<Record<string, Json>>
   readonly counters: Counters | undefined
-  readonly journal: Journal | undefined
+  /** `undefined`: it says nothing of a journal. */
+  readonly journal: Journal | false | undefined
   readonly onExcessProperty: "error" | "ignore"
   /** Milliseconds. */
   readonly uniqueLease: number
@@ -271,7 +272,9 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
     ...(Object.keys(settings.partitions).length === 0 ? {} : { partitions: settings.partitions }),
     ...(Object.keys(settings.uniques).length === 0 ? {} : { uniques: settings.uniques }),
     ...(settings.counters === undefined ? {} : { counters: settings.counters }),
-    ...(settings.journal === undefined || isBare(settings.journal) ? {} : { journal: settings.journal }),
+    ...(settings.journal === undefined || (settings.journal !== false && isBare(settings.journal))
+      ? {}
+      : { journal: settings.journal }),
     ...(settings.onExcessProperty === "error" ? {} : { onExcessProperty: settings.onExcessProperty }),
     ...(settings.uniqueLease === Unique.defaultLeaseMillis ? {} : { uniqueLease: settings.uniqueLease }),
     ...(Object.keys(settings.plugins).length === 0 ? {} : { plugins: settings.plugins }),

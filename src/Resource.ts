@@ -335,7 +335,7 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
     ...defined.success,
     counters: portable.counters,
     journal: (portable.flags ?? []).includes("journal")
-      ? (portable.journal ?? { images: "none", context: false })
+      ? portable.journal || { images: "none", context: false }
       : undefined,
     origin: "catalog",
     unwritable: unwritable(name, portable),

@@ -30,6 +30,41 @@ const remote = Effect.map(memory, (store): Store => ({ ...store, capabilities: f
 const gateway = Effect.map(MemoryStore.make({ profile: "rgw" }), ({ store }) => store)
 
 describe("every write leaves its entry", () => {
+  it.effect(
+    "also of programs, older and newer ones, that do not declare the journal, until one says that it ends",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* memory
+        const fields = { id: Schema.String, text: Schema.String }
+        const program = (more: Schema.Struct.Fields, journal?: boolean) =>
+          Effect.flatMap(openOn(store), ({ open }) =>
+            open("notes", {
+              schema: Schema.Struct({ ...fields, ...more }),
+              primaryKey: "id",
+              ...(journal === undefined ? {} : { journal })
+            })
+          )
+        yield* program({})
+        const journaling = yield* program({ by: Schema.optionalKey(Schema.String) }, true)
+        const newer = yield* program({ to: Schema.optionalKey(Schema.String) })
+        const older = yield* program({})
+        for (const [i, notes] of [older, journaling, newer].entries()) yield* notes.insert({ id: `${i}`, text: "a" })
+        const { database } = yield* openOn(store)
+        const entries = Effect.map(Stream.runCollect(database.journal.pending), (all) =>
+          all.map(({ document }) => document?.id).toSorted()
+        )
+        assert.deepStrictEqual(yield* entries, ["0", "1", "2"])
+
+        const ending = yield* program({ last: Schema.optionalKey(Schema.String) }, false)
+        const after = [yield* program({}), yield* program({ to: Schema.optionalKey(Schema.String) }), ending]
+        for (const [i, notes] of after.entries()) yield* notes.insert({ id: `9${i}`, text: "a" })
+        assert.deepStrictEqual(yield* entries, ["0", "1", "2"])
+        const later = yield* program({ later: Schema.optionalKey(Schema.String) })
+        yield* later.insert({ id: "99", text: "a" })
+        assert.deepStrictEqual(yield* entries, ["0", "1", "2"])
+      })
+  )
+
   it.effect("by whatever way a document is written", () =>
     Effect.gen(function* () {
       const { database, open } = yield* openNew
@@ -447,7 +482,7 @@ describe("a lost answer", () => {
 })
 
 describe("programs of several versions", () => {
-  it.effect("one that does not declare the journal keeps it, as long as the current version asks for it", () =>
+  it.effect("one that does not declare the journal keeps it, as the catalog asks for it", () =>
     Effect.gen(function* () {
       const { open, store } = yield* openNew
       const older = yield* open("notes", plain)

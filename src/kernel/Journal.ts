@@ -331,11 +331,13 @@ export interface Journal {
   readonly pending: Stream.Stream<Pending, StoreError.StoreError>
   /**
    * Removes records from the beginning, whole segments, and gives the first position that is kept. Requests of `AppendLog.retain`,
-   * and 1 GET. The newest records stay, those whose entries may still be in the pending set.
+   * and 1 GET. The newest records stay, those whose entries may still be in the pending set. Beside a journaler, in any process.
+   *
+   * Who reads from a position that is gone fails with `Trimmed`: keep what the slowest consumer has not read by `before`.
    */
-  readonly retain: (retention: AppendLog.Retention) => Effect.Effect<number, Lease.LeaseLost | StoreError.StoreError>
-  /** Puts small segments together. Requests of `AppendLog.compact`. */
-  readonly compact: Effect.Effect<number, Lease.LeaseLost | StoreError.StoreError>
+  readonly retain: (retention: Omit<AppendLog.Retention, "fence">) => Effect.Effect<number, StoreError.StoreError>
+  /** Puts small segments together, beside a journaler, in any process. Requests of `AppendLog.compact`, and 1 GET. */
+  readonly compact: Effect.Effect<number, StoreError.StoreError>
   /** Follows the chain of hashes through the whole journal. Requests of `AppendLog.verify`. */
   readonly verify: (through?: {
     readonly next: number
@@ -386,6 +388,14 @@ export const make = Effect.fnUntraced(function* (
       longestPause: millisOf(longestPause)
     })
 
+  const fenceOf = ({ fence }: AppendLog.Status) => (fence === 0 ? undefined : fence)
+
+  /** Does what compare-and-set alone makes safe, whoever has the lease at the time. */
+  const asHolder = <A>(
+    work: (at: AppendLog.Status) => Effect.Effect<A, Lease.LeaseLost | StoreError.StoreError>
+  ): Effect.Effect<A, StoreError.StoreError> =>
+    Effect.flatMap(status, work).pipe(Effect.catchTag("LeaseLost", () => Effect.suspend(() => asHolder(work))))
+
   return {
     prefix,
     client: writer,
@@ -413,12 +423,16 @@ export const make = Effect.fnUntraced(function* (
       const { appended, dropped, next, undecided } = yield* journaler(documents, running).catchUp(nobodyWrites)
       return { appended, dropped, next, undecided }
     }),
-    retain: Effect.fn("Journal.retain")(function* (retention) {
-      // What may still be in the pending set has to be known from the log, or it would be journaled again.
-      const removed = journalers.removedOf(yield* status)
-      return yield* log.retain({ ...retention, before: Math.min(retention.before ?? removed, removed) })
-    }),
-    compact: log.compact(),
+    retain: Effect.fn("Journal.retain")((retention) =>
+      asHolder((at) => {
+        const { age, bytes, entries, before } = retention
+        if ([age, before, bytes, entries].every((one) => one === undefined)) return Effect.succeed(at.first)
+        // What may still be in the pending set has to be known from the log, or it would be journaled again.
+        const removed = journalers.removedOf(at)
+        return log.retain({ ...retention, fence: fenceOf(at), before: Math.min(before ?? removed, removed) })
+      })
+    ),
+    compact: asHolder((at) => log.compact({ fence: fenceOf(at) })),
     verify: log.verify
   }
 })

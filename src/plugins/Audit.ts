@@ -18,7 +18,7 @@
  * **Details**
  *
  * The resources have to leave their versions in the journal, `journal: { images: "both", context: true }` for all that a trail can
- * tell, and somebody has to keep that: `database.journal.run(database.journaled)`. The trail is a log of its own, made of the journal by a
+ * tell, and somebody has to keep that: `plugins/Journaler`. The trail is a log of its own, made of the journal by a
  * consumer: what the journal has is in the trail once, in the same order,
  * whatever crashed when. In one process at a time, by a lease; every process with the layer takes part. A failure of the trail
  * never fails a write; it is waited out, and nothing is left out for it. What is in it cannot be changed without the chain of hashes

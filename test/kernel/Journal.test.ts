@@ -237,4 +237,28 @@ describe("reading", () => {
       assert.strictEqual((yield* journal.verify()).first, 4)
     })
   )
+
+  it.effect("is cut and put together whoever keeps it, and not at all when nothing is said", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const log = AppendLog.make(inner, { prefix: "journal/log", schema: Journal.Record, compression: "none" })
+      let [token, last] = [0, 4]
+      // Another takes over whenever it is looked.
+      const store: Store = {
+        ...inner,
+        get: (key, options) =>
+          Effect.tap(inner.get(key, options), () =>
+            key.endsWith("manifest") && token < last ? Effect.orDie(log.raiseFence((token += 1))) : Effect.void
+          )
+      }
+      yield* logged(inner, 6, "4")
+      yield* log.raiseFence((token += 1))
+      const journal = yield* Journal.make(store, { compression: "none" })
+      assert.strictEqual(yield* journal.retain({}), 0)
+      assert.strictEqual(yield* journal.retain({ before: 2 }), 2)
+      last = 7
+      assert.isAbove(yield* journal.compact, 0)
+      assert.strictEqual((yield* journal.verify()).first, 2)
+    })
+  )
 })

@@ -473,78 +473,79 @@ export const oddSuite = (S3: S3Tested): void => {
     )
   })
 
-  describe.runIf(S3.ownsConnections)(`${S3.name}: connections that were idle for long`, () => {
-    const many = Array.from({ length: 8 }, (_, i) => `k${i}`)
+  if (S3.ownsConnections)
+    describe(`${S3.name}: connections that were idle for long`, () => {
+      const many = Array.from({ length: 8 }, (_, i) => `k${i}`)
 
-    /** Several connections that have been used; every use of them from now on is answered by a reset. */
-    const stale = Effect.fnUntraced(function* (keepAlive?: string) {
-      const oddities = keepAlive === undefined ? {} : { keepAlive }
-      const { become, store, ...rest } = yield* started(oddities)
-      const { open } = yield* openOn(store)
-      const users = yield* open("users", { schema: User, primaryKey: "id" })
-      yield* Effect.forEach(many, (id) => users.insert({ id, team: "red" }), { concurrency: 8, discard: true })
-      yield* become({ ...oddities, breaks: ({ used }) => used > 0 })
-      return { ...rest, become, users, store }
-    })
+      /** Several connections that have been used; every use of them from now on is answered by a reset. */
+      const stale = Effect.fnUntraced(function* (keepAlive?: string) {
+        const oddities = keepAlive === undefined ? {} : { keepAlive }
+        const { become, store, ...rest } = yield* started(oddities)
+        const { open } = yield* openOn(store)
+        const users = yield* open("users", { schema: User, primaryKey: "id" })
+        yield* Effect.forEach(many, (id) => users.insert({ id, team: "red" }), { concurrency: 8, discard: true })
+        yield* become({ ...oddities, breaks: ({ used }) => used > 0 })
+        return { ...rest, become, users, store }
+      })
 
-    it.effect("longer than servers keep them: they are not used again, and every write succeeds", () =>
-      Effect.gen(function* () {
-        const { users } = yield* stale()
-        for (const i of [0, 1, 2, 3, 4]) {
-          for (const write of [
-            users.upsert({ id: `k${i}`, team: "blue" }),
-            users.replace({ id: `k${i}`, team: "green" }),
-            users.delete(`k${i}`)
-          ]) {
-            yield* TestClock.adjust("1 minute")
-            yield* write
+      it.effect("longer than servers keep them: they are not used again, and every write succeeds", () =>
+        Effect.gen(function* () {
+          const { users } = yield* stale()
+          for (const i of [0, 1, 2, 3, 4]) {
+            for (const write of [
+              users.upsert({ id: `k${i}`, team: "blue" }),
+              users.replace({ id: `k${i}`, team: "green" }),
+              users.delete(`k${i}`)
+            ]) {
+              yield* TestClock.adjust("1 minute")
+              yield* write
+            }
           }
-        }
-      })
-    )
-
-    it.effect("a server that says for how long it keeps them is believed, less a second", () =>
-      Effect.gen(function* () {
-        const connections = Effect.fnUntraced(function* (keepAlive: string, pause: string) {
-          const { options: to, state } = yield* serveOddly(() => ({ keepAlive }))
-          const store = yield* S3.make(to)
-          yield* store.put({ key: "k" })
-          yield* TestClock.adjust(pause as "1 second")
-          yield* store.put({ key: "k" })
-          return state.connections
         })
-        assert.strictEqual(yield* connections("timeout=60, max=100", "58 seconds"), 1)
-        assert.strictEqual(yield* connections("timeout=60, max=100", "59 seconds"), 2)
-        assert.strictEqual(yield* connections("timeout=2", "900 millis"), 1)
-        assert.strictEqual(yield* connections("timeout=2", "1 second"), 2)
-        assert.strictEqual(yield* connections("of no meaning", "3 seconds"), 1)
-        assert.strictEqual(yield* connections("of no meaning", "4 seconds"), 2)
-      })
-    )
+      )
 
-    it.live("one that breaks takes the other idle ones with it: what may be repeated goes over a new one", () =>
-      Effect.gen(function* () {
-        const { become, seen, store, users } = yield* stale()
-        const requests = (effect: Effect.Effect<unknown, unknown>) =>
-          Effect.suspend(() => {
-            const before = seen.length
-            return Effect.map(effect, () => seen.slice(before).map(({ method }) => method))
+      it.effect("a server that says for how long it keeps them is believed, less a second", () =>
+        Effect.gen(function* () {
+          const connections = Effect.fnUntraced(function* (keepAlive: string, pause: string) {
+            const { options: to, state } = yield* serveOddly(() => ({ keepAlive }))
+            const store = yield* S3.make(to)
+            yield* store.put({ key: "k" })
+            yield* TestClock.adjust(pause as "1 second")
+            yield* store.put({ key: "k" })
+            return state.connections
           })
-        const again = Effect.gen(function* () {
-          yield* become({})
-          yield* Effect.forEach(many, (id) => users.get(id), { concurrency: 8, discard: true })
-          yield* become({ breaks: ({ used }) => used > 0 })
+          assert.strictEqual(yield* connections("timeout=60, max=100", "58 seconds"), 1)
+          assert.strictEqual(yield* connections("timeout=60, max=100", "59 seconds"), 2)
+          assert.strictEqual(yield* connections("timeout=2", "900 millis"), 1)
+          assert.strictEqual(yield* connections("timeout=2", "1 second"), 2)
+          assert.strictEqual(yield* connections("of no meaning", "3 seconds"), 1)
+          assert.strictEqual(yield* connections("of no meaning", "4 seconds"), 2)
         })
-        assert.deepStrictEqual(yield* requests(users.get("k0")), ["GET", "GET"])
-        yield* again
-        assert.deepStrictEqual(yield* requests(users.insert({ id: "new", team: "red" })), ["PUT", "PUT"])
-        yield* again
-        assert.deepStrictEqual(yield* requests(users.upsert({ id: "newer", team: "red" })), ["PUT", "PUT"])
-        yield* again
-        assert.deepStrictEqual(yield* requests(users.update("k0", { team: "blue" })), ["GET", "GET", "PUT", "PUT"])
-        yield* again
-        assert.deepStrictEqual(yield* requests(store.list()), ["GET", "GET"])
-      })
-    )
-  })
+      )
+
+      it.live("one that breaks takes the other idle ones with it: what may be repeated goes over a new one", () =>
+        Effect.gen(function* () {
+          const { become, seen, store, users } = yield* stale()
+          const requests = (effect: Effect.Effect<unknown, unknown>) =>
+            Effect.suspend(() => {
+              const before = seen.length
+              return Effect.map(effect, () => seen.slice(before).map(({ method }) => method))
+            })
+          const again = Effect.gen(function* () {
+            yield* become({})
+            yield* Effect.forEach(many, (id) => users.get(id), { concurrency: 8, discard: true })
+            yield* become({ breaks: ({ used }) => used > 0 })
+          })
+          assert.deepStrictEqual(yield* requests(users.get("k0")), ["GET", "GET"])
+          yield* again
+          assert.deepStrictEqual(yield* requests(users.insert({ id: "new", team: "red" })), ["PUT", "PUT"])
+          yield* again
+          assert.deepStrictEqual(yield* requests(users.upsert({ id: "newer", team: "red" })), ["PUT", "PUT"])
+          yield* again
+          assert.deepStrictEqual(yield* requests(users.update("k0", { team: "blue" })), ["GET", "GET", "PUT", "PUT"])
+          yield* again
+          assert.deepStrictEqual(yield* requests(store.list()), ["GET", "GET"])
+        })
+      )
+    })
 }
