@@ -58,6 +58,7 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import type { Definition } from "./Definition.ts"
 import { documentLevels, isDeeperThan, type Json, type JsonObject } from "./encoding/Json.ts"
+import { isStackOverflow } from "./internal/stackOverflow.ts"
 import * as Partition from "./Partition.ts"
 import type * as Query from "./Query.ts"
 import type { Insert, Patch } from "./Repository.ts"
@@ -339,7 +340,7 @@ const incoming = <T>({ completion, name, primaryKey, schema }: Declared, mode: M
   const guarded = codec.pipe(
     Schema.middlewareDecoding((result) =>
       result.pipe(
-        Effect.catchDefect((defect) => (defect instanceof RangeError ? Effect.fail(tooDeep) : Effect.die(defect))),
+        Effect.catchDefect((defect) => (isStackOverflow(defect) ? Effect.fail(tooDeep) : Effect.die(defect))),
         Effect.mapError((issue) => withoutInput(issue, hidden))
       )
     )

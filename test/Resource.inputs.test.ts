@@ -1,14 +1,18 @@
 /** What is not in the schema, or cannot be stored, is refused by every way of writing, and nothing is changed. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
 import * as Stream from "effect/Stream"
 import * as Database from "effect-s3db/Database"
 import type * as DbError from "effect-s3db/DbError"
 import type { JsonObject } from "effect-s3db/encoding/Json"
 import * as Resource from "effect-s3db/Resource"
+import * as Wire from "effect-s3db/Wire"
 import { everything, keysOf, memory, objectOf, openNew, openOn } from "./fixture.ts"
 
 const Home = Schema.Struct({ city: Schema.String, at: Schema.optionalKey(Schema.Struct({ x: Schema.Int })) })
@@ -359,6 +363,78 @@ describe("values that would come back as others", () => {
       yield* people.update("1", { free: [1] })
       yield* people.restore("1", { version: 1 })
       assert.deepStrictEqual((yield* people.get("1")).free, { a: 1 })
+    })
+  )
+})
+
+describe("a RangeError of the program's own code", () => {
+  const outOfRange = Effect.sync((): string => new Date(Number.NaN).toISOString())
+  const defectOf = <A, E>(effect: Effect.Effect<A, E>) =>
+    Effect.map(Effect.exit(effect), (exit) => {
+      const reason = Exit.isFailure(exit) ? exit.cause.reasons[0] : undefined
+      return reason !== undefined && Cause.isDieReason(reason) ? String(reason.defect) : JSON.stringify(exit)
+    })
+
+  it.effect("is the defect that it is: of a default, an encoding, a decoding, not values nested too deep", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const made = yield* open("made", {
+        schema: Schema.Struct({ id: Schema.String, at: Schema.String.pipe(Schema.withConstructorDefault(outOfRange)) }),
+        primaryKey: "id"
+      })
+      const told = "RangeError: Invalid time value"
+      assert.strictEqual(yield* defectOf(made.insert({ id: "1" })), told)
+      let isWrong = true
+      const wrong = <A>(value: A): A => {
+        if (isWrong) new Date(Number.NaN).toISOString()
+        return value
+      }
+      const Encoded = Schema.String.pipe(
+        Schema.decodeTo(Schema.String, { decode: SchemaGetter.transform(wrong), encode: SchemaGetter.transform(wrong) })
+      )
+      const things = yield* open("things", {
+        schema: Schema.Struct({ id: Schema.String, text: Encoded }),
+        primaryKey: "id"
+      })
+      assert.strictEqual(yield* defectOf(things.insert({ id: "1", text: "a" })), told)
+      isWrong = false
+      yield* things.insert({ id: "1", text: "a" })
+      isWrong = true
+      assert.strictEqual(yield* defectOf(things.get("1")), told)
+    })
+  )
+
+  it.effect("is one on a wire, too", () =>
+    Effect.gen(function* () {
+      const Late = Schema.String.pipe(
+        Schema.decodeTo(Schema.String, {
+          decode: SchemaGetter.transform(() => new Date(Number.NaN).toISOString()),
+          encode: SchemaGetter.transform((text: string) => text)
+        })
+      )
+      const schema = Schema.Struct({ id: Schema.String, late: Late, secret: Schema.Redacted(Schema.String) })
+      const things = Resource.define("things", { schema, primaryKey: "id" })
+      const decode = Schema.decodeUnknownEffect(Wire.create(things))({ id: "1", late: "x", secret: "s" })
+      assert.strictEqual(yield* defectOf(decode), "RangeError: Invalid time value")
+    })
+  )
+
+  it.effect("recursion that is too deep is told as such", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const things = yield* open("things", {
+        schema: Schema.Struct({ id: Schema.String, any: Schema.Any }),
+        primaryKey: "id"
+      })
+      const down = (): number => 1 + down()
+      const deep = {
+        get any() {
+          return down()
+        },
+        id: "1"
+      }
+      const error = yield* Effect.flip(things.insert(deep as never))
+      assert.include(String(error), "not nested as deep")
     })
   )
 })

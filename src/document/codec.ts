@@ -19,6 +19,7 @@ import * as Document from "../Document.ts"
 import * as Behavior from "../encoding/Behavior.ts"
 import * as Encoding from "../encoding/Encoding.ts"
 import { isObject, isRecord, valueAt, without } from "../internal/json.ts"
+import { isStackOverflow } from "../internal/stackOverflow.ts"
 import type { Explanation } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
 import * as Exact from "../schema/internal/exact.ts"
@@ -292,11 +293,11 @@ export const refusals = ({
   }
 }
 
-/** Values that are nested too deep end the recursion over them with an exception. */
+/** Values that are nested too deep end the recursion over them with an exception; any other exception is none of theirs. */
 const orTooDeep =
   <E>(make: () => E) =>
   <X, E2, R>(effect: Effect.Effect<X, E2, R>): Effect.Effect<X, E | E2, R> =>
-    Effect.catchDefect(effect, (defect) => (defect instanceof RangeError ? Effect.fail(make()) : Effect.die(defect)))
+    Effect.catchDefect(effect, (defect) => (isStackOverflow(defect) ? Effect.fail(make()) : Effect.die(defect)))
 
 const tooDeep = (resource: string) => () =>
   DbError.invalidField(resource, [], "Expected values that are not nested as deep as this")
