@@ -21,6 +21,7 @@ import { isDeeperThan, type Json, type JsonObject } from "./encoding/Json.ts"
 import { mapValues } from "./internal/json.ts"
 import * as merge from "./internal/merge.ts"
 import * as Counter from "./kernel/Counter.ts"
+import * as Sequence from "./kernel/Sequence.ts"
 import type {
   AllPartitions,
   CountedIn,
@@ -403,6 +404,12 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     throw new Attributes.UnsupportedSchema(`${JSON.stringify(name)} cannot be the name of a resource`)
   }
   const attributes = Attributes.fromSchema(options.schema, primaryKey)
+  for (const [field, given] of Attributes.constructorDefaults(options.schema)) {
+    const problem = Sequence.problemOf(Id.incrementalOf(given) ?? {})
+    if (problem !== undefined) {
+      throw new Attributes.UnsupportedSchema(`Id.incremental of ${name}.${field}: ${problem}`)
+    }
+  }
   const paths = new Set(attributes.map((attribute) => attribute.path.join(".")))
   const pinned = (place: "metadata" | "body"): ReadonlySet<string> => {
     for (const path of options.pin?.[place] ?? []) {

@@ -8,6 +8,7 @@ import * as Id from "effect-s3db/crypto/Id"
 import * as Database from "effect-s3db/Database"
 import * as Sequence from "effect-s3db/kernel/Sequence"
 import * as Resource from "effect-s3db/Resource"
+import { UnsupportedSchema } from "effect-s3db/schema/Attributes"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
@@ -15,14 +16,14 @@ import { memory, openOn } from "./fixture.ts"
 
 const range = (length: number) => Array.from({ length }, (_, i) => i)
 
-const orders = (options?: Id.IncrementalOptions) => ({
+const ordersBy = (options?: Id.IncrementalOptions) => ({
   schema: Schema.Struct({ id: Id.incremental(options), total: Schema.Finite }),
   primaryKey: "id" as const
 })
 
 const opened = Effect.fnUntraced(function* (store: ObjectStore["Service"], options?: Id.IncrementalOptions) {
   const { database, open } = yield* openOn(store)
-  return { database, orders: yield* open("orders", orders(options)) }
+  return { database, orders: yield* open("orders", ordersBy(options)) }
 })
 
 describe("incremental ids", () => {
@@ -116,6 +117,76 @@ describe("incremental ids", () => {
     })
   )
 
+  it.effect("ids that are taken are passed over, by every way of writing, and no document is changed for it", () =>
+    Effect.gen(function* () {
+      const { database, orders } = yield* opened(yield* memory, { prefix: "O-", padding: 4 })
+      const { orders: more } = yield* opened(database.store, { prefix: "O-", padding: 4 })
+      const taken = ["O-0001", "O-0002", "O-0004", "O-0006", "O-0008", "O-0010", "O-0012"]
+      for (const id of taken) yield* orders.insert({ id, total: 0 })
+      assert.strictEqual((yield* orders.insert({ total: 1 })).id, "O-0003")
+      assert.strictEqual((yield* orders.upsert({ total: 1 })).id, "O-0005")
+      assert.strictEqual((yield* more.replace({ total: 1 })).id, "O-0007")
+      const { transaction } = database
+      assert.strictEqual((yield* transaction(orders.insert({ total: 1 }))).id, "O-0009")
+      assert.strictEqual((yield* transaction(orders.upsert({ total: 1 }))).id, "O-0011")
+      assert.strictEqual((yield* transaction(orders.replace({ total: 1 }))).id, "O-0013")
+      for (const id of taken) assert.strictEqual((yield* orders.get(id)).total, 0, id)
+      // An id that was given is the one that is meant.
+      assert.strictEqual((yield* Effect.flip(orders.insert({ id: "O-0001", total: 1 })))._tag, "AlreadyExists")
+      assert.strictEqual((yield* orders.upsert({ id: "O-0001", total: 5 })).total, 5)
+      assert.strictEqual((yield* orders.insert({ total: 1 })).id, "O-0014")
+    })
+  )
+
+  it.effect("of a hundred that are taken the insert tells, and the next goes on; the others change nothing", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const { database, orders } = yield* opened(store, { block: 1000 })
+      yield* orders.insertMany(range(450).map((i) => ({ id: String(i + 1), total: 0 })))
+      yield* counter.reset
+      const error = yield* Effect.flip(orders.insert({ total: 1 }))
+      assert.deepStrictEqual([error._tag, "id" in error && error.id], ["AlreadyExists", "100"])
+      // For each 1 PUT and 1 GET, and those of the block.
+      assert.deepInclude(yield* counter.counts, { get: 101, put: 101 })
+      assert.strictEqual((yield* Effect.flip(orders.upsert({ total: 1 })))._tag, "Conflict")
+      assert.strictEqual((yield* Effect.flip(orders.replace({ total: 1 })))._tag, "Conflict")
+      assert.strictEqual((yield* Effect.flip(database.transaction(orders.upsert({ total: 1 }))))._tag, "Conflict")
+      assert.strictEqual((yield* orders.insert({ total: 1 })).id, "451")
+      assert.strictEqual(yield* orders.count({ where: { total: 1 }, scan: true }), 1)
+    })
+  )
+
+  it("options out of their range are refused where the resource is defined", () => {
+    for (const [wrong, problem] of [
+      [{ block: 0 }, "block has to be a whole number from 1 to 1000000, not 0"],
+      [{ block: 1.5 }, "block has to be a whole number from 1 to 1000000, not 1.5"],
+      [{ step: 0 }, "step cannot be 0"],
+      [{ step: Number.NaN }, "step has to be a safe integer, not NaN"],
+      [{ padding: -1 }, "padding has to be a whole number from 0 to 20, not -1"],
+      [{ padding: 21 }, "padding has to be a whole number from 0 to 20, not 21"],
+      [{ start: 1.5 }, "start has to be a safe integer, not 1.5"],
+      [{ start: "1" as unknown as number }, "start has to be a safe integer, not 1"],
+      [{ prefix: "\ud800" }, "prefix has to be well-formed text"]
+    ] as const) {
+      const message = `Id.incremental of orders.id: ${problem}`
+      const told = (define: () => unknown) => {
+        try {
+          define()
+          return undefined
+        } catch (error) {
+          return error instanceof UnsupportedSchema ? error.message : String(error)
+        }
+      }
+      assert.strictEqual(
+        told(() => Resource.define("orders", ordersBy(wrong))),
+        message
+      )
+      const byRules = () => Resource.fromAttributes("orders", { total: "number" }, { idKind: { incremental: wrong } })
+      assert.strictEqual(told(byRules), message)
+    }
+    Resource.define("orders", ordersBy({ start: -5, step: -1, block: 1_000_000, padding: 20 }))
+  })
+
   it.effect("what goes wrong is told, and nothing is written", () =>
     Effect.gen(function* () {
       const store = yield* memory
@@ -136,7 +207,6 @@ describe("incremental ids", () => {
       assert.strictEqual((yield* broken.insert({ total: 1 })).id, "1")
       // An id of one's own that the sequence comes to.
       yield* broken.insert({ id: "2", total: 2 })
-      assert.strictEqual((yield* Effect.flip(broken.insert({ total: 3 })))._tag, "AlreadyExists")
       assert.strictEqual((yield* broken.insert({ total: 3 })).id, "3")
       // After an import the sequence is set forward.
       yield* (yield* Sequence.make(store, { key: Id.sequenceKey("orders") })).reset(100)
@@ -146,7 +216,7 @@ describe("incremental ids", () => {
       const mixed = yield* Effect.flip(other.insert({ total: 4 }))
       assert.strictEqual(mixed._tag === "DbError" ? mixed.reason._tag : mixed._tag, "InvalidArgument")
       // Without a repository there are no numbers.
-      const alone = yield* Effect.exit(orders().schema.makeEffect({ total: 1 }))
+      const alone = yield* Effect.exit(ordersBy().schema.makeEffect({ total: 1 }))
       assert.include(JSON.stringify(alone), "the repository of a resource makes incremental ids")
       assert.isTrue(Id.incrementalOf(undefined) === undefined && Id.incrementalOf({}) === undefined)
     })

@@ -172,12 +172,12 @@ export interface IncrementalOptions {
   readonly prefix?: string | undefined
   /** The least number of digits, 0 to 20. Ids of one length sort as text like their numbers. Default: 0. */
   readonly padding?: number | undefined
-  /** The first number of a sequence that is new. Default: 1. */
+  /** The first number of a sequence that is new, a safe integer. Default: 1. */
   readonly start?: number | undefined
-  /** The distance of two numbers; it has to stay the same. Default: 1. */
+  /** The distance of two numbers, a safe integer but 0; it has to stay the same. Default: 1. */
   readonly step?: number | undefined
   /**
-   * How many numbers a program reserves at once: what is left of them when it ends is never given. 1, the default, leaves the fewest
+   * How many numbers a program reserves at once, 1 to 1,000,000: what is left of them when it ends is never given. 1, the default, leaves the fewest
    * gaps and costs a PUT for each insert; 100 costs one for each hundred.
    */
   readonly block?: number | undefined
@@ -243,8 +243,10 @@ export const sequenceKey = (resource: string, name = "id"): string =>
  * There are gaps: numbers of inserts that failed, or were part of a transaction that was given up, and what is left of a block when a
  * program ends. With blocks, numbers rise within one program, not between several. They tell strangers how many there are.
  *
- * An id of one's own may be one that the sequence comes to: the insert without an id fails with `AlreadyExists` then, and the next
- * goes on. The catalog does not have the default: a program that opens the resource from it gives ids itself.
+ * An id of one's own may be one that the sequence comes to: a write without an id passes over it then, for 1 PUT and 1 GET each.
+ * After 100 that are taken it fails, `insert` with `AlreadyExists`, `upsert` and `replace` with `Conflict`, nothing is changed, and the
+ * next goes on from there; `start`, or `reset` of the sequence, begins after them. Options out of their range are refused where the
+ * resource is defined, as an `UnsupportedSchema`. The catalog does not have the default: a program that opens the resource from it gives ids itself.
  *
  * @category schemas
  * @since 0.1.0

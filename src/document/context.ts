@@ -116,6 +116,8 @@ export interface Context<A> {
   readonly idOf: (valid: A) => Effect.Effect<string, DbError.InvalidInput>
   /** Lets incremental ids have their numbers; see `numbers.ts`. */
   readonly numbered: Numbers.Numbered
+  /** Whether the document that an input makes is given the next number as its id. */
+  readonly numbers: Numbers.Numbers["numbers"]
   readonly missing: (id: string) => DbError.NotFound
   readonly invalid: (path: ReadonlyArray<string | number>, message: string) => DbError.InvalidInput
   /** What stands between reads and documents, if anything does now. */
@@ -220,7 +222,7 @@ export const make = <S extends DocumentSchema>(
       const id = (valid as Readonly<Record<string, unknown>>)[primaryKey]
       return typeof id === "string" ? Effect.succeed(id) : Effect.fail(invalid([primaryKey], "Expected a string"))
     },
-    numbered: Numbers.make(definition, store),
+    ...Numbers.make(definition, store),
     missing: (id) => new DbError.NotFound({ resource: name, id: String(id) }),
     invalid,
     readThrough: () => database.resources.readThrough.of(name),

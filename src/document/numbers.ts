@@ -7,6 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Id from "../crypto/Id.ts"
 import type { Definition } from "../Definition.ts"
+import { isRecord } from "../internal/json.ts"
 import * as Sequence from "../kernel/Sequence.ts"
 import { constructorDefaults, type DocumentSchema } from "../schema/Attributes.ts"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
@@ -20,6 +21,26 @@ import type { StoreError } from "../storage/StoreError.ts"
  * @since 0.1.0
  */
 export type Numbered = <A, E, R>(construct: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StoreError, R>
+
+/**
+ * What the engine has to know of the incremental ids of a resource.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Numbers {
+  readonly numbered: Numbered
+  /** Whether the document that an input makes is given the next number as its id. */
+  readonly numbers: (input: unknown) => boolean
+}
+
+/**
+ * How many ids that are taken already one write passes over, each for 1 PUT and 1 GET, before it says so.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const mostTaken = 100
 
 /** A default cannot fail with what the store says. */
 class Unnumbered {
@@ -36,11 +57,20 @@ class Unnumbered {
  * @since 0.1.0
  */
 export const make = (
-  { name: resource, schema }: Pick<Definition<DocumentSchema>, "name" | "schema">,
+  {
+    name: resource,
+    primaryKey,
+    schema
+  }: Pick<Definition<DocumentSchema>, "name" | "schema"> & { readonly primaryKey: string },
   store: ObjectStore["Service"]
-): Numbered => {
-  if (!constructorDefaults(schema).some((given) => Id.incrementalOf(given) !== undefined))
-    return (construct) => construct
+): Numbers => {
+  const incremental = [...constructorDefaults(schema)].flatMap(([field, given]) =>
+    Id.incrementalOf(given) === undefined ? [] : [field]
+  )
+  const numbers: Numbers["numbers"] = incremental.includes(primaryKey)
+    ? (input) => isRecord(input) && input[primaryKey] === undefined
+    : () => false
+  if (incremental.length === 0) return { numbered: (construct) => construct, numbers }
   const sequences = new Map<string, Effect.Effect<Sequence.Sequence>>()
 
   const sequenceOf = Effect.fnUntraced(function* ({ block, name, start, step }: Id.IncrementalOptions) {
@@ -59,7 +89,7 @@ export const make = (
     return yield* Effect.catch(Sequence.incremental(sequence, options), (error) => Effect.die(new Unnumbered(error)))
   })
 
-  return <A, E, R>(construct: Effect.Effect<A, E, R>) =>
+  const numbered = <A, E, R>(construct: Effect.Effect<A, E, R>) =>
     Effect.catchCause(
       Effect.provideService(construct, Id.Numbers, take),
       (cause): Effect.Effect<never, E | StoreError> => {
@@ -69,4 +99,5 @@ export const make = (
         return Effect.failCause(cause)
       }
     )
+  return { numbered, numbers }
 }

@@ -18,6 +18,7 @@ import { type Base, type Context, isInHand } from "./context.ts"
 import { isDamage } from "./damage.ts"
 import * as documentObject from "./documentObject.ts"
 import type { Announcement, Journal } from "./journal.ts"
+import { mostTaken } from "./numbers.ts"
 import { ancestorsOf, type Preparation, type Prepared } from "./prepare.ts"
 import type { Reader, ReadFailure, View } from "./read.ts"
 import type { Reservations } from "./reservations.ts"
@@ -64,7 +65,7 @@ export const make = <A>(
     readonly versions: Versions<A>
   }
 ): ((transaction: Transaction.Transaction) => Writer<A>) => {
-  const { invalid, know, missing, name, primaryKey } = context
+  const { invalid, know, missing, name, numbers, primaryKey } = context
   const { preparation, reader } = parts
   const { prepare } = preparation
   const participant = participantsOf(context, parts)
@@ -130,6 +131,21 @@ export const make = <A>(
       return yield* keep(id, view, prepared, options)
     })
 
+    /** What an input makes, by the next number that is free where its id is one. */
+    const givenBy = Effect.fnUntraced(function* (input: unknown) {
+      for (let taken = 1; ; taken++) {
+        const made = yield* preparation.given(input)
+        if (!numbers(input) || taken === mostTaken) return made
+        if ((yield* reader.view(transaction, made.id)).base === undefined) return made
+      }
+    })
+
+    /** Nobody meant the document that has the number. */
+    const unmeant = (input: unknown, { base }: View<A>) =>
+      base !== undefined && numbers(input)
+        ? Effect.fail(new DbError.Conflict({ resource: name, id: base.id, revision: base.stored.revision }))
+        : Effect.void
+
     const changeFrom = <E, R>(
       id: string,
       view: View<A>,
@@ -174,7 +190,7 @@ export const make = <A>(
 
     const writer: Writer<A> = {
       create: Effect.fnUntraced(function* (input, options) {
-        const { valid, id } = yield* preparation.given(input)
+        const { valid, id } = yield* givenBy(input)
         return yield* write(
           id,
           options,
@@ -193,11 +209,12 @@ export const make = <A>(
       },
 
       replace: Effect.fnUntraced(function* (input, options) {
-        const { valid, id } = yield* preparation.given(input)
+        const { valid, id } = yield* givenBy(input)
         return yield* write(
           id,
           options,
           Effect.fnUntraced(function* (view) {
+            yield* unmeant(input, view)
             if (options.ifRevision !== undefined) yield* revisionIn(view, id, options.ifRevision)
             const mode = view.base === undefined ? "anew" : "whole"
             const prepared = yield* prepare(valid, view.original, { mode, over: view.over, from: options.from })
@@ -208,11 +225,11 @@ export const make = <A>(
       }),
 
       upsert: Effect.fnUntraced(function* (input, apply, options) {
-        const { valid, id } = yield* preparation.given(input)
+        const { valid, id } = yield* givenBy(input)
         return yield* write(id, options, (view) =>
           view.base === undefined
             ? createFrom(valid, id, view, options)
-            : changeFrom(id, view, view.base, apply, options)
+            : Effect.andThen(unmeant(input, view), changeFrom(id, view, view.base, apply, options))
         )
       }),
 

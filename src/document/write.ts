@@ -15,6 +15,7 @@ import { isDamage } from "./damage.ts"
 import type { Discarding } from "./discard.ts"
 import * as forgetting from "./forgetting.ts"
 import type { Indexes } from "./indexes.ts"
+import { mostTaken } from "./numbers.ts"
 import type { Preparation, Prepared } from "./prepare.ts"
 import { type Condition, conditionOn, type Reader, type ReadFailure } from "./read.ts"
 import * as remains from "./remains.ts"
@@ -74,7 +75,7 @@ export const make = <A>(
     readonly reader: Reader<A>
   }
 ): Writing<A> => {
-  const { invalid, missing, name, settings } = context
+  const { invalid, missing, name, numbers, settings } = context
   const { prepare } = preparation
   const { send } = committer
 
@@ -177,6 +178,14 @@ export const make = <A>(
     }
   })
 
+  /** The same, by the next number that is free where the id is one. */
+  const createNumbered = Effect.fnUntraced(function* (input: unknown, options: Options<A>) {
+    for (let taken = 1; ; taken++) {
+      const outcome = yield* createOrFind(input, options)
+      if ("created" in outcome || !numbers(input) || taken === mostTaken) return outcome
+    }
+  })
+
   /** Puts a document whose version before need not be known; `undefined` when that has changed by now. */
   const replaceBlindly = Effect.fnUntraced(function* (
     input: unknown,
@@ -271,7 +280,7 @@ export const make = <A>(
 
   return {
     create: Effect.fnUntraced(function* (input, options) {
-      const outcome = yield* createOrFind(input, options)
+      const outcome = yield* createNumbered(input, options)
       return "created" in outcome
         ? outcome.created
         : yield* new DbError.AlreadyExists({ resource: name, id: outcome.id })
@@ -288,6 +297,10 @@ export const make = <A>(
 
     replace: Effect.fnUntraced(function* (input, options) {
       const { beforeCommit, checks } = options
+      if (numbers(input) && options.ifRevision === undefined) {
+        const outcome = yield* createNumbered(input, options)
+        return "created" in outcome ? outcome.created : yield* conflict(outcome.id, outcome.stored?.revision)
+      }
       const asks = checks.length + beforeCommit.length > 0
       const after = asks ? undefined : yield* replaceBlindly(input, options)
       return after ?? (yield* replaceKnown(input, options))
@@ -296,9 +309,11 @@ export const make = <A>(
     upsert: Effect.fnUntraced(function* (input, apply, options) {
       const { retries = defaultRetries } = options
       for (let vanished = 0; ; vanished++) {
-        const outcome = yield* createOrFind(input, options)
+        const outcome = yield* createNumbered(input, options)
         if ("created" in outcome) return outcome.created
         const { id, stored } = outcome
+        // Nobody meant the document that has the number.
+        if (numbers(input)) return yield* conflict(id, stored?.revision)
         const first = stored === undefined ? reader.loadSettled(id) : reader.decode(id, stored)
         const changed = yield* Effect.catchIf(
           changeFrom(id, first, apply, options, retries),

@@ -114,6 +114,30 @@ const format = CasCell.schemaFormat(State, { what: "a sequence" })
 const isBlock = (size: number): boolean => Number.isInteger(size) && size >= 1 && size <= maxBlock
 
 /**
+ * Says which option of a sequence, or of the ids that are made of its numbers, is out of its range, and what was expected.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const problemOf = ({
+  block = 1,
+  padding = 0,
+  prefix = "",
+  start = 1,
+  step = 1
+}: Pick<Options, "block" | "start" | "step"> & IdOptions): string | undefined => {
+  for (const [name, value] of Object.entries({ start, step })) {
+    if (!Number.isSafeInteger(value)) return `${name} has to be a safe integer, not ${value}`
+  }
+  if (step === 0) return "step cannot be 0"
+  if (!isBlock(block)) return `block has to be a whole number from 1 to ${maxBlock}, not ${block}`
+  if (!Number.isInteger(padding) || padding < 0 || padding > 20) {
+    return `padding has to be a whole number from 0 to 20, not ${padding}`
+  }
+  return typeof prefix === "string" && prefix.isWellFormed() ? undefined : "prefix has to be well-formed text"
+}
+
+/**
  * Creates a sequence on a store that honours conditional writes. No request.
  *
  * Throws a `RangeError` when `start` or `step` is no safe integer, `step` is 0, or `block` no whole number from 1 to
@@ -127,11 +151,8 @@ export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Sequence> {
   const { block = 1, key, start = 1, step = 1 } = options
-  for (const [name, value] of Object.entries({ start, step })) {
-    if (!Number.isSafeInteger(value)) throw new RangeError(`${name} has to be a safe integer, not ${value}`)
-  }
-  if (step === 0) throw new RangeError("step cannot be 0")
-  if (!isBlock(block)) throw new RangeError(`block has to be a whole number from 1 to ${maxBlock}, not ${block}`)
+  const problem = problemOf({ block, start, step })
+  if (problem !== undefined) throw new RangeError(problem)
 
   const cell = CasCell.make(store, key, format)
   const lock = yield* Semaphore.make(1)
@@ -220,15 +241,14 @@ export interface IdOptions {
  *
  * Ids of one length sort as text like their numbers, from 0 on.
  *
- * Throws a `RangeError` when `padding` is no whole number from 0 to 20.
+ * Throws a `RangeError` when `padding` is no whole number from 0 to 20, or `prefix` no well-formed text.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const idOf = (number: number, { padding = 0, prefix = "" }: IdOptions = {}): string => {
-  if (!Number.isInteger(padding) || padding < 0 || padding > 20) {
-    throw new RangeError(`padding has to be a whole number from 0 to 20, not ${padding}`)
-  }
+  const problem = problemOf({ padding, prefix })
+  if (problem !== undefined) throw new RangeError(problem)
   return `${prefix}${number < 0 ? "-" : ""}${String(Math.abs(number)).padStart(padding, "0")}`
 }
 

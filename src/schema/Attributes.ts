@@ -102,13 +102,18 @@ export const defaultedFields = (schema: DocumentSchema): ReadonlyArray<string> =
     .map(([name]) => name)
 
 /**
- * Lists the defaults of the fields of a schema, as Effect has them.
+ * Returns the defaults of the fields of a schema by their names, as Effect has them.
  *
  * @category getters
  * @since 0.1.0
  */
-export const constructorDefaults = (schema: DocumentSchema): ReadonlyArray<unknown> =>
-  Object.values(fieldsOf(schema) ?? {}).flatMap((field) => field.ast.context?.constructorDefault ?? [])
+export const constructorDefaults = (schema: DocumentSchema): ReadonlyMap<string, unknown> =>
+  new Map(
+    Object.entries(fieldsOf(schema) ?? {}).flatMap(([name, field]) => {
+      const given = field.ast.context?.constructorDefault
+      return given === undefined ? [] : [[name, given]]
+    })
+  )
 
 type FieldSchemas = Readonly<Record<string, DocumentSchema>>
 
