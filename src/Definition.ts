@@ -188,8 +188,9 @@ export interface Settings<
   readonly counters?: Counters | undefined
   /**
    * Leaves an entry in the journal of the database (`Database.journal`) for each version that is committed, whoever writes it and
-   * however, so that consumers see every change once and in order. `true`: what was written and when, not what it says; with options also
-   * the document as it was stored, secrets sealed, and who wrote it. Default: what the catalog says, at first none.
+   * however, so that consumers see every change once and in order. `true`: which document was written, how and when, neither by
+   * whom nor what it says. With options also by whom (`context: true`), and the document as it was stored, secrets sealed
+   * (`images`). Default: what the catalog says, at first none.
    *
    * Each write costs 1 PUT more, beside those of markers; a replacement or deletion reads first, and a deletion leaves a small object
    * that whoever keeps the journal removes. Programs that do not declare it keep it, too, older and newer ones: from one `catalogLease`

@@ -300,7 +300,8 @@ export interface AppendLog<A> {
   readonly follow: (options?: FollowOptions) => Stream.Stream<Entry<A>, Trimmed | StoreError.StoreError>
   /**
    * Removes entries from the beginning, and gives the first position that is kept. 1 GET; when something goes, 2 GET and 1 PUT
-   * and 1 request for each 1,000 segments, and 1 GET for each page of 32 segments that goes.
+   * and 1 request for each 1,000 segments, and 1 GET for each page of 32 segments that goes. `InvalidArgument`: `age` is no
+   * duration.
    */
   readonly retain: (retention: Retention) => Effect.Effect<number, LeaseLost | StoreError.StoreError>
   /**
@@ -750,9 +751,15 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   }
 
   const retain = Effect.fn("AppendLog.retain")(function* (retention: Retention) {
-    const { age, fence } = retention
+    const { age = Infinity, fence } = retention
     const now = yield* Clock.currentTimeMillis
-    const oldest = age === undefined ? -Infinity : now - Duration.toMillis(Duration.fromInputUnsafe(age))
+    const duration = Duration.fromInput(age)
+    if (Option.isNone(duration)) {
+      const description = `age: Expected a duration, such as "30 days", not ${String(age)}`
+      const reason = new StoreError.InvalidArgument({ argument: "age", description })
+      return yield* new StoreError.StoreError({ operation: "put", key, reason })
+    }
+    const oldest = now - Duration.toMillis(duration.value)
     const { manifest } = yield* rewrite(
       Effect.fnUntraced(function* (manifest: Manifest) {
         const held = yield* tokens.check(key, manifest.fence, fence)

@@ -23,8 +23,8 @@
  * lease; when it dies another goes on. The position is a fenced checkpoint, so that a process that stood still past its lease cannot
  * move it. It is written after what it stands for was handled, once for many batches: after a crash those are handled again.
  *
- * An entry that the handler fails for again and again becomes a dead letter, and the rest goes on. What fails because
- * something cannot be reached (`isRetryable: true`) is no such entry: it is waited out.
+ * An entry that the handler fails for again and again becomes a dead letter, and the rest goes on; its first failure is logged as a
+ * warning with its position, its last one as an error. What fails because something cannot be reached (`isRetryable: true`) is no such entry: it is waited out.
  *
  * **Gotchas**
  *
@@ -216,7 +216,10 @@ export interface RunningState {
   readonly lag: number
   readonly handled: number
   readonly deadLetters: number
-  /** The tag or name of the failure that is being tried again. */
+  /**
+   * What is being tried again failed with: its tag or name and its message, in one line of 500 characters at most. It is what the handler
+   * says: no secrets belong into messages of errors.
+   */
   readonly failing: string | undefined
 }
 
@@ -287,7 +290,7 @@ export interface Consumer<A> {
   ) => Effect.Effect<number, StoreError.StoreError>
   /**
    * Moves the consumer, back or ahead, and gives the position. Who consumes goes on there: at the latest after the batch or the pause that it is in,
-   * also in another process. `InvalidArgument`: a position that is no whole number from 0.
+   * also in another process. `InvalidArgument`: it is no place, its position no whole number from 0, or its time no time.
    */
   readonly seek: (place: Place) => Effect.Effect<number, StoreError.StoreError>
   /** The entries that could not be handled, by position. `Corrupt`: one was damaged. */
@@ -353,12 +356,48 @@ const saysRetryable = (error: unknown): boolean =>
 /** What a failure is called, and what it says. */
 const describe = (failure: unknown): { readonly error: string; readonly message: string } => {
   const member = (name: string): string | undefined => {
-    if (typeof failure !== "object" || failure === null || !(name in failure)) return undefined
-    const value: unknown = Reflect.get(failure, name)
-    return typeof value === "string" ? value : undefined
+    if (typeof failure !== "object" || failure === null) return undefined
+    try {
+      const value: unknown = Reflect.get(failure, name)
+      return typeof value === "string" ? value : undefined
+    } catch {
+      // It may be anything; what cannot be read has no name and no message.
+      return undefined
+    }
   }
   const message = typeof failure === "string" ? failure : (member("message") ?? "")
   return { error: member("_tag") ?? member("name") ?? typeof failure, message: message.slice(0, messageLength) }
+}
+
+/** What a failure is called and what it says, in one line. */
+const lineOf = (failure: unknown): string => {
+  const { error, message } = describe(failure)
+  const line = message.trim().split(/[\r\n]/)[0]!
+  if (line === "") return error
+  return error === typeof failure ? line : `${error}: ${line}`
+}
+
+/** Which document an entry is about, where it says that. */
+const documentOf = (value: unknown): string => {
+  if (typeof value !== "object" || value === null || !("resource" in value && "id" in value)) return ""
+  const { id, resource } = value
+  return typeof resource === "string" && typeof id === "string" ? ` (${resource} ${JSON.stringify(id)})` : ""
+}
+
+/** What is wrong with a place. */
+const problemOf = (place: unknown): { readonly argument: string; readonly description: string } | undefined => {
+  if (place === "beginning" || place === "end") return undefined
+  if (typeof place === "object" && place !== null) {
+    if ("position" in place) {
+      const isPosition = Number.isSafeInteger(place.position) && Number(place.position) >= 0
+      return isPosition ? undefined : { argument: "position", description: "Expected a whole number from 0" }
+    }
+    if ("since" in place) {
+      const description = "Expected a time in milliseconds since the epoch"
+      return Number.isFinite(place.since) ? undefined : { argument: "since", description }
+    }
+  }
+  return { argument: "place", description: 'Expected "beginning", "end", { position } or { since }' }
 }
 
 // -----------------------------------------------------------------------------
@@ -386,6 +425,8 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       throw new RangeError(`${option} has to be a whole number from 1 to ${most}, not ${value}`)
     }
   }
+  const misplaced = problemOf(options.start ?? "beginning")
+  if (misplaced !== undefined) throw new RangeError(`start: ${misplaced.description}`)
   const retryMillis = millisOf("retryPause", options.retryPause ?? "1 second")
   const firstMillis = millisOf("firstPause", options.firstPause ?? "1 second")
   const longestMillis = millisOf("longestPause", options.longestPause ?? "1 minute")
@@ -512,7 +553,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
         }
         const { failure } = result
         if (!saysRetryable(failure)) return yield* Effect.fail(failure)
-        tally.failing = describe(failure).error
+        tally.failing = lineOf(failure)
         yield* Effect.logWarning(`the consumer ${name} waits for its store`, failure)
         yield* paused(pause)
       }
@@ -534,7 +575,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
           return Option.none<unknown>()
         }
         const failure = Cause.squash(exit.cause)
-        tally.failing = describe(failure).error
+        tally.failing = lineOf(failure)
         if (!isOutage(failure)) return Option.some(failure)
         yield* Effect.logWarning(`the consumer ${name} waits for what its handler needs`, exit.cause)
         yield* paused(pause)
@@ -548,14 +589,25 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       return
     }
     // One of them is it: which one, shows when they are given one by one.
+    if (entries.length > 1) {
+      const which = `the entries from ${entries[0]!.position} to ${entries.at(-1)!.position}`
+      const why = lineOf(first.value)
+      yield* Effect.logWarning(`the consumer ${name} fails for ${which}, and tries them one by one: ${why}`)
+    }
+    const warn = ({ position, value }: AppendLog.Entry<A>, why: unknown) => {
+      const which = `the entry at ${position}${documentOf(value)}`
+      return Effect.logWarning(`the consumer ${name} fails for ${which}, and tries it again: ${lineOf(why)}`)
+    }
     for (const entry of entries) {
       let why = entries.length === 1 ? first : Option.none<unknown>()
       let failures = Option.isSome(why) ? 1 : 0
+      if (Option.isSome(why) && failures < attempts) yield* warn(entry, why.value)
       for (let pause = retryMillis; failures < attempts; pause = Math.min(longestRetryMillis, pause * 2)) {
         if (failures > 0) yield* paused(pause)
         why = yield* attempt([entry])
         if (Option.isNone(why)) break
         failures += 1
+        if (failures === 1 && failures < attempts) yield* warn(entry, why.value)
       }
       if (Option.isNone(why)) {
         tally.handled += 1
@@ -730,13 +782,8 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       }
     }),
     seek: Effect.fn("Consumer.seek")(function* (place) {
-      if (typeof place === "object" && "position" in place) {
-        const to: number = place.position
-        if (!Number.isSafeInteger(to) || to < 0) {
-          const description = "Expected a whole number from 0"
-          return yield* failed("put", pointKey, new StoreError.InvalidArgument({ argument: "position", description }))
-        }
-      }
+      const wrong = problemOf(place)
+      if (wrong !== undefined) return yield* failed("put", pointKey, new StoreError.InvalidArgument(wrong))
       const next = yield* placed(place)
       for (;;) {
         // As the one who has the lease, whoever that is: so it stays the one.

@@ -357,13 +357,31 @@ const dayOf = (time: number): string => {
   return Number.isNaN(date.getTime()) ? "no date" : date.toISOString().slice(0, -14)
 }
 
-const check = Effect.fnUntraced(function* ({ maxImageBytes = 10_000, retention }: Options) {
+/** Milliseconds; not a number where it is no duration. */
+const millisOf = (input: Duration.Input): number =>
+  Option.match(Duration.fromInput(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+
+const leastLeaseMillis = 100
+
+const check = Effect.fnUntraced(function* (options: Options) {
+  const { maxImageBytes = 10_000, retention } = options
   if (!Number.isSafeInteger(maxImageBytes) || maxImageBytes < leastImageBytes) {
     const problem = `Expected a whole number from ${leastImageBytes}`
     return yield* new InvalidAudit({ field: "maxImageBytes", problem })
   }
   if (retention !== undefined && Option.isNone(Duration.fromInput(retention))) {
     return yield* new InvalidAudit({ field: "retention", problem: "Expected a duration" })
+  }
+  for (const field of ["firstPause", "longestPause"] as const) {
+    const millis = millisOf(options[field] ?? 0)
+    if (!(millis >= 0 && millis < Infinity)) {
+      return yield* new InvalidAudit({ field, problem: "Expected a duration that comes to an end" })
+    }
+  }
+  const lease = millisOf(options.lease ?? "30 seconds")
+  if (!(lease >= leastLeaseMillis && lease <= daysMillis)) {
+    const problem = `Expected a duration from ${leastLeaseMillis} ms to 1 day`
+    return yield* new InvalidAudit({ field: "lease", problem })
   }
 })
 

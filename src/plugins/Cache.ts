@@ -551,6 +551,10 @@ export const make = Effect.fn("Cache.make")(function* <R = never>(
   const timeToLive = millisOf(options.timeToLive, fiveMinutes)
   const staleness = millisOf(options.staleness, "5 seconds")
   const tierTimeout = millisOf(options.tierTimeout, "1 second")
+  if (given.some((one) => typeof one === "function")) {
+    const expected = "Expected tiers: what was given is a function that makes one, so call it, as in Cache.memory()"
+    return yield* new InvalidCache({ field: "tiers", problem: expected })
+  }
   const problem =
     given.find((one) => one.problem !== undefined)?.problem ??
     problemOf([

@@ -3,6 +3,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -220,6 +221,53 @@ describe("Consumer", () => {
       })
   )
 
+  it.effect("the first failure of an entry is told at once, in one line, and what fails says its message", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const said: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => void said.push(`${logLevel} ${String(message)}`))
+      const schema = Schema.Struct({ resource: Schema.String, id: Schema.String, token: Schema.String })
+      const log = AppendLog.make(store, { prefix: "orders", schema })
+      yield* log.append([{ resource: "orders", id: "a\nb", token: "hush-hush" }])
+      const mine = Consumer.make(store, { source: log, schema, prefix: "consumers", name: "o", lease: "1 hour" })
+      let failure: unknown = new TypeError("x is not a function\n    at somewhere")
+      const running = yield* mine
+        .consume(() => Effect.suspend(() => Effect.fail(failure)))
+        .pipe(Effect.provide(Logger.layer([logger])))
+      while (said.length === 0) yield* pass(1)
+      assert.deepStrictEqual(said, [
+        'Warn the consumer o fails for the entry at 0 (orders "a\\nb"), and tries it again: TypeError: x is not a function'
+      ])
+      const { deadLetters, failing } = yield* running.state
+      assert.deepStrictEqual([deadLetters, failing], [0, "TypeError: x is not a function"])
+      failure = { message: "no\npaper" }
+      yield* pass(2)
+      assert.strictEqual((yield* running.state).failing, "no")
+      failure = {
+        get message(): string {
+          throw new Error("it cannot be read")
+        }
+      }
+      while ((yield* running.state).deadLetters === 0) yield* pass(1)
+      assert.notInclude(said.join("\n"), "hush")
+      // One warning, and that it was given up.
+      assert.deepStrictEqual(
+        said.map((line) => line.split(" ")[0]),
+        ["Warn", "Error"]
+      )
+      // Of many at once it is told which one it was.
+      const many = on(store, { attempts: 2, retryPause: 0 })
+      yield* logOf(store).append(range(3))
+      said.length = 0
+      const drained = many.drain((entries) => (valuesOf(entries).includes(1) ? Effect.die("a bug") : Effect.void))
+      yield* drive(yield* Effect.forkChild(Effect.provide(drained, Logger.layer([logger]))))
+      assert.deepStrictEqual(said.slice(0, 2), [
+        "Warn the consumer c fails for the entries from 0 to 2, and tries them one by one: a bug",
+        "Warn the consumer c fails for the entry at 1, and tries it again: a bug"
+      ])
+    }).pipe(Effect.scoped, Random.withSeed("first failure"))
+  )
+
   it.effect("what cannot be reached is waited for, however long, and no entry is given up for it", () =>
     Effect.gen(function* () {
       const inner = yield* memory
@@ -242,7 +290,7 @@ describe("Consumer", () => {
       )
       yield* pass(300)
       assert.deepStrictEqual(seen, [])
-      assert.strictEqual((yield* running.state).failing, "StoreError")
+      assert.include((yield* running.state).failing, "down")
       state.isOtherDown = false
       yield* pass(70)
       assert.deepStrictEqual(seen, [1, 2])
@@ -464,10 +512,25 @@ describe("Consumer", () => {
         { batchSize: 10_001 },
         { attempts: 0 },
         { retryPause: "soon" as Duration.Input },
-        { lease: 1 }
+        { lease: 1 },
+        { start: "begin" as "beginning" },
+        { start: { position: -1 } },
+        { start: { since: Number.NaN } }
       ]) {
-        assert.throws(() => on(store, wrong), RangeError, undefined, JSON.stringify(wrong))
+        const [option] = Object.keys(wrong)
+        const expected = option === "lease" ? "duration" : option!
+        assert.throws(() => on(store, wrong), RangeError, expected, JSON.stringify(wrong))
       }
+      for (const [place, argument] of [
+        ["start", "place"],
+        [undefined, "place"],
+        [{ since: Number.NaN }, "since"],
+        [{ position: 0.5 }, "position"]
+      ] as const) {
+        const error = yield* Effect.flip(on(store).seek(place as "end"))
+        assert.strictEqual(error.reason._tag === "InvalidArgument" && error.reason.argument, argument)
+      }
+      assert.deepStrictEqual(yield* on(store).position, Option.none())
     })
   )
 })

@@ -413,12 +413,19 @@ describe("Audit", () => {
       for (const [wrong, field] of [
         [{ maxImageBytes: 99 }, "maxImageBytes"],
         [{ maxImageBytes: 1.5 }, "maxImageBytes"],
-        [{ retention: "never" as "1 day" }, "retention"]
+        [{ retention: "never" as "1 day" }, "retention"],
+        [{ firstPause: "x" as "1 day" }, "firstPause"],
+        [{ longestPause: "Infinity" as const }, "longestPause"],
+        [{ lease: "soon" as "1 day" }, "lease"],
+        [{ lease: "2 days" as const }, "lease"],
+        [{ lease: 10 }, "lease"]
       ] as const) {
         const error = yield* Effect.flip(open(store, wrong))
         assert.strictEqual(error instanceof Audit.InvalidAudit && error.field, field)
       }
       const { audit } = yield* open(store, { records: false })
+      const age = yield* Effect.flip(audit.retain({ age: "a day" as "1 day" }))
+      assert.strictEqual(age.reason._tag === "InvalidArgument" && age.reason.argument, "age")
       for (const [filter, field] of [
         [{ since: Number.NaN }, "since"],
         [{ until: Infinity }, "until"],

@@ -847,6 +847,7 @@ describe("Cache, opening", () => {
       const store = yield* memory
       const bad: ReadonlyArray<readonly [string, Cache.Options]> = [
         ["tiers", { tiers: [] }],
+        ["tiers", { tiers: [Cache.memory as unknown as Cache.TierOf] }],
         ["tiers.maxBytes", { tiers: [Cache.memory({ maxBytes: 0 })] }],
         ["tiers.maxEntries", { tiers: [Cache.memory({ maxEntries: 1.5 })] }],
         ["tiers.eviction", { tiers: [Cache.memory({ eviction: "random" as "lru" })] }],
@@ -864,6 +865,8 @@ describe("Cache, opening", () => {
         assert.strictEqual((error as Cache.InvalidCache).field, field)
         assert.include((error as Cache.InvalidCache).message, field)
       }
+      const uncalled = yield* Effect.flip(open(store, { tiers: [Cache.memory as unknown as Cache.TierOf] }))
+      assert.include((uncalled as Cache.InvalidCache).message, "call it")
       assert.deepStrictEqual(yield* keysOf(store, "plugin="), [])
       const twice = yield* Effect.flip(open(store, { tiers: [Cache.memory(), Cache.memory()] }))
       assert.strictEqual((twice as Cache.InvalidCache).field, "tiers.name")
