@@ -530,7 +530,7 @@ const outboxOf = (name: string): string =>
   /^[a-z0-9][a-z0-9-]{0,99}$/.test(name) ? `outbox-${name}` : `outbox--${Engine.hexOf(name)}`
 
 /**
- * Opens a queue, until the scope closes. 1 PUT, 1 HEAD and 1 DELETE, to read the store's clock; the same every hour. With
+ * Opens a queue, until the scope closes; afterwards all but `status` and `deadLetters` fails with `DbError`, `Unsupported`, without a request. 1 PUT, 1 HEAD and 1 DELETE, to read the store's clock; the same every hour. With
  * `transactions`, and for the first queue of a database or namespace, 1 PUT more, and 1 for the backup of the catalog.
  *
  * `InvalidQueue`: an option is wrong; nothing was written.

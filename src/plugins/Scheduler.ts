@@ -351,7 +351,7 @@ export class Scheduler extends Context.Service<
   {
     /**
      * Starts a job now, and gives how the run ended. Slots stay as they are. 1 GET, then the requests of a run. `UnknownJob`;
-     * `JobRunning`: there is a run already. When the scheduler is closed, there are no jobs.
+     * `JobRunning`: there is a run already. `DbError`, `Unsupported`: the scheduler is closed.
      */
     readonly trigger: (name: string) => Effect.Effect<Run, UnknownJob | JobRunning | DbError.DbError>
     /** Lets a job be due again; what came while it was off is not made up for. 1 GET, 1 PUT. */
@@ -361,7 +361,8 @@ export class Scheduler extends Context.Service<
     /**
      * Adds a job, or changes the one of this name. 1 GET, 1 PUT. `InvalidJob`: its schedule, an option or its payload is wrong,
      * or its name is that of a job of the program; or it would never run, since its `at` is over. An `at` that is over runs at once, unless
-     * `misfire: "skip"` and `grace` say otherwise, or the job of this name has run for it or for a later one.
+     * `misfire: "skip"` and `grace` say otherwise, or the job of this name has run for it or for a later one. It only writes to the store:
+     * it is no part of a `database.transaction`, and goes on being possible when the scheduler is closed.
      */
     readonly add: <P>(job: Addition<P>) => Effect.Effect<void, InvalidJob | DbError.DbError>
     /** Removes a job; a run under way goes on. About 1 kB stays, so that its tokens never come again. 1 GET, 1 PUT. */

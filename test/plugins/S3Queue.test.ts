@@ -623,6 +623,37 @@ describe("S3Queue", () => {
       })
     )
 
+    it.effect("says that it is closed to who uses it afterwards, and does nothing", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { requests, store } = count(yield* memory)
+        const scope = yield* Scope.make()
+        const queue = yield* openIn(scope, store)
+        yield* queue.offer("x")
+        const held = yield* Scope.make()
+        const [claimed] = yield* Scope.provide(queue.claim(), held)
+        yield* Scope.close(scope, Exit.void)
+        const requested = requests.length
+        for (const use of [
+          queue.offer("y"),
+          queue.offerAll([{ payload: "y".repeat(20_000) }]),
+          Effect.scoped(queue.claim()),
+          Effect.scoped(queue.claimNow()),
+          queue.consume(() => Effect.void),
+          queue.pause,
+          queue.redrive(),
+          queue.collect,
+          claimed!.ack
+        ]) {
+          const error = yield* Effect.flip(use as Effect.Effect<unknown, Error>)
+          assert.include(error.message, "the queue is closed")
+        }
+        assert.deepStrictEqual(requests.slice(requested), [])
+        yield* Scope.close(held, Exit.void)
+        assert.strictEqual((yield* queue.status).claimed, 1)
+      })
+    )
+
     it.effect("claims nothing while it is paused, whoever asks", () =>
       Effect.gen(function* () {
         yield* at

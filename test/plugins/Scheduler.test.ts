@@ -555,7 +555,9 @@ describe("Scheduler", () => {
         yield* drive(closing)
         assert.deepStrictEqual([run.status, run.token], ["interrupted", 1])
         assert.deepStrictEqual((yield* scheduler.status("one")).running, [])
-        assert.strictEqual((yield* Effect.flip(scheduler.trigger("one")))._tag, "UnknownJob")
+        const late = yield* Effect.flip(scheduler.trigger("one"))
+        assert.strictEqual(late._tag, "DbError")
+        assert.include(late.message, "the scheduler is closed")
         assert.deepStrictEqual(
           (yield* scheduler.history("one")).map(({ token }) => token),
           [1]

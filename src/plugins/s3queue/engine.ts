@@ -267,7 +267,7 @@ const isUnknown = ({ outcome, reason }: StoreError.StoreError): boolean =>
 // -----------------------------------------------------------------------------
 
 /**
- * Makes an engine, that works until the scope closes. No request.
+ * Makes an engine, that works until the scope closes; afterwards all that changes something is `Unsupported`. No request.
  *
  * @category constructors
  * @since 0.1.0
@@ -296,6 +296,16 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   let wantsBeat = false
   let isClosed = false
   let trouble: string | undefined
+
+  /** Who uses it afterwards is told so: who waited when it was closed is interrupted, as the whole of the program is. */
+  const closed = new StoreError.StoreError({
+    operation: "put",
+    key,
+    reason: new StoreError.Unsupported({
+      feature: "using a queue that is closed",
+      description: "the queue is closed: the scope of its layer has ended"
+    })
+  })
 
   /** Something is to be done; something has been done. */
   const work = yield* Queue.sliding<void>(1)
@@ -686,7 +696,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         ),
       fail: (exit) => Effect.asVoid(Deferred.done(outcome, exit))
     }
-    if (isClosed) return yield* Effect.interrupt
+    if (isClosed) return yield* closed
     wishes.push(wish)
     signal(work)
     return yield* Effect.onInterrupt(Deferred.await(outcome), () =>
@@ -776,6 +786,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   })
 
   const offer = Effect.fnUntraced(function* (offers: ReadonlyArray<Offer>) {
+    // No part is put that nobody would name.
+    if (isClosed) return yield* closed
     const sizeOfOffer = ({ message }: Offer) => sizeOf(message)
     const bytes = offers.reduce((sum, one) => sum + sizeOfOffer(one), 0)
     if (bytes <= inlineBytes && offers.length <= mostInline) return yield* offerHere(offers)
@@ -851,7 +863,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const one: Waiting = { max, given: yield* Deferred.make<ReadonlyArray<State.Flight>, StoreError.StoreError>() }
-        if (isClosed) return yield* Effect.interrupt
+        if (isClosed) return yield* closed
         waiting.push(one)
         yield* startPolling
         const flights = yield* restore(Deferred.await(one.given)).pipe(

@@ -26,7 +26,7 @@ import * as Stream from "effect/Stream"
 import type * as CasCell from "../../kernel/CasCell.ts"
 import * as StoreClock from "../../kernel/StoreClock.ts"
 import { listAll, type ListEntry, type ObjectStore } from "../../storage/ObjectStore.ts"
-import type { StoreError } from "../../storage/StoreError.ts"
+import { StoreError, Unsupported } from "../../storage/StoreError.ts"
 import * as JobCell from "./jobCell.ts"
 import * as Timetable from "./timetable.ts"
 
@@ -114,7 +114,7 @@ export interface Engine {
   readonly read: (name: string) => Effect.Effect<JobCell.State | undefined, StoreError>
   /** Reads every job. 1 LIST for each 1,000, and 1 GET for each that has changed since it was last read. */
   readonly readAll: Effect.Effect<ReadonlyMap<string, JobCell.State>, StoreError>
-  /** Starts a job now; gives how it ended, or the run that is in the way. `undefined`: there is no such job. */
+  /** Starts a job now; gives how it ended, or the run that is in the way. `undefined`: there is no such job. `Unsupported`: it is closed. */
   readonly trigger: (name: string) => Effect.Effect<Result.Result<JobCell.Run, JobCell.Run> | undefined, StoreError>
   /** What could not be done when it was last tried, for people. */
   readonly troubles: Effect.Effect<ReadonlyArray<string>>
@@ -547,6 +547,14 @@ export const make = Effect.fnUntraced(function* (
     )
   )
 
+  const closed = new StoreError({
+    operation: "put",
+    reason: new Unsupported({
+      feature: "starting jobs by a scheduler that is closed",
+      description: "the scheduler is closed: the scope of its layer has ended"
+    })
+  })
+
   const changeNow: Engine["change"] = Effect.fnUntraced(function* (name, revise) {
     const local = yield* localOf(name)
     // What others have written meanwhile is what counts.
@@ -584,6 +592,7 @@ export const make = Effect.fnUntraced(function* (
       return new Map(states)
     }),
     trigger: Effect.fnUntraced(function* (name) {
+      if (isClosed) return yield* closed
       const state = yield* read(name)
       if (state === undefined || state.isRemoved || !tasks.has(state.job.task)) return undefined
       const local = yield* localOf(name)
@@ -593,7 +602,10 @@ export const make = Effect.fnUntraced(function* (
         return rival === undefined ? { slot: now, missed: 0 } : undefined
       }
       yield* slots.take(1)
-      if (isClosed) return yield* Effect.as(slots.release(1), undefined)
+      if (isClosed) {
+        yield* slots.release(1)
+        return yield* closed
+      }
       const begun = yield* Effect.flatMap(FiberSet.run(claims, startBy(local, choose, true)), Fiber.join)
       if (begun === undefined) return rival === undefined ? undefined : Result.fail(rival)
       return Result.succeed(yield* begun)
