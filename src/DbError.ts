@@ -22,7 +22,7 @@ const untold = "the program that was asked knows more"
 /**
  * A missing document: none has this `id`, or the values that were looked up by a unique key (`unique` is its name, and there
  * is no `id`). Treat it as absence; `getOption` does so. Of `getAt` and `restore` it has the `version`, or the `time`, that was
- * asked for: there may be a document now. Of `documentOf`, which has neither: the value was not read or written
+ * asked for: there may be a document now. Of `fromImage` it has the `image` that a record does not have. Of `documentOf`, which has none of these: the value was not read or written
  * by this repository.
  *
  * @category errors
@@ -35,11 +35,14 @@ export class NotFound extends ExpectedError<NotFound>("effect-s3db/DbError/NotFo
     id: Schema.optionalKey(Schema.String),
     unique: Schema.optionalKey(Schema.String),
     version: Schema.optionalKey(Schema.Number),
-    time: Schema.optionalKey(Schema.String)
+    time: Schema.optionalKey(Schema.String),
+    image: Schema.optionalKey(Schema.Literals(["before", "after"]))
   },
   { httpApiStatus: 404 }
 ) {
   override get message(): string {
+    if (this.image !== undefined)
+      return `${this.resource} has no image of document ${JSON.stringify(this.id)} ${this.image} this write: an insert has none before it, a deletion none after it, and the option journal of the resource says which are kept`
     if (this.version !== undefined)
       return `${this.resource} has no version ${this.version} of a document with id ${JSON.stringify(this.id)}`
     if (this.time !== undefined)

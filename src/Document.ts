@@ -374,7 +374,8 @@ const decodeImage = Schema.decodeUnknownResult(
 )
 
 /**
- * Reads a version that the journal shows, or says why it is none. It has the revision of no object.
+ * Reads a version that the journal shows, its fields still encoded, or says why it is none. It has the revision of no object.
+ * `fromImage` of a repository makes a document of it.
  *
  * @category conversions
  * @since 0.1.0

@@ -154,6 +154,21 @@ export interface Version<out S extends Attributes.DocumentSchema, out Id extends
 }
 
 /**
+ * What shows a document before and after a write: a record of the journal, or an entry of an audit trail.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ImageRecord {
+  readonly resource: string
+  readonly id: string
+  readonly before?: JsonObject | undefined
+  readonly after?: JsonObject | undefined
+  /** Paths of what was cut, beginning with `before` or `after`. */
+  readonly truncated?: ReadonlyArray<string> | undefined
+}
+
+/**
  * The operations of a resource as interceptors see them, by name.
  *
  * @category models
@@ -743,6 +758,20 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   readonly documentOf: (value: S["Type"]) => Effect.Effect<Document.Document<S["Type"], N["id"]>, DbError.NotFound>
 
   /**
+   * Reads the document that a record of the journal, or an entry of an audit trail, shows before or after the write: decoded with
+   * the schema version it was written under, secrets as `Redacted`. `documentOf` has its envelope. No request, but 1 GET where a
+   * newer program has declared fields since the catalog was read.
+   *
+   * `NotFound`, with `image`: the record has no such image; see the option `journal`. `InvalidInput`: the record is of another
+   * resource, or the trail has cut the image: give it larger `maxImageBytes`. `DbError` as of `get`: it cannot be decoded, or a
+   * secret needs another key.
+   */
+  readonly fromImage: (
+    record: ImageRecord,
+    side: "before" | "after"
+  ) => Effect.Effect<S["Type"], DbError.NotFound | DbError.InvalidInput | ReadError>
+
+  /**
    * Changes some top-level fields, or nested ones by path, of the document with this id, or of the document in hand.
    *
    * **Details**
@@ -1014,7 +1043,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * What `admin` does is the program's own work, in which no interceptor takes part. Every other member runs as one of the
    * operations:
    * `insertMany` and `writeAll` as what they do with each document; `upsert` and `upsertMany` as `upsert`, and in it as
-   * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt`,
+   * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt`, `fromImage`,
    * `history` and `historyResults` as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` as
    * `list`; `scanResults` as `query`; `covered`, `distinct` and `companion` as `listIds` and `query`; `estimatedCount` as `count`;
    * `hasContent` as `getContent`; `restore` as `get` and `replace`.

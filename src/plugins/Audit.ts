@@ -25,7 +25,7 @@
  * telling so.
  *
  * Images are as the journal has them: `metadata` and `body` of the object, fields under the ids of their attributes, secrets sealed.
- * `Document.fromImage` reads one that was not cut.
+ * `fromImage` of the repository reads one that was not cut as a document.
  *
  * @see `docs/guide/audit.md`
  * @since 0.1.0

@@ -32,7 +32,7 @@ import * as Planner from "../query/planner.ts"
 import * as Queries from "../query/run.ts"
 import type { Json, JsonObject } from "../encoding/Json.ts"
 import type { Names } from "../Names.ts"
-import type { Insert, Operations, Patch, Repository, Update, UpdateOptions } from "../Repository.ts"
+import type { ImageRecord, Insert, Operations, Patch, Repository, Update, UpdateOptions } from "../Repository.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Adding from "./addCompanion.ts"
@@ -42,6 +42,7 @@ import * as Changes from "./changes.ts"
 import * as Contents from "./contents.ts"
 import * as Counts from "./counts.ts"
 import * as History from "./history.ts"
+import * as Images from "./images.ts"
 import * as JsonForm from "./jsonForm.ts"
 import * as Operation from "./operation.ts"
 import * as Reading from "./reading.ts"
@@ -133,6 +134,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   })
   const contents = Contents.make(documents, { changes, operation, pipeline, reading })
   const history = History.make(documents, { operation, pipeline, reading })
+  const images = Images.make(documents, { operation, reading })
   const bulk = Bulk.make(documents, { operation, queries, reading, writing })
   const jsonForm = JsonForm.make(definition)
   const adding = Adding.make(documents)
@@ -213,6 +215,13 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
       if (base !== undefined) return reading.documentOf(base)
       return yield* new DbError.NotFound({ resource: name })
     }, as("Resource.documentOf")),
+
+    fromImage: Effect.fn("Resource.fromImage")(
+      function* (record, side) {
+        return yield* valueOf(images.read(record, side))
+      },
+      as("Resource.fromImage", (record: ImageRecord) => record?.id)
+    ),
 
     getByUnique: Effect.fn("Resource.getByUnique")(function* (label, values) {
       yield* pipeline.admit("get")
