@@ -570,6 +570,9 @@ export interface Pipeline<in out Ops extends Shape<Ops>> {
 
   /** Whether an interceptor takes part in an operation now. */
   readonly concerns: (operation: keyof Ops) => boolean
+
+  /** The names of the interceptors that take part in an operation now, in their order. */
+  readonly names: (operation: keyof Ops) => ReadonlyArray<string>
 }
 
 /**
@@ -911,7 +914,12 @@ export const make = <Ops extends Shape<Ops>>(
         }
       }),
 
-      concerns: (operation) => current().isLocked || planFor(current(), operation) !== undefined
+      concerns: (operation) => current().isLocked || planFor(current(), operation) !== undefined,
+
+      names: (operation) =>
+        current()
+          .interceptors.filter(({ operations }) => operations === "*" || operations.has(operation))
+          .map(({ name }) => name)
     }
   })
 

@@ -995,7 +995,8 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    *
    * A document that moves while the stream runs may be met at both of its keys or at neither. `InvalidInput`: there is no such companion,
    * or the request does not fit; `DbError` with `Incomplete`: it was declared later, and `backfill` has not come to its end.
-   * `NotAllowed`: an interceptor of `listIds` or `query` narrows or changes what may be seen.
+   * Documents that the filters of `listIds` and `query` hide are left out. `NotAllowed`: there are such filters and `verify` is `false`,
+   * or an interceptor narrows or changes otherwise what may be seen.
    */
   readonly companion: (name: string, request?: Companion.Request) => Stream.Stream<Companion.Hit<N["id"]>, ListError>
 

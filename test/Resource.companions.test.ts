@@ -9,7 +9,9 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Catalog from "effect-s3db/Catalog"
 import * as Companion from "effect-s3db/Companion"
 import * as Database from "effect-s3db/Database"
+import * as CurrentUser from "effect-s3db/CurrentUser"
 import * as Definition from "effect-s3db/Definition"
+import * as Guard from "effect-s3db/Guard"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
@@ -392,16 +394,67 @@ describe("companions of documents", () => {
     })
   )
 
-  it.effect("an interceptor that narrows what may be seen does not let them be read", () =>
+  it.effect("what an interceptor hides is not among them; without a look at documents they are refused", () =>
     Effect.gen(function* () {
       const { open } = yield* openNew
       const tasks = yield* open("tasks", options)
-      yield* tasks.insert({ id: "1", title: "a", dueAt: 1 })
-      yield* tasks.intercept({
-        operations: ["query"],
-        before: ({ input }) => Effect.succeed({ ...input, filters: [{ keep: () => Effect.succeed(false) }] as never })
-      })
-      assert.strictEqual((yield* Effect.flip(hits(tasks, "due")))._tag, "NotAllowed")
+      for (const n of [1, 2, 3]) yield* tasks.insert({ id: `${n}`, title: n === 2 ? "b" : "a", dueAt: n })
+      const ids = (request?: Companion.Request) =>
+        Effect.map(hits(tasks, "due", request), (all) => all.map((one) => one.at(-1)))
+      for (const operation of ["listIds", "query"] as const) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* tasks.intercept({
+              name: "tenants",
+              operations: operation,
+              before: ({ input }) =>
+                Effect.succeed({
+                  filters: [
+                    ...(input.filters ?? []),
+                    ({ title }, { id }) => Effect.succeed(title === "a" && id !== "3")
+                  ]
+                })
+            })
+            assert.deepStrictEqual(yield* ids(), ["1"])
+            const refused = yield* Effect.flip(ids({ verify: false }))
+            assert.include(refused.message, `the interceptor "tenants" of ${operation} narrows`)
+            // Of several nobody knows which it is.
+            yield* tasks.intercept({ operations: "*", name: "log", before: () => Effect.void })
+            assert.deepStrictEqual(yield* ids({ limit: 1 }), ["1"])
+            assert.include(
+              (yield* Effect.flip(ids({ verify: false }))).message,
+              `an interceptor of ${operation} ("tenants", "log") narrows`
+            )
+          })
+        )
+      }
+      assert.deepStrictEqual(yield* ids({ verify: false }), ["1", "2", "3"])
+      // What the request is made to ask for cannot be asked of a companion.
+      for (const change of [{ limit: 1 }, { where: { title: "a" } }, { partition: "none" as never }]) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* tasks.intercept({
+              operations: "query",
+              before: ({ input }) => Effect.succeed({ request: { ...input.request, ...change } })
+            })
+            for (const verify of [true, false]) {
+              assert.strictEqual((yield* Effect.flip(ids({ verify })))._tag, "NotAllowed")
+            }
+          })
+        )
+      }
+      // Who owns a document sees it; without a user there is nothing.
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* tasks.intercept(Guard.interceptor({ "*": Guard.owner<typeof Plain.Type>("title") }))
+          const as = (user: string) => Effect.provideService(ids(), CurrentUser.CurrentUser, CurrentUser.make(user))
+          assert.deepStrictEqual([yield* as("a"), yield* as("b"), yield* as("c")], [["1", "3"], ["2"], []])
+          assert.deepStrictEqual(yield* ids(), [])
+        })
+      )
+      // Who may not list or query has none of it.
+      yield* tasks.intercept({ operations: "query", before: ({ reject }) => Effect.fail(reject("no")) })
+      assert.strictEqual((yield* Effect.flip(ids()))._tag, "Rejected")
     }).pipe(Effect.scoped)
   )
 

@@ -10,11 +10,13 @@ import * as Stream from "effect/Stream"
 import type * as Companion from "../Companion.ts"
 import * as DbError from "../DbError.ts"
 import type { Documents } from "../document/documents.ts"
+import type * as Pipeline from "../Pipeline.ts"
 import { byASecret } from "../document/indexes.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import { type Hit, type Keys, mostInMemory, type Range } from "./keys.ts"
 import type { ListFailure, Listing } from "./listing.ts"
+import { passes } from "./run.ts"
 import * as Tolerance from "./tolerance.ts"
 import * as TopK from "./topK.ts"
 
@@ -24,12 +26,17 @@ import * as TopK from "./topK.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Companions {
+export interface Companions<A> {
   /**
-   * The keys of a companion in their order. 1 LIST for each 1,000, and, unless told otherwise, 1 GET for each; on a store that lists
-   * without order all are listed for each 10,000. `InvalidInput`; `Incomplete`.
+   * The keys of a companion in their order, of the documents that pass the filters, which takes that they are looked at. 1 LIST for each
+   * 1,000, and, unless told otherwise, 1 GET for each; on a store that lists without order all are listed for each 10,000.
+   * `InvalidInput`; `Incomplete`.
    */
-  readonly read: (name: string, request: Companion.Request) => Stream.Stream<Companion.Hit, ListFailure>
+  readonly read: (
+    name: string,
+    request: Companion.Request,
+    filters: ReadonlyArray<Pipeline.Filter<A>>
+  ) => Stream.Stream<Companion.Hit, ListFailure | Pipeline.Rejected>
 }
 
 const defaultConcurrency = 16
@@ -43,9 +50,9 @@ const byKey = (a: Hit, b: Hit): number => compareUtf8(a.key, b.key)
  * @since 0.1.0
  */
 export const make = <A>(
-  { context, indexes }: Documents<A>,
+  { context, indexes, reader }: Documents<A>,
   { keys, listing }: { readonly keys: Keys; readonly listing: Listing<A> }
-): Companions => {
+): Companions<A> => {
   const { capabilities, invalid, name } = context
 
   const rangeOf = Effect.fnUntraced(function* (
@@ -105,7 +112,14 @@ export const make = <A>(
       })
     )
 
-  const read: Companions["read"] = (label, request) => {
+  /** Whether the document of a key counts, and may be seen. */
+  const isSeen = Effect.fnUntraced(function* (range: Range, hit: Hit, filters: ReadonlyArray<Pipeline.Filter<A>>) {
+    const found = yield* listing.storedOf(range, hit)
+    if (found === undefined || filters.length === 0) return found !== undefined
+    return yield* passes(filters, yield* reader.decode(found.id, found.stored, found.isSettled))
+  })
+
+  const read: Companions<A>["read"] = (label, request, filters) => {
     const { limit, verify = true, concurrency = defaultConcurrency } = request
     const { attempt, inOrder: told } = Tolerance.make(name, request)
     const some = limit ?? Number.POSITIVE_INFINITY
@@ -131,7 +145,7 @@ export const make = <A>(
       const verified = ({ hit, shown }: { readonly hit: Hit; readonly shown: Companion.Hit | undefined }) =>
         attempt(
           hit.id,
-          Effect.map(listing.storedOf(given, hit), (found) => (found === undefined ? undefined : shown))
+          Effect.map(isSeen(given, hit, filters), (is) => (is ? shown : undefined))
         )
       return limited(
         all.pipe(

@@ -252,7 +252,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
       draw("Resource.covered")(reading.whole(["listIds", "query"], within, (request) => partitions.covered(request))),
 
     companion: (label, request = {}) =>
-      draw("Resource.companion")(reading.whole(["listIds", "query"], {}, () => kept.read(label, request))),
+      draw("Resource.companion")(reading.keys(request, (filters) => kept.read(label, request, filters))),
 
     addCompanion: Effect.fn("Resource.addCompanion")(function* (label, companion) {
       return yield* named(adding.add(label, companion))

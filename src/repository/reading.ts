@@ -83,6 +83,14 @@ export interface Reading<A> {
     given: Request,
     use: (request: Request) => Stream.Stream<X, ListFailure>
   ) => Stream.Stream<X, ListError>
+  /**
+   * A listing of keys: for those who may list ids and query. It is given the filters of both where it looks at the documents; where
+   * it does not, interceptors must not have any.
+   */
+  readonly keys: <X>(
+    request: Query.Verify,
+    use: (filters: ReadonlyArray<Pipeline.Filter<A>>) => Stream.Stream<X, ListFailure | Pipeline.Rejected>
+  ) => Stream.Stream<X, ListError>
 }
 
 /**
@@ -151,12 +159,21 @@ export const make = <A, Insert, Update, Patch>(
       return Stream.map(Stream.unwrap(read), shownAs)
     })
 
-  /** What is asked for, after interceptors have let it pass as it is; what they narrow or change is refused. */
-  const untouched = Effect.fnUntraced(function* <Request extends Query.Request<A>>(
+  /** Says who narrows what may be seen, as far as it is known, and what shows that. */
+  const narrowed = (as: "listIds" | "query", instead: string) => {
+    const names = pipeline.names(as).map((name) => JSON.stringify(name))
+    const who =
+      names.length === 1 ? `the interceptor ${names[0]} of ${as}` : `an interceptor of ${as} (${names.join(", ")})`
+    return refuse(`${who} narrows or changes what may be seen; use ${instead}, which shows that`)
+  }
+
+  /** What is asked for, after interceptors have let it pass but for filters; what they change otherwise is refused. */
+  const filtered = Effect.fnUntraced(function* <Request extends Query.Request<A>>(
     as: "listIds" | "query",
-    request: Request
+    request: Request,
+    instead: string
   ) {
-    if (!pipeline.concerns(as)) return request
+    if (!pipeline.concerns(as)) return { request, filters: [] }
     const seen: { input?: { readonly request: Query.Request<A> } & Pipeline.Filtered<A> } = {}
     // An `after` that leaves out or changes something gives another stream than this one.
     const nothing = Stream.suspend((): Stream.Stream<never> => Stream.empty)
@@ -168,13 +185,20 @@ export const make = <A, Insert, Update, Patch>(
     const shown: Stream.Stream<unknown, ListError> =
       as === "listIds" ? yield* pipeline.read("listIds", given, execute) : yield* pipeline.read("query", given, execute)
     const { request: left, filters = [] } = seen.input ?? {}
-    const isNarrowed =
+    const isChanged =
       left === undefined ||
       shown !== nothing ||
-      filters.length > 0 ||
       [left.where, left.predicate, left.limit].some((part) => part !== undefined)
-    if (!isNarrowed) return { ...request, ...left }
-    return yield* refuse(`an interceptor of ${as} narrows or changes what may be seen; use query, which shows that`)
+    return isChanged ? yield* narrowed(as, instead) : { request: { ...request, ...left }, filters }
+  })
+
+  /** What is asked for, after interceptors have let it pass as it is; what they narrow or change is refused. */
+  const untouched = Effect.fnUntraced(function* <Request extends Query.Request<A>>(
+    as: "listIds" | "query",
+    given: Request
+  ) {
+    const { filters, request } = yield* filtered(as, given, "query")
+    return filters.length === 0 ? request : yield* narrowed(as, "query")
   })
 
   const count: Reading<A>["count"] = (request) =>
@@ -256,6 +280,21 @@ export const make = <A, Insert, Update, Patch>(
           let request = given
           for (const right of rights) request = yield* untouched(right, request)
           return namedStream(use(request))
+        })
+      ),
+    keys: ({ verify = true }, use) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const all: Array<Pipeline.Filter<A>> = []
+          for (const right of ["listIds", "query"] as const) {
+            const asked: Query.Request<A> = {}
+            const { filters, request } = yield* filtered(right, asked, "query")
+            // There is no part of a listing of keys.
+            if (request.partition !== undefined) return yield* narrowed(right, "query")
+            if (!verify && filters.length > 0) return yield* narrowed(right, "verify: true")
+            all.push(...filters)
+          }
+          return namedStream(use(all))
         })
       )
   }
