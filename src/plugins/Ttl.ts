@@ -56,6 +56,8 @@ import * as Plugin from "../Plugin.ts"
 import type { Insert, ListError } from "../Repository.ts"
 import type { ServiceClass } from "../Resource.ts"
 import type * as Attributes from "../schema/Attributes.ts"
+import * as StoreError from "../storage/StoreError.ts"
+import * as Transaction from "../Transaction.ts"
 import * as Due from "./ttl/due.ts"
 import * as Bound from "./ttl/policy.ts"
 import type { Event, Report, Stats, SweepError } from "./ttl/sweeper.ts"
@@ -149,8 +151,8 @@ export type OnExpire<A, R = never> =
 export const hardDelete: OnExpire<unknown> = { _tag: "Delete" }
 
 /**
- * Writes the time into a field of the document, and leaves it. Whoever clears the field puts it under its policy again. Default:
- * `deletedAt`, see `attributes`.
+ * Writes the time into a field of the document, and leaves it. Whoever clears the field puts it under its policy again; with `hide`
+ * readers do not see it until then. Default: `deletedAt`, see `attributes`.
  *
  * @category constructors
  * @since 0.1.0
@@ -208,8 +210,9 @@ export interface PolicyOptions<A, out R = never> {
   readonly onExpire?: OnExpire<A, R> | undefined
   /**
    * `true`: what has expired is not there for readers of this process, however late the sweeper is: it is `NotFound`, in no listing, and
-   * not counted. Lists of ids and counts then read each document. What writes does not look at it: the id is taken until it is
-   * swept, and an update refreshes the document. Default `false`.
+   * not counted. What `softDelete` has marked stays hidden until the mark is cleared. Lists of ids and counts then read each
+   * document. What writes does not look at it: the id is taken until it is swept, and an update or upsert refreshes the document.
+   * Default `false`.
    */
   readonly hide?: boolean | undefined
 }
@@ -276,7 +279,7 @@ export const policy = <Self, Id extends string, S extends Attributes.DocumentSch
           : onExpire._tag === "Callback"
             ? { ...onExpire, run: (...args) => Effect.provideContext(onExpire.run(expired(...args)), services) }
             : onExpire
-      const bound = Bound.bind(definition, repository, { index, after, action, now, database })
+      const bound = Bound.bind(definition, repository, { index, after, action, now, database, slug: self.slug })
       if (hide) yield* bound.hide
       return bound
     })
@@ -387,7 +390,9 @@ export class Ttl extends Context.Service<
   {
     /**
      * Sweeps now, in this process, also beside a sweep of another, and tells what it did, for each resource. Requests as of a sweep.
-     * `NoPolicy`; `InvalidTtl`: a limit is wrong. A document that fails does not stop the others.
+     * `NoPolicy`; `InvalidTtl`: a limit is wrong. A document that fails does not stop the others. `DbError` with `Unsupported` within a
+     * transaction, which could take back what was told and counted: call it before or after. Where the index has to be
+     * built, as the first time, it waits for a `catalogLease` and a tenth more, 5.5 seconds by default.
      */
     readonly runNow: (
       options?: SweepOptions
@@ -497,6 +502,11 @@ export const make = Effect.fn("Ttl.make")(function* <P extends AnyPolicy>(
   return {
     runNow: Effect.fn("Ttl.runNow")(function* ({ dryRun = false, limit, resource } = {}) {
       const which = yield* chosen(resource, limit)
+      if ((yield* Transaction.Current) !== undefined) {
+        const description = "call runNow before the transaction or after it"
+        const reason = new StoreError.Unsupported({ feature: "sweeping within a transaction", description })
+        return yield* DbError.make("Ttl.runNow", reason)
+      }
       return yield* named(sweeper.sweep(which, { dryRun, limit }))
     }),
     due: Effect.fn("Ttl.due")(function* (resource, { limit = 1000 } = {}) {

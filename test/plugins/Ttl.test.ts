@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as Companion from "effect-s3db/Companion"
 import { Database } from "effect-s3db/Database"
 import * as DbError from "effect-s3db/DbError"
 import * as Plugin from "effect-s3db/Plugin"
@@ -19,7 +20,8 @@ import * as Resource from "effect-s3db/Resource"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
-import { keysOf, memory, openOn } from "../fixture.ts"
+import * as WriteContext from "effect-s3db/WriteContext"
+import { drive, keysOf, memory, openOn } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -336,6 +338,106 @@ describe("Ttl", () => {
     )
   })
 
+  describe("the journal", () => {
+    class Notes extends Resource.Service<Notes>()("effect-s3db/test/plugins/Ttl.test/Notes", {
+      schema: Session,
+      primaryKey: "id",
+      name: "notes",
+      journal: { context: true }
+    }) {}
+    class Copies extends Resource.Service<Copies>()("effect-s3db/test/plugins/Ttl.test/Copies", {
+      schema: Session,
+      primaryKey: "id",
+      name: "copies",
+      journal: { context: true }
+    }) {}
+
+    it.effect("says which plugin has written, and what the caller of a sweep is about", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const actions: Record<string, Ttl.OnExpire<typeof Session.Type, Copies | Notes>> = {
+          hard: Ttl.hardDelete,
+          soft: Ttl.softDelete(),
+          archive: Ttl.archive(Copies, ({ document }) => ({ id: document.id })),
+          asked: Ttl.callback(({ document }: Ttl.Expired<typeof Session.Type>) =>
+            Effect.gen(function* () {
+              const copies = yield* Copies
+              yield* Effect.orDie(copies.insert({ id: document.id }))
+              return "delete" as const
+            })
+          )
+        }
+        for (const [profile, mode] of ["aws", "rgw"].flatMap((profile) =>
+          Object.keys(actions).map((mode) => [profile, mode] as const)
+        )) {
+          const { store } = yield* MemoryStore.make({ profile: profile as "aws" | "rgw" })
+          const { database } = yield* openOn(store)
+          const notes = yield* Effect.provideService(Resource.make(Notes.definition), Database, database)
+          const copies = yield* Effect.provideService(Resource.make(Copies.definition), Database, database)
+          const policies = [Ttl.policy(Notes, { after: "1 minute", onExpire: actions[mode]! })]
+          const ttl = yield* Ttl.make({ policies, sweep: false, namespace: "eu" }).pipe(
+            Effect.provideService(Database, database),
+            Effect.provideService(Notes, notes),
+            Effect.provideService(Copies, copies)
+          )
+          yield* notes.insert({ id: "1" })
+          yield* TestClock.adjust("1 minute")
+          assert.strictEqual((yield* drive(yield* Effect.forkChild(ttl.runNow())))[0]!.failed, 0)
+          yield* notes.insert({ id: "2" })
+          yield* TestClock.adjust("1 minute")
+          yield* Effect.provideService(ttl.runNow(), WriteContext.WriteContext, { request: "r-1", plugin: "x" })
+          yield* drive(yield* Effect.forkChild(database.journal.catchUp(database.journaled, { nobodyWrites: true })))
+          const records = (yield* Stream.runCollect(database.journal.read({ from: 0 }))).map(({ value }) => value)
+          const told = (resource: string) =>
+            records
+              .filter((one) => one.resource === resource)
+              .map(({ context, id, kind }) => [id, kind, context ?? null])
+              .toSorted()
+          const swept = mode === "soft" ? "update" : "delete"
+          const [first, second] = [{ plugin: "ttl.eu" }, { request: "r-1", plugin: "ttl.eu" }]
+          assert.deepStrictEqual(
+            told("notes"),
+            [
+              ["1", swept, first],
+              ["1", "insert", null],
+              ["2", swept, second],
+              ["2", "insert", null]
+            ].toSorted(),
+            `${profile} ${mode}`
+          )
+          const copied = mode === "archive" ? [first, second] : [null, { request: "r-1", plugin: "x" }]
+          assert.deepStrictEqual(
+            told("copies"),
+            mode === "archive" || mode === "asked" ? copied.map((context, i) => [`${i + 1}`, "insert", context]) : [],
+            `${profile} ${mode}`
+          )
+        }
+      })
+    )
+  })
+
+  it.effect("is not swept within a transaction, which could take it back", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const store = yield* memory
+      const { database, sessions, ttl } = yield* byHand(store, { after: "1 minute" })
+      yield* ttl.runNow()
+      yield* sessions.insert({ id: "1" })
+      yield* TestClock.adjust("1 minute")
+      for (const dryRun of [false, true]) {
+        const keys = yield* keysOf(store)
+        const swept = Effect.andThen(ttl.runNow({ dryRun }), Effect.fail("no"))
+        const error = yield* Effect.flip(database.transaction(swept))
+        assert.isTrue(error instanceof DbError.DbError && error.reason._tag === "Unsupported", String(error))
+        assert.match(String(error), /call runNow before the transaction or after it/)
+        assert.deepStrictEqual(yield* keysOf(store), keys)
+      }
+      const { deleted, sweeps } = yield* ttl.stats
+      assert.deepStrictEqual({ deleted, sweeps }, { deleted: 0, sweeps: 1 })
+      assert.strictEqual((yield* ttl.runNow())[0]!.deleted, 1)
+    })
+  )
+
   describe("who is at it", () => {
     it.effect("does not lose what is refreshed at the same time", () =>
       Effect.gen(function* () {
@@ -549,8 +651,86 @@ describe("Ttl", () => {
         // It is there yet for who writes: a refresh brings it back.
         yield* sessions.update("0", { expiresAt: at(day) })
         assert.strictEqual((yield* sessions.get("0")).n, 0)
-        assert.strictEqual((yield* ttl.runNow())[0]!.deleted, 2)
-        assert.strictEqual(yield* careless.count(), 4)
+        // An upsert is an update of it: what it does not name stays, the time also.
+        yield* sessions.upsert({ id: "1", n: 7 })
+        assert.isFalse(yield* sessions.exists("1"))
+        yield* sessions.upsert({ id: "2", expiresAt: at(day) })
+        assert.strictEqual((yield* sessions.get("2")).n, 2)
+        assert.strictEqual((yield* ttl.runNow())[0]!.deleted, 1)
+        assert.strictEqual(yield* careless.count(), 5)
+      })
+    )
+
+    it.effect("do not see what is marked either, until the mark is cleared", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { sessions, ttl } = yield* byHand(yield* memory, {
+          at: "expiresAt",
+          hide: true,
+          onExpire: Ttl.softDelete()
+        })
+        yield* sessions.insert({ id: "1", n: 1, expiresAt: at(minute) })
+        yield* sessions.insert({ id: "2", n: 2, expiresAt: null })
+        const seen = Effect.gen(function* () {
+          return {
+            got: Option.isSome(yield* sessions.getOption("1")),
+            exists: yield* sessions.exists("1"),
+            page: (yield* sessions.list()).items.map(({ id }) => id),
+            ids: yield* idsOf(sessions),
+            count: yield* sessions.count()
+          }
+        })
+        const hidden = { got: false, exists: false, page: ["2"], ids: ["2"], count: 1 }
+        yield* TestClock.adjust(minute)
+        assert.deepStrictEqual(yield* seen, hidden)
+        assert.strictEqual((yield* ttl.runNow())[0]!.softDeleted, 1)
+        assert.deepStrictEqual(yield* seen, hidden)
+        assert.deepStrictEqual((yield* ttl.runNow())[0], { resource: "sessions", ...zero })
+        // Another time alone does not clear it.
+        yield* sessions.update("1", { expiresAt: at(day) })
+        assert.deepStrictEqual(yield* seen, hidden)
+        yield* sessions.update("1", { deletedAt: undefined })
+        assert.deepStrictEqual(yield* seen, { got: true, exists: true, page: ["1", "2"], ids: ["1", "2"], count: 2 })
+        yield* TestClock.adjust(day)
+        assert.strictEqual((yield* ttl.runNow())[0]!.softDeleted, 1)
+        assert.deepStrictEqual(yield* seen, hidden)
+        // An upsert is an update of it, which keeps the mark; a replacement does not.
+        yield* sessions.upsert({ id: "1", expiresAt: at(9 * day) })
+        assert.deepStrictEqual(yield* seen, hidden)
+        yield* sessions.replace({ id: "1", expiresAt: at(9 * day) })
+        assert.isTrue((yield* seen).got)
+      })
+    )
+
+    it.effect("have the companions of the resource, without what is hidden", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const inner = yield* memory
+        const { counter, store } = InstrumentedStore.make(inner)
+        const { sessions } = yield* byHand(store, { at: "expiresAt", hide: true })
+        const byNumber = Companion.make({ fields: ["n"], keys: ({ json }) => [[json["n"] as number]] })
+        yield* sessions.addCompanion("numbers", byNumber)
+        yield* drive(
+          yield* Effect.forkChild(Effect.flatMap(sessions.admin, ({ backfill }) => Stream.runDrain(backfill())))
+        )
+        for (const n of [1, 2, 3, 4]) yield* sessions.insert({ id: `${n}`, n, expiresAt: at(n * minute) })
+        yield* TestClock.adjust(2 * minute)
+        yield* sessions.count()
+        const before = yield* counter.counts
+        const hits = (request: Companion.Request) =>
+          Effect.map(Stream.runCollect(sessions.companion("numbers", request)), (all) => all.map(({ id }) => id))
+        assert.deepStrictEqual(yield* hits({}), ["3", "4"])
+        const after = yield* counter.counts
+        assert.deepStrictEqual([after.list - before.list, after.get - before.get], [1, 4])
+        assert.deepStrictEqual(yield* hits({ verify: true, limit: 1 }), ["3"])
+        const refused = yield* Effect.flip(hits({ verify: false }))
+        assert.strictEqual(refused._tag, "NotAllowed")
+        assert.strictEqual(
+          refused.message,
+          'Resource.companion is not allowed on sessions: the interceptor "ttl" of listIds narrows or changes what may be seen; use verify: true, which shows that'
+        )
+        const unfit = yield* Effect.flip(Stream.runCollect(sessions.scanResults()))
+        assert.match(unfit.message, /the interceptor "ttl" of query narrows .*; use query, which shows that$/)
       })
     )
 

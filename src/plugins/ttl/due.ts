@@ -67,8 +67,13 @@ export const millisOf = (value: unknown): number | undefined => {
 
 const at = (value: unknown, path: string): unknown => valueAt(value, path.split("."))
 
-/** Whether a document was taken out of its index. */
-const isOut = (value: unknown, unless: string | undefined): boolean => {
+/**
+ * Tells whether a document was taken out of its index: whether it is marked.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isOut = (value: unknown, unless: string | undefined): boolean => {
   const mark = unless === undefined ? undefined : at(value, unless)
   return mark !== undefined && mark !== null
 }

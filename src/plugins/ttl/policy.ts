@@ -24,6 +24,7 @@ import { fieldTypes } from "../../internal/merge.ts"
 import type { Names } from "../../Names.ts"
 import type { ChangeError, ListError, Repository } from "../../Repository.ts"
 import type * as Attributes from "../../schema/Attributes.ts"
+import { WriteContext } from "../../WriteContext.ts"
 import * as Due from "./due.ts"
 
 // -----------------------------------------------------------------------------
@@ -70,6 +71,8 @@ export interface Options<A> {
   readonly action: Action<A>
   readonly now: Effect.Effect<number, DbError.DbError>
   readonly database: Database["Service"]
+  /** The slug of the instance. */
+  readonly slug: string
 }
 
 /**
@@ -100,7 +103,7 @@ export interface Bound {
   readonly build: Effect.Effect<void, ChangeError | DbError.Unfinished>
   /** Looks at a document, and does what is to be done if it is due. */
   readonly expire: (id: string, dryRun: boolean) => Effect.Effect<Outcome, unknown>
-  /** Keeps what is due from readers, until the scope closes. */
+  /** Keeps what is due, or marked, from readers, until the scope closes. */
   readonly hide: Effect.Effect<void, never, Scope.Scope>
 }
 
@@ -179,7 +182,7 @@ export const timeFormOf = ({ schema }: Declared, field: string): ((millis: numbe
 export const bind = <S extends Attributes.DocumentSchema, N extends Names>(
   definition: Definition<S, N>,
   repository: Repository<S, N>,
-  { action, after, database, index, now }: Options<S["Type"]>
+  { action, after, database, index, now, slug }: Options<S["Type"]>
 ): Bound => {
   const name = Due.nameOf(index)
   const isAtomic = database.capabilities.conditionalDelete === true
@@ -197,6 +200,10 @@ export const bind = <S extends Attributes.DocumentSchema, N extends Names>(
     const change = { [field]: form(at) } as Parameters<typeof repository.patch>[1]
     yield* repository.patch(document, change)
   })
+
+  /** The writes of the sweeper, which say so beside what its caller is about. */
+  const written = <X, E, R>(effect: Effect.Effect<X, E, R>): Effect.Effect<X, E, R> =>
+    Effect.flatMap(WriteContext, (told) => Effect.provideService(effect, WriteContext, { ...told, plugin: slug }))
 
   /** Deletes the very version; a store that deletes without a look at the version does it in a transaction. */
   const remove = (document: Document<S["Type"], N["id"]>) =>
@@ -228,7 +235,7 @@ export const bind = <S extends Attributes.DocumentSchema, N extends Names>(
         return "archived"
       case "Callback":
         if ((yield* asking(action.run(document, expiredAt))) !== "delete") return "kept"
-        yield* remove(document)
+        yield* written(remove(document))
         return "deleted"
     }
   })
@@ -257,16 +264,21 @@ export const bind = <S extends Attributes.DocumentSchema, N extends Names>(
         Stream.map(({ id, key }) => ({ id, expiredAt: Number(key[0]) + after }))
       ),
     build: Effect.flatMap(repository.admin, ({ backfill }) => Stream.runDrain(backfill())),
-    expire: (id, dryRun) =>
+    expire: (id, dryRun) => {
       // A copy and its original change together.
-      (action._tag === "Archive" && !dryRun ? database.transaction(expire(id, dryRun)) : expire(id, dryRun)).pipe(
-        Effect.catch(settled),
-        sweeping
-      ),
+      const done = action._tag === "Archive" && !dryRun ? database.transaction(expire(id, dryRun)) : expire(id, dryRun)
+      // What a callback writes is its own.
+      return (action._tag === "Callback" ? done : written(done)).pipe(Effect.catch(settled), sweeping)
+    },
     hide: Effect.gen(function* () {
       const isLive = (value: S["Type"], times: { readonly createdAt: number; readonly writtenAt: number }) =>
         Effect.flatMap(IsSweeping, (isSweeping) =>
-          isSweeping ? Effect.succeed(true) : Effect.map(now, (at) => expiryOf(value, times) > at)
+          isSweeping
+            ? Effect.succeed(true)
+            : // What is marked is not due, but gone for readers.
+              Due.isOut(value, index.unless)
+              ? Effect.succeed(false)
+              : Effect.map(now, (at) => expiryOf(value, times) > at)
         )
       yield* repository.intercept({
         name: "ttl",
