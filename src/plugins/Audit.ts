@@ -49,6 +49,8 @@ import type { LeaseLost } from "../kernel/Lease.ts"
 import * as Plugin from "../Plugin.ts"
 import * as ResourceSelector from "../ResourceSelector.ts"
 import type * as StoreError from "../storage/StoreError.ts"
+import type * as PluginRegistry from "../PluginRegistry.ts"
+import * as keeping from "./audit/keeping.ts"
 import { truncate } from "./audit/truncate.ts"
 
 // -----------------------------------------------------------------------------
@@ -255,9 +257,12 @@ export class Audit extends Context.Service<
     ) => Effect.Effect<AppendLog.Verified, AppendLog.Broken | StoreError.StoreError>
     /** 1 GET. */
     readonly status: Effect.Effect<Status, StoreError.StoreError>
-    /** How many entries of the journal have not been looked at. 2 GET. */
+    /** How many entries of the journal have not been looked at; those that wait in `journal.pending` are not in it yet. 2 GET. */
     readonly lag: Effect.Effect<number, StoreError.StoreError>
-    /** Waits until all that the journal has now is in the trail, whichever process does that. 1 GET, and 1 GET for each look. */
+    /**
+     * Waits until all that the journal has now is in the trail, whichever process does that. What waits in `journal.pending` is not in
+     * the journal yet, and is not waited for: `journal.catchUp` first brings in all that is committed. 1 GET, and 1 GET for each look.
+     */
     readonly caughtUp: Effect.Effect<void, StoreError.StoreError>
     /**
      * Removes the beginning of the trail, whole segments, and gives the first position that is kept. What is left can be verified as before.
@@ -385,9 +390,24 @@ const check = Effect.fnUntraced(function* (options: Options) {
   }
 })
 
+/** Warns where there are resources to follow, and none of them leaves its versions in the journal. No request. */
+const warnOfSilence = Effect.fnUntraced(function* (
+  { listResources, upkeep }: Database["Service"],
+  isChosen: (resource: string) => boolean
+) {
+  const chosen = (yield* listResources).map(({ name }) => name).filter(isChosen)
+  if (chosen.length === 0 || chosen.some((name) => upkeep(name)?.settings?.journal !== undefined)) return
+  const shown = chosen.slice(0, 10).map((name) => JSON.stringify(name))
+  const names = [...shown, ...(chosen.length > 10 ? [`${chosen.length - 10} more`] : [])].join(", ")
+  yield* Effect.logWarning(`nothing comes into the audit trail: ${names} do not have the option journal`)
+})
+
 /**
  * Opens the trail of a database, and follows the journal until the scope closes. 1 GET and 2 PUT the first time in a database, and the
- * requests of `Consumer.consume`.
+ * requests of `Consumer.consume`. Warns in the log where no resource that is there and chosen has the option `journal`.
+ *
+ * Its health in `Plugin.statuses` is `degraded` while something is in the way of the trail, and where entries wait for more than 5 minutes and
+ * nobody keeps the journal. 1 LIST of 1 key when it is asked for; 1 HEAD more where an entry waits for so long.
  *
  * @category constructors
  * @since 0.1.0
@@ -462,6 +482,7 @@ export const make = Effect.fnUntraced(function* (
     return log.read(reading).pipe(Stream.map(toEntry), Stream.filter(fits(filter)))
   }
 
+  if (options.journal === undefined) yield* warnOfSilence(database, isChosen)
   const { records = true, retention } = options
   const running = records ? yield* consumer.consume(record) : undefined
   if (retention !== undefined && records) {
@@ -472,15 +493,19 @@ export const make = Effect.fnUntraced(function* (
       Effect.forkScoped
     )
   }
+  // Of another journal it is not known where its entries wait.
+  const waiting = options.journal === undefined ? keeping.make(store, database.journal.prefix) : Effect.undefined
+  const health = Effect.gen(function* (): Effect.fn.Return<PluginRegistry.Health> {
+    const failing = running === undefined ? undefined : (yield* running.state).failing
+    if (failing !== undefined)
+      return { level: "degraded", detail: `the trail waits for what cannot be done: ${failing}` }
+    const detail = yield* Effect.catch(waiting, ({ message }) =>
+      Effect.succeed(`it cannot be seen whether entries wait for the journal: ${message}`)
+    )
+    return detail === undefined ? { level: "up" } : { level: "degraded", detail }
+  })
   yield* self.running({
-    health:
-      running === undefined
-        ? Effect.succeed({ level: "up" })
-        : Effect.map(running.state, ({ failing }) =>
-            failing === undefined
-              ? { level: "up" as const }
-              : { level: "degraded" as const, detail: `the trail waits for what cannot be done: ${failing}` }
-          ),
+    health,
     ...(running === undefined ? {} : { counters: Effect.map(running.state, ({ lag }) => ({ lag })) })
   })
 

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Random from "effect/Random"
@@ -29,6 +30,7 @@ import { crashing, drive, keysOf, memory, openOn } from "../fixture.ts"
 type Store = ObjectStore["Service"]
 
 const ring = KeyRing.layerKeys({ current: "k", keys: { k: Redacted.make(new Uint8Array(32).fill(7)) } })
+const user = { schema: Schema.Struct({ id: Schema.String }), primaryKey: "id" } as const
 const range = (length: number, from = 0) => Array.from({ length }, (_, i) => from + i)
 /** The log of the journal, as a journaler appends to it. */
 const journalOf = (store: Store) => AppendLog.make(store, { prefix: "journal/log", schema: Journal.Record })
@@ -290,6 +292,102 @@ describe("Audit", () => {
       assert.strictEqual((yield* all(audit)).length, 3)
       assert.strictEqual(yield* health, "up")
     }).pipe(Effect.scoped, Random.withSeed("down"))
+  )
+
+  it.effect(
+    "says that entries wait that nobody brings into the journal, by 1 LIST, and 1 HEAD where they are old",
+    () =>
+      Effect.gen(function* () {
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        const { database, open: openResource } = yield* openOn(store)
+        const users = yield* openResource("users", { ...user, journal: true })
+        yield* Effect.provideService(Audit.make({ longestPause: "1 hour" }), Database, database)
+        const health = Effect.gen(function* () {
+          yield* counter.reset
+          const [status] = yield* Effect.provideService(Plugin.statuses, Database, database)
+          const { head, list } = yield* counter.counts
+          const { detail, level } = status!.health
+          return { level: level as string, detail, list, head }
+        })
+        const up = { level: "up", detail: undefined, list: 1, head: 0 }
+        assert.deepStrictEqual(yield* health, up)
+        yield* users.insert({ id: "1" })
+        yield* TestClock.adjust("4 minutes")
+        assert.deepStrictEqual(yield* health, up)
+        yield* TestClock.adjust("2 minutes")
+        const degraded = yield* health
+        assert.deepStrictEqual([degraded.level, degraded.list, degraded.head], ["degraded", 1, 1])
+        assert.include(degraded.detail, "give one program the layer of plugins/Journaler")
+        // Somebody keeps it.
+        const catchUp = database.journal.catchUp(database.journaled)
+        yield* drive(yield* Effect.forkChild(catchUp))
+        assert.deepStrictEqual(yield* health, up)
+        // Of a write that never was nobody can tell whether it will be: that is no sign of a journal that is not kept.
+        const announced = yield* database.journal.client.announce({
+          resource: "users",
+          id: "2",
+          writeId: "never-committed",
+          previous: undefined,
+          kind: "insert",
+          time: 0
+        })
+        yield* store.put(announced.request)
+        yield* TestClock.adjust("2 seconds")
+        const { undecided } = yield* drive(yield* Effect.forkChild(catchUp))
+        assert.strictEqual(undecided, 1)
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(yield* health, { ...up, head: 1 })
+        // Who keeps it would have asked for it again by now.
+        yield* TestClock.adjust("2 hours")
+        assert.strictEqual((yield* health).level, "degraded")
+      }).pipe(Effect.scoped, Random.withSeed("nobody keeps it"))
+  )
+
+  it.effect("a look for entries that fails is told; a journal of one's own is not looked at", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const reason = new Unavailable({ description: "no answer", sent: false })
+      const store: Store = {
+        ...inner,
+        list: () => Effect.fail(new StoreError({ operation: "list", reason }))
+      }
+      const { database } = yield* open(inner, { records: false }, store)
+      const [status] = yield* Effect.provideService(Plugin.statuses, Database, database)
+      assert.strictEqual(status?.health.level, "degraded")
+      assert.include(status?.health.detail, "no answer")
+      const { position, read, status: told } = database.journal
+      const own = yield* open(inner, { records: false, journal: { position, read, status: told } }, store)
+      const [other] = yield* Effect.provideService(Plugin.statuses, Database, own.database)
+      assert.deepStrictEqual(other?.health, { level: "up" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("warns of resources that leave nothing in the journal, unless one does", () =>
+    Effect.gen(function* () {
+      const { database, open: openResource } = yield* openOn(yield* memory)
+      const said: Array<string> = []
+      const logger = Logger.make(({ message }) => void said.push(String(message)))
+      const opened = (options: Audit.Options = {}) =>
+        Effect.suspend(() => {
+          said.length = 0
+          return Effect.as(
+            Effect.scoped(Effect.provideService(Audit.make({ records: false, ...options }), Database, database)),
+            said
+          )
+        }).pipe(Effect.provide(Logger.layer([logger])))
+      // What is not there yet may have one.
+      assert.deepStrictEqual(yield* opened(), [])
+      yield* openResource("users", user)
+      yield* openResource("plg_notes", user)
+      const [warning = "", ...rest] = yield* opened()
+      assert.deepStrictEqual(rest, [])
+      assert.include(warning, '"users"')
+      assert.notInclude(warning, "plg_notes")
+      assert.include(warning, "journal")
+      yield* openResource("orders", { ...user, journal: true })
+      assert.deepStrictEqual(yield* opened(), [])
+      assert.strictEqual((yield* opened({ resources: ["users"] })).length, 1)
+    })
   )
 
   it.effect("verify names the first part that does not fit, and what was taken away at the end", () =>
