@@ -1,5 +1,5 @@
 /**
- * Runs a benchmark: npm run bench -- <name> [--json]. Without a name it lists them.
+ * Runs benchmarks: npm run bench -- <name>[,<name>...] [--json], a line of JSON for each. Without a name it lists them.
  *
  * A benchmark gives named cases, of which the first is the baseline, or a report of its own. The machine's noise makes
  * times worth little, ratios more.
@@ -29,17 +29,19 @@ const reportCases = async (cases: ReadonlyArray<Case>) => {
   return { results, text: lines.join("\n") }
 }
 
-const [chosen] = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))
-if (chosen === undefined || !names.includes(chosen)) {
-  console.log(`usage: npm run bench -- <name> [--json]\nbenchmarks: ${names.join(", ")}`)
-  process.exitCode = chosen === undefined ? 0 : 1
-} else {
-  const { cases, report } = (await import(`./${chosen}.bench.ts`)) as Benchmark
+const run = async (name: string) => {
+  const { cases, report } = (await import(`./${name}.bench.ts`)) as Benchmark
   const { results, text } = cases === undefined ? await report!() : await reportCases(await cases())
-  if (process.argv.includes("--json"))
-    console.log(JSON.stringify({ benchmark: chosen, node: process.version, results }))
-  else {
-    const how = cases === undefined ? "" : `; best of ${rounds} rounds`
-    console.log(`${chosen}, Node ${process.version}, ${cpus().length} cores${how}\n${text}`)
-  }
+  if (process.argv.includes("--json")) return JSON.stringify({ benchmark: name, node: process.version, results })
+  const how = cases === undefined ? "" : `; best of ${rounds} rounds`
+  return `${name}, Node ${process.version}, ${cpus().length} cores${how}\n${text}`
 }
+
+const chosen = process.argv
+  .slice(2)
+  .filter((argument) => !argument.startsWith("--"))
+  .flatMap((argument) => argument.split(","))
+if (chosen.length === 0 || !chosen.every((name) => names.includes(name))) {
+  console.log(`usage: npm run bench -- <name>[,<name>...] [--json]\nbenchmarks: ${names.join(", ")}`)
+  process.exitCode = chosen.length === 0 ? 0 : 1
+} else for (const name of chosen) console.log(await run(name))
