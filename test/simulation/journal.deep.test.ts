@@ -30,7 +30,7 @@ describe("the journal of documents", () => {
             journalers: 1,
             preemptions: 1,
             crashes: 1,
-            limit: 150
+            limit: 600
           })
           assert.deepStrictEqual(problems, [])
         }),
@@ -41,7 +41,7 @@ describe("the journal of documents", () => {
       `${name}, and two journalers`,
       () =>
         Effect.gen(function* () {
-          const { problems } = yield* exploreJournal(scenario, { journalers: 2, preemptions: 1, limit: 80 })
+          const { problems } = yield* exploreJournal(scenario, { journalers: 2, preemptions: 1, limit: 400 })
           assert.deepStrictEqual(problems, [])
         }),
       300_000

@@ -7,6 +7,8 @@ import type * as Scope from "effect/Scope"
 import * as Id from "effect-s3db/crypto/Id"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
+import * as Pauses from "effect-s3db/testing/Pauses"
+import { drive } from "../fixture.ts"
 import type { Outcome } from "./serial.ts"
 import { type Client, journaledOn, observed, problemsOf } from "./journal.ts"
 
@@ -74,6 +76,12 @@ export const exploreJournal = Effect.fnUntraced(function* (scenario: Scenario, o
     programs[name] = seeded(20 + i, catchingUp)
   }
   let journaled = 0
+  const look = Effect.gen(function* () {
+    const observer = yield* journaledOn(store)
+    // Ends what transactions have left.
+    for (const id of ["a", "b"]) yield* Effect.exit(observer.plain.upsert(document(id, "last")))
+    return yield* problemsOf(observer, versions)
+  })
   const report = yield* schedule.explore({
     before: Effect.andThen(
       control.restore(start),
@@ -92,10 +100,8 @@ export const exploreJournal = Effect.fnUntraced(function* (scenario: Scenario, o
         const isBug = Exit.isFailure(exit) && Cause.hasDies(exit.cause)
         if (isBug && !crashed.includes(name)) problems.push(`${name}: ${Cause.pretty(exit.cause)}`)
       }
-      const observer = yield* journaledOn(store)
-      // Ends what transactions have left.
-      for (const id of ["a", "b"]) yield* Effect.exit(observer.plain.upsert(document(id, "last")))
-      const found = yield* problemsOf(observer, versions)
+      // Who has crashed holds its lease, and its transaction, until their time is over.
+      const found = yield* drive(yield* Effect.forkChild(Pauses.byClock(look)))
       journaled += found.journaled
       problems.push(...found.problems)
       if (problems.length > 0) problems.push(trace.join("\n"))
