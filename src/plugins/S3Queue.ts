@@ -642,6 +642,17 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
 
   const dead = (error: string): State.Outcome => ({ _tag: "dead", error: oneLine(error) })
 
+  /** `retryDelay` is the program's: a handler goes on, whatever it throws. */
+  const delayAfter = (attempt: number) =>
+    Effect.sync(() => retryDelay(attempt)).pipe(
+      Effect.catchDefect((error) =>
+        Effect.as(
+          Effect.logWarning(`retryDelay of queue ${name} throws; the default is taken`, error),
+          defaultRetryDelay(attempt)
+        )
+      )
+    )
+
   /** What becomes of a message after an attempt that has failed. */
   const afterFailure = Effect.fnUntraced(function* (
     { message: { a: attempt = 1 } }: Engine.Claim,
@@ -649,7 +660,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
     after?: Duration.Input
   ): Effect.fn.Return<State.Outcome> {
     if (attempt >= maxAttempts) return dead(error)
-    const millis = millisOf(after ?? retryDelay(attempt), 0)
+    const millis = millisOf(after ?? (yield* delayAfter(attempt)), 0)
     const pause = millis >= 0 ? Math.min(century, Math.ceil(millis)) : 0
     return { _tag: "retry", due: (yield* clock.now) + pause, error: oneLine(error) }
   })
@@ -686,7 +697,15 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
         const lost = new MessageLost({ queue: name, id: message.i, token })
         if (isSettled) return yield* lost
         isSettled = true
-        if (!(yield* named(settle(claim, yield* outcome)))) return yield* lost
+        const settling = Effect.flatMap(outcome, (told) => named(settle(claim, told))).pipe(
+          // Who was interrupted or failed has not settled it: it is given back with the scope, at the latest.
+          Effect.onError(() =>
+            Effect.sync(() => {
+              isSettled = false
+            })
+          )
+        )
+        if (!(yield* settling)) return yield* lost
       })
     const claimed: Claimed<A> = {
       ...contextOf(claim),

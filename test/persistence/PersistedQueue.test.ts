@@ -191,7 +191,7 @@ describe("PersistedQueue", () => {
         Effect.forkChild(queues[i % 3]!.take((item) => Effect.sync(() => void got.push(item.n))))
       )
       yield* Effect.forEach(Array.from({ length: 60 }), (_, n) => queues[0]!.offer({ n }), { concurrency: "unbounded" })
-      for (let i = 0; i < 80 && got.length < 60; i++) yield* pass(1000)
+      while (got.length < 60) yield* pass(1000)
       yield* Effect.forEach(fibers, Fiber.join)
       assert.deepStrictEqual(
         got.toSorted((a, b) => a - b),
@@ -212,8 +212,7 @@ describe("PersistedQueue", () => {
       yield* pass(1000)
       network.setDown(true)
       const waiting = yield* Effect.forkChild(queue.take(seen))
-      let passed = 0
-      for (; passed < 120 && waiting.pollUnsafe() === undefined; passed++) yield* pass(1000)
+      while (waiting.pollUnsafe() === undefined) yield* pass(1000)
       assert.deepStrictEqual(yield* Fiber.join(waiting), [1, "a", 2])
       network.setDown(false)
       yield* Effect.forkChild(Fiber.interrupt(stuck))

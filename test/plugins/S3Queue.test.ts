@@ -377,6 +377,22 @@ describe("S3Queue", () => {
       })
     )
 
+    it.effect("takes the default delay where retryDelay throws, and goes on", () =>
+      Effect.gen(function* () {
+        yield* at
+        const queue = yield* open(yield* memory, {
+          retryDelay: () => {
+            throw new Error("no idea")
+          }
+        })
+        yield* queue.offer("a")
+        const [claimed] = yield* queue.claimNow()
+        yield* claimed!.retry()
+        yield* TestClock.adjust("2 seconds")
+        assert.deepStrictEqual(yield* drain(queue), ["a"])
+      })
+    )
+
     it.effect("makes what cannot be read a dead letter, and goes on with the others", () =>
       Effect.gen(function* () {
         yield* at
@@ -437,7 +453,7 @@ describe("S3Queue", () => {
         const acking = yield* Effect.forkChild(Effect.exit(mine!.ack))
         yield* pass(29_000)
         assert.isUndefined(taking.pollUnsafe())
-        for (let i = 0; i < 120 && taking.pollUnsafe() === undefined; i++) yield* pass(1000)
+        while (taking.pollUnsafe() === undefined) yield* pass(1000)
         const [theirs] = yield* Fiber.join(taking)
         assert.strictEqual(theirs?.attempt, 2)
         assert.isAbove(theirs!.token, mine!.token)
@@ -464,7 +480,7 @@ describe("S3Queue", () => {
         for (let life = 0; life < 2; life++) {
           const { setDown, store } = failingAtTimes(base)
           const claiming = yield* Effect.forkChild((yield* open(store, options)).claim())
-          for (let i = 0; i < 120 && claiming.pollUnsafe() === undefined; i++) yield* pass(1000)
+          while (claiming.pollUnsafe() === undefined) yield* pass(1000)
           const [claimed] = yield* Fiber.join(claiming)
           assert.strictEqual(claimed?.attempt, life + 1)
           setDown(true)
@@ -620,6 +636,40 @@ describe("S3Queue", () => {
         yield* Fiber.interrupt(waiting)
         yield* queue.offer("y")
         assert.deepStrictEqual(yield* drain(queue), ["y"])
+      })
+    )
+
+    it.live("gives back what somebody was interrupted in acknowledging", () =>
+      Effect.gen(function* () {
+        const inner = yield* memory
+        const begun = yield* Deferred.make<void>()
+        const gate = yield* Deferred.make<void>()
+        let isSlow = false
+        const slow = Effect.suspend(() =>
+          isSlow ? Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(gate)) : Effect.void
+        )
+        const store: typeof inner = { ...inner, put: (request) => Effect.andThen(slow, inner.put(request)) }
+        const queue = yield* open(store)
+        yield* queue.offerAll(numbers(4))
+        const other = yield* open(inner)
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const claimed = yield* queue.claim(4)
+            isSlow = true
+            // While a round is under way the others wait for the next one.
+            const offering = yield* Effect.forkChild(queue.offer("4"), { startImmediately: true })
+            yield* Deferred.await(begun)
+            yield* Effect.forEach(claimed, ({ ack }) => Effect.exit(Effect.timeout(ack, "50 millis")), {
+              concurrency: "unbounded"
+            })
+            isSlow = false
+            yield* Deferred.succeed(gate, undefined)
+            yield* Fiber.join(offering)
+          })
+        )
+        const { claimed, totals } = yield* queue.status
+        assert.deepStrictEqual([claimed, totals.completed], [0, 0])
+        assert.deepStrictEqual(yield* drainMany(other), ["0", "1", "2", "3", "4"])
       })
     )
 
