@@ -23,6 +23,10 @@
  * lease; when it dies another goes on. The position is a fenced checkpoint, so that a process that stood still past its lease cannot
  * move it. It is written after what it stands for was handled, once for many batches: after a crash those are handled again.
  *
+ * A consumer that has nothing to do for some time gives its lease up, and makes about one request a minute. What stops it, such as a
+ * damaged position or entries that retention has removed, is logged as an error, shown in its state with what to do, and tried again after the
+ * longest pause: once it is mended the consumer goes on.
+ *
  * An entry that the handler fails for again and again becomes a dead letter, and the rest goes on; its first failure is logged as a
  * warning with its position, its last one as an error. What fails because something cannot be reached (`isRetryable: true`) is no such entry: it is waited out.
  *
@@ -36,10 +40,12 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Order from "effect/Order"
@@ -52,7 +58,7 @@ import * as Stream from "effect/Stream"
 import { percentEncode } from "../internal/text.ts"
 import { getOption, listAll, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
-import type * as AppendLog from "./AppendLog.ts"
+import * as AppendLog from "./AppendLog.ts"
 import * as BlobCodec from "./BlobCodec.ts"
 import * as Checkpoint from "./Checkpoint.ts"
 import * as Fenced from "./Fenced.ts"
@@ -118,6 +124,11 @@ export interface Options<A, I> {
    * `isRetryable: true`, as those of a store that cannot be reached.
    */
   readonly isOutage?: ((error: unknown) => boolean) | undefined
+  /**
+   * What of a failure of the handler stops the consumer, as what ends reading does, until it is mended: no entry is given up for it.
+   * It is asked before `isOutage`. Default: nothing.
+   */
+  readonly stops?: ((error: unknown) => StoreError.StoreError | undefined) | undefined
   /** The pause after the end was met first; it doubles as long as nothing comes. Default: 1 second. */
   readonly firstPause?: Duration.Input | undefined
   /** The longest pause. Default: 1 minute. */
@@ -195,9 +206,12 @@ export interface Redriven {
  * @since 0.1.0
  */
 export interface Running<out E = never> {
-  /** Waits until it has come to an end, and fails with why, also where the snapshot failed: by itself it does not end. */
+  /**
+   * Waits until it is stopped, and fails with why, also where the snapshot failed: by itself it does not end. It is tried again after the
+   * longest pause all the same.
+   */
   readonly await: Effect.Effect<never, E | ConsumeError>
-  /** Whether this process has the lease, and what it has done since it began. No request. */
+  /** Whether this process has the lease, what it has done since it began, and what is in its way. No request. */
   readonly state: Effect.Effect<RunningState>
 }
 
@@ -208,7 +222,7 @@ export interface Running<out E = never> {
  * @since 0.1.0
  */
 export interface RunningState {
-  /** Whether this process has the lease. */
+  /** Whether this process has the lease: not while it waits for another one, or has had nothing to do for some time. */
   readonly isActive: boolean
   /** All entries before it were handled by this process, whether that is written or not; none before it was active. */
   readonly position: number | undefined
@@ -221,11 +235,17 @@ export interface RunningState {
    * says: no secrets belong into messages of errors.
    */
   readonly failing: string | undefined
+  /**
+   * What has stopped it, and what to do about that, in one line. It is tried again after each longest pause, and at once after a `seek` or a
+   * `waitUntil` of the same consumer.
+   */
+  readonly stopped: string | undefined
 }
 
 /**
- * What ends a consumer. `Trimmed`: what it was to read next was removed by retention; `seek` to go on knowing that it is missing.
- * `StoreError`: what the store says, where that does not pass by itself.
+ * What stops a consumer. `Trimmed`: what it was to read next was removed by retention; `seek` to go on knowing that it is missing.
+ * `StoreError`: what the store says, where that does not pass by itself; of `Corrupt` the `key` is what has to be restored, or removed where
+ * it is the lease or the position.
  *
  * @category errors
  * @since 0.1.0
@@ -241,7 +261,8 @@ export type ConsumeError = AppendLog.Trimmed | StoreError.StoreError
  * |---|---|
  * | beginning to consume | those of taking the lease, 1 GET and 1 PUT for the position; 1 GET and 1 PUT for its start the first time |
  * | consuming | those of reading the source; 1 PUT for each 10 batches or second |
- * | idle | 2 GET after each pause: 2 a minute; and those of keeping the lease |
+ * | idle, for a minute | 2 GET after each pause, and those of keeping the lease, which is given up then: 1 PUT |
+ * | idle, from then on | 1 GET after each longest pause, and 1 after each fifth: 72 an hour; those of beginning when there is something |
  * | each dead letter | 1 PUT |
  * | `position` | 1 GET |
  * | `lag` | 2 GET |
@@ -283,14 +304,20 @@ export interface Consumer<A> {
   readonly position: Effect.Effect<Option.Option<number>, StoreError.StoreError>
   /** How many entries of the source were not handled, selected or not. */
   readonly lag: Effect.Effect<number, StoreError.StoreError>
-  /** Waits until all entries before a position were handled, in whatever process. 1 GET for each look. */
+  /**
+   * Waits until all entries before a position were handled, in whatever process. 1 GET for each look, 3 once the position has stood
+   * for 10 seconds. What is consumed by the same consumer looks at once.
+   *
+   * It fails with what has stopped the consumer: what has stopped this one after it was asked for, or, of another process, `Trimmed` and
+   * `Corrupt` where position, lease and source say so. What has stopped a snapshot, or a handler with another error, `await` tells.
+   */
   readonly waitUntil: (
     position: number,
     options?: { readonly firstPause?: Duration.Input | undefined; readonly longestPause?: Duration.Input | undefined }
-  ) => Effect.Effect<number, StoreError.StoreError>
+  ) => Effect.Effect<number, ConsumeError>
   /**
-   * Moves the consumer, back or ahead, and gives the position. Who consumes goes on there: at the latest after the batch or the pause that it is in,
-   * also in another process. `InvalidArgument`: it is no place, its position no whole number from 0, or its time no time.
+   * Moves the consumer, back or ahead, and gives the position. Who consumes goes on there: at once what is consumed by the same consumer, in
+   * another process at the latest after the batch or the pause that it is in, or 5 longest pauses where it has been idle for a minute. `InvalidArgument`: it is no place, its position no whole number from 0, or its time no time.
    */
   readonly seek: (place: Place) => Effect.Effect<number, StoreError.StoreError>
   /** The entries that could not be handled, by position. `Corrupt`: one was damaged. */
@@ -343,6 +370,12 @@ const positionOrder: Order.Order<Position> = Order.combine(
 const longestRetryMillis = 60_000
 const positionDigits = 16
 const messageLength = 500
+
+/** Who has given its lease up looks whether it was moved after so many pauses. */
+const looksForMove = 5
+
+/** How long a position stands until who waits for it asks why. */
+const standsMillis = 10_000
 
 const millisOf = (name: string, duration: Duration.Input): number => {
   const millis = Option.match(Duration.fromInput(duration), { onNone: () => Number.NaN, onSome: Duration.toMillis })
@@ -430,11 +463,18 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   const retryMillis = millisOf("retryPause", options.retryPause ?? "1 second")
   const firstMillis = millisOf("firstPause", options.firstPause ?? "1 second")
   const longestMillis = millisOf("longestPause", options.longestPause ?? "1 minute")
-  const isOutage = options.isOutage ?? saysRetryable
+  const { isOutage = saysRetryable, stops = () => undefined } = options
 
   const folder = `${options.prefix}/consumer=${percentEncode(name)}`
   const pointKey = `${folder}/position`
-  const lease = Lease.make(store, { key: `${folder}/lease`, duration: options.lease })
+  const leaseKey = `${folder}/lease`
+  const leaseAbove = (tokensAbove: number) => Lease.make(store, { key: leaseKey, duration: options.lease, tokensAbove })
+  const lease = leaseAbove(0)
+  /** So long without anything to do, and the lease is given up. */
+  const restMillis = Math.max(longestMillis, 2 * millisOf("lease", options.lease ?? Lease.defaultDuration))
+  /** What is consumed in this process. */
+  const runs = new Set<Tally>()
+  const wake = Effect.suspend(() => Effect.forEach(runs, ({ woken }) => woken.open, { discard: true }))
   /** In this process no two batches are handled at a time. */
   const turn = Semaphore.makeUnsafe(1)
 
@@ -542,6 +582,20 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   const paused = (millis: number) =>
     Effect.flatMap(Random.next, (chance) => Effect.sleep(millis * (0.9 + 0.1 * chance)))
 
+  /** Pauses until somebody has a reason to look at once; whether somebody had. */
+  const resting = (millis: number, { woken }: Tally) =>
+    Effect.raceFirst(Effect.as(Effect.sleep(millis), false), Effect.as(woken.await, true)).pipe(
+      Effect.tap(() => woken.close)
+    )
+
+  /** Looks how many entries there are. */
+  const look = Effect.fnUntraced(function* (position: Position, tally: Tally) {
+    const { next } = yield* source.status
+    tally.lag = Math.max(0, next - position.next)
+    yield* Metric.update(Metric.withAttributes(lagGauge, attributes), tally.lag)
+    return next
+  })
+
   /** Tries again what cannot be reached, until it can be. */
   const waitedOut = <X, E, R>(effect: Effect.Effect<X, E, R>, tally: Tally): Effect.Effect<X, E, R> =>
     Effect.gen(function* () {
@@ -575,6 +629,8 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
           return Option.none<unknown>()
         }
         const failure = Cause.squash(exit.cause)
+        const stopping = stops(failure)
+        if (stopping !== undefined) return yield* stopping
         tally.failing = lineOf(failure)
         if (!isOutage(failure)) return Option.some(failure)
         yield* Effect.logWarning(`the consumer ${name} waits for what its handler needs`, exit.cause)
@@ -623,7 +679,10 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     }
   })
 
-  /** Handles what there is from the position on. With `isOnce` to the end that there is at the beginning, else for ever. */
+  /**
+   * Handles what there is from the position on, and gives where it has come to: with `isOnce` at the end that there is at the beginning, else
+   * when nothing has come for some time.
+   */
   const work = Effect.fnUntraced(function* <E, R, E2, R2>(
     held: Lease.Held,
     handle: Handler<A, E, R>,
@@ -643,13 +702,6 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       tally.position = position.next
       return true
     }
-    const look = Effect.fnUntraced(function* () {
-      const { next } = yield* source.status
-      tally.lag = Math.max(0, next - position.next)
-      yield* Metric.update(Metric.withAttributes(lagGauge, attributes), tally.lag)
-      return next
-    })
-
     /** From the position to another one, unless it is moved. */
     const handleTo = (to: number) =>
       source.read({ from: position.next, to }).pipe(
@@ -662,17 +714,18 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
             tally.position = position.next
             tally.lag = Math.max(0, to - position.next)
             yield* waitedOut(point.advance(position), tally)
+            yield* mended(tally)
             return !follow(yield* point.position)
           })
         ),
         Stream.runDrain
       )
 
-    const goal = isOnce ? yield* look() : undefined
-    for (let idle = 0; ;) {
-      const to = goal ?? (yield* waitedOut(look(), tally))
+    const goal = isOnce ? yield* look(position, tally) : undefined
+    for (let idle = 0, idleMillis = 0; ;) {
+      const to = goal ?? (yield* waitedOut(look(position, tally), tally))
       if (position.next < to) {
-        idle = 0
+        idle = idleMillis = 0
         yield* isOnce
           ? handleTo(to)
           : waitedOut(
@@ -682,21 +735,97 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
         continue
       }
       if (isOnce) break
-      yield* Effect.sleep(Math.min(longestMillis, firstMillis * 2 ** Math.min(idle, 30)))
-      idle = follow(yield* waitedOut(point.read, tally)) ? 0 : idle + 1
+      yield* mended(tally)
+      if (idleMillis >= restMillis) break
+      const pause = Math.min(longestMillis, firstMillis * 2 ** Math.min(idle, 30))
+      const isWoken = yield* resting(pause, tally)
+      const isMoved = follow(yield* waitedOut(point.read, tally))
+      idle = isMoved || isWoken ? 0 : idle + 1
+      idleMillis = isMoved || isWoken ? 0 : idleMillis + pause
     }
-    yield* point.flush
+    yield* isOnce ? point.flush : waitedOut(point.flush, tally)
+    return position
   }, Effect.scoped)
 
   /** The loss of this lease, and of no other. */
   const isLost = (error: unknown): error is Lease.LeaseLost =>
     error instanceof Lease.LeaseLost && error.key.startsWith(`${folder}/`)
 
-  /** Runs as the one that has the lease; who finds that it is lost waits until that is known here, too. */
-  const leading = <E, R, E2, R2>(handle: Handler<A, E, R>, how: How<E2, R2>) =>
-    lease.runWhileLeader((held) =>
-      work(held, handle, how).pipe(Effect.catchIf(isLost, () => Effect.andThen(held.lost, Effect.never)))
-    )
+  /**
+   * Runs as the one that has the lease; who finds that it is lost waits until that is known here, too. Where the position has seen a
+   * higher token and the lease is still this one's, somebody has removed it: it is taken again above that token.
+   */
+  const leading = Effect.fnUntraced(function* <E, R, E2, R2>(handle: Handler<A, E, R>, how: How<E2, R2>) {
+    for (let mine = lease; ;) {
+      const outcome = yield* mine.runWhileLeader((held) =>
+        work(held, handle, how).pipe(
+          Effect.map(Result.succeed),
+          Effect.catchIf(isLost, ({ seen = 0 }) =>
+            Effect.gen(function* () {
+              const there = seen > held.token ? yield* lease.state : Option.none()
+              if (Option.isSome(there) && there.value.holder === held.holder) return Result.fail(seen)
+              return yield* Effect.andThen(held.lost, Effect.never)
+            })
+          )
+        )
+      )
+      if (Result.isSuccess(outcome)) return outcome.success
+      mine = leaseAbove(outcome.failure)
+    }
+  })
+
+  /** Without the lease, until there is something to do that was not done by another process. */
+  const rest = Effect.fnUntraced(function* (from: Position, tally: Tally) {
+    let known = from
+    for (let looks = 1; ; looks++) {
+      const isWoken = yield* resting(longestMillis, tally)
+      const next = yield* waitedOut(look(known, tally), tally)
+      if (isWoken || known.next < next || looks % looksForMove === 0) {
+        const now = yield* waitedOut(readPoint, tally)
+        if (Option.isNone(now) || now.value.next < next) return
+        known = now.value
+        tally.lag = 0
+      }
+    }
+  })
+
+  const mended = (tally: Tally) =>
+    Effect.suspend(() => {
+      tally.failing = undefined
+      tally.retries = 0
+      if (tally.stopped === undefined) return Effect.void
+      tally.stopped = undefined
+      tally.renew()
+      return Effect.logInfo(`the consumer ${name} goes on`)
+    })
+
+  /** What is to be done about what has stopped it. */
+  const wayOut = (failure: unknown): string => {
+    if (failure instanceof AppendLog.Trimmed) return `; seek("beginning") goes on at ${failure.first} without them`
+    if (!StoreError.isStoreError(failure) || failure.reason._tag !== "Corrupt") return ""
+    const { key } = failure
+    if (key === pointKey) return `; restore ${key}, or remove it and seek the position to go on at`
+    if (key === leaseKey) return `; remove ${key}: it is made anew`
+    return `; restore ${key ?? "what is damaged"} from a backup`
+  }
+
+  /** Notes down what has stopped it, and waits before it is tried again. */
+  const halted = <E>(cause: Cause.Cause<E>, tally: Tally, tell: Effect.Effect<unknown>) =>
+    Effect.gen(function* () {
+      const failure = Cause.squash(cause)
+      if (saysRetryable(failure)) {
+        tally.failing = lineOf(failure)
+        yield* Effect.logWarning(`the consumer ${name} waits for its store`, failure)
+        return yield* paused(Math.min(longestRetryMillis, retryMillis * 2 ** Math.min(tally.retries++, 30)))
+      }
+      const isKnown = failure instanceof AppendLog.Trimmed || StoreError.isStoreError(failure)
+      const line = `${lineOf(failure)}${wayOut(failure)}`
+      tally.stopped = { line, error: isKnown ? failure : undefined }
+      tally.halts += 1
+      yield* Effect.logError(`the consumer ${name} cannot go on; it is tried again. ${line}`)
+      yield* tell
+      yield* resting(Math.max(longestMillis, retryMillis), tally)
+    })
 
   // ---------------------------------------------------------------------------
   // Members
@@ -712,22 +841,41 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     position,
     deadLetters,
     discard,
-    consume: Effect.fn("Consumer.consume")(function* (handle, { snapshot = Effect.void } = {}) {
+    consume: Effect.fn("Consumer.consume")(function* <E, R, E2 = never, R2 = never>(
+      handle: Handler<A, E, R>,
+      { snapshot = Effect.void }: { readonly snapshot?: Effect.Effect<void, E2, R2> | undefined } = {}
+    ) {
       const tally = newTally()
+      let end = Deferred.makeUnsafe<never, E2 | ConsumeError>()
+      tally.renew = () => {
+        end = Deferred.makeUnsafe()
+      }
+      runs.add(tally)
+      yield* Effect.addFinalizer(() => Effect.sync(() => runs.delete(tally)))
       const fiber = yield* leading(handle, { isOnce: false, snapshot, tally }).pipe(
-        Effect.tapError((error) => Effect.logError(`the consumer ${name} has come to an end`, error)),
-        Effect.andThen(Effect.never),
+        Effect.flatMap((position) => rest(position, tally)),
+        Effect.catchCause((cause) =>
+          Cause.hasInterruptsOnly(cause)
+            ? Effect.failCause(cause)
+            : halted(
+                cause,
+                tally,
+                Effect.suspend(() => Deferred.failCause(end, cause))
+              )
+        ),
+        Effect.forever,
         Effect.forkScoped
       )
       return {
-        await: Fiber.join(fiber),
+        await: Effect.suspend(() => Effect.raceFirst(Deferred.await(end), Fiber.join(fiber))),
         state: Effect.sync(() => ({
           isActive: tally.isActive,
           position: tally.position,
           lag: tally.lag,
           handled: tally.handled,
           deadLetters: tally.dead,
-          failing: tally.failing
+          failing: tally.failing,
+          stopped: tally.stopped?.line
         }))
       }
     }),
@@ -775,19 +923,40 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       { firstPause = "100 millis", longestPause = "10 seconds" } = {}
     ) {
       const longest = millisOf("longestPause", longestPause)
+      const before = new Map([...runs].map((tally) => [tally, tally.halts]))
+      let last: number | undefined
+      let stood = 0
       for (let pause = millisOf("firstPause", firstPause); ; pause = Math.min(longest, pause * 2)) {
-        const now = Option.getOrElse(yield* position, () => 0)
+        const at = yield* position
+        const now = Option.getOrElse(at, () => 0)
         if (now >= until) return now
+        if (last === undefined) yield* wake
+        for (const tally of runs) {
+          const error = tally.stopped?.error
+          if (error !== undefined && tally.halts > (before.get(tally) ?? 0)) return yield* Effect.fail(error)
+        }
+        stood = now === last ? stood : 0
+        if (stood >= standsMillis) {
+          // Nobody in this process may be able to tell.
+          yield* lease.state
+          const { first, next } = yield* source.status
+          if (Option.isSome(at) && now < first && now < next) {
+            return yield* new AppendLog.Trimmed({ key: pointKey, position: now, first })
+          }
+        }
+        last = now
         yield* Effect.sleep(pause)
+        stood += pause
       }
     }),
     seek: Effect.fn("Consumer.seek")(function* (place) {
       const wrong = problemOf(place)
       if (wrong !== undefined) return yield* failed("put", pointKey, new StoreError.InvalidArgument(wrong))
       const next = yield* placed(place)
-      for (;;) {
-        // As the one who has the lease, whoever that is: so it stays the one.
-        const token = Option.match(yield* lease.state, { onNone: () => 0, onSome: (state) => state.token })
+      for (let seen = 0; ;) {
+        // As the one who has the lease, whoever that is: so it stays the one. The lease may have been removed.
+        const held = Option.match(yield* lease.state, { onNone: () => 0, onSome: (state) => state.token })
+        const token = Math.max(held, seen)
         const moved = yield* Effect.result(
           Effect.scoped(
             Effect.gen(function* () {
@@ -798,8 +967,13 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
             })
           )
         )
-        if (Result.isSuccess(moved) && moved.success) return next
-        if (Result.isFailure(moved) && moved.failure._tag === "StoreError") return yield* moved.failure
+        if (Result.isSuccess(moved)) {
+          if (!moved.success) continue
+          yield* wake
+          return next
+        }
+        if (moved.failure._tag === "StoreError") return yield* moved.failure
+        seen = moved.failure.seen ?? seen
       }
     }),
     redrive: Effect.fn("Consumer.redrive")(function* (handle, { select: selects = () => true } = {}) {
@@ -879,6 +1053,15 @@ interface Tally {
   handled: number
   dead: number
   failing: string | undefined
+  /** What has stopped it, and how often something has. */
+  stopped: { readonly line: string; readonly error: ConsumeError | undefined } | undefined
+  halts: number
+  /** Who waits for what stops it waits for the next time from now on. */
+  renew: () => void
+  /** How often it was tried again since it last went on. */
+  retries: number
+  /** Opened by who has a reason for it to look at once. */
+  readonly woken: Latch.Latch
 }
 
 const newTally = (): Tally => ({
@@ -887,5 +1070,10 @@ const newTally = (): Tally => ({
   lag: 0,
   handled: 0,
   dead: 0,
-  failing: undefined
+  failing: undefined,
+  stopped: undefined,
+  halts: 0,
+  renew: () => {},
+  retries: 0,
+  woken: Latch.makeUnsafe(false)
 })

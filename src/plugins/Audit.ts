@@ -48,7 +48,7 @@ import * as Journal from "../kernel/Journal.ts"
 import type { LeaseLost } from "../kernel/Lease.ts"
 import * as Plugin from "../Plugin.ts"
 import * as ResourceSelector from "../ResourceSelector.ts"
-import type * as StoreError from "../storage/StoreError.ts"
+import * as StoreError from "../storage/StoreError.ts"
 import type * as PluginRegistry from "../PluginRegistry.ts"
 import * as keeping from "./audit/keeping.ts"
 import { truncate } from "./audit/truncate.ts"
@@ -261,9 +261,16 @@ export class Audit extends Context.Service<
     readonly lag: Effect.Effect<number, StoreError.StoreError>
     /**
      * Waits until all that the journal has now is in the trail, whichever process does that. What waits in `journal.pending` is not in
-     * the journal yet, and is not waited for: `journal.catchUp` first brings in all that is committed. 1 GET, and 1 GET for each look.
+     * the journal yet, and is not waited for: `journal.catchUp` first brings in all that is committed. 1 GET, and the requests of
+     * `Consumer.waitUntil`, which it fails as: with what is in the way of the trail, where that does not pass by itself.
      */
-    readonly caughtUp: Effect.Effect<void, StoreError.StoreError>
+    readonly caughtUp: Effect.Effect<void, Consumer.ConsumeError>
+    /**
+     * Moves what follows the journal, and gives the position: `"beginning"` goes on at the first entry that the journal still has, where
+     * retention has removed what came next, and leaves a hole that `Entry.journal` shows. What is in the trail does not come into it again. The
+     * requests of `Consumer.seek`.
+     */
+    readonly seek: (place: Consumer.Place) => Effect.Effect<number, StoreError.StoreError>
     /**
      * Removes the beginning of the trail, whole segments, and gives the first position that is kept. What is left can be verified as before.
      * The requests of `AppendLog.retain`, and 1 GET.
@@ -390,6 +397,9 @@ const check = Effect.fnUntraced(function* (options: Options) {
   }
 })
 
+/** The state of a process that only reads the trail, as far as its health goes. */
+const idle: Pick<Consumer.RunningState, "failing" | "stopped"> = { failing: undefined, stopped: undefined }
+
 /** Warns where there are resources to follow, and none of them leaves its versions in the journal. No request. */
 const warnOfSilence = Effect.fnUntraced(function* (
   { listResources, upkeep }: Database["Service"],
@@ -406,7 +416,7 @@ const warnOfSilence = Effect.fnUntraced(function* (
  * Opens the trail of a database, and follows the journal until the scope closes. 1 GET and 2 PUT the first time in a database, and the
  * requests of `Consumer.consume`. Warns in the log where no resource that is there and chosen has the option `journal`.
  *
- * Its health in `Plugin.statuses` is `degraded` while something is in the way of the trail, and where entries wait for more than 5 minutes and
+ * Its health in `Plugin.statuses` is `down` while the trail cannot go on, with what to do; it is tried again after `longestPause`. It is `degraded` while something is in the way of the trail, and where entries wait for more than 5 minutes and
  * nobody keeps the journal. 1 LIST of 1 key when it is asked for; 1 HEAD more where an entry waits for so long.
  *
  * @category constructors
@@ -432,6 +442,7 @@ export const make = Effect.fnUntraced(function* (
     select: ({ resource }) => isChosen(resource),
     // Nothing is left out of a trail, whatever is wrong with the store.
     isOutage: () => true,
+    stops: (error) => (StoreError.isStoreError(error) && !error.isRetryable ? error : undefined),
     batchSize: 1000,
     firstPause,
     longestPause,
@@ -496,7 +507,8 @@ export const make = Effect.fnUntraced(function* (
   // Of another journal it is not known where its entries wait.
   const waiting = options.journal === undefined ? keeping.make(store, database.journal.prefix) : Effect.undefined
   const health = Effect.gen(function* (): Effect.fn.Return<PluginRegistry.Health> {
-    const failing = running === undefined ? undefined : (yield* running.state).failing
+    const { failing, stopped } = running === undefined ? idle : yield* running.state
+    if (stopped !== undefined) return { level: "down", detail: `the trail cannot go on; it is tried again. ${stopped}` }
     if (failing !== undefined)
       return { level: "degraded", detail: `the trail waits for what cannot be done: ${failing}` }
     const detail = yield* Effect.catch(waiting, ({ message }) =>
@@ -544,6 +556,7 @@ export const make = Effect.fnUntraced(function* (
       journal: journaled(status)
     })),
     lag: consumer.lag,
+    seek: consumer.seek,
     caughtUp: Effect.flatMap(journal.position, (position) =>
       position === 0 ? Effect.void : Effect.asVoid(consumer.waitUntil(position))
     ),
