@@ -51,6 +51,7 @@ import * as ShardId from "effect/cluster/ShardId"
 import * as Snowflake from "effect/cluster/Snowflake"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -58,6 +59,7 @@ import * as Stream from "effect/Stream"
 import * as Id from "../crypto/Id.ts"
 import { Database } from "../Database.ts"
 import { encode as base64url } from "../encoding/internal/base64url.ts"
+import { ExpectedError } from "../internal/expectedError.ts"
 import { sha256 } from "../internal/sha256.ts"
 import { percentEncode } from "../internal/text.ts"
 import * as CasCell from "../kernel/CasCell.ts"
@@ -65,6 +67,31 @@ import { keyPrefix } from "../kernel/PluginStore.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import { listAll, maxKeysPerRequest, type ObjectStore } from "../storage/ObjectStore.ts"
 import { StoreError } from "../storage/StoreError.ts"
+
+// -----------------------------------------------------------------------------
+// Errors
+// -----------------------------------------------------------------------------
+
+/**
+ * The `cause` of the `PersistenceError` of a reply that would contradict one that is stored: another exit, whatever comes after an exit, or
+ * another chunk of a number. Nothing was written. Somebody else has replied: a runner stood still for longer than
+ * `shardLockExpiration` while another took its shards. Read what is there by `repliesFor`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ReplyRefused extends ExpectedError<ReplyRefused>("effect-s3db/cluster/MessageStorage/ReplyRefused")(
+  "ReplyRefused",
+  {
+    requestId: Schema.String,
+    /** What is in its place: `its exit, reply 7`. */
+    there: Schema.String
+  }
+) {
+  override get message(): string {
+    return `request ${this.requestId} has ${this.there} already`
+  }
+}
 
 // -----------------------------------------------------------------------------
 // Models
@@ -188,6 +215,27 @@ const exitOf = ({ replies }: Mailbox) => replies.find((reply) => reply._tag === 
 const isAcknowledged = ({ acknowledged = -Infinity }: Mailbox, reply: typeof StoredReply.Type): boolean =>
   reply._tag === "Chunk" && reply.sequence <= acknowledged
 
+/** What is there in the place of a reply: its exit for whatever comes after that, the chunk of its number for a chunk. */
+const rivalOf = (mailbox: Mailbox, reply: typeof StoredReply.Type): typeof StoredReply.Type | "forgotten" | undefined => {
+  const same = mailbox.replies.find(({ id }) => id === reply.id) ?? exitOf(mailbox)
+  if (same !== undefined || reply._tag === "WithExit") return same
+  const chunk = mailbox.replies.find((one) => one._tag === "Chunk" && one.sequence === reply.sequence)
+  return chunk ?? (isAcknowledged(mailbox, reply) ? "forgotten" : undefined)
+}
+
+/** Whether it says what is there: who has not been told that a reply was saved saves it again, by another id. */
+const isSame = (there: typeof StoredReply.Type | "forgotten", reply: typeof StoredReply.Type): boolean => {
+  if (there === "forgotten" || there._tag !== reply._tag) return false
+  const { id: _, ...one } = there
+  const { id: __, ...other } = reply
+  return there.id === reply.id || Equal.equals(one, other)
+}
+
+const describe = (there: typeof StoredReply.Type | "forgotten"): string => {
+  if (there === "forgotten") return "that chunk"
+  return there._tag === "Chunk" ? `chunk ${there.sequence}, reply ${there.id}` : `its exit, reply ${there.id}`
+}
+
 /** Nothing is delivered while a chunk waits to be acknowledged, or when all is said. */
 const isWaiting = (mailbox: Mailbox): boolean =>
   exitOf(mailbox) === undefined && mailbox.replies.every((reply) => isAcknowledged(mailbox, reply))
@@ -220,7 +268,7 @@ const Deferred = Context.Reference<Array<Effect.Effect<void, ClusterError.Persis
 )
 
 /** What fails is what the cluster knows, with what the store says as its cause. */
-const named = <A>(effect: Effect.Effect<A, StoreError>): Effect.Effect<A, ClusterError.PersistenceError> =>
+const named = <A>(effect: Effect.Effect<A, StoreError | ReplyRefused>): Effect.Effect<A, ClusterError.PersistenceError> =>
   Effect.mapError(effect, (cause) => new ClusterError.PersistenceError({ cause }))
 
 // -----------------------------------------------------------------------------
@@ -398,16 +446,20 @@ export const makeEncoded = Effect.fnUntraced(function* (
 
   const saveReply = Effect.fnUntraced(function* (reply: typeof StoredReply.Type) {
     let ended: ReadonlyArray<string> = []
+    let refused: string | undefined
     yield* change(reply.requestId, (mailbox) => {
       ended = []
-      if (mailbox.replies.some(({ id }) => id === reply.id)) return mailbox
+      const there = rivalOf(mailbox, reply)
+      refused = there === undefined || isSame(there, reply) ? undefined : describe(there)
+      if (there !== undefined) return mailbox
       const replies = [...mailbox.replies, reply]
       if (reply._tag === "Chunk") return { ...mailbox, replies }
       ended = markersOf(mailbox)
       return { ...mailbox, replies, said: [] }
     })
-    // What is left of these by a crash is removed by who finds it.
-    yield* removeAll(ended)
+    if (refused !== undefined) return yield* new ReplyRefused({ requestId: reply.requestId, there: refused })
+    // The reply is there. What is left of these, by a failure or a crash, is removed by who finds it.
+    yield* Effect.ignore(removeAll(ended))
   })
 
   // ---------------------------------------------------------------------------

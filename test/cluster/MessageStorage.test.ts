@@ -34,6 +34,7 @@ import * as FileStore from "effect-s3db/storage/FileStore"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
 import * as Pauses from "effect-s3db/testing/Pauses"
 import { crashing, keysOf, memory } from "../fixture.ts"
@@ -472,6 +473,59 @@ describe("MessageStorage", () => {
       assert.deepStrictEqual(yield* storage.repliesFor(["1", "2", "3"]), [])
       yield* storage.withTransaction(body)
       assert.deepStrictEqual(tags(yield* storage.repliesFor(["1", "2", "3"])), ["WithExit 100", "WithExit 102"])
+    })
+  )
+
+  it.effect("a request has one exit: another is refused, the same by another id is the one that is there", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const [mine, theirs] = yield* Effect.all([open(store), open(store)])
+      yield* save(mine, request(1), "k")
+      assert.deepStrictEqual(yield* read(mine), ["1"])
+      yield* theirs.saveReply(chunk(99, 1, 0))
+      yield* theirs.saveReply(exit(100, 1))
+      const other: Reply.Encoded = { ...exit(101, 1), exit: { _tag: "Success", value: "another" } } as Reply.Encoded
+      for (const storage of [mine, theirs]) {
+        for (const late of [other, chunk(102, 1, 1)]) {
+          const { _tag, cause } = yield* Effect.flip(storage.saveReply(late))
+          assert.strictEqual(_tag, "PersistenceError")
+          assert.include(String(cause), "request 1 has its exit, reply 100")
+        }
+      }
+      // Who has not been told that it has succeeded says it again, by another id.
+      yield* mine.saveReply({ ...exit(100, 1), id: "103" })
+      assert.deepStrictEqual(tags(yield* mine.repliesFor(["1"])), ["Chunk 99", "WithExit 100"])
+      yield* mine.clearReplies(flake(1), { expectedReplyId: flake(100) })
+      yield* mine.saveReply(other)
+      assert.deepStrictEqual(yield* theirs.repliesFor(["1"]), [other])
+    })
+  )
+
+  it.effect("a chunk is there once, and another of its number is refused", () =>
+    Effect.gen(function* () {
+      const storage = yield* Effect.flatMap(memory, open)
+      yield* save(storage, request(1))
+      yield* storage.saveReply(chunk(100, 1, 0))
+      yield* storage.saveReply({ ...chunk(101, 1, 0) })
+      const { cause } = yield* Effect.flip(storage.saveReply({ ...chunk(102, 1, 0), values: ["another"] }))
+      assert.include(String(cause), "request 1 has chunk 0, reply 100")
+      assert.deepStrictEqual(tags(yield* storage.repliesFor(["1"])), ["Chunk 100"])
+    })
+  )
+
+  it.effect("an exit that is there is told so, also when what was pending could not be removed", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const failing = new Unavailable({ description: "down", sent: true })
+      const half = yield* open({
+        ...store,
+        deleteMany: () => Effect.fail(new StoreError({ operation: "deleteMany", reason: failing }))
+      })
+      yield* save(half, request(1))
+      yield* half.saveReply(exit(100, 1))
+      const storage = yield* open(store)
+      assert.deepStrictEqual(yield* read(storage), [])
+      assert.deepStrictEqual(yield* keysOf(store, "plugin=cluster/pending/"), [])
     })
   )
 
