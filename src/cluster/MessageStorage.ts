@@ -66,7 +66,7 @@ import * as CasCell from "../kernel/CasCell.ts"
 import { keyPrefix } from "../kernel/PluginStore.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import { listAll, maxKeysPerRequest, type ObjectStore } from "../storage/ObjectStore.ts"
-import { StoreError } from "../storage/StoreError.ts"
+import { InvalidArgument, StoreError } from "../storage/StoreError.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -108,6 +108,11 @@ export interface Options {
   readonly name?: string | undefined
 }
 
+const isWellFormed = Schema.makeFilter((text: string) => text.isWellFormed() || "valid Unicode")
+
+/** Ids are part of keys, and in their order. */
+const NumericId = Schema.String.check(Schema.isPattern(/^\d{1,20}$/))
+
 const Chunk = Schema.Struct({
   _tag: Schema.Literal("Chunk"),
   id: Schema.String,
@@ -122,7 +127,7 @@ const Exit = Schema.Struct({
   exit: Schema.Json
 })
 const Address = Schema.Struct({
-  shardId: Schema.Struct({ group: Schema.String, id: Schema.Int }),
+  shardId: Schema.Struct({ group: Schema.String.check(isWellFormed), id: Schema.Int }),
   entityType: Schema.String,
   entityId: Schema.String
 })
@@ -130,7 +135,7 @@ type Address = typeof Address.Type
 
 const Request = Schema.Struct({
   _tag: Schema.Literal("Request"),
-  requestId: Schema.String,
+  requestId: NumericId,
   address: Address,
   tag: Schema.String,
   payload: Schema.Json,
@@ -142,12 +147,12 @@ const Request = Schema.Struct({
 const Other = Schema.Union([
   Schema.Struct({
     _tag: Schema.Literal("AckChunk"),
-    id: Schema.String,
+    id: NumericId,
     address: Address,
     requestId: Schema.String,
     replyId: Schema.String
   }),
-  Schema.Struct({ _tag: Schema.Literal("Interrupt"), id: Schema.String, address: Address, requestId: Schema.String })
+  Schema.Struct({ _tag: Schema.Literal("Interrupt"), id: NumericId, address: Address, requestId: Schema.String })
 ])
 const Said = Schema.Struct({ envelope: Other, claimedAt: Schema.optionalKey(Schema.Finite) })
 const StoredReply = Schema.Union([Chunk, Exit])
@@ -266,6 +271,9 @@ const Deferred = Context.Reference<Array<Effect.Effect<void, ClusterError.Persis
   "effect-s3db/cluster/MessageStorage/Deferred",
   { defaultValue: () => undefined }
 )
+
+const invalid = (argument: string, description: string) =>
+  new StoreError({ operation: "put", reason: new InvalidArgument({ argument, description }) })
 
 /** What fails is what the cluster knows, with what the store says as its cause. */
 const named = <A>(effect: Effect.Effect<A, StoreError | ReplyRefused>): Effect.Effect<A, ClusterError.PersistenceError> =>
@@ -474,10 +482,20 @@ export const makeEncoded = Effect.fnUntraced(function* (
       : undefined
   }
 
+  const groupOf = (shard: string) =>
+    Effect.filterOrFail(
+      Effect.try({
+        try: () => ShardId.fromStringEncoded(shard).group,
+        catch: () => invalid("shard", "a shard is GROUP:NUMBER")
+      }),
+      (group) => group.isWellFormed(),
+      () => invalid("shard", "the group of a shard is no valid Unicode")
+    )
+
   /** What is pending of some shards, in the order of the ids of requests. */
   const pendingOf = Effect.fnUntraced(function* (shards: ReadonlyArray<string>) {
     const wanted = new Set(shards)
-    const groups = new Set(shards.map((shard) => ShardId.fromStringEncoded(shard).group))
+    const groups = new Set(yield* Effect.forEach(shards, groupOf))
     const found: Array<Marker> = []
     for (const group of groups) {
       const markers = listAll(store, { prefix: groupPrefix(group) })
@@ -648,12 +666,17 @@ export const makeEncoded = Effect.fnUntraced(function* (
   const decodeReply = Schema.decodeUnknownEffect(StoredReply)
   /** What is no JSON, or not what the cluster has said that it is. */
   const read = <A, E extends Schema.SchemaError>(decode: (u: unknown) => Effect.Effect<A, E>, value: unknown) =>
-    Effect.suspend(() => decode(asJson(value))).pipe(
+    Effect.try({ try: () => asJson(value), catch: (cause) => cause }).pipe(
+      Effect.flatMap(decode),
       Effect.mapError((cause) => new ClusterError.PersistenceError({ cause }))
     )
 
   return {
     saveEnvelope: Effect.fn("MessageStorage.saveEnvelope")(function* ({ deliverAt, envelope, primaryKey }) {
+      // It would never be due, and is no JSON.
+      if (deliverAt !== null && !Number.isFinite(deliverAt)) {
+        return yield* named(Effect.fail(invalid("deliverAt", "deliverAt is a finite number of milliseconds")))
+      }
       if (envelope._tag === "Request") {
         return yield* named(saveRequest(yield* read(decodeRequest, envelope), primaryKey, deliverAt))
       }

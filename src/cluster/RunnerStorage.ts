@@ -45,6 +45,7 @@ import * as ShardingConfig from "effect/cluster/ShardingConfig"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -55,7 +56,7 @@ import * as grouped from "../kernel/internal/grouped.ts"
 import { keyPrefix } from "../kernel/PluginStore.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import { listAll, type ObjectStore } from "../storage/ObjectStore.ts"
-import { StoreError } from "../storage/StoreError.ts"
+import { InvalidArgument, StoreError } from "../storage/StoreError.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -138,6 +139,8 @@ const take = (
 /**
  * Creates the storage on a store that honours conditional writes. No request.
  *
+ * Dies with a `RangeError` when `shardLockExpiration` is less than a second, which is all that some stores tell of a time.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -146,7 +149,15 @@ export const make = Effect.fnUntraced(function* (
   { name = "cluster" }: Options = {}
 ): Effect.fn.Return<EffectRunnerStorage.RunnerStorage["Service"], never, ShardingConfig.ShardingConfig | Scope.Scope> {
   const { shardLockExpiration } = yield* ShardingConfig.ShardingConfig
-  const expiration = Duration.toMillis(Duration.fromInputUnsafe(shardLockExpiration))
+  const expiration = Option.match(Duration.fromInput(shardLockExpiration), {
+    onNone: () => Number.NaN,
+    onSome: Duration.toMillis
+  })
+  // Each answer would come too late to be believed, and any runner be gone for the others.
+  if (!(expiration >= slack)) {
+    const problem = `shardLockExpiration has to be a time from 1 second, not ${String(shardLockExpiration)}`
+    return yield* Effect.die(new RangeError(problem))
+  }
   const prefix = keyPrefix(name)
   const cell = CasCell.make(
     store,
@@ -179,6 +190,7 @@ export const make = Effect.fnUntraced(function* (
   /** Says that a runner is there. Whether it was silent for so long that its shards may be gone is known when the store has answered. */
   const beat = Effect.fnUntraced(function* (address: string) {
     const before = own.get(address)
+    if (!address.isWellFormed()) return yield* invalidAddress
     const silent = yield* StoreClock.stopwatch
     yield* store.put({ key: alivePrefix + percentEncode(address), repeatable: true })
     const isDoubtful = before === undefined || before.isDoubtful || (yield* before.silent) >= expiration
@@ -331,6 +343,11 @@ export const make = Effect.fnUntraced(function* (
         return Effect.succeed(held.shards.length === 0 ? before : withHeld(before, { ...held, shards: [] }))
       }).pipe(Effect.withSpan("RunnerStorage.releaseAll"), named)
   })
+})
+
+const invalidAddress = new StoreError({
+  operation: "put",
+  reason: new InvalidArgument({ description: "the address of a runner is no valid Unicode", argument: "key" })
 })
 
 /** What fails is what the cluster knows, with what the store says as its cause. */

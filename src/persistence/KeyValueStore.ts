@@ -90,13 +90,13 @@ const Head = Schema.fromJsonString(
 const decodeHead = Schema.decodeUnknownResult(Head)
 const isLater = (text: string): boolean => /^\{"v":(?:[2-9]|\d{2,})/.test(text)
 
-/** Text that UTF-8 has not would come back as another. */
+/** Text that UTF-8 has not would come back as another. Not every program is checked for types. */
 const encode = (value: Value, writes: ReadonlyArray<string>): Effect.Effect<Uint8Array, StoreError.InvalidArgument> => {
-  if (typeof value === "string" && !value.isWellFormed()) {
-    return Effect.fail(
-      new StoreError.InvalidArgument({ description: "the value is no valid Unicode", argument: "body" })
-    )
+  const refused = (description: string) => Effect.fail(new StoreError.InvalidArgument({ description, argument: "body" }))
+  if (typeof value !== "string" && !((value as unknown) instanceof Uint8Array)) {
+    return refused("the value is neither text nor bytes")
   }
+  if (typeof value === "string" && !value.isWellFormed()) return refused("the value is no valid Unicode")
   const head = encoder.encode(
     `${JSON.stringify({ v: 1, is: typeof value === "string" ? "text" : "bytes", w: writes })}\n`
   )
@@ -178,7 +178,7 @@ export const make = (
     key: string,
     f: (path: string) => Effect.Effect<A, StoreError.StoreError>
   ): Effect.Effect<A, EffectKeyValueStore.KeyValueStoreError> =>
-    key.isWellFormed()
+    typeof key === "string" && key.isWellFormed()
       ? Effect.mapError(f(prefix + percentEncode(key)), failed(method, key))
       : Effect.fail(failed(method, key)(new Error("the key is no valid Unicode")))
 

@@ -221,6 +221,22 @@ const adaptiveFeedback =
   }
 
 // -----------------------------------------------------------------------------
+// Checks
+// -----------------------------------------------------------------------------
+
+const isCount = (n: unknown): boolean => typeof n === "number" && Number.isFinite(n) && n >= 0
+const isTime = (time: Duration.Duration): boolean => isCount(Duration.toMillis(time))
+
+/** What is asked and cannot be: with numbers that are none a limit would be none, silently. */
+const refuseUnless = (...checks: ReadonlyArray<readonly [field: string, isFit: boolean, expected: string]>) => {
+  const wrong = checks.find(([, isFit]) => !isFit)
+  return wrong === undefined ? Effect.void : Effect.fail(invalid(wrong[0], `${wrong[0]} is ${wrong[2]}`))
+}
+
+const aNumber = "a finite number from 0"
+const aTime = "a finite time from 0"
+
+// -----------------------------------------------------------------------------
 // Constructors
 // -----------------------------------------------------------------------------
 
@@ -277,7 +293,7 @@ export const make = Effect.fnUntraced(function* (
     id: string,
     step: Step<S, A>
   ) {
-    if (!id.isWellFormed()) return yield* invalid(id)
+    if (typeof id !== "string" || !id.isWellFormed()) return yield* invalid("key", "the key is no valid Unicode")
     const key = `${PluginStore.keyPrefix(name)}${kind}/key=${percentEncode(id)}`
     const decode = Schema.decodeUnknownEffect(schema)
     let outcome: { readonly result: A } | undefined
@@ -303,12 +319,28 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     fixedWindow: Effect.fn("RateLimiter.fixedWindow")(function* (asked) {
+      const { limit, refillRate, tokens } = asked
+      yield* refuseUnless(
+        ["tokens", isCount(tokens), aNumber],
+        ["limit", limit === undefined || limit === Infinity || isCount(limit), "a number from 0"],
+        ["refillRate", isTime(refillRate), aTime]
+      ).pipe(named("fixedWindow"))
       return yield* update("window", Window, asked.key, fixedWindow(asked)).pipe(named("fixedWindow"))
     }),
     tokenBucket: Effect.fn("RateLimiter.tokenBucket")(function* (asked) {
+      const { limit, refillRate, tokens } = asked
+      yield* refuseUnless(
+        ["tokens", isCount(tokens), aNumber],
+        ["limit", isCount(limit), aNumber],
+        ["refillRate", isTime(refillRate), aTime]
+      ).pipe(named("tokenBucket"))
       return yield* update("bucket", Bucket, asked.key, tokenBucket(asked)).pipe(named("tokenBucket"))
     }),
     adaptiveConsume: Effect.fn("RateLimiter.adaptiveConsume")(function* (asked) {
+      yield* refuseUnless(
+        ["tokens", isCount(asked.tokens), aNumber],
+        ["fallbackWindow", isTime(asked.fallbackWindow), aTime]
+      ).pipe(named("adaptiveConsume"))
       const found = yield* update("adaptive", Adaptive, asked.key, adaptiveConsume(asked)).pipe(
         named("adaptiveConsume")
       )
@@ -316,6 +348,7 @@ export const make = Effect.fnUntraced(function* (
     }),
     adaptiveFeedback: Effect.fn("RateLimiter.adaptiveFeedback")(function* (asked) {
       if (asked.status !== 429 || asked.retryAfter === undefined) return
+      yield* refuseUnless(["tokens", isCount(asked.tokens), aNumber]).pipe(named("adaptiveFeedback"))
       const step = adaptiveFeedback(asked, clamped(Duration.toMillis(asked.retryAfter)))
       yield* update("adaptive", Adaptive, asked.key, step).pipe(named("adaptiveFeedback"))
     })
@@ -325,8 +358,8 @@ export const make = Effect.fnUntraced(function* (
 const failed = (operation: "get" | "put", key: string, reason: StoreError.Reason) =>
   new StoreError.StoreError({ operation, key, reason })
 
-const invalid = (id: string) =>
-  failed("put", id, new StoreError.InvalidArgument({ description: "the key is no valid Unicode", argument: "key" }))
+const invalid = (argument: string, description: string) =>
+  new StoreError.StoreError({ operation: "put", reason: new StoreError.InvalidArgument({ description, argument }) })
 
 const corrupt = (key: string) =>
   failed("get", key, new StoreError.Corrupt({ description: "what is there is no limit" }))
