@@ -29,6 +29,32 @@ import { type Attribute, describeHidden, hiddenAt, UnsupportedSchema } from "./s
 import { maxKeyBytes } from "./storage/ObjectStore.ts"
 
 // -----------------------------------------------------------------------------
+// Errors
+// -----------------------------------------------------------------------------
+
+/**
+ * The function of a companion gives what is no key, whatever the document: a segment that is `NaN` or `undefined`, a key without
+ * segments, no keys at all where an empty array is meant. This is a mistake in the program, so it is thrown, as a defect of the
+ * write, not returned: nothing was written, and no other document would fare better. `problem` says which segment of which key, both
+ * counted from 1, without its value. Mend the function, and raise the `version` of the companion.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class WrongKeys extends Error {
+  override readonly name = "WrongKeys"
+  readonly resource: string
+  readonly companion: string
+  readonly problem: string
+  constructor(resource: string, companion: string, problem: string) {
+    super(`the function of companion ${companion} of ${resource} gives what is no key: ${problem}`)
+    this.resource = resource
+    this.companion = companion
+    this.problem = problem
+  }
+}
+
+// -----------------------------------------------------------------------------
 // Declarations
 // -----------------------------------------------------------------------------
 
@@ -89,7 +115,9 @@ export interface Options {
   readonly version?: number | undefined
   /**
    * The keys that a version owns: none, one or several, each of one segment or more; the same one twice counts once. It has to be pure: the
-   * same for the same version, in every program. What it throws is a defect, and the write fails with it.
+   * same for the same version, in every program. What it throws is a defect, and the write fails with it, as with `WrongKeys` when a
+   * key is none: `Date.parse` gives `NaN` for a text that is no time. `InvalidInput`: a key of this document is too long, there are
+   * too many, or it has text that is no valid Unicode.
    */
   readonly keys: (version: Version) => Iterable<Suffix>
 }
@@ -279,6 +307,32 @@ const decodeSegment = (text: string): Segment | undefined => {
   return bare.has(text.slice(1)) ? text.slice(1) : decodeNumber(text)
 }
 
+const kindOf = (value: unknown): string => {
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return "an array"
+  if (typeof value === "string") return value.isWellFormed() ? "text" : "text that is no valid Unicode"
+  if (typeof value === "number") return Number.isFinite(value) ? "a number" : "a number that is not finite"
+  return `${typeof value === "object" ? "an" : "a"} ${typeof value}`
+}
+
+/** What is wrong with the `number`th key that is none. */
+const problemOf = (suffix: unknown, number: number): string => {
+  if (!Array.isArray(suffix)) return `key ${number} is ${kindOf(suffix)}, not an array of segments`
+  if (suffix.length === 0) return `key ${number} has no segments`
+  const at = Array.from(suffix, encodeSegment).indexOf(undefined)
+  return `segment ${at + 1} of key ${number} is ${kindOf(suffix[at])}; a segment is well-formed text, a finite number or a boolean`
+}
+
+/** Whether all of its text is valid Unicode. */
+const isWellFormed = (value: Json): boolean => {
+  if (typeof value === "string") return value.isWellFormed()
+  if (value === null || typeof value !== "object") return true
+  return Object.entries(value).every(([name, one]) => name.isWellFormed() && isWellFormed(one))
+}
+
+const isIterable = (value: unknown): value is Iterable<unknown> =>
+  typeof value === "object" && value !== null && Symbol.iterator in value
+
 const encodeSuffix = (suffix: Suffix): string | undefined => {
   if (!Array.isArray(suffix) || suffix.length === 0) return undefined
   const parts = suffix.map(encodeSegment)
@@ -322,7 +376,7 @@ export interface Compiled {
   readonly prefix: string
   /** Whether this program has its function. */
   readonly isKnown: boolean
-  /** What a document is to own. Where it had the same before, it keeps that. */
+  /** What a document is to own. Where it had the same before, it keeps that. Throws `WrongKeys` where the function is at fault. */
   readonly own: (
     version: { readonly id: string; readonly valueAt: ValueAt; readonly writeId: string },
     had: ReadonlyArray<OwnedKey>
@@ -371,12 +425,17 @@ export const compile = (
     own({ id, valueAt, writeId }, had) {
       const before = new Map(had.map((one) => [one.suffix, one]))
       const owned = new Map<string, OwnedKey>()
-      for (const given of keys?.({ id, json: seenBy(definition, valueAt) }) ?? []) {
+      if (keys === undefined) return Result.succeed([])
+      const json = seenBy(definition, valueAt)
+      const all: unknown = keys({ id, json })
+      if (!isIterable(all)) throw new WrongKeys(resource, name, `it gives ${kindOf(all)}, not an array of keys`)
+      let number = 0
+      for (const given of all as Iterable<Suffix>) {
+        number += 1
         const suffix = encodeSuffix(given)
         if (suffix === undefined) {
-          return Result.fail(
-            unfit(`Expected values of which companion ${name} can make keys: finite numbers, well-formed text`)
-          )
+          if (isWellFormed(json)) throw new WrongKeys(resource, name, problemOf(given, number))
+          return Result.fail(unfit(`Expected text of which companion ${name} can make keys: valid Unicode`))
         }
         const one = before.get(suffix) ?? { suffix, writeId }
         const { length } = keyOf(resource, label, id, one)

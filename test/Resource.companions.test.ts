@@ -130,7 +130,7 @@ describe("Companion", () => {
     assert.deepStrictEqual(sorted([true, false]), [false, true])
   })
 
-  it("what no key can be made of is told with the field", () => {
+  it("a document of which no key can be made is told with the field", () => {
     const refused = (keys: ReadonlyArray<unknown>, message: RegExp) => {
       const { owned } = own(() => keys as ReadonlyArray<Companion.Suffix>)
       assert.isTrue(Result.isFailure(owned))
@@ -139,14 +139,47 @@ describe("Companion", () => {
         assert.match(owned.failure.message, message)
       }
     }
-    for (const one of [[Number.NaN], [Infinity], ["\ud800"], [null], [undefined], [{}], [], "text", 1]) {
-      refused([one], /Expected values of which companion c can make keys/)
-    }
     refused([["x".repeat(1100)]], /at most 1024 bytes/)
     refused(
       Array.from({ length: 1001 }, (_, i) => [i]),
       /at most 1000 keys/
     )
+  })
+
+  it("what a function gives that is no key, whatever the document, is a defect of the companion, and says where", () => {
+    const wrong = (keys: unknown, problem: RegExp) => {
+      let error: unknown
+      try {
+        own(() => keys as Iterable<Companion.Suffix>)
+      } catch (thrown) {
+        error = thrown
+      }
+      assert.instanceOf(error, Companion.WrongKeys)
+      assert.deepInclude(error, { resource: "r", companion: "c" })
+      assert.match(String(error), problem)
+      assert.include(String(error), "companion c of r")
+    }
+    const segment = (value: unknown) => [["a"], ["b", value]]
+    wrong(segment(Number.NaN), /segment 2 of key 2 is a number that is not finite/)
+    wrong(segment(-Infinity), /segment 2 of key 2 is a number that is not finite/)
+    wrong(segment("\ud800"), /segment 2 of key 2 is text that is no valid Unicode/)
+    wrong(segment(null), /segment 2 of key 2 is null/)
+    wrong(segment(undefined), /segment 2 of key 2 is undefined/)
+    wrong(segment({}), /segment 2 of key 2 is an object/)
+    wrong(segment(["x"]), /segment 2 of key 2 is an array/)
+    wrong(segment(5n), /segment 2 of key 2 is a bigint/)
+    wrong([["a"], []], /key 2 has no segments/)
+    wrong(["text"], /key 1 is text, not an array of segments/)
+    wrong([1], /key 1 is a number, not an array of segments/)
+    wrong([["a", "b"], undefined], /key 2 is undefined, not an array of segments/)
+    wrong("text", /it gives text, not an array of keys/)
+    wrong(undefined, /it gives undefined, not an array of keys/)
+    wrong(null, /it gives null, not an array of keys/)
+    wrong({}, /it gives an object, not an array of keys/)
+    wrong(Promise.resolve([]), /it gives an object, not an array of keys/)
+    // No value of a document is in it.
+    wrong([["secret", Number.NaN]], /^(?!.*secret).*$/)
+    assert.strictEqual(Result.getOrThrow(own(() => new Set([["a"], ["b"]])).owned).length, 2)
   })
 
   it("what cannot be a companion says why", () => {
@@ -359,6 +392,7 @@ describe("companions of documents", () => {
         fields: ["title"],
         keys: ({ json }) => {
           if (json["title"] === "throws") throw new Error("a bug")
+          if (json["title"] === "no time") return [[Date.parse("no time")]]
           return [[String(json["title"])]]
         }
       })
@@ -366,8 +400,18 @@ describe("companions of documents", () => {
       const error = yield* Effect.flip(tasks.insert({ id: "1", title: "x".repeat(1000) }))
       assert.strictEqual(error._tag, "InvalidInput")
       assert.include(error.message, "title")
+      const lone = yield* Effect.flip(tasks.insert({ id: "1", title: "\ud800" }))
+      assert.strictEqual(lone._tag, "InvalidInput")
+      assert.include(lone.message, "title: Expected text of which companion broken can make keys: valid Unicode")
       const exit = yield* Effect.exit(tasks.insert({ id: "1", title: "throws" }))
       assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      const wrong = yield* Effect.exit(tasks.insert({ id: "1", title: "no time" }))
+      const defect = Exit.isFailure(wrong) ? Cause.squash(wrong.cause) : undefined
+      assert.instanceOf(defect, Companion.WrongKeys)
+      assert.include(
+        String(defect),
+        "the function of companion broken of tasks gives what is no key: segment 1 of key 1 is a number that is not finite"
+      )
       assert.deepStrictEqual(yield* keysOf(store, "resource=tasks/"), [])
     })
   )

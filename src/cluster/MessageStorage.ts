@@ -221,7 +221,10 @@ const isAcknowledged = ({ acknowledged = -Infinity }: Mailbox, reply: typeof Sto
   reply._tag === "Chunk" && reply.sequence <= acknowledged
 
 /** What is there in the place of a reply: its exit for whatever comes after that, the chunk of its number for a chunk. */
-const rivalOf = (mailbox: Mailbox, reply: typeof StoredReply.Type): typeof StoredReply.Type | "forgotten" | undefined => {
+const rivalOf = (
+  mailbox: Mailbox,
+  reply: typeof StoredReply.Type
+): typeof StoredReply.Type | "forgotten" | undefined => {
   const same = mailbox.replies.find(({ id }) => id === reply.id) ?? exitOf(mailbox)
   if (same !== undefined || reply._tag === "WithExit") return same
   const chunk = mailbox.replies.find((one) => one._tag === "Chunk" && one.sequence === reply.sequence)
@@ -276,7 +279,9 @@ const invalid = (argument: string, description: string) =>
   new StoreError({ operation: "put", reason: new InvalidArgument({ argument, description }) })
 
 /** What fails is what the cluster knows, with what the store says as its cause. */
-const named = <A>(effect: Effect.Effect<A, StoreError | ReplyRefused>): Effect.Effect<A, ClusterError.PersistenceError> =>
+const named = <A>(
+  effect: Effect.Effect<A, StoreError | ReplyRefused>
+): Effect.Effect<A, ClusterError.PersistenceError> =>
   Effect.mapError(effect, (cause) => new ClusterError.PersistenceError({ cause }))
 
 // -----------------------------------------------------------------------------

@@ -92,7 +92,8 @@ const isLater = (text: string): boolean => /^\{"v":(?:[2-9]|\d{2,})/.test(text)
 
 /** Text that UTF-8 has not would come back as another. Not every program is checked for types. */
 const encode = (value: Value, writes: ReadonlyArray<string>): Effect.Effect<Uint8Array, StoreError.InvalidArgument> => {
-  const refused = (description: string) => Effect.fail(new StoreError.InvalidArgument({ description, argument: "body" }))
+  const refused = (description: string) =>
+    Effect.fail(new StoreError.InvalidArgument({ description, argument: "body" }))
   if (typeof value !== "string" && !((value as unknown) instanceof Uint8Array)) {
     return refused("the value is neither text nor bytes")
   }

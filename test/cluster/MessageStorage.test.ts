@@ -342,19 +342,19 @@ describe("MessageStorage", () => {
     })
   )
 
-  it.effect("1,100 messages are all there, in the order of their ids", () =>
+  it.effect("2,500 messages are all there, in the order of their ids", () =>
     Effect.gen(function* () {
       const storage = yield* Effect.flatMap(memory, open)
-      yield* Effect.forEach(range(1100), (id) => save(storage, request(id + 1)), { concurrency: 16 })
+      yield* Effect.forEach(range(2500), (id) => save(storage, request(id + 1)), { concurrency: 16 })
       const found: Array<string> = []
       for (;;) {
-        const some = yield* read(storage, shardsOf(1), { limit: 400 })
+        const some = yield* read(storage, shardsOf(1), { limit: 1000 })
         if (some.length === 0) break
         found.push(...some)
       }
       assert.deepStrictEqual(
         found,
-        range(1100).map((id) => String(id + 1))
+        range(2500).map((id) => String(id + 1))
       )
     })
   )
@@ -510,6 +510,86 @@ describe("MessageStorage", () => {
       const { cause } = yield* Effect.flip(storage.saveReply({ ...chunk(102, 1, 0), values: ["another"] }))
       assert.include(String(cause), "request 1 has chunk 0, reply 100")
       assert.deepStrictEqual(tags(yield* storage.repliesFor(["1"])), ["Chunk 100"])
+    })
+  )
+
+  it.effect("a chunk that was acknowledged and forgotten is not there again", () =>
+    Effect.gen(function* () {
+      const storage = yield* Effect.flatMap(memory, open)
+      yield* save(storage, request(1))
+      for (const sequence of [0, 1]) yield* storage.saveReply(chunk(100 + sequence, 1, sequence))
+      yield* save(storage, acknowledge(200, 1, 101))
+      const { cause } = yield* Effect.flip(storage.saveReply(chunk(102, 1, 0)))
+      assert.include(String(cause), "request 1 has that chunk already")
+      yield* storage.saveReply(chunk(103, 1, 2))
+      assert.deepStrictEqual(tags(yield* storage.repliesFor(["1"])), ["Chunk 103"])
+      assert.deepStrictEqual(tags(yield* storage.repliesForUnfiltered(["1"])), ["Chunk 101", "Chunk 103"])
+    })
+  )
+
+  it.effect("what is asked of no address, and of several ids in any order", () =>
+    Effect.gen(function* () {
+      const storage = yield* Effect.flatMap(memory, open)
+      for (const id of [2, 10, 1]) yield* save(storage, request(id))
+      yield* storage.resetAddresses([])
+      assert.deepStrictEqual(yield* read(storage), ["1", "2", "10"])
+      const found = yield* storage.unprocessedMessagesById([flake(10), flake(2), flake(1)], 0)
+      assert.deepStrictEqual(
+        found.map(({ envelope }) => idOf(envelope)),
+        ["1", "2", "10"]
+      )
+    })
+  )
+
+  it.effect("what takes longer than marks are kept puts its mark again", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      let slow = false
+      const slowly: Store = {
+        ...store,
+        put: (input) =>
+          slow && !input.key.includes("/pending/")
+            ? Effect.andThen(Effect.sleep("40 minutes"), store.put(input))
+            : store.put(input)
+      }
+      const storage = yield* open(slowly)
+      const puts = (key: string) => Effect.map(store.head(key), ({ lastModified }) => lastModified!)
+      const during = Effect.fnUntraced(function* (effect: Effect.Effect<unknown, unknown>) {
+        slow = true
+        const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
+        yield* TestClock.adjust("90 minutes")
+        yield* Fiber.join(fiber)
+        slow = false
+        const marks = yield* keysOf(store, "plugin=cluster/pending/")
+        return Math.max(...(yield* Effect.forEach(marks, puts)))
+      })
+      const start = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+      const minutes = (time: number) => Math.round((time - start) / 60_000)
+      // The mark is as young as the request, or what it belongs to: it is not removed as what a crash has left.
+      assert.strictEqual(minutes(yield* during(save(storage, request(1)))), 80)
+      assert.strictEqual(minutes(yield* during(save(storage, interrupt(200, 1)))), 90 + 40)
+      yield* storage.saveReply(exit(100, 1))
+      assert.strictEqual(minutes(yield* during(storage.clearReplies(flake(1)))), 180 + 40)
+    })
+  )
+
+  it.effect("an address is cleared of a request that a crash has left in part, and tells what cannot be removed", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const storage = yield* open(store)
+      const crash = crashing(store, 3, "before")
+      yield* Effect.exit(Effect.flatMap(open(crash.store), (half) => save(half, request(1))))
+      yield* save(storage, request(2))
+      const reason = new Unavailable({ description: "down", sent: true })
+      const failing = yield* open({
+        ...store,
+        deleteMany: (keys) => Effect.succeed({ deleted: [], failed: [{ key: keys[0]!, reason }] })
+      })
+      const { cause } = yield* Effect.flip(failing.clearAddress(address("a")))
+      assert.include(String(cause), "down")
+      yield* storage.clearAddress(address("a"))
+      assert.deepStrictEqual(yield* keysOf(store, "plugin=cluster/address/"), [])
+      assert.deepStrictEqual(yield* keysOf(store, "plugin=cluster/requests/"), [])
     })
   )
 

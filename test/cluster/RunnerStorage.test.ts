@@ -9,6 +9,7 @@ import * as ShardId from "effect/cluster/ShardId"
 import * as ShardingConfig from "effect/cluster/ShardingConfig"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as RunnerStorage from "effect-s3db/cluster/RunnerStorage"
@@ -230,6 +231,95 @@ describe("RunnerStorage between runners", () => {
       assert.isTrue(Exit.isFailure(yield* Effect.exit(storage.acquire(address("a"), shards(1, 2)))))
       assert.isTrue(Exit.isFailure(yield* Effect.exit(storage.getRunners)))
       assert.deepStrictEqual((yield* store.get("plugin=cluster/runners")).body, damaged)
+    })
+  )
+
+  it.effect("who is answered so late that it may be taken for gone asks again, until it is sure", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      let slow = 0
+      const slowly = {
+        ...store,
+        get: (...args: Parameters<Store["get"]>) =>
+          Effect.andThen(Effect.sleep(slow-- > 0 ? "40 seconds" : 0), store.get(...args))
+      }
+      const a = yield* open(slowly)
+      yield* a.register(runner("a"), true)
+      yield* a.acquire(address("a"), shards(1, 4))
+      const b = yield* open(store)
+      for (const ask of [a.refresh(address("a"), shards(1, 4)), a.acquire(address("a"), shards(1, 4))]) {
+        slow = 1
+        const asking = yield* Effect.forkChild(ask, { startImmediately: true })
+        yield* TestClock.adjust("39 seconds")
+        assert.isUndefined(asking.pollUnsafe())
+        // Another has taken one of them while it waited.
+        const [taken] = yield* b.acquire(address("b"), shards(1, 2))
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(ids(yield* Fiber.join(asking)), [2, 3])
+        assert.deepStrictEqual(ids([taken!]), [1])
+        yield* b.release(address("b"), shard(1))
+        yield* a.acquire(address("a"), shards(1, 4))
+      }
+    })
+  )
+
+  it.effect("who acquires what it has after a silence writes, so that nobody takes it at the same time", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const a = yield* open(store)
+      yield* a.acquire(address("a"), shards(1, 4))
+      yield* TestClock.adjust("36 seconds")
+      yield* counter.reset
+      assert.deepStrictEqual(ids(yield* a.acquire(address("a"), shards(1, 4))), [1, 2, 3])
+      assert.strictEqual((yield* counter.counts).put, 2)
+      yield* counter.reset
+      yield* a.acquire(address("a"), shards(1, 4))
+      assert.strictEqual((yield* counter.counts).put, 1)
+    })
+  )
+
+  it.effect("nobody is gone where a store tells no times, and what is no sign of a runner is nobody", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const timeless: Store = {
+        ...inner,
+        list: (options) =>
+          Effect.map(inner.list(options), (page) => ({
+            ...page,
+            entries: page.entries.map(({ lastModified: _, ...entry }) => entry)
+          }))
+      }
+      yield* inner.put({ key: "plugin=cluster/alive/%zz", body: new Uint8Array() })
+      const [a, b] = yield* Effect.all([open(timeless), open(timeless)])
+      yield* a.register(runner("a"), true)
+      yield* a.acquire(address("a"), shards(1, 3))
+      yield* TestClock.adjust("1 day")
+      assert.deepStrictEqual(ids(yield* b.acquire(address("b"), shards(1, 4))), [3])
+      assert.lengthOf(yield* b.getRunners, 1)
+    })
+  )
+
+  it.effect("a sign that cannot be removed is told, and removed the next time", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      let isDown = true
+      const reason = new Unavailable({ description: "down", sent: true })
+      const storage = yield* open({
+        ...store,
+        deleteMany: (keys, options) =>
+          isDown
+            ? Effect.succeed({ deleted: [], failed: [{ key: keys[0]!, reason }] })
+            : store.deleteMany(keys, options)
+      })
+      yield* storage.register(runner("a"), true)
+      yield* TestClock.adjust("25 hours")
+      yield* storage.register(runner("b"), true)
+      yield* storage.acquire(address("b"), shards(1, 2))
+      const { cause } = yield* Effect.flip(storage.unregister(address("b")))
+      assert.include(String(cause), "down")
+      isDown = false
+      yield* storage.unregister(address("b"))
+      assert.deepStrictEqual(yield* keysOf(store, "plugin=cluster/alive/"), ["plugin=cluster/alive/b%3A80"])
     })
   )
 

@@ -137,7 +137,8 @@ describe("a cluster between processes", () => {
         yield* Effect.promise(() => Promise.all(last.map(({ ended }) => ended)))
         for (const [key, answers] of told.answers) {
           assert.strictEqual(answers.size, 1, `${key} was answered by ${[...answers].join(" and ")}`)
-          for (const answer of answers) assert.isTrue(told.handled.get(key)?.has(answer), `the answer of ${key} was made up`)
+          for (const answer of answers)
+            assert.isTrue(told.handled.get(key)?.has(answer), `the answer of ${key} was made up`)
         }
         const handled = [...told.handled.values()].reduce((sum, { size }) => sum + size, 0)
         console.log(`${kills} kills, ${pauses} pauses, ${told.sent.size} messages saved, ${handled} times handled`)

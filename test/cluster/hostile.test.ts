@@ -51,10 +51,7 @@ describe("MessageStorage, given what is hostile", () => {
       const sent: Array<Envelope.Encoded> = []
       for (const text of [...keys, long, lone]) {
         const { requestId } = yield* save({ payload: { text } }, text)
-        assert.strictEqual(
-          String(Option.getOrUndefined(yield* storage.requestIdForPrimaryKey(text))),
-          requestId
-        )
+        assert.strictEqual(String(Option.getOrUndefined(yield* storage.requestIdForPrimaryKey(text))), requestId)
         yield* save({ address: { shardId: { group: "default", id: 2 }, entityType: text, entityId: text } })
         const headers: unknown = JSON.parse(`{${JSON.stringify(text)}:"v"}`)
         const address = { shardId: { group: "default", id: 3 }, entityType: "Users", entityId: "a" }
@@ -80,7 +77,8 @@ describe("MessageStorage, given what is hostile", () => {
         storage.saveEnvelope({ envelope, primaryKey: null, deliverAt })
       yield* refused(save(request("1", { payload: { a: 1n } })), "BigInt")
       yield* refused(save(request("1", { payload: cyclic })), "circular")
-      for (const id of ["abc", "-1", "", "1e3", "1/2", "9".repeat(40), lone]) yield* refused(save(request(id)), "requestId")
+      for (const id of ["abc", "-1", "", "1e3", "1/2", "9".repeat(40), lone])
+        yield* refused(save(request(id)), "requestId")
       for (const time of [Number.NaN, Infinity]) yield* refused(save(request("1"), time), "deliverAt")
       for (const [group, says] of [
         [lone, "group"],
@@ -104,23 +102,6 @@ describe("MessageStorage, given what is hostile", () => {
       for (const id of ["abc", "-1", "1/2"]) assert.deepStrictEqual(yield* storage.repliesFor([id]), [])
     })
   )
-
-  it.effect("2,500 are delivered, in order", () =>
-    Effect.gen(function* () {
-      const storage = yield* Effect.flatMap(memory, (store) => MessageStorage.makeEncoded(store))
-      const ids = Array.from({ length: 2500 }, (_, i) => String(i + 1))
-      yield* Effect.forEach(
-        ids,
-        (id) => storage.saveEnvelope({ envelope: request(id), primaryKey: null, deliverAt: null }),
-        { concurrency: 16, discard: true }
-      )
-      const found = yield* storage.unprocessedMessages(["default:1"], 0)
-      assert.deepStrictEqual(
-        found.map(({ envelope }) => envelope.requestId),
-        ids
-      )
-    })
-  )
 })
 
 describe("RunnerStorage, given what is hostile", () => {
@@ -128,7 +109,8 @@ describe("RunnerStorage, given what is hostile", () => {
     Effect.gen(function* () {
       const store = yield* memory
       const storage = yield* Effect.provide(RunnerStorage.make(store), ShardingConfig.layer())
-      const runner = (host: string) => Runner.make({ address: RunnerAddress.make(host, 1), groups: ["default"], weight: 1 })
+      const runner = (host: string) =>
+        Runner.make({ address: RunnerAddress.make(host, 1), groups: ["default"], weight: 1 })
       for (const [host, says] of [
         [lone, "no valid Unicode"],
         [long, "1024 bytes"]

@@ -132,11 +132,7 @@ describe("Persistence, given what is hostile", () => {
       for (const ttl of [-5, 0, Number.NaN, -Infinity]) {
         yield* refused(store.set("a", {}, Duration.millis(ttl)), "PersistenceError", "a time above 0")
       }
-      yield* refused(
-        store.setMany([["b", { a: 1n }, undefined]]),
-        "PersistenceError",
-        "no form as JSON"
-      )
+      yield* refused(store.setMany([["b", { a: 1n }, undefined]]), "PersistenceError", "no form as JSON")
       assert.deepStrictEqual(yield* store.get("a"), { is: "before" })
       for (const ttl of [Duration.infinity, Duration.days(1e12)]) {
         yield* store.set("a", { ttl: "long" }, ttl)
@@ -213,7 +209,8 @@ describe("RateLimiter, given what is hostile", () => {
       for (const limit of [Infinity, undefined]) {
         assert.deepStrictEqual(yield* store.fixedWindow({ ...asked, key: `free ${limit}`, limit }), [1, 1000])
       }
-      for (const key of Object.values(keys)) assert.deepStrictEqual(yield* store.fixedWindow({ ...asked, key }), [1, 1000])
+      for (const key of Object.values(keys))
+        assert.deepStrictEqual(yield* store.fixedWindow({ ...asked, key }), [1, 1000])
     }).pipe(Effect.scoped)
   )
 })

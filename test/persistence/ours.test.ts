@@ -427,6 +427,11 @@ describe("RateLimiter", () => {
         const { reason } = yield* Effect.flip(consume({ ...one, key }))
         assert.strictEqual(reason._tag, "RateLimitStoreError")
       }
+      // A value of another kind is none of a limit.
+      yield* PluginStore.make(store, { plugin: "rate-limiter", schema: Schema.Json }).set(["window", "key=odd"], "text")
+      yield* store.copy({ from: "plugin=rate-limiter/window/key%3Dodd", to: "plugin=rate-limiter/window/key=odd" })
+      const { reason } = yield* Effect.flip(consume({ ...one, key: "odd" }))
+      assert.include(reason.message, "what is there is no limit")
     })
   )
 
