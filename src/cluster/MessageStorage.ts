@@ -670,10 +670,10 @@ export const makeEncoded = Effect.fnUntraced(function* (
   const decodeOther = Schema.decodeUnknownEffect(Other)
   const decodeReply = Schema.decodeUnknownEffect(StoredReply)
   /** What is no JSON, or not what the cluster has said that it is. */
+  const refused = (cause: unknown) => new ClusterError.PersistenceError({ cause })
   const read = <A, E extends Schema.SchemaError>(decode: (u: unknown) => Effect.Effect<A, E>, value: unknown) =>
-    Effect.try({ try: () => asJson(value), catch: (cause) => cause }).pipe(
-      Effect.flatMap(decode),
-      Effect.mapError((cause) => new ClusterError.PersistenceError({ cause }))
+    Effect.flatMap(Effect.try({ try: () => asJson(value), catch: refused }), (json) =>
+      Effect.mapError(decode(json), refused)
     )
 
   return {
