@@ -65,6 +65,8 @@ import { percentEncode } from "../internal/text.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import { keyPrefix } from "../kernel/PluginStore.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
+import { registering } from "../persistence/internal/registering.ts"
+import * as Plugin from "../Plugin.ts"
 import { listAll, maxKeysPerRequest, type ObjectStore } from "../storage/ObjectStore.ts"
 import { InvalidArgument, StoreError } from "../storage/StoreError.ts"
 
@@ -759,6 +761,15 @@ export const make = (
 // -----------------------------------------------------------------------------
 
 /**
+ * The port as a plugin: `Plugin.statuses` has an entry for each of its layers, and `Plugin.uninstall` with `purge` removes what it has stored,
+ * when none is open. What has another name is removed by that: `Plugin.define("settings", { version: 1 })`.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const plugin: Plugin.Plugin = Plugin.define("cluster", { version: 1 })
+
+/**
  * Creates a layer of the `MessageStorage` of a cluster in a database, with options.
  *
  * @category layers
@@ -767,7 +778,14 @@ export const make = (
 export const layerWith = (options: Options): Layer.Layer<EffectMessageStorage.MessageStorage, never, Database> =>
   Layer.effect(
     EffectMessageStorage.MessageStorage,
-    Effect.flatMap(Database, ({ store }) => make(store, options))
+    Effect.gen(function* () {
+      const { running, store } = yield* registering(
+        { name: "cluster-messages", version: plugin.version },
+        options.name ?? plugin.name
+      )
+      yield* running()
+      return yield* make(store, options)
+    })
   ).pipe(Layer.provide(Snowflake.layerGenerator))
 
 /**

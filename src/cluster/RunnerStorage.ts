@@ -55,6 +55,9 @@ import * as CasCell from "../kernel/CasCell.ts"
 import * as grouped from "../kernel/internal/grouped.ts"
 import { keyPrefix } from "../kernel/PluginStore.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
+import { registering } from "../persistence/internal/registering.ts"
+import * as Plugin from "../Plugin.ts"
+import type * as PluginRegistry from "../PluginRegistry.ts"
 import { listAll, type ObjectStore } from "../storage/ObjectStore.ts"
 import { InvalidArgument, StoreError } from "../storage/StoreError.ts"
 
@@ -136,18 +139,16 @@ const take = (
 // Constructors
 // -----------------------------------------------------------------------------
 
-/**
- * Creates the storage on a store that honours conditional writes. No request.
- *
- * Dies with a `RangeError` when `shardLockExpiration` is less than a second, which is all that some stores tell of a time.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const make = Effect.fnUntraced(function* (
+interface Made {
+  readonly storage: EffectRunnerStorage.RunnerStorage["Service"]
+  /** Whether others may take one of the runners of this process for gone. */
+  readonly health: Effect.Effect<PluginRegistry.Health>
+}
+
+const build = Effect.fnUntraced(function* (
   store: ObjectStore["Service"],
   { name = "cluster" }: Options = {}
-): Effect.fn.Return<EffectRunnerStorage.RunnerStorage["Service"], never, ShardingConfig.ShardingConfig | Scope.Scope> {
+): Effect.fn.Return<Made, never, ShardingConfig.ShardingConfig | Scope.Scope> {
   const { shardLockExpiration } = yield* ShardingConfig.ShardingConfig
   const expiration = Option.match(Duration.fromInput(shardLockExpiration), {
     onNone: () => Number.NaN,
@@ -200,7 +201,9 @@ export const make = Effect.fnUntraced(function* (
 
   /** Whether it took so long since then that others may be about to take its shards; if not, it is sure of what it has found. */
   const isLate = Effect.fnUntraced(function* (address: string) {
-    const known = own.get(address)!
+    const known = own.get(address)
+    // It has left meanwhile.
+    if (known === undefined) return true
     const isDoubtful = (yield* known.silent) >= expiration
     own.set(address, { ...known, isDoubtful })
     return isDoubtful
@@ -279,7 +282,18 @@ export const make = Effect.fnUntraced(function* (
     return (yield* isLate(address)) ? yield* refresh(address, wanted) : among(wanted, held)
   })
 
-  return EffectRunnerStorage.makeEncoded({
+  const health = Effect.gen(function* () {
+    for (const [address, { silent }] of own) {
+      const millis = yield* silent
+      if (millis < expiration) continue
+      const time = Duration.format(Duration.millis(Math.floor(millis / 1000) * 1000))
+      const detail = `runner ${address} has not refreshed its locks for ${time}: others may have its shards`
+      return { level: "down" as const, detail }
+    }
+    return { level: "up" as const }
+  })
+
+  const storage = EffectRunnerStorage.makeEncoded({
     getRunners: Effect.gen(function* () {
       const [{ isGone }, { runners }] = yield* Effect.all([gone, state])
       return runners.filter(({ address }) => !isGone(address)).map(({ healthy, runner }) => [runner, healthy] as const)
@@ -301,6 +315,8 @@ export const make = Effect.fnUntraced(function* (
 
     unregister: (address) =>
       Effect.gen(function* () {
+        // It is silent from now on. Should it come back it is in doubt.
+        own.delete(address)
         const { isGone, seen, time } = yield* gone
         let after = none
         yield* change((before) => {
@@ -343,7 +359,22 @@ export const make = Effect.fnUntraced(function* (
         return Effect.succeed(held.shards.length === 0 ? before : withHeld(before, { ...held, shards: [] }))
       }).pipe(Effect.withSpan("RunnerStorage.releaseAll"), named)
   })
+  return { storage, health }
 })
+
+/**
+ * Creates the storage on a store that honours conditional writes. No request.
+ *
+ * Dies with a `RangeError` when `shardLockExpiration` is less than a second, which is all that some stores tell of a time.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  store: ObjectStore["Service"],
+  options?: Options
+): Effect.Effect<EffectRunnerStorage.RunnerStorage["Service"], never, ShardingConfig.ShardingConfig | Scope.Scope> =>
+  Effect.map(build(store, options), ({ storage }) => storage)
 
 const invalidAddress = new StoreError({
   operation: "put",
@@ -359,6 +390,15 @@ const named = <A>(effect: Effect.Effect<A, StoreError>): Effect.Effect<A, Cluste
 // -----------------------------------------------------------------------------
 
 /**
+ * The port as a plugin: `Plugin.statuses` has an entry for each of its layers, and `Plugin.uninstall` with `purge` removes what it has stored,
+ * when none is open. What has another name is removed by that: `Plugin.define("settings", { version: 1 })`.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const plugin: Plugin.Plugin = Plugin.define("cluster", { version: 1 })
+
+/**
  * Creates a layer of the `RunnerStorage` of a cluster in a database, with options.
  *
  * @category layers
@@ -369,7 +409,15 @@ export const layerWith = (
 ): Layer.Layer<EffectRunnerStorage.RunnerStorage, never, Database | ShardingConfig.ShardingConfig> =>
   Layer.effect(
     EffectRunnerStorage.RunnerStorage,
-    Effect.flatMap(Database, ({ store }) => make(store, options))
+    Effect.gen(function* () {
+      const { running, store } = yield* registering(
+        { name: "cluster-runners", version: plugin.version },
+        options.name ?? plugin.name
+      )
+      const { health, storage } = yield* build(store, options)
+      yield* running(health)
+      return storage
+    })
   )
 
 /**

@@ -55,8 +55,10 @@ import { Database } from "../Database.ts"
 import { percentDecode, percentEncode } from "../internal/text.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import { keyPrefix } from "../kernel/PluginStore.ts"
+import * as Plugin from "../Plugin.ts"
 import { deleteAll, headOption, listAll, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import { registering } from "./internal/registering.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -261,6 +263,15 @@ export const make = (
 // -----------------------------------------------------------------------------
 
 /**
+ * The port as a plugin: `Plugin.statuses` has an entry for each of its layers, and `Plugin.uninstall` with `purge` removes what it has stored,
+ * when none is open. What has another name is removed by that: `Plugin.define("settings", { version: 1 })`.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const plugin: Plugin.Plugin = Plugin.define("key-value", { version: 1 })
+
+/**
  * Creates a layer of Effect's `KeyValueStore` on a database, with options. No request.
  *
  * @category layers
@@ -268,7 +279,11 @@ export const make = (
  */
 export const layerWith = (options: Options): Layer.Layer<EffectKeyValueStore.KeyValueStore, never, Database> =>
   Layer.effectContext(
-    Effect.map(Database, ({ store }) => Context.make(EffectKeyValueStore.KeyValueStore, make(store, options)))
+    Effect.gen(function* () {
+      const { running, store } = yield* registering(plugin, options.name ?? plugin.name)
+      yield* running()
+      return Context.make(EffectKeyValueStore.KeyValueStore, make(store, options))
+    })
   )
 
 /**

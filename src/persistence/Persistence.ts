@@ -54,8 +54,10 @@ import type * as Scope from "effect/Scope"
 import { Database } from "../Database.ts"
 import * as PluginStore from "../kernel/PluginStore.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
+import * as Plugin from "../Plugin.ts"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
 import type { StoreError } from "../storage/StoreError.ts"
+import { registering } from "./internal/registering.ts"
 import { sweeping } from "./internal/sweeping.ts"
 
 // -----------------------------------------------------------------------------
@@ -182,6 +184,15 @@ export const sweep = Effect.fn("Persistence.sweep")(function* (
 // -----------------------------------------------------------------------------
 
 /**
+ * The port as a plugin: `Plugin.statuses` has an entry for each of its layers, and `Plugin.uninstall` with `purge` removes what it has stored,
+ * when none is open. What has another name is removed by that: `Plugin.define("settings", { version: 1 })`.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const plugin: Plugin.Plugin = Plugin.define("persistence", { version: 1 })
+
+/**
  * Creates a layer of the port that Effect's `Persistence` stands on, with options.
  *
  * @category layers
@@ -192,7 +203,12 @@ export const layerBackingWith = (
 ): Layer.Layer<EffectPersistence.BackingPersistence, never, Database> =>
   Layer.effect(
     EffectPersistence.BackingPersistence,
-    Effect.flatMap(Database, ({ store }) => make(store, options))
+    Effect.gen(function* () {
+      const { running, store } = yield* registering(plugin, options.name ?? plugin.name)
+      const made = yield* make(store, options)
+      yield* running()
+      return made
+    })
   )
 
 /**

@@ -51,8 +51,10 @@ import * as expiring from "../kernel/internal/expiring.ts"
 import * as grouped from "../kernel/internal/grouped.ts"
 import * as PluginStore from "../kernel/PluginStore.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
+import * as Plugin from "../Plugin.ts"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import { registering } from "./internal/registering.ts"
 import { sweeping } from "./internal/sweeping.ts"
 
 // -----------------------------------------------------------------------------
@@ -384,6 +386,15 @@ export const sweep = Effect.fn("RateLimiter.sweep")(function* (
 // -----------------------------------------------------------------------------
 
 /**
+ * The port as a plugin: `Plugin.statuses` has an entry for each of its layers, and `Plugin.uninstall` with `purge` removes what it has stored,
+ * when none is open. What has another name is removed by that: `Plugin.define("settings", { version: 1 })`.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const plugin: Plugin.Plugin = Plugin.define("rate-limiter", { version: 1 })
+
+/**
  * Creates a layer of the store of Effect's `RateLimiter` in a database, with options.
  *
  * @category layers
@@ -392,7 +403,12 @@ export const sweep = Effect.fn("RateLimiter.sweep")(function* (
 export const layerStoreWith = (options: Options): Layer.Layer<EffectRateLimiter.RateLimiterStore, never, Database> =>
   Layer.effect(
     EffectRateLimiter.RateLimiterStore,
-    Effect.flatMap(Database, ({ store }) => make(store, options))
+    Effect.gen(function* () {
+      const { running, store } = yield* registering(plugin, options.name ?? plugin.name)
+      const made = yield* make(store, options)
+      yield* running()
+      return made
+    })
   )
 
 /**
