@@ -37,6 +37,8 @@ import { Redis } from "effect/persistence/Redis"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type * as Change from "../Change.ts"
 import { Database } from "../Database.ts"
 import type * as DbError from "../DbError.ts"
 import * as Guard from "../Guard.ts"
@@ -162,6 +164,15 @@ const aName = "1 to 50 letters, digits, - or _"
 const isName = (name: string) => typeof name === "string" && /^[\w-]{1,50}$/.test(name)
 
 /**
+ * What a cache tells: a tier has failed three times in a row and is left alone for so long, and so on for each time that it fails after
+ * that; it answers again; a resource, or all (`undefined`), was cleared from all tiers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Event = Engine.TierEvent | { readonly _tag: "Cleared"; readonly resource: string | undefined }
+
+/**
  * The options of a tier in memory.
  *
  * @category models
@@ -172,6 +183,11 @@ export interface MemoryOptions {
   readonly name?: string | undefined
   /** Bytes of stored forms and keys, of which a process takes about three times as many. An entry that is larger is not kept. Default: 64 MiB. */
   readonly maxBytes?: number | undefined
+  /**
+   * In place of `maxBytes`: how much of the memory that the engine of JavaScript may take (`heap_size_limit` of Node) the entries may
+   * take, more than 0 and at most 1, with all that they take beside their stored forms. Needs Node.
+   */
+  readonly maxShare?: number | undefined
   /** Default: 100,000. */
   readonly maxEntries?: number | undefined
   /** How long an entry stays, from when it was put here. Default: 5 minutes. */
@@ -180,6 +196,14 @@ export interface MemoryOptions {
   readonly eviction?: "lru" | "fifo" | undefined
 }
 
+/** So many bytes of a process an entry takes for each of its stored form. */
+const heapFactor = 3
+
+const v8: typeof import("node:v8") | undefined = globalThis.process?.getBuiltinModule?.("node:v8")
+
+const bytesOf = (share: number): number =>
+  Math.max(1, Math.floor(((v8?.getHeapStatistics().heap_size_limit ?? Number.NaN) * share) / heapFactor))
+
 /**
  * Creates a tier in the memory of this process. No request.
  *
@@ -187,12 +211,20 @@ export interface MemoryOptions {
  * @since 0.1.0
  */
 export const memory = (options: MemoryOptions = {}): TierOf => {
-  const { eviction = "lru", maxBytes = 64 * 1024 * 1024, maxEntries = 100_000, name = "memory" } = options
+  const { eviction = "lru", maxEntries = 100_000, maxShare, name = "memory" } = options
+  const maxBytes = options.maxBytes ?? (maxShare === undefined ? 64 * 1024 * 1024 : bytesOf(maxShare))
   const timeToLive = millisOf(options.timeToLive, fiveMinutes)
   return {
     make: () => Effect.sync(() => memoryTier.make({ eviction, maxBytes, maxEntries, name, timeToLive })),
     problem: problemOf([
       ["tiers.name", isName(name), aName],
+      ["tiers.maxShare", maxShare === undefined || options.maxBytes === undefined, "one of maxShare and maxBytes"],
+      ["tiers.maxShare", maxShare === undefined || (maxShare > 0 && maxShare <= 1), "a number above 0, at most 1"],
+      [
+        "tiers.maxShare",
+        maxShare === undefined || !Number.isNaN(maxBytes),
+        "maxBytes: nothing here says how much memory there is"
+      ],
       ["tiers.maxBytes", isCount(maxBytes), aCount],
       ["tiers.maxEntries", isCount(maxEntries), aCount],
       ["tiers.timeToLive", isTime(timeToLive), aTime],
@@ -418,6 +450,11 @@ export interface Warmed<out E> {
 export class Cache extends Context.Service<
   Cache,
   {
+    /**
+     * What happens to tiers, and what is cleared, in this process, from when the stream is drawn; also in `Plugin.events`, as
+     * `plugin.cache.TierLeft` and the like. For observation.
+     */
+    readonly events: Stream.Stream<Event | Change.Lagged>
     readonly statistics: Effect.Effect<Statistics>
     readonly resetStatistics: Effect.Effect<void>
     /**
@@ -532,7 +569,7 @@ const rulesOf = (
  * @category constants
  * @since 0.1.0
  */
-export const plugin: Plugin.Plugin = Plugin.define("cache", { version: 1 })
+export const plugin: Plugin.Plugin<Event> = Plugin.define<Event>("cache", { version: 1 })
 
 const encoder = new TextEncoder()
 
@@ -589,7 +626,8 @@ export const make = Effect.fn("Cache.make")(function* <R = never>(
     rules,
     staleness,
     tierTimeout,
-    promotes: promote
+    promotes: promote,
+    onTier: (event) => self.publish(event)
   })
   const { readThrough } = engine
   yield* database.readThrough(ResourceSelector.toPredicate(resources), readThrough)
@@ -649,6 +687,7 @@ export const make = Effect.fn("Cache.make")(function* <R = never>(
     )
 
   return {
+    events: self.events,
     statistics,
     resetStatistics: Effect.sync(engine.reset),
     invalidate: Effect.fn("Cache.invalidate")(function* (resource, { ids } = {}) {
@@ -667,6 +706,7 @@ export const make = Effect.fn("Cache.make")(function* <R = never>(
         }
       )
       if (failures[0] !== undefined) return yield* failures[0]
+      yield* self.publish({ _tag: "Cleared", resource })
     }),
     warm: Effect.fn("Cache.warm")(function* <Reading extends Effect.Effect<unknown, unknown, unknown>>(
       reads: Iterable<Reading>,

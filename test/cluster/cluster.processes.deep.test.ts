@@ -96,7 +96,7 @@ describe("a cluster between processes", () => {
           processes[at] = launch(`k${wave}`, port, true, told)
           all.push(processes[at])
         }
-        yield* until(() => processes.every(({ lines }) => lines() > 0))
+        yield* until(() => processes.every(({ lines }) => lines() > 0) && told.sent.size >= 100)
         // The senders are gone; those that come only handle.
         for (const { child } of processes) child.kill("SIGKILL")
         yield* Effect.promise(() => Promise.all(all.map(({ ended }) => ended)))

@@ -1,3 +1,4 @@
+import { getHeapStatistics } from "node:v8"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -794,6 +795,69 @@ describe("Cache, tiers", () => {
       broken.control.isSilent = false
       broken.control.isDown = true
       assert.strictEqual((yield* Effect.flip(cache.clear("users"))).tier, "broken")
+    })
+  )
+
+  it.effect("tells when a tier is left alone, when it is back, and what was cleared", () =>
+    Effect.gen(function* () {
+      const broken = tierOf("broken")
+      const { cache, users } = yield* open(yield* memory, { tiers: [broken.tier], staleness: "1 hour" })
+      const told: Array<unknown> = []
+      yield* Effect.forkScoped(
+        Stream.runForEach(cache.events, (event) => Effect.sync(() => void told.push(event))),
+        { startImmediately: true }
+      )
+      const comes = (number: number) =>
+        Effect.gen(function* () {
+          while (told.length < number) yield* Effect.yieldNow
+        })
+      yield* users.insert(user("1"))
+      broken.control.isDown = true
+      for (let i = 0; i < 4; i++) yield* users.get("1")
+      yield* comes(1)
+      assert.deepStrictEqual(told, [{ _tag: "TierLeft", tier: "broken", problem: "down", pauseMillis: 1000 }])
+      broken.control.isDown = false
+      yield* users.get("1")
+      assert.lengthOf(told, 1)
+      yield* TestClock.adjust("1 second")
+      yield* users.get("1")
+      yield* comes(2)
+      assert.deepStrictEqual(told[1], { _tag: "TierBack", tier: "broken" })
+      yield* cache.clear("users")
+      yield* cache.clear()
+      yield* comes(4)
+      assert.deepStrictEqual(told.slice(2), [
+        { _tag: "Cleared", resource: "users" },
+        { _tag: "Cleared", resource: undefined }
+      ])
+    })
+  )
+
+  it.effect("has a tier in memory by its share of what the process may have", () =>
+    Effect.gen(function* () {
+      const { heap_size_limit: limit } = getHeapStatistics()
+      const text = "x".repeat(1000)
+      const store = yield* memory
+      // So small a share that a few documents fill it.
+      const { cache, users } = yield* open(store, { tiers: [Cache.memory({ maxShare: 9000 / limit })] })
+      for (const id of ["1", "2", "3", "4", "5"]) {
+        yield* users.insert({ ...user(id), name: text + id })
+        yield* users.get(id)
+      }
+      const [tier] = (yield* cache.statistics).tiers
+      const { bytes, entries } = Option.getOrThrow(tier!.size)
+      assert.isAtMost(bytes, 3000)
+      assert.isAtLeast(entries, 1)
+      assert.isAbove(tier!.evictions, 0)
+      for (const [options, field] of [
+        [{ maxShare: 0.1, maxBytes: 100 }, "tiers.maxShare"],
+        [{ maxShare: 0 }, "tiers.maxShare"],
+        [{ maxShare: 1.1 }, "tiers.maxShare"],
+        [{ maxShare: Number.NaN }, "tiers.maxShare"]
+      ] as const) {
+        const error = yield* Effect.flip(open(store, { tiers: [Cache.memory(options)] }))
+        assert.strictEqual((error as Cache.InvalidCache).field, field)
+      }
     })
   )
 

@@ -107,6 +107,16 @@ export interface Tally {
 }
 
 /**
+ * What happens to a tier: it is left alone for a while since it has failed again and again, or it answers again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TierEvent =
+  | { readonly _tag: "TierLeft"; readonly tier: string; readonly problem: string; readonly pauseMillis: number }
+  | { readonly _tag: "TierBack"; readonly tier: string }
+
+/**
  * The options of an engine.
  *
  * @category models
@@ -127,6 +137,8 @@ export interface Options {
   /** In milliseconds. */
   readonly tierTimeout: number
   readonly promotes: boolean
+  /** What happens to a tier. */
+  readonly onTier: (event: TierEvent) => Effect.Effect<void>
 }
 
 /**
@@ -176,7 +188,7 @@ const clockTolerance = 2000
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Engine, never, Scope.Scope> {
-  const { cellKey, peers, promotes, root, rules, salt, staleness, store, tierTimeout, tiers } = options
+  const { cellKey, onTier, peers, promotes, root, rules, salt, staleness, store, tierTimeout, tiers } = options
   const tierCounts = new Map<string, TierCounts>()
   const readCounts = new Map<string, Map<string, Counts>>()
   const tally: Tally = { tiers: tierCounts, reads: readCounts, invalidations: 0, generationErrors: 0, peerErrors: 0 }
@@ -288,13 +300,19 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       )
     )
     if (Result.isSuccess(result) && Option.isSome(result.success)) {
+      const isBack = (troubles.get(name)?.failures ?? 0) >= rest.after
       troubles.delete(name)
+      if (isBack) yield* onTier({ _tag: "TierBack", tier: name })
       return result.success.value
     }
     tierCounts.get(name)!.errors += 1
     const failures = (troubles.get(name)?.failures ?? 0) + 1
     const pause = failures < rest.after ? 0 : Math.min(rest.most, rest.first * 2 ** (failures - rest.after))
     troubles.set(name, { failures, until: (yield* Clock.currentTimeMillis) + pause })
+    if (pause > 0) {
+      const problem = Result.isFailure(result) ? result.failure.description : "no answer in time"
+      yield* onTier({ _tag: "TierLeft", tier: name, problem, pauseMillis: pause })
+    }
     return otherwise
   })
 
