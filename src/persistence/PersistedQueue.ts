@@ -46,6 +46,7 @@ import * as StoreClock from "../kernel/StoreClock.ts"
 import * as Engine from "../plugins/s3queue/engine.ts"
 import * as State from "../plugins/s3queue/state.ts"
 import { listAll, type ObjectStore } from "../storage/ObjectStore.ts"
+import type { StoreError } from "../storage/StoreError.ts"
 
 type Service = EffectPersistedQueue.PersistedQueueStore["Service"]
 
@@ -74,10 +75,27 @@ const millisOf = (field: string, input: Duration.Input, least: number): number =
   throw new RangeError(`${field} has to be a duration from ${least} ms to 7 days, not ${String(input)}`)
 }
 
+const { PersistedQueueError } = EffectPersistedQueue
+type PersistedQueueError = EffectPersistedQueue.PersistedQueueError
+
+/** Says what has failed, and why. */
 const failed =
   (message: string) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, EffectPersistedQueue.PersistedQueueError, R> =>
-    Effect.mapError(effect, (cause) => new EffectPersistedQueue.PersistedQueueError({ message, cause }))
+  <A, R>(effect: Effect.Effect<A, StoreError | PersistedQueueError, R>): Effect.Effect<A, PersistedQueueError, R> =>
+    Effect.mapError(
+      effect,
+      (cause) => new PersistedQueueError({ message: `${message}: ${cause.message}`, cause: cause.cause ?? cause })
+    )
+
+/** UTF-8 has no such text: two of them would be the same in the store. */
+const refused = (what: string, text: string) =>
+  Effect.fail(new PersistedQueueError({ message: `${what} is no valid Unicode: ${JSON.stringify(text)}` }))
+
+const textOf = (element: unknown): Effect.Effect<string, PersistedQueueError> =>
+  Effect.try({
+    try: () => JSON.stringify(element) ?? "null",
+    catch: (cause) => new PersistedQueueError({ message: "the element has no form as JSON", cause })
+  })
 
 /** How Effect's queue tells its store that an element cannot be decoded. */
 const isDeadLetter = Predicate.isTagged("~effect/persistence/PersistedQueue/DeadLetter")
@@ -125,6 +143,7 @@ export const make = Effect.fnUntraced(function* (
   const queues = new Map<string, Opened>()
 
   const opened = Effect.fnUntraced(function* (name: string) {
+    if (!name.isWellFormed()) return yield* refused("the name", name)
     const there = queues.get(name)
     if (there !== undefined) return there
     const engine = yield* Engine.make({
@@ -154,8 +173,11 @@ export const make = Effect.fnUntraced(function* (
     if (deadLetterIn(cause)) return { _tag: "dead", error: "the element cannot be decoded" }
     if (Cause.hasInterruptsOnly(cause)) return { _tag: "release" }
     if (attempts >= maxAttempts) return { _tag: "dead", error: firstLine(cause) }
-    const pause = Math.ceil(Math.min(Duration.toMillis(yield* retryDelay(attempts)), century))
-    return { _tag: "retry", due: Math.floor(yield* clock.now) + pause, error: firstLine(cause) }
+    const delay = yield* Effect.catchCause(retryDelay(attempts), (unknown) =>
+      Effect.as(Effect.logWarning("the schedule of retries fails; it is tried again after a second", unknown), second)
+    )
+    const due = Math.floor(yield* clock.now) + Engine.waitOf(Duration.toMillis(delay))
+    return { _tag: "retry", due, error: firstLine(cause) }
   })
 
   const take = Effect.fnUntraced(function* (taking: Parameters<Service["take"]>[0]) {
@@ -222,7 +244,7 @@ export const make = Effect.fnUntraced(function* (
   /** The queues that there are. */
   const names = listAll(store, { prefix, keysOnly: true }).pipe(
     Stream.filterMap(({ key }) => {
-      const [, name] = /^([^/]+)\/queue$/.exec(key.slice(prefix.length)) ?? []
+      const [, name] = /^([^/]*)\/queue$/.exec(key.slice(prefix.length)) ?? []
       const decoded = name === undefined ? undefined : percentDecode(name)
       return decoded === undefined ? Result.failVoid : Result.succeed(decoded)
     })
@@ -231,10 +253,11 @@ export const make = Effect.fnUntraced(function* (
   return {
     offer: Effect.fn("PersistedQueueStore.offer")(function* ({ delay, element, id, isCustomId, name }) {
       const { engine } = yield* opened(name)
+      if (!id.isWellFormed()) return yield* refused("the id", id)
       const offer: Engine.Offer = {
-        delay: delay === undefined ? 0 : Math.ceil(Duration.toMillis(delay)),
+        delay: delay === undefined ? 0 : Engine.waitOf(Duration.toMillis(delay)),
         keys: isCustomId ? [Engine.keyOfId(id)] : [],
-        message: { i: id, x: JSON.stringify(element) ?? "null", ...(isCustomId ? { c: true as const } : {}) }
+        message: { i: id, x: yield* textOf(element), ...(isCustomId ? { c: true as const } : {}) }
       }
       yield* engine.offer([offer])
     }, failed("Failed to offer element to persisted queue")),
@@ -251,7 +274,7 @@ export const make = Effect.fnUntraced(function* (
 
 const defaultMaxAttempts = 10
 
-const century = 3_155_760_000_000
+const second = Duration.seconds(1)
 
 /**
  * Creates a layer of the store of Effect's `PersistedQueue` in a database, with options.

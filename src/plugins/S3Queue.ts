@@ -598,7 +598,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
     if (text === undefined) return yield* wrong("payload", "Expected what JSON has a form for")
     if (utf8Length(text) > mostPayloadBytes) return yield* wrong("payload", "Expected at most 4 MiB of JSON")
     const offer: Engine.Offer = {
-      delay: Math.ceil(delay),
+      delay: Engine.waitOf(delay),
       keys: id === undefined ? [] : [Engine.keyOfId(id)],
       message: {
         i: id ?? (yield* Id.random),
@@ -661,8 +661,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
   ): Effect.fn.Return<State.Outcome> {
     if (attempt >= maxAttempts) return dead(error)
     const millis = millisOf(after ?? (yield* delayAfter(attempt)), 0)
-    const pause = millis >= 0 ? Math.min(century, Math.ceil(millis)) : 0
-    return { _tag: "retry", due: (yield* clock.now) + pause, error: oneLine(error) }
+    return { _tag: "retry", due: Math.floor(yield* clock.now) + Engine.waitOf(millis), error: oneLine(error) }
   })
 
   /** Says what became of a message; `false`: it is somebody else's. */

@@ -14,7 +14,7 @@ import { Database } from "effect-s3db/Database"
 import * as S3PersistedQueue from "effect-s3db/persistence/PersistedQueue"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { memory, openOn } from "../fixture.ts"
-import { failingAtTimes, pass, start, turn } from "../plugins/queues.ts"
+import { count, failingAtTimes, pass, start, turn } from "../plugins/queues.ts"
 
 const Item = Schema.Struct({ n: Schema.Int, at: Schema.optionalKey(Schema.Date) })
 
@@ -28,6 +28,7 @@ const processOn = Effect.fnUntraced(function* (store: ObjectStore["Service"], op
       PersistedQueue.make({ name: "items", schema: Item, ...options }).pipe(
         Effect.provideContext(context)
       ) as Effect.Effect<PersistedQueue.PersistedQueue<typeof Item.Type>>,
+    port: Effect.provideContext(PersistedQueue.PersistedQueueStore, context),
     cleanup: (timeToLive: Duration.Input, failedTimeToLive?: Duration.Input) =>
       Effect.flatMap(PersistedQueue.PersistedQueueStore, (store) =>
         store.cleanup({
@@ -217,6 +218,100 @@ describe("PersistedQueue", () => {
       network.setDown(false)
       yield* Effect.forkChild(Fiber.interrupt(stuck))
       yield* pass(1000)
+    })
+  )
+
+  it.effect("waits for a century at most, and stays readable, whatever the delay", () =>
+    Effect.gen(function* () {
+      const { make, store } = yield* begin()
+      const queue = yield* make({ maxAttempts: 3, retrySchedule: Schedule.spaced(1e17) })
+      yield* queue.offer({ n: 1 }, { id: "now" })
+      yield* queue.offer({ n: 2 }, { id: "far", delay: 1e17 })
+      yield* queue.offer({ n: 3 }, { id: "between", delay: 1500.5 })
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(queue.take(() => Effect.fail("no")))))
+      // Another process reads what there is.
+      const other = yield* (yield* processOn(store)).make()
+      const waiting = yield* Effect.forkChild(other.take(seen))
+      yield* pass(3000)
+      assert.deepStrictEqual(yield* Fiber.join(waiting), [3, "between", 1])
+      yield* TestClock.adjust("36525 days")
+      const late = yield* (yield* processOn(store)).make()
+      assert.deepStrictEqual([yield* late.take(seen), yield* late.take(seen)], [
+        [1, "now", 2],
+        [2, "far", 1]
+      ])
+    })
+  )
+
+  it.effect("refuses names, ids and elements that have no form, and writes nothing", () =>
+    Effect.gen(function* () {
+      const { make, store } = yield* begin()
+      const { requests, store: counted } = count(store)
+      const process = yield* processOn(counted)
+      requests.length = 0
+      const loop: { self?: unknown } = {}
+      loop.self = loop
+      const any = (yield* process.make({ schema: Schema.Any })) as unknown as PersistedQueue.PersistedQueue<unknown>
+      const nameless = yield* process.make({ name: "\ud800" })
+      const queue = yield* process.make()
+      for (const [field, effect] of [
+        ["name", nameless.offer({ n: 1 })],
+        ["name", nameless.take(seen)],
+        ["id", queue.offer({ n: 1 }, { id: "\ud800" })],
+        ["id", queue.offer({ n: 1 }, { id: "\ud801" })]
+      ] as const) {
+        const error = yield* Effect.flip(effect as Effect.Effect<unknown, PersistedQueue.PersistedQueueError>)
+        assert.strictEqual(error._tag, "PersistedQueueError")
+        assert.include(error.message, `${field} is no valid Unicode`)
+      }
+      const port = yield* process.port
+      for (const element of [{ n: 1n }, 1n, loop]) {
+        const offering = port.offer({ name: "items", id: "a", element, isCustomId: true, delay: undefined })
+        assert.include((yield* Effect.flip(offering)).message, "no form as JSON")
+        assert.isTrue(Exit.isFailure(yield* Effect.exit(any.offer(element))))
+      }
+      assert.deepStrictEqual(requests, [])
+      yield* (yield* make()).offer({ n: 1 }, { id: "\ud83d\ude00" })
+      assert.deepStrictEqual(yield* queue.take(seen), [1, "\ud83d\ude00", 1])
+    })
+  )
+
+  it.effect("tries again after the default time where the schedule has none", () =>
+    Effect.gen(function* () {
+      const { port } = yield* begin()
+      const store = yield* port
+      yield* store.offer({ name: "items", id: "a", element: 1, isCustomId: true, delay: undefined })
+      const taking = (delay: Effect.Effect<Duration.Duration>) =>
+        Effect.scoped(
+          Effect.andThen(store.take({ name: "items", maxAttempts: 9, retryDelay: () => delay }), Effect.fail("no"))
+        )
+      for (const delay of [Effect.die("no schedule"), Effect.succeed(Duration.millis(-5))]) {
+        const failing = yield* Effect.forkChild(Effect.exit(taking(delay)))
+        yield* pass(5000)
+        assert.isTrue(Exit.hasFails(yield* Fiber.join(failing)))
+      }
+      const last = yield* Effect.forkChild(
+        Effect.scoped(store.take({ name: "items", maxAttempts: 9, retryDelay: () => Effect.die("none") }))
+      )
+      yield* pass(5000)
+      assert.strictEqual((yield* Fiber.join(last)).attempts, 3)
+    })
+  )
+
+  it.effect("cleans up queues of any name, and leaves what is no queue", () =>
+    Effect.gen(function* () {
+      const { cleanup, make, store } = yield* begin()
+      yield* store.put({ key: "plugin=persisted-queue/queue=%zz/queue", body: new Uint8Array() })
+      yield* store.put({ key: "plugin=persisted-queue/queue=notes", body: new Uint8Array() })
+      for (const name of ["", "a/b", "é"]) {
+        const queue = yield* make({ name })
+        yield* queue.offer({ n: 1 }, { id: "a" })
+        yield* queue.take(seen)
+        yield* TestClock.adjust("2 days")
+        yield* cleanup("1 day")
+        yield* queue.offer({ n: 2 }, { id: "a" })
+        assert.deepStrictEqual(yield* queue.take(seen), [2, "a", 1])
+      }
     })
   )
 

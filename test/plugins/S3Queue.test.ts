@@ -878,6 +878,26 @@ describe("S3Queue", () => {
       })
     )
 
+    it.effect("stays readable, however odd the times are that processes are given", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const queue = yield* open(store, { visibility: 1500.25, pollInterval: 10.5, rememberIds: 1.5 })
+            yield* queue.offerAll([{ payload: "a" }, { payload: "b", delay: 0.25 }])
+            yield* TestClock.adjust(1)
+            const [first, second] = yield* queue.claimNow(2)
+            yield* first!.retry({ after: 1e17 })
+            yield* second!.retry({ after: 0.5 })
+            assert.strictEqual((yield* (yield* open(store)).status).delayed, 2)
+          })
+        )
+        yield* TestClock.adjust("36525 days")
+        assert.deepStrictEqual((yield* drain(yield* open(store))).toSorted(), ["a", "b"])
+      })
+    )
+
     it.effect("says what cannot be read, and leaves it as it is", () =>
       Effect.gen(function* () {
         yield* at
@@ -1084,7 +1104,13 @@ describe("S3Queue", () => {
           ["priority", { priority: 0.5 }],
           ["priority", { priority: 1_000_001 }],
           ["delay", { delay: -1 }],
-          ["delay", { delay: Infinity }]
+          ["delay", { delay: Infinity }],
+          ["delay", { delay: 1e17 }],
+          ["id", { id: "a\ud801" }],
+          ["group", { group: "\ud800" }],
+          ["priority", { priority: NaN }],
+          ["priority", { priority: -Infinity }],
+          ["priority", { priority: 2 ** 53 }]
         ] as const) {
           const error = yield* Effect.flip(queue.offerAll([{ payload: "fine" }, { payload: "x", ...options }]))
           assert.strictEqual(

@@ -256,6 +256,23 @@ export const hexOf = (text: string): string => Hex.encode(sha256(new TextEncoder
  */
 export const keyOfId = (id: string): string => `m/${id}`
 
+/** As long as a message may wait: a century of milliseconds. */
+const century = 3_155_760_000_000
+
+/**
+ * Returns a time that a message can wait for: whole milliseconds, none for what is no time, a century at most.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const waitOf = (millis: number): number => (millis > 0 ? Math.min(century, Math.ceil(millis)) : 0)
+
+/** What is wrong with the end of a claim, if anything is. */
+const problemOfEnd = (message: State.Message, outcome: State.Outcome): StoreError.InvalidArgument | undefined => {
+  if (outcome._tag !== "retry" && outcome._tag !== "dead") return undefined
+  return State.problemOf([{ ...message, e: outcome.error, ...(outcome._tag === "retry" ? { d: outcome.due } : {}) }])
+}
+
 const isPassing = ({ reason }: StoreError.StoreError): boolean =>
   reason.isRetryable || reason._tag === "PreconditionFailed" || reason._tag === "ConditionalRequestConflict"
 
@@ -273,7 +290,8 @@ const isUnknown = ({ outcome, reason }: StoreError.StoreError): boolean =>
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Engine, never, Scope.Scope> {
-  const { clock, memory, prefix, store, visibility } = options
+  const { clock, memory, prefix, store } = options
+  const visibility = Math.ceil(options.visibility)
   const scope = yield* Effect.scope
   const worker = yield* Id.random
   const key = `${prefix}/queue`
@@ -333,6 +351,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   /** A part that is gone was named by a state that is over. */
   const bytesOf = (name: string): Effect.Effect<Uint8Array, Failure> =>
     Effect.catchReason(parts.get(name), "StoreError", "NoSuchKey", (_, error) => Effect.fail(new Stale(error)))
+
+  const unwritable = (reason: StoreError.Reason) => new StoreError.StoreError({ operation: "put", key, reason })
 
   const unreadable = (name: string) => (reason: StoreError.Reason) =>
     new StoreError.StoreError({ operation: "get", key: parts.keyOf(name), reason })
@@ -766,7 +786,10 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     const offered = encodeAll(offers, yield* timeNow)
     const messages = offered.map(({ message }, s): State.Message => ({ ...message, s }))
     for (;;) {
-      const bytes = State.encodePart(yield* Id.writeId, messages)
+      const bytes = yield* Effect.mapError(
+        Effect.fromResult(State.encodePart(yield* Id.writeId, messages)),
+        unwritable
+      )
       const name = yield* parts.put(yield* generationNow, bytes)
       const outcome = yield* change(
         Effect.fnUntraced(function* (draft, world) {
@@ -788,6 +811,10 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   const offer = Effect.fnUntraced(function* (offers: ReadonlyArray<Offer>) {
     // No part is put that nobody would name.
     if (isClosed) return yield* closed
+    const now = yield* timeNow
+    // One that is wrong is refused alone: others are written with those that are not.
+    const problem = State.problemOf(encodeAll(offers, now).map(({ message }): State.Message => ({ ...message, s: 0 })))
+    if (problem !== undefined) return yield* unwritable(problem)
     const sizeOfOffer = ({ message }: Offer) => sizeOf(message)
     const bytes = offers.reduce((sum, one) => sum + sizeOfOffer(one), 0)
     if (bytes <= inlineBytes && offers.length <= mostInline) return yield* offerHere(offers)
@@ -908,6 +935,12 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     { message, number, token }: Pick<Claim, "message" | "number" | "token">,
     outcome: State.Outcome
   ) {
+    const problem = problemOfEnd(message, outcome)
+    if (problem !== undefined) {
+      const claim = held.get(token)
+      if (claim !== undefined) yield* release([claim.flight])
+      return yield* unwritable(problem)
+    }
     const digest = message.c === true ? digestOf(keyOfId(message.i)) : undefined
     let pause = Math.min(200, visibility / 10)
     let unknown: StoreError.StoreError | undefined
@@ -969,7 +1002,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       const from = messages.find(({ s }) => s === message.s)!
       whole.push({ ...message, x: yield* payloadOf(draft, from, world) })
     }
-    const bytes = State.encodePart(yield* Id.writeId, whole)
+    const bytes = yield* Effect.mapError(Effect.fromResult(State.encodePart(yield* Id.writeId, whole)), unwritable)
     const name = yield* parts.put(state.generation, bytes)
     const isNamed = yield* change(
       Effect.fnUntraced(function* (now: State.Draft, { reader }: World) {
@@ -1002,6 +1035,11 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     yield* removeParts([name])
   })
 
+  const putIds = Effect.fnUntraced(function* (generation: number, ids: ReadonlyArray<State.Remembered>) {
+    const encoded = Effect.fromResult(State.encodeIds(yield* Id.writeId, ids))
+    return yield* parts.put(generation, yield* Effect.mapError(encoded, unwritable))
+  })
+
   /** Puts the ids of the object itself into a part; those that are not to be remembered are forgotten. */
   const flushIds = Effect.fnUntraced(function* (state: State.State) {
     const now = yield* timeNow
@@ -1011,7 +1049,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     if (ids.length <= mostIds / 2) {
       return yield* change((there, world) => Effect.sync(() => State.forget(there, world.now - memory)))
     }
-    const name = yield* parts.put(state.generation, State.encodeIds(yield* Id.writeId, ids))
+    const name = yield* putIds(state.generation, ids)
     const isNamed = yield* change(
       Effect.fnUntraced(function* (there: State.Draft, world: World) {
         if (Result.isFailure(yield* Effect.result(checkAge(there, name)))) return false
@@ -1045,7 +1083,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       }
     }
     const ids = [...merged.values()]
-    const name = yield* parts.put(state.generation, State.encodeIds(yield* Id.writeId, ids))
+    const name = yield* putIds(state.generation, ids)
     const gone = new Set(small.map(({ p }) => p))
     const isNamed = yield* change(
       Effect.fnUntraced(function* (there: State.Draft) {

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Result from "effect/Result"
 import type * as CasCell from "../../kernel/CasCell.ts"
+import { describe } from "../../kernel/internal/jsonText.ts"
 import * as partsOf from "../../kernel/internal/parts.ts"
 import * as StoreError from "../../storage/StoreError.ts"
 
@@ -272,15 +273,75 @@ const unreadable = (what: string, text: string): StoreError.Reason => {
     : new StoreError.Corrupt({ description: `${what} cannot be read` })
 }
 
+/** Whether values are those of a schema: each is looked at once, since none is ever changed. */
+const fitting = (schema: Schema.Codec<object, unknown>): ((value: object) => boolean) => {
+  const is = Schema.is(schema)
+  const seen = new WeakSet<object>()
+  return (value) => {
+    if (!seen.has(value)) {
+      if (!is(value)) return false
+      seen.add(value)
+    }
+    return true
+  }
+}
+
+const isMessage = fitting(Message)
+const isFlight = fitting(Flight)
+const isRemembered = fitting(Remembered)
+const isState = Schema.is(State)
+const checkState = Schema.decodeUnknownResult(State)
+const checkMessages = Schema.decodeUnknownResult(Schema.Array(Message))
+const checkIds = Schema.decodeUnknownResult(Schema.Array(Remembered))
+
+const isWritable = (state: State): boolean => {
+  const { dead, flight, ids, ready } = state
+  const rest = {
+    ...state,
+    ready: { ...ready, in: [] },
+    dead: { ...dead, in: [] },
+    flight: [],
+    ids: { ...ids, in: [] }
+  }
+  return (
+    [...ready.in, ...dead.in].every(isMessage) &&
+    flight.every(isFlight) &&
+    ids.in.every(isRemembered) &&
+    isState(rest)
+  )
+}
+
+/** What could not be read again is not written. */
+const unwritable = (
+  what: string,
+  checked: Result.Result<unknown, Schema.SchemaError>
+): StoreError.InvalidArgument =>
+  new StoreError.InvalidArgument({
+    argument: "body",
+    description: `${what} could not be read again${Result.isFailure(checked) ? `: ${describe(checked.failure)}` : ""}`
+  })
+
 /**
- * The encoding of a queue as the body of its object.
+ * Says what is wrong with messages that are to be written, if anything is.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const problemOf = (messages: ReadonlyArray<Message>): StoreError.InvalidArgument | undefined =>
+  messages.every(isMessage) ? undefined : unwritable("a message of a queue", checkMessages(messages))
+
+/**
+ * The encoding of a queue as the body of its object. A state that could not be read again is an `InvalidArgument`.
  *
  * @category models
  * @since 0.1.0
  */
 export const format: CasCell.Format<State> = {
   remembered: 64,
-  encode: (state, writes) => Effect.succeed(encoder.encode(JSON.stringify({ v: 1, w: writes, s: state }))),
+  encode: (state, writes) =>
+    isWritable(state)
+      ? Effect.succeed(encoder.encode(JSON.stringify({ v: 1, w: writes, s: state })))
+      : Effect.fail(unwritable("the state of a queue", checkState(state))),
   decode: (bytes) => {
     const text = decoder.decode(bytes)
     const body = decodeBody(text)
@@ -297,13 +358,18 @@ const IdsBody = Schema.Struct({ v: Schema.Literal(1), w: Schema.String, d: Schem
 const decodeIds = Schema.decodeUnknownResult(Schema.fromJsonString(IdsBody))
 
 /**
- * Encodes messages as the body of a part.
+ * Encodes messages as the body of a part. Those that could not be read again are an `InvalidArgument`.
  *
  * @category encoding
  * @since 0.1.0
  */
-export const encodePart = (nonce: string, messages: ReadonlyArray<Message>): Uint8Array =>
-  encoder.encode(JSON.stringify({ v: 1, w: nonce, m: messages }))
+export const encodePart = (
+  nonce: string,
+  messages: ReadonlyArray<Message>
+): Result.Result<Uint8Array, StoreError.InvalidArgument> =>
+  messages.every(isMessage)
+    ? Result.succeed(encoder.encode(JSON.stringify({ v: 1, w: nonce, m: messages })))
+    : Result.fail(unwritable("a part of a queue", checkMessages(messages)))
 
 /**
  * Reads the body of a part.
@@ -320,13 +386,18 @@ export const decodePart = (bytes: Uint8Array): Result.Result<ReadonlyArray<Messa
 }
 
 /**
- * Encodes ids that are remembered as the body of a part.
+ * Encodes ids that are remembered as the body of a part. Those that could not be read again are an `InvalidArgument`.
  *
  * @category encoding
  * @since 0.1.0
  */
-export const encodeIds = (nonce: string, ids: ReadonlyArray<Remembered>): Uint8Array =>
-  encoder.encode(JSON.stringify({ v: 1, w: nonce, d: ids }))
+export const encodeIds = (
+  nonce: string,
+  ids: ReadonlyArray<Remembered>
+): Result.Result<Uint8Array, StoreError.InvalidArgument> =>
+  ids.every(isRemembered)
+    ? Result.succeed(encoder.encode(JSON.stringify({ v: 1, w: nonce, d: ids })))
+    : Result.fail(unwritable("the ids of a queue", checkIds(ids)))
 
 /**
  * Reads the body of a part with ids.
