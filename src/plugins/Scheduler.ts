@@ -639,6 +639,9 @@ export const jobOf = Effect.fnUntraced(function* (
   if (!isName(name)) {
     return yield* invalid(name, "name", `Expected a name of 1 to ${mostNameBytes} bytes`)
   }
+  if (description !== undefined && typeof description !== "string") {
+    return yield* invalid(name, "description", "Expected a text")
+  }
   const schedule = Timetable.define(policy.schedule, now)
   if (Result.isFailure(schedule)) return yield* invalid(name, "schedule", schedule.failure)
   for (const [field, given] of Object.entries({ misfire, overlap } as const)) {

@@ -732,7 +732,21 @@ describe("Scheduler", () => {
         assert.strictEqual(yield* refused({ name: "x".repeat(600) }), "name")
         assert.strictEqual(yield* refused({ name: "failing" }), "name")
         assert.strictEqual(yield* refused({ schedule: "61 * * * *" }), "schedule")
-        for (const schedule of [undefined, null, 5, {}, { cron: 5 }, ["@daily"]]) {
+        for (const schedule of [
+          undefined,
+          null,
+          5,
+          {},
+          { cron: 5 },
+          ["@daily"],
+          { cron: "@daily", whenRepeated: "never" },
+          { cron: "@daily", timeZone: 5 },
+          { cron: "@daily", timeZone: "\ud800" },
+          { every: Number.NaN },
+          { every: 1500.5 },
+          { every: "1 day", from: 1e300 },
+          { at: Infinity }
+        ]) {
           assert.strictEqual(yield* refused({ schedule: schedule as never }), "schedule")
         }
         // What no process could read afterwards.
@@ -742,6 +756,8 @@ describe("Scheduler", () => {
         assert.strictEqual(yield* refused({ timeout: 0 }), "timeout")
         assert.strictEqual(yield* refused({ grace: "soon" as never }), "grace")
         assert.strictEqual(yield* refused({ retries: -1 }), "retries")
+        assert.strictEqual(yield* refused({ retries: Number.NaN }), "retries")
+        assert.strictEqual(yield* refused({ description: 5 as never }), "description")
         assert.strictEqual(yield* refused({ payload: { ...payload, to: 5 as never } }), "payload")
         assert.strictEqual((yield* scheduler.statuses).length, 1)
         for (const unknown of [
@@ -769,6 +785,35 @@ describe("Scheduler", () => {
           (yield* Effect.flip(open(store, { concurrency: 0 }))).message,
           "the options of the scheduler, concurrency: Expected a whole number from 1 to 10,000"
         )
+      })
+    )
+
+    it.effect("whose payload could not be read again are not written", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const scheduler = yield* open(store, { jobs: [failing] })
+        const task = { ...Mail, encode: () => Effect.succeed(Number.NaN) }
+        const error = yield* Effect.flip(scheduler.add({ name: "mail", task, payload, schedule: "@daily" }))
+        assert.strictEqual(error._tag === "DbError" ? error.reason._tag : error._tag, "InvalidArgument")
+        assert.include(error.message, "payload")
+        assert.deepStrictEqual(
+          (yield* (yield* open(store, {})).statuses).map(({ name }) => name),
+          ["failing"]
+        )
+      })
+    )
+
+    it.effect("with odd times stay readable", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const scheduler = yield* open(store, { tasks: [Mail], lease: 3000.5 })
+        const job = { name: "mail", task: Mail, payload, schedule: { at: new Date(start - 1000) } } as const
+        yield* scheduler.add({ ...job, timeout: Infinity, grace: 1e300, retries: 1 })
+        yield* pass(2000)
+        const [status] = yield* (yield* open(store, {})).statuses
+        assert.strictEqual(status?.totals.success, 1)
       })
     )
 

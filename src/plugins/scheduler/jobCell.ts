@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { percentDecode, percentEncode } from "../../internal/text.ts"
 import * as CasCell from "../../kernel/CasCell.ts"
+import { describe } from "../../kernel/internal/jsonText.ts"
 import type { ObjectStore } from "../../storage/ObjectStore.ts"
 import * as StoreError from "../../storage/StoreError.ts"
 import * as Timetable from "./timetable.ts"
@@ -151,13 +152,23 @@ const none: Totals = {
 // -----------------------------------------------------------------------------
 
 const Body = Schema.Struct({ v: Schema.Literal(1), w: Schema.Array(Schema.String), s: State })
+const checkState = Schema.decodeUnknownEffect(State)
 const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
 const format: CasCell.Format<State> = {
   remembered: 32,
-  encode: (state, writes) => Effect.succeed(encoder.encode(JSON.stringify({ v: 1, w: writes, s: state }))),
+  // What could not be read again is not written.
+  encode: (state, writes) =>
+    Effect.mapBoth(checkState(state), {
+      onSuccess: () => encoder.encode(JSON.stringify({ v: 1, w: writes, s: state })),
+      onFailure: (error) =>
+        new StoreError.InvalidArgument({
+          argument: "body",
+          description: `the state of a job could not be read again: ${describe(error)}`
+        })
+    }),
   decode: (bytes) => {
     const body = decodeBody(decoder.decode(bytes))
     return Result.isSuccess(body)

@@ -217,8 +217,10 @@ export const define = (schedule: Schedule, now: number): Result.Result<Definitio
   }
   const { cron, timeZone = "UTC" } = schedule
   if (typeof cron !== "string") return Result.fail(notASchedule)
+  if (typeof timeZone !== "string") return Result.fail("Expected the name of a time zone, such as Europe/Berlin")
   const fields = fieldsOf(cron)
   const { whenRepeated = namesHours(fields) ? "earlier" : "both" } = schedule
+  if (!policies.includes(whenRepeated)) return Result.fail(`Expected one of ${policies.join(", ")} for whenRepeated`)
   const definition: Definition = { cron: cron.trim(), timeZone, whenRepeated }
   return Result.flatMap(cronTable(definition), (table) =>
     table.next(now) === undefined
@@ -226,6 +228,8 @@ export const define = (schedule: Schedule, now: number): Result.Result<Definitio
       : Result.succeed(definition)
   )
 }
+
+const policies: ReadonlyArray<Cron.DstOverlapPolicy> = ["earlier", "later", "both"]
 
 /** Whether an expression is about certain hours, rather than about every so many of them. */
 const namesHours = (fields: ReadonlyArray<string>): boolean => fields.at(-4)?.startsWith("*") !== true
