@@ -691,21 +691,24 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
   const toClaimed = (claim: Engine.Claim, payload: A) => {
     let isSettled = false
     const { message, token } = claim
-    const end = (outcome: Effect.Effect<State.Outcome>) =>
-      Effect.gen(function* () {
-        const lost = new MessageLost({ queue: name, id: message.i, token })
-        if (isSettled) return yield* lost
-        isSettled = true
-        const settling = Effect.flatMap(outcome, (told) => named(settle(claim, told))).pipe(
-          // Who was interrupted or failed has not settled it: it is given back with the scope, at the latest.
-          Effect.onError(() =>
-            Effect.sync(() => {
-              isSettled = false
-            })
+    // Nobody is interrupted between the mark and what takes it away again.
+    const end = (outcome: Effect.Effect<State.Outcome>): Effect.Effect<void, MessageLost | DbError.DbError> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          const lost = new MessageLost({ queue: name, id: message.i, token })
+          if (isSettled) return yield* lost
+          isSettled = true
+          const settling = restore(Effect.flatMap(outcome, (told) => named(settle(claim, told)))).pipe(
+            // Who was interrupted or failed has not settled it: it is given back with the scope, at the latest.
+            Effect.onError(() =>
+              Effect.sync(() => {
+                isSettled = false
+              })
+            )
           )
-        )
-        if (!(yield* settling)) return yield* lost
-      })
+          if (!(yield* settling)) return yield* lost
+        })
+      )
     const claimed: Claimed<A> = {
       ...contextOf(claim),
       payload,

@@ -236,10 +236,13 @@ describe("PersistedQueue", () => {
       assert.deepStrictEqual(yield* Fiber.join(waiting), [3, "between", 1])
       yield* TestClock.adjust("36525 days")
       const late = yield* (yield* processOn(store)).make()
-      assert.deepStrictEqual([yield* late.take(seen), yield* late.take(seen)], [
-        [1, "now", 2],
-        [2, "far", 1]
-      ])
+      assert.deepStrictEqual(
+        [yield* late.take(seen), yield* late.take(seen)],
+        [
+          [1, "now", 2],
+          [2, "far", 1]
+        ]
+      )
     })
   )
 

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as EffectScheduler from "effect/Scheduler"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -670,6 +671,46 @@ describe("S3Queue", () => {
         const { claimed, totals } = yield* queue.status
         assert.deepStrictEqual([claimed, totals.completed], [0, 0])
         assert.deepStrictEqual(yield* drainMany(other), ["0", "1", "2", "3", "4"])
+      })
+    )
+
+    it.effect("strands no message, wherever who ends it is interrupted", () =>
+      Effect.gen(function* () {
+        yield* at
+        // With fewer operations at a time it would come to nothing.
+        const endings: ReadonlyArray<
+          readonly [number, (one: S3Queue.Claimed<string>) => Effect.Effect<void, unknown>]
+        > = [
+          [3, ({ ack }) => ack],
+          [4, ({ retry }) => retry({ after: 0 })],
+          [3, ({ reject }) => reject("no")]
+        ]
+        for (const [operations, end] of endings) {
+          let isDone = false
+          let steps = 0
+          for (; !isDone; steps++) {
+            assert.isBelow(steps, 500, "the claim never ended")
+            const store = yield* memory
+            const queue = yield* open(store)
+            yield* queue.offer("x")
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                const [claimed] = yield* queue.claim()
+                // It stops after each operation or two, and is interrupted at this one.
+                const ending = yield* Effect.forkChild(
+                  Effect.provideService(end(claimed!), EffectScheduler.MaxOpsBeforeYield, operations)
+                )
+                for (let i = 0; i < steps; i++) yield* turn
+                isDone = ending.pollUnsafe() !== undefined
+                yield* Fiber.interrupt(ending)
+              })
+            )
+            const { claimed, deadLetters, ready, totals } = yield* queue.status
+            assert.strictEqual(claimed, 0, `interrupted at its pause ${steps}`)
+            assert.strictEqual(ready + deadLetters + totals.completed, 1)
+          }
+          assert.isAbove(steps, 10)
+        }
       })
     )
 

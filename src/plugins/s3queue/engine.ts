@@ -717,11 +717,15 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       fail: (exit) => Effect.asVoid(Deferred.done(outcome, exit))
     }
     if (isClosed) return yield* closed
-    wishes.push(wish)
-    signal(work)
-    return yield* Effect.onInterrupt(Deferred.await(outcome), () =>
-      // What is not under way is not begun.
-      Effect.sync(() => (wishes = wishes.filter((other) => other !== wish)))
+    return yield* Effect.uninterruptibleMask((restore) =>
+      Effect.suspend(() => {
+        wishes.push(wish)
+        signal(work)
+        return Effect.onInterrupt(restore(Deferred.await(outcome)), () =>
+          // What is not under way is not begun.
+          Effect.sync(() => (wishes = wishes.filter((other) => other !== wish)))
+        )
+      })
     )
   })
 
@@ -786,10 +790,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     const offered = encodeAll(offers, yield* timeNow)
     const messages = offered.map(({ message }, s): State.Message => ({ ...message, s }))
     for (;;) {
-      const bytes = yield* Effect.mapError(
-        Effect.fromResult(State.encodePart(yield* Id.writeId, messages)),
-        unwritable
-      )
+      const bytes = yield* Effect.mapError(Effect.fromResult(State.encodePart(yield* Id.writeId, messages)), unwritable)
       const name = yield* parts.put(yield* generationNow, bytes)
       const outcome = yield* change(
         Effect.fnUntraced(function* (draft, world) {
@@ -970,10 +971,10 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         pause = Math.min(pause * 2, visibility / 3)
       }
     })
-    settling.add(token)
-    return yield* Effect.ensuring(
-      ending,
-      Effect.sync(() => settling.delete(token))
+    return yield* Effect.acquireUseRelease(
+      Effect.sync(() => settling.add(token)),
+      () => ending,
+      () => Effect.sync(() => settling.delete(token))
     )
   })
 

@@ -304,18 +304,12 @@ const isWritable = (state: State): boolean => {
     ids: { ...ids, in: [] }
   }
   return (
-    [...ready.in, ...dead.in].every(isMessage) &&
-    flight.every(isFlight) &&
-    ids.in.every(isRemembered) &&
-    isState(rest)
+    [...ready.in, ...dead.in].every(isMessage) && flight.every(isFlight) && ids.in.every(isRemembered) && isState(rest)
   )
 }
 
 /** What could not be read again is not written. */
-const unwritable = (
-  what: string,
-  checked: Result.Result<unknown, Schema.SchemaError>
-): StoreError.InvalidArgument =>
+const unwritable = (what: string, checked: Result.Result<unknown, Schema.SchemaError>): StoreError.InvalidArgument =>
   new StoreError.InvalidArgument({
     argument: "body",
     description: `${what} could not be read again${Result.isFailure(checked) ? `: ${describe(checked.failure)}` : ""}`
