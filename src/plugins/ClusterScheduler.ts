@@ -50,6 +50,7 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import { idempotencyKey } from "../internal/idempotencyKey.ts"
 import * as Scheduler from "./Scheduler.ts"
 import type * as JobCell from "./scheduler/jobCell.ts"
 import * as Timetable from "./scheduler/timetable.ts"
@@ -82,7 +83,7 @@ const attempts = (
   job: Scheduler.Job,
   { retries, timeout }: JobCell.Job,
   slot: DateTime.Utc,
-  isHeld: Effect.Effect<boolean>
+  { group, isHeld }: { readonly group: string; readonly isHeld: Effect.Effect<boolean> }
 ) =>
   Effect.gen(function* () {
     for (let attempt = 1; ; attempt++) {
@@ -92,7 +93,7 @@ const attempts = (
         token: slot.epochMilliseconds,
         attempt,
         isManual: false,
-        idempotencyKey: `${job.name}/${slot.epochMilliseconds}`,
+        idempotencyKey: idempotencyKey("cluster-scheduler", group, job.name, slot.epochMilliseconds),
         isHeld
       })
       const exit = yield* Effect.exit(Effect.interruptible(Effect.timeout(begun, timeout)))
@@ -152,7 +153,7 @@ const layerOf = Effect.fnUntraced(function* (
         const slot = next(now)
         if (slot === undefined) return
         yield* Effect.sleep(slot - now)
-        yield* Effect.scoped(attempts(job, declared, DateTime.makeUnsafe(slot), isHeld))
+        yield* Effect.scoped(attempts(job, declared, DateTime.makeUnsafe(slot), { group, isHeld }))
       }
     })
     return Singleton.make(`Scheduler/${name}`, run, { shardGroup: group })
@@ -162,7 +163,7 @@ const layerOf = Effect.fnUntraced(function* (
   const execute = Effect.gen(function* () {
     const slot = yield* ClusterCron.CurrentScheduledTime
     const isHeld = yield* isHeldBy(isAll ? "executor" : DateTime.formatIso(slot))
-    yield* attempts(job, declared, slot, isHeld)
+    yield* attempts(job, declared, slot, { group, isHeld })
   })
   const cron = yield* Effect.mapError(
     Effect.fromResult(Timetable.cronOf(schedule)),

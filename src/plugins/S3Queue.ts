@@ -59,6 +59,7 @@ import * as Id from "../crypto/Id.ts"
 import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
+import { idempotencyKey } from "../internal/idempotencyKey.ts"
 import { percentEncode, utf8Length } from "../internal/text.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import * as Plugin from "../Plugin.ts"
@@ -246,7 +247,10 @@ export interface MessageContext {
   readonly priority: number
   readonly group: Option.Option<string>
   readonly offeredAt: DateTime.Utc
-  /** The same whenever the message is handled: for systems that take an idempotency key. */
+  /**
+   * The same whenever the message is handled, and that of no other message of the database: for systems that take an idempotency
+   * key. The plugin with its namespace, the queue and the id, each percent-encoded: `queue/emails/welcome-ada`.
+   */
   readonly idempotencyKey: string
   /** Rises from claim to claim of the queue: what a system outside can refuse an older claim of the same message by. */
   readonly token: number
@@ -636,7 +640,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
     priority: message.p ?? 0,
     group: Option.fromUndefinedOr(message.g),
     offeredAt: DateTime.makeUnsafe(message.o),
-    idempotencyKey: `${name}/${message.i}`,
+    idempotencyKey: idempotencyKey(self.slug, name, message.i),
     token
   })
 

@@ -50,6 +50,7 @@ import { enable } from "./scheduler/jobCell.ts"
 import * as JobCell from "./scheduler/jobCell.ts"
 import * as Timetable from "./scheduler/timetable.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
+import { idempotencyKey } from "../internal/idempotencyKey.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -184,7 +185,10 @@ export interface RunContext {
   /** From 1. */
   readonly attempt: number
   readonly isManual: boolean
-  /** The same for the same slot, whoever runs it: for systems that take an idempotency key. */
+  /**
+   * The same for the same slot, whoever runs it, and that of no other run of the database: for systems that take an idempotency key. The
+   * plugin with its namespace, the job and the slot, each percent-encoded: `scheduler/report/1790000000000`.
+   */
   readonly idempotencyKey: string
   /** Whether the run is still this process's, which it is not after it stood still for longer than the lease. 1 GET. */
   readonly isHeld: Effect.Effect<boolean, DbError.DbError>
@@ -436,7 +440,9 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
     token: run.token,
     attempt,
     isManual: run.isManual,
-    idempotencyKey: run.isManual ? `${job}/manual/${run.token}` : `${job}/${run.slot}`,
+    idempotencyKey: run.isManual
+      ? idempotencyKey(self.slug, job, "manual", run.token)
+      : idempotencyKey(self.slug, job, run.slot),
     isHeld: named(isHeld)
   })
 

@@ -49,6 +49,7 @@ import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import type { Document } from "../Document.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
+import { idempotencyKey } from "../internal/idempotencyKey.ts"
 import * as Lease from "../kernel/Lease.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import type { Names } from "../Names.ts"
@@ -123,7 +124,10 @@ export interface Expired<out A> {
   readonly resource: string
   readonly document: Document<A>
   readonly expiredAt: DateTime.Utc
-  /** The same for the same version of the document: for systems that take an idempotency key. */
+  /**
+   * The same for the same version of the document, and that of no other of the database: for systems that take an idempotency key. The
+   * plugin with its namespace, the resource, the id and the revision, each percent-encoded.
+   */
   readonly idempotencyKey: string
 }
 
@@ -271,7 +275,7 @@ export const policy = <Self, Id extends string, S extends Attributes.DocumentSch
         resource: name,
         document,
         expiredAt: DateTime.makeUnsafe(at),
-        idempotencyKey: `${name}/${document.id}/${document.revision}`
+        idempotencyKey: idempotencyKey(self.slug, name, document.id, document.revision)
       })
       const action: Bound.Action<S["Type"]> =
         onExpire._tag === "Archive"

@@ -64,7 +64,7 @@ describe("ClusterScheduler", () => {
             assert.isTrue(yield* isHeld)
             assert.deepStrictEqual([job, attempt, isManual], ["every-minute", 1, false])
             assert.strictEqual(token, slot.epochMilliseconds)
-            assert.strictEqual(idempotencyKey, `every-minute/${token}`)
+            assert.strictEqual(idempotencyKey, `cluster-scheduler/default/every-minute/${token}`)
             seen.push(`${yield* Greeting} ${short(slot)}`)
           })
       })

@@ -260,6 +260,27 @@ describe("S3Queue", () => {
       })
     )
 
+    it.effect("are in the idempotency key, which is another for each message of a database", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const keys = new Set<string>()
+        const ids = ["b/c", "c", "b%2Fc", "é"]
+        const queues = [{ name: "a" }, { name: "a/b" }, { name: "a", namespace: "x" }, { name: "x/a" }]
+        for (const options of queues) {
+          const queue = yield* open(store, options)
+          yield* queue.offerAll(ids.map((id) => ({ payload: id, id })))
+          for (const { idempotencyKey, retry } of yield* queue.claimNow(10)) {
+            keys.add(idempotencyKey)
+            yield* retry({ after: 0 })
+          }
+          for (const { idempotencyKey } of yield* queue.claimNow(10)) assert.isTrue(keys.has(idempotencyKey))
+        }
+        assert.strictEqual(keys.size, ids.length * queues.length)
+        assert.isTrue(keys.has("queue.x/a/b%2Fc"))
+      })
+    )
+
     it.effect("takes hostile ids, groups, names and payloads for what they are", () =>
       Effect.gen(function* () {
         yield* at
@@ -777,7 +798,7 @@ describe("S3Queue", () => {
         const Live = Worker.pipe(Layer.provideMerge(Emails.layer), Layer.provide(Layer.succeed(Database, database)))
         yield* Effect.gen(function* () {
           yield* (yield* Emails).offer({ to: "ada", at: new Date(start) }, { id: "7" })
-          assert.strictEqual(yield* Deferred.await(got), "ada 2026 Emails Emails/7")
+          assert.strictEqual(yield* Deferred.await(got), "ada 2026 Emails queue/Emails/7")
         }).pipe(Effect.provide(Live))
       })
     )

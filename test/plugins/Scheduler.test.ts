@@ -868,6 +868,30 @@ describe("Scheduler", () => {
         assert.deepStrictEqual([one.slots.length, other.slots.length], [1, 1])
       })
     )
+
+    it.effect("have an idempotency key for each slot, and for each manual run, that no other has", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const seen: Array<string> = []
+        const jobs = ["a", "a/manual", "a/manual/1"].map((name) =>
+          Scheduler.job(name, {
+            schedule: "*/5 * * * *",
+            run: ({ idempotencyKey }) => Effect.sync(() => seen.push(idempotencyKey))
+          })
+        )
+        yield* open(store, { jobs })
+        const scheduler = yield* open(store, { jobs, namespace: "b" })
+        yield* scheduler.trigger("a")
+        yield* pass(6 * minute)
+        const slot = start + 5 * minute
+        const of = (slug: string) => ["a", "a%2Fmanual", "a%2Fmanual%2F1"].map((name) => `${slug}/${name}/${slot}`)
+        assert.deepStrictEqual(
+          seen.toSorted(),
+          ["scheduler.b/a/manual/1", ...of("scheduler"), ...of("scheduler.b")].toSorted()
+        )
+      })
+    )
   })
 
   it.effect("costs 2 PUT a run, and 1 LIST a minute when nothing is due", () =>

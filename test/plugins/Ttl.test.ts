@@ -283,7 +283,9 @@ describe("Ttl", () => {
       Effect.gen(function* () {
         yield* TestClock.setTime(start)
         const seen: Array<string> = []
+        const keys = new Map<string, string>()
         const onExpire = Ttl.callback((expired: Ttl.Expired<typeof Session.Type>) => {
+          keys.set(`${expired.document.id} ${expired.document.revision}`, expired.idempotencyKey)
           seen.push(`${expired.resource} ${expired.document.id} ${expired.expiredAt.epochMilliseconds - start}`)
           if (expired.document.id === "bad") return Effect.fail("no")
           if (expired.document.id === "worse") return Effect.die("never")
@@ -298,7 +300,7 @@ describe("Ttl", () => {
           { id: "go", n: 1 },
           { id: "odd" },
           { id: "other" },
-          { id: "stay" },
+          { id: "stay/1" },
           { id: "worse" }
         ])
         yield* TestClock.adjust("1 minute")
@@ -306,11 +308,15 @@ describe("Ttl", () => {
         assert.deepStrictEqual(yield* ttl.runNow(), [report])
         assert.deepStrictEqual(
           seen.toSorted(),
-          ["bad", "go", "odd", "other", "stay", "worse"].map((id) => `sessions ${id} ${minute}`)
+          ["bad", "go", "odd", "other", "stay/1", "worse"].map((id) => `sessions ${id} ${minute}`)
         )
-        assert.deepStrictEqual(yield* idsOf(sessions), ["bad", "odd", "other", "stay", "worse"])
+        assert.deepStrictEqual(yield* idsOf(sessions), ["bad", "odd", "other", "stay/1", "worse"])
         // The others are asked about again.
         assert.strictEqual((yield* ttl.runNow())[0]!.due, 5)
+        // By the same keys: there is one for each version of a document.
+        assert.strictEqual(keys.size, 6)
+        assert.strictEqual(new Set(keys.values()).size, 6)
+        assert.isTrue([...keys.values()].some((key) => key.startsWith("ttl/sessions/stay%2F1/")))
       })
     )
 
