@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Json, StoredAttribute } from "./encoding/Encoding.ts"
 import { isDeeperThan } from "./encoding/Json.ts"
+import { joinBytes } from "./internal/bytes.ts"
 import { isRecord, mapValues, samePath } from "./internal/json.ts"
 import * as Companion from "./Companion.ts"
 import * as Partition from "./Partition.ts"
@@ -303,14 +304,38 @@ export const empty: Catalog = { version: "1", writeId: "", lastUpdated: "", reso
 
 const decodeCatalog = Schema.decodeUnknownResult(Catalog, { errors: "all" })
 
+const encodeResource = Schema.encodeSync(Resource)
+const encodeCatalog = Schema.encodeSync(Catalog)
+
+const utf8 = new TextEncoder()
+
+/** The JSON of each resource as it was written last: a write of the catalog writes most of them again as they are. */
+const written = new WeakMap<Resource, Uint8Array>()
+
+const bytesOf = (resource: Resource): Uint8Array => {
+  const known = written.get(resource)
+  if (known !== undefined) return known
+  const bytes = utf8.encode(JSON.stringify(encodeResource(resource)))
+  written.set(resource, bytes)
+  return bytes
+}
+
 /**
- * Writes the bytes of a catalog: JSON, indented for people.
+ * Writes the bytes of a catalog: JSON without indentation, a line for each resource. What has been written of a resource
+ * before is not made again.
  *
  * @category encoding
  * @since 0.1.0
  */
-export const toBytes = (catalog: Catalog): Uint8Array =>
-  new TextEncoder().encode(`${JSON.stringify(Schema.encodeSync(Catalog)(catalog), null, 2)}\n`)
+export const toBytes = (catalog: Catalog): Uint8Array => {
+  const { resources: _, ...rest } = encodeCatalog({ ...catalog, resources: {} })
+  const beginning = `${JSON.stringify(rest).slice(0, -1)},"resources":{`
+  const parts = Object.entries(catalog.resources).flatMap(([name, resource], i) => [
+    utf8.encode(`${i === 0 ? beginning : ","}\n${JSON.stringify(name)}:`),
+    bytesOf(resource)
+  ])
+  return joinBytes([...(parts.length === 0 ? [utf8.encode(beginning)] : parts), utf8.encode("\n}}\n")])
+}
 
 /**
  * The outcome of reading the bytes of a catalog.
@@ -773,28 +798,36 @@ export interface Registered {
  * @since 0.1.0
  */
 export const hash = (declaration: Declaration): string => {
+  const known = hashes.get(declaration)
+  if (known !== undefined) return known
   const text = JSON.stringify([
     declaration.primaryKey,
     declaration.attributes.map((a) => JSON.stringify([a.path, a.codec, a.optional, a.nullable])).toSorted(),
     canonical(declaration.portable ?? null)
   ])
-  return `sha256:${Hex.encode(sha256(new TextEncoder().encode(text)))}`
+  const made = `sha256:${Hex.encode(sha256(new TextEncoder().encode(text)))}`
+  hashes.set(declaration, made)
+  return made
 }
+
+/** Of declarations, which do not change once they are made. */
+const hashes = new WeakMap<Declaration, string>()
 
 /** The same JSON whatever the order of members, and of fields, which are objects with a name. */
 const canonical = (json: Json): Json => {
+  if (typeof json !== "object" || json === null) return json
   if (Array.isArray(json)) {
     const items = (json as ReadonlyArray<Json>).map(canonical)
-    return items.every((item) => isRecord(item) && "name" in item)
-      ? items.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
-      : items
+    if (items.length < 2 || !items.every((item) => isRecord(item) && "name" in item)) return items
+    return items
+      .map((item) => ({ item, name: nameOf(item) }))
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+      .map(({ item }) => item)
   }
-  if (!isRecord(json)) return json
-  return Object.fromEntries(
-    Object.entries(json)
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, value]) => [name, canonical(value as Json)])
-  )
+  const members = json as { readonly [name: string]: Json }
+  const names = Object.keys(members)
+  if (names.length === 1) return { [names[0]!]: canonical(members[names[0]!]!) }
+  return Object.fromEntries(names.sort().map((name) => [name, canonical(members[name]!)]))
 }
 
 /** Whether two definitions of an index are the same: what was read may have its members in another order. */

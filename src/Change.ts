@@ -268,12 +268,22 @@ interface Entry<out Event> {
  * @category constructors
  * @since 0.1.0
  */
-export const makeHub = Effect.fnUntraced(function* <Event extends { readonly _tag: string }, Filter>(
+export const makeHub = <Event extends { readonly _tag: string }, Filter>(
+  test: (filter: Filter) => (event: Event) => boolean,
+  options?: Options
+): Effect.Effect<Hub<Event, Filter>> => Effect.sync(() => hubOf<Event, Filter>(test, options))
+
+const hubOf = <Event extends { readonly _tag: string }, Filter>(
   test: (filter: Filter) => (event: Event) => boolean,
   { capacity = 1024, of = "the database" }: Options = {}
-): Effect.fn.Return<Hub<Event, Filter>> {
-  // Sliding: whoever is too far behind loses the oldest, and sees it by the places that are missing.
-  const pubsub = yield* PubSub.sliding<Entry<Event>>(Math.max(1, Math.trunc(capacity)))
+): Hub<Event, Filter> => {
+  // Sliding: whoever is too far behind loses the oldest, and sees it by the places that are missing. Its room is taken when
+  // somebody subscribes: most resources have nobody who does.
+  const size = Math.max(1, Math.trunc(capacity))
+  let made: PubSub.PubSub<Entry<Event>> | undefined
+  const pubsub = Effect.suspend(() =>
+    made === undefined ? Effect.map(PubSub.sliding<Entry<Event>>(size), (one) => (made ??= one)) : Effect.succeed(made)
+  )
   let subscribers = 0
   let last = 0
   let isClosed = false
@@ -283,7 +293,7 @@ export const makeHub = Effect.fnUntraced(function* <Event extends { readonly _ta
       Effect.sync(() => (subscribers += 1)),
       () => Effect.sync(() => (subscribers -= 1))
     )
-    const mine = yield* PubSub.subscribe(pubsub)
+    const mine = yield* Effect.flatMap(pubsub, PubSub.subscribe)
     return { mine, next: last + 1 }
   })
 
@@ -315,7 +325,8 @@ export const makeHub = Effect.fnUntraced(function* <Event extends { readonly _ta
       Effect.suspend(() => {
         if (subscribers === 0 || isClosed) return Effect.void
         const event = make()
-        return PubSub.publish(pubsub, { place: (last += 1), event })
+        const entry = { place: (last += 1), event }
+        return Effect.flatMap(pubsub, (one) => PubSub.publish(one, entry))
       }).pipe(
         Effect.catchDefect((defect) => Effect.logError("an event could not be published", defect)),
         Effect.asVoid
@@ -343,10 +354,11 @@ export const makeHub = Effect.fnUntraced(function* <Event extends { readonly _ta
     close: Effect.suspend(() => {
       if (isClosed) return Effect.void
       isClosed = true
-      return Effect.asVoid(PubSub.end(pubsub, { place: last + 1, event: undefined }))
+      const end = { place: last + 1, event: undefined }
+      return Effect.asVoid(Effect.flatMap(pubsub, (one) => PubSub.end(one, end)))
     })
   }
-})
+}
 
 const warn =
   (of: string) =>

@@ -148,7 +148,8 @@ export class Database extends Context.Service<
     readonly refresh: Effect.Effect<void, DbError.DbError>
     /**
      * Makes a declaration known: finds the version that fits it, or writes a new one. No request when the catalog has
-     * it; else 1 PUT, and 1 more for the backup. Two processes that register at once both succeed. `Unsupported`: a
+     * it; else 1 PUT, and 1 more for the backup, for all that are registered at the same time, or while another write of the
+     * catalog is on its way. Two processes that register at once both succeed. `Unsupported`: a
      * partition or unique key, of this declaration or in the catalog, would write a secret into keys.
      */
     readonly register: (declaration: Catalog.Declaration) => Effect.Effect<Catalog.Registered, DbError.DbError>
@@ -320,9 +321,9 @@ export const make = Effect.fn("Database.make")(function* (
       const known = Catalog.find(current, declaration, hash)
       if (known !== undefined) return known
       const createdAt = DateTime.formatIso(yield* DateTime.now)
-      let before: Catalog.Catalog | undefined
+      let made: { readonly before: Catalog.Catalog; readonly after: Catalog.Catalog } | undefined
       const change = Effect.fnUntraced(function* (found: Catalog.Catalog) {
-        before = found
+        made = undefined
         yield* refuseExposed(found, declaration)
         if (Catalog.find(found, declaration, hash) !== undefined) return found
         const [misplaced] = Catalog.misplaced(found, declaration.name)
@@ -331,11 +332,13 @@ export const make = Effect.fn("Database.make")(function* (
           return yield* new StoreError.Corrupt({ description: Catalog.describeMisplaced(misplaced) })
         }
         const refusal = Catalog.refusal(found, declaration)
-        if (refusal === undefined) return Catalog.register(found, declaration, hash, createdAt)
-        return yield* new StoreError.InvalidArgument(refusal)
+        if (refusal !== undefined) return yield* new StoreError.InvalidArgument(refusal)
+        const next = Catalog.register(found, declaration, hash, createdAt)
+        made = { before: found, after: next }
+        return next
       })
       const after = yield* catalog.change(change)
-      if (before !== undefined && after !== before) yield* tellOf(declaration.name, before, after)
+      if (made !== undefined) yield* tellOf(declaration.name, made.before, made.after)
       return yield* Effect.fromNullishOr(Catalog.find(after, declaration, hash)).pipe(Effect.orDie)
     },
     (effect, { name }) => DbError.named("Database.register", name)(effect)

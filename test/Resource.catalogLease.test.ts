@@ -604,6 +604,7 @@ describe("what is removed, or declared otherwise", () => {
       yield* first.people.insertMany(given)
       const removing = Effect.flatMap(first.people.admin, (admin) => admin.removePartition("byTeam"))
       const fiber = yield* Effect.forkChild(Pauses.byClock(removing), { startImmediately: true })
+      yield* settled
       yield* TestClock.adjust("5 seconds")
       // It may not know yet.
       assert.deepStrictEqual(yield* idsIn(second, "red"), ["1", "2"])

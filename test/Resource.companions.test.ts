@@ -823,7 +823,7 @@ describe("companions that come and go", () => {
       const object = yield* store.get(Catalog.key)
       const text = new TextDecoder()
         .decode(object.body)
-        .replace(/("due": \{\s*"definition": \{\s*"version": )1/, '$1"one"')
+        .replace(/("due":\s*\{\s*"definition":\s*\{\s*"version":\s*)1/, '$1"one"')
       assert.include(text, '"one"')
       const reading = yield* Catalog.read(new TextEncoder().encode(text))
       assert.strictEqual(reading._tag, "Healed")

@@ -160,7 +160,7 @@ describe("values of a codec that a later release has added", () => {
         // What a later release would have written.
         for (const key of ["s3db.json", "s3db.json.backup"]) {
           const { body } = yield* Effect.orDie(store.get(key))
-          const text = new TextDecoder().decode(body).replaceAll(/("level"\s*\],\s*"codec": )"number"/g, '$1"roman"')
+          const text = new TextDecoder().decode(body).replaceAll(/("level"\s*\],\s*"codec":\s*)"number"/g, '$1"roman"')
           yield* store.put({ key, body: new TextEncoder().encode(text) })
         }
         const older = (yield* program(store, olderOptions)).people

@@ -4,7 +4,9 @@
  * @since 0.1.0
  */
 import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Catalog from "../Catalog.ts"
@@ -13,6 +15,7 @@ import * as CasCell from "../kernel/CasCell.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import { headOption, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import * as Joining from "./joining.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -37,8 +40,10 @@ export interface CatalogCell {
   /** Reads it again if it has changed. 1 HEAD, and 1 GET if it has. */
   readonly renew: Effect.Effect<void, Failure>
   /**
-   * Changes it: 1 PUT, and 1 more for the copy; no request when `change` gives the catalog that it got. Somebody else may
-   * write it at the same time: then theirs is read, and changed.
+   * Changes it: 1 PUT, and 1 more for the copy, for all changes that are asked for at the same time, or while another write is on
+   * its way; no request when `change` gives the catalog that it got. Somebody else may write it at the same time: then theirs is
+   * read, and changed. So `change` may be called more than once, with a catalog that other changes are made in that are not
+   * written yet. If the write fails so do all of them.
    */
   readonly change: <E>(
     change: (catalog: Catalog.Catalog) => Effect.Effect<Catalog.Catalog, E>
@@ -134,25 +139,44 @@ export const make = Effect.fnUntraced(function* (
     if (after !== before) yield* onSeen(before, after)
   })
 
-  const change = <E>(change: (catalog: Catalog.Catalog) => Effect.Effect<Catalog.Catalog, E>) =>
-    Effect.gen(function* () {
-      let isChanged = false
-      const stamped = Effect.fnUntraced(function* (found: Catalog.Catalog | undefined) {
-        const catalog = yield* present(found)
-        const next = yield* change(catalog)
-        isChanged = next !== catalog
-        if (!isChanged) return catalog
-        const unknown = Catalog.unknownMember(catalog)
-        if (unknown !== undefined) return yield* laterMember(unknown)
-        return { ...next, lastUpdated: DateTime.formatIso(yield* DateTime.now) }
-      })
-      const age = yield* StoreClock.stopwatch
-      const after = yield* keptChanging(cell.modify(stamped, known.version))
-      // Where there was no request nothing new is known.
-      if (after !== known.version) yield* know(after, age)
-      if (isChanged) yield* copy(store, after)
-      return now()
+  /** Makes changes one on top of the other. One that fails is left out. */
+  const applied = Effect.fnUntraced(function* (changes: Iterable<Waiting>, found: Catalog.Catalog) {
+    let catalog = found
+    for (const { apply } of changes) catalog = yield* apply(catalog, catalog !== found)
+    return catalog === found ? found : { ...catalog, lastUpdated: DateTime.formatIso(yield* DateTime.now) }
+  })
+
+  const write = Effect.fnUntraced(function* (changes: Iterable<Waiting>) {
+    let isChanged = false
+    const changed = Effect.fnUntraced(function* (found: Catalog.Catalog | undefined) {
+      const catalog = yield* present(found)
+      const next = yield* applied(changes, catalog)
+      isChanged = next !== catalog
+      return next
+    })
+    const age = yield* StoreClock.stopwatch
+    const after = yield* keptChanging(cell.modify(changed, known.version))
+    // Where there was no request nothing new is known.
+    if (after !== known.version) yield* know(after, age)
+    if (isChanged) yield* copy(store, after)
+  })
+
+  const join = Joining.make<Waiting>((take) =>
+    Effect.suspend(() => {
+      const changes = [...take()]
+      return Effect.flatMap(Effect.exit(write(changes)), (exit) =>
+        Effect.forEach(changes, ({ settle }) => settle(exit), { discard: true })
+      )
     }).pipe(lock.withPermits(1))
+  )
+
+  const change = Effect.fnUntraced(function* <E>(
+    change: (catalog: Catalog.Catalog) => Effect.Effect<Catalog.Catalog, E>
+  ): Effect.fn.Return<Catalog.Catalog, Failure | E> {
+    const { outcome, waiting } = yield* waitingFor(change)
+    yield* join(waiting, outcome)
+    return now()
+  })
 
   const read = Effect.gen(function* () {
     const age = yield* StoreClock.stopwatch
@@ -173,6 +197,42 @@ export const make = Effect.fnUntraced(function* (
     }).pipe(lock.withPermits(1)),
     change
   }
+})
+
+/** A change that waits for the next write. */
+interface Waiting {
+  /** What becomes of a catalog; the same if the change leaves it as it is, or fails. `isPending`: it has other changes that are not written yet. */
+  readonly apply: (found: Catalog.Catalog, isPending: boolean) => Effect.Effect<Catalog.Catalog>
+  /** Told how the write has ended. */
+  readonly settle: (exit: Exit.Exit<void, Failure>) => Effect.Effect<unknown>
+}
+
+const waitingFor = Effect.fnUntraced(function* <E>(
+  change: (catalog: Catalog.Catalog) => Effect.Effect<Catalog.Catalog, E>
+) {
+  // Whoever writes does so for others, too.
+  const context = yield* Effect.context<never>()
+  const done = yield* Deferred.make<void, Failure | E>()
+  let own: Exit.Exit<Catalog.Catalog, Failure | E> | undefined
+  let isOfTheWrite = true
+  const checked = Effect.fnUntraced(function* (found: Catalog.Catalog): Effect.fn.Return<Catalog.Catalog, Failure | E> {
+    const next = yield* change(found)
+    const unknown = next === found ? undefined : Catalog.unknownMember(found)
+    return unknown === undefined ? next : yield* laterMember(unknown)
+  })
+  const waiting: Waiting = {
+    apply: (found, isPending) =>
+      Effect.map(Effect.exit(Effect.provideContext(checked(found), context)), (exit) => {
+        own = exit
+        const next = Exit.isSuccess(exit) ? exit.value : found
+        isOfTheWrite = isPending || next !== found
+        return next
+      }),
+    // What was found on top of changes that have not been written was not so.
+    settle: (exit) =>
+      Deferred.done(done, own === undefined || (Exit.isFailure(exit) && isOfTheWrite) ? exit : Exit.asVoid(own))
+  }
+  return { waiting, outcome: Deferred.await(done) }
 })
 
 const laterMember = (path: string) => {

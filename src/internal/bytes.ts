@@ -1,6 +1,9 @@
 /** Bytes put together and compared. */
 
-export const concatBytes = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+export const concatBytes = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => joinBytes(parts)
+
+/** The same of any number of parts. */
+export const joinBytes = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   const whole = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
   let at = 0
   for (const part of parts) {

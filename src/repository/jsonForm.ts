@@ -39,12 +39,21 @@ export interface JsonForm<S extends Attributes.DocumentSchema> {
 }
 
 /**
- * Makes the JSON form of a resource. No request.
+ * Makes the JSON form of a resource, compiled when it is first used: most programs use values. No request.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = <S extends Attributes.DocumentSchema>(definition: Definition<S>): JsonForm<S> => {
+  let compiled: JsonForm<S> | undefined
+  const form = () => (compiled ??= compile(definition))
+  return {
+    inputOf: (document) => Effect.suspend(() => form().inputOf(document)),
+    changesOf: (way, changes) => (current) => Effect.suspend(() => form().changesOf(way, changes)(current))
+  }
+}
+
+const compile = <S extends Attributes.DocumentSchema>(definition: Definition<S>): JsonForm<S> => {
   const { completion, name, onExcessProperty, schema } = definition
   const storage = Attributes.toStorageCodec(schema)
   const exact = Exact.make(schema)

@@ -509,7 +509,21 @@ const isNamed = (path: ValuePath): path is ReadonlyArray<string> => path.every((
  * @since 0.1.0
  */
 export const passwordsOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray<string>> =>
-  valuesOf(schema).flatMap(({ path, ast }) => (isPassword(ast) && isNamed(path) ? [path] : []))
+  perSchema(passwords, schema, () =>
+    valuesOf(schema).flatMap(({ path, ast }) => (isPassword(ast) && isNamed(path) ? [path] : []))
+  )
+
+type Paths = ReadonlyArray<ReadonlyArray<string>>
+
+const passwords = new WeakMap<AST.AST, Paths>()
+const hidden = new WeakMap<AST.AST, Paths>()
+
+/** Several parts of an open resource ask for the same. */
+const perSchema = (known: WeakMap<AST.AST, Paths>, { ast }: DocumentSchema, make: () => Paths): Paths => {
+  const paths = known.get(ast) ?? make()
+  known.set(ast, paths)
+  return paths
+}
 
 /**
  * Lists the paths of the secrets and passwords of a value, and of what holds some and does not say where.
@@ -518,10 +532,12 @@ export const passwordsOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray
  * @since 0.1.0
  */
 export const hiddenOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray<string>> =>
-  valuesOf(schema).flatMap(({ path, ast }) => {
-    const source = AST.isDeclaration(ast) && isClass(ast) ? ast.typeParameters[0]! : ast
-    return isNamed(path) && (isPassword(ast) || (!isPlainStruct(source) && holdsHidden(ast))) ? [path] : []
-  })
+  perSchema(hidden, schema, () =>
+    valuesOf(schema).flatMap(({ path, ast }) => {
+      const source = AST.isDeclaration(ast) && isClass(ast) ? ast.typeParameters[0]! : ast
+      return isNamed(path) && (isPassword(ast) || (!isPlainStruct(source) && holdsHidden(ast))) ? [path] : []
+    })
+  )
 
 /**
  * Tells whether there is a secret or a password anywhere in the values of a type.

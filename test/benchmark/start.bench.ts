@@ -1,0 +1,165 @@
+/**
+ * What it takes until a program is there: importing, declaring 200 resources, opening them when they are new, and opening them again.
+ * Milliseconds, the best of some rounds. Opening is compared with what nobody can save: the catalog that it leaves, written once as JSON and
+ * read again; the import, of one bundled file, with that of the part of Effect that every program imports.
+ */
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { pathToFileURL } from "node:url"
+import { gzipSync } from "node:zlib"
+import { buildSync } from "esbuild"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Catalog from "effect-s3db/Catalog"
+import * as Database from "effect-s3db/Database"
+import * as Resource from "effect-s3db/Resource"
+import * as FileStore from "effect-s3db/storage/FileStore"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+
+const resources = 200
+const rounds = 7
+
+const declare = () =>
+  Array.from({ length: resources }, (_, i) =>
+    Resource.define(`resource${i}`, {
+      schema: Schema.Struct({
+        id: Schema.String,
+        name: Schema.String,
+        email: Schema.String,
+        age: Schema.Int,
+        active: Schema.Boolean,
+        joined: Schema.Date,
+        tags: Schema.Array(Schema.String),
+        address: Schema.Struct({ city: Schema.String, zip: Schema.String })
+      }),
+      primaryKey: "id",
+      partitions: { byCity: ["address.city"] }
+    })
+  )
+
+type Store = ObjectStore["Service"]
+type Definitions = ReturnType<typeof declare>
+
+const open = (store: Store, definitions: Definitions, concurrency: number | "unbounded") =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const database = yield* Effect.provideService(Database.make(), ObjectStore, store)
+      yield* Effect.forEach(
+        definitions,
+        (one) => Effect.provideService(Resource.make(one), Database.Database, database),
+        { concurrency, discard: true }
+      )
+    })
+  )
+
+const timed = async (work: () => unknown): Promise<number> => {
+  const start = performance.now()
+  await work()
+  return performance.now() - start
+}
+
+/** Our modules, which the application loads with Effect, in one file each: size, and the time that a process takes to import it. */
+const bundled = (folder: string, name: string, contents: string) => {
+  const outfile = join(folder, `${name}.mjs`)
+  buildSync({
+    stdin: { contents, resolveDir: import.meta.dirname },
+    outfile,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    platform: "node",
+    conditions: ["effect-s3db-source"],
+    external: ["@aws-sdk/*", "undici"],
+    // Of modules that are CommonJS.
+    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' }
+  })
+  const program = `const start = performance.now(); await import(${JSON.stringify(pathToFileURL(outfile).href)}); console.log(performance.now() - start)`
+  const run = () =>
+    Number(
+      execFileSync(process.execPath, ["--no-warnings", "--input-type=module", "-e", program], { encoding: "utf8" })
+    )
+  const minified = readFileSync(outfile)
+  return {
+    milliseconds: Math.min(...Array.from({ length: rounds }, run)),
+    minified: minified.length,
+    gzipped: gzipSync(minified).length
+  }
+}
+
+interface Result {
+  readonly name: string
+  readonly milliseconds: number
+  readonly baseline: string
+  readonly ratio: number
+}
+
+export const report = async () => {
+  const best = new Map<string, number>()
+  const note = (name: string, milliseconds: number) =>
+    best.set(name, Math.min(best.get(name) ?? Number.POSITIVE_INFINITY, milliseconds))
+  let catalog: Uint8Array = new Uint8Array()
+  const folder = mkdtempSync(join(tmpdir(), "effect-s3db-start-"))
+  for (let round = 0; round < rounds; round++) {
+    let definitions: Definitions = []
+    note(`declare ${resources} resources`, await timed(() => (definitions = declare())))
+    await Effect.runPromise(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const stores: ReadonlyArray<readonly [string, Store]> = [
+            ["memory", (yield* MemoryStore.make()).store],
+            ["a folder", yield* FileStore.make({ path: join(folder, String(round)) })]
+          ]
+          for (const [where, store] of stores) {
+            const opening = (concurrency: number | "unbounded") =>
+              Effect.promise(() => timed(() => Effect.runPromise(open(store, definitions, concurrency))))
+            note(`open ${resources} that are new, in ${where}`, yield* opening("unbounded"))
+            note(`open them again, in ${where}`, yield* opening("unbounded"))
+            catalog = (yield* store.get(Catalog.key)).body
+          }
+          const { store } = yield* MemoryStore.make()
+          const oneByOne = timed(() => Effect.runPromise(open(store, definitions, 1)))
+          note(`open ${resources} that are new, one after the other, in memory`, yield* Effect.promise(() => oneByOne))
+        })
+      )
+    )
+    const again = () => new TextEncoder().encode(JSON.stringify(JSON.parse(new TextDecoder().decode(catalog))))
+    note("the catalog as JSON", await timed(again))
+  }
+  const json = "the catalog as JSON"
+  const results: Array<Result> = [...best].map(([name, milliseconds]) => ({
+    name,
+    milliseconds: Number(milliseconds.toFixed(1)),
+    baseline: json,
+    ratio: Number((milliseconds / best.get(json)!).toFixed(1))
+  }))
+  const effect = "import of Effect, Layer, Schema and Stream alone"
+  const modules = ["Effect", "Layer", "Schema", "Stream"]
+    .map((name) => `export * as ${name} from "effect/${name}"`)
+    .join("\n")
+  const core = `${modules}
+export * as Database from "../../src/Database.ts"
+export * as Resource from "../../src/Resource.ts"
+export * as MemoryStore from "../../src/storage/MemoryStore.ts"`
+  const [alone, ours] = [bundled(folder, "effect", modules), bundled(folder, "core", core)]
+  rmSync(folder, { recursive: true, force: true })
+  const imports = [[effect, alone] as const, ["import of them with Database, Resource and MemoryStore", ours] as const]
+  for (const [name, { milliseconds }] of imports) {
+    const ratio = Number((milliseconds / alone.milliseconds).toFixed(1))
+    results.push({ name, milliseconds: Number(milliseconds.toFixed(1)), baseline: effect, ratio })
+  }
+  const lines = results.map(
+    ({ baseline, milliseconds, name, ratio }) =>
+      `  ${name.padEnd(58)} ${milliseconds.toFixed(1).padStart(8)} ms  ${ratio.toFixed(1).padStart(7)}x ${baseline === json ? "the catalog" : "Effect"}`
+  )
+  const kilobytes = (bytes: number) => `${(bytes / 1024).toFixed(0)} KB`
+  const sizes = [
+    `  the catalog: ${catalog.length} bytes, ${Math.round(catalog.length / resources)} for each resource`,
+    ...imports.map(
+      ([name, { gzipped, minified }]) => `  ${name}: ${kilobytes(minified)} minified, ${kilobytes(gzipped)} gzipped`
+    )
+  ]
+  return { results: { catalogBytes: catalog.length, alone, ours, results }, text: [...lines, ...sizes].join("\n") }
+}
