@@ -196,12 +196,51 @@ export const key = (
  * @category keys
  * @since 0.1.0
  */
-export const idOf = (resource: string, name: string): Option.Option<string> => {
+export const idOf = (resource: string, name: string): Option.Option<string> =>
+  Option.fromUndefinedOr(idReader(resource)(name))
+
+/**
+ * Makes what reads the ids in the keys of a resource, as `idOf` does.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+export const idReader = (resource: string): ((name: string) => string | undefined) => {
   const start = `${keyPrefix(resource)}id=`
-  const rest = name.slice(start.length)
-  if (!name.startsWith(start) || rest === "" || rest.includes("/")) return Option.none()
-  return Option.fromUndefinedOr(percentDecode(rest))
+  return (name) => {
+    if (!name.startsWith(start)) return undefined
+    const rest = name.slice(start.length)
+    return rest === "" || rest.includes("/") ? undefined : percentDecode(rest)
+  }
 }
+
+/**
+ * Makes what tells of keys of a resource whether they are those of documents, as `idOf` does, without making the ids.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+export const idTest = (resource: string): ((name: string) => boolean) => {
+  const start = `${keyPrefix(resource)}id=`
+  const read = idReader(resource)
+  return (name) => {
+    if (name.length === start.length || !name.startsWith(start)) return false
+    for (let i = start.length; i < name.length; i++) {
+      if (!isPlain(name.charCodeAt(i))) return read(name) !== undefined
+    }
+    return true
+  }
+}
+
+/** Letters, digits and `-._~`, which percent-encoding leaves as they are. */
+const isPlain = (unit: number): boolean =>
+  (unit >= 97 && unit <= 122) ||
+  (unit >= 48 && unit <= 57) ||
+  (unit >= 65 && unit <= 90) ||
+  unit === 45 ||
+  unit === 46 ||
+  unit === 95 ||
+  unit === 126
 
 /**
  * A marker that a document owns: the values in its key, what it covers, and the write that made it.

@@ -109,6 +109,10 @@ export interface Keys {
     maxKeys: number,
     after: string | undefined
   ) => Effect.Effect<KeyPage, StoreError.StoreError | StoreError.Unsupported>
+  /** How many hits a range has, as far as their keys and sizes tell. 1 LIST for each 1,000. */
+  readonly count: (range: Range) => Effect.Effect<number, StoreError.StoreError | StoreError.Unsupported>
+  /** The ids of all documents of the resource, as far as keys and sizes tell, as they are drawn. 1 LIST for each 1,000. */
+  readonly ids: Stream.Stream<string, StoreError.StoreError | StoreError.Unsupported>
   /** Every page of a range, as it is drawn. 1 LIST for each 1,000. */
   readonly pages: (
     range: Range,
@@ -154,6 +158,9 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     !context.settings.history &&
     !context.mayBeJournaled()
 
+  const idOf = Document.idReader(name)
+  const hasId = Document.idTest(name)
+
   const isThere = ({ size }: ListEntry): boolean => size !== Document.deletionBytes
 
   const isWithin = (range: Range, key: string): boolean => {
@@ -168,7 +175,8 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
       return Option.map(Option.fromUndefinedOr(parsed), ({ id }) => ({ key, id, marker: undefined, isFlagged: false }))
     }
     if (range.partition === undefined) {
-      return Option.map(Document.idOf(name, key), (id) => ({ key, id, marker: undefined, isFlagged }))
+      const id = idOf(key)
+      return id === undefined ? Option.none() : Option.some({ key, id, marker: undefined, isFlagged })
     }
     const marker = range.partition.parse(key)
     return marker === undefined ? Option.none() : Option.some({ key, id: marker.id, marker, isFlagged: false })
@@ -177,18 +185,20 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
   const segmentOf = ({ companion, partition, prefix }: Range, key: string): string =>
     (companion ?? partition)?.segment(key.slice(prefix.length)) ?? ""
 
+  const isOfDocuments = ({ companion, partition }: Range) => partition === undefined && companion === undefined
+
   const listed = (
-    { companion, partition, prefix }: Range,
+    range: Range,
     maxKeys: number,
     position: Position
-  ): Effect.Effect<ListPage & { readonly keys: ReadonlyArray<string> }, StoreError.StoreError> => {
-    const isOfDocuments = partition === undefined && companion === undefined
-    const keysOnly = !isOfDocuments || leavesNothing()
-    return Effect.map(listSome(store, { prefix, maxKeys, keysOnly, ...position }), (page) => {
-      const there = isOfDocuments ? page.entries.filter(isThere) : page.entries
-      return { ...page, keys: there.map((entry) => entry.key) }
-    })
+  ): Effect.Effect<ListPage, StoreError.StoreError> => {
+    const keysOnly = !isOfDocuments(range) || leavesNothing()
+    return listSome(store, { prefix: range.prefix, maxKeys, keysOnly, ...position })
   }
+
+  /** The keys of a page, but for what deletions have left. */
+  const keysIn = (range: Range, { entries }: ListPage): ReadonlyArray<string> =>
+    (isOfDocuments(range) ? entries.filter(isThere) : entries).map(({ key }) => key)
 
   /** Whether a listing finds the same again, but for keys that the transaction itself has added. 1 LIST, more for many of them. */
   const isListedAgain = (
@@ -201,7 +211,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
       const now: Array<string> = []
       for (let at = position; ;) {
         const page = yield* listed(range, maxKeys, at)
-        now.push(...page.keys.filter((key) => !added.has(key)))
+        now.push(...keysIn(range, page).filter((key) => !added.has(key)))
         const isOver = page.nextToken === undefined
         // Of a page that was followed by others, only as much as it had.
         const isEnough = nextToken !== undefined && now.length >= keys.length
@@ -216,13 +226,12 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     })
 
   /** Has a listing made again before a transaction is committed, or refuses it, as its options say. */
-  const noted = Effect.fnUntraced(function* (
-    range: Range,
-    again: (added: ReadonlySet<string>) => Effect.Effect<boolean, StoreError.StoreError>,
-    label: string
-  ) {
+  const noted = Effect.fnUntraced(function* (range: Range, page: ListPage, maxKeys: number, position: Position) {
     const transaction = yield* Transaction.Current
     if (transaction === undefined || transaction.listings === "committed") return
+    const found = { keys: keysIn(range, page), nextToken: page.nextToken }
+    const again = isListedAgain(range, found, maxKeys, position)
+    const label = JSON.stringify([maxKeys, position])
     const documents = Document.keyPrefix(name)
     const hasWritten = [...transaction.writes.keys()].some((key) => key.startsWith(documents))
     if (transaction.listings === "refuse" || hasWritten) {
@@ -236,19 +245,23 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     )
   })
 
-  const byKey = Effect.fnUntraced(function* (
+  /** The entries of one LIST, and where it goes on. */
+  const entriesOf = Effect.fnUntraced(function* (
     range: Range,
     maxKeys: number,
     after: string | undefined
-  ): Effect.fn.Return<KeyPage, StoreError.StoreError | StoreError.Unsupported> {
+  ): Effect.fn.Return<
+    { readonly entries: ReadonlyArray<ListEntry>; readonly next: string | undefined },
+    StoreError.StoreError | StoreError.Unsupported
+  > {
     const { prefix, least, most } = range
     const from = least === undefined ? undefined : prefix + least
     const position: Position = capabilities.orderedList
       ? { startAfter: after ?? from, token: undefined }
       : { startAfter: undefined, token: after }
-    const found = yield* listed(range, maxKeys, position)
-    const { entries, keys, nextToken } = found
-    yield* noted(range, isListedAgain(range, found, maxKeys, position), JSON.stringify([maxKeys, position]))
+    const page = yield* listed(range, maxKeys, position)
+    const { entries, nextToken } = page
+    yield* noted(range, page, maxKeys, position)
     const last = entries.at(-1)?.key
     const isPast =
       capabilities.orderedList &&
@@ -256,14 +269,45 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
       last !== undefined &&
       !isWithin({ ...range, least: undefined }, last)
     const isOver = nextToken === undefined || isPast
-    return {
-      hits: entries
-        .filter(({ key }) => isWithin(range, key))
-        .flatMap((entry) => Option.toArray(hitOf(range, entry.key, !isThere(entry)))),
-      next: isOver ? undefined : capabilities.orderedList ? last : nextToken,
-      isThinned: keys.length < entries.length
+    return { entries, next: isOver ? undefined : capabilities.orderedList ? last : nextToken }
+  })
+
+  const byKey = Effect.fnUntraced(function* (
+    range: Range,
+    maxKeys: number,
+    after: string | undefined
+  ): Effect.fn.Return<KeyPage, StoreError.StoreError | StoreError.Unsupported> {
+    const { entries, next } = yield* entriesOf(range, maxKeys, after)
+    const hits = entries
+      .filter(({ key }) => isWithin(range, key))
+      .flatMap((entry) => Option.toArray(hitOf(range, entry.key, !isThere(entry))))
+    return { hits, next, isThinned: isOfDocuments(range) && !entries.every(isThere) }
+  })
+
+  /** Whether an entry of a listing is a hit that is there, as far as its key and size tell. */
+  const isHit = (range: Range, entry: ListEntry): boolean =>
+    isOfDocuments(range)
+      ? isThere(entry) && hasId(entry.key)
+      : isWithin(range, entry.key) && Option.isSome(hitOf(range, entry.key))
+
+  const count: Keys["count"] = Effect.fnUntraced(function* (range) {
+    let total = 0
+    for (let after: string | undefined; ;) {
+      const { entries, next } = yield* entriesOf(range, maxKeysPerRequest, after)
+      for (const entry of entries) if (isHit(range, entry)) total += 1
+      if (next === undefined) return total
+      after = next
     }
   })
+
+  const idsIn = (entries: ReadonlyArray<ListEntry>): ReadonlyArray<string> => {
+    const ids: Array<string> = []
+    for (const entry of entries) {
+      const id = isThere(entry) ? idOf(entry.key) : undefined
+      if (id !== undefined) ids.push(id)
+    }
+    return ids
+  }
 
   /**
    * The next hits of a range that is sorted, after one of them: its runs of the same value, each by id. Keys have the ids of a
@@ -381,6 +425,13 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     select,
     isWithin,
     page,
+    count,
+    ids: Stream.paginate(undefined as string | undefined, (after) =>
+      Effect.map(
+        entriesOf(whole, maxKeysPerRequest, after),
+        ({ entries, next }) => [idsIn(entries), Option.fromUndefinedOr(next)] as const
+      )
+    ),
     pages: (range, startAfter) =>
       Stream.paginate(startAfter, (after) =>
         Effect.map(

@@ -291,7 +291,7 @@ export const make = <A>(
     ids: (request) =>
       streamed(request, (range) =>
         range.partition === undefined
-          ? Stream.flatMap(keys.pages(range), (hits) => Stream.fromArray(byKeys(hits).map((hit) => hit.id)))
+          ? keys.ids
           : through(range, request, (hit) => Effect.map(storedOf(range, hit), (found) => found?.id))
       ),
     count: Effect.fnUntraced(function* (request) {
@@ -299,11 +299,7 @@ export const make = <A>(
       if (range.partition !== undefined && request?.verify !== false) {
         return yield* Stream.runCount(through(range, request, (hit) => storedOf(range, hit)))
       }
-      return yield* Stream.runFold(
-        keys.pages(range),
-        () => 0,
-        (total, hits) => total + byKeys(hits).length
-      )
+      return yield* keys.count(range)
     }),
     page,
     getFrom: Effect.fnUntraced(function* (id, request) {

@@ -463,6 +463,12 @@ const listPage = (tree: Tree, list: ListRequest, ordered: boolean): ListPage | R
   const token = rules.readToken(list)
   if (typeof token === "object") return token
   const { prefix = "", delimiter, maxKeys = maxKeysPerRequest } = list
+  if (ordered && (delimiter === undefined || delimiter === "")) {
+    const { startAfter } = list
+    const given = token?.slice(1)
+    const isLater = startAfter !== undefined && (given === undefined || compareUtf8(startAfter, given) > 0)
+    return runOf(tree, list, isLater ? startAfter : given)
+  }
   const entries: Array<ListEntry> = []
   const commonPrefixes: Array<string> = []
   const seek = (key: string | undefined) => (key === undefined ? undefined : tree.getPairOrNextHigher(key))
@@ -503,6 +509,27 @@ const listPage = (tree: Tree, list: ListRequest, ordered: boolean): ListPage | R
     pair = ordered ? seek(successor(group)) : tree.nextHigherPair(key)
   }
   return { entries, commonPrefixes, nextToken: undefined }
+}
+
+/** The keys with a prefix, and after another one: a run of the tree, walked from leaf to leaf. */
+const runOf = (tree: Tree, list: ListRequest, startAfter: string | undefined): ListPage => {
+  const { keysOnly = false, maxKeys = maxKeysPerRequest, prefix = "" } = list
+  const entries: Array<ListEntry> = []
+  const after = startAfter !== undefined && compareUtf8(startAfter, prefix) >= 0 ? startAfter : undefined
+  const end = prefix === "" ? undefined : successor(prefix)
+  const high = end ?? tree.maxKey()
+  if (high === undefined) return { entries, commonPrefixes: [], nextToken: undefined }
+  let nextToken: string | undefined
+  tree.forRange(after ?? prefix, high, end === undefined, (key, { body, etag, lastModified }) => {
+    if (key === after) return undefined
+    if (entries.length === maxKeys) {
+      nextToken = rules.makeToken(list, `k${entries.at(-1)!.key}`)
+      return { break: true }
+    }
+    entries.push(keysOnly ? { key } : { key, etag, size: body.length, lastModified })
+    return undefined
+  })
+  return { entries, commonPrefixes: [], nextToken }
 }
 
 const diskFailure = (operation: "get" | "put" | "open", path: string) => (cause: unknown) => {

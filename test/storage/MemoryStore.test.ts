@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
+import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import * as BoundedStore from "effect-s3db/storage/BoundedStore"
 import * as ConnectionString from "effect-s3db/storage/ConnectionString"
@@ -43,6 +44,48 @@ describe("MemoryStore", () => {
       yield* control.clear
       assert.deepStrictEqual(yield* control.stats, { objects: 0, bytes: 0 })
     })
+  )
+
+  const keyPieces = ["a", "b", "/", "=", "\ud7ff", "\ue000", "\u{10000}", "\u{10ffff}"]
+  const keyOf = Schema.Array(Schema.Literals(keyPieces)).check(Schema.isMinLength(1), Schema.isMaxLength(4))
+  it.effect.prop(
+    "lists what begins with a prefix and comes after a key, page by page, as the sorted keys have it",
+    [
+      Schema.Array(keyOf).check(Schema.isMaxLength(30)),
+      Schema.Array(Schema.Literals(keyPieces)).check(Schema.isMaxLength(2)),
+      Schema.NullOr(keyOf),
+      Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 }))
+    ],
+    ([names, start, after, maxKeys]) =>
+      Effect.gen(function* () {
+        const { store } = yield* MemoryStore.make()
+        const keys = [...new Set(names.map((name) => name.join("")))]
+        for (const key of keys) yield* store.put({ key, body: text(key) })
+        const prefix = start.join("")
+        const startAfter = after?.join("")
+        const bytes = (key: string) => Buffer.from(key)
+        const expected = keys
+          .filter((key) => key.startsWith(prefix))
+          .filter((key) => startAfter === undefined || Buffer.compare(bytes(key), bytes(startAfter)) > 0)
+          .toSorted((a, b) => Buffer.compare(bytes(a), bytes(b)))
+        const listed: Array<string> = []
+        let token: string | undefined
+        do {
+          const page = yield* store.list({ prefix, startAfter, maxKeys, token })
+          assert.isAtMost(page.entries.length, maxKeys)
+          for (const { key, size } of page.entries) {
+            listed.push(key)
+            assert.strictEqual(size, bytes(key).length)
+          }
+          token = page.nextToken
+        } while (token !== undefined)
+        assert.deepStrictEqual(listed, expected)
+        const whole = yield* store.list({ prefix, startAfter, keysOnly: true })
+        assert.deepStrictEqual(
+          whole.entries,
+          expected.map((key) => ({ key }))
+        )
+      })
   )
 
   it.live("goes to disk and comes back", () =>
@@ -162,9 +205,14 @@ describe("MemoryStore", () => {
         yield* control.restore({ tree, bytes: 0 })
         // The walk is counted, not timed.
         let visited = 0
-        const { getPairOrNextHigher, nextHigherPair } = tree
+        const { forRange, getPairOrNextHigher, nextHigherPair } = tree
         const counted = Object.assign(Object.create(Object.getPrototypeOf(tree)), tree, {
           clone: () => counted,
+          forRange: (...[low, high, includeHigh, onFound]: Parameters<typeof forRange>) =>
+            tree.forRange(low, high, includeHigh, (key, value, counter) => {
+              visited += 1
+              return onFound?.(key, value, counter)
+            }),
           getPairOrNextHigher: (...args: Parameters<typeof getPairOrNextHigher>) => {
             visited += 1
             return getPairOrNextHigher.apply(tree, args)
@@ -177,6 +225,7 @@ describe("MemoryStore", () => {
         yield* control.restore({ tree: counted, bytes: 0 })
         const page = yield* store.list({ prefix: "p500/" })
         assert.strictEqual(page.entries.length, 1000)
+        assert.isAtLeast(visited, 1000)
         assert.isBelow(visited, 1010)
         visited = 0
         const groups = yield* store.list({ delimiter: "/", maxKeys: 1000 })

@@ -15,9 +15,9 @@ export const checkPage = (
   { prefix = "", startAfter }: { readonly prefix?: string | undefined; readonly startAfter?: string | undefined },
   { commonPrefixes, entries }: Page
 ): Unexpected | undefined => {
-  const keys = [...entries.map((entry) => entry.key), ...commonPrefixes]
-  const strange = keys.filter((key) => key === "" || !key.startsWith(prefix))
-  if (strange.length > 0) {
+  const isStrange = (key: string): boolean => key === "" || !key.startsWith(prefix)
+  if (entries.some(({ key }) => isStrange(key)) || commonPrefixes.some(isStrange)) {
+    const strange = [...entries.map((entry) => entry.key), ...commonPrefixes].filter(isStrange)
     const some = strange.slice(0, shown).map((key) => JSON.stringify(key.slice(0, 200)))
     const description =
       `the store was asked for keys that begin with ${JSON.stringify(prefix)} and listed ${strange.length} others, such as ` +
@@ -25,7 +25,11 @@ export const checkPage = (
     return new Unexpected({ description })
   }
   if (startAfter === undefined || startAfter === "") return undefined
-  return entries.some(({ key }) => compareUtf8(key, startAfter) <= 0)
+  // Where there is nothing above U+D7FF on one side, UTF-16 has the same order.
+  const isBefore = /[\ud800-\uffff]/.test(startAfter)
+    ? (key: string) => compareUtf8(key, startAfter) <= 0
+    : (key: string) => key <= startAfter
+  return entries.some(({ key }) => isBefore(key))
     ? new Unexpected({ description: "the store was asked for keys after another one and listed some before it" })
     : undefined
 }
