@@ -173,6 +173,12 @@ export const make = Effect.fnUntraced(function* (
   const change = Effect.fnUntraced(function* <E>(
     change: (catalog: Catalog.Catalog) => Effect.Effect<Catalog.Catalog, E>
   ): Effect.fn.Return<Catalog.Catalog, Failure | E> {
+    // What is so already, or refused, needs no write.
+    const isWanted = Effect.suspend(() => {
+      const found = now()
+      return Effect.map(change(found), (next) => next !== found)
+    })
+    if (!(yield* lock.withPermits(1)(isWanted))) return now()
     const { outcome, waiting } = yield* waitingFor(change)
     yield* join(waiting, outcome)
     return now()

@@ -62,7 +62,7 @@ export const make = <X>(write: (take: () => Iterable<X>) => Effect.Effect<void>)
       next = batch
       batch.changes.add(change)
       batch.waiting += 1
-      if (isFirst) batch.fiber = yield* Effect.forkDetach(writing(batch))
+      if (isFirst) batch.fiber = yield* Effect.forkDetach(writing(batch), { startImmediately: true })
       return batch
     })
 
