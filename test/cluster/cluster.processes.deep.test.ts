@@ -71,6 +71,8 @@ describe("a cluster between processes", () => {
         let ports = 40_000
         const processes = Array.from({ length: runners }, (_, i) => launch(`p${i}`, ports++, true, told))
         const all = [...processes]
+        // Whatever comes of it, none is left.
+        yield* Effect.addFinalizer(() => Effect.sync(() => all.forEach(({ child }) => child.kill("SIGKILL"))))
         let kills = 0
         let pauses = 0
         for (let wave = 0; wave < waves; wave++) {
@@ -102,6 +104,7 @@ describe("a cluster between processes", () => {
         yield* Effect.promise(() => Promise.all(all.map(({ ended }) => ended)))
         kills += runners
         const last = [launch("l0", ports++, false, told), launch("l1", ports++, false, told)]
+        all.push(...last)
 
         yield* Effect.gen(function* () {
           const storage = yield* MessageStorage.MessageStorage
