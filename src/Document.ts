@@ -398,13 +398,17 @@ export const toObject = (
 }
 
 /**
- * Returns a version as the journal shows it: `metadata` and `body` of the object that a write puts, secrets sealed.
+ * Returns a version as the journal shows it: `metadata` and `body` of the object that a write puts, secrets sealed. It is the same however often a
+ * transaction that was aborted has put the version back: under the write id that it had first, without what it was built upon and
+ * without the objects that it owns, which come and go with such transactions.
  *
  * @category conversions
  * @since 0.1.0
  */
 export const imageOf = (write: Write): JsonObject => {
-  const { body, metadata } = toObject(write)
+  const { origin: _, ...version } = write
+  const bare = { ...version, writeId: identityOf(write), ancestors: [], markers: none, companions: none, claims: none }
+  const { body, metadata } = toObject(bare)
   return { metadata, body: JSON.parse(decoder.decode(body)) as Json }
 }
 
