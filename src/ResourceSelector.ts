@@ -17,6 +17,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { nearest, perhaps } from "./internal/nearest.ts"
 
 /**
  * The test of a name.
@@ -93,4 +94,33 @@ export const toPredicate = (selector: ResourceSelector = "*"): Predicate => {
     !blocked.has(resource) &&
     (allowed === undefined ? includePlugins || !isOfPlugin(resource) : allowed.has(resource)) &&
     (predicate?.(resource) ?? true)
+}
+
+/**
+ * Returns what of a selection names no resource that there is, quoted, each with the name that is nearest: such as `"user"; perhaps users is
+ * meant`. Of what is left out only names that are near to one: others may be of resources elsewhere.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const unknown = (selector: ResourceSelector = "*", resources: Iterable<string>): ReadonlyArray<string> => {
+  const { allow = [], block = [] } = partsOf(selector)
+  const there = new Set(resources)
+  const named = new Set([...allow, ...block])
+  const others = [...there].filter((name) => !named.has(name))
+  const told = [...named].map((name) => ({ name, near: there.has(name) ? undefined : nearest(name, others) }))
+  return told
+    .filter(({ name, near }) => !there.has(name) && (near !== undefined || allow.includes(name)))
+    .map(({ name, near }) => `${JSON.stringify(name)}${perhaps(near)}`)
+}
+
+/**
+ * Returns why a plugin that is to look after these resources is not as it was meant, or `undefined`: names of none that there is.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const problemOf = (selector: ResourceSelector | undefined, resources: Iterable<string>): string | undefined => {
+  const names = unknown(selector, resources)
+  return names.length === 0 ? undefined : `resources: there is none that is called ${names.join(", nor ")}`
 }

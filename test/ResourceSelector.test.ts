@@ -35,6 +35,22 @@ describe("ResourceSelector", () => {
     assert.deepStrictEqual(selected({ predicate: (name) => name.endsWith("s"), block: ["Users"] }), ["users"])
   })
 
+  it("tells which names are those of no resource, and which may have been meant", () => {
+    const unknown = (selector: ResourceSelector.ResourceSelector) => ResourceSelector.unknown(selector, names)
+    for (const selector of ["*", [], ["users", "__proto__"], () => true, { block: ["users", "orders"] }] as const) {
+      assert.deepStrictEqual(unknown(selector), [])
+    }
+    assert.deepStrictEqual(unknown(["usres", "orders"]), ['"usres"; perhaps users is meant', '"orders"'])
+    // What is named is not what was meant by another name.
+    assert.deepStrictEqual(unknown(["user", "users", "Users"]), ['"user"'])
+    assert.deepStrictEqual(unknown({ block: ["users-archive"] }), ['"users-archive"; perhaps users_archive is meant'])
+    assert.strictEqual(
+      ResourceSelector.problemOf(["orders", "usrs"], names),
+      'resources: there is none that is called "orders", nor "usrs"; perhaps users is meant'
+    )
+    assert.isUndefined(ResourceSelector.problemOf(undefined, names))
+  })
+
   it.effect("has a schema, which says what is wrong", () =>
     Effect.gen(function* () {
       const decode = Schema.decodeUnknownEffect(ResourceSelector.ResourceSelector, { onExcessProperty: "error" })

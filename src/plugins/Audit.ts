@@ -417,7 +417,7 @@ const warnOfSilence = Effect.fnUntraced(function* (
  * requests of `Consumer.consume`. Warns in the log where no resource that is there and chosen has the option `journal`.
  *
  * Its health in `Plugin.statuses` is `down` while the trail cannot go on, with what to do; it is tried again after `longestPause`. It is `degraded` while something is in the way of the trail, and where entries wait for more than 5 minutes and
- * nobody keeps the journal. 1 LIST of 1 key when it is asked for; 1 HEAD more where an entry waits for so long.
+ * nobody keeps the journal, and where `resources` names one that is not registered: the nearest is named. 1 LIST of 1 key when it is asked for; 1 HEAD more where an entry waits for so long.
  *
  * @category constructors
  * @since 0.1.0
@@ -514,7 +514,11 @@ export const make = Effect.fnUntraced(function* (
     const detail = yield* Effect.catch(waiting, ({ message }) =>
       Effect.succeed(`it cannot be seen whether entries wait for the journal: ${message}`)
     )
-    return detail === undefined ? { level: "up" } : { level: "degraded", detail }
+    const names = (yield* database.listResources).map(({ name }) => name)
+    // A journal of one's own tells of resources elsewhere.
+    const strange = options.journal === undefined ? ResourceSelector.problemOf(options.resources, names) : undefined
+    const details = [strange, detail].filter((one) => one !== undefined)
+    return details.length === 0 ? { level: "up" } : { level: "degraded", detail: details.join("; ") }
   })
   yield* self.running({
     health,

@@ -45,6 +45,7 @@ import * as Guard from "../Guard.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import * as sha256 from "../internal/sha256.ts"
 import * as Plugin from "../Plugin.ts"
+import type * as PluginRegistry from "../PluginRegistry.ts"
 import * as ReadThrough from "../ReadThrough.ts"
 import * as ResourceSelector from "../ResourceSelector.ts"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
@@ -660,9 +661,13 @@ export const make = Effect.fn("Cache.make")(function* <R = never>(
   })
 
   yield* self.running({
-    health: Effect.map(engine.resting, (resting) => {
+    health: Effect.gen(function* (): Effect.fn.Return<PluginRegistry.Health> {
+      const resting = yield* engine.resting
       const owing = engine.owing()
+      const names = (yield* database.listResources).map(({ name }) => name)
+      const strange = ResourceSelector.problemOf(resources, names)
       const detail = [
+        ...(strange === undefined ? [] : [strange]),
         ...resting.map((name) => `tier ${name} fails`),
         ...owing.map((resource) => `writes of ${resource} are not recorded for other processes yet`)
       ].join("; ")

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as References from "effect/References"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Database } from "effect-s3db/Database"
 import * as AppendLog from "effect-s3db/kernel/AppendLog"
@@ -105,6 +106,27 @@ describe("an audit trail", () => {
       }).pipe(Effect.scoped, quiet, Random.withSeed(key))
     )
   }
+
+  it.effect("is degraded while a resource that it is to follow is none, and names the nearest", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { database, open: openResource } = yield* openOn(store)
+      const schema = Schema.Struct({ id: Schema.String })
+      yield* openResource("orders", { schema, primaryKey: "id", journal: true })
+      yield* Effect.provideService(Audit.make({ resources: ["order"] }), Database, database)
+      const health = Effect.map(
+        Effect.provideService(Plugin.statuses, Database, database),
+        ([status]) => status?.health
+      )
+      assert.deepStrictEqual(yield* health, {
+        level: "degraded",
+        detail: 'resources: there is none that is called "order"; perhaps orders is meant'
+      })
+      // It was yet to be registered.
+      yield* openResource("order", { schema, primaryKey: "id", journal: true })
+      assert.deepStrictEqual(yield* health, { level: "up" })
+    }).pipe(Effect.scoped, quiet)
+  )
 
   it.effect("makes 72 requests an hour when nothing is written", () =>
     Effect.gen(function* () {

@@ -753,6 +753,23 @@ describe("Cache, tiers", () => {
     })
   )
 
+  it.effect("is degraded while a resource that it is to cache is none, and names the nearest", () =>
+    Effect.gen(function* () {
+      const one = yield* open(yield* memory, { resources: ["users", "order"] })
+      const health = Effect.map(
+        Effect.provideService(Plugin.statuses, Database.Database, one.database),
+        ([status]) => status?.health
+      )
+      const detail = 'resources: there is none that is called "order"'
+      assert.deepStrictEqual(yield* health, { level: "degraded", detail })
+      const orders = { schema: Schema.Struct({ id: Schema.String }), primaryKey: "id" } as const
+      yield* one.open("orders", orders)
+      assert.deepStrictEqual(yield* health, { level: "degraded", detail: `${detail}; perhaps orders is meant` })
+      yield* one.open("order", orders)
+      assert.deepStrictEqual(yield* health, { level: "up" })
+    })
+  )
+
   it.effect("goes on without a tier that fails, says so, and comes back to it", () =>
     Effect.gen(function* () {
       const broken = tierOf("broken")

@@ -26,7 +26,7 @@ const floors: ReadonlyArray<readonly [RegExp, number]> = [
   [/^document\/(damage|documentObject|journaling|sweep)\.ts$/, 9],
   [/^catalog\//, 9],
   [/^Database\.ts$/, 10],
-  [/^(Definition|Differences)\.ts$/, 11],
+  [/^(Definition|Differences|JournalConsumer)\.ts$/, 11],
   [/^(Repository|Wire)\.ts$/, 12],
   // The engine's wings.
   [/^document\//, 13],
