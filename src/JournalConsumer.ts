@@ -19,11 +19,12 @@
  *   const consumer = yield* JournalConsumer.make({ name: "totals", resources: ["orders"], start: "end" })
  *   yield* consumer.consume(
  *     (entries) =>
- *       Effect.forEach(entries, ({ value }) =>
- *         value.kind === "delete"
- *           ? Effect.sync(() => void totals.delete(value.id))
- *           : Effect.map(orders.fromImage(value, "after"), ({ total }) => void totals.set(value.id, total))
- *       ),
+ *       Effect.gen(function* () {
+ *         for (const { value } of entries) {
+ *           if (value.kind === "delete") totals.delete(value.id)
+ *           else totals.set(value.id, (yield* orders.fromImage(value, "after")).total)
+ *         }
+ *       }),
  *     JournalConsumer.snapshot(orders, (documents) =>
  *       Effect.sync(() => documents.forEach(({ id, value }) => totals.set(id, value.total)))
  *     )

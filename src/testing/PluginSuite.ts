@@ -60,6 +60,8 @@ export interface Subject<Service, E = unknown> {
   readonly ids: (service: Service) => Effect.Effect<ReadonlyArray<string>, E>
   /** Resources of the program whose documents are written. Default: none. */
   readonly resources?: ReadonlyArray<string> | undefined
+  /** What other keys that are written meanwhile begin with, such as `journal/`. Default: none. */
+  readonly prefixes?: ReadonlyArray<string> | undefined
   /** How much it is made to store at once. Default: 2,500. */
   readonly records?: number | undefined
   /** Ids that it has to take as they are. Default: texts that could spoil a key, a path or an object. */
@@ -174,6 +176,7 @@ export const suite = <Service, E>(name: string, subject: Subject<Service, E>): v
  */
 export const tests = <Service, E>(subject: Subject<Service, E>): ReadonlyArray<Test> => {
   const { add, afterCrash = Effect.void, ids, mostRequests = 100, plugin, records = 2500, resources = [] } = subject
+  const { prefixes = [] } = subject
   const has = (service: Service) => Effect.map(ids(service), (all) => [...all].toSorted())
 
   /** Does something in a process that ends with it. */
@@ -204,6 +207,7 @@ export const tests = <Service, E>(subject: Subject<Service, E>): ReadonlyArray<T
     const resource = `resource=${["plg", ...namespace, plugin.name].join("_")}_`
     const documents = resources.map((one) => `resource=${percentEncode(one)}/`)
     return (key: string) => {
+      if (prefixes.some((prefix) => key.startsWith(prefix))) return true
       if (key.startsWith("s3db.json") || key.startsWith(prefix) || key.startsWith(resource)) return true
       if (!key.startsWith("resource=")) return false
       return key.includes("/plugin=") ? key.includes(`/${prefix}`) : documents.some((one) => key.startsWith(one))
