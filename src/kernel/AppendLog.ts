@@ -47,6 +47,7 @@ import * as CasCell from "./CasCell.ts"
 import * as jsonText from "./internal/jsonText.ts"
 import * as logIndex from "./internal/logIndex.ts"
 import * as logSegments from "./internal/logSegments.ts"
+import * as termFilter from "./internal/terms.ts"
 import * as partsOf from "./internal/parts.ts"
 import * as tokens from "./internal/token.ts"
 import type { LeaseLost } from "./Lease.ts"
@@ -128,6 +129,11 @@ export interface Options<A, I> {
   readonly compression?: BlobCodec.Compression | undefined
   /** Default: segments are not sealed. The scope of the keys is the caller's. */
   readonly sealing?: BlobCodec.Sealing | undefined
+  /**
+   * By what entries are looked for: `read({ terms })` leaves out segments that have none with them. The index holds 10 bits for each of a
+   * segment, at most 1,280 bytes, in clear: who can read it can find out whether a term that he guesses is there. Default: none.
+   */
+  readonly termsOf?: ((entry: A) => ReadonlyArray<string>) | undefined
 }
 
 /**
@@ -191,6 +197,11 @@ export interface ReadOptions {
   readonly since?: number | undefined
   /** The position to stop before. Default: the end of the log when reading begins. */
   readonly to?: number | undefined
+  /**
+   * Segments of whose entries none has all of these terms are not read, where the log was appended to with `termsOf`: of 100 others
+   * about one is. Entries without them are given, too: they are to be looked at.
+   */
+  readonly terms?: ReadonlyArray<string> | undefined
 }
 
 /**
@@ -290,7 +301,7 @@ export interface AppendLog<A> {
   readonly status: Effect.Effect<Status, StoreError.StoreError>
   /**
    * Reads entries in order, to the end that the log has when reading begins. 1 GET for the manifest and 1 GET for each
-   * segment; 1 GET for each level of the index where segments are many.
+   * segment, those apart that have none of the `terms`; 1 GET for each level of the index where segments are many.
    */
   readonly read: (options?: ReadOptions) => Stream.Stream<Entry<A>, Trimmed | StoreError.StoreError>
   /**
@@ -407,7 +418,15 @@ const isGone = ({ reason }: StoreError.StoreError): boolean => reason._tag === "
  * @since 0.1.0
  */
 export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>): AppendLog<A> => {
-  const { compression, prefix, schema, sealing, segmentBytes = 4 * 1024 * 1024, segmentEntries = 4096 } = options
+  const {
+    compression,
+    prefix,
+    schema,
+    sealing,
+    termsOf,
+    segmentBytes = 4 * 1024 * 1024,
+    segmentEntries = 4096
+  } = options
   for (const [name, bound] of Object.entries({ segmentEntries, segmentBytes })) {
     if (!Number.isSafeInteger(bound) || bound < 1) {
       throw new RangeError(`${name} has to be a whole number above 0, not ${bound}`)
@@ -438,7 +457,23 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     )
   })
 
+  /** The filter of the terms of entries, where there is to be one. */
+  const filterOf = Effect.fnUntraced(function* (links: ReadonlyArray<logSegments.Link>) {
+    if (termsOf === undefined) return {}
+    const terms = new Set<string>()
+    for (const { from, lines } of links) {
+      for (const [i, line] of lines.entries()) {
+        const value = yield* Effect.mapError(json.read(line, `entry ${from + i} of the log`), (reason) =>
+          failed("put", key, reason)
+        )
+        for (const term of termsOf(value)) terms.add(term)
+      }
+    }
+    return { k: termFilter.write(terms) }
+  })
+
   const save = Effect.fnUntraced(function* (links: ReadonlyArray<logSegments.Link>, generation: number) {
+    const filter = yield* filterOf(links)
     const [{ at, from }, last] = [links[0]!, links.at(-1)!]
     const content = logSegments.write(yield* Id.writeId, links)
     const bytes = yield* Effect.mapError(blobs.encode(content, placeOf(from)), (reason) => failed("put", key, reason))
@@ -449,7 +484,8 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       s: 1,
       b: bytes.length,
       c: content.length,
-      t: [at, last.at]
+      t: [at, last.at],
+      ...filter
     }
     return ref
   })
@@ -583,20 +619,38 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     readonly position: number
     readonly to: number
     readonly since: number
+    readonly terms: ReadonlyArray<string>
   }
+
+  /** The first segment with a position or after it, before the end, that may have the terms. Pages that were opened are remembered. */
+  const findWith = Effect.fnUntraced(function* (
+    { first, refs }: Manifest,
+    from: number,
+    to: number,
+    terms: Reading["terms"]
+  ) {
+    for (let position = from; position < to;) {
+      const found = yield* index.find(refs, first, holds(position))
+      if (found === undefined || termFilter.mayHave(found.ref.k, terms)) return { found, position }
+      position = found.from + found.ref.n
+    }
+    return { found: undefined, position: to }
+  })
 
   /** The entries of the segment that has a position. */
   const chunk = Effect.fnUntraced(function* (reading: Reading) {
-    const { position, since, to } = reading
-    const { manifest, value: links } = yield* withCurrent(
+    const { position: start, since, terms, to } = reading
+    const { manifest, value } = yield* withCurrent(
       reading.manifest,
       Effect.fnUntraced(function* (current: Manifest) {
-        if (position < current.first) return yield* new Trimmed({ key, position, first: current.first })
-        const found = yield* index.find(current.refs, current.first, holds(position))
-        if (found !== undefined) return yield* load(found)
+        if (start < current.first) return yield* new Trimmed({ key, position: start, first: current.first })
+        const { found, position } = yield* findWith(current, start, to, terms)
+        if (found !== undefined) return { position, links: yield* load(found) }
+        if (position >= to) return { position, links: [] }
         return yield* failed("get", key, new StoreError.Corrupt({ description: `no segment has position ${position}` }))
       })
     )
+    const { links, position } = value
     const entries: Array<Entry<A>> = []
     let end = position
     for (const { at, from, lines, n } of links) {
@@ -613,7 +667,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   })
 
   /** Where reading begins. */
-  const begin = Effect.fnUntraced(function* ({ from, since = -Infinity, to = Infinity }: ReadOptions) {
+  const begin = Effect.fnUntraced(function* ({ from, since = -Infinity, terms = [], to = Infinity }: ReadOptions) {
     const manifest = yield* manifestNow
     const isLate = ({ ref }: logIndex.Placed) => ref.t[1] >= since
     const found =
@@ -623,7 +677,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
             Effect.map(index.find(refs, first, isLate), (placed) => placed?.from ?? next)
           )
     const position = Math.max(from ?? manifest.first, found?.value ?? 0)
-    return { manifest: found?.manifest ?? manifest, position, to: Math.min(to, manifest.next), since } as Reading
+    return { manifest: found?.manifest ?? manifest, position, to: Math.min(to, manifest.next), since, terms } as Reading
   })
 
   const read = (options: ReadOptions = {}): Stream.Stream<Entry<A>, Trimmed | StoreError.StoreError> =>
@@ -656,7 +710,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
         if (at === undefined) {
           const manifest = yield* manifestNow
           const position = from === "end" ? manifest.next : (from ?? manifest.first)
-          at = { manifest, position, to: manifest.next, since: -Infinity }
+          at = { manifest, position, to: manifest.next, since: -Infinity, terms: [] }
         }
         if (at.position < at.to) {
           const { entries, next } = yield* chunk(at)

@@ -214,11 +214,39 @@ describe("Audit", () => {
         range(2600)
       )
       yield* counter.reset
-      yield* all(first.audit, { user: "nobody" })
+      yield* all(first.audit, { operation: "delete" })
       const { get, list, put } = yield* counter.counts
       // The manifest, three appends of 1,000 and less, and one.
       assert.deepStrictEqual({ get, list, put }, { get: 5, list: 0, put: 0 })
     }).pipe(Effect.scoped)
+  )
+
+  it.effect("what is asked for of one user or document reads what came with it, not the whole trail; requests", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const { audit } = yield* open(store, { lease: "1 hour" })
+      const [batches, size] = [50, 40]
+      for (const b of range(batches)) {
+        const context = { user: b === 17 ? "bo" : "ana" }
+        yield* journalOf(store).append(range(size, b * size).map((i) => record(i, { context })))
+        yield* caughtUp(audit)
+      }
+      const read = Effect.fnUntraced(function* (stream: ReturnType<Trail["query"]>) {
+        yield* counter.reset
+        const found = yield* Stream.runCollect(stream)
+        return [found.length, (yield* counter.counts).get] as const
+      })
+      assert.deepStrictEqual(yield* read(audit.query()), [batches * size, 1 + batches])
+      const [ofBo, forBo] = yield* read(audit.query({ user: "bo" }))
+      const [ofOne, forOne] = yield* read(audit.history("orders", "1234"))
+      const [ofOther, forOther] = yield* read(audit.query({ resource: "users" }))
+      assert.deepStrictEqual([ofBo, ofOne, ofOther], [size, 1, 0])
+      // The manifest, what has it, and what seems to.
+      for (const get of [forBo, forOne, forOther]) assert.isAtMost(get, 2 + 3)
+      const [ofAna, forAna] = yield* read(audit.query({ user: "ana" }))
+      assert.strictEqual(ofAna, (batches - 1) * size)
+      assert.isAtMost(forAna, 1 + batches)
+    }).pipe(Effect.scoped, Random.withSeed("terms"))
   )
 
   it.effect("a crash at any request: each record is in the trail once, in order", () =>

@@ -24,7 +24,9 @@ export const Ref = Schema.Struct({
   /** Bytes of the content, compression aside. */
   c: Schema.Int,
   /** The time of the first and of the last entry. */
-  t: Schema.Tuple([Schema.Int, Schema.Int])
+  t: Schema.Tuple([Schema.Int, Schema.Int]),
+  /** Of a segment: a filter of the terms of its entries. Without, it may have any. */
+  k: Schema.optionalKey(Schema.String)
 })
 
 export type Ref = typeof Ref.Type
