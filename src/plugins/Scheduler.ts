@@ -33,6 +33,7 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -313,6 +314,11 @@ export interface JobStatus {
   /** As it is stored, times in milliseconds. */
   readonly schedule: Timetable.Definition
   readonly isEnabled: boolean
+  /**
+   * `down`: its object cannot be read, so that nothing is started of it, and nothing is known of its runs. `detail` names the key, and says
+   * what to do; the job is up again by itself afterwards. Only jobs of the program are listed then.
+   */
+  readonly health: { readonly level: "up" } | { readonly level: "down"; readonly detail: string }
   /** The slot that is next, also if it is over and nobody has run it yet. */
   readonly next: Option.Option<DateTime.Utc>
   readonly running: ReadonlyArray<Run>
@@ -419,6 +425,9 @@ export interface Options<R> {
 
 const own = "job:"
 
+/** No more of what is wrong with jobs than these characters is told as the status of the plugin. */
+const mostDetail = 2000
+
 /**
  * Makes a scheduler that runs until the scope closes. See the head of this module for its requests.
  *
@@ -476,24 +485,23 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
     })
   })
 
-  const declare = Effect.fnUntraced(function* (
+  const declarationOf = Effect.fnUntraced(function* (
     name: string,
     policy: Policy,
-    program: Pick<JobCell.Job, "task" | "payload">,
-    { mustRun = false } = {}
-  ) {
-    const now = yield* clock.now
-    const declared = yield* jobOf(name, policy, program, now)
-    const isFloating = "every" in declared.schedule && !isAnchored(policy.schedule)
-    if (yield* named(engine.declare(name, declared, { isFloating, mustRun }))) return
-    return yield* invalid(name, "schedule", "Expected a moment for at that is not over: the job would never run")
+    program: Pick<JobCell.Job, "task" | "payload">
+  ): Effect.fn.Return<Engine.Declaration, InvalidJob> {
+    const job = yield* jobOf(name, policy, program, yield* clock.now)
+    return { job, isFloating: "every" in job.schedule && !isAnchored(policy.schedule) }
   })
 
-  for (const { name, policy } of jobs) yield* declare(name, policy, { task: own + name })
+  for (const { name, policy } of jobs) {
+    const declaration = yield* declarationOf(name, policy, { task: own + name })
+    yield* named(engine.declare(name, declaration))
+  }
   yield* named(engine.watch)
   yield* self.running({
     health: Effect.map(engine.troubles, (troubles) =>
-      troubles.length === 0 ? { level: "up" } : { level: "degraded", detail: troubles[0]! }
+      troubles.length === 0 ? { level: "up" } : { level: "degraded", detail: troubles.join("; ").slice(0, mostDetail) }
     )
   })
 
@@ -539,21 +547,24 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
       }
       const encoded = yield* Effect.mapError(task.encode(payload), ({ message }) => problem(name, "payload", message))
       const program = { task: task.name, ...(encoded === undefined ? {} : { payload: encoded }) }
-      yield* declare(name, policy, program, { mustRun: true })
+      const declaration = yield* declarationOf(name, policy, program)
+      if (yield* named(engine.add(name, declaration))) return
+      return yield* invalid(name, "schedule", "Expected a moment for at that is not over: the job would never run")
     }),
     remove: Effect.fn("Scheduler.remove")(function* (name) {
       yield* found(name)
       yield* revise(name, (state) => ({ ...state, isRemoved: true }))
     }),
     status: Effect.fn("Scheduler.status")(function* (name) {
-      return yield* statusOf(name, yield* found(name))
+      const exit = yield* Effect.exit(Effect.flatMap(found(name), (state) => statusOf(name, state)))
+      const damaged = Exit.isFailure(exit) ? (yield* engine.damaged).get(name) : undefined
+      return damaged === undefined ? yield* exit : toDamaged(name, damaged)
     }),
     statuses: Effect.gen(function* () {
       const all = [...(yield* named(engine.readAll))].filter(([, { isRemoved }]) => !isRemoved)
-      return yield* Effect.forEach(
-        all.toSorted(([a], [b]) => (a < b ? -1 : 1)),
-        ([name, state]) => statusOf(name, state)
-      )
+      const read = yield* Effect.forEach(all, ([name, state]) => statusOf(name, state))
+      const damaged = [...(yield* engine.damaged)].map(([name, one]) => toDamaged(name, one))
+      return [...read, ...damaged].toSorted((a, b) => (a.name < b.name ? -1 : 1))
     }).pipe(Effect.withSpan("Scheduler.statuses")),
     history: Effect.fn("Scheduler.history")(function* (name, { limit = 50, status } = {}) {
       const { runs } = yield* found(name)
@@ -701,6 +712,7 @@ const toStatus = (name: string, state: JobCell.State, next: number | undefined):
     task: job.task.startsWith(own) ? job.task.slice(own.length) : job.task,
     schedule: job.schedule,
     isEnabled,
+    health: { level: "up" },
     next: Option.map(Option.fromUndefinedOr(next), DateTime.makeUnsafe),
     running: runs.filter(({ status }) => status === "running").map((run) => toRun(name, run)),
     last: Option.map(Option.fromUndefinedOr(last), (run) => toRun(name, run)),
@@ -708,6 +720,12 @@ const toStatus = (name: string, state: JobCell.State, next: number | undefined):
     averageDuration: ended === 0 ? Option.none() : Option.some(Duration.millis(Math.round(millis / ended)))
   }
 }
+
+/** All that is known of a job whose object cannot be read is what the program says. */
+const toDamaged = (name: string, { detail, job }: Engine.Damaged): JobStatus => ({
+  ...toStatus(name, JobCell.declare(undefined, job, 0), undefined),
+  health: { level: "down", detail }
+})
 
 /** What the status of the plugin counts: runs by how they went, and slots without one. */
 const countsOf = (happening: Engine.Happening): ReadonlyArray<readonly [string, number]> => {

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { Database } from "effect-s3db/Database"
+import * as Plugin from "effect-s3db/Plugin"
 import * as Scheduler from "effect-s3db/plugins/Scheduler"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
@@ -202,6 +203,94 @@ describe("Scheduler, races", () => {
       assert.strictEqual(error._tag === "DbError" ? error.reason._tag : "", "Corrupt")
       const { body } = yield* store.get("plugin=scheduler/job=broken")
       assert.deepStrictEqual(body, bytes)
+    })
+  )
+
+  /** A scheduler of two jobs, the object of one of which is damaged. */
+  const besideDamage = Effect.fnUntraced(function* (store: Store) {
+    yield* TestClock.setTime(start)
+    yield* store.put({ key: "plugin=scheduler/job=torn", body: new TextEncoder().encode("{") })
+    const { database } = yield* openOn(store)
+    const ran: Array<string> = []
+    const jobs = ["fine", "torn"].map((name) =>
+      Scheduler.job(name, { schedule: "* * * * *", run: () => Effect.sync(() => ran.push(name)) })
+    )
+    const scheduler = yield* Scheduler.make({ jobs, stopWithin: 0 }).pipe(Effect.provideService(Database, database))
+    const health = Effect.map(Effect.provideService(Plugin.statuses, Database, database), ([one]) => one!.health)
+    return { health, ran, scheduler }
+  })
+
+  const pass = Effect.fnUntraced(function* (seconds: number) {
+    for (let second = 0; second < seconds; second++) {
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      yield* TestClock.adjust("1 second")
+    }
+  })
+
+  const torn =
+    'job "torn": plugin=scheduler/job=torn cannot be read; put back an earlier version of it, or remove it: the job then begins anew'
+
+  it.effect("is built beside a damaged object of one of its jobs, which is down, and runs the others", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make()
+      const { health, ran, scheduler } = yield* besideDamage(store)
+      yield* pass(61)
+      assert.deepStrictEqual(ran, ["fine"])
+      const jobs = (yield* scheduler.statuses).map(({ health, name }) => ({ health, name }))
+      assert.deepStrictEqual(jobs, [
+        { health: { level: "up" }, name: "fine" },
+        { health: { level: "down", detail: torn }, name: "torn" }
+      ])
+      const down = yield* scheduler.status("torn")
+      assert.deepStrictEqual(down.health, { level: "down", detail: torn })
+      assert.isTrue(Option.isNone(down.next))
+      assert.deepStrictEqual(yield* health, { level: "degraded", detail: torn })
+      const error = yield* Effect.flip(scheduler.trigger("torn"))
+      assert.strictEqual(error._tag === "DbError" ? error.reason._tag : error._tag, "Corrupt")
+      // Nothing has been written over it.
+      assert.strictEqual(new TextDecoder().decode((yield* store.get("plugin=scheduler/job=torn")).body), "{")
+    })
+  )
+
+  it.effect("runs a job again whose damaged object was removed, or put back as it was", () =>
+    Effect.gen(function* () {
+      for (const repair of ["remove", "put back"] as const) {
+        const { store } = yield* MemoryStore.make()
+        const key = "plugin=scheduler/job=torn"
+        const { health, ran, scheduler } = yield* besideDamage(store)
+        yield* pass(30)
+        yield* store.delete(key)
+        if (repair === "put back") {
+          // As it was before the program gave it this schedule.
+          const before = JobCell.declare(undefined, { ...job, task: "job:torn" }, start)
+          yield* JobCell.make(store, "scheduler", "torn").modify(() => Effect.succeed({ ...before, token: 7 }))
+        }
+        yield* pass(91)
+        assert.include(ran, "torn", repair)
+        const { health: ofJob, last, schedule } = yield* scheduler.status("torn")
+        assert.deepStrictEqual(ofJob, { level: "up" })
+        assert.deepStrictEqual(schedule, { cron: "* * * * *", timeZone: "UTC", whenRepeated: "both" })
+        assert.isAbove(Option.getOrThrow(last).token, repair === "remove" ? 0 : 7)
+        assert.deepStrictEqual(yield* health, { level: "up" })
+      }
+    })
+  )
+
+  it.effect("goes on with a job whose object is damaged while it runs, and declares it anew once that is gone", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make()
+      const key = "plugin=scheduler/job=fine"
+      const { health, ran } = yield* besideDamage(store)
+      yield* store.delete("plugin=scheduler/job=torn")
+      yield* pass(130)
+      yield* store.put({ key, body: new TextEncoder().encode("nothing") })
+      yield* pass(130)
+      const seen = ran.filter((name) => name === "fine").length
+      assert.strictEqual((yield* health).level, "degraded")
+      yield* store.delete(key)
+      yield* pass(190)
+      assert.isAbove(ran.filter((name) => name === "fine").length, seen)
+      assert.deepStrictEqual(yield* health, { level: "up" })
     })
   )
 

@@ -97,14 +97,12 @@ export interface Options {
  */
 export interface Engine {
   /**
-   * Writes down a job of the program. `isFloating`: its interval counts from whenever it was first declared. 1 GET; 1 PUT if it
-   * is new or has changed. `mustRun`: not one that would never run, since it is over; tells whether it is written down.
+   * Writes down a job of the program. 1 GET; 1 PUT if it is new or has changed. Where its object is damaged it is written down as
+   * soon as that was repaired; and again when it is removed from the store.
    */
-  readonly declare: (
-    name: string,
-    job: JobCell.Job,
-    options: { readonly isFloating: boolean; readonly mustRun: boolean }
-  ) => Effect.Effect<boolean, StoreError>
+  readonly declare: (name: string, declaration: Declaration) => Effect.Effect<void, StoreError>
+  /** Writes down a job, but not one that would never run, since it is over; tells whether it is. 1 GET; 1 PUT if it is new or has changed. */
+  readonly add: (name: string, declaration: Declaration) => Effect.Effect<boolean, StoreError>
   /** Writes down what a function makes of the state of a job; nothing where it leaves it. 1 GET, 1 PUT. */
   readonly change: (
     name: string,
@@ -112,14 +110,39 @@ export interface Engine {
   ) => Effect.Effect<JobCell.State | undefined, StoreError>
   /** Reads the state of a job. 1 GET. */
   readonly read: (name: string) => Effect.Effect<JobCell.State | undefined, StoreError>
-  /** Reads every job. 1 LIST for each 1,000, and 1 GET for each that has changed since it was last read. */
+  /** Reads every job that can be read. 1 LIST for each 1,000, and 1 GET for each that has changed since it was last read. */
   readonly readAll: Effect.Effect<ReadonlyMap<string, JobCell.State>, StoreError>
+  /** The jobs of the program whose objects were damaged when they were last read. No request. */
+  readonly damaged: Effect.Effect<ReadonlyMap<string, Damaged>>
   /** Starts a job now; gives how it ended, or the run that is in the way. `undefined`: there is no such job. `Unsupported`: it is closed. */
   readonly trigger: (name: string) => Effect.Effect<Result.Result<JobCell.Run, JobCell.Run> | undefined, StoreError>
   /** What could not be done when it was last tried, for people. */
   readonly troubles: Effect.Effect<ReadonlyArray<string>>
   /** The moment that a job is due next. No request. */
   readonly next: (state: JobCell.State) => Effect.Effect<number | undefined>
+}
+
+/**
+ * A job as a program declares it. `isFloating`: its interval counts from whenever it was first declared.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Declaration {
+  readonly job: JobCell.Job
+  readonly isFloating: boolean
+}
+
+/**
+ * A job of the program whose object cannot be read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Damaged {
+  readonly job: JobCell.Job
+  /** The job, the key of its object, and what to do, for people. */
+  readonly detail: string
 }
 
 type Version = CasCell.Version<JobCell.State>
@@ -148,6 +171,12 @@ interface Local {
   /** How many starts are being written down: whose run one is that has just appeared is not known yet. */
   starting: number
   version: Version | undefined
+  /** As the program has it; `undefined` of others' jobs. */
+  declaration: Declaration | undefined
+  /** Whether the declaration is still to be written down. */
+  isPending: boolean
+  /** What is wrong with its object, as it was last read, for people. */
+  damage: string | undefined
 }
 
 /** The run of a job is somebody else's to judge by now: nothing of it counts any more. */
@@ -195,7 +224,10 @@ export const make = Effect.fnUntraced(function* (
       mine: new Set(),
       unwritten: new Map(),
       starting: 0,
-      version: undefined
+      version: undefined,
+      declaration: undefined,
+      isPending: false,
+      damage: undefined
     }
     const other = locals.get(name)
     if (other !== undefined) return other
@@ -209,8 +241,20 @@ export const make = Effect.fnUntraced(function* (
   const pause = ({ woken }: Local, millis: number) =>
     Effect.asVoid(Effect.timeoutOption(Queue.take(woken), Math.max(0, millis)))
 
+  /** Notes whether the object of a job could be read. */
+  const noting = <A>(local: Local, request: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
+    Effect.onExit(request, (exit) =>
+      Effect.sync(() => {
+        if (Exit.isSuccess(exit)) return void (local.damage = undefined)
+        const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+        if (failure?.reason._tag !== "Corrupt") return
+        local.damage = damageOf(local)
+        local.version = undefined
+      })
+    )
+
   const reread = Effect.fnUntraced(function* (local: Local) {
-    local.version = yield* local.cell.read
+    local.version = yield* noting(local, local.cell.read)
     return local.version.value
   })
 
@@ -220,7 +264,11 @@ export const make = Effect.fnUntraced(function* (
     revise: (state: JobCell.State | undefined, now: number) => JobCell.State | undefined
   ) {
     const now = yield* clock.now
-    const modify = (from: Version | undefined) => local.cell.modify((state) => Effect.succeed(revise(state, now)), from)
+    const modify = (from: Version | undefined) =>
+      noting(
+        local,
+        local.cell.modify((state) => Effect.succeed(revise(state, now)), from)
+      )
     const from = local.version
     local.version = undefined
     const after = yield* modify(from)
@@ -439,8 +487,21 @@ export const make = Effect.fnUntraced(function* (
   // Loops
   // ---------------------------------------------------------------------------
 
+  /** Writes down what the program declares of a job whose object was damaged, or is gone. */
+  const redeclare = Effect.fnUntraced(function* (local: Local, { isFloating, job }: Declaration) {
+    yield* change(local, (before, now) => {
+      const state = JobCell.declare(before, isFloating ? JobCell.anchored(job, before) : job, now)
+      // Above each token that the job has had: nobody knows how many they were.
+      return before === undefined ? { ...state, token: Math.floor(now / 1000) } : state
+    })
+    local.isPending = false
+  })
+
   const step = Effect.fnUntraced(function* (local: Local) {
+    const { declaration } = local
+    if (declaration !== undefined && local.isPending) yield* redeclare(local, declaration)
     const state = local.version === undefined ? yield* reread(local) : local.version.value
+    if (state === undefined && declaration !== undefined) return yield* redeclare(local, declaration)
     const table = state === undefined ? undefined : tableOf(state)
     if (state === undefined || table === undefined || !tasks.has(state.job.task))
       return yield* pause(local, pollInterval)
@@ -488,10 +549,12 @@ export const make = Effect.fnUntraced(function* (
         onSuccess: () => Effect.sync(() => void troubles.delete(local.name)),
         onFailure: (cause) => {
           if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
-          troubles.set(local.name, `job ${local.name} could not be looked after: ${messageOf(cause)}`)
+          const { damage } = local
+          troubles.set(local.name, damage ?? `job ${local.name} could not be looked after: ${messageOf(cause)}`)
           return Effect.andThen(
-            Effect.logWarning(`job ${local.name}: it could not be looked after, and is tried again`, cause),
-            pause(local, Math.min(pollInterval, lease / 3))
+            Effect.logWarning(damage ?? `job ${local.name}: it could not be looked after, and is tried again`, cause),
+            // What is damaged is read again whenever jobs are listed.
+            pause(local, damage === undefined ? Math.min(pollInterval, lease / 3) : pollInterval)
           )
         }
       })
@@ -561,7 +624,7 @@ export const make = Effect.fnUntraced(function* (
     local.version = undefined
     const state = yield* change(local, revise)
     // Of what is not there nothing is kept.
-    if (state === undefined) return void locals.delete(name)
+    if (state === undefined && local.declaration === undefined) return void locals.delete(name)
     yield* lookAfter(local)
     yield* wake(local)
     return state
@@ -576,13 +639,27 @@ export const make = Effect.fnUntraced(function* (
   return {
     watch,
     change: changeNow,
-    declare: Effect.fnUntraced(function* (name, job, { isFloating, mustRun }) {
-      let isDeclared = true
-      yield* changeNow(name, (before, now) => {
-        isDeclared = !mustRun || !JobCell.isOver(before, job, now)
-        return isDeclared ? JobCell.declare(before, isFloating ? JobCell.anchored(job, before) : job, now) : before
+    declare: Effect.fnUntraced(function* (name, declaration) {
+      const { isFloating, job } = declaration
+      const local = yield* localOf(name)
+      local.declaration = declaration
+      const declared = changeNow(name, (before, now) =>
+        JobCell.declare(before, isFloating ? JobCell.anchored(job, before) : job, now)
+      )
+      yield* Effect.catch(declared, (error) => {
+        if (error.reason._tag !== "Corrupt") return Effect.fail(error)
+        local.isPending = true
+        troubles.set(name, damageOf(local))
+        return lookAfter(local)
       })
-      return isDeclared
+    }),
+    add: Effect.fnUntraced(function* (name, { isFloating, job }) {
+      let isAdded = true
+      yield* changeNow(name, (before, now) => {
+        isAdded = !JobCell.isOver(before, job, now)
+        return isAdded ? JobCell.declare(before, isFloating ? JobCell.anchored(job, before) : job, now) : before
+      })
+      return isAdded
     }),
     read,
     readAll: Effect.map(sync, () => {
@@ -590,6 +667,14 @@ export const make = Effect.fnUntraced(function* (
         version?.value === undefined ? [] : [[name, version.value] as const]
       )
       return new Map(states)
+    }),
+    damaged: Effect.sync(() => {
+      const damaged = [...locals.values()].flatMap(({ damage, declaration, name }) =>
+        damage === undefined || declaration === undefined
+          ? []
+          : [[name, { job: declaration.job, detail: damage }] as const]
+      )
+      return new Map(damaged)
     }),
     trigger: Effect.fnUntraced(function* (name) {
       if (isClosed) return yield* closed
@@ -615,6 +700,9 @@ export const make = Effect.fnUntraced(function* (
       Effect.map(clock.now, () => (state.isEnabled && !state.isRemoved ? tableOf(state)?.next(state.done) : undefined))
   }
 })
+
+const damageOf = ({ cell, name }: Local): string =>
+  `job ${JSON.stringify(name)}: ${cell.key} cannot be read; put back an earlier version of it, or remove it: the job then begins anew`
 
 /** How a run ended whose attempts did not come to an end of their own. */
 const endOf = (cause: Cause.Cause<unknown>): Partial<JobCell.Run> =>
