@@ -363,7 +363,11 @@ export interface SweepOptions {
    * `deleted`. Default `false`.
    */
   readonly dryRun?: boolean | undefined
-  /** The most documents of each resource, the earliest first. Default: all. */
+  /**
+   * The most documents of each resource that are deleted, marked or archived, the earliest first. Those that stay, since they fail, are kept or
+   * have changed, do not count: ten times the limit are looked at at most, and what stayed comes last the next time, in this
+   * process. Default: all.
+   */
   readonly limit?: number | undefined
 }
 

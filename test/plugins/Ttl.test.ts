@@ -344,6 +344,68 @@ describe("Ttl", () => {
     )
   })
 
+  describe("a limit", () => {
+    /** Documents of which some fail, or are kept, the earliest due first. */
+    const withStubborn = Effect.fnUntraced(function* (stubborn: number, others: number) {
+      yield* TestClock.setTime(start)
+      let asked = 0
+      const onExpire = Ttl.callback(({ document }: Ttl.Expired<typeof Session.Type>) => {
+        asked += 1
+        if (document.id.startsWith("bad")) return Effect.fail("no")
+        return Effect.succeed(document.id.startsWith("stay") ? ("keep" as const) : ("delete" as const))
+      })
+      const store = yield* memory
+      const { sessions, ttl } = yield* byHand(store, { at: "expiresAt", onExpire })
+      yield* sessions.insertMany([
+        ...Array.from({ length: stubborn }, (_, i) => ({ id: `${i % 2 ? "stay" : "bad"}${i}`, expiresAt: at(i) })),
+        ...Array.from({ length: others }, (_, i) => ({ id: `go${i}`, expiresAt: at(minute + i) }))
+      ])
+      yield* TestClock.adjust("1 hour")
+      yield* ttl.runNow({ dryRun: true })
+      const sweep = Effect.fnUntraced(function* (limit: number) {
+        asked = 0
+        const [report] = yield* ttl.runNow({ limit })
+        return { ...report!, asked }
+      })
+      return { sessions, store, sweep, onExpire }
+    })
+
+    it.effect("is of documents that go: those that stay are tried after the others", () =>
+      Effect.gen(function* () {
+        const { sessions, sweep } = yield* withStubborn(4, 5)
+        const none = { resource: "sessions", ...zero }
+        assert.deepStrictEqual(yield* sweep(2), { ...none, due: 6, deleted: 2, kept: 2, failed: 2, asked: 6 })
+        assert.deepStrictEqual(yield* sweep(2), { ...none, due: 2, deleted: 2, asked: 2 })
+        assert.deepStrictEqual(yield* sweep(2), { ...none, due: 5, deleted: 1, kept: 2, failed: 2, asked: 5 })
+        assert.deepStrictEqual(yield* idsOf(sessions), ["bad0", "bad2", "stay1", "stay3"])
+        assert.deepStrictEqual(yield* sweep(2), { ...none, due: 4, kept: 2, failed: 2, asked: 4 })
+      })
+    )
+
+    it.effect("bounds what is looked at by ten times as much, and goes on behind it the next time", () =>
+      Effect.gen(function* () {
+        const { sessions, sweep } = yield* withStubborn(25, 3)
+        assert.strictEqual((yield* sweep(1)).asked, 10)
+        assert.strictEqual((yield* sweep(1)).asked, 10)
+        const { asked, deleted } = yield* sweep(1)
+        assert.deepStrictEqual({ asked, deleted }, { asked: 6, deleted: 1 })
+        assert.strictEqual((yield* sweep(5)).deleted, 2)
+        assert.strictEqual((yield* idsOf(sessions)).length, 25)
+        // One of those that stay is tried again before another has its second turn.
+        assert.strictEqual((yield* sweep(2)).asked, 20)
+      })
+    )
+
+    it.effect("is of no document that others have removed since it failed", () =>
+      Effect.gen(function* () {
+        const { sessions, sweep } = yield* withStubborn(2, 1)
+        assert.strictEqual((yield* sweep(1)).due, 3)
+        yield* sessions.delete("bad0")
+        assert.deepStrictEqual(yield* sweep(1), { resource: "sessions", ...zero, due: 1, kept: 1, asked: 1 })
+      })
+    )
+  })
+
   describe("the journal", () => {
     class Notes extends Resource.Service<Notes>()("effect-s3db/test/plugins/Ttl.test/Notes", {
       schema: Session,

@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import type * as DbError from "../../DbError.ts"
 import type { Instance } from "../../Plugin.ts"
@@ -154,19 +155,88 @@ export const make = (
     return outcome
   })
 
+  /** By resource, the ids of documents that stayed due when they were last looked at, the longest ago first. */
+  const stayed = new Map<string, Set<string>>()
+  const stayedOf = (resource: string) => {
+    const known = stayed.get(resource) ?? new Set<string>()
+    stayed.set(resource, known)
+    return known
+  }
+
+  /**
+   * Goes on until so many documents have gone. Those that stay do not count, or a few of them would be in the way of all others for ever; but
+   * no more than ten times as many are looked at, and the next time those come last.
+   */
+  const some = Effect.fnUntraced(function* (
+    bound: Bound,
+    note: (entry: Entry) => Effect.Effect<Outcome | "failed">,
+    { dryRun, limit }: { readonly dryRun: boolean; readonly limit: number }
+  ) {
+    const before = stayedOf(bound.resource)
+    const behind = new Map<string, Entry>()
+    let gone = 0
+    let looked = 0
+    /** As many as may be looked at at once: a page of the listing at most. */
+    const room = () => Math.min(limit - gone, limit * mostLooked - looked, 1000)
+    const look = Effect.fnUntraced(function* (entries: ReadonlyArray<Entry>) {
+      looked += entries.length
+      yield* Effect.forEach(
+        entries,
+        (entry) =>
+          Effect.map(note(entry), (outcome) => {
+            const stays = !leaving.has(outcome)
+            if (!stays) gone += 1
+            if (dryRun) return
+            before.delete(entry.id)
+            if (stays) before.add(entry.id)
+            const [first] = before
+            if (before.size > mostRemembered) before.delete(first!)
+          }),
+        { concurrency, discard: true }
+      )
+    })
+
+    const isBehind = new Set(before)
+    const pull = yield* Stream.toPull(once(bound.due(undefined)))
+    let ahead: ReadonlyArray<Entry> = []
+    let isOver = false
+    while (room() > 0 && (!isOver || ahead.length > 0)) {
+      while (!isOver && ahead.length < room()) {
+        const page = yield* Pull.catchDone(pull, () => Effect.succeed(undefined))
+        if (page === undefined) isOver = true
+        for (const entry of page ?? []) if (isBehind.has(entry.id)) behind.set(entry.id, entry)
+        ahead = [...ahead, ...(page ?? []).filter(({ id }) => !isBehind.has(id))]
+      }
+      const [now, later] = [ahead.slice(0, room()), ahead.slice(room())]
+      ahead = later
+      yield* look(now)
+    }
+    if (!isOver) return
+    // What is not in the index any more is nobody's.
+    for (const id of isBehind) if (!behind.has(id)) before.delete(id)
+    let again = [...isBehind].flatMap((id) => behind.get(id) ?? [])
+    while (room() > 0 && again.length > 0) {
+      const [now, later] = [again.slice(0, room()), again.slice(room())]
+      again = later
+      yield* look(now)
+    }
+  }, Effect.scoped)
+
   const sweepOne = Effect.fnUntraced(function* (bound: Bound, { dryRun, limit }: SweepOptions) {
     const report = { ...empty }
     const note = Effect.fnUntraced(function* (entry: Entry) {
       const outcome = yield* one(bound, entry, dryRun)
       const names = ["due", outcome] as const
       for (const name of names) report[name] += 1
-      if (dryRun) return
+      if (dryRun) return outcome
       for (const name of names) {
         totals[name] += 1
         yield* self.count(name)
       }
+      return outcome
     })
-    const pass = Stream.runDrain(Stream.mapEffect(once(bound.due(limit)), note, { concurrency, unordered: true }))
+    const noteAll = Stream.mapEffect(once(bound.due(undefined)), note, { concurrency, unordered: true })
+    const pass = limit === undefined ? Stream.runDrain(noteAll) : some(bound, note, { dryRun, limit })
     // Of documents that were there before the index.
     yield* sweeping(Effect.catchReason(pass, "DbError", "Incomplete", () => Effect.andThen(bound.build, pass)))
     return { resource: bound.resource, ...report }
@@ -211,6 +281,12 @@ export const make = (
     stats: Effect.sync(() => ({ ...totals, sweeps, lastSweep, troubles: Object.fromEntries(troubles) }))
   }
 }
+
+/** What takes a document out of the index. */
+const leaving: ReadonlySet<Outcome | "failed"> = new Set(["deleted", "softDeleted", "archived"])
+
+/** No more documents than these times a limit are looked at. */
+const mostLooked = 10
 
 /** No more ids than these are remembered of a listing. */
 const mostRemembered = 10_000
