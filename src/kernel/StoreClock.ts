@@ -49,12 +49,31 @@ export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.gen(functi
 export interface StoreClock {
   /** Milliseconds since the epoch, as last measured. No request. */
   readonly now: Effect.Effect<number>
-  /** Measures how far the clock of this machine is off. 1 PUT, 1 HEAD, 1 DELETE. */
+  /**
+   * Measures how far the clock of this machine is off: 1 PUT, 1 HEAD, 1 DELETE; up to three times where a PUT takes longer than 2 seconds, of
+   * which the shortest counts. It is behind the store's by as long as that took at most, and not ahead of it.
+   */
   readonly measure: Effect.Effect<void, StoreError>
 }
 
 /** The store may tell whole seconds only, and an answer takes its time: less than this is no difference. 2 seconds. */
 const tolerance = 2000
+
+/** How often it is measured where that takes long, so that little can be said of when it was. */
+const mostTries = 3
+
+const sampleOf = Effect.fnUntraced(function* (store: ObjectStore["Service"]) {
+  const key = `s3db-clock/${yield* Id.writeId}`
+  const before = yield* Clock.currentTimeMillis
+  const watch = yield* stopwatch
+  yield* store.put({ key, repeatable: true })
+  const after = yield* Clock.currentTimeMillis
+  const took = yield* watch
+  const { lastModified: at } = yield* store.head(key)
+  yield* store.delete(key, { repeatable: true })
+  // It was between these two. Who is behind waits a little longer; who is ahead would act too early.
+  return { took, off: at < before - tolerance || at > after + tolerance ? at - after : 0 }
+})
 
 /**
  * Makes the clock; until it is measured it is that of this machine. No request.
@@ -67,12 +86,12 @@ export const make = (store: ObjectStore["Service"]): StoreClock => {
   return {
     now: Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(millis + offset)),
     measure: Effect.gen(function* () {
-      const before = yield* Clock.currentTimeMillis
-      const at = yield* now(store)
-      const after = yield* Clock.currentTimeMillis
-      // It was between these two.
-      const off = at < before - tolerance ? at - before : at > after + tolerance ? at - after : 0
-      offset = off
+      let best: { readonly took: number; readonly off: number } | undefined
+      for (let tries = 0; tries < mostTries && (best === undefined || best.took > tolerance); tries++) {
+        const sample = yield* sampleOf(store)
+        if (best === undefined || sample.took < best.took) best = sample
+      }
+      offset = best?.off ?? 0
     })
   }
 }
@@ -91,7 +110,7 @@ const hour = 3_600_000
 
 /**
  * Makes the time by the store's clock, in milliseconds: measured when it is first asked for, every hour after, and when the clock of
- * this machine was set or stood still, by 1 PUT, 1 HEAD and 1 DELETE each. In between it is no request.
+ * this machine was set or stood still, by 1 PUT, 1 HEAD and 1 DELETE each, see `StoreClock.measure`. In between it is no request.
  *
  * The time fails with what the store says while it cannot be measured.
  *
@@ -113,8 +132,10 @@ export const kept = Effect.fnUntraced(function* (
   })
   const measure = Effect.gen(function* () {
     if (!(yield* isDue)) return
+    // Of before, so that a clock that is set meanwhile is measured again.
+    const begun = yield* clocks
     yield* clock.measure
-    measured = yield* clocks
+    measured = begun
   }).pipe(lock.withPermits(1))
   return Effect.flatMap(isDue, (due) => (due ? Effect.andThen(measure, clock.now) : clock.now))
 })

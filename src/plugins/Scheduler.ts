@@ -21,8 +21,8 @@
  * twice; a run whose process died is not made up for, unless the job is idempotent and says so with `retries`, which count
  * within one process only.
  *
- * Time is the store's: it is measured when the layer is built and every hour, so that a machine whose clock is wrong starts
- * nothing too early.
+ * Time is the store's: it is measured when the layer is built, every hour, and when the clock of the machine was set, so that a
+ * machine whose clock is wrong starts nothing too early.
  *
  * Requests: 3, 1 LIST, and 1 GET for each job to start, and 2 PUT the first time in a database; 1 PUT for a new or changed job; a run is 2 PUT, and 1 more every ten seconds; a
  * process that is second 1 PUT and 1 GET. Idle: 1 LIST a minute (`pollInterval`) for all jobs together.
@@ -467,10 +467,11 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
     programs.set(name, (payload, started) => Effect.provideContext(decode(payload, contextOf(started)), services))
   }
 
-  const clock = StoreClock.make(store)
-  yield* named(clock.measure)
+  const clock = yield* StoreClock.kept(store)
+  const now = named(clock)
+  yield* now
   // What is wrong is told before anything is written.
-  for (const { name, policy } of jobs) yield* jobOf(name, policy, { task: own + name }, yield* clock.now)
+  for (const { name, policy } of jobs) yield* jobOf(name, policy, { task: own + name }, yield* now)
   const self = yield* Plugin.open(plugin, { namespace })
   const engine = yield* Engine.make({
     ...limits,
@@ -478,7 +479,7 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
     slug: self.slug,
     holder: yield* Id.random,
     tasks: programs,
-    clock,
+    now: clock,
     tell: Effect.fnUntraced(function* (job, happening) {
       for (const [name, by] of countsOf(happening)) yield* self.count(name, by)
       yield* self.publish(eventOf(job, happening))
@@ -489,8 +490,8 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
     name: string,
     policy: Policy,
     program: Pick<JobCell.Job, "task" | "payload">
-  ): Effect.fn.Return<Engine.Declaration, InvalidJob> {
-    const job = yield* jobOf(name, policy, program, yield* clock.now)
+  ): Effect.fn.Return<Engine.Declaration, InvalidJob | DbError.DbError> {
+    const job = yield* jobOf(name, policy, program, yield* now)
     return { job, isFloating: "every" in job.schedule && !isAnchored(policy.schedule) }
   })
 
@@ -521,9 +522,7 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
     if (state === undefined) return yield* new UnknownJob({ job: name })
   })
 
-  const statusOf = Effect.fnUntraced(function* (name: string, state: JobCell.State) {
-    return toStatus(name, state, yield* engine.next(state))
-  })
+  const statusOf = (name: string, state: JobCell.State) => toStatus(name, state, engine.next(state))
 
   return {
     trigger: Effect.fn("Scheduler.trigger")(function* (name) {
@@ -556,13 +555,13 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
       yield* revise(name, (state) => ({ ...state, isRemoved: true }))
     }),
     status: Effect.fn("Scheduler.status")(function* (name) {
-      const exit = yield* Effect.exit(Effect.flatMap(found(name), (state) => statusOf(name, state)))
+      const exit = yield* Effect.exit(Effect.map(found(name), (state) => statusOf(name, state)))
       const damaged = Exit.isFailure(exit) ? (yield* engine.damaged).get(name) : undefined
       return damaged === undefined ? yield* exit : toDamaged(name, damaged)
     }),
     statuses: Effect.gen(function* () {
       const all = [...(yield* named(engine.readAll))].filter(([, { isRemoved }]) => !isRemoved)
-      const read = yield* Effect.forEach(all, ([name, state]) => statusOf(name, state))
+      const read = all.map(([name, state]) => statusOf(name, state))
       const damaged = [...(yield* engine.damaged)].map(([name, one]) => toDamaged(name, one))
       return [...read, ...damaged].toSorted((a, b) => (a.name < b.name ? -1 : 1))
     }).pipe(Effect.withSpan("Scheduler.statuses")),

@@ -105,31 +105,56 @@ describe("Scheduler", () => {
       })
     )
 
+    /** A machine whose clock can be set, with a store that keeps the time of the test. */
+    const machine = Effect.fnUntraced(function* () {
+      const store = yield* memory
+      const clock = yield* Clock.Clock
+      let ahead = 0
+      const settable: Clock.Clock = {
+        ...clock,
+        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + ahead,
+        currentTimeMillis: Effect.map(clock.currentTimeMillis, (millis) => millis + ahead),
+        sleep: (duration) => clock.sleep(duration),
+        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+        monotonicTimeNanos: clock.monotonicTimeNanos
+      }
+      const timed: Store = {
+        ...store,
+        head: (key: string) => Effect.provideService(store.head(key), Clock.Clock, clock),
+        put: (request) => Effect.provideService(store.put(request), Clock.Clock, clock)
+      }
+      return { clock: settable, set: (millis: number) => void (ahead = millis), store: timed }
+    })
+
     it.effect("starts nothing too early where the clock of the machine is an hour ahead", () =>
       Effect.gen(function* () {
         yield* at
-        const store = yield* memory
+        const { clock, set, store } = yield* machine()
+        set(60 * minute)
         const { job, slots } = noting("30 * * * *")
-        const clock = yield* Clock.Clock
-        const ahead: Clock.Clock = {
-          ...clock,
-          currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + 60 * minute,
-          currentTimeMillis: Effect.map(clock.currentTimeMillis, (millis) => millis + 60 * minute),
-          sleep: (duration) => clock.sleep(duration),
-          monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
-          monotonicTimeNanos: clock.monotonicTimeNanos
-        }
-        // The store keeps the time of the test.
-        const right = { ...store, head: (key: string) => Effect.provideService(store.head(key), Clock.Clock, clock) }
-        const timed: Store = {
-          ...right,
-          put: (request) => Effect.provideService(store.put(request), Clock.Clock, clock)
-        }
-        yield* Effect.provideService(open(timed, { jobs: [job] }), Clock.Clock, ahead)
+        yield* Effect.provideService(open(store, { jobs: [job] }), Clock.Clock, clock)
         yield* pass(29 * minute, minute)
         assert.deepStrictEqual(slots, [])
         yield* pass(2 * minute)
         assert.deepStrictEqual(slots, ["11-26T00:30"])
+      })
+    )
+
+    it.effect("starts nothing too early, and nothing late, when the clock of the machine is set while it runs", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { clock, set, store } = yield* machine()
+        const { job, slots } = noting("*/10 * * * *")
+        yield* Effect.provideService(open(store, { jobs: [job] }), Clock.Clock, clock)
+        yield* pass(5 * minute, minute)
+        set(60 * minute)
+        yield* pass(4 * minute, minute)
+        assert.deepStrictEqual(slots, [])
+        yield* pass(6 * minute, minute)
+        assert.deepStrictEqual(slots, ["11-26T00:10"])
+        set(-60 * minute)
+        yield* pass(6 * minute, minute)
+        assert.deepStrictEqual(slots, ["11-26T00:10", "11-26T00:20"])
       })
     )
 

@@ -5,9 +5,10 @@
  * With --queue: messages of a queue instead (queueHistories.ts), with the broken builds of queueOrders.ts. With --kernel: processes that
  * use the kernel (kernelSimulation.ts), with those of kernelActors.ts: no write of who has lost the lease, no number twice, no work lost or
  * claimed twice, no increment lost. With --journal: documents that have a journal (journal.ts): every version that was committed has to be
- * in it once, in the order of its document, and nothing else.
+ * in it once, in the order of its document, and nothing else. With --scheduler: jobs of several schedulers (schedulerHistories.ts): each
+ * slot is started once, and decided of as its policies say.
  *
- * npm run simulate -- [--queue|--kernel|--journal] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
+ * npm run simulate -- [--queue|--kernel|--journal|--scheduler] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
  */
 import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
@@ -18,6 +19,7 @@ import { kernelBreaks } from "./kernelActors.ts"
 import { runKernel } from "./kernelSimulation.ts"
 import * as queueHistories from "./queueHistories.ts"
 import { breaks as breaksOfQueues } from "./queueOrders.ts"
+import * as schedulerHistories from "./schedulerHistories.ts"
 import { run } from "./simulation.ts"
 
 const { values } = parseArgs({
@@ -29,12 +31,19 @@ const { values } = parseArgs({
     queue: { type: "boolean", default: false },
     kernel: { type: "boolean", default: false },
     journal: { type: "boolean", default: false },
+    scheduler: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
     json: { type: "boolean", default: false }
   }
 })
-const breaks = values.queue ? breaksOfQueues : values.kernel ? kernelBreaks : { ...common, ...breaksOfVersions }
-const historyOf = values.queue ? queueHistories.run : values.kernel ? runKernel : run
+const parts = {
+  queue: { breaks: breaksOfQueues, historyOf: queueHistories.run },
+  kernel: { breaks: kernelBreaks, historyOf: runKernel },
+  scheduler: { breaks: schedulerHistories.schedulerBreaks, historyOf: schedulerHistories.run },
+  documents: { breaks: { ...common, ...breaksOfVersions }, historyOf: run }
+}
+const chosen = (["queue", "kernel", "scheduler"] as const).find((name) => values[name])
+const { breaks, historyOf } = parts[chosen ?? "documents"]
 const first = Number(values.seed)
 const histories = Number(values.histories)
 const ops = Number(values.ops)

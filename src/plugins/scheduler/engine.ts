@@ -78,7 +78,8 @@ export interface Options {
   /** Tells this engine from all others, for ever. */
   readonly holder: string
   readonly tasks: ReadonlyMap<string, Task>
-  readonly clock: StoreClock.StoreClock
+  /** Milliseconds since the epoch, by the store. */
+  readonly now: Effect.Effect<number, StoreError>
   readonly lease: number
   readonly pollInterval: number
   readonly concurrency: number
@@ -119,7 +120,7 @@ export interface Engine {
   /** What could not be done when it was last tried, for people. */
   readonly troubles: Effect.Effect<ReadonlyArray<string>>
   /** The moment that a job is due next. No request. */
-  readonly next: (state: JobCell.State) => Effect.Effect<number | undefined>
+  readonly next: (state: JobCell.State) => number | undefined
 }
 
 /**
@@ -198,7 +199,7 @@ class Lost {
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Engine & { readonly watch: Effect.Effect<void, StoreError> }, never, Scope.Scope> {
-  const { clock, holder, kept, lease, pollInterval, slug, store, tasks, tell } = options
+  const { holder, kept, lease, pollInterval, slug, store, tasks, tell } = options
   const locals = new Map<string, Local>()
   /** By the name of the job; empty for all together. */
   const troubles = new Map<string, string>()
@@ -263,7 +264,7 @@ export const make = Effect.fnUntraced(function* (
     local: Local,
     revise: (state: JobCell.State | undefined, now: number) => JobCell.State | undefined
   ) {
-    const now = yield* clock.now
+    const now = yield* options.now
     const modify = (from: Version | undefined) =>
       noting(
         local,
@@ -351,8 +352,14 @@ export const make = Effect.fnUntraced(function* (
   })
 
   /** Tries for the time of a lease; then the loop goes on, since nobody else can tell that the run is over. */
-  const finish = Effect.fnUntraced(function* (local: Local, run: JobCell.Run, how: Partial<JobCell.Run>) {
-    const ended: Ended = { ...how, endedAt: yield* clock.now }
+  const finish = Effect.fnUntraced(function* (
+    local: Local,
+    run: JobCell.Run,
+    how: Partial<JobCell.Run>,
+    taken: Effect.Effect<number>
+  ) {
+    const byItself = Effect.map(taken, (millis) => run.startedAt + Math.round(millis))
+    const ended: Ended = { ...how, endedAt: yield* Effect.catch(options.now, () => byItself) }
     const waited = yield* StoreClock.steady
     for (;;) {
       const written = yield* Effect.exit(write(local, run.token, ended))
@@ -371,11 +378,12 @@ export const make = Effect.fnUntraced(function* (
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         yield* tell(local.name, { _tag: "Started", run })
+        const taken = yield* StoreClock.steady
         const work = Effect.raceFirst(attempts(local, job, run), keepUp(local, run.token)).pipe(
           Effect.catch(() => Effect.succeed<Partial<JobCell.Run>>({ status: "lost" }))
         )
         const exit = yield* Effect.exit(restore(work))
-        return yield* finish(local, run, Exit.isSuccess(exit) ? exit.value : endOf(exit.cause))
+        return yield* finish(local, run, Exit.isSuccess(exit) ? exit.value : endOf(exit.cause), taken)
       }).pipe(
         Effect.onExit((exit) => Deferred.done(ended, exit)),
         Effect.ensuring(wake(local))
@@ -508,7 +516,7 @@ export const make = Effect.fnUntraced(function* (
     yield* observe(local, state)
     // What has been written down meanwhile is what counts.
     if (local.version?.value !== state) return
-    const now = yield* clock.now
+    const now = yield* options.now
     const decision = JobCell.decide(state, table, now)
     switch (decision._tag) {
       case "Idle":
@@ -594,9 +602,7 @@ export const make = Effect.fnUntraced(function* (
 
   const watch = Effect.gen(function* () {
     yield* sync
-    const hourly = Effect.forever(Effect.andThen(Effect.sleep("1 hour"), tolerated(clock.measure)))
-    const often = Effect.forever(Effect.andThen(Effect.sleep(pollInterval), tolerated(sync)))
-    yield* FiberMap.run(loops, "", Effect.raceFirst(hourly, often))
+    yield* FiberMap.run(loops, "", Effect.forever(Effect.andThen(Effect.sleep(pollInterval), tolerated(sync))))
   })
 
   // It closes before the fibers do: nothing starts any more, and what runs may end.
@@ -696,8 +702,7 @@ export const make = Effect.fnUntraced(function* (
       return Result.succeed(yield* begun)
     }),
     troubles: Effect.sync(() => [...troubles.values()]),
-    next: (state) =>
-      Effect.map(clock.now, () => (state.isEnabled && !state.isRemoved ? tableOf(state)?.next(state.done) : undefined))
+    next: (state) => (state.isEnabled && !state.isRemoved ? tableOf(state)?.next(state.done) : undefined)
   }
 })
 
