@@ -159,7 +159,12 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
       if (known !== undefined && (attempt === 1 || known.life !== life)) ledger.problems.push(`${key} was begun twice`)
       const slot = context.slot.epochMilliseconds
       const entry: Seen = known ?? {
-        ...{ job, slot, token, isManual, life, began: now() },
+        job,
+        slot,
+        token,
+        isManual,
+        life,
+        began: now(),
         ended: Infinity,
         how: "running"
       }
@@ -223,7 +228,12 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
       const crashAt = (yield* chance(0.5)) ? yield* Random.nextIntBetween(20, 250) : undefined
       const crashWhen = (yield* chance(0.5)) ? "before" : "after"
       const faulty = FaultyStore.make(base, {
-        ...{ seed, client: life.name, faults, crashAt, crashWhen, trace },
+        seed,
+        client: life.name,
+        faults,
+        crashAt,
+        crashWhen,
+        trace,
         crashAs: "silence"
       })
       controls.push(faulty.control)
@@ -342,7 +352,11 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     }
   }
   const report: Report = {
-    ...{ seed, requests, faults: counted, violations: [...new Set(violations)], trace: trace.lines() },
+    seed,
+    requests,
+    faults: counted,
+    violations: [...new Set(violations)],
+    trace: trace.lines(),
     ...seen
   }
   return report
