@@ -23,6 +23,7 @@ import type * as Scope from "effect/Scope"
 import * as backoff from "../internal/backoff.ts"
 import { patiently, withDescriptor } from "./internal/fileStoreDescriptors.ts"
 import * as envelope from "./internal/fileStoreEnvelope.ts"
+import * as Listings from "./internal/fileStoreListings.ts"
 import * as locks from "./internal/fileStoreLocks.ts"
 import * as paths from "./internal/fileStorePaths.ts"
 import { checkChoice, invalidOption } from "./internal/optionRules.ts"
@@ -103,8 +104,10 @@ export const make = Effect.fnUntraced(function* (
   const compression = options.compression ?? "none"
   const durable = (options.durability ?? "fsync") === "fsync"
   const session = yield* openSession(root)
-  const directories = makeDirectories(root, objects, durable)
-  const listings = makeListings()
+  // The sooner it is asked first the sooner it can tell.
+  session.isAlone()
+  const listings = Listings.make(session.isAlone, readNames)
+  const directories = makeDirectories(root, objects, { durable, listings })
 
   const shards: Array<locks.FileLock | undefined> = Array.from({ length: lockShards })
   yield* Effect.addFinalizer(() => Effect.sync(() => shards.forEach((shard) => shard?.close())))
@@ -176,7 +179,7 @@ export const make = Effect.fnUntraced(function* (
             const reason = condition()
             if (reason !== undefined) return reason
             try {
-              fs.renameSync(temporary, target)
+              listings.changing(directory, path.basename(target), true, () => fs.renameSync(temporary, target))
               return "installed"
             } catch (error) {
               // The directory is new, or was removed when it became empty.
@@ -252,7 +255,10 @@ export const make = Effect.fnUntraced(function* (
     const file = fileOf(key)
     const reason = yield* exclusively(key, () => {
       const unmatched = ifMatch === undefined ? undefined : checkMatch(key, ifMatch)
-      if (unmatched === undefined) fs.rmSync(file, { force: true })
+      if (unmatched === undefined) {
+        const [directory, name] = [path.dirname(file), path.basename(file)]
+        listings.changing(directory, name, false, () => fs.rmSync(file, { force: true }))
+      }
       return unmatched
     }).pipe(onDisk("delete", key))
     if (reason !== undefined) return yield* fail("delete", key, reason)
@@ -302,7 +308,7 @@ export const make = Effect.fnUntraced(function* (
     const problem = rules.checkList(request) ?? rules.readToken(request)
     if (typeof problem === "object") return yield* fail("list", prefix, problem)
     const maxKeys = request.maxKeys ?? maxKeysPerRequest
-    const walk = makeWalk(objects, listings, { ...request, position: problem, limit: maxKeys + 1 })
+    const walk = makeWalk(objects, listings.entriesOf, { ...request, position: problem, limit: maxKeys + 1 })
     const found = yield* onDisk("list", prefix)(walk)
     const shown = found.slice(0, maxKeys)
     const last = shown.at(-1)
@@ -444,6 +450,12 @@ const ifPresent = <A>(effect: Failable<A>): Failable<A | undefined> =>
     effect,
     (error) => error.code === "ENOENT" || error.code === "ENOTDIR",
     () => Effect.succeed(undefined)
+  )
+
+const readNames = (directory: string): Failable<ReadonlyArray<string>> =>
+  Effect.map(
+    ifPresent(withDescriptor(call<Array<string>>((done) => fs.readdir(directory, done)))),
+    (names) => names ?? []
   )
 
 const readFile = (file: string) => ifPresent(withDescriptor(call<Buffer>((done) => fs.readFile(file, done))))
@@ -594,6 +606,7 @@ const openSession = Effect.fnUntraced(function* (root: string) {
   let files = 0
   return {
     sqlite,
+    isAlone: Listings.soleSession(sessions, name),
     writeTemporary: (chunks: ReadonlyArray<Uint8Array>, durable: boolean) =>
       Effect.suspend(() => {
         const file = path.join(folder, String(files++))
@@ -684,7 +697,11 @@ const checkFormat = (root: string): Reason | undefined => {
  * Directories that hold objects. A write is durable when its directory has been synced and so has every directory above
  * it that is new; which ones are known to be is remembered by inode and time of birth, since others may remove and make them again.
  */
-const makeDirectories = (root: string, objects: string, durable: boolean) => {
+const makeDirectories = (
+  root: string,
+  objects: string,
+  { durable, listings }: { readonly durable: boolean; readonly listings: Listings.Listings<FileFailure> }
+) => {
   const synced = new Map<string, string>()
   const running = new Map<string, { readonly current: Promise<void>; next: Promise<void> | undefined }>()
 
@@ -736,8 +753,7 @@ const makeDirectories = (root: string, objects: string, durable: boolean) => {
     })
 
   const create = (directory: string): Failable<void> =>
-    call<string>((done) => fs.mkdir(directory, { recursive: true }, done)).pipe(
-      Effect.asVoid,
+    Effect.try({ try: () => listings.makeDirectory(directory), catch: asFailure }).pipe(
       // A parent was removed meanwhile: the caller tries again.
       Effect.catchIf(
         (error) => error.code === "ENOENT",
@@ -756,7 +772,7 @@ const makeDirectories = (root: string, objects: string, durable: boolean) => {
       Effect.sync(() => {
         for (let at = directory; at !== objects; at = path.dirname(at)) {
           try {
-            fs.rmdirSync(at)
+            listings.changing(path.dirname(at), path.basename(at), false, () => fs.rmdirSync(at))
           } catch {
             return
           }
@@ -770,55 +786,6 @@ const makeDirectories = (root: string, objects: string, durable: boolean) => {
 // Listing
 // -----------------------------------------------------------------------------
 
-type Entries = ReadonlyArray<paths.PathEntry>
-
-/** Directories with so many names or more are worth remembering. */
-const largeDirectory = 1000
-const rememberedDirectories = 8
-/**
- * Names are trusted only if the directory had not been modified for so long when they were read: a change within the
- * same tick of the file system's clock would leave the modification time as it was.
- */
-const tickMillis = 50
-
-/** Reads directories; the sorted names of large ones are remembered as long as the directory has not been modified. */
-const makeListings = () => {
-  const remembered = new Map<string, { readonly modified: bigint; readonly entries: Entries }>()
-  /** Since when, at least, a large directory has had its modification time. */
-  const still = new Map<string, { readonly modified: bigint; readonly since: number }>()
-
-  const modifiedOf = (directory: string) =>
-    Effect.map(
-      ifPresent(call<fs.BigIntStats>((done) => fs.stat(directory, { bigint: true }, done))),
-      (stats) => stats?.mtimeNs
-    )
-
-  return Effect.fnUntraced(function* (directory: string): Effect.fn.Return<Entries, FileFailure> {
-    // A monotonic clock: neither a test clock nor a clock that is set has a say.
-    const now = performance.now()
-    const modified = yield* modifiedOf(directory)
-    const known = remembered.get(directory)
-    if (known !== undefined && known.modified === modified) return known.entries
-    remembered.delete(directory)
-    const names = yield* ifPresent(withDescriptor(call<Array<string>>((done) => fs.readdir(directory, done))))
-    const entries = (names ?? [])
-      .flatMap((name) => paths.entryOf(name) ?? [])
-      .toSorted((a, b) => (a.part < b.part ? -1 : 1))
-    if (entries.length < largeDirectory || modified === undefined) return entries
-    const unchanged = still.get(directory)
-    if (unchanged === undefined || unchanged.modified !== modified)
-      limited(still).set(directory, { modified, since: now })
-    else if (now - unchanged.since > tickMillis) limited(remembered).set(directory, { modified, entries })
-    return entries
-  })
-}
-
-const limited = <A>(map: Map<string, A>): Map<string, A> => {
-  const [oldest] = map.keys()
-  if (oldest !== undefined && map.size >= rememberedDirectories) map.delete(oldest)
-  return map
-}
-
 interface Listed {
   /** A key, or a common prefix. */
   readonly name: string
@@ -828,7 +795,7 @@ interface Listed {
 /** Walks the tree in the order of keys, entering only what may hold keys that are asked for. */
 const makeWalk = (
   objects: string,
-  entriesOf: ReturnType<typeof makeListings>,
+  entriesOf: Listings.Listings<FileFailure>["entriesOf"],
   request: ListRequest & { readonly position: string | undefined; readonly limit: number }
 ) => {
   const prefix = paths.toBinary(request.prefix ?? "")
@@ -886,7 +853,7 @@ const makeWalk = (
     })
 
   /** The first entry that may hold a key from where the listing begins. */
-  const firstIndex = (entries: Entries, base: string): number => {
+  const firstIndex = (entries: Listings.Entries, base: string): number => {
     const from = prefix > after ? prefix : after
     if (!from.startsWith(base) || from.length === base.length) return 0
     const part = from.slice(base.length)

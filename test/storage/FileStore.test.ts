@@ -6,9 +6,12 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import * as FileStore from "effect-s3db/storage/FileStore"
+import { listAll, type ObjectStore } from "effect-s3db/storage/ObjectStore"
 import type { StoreError } from "effect-s3db/storage/StoreError"
 import { vi } from "vitest"
+import { tickMillis } from "../../src/storage/internal/fileStoreListings.ts"
 
 const text = (value: string) => new TextEncoder().encode(value)
 const read = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
@@ -225,6 +228,155 @@ describe("FileStore", () => {
       assert.strictEqual(yield* count, 1517)
     })
   )
+
+  describe("the listing of a large directory is kept up", () => {
+    const first = Array.from({ length: 1200 }, (_, i) => `d/${String(i).padStart(5, "0")}`)
+    const filled = Effect.fnUntraced(function* (path: string) {
+      const store = yield* FileStore.make({ path, durability: "none" })
+      yield* Effect.forEach(first, (key) => store.put({ key }), { concurrency: 16 })
+      return store
+    })
+    const listed = (store: ObjectStore["Service"]) =>
+      Effect.map(Stream.runCollect(listAll(store, { prefix: "d/", keysOnly: true })), (all) =>
+        all.map(({ key }) => key)
+      )
+    const readsOf = (spy: { readonly mock: { readonly calls: ReadonlyArray<ReadonlyArray<unknown>> } }) =>
+      spy.mock.calls.filter(([directory]) => String(directory).endsWith("/d")).length
+
+    it.live("by the changes of a process that is alone: it is read once", () =>
+      Effect.gen(function* () {
+        const store = yield* filled(yield* folder)
+        // The first listing begins to look, the second is of a store that is known to be alone.
+        yield* listed(store)
+        yield* Effect.sleep(tickMillis + 30)
+        const reads = vi.spyOn(fs, "readdir")
+        const there = new Set(yield* listed(store))
+        assert.strictEqual(there.size, first.length)
+        for (let round = 0; round < 40; round++) {
+          const added = [`d/${round}`, `d/00100-${round}`, `d/below-${round}/x/y`, `d/below-0/${round}`, first[round]!]
+          yield* Effect.forEach(added, (key) => store.put({ key }), { concurrency: 5 })
+          const gone = [first[round * 7 + 1]!, `d/below-${round - 3}/x/y`, `d/${round - 2}`, "d/never"]
+          yield* store.deleteMany(gone)
+          for (const key of added) there.add(key)
+          for (const key of gone) there.delete(key)
+          assert.deepStrictEqual(yield* listed(store), [...there].toSorted())
+        }
+        assert.isAtMost(readsOf(reads), 1)
+        vi.restoreAllMocks()
+      })
+    )
+
+    it.live("while it is changed as it is read", () =>
+      Effect.gen(function* () {
+        const store = yield* filled(yield* folder)
+        yield* listed(store)
+        yield* Effect.sleep(tickMillis + 30)
+        const names = Array.from({ length: 30 }, (_, i) => `d/during-${String(i).padStart(2, "0")}`)
+        const writing = Effect.forEach(names, (key) =>
+          Effect.andThen(store.put({ key }), store.delete(`d/${key.slice(-2).padStart(5, "0")}`))
+        )
+        yield* Effect.all([writing, listed(store), listed(store)], { concurrency: 3 })
+        const expected = [...first.slice(30), ...names].toSorted()
+        const reads = vi.spyOn(fs, "readdir")
+        assert.deepStrictEqual(yield* listed(store), expected)
+        yield* store.put({ key: "d/one-more" })
+        assert.deepStrictEqual(yield* listed(store), [...expected, "d/one-more"].toSorted())
+        assert.isAtMost(readsOf(reads), 1)
+        vi.restoreAllMocks()
+      })
+    )
+
+    it.live("another process has the store open: each of its changes is seen, however soon after one of ours", () =>
+      Effect.gen(function* () {
+        const path = yield* folder
+        const store = yield* filled(path)
+        yield* listed(store)
+        yield* Effect.sleep(tickMillis + 30)
+        yield* listed(store)
+        const other = yield* FileStore.make({ path, durability: "none" })
+        const there = new Set(first)
+        for (let round = 0; round < 60; round++) {
+          yield* store.put({ key: `d/mine-${round}` })
+          yield* other.put({ key: `d/theirs-${round}` })
+          yield* other.delete(first[round]!)
+          for (const key of [`d/mine-${round}`, `d/theirs-${round}`]) there.add(key)
+          there.delete(first[round]!)
+          assert.deepStrictEqual(yield* listed(store), [...there].toSorted())
+        }
+      })
+    )
+
+    it.live("another process comes, writes and goes between two of our changes", () =>
+      Effect.gen(function* () {
+        const path = yield* folder
+        const store = yield* filled(path)
+        yield* listed(store)
+        yield* Effect.sleep(tickMillis + 30)
+        yield* listed(store)
+        const there = new Set(first)
+        for (let round = 0; round < 30; round++) {
+          yield* store.put({ key: `d/mine-${round}` })
+          const visit = Effect.flatMap(FileStore.make({ path, durability: "none" }), (other) =>
+            other.put({ key: `d/theirs-${round}` })
+          )
+          yield* Effect.scoped(visit)
+          yield* store.put({ key: `d/after-${round}` })
+          for (const who of ["mine", "theirs", "after"]) there.add(`d/${who}-${round}`)
+          assert.deepStrictEqual(yield* listed(store), [...there].toSorted())
+        }
+      })
+    )
+
+    const between: Readonly<Record<string, (path: string, write: () => void) => void>> = {
+      "of a process that has the store open": (_, write) => write(),
+      "of a process that comes and goes within it": (path, write) => {
+        const session = join(path, "tmp", "of-another")
+        fs.mkdirSync(session)
+        write()
+        fs.rmdirSync(session)
+      }
+    }
+    for (const [whose, act] of Object.entries(between)) {
+      it.live(`a change ${whose}, in the very moment of one of ours`, () =>
+        Effect.gen(function* () {
+          const path = yield* folder
+          const store = yield* filled(path)
+          yield* listed(store)
+          yield* Effect.sleep(tickMillis + 30)
+          yield* listed(store)
+          if (whose.includes("has the store open")) {
+            yield* FileStore.make({ path, durability: "none" })
+            yield* Effect.sleep(tickMillis + 30)
+            yield* listed(store)
+          }
+          const { renameSync } = fs
+          const directory = join(path, "objects", "d")
+          vi.spyOn(fs, "renameSync").mockImplementation((from, to) => {
+            renameSync(from, to)
+            act(path, () => fs.copyFileSync(join(directory, "00000~"), join(directory, "between~")))
+          })
+          yield* store.put({ key: "d/mine" })
+          vi.restoreAllMocks()
+          assert.deepStrictEqual(yield* listed(store), [...first, "d/between", "d/mine"].toSorted())
+        })
+      )
+    }
+
+    it.live("what somebody does to the files by hand is seen", () =>
+      Effect.gen(function* () {
+        const path = yield* folder
+        const store = yield* filled(path)
+        yield* listed(store)
+        yield* Effect.sleep(tickMillis + 30)
+        yield* listed(store)
+        yield* store.put({ key: "d/mine" })
+        yield* listed(store)
+        yield* Effect.sleep(tickMillis)
+        fs.rmSync(join(path, "objects", "d", "00000~"))
+        assert.deepStrictEqual(yield* listed(store), [...first.slice(1), "d/mine"].toSorted())
+      })
+    )
+  })
 
   it.live("a delimiter after a position groups only what is ahead", () =>
     Effect.gen(function* () {
