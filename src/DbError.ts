@@ -532,7 +532,7 @@ export const fromFailure =
     StoreError.isStoreError(failure)
       ? new DbError({
           operation,
-          reason: failure.reason,
+          reason: StoreError.located(failure.reason, failure.key),
           ...(resource === undefined ? {} : { resource }),
           ...(failure.attempts === undefined ? {} : { attempts: failure.attempts })
         })

@@ -804,9 +804,9 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     if (failure instanceof AppendLog.Trimmed) return `; seek("beginning") goes on at ${failure.first} without them`
     if (!StoreError.isStoreError(failure) || failure.reason._tag !== "Corrupt") return ""
     const { key } = failure
-    if (key === pointKey) return `; restore ${key}, or remove it and seek the position to go on at`
-    if (key === leaseKey) return `; remove ${key}: it is made anew`
-    return `; restore ${key ?? "what is damaged"} from a backup`
+    if (key === pointKey) return ", or remove it and seek the position to go on at"
+    if (key === leaseKey) return ", or remove it: it is made anew"
+    return key === undefined ? "; restore what is damaged from a backup" : ""
   }
 
   /** Notes down what has stopped it, and waits before it is tried again. */

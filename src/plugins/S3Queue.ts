@@ -410,6 +410,13 @@ export interface Queue<in out A> {
     handler: Handler<A, R>,
     options?: ConsumeOptions
   ) => Effect.Effect<never, InvalidQueue | DbError.DbError, R>
+  /**
+   * As `consume`, for a layer: when the store says what trying again does not help against, that is logged, and it goes on after a minute, or as soon
+   * as the queue is found mended.
+   *
+   * @internal
+   */
+  readonly work: <R>(handler: Handler<A, R>, options: ConsumeOptions) => Effect.Effect<never, never, R>
   /** Lets nobody claim messages, in all processes, until it is resumed; what is claimed goes on. 1 GET, 1 PUT. */
   readonly pause: Effect.Effect<void, DbError.DbError>
   /** 1 GET, 1 PUT. */
@@ -897,11 +904,31 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
       )
       .pipe(named)
 
+  /** Why workers of this process do not work at present. */
+  const idle = new Set<{ readonly why: string }>()
+
+  const work = <R>(handler: Handler<A, R>, options: ConsumeOptions): Effect.Effect<never, never, R> =>
+    consume(handler, options).pipe(
+      Effect.tapError((error) => Effect.logError(`queue ${name} is not worked on; it is tried again`, error)),
+      Effect.catch((error) => {
+        const mine = { why: `not worked on; it is tried again. ${error.message}` }
+        return Effect.acquireUseRelease(
+          Effect.sync(() => idle.add(mine)),
+          // Somebody else of this process has found it mended, or a while is over.
+          () => Effect.raceFirst(engine.worked, Effect.sleep(minute)),
+          () => Effect.sync(() => idle.delete(mine))
+        )
+      }),
+      Effect.forever
+    )
+
   if (outbox !== undefined) yield* Effect.forkIn(outbox.sweeping, scope)
   yield* self.running({
-    health: Effect.map(engine.trouble, (trouble) =>
-      trouble === undefined ? { level: "up" } : { level: "degraded", detail: `queue ${name}: ${trouble}` }
-    )
+    health: Effect.map(engine.trouble, (trouble) => {
+      const [first] = idle
+      const detail = trouble ?? first?.why
+      return detail === undefined ? { level: "up" } : { level: "degraded", detail: `queue ${name}: ${detail}` }
+    })
   })
 
   return {
@@ -926,6 +953,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
       return yield* named(engine.claimNow(yield* countOf(max), inScope))
     }),
     consume: (handler, consuming = {}) => consume(handler, consuming),
+    work,
     pause: Effect.withSpan(setPaused(true), "S3Queue.pause"),
     resume: Effect.withSpan(setPaused(false), "S3Queue.resume"),
     status: engine
@@ -1029,7 +1057,8 @@ export const Service =
 
 /**
  * Handles the messages of a queue until the layer is closed; it then claims no more, and lets handlers end (`stopWithin`). When the store
- * says what trying again does not help against, that is logged as an error, and it goes on after a minute.
+ * says what trying again does not help against, that is logged as an error, and it goes on after a minute, or as soon as the queue is found
+ * mended by this process; until then the plugin is `degraded` in `Plugin.statuses`.
  *
  * @category layers
  * @since 0.1.0
@@ -1041,13 +1070,8 @@ export const layerWorker = <Self, Id extends string, A, R = never>(
 ): Layer.Layer<never, InvalidQueue, Self | Exclude<R, Scope.Scope>> =>
   Layer.effectDiscard(
     Effect.gen(function* () {
-      const { consume, name } = yield* queue
+      const { name, work } = yield* queue
       yield* consumingOf(name, options)
-      const consuming = Effect.scoped(consume(handler, options)).pipe(
-        Effect.tapError((error) => Effect.logError(`queue ${name} is not worked on`, error)),
-        Effect.catch(() => Effect.sleep(minute)),
-        Effect.forever
-      )
-      yield* Effect.forkScoped(consuming)
+      yield* Effect.forkScoped(Effect.scoped(work(handler, options)))
     })
   )

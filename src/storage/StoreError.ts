@@ -346,6 +346,25 @@ export const describe = (
 }
 
 /**
+ * Returns a reason that says of what is damaged which object it is, and what to do; any other reason as it is.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const located = (reason: Reason, key: string | undefined): Reason => {
+  if (reason._tag !== "Corrupt" || key === undefined) return reason
+  const { code, description, requestId, status } = reason
+  const where = description.includes(key) ? "" : ` (object ${key})`
+  const remedy = description.includes("restore") ? "" : ": restore it from a backup"
+  return new Corrupt({
+    description: `${description}${where}${remedy}`,
+    ...(code === undefined ? {} : { code }),
+    ...(status === undefined ? {} : { status }),
+    ...(requestId === undefined ? {} : { requestId })
+  })
+}
+
+/**
  * The one error of the `ObjectStore` port.
  *
  * @category errors
@@ -362,7 +381,7 @@ export class StoreError extends ExpectedError<StoreError>("effect-s3db/storage/S
   readonly [TypeId] = TypeId
 
   override get message(): string {
-    return `${this.operation} failed: ${describe(this.reason, this.attempts)}`
+    return `${this.operation} failed: ${describe(located(this.reason, this.key), this.attempts)}`
   }
 
   /** True when the same request may succeed later. */

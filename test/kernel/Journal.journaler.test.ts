@@ -183,6 +183,7 @@ describe("catching up", () => {
         yield* store.put({ key: key!, body: new TextEncoder().encode(damage) })
         const error = yield* Effect.flip(other.catchUp(documents(store)))
         assert.deepStrictEqual([error.reason._tag, error.key], ["Corrupt", key])
+        assert.include(error.message, `${key}): restore it from a backup`)
       }
       yield* store.put({ key: key!, body })
       yield* other.catchUp(documents(store))

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -800,6 +801,57 @@ describe("S3Queue", () => {
           yield* (yield* Emails).offer({ to: "ada", at: new Date(start) }, { id: "7" })
           assert.strictEqual(yield* Deferred.await(got), "ada 2026 Emails queue/Emails/7")
         }).pipe(Effect.provide(Live))
+      })
+    )
+  })
+
+  describe("a worker of a damaged queue", () => {
+    const damaged = Effect.fnUntraced(function* () {
+      yield* at
+      class Jobs extends S3Queue.Service<Jobs>()("test/jobs", { payload: Schema.String }) {}
+      const store = yield* memory
+      const { database } = yield* openOn(store)
+      const handled: Array<string> = []
+      const Live = S3Queue.layerWorker(Jobs, (text) => Effect.sync(() => void handled.push(text)), {
+        stopWithin: 0
+      }).pipe(Layer.provideMerge(Jobs.layer), Layer.provide(Layer.succeed(Database, database)))
+      const queue = Context.get(yield* Layer.build(Live), Jobs)
+      const key = "plugin=queue/queue=jobs/queue"
+      yield* queue.offer("first")
+      yield* until(() => handled.length === 1)
+      const { body } = yield* store.get(key)
+      const health = Effect.map(
+        Effect.provideService(Plugin.statuses, Database, database),
+        (all) => all.find(({ plugin }) => plugin === "queue")!.health
+      )
+      yield* store.put({ key, body: new TextEncoder().encode("{") })
+      // Whoever waits finds it at the next look.
+      yield* pass(40_000)
+      const down = yield* health
+      assert.strictEqual(down.level, "degraded")
+      assert.include(down.level === "degraded" ? down.detail : "", `${key}): restore it from a backup`)
+      return { handled, health, key, mend: store.put({ key, body }), other: yield* open(store), queue }
+    })
+
+    it.effect("works again as soon as this process finds it mended", () =>
+      Effect.gen(function* () {
+        const { handled, health, mend, queue } = yield* damaged()
+        yield* mend
+        yield* queue.offer("second")
+        yield* until(() => handled.length === 2)
+        assert.deepStrictEqual(yield* health, { level: "up" })
+      })
+    )
+
+    it.effect("works again after a minute, and says until then that it does not", () =>
+      Effect.gen(function* () {
+        const { handled, health, mend, other } = yield* damaged()
+        yield* mend
+        yield* other.offer("second")
+        assert.strictEqual((yield* health).level, "degraded")
+        yield* pass(61_000)
+        assert.deepStrictEqual(handled, ["first", "second"])
+        assert.deepStrictEqual(yield* health, { level: "up" })
       })
     )
   })

@@ -175,6 +175,8 @@ export interface Engine {
   readonly collect: Effect.Effect<number, StoreError.StoreError>
   /** What is in the way of working on the queue at present. */
   readonly trouble: Effect.Effect<string | undefined>
+  /** Waits until something of the queue is read or written without trouble. */
+  readonly worked: Effect.Effect<void>
   /** Waits until nothing is left to be tidied up. */
   readonly tidied: Effect.Effect<void>
 }
@@ -314,6 +316,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   let wantsBeat = false
   let isClosed = false
   let trouble: string | undefined
+  /** Those who wait for a round that goes well. */
+  let hopeful = Deferred.makeUnsafe<void>()
 
   /** Who uses it afterwards is told so: who waited when it was closed is interrupted, as the whole of the program is. */
   const closed = new StoreError.StoreError({
@@ -695,6 +699,10 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       const exit = yield* Effect.exit(commit(round))
       trouble = Exit.isSuccess(exit) ? exit.value.came.refusal?.message : Cause.pretty(exit.cause).split("\n")[0]
       if (Exit.isSuccess(exit)) {
+        if (trouble === undefined) {
+          Deferred.doneUnsafe(hopeful, Exit.void)
+          hopeful = Deferred.makeUnsafe()
+        }
         yield* settleRound(round, exit.value)
         if (exit.value.hasWritten) yield* tidyUp
       } else yield* failRound(round, Exit.failCause(exit.cause))
@@ -1171,6 +1179,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     payloadOf,
     collect,
     trouble: Effect.sync(() => trouble),
+    worked: Effect.suspend(() => Deferred.await(hopeful)),
     tidied: Effect.suspend(() => (tidying === undefined ? Effect.void : Effect.asVoid(Fiber.await(tidying))))
   }
 })
