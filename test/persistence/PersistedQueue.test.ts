@@ -14,7 +14,7 @@ import { Database } from "effect-s3db/Database"
 import * as S3PersistedQueue from "effect-s3db/persistence/PersistedQueue"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { memory, openOn } from "../fixture.ts"
-import { count, failingAtTimes, pass, start, turn } from "../plugins/queues.ts"
+import { count, failingAtTimes, pass, passUntil, start, turn } from "../plugins/queues.ts"
 
 const Item = Schema.Struct({ n: Schema.Int, at: Schema.optionalKey(Schema.Date) })
 
@@ -192,7 +192,7 @@ describe("PersistedQueue", () => {
         Effect.forkChild(queues[i % 3]!.take((item) => Effect.sync(() => void got.push(item.n))))
       )
       yield* Effect.forEach(Array.from({ length: 60 }), (_, n) => queues[0]!.offer({ n }), { concurrency: "unbounded" })
-      while (got.length < 60) yield* pass(1000)
+      yield* passUntil(() => got.length >= 60, "some elements are not taken")
       yield* Effect.forEach(fibers, Fiber.join)
       assert.deepStrictEqual(
         got.toSorted((a, b) => a - b),
@@ -213,7 +213,7 @@ describe("PersistedQueue", () => {
       yield* pass(1000)
       network.setDown(true)
       const waiting = yield* Effect.forkChild(queue.take(seen))
-      while (waiting.pollUnsafe() === undefined) yield* pass(1000)
+      yield* passUntil(() => waiting.pollUnsafe() !== undefined, "the element of a silent process is not taken")
       assert.deepStrictEqual(yield* Fiber.join(waiting), [1, "a", 2])
       network.setDown(false)
       yield* Effect.forkChild(Fiber.interrupt(stuck))
@@ -298,6 +298,31 @@ describe("PersistedQueue", () => {
       )
       yield* pass(5000)
       assert.strictEqual((yield* Fiber.join(last)).attempts, 3)
+    })
+  )
+
+  it.effect("cleans up thousands of ids, but for those of elements that failed and are there", () =>
+    Effect.gen(function* () {
+      const { cleanup, make } = yield* begin()
+      const queue = yield* make({ maxAttempts: 1 })
+      const ids = Array.from({ length: 600 }, (_, n) => n)
+      const offering = (n: number) => queue.offer({ n }, { id: String(n) })
+      yield* Effect.forEach(ids, offering, { concurrency: "unbounded", discard: true })
+      const take = queue.take(({ n }) => (n % 250 === 0 ? Effect.fail("no") : Effect.void))
+      yield* Effect.forEach(ids, () => Effect.exit(take), { concurrency: "unbounded", discard: true })
+      yield* TestClock.adjust("2 days")
+      yield* cleanup("1 day", "3 days")
+      // Those that failed are not taken in again; of the others those are that are in no part with one that failed.
+      yield* offering(0)
+      yield* offering(250)
+      yield* offering(500)
+      yield* queue.offer({ n: 7777 }, { id: "new" })
+      assert.deepStrictEqual(yield* queue.take(seen), [7777, "new", 1])
+      yield* TestClock.adjust("2 days")
+      yield* cleanup("1 day", "3 days")
+      yield* offering(0)
+      const again = yield* make({ maxAttempts: 2 })
+      assert.strictEqual((yield* again.take(seen))[0], 0)
     })
   )
 

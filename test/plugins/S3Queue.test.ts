@@ -28,6 +28,7 @@ import {
   open,
   openIn,
   pass,
+  passUntil,
   start,
   switching,
   turn,
@@ -58,7 +59,8 @@ const drain = Effect.fnUntraced(function* (queue: S3Queue.Queue<string>, most = 
 /** Claims many messages after each other, and acknowledges them together. */
 const drainMany = Effect.fnUntraced(function* (queue: S3Queue.Queue<string>) {
   const seen: Array<string> = []
-  for (;;) {
+  for (let rounds = 0; ; rounds++) {
+    assert.isBelow(rounds, 1000, "the queue is never empty")
     const claimed = yield* queue.claimNow(200)
     if (claimed.length === 0) return seen
     seen.push(...claimed.map(({ payload }) => payload))
@@ -112,6 +114,34 @@ describe("S3Queue", () => {
         assert.isUndefined(waiting.pollUnsafe())
         yield* pass(2000)
         assert.strictEqual((yield* Fiber.join(waiting))[0]?.payload, "later")
+      })
+    )
+
+    it.effect("counts delayed messages by thousands, and gives each when it is due", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const delayed = (minutes: number, length: number) =>
+          Array.from({ length }, () => ({ payload: String(minutes), delay: minutes * minute }))
+        yield* (yield* open(store)).offerAll([...delayed(1, 200), ...delayed(3, 300), ...delayed(0, 100)])
+        yield* (yield* open(store)).offerAll(delayed(5, 500))
+        const queue = yield* open(store)
+        const stand = Effect.map(queue.status, ({ delayed, ready }) => [ready, delayed])
+        assert.deepStrictEqual(yield* stand, [100, 1000])
+        assert.strictEqual((yield* drainMany(queue)).length, 100)
+        for (const [minutes, due, later] of [
+          [1, 200, 800],
+          [3, 300, 500],
+          [5, 500, 0]
+        ] as const) {
+          const waiting = yield* Effect.forkChild(Effect.scoped(queue.claim(1)))
+          yield* pass(start + minutes * minute - (yield* Clock.currentTimeMillis) - 1000)
+          assert.isUndefined(waiting.pollUnsafe())
+          yield* pass(3000)
+          assert.strictEqual((yield* Fiber.join(waiting)).length, 1)
+          assert.deepStrictEqual(yield* stand, [due, later])
+          assert.strictEqual((yield* drainMany(queue)).length, due)
+        }
       })
     )
 
@@ -181,7 +211,8 @@ describe("S3Queue", () => {
         yield* queue.offerAll([{ payload: "0:1500", group: "0" }])
         const last = new Map<string, number>()
         let handled = 0
-        while (handled < 300) {
+        for (let rounds = 0; handled < 300; rounds++) {
+          assert.isBelow(rounds, 400, `only ${handled} of 300 were given`)
           const claimed = yield* queue.claimNow(10)
           assert.isAtMost(claimed.length, 3)
           for (const one of claimed) {
@@ -476,7 +507,7 @@ describe("S3Queue", () => {
         const acking = yield* Effect.forkChild(Effect.exit(mine!.ack))
         yield* pass(29_000)
         assert.isUndefined(taking.pollUnsafe())
-        while (taking.pollUnsafe() === undefined) yield* pass(1000)
+        yield* passUntil(() => taking.pollUnsafe() !== undefined, "the message of a silent worker is not taken")
         const [theirs] = yield* Fiber.join(taking)
         assert.strictEqual(theirs?.attempt, 2)
         assert.isAbove(theirs!.token, mine!.token)
@@ -503,7 +534,7 @@ describe("S3Queue", () => {
         for (let life = 0; life < 2; life++) {
           const { setDown, store } = failingAtTimes(base)
           const claiming = yield* Effect.forkChild((yield* open(store, options)).claim())
-          while (claiming.pollUnsafe() === undefined) yield* pass(1000)
+          yield* passUntil(() => claiming.pollUnsafe() !== undefined, "the message of a silent worker is not taken")
           const [claimed] = yield* Fiber.join(claiming)
           assert.strictEqual(claimed?.attempt, life + 1)
           setDown(true)

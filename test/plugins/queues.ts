@@ -74,6 +74,14 @@ export const pass = Effect.fnUntraced(function* (millis: number, step = 1000) {
   for (let i = 0; i < 4; i++) yield* turn
 })
 
+/** Lets time pass, 10 minutes at most, until something is so. */
+export const passUntil = Effect.fnUntraced(function* (isSo: () => boolean, otherwise: string) {
+  for (let seconds = 0; !isSo(); seconds++) {
+    if (seconds > 600) return yield* Effect.die(new Error(`after 10 minutes ${otherwise}`))
+    yield* pass(1000)
+  }
+})
+
 /** A store that cannot be reached at times. */
 export const failingAtTimes = (store: Store) => {
   let isDown = false
