@@ -159,7 +159,12 @@ const cases: Readonly<Record<string, { readonly make: Use; readonly use: Use; re
       use: (store) => Effect.flatMap(queueOn(store), ({ claimNow }) => claimNow(1)),
       keys: [/queue=jobs\/queue$/, /part/]
     },
-    Scheduler: { make: schedulerOn, use: schedulerOn, keys: [/job=daily/] },
+    // It begins without what is damaged.
+    Scheduler: {
+      make: schedulerOn,
+      use: (store) => Effect.flatMap(schedulerOn(store), ({ history }) => history("daily")),
+      keys: [/job=daily/]
+    },
     KeyValueStore: {
       make: (store) => KeyValueStore.make(store).set("k", "v"),
       use: (store) => KeyValueStore.make(store).get("k"),
