@@ -354,10 +354,11 @@ export const describe = (
 export const located = (reason: Reason, key: string | undefined): Reason => {
   if (reason._tag !== "Corrupt" || key === undefined) return reason
   const { code, description, requestId, status } = reason
+  // A description that says what to do has said of what.
+  if (description.includes("restore")) return reason
   const where = description.includes(key) ? "" : ` (object ${key})`
-  const remedy = description.includes("restore") ? "" : ": restore it from a backup"
   return new Corrupt({
-    description: `${description}${where}${remedy}`,
+    description: `${description}${where}: restore it from a backup`,
     ...(code === undefined ? {} : { code }),
     ...(status === undefined ? {} : { status }),
     ...(requestId === undefined ? {} : { requestId })

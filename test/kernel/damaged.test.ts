@@ -231,7 +231,7 @@ describe("errors about damaged objects", () => {
     assert.strictEqual(error("it is torn").message, "get failed: Corrupt: it is torn")
     assert.strictEqual(
       error("torn; restore it, or discard it", "k").message,
-      "get failed: Corrupt: torn; restore it, or discard it (object k)"
+      "get failed: Corrupt: torn; restore it, or discard it"
     )
     const named = DbError.fromStore("S3Queue.claim", "jobs")(error("it is torn", "a/b"))
     assert.strictEqual(
