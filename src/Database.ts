@@ -26,6 +26,7 @@ import * as Pipeline from "./Pipeline.ts"
 import * as PluginRegistry from "./PluginRegistry.ts"
 import * as ReadThrough from "./ReadThrough.ts"
 import * as Journal from "./kernel/Journal.ts"
+import type * as PackedObjects from "./kernel/PackedObjects.ts"
 import * as StoreClock from "./kernel/StoreClock.ts"
 import type { Attribute } from "./schema/Attributes.ts"
 import { decodeBase64 } from "./internal/base64.ts"
@@ -115,6 +116,8 @@ export interface OpenResources {
   readonly shared: Pipeline.Shared
   /** What stands between reads and documents. */
   readonly readThrough: ReadThrough.Registry
+  /** Copies of all documents of a resource, for reads of all of them, by the name of the resource. */
+  readonly packed: Map<string, PackedObjects.PackedObjects>
 }
 
 /** A lock for each name. */
@@ -293,7 +296,7 @@ export const make = Effect.fn("Database.make")(function* (
   const changes = yield* Change.makeFeed<unknown>()
   const shared = yield* Pipeline.makeShared
   const readThrough = ReadThrough.makeRegistry()
-  const resources: OpenResources = { lockOf: locks(), open: new Map(), shared, readThrough }
+  const resources: OpenResources = { lockOf: locks(), open: new Map(), shared, readThrough, packed: new Map() }
   const leaseMillis = yield* DbError.named("Database.open")(leaseOf(options))
   const age = yield* StoreClock.stopwatch
   const opened = yield* open(yield* ObjectStore, {

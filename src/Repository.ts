@@ -17,6 +17,8 @@ import type * as DbError from "./DbError.ts"
 import type * as Document from "./Document.ts"
 import type { Json, JsonObject } from "./encoding/Json.ts"
 import type * as merge from "./internal/merge.ts"
+import type { LeaseLost } from "./kernel/Lease.ts"
+import type * as PackedObjects from "./kernel/PackedObjects.ts"
 import type * as Pipeline from "./Pipeline.ts"
 import type * as Query from "./Query.ts"
 import type { Input } from "./schema/Attribute.ts"
@@ -512,6 +514,19 @@ export interface Admin<N extends Names = Names> {
    * current version of the resource counts nothing.
    */
   readonly recount: (options?: ProgressOptions) => Effect.Effect<Recounted, DbError.NotAllowed | DbError.DbError>
+
+  /**
+   * Brings copies of all documents up to what is there, for scans that do not pay one request for each document: what
+   * `plugins/Segments` does again and again. `copies` is to be about the keys of the documents of this resource. See
+   * `PackedObjects.compact` for requests.
+   *
+   * What is stored is copied as it is, secrets sealed; what of it conditions can see is put beside it in columns. `LeaseLost`: another has the
+   * lease of the token. `DbError` with `Unsupported`: the store lists in no order.
+   */
+  readonly pack: (
+    copies: PackedObjects.PackedObjects,
+    options?: { readonly token?: number | undefined }
+  ) => Effect.Effect<PackedObjects.Summary, LeaseLost | DbError.DbError>
 
   /**
    * Removes a document that cannot be read, and its markers, reservations and content, also where `delete` cannot since nobody

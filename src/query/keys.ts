@@ -20,6 +20,7 @@ import type * as Query from "../Query.ts"
 import { type ListEntry, type ListPage, type ListRequest, listSome, maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
+import type { Bound } from "./bounds.ts"
 import type { OperandCodecs } from "./operandCodecs.ts"
 import * as TopK from "./topK.ts"
 
@@ -33,6 +34,10 @@ export interface Planned extends Query.Within {
   readonly isStored?: true | undefined
   /** Whether documents with the same value in the field after those given come by their ids, as a sort has them. */
   readonly isSorted?: boolean | undefined
+  /** Within which all documents are that are wanted; those that are not may be left out. */
+  readonly bounds?: ReadonlyArray<Bound> | undefined
+  /** Whether the first few will do. */
+  readonly isPartial?: boolean | undefined
 }
 
 /**
@@ -47,7 +52,17 @@ export interface Hit {
   readonly marker: Partition.Marker | undefined
   /** Whether it has the size of what deletions leave: it is that, or a document that cannot be read. */
   readonly isFlagged: boolean
+  /** A copy of the object, as it was when it was listed. */
+  readonly object?: Copy | undefined
 }
+
+/**
+ * The object of a document, as far as it is read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Copy = Parameters<typeof Document.fromObject>[0]
 
 /**
  * Which keys a listing goes through.

@@ -15,7 +15,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Companion from "../Companion.ts"
 import type * as DbError from "../DbError.ts"
-import type * as Document from "../Document.ts"
+import * as Document from "../Document.ts"
 import type { Base } from "../document/context.ts"
 import { isDamage } from "../document/damage.ts"
 import type { Documents } from "../document/documents.ts"
@@ -25,6 +25,7 @@ import type * as Query from "../Query.ts"
 import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import type { PageCursors } from "./cursor.ts"
 import type { Hit, Keys, Planned, Range } from "./keys.ts"
+import type { Packed } from "./packed.ts"
 import * as Tolerance from "./tolerance.ts"
 
 /**
@@ -56,7 +57,10 @@ export interface PageCondition<A, out E> {
  * @since 0.1.0
  */
 export interface Listing<A> {
-  /** The documents of a request, in the order of their keys. 1 LIST for each 1,000, 1 GET for each. */
+  /**
+   * The documents of a request, in the order of their keys. 1 LIST for each 1,000, 1 GET for each; where a resource has copies, and
+   * all documents are wanted, those of `Packed` in place of them.
+   */
   readonly bases: (
     request: (Planned & Query.Concurrency & Query.OnCorrupt) | undefined
   ) => Stream.Stream<Base<A>, ListFailure>
@@ -86,6 +90,12 @@ export interface Listing<A> {
     range: Range,
     hit: Hit
   ) => Effect.Effect<(Found & { readonly id: string }) | undefined, ReadFailure>
+  /** The versions that hits of all documents point to, in their order. No request for those with a copy. 1 GET for each other. */
+  readonly read: (
+    hits: ReadonlyArray<Hit>,
+    tolerance: Tolerance.Tolerance,
+    options: Query.Concurrency | undefined
+  ) => Effect.Effect<ReadonlyArray<Base<A> | Tolerance.Unread | undefined>, ReadFailure>
   /** Hits without those that are what deletions have left. 1 GET for each that has the size of that. */
   readonly present: (hits: ReadonlyArray<Hit>) => Effect.Effect<ReadonlyArray<Hit>, ReadFailure>
   /** Hits, enough at a time to keep every request slot busy, few enough to be read soon after they were listed. */
@@ -100,7 +110,7 @@ export interface Listing<A> {
    */
   readonly through: <X>(
     range: Range,
-    options: (Query.Concurrency & Query.OnCorrupt) | undefined,
+    options: (Query.Concurrency & Query.OnCorrupt & Pick<Planned, "bounds" | "isPartial">) | undefined,
     read: (hit: Hit) => Effect.Effect<X | undefined, ReadFailure>
   ) => Stream.Stream<X, ListFailure>
 }
@@ -124,7 +134,7 @@ interface Position {
  */
 export const make = <A>(
   { context, reader }: Documents<A>,
-  { cursors, keys }: { readonly cursors: PageCursors; readonly keys: Keys }
+  { cursors, keys, packed }: { readonly cursors: PageCursors; readonly keys: Keys; readonly packed: Packed }
 ): Listing<A> => {
   const { capabilities, invalid, missing, name } = context
   const { rangeOf } = keys
@@ -146,6 +156,10 @@ export const make = <A>(
   }
 
   const storedOf = Effect.fnUntraced(function* (range: Range, hit: Hit) {
+    const copied = hit.object === undefined ? undefined : Result.getOrUndefined(Document.fromObject(hit.object))
+    if (copied?.stored !== undefined && copied.intent === undefined) {
+      return { id: hit.id, stored: copied.stored, isSettled: true }
+    }
     const found = yield* reader.listed(hit.id)
     return found !== undefined && counts(range, hit, found.stored) ? { id: hit.id, ...found } : undefined
   })
@@ -175,15 +189,37 @@ export const make = <A>(
         )
       : Effect.succeed(hits)
 
+  /** What is made of hits, in their order: at once where it takes no request. */
+  const each = Effect.fnUntraced(function* <X>(
+    hits: ReadonlyArray<Hit>,
+    read: (hit: Hit) => Effect.Effect<X, ReadFailure>,
+    { attempt }: Tolerance.Tolerance,
+    concurrency = defaultConcurrency
+  ) {
+    const apart = hits.filter(({ object }) => object === undefined)
+    const found = yield* Effect.forEach(apart, (hit) => attempt(hit.id, read(hit)), { concurrency })
+    if (apart.length === hits.length) return found
+    const all: Array<X | Tolerance.Unread> = []
+    let next = 0
+    for (const hit of hits) {
+      all.push(hit.object === undefined ? found[next++]! : yield* attempt(hit.id, read(hit)))
+    }
+    return all
+  })
+
   const through: Listing<A>["through"] = (range, options, read) => {
-    const { attempt, inOrder } = Tolerance.make(name, options)
-    return batches(range, options).pipe(
-      Stream.mapEffect((hits) =>
-        Effect.forEach(hits, (hit) => attempt(hit.id, read(hit)), {
-          concurrency: options?.concurrency ?? defaultConcurrency
-        })
-      ),
-      Stream.flatMap(inOrder)
+    const tolerance = Tolerance.make(name, options)
+    const made = (all: Stream.Stream<ReadonlyArray<Hit>, ListFailure>) =>
+      all.pipe(
+        Stream.mapEffect((hits) => each(hits, read, tolerance, options?.concurrency)),
+        Stream.flatMap(tolerance.inOrder)
+      )
+    const plain = made(batches(range, options))
+    if (range !== keys.whole || options?.isPartial === true) return plain
+    return Stream.unwrap(
+      Effect.map(packed.copies, (copies) =>
+        copies === undefined ? plain : made(inTurn(packed.hits(copies, options?.bounds)))
+      )
     )
   }
 
@@ -316,11 +352,27 @@ export const make = <A>(
       return yield* reader.decode(id, stored)
     }),
     storedOf,
+    read: (hits, tolerance, options) => each(hits, (hit) => baseOf(keys.whole, hit), tolerance, options?.concurrency),
     present,
     batches,
     through
   }
 }
+
+/** Not so many at a time that others have to wait. */
+const inTurn = <E>(all: Stream.Stream<ReadonlyArray<Hit>, E>): Stream.Stream<ReadonlyArray<Hit>, E> =>
+  Stream.flatMap(all, (hits) =>
+    Stream.rechunk(
+      Stream.fromIterable(
+        Array.from({ length: Math.ceil(hits.length / mostInTurn) }, (_, i) =>
+          hits.slice(i * mostInTurn, (i + 1) * mostInTurn)
+        )
+      ),
+      1
+    )
+  )
+
+const mostInTurn = 256
 
 /**
  * Returns the hits that are documents as far as keys and sizes tell: one that cannot be read and has by chance the size of what

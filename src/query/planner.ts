@@ -46,6 +46,10 @@ export interface Planned {
   readonly asked: ReadonlyArray<string>
   /** What else to ask for, where a field is called like a time that the database keeps, and a partition is by that. */
   readonly elsewhere: ReadonlyArray<string>
+  /** Within which a document is that meets the conditions. */
+  readonly bounds: ReadonlyArray<Bound>
+  /** The fields that the conditions are about. */
+  readonly paths: ReadonlyArray<ReadonlyArray<string>>
 }
 
 /**
@@ -154,6 +158,8 @@ export const make = <S extends DocumentSchema>(
     return {
       access: way.access,
       order,
+      bounds,
+      paths: Query.paths(predicate),
       unfit: isScan
         ? [...compiled.partitions.values()].flatMap((partition) => access.unfitOf(partition, bounds, fields))
         : [],

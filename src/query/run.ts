@@ -12,6 +12,7 @@ import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import { compareUtf8 } from "../internal/text.ts"
+import type * as PackedObjects from "../kernel/PackedObjects.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import * as Query from "../Query.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
@@ -19,6 +20,7 @@ import type { PageCursors } from "./cursor.ts"
 import type { Fields } from "./fields.ts"
 import { mostInMemory } from "./keys.ts"
 import type { ListFailure, Listing } from "./listing.ts"
+import type { Packed } from "./packed.ts"
 import * as Tolerance from "./tolerance.ts"
 import * as TopK from "./topK.ts"
 import type { Planned, Planner } from "./planner.ts"
@@ -61,6 +63,14 @@ export interface Queries<A> {
   readonly bases: (request: Query.Request<A>, filters: Filters<A>) => Stream.Stream<Base<A>, QueryFailure>
   /** The same with their JSON form. */
   readonly found: (request: Query.Request<A>, filters: Filters<A>) => Stream.Stream<Found<A>, QueryFailure>
+  /**
+   * The documents that meet the conditions in JSON form, in no order, with at least the fields that are asked for. Where a resource has
+   * copies, and all documents are looked at, their columns.
+   */
+  readonly jsons: (
+    request: Query.Request<A>,
+    asked: ReadonlyArray<ReadonlyArray<string>>
+  ) => Stream.Stream<JsonObject, QueryFailure>
   readonly ids: (request: Query.Request<A>, filters: Filters<A>) => Stream.Stream<string, QueryFailure>
   readonly count: (request: Query.Request<A> & Query.Verify, filters: Filters<A>) => Effect.Effect<number, QueryFailure>
   /**
@@ -90,11 +100,13 @@ export const make = <S extends DocumentSchema>(
     cursors,
     fields,
     listing,
+    packed,
     planner
   }: {
     readonly cursors: PageCursors
     readonly fields: Fields<S["Type"]>
     readonly listing: Listing<S["Type"]>
+    readonly packed: Packed
     readonly planner: Planner<S["Type"]>
   }
 ): Queries<S["Type"]> => {
@@ -102,8 +114,8 @@ export const make = <S extends DocumentSchema>(
 
   /** Everything that the way leads to, not yet looked at. */
   const reached = (
-    { access, plan }: Planned,
-    { concurrency = defaultConcurrency, onCorrupt }: Query.Concurrency & Query.OnCorrupt
+    { access, bounds, plan }: Planned,
+    { concurrency = defaultConcurrency, limit, onCorrupt }: Asking
   ): Stream.Stream<Base<A>, ListFailure> => {
     const options = { concurrency, onCorrupt }
     const { attempt, tell } = Tolerance.make(name, options)
@@ -136,16 +148,12 @@ export const make = <S extends DocumentSchema>(
         )
       }
       case "Scan":
-        return listing.bases(options)
+        return listing.bases({ ...options, bounds, isPartial: isPartial(plan, limit) })
     }
   }
 
   /** Who may not see a document must not learn of it by a condition either: filters come first. */
-  const along = (
-    planned: Planned,
-    request: Query.Concurrency & Query.OnCorrupt,
-    filters: Filters<A>
-  ): Stream.Stream<Found<A>, QueryFailure> =>
+  const along = (planned: Planned, request: Asking, filters: Filters<A>): Stream.Stream<Found<A>, QueryFailure> =>
     seen(reached(planned, request), filters).pipe(
       Stream.map((base) => ({ base, json: fields.jsonOf(base) })),
       Stream.filter(({ json }) => planned.matches(json))
@@ -162,15 +170,46 @@ export const make = <S extends DocumentSchema>(
     return top.result()
   })
 
+  const run = (
+    planned: Planned,
+    request: Query.Request<A>,
+    filters: Filters<A>
+  ): Stream.Stream<Found<A>, QueryFailure> => {
+    const all = along(planned, request, filters)
+    if (planned.plan.order !== "memory") return request.limit === undefined ? all : Stream.take(all, request.limit)
+    return Stream.unwrap(Effect.map(keepBest(all, request.limit ?? mostInMemory, planned), Stream.fromArray))
+  }
+
   const found: Queries<A>["found"] = (request, filters) =>
-    Stream.unwrap(
-      Effect.gen(function* () {
-        const planned = yield* planner.allowed(request)
-        const all = along(planned, request, filters)
-        if (planned.plan.order !== "memory") return request.limit === undefined ? all : Stream.take(all, request.limit)
-        return Stream.fromArray(yield* keepBest(all, request.limit ?? mostInMemory, planned))
-      })
+    Stream.unwrap(Effect.map(planner.allowed(request), (planned) => run(planned, request, filters)))
+
+  /** Documents by the columns of their copies. */
+  const byColumns = (
+    copies: PackedObjects.PackedObjects,
+    { bounds, matches, paths }: Planned,
+    request: Query.Request<A>,
+    asked: ReadonlyArray<ReadonlyArray<string>>
+  ): Stream.Stream<JsonObject, QueryFailure> => {
+    const names = [...new Set([...asked, ...paths].map(([first = ""]) => first))]
+    const tolerance = Tolerance.make(name, request)
+    return packed.seen(copies, names, bounds).pipe(
+      Stream.mapEffect(
+        Effect.fnUntraced(function* (all) {
+          const hits = all.flatMap((one) => (one._tag === "Hit" ? [one.hit] : []))
+          const read = yield* listing.read(hits, tolerance, request)
+          const documents: Array<JsonObject> = []
+          for (const one of all) if (one._tag === "Json" && matches(one.json)) documents.push(one.json)
+          for (const one of read) {
+            const base = yield* tolerance.tell(one)
+            const json = base === undefined ? undefined : fields.jsonOf(base)
+            if (json !== undefined && matches(json)) documents.push(json)
+          }
+          return documents
+        })
+      ),
+      Stream.flatMap(Stream.fromArray)
     )
+  }
 
   /** Of ids it is known before they are read which come next. */
   const idsAfter = (ids: ReadonlyArray<string>, last: JsonObject | undefined): ReadonlyArray<string> => {
@@ -225,6 +264,17 @@ export const make = <S extends DocumentSchema>(
 
   return {
     found,
+    jsons: (request, asked) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const planned = yield* planner.allowed(request)
+          const isWhole = planned.access._tag === "Scan" && request.limit === undefined
+          const copies = isWhole ? yield* packed.copies : undefined
+          return copies === undefined
+            ? Stream.map(run(planned, request, []), ({ json }) => json)
+            : byColumns(copies, planned, request, asked)
+        })
+      ),
     page,
     bases: (request, filters) =>
       isPlain(request) && (request.partition !== undefined || (request.scan ?? scan))
@@ -247,6 +297,12 @@ export const make = <S extends DocumentSchema>(
       )
   }
 }
+
+type Asking = Query.Concurrency & Query.OnCorrupt & { readonly limit?: number | undefined }
+
+/** Whether a request ends before it has seen all. */
+const isPartial = ({ filter, order }: Query.Plan, limit: number | undefined): boolean =>
+  limit !== undefined && filter === undefined && order !== "memory"
 
 type Asked = Readonly<Partial<Record<"where" | "predicate" | "order" | "limit", unknown>>>
 

@@ -8,14 +8,17 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Documents } from "../document/documents.ts"
 import * as forgetting from "../document/forgetting.ts"
+import type { Fields } from "../query/fields.ts"
 import type { Keys } from "../query/keys.ts"
 import type { Listing } from "../query/listing.ts"
+import type { Packed } from "../query/packed.ts"
 import type { Admin } from "../Repository.ts"
 import * as Backfilling from "./backfill.ts"
 import type { Changes } from "./changes.ts"
 import type { Counts } from "./counts.ts"
 import type { History } from "./history.ts"
 import type { Operation } from "./operation.ts"
+import * as Packing from "./packing.ts"
 import * as pruning from "./prune.ts"
 import * as Repairing from "./repair.ts"
 import * as Rewriting from "./rewrite.ts"
@@ -31,23 +34,28 @@ export const make = <A>(
   {
     changes,
     counts,
+    fields,
     history,
     keys,
     listing,
-    operation
+    operation,
+    packed
   }: {
     readonly changes: Changes<A>
     readonly counts: Counts
+    readonly fields: Fields<A>
     readonly history: History<A>
     readonly keys: Keys
     readonly listing: Listing<A>
     readonly operation: Operation
+    readonly packed: Packed
   }
 ): Admin => {
   const rewriting = Rewriting.make(documents, { keys, listing, operation })
   const { backfill, remove } = Backfilling.make(documents, { operation, rewriting })
   const { repair } = Repairing.make(documents, { rewriting })
   const { discarding } = documents
+  const { pack } = Packing.make(documents, { fields, packed })
   const prune = pruning.make(documents)
   const { as, draw, named, namedStream, refuse } = operation
   const { context } = documents
@@ -83,6 +91,9 @@ export const make = <A>(
       as("Resource.discard", (id: string) => id)
     ),
     recount: (options) => recount(options).pipe(as("Resource.recount"), Effect.withSpan("Resource.recount")),
+    pack: Effect.fn("Resource.pack")(function* (copies, { token } = {}) {
+      return yield* named(pack(copies, token))
+    }, as("Resource.pack")),
     makeCurrent: Effect.flatMap(context.codec.version, (version) =>
       context.database.makeCurrent(context.name, version)
     ).pipe(as("Resource.makeCurrent"), Effect.withSpan("Resource.makeCurrent")),

@@ -27,6 +27,7 @@ import * as Fields from "../query/fields.ts"
 import * as Keys from "../query/keys.ts"
 import * as Listing from "../query/listing.ts"
 import * as OperandCodecs from "../query/operandCodecs.ts"
+import * as Packed from "../query/packed.ts"
 import * as Partitions from "../query/partitions.ts"
 import * as Planner from "../query/planner.ts"
 import * as Queries from "../query/run.ts"
@@ -103,11 +104,12 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const fields = Fields.make(definition, documents, operands)
   const keys = Keys.make(documents, operands)
   const cursors = yield* cursor.forPages(context)
-  const listing = Listing.make(documents, { cursors, keys })
+  const packed = Packed.make(definition, documents, fields)
+  const listing = Listing.make(documents, { cursors, keys, packed })
   const partitions = Partitions.make(documents, { keys, listing })
   const kept = Companions.make(documents, { keys, listing })
   const planner = Planner.make(definition, documents, { fields, keys, refuse: operation.refuse })
-  const direct = Queries.make(definition, documents, { cursors, fields, listing, planner })
+  const direct = Queries.make(definition, documents, { cursors, fields, listing, packed, planner })
   const source = Source.make(definition, documents, { fields, keys, listing, planner, queries: direct })
   const { queries } = source
   const uniques = Uniques.make(documents, { operands, source })
@@ -138,7 +140,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const bulk = Bulk.make(documents, { operation, queries, reading, writing })
   const jsonForm = JsonForm.make(definition)
   const adding = Adding.make(documents)
-  const admin = Admin.make(documents, { changes, counts, history, keys, listing, operation })
+  const admin = Admin.make(documents, { changes, counts, fields, history, keys, listing, operation, packed })
 
   const valueOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
     Effect.map(effect, ({ value }) => value)
@@ -362,12 +364,8 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
         Aggregation.run(all, made.success, { ...fields.options, maxGroups })
       // What interceptors make of the documents is known to them alone.
       if (pipeline.concerns("query")) return yield* run(reading.queryJson(request))
-      const found = operation.namedStream(direct.found(request, []))
-      return yield* source.aggregate(
-        request,
-        [made.success as unknown as Json, maxGroups ?? null],
-        run(Stream.map(found, ({ json }) => json))
-      )
+      const found = operation.namedStream(direct.jsons(request, Aggregation.paths(made.success)))
+      return yield* source.aggregate(request, [made.success as unknown as Json, maxGroups ?? null], run(found))
     }, as("Resource.aggregate")),
 
     delete: Effect.fn("Resource.delete")(

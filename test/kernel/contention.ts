@@ -18,6 +18,7 @@ import * as CreateOnce from "effect-s3db/kernel/CreateOnce"
 import * as Fenced from "effect-s3db/kernel/Fenced"
 import * as Lease from "effect-s3db/kernel/Lease"
 import * as ListingDifference from "effect-s3db/kernel/ListingDifference"
+import * as PackedObjects from "effect-s3db/kernel/PackedObjects"
 import * as PluginStore from "effect-s3db/kernel/PluginStore"
 import * as Segments from "effect-s3db/kernel/Segments"
 import * as Sequence from "effect-s3db/kernel/Sequence"
@@ -198,6 +199,60 @@ export const suite = (name: string, open: Effect.Effect<Store, unknown, Scope.Sc
         assert.deepStrictEqual(yield* consumer().position, Option.some(40))
         assert.strictEqual(yield* consumer().seek({ position: 38 }), 38)
         assert.strictEqual((yield* consumer().drain(() => Effect.void)).handled, 2)
+      })
+    )
+
+    it.live("copies are those of the objects beside writers and compactions; packs go under readers", () =>
+      Effect.gen(function* () {
+        const store = yield* open
+        const put = (key: string, text: string) =>
+          store.put({ key: `data/${key}`, body: new TextEncoder().encode(text), metadata: { v: text } })
+        const packed = range(3).map(() =>
+          PackedObjects.make(store, { listed: "data/", prefix: "packed", objectsPerPack: 3, leastChanges: 1, grace: 0 })
+        )
+        const packing: PackedObjects.Packing<string> = {
+          read: ({ body }) => Effect.succeed(new TextDecoder().decode(body)),
+          columns: (all) => [{ name: "text", values: all }],
+          tag: "1"
+        }
+        const keys = ["a/b", "a b", "é", "\u{1f600}", "%", "z", "y", "x"]
+        yield* Effect.forEach(keys, (key) => put(key, "0"), { concurrency: 4 })
+        const scan = (one: PackedObjects.PackedObjects) =>
+          one
+            .batches((pack) =>
+              Effect.map(one.whole(pack), ({ index, rows }) => (key: string, etag: string | undefined) => {
+                const row = index.rowOf(key, etag)
+                return row === undefined ? undefined : rows[row]
+              })
+            )
+            .pipe(
+              Stream.flatMap(Stream.fromIterable),
+              Stream.mapEffect(({ copy, entry: { key } }) =>
+                Effect.map(copy === undefined ? store.get(key) : Effect.succeed(copy), ({ body, metadata }) => {
+                  assert.strictEqual(new TextDecoder().decode(body), metadata["v"])
+                  return { key: key.slice("data/".length), text: metadata["v"] ?? "", isCopy: copy !== undefined }
+                })
+              ),
+              Stream.runCollect
+            )
+        for (const round of range(4)) {
+          const [, , , seen] = yield* Effect.all(
+            [
+              packed[0]!.compact(packing),
+              packed[1]!.compact(packing),
+              Effect.forEach(keys.slice(0, 4), (key) => put(key, `${round + 1}`), { concurrency: 2 }),
+              scan(packed[2]!)
+            ],
+            { concurrency: "unbounded" }
+          )
+          assert.strictEqual(seen.length, keys.length)
+          for (const { key, text } of seen) {
+            assert.include(keys.indexOf(key) < 4 ? [`${round}`, `${round + 1}`] : ["0"], text)
+          }
+        }
+        yield* packed[0]!.compact(packing)
+        const last = yield* scan(packed[2]!)
+        assert.isTrue(last.every(({ isCopy, key, text }) => isCopy && text === (keys.indexOf(key) < 4 ? "4" : "0")))
       })
     )
 

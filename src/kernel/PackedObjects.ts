@@ -1,0 +1,726 @@
+/**
+ * Copies of many small objects in a few large ones, for who reads all of them: immutable packs, each with an index and
+ * columns, and a manifest that says which keys each of them is about.
+ *
+ * ```ts
+ * import * as PackedObjects from "effect-s3db/kernel/PackedObjects"
+ * import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const packed = PackedObjects.make(yield* ObjectStore, { listed: "photos/", prefix: "plugin=thumbnails/packed" })
+ *   yield* packed.compact({ read: ({ size }) => Effect.succeed(size), columns: (sizes) => [{ name: "size", values: sizes }], tag: "1" })
+ *   const [first] = yield* packed.read
+ *   return first === undefined ? [] : (yield* packed.whole(first)).rows
+ * })
+ * ```
+ *
+ * **Details**
+ *
+ * Objects stay where they are, and a pack says nothing of what is there now: it holds what was at a key under an ETag. Who reads lists
+ * the keys, takes a copy where key and ETag are those of the listing, and reads the object itself otherwise. So nothing that is stale,
+ * lost, removed or half done here makes a reader see anything else than the objects. All of it can be removed at any time.
+ *
+ * Packs divide keys into ranges: each is about the keys after those of the pack before, up to its own last one; what comes
+ * after the last of them is in none. A compaction goes through the ranges, and puts new packs in the place of those of
+ * which too much has changed, each by compare-and-set, so that who goes on after a crash has lost nothing but one of them.
+ *
+ * What is replaced stays named, as retired, until readers have had time to come to their end (`grace`), and is removed after that. A
+ * reader that was slower finds a pack gone (`NoSuchKey`), and reads the objects.
+ *
+ * **Gotchas**
+ *
+ * The store has to list in the order of keys, and an object that changes has to have another ETag.
+ *
+ * @see `docs/design/segments.md`
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type { Json, JsonObject } from "../encoding/Json.ts"
+import { compareUtf8 } from "../internal/text.ts"
+import {
+  type ListEntry,
+  listSome,
+  maxKeysPerRequest,
+  type ObjectStore,
+  type StoredObject
+} from "../storage/ObjectStore.ts"
+import * as StoreError from "../storage/StoreError.ts"
+import type * as BlobCodec from "./BlobCodec.ts"
+import * as format from "./internal/packFormat.ts"
+import type { LeaseLost } from "./Lease.ts"
+import * as Segments from "./Segments.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * What is packed, and where packs lie.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** What the keys of the objects begin with. */
+  readonly listed: string
+  /** The beginning of the keys of packs, its segments escaped, without a slash at the end. Not below `listed`. */
+  readonly prefix: string
+  /** Which keys are packed. Default: all. */
+  readonly select?: ((key: string) => boolean) | undefined
+  /** The most objects of a pack. 1 to 65,536. Default: 4,000, which four pages of a listing have. */
+  readonly objectsPerPack?: number | undefined
+  /** The most bytes of objects in a pack, about. Default: 8 MiB. A larger object than an eighth of it is left out. */
+  readonly bytesPerPack?: number | undefined
+  /**
+   * How many objects in the range of a pack have to be new, changed or gone before it is made anew; until then readers read those
+   * by themselves. From 1. Default: a hundredth of `objectsPerPack`.
+   */
+  readonly leastChanges?: number | undefined
+  /** How long a pack that was replaced stays for those who read it. Default: 1 hour. */
+  readonly grace?: Duration.Input | undefined
+  /** Default: `"gzip"`. */
+  readonly compression?: BlobCodec.Compression | undefined
+}
+
+/**
+ * An object as it was stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Row = format.Row
+
+/**
+ * One field of all rows of a pack.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Column = format.Column
+
+/**
+ * A pack that counts.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pack {
+  readonly part: Segments.Part
+  /** The last key that it is about. */
+  readonly upto: string
+  /** How many keys it knows. */
+  readonly keys: number
+}
+
+/**
+ * What a pack knows without its rows.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Index {
+  /** What its columns were made by: `tag` of `Packing`. */
+  readonly tag: string
+  /** How many objects it has. */
+  readonly rows: number
+  /** The row of the object at a key under an ETag. `undefined`: the pack does not have that. */
+  readonly rowOf: (key: string, etag: string | undefined) => number | undefined
+  /** Its columns, and what is known of each without reading it. */
+  readonly statistics: ReadonlyMap<string, Json | undefined>
+}
+
+/**
+ * What is made of objects that are packed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Packing<X, out E = never, out R = never> {
+  /** Reads an object. `undefined`: it is not to be packed, and who wants it reads it by itself. */
+  readonly read: (object: StoredObject) => Effect.Effect<X | undefined, E, R>
+  /** The columns of what was read. */
+  readonly columns: (all: ReadonlyArray<X>) => ReadonlyArray<Column>
+  /** Names how columns are made: packs with others are made anew. */
+  readonly tag: string
+}
+
+/**
+ * What a compaction has done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Summary {
+  /** How many keys were listed. */
+  readonly keys: number
+  /** How many objects were read. */
+  readonly read: number
+  /** How many packs were written. */
+  readonly packs: number
+  /** How many objects readers have to read by themselves after it, as far as it has seen. */
+  readonly loose: number
+}
+
+/**
+ * A key as a listing has it, and the copy of its object, if there is one that is as new as the listing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Listed<out X> {
+  readonly entry: ListEntry
+  readonly copy: X | undefined
+}
+
+/**
+ * Finds the copy of the object at a key under an ETag, if a pack has it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Copies<out X> = (key: string, etag: string | undefined) => X | undefined
+
+/**
+ * The packs of a prefix. All members fail with `StoreError` too, with what the store says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PackedObjects {
+  readonly listed: string
+  /** The packs that count, in the order of keys. 1 GET. */
+  readonly read: Effect.Effect<ReadonlyArray<Pack>, StoreError.StoreError>
+  /** `NoSuchKey`: the pack was removed; `Corrupt`: it was damaged. 1 GET of a part of it. */
+  readonly index: (pack: Pack) => Effect.Effect<Index, StoreError.StoreError>
+  /** The objects. 1 GET of a part of it. */
+  readonly rows: (pack: Pack, index: Index) => Effect.Effect<ReadonlyArray<Row>, StoreError.StoreError>
+  /** Both together. 1 GET. */
+  readonly whole: (
+    pack: Pack
+  ) => Effect.Effect<{ readonly index: Index; readonly rows: ReadonlyArray<Row> }, StoreError.StoreError>
+  /**
+   * The rows as objects with some columns alone; `undefined` for those that are not chosen. `None`: it does not have all of these columns. 1
+   * GET of a part of it.
+   */
+  readonly project: (
+    pack: Pack,
+    index: Index,
+    columns: ReadonlyArray<string>,
+    choose: (row: number) => boolean
+  ) => Effect.Effect<Option.Option<ReadonlyArray<JsonObject | undefined>>, StoreError.StoreError>
+  /**
+   * Lists all keys, each with its copy where a pack has the version that was listed: at the time of the listing, what is there is that. In
+   * the order of keys, in batches of at most two packs. `load`: reads of a pack what is wanted of it. A pack that is gone or damaged
+   * has no copies, and a manifest that is damaged no packs.
+   *
+   * 1 GET; 1 LIST for each 1,000 keys, and 1 more for a range that has changed; what `load` does for each pack. A few ranges at a time.
+   */
+  readonly batches: <X, R>(
+    load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>
+  ) => Stream.Stream<ReadonlyArray<Listed<X>>, StoreError.StoreError, R>
+  /**
+   * Brings the packs up to what is there. One process should do so at a time (`token`): two do the same work twice, and no harm.
+   *
+   * 1 GET; 1 LIST for each 1,000 keys; 1 GET for each pack. For each pack that is made anew, 1 GET for each object that is new or changed, 1
+   * GET for the pack before, 2 PUT and 1 GET. When retired packs are removed, 3 GET, 3 PUT, 2 LIST for each 1,000 packs, and 1 DeleteObjects.
+   */
+  readonly compact: <X, E, R>(
+    packing: Packing<X, E, R>,
+    options?: { readonly token?: number | undefined }
+  ) => Effect.Effect<Summary, E | LeaseLost | StoreError.StoreError, R>
+  /** Removes all packs. Readers go on with the objects. */
+  readonly reset: Effect.Effect<void, StoreError.StoreError>
+}
+
+// -----------------------------------------------------------------------------
+// Notes
+// -----------------------------------------------------------------------------
+
+/**
+ * `u`: the last key it is about; `n`: how many keys it knows; `b`: bytes of the objects, about; `r`, `i`: bytes of rows and index as
+ * they lie there; `x`: when it was retired.
+ */
+const Note = Schema.Struct({
+  u: Schema.String,
+  n: Schema.Int,
+  b: Schema.Int,
+  r: Schema.Int,
+  i: Schema.Int,
+  x: Schema.optionalKey(Schema.Int)
+})
+const decodeNote = Schema.decodeUnknownResult(Note)
+
+interface Noted extends Pack {
+  readonly note: typeof Note.Type
+}
+
+const corrupt = (description: string) => new StoreError.Corrupt({ description })
+
+const none: ReadonlyArray<never> = []
+
+const concurrency = 16
+
+/** Each holds a pack, and the listing of its range. */
+const rangesAtOnce = 4
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+/**
+ * Creates the packs of a prefix, on a store that honours conditional writes and lists in the order of keys. No request.
+ *
+ * Throws a `RangeError` when an option is out of its range.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  store: ObjectStore["Service"],
+  {
+    bytesPerPack = 8 * 1024 * 1024,
+    compression,
+    grace = "1 hour",
+    listed,
+    objectsPerPack = 4 * maxKeysPerRequest,
+    leastChanges = Math.max(1, Math.ceil(objectsPerPack / 100)),
+    prefix,
+    select = () => true
+  }: Options
+): PackedObjects => {
+  const positive = { objectsPerPack, bytesPerPack, leastChanges }
+  for (const [name, value] of Object.entries(positive)) {
+    if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`${name}: Expected a whole number from 1`)
+  }
+  if (objectsPerPack > 65_536) throw new RangeError("objectsPerPack: Expected a whole number from 1 to 65,536")
+  const graceMillis = Option.match(Duration.fromInput(grace), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  if (!(graceMillis >= 0)) throw new RangeError("grace: Expected a duration")
+  const segments = Segments.make(store, { prefix })
+  const packs = format.make(compression)
+  const mostOfOne = Math.floor(bytesPerPack / 8)
+
+  const failed = (operation: "get" | "put" | "list", key: string, reason: StoreError.Reason) =>
+    new StoreError.StoreError({ operation, key, reason })
+  const about =
+    (operation: "get" | "put", { name }: Pick<Segments.Part, "name">) =>
+    <A, R>(effect: Effect.Effect<A, StoreError.Reason, R>) =>
+      Effect.mapError(effect, (reason) => failed(operation, `${prefix}/part/g=${name}`, reason))
+
+  const notedIn = ({ parts }: Segments.Snapshot): ReadonlyArray<Noted> =>
+    parts.flatMap((part) => {
+      const note = decodeNote(part.note)
+      // Of a later release: what is no pack here is none.
+      return Result.isFailure(note)
+        ? []
+        : [{ part, upto: note.success.u, keys: note.success.n, note: note.success } satisfies Noted]
+    })
+
+  const liveIn = (snapshot: Segments.Snapshot): ReadonlyArray<Noted> =>
+    notedIn(snapshot)
+      .filter(({ note }) => note.x === undefined)
+      .toSorted((a, b) => compareUtf8(a.upto, b.upto))
+
+  const noteOf = Effect.fnUntraced(function* (pack: Pack) {
+    const note = decodeNote(pack.part.note)
+    if (Result.isSuccess(note)) return note.success
+    return yield* about("get", pack.part)(Effect.fail(corrupt("the pack does not say what it is about")))
+  })
+
+  /** Of each index its raw form, to read rows and columns by. */
+  const raw = new WeakMap<Index, format.Index>()
+
+  const indexOf = (found: format.Index): Index => {
+    const rows = new Map<string, { readonly etag: string; readonly row: number }>()
+    const loose = new Set(found.loose)
+    let row = 0
+    for (const [i, key] of found.keys.entries()) {
+      if (loose.has(i)) continue
+      rows.set(key, { etag: found.etags[i] ?? "", row })
+      row += 1
+    }
+    const index: Index = {
+      tag: found.tag,
+      rows: row,
+      rowOf: (key, etag) => {
+        const known = rows.get(key.slice(listed.length))
+        return known !== undefined && etag !== undefined && etag !== "" && known.etag === etag ? known.row : undefined
+      },
+      statistics: new Map(found.columns.map(({ name, statistics }) => [name, statistics]))
+    }
+    raw.set(index, found)
+    return index
+  }
+
+  const rawOf = Effect.fnUntraced(function* (pack: Pack, index: Index) {
+    const found = raw.get(index)
+    if (found !== undefined) return found
+    return yield* about("get", pack.part)(Effect.fail(corrupt("the index is of other packs")))
+  })
+
+  const rangeOf = (pack: Pack, start: number, bytes: number) =>
+    segments.range(pack.part, { start, end: start + bytes - 1 })
+
+  const readIndex = Effect.fnUntraced(function* (pack: Pack) {
+    const note = yield* noteOf(pack)
+    const bytes = yield* rangeOf(pack, note.r, note.i)
+    return indexOf(yield* about("get", pack.part)(packs.index(bytes)))
+  })
+
+  const readRows = Effect.fnUntraced(function* (pack: Pack, index: Index) {
+    const note = yield* noteOf(pack)
+    const found = yield* rawOf(pack, index)
+    return yield* about("get", pack.part)(packs.rows(yield* rangeOf(pack, 0, note.r), found))
+  })
+
+  const readWhole = Effect.fnUntraced(function* (pack: Pack) {
+    const note = yield* noteOf(pack)
+    const bytes = yield* rangeOf(pack, 0, note.r + note.i)
+    const found = yield* about("get", pack.part)(packs.index(bytes.subarray(note.r)))
+    const rows = yield* about("get", pack.part)(packs.rows(bytes.subarray(0, note.r), found))
+    return { index: indexOf(found), rows }
+  })
+
+  const project: PackedObjects["project"] = Effect.fn("PackedObjects.project")(function* (pack, index, names, choose) {
+    const note = yield* noteOf(pack)
+    const found = yield* rawOf(pack, index)
+    const columns = found.columns.filter(({ bytes, name }) => bytes > 0 && names.includes(name))
+    if (columns.length < names.length) return Option.none()
+    const values = new Map<string, Column["values"]>()
+    if (columns.length > 0) {
+      const start = Math.min(...columns.map((one) => one.start))
+      const end = Math.max(...columns.map((one) => one.start + one.bytes))
+      const bytes = yield* rangeOf(pack, note.r + note.i + start, end - start)
+      for (const { bytes: length, name, start: at } of columns) {
+        const column = bytes.subarray(at - start, at - start + length)
+        values.set(name, yield* about("get", pack.part)(packs.column(column, found)))
+      }
+    }
+    return Option.some(format.objectsOf(values, index.rows, choose))
+  })
+
+  // ---------------------------------------------------------------------------
+  // Reading
+  // ---------------------------------------------------------------------------
+
+  const withoutCopies = () => undefined
+
+  /** Where it is gone, damaged, or of a later release, something else, and objects are read. */
+  const orWithout =
+    <B>(what: string, other: B) =>
+    <A, R>(effect: Effect.Effect<A, StoreError.StoreError, R>): Effect.Effect<A | B, StoreError.StoreError, R> => {
+      const without = (why: string) =>
+        Effect.as(Effect.logWarning(`${what} of ${listed} ${why}; objects are read instead`), other)
+      return Effect.catchReasons(effect, "StoreError", {
+        NoSuchKey: () => without("was removed meanwhile"),
+        InvalidRange: () => without("was cut short"),
+        Corrupt: ({ description }) => without(`cannot be read (${description})`),
+        Unsupported: ({ description }) => without(`cannot be read (${description})`)
+      })
+    }
+
+  const batches: PackedObjects["batches"] = <X, R>(
+    load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>
+  ) => {
+    const within = (entries: ReadonlyArray<ListEntry>, copies: Copies<X>) =>
+      entries.map((entry): Listed<X> => ({ entry, copy: copies(entry.key, entry.etag) }))
+    /** What is left of a range that has become much larger than its pack. */
+    const rest = (after: string, upto: string | undefined, copies: Copies<X>) =>
+      Stream.paginate(after, (from) =>
+        Effect.map(listRange(from, upto, 1), ({ entries, from: last, isWhole }) => [
+          [within(entries, copies)],
+          isWhole || last === undefined ? Option.none() : Option.some(last)
+        ])
+      )
+    const range = Effect.fnUntraced(function* (pack: Pack | undefined, after: string) {
+      const most = pack === undefined ? 1 : 2 * objectsPerPack
+      const loading =
+        pack === undefined ? Effect.succeed(withoutCopies) : orWithout("a pack", withoutCopies)(load(pack))
+      const [found, copies] = yield* Effect.all([listRange(after, pack?.upto, most), loading], { concurrency: 2 })
+      return { ...found, copies, upto: pack?.upto }
+    })
+    const ranges = Effect.map(orWithout("the manifest of packs", [])(Effect.map(segments.read, liveIn)), (live) => [
+      ...live.map((pack, i) => ({ pack, after: live[i - 1]?.upto ?? "" })),
+      { pack: undefined, after: live.at(-1)?.upto ?? "" }
+    ])
+    return Stream.unwrap(Effect.map(ranges, Stream.fromIterable)).pipe(
+      Stream.rechunk(1),
+      Stream.mapEffect(({ after, pack }) => range(pack, after), { concurrency: rangesAtOnce }),
+      Stream.flatMap(({ copies, entries, from, isWhole, upto }) => {
+        const first = Stream.succeed(within(entries, copies))
+        return isWhole || from === undefined ? first : Stream.concat(first, rest(from, upto, copies))
+      })
+    )
+  }
+
+  // ---------------------------------------------------------------------------
+  // Compaction
+  // ---------------------------------------------------------------------------
+
+  /** Packs that are gone through together, from the range that a key is in. */
+  const groupAfter = (live: ReadonlyArray<Noted>, after: string) => {
+    const next = live.findIndex(({ upto }) => after === "" || compareUtf8(upto, after) > 0)
+    if (next === -1) return { group: [], upto: undefined }
+    const group = [live[next]!]
+    let { b: bytes, n: keys } = live[next]!.note
+    for (const { note, ...pack } of live.slice(next + 1)) {
+      // Packs that have become small are put together, with room for what comes.
+      const isFull = (keys + note.n) * 4 > objectsPerPack * 3 || (bytes + note.b) * 4 > bytesPerPack * 3
+      if (isFull) break
+      group.push({ note, ...pack })
+      keys += note.n
+      bytes += note.b
+    }
+    // What comes after the last of them belongs to it as long as it has room.
+    const isOpen = next + group.length === live.length && keys < objectsPerPack && bytes < bytesPerPack
+    return { group, upto: isOpen ? undefined : group.at(-1)!.upto }
+  }
+
+  /** The keys after one, up to another, until there are so many. `isWhole`: those are all. */
+  const listRange = Effect.fnUntraced(function* (after: string, upto: string | undefined, most: number) {
+    const entries: Array<ListEntry> = []
+    let from = after === "" ? undefined : after
+    for (;;) {
+      const page = yield* listSome(store, { prefix: listed, startAfter: from, maxKeys: maxKeysPerRequest })
+      for (const entry of page.entries) {
+        if (from !== undefined && compareUtf8(entry.key, from) <= 0) {
+          const description = "the store does not list in the order of keys"
+          return yield* failed("list", entry.key, new StoreError.Unsupported({ feature: "packs", description }))
+        }
+        from = entry.key
+        if (upto !== undefined && compareUtf8(entry.key, upto) > 0) return { entries, from, isWhole: true }
+        if (select(entry.key)) entries.push(entry)
+        if (upto !== undefined && entry.key === upto) return { entries, from, isWhole: true }
+      }
+      if (page.nextToken === undefined) return { entries, from, isWhole: true }
+      if (entries.length >= most) return { entries, from, isWhole: false }
+    }
+  })
+
+  const readObject = (key: string): Effect.Effect<StoredObject | "gone" | "damaged", StoreError.StoreError> =>
+    Effect.catchReasons(store.get(key), "StoreError", {
+      NoSuchKey: () => Effect.succeed("gone" as const),
+      Corrupt: () => Effect.succeed("damaged" as const)
+    })
+
+  const sizeOf = ({ size = 0 }: ListEntry): number => size + 512
+
+  /** As even as may be, and none larger than it may be. */
+  const cut = (entries: ReadonlyArray<ListEntry>): ReadonlyArray<ReadonlyArray<ListEntry>> => {
+    const most = Math.ceil(entries.length / Math.ceil(entries.length / objectsPerPack))
+    const pieces: Array<Array<ListEntry>> = []
+    let bytes = 0
+    for (const entry of entries) {
+      const last = pieces.at(-1)
+      const size = isTooLarge(entry) ? 0 : sizeOf(entry)
+      if (last === undefined || last.length >= most || bytes + size > bytesPerPack) {
+        pieces.push([entry])
+        bytes = size
+      } else {
+        last.push(entry)
+        bytes += size
+      }
+    }
+    return pieces
+  }
+
+  const isTooLarge = ({ size = 0 }: ListEntry): boolean => size > mostOfOne
+
+  const fenced = (token: number): Effect.Effect<Segments.Snapshot, LeaseLost | StoreError.StoreError> =>
+    Effect.catchTags(segments.commit({ fence: token }), {
+      // Nothing is added, removed or expected.
+      VersionConflict: Effect.die,
+      PartsCollected: Effect.die,
+      PartsNotNamed: Effect.die
+    })
+
+  /** The new set; `undefined` when another was faster. */
+  const commit = (change: Segments.Change) =>
+    Effect.catchTags(segments.commit(change), {
+      VersionConflict: () => Effect.succeed(undefined),
+      PartsCollected: () => Effect.succeed(undefined),
+      PartsNotNamed: () => Effect.succeed(undefined)
+    })
+
+  /** Removes what was retired before the readers of now began. */
+  const removeRetired = Effect.fnUntraced(function* (snapshot: Segments.Snapshot, token: number) {
+    const now = yield* Clock.currentTimeMillis
+    const over = notedIn(snapshot).filter(({ note: { x } }) => x !== undefined && x + graceMillis <= now)
+    if (over.length === 0) return
+    const next = yield* commit({ remove: over.map(({ part }) => part), expected: snapshot.version, fence: token })
+    if (next === undefined) return
+    // The first collection says which parts are old, the second removes them.
+    yield* segments.collect
+    yield* segments.collect
+  })
+
+  const compact = Effect.fn("PackedObjects.compact")(function* <X, E, R>(
+    packing: Packing<X, E, R>,
+    { token = 0 }: { readonly token?: number | undefined } = {}
+  ): Effect.fn.Return<Summary, E | LeaseLost | StoreError.StoreError, R> {
+    const sum = { keys: 0, read: 0, packs: 0, loose: 0 }
+    let snapshot = token === 0 ? yield* segments.read : yield* fenced(token)
+    let after = ""
+
+    /** A copy of what is known, or the object, or what is to be said of one that cannot be packed. */
+    const load = Effect.fnUntraced(function* (entry: ListEntry, known: StoredObject | undefined) {
+      const loose = { entry: { key: entry.key.slice(listed.length), etag: entry.etag ?? "", row: undefined } }
+      if (isTooLarge(entry)) return { ...loose, value: undefined }
+      let object = known
+      if (object === undefined) {
+        sum.read += 1
+        const found = yield* readObject(entry.key)
+        if (found === "gone") return undefined
+        if (found === "damaged") return { ...loose, value: undefined }
+        object = found
+      }
+      const value = yield* packing.read(object)
+      if (value === undefined) return { entry: { ...loose.entry, etag: object.etag }, value }
+      const row = { metadata: object.metadata, body: object.body }
+      return { entry: { key: loose.entry.key, etag: object.etag, row }, value }
+    })
+
+    const build = Effect.fnUntraced(function* (
+      piece: ReadonlyArray<ListEntry>,
+      knownOf: (entry: ListEntry) => StoredObject | undefined,
+      upto: string
+    ) {
+      const loaded = yield* Effect.forEach(piece, (entry) => load(entry, knownOf(entry)), { concurrency })
+      const there = loaded.filter((one) => one !== undefined)
+      const values = there.flatMap(({ value }) => (value === undefined ? [] : [value]))
+      const entries = there.map(({ entry }) => entry)
+      sum.loose += entries.length - values.length
+      const { bytes, index, rows } = yield* Effect.mapError(
+        packs.encode(entries, packing.columns(values), packing.tag),
+        (reason) => failed("put", upto, reason)
+      )
+      sum.packs += 1
+      const size = piece.reduce((total, entry) => total + (isTooLarge(entry) ? 0 : sizeOf(entry)), 0)
+      const note: typeof Note.Type = { u: upto, n: entries.length, b: size, r: rows, i: index }
+      return yield* segments.put(bytes, note)
+    })
+
+    /** What is known of the keys of some packs; a pack that is gone, or was damaged, is not. */
+    const knownOf = Effect.fnUntraced(function* (group: ReadonlyArray<Noted>) {
+      const all = yield* Effect.forEach(
+        group,
+        (pack) =>
+          readIndex(pack).pipe(
+            Effect.map((index) => ({ pack, index })),
+            orWithout("a pack", undefined)
+          ),
+        { concurrency }
+      )
+      return all.filter((one) => one !== undefined)
+    })
+
+    for (;;) {
+      const { group, upto } = groupAfter(liveIn(snapshot), after)
+      const { entries: all, isWhole } = yield* listRange(after, upto, 2 * objectsPerPack)
+      const entries = isWhole ? all : all.slice(0, objectsPerPack)
+      const end = isWhole ? upto : entries.at(-1)!.key
+      const known = yield* knownOf(group)
+      if (known.length < group.length) {
+        // As long as it is named, what has the same bytes would not be put again.
+        const lost = group.filter((pack) => !known.some((one) => one.pack === pack)).map(({ part }) => part)
+        const next = yield* commit({ remove: lost, expected: snapshot.version, fence: token })
+        snapshot = next ?? (yield* segments.read)
+        continue
+      }
+      const etags = new Map<string, string>()
+      for (const { index, pack } of known) {
+        const { etags: all, keys } = yield* rawOf(pack, index)
+        for (const [i, key] of keys.entries()) etags.set(listed + key, all[i] ?? "")
+      }
+      const isWithin = (key: string) =>
+        (after === "" || compareUtf8(key, after) > 0) && (end === undefined || compareUtf8(key, end) <= 0)
+      let changes = 0
+      for (const { etag = "", key } of entries) if (etag === "" || etags.get(key) !== etag) changes += 1
+      const here = new Set(entries.map(({ key }) => key))
+      for (const key of etags.keys()) if (isWithin(key) && !here.has(key)) changes += 1
+      const isOutdated = !isWhole || group.length !== 1 || known.some(({ index }) => index.tag !== packing.tag)
+      if (changes >= leastChanges || (group.length > 0 && isOutdated)) {
+        const copies = new Map<string, StoredObject>()
+        for (const { index, pack } of known) {
+          const rows = yield* orWithout("the rows of a pack", none)(readRows(pack, index))
+          for (const entry of entries) {
+            const row = index.rowOf(entry.key, entry.etag)
+            const copy = row === undefined ? undefined : rows[row]
+            if (copy !== undefined) copies.set(entry.key, objectOf(entry, copy))
+          }
+        }
+        const add: Array<Segments.Part> = []
+        const pieces = cut(entries)
+        for (const [i, piece] of pieces.entries()) {
+          const last = piece.at(-1)!.key
+          add.push(yield* build(piece, ({ key }) => copies.get(key), i === pieces.length - 1 ? (end ?? last) : last))
+        }
+        const now = yield* Clock.currentTimeMillis
+        const replaced = isWhole ? group : []
+        const retired = replaced.map(({ note, part }) => ({ ...part, note: { ...note, x: now } }))
+        const next = yield* commit({
+          add: [...retired, ...add],
+          remove: replaced.map(({ part }) => part),
+          expected: snapshot.version,
+          fence: token
+        })
+        if (next === undefined) {
+          // Another compaction was faster: the same range again, with what it has made.
+          snapshot = yield* segments.read
+          continue
+        }
+        snapshot = next
+      } else {
+        sum.loose += changes
+        for (const { index, pack } of known) sum.loose += (yield* rawOf(pack, index)).loose.length
+      }
+      sum.keys += entries.length
+      if (end === undefined) break
+      after = end
+    }
+    yield* removeRetired(snapshot, token)
+    return sum
+  })
+
+  return {
+    listed,
+    read: Effect.map(segments.read, liveIn),
+    index: Effect.fn("PackedObjects.index")(readIndex),
+    rows: Effect.fn("PackedObjects.rows")(readRows),
+    whole: Effect.fn("PackedObjects.whole")(readWhole),
+    project,
+    batches,
+    compact,
+    reset: Effect.gen(function* () {
+      for (;;) {
+        const { fence, parts, version } = yield* segments.read
+        if (parts.length === 0) break
+        const next = yield* Effect.catchTag(commit({ remove: parts, expected: version, fence }), "LeaseLost", () =>
+          Effect.succeed(undefined)
+        )
+        if (next !== undefined) break
+      }
+      // The second one lets go of what was put since the one before.
+      yield* segments.collect
+      yield* segments.collect
+    })
+  }
+}
+
+/** A copy, as if it had been read now. */
+const objectOf = ({ etag = "", key, lastModified = 0 }: ListEntry, { body, metadata }: Row): StoredObject => ({
+  key,
+  etag,
+  size: body.length,
+  metadata,
+  body,
+  contentType: "application/octet-stream",
+  contentEncoding: undefined,
+  lastModified
+})

@@ -1,0 +1,235 @@
+/**
+ * Reads of all documents of a resource by copies of them (`plugins/Segments`), where there are any.
+ *
+ * **Details**
+ *
+ * What there is says the listing alone: a copy counts for a key that was listed with its ETag, which is another for each version. What is
+ * new or has changed since, what cannot be packed, and what may still be decided without a new ETag, is read by itself, as where there are no
+ * copies. A copy is the object as it was stored, and goes the way of every object that is read.
+ *
+ * Columns are what conditions see of documents, as a program made them that had the same definition.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as Catalog from "../Catalog.ts"
+import type { Definition } from "../Definition.ts"
+import * as Document from "../Document.ts"
+import type { Documents } from "../document/documents.ts"
+import type { Json, JsonObject } from "../encoding/Json.ts"
+import type * as PackedObjects from "../kernel/PackedObjects.ts"
+import * as Query from "../Query.ts"
+import type { DocumentSchema } from "../schema/Attributes.ts"
+import * as StoreError from "../storage/StoreError.ts"
+import * as Transaction from "../Transaction.ts"
+import type { Bound, Edge } from "./bounds.ts"
+import type { Fields } from "./fields.ts"
+import type { Hit } from "./keys.ts"
+
+/**
+ * A document that was listed, or what its columns say of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Seen = { readonly _tag: "Hit"; readonly hit: Hit } | { readonly _tag: "Json"; readonly json: JsonObject }
+
+/**
+ * Reads of all documents by copies.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Packed {
+  /** The copies of this resource, where reads go by them now: not in a transaction, which has to know what it has read. */
+  readonly copies: Effect.Effect<PackedObjects.PackedObjects | undefined>
+  /**
+   * All documents as hits, with their copy where there is one. Those of which a pack knows that none can be within the bounds are left
+   * out. 1 GET, 1 LIST for each 1,000 documents, 1 GET for each pack; 2 where there are bounds.
+   */
+  readonly hits: (
+    copies: PackedObjects.PackedObjects,
+    bounds?: ReadonlyArray<Bound>
+  ) => Stream.Stream<ReadonlyArray<Hit>, StoreError.StoreError>
+  /**
+   * The same with the columns of the fields alone that are asked for, where packs have them. 1 GET, 1 LIST for each 1,000 documents, 2 GET
+   * for each pack.
+   */
+  readonly seen: (
+    copies: PackedObjects.PackedObjects,
+    names: ReadonlyArray<string>,
+    bounds: ReadonlyArray<Bound>
+  ) => Stream.Stream<ReadonlyArray<Seen>, StoreError.StoreError>
+  /** What is packed of a document: what conditions see of it. */
+  readonly columnsOf: (documents: ReadonlyArray<JsonObject>) => ReadonlyArray<PackedObjects.Column>
+  /** What columns depend on beside the documents. */
+  readonly tag: Effect.Effect<string>
+}
+
+/** A longer text is not put down as the least or the most of a column. */
+const mostOfEdge = 128
+
+/** A copy that need not be looked at. */
+const passedOver = Symbol()
+
+/**
+ * Makes what reads the copies of a resource. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <S extends DocumentSchema>(
+  definition: Definition<S>,
+  { context }: Documents<S["Type"]>,
+  fields: Fields<S["Type"]>
+): Packed => {
+  const { capabilities, codec, database, name } = context
+  const hash = Catalog.hash(definition)
+  const tag = Effect.map(codec.version, (version) => `${hash} ${version}`)
+
+  const copies: Packed["copies"] = Effect.suspend(() => {
+    const found = capabilities.orderedList ? database.resources.packed.get(name) : undefined
+    if (found === undefined) return Effect.succeed(undefined)
+    return Effect.map(Transaction.Current, (transaction) => (transaction === undefined ? found : undefined))
+  })
+
+  const edgesOf = (values: PackedObjects.Column["values"], column: string): Json | undefined => {
+    const kind = fields.options.orderOf?.([column])
+    let least: Json | undefined
+    let most: Json | undefined
+    for (const value of values) {
+      if (value === undefined) continue
+      const isPlain =
+        typeof value === "string" ? value.length <= mostOfEdge : typeof value !== "object" || value === null
+      if (!isPlain) return undefined
+      if (least === undefined || Query.compareValues(value, least, kind) < 0) least = value
+      if (most === undefined || Query.compareValues(value, most, kind) > 0) most = value
+    }
+    return least === undefined || most === undefined ? [] : [least, most]
+  }
+
+  /** Whether a value between two others may be within a bound. */
+  const mayHave = (edges: Json | undefined, bound: Bound): boolean => {
+    if (!Array.isArray(edges)) return true
+    const [least, most]: ReadonlyArray<Json | undefined> = edges
+    // No document has a value there.
+    if (least === undefined || most === undefined) return false
+    const kind = fields.options.orderOf?.(bound.path)
+    const isBelow = (edge: Edge | undefined) =>
+      edge !== undefined && Query.compareValues(most, edge.value, kind) < (edge.inclusive ? 0 : 1)
+    const isAbove = (edge: Edge | undefined) =>
+      edge !== undefined && Query.compareValues(least, edge.value, kind) > (edge.inclusive ? 0 : -1)
+    const isBetween = (value: Json) =>
+      Query.compareValues(least, value, kind) <= 0 && Query.compareValues(most, value, kind) >= 0
+    switch (bound._tag) {
+      case "Equal":
+        return isBetween(bound.value)
+      case "OneOf":
+        return bound.values.some(isBetween)
+      case "Range":
+        return !isBelow(bound.from) && !isAbove(bound.to)
+      case "Prefix":
+        return true
+    }
+  }
+
+  /** Whether documents of a pack may be within all bounds, as far as it is known without reading them. */
+  const mayMatch = (index: PackedObjects.Index, bounds: ReadonlyArray<Bound>): boolean =>
+    bounds.every(
+      (bound) =>
+        bound.path.length !== 1 ||
+        !index.statistics.has(bound.path[0]!) ||
+        mayHave(index.statistics.get(bound.path[0]!), bound)
+    )
+
+  const hitOf = (
+    key: string,
+    size: number | undefined,
+    copy: PackedObjects.Row | undefined,
+    etag: string | undefined
+  ): Hit | undefined => {
+    const id = Option.getOrUndefined(Document.idOf(name, key))
+    if (id === undefined) return undefined
+    const object = copy === undefined || etag === undefined ? undefined : { key, etag, size: copy.body.length, ...copy }
+    return { key, id, marker: undefined, isFlagged: size === Document.deletionBytes, object }
+  }
+
+  const isThere = <X>(one: X | undefined): one is X => one !== undefined
+
+  type Found = { readonly row: PackedObjects.Row } | { readonly json: JsonObject } | typeof passedOver
+
+  const rowsOf =
+    (index: PackedObjects.Index, rows: ReadonlyArray<PackedObjects.Row>) =>
+    (key: string, etag: string | undefined): Found | undefined => {
+      const at = index.rowOf(key, etag)
+      const row = at === undefined ? undefined : rows[at]
+      return row === undefined ? undefined : { row }
+    }
+
+  const nothingOf = (index: PackedObjects.Index) => (key: string, etag: string | undefined) =>
+    index.rowOf(key, etag) === undefined ? undefined : passedOver
+
+  const batches = (
+    packed: PackedObjects.PackedObjects,
+    load: (pack: PackedObjects.Pack) => Effect.Effect<PackedObjects.Copies<Found>, StoreError.StoreError>
+  ) =>
+    Stream.map(packed.batches(load), (listed) =>
+      listed
+        .map(({ copy, entry: { etag, key, size } }): Seen | undefined => {
+          if (copy === passedOver) return undefined
+          if (copy !== undefined && "json" in copy) return { _tag: "Json", json: copy.json }
+          const hit = hitOf(key, size, copy?.row, etag)
+          return hit === undefined ? undefined : { _tag: "Hit", hit }
+        })
+        .filter(isThere)
+    )
+
+  return {
+    copies,
+    tag,
+    columnsOf: (documents) => {
+      const names = new Set(documents.flatMap((document) => Object.keys(document)))
+      return [...names].map((column) => {
+        const values = documents.map((document) => (Object.hasOwn(document, column) ? document[column] : undefined))
+        return { name: column, values, statistics: edgesOf(values, column) }
+      })
+    },
+    hits: (packed, bounds = []) =>
+      Stream.map(
+        batches(
+          packed,
+          Effect.fnUntraced(function* (pack) {
+            if (bounds.length === 0) {
+              const { index, rows } = yield* packed.whole(pack)
+              return rowsOf(index, rows)
+            }
+            const index = yield* packed.index(pack)
+            if (index.tag === (yield* tag) && !mayMatch(index, bounds)) return nothingOf(index)
+            return rowsOf(index, yield* packed.rows(pack, index))
+          })
+        ),
+        (all) => all.flatMap((one) => (one._tag === "Hit" ? [one.hit] : []))
+      ),
+    seen: (packed, names, bounds) =>
+      batches(
+        packed,
+        Effect.fnUntraced(function* (pack) {
+          const index = yield* packed.index(pack)
+          if (index.tag !== (yield* tag)) return rowsOf(index, yield* packed.rows(pack, index))
+          if (!mayMatch(index, bounds)) return nothingOf(index)
+          // A field that no document of the pack has is no column of it.
+          const present = names.filter((column) => index.statistics.has(column))
+          const projected = yield* packed.project(pack, index, present, () => true)
+          if (Option.isNone(projected)) return rowsOf(index, yield* packed.rows(pack, index))
+          const all = projected.value
+          return (key, etag): Found | undefined => {
+            const at = index.rowOf(key, etag)
+            const json = at === undefined ? undefined : all[at]
+            return json === undefined ? undefined : { json }
+          }
+        })
+      )
+  }
+}

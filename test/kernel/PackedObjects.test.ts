@@ -1,0 +1,387 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Id from "effect-s3db/crypto/Id"
+import type { Json } from "effect-s3db/encoding/Json"
+import * as Lease from "effect-s3db/kernel/Lease"
+import * as PackedObjects from "effect-s3db/kernel/PackedObjects"
+import * as FileStore from "effect-s3db/storage/FileStore"
+import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import { getOption, type ObjectStore, type StoredObject } from "effect-s3db/storage/ObjectStore"
+import type { StoreError } from "effect-s3db/storage/StoreError"
+import * as Interleavings from "effect-s3db/testing/Interleavings"
+import { crashing, keysOf, memory } from "../fixture.ts"
+
+type Store = ObjectStore["Service"]
+
+const listed = "data/"
+const prefix = "plugin=x/packed"
+const on = (store: Store, options?: Partial<PackedObjects.Options>) =>
+  PackedObjects.make(store, { listed, prefix, compression: "none", objectsPerPack: 4, leastChanges: 1, ...options })
+const encode = (value: string) => new TextEncoder().encode(value)
+const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+const range = (length: number) => Array.from({ length }, (_, i) => i)
+const name = (i: number) => String(i).padStart(5, "0")
+/** `-` in front: not to be packed. */
+const put = (store: Store, key: string, value: string) =>
+  store.put({ key: listed + key, body: encode(value), metadata: { v: value } })
+
+const packing: PackedObjects.Packing<string> = {
+  read: ({ body }) => Effect.succeed(decode(body).startsWith("-") ? undefined : decode(body)),
+  columns: (all) => [
+    { name: "value", values: all, statistics: all.length },
+    { name: "odd", values: all.map((text): Json | undefined => (text.length % 2 === 1 ? -0 : undefined)) }
+  ],
+  tag: "1"
+}
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-s3db-packed-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+const stores = {
+  memory,
+  "a folder": Effect.flatMap(folder, (path) => Effect.orDie(FileStore.make({ path })))
+}
+
+/** Which row a reader takes for the object at a key with an ETag. */
+type Takes = (index: PackedObjects.Index, key: string, etag: string | undefined) => number | undefined
+
+type Copy = PackedObjects.Row | "nothing"
+
+type Seen = Readonly<Record<string, string>>
+
+/** Everything there is by a reader of packs, and how many objects it has read by themselves. */
+const scanned = Effect.fnUntraced(function* (
+  store: Store,
+  options?: Partial<PackedObjects.Options>,
+  takes: Takes = (index, key, etag) => index.rowOf(key, etag),
+  /** What is made of a pack that is gone. */
+  gone: (error: StoreError) => Effect.Effect<PackedObjects.Copies<Copy>, StoreError> = Effect.fail
+) {
+  const packed = on(store, options)
+  const all = new Map<string, string>()
+  let read = 0
+  yield* packed
+    .batches<Copy, never>((pack) =>
+      Effect.map(packed.whole(pack), ({ index, rows }): PackedObjects.Copies<Copy> => (key, etag) => {
+        const row = takes(index, key, etag)
+        return row === undefined ? undefined : rows[row]
+      }).pipe(Effect.catch(gone))
+    )
+    .pipe(
+      Stream.flatMap(Stream.fromArray),
+      Stream.runForEach(
+        Effect.fnUntraced(function* ({ copy, entry: { key } }) {
+          if (copy === "nothing") return
+          if (copy !== undefined) {
+            assert.strictEqual(copy.metadata["v"], decode(copy.body))
+            return void all.set(key.slice(listed.length), decode(copy.body))
+          }
+          read += 1
+          const found = yield* getOption(store, key)
+          if (Option.isSome(found)) all.set(key.slice(listed.length), decode(found.value.body))
+        })
+      )
+    )
+  return { all: Object.fromEntries(all), read }
+})
+
+const there = Effect.fnUntraced(function* (store: Store) {
+  const all: Record<string, string> = {}
+  for (const key of yield* keysOf(store, listed)) {
+    const found: StoredObject = yield* store.get(key)
+    all[key.slice(listed.length)] = decode(found.body)
+  }
+  return all
+})
+
+const assertSame = Effect.fnUntraced(function* (store: Store, options?: Partial<PackedObjects.Options>) {
+  const { all, read } = yield* scanned(store, options)
+  assert.deepStrictEqual(all, yield* there(store))
+  return read
+})
+
+for (const [where, open] of Object.entries(stores)) {
+  describe(`PackedObjects on ${where}`, () => {
+    it.effect("has copies of what is packed, and reads what is new, changed or left out", () =>
+      Effect.gen(function* () {
+        const store = yield* open
+        for (const i of range(10)) yield* put(store, name(i), i === 3 ? "-3" : `v${i}`)
+        assert.strictEqual(yield* assertSame(store), 10)
+        const packed = on(store)
+        assert.deepStrictEqual(yield* packed.compact(packing), { keys: 10, read: 10, packs: 3, loose: 1 })
+        assert.strictEqual(yield* assertSame(store), 1)
+        yield* put(store, name(4), "other")
+        yield* put(store, name(20), "new")
+        yield* put(store, "00003a", "between")
+        yield* store.delete(listed + name(7))
+        assert.strictEqual(yield* assertSame(store), 4)
+        assert.strictEqual((yield* packed.compact(packing)).read, 3)
+        assert.strictEqual(yield* assertSame(store), 1)
+        // Nothing has changed: nothing is read or written.
+        assert.deepStrictEqual(yield* packed.compact(packing), { keys: 11, read: 0, packs: 0, loose: 1 })
+        yield* packed.reset
+        assert.deepStrictEqual(
+          (yield* keysOf(store, prefix)).filter((key) => key.includes("/part/")),
+          []
+        )
+        assert.strictEqual(yield* assertSame(store), 11)
+        yield* packed.compact(packing)
+        assert.strictEqual(yield* assertSame(store), 1)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("has columns and statistics, rows chosen one by one", () =>
+      Effect.gen(function* () {
+        const store = yield* open
+        for (const i of range(4)) yield* put(store, name(i), ["a", "bb", "-c", "ddd"][i]!)
+        const packed = on(store)
+        yield* packed.compact(packing)
+        const [pack] = yield* packed.read
+        const index = yield* packed.index(pack!)
+        assert.strictEqual(index.rows, 3)
+        assert.strictEqual(index.statistics.get("value"), 3)
+        const project = (names: ReadonlyArray<string>, choose = (_: number) => true) =>
+          Effect.map(packed.project(pack!, index, names, choose), Option.getOrUndefined)
+        const both = [{ value: "a", odd: -0 }, { value: "bb" }, { value: "ddd", odd: -0 }]
+        assert.deepStrictEqual(yield* project(["value", "odd"]), both)
+        assert.deepStrictEqual(yield* project(["odd"], (row) => row < 2), [{ odd: -0 }, {}, undefined])
+        assert.deepStrictEqual(yield* project([]), [{}, {}, {}])
+        assert.isUndefined(yield* project(["value", "none"]))
+        const rows = yield* packed.rows(pack!, index)
+        assert.deepStrictEqual(
+          rows.map(({ body }) => decode(body)),
+          ["a", "bb", "ddd"]
+        )
+      }).pipe(Effect.scoped)
+    )
+  })
+}
+
+describe("PackedObjects", () => {
+  it.effect("keeps what it has replaced for a while", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      for (const i of range(8)) yield* put(store, name(i), `v${i}`)
+      const packed = on(store, { grace: "1 minute" })
+      yield* packed.compact(packing)
+      const before = yield* packed.read
+      yield* put(store, name(1), "other")
+      yield* packed.compact(packing)
+      const open = Effect.forEach(before, packed.whole)
+      assert.isTrue(Exit.isSuccess(yield* Effect.exit(open)))
+      yield* TestClock.adjust("30 seconds")
+      yield* packed.compact(packing)
+      yield* packed.compact(packing)
+      assert.isTrue(Exit.isSuccess(yield* Effect.exit(open)))
+      yield* TestClock.adjust("31 seconds")
+      yield* packed.compact(packing)
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(open)))
+      assert.strictEqual((yield* keysOf(store, `${prefix}/part/`)).length, 2)
+      assert.strictEqual(yield* assertSame(store), 0)
+    })
+  )
+
+  it.effect("makes packs anew whose columns were made otherwise, without reading the objects", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      for (const i of range(8)) yield* put(store, name(i), `v${i}`)
+      const packed = on(store)
+      yield* packed.compact(packing)
+      assert.deepStrictEqual(yield* packed.compact({ ...packing, tag: "2" }), { keys: 8, read: 0, packs: 2, loose: 0 })
+      const [pack] = yield* packed.read
+      assert.strictEqual((yield* packed.index(pack!)).tag, "2")
+    })
+  )
+
+  it.effect("takes in the requests that it says", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const options = { objectsPerPack: 1000, leastChanges: 10 }
+      for (const i of range(3000)) yield* put(store, name(i), `v${i}`)
+      const packed = on(store, options)
+      const made = Effect.fnUntraced(function* <A, E>(effect: Effect.Effect<A, E>) {
+        yield* counter.reset
+        yield* effect
+        const { delete: _, get, list, put } = yield* counter.counts
+        return { get, list, put }
+      })
+      yield* packed.compact(packing)
+      // The last page says that nothing comes after it.
+      assert.deepStrictEqual(yield* made(scanned(store, options)), { get: 4, list: 4, put: 0 })
+      assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 4, list: 4, put: 0 })
+      for (const i of range(9)) yield* put(store, name(i), "other")
+      assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 4, list: 4, put: 0 })
+      assert.deepStrictEqual(yield* made(scanned(store, options)), { get: 13, list: 4, put: 0 })
+      yield* put(store, name(9), "other")
+      // The manifest and the indexes, ten objects, the rows, and the manifest.
+      assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 16, list: 4, put: 2 })
+    })
+  )
+
+  it.effect("passes a pack over that is gone, cut short or altered, and a manifest that cannot be read", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      for (const i of range(12)) yield* put(store, name(i), `v${i}`)
+      const packed = on(store)
+      yield* packed.compact(packing)
+      const parts = yield* keysOf(store, `${prefix}/part/`)
+      assert.strictEqual(parts.length, 3)
+      const { body } = yield* store.get(parts[1]!)
+      yield* store.delete(parts[0]!)
+      yield* store.put({ key: parts[1]!, body: body.map((byte, i) => (i === 70 ? byte ^ 1 : byte)) })
+      yield* store.put({ key: parts[2]!, body: new Uint8Array(0) })
+      assert.strictEqual(yield* assertSame(store), 12)
+      // What has no index is made anew; rows are looked at by readers alone.
+      yield* packed.compact(packing)
+      assert.strictEqual(yield* assertSame(store), 4)
+      yield* packed.reset
+      yield* packed.compact(packing)
+      assert.strictEqual(yield* assertSame(store), 0)
+      yield* store.put({ key: `${prefix}/manifest`, body: encode("{") })
+      assert.strictEqual(yield* assertSame(store), 12)
+    })
+  )
+
+  it.effect("shuts out who had the lease before", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      for (const i of range(4)) yield* put(store, name(i), `v${i}`)
+      yield* on(store).compact(packing, { token: 2 })
+      yield* put(store, name(1), "other")
+      const exit = yield* Effect.flip(on(store).compact(packing, { token: 1 }))
+      assert.instanceOf(exit, Lease.LeaseLost)
+      yield* on(store).reset
+      assert.strictEqual(yield* assertSame(store), 4)
+    })
+  )
+
+  it.effect("goes on whatever its compaction died of, at any request", () =>
+    Effect.gen(function* () {
+      for (const when of ["before", "after"] as const) {
+        for (let at = 1; ; at++) {
+          const store = yield* memory
+          for (const i of range(9)) yield* put(store, name(i), `v${i}`)
+          yield* on(store, { grace: 0 }).compact(packing)
+          for (const i of [1, 5, 12]) yield* put(store, name(i), "other")
+          yield* store.delete(listed + name(8))
+          const client = crashing(store, at, when)
+          const exit = yield* Effect.exit(on(client.store, { grace: 0 }).compact(packing))
+          yield* assertSame(store)
+          yield* on(store, { grace: 0 }).compact(packing)
+          assert.strictEqual(yield* assertSame(store), 0, `${when} ${at}`)
+          if (Exit.isSuccess(exit)) break
+        }
+      }
+    })
+  )
+
+  it.effect("random writers, compactions and readers, in many orders of their requests", () =>
+    Effect.gen(function* () {
+      for (let seed = 0; seed < 25; seed++) {
+        yield* Effect.gen(function* () {
+          const store = yield* memory
+          const size = 1 + (yield* Random.nextIntBetween(0, 6))
+          const options = { objectsPerPack: size, leastChanges: 1 + (yield* Random.nextIntBetween(0, 3)), grace: 0 }
+          let made = 0
+          for (let step = 0; step < 12; step++) {
+            const many = yield* Random.nextIntBetween(0, 12)
+            for (let i = 0; i < many; i++) {
+              const key = name(yield* Random.nextIntBetween(0, 30))
+              if ((yield* Random.next) < 0.4) yield* store.delete(listed + key)
+              else yield* put(store, key, `${(yield* Random.next) < 0.1 ? "-" : ""}${(made += 1)}`)
+            }
+            if ((yield* Random.next) < 0.7) {
+              const at = 1 + (yield* Random.nextIntBetween(0, 20))
+              const client = crashing(store, at, (yield* Random.next) < 0.5 ? "before" : "after")
+              yield* Effect.exit(on(client.store, options).compact(packing))
+            }
+            if ((yield* Random.next) < 0.1) yield* on(store, options).reset
+            yield* assertSame(store, options)
+          }
+        }).pipe(Random.withSeed(seed))
+      }
+    })
+  )
+
+  /** Every order of the requests of a reader, a writer and a compaction; `takes`: which copy a reader takes. */
+  const explored = (
+    bounds: { readonly preemptions: number; readonly crashes: number },
+    takes?: Takes,
+    gone?: Parameters<typeof scanned>[3]
+  ) =>
+    Effect.gen(function* () {
+      const { control, store } = yield* MemoryStore.make()
+      const options = { objectsPerPack: 4, grace: 0 }
+      for (const i of range(3)) yield* put(store, name(i), "a")
+      yield* on(store, options).compact(packing)
+      yield* put(store, name(0), "b")
+      yield* store.delete(listed + name(2))
+      const start = yield* control.snapshot
+      const schedule = Interleavings.make(store)
+      /** The same each time. */
+      const program = (client: string, make: (store: Store) => Effect.Effect<Seen, unknown>) =>
+        Effect.suspend(() => make(schedule.client(client))).pipe(
+          Effect.provideService(Id.Generator, Id.seeded(client.charCodeAt(0))),
+          Random.withSeed(client)
+        )
+      let wrong = 0
+      const report = yield* schedule.explore({
+        before: control.restore(start),
+        programs: {
+          reader: program("reader", (mine) => Effect.map(scanned(mine, options, takes, gone), ({ all }) => all)),
+          writer: program("writer", (mine) => Effect.as(put(mine, name(1), "c"), {})),
+          compaction: program("compaction", (mine) => Effect.as(on(mine, options).compact(packing), {}))
+        },
+        ...bounds,
+        check: ({ crashed, exits }) =>
+          Effect.gen(function* () {
+            const seen = exits["reader"]
+            for (const [client, exit] of Object.entries(exits)) {
+              assert.isTrue(crashed.includes(client) || Exit.isSuccess(exit), String(exit))
+            }
+            if (seen !== undefined && Exit.isSuccess(seen)) {
+              const all = seen.value
+              const isRight = all[name(0)] === "b" && ["a", "c"].includes(all[name(1)] ?? "") && !(name(2) in all)
+              if (!isRight) wrong += 1
+            }
+            if ((yield* scanned(store, options, takes)).all[name(0)] !== "b") wrong += 1
+          })
+      })
+      assert.isTrue(report.complete)
+      assert.isAbove(report.schedules, bounds.preemptions === 0 ? 3 : 50)
+      return wrong
+    })
+
+  it.effect("in every order of requests a reader sees each object as of its start or later", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* explored({ preemptions: 1, crashes: 0 }), 0)
+    })
+  )
+
+  it.effect("the exploration finds a reader that takes copies whatever their ETags are", () =>
+    Effect.gen(function* () {
+      const first = yield* memory
+      yield* put(first, name(0), "a")
+      const { etag } = yield* first.head(listed + name(0))
+      const careless: Takes = (index, key, now) => index.rowOf(key, now) ?? index.rowOf(key, etag)
+      assert.isAbove(yield* explored({ preemptions: 0, crashes: 0 }, careless), 0)
+    })
+  )
+
+  it.effect("the exploration finds a reader that takes a pack that is gone for an empty range", () =>
+    Effect.gen(function* () {
+      const careless = () => Effect.succeed(() => "nothing" as const)
+      assert.isAbove(yield* explored({ preemptions: 1, crashes: 0 }, undefined, careless), 0)
+    })
+  )
+})

@@ -1,0 +1,426 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as BigDecimal from "effect/BigDecimal"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as Id from "effect-s3db/crypto/Id"
+import { Database } from "effect-s3db/Database"
+import * as Segments from "effect-s3db/plugins/Segments"
+import * as Plugin from "effect-s3db/Plugin"
+import type * as Query from "effect-s3db/Query"
+import * as Resource from "effect-s3db/Resource"
+import * as Attribute from "effect-s3db/schema/Attribute"
+import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as Interleavings from "effect-s3db/testing/Interleavings"
+import * as Transaction from "effect-s3db/Transaction"
+import { crashing, drive, keysOf, memory, openOn } from "../fixture.ts"
+
+type Store = ObjectStore["Service"]
+
+class Orders extends Resource.Service<Orders>()("orders", {
+  schema: Schema.Struct({
+    id: Schema.String,
+    country: Schema.String,
+    amount: Schema.Number,
+    price: Schema.optionalKey(Attribute.Decimal(2)),
+    at: Schema.optionalKey(Attribute.DateTime),
+    note: Schema.optionalKey(Schema.NullOr(Schema.String)),
+    tags: Schema.optionalKey(Schema.Array(Schema.String)),
+    inner: Schema.optionalKey(Schema.Struct({ n: Schema.Number }))
+  }),
+  primaryKey: "id"
+}) {}
+type Order = (typeof Orders.definition.schema)["Type"]
+
+const range = (length: number) => Array.from({ length }, (_, i) => i)
+const name = (i: number) => `o${String(i).padStart(4, "0")}`
+
+const small = { documentsPerSegment: 4, leastChanges: 1, compact: false, grace: 0 } as const
+
+type Some = Partial<Omit<Segments.Options, "resources">>
+
+/** A program with copies as long as the scope is open; `through`: what it makes its requests by once it is open. */
+const clientOf = Effect.fnUntraced(function* (store: Store, options: Some = {}, through: Store = store) {
+  const opened = yield* openOn(store)
+  const database = { ...opened.database, store: through }
+  const within = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideService(effect, Database, database)
+  const orders = yield* within(Resource.make(Orders.definition))
+  const segments = yield* within(
+    Segments.make({ resources: [Orders], ...small, ...options }).pipe(Effect.provideService(Orders, orders))
+  )
+  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>) => Transaction.run(database, effect)
+  return { orders, segments, database, within, transaction }
+})
+
+/** A program without. */
+const plainOf = Effect.fnUntraced(function* (store: Store) {
+  const { database } = yield* openOn(store)
+  return yield* Effect.provideService(Resource.make(Orders.definition), Database, database)
+})
+
+type Repository = Effect.Success<ReturnType<typeof plainOf>>
+
+const all = (orders: Repository, request: Pick<Query.Request<Order>, "where" | "order" | "limit"> = {}) =>
+  Effect.result(
+    Stream.runCollect(Stream.map(orders.query({ ...request, scan: true }), (order) => JSON.stringify(order)))
+  )
+
+/** Reads of every kind are the same by both. */
+const assertSame = Effect.fnUntraced(function* (one: Repository, other: Repository, label?: string) {
+  const reads: ReadonlyArray<(orders: Repository) => Effect.Effect<unknown, unknown>> = [
+    (orders: Repository) => all(orders),
+    (orders: Repository) => all(orders, { where: { country: "DE" } }),
+    (orders: Repository) => all(orders, { where: { amount: { gt: 3 } }, order: { amount: "desc" }, limit: 3 }),
+    (orders: Repository) =>
+      Effect.map(Stream.runCollect(orders.scanDocuments()), (found) =>
+        found.map(({ bodyBytes, metadataBytes, revision, value, version }) =>
+          JSON.stringify([value, revision, version, bodyBytes, metadataBytes])
+        )
+      ),
+    (orders: Repository) =>
+      Effect.map(Stream.runCollect(orders.scanResults()), (found) =>
+        found.map(({ id, result }) => [id, Result.isSuccess(result)])
+      ),
+    (orders: Repository) =>
+      orders.aggregate(
+        { groupBy: ["country"], values: { n: { count: true }, sum: { sum: "amount" }, most: { max: "price" } } },
+        { scan: true }
+      ),
+    (orders: Repository) =>
+      orders.aggregate(
+        { values: { first: { min: "at" }, average: { avg: "inner.n" } } },
+        { where: { amount: { lte: 5 } }, scan: true }
+      ),
+    (orders: Repository) => orders.count({ where: { note: null }, scan: true })
+  ]
+  for (const read of reads) {
+    const [here, there] = [yield* Effect.exit(read(one)), yield* Effect.exit(read(other))]
+    assert.strictEqual(JSON.stringify(here), JSON.stringify(there), label)
+  }
+})
+
+const draw = Effect.fnUntraced(function* (id: string): Effect.fn.Return<Order> {
+  const chance = Effect.map(Random.next, (x) => x < 0.5)
+  const country = ["DE", "FR", "IT"][yield* Random.nextIntBetween(0, 3)] ?? ""
+  return {
+    id,
+    country,
+    amount: yield* Random.nextIntBetween(-1, 10),
+    ...((yield* chance) ? { price: BigDecimal.make(BigInt(yield* Random.nextIntBetween(0, 3000)), 2) } : {}),
+    ...((yield* chance) ? { note: (yield* chance) ? null : "x".repeat(yield* Random.nextIntBetween(0, 400)) } : {}),
+    ...((yield* chance) ? { tags: ["a", "b"] } : {}),
+    ...((yield* chance) ? { at: DateTime.makeUnsafe(yield* Random.nextIntBetween(0, 2 ** 31)) } : {}),
+    ...((yield* chance) ? { inner: { n: yield* Random.nextIntBetween(0, 5) } } : {})
+  }
+})
+
+describe("Segments", () => {
+  it.effect("reads go by copies, in the requests that are promised, and see what came later", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const writer = yield* plainOf(store)
+      yield* writer.insertMany(
+        range(2500).map((i) => ({ id: name(i), country: ["DE", "FR"][i % 2]!, amount: i })),
+        { concurrency: 16 }
+      )
+      const { orders, segments } = yield* clientOf(store, { documentsPerSegment: 1000, leastChanges: 10 })
+      assert.deepStrictEqual(yield* segments.compactNow(), [
+        { _tag: "Compacted", resource: "orders", keys: 2500, read: 2500, packs: 3, loose: 0 }
+      ])
+      const made = <A, E>(effect: Effect.Effect<A, E>) =>
+        Effect.gen(function* () {
+          yield* counter.reset
+          yield* effect
+          const { get, head, list, put } = yield* counter.counts
+          return { get, list, put, head }
+        })
+      const scan = Stream.runCount(orders.scan())
+      const total = { values: { total: { sum: "amount" } } } as const
+      // The manifest, three segments; where their last documents are, one LIST more.
+      assert.deepStrictEqual(yield* made(scan), { get: 4, list: 4, put: 0, head: 0 })
+      assert.deepStrictEqual(yield* made(orders.aggregate(total, { scan: true })), { get: 7, list: 4, put: 0, head: 0 })
+      // Two of the segments have nothing of what is asked.
+      const few = orders.count({ where: { amount: { gte: 2400 } }, scan: true })
+      assert.strictEqual(yield* few, 100)
+      assert.deepStrictEqual(yield* made(few), { get: 5, list: 4, put: 0, head: 0 })
+      // The first few are read by themselves.
+      assert.strictEqual((yield* made(Stream.runDrain(orders.query({ limit: 3 })))).list, 1)
+      // What is new, changed or gone is read by itself.
+      yield* writer.update(name(7), { amount: -1 })
+      yield* writer.insert({ id: "z", country: "IT", amount: 1 })
+      yield* writer.delete(name(8))
+      assert.deepStrictEqual(yield* made(scan), { get: 6, list: 4, put: 0, head: 0 })
+      yield* assertSame(orders, writer)
+      // Less than ten changes: nothing is written.
+      assert.deepStrictEqual(yield* made(segments.compactNow()), { get: 4, list: 3, put: 0, head: 0 })
+      yield* segments.remove("orders")
+      assert.deepStrictEqual((yield* made(scan)).get, 2501)
+      assert.strictEqual((yield* Effect.flip(segments.remove("other")))._tag, "NotSegmented")
+    }).pipe(Effect.scoped)
+  )
+
+  for (const profile of ["aws", "rgw"] as const) {
+    it.effect(`random writes, transactions and compactions that die anywhere (${profile})`, () =>
+      Effect.gen(function* () {
+        for (let seed = 0; seed < 6; seed++) {
+          yield* Effect.gen(function* () {
+            const { store } = yield* MemoryStore.make({ profile })
+            const writer = yield* plainOf(store)
+            const reader = yield* clientOf(store)
+            for (let step = 0; step < 10; step++) {
+              const many = yield* Random.nextIntBetween(0, 8)
+              for (let i = 0; i < many; i++) {
+                const id = name(yield* Random.nextIntBetween(0, 20))
+                const kind = yield* Random.nextIntBetween(0, 3)
+                if (kind === 0) yield* writer.delete(id)
+                else yield* writer.replace(yield* draw(id))
+              }
+              if ((yield* Random.next) < 0.5) {
+                const client = yield* crashed(store)
+                yield* Effect.exit(
+                  client.transaction(
+                    Effect.gen(function* () {
+                      for (const i of range(3)) yield* client.orders.replace(yield* draw(name(i * 5 + step)))
+                      yield* client.orders.delete(name(step))
+                    })
+                  )
+                )
+              }
+              if ((yield* Random.next) < 0.7) yield* Effect.exit((yield* crashed(store)).segments.compactNow())
+              yield* assertSame(reader.orders, writer, `seed ${seed}, step ${step}`)
+            }
+          }).pipe(Random.withSeed(seed), Effect.provideService(Id.Generator, Id.seeded(seed)))
+        }
+      }).pipe(Effect.scoped, Effect.forkChild, Effect.flatMap(drive))
+    )
+  }
+
+  /** A program that may crash at one of its next requests. */
+  const crashed = Effect.fnUntraced(function* (store: Store) {
+    const at = 1 + (yield* Random.nextIntBetween(0, 30))
+    return yield* clientOf(store, {}, crashing(store, at, (yield* Random.next) < 0.5 ? "before" : "after").store)
+  })
+
+  it.effect("in every order of the requests of a transaction that may crash, of a compaction and of a scan", () =>
+    Effect.gen(function* () {
+      const { control, store } = yield* MemoryStore.make()
+      const setup = yield* clientOf(store, { compression: "none" })
+      for (const id of ["a", "b"]) yield* setup.orders.insert({ id, country: "DE", amount: 1 })
+      yield* setup.segments.compactNow()
+      yield* setup.orders.update("a", { amount: 2 })
+      const start = yield* control.snapshot
+      const schedule = Interleavings.make(store)
+      // What it remembers of the store is that of this order alone.
+      const program = <A, E>(
+        client: string,
+        run: (one: Effect.Success<ReturnType<typeof clientOf>>) => Effect.Effect<A, E>
+      ) =>
+        Effect.flatMap(clientOf(store, { compression: "none" }, schedule.client(client)), run).pipe(
+          Effect.scoped,
+          Effect.orDie,
+          Effect.provideService(Id.Generator, Id.seeded(client.charCodeAt(0))),
+          Random.withSeed(client)
+        )
+      const scanned = (orders: Repository) =>
+        Effect.map(Stream.runCollect(orders.scan()), (found) =>
+          found.map(({ amount, id }) => `${id}${amount}`).join(" ")
+        )
+      const report = yield* schedule.explore({
+        before: control.restore(start),
+        programs: {
+          w: program("w", ({ orders, transaction }) =>
+            transaction(Effect.as(Effect.andThen(orders.update("a", { amount: 5 }), orders.delete("b")), ""))
+          ),
+          c: program("c", ({ segments }) => Effect.as(segments.compactNow(), "")),
+          r: program("r", ({ orders }) => scanned(orders))
+        },
+        preemptions: 0,
+        crashes: 0,
+        check: ({ crashed, exits }) =>
+          Effect.gen(function* () {
+            for (const [client, exit] of Object.entries(exits)) {
+              assert.isTrue(crashed.includes(client) || Exit.isSuccess(exit), String(exit))
+            }
+            const seen = exits["r"]
+            if (seen !== undefined && Exit.isSuccess(seen)) assert.match(seen.value, /^a[25]( b1)?$/)
+            const after = yield* scanned(setup.orders)
+            assert.strictEqual(after, yield* scanned(yield* plainOf(store)))
+          }).pipe(Effect.orDie)
+      })
+      assert.isTrue(report.complete)
+      assert.isAtLeast(report.schedules, 6)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a document that cannot be read is met as without copies; one that was packed before is not lost", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const plain = yield* plainOf(store)
+      const { orders, segments } = yield* clientOf(store)
+      for (const i of range(6)) yield* plain.insert({ id: name(i), country: "DE", amount: i })
+      yield* store.put({ key: `resource=orders/data/id=${name(3)}`, body: new TextEncoder().encode("{") })
+      yield* segments.compactNow()
+      for (const one of [orders, plain]) {
+        assert.isTrue(Result.isFailure(yield* all(one)))
+        assert.strictEqual((yield* Stream.runCollect(one.scan({ onCorrupt: "skip" }))).length, 5)
+        const met: Array<string> = []
+        yield* Stream.runDrain(one.scan({ onCorrupt: ({ id }) => Effect.sync(() => void met.push(id)) }))
+        assert.deepStrictEqual(met, [name(3)])
+        const total = yield* one.aggregate({ values: { n: { count: true } } }, { scan: true, onCorrupt: "skip" })
+        assert.strictEqual(total[0]?.values["n"], 5)
+      }
+      yield* assertSame(orders, plain)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("what interceptors do not let see is not seen, by no way", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { orders, segments } = yield* clientOf(store)
+      for (const i of range(8)) yield* orders.insert({ id: name(i), country: i % 2 === 0 ? "DE" : "FR", amount: i })
+      yield* segments.compactNow()
+      yield* orders.intercept({
+        operations: ["query", "count"],
+        before: ({ input }) =>
+          Effect.succeed({
+            filters: [...(input.filters ?? []), ({ country }: Order) => Effect.succeed(country === "DE")]
+          })
+      })
+      assert.deepStrictEqual(
+        (yield* Stream.runCollect(orders.scan())).map(({ country }) => country),
+        ["DE", "DE", "DE", "DE"]
+      )
+      const total = yield* orders.aggregate({ values: { n: { count: true } } }, { scan: true })
+      assert.strictEqual(total[0]?.values["n"], 4)
+      assert.strictEqual(yield* orders.count({ where: { amount: { gte: 0 } }, scan: true }), 4)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a secret is unreadable in copies, and no column", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      class Accounts extends Resource.Service<Accounts>()("accounts", {
+        schema: Schema.Struct({ id: Schema.String, name: Schema.String, token: Attribute.SecretText }),
+        primaryKey: "id"
+      }) {}
+      yield* Effect.gen(function* () {
+        const { database } = yield* openOn(store)
+        const accounts = yield* Effect.provideService(Resource.make(Accounts.definition), Database, database)
+        const segments = yield* Segments.make({ resources: [Accounts], ...small, compression: "none" }).pipe(
+          Effect.provideService(Accounts, accounts),
+          Effect.provideService(Database, database)
+        )
+        for (const i of range(4)) {
+          yield* accounts.insert({ id: name(i), name: `n${i}`, token: Redacted.make(`hunter${i}`) })
+        }
+        yield* segments.compactNow()
+        const tokens = (yield* Stream.runCollect(accounts.scan())).map(({ token }) => Redacted.value(token))
+        assert.deepStrictEqual(
+          tokens,
+          range(4).map((i) => `hunter${i}`)
+        )
+        const parts = yield* keysOf(store, "resource=accounts/plugin=segments/")
+        assert.isAbove(parts.length, 1)
+        for (const key of parts) {
+          const text = new TextDecoder("latin1").decode((yield* store.get(key)).body)
+          assert.notInclude(text, "hunter")
+          if (key.includes("/part/")) assert.include(text, "n3")
+        }
+      }).pipe(
+        Effect.provide(KeyRing.layerKeys({ current: "a", keys: { a: Redacted.make(new Uint8Array(32).fill(1)) } }))
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("columns of another version of the definition are not believed", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const first = yield* clientOf(store)
+      for (const i of range(6)) yield* first.orders.insert({ id: name(i), country: "DE", amount: i })
+      yield* first.segments.compactNow()
+      class Later extends Resource.Service<Later>()("orders", {
+        schema: Schema.Struct({
+          id: Schema.String,
+          country: Schema.String,
+          amount: Schema.Number,
+          size: Schema.Number
+        }),
+        primaryKey: "id",
+        migrations: { 1: (document) => ({ ...document, amount: Number(document["amount"]) * 10, size: 1 }) }
+      }) {}
+      const { database } = yield* openOn(store)
+      const later = yield* Effect.provideService(Resource.make(Later.definition), Database, database)
+      yield* Segments.make({ resources: [Later], ...small }).pipe(
+        Effect.provideService(Later, later),
+        Effect.provideService(Database, database)
+      )
+      const total = later.aggregate({ values: { total: { sum: "amount" }, sizes: { sum: "size" } } }, { scan: true })
+      assert.deepStrictEqual((yield* total)[0]?.values, { total: 150, sizes: 6 })
+      assert.strictEqual(yield* later.count({ where: { amount: { gte: 20 } }, scan: true }), 4)
+      assert.strictEqual(yield* first.orders.count({ where: { amount: { gte: 4 } }, scan: true }), 2)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("in a transaction documents are read by themselves", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { counter, store: counted } = InstrumentedStore.make(store)
+      const { orders, segments, transaction } = yield* clientOf(counted)
+      for (const i of range(4)) yield* orders.insert({ id: name(i), country: "DE", amount: i })
+      yield* segments.compactNow()
+      yield* counter.reset
+      yield* transaction(Stream.runDrain(orders.scan()))
+      assert.isAtLeast((yield* counter.counts).get, 4)
+      yield* counter.reset
+      yield* Stream.runDrain(orders.scan())
+      assert.strictEqual((yield* counter.counts).get, 2)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("compacts in the background, one process at a time, and says how it is", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const writer = yield* plainOf(store)
+      for (const i of range(8)) yield* writer.insert({ id: name(i), country: "DE", amount: i })
+      const one = yield* clientOf(store, { compact: true, every: "10 seconds" })
+      const other = yield* clientOf(store, { compact: true, every: "10 seconds" })
+      const parts = Effect.map(keysOf(store, "resource=orders/plugin=segments/packed/part/"), (keys) => keys.length)
+      const comes = (count: number) =>
+        Effect.gen(function* () {
+          while ((yield* parts) !== count) yield* Effect.sleep("1 second")
+        }).pipe(Effect.forkChild, Effect.flatMap(drive))
+      yield* comes(2)
+      for (const { orders } of [one, other]) assert.strictEqual(yield* Stream.runCount(orders.scan()), 8)
+      for (const i of range(4)) yield* writer.insert({ id: name(10 + i), country: "DE", amount: i })
+      yield* comes(3)
+      const [status] = yield* one.within(Plugin.statuses)
+      assert.deepInclude(status, { plugin: "segments", state: "running", health: { level: "up" } })
+      yield* assertSame(one.orders, writer)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("refuses what cannot be", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const refused = (options: Some) =>
+        Effect.map(Effect.flip(Effect.scoped(clientOf(store, options))), (error) => error._tag)
+      assert.strictEqual(yield* refused({ every: 1 }), "InvalidSegments")
+      assert.strictEqual(yield* refused({ lease: "2 days" }), "InvalidSegments")
+      assert.strictEqual(yield* refused({ documentsPerSegment: 0 }), "InvalidSegments")
+      assert.strictEqual(yield* refused({ namespace: "a b" }), "InvalidPlugin")
+      const { store: express } = yield* MemoryStore.make({ profile: "express" })
+      const { orders, segments } = yield* Effect.orDie(clientOf(express))
+      yield* orders.insert({ id: "a", country: "DE", amount: 1 })
+      assert.strictEqual((yield* Effect.flip(segments.compactNow()))._tag, "DbError")
+      assert.strictEqual(yield* Stream.runCount(orders.scan()), 1)
+    }).pipe(Effect.scoped)
+  )
+})
