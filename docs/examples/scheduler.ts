@@ -6,7 +6,7 @@
  * Prints:
  * orders of 2026-11-25: sent to accounting
  * 3 slots, each started once, in the order 1 2 3
- * accounting: success after 1 attempt, not due again
+ * accounting, a job of ana: success after 1 attempt with {"orders":3}, not due again
  * nightly: due at 03:00 in Berlin
  */
 import { mkdtempSync, rmSync } from "node:fs"
@@ -27,7 +27,7 @@ import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 /** A program with data: jobs of it are added at run time, and stay in the database. */
 const send = Scheduler.task("send-orders", {
   payload: Schema.Struct({ day: Schema.String }),
-  run: ({ day }) => Console.log(`orders of ${day}: sent to accounting`)
+  run: ({ day }) => Effect.as(Console.log(`orders of ${day}: sent to accounting`), { orders: 3 })
 })
 
 const tidy = Scheduler.job("tidy", { schedule: { every: "1 second" }, run: () => Effect.void })
@@ -61,8 +61,10 @@ const shop = Effect.fn("shop")(function* (folder: string) {
   const one = Context.get(yield* Layer.build(processOf(folder)), Scheduler.Scheduler)
   const two = Context.get(yield* Layer.build(processOf(folder)), Scheduler.Scheduler)
 
-  yield* one.add({ name: "accounting", task: send, payload: { day: "2026-11-25" }, schedule: "@yearly" })
+  const payload = { day: "2026-11-25" }
+  yield* one.add({ name: "accounting", task: send, payload, schedule: "@yearly", meta: { owner: "ana" } })
   const run = yield* two.trigger("accounting")
+  const { meta } = yield* two.status("accounting")
 
   const done = yield* until(
     Effect.map(two.history("tidy", { status: "success" }), (runs) =>
@@ -75,7 +77,7 @@ const shop = Effect.fn("shop")(function* (folder: string) {
   yield* two.remove("accounting")
   const isThere = (yield* one.statuses).some(({ name }) => name === "accounting")
   yield* Console.log(
-    `accounting: ${run.status} after ${run.attempts} attempt, ${isThere ? "due again" : "not due again"}`
+    `accounting, a job of ${String(meta["owner"])}: ${run.status} after ${run.attempts} attempt with ${JSON.stringify(Option.getOrNull(run.result))}, ${isThere ? "due again" : "not due again"}`
   )
 
   const { next } = yield* one.status("nightly")

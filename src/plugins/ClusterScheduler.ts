@@ -81,7 +81,7 @@ export interface Options<R> {
  */
 const attempts = (
   job: Scheduler.Job,
-  { retries, timeout }: JobCell.Job,
+  { meta = {}, retries, timeout }: JobCell.Job,
   slot: DateTime.Utc,
   { group, isHeld }: { readonly group: string; readonly isHeld: Effect.Effect<boolean> }
 ) =>
@@ -93,6 +93,7 @@ const attempts = (
         token: slot.epochMilliseconds,
         attempt,
         isManual: false,
+        meta,
         idempotencyKey: idempotencyKey("cluster-scheduler", group, job.name, slot.epochMilliseconds),
         isHeld
       })

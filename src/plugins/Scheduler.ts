@@ -43,15 +43,18 @@ import type * as Stream from "effect/Stream"
 import type * as Change from "../Change.ts"
 import * as Id from "../crypto/Id.ts"
 import { Database } from "../Database.ts"
+import type { Json, JsonObject } from "../encoding/Json.ts"
 import * as DbError from "../DbError.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import * as Plugin from "../Plugin.ts"
 import * as Engine from "./scheduler/engine.ts"
 import { enable } from "./scheduler/jobCell.ts"
 import * as JobCell from "./scheduler/jobCell.ts"
+import { mostBytes, smallJson } from "./scheduler/smallJson.ts"
 import * as Timetable from "./scheduler/timetable.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { idempotencyKey } from "../internal/idempotencyKey.ts"
+import { isObject } from "../internal/json.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -169,6 +172,11 @@ export interface Policy {
   /** How many more attempts a run has, after 2, 4, 8, ... seconds, 60 at most, by chance up to half less. Default: 0. */
   readonly retries?: number | undefined
   readonly description?: string | undefined
+  /**
+   * What else there is to say of the job, such as who looks after it: kept with it, in clear, and given to its program and in `JobStatus`. At most
+   * 2,048 bytes as JSON. Default: nothing. Changing it leaves slots as they are.
+   */
+  readonly meta?: JsonObject | undefined
 }
 
 /**
@@ -186,6 +194,8 @@ export interface RunContext {
   /** From 1. */
   readonly attempt: number
   readonly isManual: boolean
+  /** That of the job, as it was when the run was started; `{}` where it has none. */
+  readonly meta: JsonObject
   /**
    * The same for the same slot, whoever runs it, and that of no other run of the database: for systems that take an idempotency key. The
    * plugin with its namespace, the job and the slot, each percent-encoded: `scheduler/report/1790000000000`.
@@ -299,6 +309,10 @@ export interface Run {
   readonly endedAt: Option.Option<DateTime.Utc>
   /** The first line of what the last attempt failed with. */
   readonly error: Option.Option<string>
+  /** What its program has given, where that is JSON of at most 2,048 bytes; members that are `undefined` are left out. */
+  readonly result: Option.Option<Json>
+  /** Why `result` is not there although the program has given something: that was no JSON, or larger. The run has succeeded all the same. */
+  readonly resultOmitted: Option.Option<"notJson" | "tooLarge">
 }
 
 /**
@@ -310,6 +324,8 @@ export interface Run {
 export interface JobStatus {
   readonly name: string
   readonly description: Option.Option<string>
+  /** `{}` where it has none. */
+  readonly meta: JsonObject
   readonly task: string
   /** As it is stored, times in milliseconds. */
   readonly schedule: Timetable.Definition
@@ -345,6 +361,8 @@ export type Event =
       readonly missed: number
       readonly skipped: number
     }
+  /** Of the job itself, told by the process that has written it: also of a job that its program declares. `Changed`: in its schedule, policy, task or data. */
+  | { readonly _tag: "Added" | "Changed" | "Enabled" | "Disabled" | "Removed"; readonly job: string }
 
 // -----------------------------------------------------------------------------
 // Scheduler
@@ -443,12 +461,13 @@ export const make = Effect.fn("Scheduler.make")(function* <R = never>(
   const limits = yield* limitsOf(options)
   const named = DbError.named("Scheduler")
 
-  const contextOf = ({ attempt, isHeld, job, run }: Engine.Started): RunContext => ({
+  const contextOf = ({ attempt, isHeld, job, meta = {}, run }: Engine.Started): RunContext => ({
     job,
     slot: DateTime.makeUnsafe(run.slot),
     token: run.token,
     attempt,
     isManual: run.isManual,
+    meta,
     idempotencyKey: run.isManual
       ? idempotencyKey(self.slug, job, "manual", run.token)
       : idempotencyKey(self.slug, job, run.slot),
@@ -658,6 +677,12 @@ export const jobOf = Effect.fnUntraced(function* (
   if (description !== undefined && typeof description !== "string") {
     return yield* invalid(name, "description", "Expected a text")
   }
+  const meta = policy.meta === undefined ? Result.succeed(undefined) : smallJson(policy.meta)
+  if (Result.isFailure(meta) && meta.failure === "tooLarge") {
+    return yield* invalid(name, "meta", `Expected at most ${mostBytes.toLocaleString("en")} bytes as JSON`)
+  }
+  const told = Result.isSuccess(meta) ? meta.success : null
+  if (told !== undefined && !isObject(told)) return yield* invalid(name, "meta", "Expected an object of JSON")
   const schedule = Timetable.define(policy.schedule, now)
   if (Result.isFailure(schedule)) return yield* invalid(name, "schedule", schedule.failure)
   for (const [field, given] of Object.entries({ misfire, overlap } as const)) {
@@ -680,7 +705,8 @@ export const jobOf = Effect.fnUntraced(function* (
     grace: whole(grace),
     timeout: whole(timeout),
     retries,
-    ...(description === undefined ? {} : { description })
+    ...(description === undefined ? {} : { description }),
+    ...(told === undefined ? {} : { meta: told })
   }
 })
 
@@ -697,7 +723,9 @@ const toRun = (job: string, run: JobCell.Run): Run => ({
   attempts: run.attempts,
   startedAt: DateTime.makeUnsafe(run.startedAt),
   endedAt: Option.map(Option.fromUndefinedOr(run.endedAt), DateTime.makeUnsafe),
-  error: Option.fromUndefinedOr(run.error)
+  error: Option.fromUndefinedOr(run.error),
+  result: Option.fromUndefinedOr(run.result),
+  resultOmitted: Option.fromUndefinedOr(run.resultOmitted)
 })
 
 const toStatus = (name: string, state: JobCell.State, next: number | undefined): JobStatus => {
@@ -708,6 +736,7 @@ const toStatus = (name: string, state: JobCell.State, next: number | undefined):
   return {
     name,
     description: Option.fromUndefinedOr(job.description),
+    meta: job.meta ?? {},
     task: job.task.startsWith(own) ? job.task.slice(own.length) : job.task,
     schedule: job.schedule,
     isEnabled,
@@ -728,12 +757,28 @@ const toDamaged = (name: string, { detail, job }: Engine.Damaged): JobStatus => 
 
 /** What the status of the plugin counts: runs by how they went, and slots without one. */
 const countsOf = (happening: Engine.Happening): ReadonlyArray<readonly [string, number]> => {
-  if (happening._tag !== "Passed") return [[happening._tag === "Started" ? "started" : happening.run.status, 1]]
-  const { missed, skipped } = happening
-  return Object.entries({ missed, skipped }).filter(([, by]) => by > 0)
+  switch (happening._tag) {
+    case "Started":
+      return [["started", 1]]
+    case "Ended":
+      return [[happening.run.status, 1]]
+    case "Passed": {
+      const { missed, skipped } = happening
+      return Object.entries({ missed, skipped }).filter(([, by]) => by > 0)
+    }
+    default:
+      return []
+  }
 }
 
-const eventOf = (job: string, happening: Engine.Happening): Event =>
-  happening._tag === "Passed"
-    ? { ...happening, job, slot: DateTime.makeUnsafe(happening.slot) }
-    : { _tag: happening._tag, job, run: toRun(job, happening.run) }
+const eventOf = (job: string, happening: Engine.Happening): Event => {
+  switch (happening._tag) {
+    case "Started":
+    case "Ended":
+      return { _tag: happening._tag, job, run: toRun(job, happening.run) }
+    case "Passed":
+      return { ...happening, job, slot: DateTime.makeUnsafe(happening.slot) }
+    default:
+      return { _tag: happening._tag, job }
+  }
+}

@@ -59,10 +59,11 @@ describe("ClusterScheduler", () => {
       const seen: Array<string> = []
       const job = Scheduler.job("every-minute", {
         schedule: "* * * * *",
-        run: ({ attempt, idempotencyKey, isHeld, isManual, job, slot, token }) =>
+        meta: { owner: "ana" },
+        run: ({ attempt, idempotencyKey, isHeld, isManual, job, meta, slot, token }) =>
           Effect.gen(function* () {
             assert.isTrue(yield* isHeld)
-            assert.deepStrictEqual([job, attempt, isManual], ["every-minute", 1, false])
+            assert.deepStrictEqual([job, attempt, isManual, meta], ["every-minute", 1, false, { owner: "ana" }])
             assert.strictEqual(token, slot.epochMilliseconds)
             assert.strictEqual(idempotencyKey, `cluster-scheduler/default/every-minute/${token}`)
             seen.push(`${yield* Greeting} ${short(slot)}`)

@@ -617,6 +617,100 @@ describe("Scheduler", () => {
       })
     )
 
+    /** What runs give, what is kept of it, and what is said of what is not. */
+    const results: ReadonlyArray<readonly [what: string, given: () => unknown, kept: unknown, omitted?: string]> = [
+      [
+        "a record",
+        () => ({ rows: 3, of: ["a", null, 1.5, true], "": { deep: -0 } }),
+        { rows: 3, of: ["a", null, 1.5, true], "": { deep: 0 } }
+      ],
+      ["members that are undefined", () => ({ rows: 3, error: undefined }), { rows: 3 }],
+      [
+        "names that are setters elsewhere",
+        () => JSON.parse('{"__proto__":{"a":1}}'),
+        JSON.parse('{"__proto__":{"a":1}}')
+      ],
+      ["half a character", () => "\ud800", "\ud800"],
+      ["null", () => null, null],
+      ["false", () => false, false],
+      ["nothing", () => undefined, undefined],
+      ["a number that is none", () => [Number.NaN], undefined, "notJson"],
+      ["a list with a hole", () => [1, undefined], undefined, "notJson"],
+      ["an object of a class", () => ({ at: new Date(0) }), undefined, "notJson"],
+      ["an object that says what it is as JSON", () => ({ toJSON: () => 1 }), undefined, "notJson"],
+      ["a bigint", () => 1n, undefined, "notJson"],
+      ["a function", () => () => 1, undefined, "notJson"],
+      ["a circle", () => ((one) => Object.assign(one, { one }))({}), undefined, "notJson"],
+      [
+        "what cannot be looked at",
+        () =>
+          new Proxy(
+            {},
+            {
+              ownKeys: () => {
+                throw new Error("no")
+              }
+            }
+          ),
+        undefined,
+        "notJson"
+      ],
+      ["2,048 bytes", () => "x".repeat(2046), "x".repeat(2046)],
+      ["2,049 bytes", () => "x".repeat(2047), undefined, "tooLarge"],
+      ["1,026 characters of more than a byte", () => "ä".repeat(1026), undefined, "tooLarge"],
+      [
+        "what is deeper than the stack",
+        () => {
+          let one: unknown = 1
+          for (let i = 0; i < 100_000; i++) one = [one]
+          return one
+        },
+        undefined,
+        "tooLarge"
+      ]
+    ]
+
+    it.effect.each(results)("keeps what a run gives: %s", ([, given, kept, omitted]) =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const job = Scheduler.job("giving", { schedule: "@yearly", run: () => Effect.sync(given) })
+        const run = yield* (yield* open(store, { jobs: [job] })).trigger("giving")
+        assert.strictEqual(run.status, "success")
+        // Another process has it, too.
+        const [read] = yield* (yield* open(store, {})).history("giving")
+        for (const one of [run, read!]) {
+          assert.deepStrictEqual(one.result, kept === undefined ? Option.none() : Option.some(kept))
+          assert.deepStrictEqual(one.resultOmitted, Option.fromUndefinedOr(omitted))
+        }
+      })
+    )
+
+    it.effect("keeps nothing of what an attempt before has given, and costs no request more", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        const job = Scheduler.job("giving", { schedule: "@yearly", run: () => Effect.succeed({ rows: 3 }) })
+        const bare = Scheduler.job("bare", { schedule: "@yearly", run: () => Effect.void })
+        const scheduler = yield* open(store, { jobs: [job, bare, failing] })
+        const costs = Effect.fnUntraced(function* (name: string) {
+          const before = yield* counter.counts
+          yield* scheduler.trigger(name)
+          yield* settle
+          const after = yield* counter.counts
+          return { put: after.put - before.put, get: after.get - before.get }
+        })
+        assert.strictEqual((yield* costs("giving")).put, 2)
+        assert.deepStrictEqual(yield* costs("giving"), yield* costs("bare"))
+        const run = yield* scheduler.trigger("failing")
+        assert.deepStrictEqual([run.result, run.resultOmitted], [Option.none(), Option.none()])
+        assert.deepStrictEqual(
+          (yield* scheduler.status("giving")).last.pipe(Option.flatMap(({ result }) => result)),
+          Option.some({ rows: 3 })
+        )
+      })
+    )
+
     it.effect("tells what happens", () =>
       Effect.gen(function* () {
         yield* at
@@ -810,6 +904,89 @@ describe("Scheduler", () => {
           (yield* Effect.flip(open(store, { concurrency: 0 }))).message,
           "the options of the scheduler, concurrency: Expected a whole number from 1 to 10,000"
         )
+      })
+    )
+
+    it.effect("have data of their own, which handlers and listings have, and which can be changed", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const seen: Array<unknown> = []
+        const run = ({ meta }: Scheduler.RunContext) => Effect.sync(() => void seen.push(meta))
+        const note = Scheduler.task("note", { payload: Schema.String, run: (_, context) => run(context) })
+        const job = (meta?: Scheduler.Policy["meta"]) =>
+          Scheduler.job("owned", { schedule: { every: "1 hour" }, run, ...(meta === undefined ? {} : { meta }) })
+        const process = yield* Scope.make()
+        const one = yield* openIn(process, store, { jobs: [job({ owner: "ana", of: ["reports"] })], tasks: [note] })
+        yield* one.add({ name: "added", task: note, payload: "", schedule: "@yearly", meta: { owner: "bo" } })
+        yield* one.add({ name: "bare", task: note, payload: "", schedule: "@yearly" })
+        for (const name of ["owned", "added", "bare"]) yield* one.trigger(name)
+        assert.deepStrictEqual(seen, [{ owner: "ana", of: ["reports"] }, { owner: "bo" }, {}])
+        const metas = Effect.fnUntraced(function* (scheduler: Scheduler.Scheduler["Service"]) {
+          return (yield* scheduler.statuses).map(({ meta, name }) => [name, meta] as const)
+        })
+        assert.deepStrictEqual(yield* metas(yield* open(store, {})), [
+          ["added", { owner: "bo" }],
+          ["bare", {}],
+          ["owned", { owner: "ana", of: ["reports"] }]
+        ])
+        yield* Scope.close(process, Exit.void)
+        const next = (yield* one.status("owned")).next
+        yield* TestClock.adjust("10 minutes")
+        // Slots stay where they are.
+        const other = yield* open(store, { jobs: [job({ owner: "cy" })], tasks: [note] })
+        assert.deepStrictEqual((yield* other.status("owned")).meta, { owner: "cy" })
+        assert.deepStrictEqual((yield* other.status("owned")).next, next)
+        const refused = Effect.fnUntraced(function* (meta: unknown) {
+          const adding = other.add({ name: "x", task: note, payload: "", schedule: "@yearly", meta: meta as {} })
+          const error = yield* Effect.flip(adding)
+          return error._tag === "InvalidJob" ? `${error.field}: ${error.problem}` : error._tag
+        })
+        for (const meta of [null, [], "a", 5, { a: new Date(0) }, { a: Number.NaN }]) {
+          assert.strictEqual(yield* refused(meta), "meta: Expected an object of JSON")
+        }
+        assert.strictEqual(yield* refused({ a: "x".repeat(2048) }), "meta: Expected at most 2,048 bytes as JSON")
+      })
+    )
+
+    it.effect("tell when they are added, changed, switched off and on, and removed: once, where it is done", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        const { database } = yield* openOn(store)
+        const all = yield* Effect.provideService(Plugin.events, Database, database)
+        const published = Stream.filter(all.stream(), ({ _tag }) => _tag === "Published")
+        const told = yield* Effect.forkChild(Stream.runCollect(Stream.take(published, 1)))
+        yield* settle
+        const scheduler = yield* Scheduler.make({ jobs: [failing], tasks: [Mail], stopWithin: 0 }).pipe(
+          Effect.provideService(Database, database)
+        )
+        // That of the program was there before anybody could ask for events of this one.
+        const [first] = yield* Fiber.join(told)
+        assert.deepInclude(first as {}, { plugin: "scheduler", event: { _tag: "Added", job: "failing" } })
+        const seen: Array<unknown> = []
+        yield* Effect.forkChild(Stream.runForEach(scheduler.events, (event) => Effect.sync(() => seen.push(event))))
+        yield* settle
+        const mail = { name: "mail", task: Mail, payload, schedule: "@daily" } as const
+        const before = yield* counter.counts
+        yield* scheduler.add(mail)
+        yield* scheduler.add(mail)
+        yield* scheduler.add({ ...mail, description: "letters" })
+        yield* scheduler.disable("mail")
+        yield* scheduler.disable("mail")
+        yield* scheduler.enable("mail")
+        yield* scheduler.remove("mail")
+        const after = yield* counter.counts
+        assert.strictEqual((yield* Effect.flip(scheduler.remove("mail")))._tag, "UnknownJob")
+        yield* scheduler.add(mail)
+        // A second process changes nothing, and says so of nothing.
+        yield* open(store, { jobs: [failing], tasks: [Mail] })
+        yield* settle
+        assert.deepStrictEqual(
+          seen,
+          ["Added", "Changed", "Disabled", "Enabled", "Removed", "Added"].map((_tag) => ({ _tag, job: "mail" }))
+        )
+        assert.strictEqual(after.put - before.put, 5)
       })
     )
 

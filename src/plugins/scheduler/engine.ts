@@ -28,6 +28,7 @@ import * as StoreClock from "../../kernel/StoreClock.ts"
 import { listAll, type ListEntry, type ObjectStore } from "../../storage/ObjectStore.ts"
 import { StoreError, Unsupported } from "../../storage/StoreError.ts"
 import * as JobCell from "./jobCell.ts"
+import { smallJson } from "./smallJson.ts"
 import * as Timetable from "./timetable.ts"
 
 // -----------------------------------------------------------------------------
@@ -42,6 +43,7 @@ import * as Timetable from "./timetable.ts"
  */
 export interface Started {
   readonly job: string
+  readonly meta: JobCell.Job["meta"]
   readonly run: JobCell.Run
   readonly attempt: number
   /** Succeeds as long as the run is this process's: 1 GET. */
@@ -65,6 +67,7 @@ export type Task = (payload: Schema.Json | undefined, started: Started) => Effec
 export type Happening =
   | { readonly _tag: "Started" | "Ended"; readonly run: JobCell.Run }
   | { readonly _tag: "Passed"; readonly slot: number; readonly missed: number; readonly skipped: number }
+  | { readonly _tag: JobCell.Turn }
 
 /**
  * The parts and the limits of an engine. Times are milliseconds.
@@ -265,16 +268,24 @@ export const make = Effect.fnUntraced(function* (
     revise: (state: JobCell.State | undefined, now: number) => JobCell.State | undefined
   ) {
     const now = yield* options.now
+    let turn: JobCell.Turn | undefined
+    const revised = (before: JobCell.State | undefined) => {
+      const state = revise(before, now)
+      turn = JobCell.turnOf(before, state)
+      return state
+    }
     const modify = (from: Version | undefined) =>
       noting(
         local,
-        local.cell.modify((state) => Effect.succeed(revise(state, now)), from)
+        local.cell.modify((state) => Effect.sync(() => revised(state)), from)
       )
     const from = local.version
     local.version = undefined
     const after = yield* modify(from)
     local.version = from !== undefined && after === from ? yield* modify(undefined) : after
-    return local.version.value
+    const { value } = local.version
+    if (turn !== undefined) yield* tell(local.name, { _tag: turn })
+    return value
   })
 
   const known = new WeakMap<JobCell.State, Timetable.Timetable | undefined>()
@@ -326,11 +337,11 @@ export const make = Effect.fnUntraced(function* (
     const task = tasks.get(job.task)!
     const isHeld = Effect.map(reread(local), (state) => isRunning(state, run.token))
     for (let attempt = 1; ; attempt++) {
-      const begun = task(job.payload, { job: local.name, run, attempt, isHeld })
+      const begun = task(job.payload, { job: local.name, meta: job.meta, run, attempt, isHeld })
       const exit = yield* Effect.exit(Effect.timeoutOption(begun, job.timeout))
       const ended: Partial<JobCell.Run> = Exit.isSuccess(exit)
         ? Option.isSome(exit.value)
-          ? { status: "success" }
+          ? { status: "success", ...resultOf(exit.value.value) }
           : { status: "timeout", error: `it took longer than ${job.timeout} ms` }
         : { status: "failure", error: messageOf(exit.cause) }
       if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
@@ -708,6 +719,13 @@ export const make = Effect.fnUntraced(function* (
 
 const damageOf = ({ cell, name }: Local): string =>
   `job ${JSON.stringify(name)}: ${cell.key} cannot be read; put back an earlier version of it, or remove it: the job then begins anew`
+
+/** What is kept of what a program has given. */
+const resultOf = (given: unknown): Pick<JobCell.Run, "result" | "resultOmitted"> => {
+  if (given === undefined) return {}
+  const small = smallJson(given)
+  return Result.isSuccess(small) ? { result: small.success } : { resultOmitted: small.failure }
+}
 
 /** How a run ended whose attempts did not come to an end of their own. */
 const endOf = (cause: Cause.Cause<unknown>): Partial<JobCell.Run> =>

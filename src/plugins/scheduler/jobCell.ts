@@ -39,7 +39,9 @@ export const Job = Schema.Struct({
   /** Milliseconds of one attempt. */
   timeout: Schema.Int,
   retries: Schema.Int,
-  description: Schema.optionalKey(Schema.String)
+  description: Schema.optionalKey(Schema.String),
+  /** What the program says of it besides. */
+  meta: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
 })
 
 /**
@@ -70,7 +72,11 @@ export const Run = Schema.Struct({
   endedAt: Schema.optionalKey(Schema.Int),
   attempts: Schema.Int,
   /** The message of what it failed with. */
-  error: Schema.optionalKey(Schema.String)
+  error: Schema.optionalKey(Schema.String),
+  /** What its program has given, if that is small JSON. */
+  result: Schema.optionalKey(Schema.Json),
+  /** Why it is not there. */
+  resultOmitted: Schema.optionalKey(Schema.Literals(["notJson", "tooLarge"]))
 })
 
 /**
@@ -272,6 +278,29 @@ export const enable = (state: State, isEnabled: boolean, now: number): State =>
   state.isEnabled === isEnabled
     ? state
     : { ...state, isEnabled, done: isEnabled ? Math.max(now, state.done) : state.done }
+
+/**
+ * What has become of a job itself: `Changed` in what is declared of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Turn = "Added" | "Changed" | "Enabled" | "Disabled" | "Removed"
+
+/**
+ * Returns what has become of a job from one state to the next; `undefined` where it is what it was.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const turnOf = (before: State | undefined, after: State | undefined): Turn | undefined => {
+  if (after === undefined || before === after) return undefined
+  const wasThere = before !== undefined && !before.isRemoved
+  if (after.isRemoved) return wasThere ? "Removed" : undefined
+  if (!wasThere) return "Added"
+  if (before.isEnabled !== after.isEnabled) return after.isEnabled ? "Enabled" : "Disabled"
+  return before.job === after.job ? undefined : "Changed"
+}
 
 /**
  * Returns the runs that are under way, as far as is written down.
