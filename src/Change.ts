@@ -180,6 +180,8 @@ export interface HandlerOptions<out R = never> {
 export interface Hub<in out Event, in Filter> {
   /** Whether anybody listens now: ask before doing work that only an event needs, such as reading what is deleted. */
   readonly isObserved: Effect.Effect<boolean>
+  /** The same, at once. */
+  readonly isObservedUnsafe: () => boolean
 
   /**
    * Tells everybody who listens, without waiting for them. `make` is called only if somebody does. Never fails; a `make`
@@ -318,8 +320,11 @@ const hubOf = <Event extends { readonly _tag: string }, Filter>(
 
   const subscribe = (filter?: Filter) => Effect.map(subscription, (mine) => eventsOf(mine, filter))
 
+  const isObservedUnsafe = () => subscribers > 0 && !isClosed
+
   return {
-    isObserved: Effect.sync(() => subscribers > 0 && !isClosed),
+    isObserved: Effect.sync(isObservedUnsafe),
+    isObservedUnsafe,
 
     publish: (make) =>
       Effect.suspend(() => {

@@ -170,6 +170,8 @@ export class Database extends Context.Service<
      * HEAD for all who ask at the time, and 1 GET if the catalog has changed.
      */
     readonly fresh: Effect.Effect<void, DbError.Failure>
+    /** Whether it is, by the clock of the fiber that runs. No request. */
+    readonly isFresh: () => boolean
     /**
      * Waits until every program that is open knows what is to be kept up of a resource: a tenth longer than
      * `Options.catalogLease` since this program has seen it. No request.
@@ -298,7 +300,7 @@ export const make = Effect.fn("Database.make")(function* (
   const readThrough = ReadThrough.makeRegistry()
   const resources: OpenResources = { lockOf: locks(), open: new Map(), shared, readThrough, packed: new Map() }
   const leaseMillis = yield* DbError.named("Database.open")(leaseOf(options))
-  const age = yield* StoreClock.stopwatch
+  const age = StoreClock.startUnsafe()
   const opened = yield* open(yield* ObjectStore, {
     singleWriter: options.singleWriter === true,
     onEvent: (event) => PubSub.publish(events, event)
@@ -397,6 +399,7 @@ export const make = Effect.fn("Database.make")(function* (
     indexes: (resource) => Effect.map(catalog.current, (found) => Catalog.upkeepOf(found, resource) ?? noIndexes),
     upkeep: (resource) => Catalog.upkeepOf(catalog.now(), resource),
     fresh: lease.fresh,
+    isFresh: lease.isFresh,
     known: lease.known,
     makeCurrent: Effect.fn("Database.makeCurrent")(function* (resource, version) {
       // Others may have registered newer ones.

@@ -22,6 +22,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Limits, StoredFields } from "./encoding/Encoding.ts"
 import { documentLevels, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
+import { ambient } from "./internal/ambient.ts"
 import { mapValues } from "./internal/json.ts"
 import { percentDecode, percentEncode, utf8Length } from "./internal/text.ts"
 import {
@@ -89,7 +90,15 @@ export const map = <A, B>(document: Document<A>, f: (value: A) => B): Document<B
  * @category constructors
  * @since 0.1.0
  */
-export const now: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, Math.floor)
+export const now: Effect.Effect<number> = Effect.sync(() => nowUnsafe())
+
+/**
+ * Reads the same at once, from the clock of the fiber that runs.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const nowUnsafe = (): number => Math.floor(ambient(Clock.Clock).currentTimeMillisUnsafe())
 
 /**
  * The number of earlier write ids that a document remembers. A write whose answer was lost is recognised until so many
@@ -664,7 +673,78 @@ const Body = Schema.Struct({
   )
 })
 
-const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
+type Body = typeof Body.Type
+
+const decodeBody = Schema.decodeUnknownResult(Body)
+
+const isText = (value: unknown): value is string => typeof value === "string"
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+const isMarker = (value: unknown): boolean =>
+  Array.isArray(value) && (value.length === 2 || value.length === 3) && value.every(isText)
+
+/** Whether a member of a body is what `Body` says of it, for those that most documents have: all of them are tried at each read. */
+const plainMembers: Readonly<Record<string, (value: unknown) => boolean>> = {
+  w: isText,
+  t: Number.isSafeInteger,
+  c: Number.isSafeInteger,
+  n: Number.isSafeInteger,
+  p: (value) => Array.isArray(value) && value.every(isText),
+  m: (value) => isRecord(value) && Object.values(value).every(isMarker),
+  f: isRecord,
+  e: (value) => isRecord(value) && Object.values(value).every(isText)
+}
+
+const isPlainBody = (json: unknown): json is Body => {
+  if (!isRecord(json) || json["w"] === undefined || json["t"] === undefined) return false
+  for (const name in json) {
+    if (!Object.hasOwn(plainMembers, name) || !plainMembers[name]!(json[name])) return false
+  }
+  return true
+}
+
+/** The body of a document; `undefined` for anything else. */
+const bodyOf = (bytes: Uint8Array): Body | undefined => {
+  let json: unknown
+  try {
+    json = JSON.parse(decoder.decode(bytes))
+  } catch {
+    return undefined
+  }
+  return isPlainBody(json) ? json : Result.getOrUndefined(decodeBody(json))
+}
+
+/** What the system entry says. */
+interface System {
+  /** `undefined`: there is no version. */
+  readonly tag: string | undefined
+  readonly schemaVersion: number
+  /** The bytes of the entry as a version has it. */
+  readonly bytes: number
+}
+
+const parseSystem = (system: string): System | undefined => {
+  const match = /^(?:([a-z])([0-9a-z]{1,6}))?(!?)$/.exec(system)
+  if (match === null || system === "") return undefined
+  const bytes = systemName.length + system.replace(unsettledMark, "").length
+  return { tag: match[1], schemaVersion: match[2] === undefined ? 0 : Number.parseInt(match[2], 36), bytes }
+}
+
+/** There are few, but what is in a bucket may say anything. */
+const systems = new Map<string, System | undefined>()
+const mostSystems = 1000
+
+const systemOf = (text: string): System | undefined => {
+  let system = systems.get(text)
+  if (system === undefined) {
+    system = parseSystem(text)
+    if (systems.size >= mostSystems) systems.clear()
+    systems.set(text, system)
+  }
+  return system
+}
 
 /**
  * Reads an object, or says why it is no document.
@@ -675,48 +755,67 @@ const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Body))
 export const fromObject = (
   object: Omit<StoredObject, "contentType" | "contentEncoding" | "lastModified">
 ): Result.Result<Slot, string> => {
-  const { [systemName]: system = "", ...present } = object.metadata
-  const match = /^(?:([a-z])([0-9a-z]{1,6}))?(!?)$/.exec(system)
-  if (match === null || system === "") return Result.fail("the object has no schema version in its metadata")
-  if (system === unsettledMark && present[deletionName] !== undefined) return fromTombstone(object)
-  const body = decodeBody(decoder.decode(object.body))
-  if (Result.isFailure(body)) return Result.fail("the body of the object is not that of a document")
-  const { w, o, t, c, n, p = [], m, k, u, b, f, e, x, a, v, i, h: metadata = present } = body.success
-  if ((match[1] === undefined) !== (a === true)) return Result.fail("metadata and body of the object do not fit")
+  const text = object.metadata[systemName] ?? ""
+  const system = systemOf(text)
+  if (system === undefined) return Result.fail("the object has no schema version in its metadata")
+  if (text === unsettledMark && object.metadata[deletionName] !== undefined) return fromTombstone(object)
+  const body = bodyOf(object.body)
+  if (body === undefined) return Result.fail("the body of the object is not that of a document")
+  const { w, o, t, c, n, p = noNames, m, k, u, b, f, e, x = noNames, a, v, i, h } = body
+  if ((system.tag === undefined) !== (a === true)) return Result.fail("metadata and body of the object do not fit")
+  const metadata: Record<string, string> = {}
+  let metadataBytes = system.bytes
+  const held = h ?? object.metadata
+  for (const name in held) {
+    if (name === systemName && h === undefined) continue
+    if (name === "__proto__") return Result.fail("the metadata of the object is not that of a document")
+    const value = held[name]!
+    metadata[name] = value
+    metadataBytes += utf8Length(name) + utf8Length(value)
+  }
   const stored: Stored | undefined =
-    a === true
+    system.tag === undefined
       ? undefined
       : {
           revision: object.etag as Revision,
           writeId: w,
-          ...(o === undefined ? {} : { origin: o }),
+          ...(o === undefined ? undefined : { origin: o }),
           writtenAt: t,
           createdAt: c ?? t,
           version: n ?? 1,
           ancestors: p,
-          tag: match[1]!,
-          schemaVersion: Number.parseInt(match[2]!, 36),
+          tag: system.tag,
+          schemaVersion: system.schemaVersion,
           fields: { metadata, spilled: f, spilledText: e },
-          truncated: x ?? [],
+          truncated: x,
           markers:
             m === undefined
               ? none
               : mapValues(m, ([values, made, covered]) => ({ values, covered, writeId: made || w })),
           companions: companionsOf(k, w),
           claims: u === undefined ? none : mapValues(u, ([digest, etag]) => ({ digest, etag })),
-          ...(b === undefined ? {} : { content: { name: b[0], size: b[1], contentType: b[2], sha256: b[3] } }),
-          metadataBytes: metadataSize({ ...metadata, [systemName]: system.replace(unsettledMark, "") }),
+          ...(b === undefined ? undefined : { content: { name: b[0], size: b[1], contentType: b[2], sha256: b[3] } }),
+          metadataBytes,
           bodyBytes: object.size
         }
-  const next = i?.m === undefined || i.b === undefined ? undefined : { metadata: i.m, body: i.b }
   return Result.succeed({
     etag: object.etag,
     writeId: v ?? w,
     ancestors: p,
     stored,
-    intent: i === undefined ? undefined : { transaction: i.x, next, deletedAt: i.d, tombstone: i.t, over: i.o }
+    intent: i === undefined ? undefined : intentOf(i)
   })
 }
+
+const noNames: ReadonlyArray<string> = []
+
+const intentOf = ({ b, d, m, o, t, x }: NonNullable<Body["i"]>): Intent => ({
+  transaction: x,
+  next: m === undefined || b === undefined ? undefined : { metadata: m, body: b },
+  deletedAt: d,
+  tombstone: t,
+  over: o
+})
 
 const fromTombstone = ({
   body,

@@ -32,6 +32,7 @@ import * as Schema from "effect/Schema"
 import * as Id from "./crypto/Id.ts"
 import * as DbError from "./DbError.ts"
 import * as Document from "./Document.ts"
+import { ambient } from "./internal/ambient.ts"
 import { percentDecode, percentEncode } from "./internal/text.ts"
 import * as CasCell from "./kernel/CasCell.ts"
 import * as Pipeline from "./Pipeline.ts"
@@ -274,9 +275,15 @@ export const Current: Context.Reference<Transaction | undefined> = Context.Refer
  * @category getters
  * @since 0.1.0
  */
-export const now: Effect.Effect<number> = Effect.flatMap(Current, (transaction) =>
-  transaction === undefined ? Document.now : Effect.succeed(transaction.time)
-)
+export const now: Effect.Effect<number> = Effect.sync(() => nowUnsafe())
+
+/**
+ * Returns the same at once, as the fiber has it that runs.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const nowUnsafe = (): number => ambient(Current)?.time ?? Document.nowUnsafe()
 
 // -----------------------------------------------------------------------------
 // Running

@@ -34,7 +34,7 @@ export interface CatalogCell {
    * Milliseconds since the beginning of the request that found it to be as it is known, by whichever clock says more. Whatever
    * was written before that is known.
    */
-  readonly age: Effect.Effect<number>
+  readonly age: () => number
   /** Reads it again. 1 GET. `Corrupt`: it was damaged, or is gone, since it was opened. */
   readonly refresh: Effect.Effect<void, Failure>
   /** Reads it again if it has changed. 1 HEAD, and 1 GET if it has. */
@@ -59,7 +59,7 @@ export interface CatalogCell {
 export interface Opened {
   readonly version: CasCell.Version<Catalog.Catalog>
   /** Milliseconds since before it was read. */
-  readonly age: Effect.Effect<number>
+  readonly age: () => number
   /** Told of each catalog that is another one than was known, when it is known. */
   readonly onSeen: (before: Catalog.Catalog, after: Catalog.Catalog) => Effect.Effect<void>
 }
@@ -131,7 +131,7 @@ export const make = Effect.fnUntraced(function* (
   const now = (): Catalog.Catalog => known.version.value ?? Catalog.empty
 
   /** Goes by what was found by a request that began when `age` did. */
-  const know = Effect.fnUntraced(function* (version: CasCell.Version<Catalog.Catalog>, age: Effect.Effect<number>) {
+  const know = Effect.fnUntraced(function* (version: CasCell.Version<Catalog.Catalog>, age: () => number) {
     const after = yield* present(version.value)
     const before = now()
     known.version = version
@@ -154,7 +154,7 @@ export const make = Effect.fnUntraced(function* (
       isChanged = next !== catalog
       return next
     })
-    const age = yield* StoreClock.stopwatch
+    const age = StoreClock.startUnsafe()
     const after = yield* keptChanging(cell.modify(changed, known.version))
     // Where there was no request nothing new is known.
     if (after !== known.version) yield* know(after, age)
@@ -185,17 +185,17 @@ export const make = Effect.fnUntraced(function* (
   })
 
   const read = Effect.gen(function* () {
-    const age = yield* StoreClock.stopwatch
+    const age = StoreClock.startUnsafe()
     yield* know(yield* cell.read, age)
   })
 
   return {
     current: Effect.sync(now),
     now,
-    age: Effect.suspend(() => known.age),
+    age: () => known.age(),
     refresh: lock.withPermits(1)(read),
     renew: Effect.gen(function* () {
-      const age = yield* StoreClock.stopwatch
+      const age = StoreClock.startUnsafe()
       const head = yield* headOption(store, Catalog.key)
       if (Option.isNone(head)) return yield* Effect.asVoid(present(undefined))
       if (head.value.etag === known.version.etag) known.age = age

@@ -40,6 +40,8 @@ const margin = 1.1
 export interface Lease {
   /** Looks at the catalog if the lease is over. No request within it; else 1 HEAD for all that ask, and 1 GET if it has changed. */
   readonly fresh: Effect.Effect<void, Failure>
+  /** Whether it is, by the clock of the fiber that runs. No request. */
+  readonly isFresh: () => boolean
   /** Waits until every program knows what is to be kept up of a resource. No request. */
   readonly known: (resource: string) => Effect.Effect<void>
 }
@@ -107,9 +109,9 @@ export const make = (cell: CatalogCell, { since }: Sightings, millis: number): L
     })
   })
 
-  const fresh = Effect.gen(function* () {
+  const renewed = Effect.gen(function* () {
     // The first look that is under way may have begun too long ago; the next has not.
-    for (let joined = 0; joined < 2 && (yield* cell.age) > millis;) {
+    for (let joined = 0; joined < 2 && cell.age() > millis;) {
       if (flight === undefined) return yield* look
       const exit = yield* Effect.exit(Deferred.await(flight))
       // Whoever looked was interrupted: somebody else has to.
@@ -119,8 +121,11 @@ export const make = (cell: CatalogCell, { since }: Sightings, millis: number): L
     }
   })
 
+  const isFresh = () => millis === 0 || cell.age() <= millis
+
   return {
-    fresh: millis === 0 ? Effect.void : fresh,
+    isFresh,
+    fresh: Effect.suspend(() => (isFresh() ? Effect.void : renewed)),
     known: Effect.fnUntraced(function* (resource) {
       if (millis === 0) return
       // As others may go by a longer one.

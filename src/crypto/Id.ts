@@ -11,9 +11,12 @@ import * as Layer from "effect/Layer"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
+import { ambient } from "../internal/ambient.ts"
 import { percentEncode } from "../internal/text.ts"
 
 const webCryptoBytes = (size: number): Uint8Array => globalThis.crypto.getRandomValues(new Uint8Array(size))
+
+const webCrypto = SecureRandom.make(webCryptoBytes)
 
 /**
  * The source from which identifiers get their randomness. Default: `SecureRandom` of Effect over the platform's Web
@@ -27,7 +30,7 @@ const webCryptoBytes = (size: number): Uint8Array => globalThis.crypto.getRandom
  */
 export const Generator: Context.Reference<SecureRandom.SecureRandom["Service"]> = Context.Reference(
   "effect-s3db/crypto/Id/Generator",
-  { defaultValue: () => SecureRandom.make(webCryptoBytes) }
+  { defaultValue: () => webCrypto }
 )
 
 /**
@@ -82,13 +85,35 @@ const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
  * @category constructors
  * @since 0.1.0
  */
-export const randomOf = Effect.fnUntraced(function* (size: number) {
-  const generator = yield* Generator
-  const bytes = yield* generator.randomBytes(size)
+export const randomOf = (size: number): Effect.Effect<string> => Effect.suspend(() => randomEager(size))
+
+/** Made at once where that can be: of the generator of the fiber that runs, if it is the default. */
+const randomEager = (size: number): Effect.Effect<string> => {
+  const generator = ambient(Generator)
+  return generator === webCrypto ? Effect.succeed(textOf(drawn(size))) : Effect.map(generator.randomBytes(size), textOf)
+}
+
+const textOf = (bytes: Uint8Array): string => {
   let text = ""
   for (const byte of bytes) text += alphabet[byte & 63]
   return text
-})
+}
+
+// A call of the platform's generator costs as much for one id as for hundreds.
+const pool: { bytes: Uint8Array; used: number } = { bytes: new Uint8Array(0), used: 0 }
+
+const drawn = (size: number): Uint8Array => {
+  if (size > pool.bytes.length - pool.used) {
+    pool.bytes = webCryptoBytes(Math.max(size, 8192))
+    pool.used = 0
+  }
+  const start = pool.used
+  pool.used += size
+  const bytes = pool.bytes.slice(start, pool.used)
+  // Nothing that is in use can be read here afterwards.
+  pool.bytes.fill(0, start, pool.used)
+  return bytes
+}
 
 /**
  * Returns 22 characters, 132 random bits: the default kind of document id.
@@ -113,6 +138,14 @@ export const writeIdLength = 16
  * @since 0.1.0
  */
 export const writeId: Effect.Effect<string> = randomOf(writeIdLength)
+
+/**
+ * Returns the same, at once where the generator of the fiber that runs is the default: then it is an `Exit`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const writeIdEager = (): Effect.Effect<string> => randomEager(writeIdLength)
 
 /**
  * Returns a ULID: 26 characters that sort by the time of their making, monotonic within one generator.

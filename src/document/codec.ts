@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as AST from "effect/SchemaAST"
@@ -297,7 +298,10 @@ export const refusals = ({
 const orTooDeep =
   <E>(make: () => E) =>
   <X, E2, R>(effect: Effect.Effect<X, E2, R>): Effect.Effect<X, E | E2, R> =>
-    Effect.catchDefect(effect, (defect) => (isStackOverflow(defect) ? Effect.fail(make()) : Effect.die(defect)))
+    // What is done already and has not failed needs no handler.
+    Exit.isExit(effect) && Exit.isSuccess(effect)
+      ? effect
+      : Effect.catchDefect(effect, (defect) => (isStackOverflow(defect) ? Effect.fail(make()) : Effect.die(defect)))
 
 const tooDeep = (resource: string) => () =>
   DbError.invalidField(resource, [], "Expected values that are not nested as deep as this")
@@ -313,12 +317,12 @@ const constructing = <S extends Attributes.DocumentSchema>(
   const normalize = Normalization.compile(schema)
   const findExcess = Normalization.compileStrict(schema)
   const by = <X>(make: (input: unknown) => Effect.Effect<X, SchemaIssue.Issue>) =>
-    Effect.fnUntraced(
+    Effect.fnUntracedEager(
       function* (input: unknown) {
         const excess = findExcess(input)
         if (excess !== undefined) return yield* DbError.invalidField(name, excess, "Expected no such field")
         const normalized = normalize(yield* passwords.hash(input))
-        const made = yield* Effect.mapError(make(normalized), refused)
+        const made = yield* Effect.mapErrorEager(make(normalized), refused)
         const other = Faithful.takenForObject(normalized, made)
         if (other === undefined) return made
         return yield* DbError.invalidField(name, other.path, `Expected an object, no ${other.kind}`)
@@ -365,10 +369,12 @@ const writing = <S extends Attributes.DocumentSchema>(
   })
   const unknown = Unknown.make(definition, plainOf)
 
-  const place = Effect.fnUntraced(
+  const place = Effect.fnUntracedEager(
     function* (value: A, before: Before<A> | undefined) {
       const compiled = registration.current()
-      const json = yield* Effect.catchTag(faithful.encode(value), "SchemaError", ({ issue }) => refused(issue))
+      const json = yield* Effect.mapErrorEager(faithful.encode(value), (error) =>
+        error._tag === "SchemaError" ? refused(error.issue) : error
+      )
       const { [primaryKey]: id, ...plain } = json
       if (typeof id !== "string") return yield* invalid([primaryKey], "Expected a string")
       const isLater = (before?.schemaVersion ?? 0) > compiled.registered.version
@@ -401,7 +407,7 @@ const writing = <S extends Attributes.DocumentSchema>(
   )
 
   /** Values that stay under the attributes under which they were stored, by their ids. */
-  const sealFormer = Effect.fnUntraced(function* (id: string, former: Unknown.Whole["former"]) {
+  const sealFormer = Effect.fnUntracedEager(function* (id: string, former: Unknown.Whole["former"]) {
     if (former.length === 0) return undefined
     const sealed: Record<string, Encoding.Json> = {}
     for (const { attribute, value } of former) {
@@ -412,7 +418,7 @@ const writing = <S extends Attributes.DocumentSchema>(
     return sealed
   })
 
-  const encode: DocumentCodec<A>["encode"] = Effect.fnUntraced(function* (value, before) {
+  const encode: DocumentCodec<A>["encode"] = Effect.fnUntracedEager(function* (value, before) {
     const { id, whole, codec, schemaVersion, placement } = yield* place(value, before)
     const { carried, json } = whole
     const { metadata, body, exceeded, truncated } = placement
@@ -474,6 +480,8 @@ const writing = <S extends Attributes.DocumentSchema>(
 
 const none: ReadonlyArray<string> = []
 
+const noSteps: ReadonlyArray<Migration> = []
+
 const utf8 = (text: string): number => new TextEncoder().encode(text).length
 
 // -----------------------------------------------------------------------------
@@ -488,10 +496,11 @@ const reading = <S extends Attributes.DocumentSchema>(
   const withDefaults = Attributes.compileDefaults(schema)
   const known = Unknown.pathsOf(definition.attributes)
   const corrupt = (description: string) => new StoreError.Corrupt({ description })
+  const labelOf = (id: string) => `document ${JSON.stringify(id)}`
 
-  const decodeFields = Effect.fnUntraced(function* (label: string, stored: Document.Stored) {
+  const decodeFields = Effect.fnUntracedEager(function* (id: string, stored: Document.Stored) {
     const reader = Encoding.forTag(stored.tag)
-    if (reader === undefined) return yield* corrupt(`${label} was written in an encoding unknown here`)
+    if (reader === undefined) return yield* corrupt(`${labelOf(id)} was written in an encoding unknown here`)
     const steps = stepsFrom(stored.schemaVersion)
     const decode = () =>
       registration
@@ -506,6 +515,7 @@ const reading = <S extends Attributes.DocumentSchema>(
     }
     if (Result.isSuccess(decoded)) return { decoded: decoded.success, steps }
     const problem = decoded.failure
+    const label = labelOf(id)
     if (problem._tag === "UnknownCodec") {
       const path = registration.current().attributes.get(problem.id)?.path.join(".") ?? problem.id
       const description = `field ${path} of ${label} has a form that this release does not know; upgrade effect-s3db`
@@ -520,6 +530,7 @@ const reading = <S extends Attributes.DocumentSchema>(
 
   /** The steps from a version to the present one, if any of them has something to do. */
   const stepsFrom = (version: number): ReadonlyArray<Migration> => {
+    if (version >= registration.current().registered.version) return noSteps
     const steps: Array<Migration> = []
     for (let at = version; at < registration.current().registered.version; at++) {
       const step = definition.migrations[at]
@@ -547,28 +558,33 @@ const reading = <S extends Attributes.DocumentSchema>(
     return kept.length === 0 ? undefined : Object.fromEntries(kept)
   }
 
-  return Effect.fnUntraced(function* (id, stored) {
-    const label = `document ${JSON.stringify(id)}`
-    const { decoded, steps } = yield* decodeFields(label, stored)
+  const valueOf = (whole: Encoding.JsonObject, id: string, version: number) =>
+    orTooDeep(() => corrupt(`${labelOf(id)} is nested too deep`))(
+      Effect.mapErrorEager(fromJson({ ...whole, [primaryKey]: id }), (error) =>
+        corrupt(
+          `${labelOf(id)} of schema version ${version} does not fit the schema, and may need a migration: ${error.message}`
+        )
+      )
+    )
+
+  const migrate = (steps: ReadonlyArray<Migration>, id: string, version: number, document: Encoding.JsonObject) =>
+    Effect.try({
+      try: () => steps.reduce((at, step) => step(at), document),
+      catch: () => corrupt(`${labelOf(id)}, of schema version ${version}, makes its migration throw an error`)
+    })
+
+  return Effect.fnUntracedEager(function* (id, stored) {
+    const { decoded, steps } = yield* decodeFields(id, stored)
     const { document, carried, isUnderOldKey } = yield* secrets.open(
       id,
       decoded,
       registration.current().attributes,
       steps.length === 0
     )
-    const migrated = yield* Effect.try({
-      try: () => steps.reduce((at, step) => step(at), steps.length > 0 ? complete(document, carried) : document),
-      catch: () => corrupt(`${label}, of schema version ${stored.schemaVersion}, makes its migration throw an error`)
-    })
+    const migrated =
+      steps.length === 0 ? document : yield* migrate(steps, id, stored.schemaVersion, complete(document, carried))
     const whole = withDefaults(migrated) as Encoding.JsonObject
-    const value = yield* fromJson({ ...whole, [primaryKey]: id }).pipe(
-      Effect.mapError((error) =>
-        corrupt(
-          `${label} of schema version ${stored.schemaVersion} does not fit the schema, and may need a migration: ${error.message}`
-        )
-      ),
-      orTooDeep(() => corrupt(`${label} is nested too deep`))
-    )
+    const value = yield* valueOf(whole, id, stored.schemaVersion)
     if (steps.length === 0) return { value, carried, former: decoded.former, isUnderOldKey, json: whole }
     // What a migration has left over, perhaps a secret of before, is no field of the document.
     const json = Unknown.knownPart(whole, known)

@@ -207,14 +207,19 @@ export const make = <A>(
     object: ReturnType<typeof Document.toObject>,
     condition: Condition | undefined
   ): Effect.Effect<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown | DbError.NotFound> => {
-    const { over: _, replaces, ...conditions } = { over: undefined, replaces: undefined, ...condition }
-    const sending = Effect.map(store.put({ key: sent.key, ...object, ...conditions }), ({ etag }) => etag)
-    return condition === undefined
-      ? sending
-      : Effect.catchReasons(sending, "StoreError", {
-          PreconditionFailed: (reason) => settle(sent, replaces, reason.afterUnknown === true),
-          NoSuchKey: () => Effect.fail(missing(sent.id))
-        })
+    const { body, contentType, metadata } = object
+    if (condition === undefined) return Effect.map(store.put({ key: sent.key, body, contentType, metadata }), etagOf)
+    const { ifMatch, ifNoneMatch, replaces } = { ...unconditional, ...condition }
+    return Effect.matchEffect(store.put({ key: sent.key, body, contentType, metadata, ifMatch, ifNoneMatch }), {
+      onSuccess: ({ etag }) => Effect.succeed<string | LostRace>(etag),
+      onFailure: (
+        error
+      ): Effect.Effect<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown | DbError.NotFound> => {
+        const { reason } = error
+        if (reason._tag === "PreconditionFailed") return settle(sent, replaces, reason.afterUnknown === true)
+        return Effect.fail(reason._tag === "NoSuchKey" ? missing(sent.id) : error)
+      }
+    })
   }
 
   const putVersion = (
@@ -445,30 +450,37 @@ export const make = <A>(
     follow: (prepared) => following.afterTransaction(prepared),
     remove,
     sendAlone,
-    send: Effect.fnUntraced(function* (prepared, condition, before, onCommit) {
-      const { id, newMarkers, wanted, write } = prepared
-      const old = before?.stored
-      yield* versions.keep(id, old)
-      const told = (sent: Base<A>) =>
-        following.afterCommit(prepared, sent, { before: old }, (after) =>
-          onCommit({ id, isKnown: true, stored: old, after })
-        )
-      const object = Document.toObject(write)
-      const sent =
-        newMarkers.length > 0 || wanted.length > 0 || journal.isKept()
-          ? yield* sendOwning(prepared, condition, before, told)
-          : yield* thenForSure(putVersion(prepared, object, condition), (etag) =>
-              told(written(prepared, write, object, etag))
+    send: (prepared, condition, before, onCommit) =>
+      Effect.suspend(() => {
+        const { id, newMarkers, wanted, write } = prepared
+        const old = before?.stored
+        const told = (sent: Base<A>) =>
+          following.afterCommit(prepared, sent, { before: old }, (after) =>
+            onCommit({ id, isKnown: true, stored: old, after })
+          )
+        const sent = Effect.flatMapEager(versions.keep(id, old), () => {
+          if (newMarkers.length > 0 || wanted.length > 0 || journal.isKept()) {
+            return sendOwning(prepared, condition, before, told)
+          }
+          const object = Document.toObject(write)
+          return thenForSure(putVersion(prepared, object, condition), (etag) =>
+            told(written(prepared, write, object, etag))
+          )
+        })
+        return old === undefined || !ownsSomething(old)
+          ? sent
+          : Effect.tap(sent, (sent) =>
+              CasCell.isLost(sent) ? Effect.void : documentObject.tidy(place, id, old, sent.stored)
             )
-      if (!CasCell.isLost(sent) && old !== undefined && ownsSomething(old)) {
-        yield* documentObject.tidy(place, id, old, sent.stored)
-      }
-      return sent
-    })
+      })
   }
   const following = Following.make(context, { indexes, preparation, reader, send: committer.send, takeBack, versions })
   return committer
 }
+
+const etagOf = ({ etag }: { readonly etag: string }): string => etag
+
+const unconditional = { ifMatch: undefined, ifNoneMatch: undefined, replaces: undefined }
 
 /**
  * A write that took too long: what was made for the version may have been taken for a leftover before it was sent. Nothing is

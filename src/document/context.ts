@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type * as Result from "effect/Result"
+import * as Result from "effect/Result"
 import * as Content from "../Content.ts"
 import * as Id from "../crypto/Id.ts"
 import type { Database } from "../Database.ts"
@@ -17,6 +17,7 @@ import * as History from "../History.ts"
 import type { Lost } from "../kernel/CasCell.ts"
 import type { ReadThrough } from "../ReadThrough.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
+import { makeNotes } from "../internal/stamp.ts"
 import { type Capabilities, maxKeyBytes, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type { DocumentCodec } from "./codec.ts"
@@ -96,6 +97,8 @@ export interface Context<A> {
    * has lost the resource.
    */
   readonly writable: Effect.Effect<void, DbError.Failure>
+  /** The same, at once where it is fresh: then it is an `Exit`. */
+  readonly writableEager: () => Effect.Effect<void, DbError.Failure>
   readonly database: Database["Service"]
   readonly store: ObjectStore["Service"]
   readonly capabilities: Capabilities
@@ -175,7 +178,7 @@ export const make = <S extends DocumentSchema>(
 ): Context<S["Type"]> => {
   const { name, primaryKey } = definition
   const { store, capabilities } = database
-  const versions = new WeakMap<object, Base<S["Type"]>>()
+  const versions = makeNotes<Base<S["Type"]>>()
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
   const { keyBytes = maxKeyBytes } = store
   const settings = followed(definition, database)
@@ -188,27 +191,26 @@ export const make = <S extends DocumentSchema>(
     return limit
   }
   const orInvalid = (key: Result.Result<string, string>) =>
-    Effect.mapError(Effect.fromResult(key), (message) => invalid([primaryKey], message))
-  const writable = Effect.andThen(
-    database.fresh,
-    Effect.suspend((): Effect.Effect<void, DbError.Failure> => {
-      const upkeep = database.upkeep(name)
-      if (upkeep === undefined) {
-        const description = `the catalog has lost the resource ${name} since it was opened; open the database again`
-        return Effect.fail(new StoreError.Corrupt({ description }))
-      }
-      return upkeep.beyond === undefined
-        ? Effect.void
-        : Effect.fail(new StoreError.Unsupported({ feature: "writing", description: upkeep.beyond }))
-    })
-  )
+    Result.isSuccess(key) ? Effect.succeed(key.success) : Effect.fail(invalid([primaryKey], key.failure))
+  const isKnown = (): Effect.Effect<void, DbError.Failure> => {
+    const upkeep = database.upkeep(name)
+    if (upkeep === undefined) {
+      const description = `the catalog has lost the resource ${name} since it was opened; open the database again`
+      return Effect.fail(new StoreError.Corrupt({ description }))
+    }
+    return upkeep.beyond === undefined
+      ? Effect.void
+      : Effect.fail(new StoreError.Unsupported({ feature: "writing", description: upkeep.beyond }))
+  }
+  const writableEager = () => (database.isFresh() ? isKnown() : Effect.andThen(database.fresh, Effect.suspend(isKnown)))
   return {
     name,
     primaryKey,
     declared: definition,
     settings,
     fresh: database.fresh,
-    writable,
+    writable: Effect.suspend(writableEager),
+    writableEager,
     database,
     store,
     capabilities,
@@ -217,7 +219,7 @@ export const make = <S extends DocumentSchema>(
     mayBeJournaled: () => settings.journal !== undefined || database.upkeep(name)?.wasJournaled === true,
     companions,
     key: (id) => orInvalid(Document.key(name, id, Document.mostIdBytes(name, keyBytes))),
-    newKey: (id) => Effect.suspend(() => orInvalid(Document.key(name, id, most()))),
+    newKey: (id) => orInvalid(Document.key(name, id, most())),
     idOf: (valid) => {
       const id = (valid as Readonly<Record<string, unknown>>)[primaryKey]
       return typeof id === "string" ? Effect.succeed(id) : Effect.fail(invalid([primaryKey], "Expected a string"))

@@ -6,7 +6,6 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Id from "../crypto/Id.ts"
 import * as Companion from "../Companion.ts"
@@ -16,7 +15,7 @@ import * as History from "../History.ts"
 import * as backoff from "../internal/backoff.ts"
 import * as Partition from "../Partition.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
-import { type Capabilities, getOption, type ObjectStore } from "../storage/ObjectStore.ts"
+import type { Capabilities, ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import * as Unique from "../Unique.ts"
@@ -61,18 +60,27 @@ export const corrupt = (key: string, id: string, problem: string): StoreError.St
  * @category protocol
  * @since 0.1.0
  */
-export const load = Effect.fnUntraced(function* (
+export const load = (
   { store }: Place,
   key: string,
   id: string
-): Effect.fn.Return<Document.Slot | undefined, StoreError.StoreError> {
-  const object = yield* Effect.catchReason(getOption(store, key), "StoreError", "Corrupt", ({ description }) =>
-    Effect.fail(corrupt(key, id, description))
-  )
-  if (Option.isNone(object)) return undefined
-  const slot = Document.fromObject(object.value)
-  return Result.isSuccess(slot) ? slot.success : yield* corrupt(key, id, slot.failure)
-})
+): Effect.Effect<Document.Slot | undefined, StoreError.StoreError> =>
+  Effect.matchEffect(store.get(key), {
+    onSuccess: (object) => {
+      const slot = Document.fromObject(object)
+      return Result.isSuccess(slot) ? Effect.succeed(slot.success) : Effect.fail(corrupt(key, id, slot.failure))
+    },
+    onFailure: (error) => {
+      switch (error.reason._tag) {
+        case "NoSuchKey":
+          return Effect.undefined
+        case "Corrupt":
+          return Effect.fail(corrupt(key, id, error.reason.description))
+        default:
+          return Effect.fail(error)
+      }
+    }
+  })
 
 const announced = (key: string, id: string, slot: Document.Slot) => {
   if (slot.intent === undefined) return Effect.succeed(slot.stored)

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -90,9 +91,11 @@ export const make = <S extends Attributes.DocumentSchema>(
   })
 
   return {
-    encode: Effect.fnUntraced(function* (value) {
+    encode: Effect.fnUntracedEager(function* (value) {
       const encoding = codec.encode(value)
-      const { isWhole, json } = yield* Effect.provideService(encoding, Attributes.SecretsOpen, true)
+      const { isWhole, json } = yield* Exit.isExit(encoding)
+        ? encoding
+        : Effect.provideService(encoding, Attributes.SecretsOpen, true)
       return isWhole && isSure
         ? (json as JsonObject)
         : yield* check(value, json as JsonObject, isWhole ? doubtful : "all")

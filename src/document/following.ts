@@ -150,19 +150,24 @@ export const make = <A, E>(
     return yield* failure
   })
 
+  const lookAfterCommit: Following<A>["afterCommit"] = Effect.fnUntraced(function* (prepared, sent, replaced, tell) {
+    const looked = yield* Effect.result(fresh)
+    if (Result.isSuccess(looked) && isSame(prepared)) return yield* Effect.as(tell(sent), sent)
+    const after = yield* Effect.result(
+      Result.isSuccess(looked) ? makeUp(prepared, sent, replaced) : unfinished(sent.id)
+    )
+    if (Result.isSuccess(after)) return yield* Effect.as(tell(after.success), after.success)
+    if (after.failure instanceof DbError.UniqueViolation) return yield* after.failure
+    // It is there all the same.
+    yield* tell(sent)
+    return yield* unfinished(sent.id)
+  })
+
   return {
-    afterCommit: Effect.fnUntraced(function* (prepared, sent, replaced, tell) {
-      const looked = yield* Effect.result(fresh)
-      if (Result.isSuccess(looked) && isSame(prepared)) return yield* Effect.as(tell(sent), sent)
-      const after = yield* Effect.result(
-        Result.isSuccess(looked) ? makeUp(prepared, sent, replaced) : unfinished(sent.id)
-      )
-      if (Result.isSuccess(after)) return yield* Effect.as(tell(after.success), after.success)
-      if (after.failure instanceof DbError.UniqueViolation) return yield* after.failure
-      // It is there all the same.
-      yield* tell(sent)
-      return yield* unfinished(sent.id)
-    }),
+    afterCommit: (prepared, sent, replaced, tell) =>
+      database.isFresh() && isSame(prepared)
+        ? Effect.as(tell(sent), sent)
+        : lookAfterCommit(prepared, sent, replaced, tell),
     afterTransaction: (prepared) =>
       Effect.gen(function* () {
         yield* fresh

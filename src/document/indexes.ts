@@ -48,6 +48,8 @@ export interface Compiled {
   readonly uniques: ReadonlyMap<string, KeptUnique>
   /** One that would write a secret into keys, if there is any: a program that does not know the secret has declared it. */
   readonly exposed: string | undefined
+  /** Companions that this program does not know. */
+  readonly untold: ReadonlyArray<string>
 }
 
 /**
@@ -133,6 +135,7 @@ export interface Indexes<A> {
    * them as they are where what they go by stays as it is. No request.
    */
   readonly untold: Effect.Effect<ReadonlyArray<string>>
+  readonly untoldUnsafe: () => ReadonlyArray<string>
   /** Whether a document has exactly the markers and reservations that it is to have. No request. */
   readonly isIndexed: (
     base: Base<A>,
@@ -196,21 +199,23 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
       build: entry.build,
       lack: entry.state === "ready" ? undefined : building.describe(name, kind, label, entry)
     })
+    const kept = new Map(
+      Object.entries(entries.companions ?? {}).map(([label, entry]) => [
+        label,
+        {
+          ...Companion.compile(name, label, entry.definition, {
+            keyBytes: store.keyBytes,
+            keys: companions.keysOf(label, entry.definition),
+            label: Catalog.labelOf(label, entry.build)
+          }),
+          ...readinessOf("companions", label, entry)
+        }
+      ])
+    )
     const compiled: Compiled = {
       exposed: exposed[0],
-      companions: new Map(
-        Object.entries(entries.companions ?? {}).map(([label, entry]) => [
-          label,
-          {
-            ...Companion.compile(name, label, entry.definition, {
-              keyBytes: store.keyBytes,
-              keys: companions.keysOf(label, entry.definition),
-              label: Catalog.labelOf(label, entry.build)
-            }),
-            ...readinessOf("companions", label, entry)
-          }
-        ])
-      ),
+      companions: kept,
+      untold: [...kept.values()].flatMap(({ isKnown, label }) => (isKnown ? [] : [label])),
       partitions: new Map(
         Object.entries(entries.partitions ?? {}).map(([label, entry]) => [
           label,
@@ -256,7 +261,7 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     return new StoreError.Unsupported({ feature: "writing", description })
   }
 
-  const partitionOf = Effect.fnUntraced(function* (
+  const partitionOf = Effect.fnUntracedEager(function* (
     partition: Partition.Partition,
     now: Seen,
     {
@@ -277,7 +282,7 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     return coversSame(partition, had, marker.success) ? had : marker.success
   })
 
-  const companionOf = Effect.fnUntraced(function* (
+  const companionOf = Effect.fnUntracedEager(function* (
     companion: Companion.Compiled,
     now: Seen,
     {
@@ -295,7 +300,7 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     return Result.isSuccess(keys) ? keys.success : yield* invalid(keys.failure.path, keys.failure.message)
   })
 
-  const digestOf = Effect.fnUntraced(function* (
+  const digestOf = Effect.fnUntracedEager(function* (
     unique: Unique.Unique,
     now: Seen,
     { had, seenBefore }: { readonly had: Document.Claim | undefined; readonly seenBefore: (() => Seen) | undefined }
@@ -306,12 +311,14 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     return yield* unique.isKnown ? refuse("unique key", unique.label) : unknownKey(name, unique)
   })
 
-  const owned = Effect.fnUntraced(function* (
+  const entriesNow = (): Database.Indexes => database.upkeep(name) ?? noIndexes
+
+  const owned = Effect.fnUntracedEager(function* (
     version: Version,
     before: Version | Pick<Version, "stored"> | undefined,
     without: ReadonlySet<string> = new Set()
   ): Effect.fn.Return<Owned, DbError.InvalidInput | StoreError.Unsupported> {
-    const entries = yield* database.indexes(name)
+    const entries = entriesNow()
     const compiled = compile(entries)
     const { exposed, partitions, uniques } = compiled
     if (exposed !== undefined) {
@@ -354,9 +361,8 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
 
   return {
     all,
-    untold: Effect.map(all, ({ companions }) =>
-      [...companions.values()].flatMap(({ isKnown, label }) => (isKnown ? [] : [label]))
-    ),
+    untold: Effect.map(all, ({ untold }) => untold),
+    untoldUnsafe: () => compile(entriesNow()).untold,
     fresh: Effect.flatMap(all, (compiled) =>
       hasAny(compiled) ? Effect.andThen(fresh, all) : Effect.succeed(compiled)
     ),
@@ -425,5 +431,7 @@ const coversSame = (
   const [one, other] = [partition.covered(had), partition.covered(marker)]
   return one !== undefined && other !== undefined && isSame(one, other)
 }
+
+const noIndexes: Database.Indexes = {}
 
 const nothing: Owned = { markers: Document.none, companions: Document.none, claims: Document.none, wanted: [] }

@@ -98,7 +98,7 @@ export const make = Effect.fnUntraced(function* ({
   })
 
   return {
-    hash: Effect.fnUntraced(function* (input) {
+    hash: Effect.fnUntracedEager(function* (input) {
       let hashed = input
       for (const path of paths) {
         const plain = valueAt(hashed, path)

@@ -116,10 +116,10 @@ export interface Preparation<A> {
  * @since 0.1.0
  */
 export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A> => {
-  const { codec, database, invalid, name, numbered, primaryKey, settings, writable } = context
+  const { codec, database, invalid, name, numbered, primaryKey, settings, writableEager } = context
 
   /** A valid value of an input, with the fields that the resource fills in by itself. */
-  const complete = Effect.fnUntraced(function* (
+  const complete = Effect.fnUntracedEager(function* (
     input: unknown,
     before: A | undefined,
     createdAt: number,
@@ -133,7 +133,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     )
   })
 
-  const prepare = Effect.fnUntraced(function* (
+  const prepare = Effect.fnUntracedEager(function* (
     input: unknown,
     before: Base<A> | undefined,
     { mode = "change", from = mode === "change" ? before : undefined, over, without }: Options<A> = {}
@@ -141,7 +141,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     const old = before?.stored
     // A change within a transaction goes on from what that has made already.
     const continued = mode === "anew" ? undefined : mode === "change" ? from : before
-    const writtenAt = yield* Transaction.now
+    const writtenAt = Transaction.nowUnsafe()
     const createdAt = continued?.stored.createdAt ?? writtenAt
     const valid = yield* complete(input, continued?.value, createdAt, writtenAt)
     const kept = from === undefined ? undefined : { ...from, schemaVersion: from.stored.schemaVersion }
@@ -152,7 +152,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       return yield* invalid([primaryKey], "Expected the id to stay as it is")
     }
     const write: Document.Write = {
-      writeId: yield* Id.writeId,
+      writeId: yield* Id.writeIdEager(),
       writtenAt,
       createdAt,
       version: continued === undefined ? 1 : continued.stored.version + (continued === before ? 1 : 0),
@@ -163,9 +163,9 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       claims: Document.none,
       ...(continued?.stored.content === undefined ? {} : { content: continued.stored.content })
     }
-    yield* writable
+    yield* writableEager()
     const upkeep = database.upkeep(name)?.text
-    const untold = yield* indexes.untold
+    const untold = indexes.untoldUnsafe()
     const { wanted, ...owned } = yield* indexes.owned(
       { id, json, carried, stored: write },
       mode === "change" || old === undefined ? before : { stored: old },

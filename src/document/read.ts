@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import type { Failure } from "../DbError.ts"
 import * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
+import { ambient } from "../internal/ambient.ts"
 import { headOption } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
@@ -179,22 +180,34 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     return yield* documentObject.settled(place, yield* context.key(id), id)
   })
 
-  const version = Effect.fnUntraced(function* (id: string): Effect.fn.Return<Found | undefined, StoreError.StoreError> {
+  /** The version in an object, or what the transactions say that have announced something in it. */
+  const versionIn = (
+    key: string,
+    id: string,
+    slot: Document.Slot | undefined
+  ): Effect.Effect<Found | undefined, StoreError.StoreError> => {
+    if (slot?.intent === undefined) {
+      return Effect.succeed(slot?.stored === undefined ? undefined : { stored: slot.stored, isSettled: true })
+    }
+    return Effect.map(documentObject.current(place, key, id, slot), ({ stored }) =>
+      stored === undefined ? undefined : { stored, isSettled: false }
+    )
+  }
+
+  const version = (id: string): Effect.Effect<Found | undefined, StoreError.StoreError> => {
     const key = Document.key(name, id, mostIdBytes)
     // An id that cannot be a key has no document.
-    if (Result.isFailure(key)) return undefined
-    const slot = yield* documentObject.load(place, key.success, id)
-    if (slot?.intent === undefined) {
-      return slot?.stored === undefined ? undefined : { stored: slot.stored, isSettled: true }
-    }
-    const { stored } = yield* documentObject.current(place, key.success, id, slot)
-    return stored === undefined ? undefined : { stored, isSettled: false }
-  })
+    if (Result.isFailure(key)) return Effect.undefined
+    return Effect.flatMap(documentObject.load(place, key.success, id), (slot) => versionIn(key.success, id, slot))
+  }
 
-  const decode = Effect.fnUntraced(function* (id: string, stored: Document.Stored, isSettled = true) {
-    const key = yield* Effect.orDie(context.key(id))
-    return know({ id, key, stored, isSettled, ...(yield* codec.decode(id, stored)) })
-  })
+  const decodeAt = (key: string, id: string, stored: Document.Stored, isSettled: boolean) =>
+    Effect.mapEager(codec.decode(id, stored), ({ carried, former, isUnderOldKey, json, value }) =>
+      know({ id, key, value, stored, carried, former, isUnderOldKey, json, isSettled })
+    )
+
+  const decode = (id: string, stored: Document.Stored, isSettled = true) =>
+    Effect.flatMapEager(Effect.orDie(context.key(id)), (key) => decodeAt(key, id, stored, isSettled))
 
   const view = Effect.fnUntraced(function* (
     transaction: Transaction.Transaction,
@@ -227,12 +240,32 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     return view
   })
 
-  const find = Effect.fnUntraced(function* (id: string) {
-    const transaction = yield* Transaction.Current
-    if (transaction !== undefined) return Option.fromUndefinedOr((yield* view(transaction, id)).base)
-    const found = yield* version(id)
-    return found === undefined ? Option.none() : Option.some(yield* decode(id, found.stored, found.isSettled))
-  })
+  /** The version that there is, decoded; outside of transactions. */
+  const present = (id: string): Effect.Effect<Base<A> | undefined, ReadFailure> => {
+    const key = Document.key(name, id, mostIdBytes)
+    // An id that cannot be a key has no document.
+    if (Result.isFailure(key)) return Effect.undefined
+    const at = key.success
+    return Effect.flatMap(
+      documentObject.load(place, at, id),
+      (slot): Effect.Effect<Base<A> | undefined, ReadFailure> => {
+        if (slot === undefined) return Effect.undefined
+        if (slot.intent === undefined) {
+          return slot.stored === undefined ? Effect.undefined : decodeAt(at, id, slot.stored, true)
+        }
+        return Effect.flatMapEager(versionIn(at, id, slot), (found): Effect.Effect<Base<A> | undefined, ReadFailure> =>
+          found === undefined ? Effect.undefined : decodeAt(at, id, found.stored, found.isSettled)
+        )
+      }
+    )
+  }
+
+  const seenNow = (id: string): Effect.Effect<Base<A> | undefined, ReadFailure> => {
+    const transaction = ambient(Transaction.Current)
+    return transaction === undefined ? present(id) : Effect.map(view(transaction, id), ({ base }) => base)
+  }
+
+  const find = (id: string) => Effect.suspend(() => Effect.map(seenNow(id), (base) => Option.fromUndefinedOr(base)))
 
   const loadSettled = Effect.fnUntraced(function* (id: string) {
     const key = Document.key(name, id, mostIdBytes)
@@ -300,19 +333,25 @@ export const make = <A>(context: Context<A>): Reader<A> => {
 
   return {
     find,
-    load: Effect.fnUntraced(function* (id) {
-      const found = yield* find(id)
-      return Option.isNone(found) ? yield* missing(id) : found.value
-    }),
-    exists: Effect.fnUntraced(function* (id) {
-      const key = Document.key(name, id, mostIdBytes)
-      if (Result.isFailure(key)) return false
-      if ((yield* Transaction.Current) !== undefined) return Option.isSome(yield* find(id))
-      const head = yield* headOption(store, key.success)
-      if (Option.isNone(head)) return false
-      // A transaction is about to change it: the object itself tells more.
-      return Document.isSettled(head.value.metadata) || (yield* version(id)) !== undefined
-    }),
+    load: (id) =>
+      Effect.suspend(() =>
+        Effect.flatMap(seenNow(id), (base): Effect.Effect<Base<A>, DbError.NotFound> =>
+          base === undefined ? Effect.fail(missing(id)) : Effect.succeed(base)
+        )
+      ),
+    exists: (id) =>
+      Effect.suspend((): Effect.Effect<boolean, ReadFailure> => {
+        const key = Document.key(name, id, mostIdBytes)
+        if (Result.isFailure(key)) return Effect.succeed(false)
+        if (ambient(Transaction.Current) !== undefined) return Effect.map(seenNow(id), (base) => base !== undefined)
+        return Effect.flatMap(headOption(store, key.success), (head): Effect.Effect<boolean, ReadFailure> => {
+          if (Option.isNone(head)) return Effect.succeed(false)
+          // A transaction is about to change it: the object itself tells more.
+          return Document.isSettled(head.value.metadata)
+            ? Effect.succeed(true)
+            : Effect.map(version(id), (found) => found !== undefined)
+        })
+      }),
     seen: Effect.fnUntraced(function* (id) {
       const transaction = yield* Transaction.Current
       if (transaction === undefined) return (yield* version(id))?.stored

@@ -110,7 +110,7 @@ export const make = Effect.fnUntraced(function* (
     path
   })
 
-  const seal: Secrets["seal"] = Effect.fnUntraced(function* (id, document, written) {
+  const seal: Secrets["seal"] = Effect.fnUntracedEager(function* (id, document, written) {
     if (unlocked === undefined) return document
     let sealed: unknown = document
     for (const { id: attribute, path, codec } of written) {
@@ -126,7 +126,7 @@ export const make = Effect.fnUntraced(function* (
     return sealed as Encoding.JsonObject
   })
 
-  const open: Secrets["open"] = Effect.fnUntraced(function* (id, fields, known, isPresentVersion) {
+  const open: Secrets["open"] = Effect.fnUntracedEager(function* (id, fields, known, isPresentVersion) {
     const { document, carried, secrets } = fields
     const at = (path: ReadonlyArray<string>) => `field ${path.join(".")} of document ${JSON.stringify(id)}`
     // Who can write to the bucket must not be able to plant a value of his own. Only a migration may read one in clear.

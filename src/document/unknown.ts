@@ -108,7 +108,7 @@ export const make = <S extends Attributes.DocumentSchema>(
   }
 
   /** Gives fields that are there before and after what is not known of them. */
-  const complete = Effect.fnUntraced(function* (
+  const complete = Effect.fnUntracedEager(function* (
     next: JsonObject,
     { json, value }: From<S["Type"]>,
     formerPaths: ReadonlyArray<Path>
@@ -202,7 +202,7 @@ export const make = <S extends Attributes.DocumentSchema>(
   }
 
   return {
-    keep: Effect.fnUntraced(function* (next, from, known) {
+    keep: Effect.fnUntracedEager(function* (next, from, known) {
       if (from === undefined) return { json: next, own: next, carried: undefined, former: [] }
       const structs = from.former.flatMap((id) => {
         const path = known.get(id)?.path ?? []

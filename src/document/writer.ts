@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
 import type * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
+import { ambient } from "../internal/ambient.ts"
 import type { Problem } from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import type { OnProgress } from "../Repository.ts"
@@ -170,11 +171,14 @@ export const make = <A>(
     write: (writer: Writer<A>) => Effect.Effect<X, E, R>,
     failedOf?: (outcome: X) => ReadonlyArray<unknown>
   ): Effect.Effect<X, E | DbError.Failure, R> =>
-    Effect.flatMap(Effect.andThen(context.writable, Transaction.Current), (transaction) => {
-      if (transaction !== undefined) return write(transactional(transaction))
-      const writing = write(direct)
-      return context.readThrough() === undefined ? writing : forgetting.inDoubt(context, writing, failedOf)
-    })
+    Effect.suspend(() =>
+      Effect.flatMapEager(context.writableEager(), () => {
+        const transaction = ambient(Transaction.Current)
+        if (transaction !== undefined) return write(transactional(transaction))
+        const writing = write(direct)
+        return context.readThrough() === undefined ? writing : forgetting.inDoubt(context, writing, failedOf)
+      })
+    )
   return {
     create: (input, options) => use((writer) => writer.create(input, options)),
     change: (target, apply, options) => use((writer) => writer.change(target, apply, options)),

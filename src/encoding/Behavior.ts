@@ -180,7 +180,7 @@ const bySize = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => entries.
  * @category encoding
  * @since 0.1.0
  */
-export const place = Effect.fnUntraced(function* (
+export const place = Effect.fnUntracedEager(function* (
   behavior: Behavior,
   request: Request & { readonly resource: string; readonly id: string }
 ): Effect.fn.Return<Outcome> {

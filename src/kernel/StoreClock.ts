@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as Id from "../crypto/Id.ts"
+import { ambient } from "../internal/ambient.ts"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
 import type { StoreError } from "../storage/StoreError.ts"
 
@@ -34,11 +35,23 @@ export const now = Effect.fnUntraced(function* (store: ObjectStore["Service"]) {
  * @category constructors
  * @since 0.1.0
  */
-export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.gen(function* () {
-  const read = Effect.all([Clock.currentTimeMillis, Clock.monotonicTimeNanos])
-  const [wall, steady] = yield* read
-  return Effect.map(read, ([wallNow, steadyNow]) => Math.max(wallNow - wall, Number(steadyNow - steady) / 1e6))
-})
+export const stopwatch: Effect.Effect<Effect.Effect<number>> = Effect.sync(() => Effect.sync(startUnsafe()))
+
+/**
+ * Starts a stopwatch like `stopwatch`, of the clock of the fiber that runs; so is what it gives to be read.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const startUnsafe = (): (() => number) => {
+  const started = ambient(Clock.Clock)
+  const wall = started.currentTimeMillisUnsafe()
+  const steady = started.monotonicTimeNanosUnsafe()
+  return () => {
+    const clock = ambient(Clock.Clock)
+    return Math.max(clock.currentTimeMillisUnsafe() - wall, Number(clock.monotonicTimeNanosUnsafe() - steady) / 1e6)
+  }
+}
 
 /**
  * A clock that goes with the store's.

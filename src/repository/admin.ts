@@ -57,7 +57,7 @@ export const make = <A>(
   const { discarding } = documents
   const { pack } = Packing.make(documents, { fields, packed })
   const prune = pruning.make(documents)
-  const { as, draw, named, namedStream, refuse } = operation
+  const { fn, draw, named, namedStream, refuse, run } = operation
   const { context } = documents
 
   const told = <X, E, R>(name: string, stream: Stream.Stream<X, E, R>) => draw(name)(namedStream(stream))
@@ -80,31 +80,44 @@ export const make = <A>(
           )
         )
       ),
-    discard: Effect.fn("Resource.discard")(
-      function* (id) {
+    discard: fn(
+      "Resource.discard",
+      Effect.fnUntraced(function* (id) {
         const removed = yield* named(forgetting.inDoubt(context, discarding.discard(id, changes.onCommit)))
         // Where it was nobody knew.
         yield* forgetting.forget(context, () => ({ ids: [id], prefixes: undefined }))
         const readable = `document ${JSON.stringify(id)} can be read: delete removes it`
         return removed === undefined ? yield* refuse(readable) : { id, removed }
-      },
-      as("Resource.discard", (id: string) => id)
+      }),
+      (id: string) => id
     ),
-    recount: (options) => recount(options).pipe(as("Resource.recount"), Effect.withSpan("Resource.recount")),
-    pack: Effect.fn("Resource.pack")(function* (copies, { token } = {}) {
-      return yield* named(pack(copies, token))
-    }, as("Resource.pack")),
+    recount: (options) => recount(options).pipe(run("Resource.recount")),
+    pack: fn(
+      "Resource.pack",
+      Effect.fnUntraced(function* (copies, { token } = {}) {
+        return yield* named(pack(copies, token))
+      })
+    ),
     makeCurrent: Effect.flatMap(context.codec.version, (version) =>
       context.database.makeCurrent(context.name, version)
-    ).pipe(as("Resource.makeCurrent"), Effect.withSpan("Resource.makeCurrent")),
-    removePartition: Effect.fn("Resource.removePartition")(function* (label, options) {
-      return yield* named(remove("partitions", label, options?.onProgress))
-    }, as("Resource.removePartition")),
-    removeCompanion: Effect.fn("Resource.removeCompanion")(function* (label, options) {
-      return yield* named(remove("companions", label, options?.onProgress))
-    }, as("Resource.removeCompanion")),
-    removeUnique: Effect.fn("Resource.removeUnique")(function* (label, options) {
-      return yield* named(remove("uniques", label, options?.onProgress))
-    }, as("Resource.removeUnique"))
+    ).pipe(run("Resource.makeCurrent")),
+    removePartition: fn(
+      "Resource.removePartition",
+      Effect.fnUntraced(function* (label, options) {
+        return yield* named(remove("partitions", label, options?.onProgress))
+      })
+    ),
+    removeCompanion: fn(
+      "Resource.removeCompanion",
+      Effect.fnUntraced(function* (label, options) {
+        return yield* named(remove("companions", label, options?.onProgress))
+      })
+    ),
+    removeUnique: fn(
+      "Resource.removeUnique",
+      Effect.fnUntraced(function* (label, options) {
+        return yield* named(remove("uniques", label, options?.onProgress))
+      })
+    )
   }
 }

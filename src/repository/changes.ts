@@ -53,7 +53,7 @@ export const make = <A>(
     { after, id, stored, writeId }: Commit<A>,
     before: Effect.Effect<Option.Option<A>>
   ) {
-    if (!(yield* feed.isObserved) && !(yield* all.isObserved)) return
+    if (!feed.isObservedUnsafe() && !all.isObservedUnsafe()) return
     const event: Change.Change<A> = {
       _tag,
       resource: context.name,
@@ -82,7 +82,14 @@ export const make = <A>(
   const forget = (commits: ReadonlyArray<Commit<A>>) =>
     forgetting.forgetOnCommit(context, () => forgetting.writtenOf(context.name, commits))
 
-  const onCommits = Effect.fnUntraced(function* (commits: ReadonlyArray<Commit<A>>) {
+  /** Whether somebody is told of writes, or they are counted. */
+  const isTold = () =>
+    context.readThrough() !== undefined ||
+    context.settings.counters !== undefined ||
+    feed.isObservedUnsafe() ||
+    all.isObservedUnsafe()
+
+  const tellAll = Effect.fnUntraced(function* (commits: ReadonlyArray<Commit<A>>) {
     yield* forget(commits)
     for (const commit of commits) {
       const { after, id, isKnown, stored } = commit
@@ -93,6 +100,9 @@ export const make = <A>(
     }
     yield* counts.count(commits)
   })
+
+  const onCommits: Changes<A>["onCommits"] = (commits) =>
+    Effect.suspend(() => (isTold() ? tellAll(commits) : Effect.void))
 
   return {
     onCommits,

@@ -98,7 +98,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const documents = Documents.make(definition, database, codec, companions)
   const { context, preparation } = documents
   const operation = Operation.make(name, database.store.location)
-  const { about, as, draw, named } = operation
+  const { about, draw, fn, named, run } = operation
 
   const operands = OperandCodecs.make(schema, Fields.systemSchemas)
   const fields = Fields.make(definition, documents, operands)
@@ -159,92 +159,102 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const telling = <X, E, R>(effect: Effect.Effect<X, E, R>) => Effect.tap(effect, (given) => about(writing.idIn(given)))
 
   return {
-    insert: Effect.fn("Resource.insert")(
-      function* (input) {
-        return yield* telling(valueOf(writing.insert(input)))
-      },
-      as("Resource.insert", writing.idIn)
+    insert: fn("Resource.insert", (input) => telling(valueOf(writing.insert(input))), writing.idIn),
+
+    insertMany: fn(
+      "Resource.insertMany",
+      Effect.fnUntraced(function* (inputs, options) {
+        return yield* bulk.each(inputs, options, (input) => valueOf(writing.insert(input)))
+      })
     ),
 
-    insertMany: Effect.fn("Resource.insertMany")(function* (inputs, options) {
-      return yield* bulk.each(inputs, options, (input) => valueOf(writing.insert(input)))
-    }, as("Resource.insertMany")),
-
-    insertJson: Effect.fn("Resource.insertJson")(
-      function* (document) {
+    insertJson: fn(
+      "Resource.insertJson",
+      Effect.fnUntraced(function* (document) {
         return yield* telling(jsonOf(writing.insert(yield* jsonForm.inputOf(document))))
-      },
-      as("Resource.insertJson", writing.idIn)
+      }),
+      writing.idIn
     ),
 
-    get: Effect.fn("Resource.get")(
-      function* (id) {
-        return yield* valueOf(get(id))
-      },
-      as("Resource.get", (id: string) => id)
+    get: fn(
+      "Resource.get",
+      (id) => valueOf(get(id)),
+      (id: string) => id
     ),
 
-    getOption: Effect.fn("Resource.getOption")(
-      function* (id) {
-        return yield* orNone(valueOf(get(id)))
-      },
-      as("Resource.getOption", (id: string) => id)
+    getOption: fn(
+      "Resource.getOption",
+      (id) => orNone(valueOf(get(id))),
+      (id: string) => id
     ),
 
-    getMany: Effect.fn("Resource.getMany")(function* (ids, options) {
-      const concurrency = options?.concurrency ?? defaultConcurrency
-      const all = yield* listed(ids)
-      yield* operation.batch(all.length)
-      return yield* Effect.forEach(all, (id) => orNone(valueOf(get(id))), { concurrency })
-    }, as("Resource.getMany")),
+    getMany: fn(
+      "Resource.getMany",
+      Effect.fnUntraced(function* (ids, options) {
+        const concurrency = options?.concurrency ?? defaultConcurrency
+        const all = yield* listed(ids)
+        yield* operation.batch(all.length)
+        return yield* Effect.forEach(all, (id) => orNone(valueOf(get(id))), { concurrency })
+      })
+    ),
 
-    getDocument: Effect.fn("Resource.getDocument")(
-      function* (id) {
+    getDocument: fn(
+      "Resource.getDocument",
+      Effect.fnUntraced(function* (id) {
         return yield* documentOf(get(id))
-      },
-      as("Resource.getDocument", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
-    getJson: Effect.fn("Resource.getJson")(
-      function* (id) {
+    getJson: fn(
+      "Resource.getJson",
+      Effect.fnUntraced(function* (id) {
         return yield* jsonOf(get(id))
-      },
-      as("Resource.getJson", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
-    documentOf: Effect.fn("Resource.documentOf")(function* (value) {
-      const base = context.known(value as object)
-      if (base !== undefined) return reading.documentOf(base)
-      return yield* new DbError.NotFound({ resource: name })
-    }, as("Resource.documentOf")),
+    documentOf: fn(
+      "Resource.documentOf",
+      Effect.fnUntraced(function* (value) {
+        const base = context.known(value as object)
+        if (base !== undefined) return reading.documentOf(base)
+        return yield* new DbError.NotFound({ resource: name })
+      })
+    ),
 
-    fromImage: Effect.fn("Resource.fromImage")(
-      function* (record, side) {
+    fromImage: fn(
+      "Resource.fromImage",
+      Effect.fnUntraced(function* (record, side) {
         return yield* valueOf(images.read(record, side))
-      },
-      as("Resource.fromImage", (record: ImageRecord) => record?.id)
+      }),
+      (record: ImageRecord) => record?.id
     ),
 
-    getByUnique: Effect.fn("Resource.getByUnique")(function* (label, values) {
-      yield* pipeline.admit("get")
-      const found = yield* named(uniques.find(label, values))
-      const missing = new DbError.NotFound({ resource: name, unique: label })
-      // Interceptors decide before it is told whether there is such a document.
-      return yield* telling(
-        valueOf(
-          Option.match(found, {
-            onNone: () => reading.get("", () => Effect.fail(missing)),
-            onSome: (base) => reading.present(base.id, () => Effect.succeed(base), missing)
-          })
+    getByUnique: fn(
+      "Resource.getByUnique",
+      Effect.fnUntraced(function* (label, values) {
+        yield* pipeline.admit("get")
+        const found = yield* named(uniques.find(label, values))
+        const missing = new DbError.NotFound({ resource: name, unique: label })
+        // Interceptors decide before it is told whether there is such a document.
+        return yield* telling(
+          valueOf(
+            Option.match(found, {
+              onNone: () => reading.get("", () => Effect.fail(missing)),
+              onSome: (base) => reading.present(base.id, () => Effect.succeed(base), missing)
+            })
+          )
         )
-      )
-    }, as("Resource.getByUnique")),
+      })
+    ),
 
-    getFromPartition: Effect.fn("Resource.getFromPartition")(
-      function* (id, within) {
+    getFromPartition: fn(
+      "Resource.getFromPartition",
+      Effect.fnUntraced(function* (id, within) {
         return yield* valueOf(reading.present(id, (id) => source.getFrom(id, within)))
-      },
-      as("Resource.getFromPartition", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
     distinct: (within) =>
@@ -256,68 +266,67 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     companion: (label, request = {}) =>
       draw("Resource.companion")(reading.keys(request, (filters) => kept.read(label, request, filters))),
 
-    addCompanion: Effect.fn("Resource.addCompanion")(function* (label, companion) {
-      return yield* named(adding.add(label, companion))
-    }, as("Resource.addCompanion")),
+    addCompanion: fn(
+      "Resource.addCompanion",
+      Effect.fnUntraced(function* (label, companion) {
+        return yield* named(adding.add(label, companion))
+      })
+    ),
 
-    update: Effect.fn("Resource.update")(
-      function* <E = never, R = never>(
+    update: fn(
+      "Resource.update",
+      <E = never, R = never>(
         target: string | Document.Document<S["Type"]>,
         changes:
           | Update<S["Type"]>
           | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>),
         options?: UpdateOptions
-      ) {
-        return yield* valueOf(writing.update(target, newValues<S["Type"], Update<S["Type"]>, E, R>(changes), options))
-      },
-      as("Resource.update", idOf)
+      ) => valueOf(writing.update(target, newValues<S["Type"], Update<S["Type"]>, E, R>(changes), options)),
+      idOf
     ),
 
-    updateJson: Effect.fn("Resource.updateJson")(
-      function* (id, changes, options) {
+    updateJson: fn(
+      "Resource.updateJson",
+      Effect.fnUntraced(function* (id, changes, options) {
         return yield* jsonOf(writing.update(id, { by: jsonForm.changesOf("update", changes) }, options))
-      },
-      as("Resource.updateJson", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
-    patch: Effect.fn("Resource.patch")(
-      function* (target, changes, options) {
-        return yield* valueOf(writing.patch(target, changes, options))
-      },
-      as("Resource.patch", idOf)
-    ),
+    patch: fn("Resource.patch", (target, changes, options) => valueOf(writing.patch(target, changes, options)), idOf),
 
-    patchJson: Effect.fn("Resource.patchJson")(
-      function* (id, changes, options) {
+    patchJson: fn(
+      "Resource.patchJson",
+      Effect.fnUntraced(function* (id, changes, options) {
         return yield* jsonOf(writing.patchBy(id, jsonForm.changesOf("patch", changes), options))
-      },
-      as("Resource.patchJson", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
-    replace: Effect.fn("Resource.replace")(
-      function* (input, options) {
-        return yield* valueOf(writing.replace(input, options))
-      },
-      as("Resource.replace", writing.idIn)
-    ),
+    replace: fn("Resource.replace", (input, options) => valueOf(writing.replace(input, options)), writing.idIn),
 
-    replaceJson: Effect.fn("Resource.replaceJson")(
-      function* (document, options) {
+    replaceJson: fn(
+      "Resource.replaceJson",
+      Effect.fnUntraced(function* (document, options) {
         return yield* jsonOf(writing.replace(yield* jsonForm.inputOf(document), options))
-      },
-      as("Resource.replaceJson", writing.idIn)
+      }),
+      writing.idIn
     ),
 
-    upsert: Effect.fn("Resource.upsert")(
-      function* (input, options) {
+    upsert: fn(
+      "Resource.upsert",
+      Effect.fnUntraced(function* (input, options) {
         return yield* telling(valueOf(writing.upsert(input, options?.retries)))
-      },
-      as("Resource.upsert", writing.idIn)
+      }),
+      writing.idIn
     ),
 
-    upsertMany: Effect.fn("Resource.upsertMany")(function* (inputs, options) {
-      return yield* bulk.each(inputs, options, (input) => valueOf(writing.upsert(input)))
-    }, as("Resource.upsertMany")),
+    upsertMany: fn(
+      "Resource.upsertMany",
+      Effect.fnUntraced(function* (inputs, options) {
+        return yield* bulk.each(inputs, options, (input) => valueOf(writing.upsert(input)))
+      })
+    ),
 
     writeAll: (inputs, options) => draw("Resource.writeAll")(bulk.writeAll(inputs, options, Effect.succeed)),
 
@@ -339,98 +348,129 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
         )
       ),
 
-    queryPage: Effect.fn("Resource.queryPage")(function* (request) {
-      const page = yield* reading.list(request)
-      return { ...page, total: page.total }
-    }, as("Resource.queryPage")),
+    queryPage: fn(
+      "Resource.queryPage",
+      Effect.fnUntraced(function* (request) {
+        const page = yield* reading.list(request)
+        return { ...page, total: page.total }
+      })
+    ),
 
-    parseWhere: Effect.fn("Resource.parseWhere")(function* (json) {
-      return yield* fields.parseWhere(json)
-    }, as("Resource.parseWhere")),
+    parseWhere: fn(
+      "Resource.parseWhere",
+      Effect.fnUntraced(function* (json) {
+        return yield* fields.parseWhere(json)
+      })
+    ),
 
-    parseOrder: Effect.fn("Resource.parseOrder")(function* (text) {
-      return yield* fields.parseOrder(text)
-    }, as("Resource.parseOrder")),
+    parseOrder: fn(
+      "Resource.parseOrder",
+      Effect.fnUntraced(function* (text) {
+        return yield* fields.parseOrder(text)
+      })
+    ),
 
-    explainQuery: Effect.fn("Resource.explainQuery")(function* (request) {
-      return (yield* planner.plan(request)).plan
-    }, as("Resource.explainQuery")),
+    explainQuery: fn(
+      "Resource.explainQuery",
+      Effect.fnUntraced(function* (request) {
+        return (yield* planner.plan(request)).plan
+      })
+    ),
 
-    aggregate: Effect.fn("Resource.aggregate")(function* (aggregation, { maxGroups, ...request } = {}) {
-      const made = Aggregation.make(aggregation)
-      if (Result.isFailure(made)) return yield* context.invalid(made.failure.path, made.failure.message)
-      yield* fields.check(Aggregation.paths(made.success))
-      const run = <E>(all: Stream.Stream<JsonObject, E>) =>
-        Aggregation.run(all, made.success, { ...fields.options, maxGroups })
-      // What interceptors make of the documents is known to them alone.
-      if (pipeline.concerns("query")) return yield* run(reading.queryJson(request))
-      const found = operation.namedStream(direct.jsons(request, Aggregation.paths(made.success)))
-      return yield* source.aggregate(request, [made.success as unknown as Json, maxGroups ?? null], run(found))
-    }, as("Resource.aggregate")),
+    aggregate: fn(
+      "Resource.aggregate",
+      Effect.fnUntraced(function* (aggregation, { maxGroups, ...request } = {}) {
+        const made = Aggregation.make(aggregation)
+        if (Result.isFailure(made)) return yield* context.invalid(made.failure.path, made.failure.message)
+        yield* fields.check(Aggregation.paths(made.success))
+        const run = <E>(all: Stream.Stream<JsonObject, E>) =>
+          Aggregation.run(all, made.success, { ...fields.options, maxGroups })
+        // What interceptors make of the documents is known to them alone.
+        if (pipeline.concerns("query")) return yield* run(reading.queryJson(request))
+        const found = operation.namedStream(direct.jsons(request, Aggregation.paths(made.success)))
+        return yield* source.aggregate(request, [made.success as unknown as Json, maxGroups ?? null], run(found))
+      })
+    ),
 
-    delete: Effect.fn("Resource.delete")(
-      function* (target, { mustExist = false } = {}) {
+    delete: fn(
+      "Resource.delete",
+      Effect.fnUntraced(function* (target, { mustExist = false } = {}) {
         yield* writing.remove(target, mustExist)
-      },
-      as("Resource.delete", idOf)
+      }),
+      idOf
     ),
 
-    deleteMany: Effect.fn("Resource.deleteMany")(function* (ids, options) {
-      const all = yield* listed(ids)
-      yield* operation.batch(all.length)
-      return yield* writing.removeMany(all, options?.onProgress)
-    }, as("Resource.deleteMany")),
-
-    deleteAll: writing.removeAll.pipe(as("Resource.deleteAll"), Effect.withSpan("Resource.deleteAll")),
-
-    exists: Effect.fn("Resource.exists")(
-      function* (id) {
-        return yield* reading.exists(id)
-      },
-      as("Resource.exists", (id: string) => id)
+    deleteMany: fn(
+      "Resource.deleteMany",
+      Effect.fnUntraced(function* (ids, options) {
+        const all = yield* listed(ids)
+        yield* operation.batch(all.length)
+        return yield* writing.removeMany(all, options?.onProgress)
+      })
     ),
 
-    count: Effect.fn("Resource.count")(function* (request = {}) {
-      return yield* reading.count(request)
-    }, as("Resource.count")),
+    deleteAll: writing.removeAll.pipe(run("Resource.deleteAll")),
 
-    estimatedCount: Effect.fn("Resource.estimatedCount")(function* (within = {}) {
-      return yield* reading.estimatedCount(within)
-    }, as("Resource.estimatedCount")),
+    exists: fn(
+      "Resource.exists",
+      (id) => reading.exists(id),
+      (id: string) => id
+    ),
+
+    count: fn(
+      "Resource.count",
+      Effect.fnUntraced(function* (request = {}) {
+        return yield* reading.count(request)
+      })
+    ),
+
+    estimatedCount: fn(
+      "Resource.estimatedCount",
+      Effect.fnUntraced(function* (within = {}) {
+        return yield* reading.estimatedCount(within)
+      })
+    ),
 
     listIds: (request = {}) => draw("Resource.listIds")(reading.listIds(request)),
 
-    list: Effect.fn("Resource.list")(function* (request = {}) {
-      return yield* reading.list(request)
-    }, as("Resource.list")),
+    list: fn(
+      "Resource.list",
+      Effect.fnUntraced(function* (request = {}) {
+        return yield* reading.list(request)
+      })
+    ),
 
-    setContent: Effect.fn("Resource.setContent")(
-      function* (id, bytes, options) {
+    setContent: fn(
+      "Resource.setContent",
+      Effect.fnUntraced(function* (id, bytes, options) {
         const stream = bytes instanceof Uint8Array ? Stream.succeed(bytes) : bytes
         return yield* contents.set(id, stream, options?.contentType ?? "application/octet-stream")
-      },
-      as("Resource.setContent", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
-    getContent: Effect.fn("Resource.getContent")(
-      function* (id, range) {
+    getContent: fn(
+      "Resource.getContent",
+      Effect.fnUntraced(function* (id, range) {
         return yield* contents.get(id, range)
-      },
-      as("Resource.getContent", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
-    hasContent: Effect.fn("Resource.hasContent")(
-      function* (id) {
+    hasContent: fn(
+      "Resource.hasContent",
+      Effect.fnUntraced(function* (id) {
         return Option.isSome(yield* contents.get(id, undefined))
-      },
-      as("Resource.hasContent", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
-    deleteContent: Effect.fn("Resource.deleteContent")(
-      function* (id) {
+    deleteContent: fn(
+      "Resource.deleteContent",
+      Effect.fnUntraced(function* (id) {
         yield* contents.remove(id)
-      },
-      as("Resource.deleteContent", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
     history: (id) =>
@@ -438,15 +478,17 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
 
     historyResults: (id) => draw("Resource.historyResults", id)(history.versions(id)),
 
-    getAt: Effect.fn("Resource.getAt")(
-      function* (id, moment) {
+    getAt: fn(
+      "Resource.getAt",
+      Effect.fnUntraced(function* (id, moment) {
         return yield* documentOf(reading.get(id, (id) => history.at(id, moment)))
-      },
-      as("Resource.getAt", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
-    restore: Effect.fn("Resource.restore")(
-      function* (id, moment) {
+    restore: fn(
+      "Resource.restore",
+      Effect.fnUntraced(function* (id, moment) {
         yield* pipeline.admit("get")
         yield* pipeline.admit("replace")
         const version = yield* history.at(id, moment)
@@ -454,15 +496,18 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
         yield* reading.get(id, () => Effect.succeed(version))
         // What was a document once can be one again.
         return yield* valueOf(writing.replace(version.value as Insert<S>, { from: version }))
-      },
-      as("Resource.restore", (id: string) => id)
+      }),
+      (id: string) => id
     ),
 
-    explain: Effect.fn("Resource.explain")(function* (input) {
-      const base = context.known(input as object)
-      if (base === undefined) return yield* named(Effect.flatMap(preparation.completed(input), codec.explain))
-      return yield* named(codec.explain(base.value, { ...base, schemaVersion: base.stored.schemaVersion }))
-    }, as("Resource.explain")),
+    explain: fn(
+      "Resource.explain",
+      Effect.fnUntraced(function* (input) {
+        const base = context.known(input as object)
+        if (base === undefined) return yield* named(Effect.flatMap(preparation.completed(input), codec.explain))
+        return yield* named(codec.explain(base.value, { ...base, schemaVersion: base.stored.schemaVersion }))
+      })
+    ),
 
     scan: (options = {}) =>
       draw("Resource.scan")(Stream.map(reading.query({ ...options, scan: true }), ({ value }) => value)),

@@ -8,6 +8,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as DbError from "../DbError.ts"
@@ -23,13 +24,12 @@ const Current = Context.Reference<string>("effect-s3db/repository/operation", { 
  */
 export interface Operation {
   /**
-   * Runs an effect as an operation, and tells the span it is in of it. `idOf` is the id that its arguments are about, if
-   * they say so.
+   * Makes an operation of a function. Where somebody traces, it has a span that tells of it: by `idOf`, of the id that its arguments are
+   * about, if they say so.
    */
-  readonly as: <Args extends ReadonlyArray<unknown> = ReadonlyArray<unknown>>(
-    name: string,
-    idOf?: (...args: Args) => string | undefined
-  ) => <A, E, R>(effect: Effect.Effect<A, E, R>, ...args: Args) => Effect.Effect<A, E, R>
+  readonly fn: <F extends AnyFunction>(name: string, run: F, idOf?: (...args: Parameters<F>) => string | undefined) => F
+  /** Runs an effect as an operation. */
+  readonly run: (name: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Draws a stream as an operation, within a span that it has from its first request to its end. */
   readonly draw: (name: string, id?: string) => <A, E, R>(stream: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
   /** Tells the span of the id that an operation is about, where it is known at its end only. */
@@ -48,7 +48,12 @@ export interface Operation {
   readonly name: Effect.Effect<string>
 }
 
+type AnyFunction = (...args: never) => Effect.Effect<unknown, unknown, unknown>
+
 const documentId = "s3db.document.id"
+
+/** Whether the spans of a fiber are for anybody: those of Effect's own tracer are not. */
+const isTraced = (fiber: Fiber.Fiber<unknown, unknown> | undefined): boolean => fiber?.cache.tracer !== undefined
 
 /** The tag of what an operation failed with; for what the infrastructure has to say, its reason. */
 const errorType = <E>(cause: Cause.Cause<E>): string | undefined => {
@@ -87,25 +92,57 @@ export const make = (resource: string, namespace: string): Operation => {
     return yield* DbError.fromFailure(yield* Current, resource)(error)
   })
 
-  return {
-    as: (name, idOf) => {
-      const known = attributesOf(name, undefined)
-      return (effect, ...args) =>
-        Effect.flatMap(InstrumentedStore.tally, (counted) => {
-          const references = Context.make(InstrumentedStore.CurrentTally, counted).pipe(Context.add(Current, name))
-          // Once, when it is over: an operation is short, and spans are dear.
-          return Effect.onExit(Effect.provideContext(effect, references), (exit) => {
-            const id = idOf?.(...args)
-            const type = Exit.isFailure(exit) ? errorType(exit.cause) : undefined
-            return Effect.annotateCurrentSpan({
-              ...known,
-              ...(id === undefined ? {} : { [documentId]: id }),
-              ...(type === undefined ? {} : { "error.type": type }),
-              "s3db.requests": counted.requests
-            })
-          })
+  /** Tells the span that an effect is in of its end: once, since an operation is short, and spans are dear. */
+  const telling = <A, E, R>(
+    name: string,
+    id: string | undefined,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> =>
+    Effect.flatMap(InstrumentedStore.tally, (counted) => {
+      const references = Context.make(InstrumentedStore.CurrentTally, counted).pipe(Context.add(Current, name))
+      return Effect.onExit(Effect.provideContext(effect, references), (exit) => {
+        const type = Exit.isFailure(exit) ? errorType(exit.cause) : undefined
+        return Effect.annotateCurrentSpan({
+          ...attributesOf(name, id),
+          ...(type === undefined ? {} : { "error.type": type }),
+          "s3db.requests": counted.requests
         })
-    },
+      })
+    })
+
+  const fn: Operation["fn"] = <F extends AnyFunction>(
+    name: string,
+    run: F,
+    idOf?: (...args: Parameters<F>) => string | undefined
+  ): F => {
+    type Run = (...args: Parameters<F>) => Effect.Effect<unknown, unknown, unknown>
+    const plainly: Run = run as unknown as Run
+    const traced: Run = Effect.fn(name)((...args: Parameters<F>) =>
+      telling(
+        name,
+        idOf?.(...args),
+        Effect.suspend(() => plainly(...args))
+      )
+    )
+    const operation: Run = (...args) =>
+      // Where it is called from is a part of the trace.
+      isTraced(Fiber.getCurrent())
+        ? traced(...args)
+        : Effect.withFiber((fiber) =>
+            isTraced(fiber)
+              ? traced(...args)
+              : Effect.provideService(
+                  Effect.suspend(() => plainly(...args)),
+                  Current,
+                  name
+                )
+          )
+    return operation as unknown as F
+  }
+
+  return {
+    fn,
+    run: (name) => (effect) => Effect.suspend(fn(name, () => effect)),
     draw: (name, id) => (stream) =>
       Stream.unwrap(
         Effect.map(InstrumentedStore.tally, (counted) =>

@@ -36,9 +36,9 @@ export const make = <S extends DocumentSchema>(schema: S): ExactCodec<S["Type"]>
   const decode = Schema.decodeUnknownEffect(storage)
   return {
     encode: (value) =>
-      Effect.catch(
-        Effect.map(encode(value, strictly), (json) => ({ json, isWhole: true })),
-        () => Effect.map(encode(value, loosely), (json) => ({ json, isWhole: false }))
+      Effect.catchEager(
+        Effect.mapEager(encode(value, strictly), (json) => ({ json, isWhole: true })),
+        () => Effect.mapEager(encode(value, loosely), (json) => ({ json, isWhole: false }))
       ),
     decode: looselyBy(AST.toEncoded(storage.ast), decode)
   }
@@ -50,13 +50,11 @@ export const looselyBy = <A, E>(
   use: (value: unknown, options: AST.ParseOptions) => Effect.Effect<A, E>
 ): ((value: unknown) => Effect.Effect<A, E>) => {
   return (value) =>
-    Effect.catch(use(value, strictly), () =>
-      Effect.suspend(() => {
-        const known = knownPart([ast], value)
-        const lax = use(value, loosely)
-        return Object.is(known, value) ? lax : Effect.catch(use(known, strictly), () => lax)
-      })
-    )
+    Effect.catchEager(use(value, strictly), () => {
+      const known = knownPart([ast], value)
+      const lax = use(value, loosely)
+      return Object.is(known, value) ? lax : Effect.catchEager(use(known, strictly), () => lax)
+    })
 }
 
 /** The part of a value that some member of one of these schemas knows; the value itself where that is all of it. */
