@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import SortedBTree from "sorted-btree"
+import { emptyTree, makeObjects, type Tree } from "./internal/memoryObjects.ts"
 import { checkChoice, checkCount, invalidOption } from "./internal/optionRules.ts"
 import * as rules from "./internal/storeRules.ts"
 import { compareUtf8 } from "../internal/text.ts"
@@ -93,13 +93,6 @@ interface Stored {
   readonly lastModified: number
 }
 
-type TreeClass = typeof SortedBTree.default
-type Tree = InstanceType<typeof SortedBTree.default<string, Stored>>
-
-// It is a CommonJS module: loaders disagree on whether its default export is the class or the module.
-const exported: TreeClass | { readonly default: TreeClass } = SortedBTree
-const Tree: TreeClass = "default" in exported ? exported.default : exported
-
 /**
  * The contents of a store at one moment. Taking and restoring one costs nothing: it shares what has not changed since.
  *
@@ -107,7 +100,7 @@ const Tree: TreeClass = "default" in exported ? exported.default : exported
  * @since 0.1.0
  */
 export interface Snapshot {
-  readonly tree: Tree
+  readonly tree: Tree<Stored>
   readonly bytes: number
 }
 
@@ -162,15 +155,13 @@ export interface MemoryStore {
   readonly control: MemoryControl["Service"]
 }
 
-const hashOf = (key: string): number => {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
-  return hash >>> 0
-}
+const md5 = (body: Uint8Array): string => hash("md5", body)
 
-const byHash = (a: string, b: string): number => hashOf(a) - hashOf(b) || compareUtf8(a, b)
-
-const md5 = (body: Uint8Array): string => createHash("md5").update(body).digest("hex")
+/**
+ * So many requests of one fiber after each other are carried out without a pause: where nobody else makes any, there is nobody to let
+ * pass, and a pause costs more than the request.
+ */
+const requestsPerPause = 16
 
 const metadataLimits: Record<Profile, number> = {
   aws: 2048,
@@ -210,17 +201,35 @@ export const make = Effect.fnUntraced(function* (
   if (problem !== undefined) return yield* problem
   const profile = options.profile ?? "aws"
   const ordered = profile !== "express"
-  const emptyTree = (): Tree => new Tree<string, Stored>(undefined, ordered ? compareUtf8 : byHash)
-  const state = { tree: emptyTree(), bytes: 0, form: "quoted" as Capabilities["etagForm"], writes: 0 }
+  const objects = makeObjects<Stored>(ordered)
+  const state = { bytes: 0, form: "quoted" as Capabilities["etagForm"], writes: 0 }
+  const last = { fiber: 0, requests: 0 }
   const lastWrite = new Map<string, number>()
 
   const failure = (operation: Operation, key: string, reason: Reason) => new StoreError({ operation, key, reason })
 
-  /** One request: checked and carried out in one step, after a pause in which other fibers may run. */
-  const request = <A>(operation: Operation, key: string, run: (now: number) => A | Reason) =>
-    Effect.flatMap(Effect.andThen(Effect.yieldNow, Clock.currentTimeMillis), (now) => {
-      const result = run(now)
-      return isReason(result) ? Effect.fail(failure(operation, key, result)) : Effect.succeed(result)
+  const isTurnOver = (fiber: number): boolean => {
+    if (fiber === last.fiber && last.requests < requestsPerPause) {
+      last.requests += 1
+      return false
+    }
+    last.fiber = fiber
+    last.requests = 1
+    return true
+  }
+
+  /** One request: checked and carried out in one step, after a pause in which other fibers may run, if there may be some. */
+  const request = <A>(
+    operation: Operation,
+    key: string,
+    run: (now: number) => A | Reason
+  ): Effect.Effect<A, StoreError> =>
+    Effect.withFiber((fiber) => {
+      const carryOut = () => {
+        const result = run(fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+        return isReason(result) ? Effect.fail(failure(operation, key, result)) : Effect.succeed(result)
+      }
+      return isTurnOver(fiber.id) ? Effect.flatMap(Effect.yieldNow, carryOut) : carryOut()
     })
 
   const unmet = (description: string) => new PreconditionFailed({ description, status: 412 })
@@ -233,7 +242,7 @@ export const make = Effect.fnUntraced(function* (
       return new Unsupported({ feature: "If-Match", description: "If-Match is not implemented", status: 501 })
     }
     if (profile === "rgw" && operation !== "put") return undefined
-    const found = state.tree.get(key)
+    const found = objects.get(key)
     if (profile === "rgw") {
       return state.form === "unquoted" && found?.etag === etag ? undefined : unmet("the object has another ETag")
     }
@@ -243,7 +252,7 @@ export const make = Effect.fnUntraced(function* (
 
   const checkConditions = (put: PutRequest): Reason | undefined => {
     if (put.ifMatch !== undefined) return checkMatch("put", put.key, put.ifMatch)
-    return put.ifNoneMatch !== undefined && profile !== "unconditional" && state.tree.has(put.key)
+    return put.ifNoneMatch !== undefined && profile !== "unconditional" && objects.get(put.key) !== undefined
       ? unmet("the object exists")
       : undefined
   }
@@ -282,7 +291,7 @@ export const make = Effect.fnUntraced(function* (
     object: Omit<Stored, "etag" | "lastModified">,
     now: number
   ): { etag: string } | Reason => {
-    const bytes = state.bytes - (state.tree.get(key)?.body.length ?? 0) + object.body.length
+    const bytes = state.bytes - (objects.get(key)?.body.length ?? 0) + object.body.length
     if (options.maxBytes !== undefined && bytes > options.maxBytes) {
       const description = `the store is full: it holds ${state.bytes} of at most ${options.maxBytes} bytes`
       return new Unavailable({ description, sent: false })
@@ -290,15 +299,15 @@ export const make = Effect.fnUntraced(function* (
     state.writes += 1
     const etag = profile === "express" ? md5(new TextEncoder().encode(`${key}\n${state.writes}`)) : md5(object.body)
     // S3 keeps whole seconds.
-    state.tree.set(key, { ...object, etag, lastModified: Math.floor(now / 1000) * 1000 })
+    objects.set(key, { ...object, etag, lastModified: Math.floor(now / 1000) * 1000 })
     state.bytes = bytes
     if (profile === "r2") lastWrite.set(key, now)
     return { etag }
   }
 
   const remove = (key: string): void => {
-    state.bytes -= state.tree.get(key)?.body.length ?? 0
-    state.tree.delete(key)
+    state.bytes -= objects.get(key)?.body.length ?? 0
+    objects.delete(key)
   }
 
   const headOf = (key: string, object: Stored): ObjectHead => ({
@@ -328,7 +337,7 @@ export const make = Effect.fnUntraced(function* (
         return write(
           put.key,
           {
-            body: Uint8Array.from(put.body ?? []),
+            body: put.body === undefined ? new Uint8Array(0) : new Uint8Array(put.body),
             metadata: storedNames(put.metadata),
             contentType: put.contentType ?? "application/octet-stream",
             contentEncoding: put.contentEncoding
@@ -340,10 +349,14 @@ export const make = Effect.fnUntraced(function* (
       request("get", key, () => {
         const problem = rules.checkKey(key) ?? rules.checkRange(get.range)
         if (problem !== undefined) return problem
-        const object = state.tree.get(key)
+        const object = objects.get(key)
         if (object === undefined) return absent(key)
         if (get.ifMatch !== undefined && get.ifMatch !== object.etag) return unmet("the object has another ETag")
-        if (get.range === undefined) return { ...headOf(key, object), body: object.body.slice() }
+        if (get.range === undefined) {
+          const { body, contentEncoding, contentType, etag, lastModified, metadata } = object
+          const size = body.length
+          return { key, etag, size, metadata, contentType, contentEncoding, lastModified, body: body.slice() }
+        }
         const range = rules.resolveRange(get.range, object.body.length)
         return "start" in range
           ? { ...headOf(key, object), body: object.body.slice(range.start, range.end + 1) }
@@ -353,7 +366,7 @@ export const make = Effect.fnUntraced(function* (
       request("head", key, () => {
         const problem = rules.checkKey(key)
         if (problem !== undefined) return problem
-        const object = state.tree.get(key)
+        const object = objects.get(key)
         return object === undefined ? absent(key) : headOf(key, object)
       }),
     delete: (key, { ifMatch }: DeleteOptions = {}) =>
@@ -382,7 +395,7 @@ export const make = Effect.fnUntraced(function* (
       request("copy", copy.from, (now) => {
         const problem = rules.checkCopy(copy, metadataLimits[profile]) ?? checkProfile(copy.to, copy.metadata, now)
         if (problem !== undefined) return problem
-        const source = state.tree.get(copy.from)
+        const source = objects.get(copy.from)
         if (source === undefined) return absent(copy.from)
         const unmatched =
           copy.ifSourceMatch === undefined ? undefined : checkMatch("copy", copy.from, copy.ifSourceMatch)
@@ -397,29 +410,30 @@ export const make = Effect.fnUntraced(function* (
               }
         return write(copy.to, replaced, now)
       }),
-    list: (list: ListRequest = {}) => request("list", list.prefix ?? "", () => listPage(state.tree, list, ordered))
+    list: (list: ListRequest = {}) =>
+      request("list", list.prefix ?? "", () => listPage(objects.sorted(), list, ordered))
   }
 
   const control: MemoryControl["Service"] = {
-    snapshot: Effect.sync(() => ({ tree: state.tree.clone(), bytes: state.bytes })),
+    snapshot: Effect.sync(() => ({ tree: objects.sorted().clone(), bytes: state.bytes })),
     restore: (snapshot) =>
       Effect.sync(() => {
-        state.tree = snapshot.tree.clone()
+        objects.restore(snapshot.tree)
         state.bytes = snapshot.bytes
       }),
     clear: Effect.sync(() => {
-      state.tree = emptyTree()
+      objects.restore(emptyTree(ordered))
       state.bytes = 0
     }),
-    stats: Effect.sync(() => ({ objects: state.tree.size, bytes: state.bytes })),
+    stats: Effect.sync(() => ({ objects: objects.sorted().size, bytes: state.bytes })),
     saveToDisk: Effect.fnUntraced(function* (path) {
-      const objects = Array.from(state.tree.entries(), ([key, { contentEncoding, ...object }]) => ({
+      const stored = Array.from(objects.sorted().entries(), ([key, { contentEncoding, ...object }]) => ({
         key,
         ...object,
         ...(contentEncoding === undefined ? {} : { contentEncoding })
       }))
       const text = yield* Effect.orDie(
-        Schema.encodeEffect(PortableSnapshot)({ format: "effect-s3db-memory/1", objects })
+        Schema.encodeEffect(PortableSnapshot)({ format: "effect-s3db-memory/1", objects: stored })
       )
       yield* saveFile(path, text)
     }),
@@ -430,13 +444,13 @@ export const make = Effect.fnUntraced(function* (
         const description = `${path} is not a whole snapshot of a memory store`
         return yield* failure("get", path, new Corrupt({ description }))
       }
-      const tree = emptyTree()
+      const tree = emptyTree<Stored>(ordered)
       let bytes = 0
       for (const { key, ...object } of snapshot.success.objects) {
         tree.set(key, { contentEncoding: undefined, ...object })
         bytes += object.body.length
       }
-      state.tree = tree
+      objects.restore(tree)
       state.bytes = bytes
     })
   }
@@ -451,10 +465,10 @@ export const make = Effect.fnUntraced(function* (
 })
 
 const isReason = (value: unknown): value is Reason =>
-  typeof value === "object" && value !== null && "isRetryable" in value && "_tag" in value
+  typeof value === "object" && value !== null && "_tag" in value && "isRetryable" in value
 
 /** Walks the tree from a position, skipping what a delimiter groups, so that a page costs what the page holds. */
-const listPage = (tree: Tree, list: ListRequest, ordered: boolean): ListPage | Reason => {
+const listPage = (tree: Tree<Stored>, list: ListRequest, ordered: boolean): ListPage | Reason => {
   const problem = rules.checkList(list)
   if (problem !== undefined) return problem
   if (!ordered && list.startAfter !== undefined) {

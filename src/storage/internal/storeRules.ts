@@ -10,6 +10,8 @@ const invalid = (argument: string, description: string): InvalidArgument =>
 export const checkKey = (key: string): Reason | undefined => {
   if (key === "") return invalid("key", "a key cannot be empty")
   if (!key.isWellFormed()) return invalid("key", "a key must be valid Unicode, without lone surrogates")
+  // At most three for each unit of UTF-16.
+  if (key.length * 3 <= maxKeyBytes) return undefined
   const bytes = utf8Length(key)
   return bytes > maxKeyBytes
     ? new KeyTooLong({ description: `a key has at most ${maxKeyBytes} bytes, this one has ${bytes}` })
@@ -51,10 +53,15 @@ const otherHeaderBytes = 900
 
 /** S3 says so only when it has the request. */
 export const checkHeaderBytes = (key: string, metadata: Metadata | undefined): Reason | undefined => {
-  let bytes = otherHeaderBytes + encodeURIComponent(key).length
-  for (const [name, value] of Object.entries(metadata ?? {})) {
-    bytes += name.length + value.length + metadataHeaderOverhead(name.length)
+  let bytes = otherHeaderBytes
+  if (metadata !== undefined) {
+    for (const name of Object.keys(metadata)) {
+      bytes += name.length + metadata[name]!.length + metadataHeaderOverhead(name.length)
+    }
   }
+  // At most nine characters for each unit of UTF-16.
+  if (bytes + 9 * key.length <= maxHeaderBytes) return undefined
+  bytes += encodeURIComponent(key).length
   const description = `the headers of a request have at most ${maxHeaderBytes} bytes, those of this one about ${bytes}`
   return bytes > maxHeaderBytes ? new MetadataTooLarge({ size: bytes, limit: maxHeaderBytes, description }) : undefined
 }
