@@ -394,14 +394,16 @@ export const toObject = (
   write: Write
 ): { readonly metadata: Metadata; readonly body: Uint8Array; readonly contentType: string } => {
   const body = systemPart(write)
+  const isSpilled = write.fields.spilled !== undefined
   if (write.fields.spilled !== undefined) body["f"] = write.fields.spilled
   if (write.fields.spilledText !== undefined) body["e"] = write.fields.spilledText
   if (write.truncated.length > 0) body["x"] = write.truncated
-  const text = stringifyExact(body, documentLevels)
+  // All else are texts and whole numbers.
+  const text = isSpilled ? stringifyExact(body, documentLevels) : JSON.stringify(body)
   return {
     metadata: { [systemName]: systemValue(write.tag, write.schemaVersion), ...write.fields.metadata },
     // Every field has been through `stringifyExact` when it was encoded, so that it cannot be refused here.
-    body: new TextEncoder().encode(typeof text === "string" ? text : ""),
+    body: encoder.encode(typeof text === "string" ? text : ""),
     contentType: "application/json"
   }
 }
@@ -854,6 +856,8 @@ export const fromIntent = (key: string, etag: string, intent: Intent): Result.Re
 }
 
 const decoder = new TextDecoder()
+
+const encoder = new TextEncoder()
 
 /**
  * Returns the bytes of metadata as S3 counts them: every name and value.

@@ -303,6 +303,17 @@ const orTooDeep =
       ? effect
       : Effect.catchDefect(effect, (defect) => (isStackOverflow(defect) ? Effect.fail(make()) : Effect.die(defect)))
 
+/** Begins an effect now; what it throws, values that are nested too deep apart, is a defect. */
+const atOnce = <A, E, E2, R>(make: () => E, begin: () => Effect.Effect<A, E2, R>): Effect.Effect<A, E | E2, R> => {
+  let begun: Effect.Effect<A, E2, R>
+  try {
+    begun = begin()
+  } catch (error) {
+    begun = Effect.die(error)
+  }
+  return orTooDeep(make)(begun)
+}
+
 const tooDeep = (resource: string) => () =>
   DbError.invalidField(resource, [], "Expected values that are not nested as deep as this")
 
@@ -316,24 +327,32 @@ const constructing = <S extends Attributes.DocumentSchema>(
 ): Pick<DocumentCodec<S["Type"]>, "construct" | "constructGiven"> => {
   const normalize = Normalization.compile(schema)
   const findExcess = Normalization.compileStrict(schema)
-  const by = <X>(make: (input: unknown) => Effect.Effect<X, SchemaIssue.Issue>) =>
-    Effect.fnUntracedEager(
-      function* (input: unknown) {
+  const by = <X>(make: (input: unknown) => Effect.Effect<X, SchemaIssue.Issue>) => {
+    const constructed = (input: unknown) => {
+      const normalized = normalize(input)
+      return Effect.flatMapEager(
+        Effect.mapErrorEager(make(normalized), refused),
+        (made): Effect.Effect<X, DbError.InvalidInput> => {
+          const other = Faithful.takenForObject(normalized, made)
+          return other === undefined
+            ? Effect.succeed(made)
+            : Effect.fail(DbError.invalidField(name, other.path, `Expected an object, no ${other.kind}`))
+        }
+      )
+    }
+    return (input: unknown): Effect.Effect<X, DbError.InvalidInput | DbError.ServiceFailed> =>
+      atOnce(tooDeep(name), (): Effect.Effect<X, DbError.InvalidInput | DbError.ServiceFailed> => {
         const excess = findExcess(input)
-        if (excess !== undefined) return yield* DbError.invalidField(name, excess, "Expected no such field")
-        const normalized = normalize(yield* passwords.hash(input))
-        const made = yield* Effect.mapErrorEager(make(normalized), refused)
-        const other = Faithful.takenForObject(normalized, made)
-        if (other === undefined) return made
-        return yield* DbError.invalidField(name, other.path, `Expected an object, no ${other.kind}`)
-      },
-      orTooDeep(tooDeep(name))
-    )
+        return excess === undefined
+          ? Effect.flatMapEager(passwords.hash(input), constructed)
+          : Effect.fail(DbError.invalidField(name, excess, "Expected no such field"))
+      })
+  }
   const making = (one: Attributes.DocumentSchema) => {
-    const make = (input: unknown, parseOptions: AST.ParseOptions) => one.makeEffect(input, { parseOptions })
-    return onExcessProperty === "ignore"
-      ? Exact.looselyBy(AST.toType(one.ast), make)
-      : (input: unknown) => make(input, Exact.strictly)
+    const make = (input: unknown, parseOptions?: AST.ParseOptions) =>
+      one.makeEffect(input, parseOptions === undefined ? undefined : { parseOptions })
+    const ast = AST.toType(one.ast)
+    return onExcessProperty === "ignore" ? Exact.looselyBy(ast, make) : Exact.exactlyBy(ast, make)
   }
   const construct = by(making(schema))
   const filled = completion?.fields ?? []
@@ -352,6 +371,23 @@ const constructing = <S extends Attributes.DocumentSchema>(
 // Writing
 // -----------------------------------------------------------------------------
 
+/** A document whose fields are to be encoded: with secrets sealed, and the attributes that are kept as they are, by their ids. */
+interface Placing {
+  readonly id: string
+  readonly document: Encoding.JsonObject
+  readonly kept: Encoding.JsonObject | undefined
+  readonly whole: Unknown.Whole
+}
+
+/** A document with the places of its fields. */
+interface Placed {
+  readonly id: string
+  readonly whole: Unknown.Whole
+  readonly codec: Encoding.FieldsCodec
+  readonly schemaVersion: number
+  readonly placement: Behavior.Placement
+}
+
 const writing = <S extends Attributes.DocumentSchema>(
   { definition, database, encoder, json: exact, refused, registration }: Context<S>,
   secrets: Secrets.Secrets
@@ -369,46 +405,64 @@ const writing = <S extends Attributes.DocumentSchema>(
   })
   const unknown = Unknown.make(definition, plainOf)
 
-  const place = Effect.fnUntracedEager(
-    function* (value: A, before: Before<A> | undefined) {
+  type PlaceFailure = DbError.InvalidInput | DbError.MetadataLimit | StoreError.Unsupported
+
+  /** Encodes the fields of a document, and decides where each goes. */
+  const placeFields = (
+    { id, document, kept, whole }: Placing,
+    compiled: Compiled,
+    before: Before<A> | undefined
+  ): Effect.Effect<Placed, PlaceFailure> => {
+    const codec = compiled.codecFor(encoder)
+    const encoded = codec.encode(document, kept)
+    if (Result.isFailure(encoded)) return Effect.fail(invalid(encoded.failure.path, encoded.failure.message))
+    const schemaVersion = Math.max(compiled.registered.version, before?.schemaVersion ?? 0)
+    const placing = Behavior.place(definition.behavior, {
+      codec,
+      entries: encoded.success,
+      limits: Document.fieldLimits(database.capabilities, encoder.tag, schemaVersion),
+      pins: definition.pins,
+      isOptional: (path) => optional.has(path.join(".")),
+      isKept: (attribute) => kept !== undefined && Object.hasOwn(kept, attribute),
+      resource: name,
+      id
+    })
+    return Effect.flatMapEager(placing, (outcome): Effect.Effect<Placed, DbError.MetadataLimit> =>
+      outcome._tag === "Exceeded"
+        ? Effect.fail(new DbError.MetadataLimit({ resource: name, id, ...outcome.exceeded }))
+        : Effect.succeed({ id, whole, codec, schemaVersion, placement: outcome.placement })
+    )
+  }
+
+  const jsonOf = (value: A) =>
+    Effect.mapErrorEager(faithful.encode(value), (error) =>
+      error._tag === "SchemaError" ? refused(error.issue) : error
+    )
+
+  const place = (value: A, before: Before<A> | undefined): Effect.Effect<Placed, PlaceFailure> =>
+    atOnce(tooDeep(name), () => {
       const compiled = registration.current()
-      const json = yield* Effect.mapErrorEager(faithful.encode(value), (error) =>
-        error._tag === "SchemaError" ? refused(error.issue) : error
-      )
-      const { [primaryKey]: id, ...plain } = json
-      if (typeof id !== "string") return yield* invalid([primaryKey], "Expected a string")
-      const isLater = (before?.schemaVersion ?? 0) > compiled.registered.version
-      const from = before === undefined ? undefined : { ...before, isLater }
-      const whole = yield* unknown.keep(plain, from, compiled.attributes)
-      const document = yield* secrets.seal(id, whole.own, compiled.registered.written)
-      const former = yield* sealFormer(id, whole.former)
-      const kept = former === undefined ? whole.carried : { ...whole.carried, ...former }
-      const codec = compiled.codecFor(encoder)
-      const encoded = codec.encode(document, kept)
-      if (Result.isFailure(encoded)) return yield* invalid(encoded.failure.path, encoded.failure.message)
-      const entries = encoded.success
-      const schemaVersion = Math.max(compiled.registered.version, before?.schemaVersion ?? 0)
-      const limits = Document.fieldLimits(database.capabilities, encoder.tag, schemaVersion)
-      const outcome = yield* Behavior.place(definition.behavior, {
-        codec,
-        entries,
-        limits,
-        pins: definition.pins,
-        isOptional: (path) => optional.has(path.join(".")),
-        isKept: (attribute) => kept !== undefined && Object.hasOwn(kept, attribute),
-        resource: name,
-        id
+      return Effect.flatMapEager(jsonOf(value), (json): Effect.Effect<Placed, PlaceFailure> => {
+        const { [primaryKey]: id, ...plain } = json
+        if (typeof id !== "string") return Effect.fail(invalid([primaryKey], "Expected a string"))
+        const isLater = (before?.schemaVersion ?? 0) > compiled.registered.version
+        const from = before === undefined ? undefined : { ...before, isLater }
+        return Effect.flatMapEager(unknown.keep(plain, from, compiled.attributes), (whole) =>
+          Effect.flatMapEager(secrets.seal(id, whole.own, compiled.registered.written), (document) =>
+            Effect.flatMapEager(sealFormer(id, whole.former), (former) => {
+              const kept = former === undefined ? whole.carried : { ...whole.carried, ...former }
+              return placeFields({ id, document, kept, whole }, compiled, before)
+            })
+          )
+        )
       })
-      if (outcome._tag === "Exceeded")
-        return yield* new DbError.MetadataLimit({ resource: name, id, ...outcome.exceeded })
-      return { id, whole, codec, schemaVersion, placement: outcome.placement }
-    },
-    orTooDeep(tooDeep(name))
-  )
+    })
 
   /** Values that stay under the attributes under which they were stored, by their ids. */
-  const sealFormer = Effect.fnUntracedEager(function* (id: string, former: Unknown.Whole["former"]) {
-    if (former.length === 0) return undefined
+  const sealFormer = (id: string, former: Unknown.Whole["former"]) =>
+    former.length === 0 ? Effect.undefined : sealEach(id, former)
+
+  const sealEach = Effect.fnUntraced(function* (id: string, former: Unknown.Whole["former"]) {
     const sealed: Record<string, Encoding.Json> = {}
     for (const { attribute, value } of former) {
       const alone: Record<string, Encoding.Json> = {}
@@ -418,24 +472,37 @@ const writing = <S extends Attributes.DocumentSchema>(
     return sealed
   })
 
-  const encode: DocumentCodec<A>["encode"] = Effect.fnUntracedEager(function* (value, before) {
-    const { id, whole, codec, schemaVersion, placement } = yield* place(value, before)
-    const { carried, json } = whole
-    const { metadata, body, exceeded, truncated } = placement
-    const fields = { metadata: codec.metadata(metadata), ...Behavior.bodyOf(body) }
-    const former = whole.former.length === 0 ? none : whole.former.map(({ attribute }) => attribute.id)
-    const common = { id, tag: encoder.tag, schemaVersion, fields, truncated, carried, former }
-    if (exceeded === undefined) return { ...common, value, json }
+  /** The version as it will be read, where something of it was cut. */
+  const shortened = Effect.fnUntraced(function* (
+    { id, whole: { json }, placement: { exceeded, metadata, truncated } }: Placed,
+    common: Omit<Encoded<A>, "json" | "value">
+  ) {
     // What is left is what will be read: it has to fit the schema as well.
     const left = truncated.reduce<unknown>((document, attribute) => {
       const path = registration.current().attributes.get(attribute)?.path ?? []
       const kept = metadata.find((entry) => entry.id === attribute)
       return kept === undefined ? without(document, path) : Normalization.changeAt(document, path, () => kept.value)
     }, json)
-    const shortened = yield* Effect.option(exact.decode({ ...(left as object), [primaryKey]: id }))
-    if (Option.isSome(shortened)) return { ...common, value: shortened.value, json: left as Encoding.JsonObject }
-    return yield* new DbError.MetadataLimit({ resource: name, id, ...exceeded })
+    const read = yield* Effect.option(exact.decode({ ...(left as object), [primaryKey]: id }))
+    if (Option.isSome(read)) return { ...common, value: read.value, json: left as Encoding.JsonObject }
+    return yield* new DbError.MetadataLimit({ resource: name, id, ...exceeded! })
   })
+
+  const encode: DocumentCodec<A>["encode"] = (value, before) =>
+    Effect.flatMapEager(place(value, before), (placed): Effect.Effect<Encoded<A>, DbError.MetadataLimit> => {
+      const { id, whole, codec, schemaVersion, placement } = placed
+      const { metadata, body, exceeded, truncated } = placement
+      const common = {
+        id,
+        tag: encoder.tag,
+        schemaVersion,
+        fields: { metadata: codec.metadata(metadata), ...Behavior.bodyOf(body) },
+        truncated,
+        carried: whole.carried,
+        former: whole.former.length === 0 ? none : whole.former.map(({ attribute }) => attribute.id)
+      }
+      return exceeded === undefined ? Effect.succeed({ ...common, value, json: whole.json }) : shortened(placed, common)
+    })
 
   const explain: DocumentCodec<A>["explain"] = Effect.fnUntraced(function* (value, before) {
     const { id, whole, codec, schemaVersion, placement } = yield* place(value, before)
@@ -573,7 +640,24 @@ const reading = <S extends Attributes.DocumentSchema>(
       catch: () => corrupt(`${labelOf(id)}, of schema version ${version}, makes its migration throw an error`)
     })
 
-  return Effect.fnUntracedEager(function* (id, stored) {
+  const hasSecrets = definition.attributes.some(({ codec }) => codec === "secret")
+
+  /** What most are: nothing to migrate, nothing sealed, nothing wrong. `undefined`: it is something else. */
+  const plainly = (id: string, stored: Document.Stored): Decoded<S["Type"]> | undefined => {
+    const { codecFor, registered } = registration.current()
+    const reader = Encoding.forTag(stored.tag)
+    if (hasSecrets || reader === undefined || stored.schemaVersion < registered.version) return undefined
+    const fields = codecFor(reader).decode(stored.fields)
+    if (Result.isFailure(fields) || fields.success.secrets.length > 0) return undefined
+    const { carried, document, former } = fields.success
+    const json = withDefaults(document) as Encoding.JsonObject
+    const value = fromJson({ ...json, [primaryKey]: id })
+    return Exit.isExit(value) && Exit.isSuccess(value)
+      ? { value: value.value, carried, former, isUnderOldKey: false, json }
+      : undefined
+  }
+
+  const fully: DocumentCodec<S["Type"]>["decode"] = Effect.fnUntracedEager(function* (id, stored) {
     const { decoded, steps } = yield* decodeFields(id, stored)
     const { document, carried, isUnderOldKey } = yield* secrets.open(
       id,
@@ -590,6 +674,20 @@ const reading = <S extends Attributes.DocumentSchema>(
     const json = Unknown.knownPart(whole, known)
     return { value, carried: unknownPart(carried), former: none, isUnderOldKey, json }
   })
+
+  return (id, stored) => {
+    const decoded = unlessThrown(() => plainly(id, stored))
+    return decoded === undefined ? fully(id, stored) : Effect.succeed(decoded)
+  }
+}
+
+/** What a function gives; where it throws, whoever does the same step by step says what is wrong. */
+const unlessThrown = <X>(run: () => X): X | undefined => {
+  try {
+    return run()
+  } catch {
+    return undefined
+  }
 }
 
 /** What is known of a version and what is not, each at its place. */

@@ -91,15 +91,16 @@ export const make = <S extends Attributes.DocumentSchema>(
   })
 
   return {
-    encode: Effect.fnUntracedEager(function* (value) {
+    encode: (value) => {
       const encoding = codec.encode(value)
-      const { isWhole, json } = yield* Exit.isExit(encoding)
-        ? encoding
-        : Effect.provideService(encoding, Attributes.SecretsOpen, true)
-      return isWhole && isSure
-        ? (json as JsonObject)
-        : yield* check(value, json as JsonObject, isWhole ? doubtful : "all")
-    })
+      return Effect.flatMapEager(
+        Exit.isExit(encoding) ? encoding : Effect.provideService(encoding, Attributes.SecretsOpen, true),
+        ({ isWhole, json }) =>
+          isWhole && isSure
+            ? Effect.succeed(json as JsonObject)
+            : check(value, json as JsonObject, isWhole ? doubtful : "all")
+      )
+    }
   }
 }
 
@@ -128,8 +129,7 @@ const builtIns: ReadonlySet<string> = new Set([
  */
 export const takenForObject = (
   given: unknown,
-  made: unknown,
-  path: Path = []
+  made: unknown
 ): { readonly path: Path; readonly kind: string } | undefined => {
   // What is taken as it is, is nothing else, and may have no end.
   if (Object.is(given, made)) return undefined
@@ -138,20 +138,30 @@ export const takenForObject = (
     const items = given as { readonly [index: number]: unknown }
     for (let index = 0; index < made.length; index++) {
       if (typeof made[index] !== "object") continue
-      const found = takenForObject(items[index], made[index], [...path, index])
-      if (found !== undefined) return found
+      const found = takenForObject(items[index], made[index])
+      if (found !== undefined) return { ...found, path: [index, ...found.path] }
     }
     return undefined
   }
   if (prototypeOf(made) !== Object.prototype) return undefined
-  const kind = ArrayBuffer.isView(given) ? "Uint8Array" : Object.prototype.toString.call(given).slice(8, -1)
-  if (ArrayBuffer.isView(given) || builtIns.has(kind)) return { path, kind }
-  for (const [key, value] of Object.entries(made)) {
-    if (typeof value !== "object") continue
-    const found = takenForObject((given as Readonly<Record<string, unknown>>)[key], value, [...path, key])
-    if (found !== undefined) return found
+  const kind = builtInOf(given)
+  if (kind !== undefined) return { path: [], kind }
+  const fields = made as Readonly<Record<string, unknown>>
+  for (const key of Object.keys(fields)) {
+    if (typeof fields[key] !== "object") continue
+    const found = takenForObject((given as Readonly<Record<string, unknown>>)[key], fields[key])
+    if (found !== undefined) return { ...found, path: [key, ...found.path] }
   }
   return undefined
+}
+
+/** The name of what an object is, if it has no fields of its own. */
+const builtInOf = (given: object): string | undefined => {
+  const isPlain = Object.getPrototypeOf(given) === Object.prototype && !(Symbol.toStringTag in given)
+  if (isPlain) return undefined
+  if (ArrayBuffer.isView(given)) return "Uint8Array"
+  const kind = Object.prototype.toString.call(given).slice(8, -1)
+  return builtIns.has(kind) ? kind : undefined
 }
 
 const negativeZero = "Expected a number other than -0, which is stored as 0 here"

@@ -110,8 +110,12 @@ export const make = Effect.fnUntraced(function* (
     path
   })
 
-  const seal: Secrets["seal"] = Effect.fnUntracedEager(function* (id, document, written) {
-    if (unlocked === undefined) return document
+  const sealWith = Effect.fnUntraced(function* (
+    unlocked: Unlocked,
+    id: string,
+    document: Encoding.JsonObject,
+    written: ReadonlyArray<Encoding.StoredAttribute>
+  ) {
     let sealed: unknown = document
     for (const { id: attribute, path, codec } of written) {
       const value = codec === "secret" ? valueAt(sealed, path) : undefined
@@ -170,7 +174,8 @@ export const make = Effect.fnUntraced(function* (
   const blindKeys = new Map<string, ReadonlyArray<BlindKey>>()
 
   return {
-    seal,
+    seal: (id, document, written) =>
+      unlocked === undefined ? Effect.succeed(document) : sealWith(unlocked, id, document, written),
     open,
     blindKeys: (unique) => {
       const keys = blindKeys.get(unique) ?? unlocked?.blindKeys(name, unique) ?? []

@@ -201,23 +201,27 @@ export const make = <S extends Attributes.DocumentSchema>(
     return left.length === 0 ? undefined : Object.fromEntries(left)
   }
 
-  return {
-    keep: Effect.fnUntracedEager(function* (next, from, known) {
-      if (from === undefined) return { json: next, own: next, carried: undefined, former: [] }
-      const structs = from.former.flatMap((id) => {
-        const path = known.get(id)?.path ?? []
-        return own.get(path.join("."))?.codec === "struct" ? [path] : []
-      })
-      const json = yield* complete(next, from, structs)
-      const carried = carriedOn(json, from, known)
-      for (const id of [...Object.keys(carried ?? {}), ...from.former]) {
-        const { codec = "", path = [] } = known.get(id) ?? {}
-        // Its form might not be kept.
-        if (!Encoding.isKnownCodec(codec)) return yield* refuse(path, "has a form that this release does not know")
-      }
-      const former = from.former.length === 0 ? { kept: [], own: json } : yield* formerOf(json, from, known)
-      return { json, own: former.own, carried, former: former.kept }
+  const keepFrom = Effect.fnUntracedEager(function* (next: JsonObject, from: From<S["Type"]>, known: Known) {
+    const structs = from.former.flatMap((id) => {
+      const path = known.get(id)?.path ?? []
+      return own.get(path.join("."))?.codec === "struct" ? [path] : []
     })
+    const json = yield* complete(next, from, structs)
+    const carried = carriedOn(json, from, known)
+    for (const id of [...Object.keys(carried ?? {}), ...from.former]) {
+      const { codec = "", path = [] } = known.get(id) ?? {}
+      // Its form might not be kept.
+      if (!Encoding.isKnownCodec(codec)) return yield* refuse(path, "has a form that this release does not know")
+    }
+    const former = from.former.length === 0 ? { kept: [], own: json } : yield* formerOf(json, from, known)
+    return { json, own: former.own, carried, former: former.kept }
+  })
+
+  return {
+    keep: (next, from, known) =>
+      from === undefined
+        ? Effect.succeed({ json: next, own: next, carried: undefined, former: [] })
+        : keepFrom(next, from, known)
   }
 }
 

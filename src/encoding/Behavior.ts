@@ -180,11 +180,16 @@ const bySize = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => entries.
  * @category encoding
  * @since 0.1.0
  */
-export const place = Effect.fnUntracedEager(function* (
+export const place = (
   behavior: Behavior,
   request: Request & { readonly resource: string; readonly id: string }
+): Effect.Effect<Outcome> =>
+  typeof behavior === "string" ? Effect.succeed(placeSimply(behavior, request)) : decide(behavior, request)
+
+const decide = Effect.fnUntraced(function* (
+  behavior: Exclude<Behavior, string>,
+  request: Request & { readonly resource: string; readonly id: string }
 ): Effect.fn.Return<Outcome> {
-  if (typeof behavior === "string") return placeSimply(behavior, request)
   const { codec, entries, limits, resource, id } = request
   const pinnedToBody = (entry: Entry): boolean => request.pins.body.has(entry.path.join("."))
   const free = entries.filter((entry) => !pinnedToBody(entry))

@@ -159,7 +159,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const telling = <X, E, R>(effect: Effect.Effect<X, E, R>) => Effect.tap(effect, (given) => about(writing.idIn(given)))
 
   return {
-    insert: fn("Resource.insert", (input) => telling(valueOf(writing.insert(input))), writing.idIn),
+    insert: fn("Resource.insert", (input) => valueOf(writing.insert(input)), writing.idIn, writing.idIn),
 
     insertMany: fn(
       "Resource.insertMany",

@@ -24,10 +24,15 @@ const Current = Context.Reference<string>("effect-s3db/repository/operation", { 
  */
 export interface Operation {
   /**
-   * Makes an operation of a function. Where somebody traces, it has a span that tells of it: by `idOf`, of the id that its arguments are
-   * about, if they say so.
+   * Makes an operation of a function. Where somebody traces, it has a span that tells of it: of the id that its arguments are about by
+   * `idOf`, or that its outcome has by `idIn`.
    */
-  readonly fn: <F extends AnyFunction>(name: string, run: F, idOf?: (...args: Parameters<F>) => string | undefined) => F
+  readonly fn: <F extends AnyFunction>(
+    name: string,
+    run: F,
+    idOf?: (...args: Parameters<F>) => string | undefined,
+    idIn?: (outcome: unknown) => string | undefined
+  ) => F
   /** Runs an effect as an operation. */
   readonly run: (name: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Draws a stream as an operation, within a span that it has from its first request to its end. */
@@ -95,15 +100,15 @@ export const make = (resource: string, namespace: string): Operation => {
   /** Tells the span that an effect is in of its end: once, since an operation is short, and spans are dear. */
   const telling = <A, E, R>(
     name: string,
-    id: string | undefined,
-    effect: Effect.Effect<A, E, R>
+    effect: Effect.Effect<A, E, R>,
+    idOf: (exit: Exit.Exit<A, E>) => string | undefined
   ): Effect.Effect<A, E, R> =>
     Effect.flatMap(InstrumentedStore.tally, (counted) => {
       const references = Context.make(InstrumentedStore.CurrentTally, counted).pipe(Context.add(Current, name))
       return Effect.onExit(Effect.provideContext(effect, references), (exit) => {
         const type = Exit.isFailure(exit) ? errorType(exit.cause) : undefined
         return Effect.annotateCurrentSpan({
-          ...attributesOf(name, id),
+          ...attributesOf(name, idOf(exit)),
           ...(type === undefined ? {} : { "error.type": type }),
           "s3db.requests": counted.requests
         })
@@ -113,15 +118,16 @@ export const make = (resource: string, namespace: string): Operation => {
   const fn: Operation["fn"] = <F extends AnyFunction>(
     name: string,
     run: F,
-    idOf?: (...args: Parameters<F>) => string | undefined
+    idOf?: (...args: Parameters<F>) => string | undefined,
+    idIn?: (outcome: unknown) => string | undefined
   ): F => {
     type Run = (...args: Parameters<F>) => Effect.Effect<unknown, unknown, unknown>
     const plainly: Run = run as unknown as Run
     const traced: Run = Effect.fn(name)((...args: Parameters<F>) =>
       telling(
         name,
-        idOf?.(...args),
-        Effect.suspend(() => plainly(...args))
+        Effect.suspend(() => plainly(...args)),
+        (exit) => idOf?.(...args) ?? (Exit.isSuccess(exit) ? idIn?.(exit.value) : undefined)
       )
     )
     const operation: Run = (...args) =>

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import { isPlain, mapSame } from "../../internal/json.ts"
 import { isClass, members, toStorageCodec, type DocumentSchema } from "../Attributes.ts"
+import * as Excess from "./excess.ts"
 
 /** The options by which nothing is dropped. */
 export const strictly = { errors: "all", onExcessProperty: "error" } as const
@@ -34,23 +35,45 @@ export const make = <S extends DocumentSchema>(schema: S): ExactCodec<S["Type"]>
   const encode: (value: unknown, options?: AST.ParseOptions) => Effect.Effect<unknown, Schema.SchemaError> =
     Schema.encodeUnknownEffect(storage)
   const decode = Schema.decodeUnknownEffect(storage)
+  const encodeExactly = exactlyBy(storage.ast, encode)
   return {
     encode: (value) =>
       Effect.catchEager(
-        Effect.mapEager(encode(value, strictly), (json) => ({ json, isWhole: true })),
+        Effect.mapEager(encodeExactly(value), (json) => ({ json, isWhole: true })),
         () => Effect.mapEager(encode(value, loosely), (json) => ({ json, isWhole: false }))
       ),
-    decode: looselyBy(AST.toEncoded(storage.ast), decode)
+    decode: looselyBy(AST.toEncoded(storage.ast), decode, storage.ast)
   }
 }
 
-/** Does something with a value without dropping anything; if that cannot be, with what the schema knows of it. */
+/**
+ * Does something with a value along a schema without dropping anything. Where nothing is to be dropped, Effect's way of the fewest steps
+ * gives the same; what is wrong is found out by the other.
+ */
+export const exactlyBy = <A, E>(
+  ast: AST.AST,
+  use: (value: unknown, options?: AST.ParseOptions) => Effect.Effect<A, E>
+): ((value: unknown) => Effect.Effect<A, E>) => {
+  const hasExcess = Excess.compile(ast)
+  if (hasExcess === undefined) return (value) => use(value, strictly)
+  return (value) => {
+    if (hasExcess(value)) return use(value, strictly)
+    return Effect.catchEager(use(value), () => use(value, strictly))
+  }
+}
+
+/**
+ * Does something with a value without dropping anything; if that cannot be, with what the schema knows of it. `whole`: the schema with
+ * all its steps, where `ast` is one side of it.
+ */
 export const looselyBy = <A, E>(
   ast: AST.AST,
-  use: (value: unknown, options: AST.ParseOptions) => Effect.Effect<A, E>
+  use: (value: unknown, options?: AST.ParseOptions) => Effect.Effect<A, E>,
+  whole: AST.AST = ast
 ): ((value: unknown) => Effect.Effect<A, E>) => {
+  const exactly = exactlyBy(whole, use)
   return (value) =>
-    Effect.catchEager(use(value, strictly), () => {
+    Effect.catchEager(exactly(value), () => {
       const known = knownPart([ast], value)
       const lax = use(value, loosely)
       return Object.is(known, value) ? lax : Effect.catchEager(use(known, strictly), () => lax)
