@@ -387,15 +387,30 @@ export const apply = Effect.fnUntraced(function* (
  * @category protocol
  * @since 0.1.0
  */
-export const settled = Effect.fnUntraced(function* (
+export const settled = (
   place: Place,
   key: string,
   id: string
+): Effect.Effect<Document.Slot | undefined, StoreError.StoreError> =>
+  Effect.flatMap(load(place, key, id), (slot) =>
+    slot === undefined || (slot.intent === undefined && slot.deletion === undefined)
+      ? Effect.succeed(slot)
+      : settling(place, key, id, slot)
+  )
+
+/** The same, from what has been found first. */
+const settling = Effect.fnUntraced(function* (
+  place: Place,
+  key: string,
+  id: string,
+  found: Document.Slot
 ): Effect.fn.Return<Document.Slot | undefined, StoreError.StoreError> {
+  let first: Document.Slot | undefined = found
   let waitingFor: string | undefined
   let waited: Effect.Effect<number> = Effect.succeed(0)
   for (let waits = 0; ;) {
-    const slot = yield* load(place, key, id)
+    const slot: Document.Slot | undefined = first ?? (yield* load(place, key, id))
+    first = undefined
     if (slot?.intent === undefined) {
       if (slot?.deletion !== undefined) yield* keepDeletion(place, id, slot.deletion)
       return slot

@@ -267,12 +267,15 @@ export const make = <A>(context: Context<A>): Reader<A> => {
 
   const find = (id: string) => Effect.suspend(() => Effect.map(seenNow(id), (base) => Option.fromUndefinedOr(base)))
 
-  const loadSettled = Effect.fnUntraced(function* (id: string) {
+  const loadSettled = (id: string): Effect.Effect<Base<A>, DbError.NotFound | ReadFailure> => {
     const key = Document.key(name, id, mostIdBytes)
-    if (Result.isFailure(key)) return yield* missing(id)
-    const slot = yield* documentObject.settled(place, key.success, id)
-    return slot?.stored === undefined ? yield* missing(id) : yield* decode(id, slot.stored)
-  })
+    if (Result.isFailure(key)) return Effect.fail(missing(id))
+    return Effect.flatMap(
+      documentObject.settled(place, key.success, id),
+      (slot): Effect.Effect<Base<A>, DbError.NotFound | ReadFailure> =>
+        slot?.stored === undefined ? Effect.fail(missing(id)) : decodeAt(key.success, id, slot.stored, true)
+    )
+  }
 
   /** Whether a version has the value of a unique key. */
   const holds = (label: string, digest: string, stored: Document.Stored | undefined) =>

@@ -90,6 +90,22 @@ export const make = <A>(
       Effect.die
     )
 
+  const reviseOnce = <E, R>(
+    load: Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | WriteFailure>,
+    next: (before: Base<A>) => Effect.Effect<Prepared<A> | undefined, E, R>,
+    onCommit: OnCommit<A>
+  ): Effect.Effect<Base<A> | LostRace | undefined, DbError.NotFound | DbError.Conflict | WriteFailure | E, R> =>
+    Effect.flatMap(load, (before) =>
+      Effect.flatMapEager(next(before), (prepared) =>
+        prepared === undefined
+          ? Effect.undefined
+          : Effect.flatMap(sendChange(prepared, before, onCommit), (sent) =>
+              // It took too long, and lost to nobody: the version in hand is still the one that is meant.
+              sent === lostToTime ? reviseOnce(load, next, onCommit) : Effect.succeed(sent)
+            )
+      )
+    )
+
   /** Makes the next version of a document, and, when another write was first, of the one that took its place. */
   const reviseFrom = <E, R>(
     id: string,
@@ -98,23 +114,14 @@ export const make = <A>(
     { onCommit, retries }: { readonly onCommit: OnCommit<A>; readonly retries: number }
   ) =>
     CasCell.contend(
-      Effect.fnUntraced(function* (last: LostRace | undefined) {
-        for (;;) {
-          const before = yield* last === undefined ? first : reader.loadSettled(id)
-          const prepared = yield* next(before)
-          if (prepared === undefined) return undefined
-          const sent = yield* sendChange(prepared, before, onCommit)
-          // It took too long, and lost to nobody: the version in hand is still the one that is meant.
-          if (sent !== lostToTime) return sent
-        }
-      }),
+      (last: LostRace | undefined) => reviseOnce(last === undefined ? first : reader.loadSettled(id), next, onCommit),
       { retries, exhausted: (slot) => Effect.fail(slot === undefined ? missing(id) : conflict(id, slot.etag)) }
     )
 
   const nextBy =
     <E, R>(apply: Change<A, E, R>) =>
     (before: Base<A>): Effect.Effect<Prepared<A>, WriteFailure | E, R> =>
-      Effect.flatMap(apply(before.value), (changed) =>
+      Effect.flatMapEager(apply(before.value), (changed) =>
         Result.isFailure(changed)
           ? Effect.fail(invalid(changed.failure.path, changed.failure.message))
           : prepare(changed.success, before)
@@ -139,11 +146,23 @@ export const make = <A>(
   }
 
   /** The version to be changed, if it is the one that is meant. */
-  const loadRevision = Effect.fnUntraced(function* (id: string, revision: Document.Revision | undefined) {
-    const base = yield* reader.loadSettled(id)
-    if (revision === undefined || base.stored.revision === revision) return base
-    return yield* conflict(id, base.stored.revision)
-  })
+  const loadRevision = (id: string, revision: Document.Revision | undefined) =>
+    revision === undefined
+      ? reader.loadSettled(id)
+      : Effect.flatMap(reader.loadSettled(id), (base) =>
+          base.stored.revision === revision ? Effect.succeed(base) : Effect.fail(conflict(id, base.stored.revision))
+        )
+
+  /** What sending a new document may come to. */
+  const notThere = <E>(
+    error: E
+  ): Effect.Effect<LostRace | undefined, Exclude<E, DbError.AlreadyExists | DbError.NotFound>> => {
+    // A reservation tells that it is there.
+    if (error instanceof DbError.AlreadyExists) return Effect.undefined
+    // What was there instead of a document is gone.
+    if (error instanceof DbError.NotFound) return Effect.succeed(new CasCell.Lost(undefined))
+    return Effect.fail(error as Exclude<E, DbError.AlreadyExists | DbError.NotFound>)
+  }
 
   /** Creates a document, or finds the one that is there. */
   const createOrFind = Effect.fnUntraced(function* (
@@ -154,16 +173,9 @@ export const make = <A>(
     for (let condition: Condition = { ifNoneMatch: "*" }; ;) {
       const prepared: Prepared<A> = yield* prepare(input, undefined, { over })
       const { id } = prepared
-      yield* passes(checks, prepared.value)
-      yield* announce(beforeCommit, prepared, undefined)
-      const sent = yield* send(prepared, condition, undefined, onCommit).pipe(
-        Effect.catchTags({
-          // A reservation tells that it is there.
-          AlreadyExists: () => Effect.succeed(undefined),
-          // What was there instead of a document is gone.
-          NotFound: () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
-        })
-      )
+      if (checks.length > 0) yield* passes(checks, prepared.value)
+      if (beforeCommit.length > 0) yield* announce(beforeCommit, prepared, undefined)
+      const sent = yield* Effect.catch(send(prepared, condition, undefined, onCommit), notThere)
       if (sent === undefined) return { id, stored: undefined }
       if (!CasCell.isLost(sent)) return { created: sent }
       const { seen } = sent
@@ -179,7 +191,10 @@ export const make = <A>(
   })
 
   /** The same, by the next number that is free where the id is one. */
-  const createNumbered = Effect.fnUntraced(function* (input: unknown, options: Options<A>) {
+  const createNumbered = (input: unknown, options: Options<A>) =>
+    numbers(input) ? createByNumber(input, options) : createOrFind(input, options)
+
+  const createByNumber = Effect.fnUntraced(function* (input: unknown, options: Options<A>) {
     for (let taken = 1; ; taken++) {
       const outcome = yield* createOrFind(input, options)
       if ("created" in outcome || !numbers(input) || taken === mostTaken) return outcome
@@ -279,12 +294,12 @@ export const make = <A>(
   })
 
   return {
-    create: Effect.fnUntraced(function* (input, options) {
-      const outcome = yield* createNumbered(input, options)
-      return "created" in outcome
-        ? outcome.created
-        : yield* new DbError.AlreadyExists({ resource: name, id: outcome.id })
-    }),
+    create: (input, options) =>
+      Effect.flatMap(createNumbered(input, options), (outcome) =>
+        "created" in outcome
+          ? Effect.succeed(outcome.created)
+          : Effect.fail(new DbError.AlreadyExists({ resource: name, id: outcome.id }))
+      ),
 
     change: (target, apply, options) => {
       const { id, revision } = isInHand(target) ? target : { id: target, revision: options.ifRevision }

@@ -66,16 +66,27 @@ export interface ContendOptions<in Seen, out E, out R = never> {
  * @category combinators
  * @since 0.1.0
  */
-export const contend = Effect.fnUntraced(function* <A, Seen, E, R, E2, R2 = never>(
+export const contend = <A, Seen, E, R, E2, R2 = never>(
+  attempt: (last: Lost<Seen> | undefined) => Effect.Effect<A | Lost<Seen>, E, R>,
+  options: ContendOptions<Seen, E2, R2>
+): Effect.Effect<A, E | E2, R | R2> =>
+  Effect.suspend(() =>
+    Effect.flatMap(attempt(undefined), (outcome): Effect.Effect<A, E | E2, R | R2> =>
+      outcome instanceof Lost ? contendAgain(outcome, attempt, options) : Effect.succeed(outcome)
+    )
+  )
+
+const contendAgain = Effect.fnUntraced(function* <A, Seen, E, R, E2, R2>(
+  first: Lost<Seen>,
   attempt: (last: Lost<Seen> | undefined) => Effect.Effect<A | Lost<Seen>, E, R>,
   { exhausted, retries }: ContendOptions<Seen, E2, R2>
 ): Effect.fn.Return<A, E | E2, R | R2> {
-  let last: Lost<Seen> | undefined
+  let last = first
   for (let lost = 0; ; lost++) {
+    if (lost >= retries) return yield* exhausted(last.seen)
+    yield* backoff.after(lost, backoff.contention)
     const outcome = yield* attempt(last)
     if (!(outcome instanceof Lost)) return outcome
-    if (lost >= retries) return yield* exhausted(outcome.seen)
-    yield* backoff.after(lost, backoff.contention)
     last = outcome
   }
 })
