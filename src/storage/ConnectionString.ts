@@ -487,7 +487,10 @@ const layerOf = (parsed: Parsed): Effect.Effect<Layer.Layer<ObjectStore | Reques
       return Effect.map(
         Effect.promise(() => import("./MemoryStore.ts")),
         (MemoryStore) =>
-          StandardStore.layerWith(parsed.options).pipe(Layer.provide(MemoryStore.layerWith(parsed.options)))
+          // It answers at once.
+          StandardStore.layerWith({ timeout: "Infinity", ...parsed.options }).pipe(
+            Layer.provide(MemoryStore.layerWith(parsed.options))
+          )
       )
   }
 }

@@ -3,7 +3,9 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -58,6 +60,27 @@ export const requests = Metric.counter("s3db_store_requests", { incremental: tru
  */
 export const duration = Metric.timer("s3db_store_request_duration")
 
+/** What is made once for each kind of value. */
+const memoized = <A>(make: (name: string) => A): ((name: string) => A) => {
+  const made = new Map<string, A>()
+  return (name) => {
+    const one = made.get(name) ?? make(name)
+    made.set(name, one)
+    return one
+  }
+}
+
+const requestsByOutcome = memoized((operation) =>
+  memoized((outcome) => Metric.withAttributes(requests, { operation, outcome }))
+)
+
+/** The names of outcomes are those of reasons: few. */
+const requestsOf = (operation: Kind, outcome: string) => requestsByOutcome(operation)(outcome)
+
+const durationOf = memoized((operation) => Metric.withAttributes(duration, { operation }))
+
+const nothing: Readonly<Record<string, unknown>> = {}
+
 const none = (): Record<Kind, number> => ({
   put: 0,
   get: 0,
@@ -79,26 +102,34 @@ export const make = (
   inner: ObjectStore["Service"]
 ): { readonly store: ObjectStore["Service"]; readonly counter: RequestCounter["Service"] } => {
   let counts = none()
+  const spanOf = (operation: Kind, key: string, attributes: Readonly<Record<string, unknown>>) =>
+    ({
+      kind: "client",
+      attributes: { "s3db.operation": operation, "s3db.key": shownKey(key), ...attributes }
+    }) as const
   const seen = <A>(
     operation: Kind,
     key: string,
     effect: Effect.Effect<A, StoreError>,
     number = 1,
-    attributes: Readonly<Record<string, unknown>> = {}
+    attributes: Readonly<Record<string, unknown>> = nothing
   ): Effect.Effect<A, StoreError> =>
-    Effect.suspend(() => {
+    Effect.withFiber((fiber) => {
       counts[operation] += number
-      return effect
-    }).pipe(
-      Effect.onExit((exit) =>
-        Metric.update(Metric.withAttributes(requests, { operation, outcome: outcomeOf(exit) }), number)
-      ),
-      Effect.trackDuration(Metric.withAttributes(duration, { operation })),
-      Effect.withSpan(`ObjectStore.${operation}`, {
-        kind: "client",
-        attributes: { "s3db.operation": operation, "s3db.key": shownKey(key), ...attributes }
-      })
-    )
+      const clock = fiber.getRef(Clock.Clock)
+      const start = clock.monotonicTimeNanosUnsafe()
+      const measured = Effect.onExit(effect, (exit) =>
+        Effect.sync(() => {
+          requestsOf(operation, outcomeOf(exit)).updateUnsafe(number, fiber.context)
+          const took = Duration.nanos(clock.monotonicTimeNanosUnsafe() - start)
+          durationOf(operation).updateUnsafe(took, fiber.context)
+        })
+      )
+      // Where nobody traces, nobody would see the span.
+      return fiber.cache.tracer === undefined
+        ? measured
+        : Effect.withSpan(measured, `ObjectStore.${operation}`, spanOf(operation, key, attributes))
+    })
   return {
     store: {
       ...inner,

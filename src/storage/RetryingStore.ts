@@ -136,18 +136,28 @@ const policyOf = (options: Policy, location: string) => {
 }
 
 /** Repeats what may be repeated: reads, and writes that were certainly not carried out. */
-const repeating = Effect.fnUntraced(function* <A>(
+const repeating = <A>(
+  attempts: Effect.Effect<Attempts>,
+  request: Effect.Effect<A, StoreError>,
+  mayRepeat: (error: StoreError) => boolean
+): Effect.Effect<A, StoreError> =>
+  // What succeeds, as most does, takes one step.
+  Effect.catch(request, (error) => Effect.flatMap(attempts, (made) => repeatingAfter(error, made, request, mayRepeat)))
+
+const repeatingAfter = Effect.fnUntraced(function* <A>(
+  first: StoreError,
   attempts: Attempts,
   request: Effect.Effect<A, StoreError>,
   mayRepeat: (error: StoreError) => boolean
-) {
-  for (;;) {
+): Effect.fn.Return<A, StoreError> {
+  for (let error = first; ;) {
     attempts.begin()
+    if (!error.isRetryable || !mayRepeat(error) || !(yield* attempts.again(error))) {
+      return yield* attempts.counted(error)
+    }
     const result = yield* Effect.result(request)
     if (Result.isSuccess(result)) return result.success
-    const error = result.failure
-    if (!error.isRetryable || !mayRepeat(error) || !(yield* attempts.again(error)))
-      return yield* attempts.counted(error)
+    error = result.failure
   }
 })
 
@@ -164,8 +174,7 @@ export const retry = <A>(
   effect: Effect.Effect<A, StoreError>,
   location: string,
   options: Policy = {}
-): Effect.Effect<A, StoreError> =>
-  Effect.flatMap(policyOf(options, location), (attempts) => repeating(attempts, effect, always))
+): Effect.Effect<A, StoreError> => repeating(policyOf(options, location), effect, always)
 
 /**
  * Wraps a store so that requests are tried again, and writes whose answer was lost are looked into. Options are taken as
@@ -179,19 +188,19 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
   const attempts = policyOf(options, inner.location)
 
   const repeat = <A>(request: Effect.Effect<A, StoreError>, mayRepeat: (error: StoreError) => boolean) =>
-    Effect.flatMap(attempts, (made) => repeating(made, request, mayRepeat))
+    repeating(attempts, request, mayRepeat)
   const notCarriedOut = (error: StoreError) => error.outcome === "none"
   const read = <A>(request: Effect.Effect<A, StoreError>) => repeat(request, always)
 
   const isAbsent = (key: string, made: Attempts) =>
-    repeating(made.rest(), inner.head(key), always).pipe(
+    repeating(Effect.sync(made.rest), inner.head(key), always).pipe(
       Effect.as(false),
       Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(true))
     )
 
   /** The ETag of the object, if it is exactly what was to be written. */
   const landed = (request: PutRequest, made: Attempts) =>
-    repeating(made.rest(), inner.get(request.key), always).pipe(
+    repeating(Effect.sync(made.rest), inner.get(request.key), always).pipe(
       Effect.map((object) =>
         sameBytes(object.body, request.body) && sameMetadata(object.metadata, request.metadata)
           ? object.etag
@@ -200,14 +209,20 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
       Effect.catchReason("StoreError", "NoSuchKey", () => Effect.succeed(undefined))
     )
 
-  const put = Effect.fnUntraced(function* (request: PutRequest): Effect.fn.Return<PutResult, StoreError> {
+  const put = (request: PutRequest): Effect.Effect<PutResult, StoreError> =>
+    Effect.catch(inner.put(request), (error) => putAfter(error, request))
+
+  const putAfter = Effect.fnUntraced(function* (
+    first: StoreError,
+    request: PutRequest
+  ): Effect.fn.Return<PutResult, StoreError> {
     const conditional = request.ifMatch !== undefined || request.ifNoneMatch !== undefined
     const made = yield* attempts
     // The first error after which the write may have been carried out.
     let unknown: StoreError | undefined
-    for (;;) {
+    let result: Result.Result<PutResult, StoreError> = Result.fail(first)
+    for (; ; result = yield* Effect.result(inner.put(request))) {
       made.begin()
-      const result = yield* Effect.result(inner.put(request))
       if (Result.isSuccess(result)) return result.success
       const error = result.failure
       const { _tag } = error.reason

@@ -17,7 +17,7 @@ import { type Operation, StoreError, Timeout } from "./StoreError.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** How long one request may take, more than nothing. Default: 30 seconds. */
+  /** How long one request may take, more than nothing; `"Infinity"`: as long as it wants. Default: 30 seconds. */
   readonly timeout?: Duration.Input | undefined
 }
 
@@ -30,6 +30,7 @@ export interface Options {
 export const make = (inner: ObjectStore["Service"], options: Options = {}): ObjectStore["Service"] => {
   const timeout = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
   const afterMillis = Duration.toMillis(timeout)
+  if (afterMillis === Infinity) return inner
   const limited = <A>(operation: Operation, key: string, effect: Effect.Effect<A, StoreError>) =>
     Effect.timeoutOrElse(effect, {
       duration: timeout,
