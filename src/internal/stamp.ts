@@ -5,12 +5,10 @@
  * entry of a map again, and a value that is read seldom lives long.
  */
 
-/** Its constructor gives out the object that it is given, so that the fields of a class below are put on that. */
-class Given {
-  constructor(object: object) {
-    return object
-  }
-}
+/** Gives out the object that it is given, so that the fields of a class below are put on that. */
+const Given = function (object: object) {
+  return object
+} as unknown as new (object: object) => object
 
 class Stamp extends Given {
   #owner: object
@@ -24,7 +22,7 @@ class Stamp extends Given {
 
   /** Whether it could be noted: an object has room for the notes of one owner. */
   static put(object: object, owner: object, note: unknown): boolean {
-    if (!(#owner in object)) return new Stamp(object, owner, note) !== undefined
+    if (!(#owner in object)) return #owner in new Stamp(object, owner, note)
     if (object.#owner !== owner) return false
     object.#note = note
     return true
