@@ -526,7 +526,7 @@ const listPage = (tree: Tree<Stored>, list: ListRequest, ordered: boolean): List
 }
 
 /** The keys with a prefix, and after another one: a run of the tree, walked from leaf to leaf. */
-const runOf = (tree: Tree, list: ListRequest, startAfter: string | undefined): ListPage => {
+const runOf = (tree: Tree<Stored>, list: ListRequest, startAfter: string | undefined): ListPage => {
   const { keysOnly = false, maxKeys = maxKeysPerRequest, prefix = "" } = list
   const entries: Array<ListEntry> = []
   const after = startAfter !== undefined && compareUtf8(startAfter, prefix) >= 0 ? startAfter : undefined
