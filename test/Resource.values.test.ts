@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Stream from "effect/Stream"
@@ -429,6 +430,28 @@ describe("values of a document", () => {
     const renamed = Schema.Struct({ id: Schema.String, a: Schema.String }).pipe(Schema.encodeKeys({ a: "b" }))
     assert.strictEqual(Attributes.doubtfulFields(renamed), "all")
   })
+
+  it.effect("what is read at once, and step by step as beside a secret, is the same of every type", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      for (const [index, { name, schema, values }] of samples.entries()) {
+        const fields = { id: Schema.String, field: schema }
+        const plain = yield* open(`plain${index}`, { schema: Schema.Struct(fields), primaryKey: "id" })
+        const beside = yield* open(`beside${index}`, {
+          schema: Schema.Struct({ ...fields, token: Attribute.SecretText }),
+          primaryKey: "id"
+        })
+        for (const [number, field] of values.entries()) {
+          const id = `${number}`
+          const isTaken = Result.isSuccess(yield* Effect.result(plain.insert({ id, field })))
+          const token = Redacted.make("hunter2")
+          assert.strictEqual(Result.isSuccess(yield* Effect.result(beside.insert({ id, field, token }))), isTaken, name)
+          if (!isTaken) continue
+          assert.deepStrictEqual((yield* plain.get(id)).field, (yield* beside.get(id)).field, name)
+        }
+      }
+    }).pipe(Effect.provide(ring))
+  )
 
   it.effect("a secret null is not null", () =>
     Effect.gen(function* () {

@@ -361,12 +361,14 @@ export const make = <A>(context: Context<A>): Reader<A> => {
       return (yield* view(transaction, id)).base?.stored
     }),
     version,
-    listed: Effect.fnUntraced(function* (id) {
-      const transaction = yield* Transaction.Current
-      if (transaction?.listings !== "serializable") return yield* version(id)
-      const { base } = yield* view(transaction, id)
-      return base === undefined ? undefined : { stored: base.stored, isSettled: true }
-    }),
+    listed: (id) =>
+      Effect.suspend(() => {
+        const transaction = ambient(Transaction.Current)
+        if (transaction?.listings !== "serializable") return version(id)
+        return Effect.map(view(transaction, id), ({ base }) =>
+          base === undefined ? undefined : { stored: base.stored, isSettled: true }
+        )
+      }),
     stored: (id) => Effect.map(version(id), (found) => found?.stored),
     held: Effect.fnUntraced(function* (id) {
       const key = Document.key(name, id)

@@ -155,19 +155,22 @@ export const make = <A>(
     return marker === undefined || partition === undefined || owns(stored, partition, marker)
   }
 
-  const storedOf = Effect.fnUntraced(function* (range: Range, hit: Hit) {
+  type StoredHit = { readonly id: string; readonly stored: Document.Stored; readonly isSettled: boolean }
+
+  const storedOf = (range: Range, hit: Hit): Effect.Effect<StoredHit | undefined, ReadFailure> => {
     const copied = hit.object === undefined ? undefined : Result.getOrUndefined(Document.fromObject(hit.object))
     if (copied?.stored !== undefined && copied.intent === undefined) {
-      return { id: hit.id, stored: copied.stored, isSettled: true }
+      return Effect.succeed({ id: hit.id, stored: copied.stored, isSettled: true })
     }
-    const found = yield* reader.listed(hit.id)
-    return found !== undefined && counts(range, hit, found.stored) ? { id: hit.id, ...found } : undefined
-  })
+    return Effect.map(reader.listed(hit.id), (found) =>
+      found !== undefined && counts(range, hit, found.stored) ? { id: hit.id, ...found } : undefined
+    )
+  }
 
-  const baseOf = Effect.fnUntraced(function* (range: Range, hit: Hit) {
-    const found = yield* storedOf(range, hit)
-    return found === undefined ? undefined : yield* reader.decode(found.id, found.stored, found.isSettled)
-  })
+  const baseOf = (range: Range, hit: Hit): Effect.Effect<Base<A> | undefined, ReadFailure> =>
+    Effect.flatMapEager(storedOf(range, hit), (found): Effect.Effect<Base<A> | undefined, ReadFailure> =>
+      found === undefined ? Effect.undefined : reader.decode(found.id, found.stored, found.isSettled)
+    )
 
   const batches: Listing<A>["batches"] = (range, options, startAfter) =>
     keys
