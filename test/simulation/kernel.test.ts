@@ -37,11 +37,11 @@ describe("simulation of the kernel", () => {
 
   /** The first seed of the smallest history that catches each. */
   const seeds: Readonly<Record<string, number>> = {
-    "blind-fences": 4,
+    "blind-fences": 12,
     "blind-numbers": 1,
     "blind-creations": 1,
     "blind-values": 11,
-    "blind-leases": 6,
+    "blind-leases": 4,
     "removed-leases": 1,
     "early-removals": 1
   }
