@@ -414,14 +414,20 @@ const unknownMembers = new WeakMap<object, string>()
 
 /** The path of the first member that is not in what was made of it. */
 const excess = (read: unknown, made: unknown, but: string | undefined): string | undefined => {
+  // What is any JSON is taken as it is.
+  if (read === made) return undefined
   if (Array.isArray(read) && Array.isArray(made)) {
-    return read.map((one, i) => excess(one, made[i], undefined)).find((path) => path !== undefined)
+    for (let i = 0; i < read.length; i++) {
+      const within = excess(read[i], made[i], undefined)
+      if (within !== undefined) return within
+    }
+    return undefined
   }
   if (!isRecord(read) || !isRecord(made)) return undefined
-  for (const [name, value] of Object.entries(read)) {
+  for (const name of Object.keys(read)) {
     if (name === but) continue
     if (!Object.hasOwn(made, name)) return name
-    const within = excess(value, made[name], undefined)
+    const within = excess(read[name], made[name], undefined)
     if (within !== undefined) return `${name}.${within}`
   }
   return undefined

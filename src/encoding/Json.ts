@@ -59,7 +59,13 @@ export const isDeeperThan = (value: unknown, levels: number): boolean => {
   let level: ReadonlyArray<object> = isObject(value) ? [value] : []
   for (let depth = 1; level.length > 0; depth++) {
     if (depth > levels) return true
-    level = level.flatMap((node) => Object.values(node).filter(isObject))
+    const next: Array<object> = []
+    for (const node of level) {
+      for (const one of Array.isArray(node) ? (node as ReadonlyArray<unknown>) : Object.values(node)) {
+        if (isObject(one)) next.push(one)
+      }
+    }
+    level = next
   }
   return false
 }
