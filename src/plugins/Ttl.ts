@@ -21,13 +21,14 @@
  *
  * What is due is found by a companion, which holds for each document the time that its age counts from: the write protocol keeps it, so that no
  * document is missed, whatever crashed when. A sweep begins with the earliest that is left; it makes no difference
- * for how long nobody swept. Of the processes with this layer one sweeps at a time, by a lease; but nothing relies on that: a
+ * for how long nobody swept. Of the processes with this layer one sweeps at a time, by a lease, which it has for as long as something is due; but nothing relies on that: a
  * document is removed or marked on the condition that it is the version that was looked at, so that one which is refreshed at the same
  * time survives. Time is the store's.
  *
  * Requests: a sweep is 1 LIST for each 1,000 documents that are due, and 1 at least for each policy. A document is 3 more: 1 GET, 1
- * DELETE (`softDelete`: 1 PUT), and 1 DELETE for its key in the index. To archive one is a transaction. Idle: the LIST of a sweep every
- * minute (`interval`), and 1 PUT (of a follower: 1 GET) a minute for the lease. A document that can expire costs 1 PUT more when it is
+ * DELETE (`softDelete`: 1 PUT), and 1 DELETE for its key in the index. To archive one is a transaction. Idle: 1 LIST for each policy every
+ * minute (`interval`), in each process that sweeps. From when something is due until a sweep finds nothing: 1 GET and 2 PUT to take the lease and give it up, and
+ * 1 PUT (of a follower: 1 GET) a minute (a third of `lease`) to keep it. A document that can expire costs 1 PUT more when it is
  * inserted, and 1 PUT and 1 DELETE more when the time changes that its age counts from.
  *
  * @see `docs/guide/ttl.md`
@@ -454,7 +455,10 @@ export interface Options<P extends AnyPolicy = AnyPolicy> extends Plugin.Options
   readonly concurrency?: number | undefined
   /** How long a process that stands still keeps others from sweeping. 3 seconds to 1 day; default: 3 minutes. */
   readonly lease?: Duration.Input | undefined
-  /** `false`: this process keeps the index, and hides what has expired, but sweeps by `runNow` only. Default `true`. */
+  /**
+   * `false`: this process keeps the index, and hides what has expired, but sweeps by `runNow` only, and asks for nothing when it is idle. Default
+   * `true`.
+   */
   readonly sweep?: boolean | undefined
 }
 
@@ -485,8 +489,7 @@ export const make = Effect.fn("Ttl.make")(function* <P extends AnyPolicy>(
 
   if (sweep && bound.length > 0) {
     const election = Lease.make(store, { key: `${self.prefix()}lease`, duration: lease })
-    const swept = Effect.forever(Effect.andThen(sweeper.sweepAll, Effect.sleep(interval)))
-    yield* Effect.forkScoped(competing(election, swept, interval))
+    yield* Effect.forkScoped(competing(election, sweeper, interval))
   }
   yield* self.running({
     health: Effect.map(sweeper.stats, ({ troubles }) => {
@@ -527,22 +530,24 @@ export const make = Effect.fn("Ttl.make")(function* <P extends AnyPolicy>(
   }
 })
 
-/** Sweeps whenever this process has the lease. What fails is tried again: nobody else may be there. */
-const competing = (election: Lease.Lease, swept: Effect.Effect<never>, interval: Duration.Duration) =>
-  Effect.forever(
-    election
-      .runWhileLeader(() => swept)
-      .pipe(
-        Effect.catchCause((cause) =>
-          Cause.hasInterruptsOnly(cause)
-            ? Effect.interrupt
-            : Effect.andThen(
-                Effect.logWarning("ttl: the lease could not be had; it is tried again", cause),
-                Effect.sleep(interval)
-              )
-        )
-      )
+/**
+ * Looks whether anything is due, and sweeps with the lease for as long as something is: who is idle has no lease to keep. What fails is tried
+ * again: nobody else may be there.
+ */
+const competing = (election: Lease.Lease, { look, sweepAll }: Sweeper.Sweeper, interval: Duration.Duration) => {
+  const sweepWhileDue = Effect.gen(function* () {
+    while (yield* sweepAll) yield* Effect.sleep(interval)
+  })
+  return Effect.flatMap(look, (isDue) => (isDue ? election.runWhileLeader(() => sweepWhileDue) : Effect.void)).pipe(
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.interrupt
+        : Effect.logWarning("ttl: the lease could not be had; it is tried again", cause)
+    ),
+    Effect.andThen(Effect.sleep(interval)),
+    Effect.forever
   )
+}
 
 /**
  * Expires documents until the layer is closed. `InvalidTtl`: a policy or an option is wrong; nothing has been written.

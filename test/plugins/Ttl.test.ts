@@ -14,6 +14,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Companion from "effect-s3db/Companion"
 import { Database } from "effect-s3db/Database"
 import * as DbError from "effect-s3db/DbError"
+import * as Lease from "effect-s3db/kernel/Lease"
 import * as Plugin from "effect-s3db/Plugin"
 import * as Ttl from "effect-s3db/plugins/Ttl"
 import * as Resource from "effect-s3db/Resource"
@@ -93,6 +94,11 @@ const byHand = (store: Store, policy: Ttl.PolicyOptions<typeof Session.Type, Use
 
 const idsOf = <S extends Resource.RepositoryOf<typeof Sessions.definition>>(repository: S) =>
   Effect.map(Stream.runCollect(repository.listIds()), (ids) => [...ids])
+
+/** The lease as it lies in the store. */
+const leaseIn = Effect.fnUntraced(function* (store: Store) {
+  return Option.getOrThrow(yield* Lease.make(store, { key: "plugin=ttl/lease" }).state)
+})
 
 const zero = { due: 0, deleted: 0, softDeleted: 0, archived: 0, kept: 0, refreshed: 0, gone: 0, failed: 0 }
 
@@ -565,7 +571,7 @@ describe("Ttl", () => {
         const deleted = Effect.zipWith(one.ttl.stats, other.ttl.stats, (a, b) => a.deleted + b.deleted)
         yield* until(Effect.map(deleted, (sum) => sum === 30))
         assert.deepStrictEqual(yield* idsOf(one.sessions), [])
-        assert.strictEqual(Math.min((yield* one.ttl.stats).sweeps, (yield* other.ttl.stats).sweeps), 0)
+        assert.strictEqual(Math.min((yield* one.ttl.stats).deleted, (yield* other.ttl.stats).deleted), 0)
         yield* Scope.close(first, Exit.void)
         yield* other.sessions.insert({ id: "late" })
         yield* until(Effect.map(idsOf(other.sessions), ({ length }) => length === 0))
@@ -856,6 +862,66 @@ describe("Ttl", () => {
       }
     })
   )
+
+  describe("an idle hour", () => {
+    const hourly = Effect.fnUntraced(function* (counter: InstrumentedStore.RequestCounter["Service"], minutes = 60) {
+      const before = yield* counter.counts
+      for (let passed = 0; passed < minutes; passed++) {
+        for (let turns = 0; turns < 10; turns++) yield* turn
+        yield* TestClock.adjust("1 minute")
+      }
+      for (let turns = 0; turns < 10; turns++) yield* turn
+      const after = yield* counter.counts
+      const { delete: deletions, get, head, list, put } = after
+      return {
+        get: get - before.get,
+        put: put - before.put,
+        list: list - before.list,
+        head: head - before.head,
+        delete: deletions - before.delete
+      }
+    })
+
+    it.effect("is 60 LIST for a policy, and 1 PUT, 1 HEAD and 1 DELETE for the store's clock: no lease is kept", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        const policies = [Ttl.policy(Sessions, { after: "70 minutes" })]
+        const { sessions, ttl } = yield* processOn(store, { policies })
+        yield* until(Effect.map(ttl.stats, ({ sweeps }) => sweeps > 0))
+        yield* sessions.insert({ id: "1" })
+        assert.deepStrictEqual(yield* hourly(counter), { get: 0, put: 1, list: 60, head: 1, delete: 1 })
+        // A sweep that finds nothing is one all the same.
+        assert.isAtLeast((yield* ttl.stats).sweeps, 60)
+        // What is due is swept with the lease, and then it is given up again.
+        yield* until(Effect.map(idsOf(sessions), ({ length }) => length === 0))
+        yield* until(Effect.map(leaseIn(store), ({ holder }) => holder === undefined))
+        assert.deepStrictEqual(yield* hourly(counter, 30), { get: 0, put: 0, list: 30, head: 0, delete: 0 })
+      })
+    )
+
+    it.effect("takes the lease with a higher token each time, and leaves it to nobody who had it before", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const store = yield* memory
+        const policies = [Ttl.policy(Sessions, { after: "1 minute" })]
+        const [one, other] = [yield* processOn(store, { policies }), yield* processOn(store, { policies })]
+        const tokens: Array<number> = []
+        for (const id of ["1", "2", "3"]) {
+          yield* one.sessions.insert({ id })
+          yield* until(Effect.map(idsOf(one.sessions), ({ length }) => length === 0))
+          yield* until(Effect.map(leaseIn(store), ({ holder }) => holder === undefined))
+          tokens.push((yield* leaseIn(store)).token)
+        }
+        assert.deepStrictEqual(
+          tokens,
+          [...new Set(tokens)].toSorted((a, b) => a - b)
+        )
+        const [a, b] = [yield* one.ttl.stats, yield* other.ttl.stats]
+        assert.strictEqual(a.deleted + b.deleted, 3)
+      })
+    )
+  })
 
   describe("policies", () => {
     it.effect("are refused with what is wrong, and nothing is written", () =>

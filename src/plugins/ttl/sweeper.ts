@@ -100,8 +100,13 @@ export interface Sweeper {
     bound: ReadonlyArray<Bound>,
     options: SweepOptions
   ) => Effect.Effect<ReadonlyArray<Report>, SweepError>
-  /** Sweeps all resources; what fails is noted, and does not keep the others. */
-  readonly sweepAll: Effect.Effect<void>
+  /** Sweeps all resources, and gives whether anything was due; what fails is noted, and does not keep the others. */
+  readonly sweepAll: Effect.Effect<boolean>
+  /**
+   * Gives whether there is something to sweep: a document that is due, or an index to be built. Where there is not, that was a sweep, and is
+   * told and counted as one. What fails is noted. 1 LIST for each resource.
+   */
+  readonly look: Effect.Effect<boolean>
   readonly due: (bound: Bound, limit: number) => Effect.Effect<ReadonlyArray<Entry>, ListError>
   readonly stats: Effect.Effect<Stats>
 }
@@ -242,15 +247,25 @@ export const make = (
     return { resource: bound.resource, ...report }
   })
 
+  const tell = Effect.fnUntraced(function* (reports: ReadonlyArray<Report>, millis: Effect.Effect<number>) {
+    const duration = Duration.millis(yield* millis)
+    sweeps += 1
+    lastSweep = Option.some({ at: yield* DateTime.now, duration })
+    yield* self.publish({ _tag: "Swept", reports, duration })
+  })
+
   const told = Effect.fnUntraced(function* <E>(reports: Effect.Effect<ReadonlyArray<Report>, E>) {
     const watch = yield* StoreClock.steady
     const done = yield* reports
-    const duration = Duration.millis(yield* watch)
-    sweeps += 1
-    lastSweep = Option.some({ at: yield* DateTime.now, duration })
-    yield* self.publish({ _tag: "Swept", reports: done, duration })
+    yield* tell(done, watch)
     return done
   })
+
+  const failed = (resource: string, cause: Cause.Cause<unknown>) => {
+    if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+    troubles.set(resource, messageOf(cause))
+    return Effect.logWarning(`ttl: ${resource} could not be swept; it is tried again`, cause)
+  }
 
   const tolerant = Effect.forEach(all, (bound) =>
     Effect.matchCauseEffect(sweepOne(bound, { dryRun: false, limit: undefined }), {
@@ -260,24 +275,50 @@ export const make = (
           else troubles.set(bound.resource, `${report.failed} documents could not be expired`)
           return [report]
         }),
-      onFailure: (cause) => {
-        if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
-        troubles.set(bound.resource, messageOf(cause))
-        return Effect.as(
-          Effect.logWarning(`ttl: ${bound.resource} could not be swept; it is tried again`, cause),
-          [] as ReadonlyArray<Report>
-        )
-      }
+      onFailure: (cause) => Effect.as(failed(bound.resource, cause), [] as ReadonlyArray<Report>)
     })
   )
+
+  const due = (bound: Bound, limit: number) => sweeping(Stream.runCollect(once(bound.due(limit))))
+
+  /** What a sweep of a resource would tell, as far as it can be told without one; `undefined` where there is something to do. */
+  const lookAt = (bound: Bound): Effect.Effect<ReadonlyArray<Report> | undefined> =>
+    due(bound, 1).pipe(
+      Effect.map(({ length }) => length > 0),
+      Effect.catchReason("DbError", "Incomplete", () => Effect.succeed(true)),
+      Effect.matchCauseEffect({
+        onSuccess: (isDue) =>
+          Effect.sync(() => {
+            if (isDue) return undefined
+            troubles.delete(bound.resource)
+            return [{ resource: bound.resource, ...empty }]
+          }),
+        onFailure: (cause) => Effect.as(failed(bound.resource, cause), [])
+      })
+    )
+
+  const look = Effect.gen(function* () {
+    const watch = yield* StoreClock.steady
+    const reports: Array<Report> = []
+    for (const bound of all) {
+      const seen = yield* lookAt(bound)
+      if (seen === undefined) return true
+      reports.push(...seen)
+    }
+    yield* tell(reports, watch)
+    return false
+  })
 
   return {
     sweep: (bound, options) => {
       const swept = Effect.forEach(bound, (one) => sweepOne(one, options))
       return options.dryRun ? swept : told(swept)
     },
-    sweepAll: Effect.asVoid(told(Effect.map(tolerant, (reports) => reports.flat()))),
-    due: (bound, limit) => sweeping(Stream.runCollect(once(bound.due(limit)))),
+    sweepAll: Effect.map(told(Effect.map(tolerant, (reports) => reports.flat())), (reports) =>
+      reports.some(({ due }) => due > 0)
+    ),
+    look,
+    due,
     stats: Effect.sync(() => ({ ...totals, sweeps, lastSweep, troubles: Object.fromEntries(troubles) }))
   }
 }
