@@ -1096,6 +1096,31 @@ describe("Scheduler", () => {
     )
   })
 
+  it.effect("costs an idle hour 60 LIST, 1 PUT, 1 HEAD and 1 DELETE, with one job or a hundred", () =>
+    Effect.gen(function* () {
+      yield* at
+      for (const many of [1, 100]) {
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        const jobs = Array.from({ length: many }, (_, i) =>
+          Scheduler.job(`j${i}`, { schedule: "0 23 * * *", run: () => Effect.void })
+        )
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* open(store, { jobs })
+            yield* settle
+            yield* counter.reset
+            yield* pass(60 * minute, 10_000)
+            const { delete: deletions, get, head, list, put } = yield* counter.counts
+            assert.deepStrictEqual(
+              { get, put, list, head, deletions },
+              { get: 0, put: 1, list: 60, head: 1, deletions: 1 }
+            )
+          })
+        )
+      }
+    })
+  )
+
   it.effect("costs 2 PUT a run, and 1 LIST a minute when nothing is due", () =>
     Effect.gen(function* () {
       yield* at
