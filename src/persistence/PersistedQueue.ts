@@ -155,6 +155,7 @@ export const make = Effect.fnUntraced(function* (
       maxPollInterval,
       maxAttempts: () => queues.get(name)?.maxAttempts ?? defaultMaxAttempts,
       memory: Infinity,
+      order: "fifo",
       onTaken: (flights) =>
         Effect.logDebug(`${flights.length} elements of queue ${name} were taken from a silent process`)
     }).pipe(Scope.provide(scope))

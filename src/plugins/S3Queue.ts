@@ -150,6 +150,25 @@ export class Reject extends ExpectedError<Reject>("effect-s3db/plugins/S3Queue/R
 }) {}
 
 /**
+ * A queue that was to be removed while some of its messages are claimed. Nothing was changed. Pause it and wait until they are done, stop its
+ * workers, or say `claimed: true`.
+ *
+ * `claimed`: how many; those of workers that have died count until another takes them over.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class QueueInUse extends ExpectedError<QueueInUse>("effect-s3db/plugins/S3Queue/QueueInUse")(
+  "QueueInUse",
+  { queue: Schema.String, claimed: Schema.Int },
+  { httpApiStatus: 409 }
+) {
+  override get message(): string {
+    return `queue ${JSON.stringify(this.queue)} is not removed: ${this.claimed} of its messages are claimed`
+  }
+}
+
+/**
  * The errors of opening a queue.
  *
  * @category errors
@@ -179,8 +198,14 @@ export interface Options<A, I = unknown> {
    * however long a handler needs. 1 second to 7 days; default: 30 seconds.
    */
   readonly visibility?: Duration.Input | undefined
-  /** How often a message is claimed before it becomes a dead letter. 1 to 1,000,000; default: 5. */
+  /** How often a message is claimed before it becomes a dead letter. 1 to 1,000,000; default: 5. Not with `failureStrategy: "retry"`. */
   readonly maxAttempts?: number | undefined
+  /**
+   * What becomes of a message that fails again and again. `"deadLetter"`: a dead letter, after `maxAttempts`. `"retry"`: it is tried for ever,
+   * after `retryDelay` each time, also when its payload cannot be read, or it has cost workers their life; a dead letter is only what
+   * a handler rejects. Default: `"deadLetter"`.
+   */
+  readonly failureStrategy?: "deadLetter" | "retry" | undefined
   /** How long a message waits after an attempt, from 1, has failed. Default: 1, 2, 4, ... seconds, 5 minutes at most. */
   readonly retryDelay?: ((attempt: number) => Duration.Input) | undefined
   /** The first pause between looks for messages; it doubles as long as none comes. 10 milliseconds to 7 days; default: 1 second. */
@@ -192,6 +217,11 @@ export interface Options<A, I = unknown> {
    * is not taken in. Default: 1 day.
    */
   readonly rememberIds?: Duration.Input | undefined
+  /**
+   * Which of the messages of one priority this process claims first: those that were offered first (`"fifo"`), or last (`"lifo"`). Messages of a
+   * group go in the order in which they were offered all the same. Default: `"fifo"`.
+   */
+  readonly order?: "fifo" | "lifo" | undefined
   /** Every message is in one group, unless it says another: one is handled after the other. Default: `false`. */
   readonly fifo?: boolean | undefined
   /**
@@ -260,7 +290,7 @@ export interface MessageContext {
  * A message that is this process's until it says what became of it. It is given back when the scope closes in which it was
  * claimed.
  *
- * All three fail with `MessageLost` when it is not this claim's any more. `DbError`: what the store says; while it cannot be reached
+ * All four fail with `MessageLost` when it is not this claim's any more. `DbError`: what the store says; while it cannot be reached
  * they go on trying, until the message is lost.
  *
  * @category models
@@ -277,6 +307,12 @@ export interface Claimed<out A> extends MessageContext {
   }) => Effect.Effect<void, MessageLost | DbError.DbError>
   /** It becomes a dead letter. 1 PUT. */
   readonly reject: (error: string) => Effect.Effect<void, MessageLost | DbError.DbError>
+  /**
+   * Says now that this process goes on, for all of its messages: it has `visibility` from here on. It says so by itself as well; by hand it tells
+   * that the message is still this claim's, before something that must not be done by two. 1 PUT, for all that are renewed at the same time
+   * together; 1 GET more when others have written.
+   */
+  readonly renew: Effect.Effect<void, MessageLost | DbError.DbError>
   /** Waits until it is known to be somebody else's. */
   readonly lost: Effect.Effect<void>
 }
@@ -338,6 +374,19 @@ export interface DeadLetterFilter {
 }
 
 /**
+ * What of a queue is removed beside the messages that wait.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ClearOptions {
+  /** Also messages that are claimed: their claims are over (`MessageLost`), and their handlers are interrupted as soon as it is known. Default: `false`. */
+  readonly claimed?: boolean | undefined
+  /** Also dead letters. Default: `false`. */
+  readonly deadLetters?: boolean | undefined
+}
+
+/**
  * How a queue stands.
  *
  * @category models
@@ -364,12 +413,15 @@ export interface Status {
  * @category models
  * @since 0.1.0
  */
-export type Event = { readonly queue: string } & (
-  | { readonly _tag: "Completed" | "Lost"; readonly id: string; readonly attempt: number }
-  | { readonly _tag: "Retried" | "Dead"; readonly id: string; readonly attempt: number; readonly error: string }
-  /** Messages of a worker that was silent for too long: they are handled again, or are dead letters. */
-  | { readonly _tag: "TakenOver"; readonly ids: ReadonlyArray<string> }
-)
+export type Event = { readonly queue: string } &
+  /** A new message was taken in: right after the offer, or after the move of what a transaction has written. */
+  (
+    | { readonly _tag: "Offered"; readonly id: string }
+    | { readonly _tag: "Completed" | "Lost"; readonly id: string; readonly attempt: number }
+    | { readonly _tag: "Retried" | "Dead"; readonly id: string; readonly attempt: number; readonly error: string }
+    /** Messages of a worker that was silent for too long: they are handled again, or are dead letters. */
+    | { readonly _tag: "TakenOver"; readonly ids: ReadonlyArray<string> }
+  )
 
 /**
  * A queue.
@@ -430,6 +482,19 @@ export interface Queue<in out A> {
   /** Removes dead letters. Gives their number. 1 GET, 1 PUT. */
   readonly discard: (filter?: DeadLetterFilter) => Effect.Effect<number, DbError.DbError>
   /**
+   * Removes the messages that wait, delayed ones too, and gives their number. What is claimed goes on, and comes back when it is to be tried
+   * again, unless `claimed`. Ids stay remembered: see `rememberIds`. What transactions have written and nobody has moved yet comes
+   * afterwards. 1 GET, 1 PUT, and 1 request for each 1,000 parts.
+   */
+  readonly clear: (options?: ClearOptions) => Effect.Effect<number, DbError.DbError>
+  /**
+   * Removes the queue: messages, dead letters, ids that are remembered, totals, and what was to be moved of transactions. `QueueInUse` while
+   * messages are claimed, unless `claimed: true`, which ends their claims. One object of some hundred bytes stays, whose counters go on, so that
+   * no claim of before is taken for one of later: who offers to the queue afterwards begins it anew. 1 GET, 1 PUT, and 1 GET, 1 LIST and
+   * at most 1 request for each 1,000 parts; with `transactions` 1 GET and 1 LIST more, and those of deleting documents.
+   */
+  readonly remove: (options?: Pick<ClearOptions, "claimed">) => Effect.Effect<void, QueueInUse | DbError.DbError>
+  /**
    * Removes what processes have put and never named, when they came to a sudden end, except since the time before this one; it
    * is done by itself after each 1,000 parts. Gives the number of objects. 2 GET, 1 PUT, 1 LIST for each 1,000 parts, and 1
    * request for each 1,000 that are removed.
@@ -460,7 +525,8 @@ const isText = (text: string, most: number): boolean =>
   text !== "" && text.isWellFormed() && percentEncode(text).length <= most
 
 const limitsOf = Effect.fnUntraced(function* (options: Omit<Options<never>, "payload">) {
-  const { maxAttempts = 5, name = "", transactions = false } = options
+  const { failureStrategy = "deadLetter", fifo = false, name = "", order = "fifo", transactions = false } = options
+  const { maxAttempts = failureStrategy === "retry" ? Infinity : 5 } = options
   const pollInterval = millisOf(options.pollInterval, 1000)
   const times = {
     visibility: [millisOf(options.visibility, 30_000), 1000, week, "1 second to 7 days"],
@@ -482,12 +548,24 @@ const limitsOf = Effect.fnUntraced(function* (options: Omit<Options<never>, "pay
   for (const [field, [millis, least, most, range]] of Object.entries(times)) {
     if (!(millis >= least && millis <= most)) return yield* invalid(name, field, `Expected a duration from ${range}`)
   }
-  if (!Number.isInteger(maxAttempts) || maxAttempts < 1 || maxAttempts > 1_000_000) {
+  if (failureStrategy !== "deadLetter" && failureStrategy !== "retry") {
+    return yield* invalid(name, "failureStrategy", 'Expected "deadLetter" or "retry"')
+  }
+  if (order !== "fifo" && order !== "lifo") return yield* invalid(name, "order", 'Expected "fifo" or "lifo"')
+  if (order === "lifo" && fifo) {
+    return yield* invalid(name, "order", "Expected no order where all messages are in one group (fifo: true)")
+  }
+  if (failureStrategy === "retry" && options.maxAttempts !== undefined) {
+    return yield* invalid(name, "maxAttempts", 'Expected none with failureStrategy: "retry"')
+  }
+  if (failureStrategy !== "retry" && !(Number.isInteger(maxAttempts) && maxAttempts >= 1 && maxAttempts <= 1_000_000)) {
     return yield* invalid(name, "maxAttempts", "Expected a whole number from 1 to 1,000,000")
   }
   return {
     name,
     maxAttempts,
+    isEndless: failureStrategy === "retry",
+    order,
     transactions,
     visibility: times.visibility[0],
     pollInterval,
@@ -529,6 +607,7 @@ const defaultRetryDelay = (attempt: number): Duration.Input => Math.min(300_000,
 export const plugin: Plugin.Plugin<Event> = Plugin.define<Event>("queue", { version: 1 })
 
 const counterOf = {
+  Offered: "offered",
   Completed: "completed",
   Lost: "lost",
   Retried: "retried",
@@ -554,7 +633,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
 ): Effect.fn.Return<Queue<A>, LayerError, Database | Scope.Scope> {
   const database = yield* Database
   const scope = yield* Effect.scope
-  const { maxAttempts, name, transactions, ...limits } = yield* limitsOf(options)
+  const { isEndless, maxAttempts, name, transactions, ...limits } = yield* limitsOf(options)
   const { fifo = false, namespace, retryDelay = defaultRetryDelay } = options
   const self = yield* Plugin.open(plugin, { namespace })
   const named = DbError.named("S3Queue", name)
@@ -583,8 +662,16 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
     maxAttempts: () => maxAttempts,
     onTaken: (flights) => tell({ _tag: "TakenOver", queue: name, ids: flights.map(({ m }) => m.i) })
   })
+  /** Takes messages in, and tells of those that are new. */
+  const take = Effect.fnUntraced(function* (offers: ReadonlyArray<Engine.Offer>) {
+    const news = yield* engine.offer(offers)
+    for (const [index, { message }] of offers.entries()) {
+      if (news[index] === true) yield* tell({ _tag: "Offered", queue: name, id: message.i })
+    }
+    return news
+  })
   const outbox = transactions
-    ? yield* named(Outbox.make({ name: self.resourceName(outboxOf(name)), engine, every: minute }))
+    ? yield* named(Outbox.make({ name: self.resourceName(outboxOf(name)), engine: { offer: take }, every: minute }))
     : undefined
 
   // ---------------------------------------------------------------------------
@@ -632,7 +719,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
       yield* named(outbox.write(offers))
       return offers.map(({ message }): Offered => ({ id: message.i, isNew: true }))
     }
-    const news = offers.length === 0 ? [] : yield* named(engine.offer(offers))
+    const news = offers.length === 0 ? [] : yield* named(take(offers))
     return offers.map(({ message }, index): Offered => ({ id: message.i, isNew: news[index]! }))
   })
 
@@ -688,13 +775,17 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
 
   const decodeOf = (claim: Engine.Claim) => Effect.result(decode(claim.payload))
 
-  /** Messages that cannot be read become dead letters. */
+  /** What becomes of a message that cannot be read: a program of another release may be able to, where it is tried for ever. */
+  const afterUnreadable = (claim: Engine.Claim) =>
+    isEndless ? afterFailure(claim, unreadable) : Effect.succeed(dead(unreadable))
+
+  /** Messages that cannot be read are not given. */
   const readable = Effect.fnUntraced(function* (claims: ReadonlyArray<Engine.Claim>) {
     const read: Array<readonly [Engine.Claim, A]> = []
     for (const claim of claims) {
       const payload = yield* decodeOf(claim)
       if (Result.isSuccess(payload)) read.push([claim, payload.success])
-      else yield* settle(claim, dead(unreadable))
+      else yield* settle(claim, yield* afterUnreadable(claim))
     }
     return read
   })
@@ -724,6 +815,11 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
       ...contextOf(claim),
       payload,
       lost: claim.lost,
+      renew: Effect.gen(function* () {
+        if (isSettled || !(yield* named(engine.renew(claim)))) {
+          return yield* new MessageLost({ queue: name, id: message.i, token })
+        }
+      }),
       ack: end(Effect.succeed({ _tag: "done" })),
       retry: ({ after, error = "it is to be tried again" } = {}) => end(afterFailure(claim, error, after)),
       reject: (error) => end(Effect.succeed(dead(error)))
@@ -798,7 +894,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
             Effect.gen(function* () {
               const payload = yield* decodeOf(claim)
               const outcome = Result.isFailure(payload)
-                ? dead(unreadable)
+                ? yield* afterUnreadable(claim)
                 : yield* Effect.raceFirst(
                     run(payload.success, contextOf(claim)),
                     Effect.andThen(claim.lost, Effect.interrupt)
@@ -980,6 +1076,17 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
     }),
     discard: Effect.fn("S3Queue.discard")(function* (filter = {}) {
       return yield* named(engine.change((draft, { reader }) => State.discard(draft, reader, chosenBy(filter))))
+    }),
+    clear: Effect.fn("S3Queue.clear")(function* ({ claimed = false, deadLetters = false } = {}) {
+      return yield* named(engine.change((draft) => Effect.sync(() => State.clear(draft, { claimed, deadLetters }))))
+    }),
+    remove: Effect.fn("S3Queue.remove")(function* ({ claimed = false } = {}) {
+      const refuse = (count: number) =>
+        count === 0 ? Effect.void : Effect.fail(new QueueInUse({ queue: name, claimed: count }))
+      const removing = Effect.flatMap(named(engine.remove({ claimed })), refuse)
+      if (outbox === undefined) return yield* removing
+      if (!claimed) yield* refuse((yield* named(engine.read)).flight.length)
+      yield* outbox.discarding(removing)
     }),
     collect: Effect.withSpan(named(engine.collect), "S3Queue.collect"),
     events: self.events

@@ -24,6 +24,7 @@ const engineOn = (store: Store, options: Partial<Engine.Options> = {}) =>
     maxPollInterval: 30_000,
     maxAttempts: () => 5,
     memory: 86_400_000,
+    order: "fifo",
     onTaken: () => Effect.void,
     ...options
   })

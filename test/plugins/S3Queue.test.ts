@@ -240,6 +240,54 @@ describe("S3Queue", () => {
     )
   })
 
+  describe("lifo", () => {
+    const lifo = { order: "lifo" } as const
+
+    it.effect("gives those first that were offered last, of each priority, whoever has offered them", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const [a, b] = [yield* open(store), yield* open(store, lifo)]
+        for (let i = 0; i < 3; i++) yield* (i === 1 ? b : a).offer(String(i))
+        yield* a.offer("high", { priority: 1 })
+        yield* a.offer("low", { priority: -1 })
+        yield* a.offer("later", { delay: "1 minute" })
+        assert.deepStrictEqual(yield* drain(b), ["high", "2", "1", "0", "low"])
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(yield* drain(b), ["later"])
+      })
+    )
+
+    it.effect("is the order of thousands, in parts of both kinds and not in parts", () =>
+      Effect.gen(function* () {
+        yield* at
+        const queue = yield* open(yield* memory, { ...lifo, name: "many" })
+        yield* queue.offerAll(numbers(2100))
+        for (let i = 2100; i < 2500; i++) yield* queue.offer(String(i))
+        for (let i = 0; i < 50; i++) yield* turn
+        yield* queue.offerAll(Array.from({ length: 500 }, (_, i) => ({ payload: String(2500 + i) })))
+        const all = numbers(3000).map(({ payload }) => payload)
+        const first = yield* drain(queue, 5)
+        assert.deepStrictEqual(first, all.slice(-5).toReversed())
+        yield* queue.offer("newest")
+        assert.deepStrictEqual(yield* drain(queue, 1), ["newest"])
+        assert.deepStrictEqual(yield* drainMany(queue), all.slice(0, -5).toReversed())
+      })
+    )
+
+    it.effect("leaves the messages of a group in the order in which they were offered", () =>
+      Effect.gen(function* () {
+        yield* at
+        const queue = yield* open(yield* memory, lifo)
+        yield* queue.offerAll(
+          Array.from({ length: 1200 }, (_, i) => ({ payload: `${i % 2}:${i}`, group: String(i % 2) }))
+        )
+        yield* queue.offerAll([{ payload: "0:1200", group: "0" }, { payload: "alone" }])
+        assert.deepStrictEqual(yield* drain(queue, 4), ["alone", "1:1", "1:3", "1:5"])
+      })
+    )
+  })
+
   describe("ids", () => {
     it.effect("takes a message of an id in once: while it waits, is claimed, and when it is done", () =>
       Effect.gen(function* () {
@@ -382,12 +430,73 @@ describe("S3Queue", () => {
       })
     )
 
+    it.effect("is tried for ever with failureStrategy retry, later each time, and is no dead letter", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const queue = yield* open(store, { failureStrategy: "retry" })
+        let failures = 0
+        yield* Effect.forkChild(
+          queue.consume(
+            (payload) =>
+              Effect.gen(function* () {
+                if (payload === "rejected") return yield* new S3Queue.Reject({ description: "never" })
+                if (failures < 30) {
+                  failures += 1
+                  return yield* new NoPaper()
+                }
+              }),
+            { stopWithin: 0 }
+          )
+        )
+        yield* queue.offer("a")
+        yield* queue.offer("rejected", { id: "rejected" })
+        // 1, 2, 4, ... seconds, then 5 minutes each.
+        yield* pass(3 * 60 * minute, 5000)
+        const { deadLetters, totals } = yield* queue.status
+        assert.deepStrictEqual([failures, totals.retried, totals.completed, deadLetters], [30, 30, 1, 1])
+        // It is the one that a handler has rejected.
+        const letters = yield* Stream.runCollect(queue.deadLetters)
+        assert.deepStrictEqual(
+          letters.map(({ id }) => id),
+          ["rejected"]
+        )
+      })
+    )
+
+    it.effect("is tried for ever as well when it cannot be read, or costs workers their life", () =>
+      Effect.gen(function* () {
+        yield* at
+        const base = yield* memory
+        const options = { failureStrategy: "retry", visibility: "3 seconds", retryDelay: () => 1000 } as const
+        yield* (yield* open(base)).offer("poison")
+        for (let life = 0; life < 8; life++) {
+          const { setDown, store } = failingAtTimes(base)
+          const claiming = yield* Effect.forkChild((yield* open(store, options)).claim())
+          while (claiming.pollUnsafe() === undefined) yield* pass(1000)
+          assert.strictEqual((yield* Fiber.join(claiming))[0]?.attempt, life + 1)
+          setDown(true)
+        }
+        const { database } = yield* openOn(base)
+        const elder = yield* Effect.provideService(
+          S3Queue.make({ name, payload: Schema.Finite, ...options }),
+          Database,
+          database
+        )
+        yield* Effect.forkChild(elder.consume(() => Effect.void, { stopWithin: 0 }))
+        yield* pass(60_000)
+        const { deadLetters, totals } = yield* elder.status
+        assert.isAbove(totals.retried, 5)
+        assert.strictEqual(deadLetters, 0)
+      })
+    )
+
     it.effect("does what a handler says: later, never; and takes a defect for a failure", () =>
       Effect.gen(function* () {
         yield* at
         const queue = yield* open(yield* memory, { maxAttempts: 2 })
         const seen: Array<string> = []
-        const events = yield* Effect.forkChild(Stream.runCollect(Stream.take(queue.events, 7)), {
+        const events = yield* Effect.forkChild(Stream.runCollect(Stream.take(queue.events, 11)), {
           startImmediately: true
         })
         yield* turn
@@ -421,6 +530,10 @@ describe("S3Queue", () => {
           "Dead defect",
           "Dead never",
           "Dead slow",
+          "Offered defect",
+          "Offered later",
+          "Offered never",
+          "Offered slow",
           "Retried defect",
           "Retried later",
           "Retried slow"
@@ -522,6 +635,83 @@ describe("S3Queue", () => {
         assert.include(error.message, "is not held")
         const { claimed, totals } = yield* b.status
         assert.deepStrictEqual([claimed, totals.completed, totals.lost], [0, 1, 1])
+      })
+    )
+
+    it.effect("says by hand that it goes on, by one request for all; and is told when a message is lost", () =>
+      Effect.gen(function* () {
+        yield* at
+        const base = yield* memory
+        const { setDown, store: flaky } = failingAtTimes(base)
+        const { requests, store } = count(flaky)
+        const [a, b] = [yield* open(store), yield* open(base)]
+        yield* a.offerAll(numbers(3))
+        const [first, second, third] = yield* a.claimNow(3)
+        requests.length = 0
+        yield* Effect.forEach([first!, second!, third!], ({ renew }) => renew, { concurrency: "unbounded" })
+        assert.deepStrictEqual(
+          requests.map((request) => request.split(" ")[0]),
+          ["put"]
+        )
+        // From here on nobody takes it for as long as visibility.
+        const taking = yield* Effect.forkChild(b.claim(3))
+        yield* pass(20_000)
+        yield* first!.renew
+        setDown(true)
+        yield* pass(25_000)
+        assert.isUndefined(taking.pollUnsafe())
+        const renewing = yield* Effect.forkChild(Effect.flip(second!.renew))
+        yield* pass(40_000)
+        assert.lengthOf(yield* Fiber.join(taking), 3)
+        assert.strictEqual((yield* Fiber.join(renewing))._tag, "MessageLost")
+        setDown(false)
+        assert.strictEqual((yield* Effect.flip(third!.renew))._tag, "MessageLost")
+        const [own] = yield* Effect.andThen(b.offer("own"), b.claimNow())
+        yield* own!.ack
+        assert.strictEqual((yield* Effect.flip(own!.renew))._tag, "MessageLost")
+      })
+    )
+
+    it.effect("is told by a renewal that another has its message, before it knows by itself", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const [a, b] = [yield* open(store), yield* open(store)]
+        yield* a.offer("x")
+        const [mine] = yield* a.claimNow()
+        yield* b.clear({ claimed: true })
+        assert.strictEqual((yield* Effect.flip(mine!.renew))._tag, "MessageLost")
+        yield* mine!.lost
+      })
+    )
+
+    it.effect("tells of what was offered, once, also by a transaction", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { database } = yield* openOn(yield* memory)
+        const options = { name, payload: Schema.String, transactions: true }
+        const queue = yield* Effect.provideService(S3Queue.make(options), Database, database)
+        const seen: Array<string> = []
+        yield* Effect.forkChild(
+          Stream.runForEach(queue.events, (event) =>
+            Effect.sync(() => void seen.push("id" in event ? `${event._tag} ${event.id}` : event._tag))
+          )
+        )
+        yield* turn
+        yield* queue.offer("1", { id: "1" })
+        yield* queue.offer("1", { id: "1" })
+        yield* queue.offerAll([
+          { payload: "2", id: "2" },
+          { payload: "1", id: "1" }
+        ])
+        yield* database.transaction(queue.offer("3", { id: "3" }))
+        yield* Effect.exit(database.transaction(Effect.andThen(queue.offer("4", { id: "4" }), Effect.fail("no"))))
+        yield* pass(1000)
+        yield* Effect.scoped(Effect.flatMap(queue.claimNow(), ([one]) => one!.ack))
+        yield* pass(1000)
+        assert.deepStrictEqual(seen, ["Offered 1", "Offered 2", "Offered 3", "Completed 1"])
+        const [status] = yield* Effect.provideService(Plugin.statuses, Database, database)
+        assert.strictEqual(status!.counters["offered"], 3)
       })
     )
 
@@ -961,6 +1151,29 @@ describe("S3Queue", () => {
         assert.strictEqual((yield* queue.status).totals.completed, 60)
       })
     )
+
+    it.effect("costs an idle hour 120 GET, 1 PUT, 1 HEAD and 1 DELETE; with transactions 60 LIST more", () =>
+      Effect.gen(function* () {
+        yield* at
+        for (const transactions of [false, true]) {
+          const { requests, store } = count(yield* memory)
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              const queue = yield* open(store, { transactions })
+              const consuming = yield* Effect.forkChild(queue.consume(() => Effect.void, { stopWithin: 0 }))
+              yield* pass(2 * minute)
+              requests.length = 0
+              yield* pass(60 * minute)
+              yield* Fiber.interrupt(consuming)
+            })
+          )
+          const kinds: Record<string, number> = {}
+          for (const request of requests) kinds[request.split(" ")[0]!] = (kinds[request.split(" ")[0]!] ?? 0) + 1
+          const idle = { get: 120, put: 1, head: 1, delete: 1 }
+          assert.deepStrictEqual(kinds, transactions ? { ...idle, list: 60 } : idle)
+        }
+      })
+    )
   })
 
   describe("stores", () => {
@@ -1223,7 +1436,12 @@ describe("S3Queue", () => {
           ["rememberIds", { rememberIds: -1 }],
           ["rememberIds", { rememberIds: "1 minute", transactions: true }],
           ["maxAttempts", { maxAttempts: 0 }],
-          ["maxAttempts", { maxAttempts: 1.5 }]
+          ["maxAttempts", { maxAttempts: 1.5 }],
+          ["maxAttempts", { maxAttempts: Infinity }],
+          ["maxAttempts", { maxAttempts: 3, failureStrategy: "retry" }],
+          ["failureStrategy", { failureStrategy: "never" as "retry" }],
+          ["order", { order: "lifo", fifo: true }],
+          ["order", { order: "random" as "lifo" }]
         ]
         for (const [field, options] of wrong) {
           const error = yield* Effect.flip(open(store, options))

@@ -42,6 +42,7 @@ export const engineOn = (
     // What is given up is not handled.
     maxAttempts: () => 1000,
     memory: 86_400_000,
+    order: "fifo",
     onTaken: () => Effect.void
   })
 

@@ -55,6 +55,8 @@ export interface Options {
   readonly maxAttempts: () => number
   /** How long ids are remembered. */
   readonly memory: number
+  /** Which messages of one priority this process claims first. */
+  readonly order: State.Order
   /** Tells of messages that were taken from workers that were silent. */
   readonly onTaken: (flights: ReadonlyArray<State.Flight>) => Effect.Effect<void>
 }
@@ -159,6 +161,10 @@ export interface Engine {
     claim: Pick<Claim, "message" | "number" | "token">,
     outcome: State.Outcome
   ) => Effect.Effect<boolean, StoreError.StoreError>
+  /** Says now that this process goes on: `false` when the claim is not in force any more. Goes on trying while the store cannot be reached. */
+  readonly renew: (claim: Pick<Claim, "number" | "token">) => Effect.Effect<boolean, StoreError.StoreError>
+  /** Makes the queue as if nothing had ever been in it, and gives 0; does nothing where messages are claimed, and gives their number, unless `claimed`. */
+  readonly remove: (options: { readonly claimed: boolean }) => Effect.Effect<number, StoreError.StoreError>
   /** Changes the state. */
   readonly change: <A>(
     change: (draft: State.Draft, world: World) => Effect.Effect<A, Failure>
@@ -292,7 +298,7 @@ const isUnknown = ({ outcome, reason }: StoreError.StoreError): boolean =>
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Engine, never, Scope.Scope> {
-  const { clock, memory, prefix, store } = options
+  const { clock, memory, order, prefix, store } = options
   const visibility = Math.ceil(options.visibility)
   const scope = yield* Effect.scope
   const worker = yield* Id.random
@@ -537,7 +543,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         now: world.now
       })
       const max = round.waiting.reduce((sum, one) => sum + one.max, 0)
-      const claimed = yield* Effect.result(State.claim(draft, reader, { worker, max, now: world.now }))
+      const claimed = yield* Effect.result(State.claim(draft, reader, { worker, max, now: world.now, order }))
       if (Result.isSuccess(claimed)) flights = claimed.success
       else if (claimed.failure._tag === "Stale") return yield* Effect.fail(claimed.failure)
       else refusal = claimed.failure
@@ -839,20 +845,31 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     Effect.gen(function* () {
       const draft = State.draft(known?.value ?? State.empty)
       const world: World = { now: 0, reader }
-      const payloads = yield* Effect.forEach(flights, ({ m }) =>
+      const payloads = yield* Effect.forEach(flights, ({ k, m }) =>
         payloadOf(draft, m, world).pipe(
-          Effect.catchTag("Stale", () => look((state, world) => payloadOf(State.draft(state), m, world)))
+          Effect.catchTag("Stale", () =>
+            // What has been taken away meanwhile has no payload any more.
+            look((state, world) =>
+              state.flight.some((flight) => flight.k === k)
+                ? payloadOf(State.draft(state), m, world)
+                : Effect.as(lose([k]), undefined)
+            )
+          )
         )
       )
-      return flights.map((flight, index): Claim => {
+      return flights.flatMap((flight, index): ReadonlyArray<Claim> => {
+        const payload = payloads[index]
+        if (payload === undefined) return []
         const lost = held.get(flight.k)?.lost
-        return {
-          number: flight.m.s,
-          token: flight.k,
-          message: flight.m,
-          payload: payloads[index]!,
-          lost: lost === undefined ? Effect.void : Deferred.await(lost)
-        }
+        return [
+          {
+            number: flight.m.s,
+            token: flight.k,
+            message: flight.m,
+            payload,
+            lost: lost === undefined ? Effect.void : Deferred.await(lost)
+          }
+        ]
       })
     }).pipe(Effect.onError(() => release(flights)))
 
@@ -931,7 +948,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
               maxAttempts: options.maxAttempts(),
               now
             })
-            return { taken, flights: yield* State.claim(draft, reader, { worker, max, now }) }
+            return { taken, flights: yield* State.claim(draft, reader, { worker, max, now, order }) }
           }),
           ({ flights }) => hold(flights)
         )
@@ -984,6 +1001,21 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       () => ending,
       () => Effect.sync(() => settling.delete(token))
     )
+  })
+
+  const renew = Effect.fnUntraced(function* ({ number, token }: Pick<Claim, "number" | "token">) {
+    let pause = Math.min(200, visibility / 10)
+    for (;;) {
+      if (!held.has(token)) return false
+      const renewed = yield* Effect.result(change((draft) => Effect.sync(() => State.renew(draft, { number, token }))))
+      if (Result.isSuccess(renewed)) {
+        if (!renewed.success) yield* lose([token])
+        return renewed.success
+      }
+      if (!isPassing(renewed.failure)) return yield* renewed.failure
+      yield* Effect.sleep(pause)
+      pause = Math.min(pause * 2, visibility / 3)
+    }
   })
 
   // ---------------------------------------------------------------------------
@@ -1107,6 +1139,11 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     if (!isNamed) yield* removeParts([name])
   })
 
+  const collectBelowFloor = Effect.gen(function* () {
+    const state = yield* readState
+    return yield* parts.collect(state.floor, State.partNames(state))
+  })
+
   const collect = Effect.gen(function* () {
     yield* change((draft) =>
       Effect.sync(() => {
@@ -1116,8 +1153,20 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         draft.hasChanged = true
       })
     )
-    const state = yield* readState
-    return yield* parts.collect(state.floor, State.partNames(state))
+    return yield* collectBelowFloor
+  })
+
+  const remove = Effect.fnUntraced(function* ({ claimed }: { readonly claimed: boolean }) {
+    const left = yield* change((draft) =>
+      Effect.sync(() => {
+        if (draft.flight.size > 0 && !claimed) return draft.flight.size
+        // The object stays, and its counters go on: a token or a part of before is none of what comes afterwards.
+        if (draft.before !== State.empty) State.reset(draft)
+        return 0
+      })
+    )
+    if (left === 0) yield* collectBelowFloor
+    return left
   })
 
   let collectedAt = 0
@@ -1173,6 +1222,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     claim,
     claimNow,
     settle,
+    renew,
+    remove,
     change,
     read: readState,
     look,

@@ -13,6 +13,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Id from "../../crypto/Id.ts"
 import type { Database } from "../../Database.ts"
@@ -44,13 +45,15 @@ const Waiting = Schema.Struct({
 export interface Outbox {
   /** Writes messages as part of the transaction of the fiber. */
   readonly write: (offers: ReadonlyArray<Engine.Offer>) => Effect.Effect<void, DbError.DbError>
+  /** Removes what was not moved yet, and does something else, while this process looks for nothing that is to be moved. */
+  readonly discarding: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | DbError.DbError>
   /** Moves what is there, again and again. */
   readonly sweeping: Effect.Effect<never>
 }
 
-const refused = (name: string, { message }: Error) =>
+const refused = (operation: string, name: string, { message }: Error) =>
   DbError.make(
-    "S3Queue.offer",
+    operation,
     new StoreError.Unsupported({ feature: "an outbox whose documents are refused", description: message }),
     name
   )
@@ -63,12 +66,13 @@ const refused = (name: string, { message }: Error) =>
  */
 export const make = Effect.fnUntraced(function* (options: {
   readonly name: string
-  readonly engine: Engine.Engine
+  readonly engine: Pick<Engine.Engine, "offer">
   /** Milliseconds between looks for what processes have left that came to a sudden end. */
   readonly every: number
 }): Effect.fn.Return<Outbox, DbError.DbError, Database | Scope.Scope> {
   const { engine, every, name } = options
   const scope = yield* Effect.scope
+  const lock = yield* Semaphore.make(1)
   const documents = yield* Resource.make(Resource.define(name, { schema: Waiting, primaryKey: "id" }))
 
   const toOffer = ({ delay, group, id, isNamed, message, payload, priority }: typeof Waiting.Type): Engine.Offer => ({
@@ -93,7 +97,15 @@ export const make = Effect.fnUntraced(function* (options: {
       Effect.provideService(Transaction.Current, undefined)
     )
 
+  const discard = documents.scan({ onCorrupt: "skip" }).pipe(
+    Stream.grouped(1000),
+    Stream.runForEach((waiting) => documents.deleteMany(waiting.map(({ id }) => id))),
+    Effect.mapError((error) => (error._tag === "DbError" ? error : refused("S3Queue.remove", name, error))),
+    Effect.provideService(Transaction.Current, undefined)
+  )
+
   return {
+    discarding: (effect) => lock.withPermits(1)(Effect.andThen(discard, effect)),
     write: Effect.fnUntraced(function* (offers) {
       const written: Array<typeof Waiting.Type> = []
       for (const { delay, keys, message } of offers) {
@@ -111,12 +123,19 @@ export const make = Effect.fnUntraced(function* (options: {
       yield* Effect.mapError(
         Effect.forEach(written, (one) => documents.insert(one), { discard: true }),
         // What interceptors of the whole database say of it.
-        (error) => (error._tag === "DbError" ? error : refused(name, error))
+        (error) => (error._tag === "DbError" ? error : refused("S3Queue.offer", name, error))
       )
       yield* Transaction.onCommit(Effect.asVoid(Effect.forkIn(noted(move(written)), scope)))
     }),
     sweeping: documents
       .scan({ onCorrupt: "skip" })
-      .pipe(Stream.grouped(100), Stream.runForEach(move), noted, Effect.andThen(Effect.sleep(every)), Effect.forever)
+      .pipe(
+        Stream.grouped(100),
+        Stream.runForEach(move),
+        lock.withPermits(1),
+        noted,
+        Effect.andThen(Effect.sleep(every)),
+        Effect.forever
+      )
   }
 })

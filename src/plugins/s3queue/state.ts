@@ -86,7 +86,9 @@ export const Part = Schema.Struct({
   u: Schema.Int,
   v: Schema.Int,
   y: Schema.Int,
-  g: Schema.Boolean
+  g: Schema.Boolean,
+  /** The greatest number of those that are left. */
+  l: Schema.optionalKey(Schema.Int)
 })
 
 /**
@@ -561,16 +563,17 @@ const untaken = (part: Part, messages: ReadonlyArray<Message>): ReadonlyArray<Me
 }
 
 /** What a part says of the messages that are left in it. */
-const summary = (messages: ReadonlyArray<Message>): Pick<Part, "f" | "u" | "v" | "y" | "g"> => {
-  let [f, u, v, y, g] = [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0, Number.MIN_SAFE_INTEGER, false]
+const summary = (messages: ReadonlyArray<Message>): Pick<Part, "f" | "u" | "v" | "y" | "g" | "l"> => {
+  let [f, l, u, v, y, g] = [Number.MAX_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER, 0, Number.MIN_SAFE_INTEGER, false]
   for (const { d = 0, g: group, p = 0, s } of messages) {
     f = Math.min(f, s)
+    l = Math.max(l, s)
     u = Math.min(u, d)
     v = Math.max(v, d)
     y = Math.max(y, p)
     g ||= group !== undefined
   }
-  return { f, u, v, y, g }
+  return { f, u, v, y, g, l }
 }
 
 /** A part of which some places more are taken. */
@@ -772,20 +775,30 @@ export const offer = (
 // Claiming
 // -----------------------------------------------------------------------------
 
-const before = (a: Message, b: Message): number => (b.p ?? 0) - (a.p ?? 0) || a.s - b.s
+/**
+ * Which of the messages of one priority go first: those that were offered first, or last.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Order = "fifo" | "lifo"
+
+const before =
+  (order: Order) =>
+  (a: Message, b: Message): number =>
+    (b.p ?? 0) - (a.p ?? 0) || (order === "fifo" ? a.s - b.s : b.s - a.s)
 
 /** Of some messages, the first that may be claimed, in their order. */
 const eligible = (
   pool: ReadonlyArray<Message>,
   busy: ReadonlySet<string>,
-  now: number,
-  max: number
+  { max, now, order }: { readonly max: number; readonly now: number; readonly order: Order }
 ): ReadonlyArray<Message> => {
   const heads = new Map<string, number>()
   for (const { g, s } of pool) if (g !== undefined && s < (heads.get(g) ?? Infinity)) heads.set(g, s)
   return pool
     .filter(({ d = 0, g, s }) => d <= now && (g === undefined || (!busy.has(g) && heads.get(g) === s)))
-    .toSorted(before)
+    .toSorted(before(order))
     .slice(0, max)
 }
 
@@ -793,21 +806,28 @@ const eligible = (
 const chosen = Effect.fnUntraced(function* <E>(
   draft: Draft,
   reader: Reader<E>,
-  { max, now }: { readonly max: number; readonly now: number }
+  options: { readonly max: number; readonly now: number; readonly order: Order }
 ): Effect.fn.Return<ReadonlyArray<Message>, E> {
+  const { max, now, order } = options
+  /** The part's message that would be first, as far as its number goes. */
+  const first = ({ f, l = Number.MAX_SAFE_INTEGER }: Part) => (order === "fifo" ? f : -l)
   const busy = new Set<string>()
   for (const { m } of draft.flight.values()) if (m.g !== undefined) busy.add(m.g)
   const pool = [...draft.ready.in.values()]
   let closed = [...draft.ready.parts.values()].filter((part) => left(part) > 0)
   for (;;) {
-    const best = eligible(pool, busy, now, max)
+    const best = eligible(pool, busy, options)
     const last = best.at(-1)
-    const mayBeFirst = ({ f, u, y }: Part) =>
-      u <= now && (last === undefined || best.length < max || y > (last.p ?? 0) || (y === (last.p ?? 0) && f < last.s))
+    const mayBeFirst = (part: Part) =>
+      part.u <= now &&
+      (last === undefined ||
+        best.length < max ||
+        part.y > (last.p ?? 0) ||
+        (part.y === (last.p ?? 0) && first(part) < (order === "fifo" ? last.s : -last.s)))
     const mayHoldUp = ({ f, g }: Part) => g && best.some((message) => message.g !== undefined && f < message.s)
     const [next] = closed
       .filter((part) => mayBeFirst(part) || mayHoldUp(part))
-      .toSorted((a, b) => b.y - a.y || a.f - b.f)
+      .toSorted((a, b) => b.y - a.y || first(a) - first(b))
     if (next === undefined) return best
     closed = closed.filter((part) => part !== next)
     pool.push(...untaken(next, yield* reader.open(next)))
@@ -815,8 +835,8 @@ const chosen = Effect.fnUntraced(function* <E>(
 })
 
 /**
- * Claims messages for a worker: those with the highest priority first, then in the order in which they were offered; of a
- * group one at a time, and none before those that were offered earlier. None while the queue is paused.
+ * Claims messages for a worker: those with the highest priority first, then in the order in which they were offered, or the other way
+ * round; of a group one at a time, and none before those that were offered earlier. None while the queue is paused.
  *
  * @category combinators
  * @since 0.1.0
@@ -824,7 +844,7 @@ const chosen = Effect.fnUntraced(function* <E>(
 export const claim = Effect.fnUntraced(function* <E>(
   draft: Draft,
   reader: Reader<E>,
-  options: { readonly worker: string; readonly max: number; readonly now: number }
+  options: { readonly worker: string; readonly max: number; readonly now: number; readonly order: Order }
 ): Effect.fn.Return<ReadonlyArray<Flight>, E> {
   if (draft.paused || options.max < 1) return []
   const messages = yield* chosen(draft, reader, options)
@@ -887,6 +907,18 @@ export const settle = (
   }
   // From when it is over the id is remembered as long as from when it was offered.
   if (claimed.digest !== undefined) draft.ids.set(claimed.digest, [claimed.digest, m.s, now])
+  return true
+}
+
+/**
+ * Lets the worker of a claim say that it goes on, if the claim is still in force: whether it is.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const renew = (draft: Draft, claimed: { readonly number: number; readonly token: number }): boolean => {
+  if (draft.flight.get(claimed.number)?.k !== claimed.token) return false
+  draft.hasChanged = true
   return true
 }
 
@@ -977,6 +1009,63 @@ export const discard = Effect.fnUntraced(function* <E>(
   yield* takeAll(draft, draft.dead, messages, reader)
   return messages.length
 })
+
+// -----------------------------------------------------------------------------
+// Emptying
+// -----------------------------------------------------------------------------
+
+/** Takes all messages of a shelf. What is claimed, or dead, may still refer to its parts. */
+const emptied = (shelf: DraftShelf): number => {
+  let count = shelf.in.size
+  shelf.in.clear()
+  for (const part of shelf.parts.values()) {
+    count += left(part)
+    shelf.parts.set(part.n, { ...part, h: part.k, t: [], ...summary([]) })
+  }
+  return count
+}
+
+/**
+ * Removes the messages that wait, and if so wanted those that are claimed, whose claims are over, and the dead letters. Returns how many.
+ * Reads nothing. Ids stay remembered.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const clear = (
+  draft: Draft,
+  { claimed, deadLetters }: { readonly claimed: boolean; readonly deadLetters: boolean }
+): number => {
+  let count = emptied(draft.ready)
+  if (deadLetters) count += emptied(draft.dead)
+  if (claimed) {
+    count += draft.flight.size
+    draft.flight.clear()
+    draft.workers.clear()
+  }
+  if (count > 0) draft.hasChanged = true
+  return count
+}
+
+/**
+ * Makes a queue as if nothing had ever been in it, but for its counters: the next token, number and part are none that have been there, and
+ * no part that was put so far is ever named.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const reset = (draft: Draft): void => {
+  clear(draft, { claimed: true, deadLetters: true })
+  draft.ids = new Map()
+  draft.idParts = []
+  draft.paused = false
+  Object.assign(draft.totals, empty.totals)
+  // Above that of each part that somebody may be putting now.
+  const { floor, generation } = partsOf.nextGenerations(partsOf.nextGenerations(draft))
+  draft.floor = floor
+  draft.generation = generation
+  draft.hasChanged = true
+}
 
 // -----------------------------------------------------------------------------
 // Statistics
