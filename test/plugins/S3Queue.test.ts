@@ -275,6 +275,21 @@ describe("S3Queue", () => {
       })
     )
 
+    it.effect("gives what is newer in a part before what is not in one any more", () =>
+      Effect.gen(function* () {
+        yield* at
+        const queue = yield* open(yield* memory, lifo)
+        yield* queue.offerAll(
+          numbers(1000).map((message, i) => (i > 500 ? { ...message, delay: "1 minute" } : message))
+        )
+        const [one] = yield* queue.claimNow()
+        assert.strictEqual(one?.payload, "500")
+        yield* one!.retry({ after: "1 minute" })
+        yield* TestClock.adjust("61 seconds")
+        assert.deepStrictEqual(yield* drain(queue, 2), ["999", "998"])
+      })
+    )
+
     it.effect("leaves the messages of a group in the order in which they were offered", () =>
       Effect.gen(function* () {
         yield* at
