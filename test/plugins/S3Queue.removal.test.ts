@@ -94,7 +94,7 @@ describe("a queue that is emptied", () => {
             Effect.gen(function* () {
               if (payload !== "slow") return void seen.push(payload)
               yield* Deferred.succeed(begun, undefined)
-              yield* Effect.onInterrupt(Effect.never, () => Effect.sync(() => void seen.push("interrupted")))
+              return yield* Effect.onInterrupt(Effect.never, () => Effect.sync(() => void seen.push("interrupted")))
             }),
           { stopWithin: 0 }
         )

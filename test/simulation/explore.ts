@@ -6,7 +6,7 @@
  *   [--break late-markers|no-write-id|blind-writes|blind-claims|blind-commits|blind-deletions] [--limit N] [--json]
  *
  * Scenarios of queues (queueOrders.ts) begin with "queue: ", and have broken builds of their own: blind-queues, deleted-queues,
- * forgotten-tokens, forgotten-ids, forgotten-claims. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
+ * forgotten-tokens, forgotten-ids, forgotten-claims, recounted-queues. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
  * blind-fences, blind-numbers, blind-creations, blind-values, blind-leases, removed-leases, early-removals.
  */
 import { parseArgs } from "node:util"
@@ -46,10 +46,11 @@ if (![preemptions, crashes, interruptions, limit].every(Number.isSafeInteger)) {
   throw new Error("--preemptions, --crashes, --interruptions and --limit are integers")
 }
 const broken = values.break === undefined ? undefined : breaks[values.break]
-const brokenQueue = values.break === undefined ? undefined : queues.breaks[values.break]
+const breaksOfQueues = { ...queues.breaks, ...queues.breaksOfRemovals }
+const brokenQueue = values.break === undefined ? undefined : breaksOfQueues[values.break]
 const brokenKernel = values.break === undefined ? undefined : kernelBreaks[values.break]
 if (values.break !== undefined && (broken ?? brokenQueue ?? brokenKernel) === undefined) {
-  throw new Error(`--break is one of ${Object.keys({ ...breaks, ...queues.breaks, ...kernelBreaks }).join(", ")}`)
+  throw new Error(`--break is one of ${Object.keys({ ...breaks, ...breaksOfQueues, ...kernelBreaks }).join(", ")}`)
 }
 const pause = Option.getOrUndefined(Duration.fromInput((values.pause ?? "0 seconds") as Duration.Input))
 if (pause === undefined) throw new Error(`--pause is a duration, such as "11 seconds"`)
