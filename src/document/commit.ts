@@ -229,11 +229,14 @@ export const make = <A>(
   ) => put({ id, key, writeId }, object, condition)
 
   const written = (
-    { newMarkers: _, isJournaled: ______, wanted: __, write: ___, upkeep: ____, untold: _____, ...common }: Prepared<A>,
+    { carried, former, id, isSettled, isUnderOldKey, json, key, value }: Prepared<A>,
     write: Document.Write,
     object: ReturnType<typeof Document.toObject>,
     etag: string
-  ): Base<A> => know({ ...common, stored: Document.stored(write, object, etag) })
+  ): Base<A> => {
+    const stored = Document.stored(write, object, etag)
+    return know({ id, key, value, stored, carried, former, isUnderOldKey, json, isSettled })
+  }
 
   /**
    * Puts what can be lost to another writer. Neither the request nor what follows is interrupted: whoever gives up waiting

@@ -434,4 +434,10 @@ const coversSame = (
 
 const noIndexes: Database.Indexes = {}
 
-const nothing: Owned = { markers: Document.none, companions: Document.none, claims: Document.none, wanted: [] }
+/**
+ * What a version owns where there are no indexes.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const nothing: Owned = { markers: Document.none, companions: Document.none, claims: Document.none, wanted: [] }

@@ -14,7 +14,7 @@ import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import type { Base, Context } from "./context.ts"
 import { markersBut } from "./documentObject.ts"
-import type { Indexes, Wanted } from "./indexes.ts"
+import { type Indexes, nothing, type Wanted } from "./indexes.ts"
 import type { ReadFailure } from "./read.ts"
 
 /**
@@ -145,28 +145,33 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     const createdAt = continued?.stored.createdAt ?? writtenAt
     const valid = yield* complete(input, continued?.value, createdAt, writtenAt)
     const kept = from === undefined ? undefined : { ...from, schemaVersion: from.stored.schemaVersion }
-    const { id, value, json, carried, former, ...encoded } = yield* codec.encode(valid, kept)
+    const encoded = yield* codec.encode(valid, kept)
+    const { id, value, json, carried, former } = encoded
     if (settings.unwritable !== undefined) yield* refuse(settings.unwritable, json, before?.json)
     const key = yield* before === undefined ? context.newKey(id) : context.key(id)
     if (before !== undefined && before.id !== id) {
       return yield* invalid([primaryKey], "Expected the id to stay as it is")
     }
-    const write: Document.Write = {
+    const content = continued?.stored.content
+    const plain: Document.Write = {
       writeId: yield* Id.writeIdEager(),
       writtenAt,
       createdAt,
       version: continued === undefined ? 1 : continued.stored.version + (continued === before ? 1 : 0),
       ancestors: ancestorsOf(old ?? over),
-      ...encoded,
+      tag: encoded.tag,
+      schemaVersion: encoded.schemaVersion,
+      fields: encoded.fields,
+      truncated: encoded.truncated,
       markers: Document.none,
       companions: Document.none,
-      claims: Document.none,
-      ...(continued?.stored.content === undefined ? {} : { content: continued.stored.content })
+      claims: Document.none
     }
+    const write = content === undefined ? plain : { ...plain, content }
     yield* writableEager()
     const upkeep = database.upkeep(name)?.text
     const untold = indexes.untoldUnsafe()
-    const { wanted, ...owned } = yield* indexes.owned(
+    const owned = yield* indexes.owned(
       { id, json, carried, stored: write },
       mode === "change" || old === undefined ? before : { stored: old },
       without
@@ -180,9 +185,12 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       former,
       isUnderOldKey: false,
       isSettled: true,
-      write: { ...write, ...owned },
+      write:
+        owned === nothing
+          ? write
+          : { ...write, markers: owned.markers, companions: owned.companions, claims: owned.claims },
       newMarkers: markersBut(name, id, owned, old),
-      wanted,
+      wanted: owned.wanted,
       untold,
       isJournaled: settings.journal !== undefined,
       upkeep
