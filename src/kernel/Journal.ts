@@ -23,10 +23,11 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { JsonObject } from "../encoding/Json.ts"
-import { listAll, maxKeyBytes, type ObjectStore, type PutRequest } from "../storage/ObjectStore.ts"
+import { getOption, listAll, maxKeyBytes, type ObjectStore, type PutRequest } from "../storage/ObjectStore.ts"
 import type * as StoreError from "../storage/StoreError.ts"
 import * as AppendLog from "./AppendLog.ts"
 import type * as BlobCodec from "./BlobCodec.ts"
@@ -303,7 +304,14 @@ export interface Journal {
   readonly position: Effect.Effect<number, StoreError.StoreError>
   /** What is known of the log without reading it: `first`, `next`, `head`, ... 1 GET. */
   readonly status: Effect.Effect<AppendLog.Status, StoreError.StoreError>
-  /** Waits until the journal has come to a position: all records before it can be read. 1 GET for each look. */
+  /**
+   * Waits until the journal has come to a position: all records before it can be read. 1 GET for each look; once the position has stood for
+   * 10 seconds 1 GET more, 1 LIST for each 1,000 entries that wait, and 1 GET for each body, 100 at a look, each once.
+   *
+   * It fails with what stops a journaler: with what has ended `run` of this journal after it was asked for; and, of another process, `Corrupt`
+   * with the `key` of the log, the lease or an entry that is damaged. What else stops another process, such as a damaged document or rights that
+   * it does not have, is not to be seen from here: `Plugin.statuses` of that process tells, and this waits until it is mended.
+   */
   readonly waitUntil: (position: number, options?: WaitOptions) => Effect.Effect<number, StoreError.StoreError>
   /**
    * Journals what is committed, as long as it runs. Any number of processes may run it: one at a time works, by a lease, and gives
@@ -349,6 +357,12 @@ export interface Journal {
 // Constructors
 // -----------------------------------------------------------------------------
 
+/** How long a position stands until who waits for it asks why. */
+const standsMillis = 10_000
+
+/** How many bodies of entries are read at a look. */
+const mostRead = 100
+
 const millisOf = (pause: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(pause))
 
 /**
@@ -388,6 +402,29 @@ export const make = Effect.fnUntraced(function* (
       longestPause: millisOf(longestPause)
     })
 
+  /** What has ended `run`, how often and last. */
+  let halts = 0
+  let halted: StoreError.StoreError | undefined
+
+  const pending = listAll(store, { prefix: entry.folderOf(prefix), keysOnly: true }).pipe(
+    Stream.map(({ key }) => entry.parse(prefix, key)),
+    Stream.filter((one) => one !== undefined)
+  )
+
+  /** Fails with what is damaged of what a journaler needs, whichever process that is in. `whole`: keys of entries that were found whole. */
+  const inspect = Effect.fnUntraced(function* (whole: Set<string>) {
+    yield* Lease.make(store, { key: `${prefix}/lease` }).state
+    const waiting = yield* Stream.runCollect(Stream.filter(pending, ({ hasBody, key }) => hasBody && !whole.has(key)))
+    const readOne = Effect.fnUntraced(function* ({ key }: Pending) {
+      const found = yield* getOption(store, key)
+      if (Option.isSome(found)) yield* entry.readBody(key, found.value.body)
+      whole.add(key)
+    })
+    // What is in the way has waited for longer than what is behind it.
+    const oldest = waiting.toSorted((a, b) => a.time - b.time).slice(0, mostRead)
+    yield* Effect.forEach(oldest, readOne, { concurrency: 8, discard: true })
+  })
+
   const fenceOf = ({ fence }: AppendLog.Status) => (fence === 0 ? undefined : fence)
 
   /** Does what compare-and-set alone makes safe, whoever has the lease at the time. */
@@ -408,17 +445,28 @@ export const make = Effect.fnUntraced(function* (
       { firstPause = "100 millis", longestPause = "10 seconds" } = {}
     ) {
       const longest = millisOf(longestPause)
+      const [before, whole] = [halts, new Set<string>()]
+      let last: number | undefined
+      let stood = 0
       for (let pause = millisOf(firstPause); ; pause = Math.min(longest, pause * 2)) {
         const { next } = yield* status
         if (next >= position) return next
+        if (halted !== undefined && halts > before) return yield* halted
+        stood = next === last ? stood : 0
+        if (stood >= standsMillis) yield* inspect(whole)
+        last = next
         yield* Effect.sleep(pause)
+        stood += pause
       }
     }),
-    pending: listAll(store, { prefix: entry.folderOf(prefix), keysOnly: true }).pipe(
-      Stream.map(({ key }) => entry.parse(prefix, key)),
-      Stream.filter((one) => one !== undefined)
-    ),
-    run: (documents, running = {}) => journaler(documents, running).run,
+    pending,
+    run: (documents, running = {}) =>
+      Effect.tapError(journaler(documents, running).run, (error) =>
+        Effect.sync(() => {
+          halts += 1
+          halted = error
+        })
+      ),
     catchUp: Effect.fn("Journal.catchUp")(function* (documents, { nobodyWrites = false, ...running } = {}) {
       const { appended, dropped, next, undecided } = yield* journaler(documents, running).catchUp(nobodyWrites)
       return { appended, dropped, next, undecided }

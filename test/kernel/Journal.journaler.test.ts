@@ -304,6 +304,70 @@ describe("running", () => {
     })
   )
 
+  /** Who waits, and what became of it within some seconds. */
+  const waited = Effect.fnUntraced(function* (journal: Journal.Journal, seconds: number) {
+    const waiting = yield* Effect.forkChild(Effect.flip(journal.waitUntil(2)), { startImmediately: true })
+    yield* pass(seconds)
+    const error = (waiting.pollUnsafe() === undefined ? undefined : yield* Fiber.join(waiting)) as
+      | StoreError
+      | undefined
+    yield* Fiber.interrupt(waiting)
+    return error && [error.reason._tag, error.key]
+  })
+
+  it.effect(
+    "what ends it fails who waits in this process, and who has begun to wait afterwards when it ends it again",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* memory
+        const mine = yield* on(store)
+        yield* write(store, (yield* on(store)).client, "a", { detail: { after: {} } })
+        const [key] = yield* pendingOn(store)
+        yield* store.put({ key: key!, body: new TextEncoder().encode("{") })
+        const attempt = Effect.ignore(mine.run(documents(store), { firstPause: "1 second" }))
+        const run = Effect.forkChild(attempt, { startImmediately: true })
+        const first = yield* Effect.forkChild(waited(mine, 5), { startImmediately: true })
+        yield* run
+        assert.deepStrictEqual(yield* Fiber.join(first), ["Corrupt", key])
+        // It may be mended by now.
+        assert.isUndefined(yield* waited(mine, 5))
+        const second = yield* Effect.forkChild(waited(mine, 5), { startImmediately: true })
+        yield* run
+        assert.deepStrictEqual(yield* Fiber.join(second), ["Corrupt", key])
+      })
+  )
+
+  it.effect(
+    "what is damaged fails who waits in a process that has no journaler, once the position has stood for 10 seconds",
+    () =>
+      Effect.gen(function* () {
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        const other = yield* on(store)
+        const writer = yield* on(store)
+        for (const n of range(205)) yield* write(store, writer.client, `d${n}`, { detail: { after: {} } })
+        const keys = yield* pendingOn(store)
+        // Whole entries wait for however long.
+        yield* counter.reset
+        assert.isUndefined(yield* waited(other, 60))
+        const { get, list } = yield* counter.counts
+        assert.isAbove(list, 3)
+        // 1 for each look, 1 more for each that asks why, and 1 for each body.
+        const looks = get - 205 - list
+        assert.isTrue(looks > list && looks < 20, `${get} GET, ${list} LIST`)
+        const last = keys.at(-1)!
+        const { body } = yield* store.get(last)
+        yield* store.put({ key: last, body: new TextEncoder().encode("{") })
+        assert.isUndefined(yield* waited(other, 9))
+        assert.deepStrictEqual(yield* waited(other, 60), ["Corrupt", last])
+        yield* store.put({ key: last, body })
+        yield* store.put({ key: "journal/lease", body: new TextEncoder().encode("{") })
+        assert.deepStrictEqual(yield* waited(other, 30), ["Corrupt", "journal/lease"])
+        yield* store.delete("journal/lease")
+        yield* store.put({ key: "journal/log/manifest", body: new TextEncoder().encode("{") })
+        assert.deepStrictEqual(yield* waited(other, 1), ["Corrupt", "journal/log/manifest"])
+      })
+  )
+
   it.effect("a write of this process is journaled within the first pause, however long it was idle", () =>
     Effect.gen(function* () {
       const { store, versions } = observed(yield* memory)
