@@ -787,6 +787,20 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   ) => Effect.Effect<S["Type"], DbError.NotFound | DbError.InvalidInput | ReadError>
 
   /**
+   * Tells whether the document that a record of the journal, or an entry of an audit trail, shows before or after the write was in a partition, or in
+   * the part of it that the values and bounds of `within` are of: its values there by path, transformed, as keys have them; none where it was not. By
+   * the definition that the partition has now. No request, but 1 GET where a newer program has declared fields since the catalog was read.
+   *
+   * Errors of `fromImage`; `InvalidInput`, too, where there is no such partition or a value does not fit; `DbError`, `Unsupported`: it goes by what this
+   * program cannot tell, or is not built yet.
+   */
+  readonly imageWithin: (
+    record: ImageRecord,
+    side: "before" | "after",
+    within: Part<S, N>
+  ) => Effect.Effect<Option.Option<JsonObject>, DbError.NotFound | DbError.InvalidInput | ReadError>
+
+  /**
    * Changes some top-level fields, or nested ones by path, of the document with this id, or of the document in hand.
    *
    * **Details**
@@ -1059,7 +1073,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * What `admin` does is the program's own work, in which no interceptor takes part. Every other member runs as one of the
    * operations:
    * `insertMany` and `writeAll` as what they do with each document; `upsert` and `upsertMany` as `upsert`, and in it as
-   * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt`, `fromImage`,
+   * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt`, `fromImage`, `imageWithin`,
    * `history` and `historyResults` as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` as
    * `list`; `scanResults` as `query`; `covered`, `distinct` and `companion` as `listIds` and `query`; `estimatedCount` as `count`;
    * `hasContent` as `getContent`; `restore` as `get` and `replace`.

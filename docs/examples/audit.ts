@@ -12,6 +12,7 @@
  * A-1: insert by ana, at the counter
  * A-1: update by bo, online
  * bo has written 2 versions, of 1 request
+ * in the north: 2 writes; of 1 the trail does not tell, which has no images of before
  * the chain holds for 4 entries
  * the plugins: audit up, journaler up
  */
@@ -35,8 +36,9 @@ import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import * as WriteContext from "effect-s3db/WriteContext"
 
 class Accounts extends Resource.Service<Accounts>()("bank/accounts", {
-  schema: Schema.Struct({ id: Schema.String, balance: Schema.Int }),
+  schema: Schema.Struct({ id: Schema.String, branch: Schema.String, balance: Schema.Int }),
   primaryKey: "id",
+  partitions: { byBranch: ["branch"] },
   journal: { images: "after", context: true }
 }) {}
 
@@ -59,8 +61,8 @@ const by =
 const write = Effect.gen(function* () {
   const accounts = yield* Accounts
   const { transaction } = yield* Database.Database
-  yield* accounts.insert({ id: "A-1", balance: 100 }).pipe(by("ana", "at the counter"))
-  yield* accounts.insert({ id: "A-2", balance: 50 }).pipe(by("ana", "at the counter"))
+  yield* accounts.insert({ id: "A-1", branch: "north", balance: 100 }).pipe(by("ana", "at the counter"))
+  yield* accounts.insert({ id: "A-2", branch: "south", balance: 50 }).pipe(by("ana", "at the counter"))
   const book = (id: string, amount: number) => accounts.update(id, ({ balance }) => ({ balance: balance + amount }))
   yield* transaction(Effect.andThen(book("A-1", -30), book("A-2", 30))).pipe(by("bo", "online"))
   // Refused, and not committed: neither the journal nor the trail has it.
@@ -99,6 +101,11 @@ const look = Effect.gen(function* () {
   const entries = yield* Stream.runCollect(audit.query({ user: "bo" }))
   const channels = new Set(entries.map(({ context }) => context?.["channel"]))
   yield* Console.log(`bo has written ${entries.length} versions, of ${channels.size} request`)
+  const north = { partition: "byBranch", values: { branch: "north" } } as const
+  const { total, unknown } = yield* audit.partitionStats("accounts", yield* Accounts, north)
+  yield* Console.log(
+    `in the north: ${total} writes; of ${unknown} the trail does not tell, which has no images of before`
+  )
   const { head, next } = yield* audit.status
   const verified = yield* audit.verify({ head, next })
   yield* Console.log(`the chain holds for ${verified.next} entries`)

@@ -131,6 +131,14 @@ export interface Indexes<A> {
     without?: ReadonlySet<string>
   ) => Effect.Effect<Owned, DbError.InvalidInput | StoreError.Unsupported>
   /**
+   * The marker that a version is to have in a partition; `undefined` where it lacks a value. No request. `Unsupported`: the partition goes by what
+   * cannot be told here.
+   */
+  readonly markerIn: (
+    version: Version,
+    partition: Partition.Partition
+  ) => Effect.Effect<Document.OwnedMarker | undefined, DbError.InvalidInput | StoreError.Unsupported>
+  /**
    * What this program cannot tell the keys of, by what it is called in the bucket: companions that it does not know. It leaves
    * them as they are where what they go by stays as it is. No request.
    */
@@ -361,6 +369,10 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
 
   return {
     all,
+    markerIn: Effect.fnUntraced(function* (version, partition) {
+      const now = foreign.see(version, entriesNow())
+      return yield* partitionOf(partition, now, { had: undefined, seenBefore: undefined })
+    }),
     untold: Effect.map(all, ({ untold }) => untold),
     untoldUnsafe: () => compile(entriesNow()).untold,
     fresh: Effect.flatMap(all, (compiled) =>

@@ -318,10 +318,13 @@ export interface AppendLog<A> {
   /**
    * Puts small segments beside each other into larger ones. Positions, times and the chain stay; readers do not notice. Gives
    * the number of segments that went. 1 GET; for each segment that goes 1 GET, for each that comes 1 PUT, then 1 PUT and 1
-   * request for each 1,000 that go.
+   * request for each 1,000 that go; 1 GET for each page of 32 segments that is looked at. With `span`, entries that come into one segment were
+   * appended within that time, so that retention by age can go by it. `InvalidArgument`: it is no duration.
    */
   readonly compact: (options?: {
     readonly fence?: number | undefined
+    /** Default: any time. */
+    readonly span?: Duration.Input | undefined
   }) => Effect.Effect<number, LeaseLost | StoreError.StoreError>
   /**
    * Reads the whole log and follows the chain. 1 GET for the manifest, for each segment and for each page. With `through`, the
@@ -383,18 +386,20 @@ const statusOf = ({ fence, first, head, next, note, refs }: Manifest): Status =>
   bytes: logIndex.bytesIn(refs)
 })
 
-/** Lists whose sizes together are within bounds; what is longer alone is alone. */
+/** Lists whose sizes together are within bounds, and that go together; what is longer alone is alone. */
 const grouped = <X>(
   all: ReadonlyArray<X>,
   sizeOf: (one: X) => readonly [entries: number, bytes: number],
-  most: readonly [entries: number, bytes: number]
+  most: readonly [entries: number, bytes: number],
+  goTogether: (first: X, one: X) => boolean = () => true
 ): ReadonlyArray<ReadonlyArray<X>> => {
   const groups: Array<Array<X>> = []
   let sizes = [0, 0]
   for (const one of all) {
     const [entries, bytes] = sizeOf(one)
     sizes = [sizes[0]! + entries, sizes[1]! + bytes]
-    if (groups.length === 0 || sizes[0]! > most[0] || sizes[1]! > most[1]) {
+    const isOver = sizes[0]! > most[0] || sizes[1]! > most[1]
+    if (groups.length === 0 || isOver || !goTogether(groups.at(-1)![0]!, one)) {
       groups.push([])
       sizes = [entries, bytes]
     }
@@ -804,16 +809,21 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     }
   }
 
+  /** Milliseconds. */
+  const durationOf = (argument: string, given: Duration.Input): Effect.Effect<number, StoreError.StoreError> =>
+    Option.match(Duration.fromInput(given), {
+      onNone: () => {
+        const description = `${argument}: Expected a duration, such as "30 days", not ${String(given)}`
+        const reason = new StoreError.InvalidArgument({ argument, description })
+        return Effect.fail(new StoreError.StoreError({ operation: "put", key, reason }))
+      },
+      onSome: (duration) => Effect.succeed(Duration.toMillis(duration))
+    })
+
   const retain = Effect.fn("AppendLog.retain")(function* (retention: Retention) {
     const { age = Infinity, fence } = retention
     const now = yield* Clock.currentTimeMillis
-    const duration = Duration.fromInput(age)
-    if (Option.isNone(duration)) {
-      const description = `age: Expected a duration, such as "30 days", not ${String(age)}`
-      const reason = new StoreError.InvalidArgument({ argument: "age", description })
-      return yield* new StoreError.StoreError({ operation: "put", key, reason })
-    }
-    const oldest = now - Duration.toMillis(duration.value)
+    const oldest = now - (yield* durationOf("age", age))
     const { manifest } = yield* rewrite(
       Effect.fnUntraced(function* (manifest: Manifest) {
         const held = yield* tokens.check(key, manifest.fence, fence)
@@ -834,7 +844,12 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   /** Whether it is filled well enough to be left alone. */
   const isFull = ({ c, n, s }: logIndex.Ref): boolean => n * 2 > s * segmentEntries || c * 2 > s * segmentBytes
 
-  const compact = Effect.fn("AppendLog.compact")(function* ({ fence }: { readonly fence?: number | undefined } = {}) {
+  const compact = Effect.fn("AppendLog.compact")(function* ({
+    fence,
+    span
+  }: { readonly fence?: number | undefined; readonly span?: Duration.Input | undefined } = {}) {
+    const longest = yield* durationOf("span", span ?? Infinity)
+    const goTogether = (first: logIndex.Placed, { ref }: logIndex.Placed) => ref.t[1] - first.ref.t[0] <= longest
     const { gone } = yield* rewrite(
       Effect.fnUntraced(function* (manifest: Manifest) {
         const held = yield* tokens.check(key, manifest.fence, fence)
@@ -843,7 +858,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
         if (at === -1) return undefined
         const { pages, segments } = yield* index.flatten(refs.slice(at))
         const from = first + logIndex.entriesIn(refs.slice(0, at))
-        const groups = grouped(logIndex.placed(segments, from), ({ ref }) => [ref.n, ref.c] as const, most)
+        const groups = grouped(logIndex.placed(segments, from), ({ ref }) => [ref.n, ref.c] as const, most, goTogether)
         if (groups.every((group) => group.length === 1)) return undefined
         const merged = yield* Effect.forEach(groups, (group) =>
           group.length === 1

@@ -41,6 +41,8 @@ import * as Stream from "effect/Stream"
 import { Database } from "../Database.ts"
 import type * as DbError from "../DbError.ts"
 import type { JsonObject } from "../encoding/Json.ts"
+import type * as Change from "../Change.ts"
+import type * as Repository from "../Repository.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import * as AppendLog from "../kernel/AppendLog.ts"
 import * as Consumer from "../kernel/Consumer.ts"
@@ -99,7 +101,23 @@ export type ReadError = InvalidAudit | AppendLog.Trimmed | StoreError.StoreError
  * @category models
  * @since 0.1.0
  */
-export const plugin = Plugin.define("audit", { version: 1 })
+export const plugin: Plugin.Plugin<Event> = Plugin.define<Event>("audit", { version: 1 })
+
+/**
+ * What a process does to the trail.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Event =
+  /** Entries have come into the trail, from a position up to the one before `next`. */
+  | { readonly _tag: "Recorded"; readonly from: number; readonly next: number }
+  /** Retention has removed the entries before `first`. */
+  | { readonly _tag: "Removed"; readonly first: number }
+  /** So many segments of the trail were put together with others. */
+  | { readonly _tag: "Compacted"; readonly segments: number }
+  /** The trail goes on at another position of the journal. */
+  | { readonly _tag: "Moved"; readonly journal: number }
 
 const Image = Schema.Record(Schema.String, Schema.Json)
 
@@ -213,6 +231,71 @@ export interface Stats {
 }
 
 /**
+ * What can tell where in a partition the documents of images are: a repository.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Placing<in W> {
+  readonly imageWithin: (
+    record: Repository.ImageRecord,
+    side: "before" | "after",
+    within: W
+  ) => Effect.Effect<Option.Option<JsonObject>, DbError.NotFound | DbError.InvalidInput | Repository.ReadError>
+}
+
+/**
+ * Whether a version was in a partition, or in the part of it that was asked for.
+ *
+ * - `In`: with these values, by path
+ * - `Out`: it was not, or there was no version
+ * - `Unknown`: the entry does not tell. `noImage`: it has no image of the version; `truncated`: that was cut; `unreadable`: it cannot be
+ *   read here: it is damaged, hidden from the caller, or needs another key
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Place =
+  | { readonly _tag: "In"; readonly values: JsonObject }
+  | { readonly _tag: "Out" }
+  | { readonly _tag: "Unknown"; readonly why: "noImage" | "truncated" | "unreadable" }
+
+/**
+ * An entry, and where in a partition the document was before and after the write.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PlacedEntry {
+  readonly entry: Entry
+  readonly before: Place
+  readonly after: Place
+}
+
+/**
+ * What has been done in a partition, counted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PartitionStats {
+  /** Writes of documents that were in it before or after. */
+  readonly total: number
+  /** Writes of which the trail does not tell; they are not in `total`. */
+  readonly unknown: number
+  /** By values, such as `region=eu/tier=1`, each percent-encoded; one that moves a document counts at both places. */
+  readonly byValues: Readonly<Record<string, number>>
+}
+
+/**
+ * The errors of asking for a partition. `InvalidInput`: there is no such partition, a value does not fit, or the repository is of another resource.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type PartitionError = ReadError | DbError.InvalidInput | Repository.ReadError
+
+/**
  * How far the trail has come.
  *
  * @category models
@@ -247,6 +330,24 @@ export class Audit extends Context.Service<
      * segments, where there are more than 63, which is not made again for those that were read lately.
      */
     readonly query: (filter?: Filter) => Stream.Stream<Entry, ReadError>
+    /**
+     * The writes of documents that were in a partition, or in the part of it that the values and bounds of `within` are of, before or after; and
+     * those of which the trail does not tell, which say so. By the definition that the partition has now. `resource` is that of the repository. The requests of
+     * `query` for a resource, and those of `imageWithin` for each image.
+     */
+    readonly partitionHistory: <W>(
+      resource: string,
+      repository: Placing<W>,
+      within: NoInfer<W>,
+      filter?: Omit<Filter, "resource">
+    ) => Stream.Stream<PlacedEntry, PartitionError>
+    /** Counts what `partitionHistory` gives. Its requests. */
+    readonly partitionStats: <W>(
+      resource: string,
+      repository: Placing<W>,
+      within: NoInfer<W>,
+      filter?: Omit<Filter, "resource">
+    ) => Effect.Effect<PartitionStats, PartitionError>
     /** Counts the entries that fit. The requests of `query`. */
     readonly stats: (filter?: Filter) => Effect.Effect<Stats, ReadError>
     /**
@@ -280,6 +381,13 @@ export class Audit extends Context.Service<
     readonly retain: (
       retention: Pick<AppendLog.Retention, "age" | "before" | "bytes" | "entries">
     ) => Effect.Effect<number, StoreError.StoreError>
+    /**
+     * Puts small segments of the trail together, up to 1,000 entries of a day (of a 24th of the option `retention`, if that is less), and gives how many
+     * went. Who has recorded something does it by himself an hour later, when nothing comes. Positions and the chain stay. The requests of `AppendLog.compact`, and 1 GET.
+     */
+    readonly compact: Effect.Effect<number, StoreError.StoreError>
+    /** What this process does, from when the stream is drawn; who is more than 1,024 behind is told how many were dropped. */
+    readonly events: Stream.Stream<Event | Change.Lagged>
   }
 >()("effect-s3db/plugins/Audit") {}
 
@@ -289,6 +397,9 @@ export class Audit extends Context.Service<
 
 const daysMillis = 86_400_000
 const leastImageBytes = 100
+
+/** How many entries come into the trail at once, and a segment of it has at most. */
+const mostAtOnce = 1000
 const operations: ReadonlyArray<string> = ["insert", "update", "delete"]
 
 /** What a record of the journal is in the trail. */
@@ -363,6 +474,34 @@ const fits =
     (user === undefined || entry.user === user) &&
     entry.time >= since &&
     entry.time <= until
+
+const outside: Place = { _tag: "Out" }
+const unknown = (why: Extract<Place, { readonly _tag: "Unknown" }>["why"]): Place => ({ _tag: "Unknown", why })
+
+/** Where the document of an entry was on one side of the write. */
+const placeOf = <W>(
+  entry: Entry,
+  side: "after" | "before",
+  repository: Placing<W>,
+  within: W
+): Effect.Effect<Place, DbError.InvalidInput | Repository.ReadError> => {
+  if (entry.operation === (side === "before" ? "insert" : "delete")) return Effect.succeed(outside)
+  if (entry[side] === undefined) return Effect.succeed(unknown("noImage"))
+  if (entry.truncated.some((path) => path.startsWith(`${side}.`))) return Effect.succeed(unknown("truncated"))
+  return repository.imageWithin(entry, side, within).pipe(
+    Effect.map(Option.match({ onNone: () => outside, onSome: (values): Place => ({ _tag: "In", values }) })),
+    Effect.catchTag("NotFound", () => Effect.succeed(unknown("unreadable"))),
+    Effect.catchReasons("DbError", {
+      Corrupt: () => Effect.succeed(unknown("unreadable")),
+      SecretUnreadable: () => Effect.succeed(unknown("unreadable"))
+    })
+  )
+}
+
+const textOf = (values: JsonObject): string =>
+  Object.entries(values)
+    .map(([path, value]) => `${encodeURIComponent(path)}=${encodeURIComponent(String(value))}`)
+    .join("/")
 
 /** What is wrong with a filter. */
 const problemOf = (filter: Filter): InvalidAudit | undefined => {
@@ -449,7 +588,12 @@ export const make = Effect.fnUntraced(function* (
   const { store } = database
   const self = yield* Plugin.open(plugin, options)
   const prefix = self.prefix().replace(/\/$/, "")
-  const log = AppendLog.make(store, { prefix: `${prefix}/trail`, schema: Kept, termsOf })
+  const log = AppendLog.make(store, {
+    prefix: `${prefix}/trail`,
+    schema: Kept,
+    termsOf,
+    segmentEntries: mostAtOnce
+  })
   const { journal = database.journal } = options
   const { firstPause, lease, longestPause } = options
   const isChosen = ResourceSelector.toPredicate(options.resources)
@@ -462,7 +606,7 @@ export const make = Effect.fnUntraced(function* (
     // Nothing is left out of a trail, whatever is wrong with the store.
     isOutage: () => true,
     stops: (error) => (StoreError.isStoreError(error) && !error.isRetryable ? error : undefined),
-    batchSize: 1000,
+    batchSize: mostAtOnce,
     firstPause,
     longestPause,
     lease
@@ -480,25 +624,44 @@ export const make = Effect.fnUntraced(function* (
     const fresh = entries.filter(({ position }) => position >= next)
     const last = fresh.at(-1)
     if (last === undefined) return
-    yield* log.append(
+    const appended = yield* log.append(
       fresh.map((entry) => keptOf(entry, options)),
       { expected: status.next, fence: token, id: `journal ${last.position}`, note: String(last.position + 1) }
     )
+    mayBeScattered = true
     yield* self.count("recorded", fresh.length)
+    yield* self.publish({ _tag: "Recorded", ...appended })
+  })
+
+  /** Whether this process has put small segments. */
+  let mayBeScattered = false
+  /** What is in one segment is from one day at most, and goes little later than it would by itself. */
+  const span = Math.min(daysMillis, millisOf(options.retention ?? Infinity) / 24)
+
+  /** Does something to the log as the one who has the lease, whoever that is. */
+  const asHolder = <A>(
+    work: (at: AppendLog.Status) => Effect.Effect<A, LeaseLost | StoreError.StoreError>
+  ): Effect.Effect<A, StoreError.StoreError> =>
+    Effect.flatMap(log.status, work).pipe(Effect.catchTag("LeaseLost", () => Effect.suspend(() => asHolder(work))))
+
+  const compact = Effect.gen(function* () {
+    mayBeScattered = false
+    const segments = yield* Effect.tapError(
+      asHolder(({ fence }) => log.compact({ fence, span })),
+      () => Effect.sync(() => (mayBeScattered = true))
+    )
+    if (segments > 0) yield* self.publish({ _tag: "Compacted", segments })
+    return segments
   })
 
   const retain = Effect.fn("Audit.retain")(function* (
     retention: Pick<AppendLog.Retention, "age" | "before" | "bytes" | "entries">
   ) {
-    for (;;) {
-      // As the one who has the lease, whoever that is.
-      const { fence } = yield* log.status
-      const first = yield* log.retain({ ...retention, fence }).pipe(
-        Effect.map(Option.some),
-        Effect.catchTag("LeaseLost", () => Effect.succeedNone)
-      )
-      if (Option.isSome(first)) return first.value
-    }
+    const [before, first] = yield* asHolder((at) =>
+      Effect.map(log.retain({ ...retention, fence: at.fence }), (first) => [at.first, first] as const)
+    )
+    if (first > before) yield* self.publish({ _tag: "Removed", first })
+    return first
   })
 
   const query = (filter: Filter = {}): Stream.Stream<Entry, ReadError> => {
@@ -513,6 +676,28 @@ export const make = Effect.fnUntraced(function* (
     return log.read(reading).pipe(Stream.map(toEntry), Stream.filter(fits(filter)))
   }
 
+  const partitionHistory = <W>(
+    resource: string,
+    repository: Placing<W>,
+    within: W,
+    filter: Omit<Filter, "resource"> = {}
+  ): Stream.Stream<PlacedEntry, PartitionError> => {
+    // What is wrong with the partition is told also where there is no entry.
+    const check = repository
+      .imageWithin({ resource, id: "any" }, "after", within)
+      .pipe(Effect.catchTag("NotFound", () => Effect.succeedNone))
+    const placed = Effect.fnUntraced(function* (entry: Entry) {
+      const before = yield* placeOf(entry, "before", repository, within)
+      const after = yield* placeOf(entry, "after", repository, within)
+      return { entry, before, after }
+    })
+    return Stream.fromEffect(check).pipe(
+      Stream.flatMap(() => query({ ...filter, resource })),
+      Stream.mapEffect(placed),
+      Stream.filter(({ after, before }) => before._tag !== "Out" || after._tag !== "Out")
+    )
+  }
+
   if (options.journal === undefined) yield* warnOfSilence(database, isChosen)
   const { records = true, retention } = options
   const running = records ? yield* consumer.consume(record) : undefined
@@ -520,6 +705,23 @@ export const make = Effect.fnUntraced(function* (
     yield* retain({ age: retention }).pipe(
       Effect.catch((error) => Effect.logWarning("the retention of the audit trail is tried again", error)),
       Effect.andThen(Effect.sleep("1 hour")),
+      Effect.forever,
+      Effect.forkScoped
+    )
+  }
+  if (running !== undefined) {
+    const compactIfIdle = Effect.gen(function* () {
+      if (!mayBeScattered) return true
+      if ((yield* running.state).lag > 0) return false
+      yield* compact
+      return true
+    }).pipe(
+      Effect.catch((error) =>
+        Effect.as(Effect.logWarning("the audit trail could not be put together; it is tried again", error), true)
+      )
+    )
+    yield* Effect.sleep("1 hour").pipe(
+      Effect.andThen(Effect.repeat(Effect.delay(compactIfIdle, "1 minute"), { until: (isDone) => isDone })),
       Effect.forever,
       Effect.forkScoped
     )
@@ -548,6 +750,22 @@ export const make = Effect.fnUntraced(function* (
   return {
     query,
     history: (resource, id) => query({ resource, id }),
+    partitionHistory,
+    partitionStats: Effect.fn("Audit.partitionStats")(function* (resource, repository, within, filter) {
+      let [total, unknown] = [0, 0]
+      const byValues = new Map<string, number>()
+      yield* Stream.runForEach(partitionHistory(resource, repository, within, filter), ({ after, before }) =>
+        Effect.sync(() => {
+          const places = [before, after].flatMap((place) => (place._tag === "In" ? [textOf(place.values)] : []))
+          if (places.length === 0) unknown += 1
+          else total += 1
+          for (const place of new Set(places)) byValues.set(place, (byValues.get(place) ?? 0) + 1)
+        })
+      )
+      return { total, unknown, byValues: Object.fromEntries(byValues) }
+    }),
+    compact,
+    events: self.events,
     stats: Effect.fn("Audit.stats")(function* (filter) {
       const counts = { operation: new Map(), resource: new Map(), user: new Map(), day: new Map() } satisfies Record<
         string,
@@ -580,7 +798,7 @@ export const make = Effect.fnUntraced(function* (
       journal: journaled(status)
     })),
     lag: consumer.lag,
-    seek: consumer.seek,
+    seek: (place) => Effect.tap(consumer.seek(place), (position) => self.publish({ _tag: "Moved", journal: position })),
     caughtUp: Effect.flatMap(journal.position, (position) =>
       position === 0 ? Effect.void : Effect.asVoid(consumer.waitUntil(position))
     ),

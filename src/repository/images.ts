@@ -4,11 +4,14 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
 import type { Documents } from "../document/documents.ts"
+import type { JsonObject } from "../encoding/Json.ts"
 import { isRecord } from "../internal/json.ts"
+import type { Keys, Planned } from "../query/keys.ts"
 import type { ImageRecord, ReadError } from "../Repository.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type { Operation } from "./operation.ts"
@@ -25,6 +28,12 @@ export interface Images<A> {
     record: ImageRecord,
     side: "before" | "after"
   ) => Effect.Effect<Shown<A>, DbError.NotFound | DbError.InvalidInput | ReadError>
+  /** The values of a partition that the document has in an image, where they are within what was asked for. */
+  readonly within: (
+    record: ImageRecord,
+    side: "before" | "after",
+    request: Planned
+  ) => Effect.Effect<Option.Option<JsonObject>, DbError.NotFound | DbError.InvalidInput | ReadError>
 }
 
 /**
@@ -34,8 +43,8 @@ export interface Images<A> {
  * @since 0.1.0
  */
 export const make = <A>(
-  { context, reader }: Documents<A>,
-  { operation, reading }: { readonly operation: Operation; readonly reading: Reading<A> }
+  { context, indexes, reader }: Documents<A>,
+  { keys, operation, reading }: { readonly keys: Keys; readonly operation: Operation; readonly reading: Reading<A> }
 ): Images<A> => {
   const { invalid, name } = context
 
@@ -69,6 +78,20 @@ export const make = <A>(
     read: Effect.fnUntraced(function* (record, side) {
       const { id, stored } = yield* operation.named(imageIn(record, side))
       return yield* reading.get(id, () => reader.decode(id, stored))
+    }),
+    within: Effect.fnUntraced(function* (record, side, request) {
+      const range = yield* operation.named(keys.rangeOf(request))
+      const { partition } = range
+      if (partition === undefined) return yield* invalid(["partition"], "Expected the name of a partition")
+      const { id, stored } = yield* operation.named(imageIn(record, side))
+      const decode = reader.decode(id, stored)
+      // Who may not read the document is not told where it is.
+      yield* reading.get(id, () => decode)
+      const marker = yield* operation.named(Effect.flatMap(decode, (base) => indexes.markerIn(base, partition)))
+      if (marker === undefined) return Option.none()
+      const key = partition.key(id, marker)
+      const isWithin = key.startsWith(range.prefix) && keys.isWithin(range, key)
+      return isWithin ? Option.some(partition.valuesOf(marker.values)) : Option.none()
     })
   }
 }

@@ -136,7 +136,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   })
   const contents = Contents.make(documents, { changes, operation, pipeline, reading })
   const history = History.make(documents, { operation, pipeline, reading })
-  const images = Images.make(documents, { operation, reading })
+  const images = Images.make(documents, { keys, operation, reading })
   const bulk = Bulk.make(documents, { operation, queries, reading, writing })
   const jsonForm = JsonForm.make(definition)
   const adding = Adding.make(documents)
@@ -228,6 +228,12 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
       Effect.fnUntraced(function* (record, side) {
         return yield* valueOf(images.read(record, side))
       }),
+      (record: ImageRecord) => record?.id
+    ),
+
+    imageWithin: fn(
+      "Resource.imageWithin",
+      (record, side, within) => images.within(record, side, within),
       (record: ImageRecord) => record?.id
     ),
 

@@ -147,6 +147,27 @@ for (const [name, store] of Object.entries(stores)) {
 }
 
 describe("AppendLog", () => {
+  it.effect("puts together what was appended within a time, so that what is old can go", () =>
+    Effect.gen(function* () {
+      const log = on(yield* memory)
+      for (const i of range(10)) {
+        yield* log.append([i])
+        yield* TestClock.adjust("6 hours")
+      }
+      assert.isAbove(yield* log.compact({ span: "12 hours" }), 0)
+      assert.strictEqual((yield* log.status).segments, 4)
+      // What is put together stays.
+      assert.strictEqual(yield* log.compact({ span: "12 hours" }), 0)
+      assert.strictEqual(yield* log.retain({ age: "1 day" }), 6)
+      yield* log.verify()
+      assert.strictEqual(yield* log.compact({ span: 0 }), 0)
+      const wrong = yield* Effect.flip(log.compact({ span: "a day" as "1 day" }))
+      assert.include(wrong.message, "span: Expected a duration")
+      assert.isAbove(yield* log.compact(), 0)
+      assert.strictEqual((yield* log.status).segments, 1)
+    })
+  )
+
   it.effect("a note is written with what is appended, and stays until another is", () =>
     Effect.gen(function* () {
       const store = yield* memory

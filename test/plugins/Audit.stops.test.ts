@@ -134,8 +134,8 @@ describe("an audit trail", () => {
       yield* append(store, 0, 2)
       const { audit } = yield* open(store)
       yield* driven(audit.caughtUp)
-      // Long enough for what it still holds to be given up.
-      yield* driven(Effect.sleep("5 minutes"))
+      // Long enough for what it still holds to be given up, and for what it has recorded to be put together.
+      yield* driven(Effect.sleep("2 hours"))
       yield* counter.reset
       yield* driven(Effect.sleep("1 hour"))
       const counts = yield* counter.counts
