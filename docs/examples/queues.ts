@@ -8,6 +8,7 @@
  * order 2: no such customer
  * 3 offered, 2 done, 1 dead letter
  * after redriving: order 2: invoice sent, attempt 1
+ * after removing: 0 offered
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -15,6 +16,7 @@ import { join } from "node:path"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Database from "effect-s3db/Database"
@@ -92,6 +94,12 @@ const shop = Effect.fn("shop")(function* (folder: string) {
     yield* done(3)
     while (!sent.has("2")) yield* Effect.sleep("50 millis")
     yield* Console.log(`after redriving: ${sent.get("2")}`)
+    // The acknowledgement follows the handler: until then the queue is in use.
+    yield* Effect.retry(invoices.remove(), {
+      while: ({ _tag }) => _tag === "QueueInUse",
+      schedule: Schedule.spaced("50 millis")
+    })
+    yield* Console.log(`after removing: ${(yield* invoices.status).totals.offered} offered`)
   }).pipe(Effect.provide(Layer.merge(Worker, processOn(folder))))
 })
 
