@@ -900,6 +900,30 @@ describe("Ttl", () => {
       })
     )
 
+    it.effect("is that for each of two processes, and the lease is kept by one while something stays due", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        const onExpire = Ttl.callback(() => Effect.succeed("keep" as const))
+        const policies = [Ttl.policy(Sessions, { after: "70 minutes", onExpire })]
+        const [one, other] = [yield* processOn(store, { policies }), yield* processOn(store, { policies })]
+        const least = Effect.zipWith(one.ttl.stats, other.ttl.stats, (a, b) => Math.min(a.sweeps, b.sweeps))
+        yield* until(Effect.map(least, (sweeps) => sweeps > 1))
+        yield* one.sessions.insert({ id: "1" })
+        assert.deepStrictEqual(yield* hourly(counter), { get: 0, put: 2, list: 120, head: 2, delete: 2 })
+        const kept = Effect.zipWith(one.ttl.stats, other.ttl.stats, (a, b) => a.kept + b.kept)
+        yield* until(Effect.map(kept, (count) => count > 2))
+        const { holder } = yield* leaseIn(store)
+        const { get, list, put } = yield* hourly(counter)
+        assert.strictEqual((yield* leaseIn(store)).holder, holder)
+        assert.isDefined(holder)
+        // One sweeps, and looks at the document; the other waits for the lease. 2 PUT are for the store's clock.
+        assert.strictEqual(list, 60)
+        assert.isAtMost(get, 60 + 66)
+        assert.isAtMost(put, 66 + 2)
+      })
+    )
+
     it.effect("takes the lease with a higher token each time, and leaves it to nobody who had it before", () =>
       Effect.gen(function* () {
         yield* TestClock.setTime(start)
