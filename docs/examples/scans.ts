@@ -7,7 +7,7 @@
  * Prints:
  * by documents: 2 LIST, 2000 GET, total of DE 666000
  * compacted: 2000 documents in 2 segments
- * by segments: 3 LIST, 5 GET, total of DE 666000
+ * by segments: 3 LIST, 3 GET, total of DE 666000
  * large orders: 10, 3 LIST, 4 GET
  * a scan: 2000 documents, 3 LIST, 3 GET
  * after two more writes: 2000 documents, 3 LIST, 4 GET, total of DE 667000

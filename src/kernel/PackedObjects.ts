@@ -197,8 +197,14 @@ export interface PackedObjects {
   readonly listed: string
   /** The packs that count, in the order of keys. 1 GET. */
   readonly read: Effect.Effect<ReadonlyArray<Pack>, StoreError.StoreError>
-  /** `NoSuchKey`: the pack was removed; `Corrupt`: it was damaged. 1 GET of a part of it. */
-  readonly index: (pack: Pack) => Effect.Effect<Index, StoreError.StoreError>
+  /**
+   * `NoSuchKey`: the pack was removed; `Corrupt`: it was damaged. 1 GET of a part of it. `withColumns`: where they take no more than a
+   * MiB, its columns come with it, and `project` makes no request.
+   */
+  readonly index: (
+    pack: Pack,
+    options?: { readonly withColumns?: boolean | undefined }
+  ) => Effect.Effect<Index, StoreError.StoreError>
   /** The objects. 1 GET of a part of it. */
   readonly rows: (pack: Pack, index: Index) => Effect.Effect<ReadonlyArray<Row>, StoreError.StoreError>
   /** Both together. 1 GET. */
@@ -207,7 +213,7 @@ export interface PackedObjects {
   ) => Effect.Effect<{ readonly index: Index; readonly rows: ReadonlyArray<Row> }, StoreError.StoreError>
   /**
    * The rows as objects with some columns alone; `undefined` for those that are not chosen. `None`: it does not have all of these columns. 1
-   * GET of a part of it.
+   * GET of a part of it, unless they came with the index.
    */
   readonly project: (
     pack: Pack,
@@ -264,6 +270,8 @@ interface Noted extends Pack {
 const corrupt = (description: string) => new StoreError.Corrupt({ description })
 
 const none: ReadonlyArray<never> = []
+
+const mostWithColumns = 1024 * 1024
 
 const concurrency = 16
 
@@ -333,6 +341,9 @@ export const make = (
     return yield* about("get", pack.part)(Effect.fail(corrupt("the pack does not say what it is about")))
   })
 
+  /** The columns that have come with an index. */
+  const columnsRead = new WeakMap<Index, Uint8Array>()
+
   /** Of each index its raw form, to read rows and columns by. */
   const raw = new WeakMap<Index, format.Index>()
 
@@ -367,10 +378,17 @@ export const make = (
   const rangeOf = (pack: Pack, start: number, bytes: number) =>
     segments.range(pack.part, { start, end: start + bytes - 1 })
 
-  const readIndex = Effect.fnUntraced(function* (pack: Pack) {
+  const readIndex = Effect.fnUntraced(function* (
+    pack: Pack,
+    { withColumns = false }: { readonly withColumns?: boolean | undefined } = {}
+  ) {
     const note = yield* noteOf(pack)
-    const bytes = yield* rangeOf(pack, note.r, note.i)
-    return indexOf(yield* about("get", pack.part)(packs.index(bytes)))
+    const rest = pack.part.size - note.r
+    const isAll = withColumns && rest <= mostWithColumns
+    const bytes = yield* rangeOf(pack, note.r, isAll ? rest : note.i)
+    const index = indexOf(yield* about("get", pack.part)(packs.index(bytes.subarray(0, note.i))))
+    if (isAll) columnsRead.set(index, bytes.subarray(note.i))
+    return index
   })
 
   const readRows = Effect.fnUntraced(function* (pack: Pack, index: Index) {
@@ -396,7 +414,8 @@ export const make = (
     if (columns.length > 0) {
       const start = Math.min(...columns.map((one) => one.start))
       const end = Math.max(...columns.map((one) => one.start + one.bytes))
-      const bytes = yield* rangeOf(pack, note.r + note.i + start, end - start)
+      const read = columnsRead.get(index)
+      const bytes = read?.subarray(start, end) ?? (yield* rangeOf(pack, note.r + note.i + start, end - start))
       for (const { bytes: length, name, start: at } of columns) {
         const column = bytes.subarray(at - start, at - start + length)
         values.set(name, yield* about("get", pack.part)(packs.column(column, found)))

@@ -13,7 +13,7 @@ import * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
 import type { Documents } from "../document/documents.ts"
 import { byASecret } from "../document/indexes.ts"
-import type { FieldProblem } from "../encoding/Json.ts"
+import type { FieldProblem, JsonObject } from "../encoding/Json.ts"
 import type * as Partition from "../Partition.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import type * as Query from "../Query.ts"
@@ -34,10 +34,22 @@ export interface Planned extends Query.Within {
   readonly isStored?: true | undefined
   /** Whether documents with the same value in the field after those given come by their ids, as a sort has them. */
   readonly isSorted?: boolean | undefined
-  /** Within which all documents are that are wanted; those that are not may be left out. */
-  readonly bounds?: ReadonlyArray<Bound> | undefined
+  /** What all documents meet that are wanted; those that do not may be left out. */
+  readonly narrow?: Narrow | undefined
   /** Whether the first few will do. */
   readonly isPartial?: boolean | undefined
+}
+
+/**
+ * Conditions: the fields that they are about, within which bounds a document is that meets them, and whether one does.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Narrow {
+  readonly paths: ReadonlyArray<ReadonlyArray<string>>
+  readonly bounds: ReadonlyArray<Bound>
+  readonly matches: (document: JsonObject) => boolean
 }
 
 /**

@@ -110,7 +110,7 @@ export interface Listing<A> {
    */
   readonly through: <X>(
     range: Range,
-    options: (Query.Concurrency & Query.OnCorrupt & Pick<Planned, "bounds" | "isPartial">) | undefined,
+    options: (Query.Concurrency & Query.OnCorrupt & Pick<Planned, "narrow" | "isPartial">) | undefined,
     read: (hit: Hit) => Effect.Effect<X | undefined, ReadFailure>
   ) => Stream.Stream<X, ListFailure>
 }
@@ -221,7 +221,7 @@ export const make = <A>(
     if (range !== keys.whole || options?.isPartial === true) return plain
     return Stream.unwrap(
       Effect.map(packed.copies, (copies) =>
-        copies === undefined ? plain : made(inTurn(packed.hits(copies, options?.bounds)))
+        copies === undefined ? plain : made(inTurn(packed.hits(copies, options?.narrow)))
       )
     )
   }

@@ -26,7 +26,7 @@ import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import type { Bound, Edge } from "./bounds.ts"
 import type { Fields } from "./fields.ts"
-import type { Hit } from "./keys.ts"
+import type { Hit, Narrow } from "./keys.ts"
 
 /**
  * A document that was listed, or what its columns say of it.
@@ -46,21 +46,22 @@ export interface Packed {
   /** The copies of this resource, where reads go by them now: not in a transaction, which has to know what it has read. */
   readonly copies: Effect.Effect<PackedObjects.PackedObjects | undefined>
   /**
-   * All documents as hits, with their copy where there is one. Those of which a pack knows that none can be within the bounds are left
-   * out. 1 GET, 1 LIST for each 1,000 documents, 1 GET for each pack; 2 where there are bounds.
+   * All documents as hits, with their copy where there is one. Those of which columns tell that they do not meet the conditions are left
+   * out. 1 GET, 1 LIST for each 1,000 documents, 1 GET for each pack; with conditions 1 for its columns, and 1 more where a document meets
+   * them.
    */
   readonly hits: (
     copies: PackedObjects.PackedObjects,
-    bounds?: ReadonlyArray<Bound>
+    narrow?: Narrow
   ) => Stream.Stream<ReadonlyArray<Hit>, StoreError.StoreError>
   /**
-   * The same with the columns of the fields alone that are asked for, where packs have them. 1 GET, 1 LIST for each 1,000 documents, 2 GET
-   * for each pack.
+   * The same with the columns of the fields alone that are asked for or that conditions are about, where packs have them. 1 GET, 1 LIST for
+   * each 1,000 documents, 1 GET for each pack.
    */
   readonly seen: (
     copies: PackedObjects.PackedObjects,
-    names: ReadonlyArray<string>,
-    bounds: ReadonlyArray<Bound>
+    asked: ReadonlyArray<ReadonlyArray<string>>,
+    narrow: Narrow
   ) => Stream.Stream<ReadonlyArray<Seen>, StoreError.StoreError>
   /** What is packed of a document: what conditions see of it. */
   readonly columnsOf: (documents: ReadonlyArray<JsonObject>) => ReadonlyArray<PackedObjects.Column>
@@ -171,6 +172,26 @@ export const make = <S extends DocumentSchema>(
   const nothingOf = (index: PackedObjects.Index) => (key: string, etag: string | undefined) =>
     index.rowOf(key, etag) === undefined ? undefined : passedOver
 
+  const namesOf = (paths: ReadonlyArray<ReadonlyArray<string>>) => [...new Set(paths.map(([first = ""]) => first))]
+
+  /**
+   * Of each row the fields that are asked for; none of any where nothing in the pack can meet the conditions. `undefined`: columns do not
+   * tell.
+   */
+  const objectsOf = Effect.fnUntraced(function* (
+    packed: PackedObjects.PackedObjects,
+    pack: PackedObjects.Pack,
+    index: PackedObjects.Index,
+    names: ReadonlyArray<string>,
+    { bounds }: Narrow
+  ) {
+    if (index.tag !== (yield* tag)) return undefined
+    if (!mayMatch(index, bounds)) return Array.from({ length: index.rows }, () => undefined)
+    // A field that no document of the pack has is no column of it.
+    const present = names.filter((column) => index.statistics.has(column))
+    return Option.getOrUndefined(yield* packed.project(pack, index, present, () => true))
+  })
+
   const batches = (
     packed: PackedObjects.PackedObjects,
     load: (pack: PackedObjects.Pack) => Effect.Effect<PackedObjects.Copies<Found>, StoreError.StoreError>
@@ -196,38 +217,42 @@ export const make = <S extends DocumentSchema>(
         return { name: column, values, statistics: edgesOf(values, column) }
       })
     },
-    hits: (packed, bounds = []) =>
+    hits: (packed, narrow) =>
       Stream.map(
         batches(
           packed,
           Effect.fnUntraced(function* (pack) {
-            if (bounds.length === 0) {
+            if (narrow === undefined) {
               const { index, rows } = yield* packed.whole(pack)
               return rowsOf(index, rows)
             }
-            const index = yield* packed.index(pack)
-            if (index.tag === (yield* tag) && !mayMatch(index, bounds)) return nothingOf(index)
-            return rowsOf(index, yield* packed.rows(pack, index))
+            const index = yield* packed.index(pack, { withColumns: true })
+            const all = yield* objectsOf(packed, pack, index, namesOf(narrow.paths), narrow)
+            if (all === undefined) return rowsOf(index, yield* packed.rows(pack, index))
+            const met = all.map((json) => json !== undefined && narrow.matches(json))
+            if (!met.includes(true)) return nothingOf(index)
+            const rows = yield* packed.rows(pack, index)
+            return (key, etag): Found | undefined => {
+              const at = index.rowOf(key, etag)
+              const row = at === undefined ? undefined : rows[at]
+              return at === undefined || row === undefined ? undefined : met[at] === true ? { row } : passedOver
+            }
           })
         ),
         (all) => all.flatMap((one) => (one._tag === "Hit" ? [one.hit] : []))
       ),
-    seen: (packed, names, bounds) =>
+    seen: (packed, asked, narrow) =>
       batches(
         packed,
         Effect.fnUntraced(function* (pack) {
-          const index = yield* packed.index(pack)
-          if (index.tag !== (yield* tag)) return rowsOf(index, yield* packed.rows(pack, index))
-          if (!mayMatch(index, bounds)) return nothingOf(index)
-          // A field that no document of the pack has is no column of it.
-          const present = names.filter((column) => index.statistics.has(column))
-          const projected = yield* packed.project(pack, index, present, () => true)
-          if (Option.isNone(projected)) return rowsOf(index, yield* packed.rows(pack, index))
-          const all = projected.value
+          const index = yield* packed.index(pack, { withColumns: true })
+          const all = yield* objectsOf(packed, pack, index, namesOf([...asked, ...narrow.paths]), narrow)
+          if (all === undefined) return rowsOf(index, yield* packed.rows(pack, index))
           return (key, etag): Found | undefined => {
             const at = index.rowOf(key, etag)
-            const json = at === undefined ? undefined : all[at]
-            return json === undefined ? undefined : { json }
+            if (at === undefined) return undefined
+            const json = all[at]
+            return json === undefined ? passedOver : { json }
           }
         })
       )

@@ -114,8 +114,9 @@ export const make = <S extends DocumentSchema>(
 
   /** Everything that the way leads to, not yet looked at. */
   const reached = (
-    { access, bounds, plan }: Planned,
-    { concurrency = defaultConcurrency, limit, onCorrupt }: Asking
+    { access, bounds, matches, paths, plan }: Planned,
+    { concurrency = defaultConcurrency, limit, onCorrupt }: Asking,
+    filters: Filters<A>
   ): Stream.Stream<Base<A>, ListFailure> => {
     const options = { concurrency, onCorrupt }
     const { attempt, tell } = Tolerance.make(name, options)
@@ -148,13 +149,18 @@ export const make = <S extends DocumentSchema>(
         )
       }
       case "Scan":
-        return listing.bases({ ...options, bounds, isPartial: isPartial(plan, limit) })
+        return listing.bases({
+          ...options,
+          // What decides who sees a document is asked about each of them.
+          narrow: plan.filter === undefined || filters.length > 0 ? undefined : { bounds, matches, paths },
+          isPartial: isPartial(plan, limit)
+        })
     }
   }
 
   /** Who may not see a document must not learn of it by a condition either: filters come first. */
   const along = (planned: Planned, request: Asking, filters: Filters<A>): Stream.Stream<Found<A>, QueryFailure> =>
-    seen(reached(planned, request), filters).pipe(
+    seen(reached(planned, request, filters), filters).pipe(
       Stream.map((base) => ({ base, json: fields.jsonOf(base) })),
       Stream.filter(({ json }) => planned.matches(json))
     )
@@ -186,13 +192,13 @@ export const make = <S extends DocumentSchema>(
   /** Documents by the columns of their copies. */
   const byColumns = (
     copies: PackedObjects.PackedObjects,
-    { bounds, matches, paths }: Planned,
+    planned: Planned,
     request: Query.Request<A>,
     asked: ReadonlyArray<ReadonlyArray<string>>
   ): Stream.Stream<JsonObject, QueryFailure> => {
-    const names = [...new Set([...asked, ...paths].map(([first = ""]) => first))]
+    const { matches } = planned
     const tolerance = Tolerance.make(name, request)
-    return packed.seen(copies, names, bounds).pipe(
+    return packed.seen(copies, asked, planned).pipe(
       Stream.mapEffect(
         Effect.fnUntraced(function* (all) {
           const hits = all.flatMap((one) => (one._tag === "Hit" ? [one.hit] : []))
