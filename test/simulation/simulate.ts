@@ -8,7 +8,7 @@
  * in it once, in the order of its document, and nothing else. With --scheduler: jobs of several schedulers (schedulerHistories.ts): each
  * slot is started once, and decided of as its policies say.
  *
- * npm run simulate -- [--queue|--kernel|--journal|--scheduler] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
+ * npm run simulate -- [--queue|--kernel|--journal|--scheduler|--segments] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
  */
 import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
@@ -19,6 +19,7 @@ import { kernelBreaks } from "./kernelActors.ts"
 import { runKernel } from "./kernelSimulation.ts"
 import * as queueHistories from "./queueHistories.ts"
 import { breaks as breaksOfQueues } from "./queueOrders.ts"
+import * as segmentHistories from "./segmentHistories.ts"
 import * as schedulerHistories from "./schedulerHistories.ts"
 import { run } from "./simulation.ts"
 
@@ -32,6 +33,7 @@ const { values } = parseArgs({
     kernel: { type: "boolean", default: false },
     journal: { type: "boolean", default: false },
     scheduler: { type: "boolean", default: false },
+    segments: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
     json: { type: "boolean", default: false }
   }
@@ -50,8 +52,14 @@ const ops = Number(values.ops)
 if (![first, histories, ops].every(Number.isSafeInteger)) throw new Error("--seed, --histories and --ops are integers")
 const broken = values.break === undefined ? undefined : breaks[values.break]
 const brokenJournal = values.break === undefined ? undefined : journalBreaks[values.break]
-if (values.break !== undefined && (values.journal ? brokenJournal : broken) === undefined) {
-  throw new Error(`--break is one of ${Object.keys(values.journal ? journalBreaks : breaks).join(", ")}`)
+const brokenSegments = values.break === undefined ? undefined : segmentHistories.segmentBreaks[values.break]
+const [here, named] = values.journal
+  ? [journalBreaks, brokenJournal]
+  : values.segments
+    ? [segmentHistories.segmentBreaks, brokenSegments]
+    : [breaks, broken]
+if (values.break !== undefined && named === undefined) {
+  throw new Error(`--break is one of ${Object.keys(here).join(", ")}`)
 }
 
 const totals = { histories: 0, operations: 0, requests: 0, crashes: 0, unknown: 0, faults: 0 }
@@ -62,7 +70,9 @@ let told = start
 for (let seed = first; seed < first + histories; seed++) {
   const history = values.journal
     ? runJournal({ seed, ops, break: brokenJournal })
-    : historyOf({ seed, ops, break: broken })
+    : values.segments
+      ? segmentHistories.run({ seed, ops, break: brokenSegments })
+      : historyOf({ seed, ops, break: broken })
   const report = await Effect.runPromise(Effect.provide(history, TestClock.layer()))
   totals.histories += 1
   totals.operations += report.operations
