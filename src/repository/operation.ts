@@ -115,6 +115,18 @@ export const make = (resource: string, namespace: string): Operation => {
       })
     })
 
+  const drawTelling = <A, E, R>(
+    name: string,
+    id: string | undefined,
+    stream: Stream.Stream<A, E, R>,
+    counted: InstrumentedStore.Tally
+  ): Stream.Stream<A, E, R> =>
+    stream.pipe(
+      Stream.provideService(InstrumentedStore.CurrentTally, counted),
+      Stream.onExit((exit) => Effect.andThen(annotateFailure(exit), InstrumentedStore.annotateRequests(counted))),
+      Stream.withSpan(name, { attributes: attributesOf(name, id) })
+    )
+
   const fn: Operation["fn"] = <F extends AnyFunction>(
     name: string,
     run: F,
@@ -151,14 +163,12 @@ export const make = (resource: string, namespace: string): Operation => {
     run: (name) => (effect) => Effect.suspend(fn(name, () => effect)),
     draw: (name, id) => (stream) =>
       Stream.unwrap(
-        Effect.map(InstrumentedStore.tally, (counted) =>
-          stream.pipe(
-            Stream.provideService(InstrumentedStore.CurrentTally, counted),
-            Stream.onExit((exit) => Effect.andThen(annotateFailure(exit), InstrumentedStore.annotateRequests(counted))),
-            Stream.withSpan(name, { attributes: attributesOf(name, id) }),
-            Stream.provideService(Current, name)
-          )
-        )
+        Effect.withFiber((fiber) => {
+          const named = Stream.provideService(Current, name)
+          return isTraced(fiber)
+            ? Effect.map(InstrumentedStore.tally, (counted) => named(drawTelling(name, id, stream, counted)))
+            : Effect.succeed(named(stream))
+        })
       ),
     about,
     batch: (size) => Effect.annotateCurrentSpan("db.operation.batch.size", size),
