@@ -57,6 +57,17 @@ type AnyFunction = (...args: never) => Effect.Effect<unknown, unknown, unknown>
 
 const documentId = "s3db.document.id"
 
+/** The place in the program from which an operation is called, of two calls in here. */
+const placeOfCall = (): (() => string | undefined) => {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 3
+  const here = new Error()
+  Error.stackTraceLimit = stackTraceLimit
+  return () => here.stack?.split("\n")[3]?.trim()
+}
+
+const nowhere = () => undefined
+
 /** Whether the spans of a fiber are for anybody: those of Effect's own tracer are not. */
 const isTraced = (fiber: Fiber.Fiber<unknown, unknown> | undefined): boolean => fiber?.cache.tracer !== undefined
 
@@ -135,26 +146,29 @@ export const make = (resource: string, namespace: string): Operation => {
   ): F => {
     type Run = (...args: Parameters<F>) => Effect.Effect<unknown, unknown, unknown>
     const plainly: Run = run as unknown as Run
-    const traced: Run = Effect.fn(name)((...args: Parameters<F>) =>
-      telling(
+    const traced = (place: () => string | undefined, args: Parameters<F>) =>
+      Effect.withSpan(
+        telling(
+          name,
+          Effect.suspend(() => plainly(...args)),
+          (exit) => idOf?.(...args) ?? (Exit.isSuccess(exit) ? idIn?.(exit.value) : undefined)
+        ),
         name,
-        Effect.suspend(() => plainly(...args)),
-        (exit) => idOf?.(...args) ?? (Exit.isSuccess(exit) ? idIn?.(exit.value) : undefined)
+        { captureStackTrace: place }
       )
-    )
-    const operation: Run = (...args) =>
+    const operation: Run = (...args) => {
       // Where it is called from is a part of the trace.
-      isTraced(Fiber.getCurrent())
-        ? traced(...args)
-        : Effect.withFiber((fiber) =>
-            isTraced(fiber)
-              ? traced(...args)
-              : Effect.provideService(
-                  Effect.suspend(() => plainly(...args)),
-                  Current,
-                  name
-                )
-          )
+      if (isTraced(Fiber.getCurrent())) return traced(placeOfCall(), args)
+      return Effect.withFiber((fiber) =>
+        isTraced(fiber)
+          ? traced(nowhere, args)
+          : Effect.provideService(
+              Effect.suspend(() => plainly(...args)),
+              Current,
+              name
+            )
+      )
+    }
     return operation as unknown as F
   }
 

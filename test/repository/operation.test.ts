@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -185,6 +187,21 @@ describe("the span of an operation", () => {
       assert.include(told, "resource=users/unique=byMail/…")
       assert.include(told, "resource=users/data/id=ana")
       assert.notMatch(told, /mailvalue|countryvalue|cardvalue|othervalue/)
+    }).pipe(Effect.provide(keyRing))
+  )
+
+  it.effect("where somebody traces, a failure says where in the program the operation was called", () =>
+    Effect.gen(function* () {
+      const { users } = yield* opened
+      const failing = Effect.gen(function* () {
+        return yield* users.get("nobody")
+      })
+      const tracer = Tracer.make({ span: (given) => new Tracer.NativeSpan(given) })
+      const exit = yield* Effect.exit(Effect.provideService(failing, Tracer.Tracer, tracer))
+      assert.match(
+        Cause.pretty(Exit.isFailure(exit) ? exit.cause : Cause.empty),
+        /at Resource\.get \(.*operation\.test\.ts/
+      )
     }).pipe(Effect.provide(keyRing))
   )
 })
