@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as FileStore from "effect-s3db/storage/FileStore"
-import { orders } from "./consumerOrders.ts"
+import { orders, restingOrders } from "./consumerOrders.ts"
 import { newFolder } from "./contention.ts"
 import { consumerOf, isPoison, logOf } from "./fixtures/consumerWorker.ts"
 
@@ -32,6 +32,15 @@ describe("Consumer", () => {
       const { schedules, turns } = yield* orders({ crashes: 1 })
       assert.isAbove(schedules, 100)
       assert.isTrue(turns.has("1,2"))
+    })
+  )
+
+  it.effect("that have given their lease up, and take it again, with a crash", () =>
+    Effect.gen(function* () {
+      const { schedules, turns } = yield* restingOrders({ crashes: 1, preemptions: 1 })
+      assert.isAbove(schedules, 200)
+      // One takes over what another has begun with.
+      assert.includeMembers([...turns], ["a0 a1 a2 b2", "a0 a1 b2 a2"])
     })
   )
 

@@ -19,7 +19,7 @@ import * as Journal from "effect-s3db/kernel/Journal"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
-import { orders } from "./consumerOrders.ts"
+import { orders, restingOrders } from "./consumerOrders.ts"
 import { crashing, drive, keysOf, memory } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
@@ -503,6 +503,16 @@ describe("Consumer", () => {
   it.effect("in every order of the requests of two processes, with a pause longer than the lease", () =>
     Effect.gen(function* () {
       assert.isAbove((yield* orders({ crashes: 0 })).schedules, 20)
+    })
+  )
+
+  it.effect("that have given their lease up, and take it again, in every order of the requests of two processes", () =>
+    Effect.gen(function* () {
+      const { schedules, turns } = yield* restingOrders({ crashes: 0, preemptions: 1, pause: "30 seconds" })
+      assert.isAbove(schedules, 20)
+      assert.includeMembers([...turns], ["a0 a1 a2", "a0 a1 b2"])
+      // Nothing is handled twice where nobody stands still.
+      yield* restingOrders({ crashes: 0, preemptions: 1 })
     })
   )
 
