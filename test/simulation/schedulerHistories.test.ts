@@ -30,7 +30,12 @@ describe("histories of schedulers", () => {
   for (const [name, broken] of Object.entries(schedulerBreaks)) {
     it.effect(`catches a broken build: ${name}`, () =>
       Effect.gen(function* () {
-        assert.isAbove((yield* isolated(1, 30, broken)).violations.length, 0)
+        let violations = 0
+        // Not each history meets each fault.
+        for (let seed = 1; seed <= 12 && violations === 0; seed++) {
+          violations = (yield* isolated(seed, 30, broken)).violations.length
+        }
+        assert.isAbove(violations, 0)
       })
     )
   }
