@@ -1,0 +1,66 @@
+/**
+ * Makes `docs/benchmarks.md` of what `npm run bench -- <name> --json test/benchmark/results.json` has written:
+ * node test/benchmark/page.ts
+ */
+import { readFileSync, writeFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { type Run, toMarkdown } from "./table.ts"
+
+/** What a benchmark is about. One that is not here has its figures only. */
+const about: Readonly<Record<string, string>> = {
+  repository:
+    "Operations on a document of nine fields, two of them nested, in memory, where no network hides what the library takes. The columns after " +
+    "ours are others in the same run: how many times our time of the processor they take. Above 1 they take more, below 1 less. The bare " +
+    "store is `MemoryStore` with the same JSON, which checks nothing and knows no fields. `unstorage`, `nedb` and `keyv` keep values in a map, " +
+    "without the promises of a store that several processes share: they say what the least is.",
+  requests:
+    "Requests that an operation makes, counted at the store, and what a million of them cost at list prices, without storage and transfer. " +
+    "A DELETE is free, and DeleteObjects is taken for one.",
+  latency:
+    "The same operations on a store that answers each request after so many milliseconds: what a network makes of the number of requests.",
+  filestore: "A document store in a folder, beside files that are written and read by hand with the same `fsync`.",
+  ycsb:
+    "The core workloads of YCSB with their mixes: A updates and reads by halves, B 5 % updates, C reads, D 5 % inserts and reads of the latest, " +
+    "E 95 % short scans and 5 % inserts, F reads and read-modify-writes by halves. Records of 1 KB in ten fields; zipfian with 0.99, in D by the latest.",
+  scale: "What an operation costs, and what a document takes of memory, as documents grow in number.",
+  start: "What it takes until a program is there."
+}
+
+const introduction = `# Benchmarks
+
+This page is made of measured figures by \`node test/benchmark/page.ts\`; \`test/benchmark/results.json\` has them all.
+
+\`\`\`sh
+npm run bench                                             # which there are
+npm run bench:peers                                       # installs what is compared with into .peers
+npm run bench -- repository                               # prints one
+npm run bench -- repository --json test/benchmark/results.json
+node test/benchmark/page.ts                               # this page
+\`\`\`
+
+All cases of a benchmark run in one process, in turn, over several rounds, in an order that changes from round to round, after a
+round that does not count. The time of the processor is that of the thread, which others on the machine change less than the time that
+passes; a round is long enough for the step in which the system counts. Look at the ratios: times are those of one machine, on one day, under the load that
+is given. What differs by less than a fifth may be the same.`
+
+const section = ({ benchmark, cores, date, load, node, notes, processor, tables, text }: Run): string => {
+  const machine = `Measured ${date}, Node ${node}, ${cores} cores (${processor}), load ${load[0]} before and ${load[1]} after.`
+  return [
+    `## ${benchmark}`,
+    ...(about[benchmark] === undefined ? [] : [about[benchmark]]),
+    machine,
+    ...tables.map(toMarkdown),
+    ...(text === undefined ? [] : [`\`\`\`text\n${text}\n\`\`\``]),
+    ...(notes.length === 0 ? [] : [notes.map((note) => `- ${note}`).join("\n")])
+  ].join("\n\n")
+}
+
+export const page = (runs: ReadonlyArray<Run>): string => `${[introduction, ...runs.map(section)].join("\n\n")}\n`
+
+/** Of the file that is in the repository. */
+export const saved = (): ReadonlyArray<Run> =>
+  JSON.parse(readFileSync(new URL("results.json", import.meta.url), "utf8")) as ReadonlyArray<Run>
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeFileSync(new URL("../../docs/benchmarks.md", import.meta.url), page(saved()))
+}
