@@ -92,7 +92,7 @@ const save = (path: string, made: Run): void => {
   const saved = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as ReadonlyArray<Run>) : []
   const runs = [...saved.filter(({ benchmark }) => benchmark !== made.benchmark), made]
   const sorted = runs.toSorted((a, b) => (a.benchmark < b.benchmark ? -1 : 1))
-  writeFileSync(path, `${JSON.stringify(sorted, undefined, 2)}\n`)
+  writeFileSync(path, `[\n${sorted.map((one) => JSON.stringify(one)).join(",\n")}\n]\n`)
 }
 
 if (chosen.length === 0 || !chosen.every((name) => names.includes(name))) {
