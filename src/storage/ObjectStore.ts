@@ -394,13 +394,7 @@ export const getOption = (
   store: ObjectStore["Service"],
   key: string,
   options?: GetOptions
-): Effect.Effect<Option.Option<StoredObject>, StoreError> =>
-  Effect.catchReason(
-    Effect.map(store.get(key, options), Option.some),
-    "StoreError",
-    "NoSuchKey",
-    () => Effect.succeedNone
-  )
+): Effect.Effect<Option.Option<StoredObject>, StoreError> => orNone(store.get(key, options))
 
 /**
  * Reads what is known of an object without its body, absence being `None`. 1 HEAD.
@@ -411,8 +405,13 @@ export const getOption = (
 export const headOption = (
   store: ObjectStore["Service"],
   key: string
-): Effect.Effect<Option.Option<ObjectHead>, StoreError> =>
-  Effect.catchReason(Effect.map(store.head(key), Option.some), "StoreError", "NoSuchKey", () => Effect.succeedNone)
+): Effect.Effect<Option.Option<ObjectHead>, StoreError> => orNone(store.head(key))
+
+const orNone = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<Option.Option<A>, StoreError> =>
+  Effect.matchEffect(request, {
+    onSuccess: Effect.succeedSome,
+    onFailure: (error) => (error.reason._tag === "NoSuchKey" ? Effect.succeedNone : Effect.fail(error))
+  })
 
 /**
  * Lists all keys with a prefix, or those after a key, page by page as they are drawn, in the order of the store. One LIST for each 1,000.
