@@ -287,7 +287,8 @@ export const make = <A>(
     restore: <X, E>(effect: Effect.Effect<X, E>) => Effect.Effect<X, E>
   ) =>
     Effect.gen(function* () {
-      const reserved = yield* restore(reservations.reserve(id, wanted, before === undefined))
+      const reserved =
+        wanted.length === 0 ? noneReserved : yield* restore(reservations.reserve(id, wanted, before === undefined))
       const owned = { ...write, claims: withReserved(write.claims, reserved) }
       let entry: Announcement | LostRace | undefined
       const undo = Effect.suspend(() => {
@@ -296,13 +297,14 @@ export const make = <A>(
         const dropped = Effect.andThen(documentObject.dropMarkers(place, keys), reservations.release(id, reserved))
         return made === undefined ? dropped : Effect.andThen(made.abandoned, dropped)
       })
-      const announcing = Effect.tap(journal.announce(id, entryOf(condition, before, owned)), (announced) =>
-        Effect.sync(() => void (entry = announced))
-      )
-      const putting = Effect.all([documentObject.putMarkers(place, newMarkers), announcing], {
-        concurrency: "unbounded",
-        discard: true
-      })
+      const announcing = () =>
+        Effect.tap(journal.announce(id, entryOf(condition, before, owned)), (announced) =>
+          Effect.sync(() => void (entry = announced))
+        )
+      const marking = documentObject.putMarkers(place, newMarkers)
+      const putting = journal.isKept()
+        ? Effect.all([marking, announcing()], { concurrency: "unbounded", discard: true })
+        : marking
       yield* Effect.onError(restore(putting), () => undo)
       return { entry, owned, reserved, undo }
     })
@@ -480,6 +482,8 @@ export const make = <A>(
   const following = Following.make(context, { indexes, preparation, reader, send: committer.send, takeBack, versions })
   return committer
 }
+
+const noneReserved: ReadonlyArray<Reserved> = []
 
 const etagOf = ({ etag }: { readonly etag: string }): string => etag
 

@@ -191,8 +191,16 @@ export const markersBut = (
  * @category protocol
  * @since 0.1.0
  */
-export const putMarkers = ({ store }: Place, keys: ReadonlyArray<string>): Effect.Effect<void, StoreError.StoreError> =>
-  Effect.forEach(keys, (key) => store.put({ key, repeatable: true }), { concurrency: 8, discard: true })
+export const putMarkers = (
+  { store }: Place,
+  keys: ReadonlyArray<string>
+): Effect.Effect<void, StoreError.StoreError> => {
+  const [key] = keys
+  // One takes no fiber of its own.
+  return keys.length === 1
+    ? Effect.asVoid(store.put({ key: key!, repeatable: true }))
+    : Effect.forEach(keys, (key) => store.put({ key, repeatable: true }), { concurrency: 8, discard: true })
+}
 
 /** What is left behind does no harm; that it is left is told, and `repair` removes it. */
 const leftover = <X, E, R>(effect: Effect.Effect<X, E, R>): Effect.Effect<void, never, R> =>
