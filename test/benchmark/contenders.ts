@@ -202,7 +202,7 @@ export const bare: Contender = {
 
 // Ours.
 
-const User = Schema.Struct({
+export const schema = Schema.Struct({
   id: Schema.String,
   name: Schema.String,
   email: Schema.String,
@@ -213,8 +213,8 @@ const User = Schema.Struct({
   address: Schema.Struct({ city: Schema.String, zip: Schema.String })
 })
 /** The same with a field that its schema proves to come back as it was, and with one of which only decoding it again tells. */
-const Proven = Schema.Struct({ ...User.fields, settings: Schema.Json })
-const Doubtful = Schema.Struct({ ...User.fields, settings: Schema.Any })
+const Proven = Schema.Struct({ ...schema.fields, settings: Schema.Json })
+const Doubtful = Schema.Struct({ ...schema.fields, settings: Schema.Any })
 const settings = { theme: "dark", columns: [1, 2, 3] }
 
 const open = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema, N extends Names>(
@@ -225,10 +225,8 @@ const open = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema, N
   return yield* Effect.provideService(Resource.make(definition), Database.Database, database)
 })
 
-const users = open(Resource.define("users", { schema: User, primaryKey: "id" }))
-const parted = open(
-  Resource.define("users", { schema: User, primaryKey: "id", partitions: { byCity: ["address.city"] } })
-)
+const users = open(Resource.define("users", { schema, primaryKey: "id" }))
+const parted = open(Resource.define("users", { schema, primaryKey: "id", partitions: { byCity: ["address.city"] } }))
 
 /** With so many documents. */
 const filled = (count: number) =>

@@ -75,11 +75,9 @@ export const measure = async (
 ): Promise<ReadonlyArray<Measured>> => {
   const plans: Array<Case & { readonly times: number; readonly wall: Array<number>; readonly cpu: Array<number> }> = []
   for (const one of cases) {
-    if (typeof length === "number") {
-      await one.prepare?.(length)
-      await one.run(length)
-    }
     const times = typeof length === "number" ? length : await calibrated(one, length.milliseconds)
+    await one.prepare?.(times)
+    await one.run(times)
     plans.push({ ...one, times, wall: [], cpu: [] })
   }
   for (let round = 0; round < count; round++) {

@@ -1,8 +1,10 @@
 /**
  * What an operation on a document costs in memory, where all of it is ours, beside the original and small stores that are installed
  * (`npm run bench:peers`), and beside the bare store with the same JSON. Time of the processor: medians, and how many times as much the
- * others take.
+ * others take. `--before=FOLDER` adds the library of another checkout that has a `contenders.ts`.
  */
+import { resolve } from "node:path"
+import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
 import { bare, type Contender, failed, type Operation, operations, others, ours } from "./contenders.ts"
 import { type Measured, measure } from "./measure.ts"
@@ -14,6 +16,16 @@ const count = 7
 
 interface Result extends Measured {
   readonly operation: Operation
+}
+
+/** The library of another checkout, under that name. */
+const before = async (): Promise<ReadonlyArray<Contender>> => {
+  const option = "--before="
+  const folder = process.argv.find((argument) => argument.startsWith(option))?.slice(option.length)
+  if (folder === undefined) return []
+  const file = pathToFileURL(resolve(folder, "test/benchmark/contenders.ts")).href
+  const module = (await import(file)) as { readonly ours: Contender }
+  return [{ ...module.ours, name: "before" }]
 }
 
 /** One operation of all who have it, each with a store of its own. */
@@ -40,7 +52,7 @@ const one = Effect.fnUntraced(function* (operation: Operation, contenders: Reado
 export const report = () =>
   Effect.gen(function* () {
     const { installed, notes } = yield* Effect.promise(others)
-    const contenders = [ours, bare, ...installed]
+    const contenders = [ours, ...(yield* Effect.promise(before)), bare, ...installed]
     const measured = yield* Effect.forEach(operations, (operation) => one(operation, contenders))
     const results = measured.flatMap(({ results }) => results)
     const rows = operations.map((operation) => {
