@@ -12,7 +12,8 @@ const about: Readonly<Record<string, string>> = {
     "Operations on a document of nine fields, two of them nested, in memory, where no network hides what the library takes. The columns after " +
     "ours are others in the same run: how many times our time of the processor they take. Above 1 they take more, below 1 less. The bare " +
     "store is `MemoryStore` with the same JSON, which checks nothing and knows no fields. `unstorage`, `nedb` and `keyv` keep values in a map, " +
-    "without the promises of a store that several processes share: they say what the least is.",
+    "without the promises of a store that several processes share: they say what the least is. " +
+    "`s3db.js` is its `lite` entry over `memory://`, with its own client of HTTP in another version, which memory does not call.",
   requests:
     "Requests that an operation makes, counted at the store, and what a million of them cost at list prices, without storage and transfer. " +
     "A DELETE is free, and DeleteObjects is taken for one.",
