@@ -103,6 +103,7 @@ const textOf = (bytes: Uint8Array): string => {
 const pool: { bytes: Uint8Array; used: number } = { bytes: new Uint8Array(0), used: 0 }
 
 const drawn = (size: number): Uint8Array => {
+  if (!Number.isSafeInteger(size) || size < 0) throw new RangeError(`Expected a number of bytes, not ${String(size)}`)
   if (size > pool.bytes.length - pool.used) {
     pool.bytes = webCryptoBytes(Math.max(size, 8192))
     pool.used = 0

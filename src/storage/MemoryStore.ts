@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { emptyTree, makeObjects, type Tree } from "./internal/memoryObjects.ts"
+import { emptyTree, makeObjects, type Tree, treeOf } from "./internal/memoryObjects.ts"
 import { checkChoice, checkCount, invalidOption } from "./internal/optionRules.ts"
 import * as rules from "./internal/storeRules.ts"
 import { compareUtf8 } from "../internal/text.ts"
@@ -444,13 +444,12 @@ export const make = Effect.fnUntraced(function* (
         const description = `${path} is not a whole snapshot of a memory store`
         return yield* failure("get", path, new Corrupt({ description }))
       }
-      const tree = emptyTree<Stored>(ordered)
       let bytes = 0
-      for (const { key, ...object } of snapshot.success.objects) {
-        tree.set(key, { contentEncoding: undefined, ...object })
+      const loaded = snapshot.success.objects.map(({ key, ...object }): [string, Stored] => {
         bytes += object.body.length
-      }
-      objects.restore(tree)
+        return [key, { contentEncoding: undefined, ...object }]
+      })
+      objects.restore(treeOf(ordered, loaded))
       state.bytes = bytes
     })
   }

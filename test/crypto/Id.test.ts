@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Id from "effect-s3db/crypto/Id"
 
@@ -55,6 +56,22 @@ describe("Id", () => {
       const first = yield* run
       assert.strictEqual(new Set(first).size, 6)
       assert.deepStrictEqual(yield* run, first)
+    })
+  )
+
+  it.effect("a size that is none is a defect, and those that are made afterwards are as random as before", () =>
+    Effect.gen(function* () {
+      for (const size of [-22, Number.NaN, 1.5, Number.POSITIVE_INFINITY, "5" as never]) {
+        assert.isTrue(Exit.hasDies(yield* Effect.exit(Id.randomOf(size))))
+        const ids = yield* Effect.all([Id.random, Id.random, Id.writeId])
+        assert.deepStrictEqual(
+          ids.map(({ length }) => length),
+          [22, 22, 16]
+        )
+        assert.strictEqual(new Set(ids).size, 3)
+      }
+      assert.strictEqual(yield* Id.randomOf(0), "")
+      assert.strictEqual((yield* Id.randomOf(20_000)).length, 20_000)
     })
   )
 })

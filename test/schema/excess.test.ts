@@ -67,6 +67,20 @@ const told: Readonly<Record<string, { readonly schema: Schema.Top; readonly valu
       { by: { a: "1" }, any: [at] }
     ]
   },
+  recordsOfStructs: {
+    schema: Schema.Struct({ by: Schema.Record(Schema.String, Schema.Struct({ a: Schema.String })) }),
+    values: [{ by: {} }, { by: { x: { a: "1" }, y: { a: "2" } } }, { by: { x: {} } }, { by: [] }]
+  },
+  listOrRecord: {
+    schema: Schema.Struct({
+      either: Schema.Union([
+        Schema.String,
+        Schema.Array(Schema.Struct({ a: Schema.String })),
+        Schema.Record(Schema.String, Schema.Finite)
+      ])
+    }),
+    values: [{ either: "x" }, { either: [{ a: "1" }] }, { either: { x: 1 } }, { either: { x: "1" } }]
+  },
   recursive: {
     schema: Tree,
     values: [
@@ -90,7 +104,10 @@ const untold: Readonly<Record<string, Schema.Top>> = {
   members: Schema.Struct({
     one: Schema.Union([Schema.Struct({ a: Schema.String }), Schema.Struct({ b: Schema.String })])
   }),
-  recordOfStructs: Schema.Struct({ by: Schema.Record(Schema.String, Schema.Struct({ a: Schema.String })) }),
+  namesOfAForm: Schema.Struct({ by: Schema.Record(Schema.NonEmptyString, Schema.Finite) }),
+  namesWithin: Schema.Struct({
+    all: Schema.Array(Schema.Record(Schema.String.check(Schema.isPattern(/^[a-z]{2}$/)), Schema.String))
+  }),
   renamed: Schema.Struct({ one: Schema.Struct({ a: Schema.String }).pipe(Schema.encodeKeys({ a: "b" })) }),
   option: Schema.Struct({ one: Schema.Option(Schema.Struct({ a: Schema.String })) })
 }
@@ -146,6 +163,21 @@ describe("fields that a schema does not know", () => {
       assert.strictEqual(Excess.compile(Schema.toCodecJson(schema as Schema.Codec<unknown>).ast), undefined, name)
     }
     assert.strictEqual(Excess.compile(AST.toType(untold["class"]!.ast)), undefined)
+  })
+
+  it("are names of a record that are not of its form, and symbols, wherever they are", () => {
+    const Langs = Schema.Record(Schema.String.check(Schema.isPattern(/^[a-z]{2}$/)), Schema.String)
+    const symbolic = { de: "Hallo", [Symbol.for("more")]: "x" }
+    for (const [schema, value] of [
+      [Schema.Struct({ langs: Langs }), { langs: { de: "Hallo", "en-GB": "Hello" } }],
+      [Schema.Struct({ all: Schema.Array(Langs) }), { all: [{ de: "Hallo" }, { EN: "Hi" }] }],
+      [Schema.Struct({ langs: Schema.Record(Schema.String, Schema.String) }), { langs: symbolic }],
+      [Schema.Struct({ langs: Schema.NullOr(Schema.Record(Schema.String, Schema.String)) }), { langs: symbolic }]
+    ] as const) {
+      const codec = Schema.toCodecJson(schema as Schema.Codec<unknown>)
+      const encode = Schema.encodeUnknownEffect(codec)
+      assert.isTrue(Exit.isFailure(Effect.runSyncExit(Exact.exactlyBy(codec.ast, encode)(value))))
+    }
   })
 
   it("are refused at any depth, and those that are there alone are not", () => {

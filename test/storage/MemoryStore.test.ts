@@ -25,6 +25,29 @@ const reasonOf = <A>(effect: Effect.Effect<A, StoreError>) =>
   Effect.map(Effect.flip(effect), (error) => error.reason._tag)
 
 describe("MemoryStore", () => {
+  it.effect(
+    "keys of any characters that come from a file are listed in the order of their bytes, and are gone once deleted",
+    () =>
+      Effect.gen(function* () {
+        const path = join(mkdtempSync(join(tmpdir(), "s3db-memory-")), "store.json")
+        const keys = ["\uff01x", "\u{1f600}y", "\ue000z", "\u{1f601}", "\ufffd", "\u{10000}", "\ue001", "plain"]
+        const first = yield* MemoryStore.make()
+        for (const key of keys) yield* first.store.put({ key })
+        yield* first.control.saveToDisk(path)
+        const { control, store } = yield* MemoryStore.make()
+        yield* control.loadFromDisk(path)
+        const listed = Effect.map(store.list(), ({ entries }) => entries.map(({ key }) => key))
+        const inOrder = (some: ReadonlyArray<string>) =>
+          some.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+        assert.deepStrictEqual(yield* listed, inOrder(keys))
+        yield* store.put({ key: "\u{1f602}new" })
+        yield* store.delete("\u{1f600}y")
+        assert.deepStrictEqual(yield* listed, inOrder([...keys.filter((key) => key !== "\u{1f600}y"), "\u{1f602}new"]))
+        assert.deepStrictEqual(yield* control.stats, { objects: 8, bytes: 0 })
+        rmSync(path)
+      })
+  )
+
   it.effect("snapshots share nothing that changes", () =>
     Effect.gen(function* () {
       const { control, store } = yield* MemoryStore.make()

@@ -40,15 +40,29 @@ const lookAt = (ast: AST.AST, known: Map<AST.AST, Look>): Look => {
 
 const lookWithin = (ast: AST.AST, known: Map<AST.AST, Look>): Look => {
   if (AST.isSuspend(ast)) return lookAt(ast.thunk(), known)
-  if (AST.isUnion(ast)) {
-    const open = ast.types.filter((type) => !isClosed(type, new Set()))
-    const others = ast.types.filter((type) => !open.includes(type))
-    if (open.length !== 1 || others.some(mayBeObject)) throw new Untold()
-    return lookAt(open[0]!, known)
-  }
+  if (AST.isUnion(ast)) return lookAtMembers(membersOf(ast), known)
   if (AST.isArrays(ast)) return lookAtItems(ast, known)
-  if (AST.isObjects(ast)) return lookAtFields(ast, known)
+  if (AST.isObjects(ast)) return ast.indexSignatures.length > 0 ? lookAtValues(ast, known) : lookAtFields(ast, known)
   throw new Untold()
+}
+
+/** The members of a union, and of those that are members of it. */
+const membersOf = (ast: AST.AST, seen: Set<AST.AST> = new Set()): ReadonlyArray<AST.AST> => {
+  if (seen.has(ast)) return []
+  seen.add(ast)
+  if (ast.encoding === undefined && AST.isSuspend(ast)) return membersOf(ast.thunk(), seen)
+  return ast.encoding === undefined && AST.isUnion(ast) ? ast.types.flatMap((type) => membersOf(type, seen)) : [ast]
+}
+
+/** A value is of one list or of one struct: which of two, it does not tell. */
+const lookAtMembers = (members: ReadonlyArray<AST.AST>, known: Map<AST.AST, Look>): Look => {
+  const open = members.filter((type) => !isClosed(type, new Set()))
+  const [lists, structs] = [open.filter(AST.isArrays), open.filter(AST.isObjects)]
+  const isTold = lists.length <= 1 && structs.length <= 1 && lists.length + structs.length === open.length
+  if (!isTold || members.some((type) => !open.includes(type) && mayBeObject(type))) throw new Untold()
+  const [list = never] = lists.map((type) => lookAt(type, known))
+  const [struct = never] = structs.map((type) => lookAt(type, known))
+  return (value) => (Array.isArray(value) ? list(value) : struct(value))
 }
 
 const lookAtItems = ({ elements, rest }: AST.Arrays, known: Map<AST.AST, Look>): Look => {
@@ -65,8 +79,24 @@ const lookAtItems = ({ elements, rest }: AST.Arrays, known: Map<AST.AST, Look>):
   }
 }
 
-const lookAtFields = ({ indexSignatures, propertySignatures }: AST.Objects, known: Map<AST.AST, Look>): Look => {
-  if (indexSignatures.length > 0) throw new Untold()
+/** Of a record any text is a name, unless its names have to be of some form. */
+const lookAtValues = ({ indexSignatures, propertySignatures }: AST.Objects, known: Map<AST.AST, Look>): Look => {
+  const [signature, another] = indexSignatures
+  if (signature === undefined || another !== undefined || propertySignatures.length > 0) throw new Untold()
+  const { parameter, type } = signature
+  if (!AST.isString(parameter) || parameter.checks !== undefined || parameter.encoding !== undefined) throw new Untold()
+  const look = lookAt(type, known)
+  return (value) => {
+    if (typeof value !== "object" || value === null) return false
+    const values = value as Readonly<Record<string, unknown>>
+    return (
+      Object.getOwnPropertySymbols(values).length > 0 ||
+      (look !== never && Object.keys(values).some((name) => look(values[name])))
+    )
+  }
+}
+
+const lookAtFields = ({ propertySignatures }: AST.Objects, known: Map<AST.AST, Look>): Look => {
   const fields = new Map(propertySignatures.map(({ name, type }) => [name, lookAt(type, known)]))
   return (value) => {
     if (typeof value !== "object" || value === null) return false
@@ -91,10 +121,8 @@ const isClosed = (ast: AST.AST, within: Set<AST.AST>): boolean => {
   if (AST.isUnion(ast)) return ast.types.every((type) => isClosed(type, within))
   if (AST.isArrays(ast)) return [...ast.elements, ...ast.rest].every((type) => isClosed(type, within))
   if (AST.isObjects(ast)) {
-    return (
-      ast.propertySignatures.length === 0 &&
-      ast.indexSignatures.every(({ parameter, type }) => AST.isString(parameter) && isClosed(type, within))
-    )
+    // What is asked for no fields is taken as it is.
+    return ast.propertySignatures.length === 0 && ast.indexSignatures.length === 0
   }
   return !AST.isDeclaration(ast) || ast.typeParameters.length === 0
 }

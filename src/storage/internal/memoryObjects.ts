@@ -19,6 +19,11 @@ let areSimple = true
 
 const ofOtherOrder = /[\ud800-\uffff]/
 
+/** Before a key is put into any tree; those that are there are in one order as in the other. */
+const noteOrder = (key: string): void => {
+  if (areSimple && ofOtherOrder.test(key)) areSimple = false
+}
+
 const byKey = (a: string, b: string): number => (areSimple ? (a < b ? -1 : a > b ? 1 : 0) : compareUtf8(a, b))
 
 const hashOf = (key: string): number => {
@@ -42,6 +47,16 @@ export interface Objects<A> {
 
 /** No objects, in the order of keys or in none that means anything. */
 export const emptyTree = <A>(isOrdered: boolean): Tree<A> => new Tree<string, A>(undefined, isOrdered ? byKey : byHash)
+
+/** Objects in order, from wherever they come. */
+export const treeOf = <A>(isOrdered: boolean, objects: Iterable<readonly [string, A]>): Tree<A> => {
+  const tree = emptyTree<A>(isOrdered)
+  for (const [key, object] of objects) {
+    noteOrder(key)
+    tree.set(key, object)
+  }
+  return tree
+}
 
 /** Makes a place for objects. */
 export const makeObjects = <A>(isOrdered: boolean): Objects<A> => {
@@ -69,7 +84,7 @@ export const makeObjects = <A>(isOrdered: boolean): Objects<A> => {
       return object
     },
     set: (key, object) => {
-      if (areSimple && ofOtherOrder.test(key)) areSimple = false
+      noteOrder(key)
       known.set(key, object)
       changed.add(key)
     },
