@@ -378,7 +378,7 @@ export class Scheduler extends Context.Service<
   Scheduler,
   {
     /**
-     * Starts a job now, and gives how the run ended. Slots stay as they are. 1 GET, then the requests of a run. `UnknownJob`;
+     * Starts a job now, also one that is disabled, and gives how the run ended. Slots stay as they are. 1 GET, then the requests of a run. `UnknownJob`;
      * `JobRunning`: there is a run already. `DbError`, `Unsupported`: the scheduler is closed.
      */
     readonly trigger: (name: string) => Effect.Effect<Run, UnknownJob | JobRunning | DbError.DbError>

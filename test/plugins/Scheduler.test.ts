@@ -4,6 +4,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Result from "effect/Result"
@@ -173,6 +174,81 @@ describe("Scheduler", () => {
         return { slots, totals: (yield* scheduler.status("noting")).totals }
       })
 
+    /** Two processes that note down who has started which slot, in seconds; and the one that others have seen to win. */
+    const pair = Effect.fnUntraced(function* (
+      store: Store,
+      schedule: Scheduler.Schedule,
+      run: (slot: number) => Effect.Effect<void>,
+      options: Partial<Scheduler.Options<never>> = {}
+    ) {
+      const starts: Array<{ readonly who: string; readonly slot: number }> = []
+      const process = Effect.fnUntraced(function* (who: string) {
+        const scope = yield* Scope.fork(yield* Effect.scope)
+        const job = Scheduler.job("noting", {
+          schedule,
+          run: ({ slot }) => {
+            const seconds = (slot.epochMilliseconds - start) / 1000
+            return Effect.andThen(
+              Effect.sync(() => starts.push({ who, slot: seconds })),
+              run(seconds)
+            )
+          }
+        })
+        return { who, scope, scheduler: yield* openIn(scope, store, { ...options, jobs: [job] }) }
+      })
+      const processes = [yield* process("a"), yield* process("b")] as const
+      /** Closes the process that has started the last slot; gives the other. */
+      const closeWinner = Effect.gen(function* () {
+        const winner = starts.at(-1)!.who
+        const [closing, staying] = winner === "a" ? processes : ([processes[1], processes[0]] as const)
+        yield* Scope.close(closing.scope, Exit.void)
+        return staying
+      })
+      return { starts, closeWinner }
+    })
+
+    it.effect("starts the very next slot where the process is closed that has started those before", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { closeWinner, starts } = yield* pair(yield* memory, "* * * * * *", () => Effect.sleep("100 millis"))
+        yield* pass(3500, 100)
+        const { scheduler, who } = yield* closeWinner
+        yield* pass(3000, 100)
+        assert.deepStrictEqual(
+          starts.map(({ slot }) => slot),
+          [1, 2, 3, 4, 5, 6]
+        )
+        assert.deepStrictEqual(
+          starts.slice(3),
+          [4, 5, 6].map((slot) => ({ who, slot }))
+        )
+        const { totals } = yield* scheduler.status("noting")
+        assert.deepStrictEqual([totals.success, totals.missed, totals.skipped], [6, 0, 0])
+      })
+    )
+
+    it.effect("starts the slot that comes after a long run of a process that is closed then", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { closeWinner, starts } = yield* pair(
+          yield* memory,
+          "*/10 * * * * *",
+          (slot) => (slot === 10 ? Effect.sleep("25 seconds") : Effect.void),
+          { lease: "3 seconds" }
+        )
+        yield* pass(36_000, 500)
+        const { scheduler, who } = yield* closeWinner
+        yield* pass(14_500, 500)
+        assert.deepStrictEqual(
+          starts.map(({ slot }) => slot),
+          [10, 40, 50]
+        )
+        assert.deepStrictEqual(starts.at(1), { who, slot: 40 })
+        const { totals } = yield* scheduler.status("noting")
+        assert.deepStrictEqual([totals.success, totals.missed, totals.skipped], [3, 0, 2])
+      })
+    )
+
     it.effect("makes up for an outage of 30 days by one run", () =>
       Effect.gen(function* () {
         const { slots, totals } = yield* outage(undefined)
@@ -325,6 +401,47 @@ describe("Scheduler", () => {
         assert.deepStrictEqual(last, Option.some(run))
         assert.deepStrictEqual(running, [])
         assert.strictEqual(totals.failure, 1)
+      })
+    )
+
+    it.effect("says once that a run has ended as a failure, or took too long, when no attempt is left", () =>
+      Effect.gen(function* () {
+        yield* at
+        const errors: Array<string> = []
+        const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
+          if (logLevel === "Error") errors.push(String(message))
+        })
+        const jobs = [
+          failing,
+          Scheduler.job("again", { schedule: "@yearly", retries: 1, run: () => Effect.fail("no ink") }),
+          Scheduler.job("slow", { schedule: "@yearly", timeout: "5 seconds", run: () => Effect.never }),
+          Scheduler.job("fine", {
+            schedule: "@yearly",
+            retries: 1,
+            run: ({ attempt }) => (attempt === 1 ? Effect.fail("not yet") : Effect.void)
+          })
+        ]
+        yield* Effect.gen(function* () {
+          const scheduler = yield* open(yield* memory, { jobs })
+          for (const { name } of jobs) yield* drive(yield* Effect.forkChild(scheduler.trigger(name)))
+        }).pipe(Effect.provide(Logger.layer([logger])))
+        assert.deepStrictEqual(errors, [
+          "job failing: run 1 has ended as a failure, after 1 of 1 attempts: no paper",
+          "job again: run 1 has ended as a failure, after 2 of 2 attempts: no ink",
+          "job slow: run 1 has ended as a timeout, after 1 of 1 attempts: it took longer than 5000 ms"
+        ])
+      })
+    )
+
+    it.effect("starts by hand what is off", () =>
+      Effect.gen(function* () {
+        yield* at
+        const { job, slots } = noting("@yearly")
+        const scheduler = yield* open(yield* memory, { jobs: [job] })
+        yield* scheduler.disable("noting")
+        assert.strictEqual((yield* scheduler.trigger("noting")).status, "success")
+        assert.strictEqual(slots.length, 1)
+        assert.isFalse((yield* scheduler.status("noting")).isEnabled)
       })
     )
 
@@ -1118,6 +1235,24 @@ describe("Scheduler", () => {
           })
         )
       }
+    })
+  )
+
+  it.effect("costs 1 GET for each slot that comes while a run of another process is under way", () =>
+    Effect.gen(function* () {
+      yield* at
+      const store = yield* memory
+      const long = Scheduler.job("long", { schedule: "*/2 * * * * *", overlap: "wait", run: () => Effect.never })
+      const first = yield* open(store, { jobs: [long] })
+      yield* Effect.forkScoped(first.trigger("long"))
+      yield* settle
+      const { counter, store: counted } = InstrumentedStore.make(store)
+      yield* open(counted, { jobs: [long] })
+      yield* pass(4500, 500)
+      yield* counter.reset
+      yield* pass(20_000, 500)
+      const { get, list, put } = yield* counter.counts
+      assert.deepStrictEqual({ get, list, put }, { get: 10, list: 0, put: 0 })
     })
   )
 

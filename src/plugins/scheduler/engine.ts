@@ -175,6 +175,8 @@ interface Local {
   /** How many starts are being written down: whose run one is that has just appeared is not known yet. */
   starting: number
   version: Version | undefined
+  /** For how long, in milliseconds, others may have written since `version` was read or written. */
+  age: Effect.Effect<number>
   /** As the program has it; `undefined` of others' jobs. */
   declaration: Declaration | undefined
   /** Whether the declaration is still to be written down. */
@@ -229,6 +231,7 @@ export const make = Effect.fnUntraced(function* (
       unwritten: new Map(),
       starting: 0,
       version: undefined,
+      age: Effect.succeed(Infinity),
       declaration: undefined,
       isPending: false,
       damage: undefined
@@ -258,8 +261,11 @@ export const make = Effect.fnUntraced(function* (
     )
 
   const reread = Effect.fnUntraced(function* (local: Local) {
-    local.version = yield* noting(local, local.cell.read)
-    return local.version.value
+    const age = yield* StoreClock.steady
+    const version = yield* noting(local, local.cell.read)
+    local.version = version
+    local.age = age
+    return version.value
   })
 
   /** On the version in hand if there is one; that nothing is to be changed is only said of the one in the store. */
@@ -268,6 +274,7 @@ export const make = Effect.fnUntraced(function* (
     revise: (state: JobCell.State | undefined, now: number) => JobCell.State | undefined
   ) {
     const now = yield* options.now
+    const age = yield* StoreClock.steady
     let turn: JobCell.Turn | undefined
     const revised = (before: JobCell.State | undefined) => {
       const state = revise(before, now)
@@ -283,6 +290,7 @@ export const make = Effect.fnUntraced(function* (
     local.version = undefined
     const after = yield* modify(from)
     local.version = from !== undefined && after === from ? yield* modify(undefined) : after
+    local.age = age
     const { value } = local.version
     if (turn !== undefined) yield* tell(local.name, { _tag: turn })
     return value
@@ -394,7 +402,12 @@ export const make = Effect.fnUntraced(function* (
           Effect.catch(() => Effect.succeed<Partial<JobCell.Run>>({ status: "lost" }))
         )
         const exit = yield* Effect.exit(restore(work))
-        return yield* finish(local, run, Exit.isSuccess(exit) ? exit.value : endOf(exit.cause), taken)
+        const over = yield* finish(local, run, Exit.isSuccess(exit) ? exit.value : endOf(exit.cause), taken)
+        if (over.status === "failure" || over.status === "timeout") {
+          const how = `run ${run.token} has ended as a ${over.status}, after ${over.attempts} of ${job.retries + 1} attempts`
+          yield* Effect.logError(`job ${local.name}: ${how}: ${over.error}`)
+        }
+        return over
       }).pipe(
         Effect.onExit((exit) => Deferred.done(ended, exit)),
         Effect.ensuring(wake(local))
@@ -464,7 +477,8 @@ export const make = Effect.fnUntraced(function* (
       if (sighting?.beat !== run.beat) {
         const since = yield* StoreClock.steady
         local.sightings.set(run.token, { beat: run.beat, since, isAlive: sighting !== undefined })
-      } else if ((yield* sighting.since) > lease * 1.1) {
+      } else if ((yield* sighting.since) - (yield* local.age) > lease * 1.1) {
+        // It was silent for that time when it was read last.
         yield* lose(local, run)
       }
     }
@@ -502,6 +516,15 @@ export const make = Effect.fnUntraced(function* (
       run.holder === holder ? local.mine.has(run.token) : local.sightings.get(run.token)?.isAlive === true
     )
 
+  /** Whether a run of another process is under way, as far as is known here. */
+  const isElsewhere = (state: JobCell.State) => JobCell.running(state).some((run) => run.holder !== holder)
+
+  /** Whether a run of another process was seen before the last slot came, and may have been over when it did. */
+  const isOld = (local: Local, state: JobCell.State, table: Timetable.Timetable, now: number) =>
+    isElsewhere(state)
+      ? Effect.map(local.age, (age) => age > now - (table.last(state.done, now) ?? now))
+      : Effect.succeed(false)
+
   // ---------------------------------------------------------------------------
   // Loops
   // ---------------------------------------------------------------------------
@@ -533,7 +556,9 @@ export const make = Effect.fnUntraced(function* (
       case "Idle":
         return yield* pause(local, Math.min(pollInterval, (decision.until ?? Infinity) - now))
       case "Pass":
-        if (decision.skipped === 0 || isCertain(local, state)) return yield* passBy(local, decision)
+        if (decision.skipped === 0) return yield* passBy(local)
+        if (yield* isOld(local, state, table, now)) return yield* Effect.asVoid(reread(local))
+        if (isCertain(local, state)) return yield* passBy(local)
         break
       case "Start": {
         const choose = (present: JobCell.State, at: number) => {
@@ -545,20 +570,28 @@ export const make = Effect.fnUntraced(function* (
         return void (yield* startBy(local, choose, false))
       }
       case "Busy":
+        if (yield* isOld(local, state, table, now)) return yield* Effect.asVoid(reread(local))
     }
-    // What is in the way may be over, or nobody's any more.
-    yield* pause(local, lease / 3)
+    // What is in the way may be over at the next slot, or nobody's any more.
+    yield* pause(local, Math.min(lease / 3, isElsewhere(state) ? (table.next(now) ?? Infinity) - now : Infinity))
     yield* reread(local)
   })
 
-  const passBy = Effect.fnUntraced(function* (local: Local, decision: Extract<JobCell.Decision, { _tag: "Pass" }>) {
-    let isPassed = false
-    yield* change(local, (state) => {
-      isPassed = state !== undefined && state.done < decision.slot
-      return isPassed ? JobCell.pass(state!, decision) : state
+  /** By the state that is stored: the run that was in the way may be over. */
+  const passBy = Effect.fnUntraced(function* (local: Local) {
+    let passed: Extract<JobCell.Decision, { _tag: "Pass" }> | undefined
+    yield* change(local, (state, now) => {
+      passed = undefined
+      const table = state && tableOf(state)
+      if (state === undefined || table === undefined) return state
+      const again = JobCell.decide(state, table, now)
+      if (again._tag !== "Pass" || (again.skipped > 0 && !isCertain(local, state))) return state
+      passed = again
+      return JobCell.pass(state, again)
     })
-    const { missed, skipped, slot } = decision
-    if (isPassed) yield* tell(local.name, { _tag: "Passed", slot, missed, skipped })
+    if (passed === undefined) return
+    const { missed, skipped, slot } = passed
+    yield* tell(local.name, { _tag: "Passed", slot, missed, skipped })
   })
 
   /** What fails is tried again: a job must not end with one request. */
@@ -586,12 +619,15 @@ export const make = Effect.fnUntraced(function* (
 
   /** Reads what has changed since it was read last, and looks after what is new. */
   const sync = Effect.gen(function* () {
+    const age = yield* StoreClock.steady
     const one = Effect.fnUntraced(function* ({ etag, key }: ListEntry) {
       const name = JobCell.nameOf(slug, key)
       if (name === undefined) return
       const local = yield* localOf(name)
       if (etag === undefined || local.version?.etag !== etag) {
         yield* Effect.catch(reread(local), (error) => Effect.logWarning(`job ${name} cannot be read`, error))
+      } else {
+        local.age = age
       }
       yield* wake(local)
     })
