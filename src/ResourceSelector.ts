@@ -97,6 +97,15 @@ export const toPredicate = (selector: ResourceSelector = "*"): Predicate => {
 }
 
 /**
+ * Returns the names that a selection has of what it means; none of one that says it by a test or by `"*"`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const namesOf = (selector: ResourceSelector = "*"): ReadonlySet<string> =>
+  new Set(partsOf(selector).allow?.filter(toPredicate(selector)))
+
+/**
  * Returns what of a selection names no resource that there is, quoted, each with the name that is nearest: such as `"user"; perhaps users is
  * meant`. Of what is left out only names that are near to one: others may be of resources elsewhere.
  *

@@ -558,6 +558,19 @@ const check = Effect.fnUntraced(function* (options: Options) {
 /** The state of a process that only reads the trail, as far as its health goes. */
 const idle: Pick<Consumer.RunningState, "failing" | "stopped"> = { failing: undefined, stopped: undefined }
 
+/** Why resources that are named are not in the trail: they leave no versions in the journal. No request. */
+const silentOf = (
+  { upkeep }: Database["Service"],
+  selector: ResourceSelector.ResourceSelector | undefined,
+  resources: ReadonlyArray<string>
+): string | undefined => {
+  const named = ResourceSelector.namesOf(selector)
+  const silent = resources.filter((name) => named.has(name) && upkeep(name)?.settings?.journal === undefined)
+  if (silent.length === 0) return undefined
+  const names = silent.map((name) => JSON.stringify(name)).join(", ")
+  return `resources: nothing of ${names} comes into the trail: the option journal is missing`
+}
+
 /** Warns where there are resources to follow, and none of them leaves its versions in the journal. No request. */
 const warnOfSilence = Effect.fnUntraced(function* (
   { listResources, upkeep }: Database["Service"],
@@ -575,7 +588,7 @@ const warnOfSilence = Effect.fnUntraced(function* (
  * requests of `Consumer.consume`. Warns in the log where no resource that is there and chosen has the option `journal`.
  *
  * Its health in `Plugin.statuses` is `down` while the trail cannot go on, with what to do; it is tried again after `longestPause`. It is `degraded` while something is in the way of the trail, and where entries wait for more than 5 minutes and
- * nobody keeps the journal, and where `resources` names one that is not registered: the nearest is named. 1 LIST of 1 key when it is asked for; 1 HEAD more where an entry waits for so long.
+ * nobody keeps the journal, and where `resources` names one that is not registered (the nearest is named) or that does not have the option `journal`. 1 LIST of 1 key when it is asked for; 1 HEAD more where an entry waits for so long.
  *
  * @category constructors
  * @since 0.1.0
@@ -739,7 +752,8 @@ export const make = Effect.fnUntraced(function* (
     const names = (yield* database.listResources).map(({ name }) => name)
     // A journal of one's own tells of resources elsewhere.
     const strange = options.journal === undefined ? ResourceSelector.problemOf(options.resources, names) : undefined
-    const details = [strange, detail].filter((one) => one !== undefined)
+    const silent = options.journal === undefined ? silentOf(database, options.resources, names) : undefined
+    const details = [strange, silent, detail].filter((one) => one !== undefined)
     return details.length === 0 ? { level: "up" } : { level: "degraded", detail: details.join("; ") }
   })
   yield* self.running({

@@ -949,11 +949,18 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
   // Dead letters
   // ---------------------------------------------------------------------------
 
-  const chosenBy = ({ ids }: DeadLetterFilter): ((message: State.Message) => boolean) => {
-    if (ids === undefined) return () => true
-    const chosen = new Set(ids)
-    return ({ i }) => chosen.has(i)
-  }
+  /** What is no filter means nothing, rather than all. */
+  const chosenBy = Effect.fnUntraced(function* (operation: string, filter: DeadLetterFilter) {
+    const isFilter =
+      Object.prototype.toString.call(filter) === "[object Object]" && Object.keys(filter).every((key) => key === "ids")
+    const ids: unknown = isFilter ? filter.ids : undefined
+    if (!isFilter || (ids !== undefined && !(Array.isArray(ids) && ids.every((id) => typeof id === "string")))) {
+      const description = "Expected { ids } with a list of ids, or nothing for all dead letters"
+      return yield* DbError.make(operation, new StoreError.InvalidArgument({ argument: "filter", description }), name)
+    }
+    const chosen = filter.ids === undefined ? undefined : new Set(filter.ids)
+    return ({ i }: State.Message) => chosen === undefined || chosen.has(i)
+  })
 
   const toDeadLetter = ({ a = 0, e = "", g, i, o, p = 0, t = o }: State.Message, payload: Schema.Json): DeadLetter => ({
     id: i,
@@ -1072,10 +1079,12 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
       .pipe(named, Effect.withSpan("S3Queue.status")),
     deadLetters,
     redrive: Effect.fn("S3Queue.redrive")(function* (filter = {}) {
-      return yield* named(engine.change((draft, { reader }) => State.redrive(draft, reader, chosenBy(filter))))
+      const isChosen = yield* chosenBy("S3Queue.redrive", filter)
+      return yield* named(engine.change((draft, { reader }) => State.redrive(draft, reader, isChosen)))
     }),
     discard: Effect.fn("S3Queue.discard")(function* (filter = {}) {
-      return yield* named(engine.change((draft, { reader }) => State.discard(draft, reader, chosenBy(filter))))
+      const isChosen = yield* chosenBy("S3Queue.discard", filter)
+      return yield* named(engine.change((draft, { reader }) => State.discard(draft, reader, isChosen)))
     }),
     clear: Effect.fn("S3Queue.clear")(function* ({ claimed = false, deadLetters = false } = {}) {
       return yield* named(engine.change((draft) => Effect.sync(() => State.clear(draft, { claimed, deadLetters }))))

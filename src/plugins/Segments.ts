@@ -249,8 +249,13 @@ export const make = Effect.fn("Segments.make")(function* <R>(
             grace,
             leastChanges
           }),
-        catch: (error) =>
-          new InvalidSegments({ field: name, problem: error instanceof Error ? error.message : String(error) })
+        catch: (error) => {
+          const problem = error instanceof Error ? error.message : String(error)
+          return new InvalidSegments({
+            field: name,
+            problem: problem.replace(/^objectsPerPack(?=:)/, "documentsPerSegment")
+          })
+        }
       })
       if (resources.packed.has(name)) {
         const problem = `${JSON.stringify(name)} has segments by another layer`

@@ -317,7 +317,7 @@ const checked = Effect.fnUntraced(function* (
   if (at === undefined && after === 0) return yield* refuse("after", "Expected a duration of more than nothing")
   const isKnown =
     (at === undefined && systemTimes.includes(base)) ||
-    definition.attributes.some(({ path }) => path.join(".") === base)
+    definition.attributes.some(({ path }) => path.join(".") === base && Bound.canHoldTime(definition, path))
   if (!isKnown) {
     return yield* refuse(at === undefined ? "since" : "at", `Expected a field with a time, not ${JSON.stringify(base)}`)
   }

@@ -128,6 +128,30 @@ describe("an audit trail", () => {
     }).pipe(Effect.scoped, quiet)
   )
 
+  it.effect("is degraded while a resource that it is to follow leaves nothing in the journal, and names each", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { database, open: openResource } = yield* openOn(store)
+      const schema = Schema.Struct({ id: Schema.String })
+      yield* openResource("tickets", { schema, primaryKey: "id", journal: true })
+      for (const name of ["notes", "other", "users"]) yield* openResource(name, { schema, primaryKey: "id" })
+      const resources = ["tickets", "notes", "users"]
+      yield* Effect.provideService(Audit.make({ resources }), Database, database)
+      yield* Effect.provideService(Audit.make({ namespace: "all" }), Database, database)
+      const statuses = yield* Effect.provideService(Plugin.statuses, Database, database)
+      assert.deepStrictEqual(
+        statuses.map(({ health }) => health),
+        [
+          {
+            level: "degraded",
+            detail: 'resources: nothing of "notes", "users" comes into the trail: the option journal is missing'
+          },
+          { level: "up" }
+        ]
+      )
+    }).pipe(Effect.scoped, quiet)
+  )
+
   it.effect("makes 72 requests an hour when nothing is written", () =>
     Effect.gen(function* () {
       const { counter, store } = InstrumentedStore.make(yield* memory)

@@ -424,6 +424,15 @@ describe("S3Queue", () => {
         )
         assert.isFalse((yield* queue.offer("a", { id: "a" })).isNew)
         isMended = true
+        for (const wrong of [["a"], "a", null, { ids: "a" }, { ids: [1] }, { id: ["a"] }] as ReadonlyArray<unknown>) {
+          const filter = wrong as S3Queue.DeadLetterFilter
+          for (const refused of [queue.redrive(filter), queue.discard(filter)]) {
+            const error = yield* Effect.flip(refused)
+            assert.strictEqual(error._tag, "DbError")
+            assert.include(error.message, "Expected { ids } with a list of ids")
+          }
+        }
+        assert.strictEqual((yield* queue.status).deadLetters, 1)
         assert.strictEqual(yield* queue.redrive({ ids: ["b"] }), 0)
         assert.strictEqual(yield* queue.redrive(), 1)
         yield* pass(2000)

@@ -414,7 +414,12 @@ describe("Segments", () => {
         Effect.map(Effect.flip(Effect.scoped(clientOf(store, options))), (error) => error._tag)
       assert.strictEqual(yield* refused({ every: 1 }), "InvalidSegments")
       assert.strictEqual(yield* refused({ lease: "2 days" }), "InvalidSegments")
-      assert.strictEqual(yield* refused({ documentsPerSegment: 0 }), "InvalidSegments")
+      for (const documentsPerSegment of [0, 65_537]) {
+        const error = yield* Effect.flip(Effect.scoped(clientOf(store, { documentsPerSegment })))
+        assert.strictEqual(error._tag, "InvalidSegments")
+        assert.include(error.message, "documentsPerSegment: Expected")
+        assert.notInclude(error.message, "objectsPerPack")
+      }
       assert.strictEqual(yield* refused({ namespace: "a b" }), "InvalidPlugin")
       const { store: express } = yield* MemoryStore.make({ profile: "express" })
       const { orders, segments } = yield* Effect.orDie(clientOf(express))

@@ -31,6 +31,10 @@ const Session = Schema.Struct(
     {
       id: Schema.String,
       n: Schema.optionalKey(Schema.Int),
+      flag: Schema.optionalKey(Schema.NullOr(Schema.Boolean)),
+      tier: Schema.optionalKey(Schema.Literals(["free", "paid"])),
+      price: Schema.optionalKey(Schema.BigDecimal),
+      tags: Schema.optionalKey(Schema.Array(Schema.String)),
       expiresAt: Schema.optionalKey(Schema.NullOr(Schema.DateTimeUtc)),
       ends: Schema.optionalKey(
         Schema.Struct({ text: Schema.optionalKey(Schema.String), millis: Schema.optionalKey(Schema.Number) })
@@ -965,6 +969,11 @@ describe("Ttl", () => {
           [{ after: "Infinity" as Duration.Input }, "after"],
           [{ after: "1 day", at: "expiresAt" }, "at"],
           [{ at: "nowhere" }, "at"],
+          [{ at: "flag" }, "at"],
+          [{ at: "tier" }, "at"],
+          [{ at: "price" }, "at"],
+          [{ at: "tags" }, "at"],
+          [{ after: "1 day", since: "flag" }, "since"],
           [{ at: "$createdAt" }, "at"],
           [{ after: "1 day", since: "$schemaVersion" }, "since"],
           [{ after: "1 day", since: "__proto__" }, "since"],

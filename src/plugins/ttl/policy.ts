@@ -174,6 +174,52 @@ export const timeFormOf = ({ schema }: Declared, field: string): ((millis: numbe
 }
 
 /**
+ * Tells whether a field of a schema can hold a time, by its type alone: no boolean can, and no list. Of a type that says nothing, such as
+ * `Unknown`, it can.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const canHoldTime = ({ schema }: Declared, path: ReadonlyArray<string>): boolean => {
+  let type = AST.toType(schema.ast)
+  for (const name of path) {
+    const next = fieldTypes(type).get(name)
+    if (next === undefined) return true
+    type = next
+  }
+  return isOfTime(type)
+}
+
+const isOfTime = (type: AST.AST): boolean => {
+  switch (type._tag) {
+    case "Union":
+      return type.types.some(isOfTime)
+    case "Literal":
+      return Due.millisOf(type.literal) !== undefined
+    case "Declaration": {
+      // Its checks may leave few times.
+      const accepts = Schema.is(Schema.make(new AST.Declaration(type.typeParameters, type.run, type.annotations)))
+      return forms.some((form) => accepts(form(0)))
+    }
+    default:
+      return !noTimes.has(type._tag)
+  }
+}
+
+const noTimes: ReadonlySet<AST.AST["_tag"]> = new Set([
+  "Arrays",
+  "BigInt",
+  "Boolean",
+  "Never",
+  "Null",
+  "Objects",
+  "Symbol",
+  "Undefined",
+  "UniqueSymbol",
+  "Void"
+])
+
+/**
  * Puts a policy on a resource whose due index is declared. No request.
  *
  * @category constructors
