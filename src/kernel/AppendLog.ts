@@ -86,10 +86,13 @@ export class Trimmed extends ExpectedError<Trimmed>("effect-s3db/kernel/AppendLo
   key: Schema.String,
   position: Schema.Int,
   /** The first position that there is. */
-  first: Schema.Int
+  first: Schema.Int,
+  /** What goes on from there, where it is known: of a consumer its `seek`. */
+  hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
-    return `the entries of the log up to ${this.first} were removed, and with them position ${this.position}`
+    const gone = `the entries of the log up to ${this.first} were removed, and with them position ${this.position}`
+    return this.hint === undefined ? gone : `${gone}; ${this.hint}`
   }
 }
 
@@ -105,7 +108,11 @@ export class Broken extends ExpectedError<Broken>("effect-s3db/kernel/AppendLog/
   /** The position of the first entry that cannot be vouched for. */
   position: Schema.Int,
   description: Schema.String
-}) {}
+}) {
+  override get message(): string {
+    return `${JSON.stringify(this.key)}, from position ${this.position}: ${this.description}`
+  }
+}
 
 // -----------------------------------------------------------------------------
 // Models

@@ -799,9 +799,11 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       return Effect.logInfo(`the consumer ${name} goes on`)
     })
 
+  const seekFrom = (first: number) => `seek("beginning") goes on at ${first} without them`
+
   /** What is to be done about what has stopped it. */
   const wayOut = (failure: unknown): string => {
-    if (failure instanceof AppendLog.Trimmed) return `; seek("beginning") goes on at ${failure.first} without them`
+    if (failure instanceof AppendLog.Trimmed) return `; ${seekFrom(failure.first)}`
     if (!StoreError.isStoreError(failure) || failure.reason._tag !== "Corrupt") return ""
     const { key } = failure
     if (key === pointKey) return ", or remove it and seek the position to go on at"
@@ -933,7 +935,14 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
         if (last === undefined) yield* wake
         for (const tally of runs) {
           const error = tally.stopped?.error
-          if (error !== undefined && tally.halts > (before.get(tally) ?? 0)) return yield* Effect.fail(error)
+          if (error === undefined || tally.halts <= (before.get(tally) ?? 0)) continue
+          if (!(error instanceof AppendLog.Trimmed)) return yield* Effect.fail(error)
+          return yield* new AppendLog.Trimmed({
+            key: error.key,
+            position: error.position,
+            first: error.first,
+            hint: seekFrom(error.first)
+          })
         }
         stood = now === last ? stood : 0
         if (stood >= standsMillis) {
@@ -941,7 +950,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
           yield* lease.state
           const { first, next } = yield* source.status
           if (Option.isSome(at) && now < first && now < next) {
-            return yield* new AppendLog.Trimmed({ key: pointKey, position: now, first })
+            return yield* new AppendLog.Trimmed({ key: pointKey, position: now, first, hint: seekFrom(first) })
           }
         }
         last = now

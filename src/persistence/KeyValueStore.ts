@@ -165,9 +165,13 @@ export const make = (
 ): EffectKeyValueStore.KeyValueStore => {
   const prefix = `${keyPrefix(name)}key=`
 
+  /** A key may have any number of characters. */
+  const shown = (key: string) =>
+    typeof key === "string" && key.length > 100 ? `${JSON.stringify(key.slice(0, 100))}...` : JSON.stringify(key)
+
   const failed = (method: string, key?: string) => (cause: unknown) =>
     new EffectKeyValueStore.KeyValueStoreError({
-      message: `${method}${key === undefined ? "" : ` ${JSON.stringify(key)}`} failed: ${
+      message: `${method}${key === undefined ? "" : ` ${shown(key)}`} failed: ${
         cause instanceof Error ? cause.message : String(cause)
       }`,
       method,

@@ -47,7 +47,7 @@ type Store = ObjectStore["Service"]
  * @category models
  * @since 0.1.0
  */
-export interface Subject<Service, E = unknown> {
+export interface Subject<Service, E = unknown, EUse = unknown> {
   readonly plugin: { readonly name: string; readonly version: number }
   /**
    * Opens an instance, as its layer would, with any resources that it needs. Options that keep it waiting as the scope closes have to be
@@ -55,9 +55,9 @@ export interface Subject<Service, E = unknown> {
    */
   readonly open: (options: Plugin.Options) => Effect.Effect<Service, E, Database.Database | ObjectStore | Scope.Scope>
   /** Makes it store something for each id. Doing so again changes nothing. An id that it cannot have fails. */
-  readonly add: (service: Service, ids: ReadonlyArray<string>) => Effect.Effect<unknown, E>
+  readonly add: (service: Service, ids: ReadonlyArray<string>) => Effect.Effect<unknown, EUse>
   /** Gives the id of everything that it has, in any order. */
-  readonly ids: (service: Service) => Effect.Effect<ReadonlyArray<string>, E>
+  readonly ids: (service: Service) => Effect.Effect<ReadonlyArray<string>, EUse>
   /** Resources of the program whose documents are written. Default: none. */
   readonly resources?: ReadonlyArray<string> | undefined
   /** What other keys that are written meanwhile begin with, such as `journal/`. Default: none. */
@@ -133,7 +133,7 @@ const yielding = (store: Store) => gated(store, (_, request) => Effect.andThen(E
 /** A process of its own on a store; it ends with the scope. */
 const processOn = Effect.fnUntraced(function* <Service, E>(
   store: Store,
-  { open }: Subject<Service, E>,
+  { open }: Pick<Subject<Service, E>, "open">,
   namespace = ""
 ) {
   const database = yield* Effect.provideService(Database.make({ catalogLease: 0 }), ObjectStore, store)
@@ -162,7 +162,7 @@ export interface Test {
  * @category constructors
  * @since 0.1.0
  */
-export const suite = <Service, E>(name: string, subject: Subject<Service, E>): void => {
+export const suite = <Service, E, EUse = unknown>(name: string, subject: Subject<Service, E, EUse>): void => {
   describe(name, () => {
     for (const { run, title } of tests(subject)) it.effect(title, () => run, subject.timeoutMillis ?? 60_000)
   })
@@ -174,7 +174,7 @@ export const suite = <Service, E>(name: string, subject: Subject<Service, E>): v
  * @category constructors
  * @since 0.1.0
  */
-export const tests = <Service, E>(subject: Subject<Service, E>): ReadonlyArray<Test> => {
+export const tests = <Service, E, EUse = unknown>(subject: Subject<Service, E, EUse>): ReadonlyArray<Test> => {
   const { add, afterCrash = Effect.void, ids, mostRequests = 100, plugin, records = 2500, resources = [] } = subject
   const { prefixes = [] } = subject
   const has = (service: Service) => Effect.map(ids(service), (all) => [...all].toSorted())

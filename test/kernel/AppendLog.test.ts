@@ -389,6 +389,7 @@ describe("AppendLog", () => {
         yield* harm
         const error = yield* Effect.flip(on(store).verify({ head, next }))
         assert.strictEqual(error._tag, "Broken")
+        if (error._tag === "Broken") assert.include(error.message, JSON.stringify(error.key))
         return error._tag === "Broken" ? [error.key, error.position] : []
       })
       assert.deepStrictEqual(yield* brokenBy(store.delete(keyAt(1))), [keyAt(1), 2])

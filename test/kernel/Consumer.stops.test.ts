@@ -71,6 +71,7 @@ describe("a consumer that is stopped", () => {
       const here = yield* driven(Effect.flip(mine.waitUntil(6)))
       const there = yield* driven(Effect.flip(on(store).waitUntil(6)))
       assert.deepStrictEqual([here._tag, there._tag], ["Trimmed", "Trimmed"])
+      for (const { message } of [here, there]) assert.include(message, 'seek("beginning") goes on at 4')
       // It is tried again, and is what it was.
       yield* elapse(300)
       assert.isDefined((yield* running.state).stopped)

@@ -45,6 +45,16 @@ const subject = (open: PluginSuite.Subject<Notes>["open"]): PluginSuite.Subject<
 
 PluginSuite.suite("a plugin that is right", subject(opening(right)))
 
+it("a plugin may fail otherwise where it is used than where it is opened", () => {
+  const tests = PluginSuite.tests({
+    plugin,
+    open: opening(right),
+    add: ({ add }, ids) => Effect.andThen(Effect.forEach(ids, add), Effect.fail("not now" as const)),
+    ids: ({ all }) => all
+  })
+  assert.isAbove(tests.length, 5)
+})
+
 /** Broken plugins, and a test that each of them must not pass. */
 const broken: Readonly<Record<string, readonly [open: PluginSuite.Subject<Notes>["open"], title: string]>> = {
   "does not say that it is running": [
