@@ -3,10 +3,11 @@ import * as Effect from "effect/Effect"
 import * as FileStore from "effect-s3db/storage/FileStore"
 import { newFolder, processes, suite } from "./contention.ts"
 
-const folders = Array.from({ length: 6 }, newFolder)
+const folder = newFolder()
+let opened = 0
 
 suite(
   "a folder",
-  Effect.suspend(() => FileStore.make({ path: folders.pop()!, durability: "none" }))
+  Effect.suspend(() => FileStore.make({ path: `${folder}/${opened++}`, durability: "none" }))
 )
 processes(60)
