@@ -225,16 +225,6 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
       { concurrency: "unbounded", discard: true }
     )
   )
-  while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("10 minutes")
-  const end = yield* Fiber.await(fiber)
-  const swept = sweeper.pollUnsafe()
-  if (swept !== undefined) violations.push(`the sweeper failed: ${JSON.stringify(swept)}`)
-  yield* Fiber.interrupt(sweeper)
-  if (indexer !== undefined) yield* Fiber.interrupt(indexer)
-  if (Exit.isFailure(end)) violations.push(`the run itself failed: ${Cause.pretty(end.cause)}`)
-  yield* TestClock.adjust("1 hour")
-  for (const control of controls) yield* control.settled
-
   const settle = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.gen(function* () {
       const settling = yield* Effect.forkChild(effect)
@@ -242,6 +232,18 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
       while (settling.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
       return yield* Fiber.join(settling)
     })
+
+  while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("10 minutes")
+  const end = yield* Fiber.await(fiber)
+  const swept = sweeper.pollUnsafe()
+  if (swept !== undefined) violations.push(`the sweeper failed: ${JSON.stringify(swept)}`)
+  // What must not be left half done goes on to its end, for which time has to pass.
+  yield* settle(Fiber.interrupt(sweeper))
+  if (indexer !== undefined) yield* settle(Fiber.interrupt(indexer))
+  if (Exit.isFailure(end)) violations.push(`the run itself failed: ${Cause.pretty(end.cause)}`)
+  yield* TestClock.adjust("1 hour")
+  for (const control of controls) yield* control.settled
+
   if (indexer !== undefined) yield* settle(lookAtBuilt(base, (text) => violations.push(text)))
 
   const histories = new Map<string, ReadonlyArray<Event>>()
