@@ -734,14 +734,15 @@ const parseSystem = (system: string): System | undefined => {
   return { tag: match[1], schemaVersion: match[2] === undefined ? 0 : Number.parseInt(match[2], 36), bytes }
 }
 
-/** There are few, but what is in a bucket may say anything. */
-const systems = new Map<string, System | undefined>()
+/** Those that were read: few, but what is in a bucket may say anything. */
+const systems = new Map<string, System>()
 const mostSystems = 1000
 
 const systemOf = (text: string): System | undefined => {
-  let system = systems.get(text)
-  if (system === undefined) {
-    system = parseSystem(text)
+  const known = systems.get(text)
+  if (known !== undefined) return known
+  const system = parseSystem(text)
+  if (system !== undefined) {
     if (systems.size >= mostSystems) systems.clear()
     systems.set(text, system)
   }

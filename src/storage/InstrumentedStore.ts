@@ -92,7 +92,7 @@ const none = (): Record<Kind, number> => ({
 })
 
 /**
- * Wraps a store. Spans are named `ObjectStore.put` and so on, with the key and sizes as attributes, never metadata or
+ * Wraps a store. Where a tracer is provided, spans are named `ObjectStore.put` and so on, with the key and sizes as attributes, never metadata or
  * bodies. Of a key below a partition or a unique key only its beginning is shown: the rest is made of values of fields.
  *
  * @category constructors

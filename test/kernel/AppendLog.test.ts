@@ -5,13 +5,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import * as Id from "effect-s3db/crypto/Id"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as AppendLog from "effect-s3db/kernel/AppendLog"
 import * as FileStore from "effect-s3db/storage/FileStore"
@@ -21,17 +19,12 @@ import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { PreconditionFailed, type Reason, StoreError, Timeout } from "effect-s3db/storage/StoreError"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
 import { crashing, keysOf, memory } from "../fixture.ts"
+import { all, atOnce, on, prefix, range, seeded, values } from "./appendLogOrders.ts"
 
 type Store = ObjectStore["Service"]
 
-const prefix = "plugin=x/log"
 const key = `${prefix}/manifest`
-const range = (length: number, from = 0) => Array.from({ length }, (_, i) => from + i)
 const text = (value: string) => new TextEncoder().encode(value)
-
-const on = (store: Store, options: Partial<AppendLog.Options<number, number>> = {}) =>
-  // Compression takes turns of the event loop, which a test clock does not wait for.
-  AppendLog.make(store, { prefix, schema: Schema.Number, compression: "none", ...options })
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-s3db-log-"))),
@@ -42,20 +35,6 @@ const stores = {
   "a folder": Effect.flatMap(folder, (path) => Effect.orDie(FileStore.make({ path })))
 }
 
-const values = <E>(stream: Stream.Stream<AppendLog.Entry<number>, E>) =>
-  Effect.map(Stream.runCollect(stream), (entries) => entries.map(({ value }) => value))
-
-/** All values; the positions follow on each other. */
-const all = Effect.fnUntraced(function* (log: AppendLog.AppendLog<number>) {
-  const entries = yield* Stream.runCollect(log.read())
-  const { first } = yield* log.status
-  assert.deepStrictEqual(
-    entries.map(({ position }) => position),
-    range(entries.length, first)
-  )
-  return entries.map(({ value }) => value)
-})
-
 /** Lets seconds pass, in each of which all that waits for no clock goes on. */
 const pass = Effect.fnUntraced(function* (seconds: number) {
   for (const _ of range(seconds)) {
@@ -64,12 +43,6 @@ const pass = Effect.fnUntraced(function* (seconds: number) {
   }
   yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
 })
-
-/** Ids and pauses that are the same in each run. */
-const seeded =
-  (seed: number) =>
-  <A, E, R>(program: Effect.Effect<A, E, R>) =>
-    Effect.suspend(() => program.pipe(Effect.provideService(Id.Generator, Id.seeded(seed)), Random.withSeed(`${seed}`)))
 
 const tagOf = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.result(effect), (result) => (Result.isSuccess(result) ? "done" : result.failure._tag))
@@ -601,48 +574,7 @@ describe("AppendLog", () => {
     )
   })
 
-  it.effect("appends, compaction, retention and collection at once, in every order of requests", () =>
-    Effect.gen(function* () {
-      const { control, store } = yield* MemoryStore.make()
-      for (const i of range(4)) yield* on(store).append([i])
-      const start = yield* control.snapshot
-      const schedule = Interleavings.make(store)
-      const log = (client: string) => on(schedule.client(client))
-      const report = yield* schedule.explore({
-        before: control.restore(start),
-        preemptions: 2,
-        programs: {
-          a: Effect.suspend(() => {
-            const mine = log("a")
-            return Effect.andThen(mine.append([4]), mine.compact())
-          }).pipe(seeded(1)),
-          b: Effect.suspend(() => {
-            const mine = log("b")
-            return Effect.andThen(mine.retain({ before: 2 }), mine.collect)
-          }).pipe(seeded(2)),
-          c: Effect.flatMap(values(log("c").read()), (seen) =>
-            Effect.sync(() => {
-              // Of what was there first, or is, and no hole.
-              assert.include([0, 2], seen[0])
-              assert.include([3, 4], seen.at(-1))
-              assert.deepStrictEqual(seen, range(seen.length, seen[0]))
-            })
-          ).pipe(
-            // Overtaken by retention before it has read the first entries.
-            Effect.catchTag("Trimmed", () => Effect.void),
-            seeded(3)
-          )
-        },
-        check: Effect.fnUntraced(function* ({ exits, trace }) {
-          for (const exit of Object.values(exits)) assert.isTrue(Exit.isSuccess(exit), `${exit}\n${trace.join("\n")}`)
-          const { first } = yield* on(store).status
-          assert.deepStrictEqual(yield* all(on(store)), range(5 - first, first))
-          yield* on(store).verify()
-        })
-      })
-      assert.isTrue(report.complete)
-    })
-  )
+  it.effect("appends, compaction, retention and collection at once, in every order of requests", () => atOnce(1))
 
   it.effect("what does not fit is refused, and changes nothing", () =>
     Effect.gen(function* () {
