@@ -97,6 +97,21 @@ export interface UpdateOptions {
 }
 
 /**
+ * How a document is looked for that may be there or not, and how often a change of it is tried again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UpsertOptions extends Pick<UpdateOptions, "retries"> {
+  /**
+   * Creates the document without looking for it first: one that is new costs no GET then, and one that exists a PUT more. For an import
+   * of what is mostly new. Default `false`. Within a transaction, and where interceptors take part in `insert` or `update`, it is looked
+   * for in any case; one whose id is yet to be made never is.
+   */
+  readonly createFirst?: boolean | undefined
+}
+
+/**
  * The outcome of a bulk deletion.
  *
  * @category models
@@ -205,6 +220,8 @@ export interface Outcome<out A, out E, out Id extends string = string> {
 export interface WriteOptions extends Query.Concurrency {
   /** Default `"insert"`. */
   readonly mode?: "insert" | "upsert" | "replace" | undefined
+  /** With `mode: "upsert"`: see `UpsertOptions`. Default `false`. */
+  readonly createFirst?: boolean | undefined
 }
 
 /**
@@ -686,10 +703,10 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
     options?: ManyOptions
   ) => Effect.Effect<ReadonlyArray<Result.Result<S["Type"], InsertError>>>
 
-  /** Upserts documents concurrently. The outcomes are in input order; one that fails does not stop the others. */
+  /** Upserts documents concurrently, each as `upsert` does. The outcomes are in input order; one that fails does not stop the others. */
   readonly upsertMany: (
     inputs: Iterable<Insert<S, N>>,
-    options?: ManyOptions
+    options?: ManyOptions & UpsertOptions
   ) => Effect.Effect<ReadonlyArray<Result.Result<S["Type"], Exclude<ChangeError, DbError.NotFound>>>>
 
   /**
@@ -845,11 +862,12 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   /**
    * Inserts the document, or, when its id is taken, updates that document with the given fields.
    *
-   * 1 PUT for a new one; 2 PUT and 1 GET for one that exists. `InvalidInput`; `Conflict` when it kept changing.
+   * 1 GET and 1 PUT, whether it exists or not; 1 PUT where its id is yet to be made. With `createFirst: true` 1 PUT for a new one, and
+   * 2 PUT and 1 GET for one that exists. `InvalidInput`; `Conflict` when it kept changing.
    */
   readonly upsert: (
     input: Insert<S, N>,
-    options?: Pick<UpdateOptions, "retries">
+    options?: UpsertOptions
   ) => Effect.Effect<S["Type"], Exclude<ChangeError, DbError.NotFound>>
 
   /**

@@ -208,6 +208,8 @@ for (const [name, store] of Object.entries(stores)) {
           const users = yield* Users
           const { id } = yield* users.insert({ name: "requests" })
           const document = yield* users.getDocument(id)
+          /** One that is there, and one that is new. */
+          const twice = (id: string) => ["upserted", id].map((id) => ({ id, name: "twice" }))
           const cases: ReadonlyArray<readonly [Record<string, number>, Effect.Effect<unknown, unknown>]> = [
             [{ put: 1 }, users.insert({ name: "one" })],
             [{ put: 3 }, users.insertMany([{ name: "aa" }, { name: "bb" }, { name: "cc" }])],
@@ -221,9 +223,26 @@ for (const [name, store] of Object.entries(stores)) {
             [{ get: 1, put: 1 }, users.update(id, { n: 3 })],
             [{ get: 1, put: 1 }, users.patch(id, { address: { city: "Rio" } })],
             [{ put: 1 }, users.replace({ id, name: "replaced" })],
-            [{ put: 1 }, users.upsert({ id: "upserted", name: "new" })],
-            [{ put: 2, get: 1 }, users.upsert({ id: "upserted", name: "old" })],
+            [{ get: 1, put: 1 }, users.upsert({ id: "upserted", name: "new" })],
+            [{ get: 1, put: 1 }, users.upsert({ id: "upserted", name: "old" })],
+            [{ put: 2, get: 1 }, users.upsert({ id: "upserted", name: "older" }, { createFirst: true })],
             [{ delete: 1 }, users.delete("upserted")],
+            [{ put: 1 }, users.upsert({ id: "upserted", name: "new" }, { createFirst: true })],
+            [{ put: 1 }, users.upsert({ name: "no id" })],
+            [{ get: 2, put: 2 }, users.upsertMany(twice("upserted2"))],
+            [
+              { put: 3, get: 1 },
+              users.upsertMany(twice("upserted3"), { createFirst: true })
+            ],
+            [
+              { put: 3, get: 1 },
+              Stream.runDrain(
+                users.writeAll(Stream.fromIterable(twice("upserted4")), { mode: "upsert", createFirst: true })
+              )
+            ],
+            // One that is not valid is not looked for.
+            [{}, users.upsert({ id: "upserted", name: "x" })],
+            [{ deleteMany: 1 }, users.deleteMany(["upserted", "upserted2", "upserted3", "upserted4"])],
             [{ deleteMany: 1 }, users.deleteMany(["x", "y"])],
             [{ list: 1 }, users.count()],
             [{}, users.insert({ name: "a" })],

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
+import { isRecord } from "../internal/json.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import { type Committer, lostToTime, type OnCommit } from "./commit.ts"
@@ -75,7 +76,7 @@ export const make = <A>(
     readonly reader: Reader<A>
   }
 ): Writing<A> => {
-  const { invalid, missing, name, numbers, settings } = context
+  const { invalid, missing, name, numbers, primaryKey, settings } = context
   const { prepare } = preparation
   const { send } = committer
 
@@ -164,13 +165,14 @@ export const make = <A>(
     return Effect.fail(error as Exclude<E, DbError.AlreadyExists | DbError.NotFound>)
   }
 
-  /** Creates a document, or finds the one that is there. */
+  /** Creates a document, also in the place of what has been found there and is none, or finds the one that is there. */
   const createOrFind = Effect.fnUntraced(function* (
     input: unknown,
-    { beforeCommit, checks, onCommit }: Options<A>
+    { beforeCommit, checks, onCommit }: Options<A>,
+    at?: Document.Slot
   ): Effect.fn.Return<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> {
-    let over: Document.Slot | undefined
-    for (let condition: Condition = { ifNoneMatch: "*" }; ;) {
+    let over = at
+    for (let condition = conditionAt(at); ;) {
       const prepared: Prepared<A> = yield* prepare(input, undefined, { over })
       const { id } = prepared
       if (checks.length > 0) yield* passes(checks, prepared.value)
@@ -186,11 +188,20 @@ export const make = <A>(
       const slot = yield* reader.settled(id)
       if (slot?.stored !== undefined) return { id, stored: slot.stored }
       over = slot
-      condition = slot === undefined ? { ifNoneMatch: "*" } : conditionOn(slot)
+      condition = conditionAt(slot)
     }
   })
 
-  /** The same, by the next number that is free where the id is one. */
+  /** Finds the document that is there, or creates one. */
+  const findOrCreate = Effect.fnUntraced(function* (
+    { id, valid }: { readonly id: string; readonly valid: A },
+    options: Options<A>
+  ): Effect.fn.Return<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> {
+    const slot = yield* reader.settled(id)
+    return slot?.stored === undefined ? yield* createOrFind(valid, options, slot) : { id, stored: slot.stored }
+  })
+
+  /** Like `createOrFind`, by the next number that is free where the id is one. */
   const createNumbered = (input: unknown, options: Options<A>) =>
     numbers(input) ? createByNumber(input, options) : createOrFind(input, options)
 
@@ -284,8 +295,7 @@ export const make = <A>(
       const prepared = yield* prepare(valid, before, { mode, over: slot, from })
       yield* passes(checks, stored === undefined ? prepared.value : value)
       yield* announce(beforeCommit, prepared, stored === undefined || isUnread ? undefined : value)
-      const condition: Condition = slot === undefined ? { ifNoneMatch: "*" } : conditionOn(slot)
-      return yield* Effect.catchTags(send(prepared, condition, before, onCommit), {
+      return yield* Effect.catchTags(send(prepared, conditionAt(slot), before, onCommit), {
         AlreadyExists: lost,
         NotFound: lost
       })
@@ -322,9 +332,12 @@ export const make = <A>(
     }),
 
     upsert: Effect.fnUntraced(function* (input, apply, options) {
-      const { retries = defaultRetries } = options
+      const { createFirst = false, retries = defaultRetries } = options
+      // Nobody else has an id that is yet to be made.
+      const isNamed = !createFirst && isRecord(input) && input[primaryKey] !== undefined
+      const given = isNamed ? yield* preparation.given(input) : undefined
       for (let vanished = 0; ; vanished++) {
-        const outcome = yield* createNumbered(input, options)
+        const outcome = yield* given === undefined ? createNumbered(input, options) : findOrCreate(given, options)
         if ("created" in outcome) return outcome.created
         const { id, stored } = outcome
         // Nobody meant the document that has the number.
@@ -344,6 +357,10 @@ export const make = <A>(
     revise: (id, next, onCommit) => reviseFrom(id, reader.loadSettled(id), next, { onCommit, retries: defaultRetries })
   }
 }
+
+/** The condition that the object at the key of a document is as it was found, or that there is none. */
+const conditionAt = (slot: Document.Slot | undefined): Condition =>
+  slot === undefined ? { ifNoneMatch: "*" } : conditionOn(slot)
 
 const announce = <A>(
   beforeCommit: Options<A>["beforeCommit"],

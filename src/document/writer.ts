@@ -71,6 +71,19 @@ export interface ChangeOptions<A> extends Options<A> {
 }
 
 /**
+ * The options of a change of what may not be there.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UpsertOptions<A> extends Options<A> {
+  /** How often the change is made again when others were first. Default 20. */
+  readonly retries?: number | undefined
+  /** Whether it is created without being looked for first. Default: only where it has no id yet. */
+  readonly createFirst?: boolean | undefined
+}
+
+/**
  * The options of a replacement.
  *
  * @category models
@@ -131,7 +144,7 @@ export interface Writer<A> {
   readonly upsert: <E>(
     input: unknown,
     apply: Change<A, E, never>,
-    options: ChangeOptions<A>
+    options: UpsertOptions<A>
   ) => Effect.Effect<Base<A>, DbError.Conflict | Pipeline.Rejected | WriteFailure | E>
   /** Deletes whatever version there is. `NotFound` with `mustExist`; `Conflict`: it kept changing. */
   readonly remove: (

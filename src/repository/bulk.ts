@@ -135,8 +135,9 @@ export const make = <A, Insert, Update, Patch>(
       )
     }),
     writeAll: (inputs, options, inputOf) => {
-      const { concurrency = defaultConcurrency, mode = "insert" } = options ?? {}
-      const write: (input: Insert) => Effect.Effect<Shown<A>, InsertError | ChangeError> = writing[mode]
+      const { concurrency = defaultConcurrency, createFirst, mode = "insert" } = options ?? {}
+      const write = (input: Insert): Effect.Effect<Shown<A>, InsertError | ChangeError> =>
+        mode === "upsert" ? writing.upsert(input, { createFirst }) : writing[mode](input)
       return inputs.pipe(
         Stream.zipWithIndex,
         Stream.mapEffect(

@@ -322,7 +322,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     upsert: fn(
       "Resource.upsert",
       Effect.fnUntraced(function* (input, options) {
-        return yield* telling(valueOf(writing.upsert(input, options?.retries)))
+        return yield* telling(valueOf(writing.upsert(input, options)))
       }),
       writing.idIn
     ),
@@ -330,7 +330,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
     upsertMany: fn(
       "Resource.upsertMany",
       Effect.fnUntraced(function* (inputs, options) {
-        return yield* bulk.each(inputs, options, (input) => valueOf(writing.upsert(input)))
+        return yield* bulk.each(inputs, options, (input) => valueOf(writing.upsert(input, options)))
       })
     ),
 

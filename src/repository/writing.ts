@@ -24,7 +24,8 @@ import type {
   DeleteManyResult,
   InsertError,
   OnProgress,
-  UpdateOptions
+  UpdateOptions,
+  UpsertOptions
 } from "../Repository.ts"
 import type { Changes } from "./changes.ts"
 import type { Operation } from "./operation.ts"
@@ -72,7 +73,7 @@ export interface Writing<A, Insert, Update, Patch> {
     options?: UpdateOptions
   ) => Effect.Effect<Shown<A>, ChangeError | E, R>
   readonly replace: (input: Insert, options?: Replacement<A>) => Effect.Effect<Shown<A>, ChangeError>
-  readonly upsert: (input: Insert, retries?: number) => Effect.Effect<Shown<A>, UpsertError>
+  readonly upsert: (input: Insert, options?: UpsertOptions) => Effect.Effect<Shown<A>, UpsertError>
   readonly remove: (target: Target<A>, mustExist: boolean) => Effect.Effect<void, DeleteError>
   readonly removeMany: (
     ids: ReadonlyArray<string>,
@@ -226,7 +227,10 @@ export const make = <A, Insert, Update, Patch>(
     }
   })
 
-  const upsert = (given: Insert, retries = defaultRetries): Effect.Effect<Shown<A>, UpsertError> =>
+  const upsert = (
+    given: Insert,
+    { createFirst, retries = defaultRetries }: UpsertOptions = {}
+  ): Effect.Effect<Shown<A>, UpsertError> =>
     write(
       "upsert",
       () => ({ input: given, checks: [], beforeCommit: [], ...about(given) }),
@@ -236,7 +240,7 @@ export const make = <A, Insert, Update, Patch>(
           return upsertByParts(input, retries, conditions)
         }
         const apply = (present: A) => Effect.succeed(merge.update(fields, present, input))
-        return Effect.map(named(writer.upsert(input, apply, { ...optionsOf(one), retries })), shownOf)
+        return Effect.map(named(writer.upsert(input, apply, { ...optionsOf(one), createFirst, retries })), shownOf)
       }
     )
 

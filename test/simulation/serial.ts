@@ -728,11 +728,32 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       b: [({ items }) => items.upsert({ id: "1", n: 2, group: "g", email: "e1" })]
     }
   },
+  "two upserts, one of which creates first": {
+    given: [],
+    clients: {
+      a: [({ items }) => items.upsert({ id: "1", n: 1, group: "h", email: "e2" }, { createFirst: true })],
+      b: [({ items }) => items.upsert({ id: "1", n: 2, group: "g", email: "e1" })]
+    }
+  },
   "an upsert and a deletion": {
     given: [one],
     clients: {
       a: [({ items }) => items.upsert({ id: "1", n: 1, group: "h", email: "e2" })],
       b: [({ items }) => items.delete("1")]
+    }
+  },
+  "an upsert that creates first, and a deletion": {
+    given: [one],
+    clients: {
+      a: [({ items }) => items.upsert({ id: "1", n: 1, group: "h", email: "e2" }, { createFirst: true })],
+      b: [({ items }) => items.delete("1")]
+    }
+  },
+  "an upsert and an insert": {
+    given: [],
+    clients: {
+      a: [({ items }) => items.upsert({ id: "1", n: 1, group: "h", email: "e2" })],
+      b: [({ items }) => items.insert({ id: "1", n: 2, group: "g", email: "e1" })]
     }
   },
   "a document in hand": {
