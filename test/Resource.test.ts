@@ -230,10 +230,7 @@ for (const [name, store] of Object.entries(stores)) {
             [{ put: 1 }, users.upsert({ id: "upserted", name: "new" }, { createFirst: true })],
             [{ put: 1 }, users.upsert({ name: "no id" })],
             [{ get: 2, put: 2 }, users.upsertMany(twice("upserted2"))],
-            [
-              { put: 3, get: 1 },
-              users.upsertMany(twice("upserted3"), { createFirst: true })
-            ],
+            [{ put: 3, get: 1 }, users.upsertMany(twice("upserted3"), { createFirst: true })],
             [
               { put: 3, get: 1 },
               Stream.runDrain(

@@ -20,6 +20,7 @@ import * as Document from "../Document.ts"
 import * as Behavior from "../encoding/Behavior.ts"
 import * as Encoding from "../encoding/Encoding.ts"
 import { isObject, isRecord, valueAt, without } from "../internal/json.ts"
+import { lazy } from "../internal/lazily.ts"
 import { isStackOverflow } from "../internal/stackOverflow.ts"
 import type { Explanation } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
@@ -175,8 +176,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     definition,
     database,
     encoder: yield* Encoding.Encoding,
-    json: Exact.make(schema),
-    refused: refusals(definition),
+    json: lazy(() => Exact.make(schema)),
+    refused: lazy(() => refusals(definition)),
     registration: yield* register(definition, database)
   }
   const { registration } = context
@@ -186,10 +187,16 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
   if (misfit !== undefined) yield* Effect.logWarning(misfit)
   const passwords = yield* Passwords.make(definition)
   const secrets = yield* Secrets.make(definition, registration.current().registered, database)
+  // What is compiled of a schema is compiled for who needs it: a program may open hundreds of resources, and use a few.
+  const inputs = lazy(() => constructing(context, passwords))
+  const writes = lazy(() => writing(context, secrets))
+  const decode = lazy(() => reading(context, secrets))
   return {
-    ...constructing(context, passwords),
-    ...writing(context, secrets),
-    decode: reading(context, secrets),
+    construct: (input) => inputs().construct(input),
+    constructGiven: (input) => inputs().constructGiven(input),
+    encode: (value, before) => writes().encode(value, before),
+    explain: (value, before) => writes().explain(value, before),
+    decode: (id, stored) => decode()(id, stored),
     indexed: ({ carried, json }) =>
       carried === undefined ? { json, untold: [] } : indexedOf(json, carried, registration),
     pathOf: (attribute) => registration.current().attributes.get(attribute)?.path.join(".") ?? attribute,
@@ -207,8 +214,8 @@ interface Context<S extends Attributes.DocumentSchema> {
   readonly definition: Definition<S>
   readonly database: Database["Service"]
   readonly encoder: Encoding.Encoder
-  readonly json: Exact.ExactCodec<S["Type"]>
-  readonly refused: Refused
+  readonly json: () => Exact.ExactCodec<S["Type"]>
+  readonly refused: () => Refused
   readonly registration: Registration
 }
 
@@ -322,9 +329,10 @@ const tooDeep = (resource: string) => () =>
 // -----------------------------------------------------------------------------
 
 const constructing = <S extends Attributes.DocumentSchema>(
-  { definition: { completion, name, onExcessProperty, schema }, refused }: Context<S>,
+  { definition: { completion, name, onExcessProperty, schema }, refused: refusedOf }: Context<S>,
   passwords: Passwords.Passwords
 ): Pick<DocumentCodec<S["Type"]>, "construct" | "constructGiven"> => {
+  const refused = refusedOf()
   const normalize = Normalization.compile(schema)
   const findExcess = Normalization.compileStrict(schema)
   const by = <X>(make: (input: unknown) => Effect.Effect<X, SchemaIssue.Issue>) => {
@@ -389,10 +397,12 @@ interface Placed {
 }
 
 const writing = <S extends Attributes.DocumentSchema>(
-  { definition, database, encoder, json: exact, refused, registration }: Context<S>,
+  { definition, database, encoder, json, refused: refusedOf, registration }: Context<S>,
   secrets: Secrets.Secrets
 ): Pick<DocumentCodec<S["Type"]>, "encode" | "explain"> => {
   type A = S["Type"]
+  const exact = json()
+  const refused = refusedOf()
   const { name, primaryKey } = definition
   const faithful = Faithful.make(definition, exact)
   const optional = new Set(definition.attributes.filter((one) => one.optional).map((one) => one.path.join(".")))
@@ -556,10 +566,11 @@ const utf8 = (text: string): number => new TextEncoder().encode(text).length
 // -----------------------------------------------------------------------------
 
 const reading = <S extends Attributes.DocumentSchema>(
-  { definition, json: { decode: fromJson }, registration }: Context<S>,
+  { definition, json, registration }: Context<S>,
   secrets: Secrets.Secrets
 ): DocumentCodec<S["Type"]>["decode"] => {
   const { primaryKey, schema } = definition
+  const { decode: fromJson } = json()
   const withDefaults = Attributes.compileDefaults(schema)
   const known = Unknown.pathsOf(definition.attributes)
   const corrupt = (description: string) => new StoreError.Corrupt({ description })

@@ -96,11 +96,11 @@ export interface PageCursors {
  * @category constructors
  * @since 0.1.0
  */
-export const forPages = Effect.fnUntraced(function* ({
-  database,
-  invalid
-}: Pick<Context<unknown>, "database" | "invalid">): Effect.fn.Return<PageCursors> {
-  const cursors = yield* Effect.cached(Effect.map(database.salt, make))
+export const forPages = ({ database, invalid }: Pick<Context<unknown>, "database" | "invalid">): PageCursors => {
+  let made: Cursors | undefined
+  const cursors = Effect.suspend(() =>
+    made === undefined ? Effect.map(database.salt, (salt) => (made = make(salt))) : Effect.succeed(made)
+  )
   return {
     make: (query, position) => Effect.flatMap(cursors, (cursors) => cursors.make(query, position)),
     read: Effect.fnUntraced(function* (query, cursor) {
@@ -109,7 +109,7 @@ export const forPages = Effect.fnUntraced(function* ({
       return position ?? (yield* invalid(["cursor"], "Expected the cursor of the page before, of the same request"))
     })
   }
-})
+}
 
 /** ISO/IEC 7816-4: a byte 0x80 ends the text, zeros fill the block. */
 const padded = (text: Uint8Array): Uint8Array => {

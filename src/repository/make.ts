@@ -18,6 +18,7 @@ import type { DocumentCodec } from "../document/codec.ts"
 import type * as KnownCompanions from "../document/companions.ts"
 import { isInHand } from "../document/context.ts"
 import * as Documents from "../document/documents.ts"
+import { lazily } from "../internal/lazily.ts"
 import * as merge from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import * as Query from "../Query.ts"
@@ -83,17 +84,25 @@ export interface Shared<S extends DocumentSchema> {
 const defaultConcurrency = 16
 
 /**
- * Makes the repository of a resource whose definition is registered. No request.
+ * Makes the repository of a resource whose definition is registered, or rather when somebody first uses it: a program may have hundreds, and
+ * use a few. No request.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
+export const make = <S extends DocumentSchema>(
+  definition: Definition<S>,
+  database: Database["Service"],
+  codec: DocumentCodec<S["Type"]>,
+  shared: Shared<S>
+): AnyRepository<S> => lazily(() => makeNow(definition, database, codec, shared))
+
+const makeNow = <S extends DocumentSchema>(
   definition: Definition<S>,
   database: Database["Service"],
   codec: DocumentCodec<S["Type"]>,
   { companions, feed, pipeline }: Shared<S>
-): Effect.fn.Return<AnyRepository<S>> {
+): AnyRepository<S> => {
   const { name, onExcessProperty, schema } = definition
   const documents = Documents.make(definition, database, codec, companions)
   const { context, preparation } = documents
@@ -103,7 +112,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
   const operands = OperandCodecs.make(schema, Fields.systemSchemas)
   const fields = Fields.make(definition, documents, operands)
   const keys = Keys.make(documents, operands)
-  const cursors = yield* cursor.forPages(context)
+  const cursors = cursor.forPages(context)
   const packed = Packed.make(definition, documents, fields)
   const listing = Listing.make(documents, { cursors, keys, packed })
   const partitions = Partitions.make(documents, { keys, listing })
@@ -547,7 +556,7 @@ export const make = Effect.fnUntraced(function* <S extends DocumentSchema>(
 
     onChange: feed.on
   }
-})
+}
 
 const orNone = <A, E, R>(effect: Effect.Effect<A, DbError.NotFound | E, R>) =>
   effect.pipe(

@@ -126,7 +126,7 @@ const repositoryOf = Effect.fnUntraced(function* <S extends DocumentSchema>(
 ) {
   const codec = yield* DocumentCodec.make(definition, database)
   yield* BlindKeys.assign(definition.name, database, codec)
-  return yield* make(definition, database, codec, shared)
+  return make(definition, database, codec, shared)
 })
 
 const openNew = Effect.fnUntraced(function* <S extends DocumentSchema>(

@@ -540,7 +540,12 @@ export const oddSuite = (S3: S3Tested): void => {
           yield* again
           assert.deepStrictEqual(yield* requests(users.insert({ id: "new", team: "red" })), ["PUT", "PUT"])
           yield* again
-          assert.deepStrictEqual(yield* requests(users.upsert({ id: "newer", team: "red" })), ["GET", "GET", "PUT", "PUT"])
+          assert.deepStrictEqual(yield* requests(users.upsert({ id: "newer", team: "red" })), [
+            "GET",
+            "GET",
+            "PUT",
+            "PUT"
+          ])
           yield* again
           assert.deepStrictEqual(yield* requests(users.update("k0", { team: "blue" })), ["GET", "GET", "PUT", "PUT"])
           yield* again
