@@ -974,6 +974,16 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
     request: Request<S, N, Fields> & Query.OnCorrupt & Query.PageRequest & { readonly total?: boolean | undefined }
   ) => Effect.Effect<Query.Page<S["Type"]> & { readonly total: number | undefined }, ListError>
 
+  /** Like `queryPage`, in JSON form and only the fields named, as `queryJson` gives them. */
+  readonly queryPageJson: (
+    request: Request<S, N, Fields> &
+      Query.OnCorrupt &
+      Query.PageRequest & {
+        readonly total?: boolean | undefined
+        readonly select?: ReadonlyArray<Query.FieldPath<Query.Queryable<Fields>>> | undefined
+      }
+  ) => Effect.Effect<Query.Page<JsonObject> & { readonly total: number | undefined }, ListError>
+
   /**
    * The conditions that untrusted JSON asks for, such as a command line or an HTTP request, as the `predicate` of a query.
    * The notation is that of `where`; `$` may stand before operators. Operands are read by the codec of their field, so
@@ -1092,7 +1102,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * operations:
    * `insertMany` and `writeAll` as what they do with each document; `upsert` and `upsertMany` as `upsert`, and in it as
    * `insert` or `update`; `getOption`, `getMany`, `getDocument`, `getByUnique`, `getFromPartition`, `getAt`, `fromImage`, `imageWithin`,
-   * `history` and `historyResults` as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` as
+   * `history` and `historyResults` as `get`; `scan`, `scanDocuments`, `queryJson`, `aggregate` and the finding of `updateMany` as `query`; `queryPage` and `queryPageJson` as
    * `list`; `scanResults` as `query`; `covered`, `distinct` and `companion` as `listIds` and `query`; `estimatedCount` as `count`;
    * `hasContent` as `getContent`; `restore` as `get` and `replace`.
    */

@@ -241,6 +241,8 @@ const requests: Readonly<Record<string, (repository: Repository, path: string) =
   updateMany: (repository, path) =>
     drained(repository.updateMany({ where: { [path]: clear }, scan: true }, { team: "x" })),
   select: (repository, path) => drained(repository.queryJson({ select: [path as "team"], scan: true })),
+  "select in a page": (repository, path) =>
+    repository.queryPageJson({ select: [path as "team"], limit: 1, scan: true }),
   "select among others": (repository, path) =>
     drained(repository.queryJson({ select: ["team", path as "team"], scan: true })),
   "group by": (repository, path) => repository.aggregate({ groupBy: [path as "team"], values: { n: { count: true } } }),
@@ -383,6 +385,7 @@ describe("paths that have to do with secrets", () => {
             told("verified", yield* Stream.runCollect(accounts.covered({ partition: "byTeam", verify: true })))
             told("distinct", yield* Stream.runCollect(accounts.distinct({ partition: "byTeam" })))
             told("page", yield* accounts.queryPage({ order: "-team", limit: 1, scan: true }))
+            told("page in JSON", yield* accounts.queryPageJson({ order: "-team", limit: 1, scan: true }))
             told("list", yield* accounts.list({ limit: 1 }))
             told("documents", yield* Stream.runCollect(accounts.scanDocuments()))
             told("history", yield* Stream.runCollect(accounts.history("1")))

@@ -229,6 +229,7 @@ describe("interceptors of a resource", () => {
       yield* runs(drain(posts.queryJson({ where: { author: "bo" } })), "query")
       yield* runs(posts.queryPage({ where: { author: "bo" } }), "list")
       yield* runs(posts.queryPage({ where: { author: "bo" }, total: true }), "list")
+      yield* runs(posts.queryPageJson({ where: { author: "bo" }, total: true }), "list")
       yield* runs(posts.aggregate({ values: { n: { count: true } } }, { scan: true }), "query")
       yield* runs(posts.list(), "list")
       yield* runs(drain(posts.listIds()), "listIds")

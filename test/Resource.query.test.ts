@@ -240,6 +240,12 @@ describe("queries", () => {
             const page: Resource.Page<typeof Order.Type> = yield* repository.queryPage({ ...request, limit: 4, cursor })
             assert.isAtMost(page.items.length, 4)
             seen.push(...page.items.map((one) => one.id))
+            const json = yield* repository.queryPageJson({ ...request, limit: 4, cursor, select: ["id", "number"] })
+            assert.deepStrictEqual(
+              json.items,
+              page.items.map(({ id, number }) => ({ id, number }))
+            )
+            assert.strictEqual(json.cursor === undefined, page.cursor === undefined)
             cursor = page.cursor
             if (cursor !== undefined) {
               const other = yield* Effect.flip(repository.queryPage({ where: { customer: "c1" }, cursor }))
@@ -255,6 +261,7 @@ describe("queries", () => {
           assert.strictEqual(new Set(seen).size, seen.length)
           const { total } = yield* repository.queryPage({ ...request, limit: 1, total: true })
           assert.strictEqual(total, all.length)
+          assert.strictEqual((yield* repository.queryPageJson({ ...request, limit: 1, total: true })).total, all.length)
         }
       }
     })

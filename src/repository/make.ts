@@ -371,6 +371,15 @@ const makeNow = <S extends DocumentSchema>(
       })
     ),
 
+    queryPageJson: fn(
+      "Resource.queryPageJson",
+      Effect.fnUntraced(function* ({ select, ...request }) {
+        yield* fields.check((select ?? []).map((path) => path.split(".")))
+        const { cursor, items, total } = yield* reading.listJson(request)
+        return { items: items.map(select === undefined ? fields.shown : Query.project(select)), cursor, total }
+      })
+    ),
+
     parseWhere: fn(
       "Resource.parseWhere",
       Effect.fnUntraced(function* (json) {

@@ -70,6 +70,10 @@ export interface Reading<A> {
   readonly list: (
     request: Query.Request<A> & Query.PageRequest & Query.Total
   ) => Effect.Effect<Query.Page<A> & { readonly total?: number | undefined }, ListError>
+  /** The same page in JSON form, with the system fields and without secrets. */
+  readonly listJson: (
+    request: Query.Request<A> & Query.PageRequest & Query.Total
+  ) => Effect.Effect<Query.Page<JsonObject> & { readonly total?: number | undefined }, ListError>
   readonly listIds: (request: Query.Request<A>) => Stream.Stream<string, ListError>
   readonly count: (request: Query.Request<A> & Query.Verify) => Effect.Effect<number, ListError>
   /** What the counter says, unless the interceptors of `count` want something else to be counted. */
@@ -206,6 +210,22 @@ export const make = <A, Insert, Update, Patch>(
       named(queries.count(input.request, input.filters ?? []))
     )
 
+  const page = Effect.fnUntraced(function* (given: Query.Request<A> & Query.PageRequest & Query.Total) {
+    return yield* pipeline.read(
+      "list",
+      { request: given, filters: [] },
+      Effect.fnUntraced(function* ({ request, filters = [] }) {
+        const hides = filters.length > 0 || request.where !== given.where || request.predicate !== given.predicate
+        const { items, cursor } = yield* named(queries.page(request, filters, hides))
+        const page = { items: items.map(documentOf), cursor }
+        if (request.total !== true) return page
+        const { limit: _, cursor: __, ...whole } = request
+        // Whoever may see all pages may know how many documents they have: no more than those.
+        return { ...page, total: yield* named(queries.count(whole, filters)) }
+      })
+    )
+  })
+
   const current: Reading<A>["current"] = (id) => Effect.map(named(reader.find(id)), Option.map(documentOf))
 
   return {
@@ -242,21 +262,11 @@ export const make = <A, Insert, Update, Patch>(
           ? Stream.mapEffect(query(request), jsonOf)
           : Stream.map(namedStream(queries.found(request, [])), ({ json }) => json)
       ),
-    list: Effect.fnUntraced(function* (given) {
-      const page = yield* pipeline.read(
-        "list",
-        { request: given, filters: [] },
-        Effect.fnUntraced(function* ({ request, filters = [] }) {
-          const hides = filters.length > 0 || request.where !== given.where || request.predicate !== given.predicate
-          const { items, cursor } = yield* named(queries.page(request, filters, hides))
-          const page = { items: items.map(documentOf), cursor }
-          if (request.total !== true) return page
-          const { limit: _, cursor: __, ...whole } = request
-          // Whoever may see all pages may know how many documents they have: no more than those.
-          return { ...page, total: yield* named(queries.count(whole, filters)) }
-        })
-      )
-      return { ...page, items: page.items.map((document) => document.value) }
+    list: (request) =>
+      Effect.map(page(request), (found) => ({ ...found, items: found.items.map((document) => document.value) })),
+    listJson: Effect.fnUntraced(function* (request) {
+      const found = yield* page(request)
+      return { ...found, items: yield* Effect.forEach(found.items, (document) => jsonOf(shownAs(document))) }
     }),
     listIds: (request) =>
       Stream.unwrap(
