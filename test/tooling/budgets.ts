@@ -23,6 +23,7 @@ export const parts: ReadonlyArray<Part> = [
   { name: "simulation", folders: ["simulation"], seconds: 50, deepSeconds: 600 },
   { name: "plugins", folders: ["plugins"], seconds: 60, deepSeconds: 300 },
   { name: "cluster", folders: ["cluster"], seconds: 10, deepSeconds: 120 },
+  { name: "cli", folders: ["cli"], seconds: 60, deepSeconds: 120 },
   { name: "services", folders: ["services"], seconds: 5, deepSeconds: 300 },
   { name: "testing", folders: ["testing"], seconds: 10, deepSeconds: 30 },
   { name: "docs", folders: ["docs"], seconds: 20, deepSeconds: 90 },

@@ -34,6 +34,12 @@ try {
     join(folder, packed.filename),
     ...["effect", "typescript", "@types/node"].map(version)
   ])
+  const s3db = (...args: ReadonlyArray<string>) => run("node_modules/.bin/s3db", args).trim()
+  const manifestVersion = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly version: string })
+    .version
+  if (s3db("--version") !== manifestVersion) throw new Error("s3db --version says something else")
+  if (!s3db("--help").includes("aggregate")) throw new Error("s3db --help does not list its commands")
+  console.log("s3db runs from the tarball")
   writeFileSync(join(folder, "example.ts"), `${example.code}\nexport {}\n`)
   writeFileSync(
     join(folder, "tsconfig.json"),

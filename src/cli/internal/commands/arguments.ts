@@ -1,0 +1,34 @@
+/** Arguments and flags that several commands have. */
+import * as Argument from "effect/cli/Argument"
+import * as Flag from "effect/cli/Flag"
+import { flag } from "../globals.ts"
+import { conditionHelp } from "../notation.ts"
+
+export const resource = Argument.String("resource").pipe(Argument.withDescription("The name of the resource"))
+
+export const id = Argument.String("id").pipe(Argument.withDescription("The id of the document"))
+
+export const text = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
+
+export const texts = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar(metavar),
+    Flag.withDescription(`${description}. Can be given several times`),
+    Flag.atLeast(0)
+  )
+
+export const force = flag("force", "Does not ask")
+
+/** Which documents are meant. */
+export const conditions = {
+  where: texts("where", "CONDITION", conditionHelp).pipe(Flag.withAlias("w")),
+  partition: text("partition", "NAME", "Only the documents of this partition"),
+  value: texts("value", "FIELD=VALUE", "With --partition: the value of one of its fields"),
+  from: text("from", "VALUE", "With --partition: the least value of the field that follows"),
+  to: text("to", "VALUE", "With --partition: the greatest value of the field that follows"),
+  startsWith: text("starts-with", "TEXT", "With --partition: what the text of the field that follows begins with"),
+  scan: flag("scan", "Allows reading every document")
+}
+
+export const file = text("file", "FILE", "Where the JSON is; - is standard input").pipe(Flag.withAlias("f"))

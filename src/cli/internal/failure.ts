@@ -1,0 +1,165 @@
+/** What the command line fails with beside the errors of the library, and the exit code of each kind of failure. */
+import * as Schema from "effect/Schema"
+import { ExpectedError } from "../../internal/expectedError.ts"
+import { nearest } from "../../internal/nearest.ts"
+
+/** The exit codes, by the kind of failure. They are documented, and stay. */
+export const exitCodes = {
+  /** All is well. */
+  Success: 0,
+  /** A mistake of the program. */
+  Defect: 1,
+  /** The command line cannot be understood. */
+  Usage: 2,
+  /** There is no connection, or what it says is wrong: a profile, a URL, a bucket, a key. */
+  Configuration: 3,
+  /** What was asked for is not there. */
+  NotFound: 4,
+  /** It is there already, or was changed by somebody else. */
+  Conflict: 5,
+  /** An input does not fit. */
+  Invalid: 6,
+  /** The store, the definition or a guard does not allow it. */
+  Denied: 7,
+  /** The store cannot be reached, or asks to come back later. */
+  Unavailable: 8,
+  /** What is stored is damaged, or cannot be decrypted. */
+  Damaged: 9,
+  /** It was done in part, or a check has found something. */
+  Unfinished: 10,
+  /** It would destroy something, and nobody has said yes. */
+  Refused: 11,
+  /** The store or the definition cannot do that. */
+  Unsupported: 12,
+  /** Interrupted by Ctrl-C or a signal. */
+  Interrupted: 130,
+  /** Whoever read the output has gone. */
+  Closed: 141
+} as const
+
+export type Kind = keyof typeof exitCodes
+
+/** A command line that cannot be carried out as it stands. */
+export class Usage extends ExpectedError<Usage>("effect-s3db/cli/Usage")("Usage", { description: Schema.String }) {}
+
+/** Nobody has said where the data is, or it cannot be opened as it is said. */
+export class NoConnection extends ExpectedError<NoConnection>("effect-s3db/cli/NoConnection")("NoConnection", {
+  description: Schema.String
+}) {}
+
+/** Something that is named, and is not there. */
+export class Missing extends ExpectedError<Missing>("effect-s3db/cli/Missing")("Missing", {
+  description: Schema.String
+}) {}
+
+/** An input that cannot be read: no JSON, no such file. */
+export class Unreadable extends ExpectedError<Unreadable>("effect-s3db/cli/Unreadable")("Unreadable", {
+  description: Schema.String
+}) {}
+
+/** Something would be destroyed, and nobody has said yes. */
+export class Refused extends ExpectedError<Refused>("effect-s3db/cli/Refused")("Refused", {
+  description: Schema.String
+}) {}
+
+/** Work that was done in part, or a check that has found something. What there is to say of it is on the output. */
+export class Partial extends ExpectedError<Partial>("effect-s3db/cli/Partial")("Partial", {
+  description: Schema.String
+}) {}
+
+/** The output cannot be written to any more. */
+export class OutputClosed extends ExpectedError<OutputClosed>("effect-s3db/cli/OutputClosed")("OutputClosed", {
+  description: Schema.String,
+  /** Whoever read it has gone: nothing to tell anybody. */
+  isGone: Schema.Boolean
+}) {}
+
+/** `; did you mean NAME?`, or nothing. */
+export const didYouMean = (name: string, names: Iterable<string>): string => {
+  const near = nearest(name, names)
+  return near === undefined ? "" : `; did you mean ${near}?`
+}
+
+const kinds: Readonly<Record<string, Kind>> = {
+  Usage: "Usage",
+  ShowHelp: "Usage",
+  NoConnection: "Configuration",
+  InvalidConnectionString: "Configuration",
+  InvalidKeyRing: "Configuration",
+  ConfigError: "Configuration",
+  Missing: "NotFound",
+  NotFound: "NotFound",
+  AlreadyExists: "Conflict",
+  Conflict: "Conflict",
+  UniqueViolation: "Conflict",
+  TransactionConflict: "Conflict",
+  Unreadable: "Invalid",
+  InvalidInput: "Invalid",
+  MetadataLimit: "Invalid",
+  LineProblem: "Invalid",
+  NoColumn: "Invalid",
+  TooManyGroups: "Invalid",
+  UnsupportedSchema: "Invalid",
+  NotAllowed: "Denied",
+  Rejected: "Denied",
+  Forbidden: "Denied",
+  AfterFailed: "Unfinished",
+  Unfinished: "Unfinished",
+  Partial: "Unfinished",
+  Refused: "Refused"
+}
+
+const kindsOfReasons: Readonly<Record<string, Kind>> = {
+  NoSuchBucket: "Configuration",
+  ServiceFailed: "Configuration",
+  NoSuchKey: "NotFound",
+  PreconditionFailed: "Conflict",
+  MetadataTooLarge: "Invalid",
+  KeyTooLong: "Invalid",
+  EntityTooLarge: "Invalid",
+  InvalidRange: "Invalid",
+  InvalidArgument: "Invalid",
+  AccessDenied: "Denied",
+  ConditionalRequestConflict: "Unavailable",
+  Throttled: "Unavailable",
+  Unavailable: "Unavailable",
+  Timeout: "Unavailable",
+  OutcomeUnknown: "Unavailable",
+  Unexpected: "Unavailable",
+  Corrupt: "Damaged",
+  SecretUnreadable: "Damaged",
+  Incomplete: "Unfinished",
+  Unsupported: "Unsupported"
+}
+
+const tagOf = (value: unknown): string | undefined =>
+  typeof value === "object" && value !== null && "_tag" in value && typeof value._tag === "string"
+    ? value._tag
+    : undefined
+
+/** The kind of a failure; whatever nobody has thought of is a defect. */
+export const kindOf = (error: unknown): Kind => {
+  const tag = tagOf(error)
+  if (tag === undefined) return "Defect"
+  if (error instanceof OutputClosed) return error.isGone ? "Closed" : "Unavailable"
+  const reason = typeof error === "object" && error !== null && "reason" in error ? tagOf(error.reason) : undefined
+  if ((tag === "DbError" || tag === "StoreError") && reason !== undefined) return kindsOfReasons[reason] ?? "Defect"
+  return Object.hasOwn(kinds, tag) ? kinds[tag]! : "Defect"
+}
+
+const remedies: Readonly<Record<string, string>> = {
+  NoSuchBucket: "make it with `s3db create bucket`, or correct the URL",
+  AccessDenied: "`s3db doctor` tells which permission is missing",
+  Unavailable: "`s3db doctor` tells what does not answer; try again later",
+  Throttled: "try again later, or with a smaller --concurrency",
+  Timeout: "try again later; `s3db doctor` measures the latency",
+  ServiceFailed: "secrets need their keys in S3DB_KEYS, as id:base64,id:base64",
+  Corrupt: "`s3db repair` lists what is damaged",
+  Incomplete: "run `s3db backfill`"
+}
+
+/** What to do about a failure of the infrastructure, where its message does not say so. */
+export const remedyOf = (error: unknown): string | undefined => {
+  const reason = typeof error === "object" && error !== null && "reason" in error ? tagOf(error.reason) : undefined
+  return reason === undefined ? undefined : remedies[reason]
+}

@@ -1,0 +1,130 @@
+/** The whole command line: its commands, what a failure looks like, and the exit code. */
+import * as Cause from "effect/Cause"
+import * as Argument from "effect/cli/Argument"
+import * as CliConfig from "effect/cli/CliConfig"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as Completions from "effect/cli/Completions"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import * as configuring from "./commands/configure.ts"
+import * as documents from "./commands/documents.ts"
+import * as overview from "./commands/overview.ts"
+import { exitCodes, kindOf, type Kind, OutputClosed, remedyOf } from "./failure.ts"
+import * as globals from "./globals.ts"
+import { Output } from "./output.ts"
+
+const described = (): Completions.CommandDescriptor => Completions.fromCommand(command)
+
+const completions = Command.make(
+  "completions",
+  { shell: Argument.Literals("shell", ["bash", "zsh", "fish", "powershell"]) },
+  Effect.fnUntraced(function* ({ shell }) {
+    const output = yield* Output
+    const text = Completions.generate("s3db", shell, described())
+    yield* output.raw(Stream.succeed(`${text}\n`))
+  })
+).pipe(
+  Command.withDescription("Writes what a shell needs to complete commands and flags"),
+  Command.withExamples([
+    { command: 'eval "$(s3db completions bash)"', description: "In ~/.bashrc" },
+    { command: "s3db completions fish > ~/.config/fish/completions/s3db.fish" }
+  ])
+)
+
+/** All commands, by what they are about. */
+export const command = globals.root.pipe(
+  Command.withDescription("A document database on S3, in a folder or in memory"),
+  Command.withSubcommands([
+    { group: "Connection", commands: [configuring.configure, configuring.profiles, overview.status] },
+    { group: "Resources", commands: [overview.list, overview.describe] },
+    {
+      group: "Documents",
+      commands: [
+        documents.get,
+        documents.insert,
+        documents.update,
+        documents.upsert,
+        documents.replace,
+        documents.remove,
+        documents.query,
+        documents.count,
+        documents.aggregate
+      ]
+    },
+    { group: "Other", commands: [completions] }
+  ]),
+  Command.provide(globals.layer)
+)
+
+const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.LogLevel] as const
+
+const say = Effect.fnUntraced(function* (text: string) {
+  const { stderr } = yield* Stdio.Stdio
+  yield* Effect.ignore(Stream.run(Stream.succeed(text), stderr()))
+})
+
+/** An error for people in a line or two, for programs as JSON. */
+const told = (kind: Kind, message: string, remedy: string | undefined, asJson: boolean): string => {
+  const text = message.trim()
+  return asJson
+    ? `${JSON.stringify({ error: { kind, code: exitCodes[kind], message: text, ...(remedy === undefined ? {} : { remedy }) } })}\n`
+    : `error: ${text}\n${remedy === undefined ? "" : `  ${remedy}\n`}`
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+/** What a command is called on the command line says that `scan` is a flag here. */
+const forCommandLine = (message: string): string => message.replaceAll("scan: true", "--scan")
+
+/**
+ * Runs the command line, and gives the exit code. What it says goes to the `Stdio` of its context; it never fails.
+ */
+export const run = Effect.fnUntraced(function* (version: string, args: ReadonlyArray<string>) {
+  const asJson = args.includes("--json") || args.includes("--ndjson")
+  const stdio = yield* Stdio.Stdio
+  const write = (text: string) => Effect.ignore(Stream.run(Stream.succeed(text), stdio.stdout()))
+  const formatter = CliOutput.defaultFormatter({ colors: yield* stdio.stdoutIsTerminal, globalFlags: "summary" })
+  const presenter: CliOutput.Presenter = {
+    present: (event) => {
+      switch (event._tag) {
+        case "Help":
+          return write(`${formatter.formatHelpDoc(event.helpDoc)}\n`)
+        case "Version":
+          return write(`${event.version}\n`)
+        case "InvalidInvocation": {
+          const message = event.errors.map((error) => error.message.replaceAll(/\n+\s*/g, " ")).join("\n")
+          const help = `see \`${event.commandPath.join(" ")} --help\``
+          return Effect.provideService(say(told("Usage", message, help, asJson)), Stdio.Stdio, stdio)
+        }
+      }
+    }
+  }
+  const exit = yield* Command.runWith(command, { version })(args).pipe(
+    Effect.provideService(CliConfig.CliConfig, CliConfig.make({ builtIns })),
+    Effect.provideService(CliOutput.Presenter, presenter),
+    Effect.provideService(CliOutput.Formatter, formatter),
+    Effect.exit
+  )
+  if (Exit.isSuccess(exit)) return exitCodes.Success
+  const error = Cause.findError(exit.cause)
+  if (Result.isFailure(error)) {
+    if (Cause.hasInterruptsOnly(exit.cause)) return exitCodes.Interrupted
+    yield* say(told("Defect", `this is a mistake of the program: ${Cause.pretty(exit.cause)}`, undefined, asJson))
+    return exitCodes.Defect
+  }
+  const failure: unknown = error.success
+  const kind = kindOf(failure)
+  if (failure instanceof OutputClosed && failure.isGone) return exitCodes.Closed
+  // The presenter has told what is wrong with the command line; nothing is where help was asked for.
+  if (isShowHelp(failure)) return failure.errors.length > 0 ? exitCodes.Usage : exitCodes.Success
+  yield* say(told(kind, forCommandLine(messageOf(failure)), remedyOf(failure), asJson))
+  return exitCodes[kind]
+})
+
+const isShowHelp = (error: unknown): error is { readonly errors: ReadonlyArray<unknown> } =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "ShowHelp" && "errors" in error
