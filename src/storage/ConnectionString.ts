@@ -8,8 +8,8 @@
  * - `file:///absolute/folder`, `file://./relative/folder`: the whole path is the folder; `?prefix=` for a part of it.
  * - `memory://bucket/prefix?profile=aws`: in memory, an empty store of its own.
  *
- * `?createBucket=true` with the first two makes a bucket that is not there yet; `?client=http` opens them by `S3HttpStore` instead of
- * `S3Store`.
+ * `?createBucket=true` with the first two makes a bucket that is not there yet; `?client=sdk` opens them by `S3Store` (the AWS SDK)
+ * instead of `S3HttpStore`.
  *
  * Credentials, bucket, prefix and path are percent-encoded: write `/` in a secret as `%2F`. Options come after `?`; one
  * that the scheme does not know, that is given twice or that has a wrong type is an error, which shows nothing of the string.
@@ -81,9 +81,12 @@ export interface S3 {
    */
   readonly options: CommonOptions &
     S3Store.Options & {
-      /** `client`: who speaks to the store, the AWS SDK (`sdk`, the default) or this library itself (`http`). */
+      /**
+       * `client`: who speaks to the store, this library itself (`http`: `S3HttpStore`) or the AWS SDK (`sdk`: `S3Store`). Default:
+       * `http`, but `sdk` for a directory bucket.
+       */
       readonly client?: "sdk" | "http"
-      /** `transport`, with `client=http`: how requests are sent, `node`, `undici` or `fetch`. */
+      /** `transport`, not with `client=sdk`: how requests are sent, `node`, `undici` or `fetch`. */
       readonly transport?: "node" | "undici" | "fetch"
     }
 }
@@ -352,9 +355,9 @@ const readCredentials = (
 
 /** An option that would do nothing is a mistake. */
 const checkTransport = ({ client, transport }: Pick<S3["options"], "client" | "transport">): Outcome<void> =>
-  transport === undefined || client === "http"
+  transport === undefined || client !== "sdk"
     ? Result.succeed(undefined)
-    : fail("transport", "it goes with client=http, which is to be written as well")
+    : fail("transport", "the AWS SDK has its own: leave it out, or client=sdk")
 
 const parseS3 = (rest: string, query: string): Outcome<S3> =>
   Result.gen(function* () {
@@ -466,10 +469,14 @@ export const layer = (
 ): Layer.Layer<ObjectStore | RequestCounter, InvalidConnectionString | StoreError> =>
   Layer.unwrap(Effect.flatMap(parse(url), layerOf))
 
+/** Directory buckets take sessions, which only the SDK has. */
+const clientOf = ({ bucket, client, endpoint }: S3["options"]): "sdk" | "http" =>
+  client ?? (bucket.endsWith("--x-s3") && endpoint === undefined ? "sdk" : "http")
+
 const layerOf = (parsed: Parsed): Effect.Effect<Layer.Layer<ObjectStore | RequestCounter, StoreError>> => {
   switch (parsed._tag) {
     case "S3":
-      return parsed.options.client === "http"
+      return clientOf(parsed.options) === "http"
         ? Effect.map(
             Effect.promise(() => import("./S3HttpStore.ts")),
             (S3HttpStore) => S3HttpStore.layer(parsed.options)

@@ -4,7 +4,6 @@
  *
  * @since 0.1.0
  */
-import { hash } from "node:crypto"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -14,6 +13,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { emptyTree, makeObjects, type Tree, treeOf } from "./internal/memoryObjects.ts"
 import { checkChoice, checkCount, invalidOption } from "./internal/optionRules.ts"
+import * as s3Digests from "./internal/s3Digests.ts"
 import * as rules from "./internal/storeRules.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import {
@@ -155,8 +155,6 @@ export interface MemoryStore {
   readonly control: MemoryControl["Service"]
 }
 
-const md5 = (body: Uint8Array): string => hash("md5", body)
-
 /**
  * So many requests of one fiber after each other are carried out without a pause: where nobody else makes any, there is nobody to let
  * pass, and a pause costs more than the request.
@@ -199,6 +197,7 @@ export const make = Effect.fnUntraced(function* (
     checkChoice("profile", options.profile, metadataLimits) ??
     (options.persistPath === "" ? invalidOption("persistPath", "the path of a file is missing") : undefined)
   if (problem !== undefined) return yield* problem
+  const { md5Hex: md5 } = yield* s3Digests.digests
   const profile = options.profile ?? "aws"
   const ordered = profile !== "express"
   const objects = makeObjects<Stored>(ordered)
@@ -572,28 +571,27 @@ const diskReason = (operation: "get" | "put" | "open", path: string, code: strin
   }
 }
 
+type Files = typeof import("node:fs/promises")
+
+/** Something with the files of this runtime, which may have none. */
+const withFiles = <A>(operation: "get" | "put" | "open", path: string, use: (files: Files) => Promise<A>) =>
+  Effect.suspend(() => {
+    const files = globalThis.process?.getBuiltinModule?.("node:fs/promises")
+    if (files !== undefined) return Effect.tryPromise({ try: () => use(files), catch: diskFailure(operation, path) })
+    const description = "this runtime has no files: leave persistPath out"
+    return Effect.fail(
+      new StoreError({ operation, key: path, reason: new Unsupported({ feature: "files", description }) })
+    )
+  })
+
 /** A store that cannot be saved is told of before anything is put into it. */
 const trySaving = (path: string) =>
-  Effect.tryPromise({
-    try: () =>
-      import("node:fs/promises").then((fs) => fs.writeFile(`${path}.tmp`, "").then(() => fs.rm(`${path}.tmp`))),
-    catch: diskFailure("open", path)
-  })
+  withFiles("open", path, (files) => files.writeFile(`${path}.tmp`, "").then(() => files.rm(`${path}.tmp`)))
 
 const saveFile = (path: string, text: string) =>
-  Effect.tryPromise({
-    try: () =>
-      import("node:fs/promises").then((fs) =>
-        fs.writeFile(`${path}.tmp`, text).then(() => fs.rename(`${path}.tmp`, path))
-      ),
-    catch: diskFailure("put", path)
-  })
+  withFiles("put", path, (files) => files.writeFile(`${path}.tmp`, text).then(() => files.rename(`${path}.tmp`, path)))
 
-const loadFile = (path: string) =>
-  Effect.tryPromise({
-    try: () => import("node:fs/promises").then((fs) => fs.readFile(path, "utf8")),
-    catch: diskFailure("get", path)
-  })
+const loadFile = (path: string) => withFiles("get", path, (files) => files.readFile(path, "utf8"))
 
 /**
  * Creates a store in memory and its control, with options. Bind the result to a constant: each call makes a store of

@@ -23,7 +23,8 @@ import {
   type Credentials,
   describePlace,
   type Options as SharedOptions,
-  regionOf
+  regionOf,
+  withEnvironment
 } from "./internal/s3Options.ts"
 import * as s3Port from "./internal/s3Port.ts"
 import { ObjectStore } from "./ObjectStore.ts"
@@ -46,8 +47,8 @@ export interface Options extends Omit<SharedOptions, "credentials"> {
    * all requests that wait. When it fails with a `StoreError`, requests fail with its reason; with anything else, with
    * `AccessDenied`, whose `code` is the tag of the failure.
    *
-   * Default: the default chain of the AWS SDK (environment, profiles, roles of containers and machines), of the package
-   * `@aws-sdk/credential-provider-node`, which is loaded when the first request needs it.
+   * Default: the default chain of the AWS SDK: the environment, else profiles and roles of containers and machines, for which the package
+   * `@aws-sdk/credential-provider-node` is loaded when the first request needs it.
    */
   readonly credentials?: Credentials | Effect.Effect<TemporaryCredentials, unknown> | undefined
   /**
@@ -59,7 +60,7 @@ export interface Options extends Omit<SharedOptions, "credentials"> {
    * How requests are sent. `"undici"` takes a third of the time of the processor off each request, and needs the package of that
    * name, which takes 50 to 100 ms to load: for programs that run for long. `"fetch"` runs everywhere; it cannot read what is stored with a content encoding, nor keys with `.` or
    * `..` between slashes, and its connections are the runtime's: `connectTimeout` does nothing there, and idle connections are not
-   * looked after. Default: `"node"` on Node, else `"fetch"`.
+   * looked after. Default: `"node"` where there is such a client (Node, Bun, Deno), else `"fetch"`.
    */
   readonly transport?: "node" | "undici" | "fetch" | undefined
 }
@@ -109,9 +110,10 @@ export const make = (options: Options): Effect.Effect<ObjectStore["Service"], St
 
 /** `attempt` is how the requests are made that opening takes. */
 const open = Effect.fnUntraced(function* (
-  options: Options,
+  given: Options,
   attempt: <A>(request: Effect.Effect<A, StoreError>, location: string) => Effect.Effect<A, StoreError>
 ): Effect.fn.Return<ObjectStore["Service"], StoreError, Scope.Scope> {
+  const options = yield* withEnvironment(given)
   const problem = checkAll(options)
   if (problem !== undefined) return yield* problem
   const region = yield* regionOf(options)

@@ -45,11 +45,13 @@ describe("a program that is bundled into one file", () => {
           assert.strictEqual(stderr, "")
           assert.deepStrictEqual(stdout.trim().split("\n"), [...expected, ...expected])
         }
-        // The AWS SDK is in it and works.
-        const { stderr } = await run(process.execPath, ["--no-warnings", "app.mjs"], alone, {
-          APP_DATABASE: `http://key:secret@127.0.0.1:${(server.address() as AddressInfo).port}/bucket`
-        })
-        assert.include(stderr, "Database.open failed: AccessDenied: ")
+        // What speaks to S3 is in it and works, the AWS SDK as well.
+        for (const client of ["http", "sdk"]) {
+          const { stderr } = await run(process.execPath, ["--no-warnings", "app.mjs"], alone, {
+            APP_DATABASE: `http://key:secret@127.0.0.1:${(server.address() as AddressInfo).port}/bucket?client=${client}`
+          })
+          assert.include(stderr, "Database.open failed: AccessDenied: ")
+        }
       } finally {
         rmSync(alone, { recursive: true, force: true })
       }

@@ -3,6 +3,7 @@ import { appendFileSync, mkdirSync } from "node:fs"
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, it } from "@effect/vitest"
+import { installCommand, missing } from "../runtimes/runtimes.ts"
 import * as ceph from "./ceph.ts"
 import * as redis from "./redis.ts"
 
@@ -48,4 +49,11 @@ export const describeWithGateway = (name: string, tests: () => void): void => {
 export const describeWithRedis = (name: string, tests: () => void): void => {
   const problem = "redis-server is not installed; on Debian: apt-get install redis-server"
   describeWith({ need: "needs redis-server", isAvailable: redis.isInstalled(), problem }, name, tests)
+}
+
+/** Registers tests that run programs on Bun, Deno and workerd. */
+export const describeWithRuntimes = (name: string, tests: () => void): void => {
+  const absent = missing()
+  const problem = `${absent.join(", ")} is not installed: ${installCommand}`
+  describeWith({ need: "needs Bun, Deno and workerd", isAvailable: absent.length === 0, problem }, name, tests)
 }

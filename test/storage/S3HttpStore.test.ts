@@ -1,12 +1,11 @@
-import { execFile } from "node:child_process"
 import { createHash, createHmac } from "node:crypto"
 import type { ServerResponse } from "node:http"
 import { createServer } from "node:net"
 import type { AddressInfo } from "node:net"
-import { promisify } from "node:util"
 import { gzipSync } from "node:zlib"
 import { HeadObjectCommand, S3Client } from "@aws-sdk/client-s3"
 import { assert, describe, it } from "@effect/vitest"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -16,6 +15,7 @@ import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import * as S3HttpStore from "effect-s3db/storage/S3HttpStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import { isRegion, placeOf } from "../../src/storage/internal/s3Place.ts"
+import { opened } from "./s3Environment.ts"
 import { type Answer, client, document, error, object, reply, type Seen, serve } from "./s3Server.ts"
 
 const text = (value: string) => new TextEncoder().encode(value)
@@ -136,13 +136,25 @@ describe("S3HttpStore: where the bucket is", () => {
         { bucket: "bkt", region: "eu-west-1", forcePathStyle: true },
         { bucket: "bkt", region: "eu-west-1", endpoint: "http://host:9000" },
         { bucket: "bkt", region: "eu-west-1", endpoint: "https://host", forcePathStyle: false },
-        { bucket: "bkt", region: "eu-west-1", endpoint: "http://host:9000/base/", forcePathStyle: true }
+        { bucket: "bkt", region: "eu-west-1", endpoint: "http://host:9000/base/", forcePathStyle: true },
+        { bucket: "bkt", region: "eu-west-1", endpoint: "http://127.0.0.1:9000", forcePathStyle: false },
+        { bucket: "bkt", region: "eu-west-1", endpoint: "http://localhost:9000", forcePathStyle: false },
+        { bucket: "with.dots", region: "eu-west-1", endpoint: "http://host", forcePathStyle: false },
+        { bucket: "with.dots", region: "eu-west-1", endpoint: "https://host", forcePathStyle: false },
+        { bucket: "Capital", region: "eu-west-1", endpoint: "http://host", forcePathStyle: false },
+        { bucket: "bkt", region: "eu-west-1", isDualStack: true },
+        { bucket: "bkt", region: "us-east-1", isFips: true },
+        { bucket: "bkt", region: "us-gov-west-1", isFips: true, isDualStack: true },
+        { bucket: "with.dots", region: "us-east-1", isFips: true, isDualStack: true },
+        { bucket: "bkt", region: "cn-north-1", isDualStack: true }
       ]
       for (const { region, ...options } of places) {
-        const { endpoint, forcePathStyle = endpoint !== undefined } = options
+        const { endpoint, forcePathStyle = endpoint !== undefined, isDualStack = false, isFips = false } = options
         const sdk = new S3Client({
           region,
           forcePathStyle,
+          useDualstackEndpoint: isDualStack,
+          useFipsEndpoint: isFips,
           credentials: { accessKeyId: "k", secretAccessKey: "s" },
           ...(endpoint === undefined ? {} : { endpoint })
         })
@@ -226,7 +238,7 @@ describe("S3HttpStore: where the bucket is", () => {
     })
   )
 
-  it.live("a connection string chooses it by client=http", () =>
+  it.live("is what a connection string opens, unless it names the SDK", () =>
     Effect.gen(function* () {
       const { endpoint, seen } = yield* serve(stored)
       const url = (query: string) => `${endpoint.replace("http://", "http://K:S@")}/bkt/p${query}`
@@ -234,7 +246,8 @@ describe("S3HttpStore: where the bucket is", () => {
         ["?client=http", true],
         ["?client=http&transport=undici", true],
         ["?client=sdk", false],
-        ["", false]
+        ["", true],
+        ["?transport=fetch", true]
       ] as const) {
         yield* Effect.flatMap(ObjectStore, (store) => store.put({ key: "k" })).pipe(
           Effect.provide(ConnectionString.layer(url(query)))
@@ -242,7 +255,7 @@ describe("S3HttpStore: where the bucket is", () => {
         const agent = String(seen.at(-1)!.headers["user-agent"])
         assert.strictEqual(agent.includes("aws-sdk"), !isOurs, query)
       }
-      const wrong = { client: "?client=curl", transport: "?transport=fetch" }
+      const wrong = { client: "?client=curl", transport: "?client=sdk&transport=fetch" }
       for (const [option, query] of Object.entries(wrong)) {
         const strings = [url(query), `s3://bkt${query}`]
         for (const string of strings) {
@@ -359,41 +372,61 @@ describe("S3HttpStore: credentials of the program", () => {
   )
 })
 
-describe("S3HttpStore: the default chain", () => {
-  it.live("is loaded when it is needed, and gives what the environment has", () =>
+describe("S3HttpStore: credentials and places of the environment", () => {
+  it.live("need nothing of the SDK: what opens a bucket by a connection string loads none of it", () =>
     Effect.gen(function* () {
       const { endpoint, seen } = yield* serve(stored)
-      const script = `
-        import { registerHooks } from "node:module"
-        const loaded = []
-        registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) })
-        const Effect = await import("effect/Effect")
-        await import("effect-s3db/storage/ObjectStore")
-        const before = loaded.length
-        const S3HttpStore = await import("effect-s3db/storage/S3HttpStore")
-        const store = loaded.slice(before)
-        await Effect.runPromise(Effect.scoped(Effect.flatMap(
-          S3HttpStore.make({ bucket: "bkt", endpoint: ${JSON.stringify(endpoint)} }),
-          (store) => Effect.andThen(store.put({ key: "k" }), store.put({ key: "l" }))
-        )))
-        console.log(JSON.stringify({ store, all: loaded }))`
-      const { stdout } = yield* Effect.promise(() =>
-        promisify(execFile)(
-          process.execPath,
-          ["--conditions=effect-s3db-source", "--no-warnings", "--input-type=module", "-e", script],
-          { env: { ...process.env, AWS_ACCESS_KEY_ID: "FROMENV", AWS_SECRET_ACCESS_KEY: "hush-hush" } }
-        )
-      )
-      const { all, store } = JSON.parse(stdout) as Readonly<Record<"all" | "store", ReadonlyArray<string>>>
+      const { loaded } = yield* opened("s3://bkt/p", {
+        AWS_ACCESS_KEY_ID: "FROMENV",
+        AWS_SECRET_ACCESS_KEY: "hush-hush",
+        AWS_SESSION_TOKEN: "token",
+        AWS_ENDPOINT_URL: "http://127.0.0.1:1",
+        AWS_ENDPOINT_URL_S3: endpoint
+      })
+      assert.isTrue(loaded.some((url) => url.endsWith("/S3HttpStore.ts")))
       assert.deepStrictEqual(
-        store.filter((url) => /aws-sdk|smithy|^node:/.test(url)),
+        loaded.filter((url) => /aws-sdk|smithy|undici|noble|^node:/.test(url)),
         []
       )
-      assert.isTrue(all.some((url) => url.includes("credential-provider-node")))
-      assert.isFalse(all.some((url) => url.includes("@aws-sdk/client-s3")))
-      assert.strictEqual(seen.length, 2)
+      // The name of an address takes no bucket before it.
+      assert.deepStrictEqual(
+        seen.map(({ path }) => path),
+        ["/bkt/p/k", "/bkt/p/l"]
+      )
       assert.match(seen[0]!.headers.authorization!, /Credential=FROMENV\//)
+      assert.strictEqual(seen[0]!.headers["x-amz-security-token"], "token")
       assertSigned(seen)
+    })
+  )
+
+  it.live("the SDK finds what they name at the same place", () =>
+    Effect.gen(function* () {
+      const { endpoint, seen } = yield* serve(stored)
+      const port = new URL(endpoint).port
+      const keys = { AWS_ACCESS_KEY_ID: "K", AWS_SECRET_ACCESS_KEY: "hush-hush" }
+      const before = seen.length
+      for (const client of ["http", "sdk"]) {
+        yield* opened(`s3://bkt/p?client=${client}`, { ...keys, AWS_ENDPOINT_URL: `http://127.0.0.1:${port}` })
+      }
+      const paths = seen.slice(before).map(({ path }) => path.replace(/\?.*/, ""))
+      assert.deepStrictEqual(paths, ["/bkt/p/k", "/bkt/p/l", "/bkt/p/k", "/bkt/p/l"])
+    })
+  )
+
+  it.effect("an endpoint in the options comes first, and the environment's can be switched off", () =>
+    Effect.gen(function* () {
+      const locationOf = (options: S3HttpStore.Options, environment: Readonly<Record<string, string>>) =>
+        Effect.scoped(S3HttpStore.make(options)).pipe(
+          Effect.map(({ location }) => location),
+          Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(environment))
+        )
+      const elsewhere = { AWS_ENDPOINT_URL: "http://elsewhere" }
+      assert.strictEqual(yield* locationOf({ bucket: "bkt" }, elsewhere), "http://elsewhere/bkt")
+      assert.strictEqual(yield* locationOf({ bucket: "bkt", endpoint: "http://here" }, elsewhere), "http://here/bkt")
+      const off = { ...elsewhere, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: "true" }
+      assert.strictEqual(yield* locationOf({ bucket: "bkt" }, off), "s3://bkt")
+      const wrong = yield* failureOf(locationOf({ bucket: "bkt" }, { AWS_ENDPOINT_URL_S3: "nowhere" }))
+      assert.strictEqual("argument" in wrong && wrong.argument, "endpoint")
     })
   )
 })

@@ -27,9 +27,20 @@ const foreign = (urls: ReadonlyArray<string>) =>
 const ofNode = (urls: ReadonlyArray<string>) => urls.filter((url) => url.startsWith("node:") && url !== "node:module")
 
 describe("the cost of an import", () => {
-  const core = ["Resource", "Database", "Document", "DbError", "encoding/Encoding", "storage/ObjectStore", "crypto/Id"]
+  const core = [
+    "Resource",
+    "Database",
+    "Document",
+    "DbError",
+    "encoding/Encoding",
+    "crypto/Id",
+    "storage/ObjectStore",
+    "storage/MemoryStore",
+    "storage/S3HttpStore",
+    "storage/ConnectionString"
+  ]
 
-  it("the core loads no SDK and nothing of Node beyond Effect's own", () => {
+  it("the core and the stores that run everywhere load no SDK and nothing of Node beyond Effect's own", () => {
     const baseline = new Set(ofNode(loadedBy(effect)))
     const loaded = loadedBy(core.map((name) => `effect-s3db/${name}`))
     assert.isTrue(loaded.some((url) => url.endsWith("src/Resource.ts")))

@@ -11,6 +11,7 @@ const bytesOf = (data: string | Uint8Array): Uint8Array => (typeof data === "str
 export const inJavaScript: Digests = {
   sha256Hex: (data) => bytesToHex(sha256(bytesOf(data))),
   sha256Base64: (data) => encodeBase64(sha256(data)),
+  md5Hex: (data) => bytesToHex(md5(data)),
   md5Base64: (data) => encodeBase64(md5(data)),
   mac: (key) => {
     // What the key alone makes of the hash is computed once.

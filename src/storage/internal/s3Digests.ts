@@ -7,6 +7,7 @@ type NodeCrypto = typeof import("node:crypto")
 const ofNode = ({ createHmac, createSecretKey, hash }: NodeCrypto): Digests => ({
   sha256Hex: (data) => hash("sha256", data, "hex"),
   sha256Base64: (data) => hash("sha256", data, "base64"),
+  md5Hex: (data) => hash("md5", data, "hex"),
   md5Base64: (data) => hash("md5", data, "base64"),
   mac: (key) => {
     const secret = typeof key === "string" ? createSecretKey(key, "utf8") : createSecretKey(key)

@@ -21,6 +21,7 @@ import {
   describePlace,
   noticeableSkewMillis,
   type Options as SharedOptions,
+  type Variants,
   warnOfClock
 } from "./s3Options.ts"
 import { isRegion, placeOf } from "./s3Place.ts"
@@ -30,7 +31,7 @@ import { escapeXml, readXml } from "./s3Xml.ts"
 import * as sigV4 from "./sigV4.ts"
 
 /** The options of the client. */
-export interface Options extends Omit<SharedOptions, "credentials"> {
+export interface Options extends Omit<SharedOptions, "credentials">, Variants {
   readonly credentials?: s3Keys.Source
   readonly payload?: "signed" | "unsigned" | undefined
   readonly transport?: "node" | "undici" | "fetch" | undefined
@@ -75,7 +76,10 @@ const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fro
 /** What is different by less than this is the time that an answer takes, and whole seconds. */
 const leastSkewMillis = 60_000
 
-/** Node's own client where there is one, else `fetch`. Bun and Deno, which imitate it, have a better one of their own. */
+/**
+ * Node's own client where there is one, else `fetch`. Bun and Deno have it, too, and it keeps paths and bodies as they are; Workers
+ * imitate it over `fetch`, with half of the headers.
+ */
 const transportOf = Effect.fnUntraced(function* (
   options: Options,
   now: () => number
@@ -86,9 +90,8 @@ const transportOf = Effect.fnUntraced(function* (
     requestTimeout: options.requestTimeout === undefined ? undefined : millis(options.requestTimeout),
     now
   }
-  const versions = globalThis.process?.versions
-  const isNode = versions?.node !== undefined && !("bun" in versions) && !("deno" in versions)
-  switch (options.transport ?? (isNode ? "node" : "fetch")) {
+  const isWorker = globalThis.navigator?.userAgent === "Cloudflare-Workers"
+  switch (options.transport ?? (isWorker || nodeModules() === undefined ? "fetch" : "node")) {
     case "fetch":
       return (yield* Effect.promise(() => import("./httpFetch.ts"))).make(globalThis.fetch, limits)
     case "undici": {
@@ -179,7 +182,8 @@ export const make = Effect.fnUntraced(function* (
     if (keys.sessionToken !== undefined) headers.push(["x-amz-security-token", keys.sessionToken])
     headers.sort(byName)
     const authorization = signer.authorization({ method, path, query, headers, payload }, time, keys, region)
-    headers.push(["authorization", authorization])
+    // Some servers turn away who does not say what it is.
+    headers.push(["authorization", authorization], ["user-agent", "effect-s3db"])
     return { method, origin, path: query === "" ? path : `${path}?${query}`, headers, body }
   }
 

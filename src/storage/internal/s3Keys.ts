@@ -4,7 +4,7 @@ import * as Redacted from "effect/Redacted"
 import * as Semaphore from "effect/Semaphore"
 import { AccessDenied, isStoreError, type Reason, Unsupported } from "../StoreError.ts"
 import * as s3Errors from "./s3Errors.ts"
-import { checkCredentials, type Credentials } from "./s3Options.ts"
+import { checkCredentials, type Credentials, variable } from "./s3Options.ts"
 import type { Keys } from "./sigV4.ts"
 
 /**
@@ -60,6 +60,25 @@ const chainPackage = "@aws-sdk/credential-provider-node"
 /** Asks for credentials. `afresh`: those that were given before are of no use. */
 type Ask = (afresh: boolean) => Effect.Effect<TemporaryCredentials, Reason>
 
+/**
+ * What the environment has, unless it names a profile: the first step of the default chain, for which the packages of the SDK need
+ * not be loaded.
+ */
+const ofEnvironment: Effect.Effect<TemporaryCredentials | undefined> = Effect.gen(function* () {
+  if ((yield* variable("AWS_PROFILE")) !== undefined) return undefined
+  const accessKeyId = yield* variable("AWS_ACCESS_KEY_ID")
+  const secret = yield* variable("AWS_SECRET_ACCESS_KEY")
+  if (accessKeyId === undefined || secret === undefined) return undefined
+  const token = yield* variable("AWS_SESSION_TOKEN")
+  const expiration = Date.parse((yield* variable("AWS_CREDENTIAL_EXPIRATION")) ?? "")
+  return {
+    accessKeyId,
+    secretAccessKey: Redacted.make(secret),
+    sessionToken: token === undefined ? undefined : Redacted.make(token),
+    expiresAt: Number.isNaN(expiration) ? undefined : expiration
+  }
+})
+
 /** The default chain of the SDK, which is loaded when the first request needs it. */
 const ofChain = (region: string): Effect.Effect<Ask> =>
   Effect.map(
@@ -71,8 +90,8 @@ const ofChain = (region: string): Effect.Effect<Ask> =>
           new Unsupported({ feature: chainPackage, description: s3Errors.notLoaded(chainPackage, error) })
       }).pipe(Effect.map(({ defaultProvider }) => defaultProvider({ clientConfig: { region } })))
     ),
-    (loaded) => (forceRefresh) =>
-      Effect.flatMap(loaded, (provider) =>
+    (loaded) => (forceRefresh) => {
+      const asked = Effect.flatMap(loaded, (provider) =>
         Effect.tryPromise({ try: () => provider({ forceRefresh }), catch: s3Errors.reasonWithoutAnswer })
       ).pipe(
         Effect.map(({ accessKeyId, expiration, secretAccessKey, sessionToken }) => ({
@@ -82,6 +101,8 @@ const ofChain = (region: string): Effect.Effect<Ask> =>
           expiresAt: expiration?.getTime()
         }))
       )
+      return Effect.flatMap(ofEnvironment, (found) => (found === undefined ? asked : Effect.succeed(found)))
+    }
   )
 
 /** Makes the source of what requests to a region are signed with. `now`: the store's clock. */

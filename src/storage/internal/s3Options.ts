@@ -48,6 +48,14 @@ export interface Options {
   readonly requestTimeout?: Duration.Input | undefined
 }
 
+/** Which of AWS's hosts are meant. */
+export interface Variants {
+  /** Those that have addresses of IPv6 as well. */
+  readonly isDualStack?: boolean
+  /** Those with validated cryptography. */
+  readonly isFips?: boolean
+}
+
 /** Connections at once, unless the options say otherwise. */
 export const defaultMaxSockets = 64
 
@@ -93,9 +101,31 @@ const checkEndpoint = ({ endpoint }: Place): StoreError | undefined => {
     : invalidOption("endpoint", "the endpoint must not hold credentials, a query or a fragment")
 }
 
+/** A variable of the environment, as the SDK takes it: an empty one says nothing. */
+export const variable = (name: string): Effect.Effect<string | undefined> =>
+  Config.String(name).pipe(
+    Effect.map((value) => (value === "" ? undefined : value)),
+    Effect.orElseSucceed(() => undefined)
+  )
+
 /** The region of the options, else that of the environment, else the first of AWS. */
 export const regionOf = ({ region }: Place): Effect.Effect<string> =>
   region === undefined ? Effect.orElseSucceed(Config.String("AWS_REGION"), () => "us-east-1") : Effect.succeed(region)
+
+const isSwitchedOn = (name: string): Effect.Effect<boolean> => Effect.map(variable(name), (value) => value === "true")
+
+/** Where the environment sends requests whose options name no endpoint, as it does with the SDK. */
+export const withEnvironment = <A extends Place>(options: A): Effect.Effect<A & Variants> =>
+  Effect.gen(function* () {
+    if (options.endpoint !== undefined) return options
+    const endpoint = (yield* isSwitchedOn("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"))
+      ? undefined
+      : ((yield* variable("AWS_ENDPOINT_URL_S3")) ?? (yield* variable("AWS_ENDPOINT_URL")))
+    if (endpoint !== undefined) return { ...options, endpoint, forcePathStyle: options.forcePathStyle ?? false }
+    const isDualStack = yield* isSwitchedOn("AWS_USE_DUALSTACK_ENDPOINT")
+    const isFips = yield* isSwitchedOn("AWS_USE_FIPS_ENDPOINT")
+    return isDualStack || isFips ? { ...options, isDualStack, isFips } : options
+  })
 
 /** Where the bucket is, as a location of a store and in a sentence. Neither holds credentials. */
 export const describePlace = (

@@ -1,6 +1,6 @@
 /** Where a bucket is on the network: the host and the path under which its objects are. */
 import type { Origin } from "./httpTransport.ts"
-import type { Options } from "./s3Options.ts"
+import type { Options, Variants } from "./s3Options.ts"
 
 export interface Place {
   readonly origin: Origin
@@ -23,16 +23,29 @@ const domainOf = (region: string): string => domains.find(([begin]) => begin.tes
 /** Names that can be part of the name of a host, under a certificate for one more part. */
 const hostLabel = /^[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]$/
 
+/** The same where there is no certificate. */
+const hostName = /^(?!.{64})(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]+[a-z0-9]$/
+
+const address = /^(?:\[.*\]|\d+\.\d+\.\d+\.\d+)$/
+
 /** What a server may say that a region is called: it becomes part of the name of a host. */
 export const isRegion = (text: string): boolean => /^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$/.test(text)
 
 /** The place of a bucket in a region. */
 export const placeOf = (
-  { bucket, endpoint, forcePathStyle }: Pick<Options, "bucket" | "endpoint" | "forcePathStyle">,
+  {
+    bucket,
+    endpoint,
+    forcePathStyle = endpoint !== undefined,
+    isDualStack = false,
+    isFips = false
+  }: Pick<Options, "bucket" | "endpoint" | "forcePathStyle"> & Variants,
   region: string
 ): Place => {
-  const url = new URL(endpoint ?? `https://s3.${region}.${domainOf(region)}`)
-  const isPath = forcePathStyle ?? (endpoint !== undefined || !hostLabel.test(bucket))
+  const service = `${isFips ? "s3-fips" : "s3"}${isDualStack ? ".dualstack" : ""}`
+  const url = new URL(endpoint ?? `https://${service}.${region}.${domainOf(region)}`)
+  const name = url.protocol === "http:" ? hostName : hostLabel
+  const isPath = forcePathStyle || !name.test(bucket) || address.test(url.hostname)
   const protocol = url.protocol === "http:" ? "http:" : "https:"
   const defaultPort = protocol === "http:" ? 80 : 443
   const before = isPath ? "" : `${bucket}.`

@@ -257,6 +257,7 @@ describe.each(implementations)("Signature Version 4, digests %s", (_, by) => {
   it("digests as S3 asks for them", () => {
     const bytes = new TextEncoder().encode("é and more")
     assert.strictEqual(by.md5Base64(new Uint8Array()), "1B2M2Y8AsgTpgAmY7PhCfg==")
+    assert.strictEqual(by.md5Hex(new Uint8Array()), "d41d8cd98f00b204e9800998ecf8427e")
     assert.strictEqual(by.sha256Base64(bytes), Buffer.from(by.sha256Hex("é and more"), "hex").toString("base64"))
   })
 })
