@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as deadlines from "./internal/deadlines.ts"
 import { checkDecorators } from "./internal/optionRules.ts"
 import { ObjectStore } from "./ObjectStore.ts"
 import { type Operation, StoreError, Timeout } from "./StoreError.ts"
@@ -22,27 +23,26 @@ export interface Options {
 }
 
 /**
- * Wraps a store so that requests which take longer fail with `Timeout`, whose outcome is unknown.
+ * Wraps a store so that requests which take longer fail with `Timeout`, whose outcome is unknown, once they have been interrupted.
+ * One timer serves all of them.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = (inner: ObjectStore["Service"], options: Options = {}): ObjectStore["Service"] => {
-  const timeout = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
-  const afterMillis = Duration.toMillis(timeout)
+  const afterMillis = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "30 seconds"))
   if (afterMillis === Infinity) return inner
+  const limit = deadlines.make(afterMillis)
   const limited = <A>(operation: Operation, key: string, effect: Effect.Effect<A, StoreError>) =>
-    Effect.timeoutOrElse(effect, {
-      duration: timeout,
-      orElse: () =>
-        Effect.fail(
-          new StoreError({
-            operation,
-            key,
-            reason: new Timeout({ afterMillis, description: `no answer within ${afterMillis} ms` })
-          })
-        )
-    })
+    limit(effect, () =>
+      Effect.fail(
+        new StoreError({
+          operation,
+          key,
+          reason: new Timeout({ afterMillis, description: `no answer within ${afterMillis} ms` })
+        })
+      )
+    )
   return {
     ...inner,
     put: (request) => limited("put", request.key, inner.put(request)),
