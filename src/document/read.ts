@@ -149,6 +149,13 @@ export interface Reader<A> {
   readonly settleHeld: (held: Base<A>) => Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | ReadFailure>
   /** A stored version with its value. No request, but for an attribute that is not known yet. */
   readonly decode: (id: string, stored: Document.Stored, isSettled?: boolean) => Effect.Effect<Base<A>, ReadFailure>
+  /** The same of one whose key is at hand. */
+  readonly decodeAt: (
+    key: string,
+    id: string,
+    stored: Document.Stored,
+    isSettled: boolean
+  ) => Effect.Effect<Base<A>, ReadFailure>
   /**
    * The document that has the value of a unique key, absence being `None`. 2 GET; 1 GET more where the document that
    * reserved it does not have it; in a transaction 1 HEAD more.
@@ -201,7 +208,7 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     return Effect.flatMap(documentObject.load(place, key.success, id), (slot) => versionIn(key.success, id, slot))
   }
 
-  const decodeAt = (key: string, id: string, stored: Document.Stored, isSettled: boolean) =>
+  const decodeAt: Reader<A>["decodeAt"] = (key, id, stored, isSettled) =>
     Effect.mapEager(codec.decode(id, stored), ({ carried, former, isUnderOldKey, json, value }) =>
       know({ id, key, value, stored, carried, former, isUnderOldKey, json, isSettled })
     )
@@ -387,6 +394,7 @@ export const make = <A>(context: Context<A>): Reader<A> => {
       return yield* new DbError.Conflict({ resource: name, id: held.id, revision: now.stored.revision })
     }),
     decode,
+    decodeAt,
     claimants,
     byUnique: Effect.fnUntraced(function* (label, digest) {
       for (;;) {

@@ -87,6 +87,8 @@ export interface Options {
   readonly grace?: Duration.Input | undefined
   /** Default: `"gzip"`. */
   readonly compression?: BlobCodec.Compression | undefined
+  /** After how many keys the listing of a range is cut, so that its parts are listed at once. Default: 1,000, what a LIST has. */
+  readonly keysPerListing?: number | undefined
 }
 
 /**
@@ -226,7 +228,8 @@ export interface PackedObjects {
    * the order of keys, in batches of at most two packs. `load`: reads of a pack what is wanted of it. A pack that is gone or damaged
    * has no copies, and a manifest that is damaged no packs.
    *
-   * 1 GET; 1 LIST for each 1,000 keys, and 1 more for a range that has changed; what `load` does for each pack. A few ranges at a time.
+   * 1 GET; 1 LIST for each 1,000 keys, and 1 more for each of those thousands that keys were added to; what `load` does for each pack. A
+   * few ranges at a time, and all parts of a range at once.
    */
   readonly batches: <X, R>(
     load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>
@@ -251,7 +254,7 @@ export interface PackedObjects {
 
 /**
  * `u`: the last key it is about; `n`: how many keys it knows; `b`: bytes of the objects, about; `r`, `i`: bytes of rows and index as
- * they lie there; `x`: when it was retired.
+ * they lie there; `x`: when it was retired; `c`: keys, without what all begin with, at which its listing is cut. They are a hint.
  */
 const Note = Schema.Struct({
   u: Schema.String,
@@ -259,7 +262,8 @@ const Note = Schema.Struct({
   b: Schema.Int,
   r: Schema.Int,
   i: Schema.Int,
-  x: Schema.optionalKey(Schema.Int)
+  x: Schema.optionalKey(Schema.Int),
+  c: Schema.optionalKey(Schema.Array(Schema.String))
 })
 const decodeNote = Schema.decodeUnknownResult(Note)
 
@@ -272,6 +276,9 @@ const corrupt = (description: string) => new StoreError.Corrupt({ description })
 const none: ReadonlyArray<never> = []
 
 const mostWithColumns = 1024 * 1024
+
+/** Of 65,536 objects, the most that a pack has, that many thousands. */
+const mostCuts = 65
 
 const concurrency = 16
 
@@ -296,6 +303,7 @@ export const make = (
     bytesPerPack = 8 * 1024 * 1024,
     compression,
     grace = "1 hour",
+    keysPerListing = maxKeysPerRequest,
     listed,
     objectsPerPack = 4 * maxKeysPerRequest,
     leastChanges = Math.max(1, Math.ceil(objectsPerPack / 100)),
@@ -303,7 +311,7 @@ export const make = (
     select = () => true
   }: Options
 ): PackedObjects => {
-  const positive = { objectsPerPack, bytesPerPack, leastChanges }
+  const positive = { objectsPerPack, bytesPerPack, leastChanges, keysPerListing }
   for (const [name, value] of Object.entries(positive)) {
     if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`${name}: Expected a whole number from 1`)
   }
@@ -330,6 +338,19 @@ export const make = (
         : [{ part, upto: note.success.u, keys: note.success.n, note: note.success } satisfies Noted]
     })
 
+  /** Where the listing of a range is cut: of what a pack says of it, what is within the range, and in order. */
+  const cutsOf = ({ note: { c: cuts = none }, upto }: Noted, after: string): ReadonlyArray<string> => {
+    let last = after
+    return cuts
+      .slice(0, mostCuts)
+      .map((cut) => listed + cut)
+      .filter((cut) => {
+        const isNext = compareUtf8(cut, last) > 0 && compareUtf8(cut, upto) < 0
+        if (isNext) last = cut
+        return isNext
+      })
+  }
+
   const liveIn = (snapshot: Segments.Snapshot): ReadonlyArray<Noted> =>
     notedIn(snapshot)
       .filter(({ note }) => note.x === undefined)
@@ -348,20 +369,15 @@ export const make = (
   const raw = new WeakMap<Index, format.Index>()
 
   const indexOf = (found: format.Index): Index => {
-    const rows = new Map<string, { readonly etag: string; readonly row: number }>()
-    const loose = new Set(found.loose)
-    let row = 0
-    for (const [i, key] of found.keys.entries()) {
-      if (loose.has(i)) continue
-      rows.set(key, { etag: found.etags[i] ?? "", row })
-      row += 1
-    }
+    const { etags, keys } = found
+    const rowAt = rowsAt(found)
+    const placeOf = placing(keys)
     const index: Index = {
       tag: found.tag,
-      rows: row,
+      rows: format.rowCount(found),
       rowOf: (key, etag) => {
-        const known = rows.get(key.slice(listed.length))
-        return known !== undefined && etag !== undefined && etag !== "" && known.etag === etag ? known.row : undefined
+        const at = placeOf(key.slice(listed.length))
+        return at === undefined || etag === undefined || etag === "" || etags[at] !== etag ? undefined : rowAt(at)
       },
       statistics: new Map(found.columns.map(({ name, statistics }) => [name, statistics]))
     }
@@ -449,7 +465,7 @@ export const make = (
   ) => {
     const within = (entries: ReadonlyArray<ListEntry>, copies: Copies<X>) =>
       entries.map((entry): Listed<X> => ({ entry, copy: copies(entry.key, entry.etag) }))
-    /** What is left of a range that has become much larger than its pack. */
+    /** What is left of a part of a range that has become much larger than its pack. */
     const rest = (after: string, upto: string | undefined, copies: Copies<X>) =>
       Stream.paginate(after, (from) =>
         Effect.map(listRange(from, upto, 1), ({ entries, from: last, isWhole }) => [
@@ -457,13 +473,26 @@ export const make = (
           isWhole || last === undefined ? Option.none() : Option.some(last)
         ])
       )
-    const range = Effect.fnUntraced(function* (pack: Pack | undefined, after: string) {
-      const most = pack === undefined ? 1 : 2 * objectsPerPack
+    const range = Effect.fnUntraced(function* (pack: Noted | undefined, after: string) {
+      const ends = pack === undefined ? [undefined] : [...cutsOf(pack, after), pack.upto]
+      const most = pack === undefined ? 1 : Math.ceil((2 * objectsPerPack) / ends.length)
+      const listing = Effect.forEach(
+        ends,
+        (upto, i) => Effect.map(listRange(ends[i - 1] ?? after, upto, most), (found) => ({ ...found, upto })),
+        { concurrency }
+      )
       const loading =
         pack === undefined ? Effect.succeed(withoutCopies) : orWithout("a pack", withoutCopies)(load(pack))
-      const [found, copies] = yield* Effect.all([listRange(after, pack?.upto, most), loading], { concurrency: 2 })
-      return { ...found, copies, upto: pack?.upto }
+      const [parts, copies] = yield* Effect.all([listing, loading], { concurrency: 2 })
+      return { parts, copies }
     })
+    const partOf = (
+      { entries, from, isWhole, upto }: Effect.Success<ReturnType<typeof range>>["parts"][number],
+      copies: Copies<X>
+    ) => {
+      const first = Stream.succeed(within(entries, copies))
+      return isWhole || from === undefined ? first : Stream.concat(first, rest(from, upto, copies))
+    }
     const ranges = Effect.map(orWithout("the manifest of packs", [])(Effect.map(segments.read, liveIn)), (live) => [
       ...live.map((pack, i) => ({ pack, after: live[i - 1]?.upto ?? "" })),
       { pack: undefined, after: live.at(-1)?.upto ?? "" }
@@ -471,10 +500,16 @@ export const make = (
     return Stream.unwrap(Effect.map(ranges, Stream.fromIterable)).pipe(
       Stream.rechunk(1),
       Stream.mapEffect(({ after, pack }) => range(pack, after), { concurrency: rangesAtOnce }),
-      Stream.flatMap(({ copies, entries, from, isWhole, upto }) => {
-        const first = Stream.succeed(within(entries, copies))
-        return isWhole || from === undefined ? first : Stream.concat(first, rest(from, upto, copies))
-      })
+      Stream.flatMap(({ copies, parts }) =>
+        parts.every(({ isWhole }) => isWhole)
+          ? Stream.succeed(
+              within(
+                parts.flatMap(({ entries }) => entries),
+                copies
+              )
+            )
+          : Stream.flatMap(Stream.fromIterable(parts), (part) => partOf(part, copies))
+      )
     )
   }
 
@@ -621,7 +656,15 @@ export const make = (
       )
       sum.packs += 1
       const size = piece.reduce((total, entry) => total + (isTooLarge(entry) ? 0 : sizeOf(entry)), 0)
-      const note: typeof Note.Type = { u: upto, n: entries.length, b: size, r: rows, i: index }
+      const cuts = piece.slice(0, -1).filter((_, i) => (i + 1) % keysPerListing === 0)
+      const note: typeof Note.Type = {
+        u: upto,
+        n: entries.length,
+        b: size,
+        r: rows,
+        i: index,
+        ...(cuts.length === 0 ? {} : { c: cuts.map(({ key }) => key.slice(listed.length)) })
+      }
       return yield* segments.put(bytes, note)
     })
 
@@ -730,6 +773,28 @@ export const make = (
       yield* segments.collect
     })
   }
+}
+
+/** Finds the place of a key. Who reads asks for one after the other, so that most are the next one. */
+const placing = (keys: ReadonlyArray<string>) => {
+  let next = 0
+  let places: ReadonlyMap<string, number> | undefined
+  return (key: string): number | undefined => {
+    if (keys[next] === key) return next++
+    places ??= new Map(keys.map((one, i) => [one, i]))
+    const found = places.get(key)
+    if (found !== undefined) next = found + 1
+    return found
+  }
+}
+
+/** Finds the row of a place, if it has one. */
+const rowsAt = ({ keys, loose }: format.Index) => {
+  if (loose.length === 0) return (at: number): number | undefined => at
+  const without = new Set(loose)
+  let row = 0
+  const rows = keys.map((_, i) => (without.has(i) ? undefined : row++))
+  return (at: number) => rows[at]
 }
 
 /** A copy, as if it had been read now. */

@@ -242,7 +242,7 @@ export const make = Effect.fn("Segments.make")(function* <R>(
           PackedObjects.make(store, {
             listed: Document.keyPrefix(name),
             prefix: `${prefix}packed`,
-            select: (key) => Option.isSome(Document.idOf(name, key)),
+            select: Document.idTest(name),
             objectsPerPack: documentsPerSegment,
             bytesPerPack,
             compression,

@@ -10,6 +10,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
@@ -157,20 +158,28 @@ export const make = <A>(
 
   type StoredHit = { readonly id: string; readonly stored: Document.Stored; readonly isSettled: boolean }
 
+  /** The version in a copy, if it counts without more. */
+  const copiedIn = ({ object }: Hit): Document.Stored | undefined => {
+    const copied = object === undefined ? undefined : Result.getOrUndefined(Document.fromObject(object))
+    return copied?.intent === undefined ? copied?.stored : undefined
+  }
+
   const storedOf = (range: Range, hit: Hit): Effect.Effect<StoredHit | undefined, ReadFailure> => {
-    const copied = hit.object === undefined ? undefined : Result.getOrUndefined(Document.fromObject(hit.object))
-    if (copied?.stored !== undefined && copied.intent === undefined) {
-      return Effect.succeed({ id: hit.id, stored: copied.stored, isSettled: true })
-    }
+    const copied = copiedIn(hit)
+    if (copied !== undefined) return Effect.succeed({ id: hit.id, stored: copied, isSettled: true })
     return Effect.map(reader.listed(hit.id), (found) =>
       found !== undefined && counts(range, hit, found.stored) ? { id: hit.id, ...found } : undefined
     )
   }
 
-  const baseOf = (range: Range, hit: Hit): Effect.Effect<Base<A> | undefined, ReadFailure> =>
-    Effect.flatMapEager(storedOf(range, hit), (found): Effect.Effect<Base<A> | undefined, ReadFailure> =>
+  const baseOf = (range: Range, hit: Hit): Effect.Effect<Base<A> | undefined, ReadFailure> => {
+    const copied = copiedIn(hit)
+    // No other way is as short: what is whole and needs no service is decoded at once.
+    if (copied !== undefined) return reader.decodeAt(hit.key, hit.id, copied, true)
+    return Effect.flatMapEager(storedOf(range, hit), (found): Effect.Effect<Base<A> | undefined, ReadFailure> =>
       found === undefined ? Effect.undefined : reader.decode(found.id, found.stored, found.isSettled)
     )
+  }
 
   const batches: Listing<A>["batches"] = (range, options, startAfter) =>
     keys
@@ -205,7 +214,12 @@ export const make = <A>(
     const all: Array<X | Tolerance.Unread> = []
     let next = 0
     for (const hit of hits) {
-      all.push(hit.object === undefined ? found[next++]! : yield* attempt(hit.id, read(hit)))
+      if (hit.object === undefined) all.push(found[next++]!)
+      else {
+        const reading = read(hit)
+        const done = Exit.isExit(reading) ? (reading as Exit.Exit<X, ReadFailure>) : undefined
+        all.push(done !== undefined && Exit.isSuccess(done) ? done.value : yield* attempt(hit.id, reading))
+      }
     }
     return all
   })

@@ -29,12 +29,15 @@ import type { Fields } from "./fields.ts"
 import type { Hit, Narrow } from "./keys.ts"
 
 /**
- * A document that was listed, or what its columns say of it.
+ * Documents that were listed: those of which columns say what is asked for, and hits of the others.
  *
  * @category models
  * @since 0.1.0
  */
-export type Seen = { readonly _tag: "Hit"; readonly hit: Hit } | { readonly _tag: "Json"; readonly json: JsonObject }
+export interface Seen {
+  readonly jsons: ReadonlyArray<JsonObject>
+  readonly hits: ReadonlyArray<Hit>
+}
 
 /**
  * Reads of all documents by copies.
@@ -62,7 +65,7 @@ export interface Packed {
     copies: PackedObjects.PackedObjects,
     asked: ReadonlyArray<ReadonlyArray<string>>,
     narrow: Narrow
-  ) => Stream.Stream<ReadonlyArray<Seen>, StoreError.StoreError>
+  ) => Stream.Stream<Seen, StoreError.StoreError>
   /** What is packed of a document: what conditions see of it. */
   readonly columnsOf: (documents: ReadonlyArray<JsonObject>) => ReadonlyArray<PackedObjects.Column>
   /** What columns depend on beside the documents. */
@@ -88,6 +91,7 @@ export const make = <S extends DocumentSchema>(
 ): Packed => {
   const { capabilities, codec, database, name } = context
   const hash = Catalog.hash(definition)
+  const idOf = Document.idReader(name)
   const tag = Effect.map(codec.version, (version) => `${hash} ${version}`)
 
   const copies: Packed["copies"] = Effect.suspend(() => {
@@ -151,13 +155,11 @@ export const make = <S extends DocumentSchema>(
     copy: PackedObjects.Row | undefined,
     etag: string | undefined
   ): Hit | undefined => {
-    const id = Option.getOrUndefined(Document.idOf(name, key))
+    const id = idOf(key)
     if (id === undefined) return undefined
     const object = copy === undefined || etag === undefined ? undefined : { key, etag, size: copy.body.length, ...copy }
     return { key, id, marker: undefined, isFlagged: size === Document.deletionBytes, object }
   }
-
-  const isThere = <X>(one: X | undefined): one is X => one !== undefined
 
   type Found = { readonly row: PackedObjects.Row } | { readonly json: JsonObject } | typeof passedOver
 
@@ -196,16 +198,19 @@ export const make = <S extends DocumentSchema>(
     packed: PackedObjects.PackedObjects,
     load: (pack: PackedObjects.Pack) => Effect.Effect<PackedObjects.Copies<Found>, StoreError.StoreError>
   ) =>
-    Stream.map(packed.batches(load), (listed) =>
-      listed
-        .map(({ copy, entry: { etag, key, size } }): Seen | undefined => {
-          if (copy === passedOver) return undefined
-          if (copy !== undefined && "json" in copy) return { _tag: "Json", json: copy.json }
-          const hit = hitOf(key, size, copy?.row, etag)
-          return hit === undefined ? undefined : { _tag: "Hit", hit }
-        })
-        .filter(isThere)
-    )
+    Stream.map(packed.batches(load), (listed): Seen => {
+      const hits: Array<Hit> = []
+      const jsons: Array<JsonObject> = []
+      for (const { copy, entry } of listed) {
+        if (copy === passedOver) continue
+        if (copy !== undefined && "json" in copy) jsons.push(copy.json)
+        else {
+          const hit = hitOf(entry.key, entry.size, copy?.row, entry.etag)
+          if (hit !== undefined) hits.push(hit)
+        }
+      }
+      return { hits, jsons }
+    })
 
   return {
     copies,
@@ -239,7 +244,7 @@ export const make = <S extends DocumentSchema>(
             }
           })
         ),
-        (all) => all.flatMap((one) => (one._tag === "Hit" ? [one.hit] : []))
+        ({ hits }) => hits
       ),
     seen: (packed, asked, narrow) =>
       batches(

@@ -200,12 +200,10 @@ export const make = <S extends DocumentSchema>(
     const tolerance = Tolerance.make(name, request)
     return packed.seen(copies, asked, planned).pipe(
       Stream.mapEffect(
-        Effect.fnUntraced(function* (all) {
-          const hits = all.flatMap((one) => (one._tag === "Hit" ? [one.hit] : []))
-          const read = yield* listing.read(hits, tolerance, request)
-          const documents: Array<JsonObject> = []
-          for (const one of all) if (one._tag === "Json" && matches(one.json)) documents.push(one.json)
-          for (const one of read) {
+        Effect.fnUntraced(function* ({ hits, jsons }) {
+          const documents = jsons.filter(matches)
+          if (hits.length === 0) return documents
+          for (const one of yield* listing.read(hits, tolerance, request)) {
             const base = yield* tolerance.tell(one)
             const json = base === undefined ? undefined : fields.jsonOf(base)
             if (json !== undefined && matches(json)) documents.push(json)

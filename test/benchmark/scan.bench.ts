@@ -28,6 +28,10 @@ interface Result {
   readonly perSecond: number
   /** To the read by documents. */
   readonly ratio: number
+  /** Microseconds of the processor for a document, of the thread, in the best round. */
+  readonly cpu: number
+  /** How many times less that is than by documents. */
+  readonly cpuRatio: number
   readonly requests: number
 }
 
@@ -67,16 +71,24 @@ const measured = Effect.fnUntraced(function* (name: string, inner: ObjectStore["
 
   const timed = Effect.fnUntraced(function* <A, E>(read: Effect.Effect<A, E>) {
     let least = Number.POSITIVE_INFINITY
+    let leastCpu = Number.POSITIVE_INFINITY
     let requests = 0
     for (let round = 0; round < rounds; round++) {
       yield* counter.reset
+      const before = process.threadCpuUsage()
       const start = performance.now()
       yield* read
       least = Math.min(least, performance.now() - start)
+      const { system, user } = process.threadCpuUsage(before)
+      leastCpu = Math.min(leastCpu, system + user)
       const counts = yield* counter.counts
       requests = Object.values(counts).reduce((sum, count) => sum + count, 0)
     }
-    return { perSecond: Math.round((documents / least) * 1000), requests }
+    return {
+      perSecond: Math.round((documents / least) * 1000),
+      cpu: Number((leastCpu / documents).toFixed(2)),
+      requests
+    }
   })
 
   yield* Effect.gen(function* () {
@@ -96,18 +108,20 @@ const measured = Effect.fnUntraced(function* (name: string, inner: ObjectStore["
         { concurrency }
       )
     }
-    const plain = new Map<string, number>()
+    const plain = new Map<string, { readonly perSecond: number; readonly cpu: number }>()
     for (const [label, read] of Object.entries(reads)) {
-      const { perSecond, requests } = yield* timed(read)
-      plain.set(label, perSecond)
-      results.push({ store: name, name: `${label}, by documents`, documents, perSecond, requests, ratio: 1 })
+      const found = yield* timed(read)
+      plain.set(label, found)
+      results.push({ store: name, name: `${label}, by documents`, documents, ...found, ratio: 1, cpuRatio: 1 })
     }
     yield* Effect.gen(function* () {
       yield* (yield* Segments.Segments).compactNow()
       for (const [label, read] of Object.entries(reads)) {
-        const { perSecond, requests } = yield* timed(read)
-        const ratio = Number((perSecond / (plain.get(label) ?? Number.NaN)).toFixed(1))
-        results.push({ store: name, name: `${label}, by segments`, documents, perSecond, requests, ratio })
+        const found = yield* timed(read)
+        const before = plain.get(label) ?? { perSecond: Number.NaN, cpu: Number.NaN }
+        const ratio = Number((found.perSecond / before.perSecond).toFixed(1))
+        const cpuRatio = Number((before.cpu / found.cpu).toFixed(1))
+        results.push({ store: name, name: `${label}, by segments`, documents, ...found, ratio, cpuRatio })
       }
     }).pipe(Effect.provide(Segments.layer({ resources: [Orders], compact: false })))
   }).pipe(Effect.provide(Orders.layer.pipe(Layer.provideMerge(Db))))
@@ -147,8 +161,8 @@ export const report = async () => {
     )
   )
   const lines = results.map(
-    ({ documents, name, perSecond, ratio, requests, store }) =>
-      `  ${store.padEnd(8)} ${name.padEnd(42)} ${String(perSecond).padStart(8)} documents/s ${ratio.toFixed(1).padStart(7)}x  ${requests} requests for ${documents}`
+    ({ cpu, cpuRatio, documents, name, perSecond, ratio, requests, store }) =>
+      `  ${store.padEnd(8)} ${name.padEnd(42)} ${String(perSecond).padStart(8)} documents/s ${ratio.toFixed(1).padStart(7)}x  CPU ${cpu.toFixed(2).padStart(7)} us ${cpuRatio.toFixed(1).padStart(6)}x  ${requests} requests for ${documents}`
   )
   if (!gateway.available) lines.push("  gateway  left out: it does not answer")
   return { results, text: lines.join("\n") }

@@ -12,6 +12,7 @@ import * as Id from "effect-s3db/crypto/Id"
 import type { Json } from "effect-s3db/encoding/Json"
 import * as Lease from "effect-s3db/kernel/Lease"
 import * as PackedObjects from "effect-s3db/kernel/PackedObjects"
+import * as Parts from "effect-s3db/kernel/Segments"
 import * as FileStore from "effect-s3db/storage/FileStore"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
@@ -228,6 +229,61 @@ describe("PackedObjects", () => {
     })
   )
 
+  it.effect("lists the parts of a range at once", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const options = { objectsPerPack: 3000 }
+      for (const i of range(3000)) yield* put(store, name(2 * i), `v${i}`)
+      const packed = on(store, options)
+      yield* packed.compact(packing)
+      let now = 0
+      let most = 0
+      const watched: Store = {
+        ...store,
+        list: (request) =>
+          Effect.suspend(() => {
+            most = Math.max(most, (now += 1))
+            return Effect.andThen(Effect.yieldNow, store.list(request))
+          }).pipe(Effect.ensuring(Effect.sync(() => (now -= 1))))
+      }
+      const listsOf = Effect.gen(function* () {
+        yield* counter.reset
+        const { all } = yield* scanned(watched, options)
+        return { found: Object.keys(all).length, lists: (yield* counter.counts).list }
+      })
+      // The last one says that nothing comes after it.
+      assert.deepStrictEqual(yield* listsOf, { found: 3000, lists: 4 })
+      assert.isAtLeast(most, 3)
+      // One more where something was added.
+      yield* put(store, name(1501), "new")
+      assert.deepStrictEqual(yield* listsOf, { found: 3001, lists: 5 })
+      for (const i of range(1500)) yield* put(store, name(2 * i + 1), "new")
+      assert.strictEqual((yield* listsOf).found, 4500)
+      yield* assertSame(store, options)
+    })
+  )
+
+  it.effect("takes where a listing is cut for a hint", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      for (const i of range(4)) yield* put(store, name(i), `v${i}`)
+      yield* on(store).compact(packing)
+      const segments = Parts.make(store, { prefix })
+      const { parts, version } = yield* segments.read
+      const [part] = parts
+      const cuts = ["zzz", name(2), name(1), "", name(3), "00002x", name(2)]
+      const note = { ...(part!.note as Record<string, Json>), c: cuts }
+      yield* segments.commit({ add: [{ ...part!, note }], remove: [part!], expected: version })
+      assert.strictEqual(yield* assertSame(store), 0)
+      const seen: Array<string> = []
+      yield* Stream.runForEach(
+        on(store).batches(() => Effect.succeed(() => undefined)),
+        (all) => Effect.sync(() => seen.push(...all.map(({ entry: { key } }) => key)))
+      )
+      assert.deepStrictEqual(seen, yield* keysOf(store, listed))
+    })
+  )
+
   it.effect("passes a pack over that is gone, cut short or altered, and a manifest that cannot be read", () =>
     Effect.gen(function* () {
       const store = yield* memory
@@ -291,7 +347,12 @@ describe("PackedObjects", () => {
         yield* Effect.gen(function* () {
           const store = yield* memory
           const size = 1 + (yield* Random.nextIntBetween(0, 6))
-          const options = { objectsPerPack: size, leastChanges: 1 + (yield* Random.nextIntBetween(0, 3)), grace: 0 }
+          const options = {
+            objectsPerPack: size,
+            leastChanges: 1 + (yield* Random.nextIntBetween(0, 3)),
+            keysPerListing: 1 + (yield* Random.nextIntBetween(0, 4)),
+            grace: 0
+          }
           let made = 0
           for (let step = 0; step < 12; step++) {
             const many = yield* Random.nextIntBetween(0, 12)

@@ -33,6 +33,9 @@ type Zlib = typeof import("node:zlib")
 
 type Callback = (error: Error | null, bytes: Uint8Array) => void
 
+const leastChunk = 64
+const mostChunk = 1024 * 1024
+
 const nodeEngine = (zlib: Zlib): Engine => {
   const packing = {
     gzip: (bytes: Uint8Array, done: Callback) => zlib.gzip(bytes, done),
@@ -47,7 +50,11 @@ const nodeEngine = (zlib: Zlib): Engine => {
     zstd: zlib.zstdDecompress
   } as Record<
     Exclude<Method, "none">,
-    (bytes: Uint8Array, options: { readonly maxOutputLength: number }, done: Callback) => void
+    (
+      bytes: Uint8Array,
+      options: { readonly maxOutputLength: number; readonly chunkSize: number },
+      done: Callback
+    ) => void
   >
   return {
     supports: (method) => unpacking[method] !== undefined,
@@ -57,7 +64,9 @@ const nodeEngine = (zlib: Zlib): Engine => {
       }),
     decompress: (method, bytes, most) =>
       Effect.callback((resume) => {
-        unpacking[method](bytes, { maxOutputLength: Math.max(1, most) }, (error, plain) => {
+        // A way to another thread and back for each chunk: in one where that is not much, whatever a blob says of its size.
+        const chunkSize = Math.min(Math.max(most, leastChunk), mostChunk)
+        unpacking[method](bytes, { maxOutputLength: Math.max(1, most), chunkSize }, (error, plain) => {
           if (error === null) return resume(Effect.succeed(plain))
           resume(Effect.fail("code" in error && error.code === "ERR_BUFFER_TOO_LARGE" ? "longer" : "damaged"))
         })

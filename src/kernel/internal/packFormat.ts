@@ -63,11 +63,28 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 const corrupt = (description: string) => new StoreError.Corrupt({ description })
 
-const Head = Schema.Struct({
-  metadata: Schema.Array(Schema.Record(Schema.String, Schema.String)),
-  bytes: Schema.Array(Schema.Int)
-})
-const isHead = Schema.is(Head)
+interface Head {
+  readonly metadata: ReadonlyArray<Metadata>
+  readonly bytes: ReadonlyArray<number>
+}
+
+const isMetadata = (value: unknown): boolean => {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false
+  const texts = value as Readonly<Record<string, unknown>>
+  for (const name in texts) if (typeof texts[name] !== "string") return false
+  return true
+}
+
+/** By hand: of all that is read of a pack it is the longest. */
+const isHead = (value: unknown): value is Head =>
+  typeof value === "object" &&
+  value !== null &&
+  "metadata" in value &&
+  Array.isArray(value.metadata) &&
+  value.metadata.every(isMetadata) &&
+  "bytes" in value &&
+  Array.isArray(value.bytes) &&
+  value.bytes.every((one) => Number.isSafeInteger(one) && one >= 0)
 
 const lengthBytes = 4
 
