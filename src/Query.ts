@@ -548,7 +548,7 @@ export interface Requests {
  * @since 0.1.0
  */
 export interface Plan {
-  /** `ids`: documents by their ids. `unique`: by a unique key. `partition`: by its markers. `scan`: every document. */
+  /** `ids`: documents by their ids. `unique`: by a unique key. `partition`: by its markers. `scan`: every document, or those whose ids are within bounds. */
   readonly access: "ids" | "unique" | "partition" | "scan"
   /** The unique key or partition. */
   readonly index: string | undefined

@@ -10,8 +10,9 @@ import type { Json } from "../encoding/Json.ts"
 import { samePath } from "../internal/json.ts"
 import type * as Partition from "../Partition.ts"
 import type * as Query from "../Query.ts"
-import type { Bound } from "./bounds.ts"
+import type { Bound, Edge } from "./bounds.ts"
 import type { Fields } from "./fields.ts"
+import type { IdBound } from "./idSpans.ts"
 import type { Planned } from "./keys.ts"
 
 /**
@@ -24,7 +25,7 @@ export type Access =
   | { readonly _tag: "Ids"; readonly ids: ReadonlyArray<string> }
   | { readonly _tag: "Unique"; readonly name: string; readonly label: string; readonly digest: string }
   | { readonly _tag: "Partition"; readonly name: string; readonly within: ReadonlyArray<Planned> }
-  | { readonly _tag: "Scan" }
+  | { readonly _tag: "Scan"; readonly ids?: IdBound | undefined }
 
 /**
  * A way, the path by whose values documents come in their order, and the bounds within which every document lies that it
@@ -52,7 +53,13 @@ export interface Wanted {
   readonly needsIndex: boolean
 }
 
-type Known = Pick<Fields<unknown>, "isExact" | "codecOf" | "isAlwaysThere">
+type Known = Pick<Fields<unknown>, "isExact" | "codecOf" | "isAlwaysThere" | "options">
+
+/** Whether it lists in order, and the field that ids are in. */
+interface Store {
+  readonly isOrdered: boolean
+  readonly primaryKey: string
+}
 
 interface Candidate extends Chosen {
   /** More is better: fields with one value, then with few, then with bounds. */
@@ -61,6 +68,29 @@ interface Candidate extends Chosen {
 
 /** More listings than this are not made for one `in`. */
 const mostListings = 50
+
+/** The ids that bounds allow, and the bound that says so. */
+interface WithinIds {
+  readonly ids: IdBound
+  readonly settled: Bound
+}
+
+const withinIds = (
+  bounds: ReadonlyArray<Bound>,
+  { options }: Known,
+  { isOrdered, primaryKey }: Store
+): WithinIds | undefined => {
+  const bound = bounds.find(({ path }) => samePath(path, [primaryKey]))
+  const kind = options.orderOf?.([primaryKey]) ?? "text"
+  if (!isOrdered || bound === undefined || kind !== "text") return undefined
+  if (bound._tag === "Prefix") return { ids: { _tag: "Prefix", prefix: bound.prefix }, settled: bound }
+  if (bound._tag !== "Range") return undefined
+  const edgeOf = (edge: Edge | undefined) =>
+    typeof edge?.value === "string" ? { value: edge.value, inclusive: edge.inclusive } : undefined
+  const [from, to] = [edgeOf(bound.from), edgeOf(bound.to)]
+  const isTold = (from === undefined) === (bound.from === undefined) && (to === undefined) === (bound.to === undefined)
+  return isTold && (from ?? to) !== undefined ? { ids: { _tag: "Range", from, to }, settled: bound } : undefined
+}
 
 /** Transforms that keep the order of what they transform. */
 const keepsOrder = /^(?:date|month|year|hour|bucket:.*)$/
@@ -118,7 +148,8 @@ const edgesOf = (
 const candidateOf = (
   partition: Partition.Partition,
   bounds: ReadonlyArray<Bound>,
-  fields: Known
+  fields: Known,
+  within: WithinIds | undefined
 ): Candidate | undefined => {
   // What may be null, or missing, is in no partition.
   const boundOf = (path: ReadonlyArray<string>) =>
@@ -141,25 +172,33 @@ const candidateOf = (
     .slice(0, lists.length)
     .flatMap(({ path, transforms }) => (transforms.length === 0 ? [boundOf(path)!] : []))
   // Different values can be one after a transform. Of a value that is no part of a key there is no document.
-  const within = new Map<string, Planned>()
+  const ways = new Map<string, Planned>()
+  // Of the same values documents lie by their ids.
+  const byIds = all.length === lists.length ? within : undefined
   for (const values of combinations(lists)) {
     const named = Object.fromEntries(values.map((value, i) => [partition.fields[i]!, value]))
     const selected = partition.select(named, edge.edges)
     // A text that is no date lies somewhere among the dates all the same, half a character at the beginning of a whole one.
     if (Result.isFailure(selected) && Result.isSuccess(partition.select(named))) {
       const others = bounds.filter((one) => one !== bound)
-      return candidateOf(partition, others, fields)
+      return candidateOf(partition, others, fields, within)
     }
     if (Result.isSuccess(selected)) {
-      const planned: Planned = { partition: partition.name, values: named, ...edge.edges, isStored: true }
-      within.set(JSON.stringify(selected.success), planned)
+      const planned: Planned = {
+        partition: partition.name,
+        values: named,
+        ...edge.edges,
+        ...(byIds === undefined ? {} : { ids: byIds.ids }),
+        isStored: true
+      }
+      ways.set(JSON.stringify(selected.success), planned)
     }
   }
   return {
-    access: { _tag: "Partition", name: partition.name, within: [...within.values()] },
+    access: { _tag: "Partition", name: partition.name, within: [...ways.values()] },
     score: score + edge.score + (all.length === lists.length ? 1 : 0),
-    isOrderedBy: within.size === 1 ? orderAfter(partition, lists.length, fields) : undefined,
-    settled: [...exact, ...edge.settled]
+    isOrderedBy: ways.size === 1 ? orderAfter(partition, lists.length, fields) : undefined,
+    settled: [...exact, ...edge.settled, ...(byIds === undefined ? [] : [byIds.settled])]
   }
 }
 
@@ -227,8 +266,9 @@ export const choose = (
   { bounds, needsIndex, order }: Wanted,
   { partitions, uniques }: Compiled,
   fields: Known,
-  { isOrdered, primaryKey }: { readonly isOrdered: boolean; readonly primaryKey: string }
+  store: Store
 ): Chosen => {
+  const { isOrdered, primaryKey } = store
   const ids = valuesOf(bounds.find((bound) => samePath(bound.path, [primaryKey])))
   if (ids !== undefined) {
     return {
@@ -245,14 +285,21 @@ export const choose = (
     if (one.score > 0) return inOrder ? 3 : 1
     return !inOrder ? -1 : needsIndex ? 2 : 0
   }
+  const within = withinIds(bounds, fields, store)
   let best: Candidate | undefined
   for (const partition of partitions.values()) {
-    const candidate = partition.isReady ? candidateOf(partition, bounds, fields) : undefined
+    const candidate = partition.isReady ? candidateOf(partition, bounds, fields, within) : undefined
     if (candidate === undefined || rank(candidate) < 0) continue
     const gain = best === undefined ? 1 : rank(candidate) - rank(best) || candidate.score - best.score
     if (gain > 0) best = candidate
   }
-  return best ?? { access: { _tag: "Scan" }, isOrderedBy: undefined, settled: [] }
+  return (
+    best ?? {
+      access: { _tag: "Scan", ids: within?.ids },
+      isOrderedBy: undefined,
+      settled: within === undefined ? [] : [within.settled]
+    }
+  )
 }
 
 /**

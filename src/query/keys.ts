@@ -21,6 +21,7 @@ import { type ListEntry, type ListPage, type ListRequest, listSome, maxKeysPerRe
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import type { Bound } from "./bounds.ts"
+import * as idSpans from "./idSpans.ts"
 import type { OperandCodecs } from "./operandCodecs.ts"
 import * as TopK from "./topK.ts"
 
@@ -36,8 +37,10 @@ export interface Planned extends Query.Within {
   readonly isSorted?: boolean | undefined
   /** What all documents meet that are wanted; those that do not may be left out. */
   readonly narrow?: Narrow | undefined
-  /** Whether the first few will do. */
-  readonly isPartial?: boolean | undefined
+  /** How many will do, whichever they are. */
+  readonly most?: number | undefined
+  /** Within which the ids lie. Of a partition, all fields of which have values; on a store that lists in order. */
+  readonly ids?: idSpans.IdBound | undefined
 }
 
 /**
@@ -91,6 +94,8 @@ export interface Range extends Partition.Selection {
   readonly query: string
   /** Whether hits with the same value in the field after those given come by their ids. */
   readonly isSorted: boolean
+  /** Within which the ids lie, and where keys of such ids are, in the order in which they are gone through. */
+  readonly ids?: { readonly bound: idSpans.IdBound; readonly spans: ReadonlyArray<idSpans.Span> } | undefined
 }
 
 /**
@@ -140,10 +145,11 @@ export interface Keys {
   readonly count: (range: Range) => Effect.Effect<number, StoreError.StoreError | StoreError.Unsupported>
   /** The ids of all documents of the resource, as far as keys and sizes tell, as they are drawn. 1 LIST for each 1,000. */
   readonly ids: Stream.Stream<string, StoreError.StoreError | StoreError.Unsupported>
-  /** Every page of a range, as it is drawn. 1 LIST for each 1,000. */
+  /** Every page of a range, as it is drawn. 1 LIST for each 1,000; the first one may be of fewer. */
   readonly pages: (
     range: Range,
-    startAfter?: string
+    startAfter?: string,
+    firstKeys?: number
   ) => Stream.Stream<ReadonlyArray<Hit>, StoreError.StoreError | StoreError.Unsupported>
 }
 
@@ -272,6 +278,44 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     )
   })
 
+  /**
+   * The same of a range of ids. A LIST goes on past the end of a span, and what it finds there of the next ones is taken, so that spans
+   * without keys cost one only where there are more than a thousand others between them. Where a span begins is in place of a key.
+   */
+  const spanned = Effect.fnUntraced(function* (
+    range: Range,
+    spans: ReadonlyArray<idSpans.Span>,
+    maxKeys: number,
+    after: string | undefined
+  ): Effect.fn.Return<
+    { readonly entries: ReadonlyArray<ListEntry>; readonly next: string | undefined },
+    StoreError.StoreError | StoreError.Unsupported
+  > {
+    const begun = spans.findIndex((span) => after !== undefined && span.after <= after && after < span.before)
+    const first = Math.max(0, begun)
+    const start = spans[first]
+    if (start === undefined) return { entries: [], next: undefined }
+    const from = begun === -1 ? start.after : (after ?? start.after)
+    const position: Position = { startAfter: from, token: undefined }
+    const page = yield* listed(range, maxKeys, position)
+    yield* noted(range, page, maxKeys, position)
+    const isAfterThat = (i: number) => i + 1 < spans.length && spans[i + 1]!.after > spans[i]!.after
+    const entries: Array<ListEntry> = []
+    let at: number | undefined = first
+    for (const entry of page.entries) {
+      while (at !== undefined && entry.key >= spans[at]!.before) at = isAfterThat(at) ? at + 1 : undefined
+      if (at === undefined) break
+      if (entry.key > spans[at]!.after) entries.push(entry)
+    }
+    if (at !== undefined && page.nextToken !== undefined) {
+      const last = page.entries.at(-1)?.key ?? from
+      return { entries, next: last > spans[at]!.after ? last : spans[at]!.after }
+    }
+    let end = first
+    while (isAfterThat(end)) end += 1
+    return { entries, next: spans[end + 1]?.after }
+  })
+
   /** The entries of one LIST, and where it goes on. */
   const entriesOf = Effect.fnUntraced(function* (
     range: Range,
@@ -281,6 +325,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     { readonly entries: ReadonlyArray<ListEntry>; readonly next: string | undefined },
     StoreError.StoreError | StoreError.Unsupported
   > {
+    if (range.ids !== undefined) return yield* spanned(range, range.ids.spans, maxKeys, after)
     const { prefix, least, most } = range
     const from = least === undefined ? undefined : prefix + least
     const position: Position = capabilities.orderedList
@@ -308,6 +353,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     const hits = entries
       .filter(({ key }) => isWithin(range, key))
       .flatMap((entry) => Option.toArray(hitOf(range, entry.key, !isThere(entry))))
+      .filter(({ id }) => range.ids === undefined || idSpans.isWithin(range.ids.bound, id))
     return { hits, next, isThinned: isOfDocuments(range) && !entries.every(isThere) }
   })
 
@@ -418,13 +464,29 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
       startsWith !== undefined && "startsWith"
     ].find((one) => typeof one === "string")
 
+  /** With the spans of the ids that are asked for, where the keys of a range tell ids apart by their beginning. */
+  const withIds = (range: Range, bound: idSpans.IdBound | undefined): Range => {
+    const isByIds = range.partition === undefined || range.given === range.partition.fields.length
+    if (bound === undefined || !isByIds || !capabilities.orderedList) return range
+    const spans = idSpans.of(bound, range.partition === undefined ? "" : "/")
+    if (spans === undefined) return range
+    const start = `${range.prefix}id=`
+    return {
+      ...range,
+      query: JSON.stringify([range.query, "by id"]),
+      ids: { bound, spans: spans.map(({ after, before }) => ({ after: start + after, before: start + before })) }
+    }
+  }
+
   const rangeOf = Effect.fnUntraced(function* (
     request: Planned = {}
   ): Effect.fn.Return<Range, DbError.InvalidInput | DbError.Failure> {
     const { partition: label, values = {} } = request
     if (label === undefined) {
       const alone = needsPartition(request)
-      return alone === undefined ? whole : yield* invalid([alone], "Expected a partition beside it")
+      return alone === undefined
+        ? withIds(whole, request.ids)
+        : yield* invalid([alone], "Expected a partition beside it")
     }
     const { exposed, partitions } = yield* indexes.fresh
     const partition = partitions.get(label)
@@ -443,7 +505,8 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     const { prefix, least, most } = selection.success
     const given = Object.values(values).filter((value) => value !== undefined).length
     const isSorted = request.isSorted === true && capabilities.orderedList
-    return { ...selection.success, partition, given, query: JSON.stringify([prefix, least, most]), isSorted }
+    const range = { ...selection.success, partition, given, query: JSON.stringify([prefix, least, most]), isSorted }
+    return withIds(range, request.ids)
   })
 
   return {
@@ -459,12 +522,12 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
         ({ entries, next }) => [idsIn(entries), Option.fromUndefinedOr(next)] as const
       )
     ),
-    pages: (range, startAfter) =>
-      Stream.paginate(startAfter, (after) =>
-        Effect.map(
-          page(range, range.isSorted ? mostInMemory : maxKeysPerRequest, after),
-          ({ hits, next }) => [[hits], Option.fromUndefinedOr(next)] as const
-        )
+    pages: (range, startAfter, firstKeys = maxKeysPerRequest) =>
+      Stream.paginate({ after: startAfter, maxKeys: firstKeys }, ({ after, maxKeys }) =>
+        Effect.map(page(range, range.isSorted ? mostInMemory : maxKeys, after), ({ hits, next }) => [
+          [hits],
+          next === undefined ? Option.none() : Option.some({ after: next, maxKeys: maxKeysPerRequest })
+        ])
       )
   }
 }

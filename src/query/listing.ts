@@ -102,7 +102,7 @@ export interface Listing<A> {
   /** Hits, enough at a time to keep every request slot busy, few enough to be read soon after they were listed. */
   readonly batches: (
     range: Range,
-    options: Query.Concurrency | undefined,
+    options: (Query.Concurrency & Pick<Planned, "most">) | undefined,
     startAfter?: string
   ) => Stream.Stream<ReadonlyArray<Hit>, ListFailure>
   /**
@@ -111,7 +111,7 @@ export interface Listing<A> {
    */
   readonly through: <X>(
     range: Range,
-    options: (Query.Concurrency & Query.OnCorrupt & Pick<Planned, "narrow" | "isPartial">) | undefined,
+    options: (Query.Concurrency & Query.OnCorrupt & Pick<Planned, "narrow" | "most">) | undefined,
     read: (hit: Hit) => Effect.Effect<X | undefined, ReadFailure>
   ) => Stream.Stream<X, ListFailure>
 }
@@ -181,10 +181,14 @@ export const make = <A>(
     )
   }
 
-  const batches: Listing<A>["batches"] = (range, options, startAfter) =>
+  const batches: Listing<A>["batches"] = (
+    range,
+    { concurrency = defaultConcurrency, most = maxKeysPerRequest } = {},
+    startAfter
+  ) =>
     keys
-      .pages(range, startAfter)
-      .pipe(Stream.flatMap(Stream.fromArray), Stream.grouped((options?.concurrency ?? defaultConcurrency) * 4))
+      .pages(range, startAfter, Math.min(most, maxKeysPerRequest))
+      .pipe(inTurn(Math.max(1, Math.min(most, concurrency * 4))))
 
   const present: Listing<A>["present"] = (hits) =>
     hits.some(({ isFlagged }) => isFlagged)
@@ -232,10 +236,11 @@ export const make = <A>(
         Stream.flatMap(tolerance.inOrder)
       )
     const plain = made(batches(range, options))
-    if (range !== keys.whole || options?.isPartial === true) return plain
+    const isOfDocuments = range.partition === undefined && range.companion === undefined
+    if (!isOfDocuments || options?.most !== undefined) return plain
     return Stream.unwrap(
       Effect.map(packed.copies, (copies) =>
-        copies === undefined ? plain : made(inTurn(packed.hits(copies, options?.narrow)))
+        copies === undefined ? plain : made(inTurn(mostInTurn)(packed.hits(copies, options?.narrow)))
       )
     )
   }
@@ -377,17 +382,17 @@ export const make = <A>(
 }
 
 /** Not so many at a time that others have to wait. */
-const inTurn = <E>(all: Stream.Stream<ReadonlyArray<Hit>, E>): Stream.Stream<ReadonlyArray<Hit>, E> =>
-  Stream.flatMap(all, (hits) =>
-    Stream.rechunk(
-      Stream.fromIterable(
-        Array.from({ length: Math.ceil(hits.length / mostInTurn) }, (_, i) =>
-          hits.slice(i * mostInTurn, (i + 1) * mostInTurn)
-        )
-      ),
-      1
+const inTurn =
+  (most: number) =>
+  <E>(all: Stream.Stream<ReadonlyArray<Hit>, E>): Stream.Stream<ReadonlyArray<Hit>, E> =>
+    Stream.flatMap(all, (hits) =>
+      Stream.rechunk(
+        Stream.fromIterable(
+          Array.from({ length: Math.ceil(hits.length / most) }, (_, i) => hits.slice(i * most, (i + 1) * most))
+        ),
+        1
+      )
     )
-  )
 
 const mostInTurn = 256
 

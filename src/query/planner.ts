@@ -153,7 +153,8 @@ export const make = <S extends DocumentSchema>(
       const message = `Expected a limit of at most ${mostInMemory}: documents are found by ${using}, and put in order in memory, as ${kept}`
       return yield* invalid(["limit"], message)
     }
-    const isScan = way.access._tag === "Scan" || isWhole(request, way.access)
+    const isAll = way.access._tag === "Scan" && way.access.ids === undefined
+    const isScan = isAll || isWhole(request, way.access)
     const rest = remainder(predicate, way.settled, fields.options)
     return {
       access: way.access,
@@ -245,6 +246,6 @@ const describe = (way: access.Access, isWhole: boolean): string => {
       return `partition ${way.name}, ${listings} by ${by}`
     }
     case "Scan":
-      return "every document"
+      return way.ids === undefined ? "every document" : "the keys of ids within bounds"
   }
 }

@@ -145,16 +145,19 @@ export const make = <S extends DocumentSchema>(
       case "Partition": {
         const isSorted = plan.order === "index"
         return Stream.flatMap(Stream.fromArray(access.within), (within) =>
-          listing.bases({ ...within, ...options, isSorted })
+          listing.bases({ ...within, ...options, isSorted, most: mostOf(plan, limit) })
         )
       }
-      case "Scan":
+      case "Scan": {
+        const isEverything = plan.filter === undefined && access.ids === undefined
         return listing.bases({
           ...options,
           // What decides who sees a document is asked about each of them.
-          narrow: plan.filter === undefined || filters.length > 0 ? undefined : { bounds, matches, paths },
-          isPartial: isPartial(plan, limit)
+          narrow: isEverything || filters.length > 0 ? undefined : { bounds, matches, paths },
+          ids: access.ids,
+          most: mostOf(plan, limit)
         })
+      }
     }
   }
 
@@ -304,9 +307,9 @@ export const make = <S extends DocumentSchema>(
 
 type Asking = Query.Concurrency & Query.OnCorrupt & { readonly limit?: number | undefined }
 
-/** Whether a request ends before it has seen all. */
-const isPartial = ({ filter, order }: Query.Plan, limit: number | undefined): boolean =>
-  limit !== undefined && filter === undefined && order !== "memory"
+/** How many of the documents a request ends with, before it has seen all. */
+const mostOf = ({ filter, order }: Query.Plan, limit: number | undefined): number | undefined =>
+  filter === undefined && order !== "memory" ? limit : undefined
 
 type Asked = Readonly<Partial<Record<"where" | "predicate" | "order" | "limit", unknown>>>
 
