@@ -193,6 +193,20 @@ export interface Options {
   readonly namespace?: string | undefined
 }
 
+/**
+ * How an instance is opened.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OpenOptions extends Options {
+  /**
+   * What `statuses` calls it by, where a plugin is opened several times in a namespace: once for each queue, say. It says nothing of what is
+   * stored: openings of the same instance share everything. Default: none.
+   */
+  readonly name?: string | undefined
+}
+
 const pluginName = /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/
 
 /**
@@ -376,13 +390,13 @@ type AnyDefinition = Catalog.Declaration & { readonly schema: Attributes.Documen
  */
 export const open = Effect.fn("Plugin.open")(function* <Event extends Tagged = never>(
   plugin: Plugin<Event>,
-  options: Options = {}
+  { name, ...options }: OpenOptions = {}
 ): Effect.fn.Return<Instance<Event>, InvalidPlugin | DbError.DbError, Database | Scope.Scope> {
   const database = yield* Database
   const identity = yield* checked(plugin, options)
   yield* DbError.named("Plugin.open")(install(database, identity))
   const registry = database.pluginRegistry
-  const entry = yield* registry.add(identity)
+  const entry = yield* registry.add(name === undefined ? identity : { ...identity, name })
   const { namespace, slug } = identity
   const events = yield* Effect.acquireRelease(
     Change.makeHub<Event, undefined>(() => () => true, { of: slug }),

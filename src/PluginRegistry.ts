@@ -69,6 +69,8 @@ export const Status = Schema.Struct({
   namespace: Schema.String,
   /** What its keys in the store are named by: see `Plugin.slugOf`. */
   slug: Schema.String,
+  /** What it goes by where several are open beside each other: a queue has its own. Missing where there is one only. */
+  name: Schema.optionalKey(Schema.String),
   state: State,
   /** When it came into this state. */
   since: Schema.DateTimeUtc,
@@ -158,7 +160,7 @@ export interface Report {
  * @since 0.1.0
  */
 export interface Entry {
-  readonly identity: Pick<Status, "plugin" | "version" | "namespace" | "slug">
+  readonly identity: Pick<Status, "plugin" | "version" | "namespace" | "slug" | "name">
   /** Says that it does its work from now on, until the scope closes. */
   readonly running: (report: Report) => Effect.Effect<void, never, Scope.Scope>
   /** Adds to what it has counted. */

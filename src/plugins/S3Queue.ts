@@ -52,6 +52,7 @@ import * as Option from "effect/Option"
 import * as EffectQueue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Change from "../Change.ts"
@@ -128,14 +129,28 @@ export class MessageLost extends ExpectedError<MessageLost>("effect-s3db/plugins
   }
 }
 
+/** Whatever says a duration, stored as one. */
+const DurationInput = Schema.Duration.pipe(
+  Schema.decodeTo(
+    Schema.declare((input): input is Duration.Input => Option.isSome(Duration.fromInput(input as Duration.Input)), {
+      expected: "a duration"
+    }),
+    SchemaTransformation.transform({
+      decode: (duration): Duration.Input => duration,
+      encode: Duration.fromInputUnsafe
+    })
+  )
+)
+
 /**
- * What a handler fails with to be tried again after some time, rather than that of `retryDelay`.
+ * What a handler fails with to be tried again after some time, rather than that of `retryDelay`: `new S3Queue.RetryLater({ after: "90 seconds" })`.
+ * What is no duration throws, and so is a failure as any other.
  *
  * @category errors
  * @since 0.1.0
  */
 export class RetryLater extends ExpectedError<RetryLater>("effect-s3db/plugins/S3Queue/RetryLater")("RetryLater", {
-  after: Schema.Duration,
+  after: DurationInput,
   description: Schema.optionalKey(Schema.String)
 }) {}
 
@@ -599,7 +614,7 @@ const defaultRetryDelay = (attempt: number): Duration.Input => Math.min(300_000,
 // -----------------------------------------------------------------------------
 
 /**
- * The plugin: what its keys are named by, and its entries in `Plugin.statuses`, one for each queue that is open.
+ * The plugin: what its keys are named by, and its entries in `Plugin.statuses`, one for each queue that is open, with its `name`.
  *
  * @category constants
  * @since 0.1.0
@@ -635,7 +650,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
   const scope = yield* Effect.scope
   const { isEndless, maxAttempts, name, transactions, ...limits } = yield* limitsOf(options)
   const { fifo = false, namespace, retryDelay = defaultRetryDelay } = options
-  const self = yield* Plugin.open(plugin, { namespace })
+  const self = yield* Plugin.open(plugin, { namespace, name })
   const named = DbError.named("S3Queue", name)
   const json = Schema.toCodecJson(options.payload)
   const encode = Schema.encodeEffect(json)

@@ -515,6 +515,18 @@ describe("S3Queue", () => {
       })
     )
 
+    it.effect("takes any input of a duration for later, and keeps it over a wire; what is none throws", () =>
+      Effect.gen(function* () {
+        const codec = Schema.toCodecJson(S3Queue.RetryLater)
+        for (const after of [Duration.minutes(1), "1 minute", 60_000, [60, 0], { minutes: 1 }] as const) {
+          const json = yield* Schema.encodeEffect(codec)(new S3Queue.RetryLater({ after }))
+          const { after: back } = yield* Schema.decodeEffect(codec)(json)
+          assert.isTrue(Duration.equals(Duration.fromInputUnsafe(back), Duration.minutes(1)), JSON.stringify(json))
+        }
+        assert.throws(() => new S3Queue.RetryLater({ after: "soon" as "1 minute" }))
+      })
+    )
+
     it.effect("does what a handler says: later, never; and takes a defect for a failure", () =>
       Effect.gen(function* () {
         yield* at
@@ -526,8 +538,7 @@ describe("S3Queue", () => {
         yield* turn
         const handler: S3Queue.Handler<string> = (payload, { attempt }) => {
           seen.push(`${payload}${attempt}`)
-          if (payload === "later" && attempt === 1)
-            return Effect.fail(new S3Queue.RetryLater({ after: Duration.seconds(90) }))
+          if (payload === "later" && attempt === 1) return Effect.fail(new S3Queue.RetryLater({ after: "90 seconds" }))
           if (payload === "never") return Effect.fail(new S3Queue.Reject({ description: "it is no address" }))
           if (payload === "defect") throw new Error("a defect")
           if (payload === "slow") return Effect.never
@@ -734,8 +745,18 @@ describe("S3Queue", () => {
         yield* Effect.scoped(Effect.flatMap(queue.claimNow(), ([one]) => one!.ack))
         yield* pass(1000)
         assert.deepStrictEqual(seen, ["Offered 1", "Offered 2", "Offered 3", "Completed 1"])
-        const [status] = yield* Effect.provideService(Plugin.statuses, Database, database)
-        assert.strictEqual(status!.counters["offered"], 3)
+        const statuses = Effect.provideService(Plugin.statuses, Database, database)
+        const [status] = yield* statuses
+        assert.deepStrictEqual([status!.name, status!.counters["offered"]], [name, 3])
+        const other = S3Queue.make({ name: "other", payload: Schema.String })
+        yield* Effect.provideService(other, Database, database)
+        assert.deepStrictEqual(
+          (yield* statuses).map(({ name, slug }) => [slug, name]),
+          [
+            ["queue", name],
+            ["queue", "other"]
+          ]
+        )
       })
     )
 
