@@ -507,6 +507,13 @@ describe("KeyRing", () => {
         yield* failure(KeyRing.layerPassphrases({ current: "1", passphrases: { 1: Redacted.make("") } })),
         "empty"
       )
+      // What a short one has sealed can be opened, and sealed anew by one that is long enough.
+      const passphrases = { 1: Redacted.make("short"), 2: Redacted.make("a long one") }
+      const tooShort = yield* failure(KeyRing.layerPassphrases({ current: "1", passphrases }))
+      assert.include(tooShort, "passphrase 1 of 2, the current one, has fewer than 8 characters")
+      assert.notInclude(tooShort, 'short"')
+      assert.include(yield* failure(KeyRing.layerPassphrase(Redacted.make("x"))), "fewer than 8 characters")
+      yield* Effect.provide(KeyRing.KeyRing, KeyRing.layerPassphrases({ current: "2", passphrases }))
       const twins = KeyRing.layerKeys({ current: "a", keys: { a: bytes(1), b: bytes(1) } })
       const ring = yield* Effect.provide(KeyRing.KeyRing, twins)
       assert.include((yield* Effect.flip(ring.unlock(new Uint8Array(16)))).message, "cannot be told apart")

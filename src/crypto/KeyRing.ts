@@ -40,7 +40,7 @@ import { ExpectedError } from "../internal/expectedError.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A ring that cannot be used as it is given: no such current key, a key of a wrong size, an empty passphrase, two keys
+ * A ring that cannot be used as it is given: no such current key, a key of a wrong size, a passphrase that is empty or too short, two keys
  * that cannot be told apart. Correct the configuration.
  *
  * @category errors
@@ -153,7 +153,8 @@ export class KeyRing extends Context.Service<
     readonly current: string
     readonly ids: ReadonlyArray<string>
     /**
-     * Makes the keys for a database, by its salt. Keys from passphrases are computed the first time, which takes a good
+     * Makes the keys for a database, by its salt: `database.salt`, which lies in the catalog, is no secret and the same in all processes. What
+     * belongs to no database takes one of its own, any bytes that never change. Keys from passphrases are computed the first time, which takes a good
      * part of a second for each.
      */
     readonly unlock: (salt: Uint8Array) => Effect.Effect<Unlocked, InvalidKeyRing>
@@ -228,7 +229,8 @@ export const layerKeys = (options: KeysOptions): Layer.Layer<KeyRing, InvalidKey
 
 /**
  * Creates a ring of keys that are computed from passphrases and the salt of the database. Fails with `InvalidKeyRing`
- * when one is empty.
+ * when one is empty, or the current one has fewer than 8 characters, the least of NIST SP 800-63B. Older ones may be shorter, so that
+ * what they have sealed can be opened and sealed anew.
  *
  * @category layers
  * @since 0.1.0
@@ -240,6 +242,13 @@ export const layerPassphrases = (options: PassphrasesOptions): Layer.Layer<KeyRi
       const given = Object.values(options.passphrases)
       const empty = given.findIndex((passphrase) => Redacted.value(passphrase) === "")
       if (empty >= 0) return yield* invalid(`passphrase ${empty + 1} of ${given.length} is empty`)
+      const current = Object.hasOwn(options.passphrases, options.current) && options.passphrases[options.current]
+      if (current && [...Redacted.value(current)].length < leastCharacters) {
+        const which = `passphrase ${Object.keys(options.passphrases).indexOf(options.current) + 1} of ${given.length}`
+        return yield* invalid(
+          `${which}, the current one, has fewer than ${leastCharacters} characters: take a longer one, and keep this one beside it for what it has sealed`
+        )
+      }
       const derive = Effect.fnUntraced(function* (salt: Uint8Array) {
         const keys = new Map<string, Uint8Array>()
         for (const [id, passphrase] of Object.entries(options.passphrases)) {
@@ -334,6 +343,9 @@ const textForm = 1
 const jsonForm = 2
 /** Or bytes as they are. */
 const bytesForm = 3
+
+/** Of the passphrase that seals. */
+const leastCharacters = 8
 
 const fromPassphrase = Effect.fnUntraced(function* (
   passphrase: Redacted.Redacted<string>,

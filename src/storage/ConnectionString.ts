@@ -25,6 +25,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { hasDots } from "./internal/optionRules.ts"
 import type { RequestCounter } from "./InstrumentedStore.ts"
 import type { Profile } from "./MemoryStore.ts"
 import type { ObjectStore } from "./ObjectStore.ts"
@@ -314,8 +315,12 @@ const readBucket = (text: string, example: string): Outcome<string> => {
   )
 }
 
-const readPrefix = (text: string): Outcome<string> =>
-  Result.map(decodeText("prefix", text), (prefix) => prefix.replace(/^\/+|\/+$/g, ""))
+const readPrefix = (text: string): Outcome<string> => Result.flatMap(decodeText("prefix", text), checkedPrefix)
+
+const checkedPrefix = (prefix: string): Outcome<string> =>
+  hasDots(prefix)
+    ? fail("prefix", "it must not have . or .. between slashes: write the place itself")
+    : Result.succeed(prefix.replace(/^\/+|\/+$/g, ""))
 
 /** `user:secret@host/path` in its parts, none of them decoded. */
 const splitAuthority = (text: string) => {
@@ -417,7 +422,7 @@ const parseFile = (rest: string, query: string): Outcome<File> =>
     // A drive letter comes after the slash that ends the empty host.
     const path = /^\/[A-Za-z]:\//.test(decoded) ? decoded.slice(1) : decoded
     const { prefix = "", ...options } = yield* decodeOptions(FileOptions, query)
-    return { _tag: "File" as const, options: { ...options, path, prefix: prefix.replace(/^\/+|\/+$/g, "") } }
+    return { _tag: "File" as const, options: { ...options, path, prefix: yield* checkedPrefix(prefix) } }
   })
 
 /**

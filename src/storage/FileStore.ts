@@ -531,6 +531,24 @@ const readHeaderSync = (file: string, key: string): envelope.Header | string | u
 // -----------------------------------------------------------------------------
 
 /**
+ * Makes a folder and those above it, and tells the first that it has made. One after the other: `mkdir` of Node does not come to an end
+ * where a folder is there in which nothing can be made, as below `/proc`.
+ */
+const makeFolder = (folder: string): string | undefined => {
+  if (fs.existsSync(folder)) return undefined
+  const above = path.dirname(folder)
+  const first = above === folder ? undefined : makeFolder(above)
+  try {
+    fs.mkdirSync(folder)
+  } catch (error) {
+    // Somebody else has made it in the meantime.
+    if (asFailure(error).code !== "EEXIST") throw error
+    return first
+  }
+  return first ?? folder
+}
+
+/**
  * Each opened store keeps its temporary files in a folder of its own and holds a lock as long as it is open. Whoever
  * opens the store and can take another session's lock knows that its process is dead, and removes what it left.
  */
@@ -542,7 +560,7 @@ const openSession = Effect.fnUntraced(function* (root: string) {
 
   const opening = Effect.try({
     try: () => {
-      const created = fs.mkdirSync(root, { recursive: true })
+      const created = makeFolder(root)
       const foreign = checkForeign(root)
       if (foreign !== undefined) return foreign
       for (const directory of ["objects", "locks", "tmp"]) fs.mkdirSync(path.join(root, directory), { recursive: true })
@@ -652,7 +670,9 @@ const unopened =
   (error: FileFailure): StoreError =>
     error.code === "EEXIST" || error.code === "ENOTDIR"
       ? invalidOption("path", `${root} is a file, or below one: a store is a folder`)
-      : new StoreError({ operation: "open", reason: reasonOf(error) })
+      : error.code === "ENOENT"
+        ? invalidOption("path", `${root} cannot be made: the folder above it takes none`)
+        : new StoreError({ operation: "open", reason: reasonOf(error) })
 
 const ownNames = new Set(["store.json", "store.json.new", "objects", "locks", "tmp", "lost+found"])
 

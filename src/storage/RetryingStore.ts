@@ -15,7 +15,7 @@
  *   fails with the error it met, whose outcome is unknown.
  *
  * How long this goes on is a matter of time, not of numbers: a gateway that is restarted answers again within seconds,
- * however often it was asked. While it lasts, a warning tells every half minute that a store does not answer.
+ * however often it was asked. A host whose name nobody knows (`ENOTFOUND`) is asked for twice more at most. While it lasts, a warning tells every half minute that a store does not answer.
  *
  * @since 0.1.0
  */
@@ -74,6 +74,10 @@ export interface Options extends Policy {
 
 const lookConcurrency = 16
 
+/** A name that nobody has is misspelt. What may be known in a moment is `EAI_AGAIN`. */
+const isUnknownHost = ({ reason }: StoreError): boolean => reason.code === "ENOTFOUND"
+const retriesOfNames = 2
+
 /** A store that does not answer is told of when it has not for so long, and not again for as long as this. */
 const silence = { first: 5000, again: 30_000 }
 
@@ -113,7 +117,7 @@ const policyOf = (options: Policy, location: string) => {
         made += 1
       },
       again: Effect.fnUntraced(function* (error) {
-        if (made > retries || retryFor === 0) return false
+        if (made > retries || retryFor === 0 || (isUnknownHost(error) && made > retriesOfNames)) return false
         const now = yield* Clock.currentTimeMillis
         state.failedAt ??= now
         // Pauses may be those of the machine while the clock is a test's, which stands still.

@@ -421,6 +421,12 @@ describe("FileStore", () => {
           `open failed: InvalidArgument: ${join(path, below)} is a file, or below one: a store is a folder`
         )
       }
+      // Where it cannot be made it ends, and says so.
+      for (const nowhere of process.platform === "linux" ? ["/proc/s3db", "/proc/s3db/data"] : []) {
+        const { operation, reason } = yield* Effect.flip(Effect.scoped(FileStore.make({ path: nowhere })))
+        assert.deepStrictEqual([operation, reason._tag], ["open", "InvalidArgument"])
+        assert.include(reason.description, `${nowhere} cannot be made`)
+      }
       // Anything else would be taken for "none".
       for (const wrong of [{ durability: "sync" as "fsync" }, { compression: "br" as "gzip" }]) {
         const { reason } = yield* Effect.flip(Effect.scoped(FileStore.make({ path, ...wrong })))

@@ -117,6 +117,26 @@ describe("RetryingStore", () => {
     })
   )
 
+  it.effect(
+    "a host whose name nobody knows is asked for twice more, one that may be known in a moment for half a minute",
+    () =>
+      Effect.gen(function* () {
+        const of = (code: string) =>
+          Array.from({ length: 1000 }, () => ({
+            reason: new Unavailable({ description: "nobody", sent: false, code })
+          }))
+        for (const request of ["get", "put", "delete"] as const) {
+          const { retrying, seen } = yield* scripted(of("ENOTFOUND"))
+          const failing = request === "put" ? retrying.put({ key: "k" }) : Effect.asVoid(retrying[request]("k"))
+          const error = yield* inTime(Effect.flip(failing))
+          assert.deepStrictEqual([error.reason._tag, error.attempts, seen.length], ["Unavailable", 3, 3])
+        }
+        const again = yield* scripted(of("EAI_AGAIN"))
+        yield* inTime(Effect.flip(again.retrying.get("k")))
+        assert.isAbove(again.seen.length, 5)
+      })
+  )
+
   it.effect("a store that is down for some seconds fails no call, whichever it is", () =>
     Effect.gen(function* () {
       const { control, store } = yield* MemoryStore.make()

@@ -95,6 +95,19 @@ describe("S3Store: the reason of a failure", () => {
     ["not an error", "Unexpected", "unknown", false],
     [undefined, "Unexpected", "unknown", false]
   ]
+  it("names the host that nobody knows", () => {
+    for (const cause of [
+      raised("ENOTFOUND", { hostname: "s3.exmaple.com" }),
+      Object.assign(new Error("getaddrinfo ENOTFOUND s3.exmaple.com"), { code: "ENOTFOUND" })
+    ]) {
+      const { description } = reasonOf(cause, facts)
+      assert.strictEqual(
+        description,
+        'the store could not be reached: no host has the name "s3.exmaple.com" (ENOTFOUND): is it spelt right?'
+      )
+    }
+  })
+
   it.effect("is complete", () =>
     Effect.sync(() => {
       for (const [cause, tag, outcome, retryable] of cases) {

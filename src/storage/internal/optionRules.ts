@@ -52,9 +52,18 @@ interface DecoratorOptions {
 /** Bytes of a key that a prefix has to leave: a resource and an id of some length have to be told apart. */
 const leastKeyBytes = 256
 
+/** Whether a part of a path means another place to what resolves it, as clients of HTTP do. */
+export const hasDots = (path: string): boolean => /(?:^|\/)\.\.?(?:\/|$)/.test(path)
+
 const checkPrefix = (prefix = ""): StoreError | undefined => {
   if (!prefix.isWellFormed() || prefix.includes("\0")) {
     return invalidOption("prefix", "the prefix must be valid Unicode, without NUL")
+  }
+  if (hasDots(prefix)) {
+    return invalidOption(
+      "prefix",
+      "the prefix must not have . or .. between slashes: what asks for it may go elsewhere"
+    )
   }
   const most = maxKeyBytes - leastKeyBytes
   return utf8Length(prefix) > most

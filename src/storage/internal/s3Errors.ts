@@ -94,6 +94,12 @@ const connectionOf = (cause: unknown): Reason | undefined => {
       "no credentials were found: give them in the options or the connection string, or set up the default chain of the AWS SDK"
     return new AccessDenied({ description, code: name })
   }
+  if (code === "ENOTFOUND") {
+    const host = textField(cause, "hostname") ?? /ENOTFOUND (\S+)/.exec(message)?.[1]
+    return unreachable(
+      host === undefined ? code : `no host has the name ${JSON.stringify(host)} (${code}): is it spelt right?`
+    )
+  }
   if (code !== undefined && neverSent.test(code)) return unreachable(code)
   const connecting = field(cause, "syscall") === "connect" || Array.isArray(field(cause, "errors"))
   if (connecting && code !== undefined) return unreachable(code)
