@@ -20,7 +20,19 @@ import * as Attribute from "effect-s3db/schema/Attribute"
 import * as Attributes from "effect-s3db/schema/Attributes"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as Unique from "effect-s3db/Unique"
-import { bodyOf, crashing, drive, everything, keysOf, memory, objectOf, openNew, openOn, tellingOf } from "./fixture.ts"
+import {
+  bodyOf,
+  crashing,
+  drive,
+  everything,
+  keysOf,
+  memory,
+  moments,
+  objectOf,
+  openNew,
+  openOn,
+  tellingOf
+} from "./fixture.ts"
 
 const Token = Schema.Struct({
   id: Schema.String,
@@ -552,7 +564,7 @@ describe("programs of several versions and rings", () => {
     "a rotation that crashes at any request, before or after it, can be run again, and nothing is lost meanwhile",
     () =>
       Effect.gen(function* () {
-        for (const when of ["before", "after"] as const) {
+        for (const when of moments) {
           for (let at = 1, isDone = false; !isDone; at++) {
             const store = yield* memory
             const { tokens } = yield* program(store, ringOf("a"))

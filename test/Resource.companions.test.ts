@@ -19,7 +19,7 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as Transaction from "effect-s3db/Transaction"
 import { encodeNumber } from "../src/internal/keyNumber.ts"
-import { bodyOf, crashing, drive, keysOf, memory, objectOf, openNew, openOn } from "./fixture.ts"
+import { bodyOf, crashing, drive, keysOf, memory, moments, objectOf, openNew, openOn } from "./fixture.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -583,7 +583,7 @@ describe("companions in transactions", () => {
         { id: "2", title: "b", dueAt: 2 }
       ])
       for (let at = 1, finished = false; !finished; at++) {
-        for (const when of ["before", "after"] as const) {
+        for (const when of moments) {
           const client = crashing(store, at, when)
           const { database } = yield* openOn(store)
           const crashed = { ...database, store: client.store }
@@ -957,7 +957,7 @@ describe("crashes", () => {
       it.effect(`at any request of ${name}${where} lose and break nothing, and repair leaves nothing behind`, () =>
         Effect.gen(function* () {
           for (let at = 1, finished = false; !finished; at++) {
-            for (const when of ["before", "after"] as const) {
+            for (const when of moments) {
               const label = `${name}, ${when} request ${at}`
               const store = yield* empty
               const setup = yield* (yield* openOn(store)).open("tasks", options)

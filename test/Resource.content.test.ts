@@ -15,7 +15,7 @@ import type * as DbError from "effect-s3db/DbError"
 import * as Definition from "effect-s3db/Definition"
 import * as Resource from "effect-s3db/Resource"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
-import { crashing, drive, keysOf, memory, openNew, openOn } from "./fixture.ts"
+import { crashing, drive, keysOf, memory, moments, openNew, openOn } from "./fixture.ts"
 
 const File = Schema.Struct({ id: Schema.String, name: Schema.String, owner: Schema.String })
 
@@ -225,7 +225,7 @@ describe("content", () => {
     it.effect(`a crash at any request of ${name} leaves a document with a whole content, and repair nothing else`, () =>
       Effect.gen(function* () {
         for (let at = 1, finished = false; !finished; at++) {
-          for (const when of ["before", "after"] as const) {
+          for (const when of moments) {
             const label = `${name}, ${when} request ${at}`
             const store = yield* memory
             const setup = yield* on(store)

@@ -11,7 +11,7 @@ import type * as DbError from "effect-s3db/DbError"
 import type * as Encoding from "effect-s3db/encoding/Encoding"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
-import { crashing, keysOf, memory, openOn, tellingOf } from "./fixture.ts"
+import { crashing, keysOf, memory, moments, openOn, tellingOf } from "./fixture.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -64,7 +64,7 @@ const stoppedAtEach = Effect.fnUntraced(function* <A, E>(
   work: (store: Store) => Effect.Effect<A, unknown>,
   resume: (store: Store, at: string) => Effect.Effect<void, unknown>
 ) {
-  for (const when of ["before", "after"] as const) {
+  for (const when of moments) {
     for (let at = 1; ; at++) {
       const store = yield* memory
       yield* prepare(store)

@@ -15,7 +15,7 @@ import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
-import { crashing, keysOf, memory, openNew, openOn } from "./fixture.ts"
+import { crashing, keysOf, memory, moments, openNew, openOn } from "./fixture.ts"
 
 const Person = Schema.Struct({
   id: Schema.String,
@@ -499,7 +499,7 @@ describe("crashes", () => {
       () =>
         Effect.gen(function* () {
           for (let at = 1, finished = false; !finished; at++) {
-            for (const when of ["before", "after"] as const) {
+            for (const when of moments) {
               const label = `${name}, ${when} request ${at}`
               const store = yield* empty
               const { open } = yield* openOn(store)

@@ -17,7 +17,7 @@ import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as Transaction from "effect-s3db/Transaction"
-import { crashing, drive, keysOf, memory, openNew, openOn } from "./fixture.ts"
+import { crashing, drive, keysOf, memory, moments, openNew, openOn } from "./fixture.ts"
 
 const Account = Schema.Struct({ id: Schema.String, owner: Schema.String, balance: Schema.Int })
 const options = {
@@ -427,7 +427,7 @@ describe("transactions", () => {
       Effect.gen(function* () {
         const outcomes = new Set<string>()
         for (let at = 1, finished = false; !finished; at++) {
-          for (const when of ["before", "after"] as const) {
+          for (const when of moments) {
             const label = `${when} request ${at}`
             const store = yield* empty
             const { accounts: setup } = yield* clientOf(store)

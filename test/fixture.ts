@@ -84,6 +84,12 @@ export const crashing = (store: ObjectStore["Service"], at: number, when: "befor
   return { store: crashed, requests: () => requests }
 }
 
+/**
+ * When a client crashes at each of its requests, one after the other until it comes to its end: a crash after a request leaves what one
+ * before the next does, which nobody hears of either.
+ */
+export const moments = ["before"] as const
+
 /** What a stream gives, and what it ends with, if that is that it is not done. */
 export const tellingOf = Effect.fnUntraced(function* <A, E>(stream: Stream.Stream<A, E | DbError.Unfinished>) {
   const told: Array<A> = []

@@ -11,7 +11,7 @@ import * as Database from "effect-s3db/Database"
 import * as Definition from "effect-s3db/Definition"
 import * as Resource from "effect-s3db/Resource"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
-import { crashing, drive, openOn } from "./fixture.ts"
+import { crashing, drive, moments, openOn } from "./fixture.ts"
 import { chainOf } from "./journalChains.ts"
 
 export const Note = Schema.Struct({
@@ -71,7 +71,7 @@ export const journalCrashes = (extent: {
         it.effect(`at any request of ${name}${where}: what is committed has its entry`, () =>
           Effect.gen(function* () {
             for (let at = 1, finished = false; !finished; at++) {
-              for (const when of ["before", "after"] as const) {
+              for (const when of moments) {
                 const label = `${name}, ${when} request ${at}`
                 const store = yield* empty
                 const { database, open } = yield* openOn(store)

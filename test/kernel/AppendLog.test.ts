@@ -18,8 +18,8 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { PreconditionFailed, type Reason, StoreError, Timeout } from "effect-s3db/storage/StoreError"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
-import { crashing, keysOf, memory } from "../fixture.ts"
-import { all, atOnce, on, prefix, range, seeded, values } from "./appendLogOrders.ts"
+import { crashing, keysOf, memory, moments } from "../fixture.ts"
+import { all, atOnce, journalers, on, prefix, range, seeded, titleOf, values } from "./appendLogOrders.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -449,7 +449,7 @@ describe("AppendLog", () => {
 
   it.effect("a crash at any request leaves all that was committed, and nothing twice", () =>
     Effect.gen(function* () {
-      for (const when of ["before", "after"] as const) {
+      for (const when of moments) {
         for (let at = 1; ; at++) {
           const store = yield* memory
           const log = on(store, { segmentEntries: 4 })
@@ -482,67 +482,9 @@ describe("AppendLog", () => {
   )
 
   describe("two who append what is pending, each of whom may stand still or crash", () => {
-    const pending = range(3)
-
-    const explored = Effect.fnUntraced(function* (options: {
-      readonly fenced: boolean
-      readonly crashes: number
-      readonly pause: boolean
-    }) {
-      const { control, store } = yield* MemoryStore.make()
-      yield* on(store).append([0])
-      const start = yield* control.snapshot
-      const schedule = Interleavings.make(store)
-      /** Appends what is pending and not in the log yet, two at a time. */
-      const journal = (client: string, fence: number) =>
-        Effect.gen(function* () {
-          const log = on(schedule.client(client))
-          if (options.fenced) yield* log.raiseFence(fence)
-          for (;;) {
-            const done = yield* values(log.read())
-            const rest = pending.slice(done.length)
-            if (rest.length === 0) return
-            const at = { expected: done.length, ...(options.fenced ? { fence } : {}) }
-            const outcome = yield* Effect.result(log.append(rest.slice(0, 1), at))
-            if (Result.isFailure(outcome) && outcome.failure._tag !== "PositionConflict") return yield* outcome.failure
-          }
-        }).pipe(
-          Effect.catchTag("LeaseLost", () => Effect.void),
-          seeded(fence)
-        )
-      let wrong = 0
-      const report = yield* schedule.explore({
-        before: control.restore(start),
-        programs: { a: journal("a", 1), b: journal("b", 2) },
-        crashes: options.crashes,
-        preemptions: options.crashes > 0 ? 1 : 2,
-        ...(options.pause ? { pause: "2 hours" } : {}),
-        check: Effect.fnUntraced(function* ({ crashed, exits }) {
-          const found = yield* values(on(store).read())
-          const isWhole = found.every((value, i) => value === i) && found.length <= pending.length
-          const isDone = found.length === pending.length
-          // With tokens the elder may have been shut out by one that has crashed since.
-          if (!isWhole || (!isDone && crashed.length === 0)) wrong += 1
-          if (crashed.length === 0) {
-            for (const exit of Object.values(exits)) assert.isTrue(Exit.isSuccess(exit), JSON.stringify(exit))
-          }
-          const verified = yield* Effect.result(on(store).verify())
-          if (Result.isFailure(verified)) wrong += 1
-        })
-      })
-      assert.isTrue(report.complete)
-      return { wrong, schedules: report.schedules }
-    })
-
     for (const fenced of [true, false]) {
       for (const crashes of [0, 1]) {
-        it.effect(`${fenced ? "by fence tokens" : "by compare-and-set alone"}, ${crashes} crashes`, () =>
-          Effect.gen(function* () {
-            const { schedules, wrong } = yield* explored({ fenced, crashes, pause: crashes === 0 })
-            assert.strictEqual(wrong, 0)
-            assert.isAbove(schedules, 30)
-          })
-        )
+        it.effect(titleOf({ fenced, crashes }), () => journalers({ fenced, crashes, preemptions: crashes > 0 ? 0 : 1 }))
       }
     }
 

@@ -20,7 +20,7 @@ import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import { orders, restingOrders } from "./consumerOrders.ts"
-import { crashing, drive, keysOf, memory } from "../fixture.ts"
+import { crashing, drive, keysOf, memory, moments } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
 type Entry = AppendLog.Entry<number>
@@ -473,7 +473,7 @@ describe("Consumer", () => {
   it.effect("a crash at any request: all is handled, in order, and the position is never ahead", () =>
     Effect.gen(function* () {
       for (let at = 1, isDone = false; !isDone; at++) {
-        for (const when of ["before", "after"] as const) {
+        for (const when of moments) {
           const store = yield* memory
           yield* logOf(store, { segmentEntries: 3 }).append(range(7))
           const { handle, seen } = recorder()

@@ -22,7 +22,7 @@ import {
 } from "effect-s3db/storage/StoreError"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Pauses from "effect-s3db/testing/Pauses"
-import { crashing, drive, keysOf, memory } from "../fixture.ts"
+import { crashing, drive, keysOf, memory, moments } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -434,7 +434,7 @@ describe("Counter", () => {
         for (const before of [0, 5]) {
           const outcomes: Array<string> = []
           for (let at = 1, finished = false; !finished; at++) {
-            for (const when of ["before", "after"] as const) {
+            for (const when of moments) {
               const store = yield* memory
               if (before > 0) yield* Counter.make(store, { resource: "r", shards: 1 }).add(new Map([["", before]]))
               const client = crashing(store, at, when)
@@ -450,7 +450,7 @@ describe("Counter", () => {
               yield* other.add(one)
             }
           }
-          assert.deepStrictEqual(outcomes, ["0 0", "0 0", "0 0", "1 2", "1 2", "1 2"])
+          assert.deepStrictEqual(outcomes, ["0 0", "0 0", "1 2"])
         }
       })
     )
@@ -458,7 +458,7 @@ describe("Counter", () => {
     it.effect("after a crash at any request of a set it can be set again", () =>
       Effect.gen(function* () {
         for (let at = 1, finished = false; !finished; at++) {
-          for (const when of ["before", "after"] as const) {
+          for (const when of moments) {
             const store = yield* memory
             const other = Counter.make(store, { resource: "r", shards: 3 })
             yield* Effect.forEach(range(20), () => other.add(one)).pipe(Random.withSeed("crash"))

@@ -17,7 +17,7 @@ import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import { AccessDenied, type Reason, StoreError, Timeout, Unavailable } from "effect-s3db/storage/StoreError"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Pauses from "effect-s3db/testing/Pauses"
-import { crashing, drive, memory } from "../fixture.ts"
+import { crashing, drive, memory, moments } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -356,7 +356,7 @@ describe("Lease", () => {
       Effect.gen(function* () {
         for (const existing of [0, 1]) {
           for (let at = 1, finished = false; !finished; at++) {
-            for (const when of ["before", "after"] as const) {
+            for (const when of moments) {
               const store = yield* memory
               for (const _ of range(existing)) yield* Effect.scoped(leaseOn(store).acquire)
               const client = crashing(store, at, when)

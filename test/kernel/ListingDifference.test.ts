@@ -15,7 +15,7 @@ import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
 import * as Segments from "effect-s3db/kernel/Segments"
 import * as snapshots from "../../src/kernel/internal/listingSnapshot.ts"
-import { crashing, keysOf, memory } from "../fixture.ts"
+import { crashing, keysOf, memory, moments } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
 type Difference = ListingDifference.Difference
@@ -231,7 +231,7 @@ describe("ListingDifference", () => {
       let requests = 0
       for (let at = 1; ; at++) {
         let isDone = false
-        for (const when of ["before", "after"] as const) {
+        for (const when of moments) {
           const store = yield* memory
           for (const i of range(10)) yield* put(store, name(i), i)
           const seen = mirror()

@@ -19,7 +19,7 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { getOption, type ObjectStore, type StoredObject } from "effect-s3db/storage/ObjectStore"
 import type { StoreError } from "effect-s3db/storage/StoreError"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
-import { crashing, keysOf, memory } from "../fixture.ts"
+import { crashing, keysOf, memory, moments } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -323,7 +323,7 @@ describe("PackedObjects", () => {
 
   it.effect("goes on whatever its compaction died of, at any request", () =>
     Effect.gen(function* () {
-      for (const when of ["before", "after"] as const) {
+      for (const when of moments) {
         for (let at = 1; ; at++) {
           const store = yield* memory
           for (const i of range(9)) yield* put(store, name(i), `v${i}`)

@@ -25,7 +25,7 @@ import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import { truncate } from "../../src/plugins/audit/truncate.ts"
-import { crashing, drive, keysOf, memory, openOn } from "../fixture.ts"
+import { crashing, drive, keysOf, memory, moments, openOn } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -253,7 +253,7 @@ describe("Audit", () => {
     Effect.gen(function* () {
       let requests = 0
       for (let at = 1, isOver = false; !isOver; at++) {
-        for (const when of ["before", "after"] as const) {
+        for (const when of moments) {
           const store = yield* memory
           yield* openOn(store)
           yield* journalOf(store).append(range(3).map((i) => record(i)))

@@ -15,7 +15,7 @@ describe("simulation", () => {
     })
   )
 
-  it.effect("eight histories without a violation", () => histories(100, 8, 60))
+  it.effect("five histories without a violation", () => histories(100, 5, 60))
 
   for (const [name, broken] of Object.entries(breaksOfVersions)) {
     it.effect(`an older program that harms what only a newer one knows is caught: ${name}`, () =>

@@ -1,10 +1,9 @@
 /**
  * Runs examples of the documentation one after the other in this process, and tells what each of them printed, on a line
- * of JSON. Each has the library for itself, whose modules are evaluated anew; all else is loaded once.
+ * of JSON. They share the library, whose modules keep nothing of what is done with them; in depth each has a process of its own.
  *
  * node --conditions=effect-s3db-source test/tooling/runExamples.ts <file>...
  */
-import { registerHooks } from "node:module"
 import { pathToFileURL } from "node:url"
 
 export interface Result {
@@ -13,18 +12,6 @@ export interface Result {
   /** Why it failed, with the stack. */
   readonly error?: string
 }
-
-const library = new URL("../../src/", import.meta.url).href
-
-// What an example imports of the library bears its number; the ending stays the last of the address.
-registerHooks({
-  resolve(specifier, context, next) {
-    const resolved = next(specifier, context)
-    const [, number] = /\?example=(\d+)\.ts$/.exec(context.parentURL ?? "") ?? []
-    if (number === undefined || !resolved.url.startsWith(library)) return resolved
-    return { ...resolved, url: `${resolved.url}?example=${number}.ts` }
-  }
-})
 
 const { stdout } = process
 const write = stdout.write.bind(stdout)
@@ -40,10 +27,10 @@ stdout.write = (chunk: string | Uint8Array) => {
 }
 process.on("uncaughtException", fail)
 
-for (const [number, file] of process.argv.slice(2).entries()) {
+for (const file of process.argv.slice(2)) {
   printed = ""
   error = undefined
-  await import(`${pathToFileURL(file).href}?example=${number}.ts`).catch(fail)
+  await import(pathToFileURL(file).href).catch(fail)
   const result: Result = { file, printed, ...(error === undefined ? {} : { error }) }
   write(`${JSON.stringify(result)}\n`)
 }
