@@ -50,6 +50,7 @@ import type {
   Stored
 } from "./Names.ts"
 import * as Behavior from "./encoding/Behavior.ts"
+import type { Json } from "./encoding/Json.ts"
 import * as Guard from "./Guard.ts"
 import type * as Pipeline from "./Pipeline.ts"
 import * as Portable from "./Portable.ts"
@@ -304,7 +305,36 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
     const description = `the catalog has no resource called ${JSON.stringify(name)}`
     return yield* DbError.make(operation, new StoreError.InvalidArgument({ argument: "name", description }), name)
   }
-  const revived = Portable.toDefinition(info.definition)
+  const definition = yield* definitionOf(operation, name, info.primaryKey, info.definition)
+  // As they were registered, so that the same version is found again.
+  return { ...definition, attributes: info.attributes }
+})
+
+/**
+ * Makes a definition of its portable form, as the catalog has it and another database may have given it: to create the same resource
+ * elsewhere. No request. What could not travel is named in `portable.omitted`, and what it would have checked or filled in cannot be
+ * written by who has the definition alone.
+ *
+ * Fails with `DbError`: `Unsupported` when it is no portable definition, or one of a release that knows more.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromPortable = Effect.fn("Resource.fromPortable")(function* (
+  name: string,
+  portable: Json,
+  options: { readonly primaryKey?: string | undefined } = {}
+): Effect.fn.Return<Definition<Portable.DynamicSchema>, DbError.DbError> {
+  return yield* definitionOf("Resource.fromPortable", name, options.primaryKey ?? "id", portable)
+})
+
+const definitionOf = Effect.fnUntraced(function* (
+  operation: string,
+  name: string,
+  primaryKey: string,
+  json: Json | undefined
+): Effect.fn.Return<Definition<Portable.DynamicSchema>, DbError.DbError> {
+  const revived = Portable.toDefinition(json)
   if (Result.isFailure(revived)) {
     const reason = new StoreError.Unsupported({ feature: "portable definition", description: revived.failure })
     return yield* DbError.make(operation, reason, name)
@@ -316,7 +346,7 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
       define(name, {
         schema,
         name,
-        primaryKey: info.primaryKey as never,
+        primaryKey: primaryKey as never,
         allowDeleteAll: !portable.paranoid,
         behavior: portable.behavior === "user-managed" ? Behavior.userManaged() : portable.behavior,
         pin: portable.pin,
@@ -341,11 +371,10 @@ export const fromCatalog = Effect.fn("Resource.fromCatalog")(function* (
     unwritable: unwritable(name, portable),
     partitions: portable.partitions ?? {},
     uniques: portable.uniques ?? {},
-    // As they were registered, so that the same version is found again.
-    attributes: info.attributes,
-    portable: info.definition
+    portable: json
   }
 })
+
 /**
  * What a program would have refused, filled in or brought into another form, and the catalog does not know: who does not
  * either must not write it.

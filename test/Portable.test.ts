@@ -226,4 +226,27 @@ describe("Portable", () => {
       }
     })
   )
+
+  it.effect("a definition of one database makes the same resource in another", () =>
+    Effect.gen(function* () {
+      const first = yield* openOn(yield* memory)
+      const tasks = Resource.fromAttributes(
+        "tasks",
+        { name: "string|min:2", state: "enum|values:open,done|default:open" },
+        { partitions: { byState: ["state"] }, unique: { byName: ["name"] }, allowDeleteAll: true, timestamps: true }
+      )
+      yield* Effect.provideService(Resource.make(tasks), Database.Database, first.database)
+      const [told] = yield* first.database.listResources
+      const second = yield* openOn(yield* memory)
+      const definition = yield* Resource.fromPortable("tasks", told?.definition ?? null)
+      const copies = yield* Effect.provideService(Resource.make(definition), Database.Database, second.database)
+      const [copied] = yield* second.database.listResources
+      assert.deepStrictEqual(copied, told)
+      assert.deepInclude(yield* copies.insertJson({ id: "1", name: "one" }), { state: "open" })
+      assert.strictEqual((yield* Effect.flip(copies.insertJson({ id: "2", name: "one" })))._tag, "UniqueViolation")
+      assert.strictEqual((yield* Effect.flip(copies.insertJson({ id: "3", name: "x" })))._tag, "InvalidInput")
+      const wrong = yield* Effect.flip(Resource.fromPortable("tasks", { format: 2 }))
+      assert.strictEqual(wrong.reason._tag, "Unsupported")
+    })
+  )
 })
