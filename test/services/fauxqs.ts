@@ -4,7 +4,7 @@ import * as Redacted from "effect/Redacted"
 import * as S3Store from "effect-s3db/storage/S3Store"
 import { startFauxqs } from "fauxqs"
 
-const server = Effect.acquireRelease(
+export const server = Effect.acquireRelease(
   Effect.promise(() => startFauxqs({ port: 0, logger: false })),
   (started) => Effect.promise(() => started.stop())
 )

@@ -13,7 +13,10 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as configuring from "./commands/configure.ts"
 import * as documents from "./commands/documents.ts"
+import * as maintenance from "./commands/maintenance.ts"
 import * as overview from "./commands/overview.ts"
+import * as resources from "./commands/resources.ts"
+import * as transfer from "./commands/transfer.ts"
 import { exitCodes, kindOf, type Kind, OutputClosed, remedyOf } from "./failure.ts"
 import * as globals from "./globals.ts"
 import { Output } from "./output.ts"
@@ -41,7 +44,17 @@ export const command = globals.root.pipe(
   Command.withDescription("A document database on S3, in a folder or in memory"),
   Command.withSubcommands([
     { group: "Connection", commands: [configuring.configure, configuring.profiles, overview.status] },
-    { group: "Resources", commands: [overview.list, overview.describe] },
+    {
+      group: "Resources",
+      commands: [
+        overview.list,
+        overview.describe,
+        resources.create,
+        resources.alter,
+        resources.schema,
+        resources.schemaDiff
+      ]
+    },
     {
       group: "Documents",
       commands: [
@@ -53,7 +66,26 @@ export const command = globals.root.pipe(
         documents.remove,
         documents.query,
         documents.count,
-        documents.aggregate
+        documents.aggregate,
+        maintenance.history,
+        maintenance.restore,
+        maintenance.content
+      ]
+    },
+    { group: "Many documents", commands: [transfer.exporting, transfer.importing, maintenance.truncate] },
+    {
+      group: "Care",
+      commands: [
+        maintenance.partitions,
+        maintenance.analyze,
+        maintenance.explain,
+        maintenance.backfill,
+        maintenance.repair,
+        maintenance.upgrade,
+        maintenance.rotate,
+        maintenance.recount,
+        maintenance.plugins,
+        maintenance.watch
       ]
     },
     { group: "Other", commands: [completions] }
@@ -78,8 +110,9 @@ const told = (kind: Kind, message: string, remedy: string | undefined, asJson: b
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-/** What a command is called on the command line says that `scan` is a flag here. */
-const forCommandLine = (message: string): string => message.replaceAll("scan: true", "--scan")
+/** What is an option in a program is a flag here. */
+const forCommandLine = (message: string): string =>
+  message.replaceAll("scan: true", "--scan").replaceAll("singleWriter: true", "--single-writer")
 
 /**
  * Runs the command line, and gives the exit code. What it says goes to the `Stdio` of its context; it never fails.

@@ -61,8 +61,13 @@ const opened = ({ create }: OpenOptions) =>
       const isThere = Layer.effectDiscard(
         Effect.gen(function* () {
           if (create) return
-          yield* (yield* ObjectStore).head(catalogKey).pipe(
-            Effect.catchReason("StoreError", "NoSuchKey", () => none),
+          // Of a HEAD nobody can tell whether the bucket or the object is missing.
+          yield* (yield* ObjectStore).get(catalogKey, { range: { start: 0, end: 0 } }).pipe(
+            Effect.catchReasons("StoreError", {
+              NoSuchKey: () => none,
+              // An empty one is damaged, which opening it tells, or mends.
+              InvalidRange: () => Effect.void
+            }),
             Effect.catchTag("StoreError", (error) => DbError.fromStore("Database.open")(error))
           )
         })

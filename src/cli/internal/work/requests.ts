@@ -18,6 +18,14 @@ export interface Part {
   readonly startsWith: Option.Option<string>
 }
 
+export interface Within {
+  readonly partition?: string
+  readonly values?: Readonly<Record<string, Json>>
+  readonly from?: Json
+  readonly to?: Json
+  readonly startsWith?: string
+}
+
 export interface Asked extends Part {
   readonly where: ReadonlyArray<string>
   readonly scan: boolean
@@ -42,7 +50,7 @@ export const assignments = Effect.fnUntraced(function* (opened: Opened, texts: R
 })
 
 /** The part of a resource that is meant. */
-export const within = Effect.fnUntraced(function* (opened: Opened, part: Part) {
+export const within = Effect.fnUntraced(function* (opened: Opened, part: Part): Effect.fn.Return<Within, Usage> {
   const { partitions, name: resource } = opened.definition
   if (Option.isNone(part.partition)) {
     if (part.value.length > 0 || [part.from, part.to, part.startsWith].some(Option.isSome)) {

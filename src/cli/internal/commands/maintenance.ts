@@ -1,0 +1,193 @@
+/** The commands that take care of a resource, and look into how it is stored. */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import { flag, lazily } from "../globals.ts"
+import { force, id, resource, text, texts } from "./arguments.ts"
+
+const load = () => import("../work/maintenance.ts")
+
+export const history = Command.make(
+  "history",
+  { resource, id },
+  lazily(load, ({ history }) => history)
+).pipe(
+  Command.withDescription("Lists the earlier versions of a document"),
+  Command.withExamples([{ command: "s3db history users ana" }])
+)
+
+export const restore = Command.make(
+  "restore",
+  {
+    resource,
+    id,
+    version: Flag.Int("version").pipe(Flag.withDescription("The number of the version"), Flag.optional),
+    time: text("time", "TIME", "As it was then: 2026-01-31T12:00:00Z"),
+    force
+  },
+  lazily(load, ({ restore }) => restore)
+).pipe(
+  Command.withDescription("Makes an earlier version of a document the present one"),
+  Command.withExamples([{ command: "s3db restore users ana --time 2026-01-31T12:00:00Z" }])
+)
+
+const contentGet = Command.make(
+  "get",
+  {
+    resource,
+    id,
+    output: text("output", "FILE", "Where it goes (default: standard output)").pipe(Flag.withAlias("o"))
+  },
+  lazily(load, ({ contentGet }) => contentGet)
+).pipe(
+  Command.withDescription("Writes the content of a document"),
+  Command.withExamples([{ command: "s3db content get users ana -o ana.png" }])
+)
+
+const contentPut = Command.make(
+  "put",
+  {
+    resource,
+    id,
+    file: Argument.String("file").pipe(Argument.withDescription("Where the bytes are; - is standard input")),
+    type: text("type", "TYPE", "The content type (default: application/octet-stream)")
+  },
+  lazily(load, ({ contentPut }) => contentPut)
+).pipe(
+  Command.withDescription("Gives a document the bytes of a file"),
+  Command.withExamples([{ command: "s3db content put users ana ana.png --type image/png" }])
+)
+
+const contentDelete = Command.make(
+  "delete",
+  { resource, id, force },
+  lazily(load, ({ contentDelete }) => contentDelete)
+).pipe(Command.withDescription("Removes the content of a document"))
+
+export const content = Command.make("content").pipe(
+  Command.withDescription("Reads and writes the binary content of documents"),
+  Command.withSubcommands([contentGet, contentPut, contentDelete])
+)
+
+export const truncate = Command.make(
+  "truncate",
+  { resource, force },
+  lazily(load, ({ truncate }) => truncate)
+).pipe(
+  Command.withDescription("Deletes all documents of a resource that is declared with allowDeleteAll"),
+  Command.withExamples([{ command: "s3db truncate sessions --force" }])
+)
+
+export const partitions = Command.make(
+  "partitions",
+  {
+    resource,
+    partition: Argument.String("partition").pipe(
+      Argument.withDescription("The name of one of them"),
+      Argument.optional
+    ),
+    value: texts("value", "FIELD=VALUE", "The value of one of its first fields")
+  },
+  lazily(load, ({ partitions }) => partitions)
+).pipe(
+  Command.withDescription(
+    "Lists the partitions, or the values of the next field of one with their numbers of documents"
+  ),
+  Command.withExamples([{ command: "s3db partitions users byCountry" }])
+)
+
+export const analyze = Command.make(
+  "analyze",
+  {
+    resource,
+    sample: Flag.Int("sample").pipe(
+      Flag.withDescription("How many documents are looked at (default: 100)"),
+      Flag.filter(
+        (sample) => sample > 0,
+        () => "Expected a number above 0"
+      ),
+      Flag.withDefault(100)
+    )
+  },
+  lazily(load, ({ analyze }) => analyze)
+).pipe(
+  Command.withDescription("Says how large documents are, what of them spills into bodies, and what they cost on S3"),
+  Command.withExamples([{ command: "s3db analyze users --sample 500" }])
+)
+
+export const explain = Command.make(
+  "explain",
+  { resource, id },
+  lazily(load, ({ explain }) => explain)
+).pipe(
+  Command.withDescription("Says where each byte of a document is"),
+  Command.withExamples([{ command: "s3db explain users ana" }])
+)
+
+export const backfill = Command.make(
+  "backfill",
+  { resource },
+  lazily(load, ({ backfill }) => backfill)
+).pipe(
+  Command.withDescription("Completes partitions and unique keys that were declared after documents were written"),
+  Command.withExamples([{ command: "s3db backfill users" }])
+)
+
+export const repair = Command.make(
+  "repair",
+  { resource, fix: flag("fix", "Mends what can be mended") },
+  lazily(load, ({ repair }) => repair)
+).pipe(
+  Command.withDescription("Finds what crashes have left behind, and what is damaged"),
+  Command.withExamples([{ command: "s3db repair users" }, { command: "s3db repair users --fix" }])
+)
+
+export const upgrade = Command.make(
+  "upgrade",
+  { resource },
+  lazily(load, ({ upgrade }) => upgrade)
+).pipe(Command.withDescription("Writes documents of older schema versions in the present one"))
+
+export const rotate = Command.make(
+  "rotate",
+  { resource },
+  lazily(load, ({ rotate }) => rotate)
+).pipe(
+  Command.withDescription("Encrypts secrets under older keys anew, under the first one of S3DB_KEYS"),
+  Command.withExamples([{ command: "S3DB_KEYS=new:...,old:... s3db rotate users" }])
+)
+
+export const recount = Command.make(
+  "recount",
+  { resource },
+  lazily(load, ({ recount }) => recount)
+).pipe(Command.withDescription("Makes the counters of a resource exact again"))
+
+export const plugins = Command.make(
+  "plugins",
+  {},
+  lazily(load, ({ plugins }) => plugins)
+).pipe(Command.withDescription("Lists the plugins that the catalog knows"))
+
+export const watch = Command.make(
+  "watch",
+  {
+    resource,
+    interval: Flag.Int("interval").pipe(
+      Flag.withDescription("Seconds between two looks (default: 5)"),
+      Flag.filter(
+        (seconds) => seconds >= 1,
+        () => "Expected a second or more"
+      ),
+      Flag.withDefault(5)
+    ),
+    times: Flag.Int("times").pipe(Flag.withDescription("Ends after so many looks"), Flag.optional),
+    documents: flag("documents", "Shows the documents, too")
+  },
+  lazily(load, ({ watch }) => watch)
+).pipe(
+  Command.withDescription(
+    "Tells which documents are new, changed or gone, whoever writes them: one LIST for each 1,000 a look"
+  ),
+  Command.withExamples([{ command: "s3db watch orders --interval 2 --documents --ndjson" }])
+)

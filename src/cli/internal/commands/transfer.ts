@@ -1,0 +1,69 @@
+/** The commands that carry many documents out and in. */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import { flag, lazily } from "../globals.ts"
+import { conditions, resource, text } from "./arguments.ts"
+
+const load = () => import("../work/transfer.ts")
+
+const format = Flag.Literals("format", ["ndjson", "json", "csv"]).pipe(
+  Flag.withDescription("The form (default: by the name of the file, else ndjson)"),
+  Flag.optional
+)
+
+const least = (name: string, value: number, description: string) =>
+  Flag.Int(name).pipe(
+    Flag.withDescription(description),
+    Flag.filter(
+      (given) => given >= value,
+      () => `Expected a number of ${value} or more`
+    )
+  )
+
+export const exporting = Command.make(
+  "export",
+  {
+    resource,
+    ...conditions,
+    format,
+    output: text("output", "FILE", "Where it goes, in full or not at all (default: standard output)").pipe(
+      Flag.withAlias("o")
+    ),
+    select: text("select", "FIELDS", "Only these fields, with commas between them"),
+    escapeFormulas: flag("escape-formulas", "In CSV: makes texts harmless that a spreadsheet takes for formulas")
+  },
+  lazily(load, ({ exporting }) => exporting)
+).pipe(
+  Command.withDescription("Writes all documents, or those that meet conditions, without their secrets"),
+  Command.withExamples([
+    { command: "s3db export users -o users.csv" },
+    { command: "s3db export users --where country=BR | gzip > users.ndjson.gz" }
+  ])
+)
+
+export const importing = Command.make(
+  "import",
+  {
+    resource,
+    file: Argument.String("file").pipe(Argument.withDescription("Where the documents are; - is standard input")),
+    format,
+    mode: Flag.Literals("mode", ["insert", "upsert", "replace"]).pipe(
+      Flag.withDescription("What becomes of documents that are there (default: insert, which leaves them alone)"),
+      Flag.withDefault("insert")
+    ),
+    skip: least("skip", 0, "Leaves out so many at the beginning: to go on where an import was interrupted").pipe(
+      Flag.withDefault(0)
+    ),
+    concurrency: least("concurrency", 1, "How many writes are under way at once (default: 16)").pipe(
+      Flag.withDefault(16)
+    )
+  },
+  lazily(load, ({ importing }) => importing)
+).pipe(
+  Command.withDescription("Writes the documents of a file; those that cannot be are told by their line"),
+  Command.withExamples([
+    { command: "s3db import users users.csv --mode upsert" },
+    { command: "zcat users.ndjson.gz | s3db import users -" }
+  ])
+)

@@ -1,0 +1,200 @@
+/** The commands that take care of a resource, and look into how it is stored. */
+import { readFileSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Database from "effect-s3db/Database"
+import { exitCodes } from "../../src/cli/internal/failure.ts"
+import { fill, key, using } from "./people.ts"
+import { type Given, inFolder } from "./shell.ts"
+
+type Row = Readonly<Record<string, unknown>>
+
+/** 32 other bytes in base 64. */
+const newer = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA="
+
+const filled = Effect.gen(function* () {
+  const shell = yield* inFolder
+  yield* fill(shell.url)
+  const keys = { S3DB_KEYS: `k1:${key}` }
+  const s3db = (args: ReadonlyArray<string>, given: Given = {}) =>
+    shell.s3db(args, { ...given, env: { ...keys, ...given.env } })
+  const json = (args: ReadonlyArray<string>, given: Given = {}) =>
+    shell.json(args, { ...given, env: { ...keys, ...given.env } })
+  return {
+    ...shell,
+    s3db,
+    json,
+    rows: (args: ReadonlyArray<string>) => Effect.map(json(args), (all) => all as ReadonlyArray<Row>)
+  }
+})
+
+describe("care on the command line", () => {
+  it.effect("history and restore", () =>
+    Effect.gen(function* () {
+      const { json, rows, s3db } = yield* filled
+      yield* json(["update", "people", "p0001", "--set", "zip=new"])
+      const [first] = yield* rows(["history", "people", "p0001"])
+      assert.strictEqual(first?.["version"], 1)
+      assert.strictEqual((yield* s3db(["restore", "people", "p0001", "--version", "1"])).code, exitCodes.Refused)
+      assert.deepInclude((yield* json(["restore", "people", "p0001", "--version", "1", "--force"])) as Row, {
+        zip: "01"
+      })
+      assert.strictEqual((yield* rows(["history", "people", "p0001"])).length, 2)
+      for (const [args, code] of [
+        [["--version", "77", "--force"], exitCodes.NotFound],
+        [["--time", "1969-01-01T00:00:00Z", "--force"], exitCodes.NotFound],
+        [["--time", "then"], exitCodes.Usage],
+        [[], exitCodes.Usage],
+        [["--time", "1999-01-01T00:00:00Z", "--version", "1"], exitCodes.Usage]
+      ] as const) {
+        assert.strictEqual((yield* s3db(["restore", "people", "p0001", ...args])).code, code, args.join(" "))
+      }
+      assert.deepStrictEqual(yield* rows(["history", "people", "nobody"]), [])
+    })
+  )
+
+  it.effect("content", () =>
+    Effect.gen(function* () {
+      const { json, path, s3db, write } = yield* filled
+      yield* write("picture", "pixels")
+      const put = ["content", "put", "people", "p0000", path("picture"), "--type", "image/png"]
+      assert.deepStrictEqual(yield* json(put), { id: "p0000", size: 6, contentType: "image/png" })
+      assert.strictEqual((yield* s3db(["content", "get", "people", "p0000"])).out, "pixels")
+      const got = yield* s3db(["content", "get", "people", "p0000", "-o", path("copy")])
+      assert.include(got.err, "6 bytes of image/png")
+      assert.strictEqual(readFileSync(path("copy"), "utf8"), "pixels")
+      assert.strictEqual((yield* s3db(["content", "put", "people", "p0001", "-"], { stdin: "from a pipe" })).code, 0)
+      assert.strictEqual((yield* s3db(["content", "delete", "people", "p0000"])).code, exitCodes.Refused)
+      yield* json(["content", "delete", "people", "p0000", "--force"])
+      assert.strictEqual((yield* s3db(["content", "get", "people", "p0000"])).code, exitCodes.NotFound)
+      assert.strictEqual((yield* s3db(["content", "get", "people", "nobody"])).code, exitCodes.NotFound)
+      assert.strictEqual((yield* s3db(["content", "put", "people", "p0000", path("none")])).code, exitCodes.Invalid)
+    })
+  )
+
+  it.effect("partitions, their values and numbers; sizes and what they cost", () =>
+    Effect.gen(function* () {
+      const { json, rows, s3db } = yield* filled
+      assert.deepStrictEqual(yield* rows(["partitions", "people"]), [
+        { partition: "byCountry", fields: ["country", "age"], state: "ready" }
+      ])
+      assert.deepStrictEqual(yield* rows(["partitions", "people", "byCountry"]), [
+        { country: "BR", documents: 3 },
+        { country: "PT", documents: 3 }
+      ])
+      assert.deepStrictEqual((yield* rows(["partitions", "people", "byCountry", "--value", "country=BR"])).at(-1), {
+        age: 14,
+        documents: 1
+      })
+      assert.strictEqual((yield* s3db(["partitions", "people", "byCity"])).code, exitCodes.Usage)
+      yield* json(["update", "people", "p0000", "--set", `zip=${"x".repeat(4000)}`])
+      const analysis = (yield* json(["analyze", "people"])) as Row & { readonly fields: ReadonlyArray<Row> }
+      assert.deepInclude(analysis, { documents: 6, sampled: 6, withBody: 1 })
+      assert.deepInclude(
+        analysis.fields.find(({ field }) => field === "zip"),
+        { filled: "100 %", inBody: 1 }
+      )
+      assert.include((yield* s3db(["analyze", "people", "--sample", "2"])).out, "dollarsPerMonth")
+      const explained = (yield* json(["explain", "people", "p0000"])) as { readonly fields: ReadonlyArray<Row> }
+      assert.deepInclude(
+        explained.fields.find(({ path }) => path === "zip"),
+        { place: "body" }
+      )
+      assert.include((yield* s3db(["explain", "people", "p0001"])).out, "metadata")
+    })
+  )
+
+  it.effect("repair finds and mends; a damaged document is told", () =>
+    Effect.gen(function* () {
+      const { rows, s3db, url } = yield* filled
+      assert.deepStrictEqual(yield* rows(["repair", "people"]), [])
+      yield* using(
+        url,
+        Effect.gen(function* () {
+          const { store } = yield* Database.Database
+          yield* store.put({
+            key: "resource=people/data/id=broken",
+            metadata: { "s-": "?" },
+            body: new Uint8Array([1, 2])
+          })
+        }).pipe(Effect.orDie)
+      )
+      const found = yield* s3db(["repair", "people", "--fix", "--json"])
+      assert.strictEqual(found.code, exitCodes.Unfinished)
+      const [finding] = JSON.parse(found.out) as ReadonlyArray<Row>
+      assert.deepInclude(finding, { kind: "Corrupt", id: "broken", repaired: false })
+      assert.strictEqual((yield* s3db(["get", "people", "broken"])).code, exitCodes.Damaged)
+    })
+  )
+
+  it.effect("rotates keys, upgrades, and lists plugins", () =>
+    Effect.gen(function* () {
+      const { json, rows, s3db } = yield* filled
+      yield* json(["update", "people", "p0000", "--set", "card=4111"])
+      const both = { env: { S3DB_KEYS: `k2:${newer},k1:${key}` } }
+      const rotated = yield* json(["rotate", "people"], both)
+      assert.deepInclude(rotated as Row, { failed: 0 })
+      assert.isAtLeast((rotated as { readonly rewritten: number }).rewritten, 1)
+      // The older key is not needed any more.
+      assert.strictEqual((yield* s3db(["rotate", "people"], { env: { S3DB_KEYS: `k2:${newer}` } })).code, 0)
+      const old = yield* s3db(["get", "people", "p0000"])
+      assert.strictEqual(old.code, exitCodes.Damaged)
+      assert.notInclude(old.err, key)
+      assert.deepStrictEqual(yield* json(["upgrade", "people"], both), { seen: 6, rewritten: 0, failed: 0 })
+      assert.deepStrictEqual(yield* rows(["plugins"]), [])
+      assert.strictEqual((yield* s3db(["recount", "people"])).code, exitCodes.Denied)
+    })
+  )
+
+  it.effect("all documents are deleted only where the definition allows it", () =>
+    Effect.gen(function* () {
+      const { json, s3db } = yield* filled
+      assert.strictEqual((yield* s3db(["truncate", "people", "--force"])).code, exitCodes.Denied)
+      yield* json([
+        "create",
+        "resource",
+        "sessions",
+        "-a",
+        "user=string",
+        "--with",
+        "allowDeleteAll",
+        "--with",
+        "counters"
+      ])
+      yield* json(["insert", "sessions", '[{"user":"a"},{"user":"b"}]'])
+      assert.strictEqual((yield* s3db(["truncate", "sessions"])).code, exitCodes.Refused)
+      assert.deepStrictEqual(yield* json(["truncate", "sessions", "--force"]), { deleted: 2 })
+    })
+  )
+
+  it.live("a partition that was declared later is built, and what others write is watched", () =>
+    Effect.gen(function* () {
+      const { json, s3db } = yield* filled
+      yield* json(["create", "resource", "notes", "-a", "text=string"])
+      yield* json(["insert", "notes", '[{"id":"a","text":"x"},{"id":"b","text":"y"}]'])
+      const watching = yield* Effect.forkChild(
+        s3db(["watch", "notes", "--interval", "1", "--times", "7", "--documents", "--ndjson"]),
+        { startImmediately: true }
+      )
+      const partition = '{"attributes":{"text":"string"},"partitions":{"byText":["text"]}}'
+      yield* json(["alter", "resource", "notes", partition])
+      assert.deepStrictEqual(yield* json(["backfill", "notes"]), { seen: 2, rewritten: 2, failed: 0 })
+      assert.deepStrictEqual(yield* json(["query", "notes", "--partition", "byText", "--value", "text=y"]), [
+        { id: "b", text: "y" }
+      ])
+      yield* json(["delete", "notes", "a", "--force"])
+      yield* json(["insert", "notes", '{"id":"c","text":"z"}'])
+      const { code, out } = yield* Fiber.join(watching)
+      assert.strictEqual(code, 0)
+      const told = out
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as Row)
+      assert.deepStrictEqual(
+        told.filter(({ id }) => id === "c"),
+        [{ change: "new", id: "c", document: { id: "c", text: "z" } }]
+      )
+    })
+  )
+})
