@@ -7,7 +7,7 @@
 import type * as BigDecimal from "effect/BigDecimal"
 import type * as DateTime from "effect/DateTime"
 import type * as Redacted from "effect/Redacted"
-import type { Json } from "./encoding/Json.ts"
+import type { Json, JsonObject } from "./encoding/Json.ts"
 import type { Expected, IsNested, NestedKey, ValueAt } from "./internal/merge.ts"
 import type * as Partition from "./Partition.ts"
 import type * as Query from "./Query.ts"
@@ -356,6 +356,47 @@ type CoveredOf<O> = O extends { readonly covering?: infer Paths }
       : string
     : never
   : never
+
+/**
+ * A document in JSON form with the fields that are named by their paths. What it lacks is not there.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Selected<S extends Attributes.DocumentSchema, Path extends string> = [Path] extends [never]
+  ? JsonObject
+  : string extends Path | keyof S["Encoded"]
+    ? JsonObject
+    : SelectedIn<S["Encoded"], Path>
+
+type SelectedIn<E, Path extends string> = {
+  readonly [Head in HeadOf<E, Path>]?: Head extends Path
+    ? Head extends keyof E
+      ? JsonOf<E[Head]>
+      : SystemField<Head>
+    : Head extends keyof E
+      ? SelectedIn<NonNullable<E[Head]>, RestOf<Path, Head>> | Extract<E[Head], null>
+      : Json
+}
+
+/** What a path begins with: the whole of it where there is a field called so. */
+type HeadOf<E, Path extends string> = Path extends keyof E ? Path : Path extends `${infer Head}.${string}` ? Head : Path
+
+type RestOf<Path extends string, Head extends string> = Path extends `${Head}.${infer Rest}` ? Rest : never
+
+type SystemField<Name extends string> = Name extends "$createdAt" | "$updatedAt"
+  ? string
+  : Name extends "$schemaVersion"
+    ? number
+    : Json
+
+type JsonOf<V> = V extends string | number | boolean | null
+  ? V
+  : V extends undefined
+    ? never
+    : V extends Date | DateTime.DateTime | bigint | BigDecimal.BigDecimal
+      ? string
+      : Json
 
 /**
  * Finds fields in the partitions of a declaration that the schema has not, or that are secret or hold a secret.

@@ -471,7 +471,38 @@ export interface Conditions<A> extends Concurrency {
  * @category models
  * @since 0.1.0
  */
-export interface Request<A> extends Within, Conditions<A>, OnCorrupt {}
+export interface Request<A> extends Within, Conditions<A>, OnCorrupt, Stale {}
+
+/**
+ * The choice whether the markers of a partition may answer in the place of the documents.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stale {
+  /**
+   * Whether keys alone may answer, where a partition tells by them all that is asked for: its fields without a transform, those that it
+   * covers, and the id. 1 LIST for each 1,000 documents, and 1 GET for one whose covered fields were too long for its key. Default
+   * `false`: documents are read.
+   *
+   * Every document that was acknowledged before is there, as it was when it was last written: what a migration would make of it is not
+   * known. Beside it there may be one that is about to be written, has just been replaced or deleted, or is left of a program that crashed, until
+   * `repair`; so a document may be met twice. One that moves on in the meantime may be met at both places or at neither. `-0` in a field
+   * of the partition that is not covered, too, is `0`.
+   */
+  readonly allowStale?: boolean | undefined
+}
+
+/**
+ * The fields that are wanted of documents.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Projection<out Path extends string = string> {
+  /** By path. Default: all but secrets. */
+  readonly select?: ReadonlyArray<Path> | undefined
+}
 
 /**
  * The page that is asked for, and its length.
@@ -561,6 +592,10 @@ export interface Plan {
   readonly requests: Requests
   /** Whether every document is read, unless a limit ends it. */
   readonly isScan: boolean
+  /** `keys`: the markers of the partition tell all that is asked for, and no document is read. Only with `allowStale`. */
+  readonly reads: "documents" | "keys"
+  /** Why documents are read, or may be, although `allowStale` was said, in words. */
+  readonly fallback: string | undefined
 }
 
 /**

@@ -32,6 +32,7 @@ import type {
   NameOf,
   Names,
   Part,
+  Selected,
   Stored,
   UniqueValues,
   Within
@@ -904,15 +905,20 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
 
   /**
    * How many documents there are, or meet conditions. One LIST for each 1,000; in a partition, or with conditions, 1 GET
-   * for each document, too; with `verify: false` a partition's markers are counted, and leftovers of crashes among them.
+   * for each document, too; with `verify: false` a partition's markers are counted, and leftovers of crashes among them. With
+   * `allowStale` so are those that meet conditions, where keys tell that: no GET.
    */
-  readonly count: (request?: Request<S, N, Fields> & Query.Verify & Query.OnCorrupt) => Effect.Effect<number, ListError>
+  readonly count: (
+    request?: Request<S, N, Fields> & Query.Verify & Query.OnCorrupt & Query.Stale
+  ) => Effect.Effect<number, ListError>
 
   /**
    * Ids, in the order of the keys. One LIST for each 1,000, as the stream is drawn; in a partition, or with conditions,
-   * 1 GET for each document, too.
+   * 1 GET for each document, too, but with `allowStale`, where keys tell which they are.
    */
-  readonly listIds: (request?: Request<S, N, Fields> & Query.OnCorrupt) => Stream.Stream<N["id"], ListError>
+  readonly listIds: (
+    request?: Request<S, N, Fields> & Query.OnCorrupt & Query.Stale
+  ) => Stream.Stream<N["id"], ListError>
 
   /**
    * One page of documents, in the order of their keys. 1 LIST, 1 GET for each document.
@@ -955,13 +961,27 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   /**
    * Like `query`, in JSON form and only the fields named, by path. Default: all; secrets are left out. `InvalidInput` also
    * for a field that is secret, or holds a secret: name its other fields.
+   *
+   * With `allowStale`, where the keys of a partition tell all fields that are named and that conditions and order are about: 1 LIST for each
+   * 1,000 documents, no GET (see `Query.Stale`). Else documents are read; `explainQuery` says why. So they are where an interceptor, such as
+   * a guard, narrows or changes what may be seen.
    */
-  readonly queryJson: (
+  readonly queryJson: <const Path extends Query.FieldPath<Query.Queryable<Fields>> = never>(
+    request: Request<S, N, Fields> & Query.OnCorrupt & Query.Stale & Query.Projection<Path>
+  ) => Stream.Stream<Selected<S, Path>, ListError>
+
+  /**
+   * One page of what `queryJson` gives, by keys alone as there. It runs as `list`; where an interceptor of that has a say, documents are read.
+   * Default `limit` 100. With `total: true` also the number of documents on all pages.
+   */
+  readonly queryPageJson: <const Path extends Query.FieldPath<Query.Queryable<Fields>> = never>(
     request: Request<S, N, Fields> &
-      Query.OnCorrupt & {
-        readonly select?: ReadonlyArray<Query.FieldPath<Query.Queryable<Fields>>> | undefined
-      }
-  ) => Stream.Stream<JsonObject, ListError>
+      Query.OnCorrupt &
+      Query.PageRequest &
+      Query.Total &
+      Query.Stale &
+      Query.Projection<Path>
+  ) => Effect.Effect<Query.Page<Selected<S, Path>> & { readonly total: number | undefined }, ListError>
 
   /**
    * One page of what `query` gives. Default `limit` 100. The cursor holds its place while documents come and go. With
@@ -973,16 +993,6 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   readonly queryPage: (
     request: Request<S, N, Fields> & Query.OnCorrupt & Query.PageRequest & { readonly total?: boolean | undefined }
   ) => Effect.Effect<Query.Page<S["Type"]> & { readonly total: number | undefined }, ListError>
-
-  /** Like `queryPage`, in JSON form and only the fields named, as `queryJson` gives them. */
-  readonly queryPageJson: (
-    request: Request<S, N, Fields> &
-      Query.OnCorrupt &
-      Query.PageRequest & {
-        readonly total?: boolean | undefined
-        readonly select?: ReadonlyArray<Query.FieldPath<Query.Queryable<Fields>>> | undefined
-      }
-  ) => Effect.Effect<Query.Page<JsonObject> & { readonly total: number | undefined }, ListError>
 
   /**
    * The conditions that untrusted JSON asks for, such as a command line or an HTTP request, as the `predicate` of a query.
@@ -1000,17 +1010,22 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    */
   readonly parseOrder: (text: string) => Effect.Effect<Query.Order, DbError.InvalidInput>
 
-  /** What a query is going to do. No request. */
-  readonly explainQuery: (request: Request<S, N, Fields>) => Effect.Effect<Query.Plan, ListError>
+  /**
+   * What a query is going to do; with `select` and `allowStale` what `queryJson` is, with `select: []` what `count` is. No request.
+   */
+  readonly explainQuery: (
+    request: Request<S, N, Fields> & Query.Stale & Query.Projection<Query.FieldPath<Query.Queryable<Fields>>>
+  ) => Effect.Effect<Query.Plan, ListError>
 
   /**
    * Counts, sums, least and greatest values and averages of what a query gives, also by groups.
    *
-   * `TooManyGroups`; `InvalidInput`: a field that is not there, is secret, or holds a secret.
+   * `TooManyGroups`; `InvalidInput`: a field that is not there, is secret, or holds a secret. With `allowStale` by keys alone, where they tell
+   * all of the fields, and no interceptor has a say.
    */
   readonly aggregate: (
     aggregation: Aggregation.Notation<Query.Queryable<Fields>>,
-    request?: Request<S, N, Fields> & Query.OnCorrupt & Pick<Aggregation.Options, "maxGroups">
+    request?: Request<S, N, Fields> & Query.OnCorrupt & Query.Stale & Pick<Aggregation.Options, "maxGroups">
   ) => Effect.Effect<ReadonlyArray<Aggregation.Group>, ListError | Aggregation.TooManyGroups>
 
   /**

@@ -51,6 +51,10 @@ export interface Wanted {
   readonly order: Query.Order
   /** Put in order in memory, no more can be had than are kept there. */
   readonly needsIndex: boolean
+  /** Whether a partition tells all that is asked for, so that its keys may answer. Default: none does. */
+  readonly answers?: ((partition: Partition.Partition) => boolean) | undefined
+  /** Whether documents that do not come in their order could not be put in it. */
+  readonly isUnsortable?: boolean | undefined
 }
 
 type Known = Pick<Fields<unknown>, "isExact" | "codecOf" | "isAlwaysThere" | "options">
@@ -62,6 +66,8 @@ interface Store {
 }
 
 interface Candidate extends Chosen {
+  /** Whether its keys tell all that is asked for. */
+  readonly isTelling?: boolean
   /** More is better: fields with one value, then with few, then with bounds. */
   readonly score: number
 }
@@ -263,7 +269,7 @@ export const named = (
  * @since 0.1.0
  */
 export const choose = (
-  { bounds, needsIndex, order }: Wanted,
+  { answers = () => false, bounds, isUnsortable = false, needsIndex, order }: Wanted,
   { partitions, uniques }: Compiled,
   fields: Known,
   store: Store
@@ -279,17 +285,22 @@ export const choose = (
   }
   const unique = byUnique(uniques, bounds, fields)
   if (unique !== undefined) return unique
+  const within = withinIds(bounds, fields, store)
   /** What comes in the order that is asked for need not be put in it; but rather some in memory than all of them. */
   const rank = (one: Candidate): number => {
     const inOrder = comesIn(order, one.isOrderedBy, isOrdered)
-    if (one.score > 0) return inOrder ? 3 : 1
-    return !inOrder ? -1 : needsIndex ? 2 : 0
+    const isTelling = one.isTelling === true && (inOrder || !isUnsortable)
+    if (one.score > 0) return (inOrder ? 3 : 1) + (isTelling ? 10 : 0)
+    // The keys of all documents are less than all documents, and more than few of them.
+    const whole = !inOrder ? -1 : needsIndex ? 2 : 0
+    return isTelling && within === undefined ? Math.max(whole, 0) + 0.5 : whole
   }
-  const within = withinIds(bounds, fields, store)
   let best: Candidate | undefined
   for (const partition of partitions.values()) {
-    const candidate = partition.isReady ? candidateOf(partition, bounds, fields, within) : undefined
-    if (candidate === undefined || rank(candidate) < 0) continue
+    const found = partition.isReady ? candidateOf(partition, bounds, fields, within) : undefined
+    if (found === undefined) continue
+    const candidate = { ...found, isTelling: answers(partition) }
+    if (rank(candidate) < 0) continue
     const gain = best === undefined ? 1 : rank(candidate) - rank(best) || candidate.score - best.score
     if (gain > 0) best = candidate
   }
@@ -300,6 +311,25 @@ export const choose = (
       settled: within === undefined ? [] : [within.settled]
     }
   )
+}
+
+/**
+ * Tells which documents a partition lacks that may meet the bounds, in words.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const lackedBy = (
+  partition: Partition.Partition,
+  bounds: ReadonlyArray<Bound>,
+  fields: Known
+): string | undefined => {
+  const isIn = (path: ReadonlyArray<string>) =>
+    bounds.some((bound) => samePath(bound.path, path) && valuesOf(bound)?.includes(null) !== true)
+  const lacking = partition.definition.fields.find(({ path }) => !fields.isAlwaysThere(path) && !isIn(path))
+  return lacking === undefined
+    ? undefined
+    : `partition ${partition.name} has no documents without ${lacking.path.join(".")}`
 }
 
 /**
@@ -317,9 +347,8 @@ export const unfitOf = (
   const boundOf = (path: ReadonlyArray<string>) => bounds.find((one) => samePath(one.path, path))
   const bound = first === undefined ? undefined : boundOf(first.path)
   if (bound === undefined) return []
-  const isIn = (one: Bound | undefined) => one !== undefined && valuesOf(one)?.includes(null) !== true
-  const lacking = partition.definition.fields.find(({ path }) => !fields.isAlwaysThere(path) && !isIn(boundOf(path)))
-  if (lacking !== undefined) return [`partition ${partition.name} has no documents without ${lacking.path.join(".")}`]
+  const lacked = lackedBy(partition, bounds, fields)
+  if (lacked !== undefined) return [lacked]
   const count = valuesOf(bound)?.length ?? 0
   return count <= mostListings
     ? []

@@ -43,8 +43,8 @@ export type ListFailure = DbError.InvalidInput | ReadFailure
  * @category models
  * @since 0.1.0
  */
-export interface PageCondition<A, out E> {
-  readonly keep: (base: Base<A>) => Effect.Effect<boolean, E>
+export interface PageCondition<in X, out E> {
+  readonly keep: (one: X) => Effect.Effect<boolean, E>
   /** Whether it hides documents from who asks, so that the cursor must not tell of them. */
   readonly hides: boolean
   /** What tells it from others. */
@@ -82,8 +82,14 @@ export interface Listing<A> {
   /** One page, of those that meet a condition if there is one. 1 LIST and 1 GET for each document, more with a condition. */
   readonly page: <E = never>(
     request: (Planned & Query.PageRequest & Query.Concurrency & Query.OnCorrupt) | undefined,
-    condition?: PageCondition<A, E>
+    condition?: PageCondition<Base<A>, E>
   ) => Effect.Effect<Query.Page<Base<A>>, ListFailure | E>
+  /** One page of what is made of hits. 1 LIST, more with a condition, and what making takes. */
+  readonly pageOf: <X, E = never>(
+    request: (Planned & Query.PageRequest & Query.Concurrency & Query.OnCorrupt) | undefined,
+    make: (range: Range, hit: Hit) => Effect.Effect<X | undefined, ReadFailure>,
+    condition?: PageCondition<X, E>
+  ) => Effect.Effect<Query.Page<X>, ListFailure | E>
   /** The document, if it belongs to a partition and has those values there; otherwise `NotFound`. 1 GET. */
   readonly getFrom: (id: string, request: Query.Within) => Effect.Effect<Base<A>, DbError.NotFound | ListFailure>
   /** The version that a hit points to, if it counts. 1 GET. */
@@ -251,9 +257,9 @@ export const make = <A>(
   ): Stream.Stream<X, ListFailure> => Stream.unwrap(Effect.map(rangeOf(request), use))
 
   /** Looks at hits until a page is full: those it keeps, and how many it has looked at. */
-  const examine = Effect.fnUntraced(function* <E>(
-    range: Range,
+  const examine = Effect.fnUntraced(function* <X, E>(
     hits: ReadonlyArray<Hit>,
+    make: (hit: Hit) => Effect.Effect<X | undefined, ReadFailure>,
     {
       concurrency,
       left,
@@ -265,28 +271,29 @@ export const make = <A>(
       readonly room: number
       readonly tolerance: Tolerance.Tolerance
     },
-    condition: PageCondition<A, E> | undefined
-  ): Effect.fn.Return<{ readonly found: ReadonlyArray<Base<A>>; readonly examined: number }, ListFailure | E> {
-    const found: Array<Base<A>> = []
+    condition: PageCondition<X, E> | undefined
+  ): Effect.fn.Return<{ readonly found: ReadonlyArray<X>; readonly examined: number }, ListFailure | E> {
+    const found: Array<X> = []
     let examined = 0
     while (examined < hits.length && found.length < room && examined < left) {
       const size = Math.min(left - examined, Math.max(room - found.length, concurrency))
       const some = hits.slice(examined, examined + size)
-      const bases = yield* Effect.forEach(some, (hit) => attempt(hit.id, baseOf(range, hit)), { concurrency })
-      for (const one of bases) {
+      const made = yield* Effect.forEach(some, (hit) => attempt(hit.id, make(hit)), { concurrency })
+      for (const unsure of made) {
         if (found.length === room) break
         examined += 1
-        const base = yield* tell(one)
-        if (base !== undefined && (condition === undefined || (yield* condition.keep(base)))) found.push(base)
+        const one = yield* tell(unsure)
+        if (one !== undefined && (condition === undefined || (yield* condition.keep(one)))) found.push(one)
       }
     }
     return { found, examined }
   })
 
-  const page = Effect.fnUntraced(function* <E = never>(
+  const pageOf = Effect.fnUntraced(function* <X, E = never>(
     request: (Planned & Query.PageRequest & Query.Concurrency & Query.OnCorrupt) | undefined,
-    condition?: PageCondition<A, E>
-  ): Effect.fn.Return<Query.Page<Base<A>>, ListFailure | E> {
+    make: (range: Range, hit: Hit) => Effect.Effect<X | undefined, ReadFailure>,
+    condition?: PageCondition<X, E>
+  ): Effect.fn.Return<Query.Page<X>, ListFailure | E> {
     const range = yield* rangeOf(request)
     const { limit = 100, concurrency = defaultConcurrency } = request ?? {}
     if (!Number.isInteger(limit) || limit < 1 || limit > maxKeysPerRequest) {
@@ -298,14 +305,14 @@ export const make = <A>(
     const text = yield* cursors.read(query, request?.cursor)
     let { after, skip }: Position = text === undefined ? { after: undefined, skip: 0 } : JSON.parse(text)
     let left = hides ? mostExamined : Number.POSITIVE_INFINITY
-    const items: Array<Base<A>> = []
+    const items: Array<X> = []
     for (;;) {
       // Without a condition most keys count; with one, few may.
       const size = capabilities.orderedList && condition === undefined ? limit - items.length : maxKeysPerRequest
       const { hits, isThinned, next } = yield* keys.page(range, size, after)
       const room = limit - items.length
       const options = { concurrency, left, room, tolerance }
-      const { found, examined } = yield* examine(range, hits.slice(skip), options, condition)
+      const { found, examined } = yield* examine(hits.slice(skip), (hit) => make(range, hit), options, condition)
       items.push(...found)
       left -= examined
       const end = skip + examined
@@ -359,7 +366,8 @@ export const make = <A>(
       }
       return yield* keys.count(range)
     }),
-    page,
+    page: (request, condition) => pageOf(request, baseOf, condition),
+    pageOf,
     getFrom: Effect.fnUntraced(function* (id, request) {
       const range = yield* rangeOf(request)
       const { partition } = range

@@ -18,11 +18,14 @@ import type { Documents } from "../document/documents.ts"
 import type { Compiled, Readiness } from "../document/indexes.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import * as Query from "../Query.ts"
+import type { Partition } from "../Partition.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
+import * as Transaction from "../Transaction.ts"
 import * as access from "./access.ts"
 import { type Bound, find as boundsOf, remainder } from "./bounds.ts"
 import type { Fields } from "./fields.ts"
 import { type Keys, mostInMemory } from "./keys.ts"
+import { tells } from "./markers.ts"
 
 /**
  * A request, looked through.
@@ -59,14 +62,26 @@ export interface Planned {
  * @since 0.1.0
  */
 export interface Planner<A> {
-  /** Looks a request through. No request. `InvalidInput`: conditions, an order or a limit that cannot be. */
-  readonly plan: (request: Query.Request<A>) => Effect.Effect<Planned, DbError.InvalidInput>
+  /**
+   * Looks a request through. No request. `shown`: all of the fields that are made use of beside conditions and order; default: every field,
+   * which keys do not tell. `InvalidInput`: conditions, an order or a limit that cannot be.
+   */
+  readonly plan: (
+    request: Query.Request<A>,
+    shown?: ReadonlyArray<ReadonlyArray<string>>
+  ) => Effect.Effect<Planned, DbError.InvalidInput>
+  /** The same, to be run by keys: what is known of indexes has to be fresh. */
+  readonly fresh: (
+    request: Query.Request<A>,
+    shown: ReadonlyArray<ReadonlyArray<string>>
+  ) => Effect.Effect<Planned, DbError.InvalidInput | DbError.Failure>
   /**
    * The same, to be run: what is known of indexes has to be fresh. `NotAllowed` when it would read every document and does
    * not say so.
    */
   readonly allowed: (
-    request: Query.Request<A>
+    request: Query.Request<A>,
+    shown?: ReadonlyArray<ReadonlyArray<string>>
   ) => Effect.Effect<Planned, DbError.InvalidInput | DbError.NotAllowed | DbError.Failure>
 }
 
@@ -77,7 +92,7 @@ export interface Planner<A> {
  * @since 0.1.0
  */
 export const make = <S extends DocumentSchema>(
-  { primaryKey, scan }: Definition<S>,
+  { name, primaryKey, scan }: Definition<S>,
   { context, indexes }: Documents<S["Type"]>,
   {
     fields,
@@ -108,11 +123,49 @@ export const make = <S extends DocumentSchema>(
     request: Query.Request<A>,
     bounds: ReadonlyArray<Bound>,
     order: Query.Order,
-    compiled: Compiled
+    compiled: Compiled,
+    needed: ReadonlyArray<Path> | undefined
   ): access.Chosen => {
     if (request.partition !== undefined) return access.named(request, compiled, fields)
+    const isUnsortable = order.length > 0 && !fitsInMemory(request.limit)
     const needsIndex = !fitsInMemory(request.limit) && (request.scan ?? scan)
-    return access.choose({ bounds, needsIndex, order }, compiled, fields, { isOrdered, primaryKey })
+    const answers = (partition: Partition) => needed?.every(tells(partition, primaryKey)) === true
+    const wanted = { answers, bounds, isUnsortable, needsIndex, order }
+    return access.choose(wanted, compiled, fields, { isOrdered, primaryKey })
+  }
+
+  /** Why keys do not tell what is asked for, along a way; `undefined` where they do. */
+  const untoldOf = (
+    way: access.Access,
+    needed: ReadonlyArray<Path> | undefined,
+    bounds: ReadonlyArray<Bound>,
+    { partitions }: Compiled
+  ): string | undefined => {
+    if (needed === undefined) return "every field is asked for: name those that are wanted by select"
+    const lacking = (partition: Partition) => [
+      ...new Set(needed.filter((path) => !tells(partition, primaryKey)(path)).map((path) => path.join(".")))
+    ]
+    switch (way._tag) {
+      case "Ids":
+        return "documents are found by their ids"
+      case "Unique":
+        return `documents are found by unique key ${way.label}`
+      case "Partition": {
+        const partition = partitions.get(way.name)
+        const fields = partition === undefined ? [] : lacking(partition)
+        return fields.length === 0 ? undefined : `the keys of partition ${way.name} do not tell ${fields.join(", ")}`
+      }
+      case "Scan": {
+        const reasons = [...partitions.values()].map((partition) => {
+          const paths = lacking(partition)
+          if (paths.length > 0) return `those of ${partition.name} do not tell ${paths.join(", ")}`
+          if (partition.lack !== undefined) return partition.lack
+          return access.lackedBy(partition, bounds, fields) ?? `those of ${partition.name} are in another order`
+        })
+        const why = reasons.length === 0 ? `${name} has no partition` : reasons.slice(0, mostReasons).join("; ")
+        return `no partition has all documents and tells what is asked for by its keys: ${why}`
+      }
+    }
   }
 
   /** What keeps an index that would lead to the documents from doing so, if it is not complete. */
@@ -130,7 +183,8 @@ export const make = <S extends DocumentSchema>(
   }
 
   const plan = Effect.fnUntraced(function* (
-    request: Query.Request<A>
+    request: Query.Request<A>,
+    shown?: ReadonlyArray<Path>
   ): Effect.fn.Return<Planned, DbError.InvalidInput> {
     const predicate = yield* fields.predicateOf(request)
     const order = yield* fields.orderOf(request)
@@ -143,7 +197,20 @@ export const make = <S extends DocumentSchema>(
       // An element of an array may meet each condition by itself.
       (bound) => !(fields.codecOf(bound.path) ?? "string").startsWith("array:")
     )
-    const way = chosen(request, bounds, order, compiled)
+    const isAsked = request.allowStale === true
+    // A transaction has to know what it has read.
+    const isInTransaction = isAsked && (yield* Transaction.Current) !== undefined
+    const needed =
+      !isAsked || isInTransaction || shown === undefined
+        ? undefined
+        : [...shown, ...Query.paths(predicate), ...order.map(({ path }) => path)]
+    const way = chosen(request, bounds, order, compiled, needed)
+    const fallback = !isAsked
+      ? undefined
+      : isInTransaction
+        ? "a transaction has to know which documents it has read"
+        : untoldOf(way.access, needed, bounds, compiled)
+    const isByKeys = isAsked && fallback === undefined
     const using = describe(way.access, isWhole(request, way.access))
     const inOrder = access.comesIn(order, way.isOrderedBy, isOrdered)
     const ordered = order.length === 0 ? "none" : inOrder ? "index" : "memory"
@@ -154,7 +221,7 @@ export const make = <S extends DocumentSchema>(
       return yield* invalid(["limit"], message)
     }
     const isAll = way.access._tag === "Scan" && way.access.ids === undefined
-    const isScan = isAll || isWhole(request, way.access)
+    const isScan = !isByKeys && (isAll || isWhole(request, way.access))
     const rest = remainder(predicate, way.settled, fields.options)
     return {
       access: way.access,
@@ -176,17 +243,20 @@ export const make = <S extends DocumentSchema>(
         using,
         filter: isEverything(rest) ? undefined : Query.describe(rest),
         order: ordered,
-        requests: access.requestsOf(way.access),
-        isScan
+        requests: { ...access.requestsOf(way.access), ...(isByKeys ? { perDocument: 0 } : {}) },
+        isScan,
+        reads: isByKeys ? "keys" : "documents",
+        fallback
       }
     }
   })
 
   return {
     plan,
-    allowed: Effect.fnUntraced(function* (request) {
+    fresh: (request, shown) => Effect.andThen(indexes.fresh, plan(request, shown)),
+    allowed: Effect.fnUntraced(function* (request, shown) {
       yield* indexes.fresh
-      const planned = yield* plan(request)
+      const planned = yield* plan(request, shown)
       // With a limit alone no more is read than that.
       const isFiltered = planned.plan.filter !== undefined || planned.plan.order === "memory"
       const isBounded = request.limit !== undefined && !isFiltered
@@ -208,6 +278,11 @@ export const make = <S extends DocumentSchema>(
     })
   }
 }
+
+type Path = ReadonlyArray<string>
+
+/** More are not told of why partitions cannot answer. */
+const mostReasons = 5
 
 /** A field that is called like a time of the database, and a partition by that. */
 const elsewhere = ({ partitions }: Compiled, bounds: ReadonlyArray<Bound>): ReadonlyArray<string> =>

@@ -20,6 +20,7 @@ import type { PageCursors } from "./cursor.ts"
 import type { Fields } from "./fields.ts"
 import { mostInMemory } from "./keys.ts"
 import type { ListFailure, Listing } from "./listing.ts"
+import type { Markers } from "./markers.ts"
 import type { Packed } from "./packed.ts"
 import * as Tolerance from "./tolerance.ts"
 import * as TopK from "./topK.ts"
@@ -64,8 +65,21 @@ export interface Queries<A> {
   /** The same with their JSON form. */
   readonly found: (request: Query.Request<A>, filters: Filters<A>) => Stream.Stream<Found<A>, QueryFailure>
   /**
+   * The documents that meet the conditions, by keys alone, in JSON form and with at least the fields that are asked for; `undefined` where
+   * keys do not tell them, or the request does not allow it.
+   */
+  readonly byKeys: (
+    request: Query.Request<A>,
+    asked: ReadonlyArray<ReadonlyArray<string>>
+  ) => Effect.Effect<Stream.Stream<JsonObject, QueryFailure> | undefined, QueryFailure>
+  /** One page of that. */
+  readonly pageByKeys: (
+    request: Query.Request<A> & Query.PageRequest,
+    asked: ReadonlyArray<ReadonlyArray<string>>
+  ) => Effect.Effect<Query.Page<JsonObject> | undefined, QueryFailure>
+  /**
    * The documents that meet the conditions in JSON form, in no order, with at least the fields that are asked for. Where a resource has
-   * copies, and all documents are looked at, their columns.
+   * copies, and all documents are looked at, their columns; where the request allows it, by keys alone.
    */
   readonly jsons: (
     request: Query.Request<A>,
@@ -100,12 +114,14 @@ export const make = <S extends DocumentSchema>(
     cursors,
     fields,
     listing,
+    markers,
     packed,
     planner
   }: {
     readonly cursors: PageCursors
     readonly fields: Fields<S["Type"]>
     readonly listing: Listing<S["Type"]>
+    readonly markers: Markers
     readonly packed: Packed
     readonly planner: Planner<S["Type"]>
   }
@@ -163,31 +179,64 @@ export const make = <S extends DocumentSchema>(
 
   /** Who may not see a document must not learn of it by a condition either: filters come first. */
   const along = (planned: Planned, request: Asking, filters: Filters<A>): Stream.Stream<Found<A>, QueryFailure> =>
-    seen(reached(planned, request, filters), filters).pipe(
+    passing(reached(planned, request, filters), filters).pipe(
       Stream.map((base) => ({ base, json: fields.jsonOf(base) })),
       Stream.filter(({ json }) => planned.matches(json))
     )
 
   /** The first so many of a stream, in the order of a request. */
-  const keepBest = Effect.fnUntraced(function* <E>(
-    all: Stream.Stream<Found<A>, E>,
+  const keepBest = Effect.fnUntraced(function* <One extends Seen, E>(
+    all: Stream.Stream<One, E>,
     limit: number,
     { compare }: Planned
   ) {
-    const top = TopK.make<Found<A>>(limit, (a, b) => compare(a.json, b.json))
+    const top = TopK.make<One>(limit, (a, b) => compare(a.json, b.json))
     yield* Stream.runForEach(all, (one) => Effect.sync(() => top.add(one)))
     return top.result()
   })
+
+  /** What a way leads to, in the order and the number that are asked for. */
+  const ordered = <One extends Seen>(
+    all: Stream.Stream<One, QueryFailure>,
+    planned: Planned,
+    request: Query.Request<A>
+  ): Stream.Stream<One, QueryFailure> => {
+    if (planned.plan.order !== "memory") return request.limit === undefined ? all : Stream.take(all, request.limit)
+    return Stream.unwrap(Effect.map(keepBest(all, request.limit ?? mostInMemory, planned), Stream.fromArray))
+  }
 
   const run = (
     planned: Planned,
     request: Query.Request<A>,
     filters: Filters<A>
-  ): Stream.Stream<Found<A>, QueryFailure> => {
-    const all = along(planned, request, filters)
-    if (planned.plan.order !== "memory") return request.limit === undefined ? all : Stream.take(all, request.limit)
-    return Stream.unwrap(Effect.map(keepBest(all, request.limit ?? mostInMemory, planned), Stream.fromArray))
+  ): Stream.Stream<Found<A>, QueryFailure> => ordered(along(planned, request, filters), planned, request)
+
+  /** What keys tell of the documents that meet the conditions. */
+  const told = ({ access, matches, plan }: Planned, request: Asking): Stream.Stream<Seen, ListFailure> => {
+    const isSorted = plan.order === "index"
+    const within = access._tag === "Partition" ? access.within.map((one) => ({ ...one, isSorted })) : []
+    return markers.rows(within, request).pipe(
+      Stream.filter(matches),
+      Stream.map((json) => ({ json }))
+    )
   }
+
+  /** A request as it is planned, if keys may answer it. */
+  const plannedByKeys = Effect.fnUntraced(function* (
+    request: Query.Request<A>,
+    asked: ReadonlyArray<ReadonlyArray<string>>
+  ) {
+    if (request.allowStale !== true) return undefined
+    const planned = yield* planner.fresh(request, asked)
+    return planned.plan.reads === "keys" ? planned : undefined
+  })
+
+  const byKeys: Queries<A>["byKeys"] = (request, asked) =>
+    Effect.map(plannedByKeys(request, asked), (planned) =>
+      planned === undefined
+        ? undefined
+        : Stream.map(ordered(told(planned, request), planned, request), ({ json }) => json)
+    )
 
   const found: Queries<A>["found"] = (request, filters) =>
     Stream.unwrap(Effect.map(planner.allowed(request), (planned) => run(planned, request, filters)))
@@ -225,20 +274,20 @@ export const make = <S extends DocumentSchema>(
   }
 
   /** A page of what is put in order in memory, or found by several listings: it goes on after the document before. */
-  const pageInMemory = Effect.fnUntraced(function* (
-    request: Query.Request<A> & Query.PageRequest,
+  const pageInMemory = Effect.fnUntraced(function* <One extends Seen>(
+    request: Query.PageRequest,
     planned: Planned,
-    filters: Filters<A>,
+    along: (planned: Planned) => Stream.Stream<One, QueryFailure>,
     limit: number
-  ): Effect.fn.Return<Query.Page<Base<A>>, QueryFailure> {
+  ): Effect.fn.Return<Query.Page<One>, QueryFailure> {
     const { access, canonical, compare, order, plan } = planned
     const query = JSON.stringify([name, canonical])
     const position = yield* cursors.read(query, request.cursor)
     const last = position === undefined ? undefined : (JSON.parse(position) as JsonObject)
     const isByIds = access._tag === "Ids" && plan.order === "none"
     const next = isByIds ? { ...planned, access: { ...access, ids: idsAfter(access.ids, last) } } : planned
-    const after = (one: Found<A>) => last === undefined || compare(one.json, last) > 0
-    const all = Stream.filter(along(next, request, filters), after)
+    const after = (one: One) => last === undefined || compare(one.json, last) > 0
+    const all = Stream.filter(along(next), after)
     const best = yield* keepBest(isByIds ? Stream.take(all, limit + 1) : all, limit + 1, planned)
     const items = best.slice(0, limit)
     const end = items.at(-1)
@@ -247,7 +296,31 @@ export const make = <S extends DocumentSchema>(
       best.length > limit && end !== undefined
         ? yield* cursors.make(query, JSON.stringify(Query.project(paths)(end.json)))
         : undefined
-    return { items: items.map(({ base }) => base), cursor }
+    return { items, cursor }
+  })
+
+  /** The one listing by which documents come in their order; `undefined`: there are several, or memory has to make it. */
+  const oneListing = ({ access, plan }: Planned) => {
+    if (plan.order === "memory") return undefined
+    const within = access._tag === "Scan" ? {} : access._tag === "Partition" ? access.within[0] : undefined
+    const isOne = access._tag !== "Partition" || access.within.length === 1
+    return isOne && within !== undefined ? { ...within, isSorted: plan.order === "index" } : undefined
+  }
+
+  const pageByKeys: Queries<A>["pageByKeys"] = Effect.fnUntraced(function* (request, asked) {
+    const { limit = 100 } = request
+    const planned = yield* plannedByKeys({ ...request, limit }, asked)
+    if (planned === undefined) return undefined
+    const within = oneListing(planned)
+    if (within === undefined) {
+      const { cursor, items } = yield* pageInMemory(request, planned, (next) => told(next, request), limit)
+      return { items: items.map(({ json }) => json), cursor }
+    }
+    return yield* listing.pageOf({ ...request, ...within, limit }, markers.rowOf, {
+      canonical: planned.canonical,
+      hides: false,
+      keep: (json) => Effect.succeed(planned.matches(json))
+    })
   })
 
   const page: Queries<A>["page"] = Effect.fnUntraced(function* (request, filters, hides) {
@@ -255,12 +328,14 @@ export const make = <S extends DocumentSchema>(
     const isWhole = isPlain({ ...request, limit: undefined })
     if (isWhole && filters.length === 0) return yield* listing.page(request)
     const planned = yield* planner.allowed({ ...request, limit })
-    const { access, canonical, matches, plan } = planned
-    const isOneListing = access._tag === "Scan" || (access._tag === "Partition" && access.within.length === 1)
-    if (plan.order === "memory" || !isOneListing) return yield* pageInMemory(request, planned, filters, limit)
-    const within = access._tag === "Partition" ? access.within[0]! : {}
+    const { canonical, matches } = planned
+    const within = oneListing(planned)
+    if (within === undefined) {
+      const { cursor, items } = yield* pageInMemory(request, planned, (next) => along(next, request, filters), limit)
+      return { items: items.map(({ base }) => base), cursor }
+    }
     return yield* listing.page(
-      { ...request, ...within, limit, isSorted: plan.order === "index" },
+      { ...request, ...within, limit },
       {
         canonical: isWhole ? "" : canonical,
         hides,
@@ -271,9 +346,13 @@ export const make = <S extends DocumentSchema>(
 
   return {
     found,
+    byKeys,
+    pageByKeys,
     jsons: (request, asked) =>
       Stream.unwrap(
         Effect.gen(function* () {
+          const told = yield* byKeys(request, asked)
+          if (told !== undefined) return told
           const planned = yield* planner.allowed(request)
           const isWhole = planned.access._tag === "Scan" && request.limit === undefined
           const copies = isWhole ? yield* packed.copies : undefined
@@ -285,16 +364,32 @@ export const make = <S extends DocumentSchema>(
     page,
     bases: (request, filters) =>
       isPlain(request) && (request.partition !== undefined || (request.scan ?? scan))
-        ? seen(listing.bases(request), filters)
+        ? passing(listing.bases(request), filters)
         : Stream.map(found(request, filters), ({ base }) => base),
-    ids: (request, filters) =>
-      isPlain(request) && filters.length === 0
-        ? listing.ids(request)
-        : Stream.map(found(named(request), filters), ({ base }) => base.id),
-    count: (request, filters) =>
-      isPlain(request) && filters.length === 0
-        ? listing.count(request)
-        : Stream.runCount(found({ ...named(request), order: undefined }, filters)),
+    ids: (request, filters) => {
+      const ids =
+        isPlain(request) && filters.length === 0
+          ? listing.ids(request)
+          : Stream.map(found(named(request), filters), ({ base }) => base.id)
+      // The keys of documents tell by themselves which there are.
+      const isAll = isPlain(request) && request.partition === undefined
+      if (request.allowStale !== true || filters.length > 0 || isAll) return ids
+      return Stream.unwrap(
+        Effect.map(byKeys(request, [[primaryKey]]), (told) =>
+          told === undefined ? ids : Stream.map(told, (json) => String(json[primaryKey]))
+        )
+      )
+    },
+    count: Effect.fnUntraced(function* (request, filters) {
+      const isWhole = isPlain(request) && filters.length === 0
+      const mayBeStale = request.allowStale === true && request.verify !== true && filters.length === 0
+      const planned = mayBeStale ? yield* plannedByKeys({ ...request, order: undefined }, []) : undefined
+      // The keys alone are counted, not what they say.
+      if (isWhole) return yield* listing.count(planned === undefined ? request : { ...request, verify: false })
+      return planned === undefined
+        ? yield* Stream.runCount(found({ ...named(request), order: undefined }, filters))
+        : yield* Stream.runCount(ordered(told(planned, request), planned, request))
+    }),
     meets: (request) =>
       Effect.map(
         planner.plan(request),
@@ -303,6 +398,11 @@ export const make = <S extends DocumentSchema>(
             matches(fields.jsonOf(base))
       )
   }
+}
+
+/** A document as conditions see it. */
+interface Seen {
+  readonly json: JsonObject
 }
 
 type Asking = Query.Concurrency & Query.OnCorrupt & { readonly limit?: number | undefined }
@@ -338,7 +438,7 @@ export const passes = Effect.fnUntraced(function* <A>(
 })
 
 /** The documents that every filter lets through. */
-const seen = <A, E>(all: Stream.Stream<Base<A>, E>, filters: Filters<A>) =>
+const passing = <A, E>(all: Stream.Stream<Base<A>, E>, filters: Filters<A>) =>
   filters.length === 0
     ? all
     : Stream.filterEffect(all, (base): Effect.Effect<boolean, E | Pipeline.Rejected | DbError.DbError> =>

@@ -28,12 +28,13 @@ import * as Fields from "../query/fields.ts"
 import * as Keys from "../query/keys.ts"
 import * as Listing from "../query/listing.ts"
 import * as OperandCodecs from "../query/operandCodecs.ts"
+import * as Markers from "../query/markers.ts"
 import * as Packed from "../query/packed.ts"
 import * as Partitions from "../query/partitions.ts"
 import * as Planner from "../query/planner.ts"
 import * as Queries from "../query/run.ts"
 import type { Json, JsonObject } from "../encoding/Json.ts"
-import type { Names } from "../Names.ts"
+import type { Names, Selected } from "../Names.ts"
 import type { ImageRecord, Insert, Operations, Patch, Repository, Update, UpdateOptions } from "../Repository.ts"
 import type { DocumentSchema } from "../schema/Attributes.ts"
 import * as StoreError from "../storage/StoreError.ts"
@@ -115,10 +116,11 @@ const makeNow = <S extends DocumentSchema>(
   const cursors = cursor.forPages(context)
   const packed = Packed.make(definition, documents, fields)
   const listing = Listing.make(documents, { cursors, keys, packed })
+  const markers = Markers.make(definition, documents, { fields, keys, listing })
   const partitions = Partitions.make(documents, { keys, listing })
   const kept = Companions.make(documents, { keys, listing })
   const planner = Planner.make(definition, documents, { fields, keys, refuse: operation.refuse })
-  const direct = Queries.make(definition, documents, { cursors, fields, listing, packed, planner })
+  const direct = Queries.make(definition, documents, { cursors, fields, listing, markers, packed, planner })
   const source = Source.make(definition, documents, { fields, keys, listing, planner, queries: direct })
   const { queries } = source
   const uniques = Uniques.make(documents, { operands, source })
@@ -150,6 +152,10 @@ const makeNow = <S extends DocumentSchema>(
   const jsonForm = JsonForm.make(definition)
   const adding = Adding.make(documents)
   const admin = Admin.make(documents, { changes, counts, fields, history, keys, listing, operation, packed })
+
+  /** Keeps the fields that are asked for. They are what their paths say: that is what the type does. */
+  const selection = <Path extends string>(select: ReadonlyArray<Path> | undefined) =>
+    (select === undefined ? fields.shown : Query.project(select)) as (json: JsonObject) => Selected<S, Path>
 
   const valueOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
     Effect.map(effect, ({ value }) => value)
@@ -354,29 +360,35 @@ const makeNow = <S extends DocumentSchema>(
 
     query: (request) => draw("Resource.query")(Stream.map(reading.query(request), ({ value }) => value)),
 
-    queryJson: ({ select, ...request }) =>
-      draw("Resource.queryJson")(
+    queryJson: <Path extends string>({ select, ...request }: Query.Request<S["Type"]> & Query.Projection<Path>) => {
+      const shown = select?.map(Query.segments)
+      return draw("Resource.queryJson")(
         Stream.unwrap(
-          Effect.map(fields.check((select ?? []).map((path) => path.split("."))), () =>
-            Stream.map(reading.queryJson(request), select === undefined ? fields.shown : Query.project(select))
+          Effect.map(fields.check(shown ?? []), () =>
+            Stream.map(reading.queryJson(request, shown), selection<Path>(select))
           )
         )
-      ),
+      )
+    },
+
+    queryPageJson: fn(
+      "Resource.queryPageJson",
+      Effect.fnUntraced(function* <Path extends string>({
+        select,
+        ...request
+      }: Query.Request<S["Type"]> & Query.PageRequest & Query.Total & Query.Projection<Path>) {
+        const shown = select?.map(Query.segments)
+        yield* fields.check(shown ?? [])
+        const { cursor, items, total } = yield* reading.listJson(request, shown)
+        return { items: items.map(selection<Path>(select)), cursor, total }
+      })
+    ),
 
     queryPage: fn(
       "Resource.queryPage",
       Effect.fnUntraced(function* (request) {
         const page = yield* reading.list(request)
         return { ...page, total: page.total }
-      })
-    ),
-
-    queryPageJson: fn(
-      "Resource.queryPageJson",
-      Effect.fnUntraced(function* ({ select, ...request }) {
-        yield* fields.check((select ?? []).map((path) => path.split(".")))
-        const { cursor, items, total } = yield* reading.listJson(request)
-        return { items: items.map(select === undefined ? fields.shown : Query.project(select)), cursor, total }
       })
     ),
 
@@ -396,8 +408,12 @@ const makeNow = <S extends DocumentSchema>(
 
     explainQuery: fn(
       "Resource.explainQuery",
-      Effect.fnUntraced(function* (request) {
-        return (yield* planner.plan(request)).plan
+      Effect.fnUntraced(function* ({ select, ...request }) {
+        const { plan } = yield* planner.plan(request, select?.map(Query.segments))
+        const names = plan.reads === "keys" ? pipeline.names("query").map((name) => JSON.stringify(name)) : []
+        if (names.length === 0) return plan
+        const fallback = `documents are read where an interceptor of query (${names.join(", ")}) narrows or changes what may be seen`
+        return { ...plan, fallback }
       })
     ),
 
@@ -412,7 +428,8 @@ const makeNow = <S extends DocumentSchema>(
         // What interceptors make of the documents is known to them alone.
         if (pipeline.concerns("query")) return yield* run(reading.queryJson(request))
         const found = operation.namedStream(direct.jsons(request, Aggregation.paths(made.success)))
-        return yield* source.aggregate(request, [made.success as unknown as Json, maxGroups ?? null], run(found))
+        const what: Json = [made.success as unknown as Json, maxGroups ?? null]
+        return yield* source.aggregate(request, what, Aggregation.paths(made.success), run(found))
       })
     ),
 

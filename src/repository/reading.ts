@@ -64,16 +64,21 @@ export interface Reading<A> {
   /** Reads as `query`. */
   readonly query: (request: Query.Request<A>) => Stream.Stream<Shown<A>, ListError>
   /** The same in JSON form, with the system fields and without secrets. */
-  readonly queryJson: (request: Query.Request<A>) => Stream.Stream<JsonObject, ListError>
+  readonly queryJson: (
+    request: Query.Request<A>,
+    /** The fields that are made use of. Default: all. */
+    shown?: ReadonlyArray<ReadonlyArray<string>>
+  ) => Stream.Stream<JsonObject, ListError>
   /** A document in JSON form, with the system fields and without secrets. `NotAllowed`: interceptors have made something else of it. */
   readonly jsonOf: (shown: Shown<A>) => Effect.Effect<JsonObject, DbError.DbError | DbError.NotAllowed>
   readonly list: (
     request: Query.Request<A> & Query.PageRequest & Query.Total
   ) => Effect.Effect<Query.Page<A> & { readonly total?: number | undefined }, ListError>
-  /** The same page in JSON form, with the system fields and without secrets. */
+  /** The same in JSON form. */
   readonly listJson: (
-    request: Query.Request<A> & Query.PageRequest & Query.Total
-  ) => Effect.Effect<Query.Page<JsonObject> & { readonly total?: number | undefined }, ListError>
+    request: Query.Request<A> & Query.PageRequest & Query.Total,
+    shown: ReadonlyArray<ReadonlyArray<string>> | undefined
+  ) => Effect.Effect<Query.Page<JsonObject> & { readonly total: number | undefined }, ListError>
   readonly listIds: (request: Query.Request<A>) => Stream.Stream<string, ListError>
   readonly count: (request: Query.Request<A> & Query.Verify) => Effect.Effect<number, ListError>
   /** What the counter says, unless the interceptors of `count` want something else to be counted. */
@@ -210,8 +215,9 @@ export const make = <A, Insert, Update, Patch>(
       named(queries.count(input.request, input.filters ?? []))
     )
 
-  const page = Effect.fnUntraced(function* (given: Query.Request<A> & Query.PageRequest & Query.Total) {
-    return yield* pipeline.read(
+  /** A page of documents, as interceptors have left it. */
+  const listed = (given: Query.Request<A> & Query.PageRequest & Query.Total) =>
+    pipeline.read(
       "list",
       { request: given, filters: [] },
       Effect.fnUntraced(function* ({ request, filters = [] }) {
@@ -221,9 +227,31 @@ export const make = <A, Insert, Update, Patch>(
         if (request.total !== true) return page
         const { limit: _, cursor: __, ...whole } = request
         // Whoever may see all pages may know how many documents they have: no more than those.
-        return { ...page, total: yield* named(queries.count(whole, filters)) }
+        return { ...page, total: yield* named(queries.count({ ...whole, allowStale: false }, filters)) }
       })
     )
+
+  /**
+   * What interceptors of `query` let pass: by keys where they leave it at that and the request allows it, else as documents in JSON form.
+   * They run once.
+   */
+  const throughKeys = Effect.fnUntraced(function* (
+    given: Query.Request<A>,
+    shown: ReadonlyArray<ReadonlyArray<string>>
+  ): Effect.fn.Return<Stream.Stream<JsonObject, ListError>, ListError> {
+    const admitted: { input?: { readonly request: Query.Request<A> } & Pipeline.Filtered<A> } = {}
+    const documents = Stream.suspend(() => {
+      const { request = given, filters = [] } = admitted.input ?? {}
+      return Stream.map(namedStream(queries.bases(request, filters)), documentOf)
+    })
+    const left = yield* pipeline.read("query", { request: given, filters: [] }, (input) => {
+      admitted.input = input
+      return Effect.succeed(documents)
+    })
+    const { filters = [], request } = admitted.input ?? {}
+    const isUntouched = left === documents && request !== undefined && filters.length === 0
+    const told = isUntouched ? yield* named(queries.byKeys(request, shown)) : undefined
+    return told === undefined ? Stream.mapEffect(Stream.map(left, shownAs), jsonOf) : namedStream(told)
   })
 
   const current: Reading<A>["current"] = (id) => Effect.map(named(reader.find(id)), Option.map(documentOf))
@@ -256,17 +284,30 @@ export const make = <A, Insert, Update, Patch>(
       pipeline.read("exists", { id, current: current(id) }, (input) => named(source.reader.exists(input.id))),
     query,
     jsonOf,
-    queryJson: (request) =>
-      Stream.suspend((): Stream.Stream<JsonObject, ListError> =>
-        pipeline.concerns("query")
+    queryJson: (request, shown) =>
+      Stream.suspend((): Stream.Stream<JsonObject, ListError> => {
+        if (request.allowStale === true && shown !== undefined) return Stream.unwrap(throughKeys(request, shown))
+        return pipeline.concerns("query")
           ? Stream.mapEffect(query(request), jsonOf)
           : Stream.map(namedStream(queries.found(request, [])), ({ json }) => json)
-      ),
-    list: (request) =>
-      Effect.map(page(request), (found) => ({ ...found, items: found.items.map((document) => document.value) })),
-    listJson: Effect.fnUntraced(function* (request) {
-      const found = yield* page(request)
-      return { ...found, items: yield* Effect.forEach(found.items, (document) => jsonOf(shownAs(document))) }
+      }),
+    list: Effect.fnUntraced(function* (given) {
+      const page = yield* listed(given)
+      return { ...page, items: page.items.map((document) => document.value) }
+    }),
+    listJson: Effect.fnUntraced(function* (given, shown) {
+      // An interceptor is given documents, and makes the page of them.
+      const mayBeStale = given.allowStale === true && shown !== undefined && !pipeline.concerns("list")
+      const { total: isCounted, ...request } = given
+      const told = mayBeStale ? yield* named(queries.pageByKeys(request, shown)) : undefined
+      if (told !== undefined) {
+        const { limit: _, cursor: __, ...whole } = request
+        const total = isCounted === true ? yield* named(queries.count(whole, [])) : undefined
+        return { ...told, total }
+      }
+      const page = yield* listed(given)
+      const items = yield* Effect.forEach(page.items, (document) => jsonOf(shownAs(document)))
+      return { items, cursor: page.cursor, total: page.total }
     }),
     listIds: (request) =>
       Stream.unwrap(

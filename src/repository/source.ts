@@ -40,6 +40,8 @@ export interface Source<A> {
   readonly aggregate: <E>(
     request: Query.Request<A>,
     what: Json,
+    /** The fields that it takes. */
+    shown: ReadonlyArray<ReadonlyArray<string>>,
     run: Effect.Effect<ReadonlyArray<Aggregation.Group>, E>
   ) => Effect.Effect<ReadonlyArray<Aggregation.Group>, E>
 }
@@ -260,16 +262,18 @@ export const make = <S extends DocumentSchema>(
     method: ReadThrough.Method,
     request: Request<A>,
     filters: Filters<A> = [],
-    more: Json = null
+    more: Json = null,
+    shown?: ReadonlyArray<ReadonlyArray<string>>
   ): Effect.fn.Return<Asked | undefined> {
     if (filters.length > 0 || request.onCorrupt !== undefined) return undefined
     const { limit, cursor, partition, scan, values, verify } = request
     if (partition === undefined && values !== undefined) return undefined
     // Markers alone may be those of a write that comes to nothing, of which nobody tells.
     if (partition !== undefined && verify === false) return undefined
-    const planned = yield* Effect.option(planner.plan(request))
+    const planned = yield* Effect.option(planner.plan(request, shown))
     const extent = yield* extentOf(request)
     if (Option.isNone(planned) || extent === undefined) return undefined
+    if (planned.value.plan.reads === "keys") return undefined
     const { canonical } = planned.value
     const parts: Json = [canonical, limit ?? null, cursor ?? null, scan ?? null, verify ?? null, more, shape()]
     return { method, key: JSON.stringify(parts), extent }
@@ -313,12 +317,12 @@ export const make = <S extends DocumentSchema>(
       found: (request, filters) =>
         throughMany(ofRequest(ways(request), request, filters), found, queries.found(request, filters)),
       ids: (request, filters) =>
-        throughMany(ofRequest("listIds", request, filters), ids, queries.ids(request, filters)),
+        throughMany(ofRequest("listIds", request, filters, null, []), ids, queries.ids(request, filters)),
       count: (request, filters) =>
-        through(ofRequest("count", request, filters), numbers, queries.count(request, filters)),
+        through(ofRequest("count", request, filters, null, []), numbers, queries.count(request, filters)),
       page: (request, filters, hides) =>
         through(ofRequest("page", request, filters, hides), pages, queries.page(request, filters, hides))
     },
-    aggregate: (request, what, run) => through(ofRequest("aggregate", request, [], what), groups, run)
+    aggregate: (request, what, shown, run) => through(ofRequest("aggregate", request, [], what, shown), groups, run)
   }
 }

@@ -43,7 +43,8 @@ class Orders extends Resource.Service<Orders>()("orders", {
     at: Schema.Date,
     note: Schema.String
   }),
-  primaryKey: "id"
+  primaryKey: "id",
+  partitions: { byCountry: { fields: ["country"], covering: ["amount", "at"] } }
 }) {}
 
 const rounds = 3
@@ -101,6 +102,18 @@ const measured = Effect.fnUntraced(function* (name: string, inner: ObjectStore["
       ),
       "a hundredth, by conditions": orders.count({ where: { amount: { lt: 1000 } }, scan: true, concurrency })
     }
+    // What a covering partition tells by its keys: all, a part, and groups of them.
+    const select = ["id", "amount", "at"] as const
+    const told = (allowStale: boolean): Readonly<Record<string, Effect.Effect<unknown, unknown>>> => ({
+      "three fields of all": Stream.runCount(orders.queryJson({ select, allowStale, scan: true, concurrency })),
+      "three fields of a fifth": Stream.runCount(
+        orders.queryJson({ where: { country: "FR" }, select, allowStale, concurrency })
+      ),
+      "groups of all": orders.aggregate(
+        { groupBy: ["country"], values: { total: { sum: "amount" } } },
+        { scan: true, allowStale, concurrency }
+      )
+    })
     for (let i = 0; i < documents; i += 1000) {
       const length = Math.min(1000, documents - i)
       yield* orders.insertMany(
@@ -109,20 +122,22 @@ const measured = Effect.fnUntraced(function* (name: string, inner: ObjectStore["
       )
     }
     const plain = new Map<string, { readonly perSecond: number; readonly cpu: number }>()
-    for (const [label, read] of Object.entries(reads)) {
+    const compared = Effect.fnUntraced(function* (label: string, way: string, read: Effect.Effect<unknown, unknown>) {
+      const found = yield* timed(read)
+      const before = plain.get(label) ?? { perSecond: Number.NaN, cpu: Number.NaN }
+      const ratio = Number((found.perSecond / before.perSecond).toFixed(1))
+      const cpuRatio = Number((before.cpu / found.cpu).toFixed(1))
+      results.push({ store: name, name: `${label}, ${way}`, documents, ...found, ratio, cpuRatio })
+    })
+    for (const [label, read] of Object.entries({ ...reads, ...told(false) })) {
       const found = yield* timed(read)
       plain.set(label, found)
       results.push({ store: name, name: `${label}, by documents`, documents, ...found, ratio: 1, cpuRatio: 1 })
     }
+    for (const [label, read] of Object.entries(told(true))) yield* compared(label, "by keys alone", read)
     yield* Effect.gen(function* () {
       yield* (yield* Segments.Segments).compactNow()
-      for (const [label, read] of Object.entries(reads)) {
-        const found = yield* timed(read)
-        const before = plain.get(label) ?? { perSecond: Number.NaN, cpu: Number.NaN }
-        const ratio = Number((found.perSecond / before.perSecond).toFixed(1))
-        const cpuRatio = Number((before.cpu / found.cpu).toFixed(1))
-        results.push({ store: name, name: `${label}, by segments`, documents, ...found, ratio, cpuRatio })
-      }
+      for (const [label, read] of Object.entries(reads)) yield* compared(label, "by segments", read)
     }).pipe(Effect.provide(Segments.layer({ resources: [Orders], compact: false })))
   }).pipe(Effect.provide(Orders.layer.pipe(Layer.provideMerge(Db))))
   return results

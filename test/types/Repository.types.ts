@@ -140,6 +140,26 @@ export const updates = (users: Users["Service"]) => [
   users.queryJson({ select: ["label"] })
 ]
 
+// What is selected has the type of its JSON form.
+export const selected = (users: Users["Service"], read: Read) => [
+  read(users.queryJson({ select: ["email", "address.city", "$updatedAt"], allowStale: true }), (one) => {
+    const known: readonly [string | undefined, string | undefined, string | undefined] = [
+      one.email,
+      one.address?.city,
+      one.$updatedAt
+    ]
+    return known
+  }),
+  // @ts-expect-error a field that was not selected
+  read(users.queryJson({ select: ["email"] }), (one) => one.age),
+  // @ts-expect-error nor one of a nested object
+  read(users.queryJson({ select: ["address.city"] }), (one) => one.address?.zip),
+  // @ts-expect-error whole documents are read
+  users.query({ where: { email: "x" }, allowStale: true })
+]
+
+type Read = <A>(stream: Stream.Stream<A, unknown>, use: (one: A) => unknown) => void
+
 const Sealed = Schema.Struct({
   id: Schema.String,
   token: Attribute.SecretText,
