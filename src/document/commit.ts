@@ -235,6 +235,7 @@ export const make = <A>(
     etag: string
   ): Base<A> => {
     const stored = Document.stored(write, object, etag)
+    place.hand?.({ key, etag, metadata: object.metadata, body: object.body })
     return know({ id, key, value, stored, carried, former, isUnderOldKey, json, isSettled })
   }
 

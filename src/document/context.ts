@@ -214,7 +214,13 @@ export const make = <S extends DocumentSchema>(
     database,
     store,
     capabilities,
-    place: { store, capabilities, resource: name },
+    place: {
+      store,
+      capabilities,
+      resource: name,
+      // Whoever packs documents, in this process, need not read what it has written.
+      hand: (object) => database.resources.packed.get(name)?.written.hand(object)
+    },
     codec,
     mayBeJournaled: () => settings.journal !== undefined || database.upkeep(name)?.wasJournaled === true,
     companions,

@@ -15,6 +15,7 @@ import * as History from "../History.ts"
 import * as backoff from "../internal/backoff.ts"
 import * as Partition from "../Partition.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
+import type { WrittenObject } from "../kernel/PackedObjects.ts"
 import type { Capabilities, ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
@@ -30,6 +31,8 @@ export interface Place {
   readonly store: ObjectStore["Service"]
   readonly capabilities: Capabilities
   readonly resource: string
+  /** Is told of an object that has taken the place of a document, and its ETag. */
+  readonly hand?: ((object: WrittenObject) => void) | undefined
 }
 
 /**
@@ -351,7 +354,10 @@ export const apply = Effect.fnUntraced(function* (
   const write = { writeId: yield* Id.writeId, writtenAt: yield* Document.now, ancestors }
   const deletion = outcome === "committed" ? deletionOf(slot) : undefined
   if (deletion !== undefined) yield* keepDeletion(place, id, deletion)
-  const put = (object: ReturnType<typeof Document.toObject>) => store.put({ key, ...object, ifMatch: slot.etag })
+  const put = (object: ReturnType<typeof Document.toObject>) =>
+    Effect.tap(store.put({ key, ...object, ifMatch: slot.etag }), ({ etag }) =>
+      Effect.sync(() => place.hand?.({ key, etag, metadata: object.metadata, body: object.body }))
+    )
   // What is left of a deletion in a resource with a journal is the journal's to remove.
   const left =
     kept !== undefined

@@ -87,6 +87,11 @@ export interface Options {
   readonly grace?: Duration.Input | undefined
   /** Default: `"gzip"`. */
   readonly compression?: BlobCodec.Compression | undefined
+  /**
+   * How many bytes of objects that this process has written (`written`) are kept for the next compaction, at most, so that it does not read
+   * them. Default: 0.
+   */
+  readonly writtenBytes?: number | undefined
   /** After how many keys the listing of a range is cut, so that its parts are listed at once. Default: 1,000, what a LIST has. */
   readonly keysPerListing?: number | undefined
 }
@@ -182,6 +187,33 @@ export interface Listed<out X> {
 }
 
 /**
+ * An object as it was written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WrittenObject extends Row {
+  readonly key: string
+  /** What the store has answered. */
+  readonly etag: string
+}
+
+/**
+ * Objects that this process has written, until they are packed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Written {
+  /** Keeps an object. Those that were written longest ago go when there is no more room: they will be read. */
+  readonly hand: (object: WrittenObject) => void
+  /** The object as it was written under an ETag, as long as it is kept, and no other one was handed in since. */
+  readonly find: (key: string, etag: string) => Row | undefined
+  /** Lets go of it. */
+  readonly drop: (key: string, etag: string) => void
+}
+
+/**
  * Finds the copy of the object at a key under an ETag, if a pack has it.
  *
  * @category models
@@ -197,6 +229,8 @@ export type Copies<out X> = (key: string, etag: string | undefined) => X | undef
  */
 export interface PackedObjects {
   readonly listed: string
+  /** What was written here, for compactions in this process. No request. */
+  readonly written: Written
   /** The packs that count, in the order of keys. 1 GET. */
   readonly read: Effect.Effect<ReadonlyArray<Pack>, StoreError.StoreError>
   /**
@@ -237,8 +271,8 @@ export interface PackedObjects {
   /**
    * Brings the packs up to what is there. One process should do so at a time (`token`): two do the same work twice, and no harm.
    *
-   * 1 GET; 1 LIST for each 1,000 keys; 1 GET for each pack. For each pack that is made anew, 1 GET for each object that is new or changed, 1
-   * GET for the pack before, 2 PUT and 1 GET. When retired packs are removed, 3 GET, 3 PUT, 2 LIST for each 1,000 packs, and 1 DeleteObjects.
+   * 1 GET; 1 LIST for each 1,000 keys; 1 GET for each pack. For each pack that is made anew, 1 GET for each object that is new or changed and
+   * not in `written`, 1 GET for the pack before, 2 PUT and 1 GET. When retired packs are removed, 3 GET, 3 PUT, 2 LIST for each 1,000 packs, and 1 DeleteObjects.
    */
   readonly compact: <X, E, R>(
     packing: Packing<X, E, R>,
@@ -308,12 +342,16 @@ export const make = (
     objectsPerPack = 4 * maxKeysPerRequest,
     leastChanges = Math.max(1, Math.ceil(objectsPerPack / 100)),
     prefix,
-    select = () => true
+    select = () => true,
+    writtenBytes = 0
   }: Options
 ): PackedObjects => {
   const positive = { objectsPerPack, bytesPerPack, leastChanges, keysPerListing }
   for (const [name, value] of Object.entries(positive)) {
     if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`${name}: Expected a whole number from 1`)
+  }
+  if (!Number.isSafeInteger(writtenBytes) || writtenBytes < 0) {
+    throw new RangeError("writtenBytes: Expected a whole number from 0")
   }
   if (objectsPerPack > 65_536) throw new RangeError("objectsPerPack: Expected a whole number from 1 to 65,536")
   const graceMillis = Option.match(Duration.fromInput(grace), { onNone: () => Number.NaN, onSome: Duration.toMillis })
@@ -321,6 +359,7 @@ export const make = (
   const segments = Segments.make(store, { prefix })
   const packs = format.make(compression)
   const mostOfOne = Math.floor(bytesPerPack / 8)
+  const written = keeping(writtenBytes)
 
   const failed = (operation: "get" | "put" | "list", key: string, reason: StoreError.Reason) =>
     new StoreError.StoreError({ operation, key, reason })
@@ -536,10 +575,16 @@ export const make = (
     return { group, upto: isOpen ? undefined : group.at(-1)!.upto }
   }
 
-  /** The keys after one, up to another, until there are so many. `isWhole`: those are all. */
-  const listRange = Effect.fnUntraced(function* (after: string, upto: string | undefined, most: number) {
-    const entries: Array<ListEntry> = []
-    let from = after === "" ? undefined : after
+  /** The keys after one, up to another, until there are so many. `isWhole`: those are all. `begun`: the first of them are known. */
+  const listRange = Effect.fnUntraced(function* (
+    after: string,
+    upto: string | undefined,
+    most: number,
+    begun?: { readonly entries: ReadonlyArray<ListEntry>; readonly from: string | undefined }
+  ) {
+    const entries = [...(begun?.entries ?? none)]
+    let from = begun?.from ?? (after === "" ? undefined : after)
+    if (begun !== undefined && entries.length >= most) return { entries, from, isWhole: false }
     for (;;) {
       const page = yield* listSome(store, { prefix: listed, startAfter: from, maxKeys: maxKeysPerRequest })
       for (const entry of page.entries) {
@@ -621,12 +666,17 @@ export const make = (
     const sum = { keys: 0, read: 0, packs: 0, loose: 0 }
     let snapshot = token === 0 ? yield* segments.read : yield* fenced(token)
     let after = ""
+    /** Keys that were listed and are of the next pack. */
+    let ahead:
+      | { readonly entries: ReadonlyArray<ListEntry>; from: string | undefined; upto: string | undefined }
+      | undefined
 
     /** A copy of what is known, or the object, or what is to be said of one that cannot be packed. */
     const load = Effect.fnUntraced(function* (entry: ListEntry, known: StoredObject | undefined) {
       const loose = { entry: { key: entry.key.slice(listed.length), etag: entry.etag ?? "", row: undefined } }
       if (isTooLarge(entry)) return { ...loose, value: undefined }
-      let object = known
+      const held = known !== undefined || entry.etag === undefined ? undefined : written.find(entry.key, entry.etag)
+      let object = held === undefined ? known : objectOf(entry, held)
       if (object === undefined) {
         sum.read += 1
         const found = yield* readObject(entry.key)
@@ -684,7 +734,8 @@ export const make = (
 
     for (;;) {
       const { group, upto } = groupAfter(liveIn(snapshot), after)
-      const { entries: all, isWhole } = yield* listRange(after, upto, 2 * objectsPerPack)
+      const begun = ahead !== undefined && ahead.upto === upto ? ahead : undefined
+      const { entries: all, from, isWhole } = yield* listRange(after, upto, 2 * objectsPerPack, begun)
       const entries = isWhole ? all : all.slice(0, objectsPerPack)
       const end = isWhole ? upto : entries.at(-1)!.key
       const known = yield* knownOf(group)
@@ -737,6 +788,7 @@ export const make = (
           snapshot = yield* segments.read
           continue
         }
+        for (const { etag = "", key } of entries) written.drop(key, etag)
         snapshot = next
       } else {
         sum.loose += changes
@@ -745,6 +797,7 @@ export const make = (
       sum.keys += entries.length
       if (end === undefined) break
       after = end
+      ahead = isWhole ? undefined : { entries: all.slice(entries.length), from, upto }
     }
     yield* removeRetired(snapshot, token)
     return sum
@@ -752,6 +805,7 @@ export const make = (
 
   return {
     listed,
+    written,
     read: Effect.map(segments.read, liveIn),
     index: Effect.fn("PackedObjects.index")(readIndex),
     rows: Effect.fn("PackedObjects.rows")(readRows),
@@ -772,6 +826,46 @@ export const make = (
       yield* segments.collect
       yield* segments.collect
     })
+  }
+}
+
+/** What an object takes beside its bytes, about. */
+const overheadBytes = 200
+
+const bytesOf = ({ body, key, metadata }: WrittenObject): number => {
+  let bytes = overheadBytes + key.length + body.length
+  for (const name in metadata) bytes += name.length + (metadata[name]?.length ?? 0)
+  return bytes
+}
+
+const keeping = (most: number): Written => {
+  // In the order in which they were written.
+  const objects = new Map<string, { readonly object: WrittenObject; readonly bytes: number }>()
+  let total = 0
+  const remove = (key: string) => {
+    total -= objects.get(key)?.bytes ?? 0
+    objects.delete(key)
+  }
+  const of = (key: string, etag: string) => {
+    const object = objects.get(key)?.object
+    return object?.etag === etag ? object : undefined
+  }
+  return {
+    hand: (object) => {
+      remove(object.key)
+      const bytes = bytesOf(object)
+      if (bytes > most) return
+      objects.set(object.key, { object, bytes })
+      total += bytes
+      for (const key of objects.keys()) {
+        if (total <= most) break
+        remove(key)
+      }
+    },
+    find: of,
+    drop: (key, etag) => {
+      if (of(key, etag) !== undefined) remove(key)
+    }
   }
 }
 

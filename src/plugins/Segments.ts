@@ -153,6 +153,11 @@ export interface Options<R = unknown>
   readonly lease?: Duration.Input | undefined
   /** The most documents of a segment. 1 to 65,536. Default: 4,000. */
   readonly documentsPerSegment?: number | undefined
+  /**
+   * How many bytes of what this process writes are kept, for each resource, until a compaction here has packed it, so that it does not read
+   * it: what was written longest ago goes first. Default: 16 MiB; 0 with `compact: false`.
+   */
+  readonly writtenBytes?: number | undefined
 }
 
 /**
@@ -199,6 +204,8 @@ export type LayerError = InvalidSegments | Plugin.InvalidPlugin | DbError.DbErro
 // Constructors
 // -----------------------------------------------------------------------------
 
+const defaultWrittenBytes = 16 * 1024 * 1024
+
 const check = Effect.fnUntraced(function* ({ every = "5 minutes", lease = "1 minute", resources }: Options) {
   const within = Effect.fnUntraced(function* (field: string, given: Duration.Input, least: number) {
     const duration = Duration.fromInput(given)
@@ -227,6 +234,7 @@ export const make = Effect.fn("Segments.make")(function* <R>(
   options: Options<R>
 ): Effect.fn.Return<Segments["Service"], LayerError, Database | Scope.Scope | R> {
   const { bytesPerPack, compact = true, compression, documentsPerSegment, grace, leastChanges } = options
+  const { writtenBytes = compact ? defaultWrittenBytes : 0 } = options
   const { every, lease } = yield* check(options)
   const { resources, store } = yield* Database
   const self = yield* Plugin.open(plugin, options)
@@ -247,7 +255,8 @@ export const make = Effect.fn("Segments.make")(function* <R>(
             bytesPerPack,
             compression,
             grace,
-            leastChanges
+            leastChanges,
+            writtenBytes
           }),
         catch: (error) => {
           const problem = error instanceof Error ? error.message : String(error)

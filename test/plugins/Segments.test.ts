@@ -369,6 +369,85 @@ describe("Segments", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("what this process has written it does not read to pack it", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const other = yield* plainOf(store)
+      const options = { documentsPerSegment: 1000, leastChanges: 1, writtenBytes: 4 * 1024 * 1024 }
+      const { orders, segments, transaction } = yield* clientOf(store, options)
+      const orderOf = (i: number): Order => ({
+        id: name(i),
+        country: ["DE", "FR"][i % 2]!,
+        amount: i,
+        tags: ["ü", "\n"]
+      })
+      const compacted = Effect.gen(function* () {
+        yield* counter.reset
+        const [report] = yield* segments.compactNow()
+        const { get, list, put } = yield* counter.counts
+        return { read: report?.read, packs: report?.packs, get, list, put }
+      })
+      yield* orders.insertMany(range(2500).map(orderOf), { concurrency: 16 })
+      // The segments, and twice what names them.
+      assert.deepStrictEqual(yield* compacted, { read: 0, packs: 3, get: 3, list: 3, put: 5 })
+      yield* orders.update(name(1), { amount: -1 })
+      yield* transaction(orders.update(name(2), { amount: -2 }))
+      yield* orders.replace({ ...orderOf(3), amount: -3 })
+      yield* orders.delete(name(4))
+      assert.strictEqual((yield* compacted).read, 0)
+      // What others write, also after this process.
+      yield* orders.update(name(5), { amount: -5 })
+      yield* other.update(name(5), { amount: -6 })
+      yield* other.update(name(6), { amount: -7 })
+      yield* orders.update(name(7), { amount: -8 })
+      assert.strictEqual((yield* compacted).read, 2)
+      assert.strictEqual(yield* Stream.runCount(orders.scan()), 2499)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("copies of what was written are those of what is read", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { orders, segments, transaction } = yield* clientOf(store, { writtenBytes: 1_000_000 })
+      const parts = Effect.gen(function* () {
+        const found: Array<string> = []
+        for (const key of yield* keysOf(store, "resource=orders/plugin=segments/packed/part/")) {
+          found.push(Buffer.from((yield* store.get(key)).body).toString("base64"))
+        }
+        return found.toSorted()
+      })
+      for (const i of range(20)) {
+        yield* orders.insert({ ...(yield* draw(name(i))), note: "ü\n\u0000😀".repeat(i * 20) })
+      }
+      yield* transaction(Effect.andThen(orders.update(name(1), { amount: 7 }), orders.delete(name(2))))
+      assert.strictEqual((yield* segments.compactNow())[0]?.read, 0)
+      const handed = yield* parts
+      assert.isAbove(handed.length, 4)
+      yield* segments.remove("orders")
+      assert.strictEqual((yield* segments.compactNow())[0]?.read, 19)
+      assert.deepStrictEqual(yield* parts, handed)
+      yield* assertSame(orders, yield* plainOf(store))
+    }).pipe(Effect.scoped, Random.withSeed(3))
+  )
+
+  it.effect("no more of what was written is kept than may be", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { orders, segments } = yield* clientOf(store, { writtenBytes: 4000 })
+      yield* orders.insertMany(
+        range(40).map((i) => ({ id: name(i), country: "DE", amount: i })),
+        { concurrency: 1 }
+      )
+      const [report] = yield* segments.compactNow()
+      assert.isAbove(report?.read ?? 0, 20)
+      assert.isBelow(report?.read ?? 40, 40)
+      yield* assertSame(orders, yield* plainOf(store))
+      const without = yield* clientOf(yield* memory)
+      yield* without.orders.insert({ id: "a", country: "DE", amount: 1 })
+      assert.strictEqual((yield* without.segments.compactNow())[0]?.read, 1)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("in a transaction documents are read by themselves", () =>
     Effect.gen(function* () {
       const store = yield* memory

@@ -63,7 +63,8 @@ const clientOn = Effect.fnUntraced(function* (store: Store, broken?: SegmentBrea
     leastChanges: 1,
     // Segments go under readers.
     grace: 0,
-    compression: "none"
+    compression: "none",
+    writtenBytes: 2000
   }).pipe(Effect.provideService(Notes, notes), Effect.provideService(Database.Database, database))
   const copies = database.resources.packed.get("notes")
   if (copies !== undefined) database.resources.packed.set("notes", (broken ?? same)(standingStill(copies)))
@@ -294,6 +295,19 @@ export const segmentBreaks: Readonly<Record<string, SegmentBreak>> = {
           })
         )
     }
+  },
+  /** What a process has written is packed as what is listed now, whoever has written that. */
+  "unchecked-writes": (packed) => {
+    const last = new Map<string, PackedObjects.WrittenObject>()
+    const { hand } = packed.written
+    Object.assign(packed.written, {
+      hand: (object: PackedObjects.WrittenObject) => {
+        last.set(object.key, object)
+        hand(object)
+      },
+      find: (key: string) => last.get(key)
+    })
+    return packed
   },
   /** A segment that was removed under its reader is taken for an empty one. */
   "lost-packs": (packed) => ({
