@@ -52,7 +52,7 @@ import * as Order from "effect/Order"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { percentEncode } from "../internal/text.ts"
@@ -297,7 +297,8 @@ export interface Consumer<A> {
   /**
    * The entries as a stream, from the position on, and those that come. Entries count as handled when what comes after the array they came
    * in is pulled: so work on them before you go on, without buffering. It ends with `LeaseLost` when another process has taken
-   * over. There are no dead letters: who reads decides.
+   * over. Where nothing has come for a minute or two durations of the lease, whichever is longer, the lease is given up until something does, as by
+   * `consume`; then the stream waits for it where another process has it. There are no dead letters: who reads decides.
    */
   readonly stream: Stream.Stream<AppendLog.Entry<A>, Lease.LeaseLost | ConsumeError>
   /** All entries before it were handled, as far as that was written; none when nobody has consumed under this name. */
@@ -789,6 +790,19 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     }
   })
 
+  /** The same of a stream, whose reader is told of each failure. */
+  const restedUntilMore = Effect.fnUntraced(function* (from: Position) {
+    let known = from
+    for (let looks = 1; ; looks++) {
+      yield* Effect.sleep(longestMillis)
+      const { next } = yield* source.status
+      if (known.next >= next && looks % looksForMove !== 0) continue
+      const now = yield* readPoint
+      if (Option.isNone(now) || now.value.next < next) return
+      known = now.value
+    }
+  })
+
   const mended = (tally: Tally) =>
     Effect.suspend(() => {
       tally.failing = undefined
@@ -888,10 +902,19 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     }),
     stream: Stream.unwrap(
       Effect.gen(function* () {
-        const held = yield* lease.acquire
-        const point = yield* openPoint(held.token)
-        let position = yield* begin(point, Effect.void)
+        const scope = yield* Effect.scope
+        /** From taking the lease until it is given up. */
+        const begun = Effect.gen(function* () {
+          const term = yield* Scope.fork(scope)
+          return yield* Effect.gen(function* () {
+            const held = yield* lease.acquire
+            const point = yield* openPoint(held.token)
+            return { held, point, position: yield* begin(point, Effect.void), end: Scope.close(term, Exit.void) }
+          }).pipe(Scope.provide(term))
+        })
+        let { end, held, point, position } = yield* begun
         let given: Position | undefined
+        let idleMillis = 0
         return Stream.paginate(0, (idle: number) =>
           Effect.gen(function* () {
             yield* held.ensure
@@ -901,9 +924,20 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
             if (Option.isSome(now) && now.value.epoch > position.epoch) position = now.value
             const { next } = yield* source.status
             if (position.next >= next) {
-              yield* Effect.sleep(Math.min(longestMillis, firstMillis * 2 ** Math.min(idle, 30)))
+              if (idleMillis >= restMillis) {
+                yield* point.flush
+                yield* end
+                yield* restedUntilMore(position)
+                ;({ end, held, point, position } = yield* begun)
+                idleMillis = 0
+                return [[], Option.some(0)] as const
+              }
+              const pause = Math.min(longestMillis, firstMillis * 2 ** Math.min(idle, 30))
+              yield* Effect.sleep(pause)
+              idleMillis += pause
               return [[], Option.some(idle + 1)] as const
             }
+            idleMillis = 0
             const to = Math.min(next, position.next + batchSize)
             const entries = yield* Stream.runCollect(source.read({ from: position.next, to }))
             position = { ...position, next: to }

@@ -16,6 +16,7 @@ import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as AppendLog from "effect-s3db/kernel/AppendLog"
 import * as Consumer from "effect-s3db/kernel/Consumer"
 import * as Journal from "effect-s3db/kernel/Journal"
+import * as Lease from "effect-s3db/kernel/Lease"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
@@ -468,6 +469,44 @@ describe("Consumer", () => {
       yield* Fiber.interrupt(fiber)
       assert.deepStrictEqual(yield* mine.position, Option.some(11))
     }).pipe(Random.withSeed("stream"))
+  )
+
+  it.effect("as a stream that has nothing to do: it gives its lease up, and goes on where another has come to", () =>
+    Effect.gen(function* () {
+      const { made, store } = yield* opened
+      const log = logOf(store)
+      yield* log.append(range(3))
+      const mine = on(store)
+      const seen: Array<number> = []
+      const fiber = yield* Effect.forkChild(
+        Stream.runForEach(mine.stream, ({ value }) => Effect.sync(() => void seen.push(value)))
+      )
+      yield* until(seen, 3)
+      const lease = Lease.make(store, { key: `${folder}/lease` })
+      const isHeld = Effect.map(lease.state, (state) => Option.isSome(state) && state.value.holder !== undefined)
+      assert.isTrue(yield* isHeld)
+      yield* comes(Effect.map(isHeld, (is) => !is))
+      // 1 GET a minute, and 1 more after five.
+      const [, requests] = yield* made(pass(600))
+      assert.deepStrictEqual(requests, { get: 12 })
+      // Another one has the lease meanwhile, as it pleases.
+      yield* log.append([3])
+      const { handle, seen: others } = recorder()
+      yield* drive(yield* Effect.forkChild(mine.drain(handle)))
+      assert.deepStrictEqual(others, [3])
+      yield* log.append([4])
+      yield* until(seen, 4)
+      assert.deepStrictEqual(seen, [0, 1, 2, 4])
+      assert.isTrue(yield* isHeld)
+      // Moved back while it rests, it finds out after five looks at the latest.
+      yield* comes(Effect.map(isHeld, (is) => !is))
+      assert.deepStrictEqual(yield* mine.position, Option.some(5))
+      yield* mine.seek({ position: 2 })
+      yield* until(seen, 7)
+      assert.deepStrictEqual(seen.slice(4), [2, 3, 4])
+      yield* Fiber.interrupt(fiber)
+      assert.isFalse(yield* isHeld)
+    }).pipe(Random.withSeed("idle stream"))
   )
 
   it.effect("a crash at any request: all is handled, in order, and the position is never ahead", () =>
