@@ -12,5 +12,7 @@ PluginSuite.suite("Scheduler", {
     Effect.forEach(ids, (name) => scheduler.add({ name, task: mail, payload: name, schedule: "@yearly" }), {
       concurrency: 16
     }),
+  // More than a page; each is an object that is claimed anew.
+  records: 1100,
   ids: ({ statuses }) => Effect.map(statuses, (all) => all.map(({ name }) => name))
 })

@@ -14,19 +14,19 @@ export interface Part {
 }
 
 export const parts: ReadonlyArray<Part> = [
-  { name: "core", folders: ["", "catalog", "document", "repository"], seconds: 90, deepSeconds: 90 },
-  { name: "kernel", folders: ["kernel"], seconds: 80, deepSeconds: 60 },
-  { name: "query", folders: ["query"], seconds: 10, deepSeconds: 30 },
-  { name: "schema, encoding", folders: ["schema", "encoding", "types"], seconds: 10, deepSeconds: 30 },
-  { name: "storage", folders: ["storage"], seconds: 75, deepSeconds: 300 },
-  { name: "crypto", folders: ["crypto"], seconds: 10, deepSeconds: 30 },
-  { name: "simulation", folders: ["simulation"], seconds: 50, deepSeconds: 600 },
-  { name: "plugins", folders: ["plugins"], seconds: 60, deepSeconds: 300 },
-  { name: "cluster", folders: ["cluster"], seconds: 10, deepSeconds: 120 },
+  { name: "core", folders: ["", "catalog", "document", "repository"], seconds: 75, deepSeconds: 90 },
+  { name: "kernel", folders: ["kernel"], seconds: 55, deepSeconds: 60 },
+  { name: "query", folders: ["query"], seconds: 12, deepSeconds: 30 },
+  { name: "schema, encoding", folders: ["schema", "encoding", "types"], seconds: 8, deepSeconds: 30 },
+  { name: "storage", folders: ["storage"], seconds: 50, deepSeconds: 300 },
+  { name: "crypto", folders: ["crypto"], seconds: 6, deepSeconds: 30 },
+  { name: "simulation", folders: ["simulation"], seconds: 38, deepSeconds: 600 },
+  { name: "plugins", folders: ["plugins"], seconds: 50, deepSeconds: 300 },
+  { name: "cluster", folders: ["cluster"], seconds: 8, deepSeconds: 120 },
   { name: "cli", folders: ["cli"], seconds: 60, deepSeconds: 120 },
-  { name: "services", folders: ["services"], seconds: 5, deepSeconds: 300 },
+  { name: "services", folders: ["services"], seconds: 6, deepSeconds: 300 },
   { name: "testing", folders: ["testing"], seconds: 10, deepSeconds: 30 },
-  { name: "docs", folders: ["docs"], seconds: 20, deepSeconds: 90 },
+  { name: "docs", folders: ["docs"], seconds: 12, deepSeconds: 90 },
   { name: "tooling", folders: ["tooling"], seconds: 10, deepSeconds: 30 }
 ]
 
