@@ -483,7 +483,9 @@ describe("Consumer", () => {
       )
       yield* until(seen, 3)
       const lease = Lease.make(store, { key: `${folder}/lease` })
-      const isHeld = Effect.map(lease.state, (state) => Option.isSome(state) && state.value.holder !== undefined)
+      const isHeld = Effect.orDie(
+        Effect.map(lease.state, (state) => Option.isSome(state) && state.value.holder !== undefined)
+      )
       assert.isTrue(yield* isHeld)
       yield* comes(Effect.map(isHeld, (is) => !is))
       // 1 GET a minute, and 1 more after five.
