@@ -13,7 +13,6 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import * as Id from "effect-s3db/crypto/Id"
 import * as Database from "effect-s3db/Database"
 import * as Document from "effect-s3db/Document"
 import type * as Journal from "effect-s3db/kernel/Journal"
@@ -22,8 +21,8 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
-import * as Pauses from "effect-s3db/testing/Pauses"
 import { chainProblems, differences } from "../kernel/journalWriter.ts"
+import { atOnce, countsOf, drawing, fromSeed } from "./course.ts"
 import { late } from "./breaks.ts"
 import { chance, pick } from "./draw.ts"
 import type { Options, Report } from "./simulation.ts"
@@ -194,13 +193,7 @@ export const problemsOf = Effect.fnUntraced(function* (
 })
 
 export const runJournal = (options: Omit<Options, "break"> & { readonly break?: JournalBreak | undefined }) =>
-  simulate(options).pipe(
-    Pauses.byClock,
-    Effect.provideService(Id.Generator, Id.seeded(options.seed * 100 + 51)),
-    Random.withSeed(`journal ${options.seed}`),
-    Effect.scoped,
-    Effect.orDie
-  )
+  simulate(options).pipe(fromSeed(options.seed, `journal ${options.seed}`, 51))
 
 const simulate = Effect.fnUntraced(function* (options: Parameters<typeof runJournal>[0]) {
   const { clients: clientCount = 3, ops, seed } = options
@@ -287,18 +280,10 @@ const simulate = Effect.fnUntraced(function* (options: Parameters<typeof runJour
       return yield* Fiber.join(settling)
     })
 
-  const seeded = <A, E, R>(name: string, number: number, effect: Effect.Effect<A, E, R>) =>
-    effect.pipe(Random.withSeed(`${seed}-${name}`), Effect.provideService(Id.Generator, Id.seeded(seed * 100 + number)))
   const journalers = yield* Effect.forEach([0, 1], (index) =>
-    Effect.forkChild(seeded(`journaler ${index}`, 60 + index, journaling(index)))
+    Effect.forkChild(drawing(seed, 60 + index, `${seed}-journaler ${index}`)(journaling(index)))
   )
-  const writers = yield* Effect.forkChild(
-    Effect.forEach(
-      Array.from({ length: clientCount }, (_, index) => index),
-      (index) => seeded(`writer ${index}`, index, work(index)),
-      { concurrency: "unbounded", discard: true }
-    )
-  )
+  const writers = yield* Effect.forkChild(atOnce(clientCount, seed, `${seed}-writer `, work))
   while (writers.pollUnsafe() === undefined) yield* TestClock.adjust("10 seconds")
   const end = yield* Fiber.await(writers)
   if (Exit.isFailure(end)) violations.push(`the run itself failed: ${Cause.pretty(end.cause)}`)
@@ -319,19 +304,9 @@ const simulate = Effect.fnUntraced(function* (options: Parameters<typeof runJour
   yield* settle(Stream.runDrain(observer.database.repairTransactions({ dryRun: false })))
   const { problems, ...caughtUp } = yield* settle(problemsOf(observer, versions))
   violations.push(...problems)
-  const stats = yield* Effect.forEach(controls, (control) => control.stats)
-  const faultCounts: Record<string, number> = {}
-  let requests = 0
-  for (const one of stats) {
-    requests += one.requests
-    for (const [kind, count] of Object.entries(one)) {
-      if (kind !== "requests") faultCounts[kind] = (faultCounts[kind] ?? 0) + count
-    }
-  }
   const report: Report & { readonly journaled: number; readonly undecided: number } = {
     seed,
-    requests,
-    faults: faultCounts,
+    ...(yield* countsOf(controls)),
     violations,
     trace: trace.lines(),
     journaled: caughtUp.journaled,

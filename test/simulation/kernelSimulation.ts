@@ -9,12 +9,11 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
-import * as Id from "effect-s3db/crypto/Id"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
-import * as Pauses from "effect-s3db/testing/Pauses"
+import { atOnce, countsOf, fromSeed } from "./course.ts"
 import { chance } from "./draw.ts"
 import { actor, type Actor, newLedger, violationsOf } from "./kernelActors.ts"
 import type { Report } from "./simulation.ts"
@@ -62,13 +61,7 @@ const stepOf = (one: Actor): Effect.Effect<unknown, unknown> =>
   })
 
 export const runKernel = (options: KernelOptions): Effect.Effect<Report> =>
-  simulate(options).pipe(
-    Pauses.byClock,
-    Effect.provideService(Id.Generator, Id.seeded(options.seed * 100 + 99)),
-    Random.withSeed(`${options.seed}-kernel`),
-    Effect.scoped,
-    Effect.orDie
-  )
+  simulate(options).pipe(fromSeed(options.seed, `${options.seed}-kernel`))
 
 const simulate = Effect.fnUntraced(function* ({ seed, ops, clients = 3, ...options }: KernelOptions) {
   yield* TestClock.adjust("1 hour")
@@ -107,17 +100,7 @@ const simulate = Effect.fnUntraced(function* ({ seed, ops, clients = 3, ...optio
     }
   })
 
-  const fiber = yield* Effect.forkChild(
-    Effect.forEach(
-      Array.from({ length: clients }, (_, index) => index),
-      (index) =>
-        work(index).pipe(
-          Random.withSeed(`${seed}-kernel-${index}`),
-          Effect.provideService(Id.Generator, Id.seeded(seed * 100 + index))
-        ),
-      { concurrency: "unbounded", discard: true }
-    )
-  )
+  const fiber = yield* Effect.forkChild(atOnce(clients, seed, `${seed}-kernel-`, work))
   while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("1 minute")
   const end = yield* Fiber.await(fiber)
   if (Exit.isFailure(end)) violations.push(`the run itself failed: ${Cause.pretty(end.cause)}`)
@@ -127,15 +110,6 @@ const simulate = Effect.fnUntraced(function* ({ seed, ops, clients = 3, ...optio
   if (Exit.isSuccess(wrong)) violations.push(...wrong.value)
   else violations.push(`what is left cannot be read: ${Cause.pretty(wrong.cause)}`)
 
-  const stats = yield* Effect.forEach(controls, (control) => control.stats)
-  const counted: Record<string, number> = {}
-  let requests = 0
-  for (const one of stats) {
-    requests += one.requests
-    for (const [kind, count] of Object.entries(one)) {
-      if (kind !== "requests") counted[kind] = (counted[kind] ?? 0) + count
-    }
-  }
-  const report: Report = { seed, requests, faults: counted, violations, trace: trace.lines(), ...seen }
+  const report: Report = { seed, ...(yield* countsOf(controls)), violations, trace: trace.lines(), ...seen }
   return report
 })

@@ -10,14 +10,13 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
-import * as Id from "effect-s3db/crypto/Id"
 import * as StoreClock from "effect-s3db/kernel/StoreClock"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
-import * as Pauses from "effect-s3db/testing/Pauses"
 import * as Engine from "../../src/plugins/s3queue/engine.ts"
+import { atOnce, countsOf, fromSeed } from "./course.ts"
 import { chance } from "./draw.ts"
 import { engineOn, message, newLog, noteClaim, prefix, recover, violationsOf } from "./queueOrders.ts"
 import type { Report } from "./simulation.ts"
@@ -56,14 +55,7 @@ const standingStill = (store: Store): Store => {
 const unlogged = Logger.layer([])
 
 export const run = (options: Options): Effect.Effect<Report> =>
-  simulate(options).pipe(
-    Pauses.byClock,
-    Effect.provideService(Id.Generator, Id.seeded(options.seed * 100 + 99)),
-    Random.withSeed(options.seed),
-    Effect.provide(unlogged),
-    Effect.scoped,
-    Effect.orDie
-  )
+  simulate(options).pipe(Effect.provide(unlogged), fromSeed(options.seed))
 
 const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Options) {
   yield* TestClock.adjust("1 hour")
@@ -155,17 +147,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     }
   })
 
-  const fiber = yield* Effect.forkChild(
-    Effect.forEach(
-      Array.from({ length: processes }, (_, index) => index),
-      (index) =>
-        work(index).pipe(
-          Random.withSeed(`${seed}-${index}`),
-          Effect.provideService(Id.Generator, Id.seeded(seed * 100 + index))
-        ),
-      { concurrency: "unbounded", discard: true }
-    )
-  )
+  const fiber = yield* Effect.forkChild(atOnce(processes, seed, `${seed}-`, work))
   while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("10 seconds")
   const finished = yield* Fiber.await(fiber)
   const violations: Array<string> = []
@@ -185,19 +167,9 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   if (Exit.isSuccess(last) && last.value.ready.in.length + last.value.flight.length > 0) {
     violations.push(`${left.entries.length} objects are left, and messages that nobody gets`)
   }
-  const stats = yield* Effect.forEach(controls, (control) => control.stats)
-  const faultCounts: Record<string, number> = {}
-  let requests = 0
-  for (const one of stats) {
-    requests += one.requests
-    for (const [kind, count] of Object.entries(one)) {
-      if (kind !== "requests") faultCounts[kind] = (faultCounts[kind] ?? 0) + count
-    }
-  }
   const report: Report = {
     seed,
-    requests,
-    faults: faultCounts,
+    ...(yield* countsOf(controls)),
     violations: [...new Set(violations)],
     trace: trace.lines(),
     ...seen

@@ -16,17 +16,16 @@ import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import * as Id from "effect-s3db/crypto/Id"
 import { Database } from "effect-s3db/Database"
 import * as Scheduler from "effect-s3db/plugins/Scheduler"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
-import * as Pauses from "effect-s3db/testing/Pauses"
 import * as JobCell from "../../src/plugins/scheduler/jobCell.ts"
 import * as Timetable from "../../src/plugins/scheduler/timetable.ts"
 import { drive, openOn } from "../fixture.ts"
+import { atOnce, countsOf, fromSeed } from "./course.ts"
 import { chance, pick } from "./draw.ts"
 import type { Report } from "./simulation.ts"
 
@@ -99,14 +98,7 @@ interface Ledger {
 }
 
 export const run = (options: Options): Effect.Effect<Report> =>
-  simulate(options).pipe(
-    Pauses.byClock,
-    Effect.provideService(Id.Generator, Id.seeded(options.seed * 100 + 99)),
-    Random.withSeed(options.seed),
-    Effect.provide(Logger.layer([])),
-    Effect.scoped,
-    Effect.orDie
-  )
+  simulate(options).pipe(Effect.provide(Logger.layer([])), fromSeed(options.seed))
 
 /** A clock that can be set. What has passed is measured as before. */
 const settable = (world: Clock.Clock) => {
@@ -314,17 +306,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   yield* healthy(0)
   const first = new Map(yield* statesOf(Object.keys(declared)))
 
-  const fiber = yield* Effect.forkChild(
-    Effect.forEach(
-      Array.from({ length: processes }, (_, index) => index),
-      (index) =>
-        work(index).pipe(
-          Random.withSeed(`${seed}-scheduler-${index}`),
-          Effect.provideService(Id.Generator, Id.seeded(seed * 100 + index))
-        ),
-      { concurrency: "unbounded", discard: true }
-    )
-  )
+  const fiber = yield* Effect.forkChild(atOnce(processes, seed, `${seed}-scheduler-`, work))
   while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("5 seconds")
   const finished = yield* Fiber.await(fiber)
   const violations: Array<string> = []
@@ -342,19 +324,9 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   }
   violations.push(...ledger.problems)
 
-  const stats = yield* Effect.forEach(controls, (control) => control.stats)
-  const counted: Record<string, number> = {}
-  let requests = 0
-  for (const one of stats) {
-    requests += one.requests
-    for (const [kind, count] of Object.entries(one)) {
-      if (kind !== "requests") counted[kind] = (counted[kind] ?? 0) + count
-    }
-  }
   const report: Report = {
     seed,
-    requests,
-    faults: counted,
+    ...(yield* countsOf(controls)),
     violations: [...new Set(violations)],
     trace: trace.lines(),
     ...seen

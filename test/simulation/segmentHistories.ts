@@ -10,7 +10,6 @@ import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import * as Id from "effect-s3db/crypto/Id"
 import * as Database from "effect-s3db/Database"
 import type * as PackedObjects from "effect-s3db/kernel/PackedObjects"
 import * as Segments from "effect-s3db/plugins/Segments"
@@ -20,7 +19,7 @@ import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Linearizability from "effect-s3db/testing/Linearizability"
-import * as Pauses from "effect-s3db/testing/Pauses"
+import { atOnce, countsOf, fromSeed } from "./course.ts"
 import { chance } from "./draw.ts"
 import type { Report } from "./simulation.ts"
 import { outcomeOf } from "./workload.ts"
@@ -96,13 +95,9 @@ const readAll = Effect.fnUntraced(function* ({ notes }: Client, byColumns: boole
 
 export const run = (options: Options): Effect.Effect<Report> =>
   simulate(options).pipe(
-    Pauses.byClock,
     // Segments that are removed under readers are told each time.
     Effect.provide(Logger.layer([])),
-    Effect.provideService(Id.Generator, Id.seeded(options.seed * 100 + 99)),
-    Random.withSeed(options.seed),
-    Effect.scoped,
-    Effect.orDie
+    fromSeed(options.seed)
   )
 
 const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Options) {
@@ -226,17 +221,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
       return yield* Fiber.join(fiber)
     })
 
-  yield* settle(
-    Effect.forEach(
-      [0, 1, 2],
-      (index) =>
-        work(index).pipe(
-          Random.withSeed(`${seed}-${index}`),
-          Effect.provideService(Id.Generator, Id.seeded(seed * 100 + index))
-        ),
-      { concurrency: "unbounded", discard: true }
-    )
-  )
+  yield* settle(atOnce(3, seed, `${seed}-`, work))
   yield* TestClock.adjust("1 hour")
   for (const control of controls) yield* control.settled
 
@@ -264,13 +249,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     const verdict = Linearizability.check({ model: Linearizability.documentModel, history: one })
     if (!verdict.ok) violations.push(`${id}: ${JSON.stringify(verdict.stuckAt)}`)
   }
-  const faultCounts: Record<string, number> = {}
-  let requests = 0
-  for (const { requests: made, ...found } of yield* Effect.forEach(controls, (control) => control.stats)) {
-    requests += made
-    for (const [kind, count] of Object.entries(found)) faultCounts[kind] = (faultCounts[kind] ?? 0) + count
-  }
-  const report: Report = { seed, requests, faults: faultCounts, violations, trace: trace.lines(), ...seen }
+  const report: Report = { seed, ...(yield* countsOf(controls)), violations, trace: trace.lines(), ...seen }
   return report
 })
 

@@ -18,7 +18,7 @@ import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Linearizability from "effect-s3db/testing/Linearizability"
-import * as Pauses from "effect-s3db/testing/Pauses"
+import { atOnce, countsOf, drawing, fromSeed } from "./course.ts"
 import type { Break } from "./breaks.ts"
 import { chance } from "./draw.ts"
 import { indexing, lookAtBuilt } from "./indexer.ts"
@@ -86,14 +86,7 @@ const standingStill = (store: ObjectStore["Service"]): ObjectStore["Service"] =>
 type Recorder = Linearizability.Recorder<Op, Result>
 
 export const run = (options: Options): Effect.Effect<Report> =>
-  simulate(options).pipe(
-    Pauses.byClock,
-    Effect.provide(ring),
-    Effect.provideService(Id.Generator, Id.seeded(options.seed * 100 + 99)),
-    Random.withSeed(options.seed),
-    Effect.scoped,
-    Effect.orDie
-  )
+  simulate(options).pipe(Effect.provide(ring), fromSeed(options.seed))
 
 const simulate = Effect.fnUntraced(function* (options: Options) {
   const { seed, ops } = options
@@ -207,24 +200,9 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
   // What a broken build does wrong is seen without it.
   const indexer =
     options.break === undefined
-      ? yield* Effect.forkChild(
-          indexing(laterStore).pipe(
-            Random.withSeed(`${seed}-indexer`),
-            Effect.provideService(Id.Generator, Id.seeded(seed * 100 + 97))
-          )
-        )
+      ? yield* Effect.forkChild(drawing(seed, 97, `${seed}-indexer`)(indexing(laterStore)))
       : undefined
-  const fiber = yield* Effect.forkChild(
-    Effect.forEach(
-      Array.from({ length: clientCount }, (_, index) => index),
-      (index) =>
-        work(index).pipe(
-          Random.withSeed(`${seed}-${index}`),
-          Effect.provideService(Id.Generator, Id.seeded(seed * 100 + index))
-        ),
-      { concurrency: "unbounded", discard: true }
-    )
-  )
+  const fiber = yield* Effect.forkChild(atOnce(clientCount, seed, `${seed}-`, work))
   const settle = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.gen(function* () {
       const settling = yield* Effect.forkChild(effect)
@@ -255,15 +233,6 @@ const simulate = Effect.fnUntraced(function* (options: Options) {
     wait: TestClock.adjust("2 hours"),
     settle
   })
-  const stats = yield* Effect.forEach(controls, (control) => control.stats)
-  const faultCounts: Record<string, number> = {}
-  let requests = 0
-  for (const one of stats) {
-    requests += one.requests
-    for (const [kind, count] of Object.entries(one)) {
-      if (kind !== "requests") faultCounts[kind] = (faultCounts[kind] ?? 0) + count
-    }
-  }
-  const report: Report = { seed, requests, faults: faultCounts, violations, trace: trace.lines(), ...seen }
+  const report: Report = { seed, ...(yield* countsOf(controls)), violations, trace: trace.lines(), ...seen }
   return report
 })
