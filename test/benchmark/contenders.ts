@@ -584,7 +584,10 @@ const keyv = (name: string, { default: Keyv }: KeyvModule): Contender => {
   }
 }
 
-const made: Readonly<Record<peers.Name, (name: string, module: unknown) => Contender>> = {
+/** The others are clients of S3, not stores. */
+type Stored = Exclude<peers.Name, "aws4fetch" | "s3mini">
+
+const made: Readonly<Record<Stored, (name: string, module: unknown) => Contender>> = {
   "s3db.js 16": (name, module) => original(name, module as OriginalModule),
   "s3db.js 19": (name, module) => original(name, module as OriginalModule),
   "s3db.js 21": (name, module) => original(name, module as OriginalModule),
@@ -600,7 +603,7 @@ export const others = async (): Promise<{
 }> => {
   const installed: Array<Contender> = []
   const notes: Array<string> = []
-  for (const name of Object.keys(made) as ReadonlyArray<peers.Name>) {
+  for (const name of Object.keys(made) as ReadonlyArray<Stored>) {
     const module = peers.load(name)
     if (module === undefined) notes.push(`${peers.title(name)} is not installed: npm run bench:peers`)
     else {

@@ -29,7 +29,9 @@ const peers = {
   "s3db.js 21": { ...original, version: "21.6.2", entry: "s3db.js/lite" },
   unstorage: { package: "unstorage", version: "1.17.6" },
   nedb: { package: "@seald-io/nedb", version: "4.1.2" },
-  keyv: { package: "keyv", version: "5.6.0" }
+  keyv: { package: "keyv", version: "5.6.0" },
+  aws4fetch: { package: "aws4fetch", version: "1.0.20" },
+  s3mini: { package: "s3mini", version: "1.0.2" }
 } satisfies Readonly<Record<string, Peer>>
 
 export type Name = keyof typeof peers
