@@ -132,9 +132,7 @@ const byAws4fetch = (module: unknown, { accessKeyId, bucket, endpoint, secretAcc
       aws
         .fetch(`${url}?${query}`)
         .then((answer) => answer.text())
-        .then((text) =>
-          Array.from(text.matchAll(/<Key>(.*?)<\/Key>/g), ([, listed]) => decodeURIComponent(listed!))
-        )
+        .then((text) => Array.from(text.matchAll(/<Key>(.*?)<\/Key>/g), ([, listed]) => decodeURIComponent(listed!)))
   }
   return { client, close: () => undefined }
 }
@@ -287,7 +285,9 @@ const measure = async (
   subjects: ReadonlyArray<Subject>,
   plans: ReadonlyArray<Plan>
 ): Promise<ReadonlyArray<Result>> => {
-  const figures = subjects.map(() => plans.map(() => ({ cpu: [] as Array<number>, rate: [] as Array<number>, held: [] as Array<number> })))
+  const figures = subjects.map(() =>
+    plans.map(() => ({ cpu: [] as Array<number>, rate: [] as Array<number>, held: [] as Array<number> }))
+  )
   for (let round = -1; round < rounds[where]; round++) {
     for (let i = 0; i < subjects.length; i++) {
       const at = (i + round + subjects.length) % subjects.length

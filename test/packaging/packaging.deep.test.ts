@@ -85,8 +85,8 @@ if (oldNode !== undefined)
       const dist = join(folder, "node_modules/effect-s3db/dist")
       const entries = readdirSync(dist, { recursive: true, encoding: "utf8" })
         .filter((name) => name.endsWith(".js"))
-        // What tests stand on needs a test runner.
-        .filter((name) => !name.startsWith("testing/"))
+        // What tests stand on needs a test runner, and the program is run by being imported.
+        .filter((name) => !name.startsWith("testing/") && name !== "cli/main.js")
         .map((name) => `./node_modules/effect-s3db/dist/${name}`)
       const script = `
       const said = {}
