@@ -33,7 +33,7 @@ const describeWith = ({ isAvailable, need, problem }: Service, name: string, tes
     return
   }
   mkdirSync(dirname(leftOutFile), { recursive: true })
-  appendFileSync(leftOutFile, `${name}\n`)
+  appendFileSync(leftOutFile, `${name} (${need})\n`)
   describe.skip(name, () => {
     it(need, () => {})
   })

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Reporter, TestModule, Vitest } from "vitest/node"
+import { installCommand } from "../runtimes/runtimes.ts"
 import { leftOutFile, startCommand } from "../services/available.ts"
 import { report } from "./budgets.ts"
 
@@ -56,9 +57,9 @@ export default class Summary implements Reporter {
     }
     if (existsSync(leftOutFile)) {
       const names = [...new Set(readFileSync(leftOutFile, "utf8").trim().split("\n"))]
-      console.log(`\nLeft out, because the servers that they need are not running:`)
+      console.log(`\nLeft out, because what they need is not there:`)
       for (const name of names) console.log(`  ${name}`)
-      console.log(`Start them with: ${startCommand}`)
+      console.log(`Servers are started with: ${startCommand}; other runtimes are installed with: ${installCommand}`)
     }
     const timings = modules.map((module) => ({
       file: relative(tests, module.moduleId).replaceAll("\\", "/"),
