@@ -13,110 +13,30 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Hex from "effect/encoding/Hex"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Base64Url from "effect/encoding/Base64Url"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Id from "../../crypto/Id.ts"
 import * as backoff from "../../internal/backoff.ts"
-import { sha256 } from "../../internal/sha256.ts"
-import { utf8Length } from "../../internal/text.ts"
 import * as CasCell from "../../kernel/CasCell.ts"
-import * as partsOf from "../../kernel/internal/parts.ts"
 import * as StoreClock from "../../kernel/StoreClock.ts"
-import type { ObjectStore } from "../../storage/ObjectStore.ts"
 import * as StoreError from "../../storage/StoreError.ts"
+import { digestOf, inlineBytes, inParts, keyOfId, mostInline, retries, sizeOf, staleRetries } from "./bounds.ts"
+import { type Claim, type Engine, type Failure, type Offer, type Options, Stale, type World } from "./models.ts"
+import * as Parts from "./parts.ts"
 import * as State from "./state.ts"
+import * as Tidying from "./tidying.ts"
+import * as Workers from "./workers.ts"
+
+export { digestOf, hexOf, keyOfId, waitOf } from "./bounds.ts"
+export type { Claim, Engine, Offer, Options } from "./models.ts"
 
 // -----------------------------------------------------------------------------
 // Models
 // -----------------------------------------------------------------------------
-
-/**
- * Where a queue lies, and how this process works on it. Times are milliseconds.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Options {
-  readonly store: ObjectStore["Service"]
-  /** The beginning of all keys, without a slash at the end. */
-  readonly prefix: string
-  readonly clock: StoreClock.StoreClock
-  /** How long this process may be silent before others take its messages. */
-  readonly visibility: number
-  readonly pollInterval: number
-  readonly maxPollInterval: number
-  /** How often a message is claimed before it is given up when its worker is lost. */
-  readonly maxAttempts: () => number
-  /** How long ids are remembered. */
-  readonly memory: number
-  /** Which messages of one priority this process claims first. */
-  readonly order: State.Order
-  /** Tells of messages that were taken from workers that were silent. */
-  readonly onTaken: (flights: ReadonlyArray<State.Flight>) => Effect.Effect<void>
-}
-
-/**
- * A message that this process has claimed.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Claim {
-  readonly number: number
-  readonly token: number
-  readonly message: State.Message
-  /** JSON. */
-  readonly payload: string
-  /** Waits until the message is known to be somebody else's. */
-  readonly lost: Effect.Effect<void>
-}
-
-/**
- * A message to be offered.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Offer {
-  readonly message: Omit<State.Message, "s" | "o" | "d">
-  /** Milliseconds before it may be claimed; 0 at once. */
-  readonly delay: number
-  /** What must not be there yet. */
-  readonly keys: ReadonlyArray<string>
-}
-
-/**
- * A part that was put so long ago that it may be collected at any moment: it is put again.
- *
- * @category errors
- * @since 0.1.0
- */
-class PartTooOld {
-  readonly _tag = "PartTooOld"
-}
-
-/** What was decided by may have been over already: it is read again. */
-class Stale {
-  readonly _tag = "Stale"
-  readonly cause: StoreError.StoreError | undefined
-  constructor(cause?: StoreError.StoreError) {
-    this.cause = cause
-  }
-}
-
-type Failure = StoreError.StoreError | Stale
-
-/** What changes see of the world. */
-interface World {
-  readonly now: number
-  readonly reader: State.Reader<Failure>
-}
 
 /** Something that a fiber wants of the queue. */
 interface Wish {
@@ -136,144 +56,6 @@ interface Held {
   readonly flight: State.Flight
   readonly lost: Deferred.Deferred<void>
 }
-
-/**
- * What works on a queue.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Engine {
-  /** Offers messages, all in one change; whether each is new. */
-  readonly offer: (offers: ReadonlyArray<Offer>) => Effect.Effect<ReadonlyArray<boolean>, StoreError.StoreError>
-  /** Waits until there is a message, and claims up to so many. `take`, which is not interrupted, is responsible for them. */
-  readonly claim: <A, E, R>(
-    max: number,
-    take: (claims: ReadonlyArray<Claim>) => Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, StoreError.StoreError | E, R>
-  /** Claims up to so many messages, or none where none is there. `take` is not interrupted. */
-  readonly claimNow: <A, E, R>(
-    max: number,
-    take: (claims: ReadonlyArray<Claim>) => Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, StoreError.StoreError | E, R>
-  /** Ends a claim: `false` when it is not in force any more. Goes on trying while the store cannot be reached, but for a release. */
-  readonly settle: (
-    claim: Pick<Claim, "message" | "number" | "token">,
-    outcome: State.Outcome
-  ) => Effect.Effect<boolean, StoreError.StoreError>
-  /** Says now that this process goes on: `false` when the claim is not in force any more. Goes on trying while the store cannot be reached. */
-  readonly renew: (claim: Pick<Claim, "number" | "token">) => Effect.Effect<boolean, StoreError.StoreError>
-  /** Makes the queue as if nothing had ever been in it, and gives 0; does nothing where messages are claimed, and gives their number, unless `claimed`. */
-  readonly remove: (options: { readonly claimed: boolean }) => Effect.Effect<number, StoreError.StoreError>
-  /** Changes the state. */
-  readonly change: <A>(
-    change: (draft: State.Draft, world: World) => Effect.Effect<A, Failure>
-  ) => Effect.Effect<A, StoreError.StoreError>
-  /** Reads the state. 1 GET. */
-  readonly read: Effect.Effect<State.State, StoreError.StoreError>
-  /** Reads something of a state. Parts that are gone since are a reason to read the state again. */
-  readonly look: <A>(
-    look: (state: State.State, world: World) => Effect.Effect<A, Failure>
-  ) => Effect.Effect<A, StoreError.StoreError>
-  /** The payload of a message. */
-  readonly payloadOf: (state: State.Draft, message: State.Message, world: World) => Effect.Effect<string, Failure>
-  /** Removes parts that nobody names, except since the collection before this one. Gives their number. */
-  readonly collect: Effect.Effect<number, StoreError.StoreError>
-  /** What is in the way of working on the queue at present. */
-  readonly trouble: Effect.Effect<string | undefined>
-  /** Waits until something of the queue is read or written without trouble. */
-  readonly worked: Effect.Effect<void>
-  /** Waits until nothing is left to be tidied up. */
-  readonly tidied: Effect.Effect<void>
-}
-
-// -----------------------------------------------------------------------------
-// Bounds
-// -----------------------------------------------------------------------------
-
-/** What is offered at once is put into the object itself up to this many bytes of payloads. */
-const inlineBytes = 16_384
-
-/** The object holds no more messages, or bytes of them, for long. */
-const mostInline = 256
-const mostInlineBytes = 65_536
-
-/** Parts of messages have no more messages, or bytes. */
-const partMessages = 1000
-const partBytes = 1_048_576
-
-/** More parts than these are put together, so many at once. */
-const mostParts = 64
-const mergedParts = 32
-
-const mostIds = 512
-const mostIdParts = 16
-const mergedIdParts = 8
-const mostMergedIds = 20_000
-
-/** Parts are collected after so many have been put. */
-const collectEvery = 1000
-
-/** Bytes of parts that are kept in memory. */
-const cacheBytes = 33_554_432
-
-/** How often it is tried to read a state whose parts are there. */
-const staleRetries = 5
-const retries = 60
-
-const sizeOf = ({ g = "", i, x = "" }: Pick<State.Message, "g" | "i" | "x">): number =>
-  utf8Length(x) + utf8Length(i) + utf8Length(g) + 60
-
-/** Lists of messages that fit into a part each. */
-const inParts = <A>(all: ReadonlyArray<A>, sizeOf: (one: A) => number): ReadonlyArray<ReadonlyArray<A>> => {
-  const groups: Array<Array<A>> = []
-  let bytes = 0
-  for (const one of all) {
-    const size = sizeOf(one)
-    const group = groups.at(-1)
-    bytes += size
-    if (group === undefined || group.length >= partMessages || bytes > partBytes) {
-      groups.push([one])
-      bytes = size
-    } else group.push(one)
-  }
-  return groups
-}
-
-/**
- * Returns the digest under which an id is remembered.
- *
- * @category getters
- * @since 0.1.0
- */
-export const digestOf = (key: string): string => Base64Url.encode(sha256(new TextEncoder().encode(key))).slice(0, 16)
-
-/**
- * Returns the digest of a text in hexadecimal digits, 24 of them.
- *
- * @category getters
- * @since 0.1.0
- */
-export const hexOf = (text: string): string => Hex.encode(sha256(new TextEncoder().encode(text))).slice(0, 24)
-
-/**
- * Returns the key under which the id of a message is remembered.
- *
- * @category getters
- * @since 0.1.0
- */
-export const keyOfId = (id: string): string => `m/${id}`
-
-/** As long as a message may wait: a century of milliseconds. */
-const century = 3_155_760_000_000
-
-/**
- * Returns a time that a message can wait for: whole milliseconds, none for what is no time, a century at most.
- *
- * @category getters
- * @since 0.1.0
- */
-export const waitOf = (millis: number): number => (millis > 0 ? Math.min(century, Math.ceil(millis)) : 0)
 
 /** What is wrong with the end of a claim, if anything is. */
 const problemOfEnd = (message: State.Message, outcome: State.Outcome): StoreError.InvalidArgument | undefined => {
@@ -304,7 +86,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   const worker = yield* Id.random
   const key = `${prefix}/queue`
   const cell = CasCell.make(store, key, State.format)
-  const parts = partsOf.make(store, prefix)
+  const parts = Parts.make({ store, prefix, key, scope })
+  const { checkAge, keep, reader, unwritable } = parts
   const timeNow = Effect.map(clock.now, Math.floor)
 
   let known: CasCell.Version<State.State> | undefined
@@ -316,7 +99,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   /** The tokens of claims that are being ended, and of those that are given back. */
   const settling = new Set<number>()
   const leaving = new Set<number>()
-  const sightings = new Map<string, { readonly beat: number; readonly since: Effect.Effect<number> }>()
+  const workers = Workers.make(worker)
   /** How long ago it was last said that this worker goes on. */
   let sinceBeat: Effect.Effect<number> = Effect.succeed(0)
   let wantsBeat = false
@@ -340,118 +123,15 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   const done = yield* Queue.sliding<void>(1)
   const signal = (queue: Queue.Queue<void>) => Queue.offerUnsafe(queue, undefined)
 
-  // ---------------------------------------------------------------------------
-  // Parts
-  // ---------------------------------------------------------------------------
-
-  const opened = new Map<string, { readonly messages: ReadonlyArray<State.Message>; readonly bytes: number }>()
-  const openedIds = new Map<string, ReadonlyMap<string, State.Remembered>>()
-  let openedBytes = 0
-
-  const keep = (name: string, messages: ReadonlyArray<State.Message>, bytes: number) => {
-    opened.set(name, { messages, bytes })
-    openedBytes += bytes
-    for (const [oldest, { bytes: size }] of opened) {
-      if (openedBytes <= cacheBytes || oldest === name) break
-      opened.delete(oldest)
-      openedBytes -= size
-    }
-  }
-
-  /** A part that is gone was named by a state that is over. */
-  const bytesOf = (name: string): Effect.Effect<Uint8Array, Failure> =>
-    Effect.catchReason(parts.get(name), "StoreError", "NoSuchKey", (_, error) => Effect.fail(new Stale(error)))
-
-  const unwritable = (reason: StoreError.Reason) => new StoreError.StoreError({ operation: "put", key, reason })
-
-  const unreadable = (name: string) => (reason: StoreError.Reason) =>
-    new StoreError.StoreError({ operation: "get", key: parts.keyOf(name), reason })
-
-  const reader: State.Reader<Failure> = {
-    open: Effect.fnUntraced(function* ({ k, p }) {
-      const cached = opened.get(p)
-      if (cached !== undefined) return cached.messages
-      const bytes = yield* bytesOf(p)
-      const messages = yield* Effect.mapError(Effect.fromResult(State.decodePart(bytes)), unreadable(p))
-      if (messages.length !== k) {
-        return yield* unreadable(p)(
-          new StoreError.Corrupt({ description: "a part of a queue has not all its messages" })
-        )
-      }
-      keep(p, messages, bytes.length)
-      return messages
-    }),
-    openIds: Effect.fnUntraced(function* ({ p }) {
-      const cached = openedIds.get(p)
-      if (cached !== undefined) return cached
-      const bytes = yield* bytesOf(p)
-      const ids = yield* Effect.mapError(Effect.fromResult(State.decodeIdPart(bytes)), unreadable(p))
-      const byDigest = new Map(ids.map((id) => [id[0], id]))
-      openedIds.set(p, byDigest)
-      return byDigest
-    })
-  }
-
   const generationNow = Effect.suspend(() =>
     known?.value === undefined
       ? Effect.map(readState, ({ generation }) => generation)
       : Effect.succeed(known.value.generation)
   )
 
-  const checkAge = (draft: State.Draft, name: string) =>
-    partsOf.generationOf(name) < draft.floor ? Effect.fail(new PartTooOld()) : Effect.void
-
-  /** Parts that no version names any more, and none ever will: each is named by one change, which is over. */
-  const removeParts = (names: ReadonlyArray<string>) =>
-    names.length === 0
-      ? Effect.void
-      : Effect.forkIn(
-          Effect.catch(parts.remove(names), (error) =>
-            Effect.logDebug(`${names.length} parts of ${prefix} are left to be collected`, error)
-          ),
-          scope
-        )
-
-  const forgetOpened = (names: ReadonlyArray<string>) => {
-    for (const name of names) {
-      openedBytes -= opened.get(name)?.bytes ?? 0
-      opened.delete(name)
-      openedIds.delete(name)
-    }
-  }
-
   // ---------------------------------------------------------------------------
   // Workers
   // ---------------------------------------------------------------------------
-
-  /** Looks at who goes on. */
-  const observe = Effect.fnUntraced(function* ({ workers }: State.State) {
-    const there = new Set(workers.map(({ w }) => w))
-    for (const w of sightings.keys()) if (!there.has(w)) sightings.delete(w)
-    for (const { b, w } of workers) {
-      if (w !== worker && sightings.get(w)?.beat !== b) sightings.set(w, { beat: b, since: yield* StoreClock.steady })
-    }
-  })
-
-  /** The workers that have been silent for longer than they may. */
-  const silent = Effect.fnUntraced(function* ({ workers }: State.State) {
-    const found = new Set<string>()
-    for (const { l, w } of workers) {
-      const sighting = sightings.get(w)
-      if (sighting !== undefined && (yield* sighting.since) >= l) found.add(w)
-    }
-    return found
-  })
-
-  /** Milliseconds until a worker that says nothing more may be taken for silent. */
-  const untilSilent = Effect.gen(function* () {
-    let least = Infinity
-    for (const { l, w } of known?.value?.workers ?? []) {
-      const sighting = sightings.get(w)
-      if (sighting !== undefined) least = Math.min(least, l - (yield* sighting.since))
-    }
-    return least
-  })
 
   const lose = Effect.fnUntraced(function* (tokens: ReadonlyArray<number>) {
     for (const token of tokens) {
@@ -524,7 +204,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   const applyAll = Effect.fnUntraced(function* (state: State.State, round: Round) {
     const world: World = { now: yield* timeNow, reader }
     const draft = State.draft(state)
-    yield* observe(state)
+    yield* workers.observe(state)
     const told: Array<Effect.Effect<void>> = []
     for (const wish of round.wishes) {
       const applied = yield* Effect.result(wish.apply(draft, world))
@@ -536,7 +216,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     let taken: ReadonlyArray<State.Flight> = []
     let refusal: StoreError.StoreError | undefined
     if (round.waiting.length > 0) {
-      const over = yield* silent(state)
+      const over = yield* workers.silent(state)
       taken = State.reap(draft, {
         isSilent: ({ w }) => over.has(w),
         maxAttempts: options.maxAttempts(),
@@ -630,8 +310,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       const names = State.partNames(after)
       const dropped = [...State.partNames(before)].filter((name) => !names.has(name))
       // What has just been claimed may lie in one of them.
-      forgetOpened(dropped)
-      yield* removeParts(dropped)
+      parts.forget(dropped)
+      yield* parts.remove(dropped)
     }
     // Whoever was taken for silent finds it here.
     const ours = own(after)
@@ -816,8 +496,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       )
       if (outcome !== undefined && outcome.includes(true)) return outcome
       // Nothing of it counts.
-      forgetOpened([name])
-      yield* removeParts([name])
+      parts.forget([name])
+      yield* parts.remove([name])
       if (outcome !== undefined) return outcome
       yield* readState
     }
@@ -890,7 +570,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         const rest = Math.min(
           pause - (yield* elapsed),
           due === undefined ? Infinity : Math.max(1, due - now),
-          Math.max(1, yield* untilSilent)
+          Math.max(1, yield* workers.untilSilent(known?.value ?? State.empty))
         )
         if (rest <= 0) break
         const isWoken = yield* Effect.raceFirst(
@@ -942,7 +622,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       Effect.gen(function* () {
         const { flights, taken } = yield* change(
           Effect.fnUntraced(function* (draft, { now, reader }) {
-            const over = yield* silent(draft.before)
+            const over = yield* workers.silent(draft.before)
             const taken = State.reap(draft, {
               isSilent: ({ w }) => over.has(w),
               maxAttempts: options.maxAttempts(),
@@ -1022,139 +702,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   // Tidying up
   // ---------------------------------------------------------------------------
 
-  const isSame = (a: State.Message, b: State.Message | undefined): boolean =>
-    b !== undefined && a.a === b.a && a.d === b.d && a.e === b.e
-
-  /** Puts messages of a shelf together in one part: those of the object itself, or those of many small parts. */
-  const gather = Effect.fnUntraced(function* (which: "ready" | "dead", state: State.State, isFromParts: boolean) {
-    const shelf = state[which]
-    const draft = State.draft(state)
-    const small = isFromParts
-      ? shelf.parts.toSorted((a, b) => a.k - a.h - a.t.length - (b.k - b.h - b.t.length)).slice(0, mergedParts)
-      : []
-    const source = isFromParts
-      ? { in: new Map<number, State.Message>(), parts: new Map(small.map((part) => [part.n, part])) }
-      : { in: draft[which].in, parts: new Map<number, State.Part>() }
-    const all = yield* State.messagesOn(source, reader)
-    const [messages = []] = inParts(all, (message) => sizeOf(message) + (message.x === undefined ? 1000 : 0))
-    const world: World = { now: 0, reader }
-    const whole: Array<State.Message> = []
-    for (const { r: _, ...message } of messages) {
-      const from = messages.find(({ s }) => s === message.s)!
-      whole.push({ ...message, x: yield* payloadOf(draft, from, world) })
-    }
-    const bytes = yield* Effect.mapError(Effect.fromResult(State.encodePart(yield* Id.writeId, whole)), unwritable)
-    const name = yield* parts.put(state.generation, bytes)
-    const isNamed = yield* change(
-      Effect.fnUntraced(function* (now: State.Draft, { reader }: World) {
-        if (Result.isFailure(yield* Effect.result(checkAge(now, name)))) return false
-        const there = yield* State.messagesOn(
-          isFromParts
-            ? {
-                in: new Map(),
-                parts: new Map(small.flatMap(({ n }) => [...now[which].parts].filter(([m]) => m === n)))
-              }
-            : { in: now[which].in, parts: new Map() },
-          reader
-        )
-        const byNumber = new Map(there.map((message) => [message.s, message]))
-        const present = messages.flatMap((message) => {
-          const same = byNumber.get(message.s)
-          return same !== undefined && isSame(message, same) ? [same] : []
-        })
-        if (present.length * 2 < messages.length) return false
-        const kept = new Set(present.map(({ s }) => s))
-        const taken = messages.flatMap(({ s }, index) => (kept.has(s) ? [] : [index]))
-        yield* State.takeAll(now, now[which], present, reader)
-        keep(name, whole, bytes.length)
-        State.addPart(now, now[which], { name, messages: whole, base: 0, taken })
-        return true
-      })
-    )
-    if (isNamed) return
-    forgetOpened([name])
-    yield* removeParts([name])
-  })
-
-  const putIds = Effect.fnUntraced(function* (generation: number, ids: ReadonlyArray<State.Remembered>) {
-    const encoded = Effect.fromResult(State.encodeIds(yield* Id.writeId, ids))
-    return yield* parts.put(generation, yield* Effect.mapError(encoded, unwritable))
-  })
-
-  /** Puts the ids of the object itself into a part; those that are not to be remembered are forgotten. */
-  const flushIds = Effect.fnUntraced(function* (state: State.State) {
-    const now = yield* timeNow
-    const draft = State.draft(state)
-    if (Number.isFinite(memory)) State.forget(draft, now - memory)
-    const ids = [...draft.ids.values()]
-    if (ids.length <= mostIds / 2) {
-      return yield* change((there, world) => Effect.sync(() => State.forget(there, world.now - memory)))
-    }
-    const name = yield* putIds(state.generation, ids)
-    const isNamed = yield* change(
-      Effect.fnUntraced(function* (there: State.Draft, world: World) {
-        if (Result.isFailure(yield* Effect.result(checkAge(there, name)))) return false
-        if (Number.isFinite(memory)) State.forget(there, world.now - memory)
-        for (const [digest, s, t] of ids) {
-          const same = there.ids.get(digest)
-          if (same !== undefined && same[1] === s && same[2] === t) there.ids.delete(digest)
-        }
-        there.idParts = [...there.idParts, idPartOf(name, ids)]
-        there.hasChanged = true
-        return true
-      })
-    )
-    if (!isNamed) yield* removeParts([name])
-  })
-
-  const idPartOf = (name: string, ids: ReadonlyArray<State.Remembered>): State.IdPart => ({
-    p: name,
-    k: ids.length,
-    s: ids.reduce((most, [, s]) => Math.max(most, s), 0),
-    t: ids.reduce((most, [, , t]) => Math.max(most, t), 0)
-  })
-
-  const mergeIds = Effect.fnUntraced(function* (state: State.State) {
-    const small = state.ids.parts.filter(({ k }) => k <= mostMergedIds).slice(0, mergedIdParts)
-    if (small.length < 2) return
-    const merged = new Map<string, State.Remembered>()
-    for (const part of small) {
-      for (const id of (yield* reader.openIds(part)).values()) {
-        if (id[2] >= (merged.get(id[0])?.[2] ?? -Infinity)) merged.set(id[0], id)
-      }
-    }
-    const ids = [...merged.values()]
-    const name = yield* putIds(state.generation, ids)
-    const gone = new Set(small.map(({ p }) => p))
-    const isNamed = yield* change(
-      Effect.fnUntraced(function* (there: State.Draft) {
-        if (Result.isFailure(yield* Effect.result(checkAge(there, name)))) return false
-        const rest = there.idParts.filter(({ p }) => !gone.has(p))
-        if (rest.length + small.length !== there.idParts.length) return false
-        there.idParts = [idPartOf(name, ids), ...rest]
-        there.hasChanged = true
-        return true
-      })
-    )
-    if (!isNamed) yield* removeParts([name])
-  })
-
-  const collectBelowFloor = Effect.gen(function* () {
-    const state = yield* readState
-    return yield* parts.collect(state.floor, State.partNames(state))
-  })
-
-  const collect = Effect.gen(function* () {
-    yield* change((draft) =>
-      Effect.sync(() => {
-        const { floor, generation } = partsOf.nextGenerations(draft)
-        draft.floor = floor
-        draft.generation = generation
-        draft.hasChanged = true
-      })
-    )
-    return yield* collectBelowFloor
-  })
+  const { chore, collect, collectBelowFloor } = Tidying.make({ change, memory, parts, payloadOf, readState, timeNow })
 
   const remove = Effect.fnUntraced(function* ({ claimed }: { readonly claimed: boolean }) {
     const left = yield* change((draft) =>
@@ -1168,25 +716,6 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     if (left === 0) yield* collectBelowFloor
     return left
   })
-
-  let collectedAt = 0
-
-  /** What is to be tidied up in a state, if anything. */
-  const chore = (state: State.State): Effect.Effect<unknown, Failure> | undefined => {
-    const isFull = (shelf: State.State["ready"]) =>
-      shelf.in.length > mostInline || shelf.in.reduce((sum, one) => sum + sizeOf(one), 0) > mostInlineBytes
-    const isScattered = (shelf: State.State["ready"]) => shelf.parts.length > mostParts
-    for (const which of ["ready", "dead"] as const) {
-      if (isFull(state[which])) return gather(which, state, false)
-      if (isScattered(state[which])) return gather(which, state, true)
-    }
-    if (state.ids.in.length > mostIds) return flushIds(state)
-    if (state.ids.parts.length > mostIdParts) return mergeIds(state)
-    if (collectedAt === 0) collectedAt = state.n
-    if (state.n - collectedAt < collectEvery) return undefined
-    collectedAt = state.n
-    return collect
-  }
 
   let tidying: Fiber.Fiber<void> | undefined
 
