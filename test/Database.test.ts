@@ -473,7 +473,7 @@ describe("Database", () => {
           yield* open(store, { singleWriter: true })
         }
       }),
-    20_000
+    120_000
   )
 
   it.effect("a catalog whose answer was lost is recognised", () =>

@@ -99,7 +99,7 @@ describe("JournalConsumer", () => {
         const { get, list, put } = yield* counted.counter.counts
         assert.deepStrictEqual([get, list, put], [truth.length, Math.ceil(truth.length / 1000), 0])
       }).pipe(Effect.scoped, Random.withSeed("snapshot")),
-    60_000
+    120_000
   )
 
   it.effect("warns of names that are those of no resource, with the nearest", () =>

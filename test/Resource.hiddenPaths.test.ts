@@ -406,7 +406,7 @@ describe("paths that have to do with secrets", () => {
             yield* hunt(store, one.name)
           }
         }).pipe(Effect.provide([services, encoding])),
-      { timeout: 60_000 }
+      { timeout: 120_000 }
     )
   }
 })

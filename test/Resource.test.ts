@@ -78,7 +78,7 @@ const requestsOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 for (const [name, store] of Object.entries(stores)) {
   // Beyond one page or two.
   const count = name === "memory" ? 2500 : 1100
-  layer(App.pipe(Layer.provide(store)), { excludeTestServices: true, timeout: "60 seconds" })(
+  layer(App.pipe(Layer.provide(store)), { excludeTestServices: true, timeout: "120 seconds" })(
     `Resource on ${name}`,
     (it) => {
       it.effect("what goes in comes out", () =>
@@ -449,7 +449,7 @@ for (const [name, store] of Object.entries(stores)) {
             const refused = yield* Effect.flip((yield* Users).deleteAll)
             assert.strictEqual(refused._tag, "NotAllowed")
           }),
-        60_000
+        120_000
       )
 
       it.effect("a scan passes over what is deleted under it, and says what is broken", () =>

@@ -37,7 +37,7 @@ describe("examples in the documentation", () => {
   const run = () =>
     new Promise<{ readonly lines: ReadonlyArray<string>; readonly end: string }>((resolve) => {
       const args = ["--conditions=effect-s3db-source", "--no-warnings", runner, ...running.map(({ file }) => file)]
-      const options = { cwd: fileURLToPath(new URL(".", import.meta.url)), timeout: 90_000, maxBuffer: 2 ** 26 }
+      const options = { cwd: fileURLToPath(new URL(".", import.meta.url)), timeout: 280_000, maxBuffer: 2 ** 26 }
       execFile(process.execPath, args, options, (error, stdout, stderr) =>
         resolve({
           lines: stdout.split("\n").filter((line) => line !== ""),
@@ -48,8 +48,11 @@ describe("examples in the documentation", () => {
   let outcome: ReturnType<typeof run> | undefined
   const results = () => (outcome ??= run())
 
+  // Whoever comes first waits for all of them.
+  const timeout = 300_000
+
   for (const { at, file, output } of running) {
-    it(at, () =>
+    it(at, { timeout }, () =>
       results().then(({ end, lines }) => {
         const result = lines.map((line) => JSON.parse(line) as Result).find((one) => one.file === file)
         if (result === undefined) throw new Error(`it was not run to its end: ${end}`)
@@ -59,5 +62,5 @@ describe("examples in the documentation", () => {
     )
   }
 
-  it("end by themselves", () => results().then(({ end }) => assert.strictEqual(end, "")))
+  it("end by themselves", { timeout }, () => results().then(({ end }) => assert.strictEqual(end, "")))
 })

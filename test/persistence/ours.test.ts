@@ -493,6 +493,6 @@ describe("several processes on a folder", () => {
           )
         }
       }),
-    30_000
+    120_000
   )
 })

@@ -176,7 +176,7 @@ describe("dates of any year", () => {
             )
           }
         }),
-      60_000
+      120_000
     )
 
     it.effect(`partitions have them in their order, by their bounds and by their parts: ${name}`, () =>

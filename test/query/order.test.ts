@@ -136,7 +136,7 @@ describe("the order of a query", () => {
           }
         }
       }),
-    60_000
+    120_000
   )
 
   it.effect("costs a listing for each 1,000 keys, and the run of one value that a page ends in", () =>

@@ -262,7 +262,7 @@ describe("MemoryStore", () => {
         })
         assert.isBelow(visited, 40)
       }),
-    60_000
+    120_000
   )
 
   it.effect("imitates other stores", () =>
