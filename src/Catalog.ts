@@ -242,7 +242,12 @@ export const Resource = Schema.Struct({
   /** The number of the next attribute id; ids are in base 36. */
   nextAttribute: Schema.Int,
   attributes: Schema.Record(Schema.String, AttributeEntry),
-  versions: Schema.Record(Schema.String, Version)
+  versions: Schema.Record(Schema.String, Version),
+  /**
+   * The latest form of bodies that its documents may have; absent: JSON alone, which every release reads. A release that does not know
+   * this member writes none of its documents.
+   */
+  bodies: Schema.optionalKey(Schema.Int)
 })
 
 /**
@@ -252,6 +257,14 @@ export const Resource = Schema.Struct({
  * @since 0.1.0
  */
 export type Resource = typeof Resource.Type
+
+/**
+ * The latest form of the bodies of documents that this release knows: 1, binary with compressed fields.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const bodies = 1
 
 /**
  * The place of a database, and the abilities of its store.
@@ -528,6 +541,9 @@ const mendResource = (name: string, value: unknown, repairs: Array<string>): Res
   const known = typeof claimed === "number" && Number.isSafeInteger(claimed) && claimed > used
   // Ids may be in use that are no longer listed: leave a gap rather than give one of them a second meaning.
   if (!known) repairs.push(`nextAttribute of resource ${name} was unreadable; ids continue after a gap`)
+  const form = value["bodies"]
+  const isForm = typeof form === "number" && Number.isSafeInteger(form) && form >= bodies
+  if (form !== undefined && !isForm) repairs.push(`bodies of resource ${name} was unreadable and is now ${bodies}`)
   const currentVersion = value["currentVersion"]
   const points = typeof currentVersion === "string" && Object.hasOwn(versions, currentVersion)
   if (!points) repairs.push(`currentVersion of resource ${name} pointed nowhere and is now v${newest}`)
@@ -566,6 +582,7 @@ const mendResource = (name: string, value: unknown, repairs: Array<string>): Res
     nextAttribute: known ? claimed : used + 1 + attributeGap,
     attributes,
     versions,
+    ...(form === undefined ? {} : { bodies: isForm ? form : bodies }),
     ...mendPlugins(`resource ${name}`, value["plugins"], repairs),
     partitions,
     ...(Object.keys(companions).length === 0 ? {} : { companions }),
@@ -670,6 +687,9 @@ export const supplement = (healed: Catalog, copy: Catalog): Catalog => ({
       return {
         ...resource,
         nextAttribute: Math.max(resource.nextAttribute, old.nextAttribute),
+        ...((resource.bodies ?? old.bodies) === undefined
+          ? {}
+          : { bodies: Math.max(resource.bodies ?? 0, old.bodies ?? 0) }),
         ...((resource.builds ?? old.builds) === undefined
           ? {}
           : { builds: Math.max(resource.builds ?? 0, old.builds ?? 0) }),
@@ -779,6 +799,11 @@ export interface Declaration {
   readonly uniques?: Readonly<Record<string, Unique.Definition>> | undefined
   /** They belong to the resource, not to a version of it: plugins add theirs to any. */
   readonly companions?: Readonly<Record<string, Companion.Definition>> | undefined
+  /**
+   * Whether bodies are compressed: `true` begins it, also in a resource of an earlier release; `undefined` begins it in one that is
+   * new. It is no part of a version.
+   */
+  readonly compression?: boolean | undefined
 }
 
 /**
@@ -795,6 +820,8 @@ export interface Registered {
   readonly readable: ReadonlyArray<StoredAttribute>
   /** The attributes of every version, by its number. */
   readonly versions: ReadonlyMap<number, ReadonlyArray<Attribute & { readonly id: string }>>
+  /** Whether the bodies of documents may be compressed, and who declares it wants that. */
+  readonly compresses: boolean
 }
 
 /**
@@ -872,6 +899,7 @@ export const find = (catalog: Catalog, declaration: Declaration, hash: string): 
   if (Object.entries(declaration.companions ?? {}).some(([name, one]) => isWanting(resource, name, one))) {
     return undefined
   }
+  if (isBegun(resource, declaration) !== (resource.bodies !== undefined)) return undefined
   // One that would write a secret into keys is replaced by what is declared.
   for (const paths of pathsOfIndexes(resource).values()) {
     if (exposedBy(declaration.attributes, paths) !== undefined) return undefined
@@ -885,9 +913,14 @@ export const find = (catalog: Catalog, declaration: Declaration, hash: string): 
     version: versionNumber(version),
     written,
     readable: Object.entries(resource.attributes).map(([id, entry]) => ({ id, ...entry })),
-    versions
+    versions,
+    compresses: resource.bodies !== undefined && declaration.compression !== false
   }
 }
+
+/** Whether bodies may be compressed once a declaration is registered. */
+const isBegun = ({ bodies, currentVersion }: Resource, { compression }: Declaration): boolean =>
+  bodies !== undefined || compression === true || (compression === undefined && currentVersion === "")
 
 /** Whether the catalog is to be told of a companion, or of what is wrong with it: one of a greater version stays. */
 const isWanting = ({ companions = {} }: Resource, name: string, definition: Companion.Definition): boolean => {
@@ -1107,6 +1140,7 @@ export const register = (catalog: Catalog, declaration: Declaration, hash: strin
         currentVersion: existing === undefined ? version : before.currentVersion,
         nextAttribute,
         attributes,
+        ...(isBegun(before, declaration) ? { bodies: before.bodies ?? bodies } : {}),
         versions: {
           ...before.versions,
           [version]: before.versions[version] ?? {
@@ -1396,7 +1430,8 @@ export const upkeepOf = ({ resources }: Catalog, name: string): Upkeep | undefin
   const known = upkeeps.get(resource)
   if (known !== undefined) return known
   const { settings, problem } = declaredBy(resource)
-  const unknown = problem ?? unknownMembers.get(resource) ?? unknownIndex(resource)
+  const later = (resource.bodies ?? 0) > bodies ? `form ${resource.bodies} of bodies` : undefined
+  const unknown = problem ?? unknownMembers.get(resource) ?? unknownIndex(resource) ?? later
   const { companions = {}, partitions = {}, uniques = {} } = resource
   const removals = removalsOf(resource)
   const definitions = (entries: Entries) =>

@@ -60,6 +60,11 @@ export interface Options {
    * `0`: definitions change only while no other program is open. Nothing is looked at, nor waited for.
    */
   readonly catalogLease?: Duration.Input | undefined
+  /**
+   * Whether the bodies of documents are compressed in resources that do not say so themselves: see `Definition.Settings`. Default:
+   * in those that are new.
+   */
+  readonly compression?: boolean | undefined
   /** Where the journal lies, and what its log is like. All programs have to say the same. */
   readonly journal?: Journal.Options | undefined
 }
@@ -319,8 +324,10 @@ export const make = Effect.fn("Database.make")(function* (
   }
 
   const register = Effect.fn("Database.register")(
-    function* (declaration: Catalog.Declaration) {
-      const hash = Catalog.hash(declaration)
+    function* (declared: Catalog.Declaration) {
+      const hash = Catalog.hash(declared)
+      const { compression = options.compression } = declared
+      const declaration = compression === undefined ? declared : { ...declared, compression }
       const current = yield* catalog.current
       yield* refuseExposed(current, declaration)
       const known = Catalog.find(current, declaration, hash)

@@ -141,6 +141,15 @@ export interface Settings<
   readonly allowDeleteAll?: boolean | undefined
   /** What becomes of a document that does not fit into metadata. Default `"body-overflow"`. */
   readonly behavior?: Behavior.Behavior | undefined
+  /**
+   * Whether what does not fit into metadata is compressed where that makes the object smaller by a tenth: with `"body-overflow"`
+   * all fields of such a document, with other behaviors those that go to the body. Secrets and password hashes are not, nor is binary content.
+   * No request more. Documents are read whatever it says, and it can be changed at any time.
+   *
+   * Default: `Database.Options.compression`; without that, `true` for a resource that is new, and what it was for one that
+   * an earlier release has begun. `true` there keeps that release from writing its documents from then on.
+   */
+  readonly compression?: boolean | undefined
   /** Fields that are always in metadata, or always in the body, by their path (`"address.city"`). */
   readonly pin?:
     | {
@@ -439,7 +448,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
   })
   const { allowDeleteAll = false, timestamps = false, userstamps = false, computed = {} } = options
   const { history = false, content = false, scan = false, guarded = false, plugins = {} } = options
-  const { onExcessProperty = "error" } = options
+  const { compression, onExcessProperty = "error" } = options
   const uniqueLease =
     options.uniqueLease === undefined
       ? Unique.defaultLeaseMillis
@@ -508,6 +517,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     guarded,
     origin: "program",
     unwritable: undefined,
+    ...(compression === undefined ? {} : { compression }),
     ...(version === undefined ? {} : { version })
   }
 }

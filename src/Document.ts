@@ -9,7 +9,8 @@
  * write even when all fields are in metadata; `t`, when it was written; `c`, when it was created, and `n`, how many
  * versions there have been, for all but the first; `p`, the write ids of the writes it was built upon, newest first; `m`,
  * the markers that it owns, `k`, its keys of companions, and `u`, the reservations of its unique keys; `b`, its binary content; `f`, the fields in the body; `e`, those of them
- * whose encoded text is shorter than JSON; `x`, the attributes that were cut or left out to make the document fit.
+ * whose encoded text is shorter than JSON; `x`, the attributes that were cut or left out to make the document fit. Where
+ * fields are compressed the body is binary, with the same members.
  *
  * @since 0.1.0
  */
@@ -21,8 +22,10 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Limits, StoredFields } from "./encoding/Encoding.ts"
+import * as binaryBody from "./encoding/internal/binaryBody.ts"
 import { documentLevels, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
 import { ambient } from "./internal/ambient.ts"
+import { decodeBase64, encodeBase64 } from "./internal/base64.ts"
 import { mapValues } from "./internal/json.ts"
 import { percentDecode, percentEncode, utf8Length } from "./internal/text.ts"
 import {
@@ -384,29 +387,72 @@ const systemPart = (write: Write): Record<string, Json> => {
   return part
 }
 
+/** The members of a body but for compressed fields. */
+const membersOf = (write: Write): Record<string, Json> => {
+  const body = systemPart(write)
+  if (write.fields.spilled !== undefined) body["f"] = write.fields.spilled
+  if (write.fields.spilledText !== undefined) body["e"] = write.fields.spilledText
+  if (write.truncated.length > 0) body["x"] = write.truncated
+  return body
+}
+
+/** Every field has been through `stringifyExact` when it was encoded, so that it cannot be refused here. */
+const textOf = (members: Json): string => {
+  const text = stringifyExact(members, documentLevels)
+  return typeof text === "string" ? text : ""
+}
+
+/** An object to be put. */
+interface ObjectToPut {
+  readonly metadata: Metadata
+  readonly body: Uint8Array
+  readonly contentType: string
+}
+
+const metadataOf = (write: Write): Metadata => ({
+  [systemName]: systemValue(write.tag, write.schemaVersion),
+  ...write.fields.metadata
+})
+
 /**
  * Returns the object that a write puts.
  *
  * @category encoding
  * @since 0.1.0
  */
-export const toObject = (
-  write: Write
-): { readonly metadata: Metadata; readonly body: Uint8Array; readonly contentType: string } => {
-  const body = systemPart(write)
-  const isSpilled = write.fields.spilled !== undefined
-  if (write.fields.spilled !== undefined) body["f"] = write.fields.spilled
-  if (write.fields.spilledText !== undefined) body["e"] = write.fields.spilledText
-  if (write.truncated.length > 0) body["x"] = write.truncated
-  // All else are texts and whole numbers.
-  const text = isSpilled ? stringifyExact(body, documentLevels) : JSON.stringify(body)
+export const toObject = (write: Write): ObjectToPut => {
+  const { compressed, spilled } = write.fields
+  const members = membersOf(write)
+  if (compressed !== undefined) {
+    return {
+      metadata: metadataOf(write),
+      body: binaryBody.write(members, compressed, textOf),
+      contentType: "application/octet-stream"
+    }
+  }
   return {
-    metadata: { [systemName]: systemValue(write.tag, write.schemaVersion), ...write.fields.metadata },
-    // Every field has been through `stringifyExact` when it was encoded, so that it cannot be refused here.
-    body: encoder.encode(typeof text === "string" ? text : ""),
+    metadata: metadataOf(write),
+    // All but fields are texts and whole numbers.
+    body: encoder.encode(spilled === undefined ? JSON.stringify(members) : textOf(members)),
     contentType: "application/json"
   }
 }
+
+/**
+ * Returns a version as one JSON text and its metadata, for what stands between: `fromObject` reads it like the object itself.
+ * Compressed fields stay compressed, as base 64.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const toText = (write: Write): { readonly metadata: Metadata; readonly body: string } => {
+  const { compressed } = write.fields
+  const members = membersOf(write)
+  if (compressed !== undefined) members["z"] = [compressed.size, encodeBase64(compressed.bytes)]
+  return { metadata: metadataOf(write), body: textOf(members) }
+}
+
+const toJson = (write: Write): Json => JSON.parse(toText(write).body) as Json
 
 /**
  * Returns a version as the journal shows it: `metadata` and `body` of the object that a write puts, secrets sealed. It is the same however often a
@@ -419,8 +465,7 @@ export const toObject = (
 export const imageOf = (write: Write): JsonObject => {
   const { origin: _, ...version } = write
   const bare = { ...version, writeId: identityOf(write), ancestors: [], markers: none, companions: none, claims: none }
-  const { body, metadata } = toObject(bare)
-  return { metadata, body: JSON.parse(decoder.decode(body)) as Json }
+  return { metadata: metadataOf(bare), body: toJson(bare) }
 }
 
 const decodeImage = Schema.decodeUnknownResult(
@@ -501,10 +546,9 @@ export const toIntentObject = (
   next: Write | undefined,
   { deletedAt, over, tombstone }: Pick<Intent, "deletedAt" | "over" | "tombstone"> = {}
 ): ReturnType<typeof toObject> => {
-  const object = next === undefined ? undefined : toObject(next)
   const intent: Json = {
     x: transaction,
-    ...(object === undefined ? {} : { m: object.metadata, b: JSON.parse(decoder.decode(object.body)) as Json }),
+    ...(next === undefined ? {} : { m: metadataOf(next), b: toJson(next) }),
     ...(deletedAt === undefined ? {} : { d: deletedAt }),
     ...(tombstone === undefined ? {} : { t: tombstone }),
     ...(over === undefined ? {} : { o: over })
@@ -514,7 +558,7 @@ export const toIntentObject = (
     before === undefined
       ? { w: write.writeId, t: write.writtenAt, a: true }
       : {
-          ...(JSON.parse(decoder.decode(toObject(before).body)) as Record<string, Json>),
+          ...(toJson(before) as Record<string, Json>),
           h: { ...before.fields.metadata }
         }
   const text = stringifyExact(
@@ -656,6 +700,8 @@ const Body = Schema.Struct({
   b: Schema.optionalKey(Schema.Tuple([Schema.String, Schema.Int, Schema.String, Schema.String])),
   f: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
   e: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+  /** Compressed fields, where a body that has them is within other JSON: the bytes of their JSON, and base 64. */
+  z: Schema.optionalKey(Schema.Tuple([Schema.Int, Schema.String])),
   x: Schema.optionalKey(Names),
   /** There is no version in the object. */
   a: Schema.optionalKey(Schema.Literal(true)),
@@ -707,15 +753,37 @@ const isPlainBody = (json: unknown): json is Body => {
   return true
 }
 
-/** The body of a document; `undefined` for anything else. */
-const bodyOf = (bytes: Uint8Array): Body | undefined => {
-  let json: unknown
+/**
+ * Reads the members of a body, unchecked, and the fields in it that are compressed; `undefined` for what has none.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const membersIn = (
+  bytes: Uint8Array
+): { readonly members: unknown; readonly compressed: StoredFields["compressed"] } | undefined => {
+  if (bytes[0] === binaryBody.version) return binaryBody.read(bytes)
   try {
-    json = JSON.parse(decoder.decode(bytes))
+    return { members: JSON.parse(decoder.decode(bytes)), compressed: undefined }
   } catch {
     return undefined
   }
-  return isPlainBody(json) ? json : Result.getOrUndefined(decodeBody(json))
+}
+
+/** The body of a document; `undefined` for anything else. */
+const bodyOf = (
+  bytes: Uint8Array
+): { readonly body: Body; readonly compressed: StoredFields["compressed"] } | undefined => {
+  const found = membersIn(bytes)
+  if (found === undefined) return undefined
+  const { members, compressed } = found
+  const body = isPlainBody(members) ? members : Result.getOrUndefined(decodeBody(members))
+  if (body?.z === undefined) return body === undefined ? undefined : { body, compressed }
+  const [size, text] = body.z
+  const unpacked = decodeBase64(text)
+  return size < 0 || unpacked === undefined || compressed !== undefined
+    ? undefined
+    : { body, compressed: { size, bytes: unpacked } }
 }
 
 /** What the system entry says. */
@@ -762,8 +830,9 @@ export const fromObject = (
   const system = systemOf(text)
   if (system === undefined) return Result.fail("the object has no schema version in its metadata")
   if (text === unsettledMark && object.metadata[deletionName] !== undefined) return fromTombstone(object)
-  const body = bodyOf(object.body)
-  if (body === undefined) return Result.fail("the body of the object is not that of a document")
+  const read = bodyOf(object.body)
+  if (read === undefined) return Result.fail("the body of the object is not that of a document")
+  const { body, compressed } = read
   const { w, o, t, c, n, p = noNames, m, k, u, b, f, e, x = noNames, a, v, i, h } = body
   if ((system.tag === undefined) !== (a === true)) return Result.fail("metadata and body of the object do not fit")
   const metadata: Record<string, string> = {}
@@ -789,7 +858,10 @@ export const fromObject = (
           ancestors: p,
           tag: system.tag,
           schemaVersion: system.schemaVersion,
-          fields: { metadata, spilled: f, spilledText: e },
+          fields:
+            compressed === undefined
+              ? { metadata, spilled: f, spilledText: e }
+              : { metadata, spilled: f, spilledText: e, compressed },
           truncated: x,
           markers:
             m === undefined
@@ -901,8 +973,8 @@ export const envelope = <A>(
       : { size: stored.content.size, contentType: stored.content.contentType, sha256: stored.content.sha256 }
 })
 
-const placeOf = ({ metadata, spilled, spilledText }: StoredFields): Document<never>["storedIn"] => {
-  if (spilled === undefined && spilledText === undefined) return "metadata"
+const placeOf = ({ compressed, metadata, spilled, spilledText }: StoredFields): Document<never>["storedIn"] => {
+  if (spilled === undefined && spilledText === undefined && compressed === undefined) return "metadata"
   return Object.keys(metadata).length === 0 ? "body" : "both"
 }
 

@@ -496,7 +496,7 @@ export interface Explanation {
   readonly headerLimitBytes: number
   /** Of the metadata, what the library itself takes. */
   readonly systemBytes: number
-  /** Of the body, what the fields take; its envelope has about 60 bytes more, up to 240 after several changes. */
+  /** Of the body, what the fields take, compressed or not; its envelope has about 60 bytes more, up to 240 after several changes. */
   readonly bodyBytes: number
   /** What the fields would take as one JSON text, with names. */
   readonly jsonBytes: number
@@ -508,6 +508,8 @@ export interface Explanation {
     /** Bytes in metadata with the name (packed: before they become text), or of JSON in the body. */
     readonly bytes: number
     readonly jsonBytes: number
+    /** Whether it is compressed, together with the other fields of the body that are. */
+    readonly isCompressed: boolean
     /** The readable form; not shown for secrets, password hashes and packed values. */
     readonly text: string | undefined
   }>

@@ -111,7 +111,7 @@ for (const [layerName, layer] of [
     it.effect("T65: body-overflow keeps as many fields as possible in metadata, the smallest first", () =>
       Effect.gen(function* () {
         const { store, open } = yield* openNew
-        const notes = yield* open("notes", options)
+        const notes = yield* open("notes", { ...options, compression: false })
         const r = random(3)
         const noise = (length: number) => Array.from({ length }, () => String.fromCharCode(0x21 + r.int(94))).join("")
         const document = { id: "1", title: noise(1900), tag: noise(1200), body: noise(700), count: 5, meta: { a: "ä" } }
@@ -230,7 +230,11 @@ for (const [layerName, layer] of [
     it.effect("fields can be pinned to metadata or to the body", () =>
       Effect.gen(function* () {
         const { store, open } = yield* openNew
-        const notes = yield* open("notes", { ...options, pin: { metadata: ["body"], body: ["title"] } })
+        const notes = yield* open("notes", {
+          ...options,
+          compression: false,
+          pin: { metadata: ["body"], body: ["title"] }
+        })
         const r = random(5)
         const noise = Array.from({ length: 1500 }, () => String.fromCharCode(0x21 + r.int(94))).join("")
         const document = { id: "1", title: "t", tag: noise, body: noise }

@@ -68,7 +68,7 @@ for (const [layerName, layer] of [
     it.effect("many small fields exceed the headers of a request long before the bytes of metadata", () =>
       Effect.gen(function* () {
         const { open, store } = yield* openNew
-        const resource = yield* open("flags", { schema: Flags, primaryKey: "id" })
+        const resource = yield* open("flags", { schema: Flags, primaryKey: "id", compression: false })
         yield* resource.insert(allFlags)
         assert.deepStrictEqual(yield* resource.get("1"), allFlags)
         const { metadata } = yield* objectOf(store, "flags", "1")
@@ -178,7 +178,7 @@ describe("limits of metadata", () => {
     () =>
       Effect.gen(function* () {
         const { open, store } = yield* openNew
-        const resource = yield* open("flags", { schema: Flags, primaryKey: "id", history: true })
+        const resource = yield* open("flags", { schema: Flags, primaryKey: "id", history: true, compression: false })
         yield* resource.insert(allFlags)
         const object = yield* objectOf(store, "flags", "1")
         const { f, ...body } = bodyOf(object) as { readonly f: Readonly<Record<string, boolean>> }
@@ -235,7 +235,8 @@ describe("limits of metadata", () => {
       yield* Effect.gen(function* () {
         const notes = Resource.define("notes", {
           schema: Schema.Struct({ id: Schema.String, text: Schema.String, tag: Schema.String }),
-          primaryKey: "id"
+          primaryKey: "id",
+          compression: false
         })
         const note = { id: "1", text: "x".repeat(300), tag: "y".repeat(200) }
         for (const layer of [Encoding.layer, Encoding.layerPacked]) {

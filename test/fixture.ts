@@ -1,4 +1,5 @@
 /** A database in memory under AWS's rules, and resources on it. */
+import { inflateSync } from "node:zlib"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -8,7 +9,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Database from "effect-s3db/Database"
 import * as DbError from "effect-s3db/DbError"
-import type * as Document from "effect-s3db/Document"
+import * as Document from "effect-s3db/Document"
 import type * as Definition from "effect-s3db/Definition"
 import type { Names } from "effect-s3db/Names"
 import * as Resource from "effect-s3db/Resource"
@@ -43,12 +44,20 @@ export const openNew = Effect.flatMap(memory, openOn)
 export const objectOf = (store: ObjectStore["Service"], resource: string, id: string): Effect.Effect<StoredObject> =>
   Effect.orDie(store.get(`resource=${resource}/data/id=${id}`))
 
-export const bodyOf = (object: StoredObject): Record<string, unknown> =>
-  JSON.parse(new TextDecoder().decode(object.body)) as Record<string, unknown>
+/** The members of the body of a document, with the fields that are compressed. */
+export const bodyOf = (object: StoredObject): Record<string, unknown> => {
+  const { compressed, members } = Document.membersIn(object.body)!
+  const expanded =
+    compressed === undefined ? {} : (JSON.parse(inflateSync(compressed.bytes).toString()) as Record<string, unknown>)
+  return { ...(members as Record<string, unknown>), ...expanded }
+}
 
-/** Everything of an object in one text. */
-export const everything = (object: StoredObject): string =>
-  JSON.stringify(object.metadata) + new TextDecoder().decode(object.body)
+/** Everything of an object in one text, and, of a document, of what is compressed in it. */
+export const everything = (object: StoredObject): string => {
+  const compressed = Document.membersIn(object.body)?.compressed
+  const expanded = compressed === undefined ? "" : inflateSync(compressed.bytes).toString()
+  return JSON.stringify(object.metadata) + new TextDecoder().decode(object.body) + expanded
+}
 
 export const empty = Context.empty()
 export type { Document }

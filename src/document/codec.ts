@@ -28,6 +28,7 @@ import * as Exact from "../schema/internal/exact.ts"
 import * as Normalization from "../schema/Normalization.ts"
 import { maxMetadataHeaderBytes } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
+import * as Compressed from "./compressed.ts"
 import * as Faithful from "./faithful.ts"
 import * as Passwords from "./passwords.ts"
 import * as Secrets from "./secrets.ts"
@@ -444,6 +445,15 @@ const writing = <S extends Attributes.DocumentSchema>(
     )
   }
 
+  const isHidden = (attribute: string): boolean =>
+    Attributes.isHidden(registration.current().attributes.get(attribute)?.codec ?? "")
+
+  /** What is stored of fields that have their places. */
+  const storedForm = ({ codec, placement }: Placed): Effect.Effect<Compressed.Placed> =>
+    placement.body.length > 0 && registration.current().registered.compresses
+      ? Compressed.compress(codec, placement, isHidden)
+      : Effect.succeed(Compressed.plain(codec, placement))
+
   const jsonOf = (value: A) =>
     Effect.mapErrorEager(faithful.encode(value), (error) =>
       error._tag === "SchemaError" ? refused(error.issue) : error
@@ -500,26 +510,36 @@ const writing = <S extends Attributes.DocumentSchema>(
 
   const encode: DocumentCodec<A>["encode"] = (value, before) =>
     Effect.flatMapEager(place(value, before), (placed): Effect.Effect<Encoded<A>, DbError.MetadataLimit> => {
-      const { id, whole, codec, schemaVersion, placement } = placed
-      const { metadata, body, exceeded, truncated } = placement
-      const common = {
-        id,
-        tag: encoder.tag,
-        schemaVersion,
-        fields: { metadata: codec.metadata(metadata), ...Behavior.bodyOf(body) },
-        truncated,
-        carried: whole.carried,
-        former: whole.former.length === 0 ? none : whole.former.map(({ attribute }) => attribute.id)
-      }
-      return exceeded === undefined ? Effect.succeed({ ...common, value, json: whole.json }) : shortened(placed, common)
+      const { id, whole, schemaVersion, placement } = placed
+      const { exceeded, truncated } = placement
+      return Effect.flatMapEager(storedForm(placed), ({ fields }): Effect.Effect<Encoded<A>, DbError.MetadataLimit> => {
+        const common = {
+          id,
+          tag: encoder.tag,
+          schemaVersion,
+          fields,
+          truncated,
+          carried: whole.carried,
+          former: whole.former.length === 0 ? none : whole.former.map(({ attribute }) => attribute.id)
+        }
+        return exceeded === undefined
+          ? Effect.succeed({ ...common, value, json: whole.json })
+          : shortened(placed, common)
+      })
     })
 
   const explain: DocumentCodec<A>["explain"] = Effect.fnUntraced(function* (value, before) {
-    const { id, whole, codec, schemaVersion, placement } = yield* place(value, before)
+    const placed = yield* place(value, before)
+    const { id, whole, codec, schemaVersion } = placed
+    const { body, compressed, fields, metadata } = yield* storedForm(placed)
     const { attributes } = registration.current()
     const { metadataBytes: limitBytes } = database.capabilities
     const systemBytes = Document.systemBytes(encoder.tag, schemaVersion)
-    const explained = (entry: Encoding.Entry, place: "metadata" | "body"): Explanation["fields"][number] => {
+    const explained = (
+      entry: Encoding.Entry,
+      place: "metadata" | "body",
+      isCompressed = false
+    ): Explanation["fields"][number] => {
       const attribute = attributes.get(entry.id)
       const codecName = attribute?.codec ?? "json"
       const json = utf8(JSON.stringify(entry.value))
@@ -531,23 +551,25 @@ const writing = <S extends Attributes.DocumentSchema>(
         place,
         bytes: place === "metadata" ? entry.size : inBody,
         jsonBytes: json,
+        isCompressed,
         text: typeof entry.form === "string" && !Attributes.isHidden(codecName) ? entry.form : undefined
       }
     }
-    const body = Behavior.bodyOf(placement.body)
+    const open = { spilled: fields.spilled, spilledText: fields.spilledText }
+    const isOpen = open.spilled !== undefined || open.spilledText !== undefined
     return {
       id,
       encoding: encoder.tag === "t" ? "text" : encoder.tag === "p" ? "packed" : encoder.tag,
-      metadataBytes: systemBytes + codec.metadataBytes(placement.metadata),
+      metadataBytes: systemBytes + codec.metadataBytes(metadata),
       limitBytes,
-      headerBytes: systemBytes + Document.systemHeaderOverhead + codec.headerBytes(placement.metadata),
+      headerBytes: systemBytes + Document.systemHeaderOverhead + codec.headerBytes(metadata),
       headerLimitBytes: database.capabilities.metadataHeaderBytes ?? maxMetadataHeaderBytes,
       systemBytes,
-      bodyBytes: placement.body.length === 0 ? 0 : utf8(JSON.stringify(body)),
+      bodyBytes: (isOpen ? utf8(JSON.stringify(open)) : 0) + (compressed?.bytes ?? 0),
       jsonBytes: utf8(JSON.stringify(whole.json)),
       fields: [
-        ...placement.metadata.map((entry) => explained(entry, "metadata")),
-        ...placement.body.map((entry) => explained(entry, "body"))
+        ...metadata.map((entry) => explained(entry, "metadata")),
+        ...body.map((entry) => explained(entry, "body", compressed?.entries.has(entry)))
       ]
     }
   })
@@ -686,10 +708,18 @@ const reading = <S extends Attributes.DocumentSchema>(
     return { value, carried: unknownPart(carried), former: none, isUnderOldKey, json }
   })
 
-  return (id, stored) => {
+  const expanded: DocumentCodec<S["Type"]>["decode"] = (id, stored) => {
     const decoded = unlessThrown(() => plainly(id, stored))
     return decoded === undefined ? fully(id, stored) : Effect.succeed(decoded)
   }
+
+  return (id, stored) =>
+    stored.fields.compressed === undefined
+      ? expanded(id, stored)
+      : Effect.flatMapEager(
+          Effect.mapErrorEager(Compressed.expand(stored.fields), (problem) => corrupt(`${labelOf(id)}: ${problem}`)),
+          (fields) => expanded(id, { ...stored, fields })
+        )
 }
 
 /** What a function gives; where it throws, whoever does the same step by step says what is wrong. */

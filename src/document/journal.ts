@@ -12,6 +12,7 @@ import type * as KernelJournal from "../kernel/Journal.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import { WriteContext } from "../WriteContext.ts"
+import * as Compressed from "./compressed.ts"
 import type { Context, LostRace } from "./context.ts"
 
 /**
@@ -91,11 +92,11 @@ export const make = <A>({ database, name, settings, store }: Context<A>): Journa
     { after, before }: Entry,
     { context, images }: NonNullable<typeof settings.journal>
   ) {
-    const image = (write: Document.Write | undefined): JsonObject | undefined =>
-      write === undefined ? undefined : Document.imageOf(write)
+    const image = (write: Document.Write | undefined): Effect.Effect<JsonObject | undefined> =>
+      write === undefined ? Effect.undefined : Effect.map(Compressed.inClear(write), Document.imageOf)
     return {
-      before: images === "both" ? image(before) : undefined,
-      after: images === "none" ? undefined : image(after),
+      before: images === "both" ? yield* image(before) : undefined,
+      after: images === "none" ? undefined : yield* image(after),
       context: context ? yield* contextOf : undefined
     }
   })

@@ -75,11 +75,10 @@ const System = Schema.Struct({
 const named = <A>(record: Readonly<Record<string, A>>): Readonly<Record<string, A>> =>
   Object.fromEntries(Object.entries(record).filter(([name]) => name.isWellFormed()))
 
-const decodeSystem = Schema.decodeUnknownOption(Schema.fromJsonString(System))
-const decoder = new TextDecoder()
+const decodeSystem = Schema.decodeUnknownOption(System)
 
 const remainsOf = ({ body, etag }: StoredObject): Remains => {
-  const system = decodeSystem(decoder.decode(body))
+  const system = decodeSystem(Document.membersIn(body)?.members)
   if (Option.isNone(system)) return { etag, stored: nothing, identity: undefined, isTold: false }
   const { k = {}, m = {}, o, u = {}, w: writeId } = system.value
   const stored = {

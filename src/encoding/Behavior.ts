@@ -102,6 +102,8 @@ export const userManaged = (decide?: (overflow: Overflow) => Effect.Effect<Decis
 export interface Placement {
   readonly metadata: ReadonlyArray<Entry>
   readonly body: ReadonlyArray<Entry>
+  /** Those in metadata that may as well go to the body with the rest: neither the definition nor the program wants them there. */
+  readonly movable: ReadonlyArray<Entry>
   /** Ids of attributes that were cut or left out. */
   readonly truncated: ReadonlyArray<string>
   /** By how much the whole was too large, where something was cut or left out. */
@@ -156,12 +158,15 @@ interface Request {
 const placed = (
   metadata: ReadonlyArray<Entry>,
   body: ReadonlyArray<Entry>,
-  truncated: ReadonlyArray<string> = [],
-  excess?: Excess
+  truncated: ReadonlyArray<string> = none,
+  excess?: Excess,
+  movable: ReadonlyArray<Entry> = none
 ): Outcome => ({
   _tag: "Placed",
-  placement: { metadata, body, truncated, exceeded: excess === undefined ? undefined : sizesOf(excess) }
+  placement: { metadata, body, movable, truncated, exceeded: excess === undefined ? undefined : sizesOf(excess) }
 })
+
+const none: ReadonlyArray<never> = []
 
 const sizesOf = ({ limit, measure, total }: Excess): Exceeded => ({
   measure,
@@ -258,7 +263,8 @@ const placeSimply = (behavior: Simple, { codec, entries, limits, pins, isKept, i
       truncated.push(entry.id)
     }
   }
-  return truncated.length === 0 ? placed(metadata, body) : placed(metadata, body, truncated, excess)
+  if (truncated.length > 0) return placed(metadata, body, truncated, excess)
+  return placed(metadata, body, none, undefined, behavior === "body-overflow" ? metadata.slice(first.length) : none)
 }
 
 /**

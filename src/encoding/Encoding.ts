@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import { utf8Length } from "../internal/text.ts"
 import type { Attribute, Codec } from "../schema/Attributes.ts"
 import { metadataHeaderOverhead } from "../storage/ObjectStore.ts"
+import type { Compressed } from "./internal/binaryBody.ts"
 import { Malformed, Reader, Writer } from "./internal/bytes.ts"
 import * as headerText from "./internal/headerText.ts"
 import * as valueCodec from "./internal/valueCodec.ts"
@@ -80,6 +81,8 @@ export interface StoredFields {
   readonly spilled: JsonObject | undefined
   /** Values in the body by attribute id: as encoded text, where that is shorter. */
   readonly spilledText: Readonly<Record<string, string>> | undefined
+  /** Values in the body that are compressed; they have to be brought back before they are decoded. */
+  readonly compressed?: Compressed | undefined
 }
 
 /**

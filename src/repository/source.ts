@@ -49,7 +49,6 @@ export interface Source<A> {
 type Request<A> = Query.Request<A> & Query.PageRequest & Query.Verify
 
 const encoder = new TextEncoder()
-const decoder = new TextDecoder()
 
 /** A version, fields still encoded. */
 interface Held {
@@ -58,8 +57,8 @@ interface Held {
 }
 
 const toJson = ({ id, stored }: Held): Json => {
-  const { body, metadata } = Document.toObject(stored)
-  return [id, stored.revision, stored.bodyBytes, { ...metadata }, decoder.decode(body)]
+  const { body, metadata } = Document.toText(stored)
+  return [id, stored.revision, stored.bodyBytes, { ...metadata }, body]
 }
 
 const isTexts = (value: Json | undefined): value is Readonly<Record<string, string>> =>

@@ -1,6 +1,6 @@
 /**
  * Compression of bytes in memory: Node's own where there is one, which knows all methods; else the `CompressionStream` of
- * the platform, which knows gzip (RFC 1952) everywhere.
+ * the platform, which knows gzip (RFC 1952) and deflate with a checksum (RFC 1950) everywhere.
  */
 import * as Effect from "effect/Effect"
 import { concatBytes } from "../../internal/bytes.ts"
@@ -23,6 +23,10 @@ export interface Engine {
     bytes: Uint8Array,
     most: number
   ) => Effect.Effect<Uint8Array, Exclude<Failure, "unsupported">>
+  /** Deflate with a checksum, for little: of the ways that every platform knows it adds the fewest bytes. On Node an `Exit`. */
+  readonly deflate: (bytes: Uint8Array) => Effect.Effect<Uint8Array>
+  /** Fails with `"damaged"` unless exactly `size` bytes come out, of all that is given; it holds no more than those. */
+  readonly inflate: (bytes: Uint8Array, size: number) => Effect.Effect<Uint8Array, "damaged">
 }
 
 // -----------------------------------------------------------------------------
@@ -35,6 +39,11 @@ type Callback = (error: Error | null, bytes: Uint8Array) => void
 
 const leastChunk = 64
 const mostChunk = 1024 * 1024
+
+/** More bytes than this are left to another thread, so that they do not hold up the others: about a millisecond. */
+const mostAtOnce = 65_536
+
+const damaged = Effect.fail("damaged" as const)
 
 const nodeEngine = (zlib: Zlib): Engine => {
   const packing = {
@@ -56,7 +65,34 @@ const nodeEngine = (zlib: Zlib): Engine => {
       done: Callback
     ) => void
   >
+  // With `info` there is more than the bytes, which the types do not tell.
+  type Inflated = { readonly buffer: Uint8Array; readonly engine: { readonly bytesWritten: number } }
+  const limited = (size: number) => ({ maxOutputLength: Math.max(1, size), info: true }) as const
+  const whole = (bytes: Uint8Array, size: number, inflated: unknown): Effect.Effect<Uint8Array, "damaged"> => {
+    const { buffer, engine } = inflated as Inflated
+    return buffer.length === size && engine.bytesWritten === bytes.length ? Effect.succeed(buffer) : damaged
+  }
   return {
+    deflate: (bytes) =>
+      bytes.length <= mostAtOnce
+        ? Effect.succeed(zlib.deflateSync(bytes, { chunkSize: Math.max(64, bytes.length) }))
+        : Effect.callback((resume) => {
+            zlib.deflate(bytes, (error, packed) => resume(error === null ? Effect.succeed(packed) : Effect.die(error)))
+          }),
+    inflate: (bytes, size) => {
+      if (size <= mostAtOnce) {
+        try {
+          return whole(bytes, size, zlib.inflateSync(bytes, limited(size)))
+        } catch {
+          return damaged
+        }
+      }
+      return Effect.callback((resume) => {
+        zlib.inflate(bytes, limited(size), (error, inflated) =>
+          resume(error === null ? whole(bytes, size, inflated) : damaged)
+        )
+      })
+    },
     supports: (method) => unpacking[method] !== undefined,
     compress: (method, bytes) =>
       Effect.callback((resume) => {
@@ -116,7 +152,16 @@ const through = Effect.fnUntraced(function* (
 const webEngine: Engine = {
   supports: (method) => method === "gzip",
   compress: (_, bytes) => Effect.orDie(through(bytes, new CompressionStream("gzip"), Number.POSITIVE_INFINITY)),
-  decompress: (_, bytes, most) => through(bytes, new DecompressionStream("gzip"), most)
+  decompress: (_, bytes, most) => through(bytes, new DecompressionStream("gzip"), most),
+  deflate: (bytes) => Effect.orDie(through(bytes, new CompressionStream("deflate"), Number.POSITIVE_INFINITY)),
+  inflate: (bytes, size) =>
+    through(bytes, new DecompressionStream("deflate"), size).pipe(
+      Effect.mapError(() => "damaged" as const),
+      Effect.filterOrFail(
+        (plain) => plain.length === size,
+        () => "damaged" as const
+      )
+    )
 }
 
 // -----------------------------------------------------------------------------

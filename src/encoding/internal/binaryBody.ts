@@ -1,0 +1,198 @@
+/**
+ * The binary form of the body of a document: its system parts in few bytes, and, compressed, its fields.
+ *
+ * | bytes | what |
+ * |---|---|
+ * | 1 | the version of this form, 1; JSON begins with `{` |
+ * | 1 | which of the following parts there are: the sum of their numbers |
+ * | 12 | the write id, `w`; missing together with the next three where one of them is unusual (16) |
+ * | 6 | `t`, signed, most significant byte first |
+ * | | 4: `t - c` in zigzag order, and `n`, both in groups of 7 bits |
+ * | | 8: how many write ids `p` has, and 12 bytes for each |
+ * | | 1: the length of the other members as JSON, and that |
+ * | | 2: the length of the fields as JSON, and to the end that, compressed (RFC 1950) |
+ *
+ * It always has 20 bytes or more, so that none has the 16 of a deletion.
+ */
+import type { Json } from "../Json.ts"
+import { Malformed, Reader, Writer } from "./bytes.ts"
+
+/** Fields of a document, compressed. */
+export interface Compressed {
+  /** The bytes of their JSON. */
+  readonly size: number
+  readonly bytes: Uint8Array
+}
+
+/** The first byte. */
+export const version = 1
+
+const hasRest = 1
+const hasFields = 2
+const hasBefore = 4
+const hasAncestors = 8
+/** All members are among the others. */
+const isUnusual = 16
+
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+const idLength = 16
+const idBytes = 12
+
+const numbers = new Map(Array.from(alphabet, (character, index) => [character.charCodeAt(0), index]))
+
+/** The least time before 1970, and the most after it, that is not unusual: some 2,200 years. */
+const mostMillis = 2 ** 46
+
+const isTime = (value: Json | undefined): value is number =>
+  typeof value === "number" && Number.isSafeInteger(value) && Math.abs(value) <= mostMillis && !Object.is(value, -0)
+
+const isId = (value: Json | undefined): value is string => {
+  if (typeof value !== "string" || value.length !== idLength) return false
+  for (let i = 0; i < idLength; i++) if (!numbers.has(value.charCodeAt(i))) return false
+  return true
+}
+
+const isIds = (value: Json | undefined): value is ReadonlyArray<string> => Array.isArray(value) && value.every(isId)
+
+const isCount = (value: Json | undefined): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+
+const writeId = (writer: Writer, id: string): void => {
+  for (let at = 0; at < idLength; at += 4) {
+    let bits = 0
+    for (let i = 0; i < 4; i++) bits = bits * 64 + numbers.get(id.charCodeAt(at + i))!
+    writer.byte(bits >> 16)
+    writer.byte((bits >> 8) & 255)
+    writer.byte(bits & 255)
+  }
+}
+
+const readId = (reader: Reader): string => {
+  const bytes = reader.bytes(idBytes)
+  let id = ""
+  for (let at = 0; at < idBytes; at += 3) {
+    const bits = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!
+    id += alphabet[bits >> 18]! + alphabet[(bits >> 12) & 63]! + alphabet[(bits >> 6) & 63]! + alphabet[bits & 63]!
+  }
+  return id
+}
+
+const zigzag = (value: number): number => (value < 0 ? -2 * value - 1 : 2 * value)
+const unzigzag = (value: number): number => (value % 2 === 0 ? value / 2 : -(value + 1) / 2)
+
+const writeTime = (writer: Writer, millis: number): void => {
+  const high = Math.floor(millis / 2 ** 32)
+  const low = millis - high * 2 ** 32
+  writer.byte((high >> 8) & 255)
+  writer.byte(high & 255)
+  writer.byte(Math.floor(low / 2 ** 24))
+  writer.byte((low >> 16) & 255)
+  writer.byte((low >> 8) & 255)
+  writer.byte(low & 255)
+}
+
+const readTime = (reader: Reader): number => {
+  const bytes = reader.bytes(6)
+  const high = (((bytes[0]! << 8) | bytes[1]!) << 16) >> 16
+  const low = bytes[2]! * 2 ** 24 + ((bytes[3]! << 16) | (bytes[4]! << 8) | bytes[5]!)
+  return high * 2 ** 32 + low
+}
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+/** Used by one call at a time, from its beginning to its end. */
+const writer = new Writer()
+
+/** Writes a body, of its members as they are in JSON. `stringify` writes those that have no form of their own. */
+export const write = (
+  members: Readonly<Record<string, Json>>,
+  compressed: Compressed | undefined,
+  stringify: (members: Readonly<Record<string, Json>>) => string
+): Uint8Array => {
+  const { w, t, c, n, p, ...others } = members
+  const isUsual =
+    isId(w) &&
+    isTime(t) &&
+    (c === undefined || isTime(c)) &&
+    (n === undefined || isCount(n)) &&
+    (p === undefined || (isIds(p) && p.length < 128))
+  const rest = isUsual ? others : members
+  const hasOthers = Object.keys(rest).length > 0
+  const changed = isUsual && (c !== undefined || n !== undefined)
+  writer.reset()
+  writer.byte(version)
+  writer.byte(
+    (isUsual ? 0 : isUnusual) |
+      (hasOthers ? hasRest : 0) |
+      (compressed === undefined ? 0 : hasFields) |
+      (changed ? hasBefore : 0) |
+      (isUsual && p !== undefined ? hasAncestors : 0)
+  )
+  if (isUsual) {
+    writeId(writer, w)
+    writeTime(writer, t)
+    if (changed) {
+      writer.uint(zigzag(t - (c ?? t)))
+      writer.uint(n ?? 1)
+    }
+    if (p !== undefined) {
+      writer.uint(p.length)
+      for (const id of p) writeId(writer, id)
+    }
+  }
+  if (hasOthers) {
+    const json = encoder.encode(stringify(rest))
+    writer.uint(json.length)
+    writer.bytes(json)
+  }
+  if (compressed !== undefined) {
+    writer.uint(compressed.size)
+    writer.bytes(compressed.bytes)
+  }
+  return writer.view().slice()
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** The members of a body as they are in JSON, unchecked, and its fields; `undefined` for what is no such body. */
+export const read = (
+  bytes: Uint8Array
+): { readonly members: Readonly<Record<string, unknown>>; readonly compressed: Compressed | undefined } | undefined => {
+  const reader = new Reader(bytes)
+  try {
+    if (reader.byte() !== version) return undefined
+    const parts = reader.byte()
+    if (parts > 31) return undefined
+    const members: Record<string, unknown> = {}
+    if ((parts & isUnusual) === 0) {
+      members["w"] = readId(reader)
+      const time = readTime(reader)
+      members["t"] = time
+      if ((parts & hasBefore) !== 0) {
+        const since = unzigzag(reader.uint())
+        const count = reader.uint()
+        if (since !== 0) members["c"] = time - since
+        if (count !== 1) members["n"] = count
+      }
+      if ((parts & hasAncestors) !== 0) {
+        const ids: Array<string> = []
+        for (let left = reader.uint(); left > 0; left--) ids.push(readId(reader))
+        members["p"] = ids
+      }
+    }
+    if ((parts & hasRest) !== 0) {
+      const rest: unknown = JSON.parse(decoder.decode(reader.bytes(reader.uint())))
+      if (!isObject(rest) || Object.keys(rest).some((name) => name === "__proto__" || Object.hasOwn(members, name))) {
+        return undefined
+      }
+      Object.assign(members, rest)
+    }
+    if ((parts & hasFields) === 0) return reader.done ? { members, compressed: undefined } : undefined
+    const size = reader.uint()
+    return { members, compressed: { size, bytes: bytes.subarray(reader.at) } }
+  } catch (error) {
+    if (error instanceof Malformed || error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
