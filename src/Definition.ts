@@ -142,8 +142,8 @@ export interface Settings<
   /** What becomes of a document that does not fit into metadata. Default `"body-overflow"`. */
   readonly behavior?: Behavior.Behavior | undefined
   /**
-   * Whether what does not fit into metadata is compressed where that makes the object smaller by a tenth: with `"body-overflow"`
-   * all fields of such a document, with other behaviors those that go to the body. Secrets and password hashes are not, nor is binary content.
+   * Whether documents are compressed where that makes them smaller by a quarter: with `"body-overflow"` all fields of one that takes more
+   * than 1,536 bytes of metadata, with other behaviors those that go to the body. Secrets and password hashes are not, nor is binary content.
    * No request more. Documents are read whatever it says, and it can be changed at any time.
    *
    * Default: `Database.Options.compression`; without that, `true` for a resource that is new, and what it was for one that

@@ -450,7 +450,7 @@ const writing = <S extends Attributes.DocumentSchema>(
 
   /** What is stored of fields that have their places. */
   const storedForm = ({ codec, placement }: Placed): Effect.Effect<Compressed.Placed> =>
-    placement.body.length > 0 && registration.current().registered.compresses
+    (placement.body.length > 0 || placement.movable.length > 0) && registration.current().registered.compresses
       ? Compressed.compress(codec, placement, isHidden)
       : Effect.succeed(Compressed.plain(codec, placement))
 

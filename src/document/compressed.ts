@@ -29,10 +29,15 @@ export const leastBytes = 512
  */
 export const mostBytes = 64 * 1024 * 1024
 
-/** What has to be saved to be worth the time of bringing it back: a tenth. */
-const worth = 0.9
+/** What is left has to be worth the time of bringing it back: digits, base 64 and the like, which save less, stay as they are. */
+const worth = 0.75
 
-/** The fields of a document as they are stored, and what those in the body take. */
+/**
+ * The fields of a document as they are stored, and what those in the body take.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Placed {
   readonly fields: StoredFields
   readonly metadata: ReadonlyArray<Entry>
@@ -72,7 +77,7 @@ export const plain = (codec: FieldsCodec, { body, metadata }: Behavior.Placement
 
 /**
  * Returns the stored form of fields that have their places: those of the body compressed, together with those in metadata that may
- * go there with them, where that saves a tenth of what they take else. `isHidden`: what must not be compressed together with
+ * go there with them, where that saves a quarter of what they take else. `isHidden`: what must not be compressed together with
  * fields that others may choose, by its attribute.
  *
  * @category encoding
@@ -87,7 +92,6 @@ export const compress = (
   const isOpen = (entry: Entry) => !isHidden(entry.id)
   const moved = movable.filter(isOpen)
   const entries = new Set([...moved, ...body.filter(isOpen)])
-  if (body.length === 0) return Effect.succeed(plain(codec, placement))
   const text = textOf(Behavior.bodyOf([...entries]))
   const bytes = encoder.encode(text)
   if (bytes.length < leastBytes || bytes.length > mostBytes) return Effect.succeed(plain(codec, placement))

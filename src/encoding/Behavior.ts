@@ -144,6 +144,14 @@ export type Outcome =
   | { readonly _tag: "Placed"; readonly placement: Placement }
   | { readonly _tag: "Exceeded"; readonly exceeded: Exceeded }
 
+/**
+ * The bytes of metadata up to which the fields of a document stay there in any case: three quarters of what S3 allows.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const comfortableBytes = 1536
+
 interface Request {
   readonly codec: FieldsCodec
   readonly entries: ReadonlyArray<Entry>
@@ -237,7 +245,10 @@ const placeSimply = (behavior: Simple, { codec, entries, limits, pins, isKept, i
         )
   }
   const excess = codec.excess(free, limits)
-  if (excess === undefined) return placed(free, pinnedBody)
+  if (excess === undefined) {
+    const isRoomy = behavior !== "body-overflow" || codec.metadataBytes(free) <= comfortableBytes
+    return placed(free, pinnedBody, none, undefined, isRoomy ? none : free.filter((entry) => !toMetadata(entry)))
+  }
   if (behavior === "enforce-limits") return exceeded(excess)
   const isFirst = (entry: Entry) => toMetadata(entry) || (behavior === "truncate-data" && isKept(entry.id))
   const first = free.filter(isFirst)

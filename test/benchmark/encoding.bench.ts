@@ -11,14 +11,19 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
+import * as Database from "effect-s3db/Database"
 import * as Behavior from "effect-s3db/encoding/Behavior"
 import * as Encoding from "effect-s3db/encoding/Encoding"
+import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as Attributes from "effect-s3db/schema/Attributes"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { toFormat } from "../../src/internal/rounding.ts"
 import { measure } from "./measure.ts"
 
@@ -354,6 +359,91 @@ const secretCost = Effect.gen(function* () {
   Effect.orDie
 )
 
+/** The object of one document with and without compression: bytes of metadata and body, and what writing and reading it takes. */
+const compressionCost = async (
+  name: string,
+  schema: typeof CountrySchema | typeof Prose,
+  primaryKey: "cca3" | "id",
+  values: ReadonlyArray<unknown>
+) => {
+  const { store } = Effect.runSync(MemoryStore.make())
+  const database = await Effect.runPromise(Effect.provideService(Database.make(), ObjectStore, store))
+  const open = (label: string, encoder: Layer.Layer<never>, compression: boolean) => {
+    const definition = Resource.define(label, {
+      schema: schema as typeof Prose,
+      primaryKey: primaryKey as "id",
+      compression
+    })
+    const opened = Effect.provideService(Resource.make(definition), Database.Database, database)
+    return Effect.runPromise(Effect.provide(opened, encoder))
+  }
+  const documents = values as ReadonlyArray<typeof Prose.Type>
+  const ids = (values as ReadonlyArray<Record<string, string>>).map((value) => value[primaryKey]!)
+  const bytesOf = Effect.fnUntraced(function* (resource: Awaited<ReturnType<typeof open>>) {
+    let bytes = 0
+    for (const document of documents) yield* resource.replace(document)
+    for (const id of ids) {
+      const { bodyBytes, metadataBytes } = yield* resource.getDocument(id)
+      bytes += bodyBytes + metadataBytes
+    }
+    return bytes
+  })
+  const off = await open(`${name}, off`, Encoding.layer, false)
+  const on = await open(`${name}, on`, Encoding.layer, true)
+  const packed = await open(`${name}, packed`, Encoding.layerPacked, true)
+  const run = (step: (index: number) => Effect.Effect<unknown, unknown>) => (times: number) =>
+    Effect.runPromise(
+      Effect.gen(function* () {
+        for (let i = 0; i < times; i++) yield* step(i % documents.length)
+      })
+    )
+  const bytes = {
+    json: documents.reduce((sum, document) => sum + utf8(document), 0),
+    off: await Effect.runPromise(bytesOf(off)),
+    on: await Effect.runPromise(bytesOf(on)),
+    packed: await Effect.runPromise(bytesOf(packed))
+  }
+  const writes = await measure(
+    [
+      { name: "off", run: run((i) => off.replace(documents[i]!)) },
+      { name: "on", run: run((i) => on.replace(documents[i]!)) }
+    ],
+    500
+  )
+  const reads = await measure(
+    [
+      { name: "off", run: run((i) => off.get(ids[i]!)) },
+      { name: "on", run: run((i) => on.get(ids[i]!)) }
+    ],
+    500
+  )
+  const costOf = ([plain, compressed]: typeof writes) => ({
+    off: plain!.cpu.median,
+    on: compressed!.cpu.median,
+    ratio: compressed!.cpuRatio
+  })
+  return {
+    name,
+    bytes,
+    offPercent: percent(bytes.off, bytes.json),
+    onPercent: percent(bytes.on, bytes.json),
+    packedPercent: percent(bytes.packed, bytes.json),
+    replace: costOf(writes),
+    get: costOf(reads)
+  }
+}
+
+const Prose = Schema.Struct({ id: Schema.String, title: Schema.String, text: Schema.String })
+
+/** Text of so many characters. */
+const prose = (size: number) => {
+  const words =
+    "what goes in comes out the same and a write that was acknowledged is durable whoever crashed when".split(" ")
+  let text = ""
+  for (let i = 0; text.length < size; i++) text += `${words[(i * i * 7 + i) % words.length]}${(i * 7919) % 1000} `
+  return [{ id: "1", title: "Prose", text: text.slice(0, size) }]
+}
+
 export const report = async () => {
   // Whole documents first: one resource is what a program has, not forty.
   const countries = createRequire(import.meta.url)("world-countries") as ReadonlyArray<unknown>
@@ -370,6 +460,19 @@ export const report = async () => {
     byType.push(await compare(name, schema, [{ id: "1", field: value }], { whole: false, times: large ? 40 : 1000 }))
   }
   const secret = await Effect.runPromise(secretCost)
+  const compression = [
+    await compressionCost("prose, 200 bytes", Prose, "id", prose(200)),
+    await compressionCost("prose, 4,000 bytes", Prose, "id", prose(4000)),
+    await compressionCost("prose, 50,000 bytes", Prose, "id", prose(50_000)),
+    await compressionCost(
+      "250 countries",
+      CountrySchema,
+      "cca3",
+      countries.map((country) =>
+        Object.fromEntries(Object.entries(country as object).filter(([field]) => field in CountrySchema.fields))
+      )
+    )
+  ]
   const line = (row: (typeof byType)[number]) =>
     `  ${row.name.padEnd(28)} ${String(row.json).padStart(7)} ${String(row.text).padStart(7)} ${`${row.textPercent}%`.padStart(7)} ${String(row.packed).padStart(7)} ${`${row.packedPercent}%`.padStart(7)}   ${row.microseconds.json.toFixed(2).padStart(8)} ${`${row.ratio.text}x`.padStart(8)} ${`${row.ratio.packed}x`.padStart(8)}`
   const header = `  ${"".padEnd(28)} ${"JSON".padStart(7)} ${"text".padStart(7)} ${"".padStart(7)} ${"packed".padStart(7)} ${"".padStart(7)}   ${"JSON µs".padStart(8)} ${"text".padStart(8)} ${"packed".padStart(8)}`
@@ -383,8 +486,15 @@ export const report = async () => {
     header,
     ...documents.map(line),
     "",
+    "bytes of an object, system parts included, without compression, with it, and with it packed; time of the processor for replace and get",
+    `  ${"".padEnd(22)} ${"JSON".padStart(7)} ${"off".padStart(7)} ${"".padStart(7)} ${"on".padStart(7)} ${"".padStart(7)} ${"packed".padStart(7)}   ${"replace".padStart(9)} ${"on".padStart(8)}   ${"get".padStart(9)} ${"on".padStart(8)}`,
+    ...compression.map(
+      ({ bytes, get, name, offPercent, onPercent, packedPercent, replace }) =>
+        `  ${name.padEnd(22)} ${String(bytes.json).padStart(7)} ${String(bytes.off).padStart(7)} ${`${offPercent}%`.padStart(7)} ${String(bytes.on).padStart(7)} ${`${onPercent}%`.padStart(7)} ${`${packedPercent}%`.padStart(7)}   ${`${replace.off.toFixed(0)} µs`.padStart(9)} ${`${replace.ratio}x`.padStart(8)}   ${`${get.off.toFixed(0)} µs`.padStart(9)} ${`${get.ratio}x`.padStart(8)}`
+    ),
+    "",
     ...secret.map((one) => `  ${one.name.padEnd(50)} ${one.microseconds.toFixed(1).padStart(8)} µs  ${one.ratio}x`),
     `  beyond the cipher, for one operation: ${((sealed!.microseconds - raw!.microseconds) / 2).toFixed(1)} µs`
   ].join("\n")
-  return { results: { types: byType, documents, secret }, text }
+  return { results: { types: byType, documents, compression, secret }, text }
 }
