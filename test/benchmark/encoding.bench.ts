@@ -366,7 +366,7 @@ const compressionCost = async (
   primaryKey: "cca3" | "id",
   values: ReadonlyArray<unknown>
 ) => {
-  const { store } = Effect.runSync(MemoryStore.make())
+  const { store } = Effect.runSync(Effect.scoped(MemoryStore.make()))
   const database = await Effect.runPromise(Effect.provideService(Database.make(), ObjectStore, store))
   const open = (label: string, encoder: Layer.Layer<never>, compression: boolean) => {
     const definition = Resource.define(label, {

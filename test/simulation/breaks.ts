@@ -1,5 +1,6 @@
 /** Builds that are wrong on purpose, made by changing what a client sends: the simulation has to catch each. */
 import * as Effect from "effect/Effect"
+import * as Document from "effect-s3db/Document"
 import type { ObjectStore, PutRequest } from "effect-s3db/storage/ObjectStore"
 import type { Version } from "./versions.ts"
 
@@ -8,7 +9,16 @@ type Store = ObjectStore["Service"]
 const isDocument = (key: string): boolean => key.includes("/data/id=")
 const isMarker = (key: string): boolean => key.includes("/partition=")
 const isCompanion = (key: string): boolean => key.includes("/companion=")
-const decoder = new TextDecoder()
+const hasMembers = ({ body, key }: PutRequest): boolean =>
+  isDocument(key) && body !== undefined && Document.membersIn(body) !== undefined
+
+/** The members of a body as JSON has them, compressed or not. */
+const bodyOf = (body: Uint8Array): Record<string, unknown> => {
+  const { compressed, members } = Document.membersIn(body)!
+  const z = compressed === undefined ? {} : { z: [compressed.size, Buffer.from(compressed.bytes).toString("base64")] }
+  return { ...(members as Record<string, unknown>), ...z }
+}
+
 const encoder = new TextEncoder()
 
 /** What a client of a version sends instead. */
@@ -25,9 +35,8 @@ const asOlder =
       : {
           ...store,
           put: (request) => {
-            const { body, key } = request
-            if (!isPerson(key) || body === undefined) return store.put(request)
-            return store.put(change(request, JSON.parse(decoder.decode(body)) as Record<string, unknown>))
+            if (!isPerson(request.key) || !hasMembers(request)) return store.put(request)
+            return store.put(change(request, bodyOf(request.body!)))
           }
         }
 
@@ -61,9 +70,9 @@ export const breaks: Readonly<Record<string, Break>> = {
   "unnamed-companions": (store) => ({
     ...store,
     put: (request) => {
-      // What tells of a deletion is no JSON.
-      if (!isDocument(request.key) || request.contentType !== "application/json") return store.put(request)
-      const { k: _, ...body } = JSON.parse(decoder.decode(request.body ?? new Uint8Array())) as Record<string, unknown>
+      // What tells of a deletion has no members.
+      if (!hasMembers(request)) return store.put(request)
+      const { k: _, ...body } = bodyOf(request.body!)
       return store.put({ ...request, body: encoder.encode(JSON.stringify(body)) })
     }
   }),
@@ -71,8 +80,8 @@ export const breaks: Readonly<Record<string, Break>> = {
   "no-write-id": (store) => ({
     ...store,
     put: (request) => {
-      if (!isDocument(request.key) || request.body === undefined) return store.put(request)
-      const body = JSON.parse(decoder.decode(request.body)) as Record<string, unknown>
+      if (!hasMembers(request)) return store.put(request)
+      const body = bodyOf(request.body!)
       return store.put({ ...request, body: encoder.encode(JSON.stringify({ ...body, w: "w", t: 0, p: [] })) })
     }
   }),

@@ -29,8 +29,14 @@ import { chainOf } from "../journalChains.ts"
 
 type Store = ObjectStore["Service"]
 
+/** Makes a document too large for metadata, so that it is compressed. */
+const long = Schema.String.pipe(
+  Schema.withConstructorDefault(Effect.succeed(Array.from({ length: 300 }, (_, i) => `word${i % 17}`).join(" ")))
+)
+
 const Item = Schema.Struct({
   id: Schema.String,
+  long,
   n: Schema.Int,
   group: Schema.String,
   email: Schema.optionalKey(Schema.String)
@@ -51,7 +57,7 @@ const accounts = Resource.define("accounts", {
 })
 
 const kept = Resource.define("kept", {
-  schema: Schema.Struct({ id: Schema.String, n: Schema.Int }),
+  schema: Schema.Struct({ id: Schema.String, n: Schema.Int, long }),
   primaryKey: "id",
   history: true,
   content: true,

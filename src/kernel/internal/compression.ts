@@ -78,7 +78,14 @@ const nodeEngine = (zlib: Zlib): Engine => {
   return {
     deflate: (bytes) =>
       bytes.length <= mostAtOnce
-        ? Effect.succeed(zlib.deflateSync(bytes, { level, chunkSize: Math.max(64, bytes.length) }))
+        ? Effect.succeed(
+            zlib.deflateSync(bytes, {
+              level,
+              // A window no larger than the bytes is made sooner.
+              windowBits: Math.min(15, Math.max(9, 32 - Math.clz32(bytes.length))),
+              chunkSize: Math.max(64, bytes.length)
+            })
+          )
         : Effect.callback((resume) => {
             zlib.deflate(bytes, { level }, (error, packed) =>
               resume(error === null ? Effect.succeed(packed) : Effect.die(error))
