@@ -40,12 +40,14 @@ import {
 export interface Writing<A> extends Pick<Writer<A>, "create" | "change" | "replace" | "upsert"> {
   /**
    * Writes what `next` makes of a document, again and again until no other writer comes in between; nothing when it makes
-   * nothing. 1 GET, then the requests of a write. `NotFound`; `Conflict`: it kept changing.
+   * nothing. 1 GET, then the requests of a write. `NotFound`; `Conflict`: it kept changing. `held`: a version that is at hand, by itself in its
+   * object; it is not read as long as it is the present one.
    */
   readonly revise: <E, R>(
     id: string,
     next: (before: Base<A>) => Effect.Effect<Prepared<A> | undefined, E, R>,
-    onCommit: OnCommit<A>
+    onCommit: OnCommit<A>,
+    held?: Effect.Effect<Base<A>, DbError.NotFound | ReadFailure> | undefined
   ) => Effect.Effect<Base<A> | undefined, DbError.NotFound | DbError.Conflict | WriteFailure | E, R>
 }
 
@@ -354,7 +356,8 @@ export const make = <A>(
       }
     }),
 
-    revise: (id, next, onCommit) => reviseFrom(id, reader.loadSettled(id), next, { onCommit, retries: defaultRetries })
+    revise: (id, next, onCommit, held = reader.loadSettled(id)) =>
+      reviseFrom(id, held, next, { onCommit, retries: defaultRetries })
   }
 }
 

@@ -269,6 +269,18 @@ export interface PackedObjects {
     load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>
   ) => Stream.Stream<ReadonlyArray<Listed<X>>, StoreError.StoreError, R>
   /**
+   * Makes what finds the copies of keys that were listed otherwise, in their order. 1 GET for it; then what `load` does for each pack that
+   * they are in the range of, once.
+   */
+  readonly finding: <X, R>(
+    load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>
+  ) => Effect.Effect<
+    (
+      entries: ReadonlyArray<Pick<ListEntry, "key" | "etag">>
+    ) => Effect.Effect<ReadonlyArray<X | undefined>, StoreError.StoreError, R>,
+    StoreError.StoreError
+  >
+  /**
    * Brings the packs up to what is there. One process should do so at a time (`token`): two do the same work twice, and no harm.
    *
    * 1 GET; 1 LIST for each 1,000 keys; 1 GET for each pack. For each pack that is made anew, 1 GET for each object that is new or changed and
@@ -499,6 +511,31 @@ export const make = (
       })
     }
 
+  const liveNow = orWithout("the manifest of packs", none)(Effect.map(segments.read, liveIn))
+
+  const finding: PackedObjects["finding"] = <X, R>(
+    load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>
+  ) =>
+    Effect.map(liveNow, (live) => {
+      const loaded = new Map<Noted, Copies<X>>()
+      return Effect.fnUntraced(function* (entries: ReadonlyArray<Pick<ListEntry, "key" | "etag">>) {
+        const packs = entries.map(({ key }) => live.find(({ upto }) => compareUtf8(key, upto) <= 0))
+        const wanted = new Set(packs.filter((pack) => pack !== undefined && !loaded.has(pack)))
+        yield* Effect.forEach(
+          wanted,
+          (pack) =>
+            pack === undefined
+              ? Effect.void
+              : Effect.map(orWithout("a pack", withoutCopies)(load(pack)), (copies) => loaded.set(pack, copies)),
+          { concurrency: rangesAtOnce, discard: true }
+        )
+        return entries.map(({ etag, key }, i): X | undefined => {
+          const pack = packs[i]
+          return pack === undefined ? undefined : loaded.get(pack)?.(key, etag)
+        })
+      })
+    })
+
   const batches: PackedObjects["batches"] = <X, R>(
     load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>
   ) => {
@@ -532,7 +569,7 @@ export const make = (
       const first = Stream.succeed(within(entries, copies))
       return isWhole || from === undefined ? first : Stream.concat(first, rest(from, upto, copies))
     }
-    const ranges = Effect.map(orWithout("the manifest of packs", [])(Effect.map(segments.read, liveIn)), (live) => [
+    const ranges = Effect.map(liveNow, (live) => [
       ...live.map((pack, i) => ({ pack, after: live[i - 1]?.upto ?? "" })),
       { pack: undefined, after: live.at(-1)?.upto ?? "" }
     ])
@@ -812,6 +849,7 @@ export const make = (
     whole: Effect.fn("PackedObjects.whole")(readWhole),
     project,
     batches,
+    finding,
     compact,
     reset: Effect.gen(function* () {
       for (;;) {

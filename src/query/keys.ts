@@ -69,6 +69,8 @@ export interface Hit {
   readonly isFlagged: boolean
   /** A copy of the object, as it was when it was listed. */
   readonly object?: Copy | undefined
+  /** The ETag that was listed, where the range asks for it. */
+  readonly etag?: string | undefined
 }
 
 /**
@@ -94,6 +96,8 @@ export interface Range extends Partition.Selection {
   readonly query: string
   /** Whether hits with the same value in the field after those given come by their ids. */
   readonly isSorted: boolean
+  /** Whether hits are to have their ETags. */
+  readonly withEtags?: boolean | undefined
   /** Within which the ids lie, and where keys of such ids are, in the order in which they are gone through. */
   readonly ids?: { readonly bound: idSpans.IdBound; readonly spans: ReadonlyArray<idSpans.Span> } | undefined
 }
@@ -202,14 +206,14 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     return (range.least === undefined || segment >= range.least) && (range.most === undefined || segment <= range.most)
   }
 
-  const hitOf = (range: Range, key: string, isFlagged = false): Option.Option<Hit> => {
+  const hitOf = (range: Range, key: string, isFlagged = false, etag?: string): Option.Option<Hit> => {
     if (range.companion !== undefined) {
       const parsed = range.companion.parse(key)
       return Option.map(Option.fromUndefinedOr(parsed), ({ id }) => ({ key, id, marker: undefined, isFlagged: false }))
     }
     if (range.partition === undefined) {
       const id = idOf(key)
-      return id === undefined ? Option.none() : Option.some({ key, id, marker: undefined, isFlagged })
+      return id === undefined ? Option.none() : Option.some({ key, id, marker: undefined, isFlagged, etag })
     }
     const marker = range.partition.parse(key)
     return marker === undefined ? Option.none() : Option.some({ key, id: marker.id, marker, isFlagged: false })
@@ -225,7 +229,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     maxKeys: number,
     position: Position
   ): Effect.Effect<ListPage, StoreError.StoreError> => {
-    const keysOnly = !isOfDocuments(range) || leavesNothing()
+    const keysOnly = !isOfDocuments(range) || (range.withEtags !== true && leavesNothing())
     return listSome(store, { prefix: range.prefix, maxKeys, keysOnly, ...position })
   }
 
@@ -352,7 +356,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     const { entries, next } = yield* entriesOf(range, maxKeys, after)
     const hits = entries
       .filter(({ key }) => isWithin(range, key))
-      .flatMap((entry) => Option.toArray(hitOf(range, entry.key, !isThere(entry))))
+      .flatMap((entry) => Option.toArray(hitOf(range, entry.key, !isThere(entry), entry.etag)))
       .filter(({ id }) => range.ids === undefined || idSpans.isWithin(range.ids.bound, id))
     return { hits, next, isThinned: isOfDocuments(range) && !entries.every(isThere) }
   })

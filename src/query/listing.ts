@@ -105,12 +105,17 @@ export interface Listing<A> {
   ) => Effect.Effect<ReadonlyArray<Base<A> | Tolerance.Unread | undefined>, ReadFailure>
   /** Hits without those that are what deletions have left. 1 GET for each that has the size of that. */
   readonly present: (hits: ReadonlyArray<Hit>) => Effect.Effect<ReadonlyArray<Hit>, ReadFailure>
-  /** Hits, enough at a time to keep every request slot busy, few enough to be read soon after they were listed. */
+  /**
+   * Hits, enough at a time to keep every request slot busy, few enough to be read soon after they were listed. Of a whole resource that has
+   * copies, from its first key on, with those.
+   */
   readonly batches: (
     range: Range,
-    options: (Query.Concurrency & Pick<Planned, "most">) | undefined,
+    options: (Query.Concurrency & Pick<Planned, "narrow" | "most">) | undefined,
     startAfter?: string
   ) => Stream.Stream<ReadonlyArray<Hit>, ListFailure>
+  /** The version in the copy of a hit, decoded; `undefined` where it has none. No request. */
+  readonly held: (hit: Hit) => Effect.Effect<Base<A>, ReadFailure> | undefined
   /**
    * What `read` makes of each hit, in their order; what it makes nothing of is left out, and what cannot be read as the options
    * say.
@@ -123,6 +128,9 @@ export interface Listing<A> {
 }
 
 const defaultConcurrency = 16
+
+/** A page that looks at more documents than this goes by copies: a few requests in the place of one for each. */
+const mostByThemselves = 32
 
 /** A page that hides documents looks at no more than this many: it ends, shorter than its limit, with a cursor. */
 const mostExamined = 1_000
@@ -178,16 +186,23 @@ export const make = <A>(
     )
   }
 
-  const baseOf = (range: Range, hit: Hit): Effect.Effect<Base<A> | undefined, ReadFailure> => {
+  // What is whole and needs no service is decoded at once.
+  const held: Listing<A>["held"] = (hit) => {
     const copied = copiedIn(hit)
-    // No other way is as short: what is whole and needs no service is decoded at once.
-    if (copied !== undefined) return reader.decodeAt(hit.key, hit.id, copied, true)
+    return copied === undefined ? undefined : reader.decodeAt(hit.key, hit.id, copied, true)
+  }
+
+  const baseOf = (range: Range, hit: Hit): Effect.Effect<Base<A> | undefined, ReadFailure> => {
+    const base = held(hit)
+    if (base !== undefined) return base
     return Effect.flatMapEager(storedOf(range, hit), (found): Effect.Effect<Base<A> | undefined, ReadFailure> =>
       found === undefined ? Effect.undefined : reader.decode(found.id, found.stored, found.isSettled)
     )
   }
 
-  const batches: Listing<A>["batches"] = (
+  const isOfDocuments = ({ companion, partition }: Range): boolean => partition === undefined && companion === undefined
+
+  const plainBatches: Listing<A>["batches"] = (
     range,
     { concurrency = defaultConcurrency, most = maxKeysPerRequest } = {},
     startAfter
@@ -195,6 +210,16 @@ export const make = <A>(
     keys
       .pages(range, startAfter, Math.min(most, maxKeysPerRequest))
       .pipe(inTurn(Math.max(1, Math.min(most, concurrency * 4))))
+
+  const batches: Listing<A>["batches"] = (range, options, startAfter) => {
+    const plain = plainBatches(range, options, startAfter)
+    if (!isOfDocuments(range) || startAfter !== undefined || options?.most !== undefined) return plain
+    return Stream.unwrap(
+      Effect.map(packed.copies, (copies) =>
+        copies === undefined ? plain : inTurn(mostInTurn)(packed.hits(copies, options?.narrow))
+      )
+    )
+  }
 
   const present: Listing<A>["present"] = (hits) =>
     hits.some(({ isFlagged }) => isFlagged)
@@ -236,18 +261,9 @@ export const make = <A>(
 
   const through: Listing<A>["through"] = (range, options, read) => {
     const tolerance = Tolerance.make(name, options)
-    const made = (all: Stream.Stream<ReadonlyArray<Hit>, ListFailure>) =>
-      all.pipe(
-        Stream.mapEffect((hits) => each(hits, read, tolerance, options?.concurrency)),
-        Stream.flatMap(tolerance.inOrder)
-      )
-    const plain = made(batches(range, options))
-    const isOfDocuments = range.partition === undefined && range.companion === undefined
-    if (!isOfDocuments || options?.most !== undefined) return plain
-    return Stream.unwrap(
-      Effect.map(packed.copies, (copies) =>
-        copies === undefined ? plain : made(inTurn(mostInTurn)(packed.hits(copies, options?.narrow)))
-      )
+    return batches(range, options).pipe(
+      Stream.mapEffect((hits) => each(hits, read, tolerance, options?.concurrency)),
+      Stream.flatMap(tolerance.inOrder)
     )
   }
 
@@ -261,11 +277,16 @@ export const make = <A>(
     hits: ReadonlyArray<Hit>,
     make: (hit: Hit) => Effect.Effect<X | undefined, ReadFailure>,
     {
+      attach,
+      before,
       concurrency,
       left,
       room,
       tolerance: { attempt, tell }
     }: {
+      readonly attach: Effect.Success<ReturnType<Packed["attaching"]>> | undefined
+      /** How many the page has looked at. */
+      readonly before: number
       readonly concurrency: number
       readonly left: number
       readonly room: number
@@ -277,7 +298,9 @@ export const make = <A>(
     let examined = 0
     while (examined < hits.length && found.length < room && examined < left) {
       const size = Math.min(left - examined, Math.max(room - found.length, concurrency))
-      const some = hits.slice(examined, examined + size)
+      const next = hits.slice(examined, examined + size)
+      const isMany = before + examined + next.length > mostByThemselves
+      const some = attach !== undefined && isMany ? yield* attach(next) : next
       const made = yield* Effect.forEach(some, (hit) => attempt(hit.id, make(hit)), { concurrency })
       for (const unsure of made) {
         if (found.length === room) break
@@ -294,11 +317,19 @@ export const make = <A>(
     make: (range: Range, hit: Hit) => Effect.Effect<X | undefined, ReadFailure>,
     condition?: PageCondition<X, E>
   ): Effect.fn.Return<Query.Page<X>, ListFailure | E> {
-    const range = yield* rangeOf(request)
+    const found = yield* rangeOf(request)
     const { limit = 100, concurrency = defaultConcurrency } = request ?? {}
     if (!Number.isInteger(limit) || limit < 1 || limit > maxKeysPerRequest) {
       return yield* invalid(["limit"], `Expected an integer from 1 to ${maxKeysPerRequest}`)
     }
+    const copies = isOfDocuments(found) ? yield* packed.copies : undefined
+    const range = copies === undefined ? found : { ...found, withEtags: true }
+    const attaching = copies === undefined ? undefined : yield* Effect.cached(packed.attaching(copies))
+    const attach =
+      attaching === undefined
+        ? undefined
+        : (hits: ReadonlyArray<Hit>) => Effect.flatMap(attaching, (attach) => attach(hits))
+    let before = 0
     const hides = condition?.hides === true
     const tolerance = Tolerance.make(name, request)
     const query = range.query + (condition?.canonical ?? "")
@@ -311,10 +342,11 @@ export const make = <A>(
       const size = capabilities.orderedList && condition === undefined ? limit - items.length : maxKeysPerRequest
       const { hits, isThinned, next } = yield* keys.page(range, size, after)
       const room = limit - items.length
-      const options = { concurrency, left, room, tolerance }
+      const options = { attach, before, concurrency, left, room, tolerance }
       const { found, examined } = yield* examine(hits.slice(skip), (hit) => make(range, hit), options, condition)
       items.push(...found)
       left -= examined
+      before += examined
       const end = skip + examined
       const isWhole = end >= hits.length
       const isFull = items.length >= limit
@@ -385,6 +417,7 @@ export const make = <A>(
     read: (hits, tolerance, options) => each(hits, (hit) => baseOf(keys.whole, hit), tolerance, options?.concurrency),
     present,
     batches,
+    held,
     through
   }
 }

@@ -66,6 +66,13 @@ export interface Packed {
     asked: ReadonlyArray<ReadonlyArray<string>>,
     narrow: Narrow
   ) => Stream.Stream<Seen, StoreError.StoreError>
+  /** Makes what puts copies to hits with ETags, where there are any. 1 GET for it; then 1 GET for each pack that they are in, once. */
+  readonly attaching: (
+    copies: PackedObjects.PackedObjects
+  ) => Effect.Effect<
+    (hits: ReadonlyArray<Hit>) => Effect.Effect<ReadonlyArray<Hit>, StoreError.StoreError>,
+    StoreError.StoreError
+  >
   /** What is packed of a document: what conditions see of it. */
   readonly columnsOf: (documents: ReadonlyArray<JsonObject>) => ReadonlyArray<PackedObjects.Column>
   /** What columns depend on beside the documents. */
@@ -157,9 +164,12 @@ export const make = <S extends DocumentSchema>(
   ): Hit | undefined => {
     const id = idOf(key)
     if (id === undefined) return undefined
-    const object = copy === undefined || etag === undefined ? undefined : { key, etag, size: copy.body.length, ...copy }
-    return { key, id, marker: undefined, isFlagged: size === Document.deletionBytes, object }
+    const isFlagged = size === Document.deletionBytes
+    return { key, id, marker: undefined, isFlagged, object: objectOf(key, copy, etag) }
   }
+
+  const objectOf = (key: string, copy: PackedObjects.Row | undefined, etag: string | undefined): Hit["object"] =>
+    copy === undefined || etag === undefined ? undefined : { key, etag, size: copy.body.length, ...copy }
 
   type Found = { readonly row: PackedObjects.Row } | { readonly json: JsonObject } | typeof passedOver
 
@@ -245,6 +255,25 @@ export const make = <S extends DocumentSchema>(
           })
         ),
         ({ hits }) => hits
+      ),
+    attaching: (packed) =>
+      Effect.map(
+        packed.finding(
+          Effect.fnUntraced(function* (pack): Effect.fn.Return<
+            PackedObjects.Copies<PackedObjects.Row>,
+            StoreError.StoreError
+          > {
+            const { index, rows } = yield* packed.whole(pack)
+            return (key, etag) => {
+              const at = index.rowOf(key, etag)
+              return at === undefined ? undefined : rows[at]
+            }
+          })
+        ),
+        (find) => (hits) =>
+          Effect.map(find(hits), (copies) =>
+            hits.map((hit, i) => ({ ...hit, object: objectOf(hit.key, copies[i], hit.etag) }))
+          )
       ),
     seen: (packed, asked, narrow) =>
       batches(

@@ -22,7 +22,7 @@ import type { Backfilled, ProgressOptions, RewriteOptions } from "../Repository.
 import { listAll, maxKeysPerRequest } from "../storage/ObjectStore.ts"
 import * as Unique from "../Unique.ts"
 import type { Operation } from "./operation.ts"
-import { type Leaving, mostLeft, type RewriteFailure, type Rewriting } from "./rewrite.ts"
+import { type Held, type Leaving, mostLeft, type RewriteFailure, type Rewriting } from "./rewrite.ts"
 
 /**
  * Work on partitions and unique keys that are not, or no more, complete.
@@ -202,15 +202,21 @@ export const make = <A>(
     const begin = given ?? (all.length === 0 ? null : after)
     const notes = noting(all, begin ?? null)
     const left = rewriting.leaving()
-    const one = (id: string): Effect.Effect<Backfilled, RewriteFailure> =>
-      Effect.map(rewriting.told(id, rewriting.fill(id)), (outcome): Backfilled => ({ violations: [], ...outcome }))
+    const one = (id: string, held?: Held<A>): Effect.Effect<Backfilled, RewriteFailure> =>
+      Effect.map(rewriting.told(id, rewriting.fill(id, held)), (outcome): Backfilled => ({
+        violations: [],
+        ...outcome
+      }))
     const first = again.filter((id) => (given === undefined ? isBehind(id) : building.compareIds(id, given) <= 0))
     const concurrency = options?.concurrency ?? 16
     const isInOrder = capabilities.orderedList
     const revisited = Stream.fromArray(first).pipe(
       Stream.grouped(concurrency * 4),
       Stream.mapEffect((ids) =>
-        Effect.tap(Effect.forEach(ids, one, { concurrency }), (outcomes) => notes.visited(outcomes, undefined))
+        Effect.tap(
+          Effect.forEach(ids, (id) => one(id), { concurrency }),
+          (outcomes) => notes.visited(outcomes, undefined)
+        )
       ),
       Stream.flatMap(Stream.fromArray)
     )

@@ -8,6 +8,7 @@ import * as Stream from "effect/Stream"
 import * as building from "../catalog/building.ts"
 import * as DbError from "../DbError.ts"
 import type { Base } from "../document/context.ts"
+import type { ReadFailure } from "../document/read.ts"
 import { isOfDocument } from "../document/damage.ts"
 import type { Documents } from "../document/documents.ts"
 import * as forgetting from "../document/forgetting.ts"
@@ -49,6 +50,14 @@ export interface Leaving {
 export const mostLeft = 100
 
 /**
+ * A version that is at hand, out of a copy; `undefined`: the document is to be read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Held<A> = Effect.Effect<Base<A>, ReadFailure> | undefined
+
+/**
  * Rewriting of the documents of a resource.
  *
  * @category models
@@ -56,27 +65,28 @@ export const mostLeft = 100
  */
 export interface Rewriting<A> {
   /**
-   * Does something with each document, in the order of their keys. 1 LIST for each 1,000. `visited` runs after some of them, with
+   * Does something with each document, in the order of their keys. 1 LIST for each 1,000; where the resource has copies, and it begins with
+   * the first document, the requests of a scan by those, and documents come with them. `visited` runs after some of them, with
    * the outcomes, and the id of the last one; on a store that lists without order nobody can tell what comes before it.
    *
    * `InvalidInput`: it is to begin after an id, on such a store.
    */
   readonly each: <X, E, E2 = never>(
     options: RewriteOptions | undefined,
-    one: (id: string) => Effect.Effect<X, E>,
+    one: (id: string, held: Held<A>) => Effect.Effect<X, E>,
     visited?: (outcomes: ReadonlyArray<X>, last: string | undefined) => Effect.Effect<void, E2>
   ) => Stream.Stream<X, E | E2 | ListFailure>
   /** Writes a document again as it is, if it needs it, on the condition that it has not changed. */
   readonly one: (
     id: string,
     isOld: (base: Base<A>) => Effect.Effect<boolean, DbError.InvalidInput | Unsupported>,
-    without?: ReadonlySet<string>
+    options?: { readonly without?: ReadonlySet<string> | undefined; readonly held?: Held<A> }
   ) => Effect.Effect<Rewritten, RewriteFailure>
   /**
    * Gives a document the markers and reservations that it lacks, all that it can have: a value that another document has keeps
    * nothing else from it.
    */
-  readonly fill: (id: string) => Effect.Effect<Backfilled, RewriteFailure>
+  readonly fill: (id: string, held?: Held<A>) => Effect.Effect<Backfilled, RewriteFailure>
   /** Tells of a document that cannot be read or written again, so that the work goes on with the others. */
   readonly told: <X>(
     id: string,
@@ -124,7 +134,7 @@ export const make = <A>(
           Stream.mapEffect(
             Effect.fnUntraced(function* (hits) {
               const there = yield* listing.present(hits)
-              const outcomes = yield* Effect.forEach(there, ({ id }) => one(id), { concurrency })
+              const outcomes = yield* Effect.forEach(there, (hit) => one(hit.id, listing.held(hit)), { concurrency })
               yield* visited(outcomes, hits.at(-1)?.id)
               return outcomes
             })
@@ -135,12 +145,12 @@ export const make = <A>(
     )
   }
 
-  const one: Rewriting<A>["one"] = (id, isOld, without) => {
+  const one: Rewriting<A>["one"] = (id, isOld, { held, without } = {}) => {
     const next = Effect.fnUntraced(function* (base: Base<A>) {
       return (yield* isOld(base)) ? yield* preparation.prepare(base.value, base, { without }) : undefined
     })
     return writing
-      .revise(id, next, (commit) => forgetting.forget(context, () => forgetting.writtenOf(name, [commit])))
+      .revise(id, next, (commit) => forgetting.forget(context, () => forgetting.writtenOf(name, [commit])), held)
       .pipe(
         Effect.map((after) => ({ id, rewritten: after !== undefined })),
         // It has been deleted since it was listed.
@@ -148,13 +158,17 @@ export const make = <A>(
       )
   }
 
-  const fill = (id: string, violations: Backfilled["violations"] = []): Effect.Effect<Backfilled, RewriteFailure> => {
+  const fill = (
+    id: string,
+    held: Held<A>,
+    violations: Backfilled["violations"] = []
+  ): Effect.Effect<Backfilled, RewriteFailure> => {
     const without = new Set(violations.map(({ unique }) => unique))
     const isOld = (base: Base<A>) => Effect.map(indexes.isIndexed(base, without), (isIndexed) => !isIndexed)
-    return one(id, isOld, without).pipe(
+    return one(id, isOld, { without, held }).pipe(
       Effect.map((rewritten) => ({ ...rewritten, violations })),
       Effect.catchTag("UniqueViolation", (violation) =>
-        without.has(violation.unique) ? Effect.fail(violation) : fill(id, [...violations, violation])
+        without.has(violation.unique) ? Effect.fail(violation) : fill(id, held, [...violations, violation])
       )
     )
   }
@@ -192,8 +206,11 @@ export const make = <A>(
       return Stream.concat(noted, Stream.drain(Stream.fromEffect(left.error)))
     })
 
-  const oneTold = (id: string, isOld: Parameters<Rewriting<A>["one"]>[1]): Effect.Effect<Rewritten, RewriteFailure> =>
-    told(id, one(id, isOld))
+  const oneTold = (
+    id: string,
+    held: Held<A>,
+    isOld: Parameters<Rewriting<A>["one"]>[1]
+  ): Effect.Effect<Rewritten, RewriteFailure> => told(id, one(id, isOld, { held }))
 
   /** Earlier versions, those of a document together. */
   const rotatePast = (concurrency: number): Stream.Stream<Rotated, RewriteFailure> => {
@@ -216,13 +233,17 @@ export const make = <A>(
   return {
     each,
     one,
-    fill: (id) => fill(id),
+    fill: (id, held) => fill(id, held),
     told,
     leaving,
     migrate: (options) =>
       Stream.unwrap(
         Effect.map(context.codec.version, (version) =>
-          whole(each(options, (id) => oneTold(id, (base) => Effect.succeed(base.stored.schemaVersion < version))))
+          whole(
+            each(options, (id, held) =>
+              oneTold(id, held, (base) => Effect.succeed(base.stored.schemaVersion < version))
+            )
+          )
         )
       ),
     rotate: (options) =>
@@ -234,7 +255,7 @@ export const make = <A>(
             base.isUnderOldKey || moving.length === 0
               ? Effect.succeed(base.isUnderOldKey)
               : Effect.map(indexes.isIndexed(base), (isIndexed) => !isIndexed)
-          const present = each(options, (id) => oneTold(id, isOld)).pipe(
+          const present = each(options, (id, held) => oneTold(id, held, isOld)).pipe(
             Stream.tap(({ error }) =>
               Effect.sync(() => {
                 seen.isAll &&= error === undefined

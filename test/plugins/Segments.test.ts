@@ -430,6 +430,103 @@ describe("Segments", () => {
     }).pipe(Effect.scoped, Random.withSeed(3))
   )
 
+  it.effect("pages that look at many documents go by copies, and give what they give without", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const { orders, segments } = yield* clientOf(store, { documentsPerSegment: 150, leastChanges: 50 })
+      const plain = yield* plainOf(store)
+      for (const i of range(400)) yield* plain.insert({ id: name(i), country: ["DE", "FR"][i % 2]!, amount: i })
+      yield* segments.compactNow()
+      const pagesOf = Effect.fnUntraced(function* (
+        from: Repository,
+        page: (from: Repository, cursor: string | undefined) => Effect.Effect<Query.Page<Order>, unknown>
+      ) {
+        const found: Array<ReadonlyArray<string>> = []
+        const gets: Array<number> = []
+        for (let cursor: string | undefined; ;) {
+          yield* counter.reset
+          const { cursor: next, items } = yield* page(from, cursor)
+          gets.push((yield* counter.counts).get ?? 0)
+          found.push(items.map((order) => JSON.stringify(order)))
+          if (next === undefined) return { found, gets }
+          cursor = next
+        }
+      })
+      const listed = (from: Repository, cursor: string | undefined) => from.list({ limit: 100, cursor })
+      const few = (from: Repository, cursor: string | undefined) => from.list({ limit: 20, cursor })
+      const asked = (from: Repository, cursor: string | undefined) =>
+        from.queryPage({ where: { amount: { gte: 200 } }, scan: true, limit: 90, cursor })
+      // What names them, and one or two segments; those that look at a few documents read them by themselves.
+      assert.deepStrictEqual((yield* pagesOf(orders, listed)).gets.slice(0, 4), [2, 3, 3, 2])
+      assert.strictEqual((yield* pagesOf(orders, few)).gets[0], 20)
+      assert.deepStrictEqual((yield* pagesOf(orders, asked)).gets.slice(0, 2), [4, 2])
+      for (const change of range(3)) {
+        for (const page of [listed, few, asked]) {
+          assert.deepStrictEqual((yield* pagesOf(orders, page)).found, (yield* pagesOf(plain, page)).found)
+        }
+        if (change === 0) {
+          yield* plain.update(name(3), { amount: 1000 })
+          yield* plain.delete(name(250))
+          yield* plain.insert({ id: name(1000), country: "IT", amount: 300 })
+        } else yield* segments.remove("orders")
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "migrations go by copies: a document is written without being read, and what needs nothing is not read",
+    () =>
+      Effect.gen(function* () {
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        const First = Schema.Struct({ id: Schema.String, amount: Schema.Number })
+        const Second = Schema.Struct({ id: Schema.String, amount: Schema.Number, double: Schema.Number })
+        class Old extends Resource.Service<Old>()("orders", { schema: First, primaryKey: "id", version: 1 }) {}
+        class New extends Resource.Service<New>()("orders", {
+          schema: Second,
+          primaryKey: "id",
+          version: 2,
+          migrations: { 1: (json) => ({ ...json, double: Number(json["amount"]) * 2 }) }
+        }) {}
+        const { database: before } = yield* openOn(store)
+        const old = yield* Effect.provideService(Resource.make(Old.definition), Database, before)
+        yield* old.insertMany(range(60).map((i) => ({ id: name(i), amount: i })))
+        const { database } = yield* openOn(store)
+        const now = yield* Effect.provideService(Resource.make(New.definition), Database, database)
+        const segments = yield* Segments.make({ resources: [New], ...small, documentsPerSegment: 40 }).pipe(
+          Effect.provideService(New, now),
+          Effect.provideService(Database, database)
+        )
+        yield* segments.compactNow()
+        // Since then: one that is read, and one that is not there.
+        yield* old.update(name(7), { amount: 70 })
+        yield* old.delete(name(8))
+        yield* counter.reset
+        const { migrate } = yield* now.admin
+        const migrated = yield* Stream.runCollect(migrate())
+        const counts = yield* counter.counts
+        assert.strictEqual(migrated.filter(({ rewritten }) => rewritten).length, 59)
+        assert.deepStrictEqual([counts.get, counts.put], [1 + 2 + 1, 59])
+        assert.strictEqual((yield* now.get(name(7))).double, 140)
+        yield* segments.compactNow()
+        yield* counter.reset
+        assert.isTrue((yield* Stream.runCollect(migrate())).every(({ rewritten }) => !rewritten))
+        assert.strictEqual((yield* counter.counts).get, 3)
+        // One that changes between its listing and its turn is migrated as it is then.
+        yield* old.insert({ id: "zz", amount: 1 })
+        yield* segments.compactNow()
+        const racing = Stream.tap(migrate({ concurrency: 1 }), () => Effect.void)
+        const slow = { ...database.resources.packed.get("orders")! }
+        const copies = database.resources.packed.get("orders")!
+        database.resources.packed.set("orders", {
+          ...slow,
+          batches: (load) =>
+            Stream.tap(copies.batches(load), () => Effect.orDie(Effect.ignore(old.update("zz", { amount: 5 }))))
+        })
+        yield* Stream.runDrain(racing)
+        assert.deepStrictEqual(yield* now.get("zz"), { id: "zz", amount: 5, double: 10 })
+      }).pipe(Effect.scoped)
+  )
+
   it.effect("no more of what was written is kept than may be", () =>
     Effect.gen(function* () {
       const store = yield* memory
