@@ -23,6 +23,10 @@ const about: Readonly<Record<string, string>> = {
   ycsb:
     "The core workloads of YCSB with their mixes: A updates and reads by halves, B 5 % updates, C reads, D 5 % inserts and reads of the latest, " +
     "E 95 % short scans and 5 % inserts, F reads and read-modify-writes by halves. Records of 1 KB in ten fields; zipfian with 0.99, in D by the latest.",
+  s3:
+    "What a request to S3 costs the client. undici signed by hand checks nothing of what it gets, and its LIST finds the keys alone, by a " +
+    "pattern, as that of aws4fetch does: they say what the least is. The stub and the gateway run on the same two cores, so that rates are those of " +
+    "client and server together.",
   scale: "What an operation costs, and what a document takes of memory, as documents grow in number.",
   start: "What it takes until a program is there."
 }
