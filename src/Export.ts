@@ -16,6 +16,7 @@
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -23,6 +24,9 @@ import { documentLevels, type Json, type JsonObject, stringifyExact } from "./en
 import { isList, isObject } from "./internal/json.ts"
 import * as Query from "./Query.ts"
 import * as Attributes from "./schema/Attributes.ts"
+import * as Id from "./crypto/Id.ts"
+import { listSome, type ObjectStore } from "./storage/ObjectStore.ts"
+import * as StoreError from "./storage/StoreError.ts"
 import { ExpectedError } from "./internal/expectedError.ts"
 
 // -----------------------------------------------------------------------------
@@ -276,6 +280,115 @@ const whyUnfit = (document: JsonObject): string | undefined => {
   }
   return undefined
 }
+
+// -----------------------------------------------------------------------------
+// Files
+// -----------------------------------------------------------------------------
+
+/**
+ * Writes `ndjson` as files of a size that others read in parallel, for `writeFiles`: each item is a whole file, which ends with the
+ * line by which it has `bytesPerFile` bytes. Default: 64 MiB. A file is in memory as a whole.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const ndjsonFiles = <E, R>(
+  documents: Stream.Stream<JsonObject, E, R>,
+  { bytesPerFile = 67_108_864 }: { readonly bytesPerFile?: number | undefined } = {}
+): Stream.Stream<Uint8Array, E, R> =>
+  Stream.mapAccumArray(
+    ndjson(documents),
+    (): { pieces: Array<Uint8Array>; length: number } => ({ pieces: [], length: 0 }),
+    (file, some) => {
+      const whole: Array<Uint8Array> = []
+      for (const piece of some) {
+        file.pieces.push(piece)
+        file.length += piece.length
+        if (file.length < bytesPerFile) continue
+        whole.push(joined(file.pieces, new Uint8Array(0), file.length))
+        file.pieces = []
+        file.length = 0
+      }
+      return [file, whole] as const
+    },
+    { onHalt: ({ length, pieces }) => (length === 0 ? [] : [joined(pieces, new Uint8Array(0), length)]) }
+  )
+
+/**
+ * Where files go. They are called `part-00000-RUN.parquet`, `part-00001-RUN.parquet`, ..., with a text of each run.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FilesOptions {
+  readonly store: ObjectStore["Service"]
+  /** What their keys begin with; it ends in `/`. Below it there must be nothing yet. */
+  readonly prefix: string
+  /** Without a dot, such as `parquet`. */
+  readonly extension: string
+  /** Default: `application/octet-stream`. */
+  readonly contentType?: string | undefined
+}
+
+/**
+ * A file that was written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WrittenFile {
+  readonly key: string
+  readonly bytes: number
+}
+
+/**
+ * Writes files into a store, one object each, and then `_SUCCESS`, as Hadoop and Spark do: engines pass over names that begin with `_`.
+ * Gives what it wrote. One file is in memory at a time.
+ *
+ * 1 LIST, 1 PUT for each file, and 1 more. When the files fail, or it is interrupted, what it wrote is removed. A crash leaves files
+ * without `_SUCCESS`: remove them before it is tried again. `StoreError` with `InvalidArgument`: the prefix does not end in `/`, there is
+ * something below it, or another export came to its end there in the meantime.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const writeFiles = Effect.fn("Export.writeFiles")(function* <E, R>(
+  files: Stream.Stream<Uint8Array, E, R>,
+  { contentType, extension, prefix, store }: FilesOptions
+): Effect.fn.Return<ReadonlyArray<WrittenFile>, E | StoreError.StoreError, R> {
+  const refuse = (description: string) =>
+    Effect.fail(
+      new StoreError.StoreError({
+        operation: "put",
+        reason: new StoreError.InvalidArgument({ argument: "prefix", description })
+      })
+    )
+  if (!prefix.endsWith("/")) return yield* refuse("Expected a prefix that ends in /")
+  const { entries } = yield* listSome(store, { prefix, maxKeys: 1 })
+  if (entries.length > 0) return yield* refuse(`Expected nothing below ${prefix}: there is ${entries[0]?.key}`)
+  const run = yield* Id.randomOf(12)
+  const done = { key: `${prefix}_SUCCESS`, body: new TextEncoder().encode(run) }
+  const written: Array<WrittenFile> = []
+  /** Also those of which nobody knows whether they are there. */
+  const begun: Array<string> = []
+  const writing = Stream.runForEach(Stream.zipWithIndex(files), ([body, index]) => {
+    const key = `${prefix}part-${String(index).padStart(5, "0")}-${run}.${extension}`
+    begun.push(key)
+    const put = store.put({ key, body, repeatable: true, ...(contentType === undefined ? {} : { contentType }) })
+    return Effect.map(put, () => void written.push({ key, bytes: body.length }))
+  })
+  const isOurs = Effect.map(store.get(done.key), ({ body }) => new TextDecoder().decode(body) === run)
+  const ending = Effect.catch(store.put({ ...done, ifNoneMatch: "*" }), (error) =>
+    error.reason._tag !== "PreconditionFailed"
+      ? Effect.fail(error)
+      : Effect.flatMap(isOurs, (isOurs) =>
+          isOurs ? Effect.void : refuse(`another export came to its end below ${prefix}`)
+        )
+  )
+  const clean = Effect.suspend(() => (begun.length === 0 ? Effect.void : Effect.ignore(store.deleteMany(begun))))
+  yield* Effect.andThen(writing, ending).pipe(Effect.onExit((exit) => (Exit.isSuccess(exit) ? Effect.void : clean)))
+  return written
+})
 
 // -----------------------------------------------------------------------------
 // CSV

@@ -44,7 +44,7 @@ export function without(value: JsonObject, path: Path): JsonObject
 export function without(value: unknown, path: Path): unknown
 export function without(value: unknown, path: Path): unknown {
   const [name, ...rest] = path
-  if (name === undefined || typeof value !== "object" || value === null) return value
+  if (name === undefined || typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return value
   const { [name]: inner, ...others } = value as Record<string, unknown>
   return rest.length === 0 ? others : { ...others, [name]: without(inner, rest) }
 }

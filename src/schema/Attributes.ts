@@ -474,6 +474,15 @@ export const payloadsOf = (
     })
   )
 
+/**
+ * Returns where the values of a schema are big integers, which are stored as text.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const bigIntegersOf = (schema: DocumentSchema): ReadonlyArray<ValuePath> =>
+  valuesOf(schema).flatMap(({ ast, path }) => (AST.isBigInt(ast) ? [path] : []))
+
 /** Everything that a value is made of, and its schema, without `null` and `undefined`. */
 const valuesOf = (
   schema: DocumentSchema
