@@ -93,6 +93,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   Conflict: "Conflict",
   UniqueViolation: "Conflict",
   TransactionConflict: "Conflict",
+  LeaseLost: "Conflict",
   Unreadable: "Invalid",
   InvalidInput: "Invalid",
   MetadataLimit: "Invalid",

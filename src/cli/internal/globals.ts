@@ -1,6 +1,7 @@
 /** What every command understands. */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Connection from "./connection.ts"
 import * as Output from "./output.ts"
@@ -41,5 +42,10 @@ export const lazily =
   <M, I, E, R>(load: () => Promise<M>, pick: (module: M) => (input: I) => Effect.Effect<void, E, R>) =>
   (input: I): Effect.Effect<void, E, R> =>
     Effect.flatMap(Effect.promise(load), (module) => pick(module)(input))
+
+/** The version of this program. */
+export const Version = Context.Reference<string>("effect-s3db/cli/internal/globals/Version", {
+  defaultValue: () => "0.0.0"
+})
 
 export const root = Command.make("s3db").pipe(Command.withSharedFlags(shared))

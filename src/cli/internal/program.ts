@@ -16,6 +16,7 @@ import * as documents from "./commands/documents.ts"
 import * as maintenance from "./commands/maintenance.ts"
 import * as overview from "./commands/overview.ts"
 import * as resources from "./commands/resources.ts"
+import * as tools from "./commands/tools.ts"
 import * as transfer from "./commands/transfer.ts"
 import { exitCodes, kindOf, type Kind, OutputClosed, remedyOf } from "./failure.ts"
 import * as globals from "./globals.ts"
@@ -39,11 +40,25 @@ const completions = Command.make(
   ])
 )
 
+const console = Command.make("console", {}, () =>
+  Effect.gen(function* () {
+    const version = yield* globals.Version
+    const { console } = yield* Effect.promise(() => import("./work/console.ts"))
+    yield* console((args) => run(version, args))
+  })
+).pipe(
+  Command.withDescription("Runs one command after the other on a database that stays open; also from standard input"),
+  Command.withExamples([{ command: "s3db console --url memory://try" }, { command: "s3db console < commands.txt" }])
+)
+
 /** All commands, by what they are about. */
 export const command = globals.root.pipe(
   Command.withDescription("A document database on S3, in a folder or in memory"),
   Command.withSubcommands([
-    { group: "Connection", commands: [configuring.configure, configuring.profiles, overview.status] },
+    {
+      group: "Connection",
+      commands: [tools.init, configuring.configure, configuring.profiles, overview.status, tools.doctor]
+    },
     {
       group: "Resources",
       commands: [
@@ -72,7 +87,7 @@ export const command = globals.root.pipe(
         maintenance.content
       ]
     },
-    { group: "Many documents", commands: [transfer.exporting, transfer.importing, maintenance.truncate] },
+    { group: "Many documents", commands: [transfer.exporting, transfer.importing, tools.seed, maintenance.truncate] },
     {
       group: "Care",
       commands: [
@@ -88,7 +103,7 @@ export const command = globals.root.pipe(
         maintenance.watch
       ]
     },
-    { group: "Other", commands: [completions] }
+    { group: "Other", commands: [tools.migrate, console, completions] }
   ]),
   Command.provide(globals.layer)
 )
@@ -117,47 +132,49 @@ const forCommandLine = (message: string): string =>
 /**
  * Runs the command line, and gives the exit code. What it says goes to the `Stdio` of its context; it never fails.
  */
-export const run = Effect.fnUntraced(function* (version: string, args: ReadonlyArray<string>) {
-  const asJson = args.includes("--json") || args.includes("--ndjson")
-  const stdio = yield* Stdio.Stdio
-  const write = (text: string) => Effect.ignore(Stream.run(Stream.succeed(text), stdio.stdout()))
-  const formatter = CliOutput.defaultFormatter({ colors: yield* stdio.stdoutIsTerminal, globalFlags: "summary" })
-  const presenter: CliOutput.Presenter = {
-    present: (event) => {
-      switch (event._tag) {
-        case "Help":
-          return write(`${formatter.formatHelpDoc(event.helpDoc)}\n`)
-        case "Version":
-          return write(`${event.version}\n`)
-        case "InvalidInvocation": {
-          const message = event.errors.map((error) => error.message.replaceAll(/\n+\s*/g, " ")).join("\n")
-          const help = `see \`${event.commandPath.join(" ")} --help\``
-          return Effect.provideService(say(told("Usage", message, help, asJson)), Stdio.Stdio, stdio)
+export const run: (version: string, args: ReadonlyArray<string>) => Effect.Effect<number, never, Command.Environment> =
+  Effect.fnUntraced(function* (version, args) {
+    const asJson = args.includes("--json") || args.includes("--ndjson")
+    const stdio = yield* Stdio.Stdio
+    const write = (text: string) => Effect.ignore(Stream.run(Stream.succeed(text), stdio.stdout()))
+    const formatter = CliOutput.defaultFormatter({ colors: yield* stdio.stdoutIsTerminal, globalFlags: "summary" })
+    const presenter: CliOutput.Presenter = {
+      present: (event) => {
+        switch (event._tag) {
+          case "Help":
+            return write(`${formatter.formatHelpDoc(event.helpDoc)}\n`)
+          case "Version":
+            return write(`${event.version}\n`)
+          case "InvalidInvocation": {
+            const message = event.errors.map((error) => error.message.replaceAll(/\n+\s*/g, " ")).join("\n")
+            const help = `see \`${event.commandPath.join(" ")} --help\``
+            return Effect.provideService(say(told("Usage", message, help, asJson)), Stdio.Stdio, stdio)
+          }
         }
       }
     }
-  }
-  const exit = yield* Command.runWith(command, { version })(args).pipe(
-    Effect.provideService(CliConfig.CliConfig, CliConfig.make({ builtIns })),
-    Effect.provideService(CliOutput.Presenter, presenter),
-    Effect.provideService(CliOutput.Formatter, formatter),
-    Effect.exit
-  )
-  if (Exit.isSuccess(exit)) return exitCodes.Success
-  const error = Cause.findError(exit.cause)
-  if (Result.isFailure(error)) {
-    if (Cause.hasInterruptsOnly(exit.cause)) return exitCodes.Interrupted
-    yield* say(told("Defect", `this is a mistake of the program: ${Cause.pretty(exit.cause)}`, undefined, asJson))
-    return exitCodes.Defect
-  }
-  const failure: unknown = error.success
-  const kind = kindOf(failure)
-  if (failure instanceof OutputClosed && failure.isGone) return exitCodes.Closed
-  // The presenter has told what is wrong with the command line; nothing is where help was asked for.
-  if (isShowHelp(failure)) return failure.errors.length > 0 ? exitCodes.Usage : exitCodes.Success
-  yield* say(told(kind, forCommandLine(messageOf(failure)), remedyOf(failure), asJson))
-  return exitCodes[kind]
-})
+    const exit = yield* Command.runWith(command, { version })(args).pipe(
+      Effect.provideService(globals.Version, version),
+      Effect.provideService(CliConfig.CliConfig, CliConfig.make({ builtIns })),
+      Effect.provideService(CliOutput.Presenter, presenter),
+      Effect.provideService(CliOutput.Formatter, formatter),
+      Effect.exit
+    )
+    if (Exit.isSuccess(exit)) return exitCodes.Success
+    const error = Cause.findError(exit.cause)
+    if (Result.isFailure(error)) {
+      if (Cause.hasInterruptsOnly(exit.cause)) return exitCodes.Interrupted
+      yield* say(told("Defect", `this is a mistake of the program: ${Cause.pretty(exit.cause)}`, undefined, asJson))
+      return exitCodes.Defect
+    }
+    const failure: unknown = error.success
+    const kind = kindOf(failure)
+    if (failure instanceof OutputClosed && failure.isGone) return exitCodes.Closed
+    // The presenter has told what is wrong with the command line; nothing is where help was asked for.
+    if (isShowHelp(failure)) return failure.errors.length > 0 ? exitCodes.Usage : exitCodes.Success
+    yield* say(told(kind, forCommandLine(messageOf(failure)), remedyOf(failure), asJson))
+    return exitCodes[kind]
+  })
 
 const isShowHelp = (error: unknown): error is { readonly errors: ReadonlyArray<unknown> } =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "ShowHelp" && "errors" in error

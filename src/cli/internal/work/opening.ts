@@ -1,5 +1,6 @@
 /** Opens the database and its resources for a command. */
 import * as Config from "effect/Config"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
@@ -79,13 +80,33 @@ const opened = ({ create }: OpenOptions) =>
     })
   )
 
+type Opened = Layer.Success<ReturnType<typeof opened>>
+
+/** What a console keeps open from one command to the next. */
+const Kept = Context.Reference<Context.Context<Opened> | undefined>("effect-s3db/cli/internal/work/opening/Kept", {
+  defaultValue: () => undefined
+})
+
+const withOpened =
+  (options: OpenOptions) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.flatMap(Kept, (kept) =>
+      kept === undefined ? Effect.provide(effect, opened(options)) : Effect.provideContext(effect, kept)
+    )
+
 /** Runs with the database that is there. */
-export const withDatabase = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.provide(effect, opened({ create: false }))
+export const withDatabase = withOpened({ create: false })
 
 /** Runs with the database, which is made where there is none. */
-export const withNewDatabase = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.provide(effect, opened({ create: true }))
+export const withNewDatabase = withOpened({ create: true })
+
+/** Keeps a database open, for whatever asks for it within. In memory it is made. */
+export const keptOpen = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
+  const { parsed } = yield* connection
+  return yield* Effect.flatMap(Effect.context<Opened>(), (context) =>
+    Effect.provideService(effect, Kept, context)
+  ).pipe(Effect.provide(opened({ create: parsed._tag === "Memory" })))
+})
 
 /** What a resource is, as the catalog has it. */
 export const definition = Effect.fnUntraced(function* (name: string) {

@@ -1,0 +1,106 @@
+/** The commands around a database. */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import { lazily } from "../globals.ts"
+import { force, resource, text } from "./arguments.ts"
+
+export const doctor = Command.make(
+  "doctor",
+  {},
+  lazily(
+    () => import("../work/doctor.ts"),
+    ({ doctor }) => doctor
+  )
+).pipe(
+  Command.withDescription(
+    "Checks connection, permissions, clock, conditional writes, metadata and latency, and says what to do"
+  ),
+  Command.withExamples([{ command: "s3db doctor --url 's3://bucket?region=eu-west-1'" }])
+)
+
+export const init = Command.make(
+  "init",
+  {
+    folder: Argument.String("folder").pipe(
+      Argument.withDescription("Where it goes: an empty folder (default: this one)"),
+      Argument.withDefault(".")
+    )
+  },
+  lazily(
+    () => import("../work/init.ts"),
+    ({ init }) => init
+  )
+).pipe(
+  Command.withDescription("Makes a small project that runs: a resource, a layer for memory, folder and S3, a test"),
+  Command.withExamples([{ command: "npx effect-s3db init my-tasks" }])
+)
+
+export const seed = Command.make(
+  "seed",
+  {
+    resource,
+    count: Flag.Int("count").pipe(
+      Flag.withAlias("n"),
+      Flag.withDescription("How many documents (default: 10)"),
+      Flag.filter(
+        (count) => count > 0,
+        () => "Expected a number above 0"
+      ),
+      Flag.withDefault(10)
+    ),
+    factory: text("factory", "FILE", "A module of yours that exports a function by default: (index) => document"),
+    seed: text("seed", "TEXT", "The same documents each time")
+  },
+  lazily(
+    () => import("../work/seed.ts"),
+    ({ seed }) => seed
+  )
+).pipe(
+  Command.withDescription("Writes documents for trying things out, made up by the schema or by a factory of yours"),
+  Command.withExamples([{ command: "s3db seed users -n 100" }, { command: "s3db seed users --factory ./user.ts" }])
+)
+
+const load = () => import("../work/migrate.ts")
+
+const folder = Flag.String("folder").pipe(
+  Flag.withAlias("d"),
+  Flag.withDescription("Where the migrations are (default: ./migrations)"),
+  Flag.withDefault("./migrations")
+)
+
+export const migrate = Command.make("migrate").pipe(
+  Command.withDescription("Runs programs of yours once each, in their order, by one process at a time"),
+  Command.withSubcommands([
+    Command.make(
+      "generate",
+      { name: Argument.String("name").pipe(Argument.withDescription("What it is called")), folder },
+      lazily(load, ({ generate }) => generate)
+    ).pipe(
+      Command.withDescription("Makes the file of a migration"),
+      Command.withExamples([{ command: "s3db migrate generate add-country" }])
+    ),
+    Command.make(
+      "up",
+      { folder, steps: Flag.Int("steps").pipe(Flag.withDescription("At most so many"), Flag.optional), force },
+      lazily(load, ({ up }) => up)
+    ).pipe(Command.withDescription("Runs those that were not run yet")),
+    Command.make(
+      "down",
+      {
+        folder,
+        batches: Flag.Int("batches").pipe(
+          Flag.withDescription("What the last so many runs have done (default: 1)"),
+          Flag.withDefault(1)
+        ),
+        force
+      },
+      lazily(load, ({ down }) => down)
+    ).pipe(Command.withDescription("Takes back what the last run of up has done")),
+    Command.make(
+      "status",
+      { folder },
+      lazily(load, ({ status }) => status)
+    ).pipe(Command.withDescription("Lists them: applied, pending, changed after being run"))
+  ])
+)

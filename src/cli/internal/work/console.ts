@@ -1,0 +1,75 @@
+/** `console`: one command after the other on a database that stays open. Nothing that is typed or stored is run as code. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import * as Terminal from "effect/Terminal"
+import type * as FileSystem from "effect/FileSystem"
+import type * as Path from "effect/Path"
+import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import { Partial } from "../failure.ts"
+import { root } from "../globals.ts"
+import * as input from "../input.ts"
+import { Output } from "../output.ts"
+import { words } from "../words.ts"
+import { keptOpen } from "./opening.ts"
+
+type Environment = FileSystem.FileSystem | Path.Path | Terminal.Terminal | ChildProcessSpawner | Stdio.Stdio
+
+export const console = (run: (args: ReadonlyArray<string>) => Effect.Effect<number, never, Environment>) =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const stdio = yield* Stdio.Stdio
+    const terminal = yield* Terminal.Terminal
+    const { json, ndjson, profile, quiet, singleWriter, url } = yield* root
+    const given = [
+      ...Option.match(url, { onNone: () => [], onSome: (text) => ["--url", Redacted.value(text)] }),
+      ...Option.match(profile, { onNone: () => [], onSome: (name) => ["--profile", name] }),
+      ...(json ? ["--json"] : []),
+      ...(ndjson ? ["--ndjson"] : []),
+      ...(quiet ? ["--quiet"] : []),
+      ...(singleWriter ? ["--single-writer"] : [])
+    ]
+    const isTerminal = yield* stdio.stdinIsTerminal
+    const session = { failed: 0, isOver: false }
+    // What a command reads is not what comes after it.
+    const ownInput = isTerminal ? stdio : Stdio.make({ ...stdio, stdin: Stream.empty })
+    const line = Effect.fnUntraced(function* (text: string) {
+      const args = words(text)
+      if (args === undefined) {
+        session.failed += 1
+        return yield* output.warn("a quote is not closed")
+      }
+      const [first] = args
+      if (first === undefined || first.startsWith("#")) return
+      if (first === "exit" || first === "quit") {
+        session.isOver = true
+        return
+      }
+      if (first === "console") return yield* output.warn("this is the console")
+      const code = yield* Effect.provideService(
+        run(first === "help" ? ["--help"] : [...args, ...given]),
+        Stdio.Stdio,
+        ownInput
+      )
+      if (code !== 0) session.failed += 1
+    })
+    const { stderr } = stdio
+    const prompt = Effect.ignore(Stream.run(Stream.succeed(output.style("s3db> ", "bold")), stderr()))
+    const lines = isTerminal
+      ? Effect.gen(function* () {
+          yield* output.note("commands as on the command line, without s3db; help lists them, exit ends it")
+          while (!session.isOver) {
+            yield* prompt
+            yield* line(yield* Effect.catchTag(terminal.readLine, "QuitError", () => Effect.succeed("exit")))
+          }
+        })
+      : Stream.runForEach(
+          Stream.takeWhile(Stream.splitLines(Stream.decodeText(input.bytesOf("-"))), () => !session.isOver),
+          line
+        )
+    yield* keptOpen(lines)
+    if (session.failed > 0 && !isTerminal)
+      return yield* new Partial({ description: `${session.failed} commands failed` })
+  })

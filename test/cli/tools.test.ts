@@ -1,0 +1,238 @@
+/** The commands around a database: doctor, console, seed, migrate, init. */
+import { readdirSync, readFileSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { exitCodes } from "../../src/cli/internal/failure.ts"
+import { words } from "../../src/cli/internal/words.ts"
+import { server } from "../services/fauxqs.ts"
+import { inFolder, inProcess } from "./shell.ts"
+
+type Row = Readonly<Record<string, unknown>>
+
+describe("doctor", () => {
+  it.live("says what a folder has, and leaves nothing behind", () =>
+    Effect.gen(function* () {
+      const { json, path, s3db } = yield* inFolder
+      const findings = (yield* json(["doctor"])) as ReadonlyArray<Row>
+      const stateOf = (check: string) => findings.find((one) => one["check"] === check)?.["state"]
+      for (const check of ["connection", "permission to write", "permission to delete several", "clock", "latency"]) {
+        assert.strictEqual(stateOf(check), "ok", check)
+      }
+      assert.strictEqual(stateOf("compare and set (If-Match)"), "ok")
+      assert.strictEqual(stateOf("metadata"), "ok")
+      assert.deepInclude(
+        findings.find((one) => one["check"] === "database"),
+        { state: "warning", remedy: "`s3db create resource` makes one" }
+      )
+      assert.include((yield* s3db(["doctor"])).out, "permission to write: s3:PutObject")
+      const left = readdirSync(path("data"), { recursive: true, encoding: "utf8" }).filter((name) =>
+        /doctor|probe|clock/.test(name)
+      )
+      assert.deepStrictEqual(
+        left.filter((name) => /\.[a-z]+$/.test(name)),
+        []
+      )
+    })
+  )
+
+  it.live("names what a server lacks, and what to do", () =>
+    Effect.gen(function* () {
+      const { address } = yield* server
+      const doctor = (url: string) => inProcess(["doctor", "--json", "--url", url])
+      const none = yield* doctor(`${address.replace("//", "//KEY:SECRET@")}/nowhere?retryFor=0`)
+      assert.strictEqual(none.code, exitCodes.Unfinished)
+      assert.include(none.out, "s3db create bucket")
+      const url = `${address.replace("//", "//KEY:SECRET@")}/bucket?retryFor=0`
+      yield* inProcess(["create", "bucket", "--url", url])
+      const lacking = yield* doctor(url)
+      assert.strictEqual(lacking.code, exitCodes.Unfinished)
+      const failed = (JSON.parse(lacking.out) as ReadonlyArray<Row>).filter(({ state }) => state === "failed")
+      assert.include(
+        failed.map(({ check }) => check),
+        "create if absent (If-None-Match)"
+      )
+      for (const { remedy } of failed) assert.include(String(remedy), "--single-writer")
+      const away = yield* doctor("http://KEY:SECRET@127.0.0.1:1/bucket?retryFor=0")
+      assert.strictEqual(away.code, exitCodes.Unfinished)
+      assert.include(away.out, "check the endpoint")
+      assert.strictEqual((yield* doctor("s3:/x")).code, exitCodes.Configuration)
+      assert.notInclude(none.out + none.err + lacking.out + lacking.err + away.out + away.err, "SECRET")
+    })
+  )
+})
+
+describe("console", () => {
+  it.effect("runs commands on one database, also in memory, and no code", () =>
+    Effect.gen(function* () {
+      const lines = [
+        "# notes",
+        "create resource notes -a 'text=string'",
+        `insert notes '{"id":"a","text":"it''s \\"quoted\\""}'`,
+        `insert notes "{\\"id\\":\\"b\\",\\"text\\":\\"two\\"}"`,
+        "",
+        "query notes --scan --select id",
+        "process.exit(7)",
+        "get notes 'unclosed",
+        "count notes",
+        "exit",
+        "count notes"
+      ]
+      const ran = yield* inProcess(["console", "--url", "memory://try", "--json"], { stdin: lines.join("\n") })
+      assert.strictEqual(ran.code, exitCodes.Unfinished)
+      assert.strictEqual(
+        ran.out,
+        '{"created":"notes"}\n{"id":"a","text":"its \\"quoted\\""}\n{"id":"b","text":"two"}\n[\n{"id":"a"},\n{"id":"b"}\n]\n{"count":2}\n'
+      )
+      assert.include(ran.err, "a quote is not closed")
+      assert.include(ran.err, "process.exit(7)")
+      const quiet = yield* inProcess(["console", "--url", "memory://try"], { stdin: "help\nlist\n" })
+      assert.strictEqual(quiet.code, 0)
+      assert.include(quiet.out, "aggregate")
+    })
+  )
+
+  it("reads words as a shell does", () => {
+    assert.deepStrictEqual(words(` a  'b c' "d \\"e\\" \\n" f\\ g ''`), ["a", "b c", 'd "e" \\n', "f g", ""])
+    assert.isUndefined(words("a 'b"))
+  })
+})
+
+describe("seed", () => {
+  it.effect("writes documents that fit the schema, the same for the same seed, or those of a factory", () =>
+    Effect.gen(function* () {
+      const { json, path, s3db, write } = yield* inFolder
+      const definition = {
+        attributes: {
+          name: "string|min:3|max:40",
+          mail: "email",
+          age: "number|integer|min:18|max:99",
+          state: "enum|values:open,done",
+          born: "date|optional",
+          tags: { type: "array", items: "string", min: 1, max: 3 },
+          place: { $$type: "object|optional", city: "string", geo: "geo:lat|optional" }
+        }
+      }
+      yield* json(["create", "resource", "people", JSON.stringify(definition)])
+      assert.deepStrictEqual(yield* json(["seed", "people", "-n", "40", "--seed", "one"]), { written: 40, failed: 0 })
+      yield* json(["create", "resource", "again", JSON.stringify(definition)])
+      yield* json(["seed", "again", "-n", "40", "--seed", "one"])
+      const select = ["--all", "--scan", "--select", "name,mail,age,state,born,tags,place"]
+      const sorted = (rows: unknown) => (rows as ReadonlyArray<Row>).map((row) => JSON.stringify(row)).toSorted()
+      assert.deepStrictEqual(
+        sorted(yield* json(["query", "again", ...select])),
+        sorted(yield* json(["query", "people", ...select]))
+      )
+      yield* write(
+        "factory.mjs",
+        "export default (index) => ({ id: `f${index}`, name: `Name ${index}`, mail: 'a@b.co', age: 20 + index, state: 'open', tags: ['x'] })"
+      )
+      const made = ["seed", "people", "-n", "3", "--factory", path("factory.mjs")]
+      assert.deepStrictEqual(yield* json(made), { written: 3, failed: 0 })
+      assert.deepInclude((yield* json(["get", "people", "f2"])) as Row, { age: 22 })
+      assert.strictEqual((yield* s3db(made)).code, exitCodes.Unfinished)
+      yield* write("bad.mjs", "export const x = 1")
+      assert.strictEqual((yield* s3db(["seed", "people", "--factory", path("bad.mjs")])).code, exitCodes.Invalid)
+    })
+  )
+})
+
+describe("init", () => {
+  it.effect("makes a project, and overwrites nothing", () =>
+    Effect.gen(function* () {
+      const { json, path, read, s3db } = yield* inFolder
+      const made = (yield* json(["init", path("My Tasks")])) as { readonly files: ReadonlyArray<string> }
+      assert.include(made.files, "src/Tasks.ts")
+      const manifest = JSON.parse(yield* read("My Tasks/package.json")) as Row
+      assert.deepInclude(manifest, { name: "my-tasks", type: "module" })
+      assert.deepInclude(manifest["dependencies"], { "effect-s3db": "^1.2.3" })
+      const again = yield* s3db(["init", path("My Tasks")])
+      assert.strictEqual(again.code, exitCodes.Refused)
+    })
+  )
+})
+
+describe("migrate", () => {
+  it.live("runs each once, in order, by one at a time; a failing one stops it; down takes back the last run", () =>
+    Effect.gen(function* () {
+      const { json, path, s3db, write } = yield* inFolder
+      const folder = ["--folder", path("migrations")]
+      const made = (yield* json(["migrate", "generate", "first", ...folder])) as { readonly file: string }
+      assert.match(made.file, /\d{8}T\d{6}_first\.ts$/)
+      assert.include(readFileSync(made.file, "utf8"), "export const up")
+      const [first, second, third] = ["20200101T000000_one", "20200102T000000_two", "20200103T000000_three"]
+      const code = (up: string) => `export const up = ${up}\nexport const down = globalThis.s3dbTest.note("down")\n`
+      const notes: Array<string> = []
+      Object.assign(globalThis, {
+        s3dbTest: {
+          note: (text: string) => Effect.sync(() => void notes.push(text)),
+          fail: Effect.fail({ _tag: "Broken", why: "it broke" })
+        }
+      })
+      const note = (text: string) => code(`globalThis.s3dbTest.note("${text}")`)
+      yield* write(`migrations/${second}.mjs`, note("two"))
+      yield* write(`migrations/${first}.mjs`, note("one"))
+      const file = made.file.slice(made.file.lastIndexOf("/") + 1)
+      yield* write(`migrations/${file}`, note("generated").replaceAll("globalThis", "(globalThis as any)"))
+      const generated = file.slice(0, -3)
+      assert.deepStrictEqual(yield* json(["migrate", "up", "--steps", "2", ...folder]), { applied: [first, second] })
+      assert.deepStrictEqual(yield* json(["migrate", "up", ...folder]), { applied: [generated] })
+      assert.deepStrictEqual(yield* json(["migrate", "up", ...folder]), { applied: [] })
+      assert.deepStrictEqual(notes, ["one", "two", "generated"])
+
+      // A failing one stops it, and is not noted down.
+      yield* write(`migrations/${third}.mjs`, code("globalThis.s3dbTest.fail"))
+      const broken = yield* s3db(["migrate", "up", ...folder])
+      assert.strictEqual(broken.code, exitCodes.Unfinished)
+      assert.include(broken.err, "it broke")
+      yield* write(`migrations/${first}.mjs`, note("changed"))
+      const states = (yield* json(["migrate", "status", ...folder])) as ReadonlyArray<Row>
+      assert.deepStrictEqual(
+        states.map(({ batch, migration, state }) => [migration, state, batch]),
+        [
+          [first, "changed", 1],
+          [second, "applied", 1],
+          [third, "pending", null],
+          [generated, "applied", 2]
+        ]
+      )
+      const refused = yield* s3db(["migrate", "up", ...folder])
+      assert.strictEqual(refused.code, exitCodes.Refused)
+      assert.include(refused.err, first)
+
+      assert.strictEqual((yield* s3db(["migrate", "down", ...folder])).code, exitCodes.Refused)
+      assert.deepStrictEqual(yield* json(["migrate", "down", "--force", ...folder]), { undone: [generated] })
+      assert.deepStrictEqual(yield* json(["migrate", "down", "--force", ...folder]), { undone: [second, first] })
+      assert.deepStrictEqual(yield* json(["migrate", "down", "--force", ...folder]), { undone: [] })
+
+      for (const [args, expected] of [
+        [["migrate", "generate", "a/b", ...folder], exitCodes.Usage],
+        [["migrate", "up", "--folder", path("none")], exitCodes.Invalid]
+      ] as const) {
+        assert.strictEqual((yield* s3db(args)).code, expected, args.join(" "))
+      }
+    })
+  )
+
+  it.live("two at once: each migration is run by one of them, and the other says so or has nothing to do", () =>
+    Effect.gen(function* () {
+      const { path, s3db, write } = yield* inFolder
+      let runs = 0
+      const key = "s3dbRace"
+      Object.assign(globalThis, {
+        [key]: Effect.andThen(
+          Effect.sync(() => void runs++),
+          Effect.sleep("100 millis")
+        )
+      })
+      yield* write("20200101T000000_once.mjs", `export const up = globalThis.${key}\n`)
+      yield* s3db(["create", "resource", "notes", "-a", "text=string"])
+      const up = s3db(["migrate", "up", "--folder", path()])
+      const both = yield* Effect.all([up, up], { concurrency: 2 })
+      assert.strictEqual(runs, 1)
+      for (const { code } of both) assert.include([0, exitCodes.Refused], code)
+      assert.isTrue(both.some(({ code }) => code === 0))
+      assert.strictEqual((yield* s3db(["migrate", "up", "--folder", path()])).code, 0)
+      assert.strictEqual(runs, 1)
+    })
+  )
+})
