@@ -67,7 +67,8 @@ export const command = globals.root.pipe(
         resources.create,
         resources.alter,
         resources.schema,
-        resources.schemaDiff
+        resources.schemaDiff,
+        resources.types
       ]
     },
     {

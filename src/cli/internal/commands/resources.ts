@@ -3,7 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { lazily } from "../globals.ts"
-import { file, force, resource, texts } from "./arguments.ts"
+import { file, force, resource, text, texts } from "./arguments.ts"
 
 const load = () => import("../work/resources.ts")
 
@@ -91,4 +91,21 @@ export const schemaDiff = Command.make(
 ).pipe(
   Command.withDescription("Compares the definitions in a folder with the catalog; exit code 10 where they differ"),
   Command.withExamples([{ command: "s3db schema-diff ./schemas" }])
+)
+
+export const types = Command.make(
+  "types",
+  {
+    resources: Argument.String("resource").pipe(
+      Argument.withDescription("Only these resources (default: all)"),
+      Argument.variadic({ min: 0 })
+    ),
+    output: text("output", "FILE", "Where it goes, in full or not at all (default: standard output)").pipe(
+      Flag.withAlias("o")
+    )
+  },
+  lazily(load, ({ types }) => types)
+).pipe(
+  Command.withDescription("Writes a TypeScript module that declares the resources of the database"),
+  Command.withExamples([{ command: "s3db types -o src/resources.ts" }])
 )

@@ -20,7 +20,9 @@ import * as input from "../input.ts"
 import * as notation from "../notation.ts"
 import { Output } from "../output.ts"
 import * as schemas from "../schemas.ts"
+import * as typesModule from "../typesModule.ts"
 import { connection, definition, withDatabase, withNewDatabase } from "./opening.ts"
+import { intoFile } from "./transfer.ts"
 
 interface Declared {
   readonly resource: string
@@ -151,6 +153,20 @@ export const schema = (given: { readonly resource: string; readonly format: sche
       const shown = schemas.write(defined, given.format)
       if (typeof shown === "string") return yield* output.raw(Stream.succeed(shown))
       yield* output.value(shown, JSON.stringify(shown, undefined, 2))
+    })
+  )
+
+/** Writes a TypeScript module that declares the resources. */
+export const types = (given: { readonly resources: ReadonlyArray<string>; readonly output: Option.Option<string> }) =>
+  withDatabase(
+    Effect.gen(function* () {
+      const output = yield* Output
+      const database = yield* Database.Database
+      const names =
+        given.resources.length > 0 ? given.resources : (yield* database.listResources).map(({ name }) => name)
+      const text = typesModule.write(yield* Effect.forEach(names, definition))
+      const bytes = Stream.encodeText(Stream.succeed(text))
+      yield* Option.isSome(given.output) ? intoFile(given.output.value, bytes) : output.raw(bytes)
     })
   )
 
