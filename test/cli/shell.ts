@@ -25,6 +25,8 @@ export interface Given {
   /** What standard input has. Default: nothing, and it is no terminal. */
   readonly stdin?: string | undefined
   readonly env?: Readonly<Record<string, string>> | undefined
+  /** Told of what is written, as it comes. */
+  readonly onWrite?: ((text: string) => void) | undefined
   /** A person in front of a terminal so wide, who answers so. */
   readonly terminal?: { readonly columns: number; readonly answer?: string | undefined } | undefined
 }
@@ -34,14 +36,19 @@ const services = NodeChildProcessSpawner.layer.pipe(
 )
 
 /** Runs the command line in this process, with an environment of its own. */
-export const inProcess = (args: ReadonlyArray<string>, { env = {}, stdin, terminal }: Given = {}): Effect.Effect<Ran> =>
+export const inProcess = (
+  args: ReadonlyArray<string>,
+  { env = {}, onWrite, stdin, terminal }: Given = {}
+): Effect.Effect<Ran> =>
   Effect.gen(function* () {
     const decoder = new TextDecoder()
     const written = { out: "", err: "" }
     const sink = (name: "out" | "err") =>
       Sink.forEach((chunk: string | Uint8Array) =>
         Effect.sync(() => {
-          written[name] += typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true })
+          const text = typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true })
+          written[name] += text
+          onWrite?.(text)
         })
       )
     const isTerminal = Effect.succeed(terminal !== undefined)
