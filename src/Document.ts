@@ -845,13 +845,13 @@ export const fromObject = (
     metadata[name] = value
     metadataBytes += utf8Length(name) + utf8Length(value)
   }
-  const stored: Stored | undefined =
+  // Members that few have are added to the literal of those that all have, which is made at once.
+  const version: Stored | undefined =
     system.tag === undefined
       ? undefined
       : {
           revision: object.etag as Revision,
           writeId: w,
-          ...(o === undefined ? undefined : { origin: o }),
           writtenAt: t,
           createdAt: c ?? t,
           version: n ?? 1,
@@ -869,10 +869,14 @@ export const fromObject = (
               : mapValues(m, ([values, made, covered]) => ({ values, covered, writeId: made || w })),
           companions: companionsOf(k, w),
           claims: u === undefined ? none : mapValues(u, ([digest, etag]) => ({ digest, etag })),
-          ...(b === undefined ? undefined : { content: { name: b[0], size: b[1], contentType: b[2], sha256: b[3] } }),
           metadataBytes,
           bodyBytes: object.size
         }
+  const originated = version === undefined || o === undefined ? version : { ...version, origin: o }
+  const stored =
+    originated === undefined || b === undefined
+      ? originated
+      : { ...originated, content: { name: b[0], size: b[1], contentType: b[2], sha256: b[3] } }
   return Result.succeed({
     etag: object.etag,
     writeId: v ?? w,

@@ -247,30 +247,42 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     return view
   })
 
-  /** The version that there is, decoded; outside of transactions. */
-  const present = (id: string): Effect.Effect<Base<A> | undefined, ReadFailure> => {
+  const absent = (_id: string): Effect.Effect<undefined> => Effect.undefined
+
+  const isAbsent = (id: string): Effect.Effect<never, DbError.NotFound> => Effect.fail(missing(id))
+
+  /** The version that there is, decoded, or what is done where there is none; outside of transactions. */
+  const present = <X, E>(
+    id: string,
+    otherwise: (id: string) => Effect.Effect<X, E>
+  ): Effect.Effect<Base<A> | X, E | ReadFailure> => {
     const key = Document.key(name, id, mostIdBytes)
     // An id that cannot be a key has no document.
-    if (Result.isFailure(key)) return Effect.undefined
+    if (Result.isFailure(key)) return otherwise(id)
     const at = key.success
-    return Effect.flatMap(
-      documentObject.load(place, at, id),
-      (slot): Effect.Effect<Base<A> | undefined, ReadFailure> => {
-        if (slot === undefined) return Effect.undefined
-        if (slot.intent === undefined) {
-          return slot.stored === undefined ? Effect.undefined : decodeAt(at, id, slot.stored, true)
-        }
-        return Effect.flatMapEager(versionIn(at, id, slot), (found): Effect.Effect<Base<A> | undefined, ReadFailure> =>
-          found === undefined ? Effect.undefined : decodeAt(at, id, found.stored, found.isSettled)
-        )
+    return Effect.flatMap(documentObject.load(place, at, id), (slot): Effect.Effect<Base<A> | X, E | ReadFailure> => {
+      if (slot === undefined) return otherwise(id)
+      if (slot.intent === undefined) {
+        return slot.stored === undefined ? otherwise(id) : decodeAt(at, id, slot.stored, true)
       }
+      return Effect.flatMapEager(versionIn(at, id, slot), (found): Effect.Effect<Base<A> | X, E | ReadFailure> =>
+        found === undefined ? otherwise(id) : decodeAt(at, id, found.stored, found.isSettled)
+      )
+    })
+  }
+
+  const seenOr = <X, E>(
+    id: string,
+    otherwise: (id: string) => Effect.Effect<X, E>
+  ): Effect.Effect<Base<A> | X, E | ReadFailure> => {
+    const transaction = ambient(Transaction.Current)
+    if (transaction === undefined) return present(id, otherwise)
+    return Effect.flatMap(view(transaction, id), ({ base }): Effect.Effect<Base<A> | X, E> =>
+      base === undefined ? otherwise(id) : Effect.succeed(base)
     )
   }
 
-  const seenNow = (id: string): Effect.Effect<Base<A> | undefined, ReadFailure> => {
-    const transaction = ambient(Transaction.Current)
-    return transaction === undefined ? present(id) : Effect.map(view(transaction, id), ({ base }) => base)
-  }
+  const seenNow = (id: string): Effect.Effect<Base<A> | undefined, ReadFailure> => seenOr(id, absent)
 
   const find = (id: string) => Effect.suspend(() => Effect.map(seenNow(id), (base) => Option.fromUndefinedOr(base)))
 
@@ -343,12 +355,7 @@ export const make = <A>(context: Context<A>): Reader<A> => {
 
   return {
     find,
-    load: (id) =>
-      Effect.suspend(() =>
-        Effect.flatMap(seenNow(id), (base): Effect.Effect<Base<A>, DbError.NotFound> =>
-          base === undefined ? Effect.fail(missing(id)) : Effect.succeed(base)
-        )
-      ),
+    load: (id) => Effect.suspend(() => seenOr(id, isAbsent)),
     exists: (id) =>
       Effect.suspend((): Effect.Effect<boolean, ReadFailure> => {
         const key = Document.key(name, id, mostIdBytes)

@@ -41,7 +41,9 @@ const isLow = (unit: number): boolean => (unit & 0xfc00) === 0xdc00
 
 /** RFC 3986: everything but unreserved characters as `%XX`. Throws `URIError` on a lone surrogate. */
 export const percentEncode = (text: string): string =>
-  encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
+  unreserved.test(text)
+    ? text
+    : encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
 
 /** The text that `percentEncode` makes this of; `undefined` when it makes it of none, as of `%zz`, `%61` or `a b`. */
 export const percentDecode = (encoded: string): string | undefined => {

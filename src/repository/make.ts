@@ -193,13 +193,13 @@ const makeNow = <S extends DocumentSchema>(
 
     get: fn(
       "Resource.get",
-      (id) => valueOf(get(id)),
+      (id) => reading.value(id, source.reader.load),
       (id: string) => id
     ),
 
     getOption: fn(
       "Resource.getOption",
-      (id) => orNone(valueOf(get(id))),
+      (id) => orNone(reading.value(id, source.reader.load)),
       (id: string) => id
     ),
 
@@ -209,7 +209,7 @@ const makeNow = <S extends DocumentSchema>(
         const concurrency = options?.concurrency ?? defaultConcurrency
         const all = yield* listed(ids)
         yield* operation.batch(all.length)
-        return yield* Effect.forEach(all, (id) => orNone(valueOf(get(id))), { concurrency })
+        return yield* Effect.forEach(all, (id) => orNone(reading.value(id, source.reader.load)), { concurrency })
       })
     ),
 

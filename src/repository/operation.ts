@@ -43,6 +43,8 @@ export interface Operation {
   readonly batch: (size: number) => Effect.Effect<void>
   /** Turns failures of the engine into `DbError`, in the name of the operation that the fiber is in. */
   readonly named: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, DbError.Named<E>, R>
+  /** Fails with what `named` makes of a failure. */
+  readonly failed: <E>(error: E) => Effect.Effect<never, DbError.Named<E>>
   /** A failure as `named` leaves it, to be told rather than failed with. */
   readonly told: <E>(error: E) => Effect.Effect<DbError.Named<E>>
   /** The same for a stream. */
@@ -187,6 +189,7 @@ export const make = (resource: string, namespace: string): Operation => {
     about,
     batch: (size) => Effect.annotateCurrentSpan("db.operation.batch.size", size),
     named: (effect) => Effect.catch(effect, nameOf),
+    failed: nameOf,
     told: (error) => Effect.flip(nameOf(error)),
     namedStream: (stream) => Stream.catch(stream, (error) => Stream.fromEffect(nameOf(error))),
     refuse: (description) =>

@@ -60,6 +60,8 @@ export interface Reading<A> {
     load: Load<A, E>,
     missing?: DbError.NotFound
   ) => Effect.Effect<Shown<A>, DbError.Named<E> | DbError.NotFound | ReadError>
+  /** The value of the present version, as `present` reads it. */
+  readonly value: <E>(id: string, load: Load<A, E>) => Effect.Effect<A, DbError.Named<E> | DbError.NotFound | ReadError>
   readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
   /** Reads as `query`. */
   readonly query: (request: Query.Request<A>) => Stream.Stream<Shown<A>, ListError>
@@ -125,7 +127,7 @@ export const make = <A, Insert, Update, Patch>(
   }
 ): Reading<A> => {
   const { codec, know, known } = context
-  const { named, namedStream, refuse } = operation
+  const { failed, named, namedStream, refuse } = operation
   const { queries } = source
 
   const documentOf = (base: Base<A>): Document.Document<A> => {
@@ -135,6 +137,8 @@ export const make = <A, Insert, Update, Patch>(
   }
 
   const shownOf = (base: Base<A>): Shown<A> => ({ value: base.value, document: undefined, base })
+
+  const valueIn = ({ value }: Base<A>): Effect.Effect<A> => Effect.succeed(value)
 
   const shownAs = (document: Document.Document<A>): Shown<A> => ({
     value: document.value,
@@ -256,6 +260,20 @@ export const make = <A, Insert, Update, Patch>(
 
   const current: Reading<A>["current"] = (id) => Effect.map(named(reader.find(id)), Option.map(documentOf))
 
+  const present: Reading<A>["present"] = <E>(id: string, load: Load<A, E>, missing?: DbError.NotFound) =>
+    Effect.suspend((): Effect.Effect<Shown<A>, DbError.Named<E> | DbError.NotFound | ReadError> => {
+      if (!pipeline.concerns("get")) return Effect.map(named(load(id)), shownOf)
+      const read = pipeline.read(
+        "get",
+        { id, filters: [] },
+        Effect.fnUntraced(function* ({ filters = [], id }) {
+          const base = yield* named(load(id))
+          return (yield* passes(filters, base)) ? documentOf(base) : yield* missing ?? context.missing(id)
+        })
+      )
+      return Effect.map(read, shownAs)
+    })
+
   return {
     documentOf,
     shownAs,
@@ -267,19 +285,13 @@ export const make = <A, Insert, Update, Patch>(
         const read = pipeline.read("get", { id }, (input) => Effect.map(named(load(input.id)), documentOf))
         return Effect.map(read, shownAs)
       }),
-    present: <E>(id: string, load: Load<A, E>, missing?: DbError.NotFound) =>
-      Effect.suspend((): Effect.Effect<Shown<A>, DbError.Named<E> | DbError.NotFound | ReadError> => {
-        if (!pipeline.concerns("get")) return Effect.map(named(load(id)), shownOf)
-        const read = pipeline.read(
-          "get",
-          { id, filters: [] },
-          Effect.fnUntraced(function* ({ filters = [], id }) {
-            const base = yield* named(load(id))
-            return (yield* passes(filters, base)) ? documentOf(base) : yield* missing ?? context.missing(id)
-          })
-        )
-        return Effect.map(read, shownAs)
-      }),
+    present,
+    value: <E>(id: string, load: Load<A, E>) =>
+      Effect.suspend((): Effect.Effect<A, DbError.Named<E> | DbError.NotFound | ReadError> =>
+        pipeline.concerns("get")
+          ? Effect.map(present(id, load), ({ value }) => value)
+          : Effect.matchEffect(load(id), { onSuccess: valueIn, onFailure: failed })
+      ),
     exists: (id) =>
       pipeline.read("exists", { id, current: current(id) }, (input) => named(source.reader.exists(input.id))),
     query,

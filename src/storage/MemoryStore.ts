@@ -7,6 +7,7 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -221,11 +222,11 @@ export const make = Effect.fnUntraced(function* (
   const request = <A>(
     operation: Operation,
     key: string,
-    run: (now: number) => A | Reason
+    run: (fiber: Fiber.Fiber<unknown, unknown>) => A | Reason
   ): Effect.Effect<A, StoreError> =>
     Effect.withFiber((fiber) => {
       const carryOut = () => {
-        const result = run(fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+        const result = run(fiber)
         return isReason(result) ? Effect.fail(failure(operation, key, result)) : Effect.succeed(result)
       }
       return isTurnOver(fiber.id) ? Effect.flatMap(Effect.yieldNow, carryOut) : carryOut()
@@ -327,7 +328,8 @@ export const make = Effect.fnUntraced(function* (
         state.form = capabilities.etagForm
       }),
     put: (put) =>
-      request("put", put.key, (now) => {
+      request("put", put.key, (fiber) => {
+        const now = timeOf(fiber)
         const problem =
           rules.checkPut(put, metadataLimits[profile]) ??
           checkProfile(put.key, put.metadata, now) ??
@@ -391,7 +393,8 @@ export const make = Effect.fnUntraced(function* (
       return { deleted, failed }
     }),
     copy: (copy: CopyRequest) =>
-      request("copy", copy.from, (now) => {
+      request("copy", copy.from, (fiber) => {
+        const now = timeOf(fiber)
         const problem = rules.checkCopy(copy, metadataLimits[profile]) ?? checkProfile(copy.to, copy.metadata, now)
         if (problem !== undefined) return problem
         const source = objects.get(copy.from)
@@ -461,6 +464,8 @@ export const make = Effect.fnUntraced(function* (
   }
   return { store, control }
 })
+
+const timeOf = (fiber: Fiber.Fiber<unknown, unknown>): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
 
 const isReason = (value: unknown): value is Reason =>
   typeof value === "object" && value !== null && "_tag" in value && "isRetryable" in value

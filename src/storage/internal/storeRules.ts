@@ -27,21 +27,39 @@ export const metadataBytes = (metadata: Metadata): number => {
   return bytes
 }
 
+/** Names that have been found to be those of headers, with what S3 keeps of each: few, but a program may make any number. */
+const keptNames = new Map<string, string>()
+const mostNames = 10_000
+
+/** The name of a header as S3 keeps it; `undefined` for what is none. */
+const keptName = (name: string): string | undefined => {
+  const known = keptNames.get(name)
+  if (known !== undefined) return known
+  const kept = name.toLowerCase()
+  // The other name is a header, too, but readers would take it for the prototype.
+  if (!headerName.test(name) || kept === "__proto__") return undefined
+  if (keptNames.size >= mostNames) keptNames.clear()
+  keptNames.set(name, kept)
+  return kept
+}
+
 export const checkMetadata = (metadata: Metadata | undefined, limit = maxMetadataBytes): Reason | undefined => {
   if (metadata === undefined) return undefined
+  // Of ASCII characters are bytes.
+  let size = 0
   for (const name of Object.keys(metadata)) {
-    // The other name is a header, too, but readers would take it for the prototype.
-    if (!headerName.test(name) || name.toLowerCase() === "__proto__") {
+    if (keptName(name) === undefined) {
       return invalid("metadata", `the metadata name ${JSON.stringify(name)} is not the name of a header`)
     }
-    if (!headerValue.test(metadata[name]!)) {
+    const value = metadata[name]!
+    if (!headerValue.test(value)) {
       return invalid(
         "metadata",
         `the metadata value of ${name} is not printable ASCII without leading or trailing space`
       )
     }
+    size += name.length + value.length
   }
-  const size = metadataBytes(metadata)
   return size > limit
     ? new MetadataTooLarge({ size, limit, description: `user metadata has at most ${limit} bytes, this has ${size}` })
     : undefined
@@ -69,7 +87,7 @@ export const checkHeaderBytes = (key: string, metadata: Metadata | undefined): R
 /** Names as S3 keeps them. */
 export const lowerCaseNames = (metadata: Metadata | undefined): Metadata => {
   const lower: Record<string, string> = {}
-  for (const name of Object.keys(metadata ?? {})) lower[name.toLowerCase()] = metadata![name]!
+  for (const name of Object.keys(metadata ?? {})) lower[keptNames.get(name) ?? name.toLowerCase()] = metadata![name]!
   return lower
 }
 
