@@ -1,4 +1,5 @@
 /** Who does the operations of the suite `repository`, each in its own words, in memory, on the same document. */
+import { hash } from "node:crypto"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -140,6 +141,43 @@ const inEffect = ready<Effect.Effect<unknown, unknown>>({
 // The store alone, with the same JSON.
 
 const body = new TextEncoder().encode(JSON.stringify(user(0)))
+/**
+ * What nobody can save, in plain functions: a document becomes JSON and its bytes, which are hashed and copied into a map; out of that they are
+ * copied again, and become a document. Nothing is checked, and there is no effect but the one that each step is.
+ */
+const byHandStore = Effect.sync(() => {
+  const objects = new Map<string, { readonly body: Uint8Array; readonly etag: string }>()
+  const encoder = new TextEncoder()
+  const decoder = new TextDecoder()
+  const put = (document: ReturnType<typeof user>) => {
+    const body = encoder.encode(JSON.stringify(document))
+    objects.set(document.id, { body: body.slice(), etag: hash("md5", body) })
+    return document
+  }
+  const get = (id: string) => {
+    const { body } = objects.get(id)!
+    const { joined, ...rest } = JSON.parse(decoder.decode(body.slice())) as ReturnType<typeof plain>
+    return { ...rest, joined: new Date(joined) }
+  }
+  for (let i = 0; i < 100; i++) put(user(i))
+  return { get, put }
+})
+
+export const byHand: Contender = {
+  name: "by hand",
+  operations: {
+    insert: Effect.map(byHandStore, ({ put }) => {
+      const { next } = numbers()
+      return inEffect.each(() => Effect.sync(() => put(user(next()))))
+    }),
+    get: Effect.map(byHandStore, ({ get }) => inEffect.each((i) => Effect.sync(() => get(`user-${i % 100}`)))),
+    update: Effect.map(byHandStore, ({ get, put }) =>
+      inEffect.each((i) => Effect.sync(() => put({ ...get(`user-${i % 100}`), age: i })))
+    ),
+    replace: Effect.map(byHandStore, ({ put }) => inEffect.each((i) => Effect.sync(() => put(user(i % 100)))))
+  }
+}
+
 const prefix = "resource=users/data/"
 const key = (i: number) => `${prefix}id=user-${i}`
 
@@ -584,17 +622,15 @@ const keyv = (name: string, { default: Keyv }: KeyvModule): Contender => {
   }
 }
 
-/** The others are clients of S3, not stores. */
-type Stored = Exclude<peers.Name, "aws4fetch" | "s3mini">
-
-const made: Readonly<Record<Stored, (name: string, module: unknown) => Contender>> = {
+/** Those that keep documents in memory. */
+const made = {
   "s3db.js 16": (name, module) => original(name, module as OriginalModule),
   "s3db.js 19": (name, module) => original(name, module as OriginalModule),
   "s3db.js 21": (name, module) => original(name, module as OriginalModule),
   unstorage: (name, module) => unstorage(name, module as Unstorage),
   nedb: (name, module) => nedb(name, module as Nedb),
   keyv: (name, module) => keyv(name, module as KeyvModule)
-}
+} satisfies Partial<Readonly<Record<peers.Name, (name: string, module: unknown) => Contender>>>
 
 /** Those that are installed, and what is to be said of the others. */
 export const others = async (): Promise<{
@@ -603,7 +639,7 @@ export const others = async (): Promise<{
 }> => {
   const installed: Array<Contender> = []
   const notes: Array<string> = []
-  for (const name of Object.keys(made) as ReadonlyArray<Stored>) {
+  for (const name of Object.keys(made) as ReadonlyArray<keyof typeof made>) {
     const module = peers.load(name)
     if (module === undefined) notes.push(`${peers.title(name)} is not installed: npm run bench:peers`)
     else {

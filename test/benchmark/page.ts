@@ -11,7 +11,8 @@ const about: Readonly<Record<string, string>> = {
   repository:
     "Operations on a document of nine fields, two of them nested, in memory, where no network hides what the library takes. The columns after " +
     "ours are others in the same run: how many times our time of the processor they take. Above 1 they take more, below 1 less. The bare " +
-    "store is `MemoryStore` with the same JSON, which checks nothing and knows no fields. `unstorage`, `nedb` and `keyv` keep values in a map, " +
+    "store is `MemoryStore` with JSON that is made already, which checks nothing and knows no fields. By hand is a map with the bytes of JSON, their MD5 " +
+    "and a copy of them, and back, in plain functions: what no store can save. `unstorage`, `nedb` and `keyv` keep values in a map, " +
     "without the promises of a store that several processes share: they say what the least is. " +
     "`s3db.js` is its `lite` entry over `memory://`, with its own client of HTTP in another version, which memory does not call.",
   requests:
@@ -19,7 +20,9 @@ const about: Readonly<Record<string, string>> = {
     "A DELETE is free, and DeleteObjects is taken for one.",
   latency:
     "The same operations on a store that answers each request after so many milliseconds: what a network makes of the number of requests.",
-  filestore: "A document store in a folder, beside files that are written and read by hand with the same `fsync`.",
+  filestore:
+    "A document store in a folder, beside files that are written and read by hand with the same `fsync`, and beside small stores that do not wait for the disk: " +
+    "`nedb` appends to one file and keeps all documents in memory, `keyv-file` writes a file for each value, in the place of the one before, and `pouchdb` is on LevelDB.",
   ycsb:
     "The core workloads of YCSB with their mixes: A updates and reads by halves, B 5 % updates, C reads, D 5 % inserts and reads of the latest, " +
     "E 95 % short scans and 5 % inserts, F reads and read-modify-writes by halves. Records of 1 KB in ten fields; zipfian with 0.99, in D by the latest.",

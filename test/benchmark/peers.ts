@@ -31,7 +31,9 @@ const peers = {
   nedb: { package: "@seald-io/nedb", version: "4.1.2" },
   keyv: { package: "keyv", version: "5.6.0" },
   aws4fetch: { package: "aws4fetch", version: "1.0.20" },
-  s3mini: { package: "s3mini", version: "1.0.2" }
+  s3mini: { package: "s3mini", version: "1.0.2" },
+  "keyv-file": { package: "keyv-file", version: "5.3.5" },
+  pouchdb: { package: "pouchdb-node", version: "9.0.0" }
 } satisfies Readonly<Record<string, Peer>>
 
 export type Name = keyof typeof peers

@@ -1,12 +1,12 @@
 /**
  * What an operation on a document costs in memory, where all of it is ours, beside the original and small stores that are installed
- * (`npm run bench:peers`), and beside the bare store with the same JSON. Time of the processor: medians, and how many times as much the
+ * (`npm run bench:peers`), beside the bare store with the same JSON, and beside the same work by hand. Time of the processor: medians, and how many times as much the
  * others take. `--before=FOLDER` adds the library of another checkout that has a `contenders.ts`.
  */
 import { resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
-import { bare, type Contender, failed, type Operation, operations, others, ours } from "./contenders.ts"
+import { bare, byHand, type Contender, failed, type Operation, operations, others, ours } from "./contenders.ts"
 import { type Measured, measure } from "./measure.ts"
 import { digits } from "./table.ts"
 
@@ -52,7 +52,7 @@ const one = Effect.fnUntraced(function* (operation: Operation, contenders: Reado
 export const report = () =>
   Effect.gen(function* () {
     const { installed, notes } = yield* Effect.promise(others)
-    const contenders = [ours, ...(yield* Effect.promise(before)), bare, ...installed]
+    const contenders = [ours, ...(yield* Effect.promise(before)), bare, byHand, ...installed]
     const measured = yield* Effect.forEach(operations, (operation) => one(operation, contenders))
     const results = measured.flatMap(({ results }) => results)
     const rows = operations.map((operation) => {

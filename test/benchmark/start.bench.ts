@@ -1,10 +1,10 @@
 /**
- * What it takes until a program is there: importing, declaring 200 resources, opening them when they are new, and opening them again.
- * Milliseconds, the best of some rounds. Opening is compared with what nobody can save: the catalog that it leaves, written once as JSON and
+ * What it takes until a program is there: importing, declaring 200 resources, opening them when they are new, and opening them again; and
+ * checking the types of a small program, against the declarations as they are published. Milliseconds, the best of some rounds. Opening is compared with what nobody can save: the catalog that it leaves, written once as JSON and
  * read again; the import, of one bundled file, with that of the part of Effect that every program imports.
  */
 import { execFileSync } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
@@ -89,6 +89,70 @@ const bundled = (folder: string, name: string, contents: string) => {
   }
 }
 
+const root = join(import.meta.dirname, "../..")
+const tsc = (cwd: string, ...options: ReadonlyArray<string>) =>
+  execFileSync(join(root, "node_modules/.bin/tsc"), options, { cwd, encoding: "utf8" })
+
+/** Programs whose types are checked: one that opens and uses a resource, and what of it is Effect's. */
+const programs = {
+  effect: `import { Effect, Schema } from "effect"
+
+const User = Schema.Struct({ id: Schema.String, email: Schema.String, age: Schema.optionalKey(Schema.Int) })
+
+export const program = Effect.gen(function* () {
+  const user = yield* Schema.decodeUnknownEffect(User)({ id: "1", email: "ana@example.com" })
+  return user.email
+})
+`,
+  ours: `import { Effect, Schema, Stream } from "effect"
+import { Database, Resource } from "effect-s3db"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+
+class Users extends Resource.Service<Users>()("users", {
+  schema: Schema.Struct({ id: Schema.String, email: Schema.String, age: Schema.optionalKey(Schema.Int) }),
+  primaryKey: "id",
+  unique: { email: ["email"] }
+}) {}
+
+export const program = Effect.gen(function* () {
+  const users = yield* Users
+  yield* users.insert({ id: "1", email: "ana@example.com" })
+  yield* users.update("1", { age: 32 })
+  const adults = yield* Stream.runCollect(users.query({ where: { age: { gte: 18 } }, scan: true }))
+  return adults.map(({ email }) => email)
+})
+
+export const layers = [Users.layer, Database.layer, MemoryStore.layer] as const
+`
+}
+
+/** What `tsc` takes for each, and how many types and instantiations it makes. */
+const checked = (folder: string) => {
+  const at = join(folder, "types")
+  const installed = join(at, "node_modules/effect-s3db")
+  mkdirSync(installed, { recursive: true })
+  tsc(root, "-p", join(root, "tsconfig.build.json"), "--outDir", join(installed, "dist"), "--sourceMap", "false")
+  cpSync(join(root, "package.json"), join(installed, "package.json"))
+  for (const name of ["effect", "@types", "@aws-sdk", "@smithy"]) {
+    symlinkSync(join(root, "node_modules", name), join(at, "node_modules", name))
+  }
+  writeFileSync(join(at, "package.json"), JSON.stringify({ type: "module" }))
+  const options = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--skipLibCheck"]
+  const target = ["--target", "es2024", "--module", "nodenext", "--types", "node"]
+  const check = (name: keyof typeof programs) => {
+    const file = join(at, `${name}.ts`)
+    writeFileSync(file, programs[name])
+    const runs = Array.from({ length: 3 }, () => {
+      const text = tsc(at, "--ignoreConfig", ...options, ...target, "--extendedDiagnostics", file)
+      const figure = (label: string) => Number(new RegExp(`^${label}:\\s+([\\d.]+)`, "m").exec(text)?.[1])
+      return { milliseconds: figure("Total time") * 1000, instantiations: figure("Instantiations") }
+    })
+    const { instantiations } = runs[0]!
+    return { instantiations, milliseconds: Math.min(...runs.map(({ milliseconds }) => milliseconds)) }
+  }
+  return { effect: check("effect"), ours: check("ours") }
+}
+
 interface Result {
   readonly name: string
   readonly milliseconds: number
@@ -144,11 +208,20 @@ export * as Database from "../../src/Database.ts"
 export * as Resource from "../../src/Resource.ts"
 export * as MemoryStore from "../../src/storage/MemoryStore.ts"`
   const [alone, ours] = [bundled(folder, "effect", modules), bundled(folder, "core", core)]
+  const types = checked(folder)
   rmSync(folder, { recursive: true, force: true })
   const imports = [[effect, alone] as const, ["import of them with Database, Resource and MemoryStore", ours] as const]
   for (const [name, { milliseconds }] of imports) {
     const ratio = Number((milliseconds / alone.milliseconds).toFixed(1))
     results.push({ name, milliseconds: Number(milliseconds.toFixed(1)), baseline: effect, ratio })
+  }
+  const alike = "tsc of a small program with Effect alone"
+  for (const [name, of] of [
+    [alike, types.effect],
+    ["tsc of a small program with a resource", types.ours]
+  ] as const) {
+    const ratio = Number((of.milliseconds / types.effect.milliseconds).toFixed(1))
+    results.push({ name, milliseconds: of.milliseconds, baseline: alike, ratio })
   }
   const lines = results.map(
     ({ baseline, milliseconds, name, ratio }) =>
@@ -159,7 +232,11 @@ export * as MemoryStore from "../../src/storage/MemoryStore.ts"`
     `  the catalog: ${catalog.length} bytes, ${Math.round(catalog.length / resources)} for each resource`,
     ...imports.map(
       ([name, { gzipped, minified }]) => `  ${name}: ${kilobytes(minified)} minified, ${kilobytes(gzipped)} gzipped`
-    )
+    ),
+    `  instantiations of types: ${types.effect.instantiations} with Effect alone, ${types.ours.instantiations} with a resource`
   ]
-  return { results: { catalogBytes: catalog.length, alone, ours, results }, text: [...lines, ...sizes].join("\n") }
+  return {
+    results: { catalogBytes: catalog.length, alone, ours, types, results },
+    text: [...lines, ...sizes].join("\n")
+  }
 }
