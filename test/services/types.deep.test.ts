@@ -13,7 +13,7 @@ describe("every type, under AWS's rules", () => {
     it.effect(`${name}: comes back from memory as it was`, () =>
       Effect.gen(function* () {
         const { store } = yield* MemoryStore.make()
-        yield* roundTrips(store, 44, 3000)
+        yield* roundTrips(store, 44, 1500)
       }).pipe(Effect.provide([layer, ring]))
     )
   }
@@ -35,7 +35,7 @@ describeWithGateway("every type on Ceph's gateway", () => {
       () =>
         Effect.gen(function* () {
           yield* createBucket
-          yield* roundTrips(yield* ObjectStore, 43, 60)
+          yield* roundTrips(yield* ObjectStore, 43, 30)
         }).pipe(
           Effect.provide([
             layer,

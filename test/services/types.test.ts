@@ -8,7 +8,7 @@ describe("every type, under AWS's rules", () => {
     it.effect(`${name}: comes back from memory as it was`, () =>
       Effect.gen(function* () {
         const { store } = yield* MemoryStore.make()
-        yield* roundTrips(store, 42, 300)
+        yield* roundTrips(store, 42, 150)
       }).pipe(Effect.provide([layer, ring]))
     )
   }
