@@ -4,6 +4,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
+import * as ConnectionString from "effect-s3db/storage/ConnectionString"
+import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { exitCodes } from "../../src/cli/internal/failure.ts"
 import * as notation from "../../src/cli/internal/notation.ts"
 import * as table from "../../src/cli/internal/table.ts"
@@ -26,6 +28,41 @@ const filled = Effect.gen(function* () {
 })
 
 describe("documents on the command line", () => {
+  it.effect("the keys of a partition answer where they may, and it is said whether they do", () =>
+    Effect.gen(function* () {
+      const { json, s3db, url } = yield* filled
+      const within = ["--partition", "byCountry", "--value", "country=BR"]
+      const stale = [...within, "--allow-stale"]
+      const plan = (...args: ReadonlyArray<string>) =>
+        Effect.map(json([...args, "--explain"]), (found) => {
+          const { fallback, reads } = found as { readonly reads: string; readonly fallback: string | null }
+          return [reads, fallback]
+        })
+      assert.deepStrictEqual(yield* plan("query", "people", ...within), ["documents", null])
+      assert.deepStrictEqual(yield* plan("query", "people", ...stale, "--select", "id,age"), ["keys", null])
+      assert.deepStrictEqual(yield* plan("count", "people", ...stale), ["keys", null])
+      assert.deepStrictEqual(yield* plan("count", "people", ...stale, "--by", "age"), ["keys", null])
+      const [reads, fallback] = yield* plan("query", "people", ...stale, "--select", "name")
+      assert.strictEqual(reads, "documents")
+      assert.include(String(fallback), "do not tell name")
+      assert.include((yield* s3db(["query", "people", ...stale, "--explain"])).out, "every field is asked for")
+
+      // A document that has gone without its marker: who reads documents does not see it, who reads keys does.
+      yield* Effect.flatMap(ObjectStore, (store) => store.delete("resource=people/data/id=p0000")).pipe(
+        Effect.provide(ConnectionString.layer(url))
+      )
+      assert.deepStrictEqual(yield* json(["count", "people", ...within, "-w", "age>=10"]), { count: 2 })
+      assert.deepStrictEqual(yield* json(["count", "people", ...stale, "-w", "age>=10"]), { count: 3 })
+      const ages = ["query", "people", "--select", "age", "--order=age"]
+      assert.deepStrictEqual(yield* json([...ages, ...within]), [{ age: 12 }, { age: 14 }])
+      assert.deepStrictEqual(yield* json([...ages, ...stale]), [{ age: 10 }, { age: 12 }, { age: 14 }])
+      assert.deepStrictEqual(yield* json([...ages, ...stale, "--all"]), [{ age: 10 }, { age: 12 }, { age: 14 }])
+      const sum = ["aggregate", "people", "total=sum:age"]
+      assert.deepStrictEqual(yield* json([...sum, ...within]), [{ total: 26 }])
+      assert.deepStrictEqual(yield* json([...sum, ...stale]), [{ total: 36 }])
+    })
+  )
+
   it.effect("what is inserted is read again, from arguments, files and standard input", () =>
     Effect.gen(function* () {
       const { json, path, s3db, url, write } = yield* filled

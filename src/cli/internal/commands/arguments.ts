@@ -31,4 +31,9 @@ export const conditions = {
   scan: flag("scan", "Allows reading every document")
 }
 
+export const allowStale = flag(
+  "allow-stale",
+  "Lets the keys of a partition answer, where they tell all that is asked for, with what has been written a moment ago or not yet: --explain says whether they do"
+)
+
 export const file = text("file", "FILE", "Where the JSON is; - is standard input").pipe(Flag.withAlias("f"))

@@ -3,7 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { flag, lazily } from "../globals.ts"
-import { conditions, file, force, id, resource, text, texts } from "./arguments.ts"
+import { allowStale, conditions, file, force, id, resource, text, texts } from "./arguments.ts"
 
 const load = () => import("../work/documents.ts")
 
@@ -115,11 +115,14 @@ export const remove = Command.make(
   ])
 )
 
+const explain = flag("explain", "Says by which way it would go, and what that costs, and reads nothing")
+
 export const query = Command.make(
   "query",
   {
     resource,
     ...conditions,
+    allowStale,
     order: text("order", "FIELDS", "Fields with commas between them, descending with a - before: --order=-age,name"),
     limit: Flag.Int("limit").pipe(
       Flag.withAlias("n"),
@@ -137,7 +140,7 @@ export const query = Command.make(
       "FIELDS",
       "Only these fields, with commas between them; $createdAt and others of the database, too"
     ),
-    explain: flag("explain", "Says by which way it would go, and what that costs, and reads nothing")
+    explain
   },
   lazily(load, ({ query }) => query)
 ).pipe(
@@ -152,11 +155,21 @@ export const query = Command.make(
 
 export const count = Command.make(
   "count",
-  { resource, ...conditions, by: text("by", "FIELDS", "One number for each of their values") },
+  {
+    resource,
+    ...conditions,
+    allowStale,
+    by: text("by", "FIELDS", "One number for each of their values"),
+    explain
+  },
   lazily(load, ({ count }) => count)
 ).pipe(
   Command.withDescription("Counts documents"),
-  Command.withExamples([{ command: "s3db count users" }, { command: "s3db count users --by country --scan" }])
+  Command.withExamples([
+    { command: "s3db count users" },
+    { command: "s3db count users --by country --scan" },
+    { command: "s3db count users --where country=BR --allow-stale" }
+  ])
 )
 
 export const aggregate = Command.make(
@@ -170,6 +183,7 @@ export const aggregate = Command.make(
       Argument.variadic({ min: 1 })
     ),
     ...conditions,
+    allowStale,
     by: text("by", "FIELDS", "One row for each of their values")
   },
   lazily(load, ({ aggregate }) => aggregate)

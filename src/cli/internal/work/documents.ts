@@ -96,7 +96,7 @@ export const query = (given: QueryInput) =>
       const select = selected === undefined ? {} : { select: selected }
       const request = { ...asked, ...order }
       const columns = selected ?? columnsOf(opened)
-      if (given.explain) return yield* explained(yield* repository.explainQuery(request))
+      if (given.explain) return yield* explained(yield* repository.explainQuery({ ...request, ...select }))
       if (given.all || given.limit > mostPerPage) {
         if (Option.isSome(given.cursor)) {
           return yield* new Usage({ description: `--cursor goes with a --limit of at most ${mostPerPage}` })
@@ -126,17 +126,25 @@ const explained = Effect.fnUntraced(function* (plan: Query.Plan) {
     filter: plan.filter ?? null,
     order: plan.order,
     isScan: plan.isScan,
+    reads: plan.reads,
+    fallback: plan.fallback ?? null,
     requests: `${fixed} + ${perThousand} for each further 1,000 + ${perDocument} for each document`
   })
 })
 
-export const count = (given: requests.Asked & { readonly resource: string; readonly by: Option.Option<string> }) =>
+export const count = (
+  given: requests.Asked & { readonly resource: string; readonly by: Option.Option<string>; readonly explain: boolean }
+) =>
   withDatabase(
     Effect.gen(function* () {
       const output = yield* Output
       const opened = yield* resource(given.resource)
       const request = yield* requests.request(opened, given)
       const by = requests.listed(given.by)
+      if (given.explain) {
+        // What a count reads of documents: what it groups them by, or nothing.
+        return yield* explained(yield* opened.repository.explainQuery({ ...request, select: by ?? [] }))
+      }
       if (by === undefined) {
         const count = yield* opened.repository.count(request)
         return yield* output.value({ count }, String(count))

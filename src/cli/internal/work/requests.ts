@@ -29,6 +29,7 @@ export interface Within {
 export interface Asked extends Part {
   readonly where: ReadonlyArray<string>
   readonly scan: boolean
+  readonly allowStale?: boolean
 }
 
 const codecOf = ({ definition }: Opened, path: string): string | undefined =>
@@ -112,7 +113,8 @@ export const request = Effect.fnUntraced(function* (opened: Opened, asked: Asked
   return {
     ...(yield* within(opened, asked)),
     predicate: yield* predicate(opened, asked.where),
-    ...(asked.scan ? { scan: true } : {})
+    ...(asked.scan ? { scan: true } : {}),
+    ...(asked.allowStale === true ? { allowStale: true } : {})
   }
 })
 
