@@ -801,7 +801,7 @@ export interface Declaration {
   readonly companions?: Readonly<Record<string, Companion.Definition>> | undefined
   /**
    * Whether bodies are compressed: `true` begins it, also in a resource of an earlier release; `undefined` begins it in one that is
-   * new. It is no part of a version.
+   * new. It is part of a version only where `portable` says it.
    */
   readonly compression?: boolean | undefined
 }

@@ -144,7 +144,8 @@ export interface Settings<
   /**
    * Whether documents are compressed where that makes them smaller by a quarter: with `"body-overflow"` all fields of one that takes more
    * than 1,536 bytes of metadata, with other behaviors those that go to the body. Secrets and password hashes are not, nor is binary content.
-   * No request more. Documents are read whatever it says, and it can be changed at any time.
+   * No request more. Documents are read whatever it says, and it can be changed at any time, which makes another version as every change
+   * of the definition does. Who opens the resource from the catalog writes as the definition there says.
    *
    * Default: `Database.Options.compression`; without that, `true` for a resource that is new, and what it was for one that
    * an earlier release has begun. `true` there keeps that release from writing its documents from then on.
@@ -483,6 +484,7 @@ const check = <S extends Attributes.DocumentSchema, Key extends PrimaryKey<S>, C
     journal: options.journal === false ? false : journal,
     onExcessProperty,
     uniqueLease,
+    compression,
     partitions,
     uniques
   })

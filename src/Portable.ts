@@ -129,6 +129,8 @@ export const Portable = Schema.Struct({
   onExcessProperty: Schema.optionalKey(Schema.Literal("ignore")),
   /** Milliseconds; where it is not the default. */
   uniqueLease: Schema.optionalKey(Schema.Number),
+  /** Whether documents are compressed, where the definition says so. */
+  compression: Schema.optionalKey(Schema.Boolean),
   /** What plugins need to know of it, by their names. */
   plugins: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
   /** Options that are on. */
@@ -164,6 +166,8 @@ export interface Settings {
   readonly onExcessProperty: "error" | "ignore"
   /** Milliseconds. */
   readonly uniqueLease: number
+  /** `undefined`: it says nothing of it. */
+  readonly compression: boolean | undefined
   readonly partitions: Readonly<Record<string, Partition.Definition>>
   readonly uniques: Readonly<Record<string, Unique.Definition>>
 }
@@ -277,6 +281,7 @@ export const fromDefinition = (schema: Attributes.DocumentSchema, settings: Sett
       : { journal: settings.journal }),
     ...(settings.onExcessProperty === "error" ? {} : { onExcessProperty: settings.onExcessProperty }),
     ...(settings.uniqueLease === Unique.defaultLeaseMillis ? {} : { uniqueLease: settings.uniqueLease }),
+    ...(settings.compression === undefined ? {} : { compression: settings.compression }),
     ...(Object.keys(settings.plugins).length === 0 ? {} : { plugins: settings.plugins }),
     ...(settings.flags.length === 0 ? {} : { flags: settings.flags }),
     omitted

@@ -353,7 +353,8 @@ const definitionOf = Effect.fnUntraced(function* (
         plugins: portable.plugins ?? {},
         onExcessProperty: portable.onExcessProperty,
         ...Object.fromEntries((portable.flags ?? []).map((flag) => [flag, true])),
-        ...(portable.uniqueLease === undefined ? {} : { uniqueLease: portable.uniqueLease })
+        ...(portable.uniqueLease === undefined ? {} : { uniqueLease: portable.uniqueLease }),
+        ...(portable.compression === undefined ? {} : { compression: portable.compression })
       }),
     catch: (error) => (error instanceof Error ? error.message : String(error))
   })

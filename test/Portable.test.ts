@@ -31,6 +31,7 @@ const settings: Portable.Settings = {
   journal: undefined,
   onExcessProperty: "error" as const,
   uniqueLease: 60_000,
+  compression: undefined,
   partitions: {},
   uniques: {}
 }

@@ -43,6 +43,10 @@ const everything = {
   content: true,
   allowDeleteAll: true,
   counters: true,
+  compression: false,
+  uniqueLease: "90 seconds",
+  journal: { images: "after" },
+  pin: { metadata: ["state"] },
   idKind: "ulid"
 }
 

@@ -69,7 +69,14 @@ describe("resources on the command line", () => {
         [["create", "resource", "x", '{"format":9}'], exitCodes.Unsupported, "portable"],
         [["create", "resource", "x", "[]"], exitCodes.Invalid, "object"],
         [["create", "resource", "x", "-a", "nothing"], exitCodes.Usage, "name=rule"],
-        [["create", "resource", "x", "-a", "a=string", "--with", "histori"], exitCodes.Usage, "histori"],
+        [["create", "resource", "x", "-a", "a=string", "--with", "histori"], exitCodes.Usage, "did you mean history?"],
+        [
+          ["create", "resource", "x", "-a", "a=string", "--with", "compression=maybe"],
+          exitCodes.Invalid,
+          "compression"
+        ],
+        [["create", "resource", "x", "-a", "a=string", "--with", "uniqueLease=soon"], exitCodes.Invalid, "uniqueLease"],
+        [["create", "resource", "x", '{"attributes":{"a":"string"},"uniqueLease":-1}'], exitCodes.Invalid, "above 0"],
         [["create", "bucket"], exitCodes.Usage, "bucket"],
         [["create"], 0, ""]
       ] as const) {
@@ -78,6 +85,35 @@ describe("resources on the command line", () => {
         assert.include(err, said)
       }
       assert.isFalse(existsSync(path("data")))
+    })
+  )
+
+  it.effect("compression and the lease of unique values are options, which travel", () =>
+    Effect.gen(function* () {
+      const { json, s3db } = yield* inFolder
+      const text = "Much of it, and again. ".repeat(400)
+      const bodyOf = Effect.fnUntraced(function* (resource: string) {
+        yield* json(["upsert", resource, JSON.stringify({ id: "n", text })])
+        return ((yield* json(["get", resource, "n", "--system"])) as { readonly $bodyBytes: number }).$bodyBytes
+      })
+      const plain = ["-a", "text=string", "--with", "compression=false", "--with", "uniqueLease=5 minutes"]
+      yield* json(["create", "resource", "plain", ...plain])
+      yield* json(["create", "resource", "packed", "-a", "text=string", "--with", "compression"])
+      assert.isAbove(yield* bodyOf("plain"), text.length)
+      assert.isBelow(yield* bodyOf("packed"), text.length / 10)
+      const shown = yield* s3db(["schema", "plain", "--json"])
+      const { definition } = JSON.parse(shown.out) as { readonly definition: Record<string, unknown> }
+      assert.deepInclude(definition, { compression: false, uniqueLease: 300_000 })
+      yield* json(["create", "resource", "copy", "-"], { stdin: shown.out })
+      assert.isAbove(yield* bodyOf("copy"), text.length)
+      // Another definition is another version, and what it says counts from then on.
+      yield* json(["alter", "resource", "plain", "-a", "text=string", "--with", "compression"])
+      assert.isBelow(yield* bodyOf("plain"), text.length / 10)
+      const { definition: altered } = (yield* json(["schema", "plain"])) as {
+        readonly definition: Record<string, unknown>
+      }
+      assert.strictEqual(altered["compression"], true)
+      assert.notProperty(altered, "uniqueLease")
     })
   )
 

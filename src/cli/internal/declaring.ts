@@ -1,5 +1,7 @@
 /** Definitions of resources as JSON: the rule notation with options beside it, or the portable form. */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../../DbError.ts"
 import * as Definition from "../../Definition.ts"
@@ -10,6 +12,20 @@ import * as Resource from "../../Resource.ts"
 import { didYouMean, Unreadable } from "./failure.ts"
 
 const Name = Schema.Literals(["body-overflow", "body-only", "enforce-limits", "truncate-data"])
+
+/** Milliseconds, or a text such as `5 minutes`. */
+const Lease = Schema.Union([Schema.Finite, Schema.String]).check(
+  Schema.makeFilter((value) =>
+    isLease(value) ? undefined : "Expected milliseconds above 0, or a text such as 90 seconds or 5 minutes"
+  )
+)
+
+const isLease = (value: number | string): boolean => {
+  const duration = Duration.fromInput(value as Duration.Input)
+  if (Option.isNone(duration)) return false
+  const millis = Duration.toMillis(duration.value)
+  return millis > 0 && Number.isFinite(millis)
+}
 
 const options = {
   partitions: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
@@ -24,6 +40,8 @@ const options = {
   userstamps: Schema.optionalKey(Schema.Boolean),
   scan: Schema.optionalKey(Schema.Boolean),
   allowDeleteAll: Schema.optionalKey(Schema.Boolean),
+  compression: Schema.optionalKey(Schema.Boolean),
+  uniqueLease: Schema.optionalKey(Lease),
   counters: Schema.optionalKey(Schema.Union([Schema.Boolean, Schema.Json])),
   journal: Schema.optionalKey(Schema.Union([Schema.Boolean, Schema.Json])),
   onExcessProperty: Schema.optionalKey(Schema.Literals(["error", "ignore"])),
@@ -73,7 +91,7 @@ export const parse = Effect.fnUntraced(function* (
 export const withFlags = (
   json: JsonObject,
   attributes: Readonly<Record<string, Json>>,
-  flags: ReadonlyArray<string>
+  flags: Readonly<Record<string, Json>>
 ): JsonObject => ({
   ...json,
   ...(Object.keys(attributes).length === 0
@@ -84,5 +102,5 @@ export const withFlags = (
           ...attributes
         }
       }),
-  ...Object.fromEntries(flags.map((flag) => [flag, true]))
+  ...flags
 })

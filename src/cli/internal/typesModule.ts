@@ -223,6 +223,11 @@ export const notationOf = (
       ...(portable.behavior === "body-overflow" ? {} : { behavior: portable.behavior }),
       ...(portable.paranoid ? {} : { allowDeleteAll: true }),
       ...(portable.onExcessProperty === undefined ? {} : { onExcessProperty: portable.onExcessProperty }),
+      ...(portable.compression === undefined ? {} : { compression: portable.compression }),
+      ...(portable.uniqueLease === undefined ? {} : { uniqueLease: portable.uniqueLease }),
+      ...(portable.plugins === undefined ? {} : { plugins: portable.plugins }),
+      ...(portable.journal === undefined ? {} : { journal: portable.journal }),
+      ...(portable.pin.metadata.length === 0 && portable.pin.body.length === 0 ? {} : { pin: portable.pin }),
       ...Object.fromEntries(
         (portable.flags ?? [])
           .filter((flag) => flag !== "journal" || portable.journal === undefined)

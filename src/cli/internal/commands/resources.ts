@@ -20,7 +20,7 @@ const declared = {
   with: texts(
     "with",
     "OPTION",
-    "An option that is on: timestamps, history, content, scan, counters, allowDeleteAll, journal"
+    "An option that is on: timestamps, history, content, scan, counters, allowDeleteAll, journal, compression; or its value: compression=false, 'uniqueLease=5 minutes'"
   )
 }
 

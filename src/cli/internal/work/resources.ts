@@ -15,7 +15,7 @@ import type { Attribute } from "../../../schema/Attributes.ts"
 import * as ConnectionString from "../../../storage/ConnectionString.ts"
 import { ObjectStore } from "../../../storage/ObjectStore.ts"
 import * as declaring from "../declaring.ts"
-import { Partial, Unreadable, Usage } from "../failure.ts"
+import { didYouMean, Partial, Unreadable, Usage } from "../failure.ts"
 import * as input from "../input.ts"
 import * as notation from "../notation.ts"
 import { Output } from "../output.ts"
@@ -40,16 +40,20 @@ const declared = Effect.fnUntraced(function* (given: Declared) {
       return yield* new Usage({ description: "--attribute has to be name=rule, such as name=string|min:2" })
     attributes[parsed[0]] = parsed[1]
   }
-  const unknown = given.with.find((name) => !declaring.optionNames.includes(name))
-  if (unknown !== undefined) {
-    return yield* new Usage({
-      description: `--with ${unknown} is no option that is on or off: see \`s3db create resource --help\``
-    })
+  const options: Record<string, Json> = {}
+  for (const text of given.with) {
+    const [name, value] = notation.assignment(text) ?? [text]
+    if (!declaring.optionNames.includes(name)) {
+      return yield* new Usage({
+        description: `--with ${name} is no option: see \`s3db create resource --help\`${didYouMean(name, declaring.optionNames)}`
+      })
+    }
+    options[name] = value === undefined ? true : (notation.readings(value)[0] ?? value)
   }
   const isGiven = Option.isSome(given.definition) || Option.isSome(given.file)
   const json =
     !isGiven && given.attribute.length > 0 ? {} : yield* input.object(given.definition, given.file, "the definition")
-  return yield* declaring.parse(given.resource, declaring.withFlags(json, attributes, given.with))
+  return yield* declaring.parse(given.resource, declaring.withFlags(json, attributes, options))
 })
 
 const indexesToBuild = Effect.fnUntraced(function* (resource: string) {
