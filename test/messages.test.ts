@@ -52,7 +52,7 @@ describe("a query that would read everything", () => {
   it.effect("is refused in the name of what was called", () =>
     Effect.gen(function* () {
       const { repository } = yield* opened
-      const request = { where: { id: { startsWith: "x" }, mail: { contains: "y" } } } as const
+      const request = { where: { mail: { contains: "y" } } } as const
       const asked = {
         query: Stream.runDrain(repository.query(request)),
         queryPage: repository.queryPage({ ...request, limit: 1 }),
