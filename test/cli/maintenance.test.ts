@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
+import * as TestClock from "effect/testing/TestClock"
 import * as Database from "effect-s3db/Database"
 import { exitCodes } from "../../src/cli/internal/failure.ts"
 import { fill, key, using } from "./people.ts"
@@ -166,6 +167,82 @@ describe("care on the command line", () => {
       yield* json(["insert", "sessions", '[{"user":"a"},{"user":"b"}]'])
       assert.strictEqual((yield* s3db(["truncate", "sessions"])).code, exitCodes.Refused)
       assert.deepStrictEqual(yield* json(["truncate", "sessions", "--force"]), { deleted: 2 })
+    })
+  )
+
+  it.live("a journal is watched from any position, and says where to go on", () =>
+    Effect.gen(function* () {
+      const { json, s3db, url } = yield* inFolder
+      yield* json(["create", "resource", "notes", "-a", "text=string", "--with", "journal"])
+      yield* json(["create", "resource", "others", "-a", "text=string", "--with", "journal"])
+      yield* json(["create", "resource", "plain", "-a", "text=string"])
+      const journal = using(
+        url,
+        Effect.flatMap(Database.Database, ({ journal, journaled }) =>
+          Effect.orDie(journal.catchUp(journaled, { nobodyWrites: true }))
+        )
+      )
+      const watch = (...args: ReadonlyArray<string>) =>
+        Effect.map(
+          s3db(["watch", "notes", "--interval", "1", "--times", "1", "--ndjson", ...args]),
+          ({ code, err, out }) => {
+            assert.strictEqual(code, 0, err)
+            const lines = out.split("\n").filter((line) => line !== "")
+            const rows = lines.map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>)
+            return { rows: rows.map(({ time, ...row }) => ({ ...row, isTimed: typeof time === "string" })), err }
+          }
+        )
+      const isTimed = true
+      yield* json(["insert", "notes", '{"id":"a","text":"x"}'])
+      yield* json(["insert", "others", '{"id":"o","text":"x"}'])
+      yield* json(["update", "notes", "a", "--set", "text=y"])
+      yield* journal
+      const first = yield* watch("--from", "0")
+      assert.deepStrictEqual(
+        first.rows.map(({ change, id }) => [change, id]),
+        [
+          ["new", "a"],
+          ["changed", "a"]
+        ]
+      )
+      assert.include(first.err, "to go on: --from 3")
+      yield* json(["delete", "notes", "a", "--force"])
+      yield* json(["insert", "notes", '{"id":"b","text":"z"}'])
+      yield* journal
+      const second = yield* watch("--from", "3", "--documents")
+      assert.deepStrictEqual(
+        second.rows
+          .toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? 1 : -1))
+          .map(({ position: _, ...row }) => row),
+        [
+          { change: "new", id: "b", document: { id: "b", text: "z" }, isTimed },
+          { change: "gone", id: "a", isTimed }
+        ]
+      )
+      assert.deepStrictEqual(
+        second.rows.map((row) => (row as { readonly position?: unknown }).position),
+        [3, 4]
+      )
+      const end = yield* watch()
+      assert.deepStrictEqual(end.rows, [])
+      assert.include(end.err, "to go on: --from 5")
+      assert.notInclude(end.err, "nobody")
+      assert.include((yield* watch("--listing")).err, "watching 1 documents")
+      // Written long ago, and nobody has journaled it.
+      yield* Effect.provide(json(["insert", "notes", '{"id":"c","text":"z"}']), TestClock.layer())
+      const waiting = yield* watch()
+      assert.deepStrictEqual(waiting.rows, [])
+      assert.include(waiting.err, "nobody keeps the journal")
+      for (const [args, said] of [
+        [["notes", "--from", "99"], "at 5"],
+        [["notes", "--from", "0", "--listing"], "--listing"],
+        [["plain", "--from", "0"], "plain has none"],
+        [["notes", "--from", "-1"], "from 0"]
+      ] as const) {
+        const { code, err } = yield* s3db(["watch", ...args])
+        assert.strictEqual(code, exitCodes.Usage, err)
+        assert.include(err, said)
+      }
     })
   )
 

@@ -182,12 +182,25 @@ export const watch = Command.make(
       Flag.withDefault(5)
     ),
     times: Flag.Int("times").pipe(Flag.withDescription("Ends after so many looks"), Flag.optional),
-    documents: flag("documents", "Shows the documents, too")
+    documents: flag("documents", "Shows the documents, too, as they are by then"),
+    from: Flag.Int("from").pipe(
+      Flag.withMetavar("POSITION"),
+      Flag.withDescription("Of the journal: where to go on (default: its end; 0: all that it has)"),
+      Flag.filter(
+        (position) => position >= 0,
+        () => "Expected a position from 0"
+      ),
+      Flag.optional
+    ),
+    listing: flag("listing", "Compares listings, also where the resource has a journal")
   },
   lazily(load, ({ watch }) => watch)
 ).pipe(
   Command.withDescription(
-    "Tells which documents are new, changed or gone, whoever writes them: one LIST for each 1,000 a look"
+    "Tells which documents are new, changed or gone, whoever writes them: by the journal of the resource, each change in order, or by comparing listings, one LIST for each 1,000 a look"
   ),
-  Command.withExamples([{ command: "s3db watch orders --interval 2 --documents --ndjson" }])
+  Command.withExamples([
+    { command: "s3db watch orders --interval 2 --documents --ndjson" },
+    { command: "s3db watch orders --from 4711", description: "Goes on in the journal" }
+  ])
 )

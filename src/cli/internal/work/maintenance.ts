@@ -1,4 +1,5 @@
 /** Commands that take care of a resource, and look into how it is stored. */
+import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -413,54 +414,134 @@ const versions = Effect.fnUntraced(function* (name: string) {
   return found
 })
 
+interface Seen {
+  readonly change: "new" | "changed" | "gone"
+  readonly id: string
+  /** Of its record in the journal. */
+  readonly position?: number
+  readonly time?: string
+}
+
+/** Looks again and again at all documents: what was in between two looks is not seen. */
+const byListing = Effect.fnUntraced(function* (name: string) {
+  const output = yield* Output
+  let before = yield* versions(name)
+  yield* output.note(`watching ${before.size} documents of ${name}; Ctrl-C ends it`)
+  const look = Effect.gen(function* () {
+    const now = yield* versions(name)
+    const changes: Array<Seen> = []
+    for (const [id, etag] of now) {
+      const was = before.get(id)
+      if (was !== etag) changes.push({ change: was === undefined ? "new" : "changed", id })
+    }
+    for (const id of before.keys()) if (!now.has(id)) changes.push({ change: "gone", id })
+    before = now
+    return Stream.fromIterable(changes)
+  })
+  return { look, end: Effect.void }
+})
+
+/** A change that waits for so long waits for somebody who keeps the journal. The longest pause of a journaler is a minute by itself. */
+const keptWithin = 2 * 60_000
+
+const changesByKind = { insert: "new", update: "changed", delete: "gone" } as const
+
+/** Reads the journal from a position on: each version of each document, in order. */
+const byJournal = Effect.fnUntraced(function* (name: string, from: Option.Option<number>) {
+  const output = yield* Output
+  const { journal } = yield* Database.Database
+  const failed = DbError.fromStore("watch", name)
+  const end = yield* Effect.mapError(journal.position, failed)
+  let next = Option.getOrElse(from, () => end)
+  if (next > end) {
+    return yield* new Usage({ description: `--from ${next} is behind the end of the journal, which is at ${end}` })
+  }
+  yield* output.note(`watching ${name} in its journal from ${next} on; Ctrl-C ends it`)
+  let isWarned = false
+  const warnOfWaiting = Effect.gen(function* () {
+    const waiting = yield* Stream.runHead(journal.pending)
+    const now = yield* Clock.currentTimeMillis
+    if (Option.isNone(waiting) || now - waiting.value.time < keptWithin) return
+    isWarned = true
+    yield* output.warn(
+      "changes wait to be journaled, and nobody keeps the journal: run a program with Journaler.layer. --listing watches without it"
+    )
+  })
+  const look = Effect.sync(() => {
+    const first = next
+    return journal.read({ from: next }).pipe(
+      Stream.flatMap(({ position, value }) => {
+        next = position + 1
+        if (value.resource !== name) return Stream.empty
+        const time = DateTime.formatIso(DateTime.makeUnsafe(value.time))
+        return Stream.succeed<Seen>({ change: changesByKind[value.kind], id: value.id, position, time })
+      }),
+      Stream.onEnd(Effect.suspend(() => (isWarned || next > first ? Effect.void : warnOfWaiting))),
+      Stream.mapError((error) => (error._tag === "StoreError" ? failed(error) : error))
+    )
+  })
+  return { look, end: Effect.suspend(() => output.note(`to go on: --from ${next}`)) }
+})
+
 export const watch = (
-  given: Named & { readonly interval: number; readonly times: Option.Option<number>; readonly documents: boolean }
+  given: Named & {
+    readonly interval: number
+    readonly times: Option.Option<number>
+    readonly documents: boolean
+    readonly from: Option.Option<number>
+    readonly listing: boolean
+  }
 ) =>
   withDatabase(
     Effect.gen(function* () {
       const output = yield* Output
-      yield* definition(given.resource)
       const { repository } = yield* resource(given.resource)
-      let before = yield* versions(given.resource)
-      yield* output.note(`watching ${before.size} documents of ${given.resource}; Ctrl-C ends it`)
-      const shown = Effect.fnUntraced(function* (change: string, id: string) {
-        if (!given.documents || change === "gone") return { change, id }
+      const isJournaled = (yield* Database.Database).upkeep(given.resource)?.settings?.journal !== undefined
+      if (Option.isSome(given.from) && (given.listing || !isJournaled)) {
+        return yield* new Usage({
+          description: given.listing
+            ? "--from is a position in the journal, which --listing does not read"
+            : `--from is a position in the journal, and ${given.resource} has none`
+        })
+      }
+      const shown = Effect.fnUntraced(function* ({ change, id, ...place }: Seen) {
+        if (!given.documents || change === "gone") return { ...place, change, id }
         const document = yield* repository
           .getJson(id)
           .pipe(Effect.catchTag("NotFound", () => Effect.succeed(undefined)))
-        return document === undefined ? { change: "gone", id } : { change, id, document }
-      })
-      const look = Effect.gen(function* () {
-        const now = yield* versions(given.resource)
-        const changes: Array<readonly [string, string]> = []
-        for (const [id, etag] of now) {
-          const was = before.get(id)
-          if (was !== etag) changes.push([was === undefined ? "new" : "changed", id])
-        }
-        for (const id of before.keys()) if (!now.has(id)) changes.push(["gone", id])
-        before = now
-        return changes
+        return document === undefined ? { ...place, change: "gone" as const, id } : { ...place, change, id, document }
       })
       const schedule = Schedule.spaced(Duration.seconds(given.interval))
       const limited = Option.match(given.times, {
         onNone: () => schedule,
         onSome: (times) => schedule.pipe(Schedule.upTo({ times }))
       })
-      const rows = Stream.fromSchedule(limited).pipe(
+      const isByJournal = isJournaled && !given.listing
+      const { end, look } = isByJournal
+        ? yield* byJournal(given.resource, given.from)
+        : yield* byListing(given.resource)
+      const looks = Stream.fromSchedule(limited)
+      const rows = looks.pipe(
         Stream.mapEffect(() => look),
-        Stream.flatMap(Stream.fromIterable),
-        Stream.mapEffect(([change, id]) => shown(change, id))
+        Stream.flatMap((changes) => changes),
+        Stream.mapEffect(shown)
       )
       // Each line as it comes, also for people.
-      if (!output.isForPeople) return yield* Effect.asVoid(output.rows(rows))
-      yield* output.raw(
-        Stream.map(
-          rows,
-          (row) =>
-            `${output.style(row.change.padEnd(8), colours[row.change] ?? "dim")}${harmlessJson(JSON.stringify(row.document ?? row.id))}\n`
-        )
-      )
+      const writing = output.isForPeople
+        ? output.raw(
+            Stream.map(
+              rows,
+              (row) =>
+                `${output.style(row.change.padEnd(8), colours[row.change])}${harmlessJson(JSON.stringify(row.document ?? row.id))}\n`
+            )
+          )
+        : Effect.asVoid(output.rows(rows))
+      yield* Effect.ensuring(writing, end)
     })
   )
 
-const colours: Readonly<Record<string, "green" | "yellow" | "red">> = { new: "green", changed: "yellow", gone: "red" }
+const colours: Readonly<Record<Seen["change"], "green" | "yellow" | "red">> = {
+  new: "green",
+  changed: "yellow",
+  gone: "red"
+}
