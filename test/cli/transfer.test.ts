@@ -4,7 +4,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { exitCodes } from "../../src/cli/internal/failure.ts"
 import { fill, key } from "./people.ts"
-import { type Given, inFolder } from "./shell.ts"
+import { queried } from "../plugins/parquets.ts"
+import { asProcess, type Given, inFolder } from "./shell.ts"
 
 const filled = Effect.gen(function* () {
   const shell = yield* inFolder
@@ -105,6 +106,91 @@ describe("export and import", () => {
       assert.include(bad.err, "document 2")
       assert.strictEqual((yield* s3db(["import", "people", path("none.csv")])).code, exitCodes.Invalid)
       assert.strictEqual((yield* s3db(["import", "people", "-", "--concurrency", "0"])).code, exitCodes.Usage)
+    })
+  )
+
+  it.effect("Parquet, and several files in a folder, are read by an engine", () =>
+    Effect.gen(function* () {
+      const { json, path, s3db, write } = yield* filled
+      yield* json(["insert", "people", JSON.stringify({ ...odd, card: "4111-secret" })])
+      const all = (yield* json(["query", "people", "--all", "--scan"])) as ReadonlyArray<
+        Readonly<Record<string, unknown>>
+      >
+      const ids = (files: string) =>
+        Effect.map(queried(`SELECT id FROM ${files} ORDER BY id`), (rows) => rows.map(({ id }) => id))
+      const everyone = all.map(({ id }) => id).toSorted()
+
+      const one = yield* s3db(["export", "people", "-o", path("people.parquet")])
+      assert.deepStrictEqual([one.code, one.out], [0, ""], one.err)
+      const file = `'${path("people.parquet")}'`
+      assert.deepStrictEqual(yield* ids(file), everyone)
+      assert.deepStrictEqual(
+        yield* queried(`SELECT name, zip, balance::VARCHAR AS balance, address, tags FROM ${file} WHERE id = 'odd/ü'`),
+        [{ name: odd.name, zip: "007", balance: "1234567890.12", address: { city: "São Paulo" }, tags: ["a,b", '"'] }]
+      )
+      const some = yield* s3db([
+        "export",
+        "people",
+        "-o",
+        path("some.parquet"),
+        "--select",
+        "id,address.city,$createdAt"
+      ])
+      assert.strictEqual(some.code, 0, some.err)
+      const described = yield* queried(`DESCRIBE SELECT * FROM '${path("some.parquet")}'`)
+      assert.deepStrictEqual(
+        described.map((row) => `${row["column_name"]} ${row["column_type"]}`),
+        ["id VARCHAR", "address STRUCT(city VARCHAR)", "$createdAt TIMESTAMP WITH TIME ZONE"]
+      )
+
+      for (const format of ["parquet", "ndjson"]) {
+        const folder = path(`people-${format}`)
+        const many = ["export", "people", "-o", `${folder}/`, "--format", format]
+        const written = yield* s3db([...many, "--file-size", "1"])
+        assert.strictEqual(written.code, 0, written.err)
+        const names = readdirSync(folder)
+        assert.isAbove(names.length, 0)
+        assert.strictEqual(names.toSorted()[0], `part-00000.${format}`)
+        assert.include(written.err, `exported 7 documents into ${names.length} files`)
+        const read = format === "parquet" ? `'${folder}/*.parquet'` : `read_json('${folder}/*.ndjson', format = 'nd')`
+        assert.deepStrictEqual(yield* ids(read), everyone)
+        const again = yield* s3db(many)
+        assert.strictEqual(again.code, exitCodes.Invalid)
+        assert.include(again.err, "new or empty")
+        assert.deepStrictEqual(readdirSync(folder), names)
+      }
+      yield* write("x.parquet", "PAR1")
+      for (const [args, code, said] of [
+        [["export", "people", "-o", path("f/"), "--format", "csv"], exitCodes.Usage, "ndjson or parquet"],
+        [["export", "people", "--file-size", "5"], exitCodes.Usage, "-o FOLDER/"],
+        [["export", "people", "-o", path("no/such/"), "--format", "ndjson"], exitCodes.Invalid, "cannot be written"],
+        [["import", "people", path("x.parquet")], exitCodes.Usage, "DuckDB"]
+      ] as const) {
+        const { code: found, err } = yield* s3db(args)
+        assert.strictEqual(found, code, err)
+        assert.include(err, said)
+      }
+      assert.isFalse(existsSync(path("f")))
+      assert.isFalse(readdirSync(path()).some((name) => name.startsWith(".s3db-")))
+    })
+  )
+
+  it.live("Parquet without its package says what to install, and leaves no file", () =>
+    Effect.gen(function* () {
+      const { env, path } = yield* filled
+      const hook = `import { registerHooks } from "node:module"
+registerHooks({ resolve(name, context, next) {
+  if (!name.startsWith("hyparquet-writer")) return next(name, context)
+  throw Object.assign(new Error("Cannot find package 'hyparquet-writer'"), { code: "ERR_MODULE_NOT_FOUND" })
+} })`
+      const { code, err } = yield* asProcess(
+        ["export", "people", "-o", path("people.parquet")],
+        { ...env, S3DB_KEYS: `k1:${key}` },
+        ["--import", `data:text/javascript,${encodeURIComponent(hook)}`]
+      )
+      assert.strictEqual(code, exitCodes.Configuration, err)
+      assert.match(err, /hyparquet-writer[^]*npm install/)
+      assert.isFalse(existsSync(path("people.parquet")))
     })
   )
 

@@ -7,10 +7,11 @@ import { conditions, resource, text } from "./arguments.ts"
 
 const load = () => import("../work/transfer.ts")
 
-const format = Flag.Literals("format", ["ndjson", "json", "csv"]).pipe(
-  Flag.withDescription("The form (default: by the name of the file, else ndjson)"),
-  Flag.optional
-)
+const formatFlag = <const Format extends string>(formats: ReadonlyArray<Format>) =>
+  Flag.Literals("format", formats).pipe(
+    Flag.withDescription("The form (default: by the name of the file, else ndjson)"),
+    Flag.optional
+  )
 
 const least = (name: string, value: number, description: string) =>
   Flag.Int(name).pipe(
@@ -26,10 +27,17 @@ export const exporting = Command.make(
   {
     resource,
     ...conditions,
-    format,
-    output: text("output", "FILE", "Where it goes, in full or not at all (default: standard output)").pipe(
-      Flag.withAlias("o")
-    ),
+    format: formatFlag(["ndjson", "json", "csv", "parquet"]),
+    output: text(
+      "output",
+      "FILE",
+      "Where it goes, in full or not at all (default: standard output). FOLDER/ is a new folder of several files, of ndjson or parquet"
+    ).pipe(Flag.withAlias("o")),
+    fileSize: least(
+      "file-size",
+      1,
+      "With FOLDER/: the bytes that a file has before the next begins (default: 64 MiB)"
+    ).pipe(Flag.optional),
     select: text("select", "FIELDS", "Only these fields, with commas between them"),
     escapeFormulas: flag("escape-formulas", "In CSV: makes texts harmless that a spreadsheet takes for formulas")
   },
@@ -38,6 +46,7 @@ export const exporting = Command.make(
   Command.withDescription("Writes all documents, or those that meet conditions, without their secrets"),
   Command.withExamples([
     { command: "s3db export users -o users.csv" },
+    { command: "s3db export users -o users/ --format parquet", description: "Files for DuckDB, Spark and others" },
     { command: "s3db export users --where country=BR | gzip > users.ndjson.gz" }
   ])
 )
@@ -47,7 +56,7 @@ export const importing = Command.make(
   {
     resource,
     file: Argument.String("file").pipe(Argument.withDescription("Where the documents are; - is standard input")),
-    format,
+    format: formatFlag(["ndjson", "json", "csv"]),
     mode: Flag.Literals("mode", ["insert", "upsert", "replace"]).pipe(
       Flag.withDescription("What becomes of documents that are there (default: insert, which leaves them alone)"),
       Flag.withDefault("insert")

@@ -9,21 +9,21 @@ import * as Stream from "effect/Stream"
 import type { Json, JsonObject } from "../../../encoding/Json.ts"
 import * as Export from "../../../Export.ts"
 import { isObject } from "../../../internal/json.ts"
-import { Partial, Unreadable } from "../failure.ts"
+import type { Column, Failure } from "../../../plugins/Parquet.ts"
+import { Partial, Unreadable, Usage } from "../failure.ts"
 import * as input from "../input.ts"
 import * as notation from "../notation.ts"
 import { Output } from "../output.ts"
 import { resource, withDatabase } from "./opening.ts"
 import * as requests from "./requests.ts"
 
-export const formats = ["ndjson", "json", "csv"] as const
-
-export type Format = (typeof formats)[number]
+type Format = "ndjson" | "json" | "csv" | "parquet"
 
 const formatOf = (given: Option.Option<Format>, file: Option.Option<string>): Format => {
   if (Option.isSome(given)) return given.value
   const name = Option.getOrElse(file, () => "")
-  return name.endsWith(".csv") ? "csv" : name.endsWith(".json") ? "json" : "ndjson"
+  const ending = (["csv", "json", "parquet"] as const).find((one) => name.endsWith(`.${one}`))
+  return ending ?? "ndjson"
 }
 
 // -----------------------------------------------------------------------------
@@ -49,6 +49,57 @@ export const intoFile = Effect.fnUntraced(function* <E, R>(file: string, bytes: 
   yield* Effect.mapError(fs.rename(fresh, file), failed)
 }, Effect.scoped)
 
+/** Writes files into a folder that is new, and is there with all of them or not at all. Gives their number. */
+const intoFolder = Effect.fnUntraced(function* <E, R>(
+  folder: string,
+  extension: string,
+  files: Stream.Stream<Uint8Array, E, R>
+) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const failed = (error: { readonly message: string }) =>
+    new Unreadable({ description: `${folder} cannot be written: ${error.message}` })
+  const target = path.resolve(folder)
+  const there = yield* Effect.orElseSucceed(fs.readDirectory(target), () => [])
+  if (there.length > 0) {
+    return yield* new Unreadable({ description: `${folder} has files already: name a folder that is new or empty` })
+  }
+  const around = yield* Effect.mapError(
+    fs.makeTempDirectoryScoped({ directory: path.dirname(target), prefix: ".s3db-" }),
+    failed
+  )
+  const fresh = path.join(around, "files")
+  yield* Effect.mapError(fs.makeDirectory(fresh), failed)
+  let count = 0
+  yield* Stream.runForEach(files, (bytes) => {
+    const name = `part-${String(count).padStart(5, "0")}.${extension}`
+    count += 1
+    return Effect.mapError(fs.writeFile(path.join(fresh, name), bytes), failed)
+  })
+  yield* Effect.mapError(fs.rename(fresh, target), failed)
+  return count
+}, Effect.scoped)
+
+/** The columns of a selection, or all. What the database knows of a document has columns of its own. */
+const parquetColumns = (
+  all: ReadonlyArray<Column>,
+  selected: ReadonlyArray<string> | undefined
+): ReadonlyArray<Column> => {
+  if (selected === undefined) return all
+  const within = (columns: ReadonlyArray<Column>, above: string): ReadonlyArray<Column> =>
+    columns.flatMap((column): ReadonlyArray<Column> => {
+      const path = `${above}${column.name}`
+      if (selected.includes(path)) return [column]
+      if (column.type._tag !== "Struct") return []
+      const fields = within(column.type.fields, `${path}.`)
+      return fields.length === 0 ? [] : [{ name: column.name, type: { _tag: "Struct", fields } }]
+    })
+  const ofTheDatabase = selected
+    .filter((name) => name.startsWith("$"))
+    .map((name): Column => ({ name, type: { _tag: /At$/.test(name) ? "Timestamp" : "Json" } }))
+  return [...within(all, ""), ...ofTheDatabase]
+}
+
 /** Keeps what the source fails with apart from what the file says. */
 class SourceFailed<out E> {
   readonly error: E
@@ -73,6 +124,7 @@ export const exporting = (
     readonly resource: string
     readonly format: Option.Option<Format>
     readonly output: Option.Option<string>
+    readonly fileSize: Option.Option<number>
     readonly select: Option.Option<string>
     readonly escapeFormulas: boolean
   }
@@ -80,6 +132,14 @@ export const exporting = (
   withDatabase(
     Effect.gen(function* () {
       const output = yield* Output
+      const format = formatOf(given.format, given.output)
+      const folder = Option.filter(given.output, (name) => /[\\/]$/.test(name))
+      if (Option.isSome(folder) && format !== "ndjson" && format !== "parquet") {
+        return yield* new Usage({ description: `several files are ndjson or parquet, not ${format}: give --format` })
+      }
+      if (Option.isNone(folder) && Option.isSome(given.fileSize)) {
+        return yield* new Usage({ description: "--file-size goes with a folder: -o FOLDER/" })
+      }
       const opened = yield* resource(given.resource)
       const asked = yield* requests.request(opened, given)
       const selected = requests.listed(given.select)
@@ -93,14 +153,28 @@ export const exporting = (
           return count % 100 === 0 ? progress.update(count) : Effect.void
         })
       )
-      const format = formatOf(given.format, given.output)
+      const parquet =
+        format === "parquet" ? yield* Effect.promise(() => import("../../../plugins/Parquet.ts")) : undefined
+      const form =
+        parquet === undefined ? undefined : { columns: parquetColumns(parquet.columnsOf(opened.definition), selected) }
+      if (Option.isSome(folder)) {
+        const bytesPerFile = Option.getOrElse(given.fileSize, () => 67_108_864)
+        const files: Stream.Stream<Uint8Array, Stream.Error<typeof documents> | Failure> =
+          parquet === undefined || form === undefined
+            ? Export.ndjsonFiles(documents, { bytesPerFile })
+            : parquet.files(documents, { ...form, bytesPerFile })
+        const written = yield* Effect.ensuring(intoFolder(folder.value, format, files), progress.end)
+        return yield* output.note(`exported ${count} documents into ${written} files`)
+      }
       const columns = selected ?? Export.columnsOf(opened.definition)
-      const bytes: Stream.Stream<Uint8Array, Stream.Error<typeof documents> | Export.NoColumn> =
-        format === "csv"
-          ? Export.csv(documents, { columns, escapeFormulas: given.escapeFormulas })
-          : format === "json"
-            ? jsonArray(documents)
-            : Export.ndjson(documents)
+      const bytes: Stream.Stream<Uint8Array, Stream.Error<typeof documents> | Failure> =
+        parquet !== undefined && form !== undefined
+          ? parquet.encode(documents, form)
+          : format === "csv"
+            ? Export.csv(documents, { columns, escapeFormulas: given.escapeFormulas })
+            : format === "json"
+              ? jsonArray(documents)
+              : Export.ndjson(documents)
       const write = Effect.gen(function* () {
         if (Option.isSome(given.output)) return yield* intoFile(given.output.value, bytes)
         yield* output.raw(bytes)
@@ -176,7 +250,7 @@ const mostTold = 20
 export const importing = (given: {
   readonly resource: string
   readonly file: string
-  readonly format: Option.Option<Format>
+  readonly format: Option.Option<Exclude<Format, "parquet">>
   readonly mode: "insert" | "upsert" | "replace"
   readonly skip: number
   readonly concurrency: number
@@ -184,8 +258,13 @@ export const importing = (given: {
   withDatabase(
     Effect.gen(function* () {
       const output = yield* Output
-      const opened = yield* resource(given.resource)
       const format = formatOf(given.format, Option.some(given.file))
+      if (format === "parquet") {
+        return yield* new Usage({
+          description: `${given.file} is Parquet, which is only written: make lines of JSON of it, such as with DuckDB (COPY (FROM 'users.parquet') TO 'users.json'), and import those with --format ndjson`
+        })
+      }
+      const opened = yield* resource(given.resource)
       const read =
         format === "csv"
           ? readCsv(opened, given.file)
