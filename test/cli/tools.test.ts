@@ -1,5 +1,7 @@
 /** The commands around a database: doctor, console, seed, migrate, init. */
 import { readdirSync, readFileSync } from "node:fs"
+import { createServer, type Server } from "node:http"
+import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { exitCodes } from "../../src/cli/internal/failure.ts"
@@ -57,6 +59,44 @@ describe("doctor", () => {
       assert.include(away.out, "check the endpoint")
       assert.strictEqual((yield* doctor("s3:/x")).code, exitCodes.Configuration)
       assert.notInclude(none.out + none.err + lacking.out + lacking.err + away.out + away.err, "SECRET")
+    })
+  )
+})
+
+describe("doctor of a bucket", () => {
+  it.live("says where the bucket is, if that says so", () =>
+    Effect.gen(function* () {
+      for (const [region, state, detail] of [
+        ["eu-central-1", "warning", "us-east-1, and the bucket is in eu-central-1"],
+        ["us-east-1", "ok", "us-east-1, as the bucket says"],
+        [undefined, "ok", "us-east-1; the bucket does not say where it is"]
+      ] as const) {
+        const asked: Array<string> = []
+        const port = yield* Effect.acquireRelease(
+          Effect.callback<{ readonly port: number; readonly server: Server }>((resume) => {
+            const server = createServer((request, response) => {
+              if (request.method === "HEAD" && request.headers.authorization === undefined)
+                asked.push(String(request.url))
+              // As S3 answers: with whatever keys, and by sending elsewhere.
+              response.writeHead(region === undefined ? 403 : 301, {
+                location: "http://127.0.0.1:1/elsewhere",
+                ...(region === undefined ? {} : { "x-amz-bucket-region": region })
+              })
+              response.end()
+            })
+            server.listen(0, "127.0.0.1", () =>
+              resume(Effect.succeed({ server, port: (server.address() as AddressInfo).port }))
+            )
+          }),
+          ({ server }) => Effect.sync(() => void server.close())
+        )
+        const url = `http://KEY:SECRET@127.0.0.1:${port.port}/some-bucket/pre?retryFor=0&region=us-east-1`
+        const { out } = yield* inProcess(["doctor", "--json", "--url", url])
+        assert.deepStrictEqual(asked, ["/some-bucket"])
+        const found = (JSON.parse(out) as ReadonlyArray<Row>).find(({ check }) => check === "region")
+        assert.deepInclude(found, { state, detail })
+        if (state === "warning") assert.include(String(found?.["remedy"]), "?region=eu-central-1")
+      }
     })
   )
 })

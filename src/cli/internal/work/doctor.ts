@@ -1,6 +1,9 @@
 /** `doctor`: whether what a database needs of a store is there, one thing after the other, and what to do where it is not. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Id from "../../../crypto/Id.ts"
@@ -9,6 +12,7 @@ import * as StoreClock from "../../../kernel/StoreClock.ts"
 import * as CapabilityProbe from "../../../storage/CapabilityProbe.ts"
 import * as ConnectionString from "../../../storage/ConnectionString.ts"
 import { type Capabilities, maxMetadataBytes, ObjectStore } from "../../../storage/ObjectStore.ts"
+import * as s3Options from "../../../storage/internal/s3Options.ts"
 import type { StoreError } from "../../../storage/StoreError.ts"
 import { Partial } from "../failure.ts"
 import { Output } from "../output.ts"
@@ -22,6 +26,8 @@ interface Finding {
   readonly detail: string
   readonly remedy?: string
 }
+
+type S3Place = Extract<ConnectionString.Parsed, { readonly _tag: "S3" }>["options"]
 
 const ok = (check: string, detail: string): Finding => ({ check, state: "ok", detail })
 
@@ -156,6 +162,33 @@ const latency = Effect.fnUntraced(function* (store: Store) {
       } satisfies Finding)
 })
 
+/** Where the bucket says that it is: S3 tells anybody, and so with whatever keys. Nothing: it does not say, or not in time. */
+const regionSaid = Effect.fnUntraced(function* (endpoint: string | undefined, bucket: string) {
+  const url = `${(endpoint ?? "https://s3.amazonaws.com").replace(/\/+$/, "")}/${encodeURIComponent(bucket)}`
+  const answer = yield* HttpClient.head(url).pipe(
+    Effect.timeout("5 seconds"),
+    Effect.option,
+    // An answer that sends us to another region says where that is.
+    Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
+    Effect.provide(FetchHttpClient.layer)
+  )
+  return Option.flatMapNullishOr(answer, ({ headers }) => headers["x-amz-bucket-region"])
+})
+
+const regionOf = Effect.fnUntraced(function* ({ bucket, endpoint, region }: S3Place) {
+  const check = "region"
+  const given = yield* s3Options.regionOf({ bucket, region })
+  const said = yield* regionSaid(endpoint, bucket)
+  if (Option.isNone(said)) return ok(check, `${given}; the bucket does not say where it is`)
+  if (said.value === given) return ok(check, `${given}, as the bucket says`)
+  return {
+    check,
+    state: "warning",
+    detail: `${given}, and the bucket is in ${said.value}`,
+    remedy: `say ?region=${said.value} in the URL, or set AWS_REGION: each process asks in vain first`
+  } satisfies Finding
+})
+
 const examine = Effect.gen(function* () {
   const store = yield* ObjectStore
   const findings: Array<Finding> = []
@@ -185,16 +218,12 @@ export const doctor = () =>
   Effect.gen(function* () {
     const output = yield* Output
     const { described, parsed, source, url } = yield* connection
-    const region = parsed._tag === "S3" ? (parsed.options.region ?? "from the environment") : undefined
+    const region = parsed._tag === "S3" ? yield* regionOf(parsed.options) : undefined
     const found = yield* Effect.result(Effect.provide(examine, ConnectionString.layer(url)))
     const opened: ReadonlyArray<Finding> = Result.isSuccess(found)
       ? found.success
       : [{ check: "connection", state: "failed", detail: found.failure.message, remedy: "correct the URL" }]
-    const findings = [
-      ok("where", `${described}, by ${source}`),
-      ...(region === undefined ? [] : [ok("region", region)]),
-      ...opened
-    ]
+    const findings = [ok("where", `${described}, by ${source}`), ...(region === undefined ? [] : [region]), ...opened]
     const marks = {
       ok: output.style("ok", "green"),
       failed: output.style("FAILED", "red"),
