@@ -18,7 +18,7 @@ import { Missing, Partial, Usage } from "../failure.ts"
 import * as input from "../input.ts"
 import { Output } from "../output.ts"
 import { harmlessJson } from "../table.ts"
-import { definition, resource, withDatabase } from "./opening.ts"
+import { resource, withDatabase } from "./opening.ts"
 import type * as requests from "./requests.ts"
 import { intoFile } from "./transfer.ts"
 
@@ -422,6 +422,10 @@ interface Seen {
   readonly time?: string
 }
 
+interface Shown extends Seen {
+  readonly document?: JsonObject
+}
+
 /** Looks again and again at all documents: what was in between two looks is not seen. */
 const byListing = Effect.fnUntraced(function* (name: string) {
   const output = yield* Output
@@ -504,12 +508,16 @@ export const watch = (
             : `--from is a position in the journal, and ${given.resource} has none`
         })
       }
-      const shown = Effect.fnUntraced(function* ({ change, id, ...place }: Seen) {
+      const shown = Effect.fnUntraced(function* ({
+        change,
+        id,
+        ...place
+      }: Seen): Effect.fn.Return<Shown, DbError.NotAllowed | Repository.ReadError> {
         if (!given.documents || change === "gone") return { ...place, change, id }
         const document = yield* repository
           .getJson(id)
           .pipe(Effect.catchTag("NotFound", () => Effect.succeed(undefined)))
-        return document === undefined ? { ...place, change: "gone" as const, id } : { ...place, change, id, document }
+        return document === undefined ? { ...place, change: "gone", id } : { ...place, change, id, document }
       })
       const schedule = Schedule.spaced(Duration.seconds(given.interval))
       const limited = Option.match(given.times, {
@@ -535,7 +543,7 @@ export const watch = (
                 `${output.style(row.change.padEnd(8), colours[row.change])}${harmlessJson(JSON.stringify(row.document ?? row.id))}\n`
             )
           )
-        : Effect.asVoid(output.rows(rows))
+        : Effect.asVoid(output.rows(Stream.map(rows, (row): JsonObject => ({ ...row }))))
       yield* Effect.ensuring(writing, end)
     })
   )

@@ -96,7 +96,7 @@ const parquetColumns = (
     })
   const ofTheDatabase = selected
     .filter((name) => name.startsWith("$"))
-    .map((name): Column => ({ name, type: { _tag: /At$/.test(name) ? "Timestamp" : "Json" } }))
+    .map((name): Column => ({ name, type: { _tag: name.endsWith("At") ? "Timestamp" : "Json" } }))
   return [...within(all, ""), ...ofTheDatabase]
 }
 
