@@ -252,7 +252,8 @@ const fieldsOf = (value: Json, width: number, style: (text: string, style: Style
     .map((name) => {
       const cell = table.cellText((value as JsonObject)[name])
       const shown = Number.isFinite(width) ? table.clip(cell, Math.max(20, width - longest - 2)) : cell
-      return `${style(table.harmless(name).padEnd(longest), "bold")}  ${shown}\n`
+      const label = table.harmless(name)
+      return shown === "" ? `${style(label, "bold")}\n` : `${style(label.padEnd(longest), "bold")}  ${shown}\n`
     })
     .join("")
 }
