@@ -1,9 +1,9 @@
 /**
  * What it takes until a program is there: importing, declaring 200 resources, opening them when they are new, and opening them again; and
- * checking the types of a small program, against the declarations as they are published. Milliseconds, the best of some rounds. Opening is compared with what nobody can save: the catalog that it leaves, written once as JSON and
+ * what `s3db` takes of the processor for a small command; and checking the types of a small program, against the declarations as they are published. Milliseconds, the best of some rounds. Opening is compared with what nobody can save: the catalog that it leaves, written once as JSON and
  * read again; the import, of one bundled file, with that of the part of Effect that every program imports.
  */
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -93,6 +93,42 @@ const root = join(import.meta.dirname, "../..")
 const tsc = (cwd: string, ...options: ReadonlyArray<string>) =>
   execFileSync(join(root, "node_modules/.bin/tsc"), options, { cwd, encoding: "utf8" })
 
+/** Tells on file descriptor 3 what the process has taken of the processor, in microseconds. */
+const tellCpu = `import { writeSync } from "node:fs"
+process.on("exit", () => {
+  const { system, user } = process.cpuUsage()
+  writeSync(3, String(system + user))
+})`
+
+/** Milliseconds of the processor that commands of `s3db` take as they are published, and a process that does nothing. */
+const commands = (folder: string, installed: string) => {
+  const url = pathToFileURL(join(folder, "s3db")).href
+  const run = (...args: ReadonlyArray<string>): number => {
+    const hook = ["--import", `data:text/javascript,${encodeURIComponent(tellCpu)}`]
+    const env = { ...process.env, S3DB_URL: url }
+    const { output, status } = spawnSync(process.execPath, [...hook, ...args], {
+      env,
+      stdio: ["ignore", "ignore", "inherit", "pipe"]
+    })
+    if (status !== 0) throw new Error(`${args.join(" ")} ended with ${status}`)
+    return Number(String(output[3])) / 1000
+  }
+  const main = join(installed, "dist/cli/main.js")
+  run(main, "create", "resource", "users", "-a", "name=string")
+  run(
+    main,
+    "insert",
+    "users",
+    JSON.stringify(Array.from({ length: 100 }, (_, i) => ({ id: `${i}`, name: `Name ${i}` })))
+  )
+  const best = (...args: ReadonlyArray<string>) => Math.min(...Array.from({ length: rounds }, () => run(...args)))
+  return {
+    nothing: best("-e", "0"),
+    version: best(main, "--version"),
+    count: best(main, "count", "users")
+  }
+}
+
 /** Programs whose types are checked: one that opens and uses a resource, and what of it is Effect's. */
 const programs = {
   effect: `import { Effect, Schema } from "effect"
@@ -126,6 +162,9 @@ export const layers = [Users.layer, Database.layer, MemoryStore.layer] as const
 `
 }
 
+/** What the package and its command line load. */
+const packages = ["effect", "@effect", "@aws-sdk", "@noble", "hash-wasm", "jsonrepair", "sorted-btree"]
+
 /** What `tsc` takes for each, and how many types and instantiations it makes. */
 const checked = (folder: string) => {
   const at = join(folder, "types")
@@ -133,7 +172,7 @@ const checked = (folder: string) => {
   mkdirSync(installed, { recursive: true })
   tsc(root, "-p", join(root, "tsconfig.build.json"), "--outDir", join(installed, "dist"), "--sourceMap", "false")
   cpSync(join(root, "package.json"), join(installed, "package.json"))
-  for (const name of ["effect", "@types", "@aws-sdk", "@smithy"]) {
+  for (const name of [...packages, "@types", "@smithy"]) {
     symlinkSync(join(root, "node_modules", name), join(at, "node_modules", name))
   }
   writeFileSync(join(at, "package.json"), JSON.stringify({ type: "module" }))
@@ -150,7 +189,7 @@ const checked = (folder: string) => {
     const { instantiations } = runs[0]!
     return { instantiations, milliseconds: Math.min(...runs.map(({ milliseconds }) => milliseconds)) }
   }
-  return { effect: check("effect"), ours: check("ours") }
+  return { installed, effect: check("effect"), ours: check("ours") }
 }
 
 interface Result {
@@ -208,7 +247,8 @@ export * as Database from "../../src/Database.ts"
 export * as Resource from "../../src/Resource.ts"
 export * as MemoryStore from "../../src/storage/MemoryStore.ts"`
   const [alone, ours] = [bundled(folder, "effect", modules), bundled(folder, "core", core)]
-  const types = checked(folder)
+  const { installed, ...types } = checked(folder)
+  const processor = commands(folder, installed)
   rmSync(folder, { recursive: true, force: true })
   const imports = [[effect, alone] as const, ["import of them with Database, Resource and MemoryStore", ours] as const]
   for (const [name, { milliseconds }] of imports) {
@@ -223,9 +263,19 @@ export * as MemoryStore from "../../src/storage/MemoryStore.ts"`
     const ratio = Number((of.milliseconds / types.effect.milliseconds).toFixed(1))
     results.push({ name, milliseconds: of.milliseconds, baseline: alike, ratio })
   }
+  const empty = "processor time of Node that does nothing"
+  for (const [name, milliseconds] of [
+    [empty, processor.nothing],
+    ["processor time of s3db --version", processor.version],
+    ["processor time of s3db count, of 100 in a folder", processor.count]
+  ] as const) {
+    const ratio = Number((milliseconds / processor.nothing).toFixed(1))
+    results.push({ name, milliseconds: Number(milliseconds.toFixed(1)), baseline: empty, ratio })
+  }
+  const of = (baseline: string) => (baseline === json ? "the catalog" : baseline === empty ? "Node" : "Effect")
   const lines = results.map(
     ({ baseline, milliseconds, name, ratio }) =>
-      `  ${name.padEnd(58)} ${milliseconds.toFixed(1).padStart(8)} ms  ${ratio.toFixed(1).padStart(7)}x ${baseline === json ? "the catalog" : "Effect"}`
+      `  ${name.padEnd(58)} ${milliseconds.toFixed(1).padStart(8)} ms  ${ratio.toFixed(1).padStart(7)}x ${of(baseline)}`
   )
   const kilobytes = (bytes: number) => `${(bytes / 1024).toFixed(0)} KB`
   const sizes = [
