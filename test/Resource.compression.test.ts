@@ -373,6 +373,27 @@ describe("compressed documents", () => {
   )
 })
 
+describe("a packed document", () => {
+  // The only entry of a packed document is `p`, which is the id of the 26th attribute, too.
+  it.effect("is read whatever the ids of its compressed fields are", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const names = Array.from({ length: 40 }, (_, i) => `f${i}`)
+      const schema = Schema.Struct({
+        id: Schema.String,
+        ...Object.fromEntries(names.map((name) => [name, Schema.String]))
+      })
+      const wide = yield* open("wide", { schema, primaryKey: "id", pin: { metadata: ["f0"] } })
+      const document = { id: "1", ...Object.fromEntries(names.map((name) => [name, `${name}: ${"Spam. ".repeat(20)}`])) }
+      yield* wide.insert(document as never)
+      const { fields } = yield* wide.explain(document as never)
+      const p = fields.find(({ attribute }) => attribute === "p")
+      assert.deepInclude(p, { place: "body", isCompressed: true })
+      assert.deepStrictEqual(yield* wide.get("1"), document as never)
+    }).pipe(Effect.provide(Encoding.layerPacked))
+  )
+})
+
 describe("damage of what is compressed", () => {
   const opened = Effect.gen(function* () {
     const store = yield* memory

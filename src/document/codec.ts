@@ -717,7 +717,7 @@ const reading = <S extends Attributes.DocumentSchema>(
     stored.fields.compressed === undefined
       ? expanded(id, stored)
       : Effect.flatMapEager(
-          Effect.mapErrorEager(Compressed.expand(stored.fields), (problem) => corrupt(`${labelOf(id)}: ${problem}`)),
+          Effect.mapErrorEager(Compressed.expand(stored), (problem) => corrupt(`${labelOf(id)}: ${problem}`)),
           (fields) => expanded(id, { ...stored, fields })
         )
 }

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import type * as Document from "../Document.ts"
 import * as Behavior from "../encoding/Behavior.ts"
+import * as Encoding from "../encoding/Encoding.ts"
 import type { Entry, FieldsCodec, JsonObject, StoredFields } from "../encoding/Encoding.ts"
 import { documentLevels, type Json, stringifyExact } from "../encoding/Json.ts"
 import { isRecord } from "../internal/json.ts"
@@ -138,7 +139,7 @@ const merged = <A>(
 
 const damaged = "its compressed fields cannot be brought back"
 
-const read = (fields: StoredFields, bytes: Uint8Array): StoredFields | undefined => {
+const read = (fields: StoredFields, tag: string, bytes: Uint8Array): StoredFields | undefined => {
   let members: unknown
   try {
     members = JSON.parse(decoder.decode(bytes))
@@ -148,10 +149,9 @@ const read = (fields: StoredFields, bytes: Uint8Array): StoredFields | undefined
   const more = spilledOf(members)
   if (more === undefined) return undefined
   const { metadata, spilled, spilledText } = fields
-  const places = [metadata, spilled, spilledText, more.spilled, more.spilledText]
-  if (places.slice(0, 3).some((place) => overlap(place, more.spilled) || overlap(place, more.spilledText))) {
-    return undefined
-  }
+  // Only text names its entries by their attributes: packed they are one, whose name an attribute may have, too.
+  const places = [tag === Encoding.text.tag ? metadata : undefined, spilled, spilledText]
+  if (places.some((place) => overlap(place, more.spilled) || overlap(place, more.spilledText))) return undefined
   return {
     metadata,
     spilled: merged(spilled, more.spilled),
@@ -165,7 +165,10 @@ const read = (fields: StoredFields, bytes: Uint8Array): StoredFields | undefined
  * @category encoding
  * @since 0.1.0
  */
-export const expand = (fields: StoredFields): Effect.Effect<StoredFields, string> => {
+export const expand = ({
+  fields,
+  tag
+}: Pick<Document.Write, "fields" | "tag">): Effect.Effect<StoredFields, string> => {
   const { compressed } = fields
   if (compressed === undefined) return Effect.succeed(fields)
   if (compressed.size > mostBytes) {
@@ -173,7 +176,7 @@ export const expand = (fields: StoredFields): Effect.Effect<StoredFields, string
   }
   const inflated = Effect.mapErrorEager(engine.inflate(compressed.bytes, compressed.size), () => damaged)
   return Effect.flatMapEager(inflated, (bytes): Effect.Effect<StoredFields, string> => {
-    const plain = read(fields, bytes)
+    const plain = read(fields, tag, bytes)
     return plain === undefined ? Effect.fail(damaged) : Effect.succeed(plain)
   })
 }
@@ -187,7 +190,7 @@ export const expand = (fields: StoredFields): Effect.Effect<StoredFields, string
 export const inClear = <W extends Document.Write | undefined>(write: W): Effect.Effect<W> =>
   write?.fields.compressed === undefined
     ? Effect.succeed(write)
-    : Effect.match(expand(write.fields), {
+    : Effect.match(expand(write), {
         onFailure: () => write,
         onSuccess: (fields) => ({ ...write, fields })
       })
