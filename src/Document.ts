@@ -448,7 +448,11 @@ export const toObject = (write: Write): ObjectToPut => {
 export const toText = (write: Write): { readonly metadata: Metadata; readonly body: string } => {
   const { compressed } = write.fields
   const members = membersOf(write)
-  if (compressed !== undefined) members["z"] = [compressed.size, encodeBase64(compressed.bytes)]
+  if (compressed !== undefined) {
+    members["z"] = [compressed.size, encodeBase64(compressed.bytes)]
+    // Who does not know `z` would take it for a document without these fields: this it takes for damage.
+    members["a"] = false
+  }
   return { metadata: metadataOf(write), body: textOf(members) }
 }
 
@@ -703,8 +707,8 @@ const Body = Schema.Struct({
   /** Compressed fields, where a body that has them is within other JSON: the bytes of their JSON, and base 64. */
   z: Schema.optionalKey(Schema.Tuple([Schema.Int, Schema.String])),
   x: Schema.optionalKey(Names),
-  /** There is no version in the object. */
-  a: Schema.optionalKey(Schema.Literal(true)),
+  /** There is no version in the object; `false` beside `z`, which earlier releases do not know: they refuse it. */
+  a: Schema.optionalKey(Schema.Boolean),
   /** The metadata of the version before, while a transaction has an intent here. */
   h: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
   /** The write id of the announcement, where `w` is that of the version before. */
@@ -778,7 +782,8 @@ const bodyOf = (
   if (found === undefined) return undefined
   const { members, compressed } = found
   const body = isPlainBody(members) ? members : Result.getOrUndefined(decodeBody(members))
-  if (body?.z === undefined) return body === undefined ? undefined : { body, compressed }
+  if (body === undefined || (body.a === false) !== (body.z !== undefined)) return undefined
+  if (body.z === undefined) return { body, compressed }
   const [size, text] = body.z
   const unpacked = decodeBase64(text)
   return size < 0 || unpacked === undefined || compressed !== undefined

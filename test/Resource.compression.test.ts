@@ -357,6 +357,47 @@ describe("compressed documents", () => {
     })
   )
 
+  it.effect(
+    "are nothing to earlier releases, in intents and caches as well, and not documents without these fields",
+    () =>
+      Effect.gen(function* () {
+        const { open, store } = yield* openNew
+        yield* (yield* open("notes", { ...plain, pin: { metadata: ["team"] } })).insert(large("1"))
+        const object = yield* objectOf(store, "notes", "1")
+        const read = ({ body, metadata }: { readonly body: string; readonly metadata: object }) => {
+          const bytes = new TextEncoder().encode(body)
+          const found = {
+            key: "k",
+            etag: "e",
+            metadata: metadata as Record<string, string>,
+            body: bytes,
+            size: bytes.length
+          }
+          const slot = Document.fromObject(found)
+          return slot._tag === "Success" ? slot.success : undefined
+        }
+        const slot = Document.fromObject({ ...object, size: object.body.length })
+        const version = slot._tag === "Success" ? slot.success.stored! : undefined
+        const text = Document.toText(version!)
+        assert.deepStrictEqual(read(text)?.stored?.fields, version!.fields)
+        // They take `true` alone, and do not look at `z`.
+        const body = JSON.parse(text.body) as Record<string, unknown>
+        assert.strictEqual(body["a"], false)
+        for (const name of ["a", "z"]) {
+          const { [name]: _, ...others } = body
+          assert.isUndefined(read({ ...text, body: JSON.stringify(others) }), name)
+        }
+        const write = { writeId: "abcdefghijklmnop", writtenAt: 1, ancestors: [] }
+        const announced = Document.toIntentObject(version, write, "t", version!)
+        const intent = JSON.parse(new TextDecoder().decode(announced.body)) as {
+          readonly a: unknown
+          readonly i: unknown
+        }
+        assert.strictEqual(intent.a, false)
+        assert.deepInclude((intent.i as { readonly b: object }).b, { a: false })
+      })
+  )
+
   it.effect("are held by a cache, which gives them as they were", () =>
     Effect.gen(function* () {
       const store = yield* memory
@@ -384,7 +425,10 @@ describe("a packed document", () => {
         ...Object.fromEntries(names.map((name) => [name, Schema.String]))
       })
       const wide = yield* open("wide", { schema, primaryKey: "id", pin: { metadata: ["f0"] } })
-      const document = { id: "1", ...Object.fromEntries(names.map((name) => [name, `${name}: ${"Spam. ".repeat(20)}`])) }
+      const document = {
+        id: "1",
+        ...Object.fromEntries(names.map((name) => [name, `${name}: ${"Spam. ".repeat(20)}`]))
+      }
       yield* wide.insert(document as never)
       const { fields } = yield* wide.explain(document as never)
       const p = fields.find(({ attribute }) => attribute === "p")
