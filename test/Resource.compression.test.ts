@@ -50,6 +50,10 @@ const vector = Array.from({ length: 64 }, (_, i) => (i % 2 === 0 ? -127 : i - 63
 const large = (id: string, text = prose): Note => ({ id, title: `title ${id}`, team: "réd", n: -0, text, vector })
 const small = (id: string): Note => ({ id, title: `title ${id}`, team: "red", n: 1, text: "short" })
 
+/** A number as it is written in a body. */
+const groups = (size: number): ReadonlyArray<number> =>
+  size < 128 ? [size] : [(size % 128) | 128, ...groups(Math.floor(size / 128))]
+
 const put = (store: Store, id: string, object: { readonly metadata: object; readonly body: Uint8Array }) =>
   Effect.orDie(
     store.put({
@@ -512,8 +516,6 @@ describe("damage of what is compressed", () => {
       const object = yield* objectOf(store, "notes", "2")
       const { compressed } = Document.membersIn(object.body)!
       const head = object.body.slice(0, object.body.length - compressed!.bytes.length - 2)
-      const groups = (size: number): ReadonlyArray<number> =>
-        size < 128 ? [size] : [(size % 128) | 128, ...groups(Math.floor(size / 128))]
       const withFields = (size: number, bytes: Uint8Array) => ({
         ...object,
         body: Uint8Array.of(...head, ...groups(size), ...bytes)
@@ -534,6 +536,36 @@ describe("damage of what is compressed", () => {
       const twice = { ...object, metadata: { ...object.metadata, [attribute]: "x" } }
       yield* put(store, "2", twice)
       isCorrupt(yield* Effect.flip(notes.get("2")))
+    })
+  )
+})
+
+describe("levels", () => {
+  it.effect("more than a document may have are damage, however small they are", () =>
+    Effect.gen(function* () {
+      const { open, store } = yield* openNew
+      const schema = Schema.Struct({ id: Schema.String, any: Schema.Json, text: Schema.String })
+      const things = yield* open("notes", { schema, primaryKey: "id" })
+      const nested = (levels: number): string => `${"[".repeat(levels)}${"]".repeat(levels)}`
+      const document = { id: "2", any: JSON.parse(nested(500)) as Schema.Json, text: prose }
+      yield* things.insert(document)
+      assert.deepStrictEqual(yield* things.get("2"), document)
+      const object = yield* objectOf(store, "notes", "2")
+      const { compressed } = Document.membersIn(object.body)!
+      const text = inflateSync(compressed!.bytes).toString()
+      const head = object.body.slice(0, object.body.length - compressed!.bytes.length - 2)
+      const of = (levels: number) => {
+        const deep = text.replace(nested(500), nested(levels))
+        const written = deflateSync(deep)
+        assert.isBelow(written.length, 4000)
+        return { ...object, body: Uint8Array.of(...head, ...groups(Buffer.byteLength(deep)), ...written) }
+      }
+      yield* put(store, "2", of(500))
+      assert.deepStrictEqual(yield* things.get("2"), document)
+      yield* put(store, "2", of(50_000))
+      const error = yield* Effect.flip(things.get("2"))
+      assert.strictEqual(error._tag === "DbError" ? error.reason._tag : "", "Corrupt")
+      assert.include(error.message, "cannot be brought back")
     })
   )
 })

@@ -8,7 +8,7 @@ import type * as Document from "../Document.ts"
 import * as Behavior from "../encoding/Behavior.ts"
 import * as Encoding from "../encoding/Encoding.ts"
 import type { Entry, FieldsCodec, JsonObject, StoredFields } from "../encoding/Encoding.ts"
-import { documentLevels, type Json, stringifyExact } from "../encoding/Json.ts"
+import { documentLevels, isDeeperThan, type Json, stringifyExact } from "../encoding/Json.ts"
 import { isRecord } from "../internal/json.ts"
 import { utf8Length } from "../internal/text.ts"
 import { engine } from "../kernel/internal/compression.ts"
@@ -146,6 +146,8 @@ const read = (fields: StoredFields, tag: string, bytes: Uint8Array): StoredField
   } catch {
     return undefined
   }
+  // A small object can hold millions of levels, on which whatever recurses would break.
+  if (isDeeperThan(members, documentLevels)) return undefined
   const more = spilledOf(members)
   if (more === undefined) return undefined
   const { metadata, spilled, spilledText } = fields
