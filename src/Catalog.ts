@@ -259,7 +259,7 @@ export const Resource = Schema.Struct({
 export type Resource = typeof Resource.Type
 
 /**
- * The latest form of the bodies of documents that this release knows: 1, binary with compressed fields.
+ * The latest form of the bodies of documents that this release knows: 1, binary, with or without compressed fields.
  *
  * @category constants
  * @since 0.1.0
@@ -800,7 +800,7 @@ export interface Declaration {
   /** They belong to the resource, not to a version of it: plugins add theirs to any. */
   readonly companions?: Readonly<Record<string, Companion.Definition>> | undefined
   /**
-   * Whether bodies are compressed: `true` begins it, also in a resource of an earlier release; `undefined` begins it in one that is
+   * Whether bodies are binary and compressed: `true` begins it, also in a resource of an earlier release; `undefined` begins it in one that is
    * new. It is part of a version only where `portable` says it.
    */
   readonly compression?: boolean | undefined
@@ -820,7 +820,7 @@ export interface Registered {
   readonly readable: ReadonlyArray<StoredAttribute>
   /** The attributes of every version, by its number. */
   readonly versions: ReadonlyMap<number, ReadonlyArray<Attribute & { readonly id: string }>>
-  /** Whether the bodies of documents may be compressed, and who declares it wants that. */
+  /** Whether the bodies of documents may be binary, and compressed, and who declares it wants that. */
   readonly compresses: boolean
 }
 

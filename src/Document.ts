@@ -9,8 +9,8 @@
  * write even when all fields are in metadata; `t`, when it was written; `c`, when it was created, and `n`, how many
  * versions there have been, for all but the first; `p`, the write ids of the writes it was built upon, newest first; `m`,
  * the markers that it owns, `k`, its keys of companions, and `u`, the reservations of its unique keys; `b`, its binary content; `f`, the fields in the body; `e`, those of them
- * whose encoded text is shorter than JSON; `x`, the attributes that were cut or left out to make the document fit. Where
- * fields are compressed the body is binary, with the same members.
+ * whose encoded text is shorter than JSON; `x`, the attributes that were cut or left out to make the document fit. The
+ * body is binary, with the same members, but where fields are in it that are not compressed, or the resource does not compress.
  *
  * @since 0.1.0
  */
@@ -421,38 +421,33 @@ const metadataOf = (write: Write): Metadata => ({
  * @since 0.1.0
  */
 export const toObject = (write: Write): ObjectToPut => {
-  const { compressed, spilled } = write.fields
+  const { compressed, isBinary, spilled } = write.fields
   const members = membersOf(write)
-  if (compressed !== undefined) {
-    return {
-      metadata: metadataOf(write),
-      body: binaryBody.write(members, compressed, textOf),
-      contentType: "application/octet-stream"
-    }
+  // All but fields are texts and whole numbers.
+  const stringify = spilled === undefined ? JSON.stringify : textOf
+  const metadata = metadataOf(write)
+  if (compressed !== undefined || isBinary === true) {
+    const body = binaryBody.write(members, compressed, stringify)
+    return { metadata, body, contentType: "application/octet-stream" }
   }
-  return {
-    metadata: metadataOf(write),
-    // All but fields are texts and whole numbers.
-    body: encoder.encode(spilled === undefined ? JSON.stringify(members) : textOf(members)),
-    contentType: "application/json"
-  }
+  return { metadata, body: encoder.encode(stringify(members)), contentType: "application/json" }
 }
 
 /**
  * Returns a version as one JSON text and its metadata, for what stands between: `fromObject` reads it like the object itself.
- * Compressed fields stay compressed, as base 64.
+ * Compressed fields stay compressed, as base 64, and it says where the body is binary.
  *
  * @category encoding
  * @since 0.1.0
  */
 export const toText = (write: Write): { readonly metadata: Metadata; readonly body: string } => {
-  const { compressed } = write.fields
+  const { compressed, isBinary } = write.fields
   const members = membersOf(write)
   if (compressed !== undefined) {
     members["z"] = [compressed.size, encodeBase64(compressed.bytes)]
     // Who does not know `z` would take it for a document without these fields: this it takes for damage.
     members["a"] = false
-  }
+  } else if (isBinary === true) members["y"] = binaryBody.version
   return { metadata: metadataOf(write), body: textOf(members) }
 }
 
@@ -461,14 +456,16 @@ const toJson = (write: Write): Json => JSON.parse(toText(write).body) as Json
 /**
  * Returns a version as the journal shows it: `metadata` and `body` of the object that a write puts, secrets sealed. It is the same however often a
  * transaction that was aborted has put the version back: under the write id that it had first, without what it was built upon and
- * without the objects that it owns, which come and go with such transactions.
+ * without the objects that it owns, which come and go with such transactions. Nor does it tell the form of the body.
  *
  * @category conversions
  * @since 0.1.0
  */
 export const imageOf = (write: Write): JsonObject => {
   const { origin: _, ...version } = write
-  const bare = { ...version, writeId: identityOf(write), ancestors: [], markers: none, companions: none, claims: none }
+  const fields = { ...write.fields, isBinary: false }
+  const owned = { markers: none, companions: none, claims: none }
+  const bare = { ...version, ...owned, fields, writeId: identityOf(write), ancestors: [] }
   return { metadata: metadataOf(bare), body: toJson(bare) }
 }
 
@@ -706,6 +703,8 @@ const Body = Schema.Struct({
   e: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
   /** Compressed fields, where a body that has them is within other JSON: the bytes of their JSON, and base 64. */
   z: Schema.optionalKey(Schema.Tuple([Schema.Int, Schema.String])),
+  /** The form of the body, where one that is binary and has no fields is within other JSON. */
+  y: Schema.optionalKey(Schema.Int),
   x: Schema.optionalKey(Names),
   /** There is no version in the object; `false` beside `z`, which earlier releases do not know: they refuse it. */
   a: Schema.optionalKey(Schema.Boolean),
@@ -746,6 +745,7 @@ const plainMembers: Readonly<Record<string, (value: unknown) => boolean>> = {
   p: (value) => Array.isArray(value) && value.every(isText),
   m: (value) => isRecord(value) && Object.values(value).every(isMarker),
   f: isRecord,
+  y: Number.isSafeInteger,
   e: (value) => isRecord(value) && Object.values(value).every(isText)
 }
 
@@ -838,7 +838,8 @@ export const fromObject = (
   const read = bodyOf(object.body)
   if (read === undefined) return Result.fail("the body of the object is not that of a document")
   const { body, compressed } = read
-  const { w, o, t, c, n, p = noNames, m, k, u, b, f, e, x = noNames, a, v, i, h } = body
+  const { w, o, t, c, n, p = noNames, m, k, u, b, f, e, x = noNames, y, a, v, i, h } = body
+  const isBinary = compressed === undefined && (y === binaryBody.version || object.body[0] === binaryBody.version)
   if ((system.tag === undefined) !== (a === true)) return Result.fail("metadata and body of the object do not fit")
   const metadata: Record<string, string> = {}
   let metadataBytes = system.bytes
@@ -863,10 +864,7 @@ export const fromObject = (
           ancestors: p,
           tag: system.tag,
           schemaVersion: system.schemaVersion,
-          fields:
-            compressed === undefined
-              ? { metadata, spilled: f, spilledText: e }
-              : { metadata, spilled: f, spilledText: e, compressed },
+          fields: { metadata, spilled: f, spilledText: e, compressed, isBinary },
           truncated: x,
           markers:
             m === undefined

@@ -496,7 +496,7 @@ export interface Explanation {
   readonly headerLimitBytes: number
   /** Of the metadata, what the library itself takes. */
   readonly systemBytes: number
-  /** Of the body, what the fields take, compressed or not; its envelope has about 60 bytes more, up to 240 after several changes. */
+  /** Of the body, what the fields take, compressed or not; its envelope has 20 to 140 bytes more, or 42 to 240 where it is JSON. */
   readonly bodyBytes: number
   /** What the fields would take as one JSON text, with names. */
   readonly jsonBytes: number

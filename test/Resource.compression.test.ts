@@ -156,7 +156,7 @@ for (const [layerName, layer] of [
       }).pipe(Effect.provide(layer))
     )
 
-    it.effect("what is small is stored as it was", () =>
+    it.effect("what is small in the body is stored as it was", () =>
       Effect.gen(function* () {
         const { open, store } = yield* openNew
         const Blob = Schema.Struct({ id: Schema.String, blob: Schema.String })
@@ -322,6 +322,80 @@ describe("compressed documents", () => {
       assert.deepStrictEqual(on?.told, off?.told)
       assert.deepStrictEqual(on?.shown, off?.shown)
       assert.isBelow(on!.size * 3, off!.size)
+    })
+  )
+
+  it.effect("what does not overflow has system parts of at most 24 bytes, binary, whoever writes it", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const gate = { isShut: false }
+      const store: Store = {
+        ...inner,
+        put: (request) =>
+          gate.isShut && request.key.startsWith("transaction=") ? Effect.die("gone") : inner.put(request)
+      }
+      const { database, open } = yield* openOn(store)
+      const notes = yield* open("notes", { ...plain, history: true })
+      const sizeOf = Effect.fnUntraced(function* (id: string) {
+        const { body, contentType } = yield* objectOf(inner, "notes", id)
+        assert.deepStrictEqual([body[0], contentType], [1, "application/octet-stream"], id)
+        assert.notStrictEqual(body.length, Document.deletionBytes)
+        assert.strictEqual((yield* notes.getDocument(id)).bodyBytes, body.length)
+        return body.length
+      })
+      yield* notes.insert(small("1"))
+      yield* notes.insertMany([small("2"), small("3")])
+      yield* notes.upsert(small("4"))
+      yield* notes.replace(small("5"))
+      for (const id of ["1", "2", "3", "4", "5"]) assert.isAtMost(yield* sizeOf(id), 24)
+      // A transaction of two: 13 bytes more for each of the two writes that it is built upon.
+      yield* database.transaction(Effect.andThen(notes.insert(small("6")), notes.insert(small("7"))))
+      assert.isAtMost(yield* sizeOf("6"), 24 + 13)
+      // One that has ended suddenly, taken back by who finds it.
+      gate.isShut = true
+      yield* Effect.exit(database.transaction(Effect.andThen(notes.update("1", { n: 5 }), notes.insert(small("8")))))
+      gate.isShut = false
+      yield* notes.update("1", { n: 6 })
+      yield* sizeOf("1")
+      yield* database.transaction(Effect.andThen(notes.update("1", { n: 7 }), notes.update("2", { n: 7 })))
+      yield* sizeOf("1")
+      // Copies for the history have the bytes that the versions had.
+      const copies = yield* keysOf(inner, "resource=notes/historical/")
+      assert.isNotEmpty(copies)
+      for (const key of copies) assert.strictEqual((yield* inner.get(key)).body[0], 1, key)
+      yield* notes.update("3", { text: prose.slice(0, 300) })
+      assert.deepStrictEqual(yield* notes.get("3"), { ...small("3"), text: prose.slice(0, 300) })
+      assert.deepStrictEqual(yield* Stream.runCollect((yield* notes.admin).repair()), [])
+      // Who does not compress writes JSON, and reads both.
+      const off = yield* (yield* openOn(inner)).open("notes", { ...plain, history: true, compression: false })
+      yield* off.update("4", { n: 2 })
+      assert.strictEqual((yield* objectOf(inner, "notes", "4")).body[0], "{".charCodeAt(0))
+      yield* notes.update("4", { n: 3 })
+      yield* sizeOf("4")
+      assert.strictEqual((yield* off.get("4")).n, 3)
+    })
+  )
+
+  it.effect("a binary body within other JSON says that it is one, and an image does not", () =>
+    Effect.gen(function* () {
+      const { open, store } = yield* openNew
+      yield* (yield* open("notes", plain)).insert(small("1"))
+      const before = yield* objectOf(store, "notes", "1")
+      const read = Document.fromObject({ ...before, size: before.body.length })
+      const version = read._tag === "Success" ? read.success.stored! : assert.fail("it cannot be read")
+      assert.deepStrictEqual(Document.toObject(version).body, before.body)
+      const text = Document.toText(version)
+      assert.strictEqual((JSON.parse(text.body) as { readonly y?: number }).y, 1)
+      const held = Document.fromObject({ ...before, ...text, body: new TextEncoder().encode(text.body), size: 0 })
+      const isBinary = (slot: typeof held) => slot._tag === "Success" && slot.success.stored?.fields.isBinary
+      assert.isTrue(isBinary(held))
+      const writes = { writeId: "abcdefghijklmnop", writtenAt: 1, ancestors: [] }
+      const announced = Document.toIntentObject(version, writes, "t", { ...version, writeId: "ponmlkjihgfedcba" })
+      const slot = Document.fromObject({ key: "k", etag: "e", ...announced, size: announced.body.length })
+      assert.isTrue(isBinary(slot))
+      const next = slot._tag === "Success" ? Document.fromIntent("k", "e", slot.success.intent!) : undefined
+      assert.isTrue(next?._tag === "Success" && next.success?.fields.isBinary)
+      assert.deepStrictEqual(Object.keys(Document.imageOf(version)["body"] as object), ["w", "t"])
     })
   )
 

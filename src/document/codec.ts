@@ -449,10 +449,12 @@ const writing = <S extends Attributes.DocumentSchema>(
     Attributes.isHidden(registration.current().attributes.get(attribute)?.codec ?? "")
 
   /** What is stored of fields that have their places. */
-  const storedForm = ({ codec, placement }: Placed): Effect.Effect<Compressed.Placed> =>
-    (placement.body.length > 0 || placement.movable.length > 0) && registration.current().registered.compresses
+  const storedForm = ({ codec, placement }: Placed): Effect.Effect<Compressed.Placed> => {
+    const { compresses } = registration.current().registered
+    return compresses && (placement.body.length > 0 || placement.movable.length > 0)
       ? Compressed.compress(codec, placement, isHidden)
-      : Effect.succeed(Compressed.plain(codec, placement))
+      : Effect.succeed(Compressed.plain(codec, placement, compresses))
+  }
 
   const jsonOf = (value: A) =>
     Effect.mapErrorEager(faithful.encode(value), (error) =>

@@ -64,13 +64,17 @@ const textOf = ({ spilled, spilledText }: Spilled): string => {
 }
 
 /**
- * Returns the stored form of fields that have their places, uncompressed.
+ * Returns the stored form of fields that have their places, uncompressed. `mayBeBinary`: the body is binary where none is in it.
  *
  * @category encoding
  * @since 0.1.0
  */
-export const plain = (codec: FieldsCodec, { body, metadata }: Behavior.Placement): Placed => ({
-  fields: { metadata: codec.metadata(metadata), ...Behavior.bodyOf(body) },
+export const plain = (codec: FieldsCodec, { body, metadata }: Behavior.Placement, mayBeBinary: boolean): Placed => ({
+  fields: {
+    metadata: codec.metadata(metadata),
+    ...Behavior.bodyOf(body),
+    isBinary: mayBeBinary && body.length === 0
+  },
   metadata,
   body,
   compressed: undefined
@@ -95,11 +99,11 @@ export const compress = (
   const entries = new Set([...moved, ...body.filter(isOpen)])
   const text = textOf(Behavior.bodyOf([...entries]))
   const bytes = encoder.encode(text)
-  if (bytes.length < leastBytes || bytes.length > mostBytes) return Effect.succeed(plain(codec, placement))
+  if (bytes.length < leastBytes || bytes.length > mostBytes) return Effect.succeed(plain(codec, placement, true))
   const inMetadata = moved.length === 0 ? 0 : codec.metadataBytes(moved)
   const inBody = moved.length === 0 ? bytes.length : utf8Length(textOf(Behavior.bodyOf(body.filter(isOpen))))
   return Effect.mapEager(engine.deflate(bytes), (compressed) => {
-    if (compressed.length > worth * (inMetadata + inBody)) return plain(codec, placement)
+    if (compressed.length > worth * (inMetadata + inBody)) return plain(codec, placement, true)
     const gone = new Set(moved)
     const kept = gone.size === 0 ? metadata : metadata.filter((entry) => !gone.has(entry))
     const open = body.filter((entry) => !entries.has(entry))

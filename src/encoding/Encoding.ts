@@ -83,6 +83,8 @@ export interface StoredFields {
   readonly spilledText: Readonly<Record<string, string>> | undefined
   /** Values in the body that are compressed; they have to be brought back before they are decoded. */
   readonly compressed?: Compressed | undefined
+  /** The body is binary though no field is in it. Default: `false`, it is JSON. */
+  readonly isBinary?: boolean | undefined
 }
 
 /**

@@ -38,7 +38,11 @@ const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 const idLength = 16
 const idBytes = 12
 
-const numbers = new Map(Array.from(alphabet, (character, index) => [character.charCodeAt(0), index]))
+/** By the unit of a character; what is none of the alphabet has 255. */
+const numbers = new Uint8Array(128).fill(255)
+for (let i = 0; i < alphabet.length; i++) numbers[alphabet.charCodeAt(i)] = i
+
+const units = Uint8Array.from(alphabet, (character) => character.charCodeAt(0))
 
 /** The least time before 1970, and the most after it, that is not unusual: some 2,200 years. */
 const mostMillis = 2 ** 46
@@ -48,7 +52,10 @@ const isTime = (value: Json | undefined): value is number =>
 
 const isId = (value: Json | undefined): value is string => {
   if (typeof value !== "string" || value.length !== idLength) return false
-  for (let i = 0; i < idLength; i++) if (!numbers.has(value.charCodeAt(i))) return false
+  for (let i = 0; i < idLength; i++) {
+    const unit = value.charCodeAt(i)
+    if (unit >= 128 || numbers[unit] === 255) return false
+  }
   return true
 }
 
@@ -58,8 +65,11 @@ const isCount = (value: Json | undefined): value is number => Number.isSafeInteg
 
 const writeId = (writer: Writer, id: string): void => {
   for (let at = 0; at < idLength; at += 4) {
-    let bits = 0
-    for (let i = 0; i < 4; i++) bits = bits * 64 + numbers.get(id.charCodeAt(at + i))!
+    const bits =
+      (numbers[id.charCodeAt(at)]! << 18) |
+      (numbers[id.charCodeAt(at + 1)]! << 12) |
+      (numbers[id.charCodeAt(at + 2)]! << 6) |
+      numbers[id.charCodeAt(at + 3)]!
     writer.byte(bits >> 16)
     writer.byte((bits >> 8) & 255)
     writer.byte(bits & 255)
@@ -68,12 +78,27 @@ const writeId = (writer: Writer, id: string): void => {
 
 const readId = (reader: Reader): string => {
   const bytes = reader.bytes(idBytes)
-  let id = ""
-  for (let at = 0; at < idBytes; at += 3) {
-    const bits = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!
-    id += alphabet[bits >> 18]! + alphabet[(bits >> 12) & 63]! + alphabet[(bits >> 6) & 63]! + alphabet[bits & 63]!
-  }
-  return id
+  const unit = (at: number, shift: number): number =>
+    units[(((bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!) >> shift) & 63]!
+  // One flat text: it is compared, and kept, more often than it is read.
+  return String.fromCharCode(
+    unit(0, 18),
+    unit(0, 12),
+    unit(0, 6),
+    unit(0, 0),
+    unit(3, 18),
+    unit(3, 12),
+    unit(3, 6),
+    unit(3, 0),
+    unit(6, 18),
+    unit(6, 12),
+    unit(6, 6),
+    unit(6, 0),
+    unit(9, 18),
+    unit(9, 12),
+    unit(9, 6),
+    unit(9, 0)
+  )
 }
 
 const zigzag = (value: number): number => (value < 0 ? -2 * value - 1 : 2 * value)
@@ -103,21 +128,54 @@ const decoder = new TextDecoder()
 /** Used by one call at a time, from its beginning to its end. */
 const writer = new Writer()
 
+/** The members without a form of their own, if there are some. */
+const othersOf = (members: Readonly<Record<string, Json>>): Readonly<Record<string, Json>> | undefined => {
+  let others: Record<string, Json> | undefined
+  for (const name in members) {
+    if (name !== "w" && name !== "t" && name !== "c" && name !== "n" && name !== "p") {
+      others ??= {}
+      others[name] = members[name]!
+    }
+  }
+  return others
+}
+
+/** What has more is not looked at character by character. */
+const fewCharacters = 256
+
+const isShortAscii = (text: string): boolean => {
+  if (text.length > fewCharacters) return false
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return false
+  return true
+}
+
+/** The length in UTF-8, and that. */
+const writeText = (text: string): void => {
+  if (isShortAscii(text)) {
+    writer.uint(text.length)
+    for (let i = 0; i < text.length; i++) writer.byte(text.charCodeAt(i))
+    return
+  }
+  const bytes = encoder.encode(text)
+  writer.uint(bytes.length)
+  writer.bytes(bytes)
+}
+
 /** Writes a body, of its members as they are in JSON. `stringify` writes those that have no form of their own. */
 export const write = (
   members: Readonly<Record<string, Json>>,
   compressed: Compressed | undefined,
   stringify: (members: Readonly<Record<string, Json>>) => string
 ): Uint8Array => {
-  const { w, t, c, n, p, ...others } = members
+  const { c, n, p, t, w } = members
   const isUsual =
     isId(w) &&
     isTime(t) &&
     (c === undefined || isTime(c)) &&
     (n === undefined || isCount(n)) &&
     (p === undefined || (isIds(p) && p.length < 128))
-  const rest = isUsual ? others : members
-  const hasOthers = Object.keys(rest).length > 0
+  const rest = isUsual ? othersOf(members) : members
+  const hasOthers = rest !== undefined
   const changed = isUsual && (c !== undefined || n !== undefined)
   writer.reset()
   writer.byte(version)
@@ -141,9 +199,7 @@ export const write = (
     }
   }
   if (hasOthers) {
-    const json = encoder.encode(stringify(rest))
-    writer.uint(json.length)
-    writer.bytes(json)
+    writeText(stringify(rest))
   }
   if (compressed !== undefined) {
     writer.uint(compressed.size)
@@ -152,7 +208,7 @@ export const write = (
   return writer.view().slice()
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** The members of a body as they are in JSON, unchecked, and its fields; `undefined` for what is no such body. */
@@ -164,7 +220,7 @@ export const read = (
     if (reader.byte() !== version) return undefined
     const parts = reader.byte()
     if (parts > 31) return undefined
-    const members: Record<string, unknown> = {}
+    let members: Record<string, unknown> = {}
     if ((parts & isUnusual) === 0) {
       members["w"] = readId(reader)
       const time = readTime(reader)
@@ -183,10 +239,12 @@ export const read = (
     }
     if ((parts & hasRest) !== 0) {
       const rest: unknown = JSON.parse(decoder.decode(reader.bytes(reader.uint())))
-      if (!isObject(rest) || Object.keys(rest).some((name) => name === "__proto__" || Object.hasOwn(members, name))) {
-        return undefined
+      if (!isObject(rest) || Object.hasOwn(rest, "__proto__")) return undefined
+      for (const name in members) {
+        if (Object.hasOwn(rest, name)) return undefined
+        rest[name] = members[name]
       }
-      Object.assign(members, rest)
+      members = rest
     }
     if ((parts & hasFields) === 0) return reader.done ? { members, compressed: undefined } : undefined
     const size = reader.uint()
