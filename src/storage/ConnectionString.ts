@@ -33,6 +33,7 @@ import type * as S3Store from "./S3Store.ts"
 import * as StandardStore from "./StandardStore.ts"
 import type { StoreError } from "./StoreError.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
+import { nearest } from "../internal/nearest.ts"
 
 /**
  * A connection string that cannot be understood. `option` names the part at fault; neither it nor the description holds
@@ -288,7 +289,10 @@ const decodeOptions = <A>(
       const issue = issuesOf(error.issue).issues[0]
       const path = (issue?.path ?? []).map((part) => String(typeof part === "object" ? part.key : part))
       const unknown = issue?.message === "Expected no excess property"
-      const there = `there is no such option here; there are ${[...known].join(", ")}`
+      // Only the name of an option is said: what looks like another one may be the rest of a secret.
+      const meant = unknown ? nearest(path.join("."), known) : undefined
+      const perhaps = meant === undefined ? "" : ` (did you mean ${meant}?)`
+      const there = `there is no such option here${perhaps}; there are ${[...known].join(", ")}`
       return invalid(shown(path, known), unknown ? there : (issue?.message ?? "it is not what it should be"))
     })
   )
@@ -309,11 +313,11 @@ const bucketName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/
 const readBucket = (text: string, example: string): Outcome<string> => {
   if (text === "") return fail("bucket", `a bucket is missing: write ${example}`)
   return Result.flatMap(decodeText("bucket", text), (bucket) =>
-    bucketName.test(bucket)
-      ? Result.succeed(bucket)
-      : fail("bucket", "this is no name of a bucket; are / and @ in the credentials percent-encoded, as %2F and %40?")
+    bucketName.test(bucket) ? Result.succeed(bucket) : fail("bucket", `this is no name of a bucket; ${encodedAs}`)
   )
 }
+
+const encodedAs = "are / and @ in the credentials percent-encoded, as %2F and %40?"
 
 const readPrefix = (text: string): Outcome<string> => Result.flatMap(decodeText("prefix", text), checkedPrefix)
 
@@ -379,7 +383,10 @@ const parseS3 = (rest: string, query: string): Outcome<S3> =>
 const parseHttp = (scheme: string, rest: string, query: string): Outcome<S3> =>
   Result.gen(function* () {
     const { host, path, user } = splitAuthority(rest)
-    const endpoint = yield* readOrigin("host", `${scheme}://${host}`)
+    const isCut = user === undefined && path.includes("@")
+    const endpoint = yield* Result.mapError(readOrigin("host", `${scheme}://${host}`), (error) =>
+      isCut ? invalid("host", `${error.description}; ${encodedAs}`) : error
+    )
     const slash = path.indexOf("/")
     const first = slash < 0 ? path : path.slice(0, slash)
     const bucket = yield* readBucket(first, `${scheme}://host/bucket or ${scheme}://host/bucket/prefix`)

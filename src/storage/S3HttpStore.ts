@@ -19,6 +19,7 @@ import * as s3Http from "./internal/s3Http.ts"
 import type { TemporaryCredentials } from "./internal/s3Keys.ts"
 import {
   checkCredentials,
+  checkNameOnAws,
   checkOptions,
   type Credentials,
   describePlace,
@@ -117,6 +118,8 @@ const open = Effect.fnUntraced(function* (
   const problem = checkAll(options)
   if (problem !== undefined) return yield* problem
   const region = yield* regionOf(options)
+  const misnamed = checkNameOnAws(options, region)
+  if (misnamed !== undefined) return yield* misnamed
   const { location } = describePlace(options, region)
   const { bucket, client } = yield* s3Http.make(options, region)
   if (options.createBucket === true) yield* attempt(ensureBucket(options.bucket, bucket), location)

@@ -1,6 +1,6 @@
 /** The commands around a database: doctor, console, seed, migrate, init. */
-import { readdirSync, readFileSync } from "node:fs"
-import { createServer, type Server } from "node:http"
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs"
+import { createServer, type RequestListener, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -11,10 +11,23 @@ import { inFolder, inProcess } from "./shell.ts"
 
 type Row = Readonly<Record<string, unknown>>
 
+/** A server on a port of its own that answers so. */
+const answering = (answer: RequestListener) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly port: number; readonly server: Server }>((resume) => {
+      const server = createServer(answer)
+      server.listen(0, "127.0.0.1", () =>
+        resume(Effect.succeed({ server, port: (server.address() as AddressInfo).port }))
+      )
+    }),
+    ({ server }) => Effect.sync(() => void server.close())
+  )
+
 describe("doctor", () => {
   it.live("says what a folder has, and leaves nothing behind", () =>
     Effect.gen(function* () {
       const { json, path, s3db } = yield* inFolder
+      mkdirSync(path("data"))
       const findings = (yield* json(["doctor"])) as ReadonlyArray<Row>
       const stateOf = (check: string) => findings.find((one) => one["check"] === check)?.["state"]
       for (const check of ["connection", "permission to write", "permission to delete several", "clock", "latency"]) {
@@ -35,6 +48,48 @@ describe("doctor", () => {
         []
       )
     })
+  )
+
+  it.live("makes no folder where there is none, and says so", () =>
+    Effect.gen(function* () {
+      const { path, s3db } = yield* inFolder
+      const { code, out } = yield* s3db(["doctor", "--json"])
+      assert.strictEqual(code, exitCodes.Unfinished)
+      const connection = (JSON.parse(out) as ReadonlyArray<Row>).find(({ check }) => check === "connection")
+      assert.strictEqual(connection?.["state"], "failed")
+      assert.include(String(connection?.["detail"]), `there is no folder ${path("data")}`)
+      assert.include(String(connection?.["remedy"]), "s3db create resource")
+      assert.isFalse(existsSync(path("data")))
+    })
+  )
+
+  it.live(
+    "tells keys that are wrong from a policy that is missing, and says of no database that it could not look for",
+    () =>
+      Effect.gen(function* () {
+        for (const [refusal, remedy, stops] of [
+          ["InvalidAccessKeyId", "correct the access key", true],
+          ["SignatureDoesNotMatch", "correct the secret key", true],
+          ["ExpiredToken", "get new credentials", true],
+          ["AccessDenied", "has to allow s3:ListBucket", false]
+        ] as const) {
+          const { port } = yield* answering((request, response) => {
+            response.writeHead(403, { "content-type": "application/xml" })
+            response.end(
+              request.method === "HEAD" ? undefined : `<Error><Code>${refusal}</Code><Message>no</Message></Error>`
+            )
+          })
+          const url = `http://KEY:SECRET@127.0.0.1:${port}/some-bucket?retryFor=0`
+          const { code, out } = yield* inProcess(["doctor", "--json", "--url", url])
+          assert.strictEqual(code, exitCodes.Unfinished)
+          const findings = JSON.parse(out) as ReadonlyArray<Row>
+          const found = (check: string) => findings.find((one) => one["check"] === check)
+          assert.include(String(found("connection")?.["remedy"]), remedy)
+          assert.notInclude(out, "there is none yet")
+          if (stops) assert.isUndefined(found("permission to write"))
+          else assert.strictEqual(found("database")?.["state"], "skipped")
+        }
+      })
   )
 
   it.live("names what a server lacks, and what to do", () =>
@@ -72,24 +127,15 @@ describe("doctor of a bucket", () => {
         [undefined, "ok", "us-east-1; the bucket does not say where it is"]
       ] as const) {
         const asked: Array<string> = []
-        const port = yield* Effect.acquireRelease(
-          Effect.callback<{ readonly port: number; readonly server: Server }>((resume) => {
-            const server = createServer((request, response) => {
-              if (request.method === "HEAD" && request.headers.authorization === undefined)
-                asked.push(String(request.url))
-              // As S3 answers: with whatever keys, and by sending elsewhere.
-              response.writeHead(region === undefined ? 403 : 301, {
-                location: "http://127.0.0.1:1/elsewhere",
-                ...(region === undefined ? {} : { "x-amz-bucket-region": region })
-              })
-              response.end()
-            })
-            server.listen(0, "127.0.0.1", () =>
-              resume(Effect.succeed({ server, port: (server.address() as AddressInfo).port }))
-            )
-          }),
-          ({ server }) => Effect.sync(() => void server.close())
-        )
+        const port = yield* answering((request, response) => {
+          if (request.method === "HEAD" && request.headers.authorization === undefined) asked.push(String(request.url))
+          // As S3 answers: with whatever keys, and by sending elsewhere.
+          response.writeHead(region === undefined ? 403 : 301, {
+            location: "http://127.0.0.1:1/elsewhere",
+            ...(region === undefined ? {} : { "x-amz-bucket-region": region })
+          })
+          response.end()
+        })
         const url = `http://KEY:SECRET@127.0.0.1:${port.port}/some-bucket/pre?retryFor=0&region=us-east-1`
         const { out } = yield* inProcess(["doctor", "--json", "--url", url])
         assert.deepStrictEqual(asked, ["/some-bucket"])
@@ -250,6 +296,34 @@ describe("migrate", () => {
       ] as const) {
         assert.strictEqual((yield* s3db(args)).code, expected, args.join(" "))
       }
+    })
+  )
+
+  it.live("names the files that are called as no migration is, and says how to begin where there is no folder", () =>
+    Effect.gen(function* () {
+      const { path, s3db, write } = yield* inFolder
+      const folder = ["--folder", path("migrations")]
+      const early = yield* s3db(["migrate", "up", ...folder])
+      assert.strictEqual(early.code, exitCodes.Invalid)
+      assert.include(early.err, "s3db migrate generate NAME")
+      assert.isFalse(existsSync(path("data")))
+      yield* s3db(["create", "resource", "notes", "-a", "text=string"])
+      const status = yield* s3db(["migrate", "status", ...folder])
+      assert.strictEqual(status.code, 0)
+      assert.include(status.err, "s3db migrate generate NAME")
+      mkdirSync(path("migrations"))
+      yield* write("migrations/001-users.ts", "export const up = 1\n")
+      yield* write("migrations/types.d.ts", "")
+      yield* write("migrations/README.md", "")
+      for (const command of ["status", "up"]) {
+        const { code, err } = yield* s3db(["migrate", command, ...folder])
+        assert.strictEqual(code, 0)
+        assert.include(err, "001-users.ts in")
+        assert.include(err, "20260131T120000_NAME.ts")
+        assert.notMatch(err, /README|types\.d/)
+      }
+      const { out } = yield* s3db(["migrate", "up", "--help"])
+      assert.include(out, "though a file has changed")
     })
   )
 

@@ -9,7 +9,15 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as ceph from "./ceph.ts"
 
-const usage = "usage: npm run services -- up [--install] | down | status   [--json]"
+const { accessKeyId, endpoint, port, secretAccessKey } = ceph.gateway
+const usage = `usage: npm run services -- up [--install] | down | status   [--json]
+
+up      starts Ceph's S3 gateway on port ${port}; --install installs it first, on Debian and as root
+down    ends it, and removes all that it holds
+status  says whether it runs
+
+Its access key is ${accessKeyId}, its secret key ${secretAccessKey}:
+  S3DB_URL='${endpoint.replace("//", `//${accessKeyId}:${encodeURIComponent(secretAccessKey)}@`)}/bucket?createBucket=true'`
 const home = join(fileURLToPath(new URL("../..", import.meta.url)), ".services")
 
 const args = process.argv.slice(2)
@@ -33,6 +41,10 @@ const install = (): void => {
 }
 
 const main = async (): Promise<number> => {
+  if (args.includes("--help") || command === "help") {
+    console.log(usage)
+    return 0
+  }
   if (unknown.length > 0) throw new Error(`unknown option ${unknown.join(", ")}\n${usage}`)
   switch (command) {
     case "up": {

@@ -8,6 +8,7 @@ import { S3Client, HeadBucketCommand } from "@aws-sdk/client-s3"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import { RequestCounter } from "effect-s3db/storage/InstrumentedStore"
@@ -228,6 +229,54 @@ describe("ConnectionString.parse", () => {
       ]
       for (const [url, option] of cases) assert.strictEqual((yield* problem(url)).option, option, url)
       assert.isUndefined(Reflect.get({}, "polluted"))
+    })
+  )
+
+  it.effect(
+    "an option that is misspelt is told with the one that is meant, and credentials that are not encoded with how",
+    () =>
+      Effect.gen(function* () {
+        assert.include((yield* problem("s3://b?regoin=eu")).message, "did you mean region?")
+        assert.include((yield* problem("s3://b?hush=eu")).message, "no such option here; there are")
+        for (const url of ["s3://k:s/a+b@bucket", "http://k:s/a+b@host/bucket", "http://k:1/a+b@host/bucket"]) {
+          assert.match((yield* problem(url)).message, /percent-encoded, as %2F and %40/, url)
+        }
+        assert.notInclude((yield* problem("http://h:99999/b")).message, "%2F")
+      })
+  )
+
+  it.effect("what the guide shows can be read", () =>
+    Effect.gen(function* () {
+      const guide = fs.readFileSync(new URL("../../docs/guide/connecting.md", import.meta.url), "utf8")
+      const shown = guide.match(/(?<=`|^)(?:s3|https?|file|memory):\/\/[^`\s.][^`\s]*[^`\s.](?=`|$)/gm) ?? []
+      assert.isAtLeast(shown.length, 8)
+      for (const url of shown) yield* parse(url)
+      const options = yield* s3("s3://KEY:a%2Fb%40c@bucket")
+      assert.strictEqual(Redacted.value(options.credentials!.secretAccessKey as Redacted.Redacted<string>), "a/b@c")
+    })
+  )
+
+  it.effect("a name that no bucket has on AWS is refused, where other stores and old buckets may have it not", () =>
+    Effect.gen(function* () {
+      const open = (url: string, env: Readonly<Record<string, string>> = {}) =>
+        Effect.exit(Layer.build(ConnectionString.layer(url))).pipe(
+          Effect.scoped,
+          Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env }))
+        )
+      const refused = yield* open("s3://k:s@Bad_Bucket?region=eu-west-1")
+      assert.include(String(refused), "capitals or _")
+      assert.include(String(yield* open("s3://k:s@Bad_Bucket", { AWS_REGION: "sa-east-1" })), "sa-east-1")
+      for (const url of [
+        "s3://k:s@Bad_Bucket",
+        "s3://k:s@good-bucket?region=eu-west-1",
+        "s3://k:s@Bad_Bucket?region=us-east-1",
+        "s3://k:s@Bad_Bucket?region=eu-west-1&endpoint=http://localhost:1",
+        "http://k:s@localhost:1/Bad_Bucket?region=eu-west-1"
+      ]) {
+        assert.strictEqual((yield* open(url))._tag, "Success", url)
+      }
+      const elsewhere = { AWS_ENDPOINT_URL: "http://localhost:1" }
+      assert.strictEqual((yield* open("s3://k:s@Bad_Bucket?region=eu-west-1", elsewhere))._tag, "Success")
     })
   )
 

@@ -66,10 +66,12 @@ const find = Effect.fnUntraced(function* ({ profile, url }: Options) {
 export const layer = (options: Options): Layer.Layer<Connection, never, Output | FileSystem.FileSystem | Path.Path> =>
   Layer.effect(
     Connection,
-    Effect.map(Effect.context<Output | FileSystem.FileSystem | Path.Path>(), (context) => ({
-      find: Effect.provideContext(find(options), context),
-      singleWriter: options.singleWriter
-    }))
+    Effect.gen(function* () {
+      const context = yield* Effect.context<Output | FileSystem.FileSystem | Path.Path>()
+      // A command asks more than once, and is warned once.
+      const found = yield* Effect.cached(Effect.provideContext(find(options), context))
+      return { find: found, singleWriter: options.singleWriter }
+    })
   )
 
 /** A connection for people, without its secrets. */

@@ -79,6 +79,18 @@ const checkBucket = ({ bucket, region }: Place): StoreError | undefined => {
   return region === "" ? invalidOption("region", "the region is empty: leave it out, or name one") : undefined
 }
 
+/**
+ * Names that no bucket of AWS has but those of before March 2018 in us-east-1, which are asked for in the path. Other stores have rules of
+ * their own.
+ */
+export const checkNameOnAws = ({ bucket, endpoint }: Place, region: string): StoreError | undefined =>
+  endpoint === undefined && region !== "us-east-1" && /[A-Z_]/.test(bucket)
+    ? invalidOption(
+        "bucket",
+        `no bucket of AWS in ${region} has capitals or _ in its name: correct it, or name the endpoint of another store`
+      )
+    : undefined
+
 /** Whether each part of the credentials is there. */
 export const checkCredentials = (credentials: Credentials | undefined): StoreError | undefined => {
   if (credentials === undefined) return undefined

@@ -2,7 +2,7 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import { lazily } from "../globals.ts"
+import { flag, lazily } from "../globals.ts"
 import { force, resource, text } from "./arguments.ts"
 
 export const doctor = Command.make(
@@ -69,6 +69,8 @@ const folder = Flag.String("folder").pipe(
   Flag.withDefault("./migrations")
 )
 
+const goOn = flag("force", "Goes on with the others though a file has changed since it was run")
+
 export const migrate = Command.make("migrate").pipe(
   Command.withDescription("Runs programs of yours once each, in their order, by one process at a time"),
   Command.withSubcommands([
@@ -82,7 +84,7 @@ export const migrate = Command.make("migrate").pipe(
     ),
     Command.make(
       "up",
-      { folder, steps: Flag.Int("steps").pipe(Flag.withDescription("At most so many"), Flag.optional), force },
+      { folder, steps: Flag.Int("steps").pipe(Flag.withDescription("At most so many"), Flag.optional), force: goOn },
       lazily(load, ({ up }) => up)
     ).pipe(Command.withDescription("Runs those that were not run yet")),
     Command.make(

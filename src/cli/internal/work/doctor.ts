@@ -1,6 +1,7 @@
 /** `doctor`: whether what a database needs of a store is there, one thing after the other, and what to do where it is not. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Option from "effect/Option"
@@ -31,8 +32,27 @@ type S3Place = Extract<ConnectionString.Parsed, { readonly _tag: "S3" }>["option
 
 const ok = (check: string, detail: string): Finding => ({ check, state: "ok", detail })
 
+/** What is wrong with the keys themselves, so that no policy helps. */
+const remediesOfKeys: Readonly<Record<string, string>> = {
+  InvalidAccessKeyId: "correct the access key, and see that the endpoint is the store that has given it",
+  SignatureDoesNotMatch: "correct the secret key; in a URL it is percent-encoded: / as %2F, + as %2B, @ as %40",
+  InvalidToken: "get new credentials with their session token, or leave ?sessionToken= out for keys that have none",
+  ExpiredToken: "get new credentials: these have expired",
+  TokenRefreshRequired: "get new credentials: these have expired",
+  RequestExpired: "set the clock of this machine (NTP), or get new credentials",
+  RequestTimeTooSkewed: "set the clock of this machine (NTP)"
+}
+
+const remedyOfKeys = ({ reason }: StoreError): string | undefined =>
+  reason._tag === "AccessDenied" && reason.code !== undefined && Object.hasOwn(remediesOfKeys, reason.code)
+    ? remediesOfKeys[reason.code]
+    : undefined
+
 /** What to do about a failure, by its reason. */
-const remedyOf = ({ reason }: StoreError, permission?: string): string => {
+const remedyOf = (error: StoreError, permission?: string): string => {
+  const { reason } = error
+  const ofKeys = remedyOfKeys(error)
+  if (ofKeys !== undefined) return ofKeys
   switch (reason._tag) {
     case "NoSuchBucket":
       return "make it with `s3db create bucket`, or correct its name, region or endpoint in the URL"
@@ -70,7 +90,8 @@ const reach = Effect.fnUntraced(function* (store: Store) {
     ? { finding: ok("connection", `${store.location} answers in ${millis} ms`), isReached: true }
     : {
         finding: failed("connection", answer.failure, "s3:ListBucket"),
-        isReached: answer.failure.reason._tag === "AccessDenied"
+        // Others may be allowed where listing is not; with keys that are wrong nothing is.
+        isReached: answer.failure.reason._tag === "AccessDenied" && remedyOfKeys(answer.failure) === undefined
       }
 })
 
@@ -205,13 +226,36 @@ const examine = Effect.gen(function* () {
     )
   } else findings.push(skipped("conditional writes", "there is nothing to try them on"))
   findings.push(yield* latency(store))
-  const catalog = yield* Effect.result(store.head(catalogKey))
-  findings.push(
-    Result.isSuccess(catalog)
-      ? ok("database", "it is there")
-      : { check: "database", state: "warning", detail: "there is none yet", remedy: "`s3db create resource` makes one" }
-  )
+  findings.push(yield* databaseOf(store))
   return findings
+})
+
+const databaseOf = Effect.fnUntraced(function* (store: Store) {
+  const check = "database"
+  const catalog = yield* Effect.result(store.head(catalogKey))
+  if (Result.isSuccess(catalog)) return ok(check, "it is there")
+  if (catalog.failure.reason._tag !== "NoSuchKey") {
+    return skipped(check, `whether there is one cannot be told: ${catalog.failure.message}`)
+  }
+  return {
+    check,
+    state: "warning",
+    detail: "there is none yet",
+    remedy: "`s3db create resource` makes one"
+  } satisfies Finding
+})
+
+/** Opening a folder makes it, which a mistyped path must not. */
+const folderMissing = Effect.fnUntraced(function* (parsed: ConnectionString.Parsed) {
+  if (parsed._tag !== "File") return undefined
+  const fs = yield* FileSystem.FileSystem
+  if (yield* Effect.orElseSucceed(fs.exists(parsed.options.path), () => true)) return undefined
+  return {
+    check: "connection",
+    state: "failed",
+    detail: `there is no folder ${parsed.options.path}, and none was made`,
+    remedy: "correct the path, or make the folder: `s3db create resource` does, and a database in it"
+  } satisfies Finding
 })
 
 export const doctor = () =>
@@ -219,7 +263,10 @@ export const doctor = () =>
     const output = yield* Output
     const { described, parsed, source, url } = yield* connection
     const region = parsed._tag === "S3" ? yield* regionOf(parsed.options) : undefined
-    const found = yield* Effect.result(Effect.provide(examine, ConnectionString.layer(url)))
+    const missing = yield* folderMissing(parsed)
+    const found = yield* Effect.result(
+      missing === undefined ? Effect.provide(examine, ConnectionString.layer(url)) : Effect.succeed([missing])
+    )
     const opened: ReadonlyArray<Finding> = Result.isSuccess(found)
       ? found.success
       : [{ check: "connection", state: "failed", detail: found.failure.message, remedy: "correct the URL" }]

@@ -36,11 +36,22 @@ const cellOf = Effect.map(Database.Database, ({ store }) => CasCell.make(store, 
 
 const fileName = /^\d{8}T\d{6}_[\w-]+\.(ts|mts|js|mjs)$/
 
+/** What somebody may take for a migration; declarations of types are none. */
+const isProgram = /(?<!\.d)\.(ts|mts|cts|js|mjs|cjs)$/
+
 interface Known {
   readonly id: string
   readonly file: string
   readonly checksum: string
 }
+
+const noFolder = (folder: string): string =>
+  `there is no folder ${folder}: \`s3db migrate generate NAME\` makes it, with a first migration; --folder names another`
+
+const isThere = Effect.fnUntraced(function* (folder: string) {
+  const fs = yield* FileSystem.FileSystem
+  return yield* Effect.orElseSucceed(fs.exists(folder), () => true)
+})
 
 /** The migrations of a folder, in their order. */
 const filesIn = Effect.fnUntraced(function* (folder: string) {
@@ -48,9 +59,18 @@ const filesIn = Effect.fnUntraced(function* (folder: string) {
   const path = yield* Path.Path
   const failed = (error: { readonly message: string }) =>
     new Unreadable({ description: `the migrations in ${folder} cannot be read: ${error.message}` })
-  const names = (yield* Effect.mapError(fs.readDirectory(folder), failed))
-    .filter((name) => fileName.test(name))
-    .toSorted()
+  const output = yield* Output
+  if (!(yield* isThere(folder))) {
+    return yield* new Unreadable({ description: noFolder(folder) })
+  }
+  const all = (yield* Effect.mapError(fs.readDirectory(folder), failed)).toSorted()
+  const names = all.filter((name) => fileName.test(name))
+  const passedOver = all.filter((name) => isProgram.test(name) && !fileName.test(name))
+  if (passedOver.length > 0) {
+    yield* output.warn(
+      `${passedOver.join(", ")} in ${folder} ${passedOver.length === 1 ? "is" : "are"} passed over: the file of a migration is called as 20260131T120000_NAME.ts (or .mts, .js, .mjs), by which they are ordered; NAME has letters, digits, _ and -`
+    )
+  }
   const found: Array<Known> = []
   for (const name of names) {
     const file = path.resolve(folder, name)
@@ -156,10 +176,13 @@ const changedOf = (files: ReadonlyArray<Known>, applied: (typeof State.Type)["ap
     .map(({ id }) => id)
 
 export const up = (given: Folder & { readonly steps: Option.Option<number>; readonly force: boolean }) =>
+  Effect.flatMap(filesIn(given.folder), (files) => run(files, given))
+
+/** A folder that cannot be read is told before a database is made. */
+const run = (files: ReadonlyArray<Known>, given: { readonly steps: Option.Option<number>; readonly force: boolean }) =>
   withNewDatabase(
     Effect.gen(function* () {
       const output = yield* Output
-      const files = yield* filesIn(given.folder)
       const ran = yield* alone(
         Effect.gen(function* () {
           const applied = yield* readState()
@@ -222,7 +245,9 @@ export const status = (given: Folder) =>
   withDatabase(
     Effect.gen(function* () {
       const output = yield* Output
-      const files = yield* filesIn(given.folder)
+      const hasFolder = yield* isThere(given.folder)
+      if (!hasFolder) yield* output.note(noFolder(given.folder))
+      const files = hasFolder ? yield* filesIn(given.folder) : []
       const applied = yield* readState()
       const { store } = yield* Database.Database
       const lease = yield* Effect.mapError(
