@@ -15,7 +15,8 @@ const hasMembers = ({ body, key }: PutRequest): boolean =>
 /** The members of a body as JSON has them, compressed or not. */
 const bodyOf = (body: Uint8Array): Record<string, unknown> => {
   const { compressed, members } = Document.membersIn(body)!
-  const z = compressed === undefined ? {} : { z: [compressed.size, Buffer.from(compressed.bytes).toString("base64")] }
+  const z =
+    compressed === undefined ? {} : { z: [compressed.size, Buffer.from(compressed.bytes).toString("base64")], a: false }
   return { ...(members as Record<string, unknown>), ...z }
 }
 
