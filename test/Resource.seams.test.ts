@@ -130,6 +130,17 @@ describe("one repository for each database and name", () => {
     })
   )
 
+  it.effect("another option of the same name is refused in one database, as another schema is", () =>
+    Effect.gen(function* () {
+      const { database } = yield* openNew
+      const declared = (compression: boolean | undefined) =>
+        on(database)(Resource.make(Resource.define("letters", { schema: Note, primaryKey: "id", compression })))
+      const first = yield* declared(false)
+      assert.strictEqual(yield* declared(false), first)
+      for (const other of [true, undefined]) assert.strictEqual(yield* reasonOf(declared(other)), "Unsupported")
+    })
+  )
+
   it.effect("two that open it at once get the same, and it is told once", () =>
     Effect.gen(function* () {
       const { database } = yield* openNew

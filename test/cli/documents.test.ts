@@ -123,6 +123,37 @@ describe("documents on the command line", () => {
     })
   )
 
+  it.effect("says which field, flag or file is meant", () =>
+    Effect.gen(function* () {
+      const { path, s3db } = yield* filled
+      for (const [args, said] of [
+        [["update", "people", "p0001", "--set", "aeg=3"], "aeg: Expected no such field; did you mean age?"],
+        [["update", "people", "p0001", '{"address":{"ctiy":"x"}}', "--merge"], "did you mean address.city?"],
+        [["insert", "people", '{"nme":"Ana","country":"BR"}'], "did you mean name?"],
+        [["replace", "people", '{"id":"p0001","nmae":"Ana","country":"BR"}'], "did you mean name?"],
+        [["upsert", "people", '{"id":"p0001","nmae":"Ana","country":"BR"}'], "did you mean name?"],
+        [["query", "people", "--scn"], "; did you mean --scan?"],
+        [
+          ["export", "people", "-o", path("nodir", "x.csv")],
+          `x.csv cannot be written: there is no folder ${path("nodir")};`
+        ],
+        [["export", "people", "-o", `${path("nodir", "parts")}/`], `there is no folder ${path("nodir")};`],
+        [["import", "people", path("none.csv")], "none.csv cannot be read: it is not there"],
+        [["schema-diff", path("nodir")], "nodir cannot be read: it is not there"]
+      ] as const) {
+        const { code, err } = yield* s3db(args)
+        assert.notStrictEqual(code, 0)
+        assert.include(err, said)
+        assert.notInclude(err, "FileSystem.")
+      }
+      assert.notInclude((yield* s3db(["update", "people", "p0001", "--set", "xyzzy=3"])).err, "did you mean")
+      const elsewhere = ["--url", `file://${encodeURI(path("one"))}`]
+      yield* s3db(["create", "resource", "notes", "-a", "text=string", ...elsewhere])
+      const listed = yield* s3db(["list", ...elsewhere])
+      assert.match(listed.err, /^1 resource$/m)
+    })
+  )
+
   it.effect("updates, upserts and replaces", () =>
     Effect.gen(function* () {
       const { json, s3db } = yield* filled

@@ -92,7 +92,7 @@ describe("care on the command line", () => {
       assert.strictEqual((yield* s3db(["partitions", "people", "byCity"])).code, exitCodes.Usage)
       yield* json(["update", "people", "p0000", "--set", `zip=${"x".repeat(4000)}`])
       const analysis = (yield* json(["analyze", "people"])) as Row & { readonly fields: ReadonlyArray<Row> }
-      assert.deepInclude(analysis, { documents: 6, sampled: 6, withBody: 1 })
+      assert.deepInclude(analysis, { documents: 6, sampled: 6, withBody: 1, compressed: 1 })
       assert.deepInclude(
         analysis.fields.find(({ field }) => field === "zip"),
         { filled: "100 %", inBody: 1 }
@@ -103,7 +103,14 @@ describe("care on the command line", () => {
         explained.fields.find(({ path }) => path === "zip"),
         { place: "body" }
       )
-      assert.include((yield* s3db(["explain", "people", "p0001"])).out, "metadata")
+      const compressed = yield* s3db(["explain", "people", "p0000"])
+      assert.match(compressed.out, /^compressed +\d+ of \d+ fields, together$/m)
+      assert.match(compressed.out, /isCompressed/)
+      assert.include(compressed.err, "before compression")
+      const plain = yield* s3db(["explain", "people", "p0001"])
+      assert.match(plain.out, /^compressed +nothing$/m)
+      assert.include(plain.out, "metadata")
+      assert.notInclude(plain.err, "before compression")
     })
   )
 
@@ -221,7 +228,7 @@ describe("care on the command line", () => {
       assert.deepStrictEqual(end.rows, [])
       assert.include(end.err, "to go on: --from 5")
       assert.notInclude(end.err, "nobody")
-      assert.include((yield* watch("--listing")).err, "watching 1 documents")
+      assert.include((yield* watch("--listing")).err, "watching 1 document of")
       // Written long ago, and nobody has journaled it.
       yield* Effect.provide(json(["insert", "notes", '{"id":"c","text":"z"}']), TestClock.layer())
       const waiting = yield* watch()

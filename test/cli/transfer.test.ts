@@ -151,7 +151,7 @@ describe("export and import", () => {
         const names = readdirSync(folder)
         assert.isAbove(names.length, 0)
         assert.strictEqual(names.toSorted()[0], `part-00000.${format}`)
-        assert.include(written.err, `exported 7 documents into ${names.length} files`)
+        assert.include(written.err, `exported 7 documents into ${names.length} file`)
         const read = format === "parquet" ? `'${folder}/*.parquet'` : `read_json('${folder}/*.ndjson', format = 'nd')`
         assert.deepStrictEqual(yield* ids(read), everyone)
         const again = yield* s3db(many)

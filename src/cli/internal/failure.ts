@@ -57,6 +57,28 @@ export class Unreadable extends ExpectedError<Unreadable>("effect-s3db/cli/Unrea
   description: Schema.String
 }) {}
 
+/** What became of a file or folder that is named, in a sentence for whoever has named it. */
+export const fileFailure =
+  (file: string, what: "read" | "written", folder?: string) =>
+  (error: { readonly message: string; readonly reason?: { readonly _tag: string } }): Unreadable => {
+    const cannot = `${file} cannot be ${what}:`
+    switch (error.reason?._tag) {
+      case "NotFound":
+        return new Unreadable({
+          description:
+            what === "read"
+              ? `${cannot} it is not there; correct its path`
+              : `${cannot} there is no folder ${folder ?? "for it"}; make it first, or correct the path`
+        })
+      case "PermissionDenied":
+        return new Unreadable({
+          description: `${cannot} you are not allowed to; see the permissions of ${folder ?? file}`
+        })
+      default:
+        return new Unreadable({ description: `${cannot} ${error.message}` })
+    }
+  }
+
 /** Something would be destroyed, and nobody has said yes. */
 export class Refused extends ExpectedError<Refused>("effect-s3db/cli/Refused")("Refused", {
   description: Schema.String
@@ -79,6 +101,9 @@ export const didYouMean = (name: string, names: Iterable<string>): string => {
   const near = nearest(name, names)
   return near === undefined ? "" : `; did you mean ${near}?`
 }
+
+/** `1 document`, `2 documents`. */
+export const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? "" : "s"}`
 
 const kinds: Readonly<Record<string, Kind>> = {
   Usage: "Usage",

@@ -6,12 +6,11 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type { Json, JsonObject } from "../../encoding/Json.ts"
 import { isObject } from "../../internal/json.ts"
-import { Unreadable, Usage } from "./failure.ts"
+import { fileFailure, Unreadable, Usage } from "./failure.ts"
 
 /** The bytes of a file; `-` is standard input. */
 export const bytesOf = (file: string): Stream.Stream<Uint8Array, Unreadable, FileSystem.FileSystem | Stdio.Stdio> => {
-  const failed = (error: { readonly message: string }) =>
-    new Unreadable({ description: `${file === "-" ? "standard input" : file} cannot be read: ${error.message}` })
+  const failed = fileFailure(file === "-" ? "standard input" : file, "read")
   return file === "-"
     ? Stream.mapError(Stream.unwrap(Effect.map(Stdio.Stdio, ({ stdin }) => stdin)), failed)
     : Stream.mapError(Stream.unwrap(Effect.map(FileSystem.FileSystem, (fs) => fs.stream(file))), failed)

@@ -126,6 +126,10 @@ const told = (kind: Kind, message: string, remedy: string | undefined, asJson: b
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
+/** What is wrong with the command line, and what may be meant, in one sentence. */
+const oneLine = (message: string): string =>
+  message.replace(/\s*Did you mean this\?\s*(\S+)\s*$/, "; did you mean $1?").replaceAll(/\n+\s*/g, " ")
+
 /** What is an option in a program is a flag here. */
 const forCommandLine = (message: string): string =>
   message.replaceAll("scan: true", "--scan").replaceAll("singleWriter: true", "--single-writer")
@@ -147,7 +151,7 @@ export const run: (version: string, args: ReadonlyArray<string>) => Effect.Effec
           case "Version":
             return write(`${event.version}\n`)
           case "InvalidInvocation": {
-            const message = event.errors.map((error) => error.message.replaceAll(/\n+\s*/g, " ")).join("\n")
+            const message = event.errors.map((error) => oneLine(error.message)).join("\n")
             const help = `see \`${event.commandPath.join(" ")} --help\``
             return Effect.provideService(say(told("Usage", message, help, asJson)), Stdio.Stdio, stdio)
           }

@@ -8,8 +8,8 @@ import type * as Document from "../../../Document.ts"
 import type { JsonObject } from "../../../encoding/Json.ts"
 import * as Export from "../../../Export.ts"
 import type * as Query from "../../../Query.ts"
-import { NotFound } from "../../../DbError.ts"
-import { kindOf, Partial, Usage } from "../failure.ts"
+import { InvalidInput, NotFound } from "../../../DbError.ts"
+import { counted, didYouMean, kindOf, Partial, Usage } from "../failure.ts"
 import * as input from "../input.ts"
 import { Output } from "../output.ts"
 import { resource, withDatabase } from "./opening.ts"
@@ -103,17 +103,17 @@ export const query = (given: QueryInput) =>
         }
         const limit = given.all ? {} : { limit: given.limit }
         const rows = repository.queryJson({ ...request, ...select, ...limit })
-        yield* output.rows(rows, { columns, footer: counted })
+        yield* output.rows(rows, { columns, footer })
         return
       }
       const cursor = Option.match(given.cursor, { onNone: () => ({}), onSome: (cursor) => ({ cursor }) })
       const page = yield* repository.queryPageJson({ ...request, ...select, ...cursor, limit: given.limit })
-      yield* output.rows(Stream.fromIterable(page.items), { columns, footer: counted })
+      yield* output.rows(Stream.fromIterable(page.items), { columns, footer })
       if (page.cursor !== undefined) yield* output.note(`there may be more: --cursor ${page.cursor}, or --all`)
     })
   )
 
-const counted = (count: number): string => (count === 1 ? "1 document" : `${count} documents`)
+const footer = (count: number): string => counted(count, "document")
 
 /** A plan as rows of one table. */
 const explained = Effect.fnUntraced(function* (plan: Query.Plan) {
@@ -209,7 +209,7 @@ export const aggregate = (
         )
       )
       for (const [name, count] of skipped) {
-        if (count > 0) yield* output.note(`${name}: ${counted(count)} had nothing there that it could take`)
+        if (count > 0) yield* output.note(`${name}: ${counted(count, "document")} had nothing there that it could take`)
       }
     })
   )
@@ -228,6 +228,21 @@ interface WriteInput {
   readonly file: Option.Option<string>
 }
 
+/** Says of a field that there is not which one is probably meant. */
+const withMeant =
+  ({ attributes, name, primaryKey }: requests.Opened["definition"]) =>
+  <E>(error: E): E | InvalidInput => {
+    if (!(error instanceof InvalidInput)) return error
+    const known = new Set<string>([primaryKey])
+    for (const { path } of attributes) path.forEach((_, i) => known.add(path.slice(0, i + 1).join(".")))
+    const issues = error.issues.map((issue) =>
+      issue.message === "Expected no such field"
+        ? { ...issue, message: `${issue.message}${didYouMean(issue.path.join("."), known)}` }
+        : issue
+    )
+    return new InvalidInput({ resource: name, issues })
+  }
+
 /** Writes one document, whose failure is that of the command, or several, each of which is told of. */
 const writing = (
   given: WriteInput,
@@ -241,7 +256,8 @@ const writing = (
       const output = yield* Output
       const documents = yield* input.objects(given.document, given.file, "the document")
       const { definition, repository } = yield* resource(given.resource)
-      const one = write(repository, definition.primaryKey)
+      const unexplained = write(repository, definition.primaryKey)
+      const one = (document: JsonObject) => Effect.mapError(unexplained(document), withMeant(definition))
       const [only] = documents
       if (documents.length === 1 && only !== undefined) return yield* output.value(yield* one(only))
       let failed = 0
@@ -311,11 +327,10 @@ export const update = (given: {
         ...Object.fromEntries(given.unset.map((path) => [path, null]))
       }
       const options = { ifRevision: revisionOf(given.ifRevision) }
-      yield* output.value(
-        given.merge
-          ? yield* repository.patchJson(given.id, changes, options)
-          : yield* repository.updateJson(given.id, changes, options)
-      )
+      const write = given.merge
+        ? repository.patchJson(given.id, changes, options)
+        : repository.updateJson(given.id, changes, options)
+      yield* output.value(yield* Effect.mapError(write, withMeant(opened.definition)))
     })
   )
 
@@ -342,7 +357,7 @@ export const remove = (
         ? yield* Stream.runCollect(repository.listIds(yield* requests.request(opened, given)))
         : given.ids
       if (ids.length === 0) return yield* output.value({ deleted: 0 }, "no document meets the conditions")
-      const what = ids.length === 1 ? `document ${JSON.stringify(ids[0])}` : counted(ids.length)
+      const what = ids.length === 1 ? `document ${JSON.stringify(ids[0])}` : counted(ids.length, "document")
       yield* output.confirm(`Delete ${what} of ${given.resource}?`, given.force)
       if (given.mustExist) {
         yield* Effect.forEach(ids, (id) => repository.delete(id, { mustExist: true }), { concurrency, discard: true })
@@ -350,7 +365,7 @@ export const remove = (
       }
       const { deleted, failed } = yield* repository.deleteMany(ids)
       for (const { error, id } of failed) yield* output.warn(`${id}: ${error.message}`)
-      yield* output.value({ deleted: deleted.length }, `deleted ${counted(deleted.length)}`)
+      yield* output.value({ deleted: deleted.length }, `deleted ${counted(deleted.length, "document")}`)
       const [first] = failed
       if (first !== undefined) {
         return yield* failed.length === ids.length && kindOf(first.error) !== "Defect"

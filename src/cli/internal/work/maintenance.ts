@@ -14,7 +14,7 @@ import * as Plugin from "../../../Plugin.ts"
 import type * as Repository from "../../../Repository.ts"
 import { listAll } from "../../../storage/ObjectStore.ts"
 import * as DbError from "../../../DbError.ts"
-import { Missing, Partial, Usage } from "../failure.ts"
+import { counted, Missing, Partial, Usage } from "../failure.ts"
 import * as input from "../input.ts"
 import { Output } from "../output.ts"
 import { harmlessJson } from "../table.ts"
@@ -59,7 +59,7 @@ const rewriting = <A extends Repository.Rewritten, E, R>(
       Effect.onInterrupt(() => output.warn(`interrupted after ${seen} documents: run it again, and it goes on`)),
       Effect.ensuring(progress.end)
     )
-    yield* output.value({ seen, rewritten, failed }, `${label} ${rewritten} of ${seen} documents`)
+    yield* output.value({ seen, rewritten, failed }, `${label} ${rewritten} of ${counted(seen, "document")}`)
     if (failed > 0) return yield* new Partial({ description: `${failed} documents were left as they are` })
   })
 
@@ -135,7 +135,7 @@ export const truncate = (given: Named & { readonly force: boolean }) =>
       const { repository } = yield* resource(given.resource)
       yield* output.confirm(`Delete all documents of ${given.resource}?`, given.force)
       const deleted = yield* repository.deleteAll
-      yield* output.value({ deleted }, `deleted ${deleted} documents`)
+      yield* output.value({ deleted }, `deleted ${counted(deleted, "document")}`)
     })
   )
 
@@ -344,6 +344,7 @@ export const analyze = (given: Named & { readonly sample: number }) =>
         meanMetadataBytes: mean(sampled.map(({ metadataBytes }) => metadataBytes)),
         limitBytes: limit,
         withBody: spilled,
+        compressed: explained.filter(({ fields }) => fields.some(({ isCompressed }) => isCompressed)).length,
         // A document takes no more than its bytes and key; of requests, those of reading and writing all of them once.
         dollarsPerMonth: Number((gigabytes * prices.gigabyteMonth).toFixed(4)),
         dollarsToReadAll: Number(((documents / 1000) * prices.thousandGets).toFixed(4)),
@@ -375,10 +376,19 @@ export const explain = (given: Named & { readonly id: string }) =>
         ...(text === undefined ? {} : { text })
       }))
       if (!output.isForPeople) return yield* output.value({ ...rest, fields: rows })
-      yield* output.value({ ...rest })
+      const compressed = fields.filter(({ isCompressed }) => isCompressed).length
+      yield* output.value({
+        ...rest,
+        compressed: compressed === 0 ? "nothing" : `${compressed} of ${counted(fields.length, "field")}, together`
+      })
+      if (compressed > 0) {
+        yield* output.note(
+          "the bytes of a compressed field below are those before compression: bodyBytes is what is stored"
+        )
+      }
       yield* output.note("")
       yield* output.rows(Stream.fromIterable(rows), {
-        columns: ["path", "attribute", "place", "bytes", "jsonBytes", "text"]
+        columns: ["path", "attribute", "place", "isCompressed", "bytes", "jsonBytes", "text"]
       })
     })
   )
@@ -390,7 +400,7 @@ export const plugins = () =>
       const installed = yield* Plugin.installed
       yield* output.rows(Stream.fromIterable(installed.map((one): JsonObject => ({ ...one }))), {
         columns: ["plugin", "namespace", "version", "isInstalled"],
-        footer: (count) => (count === 0 ? "the catalog knows of no plugin" : `${count} plugins`)
+        footer: (count) => (count === 0 ? "the catalog knows of no plugin" : counted(count, "plugin"))
       })
     })
   )
@@ -430,7 +440,7 @@ interface Shown extends Seen {
 const byListing = Effect.fnUntraced(function* (name: string) {
   const output = yield* Output
   let before = yield* versions(name)
-  yield* output.note(`watching ${before.size} documents of ${name}; Ctrl-C ends it`)
+  yield* output.note(`watching ${counted(before.size, "document")} of ${name}; Ctrl-C ends it`)
   const look = Effect.gen(function* () {
     const now = yield* versions(name)
     const changes: Array<Seen> = []

@@ -8,6 +8,7 @@ import * as Portable from "../../../Portable.ts"
 import * as Result from "effect/Result"
 import * as InstrumentedStore from "../../../storage/InstrumentedStore.ts"
 import type { Capabilities } from "../../../storage/ObjectStore.ts"
+import { counted } from "../failure.ts"
 import { Output } from "../output.ts"
 import { connection, definition, withDatabase } from "./opening.ts"
 
@@ -79,7 +80,7 @@ export const list = () =>
       yield* output.rows(Stream.fromIterable(rows), {
         columns: ["name", "version", "fields", "partitions", "unique", "behavior", "options"],
         footer: (count) =>
-          count === 0 ? "no resource yet: make one with `s3db create resource`" : `${count} resources`
+          count === 0 ? "no resource yet: make one with `s3db create resource`" : counted(count, "resource")
       })
     })
   )

@@ -15,7 +15,7 @@ import type { Attribute } from "../../../schema/Attributes.ts"
 import * as ConnectionString from "../../../storage/ConnectionString.ts"
 import { ObjectStore } from "../../../storage/ObjectStore.ts"
 import * as declaring from "../declaring.ts"
-import { didYouMean, Partial, Unreadable, Usage } from "../failure.ts"
+import { counted, didYouMean, fileFailure, Partial, Usage } from "../failure.ts"
 import * as input from "../input.ts"
 import * as notation from "../notation.ts"
 import { Output } from "../output.ts"
@@ -182,10 +182,7 @@ export const diff = (given: { readonly folder: string }) =>
       const fs = yield* FileSystem.FileSystem
       const path = yield* Path.Path
       const database = yield* Database.Database
-      const names = yield* Effect.mapError(
-        fs.readDirectory(given.folder),
-        (error) => new Unreadable({ description: `${given.folder} cannot be read: ${error.message}` })
-      )
+      const names = yield* Effect.mapError(fs.readDirectory(given.folder), fileFailure(given.folder, "read"))
       const declared: Array<Definition<Portable.DynamicSchema>> = []
       for (const name of names.filter((one) => one.endsWith(".json")).toSorted()) {
         const file = path.join(given.folder, name)
@@ -207,7 +204,9 @@ export const diff = (given: { readonly folder: string }) =>
       yield* output.rows(Stream.fromIterable(rows), { columns: ["resource", "state", "changes"] })
       const different = rows.filter(({ state }) => state !== "same")
       if (different.length > 0)
-        return yield* new Partial({ description: `${different.length} of ${rows.length} resources differ` })
+        return yield* new Partial({
+          description: `${different.length} of ${counted(rows.length, "resource")} ${different.length === 1 ? "differs" : "differ"}`
+        })
     })
   )
 

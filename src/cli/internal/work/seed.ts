@@ -8,7 +8,7 @@ import * as Stream from "effect/Stream"
 import type { Json, JsonObject } from "../../../encoding/Json.ts"
 import { isObject } from "../../../internal/json.ts"
 import * as Wire from "../../../Wire.ts"
-import { Partial, Unreadable } from "../failure.ts"
+import { counted, Partial, Unreadable } from "../failure.ts"
 import { Output } from "../output.ts"
 import { resource, withDatabase } from "./opening.ts"
 import type * as requests from "./requests.ts"
@@ -172,7 +172,7 @@ export const seed = (given: {
           yield* progress.update(written + failed, given.count)
         })
       ).pipe(Effect.ensuring(progress.end))
-      yield* output.value({ written, failed }, `wrote ${written} documents`)
+      yield* output.value({ written, failed }, `wrote ${counted(written, "document")}`)
       if (failed > 0) {
         return yield* new Partial({
           description: `${failed} of ${given.count} documents do not fit: give a --factory that makes such`

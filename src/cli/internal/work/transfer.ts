@@ -10,7 +10,7 @@ import type { Json, JsonObject } from "../../../encoding/Json.ts"
 import * as Export from "../../../Export.ts"
 import { isObject } from "../../../internal/json.ts"
 import type { Column, Failure } from "../../../plugins/Parquet.ts"
-import { Partial, Unreadable, Usage } from "../failure.ts"
+import { counted, fileFailure, Partial, Unreadable, Usage } from "../failure.ts"
 import * as input from "../input.ts"
 import * as notation from "../notation.ts"
 import { Output } from "../output.ts"
@@ -34,8 +34,7 @@ const formatOf = (given: Option.Option<Format>, file: Option.Option<string>): Fo
 export const intoFile = Effect.fnUntraced(function* <E, R>(file: string, bytes: Stream.Stream<Uint8Array, E, R>) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const failed = (error: { readonly message: string }) =>
-    new Unreadable({ description: `${file} cannot be written: ${error.message}` })
+  const failed = fileFailure(file, "written", path.dirname(file))
   const folder = yield* Effect.mapError(
     fs.makeTempDirectoryScoped({ directory: path.dirname(file), prefix: ".s3db-" }),
     failed
@@ -57,9 +56,8 @@ const intoFolder = Effect.fnUntraced(function* <E, R>(
 ) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const failed = (error: { readonly message: string }) =>
-    new Unreadable({ description: `${folder} cannot be written: ${error.message}` })
   const target = path.resolve(folder)
+  const failed = fileFailure(folder, "written", path.dirname(target))
   const there = yield* Effect.orElseSucceed(fs.readDirectory(target), () => [])
   if (there.length > 0) {
     return yield* new Unreadable({ description: `${folder} has files already: name a folder that is new or empty` })
@@ -164,7 +162,7 @@ export const exporting = (
             ? Export.ndjsonFiles(documents, { bytesPerFile })
             : parquet.files(documents, { ...form, bytesPerFile })
         const written = yield* Effect.ensuring(intoFolder(folder.value, format, files), progress.end)
-        return yield* output.note(`exported ${count} documents into ${written} files`)
+        return yield* output.note(`exported ${counted(count, "document")} into ${counted(written, "file")}`)
       }
       const columns = selected ?? Export.columnsOf(opened.definition)
       const bytes: Stream.Stream<Uint8Array, Stream.Error<typeof documents> | Failure> =
@@ -180,7 +178,7 @@ export const exporting = (
         yield* output.raw(bytes)
       })
       yield* Effect.ensuring(write, progress.end)
-      yield* output.note(`exported ${count} documents`)
+      yield* output.note(`exported ${counted(count, "document")}`)
     })
   )
 
@@ -315,7 +313,7 @@ export const importing = (given: {
       )
       yield* output.value(
         { written, failed },
-        `imported ${written} documents${failed === 0 ? "" : `, ${failed} failed`}`
+        `imported ${counted(written, "document")}${failed === 0 ? "" : `, ${failed} failed`}`
       )
       if (failed > 0)
         return yield* new Partial({ description: `${failed} of ${written + failed} documents were not written` })
