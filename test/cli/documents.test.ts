@@ -403,3 +403,63 @@ describe("tables", () => {
     assert.strictEqual(table.layout(names, rows, 10).hidden, 3)
   })
 })
+
+describe("hints", () => {
+  it.live("of what is easily written otherwise, and the cursor of a page for programs", () =>
+    Effect.gen(function* () {
+      const { json, s3db } = yield* inFolder
+      yield* json(["create", "resource", "users", "-a", "name=string", "-a", "age=number|optional"])
+      for (const id of ["a", "b", "c"]) {
+        yield* json(["insert", "users", JSON.stringify({ id, name: `Name ${id}`, age: 18 })])
+      }
+      for (const [args, code, said] of [
+        [["insert", "users"], exitCodes.Usage, "nothing was given: give the document"],
+        [["update", "users", "a"], exitCodes.Usage, "nothing was given: give the changes as an argument, with --set"],
+        [["query", "users", "--scan", "--order", "-age"], exitCodes.Usage, "write --order=-age"],
+        [["query", "users", "--scan", "-w", "age==18"], exitCodes.Usage, "one = compares, age=18"],
+        [["query", "users", "--all", "--scan", "--page"], exitCodes.Usage, "--page goes with a --limit"],
+        [["query", "users", "--scan", "--order", "--all"], exitCodes.Usage, "--order"]
+      ] as const) {
+        const ran = yield* s3db(args)
+        assert.strictEqual(ran.code, code, ran.err)
+        assert.include(ran.err, said)
+      }
+      const count = yield* s3db(["count", "users", "--by", "age"])
+      assert.strictEqual(count.code, exitCodes.Denied)
+      assert.include(count.err, "say --scan")
+      assert.notInclude(count.err, "limit")
+      const quoted = ["query", "users", "--scan", "-w", 'name="=x"']
+      assert.deepStrictEqual(yield* json(quoted), [])
+
+      interface Page {
+        readonly documents: ReadonlyArray<{ readonly id: string }>
+        readonly cursor: string | null
+      }
+      const page = ["query", "users", "--scan", "-n", "2", "--page"]
+      const first = (yield* json(page)) as Page
+      const second = (yield* json([...page, "--cursor", String(first.cursor)])) as Page
+      assert.deepStrictEqual(
+        [...first.documents, ...second.documents].map(({ id }) => id),
+        ["a", "b", "c"]
+      )
+      assert.isString(first.cursor)
+      assert.isNull(second.cursor)
+      assert.isArray(yield* json(page.slice(0, -1)))
+    })
+  )
+
+  it.live("upsert takes what insert takes, and leaves the optional fields alone that are not given", () =>
+    Effect.gen(function* () {
+      const { json, s3db } = yield* inFolder
+      yield* json(["create", "resource", "users", "-a", "name=string", "-a", "age=number|optional"])
+      yield* json(["insert", "users", '{"id":"bo","name":"Bo","age":17}'])
+      assert.deepStrictEqual(yield* json(["upsert", "users", '{"id":"bo","name":"Bob"}']), {
+        id: "bo",
+        name: "Bob",
+        age: 17
+      })
+      assert.strictEqual((yield* s3db(["upsert", "users", '{"id":"bo","age":18}'])).code, exitCodes.Invalid)
+      assert.include((yield* s3db(["upsert", "--help"])).out, "each is given as for insert")
+    })
+  )
+})

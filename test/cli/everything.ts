@@ -20,6 +20,7 @@ const everything = {
     weight: "decimal:3|optional",
     born: "date|optional",
     day: "dateonly|optional",
+    seen: "datetime|optional",
     state: "enum|values:open,in progress,done|default:open",
     isNew: "boolean|default:true",
     stars: "number|default:3",

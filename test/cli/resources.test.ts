@@ -140,7 +140,9 @@ describe("resources on the command line", () => {
         altered: "tasks",
         changes: [
           { field: "age", change: "removed: number, optional" },
-          { field: "note", change: "added: string, optional" }
+          { field: "note", change: "added: string, optional" },
+          { field: "(partitions.byState)", change: 'removed: ["state"]' },
+          { field: "(partitions.byName)", change: 'added: ["name"]' }
         ],
         building: ["byName"]
       })
@@ -208,6 +210,49 @@ describe("resources on the command line", () => {
         { resource: "notes", state: "only in the catalog", changes: [] }
       ])
       assert.strictEqual((yield* s3db(["schema-diff", path("none")])).code, exitCodes.Invalid)
+    })
+  )
+
+  it.effect("what differs is said also of bounds, patterns and options", () =>
+    Effect.gen(function* () {
+      const { json, path, s3db, write } = yield* inFolder
+      mkdirSync(path("schemas"))
+      const attributes = { name: "string|min:2", at: "datetime|optional", inner: { code: "string|optional" } }
+      yield* json(["create", "resource", "people", JSON.stringify({ attributes })])
+      const changed = { ...attributes, name: "string|min:3", inner: { code: "string|optional|max:9" } }
+      yield* write("schemas/people.json", JSON.stringify({ attributes: changed, history: true }))
+      const changes = [
+        "name: string|min:2 -> string|min:3",
+        "inner.code: string|optional -> string|max:9|optional",
+        "(history): added: true"
+      ]
+      const different = yield* s3db(["schema-diff", path("schemas"), "--json"])
+      assert.deepStrictEqual(JSON.parse(different.out), [{ resource: "people", state: "different", changes }])
+      const altered = (yield* json(["alter", "resource", "people", "--file", path("schemas/people.json")])) as {
+        readonly changes: ReadonlyArray<{ readonly field: string; readonly change: string }>
+      }
+      assert.deepStrictEqual(
+        altered.changes.map(({ change, field }) => `${field}: ${change}`),
+        changes
+      )
+      // What the notation of the module cannot say is told by its portable form.
+      yield* json(["create", "resource", "people2", "-a", "n=number|positive|max:5"])
+      const [field, ...others] = (
+        (yield* json(["alter", "resource", "people2", "-a", "n=number|positive|max:6"])) as typeof altered
+      ).changes
+      assert.deepStrictEqual(others, [])
+      assert.match(field?.field ?? "", /maximum\)$/)
+      assert.strictEqual(field?.change, "5 -> 6")
+    })
+  )
+
+  it.effect("a resource that is there is not made again", () =>
+    Effect.gen(function* () {
+      const { json, s3db } = yield* inFolder
+      yield* json(["create", "resource", "users", "-a", "name=string"])
+      const { code, err } = yield* s3db(["create", "resource", "users", "-a", "name=string"])
+      assert.strictEqual(code, exitCodes.Conflict)
+      assert.include(err, 'there is a resource "users" already: `s3db alter resource`')
     })
   )
 

@@ -6,8 +6,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { exitCodes } from "../../src/cli/internal/failure.ts"
 import { words } from "../../src/cli/internal/words.ts"
+import { families } from "../../src/schema/internal/ruleTypes.ts"
 import { server } from "../services/fauxqs.ts"
 import { inFolder, inProcess } from "./shell.ts"
+
+const keys = { env: { S3DB_KEYS: `k1:${"A".repeat(43)}=` } }
 
 type Row = Readonly<Record<string, unknown>>
 
@@ -218,6 +221,61 @@ describe("seed", () => {
       assert.strictEqual((yield* s3db(made)).code, exitCodes.Unfinished)
       yield* write("bad.mjs", "export const x = 1")
       assert.strictEqual((yield* s3db(["seed", "people", "--factory", path("bad.mjs")])).code, exitCodes.Invalid)
+    })
+  )
+})
+
+describe("seed of every rule", () => {
+  it.live("makes what fits each type of attribute", () =>
+    Effect.gen(function* () {
+      const { json } = yield* inFolder
+      const types = Object.values(families).flatMap((names) => names.split(" "))
+      const given: Readonly<Record<string, ReadonlyArray<string>>> = {
+        geo: ["geo:lat", "geo:lon", "geo:point", "geo:lat|min:48|max:49"],
+        money: ["money:EUR", "money:JPY", "money:3", "money:EUR|nullable"],
+        crypto: ["crypto:18"],
+        decimal: ["decimal:3", "decimal:0"],
+        embedding: ["embedding:3", "embedding:4:int8", "embedding:4:float16"],
+        bits: ["bits:64", "bits:12"],
+        enum: ["enum|values:a,b"],
+        string: [
+          "string|length:5|numeric",
+          "string|min:12|alpha",
+          "string|max:4|alphanum|uppercase",
+          "string|pattern:/^[A-Z]{2}-\\d{3,5}(?:x|y)?$/",
+          "string|pattern:/^https?:\\/\\/\\w+\\.com$/i",
+          "string|empty:false|trim"
+        ],
+        number: [
+          "number|min:0.1|max:0.4",
+          "number|positive|max:0.5",
+          "number|negative",
+          "number|integer|min:-5|max:-3"
+        ],
+        password: ["password|min:20|max:24"],
+        array: ["array|items:ip4|length:3"],
+        record: ["record|items:ean|min:2"]
+      }
+      const rules = types.flatMap((type) => given[type] ?? [type])
+      const attributes = Object.fromEntries([
+        ...rules.map((rule, index) => [`f${index}`, rule]),
+        ["odd", { type: "array", items: "enum|values:a,b,c", unique: true, min: 3 }],
+        ["inner", { at: "datetime", code: "ean|nullable", prices: { type: "array", items: "money:EUR" } }],
+        ["never", "string|optional|pattern:/^(?=a)b$/"],
+        ["price", "money:EUR|optional"]
+      ])
+      yield* json(["create", "resource", "all", JSON.stringify({ attributes })], keys)
+      assert.deepStrictEqual(yield* json(["seed", "all", "-n", "20", "--seed", "every"], keys), {
+        written: 20,
+        failed: 0
+      })
+      const rows = (yield* json(["query", "all", "--scan", "--all"], keys)) as ReadonlyArray<Row>
+      assert.isFalse(rows.some((row) => "never" in row))
+      assert.isTrue(rows.some((row) => "price" in row))
+      for (const rule of ["decimal:3", "duration", "phone"]) {
+        const values = new Set(rows.map((row) => JSON.stringify(row[`f${rules.indexOf(rule)}`])))
+        assert.isAbove(values.size, 1, rule)
+      }
     })
   )
 })

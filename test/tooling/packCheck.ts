@@ -1,6 +1,6 @@
 /** Packs the library, installs it in an empty folder with its peers, and type-checks and runs the README's first example. */
 import { execFileSync } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { accessSync, constants, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -24,6 +24,8 @@ try {
     readonly entryCount: number
   }>
   if (packed === undefined) throw new Error("npm pack made nothing")
+  // In a clone npx runs what was built, and no installation makes it executable.
+  accessSync(join(root, "dist/cli/main.js"), constants.X_OK)
   console.log(`${packed.filename}: ${packed.entryCount} files, ${Math.round(packed.size / 1024)} KB`)
   const version = (name: string) => `${name}@${manifest.devDependencies[name]}`
   writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module", private: true }))

@@ -79,6 +79,15 @@ export const fileFailure =
     }
   }
 
+/** A resource of that name is in the catalog. */
+export class ResourceExists extends ExpectedError<ResourceExists>("effect-s3db/cli/ResourceExists")("ResourceExists", {
+  resource: Schema.String
+}) {
+  override get message(): string {
+    return `there is a resource ${JSON.stringify(this.resource)} already: \`s3db alter resource\` gives it another definition`
+  }
+}
+
 /** Something would be destroyed, and nobody has said yes. */
 export class Refused extends ExpectedError<Refused>("effect-s3db/cli/Refused")("Refused", {
   description: Schema.String
@@ -115,6 +124,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   Missing: "NotFound",
   NotFound: "NotFound",
   AlreadyExists: "Conflict",
+  ResourceExists: "Conflict",
   Conflict: "Conflict",
   UniqueViolation: "Conflict",
   TransactionConflict: "Conflict",

@@ -33,12 +33,13 @@ export const parse = (text: string, what: string): Effect.Effect<Json, Unreadabl
 
 /**
  * A value that is given as an argument, with `--file`, or on standard input: an argument of `-`, or none where standard input is
- * no terminal.
+ * no terminal. `ways` are others of the command, for the error.
  */
 export const json = Effect.fnUntraced(function* (
   argument: Option.Option<string>,
   file: Option.Option<string>,
-  what: string
+  what: string,
+  ways = ""
 ) {
   if (Option.isSome(argument) && Option.isSome(file)) {
     return yield* new Usage({ description: `${what} is given as an argument and with --file: give one of them` })
@@ -48,19 +49,26 @@ export const json = Effect.fnUntraced(function* (
   const { stdinIsTerminal } = yield* Stdio.Stdio
   if (Option.isNone(argument) && (yield* stdinIsTerminal)) {
     return yield* new Usage({
-      description: `${what} is missing: give it as an argument, with --file, or on standard input`
+      description: `nothing was given: give ${what} as an argument, with ${ways}--file, or on standard input`
     })
   }
-  return yield* parse(yield* textOf("-"), "standard input")
+  const text = yield* textOf("-")
+  if (text.trim() === "") {
+    return yield* new Usage({
+      description: `nothing was given: give ${what} as an argument, with ${ways}--file, or on standard input, which is empty`
+    })
+  }
+  return yield* parse(text, "standard input")
 })
 
 /** The same, which has to be an object. */
 export const object = Effect.fnUntraced(function* (
   argument: Option.Option<string>,
   file: Option.Option<string>,
-  what: string
+  what: string,
+  ways = ""
 ): Effect.fn.Return<JsonObject, Usage | Unreadable, FileSystem.FileSystem | Stdio.Stdio> {
-  const value = yield* json(argument, file, what)
+  const value = yield* json(argument, file, what, ways)
   return isObject(value) ? value : yield* new Unreadable({ description: `${what} has to be a JSON object` })
 })
 

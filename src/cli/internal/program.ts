@@ -130,9 +130,22 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 const oneLine = (message: string): string =>
   message.replace(/\s*Did you mean this\?\s*(\S+)\s*$/, "; did you mean $1?").replaceAll(/\n+\s*/g, " ")
 
-/** What is an option in a program is a flag here. */
-const forCommandLine = (message: string): string =>
-  message.replaceAll("scan: true", "--scan").replaceAll("singleWriter: true", "--single-writer")
+/** `--order -age` is two flags to the parser. */
+const orderApart = (args: ReadonlyArray<string>): string | undefined => {
+  const fields = args[args.indexOf("--order") + 1]
+  return args.includes("--order") && fields !== undefined && /^-[^-]/.test(fields)
+    ? `--order ${fields} is taken for another flag: write --order=${fields}`
+    : undefined
+}
+
+/** What is an option in a program is a flag here; what has no limit is not told of one. */
+const forCommandLine = (message: string, args: ReadonlyArray<string>): string =>
+  (args.some((one) => one === "count" || one === "aggregate")
+    ? message.replace("say scan: true, or a limit", "say scan: true")
+    : message
+  )
+    .replaceAll("scan: true", "--scan")
+    .replaceAll("singleWriter: true", "--single-writer")
 
 /**
  * Runs the command line, and gives the exit code. What it says goes to the `Stdio` of its context; it never fails.
@@ -151,7 +164,7 @@ export const run: (version: string, args: ReadonlyArray<string>) => Effect.Effec
           case "Version":
             return write(`${event.version}\n`)
           case "InvalidInvocation": {
-            const message = event.errors.map((error) => oneLine(error.message)).join("\n")
+            const message = orderApart(args) ?? event.errors.map((error) => oneLine(error.message)).join("\n")
             const help = `see \`${event.commandPath.join(" ")} --help\``
             return Effect.provideService(say(told("Usage", message, help, asJson)), Stdio.Stdio, stdio)
           }
@@ -177,7 +190,7 @@ export const run: (version: string, args: ReadonlyArray<string>) => Effect.Effec
     if (failure instanceof OutputClosed && failure.isGone) return exitCodes.Closed
     // The presenter has told what is wrong with the command line; nothing is where help was asked for.
     if (isShowHelp(failure)) return failure.errors.length > 0 ? exitCodes.Usage : exitCodes.Success
-    yield* say(told(kind, forCommandLine(messageOf(failure)), remedyOf(failure), asJson))
+    yield* say(told(kind, forCommandLine(messageOf(failure), args), remedyOf(failure), asJson))
     return exitCodes[kind]
   })
 

@@ -92,6 +92,7 @@ const simple = (type: string, checks: ReadonlyArray<Check>): string => {
 
 const declarations: Readonly<Record<string, string>> = {
   "effect/schema/Date": "date",
+  "effect/schema/DateTimeUtc": "datetime",
   "effect/schema/BigDecimal": "decimal",
   "effect/schema/Json": "json",
   "effect/schema/Uint8Array": "bytes",

@@ -64,7 +64,9 @@ export const upsert = Command.make(
   { resource, document, file },
   lazily(load, ({ upsert }) => upsert)
 ).pipe(
-  Command.withDescription("Creates documents, or changes the given fields of those that are there"),
+  Command.withDescription(
+    "Creates documents, or changes those that are there: each is given as for insert, and what is not given stays as it is"
+  ),
   Command.withExamples([{ command: `s3db upsert users '{"id":"ana","name":"Anna"}'` }])
 )
 
@@ -135,6 +137,7 @@ export const query = Command.make(
     ),
     all: flag("all", "All of them, whatever their number"),
     cursor: text("cursor", "CURSOR", "Goes on where the page before has ended"),
+    page: flag("page", "One page as a value: its documents, and the cursor of what follows, or null"),
     select: text(
       "select",
       "FIELDS",
@@ -149,6 +152,7 @@ export const query = Command.make(
     { command: "s3db query users --where 'age>=18' --where country=BR --scan" },
     { command: "s3db query users --partition byCountry --value country=BR --order=-age -n 10" },
     { command: `s3db query users -w '{"$or":[{"age":{"lt":18}},{"age":{"gt":65}}]}' --scan --all --ndjson` },
+    { command: "s3db query users --scan -n 100 --page --json | jq -r .cursor" },
     { command: "s3db query users --where country=BR --explain" }
   ])
 )

@@ -78,6 +78,7 @@ export interface QueryInput extends requests.Asked {
   readonly all: boolean
   readonly cursor: Option.Option<string>
   readonly select: Option.Option<string>
+  readonly page: boolean
   readonly explain: boolean
 }
 
@@ -98,6 +99,11 @@ export const query = (given: QueryInput) =>
       const columns = selected ?? columnsOf(opened)
       if (given.explain) return yield* explained(yield* repository.explainQuery({ ...request, ...select }))
       if (given.all || given.limit > mostPerPage) {
+        if (given.page) {
+          return yield* new Usage({
+            description: `--page goes with a --limit of at most ${mostPerPage}, not with --all`
+          })
+        }
         if (Option.isSome(given.cursor)) {
           return yield* new Usage({ description: `--cursor goes with a --limit of at most ${mostPerPage}` })
         }
@@ -108,6 +114,7 @@ export const query = (given: QueryInput) =>
       }
       const cursor = Option.match(given.cursor, { onNone: () => ({}), onSome: (cursor) => ({ cursor }) })
       const page = yield* repository.queryPageJson({ ...request, ...select, ...cursor, limit: given.limit })
+      if (given.page) return yield* output.value({ documents: page.items, cursor: page.cursor ?? null })
       yield* output.rows(Stream.fromIterable(page.items), { columns, footer })
       if (page.cursor !== undefined) yield* output.note(`there may be more: --cursor ${page.cursor}, or --all`)
     })
@@ -322,7 +329,7 @@ export const update = (given: {
       }
       const isJson = !hasFlags || Option.isSome(given.changes) || Option.isSome(given.file)
       const changes: JsonObject = {
-        ...(isJson ? yield* input.object(given.changes, given.file, "the changes") : {}),
+        ...(isJson ? yield* input.object(given.changes, given.file, "the changes", "--set, --unset, ") : {}),
         ...(yield* requests.assignments(opened, given.set, "--set")),
         ...Object.fromEntries(given.unset.map((path) => [path, null]))
       }

@@ -85,6 +85,12 @@ export const within = Effect.fnUntraced(function* (opened: Opened, part: Part): 
 export const predicate = Effect.fnUntraced(function* ({ repository }: Opened, texts: ReadonlyArray<string>) {
   const all: Array<Query.Predicate> = []
   for (const text of texts) {
+    const twice = /^\s*([^\s=<>!~^?{]+)\s*={2,}\s*([\s\S]*)$/.exec(text)
+    if (twice !== null) {
+      return yield* new Usage({
+        description: `--where ${JSON.stringify(text)}: one = compares, ${twice[1]}=${twice[2]}; a text that begins with = stands in quotes, ${twice[1]}="=..."`
+      })
+    }
     const forms = notation.condition(text)
     if (forms === undefined) {
       return yield* new Usage({

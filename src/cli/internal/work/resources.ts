@@ -4,18 +4,19 @@ import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Database from "../../../Database.ts"
-import { AlreadyExists } from "../../../DbError.ts"
 import type { Definition } from "../../../Definition.ts"
 import type { Json, JsonObject } from "../../../encoding/Json.ts"
+import { isObject } from "../../../internal/json.ts"
 import * as Portable from "../../../Portable.ts"
 import * as Resource from "../../../Resource.ts"
 import type { Attribute } from "../../../schema/Attributes.ts"
 import * as ConnectionString from "../../../storage/ConnectionString.ts"
 import { ObjectStore } from "../../../storage/ObjectStore.ts"
 import * as declaring from "../declaring.ts"
-import { counted, didYouMean, fileFailure, Partial, Usage } from "../failure.ts"
+import { counted, didYouMean, fileFailure, Partial, ResourceExists, Usage } from "../failure.ts"
 import * as input from "../input.ts"
 import * as notation from "../notation.ts"
 import { Output } from "../output.ts"
@@ -72,7 +73,7 @@ export const create = (given: Declared) =>
         const output = yield* Output
         const database = yield* Database.Database
         if ((yield* database.listResources).some(({ name }) => name === given.resource)) {
-          return yield* new AlreadyExists({ resource: "the catalog", id: given.resource })
+          return yield* new ResourceExists({ resource: given.resource })
         }
         yield* Resource.make(defined)
         yield* output.value({ created: given.resource }, `created ${given.resource}`)
@@ -92,10 +93,61 @@ export const changesOf = (
   return [...new Set([...old.keys(), ...now.keys()])].flatMap((field) => {
     const [was, is] = [old.get(field), now.get(field)]
     if (was === is) return []
-    return [
-      { field, change: was === undefined ? `added: ${is}` : is === undefined ? `removed: ${was}` : `${was} -> ${is}` }
-    ]
+    return [{ field, change: changed(was, is) }]
   })
+}
+
+/** The leaves of a value, by their paths. */
+const leaves = (value: Json, path: string): ReadonlyArray<readonly [path: string, text: string]> =>
+  isObject(value)
+    ? Object.entries(value).flatMap(([name, inner]) => leaves(inner, path === "" ? name : `${path}.${name}`))
+    : [[path, typeof value === "string" ? value : JSON.stringify(value)]]
+
+/** The lists of a portable form as objects, by the names of fields where they have some. */
+const named = (value: Json): Json => {
+  if (Array.isArray(value)) {
+    const entries = (value as ReadonlyArray<Json>).map((item, index) => {
+      const name = isObject(item) && isObject(item["name"] ?? null) ? (item["name"] as JsonObject)["value"] : undefined
+      return [typeof name === "string" ? name : String(index), named(item)] as const
+    })
+    return Object.fromEntries(entries)
+  }
+  return isObject(value)
+    ? Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, named(inner)]))
+    : value
+}
+
+const changed = (was: string | undefined, is: string | undefined): string =>
+  was === undefined ? `added: ${is}` : is === undefined ? `removed: ${was}` : `${was} -> ${is}`
+
+/**
+ * The same, and what else differs: rules, such as another `min`, and options, in the rule notation if both can be said in
+ * it, or else in their portable form.
+ */
+const differences = (
+  before: Definition<Portable.DynamicSchema>,
+  after: Definition<Portable.DynamicSchema>
+): ReturnType<typeof changesOf> => {
+  const types = changesOf(before.attributes, after.attributes)
+  const [old, now] = [typesModule.notationOf(before), typesModule.notationOf(after)]
+  const inNotation = ({ attributes, options }: { readonly attributes: JsonObject; readonly options: JsonObject }) => [
+    ...leaves(attributes, ""),
+    ...leaves(options, "").map(([path, text]) => [`(${path})`, text] as const)
+  ]
+  const portable = ({ portable }: Definition<Portable.DynamicSchema>) =>
+    leaves(named(JSON.parse(JSON.stringify(portable ?? null)) as Json), "").map(
+      ([path, text]) => [`(${path})`, text] as const
+    )
+  const [first, second] =
+    Result.isSuccess(old) && Result.isSuccess(now)
+      ? [new Map(inNotation(old.success)), new Map(inNotation(now.success))]
+      : [new Map(portable(before)), new Map(portable(after))]
+  const told = new Set(types.map(({ field }) => field))
+  const rest = [...new Set([...first.keys(), ...second.keys()])].flatMap((field) => {
+    const [was, is] = [first.get(field), second.get(field)]
+    return was === is || told.has(field) ? [] : [{ field, change: changed(was, is) }]
+  })
+  return [...types, ...rest]
 }
 
 export const alter = (given: Declared & { readonly force: boolean }) =>
@@ -110,8 +162,10 @@ export const alter = (given: Declared & { readonly force: boolean }) =>
         if (comparison?.state === "Unchanged") {
           return yield* output.value({ altered: given.resource, changes: [] }, `${given.resource} is as it should be`)
         }
-        const changes = changesOf(before.attributes, defined.attributes)
-        const gone = changes.filter(({ change }) => change.startsWith("removed"))
+        const changes = differences(before, defined)
+        const gone = changesOf(before.attributes, defined.attributes).filter(({ change }) =>
+          change.startsWith("removed")
+        )
         if (gone.length > 0) {
           yield* output.confirm(
             `${given.resource} loses ${gone.map(({ field }) => field).join(", ")}, which documents keep and nobody sees. Alter it?`,
@@ -189,18 +243,19 @@ export const diff = (given: { readonly folder: string }) =>
         const json = yield* input.object(Option.none(), Option.some(file), file)
         declared.push(yield* declaring.parse(name.slice(0, -".json".length), json))
       }
-      const resources = new Map((yield* database.listResources).map((info) => [info.name, info]))
-      const rows = (yield* database.compare(declared)).map(({ resource, state }): JsonObject => {
-        const local = declared.find(({ name }) => name === resource)
-        const remote = resources.get(resource)
-        const changes =
-          local === undefined || remote === undefined ? [] : changesOf(remote.attributes, local.attributes)
-        return {
-          resource,
-          state: states[state],
-          changes: changes.map(({ change, field }) => `${field}: ${change}`)
-        }
-      })
+      const rows = yield* Effect.forEach(yield* database.compare(declared), ({ resource, state }) =>
+        Effect.gen(function* () {
+          const local = declared.find(({ name }) => name === resource)
+          const changes =
+            local === undefined || state !== "Changed" ? [] : differences(yield* definition(resource), local)
+          const row: JsonObject = {
+            resource,
+            state: states[state],
+            changes: changes.map(({ change, field }) => `${field}: ${change}`)
+          }
+          return row
+        })
+      )
       yield* output.rows(Stream.fromIterable(rows), { columns: ["resource", "state", "changes"] })
       const different = rows.filter(({ state }) => state !== "same")
       if (different.length > 0)
