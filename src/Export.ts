@@ -385,8 +385,21 @@ export const writeFiles = Effect.fn("Export.writeFiles")(function* <E, R>(
           isOurs ? Effect.void : refuse(`another export came to its end below ${prefix}`)
         )
   )
-  const clean = Effect.suspend(() => (begun.length === 0 ? Effect.void : Effect.ignore(store.deleteMany(begun))))
-  yield* Effect.andThen(writing, ending).pipe(Effect.onExit((exit) => (Exit.isSuccess(exit) ? Effect.void : clean)))
+  let isEnding = false
+  /** `_SUCCESS` may be there, although nobody has heard so: files do not go before it, lest readers take an export without them. */
+  const unmark = Effect.matchEffect(isOurs, {
+    onFailure: (error) => (error.reason._tag === "NoSuchKey" ? Effect.void : Effect.fail(error)),
+    onSuccess: (isOurs) => (isOurs ? store.delete(done.key) : Effect.void)
+  })
+  const clean = Effect.suspend(() => {
+    if (begun.length === 0 && !isEnding) return Effect.void
+    return Effect.ignore(Effect.andThen(isEnding ? unmark : Effect.void, store.deleteMany(begun)))
+  })
+  const end = Effect.suspend(() => {
+    isEnding = true
+    return ending
+  })
+  yield* Effect.andThen(writing, end).pipe(Effect.onExit((exit) => (Exit.isSuccess(exit) ? Effect.void : clean)))
   return written
 })
 

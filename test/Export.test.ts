@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -12,8 +14,10 @@ import type { Json, JsonObject } from "effect-s3db/encoding/Json"
 import * as Export from "effect-s3db/Export"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
+import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as StoreError from "effect-s3db/storage/StoreError"
 import { random } from "./encoding/random.ts"
-import { openNew, openOn } from "./fixture.ts"
+import { keysOf, memory, openNew, openOn } from "./fixture.ts"
 
 const encoder = new TextEncoder()
 
@@ -486,6 +490,40 @@ describe("csv", () => {
       const stream = Export.csvText(Stream.make<ReadonlyArray<JsonObject>>({ a: 1 }, { a: 2 }), { columns: ["a"] })
       assert.deepStrictEqual(yield* Stream.runCollect(stream), ["a\r\n", "1\r\n2\r\n"])
       assert.deepStrictEqual(yield* Stream.runCollect(stream), ["a\r\n", "1\r\n2\r\n"])
+    })
+  )
+})
+
+describe("files in a store", () => {
+  const files = Stream.make(new Uint8Array(3), new Uint8Array(4))
+  const lost = new StoreError.StoreError({
+    operation: "put",
+    reason: new StoreError.Timeout({ description: "no answer", afterMillis: 1 })
+  })
+  const into = (store: ObjectStore["Service"]) =>
+    Export.writeFiles(files, { store, prefix: "exports/", extension: "bin" })
+  /** The store, with something after the mark at the end is put. */
+  const after = (store: ObjectStore["Service"], then: Effect.Effect<never, StoreError.StoreError>) => ({
+    ...store,
+    put: (one: Parameters<typeof store.put>[0]) =>
+      one.key.endsWith("_SUCCESS") ? Effect.andThen(store.put(one), then) : store.put(one)
+  })
+
+  it.effect("no mark is left without its files where nobody has heard that it is there", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      assert.strictEqual(yield* Effect.flip(into(after(store, Effect.fail(lost)))), lost)
+      assert.deepStrictEqual(yield* keysOf(store), [])
+      const reached = yield* Deferred.make<void>()
+      const hanging = after(store, Effect.andThen(Deferred.succeed(reached, undefined), Effect.never))
+      const fiber = yield* Effect.forkChild(into(hanging))
+      yield* Deferred.await(reached)
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* keysOf(store), [])
+      // Where it cannot be told, the files stay with it.
+      const blind = { ...after(store, Effect.fail(lost)), get: () => Effect.fail(lost) }
+      assert.strictEqual(yield* Effect.flip(into(blind)), lost)
+      assert.lengthOf(yield* keysOf(store), 3)
     })
   )
 })
