@@ -109,6 +109,24 @@ describe("export and import", () => {
     })
   )
 
+  it.effect("names in a file can do nothing to the terminal where they are told", () =>
+    Effect.gen(function* () {
+      const { path, s3db, write } = yield* filled
+      yield* write("evil.ndjson", `{"id":"a","\\u001b]0;t\\u0007\\u009b2J\\u202e":1}`)
+      for (const args of [
+        ["import", "people", path("evil.ndjson")],
+        ["query", "people", "--scan", "-w", "na\u001b[31m\u009b\u202e=1"],
+        ["query", "people", "--scan", "-w", "na\u001b[31m\u009b\u202e=1", "--json"],
+        ["nothing\u001b[31m"]
+      ]) {
+        const { code, err } = yield* s3db(args)
+        assert.notStrictEqual(code, 0)
+        assert.include(err, "\\u001b")
+        for (const mark of ["\u001b", "\u0007", "\u009b", "\u202e"]) assert.notInclude(err, mark)
+      }
+    })
+  )
+
   it.effect("Parquet, and several files in a folder, are read by an engine", () =>
     Effect.gen(function* () {
       const { json, path, s3db, write } = yield* filled

@@ -21,6 +21,7 @@ import * as transfer from "./commands/transfer.ts"
 import { exitCodes, kindOf, type Kind, OutputClosed, remedyOf } from "./failure.ts"
 import * as globals from "./globals.ts"
 import { Output } from "./output.ts"
+import { harmlessJson, harmlessLines } from "./table.ts"
 
 const described = (): Completions.CommandDescriptor => Completions.fromCommand(command)
 
@@ -120,8 +121,8 @@ const say = Effect.fnUntraced(function* (text: string) {
 const told = (kind: Kind, message: string, remedy: string | undefined, asJson: boolean): string => {
   const text = message.trim()
   return asJson
-    ? `${JSON.stringify({ error: { kind, code: exitCodes[kind], message: text, ...(remedy === undefined ? {} : { remedy }) } })}\n`
-    : `error: ${text}\n${remedy === undefined ? "" : `  ${remedy}\n`}`
+    ? `${harmlessJson(JSON.stringify({ error: { kind, code: exitCodes[kind], message: text, ...(remedy === undefined ? {} : { remedy }) } }))}\n`
+    : `error: ${harmlessLines(text)}\n${remedy === undefined ? "" : `  ${remedy}\n`}`
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -11,6 +11,9 @@ export const harmless = (text: string): string =>
     return short ?? `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`
   })
 
+/** Text of lines of its own that cannot do anything to a terminal. */
+export const harmlessLines = (text: string): string => text.split("\n").map(harmless).join("\n")
+
 const shortEscapes: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }
 
 /** JSON that cannot do anything to a terminal, and means the same. */
