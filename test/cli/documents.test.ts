@@ -127,6 +127,11 @@ describe("documents on the command line", () => {
     Effect.gen(function* () {
       const { path, s3db } = yield* filled
       for (const [args, said] of [
+        [["update", "people", "p0001", "--set", "__proto__=3"], "--set __proto__: no field can have this name"],
+        [
+          ["create", "resource", "x", "-a", "a.__proto__=string"],
+          "--attribute a.__proto__: no field can have this name"
+        ],
         [["update", "people", "p0001", "--set", "aeg=3"], "aeg: Expected no such field; did you mean age?"],
         [["update", "people", "p0001", '{"address":{"ctiy":"x"}}', "--merge"], "did you mean address.city?"],
         [["insert", "people", '{"nme":"Ana","country":"BR"}'], "did you mean name?"],

@@ -73,6 +73,9 @@ export const assignment = (text: string): readonly [name: string, value: string]
   return at <= 0 ? undefined : [text.slice(0, at).trim(), text.slice(at + 1)]
 }
 
+/** Whether no field can have this name, or path: assigned to an object it would be lost. */
+export const isForbidden = (path: string): boolean => path.split(".").includes("__proto__")
+
 /** Codecs of fields whose JSON form may be a number or a boolean. All others have texts, lists and objects. */
 const plain = /^(number|boolean|json|lat|lon|choice|option|struct)/
 

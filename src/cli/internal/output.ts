@@ -123,7 +123,8 @@ export const layer = (options: Options): Layer.Layer<Output, never, Stdio.Stdio 
         line === "" ? Effect.void : say("\r\u001b[2K")
       )
       const note = (text: string) => (options.quiet ? Effect.void : Effect.andThen(clear, say(`${text}\n`)))
-      const warn = (text: string) => Effect.andThen(clear, say(`${errStyle("warning:", "yellow")} ${table.harmlessLines(text)}\n`))
+      const warn = (text: string) =>
+        Effect.andThen(clear, say(`${errStyle("warning:", "yellow")} ${table.harmlessLines(text)}\n`))
 
       const tableOf = Effect.fnUntraced(function* <E, R>(
         rows: Stream.Stream<JsonObject, E, R>,

@@ -44,6 +44,9 @@ export const assignments = Effect.fnUntraced(function* (opened: Opened, texts: R
     const parsed = notation.assignment(text)
     if (parsed === undefined) return yield* new Usage({ description: `${flag} has to be field=value` })
     const [path, value] = parsed
+    if (notation.isForbidden(path)) {
+      return yield* new Usage({ description: `${flag} ${path}: no field can have this name` })
+    }
     if (Object.hasOwn(found, path)) return yield* new Usage({ description: `${flag} has ${path} twice` })
     found[path] = notation.valueFor(codecOf(opened, path), value)
   }

@@ -39,6 +39,9 @@ const declared = Effect.fnUntraced(function* (given: Declared) {
     const parsed = notation.assignment(text)
     if (parsed === undefined)
       return yield* new Usage({ description: "--attribute has to be name=rule, such as name=string|min:2" })
+    if (notation.isForbidden(parsed[0])) {
+      return yield* new Usage({ description: `--attribute ${parsed[0]}: no field can have this name` })
+    }
     attributes[parsed[0]] = parsed[1]
   }
   const options: Record<string, Json> = {}

@@ -230,7 +230,7 @@ const readCsv = (opened: requests.Opened, file: string) => {
       for (const [column, cell] of Object.entries(row)) {
         const name = column.charCodeAt(0) === 0xfeff ? column.slice(1) : column
         if (cell === "") continue
-        if (name === "__proto__" || name.split(".").includes("__proto__"))
+        if (notation.isForbidden(name))
           return Result.fail(`line ${index + 2}: a column has no name that a field can have`)
         const path = codecs.has(name) ? name.split(".") : [name]
         let place: Record<string, Json> = document
