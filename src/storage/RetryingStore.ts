@@ -231,7 +231,9 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
       const error = result.failure
       const { _tag } = error.reason
       if (unknown !== undefined && (_tag === "PreconditionFailed" || _tag === "NoSuchKey")) {
-        const etag = yield* landed(request, made)
+        const unsure = unknown
+        // A look that fails says nothing of the write, whatever the outcome of the look is.
+        const etag = yield* Effect.catch(landed(request, made), () => Effect.fail(made.counted(unsure)))
         if (etag !== undefined) return { etag }
         const description = "the condition does not hold, and an earlier attempt may have been carried out"
         const reason = new PreconditionFailed({ description, afterUnknown: true })
@@ -261,7 +263,8 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
       const error = result.failure
       const { _tag } = error.reason
       if (unknown !== undefined && (_tag === "PreconditionFailed" || _tag === "NoSuchKey")) {
-        if (yield* isAbsent(key, made)) return
+        const unsure = unknown
+        if (yield* Effect.catch(isAbsent(key, made), () => Effect.fail(made.counted(unsure)))) return
         const description = "the condition does not hold, and an earlier attempt may have been carried out"
         const reason = new PreconditionFailed({ description, afterUnknown: true })
         return yield* new StoreError({ operation: "delete", key, reason })
@@ -304,7 +307,9 @@ export const make = (inner: ObjectStore["Service"], options: Options = {}): Obje
       }
       const gone = assumeLateArrivals
         ? []
-        : yield* Effect.forEach(uncertain, (key) => isAbsent(key, made), { concurrency: lookConcurrency })
+        : yield* Effect.forEach(uncertain, (key) => Effect.catch(isAbsent(key, made), () => Effect.succeed(false)), {
+            concurrency: lookConcurrency
+          })
       uncertain.forEach((key, i) => gone[i] === true && deleted.add(key))
       const [key] = repeatable
       if (key === undefined) break

@@ -11,6 +11,7 @@ import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import {
   AccessDenied,
   type Operation,
+  PreconditionFailed,
   type Reason,
   StoreError,
   Throttled,
@@ -30,6 +31,7 @@ const text = (value: string) => new TextEncoder().encode(value)
 const unavailable = new Unavailable({ description: "503", status: 503, sent: true })
 const refused = new Unavailable({ description: "refused", sent: false })
 const timeout = new Timeout({ description: "late", afterMillis: 1 })
+const refusedByItself = new PreconditionFailed({ description: "412" })
 const denied = new AccessDenied({ description: "no" })
 
 /** A store whose requests fail as planned; a fault may come after the request was carried out. */
@@ -303,6 +305,36 @@ describe("RetryingStore", () => {
       const { etag } = yield* gone.store.put({ key: "k", body: text("0") })
       const missing = yield* inTime(Effect.flip(gone.retrying.put({ key: "k", body: text("1"), ifMatch: etag })))
       assert.isTrue(missing.reason._tag === "PreconditionFailed" && missing.reason.afterUnknown)
+    })
+  )
+
+  it.effect("a look that fails leaves unknown what the write has done", () =>
+    Effect.gen(function* () {
+      // The write lands unheard, its repetition is refused, and nothing can be read any more.
+      const faults = [{ reason: timeout, landed: true }, { reason: refusedByItself }, { reason: denied }]
+      const put = yield* scripted(faults)
+      assert.deepStrictEqual(
+        yield* inTime(reasonOf(put.retrying.put({ key: "k", body: text("ours"), ifNoneMatch: "*" }))),
+        ["Timeout", "unknown"]
+      )
+      assert.deepStrictEqual(put.seen, ["put", "put", "get"])
+
+      const removed = yield* scripted(faults)
+      const { etag } = yield* removed.store.put({ key: "k" })
+      assert.deepStrictEqual(yield* inTime(reasonOf(removed.retrying.delete("k", { ifMatch: etag }))), [
+        "Timeout",
+        "unknown"
+      ])
+      assert.deepStrictEqual(removed.seen, ["delete", "delete", "head"])
+      // Others of the same request are deleted, whatever becomes of the look.
+      const { store } = yield* scripted([])
+      const some = RetryingStore.make({
+        ...store,
+        deleteMany: () => Effect.succeed({ deleted: ["a"], failed: [{ key: "b", reason: timeout }] }),
+        head: (key) => Effect.fail(new StoreError({ operation: "head", key, reason: denied }))
+      })
+      const { deleted, failed } = yield* inTime(some.deleteMany(["a", "b"]))
+      assert.deepStrictEqual([deleted, failed.map(({ key }) => key)], [["a"], ["b"]])
     })
   )
 
