@@ -106,6 +106,7 @@ describe("documents on the command line", () => {
         ["c1", "c3"]
       )
       assert.include(three.err, "document 2")
+      assert.include(three.err, "not written: 1 of 3 documents")
       assert.notInclude(three.err, secret)
 
       for (const [args, given, code] of [
@@ -302,7 +303,15 @@ describe("documents on the command line", () => {
         ]
       )
       assert.include((yield* s3db(["aggregate", "people", "avg:balance", "--scan"])).err, "6 documents")
-      assert.strictEqual((yield* s3db(["aggregate", "people", "median:age", "--scan"])).code, exitCodes.Usage)
+      for (const [measures, said] of [
+        [["median:age"], "nothing to work out"],
+        [["__proto__=count"], "no measure can have this name"],
+        [["n=count", "n=sum:age"], "two measures are called n"]
+      ] as const) {
+        const { code, err, out } = yield* s3db(["aggregate", "people", ...measures, "--scan"])
+        assert.deepStrictEqual([code, out], [exitCodes.Usage, ""], measures.join(" "))
+        assert.include(err, said)
+      }
     })
   )
 

@@ -6,7 +6,7 @@ import { inFolder } from "./shell.ts"
 
 /** The packages that the module is compiled and run with. */
 export const modules = fileURLToPath(new URL("../../node_modules", import.meta.url))
-const root = fileURLToPath(new URL("../..", import.meta.url))
+export const root = fileURLToPath(new URL("../..", import.meta.url))
 
 const everything = {
   attributes: {

@@ -42,6 +42,8 @@ describe("care on the command line", () => {
       assert.deepInclude((yield* json(["restore", "people", "p0001", "--version", "1", "--force"])) as Row, {
         zip: "01"
       })
+      assert.match((yield* s3db(["history", "people", "p0002"])).err, /^there is no earlier version$/m)
+      assert.match((yield* s3db(["history", "people", "p0001"])).err, /^2 earlier versions$/m)
       assert.strictEqual((yield* rows(["history", "people", "p0001"])).length, 2)
       for (const [args, code] of [
         [["--version", "77", "--force"], exitCodes.NotFound],
@@ -81,6 +83,7 @@ describe("care on the command line", () => {
       assert.deepStrictEqual(yield* rows(["partitions", "people"]), [
         { partition: "byCountry", fields: ["country", "age"], state: "ready" }
       ])
+      assert.match((yield* s3db(["partitions", "people"])).err, /^1 partition$/m)
       assert.deepStrictEqual(yield* rows(["partitions", "people", "byCountry"]), [
         { country: "BR", documents: 3 },
         { country: "PT", documents: 3 }
@@ -133,6 +136,9 @@ describe("care on the command line", () => {
       assert.strictEqual(found.code, exitCodes.Unfinished)
       const [finding] = JSON.parse(found.out) as ReadonlyArray<Row>
       assert.deepInclude(finding, { kind: "Corrupt", id: "broken", repaired: false })
+      const shown = yield* s3db(["repair", "people"])
+      assert.match(shown.err, /^1 finding: --fix/m)
+      assert.match(shown.err, /not mended: 1 finding$/m)
       assert.strictEqual((yield* s3db(["get", "people", "broken"])).code, exitCodes.Damaged)
     })
   )
@@ -238,7 +244,8 @@ describe("care on the command line", () => {
         [["notes", "--from", "99"], "at 5"],
         [["notes", "--from", "0", "--listing"], "--listing"],
         [["plain", "--from", "0"], "plain has none"],
-        [["notes", "--from", "-1"], "from 0"]
+        [["notes", "--from", "-1"], "0 or more"],
+        [["notes", "--times", "0"], "1 or more"]
       ] as const) {
         const { code, err } = yield* s3db(["watch", ...args])
         assert.strictEqual(code, exitCodes.Usage, err)

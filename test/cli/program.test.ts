@@ -1,5 +1,15 @@
 /** The command line as programs and people meet it: help, exit codes, connections, output. */
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { exitCodes, kindOf } from "../../src/cli/internal/failure.ts"
@@ -57,7 +67,7 @@ describe("s3db", () => {
         [["get", "people"], "id"],
         [["get"], "resource"],
         [["query", "people", "--limit", "x"], "limit"],
-        [["query", "people", "--limit", "0"], "above 0"]
+        [["query", "people", "--limit", "0"], "1 or more"]
       ] as const) {
         const { code, err, out } = yield* inProcess(args)
         assert.deepStrictEqual([code, out], [exitCodes.Usage, ""], args.join(" "))
@@ -142,6 +152,22 @@ describe("s3db", () => {
       const broken = yield* s3db(["profiles"])
       assert.strictEqual(broken.code, exitCodes.Configuration)
       assert.notInclude(broken.err, "sEcReT")
+    })
+  )
+
+  it.effect("profiles behind a link are written where it leads", () =>
+    Effect.gen(function* () {
+      const { env, path, s3db, url } = yield* inFolder
+      const file = `${env.XDG_CONFIG_HOME}/s3db/profiles.json`
+      for (const folder of [path("settings"), `${env.XDG_CONFIG_HOME}/s3db`]) mkdirSync(folder, { recursive: true })
+      writeFileSync(path("settings", "mine.json"), '{"profiles":{}}', { mode: 0o600 })
+      symlinkSync(path("settings", "mine.json"), file)
+      const kept = yield* s3db(["configure", "here"], { stdin: url })
+      assert.strictEqual(kept.code, 0, kept.err)
+      assert.isTrue(lstatSync(file).isSymbolicLink())
+      assert.include(readFileSync(path("settings", "mine.json"), "utf8"), '"here"')
+      assert.strictEqual(statSync(file).mode & 0o777, 0o600)
+      assert.deepStrictEqual(readdirSync(path("settings")), ["mine.json"])
     })
   )
 

@@ -1,5 +1,5 @@
 /** The commands around a database: doctor, console, seed, migrate, init. */
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs"
 import { createServer, type RequestListener, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
@@ -8,7 +8,8 @@ import { exitCodes } from "../../src/cli/internal/failure.ts"
 import { words } from "../../src/cli/internal/words.ts"
 import { families } from "../../src/schema/internal/ruleTypes.ts"
 import { server } from "../services/fauxqs.ts"
-import { inFolder, inProcess } from "./shell.ts"
+import { modules, root } from "./everything.ts"
+import { asProcess, inFolder, inProcess } from "./shell.ts"
 
 const keys = { env: { S3DB_KEYS: `k1:${"A".repeat(43)}=` } }
 
@@ -43,11 +44,9 @@ describe("doctor", () => {
         { state: "warning", remedy: "`s3db create resource` makes one" }
       )
       assert.include((yield* s3db(["doctor"])).out, "permission to write: s3:PutObject")
-      const left = readdirSync(path("data"), { recursive: true, encoding: "utf8" }).filter((name) =>
-        /doctor|probe|clock/.test(name)
-      )
+      const left = readdirSync(path("data", "objects"), { recursive: true, withFileTypes: true })
       assert.deepStrictEqual(
-        left.filter((name) => /\.[a-z]+$/.test(name)),
+        left.filter((one) => one.isFile()).map(({ name }) => name),
         []
       )
     })
@@ -350,10 +349,28 @@ describe("migrate", () => {
 
       for (const [args, expected] of [
         [["migrate", "generate", "a/b", ...folder], exitCodes.Usage],
+        [["migrate", "up", "--steps", "0", ...folder], exitCodes.Usage],
+        [["migrate", "down", "--batches", "-1", "--force", ...folder], exitCodes.Usage],
         [["migrate", "up", "--folder", path("none")], exitCodes.Invalid]
       ] as const) {
         assert.strictEqual((yield* s3db(args)).code, expected, args.join(" "))
       }
+    })
+  )
+
+  it.live("the one that is generated runs as it is, and what it logs is no data", () =>
+    Effect.gen(function* () {
+      const { env, json, path } = yield* inFolder
+      mkdirSync(path("node_modules"))
+      symlinkSync(`${modules}/effect`, path("node_modules/effect"))
+      symlinkSync(root, path("node_modules/effect-s3db"))
+      const folder = ["--folder", path("migrations")]
+      yield* json(["create", "resource", "notes", "-a", "text=string"])
+      const { file } = (yield* json(["migrate", "generate", "look", ...folder])) as { readonly file: string }
+      const { code, err, out } = yield* asProcess(["migrate", "up", "--json", ...folder], env)
+      assert.strictEqual(code, 0, err)
+      assert.deepStrictEqual(JSON.parse(out), { applied: [file.slice(file.lastIndexOf("/") + 1, -3)] })
+      assert.include(err, "notes")
     })
   )
 

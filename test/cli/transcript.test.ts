@@ -18,7 +18,8 @@ const run = Effect.fnUntraced(function* (fence: string) {
       let said = ""
       const { code } = yield* s3db(words(command.slice(prompt.length)) ?? [], { onWrite: (text) => (said += text) })
       assert.notStrictEqual(code, 1, said)
-      return `${command}\n${said}`
+      // Lines of CSV end with CR and LF, which a terminal shows as it shows LF.
+      return `${command}\n${said.replaceAll("\r\n", "\n")}`
     })
   )
   return { commands, text: shown.join("") }

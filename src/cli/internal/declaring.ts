@@ -57,6 +57,10 @@ export const optionNames = Object.keys(options)
 
 type Defined = Definition.Definition<DynamicSchema>
 
+/** Makes a definition of JSON. Fails (throws) with the name of what is wrong, which no type of TypeScript has checked. */
+export const fromNotation = (name: string, attributes: JsonObject, options: object): Defined =>
+  Definition.fromAttributes(name, attributes as never, options as never) as unknown as Defined
+
 const unreadable = (description: string) =>
   new Unreadable({ description: `the definition cannot be used: ${description}` })
 
@@ -81,8 +85,7 @@ export const parse = Effect.fnUntraced(function* (
   }
   const { attributes, ...rest } = yield* Effect.mapError(decode(json), (error) => unreadable(error.message))
   return yield* Effect.try({
-    // Checked by what it calls, which names what is wrong.
-    try: () => Definition.fromAttributes(name, attributes as never, rest as never) as unknown as Defined,
+    try: () => fromNotation(name, attributes, rest),
     catch: (error) => unreadable(error instanceof Error ? error.message : String(error))
   })
 })

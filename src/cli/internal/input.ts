@@ -5,7 +5,7 @@ import * as Option from "effect/Option"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type { Json, JsonObject } from "../../encoding/Json.ts"
-import { isObject } from "../../internal/json.ts"
+import { isList, isObject } from "../../internal/json.ts"
 import { fileFailure, Unreadable, Usage } from "./failure.ts"
 
 /** The bytes of a file; `-` is standard input. */
@@ -79,7 +79,7 @@ export const objects = Effect.fnUntraced(function* (
   what: string
 ): Effect.fn.Return<ReadonlyArray<JsonObject>, Usage | Unreadable, FileSystem.FileSystem | Stdio.Stdio> {
   const value = yield* json(argument, file, what)
-  const all: ReadonlyArray<Json> = Array.isArray(value) ? (value as ReadonlyArray<Json>) : [value]
+  const all: ReadonlyArray<Json> = isList(value) ? value : [value]
   const found = all.filter(isObject)
   return found.length === all.length
     ? found

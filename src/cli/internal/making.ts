@@ -5,11 +5,12 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Definition } from "../../Definition.ts"
 import type { Json, JsonObject } from "../../encoding/Json.ts"
-import { isObject } from "../../internal/json.ts"
+import { isList, isObject } from "../../internal/json.ts"
 import type { DynamicSchema } from "../../Portable.ts"
 import { plainPasswordId, representationId } from "../../schema/Attributes.ts"
 import * as Wire from "../../Wire.ts"
 import { matching } from "./matching.ts"
+import { jsonSchema } from "./schemas.ts"
 
 /** A whole number from 0 below another. */
 export type Draw = (below: number) => number
@@ -19,11 +20,9 @@ const words =
     " "
   )
 
-const objectOf = (value: Json | undefined): JsonObject =>
-  value !== undefined && isObject(value) ? value : ({} as JsonObject)
+const objectOf = (value: Json | undefined): JsonObject => (isObject(value) ? value : {})
 
-const listOf = (value: Json | undefined): ReadonlyArray<Json> =>
-  Array.isArray(value) ? (value as ReadonlyArray<Json>) : []
+const listOf = (value: Json | undefined): ReadonlyArray<Json> => (isList(value) ? value : [])
 
 // -----------------------------------------------------------------------------
 // What the JSON Schema does not say
@@ -286,7 +285,7 @@ const make = (draw: Draw, marks: Marks, defs: JsonObject) => {
       made[name] = valueOf(inner, `${path}.${name}`, depth)
     }
     const others = schema["additionalProperties"]
-    if (others !== undefined && isObject(others)) {
+    if (isObject(others)) {
       const least = number(schema["minProperties"]) ?? 1
       const count = Math.min(Math.max(1, least), number(schema["maxProperties"]) ?? Number.POSITIVE_INFINITY)
       for (let index = 0; Object.keys(made).length < count; index++) {
@@ -308,9 +307,9 @@ const none: Mark = { args: [], patterns: [] }
  */
 export const documents = (definition: Definition<DynamicSchema>): Effect.Effect<JsonObject> => {
   const codec = Wire.create(definition)
-  const { definitions, schema } = Wire.jsonSchema(codec)
-  const { [definition.primaryKey]: key, ...others } = objectOf((schema as JsonObject)["properties"])
-  const required = listOf((schema as JsonObject)["required"])
+  const { definitions, schema } = jsonSchema(codec)
+  const { [definition.primaryKey]: key, ...others } = objectOf(schema["properties"])
+  const required = listOf(schema["required"])
   const isGenerated = !required.includes(definition.primaryKey)
   const properties = isGenerated || key === undefined ? others : { [definition.primaryKey]: key, ...others }
   const marks = marksOf(objectOf(objectOf(definition.portable)["schema"]))
@@ -318,8 +317,8 @@ export const documents = (definition: Definition<DynamicSchema>): Effect.Effect<
   const fits = (document: JsonObject) => Result.isSuccess(decode(document))
   return Effect.map(Random.Random, (random) => {
     const draw: Draw = (below) => Math.floor(random.nextDoubleUnsafe() * below)
-    const document = make(draw, marks, definitions as unknown as JsonObject)
-    const made = document({ ...(schema as JsonObject), properties }, "", 0)
+    const document = make(draw, marks, definitions)
+    const made = document({ ...schema, properties }, "", 0)
     if (fits(made)) return made
     let kept: JsonObject = Object.fromEntries(Object.entries(made).filter(([name]) => required.includes(name)))
     for (const [name, value] of Object.entries(made)) {

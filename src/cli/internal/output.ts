@@ -13,7 +13,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Terminal from "effect/Terminal"
 import { documentLevels, type Json, type JsonObject, stringifyExact } from "../../encoding/Json.ts"
-import { OutputClosed, Refused } from "./failure.ts"
+import { counted, OutputClosed, Refused } from "./failure.ts"
 import * as table from "./table.ts"
 
 export interface Options {
@@ -150,7 +150,8 @@ export const layer = (options: Options): Layer.Layer<Output, never, Stdio.Stdio 
         )
         yield* raw(pieces)
         const hidden = chosen?.layout.hidden ?? 0
-        if (hidden > 0) yield* note(`${hidden} more columns do not fit: name some with --select, or use --json`)
+        if (hidden > 0)
+          yield* note(`too wide for ${counted(hidden, "more column")}: name some with --select, or use --json`)
         if (footer !== undefined) yield* note(footer(count))
         return count
       })

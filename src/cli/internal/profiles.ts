@@ -70,7 +70,9 @@ const isPosix = Effect.map(Path.Path, (path) => path.sep === "/")
 export const write = Effect.fnUntraced(function* (profiles: Profiles) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const file = yield* location
+  const named = yield* location
+  // A link, such as to where somebody keeps all settings, stays one.
+  const file = yield* Effect.orElseSucceed(fs.realPath(named), () => named)
   yield* Effect.gen(function* () {
     yield* fs.makeDirectory(path.dirname(file), { recursive: true, mode: 0o700 })
     const folder = yield* fs.makeTempDirectoryScoped({ directory: path.dirname(file), prefix: ".new-" })
@@ -78,8 +80,8 @@ export const write = Effect.fnUntraced(function* (profiles: Profiles) {
     yield* fs.writeFileString(fresh, `${JSON.stringify(profiles, undefined, 2)}\n`, { mode: 0o600 })
     yield* fs.chmod(fresh, 0o600)
     yield* fs.rename(fresh, file)
-  }).pipe(Effect.scoped, Effect.mapError(failed(file, "written")))
-  return file
+  }).pipe(Effect.scoped, Effect.mapError(failed(named, "written")))
+  return named
 })
 
 /** The URL of a profile. */

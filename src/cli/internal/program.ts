@@ -8,6 +8,7 @@ import * as Completions from "effect/cli/Completions"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
@@ -174,6 +175,8 @@ export const run: (version: string, args: ReadonlyArray<string>) => Effect.Effec
     }
     const exit = yield* Command.runWith(command, { version })(args).pipe(
       Effect.provideService(globals.Version, version),
+      // What a migration or the library logs is no data.
+      Effect.provideService(Logger.LogToStderr, true),
       Effect.provideService(CliConfig.CliConfig, CliConfig.make({ builtIns })),
       Effect.provideService(CliOutput.Presenter, presenter),
       Effect.provideService(CliOutput.Formatter, formatter),

@@ -1,7 +1,8 @@
 /** The schema of a resource in the notations of others. */
+import type * as Schema from "effect/Schema"
 import type { Definition } from "../../Definition.ts"
 import type { Json, JsonObject } from "../../encoding/Json.ts"
-import { isObject } from "../../internal/json.ts"
+import { isObject, mapValues } from "../../internal/json.ts"
 import type { DynamicSchema } from "../../Portable.ts"
 import type { Attribute } from "../../schema/Attributes.ts"
 import * as Wire from "../../Wire.ts"
@@ -28,15 +29,26 @@ export const write = (definition: Defined, format: Format): string | JsonObject 
   }
 }
 
+/** The JSON Schema of a schema, which is JSON: effect calls its parts `unknown`. */
+export const jsonSchema = (
+  schema: Schema.Constraint
+): { readonly schema: JsonObject; readonly definitions: JsonObject } => {
+  const written = Wire.jsonSchema(schema)
+  return {
+    schema: written.schema as JsonObject,
+    definitions: mapValues(written.definitions, (one) => one as JsonObject)
+  }
+}
+
 /** The JSON Schema of documents as they are shown: without secrets and passwords. */
 const jsonSchemaOf = (definition: Defined): JsonObject => {
-  const { definitions, schema } = Wire.jsonSchema(Wire.public(definition))
+  const { definitions, schema } = jsonSchema(Wire.public(definition))
   const whole: JsonObject = {
     $schema: "https://json-schema.org/draft/2020-12/schema",
     title: definition.name,
-    ...(schema as JsonObject)
+    ...schema
   }
-  return Object.keys(definitions).length === 0 ? whole : { ...whole, $defs: definitions as unknown as Json }
+  return Object.keys(definitions).length === 0 ? whole : { ...whole, $defs: definitions }
 }
 
 // -----------------------------------------------------------------------------

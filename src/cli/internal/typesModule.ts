@@ -5,11 +5,11 @@
 import * as Equal from "effect/Equal"
 import * as Result from "effect/Result"
 import type { Definition } from "../../Definition.ts"
-import * as Declared from "../../Definition.ts"
 import type { Json, JsonObject } from "../../encoding/Json.ts"
-import { isObject } from "../../internal/json.ts"
+import { isList, isObject } from "../../internal/json.ts"
 import * as Portable from "../../Portable.ts"
 import type { DynamicSchema } from "../../Portable.ts"
+import { fromNotation } from "./declaring.ts"
 import * as schemas from "./schemas.ts"
 
 type Defined = Definition<DynamicSchema>
@@ -27,10 +27,9 @@ const refuse = (why: string): never => {
 }
 
 const object = (value: Json | undefined): JsonObject =>
-  value !== undefined && isObject(value) ? value : refuse("it has a form that is not known here")
+  isObject(value) ? value : refuse("it has a form that is not known here")
 
-const list = (value: Json | undefined): ReadonlyArray<Json> =>
-  Array.isArray(value) ? (value as ReadonlyArray<Json>) : []
+const list = (value: Json | undefined): ReadonlyArray<Json> => (isList(value) ? value : [])
 
 interface Check {
   readonly id: string
@@ -43,7 +42,7 @@ const checksOf = (node: JsonObject): ReadonlyArray<Check> =>
     const payload = representation["payload"]
     return {
       id: String(representation["id"]),
-      payload: payload !== undefined && isObject(payload) ? payload : {}
+      payload: isObject(payload) ? payload : {}
     }
   })
 
@@ -268,7 +267,7 @@ export const notationOf = (
             )
           })
     }
-    const again = Declared.fromAttributes(definition.name, attributes as never, options as never) as unknown as Defined
+    const again = fromNotation(definition.name, attributes, options)
     return Equal.equals(again.portable, definition.portable) && Equal.equals(again.attributes, definition.attributes)
       ? Result.succeed({ attributes, options })
       : Result.fail("the rule notation cannot say all of it")

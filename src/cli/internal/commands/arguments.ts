@@ -8,6 +8,9 @@ export const resource = Argument.String("resource").pipe(Argument.withDescriptio
 
 export const id = Argument.String("id").pipe(Argument.withDescription("The id of the document"))
 
+export const ids = (least: number) =>
+  Argument.String("id").pipe(Argument.withDescription("The ids of the documents"), Argument.variadic({ min: least }))
+
 export const text = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
 
@@ -16,6 +19,16 @@ export const texts = (name: string, metavar: string, description: string) =>
     Flag.withMetavar(metavar),
     Flag.withDescription(`${description}. Can be given several times`),
     Flag.atLeast(0)
+  )
+
+/** A whole number that is not below another. */
+export const least = (name: string, value: number, description: string) =>
+  Flag.Int(name).pipe(
+    Flag.withDescription(description),
+    Flag.filter(
+      (given) => given >= value,
+      () => `Expected a number of ${value} or more`
+    )
   )
 
 export const force = flag("force", "Does not ask")

@@ -3,7 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { flag, lazily } from "../globals.ts"
-import { allowStale, conditions, file, force, id, resource, text, texts } from "./arguments.ts"
+import { allowStale, conditions, file, force, id, ids, least, resource, text, texts } from "./arguments.ts"
 
 const load = () => import("../work/documents.ts")
 
@@ -22,10 +22,7 @@ export const get = Command.make(
   "get",
   {
     resource,
-    ids: Argument.String("id").pipe(
-      Argument.withDescription("The ids of the documents"),
-      Argument.variadic({ min: 1 })
-    ),
+    ids: ids(1),
     system: flag("system", "Also what the database knows of it: $revision, $version, $createdAt, ...")
   },
   lazily(load, ({ get }) => get)
@@ -100,10 +97,7 @@ export const remove = Command.make(
   "delete",
   {
     resource,
-    ids: Argument.String("id").pipe(
-      Argument.withDescription("The ids of the documents"),
-      Argument.variadic({ min: 0 })
-    ),
+    ids: ids(0),
     ...conditions,
     mustExist: flag("must-exist", "Fails where there is no such document"),
     force
@@ -126,13 +120,8 @@ export const query = Command.make(
     ...conditions,
     allowStale,
     order: text("order", "FIELDS", "Fields with commas between them, descending with a - before: --order=-age,name"),
-    limit: Flag.Int("limit").pipe(
+    limit: least("limit", 1, "How many documents at most (default: 100)").pipe(
       Flag.withAlias("n"),
-      Flag.withDescription("How many documents at most (default: 100)"),
-      Flag.filter(
-        (limit) => limit > 0,
-        () => "Expected a number above 0"
-      ),
       Flag.withDefault(100)
     ),
     all: flag("all", "All of them, whatever their number"),

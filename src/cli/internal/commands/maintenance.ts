@@ -3,7 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { flag, lazily } from "../globals.ts"
-import { force, id, resource, text, texts } from "./arguments.ts"
+import { force, id, least, resource, text, texts } from "./arguments.ts"
 
 const load = () => import("../work/maintenance.ts")
 
@@ -100,14 +100,7 @@ export const analyze = Command.make(
   "analyze",
   {
     resource,
-    sample: Flag.Int("sample").pipe(
-      Flag.withDescription("How many documents are looked at (default: 100)"),
-      Flag.filter(
-        (sample) => sample > 0,
-        () => "Expected a number above 0"
-      ),
-      Flag.withDefault(100)
-    )
+    sample: least("sample", 1, "How many documents are looked at (default: 100)").pipe(Flag.withDefault(100))
   },
   lazily(load, ({ analyze }) => analyze)
 ).pipe(
@@ -173,23 +166,11 @@ export const watch = Command.make(
   "watch",
   {
     resource,
-    interval: Flag.Int("interval").pipe(
-      Flag.withDescription("Seconds between two looks (default: 5)"),
-      Flag.filter(
-        (seconds) => seconds >= 1,
-        () => "Expected a second or more"
-      ),
-      Flag.withDefault(5)
-    ),
-    times: Flag.Int("times").pipe(Flag.withDescription("Ends after so many looks"), Flag.optional),
+    interval: least("interval", 1, "Seconds between two looks (default: 5)").pipe(Flag.withDefault(5)),
+    times: least("times", 1, "Ends after so many looks").pipe(Flag.optional),
     documents: flag("documents", "Shows the documents, too, as they are by then"),
-    from: Flag.Int("from").pipe(
+    from: least("from", 0, "Of the journal: where to go on (default: its end; 0: all that it has)").pipe(
       Flag.withMetavar("POSITION"),
-      Flag.withDescription("Of the journal: where to go on (default: its end; 0: all that it has)"),
-      Flag.filter(
-        (position) => position >= 0,
-        () => "Expected a position from 0"
-      ),
       Flag.optional
     ),
     listing: flag("listing", "Compares listings, also where the resource has a journal")

@@ -3,7 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { flag, lazily } from "../globals.ts"
-import { force, resource, text } from "./arguments.ts"
+import { force, least, resource, text } from "./arguments.ts"
 
 export const doctor = Command.make(
   "doctor",
@@ -40,15 +40,7 @@ export const seed = Command.make(
   "seed",
   {
     resource,
-    count: Flag.Int("count").pipe(
-      Flag.withAlias("n"),
-      Flag.withDescription("How many documents (default: 10)"),
-      Flag.filter(
-        (count) => count > 0,
-        () => "Expected a number above 0"
-      ),
-      Flag.withDefault(10)
-    ),
+    count: least("count", 1, "How many documents (default: 10)").pipe(Flag.withAlias("n"), Flag.withDefault(10)),
     factory: text("factory", "FILE", "A module of yours that exports a function by default: (index) => document"),
     seed: text("seed", "TEXT", "The same documents each time")
   },
@@ -84,17 +76,14 @@ export const migrate = Command.make("migrate").pipe(
     ),
     Command.make(
       "up",
-      { folder, steps: Flag.Int("steps").pipe(Flag.withDescription("At most so many"), Flag.optional), force: goOn },
+      { folder, steps: least("steps", 1, "At most so many").pipe(Flag.optional), force: goOn },
       lazily(load, ({ up }) => up)
     ).pipe(Command.withDescription("Runs those that were not run yet")),
     Command.make(
       "down",
       {
         folder,
-        batches: Flag.Int("batches").pipe(
-          Flag.withDescription("What the last so many runs have done (default: 1)"),
-          Flag.withDefault(1)
-        ),
+        batches: least("batches", 1, "What the last so many runs have done (default: 1)").pipe(Flag.withDefault(1)),
         force
       },
       lazily(load, ({ down }) => down)

@@ -3,7 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { flag, lazily } from "../globals.ts"
-import { conditions, resource, text } from "./arguments.ts"
+import { conditions, least, resource, text } from "./arguments.ts"
 
 const load = () => import("../work/transfer.ts")
 
@@ -11,15 +11,6 @@ const formatFlag = <const Format extends string>(formats: ReadonlyArray<Format>)
   Flag.Literals("format", formats).pipe(
     Flag.withDescription("The form (default: by the name of the file, else ndjson)"),
     Flag.optional
-  )
-
-const least = (name: string, value: number, description: string) =>
-  Flag.Int(name).pipe(
-    Flag.withDescription(description),
-    Flag.filter(
-      (given) => given >= value,
-      () => `Expected a number of ${value} or more`
-    )
   )
 
 export const exporting = Command.make(

@@ -8,7 +8,7 @@ import * as Terminal from "effect/Terminal"
 import type * as FileSystem from "effect/FileSystem"
 import type * as Path from "effect/Path"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
-import { Partial } from "../failure.ts"
+import { counted, Partial } from "../failure.ts"
 import { root } from "../globals.ts"
 import * as input from "../input.ts"
 import { Output } from "../output.ts"
@@ -71,5 +71,5 @@ export const console = (run: (args: ReadonlyArray<string>) => Effect.Effect<numb
         )
     yield* keptOpen(lines)
     if (session.failed > 0 && !isTerminal)
-      return yield* new Partial({ description: `${session.failed} commands failed` })
+      return yield* new Partial({ description: `${counted(session.failed, "command")} failed` })
   })

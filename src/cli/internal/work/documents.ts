@@ -5,12 +5,13 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type * as Document from "../../../Document.ts"
-import type { JsonObject } from "../../../encoding/Json.ts"
+import type { Json, JsonObject } from "../../../encoding/Json.ts"
 import * as Export from "../../../Export.ts"
 import type * as Query from "../../../Query.ts"
 import { InvalidInput, NotFound } from "../../../DbError.ts"
 import { counted, didYouMean, kindOf, Partial, Usage } from "../failure.ts"
 import * as input from "../input.ts"
+import * as notation from "../notation.ts"
 import { Output } from "../output.ts"
 import { resource, withDatabase } from "./opening.ts"
 import * as requests from "./requests.ts"
@@ -159,14 +160,15 @@ export const count = (
       const groups = yield* opened.repository.aggregate({ groupBy: by, values: { count: { count: true } } }, request)
       yield* output.rows(
         Stream.fromIterable(groups).pipe(
-          Stream.map(({ key, values }) => ({
-            ...Object.fromEntries(by.map((name, index) => [name, key[index] ?? null])),
-            count: values["count"] ?? 0
-          }))
+          Stream.map(({ key, values }) => ({ ...commonOf(by, key), count: values["count"] ?? 0 }))
         )
       )
     })
   )
+
+/** What a group has in common, by the names of its fields. */
+const commonOf = (by: ReadonlyArray<string>, key: ReadonlyArray<Json>): JsonObject =>
+  Object.fromEntries(by.map((name, index) => [name, key[index] ?? null]))
 
 const measures = ["count", "sum", "min", "max", "avg"]
 
@@ -197,7 +199,16 @@ export const aggregate = (
             description: `${JSON.stringify(text)} is nothing to work out: write count, sum:field, min:field, max:field or avg:field, with a name before it if you like (total=sum:price)`
           })
         }
-        values[parsed[0]] = parsed[1]
+        const [name, measure] = parsed
+        if (notation.isForbidden(name)) {
+          return yield* new Usage({ description: `${JSON.stringify(text)}: no measure can have this name` })
+        }
+        if (Object.hasOwn(values, name)) {
+          return yield* new Usage({
+            description: `two measures are called ${name}: name one otherwise (other=sum:price)`
+          })
+        }
+        values[name] = measure
       }
       const by = requests.listed(given.by) ?? []
       const groups = yield* opened.repository.aggregate({ groupBy: by, values: values as never }, request)
@@ -208,10 +219,7 @@ export const aggregate = (
             for (const [name, count] of Object.entries(group.skipped)) {
               skipped.set(name, (skipped.get(name) ?? 0) + count)
             }
-            return {
-              ...Object.fromEntries(by.map((name, index) => [name, group.key[index] ?? null])),
-              ...group.values
-            }
+            return { ...commonOf(by, group.key), ...group.values }
           })
         )
       )
@@ -283,7 +291,7 @@ const writing = (
       )
       yield* output.rows(written)
       if (failed > 0) {
-        return yield* new Partial({ description: `${failed} of ${documents.length} documents were not written` })
+        return yield* new Partial({ description: `not written: ${failed} of ${counted(documents.length, "document")}` })
       }
     })
   )
@@ -377,7 +385,7 @@ export const remove = (
       if (first !== undefined) {
         return yield* failed.length === ids.length && kindOf(first.error) !== "Defect"
           ? first.error
-          : new Partial({ description: `${failed.length} of ${ids.length} documents were not deleted` })
+          : new Partial({ description: `not deleted: ${failed.length} of ${counted(ids.length, "document")}` })
       }
     })
   )

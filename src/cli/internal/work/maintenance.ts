@@ -19,7 +19,7 @@ import * as input from "../input.ts"
 import { Output } from "../output.ts"
 import { harmlessJson } from "../table.ts"
 import { resource, withDatabase } from "./opening.ts"
-import type * as requests from "./requests.ts"
+import * as requests from "./requests.ts"
 import { intoFile } from "./transfer.ts"
 
 interface Named {
@@ -56,11 +56,13 @@ const rewriting = <A extends Repository.Rewritten, E, R>(
         yield* progress.update(seen)
       })
     ).pipe(
-      Effect.onInterrupt(() => output.warn(`interrupted after ${seen} documents: run it again, and it goes on`)),
+      Effect.onInterrupt(() =>
+        output.warn(`interrupted after ${counted(seen, "document")}: run it again, and it goes on`)
+      ),
       Effect.ensuring(progress.end)
     )
     yield* output.value({ seen, rewritten, failed }, `${label} ${rewritten} of ${counted(seen, "document")}`)
-    if (failed > 0) return yield* new Partial({ description: `${failed} documents were left as they are` })
+    if (failed > 0) return yield* new Partial({ description: `left as before: ${counted(failed, "document")}` })
   })
 
 const errorOf = ({ error }: Repository.Rewritten): ReadonlyArray<string> => (error === undefined ? [] : [error.message])
@@ -122,9 +124,11 @@ export const repair = (given: Named & { readonly fix: boolean }) =>
       yield* output.rows(findings, {
         columns: ["kind", "id", "repaired", "key", "description"],
         footer: (count) =>
-          count === 0 ? "nothing is wrong" : `${count} findings${given.fix ? "" : ": --fix mends what can be mended"}`
+          count === 0
+            ? "nothing is wrong"
+            : `${counted(count, "finding")}${given.fix ? "" : ": --fix mends what can be mended"}`
       })
-      if (left > 0) return yield* new Partial({ description: `${left} findings are not mended` })
+      if (left > 0) return yield* new Partial({ description: `not mended: ${counted(left, "finding")}` })
     })
   )
 
@@ -166,7 +170,7 @@ export const history = (given: Named & { readonly id: string }) =>
         )
       yield* output.rows(rows, {
         columns: ["version", "writtenAt", "schemaVersion", "storedIn", "error"],
-        footer: (count) => (count === 0 ? "there is no earlier version" : `${count} earlier versions`)
+        footer: (count) => (count === 0 ? "there is no earlier version" : counted(count, "earlier version"))
       })
     })
   )
@@ -212,7 +216,7 @@ export const contentGet = (given: Named & { readonly id: string; readonly output
       const { bytes, contentType, size } = found.value
       if (Option.isNone(given.output)) return yield* output.raw(bytes)
       yield* intoFile(given.output.value, bytes)
-      yield* output.note(`${size} bytes of ${contentType}`)
+      yield* output.note(`${counted(size, "byte")} of ${contentType}`)
     })
   )
 
@@ -227,7 +231,7 @@ export const contentPut = (
       const { content } = yield* repository.setContent(given.id, input.bytesOf(given.file), options)
       yield* output.value(
         { id: given.id, size: content?.size ?? 0, contentType: content?.contentType ?? null },
-        `${content?.size ?? 0} bytes`
+        counted(content?.size ?? 0, "byte")
       )
     })
   )
@@ -253,7 +257,6 @@ export const partitions = (
   withDatabase(
     Effect.gen(function* () {
       const output = yield* Output
-      const { within } = yield* Effect.promise(() => import("./requests.ts"))
       const opened = yield* resource(given.resource)
       const { definition, repository } = opened
       if (Option.isNone(given.partition)) {
@@ -265,30 +268,28 @@ export const partitions = (
         }))
         yield* output.rows(Stream.fromIterable(rows), {
           columns: ["partition", "fields", "state"],
-          footer: (count) => (count === 0 ? "there is no partition" : `${count} partitions`)
+          footer: (count) => (count === 0 ? "there is no partition" : counted(count, "partition"))
         })
         return
       }
+      const partition = given.partition.value
       const none = { from: Option.none(), to: Option.none(), startsWith: Option.none() }
-      const part: requests.Part = { ...none, partition: given.partition, value: given.value }
-      const asked = yield* within(opened, part)
-      const { fields } = definition.partitions[given.partition.value]!
+      const asked = yield* requests.within(opened, { ...none, partition: given.partition, value: given.value })
+      const { fields } = definition.partitions[partition]!
       const values: Readonly<Record<string, Json>> = asked.values ?? {}
       const next = fields.map(({ path }) => path.join(".")).find((path) => !Object.hasOwn(values, path))
       if (next === undefined)
         return yield* new Usage({ description: "no field of the partition follows the values: leave one out" })
-      const rows = repository.distinct({ partition: given.partition.value, values }).pipe(
-        Stream.mapEffect((value) =>
-          Effect.map(
-            repository.count({
-              partition: given.partition.pipe(Option.getOrThrow),
-              values: { ...values, [next]: value },
-              verify: false
-            }),
-            (documents): JsonObject => ({ [next]: value, documents })
+      const rows = repository
+        .distinct({ partition, values })
+        .pipe(
+          Stream.mapEffect((value) =>
+            Effect.map(
+              repository.count({ partition, values: { ...values, [next]: value }, verify: false }),
+              (documents): JsonObject => ({ [next]: value, documents })
+            )
           )
         )
-      )
       yield* output.rows(rows, { columns: [next, "documents"] })
     })
   )

@@ -75,7 +75,7 @@ export const seed = (given: {
       yield* output.value({ written, failed }, `wrote ${counted(written, "document")}`)
       if (failed > 0) {
         return yield* new Partial({
-          description: `${failed} of ${given.count} documents do not fit: give a --factory that makes such`
+          description: `not written: ${failed} of ${counted(given.count, "document")}; give a --factory that makes such as fit`
         })
       }
     })

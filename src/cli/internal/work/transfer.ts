@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Json, JsonObject } from "../../../encoding/Json.ts"
 import * as Export from "../../../Export.ts"
-import { isObject } from "../../../internal/json.ts"
+import { isList, isObject } from "../../../internal/json.ts"
 import type { Column, Failure } from "../../../plugins/Parquet.ts"
 import { counted, fileFailure, Partial, Unreadable, Usage } from "../failure.ts"
 import * as input from "../input.ts"
@@ -200,7 +200,7 @@ const readJson = (file: string) =>
       const value = yield* Effect.flatMap(input.textOf(file), (text) =>
         input.parse(text, file === "-" ? "standard input" : file)
       )
-      const all: ReadonlyArray<Json> = Array.isArray(value) ? (value as ReadonlyArray<Json>) : [value]
+      const all: ReadonlyArray<Json> = isList(value) ? value : [value]
       return Stream.fromIterable(
         all.map((document, index): Read =>
           isObject(document)
@@ -307,7 +307,9 @@ export const importing = (given: {
         })
       ).pipe(
         Effect.onInterrupt(() =>
-          output.warn(`interrupted: ${written} documents were written. To go on, run it again with --skip ${done}`)
+          output.warn(
+            `interrupted, with ${counted(written, "document")} written. To go on, run it again with --skip ${done}`
+          )
         ),
         Effect.ensuring(progress.end)
       )
@@ -316,6 +318,6 @@ export const importing = (given: {
         `imported ${counted(written, "document")}${failed === 0 ? "" : `, ${failed} failed`}`
       )
       if (failed > 0)
-        return yield* new Partial({ description: `${failed} of ${written + failed} documents were not written` })
+        return yield* new Partial({ description: `not written: ${failed} of ${counted(written + failed, "document")}` })
     })
   )
