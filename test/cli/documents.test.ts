@@ -364,6 +364,26 @@ describe("documents on the command line", () => {
       const asJson = yield* s3db(["get", "people", "evil", "--json"], { terminal: { columns: 40 } })
       assert.deepInclude(JSON.parse(asJson.out) as Row, { name: evil })
       for (const mark of ["\u001b", "\u009b", "\u202e"]) assert.notInclude(asJson.out, mark)
+      // Also in what is text for a file, where that goes to the terminal.
+      for (const format of ["ndjson", "json", "csv"]) {
+        const exported = ["export", "people", "--format", format]
+        const { out } = yield* s3db(exported, { terminal: { columns: 40 } })
+        assert.include(out, "\\u009b")
+        for (const mark of ["\u001b", "\u009b", "\u202e", "\r", "\\r"]) assert.notInclude(out, mark)
+        assert.include((yield* s3db(exported)).out, "\u009b")
+      }
+      yield* json(["create", "resource", "odd", JSON.stringify({ attributes: { ["a\u009b\u202e"]: "string" } })])
+      for (const args of [
+        ["schema", "odd"],
+        ["schema", "odd", "--format", "sql"],
+        ["schema", "odd", "--format", "typescript"],
+        ["types", "odd"],
+        ["alter", "resource", "odd", "-a", "b=string"]
+      ]) {
+        const { err, out } = yield* s3db(args, { terminal: { columns: 40, answer: "y" } })
+        assert.include(out, "\\u009b", args.join(" "))
+        for (const mark of ["\u009b", "\u202e"]) assert.notInclude(out + err, mark)
+      }
       // To a pipe all of it, and no colours.
       const piped = yield* s3db(["query", "people", "--scan"])
       assert.notInclude(piped.out, "\u001b")

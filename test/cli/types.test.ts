@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Resource from "effect-s3db/Resource"
-import { notationOf } from "../../src/cli/internal/typesModule.ts"
+import { notationOf, write } from "../../src/cli/internal/typesModule.ts"
 import { project } from "./everything.ts"
 
 describe("s3db types", () => {
@@ -22,6 +22,14 @@ describe("s3db types", () => {
       assert.deepStrictEqual(loaded.BlogPosts.definition.portable, schema.definition)
     })
   )
+
+  it("no name ends a comment, after which it would be code", () => {
+    for (const mark of ["\n", "\r", "\u2028", "\u2029"]) {
+      const hostile = Resource.fromAttributes("x", { [`a${mark}throw 1 //`]: "string|default:a!b" })
+      const text = write([hostile as never])
+      assert.include(text, "x is not declared here: the default of a throw 1 // has no rule")
+    }
+  })
 
   it("says of what it cannot write why, and never writes another definition", () => {
     const of = (schema: Schema.Struct<Schema.Struct.Fields>, more: object = {}) =>

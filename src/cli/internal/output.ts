@@ -42,7 +42,9 @@ export class Output extends Context.Service<
     ) => Effect.Effect<number, E | OutputClosed, R>
     /** Writes one value: as JSON, or as `forPeople` says it; by default its fields, one on a line. */
     readonly value: (value: Json, forPeople?: string | undefined) => Effect.Effect<void, OutputClosed>
-    /** Writes bytes or text as they are. */
+    /** Writes text: as it is, or on a terminal so that it can do nothing to that. */
+    readonly text: <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) => Effect.Effect<void, E | OutputClosed, R>
+    /** Writes bytes or text as they are: of documents and definitions only what somebody has asked for as bytes. */
     readonly raw: <E, R>(bytes: Stream.Stream<string | Uint8Array, E, R>) => Effect.Effect<void, E | OutputClosed, R>
     /** Says something beside the data, unless `--quiet`. */
     readonly note: (text: string) => Effect.Effect<void>
@@ -122,7 +124,8 @@ export const layer = (options: Options): Layer.Layer<Output, never, Stdio.Stdio 
       const clear = Effect.flatMap(Ref.getAndSet(moving, ""), (line) =>
         line === "" ? Effect.void : say("\r\u001b[2K")
       )
-      const note = (text: string) => (options.quiet ? Effect.void : Effect.andThen(clear, say(`${text}\n`)))
+      const note = (text: string) =>
+        options.quiet ? Effect.void : Effect.andThen(clear, say(`${table.harmlessLines(text)}\n`))
       const warn = (text: string) =>
         Effect.andThen(clear, say(`${errStyle("warning:", "yellow")} ${table.harmlessLines(text)}\n`))
 
@@ -173,6 +176,10 @@ export const layer = (options: Options): Layer.Layer<Output, never, Stdio.Stdio 
       return Output.of({
         isForPeople: mode === "people",
         raw,
+        text: (bytes) =>
+          outIsTerminal
+            ? raw(Stream.map(Stream.decodeText(bytes), (text) => table.harmlessLines(text.replaceAll("\r\n", "\n"))))
+            : raw(bytes),
         note,
         warn,
         style,
@@ -190,7 +197,7 @@ export const layer = (options: Options): Layer.Layer<Output, never, Stdio.Stdio 
         }),
         value: (value, forPeople) => {
           if (mode !== "people") return write(`${jsonText(value)}\n`)
-          return write(forPeople === undefined ? fieldsOf(value, width, style) : `${forPeople}\n`)
+          return write(forPeople === undefined ? fieldsOf(value, width, style) : `${table.harmlessLines(forPeople)}\n`)
         },
         progress: (label) =>
           Effect.sync(() => {
@@ -216,7 +223,7 @@ export const layer = (options: Options): Layer.Layer<Output, never, Stdio.Stdio 
               description: `${question} There is nobody to ask: say --force if that is what you want`
             })
           }
-          yield* say(`${errStyle(question, "yellow")} [y/N] `)
+          yield* say(`${errStyle(table.harmlessLines(question), "yellow")} [y/N] `)
           const answer = yield* terminal.readLine.pipe(Effect.orElseSucceed(() => ""))
           if (!/^y(es)?$/i.test(answer.trim())) return yield* new Refused({ description: "nothing was changed" })
         })

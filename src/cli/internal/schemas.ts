@@ -25,7 +25,7 @@ export const write = (definition: Defined, format: Format): string | JsonObject 
     case "sql":
       return table(definition, postgres, (name) => `"${name.replaceAll('"', '""')}"`, "PRIMARY KEY")
     case "bigquery":
-      return table(definition, bigquery, (name) => `\`${name.replaceAll("`", "")}\``, "")
+      return table(definition, bigquery, (name) => `\`${name.replaceAll(/[`\\]/g, "")}\``, "")
   }
 }
 

@@ -284,7 +284,9 @@ export const write = (definitions: ReadonlyArray<Defined>): string => {
     const found = notationOf(definition)
     const name = schemas.typeName(definition.name)
     if (Result.isFailure(found)) {
-      return `// ${definition.name} is not declared here: ${found.failure.replaceAll(/[\r\n]/g, " ")}. Its documents, as JSON:\n${schemas.typescript(definition)}`
+      // Names come from the catalog, and none of them may end the comment: what follows would be code.
+      const why = `${definition.name} is not declared here: ${found.failure}`.replaceAll(/[\r\n\u2028\u2029]/g, " ")
+      return `// ${why}. Its documents, as JSON:\n${schemas.typescript(definition)}`
     }
     const { attributes, options } = found.success
     const rest = Object.keys(options).length === 0 ? "" : `, ${literal(options)}`

@@ -17,6 +17,7 @@ import * as s3Options from "../../../storage/internal/s3Options.ts"
 import type { StoreError } from "../../../storage/StoreError.ts"
 import { Partial } from "../failure.ts"
 import { Output } from "../output.ts"
+import { harmless } from "../table.ts"
 import { catalogKey, connection } from "./opening.ts"
 
 type State = "ok" | "failed" | "warning" | "skipped"
@@ -280,8 +281,8 @@ export const doctor = () =>
     if (output.isForPeople) {
       const lines = findings.map(({ check, detail, remedy, state }) =>
         [
-          `${marks[state]}${" ".repeat(Math.max(1, 9 - (state === "skipped" ? 1 : state.length)))}${check}: ${detail}`,
-          ...(remedy === undefined ? [] : [`         ${remedy}`])
+          `${marks[state]}${" ".repeat(Math.max(1, 9 - (state === "skipped" ? 1 : state.length)))}${check}: ${harmless(detail)}`,
+          ...(remedy === undefined ? [] : [`         ${harmless(remedy)}`])
         ].join("\n")
       )
       yield* output.raw(Stream.succeed(`${lines.join("\n")}\n`))

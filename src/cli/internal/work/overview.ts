@@ -10,6 +10,7 @@ import * as InstrumentedStore from "../../../storage/InstrumentedStore.ts"
 import type { Capabilities } from "../../../storage/ObjectStore.ts"
 import { counted } from "../failure.ts"
 import { Output } from "../output.ts"
+import { harmless } from "../table.ts"
 import { connection, definition, withDatabase } from "./opening.ts"
 
 /** What a store honours, as rows. */
@@ -39,22 +40,22 @@ export const status = () =>
         ["connection", `${described}, by ${source}`],
         ["resources", resources.length === 0 ? "none yet" : resources.map(({ name }) => name).join(", ")],
         ["one request", `${latencyMillis} ms`],
-        ...capabilityRows(capabilities).map(([name, value]) => [
-          name,
-          typeof value === "boolean" ? (value ? "yes" : "no") : String(value)
-        ])
+        ...capabilityRows(capabilities).map(
+          ([name, value]) => [name, typeof value === "boolean" ? (value ? "yes" : "no") : String(value)] as const
+        )
       ] as const
-      yield* output.value(
-        {
-          connection: described,
-          source,
-          resources: resources.map(({ name }) => name),
-          latencyMillis,
-          capabilities: { ...capabilities },
-          requests: { ...(yield* counts) }
-        },
-        people.map(([name, text]) => `${output.style(String(name).padEnd(20), "bold")}${text}`).join("\n")
-      )
+      if (output.isForPeople) {
+        const lines = people.map(([name, text]) => `${output.style(name.padEnd(20), "bold")}${harmless(text)}\n`)
+        return yield* output.raw(Stream.succeed(lines.join("")))
+      }
+      yield* output.value({
+        connection: described,
+        source,
+        resources: resources.map(({ name }) => name),
+        latencyMillis,
+        capabilities: { ...capabilities },
+        requests: { ...(yield* counts) }
+      })
     })
   )
 

@@ -212,7 +212,7 @@ export const schema = (given: { readonly resource: string; readonly format: sche
       const output = yield* Output
       const defined = yield* definition(given.resource)
       const shown = schemas.write(defined, given.format)
-      if (typeof shown === "string") return yield* output.raw(Stream.succeed(shown))
+      if (typeof shown === "string") return yield* output.text(Stream.encodeText(Stream.succeed(shown)))
       yield* output.value(shown, JSON.stringify(shown, undefined, 2))
     })
   )
@@ -227,7 +227,7 @@ export const types = (given: { readonly resources: ReadonlyArray<string>; readon
         given.resources.length > 0 ? given.resources : (yield* database.listResources).map(({ name }) => name)
       const text = typesModule.write(yield* Effect.forEach(names, definition))
       const bytes = Stream.encodeText(Stream.succeed(text))
-      yield* Option.isSome(given.output) ? intoFile(given.output.value, bytes) : output.raw(bytes)
+      yield* Option.isSome(given.output) ? intoFile(given.output.value, bytes) : output.text(bytes)
     })
   )
 

@@ -175,7 +175,7 @@ export const exporting = (
               : Export.ndjson(documents)
       const write = Effect.gen(function* () {
         if (Option.isSome(given.output)) return yield* intoFile(given.output.value, bytes)
-        yield* output.raw(bytes)
+        yield* output.text(bytes)
       })
       yield* Effect.ensuring(write, progress.end)
       yield* output.note(`exported ${counted(count, "document")}`)
