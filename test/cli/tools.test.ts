@@ -179,6 +179,30 @@ describe("console", () => {
     })
   )
 
+  it.effect("stays on its database, and a line may say in which form it answers", () =>
+    Effect.gen(function* () {
+      const { json, s3db, url } = yield* inFolder
+      yield* json(["create", "resource", "notes", "-a", "text=string"])
+      yield* json(["insert", "notes", '{"id":"a","text":"x"}'])
+      const lines = [
+        "delete notes a --force --url memory://other",
+        "delete notes a --force -u=memory://other",
+        "count notes --profile other",
+        "count notes --ndjson --quiet",
+        "count notes --json"
+      ]
+      for (const flags of [["--json"], ["--url", url, "--json", "--quiet"]]) {
+        const { code, err, out } = yield* s3db(["console", ...flags], { stdin: lines.join("\n") })
+        assert.deepStrictEqual([code, out], [exitCodes.Unfinished, '{"count":1}\n{"count":1}\n'], err)
+        assert.include(err, "the console stays on one database")
+        assert.include(err, "3 commands failed")
+      }
+      const kept = yield* s3db(["console", "--url", url], { stdin: "configure other --url memory://other" })
+      assert.strictEqual(kept.code, 0, kept.err)
+      assert.include(kept.out, "memory://other")
+    })
+  )
+
   it("reads words as a shell does", () => {
     assert.deepStrictEqual(words(` a  'b c' "d \\"e\\" \\n" f\\ g ''`), ["a", "b c", 'd "e" \\n', "f g", ""])
     assert.isUndefined(words("a 'b"))

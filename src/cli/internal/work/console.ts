@@ -17,19 +17,26 @@ import { keptOpen } from "./opening.ts"
 
 type Environment = FileSystem.FileSystem | Path.Path | Terminal.Terminal | ChildProcessSpawner | Stdio.Stdio
 
+/** What names a connection: in a line it would not be where the command goes. */
+const connectionFlags = ["--url", "-u", "--profile", "-p"]
+
 export const console = (run: (args: ReadonlyArray<string>) => Effect.Effect<number, never, Environment>) =>
   Effect.gen(function* () {
     const output = yield* Output
     const stdio = yield* Stdio.Stdio
     const terminal = yield* Terminal.Terminal
     const { json, ndjson, profile, quiet, singleWriter, url } = yield* root
-    const given = [
+    const connection = [
       ...Option.match(url, { onNone: () => [], onSome: (text) => ["--url", Redacted.value(text)] }),
-      ...Option.match(profile, { onNone: () => [], onSome: (name) => ["--profile", name] }),
-      ...(json ? ["--json"] : []),
-      ...(ndjson ? ["--ndjson"] : []),
-      ...(quiet ? ["--quiet"] : []),
-      ...(singleWriter ? ["--single-writer"] : [])
+      ...Option.match(profile, { onNone: () => [], onSome: (name) => ["--profile", name] })
+    ]
+    const form = json ? ["--json"] : ndjson ? ["--ndjson"] : []
+    /** The flags of the console, as far as a line has none of its own. */
+    const inherited = (names: (...flags: ReadonlyArray<string>) => boolean): ReadonlyArray<string> => [
+      ...(names(...connectionFlags) ? [] : connection),
+      ...(names("--json", "--ndjson") ? [] : form),
+      ...(quiet && !names("--quiet", "-q") ? ["--quiet"] : []),
+      ...(singleWriter && !names("--single-writer") ? ["--single-writer"] : [])
     ]
     const isTerminal = yield* stdio.stdinIsTerminal
     const session = { failed: 0, isOver: false }
@@ -48,8 +55,14 @@ export const console = (run: (args: ReadonlyArray<string>) => Effect.Effect<numb
         return
       }
       if (first === "console") return yield* output.warn("this is the console")
+      const names = (...flags: ReadonlyArray<string>): boolean =>
+        args.some((arg) => flags.some((flag) => arg === flag || arg.startsWith(`${flag}=`)))
+      if (first !== "configure" && names(...connectionFlags)) {
+        session.failed += 1
+        return yield* output.warn("the console stays on one database: end it, and start it with the other one")
+      }
       const code = yield* Effect.provideService(
-        run(first === "help" ? ["--help"] : [...args, ...given]),
+        run(first === "help" ? ["--help"] : [...args, ...inherited(names)]),
         Stdio.Stdio,
         ownInput
       )
