@@ -103,6 +103,27 @@ export interface Group {
 }
 
 /**
+ * Documents by their columns: what some rows have in each field of the first level that is read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Columns {
+  /** The rows that are documents, by their places. */
+  readonly rows: ReadonlyArray<number>
+  /** Of each field the value of each row; `undefined` where it has none. A field that is not here is one that no row has. */
+  readonly values: ReadonlyMap<string, ReadonlyArray<Json | undefined>>
+}
+
+/**
+ * Some documents, row by row or by their columns.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Batch = ReadonlyArray<JsonObject> | Columns
+
+/**
  * The options of an aggregation. `orderOf`: see `Query`. `maxGroups` default: 100,000.
  *
  * @category models
@@ -113,8 +134,9 @@ export interface Options extends Query.Options {
 }
 
 /**
- * More groups than may be held in memory. Group by something with fewer values, or raise `maxGroups`.
+ * More groups than may be held in memory.
  *
+ * @remedy Group by something with fewer values, or raise `maxGroups`.
  * @category errors
  * @since 0.1.0
  */
@@ -251,6 +273,28 @@ export const run = <E, R>(
 ): Effect.Effect<ReadonlyArray<Group>, E | TooManyGroups, R> => Stream.run(stream, sink(spec, options))
 
 /**
+ * Works out the same of documents that come in batches, row by row or by their columns, which are gone through one after the other, without
+ * an object for each document.
+ *
+ * Fails with `TooManyGroups` as `run`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const runBatches = <E, R>(
+  batches: Stream.Stream<Batch, E, R>,
+  spec: Spec,
+  options: Options = {}
+): Effect.Effect<ReadonlyArray<Group>, E | TooManyGroups, R> =>
+  Effect.suspend(() => {
+    const limit = options.maxGroups ?? defaultMaxGroups
+    const fold = makeFold(spec, options, limit)
+    return Stream.runForEach(batches, (batch) =>
+      ("rows" in batch ? fold.addColumns(batch) : batch.every(fold.add)) ? Effect.void : tooMany(limit)
+    ).pipe(Effect.map(fold.result))
+  })
+
+/**
  * Returns what `run` does as a sink.
  *
  * @category conversions
@@ -260,18 +304,23 @@ export const sink = (
   spec: Spec,
   options: Options = {}
 ): Sink.Sink<ReadonlyArray<Group>, JsonObject, never, TooManyGroups> => {
-  const limit = options.maxGroups ?? 100_000
+  const limit = options.maxGroups ?? defaultMaxGroups
   return Sink.foldArray<Fold, JsonObject, TooManyGroups>(
     () => makeFold(spec, options, limit),
     () => true,
-    (fold, documents) =>
-      documents.every(fold.add) ? Effect.succeed(fold) : Effect.fail(new TooManyGroups({ limit: Math.floor(limit) }))
+    (fold, documents) => (documents.every(fold.add) ? Effect.succeed(fold) : tooMany(limit))
   ).pipe(Sink.map((fold) => fold.result()))
 }
+
+const defaultMaxGroups = 100_000
+
+const tooMany = (limit: number) => Effect.fail(new TooManyGroups({ limit: Math.floor(limit) }))
 
 interface Fold {
   /** `false`: it would be a group too many. */
   readonly add: (document: JsonObject) => boolean
+  /** The same for each row. */
+  readonly addColumns: (columns: Columns) => boolean
   readonly result: () => ReadonlyArray<Group>
 }
 
@@ -281,10 +330,10 @@ interface OpenGroup {
 }
 
 const makeFold = (spec: Spec, options: Options, limit: number): Fold => {
-  const columns = Object.entries(spec.values).map(([name, measure]) => ({
-    name,
-    open: accumulatorOf(measure, measure._tag === "Count" ? undefined : options.orderOf?.(measure.path))
-  }))
+  const columns = Object.entries(spec.values).map(([name, measure]) => {
+    const path = measure._tag === "Count" ? undefined : measure.path
+    return { name, path, open: accumulatorOf(measure, path === undefined ? undefined : options.orderOf?.(path)) }
+  })
   const keyKinds = spec.groupBy.map((path) => options.orderOf?.(path))
   const groups = new Map<string, OpenGroup>()
   const open = (id: string, key: ReadonlyArray<Json>): OpenGroup => {
@@ -293,16 +342,51 @@ const makeFold = (spec: Spec, options: Options, limit: number): Fold => {
     return group
   }
   if (spec.groupBy.length === 0) open("", [])
+
+  /** `undefined`: it would be one too many. */
+  const groupOf = (values: ReadonlyArray<Json | undefined>): OpenGroup | undefined => {
+    const key = values.map((value, i) => keyValue(value, keyKinds[i]))
+    const id = key.map(Query.canonicalValue).join(",")
+    const group = groups.get(id)
+    if (group !== undefined) return group
+    return groups.size + 1 > limit ? undefined : open(id, key)
+  }
+
+  /** The groups of rows. Of a single field it is looked up once for each value, unless that is an object. */
+  const groupsOf = ({ rows, values }: Columns): ReadonlyArray<OpenGroup> | undefined => {
+    const [first, ...others] = spec.groupBy.map((path) => readerOf(values, path))
+    const found: Array<OpenGroup> = []
+    const known = new Map<Json | undefined, OpenGroup>()
+    for (const row of rows) {
+      const value = first?.(row)
+      const group =
+        others.length > 0 || first === undefined
+          ? groupOf(first === undefined ? [] : [value, ...others.map((read) => read(row))])
+          : (known.get(value) ?? groupOf([value]))
+      if (group === undefined) return undefined
+      if (others.length === 0 && (typeof value !== "object" || value === null)) known.set(value, group)
+      found.push(group)
+    }
+    return found
+  }
+
   return {
     add: (document) => {
-      const key = spec.groupBy.map((path, i) => keyValue(Query.valueAt(document, path), keyKinds[i]))
-      const id = key.map(Query.canonicalValue).join(",")
-      let group = groups.get(id)
-      if (group === undefined) {
-        if (groups.size + 1 > limit) return false
-        group = open(id, key)
+      const group = groupOf(spec.groupBy.map((path) => Query.valueAt(document, path)))
+      if (group === undefined) return false
+      for (let i = 0; i < columns.length; i++) {
+        const { path } = columns[i]!
+        group.accumulators[i]!.add(path === undefined ? undefined : Query.valueAt(document, path))
       }
-      for (const accumulator of group.accumulators) accumulator.add(document)
+      return true
+    },
+    addColumns: (all) => {
+      const found = groupsOf(all)
+      if (found === undefined) return false
+      for (const [i, { path }] of columns.entries()) {
+        const read = path === undefined ? nothing : readerOf(all.values, path)
+        for (let k = 0; k < found.length; k++) found[k]!.accumulators[i]!.add(read(all.rows[k]!))
+      }
       return true
     },
     result: () =>
@@ -318,6 +402,19 @@ const makeFold = (spec: Spec, options: Options, limit: number): Fold => {
             })
           )
         }))
+  }
+}
+
+const nothing = (): undefined => undefined
+
+/** Reads what a row has at a path. */
+const readerOf = (values: Columns["values"], [first = "", ...rest]: ReadonlyArray<string>) => {
+  const column = values.get(first)
+  if (column === undefined) return nothing
+  if (rest.length === 0) return (row: number): Json | undefined => column[row]
+  return (row: number): Json | undefined => {
+    const value = column[row]
+    return value === undefined ? undefined : Query.valueAt({ value }, ["value", ...rest])
   }
 }
 
@@ -346,7 +443,8 @@ const compareKeys = (
 // -----------------------------------------------------------------------------
 
 interface Accumulator {
-  readonly add: (document: JsonObject) => void
+  /** What a document has at the path. */
+  readonly add: (value: Json | undefined) => void
   readonly value: () => number | string | null
   /** `undefined`: it takes every document. */
   readonly skipped: () => number | undefined
@@ -357,15 +455,15 @@ const accumulatorOf = (measure: Measure, kind: Query.Kind | undefined): (() => A
     case "Count":
       return counting
     case "Min":
-      return () => extreme(measure.path, kind, -1)
+      return () => extreme(kind, -1)
     case "Max":
-      return () => extreme(measure.path, kind, 1)
+      return () => extreme(kind, 1)
     case "Sum":
     case "Avg": {
       const isAverage = measure._tag === "Avg"
       return kind === "decimal"
-        ? () => summing(measure.path, decimalOf, decimalSum(), isAverage)
-        : () => summing(measure.path, numberOf, numberSum(), isAverage)
+        ? () => summing(decimalOf, decimalSum(), isAverage)
+        : () => summing(numberOf, numberSum(), isAverage)
     }
   }
 }
@@ -376,15 +474,14 @@ const counting = (): Accumulator => {
 }
 
 /** Numbers and texts are followed apart, so that the result does not depend on which one comes first. */
-const extreme = (path: ReadonlyArray<string>, kind: Query.Kind | undefined, sign: 1 | -1): Accumulator => {
+const extreme = (kind: Query.Kind | undefined, sign: 1 | -1): Accumulator => {
   let number: number | string | undefined
   let numbers = 0
   let text: string | undefined
   let texts = 0
   let others = 0
   return {
-    add: (document) => {
-      const value = Query.valueAt(document, path)
+    add: (value) => {
       if (isNumeric(value, kind)) {
         numbers += 1
         if (number === undefined || Query.compareValues(value, number, kind) * sign > 0) number = value
@@ -425,17 +522,12 @@ interface Sum<A> {
   readonly average: (count: number) => number | string | null
 }
 
-const summing = <A>(
-  path: ReadonlyArray<string>,
-  read: (value: Json | undefined) => A | undefined,
-  sum: Sum<A>,
-  isAverage: boolean
-): Accumulator => {
+const summing = <A>(read: (value: Json | undefined) => A | undefined, sum: Sum<A>, isAverage: boolean): Accumulator => {
   let count = 0
   let skipped = 0
   return {
-    add: (document) => {
-      const value = read(Query.valueAt(document, path))
+    add: (given) => {
+      const value = read(given)
       if (value === undefined) skipped += 1
       else {
         count += 1

@@ -283,7 +283,7 @@ export const StoreProfile = Schema.Struct({ location: Schema.String, capabilitie
 export const Catalog = Schema.Struct({
   /** The version of this format. */
   version: Schema.Literal("1"),
-  /** New with every write, so that a catalog whose answer was lost is recognised. */
+  /** The ids of the last 16 writes, newest first, with a space between them: a write whose answer was lost is recognised by its own. */
   writeId: Schema.String,
   lastUpdated: Schema.String,
   /** What a probe has found, and of which store, where it had to be probed. */
@@ -370,12 +370,12 @@ export type Reading =
  * Reads a catalog, mending what can be mended without guessing: broken JSON, missing top-level members, a
  * `currentVersion` that points nowhere, resources without any usable version (dropped and named).
  *
- * A catalog of a newer format is a failure, not damage: it must not be touched.
+ * A catalog of a newer format, or of s3db.js, is a failure, not damage: it must not be touched.
  *
  * @category encoding
  * @since 0.1.0
  */
-export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.Return<Reading, NewerFormat> {
+export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.Return<Reading, NewerFormat | OfS3dbJs> {
   const text = new TextDecoder().decode(bytes)
   const repairs: Array<string> = []
   const parsed = parse(text)
@@ -394,6 +394,8 @@ export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.R
   if (repairs.length > 0 && !("resources" in json) && !("version" in json)) {
     return { _tag: "Irreparable", problem: "the text holds nothing of a catalog" }
   }
+  // Mending it would take the resources from a program that still uses them.
+  if (typeof json["s3dbVersion"] === "string") return yield* new OfS3dbJs({ release: json["s3dbVersion"] })
   const { version } = json
   if ((typeof version === "string" || typeof version === "number") && Number(version) > 1) {
     return yield* new NewerFormat({ version: String(version) })
@@ -411,6 +413,7 @@ export const read = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.R
 /**
  * A catalog that was written by a later release whose format this one does not know.
  *
+ * @remedy Upgrade this program to the release that wrote the catalog, or a later one.
  * @category errors
  * @since 0.1.0
  */
@@ -419,6 +422,22 @@ export class NewerFormat extends ExpectedError<NewerFormat>("effect-s3db/Catalog
 }) {
   override get message(): string {
     return `the catalog has format ${this.version}, written by a later release; upgrade effect-s3db`
+  }
+}
+
+/**
+ * A catalog that s3db.js has written: its databases are of another format, and are left as they are.
+ *
+ * @remedy Open another bucket, prefix or folder. To move what is there into a database of this library, run `s3db migrate-from`, or use
+ * `migration/S3dbJs`.
+ * @category errors
+ * @since 0.1.0
+ */
+export class OfS3dbJs extends ExpectedError<OfS3dbJs>("effect-s3db/Catalog/OfS3dbJs")("OfS3dbJs", {
+  release: Schema.String
+}) {
+  override get message(): string {
+    return `here is a database of s3db.js ${this.release}, which is another format: it was not touched. Open another place, and move it there by \`s3db migrate-from\` or S3dbJs`
   }
 }
 

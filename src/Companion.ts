@@ -36,8 +36,10 @@ import { maxKeyBytes } from "./storage/ObjectStore.ts"
  * The function of a companion gives what is no key, whatever the document: a segment that is `NaN` or `undefined`, a key without
  * segments, no keys at all where an empty array is meant. This is a mistake in the program, so it is thrown, as a defect of the
  * write, not returned: nothing was written, and no other document would fare better. `problem` says which segment of which key, both
- * counted from 1, without its value. Mend the function, and raise the `version` of the companion.
+ * counted from 1, without its value.
  *
+ * @remedy Correct the function of the companion, and raise its `version`: what it gives has to be text, finite numbers
+ * and booleans, whatever the document.
  * @category errors
  * @since 0.1.0
  */

@@ -70,6 +70,7 @@ export interface Input {
 /**
  * A failure of the stream that the caller gave. The caller gets that very error.
  *
+ * @remedy Look at the error of your stream. Nothing was changed; set the content again.
  * @category errors
  * @since 0.1.0
  */

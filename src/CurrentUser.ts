@@ -35,8 +35,9 @@ export const CurrentUser: Context.Reference<User | undefined> = Context.Referenc
 })
 
 /**
- * The lack of a user where one is needed. Log in and try again.
+ * The lack of a user where one is needed.
  *
+ * @remedy Log in and try again. A program provides the user: `Effect.provideService(CurrentUser.CurrentUser, user)`.
  * @category errors
  * @since 0.1.0
  */

@@ -15,6 +15,7 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import { millisecondsOf } from "./internal/duration.ts"
 import * as Change from "./Change.ts"
 import * as Catalog from "./Catalog.ts"
 import * as CatalogCell from "./catalog/cell.ts"
@@ -22,6 +23,7 @@ import * as CatalogLease from "./catalog/lease.ts"
 import { leastSaltBytes, newSalt, open } from "./catalog/open.ts"
 import * as DbError from "./DbError.ts"
 import type { Json } from "./encoding/Json.ts"
+import * as Observation from "./Observation.ts"
 import * as Pipeline from "./Pipeline.ts"
 import * as PluginRegistry from "./PluginRegistry.ts"
 import * as ReadThrough from "./ReadThrough.ts"
@@ -121,6 +123,8 @@ export interface OpenResources {
   readonly shared: Pipeline.Shared
   /** What stands between reads and documents. */
   readonly readThrough: ReadThrough.Registry
+  /** Who is told of operations and requests. */
+  readonly observers: Observation.Registry
   /** Copies of all documents of a resource, for reads of all of them, by the name of the resource. */
   readonly packed: Map<string, PackedObjects.PackedObjects>
 }
@@ -258,6 +262,11 @@ export class Database extends Context.Service<
       select: "*" | ReadonlyArray<string> | ((resource: string) => boolean),
       readThrough: ReadThrough.ReadThrough
     ) => Effect.Effect<void, never, Scope.Scope>
+    /**
+     * Tells an observer of every operation and request of this process in this database when it has ended, until the scope closes. See
+     * `Observation`.
+     */
+    readonly observe: (observer: Observation.Observer) => Effect.Effect<void, never, Scope.Scope>
     /** The changes that this process makes of documents of all resources. See `Change` for what is promised. */
     readonly changes: Change.Feed<unknown>
     /**
@@ -303,7 +312,15 @@ export const make = Effect.fn("Database.make")(function* (
   const changes = yield* Change.makeFeed<unknown>()
   const shared = yield* Pipeline.makeShared
   const readThrough = ReadThrough.makeRegistry()
-  const resources: OpenResources = { lockOf: locks(), open: new Map(), shared, readThrough, packed: new Map() }
+  const observers = Observation.make()
+  const resources: OpenResources = {
+    lockOf: locks(),
+    open: new Map(),
+    shared,
+    readThrough,
+    observers,
+    packed: new Map()
+  }
   const leaseMillis = yield* DbError.named("Database.open")(leaseOf(options))
   const age = StoreClock.startUnsafe()
   const opened = yield* open(yield* ObjectStore, {
@@ -311,7 +328,7 @@ export const make = Effect.fn("Database.make")(function* (
     onEvent: (event) => PubSub.publish(events, event)
   }).pipe(DbError.named("Database.open"))
   const { capabilities } = opened
-  const store = InstrumentedStore.tallying(opened.store)
+  const store = InstrumentedStore.observed(InstrumentedStore.tallying(opened.store), observers)
   const sightings = yield* CatalogLease.watch
   const catalog = yield* CatalogCell.make(store, { version: opened.version, age, onSeen: sightings.onSeen })
   const lease = CatalogLease.make(catalog, sightings, leaseMillis)
@@ -453,6 +470,7 @@ export const make = Effect.fn("Database.make")(function* (
     }),
     intercept: (select, interceptor) => shared.add(selecting(select), interceptor),
     readThrough: (select, one) => readThrough.add(selecting(select), one),
+    observe: observers.add,
     changes,
     journal: yield* Journal.make(store, options.journal),
     journaled: journaling.make(store, capabilities),
@@ -517,7 +535,7 @@ const refuseExposed = (catalog: Catalog.Catalog, declaration: Catalog.Declaratio
 }
 
 const leaseOf = ({ catalogLease = CatalogLease.defaultMillis }: Options) => {
-  const millis = Option.match(Duration.fromInput(catalogLease), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  const millis = millisecondsOf(catalogLease)
   const description = "Expected a duration of 0 or more, and an end of it"
   return Number.isFinite(millis) && millis >= 0
     ? Effect.succeed(millis)

@@ -21,10 +21,12 @@ const untold = "the program that was asked knows more"
 
 /**
  * A missing document: none has this `id`, or the values that were looked up by a unique key (`unique` is its name, and there
- * is no `id`). Treat it as absence; `getOption` does so. Of `getAt` and `restore` it has the `version`, or the `time`, that was
+ * is no `id`). Of `getAt` and `restore` it has the `version`, or the `time`, that was
  * asked for: there may be a document now. Of `fromImage` it has the `image` that a record does not have. Of `documentOf`, which has none of these: the value was not read or written
  * by this repository.
  *
+ * @remedy Treat it as absence, as `getOption` does. Where the document should be there: look at the id, and at the
+ * connection and its prefix.
  * @category errors
  * @since 0.1.0
  */
@@ -56,8 +58,9 @@ export class NotFound extends ExpectedError<NotFound>("effect-s3db/DbError/NotFo
 }
 
 /**
- * A document with this id that exists already; it was left as it is. Choose another id, or use `upsert` or `replace`.
+ * A document with this id that exists already; it was left as it is.
  *
+ * @remedy Choose another id, or use `upsert` or `replace`.
  * @category errors
  * @since 0.1.0
  */
@@ -72,9 +75,9 @@ export class AlreadyExists extends ExpectedError<AlreadyExists>("effect-s3db/DbE
 }
 
 /**
- * A change by somebody else since the document was read; nothing was written. Read it again and decide. `revision` is
- * the present one.
+ * A change by somebody else since the document was read; nothing was written. `revision` is the present one.
  *
+ * @remedy Read it again and decide; or give `update` a function, which is run again on what is there by then.
  * @category errors
  * @since 0.1.0
  */
@@ -98,8 +101,7 @@ const inProcess = <S extends Schema.Constraint>(schema: S) =>
   )
 
 /**
- * A value that the unique key wants for itself, and that another document has; nothing was changed. Choose another
- * value.
+ * A value that the unique key wants for itself, and that another document has; nothing was changed.
  *
  * `isPending`: it is claimed by a write that may be under way, or may have come to a sudden end. Try again: at the latest
  * when the lease of that write is over (60 seconds by default), the value is held, or free.
@@ -107,6 +109,8 @@ const inProcess = <S extends Schema.Constraint>(schema: S) =>
  * `id` is for the program alone: it is in no JSON, neither encoded nor by `JSON.stringify`, and so missing where the error
  * was decoded.
  *
+ * @remedy Choose another value. Where `isPending` is true, try again first: at the latest when the lease of the other
+ * write is over.
  * @category errors
  * @since 0.1.0
  */
@@ -139,11 +143,11 @@ const Left = Schema.Array(Schema.Struct({ id: Schema.String, why: Schema.String 
 
 /**
  * Work on all documents that has come to its end and is not done: what it could do is done, and stays. `left` are documents
- * that it had to leave as they are, up to 100 of them, and why; `description` says what to do about it. Do that, and run it
- * again.
+ * that it had to leave as they are, up to 100 of them, and why; `description` says what to do about it.
  *
  * `left` and `description` are for the program alone: they are in no JSON.
  *
+ * @remedy Do what `description` says about the documents in `left`, and run it again.
  * @category errors
  * @since 0.1.0
  */
@@ -178,9 +182,9 @@ export class Unfinished extends ExpectedError<Unfinished>("effect-s3db/DbError/U
 }
 
 /**
- * Changes by others that kept meeting what a transaction had read; nothing of it was done. Run it again later, or let
- * it do less at once. `met`, for the program alone, is what it met last, such as `users "ana"` or `a listing of users`.
+ * Changes by others that kept meeting what a transaction had read; nothing of it was done. `met`, for the program alone, is what it met last, such as `users "ana"` or `a listing of users`.
  *
+ * @remedy Run it again later, or let it do less at once.
  * @category errors
  * @since 0.1.0
  */
@@ -219,6 +223,8 @@ export const InputIssue = Schema.Struct({
  * An input that does not fit the schema, an id that cannot be a key, or an option that is wrong. Nothing was changed.
  * Every problem is listed with its path.
  *
+ * @remedy Correct what `issues` name. Where the input came from a person or a client, show it to them: it holds no
+ * values.
  * @category errors
  * @since 0.1.0
  */
@@ -239,6 +245,8 @@ export class InvalidInput extends ExpectedError<InvalidInput>("effect-s3db/DbErr
  * An operation that the definition does not allow, such as `deleteAll` on a resource that has not been declared with
  * `allowDeleteAll: true`.
  *
+ * @remedy Do what `description` says: declare the option, index or `scan: true` that it names, or ask for something
+ * else.
  * @category errors
  * @since 0.1.0
  */
@@ -254,9 +262,10 @@ export class NotAllowed extends ExpectedError<NotAllowed>("effect-s3db/DbError/N
 
 /**
  * A document that does not fit into the metadata of an object, and that the behavior of the resource does not let go
- * anywhere else. Nothing was sent. Shorten it, or choose the behavior `body-overflow`. Sizes are bytes of metadata,
+ * anywhere else. Nothing was sent. Sizes are bytes of metadata,
  * names and values, unless `measure` says otherwise (see `Behavior.Overflow`); `limitBytes` is what there is for fields.
  *
+ * @remedy Shorten the document, or choose the behavior `body-overflow` for the resource.
  * @category errors
  * @since 0.1.0
  */
@@ -294,6 +303,8 @@ const measured: Record<MetadataLimit["measure"], string> = {
  * - `InClear`: what is stored is not encrypted. If the field was no secret when the document was written, give the schema
  *   a version and a migration from that one, if only one that changes nothing; else restore the document.
  *
+ * @remedy By `why`: add the key that is missing to the ring; restore the document from a backup; or declare a
+ * migration of the documents that were written before the field was a secret.
  * @category errors
  * @since 0.1.0
  */
@@ -313,6 +324,8 @@ export class SecretUnreadable extends ExpectedError<SecretUnreadable>("effect-s3
  * A service that the resource needs and that failed or is missing: the key ring for secret fields, the hasher for
  * passwords.
  *
+ * @remedy Provide the service that `service` names in the layer of the program (`KeyRing.layerConfig`,
+ * `PasswordHasher.layer`), or correct what it says of itself.
  * @category errors
  * @since 0.1.0
  */
@@ -326,8 +339,9 @@ export class ServiceFailed extends ExpectedError<ServiceFailed>("effect-s3db/DbE
 
 /**
  * A write that was answered with an error and may have been carried out, while later writes have hidden the traces that
- * would tell. Read the document and decide.
+ * would tell.
  *
+ * @remedy Read the document and decide. Do not send the write again without a look.
  * @category errors
  * @since 0.1.0
  */
@@ -340,9 +354,10 @@ export class OutcomeUnknown extends ExpectedError<OutcomeUnknown>("effect-s3db/D
 }
 
 /**
- * A partition, unique key or count that does not have every document yet, or does not any more. `index` names it. Run what the
- * description says to its end; until then read by other ways.
+ * A partition, unique key or count that does not have every document yet, or does not any more. `index` names it.
  *
+ * @remedy Run what the description says, mostly `backfill` or `recount` of `repository.admin`, to its end; until then
+ * read by other ways.
  * @category errors
  * @since 0.1.0
  */
@@ -409,6 +424,8 @@ const EncodedReason = Reason.pipe(
  * the same. Encoded, the reason has no description: that may name keys and documents of others. Log the error where it
  * happens.
  *
+ * @remedy See its `reason` below. Where `isRetryable`, the same call may succeed later; where `outcome` is
+ * `"unknown"`, read before writing again.
  * @category errors
  * @since 0.1.0
  */
@@ -458,9 +475,16 @@ export const fromStore =
   (error: StoreError.StoreError): DbError =>
     fromFailure(operation, resource)(error)
 
-/** One message for a key that is no field, whoever finds it. */
+/**
+ * The message of a key that is no field, whoever finds it. Where a field has nearly that name, `; did you mean NAME?` follows.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const noSuchField = "Expected no such field"
+
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1({
-  leafHook: (issue) => (issue._tag === "UnexpectedKey" ? "Expected no such field" : SchemaIssue.defaultLeafHook(issue))
+  leafHook: (issue) => (issue._tag === "UnexpectedKey" ? noSuchField : SchemaIssue.defaultLeafHook(issue))
 })
 
 /**

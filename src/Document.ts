@@ -23,6 +23,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Limits, StoredFields } from "./encoding/Encoding.ts"
 import * as binaryBody from "./encoding/internal/binaryBody.ts"
+import * as systemEntry from "./encoding/internal/systemEntry.ts"
 import { documentLevels, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
 import { ambient } from "./internal/ambient.ts"
 import { decodeBase64, encodeBase64 } from "./internal/base64.ts"
@@ -112,8 +113,16 @@ export const nowUnsafe = (): number => Math.floor(ambient(Clock.Clock).currentTi
  */
 export const rememberedWrites = 8
 
-/** The metadata name of the system entry; attribute ids have no `-`. */
-const systemName = "s-"
+/**
+ * The number that a document remembers while writes of it take each other's place: many pass then before an answer that was
+ * lost is looked into.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const rememberedUnderContention = 64
+
+const { name: systemName, valueOf: systemValue } = systemEntry
 
 /**
  * Returns the bytes of metadata that the system entry takes.
@@ -148,8 +157,6 @@ export const fieldLimits = (capabilities: Capabilities, tag: string, schemaVersi
     entries: metadataEntries === undefined ? Infinity : metadataEntries - 1
   }
 }
-
-const systemValue = (tag: string, schemaVersion: number): string => tag + schemaVersion.toString(36)
 
 /** Ends the system entry of an object whose version is not settled, so that a HEAD tells. */
 const unsettledMark = "!"
@@ -361,7 +368,7 @@ const systemPart = (write: Write): Record<string, Json> => {
   if (write.origin !== undefined) part["o"] = write.origin
   if (createdAt !== writtenAt) part["c"] = createdAt
   if (version !== 1) part["n"] = version
-  if (ancestors.length > 0) part["p"] = ancestors.slice(0, rememberedWrites)
+  if (ancestors.length > 0) part["p"] = ancestors.slice(0, rememberedUnderContention)
   if (!isEmpty(markers)) {
     const owned: Record<string, Json> = {}
     for (const [name, marker] of Object.entries(markers)) {
@@ -409,10 +416,10 @@ interface ObjectToPut {
   readonly contentType: string
 }
 
-const metadataOf = (write: Write): Metadata => ({
-  [systemName]: systemValue(write.tag, write.schemaVersion),
-  ...write.fields.metadata
-})
+const metadataOf = ({ fields: { metadata }, schemaVersion, tag }: Write): Metadata => {
+  const system = systemValue(tag, schemaVersion)
+  return metadata[systemName] === system ? metadata : { ...metadata, [systemName]: system }
+}
 
 /**
  * Returns the object that a write puts.
@@ -449,6 +456,12 @@ export const toText = (write: Write): { readonly metadata: Metadata; readonly bo
     members["a"] = false
   } else if (isBinary === true) members["y"] = binaryBody.version
   return { metadata: metadataOf(write), body: textOf(members) }
+}
+
+/** The entries of fields. */
+const fieldsIn = (metadata: Metadata): Metadata => {
+  const { [systemName]: _, ...fields } = metadata
+  return fields
 }
 
 const toJson = (write: Write): Json => JSON.parse(toText(write).body) as Json
@@ -560,10 +573,10 @@ export const toIntentObject = (
       ? { w: write.writeId, t: write.writtenAt, a: true }
       : {
           ...(toJson(before) as Record<string, Json>),
-          h: { ...before.fields.metadata }
+          h: fieldsIn(before.fields.metadata)
         }
   const text = stringifyExact(
-    { ...held, i: intent, v: write.writeId, p: write.ancestors.slice(0, rememberedWrites) },
+    { ...held, i: intent, v: write.writeId, p: write.ancestors.slice(0, rememberedUnderContention) },
     documentLevels
   )
   return {
@@ -646,7 +659,6 @@ export const toTombstone = (
  */
 export interface Stored extends Write {
   readonly revision: Revision
-  readonly metadataBytes: number
   readonly bodyBytes: number
 }
 
@@ -660,7 +672,6 @@ export const stored = (write: Write, object: ReturnType<typeof toObject>, etag: 
   ...write,
   revision: etag as Revision,
   ancestors: write.ancestors.slice(0, rememberedWrites),
-  metadataBytes: metadataSize(object.metadata),
   bodyBytes: object.body.length
 })
 
@@ -796,15 +807,12 @@ interface System {
   /** `undefined`: there is no version. */
   readonly tag: string | undefined
   readonly schemaVersion: number
-  /** The bytes of the entry as a version has it. */
-  readonly bytes: number
 }
 
 const parseSystem = (system: string): System | undefined => {
   const match = /^(?:([a-z])([0-9a-z]{1,6}))?(!?)$/.exec(system)
   if (match === null || system === "") return undefined
-  const bytes = systemName.length + system.replace(unsettledMark, "").length
-  return { tag: match[1], schemaVersion: match[2] === undefined ? 0 : Number.parseInt(match[2], 36), bytes }
+  return { tag: match[1], schemaVersion: match[2] === undefined ? 0 : Number.parseInt(match[2], 36) }
 }
 
 /** Those that were read: few, but what is in a bucket may say anything. */
@@ -841,16 +849,8 @@ export const fromObject = (
   const { w, o, t, c, n, p = noNames, m, k, u, b, f, e, x = noNames, y, a, v, i, h } = body
   const isBinary = compressed === undefined && (y === binaryBody.version || object.body[0] === binaryBody.version)
   if ((system.tag === undefined) !== (a === true)) return Result.fail("metadata and body of the object do not fit")
-  const metadata: Record<string, string> = {}
-  let metadataBytes = system.bytes
-  const held = h ?? object.metadata
-  for (const name in held) {
-    if (name === systemName && h === undefined) continue
-    if (name === "__proto__") return Result.fail("the metadata of the object is not that of a document")
-    const value = held[name]!
-    metadata[name] = value
-    metadataBytes += utf8Length(name) + utf8Length(value)
-  }
+  const metadata = h ?? object.metadata
+  if (Object.hasOwn(metadata, "__proto__")) return Result.fail("the metadata of the object is not that of a document")
   // Members that few have are added to the literal of those that all have, which is made at once.
   const version: Stored | undefined =
     system.tag === undefined
@@ -872,7 +872,6 @@ export const fromObject = (
               : mapValues(m, ([values, made, covered]) => ({ values, covered, writeId: made || w })),
           companions: companionsOf(k, w),
           claims: u === undefined ? none : mapValues(u, ([digest, etag]) => ({ digest, etag })),
-          metadataBytes,
           bodyBytes: object.size
         }
   const originated = version === undefined || o === undefined ? version : { ...version, origin: o }
@@ -971,7 +970,7 @@ export const envelope = <A>(
   createdAt: DateTime.makeUnsafe(stored.createdAt),
   version: stored.version,
   storedIn: placeOf(stored.fields),
-  metadataBytes: stored.metadataBytes,
+  metadataBytes: systemBytes(stored.tag, stored.schemaVersion) + metadataSize(fieldsIn(stored.fields.metadata)),
   bodyBytes: stored.bodyBytes,
   truncated: stored.truncated.map(pathOf),
   content:
@@ -982,7 +981,8 @@ export const envelope = <A>(
 
 const placeOf = ({ compressed, metadata, spilled, spilledText }: StoredFields): Document<never>["storedIn"] => {
   if (spilled === undefined && spilledText === undefined && compressed === undefined) return "metadata"
-  return Object.keys(metadata).length === 0 ? "body" : "both"
+  for (const name in metadata) if (name !== systemName) return "both"
+  return "body"
 }
 
 /**

@@ -97,6 +97,7 @@ export type LineReason = typeof LineReason.Type
 /**
  * A line that is no document. It does not hold what the line says.
  *
+ * @remedy Correct the line that `line` numbers, or leave it out; the lines before and after it stand.
  * @category errors
  * @since 0.1.0
  */
@@ -322,7 +323,7 @@ export const ndjsonFiles = <E, R>(
  */
 export interface FilesOptions {
   readonly store: ObjectStore["Service"]
-  /** What their keys begin with; it ends in `/`. Below it there must be nothing yet. */
+  /** What their keys begin with; it ends in `/`, or is `""` for all that the store has. Below it there must be nothing yet. */
   readonly prefix: string
   /** Without a dot, such as `parquet`. */
   readonly extension: string
@@ -363,7 +364,7 @@ export const writeFiles = Effect.fn("Export.writeFiles")(function* <E, R>(
         reason: new StoreError.InvalidArgument({ argument: "prefix", description })
       })
     )
-  if (!prefix.endsWith("/")) return yield* refuse("Expected a prefix that ends in /")
+  if (prefix !== "" && !prefix.endsWith("/")) return yield* refuse("Expected a prefix that ends in /")
   const { entries } = yield* listSome(store, { prefix, maxKeys: 1 })
   if (entries.length > 0) return yield* refuse(`Expected nothing below ${prefix}: there is ${entries[0]?.key}`)
   const run = yield* Id.randomOf(12)
@@ -437,9 +438,9 @@ export interface CsvOptions {
 }
 
 /**
- * A document has a field that no column of a table is for. Add the field to `columns`, `select` the fields that are wanted, or
- * say `onExcessProperty: "ignore"`. It holds no values.
+ * A document has a field that no column of a table is for. It holds no values.
  *
+ * @remedy Add the field to `columns`, `select` the fields that are wanted, or say `onExcessProperty: "ignore"`.
  * @category errors
  * @since 0.1.0
  */

@@ -284,6 +284,8 @@ const hasNoRecord: ReadonlySet<Pipeline.OperationName> = new Set(
  * An operation that the user may not carry out. When `isAuthenticated` is `false` nobody was logged in: log in and try
  * again (HTTP 401). Otherwise the user needs other rights (HTTP 403).
  *
+ * @remedy Log in where `isAuthenticated` is `false`; otherwise the user needs other rights, or the rule of the guard
+ * another condition.
  * @category errors
  * @since 0.1.0
  */

@@ -37,12 +37,12 @@ import { ExpectedError } from "./internal/expectedError.ts"
 
 /**
  * An operation that an interceptor did not let happen; nothing was written. `reason` says why, for a person; `code` is
- * for programs, and belongs to the interceptor. Do what the reason asks for; the same call is going to be rejected
- * again.
+ * for programs, and belongs to the interceptor.
  *
  * `cause` is the error of the program that it was rejected for, if there was one; `isRejectedFor` tells its type. It stays in
  * the process: encoded, it is left out.
  *
+ * @remedy Do what the reason asks for; the same call is going to be rejected again.
  * @category errors
  * @since 0.1.0
  */
@@ -64,13 +64,14 @@ export class Rejected extends ExpectedError<Rejected>("effect-s3db/Pipeline/Reje
 }
 
 /**
- * A failure of what an interceptor does after the write, which **was committed**. Do not run the write again: read the
- * document if you need it, and make up for what the interceptor had to do.
+ * A failure of what an interceptor does after the write, which **was committed**.
  *
  * The other interceptors have run all the same. When one died, its cause is in the log. Within a transaction the write is
  * done as far as the transaction goes: it is committed with it, and not at all if this error ends it, which is then
  * `isUndone`, with the outcome `"none"`.
  *
+ * @remedy Do not run the write again: read the document if you need it, and make up for what the interceptor had to
+ * do. Where `isUndone` is true nothing was written: run the transaction again.
  * @category errors
  * @since 0.1.0
  */
@@ -675,7 +676,11 @@ const planFor = (snapshot: Snapshot, operation: PropertyKey): Plan | undefined =
   return plan
 }
 
-/** A mistake in an interceptor, which stays a defect wherever it happens. */
+/**
+ * A mistake in an interceptor, which stays a defect wherever it happens.
+ *
+ * @remedy Let `around` call `next` once on each way through it.
+ */
 class NextCalledTwice extends Error {
   constructor(name: string, operation: string, resource: string) {
     super(`next was called twice, by ${name}, around ${operation} on ${resource}`)

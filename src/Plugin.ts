@@ -61,6 +61,7 @@ import * as StoreError from "./storage/StoreError.ts"
 /**
  * A plugin, a namespace or an option that cannot be. Nothing was written. `field` says which one, `problem` what was expected.
  *
+ * @remedy Correct the field.
  * @category errors
  * @since 0.1.0
  */
@@ -75,9 +76,9 @@ export class InvalidPlugin extends ExpectedError<InvalidPlugin>("effect-s3db/Plu
 }
 
 /**
- * A package that a plugin needs and that is not there, or not in a version that fits. Run `install`, or use the plugin without what needs
- * the package.
+ * A package that a plugin needs and that is not there, or not in a version that fits.
  *
+ * @remedy Run the command in `install`, or use the plugin without what needs the package.
  * @category errors
  * @since 0.1.0
  */
@@ -101,8 +102,9 @@ export class DependencyMissing extends ExpectedError<DependencyMissing>("effect-
 
 /**
  * An attribute that belongs to somebody else: the program that declares the resource (`owner` is `undefined`), or another instance of a
- * plugin, also if that is not there any more. Nothing was changed. Give the attribute another name.
+ * plugin, also if that is not there any more. Nothing was changed.
  *
+ * @remedy Give the attribute another name.
  * @category errors
  * @since 0.1.0
  */
@@ -123,9 +125,9 @@ export class AttributeTaken extends ExpectedError<AttributeTaken>("effect-s3db/P
 }
 
 /**
- * A plugin that is open in this process and was to be uninstalled. Nothing was changed. Close its layer first, here and in all other
- * processes.
+ * A plugin that is open in this process and was to be uninstalled. Nothing was changed.
  *
+ * @remedy Close its layer first, here and in all other processes.
  * @category errors
  * @since 0.1.0
  */

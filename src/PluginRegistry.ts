@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Change from "./Change.ts"
+import type * as InstrumentedStore from "./storage/InstrumentedStore.ts"
 
 // -----------------------------------------------------------------------------
 // Status
@@ -141,6 +142,18 @@ const matches = (filter: Filter): ((event: Event) => boolean) => {
 // -----------------------------------------------------------------------------
 
 /**
+ * What a plugin asks of the store in 30 days if nothing happens that it has work of: see `plugins/Costs`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Usage {
+  readonly requests: Partial<InstrumentedStore.Counts>
+  /** How many bytes it keeps in the store in the end. Default: 0. */
+  readonly bytes?: number | undefined
+}
+
+/**
  * What a plugin says of itself as it starts its work.
  *
  * @category models
@@ -151,6 +164,8 @@ export interface Report {
   readonly health?: Effect.Effect<Health> | undefined
   /** Asked for each status, beside what the plugin counts by `Instance.count`. */
   readonly counters?: Effect.Effect<Readonly<Record<string, number>>> | undefined
+  /** Asked for each estimate of costs. Default: nothing. */
+  readonly usage?: Effect.Effect<Usage> | undefined
 }
 
 /**
@@ -166,6 +181,8 @@ export interface Entry {
   /** Adds to what it has counted. */
   readonly count: (name: string, by: number) => Effect.Effect<void>
   readonly status: Effect.Effect<Status>
+  /** What it asks of the store by itself. */
+  readonly usage: Effect.Effect<Usage>
 }
 
 /**
@@ -228,7 +245,8 @@ export const make: Effect.Effect<PluginRegistry> = Effect.gen(function* () {
         )
         const [health, counters] = asked
         return { ...identity, state, since, health, counters: { ...Object.fromEntries(counts), ...counters } }
-      })
+      }),
+      usage: Effect.suspend(() => asking(report.usage ?? noUsage, () => ({ requests: {} })))
     }
     yield* enter("starting")
     entries.add(entry)
@@ -253,6 +271,7 @@ export const make: Effect.Effect<PluginRegistry> = Effect.gen(function* () {
 })
 
 const up: Effect.Effect<Health> = Effect.succeed({ level: "up" })
+const noUsage: Effect.Effect<Usage> = Effect.succeed({ requests: {} })
 const none: Effect.Effect<Readonly<Record<string, number>>> = Effect.succeed({})
 
 const down = (detail: string): Health => ({ level: "down", detail })

@@ -50,8 +50,15 @@ import type {
  * @since 0.1.0
  */
 export type Insert<S extends Attributes.DocumentSchema, N extends Names = Names> = Input<
-  WithOptional<S["~type.make.in"], N["filled"]>
+  WithOptional<WithKnown<S["~type.make.in"], S["Type"]>, N["filled"]>
 >
+
+/** Schemas without a constructor of their own, such as `Schema.Json`, take `unknown` there: what they hold is meant. */
+type WithKnown<In, Type> = [NamesOfUnknown<In>] extends [never]
+  ? In
+  : { readonly [K in keyof In]: unknown extends In[K] ? (K extends keyof Type ? Type[K] : In[K]) : In[K] }
+
+type NamesOfUnknown<In> = { readonly [K in keyof In]-?: unknown extends In[K] ? K : never }[keyof In]
 
 type WithOptional<In, Filled extends string> = string extends Filled
   ? In
@@ -1173,6 +1180,12 @@ export interface History<in out S extends Attributes.DocumentSchema, Id extends 
     id: Id,
     when: Moment
   ) => Effect.Effect<Document.Document<S["Type"], Id>, DbError.NotFound | HistoryError>
+
+  /** Like `getAt`, in JSON form, as `queryJson` gives it, without secrets. */
+  readonly getAtJson: (
+    id: string,
+    when: Moment
+  ) => Effect.Effect<JsonObject, DbError.NotFound | DbError.NotAllowed | HistoryError>
 
   /**
    * Makes an earlier version the present one, with what the schema does not know of it, also of a document that is deleted,

@@ -184,8 +184,11 @@ export interface Participant {
   readonly stage: (transaction: string, claims: Claims) => Effect.Effect<boolean, CommitFailure>
   /** Writes what has been announced, or takes the announcement back. */
   readonly finish: (transaction: string, outcome: "committed" | "aborted") => Effect.Effect<void, StoreError.StoreError>
-  /** Whether the version that was announced is there, or has been built upon. 1 GET. */
-  readonly hasLanded: Effect.Effect<boolean, StoreError.StoreError>
+  /**
+   * What the document tells of a transaction whose record is gone: that what was announced is there, or has been built upon, or
+   * that the announcement was taken back; `undefined` where it tells nothing any more. 1 GET.
+   */
+  readonly fate: Effect.Effect<"committed" | "aborted" | undefined, StoreError.StoreError>
   /** Whether the catalog still wants of it what it was made ready by. */
   readonly isCurrent: Effect.Effect<boolean, CommitFailure>
   /** The keys that are listed from its intent on, and were not before. */
@@ -624,8 +627,8 @@ const commitTogether = Effect.fnUntraced(function* (
 
 /**
  * Commits a transaction whose intents are in place, unless somebody has aborted it; an error: it has not been committed, for
- * this reason. When the answer is lost it is aborted, which only succeeds if it was not committed; when the record is gone
- * by then, the documents tell.
+ * this reason. When the answer is lost it is aborted, which only succeeds if it was not committed. When the record is gone
+ * by then, the documents tell, also where the commit was refused: something between here and the store may have sent it twice.
  */
 const decideCommit = Effect.fnUntraced(function* (
   store: Store,
@@ -645,9 +648,9 @@ const decideCommit = Effect.fnUntraced(function* (
   if (Result.isSuccess(aborted)) return aborted.success
   const found = yield* Effect.mapError(read(store, key(id)), (error) => (isSure ? error : failure))
   if (found !== undefined && found.outcome !== "pending") return found.outcome
-  if (isSure) return "aborted"
-  const landed = yield* Effect.forEach(staged, (participant) => participant.hasLanded, { concurrency })
-  if (landed.some(Boolean)) return "committed"
+  const told = yield* Effect.forEach(staged, (participant) => participant.fate, { concurrency })
+  const fate = told.find((one) => one !== undefined)
+  if (fate !== undefined) return fate
   const description = "the answer to the commit was lost, and its record is gone, so that it may have been committed"
   return yield* new DbError.OutcomeUnknown({ description })
 })

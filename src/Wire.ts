@@ -302,6 +302,9 @@ export const toPublic = <
 /**
  * Returns the JSON Schema (draft 2020-12) of a schema of this module: closed, with descriptions and formats.
  *
+ * Lengths of texts are those of the schema, in units of UTF-16, which JSON Schema takes for code points: a text with characters beyond U+FFFF is
+ * shorter to who validates by it.
+ *
  * @category conversions
  * @since 0.1.0
  */

@@ -435,3 +435,65 @@ describe("groups", () => {
     })
   )
 })
+
+/** Documents as columns, with rows between them that are none of them, in another order. */
+const columnsOf = (documents: ReadonlyArray<JsonObject>, from: ReturnType<typeof random>): Aggregation.Columns => {
+  const names = new Set(documents.flatMap((document) => Object.keys(document)))
+  const values = new Map(Array.from(names, (name) => [name, new Array<Json | undefined>()]))
+  const rows: Array<number> = []
+  let row = 0
+  for (const document of documents) {
+    while (from.int(3) === 0) {
+      for (const column of values.values()) column[row] = "no document"
+      row += 1
+    }
+    for (const [name, column] of values) column[row] = document[name]
+    rows.push(row++)
+  }
+  return { rows, values }
+}
+
+describe("columns", () => {
+  it.effect("come to what rows come to", () =>
+    Effect.gen(function* () {
+      const kinds = [undefined, "number", "text", "decimal"] as const
+      for (let seed = 0; seed < 300; seed++) {
+        const from = random(seed)
+        const texts = ["", "DE", "FR", "9.5", "9.50", "1e1", "é"]
+        const value = (): Json =>
+          from.pick<() => Json>([
+            () => from.int(4),
+            () => -0,
+            () => from.int(1000) / 8,
+            () => 2 ** from.int(60),
+            () => from.pick(texts),
+            () => from.int(2) === 0,
+            () => null,
+            () => [from.int(2)],
+            () => ({ b: from.int(3) })
+          ])()
+        const draw = (): JsonObject => ({
+          ...(from.int(5) > 0 ? { v: value() } : {}),
+          ...(from.int(5) > 0 ? { c: value() } : {}),
+          ...(from.int(3) > 0 ? { a: from.int(4) === 0 ? value() : { b: value(), c: { d: from.int(9) } } } : {})
+        })
+        const paths = ["v", "c", "a", "a.b", "a.c.d", "none", "none.x"]
+        const measure = () => ({ [from.pick(["sum", "avg", "min", "max"])]: from.pick(paths) })
+        const input = {
+          groupBy: Array.from({ length: from.int(3) }, () => from.pick(paths)),
+          values: { n: { count: true }, x: measure(), y: measure(), z: measure() }
+        }
+        const kind = from.pick(kinds)
+        const options: Aggregation.Options = {
+          ...(kind === undefined ? {} : { orderOf: () => kind }),
+          ...(from.int(4) === 0 ? { maxGroups: 1 + from.int(4) } : {})
+        }
+        const pieces = Array.from({ length: from.int(4) }, () => Array.from({ length: from.int(12) }, draw))
+        const byRows = yield* Effect.exit(run(input, pieces.flat(), options))
+        const batches = pieces.map((piece) => (from.int(3) === 0 ? piece : columnsOf(piece, from)))
+        const byColumns = yield* Effect.exit(Aggregation.runBatches(Stream.fromIterable(batches), spec(input), options))
+        assert.deepStrictEqual(byColumns, byRows, `seed ${seed}: ${JSON.stringify(input)}`)
+      }
+    })
+  )
+})

@@ -19,6 +19,7 @@ import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as Attributes from "effect-s3db/schema/Attributes"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as Pauses from "effect-s3db/testing/Pauses"
 import * as Unique from "effect-s3db/Unique"
 import {
   bodyOf,
@@ -642,7 +643,7 @@ describe("programs of several versions and rings", () => {
       yield* TestClock.adjust("2 minutes")
       const findings = yield* Stream.runCollect((yield* rotating.admin).repair())
       assert.deepStrictEqual(findings, [])
-    }).pipe(Effect.provide(ringOf("b", "a")))
+    }).pipe(Effect.provide(ringOf("b", "a")), Pauses.byClock)
   )
 
   it.effect("without a ring, or before it has a key: a typed refusal, and nothing written", () =>

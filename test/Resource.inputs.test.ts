@@ -131,10 +131,46 @@ describe("keys that a schema does not know", () => {
         assert.deepStrictEqual(found, [path])
       }
       const error = yield* Effect.flip(people.insert(strange({ nmae: "x" })))
-      assert.strictEqual(error.message, "invalid input for people: nmae: Expected no such field")
+      assert.strictEqual(error.message, "invalid input for people: nmae: Expected no such field; did you mean name?")
       const changing = yield* Effect.flip(people.update("1", { nmae: "x" } as object))
-      assert.strictEqual(changing.message, "invalid input for people: nmae: Expected no such field")
+      assert.strictEqual(changing.message, "invalid input for people: nmae: Expected no such field; did you mean name?")
       assert.deepStrictEqual([yield* keysOf(store), everything(yield* objectOf(store, "people", "1"))], before)
+    })
+  )
+
+  it.effect("are told with the field that is probably meant, on every level", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const people = yield* open("people", declared)
+      yield* people.insert(strange({ home: { city: "x", at: { x: 1 } } }))
+      const near: ReadonlyArray<readonly [fields: object, path: string, name: string | undefined]> = [
+        [{ hmoe: { city: "x" } }, "hmoe", "home"],
+        [{ home: { citty: "x", city: "x" } }, "home.citty", "city"],
+        [{ home: { city: "x", at: { x: 1, X1: 2 } } }, "home.at.X1", undefined],
+        [{ homes: [{ city: "x" }, { city: "y", ciy: "z" }] }, "homes.1.ciy", "city"],
+        [{ byName: { a: { city: "x", City_: 1 } } }, "byName.a.City_", "city"],
+        [{ either: { city: "x", cty: 1 } }, "either.cty", "city"],
+        [{ maybe: Option.some({ city: "x", ctiy: "1" }) }, "maybe.value.ctiy", "city"],
+        [{ nothingOfTheKind: 1 }, "nothingOfTheKind", undefined]
+      ]
+      for (const [fields, path, name] of near) {
+        const error = yield* Effect.flip(people.insert({ ...strange(fields), id: "2" }))
+        const meant = name === undefined ? "" : `; did you mean ${name}?`
+        assert.strictEqual(error.message, `invalid input for people: ${path}: Expected no such field${meant}`)
+      }
+      const others: ReadonlyArray<readonly [Effect.Effect<unknown, { readonly message: string }>, string]> = [
+        [people.update("1", { "home.ctiy": "x" } as object), "home.ctiy"],
+        [people.patch("1", { home: { ctiy: "x" } } as object), "home.ctiy"],
+        [people.updateJson("1", { "home.ctiy": "x" }), "home.ctiy"],
+        [people.insertJson({ id: "3", name: "Ana", home: { city: "x", ctiy: "x" } }), "home.ctiy"]
+      ]
+      for (const [writing, path] of others) {
+        const error = yield* Effect.flip(writing)
+        assert.strictEqual(
+          error.message,
+          `invalid input for people: ${path}: Expected no such field; did you mean city?`
+        )
+      }
     })
   )
 

@@ -276,6 +276,22 @@ for (const [name, store] of Object.entries(stores)) {
           assert.deepStrictEqual(yield* issuesOf({ name: "ok", id: "" }), ["id"])
           assert.deepStrictEqual(yield* issuesOf({ name: "ok", id: "\ud800" }), ["id"])
           assert.deepStrictEqual(yield* issuesOf({ name: "ok", id: "é".repeat(400) }), ["id"])
+          // Of what is wrong with an id no schema knows.
+          const both = { name: "x", id: "" }
+          assert.deepStrictEqual(yield* issuesOf(both), ["id", "name"])
+          const writes: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+            users.insertJson(both),
+            users.replace(both),
+            users.replaceJson(both)
+          ]
+          for (const write of writes) {
+            const error = yield* Effect.flip(write)
+            const issues = error instanceof DbError.InvalidInput ? error.issues : []
+            assert.deepStrictEqual(
+              issues.map(({ path: [field] }) => field),
+              ["id", "name"]
+            )
+          }
           const pollution = { name: "ok", extra: JSON.parse('{"a":{"__proto__":1}}') as never }
           assert.deepStrictEqual(yield* issuesOf(pollution), ["extra.a.__proto__"])
           const secret = yield* Effect.flip(users.insert({ name: "", bio: "hush" } as never))
@@ -604,6 +620,28 @@ describe("Resource", () => {
       other = users.insert({ id: "b", name: "theirs" })
       yield* unknown(users.insert({ id: "b", name: "ours" }))
       assert.strictEqual((yield* users.get("b")).name, "theirs")
+    })
+  )
+
+  it.live("a lost answer is told although many have changed the document since", () =>
+    Effect.gen(function* () {
+      for (const fault of ["before", "after"] as const) {
+        let others: Effect.Effect<unknown, unknown> = Effect.void
+        const { plan, users } = yield* faulty(
+          [],
+          Effect.suspend(() => Effect.orDie(others) as Effect.Effect<void>)
+        )
+        const add = users.update("a", (user) => ({ n: user.n + 1 }))
+        // Two at a time: one of them loses each time.
+        const contend = (times: number) =>
+          Effect.repeat(Effect.all([add, add], { concurrency: 2 }), { times: times - 1 })
+        yield* users.insert({ id: "a", name: "hot" })
+        yield* contend(2)
+        plan.push(fault)
+        others = contend(10)
+        yield* add
+        assert.strictEqual((yield* users.get("a")).n, 25)
+      }
     })
   )
 

@@ -615,6 +615,29 @@ describe("values of a document", () => {
     for (const odd of [null, 5, "x", { id: "1" }, { id: "1", tags: null }]) assert.strictEqual(clean(odd), odd)
   })
 
+  it.effect("the default of an id stands in the place of no id, in JSON form either", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openOn(yield* memory)
+      const users = yield* open("users", {
+        schema: Schema.Struct({
+          id: Schema.String.pipe(Schema.withConstructorDefault(Effect.succeed("made"))),
+          n: Schema.Int.pipe(Schema.withConstructorDefault(Effect.succeed(7)))
+        }),
+        primaryKey: "id",
+        scan: true
+      })
+      yield* users.insert({ id: "a", n: 1 })
+      yield* users.insert({ id: "b" })
+      const expected = [
+        { id: "a", n: 1 },
+        { id: "b", n: 7 }
+      ]
+      assert.deepStrictEqual(yield* users.getJson("a"), expected[0])
+      assert.deepStrictEqual(yield* Stream.runCollect(users.queryJson({ scan: true })), expected)
+      assert.deepStrictEqual((yield* users.queryPageJson({ scan: true, limit: 5 })).items, expected)
+    })
+  )
+
   it.effect("a required field with a default is there in documents that were written before it", () =>
     Effect.gen(function* () {
       const store = yield* memory

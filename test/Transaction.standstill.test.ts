@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import type { Change } from "effect-s3db/Change"
 import * as CurrentUser from "effect-s3db/CurrentUser"
 import type * as Resource from "effect-s3db/Resource"
@@ -115,6 +116,52 @@ describe("a transaction that stands still", () => {
           assert.deepStrictEqual(yield* keysOf(store, "transaction="), [], label)
         }
       }).pipe(Effect.provide(NodeFileSystem.layer))
+    )
+  }
+
+  for (const times of [0, 1, 3, 20]) {
+    it.effect(
+      `whose commit was sent twice is not done again, though its record is swept and ${times} writes follow`,
+      () =>
+        Effect.gen(function* () {
+          const store = yield* memory
+          const other = yield* openOn(store)
+          const users = yield* other.open("users", options)
+          yield* users.insertMany([
+            { id: "1", n: 100 },
+            { id: "2", n: 100 }
+          ])
+          const meanwhile = Effect.gen(function* () {
+            for (let i = 0; i < times; i++) yield* users.update("1", ({ n }) => ({ n: n + 1 }))
+            yield* TestClock.adjust("1 second")
+            yield* Stream.runDrain(other.database.repairTransactions({ dryRun: false, graceMillis: 0 }))
+            assert.deepStrictEqual(yield* keysOf(store, "transaction="), [])
+          })
+          let puts = 0
+          const twice = around(store, (effect, label) =>
+            Effect.suspend(() => {
+              if (!label.startsWith("put transaction=")) return effect
+              puts += 1
+              // The second one is the decision.
+              return puts === 2
+                ? effect.pipe(Effect.andThen(outside(Effect.orDie(meanwhile))), Effect.andThen(effect))
+                : effect
+            })
+          )
+          const { database, open } = yield* openOn(twice)
+          const own = yield* open("users", options)
+          yield* database.transaction(
+            Effect.gen(function* () {
+              yield* own.update("1", ({ n }) => ({ n: n - 10 }))
+              yield* own.update("2", ({ n }) => ({ n: n + 10 }))
+            })
+          )
+          assert.strictEqual(puts, 2)
+          assert.deepStrictEqual(
+            (yield* Stream.runCollect(users.scan())).map(({ n }) => n),
+            [90 + times, 110]
+          )
+        })
     )
   }
 

@@ -65,20 +65,38 @@ export interface Opened {
 }
 
 /**
- * Explains that a catalog was written by a later release.
+ * Explains that a catalog was written by a later release, or by s3db.js.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const newerFormat = ({ message, version }: Catalog.NewerFormat): StoreError.Unsupported =>
-  new StoreError.Unsupported({ feature: `catalog format ${version}`, description: message })
+export const otherFormat = (error: Catalog.NewerFormat | Catalog.OfS3dbJs): StoreError.Unsupported =>
+  new StoreError.Unsupported({
+    feature: error._tag === "NewerFormat" ? `catalog format ${error.version}` : "catalog of s3db.js",
+    description: error.message
+  })
+
+/**
+ * The ids of the last writes are in the one text that has always been there: a release that knows of one id only takes them for one,
+ * and writes its own in their place.
+ */
+const separator = " "
+
+/**
+ * Returns the ids of the writes that led to a catalog, newest first.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const writesOf = ({ writeId }: Catalog.Catalog): ReadonlyArray<string> =>
+  writeId.split(separator).filter((id) => id !== "")
 
 const format: CasCell.Format<Catalog.Catalog> = {
-  remembered: 1,
-  encode: (catalog, [writeId = ""]) => Effect.succeed(Catalog.toBytes({ ...catalog, writeId })),
+  remembered: 16,
+  encode: (catalog, writes) => Effect.succeed(Catalog.toBytes({ ...catalog, writeId: writes.join(separator) })),
   decode: Effect.fnUntraced(function* (bytes) {
-    const reading = yield* Effect.mapError(Catalog.read(bytes), newerFormat)
-    if (reading._tag === "Healthy") return { value: reading.catalog, writes: [reading.catalog.writeId] }
+    const reading = yield* Effect.mapError(Catalog.read(bytes), otherFormat)
+    if (reading._tag === "Healthy") return { value: reading.catalog, writes: writesOf(reading.catalog) }
     const description = "the catalog was damaged since it was opened; open the database again"
     return yield* new StoreError.Corrupt({ description })
   })
@@ -250,6 +268,12 @@ const laterMember = (path: string) => {
 const keptChanging = <A, E>(effect: Effect.Effect<A, E | StoreError.StoreError>) =>
   Effect.mapError(effect, (error) => {
     if (!StoreError.isStoreError(error) || error.reason._tag !== "PreconditionFailed") return error
+    const { afterUnknown = false } = error.reason
     const description = "the catalog kept changing while it was written"
-    return new StoreError.Unavailable({ description, sent: false })
+    return new StoreError.Unavailable({
+      description: afterUnknown
+        ? `${description}, and the answer to a write of it was lost: the change may have been carried out; make it again`
+        : description,
+      sent: afterUnknown
+    })
   })

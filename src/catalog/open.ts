@@ -87,7 +87,7 @@ const attempt = Effect.fnUntraced(function* (
   const catalog = probed ? { ...found.catalog, store: { location: raw.location, capabilities } } : found.catalog
   const savedAs = found.damaged === undefined ? undefined : yield* putAside(store, found.damaged)
   if (!found.changed && !probed) {
-    return { store, capabilities, version: { value: catalog, etag: found.etag, writes: [catalog.writeId] } }
+    return { store, capabilities, version: { value: catalog, etag: found.etag, writes: CatalogCell.writesOf(catalog) } }
   }
   // Whatever is written has a salt, so that nobody has to write for its sake later.
   const salted = { ...catalog, salt: catalog.salt ?? (yield* newSalt) }
@@ -120,7 +120,7 @@ const find = Effect.fnUntraced(function* (store: Store): Effect.fn.Return<Found,
       event: restored ? () => Catalog.Event.make({ _tag: "CatalogRestored" }) : undefined
     }
   }
-  const reading = yield* Effect.mapError(Catalog.read(object.body), CatalogCell.newerFormat)
+  const reading = yield* Effect.mapError(Catalog.read(object.body), CatalogCell.otherFormat)
   switch (reading._tag) {
     case "Healthy": {
       const isPlaced = Catalog.misplaced(reading.catalog).length === 0
@@ -163,7 +163,7 @@ const healed = (catalog: Catalog.Catalog, repairs: ReadonlyArray<string>, object
 const backup = Effect.fnUntraced(function* (store: Store) {
   const object = yield* getOption(store, Catalog.backupKey)
   if (Option.isNone(object)) return undefined
-  const reading = yield* Effect.mapError(Catalog.read(object.value.body), CatalogCell.newerFormat)
+  const reading = yield* Effect.mapError(Catalog.read(object.value.body), CatalogCell.otherFormat)
   return reading._tag === "Irreparable" ? undefined : reading.catalog
 })
 

@@ -77,8 +77,10 @@ import { InvalidArgument, StoreError } from "../storage/StoreError.ts"
 /**
  * The `cause` of the `PersistenceError` of a reply that would contradict one that is stored: another exit, whatever comes after an exit, or
  * another chunk of a number. Nothing was written. Somebody else has replied: a runner stood still for longer than
- * `shardLockExpiration` while another took its shards. Read what is there by `repliesFor`.
+ * `shardLockExpiration` while another took its shards.
  *
+ * @remedy Read what is there by `repliesFor`; give runners a longer `shardLockExpiration` where they stand still for
+ * that long.
  * @category errors
  * @since 0.1.0
  */

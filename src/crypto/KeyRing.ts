@@ -41,8 +41,9 @@ import { ExpectedError } from "../internal/expectedError.ts"
 
 /**
  * A ring that cannot be used as it is given: no such current key, a key of a wrong size, a passphrase that is empty or too short, two keys
- * that cannot be told apart. Correct the configuration.
+ * that cannot be told apart.
  *
+ * @remedy Correct the configuration: `S3DB_KEYS` is `id:base64,id:base64`, of 32 bytes each.
  * @category errors
  * @since 0.1.0
  */
@@ -58,6 +59,7 @@ export class InvalidKeyRing extends ExpectedError<InvalidKeyRing>("effect-s3db/c
  * - `Altered`: it was changed, or comes from another document, field or resource, or another key happens to look like
  *   the one that made it. Restore the document from a backup.
  *
+ * @remedy By `why`: add the key that is missing under any id, or restore the document from a backup.
  * @category errors
  * @since 0.1.0
  */

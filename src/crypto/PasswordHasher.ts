@@ -111,6 +111,7 @@ const reasonFields = {
 /**
  * An empty password.
  *
+ * @remedy Ask for a password of at least one character.
  * @category errors
  * @since 0.1.0
  */
@@ -119,6 +120,7 @@ export class Empty extends ExpectedError<Empty>("effect-s3db/crypto/PasswordHash
 /**
  * A password of more than `limit` bytes in UTF-8: 72 for bcrypt, which would ignore the rest, 4096 otherwise.
  *
+ * @remedy Ask for a shorter password, or hash by Argon2id, which takes 4096 bytes.
  * @category errors
  * @since 0.1.0
  */
@@ -130,6 +132,7 @@ export class TooLong extends ExpectedError<TooLong>("effect-s3db/crypto/Password
 /**
  * A password with a NUL character, where bcrypt implementations stop reading.
  *
+ * @remedy Ask for a password without NUL characters, or hash by Argon2id.
  * @category errors
  * @since 0.1.0
  */
@@ -139,9 +142,9 @@ export class NulCharacter extends ExpectedError<NulCharacter>("effect-s3db/crypt
 ) {}
 
 /**
- * What was given as a hash and is none, such as one that another copy of this library has made. Make it of its text
- * with `PasswordHash.fromText`.
+ * What was given as a hash and is none, such as one that another copy of this library has made.
  *
+ * @remedy Make it of its text with `PasswordHash.fromText`.
  * @category errors
  * @since 0.1.0
  */
@@ -152,8 +155,8 @@ export class InvalidHash extends ExpectedError<InvalidHash>("effect-s3db/crypto/
 
 /**
  * A hash that asks for more work than the limits of this hasher allow: whoever can write hashes could keep it busy.
- * Raise the limits if such hashes are yours.
  *
+ * @remedy Raise the limits of the hasher if such hashes are yours.
  * @category errors
  * @since 0.1.0
  */
@@ -165,6 +168,8 @@ export class TooCostly extends ExpectedError<TooCostly>("effect-s3db/crypto/Pass
 /**
  * A hash that could not be computed: the worker thread died or had too little memory, or the hasher's scope is closed.
  *
+ * @remedy Try again. Where it comes back, give the process more memory, or the hash less (`memory`), and keep the
+ * hasher's scope open as long as it is used.
  * @category errors
  * @since 0.1.0
  */
@@ -192,6 +197,7 @@ export type Reason = typeof Reason.Type
 /**
  * The one error of `PasswordHasher`. It holds neither passwords nor hashes.
  *
+ * @remedy See its `reason`.
  * @category errors
  * @since 0.1.0
  */

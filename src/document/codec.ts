@@ -19,12 +19,15 @@ import type { Definition, Migration } from "../Definition.ts"
 import * as Document from "../Document.ts"
 import * as Behavior from "../encoding/Behavior.ts"
 import * as Encoding from "../encoding/Encoding.ts"
+import * as systemEntry from "../encoding/internal/systemEntry.ts"
 import { isObject, isRecord, valueAt, without } from "../internal/json.ts"
 import { lazy } from "../internal/lazily.ts"
 import { isStackOverflow } from "../internal/stackOverflow.ts"
 import type { Explanation } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
 import * as Exact from "../schema/internal/exact.ts"
+import { meant } from "../schema/internal/meant.ts"
+import * as Plain from "../schema/internal/plain.ts"
 import * as Normalization from "../schema/Normalization.ts"
 import { maxMetadataHeaderBytes } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
@@ -178,6 +181,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     database,
     encoder: yield* Encoding.Encoding,
     json: lazy(() => Exact.make(schema)),
+    plain: lazy(() => Plain.compile(schema, definition.primaryKey)),
     refused: lazy(() => refusals(definition)),
     registration: yield* register(definition, database)
   }
@@ -216,6 +220,8 @@ interface Context<S extends Attributes.DocumentSchema> {
   readonly database: Database["Service"]
   readonly encoder: Encoding.Encoder
   readonly json: () => Exact.ExactCodec<S["Type"]>
+  /** What does the same for most values, where the schema is plain. */
+  readonly plain: () => Plain.Plain | undefined
   readonly refused: () => Refused
   readonly registration: Registration
 }
@@ -292,8 +298,10 @@ export const refusals = ({
   const hiddenPaths = [...Attributes.hiddenOf(schema), ...stored]
   return (issue) => {
     const error = DbError.invalidInput(name, issue)
-    if (hiddenPaths.length === 0) return error
-    const issues = error.issues.map(({ path, message }) => {
+    const isPlain = hiddenPaths.length === 0 && !error.issues.some(({ message }) => message === DbError.noSuchField)
+    if (isPlain) return error
+    const issues = error.issues.map(({ message: plain, path }) => {
+      const message = plain === DbError.noSuchField ? `${plain}${meant(schema.ast, path)}` : plain
       const within = hiddenPaths.find((hiddenPath) => hiddenPath.every((part, index) => part === path[index]))
       if (within === undefined || within.length === path.length) return { path, message }
       return { path: within, message: "Expected another value inside the secret" }
@@ -330,13 +338,14 @@ const tooDeep = (resource: string) => () =>
 // -----------------------------------------------------------------------------
 
 const constructing = <S extends Attributes.DocumentSchema>(
-  { definition: { completion, name, onExcessProperty, schema }, refused: refusedOf }: Context<S>,
+  { definition: { completion, name, onExcessProperty, primaryKey, schema }, refused: refusedOf }: Context<S>,
   passwords: Passwords.Passwords
 ): Pick<DocumentCodec<S["Type"]>, "construct" | "constructGiven"> => {
   const refused = refusedOf()
   const normalize = Normalization.compile(schema)
   const findExcess = Normalization.compileStrict(schema)
-  const by = <X>(make: (input: unknown) => Effect.Effect<X, SchemaIssue.Issue>) => {
+  const by = <X>(one: Attributes.DocumentSchema, make: (input: unknown) => Effect.Effect<X, SchemaIssue.Issue>) => {
+    const walk = Normalization.hasSteps(schema) ? undefined : Plain.compile(one, primaryKey)?.make
     const constructed = (input: unknown) => {
       const normalized = normalize(input)
       return Effect.flatMapEager(
@@ -349,13 +358,19 @@ const constructing = <S extends Attributes.DocumentSchema>(
         }
       )
     }
-    return (input: unknown): Effect.Effect<X, DbError.InvalidInput | DbError.ServiceFailed> =>
+    const fully = (input: unknown): Effect.Effect<X, DbError.InvalidInput | DbError.ServiceFailed> =>
       atOnce(tooDeep(name), (): Effect.Effect<X, DbError.InvalidInput | DbError.ServiceFailed> => {
         const excess = findExcess(input)
         return excess === undefined
           ? Effect.flatMapEager(passwords.hash(input), constructed)
-          : Effect.fail(DbError.invalidField(name, excess, "Expected no such field"))
+          : Effect.fail(DbError.invalidField(name, excess, `${DbError.noSuchField}${meant(schema.ast, excess)}`))
       })
+    return walk === undefined
+      ? fully
+      : (input: unknown) => {
+          const made = Plain.walked(walk, input)
+          return made === Plain.other ? fully(input) : Effect.succeed(made as X)
+        }
   }
   const making = (one: Attributes.DocumentSchema) => {
     const make = (input: unknown, parseOptions?: AST.ParseOptions) =>
@@ -363,11 +378,11 @@ const constructing = <S extends Attributes.DocumentSchema>(
     const ast = AST.toType(one.ast)
     return onExcessProperty === "ignore" ? Exact.looselyBy(ast, make) : Exact.exactlyBy(ast, make)
   }
-  const construct = by(making(schema))
+  const construct = by(schema, making(schema))
   const filled = completion?.fields ?? []
   const given = Attributes.omitFields(schema, filled)
   if (given === undefined) return { construct, constructGiven: construct }
-  const constructGiven = by(making(given))
+  const constructGiven = by(given, making(given))
   const isGiven = ([field]: readonly [string, unknown]) => !filled.includes(field)
   return {
     construct,
@@ -398,7 +413,7 @@ interface Placed {
 }
 
 const writing = <S extends Attributes.DocumentSchema>(
-  { definition, database, encoder, json, refused: refusedOf, registration }: Context<S>,
+  { definition, database, encoder, json, plain, refused: refusedOf, registration }: Context<S>,
   secrets: Secrets.Secrets
 ): Pick<DocumentCodec<S["Type"]>, "encode" | "explain"> => {
   type A = S["Type"]
@@ -510,7 +525,58 @@ const writing = <S extends Attributes.DocumentSchema>(
     return yield* new DbError.MetadataLimit({ resource: name, id, ...exceeded! })
   })
 
-  const encode: DocumentCodec<A>["encode"] = (value, before) =>
+  const { behavior, pins } = definition
+  const isUsual = typeof behavior === "string" && behavior !== "body-only" && pins.body.size === 0
+  const walk =
+    faithful.isSure && isUsual && !definition.attributes.some(({ codec }) => codec === "secret")
+      ? plain()?.encode
+      : undefined
+
+  /** What most are: fields that fit into metadata, and nothing to be kept. `undefined`: it is something else. */
+  const plainly = (value: A, before: Before<A> | undefined): Encoded<A> | undefined => {
+    if (walk === undefined || (before !== undefined && !unknown.isAll(before))) return undefined
+    const json = Plain.walked(walk, value)
+    if (json === Plain.other) return undefined
+    const id = (value as Readonly<Record<string, unknown>>)[primaryKey]
+    if (typeof id !== "string") return undefined
+    const compiled = registration.current()
+    const { registered } = compiled
+    const schemaVersion = Math.max(registered.version, before?.schemaVersion ?? 0)
+    const limits = limitsOf(schemaVersion)
+    const metadata = compiled.codecFor(encoder).metadataWithin(json as Encoding.JsonObject, limits)
+    if (metadata === undefined) return undefined
+    metadata[systemEntry.name] = systemEntry.valueOf(encoder.tag, schemaVersion)
+    return {
+      id,
+      value,
+      tag: encoder.tag,
+      schemaVersion,
+      fields: { metadata, spilled: undefined, spilledText: undefined, isBinary: registered.compresses },
+      truncated: none,
+      json: json as Encoding.JsonObject,
+      carried: undefined,
+      former: none
+    }
+  }
+
+  /** What a store leaves for fields, as far as they go there whatever their size. */
+  const known = { schemaVersion: 0, limits: undefined as Encoding.Limits | undefined }
+  const limitsOf = (schemaVersion: number): Encoding.Limits => {
+    if (known.limits === undefined || known.schemaVersion !== schemaVersion) {
+      const limits = Document.fieldLimits(database.capabilities, encoder.tag, schemaVersion)
+      known.schemaVersion = schemaVersion
+      known.limits =
+        behavior === "body-overflow" ? { ...limits, bytes: Math.min(limits.bytes, Behavior.comfortableBytes) } : limits
+    }
+    return known.limits
+  }
+
+  const encode: DocumentCodec<A>["encode"] = (value, before) => {
+    const encoded = plainly(value, before)
+    return encoded === undefined ? fully(value, before) : Effect.succeed(encoded)
+  }
+
+  const fully: DocumentCodec<A>["encode"] = (value, before) =>
     Effect.flatMapEager(place(value, before), (placed): Effect.Effect<Encoded<A>, DbError.MetadataLimit> => {
       const { id, whole, schemaVersion, placement } = placed
       const { exceeded, truncated } = placement
@@ -590,12 +656,20 @@ const utf8 = (text: string): number => new TextEncoder().encode(text).length
 // -----------------------------------------------------------------------------
 
 const reading = <S extends Attributes.DocumentSchema>(
-  { definition, json, registration }: Context<S>,
+  { definition, json, plain, registration }: Context<S>,
   secrets: Secrets.Secrets
 ): DocumentCodec<S["Type"]>["decode"] => {
   const { primaryKey, schema } = definition
+  const walk = plain()?.decode
   const { decode: fromJson } = json()
-  const withDefaults = Attributes.compileDefaults(schema)
+  const complement = Attributes.compileDefaults(schema)
+  /** The id is where the key says, and no field: a default must not stand in its place. */
+  const withDefaults = (document: Encoding.Json): Encoding.JsonObject => {
+    const whole = complement(document) as Encoding.JsonObject
+    if (whole === document || !Object.hasOwn(whole, primaryKey)) return whole
+    const { [primaryKey]: _, ...rest } = whole
+    return rest
+  }
   const known = Unknown.pathsOf(definition.attributes)
   const corrupt = (description: string) => new StoreError.Corrupt({ description })
   const labelOf = (id: string) => `document ${JSON.stringify(id)}`
@@ -685,7 +759,9 @@ const reading = <S extends Attributes.DocumentSchema>(
     const fields = codecFor(reader).decode(stored.fields)
     if (Result.isFailure(fields) || fields.success.secrets.length > 0) return undefined
     const { carried, document, former } = fields.success
-    const json = withDefaults(document) as Encoding.JsonObject
+    const json = withDefaults(document)
+    const made = walk === undefined ? Plain.other : walk(json, id)
+    if (made !== Plain.other) return { value: made as S["Type"], carried, former, isUnderOldKey: false, json }
     const value = fromJson({ ...json, [primaryKey]: id })
     return Exit.isExit(value) && Exit.isSuccess(value)
       ? { value: value.value, carried, former, isUnderOldKey: false, json }
@@ -702,7 +778,7 @@ const reading = <S extends Attributes.DocumentSchema>(
     )
     const migrated =
       steps.length === 0 ? document : yield* migrate(steps, id, stored.schemaVersion, complete(document, carried))
-    const whole = withDefaults(migrated) as Encoding.JsonObject
+    const whole = withDefaults(migrated)
     const value = yield* valueOf(whole, id, stored.schemaVersion)
     if (steps.length === 0) return { value, carried, former: decoded.former, isUnderOldKey, json: whole }
     // What a migration has left over, perhaps a secret of before, is no field of the document.

@@ -192,6 +192,7 @@ export const make = <A>(
           // Later writes have replaced that version: its revision matches nothing any more.
           return `superseded-${writeId}`
         case "refused":
+          context.contention.lostAt = Document.nowUnsafe()
           return new CasCell.Lost(found)
         case "unknown":
       }

@@ -10,6 +10,7 @@ import * as Content from "../Content.ts"
 import * as Id from "../crypto/Id.ts"
 import type { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
+import { isRecord } from "../internal/json.ts"
 import type { Definition } from "../Definition.ts"
 import * as Document from "../Document.ts"
 import type { JsonObject } from "../encoding/Json.ts"
@@ -103,6 +104,8 @@ export interface Context<A> {
   readonly store: ObjectStore["Service"]
   readonly capabilities: Capabilities
   readonly place: Place
+  /** When a write of this program last found that another one had taken its place, in milliseconds by this machine. */
+  readonly contention: { lostAt: number }
   readonly codec: DocumentCodec<A>
   /** Whether the resource has a journal, or may have had one: then what deletions leave is the journal's to remove. No request. */
   readonly mayBeJournaled: () => boolean
@@ -115,6 +118,8 @@ export interface Context<A> {
    * later, in its history or for its content. No request.
    */
   readonly newKey: (id: string) => Effect.Effect<string, DbError.InvalidInput>
+  /** Adds to what is wrong with an input, for a document that is new, what is wrong with its id: of that a schema knows nothing. */
+  readonly withId: (input: unknown) => <E>(error: E) => E | DbError.InvalidInput
   /** The id in a valid value. `InvalidInput` when it is no text. */
   readonly idOf: (valid: A) => Effect.Effect<string, DbError.InvalidInput>
   /** Lets incremental ids have their numbers; see `numbers.ts`. */
@@ -192,6 +197,20 @@ export const make = <S extends DocumentSchema>(
   }
   const orInvalid = (key: Result.Result<string, string>) =>
     Result.isSuccess(key) ? Effect.succeed(key.success) : Effect.fail(invalid([primaryKey], key.failure))
+  const withId =
+    (input: unknown) =>
+    <E>(error: E): E | DbError.InvalidInput => {
+      const id = isRecord(input) ? input[primaryKey] : undefined
+      if (!(error instanceof DbError.InvalidInput) || typeof id !== "string") return error
+      const key = Document.key(name, id, most())
+      const isTold = error.issues.some(({ path: [first] }) => first === primaryKey)
+      return Result.isSuccess(key) || isTold
+        ? error
+        : new DbError.InvalidInput({
+            resource: name,
+            issues: [{ path: [primaryKey], message: key.failure }, ...error.issues]
+          })
+    }
   const isKnown = (): Effect.Effect<void, DbError.Failure> => {
     const upkeep = database.upkeep(name)
     if (upkeep === undefined) {
@@ -221,10 +240,12 @@ export const make = <S extends DocumentSchema>(
       // Whoever packs documents, in this process, need not read what it has written.
       hand: (object) => database.resources.packed.get(name)?.written.hand(object)
     },
+    contention: { lostAt: -Infinity },
     codec,
     mayBeJournaled: () => settings.journal !== undefined || database.upkeep(name)?.wasJournaled === true,
     companions,
     key: (id) => orInvalid(Document.key(name, id, Document.mostIdBytes(name, keyBytes))),
+    withId,
     newKey: (id) => orInvalid(Document.key(name, id, most())),
     idOf: (valid) => {
       const id = (valid as Readonly<Record<string, unknown>>)[primaryKey]

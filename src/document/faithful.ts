@@ -30,6 +30,8 @@ export interface Faithful<A> {
    * request. `InvalidInput`: it would come back as another value; it names the field.
    */
   readonly encode: (value: A) => Effect.Effect<JsonObject, DbError.InvalidInput | Schema.SchemaError>
+  /** The schema promises it of every value, so that turning one into JSON is all. */
+  readonly isSure: boolean
 }
 
 /**
@@ -91,6 +93,7 @@ export const make = <S extends Attributes.DocumentSchema>(
   })
 
   return {
+    isSure,
     encode: (value) => {
       const encoding = codec.encode(value)
       return Effect.flatMapEager(

@@ -16,6 +16,7 @@ import type { Base, Context } from "./context.ts"
 import { markersBut } from "./documentObject.ts"
 import { type Indexes, nothing, type Wanted } from "./indexes.ts"
 import type { ReadFailure } from "./read.ts"
+import * as Signature from "./signature.ts"
 
 /**
  * A new version of a document, ready to be sent but for its reservations.
@@ -62,6 +63,20 @@ export type Over = Pick<Document.Slot, "ancestors" | "origin" | "writeId">
  */
 export const ancestorsOf = (over: Over | undefined): ReadonlyArray<string> =>
   over === undefined ? [] : [over.writeId, ...over.ancestors]
+
+/** How long races that were lost are taken for a sign that more will be. */
+const contentionMillis = 10_000
+
+/**
+ * How many write ids a version remembers: more while writes take each other's place, here, or where the version before was
+ * written, which remembers more then.
+ */
+const memoryOf = (old: Document.Stored | undefined, lostAt: number, now: number): number => {
+  if (old === undefined || Math.abs(now - old.writtenAt) > contentionMillis) return Document.rememberedWrites
+  return old.ancestors.length > Document.rememberedWrites || Math.abs(now - lostAt) < contentionMillis
+    ? Document.rememberedUnderContention
+    : Document.rememberedWrites
+}
 
 /**
  * The place of a new version.
@@ -143,7 +158,8 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     const continued = mode === "anew" ? undefined : mode === "change" ? from : before
     const writtenAt = Transaction.nowUnsafe()
     const createdAt = continued?.stored.createdAt ?? writtenAt
-    const valid = yield* complete(input, continued?.value, createdAt, writtenAt)
+    const completed = complete(input, continued?.value, createdAt, writtenAt)
+    const valid = yield* before === undefined ? Effect.mapErrorEager(completed, context.withId(input)) : completed
     const kept = from === undefined ? undefined : { ...from, schemaVersion: from.stored.schemaVersion }
     const encoded = yield* codec.encode(valid, kept)
     const { id, value, json, carried, former } = encoded
@@ -153,12 +169,13 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       return yield* invalid([primaryKey], "Expected the id to stay as it is")
     }
     const content = continued?.stored.content
+    const random = yield* Id.writeIdEager()
     const plain: Document.Write = {
-      writeId: yield* Id.writeIdEager(),
+      writeId: continued === undefined ? Signature.signedUnsafe(random, id, createdAt) : random,
       writtenAt,
       createdAt,
       version: continued === undefined ? 1 : continued.stored.version + (continued === before ? 1 : 0),
-      ancestors: ancestorsOf(old ?? over),
+      ancestors: ancestorsOf(old ?? over).slice(0, memoryOf(old, context.contention.lostAt, writtenAt)),
       tag: encoded.tag,
       schemaVersion: encoded.schemaVersion,
       fields: encoded.fields,

@@ -55,7 +55,6 @@ const nothing: Document.Stored = {
   markers: Document.none,
   companions: Document.none,
   claims: Document.none,
-  metadataBytes: 0,
   bodyBytes: 0
 }
 

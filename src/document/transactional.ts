@@ -328,6 +328,7 @@ const participantsOf = <A>(
     let staged: Document.Slot | undefined
     let next: Document.Write | undefined
     let entry: Announcement | undefined
+    let intentId: string | undefined
     /** The write id of the deletion, where the journal has to name it. */
     let tombstone: string | undefined
 
@@ -360,6 +361,7 @@ const participantsOf = <A>(
     /** Puts the intent; `false` when the document has changed. */
     const announce = Effect.fnUntraced(function* (transaction: string) {
       const writeId = yield* Id.writeId
+      intentId = writeId
       const writtenAt = yield* Document.now
       const ancestors = ancestorsOf(old ?? view.over)
       const deletedAt = old !== undefined && prepared === undefined && settings.history ? time : undefined
@@ -435,14 +437,17 @@ const participantsOf = <A>(
         }
         if (outcome === "committed" && prepared !== undefined) yield* committer.follow(prepared)
       }),
-      hasLanded: Effect.suspend(() => {
-        // A deletion leaves nothing to tell by.
-        const writeId = next?.writeId
-        if (writeId === undefined) return Effect.succeed(false)
-        return Effect.map(
-          documentObject.load(place, key, id),
-          (slot) => slot?.writeId === writeId || slot?.ancestors.includes(writeId) === true
-        )
+      fate: Effect.suspend(() => {
+        const landed = next?.writeId ?? tombstone
+        // Of a deletion that nothing was to tell of, nothing does.
+        if (landed === undefined) return Effect.undefined
+        return Effect.map(documentObject.load(place, key, id), (slot) => {
+          if (slot === undefined) return undefined
+          const writes = [slot.writeId, ...slot.ancestors]
+          if (writes.includes(landed)) return "committed"
+          // What was announced takes the place of the intent, and is forgotten after it.
+          return intentId !== undefined && writes.includes(intentId) ? "aborted" : undefined
+        })
       }),
       added: prepared === undefined ? [] : [...(old === undefined ? [key] : []), ...prepared.newMarkers],
       claims: (unique, digest) =>

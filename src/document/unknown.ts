@@ -74,6 +74,8 @@ export interface Unknown<A> {
     from: From<A> | undefined,
     known: Known
   ) => Effect.Effect<Whole, DbError.InvalidInput | StoreError.Unsupported>
+  /** Whether the schema knows all of a version, so that nothing has to be kept. */
+  readonly isAll: (from: Pick<From<A>, "carried" | "former">) => boolean
 }
 
 /** A field of which more may be stored than the schema makes of it. */
@@ -101,6 +103,9 @@ export const make = <S extends Attributes.DocumentSchema>(
   const compared = attributes
     .filter((one) => one.codec === "json" || one.codec === "secret" || (one.codec !== "struct" && isLossy(one.path)))
     .map(({ path }) => comparedAt(path))
+
+  const isAll: Unknown<S["Type"]>["isAll"] = ({ carried, former }) =>
+    compared.length === 0 && carried === undefined && former.length === 0
 
   const refuse = (path: Path, why: string) => {
     const description = `${path.join(".")} of ${name} ${why}: another version of the definition has written it so; upgrade this program`
@@ -219,9 +224,10 @@ export const make = <S extends Attributes.DocumentSchema>(
 
   return {
     keep: (next, from, known) =>
-      from === undefined
+      from === undefined || isAll(from)
         ? Effect.succeed({ json: next, own: next, carried: undefined, former: [] })
-        : keepFrom(next, from, known)
+        : keepFrom(next, from, known),
+    isAll
   }
 }
 

@@ -16,6 +16,7 @@ import { metadataHeaderOverhead } from "../storage/ObjectStore.ts"
 import type { Compressed } from "./internal/binaryBody.ts"
 import { Malformed, Reader, Writer } from "./internal/bytes.ts"
 import * as headerText from "./internal/headerText.ts"
+import * as systemEntry from "./internal/systemEntry.ts"
 import * as valueCodec from "./internal/valueCodec.ts"
 import type { ValueCodec } from "./internal/values/codec.ts"
 import { type FieldProblem, type Json, type JsonObject, stringifyExact } from "./Json.ts"
@@ -76,6 +77,7 @@ export interface Entry {
  * @since 0.1.0
  */
 export interface StoredFields {
+  /** With the entry that says how the document was written, or without it. */
   readonly metadata: Readonly<Record<string, string>>
   /** Values in the body by attribute id: as JSON. */
   readonly spilled: JsonObject | undefined
@@ -173,6 +175,11 @@ export interface FieldsCodec {
    * they are. Fails when a value has no lossless stored form.
    */
   readonly encode: (document: JsonObject, carried?: JsonObject) => Result.Result<ReadonlyArray<Entry>, FieldProblem>
+  /**
+   * Encodes every field, and puts all of them into metadata, where that is within limits: no entry is made. `undefined`: it is not, or a
+   * value has no stored form, or the encoding does not do so.
+   */
+  readonly metadataWithin: (document: JsonObject, limits: Limits) => Record<string, string> | undefined
   /** What is left for entries within limits. */
   readonly room: (limits: Limits) => Room
   /** The first limit that entries exceed, if any. */
@@ -214,7 +221,10 @@ interface Field {
   readonly path: ReadonlyArray<string>
   readonly name: string
   readonly codec: ValueCodec
+  /** The id as the engine finds it soonest: a number where it is written like one. */
+  readonly key: string | number
   readonly idBytes: number
+  readonly headerOverhead: number
   /** The codec is one of this release. */
   readonly isKnown: boolean
   readonly isStruct: boolean
@@ -232,11 +242,19 @@ interface Field {
 interface Form {
   readonly encode: (field: Field, value: Json) => Entry | undefined
   readonly decode: (metadata: Readonly<Record<string, string>>, place: Place) => DecodeProblem | undefined
+  /** What does in one pass along the fields of a schema what most documents take. */
+  readonly along: ((tree: ReadonlyArray<Field>) => Along | undefined) | undefined
   readonly room: (limits: Limits) => Room
   readonly excess: (entries: ReadonlyArray<Entry>, limits: Limits) => Excess | undefined
   readonly metadataBytes: (entries: ReadonlyArray<Entry>) => number
   readonly headerBytes: (entries: ReadonlyArray<Entry>) => number
   readonly metadata: (entries: ReadonlyArray<Entry>) => Readonly<Record<string, string>>
+}
+
+/** Reads and writes documents that have fields of a schema and nothing else, all of them in metadata; `undefined`: it is something else. */
+interface Along {
+  readonly read: (metadata: Readonly<Record<string, string>>) => Record<string, Json> | undefined
+  readonly write: (document: JsonObject, limits: Limits) => Record<string, string> | undefined
 }
 
 /** Puts the value of an attribute into its place; the codec decides how it is read from where it comes. */
@@ -263,7 +281,9 @@ const fieldOf = (attribute: StoredAttribute, destination: Field["destination"]):
   isKnown: isKnownCodec(attribute.codec),
   // Of a codec that a later release has added the text stands for the value; it is never written.
   codec: valueCodec.named(attribute.codec) ?? valueCodec.general,
+  key: /^(?:0|[1-9]\d{0,8})$/.test(attribute.id) ? Number(attribute.id) : attribute.id,
   idBytes: utf8Length(attribute.id),
+  headerOverhead: metadataHeaderOverhead(attribute.id.length),
   isStruct: attribute.codec === "struct",
   isSecret: attribute.codec === "secret",
   isPlain: destination === "now" && attribute.path.length === 1 && !["secret", "struct"].includes(attribute.codec),
@@ -303,6 +323,8 @@ const compileWith =
       layout.readable.map((attribute) => [attribute.id, fieldOf(attribute, destinations.get(attribute.id))])
     )
 
+    const along = form.along?.(tree)
+
     const collect = (level: ReadonlyArray<Field>, object: JsonObject, into: Array<Entry>): FieldProblem | undefined => {
       for (const field of level) {
         const value = object[field.name]
@@ -336,6 +358,7 @@ const compileWith =
         }
         return Result.succeed(entries)
       },
+      metadataWithin: (document, limits) => along?.write(document, limits),
       room: form.room,
       excess: form.excess,
       metadataBytes: form.metadataBytes,
@@ -360,6 +383,11 @@ const compileWith =
         return low === 0 ? undefined : fits(low)
       },
       decode({ metadata, spilled, spilledText }) {
+        if (along !== undefined && spilled === undefined && spilledText === undefined) {
+          const document = along.read(metadata)
+          if (document !== undefined)
+            return Result.succeed({ document, carried: undefined, former: none, secrets: none })
+        }
         const document: Record<string, Json> = {}
         let carried: Record<string, Json> | undefined
         const secrets: Array<DecodedFields["secrets"][number]> = []
@@ -399,6 +427,8 @@ const compileWith =
       }
     }
   }
+
+const none: ReadonlyArray<never> = []
 
 /**
  * Which attributes have a place in the document: those of the schema, and those that formerly had another codec at the
@@ -483,6 +513,61 @@ const bodyText = (field: Field, value: Json): string | undefined =>
 // Text
 // -----------------------------------------------------------------------------
 
+/** The fields of a struct that are in metadata; each is one entry less of those that are left. */
+const readLevel = (
+  level: ReadonlyArray<Field>,
+  metadata: Readonly<Record<string | number, string>>,
+  left: { entries: number }
+): Record<string, Json> | undefined => {
+  const object: Record<string, Json> = {}
+  for (let i = 0; i < level.length; i++) {
+    const field = level[i]!
+    const text = metadata[field.key]
+    if (field.isStruct) {
+      // One that is empty, or `null`, is stored as itself.
+      if (text !== undefined) return undefined
+      const before = left.entries
+      const inner = readLevel(field.children, metadata, left)
+      if (inner === undefined) return undefined
+      if (left.entries < before) object[field.name] = inner
+    } else if (text !== undefined) {
+      const value = valueCodec.fromText(field.codec, text)
+      if (value === undefined) return undefined
+      object[field.name] = value
+      left.entries -= 1
+    }
+  }
+  return object
+}
+
+/** Puts the fields of a struct into metadata, and counts what they take. `false`: one has no form, or is too large. */
+const writeLevel = (
+  level: ReadonlyArray<Field>,
+  object: JsonObject,
+  metadata: Record<string | number, string>,
+  taken: { readonly most: number; bytes: number; headerBytes: number; entries: number }
+): boolean => {
+  for (let i = 0; i < level.length; i++) {
+    const field = level[i]!
+    const value = object[field.name]
+    if (value === undefined) continue
+    if (field.isStruct && value !== null) {
+      const before = taken.entries
+      if (!writeLevel(field.children, value as JsonObject, metadata, taken)) return false
+      if (taken.entries > before) continue
+    }
+    const text = valueCodec.toText(field.codec, value)
+    if (text === undefined) return false
+    const size = field.idBytes + text.length
+    if (size > taken.most) return false
+    taken.bytes += size
+    taken.headerBytes += size + field.headerOverhead
+    taken.entries += 1
+    metadata[field.key] = text
+  }
+  return true
+}
+
 const textForm: Form = {
   encode(field, value) {
     const form = valueCodec.toText(field.codec, value)
@@ -492,10 +577,32 @@ const textForm: Form = {
   },
   decode(metadata, place) {
     for (const id of Object.keys(metadata)) {
+      if (id === systemEntry.name) continue
       const problem = place(id, valueCodec.fromText, metadata[id]!)
       if (problem !== undefined) return problem
     }
     return undefined
+  },
+  along(tree) {
+    const isUsual = ({ children, isSecret, name }: Field): boolean =>
+      !isSecret && name !== "__proto__" && children.every(isUsual)
+    if (!tree.every(isUsual)) return undefined
+    return {
+      read(metadata) {
+        const entries = Object.keys(metadata).length
+        const left = { entries: metadata[systemEntry.name] === undefined ? entries : entries - 1 }
+        const document = readLevel(tree, metadata, left)
+        // Others are of other versions, or nobody's.
+        return left.entries === 0 ? document : undefined
+      },
+      write(document, { bytes, entries, entryBytes, headerBytes }) {
+        const metadata: Record<string, string> = {}
+        const taken = { most: entryBytes, bytes: 0, headerBytes: 0, entries: 0 }
+        if (!writeLevel(tree, document, metadata, taken)) return undefined
+        const isWithin = taken.bytes <= bytes && taken.headerBytes <= headerBytes && taken.entries <= entries
+        return isWithin ? metadata : undefined
+      }
+    }
   },
   room(limits) {
     let { bytes, entries, headerBytes } = limits
@@ -605,6 +712,7 @@ const packedForm: Form = {
       throw error
     }
   },
+  along: undefined,
   room(limits) {
     const bytes = Math.min(limits.bytes, limits.entryBytes, limits.headerBytes - packedOverhead)
     let left = limits.entries < 1 ? -1 : headerText.capacityOf(Math.max(0, bytes - packedName.length)) - 1

@@ -4,6 +4,7 @@ import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Result from "effect/Result"
 import { isPlain, isRecord } from "./json.ts"
+import { didYouMean } from "./nearest.ts"
 
 type Optional<A, K extends keyof A> = {} extends Pick<A, K> ? A[K] | undefined : A[K]
 
@@ -163,15 +164,25 @@ export interface Problem {
 
 type Fieldwise = Readonly<Record<string, unknown>>
 
-const unknownField: Problem = { path: [], message: "Expected no such field" }
+const unknownField = ({ fields }: FieldTree, name: string): Problem => ({
+  path: [],
+  message: `Expected no such field${didYouMean(name, fields.keys())}`
+})
 
 /** A name that is none of a field. */
-const excess = ({ onExcessProperty }: FieldTree, current: Fieldwise): Result.Result<Fieldwise, Problem> =>
-  onExcessProperty === "ignore" ? Result.succeed(current) : Result.fail(unknownField)
+const excess = (tree: FieldTree, name: string, current: Fieldwise): Result.Result<Fieldwise, Problem> =>
+  tree.onExcessProperty === "ignore" ? Result.succeed(current) : Result.fail(unknownField(tree, name))
 
 /** The fields of an object, without what its class has beside them. */
-const fieldsIn = ({ fields }: FieldTree, object: Fieldwise): Fieldwise =>
-  Object.fromEntries(Object.entries(object).filter(([name]) => fields.has(name)))
+const fieldsIn = ({ fields }: FieldTree, object: Fieldwise): Record<string, unknown> => {
+  if (isPlain(object) && Object.getOwnPropertySymbols(object).length === 0) {
+    const copy = { ...object }
+    let isAll = true
+    for (const name in copy) isAll &&= fields.has(name)
+    if (isAll) return copy
+  }
+  return Object.fromEntries(Object.entries(object).filter(([name]) => fields.has(name)))
+}
 
 /**
  * Whether a value can say what is to be changed. Instances of classes have some of the fields; one that has none, such as a
@@ -195,12 +206,16 @@ export const update = (tree: FieldTree, current: unknown, change: unknown): Resu
   if (!isRecord(current) || !isChange(tree, change)) return Result.fail({ path: [], message: notFields })
   let merged = fieldsIn(tree, current)
   for (const name of namesIn(tree, change)) {
-    const path = tree.fields.has(name) ? [name] : name.split(".")
-    const next = setAt(tree, merged, path, change[name])
+    const field = tree.fields.get(name)
+    if (field !== undefined) {
+      merged = setField(merged, name, change[name], field.optional)
+      continue
+    }
+    const next = setAt(tree, merged, name.split("."), change[name])
     if (Result.isFailure(next)) return Result.fail({ ...next.failure, path: [name] })
-    merged = next.success
+    merged = { ...next.success }
   }
-  return Result.succeed({ ...merged })
+  return Result.succeed(merged)
 }
 
 const setAt = (
@@ -211,9 +226,9 @@ const setAt = (
 ): Result.Result<Fieldwise, Problem> => {
   const [name = "", ...rest] = path
   const field = tree.fields.get(name)
-  if (field === undefined) return excess(tree, current)
+  if (field === undefined) return excess(tree, name, current)
   if (rest.length === 0) return Result.succeed(withField(current, name, value, field.optional))
-  if (field.tree === undefined) return excess(tree, current)
+  if (field.tree === undefined) return excess({ ...tree, fields: new Map() }, name, current)
   const inner = current[name]
   // Of what is not there nothing is made for a name that is left out.
   const nested = setAt(field.tree, isRecord(inner) ? fieldsIn(field.tree, inner) : {}, rest, value)
@@ -228,6 +243,13 @@ const withField = (current: Fieldwise, name: string, value: unknown, optional: b
   return others
 }
 
+/** Sets a field of an object that nobody else has, or gives one without it. */
+const setField = (own: Record<string, unknown>, name: string, value: unknown, optional: boolean) => {
+  if (value === undefined && optional) return { ...withField(own, name, value, optional) }
+  own[name] = value
+  return own
+}
+
 /** Merges objects field by field, replaces everything else. */
 export const patch = (tree: FieldTree, current: unknown, change: unknown): Result.Result<Fieldwise, Problem> => {
   if (!isRecord(current) || !isChange(tree, change)) return Result.fail({ path: [], message: notFields })
@@ -235,14 +257,14 @@ export const patch = (tree: FieldTree, current: unknown, change: unknown): Resul
   for (const name of namesIn(tree, change)) {
     const field = tree.fields.get(name)
     if (field === undefined && tree.onExcessProperty === "ignore") continue
-    if (field === undefined) return Result.fail(below(name, unknownField))
+    if (field === undefined) return Result.fail(below(name, unknownField(tree, name)))
     const value = change[name]
     const inner = merged[name]
     if (field.tree !== undefined && isRecord(value) && isRecord(inner)) {
       const nested = patch(field.tree, inner, value)
       if (Result.isFailure(nested)) return Result.fail(below(name, nested.failure))
-      merged = { ...merged, [name]: nested.success }
-    } else merged = withField(merged, name, value, field.optional)
+      merged[name] = nested.success
+    } else merged = setField(merged, name, value, field.optional)
   }
   return Result.succeed(merged)
 }

@@ -42,3 +42,9 @@ export const nearest = (name: string, names: Iterable<string>): string | undefin
 
 /** `; perhaps NAME is meant`, or nothing. */
 export const perhaps = (name: string | undefined): string => (name === undefined ? "" : `; perhaps ${name} is meant`)
+
+/** `; did you mean NAME?`, or nothing. */
+export const didYouMean = (name: string, names: Iterable<string>): string => {
+  const near = nearest(name, names)
+  return near === undefined ? "" : `; did you mean ${near}?`
+}

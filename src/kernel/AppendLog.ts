@@ -57,8 +57,9 @@ import type { LeaseLost } from "./Lease.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * An append that expected another end of the log. Nothing was written. Read what was appended since, and decide.
+ * An append that expected another end of the log. Nothing was written.
  *
+ * @remedy Read what was appended since, and decide.
  * @category errors
  * @since 0.1.0
  */
@@ -77,8 +78,10 @@ export class PositionConflict extends ExpectedError<PositionConflict>("effect-s3
 }
 
 /**
- * A position whose entry was removed by retention. Go on from `first`, knowing that what was between is gone.
+ * A position whose entry was removed by retention.
  *
+ * @remedy Go on from `first`, knowing that what was between is gone: a consumer by `seek`. Let retention keep more
+ * than the slowest consumer needs.
  * @category errors
  * @since 0.1.0
  */
@@ -97,8 +100,9 @@ export class Trimmed extends ExpectedError<Trimmed>("effect-s3db/kernel/AppendLo
 }
 
 /**
- * A log that is not what was appended: the first part that does not fit. Restore it from a backup.
+ * A log that is not what was appended: the first part that does not fit.
  *
+ * @remedy Restore the object that `key` names from a backup, or an earlier version of it.
  * @category errors
  * @since 0.1.0
  */

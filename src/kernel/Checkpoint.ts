@@ -35,6 +35,7 @@ import type * as Order from "effect/Order"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import { millisecondsOf } from "../internal/duration.ts"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
 import type * as StoreError from "../storage/StoreError.ts"
 import * as Fenced from "./Fenced.ts"
@@ -108,7 +109,7 @@ export const make = Effect.fnUntraced(function* <A, I>(
   options: Options<A, I>
 ): Effect.fn.Return<Checkpoint<A>, LeaseLost | StoreError.StoreError, Scope.Scope> {
   const { every = 1000, key, order, schema, token = 0, what, within = "1 second" } = options
-  const millis = Option.match(Duration.fromInput(within), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  const millis = millisecondsOf(within)
   if (!(millis >= 0 && millis <= mostMillis)) {
     throw new RangeError(`within has to be between 0 and 1 day, not ${String(within)}`)
   }

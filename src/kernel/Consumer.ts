@@ -55,6 +55,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import { millisecondsOf } from "../internal/duration.ts"
 import { percentEncode } from "../internal/text.ts"
 import { getOption, listAll, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
@@ -379,7 +380,7 @@ const looksForMove = 5
 const standsMillis = 10_000
 
 const millisOf = (name: string, duration: Duration.Input): number => {
-  const millis = Option.match(Duration.fromInput(duration), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  const millis = millisecondsOf(duration)
   if (millis >= 0 && millis < Infinity) return millis
   throw new RangeError(`${name} has to be a duration, not ${String(duration)}`)
 }

@@ -44,6 +44,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { millisecondsOf } from "../internal/duration.ts"
 import * as Id from "../crypto/Id.ts"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
 import type * as StoreError from "../storage/StoreError.ts"
@@ -56,11 +57,11 @@ import { ExpectedError } from "../internal/expectedError.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A lease that somebody else has by now, or may have: what was about to be done was not done. Stop what the lease was
- * for, and compete for it again.
+ * A lease that somebody else has by now, or may have: what was about to be done was not done.
  *
  * `seen`: the higher token that was found; none when one's own time is over without a renewal.
  *
+ * @remedy Stop what the lease was for, and compete for it again.
  * @category errors
  * @since 0.1.0
  */
@@ -237,7 +238,7 @@ interface Watch {
  */
 export const make = (store: ObjectStore["Service"], options: Options): Lease => {
   const { duration = defaultDuration, key, tokensAbove = 0 } = options
-  const millis = Option.match(Duration.fromInput(duration), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  const millis = millisecondsOf(duration)
   if (!(millis >= leastMillis && millis <= mostMillis)) {
     throw new RangeError(`duration has to be between ${leastMillis} ms and 1 day, not ${String(duration)}`)
   }

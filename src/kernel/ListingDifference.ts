@@ -175,7 +175,7 @@ export interface RunOptions {
  * |---|---|
  * | pass | 2 GET, p GET, ceil(n / 1000) LIST |
  * | with a token that is new | 2 PUT more |
- * | what has differences | c times 1 GET and 2 PUT, and what `undecided` asks for; twice that where something is new |
+ * | what has differences | c times 2 PUT, and what `undecided` asks for; twice that where something is new |
  * | a pass of more than 10 seconds | 1 PUT for each 10 seconds, and 1 at its end |
  * | each 64 parts that were written | 1 GET, 1 PUT, 1 LIST and 1 DeleteObjects to collect those they replace |
  *

@@ -23,7 +23,7 @@
  *
  * Packs divide keys into ranges: each is about the keys after those of the pack before, up to its own last one; what comes
  * after the last of them is in none. A compaction goes through the ranges, and puts new packs in the place of those of
- * which too much has changed, each by compare-and-set, so that who goes on after a crash has lost nothing but one of them.
+ * which too much has changed, a few at a time by compare-and-set, so that who goes on after a crash has lost no more than those.
  *
  * What is replaced stays named, as retired, until readers have had time to come to their end (`grace`), and is removed after that. A
  * reader that was slower finds a pack gone (`NoSuchKey`), and reads the objects.
@@ -42,7 +42,8 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { Json, JsonObject } from "../encoding/Json.ts"
+import { millisecondsOf } from "../internal/duration.ts"
+import type { Json } from "../encoding/Json.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import {
   type ListEntry,
@@ -235,7 +236,7 @@ export interface PackedObjects {
   readonly read: Effect.Effect<ReadonlyArray<Pack>, StoreError.StoreError>
   /**
    * `NoSuchKey`: the pack was removed; `Corrupt`: it was damaged. 1 GET of a part of it. `withColumns`: where they take no more than a
-   * MiB, its columns come with it, and `project` makes no request.
+   * MiB, its columns come with it, and `columns` makes no request.
    */
   readonly index: (
     pack: Pack,
@@ -248,15 +249,13 @@ export interface PackedObjects {
     pack: Pack
   ) => Effect.Effect<{ readonly index: Index; readonly rows: ReadonlyArray<Row> }, StoreError.StoreError>
   /**
-   * The rows as objects with some columns alone; `undefined` for those that are not chosen. `None`: it does not have all of these columns. 1
-   * GET of a part of it, unless they came with the index.
+   * Some columns, by their names. `None`: it does not have all of these. 1 GET of a part of it, unless they came with the index.
    */
-  readonly project: (
+  readonly columns: (
     pack: Pack,
     index: Index,
-    columns: ReadonlyArray<string>,
-    choose: (row: number) => boolean
-  ) => Effect.Effect<Option.Option<ReadonlyArray<JsonObject | undefined>>, StoreError.StoreError>
+    names: ReadonlyArray<string>
+  ) => Effect.Effect<Option.Option<ReadonlyMap<string, Column["values"]>>, StoreError.StoreError>
   /**
    * Lists all keys, each with its copy where a pack has the version that was listed: at the time of the listing, what is there is that. In
    * the order of keys, in batches of at most two packs. `load`: reads of a pack what is wanted of it. A pack that is gone or damaged
@@ -284,7 +283,7 @@ export interface PackedObjects {
    * Brings the packs up to what is there. One process should do so at a time (`token`): two do the same work twice, and no harm.
    *
    * 1 GET; 1 LIST for each 1,000 keys; 1 GET for each pack. For each pack that is made anew, 1 GET for each object that is new or changed and
-   * not in `written`, 1 GET for the pack before, 2 PUT and 1 GET. When retired packs are removed, 3 GET, 3 PUT, 2 LIST for each 1,000 packs, and 1 DeleteObjects.
+   * not in `written`, 1 GET for the pack before, and 1 PUT; 1 PUT for each four to eight of them together. When retired packs are removed, 3 GET, 3 PUT, 2 LIST for each 1,000 packs, and 1 DeleteObjects.
    */
   readonly compact: <X, E, R>(
     packing: Packing<X, E, R>,
@@ -328,6 +327,9 @@ const mostCuts = 65
 
 const concurrency = 16
 
+/** So many new and retired packs are named in one change of the manifest, about; a crash loses no more. */
+const partsAtOnce = 8
+
 /** Each holds a pack, and the listing of its range. */
 const rangesAtOnce = 4
 
@@ -366,7 +368,7 @@ export const make = (
     throw new RangeError("writtenBytes: Expected a whole number from 0")
   }
   if (objectsPerPack > 65_536) throw new RangeError("objectsPerPack: Expected a whole number from 1 to 65,536")
-  const graceMillis = Option.match(Duration.fromInput(grace), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  const graceMillis = millisecondsOf(grace)
   if (!(graceMillis >= 0)) throw new RangeError("grace: Expected a duration")
   const segments = Segments.make(store, { prefix })
   const packs = format.make(compression)
@@ -472,7 +474,7 @@ export const make = (
     return { index: indexOf(found), rows }
   })
 
-  const project: PackedObjects["project"] = Effect.fn("PackedObjects.project")(function* (pack, index, names, choose) {
+  const columnsOf: PackedObjects["columns"] = Effect.fn("PackedObjects.columns")(function* (pack, index, names) {
     const note = yield* noteOf(pack)
     const found = yield* rawOf(pack, index)
     const columns = found.columns.filter(({ bytes, name }) => bytes > 0 && names.includes(name))
@@ -488,7 +490,7 @@ export const make = (
         values.set(name, yield* about("get", pack.part)(packs.column(column, found)))
       }
     }
-    return Option.some(format.objectsOf(values, index.rows, choose))
+    return Option.some(values)
   })
 
   // ---------------------------------------------------------------------------
@@ -624,15 +626,18 @@ export const make = (
     if (begun !== undefined && entries.length >= most) return { entries, from, isWhole: false }
     for (;;) {
       const page = yield* listSome(store, { prefix: listed, startAfter: from, maxKeys: maxKeysPerRequest })
+      const last = page.entries.at(-1)?.key
+      // As long as the keys rise, which is looked at, none is after the last one.
+      const isBefore = upto === undefined || (last !== undefined && compareUtf8(last, upto) < 0)
       for (const entry of page.entries) {
         if (from !== undefined && compareUtf8(entry.key, from) <= 0) {
           const description = "the store does not list in the order of keys"
           return yield* failed("list", entry.key, new StoreError.Unsupported({ feature: "packs", description }))
         }
         from = entry.key
-        if (upto !== undefined && compareUtf8(entry.key, upto) > 0) return { entries, from, isWhole: true }
+        if (!isBefore && compareUtf8(entry.key, upto) > 0) return { entries, from, isWhole: true }
         if (select(entry.key)) entries.push(entry)
-        if (upto !== undefined && entry.key === upto) return { entries, from, isWhole: true }
+        if (!isBefore && entry.key === upto) return { entries, from, isWhole: true }
       }
       if (page.nextToken === undefined) return { entries, from, isWhole: true }
       if (entries.length >= most) return { entries, from, isWhole: false }
@@ -702,6 +707,7 @@ export const make = (
   ): Effect.fn.Return<Summary, E | LeaseLost | StoreError.StoreError, R> {
     const sum = { keys: 0, read: 0, packs: 0, loose: 0 }
     let snapshot = token === 0 ? yield* segments.read : yield* fenced(token)
+    let made = nothingMade("", sum)
     let after = ""
     /** Keys that were listed and are of the next pack. */
     let ahead:
@@ -769,6 +775,25 @@ export const make = (
       return all.filter((one) => one !== undefined)
     })
 
+    /** Has the manifest name what was made. `false`: another compaction was faster, and it is to be done again, with what that has made. */
+    const name = Effect.fnUntraced(function* () {
+      if (made.add.length + made.remove.length === 0) return true
+      const { add, keys, loose, remove } = made
+      const next = yield* commit({ add, remove, expected: snapshot.version, fence: token })
+      snapshot = next ?? (yield* segments.read)
+      if (next === undefined) {
+        after = made.after
+        ahead = undefined
+        sum.keys = keys
+        sum.loose = loose
+        made = nothingMade(after, sum)
+        return false
+      }
+      for (const { etag = "", key } of made.entries) written.drop(key, etag)
+      made = nothingMade(after, sum)
+      return true
+    })
+
     for (;;) {
       const { group, upto } = groupAfter(liveIn(snapshot), after)
       const begun = ahead !== undefined && ahead.upto === upto ? ahead : undefined
@@ -779,6 +804,7 @@ export const make = (
       if (known.length < group.length) {
         // As long as it is named, what has the same bytes would not be put again.
         const lost = group.filter((pack) => !known.some((one) => one.pack === pack)).map(({ part }) => part)
+        if (!(yield* name())) continue
         const next = yield* commit({ remove: lost, expected: snapshot.version, fence: token })
         snapshot = next ?? (yield* segments.read)
         continue
@@ -813,28 +839,18 @@ export const make = (
         }
         const now = yield* Clock.currentTimeMillis
         const replaced = isWhole ? group : []
-        const retired = replaced.map(({ note, part }) => ({ ...part, note: { ...note, x: now } }))
-        const next = yield* commit({
-          add: [...retired, ...add],
-          remove: replaced.map(({ part }) => part),
-          expected: snapshot.version,
-          fence: token
-        })
-        if (next === undefined) {
-          // Another compaction was faster: the same range again, with what it has made.
-          snapshot = yield* segments.read
-          continue
-        }
-        for (const { etag = "", key } of entries) written.drop(key, etag)
-        snapshot = next
+        made.add.push(...replaced.map(({ note, part }) => ({ ...part, note: { ...note, x: now } })), ...add)
+        made.remove.push(...replaced.map(({ part }) => part))
+        made.entries.push(...entries)
       } else {
         sum.loose += changes
         for (const { index, pack } of known) sum.loose += (yield* rawOf(pack, index)).loose.length
       }
       sum.keys += entries.length
-      if (end === undefined) break
-      after = end
       ahead = isWhole ? undefined : { entries: all.slice(entries.length), from, upto }
+      if (end !== undefined) after = end
+      const isNamed = end !== undefined && made.add.length < partsAtOnce ? true : yield* name()
+      if (isNamed && end === undefined) break
     }
     yield* removeRetired(snapshot, token)
     return sum
@@ -847,7 +863,7 @@ export const make = (
     index: Effect.fn("PackedObjects.index")(readIndex),
     rows: Effect.fn("PackedObjects.rows")(readRows),
     whole: Effect.fn("PackedObjects.whole")(readWhole),
-    project,
+    columns: columnsOf,
     batches,
     finding,
     compact,
@@ -866,6 +882,16 @@ export const make = (
     })
   }
 }
+
+/** What was made since the manifest was changed, which it does not name yet, and where that begins: the key, and the sum by then. */
+const nothingMade = (after: string, { keys, loose }: Pick<Summary, "keys" | "loose">) => ({
+  after,
+  keys,
+  loose,
+  add: new Array<Segments.Part>(),
+  remove: new Array<Segments.Part>(),
+  entries: new Array<ListEntry>()
+})
 
 /** What an object takes beside its bytes, about. */
 const overheadBytes = 200

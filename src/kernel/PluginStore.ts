@@ -46,8 +46,9 @@ import * as expiring from "./internal/expiring.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A key that cannot be one: without segments, with an empty one, or with text that is no valid Unicode. Choose another.
+ * A key that cannot be one: without segments, with an empty one, or with text that is no valid Unicode.
  *
+ * @remedy Choose another key.
  * @category errors
  * @since 0.1.0
  */
@@ -58,6 +59,7 @@ export class InvalidKey extends ExpectedError<InvalidKey>("effect-s3db/kernel/Pl
 /**
  * A value that is to be counted up and is no number, or a sum that is no finite number. Nothing was written.
  *
+ * @remedy Count under another key, or replace the value by a number.
  * @category errors
  * @since 0.1.0
  */

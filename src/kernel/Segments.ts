@@ -45,8 +45,9 @@ import type { LeaseLost } from "./Lease.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * Another version than the one that was expected. Nothing was written. Read again and decide.
+ * Another version than the one that was expected. Nothing was written.
  *
+ * @remedy Read the manifest again and decide.
  * @category errors
  * @since 0.1.0
  */
@@ -60,9 +61,9 @@ export class VersionConflict extends ExpectedError<VersionConflict>("effect-s3db
 }
 
 /**
- * Parts that were put long ago and have been collected, or may be at any moment. Nothing was written. Put them again and
- * commit those.
+ * Parts that were put long ago and have been collected, or may be at any moment. Nothing was written.
  *
+ * @remedy Put the parts again and commit those.
  * @category errors
  * @since 0.1.0
  */
@@ -76,9 +77,9 @@ export class PartsCollected extends ExpectedError<PartsCollected>("effect-s3db/k
 }
 
 /**
- * Parts to be removed that the manifest does not name: another has removed them. Nothing was written. Read again: what was
- * made of them may be there twice otherwise.
+ * Parts to be removed that the manifest does not name: another has removed them. Nothing was written.
  *
+ * @remedy Read the manifest again: what was made of the parts may be there twice otherwise.
  * @category errors
  * @since 0.1.0
  */
@@ -194,8 +195,8 @@ export interface Segments {
    */
   readonly put: (bytes: Uint8Array, note?: Schema.Json) => Effect.Effect<Part, StoreError.StoreError>
   /**
-   * Adds and removes parts in one compare-and-set, once also when an answer is lost. 1 GET and 1 PUT; 1 GET more each time
-   * that another was first.
+   * Adds and removes parts in one compare-and-set, once also when an answer is lost. 1 GET and 1 PUT; no GET with `expected` of the version
+   * that was last seen here; 1 GET more each time that another was first.
    *
    * When it cannot be told whether it was made, it fails with what the store said to the PUT: an error with the outcome
    * `"unknown"`, or `PreconditionFailed` with `afterUnknown`.
@@ -238,9 +239,15 @@ export const make = (store: ObjectStore["Service"], { prefix }: Options): Segmen
   )
   const objects = partsOf.make(store, prefix)
   let known: Manifest | undefined
+  /** The cell as it was when `known` was read or written. */
+  let newest: CasCell.Version<Manifest> | undefined
 
-  const told = ({ value = empty }: CasCell.Version<Manifest>): Snapshot => {
-    if (known === undefined || known.version <= value.version) known = value
+  const told = (found: CasCell.Version<Manifest>): Snapshot => {
+    const { value = empty } = found
+    if (known === undefined || known.version <= value.version) {
+      known = value
+      newest = found
+    }
     const { fence, parts, version } = value
     return { fence, parts, version }
   }
@@ -280,10 +287,16 @@ export const make = (store: ObjectStore["Service"], { prefix }: Options): Segmen
     read,
     put,
     commit: Effect.fn("Segments.commit")(function* (change) {
-      const version = yield* cell.modify((manifest) =>
-        Effect.map(apply(manifest ?? empty, change), (next) => (next === empty ? manifest : next))
-      )
-      return told(version)
+      // On a version at hand there is nothing to read: where it is not the newest, the condition of the PUT does not hold.
+      const from = (newest?.value ?? empty).version === change.expected ? newest : undefined
+      const modify = (from?: CasCell.Version<Manifest>) =>
+        cell.modify(
+          (manifest) => Effect.map(apply(manifest ?? empty, change), (next) => (next === empty ? manifest : next)),
+          from
+        )
+      const version = yield* modify(from)
+      // What changes nothing has not been compared with what is there.
+      return told(from !== undefined && version === from ? yield* modify() : version)
     }),
     get: ({ name }) => objects.get(name),
     range: ({ name }, { end, start }) => objects.range(name, start, end),
@@ -292,6 +305,7 @@ export const make = (store: ObjectStore["Service"], { prefix }: Options): Segmen
         Effect.succeed(manifest === undefined ? undefined : { ...manifest, ...partsOf.nextGenerations(manifest) })
       )
       known = value
+      newest = undefined
       return yield* objects.collect(value.floor, new Set(value.parts.map(({ name }) => name)))
     }),
     verify: (snapshot) =>

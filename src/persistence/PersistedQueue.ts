@@ -32,13 +32,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as EffectPersistedQueue from "effect/persistence/PersistedQueue"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { millisecondsOf } from "../internal/duration.ts"
 import { Database } from "../Database.ts"
 import { percentDecode, percentEncode } from "../internal/text.ts"
 import * as PluginStore from "../kernel/PluginStore.ts"
@@ -70,7 +70,7 @@ export interface Options {
 const week = 604_800_000
 
 const millisOf = (field: string, input: Duration.Input, least: number): number => {
-  const millis = Option.match(Duration.fromInput(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  const millis = millisecondsOf(input)
   if (millis >= least && millis <= week) return millis
   throw new RangeError(`${field} has to be a duration from ${least} ms to 7 days, not ${String(input)}`)
 }

@@ -38,6 +38,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { millisecondsOf } from "../internal/duration.ts"
 import { Database } from "../Database.ts"
 import type * as DbError from "../DbError.ts"
 import type { JsonObject } from "../encoding/Json.ts"
@@ -62,6 +63,7 @@ import { truncate } from "./audit/truncate.ts"
 /**
  * An option or a filter that cannot be. Nothing was done. `field` says which one, `problem` what was expected.
  *
+ * @remedy Correct what `field` names.
  * @category errors
  * @since 0.1.0
  */
@@ -527,10 +529,6 @@ const dayOf = (time: number): string => {
   return Number.isNaN(date.getTime()) ? "no date" : date.toISOString().slice(0, -14)
 }
 
-/** Milliseconds; not a number where it is no duration. */
-const millisOf = (input: Duration.Input): number =>
-  Option.match(Duration.fromInput(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
-
 const leastLeaseMillis = 100
 
 const check = Effect.fnUntraced(function* (options: Options) {
@@ -543,12 +541,12 @@ const check = Effect.fnUntraced(function* (options: Options) {
     return yield* new InvalidAudit({ field: "retention", problem: "Expected a duration" })
   }
   for (const field of ["firstPause", "longestPause"] as const) {
-    const millis = millisOf(options[field] ?? 0)
+    const millis = millisecondsOf(options[field] ?? 0)
     if (!(millis >= 0 && millis < Infinity)) {
       return yield* new InvalidAudit({ field, problem: "Expected a duration that comes to an end" })
     }
   }
-  const lease = millisOf(options.lease ?? "30 seconds")
+  const lease = millisecondsOf(options.lease ?? "30 seconds")
   if (!(lease >= leastLeaseMillis && lease <= daysMillis)) {
     const problem = `Expected a duration from ${leastLeaseMillis} ms to 1 day`
     return yield* new InvalidAudit({ field: "lease", problem })
@@ -649,7 +647,7 @@ export const make = Effect.fnUntraced(function* (
   /** Whether this process has put small segments. */
   let mayBeScattered = false
   /** What is in one segment is from one day at most, and goes little later than it would by itself. */
-  const span = Math.min(daysMillis, millisOf(options.retention ?? Infinity) / 24)
+  const span = Math.min(daysMillis, millisecondsOf(options.retention ?? Infinity) / 24)
 
   /** Does something to the log as the one who has the lease, whoever that is. */
   const asHolder = <A>(

@@ -38,6 +38,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import { millisecondsOf } from "../internal/duration.ts"
 import type * as Change from "../Change.ts"
 import { Database } from "../Database.ts"
 import type * as DbError from "../DbError.ts"
@@ -63,6 +64,7 @@ import * as tier from "./cache/tier.ts"
 /**
  * An option of a cache that cannot be. Nothing was written. `field` says which one, `problem` what was expected.
  *
+ * @remedy Correct the option that `field` names.
  * @category errors
  * @since 0.1.0
  */
@@ -146,7 +148,7 @@ export const fromTier = (own: Tier): TierOf => ({ make: () => Effect.succeed(own
 const fiveMinutes = "5 minutes"
 
 const millisOf = (input: Duration.Input | undefined, otherwise: Duration.Input): number =>
-  Option.match(Duration.fromInput(input ?? otherwise), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  millisecondsOf(input ?? otherwise)
 
 type Check = readonly [field: string, isGood: boolean, expected: string]
 

@@ -1,6 +1,6 @@
 /**
  * Documents as Parquet, for what reads columns: DuckDB, Spark, Athena, pandas. Everything is a stream: what is in memory is one group of
- * rows.
+ * rows. `decode` reads such files, and those of other programs.
  *
  * ```ts
  * import * as Parquet from "effect-s3db/plugins/Parquet"
@@ -32,13 +32,17 @@ import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import { documentLevels, type Json, type JsonObject, stringifyExact } from "../encoding/Json.ts"
 import * as Export from "../Export.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { isList, isObject, samePath } from "../internal/json.ts"
+import { fieldTree } from "../internal/merge.ts"
 import * as Plugin from "../Plugin.ts"
 import * as Attributes from "../schema/Attributes.ts"
+import type * as Columns from "./parquet/internal/columns.ts"
+import * as Reading from "./parquet/internal/reading.ts"
 
 // -----------------------------------------------------------------------------
 // Columns
@@ -62,11 +66,7 @@ import * as Attributes from "../schema/Attributes.ts"
  * @category models
  * @since 0.1.0
  */
-export type Type =
-  | { readonly _tag: "Text" | "Json" | "Double" | "Integer" | "Boolean" | "Timestamp" | "Date" | "Bytes" }
-  | { readonly _tag: "Decimal"; readonly scale: number }
-  | { readonly _tag: "List"; readonly item: Type }
-  | { readonly _tag: "Struct"; readonly fields: ReadonlyArray<Column> }
+export type Type = Columns.Type
 
 /**
  * A column, called as its field.
@@ -74,10 +74,7 @@ export type Type =
  * @category models
  * @since 0.1.0
  */
-export interface Column {
-  readonly name: string
-  readonly type: Type
-}
+export interface Column extends Columns.Column {}
 
 const simple = (tag: Exclude<Type["_tag"], "Decimal" | "List" | "Struct">): Type => ({ _tag: tag })
 
@@ -197,9 +194,10 @@ export const columnsOf = ({
 // -----------------------------------------------------------------------------
 
 /**
- * A value that its column cannot hold: one of an older schema, or more digits than there are. Nothing of the file is of use then. Give the
- * column another type (`Text` and `Json` hold anything), leave it out, or mend the document. It shows no values.
+ * A value that its column cannot hold: one of an older schema, or more digits than there are. Nothing of the file is of use then. It shows no values.
  *
+ * @remedy Give the column another type (`Text` and `Json` hold anything), leave it out, or mend the document. Remove
+ * the file: nothing of it is of use.
  * @category errors
  * @since 0.1.0
  */
@@ -631,6 +629,73 @@ const joined = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
   }
   return whole
 }
+
+// -----------------------------------------------------------------------------
+// Reading
+// -----------------------------------------------------------------------------
+
+/**
+ * Where the bytes of a file are. `read` gives those from `start` up to `end`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Source<out E = never, out R = never> extends Reading.Source<E, R> {}
+
+/**
+ * A file that is no Parquet, or is damaged, cut off, encrypted, or compressed in a way that is not known here (known are Snappy, Gzip, Brotli,
+ * and Zstandard where the platform has it). What was read before it stands. It shows no values.
+ *
+ * @remedy Get the file again, or have it written without encryption and with one of these compressions.
+ * @category errors
+ * @since 0.1.0
+ */
+export class Unreadable extends ExpectedError<Unreadable>("effect-s3db/plugins/Parquet/Unreadable")(
+  "Unreadable",
+  { description: Schema.String },
+  { httpApiStatus: 422 }
+) {
+  override get message(): string {
+    return `this Parquet file cannot be read: ${this.description}`
+  }
+}
+
+const loadReader = Plugin.dependency(
+  { name: "Parquet" },
+  { package: "hyparquet", range: "^1.33.0", load: () => import("hyparquet") }
+)
+
+/**
+ * Reads the rows of a Parquet file, of whatever program, as documents of a resource in JSON, for `writeAllJson`: by the types of the file, in
+ * the form of the fields. It needs the package `hyparquet`, which is loaded when the first document is asked for. In memory is one
+ * group of rows.
+ *
+ * Decimals stay exact; moments are ISO text with all digits that the file has, of which a date keeps milliseconds; bytes are in base 64; text for a
+ * field that holds JSON is read as JSON. A cell that is null is a field that is not there, unless the field has to be, and may be null.
+ * `address.city` is a field of `address` where the resource has it. What fits no field is left as it is: the write refuses it, with its path.
+ *
+ * Fails with `Unreadable`, `DependencyMissing`, and what `read` of the source fails with. 2 reads of the source, and 1 for each group.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const decode = <E, R>(
+  source: Source<E, R>,
+  definition: {
+    readonly primaryKey: string
+    readonly attributes: ReadonlyArray<Attributes.Attribute>
+    readonly schema: Attributes.DocumentSchema
+  }
+): Stream.Stream<JsonObject, E | Unreadable | Plugin.DependencyMissing, R> =>
+  Stream.unwrap(
+    Effect.map(loadReader, (reader) =>
+      Reading.rows(reader, source, {
+        columns: columnsOf(definition),
+        tree: fieldTree(AST.toType(definition.schema.ast), "error"),
+        refuse: (description) => new Unreadable({ description })
+      })
+    )
+  )
 
 // -----------------------------------------------------------------------------
 // Engines

@@ -55,6 +55,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { millisecondsOf } from "../internal/duration.ts"
 import type * as Change from "../Change.ts"
 import * as Id from "../crypto/Id.ts"
 import { Database } from "../Database.ts"
@@ -77,6 +78,7 @@ import * as State from "./s3queue/state.ts"
 /**
  * A queue that cannot be: an option is wrong. Nothing was written. `field` says which one, `problem` what was expected.
  *
+ * @remedy Correct the option that `field` names.
  * @category errors
  * @since 0.1.0
  */
@@ -93,6 +95,7 @@ export class InvalidQueue extends ExpectedError<InvalidQueue>("effect-s3db/plugi
 /**
  * A message that cannot be: its payload is none of the schema's, or an option is wrong. Nothing was offered, of many none.
  *
+ * @remedy Correct the message that `index` numbers, and offer all of them again.
  * @category errors
  * @since 0.1.0
  */
@@ -116,6 +119,8 @@ export class InvalidMessage extends ExpectedError<InvalidMessage>("effect-s3db/p
  * A message that is not this claim's any more: it was given to another after this process was silent for too long, or was
  * acknowledged or given back before. Nothing was written. What its handler has done is done, and may be done again.
  *
+ * @remedy Nothing has to be done: another has the message. Where it happens often, raise `visibility`; let
+ * handlers do the same thing twice without harm.
  * @category errors
  * @since 0.1.0
  */
@@ -146,6 +151,7 @@ const DurationInput = Schema.Duration.pipe(
  * What a handler fails with to be tried again after some time, rather than that of `retryDelay`: `new S3Queue.RetryLater({ after: "90 seconds" })`.
  * What is no duration throws, and so is a failure as any other.
  *
+ * @remedy Nothing: your handler said so, and the message comes again after that time.
  * @category errors
  * @since 0.1.0
  */
@@ -157,6 +163,7 @@ export class RetryLater extends ExpectedError<RetryLater>("effect-s3db/plugins/S
 /**
  * What a handler fails with where trying again is of no use: the message becomes a dead letter at once.
  *
+ * @remedy Look at the dead letter, which has the description; mend what it is about, and redrive it.
  * @category errors
  * @since 0.1.0
  */
@@ -165,11 +172,11 @@ export class Reject extends ExpectedError<Reject>("effect-s3db/plugins/S3Queue/R
 }) {}
 
 /**
- * A queue that was to be removed while some of its messages are claimed. Nothing was changed. Pause it and wait until they are done, stop its
- * workers, or say `claimed: true`.
+ * A queue that was to be removed while some of its messages are claimed. Nothing was changed.
  *
  * `claimed`: how many; those of workers that have died count until another takes them over.
  *
+ * @remedy Pause it and wait until they are done, stop its workers, or say `claimed: true`.
  * @category errors
  * @since 0.1.0
  */
@@ -526,9 +533,7 @@ export interface Queue<in out A> {
 const invalid = (queue: string, field: string, problem: string) => new InvalidQueue({ queue, field, problem })
 
 const millisOf = (input: Duration.Input | undefined, otherwise: number): number =>
-  input === undefined
-    ? otherwise
-    : Option.match(Duration.fromInput(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  input === undefined ? otherwise : millisecondsOf(input)
 
 const week = 604_800_000
 const century = 3_155_760_000_000
@@ -1041,12 +1046,42 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
     )
 
   if (outbox !== undefined) yield* Effect.forkIn(outbox.sweeping, scope)
+  const statusNow = engine
+    .look(
+      Effect.fnUntraced(function* (state, { now, reader }) {
+        const delayed = yield* State.countDelayed(state, reader, now)
+        const status: Status = {
+          queue: name,
+          isPaused: state.paused,
+          ready: State.countOn(state.ready) - delayed,
+          delayed,
+          claimed: state.flight.length,
+          deadLetters: State.countOn(state.dead),
+          workers: state.workers.length,
+          totals: state.totals
+        }
+        return status
+      })
+    )
+    .pipe(named)
+
   yield* self.running({
     health: Effect.map(engine.trouble, (trouble) => {
       const [first] = idle
       const detail = trouble ?? first?.why
       return detail === undefined ? { level: "up" } : { level: "degraded", detail: `queue ${name}: ${detail}` }
-    })
+    }),
+    counters: statusNow.pipe(
+      Effect.map(({ claimed, deadLetters, delayed, ready, workers }) => ({
+        claimed,
+        deadLetters,
+        delayed,
+        ready,
+        workers
+      })),
+      // What keeps the store from answering the health tells.
+      Effect.orElseSucceed(() => ({}))
+    )
   })
 
   return {
@@ -1074,24 +1109,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
     work,
     pause: Effect.withSpan(setPaused(true), "S3Queue.pause"),
     resume: Effect.withSpan(setPaused(false), "S3Queue.resume"),
-    status: engine
-      .look(
-        Effect.fnUntraced(function* (state, { now, reader }) {
-          const delayed = yield* State.countDelayed(state, reader, now)
-          const status: Status = {
-            queue: name,
-            isPaused: state.paused,
-            ready: State.countOn(state.ready) - delayed,
-            delayed,
-            claimed: state.flight.length,
-            deadLetters: State.countOn(state.dead),
-            workers: state.workers.length,
-            totals: state.totals
-          }
-          return status
-        })
-      )
-      .pipe(named, Effect.withSpan("S3Queue.status")),
+    status: Effect.withSpan(statusNow, "S3Queue.status"),
     deadLetters,
     redrive: Effect.fn("S3Queue.redrive")(function* (filter = {}) {
       const isChosen = yield* chosenBy("S3Queue.redrive", filter)

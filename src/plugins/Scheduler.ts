@@ -40,6 +40,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import { millisecondsOf } from "../internal/duration.ts"
 import type * as Change from "../Change.ts"
 import * as Id from "../crypto/Id.ts"
 import { Database } from "../Database.ts"
@@ -64,6 +65,7 @@ import { isObject } from "../internal/json.ts"
  * A job that cannot be: its schedule, its name or an option is wrong. Nothing was written. `field` says which one, `problem`
  * what was expected.
  *
+ * @remedy Correct what `field` names.
  * @category errors
  * @since 0.1.0
  */
@@ -80,8 +82,9 @@ export class InvalidJob extends ExpectedError<InvalidJob>("effect-s3db/plugins/S
 }
 
 /**
- * A job that is not there, was removed, or whose task this process does not have. Add it, or ask a process that has the task.
+ * A job that is not there, was removed, or whose task this process does not have.
  *
+ * @remedy Add the job, or ask a process that has the task.
  * @category errors
  * @since 0.1.0
  */
@@ -96,8 +99,9 @@ export class UnknownJob extends ExpectedError<UnknownJob>("effect-s3db/plugins/S
 }
 
 /**
- * A run that is under way; nothing was started. Wait until it is over, or give the job `overlap: "allow"`.
+ * A run that is under way; nothing was started.
  *
+ * @remedy Wait until it is over, or give the job `overlap: "allow"`.
  * @category errors
  * @since 0.1.0
  */
@@ -616,9 +620,7 @@ const invalid = (job: string, field: string, text: string): Effect.Effect<never,
   Effect.fail(problem(job, field, text))
 
 const millisOf = (input: Duration.Input | undefined, otherwise: number): number =>
-  input === undefined
-    ? otherwise
-    : Option.match(Duration.fromInput(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  input === undefined ? otherwise : millisecondsOf(input)
 
 /** Whether a schedule says itself what it counts from. */
 const isAnchored = (schedule: Schedule): boolean =>

@@ -61,6 +61,7 @@ import type { Admin } from "../Repository.ts"
 /**
  * An option that cannot be, or a resource that was given twice. Nothing was written.
  *
+ * @remedy Correct the option that `field` names.
  * @category errors
  * @since 0.1.0
  */
@@ -75,8 +76,9 @@ export class InvalidSegments extends ExpectedError<InvalidSegments>("effect-s3db
 }
 
 /**
- * A resource of which this layer keeps no copies. Name it in `resources`.
+ * A resource of which this layer keeps no copies.
  *
+ * @remedy Name the resource in `resources` of the layer.
  * @category errors
  * @since 0.1.0
  */

@@ -44,6 +44,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import { millisecondsOf } from "../internal/duration.ts"
 import type * as Change from "../Change.ts"
 import type * as Companion from "../Companion.ts"
 import { Database } from "../Database.ts"
@@ -58,6 +59,7 @@ import * as Plugin from "../Plugin.ts"
 import type { Insert, ListError } from "../Repository.ts"
 import type { ServiceClass } from "../Resource.ts"
 import type * as Attributes from "../schema/Attributes.ts"
+import * as InstrumentedStore from "../storage/InstrumentedStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import * as Due from "./ttl/due.ts"
@@ -73,6 +75,7 @@ import * as Sweeper from "./ttl/sweeper.ts"
  * A policy or an option that cannot be. Nothing was written. `resource` is empty for an option of all policies; `field` says which one,
  * `problem` what was expected.
  *
+ * @remedy Correct what `field` names.
  * @category errors
  * @since 0.1.0
  */
@@ -90,6 +93,7 @@ export class InvalidTtl extends ExpectedError<InvalidTtl>("effect-s3db/plugins/T
 /**
  * A resource that no policy of this process is about.
  *
+ * @remedy Give the layer a policy for the resource, or name a resource that has one.
  * @category errors
  * @since 0.1.0
  */
@@ -293,11 +297,7 @@ export const policy = <Self, Id extends string, S extends Attributes.DocumentSch
 
 /** Milliseconds; not a number where it is none. */
 const afterOf = ({ after, at }: PolicyOptions<never, unknown>): number =>
-  after === undefined
-    ? at === undefined
-      ? Number.NaN
-      : 0
-    : Option.match(Duration.fromInput(after), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+  after === undefined ? (at === undefined ? Number.NaN : 0) : millisecondsOf(after)
 
 /** The times of the system that an age can count from. */
 const systemTimes: ReadonlyArray<string> = ["$createdAt", "$updatedAt"]
@@ -489,12 +489,17 @@ export const make = Effect.fn("Ttl.make")(function* <P extends AnyPolicy>(
 
   if (sweep && bound.length > 0) {
     const election = Lease.make(store, { key: `${self.prefix()}lease`, duration: lease })
-    yield* Effect.forkScoped(competing(election, sweeper, interval))
+    const sweeping = competing(election, sweeper, interval)
+    yield* Effect.forkScoped(Effect.provideService(sweeping, InstrumentedStore.CurrentPlugin, self.slug))
   }
   yield* self.running({
     health: Effect.map(sweeper.stats, ({ troubles }) => {
       const [detail] = Object.entries(troubles).map(([resource, why]) => `${resource}: ${why}`)
       return detail === undefined ? { level: "up" } : { level: "degraded", detail }
+    }),
+    // What an idle sweeper asks for.
+    usage: Effect.succeed({
+      requests: { list: sweep ? (bound.length * Duration.toMillis("30 days")) / Duration.toMillis(interval) : 0 }
     })
   })
 

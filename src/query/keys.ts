@@ -115,6 +115,12 @@ export interface KeyPage {
   readonly isThinned: boolean
 }
 
+/** The entries of one LIST, and where to go on. */
+interface EntryPage {
+  readonly entries: ReadonlyArray<ListEntry>
+  readonly next: string | undefined
+}
+
 /**
  * Listings of the keys of a resource.
  *
@@ -291,10 +297,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     spans: ReadonlyArray<idSpans.Span>,
     maxKeys: number,
     after: string | undefined
-  ): Effect.fn.Return<
-    { readonly entries: ReadonlyArray<ListEntry>; readonly next: string | undefined },
-    StoreError.StoreError | StoreError.Unsupported
-  > {
+  ): Effect.fn.Return<EntryPage, StoreError.StoreError | StoreError.Unsupported> {
     const begun = spans.findIndex((span) => after !== undefined && span.after <= after && after < span.before)
     const first = Math.max(0, begun)
     const start = spans[first]
@@ -325,10 +328,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     range: Range,
     maxKeys: number,
     after: string | undefined
-  ): Effect.fn.Return<
-    { readonly entries: ReadonlyArray<ListEntry>; readonly next: string | undefined },
-    StoreError.StoreError | StoreError.Unsupported
-  > {
+  ): Effect.fn.Return<EntryPage, StoreError.StoreError | StoreError.Unsupported> {
     if (range.ids !== undefined) return yield* spanned(range, range.ids.spans, maxKeys, after)
     const { prefix, least, most } = range
     const from = least === undefined ? undefined : prefix + least

@@ -21,6 +21,7 @@ import type { Base } from "../document/context.ts"
 import { isDamage } from "../document/damage.ts"
 import type { Documents } from "../document/documents.ts"
 import type { Found, ReadFailure } from "../document/read.ts"
+import { forEach as concurrently } from "../internal/inTurn.ts"
 import type * as Partition from "../Partition.ts"
 import type * as Query from "../Query.ts"
 import { maxKeysPerRequest } from "../storage/ObjectStore.ts"
@@ -244,7 +245,7 @@ export const make = <A>(
     concurrency = defaultConcurrency
   ) {
     const apart = hits.filter(({ object }) => object === undefined)
-    const found = yield* Effect.forEach(apart, (hit) => attempt(hit.id, read(hit)), { concurrency })
+    const found = yield* concurrently(apart, (hit) => attempt(hit.id, read(hit)), { concurrency })
     if (apart.length === hits.length) return found
     const all: Array<X | Tolerance.Unread> = []
     let next = 0
@@ -301,7 +302,7 @@ export const make = <A>(
       const next = hits.slice(examined, examined + size)
       const isMany = before + examined + next.length > mostByThemselves
       const some = attach !== undefined && isMany ? yield* attach(next) : next
-      const made = yield* Effect.forEach(some, (hit) => attempt(hit.id, make(hit)), { concurrency })
+      const made = yield* concurrently(some, (hit) => attempt(hit.id, make(hit)), { concurrency })
       for (const unsure of made) {
         if (found.length === room) break
         examined += 1

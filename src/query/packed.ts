@@ -14,6 +14,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import type * as Aggregation from "../Aggregation.ts"
 import * as Catalog from "../Catalog.ts"
 import type { Definition } from "../Definition.ts"
 import * as Document from "../Document.ts"
@@ -29,13 +30,13 @@ import type { Fields } from "./fields.ts"
 import type { Hit, Narrow } from "./keys.ts"
 
 /**
- * Documents that were listed: those of which columns say what is asked for, and hits of the others.
+ * Documents that were listed: the columns of those of which they tell what is asked for, and hits of the others.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Seen {
-  readonly jsons: ReadonlyArray<JsonObject>
+  readonly columns: ReadonlyArray<Aggregation.Columns>
   readonly hits: ReadonlyArray<Hit>
 }
 
@@ -58,7 +59,7 @@ export interface Packed {
     narrow?: Narrow
   ) => Stream.Stream<ReadonlyArray<Hit>, StoreError.StoreError>
   /**
-   * The same with the columns of the fields alone that are asked for or that conditions are about, where packs have them. 1 GET, 1 LIST for
+   * The same with the columns alone of the fields that are asked for, where packs have them, of the rows that meet the conditions. 1 GET, 1 LIST for
    * each 1,000 documents, 1 GET for each pack.
    */
   readonly seen: (
@@ -171,7 +172,13 @@ export const make = <S extends DocumentSchema>(
   const objectOf = (key: string, copy: PackedObjects.Row | undefined, etag: string | undefined): Hit["object"] =>
     copy === undefined || etag === undefined ? undefined : { key, etag, size: copy.body.length, ...copy }
 
-  type Found = { readonly row: PackedObjects.Row } | { readonly json: JsonObject } | typeof passedOver
+  /** The columns of a pack, and which of its rows have been listed and meet the conditions since they were last handed on. */
+  interface Table {
+    readonly values: Aggregation.Columns["values"]
+    rows: Array<number>
+  }
+
+  type Found = { readonly row: PackedObjects.Row } | { readonly table: Table } | typeof passedOver
 
   const rowsOf =
     (index: PackedObjects.Index, rows: ReadonlyArray<PackedObjects.Row>) =>
@@ -186,11 +193,8 @@ export const make = <S extends DocumentSchema>(
 
   const namesOf = (paths: ReadonlyArray<ReadonlyArray<string>>) => [...new Set(paths.map(([first = ""]) => first))]
 
-  /**
-   * Of each row the fields that are asked for; none of any where nothing in the pack can meet the conditions. `undefined`: columns do not
-   * tell.
-   */
-  const objectsOf = Effect.fnUntraced(function* (
+  /** The columns of fields; `passedOver` where nothing in the pack can meet the conditions. `undefined`: columns do not tell. */
+  const columnsIn = Effect.fnUntraced(function* (
     packed: PackedObjects.PackedObjects,
     pack: PackedObjects.Pack,
     index: PackedObjects.Index,
@@ -198,11 +202,32 @@ export const make = <S extends DocumentSchema>(
     { bounds }: Narrow
   ) {
     if (index.tag !== (yield* tag)) return undefined
-    if (!mayMatch(index, bounds)) return Array.from({ length: index.rows }, () => undefined)
+    if (!mayMatch(index, bounds)) return passedOver
     // A field that no document of the pack has is no column of it.
-    const present = names.filter((column) => index.statistics.has(column))
-    return Option.getOrUndefined(yield* packed.project(pack, index, present, () => true))
+    const present = [...new Set(names)].filter((column) => index.statistics.has(column))
+    return Option.getOrUndefined(yield* packed.columns(pack, index, present))
   })
+
+  /** Which rows meet the conditions, of which the fields alone are looked at that they are about. `undefined`: all do. */
+  const metIn = (
+    values: Aggregation.Columns["values"],
+    rows: number,
+    { matches, paths }: Narrow
+  ): ReadonlyArray<boolean> | undefined => {
+    const columns = namesOf(paths).flatMap((column) => {
+      const all = values.get(column)
+      return all === undefined ? [] : [{ column, all }]
+    })
+    if (paths.length === 0 && matches({})) return undefined
+    return Array.from({ length: rows }, (_, row) => {
+      const json: Record<string, Json> = {}
+      for (const { all, column } of columns) {
+        const value = all[row]
+        if (value !== undefined) json[column] = value
+      }
+      return matches(json)
+    })
+  }
 
   const batches = (
     packed: PackedObjects.PackedObjects,
@@ -210,16 +235,21 @@ export const make = <S extends DocumentSchema>(
   ) =>
     Stream.map(packed.batches(load), (listed): Seen => {
       const hits: Array<Hit> = []
-      const jsons: Array<JsonObject> = []
+      const tables = new Set<Table>()
       for (const { copy, entry } of listed) {
         if (copy === passedOver) continue
-        if (copy !== undefined && "json" in copy) jsons.push(copy.json)
+        if (copy !== undefined && "table" in copy) tables.add(copy.table)
         else {
           const hit = hitOf(entry.key, entry.size, copy?.row, entry.etag)
           if (hit !== undefined) hits.push(hit)
         }
       }
-      return { hits, jsons }
+      const columns = Array.from(tables, (table) => {
+        const { rows, values } = table
+        table.rows = []
+        return { rows, values }
+      })
+      return { hits, columns }
     })
 
   return {
@@ -242,15 +272,16 @@ export const make = <S extends DocumentSchema>(
               return rowsOf(index, rows)
             }
             const index = yield* packed.index(pack, { withColumns: true })
-            const all = yield* objectsOf(packed, pack, index, namesOf(narrow.paths), narrow)
-            if (all === undefined) return rowsOf(index, yield* packed.rows(pack, index))
-            const met = all.map((json) => json !== undefined && narrow.matches(json))
-            if (!met.includes(true)) return nothingOf(index)
+            const values = yield* columnsIn(packed, pack, index, namesOf(narrow.paths), narrow)
+            if (values === undefined) return rowsOf(index, yield* packed.rows(pack, index))
+            if (values === passedOver) return nothingOf(index)
+            const met = metIn(values, index.rows, narrow)
+            if (met?.includes(true) === false) return nothingOf(index)
             const rows = yield* packed.rows(pack, index)
             return (key, etag): Found | undefined => {
               const at = index.rowOf(key, etag)
               const row = at === undefined ? undefined : rows[at]
-              return at === undefined || row === undefined ? undefined : met[at] === true ? { row } : passedOver
+              return at === undefined || row === undefined ? undefined : met?.[at] === false ? passedOver : { row }
             }
           })
         ),
@@ -280,13 +311,18 @@ export const make = <S extends DocumentSchema>(
         packed,
         Effect.fnUntraced(function* (pack) {
           const index = yield* packed.index(pack, { withColumns: true })
-          const all = yield* objectsOf(packed, pack, index, namesOf([...asked, ...narrow.paths]), narrow)
-          if (all === undefined) return rowsOf(index, yield* packed.rows(pack, index))
+          const values = yield* columnsIn(packed, pack, index, namesOf([...asked, ...narrow.paths]), narrow)
+          if (values === undefined) return rowsOf(index, yield* packed.rows(pack, index))
+          if (values === passedOver) return nothingOf(index)
+          const met = metIn(values, index.rows, narrow)
+          const table: Table = { values, rows: [] }
+          const copy: Found = { table }
           return (key, etag): Found | undefined => {
             const at = index.rowOf(key, etag)
             if (at === undefined) return undefined
-            const json = all[at]
-            return json === undefined ? passedOver : { json }
+            if (met?.[at] === false) return passedOver
+            table.rows.push(at)
+            return copy
           }
         })
       )

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type * as DbError from "../DbError.ts"
+import type * as Aggregation from "../Aggregation.ts"
 import type { Definition } from "../Definition.ts"
 import type { Base } from "../document/context.ts"
 import type { Documents } from "../document/documents.ts"
@@ -81,10 +82,10 @@ export interface Queries<A> {
    * The documents that meet the conditions in JSON form, in no order, with at least the fields that are asked for. Where a resource has
    * copies, and all documents are looked at, their columns; where the request allows it, by keys alone.
    */
-  readonly jsons: (
+  readonly batches: (
     request: Query.Request<A>,
     asked: ReadonlyArray<ReadonlyArray<string>>
-  ) => Stream.Stream<JsonObject, QueryFailure>
+  ) => Stream.Stream<Aggregation.Batch, QueryFailure>
   readonly ids: (request: Query.Request<A>, filters: Filters<A>) => Stream.Stream<string, QueryFailure>
   readonly count: (request: Query.Request<A> & Query.Verify, filters: Filters<A>) => Effect.Effect<number, QueryFailure>
   /**
@@ -247,20 +248,20 @@ export const make = <S extends DocumentSchema>(
     planned: Planned,
     request: Query.Request<A>,
     asked: ReadonlyArray<ReadonlyArray<string>>
-  ): Stream.Stream<JsonObject, QueryFailure> => {
+  ): Stream.Stream<Aggregation.Batch, QueryFailure> => {
     const { matches } = planned
     const tolerance = Tolerance.make(name, request)
     return packed.seen(copies, asked, planned).pipe(
       Stream.mapEffect(
-        Effect.fnUntraced(function* ({ hits, jsons }) {
-          const documents = jsons.filter(matches)
-          if (hits.length === 0) return documents
+        Effect.fnUntraced(function* ({ columns, hits }) {
+          if (hits.length === 0) return columns
+          const documents: Array<JsonObject> = []
           for (const one of yield* listing.read(hits, tolerance, request)) {
             const base = yield* tolerance.tell(one)
             const json = base === undefined ? undefined : fields.jsonOf(base)
             if (json !== undefined && matches(json)) documents.push(json)
           }
-          return documents
+          return [...columns, documents]
         })
       ),
       Stream.flatMap(Stream.fromArray)
@@ -348,16 +349,16 @@ export const make = <S extends DocumentSchema>(
     found,
     byKeys,
     pageByKeys,
-    jsons: (request, asked) =>
+    batches: (request, asked) =>
       Stream.unwrap(
         Effect.gen(function* () {
           const told = yield* byKeys(request, asked)
-          if (told !== undefined) return told
+          if (told !== undefined) return Stream.chunks(told)
           const planned = yield* planner.allowed(request)
           const isWhole = planned.access._tag === "Scan" && request.limit === undefined
           const copies = isWhole ? yield* packed.copies : undefined
           return copies === undefined
-            ? Stream.map(run(planned, request, []), ({ json }) => json)
+            ? Stream.chunks(Stream.map(run(planned, request, []), ({ json }) => json))
             : byColumns(copies, planned, request, asked)
         })
       ),

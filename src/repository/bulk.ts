@@ -9,6 +9,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as DbError from "../DbError.ts"
 import type { Documents } from "../document/documents.ts"
+import * as inTurn from "../internal/inTurn.ts"
 import * as Pipeline from "../Pipeline.ts"
 import type * as Query from "../Query.ts"
 import type { Queries } from "../query/run.ts"
@@ -128,7 +129,7 @@ export const make = <A, Insert, Update, Patch>(
       const inputs = [...given]
       yield* operation.batch(inputs.length)
       let done = 0
-      return yield* Effect.forEach(
+      return yield* inTurn.forEach(
         inputs,
         (input) => Effect.tap(Effect.result(one(input)), () => onProgress({ done: (done += 1), total: inputs.length })),
         { concurrency }

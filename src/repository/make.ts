@@ -18,6 +18,7 @@ import type { DocumentCodec } from "../document/codec.ts"
 import type * as KnownCompanions from "../document/companions.ts"
 import { isInHand } from "../document/context.ts"
 import * as Documents from "../document/documents.ts"
+import * as inTurn from "../internal/inTurn.ts"
 import { lazily } from "../internal/lazily.ts"
 import * as merge from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
@@ -107,7 +108,7 @@ const makeNow = <S extends DocumentSchema>(
   const { name, onExcessProperty, schema } = definition
   const documents = Documents.make(definition, database, codec, companions)
   const { context, preparation } = documents
-  const operation = Operation.make(name, database.store.location)
+  const operation = Operation.make(name, database.store.location, database.resources.observers)
   const { about, draw, fn, named, run } = operation
 
   const operands = OperandCodecs.make(schema, Fields.systemSchemas)
@@ -150,6 +151,8 @@ const makeNow = <S extends DocumentSchema>(
   const images = Images.make(documents, { keys, operation, reading })
   const bulk = Bulk.make(documents, { operation, queries, reading, writing })
   const jsonForm = JsonForm.make(definition)
+  const inputOf = (document: JsonObject) =>
+    Effect.mapError(jsonForm.inputOf(document), documents.context.withId(document))
   const adding = Adding.make(documents)
   const admin = Admin.make(documents, { changes, counts, fields, history, keys, listing, operation, packed })
 
@@ -186,7 +189,7 @@ const makeNow = <S extends DocumentSchema>(
     insertJson: fn(
       "Resource.insertJson",
       Effect.fnUntraced(function* (document) {
-        return yield* telling(jsonOf(writing.insert(yield* jsonForm.inputOf(document))))
+        return yield* telling(jsonOf(writing.insert(yield* inputOf(document))))
       }),
       writing.idIn
     ),
@@ -209,7 +212,7 @@ const makeNow = <S extends DocumentSchema>(
         const concurrency = options?.concurrency ?? defaultConcurrency
         const all = yield* listed(ids)
         yield* operation.batch(all.length)
-        return yield* Effect.forEach(all, (id) => orNone(reading.value(id, source.reader.load)), { concurrency })
+        return yield* inTurn.forEach(all, (id) => orNone(reading.value(id, source.reader.load)), { concurrency })
       })
     ),
 
@@ -329,7 +332,7 @@ const makeNow = <S extends DocumentSchema>(
     replaceJson: fn(
       "Resource.replaceJson",
       Effect.fnUntraced(function* (document, options) {
-        return yield* jsonOf(writing.replace(yield* jsonForm.inputOf(document), options))
+        return yield* jsonOf(writing.replace(yield* inputOf(document), options))
       }),
       writing.idIn
     ),
@@ -351,7 +354,7 @@ const makeNow = <S extends DocumentSchema>(
 
     writeAll: (inputs, options) => draw("Resource.writeAll")(bulk.writeAll(inputs, options, Effect.succeed)),
 
-    writeAllJson: (inputs, options) => draw("Resource.writeAllJson")(bulk.writeAll(inputs, options, jsonForm.inputOf)),
+    writeAllJson: (inputs, options) => draw("Resource.writeAllJson")(bulk.writeAll(inputs, options, inputOf)),
 
     updateMany: <E = never, R = never>(
       request: Query.Request<S["Type"]>,
@@ -423,13 +426,19 @@ const makeNow = <S extends DocumentSchema>(
         const made = Aggregation.make(aggregation)
         if (Result.isFailure(made)) return yield* context.invalid(made.failure.path, made.failure.message)
         yield* fields.check(Aggregation.paths(made.success))
-        const run = <E>(all: Stream.Stream<JsonObject, E>) =>
-          Aggregation.run(all, made.success, { ...fields.options, maxGroups })
+        const options = { ...fields.options, maxGroups }
         // What interceptors make of the documents is known to them alone.
-        if (pipeline.concerns("query")) return yield* run(reading.queryJson(request))
-        const found = operation.namedStream(direct.jsons(request, Aggregation.paths(made.success)))
+        if (pipeline.concerns("query")) {
+          return yield* Aggregation.run(reading.queryJson(request), made.success, options)
+        }
+        const found = operation.namedStream(direct.batches(request, Aggregation.paths(made.success)))
         const what: Json = [made.success as unknown as Json, maxGroups ?? null]
-        return yield* source.aggregate(request, what, Aggregation.paths(made.success), run(found))
+        return yield* source.aggregate(
+          request,
+          what,
+          Aggregation.paths(made.success),
+          Aggregation.runBatches(found, made.success, options)
+        )
       })
     ),
 
@@ -523,6 +532,14 @@ const makeNow = <S extends DocumentSchema>(
       "Resource.getAt",
       Effect.fnUntraced(function* (id, moment) {
         return yield* documentOf(reading.get(id, (id) => history.at(id, moment)))
+      }),
+      (id: string) => id
+    ),
+
+    getAtJson: fn(
+      "Resource.getAtJson",
+      Effect.fnUntraced(function* (id, moment) {
+        return yield* jsonOf(reading.get(id, (id) => history.at(id, moment)))
       }),
       (id: string) => id
     ),

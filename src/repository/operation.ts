@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,9 +13,10 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as DbError from "../DbError.ts"
+import type * as Observation from "../Observation.ts"
 import * as InstrumentedStore from "../storage/InstrumentedStore.ts"
 
-const Current = Context.Reference<string>("effect-s3db/repository/operation", { defaultValue: () => "Resource" })
+const Current = InstrumentedStore.CurrentOperation
 
 /**
  * The name of the public operation that a fiber is in.
@@ -80,13 +82,17 @@ const errorType = <E>(cause: Cause.Cause<E>): string | undefined => {
   return typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : undefined
 }
 
+/** What an operation has failed with, for those who observe it. */
+const failedWith = <E>(cause: Cause.Cause<E>): string =>
+  errorType(cause) ?? (Cause.hasInterruptsOnly(cause) ? "interrupted" : "defect")
+
 /**
  * Makes what names the operations of a resource in a database (its `namespace` is where that lies).
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (resource: string, namespace: string): Operation => {
+export const make = (resource: string, namespace: string, observers: Observation.Registry): Operation => {
   // Names after OpenTelemetry's conventions for databases, where there is one.
   const attributes = { "db.system.name": "effect-s3db", "db.namespace": namespace, "db.collection.name": resource }
 
@@ -140,6 +146,44 @@ export const make = (resource: string, namespace: string): Operation => {
       Stream.withSpan(name, { attributes: attributesOf(name, id) })
     )
 
+  /** Begins to watch an operation: what is to be done at its end, and the count of its requests. */
+  const watch = (name: string, fiber: Fiber.Fiber<unknown, unknown>) => {
+    const clock = fiber.getRef(Clock.Clock)
+    const start = clock.monotonicTimeNanosUnsafe()
+    const counted: InstrumentedStore.Tally = { requests: 0, outer: fiber.getRef(InstrumentedStore.CurrentTally) }
+    const end = <A, E>(exit: Exit.Exit<A, E>) =>
+      Effect.sync(() => {
+        const seen: Observation.Operation = {
+          resource,
+          operation: name.slice(name.indexOf(".") + 1),
+          millis: Number(clock.monotonicTimeNanosUnsafe() - start) / 1e6,
+          requests: counted.requests,
+          error: Exit.isSuccess(exit) ? undefined : failedWith(exit.cause),
+          endedAt: clock.currentTimeMillisUnsafe(),
+          traceId: fiber.cache.span?.traceId
+        }
+        for (const observer of observers.operations) observer(seen, fiber.context)
+      })
+    return { counted, end }
+  }
+
+  const watched = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => {
+      if (observers.operations.length === 0) return effect
+      const { counted, end } = watch(name, fiber)
+      return Effect.onExit(Effect.provideService(effect, InstrumentedStore.CurrentTally, counted), end)
+    })
+
+  const drawWatched = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>): Stream.Stream<A, E, R> =>
+    Stream.unwrap(
+      Effect.withFiber((fiber) => {
+        if (observers.operations.length === 0) return Effect.succeed(stream)
+        const { counted, end } = watch(name, fiber)
+        const counting = Stream.provideService(InstrumentedStore.CurrentTally, counted)
+        return Effect.succeed(Stream.onExit(counting(stream), end))
+      })
+    )
+
   const fn: Operation["fn"] = <F extends AnyFunction>(
     name: string,
     run: F,
@@ -152,7 +196,10 @@ export const make = (resource: string, namespace: string): Operation => {
       Effect.withSpan(
         telling(
           name,
-          Effect.suspend(() => plainly(...args)),
+          watched(
+            name,
+            Effect.suspend(() => plainly(...args))
+          ),
           (exit) => idOf?.(...args) ?? (Exit.isSuccess(exit) ? idIn?.(exit.value) : undefined)
         ),
         name,
@@ -165,7 +212,10 @@ export const make = (resource: string, namespace: string): Operation => {
         isTraced(fiber)
           ? traced(nowhere, args)
           : Effect.provideService(
-              Effect.suspend(() => plainly(...args)),
+              watched(
+                name,
+                Effect.suspend(() => plainly(...args))
+              ),
               Current,
               name
             )
@@ -181,9 +231,10 @@ export const make = (resource: string, namespace: string): Operation => {
       Stream.unwrap(
         Effect.withFiber((fiber) => {
           const named = Stream.provideService(Current, name)
+          const seen = drawWatched(name, stream)
           return isTraced(fiber)
-            ? Effect.map(InstrumentedStore.tally, (counted) => named(drawTelling(name, id, stream, counted)))
-            : Effect.succeed(named(stream))
+            ? Effect.map(InstrumentedStore.tally, (counted) => named(drawTelling(name, id, seen, counted)))
+            : Effect.succeed(named(seen))
         })
       ),
     about,

@@ -132,6 +132,7 @@ const hasFields = (schema: DocumentSchema): schema is DocumentSchema & { readonl
 /**
  * A schema that cannot be stored. This is a mistake in the program, so it is thrown, not returned.
  *
+ * @remedy Correct the declaration: the message names the field and what it may be.
  * @category errors
  * @since 0.1.0
  */

@@ -213,6 +213,14 @@ const findExcess = (
 type Step = readonly [path: Attributes.ValuePath, change: (value: unknown) => unknown]
 
 /**
+ * Tells whether something in the inputs of a schema is cleaned up or rounded.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const hasSteps = (schema: Attributes.DocumentSchema): boolean => stepsOf(schema).length > 0
+
+/**
  * Compiles what has to be done to the inputs of a schema: clean-ups, rounding, and leaving out optional fields that are
  * `undefined`. The function gives a changed copy, or the input itself when nothing has to change.
  *
@@ -220,6 +228,13 @@ type Step = readonly [path: Attributes.ValuePath, change: (value: unknown) => un
  * @since 0.1.0
  */
 export const compile = (schema: Attributes.DocumentSchema): ((input: unknown) => unknown) => {
+  const steps = stepsOf(schema)
+  const optional = Attributes.optionalsOf(schema)
+  return (input) =>
+    steps.reduce((value, [path, change]) => changeAt(value, path, change), optional.reduce(withoutUndefined, input))
+}
+
+const stepsOf = (schema: Attributes.DocumentSchema): ReadonlyArray<Step> => {
   const steps: Array<Step> = []
   const decode = Schema.decodeUnknownSync(Schema.Struct({ op: Operation }))
   for (const { path, payload } of Attributes.payloadsOf(schema, normalizeId)) {
@@ -230,9 +245,7 @@ export const compile = (schema: Attributes.DocumentSchema): ((input: unknown) =>
     const round = rounder(Schema.decodeUnknownSync(Named)(payload).codec)
     if (round !== undefined) steps.push([path, round])
   }
-  const optional = Attributes.optionalsOf(schema)
-  return (input) =>
-    steps.reduce((value, [path, change]) => changeAt(value, path, change), optional.reduce(withoutUndefined, input))
+  return steps
 }
 
 const Named = Schema.Struct({ codec: Attributes.Codec })

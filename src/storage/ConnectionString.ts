@@ -39,6 +39,8 @@ import { nearest } from "../internal/nearest.ts"
  * A connection string that cannot be understood. `option` names the part at fault; neither it nor the description holds
  * anything of the string but the names of options that there are: what looks like another one may be the rest of a secret.
  *
+ * @remedy Correct the part that `option` names; `docs/guide/connecting.md` has all parts, and the characters that
+ * have to be percent-encoded.
  * @category errors
  * @since 0.1.0
  */

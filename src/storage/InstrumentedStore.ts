@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import { maxKeysPerRequest, ObjectStore } from "./ObjectStore.ts"
+import { maxKeysPerRequest, type Metadata, type ObjectHead, ObjectStore, type PutRequest } from "./ObjectStore.ts"
 import type { Operation, StoreError } from "./StoreError.ts"
 
 /**
@@ -238,6 +238,163 @@ export const withRequests = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Ef
  */
 export const annotateRequests = (counted: Tally): Effect.Effect<void> =>
   Effect.suspend(() => Effect.annotateCurrentSpan("s3db.requests", counted.requests))
+
+// -----------------------------------------------------------------------------
+// Observers
+// -----------------------------------------------------------------------------
+
+/**
+ * The public operation that a fiber is in, as `Resource.insert`; `"Resource"` outside of all.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const CurrentOperation = Context.Reference<string>("effect-s3db/storage/InstrumentedStore/CurrentOperation", {
+  defaultValue: () => "Resource"
+})
+
+/**
+ * The slug of the plugin that a fiber works for, where it does.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const CurrentPlugin = Context.Reference<string | undefined>(
+  "effect-s3db/storage/InstrumentedStore/CurrentPlugin",
+  { defaultValue: () => undefined }
+)
+
+/**
+ * A request that has been answered, or has failed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Seen {
+  readonly kind: Kind
+  /** The key, the prefix of a listing, the target of a copy, or the first key of several. */
+  readonly key: string
+  /** The keys of a DeleteObjects, of one that succeeded those that are gone. */
+  readonly keys?: ReadonlyArray<string> | undefined
+  /** More than 1 for a DeleteObjects of more than 1,000 keys. */
+  readonly requests: number
+  /** See `CurrentOperation`. */
+  readonly operation: string
+  /** See `CurrentPlugin`. */
+  readonly plugin: string | undefined
+  /** What it failed with. */
+  readonly error?: StoreError | undefined
+  /** `false`: nobody knows whether it was answered, since it was interrupted, or died. */
+  readonly isOver: boolean
+  /** Bytes of bodies and metadata. */
+  readonly sent: number
+  readonly received: number
+  /** Of one that succeeded: the bytes of the object, metadata included, where the request tells. */
+  readonly size?: number | undefined
+  /** Of a PUT that succeeded: that nothing was there before. */
+  readonly isNew?: boolean | undefined
+}
+
+/**
+ * Is told of each request when it is over. It has to be quick, and must not throw.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Observer = (seen: Seen, context: Context.Context<never>) => void
+
+const metadataBytes = (metadata: Metadata | undefined): number => {
+  let bytes = 0
+  // What is not ASCII is sent encoded, as ASCII.
+  for (const name in metadata) bytes += name.length + metadata[name]!.length
+  return bytes
+}
+
+type Told = Pick<Seen, "received" | "size" | "keys">
+
+const toldOfObject = (head: ObjectHead): number => head.size + metadataBytes(head.metadata)
+
+/**
+ * Wraps a store so that those who are in `observers` at the time are told of its requests, one by one. Where there are none it costs
+ * nothing. A request that is sent again by a store below is told once.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const observed = (
+  inner: ObjectStore["Service"],
+  observers: { readonly requests: ReadonlyArray<Observer> }
+): ObjectStore["Service"] => {
+  const watched = <A>(
+    effect: Effect.Effect<A, StoreError>,
+    about: () => Pick<Seen, "kind" | "key" | "keys" | "requests" | "sent" | "isNew">,
+    told: (answer: A) => Told
+  ): Effect.Effect<A, StoreError> =>
+    Effect.withFiber((fiber) => {
+      if (observers.requests.length === 0) return effect
+      return Effect.onExit(effect, (exit) =>
+        Effect.sync(() => {
+          const known = { operation: fiber.getRef(CurrentOperation), plugin: fiber.getRef(CurrentPlugin) }
+          const error = Exit.isSuccess(exit) ? undefined : failureOf(exit)
+          const request = about()
+          const seen: Seen = Exit.isSuccess(exit)
+            ? { ...request, ...known, isOver: true, ...told(exit.value) }
+            : { ...request, ...known, isOver: error !== undefined, error, received: 0 }
+          for (const observer of observers.requests) observer(seen, fiber.context)
+        })
+      )
+    })
+  const nothingBack = () => ({ received: 0 })
+  const one = (kind: Kind, key: string) => () => ({ kind, key, requests: 1, sent: 0 })
+  const sentBy = ({ body, metadata }: PutRequest) => (body?.length ?? 0) + metadataBytes(metadata)
+  return {
+    ...inner,
+    put: (request) =>
+      watched(
+        inner.put(request),
+        () => ({
+          kind: "put",
+          key: request.key,
+          requests: 1,
+          sent: sentBy(request),
+          isNew: request.ifNoneMatch !== undefined
+        }),
+        () => ({ received: 0, size: sentBy(request) })
+      ),
+    get: (key, options) =>
+      watched(inner.get(key, options), one("get", key), (object) => ({
+        received: object.body.length + metadataBytes(object.metadata),
+        size: toldOfObject(object)
+      })),
+    head: (key) =>
+      watched(inner.head(key), one("head", key), (head) => ({
+        received: metadataBytes(head.metadata),
+        size: toldOfObject(head)
+      })),
+    delete: (key, options) => watched(inner.delete(key, options), one("delete", key), nothingBack),
+    deleteMany: (keys, options) =>
+      watched(
+        inner.deleteMany(keys, options),
+        () => ({
+          kind: "deleteMany",
+          key: keys[0] ?? "",
+          keys,
+          requests: Math.ceil(keys.length / maxKeysPerRequest),
+          sent: 0
+        }),
+        ({ deleted }) => ({ received: 0, keys: deleted })
+      ),
+    copy: (request) => watched(inner.copy(request), one("copy", request.to), nothingBack),
+    list: (request) => watched(inner.list(request), one("list", request?.prefix ?? ""), nothingBack)
+  }
+}
+
+const failureOf = <A>(exit: Exit.Failure<A, StoreError>): StoreError | undefined => {
+  for (const reason of exit.cause.reasons) {
+    if (reason._tag === "Fail") return reason.error
+  }
+  return undefined
+}
 
 /**
  * The store below it with every request counted, measured and put into a span; and the counter.

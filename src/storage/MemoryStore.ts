@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { copyOf, keep, type MemoryBody } from "./internal/memoryBody.ts"
 import { emptyTree, makeObjects, type Tree, treeOf } from "./internal/memoryObjects.ts"
 import { checkChoice, checkCount, invalidOption } from "./internal/optionRules.ts"
 import * as s3Digests from "./internal/s3Digests.ts"
@@ -85,8 +86,11 @@ export interface Options {
   readonly persistPath?: string | undefined
 }
 
+const nothing = new Uint8Array(0)
+const noMetadata: Metadata = Object.freeze({})
+
 interface Stored {
-  readonly body: Uint8Array
+  readonly body: MemoryBody
   readonly etag: string
   readonly metadata: Metadata
   readonly contentType: string
@@ -281,25 +285,29 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const storedNames = (metadata: Metadata | undefined): Metadata => {
+    if (metadata === undefined) return noMetadata
     const lower = rules.lowerCaseNames(metadata)
     if (profile !== "rgw") return lower
     return Object.fromEntries(Object.entries(lower).map(([name, value]) => [name.replaceAll("_", "-"), value]))
   }
 
+  /** Writes what is kept of an object. `md5OfBody`: of the bytes that it is of. */
   const write = (
     key: string,
-    object: Omit<Stored, "etag" | "lastModified">,
+    { body, contentEncoding, contentType, metadata }: Omit<Stored, "etag" | "lastModified">,
+    md5OfBody: () => string,
     now: number
   ): { etag: string } | Reason => {
-    const bytes = state.bytes - (objects.get(key)?.body.length ?? 0) + object.body.length
+    const bytes = state.bytes - (objects.get(key)?.body.length ?? 0) + body.length
     if (options.maxBytes !== undefined && bytes > options.maxBytes) {
       const description = `the store is full: it holds ${state.bytes} of at most ${options.maxBytes} bytes`
       return new Unavailable({ description, sent: false })
     }
     state.writes += 1
-    const etag = profile === "express" ? md5(new TextEncoder().encode(`${key}\n${state.writes}`)) : md5(object.body)
+    const etag = profile === "express" ? md5(new TextEncoder().encode(`${key}\n${state.writes}`)) : md5OfBody()
     // S3 keeps whole seconds.
-    objects.set(key, { ...object, etag, lastModified: Math.floor(now / 1000) * 1000 })
+    const lastModified = Math.floor(now / 1000) * 1000
+    objects.set(key, { body, etag, metadata, contentType, contentEncoding, lastModified })
     state.bytes = bytes
     if (profile === "r2") lastWrite.set(key, now)
     return { etag }
@@ -338,11 +346,12 @@ export const make = Effect.fnUntraced(function* (
         return write(
           put.key,
           {
-            body: put.body === undefined ? new Uint8Array(0) : new Uint8Array(put.body),
+            body: keep(put.body),
             metadata: storedNames(put.metadata),
             contentType: put.contentType ?? "application/octet-stream",
             contentEncoding: put.contentEncoding
           },
+          () => md5(put.body ?? nothing),
           now
         )
       }),
@@ -356,11 +365,11 @@ export const make = Effect.fnUntraced(function* (
         if (get.range === undefined) {
           const { body, contentEncoding, contentType, etag, lastModified, metadata } = object
           const size = body.length
-          return { key, etag, size, metadata, contentType, contentEncoding, lastModified, body: body.slice() }
+          return { key, etag, size, metadata, contentType, contentEncoding, lastModified, body: copyOf(body) }
         }
         const range = rules.resolveRange(get.range, object.body.length)
         return "start" in range
-          ? { ...headOf(key, object), body: object.body.slice(range.start, range.end + 1) }
+          ? { ...headOf(key, object), body: copyOf(object.body, range.start, range.end + 1) }
           : range
       }),
     head: (key) =>
@@ -410,7 +419,7 @@ export const make = Effect.fnUntraced(function* (
                 metadata: storedNames(copy.metadata),
                 contentType: copy.contentType ?? "application/octet-stream"
               }
-        return write(copy.to, replaced, now)
+        return write(copy.to, replaced, () => md5(copyOf(source.body)), now)
       }),
     list: (list: ListRequest = {}) =>
       request("list", list.prefix ?? "", () => listPage(objects.sorted(), list, ordered))
@@ -429,9 +438,10 @@ export const make = Effect.fnUntraced(function* (
     }),
     stats: Effect.sync(() => ({ objects: objects.sorted().size, bytes: state.bytes })),
     saveToDisk: Effect.fnUntraced(function* (path) {
-      const stored = Array.from(objects.sorted().entries(), ([key, { contentEncoding, ...object }]) => ({
+      const stored = Array.from(objects.sorted().entries(), ([key, { body, contentEncoding, ...object }]) => ({
         key,
         ...object,
+        body: copyOf(body),
         ...(contentEncoding === undefined ? {} : { contentEncoding })
       }))
       const text = yield* Effect.orDie(
@@ -447,9 +457,9 @@ export const make = Effect.fnUntraced(function* (
         return yield* failure("get", path, new Corrupt({ description }))
       }
       let bytes = 0
-      const loaded = snapshot.success.objects.map(({ key, ...object }): [string, Stored] => {
-        bytes += object.body.length
-        return [key, { contentEncoding: undefined, ...object }]
+      const loaded = snapshot.success.objects.map(({ body, key, ...object }): [string, Stored] => {
+        bytes += body.length
+        return [key, { contentEncoding: undefined, ...object, body: keep(body) }]
       })
       objects.restore(treeOf(ordered, loaded))
       state.bytes = bytes

@@ -24,7 +24,6 @@ import {
   type Credentials,
   describePlace,
   type Options as SharedOptions,
-  regionOf,
   withEnvironment
 } from "./internal/s3Options.ts"
 import * as s3Port from "./internal/s3Port.ts"
@@ -114,10 +113,9 @@ const open = Effect.fnUntraced(function* (
   given: Options,
   attempt: <A>(request: Effect.Effect<A, StoreError>, location: string) => Effect.Effect<A, StoreError>
 ): Effect.fn.Return<ObjectStore["Service"], StoreError, Scope.Scope> {
-  const options = yield* withEnvironment(given)
+  const { options, region } = yield* withEnvironment(given)
   const problem = checkAll(options)
   if (problem !== undefined) return yield* problem
-  const region = yield* regionOf(options)
   const misnamed = checkNameOnAws(options, region)
   if (misnamed !== undefined) return yield* misnamed
   const { location } = describePlace(options, region)

@@ -50,8 +50,9 @@ const reasonFields = {
 }
 
 /**
- * A missing object: none has this key. Not retried. Treat it as absence.
+ * A missing object: none has this key. Not retried.
  *
+ * @remedy Treat it as absence.
  * @category errors
  * @since 0.1.0
  */
@@ -64,8 +65,9 @@ export class NoSuchKey extends ExpectedError<NoSuchKey>("effect-s3db/storage/Sto
 }
 
 /**
- * A bucket that does not exist. Create it, or mend the connection string.
+ * A bucket that does not exist.
  *
+ * @remedy Create it (`s3db create bucket`, `createBucket: true`), or correct the name in the connection.
  * @category errors
  * @since 0.1.0
  */
@@ -78,12 +80,12 @@ export class NoSuchBucket extends ExpectedError<NoSuchBucket>("effect-s3db/stora
 }
 
 /**
- * A condition of the request (`ifMatch`, `ifNoneMatch`) that does not hold (HTTP 412). Read the object again and
- * decide.
+ * A condition of the request (`ifMatch`, `ifNoneMatch`) that does not hold (HTTP 412).
  *
  * `afterUnknown` is true when an earlier attempt of the same request had an unknown outcome: the object found there may
  * be the one that this very request wrote. The retrying store sets it after it has looked and found other content.
  *
+ * @remedy Read the object again and decide. Above the port this is `Conflict` or `AlreadyExists`.
  * @category errors
  * @since 0.1.0
  */
@@ -95,9 +97,10 @@ export class PreconditionFailed extends ExpectedError<PreconditionFailed>(
 }
 
 /**
- * A conflict with another conditional request on the same key that was in flight (HTTP 409). Nothing was written; the
- * same request can be sent again.
+ * A conflict with another conditional request on the same key that was in flight (HTTP 409). Nothing was written.
  *
+ * @remedy Send the same request again. `RetryingStore` does; where it gives up, let fewer writers work on the same
+ * object at once.
  * @category errors
  * @since 0.1.0
  */
@@ -109,8 +112,10 @@ export class ConditionalRequestConflict extends ExpectedError<ConditionalRequest
 }
 
 /**
- * User metadata larger than the store takes (2,048 bytes on AWS). Put less there.
+ * User metadata larger than the store takes (2,048 bytes on AWS).
  *
+ * @remedy Put less there. Documents do not meet it: their behavior decides what goes to the body, or `MetadataLimit`
+ * says so before anything is sent.
  * @category errors
  * @since 0.1.0
  */
@@ -124,6 +129,7 @@ export class MetadataTooLarge extends ExpectedError<MetadataTooLarge>(
 /**
  * A key longer than 1,024 UTF-8 bytes.
  *
+ * @remedy Use shorter ids, shorter values in partitions and companions, or a shorter prefix.
  * @category errors
  * @since 0.1.0
  */
@@ -138,6 +144,7 @@ export class KeyTooLong extends ExpectedError<KeyTooLong>("effect-s3db/storage/S
 /**
  * A body larger than one request may carry.
  *
+ * @remedy Store less in one object: shorten the document, or put large bytes into its content, which is kept in parts.
  * @category errors
  * @since 0.1.0
  */
@@ -152,6 +159,7 @@ export class EntityTooLarge extends ExpectedError<EntityTooLarge>("effect-s3db/s
 /**
  * A requested byte range outside the object (HTTP 416).
  *
+ * @remedy Ask for bytes that are there: `head` tells the size.
  * @category errors
  * @since 0.1.0
  */
@@ -167,6 +175,7 @@ export class InvalidRange extends ExpectedError<InvalidRange>("effect-s3db/stora
  * A request that is wrong in itself: an empty key, a metadata value that is not printable ASCII, a foreign continuation
  * token, more than 1,000 keys asked for. `argument` names the part at fault.
  *
+ * @remedy Correct what `argument` names.
  * @category errors
  * @since 0.1.0
  */
@@ -181,6 +190,8 @@ export class InvalidArgument extends ExpectedError<InvalidArgument>("effect-s3db
 /**
  * Credentials that are missing, wrong, or do not allow the operation (HTTP 401, 403; EACCES on disk).
  *
+ * @remedy Correct the credentials, or allow what is missing: `s3db doctor` tries each permission by itself, and
+ * `docs/guide/connecting.md#the-fewest-rights` has the policy.
  * @category errors
  * @since 0.1.0
  */
@@ -196,6 +207,8 @@ export class AccessDenied extends ExpectedError<AccessDenied>("effect-s3db/stora
  * A wish of the store for fewer requests (429, `SlowDown`). Nothing was done. `retryAfterMillis` is the store's own
  * wish, in milliseconds.
  *
+ * @remedy Retried by itself for `retryFor`. Where it gives up: let fewer requests go at once (`concurrency`), or
+ * spread the keys over more prefixes or time.
  * @category errors
  * @since 0.1.0
  */
@@ -211,6 +224,8 @@ export class Throttled extends ExpectedError<Throttled>("effect-s3db/storage/Sto
  * A store that could not be reached, or answered with an error of its own (5xx, a broken connection, a full disk).
  * `sent` is false when the request certainly never reached the store; then its outcome is `"none"`.
  *
+ * @remedy Retried by itself for `retryFor`. Where it gives up: look at network, endpoint and disk (`s3db doctor`), and
+ * try again later. A write whose outcome is unknown is resolved by the library, or ends with `OutcomeUnknown`.
  * @category errors
  * @since 0.1.0
  */
@@ -231,6 +246,8 @@ export class Unavailable extends ExpectedError<Unavailable>("effect-s3db/storage
 /**
  * No answer within the time allowed; the request underneath was cancelled, its outcome is unknown.
  *
+ * @remedy Retried by itself for `retryFor`. Where it gives up: raise `timeout`, look at the latency (`s3db doctor`),
+ * or try again later.
  * @category errors
  * @since 0.1.0
  */
@@ -243,9 +260,10 @@ export class Timeout extends ExpectedError<Timeout>("effect-s3db/storage/StoreEr
 }
 
 /**
- * Stored bytes that cannot be what was written: a torn or altered object, a checksum that does not fit. Restore it from
- * a backup.
+ * Stored bytes that cannot be what was written: a torn or altered object, a checksum that does not fit.
  *
+ * @remedy `s3db repair` lists what is damaged. Restore the object from a backup, or an earlier version of the
+ * document; see `docs/guide/finding-and-changing-documents.md#when-an-object-is-damaged`.
  * @category errors
  * @since 0.1.0
  */
@@ -255,9 +273,10 @@ export class Corrupt extends ExpectedError<Corrupt>("effect-s3db/storage/StoreEr
 }
 
 /**
- * A request that the store cannot carry out, such as a conditional write. `feature` names it. Choose another store, or
- * a mode that does without it.
+ * A request that the store cannot carry out, such as a conditional write. `feature` names it.
  *
+ * @remedy Choose another store, or a mode that does without it, such as `singleWriter`; where a definition is the
+ * reason, open the resource by the program that declares it.
  * @category errors
  * @since 0.1.0
  */
@@ -273,8 +292,10 @@ export class Unsupported extends ExpectedError<Unsupported>("effect-s3db/storage
 }
 
 /**
- * An answer that fits no other reason. Not retried. Its `code` and `status` are the store's; report it if you meet one.
+ * An answer that fits no other reason. Not retried. Its `code` and `status` are the store's.
  *
+ * @remedy Look up `code` in the manual of the store, and report it to this project. Read before writing again: the
+ * outcome is unknown.
  * @category errors
  * @since 0.1.0
  */
@@ -368,6 +389,7 @@ export const located = (reason: Reason, key: string | undefined): Reason => {
 /**
  * The one error of the `ObjectStore` port.
  *
+ * @remedy See its `reason`. Above the port it comes as a `DbError` with the same reason.
  * @category errors
  * @since 0.1.0
  */

@@ -172,6 +172,7 @@ export const makeTrace = (): Trace => {
  * It is not a `StoreError`, so that no code of the client takes it for an answer: no retry, no compensation. Finalizers
  * run, as Effect always does, but each request they make dies as well and never reaches the store.
  *
+ * @remedy Nothing: the test said so. Expect it with `Effect.exit`.
  * @category errors
  * @since 0.1.0
  */

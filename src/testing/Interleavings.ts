@@ -39,6 +39,7 @@ type Store = ObjectStore["Service"]
 /**
  * The defect that a client dies of which was crashed, at this request and at each that it makes later.
  *
+ * @remedy Nothing: the exploration said so. Do not catch it in the program that is explored.
  * @category errors
  * @since 0.1.0
  */
@@ -53,9 +54,8 @@ export class Crashed extends Schema.TaggedError<Crashed>("effect-s3db/testing/In
 /**
  * The defect of an exploration that cannot go on: the same choices led elsewhere, or nothing goes on any more.
  *
- * A program must do the same again each time: it takes ids from `Id.seeded`, numbers from `Random.withSeed`, and keeps
- * nothing between runs that changes what it asks for.
- *
+ * @remedy Let the program do the same again each time: take ids from `Id.seeded`, numbers from `Random.withSeed`, and
+ * keep nothing between runs that changes what it asks for.
  * @category errors
  * @since 0.1.0
  */

@@ -15,26 +15,12 @@ import type * as Attributes from "effect-s3db/schema/Attributes"
 import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { plain, user } from "./documents.ts"
 import * as peers from "./peers.ts"
 
 /** What another's code throws. */
 class Failed extends Data.TaggedError("Failed")<{ readonly message: string }> {}
 export const failed = (error: unknown): Failed => new Failed({ message: String(error) })
-
-/** Nine fields, two of them nested. */
-export const user = (i: number) => ({
-  id: `user-${i}`,
-  name: "José da Silva",
-  email: "jose@example.com",
-  age: 20 + (i % 50),
-  active: true,
-  joined: new Date(1705314600000),
-  tags: ["a", "b"],
-  address: { city: "São Paulo", zip: "01310-100" }
-})
-
-/** For those that hold what JSON holds. */
-const plain = (i: number) => ({ ...user(i), joined: "2024-01-15T10:30:00.000Z" })
 
 export const operations = [
   "insert",

@@ -18,6 +18,9 @@ const about: Readonly<Record<string, string>> = {
   requests:
     "Requests that an operation makes, counted at the store, and what a million of them cost at list prices, without storage and transfer. " +
     "A DELETE is free, and DeleteObjects is taken for one.",
+  http:
+    "What a request to the HTTP API takes of a server, beside a bare handler of `node:http`, a bare `HttpRouter` of Effect, and Hono, which answer out of a map: they check nobody, and " +
+    "know no revisions, schemas or request ids. Each is a process of its own. About a quarter of ours for a document is the system's, for writing to the socket.",
   latency:
     "The same operations on a store that answers each request after so many milliseconds: what a network makes of the number of requests.",
   filestore:
@@ -30,6 +33,11 @@ const about: Readonly<Record<string, string>> = {
     "What a request to S3 costs the client. undici signed by hand checks nothing of what it gets, and its LIST finds the keys alone, by a " +
     "pattern, as that of aws4fetch does: they say what the least is. The stub and the gateway run on the same two cores, so that rates are those of " +
     "client and server together.",
+  resident:
+    "The memory of a process that holds documents of nine fields in memory, each library in a process of its own. Resident is what the system " +
+    "counts for the process, which depends on when garbage was collected; used is what is left after a collection.",
+  metrics:
+    "Operations that are counted (Metrics) and whose requests are priced (Costs), beside the same without, on a store in memory: ratios to those.",
   scale: "What an operation costs, and what a document takes of memory, as documents grow in number.",
   start: "What it takes until a program is there."
 }

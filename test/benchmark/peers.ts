@@ -13,6 +13,8 @@ interface Peer {
   readonly package: string
   /** What is imported. Default: the package. */
   readonly entry?: string
+  /** What is imported beside it, with its version. */
+  readonly beside?: Readonly<Record<string, string>>
   /** Of what it depends on: what it never calls in memory, and another version of it, or none. */
   readonly overrides?: Readonly<Record<string, string>>
 }
@@ -33,7 +35,11 @@ const peers = {
   aws4fetch: { package: "aws4fetch", version: "1.0.20" },
   s3mini: { package: "s3mini", version: "1.0.2" },
   "keyv-file": { package: "keyv-file", version: "5.3.5" },
-  pouchdb: { package: "pouchdb-node", version: "9.0.0" }
+  pouchdb: { package: "pouchdb-node", version: "9.0.0" },
+  minisearch: { package: "minisearch", version: "7.2.0" },
+  orama: { package: "@orama/orama", version: "3.1.18" },
+  hono: { package: "hono", version: "4.13.19", beside: { "@hono/node-server": "2.1.9" } },
+  autocannon: { package: "autocannon", version: "9.0.0" }
 } satisfies Readonly<Record<string, Peer>>
 
 export type Name = keyof typeof peers
@@ -56,8 +62,11 @@ const install = (name: Name): void => {
   mkdirSync(join(folder, "none"), { recursive: true })
   write("none/package.json", JSON.stringify({ name: "none", version: "0.0.0", type: "module", exports: "./index.js" }))
   write("none/index.js", "export default undefined\n")
-  const { entry = peer.package, overrides = {}, version } = peer
-  write("package.json", JSON.stringify({ private: true, dependencies: { [peer.package]: version }, overrides }))
+  const { beside = {}, entry = peer.package, overrides = {}, version } = peer
+  write(
+    "package.json",
+    JSON.stringify({ private: true, dependencies: { [peer.package]: version, ...beside }, overrides })
+  )
   const options = [
     "--ignore-scripts",
     "--save-exact",
@@ -67,7 +76,11 @@ const install = (name: Name): void => {
     "--no-fund"
   ]
   execFileSync("npm", ["install", ...options], { cwd: folder, stdio: ["ignore", "ignore", "pipe"], timeout: 300_000 })
-  write("index.mjs", `import * as all from "${entry}"\nexport * from "${entry}"\nexport default all.default\n`)
+  const others = Object.keys(beside).map((name) => `export * from "${name}"\n`)
+  write(
+    "index.mjs",
+    `import * as all from "${entry}"\nexport * from "${entry}"\n${others.join("")}export default all.default\n`
+  )
 }
 
 const isName = (name: string): name is Name => name in peers

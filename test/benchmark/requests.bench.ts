@@ -1,23 +1,11 @@
-/**
- * The requests that each operation makes, counted at the store, and what a million of them cost. Prices of S3 Standard in us-east-1, as
- * https://aws.amazon.com/s3/pricing lists them: 0.005 dollars for 1,000 PUT, COPY, POST or LIST, 0.0004 for 1,000 GET or HEAD, nothing for
- * DELETE, for which DeleteObjects is taken, too.
- */
+/** The requests that each operation makes, counted at the store, and what a million of them cost at the prices of S3 Standard in us-east-1. */
 import * as Effect from "effect/Effect"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
+import * as Prices from "effect-s3db/storage/Prices"
 import { workload } from "./workload.ts"
 import type { Table } from "./table.ts"
 
-/** Dollars for a million. */
-const prices: Readonly<Record<InstrumentedStore.Kind, number>> = {
-  put: 5,
-  copy: 5,
-  list: 5,
-  get: 0.4,
-  head: 0.4,
-  delete: 0,
-  deleteMany: 0
-}
+const prices = Prices.s3Standard["us-east-1"]
 
 const shown: Readonly<Record<InstrumentedStore.Kind, string>> = {
   put: "PUT",
@@ -55,7 +43,7 @@ export const report = () =>
       const requests = Object.fromEntries(
         kinds.filter((kind) => counts[kind] > 0).map((kind) => [shown[kind], counts[kind] / times])
       )
-      const dollars = kinds.reduce((sum, kind) => sum + (counts[kind] / times) * prices[kind], 0)
+      const dollars = (Prices.ofRequests(prices, counts) / times) * 1e6
       results.push({ name: documents === 1 ? name : `${name}, ${documents} documents`, requests, dollars })
     }
     const table: Table = {

@@ -8,6 +8,7 @@
 import { spawn } from "node:child_process"
 import { createHmac, createSecretKey, hash, type KeyObject } from "node:crypto"
 import { once } from "node:events"
+import { Agent, request } from "node:http"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { fileURLToPath } from "node:url"
 import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from "@aws-sdk/client-s3"
@@ -57,10 +58,56 @@ interface Closable {
   readonly close: () => unknown
 }
 
-/** The least that a program does that signs its requests itself: the key of the day is kept. */
-const byHand = (place: Place): Closable => {
-  const { accessKeyId, bucket, connections, endpoint, secretAccessKey } = place
+interface Asked {
+  readonly method: "GET" | "PUT"
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array | undefined
+}
+
+interface Sender {
+  readonly send: (asked: Asked) => Promise<{ readonly headers: unknown; readonly body: Uint8Array }>
+  readonly close: () => unknown
+}
+
+const overUndici = ({ connections, endpoint }: Place): Sender => {
   const pool = new Pool(endpoint, { connections })
+  return {
+    send: async ({ body = null, ...asked }) => {
+      const answer = await pool.request({ ...asked, body })
+      return { headers: answer.headers, body: new Uint8Array(await answer.body.arrayBuffer()) }
+    },
+    close: () => pool.destroy()
+  }
+}
+
+/** Over the client that `S3HttpStore` takes by itself: what it does beyond this is its own. */
+const overNode = ({ connections, endpoint }: Place): Sender => {
+  const agent = new Agent({ keepAlive: true, maxSockets: connections })
+  const { hostname, port } = new URL(endpoint)
+  return {
+    send: ({ body, headers, method, path }) =>
+      new Promise((resolve, reject) => {
+        const flat = Object.entries(headers).flat()
+        if (body !== undefined) flat.push("content-length", String(body.length))
+        const sent = request({ agent, host: hostname, port, method, path, headers: flat })
+        sent.on("error", reject)
+        sent.on("response", (answer) => {
+          const parts: Array<Buffer> = []
+          answer.on("error", reject)
+          answer.on("data", (part: Buffer) => parts.push(part))
+          answer.on("end", () => resolve({ headers: answer.headers, body: Buffer.concat(parts) }))
+        })
+        sent.end(body)
+      }),
+    close: () => agent.destroy()
+  }
+}
+
+/** The least that a program does that signs its requests itself: the key of the day is kept. */
+const byHand = (place: Place, over: (place: Place) => Sender): Closable => {
+  const { accessKeyId, bucket, endpoint, secretAccessKey } = place
+  const sender = over(place)
   const { host } = new URL(endpoint)
   let day = ""
   let signingKey: KeyObject
@@ -89,13 +136,7 @@ const byHand = (place: Place): Closable => {
     const signature = createHmac("sha256", signingKey).update(text).digest("hex")
     headers["authorization"] =
       `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${names.join(";")}, Signature=${signature}`
-    const answer = await pool.request({
-      method,
-      path: query === "" ? to : `${to}?${query}`,
-      headers,
-      body: content ?? null
-    })
-    return { headers: answer.headers, body: new Uint8Array(await answer.body.arrayBuffer()) }
+    return sender.send({ method, path: query === "" ? to : `${to}?${query}`, headers, body: content })
   }
   const put = {
     "content-type": "application/octet-stream",
@@ -110,7 +151,7 @@ const byHand = (place: Place): Closable => {
       return Array.from(text.matchAll(/<Key>(.*?)<\/Key>/g), ([, listed]) => decodeURIComponent(listed!))
     }
   }
-  return { client, close: () => pool.destroy() }
+  return { client, close: sender.close }
 }
 
 /** `fetch` with a signature; how many connections there are is its own business. */
@@ -241,7 +282,8 @@ const opened = Effect.fnUntraced(function* (
   const credentials = { accessKeyId, secretAccessKey: Redacted.make(secretAccessKey) }
   const options = { bucket, endpoint, region, maxSockets: connections, credentials }
   const subjects = [
-    yield* ofClient(hand, () => byHand(place)),
+    yield* ofClient(hand, () => byHand(place, overUndici)),
+    yield* ofClient("node:http, signed by hand", () => byHand(place, overNode)),
     ofStore(ours, yield* S3HttpStore.make(options)),
     ofStore(`${ours} over undici`, yield* S3HttpStore.make({ ...options, transport: "undici" })),
     ofStore(`${ours} over fetch`, yield* S3HttpStore.make({ ...options, transport: "fetch" })),
@@ -373,9 +415,9 @@ const onGateway = Effect.scoped(
 const stubTable = (results: ReadonlyArray<Result>, connections: number): Table => {
   const names = [...new Set(results.map(({ name }) => name))]
   const of = (name: string, operation: Operation) =>
-    results.find((one) => one.name === name && one.operation === operation)!.microseconds
+    results.find((one) => one.name === name && one.operation === operation)!.best
   return {
-    title: `Microseconds of the processor for one operation against a stub, ${connections} at once, median of ${rounds.stub} rounds; ratio to ${hand}`,
+    title: `Microseconds of the processor for one operation against a stub, ${connections} at once, best of ${rounds.stub} rounds, which others on the machine change least; ratio to ${hand}`,
     columns: ["", "put", "ratio", "get", "ratio", `list of ${listedKeys} keys, for each`],
     rows: names.map((name) => [
       name,

@@ -72,7 +72,7 @@ const bundled = (folder: string, name: string, contents: string) => {
     format: "esm",
     platform: "node",
     conditions: ["effect-s3db-source"],
-    external: ["@aws-sdk/*", "undici"],
+    external: ["@aws-sdk/*", "@smithy/*", "undici"],
     // Of modules that are CommonJS.
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' }
   })

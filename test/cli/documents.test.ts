@@ -134,7 +134,7 @@ describe("documents on the command line", () => {
           "--attribute a.__proto__: no field can have this name"
         ],
         [["update", "people", "p0001", "--set", "aeg=3"], "aeg: Expected no such field; did you mean age?"],
-        [["update", "people", "p0001", '{"address":{"ctiy":"x"}}', "--merge"], "did you mean address.city?"],
+        [["update", "people", "p0001", '{"address":{"ctiy":"x"}}', "--merge"], "did you mean city?"],
         [["insert", "people", '{"nme":"Ana","country":"BR"}'], "did you mean name?"],
         [["replace", "people", '{"id":"p0001","nmae":"Ana","country":"BR"}'], "did you mean name?"],
         [["upsert", "people", '{"id":"p0001","nmae":"Ana","country":"BR"}'], "did you mean name?"],
@@ -248,8 +248,17 @@ describe("documents on the command line", () => {
         (yield* s3db(["query", "people", "--all", "--scan", "--cursor", cursor!])).code,
         exitCodes.Usage
       )
-      const forged = yield* s3db(["query", "people", "--scan", "--cursor", "x"])
-      assert.strictEqual(forged.code, exitCodes.Invalid)
+      for (const forged of ["x", "-hhh", "-n"]) {
+        const { code, err } = yield* s3db(["query", "people", "--scan", "--cursor", forged])
+        assert.strictEqual(code, exitCodes.Invalid, err)
+      }
+      // A value may begin with -, as many a cursor does; an id stands behind --.
+      assert.deepStrictEqual(yield* ids([...part, "--from", "12", "--order", "-age", "-n", "5"]), ["p0004", "p0002"])
+      const dashed = yield* s3db(["get", "people", "-zx-y"])
+      assert.strictEqual(dashed.code, exitCodes.Usage)
+      assert.include(dashed.err, "if -zx-y is no flags, it stands last, behind --")
+      assert.strictEqual((yield* s3db(["get", "people", "--", "-zx-y"])).code, exitCodes.NotFound)
+      assert.strictEqual((yield* s3db(["query", "people", "--scan", "--json", "-q"])).code, 0)
 
       // Lines come one by one.
       const lines = yield* s3db(["query", "people", "--all", "--scan", "--ndjson", "--quiet"])
@@ -315,6 +324,23 @@ describe("documents on the command line", () => {
     })
   )
 
+  it.effect("errors name no method that nobody has called", () =>
+    Effect.gen(function* () {
+      const { s3db, url } = yield* filled
+      const refused = yield* s3db(["query", "people", "-w", "age>1"])
+      assert.strictEqual(refused.code, exitCodes.Denied)
+      assert.match(refused.err, /^error: this is not allowed on people: .* say --scan/)
+      yield* Effect.flatMap(ObjectStore, (store) =>
+        store.put({ key: "resource=people/data/id=p0001", body: new TextEncoder().encode("garbage") })
+      ).pipe(Effect.provide(ConnectionString.layer(Redacted.make(url))), Effect.orDie)
+      const read = yield* s3db(["get", "people", "p0001"])
+      assert.strictEqual(read.code, exitCodes.Damaged, read.err)
+      assert.match(read.err, /^error: people: /)
+      const several = yield* s3db(["update", "people", "p0001", "--set", "zip=1"])
+      assert.notMatch(several.err, /(Resource|Database)\.[a-z]/)
+    })
+  )
+
   it.effect("nothing is deleted unless somebody says yes", () =>
     Effect.gen(function* () {
       const { json, s3db } = yield* filled
@@ -328,13 +354,16 @@ describe("documents on the command line", () => {
       const yes = yield* s3db(remove, { terminal: { columns: 80, answer: "yes" } })
       assert.strictEqual(yes.code, 0)
       assert.include(yes.err, 'Delete document "p0000" of people?')
-      assert.deepStrictEqual(yield* json(["delete", "people", "p0001", "p0000", "--force"]), { deleted: 2 })
+      assert.deepStrictEqual(yield* json(["delete", "people", "p0001", "p0000", "--force"]), { deleted: 1 })
       const gone = yield* s3db(["delete", "people", "p0001", "--force", "--must-exist"])
       assert.strictEqual(gone.code, exitCodes.NotFound)
       assert.deepStrictEqual(yield* json(["delete", "people", "-w", "age>=14", "--scan", "--force"]), { deleted: 2 })
       assert.deepStrictEqual(yield* json(["delete", "people", "-w", "age>=14", "--scan", "--force"]), { deleted: 0 })
       assert.strictEqual((yield* s3db(["delete", "people", "--force"])).code, exitCodes.Usage)
       assert.deepStrictEqual(yield* json(["count", "people"]), { count: 2 })
+      const some = yield* s3db(["delete", "people", "p0000", "p0002", "nobody", "--force", "--json"])
+      assert.deepStrictEqual([some.code, JSON.parse(some.out)], [0, { deleted: 1 }])
+      assert.include(some.err, 'not there: "p0000", "nobody"')
     })
   )
 
@@ -449,7 +478,6 @@ describe("hints", () => {
       for (const [args, code, said] of [
         [["insert", "users"], exitCodes.Usage, "nothing was given: give the document"],
         [["update", "users", "a"], exitCodes.Usage, "nothing was given: give the changes as an argument, with --set"],
-        [["query", "users", "--scan", "--order", "-age"], exitCodes.Usage, "write --order=-age"],
         [["query", "users", "--scan", "-w", "age==18"], exitCodes.Usage, "one = compares, age=18"],
         [["query", "users", "--all", "--scan", "--page"], exitCodes.Usage, "--page goes with a --limit"],
         [["query", "users", "--scan", "--order", "--all"], exitCodes.Usage, "--order"]

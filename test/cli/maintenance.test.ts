@@ -54,7 +54,11 @@ describe("care on the command line", () => {
       ] as const) {
         assert.strictEqual((yield* s3db(["restore", "people", "p0001", ...args])).code, code, args.join(" "))
       }
-      assert.deepStrictEqual(yield* rows(["history", "people", "nobody"]), [])
+      const nobody = yield* s3db(["history", "people", "nobody"])
+      assert.strictEqual(nobody.code, exitCodes.NotFound)
+      assert.include(nobody.err, 'no document with id "nobody"')
+      yield* json(["delete", "people", "p0001", "--force"])
+      assert.isAbove((yield* rows(["history", "people", "p0001"])).length, 0)
     })
   )
 
@@ -235,6 +239,11 @@ describe("care on the command line", () => {
       assert.include(end.err, "to go on: --from 5")
       assert.notInclude(end.err, "nobody")
       assert.include((yield* watch("--listing")).err, "watching 1 document of")
+      yield* json(["insert", "notes", '{"id":"d","text":"z"}'])
+      const soon = yield* watch()
+      assert.deepStrictEqual(soon.rows, [])
+      assert.include(soon.err, "changes wait to be journaled")
+      assert.notInclude(soon.err, "nobody keeps the journal")
       // Written long ago, and nobody has journaled it.
       yield* Effect.provide(json(["insert", "notes", '{"id":"c","text":"z"}']), TestClock.layer())
       const waiting = yield* watch()

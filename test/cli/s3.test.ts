@@ -3,9 +3,26 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { exitCodes } from "../../src/cli/internal/failure.ts"
 import { server } from "../services/fauxqs.ts"
-import { inProcess } from "./shell.ts"
+import { asProcess, inProcess } from "./shell.ts"
 
 describe("a bucket on the command line", () => {
+  it.live("a profile that is named and cannot be read is told, in the place of asking another bucket", () =>
+    Effect.gen(function* () {
+      const hook = `import { registerHooks } from "node:module"
+registerHooks({ resolve(name, context, next) {
+  if (!name.startsWith("@smithy/core")) return next(name, context)
+  throw Object.assign(new Error("Cannot find package '@smithy/core'"), { code: "ERR_MODULE_NOT_FOUND" })
+} })`
+      const { code, err } = yield* asProcess(
+        ["list", "--url", "s3://bucket/prefix"],
+        { AWS_PROFILE: "corp", AWS_ACCESS_KEY_ID: "K", AWS_SECRET_ACCESS_KEY: "hush-hush" },
+        ["--import", `data:text/javascript,${encodeURIComponent(hook)}`]
+      )
+      assert.strictEqual(code, exitCodes.Unsupported, err)
+      assert.match(err, /AWS_PROFILE.*@smithy\/core is missing/)
+    })
+  )
+
   it.live("is made, refused without conditional writes, and used by a single writer", () =>
     Effect.gen(function* () {
       const { port } = new URL((yield* server).address)

@@ -1,38 +1,20 @@
 /** The command line in a pseudo-terminal, under Ctrl-C, and the project that it makes. */
-import { execFileSync, spawn } from "node:child_process"
+import { execFileSync } from "node:child_process"
 import { mkdirSync, symlinkSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { exitCodes } from "../../src/cli/internal/failure.ts"
+import { inTerminal, quoted } from "./pseudoTerminal.ts"
 import { inFolder, type Ran, start } from "./shell.ts"
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
 const modules = fileURLToPath(new URL("../../node_modules", import.meta.url))
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
-const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
-
-/** Runs the command line in a terminal of its own, in which somebody types as soon as there is a question. */
-const inTerminal = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>>, typed: string) =>
-  Effect.callback<Ran>((resume) => {
-    const command = [process.execPath, "--conditions=effect-s3db-source", main, ...args].map(quoted).join(" ")
-    const child = spawn("script", ["-qec", command, "/dev/null"], {
-      env: { ...process.env, ...env, TERM: "xterm", COLUMNS: "60" },
-      stdio: ["pipe", "pipe", "inherit"]
-    })
-    let out = ""
-    let isAsked = false
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      out += text
-      if (!isAsked && /\[y\/N\] |data\?/.test(out)) {
-        isAsked = true
-        child.stdin.write(typed)
-      }
-    })
-    child.on("close", (code) => resume(Effect.succeed({ code: code ?? -1, out, err: "" })))
-    return Effect.sync(() => child.kill("SIGKILL"))
-  })
+/** The command line of the source. */
+const typing = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>>, typed: string) =>
+  inTerminal(["--conditions=effect-s3db-source", main, ...args], env, typed)
 
 describe("at a terminal", () => {
   it.live("asks before it destroys, shows colours and progress, and hides what is typed for a secret", () =>
@@ -40,18 +22,18 @@ describe("at a terminal", () => {
       const { env, json, path, read } = yield* inFolder
       yield* json(["create", "resource", "notes", "-a", "text=string"])
       yield* json(["insert", "notes", '[{"id":"a","text":"x"},{"id":"b","text":"y"}]'])
-      const no = yield* inTerminal(["delete", "notes", "a"], env, "n\r")
+      const no = yield* typing(["delete", "notes", "a"], env, "n\r")
       assert.strictEqual(no.code, exitCodes.Refused, no.out)
       assert.deepStrictEqual(yield* json(["count", "notes"]), { count: 2 })
-      const yes = yield* inTerminal(["delete", "notes", "a"], env, "y\r")
+      const yes = yield* typing(["delete", "notes", "a"], env, "y\r")
       assert.strictEqual(yes.code, 0, yes.out)
       assert.deepStrictEqual(yield* json(["count", "notes"]), { count: 1 })
-      const table = yield* inTerminal(["query", "notes", "--scan"], env, "")
+      const table = yield* typing(["query", "notes", "--scan"], env, "")
       assert.include(table.out, "\u001b[1m")
       yield* json(["seed", "notes", "-n", "300"])
-      const exported = yield* inTerminal(["export", "notes", "-o", path("notes.ndjson")], env, "")
+      const exported = yield* typing(["export", "notes", "-o", path("notes.ndjson")], env, "")
       assert.include(exported.out, "exported: ")
-      const configured = yield* inTerminal(
+      const configured = yield* typing(
         ["configure", "mine"],
         { ...env, S3DB_URL: "" },
         "s3://KEY:TYPED-SECRET@bucket\r"

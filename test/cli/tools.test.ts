@@ -1,5 +1,5 @@
 /** The commands around a database: doctor, console, seed, migrate, init. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { createServer, type RequestListener, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
@@ -49,6 +49,20 @@ describe("doctor", () => {
         left.filter((one) => one.isFile()).map(({ name }) => name),
         []
       )
+    })
+  )
+
+  it.live("finds a catalog that is damaged", () =>
+    Effect.gen(function* () {
+      const { json, path, s3db } = yield* inFolder
+      yield* json(["create", "resource", "notes", "-a", "text=string"])
+      writeFileSync(path("data", "objects", "s3db.json~"), "S3DB")
+      const { code, out } = yield* s3db(["doctor", "--json"])
+      assert.strictEqual(code, exitCodes.Unfinished)
+      const database = (JSON.parse(out) as ReadonlyArray<Row>).find(({ check }) => check === "database")
+      assert.strictEqual(database?.["state"], "failed")
+      assert.include(String(database?.["remedy"]), "s3db.json.backup")
+      assert.include((yield* s3db(["list"])).err, "`s3db doctor` says what to do")
     })
   )
 
@@ -319,6 +333,18 @@ describe("init", () => {
 })
 
 describe("migrate", () => {
+  it.live("says where a migration finds what it imports", () =>
+    Effect.gen(function* () {
+      const { env, json, path } = yield* inFolder
+      const folder = ["--folder", path("migrations")]
+      yield* json(["migrate", "generate", "first", ...folder])
+      const { code, err } = yield* asProcess(["migrate", "up", ...folder], env)
+      assert.strictEqual(code, exitCodes.Invalid)
+      assert.include(err, "needs the package effect, which is not installed for")
+      assert.include(err, "npm install effect effect-s3db")
+    })
+  )
+
   it.live("runs each once, in order, by one at a time; a failing one stops it; down takes back the last run", () =>
     Effect.gen(function* () {
       const { json, path, s3db, write } = yield* inFolder

@@ -1,11 +1,11 @@
 /** The commands that carry many documents out and in. */
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { exitCodes } from "../../src/cli/internal/failure.ts"
 import { fill, key } from "./people.ts"
 import { queried } from "../plugins/parquets.ts"
-import { asProcess, type Given, inFolder } from "./shell.ts"
+import { asProcess, type Given, inFolder, start } from "./shell.ts"
 
 const filled = Effect.gen(function* () {
   const shell = yield* inFolder
@@ -42,7 +42,7 @@ describe("export and import", () => {
       const { json, path, s3db, second } = yield* filled
       yield* json(["insert", "people", JSON.stringify({ ...odd, card: "4111-secret" })])
       const all = yield* json(["query", "people", "--all", "--scan"])
-      for (const format of ["ndjson", "json", "csv"]) {
+      for (const format of ["ndjson", "json", "csv", "parquet"]) {
         const file = path(`people.${format}`)
         const exported = yield* s3db(["export", "people", "-o", file])
         assert.deepStrictEqual([exported.code, exported.out], [0, ""], exported.err)
@@ -69,6 +69,28 @@ describe("export and import", () => {
       const some = yield* s3db(["export", "people", "--format", "csv", "--select", "id,age", "-w", "age>=14"])
       assert.strictEqual(some.out, "id,age\r\np0004,14\r\np0005,15\r\n")
       assert.isFalse(readdirSync(path()).some((name) => name.startsWith(".s3db-")))
+    })
+  )
+
+  it.effect("a file that is there is overwritten when somebody says yes", () =>
+    Effect.gen(function* () {
+      const { path, read, s3db, write } = yield* filled
+      yield* write("people.csv", "mine")
+      const into = ["export", "people", "-o", path("people.csv")]
+      const alone = yield* s3db(into)
+      assert.strictEqual(alone.code, exitCodes.Refused)
+      assert.include(alone.err, "--force")
+      const no = yield* s3db(into, { terminal: { columns: 80, answer: "n" } })
+      assert.strictEqual(no.code, exitCodes.Refused)
+      assert.strictEqual(yield* read("people.csv"), "mine")
+      assert.strictEqual((yield* s3db(into, { terminal: { columns: 80, answer: "y" } })).code, 0)
+      assert.include(yield* read("people.csv"), "Person 1")
+      yield* s3db(["content", "put", "people", "p0000", path("people.csv")])
+      yield* write("copy", "mine")
+      const copy = ["content", "get", "people", "p0000", "-o", path("copy")]
+      assert.strictEqual((yield* s3db(copy)).code, exitCodes.Refused)
+      assert.strictEqual((yield* s3db([...copy, "--force"])).code, 0)
+      assert.strictEqual(yield* read("copy"), yield* read("people.csv"))
     })
   )
 
@@ -181,8 +203,17 @@ describe("export and import", () => {
       for (const [args, code, said] of [
         [["export", "people", "-o", path("f/"), "--format", "csv"], exitCodes.Usage, "ndjson or parquet"],
         [["export", "people", "--file-size", "5"], exitCodes.Usage, "-o FOLDER/"],
+        [["export", "people", "-o", "file:///tmp/x/"], exitCodes.Usage, "without file://"],
+        [["export", "people", "-o", "memory://x/"], exitCodes.Usage, "the URL of a bucket"],
+        [["export", "people", "-o", "s4://x/"], exitCodes.Configuration, "scheme"],
         [["export", "people", "-o", path("no/such/"), "--format", "ndjson"], exitCodes.Invalid, "cannot be written"],
-        [["import", "people", path("x.parquet")], exitCodes.Usage, "DuckDB"]
+        [
+          ["import", "people", path("x.parquet")],
+          exitCodes.Invalid,
+          "this Parquet file cannot be read: it is too short"
+        ],
+        [["import", "people", path("none.parquet")], exitCodes.Invalid, "it is not there"],
+        [["import", "people", path()], exitCodes.Invalid, "cannot be read"]
       ] as const) {
         const { code: found, err } = yield* s3db(args)
         assert.strictEqual(found, code, err)
@@ -190,6 +221,107 @@ describe("export and import", () => {
       }
       assert.isFalse(existsSync(path("f")))
       assert.isFalse(readdirSync(path()).some((name) => name.startsWith(".s3db-")))
+    })
+  )
+
+  it.effect(
+    "CSV of other programs: a mark at the start, blank lines, other delimiters, cells that are missing or empty",
+    () =>
+      Effect.gen(function* () {
+        const { json, path, s3db } = yield* inFolder
+        yield* json([
+          "create",
+          "resource",
+          "notes",
+          '{"attributes":{"text":"string","rank":"number|nullable","note":"string|optional","state":"string|default:open"}}'
+        ])
+        const file = path("notes.csv")
+        const lines = (text: string | Uint8Array) => Effect.sync(() => writeFileSync(file, text))
+        yield* lines(
+          '\uFEFF"id", text,rank,note,state\r\na,"two\r\nlines",1,,done\r\n\r\nb,,,,\r\nc,short\r\nd,"",2,x,open,more\r\n'
+        )
+        const some = yield* s3db(["import", "notes", file, "--json"])
+        assert.strictEqual(some.code, exitCodes.Unfinished, some.err)
+        assert.deepStrictEqual(JSON.parse(some.out), { written: 2, failed: 2 })
+        assert.include(some.err, "line 6: Expected 5 cells, as the first line has, no 2")
+        assert.include(some.err, "line 7: Expected 5 cells, as the first line has, no 6")
+        assert.deepStrictEqual(yield* json(["get", "notes", "a", "b"]), [
+          { id: "a", text: "two\r\nlines", rank: 1, state: "done" },
+          // A text that has to be there is empty, a number that may be null is null, and a default fills in.
+          { id: "b", text: "", rank: null, state: "open" }
+        ])
+        yield* lines("id;text;rank\ne;semi,colon;3\n")
+        const semicolons = yield* s3db(["import", "notes", file])
+        assert.strictEqual(semicolons.code, exitCodes.Invalid)
+        assert.include(semicolons.err, '--delimiter ";"')
+        assert.deepStrictEqual(yield* json(["import", "notes", file, "--delimiter", ";"]), { written: 1, failed: 0 })
+        yield* lines("id\ttext\trank\nf\ttabs\t3\n")
+        assert.deepStrictEqual(yield* json(["import", "notes", file, "--delimiter", "tab"]), { written: 1, failed: 0 })
+        for (const [text, said] of [
+          ["id,text,id\na,b,c\n", 'two columns called "id"'],
+          ["id,__proto__.x\na,b\n", "no name that a field can have"],
+          [Buffer.from("id,text\na,caf\xe9\n", "latin1"), "is no UTF-8"],
+          [Buffer.from('{"id":"caf\xe9"}', "latin1"), "is no UTF-8"]
+        ] as const) {
+          yield* lines(text)
+          const refused = yield* s3db([
+            "import",
+            "notes",
+            file,
+            "--format",
+            String(text).startsWith("{") ? "json" : "csv"
+          ])
+          assert.strictEqual(refused.code, exitCodes.Invalid, refused.err)
+          assert.include(refused.err, said)
+        }
+        for (const flags of [
+          ["--delimiter", ";;"],
+          ["--delimiter", ";", "--format", "json"]
+        ]) {
+          assert.strictEqual((yield* s3db(["import", "notes", file, ...flags])).code, exitCodes.Usage)
+        }
+        assert.deepStrictEqual(yield* json(["count", "notes"]), { count: 4 })
+      })
+  )
+
+  it.effect("Parquet of an engine is imported, also from standard input, and rows that do not fit are told", () =>
+    Effect.gen(function* () {
+      const { env, json, path, s3db } = yield* inFolder
+      yield* json([
+        "create",
+        "resource",
+        "notes",
+        "-a",
+        "text=string|min:2",
+        "-a",
+        "price=money:EUR",
+        "-a",
+        "at=date|optional"
+      ])
+      const file = path("notes.parquet")
+      yield* queried(
+        `COPY (SELECT 'n' || i AS id, CASE WHEN i = 3 THEN 'x' ELSE 'text ' || i END AS text, (i / 4)::DECIMAL(10,2) AS price,
+           TIMESTAMP '2026-01-31 12:00:00' AS at FROM range(8) t(i)) TO '${file}' (FORMAT parquet, CODEC 'zstd')`
+      )
+      const some = yield* s3db(["import", "notes", file, "--json"])
+      assert.strictEqual(some.code, exitCodes.Unfinished, some.err)
+      assert.deepStrictEqual(JSON.parse(some.out), { written: 7, failed: 1 })
+      assert.include(some.err, "row 4: ")
+      assert.deepStrictEqual(yield* json(["get", "notes", "n5"]), {
+        id: "n5",
+        text: "text 5",
+        price: "1.25",
+        at: "2026-01-31T12:00:00.000Z"
+      })
+      const piped = yield* Effect.callback<number | null>((resume) => {
+        const child = start(["import", "notes", "-", "--format", "parquet", "--mode", "replace", "--skip", "4"], {
+          env: { ...process.env, ...env },
+          stdio: ["pipe", "ignore", "ignore"]
+        })
+        child.stdin!.end(readFileSync(file))
+        child.on("close", (code) => resume(Effect.succeed(code)))
+      })
+      assert.strictEqual(piped, 0)
     })
   )
 
@@ -209,6 +341,27 @@ registerHooks({ resolve(name, context, next) {
       assert.strictEqual(code, exitCodes.Configuration, err)
       assert.match(err, /hyparquet-writer[^]*npm install/)
       assert.isFalse(existsSync(path("people.parquet")))
+      writeFileSync(path("some.parquet"), "PAR1PAR1PAR1")
+      const reading = yield* asProcess(["import", "people", path("some.parquet")], { ...env, S3DB_KEYS: `k1:${key}` }, [
+        "--import",
+        `data:text/javascript,${encodeURIComponent(hook.replaceAll("hyparquet-writer", "hyparquet"))}`
+      ])
+      assert.strictEqual(reading.code, exitCodes.Configuration, reading.err)
+      assert.match(reading.err, /hyparquet[^]*npm install "hyparquet@/)
+    })
+  )
+
+  it.effect("a link is followed, and a device stays what it is", () =>
+    Effect.gen(function* () {
+      const { path, s3db } = yield* filled
+      writeFileSync(path("target.ndjson"), "before")
+      symlinkSync(path("target.ndjson"), path("link.ndjson"))
+      assert.strictEqual((yield* s3db(["export", "people", "-o", path("link.ndjson"), "--force"])).code, 0)
+      assert.isTrue(lstatSync(path("link.ndjson")).isSymbolicLink())
+      assert.include(readFileSync(path("target.ndjson"), "utf8"), '"id"')
+      if (!existsSync("/dev/full")) return
+      assert.notStrictEqual((yield* s3db(["export", "people", "-o", "/dev/full"])).code, 0)
+      assert.isTrue(statSync("/dev/full").isCharacterDevice())
     })
   )
 
@@ -216,7 +369,7 @@ registerHooks({ resolve(name, context, next) {
     Effect.gen(function* () {
       const { path, read, s3db, write } = yield* filled
       yield* write("out.csv", "before")
-      const failed = yield* s3db(["export", "people", "-o", path("out.csv"), "--select", "id,nope"])
+      const failed = yield* s3db(["export", "people", "-o", path("out.csv"), "--select", "id,nope", "--force"])
       assert.strictEqual(failed.code, exitCodes.Invalid)
       assert.strictEqual(yield* read("out.csv"), "before")
       assert.strictEqual((yield* s3db(["export", "people", "-o", path("no/such/out.csv")])).code, exitCodes.Invalid)

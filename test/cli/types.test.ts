@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import * as Resource from "effect-s3db/Resource"
 import { notationOf, write } from "../../src/cli/internal/typesModule.ts"
 import { project } from "./everything.ts"
+import { objects, texts } from "./rules.ts"
 
 describe("s3db types", () => {
   it.live("writes a module that declares what is in the catalog", () =>
@@ -25,10 +26,29 @@ describe("s3db types", () => {
 
   it("no name ends a comment, after which it would be code", () => {
     for (const mark of ["\n", "\r", "\u2028", "\u2029"]) {
-      const hostile = Resource.fromAttributes("x", { [`a${mark}throw 1 //`]: "string|default:a!b" })
+      const fields = { id: Schema.String, [`a${mark}throw 1 //`]: Schema.Tuple([Schema.String]) }
+      const hostile = Resource.define("x", { schema: Schema.Struct(fields), primaryKey: "id" } as never)
       const text = write([hostile as never])
-      assert.include(text, "x is not declared here: the default of a throw 1 // has no rule")
+      assert.include(text, "x is not declared here: a throw 1 //: a tuple has no rule")
     }
+  })
+
+  it("each rule that the library takes comes out as the very same definition", () => {
+    let taken = 0
+    const all = [...texts(true), ...objects]
+    for (const rule of all.filter((_, i) => i % 8 === 0 || i > all.length - 50)) {
+      let definition: Resource.Definition<never>
+      try {
+        definition = Resource.fromAttributes("x", { field: rule } as never) as never
+      } catch {
+        // Two modifiers that do not go together.
+        continue
+      }
+      taken += 1
+      const found = notationOf(definition as never)
+      assert.isTrue(Result.isSuccess(found), `${JSON.stringify(rule)}: ${JSON.stringify(found)}`)
+    }
+    assert.isAbove(taken, 600)
   })
 
   it("says of what it cannot write why, and never writes another definition", () => {

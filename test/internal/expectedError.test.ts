@@ -35,7 +35,8 @@ const errors: ReadonlyArray<Error> = [
   new Guard.Forbidden({ resource: "users", operation: "get", isAuthenticated: false, description: "no permission" }),
   new Unauthenticated(),
   new Aggregation.TooManyGroups({ limit: 10 }),
-  new Catalog.NewerFormat({ version: "9" })
+  new Catalog.NewerFormat({ version: "9" }),
+  new Catalog.OfS3dbJs({ release: "16.2.0" })
 ]
 
 describe("an expected error", () => {

@@ -77,7 +77,7 @@ for (const [name, store] of Object.entries(stores)) {
       }).pipe(Effect.scoped)
     )
 
-    const writers = name === "memory" ? 100 : 20
+    const writers = name === "memory" ? 40 : 10
     it.effect(`${writers} appends at once: each is there once, whole`, () =>
       Effect.gen(function* () {
         const inner = yield* store

@@ -141,7 +141,7 @@ for (const [where, open] of Object.entries(stores)) {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("has columns and statistics, rows chosen one by one", () =>
+    it.effect("has columns and statistics", () =>
       Effect.gen(function* () {
         const store = yield* open
         for (const i of range(4)) yield* put(store, name(i), ["a", "bb", "-c", "ddd"][i]!)
@@ -151,13 +151,19 @@ for (const [where, open] of Object.entries(stores)) {
         const index = yield* packed.index(pack!)
         assert.strictEqual(index.rows, 3)
         assert.strictEqual(index.statistics.get("value"), 3)
-        const project = (names: ReadonlyArray<string>, choose = (_: number) => true) =>
-          Effect.map(packed.project(pack!, index, names, choose), Option.getOrUndefined)
-        const both = [{ value: "a", odd: -0 }, { value: "bb" }, { value: "ddd", odd: -0 }]
-        assert.deepStrictEqual(yield* project(["value", "odd"]), both)
-        assert.deepStrictEqual(yield* project(["odd"], (row) => row < 2), [{ odd: -0 }, {}, undefined])
-        assert.deepStrictEqual(yield* project([]), [{}, {}, {}])
-        assert.isUndefined(yield* project(["value", "none"]))
+        const columns = (...names: ReadonlyArray<string>) =>
+          Effect.map(packed.columns(pack!, index, names), (found) => Option.getOrUndefined(found))
+        const [value, odd] = [
+          ["value", ["a", "bb", "ddd"]],
+          ["odd", [-0, undefined, -0]]
+        ] as const
+        assert.deepStrictEqual(
+          yield* columns("value", "odd"),
+          new Map<string, ReadonlyArray<Json | undefined>>([value, odd])
+        )
+        assert.deepStrictEqual(yield* columns("odd"), new Map([odd]))
+        assert.deepStrictEqual(yield* columns(), new Map())
+        assert.isUndefined(yield* columns("value", "none"))
         const rows = yield* packed.rows(pack!, index)
         assert.deepStrictEqual(
           rows.map(({ body }) => decode(body)),
@@ -224,8 +230,56 @@ describe("PackedObjects", () => {
       assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 4, list: 4, put: 0 })
       assert.deepStrictEqual(yield* made(scanned(store, options)), { get: 13, list: 4, put: 0 })
       yield* put(store, name(9), "other")
-      // The manifest and the indexes, ten objects, the rows, and the manifest.
-      assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 16, list: 4, put: 2 })
+      // The manifest and the indexes, ten objects, and the rows.
+      assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 15, list: 4, put: 2 })
+    })
+  )
+
+  it.effect("of what is put here and nowhere else, takes beside the listing one request for two thousand", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const packed = on(store, { objectsPerPack: 1000, leastChanges: 10, writtenBytes: 64 * 1024 * 1024 })
+      const grow = Effect.fnUntraced(function* (from: number, to: number) {
+        for (let i = from; i < to; i++) {
+          const value = `v${i}`
+          const { etag } = yield* put(store, name(i), value)
+          packed.written.hand({ key: listed + name(i), etag, metadata: { v: value }, body: encode(value) })
+        }
+        yield* counter.reset
+        const { packs, read } = yield* packed.compact(packing)
+        const { get, list, put: puts } = yield* counter.counts
+        return { packs, read, get, list, puts }
+      })
+      // The manifest, which is not there; ten packs, and eight and two in one change of it.
+      assert.deepStrictEqual(yield* grow(0, 10_000), { packs: 10, read: 0, get: 1, list: 10, puts: 12 })
+      // What is there is looked at: the index of each pack.
+      assert.deepStrictEqual(yield* grow(10_000, 14_000), { packs: 4, read: 0, get: 11, list: 14, puts: 5 })
+      assert.strictEqual((yield* packed.read).length, 14)
+      assert.strictEqual(yield* assertSame(store, { objectsPerPack: 1000 }), 0)
+    })
+  )
+
+  it.effect("does again what another compaction has been faster with", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const options = { objectsPerPack: 2, leastChanges: 1 }
+      for (const i of range(20)) yield* put(store, name(i), `v${i}`)
+      const other = on(store, options)
+      let isFirst = true
+      const racing: Store = {
+        ...store,
+        put: (request) =>
+          Effect.suspend(() => {
+            const isNow = isFirst && request.key.endsWith("/manifest")
+            if (isNow) isFirst = false
+            return Effect.andThen(isNow ? Effect.orDie(other.compact(packing)) : Effect.void, store.put(request))
+          })
+      }
+      const { keys } = yield* on(racing, options).compact(packing)
+      assert.isFalse(isFirst)
+      assert.strictEqual(keys, 20)
+      assert.strictEqual(yield* assertSame(store, options), 0)
+      assert.deepStrictEqual(yield* on(store, options).compact(packing), { keys: 20, read: 0, packs: 0, loose: 0 })
     })
   )
 

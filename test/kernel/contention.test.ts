@@ -1,6 +1,5 @@
-/** The primitives of the kernel on memory, and between a few processes. */
+/** The primitives of the kernel on memory. Several processes are in the deep test. */
 import { memory } from "../fixture.ts"
-import { processes, suite } from "./contention.ts"
+import { suite } from "./contention.ts"
 
 suite("memory", memory)
-processes(3)

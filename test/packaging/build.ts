@@ -19,11 +19,14 @@ export const installed = (): string => {
     if (!name.startsWith(".")) symlinkSync(join(modules, name), join(folder, "node_modules", name))
   }
   copyFileSync(join(root, "package.json"), join(own, "package.json"))
+  // The MCP server reads the guide.
+  symlinkSync(join(root, "docs"), join(own, "docs"))
   const dist = join(own, "dist")
   const run = (command: string, args: ReadonlyArray<string>) =>
     execFileSync(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] })
   run(join(modules, ".bin/tsc"), ["-p", "tsconfig.build.json", "--outDir", dist])
   run(process.execPath, [join(root, "test/tooling/inlineWorker.ts"), dist])
+  run(process.execPath, [join(root, "test/tooling/inlineAdmin.ts"), dist])
   return folder
 }
 

@@ -99,6 +99,14 @@ const assertSame = Effect.fnUntraced(function* (one: Repository, other: Reposito
         { values: { first: { min: "at" }, average: { avg: "inner.n" } } },
         { where: { amount: { lte: 5 } }, scan: true }
       ),
+    (orders: Repository) =>
+      orders.aggregate(
+        {
+          groupBy: ["inner.n", "country"],
+          values: { n: { count: true }, least: { min: "price" }, all: { sum: "price" } }
+        },
+        { where: { country: { in: ["DE", "IT"] }, amount: { gte: 0 } }, scan: true }
+      ),
     (orders: Repository) => orders.count({ where: { note: null }, scan: true })
   ]
   for (const read of reads) {
@@ -388,8 +396,8 @@ describe("Segments", () => {
         return { read: report?.read, packs: report?.packs, get, list, put }
       })
       yield* orders.insertMany(range(2500).map(orderOf), { concurrency: 16 })
-      // The segments, and twice what names them.
-      assert.deepStrictEqual(yield* compacted, { read: 0, packs: 3, get: 3, list: 3, put: 5 })
+      // The segments, and what names them.
+      assert.deepStrictEqual(yield* compacted, { read: 0, packs: 3, get: 1, list: 3, put: 4 })
       yield* orders.update(name(1), { amount: -1 })
       yield* transaction(orders.update(name(2), { amount: -2 }))
       yield* orders.replace({ ...orderOf(3), amount: -3 })

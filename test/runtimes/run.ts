@@ -37,7 +37,7 @@ const bundle = (path: string, program: string, end: string) =>
       mainFields: ["module", "main"],
       conditions: ["effect-s3db-source"],
       // Asked for only by who wants them.
-      external: ["@aws-sdk/credential-provider-node", "undici"],
+      external: ["@aws-sdk/credential-provider-node", "@smithy/core", "undici"],
       logLevel: "error" as const
     }
     return build(options).then(() => file)

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url"
 import { describe, it } from "@effect/vitest"
 import { installCommand, missing } from "../runtimes/runtimes.ts"
 import * as ceph from "./ceph.ts"
+import * as chromium from "./chromium.ts"
 import * as redis from "./redis.ts"
 
 export const required = process.env["S3DB_REQUIRE_SERVICES"] === "1"
@@ -56,4 +57,10 @@ export const describeWithRuntimes = (name: string, tests: () => void): void => {
   const absent = missing()
   const problem = `${absent.join(", ")} is not installed: ${installCommand}`
   describeWith({ need: "needs Bun, Deno and workerd", isAvailable: absent.length === 0, problem }, name, tests)
+}
+
+/** Registers tests that start a browser. */
+export const describeWithChromium = (name: string, tests: () => void): void => {
+  const problem = `Chromium is not installed; on Debian: ${chromium.installCommand}`
+  describeWith({ need: "needs Chromium", isAvailable: chromium.path() !== undefined, problem }, name, tests)
 }

@@ -18,6 +18,9 @@ export const gateway = {
   secretAccessKey: "testtest",
   bucket: "s3db"
 }
+
+/** Another user, who may do nothing but what a policy allows. */
+export const limited = { accessKeyId: "limited", secretAccessKey: "limitedlimited" }
 const monitorPorts = [3391, 6891]
 
 export const missingPrograms = (): ReadonlyArray<string> =>
@@ -187,9 +190,11 @@ export const up = async (home: string, say: (line: string) => void): Promise<voi
       if (pidOf(folder, "rgw") === undefined && i > 20) throw new Error(`the gateway has died${logTail(folder)}`)
     }
     if (!(await answers())) throw new Error(`the gateway does not answer${logTail(folder)}`)
-    const { accessKeyId, secretAccessKey } = gateway
-    const user = ["--uid=test", "--display-name=test", `--access-key=${accessKeyId}`, `--secret-key=${secretAccessKey}`]
-    run("radosgw-admin", "-n", "client.rgw.a", "-c", config, "user", "create", ...user)
+    for (const { accessKeyId, secretAccessKey } of [gateway, limited]) {
+      const keys = [`--access-key=${accessKeyId}`, `--secret-key=${secretAccessKey}`]
+      const user = [`--uid=${accessKeyId}`, `--display-name=${accessKeyId}`, ...keys]
+      run("radosgw-admin", "-n", "client.rgw.a", "-c", config, "user", "create", ...user)
+    }
     await createBucket()
     say(`the gateway is up at ${gateway.endpoint}, with a bucket ${gateway.bucket}`)
   } catch (error) {

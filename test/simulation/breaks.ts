@@ -1,7 +1,7 @@
 /** Builds that are wrong on purpose, made by changing what a client sends: the simulation has to catch each. */
 import * as Effect from "effect/Effect"
 import * as Document from "effect-s3db/Document"
-import type { ObjectStore, PutRequest } from "effect-s3db/storage/ObjectStore"
+import type { ListPage, ObjectStore, PutRequest } from "effect-s3db/storage/ObjectStore"
 import type { Version } from "./versions.ts"
 
 type Store = ObjectStore["Service"]
@@ -63,6 +63,27 @@ export const late =
 export const breaks: Readonly<Record<string, Break>> = {
   /** Markers are sent when the document is there, and not before it. */
   "late-markers": late(isMarker),
+  /** What keys were listed in a covering partition is remembered, and not asked for again for a while. */
+  "remembered-keys": (store) => {
+    const pages = new Map<string, { readonly page: ListPage; readonly left: number }>()
+    return {
+      ...store,
+      list: (request) =>
+        Effect.suspend(() => {
+          const key = JSON.stringify(request)
+          const known = pages.get(key)
+          if (known !== undefined && known.left > 0) {
+            pages.set(key, { ...known, left: known.left - 1 })
+            return Effect.succeed(known.page)
+          }
+          return Effect.tap(store.list(request), (page) =>
+            Effect.sync(() => {
+              if (request?.prefix?.includes("/partition=cover/") === true) pages.set(key, { page, left: 3 })
+            })
+          )
+        })
+    }
+  },
   /** Keys of companions are sent when the document is there, and not before it. */
   "late-companions": late(isCompanion),
   /** Entries of the journal are sent when the document is there, and not before it. */

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { breaksOfVersions } from "./breaks.ts"
+import { breaks, breaksOfVersions } from "./breaks.ts"
 import { histories, isolated } from "./histories.ts"
 
 describe("simulation", () => {
@@ -16,6 +16,16 @@ describe("simulation", () => {
   )
 
   it.effect("five histories without a violation", () => histories(100, 5, 60))
+
+  it.effect("keys that show what was there a while ago, and not what has come since, are caught", () =>
+    Effect.gen(function* () {
+      const found: Array<string> = []
+      for (let seed = 1; seed < 9 && found.length === 0; seed++) {
+        found.push(...(yield* isolated(seed, 120, breaks["remembered-keys"])).violations)
+      }
+      assert.include(found[0], "which was there all the time")
+    })
+  )
 
   for (const [name, broken] of Object.entries(breaksOfVersions)) {
     it.effect(`an older program that harms what only a newer one knows is caught: ${name}`, () =>

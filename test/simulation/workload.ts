@@ -182,11 +182,17 @@ const rethrowDefects = <A, E>(exit: Exit.Exit<A, E>) =>
 export const stepOf = (workload: Workload) => {
   const { announce, newValue, recorded, violation } = workload
   const versionedStep = versionedStepOf(workload)
+  /** Of each value where it was written, or was to be: the document, and its group. */
+  const places = new Map<string, string>()
+  const placed = (value: string, id: string, group: string): void => void places.set(value, `${id} in ${group}`)
+
   const newItem = Effect.fnUntraced(function* (client: Client, id: string) {
     const value = newValue(client)
     const email = (yield* chance(0.6)) ? { email: yield* pick(emails) } : {}
     const note = (yield* chance(0.2)) ? { note: "n".repeat(3000) } : {}
-    return { id, value, group: yield* pick(groups), secret: Redacted.make(secretMark + value), ...email, ...note }
+    const group = yield* pick(groups)
+    placed(value, id, group)
+    return { id, value, group, secret: Redacted.make(secretMark + value), ...email, ...note }
   })
 
   const updateKept = Effect.fnUntraced(function* (
@@ -215,6 +221,28 @@ export const stepOf = (workload: Workload) => {
     const wanted = ["all", `is,${before.value.value}`]
     if (found.join() !== wanted.join())
       violation(`${name}: ${id} has the keys ${found.join()} instead of ${wanted.join()}`)
+  })
+
+  /**
+   * What the keys of a covering partition may say (`docs/design/partitions.md`): a version that is there before and after is among them, as it
+   * was written; and whatever is shown, somebody wrote, or was about to write, to that document and that group.
+   */
+  const lookAtKeys = Effect.fnUntraced(function* ({ items, name }: Client, id: string, group: string) {
+    const request = { where: { group }, select: ["id", "group", "value"], allowStale: true } as const
+    const before = yield* Effect.option(items.getDocument(id))
+    const shown = yield* Stream.runCollect(items.queryJson(request))
+    const after = yield* Effect.option(items.getDocument(id))
+    for (const { group: inGroup, id, value } of shown) {
+      const place = places.get(String(value))
+      if (inGroup !== group || (place !== undefined && place !== `${id} in ${group}`)) {
+        violation(`${name}: keys show ${value} of ${id} in ${inGroup}, which was written to ${place}`)
+      }
+    }
+    if (Option.isNone(before) || Option.isNone(after) || before.value.revision !== after.value.revision) return
+    const { value } = before.value
+    if (value.group === group && !shown.some((one) => one.id === id && one.value === value.value)) {
+      violation(`${name}: keys of ${group} do not show ${value.value} of ${id}, which was there all the time`)
+    }
   })
 
   /** What keeps its history, and is counted: deletions above all. */
@@ -274,6 +302,7 @@ export const stepOf = (workload: Workload) => {
     } else if (kind < 36) {
       const value = newValue(client)
       const group = yield* pick(groups)
+      placed(value, id, group)
       const email = (yield* chance(0.4)) ? { email: yield* pick([...emails, undefined]) } : {}
       let expected = ""
       const update = client.items.update(id, (now) => {
@@ -286,7 +315,9 @@ export const stepOf = (workload: Workload) => {
       const held = yield* client.items.getDocument(id)
       const value = newValue(client)
       const expected = held.value.value
-      const update = client.items.update(held, { value, group: yield* pick(groups) })
+      const group = yield* pick(groups)
+      placed(value, id, group)
+      const update = client.items.update(held, { value, group })
       yield* recorded(client, id, () => ({ _tag: "Update", expected, value }), update)
     } else if (kind < 48) {
       const item = yield* newItem(client, id)
@@ -295,7 +326,7 @@ export const stepOf = (workload: Workload) => {
       const mustExist = yield* chance(0.5)
       yield* recorded(client, id, () => ({ _tag: "Remove", mustExist }), client.items.delete(id, { mustExist }))
     } else if (kind < 68) {
-      yield* recorded(
+      const found = yield* recorded(
         client,
         id,
         () => ({ _tag: "Read" }),
@@ -305,6 +336,7 @@ export const stepOf = (workload: Workload) => {
           value: Option.isNone(found) ? undefined : found.value.value
         })
       )
+      if (Option.isSome(found)) yield* lookAtKeys(client, id, found.value.group)
     } else if (kind < 74) {
       // What a partition gives is what it says it is.
       const group = yield* pick(groups)
@@ -314,6 +346,7 @@ export const stepOf = (workload: Workload) => {
       if (Option.isSome(found) && found.value.some((one) => one.group !== group)) {
         violation(`${client.name}: a document of another group in the partition of ${group}`)
       }
+      yield* lookAtKeys(client, id, group)
     } else if (kind < 78) {
       const email = yield* pick(emails)
       const found = yield* Effect.option(client.items.getByUnique("email", { email }))

@@ -3,6 +3,7 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import * as BoundedStore from "effect-s3db/storage/BoundedStore"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as PrefixedStore from "effect-s3db/storage/PrefixedStore"
+import * as RestrictedStore from "effect-s3db/storage/RestrictedStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as SingleWriterStore from "effect-s3db/storage/SingleWriterStore"
 import * as StandardStore from "effect-s3db/storage/StandardStore"
@@ -17,6 +18,7 @@ const decorators = {
   retrying: RetryingStore.layer,
   bounded: BoundedStore.layerWith({ concurrency: 3 }),
   instrumented: InstrumentedStore.layer,
+  "restricted in nothing": RestrictedStore.layerWith({ reads: () => true, puts: () => true, deletes: () => true }),
   "single writer": SingleWriterStore.layer,
   standard: StandardStore.layerWith({ prefix: "p" })
 }

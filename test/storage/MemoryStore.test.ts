@@ -48,6 +48,38 @@ describe("MemoryStore", () => {
       })
   )
 
+  it.effect(
+    "short bodies and long ones are the same to whoever writes and reads them, and belong to the store alone",
+    () =>
+      Effect.gen(function* () {
+        const path = join(mkdtempSync(join(tmpdir(), "s3db-memory-")), "store.json")
+        const { control, store } = yield* MemoryStore.make()
+        const { control: other, store: loaded } = yield* MemoryStore.make()
+        for (const size of [0, 1, 20, 63, 64, 65, 300]) {
+          const body = Uint8Array.from({ length: size }, (_, i) => 255 - (i % 256))
+          const expected = body.slice()
+          yield* store.put({ key: "a", body })
+          body.fill(7)
+          const first = yield* store.get("a")
+          assert.deepStrictEqual(first.body, expected)
+          first.body.fill(9)
+          yield* store.copy({ from: "a", to: "b" })
+          assert.strictEqual((yield* store.head("b")).etag, first.etag)
+          yield* control.saveToDisk(path)
+          yield* other.loadFromDisk(path)
+          for (const one of [store, loaded]) {
+            const found = yield* one.get("b")
+            assert.deepStrictEqual([found.body, found.size, found.etag], [expected, size, first.etag])
+            if (size === 0) continue
+            const { body: last } = yield* one.get("a", { range: { start: size - 1, end: size - 1 } })
+            assert.deepStrictEqual(last, expected.slice(-1))
+          }
+          assert.deepStrictEqual(yield* control.stats, { objects: 2, bytes: 2 * size })
+        }
+        rmSync(path)
+      })
+  )
+
   it.effect("snapshots share nothing that changes", () =>
     Effect.gen(function* () {
       const { control, store } = yield* MemoryStore.make()

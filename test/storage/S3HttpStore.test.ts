@@ -1,7 +1,10 @@
 import { createHash, createHmac } from "node:crypto"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import type { ServerResponse } from "node:http"
 import { createServer } from "node:net"
 import type { AddressInfo } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { gzipSync } from "node:zlib"
 import { HeadObjectCommand, S3Client } from "@aws-sdk/client-s3"
 import { assert, describe, it } from "@effect/vitest"
@@ -14,6 +17,7 @@ import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import * as S3HttpStore from "effect-s3db/storage/S3HttpStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
+import * as s3Options from "../../src/storage/internal/s3Options.ts"
 import { isRegion, placeOf } from "../../src/storage/internal/s3Place.ts"
 import { opened } from "./s3Environment.ts"
 import { type Answer, client, document, error, object, reply, type Seen, serve } from "./s3Server.ts"
@@ -427,6 +431,81 @@ describe("S3HttpStore: credentials and places of the environment", () => {
       assert.strictEqual(yield* locationOf({ bucket: "bkt" }, off), "s3://bkt")
       const wrong = yield* failureOf(locationOf({ bucket: "bkt" }, { AWS_ENDPOINT_URL_S3: "nowhere" }))
       assert.strictEqual("argument" in wrong && wrong.argument, "endpoint")
+    })
+  )
+
+  it.effect("the profile by which requests are made says where as well, after the variables", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "profile-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { recursive: true })))
+      const file = join(folder, "config")
+      const lines = [
+        "[default]",
+        "region = eu-west-1",
+        "endpoint_url = http://all",
+        "[profile corp]",
+        "region = eu-central-1",
+        "endpoint_url = http://all",
+        "services = ours",
+        "[services ours]",
+        "s3 =",
+        "  endpoint_url = http://s3",
+        "[profile off]",
+        "region = sa-east-1",
+        "endpoint_url = http://all",
+        "ignore_configured_endpoint_urls = true",
+        "use_dualstack_endpoint = true"
+      ]
+      writeFileSync(file, lines.join("\n"))
+      const found = (environment: Readonly<Record<string, string>>, given: Partial<S3HttpStore.Options> = {}) =>
+        Effect.gen(function* () {
+          const { options, region } = yield* s3Options.withEnvironment({ bucket: "bkt", ...given })
+          return { region, endpoint: options.endpoint, isDualStack: options.isDualStack }
+        }).pipe(
+          Effect.provideService(
+            ConfigProvider.ConfigProvider,
+            ConfigProvider.fromUnknown(
+              Object.defineProperties({ AWS_CONFIG_FILE: file }, Object.getOwnPropertyDescriptors(environment))
+            )
+          )
+        )
+      let reads = 0
+      const counted: Readonly<Record<string, string>> = {
+        get AWS_CONFIG_FILE() {
+          reads += 1
+          return file
+        }
+      }
+      assert.strictEqual((yield* found(counted)).region, "eu-west-1")
+      assert.strictEqual(reads, 1)
+      const nothing = { region: "us-east-1", endpoint: undefined, isDualStack: undefined }
+      const usual = { region: "eu-west-1", endpoint: "http://all", isDualStack: undefined }
+      assert.deepStrictEqual(yield* found({}), usual)
+      const corp = { AWS_PROFILE: "corp" }
+      const ofCorp = { ...usual, region: "eu-central-1", endpoint: "http://s3" }
+      assert.deepStrictEqual(yield* found(corp), ofCorp)
+      const variables = { AWS_REGION: "us-west-2", AWS_ENDPOINT_URL: "http://variable" }
+      assert.deepStrictEqual(yield* found({ ...corp, ...variables }), {
+        ...nothing,
+        region: "us-west-2",
+        endpoint: "http://variable"
+      })
+      assert.deepStrictEqual(yield* found(corp, { region: "ap-south-1" }), { ...ofCorp, region: "ap-south-1" })
+      assert.deepStrictEqual(yield* found({ AWS_PROFILE: "off" }), {
+        region: "sa-east-1",
+        endpoint: undefined,
+        isDualStack: true
+      })
+      // Whoever has keys of their own has nothing to do with profiles, unless one is named.
+      const keys = { AWS_ACCESS_KEY_ID: "K", AWS_SECRET_ACCESS_KEY: "hush-hush" }
+      assert.deepStrictEqual(yield* found(keys), nothing)
+      assert.deepStrictEqual(yield* found({ ...keys, ...corp }), ofCorp)
+      const credentials = { accessKeyId: "K", secretAccessKey: Redacted.make("hush-hush") }
+      assert.deepStrictEqual(yield* found({}, { credentials }), nothing)
+      assert.deepStrictEqual(yield* found({ AWS_PROFILE: "nobody" }), nothing)
+      assert.deepStrictEqual(yield* found({ AWS_CONFIG_FILE: join(folder, "none") }), nothing)
+      writeFileSync(join(folder, "damaged"), "\u0000[[[ = \n]")
+      assert.deepStrictEqual(yield* found({ AWS_CONFIG_FILE: join(folder, "damaged") }), nothing)
     })
   )
 })

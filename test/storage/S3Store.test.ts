@@ -108,6 +108,20 @@ describe("S3Store: the reason of a failure", () => {
     }
   })
 
+  it("says what to do where it is known", () => {
+    const said: ReadonlyArray<readonly [unknown, RegExp]> = [
+      [raised("ECONNREFUSED"), /does the server run, and is it this port\? \(ECONNREFUSED\)$/],
+      [raised("ERR_SSL_WRONG_VERSION_NUMBER"), /does not speak TLS: .*write http:/],
+      [Object.assign(new Error("write EPROTO: SSL: wrong version number"), { code: "EPROTO" }), /write http:\/\/$/],
+      [raised("DEPTH_ZERO_SELF_SIGNED_CERT"), /NODE_EXTRA_CA_CERTS \(DEPTH_ZERO_SELF_SIGNED_CERT\)$/],
+      [raised("UNABLE_TO_VERIFY_LEAF_SIGNATURE"), /NODE_EXTRA_CA_CERTS/],
+      [raised("CERT_HAS_EXPIRED"), /has expired \(CERT_HAS_EXPIRED\)$/],
+      [raised("ERR_TLS_CERT_ALTNAME_INVALID"), /for other names/],
+      [raised("EHOSTUNREACH"), /: EHOSTUNREACH$/]
+    ]
+    for (const [cause, what] of said) assert.match(reasonOf(cause, facts).description, what)
+  })
+
   it.effect("is complete", () =>
     Effect.sync(() => {
       for (const [cause, tag, outcome, retryable] of cases) {

@@ -21,12 +21,13 @@ export const parts: ReadonlyArray<Part> = [
   { name: "storage", folders: ["storage"], seconds: 50, deepSeconds: 300 },
   { name: "crypto", folders: ["crypto"], seconds: 6, deepSeconds: 30 },
   { name: "simulation", folders: ["simulation"], seconds: 38, deepSeconds: 600 },
-  { name: "plugins", folders: ["plugins"], seconds: 50, deepSeconds: 300 },
+  { name: "plugins", folders: ["plugins"], seconds: 80, deepSeconds: 300 },
   { name: "cluster", folders: ["cluster"], seconds: 8, deepSeconds: 120 },
   { name: "cli", folders: ["cli"], seconds: 60, deepSeconds: 120 },
   { name: "services", folders: ["services"], seconds: 6, deepSeconds: 300 },
+  { name: "http", folders: ["http"], seconds: 30, deepSeconds: 240 },
   { name: "testing", folders: ["testing"], seconds: 10, deepSeconds: 30 },
-  { name: "docs", folders: ["docs"], seconds: 12, deepSeconds: 90 },
+  { name: "docs", folders: ["docs"], seconds: 16, deepSeconds: 90 },
   { name: "tooling", folders: ["tooling"], seconds: 10, deepSeconds: 30 }
 ]
 

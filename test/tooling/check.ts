@@ -9,11 +9,15 @@ const compiler = (): string =>
 /** The longest first. One checker does the whole work with less time of the processor than several that share it. */
 const steps: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
   ["types, effect", [compiler(), "-p", "tsconfig.json", "--checkers", "1"]],
+  // What only the writing of declaration files finds out.
+  ["declarations", ["tsc", "-p", "tsconfig.build.json", "--noEmit", "--checkers", "1"]],
+  ["admin page", ["tsc", "-p", "src/http/admin"]],
   ["examples", ["tsc", "-p", ".doctest", "--checkers", "1"]],
   ["lint", ["oxlint", "--deny-warnings", "src", "test", "docs"]],
   ["format", ["oxfmt", "--check", "src", "test", "docs", "vitest.config.ts"]],
   ["imports", ["node", "test/tooling/floors.ts"]],
-  ["docs", ["node", "test/tooling/docs.ts"]]
+  ["docs", ["node", "test/tooling/docs.ts"]],
+  ["pages", ["node", "test/tooling/made.ts"]]
 ]
 
 interface Outcome {

@@ -8,8 +8,8 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 
-/** Not looked at: what belongs to one folder, and the barrel. */
-const skipped: ReadonlyArray<RegExp> = [/(^|\/)internal\//, /^index\.ts$/]
+/** Not looked at: what belongs to one folder, the program of the admin page, and the barrel. */
+const skipped: ReadonlyArray<RegExp> = [/(^|\/)internal\//, /^http\/admin\//, /^index\.ts$/]
 
 const categories = new Set([
   "models",

@@ -24,7 +24,8 @@ export interface Example {
 const sources = (): ReadonlyArray<string> => [
   "README.md",
   ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".md"))
+    // The reference is made of the docstrings, whose examples are taken from the source.
+    .filter((name) => name.endsWith(".md") && !/^reference[/\\]/.test(name))
     .map((name) => `docs/${name}`),
   ...readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts"))

@@ -21,7 +21,7 @@ const floors: ReadonlyArray<readonly [RegExp, number]> = [
   // Formats: what lies in the bucket, and what is asked, as data.
   [/^(Document|Query|CurrentUser|WriteContext)\.ts$/, 5],
   [/^(Change|Content|History|Partition|Aggregation|Export|ReadThrough)\.ts$/, 6],
-  [/^(Companion|Unique|Pipeline|PluginRegistry|ResourceSelector)\.ts$/, 7],
+  [/^(Companion|Observation|Unique|Pipeline|PluginRegistry|ResourceSelector)\.ts$/, 7],
   [/^(Transaction|Catalog|Portable|Guard|Names)\.ts$/, 8],
   [/^document\/(damage|documentObject|journaling|sweep)\.ts$/, 9],
   [/^catalog\//, 9],
@@ -34,7 +34,7 @@ const floors: ReadonlyArray<readonly [RegExp, number]> = [
   [/^repository\//, 15],
   [/^(Resource|Plugin)\.ts$/, 16],
   // What stands on all of it.
-  [/^(plugins|persistence|cluster)\//, 17],
+  [/^(plugins|persistence|cluster|migration)\//, 17],
   [/^testing\//, 18],
   [/^(http|cli|mcp)\//, 19]
 ]

@@ -59,7 +59,7 @@ const compiled = buildSync({
   format: "esm",
   platform: "neutral",
   mainFields: ["module", "main"],
-  external: ["effect/*", "@aws-sdk/*", "undici"]
+  external: ["effect/*", "@aws-sdk/*", "@smithy/*", "undici"]
 }).outputFiles[0]!.contents
 
 const size = { minified: compiled.length / 1024, gzipped: gzipSync(compiled).length / 1024 }

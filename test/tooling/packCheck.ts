@@ -22,8 +22,14 @@ try {
     readonly filename: string
     readonly size: number
     readonly entryCount: number
+    readonly files: ReadonlyArray<{ readonly path: string }>
   }>
   if (packed === undefined) throw new Error("npm pack made nothing")
+  const paths = packed.files.map(({ path }) => path)
+  for (const path of ["llms.txt", "docs/index.md", "docs/guide/errors.md", "docs/examples/demo.ts"]) {
+    if (!paths.includes(path)) throw new Error(`${path} is not in the package`)
+  }
+  if (paths.some((path) => path.startsWith("docs/reference/"))) throw new Error("the reference is in the package")
   // In a clone npx runs what was built, and no installation makes it executable.
   accessSync(join(root, "dist/cli/main.js"), constants.X_OK)
   console.log(`${packed.filename}: ${packed.entryCount} files, ${Math.round(packed.size / 1024)} KB`)
@@ -42,6 +48,10 @@ try {
   if (s3db("--version") !== manifestVersion) throw new Error("s3db --version says something else")
   if (!s3db("--help").includes("aggregate")) throw new Error("s3db --help does not list its commands")
   console.log("s3db runs from the tarball")
+  const shows = "import('effect-s3db/http/Admin').then(({ layer }) => console.log(typeof layer))"
+  if (run(process.execPath, ["-e", shows]).trim() !== "function") throw new Error("the admin page cannot be imported")
+  const assets = readFileSync(join(folder, "node_modules/effect-s3db/dist/http/internal/adminAssets.js"), "utf8")
+  if (assets.includes("esbuild") || assets.length < 20_000) throw new Error("the admin page is not in the package")
   writeFileSync(join(folder, "example.ts"), `${example.code}\nexport {}\n`)
   writeFileSync(
     join(folder, "tsconfig.json"),

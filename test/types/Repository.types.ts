@@ -323,3 +323,21 @@ export const keys = [
   // @ts-expect-error another field can be it
   Resource.define("orders", { schema: Schema.Struct({ id: Schema.String, n: Schema.Int }), primaryKey: "n" })
 ]
+
+// A schema without a constructor of its own.
+
+class Settings extends Resource.Service<Settings>()("types/settings", {
+  schema: Schema.Struct({ id: Schema.String, data: Schema.Json, more: Schema.optionalKey(Schema.Json) }),
+  primaryKey: "id"
+}) {}
+
+export const holdsJson = (settings: Settings["Service"]) => [
+  settings.insert({ id: "1", data: { a: [1, null] } }),
+  settings.insert({ id: "1", data: null, more: [true] }),
+  // @ts-expect-error no JSON
+  settings.insert({ id: "1", data: () => 1 }),
+  // @ts-expect-error no JSON, in an optional field
+  settings.insert({ id: "1", data: 1, more: new Map() }),
+  // @ts-expect-error required
+  settings.insert({ id: "1" })
+]

@@ -9,7 +9,8 @@ import type { Json, JsonObject } from "../../encoding/Json.ts"
 import { isObject } from "../../internal/json.ts"
 import type { DynamicSchema } from "../../Portable.ts"
 import * as Resource from "../../Resource.ts"
-import { didYouMean, Unreadable } from "./failure.ts"
+import { Unreadable } from "./failure.ts"
+import { didYouMean } from "../../internal/nearest.ts"
 
 const Name = Schema.Literals(["body-overflow", "body-only", "enforce-limits", "truncate-data"])
 

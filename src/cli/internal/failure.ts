@@ -1,7 +1,6 @@
 /** What the command line fails with beside the errors of the library, and the exit code of each kind of failure. */
 import * as Schema from "effect/Schema"
 import { ExpectedError } from "../../internal/expectedError.ts"
-import { nearest } from "../../internal/nearest.ts"
 
 /** The exit codes, by the kind of failure. They are documented, and stay. */
 export const exitCodes = {
@@ -39,20 +38,37 @@ export const exitCodes = {
 
 export type Kind = keyof typeof exitCodes
 
-/** A command line that cannot be carried out as it stands. */
+/**
+ * A command line that cannot be carried out as it stands.
+ *
+ * @remedy Correct the command as the message says; `s3db COMMAND --help` has its flags and examples.
+ */
 export class Usage extends ExpectedError<Usage>("effect-s3db/cli/Usage")("Usage", { description: Schema.String }) {}
 
-/** Nobody has said where the data is, or it cannot be opened as it is said. */
+/**
+ * Nobody has said where the data is, or it cannot be opened as it is said.
+ *
+ * @remedy Say where the data is: `--url`, `--profile` or `S3DB_URL`. `docs/guide/connecting.md` has the forms, `s3db
+ * doctor` tells what is wrong with one.
+ */
 export class NoConnection extends ExpectedError<NoConnection>("effect-s3db/cli/NoConnection")("NoConnection", {
   description: Schema.String
 }) {}
 
-/** Something that is named, and is not there. */
+/**
+ * Something that is named, and is not there.
+ *
+ * @remedy Correct the name; `s3db list` and `s3db profiles` show those that there are.
+ */
 export class Missing extends ExpectedError<Missing>("effect-s3db/cli/Missing")("Missing", {
   description: Schema.String
 }) {}
 
-/** An input that cannot be read: no JSON, no such file. */
+/**
+ * An input that cannot be read: no JSON, no such file.
+ *
+ * @remedy Correct the file or the text that the message names.
+ */
 export class Unreadable extends ExpectedError<Unreadable>("effect-s3db/cli/Unreadable")("Unreadable", {
   description: Schema.String
 }) {}
@@ -79,7 +95,11 @@ export const fileFailure =
     }
   }
 
-/** A resource of that name is in the catalog. */
+/**
+ * A resource of that name is in the catalog.
+ *
+ * @remedy Choose another name, or change the definition by `s3db alter resource`.
+ */
 export class ResourceExists extends ExpectedError<ResourceExists>("effect-s3db/cli/ResourceExists")("ResourceExists", {
   resource: Schema.String
 }) {
@@ -88,28 +108,42 @@ export class ResourceExists extends ExpectedError<ResourceExists>("effect-s3db/c
   }
 }
 
-/** Something would be destroyed, and nobody has said yes. */
+/**
+ * Something would be destroyed, and nobody has said yes.
+ *
+ * @remedy Answer the question, or say `--force` where nobody can be asked.
+ */
 export class Refused extends ExpectedError<Refused>("effect-s3db/cli/Refused")("Refused", {
   description: Schema.String
 }) {}
 
-/** Work that was done in part, or a check that has found something. What there is to say of it is on the output. */
+/**
+ * Work that was done in part, or a check that has found something. What there is to say of it is on the output.
+ *
+ * @remedy Look at the output, which has each problem; mend them and run the command again.
+ */
 export class Partial extends ExpectedError<Partial>("effect-s3db/cli/Partial")("Partial", {
   description: Schema.String
 }) {}
 
-/** The output cannot be written to any more. */
+/**
+ * The output cannot be written to any more.
+ *
+ * @remedy Nothing where the reader had enough, as `head` has; else make room where the output goes.
+ */
 export class OutputClosed extends ExpectedError<OutputClosed>("effect-s3db/cli/OutputClosed")("OutputClosed", {
   description: Schema.String,
   /** Whoever read it has gone: nothing to tell anybody. */
   isGone: Schema.Boolean
 }) {}
 
-/** `; did you mean NAME?`, or nothing. */
-export const didYouMean = (name: string, names: Iterable<string>): string => {
-  const near = nearest(name, names)
-  return near === undefined ? "" : `; did you mean ${near}?`
-}
+/** A message without the name of the method that has failed, which nobody has called who has typed a command. */
+export const withoutApi = (message: string): string =>
+  message
+    .replaceAll(/\b(?:Database|Resource)\.[a-z]\w* is not allowed on /g, "this is not allowed on ")
+    .replaceAll(/\b(?:Database|Resource)\.[a-z]\w* on (\S+) failed: /g, "$1: ")
+    .replaceAll(/\b(?:Database|Resource)\.[a-z]\w* of (?=\S+ is not done: )/g, "")
+    .replaceAll(/\b(?:Database|Resource)\.[a-z]\w* failed: /g, "")
 
 /** `1 document`, `2 documents`. */
 export const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? "" : "s"}`
@@ -123,6 +157,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   ConfigError: "Configuration",
   Missing: "NotFound",
   NotFound: "NotFound",
+  NoSuchResource: "NotFound",
   AlreadyExists: "Conflict",
   ResourceExists: "Conflict",
   Conflict: "Conflict",
@@ -193,7 +228,7 @@ const remedies: Readonly<Record<string, string>> = {
   Throttled: "try again later, or with a smaller --concurrency",
   Timeout: "try again later; `s3db doctor` measures the latency",
   ServiceFailed: "secrets need their keys in S3DB_KEYS, as id:base64,id:base64",
-  Corrupt: "`s3db repair` lists what is damaged",
+  Corrupt: "`s3db repair` lists what is damaged; where it is the catalog, `s3db doctor` says what to do",
   Incomplete: "run `s3db backfill`"
 }
 

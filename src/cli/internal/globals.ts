@@ -48,4 +48,9 @@ export const Version = Context.Reference<string>("effect-s3db/cli/internal/globa
   defaultValue: () => "0.0.0"
 })
 
+/** Whether the command was written as an expression, whose steps stand for its flags. */
+export const IsExpression = Context.Reference<boolean>("effect-s3db/cli/internal/globals/IsExpression", {
+  defaultValue: () => false
+})
+
 export const root = Command.make("s3db").pipe(Command.withSharedFlags(shared))

@@ -16,7 +16,24 @@ export const bytesOf = (file: string): Stream.Stream<Uint8Array, Unreadable, Fil
     : Stream.mapError(Stream.unwrap(Effect.map(FileSystem.FileSystem, (fs) => fs.stream(file))), failed)
 }
 
-export const textOf = (file: string) => Stream.mkString(Stream.decodeText(bytesOf(file)))
+/** The same as text. What is no UTF-8 is refused: in the place of each such byte there would be another text. */
+export const pieces = (file: string): Stream.Stream<string, Unreadable, FileSystem.FileSystem | Stdio.Stdio> => {
+  const name = file === "-" ? "standard input" : file
+  const decoding = (decoder: InstanceType<typeof TextDecoder>, bytes: Uint8Array | undefined) =>
+    Effect.try({
+      try: () => decoder.decode(bytes, { stream: bytes !== undefined }),
+      catch: () => new Unreadable({ description: `${name} is no UTF-8: write it in that encoding` })
+    })
+  return Stream.suspend(() => {
+    const decoder = new TextDecoder("utf-8", { fatal: true })
+    return Stream.concat(
+      Stream.mapEffect(bytesOf(file), (bytes) => decoding(decoder, bytes)),
+      Stream.fromEffect(Effect.suspend(() => decoding(decoder, undefined)))
+    )
+  })
+}
+
+export const textOf = (file: string) => Stream.mkString(pieces(file))
 
 /** Reads JSON. `what` names it in the error, which says where it breaks off, and shows nothing of it. */
 export const parse = (text: string, what: string): Effect.Effect<Json, Unreadable> =>

@@ -13,7 +13,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Terminal from "effect/Terminal"
 import { documentLevels, type Json, type JsonObject, stringifyExact } from "../../encoding/Json.ts"
-import { counted, OutputClosed, Refused } from "./failure.ts"
+import { counted, OutputClosed, Refused, withoutApi } from "./failure.ts"
 import * as table from "./table.ts"
 
 export interface Options {
@@ -127,7 +127,7 @@ export const layer = (options: Options): Layer.Layer<Output, never, Stdio.Stdio 
       const note = (text: string) =>
         options.quiet ? Effect.void : Effect.andThen(clear, say(`${table.harmlessLines(text)}\n`))
       const warn = (text: string) =>
-        Effect.andThen(clear, say(`${errStyle("warning:", "yellow")} ${table.harmlessLines(text)}\n`))
+        Effect.andThen(clear, say(`${errStyle("warning:", "yellow")} ${table.harmlessLines(withoutApi(text))}\n`))
 
       const tableOf = Effect.fnUntraced(function* <E, R>(
         rows: Stream.Stream<JsonObject, E, R>,

@@ -5,7 +5,8 @@ import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
-import { didYouMean, NoConnection } from "./failure.ts"
+import { NoConnection } from "./failure.ts"
+import { didYouMean } from "../../internal/nearest.ts"
 
 const Profiles = Schema.Struct({
   /** The profile that is meant where none is named. */

@@ -15,11 +15,13 @@ import * as Stream from "effect/Stream"
 import * as configuring from "./commands/configure.ts"
 import * as documents from "./commands/documents.ts"
 import * as maintenance from "./commands/maintenance.ts"
+import * as serving from "./commands/mcp.ts"
 import * as overview from "./commands/overview.ts"
 import * as resources from "./commands/resources.ts"
 import * as tools from "./commands/tools.ts"
 import * as transfer from "./commands/transfer.ts"
-import { exitCodes, kindOf, type Kind, OutputClosed, remedyOf } from "./failure.ts"
+import { inSteps } from "./expression.ts"
+import { exitCodes, kindOf, type Kind, OutputClosed, remedyOf, withoutApi } from "./failure.ts"
 import * as globals from "./globals.ts"
 import { Output } from "./output.ts"
 import { harmlessJson, harmlessLines } from "./table.ts"
@@ -46,7 +48,9 @@ const console = Command.make("console", {}, () =>
   Effect.gen(function* () {
     const version = yield* globals.Version
     const { console } = yield* Effect.promise(() => import("./work/console.ts"))
-    yield* console((args) => run(version, args))
+    yield* console((args, isExpression) =>
+      run(version, args).pipe(Effect.provideService(globals.IsExpression, isExpression))
+    )
   })
 ).pipe(
   Command.withDescription("Runs one command after the other on a database that stays open; also from standard input"),
@@ -106,7 +110,7 @@ export const command = globals.root.pipe(
         maintenance.watch
       ]
     },
-    { group: "Other", commands: [tools.migrate, console, completions] }
+    { group: "Other", commands: [tools.migrate, tools.migrateFrom, serving.mcp, console, completions] }
   ]),
   Command.provide(globals.layer)
 )
@@ -132,28 +136,66 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 const oneLine = (message: string): string =>
   message.replace(/\s*Did you mean this\?\s*(\S+)\s*$/, "; did you mean $1?").replaceAll(/\n+\s*/g, " ")
 
-/** `--order -age` is two flags to the parser. */
-const orderApart = (args: ReadonlyArray<string>): string | undefined => {
-  const fields = args[args.indexOf("--order") + 1]
-  return args.includes("--order") && fields !== undefined && /^-[^-]/.test(fields)
-    ? `--order ${fields} is taken for another flag: write --order=${fields}`
-    : undefined
+/** The flags that take a value in every command that has them. */
+const withValue = (): ReadonlySet<string> => {
+  const [taking, alone] = [new Set<string>(), new Set(["help", "version"])]
+  const visit = ({ flags, subcommands }: Completions.CommandDescriptor): void => {
+    for (const { name, type } of flags) (type._tag === "Boolean" ? alone : taking).add(name)
+    subcommands.forEach(visit)
+  }
+  visit(described())
+  return new Set([...taking].filter((name) => !alone.has(name)))
+}
+
+const longFlag = /^--([a-z][a-z-]*)$/
+
+/** What begins with one `-`, and is no number and no `-` alone: to the parser some flags. */
+const isDashed = (text: string | undefined): text is string => text !== undefined && /^-[^-\d.]/.test(text)
+
+/**
+ * Ties a value that begins with `-` to its flag, where no flag can stand: `--order -age`, a cursor.
+ */
+const tied = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const end = args.indexOf("--")
+  const isBefore = (index: number) => end < 0 || index < end
+  const isApart = (index: number) =>
+    isBefore(index + 1) && longFlag.test(args[index] ?? "") && isDashed(args[index + 1])
+  if (!args.some((_, index) => isApart(index))) return args
+  const taking = withValue()
+  const made: Array<string> = []
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index]!
+    if (isApart(index) && taking.has(arg.slice(2))) made.push(`${arg}=${args[++index]}`)
+    else made.push(arg)
+  }
+  return made
+}
+
+/** An id may begin with `-`. */
+const dashHint = (args: ReadonlyArray<string>): string => {
+  const before = args.includes("--") ? [] : args
+  const text = before.find((arg) => isDashed(arg) && arg.length > 2 && !arg.includes("="))
+  return text === undefined ? "" : `; if ${text} is no flags, it stands last, behind --`
 }
 
 /** What is an option in a program is a flag here; what has no limit is not told of one. */
-const forCommandLine = (message: string, args: ReadonlyArray<string>): string =>
-  (args.some((one) => one === "count" || one === "aggregate")
-    ? message.replace("say scan: true, or a limit", "say scan: true")
-    : message
+const forCommandLine = (given: string, args: ReadonlyArray<string>): string => {
+  const message = withoutApi(given)
+  return (
+    args.some((one) => one === "count" || one === "aggregate")
+      ? message.replace("say scan: true, or a limit", "say scan: true")
+      : message
   )
     .replaceAll("scan: true", "--scan")
     .replaceAll("singleWriter: true", "--single-writer")
+}
 
 /**
  * Runs the command line, and gives the exit code. What it says goes to the `Stdio` of its context; it never fails.
  */
 export const run: (version: string, args: ReadonlyArray<string>) => Effect.Effect<number, never, Command.Environment> =
-  Effect.fnUntraced(function* (version, args) {
+  Effect.fnUntraced(function* (version, given) {
+    const args = tied(given)
     const asJson = args.includes("--json") || args.includes("--ndjson")
     const stdio = yield* Stdio.Stdio
     const write = (text: string) => Effect.ignore(Stream.run(Stream.succeed(text), stdio.stdout()))
@@ -166,7 +208,7 @@ export const run: (version: string, args: ReadonlyArray<string>) => Effect.Effec
           case "Version":
             return write(`${event.version}\n`)
           case "InvalidInvocation": {
-            const message = orderApart(args) ?? event.errors.map((error) => oneLine(error.message)).join("\n")
+            const message = `${event.errors.map((error) => oneLine(error.message)).join("\n")}${dashHint(args)}`
             const help = `see \`${event.commandPath.join(" ")} --help\``
             return Effect.provideService(say(told("Usage", message, help, asJson)), Stdio.Stdio, stdio)
           }
@@ -194,7 +236,8 @@ export const run: (version: string, args: ReadonlyArray<string>) => Effect.Effec
     if (failure instanceof OutputClosed && failure.isGone) return exitCodes.Closed
     // The presenter has told what is wrong with the command line; nothing is where help was asked for.
     if (isShowHelp(failure)) return failure.errors.length > 0 ? exitCodes.Usage : exitCodes.Success
-    yield* say(told(kind, forCommandLine(messageOf(failure), args), remedyOf(failure), asJson))
+    const message = forCommandLine(messageOf(failure), args)
+    yield* say(told(kind, (yield* globals.IsExpression) ? inSteps(message) : message, remedyOf(failure), asJson))
     return exitCodes[kind]
   })
 

@@ -4,7 +4,7 @@ import type { Definition } from "../../Definition.ts"
 import type { Json, JsonObject } from "../../encoding/Json.ts"
 import { isObject, mapValues } from "../../internal/json.ts"
 import type { DynamicSchema } from "../../Portable.ts"
-import type { Attribute } from "../../schema/Attributes.ts"
+import * as Attributes from "../../schema/Attributes.ts"
 import * as Wire from "../../Wire.ts"
 
 export const formats = ["json", "typescript", "sql", "bigquery", "json-schema"] as const
@@ -151,10 +151,10 @@ const typeOf = (schema: Json | undefined, prefix: string): string => {
 // Tables
 // -----------------------------------------------------------------------------
 
-type Types = (codec: string) => string
+type Types = (codec: string, isInteger: boolean) => string
 
-const postgres: Types = (codec) => {
-  if (codec === "number") return "double precision"
+const postgres: Types = (codec, isInteger) => {
+  if (codec === "number") return isInteger ? "bigint" : "double precision"
   if (codec === "boolean") return "boolean"
   if (codec === "date") return "timestamptz"
   if (codec === "bytes") return "bytea"
@@ -165,7 +165,8 @@ const postgres: Types = (codec) => {
   return "text"
 }
 
-const bigquery: Types = (codec) => {
+const bigquery: Types = (codec, isInteger) => {
+  if (codec === "number" && isInteger) return "INT64"
   if (codec === "number" || /^(lat|lon)/.test(codec)) return "FLOAT64"
   if (codec === "boolean") return "BOOL"
   if (codec === "date") return "TIMESTAMP"
@@ -177,21 +178,22 @@ const bigquery: Types = (codec) => {
 
 /** One column for each field; what is nested is one JSON value. Secrets and passwords have none. */
 const table = (
-  {
-    attributes,
-    name,
-    primaryKey
-  }: { readonly attributes: ReadonlyArray<Attribute>; readonly name: string; readonly primaryKey: string },
+  { attributes, name, primaryKey, schema }: Pick<Defined, "attributes" | "name" | "primaryKey" | "schema">,
   types: Types,
   quote: (name: string) => string,
   keyword: string
 ): string => {
   const top = attributes.filter(({ codec, path }) => path.length === 1 && codec !== "secret" && codec !== "password")
+  const integers = new Set(
+    Attributes.payloadsOf(schema, "effect/schema/isInt").flatMap(({ path: [name, ...below] }) =>
+      below.length === 0 ? [name] : []
+    )
+  )
   const lines = [
-    `${quote(primaryKey)} ${types("string")} NOT NULL${keyword === "" ? "" : ` ${keyword}`}`,
+    `${quote(primaryKey)} ${types("string", false)} NOT NULL${keyword === "" ? "" : ` ${keyword}`}`,
     ...top.map(
       ({ codec, nullable, optional, path }) =>
-        `${quote(path[0]!)} ${types(codec)}${optional || nullable ? "" : " NOT NULL"}`
+        `${quote(path[0]!)} ${types(codec, integers.has(path[0]!))}${optional || nullable ? "" : " NOT NULL"}`
     )
   ]
   return `CREATE TABLE ${quote(name)} (\n  ${lines.join(",\n  ")}\n);\n`

@@ -17,8 +17,10 @@ type Defined = Definition<DynamicSchema>
 /** Why a schema has no form in the rule notation. */
 class Unwritable {
   readonly why: string
-  constructor(why: string) {
+  readonly hasPath: boolean
+  constructor(why: string, hasPath = false) {
     this.why = why
+    this.hasPath = hasPath
   }
 }
 
@@ -34,6 +36,15 @@ const list = (value: Json | undefined): ReadonlyArray<Json> => (isList(value) ? 
 interface Check {
   readonly id: string
   readonly payload: JsonObject
+  /** What is said where it does not hold, in the place of what is always said. */
+  readonly message: string | undefined
+}
+
+const messageOf = (node: JsonObject, name: "message" | "messageMissingKey"): string | undefined => {
+  const annotations = node["annotations"]
+  if (annotations === undefined || !isObject(annotations)) return undefined
+  const message = annotations[name]
+  return typeof message === "string" ? message : undefined
 }
 
 const checksOf = (node: JsonObject): ReadonlyArray<Check> =>
@@ -42,7 +53,8 @@ const checksOf = (node: JsonObject): ReadonlyArray<Check> =>
     const payload = representation["payload"]
     return {
       id: String(representation["id"]),
-      payload: isObject(payload) ? payload : {}
+      payload: payload !== undefined && isObject(payload) ? payload : {},
+      message: messageOf(object(check), "message")
     }
   })
 
@@ -51,42 +63,168 @@ const attributeId = "effect-s3db/schema/Attribute"
 /** The name of the type, with its arguments, of a check that marks an attribute. */
 const typeOf = ({ payload }: Check): string => {
   const [type, args] = [String(payload["type"]), list(payload["args"])]
-  switch (type) {
-    case "lat":
-    case "lon":
-    case "point":
-      return `geo:${type}:${args[0] ?? 6}`
-    case "embedding":
-      return `embedding:${args[0] ?? ""}`
-    default:
-      return [type, ...args].join(":")
-  }
+  const name = type === "lat" || type === "lon" || type === "point" ? `geo:${type}` : type
+  const given = name.startsWith("geo") && args.length === 0 ? [6] : args
+  return [name, ...given].join(":")
 }
+
+// -----------------------------------------------------------------------------
+// Rules
+// -----------------------------------------------------------------------------
+
+/** What follows the type in a rule. */
+interface Part {
+  readonly name: string
+  /** `true`: it has none. */
+  readonly argument: Json
+}
+
+/** The type of a field, and what is said of it. */
+interface Rule {
+  readonly type: string
+  readonly parts: ReadonlyArray<Part>
+  readonly messages: Readonly<Record<string, string>>
+}
+
+/** What is said of the field itself. */
+interface Presence {
+  readonly optional: boolean
+  readonly nullable: boolean
+  readonly default?: Json
+  readonly missing?: string | undefined
+}
+
+const plainPresence: Presence = { optional: false, nullable: false }
 
 const bounds: Readonly<Record<string, readonly [modifier: string, argument: string]>> = {
   "effect/schema/isMinLength": ["min", "minLength"],
   "effect/schema/isMaxLength": ["max", "maxLength"],
+  "effect/schema/isMinProperties": ["min", "minProperties"],
+  "effect/schema/isMaxProperties": ["max", "maxProperties"],
   "effect/schema/isGreaterThanOrEqualTo": ["min", "minimum"],
   "effect/schema/isLessThanOrEqualTo": ["max", "maximum"]
 }
 
-/** The rule of a text, number or other simple value. */
-const simple = (type: string, checks: ReadonlyArray<Check>): string => {
+const patterns: Readonly<Record<string, string>> = {
+  "^[a-zA-Z]+$": "alpha",
+  "^[a-zA-Z0-9]+$": "alphanum",
+  "^[a-zA-Z0-9_-]+$": "alphadash",
+  "^\\d+$": "numeric"
+}
+
+const partOf = ({ id, payload }: Check): Part => {
+  const part = (name: string, argument: Json = true): Part => ({ name, argument })
+  const bound = bounds[id]
+  if (bound !== undefined) return part(bound[0], payload[bound[1]] ?? null)
+  switch (id) {
+    case "effect/schema/isInt":
+      return part("integer")
+    case "effect/schema/isUnique":
+      return part("unique")
+    case "effect/schema/isGreaterThan":
+      return payload["exclusiveMinimum"] === 0
+        ? part("positive")
+        : refuse("a number above another one than 0 has no rule")
+    case "effect/schema/isLessThan":
+      return payload["exclusiveMaximum"] === 0
+        ? part("negative")
+        : refuse("a number below another one than 0 has no rule")
+    case "effect/schema/isBetweenLength":
+    case "effect/schema/isBetweenProperties": {
+      const [least, most] = [payload["minimum"], payload["maximum"]]
+      return least !== undefined && least === most
+        ? part("length", least)
+        : refuse("a length from one to another has no rule")
+    }
+    case "effect/schema/isPattern": {
+      const [source, flags] = [String(payload["source"]), typeof payload["flags"] === "string" ? payload["flags"] : ""]
+      const known = flags === "" ? patterns[source] : undefined
+      return known === undefined ? part("pattern", `/${source}/${flags}`) : part(known)
+    }
+    case "effect-s3db/schema/normalize": {
+      const op = String(payload["op"])
+      return part(["trim", "lowercase", "uppercase"].includes(op) ? op : "convert")
+    }
+    default:
+      return refuse(`the check ${id} has no rule`)
+  }
+}
+
+/** The rule of a value by the checks of its schema. */
+const ruleOf = (type: string, node: JsonObject): Rule => {
+  const checks = checksOf(node)
   const marks = checks.filter(({ id }) => id === attributeId)
   if (marks.length > 1) refuse("a value has two types")
-  const parts = [marks.length === 1 ? typeOf(marks[0]!) : type]
-  let pattern = ""
-  for (const { id, payload } of checks) {
-    const bound = bounds[id]
-    if (id === attributeId || id === "effect/schema/isFinite") continue
-    if (id === "effect/schema/isInt") parts.push("integer")
-    else if (id === "effect-s3db/schema/normalize") parts.push(String(payload["op"]))
-    else if (bound !== undefined) parts.push(`${bound[0]}:${String(payload[bound[1]])}`)
-    else if (id === "effect/schema/isPattern" && pattern === "") {
-      pattern = `|pattern:/${String(payload["source"])}/${typeof payload["flags"] === "string" ? payload["flags"] : ""}`
-    } else refuse(`the check ${id} has no rule`)
+  const messages: Record<string, string> = {}
+  const message = messageOf(node, "message")
+  if (message !== undefined) messages["type"] = message
+  let name = marks.length === 1 ? typeOf(marks[0]!) : type
+  const parts: Array<Part> = []
+  for (const check of checks) {
+    if (check.id === attributeId || (check.id === "effect/schema/isFinite" && check.message === undefined)) continue
+    if (check.id === "effect-s3db/schema/plainPassword") {
+      const { algorithm, max, min } = check.payload
+      if (algorithm !== undefined) name = `${name}:${String(algorithm)}`
+      if (min !== undefined) parts.push({ name: "min", argument: min })
+      if (max !== undefined) parts.push({ name: "max", argument: max })
+      continue
+    }
+    const part = partOf(check)
+    parts.push(part)
+    if (check.message === undefined) continue
+    if (messages[part.name] !== undefined && messages[part.name] !== check.message) refuse("a rule has two messages")
+    messages[part.name] = check.message
   }
-  return parts.join("|") + pattern
+  return { type: name, parts, messages }
+}
+
+const word = /^[\w@-](?:[\w .@-]*[\w.@-])?$/
+
+const isPlain = (value: Json): boolean =>
+  typeof value === "number" || typeof value === "boolean" || (typeof value === "string" && word.test(value))
+
+const textOf = ({ argument, name }: Part): string | undefined => {
+  if (argument === true) return name
+  if (isList(argument)) {
+    return argument.every((one) => typeof one === "string" && word.test(one))
+      ? `${name}:${argument.join(",")}`
+      : undefined
+  }
+  return isPlain(argument) && argument !== false ? `${name}:${String(argument)}` : undefined
+}
+
+/** A rule as a text, or as an explicit definition where no text says it. */
+const written = (rule: Rule, presence: Presence, more: JsonObject = {}): Json => {
+  const messages: Record<string, Json> = { ...rule.messages }
+  if (presence.missing !== undefined) messages["required"] = presence.missing
+  const given = presence.default
+  const flags = [...(presence.nullable ? ["nullable"] : []), ...(presence.optional ? ["optional"] : [])]
+  // A text of what is no text may be read as something else.
+  const isPlainDefault = given === undefined || isPlain(given)
+  const defaults = given === undefined || !isPlainDefault ? [] : [`default:${String(given)}`]
+  const texts: Array<string> = []
+  let rest = rule.parts
+  while (rest.length > 0) {
+    const text = textOf(rest[0]!)
+    if (text === undefined) break
+    texts.push(text)
+    rest = rest.slice(1)
+  }
+  const [last, ...others] = rest
+  const isPatternLast = last === undefined || (last.name === "pattern" && others.length === 0)
+  if (isPatternLast && isPlainDefault && Object.keys(messages).length === 0 && Object.keys(more).length === 0) {
+    const pattern = last === undefined ? [] : [`pattern:${String(last.argument)}`]
+    return [rule.type, ...texts, ...flags, ...defaults, ...pattern].join("|")
+  }
+  if (new Set(rest.map(({ name }) => name)).size < rest.length) refuse("a rule stands there twice")
+  return {
+    type: [rule.type, ...texts].join("|"),
+    ...more,
+    ...Object.fromEntries(rest.map(({ argument, name }) => [name, argument])),
+    ...Object.fromEntries(flags.map((flag) => [flag, true])),
+    ...(given === undefined ? {} : { default: given }),
+    ...(Object.keys(messages).length === 0 ? {} : { messages })
+  }
 }
 
 const declarations: Readonly<Record<string, string>> = {
@@ -98,31 +236,49 @@ const declarations: Readonly<Record<string, string>> = {
   "effect/schema/Duration": "duration"
 }
 
-const word = /^[\w .@-]+$/
+const literalOf = (node: JsonObject): string | number => {
+  const { type, value } = node["_tag"] === "Literal" ? object(node["literal"]) : {}
+  return (type === "string" || type === "number") && (typeof value === "string" || typeof value === "number")
+    ? value
+    : refuse("a union has no rule")
+}
 
-/** A field in the notation; `modifiers` are those of the field itself, such as `optional`. */
-const attributeOf = (node: JsonObject, modifiers: ReadonlyArray<string>): Json => {
-  const checks = () => checksOf(node)
-  const add = (rule: string): string => {
-    if (modifiers.length === 0) return rule
-    // A pattern takes the rest of the rule.
-    const at = rule.indexOf("|pattern:")
-    return at < 0 ? [rule, ...modifiers].join("|") : [rule.slice(0, at), ...modifiers].join("|") + rule.slice(at)
-  }
+const choices = (values: ReadonlyArray<string | number>, node: JsonObject, presence: Presence): Json => {
+  const { messages, parts } = ruleOf("enum", node)
+  const areNumbers = values.every((value) => typeof value === "number")
+  const part: Part = { name: areNumbers ? "enum" : "values", argument: [...values] }
+  // A text of numbers stands for numbers in a rule of numbers alone.
+  const rule: Rule = { type: areNumbers ? "number" : "enum", parts: [part, ...parts], messages }
+  return written(rule, presence)
+}
+
+type Defaults = Portable.Portable["defaults"]
+
+/** A field in the notation, with what is said of the field itself. `above`: its path, by which its defaults are called. */
+const attributeOf = (node: JsonObject, presence: Presence, defaults: Defaults, above: string): Json => {
+  const simple = (type: string): Json => written(ruleOf(type, node), presence)
+  const marked = () => checksOf(node).some(({ id }) => id === attributeId)
   switch (node["_tag"]) {
     case "String":
-      return add(simple("string", checks()))
-    case "Number":
-      return add(simple("number", checks()))
+      return simple("string")
+    case "Number": {
+      const [first, ...others] = list(node["checks"])
+      const isWhole = first !== undefined && checksOf({ checks: [first] })[0]?.id === "effect/schema/isInt"
+      return isWhole && messageOf(object(first), "message") === undefined
+        ? written(ruleOf("integer", { ...node, checks: others }), presence)
+        : simple("number")
+    }
     case "Boolean":
-      return add(simple("boolean", checks()))
+      return simple("boolean")
+    case "Literal":
+      return choices([literalOf(node)], node, presence)
     case "Declaration": {
       const id = String(object(node["representation"])["id"])
       if (id === "effect-s3db/schema/Secret") {
         const inner = object(list(node["typeParameters"])[0])["_tag"]
-        return add(inner === "String" ? "secret" : inner === "Number" ? "secretNumber" : "secretAny")
+        return simple(inner === "String" ? "secret" : inner === "Number" ? "secretNumber" : "secretAny")
       }
-      return add(simple(declarations[id] ?? refuse(`the type ${id} has no rule`), checks()))
+      return simple(declarations[id] ?? refuse(`the type ${id} has no rule`))
     }
     case "Union": {
       const types = list(node["types"]).map(object)
@@ -130,73 +286,62 @@ const attributeOf = (node: JsonObject, modifiers: ReadonlyArray<string>): Json =
       if (rest.length < types.length) {
         const [only] = rest
         const inner: JsonObject = rest.length === 1 && only !== undefined ? only : { ...node, types: rest }
-        return attributeOf(inner, [...modifiers, "nullable"])
+        return attributeOf(inner, { ...presence, nullable: true }, defaults, above)
       }
-      const values = rest.map(({ _tag, literal }) => {
-        const { type, value } = _tag === "Literal" ? object(literal) : {}
-        return type === "string" && typeof value === "string" && word.test(value)
-          ? value
-          : refuse("a union has no rule")
-      })
-      return add(`enum|values:${values.join(",")}`)
+      return choices(rest.map(literalOf), node, presence)
     }
     case "Arrays": {
-      const all = checks()
-      if (all.some(({ id }) => id === attributeId)) return add(simple("array", all))
+      if (marked()) return simple("array")
       const [items, ...others] = list(node["rest"])
       if (list(node["elements"]).length > 0 || others.length > 0 || items === undefined)
         return refuse("a tuple has no rule")
-      return { type: "array", items: attributeOf(object(items), []), ...explicit(all), ...flags(modifiers) }
+      return written(ruleOf("array", node), presence, {
+        items: attributeOf(object(items), plainPresence, defaults, `${above}.[]`)
+      })
     }
     case "Objects": {
-      const all = checks()
-      if (all.some(({ id }) => id === attributeId)) return add(simple("object", all))
+      if (marked()) return simple("object")
       const [index, ...others] = list(node["indexSignatures"])
       const properties = list(node["propertySignatures"]).map(object)
       if (index !== undefined) {
         if (others.length > 0 || properties.length > 0) return refuse("an object with other fields has no rule")
-        return {
-          type: "record",
-          items: attributeOf(object(object(index)["type"]), []),
-          ...explicit(all),
-          ...flags(modifiers)
-        }
+        return written(ruleOf("record", node), presence, {
+          items: attributeOf(object(object(index)["type"]), plainPresence, defaults, `${above}.{}`)
+        })
       }
-      if (all.length > 0) return refuse("a check of an object has no rule")
-      return {
-        ...(modifiers.length === 0 ? {} : { $$type: ["object", ...modifiers].join("|") }),
-        ...fieldsOf(properties, {})
-      }
+      if (presence.default !== undefined || presence.missing !== undefined || messageOf(node, "message") !== undefined)
+        return refuse("what is said of an object has no rule")
+      const fields = fieldsOf(properties, defaults, `${above}.`)
+      const checks = checksOf(node)
+      const said = ["object", ...(presence.optional ? ["optional"] : []), ...(presence.nullable ? ["nullable"] : [])]
+      if (checks.length === 0) return { ...(said.length === 1 ? {} : { $$type: said.join("|") }), ...fields }
+      return checks.length === 1 && checks[0]!.id === "effect-s3db/schema/strict"
+        ? { type: said.join("|"), props: fields, strict: true }
+        : refuse("a check of an object has no rule")
     }
     default:
       return refuse(`a schema of the form ${String(node["_tag"])} has no rule`)
   }
 }
 
-const explicit = (checks: ReadonlyArray<Check>): JsonObject =>
-  Object.fromEntries(
-    checks.map(({ id, payload }) => {
-      const bound = bounds[id]
-      return bound === undefined ? refuse(`the check ${id} has no rule`) : [bound[0], payload[bound[1]] ?? null]
-    })
-  )
-
-const flags = (modifiers: ReadonlyArray<string>): JsonObject => Object.fromEntries(modifiers.map((one) => [one, true]))
-
-const fieldsOf = (properties: ReadonlyArray<JsonObject>, defaults: Portable.Portable["defaults"]): JsonObject =>
+const fieldsOf = (properties: ReadonlyArray<JsonObject>, defaults: Defaults, above = ""): JsonObject =>
   Object.fromEntries(
     properties.map((property) => {
       const name = String(object(property["name"])["value"])
-      const given = Object.hasOwn(defaults, name) ? defaults[name] : undefined
-      const value = given !== undefined && "value" in given ? given.value : undefined
-      const isPlain =
-        typeof value === "number" || typeof value === "boolean" || (typeof value === "string" && word.test(value))
-      if (given !== undefined && !isPlain) refuse(`the default of ${name} has no rule`)
-      const modifiers = [
-        ...(property["isOptional"] === true ? ["optional"] : []),
-        ...(isPlain ? [`default:${String(value)}`] : [])
-      ]
-      return [name, attributeOf(object(property["type"]), modifiers)]
+      const path = `${above}${name}`
+      const given = Object.hasOwn(defaults, path) ? defaults[path] : undefined
+      if (given !== undefined && !("value" in given)) throw new Unwritable(`${path}: its default has no rule`, true)
+      const presence: Presence = {
+        optional: property["isOptional"] === true,
+        nullable: false,
+        ...(given !== undefined && "value" in given ? { default: given.value } : {}),
+        missing: messageOf(property, "messageMissingKey")
+      }
+      try {
+        return [name, attributeOf(object(property["type"]), presence, defaults, path)]
+      } catch (error) {
+        throw error instanceof Unwritable && !error.hasPath ? new Unwritable(`${path}: ${error.why}`, true) : error
+      }
     })
   )
 

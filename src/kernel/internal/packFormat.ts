@@ -10,7 +10,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { type Json, type JsonObject, stringifyExact } from "../../encoding/Json.ts"
+import { type Json, stringifyExact } from "../../encoding/Json.ts"
 import { concatBytes } from "../../internal/bytes.ts"
 import type { Metadata } from "../../storage/ObjectStore.ts"
 import * as StoreError from "../../storage/StoreError.ts"
@@ -204,22 +204,4 @@ export const make = (compression: BlobCodec.Compression | undefined) => {
     column: (bytes: Uint8Array, index: Index) =>
       Effect.flatMap(blob.decode(bytes, ""), (content) => columnFromBytes(content, rowCount(index)))
   }
-}
-
-/** The objects of several columns, row by row, with no other members. */
-export const objectsOf = (
-  columns: ReadonlyMap<string, Column["values"]>,
-  rows: number,
-  choose: (row: number) => boolean
-): ReadonlyArray<JsonObject | undefined> => {
-  const all = [...columns]
-  return Array.from({ length: rows }, (_, row) => {
-    if (!choose(row)) return undefined
-    const object: Record<string, Json> = {}
-    for (const [name, values] of all) {
-      const value = values[row]
-      if (value !== undefined) object[name] = value
-    }
-    return object
-  })
 }

@@ -12,6 +12,8 @@ import { ExpectedError } from "../../internal/expectedError.ts"
 /**
  * A tier that could not do what it was asked for: it cannot be reached, refuses, or does not answer in time. Reads go on without it.
  *
+ * @remedy Nothing, for a moment of it: reads go on without the tier. Where it lasts, look at the tier (its address,
+ * its rights, its disk); only what is asked of it alone, such as invalidation, fails.
  * @category errors
  * @since 0.1.0
  */

@@ -272,7 +272,7 @@ export const make = (
       onSuccess: (report) =>
         Effect.sync(() => {
           if (report.failed === 0) troubles.delete(bound.resource)
-          else troubles.set(bound.resource, `${report.failed} documents could not be expired`)
+          else troubles.set(bound.resource, `documents that could not be expired: ${report.failed}`)
           return [report]
         }),
       onFailure: (cause) => Effect.as(failed(bound.resource, cause), [] as ReadonlyArray<Report>)

@@ -12,6 +12,14 @@ const causeOf = (failure: unknown): unknown => {
   return isTold ? cause : Object.assign(new Error("fetch failed", { cause: failure }), { code: "ERR_HTTP_FETCH" })
 }
 
+const pairsOf = (headers: ReadonlyArray<string>): Array<[string, string]> => {
+  const pairs: Array<[string, string]> = []
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (!own.has(headers[i]!)) pairs.push([headers[i]!, headers[i + 1]!])
+  }
+  return pairs
+}
+
 const headersOf = (response: Response): HttpAnswer["headers"] => {
   const headers: Record<string, string> = Object.create(null)
   response.headers.forEach((value, name) => {
@@ -57,7 +65,7 @@ export const make = (
       }
       fetch(`${origin.protocol}//${origin.host}${path}`, {
         method,
-        headers: headers.filter(([name]) => !own.has(name)).map(([name, value]) => [name, value]),
+        headers: pairsOf(headers),
         // A view of shared memory cannot be sent.
         body: body === undefined ? null : new Uint8Array(body),
         redirect: "manual",

@@ -45,9 +45,6 @@ export const make = (
 
   const send: Transport["send"] = ({ body, headers, method, origin, path }, answered, failed) => {
     agents.retire()
-    const flat: Array<string> = []
-    for (const [name, value] of headers) flat.push(name, value)
-    if (body !== undefined) flat.push("content-length", String(body.length))
     const isSecure = origin.protocol === "https:"
     const request = (isSecure ? https : http).request({
       agent: isSecure ? agents.https : agents.http,
@@ -55,7 +52,7 @@ export const make = (
       port: origin.port,
       method,
       path,
-      headers: flat
+      headers: body === undefined ? headers : [...headers, "content-length", String(body.length)]
     })
     let isOver = false
     let isCancelled = false
@@ -91,8 +88,9 @@ export const make = (
         const answerHeaders = headersOf(message)
         agents.learn(answerHeaders)
         const answer = { status: message.statusCode ?? 0, headers: answerHeaders, body: joined(parts, size) }
-        // The connection is free for the next request only when this tick is over.
-        queueMicrotask(() => {
+        // The connection is free for the next request only when this tick is over. Once all that has come is read, what it leads to is
+        // written, many requests at once: that takes the system half of the time that it takes for each by itself.
+        setImmediate(() => {
           if (!isCancelled) answered(answer)
         })
       })

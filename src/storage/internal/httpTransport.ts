@@ -6,8 +6,8 @@ export interface HttpRequest {
   readonly origin: Origin
   /** Percent-encoded, with the query. */
   readonly path: string
-  /** Lower-case names with their values, `host` among them. */
-  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
+  /** Lower-case names, each with its value behind it, `host` among them. */
+  readonly headers: ReadonlyArray<string>
   readonly body: Uint8Array | undefined
 }
 

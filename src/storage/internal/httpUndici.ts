@@ -107,11 +107,9 @@ export const make = (
       abort = () => {
         connection.client.destroy(new Error("cancelled")).catch(() => undefined)
       }
-      const flat: Array<string> = []
-      for (const [name, value] of headers) flat.push(name, value)
       connection.client.dispatch(
         // It closes the connection after HEAD unless it is told not to.
-        { method, path, headers: flat, body: body ?? null, reset: false },
+        { method, path, headers: [...headers], body: body ?? null, reset: false },
         {
           onRequestStart: () => {},
           onResponseStart: (_, code, received) => {

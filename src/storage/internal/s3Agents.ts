@@ -2,6 +2,7 @@
 type Http = typeof import("node:http")
 type Https = typeof import("node:https")
 type Duplex = InstanceType<(typeof import("node:stream"))["Duplex"]>
+type Socket = InstanceType<(typeof import("node:net"))["Socket"]>
 
 /** Those of this runtime, which may have none: they are not imported. */
 export const nodeModules = (): { readonly http: Http; readonly https: Https } | undefined => {
@@ -17,6 +18,11 @@ export const defaultIdleMillis = 4000
 const marginMillis = 1000
 
 const mostIdleMillis = 600_000
+
+/** When the system begins to look whether the other side of an idle connection is there: Node's default. */
+const probeMillis = 1000
+
+const isSocket = (connection: Duplex): connection is Socket => "setKeepAlive" in connection && "unref" in connection
 
 export interface Agents {
   readonly http: InstanceType<Http["Agent"]>
@@ -40,10 +46,11 @@ export const make = (
   let nextDue = 0
 
   const noting = <A extends InstanceType<Http["Agent"]>>(agent: A): A => {
-    const keep = agent.keepSocketAlive.bind(agent)
+    // What Node does, without reading all headers once more for how long the server keeps it: `learn` knows.
     agent.keepSocketAlive = (socket) => {
       idleSince.set(socket, now())
-      return keep(socket)
+      if (isSocket(socket)) socket.setKeepAlive(true, probeMillis).unref()
+      return true
     }
     return agent
   }

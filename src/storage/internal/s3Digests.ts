@@ -16,10 +16,10 @@ const ofNode = ({ createHmac, createSecretKey, hash }: NodeCrypto): Digests => (
   }
 })
 
-const node: NodeCrypto | undefined = globalThis.process?.getBuiltinModule?.("node:crypto")
-
 /** Those of this runtime: Node's own where there are any, else in JavaScript, which is loaded then. */
-export const digests: Effect.Effect<Digests> =
-  node?.hash === undefined
+export const digests: Effect.Effect<Digests> = Effect.suspend(() => {
+  const node: NodeCrypto | undefined = globalThis.process?.getBuiltinModule?.("node:crypto")
+  return node?.hash === undefined
     ? Effect.promise(() => import("./digestsInJavaScript.ts").then(({ inJavaScript }) => inJavaScript))
     : Effect.succeed(ofNode(node))
+})

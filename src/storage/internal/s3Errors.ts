@@ -79,6 +79,24 @@ const retryAfterOf = ({ header }: Refusal): number | undefined => {
 const neverSent =
   /^(ECONNREFUSED|ENOTFOUND|EAI_[A-Z]+|EHOSTUNREACH|EHOSTDOWN|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL|ERR_TLS_CERT_.*|CERT_.*|UND_ERR_CONNECT_TIMEOUT|UNABLE_TO_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|ERR_SSL_.*)$/
 
+const noTls = "the server does not speak TLS: if it is meant to be asked without, write http://"
+const unknownAuthority =
+  "nobody who is known here has signed the server's certificate: name the file of who has in NODE_EXTRA_CA_CERTS"
+
+/** What to do about what the layers below the request say by a code. */
+const remedies: ReadonlyArray<readonly [codes: RegExp, text: string]> = [
+  [/^ECONNREFUSED$/, "nobody listens there: does the server run, and is it this port?"],
+  [/^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/, noTls],
+  [/^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*)$/, unknownAuthority],
+  [/^CERT_HAS_EXPIRED$/, "the server's certificate has expired"],
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$/, "the server's certificate is for other names than this"]
+]
+
+const withRemedy = (code: string): string => {
+  const remedy = remedies.find(([codes]) => codes.test(code))?.[1]
+  return remedy === undefined ? code : `${remedy} (${code})`
+}
+
 const connectionOf = (cause: unknown): Reason | undefined => {
   const name = textField(cause, "name")
   const code = textField(cause, "code")
@@ -100,9 +118,9 @@ const connectionOf = (cause: unknown): Reason | undefined => {
       host === undefined ? code : `no host has the name ${JSON.stringify(host)} (${code}): is it spelt right?`
     )
   }
-  if (code !== undefined && neverSent.test(code)) return unreachable(code)
+  if (code !== undefined && neverSent.test(code)) return unreachable(withRemedy(code))
   const connecting = field(cause, "syscall") === "connect" || Array.isArray(field(cause, "errors"))
-  if (connecting && code !== undefined) return unreachable(code)
+  if (connecting && code !== undefined) return unreachable(withRemedy(code))
   if (message.includes("did not establish a connection")) return unreachable("no connection in time")
   if (name === "AbortError" || code === "ETIMEDOUT" || (name === "TimeoutError" && code === undefined)) {
     const afterMillis = Number(/(\d+) ms/.exec(message)?.[1] ?? 0)
@@ -111,7 +129,10 @@ const connectionOf = (cause: unknown): Reason | undefined => {
   }
   const broken = /^(ECONN|EPIPE|HPE_|ERR_STREAM_|EPROTO|ERR_HTTP|UND_ERR_)/
   if ((code !== undefined && broken.test(code)) || message === "aborted" || message === "socket hang up") {
-    const description = "the connection broke before the answer was complete"
+    const description =
+      code === "EPROTO" && message.includes("wrong version number")
+        ? noTls
+        : "the connection broke before the answer was complete"
     return new Unavailable({ description, sent: true, ...(code === undefined ? {} : { code }) })
   }
   return undefined

@@ -25,7 +25,8 @@ import {
   warnOfClock
 } from "./s3Options.ts"
 import { isRegion, placeOf } from "./s3Place.ts"
-import type { Client, Found, Listed } from "./s3Port.ts"
+import { readListing, numberIn, timeIn } from "./s3Listing.ts"
+import type { Client, Found } from "./s3Port.ts"
 import * as s3Text from "./s3Text.ts"
 import { escapeXml, readXml } from "./s3Xml.ts"
 import * as sigV4 from "./sigV4.ts"
@@ -38,6 +39,9 @@ export interface Options extends Omit<SharedOptions, "credentials">, Variants {
 }
 
 type Header = readonly [name: string, value: string]
+
+/** Makes a result of an answer. `text`: its body, where it was read to tell whether it is one of S3. */
+type Read<A> = (answer: HttpAnswer, text: string) => A
 
 /** A request before it is signed. */
 interface Prepared {
@@ -183,8 +187,9 @@ export const make = Effect.fnUntraced(function* (
     headers.sort(byName)
     const authorization = signer.authorization({ method, path, query, headers, payload }, time, keys, region)
     // Some servers turn away who does not say what it is.
-    headers.push(["authorization", authorization], ["user-agent", "effect-s3db"])
-    return { method, origin, path: query === "" ? path : `${path}?${query}`, headers, body }
+    const sent = ["authorization", authorization, "user-agent", "effect-s3db"]
+    for (const [name, value] of headers) sent.push(name, value)
+    return { method, origin, path: query === "" ? path : `${path}?${query}`, headers: sent, body }
   }
 
   const reasonWithoutAnswer = (cause: unknown): Reason =>
@@ -195,7 +200,7 @@ export const make = Effect.fnUntraced(function* (
   /** One attempt; another one, signed again, when the first was refused and its answer says what to do otherwise. */
   const attempt = <A>(
     request: Prepared,
-    read: (answer: HttpAnswer) => A,
+    read: Read<A>,
     keys: sigV4.Keys,
     lessons: number
   ): Effect.Effect<A, StoreError> =>
@@ -229,8 +234,10 @@ export const make = Effect.fnUntraced(function* (
         const { body, status } = answer
         if (status < 200 || status >= 300) return refused(answer, status)
         const expected = answersTo[facts.operation]
+        let text = ""
         if (expected !== undefined && (expected.root !== undefined || body.length > 0)) {
-          const kind = kindOf(decoder.decode(body), expected.root)
+          text = decoder.decode(body)
+          const kind = kindOf(text, expected.root)
           if (kind === "error") return refused(answer, statusOfLateError)
           if (kind === "foreign") {
             return fail(reasonWithoutAnswer(new NotOfS3(status, answer.headers["content-type"], expected.to)))
@@ -238,7 +245,7 @@ export const make = Effect.fnUntraced(function* (
         }
         let found: A
         try {
-          found = read(answer)
+          found = read(answer, text)
         } catch {
           // Half a document, or one with something in it that S3 does not write.
           return fail(
@@ -257,17 +264,13 @@ export const make = Effect.fnUntraced(function* (
       }
     })
 
-  const withKeys = <A>(
-    request: Prepared,
-    read: (answer: HttpAnswer) => A,
-    lessons: number
-  ): Effect.Effect<A, StoreError> =>
+  const withKeys = <A>(request: Prepared, read: Read<A>, lessons: number): Effect.Effect<A, StoreError> =>
     keySource.renewed.pipe(
       Effect.mapError((reason) => new StoreError({ operation: request.facts.operation, key: request.about, reason })),
       Effect.flatMap((keys) => attempt(request, read, keys, lessons))
     )
 
-  const send = <A>(request: Prepared, read: (answer: HttpAnswer) => A): Effect.Effect<A, StoreError> => {
+  const send = <A>(request: Prepared, read: Read<A>): Effect.Effect<A, StoreError> => {
     const { about, facts } = request
     if (!transport.isExact && dotSegment.test(request.path ?? "")) {
       const description = "fetch takes . and .. out of keys: use another runtime, or other keys"
@@ -350,8 +353,8 @@ export const make = Effect.fnUntraced(function* (
             ]
       const headers: ReadonlyArray<Header> = [["content-type", "application/xml"], ...digest]
       const facts = { operation: "deleteMany" as const }
-      return send({ facts, about: keys[0]!, method: "POST", query: "delete=", headers, body }, ({ body }) =>
-        readDeletion(decoder.decode(body))
+      return send({ facts, about: keys[0]!, method: "POST", query: "delete=", headers, body }, (_, text) =>
+        readDeletion(text)
       )
     },
     copy: ({ contentType, from, ifSourceMatch, metadata, metadataBytes, to }) => {
@@ -364,8 +367,8 @@ export const make = Effect.fnUntraced(function* (
       metadataHeaders(headers, metadata)
       const facts = { operation: "copy" as const, metadataBytes, conditional: ifSourceMatch !== undefined }
       const body = new Uint8Array()
-      return send({ facts, about: from, method: "PUT", path: encodeKey(to), headers, body }, ({ body }) => ({
-        etag: readField(decoder.decode(body), "ETag")
+      return send({ facts, about: from, method: "PUT", path: encodeKey(to), headers, body }, (_, text) => ({
+        etag: readField(text, "ETag")
       }))
     },
     list: ({ delimiter, maxKeys, prefix, startAfter, token }) => {
@@ -382,9 +385,7 @@ export const make = Effect.fnUntraced(function* (
         .filter((part) => part !== undefined)
         .join("&")
       const facts = { operation: "list" as const }
-      return send({ facts, about: prefix ?? "", method: "GET", query, headers: [] }, ({ body }) =>
-        readListing(decoder.decode(body))
-      )
+      return send({ facts, about: prefix ?? "", method: "GET", query, headers: [] }, (_, text) => readListing(text))
     }
   }
   return {
@@ -410,14 +411,6 @@ const locationOf = (region: string): Uint8Array =>
 
 const parameter = (name: string, value: string | undefined): string | undefined =>
   value === undefined ? undefined : `${name}=${percentEncode(value)}`
-
-const numberIn = (text: string | undefined): number | undefined =>
-  text !== undefined && /^\d{1,16}$/.test(text) ? Number(text) : undefined
-
-const timeIn = (text: string | undefined): number | undefined => {
-  const time = Date.parse(text ?? "")
-  return Number.isNaN(time) ? undefined : time
-}
 
 const etagIn = ({ headers }: HttpAnswer) => ({ etag: headers["etag"] })
 
@@ -486,43 +479,4 @@ const readDeletion = (document: string) => {
     }
   })
   return { deleted, errors }
-}
-
-type Entry = Listed["entries"][number]
-
-const readListing = (document: string): Listed => {
-  const entries: Array<Entry> = []
-  const commonPrefixes: Array<string> = []
-  const fields: Record<string, string> = Object.create(null)
-  let key = ""
-  let etag: string | undefined
-  let size: number | undefined
-  let lastModified: number | undefined
-  let group = ""
-  readXml(document, (name, text, depth, parent) => {
-    if (depth === 2) {
-      if (parent === "Contents") {
-        if (name === "Key") key = text
-        else if (name === "ETag") etag = text
-        else if (name === "Size") size = numberIn(text)
-        else if (name === "LastModified") lastModified = timeIn(text)
-      } else if (name === "Prefix") group = text
-    } else if (depth === 1) {
-      if (name === "Contents") {
-        entries.push({ key, etag, size, lastModified })
-        key = ""
-        etag = size = lastModified = undefined
-      } else if (name === "CommonPrefixes") {
-        commonPrefixes.push(group)
-        group = ""
-      } else fields[name] = text
-    }
-  })
-  return {
-    entries,
-    commonPrefixes,
-    encodingType: fields["EncodingType"],
-    isTruncated: fields["IsTruncated"] === undefined ? undefined : fields["IsTruncated"] === "true",
-    nextToken: fields["NextContinuationToken"]
-  }
 }

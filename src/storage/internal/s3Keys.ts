@@ -3,8 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Semaphore from "effect/Semaphore"
 import { AccessDenied, isStoreError, type Reason, Unsupported } from "../StoreError.ts"
+import { variable } from "./awsProfile.ts"
 import * as s3Errors from "./s3Errors.ts"
-import { checkCredentials, type Credentials, variable } from "./s3Options.ts"
+import { checkCredentials, type Credentials } from "./s3Options.ts"
 import type { Keys } from "./sigV4.ts"
 
 /**

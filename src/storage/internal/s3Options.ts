@@ -1,9 +1,10 @@
 /** Which bucket, where, and how to reach it: what the clients of S3 have in common. */
-import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { StoreError } from "../StoreError.ts"
+import * as awsProfile from "./awsProfile.ts"
+import { variable } from "./awsProfile.ts"
 import { checkCount, checkDuration, invalidOption } from "./optionRules.ts"
 
 /**
@@ -32,7 +33,7 @@ export interface Options {
    * bucket is made. Default: `false`.
    */
   readonly createBucket?: boolean | undefined
-  /** Default: the variable `AWS_REGION`, else `us-east-1`. */
+  /** Default: the variable `AWS_REGION`, else that of the profile by which requests are made, else `us-east-1`. */
   readonly region?: string | undefined
   /** An `http` or `https` URL without a path. Default: the endpoint of AWS for the region. */
   readonly endpoint?: string | undefined
@@ -64,6 +65,10 @@ export const defaultConnectTimeout: Duration.Input = "5 seconds"
 
 /** The options but for the credentials, which a client may take in other forms as well. */
 type Place = Omit<Options, "credentials">
+
+interface WithCredentials {
+  readonly credentials?: unknown
+}
 
 /** The first option that cannot be. */
 export const checkOptions = (options: Place): StoreError | undefined =>
@@ -113,31 +118,45 @@ const checkEndpoint = ({ endpoint }: Place): StoreError | undefined => {
     : invalidOption("endpoint", "the endpoint must not hold credentials, a query or a fragment")
 }
 
-/** A variable of the environment, as the SDK takes it: an empty one says nothing. */
-export const variable = (name: string): Effect.Effect<string | undefined> =>
-  Config.String(name).pipe(
-    Effect.map((value) => (value === "" ? undefined : value)),
-    Effect.orElseSucceed(() => undefined)
-  )
+type FindProfile = Effect.Effect<awsProfile.Profile | undefined, StoreError>
 
-/** The region of the options, else that of the environment, else the first of AWS. */
-export const regionOf = ({ region }: Place): Effect.Effect<string> =>
-  region === undefined ? Effect.orElseSucceed(Config.String("AWS_REGION"), () => "us-east-1") : Effect.succeed(region)
+/** Whether the options leave it to the environment who makes the requests: then a profile says where as well. */
+const profileOf = ({ credentials }: Place & WithCredentials): FindProfile =>
+  credentials === undefined ? awsProfile.profile : Effect.undefined
 
-const isSwitchedOn = (name: string): Effect.Effect<boolean> => Effect.map(variable(name), (value) => value === "true")
+const regionBy = ({ region }: Place, profile: FindProfile): Effect.Effect<string, StoreError> =>
+  Effect.gen(function* () {
+    const named = region ?? (yield* variable("AWS_REGION"))
+    return named ?? (yield* profile)?.settings["region"] ?? "us-east-1"
+  })
 
-/** Where the environment sends requests whose options name no endpoint, as it does with the SDK. */
-export const withEnvironment = <A extends Place>(options: A): Effect.Effect<A & Variants> =>
+/** The region of the options, else that of the environment or its profile, else the first of AWS. */
+export const regionOf = (options: Place & WithCredentials): Effect.Effect<string, StoreError> =>
+  regionBy(options, profileOf(options))
+
+/** Where the environment, or its profile, sends requests whose options name no endpoint, as it does with the SDK. */
+const placeBy = <A extends Place>(options: A, profile: FindProfile): Effect.Effect<A & Variants, StoreError> =>
   Effect.gen(function* () {
     if (options.endpoint !== undefined) return options
-    const endpoint = (yield* isSwitchedOn("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"))
+    const named = (yield* variable("AWS_ENDPOINT_URL_S3")) ?? (yield* variable("AWS_ENDPOINT_URL"))
+    const { s3, settings } = (yield* profile) ?? { s3: {}, settings: {} }
+    const isSwitchedOn = (name: string, setting: string): Effect.Effect<boolean> =>
+      Effect.map(variable(name), (value) => (value ?? settings[setting]) === "true")
+    const endpoint = (yield* isSwitchedOn("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls"))
       ? undefined
-      : ((yield* variable("AWS_ENDPOINT_URL_S3")) ?? (yield* variable("AWS_ENDPOINT_URL")))
+      : (named ?? s3["endpoint_url"] ?? settings["endpoint_url"])
     if (endpoint !== undefined) return { ...options, endpoint, forcePathStyle: options.forcePathStyle ?? false }
-    const isDualStack = yield* isSwitchedOn("AWS_USE_DUALSTACK_ENDPOINT")
-    const isFips = yield* isSwitchedOn("AWS_USE_FIPS_ENDPOINT")
+    const isDualStack = yield* isSwitchedOn("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
+    const isFips = yield* isSwitchedOn("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint")
     return isDualStack || isFips ? { ...options, isDualStack, isFips } : options
   })
+
+/** The options with the place that the environment names, and the region. A profile is read once, if it is needed. */
+export const withEnvironment = Effect.fnUntraced(function* <A extends Place & WithCredentials>(given: A) {
+  const profile = yield* Effect.cached(profileOf(given))
+  const options = yield* placeBy(given, profile)
+  return { options, region: yield* regionBy(options, profile) }
+})
 
 /** Where the bucket is, as a location of a store and in a sentence. Neither holds credentials. */
 export const describePlace = (

@@ -127,10 +127,33 @@ const checkETag = (argument: "ifMatch" | "ifSourceMatch", value: string | undefi
     : undefined
 }
 
-const checkNames = (metadata: Metadata | undefined): Reason | undefined =>
-  metadata !== undefined && Object.keys(rules.lowerCaseNames(metadata)).length < Object.keys(metadata).length
-    ? new InvalidArgument({ argument: "metadata", description: "two metadata names are the same in lower case" })
-    : undefined
+/** Metadata as it is sent. */
+interface Sent {
+  readonly metadata: Metadata
+  /** As it was given. */
+  readonly bytes: number
+}
+
+const nothing: Sent = { metadata: {}, bytes: 0 }
+
+const ambiguous = new InvalidArgument({
+  argument: "metadata",
+  description: "two metadata names are the same in lower case"
+})
+
+/** Metadata, which has been checked, as it is sent. */
+const sentOf = (metadata: Metadata | undefined): Sent | InvalidArgument => {
+  if (metadata === undefined) return nothing
+  const given = Object.keys(metadata)
+  const lower = rules.lowerCaseNames(metadata)
+  let bytes = 0
+  let names = 0
+  for (const name in lower) {
+    bytes += name.length + lower[name]!.length
+    names += 1
+  }
+  return names < given.length ? ambiguous : { metadata: lower, bytes }
+}
 
 const checkListText = (request: ListRequest): Reason | undefined => {
   for (const argument of ["prefix", "delimiter", "startAfter"] as const) {
@@ -172,17 +195,19 @@ export const make = (location: string, client: Client): Effect.Effect<ObjectStor
   const put = (request: PutRequest): Effect.Effect<PutResult, StoreError> =>
     Effect.suspend(() => {
       const { body, contentEncoding, contentType, ifMatch, ifNoneMatch, key, metadata } = request
-      const problem = rules.checkPut(request) ?? checkNames(metadata) ?? checkETag("ifMatch", ifMatch)
+      const problem = rules.checkPut(request) ?? checkETag("ifMatch", ifMatch)
       if (problem !== undefined) return Effect.fail(failure("put", key, problem))
+      const sent = sentOf(metadata)
+      if (sent instanceof InvalidArgument) return Effect.fail(failure("put", key, sent))
       const writing = client.put({
         key,
         body: body ?? new Uint8Array(),
-        metadata: rules.lowerCaseNames(metadata),
+        metadata: sent.metadata,
         contentType: contentType ?? defaultType,
         contentEncoding,
         ifMatch: condition(ifMatch),
         ifNoneMatch,
-        metadataBytes: rules.metadataBytes(metadata ?? {})
+        metadataBytes: sent.bytes
       })
       return Effect.flatMap(writing, ({ etag }) => putResult("put", key, etag))
     })
@@ -245,15 +270,17 @@ export const make = (location: string, client: Client): Effect.Effect<ObjectStor
   const copy = (request: CopyRequest): Effect.Effect<PutResult, StoreError> =>
     Effect.suspend(() => {
       const { contentType, from, ifSourceMatch, metadata, to } = request
-      const problem = rules.checkCopy(request) ?? checkNames(metadata) ?? checkETag("ifSourceMatch", ifSourceMatch)
+      const problem = rules.checkCopy(request) ?? checkETag("ifSourceMatch", ifSourceMatch)
       if (problem !== undefined) return Effect.fail(failure("copy", from, problem))
+      const sent = sentOf(metadata)
+      if (sent instanceof InvalidArgument) return Effect.fail(failure("copy", from, sent))
       const copying = client.copy({
         from,
         to,
-        metadata: metadata === undefined ? undefined : rules.lowerCaseNames(metadata),
+        metadata: metadata === undefined ? undefined : sent.metadata,
         contentType: contentType ?? defaultType,
         ifSourceMatch: condition(ifSourceMatch),
-        metadataBytes: rules.metadataBytes(metadata ?? {})
+        metadataBytes: sent.bytes
       })
       return Effect.flatMap(copying, ({ etag }) => putResult("copy", from, etag))
     })

@@ -6,7 +6,8 @@ import { Unexpected } from "../StoreError.ts"
 /** Without the quotes and the mark of a weak ETag that a store or a proxy puts around it. */
 export const bareETag = (etag: string): string => {
   const strong = etag.startsWith("W/") ? etag.slice(2) : etag
-  return strong.length >= 2 && strong.startsWith('"') && strong.endsWith('"') ? strong.slice(1, -1) : strong
+  const isQuoted = strong.length >= 2 && strong.charCodeAt(0) === 0x22 && strong.charCodeAt(strong.length - 1) === 0x22
+  return isQuoted ? strong.slice(1, -1) : strong
 }
 
 /** A key as the header `x-amz-copy-source` holds it. */
@@ -17,7 +18,8 @@ export const copySource = (bucket: string, key: string): string =>
  * A key out of a listing with `encoding-type=url`. AWS and most others write a space as `+` there and a plus as `%2B`.
  * Throws `URIError` on what is not encoded.
  */
-export const decodeListed = (text: string): string => decodeURIComponent(text.replaceAll("+", "%20"))
+export const decodeListed = (text: string): string =>
+  decodeURIComponent(text.includes("+") ? text.replaceAll("+", "%20") : text)
 
 /** How a server writes keys in a listing, and how they are read. */
 export const listedForms = {

@@ -33,10 +33,21 @@ const decodeEntity = (whole: string, name: string): string => {
   return String.fromCodePoint(code)
 }
 
-/** Line ends that are not escaped count as one line feed. */
-const decodeText = (raw: string): string => {
+const quote = "&quot;"
+
+/** The text of an element as it means it. Line ends that are not escaped count as one line feed. Throws `NotXml`. */
+export const decodeText = (raw: string): string => {
   const text = raw.includes("\r") ? raw.replace(/\r\n?/g, "\n") : raw
-  return text.includes("&") ? text.replace(/&(#x[0-9a-fA-F]+|#\d+|\w+);/g, decodeEntity) : text
+  if (!text.includes("&")) return text
+  // The quotes around ETags are most of them.
+  if (
+    text.startsWith(quote) &&
+    text.endsWith(quote) &&
+    text.indexOf("&", quote.length) === text.length - quote.length
+  ) {
+    return `"${text.slice(quote.length, -quote.length)}"`
+  }
+  return text.replace(/&(#x[0-9a-fA-F]+|#\d+|\w+);/g, decodeEntity)
 }
 
 const space = /\s/
@@ -47,10 +58,16 @@ const localName = (name: string): string => {
 }
 
 /**
+ * Reads an element without attributes by itself, from what is behind its tag. Gives what is behind its end, or nothing where it is
+ * written otherwise than expected: then it is told of as all others are.
+ */
+export type OnBegin = (document: string, from: number, name: string, depth: number) => number | undefined
+
+/**
  * Reads a document, telling of each element as it ends. Throws `NotXml` on what is not a whole document; what has been told
  * by then is worth nothing.
  */
-export const readXml = (document: string, onElement: OnElement): void => {
+export const readXml = (document: string, onElement: OnElement, onBegin?: OnBegin): void => {
   const names: Array<string> = []
   const raw: Array<string> = []
   const texts: Array<string> = []
@@ -111,6 +128,11 @@ export const readXml = (document: string, onElement: OnElement): void => {
         onElement(local, "", depth, depth === 0 ? "" : names[depth - 1]!)
         isDone = depth === 0
       } else {
+        const behind = blank >= 0 ? undefined : onBegin?.(document, at, name, names.length)
+        if (behind !== undefined) {
+          at = behind
+          continue
+        }
         names.push(local)
         raw.push(name)
         texts.push("")

@@ -21,12 +21,6 @@ export const checkKey = (key: string): Reason | undefined => {
 const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/
 const headerValue = /^(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?$/
 
-export const metadataBytes = (metadata: Metadata): number => {
-  let bytes = 0
-  for (const name of Object.keys(metadata)) bytes += utf8Length(name) + utf8Length(metadata[name]!)
-  return bytes
-}
-
 /** Names that have been found to be those of headers, with what S3 keeps of each: few, but a program may make any number. */
 const keptNames = new Map<string, string>()
 const mostNames = 10_000
@@ -85,10 +79,12 @@ export const checkHeaderBytes = (key: string, metadata: Metadata | undefined): R
 }
 
 /** Names as S3 keeps them. */
-export const lowerCaseNames = (metadata: Metadata | undefined): Metadata => {
-  const lower: Record<string, string> = {}
-  for (const name of Object.keys(metadata ?? {})) lower[keptNames.get(name) ?? name.toLowerCase()] = metadata![name]!
-  return lower
+export const lowerCaseNames = (metadata: Metadata = {}): Metadata => {
+  const names = Object.keys(metadata)
+  const keptOf = (name: string) => keptNames.get(name) ?? name.toLowerCase()
+  // A copy of all at once takes a tenth of the time.
+  if (names.every((name) => keptOf(name) === name)) return { ...metadata }
+  return Object.fromEntries(names.map((name) => [keptOf(name), metadata[name]!]))
 }
 
 /** What is around a header's value is no part of it (RFC 9110, 5.5): some stores would keep it, others would not. */

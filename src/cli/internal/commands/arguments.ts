@@ -33,6 +33,8 @@ export const least = (name: string, value: number, description: string) =>
 
 export const force = flag("force", "Does not ask")
 
+export const overwrite = flag("force", "Overwrites a file that is there, and does not ask")
+
 /** Which documents are meant. */
 export const conditions = {
   where: texts("where", "CONDITION", conditionHelp).pipe(Flag.withAlias("w")),

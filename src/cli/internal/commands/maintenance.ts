@@ -3,7 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { flag, lazily } from "../globals.ts"
-import { force, id, least, resource, text, texts } from "./arguments.ts"
+import { force, id, least, overwrite, resource, text, texts } from "./arguments.ts"
 
 const load = () => import("../work/maintenance.ts")
 
@@ -36,7 +36,8 @@ const contentGet = Command.make(
   {
     resource,
     id,
-    output: text("output", "FILE", "Where it goes (default: standard output)").pipe(Flag.withAlias("o"))
+    output: text("output", "FILE", "Where it goes (default: standard output)").pipe(Flag.withAlias("o")),
+    force: overwrite
   },
   lazily(load, ({ contentGet }) => contentGet)
 ).pipe(
@@ -156,11 +157,36 @@ export const recount = Command.make(
   lazily(load, ({ recount }) => recount)
 ).pipe(Command.withDescription("Makes the counters of a resource exact again"))
 
+const loadPlugins = () => import("../work/plugins.ts")
+
+const runPlugin = Command.make(
+  "run",
+  {
+    plugin: Argument.String("plugin").pipe(Argument.withDescription("journal or segments: others need a program")),
+    resources: Argument.String("resource").pipe(
+      Argument.withDescription("Of segments: the resources"),
+      Argument.variadic({ min: 0 })
+    ),
+    once: flag("once", "Does what there is to do, and ends"),
+    every: least("every", 1, "Of segments: the seconds between two compactions (default: 300)").pipe(Flag.optional)
+  },
+  lazily(loadPlugins, ({ run }) => run)
+).pipe(
+  Command.withDescription("Does the work of a plugin that needs no code of yours, until Ctrl-C"),
+  Command.withExamples([
+    { command: "s3db plugins run journal", description: "What Journaler.layer does in a program" },
+    { command: "s3db plugins run segments orders --once" }
+  ])
+)
+
 export const plugins = Command.make(
   "plugins",
   {},
-  lazily(load, ({ plugins }) => plugins)
-).pipe(Command.withDescription("Lists the plugins that the catalog knows"))
+  lazily(loadPlugins, ({ plugins }) => plugins)
+).pipe(
+  Command.withDescription("Lists the plugins that the catalog knows, how they fare, and what does their work"),
+  Command.withSubcommands([runPlugin])
+)
 
 export const watch = Command.make(
   "watch",

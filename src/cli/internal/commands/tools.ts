@@ -3,7 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { flag, lazily } from "../globals.ts"
-import { force, least, resource, text } from "./arguments.ts"
+import { force, least, resource, text, texts } from "./arguments.ts"
 
 export const doctor = Command.make(
   "doctor",
@@ -51,6 +51,49 @@ export const seed = Command.make(
 ).pipe(
   Command.withDescription("Writes documents for trying things out, made up by the schema or by a factory of yours"),
   Command.withExamples([{ command: "s3db seed users -n 100" }, { command: "s3db seed users --factory ./user.ts" }])
+)
+
+export const migrateFrom = Command.make(
+  "migrate-from",
+  {
+    source: Argument.Redacted("source").pipe(
+      Argument.withDescription(
+        "The connection string of the old database (default: S3DB_OLD_URL, which nobody else sees). Its passphrase is taken from S3DB_OLD_PASSPHRASE alone"
+      ),
+      Argument.optional
+    ),
+    dryRun: flag("dry-run", "Reads everything and writes nothing"),
+    verify: flag("verify", "Only compares each record with its document"),
+    noVerify: flag("no-verify", "Does not read again what was written"),
+    resource: texts("resource", "NAME", "Only this resource").pipe(Flag.withAlias("r")),
+    rules: Flag.Literals("rules", ["keep", "types"]).pipe(
+      Flag.withDescription(
+        "Whether what is moved has to meet the rules of the old definitions (keep, the default), or only their types"
+      ),
+      Flag.withDefault("keep")
+    ),
+    content: flag("content", "Moves binary content: the resources are declared so that documents can have some"),
+    rejects: text(
+      "rejects",
+      "FILE",
+      "Where each record goes that was not moved, or not in full: one of JSON on a line"
+    ),
+    concurrency: least("concurrency", 1, "How many records are under way at once (default: 16)").pipe(
+      Flag.withDefault(16)
+    )
+  },
+  lazily(
+    () => import("../work/migrateFrom.ts"),
+    ({ migrateFrom }) => migrateFrom
+  )
+).pipe(
+  Command.withDescription(
+    "Moves a database that s3db.js has written into this one; the old one is only read. It can be run again, and goes on"
+  ),
+  Command.withExamples([
+    { command: "s3db migrate-from s3://old-bucket/app --url s3://new-bucket/app --dry-run" },
+    { command: "s3db migrate-from file:///srv/old-data --url file:///srv/data --rejects rejects.ndjson" }
+  ])
 )
 
 const load = () => import("../work/migrate.ts")

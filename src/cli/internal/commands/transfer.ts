@@ -3,7 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { flag, lazily } from "../globals.ts"
-import { conditions, least, resource, text } from "./arguments.ts"
+import { conditions, least, overwrite, resource, text } from "./arguments.ts"
 
 const load = () => import("../work/transfer.ts")
 
@@ -22,15 +22,16 @@ export const exporting = Command.make(
     output: text(
       "output",
       "FILE",
-      "Where it goes, in full or not at all (default: standard output). FOLDER/ is a new folder of several files, of ndjson or parquet"
+      "Where it goes, in full or not at all (default: standard output). FOLDER/ or s3://BUCKET/PREFIX, new or empty, takes several files, of ndjson or parquet"
     ).pipe(Flag.withAlias("o")),
     fileSize: least(
       "file-size",
       1,
-      "With FOLDER/: the bytes that a file has before the next begins (default: 64 MiB)"
+      "With FOLDER/ or s3://: the bytes that a file has before the next begins (default: 64 MiB)"
     ).pipe(Flag.optional),
     select: text("select", "FIELDS", "Only these fields, with commas between them"),
-    escapeFormulas: flag("escape-formulas", "In CSV: makes texts harmless that a spreadsheet takes for formulas")
+    escapeFormulas: flag("escape-formulas", "In CSV: makes texts harmless that a spreadsheet takes for formulas"),
+    force: overwrite
   },
   lazily(load, ({ exporting }) => exporting)
 ).pipe(
@@ -38,6 +39,7 @@ export const exporting = Command.make(
   Command.withExamples([
     { command: "s3db export users -o users.csv" },
     { command: "s3db export users -o users/ --format parquet", description: "Files for DuckDB, Spark and others" },
+    { command: "s3db export users -o s3://lake/users --format parquet", description: "The same in a bucket" },
     { command: "s3db export users --where country=BR | gzip > users.ndjson.gz" }
   ])
 )
@@ -47,7 +49,8 @@ export const importing = Command.make(
   {
     resource,
     file: Argument.String("file").pipe(Argument.withDescription("Where the documents are; - is standard input")),
-    format: formatFlag(["ndjson", "json", "csv"]),
+    format: formatFlag(["ndjson", "json", "csv", "parquet"]),
+    delimiter: text("delimiter", "CHARACTER", "What is between the cells of CSV, or tab (default: ,)"),
     mode: Flag.Literals("mode", ["insert", "upsert", "replace"]).pipe(
       Flag.withDescription("What becomes of documents that are there (default: insert, which leaves them alone)"),
       Flag.withDefault("insert")
@@ -64,6 +67,7 @@ export const importing = Command.make(
   Command.withDescription("Writes the documents of a file; those that cannot be are told by their line"),
   Command.withExamples([
     { command: "s3db import users users.csv --mode upsert" },
+    { command: "s3db import users users.parquet", description: "Also what DuckDB, Spark or pandas have written" },
     { command: "zcat users.ndjson.gz | s3db import users -" }
   ])
 )

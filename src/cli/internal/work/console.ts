@@ -9,6 +9,7 @@ import type * as FileSystem from "effect/FileSystem"
 import type * as Path from "effect/Path"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import { counted, Partial } from "../failure.ts"
+import * as expression from "../expression.ts"
 import { root } from "../globals.ts"
 import * as input from "../input.ts"
 import { Output } from "../output.ts"
@@ -20,7 +21,9 @@ type Environment = FileSystem.FileSystem | Path.Path | Terminal.Terminal | Child
 /** What names a connection: in a line it would not be where the command goes. */
 const connectionFlags = ["--url", "-u", "--profile", "-p"]
 
-export const console = (run: (args: ReadonlyArray<string>) => Effect.Effect<number, never, Environment>) =>
+export const console = (
+  run: (args: ReadonlyArray<string>, isExpression: boolean) => Effect.Effect<number, never, Environment>
+) =>
   Effect.gen(function* () {
     const output = yield* Output
     const stdio = yield* Stdio.Stdio
@@ -43,11 +46,17 @@ export const console = (run: (args: ReadonlyArray<string>) => Effect.Effect<numb
     // What a command reads is not what comes after it.
     const ownInput = isTerminal ? stdio : Stdio.make({ ...stdio, stdin: Stream.empty })
     const line = Effect.fnUntraced(function* (text: string) {
-      const args = words(text)
-      if (args === undefined) {
+      const isExpression = expression.isExpression(text)
+      const asked = isExpression ? expression.parse(text) : words(text)
+      if (asked === undefined) {
         session.failed += 1
         return yield* output.warn("a quote is not closed")
       }
+      if ("message" in asked) {
+        session.failed += 1
+        return yield* output.warn(`${asked.message}\n${text}\n${" ".repeat(asked.column)}^`)
+      }
+      const args = asked
       const [first] = args
       if (first === undefined || first.startsWith("#")) return
       if (first === "exit" || first === "quit") {
@@ -62,7 +71,7 @@ export const console = (run: (args: ReadonlyArray<string>) => Effect.Effect<numb
         return yield* output.warn("the console stays on one database: end it, and start it with the other one")
       }
       const code = yield* Effect.provideService(
-        run(first === "help" ? ["--help"] : [...args, ...inherited(names)]),
+        run(first === "help" ? ["--help"] : [...args, ...inherited(names)], isExpression),
         Stdio.Stdio,
         ownInput
       )

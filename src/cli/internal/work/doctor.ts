@@ -197,9 +197,10 @@ const regionSaid = Effect.fnUntraced(function* (endpoint: string | undefined, bu
   return Option.flatMapNullishOr(answer, ({ headers }) => headers["x-amz-bucket-region"])
 })
 
-const regionOf = Effect.fnUntraced(function* ({ bucket, endpoint, region }: S3Place) {
+const regionOf = Effect.fnUntraced(function* (place: S3Place) {
+  const { bucket, endpoint } = place
   const check = "region"
-  const given = yield* s3Options.regionOf({ bucket, region })
+  const given = yield* s3Options.regionOf(place)
   const said = yield* regionSaid(endpoint, bucket)
   if (Option.isNone(said)) return ok(check, `${given}; the bucket does not say where it is`)
   if (said.value === given) return ok(check, `${given}, as the bucket says`)
@@ -235,6 +236,14 @@ const databaseOf = Effect.fnUntraced(function* (store: Store) {
   const check = "database"
   const catalog = yield* Effect.result(store.head(catalogKey))
   if (Result.isSuccess(catalog)) return ok(check, "it is there")
+  if (catalog.failure.reason._tag === "Corrupt") {
+    return {
+      check,
+      state: "failed",
+      detail: catalog.failure.message,
+      remedy: `put the object ${catalogKey} back, from ${catalogKey}.backup beside it or a backup of yours`
+    } satisfies Finding
+  }
   if (catalog.failure.reason._tag !== "NoSuchKey") {
     return skipped(check, `whether there is one cannot be told: ${catalog.failure.message}`)
   }

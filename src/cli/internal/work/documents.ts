@@ -1,5 +1,4 @@
 /** Commands about the documents of a resource. */
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -8,8 +7,10 @@ import type * as Document from "../../../Document.ts"
 import type { Json, JsonObject } from "../../../encoding/Json.ts"
 import * as Export from "../../../Export.ts"
 import type * as Query from "../../../Query.ts"
-import { InvalidInput, NotFound } from "../../../DbError.ts"
-import { counted, didYouMean, kindOf, Partial, Usage } from "../failure.ts"
+import { NotFound } from "../../../DbError.ts"
+import { systemFields } from "../../../mcp/internal/telling.ts"
+import { counted, kindOf, Partial, Usage } from "../failure.ts"
+import { IsExpression } from "../globals.ts"
 import * as input from "../input.ts"
 import * as notation from "../notation.ts"
 import { Output } from "../output.ts"
@@ -25,17 +26,6 @@ const concurrency = 16
 // -----------------------------------------------------------------------------
 // Reading
 // -----------------------------------------------------------------------------
-
-const systemFields = (document: Effect.Success<ReturnType<requests.Opened["repository"]["getDocument"]>>) => ({
-  $revision: document.revision,
-  $version: document.version,
-  $schemaVersion: document.schemaVersion,
-  $createdAt: DateTime.formatIso(document.createdAt),
-  $updatedAt: DateTime.formatIso(document.writtenAt),
-  $storedIn: document.storedIn,
-  $metadataBytes: document.metadataBytes,
-  $bodyBytes: document.bodyBytes
-})
 
 export const get = (given: {
   readonly resource: string
@@ -117,7 +107,9 @@ export const query = (given: QueryInput) =>
       const page = yield* repository.queryPageJson({ ...request, ...select, ...cursor, limit: given.limit })
       if (given.page) return yield* output.value({ documents: page.items, cursor: page.cursor ?? null })
       yield* output.rows(Stream.fromIterable(page.items), { columns, footer })
-      if (page.cursor !== undefined) yield* output.note(`there may be more: --cursor ${page.cursor}, or --all`)
+      if (page.cursor === undefined) return
+      const more = (yield* IsExpression) ? ".limit(more), or .all()" : `--cursor ${page.cursor}, or --all`
+      yield* output.note(`there may be more: ${more}`)
     })
   )
 
@@ -243,21 +235,6 @@ interface WriteInput {
   readonly file: Option.Option<string>
 }
 
-/** Says of a field that there is not which one is probably meant. */
-const withMeant =
-  ({ attributes, name, primaryKey }: requests.Opened["definition"]) =>
-  <E>(error: E): E | InvalidInput => {
-    if (!(error instanceof InvalidInput)) return error
-    const known = new Set<string>([primaryKey])
-    for (const { path } of attributes) path.forEach((_, i) => known.add(path.slice(0, i + 1).join(".")))
-    const issues = error.issues.map((issue) =>
-      issue.message === "Expected no such field"
-        ? { ...issue, message: `${issue.message}${didYouMean(issue.path.join("."), known)}` }
-        : issue
-    )
-    return new InvalidInput({ resource: name, issues })
-  }
-
 /** Writes one document, whose failure is that of the command, or several, each of which is told of. */
 const writing = (
   given: WriteInput,
@@ -271,8 +248,7 @@ const writing = (
       const output = yield* Output
       const documents = yield* input.objects(given.document, given.file, "the document")
       const { definition, repository } = yield* resource(given.resource)
-      const unexplained = write(repository, definition.primaryKey)
-      const one = (document: JsonObject) => Effect.mapError(unexplained(document), withMeant(definition))
+      const one = write(repository, definition.primaryKey)
       const [only] = documents
       if (documents.length === 1 && only !== undefined) return yield* output.value(yield* one(only))
       let failed = 0
@@ -345,7 +321,7 @@ export const update = (given: {
       const write = given.merge
         ? repository.patchJson(given.id, changes, options)
         : repository.updateJson(given.id, changes, options)
-      yield* output.value(yield* Effect.mapError(write, withMeant(opened.definition)))
+      yield* output.value(yield* write)
     })
   )
 
@@ -378,9 +354,23 @@ export const remove = (
         yield* Effect.forEach(ids, (id) => repository.delete(id, { mustExist: true }), { concurrency, discard: true })
         return yield* output.value({ deleted: ids.length }, `deleted ${what}`)
       }
+      // Deleting says nothing of what was not there; one that cannot be looked for counts as there, and is deleted, or told, below.
+      const isMissing = Effect.fnUntraced(function* (id: string) {
+        return !(yield* Effect.orElseSucceed(repository.exists(id), () => true))
+      })
+      const missing = new Set(byConditions ? [] : yield* Effect.filter(ids, isMissing, { concurrency }))
       const { deleted, failed } = yield* repository.deleteMany(ids)
       for (const { error, id } of failed) yield* output.warn(`${id}: ${error.message}`)
-      yield* output.value({ deleted: deleted.length }, `deleted ${counted(deleted.length, "document")}`)
+      const gone = deleted.filter((id) => !missing.has(id)).length
+      yield* output.value({ deleted: gone }, `deleted ${counted(gone, "document")}`)
+      if (missing.size > 0) {
+        yield* output.note(
+          `not there: ${ids
+            .filter((id) => missing.has(id))
+            .map((id) => JSON.stringify(id))
+            .join(", ")}`
+        )
+      }
       const [first] = failed
       if (first !== undefined) {
         return yield* failed.length === ids.length && kindOf(first.error) !== "Defect"

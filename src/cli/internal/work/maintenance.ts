@@ -10,17 +10,17 @@ import * as Stream from "effect/Stream"
 import * as Database from "../../../Database.ts"
 import * as Document from "../../../Document.ts"
 import type { Json, JsonObject } from "../../../encoding/Json.ts"
-import * as Plugin from "../../../Plugin.ts"
 import type * as Repository from "../../../Repository.ts"
 import { listAll } from "../../../storage/ObjectStore.ts"
 import * as DbError from "../../../DbError.ts"
+import * as Prices from "../../../storage/Prices.ts"
 import { counted, Missing, Partial, Usage } from "../failure.ts"
 import * as input from "../input.ts"
 import { Output } from "../output.ts"
 import { harmlessJson } from "../table.ts"
 import { resource, withDatabase } from "./opening.ts"
 import * as requests from "./requests.ts"
-import { intoFile } from "./transfer.ts"
+import { intoFile, mayOverwrite } from "./transfer.ts"
 
 interface Named {
   readonly resource: string
@@ -168,10 +168,15 @@ export const history = (given: Named & { readonly id: string }) =>
             Result.isSuccess(result) ? versionRow(result.success) : { version, error: result.failure.message }
           )
         )
-      yield* output.rows(rows, {
-        columns: ["version", "writtenAt", "schemaVersion", "storedIn", "error"],
-        footer: (count) => (count === 0 ? "there is no earlier version" : counted(count, "earlier version"))
+      const count = yield* output.rows(rows, {
+        columns: ["version", "writtenAt", "schemaVersion", "storedIn", "error"]
       })
+      if (count === 0 && !(yield* repository.exists(given.id))) {
+        return yield* new DbError.NotFound({ resource: given.resource, id: given.id })
+      }
+      if (output.isForPeople) {
+        yield* output.note(count === 0 ? "there is no earlier version" : counted(count, "earlier version"))
+      }
     })
   )
 
@@ -204,7 +209,9 @@ export const restore = (
     })
   )
 
-export const contentGet = (given: Named & { readonly id: string; readonly output: Option.Option<string> }) =>
+export const contentGet = (
+  given: Named & { readonly id: string; readonly output: Option.Option<string>; readonly force: boolean }
+) =>
   withDatabase(
     Effect.gen(function* () {
       const output = yield* Output
@@ -215,6 +222,7 @@ export const contentGet = (given: Named & { readonly id: string; readonly output
       }
       const { bytes, contentType, size } = found.value
       if (Option.isNone(given.output)) return yield* output.raw(bytes)
+      yield* mayOverwrite(given.output.value, given.force)
       yield* intoFile(given.output.value, bytes)
       yield* output.note(`${counted(size, "byte")} of ${contentType}`)
     })
@@ -294,8 +302,8 @@ export const partitions = (
     })
   )
 
-/** What AWS asks in us-east-1 for the Standard class: US dollars. */
-const prices = { gigabyteMonth: 0.023, thousandPuts: 0.005, thousandGets: 0.0004 }
+/** In US dollars. */
+const prices = Prices.s3Standard["us-east-1"]
 
 export const analyze = (given: Named & { readonly sample: number }) =>
   withDatabase(
@@ -309,7 +317,6 @@ export const analyze = (given: Named & { readonly sample: number }) =>
       const sum = (all: ReadonlyArray<number>) => all.reduce((total, one) => total + one, 0)
       const mean = (all: ReadonlyArray<number>) => (all.length === 0 ? 0 : Math.round(sum(all) / all.length))
       const spilled = sampled.filter(({ storedIn }) => storedIn !== "metadata").length
-      const gigabytes = (mean(bytes) * documents) / 1e9
       const fields = new Map<string, { bytes: number; present: number; spills: number; most: number }>()
       for (const { fields: all } of explained) {
         for (const { bytes, path, place } of all) {
@@ -327,7 +334,7 @@ export const analyze = (given: Named & { readonly sample: number }) =>
       const advice = [
         ...(spilled > sampled.length / 2
           ? [
-              `${spilled} of ${sampled.length} documents have a body: pin long fields there (pin.body), so that short ones stay in metadata`
+              `documents with a body: ${spilled} of ${sampled.length}; pin long fields there (pin.body), so that short ones stay in metadata`
             ]
           : []),
         ...(spilled === 0 && fullest > limit * 0.9
@@ -347,9 +354,9 @@ export const analyze = (given: Named & { readonly sample: number }) =>
         withBody: spilled,
         compressed: explained.filter(({ fields }) => fields.some(({ isCompressed }) => isCompressed)).length,
         // A document takes no more than its bytes and key; of requests, those of reading and writing all of them once.
-        dollarsPerMonth: Number((gigabytes * prices.gigabyteMonth).toFixed(4)),
-        dollarsToReadAll: Number(((documents / 1000) * prices.thousandGets).toFixed(4)),
-        dollarsToWriteAll: Number(((documents / 1000) * prices.thousandPuts).toFixed(4)),
+        dollarsPerMonth: Number(Prices.ofStorage(prices, mean(bytes) * documents).toFixed(4)),
+        dollarsToReadAll: Number(Prices.ofRequests(prices, { get: documents }).toFixed(4)),
+        dollarsToWriteAll: Number(Prices.ofRequests(prices, { put: documents }).toFixed(4)),
         advice
       }
       const rows = [...fields].map(([field, { bytes, most, present, spills }]): JsonObject => ({
@@ -390,18 +397,6 @@ export const explain = (given: Named & { readonly id: string }) =>
       yield* output.note("")
       yield* output.rows(Stream.fromIterable(rows), {
         columns: ["path", "attribute", "place", "isCompressed", "bytes", "jsonBytes", "text"]
-      })
-    })
-  )
-
-export const plugins = () =>
-  withDatabase(
-    Effect.gen(function* () {
-      const output = yield* Output
-      const installed = yield* Plugin.installed
-      yield* output.rows(Stream.fromIterable(installed.map((one): JsonObject => ({ ...one }))), {
-        columns: ["plugin", "namespace", "version", "isInstalled"],
-        footer: (count) => (count === 0 ? "the catalog knows of no plugin" : counted(count, "plugin"))
       })
     })
   )
@@ -459,6 +454,9 @@ const byListing = Effect.fnUntraced(function* (name: string) {
 /** A change that waits for so long waits for somebody who keeps the journal. The longest pause of a journaler is a minute by itself. */
 const keptWithin = 2 * 60_000
 
+/** A page of a listing: among so many one is old, where none of them is journaled. */
+const mostLookedAt = 1000
+
 const changesByKind = { insert: "new", update: "changed", delete: "gone" } as const
 
 /** Reads the journal from a position on: each version of each document, in order. */
@@ -472,11 +470,17 @@ const byJournal = Effect.fnUntraced(function* (name: string, from: Option.Option
     return yield* new Usage({ description: `--from ${next} is behind the end of the journal, which is at ${end}` })
   }
   yield* output.note(`watching ${name} in its journal from ${next} on; Ctrl-C ends it`)
-  let isWarned = false
+  let [isTold, isWarned] = [false, false]
   const warnOfWaiting = Effect.gen(function* () {
-    const waiting = yield* Stream.runHead(journal.pending)
-    const now = yield* Clock.currentTimeMillis
-    if (Option.isNone(waiting) || now - waiting.value.time < keptWithin) return
+    // They come in no order of time.
+    const waiting = yield* Stream.runCollect(Stream.take(journal.pending, mostLookedAt))
+    if (waiting.length === 0) return
+    const oldest = Math.min(...waiting.map(({ time }) => time))
+    if ((yield* Clock.currentTimeMillis) - oldest < keptWithin) {
+      if (isTold) return
+      isTold = true
+      return yield* output.note("changes wait to be journaled, and are shown once they are: a Journaler does that")
+    }
     isWarned = true
     yield* output.warn(
       "changes wait to be journaled, and nobody keeps the journal: run a program with Journaler.layer. --listing watches without it"

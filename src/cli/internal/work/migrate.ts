@@ -86,13 +86,22 @@ const filesIn = Effect.fnUntraced(function* (folder: string) {
 
 type Step = Effect.Effect<unknown, unknown, Database.Database>
 
+/** A migration is a program of its project, and takes what it imports from there. */
+const whyNotLoaded = (error: unknown, folder: string): string => {
+  const message = error instanceof Error ? error.message : String(error)
+  const [, missing] = /^Cannot find package '([^']+)'/.exec(message) ?? []
+  if (missing === undefined) return `cannot be loaded: ${message}`
+  const others = ["effect", "effect-s3db"].includes(missing) ? "effect effect-s3db" : missing
+  return `needs the package ${missing}, which is not installed for ${folder}: keep migrations in the folder of a project, and run \`npm install ${others}\` there; \`s3db init\` makes one`
+}
+
 const stepOf = Effect.fnUntraced(function* ({ file, id }: Known, direction: "up" | "down") {
   const path = yield* Path.Path
   const failed = (description: string) => new Unreadable({ description: `the migration ${id} ${description}` })
   const url = yield* Effect.mapError(path.toFileUrl(file), (error) => failed(error.message))
   const module = yield* Effect.tryPromise({
     try: () => import(url.href) as Promise<Readonly<Record<string, unknown>>>,
-    catch: (error) => failed(`cannot be loaded: ${error instanceof Error ? error.message : String(error)}`)
+    catch: (error) => failed(whyNotLoaded(error, path.dirname(file)))
   })
   const step = module[direction]
   if (!Effect.isEffect(step)) return yield* failed(`exports no Effect called ${direction}`)

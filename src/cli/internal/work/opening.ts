@@ -13,8 +13,10 @@ import * as DbError from "../../../DbError.ts"
 import * as Resource from "../../../Resource.ts"
 import * as ConnectionString from "../../../storage/ConnectionString.ts"
 import { ObjectStore } from "../../../storage/ObjectStore.ts"
+import type { StoreError } from "../../../storage/StoreError.ts"
 import * as Connection from "../connection.ts"
-import { didYouMean, Missing, NoConnection } from "../failure.ts"
+import { Missing, NoConnection } from "../failure.ts"
+import { didYouMean } from "../../../internal/nearest.ts"
 
 /** Where the catalog of a database is. */
 export const catalogKey = "s3db.json"
@@ -44,9 +46,11 @@ const keys = Layer.unwrap(
 export interface OpenOptions {
   /** Whether a database is made where there is none. */
   readonly create: boolean
+  /** What stands between the database and its store. */
+  readonly through?: Layer.Layer<ObjectStore, StoreError, ObjectStore>
 }
 
-const opened = ({ create }: OpenOptions) =>
+const opened = ({ create, through = Layer.effect(ObjectStore, ObjectStore) }: OpenOptions) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const { described, parsed } = yield* connection
@@ -75,6 +79,7 @@ const opened = ({ create }: OpenOptions) =>
       )
       const database = Database.layerWith({ singleWriter })
       return Layer.mergeAll(keys, PasswordHasher.layer, database.pipe(Layer.provideMerge(isThere))).pipe(
+        Layer.provideMerge(through),
         Layer.provideMerge(ConnectionString.layer((yield* connection).url))
       )
     })
@@ -99,6 +104,21 @@ export const withDatabase = withOpened({ create: false })
 
 /** Runs with the database, which is made where there is none. */
 export const withNewDatabase = withOpened({ create: true })
+
+/** Runs with a database that stands on what a layer lets through to its store; in memory one is made, where it may be written. */
+export const withRestricted =
+  (through: Layer.Layer<ObjectStore, StoreError, ObjectStore>, canWrite: boolean) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.flatMap(connection, ({ parsed }) =>
+      Effect.provide(effect, opened({ create: canWrite && parsed._tag === "Memory", through }))
+    )
+
+/** Runs with a database that has nothing, and of which nothing stays. */
+export const withEmpty = Effect.provide(
+  Layer.mergeAll(keys, PasswordHasher.layer, Database.layer).pipe(
+    Layer.provideMerge(ConnectionString.layer("memory://nothing"))
+  )
+)
 
 /** Keeps a database open, for whatever asks for it within. In memory it is made. */
 export const keptOpen = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {

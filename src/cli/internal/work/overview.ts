@@ -4,8 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Database from "../../../Database.ts"
 import type { Json, JsonObject } from "../../../encoding/Json.ts"
-import * as Portable from "../../../Portable.ts"
-import * as Result from "effect/Result"
+import { known, summary } from "../../../mcp/internal/telling.ts"
 import * as InstrumentedStore from "../../../storage/InstrumentedStore.ts"
 import type { Capabilities } from "../../../storage/ObjectStore.ts"
 import { counted } from "../failure.ts"
@@ -65,20 +64,7 @@ export const list = () =>
       const output = yield* Output
       const database = yield* Database.Database
       const resources = yield* database.listResources
-      const rows = resources.map((info): JsonObject => {
-        const portable = Portable.toDefinition(info.definition)
-        const known = Result.isSuccess(portable) ? portable.success.portable : undefined
-        return {
-          name: info.name,
-          version: info.version,
-          fields: info.attributes.length,
-          partitions: Object.keys(known?.partitions ?? {}),
-          unique: Object.keys(known?.uniques ?? {}),
-          behavior: known?.behavior ?? null,
-          options: [...(known?.flags ?? [])]
-        }
-      })
-      yield* output.rows(Stream.fromIterable(rows), {
+      yield* output.rows(Stream.fromIterable(resources.map(summary)), {
         columns: ["name", "version", "fields", "partitions", "unique", "behavior", "options"],
         footer: (count) =>
           count === 0 ? "no resource yet: make one with `s3db create resource`" : counted(count, "resource")
@@ -93,8 +79,7 @@ export const describe = (given: { readonly resource: string }) =>
       const database = yield* Database.Database
       const defined = yield* definition(given.resource)
       const info = (yield* database.listResources).find(({ name }) => name === given.resource)
-      const portable = Portable.toDefinition(info?.definition)
-      const known = Result.isSuccess(portable) ? portable.success.portable : undefined
+      const said = known(info?.definition)
       const indexes = yield* database.indexes(given.resource)
       const stateOf = (all: Readonly<Record<string, { readonly state?: unknown }>> | undefined, name: string): Json =>
         typeof all?.[name]?.state === "string" ? all[name].state : "ready"
@@ -110,8 +95,8 @@ export const describe = (given: { readonly resource: string }) =>
         name: given.resource,
         version: info?.version ?? null,
         primaryKey: defined.primaryKey,
-        behavior: known?.behavior ?? null,
-        options: [...(known?.flags ?? [])],
+        behavior: said?.behavior ?? null,
+        options: [...(said?.flags ?? [])],
         partitions: Object.fromEntries(
           Object.entries(defined.partitions).map(([name, { fields }]) => [
             name,
@@ -124,7 +109,7 @@ export const describe = (given: { readonly resource: string }) =>
             { fields: fields.map((path) => path.join(".")), state: stateOf(indexes.uniques, name) }
           ])
         ),
-        notTravelled: (known?.omitted ?? []).map(({ path, what }) => ({ path: path.join("."), what })),
+        notTravelled: (said?.omitted ?? []).map(({ path, what }) => ({ path: path.join("."), what })),
         writable: defined.unwritable?.whole ?? true
       }
       if (!output.isForPeople) return yield* output.value({ ...about, fields })

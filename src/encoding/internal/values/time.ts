@@ -3,7 +3,7 @@ import * as formats from "../../../internal/formats.ts"
 import { isObject } from "../../../internal/json.ts"
 import type { Json } from "../../Json.ts"
 import * as base62 from "../base62.ts"
-import * as isoTime from "../isoTime.ts"
+import * as isoTime from "../../../internal/isoTime.ts"
 import { forInteger, orMalformed, unzigzag, type ValueCodec, writeInteger, zigzag } from "./codec.ts"
 
 const dateText = forInteger(isoTime.millisOf, isoTime.isoOf)

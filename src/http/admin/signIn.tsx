@@ -1,0 +1,121 @@
+/** Signing in, by whatever way the server has. */
+import { useEffect, useId, useRef, useState } from "preact/hooks"
+import type { Client, Session, Way } from "./client.tsx"
+import { Problem } from "./parts.tsx"
+
+type Choice = { readonly label: string; readonly way: Way | "account" }
+
+const choicesOf = ({ config: { hasAccounts, ways } }: Client): ReadonlyArray<Choice> => [
+  ...(hasAccounts ? [{ label: "Account", way: "account" } as const] : []),
+  ...ways.map((way): Choice => ({
+    label: way.way === "header" ? `Key (${way.header})` : way.way === "bearer" ? "Token" : "Name and password",
+    way
+  }))
+]
+
+/** The form, on a page of its own or above what somebody was at. */
+export const SignInForm = ({
+  client,
+  onSession
+}: {
+  readonly client: Client
+  readonly onSession: (session: Session) => void
+}) => {
+  const choices = choicesOf(client)
+  const [chosen, setChosen] = useState(0)
+  const [name, setName] = useState("")
+  const [secret, setSecret] = useState("")
+  const [error, setError] = useState<unknown>()
+  const [isBusy, setBusy] = useState(false)
+  const id = useId()
+  const way: Choice["way"] = choices[chosen]?.way ?? { way: "bearer" }
+  const hasName = way === "account" || way.way === "basic"
+  const submit = (event: Event) => {
+    event.preventDefault()
+    setBusy(true)
+    setError(undefined)
+    const signing =
+      way === "account"
+        ? client.signInByAccount(name, secret)
+        : client.signIn(way, hasName ? name : secret, hasName ? secret : "")
+    signing.then(onSession, (failure: unknown) => {
+      setError(failure)
+      setBusy(false)
+    })
+  }
+  return (
+    <form onSubmit={submit}>
+      {choices.length > 1 && (
+        <fieldset class="ways">
+          <legend>Sign in by</legend>
+          {choices.map(({ label }, index) => (
+            <label>
+              <input
+                type="radio"
+                name="way"
+                checked={index === chosen}
+                onChange={() => {
+                  setChosen(index)
+                  setError(undefined)
+                }}
+              />{" "}
+              {label}
+            </label>
+          ))}
+        </fieldset>
+      )}
+      {hasName && (
+        <div class="field">
+          <label for={`${id}name`}>Name</label>
+          <input
+            id={`${id}name`}
+            autocomplete="username"
+            required
+            value={name}
+            onInput={({ currentTarget }) => setName(currentTarget.value)}
+          />
+        </div>
+      )}
+      <div class="field">
+        <label for={`${id}secret`}>{hasName ? "Password" : way.way === "header" ? "Key" : "Token"}</label>
+        <input
+          id={`${id}secret`}
+          type="password"
+          autocomplete={hasName ? "current-password" : "off"}
+          required
+          value={secret}
+          onInput={({ currentTarget }) => setSecret(currentTarget.value)}
+        />
+      </div>
+      {error !== undefined && <Problem error={error} />}
+      <button type="submit" class="primary" disabled={isBusy}>
+        Sign in
+      </button>
+    </form>
+  )
+}
+
+export const SignIn = ({
+  client,
+  notice,
+  onSession
+}: {
+  readonly client: Client
+  readonly notice: string
+  readonly onSession: (session: Session) => void
+}) => {
+  const heading = useRef<HTMLHeadingElement>(null)
+  useEffect(() => {
+    document.title = `Sign in · ${client.config.title}`
+    heading.current?.focus()
+  }, [])
+  return (
+    <main class="signin" id="main">
+      <h1 ref={heading} tabIndex={-1}>
+        {client.config.title}
+      </h1>
+      {notice !== "" && <p role="status">{notice}</p>}
+      <SignInForm client={client} onSession={onSession} />
+    </main>
+  )
+}

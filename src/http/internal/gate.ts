@@ -1,0 +1,148 @@
+/**
+ * What every request of the API passes: it gets an id, somebody says who sends it, and it ends with an answer.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Id from "../../crypto/Id.ts"
+import * as CurrentUser from "../../CurrentUser.ts"
+import { Authentication } from "../Authentication.ts"
+import * as Problem from "../Problem.ts"
+import * as Answer from "./answer.ts"
+
+/** Who may use an endpoint: somebody who is logged in, or anybody. */
+export const Access = Context.Reference<"authenticated" | "public">("effect-s3db/http/Access", {
+  defaultValue: () => "authenticated"
+})
+
+/** Whether the handler of an endpoint asks who is there, since it can be told otherwise than by a header. */
+export const AsksItself = Context.Reference<boolean>("effect-s3db/http/AsksItself", { defaultValue: () => false })
+
+/** Headers that every answer of an endpoint has. */
+export const Notice = Context.Reference<Readonly<Record<string, string>>>("effect-s3db/http/Notice", {
+  defaultValue: () => ({})
+})
+
+/** The middleware of all endpoints. */
+export class Gate extends HttpApiMiddleware.Service<Gate>()("effect-s3db/http/Gate") {}
+
+/** The id of the request that a fiber works on: what its logs are annotated with. */
+export const RequestId: Effect.Effect<string> = Effect.map(References.CurrentLogAnnotations, ({ requestId }) =>
+  typeof requestId === "string" ? requestId : ""
+)
+
+const header = "x-request-id"
+const sensible = /^[\w.:-]{1,128}$/
+
+/** Answers hold documents: no browser should take them for a page, no cache should keep them for others. */
+const always = {
+  "x-content-type-options": "nosniff",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin"
+}
+
+const usual = { vary: "Authorization", "cache-control": "private, no-cache", ...always }
+
+/** The headers of an answer with those that all have: it has the last word on them. */
+export const headersFor = (
+  requestId: string,
+  own: Readonly<Record<string, string>>
+): Readonly<Record<string, string>> => ({ ...usual, [header]: requestId, ...own })
+
+const withHeaders = (response: HttpServerResponse.HttpServerResponse, requestId: string) => {
+  const { headers } = response
+  // Those that a handler has made by `headersFor` are made once.
+  if (headers[header] === requestId) return response
+  const added: Record<string, string> = { [header]: requestId }
+  for (const name in usual) if (headers[name] === undefined) added[name] = usual[name as keyof typeof usual]
+  return HttpServerResponse.setHeaders(response, added)
+}
+
+/** Whether anybody may use an endpoint with these annotations. */
+export const isOpen = (annotations: Context.Context<never>): boolean => Context.get(annotations, Access) === "public"
+
+type Response = HttpServerResponse.HttpServerResponse
+
+/** A reference is there in any context: none more is wanted of who provides it. */
+const added = <R, A>(context: Context.Context<R>, reference: Context.Reference<A>, value: A): Context.Context<R> =>
+  Context.add(context, reference, value)
+
+/** The answer to somebody who has to log in first. */
+export const refused = (challenges: ReadonlyArray<string>, requestId: string): Response =>
+  HttpServerResponse.setHeader(
+    Problem.toResponse(Problem.make(401, "Unauthenticated", "log in first", { requestId })),
+    "www-authenticate",
+    challenges.join(", ")
+  )
+
+/** Lets a request in, or does not. What comes of it is an answer in any case. */
+export const make =
+  ({ authenticate, challenges }: Authentication["Service"]) =>
+  <R>(
+    effect: Effect.Effect<Response, unknown, R>,
+    { asksItself = false, isOpen }: { readonly isOpen: boolean; readonly asksItself?: boolean }
+  ): Effect.Effect<Response, never, R | HttpServerRequest> => {
+    const unauthenticated = (requestId: string) => refused(challenges, requestId)
+    // Nothing here is a step of the interpreter that need not be one: every request pays for it.
+    const enter = (request: HttpServerRequest, requestId: string): Effect.Effect<Response, never, R> => {
+      const answered: Effect.Effect<Response, unknown, R> = asksItself
+        ? effect
+        : Effect.matchEffect(authenticate(request), {
+            onFailure: (error) =>
+              error._tag === "Unauthenticated"
+                ? Effect.succeed(unauthenticated(requestId))
+                : Answer.told(Effect.fail(error), requestId),
+            onSuccess: (user) =>
+              user === undefined && !isOpen
+                ? Effect.succeed(unauthenticated(requestId))
+                : Effect.withFiber((fiber) => {
+                    // Taken back below, together with the annotations.
+                    fiber.setContext(Context.add(fiber.context, CurrentUser.CurrentUser, user))
+                    return effect
+                  })
+          })
+      const told: Effect.Effect<Response, never, R> = Effect.map(Answer.always(answered, requestId), (response) =>
+        withHeaders(response, requestId)
+      )
+      return Effect.updateContext(told, (context: Context.Context<R>): Context.Context<R> => {
+        const before = Context.get(context, References.CurrentLogAnnotations)
+        return added(context, References.CurrentLogAnnotations, { ...before, requestId })
+      })
+    }
+    return Effect.flatMap(HttpServerRequest, (request) => {
+      const given = request.headers[header]
+      return given !== undefined && sensible.test(given)
+        ? enter(request, given)
+        : Effect.flatMap(Id.random, (requestId) => enter(request, requestId))
+    })
+  }
+
+/** The gate of an endpoint, by its annotations. */
+export const ofEndpoint = (authentication: Authentication["Service"]) => {
+  const gate = make(authentication)
+  return <R>(
+    effect: Effect.Effect<Response, unknown, R>,
+    annotations: Context.Context<never>
+  ): Effect.Effect<Response, never, R | HttpServerRequest> => {
+    const notice = Context.get(annotations, Notice)
+    const answer = gate(effect, { isOpen: isOpen(annotations), asksItself: Context.get(annotations, AsksItself) })
+    return Object.keys(notice).length === 0
+      ? answer
+      : Effect.map(answer, (response) => HttpServerResponse.setHeaders(response, notice))
+  }
+}
+
+export const layer: Layer.Layer<Gate, never, Authentication> = Layer.effect(
+  Gate,
+  Effect.map(Authentication, (authentication) => {
+    const gate = ofEndpoint(authentication)
+    return (effect, { endpoint }) => gate(effect, endpoint.annotations)
+  })
+)

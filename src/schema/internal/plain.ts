@@ -1,0 +1,276 @@
+/**
+ * Values of plain schemas, made, turned into JSON and back by one walk of functions that are compiled of the schema.
+ *
+ * **Details**
+ *
+ * Plain is what most documents are: structs, lists, unions whose members are told apart by the kind of a value, texts, numbers, booleans,
+ * literals and dates, with any checks. A walk does what Effect's parser does when nothing is dropped and nothing is wrong. Of anything else it
+ * says so, and never what is wrong: then the parser does it again. `test/schema/plain.test.ts` holds both to the same outcome.
+ */
+import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
+import * as isoTime from "../../internal/isoTime.ts"
+
+/** What a walk gives in the place of a value that is for the parser. */
+export const other: unique symbol = Symbol("other")
+
+/** Gives what it makes of a value, or `other`. */
+export type Walk = (value: unknown) => unknown
+
+/** Walks a value; `other`: also where a check throws, so that the parser says so. */
+export const walked = (walk: Walk, value: unknown): unknown => {
+  try {
+    return walk(value)
+  } catch {
+    return other
+  }
+}
+
+/** The walks of a schema of documents. */
+export interface Plain {
+  /** Makes a value of an input. A field that is `undefined` is for the parser. */
+  readonly make: Walk
+  /** Turns a value into JSON, without its primary key, which is a text. */
+  readonly encode: Walk
+  /** Makes a value of JSON without its primary key, and the id. */
+  readonly decode: (json: Readonly<Record<string, unknown>>, id: string) => unknown
+}
+
+/** Compiles the walks of a schema; `undefined`: it is not plain. */
+export const compile = (schema: Schema.Top, primaryKey: string): Plain | undefined => {
+  const { ast } = schema
+  if (!AST.isObjects(ast)) return undefined
+  try {
+    return {
+      make: walkAt(ast, makes),
+      encode: encodeDocument(ast, primaryKey),
+      decode: decodeDocument(ast, primaryKey)
+    }
+  } catch (error) {
+    if (error instanceof NotPlain) return undefined
+    throw error
+  }
+}
+
+class NotPlain extends Error {}
+
+/** What is done with values: the walks differ in their leaves. */
+interface Task {
+  readonly date: Walk
+  readonly number: Walk
+  /** Whether an object is taken apart. */
+  readonly isStruct: (value: object) => boolean
+  /** Whether checks are of what is given, not of what is made of it. */
+  readonly checksGiven: boolean
+}
+
+const isPlainObject = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+const isObject = (value: object): boolean => isPlainObject(value) && Object.getOwnPropertySymbols(value).length === 0
+
+const isDate = (value: unknown): value is Date =>
+  value instanceof Date && Object.getPrototypeOf(value) === Date.prototype && !Number.isNaN(value.getTime())
+
+const makes: Task = {
+  date: (value) => (isDate(value) ? value : other),
+  number: (value) => (typeof value === "number" ? value : other),
+  isStruct: isObject,
+  checksGiven: false
+}
+
+const encodes: Task = {
+  date: (value) => (isDate(value) ? (isoTime.isoOf(value.getTime()) ?? other) : other),
+  // Others have texts.
+  number: (value) => (Number.isFinite(value) ? value : other),
+  isStruct: isObject,
+  checksGiven: true
+}
+
+const decodes: Task = {
+  date: (value) => {
+    const millis = typeof value === "string" ? isoTime.millisOf(value) : undefined
+    return millis === undefined ? other : new Date(millis)
+  },
+  number: (value) => (typeof value === "number" ? value : other),
+  // JSON has been read from bytes here.
+  isStruct: isPlainObject,
+  checksGiven: false
+}
+
+/** How a date becomes JSON, which a schema may say otherwise. */
+const dateToJson = Schema.Date.ast.annotations?.["toCodecJson"]
+const isDateSchema = (ast: AST.AST): boolean =>
+  AST.isDeclaration(ast) &&
+  ast.typeParameters.length === 0 &&
+  dateToJson !== undefined &&
+  ast.annotations?.["toCodecJson"] === dateToJson
+
+const isText: Walk = (value) => (typeof value === "string" ? value : other)
+const isBoolean: Walk = (value) => (typeof value === "boolean" ? value : other)
+const isNull: Walk = (value) => (value === null ? value : other)
+
+const walkAt = (ast: AST.AST, task: Task): Walk => {
+  if (ast.encoding !== undefined || ("encodingChecks" in ast && ast.encodingChecks !== undefined)) throw new NotPlain()
+  return checked(ast, walkWithin(ast, task), task)
+}
+
+const walkWithin = (ast: AST.AST, task: Task): Walk => {
+  if (AST.isString(ast)) return isText
+  if (AST.isNumber(ast)) return task.number
+  if (AST.isBoolean(ast)) return isBoolean
+  if (AST.isNull(ast)) return isNull
+  if (AST.isLiteral(ast)) return literal(ast)
+  if (AST.isArrays(ast)) return list(ast, task)
+  if (AST.isObjects(ast)) return struct(ast, task)
+  if (AST.isUnion(ast)) return union(ast, task)
+  if (isDateSchema(ast)) return task.date
+  throw new NotPlain()
+}
+
+const checked = (ast: AST.AST, walk: Walk, { checksGiven }: Pick<Task, "checksGiven">): Walk => {
+  const filters = filtersOf(ast.checks)
+  if (filters.length === 0) return walk
+  return (value) => {
+    const made = walk(value)
+    if (made === other) return other
+    const subject = checksGiven ? value : made
+    for (let i = 0; i < filters.length; i++) if (filters[i]!.run(subject, ast, noOptions) !== undefined) return other
+    return made
+  }
+}
+
+const noOptions: AST.ParseOptions = {}
+
+const filtersOf = (checks: AST.Checks | undefined): ReadonlyArray<AST.Filter<unknown>> =>
+  (checks ?? []).flatMap((check) =>
+    check._tag === "FilterGroup" ? filtersOf(check.checks) : [check as AST.Filter<unknown>]
+  )
+
+const literal = ({ literal }: AST.Literal): Walk => {
+  if (typeof literal === "bigint" || (typeof literal === "number" && !Number.isFinite(literal))) throw new NotPlain()
+  return (value) => (value === literal ? value : other)
+}
+
+const list = ({ elements, rest }: AST.Arrays, task: Task): Walk => {
+  const [type, another] = rest
+  if (elements.length > 0 || type === undefined || another !== undefined) throw new NotPlain()
+  const walk = walkAt(type, task)
+  return (value) => {
+    if (!Array.isArray(value)) return other
+    const { length } = value
+    const made: Array<unknown> = []
+    for (let i = 0; i < length; i++) {
+      const item = walk(value[i])
+      if (item === other) return other
+      made.push(item)
+    }
+    return made
+  }
+}
+
+/** A field of a struct, with its walk. */
+interface Field {
+  readonly name: string
+  readonly walk: Walk
+  readonly isOptional: boolean
+}
+
+const fieldsOf = ({ indexSignatures, propertySignatures }: AST.Objects, task: Task): ReadonlyArray<Field> => {
+  if (indexSignatures.length > 0 || propertySignatures.length === 0) throw new NotPlain()
+  return propertySignatures.map(({ name, type }) => {
+    // What every object has is no field of it.
+    if (typeof name !== "string" || name in Object.prototype) throw new NotPlain()
+    return { name, walk: walkAt(type, task), isOptional: AST.isOptional(type) }
+  })
+}
+
+/** Takes a struct apart. What is made of a field that is hidden is left out. */
+const struct = (ast: AST.Objects, task: Task, hidden?: string): Walk => {
+  const fields = fieldsOf(ast, task)
+  const { isStruct } = task
+  const names = new Set(fields.map(({ name }) => name))
+  return (value) => {
+    if (typeof value !== "object" || value === null || !isStruct(value)) return other
+    for (const name in value) if (!names.has(name)) return other
+    const values = value as Readonly<Record<string, unknown>>
+    const made: Record<string, unknown> = {}
+    for (let i = 0; i < fields.length; i++) {
+      const { isOptional, name, walk } = fields[i]!
+      const found = values[name]
+      if (found === undefined) {
+        // What is there, and is `undefined`, may be a value, or get a default.
+        if (!isOptional || name in values) return other
+        continue
+      }
+      const item = walk(found)
+      if (item === other) return other
+      if (name !== hidden) made[name] = item
+    }
+    return made
+  }
+}
+
+const encodeDocument = (ast: AST.Objects, primaryKey: string): Walk => {
+  if (ast.encoding !== undefined || ast.encodingChecks !== undefined) throw new NotPlain()
+  return checked(ast, struct(ast, encodes, primaryKey), encodes)
+}
+
+const decodeDocument = (ast: AST.Objects, primaryKey: string): Plain["decode"] => {
+  if (ast.encoding !== undefined || ast.encodingChecks !== undefined) throw new NotPlain()
+  const fields = fieldsOf(ast, decodes)
+  const names = new Set(fields.map(({ name }) => name).filter((name) => name !== primaryKey))
+  const valid = checked(ast, (made) => made, decodes)
+  return (json, id) => {
+    for (const name in json) if (!names.has(name)) return other
+    const made: Record<string, unknown> = {}
+    for (let i = 0; i < fields.length; i++) {
+      const { isOptional, name, walk } = fields[i]!
+      const found = name === primaryKey ? id : json[name]
+      if (found === undefined) {
+        if (!isOptional || name in json) return other
+        continue
+      }
+      const item = walk(found)
+      if (item === other) return other
+      made[name] = item
+    }
+    return valid(made)
+  }
+}
+
+/** Members of which at most one takes a value, or which give it back as it is, whichever takes it. */
+const union = (ast: AST.Union, task: Task): Walk => {
+  const members = membersOf(ast)
+  const made = members.map((type) => madeOf(type, task)).filter((kind) => kind !== undefined)
+  const isText = members.some((type) => AST.isString(type) || (AST.isLiteral(type) && typeof type.literal === "string"))
+  // Some numbers have texts in JSON.
+  const isUntold = task === decodes && isText && members.some(AST.isNumber)
+  if (new Set(made).size < made.length || (isText && made.includes("text")) || isUntold) throw new NotPlain()
+  const walks = members.map((type) => walkAt(type, task))
+  return (value) => {
+    for (const walk of walks) {
+      const made = walk(value)
+      if (made !== other) return made
+    }
+    return other
+  }
+}
+
+/** The members of a union, and of those that are members of it. What is `undefined` no walk comes to. */
+const membersOf = ({ checks, encoding, options, types }: AST.Union, isInner = false): ReadonlyArray<AST.AST> => {
+  if (options?.mode === "oneOf" || (isInner && (checks !== undefined || encoding !== undefined))) throw new NotPlain()
+  return types
+    .filter((type) => !AST.isUndefined(type))
+    .flatMap((type) => (AST.isUnion(type) ? membersOf(type, true) : [type]))
+}
+
+/** The kind of values that something else is made of; `undefined`: they are given back as they are. */
+const madeOf = (ast: AST.AST, task: Task): "list" | "object" | "text" | undefined => {
+  if (AST.isArrays(ast)) return "list"
+  if (AST.isObjects(ast)) return "object"
+  if (!isDateSchema(ast)) return undefined
+  return task === decodes ? "text" : "object"
+}

@@ -1,0 +1,228 @@
+/** What the walks of plain schemas give, beside what Effect's parser gives. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
+import * as FastCheck from "fast-check"
+import * as Exact from "../../src/schema/internal/exact.ts"
+import * as Plain from "../../src/schema/internal/plain.ts"
+
+const runs = 60
+
+type Struct = Schema.Struct<Record<string, Schema.Top & Schema.Codec<unknown, unknown>>>
+
+/** Leaves with values of theirs, some of which they refuse. */
+const leaves: ReadonlyArray<readonly [Schema.Top, FastCheck.Arbitrary<unknown>]> = [
+  [Schema.String, FastCheck.string()],
+  [Schema.String.check(Schema.isMinLength(2), Schema.isMaxLength(5)), FastCheck.string({ maxLength: 7 })],
+  [Schema.Number, FastCheck.oneof(FastCheck.double(), FastCheck.constantFrom(0, -0, NaN, Infinity, -Infinity))],
+  [Schema.Finite, FastCheck.double()],
+  [Schema.Int.check(Schema.isBetween({ minimum: -5, maximum: 5 })), FastCheck.integer({ min: -7, max: 7 })],
+  [Schema.Boolean, FastCheck.boolean()],
+  [Schema.Null, FastCheck.constant(null)],
+  [Schema.Literals(["a", "b", 1]), FastCheck.constantFrom("a", "b", 1, "c", 2)],
+  [Schema.String.pipe(Schema.brand("Named")), FastCheck.string()],
+  [Schema.Date, FastCheck.date()],
+  [
+    Schema.Date,
+    FastCheck.constantFrom(new Date(NaN), new Date(8.64e15), new Date(-1), new Date(253402300799999), new Date(0))
+  ],
+  [Schema.Date.check(Schema.isBetweenDate({ minimum: new Date(0), maximum: new Date(2e12) })), FastCheck.date()],
+  [Schema.NullOr(Schema.String), FastCheck.option(FastCheck.string())],
+  [Schema.NullOr(Schema.Date), FastCheck.option(FastCheck.date({ noInvalidDate: true }))],
+  [Schema.Union([Schema.Date, Schema.String]), FastCheck.oneof(FastCheck.date(), FastCheck.constant("2020-01-01"))],
+  [Schema.Union([Schema.Number, Schema.String]), FastCheck.oneof(FastCheck.double(), FastCheck.constant("NaN"))],
+  [Schema.Union([Schema.Int, Schema.Boolean, Schema.Null]), FastCheck.oneof(FastCheck.integer(), FastCheck.boolean())],
+  [Schema.DateTimeUtc, FastCheck.constant(1)],
+  [Schema.Json, FastCheck.json()],
+  [Schema.Array(Schema.Int), FastCheck.array(FastCheck.integer())],
+  [Schema.Array(Schema.Int).check(Schema.isMaxLength(2)), FastCheck.array(FastCheck.integer(), { maxLength: 4 })],
+  [Schema.UndefinedOr(Schema.Int), FastCheck.option(FastCheck.integer(), { nil: undefined })]
+]
+
+interface Typed {
+  readonly schema: Schema.Top
+  readonly values: FastCheck.Arbitrary<unknown>
+}
+
+const leaf: FastCheck.Arbitrary<Typed> = FastCheck.constantFrom(...leaves).map(([schema, values]) => ({
+  schema,
+  values
+}))
+
+const names = FastCheck.constantFrom("a", "b", "c", "0", "é", "constructor", "a b", "then")
+
+/** Schemas of structs, with values that mostly fit. */
+const structOf = (depth: number): FastCheck.Arbitrary<Typed> =>
+  FastCheck.dictionary(
+    names,
+    FastCheck.tuple(
+      depth === 0
+        ? leaf
+        : FastCheck.oneof(
+            { weight: 4, arbitrary: leaf },
+            structOf(depth - 1),
+            structOf(depth - 1).map(({ schema, values }) => ({
+              schema: Schema.Array(schema),
+              values: FastCheck.array(values, { maxLength: 3 })
+            })),
+            structOf(depth - 1).map(({ schema, values }) => ({
+              schema: Schema.Union([Schema.Null, schema, Schema.Array(Schema.String)]),
+              values: FastCheck.oneof(values, FastCheck.constant(null), FastCheck.array(FastCheck.string()))
+            }))
+          ),
+      FastCheck.constantFrom("required", "required", "optionalKey", "optional", "default")
+    ),
+    { minKeys: 1, maxKeys: 4 }
+  ).map((fields) => {
+    const types = Object.entries(fields).map(([name, [{ schema }, kind]]): [string, Schema.Top] => {
+      if (kind === "optionalKey") return [name, Schema.optionalKey(schema)]
+      if (kind === "optional") return [name, Schema.optional(schema)]
+      if (kind === "default" && schema === Schema.String) {
+        return [name, Schema.String.pipe(Schema.withConstructorDefault(Effect.succeed("made")))]
+      }
+      return [name, schema]
+    })
+    const required = Object.entries(fields).flatMap(([name, [, kind]]) => (kind === "required" ? [name] : []))
+    const values = FastCheck.record(
+      Object.fromEntries(Object.entries(fields).map(([name, [{ values }]]) => [name, values])),
+      { requiredKeys: required }
+    )
+    return { schema: Schema.Struct(Object.fromEntries(types)), values }
+  })
+
+/** Changes of values that nobody should make. */
+const odd: ReadonlyArray<(value: Record<string, unknown>) => unknown> = [
+  (value) => value,
+  (value) => value,
+  (value) => value,
+  (value) => ({ ...value, more: 1 }),
+  (value) => ({ ...value, a: undefined }),
+  (value) => ({ ...value, [Symbol("s")]: 1 }),
+  (value) => Object.assign(Object.create(null) as object, value),
+  (value) => Object.assign(Object.create({ b: "inherited" }) as object, value),
+  (value) => new Map(Object.entries(value)),
+  (value) => Object.defineProperty({ ...value }, "hidden", { value: 1 }),
+  (value) => JSON.parse(`{"__proto__":1,${JSON.stringify(value).slice(1)}`.replace(",}", "}")) as unknown,
+  (value) => [value],
+  () => null,
+  (value) => ({ ...value, a: { b: 1 } }),
+  (value) => ({ ...value, b: Object.assign([], { length: 2, 1: 1 }) }),
+  (value) => ({ ...value, c: new (class Date2 extends Date {})() })
+]
+
+const sample = structOf(2).chain(({ schema, values }) =>
+  FastCheck.tuple(
+    FastCheck.constant(schema as Struct),
+    FastCheck.array(FastCheck.tuple(values, FastCheck.constantFrom(...odd)), { minLength: 5, maxLength: 5 })
+  )
+)
+
+/** A schema of a document with these fields. */
+const documentOf = (schema: Struct) => Schema.Struct({ id: Schema.String, ...schema.fields }) as Struct
+
+const succeeded = <A>(effect: Effect.Effect<A, unknown>): { readonly value: A } | undefined => {
+  const exit = Effect.runSyncExit(effect)
+  return Exit.isSuccess(exit) ? { value: exit.value } : undefined
+}
+
+const keysOf = (value: unknown): unknown =>
+  typeof value === "object" && value !== null && !(value instanceof Date)
+    ? Object.entries(value).map(([name, inner]) => [name, keysOf(inner)])
+    : value
+
+const same = (found: unknown, expected: unknown, what: string) => {
+  assert.deepStrictEqual(found, expected, what)
+  assert.deepStrictEqual(keysOf(found), keysOf(expected), `${what}: the order of fields`)
+}
+
+describe("walks of plain schemas", () => {
+  it("give what Effect's parser gives, or leave it to that", () => {
+    const seen = { compiled: 0, made: 0, encoded: 0, decoded: 0, left: 0 }
+    FastCheck.assert(
+      FastCheck.property(sample, ([fields, given]) => {
+        const schema = documentOf(fields)
+        const plain = Plain.compile(schema, "id")
+        if (plain === undefined) return
+        seen.compiled += 1
+        const codec = Exact.make(schema)
+        const make = Exact.exactlyBy(AST.toType(schema.ast), (input, parseOptions) =>
+          schema.makeEffect(input as never, parseOptions === undefined ? undefined : { parseOptions })
+        )
+        for (const [value, change] of given) {
+          const changed = change({ id: "i", ...(value as object) })
+          const made = Plain.walked(plain.make, changed)
+          const expected = succeeded(make(changed))
+          if (made === Plain.other) seen.left += 1
+          else {
+            assert(expected !== undefined, "it was made, and should have been refused")
+            same(made, expected.value, "made")
+            seen.made += 1
+          }
+          const subject = expected?.value ?? changed
+          const json = Plain.walked(plain.encode, subject)
+          const encoded = succeeded(codec.encode(subject as never))
+          if (json !== Plain.other) {
+            assert(encoded?.value.isWhole === true, "it was encoded, and should have been refused")
+            const { id: _, ...rest } = encoded.value.json as Record<string, unknown>
+            same(json, rest, "encoded")
+            seen.encoded += 1
+          }
+          const whole = encoded === undefined ? changed : encoded.value.json
+          if (typeof whole !== "object" || whole === null || Array.isArray(whole)) continue
+          const { id: _, ...stored } = JSON.parse(JSON.stringify(whole)) as Record<string, unknown>
+          const decoded = plain.decode(stored, "i")
+          if (decoded === Plain.other) continue
+          const back = succeeded(codec.decode({ ...stored, id: "i" }))
+          assert(back !== undefined, "it was decoded, and should have been refused")
+          same(decoded, back.value, "decoded")
+          seen.decoded += 1
+        }
+      }),
+      { numRuns: runs * 20 }
+    )
+    for (const [what, times] of Object.entries(seen)) assert.isAbove(times, runs, what)
+  })
+
+  it("leave nothing of a usual document to the parser", () => {
+    const schema = Schema.Struct({
+      id: Schema.String,
+      n: Schema.Int,
+      at: Schema.Date,
+      tags: Schema.Array(Schema.String),
+      maybe: Schema.NullOr(Schema.Struct({ a: Schema.optionalKey(Schema.String) })),
+      state: Schema.Literals(["open", "closed"]),
+      left: Schema.optional(Schema.Boolean)
+    }).check(Schema.makeFilter(({ n }) => n < 10))
+    const plain = Plain.compile(schema, "id")
+    assert(plain !== undefined)
+    const value = { id: "1", n: 1, at: new Date(0), tags: ["x"], maybe: { a: "y" }, state: "open" }
+    const json = { n: 1, at: "1970-01-01T00:00:00.000Z", tags: ["x"], maybe: { a: "y" }, state: "open" }
+    same(plain.make(value), value, "made")
+    same(plain.encode(value), json, "encoded")
+    same(plain.decode(json, "1"), value, "decoded")
+    for (const n of [10, 1.5, "1"]) {
+      assert.strictEqual(plain.make({ ...value, n }), Plain.other)
+      assert.strictEqual(plain.encode({ ...value, n }), Plain.other)
+      assert.strictEqual(plain.decode({ ...json, n }, "1"), Plain.other)
+    }
+  })
+
+  it("are not made of schemas of which the value alone does not tell", () => {
+    class Named extends Schema.Class<Named>("Named")({ name: Schema.String }) {}
+    const others = {
+      a: Named,
+      b: Schema.Struct({ a: Schema.String }).pipe(Schema.encodeKeys({ a: "b" })),
+      c: Schema.Record(Schema.String, Schema.String),
+      d: Schema.Union([Schema.Struct({ a: Schema.String }), Schema.Struct({ b: Schema.String })]),
+      e: Schema.NumberFromString,
+      f: Schema.Union([Schema.Date, Schema.String]),
+      g: Schema.Tuple([Schema.String])
+    }
+    for (const [name, type] of Object.entries(others)) {
+      assert.strictEqual(Plain.compile(Schema.Struct({ id: Schema.String, name: type }), "id"), undefined, name)
+    }
+    assert.strictEqual(Plain.compile(Named, "name"), undefined)
+  })
+})
