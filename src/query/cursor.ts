@@ -17,11 +17,19 @@ import * as aesGcm from "../crypto/internal/aesGcm.ts"
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
-/** Every cursor has a key of its own, made with so many random bytes: no number of cursors wears a key out. */
+/** A key is made with so many random bytes, and each cursor that it makes has the next number: no nonce is used twice. */
 const seedBytes = 16
+const numberBytes = 4
 const keyBytes = 32
 const nonceBytes = 12
 const tagBytes = 16
+const headBytes = seedBytes + numberBytes
+
+/** So many cursors are made with one key, which is far from what wears it out, and says little of how many were made. */
+const cursorsPerKey = 1 << 16
+
+/** So many keys of other processes are kept ready: making one takes longer than opening a cursor. */
+const mostKept = 64
 
 /** A position is filled up to a multiple of this, so that the length of a cursor tells little of what is in it. */
 const blockBytes = 32
@@ -42,36 +50,73 @@ export interface Cursors {
 }
 
 /**
- * Makes the cursors of a database of its salt.
+ * Makes the cursors of a database of its salt. `perKey`: how many are made with one key, 65,536 unless it says otherwise.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (salt: Uint8Array): Cursors => {
-  const cipherOf = Effect.fnUntraced(function* (seed: Uint8Array) {
+export const make = (salt: Uint8Array, perKey = cursorsPerKey): Cursors => {
+  const kept = new Map<string, Key>()
+  let own: { readonly seed: Uint8Array; readonly key: Key; made: number } | undefined
+
+  const keyOf = Effect.fnUntraced(function* (seed: Uint8Array) {
+    const name = Base64Url.encode(seed)
+    const ready = kept.get(name)
+    if (ready !== undefined) return ready
     const derived = hkdf(sha256, salt, seed, info, keyBytes + nonceBytes)
-    const cipher = yield* aesGcm.make(derived.subarray(0, keyBytes))
-    return { cipher, nonce: derived.subarray(keyBytes) }
+    const key: Key = {
+      cipher: yield* aesGcm.make(derived.subarray(0, keyBytes)),
+      nonce: derived.subarray(keyBytes)
+    }
+    for (const oldest of kept.keys()) {
+      if (kept.size < mostKept) break
+      kept.delete(oldest)
+    }
+    kept.set(name, key)
+    return key
   })
+
+  const renewed = Effect.gen(function* () {
+    const seed = yield* (yield* Id.Generator).randomBytes(seedBytes)
+    return (own = { seed, key: yield* keyOf(seed), made: 0 })
+  })
+
   return {
     make: Effect.fnUntraced(function* (query, position) {
-      const generator = yield* Id.Generator
-      const seed = yield* generator.randomBytes(seedBytes)
-      const { cipher, nonce } = yield* cipherOf(seed)
-      const sealed = yield* cipher.encrypt(nonce, padded(encoder.encode(position)), encoder.encode(query))
-      const bytes = new Uint8Array(seedBytes + sealed.length)
+      const current = own !== undefined && own.made < perKey ? own : yield* renewed
+      const { key, seed } = current
+      const number = current.made++
+      const { cipher, nonce } = key
+      const sealed = yield* cipher.encrypt(numbered(nonce, number), padded(position), encoder.encode(query))
+      const bytes = new Uint8Array(headBytes + sealed.length)
       bytes.set(seed)
-      bytes.set(sealed, seedBytes)
+      new DataView(bytes.buffer).setUint32(seedBytes, number)
+      bytes.set(sealed, headBytes)
       return Base64Url.encode(bytes)
     }),
     read: Effect.fnUntraced(function* (query, cursor) {
-      const bytes = Base64Url.decode(cursor)
-      if (Result.isFailure(bytes) || bytes.success.length < seedBytes + tagBytes) return undefined
-      const { cipher, nonce } = yield* cipherOf(bytes.success.subarray(0, seedBytes))
-      const opened = cipher.decrypt(nonce, bytes.success.subarray(seedBytes), encoder.encode(query))
+      const decoded = Base64Url.decode(cursor)
+      if (Result.isFailure(decoded) || decoded.success.length < headBytes + tagBytes) return undefined
+      const bytes = decoded.success
+      const { cipher, nonce } = yield* keyOf(bytes.subarray(0, seedBytes))
+      const number = new DataView(bytes.buffer, bytes.byteOffset).getUint32(seedBytes)
+      const opened = cipher.decrypt(numbered(nonce, number), bytes.subarray(headBytes), encoder.encode(query))
       return yield* Effect.match(opened, { onFailure: () => undefined, onSuccess: unpadded })
     })
   }
+}
+
+interface Key {
+  readonly cipher: aesGcm.Cipher
+  readonly nonce: Uint8Array
+}
+
+/** The nonce of a cursor: that of its key and its number, as of the records of TLS (RFC 8446, 5.3). */
+const numbered = (nonce: Uint8Array, number: number): Uint8Array => {
+  const made = nonce.slice()
+  const end = new DataView(made.buffer, nonceBytes - numberBytes)
+  end.setUint32(0, (end.getUint32(0) ^ number) >>> 0)
+  return made
 }
 
 /**
@@ -112,7 +157,8 @@ export const forPages = ({ database, invalid }: Pick<Context<unknown>, "database
 }
 
 /** ISO/IEC 7816-4: a byte 0x80 ends the text, zeros fill the block. */
-const padded = (text: Uint8Array): Uint8Array => {
+const padded = (position: string): Uint8Array => {
+  const text = encoder.encode(position)
   const bytes = new Uint8Array(Math.ceil((text.length + 1) / blockBytes) * blockBytes)
   bytes.set(text)
   bytes[text.length] = 0x80

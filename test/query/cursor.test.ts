@@ -51,4 +51,33 @@ describe("Cursor", () => {
       for (const other of ["", "foreign", "!", "a".repeat(200)]) assert.isUndefined(yield* cursors.read("query", other))
     })
   )
+
+  it.effect("numbers the cursors of a key, and takes another key before the numbers end", () =>
+    Effect.gen(function* () {
+      const cursors = Cursor.make(salt, 300)
+      const heads = new Set<string>()
+      const seeds = new Set<string>()
+      const made = 602
+      for (let i = 0; i < made; i++) {
+        const bytes = bytesOf(yield* cursors.make("query", "x"))
+        heads.add(Base64Url.encode(bytes.subarray(0, 20)))
+        seeds.add(Base64Url.encode(bytes.subarray(0, 16)))
+      }
+      assert.strictEqual(heads.size, made)
+      assert.strictEqual(seeds.size, 3)
+    })
+  )
+
+  it.effect("reads cursors of more processes than it keeps keys of", () =>
+    Effect.gen(function* () {
+      const reader = Cursor.make(salt)
+      const all: Array<string> = []
+      for (let i = 0; i < 100; i++) all.push(yield* Cursor.make(salt).make("query", `position ${i}`))
+      for (let round = 0; round < 2; round++) {
+        for (const [i, cursor] of all.entries()) {
+          assert.strictEqual(yield* reader.read("query", cursor), `position ${i}`)
+        }
+      }
+    })
+  )
 })

@@ -18,32 +18,36 @@ const tagBytes = 16
 
 type NodeCrypto = typeof import("node:crypto")
 
-const nodeCipher = ({ createCipheriv, createDecipheriv }: NodeCrypto, key: Uint8Array): Cipher => ({
-  encrypt: (nonce, plain, aad) =>
-    Effect.sync(() => {
-      const cipher = createCipheriv("aes-256-gcm", key, nonce)
-      cipher.setAAD(aad)
-      const sealed = new Uint8Array(plain.length + tagBytes)
-      sealed.set(cipher.update(plain))
-      cipher.final()
-      sealed.set(cipher.getAuthTag(), plain.length)
-      return sealed
-    }),
-  decrypt: (nonce, sealed, aad) =>
-    Effect.try({
-      try: () => {
-        const end = sealed.length - tagBytes
-        const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: tagBytes })
-        decipher.setAAD(aad)
-        decipher.setAuthTag(sealed.subarray(end))
-        const plain = decipher.update(sealed.subarray(0, end))
-        // Nothing of it may be used before this has passed.
-        decipher.final()
-        return new Uint8Array(plain)
-      },
-      catch: () => "altered" as const
-    })
-})
+const nodeCipher = ({ createCipheriv, createDecipheriv, createSecretKey }: NodeCrypto, bytes: Uint8Array): Cipher => {
+  // Bytes would be made a key of by each use.
+  const key = createSecretKey(bytes)
+  return {
+    encrypt: (nonce, plain, aad) =>
+      Effect.sync(() => {
+        const cipher = createCipheriv("aes-256-gcm", key, nonce)
+        cipher.setAAD(aad)
+        const sealed = new Uint8Array(plain.length + tagBytes)
+        sealed.set(cipher.update(plain))
+        cipher.final()
+        sealed.set(cipher.getAuthTag(), plain.length)
+        return sealed
+      }),
+    decrypt: (nonce, sealed, aad) =>
+      Effect.try({
+        try: () => {
+          const end = sealed.length - tagBytes
+          const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: tagBytes })
+          decipher.setAAD(aad)
+          decipher.setAuthTag(sealed.subarray(end))
+          const plain = decipher.update(sealed.subarray(0, end))
+          // Nothing of it may be used before this has passed.
+          decipher.final()
+          return new Uint8Array(plain)
+        },
+        catch: () => "altered" as const
+      })
+  }
+}
 
 const webCipher = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.Return<Cipher> {
   const aead = yield* Effect.provide(Aead.Aead, webAead)
