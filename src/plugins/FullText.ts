@@ -52,8 +52,6 @@ import type * as Catalog from "../Catalog.ts"
 import { Database } from "../Database.ts"
 import type { Definition } from "../Definition.ts"
 import * as DbError from "../DbError.ts"
-import * as Guard from "../Guard.ts"
-import { millisecondsOf } from "../internal/duration.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { samePath, valueAt } from "../internal/json.ts"
 import { sameBytes } from "../internal/bytes.ts"
@@ -61,27 +59,27 @@ import { sha256 } from "../internal/sha256.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import * as AppendLog from "../kernel/AppendLog.ts"
 import * as Fenced from "../kernel/Fenced.ts"
-import { readBody } from "../kernel/internal/journalEntry.ts"
 import type { Names, Stored, Within } from "../Names.ts"
 import * as Plugin from "../Plugin.ts"
-import type * as PluginRegistry from "../PluginRegistry.ts"
 import * as Cursor from "../query/cursor.ts"
 import type * as Query from "../Query.ts"
 import type { ListError } from "../Repository.ts"
 import * as Attributes from "../schema/Attributes.ts"
-import { deleteAll, getOption } from "../storage/ObjectStore.ts"
+import { deleteAll } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as analysis from "./fulltext/internal/analysis.ts"
-import * as blocksOf from "./fulltext/internal/blocks.ts"
 import * as buildingOf from "./fulltext/internal/building.ts"
 import * as languagesOf from "./fulltext/internal/languages.ts"
 import * as stemmers from "./fulltext/internal/stemmers.ts"
-import * as indexerOf from "./fulltext/internal/indexer.ts"
 import * as lookup from "./fulltext/internal/lookup.ts"
 import * as manifests from "./fulltext/internal/manifest.ts"
 import * as queries from "./fulltext/internal/query.ts"
 import * as segmentFile from "./fulltext/internal/segmentFile.ts"
 import * as terms from "./fulltext/internal/terms.ts"
+import * as blocksOf from "./journalindex/internal/blocks.ts"
+import * as indexerOf from "./journalindex/internal/indexer.ts"
+import { schemaOf } from "./journalindex/internal/manifest.ts"
+import * as reading from "./journalindex/internal/reading.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -582,30 +580,11 @@ export const Service =
 // Implementation
 // -----------------------------------------------------------------------------
 
-type Values = Readonly<Record<string, unknown>>
+type Values = reading.Values
 
-/** What the index needs of a repository. */
-interface AnyRepository {
-  readonly query: (request: {
-    readonly where: Values
-    readonly predicate?: Query.Predicate | undefined
-    readonly onCorrupt: (found: Query.Corrupt) => Effect.Effect<void>
-  }) => Stream.Stream<Values, ListError>
-  readonly list: (request: {
-    readonly limit: number
-    readonly cursor?: string | undefined
-    readonly onCorrupt: (found: Query.Corrupt) => Effect.Effect<void>
-  }) => Effect.Effect<Query.Page<Values>, ListError>
-  readonly listIds: (request: Query.Within) => Stream.Stream<string, ListError>
-}
-
-/** How many documents are read at once. */
-const step = 100
+const { step } = reading
 /** How many are looked at for one page. */
 const mostLookedAt = 1_000
-/** How many documents that the index does not know are looked at. */
-const mostNewer = 10_000
-const mostRetries = 10
 /** The form of what is stored, in the names of the objects. */
 const format = 2
 
@@ -703,26 +682,10 @@ export const make = Effect.fn("FullText.make")(function* <
   }
   const fields = fieldsOf(options, stems)
   if ("problem" in fields) return yield* invalid(fields.field, fields.problem)
-  const millisOf = (value: Duration.Input | undefined, otherwise: number) =>
-    value === undefined ? otherwise : millisecondsOf(value)
-  const firstMillis = millisOf(options.firstPause, 1_000)
-  const longestMillis = millisOf(options.longestPause, 60_000)
-  const maxAgeMillis = millisOf(options.maxAge, 1_000)
-  for (const [field, millis] of [
-    ["firstPause", firstMillis],
-    ["longestPause", longestMillis]
-  ] as const) {
-    if (!(millis >= 1 && millis < Infinity)) return yield* invalid(field, "Expected a duration from 1 ms")
-  }
-  if (!(maxAgeMillis >= 0)) return yield* invalid("maxAge", "Expected a duration")
-  const leaseMillis = millisOf(options.lease, 30_000)
-  if (!(leaseMillis >= 100 && leaseMillis <= 86_400_000)) {
-    return yield* invalid("lease", "Expected a duration from 100 ms to 1 day")
-  }
-  const { cacheBytes = 32 * 1024 * 1024, segmentBytes = 64 * 1024 * 1024 } = options
-  if (!(Number.isSafeInteger(cacheBytes) && cacheBytes >= 0)) {
-    return yield* invalid("cacheBytes", "Expected a whole number from 0")
-  }
+  const settings = reading.settingsOf(options)
+  if ("problem" in settings) return yield* invalid(settings.field, settings.problem)
+  const { cacheBytes, firstMillis, leaseMillis, longestMillis, maxAgeMillis } = settings
+  const { segmentBytes = 64 * 1024 * 1024 } = options
   if (!(Number.isSafeInteger(segmentBytes) && segmentBytes >= 1024 * 1024)) {
     return yield* invalid("segmentBytes", "Expected a whole number from 1,048,576")
   }
@@ -730,7 +693,7 @@ export const make = Effect.fn("FullText.make")(function* <
   const database = yield* Database
   const { journal, store } = database
   // Its type is what the options say of it.
-  const service = resource as unknown as Context.Key<SelfOf<R>, AnyRepository>
+  const service = resource as unknown as Context.Key<SelfOf<R>, reading.AnyRepository>
   const repository = yield* service
   if (database.upkeep(name)?.settings?.journal === undefined) {
     return yield* invalid("resource", "Expected a resource with the option journal, which the index is made of")
@@ -740,7 +703,7 @@ export const make = Effect.fn("FullText.make")(function* <
   const prefix = `${folder}${nameOf(options)}`
   const manifest = Fenced.make(store, {
     key: `${prefix}/manifest`,
-    schema: manifests.Manifest,
+    schema: schemaOf(manifests.Part),
     what: "the manifest of a full-text index"
   })
   const cursors = Cursor.make(yield* database.salt)
@@ -754,7 +717,6 @@ export const make = Effect.fn("FullText.make")(function* <
   const tokensOf = (document: Values) =>
     fields.map(({ analyse, path }) => terms.tokensOf(analyse, terms.textsOf(valueAt(document, path))))
   const wordedOf = (document: Values) => terms.worded(fields, tokensOf(document))
-  const idOf = (document: Values): string => String(document[primaryKey])
 
   const tellCorrupt = ({ id }: Query.Corrupt) =>
     Effect.andThen(
@@ -762,54 +724,40 @@ export const make = Effect.fn("FullText.make")(function* <
       Effect.logWarning(`the full-text index of ${name} leaves out document ${JSON.stringify(id)}: it cannot be read`)
     )
 
-  /** Documents as the one who asks may see them, from the store and not from a cache. */
-  const read = (ids: ReadonlyArray<string>, { predicate, where }: Pick<Filters<R>, "predicate" | "where"> = {}) => {
-    const conditions = { [primaryKey]: { in: ids }, ...(where === undefined ? {} : { $and: [where] }) }
-    return Stream.runCollect(repository.query({ where: conditions, predicate, onCorrupt: tellCorrupt }))
-  }
-
-  const source: indexerOf.Source<ListError> = {
-    read: (ids) =>
-      Effect.map(Guard.trusted(read(ids)), (found) => new Map(found.map((one) => [idOf(one), wordedOf(one)]))),
-    page: (cursor) =>
-      Effect.map(
-        Guard.trusted(repository.list({ limit: step, cursor, onCorrupt: tellCorrupt })),
-        ({ cursor, items }) => ({ found: new Map(items.map((one) => [idOf(one), wordedOf(one)])), cursor })
-      ),
-    isWrongCursor: ({ _tag }) => _tag === "InvalidInput"
-  }
+  const { idOf, read, source: sourceOf } = reading.documentsOf(repository, primaryKey, tellCorrupt)
+  const source = sourceOf(wordedOf, ({ lengths }) => lengths.reduce((sum, length) => sum + length, 0))
 
   // ---------------------------------------------------------------------------
   // Keeping
   // ---------------------------------------------------------------------------
 
+  const form = manifests.formOf(fields.length)
   const growth = buildingOf.make(store, blocksOf.make(store, 8 * 1024 * 1024), { prefix, segmentBytes })
   const indexer = indexerOf.make(store, {
     prefix,
     resource: name,
-    fields: fields.length,
+    what: "full-text index",
+    form,
     manifest,
     journal,
-    building: growth,
+    growth,
     source,
+    stepDocuments: 1_000,
+    stepWeight: 200_000,
     lease: leaseMillis,
     firstMillis,
     longestMillis
   })
 
-  const isDamage = (reason: StoreError.Reason) =>
-    reason._tag === "Corrupt" || reason._tag === "NoSuchKey" || reason._tag === "InvalidRange"
-
   /** What the store says of an object of the index. */
-  const told = (error: StoreError.StoreError): IndexDamaged | DbError.DbError => {
-    const { key = prefix, reason } = error
-    if (!key.startsWith(prefix) || !isDamage(reason)) return DbError.fromStore("FullText", name)(error)
-    return new IndexDamaged({ resource: name, key, description: error.message })
-  }
+  const told = (error: StoreError.StoreError): IndexDamaged | DbError.DbError =>
+    reading.isDamaged(error, prefix)
+      ? new IndexDamaged({ resource: name, key: error.key ?? prefix, description: error.message })
+      : DbError.fromStore("FullText", name)(error)
 
   const behind = (description: string) => new IndexIncomplete({ resource: name, description })
 
-  type Inner = StoreError.StoreError | AppendLog.Trimmed
+  type Inner = reading.Inner
 
   const toldOf = <E>(error: E | Inner): Exclude<E, Inner> | LookupError => {
     if (StoreError.isStoreError(error)) return told(error)
@@ -819,55 +767,21 @@ export const make = Effect.fn("FullText.make")(function* <
   const kept = <A, E>(effect: Effect.Effect<A, E | Inner>) => Effect.mapError(effect, toldOf<E>)
 
   if (options.indexes !== false) yield* Effect.forkScoped(indexer.run)
-  const health = Effect.sync((): PluginRegistry.Health => {
-    const { failing, isStopped } = indexer.state()
-    if (failing === undefined) return { level: "up" }
-    return isStopped
-      ? { level: "down", detail: `the index cannot go on; where it is damaged run its rebuild. ${failing}` }
-      : { level: "degraded", detail: `the index waits: ${failing}` }
-  })
-  yield* self.running({ health })
+  yield* self.running({ health: reading.healthOf(indexer) })
 
   // ---------------------------------------------------------------------------
   // Reading
   // ---------------------------------------------------------------------------
 
-  const clock = Effect.clockWith((clock) => clock.currentTimeMillis)
-  let known: { readonly at: number; readonly manifest: manifests.Manifest } | undefined
-
-  const current = Effect.fnUntraced(function* (isFresh: boolean) {
-    const now = yield* clock
-    if (!isFresh && known !== undefined && now - known.at < maxAgeMillis && now >= known.at) return known.manifest
-    const found = Option.getOrElse(yield* manifest.read, () => manifests.nothing)
-    known = { at: now, manifest: found }
-    return found
+  const { caughtUp, current, newerThan, rebuilt, updated, withLive } = reading.make({
+    resource: name,
+    database,
+    form,
+    manifest,
+    indexer,
+    maxAgeMillis,
+    behind
   })
-
-  /** Does something with what answers; anew where objects are gone since they were read of. */
-  const withLive = <A, E>(
-    use: (part: manifests.Part) => Effect.Effect<A, E | StoreError.StoreError>
-  ): Effect.Effect<A, E | StoreError.StoreError | IndexIncomplete> =>
-    Effect.gen(function* () {
-      for (let tries = 0; ; tries++) {
-        const { building, live } = yield* current(tries > 0)
-        if (live === undefined) {
-          const done = building === undefined ? "" : `; ${building.documents} documents are in it so far`
-          // It may have come since.
-          if (tries === 0) continue
-          return yield* behind(`it is not built yet${done}`)
-        }
-        const result = yield* Effect.result(use(live))
-        if (result._tag === "Success") return result.success
-        const { failure } = result
-        const isGone =
-          StoreError.isStoreError(failure) &&
-          failure.reason._tag === "NoSuchKey" &&
-          live.segments.some(({ key }) => key === failure.key)
-        if (!isGone || tries >= mostRetries) return yield* Effect.fail(failure)
-        const now = yield* current(true)
-        if (now.live?.segments.some(({ key }) => key === failure.key) === true) return yield* Effect.fail(failure)
-      }
-    })
 
   interface Prepared {
     readonly node: queries.Node
@@ -934,31 +848,6 @@ export const make = Effect.fn("FullText.make")(function* <
         })
       )
     )
-  })
-
-  /** The ids of documents that were written since the index knows, and up to where that is. */
-  const newerThan = Effect.fnUntraced(function* (part: manifests.Part) {
-    const ids = new Set<string>()
-    const add = (id: string) => (ids.add(id).size > mostNewer ? Effect.fail(tooFar) : Effect.void)
-    const tooFar = behind(`more than ${mostNewer} documents were written since it knows`)
-    // What leaves the pending set meanwhile is in the journal, which is read after it.
-    yield* Stream.runForEach(
-      journal.pending,
-      Effect.fnUntraced(function* ({ document, key }) {
-        if (document !== undefined) return document.resource === name ? yield* add(document.id) : undefined
-        const found = yield* getOption(store, key)
-        if (Option.isNone(found)) return
-        const { id, resource } = yield* readBody(key, found.value.body)
-        if (resource === name && id !== undefined) yield* add(id)
-      })
-    )
-    const { next } = yield* journal.status
-    if (part.position < next) {
-      yield* Stream.runForEach(journal.read({ from: part.position, to: next }), ({ value }) =>
-        value.resource === name ? add(value.id) : Effect.void
-      )
-    }
-    return { ids, position: Math.max(next, part.position) }
   })
 
   interface Seen extends Hit {
@@ -1203,24 +1092,6 @@ export const make = Effect.fn("FullText.make")(function* <
     })
   )
 
-  /** Waits until what answers is as it has to be. */
-  const until = (isDone: (live: manifests.Part, building: manifests.Part | undefined) => boolean) =>
-    Effect.gen(function* () {
-      for (let pause = 100; ; pause = Math.min(10_000, pause * 2)) {
-        const { building, live } = yield* current(true)
-        if (live !== undefined && isDone(live, building)) return
-        yield* Effect.sleep(pause)
-      }
-    })
-
-  /** Whoever has the lease does it, here or elsewhere. */
-  const updated = Effect.gen(function* () {
-    const { next } = yield* journal.status
-    const isElsewhere = until(
-      ({ position }, building) => position >= next && building === undefined && !indexer.state().isActive
-    )
-    yield* Effect.raceFirst(indexer.update, Effect.andThen(Effect.sleep("1 second"), isElsewhere))
-  })
   const update = kept(updated)
 
   /** What is wrong with some documents, by what the index has of them. */
@@ -1293,15 +1164,9 @@ export const make = Effect.fn("FullText.make")(function* <
     suggest,
     lookup: lookedUp,
     status,
-    caughtUp: kept(Effect.flatMap(journal.status, ({ next }) => until(({ position }) => position >= next))),
+    caughtUp: kept(caughtUp),
     update,
-    rebuild: kept(
-      Effect.gen(function* () {
-        const build = yield* indexer.rebuild
-        const isBuilt = until((live) => live.build === build)
-        yield* Effect.raceFirst(Effect.andThen(updated, isBuilt), isBuilt)
-      })
-    ),
+    rebuild: kept(rebuilt),
     verify,
     compact: kept(indexer.compact),
     removeOthers: DbError.named(

@@ -45,6 +45,7 @@ import * as Plugin from "../Plugin.ts"
 import * as Query from "../Query.ts"
 import * as TopK from "../query/topK.ts"
 import type { ListError } from "../Repository.ts"
+import * as Attributes from "../schema/Attributes.ts"
 import * as Clusters from "./vector/clusters.ts"
 import * as Metrics from "./vector/metrics.ts"
 
@@ -180,6 +181,7 @@ export interface AnyResource {
     readonly name: string
     readonly primaryKey: string
     readonly schema: { readonly Type: unknown }
+    readonly attributes: ReadonlyArray<Pick<Attributes.Attribute, "path" | "codec">>
   }
 }
 
@@ -459,7 +461,7 @@ interface After {
 }
 
 /**
- * Opens the vectors of a resource until the scope closes. No request beside those of `Plugin.open`. `InvalidVector`: an option is wrong.
+ * Opens the vectors of a resource until the scope closes. No request beside those of `Plugin.open`. `InvalidVector`: an option is wrong, or the field is secret.
  *
  * @category constructors
  * @since 0.1.0
@@ -484,6 +486,10 @@ export const make = Effect.fn("Vector.make")(function* <R extends AnyResource>(
 
   const own = yield* metricOf(options.metric ?? "cosine")
   if (options.dimensions !== undefined) yield* whole("dimensions", options.dimensions, 1, 65_536)
+  const hidden = Attributes.hiddenAt(resource.definition.attributes, [field])
+  if (hidden !== undefined) {
+    return yield* invalid("field", `Expected a field that can be shown, not one ${Attributes.describeHidden(hidden)}`)
+  }
   // Its type is what the options say of it.
   const repository = yield* resource as unknown as Context.Key<SelfOf<R>, AnyRepository>
   const self = yield* Plugin.open(plugin, options)

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import { analyser, fold } from "../../../src/plugins/fulltext/internal/analysis.ts"
+import { payloadOf } from "../../../src/plugins/journalindex/internal/blocks.ts"
 import { near } from "../../../src/plugins/fulltext/internal/edits.ts"
 import * as ranking from "../../../src/plugins/fulltext/internal/ranking.ts"
 import * as segmentFile from "../../../src/plugins/fulltext/internal/segmentFile.ts"
@@ -83,7 +84,7 @@ const cut = (body: Uint8Array, { size, start }: { readonly size: number; readonl
   body.slice(start, start + size)
 
 const payload = (body: Uint8Array, block: { readonly size: number; readonly start: number }) =>
-  Result.getOrThrow(segmentFile.payloadOf(cut(body, block)))
+  Result.getOrThrow(payloadOf(cut(body, block)))
 
 describe("segments", () => {
   it("give back what was put in, each term and document by one block", () => {
@@ -148,8 +149,8 @@ describe("segments", () => {
     for (let i = 0; i < a!.size; i++) {
       const damaged = cut(body, a!)
       damaged[i]! ^= 1
-      assert.isTrue(Result.isFailure(segmentFile.payloadOf(damaged)), `byte ${i}`)
-      assert.isTrue(Result.isFailure(segmentFile.payloadOf(cut(body, a!).subarray(0, i))), `cut at ${i}`)
+      assert.isTrue(Result.isFailure(payloadOf(damaged)), `byte ${i}`)
+      assert.isTrue(Result.isFailure(payloadOf(cut(body, a!).subarray(0, i))), `cut at ${i}`)
     }
     assert.isTrue(Result.isFailure(segmentFile.termsOf(a!, payload(body, b!))))
   })

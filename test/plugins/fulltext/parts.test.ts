@@ -3,10 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import { analyser } from "../../../src/plugins/fulltext/internal/analysis.ts"
-import * as blocksOf from "../../../src/plugins/fulltext/internal/blocks.ts"
+import * as blocksOf from "../../../src/plugins/journalindex/internal/blocks.ts"
 import * as buildingOf from "../../../src/plugins/fulltext/internal/building.ts"
 import * as lookup from "../../../src/plugins/fulltext/internal/lookup.ts"
-import { emptyPart, packNumbers, unpackNumbers } from "../../../src/plugins/fulltext/internal/manifest.ts"
+import { emptyPart } from "../../../src/plugins/fulltext/internal/manifest.ts"
+import { packNumbers, unpackNumbers } from "../../../src/plugins/journalindex/internal/manifest.ts"
 import * as query from "../../../src/plugins/fulltext/internal/query.ts"
 import * as terms from "../../../src/plugins/fulltext/internal/terms.ts"
 import { memory } from "../../fixture.ts"
@@ -83,7 +84,7 @@ describe("parts", () => {
           }
           const grown = yield* building.apply(
             part,
-            changes.map(([id, texts]) => ({ id, worded: texts && wordedOf(texts) }))
+            changes.map(([id, texts]) => ({ id, item: texts && wordedOf(texts) }))
           )
           part = grown.part
           const merged = merging === "no" ? undefined : yield* building.merge(part, merging === "all")

@@ -6,22 +6,12 @@ import { sameBytes } from "../../../internal/bytes.ts"
 import { compareUtf8 } from "../../../internal/text.ts"
 import type { ObjectStore } from "../../../storage/ObjectStore.ts"
 import type * as StoreError from "../../../storage/StoreError.ts"
-import type { Blocks } from "./blocks.ts"
-import { packNumbers, type Part, type Segment, unpackNumbers } from "./manifest.ts"
+import type { Block, Blocks } from "../../journalindex/internal/blocks.ts"
+import type { Growth } from "../../journalindex/internal/indexer.ts"
+import { packNumbers, unpackNumbers } from "../../journalindex/internal/manifest.ts"
+import type { Part, Segment } from "./manifest.ts"
 import * as segmentFile from "./segmentFile.ts"
 import type { Worded } from "./terms.ts"
-
-/** What became of a document: its words, or nothing where it is no more. */
-export interface Change {
-  readonly id: string
-  readonly worded: Worded | undefined
-}
-
-/** A part as it is to be, and the keys of segments that it has no more. */
-export interface Grown {
-  readonly part: Part
-  readonly retired: ReadonlyArray<string>
-}
 
 export interface Options {
   /** Without a slash at the end. */
@@ -38,7 +28,7 @@ export interface Located extends segmentFile.Indexed {
   readonly number: number
 }
 
-export interface Building {
+export interface Building extends Growth<Part, Worded> {
   /** Where documents are in a part, and what they had. The requests of reading the blocks with their ids. */
   readonly locate: (
     part: Part,
@@ -48,12 +38,12 @@ export interface Building {
    * Puts what became of some documents, each once, into a part. For each segment that may have some of them the requests of reading the
    * blocks with their ids; 1 PUT where some have words.
    */
-  readonly apply: (part: Part, changes: ReadonlyArray<Change>) => Effect.Effect<Grown, StoreError.StoreError>
+  readonly apply: Growth<Part, Worded>["apply"]
   /**
    * Puts some segments of a part together, if there are enough of about the same size, or `all`; nothing: there are not. 1 GET for each 512 KiB of each
    * of them, and 1 PUT.
    */
-  readonly merge: (part: Part, all?: boolean) => Effect.Effect<Grown | undefined, StoreError.StoreError>
+  readonly merge: Growth<Part, Worded>["merge"]
 }
 
 /** So many segments of about the same size become one. */
@@ -92,8 +82,8 @@ const chosen = (segments: ReadonlyArray<Segment>, segmentBytes: number, all: boo
 const through = <First, A>(
   blocks: Blocks,
   key: string,
-  all: ReadonlyArray<segmentFile.Block<First>>,
-  decode: (block: segmentFile.Block<First>, payload: Uint8Array) => Result.Result<ReadonlyArray<A>, StoreError.Corrupt>
+  all: ReadonlyArray<Block<First>>,
+  decode: (block: Block<First>, payload: Uint8Array) => Result.Result<ReadonlyArray<A>, StoreError.Corrupt>
 ) => {
   let items: ReadonlyArray<A> = []
   let at = 0
@@ -101,7 +91,7 @@ const through = <First, A>(
   const pull: Effect.Effect<A | undefined, StoreError.StoreError> = Effect.suspend(() => {
     if (at < items.length) return Effect.succeed(items[at++])
     if (next >= all.length) return Effect.undefined
-    const run: Array<segmentFile.Block<First>> = []
+    const run: Array<Block<First>> = []
     let size = 0
     while (next < all.length && (run.length === 0 || size + all[next]!.size <= aheadBytes)) {
       size += all[next]!.size
@@ -134,7 +124,7 @@ export const make = (store: ObjectStore["Service"], blocks: Blocks, options: Opt
       part.segments,
       Effect.fnUntraced(function* (segment, index) {
         const gone = goneOf(segment)
-        const wanted = new Map<segmentFile.Block<segmentFile.Numbered>, Set<string>>()
+        const wanted = new Map<Block<segmentFile.Numbered>, Set<string>>()
         for (const id of ids) {
           const block = segmentFile.blockOfId(segment, id)
           if (block === undefined) continue
@@ -162,10 +152,10 @@ export const make = (store: ObjectStore["Service"], blocks: Blocks, options: Opt
       changes.map(({ id }) => id)
     )
     const before = new Map(found.map((one) => [one.id, one]))
-    const changed = changes.filter(({ id, worded }) => {
+    const changed = changes.filter(({ id, item }) => {
       const old = before.get(id)
-      if (worded === undefined || old === undefined) return worded !== old
-      return !sameBytes(old.fingerprint, worded.fingerprint)
+      if (item === undefined || old === undefined) return item !== old
+      return !sameBytes(old.fingerprint, item.fingerprint)
     })
     if (changed.length === 0) return { part, retired: [] }
     const fields = part.fields.map((field) => ({ ...field }))
@@ -195,7 +185,7 @@ export const make = (store: ObjectStore["Service"], blocks: Blocks, options: Opt
       return []
     })
     const present = changed
-      .flatMap(({ id, worded }) => (worded === undefined ? [] : [{ id, ...worded }]))
+      .flatMap(({ id, item }) => (item === undefined ? [] : [{ id, ...item }]))
       .sort((a, b) => compareUtf8(a.id, b.id))
     for (const { lengths } of present) count(lengths, 1)
     if (present.length > 0) {

@@ -4,9 +4,10 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { compareUtf8 } from "../../../internal/text.ts"
 import type * as StoreError from "../../../storage/StoreError.ts"
-import type { Blocks } from "./blocks.ts"
+import type { Block, Blocks } from "../../journalindex/internal/blocks.ts"
 import { near } from "./edits.ts"
-import { type Part, type Segment, unpackNumbers } from "./manifest.ts"
+import { unpackNumbers } from "../../journalindex/internal/manifest.ts"
+import type { Part, Segment } from "./manifest.ts"
 import * as query from "./query.ts"
 import type * as ranking from "./ranking.ts"
 import * as segmentFile from "./segmentFile.ts"
@@ -92,8 +93,8 @@ const lookupIn = Effect.fnUntraced(function* (
   const beginnings = names.flatMap(({ prefixes }) => prefixes.map(({ key }) => key))
   const withPositions = leaves.some(({ _tag }) => _tag === "Phrase")
   /** What is looked for in which block: a term, or all that begin so. */
-  const places = new Map<segmentFile.Block<string>, Array<segmentFile.Reading & { readonly from: string }>>()
-  const look = (block: segmentFile.Block<string>, from: string, isWanted: (term: string) => boolean) => {
+  const places = new Map<Block<string>, Array<segmentFile.Reading & { readonly from: string }>>()
+  const look = (block: Block<string>, from: string, isWanted: (term: string) => boolean) => {
     const reading = { from, isWanted, withPositions }
     const same = places.get(block)
     if (same === undefined) places.set(block, [reading])
@@ -194,7 +195,7 @@ export const rank = Effect.fnUntraced(function* (
       bySegment,
       Effect.fnUntraced(function* ([index, scored]) {
         const segment = part.segments[index]!
-        const places = new Map<segmentFile.Block<segmentFile.Numbered>, Array<Scored>>()
+        const places = new Map<Block<segmentFile.Numbered>, Array<Scored>>()
         for (const one of scored.toSorted((a, b) => a.document - b.document)) {
           const block = segmentFile.blockOfDocument(segment, one.document)
           if (block === undefined) continue

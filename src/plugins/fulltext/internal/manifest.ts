@@ -1,7 +1,6 @@
-/** What an index is at a time: its segments, which of their documents are no more, and up to where it knows. */
+/** What an index of words is at a time: its segments, and which of their documents are no more. */
 import * as Schema from "effect/Schema"
-import { decodeBase64, encodeBase64 } from "../../../internal/base64.ts"
-import * as bytes from "../../../encoding/internal/bytes.ts"
+import { type Form, partFields } from "../../journalindex/internal/manifest.ts"
 
 const block = <A, I>(first: Schema.Codec<A, I>) => Schema.Struct({ first, start: Schema.Int, size: Schema.Int })
 
@@ -22,33 +21,12 @@ export const Segment = Schema.Struct({
 export type Segment = typeof Segment.Type
 
 export const Part = Schema.Struct({
-  /** Names it: each build is another one. */
-  build: Schema.String,
-  /** All records of the journal before this position are in it. */
-  position: Schema.Int,
-  /** How many live documents there are. */
-  documents: Schema.Int,
+  ...partFields,
   /** By field, of live documents: how many have words, and how many words. */
   fields: Schema.Array(Schema.Struct({ having: Schema.Int, words: Schema.Int })),
-  segments: Schema.Array(Segment),
-  /** While the documents that are there are gone through: the cursor of the next page. */
-  scan: Schema.optionalKey(Schema.Struct({ cursor: Schema.optionalKey(Schema.String) }))
+  segments: Schema.Array(Segment)
 })
 export type Part = typeof Part.Type
-
-export const Manifest = Schema.Struct({
-  /** Rises with each version. */
-  revision: Schema.Int,
-  /** What answers. */
-  live: Schema.optionalKey(Part),
-  /** What is being built, to take its place. */
-  building: Schema.optionalKey(Part),
-  /** Objects that were segments, and when they were no more, in milliseconds since the epoch by the clock of who wrote that. */
-  retired: Schema.Array(Schema.Struct({ key: Schema.String, at: Schema.Int }))
-})
-export type Manifest = typeof Manifest.Type
-
-export const nothing: Manifest = { revision: 0, retired: [] }
 
 /** A part without documents, which knows nothing before a position. */
 export const emptyPart = (build: string, fields: number, position: number): Part => ({
@@ -60,36 +38,9 @@ export const emptyPart = (build: string, fields: number, position: number): Part
   scan: {}
 })
 
-/** Every key that a manifest names. */
-export const keysOf = ({ building, live, retired }: Manifest): ReadonlyArray<string> => [
-  ...(live?.segments ?? []).map(({ key }) => key),
-  ...(building?.segments ?? []).map(({ key }) => key),
-  ...retired.map(({ key }) => key)
-]
-
-/** Ascending numbers as text. */
-export const packNumbers = (numbers: Iterable<number>): string => {
-  const writer = new bytes.Writer()
-  let before = 0
-  for (const number of numbers) {
-    writer.uint(number - before)
-    before = number
-  }
-  return encodeBase64(writer.view())
-}
-
-/** The numbers of such a text; `undefined`: it is none. */
-export const unpackNumbers = (text: string): ReadonlySet<number> | undefined => {
-  const packed = decodeBase64(text)
-  if (packed === undefined) return undefined
-  const reader = new bytes.Reader(packed)
-  const numbers = new Set<number>()
-  let number = 0
-  try {
-    while (!reader.done) numbers.add((number += reader.uint()))
-  } catch (error) {
-    if (error instanceof bytes.Malformed) return undefined
-    throw error
-  }
-  return numbers
-}
+/** The form of parts for so many fields. */
+export const formOf = (fields: number): Form<Part> => ({
+  empty: (build, position) => emptyPart(build, fields, position),
+  scanning: ({ scan: _, ...part }, scan) => (scan === undefined ? part : { ...part, scan }),
+  keysOf: ({ segments }) => segments.map(({ key }) => key)
+})

@@ -6,10 +6,10 @@
  */
 import * as Result from "effect/Result"
 import * as bytes from "../../../encoding/internal/bytes.ts"
-import { joinBytes, sameBytes } from "../../../internal/bytes.ts"
-import { sha256 } from "../../../internal/sha256.ts"
+import { joinBytes } from "../../../internal/bytes.ts"
 import { compareUtf8 } from "../../../internal/text.ts"
-import * as StoreError from "../../../storage/StoreError.ts"
+import type * as StoreError from "../../../storage/StoreError.ts"
+import { type Block, checksumOf, corrupt, isAnother } from "../../journalindex/internal/blocks.ts"
 
 /** Where a term occurs in a field of a document. */
 export interface Occurrences {
@@ -51,13 +51,6 @@ export interface Indexed {
   readonly lengths: ReadonlyArray<number>
 }
 
-/** A block: its bytes from `start`, `size` of them, and what it begins with. */
-export interface Block<out First> {
-  readonly first: First
-  readonly start: number
-  readonly size: number
-}
-
 /** The number of a document in its segment, and its id. */
 export interface Numbered {
   readonly number: number
@@ -73,7 +66,6 @@ export interface Directory {
 }
 
 export const fingerprintBytes = 8
-const checksumBytes = 8
 /** Of so many items one does not depend on the one before. */
 const interval = 16
 const offsetBytes = 4
@@ -197,8 +189,9 @@ class Section<A, First> {
       for (let i = 0; i < offsetBytes; i++) this.writer.byte(Math.floor(start / 256 ** i) % 256)
     }
     const payload = this.writer.view().slice()
-    this.parts.push(payload, sha256(payload).subarray(0, checksumBytes))
-    const size = payload.length + checksumBytes
+    const checksum = checksumOf(payload)
+    this.parts.push(payload, checksum)
+    const size = payload.length + checksum.length
     this.directory.push({ first: this.first.value, start: this.size, size })
     this.size += size
     this.first = undefined
@@ -281,19 +274,6 @@ export class Encoder {
   }
 }
 
-const corrupt = (description: string) => Result.fail(new StoreError.Corrupt({ description }))
-const isAnother = "a block of a full-text segment is not what was written"
-
-/** What is in the bytes of a block, if they are those that were written. */
-export const payloadOf = (block: Uint8Array): Result.Result<Uint8Array, StoreError.Corrupt> => {
-  const end = block.length - checksumBytes
-  if (end < 0) return corrupt(isAnother)
-  const payload = block.subarray(0, end)
-  return sameBytes(sha256(payload).subarray(0, checksumBytes), block.subarray(end))
-    ? Result.succeed(payload)
-    : corrupt(isAnother)
-}
-
 /** The items of a block: their bytes, and which of them can be begun with. */
 interface Items {
   readonly bytes: Uint8Array
@@ -324,7 +304,7 @@ const decoded = <A>(
     const items = itemsOf(payload)
     return begins(new Texts().read(new bytes.Reader(items.bytes)))
       ? Result.succeed(read(items))
-      : corrupt("a block of a full-text segment is another one")
+      : corrupt("a block of a segment is another one")
   } catch (error) {
     // Beyond the end of the bytes, or no text.
     if (error instanceof bytes.Malformed || error instanceof TypeError || error instanceof RangeError) {

@@ -16,30 +16,58 @@ import type * as Journal from "../../../kernel/Journal.ts"
 import * as Lease from "../../../kernel/Lease.ts"
 import { listAll, type ObjectStore } from "../../../storage/ObjectStore.ts"
 import * as StoreError from "../../../storage/StoreError.ts"
-import type { Building, Change, Grown } from "./building.ts"
-import { emptyPart, keysOf, type Manifest, nothing, type Part } from "./manifest.ts"
-import type { Worded } from "./terms.ts"
+import { type AnyPart, type Form, keysOf, type Manifest, nothing } from "./manifest.ts"
+
+/** What became of a document: what the index takes of it, or nothing where it is no more. */
+export interface Change<Item> {
+  readonly id: string
+  readonly item: Item | undefined
+}
+
+/** A part as it is to be, and the keys of objects that it has no more. */
+export interface Grown<Part> {
+  readonly part: Part
+  readonly retired: ReadonlyArray<string>
+}
+
+/** How parts of an index grow: by documents that came, changed and went, and by segments that are put together. */
+export interface Growth<Part, Item> {
+  /** Puts what became of some documents, each once, into a part. */
+  readonly apply: (
+    part: Part,
+    changes: ReadonlyArray<Change<Item>>
+  ) => Effect.Effect<Grown<Part>, StoreError.StoreError>
+  /** Does one step of putting segments of a part together, if there is one that is worth it, or, with `all`, any; nothing: there is not. */
+  readonly merge: (part: Part, all?: boolean) => Effect.Effect<Grown<Part> | undefined, StoreError.StoreError>
+}
 
 /** The documents that are indexed. */
-export interface Source<E> {
+export interface Source<Item, E> {
   /** Those of these ids that there are, as they are now. */
-  readonly read: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, Worded>, E>
+  readonly read: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, Item>, E>
   /** A page of all of them. */
   readonly page: (
     cursor: string | undefined
-  ) => Effect.Effect<{ readonly found: ReadonlyMap<string, Worded>; readonly cursor: string | undefined }, E>
+  ) => Effect.Effect<{ readonly found: ReadonlyMap<string, Item>; readonly cursor: string | undefined }, E>
   /** Whether it is the cursor of a page that is wrong. */
   readonly isWrongCursor: (error: E) => boolean
+  /** What counts towards `stepWeight`. */
+  readonly weightOf: (item: Item) => number
 }
 
-export interface Options<E> {
+export interface Options<Part extends AnyPart, Item, E> {
   readonly prefix: string
   readonly resource: string
-  readonly fields: number
-  readonly manifest: Fenced.Fenced<Manifest>
+  /** What it keeps, for the log: `full-text index`. */
+  readonly what: string
+  readonly form: Form<Part>
+  readonly manifest: Fenced.Fenced<Manifest<Part>>
   readonly journal: Pick<Journal.Journal, "read" | "status">
-  readonly building: Building
-  readonly source: Source<E>
+  readonly growth: Growth<Part, Item>
+  readonly source: Source<Item, E>
+  /** How many documents a step takes in, and how much of what these weigh. A document is never divided. */
+  readonly stepDocuments: number
+  readonly stepWeight: number
   readonly lease: Lease.Options["duration"]
   readonly firstMillis: number
   readonly longestMillis: number
@@ -73,13 +101,8 @@ export interface Indexer<E> {
 const mostRecords = 4096
 /** How many documents are read at once. */
 const chunk = 100
-/** How many documents and words a segment has when it is made. A document is never divided. */
-const mostDocuments = 1000
-const mostWords = 200_000
 /** How long objects are left that are no segments any more, for those who read by an older manifest. */
 const graceMillis = 60_000
-
-const lengthOf = ({ lengths }: Worded): number => lengths.reduce((sum, length) => sum + length, 0)
 
 const lineOf = (error: unknown): string => {
   const text = error instanceof Error ? error.message : String(error)
@@ -89,8 +112,11 @@ const lineOf = (error: unknown): string => {
 const isRetryable = (error: unknown): boolean =>
   typeof error === "object" && error !== null && "isRetryable" in error && error.isRetryable === true
 
-export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Indexer<E> => {
-  const { building: growth, fields, journal, manifest, prefix, resource, source } = options
+export const make = <Part extends AnyPart, Item, E>(
+  store: ObjectStore["Service"],
+  options: Options<Part, Item, E>
+): Indexer<E> => {
+  const { form, growth, journal, manifest, prefix, resource, source, stepDocuments, stepWeight, what } = options
   const leaseKey = `${prefix}/lease`
   const leaseAbove = (tokensAbove: number) => Lease.make(store, { key: leaseKey, duration: options.lease, tokensAbove })
   const lease = leaseAbove(0)
@@ -102,15 +128,15 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
 
   /** Puts the next manifest in the place of the one that is known; `false`: there is another one by now, which is known from then on. */
   class Holder {
-    known: Manifest
-    readonly claimed: Fenced.Claimed<Manifest>
+    known: Manifest<Part>
+    readonly claimed: Fenced.Claimed<Manifest<Part>>
 
-    constructor(claimed: Fenced.Claimed<Manifest>) {
+    constructor(claimed: Fenced.Claimed<Manifest<Part>>) {
       this.claimed = claimed
       this.known = Option.getOrElse(claimed.found, () => nothing)
     }
 
-    save(next: Omit<Manifest, "revision">) {
+    save(next: Omit<Manifest<Part>, "revision">) {
       const { revision } = this.known
       let isMine = false
       return Effect.map(
@@ -129,7 +155,7 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
   const newPart = Effect.gen(function* () {
     // Before anything is read: what is written from now on comes after it.
     const { next } = yield* journal.status
-    return emptyPart(yield* Id.writeId, fields, next)
+    return form.empty(yield* Id.writeId, next)
   })
 
   const retiring = Effect.fnUntraced(function* (keys: ReadonlyArray<string>) {
@@ -139,20 +165,19 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
 
   /** Takes the next page of all documents into a part that is built. */
   const scanned = Effect.fnUntraced(function* (part: Part) {
-    const changes = new Map<string, Change>()
-    let words = 0
+    const changes = new Map<string, Change<Item>>()
+    let weight = 0
     let cursor = part.scan?.cursor
     do {
       const page = yield* source.page(cursor)
-      for (const [id, worded] of page.found) {
-        words += lengthOf(worded)
-        changes.set(id, { id, worded })
+      for (const [id, item] of page.found) {
+        weight += source.weightOf(item)
+        changes.set(id, { id, item })
       }
       cursor = page.cursor
-    } while (cursor !== undefined && changes.size < mostDocuments && words < mostWords)
+    } while (cursor !== undefined && changes.size < stepDocuments && weight < stepWeight)
     const grown = yield* growth.apply(part, [...changes.values()])
-    const { scan: _, ...rest } = grown.part
-    return { ...grown, part: cursor === undefined ? rest : { ...rest, scan: { cursor } } } satisfies Grown
+    return { ...grown, part: form.scanning(grown.part, cursor === undefined ? undefined : { cursor }) }
   })
 
   /** Takes what the journal has next into a part; nothing: it has no more. */
@@ -167,27 +192,27 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
       })
     )
     const ids = [...first.keys()]
-    const changes: Array<Change> = []
-    let words = 0
+    const changes: Array<Change<Item>> = []
+    let weight = 0
     for (let at = 0; at < ids.length; at += chunk) {
       const some = ids.slice(at, at + chunk)
-      if (changes.length >= mostDocuments || words >= mostWords) {
+      if (changes.length >= stepDocuments || weight >= stepWeight) {
         // All records before this one are of documents that are taken.
         to = first.get(some[0]!)!
         break
       }
       const found = yield* source.read(some)
       for (const id of some) {
-        const worded = found.get(id)
-        if (worded !== undefined) words += lengthOf(worded)
-        changes.push({ id, worded })
+        const item = found.get(id)
+        if (item !== undefined) weight += source.weightOf(item)
+        changes.push({ id, item })
       }
     }
     const grown = yield* growth.apply(part, changes)
-    return { ...grown, part: { ...grown.part, position: to } } satisfies Grown
+    return { ...grown, part: { ...grown.part, position: to } }
   })
 
-  const saveGrown = Effect.fnUntraced(function* (holder: Holder, which: "live" | "building", grown: Grown) {
+  const saveGrown = Effect.fnUntraced(function* (holder: Holder, which: "live" | "building", grown: Grown<Part>) {
     const { retired, ...rest } = holder.known
     return yield* holder.save({
       ...rest,
@@ -199,7 +224,7 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
   /** A part that cannot go on, for what the journal or the cursor does not have any more, begins anew. */
   const beginAnew = Effect.fnUntraced(function* (holder: Holder) {
     const { building, retired, ...rest } = holder.known
-    const left = yield* retiring((building?.segments ?? []).map(({ key }) => key))
+    const left = yield* retiring(building === undefined ? [] : form.keysOf(building))
     return yield* holder.save({ ...rest, building: yield* newPart, retired: [...retired, ...left] })
   })
 
@@ -223,7 +248,7 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
     }
     // What is new begins with as few segments as can be.
     if (yield* stepMerge(holder, "building", true)) return true
-    const old = yield* retiring((live?.segments ?? []).map(({ key }) => key))
+    const old = yield* retiring(live === undefined ? [] : form.keysOf(live))
     yield* holder.save({ ...rest, live: part, retired: [...retired, ...old] })
     return true
   })
@@ -284,7 +309,7 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
       // What is live may be damaged: what is built takes its place.
       if (Result.isFailure(more) && now.building === undefined) {
         if (!isTrimmed(more.failure)) return yield* Effect.fail(more.failure)
-        yield* Effect.logWarning(`the full-text index of ${resource} is built anew: ${more.failure.message}`)
+        yield* Effect.logWarning(`the ${what} of ${resource} is built anew: ${more.failure.message}`)
         yield* beginAnew(holder)
         return true
       }
@@ -299,7 +324,7 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
 
   /** Objects that nothing names: what a process has put that did not come to put the manifest, and cannot any more. */
   const tidy = Effect.fnUntraced(function* (holder: Holder) {
-    const named = new Set(keysOf(holder.known))
+    const named = new Set(keysOf(form, holder.known))
     const found = yield* Stream.runCollect(listAll(store, { prefix: `${prefix}/segment/`, keysOnly: true }))
     const lost = found.map(({ key }) => key).filter((key) => !named.has(key))
     if (lost.length > 0) yield* removeAll(lost)
@@ -336,7 +361,7 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
   })
 
   /** Whether all before a position is in what answers, and nothing is to take its place. */
-  const hasCome = ({ building, live }: Manifest, goal: number): boolean =>
+  const hasCome = ({ building, live }: Manifest<Part>, goal: number): boolean =>
     building === undefined && live !== undefined && live.position >= goal
 
   /** To the end that the journal has now: others may write on and on. */
@@ -393,7 +418,7 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
   /** Waits without the lease until there is something to do. */
   const until = Effect.gen(function* () {
     for (;;) {
-      const { building, live } = Option.getOrElse(yield* manifest.read, () => nothing)
+      const { building, live } = Option.getOrElse(yield* manifest.read, (): Manifest<Part> => nothing)
       const { next } = yield* journal.status
       if (building !== undefined || live === undefined || live.position < next) return
       yield* rest(options.longestMillis)
@@ -410,8 +435,8 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
       failing = lineOf(outcome.failure)
       isStopped = !isRetryable(outcome.failure)
       yield* !isStopped
-        ? Effect.logWarning(`the full-text index of ${resource} waits: ${failing}`)
-        : Effect.logError(`the full-text index of ${resource} cannot go on; it is tried again. ${failing}`)
+        ? Effect.logWarning(`the ${what} of ${resource} waits: ${failing}`)
+        : Effect.logError(`the ${what} of ${resource} cannot go on; it is tried again. ${failing}`)
       yield* rest(pause)
       pause = Math.min(options.longestMillis, pause * 2)
     }
@@ -426,7 +451,7 @@ export const make = <E>(store: ObjectStore["Service"], options: Options<E>): Ind
         const claimed = yield* manifest.claim(Math.max(held, seen))
         const holder = new Holder(claimed)
         const { building, retired, ...rest } = holder.known
-        const left = yield* retiring((building?.segments ?? []).map(({ key }) => key))
+        const left = yield* retiring(building === undefined ? [] : form.keysOf(building))
         return yield* holder.save({ ...rest, building: part, retired: [...retired, ...left] })
       })
       const saved = yield* Effect.result(

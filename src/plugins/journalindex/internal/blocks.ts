@@ -1,9 +1,34 @@
 /** Blocks of segments by range requests, kept in memory up to a number of bytes: what they are never changes. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import { sameBytes } from "../../../internal/bytes.ts"
+import { sha256 } from "../../../internal/sha256.ts"
 import type { ObjectStore } from "../../../storage/ObjectStore.ts"
 import * as StoreError from "../../../storage/StoreError.ts"
-import { type Block, payloadOf } from "./segmentFile.ts"
+
+/** A block: its bytes from `start`, `size` of them, and what it begins with. */
+export interface Block<out First> {
+  readonly first: First
+  readonly start: number
+  readonly size: number
+}
+
+const checksumBytes = 8
+
+/** The end of a block with this payload: 8 bytes of its SHA-256. */
+export const checksumOf = (payload: Uint8Array): Uint8Array => sha256(payload).subarray(0, checksumBytes)
+
+export const corrupt = (description: string) => Result.fail(new StoreError.Corrupt({ description }))
+
+export const isAnother = "a block of a segment is not what was written"
+
+/** The payload of a block, if it is one that is whole. */
+export const payloadOf = (block: Uint8Array): Result.Result<Uint8Array, StoreError.Corrupt> => {
+  const end = block.length - checksumBytes
+  if (end < 0) return corrupt(isAnother)
+  const payload = block.subarray(0, end)
+  return sameBytes(checksumOf(payload), block.subarray(end)) ? Result.succeed(payload) : corrupt(isAnother)
+}
 
 /** What lies between two blocks is read with them where it is no more than this: it costs less than a request. */
 const gapBytes = 1024 * 1024
