@@ -12,6 +12,8 @@ export default defineConfig(({ mode }) => ({
     include: mode === "deep" ? ["test/**/*.deep.test.ts"] : ["test/**/*.test.ts"],
     exclude: mode === "deep" ? configDefaults.exclude : [...configDefaults.exclude, "test/**/*.deep.test.ts"],
     reporters: ["default", "./test/tooling/summary.ts"],
+    // Before the library: what waits for its threads has to know of them.
+    setupFiles: ["./test/threads.ts"],
     // A worker loads the library once, for all of its files: no test leaves anything behind in a module.
     isolate: false,
     maxWorkers: availableParallelism(),

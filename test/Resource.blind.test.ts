@@ -34,6 +34,7 @@ import {
   openOn,
   tellingOf
 } from "./fixture.ts"
+import { settled } from "./waiting.ts"
 
 const Token = Schema.Struct({
   id: Schema.String,
@@ -622,7 +623,7 @@ describe("programs of several versions and rings", () => {
       yield* TestClock.adjust("6 seconds")
       yield* other.insert(tokenOf("1"))
       const fiber = yield* Effect.forkChild(rotate(rotating))
-      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
+      yield* settled
       yield* TestClock.adjust("3 seconds")
       // It has looked 3 seconds ago, and does not know.
       yield* other.insert(tokenOf("2"))

@@ -22,6 +22,7 @@ import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Pauses from "effect-s3db/testing/Pauses"
 import { bodyOf, drive, keysOf, memory, tellingOf } from "./fixture.ts"
+import { settled } from "./waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -66,12 +67,6 @@ const overLease: Duration.Input = "6 seconds"
 const backfill = Effect.fnUntraced(function* ({ people }: Newer) {
   yield* Stream.runDrain((yield* people.admin).backfill())
 })
-
-/** Lets what waits for no clock go on. */
-const settled = Effect.repeat(
-  Effect.promise(() => new Promise((resolve) => setImmediate(resolve))),
-  { times: 20 }
-)
 
 /** A newer program declares its indexes, waits, and builds them. */
 const deploy = Effect.fnUntraced(function* (store: Store) {

@@ -15,6 +15,7 @@ import * as StoreError from "effect-s3db/storage/StoreError"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Pauses from "effect-s3db/testing/Pauses"
 import { drive, keysOf, memory, openOn } from "./fixture.ts"
+import { settled, until } from "./waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -92,7 +93,7 @@ describe("a deletion whose answer is lost", () => {
           const told: Array<string> = []
           yield* users.onChange({}, (change) => Effect.sync(() => told.push(change._tag)))
           yield* users.delete("1", { mustExist: true })
-          for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+          yield* until("it is told", () => told.length > 0)
           assert.deepStrictEqual(told, ["Deleted"])
           assert.strictEqual(yield* other.estimatedCount(), 1)
           assert.strictEqual(yield* other.count(), 1)
@@ -168,7 +169,7 @@ describe("deletions at once", () => {
           )
         }
         yield* Effect.all([first.deleteMany(ids), second.deleteMany(ids)], { concurrency: 2 })
-        for (let i = 0; i < 100; i++) yield* Effect.yieldNow
+        yield* settled
         assert.strictEqual(yield* first.estimatedCount(), 1)
         assert.strictEqual(yield* first.count(), 1)
         assert.sameMembers(told, ids)

@@ -18,6 +18,7 @@ import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import { keysOf, memory, openNew, openOn, tellingOf } from "./fixture.ts"
+import { settled } from "./waiting.ts"
 
 const Note = Schema.Struct({ id: Schema.String, text: Schema.String })
 
@@ -135,7 +136,7 @@ describe("guards", () => {
       const told: Array<string> = []
       yield* database.lifecycle.on("ResourceOpened", () => Effect.sync(() => told.push("opened")))
       assert.strictEqual(yield* tagOf(on(database)(Resource.make(guardedNotes))), "Unsupported")
-      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      yield* settled
       assert.deepStrictEqual(told, [])
       assert.deepStrictEqual(yield* database.listResources, [])
     })

@@ -23,6 +23,7 @@ import * as Attribute from "effect-s3db/schema/Attribute"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { keysOf, memory, openNew, openOn } from "./fixture.ts"
+import { settled } from "./waiting.ts"
 
 const Post = Schema.Struct({
   id: Schema.String,
@@ -897,7 +898,7 @@ describe("guards of a resource", () => {
       assert.isTrue(yield* Guard.trusted(posts.exists("1")))
       const { deleted } = yield* posts.deleteMany(["1", "1"]).pipe(as(ana))
       assert.deepStrictEqual(deleted, ["1"])
-      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      yield* settled
       assert.deepStrictEqual(events, ["1"])
     })
   )
@@ -932,8 +933,8 @@ describe("changes of a resource", () => {
         })
       )
     )
-    const settled = Effect.gen(function* () {
-      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+    const seen = Effect.gen(function* () {
+      yield* settled
       return events.splice(0).map(({ _tag, id, before, after }) => ({
         _tag,
         id,
@@ -941,7 +942,7 @@ describe("changes of a resource", () => {
         after: Option.isSome(after)
       }))
     })
-    return settled
+    return seen
   })
 
   it.effect("T48: each committed write is told, with what was before where that is known", () =>
@@ -1052,7 +1053,7 @@ describe("changes of a resource", () => {
       yield* posts.onChange("Inserted:1", (change) => Effect.sync(() => seen.push(change.id)))
       yield* posts.insert(post("1"))
       yield* posts.insert(post("2"))
-      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      yield* settled
       assert.deepStrictEqual(seen, ["1"])
     }).pipe(quietly)
   )
@@ -1095,12 +1096,12 @@ describe("changes of a resource", () => {
         const open = Resource.make(Resource.define("posts", { schema: Post, primaryKey: "id" }))
         yield* open
         yield* open
-        for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+        yield* settled
       }).pipe(
         Effect.provide(Layer.provide(Database.layer, MemoryStore.layer)),
         Effect.provideService(Scope.Scope, scope)
       )
-      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      yield* settled
       assert.deepStrictEqual(seen, ["ResourceCreated posts", "ResourceOpened posts", "Closed "])
       yield* Scope.close(scope, Exit.void)
     })

@@ -15,6 +15,7 @@ import * as Resource from "effect-s3db/Resource"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { keysOf, memory, openNew, openOn } from "./fixture.ts"
+import { settled } from "./waiting.ts"
 
 class Note extends Schema.Class<Note>("test/Note")({ id: Schema.String, text: Schema.String }) {}
 
@@ -153,7 +154,7 @@ describe("one repository for each database and name", () => {
         { concurrency: "unbounded" }
       )
       assert.strictEqual(new Set(all).size, 1)
-      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      yield* settled
       assert.deepStrictEqual(opened, ["notes"])
     })
   )
@@ -382,7 +383,7 @@ describe("interceptors and changes of a database", () => {
         yield* notes.update(name, { text: "x" })
         yield* notes.delete(name)
       }
-      for (let i = 0; i < 50; i++) yield* Effect.yieldNow
+      yield* settled
       assert.deepStrictEqual(yield* Queue.takeAll(told), ["a Inserted a", "a Deleted a", "b Inserted b", "b Deleted b"])
     })
   )
@@ -421,7 +422,7 @@ describe("interceptors and changes of a database", () => {
       yield* database.transaction(
         Effect.andThen(notes.insert({ id: "t", text: "e" }), notes.insert({ id: "u", text: "" }))
       )
-      for (let i = 0; i < 50; i++) yield* Effect.yieldNow
+      yield* settled
       const events = yield* Queue.takeAll(told)
       // An upsert is an update in it, so that both take part: it is announced to each of them.
       const announced = new Map(pending.map((write) => [write.writeId, write.id]))

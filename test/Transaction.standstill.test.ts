@@ -19,6 +19,7 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as Transaction from "effect-s3db/Transaction"
 import { drive, keysOf, memory, openNew, openOn } from "./fixture.ts"
+import { settled } from "./waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -290,7 +291,7 @@ describe("interruption at any request leaves nothing, or everything told and cou
               }).pipe(Effect.scoped)
             )
             const label = `${when} request ${at}`
-            for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+            yield* settled
             // No time passes: nobody has to wait for it.
             const { open } = yield* openOn(store)
             const users = yield* open("users", options)
@@ -343,7 +344,7 @@ describe("transactions within transactions", () => {
           assert.strictEqual((yield* users.get("2")).n, 2)
         })
       )
-      for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+      yield* settled
       assert.deepStrictEqual(
         (yield* users.getMany(["1", "2", "3"])).map((one) => Option.getOrUndefined(one)?.n),
         [1, 2, undefined]
@@ -365,7 +366,7 @@ describe("transactions within transactions", () => {
         const fiber = yield* database.transaction(
           Effect.gen(function* () {
             const fiber = yield* Effect.forkDetach(inner)
-            for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+            yield* settled
             return fiber
           })
         )

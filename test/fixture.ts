@@ -16,6 +16,7 @@ import * as Resource from "effect-s3db/Resource"
 import type { DocumentSchema } from "effect-s3db/schema/Attributes"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore, type StoredObject } from "effect-s3db/storage/ObjectStore"
+import { turn } from "./waiting.ts"
 
 export interface Fixture {
   readonly store: ObjectStore["Service"]
@@ -125,7 +126,7 @@ export const drive = <A, E>(fiber: Fiber.Fiber<A, E>, step: Duration.Input = "1 
   Effect.gen(function* () {
     while (fiber.pollUnsafe() === undefined) {
       // What waits for no clock goes on first.
-      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      yield* turn
       yield* TestClock.adjust(step)
     }
     return yield* Fiber.join(fiber)

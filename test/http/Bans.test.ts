@@ -16,6 +16,7 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import { type Answer, serve } from "./api.ts"
+import { settled } from "../waiting.ts"
 
 const limiter = RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))
 
@@ -176,7 +177,7 @@ describe("Bans", () => {
       yield* Deferred.succeed(listing.free, undefined)
       // It has ended when the next one can begin.
       for (let looks = 0; looks < 2; looks++) {
-        for (let turns = 0; turns < 200; turns++) yield* Effect.yieldNow
+        yield* settled
         assert.isTrue(Option.isSome(yield* bans.find("new")), `new, after look ${looks}`)
         assert.isTrue(Option.isSome(yield* bans.find("unwritten")), `unwritten, after look ${looks}`)
         assert.isTrue(Option.isNone(yield* bans.find("lifted")), `lifted, after look ${looks}`)

@@ -20,6 +20,7 @@ import { PreconditionFailed, type Reason, StoreError, Timeout } from "effect-s3d
 import * as Interleavings from "effect-s3db/testing/Interleavings"
 import { crashing, keysOf, memory, moments } from "../fixture.ts"
 import { all, atOnce, journalers, on, prefix, range, seeded, titleOf, values } from "./appendLogOrders.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -38,10 +39,10 @@ const stores = {
 /** Lets seconds pass, in each of which all that waits for no clock goes on. */
 const pass = Effect.fnUntraced(function* (seconds: number) {
   for (const _ of range(seconds)) {
-    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    yield* settled
     yield* TestClock.adjust("1 second")
   }
-  yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+  yield* settled
 })
 
 const tagOf = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>

@@ -17,6 +17,7 @@ import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
 import { crashing, memory } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -27,7 +28,6 @@ const on = (store: Store, options?: Partial<Checkpoint.Options<number, number>>)
 const there = (store: Store) => Effect.scoped(Effect.flatMap(on(store), ({ read }) => read))
 
 /** Lets what waits for nothing go on, and so much time pass. */
-const settled = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
 const pass = (duration: Duration.Input) =>
   settled.pipe(Effect.andThen(TestClock.adjust(duration)), Effect.andThen(settled))
 

@@ -22,6 +22,7 @@ import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import { orders, restingOrders } from "./consumerOrders.ts"
 import { crashing, drive, keysOf, memory, moments } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 type Entry = AppendLog.Entry<number>
@@ -46,7 +47,6 @@ const recorder = () => {
   return { seen, batches, handle }
 }
 
-const settled = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
 /** Lets so much time pass, second by second. */
 const pass = (seconds: number, step: Duration.Input = "1 second") =>
   Effect.forEach(range(seconds), () => Effect.andThen(Effect.andThen(settled, settled), TestClock.adjust(step)), {

@@ -9,6 +9,7 @@ import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import { keysOf, memory } from "../fixture.ts"
 import { differences, documents, observed, write } from "./journalWriter.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -36,7 +37,7 @@ const isWhole = Effect.fnUntraced(function* (store: Store, versions: ReadonlyMap
 const pass = Effect.fnUntraced(function* (seconds: number) {
   for (const _ of range(seconds)) {
     yield* TestClock.adjust("1 second")
-    for (const _ of range(3)) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    yield* settled
   }
 })
 

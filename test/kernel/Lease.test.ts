@@ -18,6 +18,7 @@ import { AccessDenied, type Reason, StoreError, Timeout, Unavailable } from "eff
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Pauses from "effect-s3db/testing/Pauses"
 import { crashing, drive, memory, moments } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -28,7 +29,6 @@ const range = (length: number) => Array.from({ length }, (_, i) => i)
 const stateOn = (store: Store) => Effect.map(leaseOn(store).state, Option.getOrThrow)
 
 /** Lets what waits for nothing go on. */
-const settled = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
 
 /** Lets so much time pass, and what waits for nothing go on before and after. */
 const pass = (duration: Duration.Input) =>

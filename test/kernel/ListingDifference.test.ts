@@ -16,6 +16,7 @@ import * as Interleavings from "effect-s3db/testing/Interleavings"
 import * as Segments from "effect-s3db/kernel/Segments"
 import * as snapshots from "../../src/kernel/internal/listingSnapshot.ts"
 import { crashing, keysOf, memory, moments } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 type Difference = ListingDifference.Difference
@@ -450,7 +451,7 @@ describe("ListingDifference", () => {
         Effect.andThen(Effect.sleep("4 seconds"), seen.handle(differences))
       const fiber = yield* Effect.forkChild(mine.pass(slow))
       for (const _ of range(26)) {
-        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        yield* settled
         yield* TestClock.adjust("1 second")
       }
       yield* Fiber.interrupt(fiber)
@@ -529,7 +530,7 @@ describe("ListingDifference", () => {
         })
       const pass = Effect.gen(function* () {
         for (const _ of range(12)) {
-          yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+          yield* settled
           yield* TestClock.adjust("1 second")
         }
         return told.splice(0)

@@ -1,9 +1,11 @@
 /** Who may ask over HTTP, and what becomes of requests that are no good. */
 import * as http from "node:http"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { until } from "../waiting.ts"
 import { connected, filled, serving, token } from "./serving.ts"
 
 interface Asked {
@@ -11,8 +13,6 @@ interface Asked {
   readonly path?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
-  /** Leaves after so many milliseconds. */
-  readonly leavesAfter?: number
 }
 
 const plain = {
@@ -28,11 +28,8 @@ const initialize = JSON.stringify({
   params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "raw", version: "1" } }
 })
 
-/** A request as it stands, with any Host. */
-const ask = (
-  port: number,
-  { body = initialize, headers = plain, leavesAfter, method = "POST", path = "/mcp" }: Asked
-) =>
+/** A request as it stands, with any Host; who interrupts it leaves. */
+const ask = (port: number, { body = initialize, headers = plain, method = "POST", path = "/mcp" }: Asked) =>
   Effect.callback<{ readonly status: number; readonly text: string; readonly headers: http.IncomingHttpHeaders }>(
     (resume) => {
       const request = http.request({ host: "127.0.0.1", port, method, path, headers }, (response) => {
@@ -44,7 +41,7 @@ const ask = (
       })
       request.on("error", (error) => resume(Effect.succeed({ status: 0, text: error.message, headers: {} })))
       request.end(method === "GET" ? undefined : body)
-      if (leavesAfter !== undefined) setTimeout(() => request.destroy(), leavesAfter)
+      return Effect.sync(() => request.destroy())
     }
   )
 
@@ -160,12 +157,15 @@ describe("HttpListener", () => {
   it.live("a client that leaves ends its call, and the next one is answered", () =>
     Effect.gen(function* () {
       const inner = yield* filled
+      const begun = yield* Deferred.make<void>()
       let [isSlow, stopped]: [boolean, number] = [false, 0]
       const store: ObjectStore["Service"] = {
         ...inner,
         get: (key, options) =>
           isSlow && key.includes("/data/")
-            ? Effect.onInterrupt(Effect.never, () => Effect.sync(() => (stopped += 1)))
+            ? Effect.onInterrupt(Effect.andThen(Deferred.succeed(begun, undefined), Effect.never), () =>
+                Effect.sync(() => (stopped += 1))
+              )
             : inner.get(key, options)
       }
       const { logged, port, url } = yield* serving(store)
@@ -173,15 +173,13 @@ describe("HttpListener", () => {
       const headers = { ...plain, "mcp-session-id": session }
       const params = { name: "get_documents", arguments: { resource: "people", ids: ["ana"] } }
       isSlow = true
-      yield* ask(port, {
-        headers,
-        body: JSON.stringify({ jsonrpc: "2.0", id: 3, method: "tools/call", params }),
-        leavesAfter: 200
-      })
-      yield* Effect.sleep("200 millis")
+      const body = JSON.stringify({ jsonrpc: "2.0", id: 3, method: "tools/call", params })
+      yield* Effect.raceFirst(ask(port, { headers, body }), Deferred.await(begun))
+      const calls = () => logged.filter(({ message }) => message.includes("mcp call"))
+      yield* until("the call was stopped, and written down", () => stopped > 0 && calls().length > 0)
       assert.strictEqual(stopped, 1)
       assert.deepStrictEqual(
-        logged.filter(({ message }) => message.includes("mcp call")).map(({ annotations }) => annotations["outcome"]),
+        calls().map(({ annotations }) => annotations["outcome"]),
         ["interrupted"]
       )
       isSlow = false

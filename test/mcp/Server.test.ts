@@ -8,6 +8,7 @@ import * as Database from "effect-s3db/Database"
 import * as Server from "effect-s3db/mcp/Server"
 import * as Resource from "effect-s3db/Resource"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { until } from "../waiting.ts"
 import { type Answer, call, connected, filled, hidden, serving } from "./serving.ts"
 
 const reads = [
@@ -459,21 +460,22 @@ describe("the MCP server", () => {
       assert.isTrue(client.getServerCapabilities()?.resources?.subscribe)
       const told: Array<string> = []
       client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => void told.push(params.uri))
-      // The stream of the session is opened on the side.
-      yield* Effect.sleep("100 millis")
       yield* call(client, "list_resources")
       const create = (resource: string) => call(client, "create_resource", { resource, attributes: { a: "string" } })
       const uri = "s3db://overview"
       yield* Effect.promise(() => client.subscribeResource({ uri }))
       yield* create("more")
       yield* call(client, "list_resources")
-      yield* Effect.sleep("100 millis")
+      yield* until("the change is told", () => told.length > 0)
       assert.deepStrictEqual(told, [uri])
       yield* Effect.promise(() => client.unsubscribeResource({ uri }))
+      // What comes after it on the same stream is told, and it is not.
+      const another = "s3db://resource/another"
+      yield* Effect.promise(() => client.subscribeResource({ uri: another }))
       yield* create("another")
       yield* call(client, "list_resources")
-      yield* Effect.sleep("100 millis")
-      assert.deepStrictEqual(told, [uri])
+      yield* until("another change is told", () => told.includes(another))
+      assert.deepStrictEqual(told, [uri, another])
     }).pipe(Effect.scoped)
   )
 

@@ -18,6 +18,7 @@ import * as Server from "effect-s3db/mcp/Server"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { until } from "../waiting.ts"
 
 export const token = "a-token-that-is-long-enough"
 
@@ -103,18 +104,28 @@ export const serving = Effect.fnUntraced(function* (
   return { ...listening, logged, context }
 })
 
-/** The official client, connected. */
+/** The official client, connected; it hears what it is told on the side. */
 export const connected = (url: string) =>
-  Effect.acquireRelease(
-    Effect.promise(() => {
-      const client = new Client({ name: "tests", version: "1.0.0" })
-      const transport = new StreamableHTTPClientTransport(new URL(`${url}/mcp`), {
-        requestInit: { headers: { authorization: `Bearer ${token}` } }
-      })
-      return client.connect(transport as Parameters<Client["connect"]>[0]).then(() => client)
-    }),
-    (client) => Effect.promise(() => client.close())
-  )
+  Effect.gen(function* () {
+    let hears = false
+    const client = yield* Effect.acquireRelease(
+      Effect.promise(() => {
+        const client = new Client({ name: "tests", version: "1.0.0" })
+        const transport = new StreamableHTTPClientTransport(new URL(`${url}/mcp`), {
+          requestInit: { headers: { authorization: `Bearer ${token}` } },
+          fetch: (input, init) =>
+            fetch(input, init).then((response) => {
+              hears ||= init?.method === "GET" && response.ok
+              return response
+            })
+        })
+        return client.connect(transport as Parameters<Client["connect"]>[0]).then(() => client)
+      }),
+      (client) => Effect.promise(() => client.close())
+    )
+    yield* until("the stream of the session is open", () => hears)
+    return client
+  })
 
 export interface Answer {
   readonly isError: boolean

@@ -14,7 +14,8 @@ import { Database } from "effect-s3db/Database"
 import * as S3PersistedQueue from "effect-s3db/persistence/PersistedQueue"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { memory, openOn } from "../fixture.ts"
-import { count, failingAtTimes, pass, passUntil, start, turn } from "../plugins/queues.ts"
+import { count, failingAtTimes, pass, passUntil, start } from "../plugins/queues.ts"
+import { settled } from "../waiting.ts"
 
 const Item = Schema.Struct({ n: Schema.Int, at: Schema.optionalKey(Schema.Date) })
 
@@ -209,7 +210,7 @@ describe("PersistedQueue", () => {
       const queue = yield* make()
       yield* queue.offer({ n: 1 }, { id: "a" })
       const stuck = yield* Effect.forkChild(theirs.take(() => Effect.never))
-      yield* turn
+      yield* settled
       yield* pass(1000)
       network.setDown(true)
       const waiting = yield* Effect.forkChild(queue.take(seen))

@@ -24,8 +24,10 @@ import * as FileStore from "effect-s3db/storage/FileStore"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { isStoreError, PreconditionFailed, StoreError, Timeout, Unavailable } from "effect-s3db/storage/StoreError"
+import * as Pauses from "effect-s3db/testing/Pauses"
 import * as Schema from "effect/Schema"
 import { keysOf, memory } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -39,12 +41,8 @@ const counted = Effect.map(memory, (inner) => {
     yield* effect
     return Object.fromEntries(Object.entries(yield* counter.counts).filter(([, n]) => n > 0))
   })
-  /** Waits until nothing is asked of the store any more. */
-  const quiet: Effect.Effect<void> = Effect.gen(function* () {
-    const before = JSON.stringify(yield* counter.counts)
-    yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 100)))
-    if (JSON.stringify(yield* counter.counts) !== before) yield* quiet
-  })
+  /** Lets go on what was begun, and the time pass for which it may pause. */
+  const quiet = Effect.repeat(Effect.andThen(settled, TestClock.adjust("1 second")), { times: 30 })
   return { store, made, quiet }
 })
 
@@ -293,7 +291,7 @@ describe("Persistence", () => {
       assert.deepStrictEqual(yield* made(TestClock.adjust("10 hours")), {})
       assert.strictEqual(yield* Persistence.sweep(store), 1)
       assert.isTrue(Exit.hasDies(yield* Effect.exit(Persistence.make(store, { sweepEvery: "1 second" }))))
-    })
+    }).pipe(Pauses.byClock)
   )
 
   it.effect("a sweep that fails is made up for, and ends nothing", () =>
@@ -314,7 +312,7 @@ describe("Persistence", () => {
       yield* TestClock.adjust("1 hour")
       yield* quiet
       assert.deepStrictEqual(yield* keysOf(inner), ["plugin=persistence/swept"])
-    })
+    }).pipe(Pauses.byClock)
   )
 
   it.effect("what cannot be read is an error, and in batches not there; errors of the store are errors", () =>

@@ -26,6 +26,7 @@ import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import { truncate } from "../../src/plugins/audit/truncate.ts"
 import { crashing, drive, keysOf, memory, moments, openOn } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -56,15 +57,7 @@ const all = (audit: Trail, filter?: Audit.Filter) => Stream.runCollect(audit.que
 
 /** Lets time pass, and what is done elsewhere go on. */
 const steps = (count: number) =>
-  Effect.forEach(
-    range(count),
-    () =>
-      Effect.andThen(
-        Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1))),
-        TestClock.adjust("1 second")
-      ),
-    { discard: true }
-  )
+  Effect.forEach(range(count), () => Effect.andThen(settled, TestClock.adjust("1 second")), { discard: true })
 
 describe("Audit", () => {
   it.effect(
@@ -456,7 +449,7 @@ describe("Audit", () => {
         yield* journalOf(store).append([record(i)])
         yield* caughtUp(audit)
         yield* TestClock.adjust("1 hour")
-        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+        yield* settled
       }
       const { first, next } = yield* audit.verify()
       assert.isTrue(first > 0 && first < 6, `${first}`)

@@ -15,13 +15,9 @@ import * as Transaction from "effect-s3db/Transaction"
 import { keysOf, memory } from "../fixture.ts"
 import { open, openIn, user } from "./cacheFixture.ts"
 import { exploring, sharedTier } from "./cacheInterleavings.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
-
-/** Enough turns of the event loop for everything that waits for nothing. */
-const turns = Effect.promise(async () => {
-  for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve))
-})
 
 /** A store whose answers to reads of a document can be held back. */
 const holdingBack = (store: Store, id: string) => {
@@ -99,9 +95,9 @@ describe("Cache, races", () => {
       // Each of them has read the old version, and is on its way with it.
       yield* close
       const late = yield* Effect.forEach([get, scan, list], (read) => Effect.forkChild(read))
-      yield* turns
+      yield* settled
       const writing = yield* Effect.forkChild(users.replace(user("1", { age: 2 })))
-      yield* turns
+      yield* settled
       yield* release
       yield* Fiber.join(writing)
       assert.deepStrictEqual(yield* Effect.forEach(late, Fiber.join), [1, 1, 1])
@@ -109,7 +105,7 @@ describe("Cache, races", () => {
       assert.deepStrictEqual(yield* ages([get, scan, list]), [2, 2, 2])
       yield* close
       const second = yield* Effect.forEach([get, scan, list], (read) => Effect.forkChild(Cache.refresh(read)))
-      yield* turns
+      yield* settled
       // The write is over before they come.
       yield* cache.invalidate("users")
       yield* release
@@ -131,7 +127,7 @@ describe("Cache, races", () => {
       yield* b.users.count()
       yield* close
       const late = yield* Effect.forkChild(a.users.get("1"))
-      yield* turns
+      yield* settled
       yield* b.users.patch("1", { age: 2 })
       yield* release
       assert.strictEqual((yield* Fiber.join(late)).age, 1)
@@ -273,7 +269,7 @@ describe("Cache, faults", () => {
       assert.isAtLeast(generationErrors, 1)
       control.fails = undefined
       yield* TestClock.adjust("1 second")
-      yield* turns
+      yield* settled
       assert.deepStrictEqual((yield* a.cache.statistics).owing, [])
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual((yield* b.users.get("1")).age, 2)
@@ -393,7 +389,7 @@ describe("Cache, faults", () => {
       yield* a.users.get("1")
       const b = yield* openIn(scope, dying)
       const writing = yield* Effect.forkDetach(b.users.replace(user("1", { age: 2 })))
-      yield* turns
+      yield* settled
       assert.strictEqual((yield* Cache.bypass(a.users.get("1"))).age, 2)
       yield* TestClock.adjust("299 seconds")
       assert.strictEqual((yield* a.users.get("1")).age, 1)

@@ -24,13 +24,9 @@ import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { random } from "../encoding/random.ts"
 import { drive, keysOf, memory } from "../fixture.ts"
 import { open, User, user } from "./cacheFixture.ts"
+import { settled } from "../waiting.ts"
 
 const collect = <A, E, R>(stream: Stream.Stream<A, E, R>) => Effect.map(Stream.runCollect(stream), (all) => [...all])
-
-/** Enough turns of the event loop for everything that waits for nothing. */
-const turns = Effect.promise(async () => {
-  for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve))
-})
 
 const withoutCursor = (value: unknown) =>
   typeof value === "object" && value !== null && "cursor" in value ? { ...value, cursor: typeof value.cursor } : value
@@ -211,7 +207,7 @@ describe("Cache, reads", () => {
       yield* users.insert(user("1"))
       const readers = yield* Effect.forEach(Array.from({ length: 20 }), () => Effect.forkChild(users.get("1")))
       const leaving = yield* Effect.forkChild(users.get("1"))
-      yield* turns
+      yield* settled
       // Who asked first does not wait any more: the others do.
       yield* Fiber.interrupt(readers[0]!)
       yield* Fiber.interrupt(leaving)
@@ -237,7 +233,7 @@ describe("Cache, reads", () => {
       }
       const { users } = yield* open(store)
       const readers = yield* Effect.forEach([1, 2], () => Effect.forkChild(users.get("1")))
-      yield* turns
+      yield* settled
       yield* Effect.forEach(readers, Fiber.interrupt)
       assert.strictEqual(stopped, 1)
     })
@@ -914,9 +910,9 @@ describe("Cache, tiers", () => {
       // What is too much goes, the oldest first; then what is too old.
       for (let i = 2; i < 100; i++) yield* users.insert(user(`${i}`))
       for (let i = 2; i < 100; i++) yield* users.get(`${i}`)
-      yield* turns
+      yield* settled
       yield* TestClock.adjust("5 minutes")
-      yield* turns
+      yield* settled
       const left = (yield* keysOf(far)).length
       assert.isBelow(left, 40)
       assert.isAbove(left, 10)

@@ -14,6 +14,7 @@ import * as Exit from "effect/Exit"
 import * as TestClock from "effect/testing/TestClock"
 import * as ClusterScheduler from "effect-s3db/plugins/ClusterScheduler"
 import * as Scheduler from "effect-s3db/plugins/Scheduler"
+import { settled } from "../waiting.ts"
 
 const start = Date.UTC(2026, 10, 26)
 const second = 1000
@@ -31,7 +32,7 @@ const pass = (millis: number, step = second) =>
   Effect.gen(function* () {
     for (let left = millis; left > 0; left -= step) {
       yield* TestClock.adjust(step)
-      for (let i = 0; i < 3; i++) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      yield* settled
     }
   })
 

@@ -20,6 +20,7 @@ import { listAll, type ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as Prices from "effect-s3db/storage/Prices"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import { memory, openOn } from "../fixture.ts"
+import * as waiting from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -57,14 +58,7 @@ const keysIn = (store: Store, part: string) =>
   Effect.map(Stream.runCollect(listAll(store, { prefix: `plugin=costs/${part}` })), (all) => all.map(({ key }) => key))
 
 const until = <E>(isSo: Effect.Effect<boolean, E>): Effect.Effect<void, E> =>
-  Effect.flatMap(isSo, (is) =>
-    is
-      ? Effect.void
-      : Effect.andThen(
-          Effect.promise(() => new Promise((done) => setImmediate(done))),
-          until(isSo)
-        )
-  )
+  waiting.until("it comes to that", () => isSo)
 
 describe("requests", () => {
   it.effect("are priced one by one, by resource, operation and kind; DELETE is free", () =>
@@ -447,7 +441,7 @@ describe("budgets", () => {
         )
       const listeners = [yield* listening(one.costs), yield* listening(other.costs)]
       yield* spend(one.costs, 30)
-      yield* Effect.yieldNow
+      yield* waiting.settled
       assert.lengthOf(heard, 0)
       // Together they are above a half.
       yield* spend(other.costs, 30)
@@ -461,7 +455,7 @@ describe("budgets", () => {
       listeners.push(yield* listening(again.costs))
       yield* spend(again.costs, 1)
       yield* spend(other.costs, 1)
-      yield* Effect.yieldNow
+      yield* waiting.settled
       assert.lengthOf(heard, 1)
       yield* spend(again.costs, 60)
       yield* spend(other.costs, 1)

@@ -24,6 +24,7 @@ import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import { listAll, ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import { memory, openOn } from "../fixture.ts"
+import * as waiting from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -56,14 +57,7 @@ const keysIn = (store: Store, part: string) =>
 
 /** What is compressed takes its time whatever the clock says: lets it come to an end until something is so. */
 const until = <E>(isSo: Effect.Effect<boolean, E>): Effect.Effect<void, E> =>
-  Effect.flatMap(isSo, (is) =>
-    is
-      ? Effect.void
-      : Effect.andThen(
-          Effect.promise(() => new Promise((done) => setImmediate(done))),
-          until(isSo)
-        )
-  )
+  waiting.until("it comes to that", () => isSo)
 
 const untilKeys = (store: Store, part: string, number: number) =>
   until(Effect.map(keysIn(store, part), (keys) => keys.length === number))

@@ -4,7 +4,8 @@ import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { memory } from "../fixture.ts"
-import { keys, open, start, turn, until } from "./queues.ts"
+import { keys, open, start, until } from "./queues.ts"
+import { settled } from "../waiting.ts"
 
 describe("S3Queue, of many", () => {
   it.effect(
@@ -18,7 +19,7 @@ describe("S3Queue, of many", () => {
           Array.from({ length: 700 }, (_, i) => ({ payload: "x", id: `id-${n}-${i}`, delay: "1 hour" as const }))
         for (let n = 0; n < 30; n++) {
           yield* queue.offerAll(batch(n))
-          for (let i = 0; i < 6; i++) yield* turn
+          yield* settled
         }
         const other = yield* open(store)
         for (const n of [0, 7, 15, 29]) {
@@ -43,7 +44,7 @@ describe("S3Queue, of many", () => {
           for (let i = 0; i < 20; i++) {
             yield* queue.offerAll(Array.from({ length: 450 }, (_, n) => ({ payload: String(n), priority: n % 3 })))
             yield* Effect.forEach(Array.from({ length: 50 }), () => queue.offer("x"), { concurrency: "unbounded" })
-            yield* turn
+            yield* settled
           }
           let handled = 0
           yield* Effect.forkChild(

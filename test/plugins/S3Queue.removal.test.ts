@@ -9,7 +9,8 @@ import { Database } from "effect-s3db/Database"
 import * as S3Queue from "effect-s3db/plugins/S3Queue"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { memory, openOn } from "../fixture.ts"
-import { count, failingAtTimes, keys, name, open, pass, start, turn, until } from "./queues.ts"
+import { count, failingAtTimes, keys, name, open, pass, start, until } from "./queues.ts"
+import { settled } from "../waiting.ts"
 
 const at = TestClock.setTime(start)
 
@@ -122,7 +123,7 @@ describe("a queue that is emptied", () => {
       const taken = Effect.gen(function* () {
         isTaken = true
         yield* other.clear({ claimed: true })
-        while ((yield* keys(base)).some((key) => key.includes("/part/"))) yield* turn
+        while ((yield* keys(base)).some((key) => key.includes("/part/"))) yield* settled
       })
       const slow: ObjectStore["Service"] = {
         ...base,

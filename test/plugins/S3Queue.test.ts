@@ -31,9 +31,9 @@ import {
   passUntil,
   start,
   switching,
-  turn,
   until
 } from "./queues.ts"
+import { settled, turn } from "../waiting.ts"
 
 class NoPaper extends Schema.TaggedError<NoPaper>()("NoPaper", {}) {
   override get message() {
@@ -264,7 +264,7 @@ describe("S3Queue", () => {
         const queue = yield* open(yield* memory, { ...lifo, name: "many" })
         yield* queue.offerAll(numbers(2100))
         for (let i = 2100; i < 2500; i++) yield* queue.offer(String(i))
-        for (let i = 0; i < 50; i++) yield* turn
+        yield* settled
         yield* queue.offerAll(Array.from({ length: 500 }, (_, i) => ({ payload: String(2500 + i) })))
         const all = numbers(3000).map(({ payload }) => payload)
         const first = yield* drain(queue, 5)
@@ -535,7 +535,7 @@ describe("S3Queue", () => {
         const events = yield* Effect.forkChild(Stream.runCollect(Stream.take(queue.events, 11)), {
           startImmediately: true
         })
-        yield* turn
+        yield* settled
         const handler: S3Queue.Handler<string> = (payload, { attempt }) => {
           seen.push(`${payload}${attempt}`)
           if (payload === "later" && attempt === 1) return Effect.fail(new S3Queue.RetryLater({ after: "90 seconds" }))
@@ -625,7 +625,7 @@ describe("S3Queue", () => {
         for (let i = 0; i < 6; i++) {
           const claimed = yield* queue.claimNow(100)
           yield* Effect.forEach(claimed, (one) => one.reject("no"), { concurrency: "unbounded" })
-          yield* turn
+          yield* settled
         }
         const letters = yield* Stream.runCollect((yield* open(store)).deadLetters)
         assert.deepStrictEqual(
@@ -634,7 +634,7 @@ describe("S3Queue", () => {
         )
         assert.strictEqual(yield* queue.redrive(), 600)
         assert.strictEqual((yield* drainMany(queue)).length, 600)
-        yield* turn
+        yield* settled
         // Nothing is left but what is remembered.
         assert.isAtMost((yield* keys(store)).filter((key) => key.includes("/part/")).length, 8)
       })
@@ -732,7 +732,7 @@ describe("S3Queue", () => {
             Effect.sync(() => void seen.push("id" in event ? `${event._tag} ${event.id}` : event._tag))
           )
         )
-        yield* turn
+        yield* settled
         yield* queue.offer("1", { id: "1" })
         yield* queue.offer("1", { id: "1" })
         yield* queue.offerAll([
@@ -796,7 +796,7 @@ describe("S3Queue", () => {
         losing(false)
         assert.strictEqual((yield* other.status).claimed, 1)
         yield* queue.offer("y")
-        yield* turn
+        yield* settled
         assert.deepStrictEqual(
           (yield* other.claimNow(5)).map(({ attempt, payload }) => `${payload} ${attempt}`),
           ["x 1", "y 1"]
@@ -1158,7 +1158,7 @@ describe("S3Queue", () => {
           assert.strictEqual(claimed.length, 100)
           yield* Effect.forEach(claimed, (one) => one.ack, { concurrency: "unbounded" })
         }
-        yield* turn
+        yield* settled
         assert.isAtMost(requests.length, 30)
         // Offered alone, by many fibers, and handled by a worker.
         requests.length = 0
@@ -1169,7 +1169,7 @@ describe("S3Queue", () => {
           b.consume(() => Effect.sync(() => void (handled += 1)), { concurrency: 100, stopWithin: 0 })
         )
         yield* until(() => handled === 1000)
-        yield* turn
+        yield* settled
         assert.isAtMost(requests.length, 60)
         assert.deepStrictEqual((yield* b.status).totals.completed, 2000)
       })
@@ -1192,7 +1192,7 @@ describe("S3Queue", () => {
           queue.consume((payload) => Effect.sync(() => void seen.push(payload)), { stopWithin: 0 })
         )
         yield* queue.offerAll(numbers(60))
-        for (let i = 0; i < 50; i++) yield* turn
+        yield* settled
         assert.strictEqual((yield* queue.status).totals.completed, 60)
       })
     )
@@ -1231,7 +1231,7 @@ describe("S3Queue", () => {
           for (let i = 0; i < 5; i++) {
             yield* queue.offerAll(numbers(400))
             yield* Effect.forEach(numbers(100), ({ payload }) => queue.offer(payload), { concurrency: "unbounded" })
-            yield* turn
+            yield* settled
           }
           let handled = 0
           yield* Effect.forkChild(
@@ -1254,7 +1254,7 @@ describe("S3Queue", () => {
         const text = "y".repeat(20_000)
         for (let i = 0; i < 80; i++) {
           yield* queue.offer(`${i}${text}`)
-          yield* turn
+          yield* settled
         }
         const parts = (yield* keys(store)).filter((key) => key.includes("/part/"))
         assert.isBelow(parts.length, 70)
@@ -1434,10 +1434,10 @@ describe("S3Queue", () => {
               Effect.provideService(Database, armed),
               Effect.provideService(Scope.Scope, scope)
             )
-            yield* turn
+            yield* settled
             isArmed = true
             const exit = yield* Effect.exit(armed.transaction(other.offer("x")))
-            yield* turn
+            yield* settled
             yield* pass(65_000, 5000)
             const there = yield* drain(queue)
             if (Exit.isSuccess(exit)) assert.deepStrictEqual(there, ["x"])

@@ -17,6 +17,7 @@ import * as Pauses from "effect-s3db/testing/Pauses"
 import * as JobCell from "../../src/plugins/scheduler/jobCell.ts"
 import * as Timetable from "../../src/plugins/scheduler/timetable.ts"
 import { crashing, drive, openOn } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -169,7 +170,7 @@ describe("Scheduler, races", () => {
         yield* drive(yield* Effect.forkChild(opening), 100)
       }
       for (let second = 0; second < 1300; second++) {
-        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        yield* settled
         yield* TestClock.adjust("1 second")
       }
       const cell = JobCell.make(store, "scheduler", "noting")
@@ -222,7 +223,7 @@ describe("Scheduler, races", () => {
 
   const pass = Effect.fnUntraced(function* (seconds: number) {
     for (let second = 0; second < seconds; second++) {
-      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      yield* settled
       yield* TestClock.adjust("1 second")
     }
   })

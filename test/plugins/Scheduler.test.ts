@@ -19,6 +19,7 @@ import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as StoreError from "effect-s3db/storage/StoreError"
 import { drive, keysOf, memory, openOn } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -42,14 +43,11 @@ const open = Effect.fnUntraced(function* (store: Store, options: Scheduler.Optio
 /** Lets time pass in steps, so that what happens in each comes to its end. */
 const pass = Effect.fnUntraced(function* (millis: number, step = 1000) {
   for (let passed = 0; passed < millis; passed += step) {
-    // What is done by threads, such as packing, takes more than one turn where the machine has others to serve.
-    for (let turn = 0; turn < 5; turn++) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    yield* settled
     yield* TestClock.adjust(Math.min(step, millis - passed))
   }
-  yield* settle
+  yield* settled
 })
-
-const settle = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
 
 const noted = (slots: Array<string>, slot: { readonly epochMilliseconds: number }) =>
   Effect.sync(() => slots.push(new Date(slot.epochMilliseconds).toISOString().slice(5, 16)))
@@ -491,7 +489,7 @@ describe("Scheduler", () => {
         const one = yield* open(store, { jobs: [job] })
         const other = yield* open(store, { jobs: [job] })
         const running = yield* Effect.forkChild(one.trigger("one"))
-        yield* settle
+        yield* settled
         const refused = yield* Effect.flip(other.trigger("one"))
         assert.strictEqual(refused._tag, "JobRunning")
         assert.strictEqual((yield* other.status("one")).running.length, 1)
@@ -511,7 +509,7 @@ describe("Scheduler", () => {
         const process = yield* Scope.make()
         const scheduler = yield* openIn(process, store, { jobs, stopWithin: "5 seconds" })
         for (const { name } of jobs) yield* Effect.forkChild(Effect.ignore(scheduler.trigger(name)))
-        yield* settle
+        yield* settled
         yield* drive(yield* Effect.forkChild(Scope.close(process, Exit.void)))
         const other = yield* open(store, { jobs })
         const statuses = (yield* other.statuses).map(({ last, name }) => [name, Option.getOrThrow(last).status])
@@ -815,7 +813,7 @@ describe("Scheduler", () => {
         const costs = Effect.fnUntraced(function* (name: string) {
           const before = yield* counter.counts
           yield* scheduler.trigger(name)
-          yield* settle
+          yield* settled
           const after = yield* counter.counts
           return { put: after.put - before.put, get: after.get - before.get }
         })
@@ -835,7 +833,7 @@ describe("Scheduler", () => {
         yield* at
         const scheduler = yield* open(yield* memory, { jobs: [failing] })
         const events = yield* Effect.forkChild(Stream.runCollect(Stream.take(scheduler.events, 2)))
-        yield* settle
+        yield* settled
         yield* scheduler.trigger("failing")
         const seen = [...(yield* Fiber.join(events))]
         assert.deepStrictEqual(
@@ -1076,7 +1074,7 @@ describe("Scheduler", () => {
         const all = yield* Effect.provideService(Plugin.events, Database, database)
         const published = Stream.filter(all.stream(), ({ _tag }) => _tag === "Published")
         const told = yield* Effect.forkChild(Stream.runCollect(Stream.take(published, 1)))
-        yield* settle
+        yield* settled
         const scheduler = yield* Scheduler.make({ jobs: [failing], tasks: [Mail], stopWithin: 0 }).pipe(
           Effect.provideService(Database, database)
         )
@@ -1085,7 +1083,7 @@ describe("Scheduler", () => {
         assert.deepInclude(first as {}, { plugin: "scheduler", event: { _tag: "Added", job: "failing" } })
         const seen: Array<unknown> = []
         yield* Effect.forkChild(Stream.runForEach(scheduler.events, (event) => Effect.sync(() => seen.push(event))))
-        yield* settle
+        yield* settled
         const mail = { name: "mail", task: Mail, payload, schedule: "@daily" } as const
         const before = yield* counter.counts
         yield* scheduler.add(mail)
@@ -1100,7 +1098,7 @@ describe("Scheduler", () => {
         yield* scheduler.add(mail)
         // A second process changes nothing, and says so of nothing.
         yield* open(store, { jobs: [failing], tasks: [Mail] })
-        yield* settle
+        yield* settled
         assert.deepStrictEqual(
           seen,
           ["Added", "Changed", "Disabled", "Enabled", "Removed", "Added"].map((_tag) => ({ _tag, job: "mail" }))
@@ -1226,7 +1224,7 @@ describe("Scheduler", () => {
         yield* Effect.scoped(
           Effect.gen(function* () {
             yield* open(store, { jobs })
-            yield* settle
+            yield* settled
             yield* counter.reset
             yield* pass(60 * minute, 10_000)
             const { delete: deletions, get, head, list, put } = yield* counter.counts
@@ -1247,7 +1245,7 @@ describe("Scheduler", () => {
       const long = Scheduler.job("long", { schedule: "*/2 * * * * *", overlap: "wait", run: () => Effect.never })
       const first = yield* open(store, { jobs: [long] })
       yield* Effect.forkScoped(first.trigger("long"))
-      yield* settle
+      yield* settled
       const { counter, store: counted } = InstrumentedStore.make(store)
       yield* open(counted, { jobs: [long] })
       yield* pass(4500, 500)
@@ -1264,7 +1262,7 @@ describe("Scheduler", () => {
       const { counter, store } = InstrumentedStore.make(yield* memory)
       const { job, slots } = noting("0 * * * *")
       yield* open(store, { jobs: [job] })
-      yield* settle
+      yield* settled
       const counted = Effect.fnUntraced(function* (minutes: number) {
         const before = yield* counter.counts
         yield* pass(minutes * minute)

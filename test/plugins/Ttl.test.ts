@@ -23,6 +23,7 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as WriteContext from "effect-s3db/WriteContext"
 import { drive, keysOf, memory, openOn } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -61,16 +62,11 @@ const minute = 60_000
 const day = 86_400_000
 const at = (millis: number) => DateTime.makeUnsafe(start + millis)
 
-/** What waits for no clock goes on, by turns of the machine rather than by its time. */
-const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-
 /** Lets time pass in steps until something is so. */
 const until = Effect.fnUntraced(function* <E>(isSo: Effect.Effect<boolean, E>, step: Duration.Input = "10 seconds") {
   for (let steps = 0; steps < 200; steps++) {
-    for (let turns = 0; turns < 50; turns++) {
-      yield* turn
-      if (yield* isSo) return
-    }
+    yield* settled
+    if (yield* isSo) return
     yield* TestClock.adjust(step)
   }
   assert.fail("it did not come to that")
@@ -871,10 +867,10 @@ describe("Ttl", () => {
     const hourly = Effect.fnUntraced(function* (counter: InstrumentedStore.RequestCounter["Service"], minutes = 60) {
       const before = yield* counter.counts
       for (let passed = 0; passed < minutes; passed++) {
-        for (let turns = 0; turns < 10; turns++) yield* turn
+        yield* settled
         yield* TestClock.adjust("1 minute")
       }
-      for (let turns = 0; turns < 10; turns++) yield* turn
+      yield* settled
       const after = yield* counter.counts
       const { delete: deletions, get, head, list, put } = after
       return {

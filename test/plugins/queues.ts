@@ -10,6 +10,7 @@ import * as S3Queue from "effect-s3db/plugins/S3Queue"
 import { listAll, type ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as StoreError from "effect-s3db/storage/StoreError"
 import { openOn } from "../fixture.ts"
+import * as waiting from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -53,25 +54,19 @@ export const count = (store: Store) => {
   return { requests, store: counted }
 }
 
-/** A turn of the event loop. */
-export const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-
 /** Waits until something is so, and what has led to it has come to its end. */
 export const until = Effect.fnUntraced(function* (isSo: () => boolean) {
-  for (let i = 0; !isSo(); i++) {
-    if (i > 5000) return yield* Effect.die(new Error("it never came to that"))
-    yield* turn
-  }
-  for (let i = 0; i < 20; i++) yield* turn
+  yield* waiting.until("it comes to that", isSo)
+  yield* waiting.settled
 })
 
 /** Lets time pass in steps, so that what happens in each comes to its end. */
 export const pass = Effect.fnUntraced(function* (millis: number, step = 1000) {
   for (let passed = 0; passed < millis; passed += step) {
-    yield* turn
+    yield* waiting.settled
     yield* TestClock.adjust(Math.min(step, millis - passed))
   }
-  for (let i = 0; i < 4; i++) yield* turn
+  yield* waiting.settled
 })
 
 /** Lets time pass, 10 minutes at most, until something is so. */

@@ -19,6 +19,7 @@ import type { StoreError } from "effect-s3db/storage/StoreError"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
 import * as Engine from "../../src/plugins/s3queue/engine.ts"
 import * as State from "../../src/plugins/s3queue/state.ts"
+import { turn } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -162,7 +163,7 @@ export const recover = Effect.fnUntraced(function* (store: Store, log: Log) {
     )
   )
   while (fiber.pollUnsafe() === undefined) {
-    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    yield* turn
     yield* TestClock.adjust("31 seconds")
   }
   yield* Fiber.join(fiber)

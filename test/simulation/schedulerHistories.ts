@@ -28,6 +28,7 @@ import { drive, openOn } from "../fixture.ts"
 import { atOnce, countsOf, fromSeed } from "./course.ts"
 import { chance, pick } from "./draw.ts"
 import type { Report } from "./simulation.ts"
+import { turn } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -291,7 +292,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     const opening = open(base, { name: "healthy", died: Infinity }, scope)
     yield* drive(yield* Effect.forkChild(opening))
     for (let passed = 0; passed < time; passed += second) {
-      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      yield* turn
       yield* TestClock.adjust(second)
     }
     yield* drive(yield* Effect.forkChild(Scope.close(scope, Exit.void)))

@@ -15,6 +15,7 @@ import type { StoreError } from "effect-s3db/storage/StoreError"
 import * as Pauses from "effect-s3db/testing/Pauses"
 import * as ThrottledStore from "effect-s3db/testing/ThrottledStore"
 import { drive, memory, openOn } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -23,9 +24,8 @@ const warmUp = 1
 
 /** Lets time pass in small steps, between which all goes on that waits for no clock. */
 const pass = Effect.fnUntraced(function* (duration: number) {
-  const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
   for (let millis = 0; millis < duration * 1000; millis += 5) {
-    yield* Effect.repeat(turn, { times: 3 })
+    yield* settled
     yield* TestClock.adjust(5)
   }
 })
