@@ -17,6 +17,8 @@ export default defineConfig(({ mode }) => ({
     // A worker loads the library once, for all of its files: no test leaves anything behind in a module.
     isolate: false,
     maxWorkers: availableParallelism(),
+    // What passes at its second try is told by the summary: it is a fault all the same.
+    retry: process.env["CI"] === "true" ? 1 : 0,
     // For the processes that tests start: they compile the library once.
     env: { NODE_COMPILE_CACHE: fileURLToPath(new URL("node_modules/.cache/compile", import.meta.url)) },
     // Against hanging only: how fast a machine is decides no test.

@@ -1,9 +1,9 @@
 /**
  * Ends a test run with what each part took, with what was left out and how to have it, and with the numbers on a line of
- * their own. What failed is kept in a file, for whoever sees the end of a long log only.
+ * their own. What failed, and what failed at first, is kept in files, for whoever sees the end of a long log only.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { join, relative } from "node:path"
+import { basename, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Reporter, TestModule, Vitest } from "vitest/node"
 import { installCommand } from "../runtimes/runtimes.ts"
@@ -23,19 +23,46 @@ const messageOf = (error: unknown): string => {
   return [message, ...frames.slice(0, 4)].join("\n")
 }
 
+interface Options {
+  /** Where it is kept. */
+  readonly folder?: string | undefined
+}
+
 export default class Summary implements Reporter {
-  private failuresFile = join(services, "failures")
+  private readonly folder: string
+  private suffix = ""
+
+  constructor({ folder = services }: Options = {}) {
+    this.folder = folder
+  }
 
   onInit({ config }: Vitest): void {
     // CI runs both, and tells at its end what failed in either.
-    this.failuresFile = join(services, config.mode === "deep" ? "failures-deep" : "failures")
-    rmSync(leftOutFile, { force: true })
-    rmSync(this.failuresFile, { force: true })
+    this.suffix = config.mode === "deep" ? "-deep" : ""
+    for (const file of [this.leftOut(), this.file("failures"), this.file("second-tries")]) rmSync(file, { force: true })
+  }
+
+  private file(name: string): string {
+    return join(this.folder, `${name}${this.suffix}`)
+  }
+
+  private leftOut(): string {
+    return join(this.folder, basename(leftOutFile))
+  }
+
+  private keep(name: string, heading: string, tests: ReadonlyArray<string>): string {
+    const text = `\n${heading}\n${tests.map((test) => `  ${test.slice(0, 1500)}`).join("\n")}\n`
+    if (tests.length > 0) {
+      mkdirSync(this.folder, { recursive: true })
+      writeFileSync(this.file(name), text)
+    }
+    return text
   }
 
   onTestRunEnd(modules: ReadonlyArray<TestModule>, errors: ReadonlyArray<unknown>): void {
     const counts = { passed: 0, failed: errors.length, skipped: 0 }
     const failures = errors.map((error) => `outside of the tests: ${messageOf(error)}`)
+    const secondTries: Array<string> = []
     for (const module of modules) {
       if (module.state() === "failed" && [...module.children.allTests()].length === 0) {
         counts.failed += 1
@@ -44,19 +71,18 @@ export default class Summary implements Reporter {
       for (const test of module.children.allTests()) {
         const { errors: reasons = [], state } = test.result()
         if (state === "passed" || state === "failed" || state === "skipped") counts[state] += 1
-        if (state === "failed")
-          failures.push(`${module.moduleId} > ${test.fullName}: ${reasons.map(messageOf).join("\n")}`)
+        const name = `${module.moduleId} > ${test.fullName}`
+        if (state === "failed") failures.push(`${name}: ${reasons.map(messageOf).join("\n")}`)
+        if (state === "passed" && (test.diagnostic()?.retryCount ?? 0) > 0) {
+          secondTries.push(`${name}: ${reasons.slice(0, 1).map(messageOf).join()}`)
+        }
       }
     }
-    if (failures.length > 0) {
-      mkdirSync(services, { recursive: true })
-      writeFileSync(
-        this.failuresFile,
-        `\nFailed\n${failures.map((failure) => `  ${failure.slice(0, 1500)}`).join("\n")}\n`
-      )
-    }
-    if (existsSync(leftOutFile)) {
-      const names = [...new Set(readFileSync(leftOutFile, "utf8").trim().split("\n"))]
+    this.keep("failures", "Failed", failures)
+    const tries = this.keep("second-tries", "Passed at the second try", secondTries)
+    if (secondTries.length > 0) console.log(tries)
+    if (existsSync(this.leftOut())) {
+      const names = [...new Set(readFileSync(this.leftOut(), "utf8").trim().split("\n"))]
       console.log(`\nLeft out, because what they need is not there:`)
       for (const name of names) console.log(`  ${name}`)
       console.log(`Servers are started with: ${startCommand}; other runtimes are installed with: ${installCommand}`)
