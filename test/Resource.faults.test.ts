@@ -179,7 +179,7 @@ describe("one repository for each database and name", () => {
       const { database, open } = yield* openNew
       const audit = Effect.orDie(open("audit", { schema: Note, primaryKey: "id" }))
       const opening = on(database)(Resource.makeWith(notes, { prepare: () => Effect.asVoid(audit) }))
-      assert.isTrue(Option.isSome(yield* Effect.timeoutOption(Effect.scoped(opening), "2 seconds")))
+      assert.isTrue(Option.isSome(yield* Effect.timeoutOption(Effect.scoped(opening), "1 minute")))
     })
   )
 })

@@ -16,7 +16,7 @@ const expectedOf = (source: string): string => {
 const run = (file: string) =>
   new Promise<string>((resolve, reject) => {
     const args = ["--conditions=effect-s3db-source", "--no-warnings", file]
-    execFile(process.execPath, args, { timeout: 110_000 }, (error, stdout, stderr) =>
+    execFile(process.execPath, args, { timeout: 590_000 }, (error, stdout, stderr) =>
       error === null ? resolve(stdout) : reject(new Error(`${error.message}\n${stderr}${stdout}`))
     )
   })

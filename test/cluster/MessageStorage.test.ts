@@ -683,6 +683,6 @@ describe("a cluster whose storage is a database", () => {
         handled.toSorted((a, b) => a - b),
         [1, 2, 3, 4]
       )
-    }).pipe(Effect.timeout("20 seconds"))
+    }).pipe(Effect.timeout("100 seconds"))
   )
 })

@@ -56,7 +56,7 @@ const launch = (name: string, port: number, sends: boolean, told: Told) => {
 const until = (isSo: () => boolean) =>
   Effect.gen(function* () {
     while (!isSo()) yield* Effect.sleep("50 millis")
-  }).pipe(Effect.timeout("60 seconds"), Effect.orDie)
+  }).pipe(Effect.timeout("300 seconds"), Effect.orDie)
 
 const waves = 24
 const runners = 4
@@ -134,7 +134,7 @@ describe("a cluster between processes", () => {
             (key) => Effect.map(client(entityOf(key)).Write({ key }), (answer) => add(told.answers, key, answer)),
             { concurrency: 16, discard: true }
           )
-        }).pipe(Effect.timeout("120 seconds"), Effect.provide(clusterAt(folder, undefined)))
+        }).pipe(Effect.timeout("300 seconds"), Effect.provide(clusterAt(folder, undefined)))
 
         for (const { child } of last) child.kill("SIGKILL")
         yield* Effect.promise(() => Promise.all(last.map(({ ended }) => ended)))
@@ -150,6 +150,6 @@ describe("a cluster between processes", () => {
         const store = yield* FileStore.make({ path: folder, durability: "none" })
         assert.isNotEmpty(yield* keysOf(store, "plugin=cluster/requests/"))
       }).pipe(Effect.scoped),
-    300_000
+    600_000
   )
 })

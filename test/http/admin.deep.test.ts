@@ -17,7 +17,7 @@ const images = fileURLToPath(new URL("../../docs/guide/images", import.meta.url)
 const writesImages = process.env["S3DB_SCREENSHOTS"] === "1"
 
 /** How fast a machine is decides nothing. */
-const patience = { timeout: 300_000 }
+const patience = { timeout: 600_000 }
 
 /** What is asked of each view: WCAG 2.2 AA, and more. */
 const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

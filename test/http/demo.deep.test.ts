@@ -52,6 +52,6 @@ describe("npm run demo:api", () => {
         child.kill("SIGINT")
         assert.include([0, 130], yield* Effect.promise(() => ended))
       }).pipe(Effect.scoped),
-    60_000
+    600_000
   )
 })

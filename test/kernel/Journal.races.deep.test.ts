@@ -11,7 +11,7 @@ describe("writers and journalers in every order of their requests, in depth", ()
           const { problems } = yield* explore({ ...race, preemptions: 1, crashes: 1, limit: 1000 })
           assert.deepStrictEqual(problems, [])
         }),
-      300_000
+      600_000
     )
 
     it.effect(
@@ -21,7 +21,7 @@ describe("writers and journalers in every order of their requests, in depth", ()
           const { problems } = yield* explore({ ...race, preemptions: 2, limit: 1000 })
           assert.deepStrictEqual(problems, [])
         }),
-      300_000
+      600_000
     )
   }
 
@@ -34,6 +34,6 @@ describe("writers and journalers in every order of their requests, in depth", ()
           assert.deepStrictEqual(problems, [], `seed ${seed}`)
         }
       }),
-    300_000
+    600_000
   )
 })

@@ -73,6 +73,6 @@ describe("the conformance runner", () => {
         const [, passed] = /Total: (\d+) passed, 0 failed/.exec(out) ?? []
         assert.isAtLeast(Number(passed), 43)
       }).pipe(Effect.scoped, Effect.provide(services)),
-    { timeout: 300_000 }
+    { timeout: 600_000 }
   )
 })

@@ -128,6 +128,6 @@ describe("Audit between processes", () => {
         }
         assert.isAbove(lines, kills * 20)
       }).pipe(Effect.provide(Trail.pipe(Layer.provideMerge(databaseOn(folder)))), Random.withSeed("killed")),
-    300_000
+    600_000
   )
 })

@@ -60,7 +60,7 @@ describe("Cache between processes", () => {
             reads += 1
             yield* Effect.sleep(1)
             if (acknowledged > before) first = Math.min(first, now)
-            assert.isBelow(Math.min(now, first) - launched, 30_000, "the process has written nothing")
+            assert.isBelow(Math.min(now, first) - launched, 300_000, "the process has written nothing")
           }
           child.kill("SIGKILL")
           yield* Effect.promise(() => ended)
@@ -76,6 +76,6 @@ describe("Cache between processes", () => {
           `${reads} reads, ${acknowledged} writes, ${total.hits} hits, of them ${tiers[1]!.hits} of what others had put there`
         )
       }),
-    120_000
+    600_000
   )
 })

@@ -65,6 +65,6 @@ describe("Metrics and Costs between processes", () => {
           }
         }
       }).pipe(Effect.provide(processOn(folder))),
-    120_000
+    600_000
   )
 })

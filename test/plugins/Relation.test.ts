@@ -211,7 +211,7 @@ describe("Relation", () => {
         assert.strictEqual(get, 50 + 2500 + 100 + 5)
         assert.strictEqual(others, 0)
       }),
-    60_000
+    120_000
   )
 
   it.effect("refuses an include that cannot be before anything is read", () =>

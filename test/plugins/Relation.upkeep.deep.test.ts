@@ -3,6 +3,6 @@ import { crashes, killed } from "./library.ts"
 
 describe("Relation, killed at each request", () => {
   for (const [title, write, after] of killed) {
-    it.effect(`${title} comes to its end`, () => crashes(1, write, after), 300_000)
+    it.effect(`${title} comes to its end`, () => crashes(1, write, after), 600_000)
   }
 })

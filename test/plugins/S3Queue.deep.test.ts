@@ -30,7 +30,7 @@ describe("S3Queue, of many", () => {
         // 30 of messages, and those of ids, of which there are no more than 17.
         assert.isAtMost((yield* keys(store)).filter((key) => key.includes("/part/")).length, 48)
       }),
-    60_000
+    600_000
   )
 
   it.effect(
@@ -57,6 +57,6 @@ describe("S3Queue, of many", () => {
           )
         }
       }),
-    60_000
+    600_000
   )
 })

@@ -41,6 +41,6 @@ const subject: PluginSuite.Subject<Opened> = {
 
 describe("Ttl", () => {
   for (const { run, title } of PluginSuite.tests(subject)) {
-    if (!title.includes("it was purged")) it.effect(title, () => run, 60_000)
+    if (!title.includes("it was purged")) it.effect(title, () => run, 120_000)
   }
 })

@@ -13,6 +13,7 @@ import { memory, openOn } from "../fixture.ts"
 import { user, users } from "../plugins/cacheFixture.ts"
 import { describeWithRedis } from "./available.ts"
 import * as redisServer from "./redis.ts"
+import * as waiting from "../waiting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -46,13 +47,7 @@ describeWithRedis("the cache on Redis", () => {
     return { cache, database, open, totalOf, send, users: yield* open("users", users) }
   })
 
-  const until = Effect.fnUntraced(function* <E, R>(isSo: Effect.Effect<boolean, E, R>) {
-    for (let i = 0; i < 400; i++) {
-      if (yield* isSo) return
-      yield* Effect.sleep("5 millis")
-    }
-    assert.fail("it did not come to it")
-  })
+  const until = <E, R>(isSo: Effect.Effect<boolean, E, R>) => waiting.until("it comes to it", () => isSo)
 
   describe("the cache on Redis", () => {
     it.live("is shared by processes, by resource, short and long", () =>
@@ -148,7 +143,6 @@ describeWithRedis("the cache on Redis", () => {
             return Number(counts[1]) >= 1
           })
         )
-        yield* Effect.sleep("50 millis")
         for (let age = 1; age < 20; age++) {
           yield* b.users.get("1")
           yield* a.users.patch("1", { age })

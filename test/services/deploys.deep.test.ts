@@ -28,7 +28,7 @@ describeWithGateway("two versions of a program on Ceph's gateway", () => {
     it.live(
       name,
       () => Effect.andThen(createBucket, Effect.flatMap(ObjectStore, run)).pipe(Effect.provide(store)),
-      60_000
+      600_000
     )
   })
 })

@@ -67,11 +67,11 @@ describeWithGateway("persistence on Ceph's gateway", () => {
         const store = yield* open
         const values = yield* (yield* Persistence.make(store, { sweepEvery: false })).make("s")
         yield* values.setMany([
-          ["short", { n: 1 }, Duration.seconds(3)],
+          ["short", { n: 1 }, Duration.seconds(10)],
           ["long", { n: 2 }, Duration.hours(1)]
         ])
         assert.deepStrictEqual(yield* values.getMany(["short", "long"]), [{ n: 1 }, { n: 2 }])
-        yield* Effect.sleep("6 seconds")
+        yield* Effect.sleep("13 seconds")
         assert.deepStrictEqual(yield* values.getMany(["short", "long"]), [undefined, { n: 2 }])
         assert.strictEqual(yield* Persistence.sweep(store), 1)
         yield* values.clear

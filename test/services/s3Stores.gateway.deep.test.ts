@@ -71,7 +71,7 @@ for (const S3 of [sdk, http, overUndici]) {
             const left = yield* store.list({ prefix: "s3db-probe/" })
             assert.deepStrictEqual(left.entries, [])
           }),
-        60_000
+        600_000
       )
 
       it.live(
@@ -89,7 +89,7 @@ for (const S3 of [sdk, http, overUndici]) {
             assert.strictEqual(yield* reasonOf({ credentials: wrongSecret }), "AccessDenied")
             assert.strictEqual(yield* reasonOf({ endpoint: "http://127.0.0.1:1" }), "Unavailable")
           }),
-        60_000
+        600_000
       )
 
       it.live(
@@ -105,7 +105,7 @@ for (const S3 of [sdk, http, overUndici]) {
               }
             }
           }),
-        60_000
+        600_000
       )
 
       it.live(
@@ -130,7 +130,7 @@ for (const S3 of [sdk, http, overUndici]) {
               Layer.fresh(Database.layer).pipe(Layer.provide(S3.layer({ ...options, prefix: "many/small/fields" })))
             )
           ),
-        60_000
+        600_000
       )
 
       it.live(
@@ -160,7 +160,7 @@ for (const S3 of [sdk, http, overUndici]) {
               process.stdout.write(`gateway: 20 races of 20 writers, 1 winner each, ${put} PUT\n`)
             )
           }).pipe(Effect.provide(S3.layer(options))),
-        60_000
+        600_000
       )
     })
   })

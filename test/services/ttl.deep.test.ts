@@ -98,7 +98,7 @@ describeWithGateway("Ttl on Ceph's gateway", () => {
           )
           assert.strictEqual((yield* keysOf(store, "resource=notes/companion=")).length, left.length)
         }),
-      120_000
+      600_000
     )
   }
 })

@@ -51,7 +51,7 @@ describeWithGateway("every type on Ceph's gateway", () => {
             })
           ])
         ),
-      60_000
+      600_000
     )
   }
 })

@@ -18,7 +18,7 @@ describe("the journal of documents", () => {
           assert.deepStrictEqual(violations, [], `seed ${seed}`)
         }
       }),
-    300_000
+    600_000
   )
 
   for (const [name, scenario] of Object.entries(scenarios)) {
@@ -34,7 +34,7 @@ describe("the journal of documents", () => {
           })
           assert.deepStrictEqual(problems, [])
         }),
-      300_000
+      600_000
     )
 
     it.effect(
@@ -44,7 +44,7 @@ describe("the journal of documents", () => {
           const { problems } = yield* exploreJournal(scenario, { journalers: 2, preemptions: 1, limit: 400 })
           assert.deepStrictEqual(problems, [])
         }),
-      300_000
+      600_000
     )
   }
 })

@@ -73,7 +73,7 @@ export const suite = (
           for (const fiber of running) yield* Fiber.interrupt(fiber)
           assert.isAbove((yield* checked(store, leavesRemains)).length, writes)
         }),
-      300_000
+      600_000
     )
   })
 }
@@ -111,7 +111,7 @@ export const processes = (kills: number): void => {
           const entries = yield* checked(yield* FileStore.make({ path: folder }), false)
           assert.isAbove(entries.length, 3 * kills)
         }),
-      300_000
+      600_000
     )
   })
 }

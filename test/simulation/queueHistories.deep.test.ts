@@ -13,6 +13,6 @@ describe("many histories of a queue", () => {
           assert.deepStrictEqual(violations, [], `seed ${seed}`)
         }
       }),
-    300_000
+    600_000
   )
 })

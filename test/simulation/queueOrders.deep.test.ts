@@ -15,7 +15,7 @@ describe("queues in many orders of requests", () => {
               assert.isTrue(outcome.complete)
             }
           }),
-        300_000
+        600_000
       )
     }
   }

@@ -11,6 +11,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/testing/TestClock"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
@@ -21,6 +22,7 @@ import * as s3Options from "../../src/storage/internal/s3Options.ts"
 import { isRegion, placeOf } from "../../src/storage/internal/s3Place.ts"
 import { opened } from "./s3Environment.ts"
 import { type Answer, client, document, error, object, reply, type Seen, serve } from "./s3Server.ts"
+import { settled, until } from "../waiting.ts"
 
 const text = (value: string) => new TextEncoder().encode(value)
 
@@ -543,12 +545,16 @@ describe("S3HttpStore: connections", () => {
           setTimeout(() => response.writeHead(200, { etag: '"e1"' }).end(), 5)
         })
         const store = yield* S3HttpStore.make({ ...options, transport, maxSockets: 1 })
-        const slow = Effect.timeoutOption(store.put({ key: "slow" }), "50 millis")
         const put = store.put({ key: "k" })
-        yield* Effect.all([slow, put, put, Effect.timeoutOption(put, "1 millis"), put], {
-          concurrency: "unbounded",
-          discard: true
-        })
+        const slow = yield* Effect.forkChild(store.put({ key: "slow" }), { startImmediately: true })
+        yield* until("the slow one is there", () => seen.length === 1)
+        const [first, second, givenUp, last] = yield* Effect.forEach([1, 2, 3, 4], () =>
+          Effect.forkChild(put, { startImmediately: true })
+        )
+        yield* settled
+        yield* Fiber.interrupt(givenUp!)
+        yield* Fiber.interrupt(slow)
+        yield* Effect.forEach([first!, second!, last!], Fiber.join)
         assert.strictEqual(state.mostActive, 1)
         assert.strictEqual(seen.length, 4)
         // That of the request that was given up, and its successor.
