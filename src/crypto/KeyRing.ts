@@ -288,9 +288,19 @@ export const layerConfig = (
 ): Layer.Layer<KeyRing, InvalidKeyRing | Config.ConfigError> =>
   Layer.unwrap(
     config === undefined
-      ? Effect.flatMap(Config.Redacted("S3DB_KEYS"), (text) => Effect.map(parseKeys(Redacted.value(text)), layerKeys))
+      ? Effect.map(Config.Redacted("S3DB_KEYS"), layerText)
       : Effect.map(Config.unwrap(config), layerKeys)
   )
+
+/**
+ * Creates a ring of a text as `S3DB_KEYS` has it: `id:key,id:key`, each key 32 bytes in base 64, the first one current. Fails with
+ * `InvalidKeyRing` as `layerConfig` does.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerText = (text: Redacted.Redacted<string>): Layer.Layer<KeyRing, InvalidKeyRing> =>
+  Layer.unwrap(Effect.map(parseKeys(Redacted.value(text)), layerKeys))
 
 const parseKeys = Effect.fnUntraced(function* (text: string): Effect.fn.Return<KeysOptions, InvalidKeyRing> {
   const keys = new Map<string, Redacted.Redacted<string>>()

@@ -95,6 +95,20 @@ const steps = (path: (name: string) => string): ReadonlyArray<Step> => [
     says: "two\n",
     stdin: "update notes a --set text=two\nget notes a\n"
   },
+  { args: ["backup", "create", "--vault", urlOf(path("vault"))], says: "objects" },
+  { args: ["backup", "list", "--vault", urlOf(path("vault"))], says: "1 backup" },
+  { args: ["backup", "verify", "latest", "--vault", urlOf(path("vault"))], says: "can be brought back" },
+  { args: ["delete", "notes", "b", "--force"], says: "deleted 1 document" },
+  {
+    args: ["backup", "plan", "latest", "--vault", urlOf(path("vault")), "--mode", "replace"],
+    says: "nothing was changed"
+  },
+  {
+    args: ["backup", "restore", "latest", "--vault", urlOf(path("vault")), "--mode", "replace", "--force"],
+    says: "new"
+  },
+  { args: ["backup", "prune", "--vault", urlOf(path("vault")), "--last", "1", "--dry-run"], says: "1 backup kept" },
+  { args: ["backup", "remove", "latest", "--vault", urlOf(path("vault")), "--force"], says: "removed" },
   { args: ["delete", "notes", "b", "--force"], says: "deleted 1 document" },
   { args: ["truncate", "notes", "--force"], says: "4 documents" }
 ]

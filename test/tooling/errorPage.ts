@@ -394,6 +394,9 @@ const isMet = (doc: string): boolean => /^@(?:category errors$|remedy )/m.test(d
  */
 const tellers: ReadonlyArray<readonly [RegExp, string]> = [
   [/^src\/plugins\/(?:Geo\.ts|geo\/)/, "InvalidGeo"],
+  [/^src\/plugins\/backup\/internal\/target/, "OtherDatabase"],
+  [/^src\/plugins\/backup\/internal\/retention/, "InvalidArgument"],
+  [/^src\/plugins\/backup\//, "Corrupt"],
   [/^src\/plugins\/(?:FullText\.ts|fulltext\/internal\/(?:query|lookup))/, "InvalidFullText"],
   [/^src\/plugins\/(?:Vector\.ts|vector\/)/, "InvalidVector"],
   [/^src\/schema\/Rules\.ts$/, "UnsupportedSchema"],

@@ -12,6 +12,7 @@ import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import * as backups from "./commands/backup.ts"
 import * as configuring from "./commands/configure.ts"
 import * as documents from "./commands/documents.ts"
 import * as maintenance from "./commands/maintenance.ts"
@@ -107,7 +108,8 @@ export const command = globals.root.pipe(
         maintenance.rotate,
         maintenance.recount,
         maintenance.plugins,
-        maintenance.watch
+        maintenance.watch,
+        backups.backup
       ]
     },
     { group: "Other", commands: [tools.migrate, tools.migrateFrom, serving.mcp, console, completions] }

@@ -19,6 +19,7 @@ import * as Connection from "../connection.ts"
 import { counted, fileFailure, Missing, NoConnection, Partial, Usage } from "../failure.ts"
 import { Output } from "../output.ts"
 import { connection, withEmpty, withNewDatabase, withRestricted } from "./opening.ts"
+import { placeOf } from "./places.ts"
 
 export interface Given {
   readonly source: Option.Option<Redacted.Redacted<string>>
@@ -41,26 +42,6 @@ const secret = (name: string) =>
 // -----------------------------------------------------------------------------
 // Where from
 // -----------------------------------------------------------------------------
-
-/** What two connections have in common that lead to the same place. */
-const placeOf = Effect.fnUntraced(function* (parsed: ConnectionString.Parsed) {
-  const prefix = parsed.options.prefix.replace(/^\/+|\/+$/g, "")
-  switch (parsed._tag) {
-    case "S3": {
-      const { bucket, endpoint = "" } = parsed.options
-      return ["s3", endpoint.replace(/\/+$/, "").toLowerCase(), bucket, prefix].join("\n")
-    }
-    case "File": {
-      const fs = yield* FileSystem.FileSystem
-      const path = yield* Path.Path
-      const folder = path.join(parsed.options.path, prefix)
-      // One that is not there yet cannot be the source.
-      return ["file", yield* Effect.orElseSucceed(fs.realPath(folder), () => path.resolve(folder))].join("\n")
-    }
-    case "Memory":
-      return "memory"
-  }
-})
 
 /** The store of the old database, of which nothing can be written. */
 const storeOf = (url: Redacted.Redacted<string>, parsed: ConnectionString.Parsed) => {

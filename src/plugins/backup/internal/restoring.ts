@@ -1,0 +1,113 @@
+/** What a restoration has to do, found by the index of a backup and a listing of the target side by side, and doing it. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { compareUtf8 } from "../../../internal/text.ts"
+import { type ListEntry, listSome, type ObjectStore } from "../../../storage/ObjectStore.ts"
+import type * as StoreError from "../../../storage/StoreError.ts"
+import * as format from "./format.ts"
+import * as Vault from "./vault.ts"
+
+export type Mode = "empty" | "merge" | "skip" | "replace"
+
+export type Action =
+  | { readonly _tag: "Put"; readonly row: format.Row; readonly isThere: boolean }
+  /** It is there already, as it was. */
+  | { readonly _tag: "Same"; readonly row: format.Row }
+  /** There is another, which stays. */
+  | { readonly _tag: "Keep"; readonly row: format.Row }
+  | { readonly _tag: "Remove"; readonly key: string }
+
+/** A listing that is drawn key by key. */
+const keysOf = (store: ObjectStore["Service"], covers: (key: string) => boolean) => {
+  let page: ReadonlyArray<ListEntry> = []
+  let at = 0
+  let token: string | undefined
+  let isOver = false
+  const peek = Effect.fnUntraced(function* (): Effect.fn.Return<ListEntry | undefined, StoreError.StoreError> {
+    for (;;) {
+      for (; at < page.length; at += 1) {
+        const entry = page[at]!
+        if (covers(entry.key)) return entry
+      }
+      if (isOver) return undefined
+      const next = yield* listSome(store, { prefix: "", ...(token === undefined ? {} : { token }) })
+      page = next.entries
+      at = 0
+      token = next.nextToken
+      isOver = token === undefined
+    }
+  })
+  return { peek, advance: () => (at += 1) }
+}
+
+const isCatalog = (key: string) => key === format.catalogKey || key === format.catalogCopyKey
+
+/**
+ * Everything that has to be done but for the catalog, which comes last. What has the same ETag and size is the same: every write of a document
+ * has bytes of its own.
+ */
+export const actions = (
+  vault: Vault.Vault,
+  target: ObjectStore["Service"],
+  parts: ReadonlyArray<format.Part>,
+  { covers, mode }: { readonly covers: (key: string) => boolean; readonly mode: Mode }
+): Stream.Stream<Action, StoreError.StoreError> =>
+  Stream.suspend(() => {
+    const isWanted = (key: string) => covers(key) && !isCatalog(key)
+    const keys = keysOf(target, isWanted)
+    const removed = (entry: ListEntry): ReadonlyArray<Action> =>
+      mode === "replace" ? [{ _tag: "Remove", key: entry.key }] : []
+    const of = Effect.fnUntraced(function* (part: format.Part) {
+      const all: Array<Action> = []
+      for (const row of yield* Vault.readIndex(vault, part)) {
+        if (!isWanted(row.key)) continue
+        let entry = yield* keys.peek()
+        while (entry !== undefined && compareUtf8(entry.key, row.key) < 0) {
+          all.push(...removed(entry))
+          keys.advance()
+          entry = yield* keys.peek()
+        }
+        if (entry?.key !== row.key) all.push({ _tag: "Put", row, isThere: false })
+        else {
+          keys.advance()
+          const isSame = entry.etag === row.etag && entry.size === row.size
+          if (isSame) all.push({ _tag: "Same", row })
+          else if (mode === "skip") all.push({ _tag: "Keep", row })
+          else all.push({ _tag: "Put", row, isThere: true })
+        }
+      }
+      return all
+    })
+    const rest = Stream.paginate(undefined, () =>
+      Effect.map(keys.peek(), (entry) => {
+        if (entry === undefined) return [[] as ReadonlyArray<Action>, Option.none<undefined>()] as const
+        keys.advance()
+        return [removed(entry), Option.some(undefined)] as const
+      })
+    )
+    return Stream.concat(Stream.flattenIterable(Stream.mapEffect(Stream.fromIterable(parts), of)), rest)
+  })
+
+/** Reads objects of a backup, and puts them where they were. */
+export const writer = (vault: Vault.Vault, target: ObjectStore["Service"]) => {
+  const packs = Vault.packReader(vault)
+  const objectOf = Effect.fnUntraced(function* (row: format.Row) {
+    const pack = yield* packs(row.pack)
+    return yield* Effect.mapError(format.recordAt(pack, row), Vault.wrongPack(row.pack))
+  })
+  return {
+    objectOf,
+    put: Effect.fnUntraced(function* (row: format.Row) {
+      const { body, contentEncoding, contentType, key, metadata } = yield* objectOf(row)
+      yield* target.put({
+        key,
+        body,
+        metadata,
+        contentType,
+        ...(contentEncoding === undefined ? {} : { contentEncoding }),
+        repeatable: true
+      })
+    })
+  }
+}
