@@ -646,6 +646,19 @@ export const fromAttributes = <
   return check(name, { schema, name, ...rest }, "id" as PrimaryKey<FromAttributes<A>>)
 }
 /**
+ * Any definition, as far as its documents do not matter.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Any extends Catalog.Declaration {
+  readonly schema: Attributes.DocumentSchema
+  readonly partitions: Readonly<Record<string, Partition.Definition>>
+  readonly uniques: Readonly<Record<string, Unique.Definition>>
+  readonly scan: boolean
+}
+
+/**
  * Lists what of a definition cannot travel with the catalog, by path.
  *
  * @category getters

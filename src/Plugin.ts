@@ -31,9 +31,11 @@
  * @see `docs/guide/plugins.md`
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as AST from "effect/SchemaAST"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -724,6 +726,43 @@ export const uninstall = Effect.fn("Plugin.uninstall")(function* (
   yield* database.changePlugin(slug, note)
   return { objects, orphaned }
 })
+
+// -----------------------------------------------------------------------------
+// Services
+// -----------------------------------------------------------------------------
+
+/**
+ * A class that is the service of a plugin and carries its layer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ServiceClass<
+  in out Self,
+  in out Id extends string,
+  in out Shape,
+  out E,
+  out R
+> extends Context.ServiceClass<Self, Id, Shape> {
+  /** The same reference each time, so that it is built once. */
+  readonly layer: Layer.Layer<Self, E, R>
+}
+
+/**
+ * Declares a service of a plugin by what opens it, for the class that `extends` it. Nothing happens before the layer is built.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const service =
+  <Self>() =>
+  <const Id extends string, Shape, E, R>(
+    id: Id,
+    make: Effect.Effect<Shape, E, R>
+  ): ServiceClass<Self, Id, Shape, E, Exclude<R, Scope.Scope>> => {
+    const made = Context.Service<Self, Shape>()(id)
+    return Object.assign(made, { layer: Layer.effect(made, make) })
+  }
 
 // -----------------------------------------------------------------------------
 // Packages

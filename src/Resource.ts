@@ -27,6 +27,7 @@ import * as Stream from "effect/Stream"
 import { Database } from "./Database.ts"
 import * as DbError from "./DbError.ts"
 import {
+  type Any as AnyDefinition,
   type CounterOptions,
   define,
   type Definition,
@@ -108,6 +109,59 @@ export type RepositoryOf<D> = D extends Definition<infer S, infer N> ? Repositor
  * @since 0.1.0
  */
 export type OperationsOf<D> = D extends Definition<infer S, infer N> ? Operations<S, N> : never
+
+/**
+ * Any resource that is a service: what plugins take in their options.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Any {
+  readonly key: string
+  readonly definition: AnyDefinition
+}
+
+/**
+ * The documents of a resource that is a service: `Resource.DocumentOf<typeof Users>`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type DocumentOf<R extends Any> = R["definition"]["schema"]["Type"]
+
+/**
+ * The schema of the documents of a resource that is a service.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SchemaOf<R> = R extends { readonly definition: Definition<infer S, infer _> } ? S : never
+
+/**
+ * What is known of a resource that is a service: see `Names`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NamesOf<R> = R extends { readonly definition: Definition<infer _, infer N> } ? N : Names
+
+/**
+ * What a program has to be given to use a resource that is a service.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SelfOf<R> = R extends Context.Key<infer Self, infer _> ? Self : never
+
+/**
+ * Returns the key of a resource that is a service, for who takes any resource and needs so much of its repository. What `Shape` says of that is not
+ * checked: it has to be a part of `Repository`, with documents of any type.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const keyOf = <R extends Any, Shape>(resource: R): Context.Key<SelfOf<R>, Shape> =>
+  resource as unknown as Context.Key<SelfOf<R>, Shape>
 
 /**
  * Declares a resource as a service, by options or by a definition that there is already.

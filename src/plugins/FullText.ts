@@ -40,17 +40,13 @@
  * @see `docs/guide/full-text.md`
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Catalog from "../Catalog.ts"
 import { Database } from "../Database.ts"
-import type { Definition } from "../Definition.ts"
 import * as DbError from "../DbError.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { samePath, valueAt } from "../internal/json.ts"
@@ -59,11 +55,12 @@ import { sha256 } from "../internal/sha256.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import * as AppendLog from "../kernel/AppendLog.ts"
 import * as Fenced from "../kernel/Fenced.ts"
-import type { Names, Stored, Within } from "../Names.ts"
+import type { Stored, Within } from "../Names.ts"
 import * as Plugin from "../Plugin.ts"
 import * as Cursor from "../query/cursor.ts"
 import type * as Query from "../Query.ts"
 import type { ListError } from "../Repository.ts"
+import * as Resource from "../Resource.ts"
 import * as Attributes from "../schema/Attributes.ts"
 import { deleteAll } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
@@ -189,29 +186,6 @@ export const languages: Readonly<
 > = languagesOf
 
 /**
- * A resource that is a service, as far as words go.
- *
- * @category models
- * @since 0.1.0
- */
-export interface AnyResource {
-  readonly key: string
-  readonly definition: Catalog.Declaration & { readonly schema: Attributes.DocumentSchema }
-}
-
-/**
- * The documents of a resource.
- *
- * @category models
- * @since 0.1.0
- */
-export type DocumentOf<R extends AnyResource> = R["definition"]["schema"]["Type"]
-
-type SchemaOf<R> = R extends { readonly definition: Definition<infer S, infer _> } ? S : never
-type NamesOf<R> = R extends { readonly definition: Definition<infer _, infer N> } ? N : Names
-type SelfOf<R> = R extends Context.Key<infer Self, infer _> ? Self : never
-
-/**
  * The fields of a document that are texts or lists of texts: those at the top, and those of objects in it, by dotted names.
  *
  * @category models
@@ -248,7 +222,7 @@ export interface FieldOptions {
  * @category models
  * @since 0.1.0
  */
-export interface Options<R extends AnyResource, Field extends string = string> extends Plugin.Options {
+export interface Options<R extends Resource.Any, Field extends string = string> extends Plugin.Options {
   /** It has to be declared with the option `journal`. */
   readonly resource: R
   readonly fields: Readonly<Record<Field, FieldOptions>>
@@ -311,16 +285,16 @@ export interface LookupRequest<out Field extends string> {
  * @category models
  * @since 0.1.0
  */
-export interface Filters<R extends AnyResource> {
+export interface Filters<R extends Resource.Any> {
   /** Conditions on fields, as those of `query`. */
-  readonly where?: Query.Where<Query.Queryable<Stored<SchemaOf<R>>>> | undefined
+  readonly where?: Query.Where<Query.Queryable<Stored<Resource.SchemaOf<R>>>> | undefined
   /** Conditions as data, such as `parseWhere` makes of untrusted JSON. */
   readonly predicate?: Query.Predicate | undefined
   /**
    * The partition in which they are. Its ids are read first, so that no other document is: for partitions that are small beside what the
    * words find. Otherwise use `where`.
    */
-  readonly within?: Within<SchemaOf<R>, NamesOf<R>> | undefined
+  readonly within?: Within<Resource.SchemaOf<R>, Resource.NamesOf<R>> | undefined
 }
 
 /**
@@ -329,7 +303,7 @@ export interface Filters<R extends AnyResource> {
  * @category models
  * @since 0.1.0
  */
-export interface SearchRequest<R extends AnyResource, out Field extends string>
+export interface SearchRequest<R extends Resource.Any, out Field extends string>
   extends LookupRequest<Field>, Filters<R> {
   /**
    * Whether documents are found that the index does not know yet: every one that was committed before the request. Default `false`: as of
@@ -467,7 +441,7 @@ export interface Finding {
  * @category services
  * @since 0.1.0
  */
-export interface FullText<R extends AnyResource, Field extends string> {
+export interface FullText<R extends Resource.Any, Field extends string> {
   /**
    * The documents that a query finds, the best first. The requests of the index, and 1 GET for each document that is looked at: those that are
    * given, and those that turn out to be hidden, changed or left out by the filters. A page is filled, unless there are no more, or 1,000
@@ -479,12 +453,14 @@ export interface FullText<R extends AnyResource, Field extends string> {
    * `InvalidFullText`: the query, or a cursor, cannot be; `IndexIncomplete`: the index is not built yet, or 10,000 documents
    * behind; `IndexDamaged`. Errors of `query` otherwise.
    */
-  readonly search: (request: SearchRequest<R, Field>) => Effect.Effect<SearchPage<DocumentOf<R>, Field>, SearchError>
+  readonly search: (
+    request: SearchRequest<R, Field>
+  ) => Effect.Effect<SearchPage<Resource.DocumentOf<R>, Field>, SearchError>
   /**
    * Counts the documents that a query finds, and the values of some of their fields. Each document is read, 1 GET: the best
    * `most`, by default 1,000. The requests of `search` otherwise. With no `fields` it only counts.
    */
-  readonly facets: <const Path extends keyof DocumentOf<R> & string = never>(
+  readonly facets: <const Path extends keyof Resource.DocumentOf<R> & string = never>(
     request: Omit<SearchRequest<R, Field>, "cursor" | "highlight" | "limit"> & {
       readonly facets?: ReadonlyArray<Path> | undefined
       readonly most?: number | undefined
@@ -545,12 +521,9 @@ export interface FullText<R extends AnyResource, Field extends string> {
 export interface ServiceClass<
   in out Self,
   in out Id extends string,
-  R extends AnyResource,
+  R extends Resource.Any,
   Field extends string
-> extends Context.ServiceClass<Self, Id, FullText<R, Field>> {
-  /** The same reference each time, so that it is built once. */
-  readonly layer: Layer.Layer<Self, LayerError, Database | SelfOf<R>>
-}
+> extends Plugin.ServiceClass<Self, Id, FullText<R, Field>, LayerError, Database | Resource.SelfOf<R>> {}
 
 /**
  * The plugin: see `Plugin`.
@@ -568,13 +541,11 @@ export const plugin: Plugin.Plugin = Plugin.define("fulltext", { version: 1 })
  */
 export const Service =
   <Self>() =>
-  <const Id extends string, R extends AnyResource, const Field extends TextField<DocumentOf<R>>>(
+  <const Id extends string, R extends Resource.Any, const Field extends TextField<Resource.DocumentOf<R>>>(
     id: Id,
     options: Options<R, Field>
-  ): ServiceClass<Self, Id, R, Field> => {
-    const service = Context.Service<Self, FullText<R, Field>>()(id)
-    return Object.assign(service, { layer: Layer.effect(service, make<R, Field>(options)) })
-  }
+  ): ServiceClass<Self, Id, R, Field> =>
+    Plugin.service<Self>()(id, make<R, Field>(options))
 
 // -----------------------------------------------------------------------------
 // Implementation
@@ -601,7 +572,7 @@ const isCount = (value: unknown, most: number): boolean =>
 
 /** What is wrong with the options, else the fields worked out. */
 const fieldsOf = (
-  options: Options<AnyResource>,
+  options: Options<Resource.Any>,
   stems: ReadonlyMap<analysis.Stemmer, analysis.Stem>
 ): ReadonlyArray<terms.Field> | { readonly field: string; readonly problem: string } => {
   const { attributes } = options.resource.definition
@@ -649,7 +620,7 @@ const fieldsOf = (
 }
 
 /** Names what an index is made of: with something else it is another one. */
-const nameOf = (options: Options<AnyResource>): string => {
+const nameOf = (options: Options<Resource.Any>): string => {
   const parts = Object.entries(options.fields).map(([name, { analyser = {} }]) => {
     const { language = "en", stemmer, stopWords = [], synonyms = [] } = analyser
     return [name, language, stopWords, synonyms, stemmer]
@@ -668,9 +639,11 @@ const nameOf = (options: Options<AnyResource>): string => {
  * @since 0.1.0
  */
 export const make = Effect.fn("FullText.make")(function* <
-  R extends AnyResource,
-  const Field extends TextField<DocumentOf<R>>
->(options: Options<R, Field>): Effect.fn.Return<FullText<R, Field>, LayerError, Database | Scope.Scope | SelfOf<R>> {
+  R extends Resource.Any,
+  const Field extends TextField<Resource.DocumentOf<R>>
+>(
+  options: Options<R, Field>
+): Effect.fn.Return<FullText<R, Field>, LayerError, Database | Scope.Scope | Resource.SelfOf<R>> {
   const { resource } = options
   const { name, primaryKey } = resource.definition
   const invalid = (field: string, problem: string) => new InvalidFullText({ resource: name, field, problem })
@@ -692,9 +665,7 @@ export const make = Effect.fn("FullText.make")(function* <
 
   const database = yield* Database
   const { journal, store } = database
-  // Its type is what the options say of it.
-  const service = resource as unknown as Context.Key<SelfOf<R>, reading.AnyRepository>
-  const repository = yield* service
+  const repository = yield* Resource.keyOf<R, reading.AnyRepository>(resource)
   if (database.upkeep(name)?.settings?.journal === undefined) {
     return yield* invalid("resource", "Expected a resource with the option journal, which the index is made of")
   }
@@ -978,7 +949,7 @@ export const make = Effect.fn("FullText.make")(function* <
           const { basis, items, last, position } = yield* looking(part, prepared, request, prepared.limit, mostLookedAt)
           return {
             items: items.sort(byRank).map((one) => ({
-              document: one.document as DocumentOf<R>,
+              document: one.document as Resource.DocumentOf<R>,
               score: one.score,
               highlights: request.highlight === true ? highlightsOf(one, prepared) : {}
             })),
@@ -991,7 +962,7 @@ export const make = Effect.fn("FullText.make")(function* <
   })
 
   const facets: FullText<R, Field>["facets"] = Effect.fn("FullText.facets")(function* <
-    const Path extends keyof DocumentOf<R> & string = never
+    const Path extends keyof Resource.DocumentOf<R> & string = never
   >({
     facets: paths = [],
     most = 1_000,

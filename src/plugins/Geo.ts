@@ -27,20 +27,25 @@
  * @see `docs/guide/geo.md`
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Companion from "../Companion.ts"
-import type { Database } from "../Database.ts"
+import { Database } from "../Database.ts"
 import type * as DbError from "../DbError.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { valueAt } from "../internal/json.ts"
+import type { Stored } from "../Names.ts"
 import * as Plugin from "../Plugin.ts"
+import * as Cursor from "../query/cursor.ts"
+import type * as Query from "../Query.ts"
 import type { ListError } from "../Repository.ts"
+import * as Resource from "../Resource.ts"
 import * as Attribute from "../schema/Attribute.ts"
+import * as Ellipsoid from "./geo/ellipsoid.ts"
+import * as GeoJson from "./geo/geoJson.ts"
+import * as Geohash from "./geo/geohash.ts"
 import * as Shapes from "./geo/shapes.ts"
 
 // -----------------------------------------------------------------------------
@@ -70,7 +75,7 @@ export class InvalidGeo extends ExpectedError<InvalidGeo>("effect-s3db/plugins/G
  * @category errors
  * @since 0.1.0
  */
-export type LayerError = InvalidGeo | Plugin.InvalidPlugin | DbError.DbError
+export type LayerError = InvalidGeo | Plugin.DependencyMissing | Plugin.InvalidPlugin | DbError.DbError
 
 /**
  * The errors of finding documents.
@@ -92,15 +97,146 @@ export type FindError = InvalidGeo | ListError
  */
 export const Point = Attribute.Point()
 
-export type { Box, Shape } from "./geo/shapes.ts"
+export type { Box, Position, Simple } from "./geo/shapes.ts"
 
 /**
- * Returns the distance of two points on the sphere, in metres.
+ * A part of the earth: a circle, a box, a polygon, or what is in `any` of some.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Shape = Shapes.Shape
+
+/**
+ * The schema of a shape: for one that comes as JSON, from a browser or a file.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Shape: Schema.Codec<Shape> = GeoJson.shape
+
+/**
+ * Returns the distance of two points on the sphere, in metres. On the ellipsoid: `Places.distance`, where that is chosen.
  *
  * @category getters
  * @since 0.1.0
  */
 export const distance: (a: Attribute.Coordinates, b: Attribute.Coordinates) => number = Shapes.distance
+
+// -----------------------------------------------------------------------------
+// Geohashes
+// -----------------------------------------------------------------------------
+
+/**
+ * Returns the geohash of a point, of 1 to 12 characters, by default 9, which are 5 m. For a field of it name it in `computed` of the resource:
+ * `computed: { hash: ({ at }) => Geo.geohash(at, 7) }`. The index needs none.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const geohash = (point: Attribute.Coordinates, length = 9): string =>
+  Geohash.encode(point, Math.min(Math.max(Math.trunc(length), 1), Geohash.longest))
+
+/**
+ * Returns the box of a geohash, for `within`, or `undefined` where a text is none.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const boxOfGeohash: (hash: string) => Shapes.Box | undefined = Geohash.decode
+
+// -----------------------------------------------------------------------------
+// GeoJSON
+// -----------------------------------------------------------------------------
+
+/**
+ * A point of GeoJSON. Altitudes are dropped.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type GeoJsonPoint = GeoJson.PointIn
+
+/**
+ * A polygon of GeoJSON, or several.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type GeoJsonArea = GeoJson.PolygonIn | GeoJson.MultiPolygonIn
+
+/**
+ * A feature, as programs have it: a place, or `null`, and what is said of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Feature<P> = GeoJson.Feature<P>
+
+/**
+ * A feature of GeoJSON whose geometry is a point.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type GeoJsonFeature<P> = GeoJson.FeatureIn<P>
+
+/**
+ * Features of GeoJSON.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type GeoJsonFeatureCollection<P> = GeoJson.CollectionIn<P>
+
+/**
+ * Coordinates from and to a point of GeoJSON.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const PointFromGeoJson: Schema.Codec<Attribute.Coordinates, GeoJsonPoint> = GeoJson.point
+
+/**
+ * A shape from and to a `Polygon` or `MultiPolygon` of GeoJSON. Boxes become polygons, cut where they cross the antimeridian; a circle cannot be encoded.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ShapeFromGeoJson: Schema.Codec<Shape, GeoJsonArea> = GeoJson.area
+
+/**
+ * Creates a schema from and to a `Feature` of GeoJSON with such properties.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const FeatureFromGeoJson: <A, I, RD = never, RE = never>(
+  properties: Schema.Codec<A, I, RD, RE>
+) => Schema.Codec<Feature<A>, GeoJsonFeature<I>, RD, RE> = GeoJson.feature
+
+/**
+ * Creates a schema from and to a `FeatureCollection` of GeoJSON whose features have such properties.
+ *
+ * ```ts
+ * import * as Geo from "effect-s3db/plugins/Geo"
+ * import { Schema } from "effect"
+ *
+ * const toGeoJson = Schema.encodeSync(Geo.FeaturesFromGeoJson(Schema.Struct({ name: Schema.String })))
+ * const json = toGeoJson([{ id: "a", point: { latitude: 48.85, longitude: 2.35 }, properties: { name: "Paris" } }])
+ * // => { type: "FeatureCollection", features: [{ type: "Feature", id: "a", geometry: { type: "Point", coordinates: [2.35, 48.85] }, ... }] }
+ * ```
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const FeaturesFromGeoJson: <A, I, RD = never, RE = never>(
+  properties: Schema.Codec<A, I, RD, RE>
+) => Schema.Codec<ReadonlyArray<Feature<A>>, GeoJsonFeatureCollection<I>, RD, RE> = GeoJson.featureCollection
+
+// -----------------------------------------------------------------------------
+// Declarations
+// -----------------------------------------------------------------------------
 
 const nameOf = (field: string): string => `geo.${field}`
 
@@ -132,34 +268,9 @@ interface AnyRepository {
   readonly companion: (name: string, request: Companion.Request) => Stream.Stream<Hit, ListError>
   readonly query: (request: {
     readonly where: Readonly<Record<string, unknown>>
-    readonly limit?: number | undefined
+    readonly predicate?: Query.Predicate | undefined
   }) => Stream.Stream<Readonly<Record<string, unknown>>, ListError>
 }
-
-/**
- * A resource that is a service, as far as places go.
- *
- * @category models
- * @since 0.1.0
- */
-export interface AnyResource {
-  readonly key: string
-  readonly definition: {
-    readonly name: string
-    readonly primaryKey: string
-    readonly schema: { readonly Type: unknown }
-  }
-}
-
-/**
- * The documents of a resource.
- *
- * @category models
- * @since 0.1.0
- */
-export type DocumentOf<R extends AnyResource> = R["definition"]["schema"]["Type"]
-
-type SelfOf<R> = R extends Context.Key<infer Self, infer _> ? Self : never
 
 /**
  * The names of the fields at the top of a document that are points.
@@ -177,10 +288,15 @@ export type PointField<A> = {
  * @category models
  * @since 0.1.0
  */
-export interface Options<R extends AnyResource> extends Plugin.Options {
+export interface Options<R extends Resource.Any> extends Plugin.Options {
   readonly resource: R
   /** The field with the point. */
-  readonly field: PointField<DocumentOf<R>>
+  readonly field: PointField<Resource.DocumentOf<R>>
+  /**
+   * On what distances are measured: a sphere with the mean radius of the earth, or the ellipsoid WGS 84, which GPS has, to some nanometres, by the package
+   * `geographiclib-geodesic`. They differ by 0.6 % at most. Default `"sphere"`.
+   */
+  readonly earth?: "ellipsoid" | "sphere" | undefined
   /** The most spans of cells that cover a shape, and so its LIST requests as long as there are no more than 1,000 keys in one. Default 16. */
   readonly maxCells?: number | undefined
 }
@@ -197,18 +313,33 @@ export interface Near<out A> {
 }
 
 /**
+ * The conditions that documents have to meet beside their place.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Filters<R extends Resource.Any> {
+  /** Conditions on fields, as those of `query`. What does not meet them is read, 1 GET each, and not given. */
+  readonly where?: Query.Where<Query.Queryable<Stored<Resource.SchemaOf<R>>>> | undefined
+  /** Conditions as data, such as `parseWhere` makes of untrusted JSON. */
+  readonly predicate?: Query.Predicate | undefined
+}
+
+/**
  * What is asked of `nearest`.
  *
  * @category models
  * @since 0.1.0
  */
-export interface NearestRequest {
+export interface NearestRequest<R extends Resource.Any> extends Filters<R> {
   readonly from: Attribute.Coordinates
+  /** Only what is in this shape. Default: everything. */
+  readonly within?: Shape | undefined
   /** The most documents, from 1 to 1,000. Default 10. */
   readonly limit?: number | undefined
   /** The greatest distance, in metres. Default: the whole earth. */
   readonly radius?: number | undefined
-  /** The cursor of the page before, which has to be about the same point. */
+  /** The cursor of the page before, of the same request. */
   readonly cursor?: string | undefined
 }
 
@@ -229,19 +360,22 @@ export interface NearestPage<out A> {
  * @category services
  * @since 0.1.0
  */
-export interface Places<out A> {
+export interface Places<R extends Resource.Any> {
   /**
    * The documents whose point is within a shape, in no order to rely on. A document that moves while the stream runs may be left out. `InvalidGeo`: the shape
    * cannot be; `DbError` with `Incomplete` until the index is built.
    */
-  readonly within: (shape: Shapes.Shape) => Stream.Stream<A, FindError>
+  readonly within: (shape: Shape, filters?: Filters<R>) => Stream.Stream<Resource.DocumentOf<R>, FindError>
 
   /**
    * The nearest documents, those as far as each other by their ids. Rings around the point are looked at, each four times as wide as the one before, until there are as many as
    * are asked for: what is farther out is farther away. `maxCells` LIST for each of 10 rings at most, and 1 GET for each document given, more
-   * only where some have gone meanwhile or may not be seen. The keys of a ring are in memory. `InvalidGeo`; `Incomplete` as of `within`.
+   * only where some have gone meanwhile, do not meet the conditions, or may not be seen. The keys of a ring are in memory. `InvalidGeo`; `Incomplete` as of `within`.
    */
-  readonly nearest: (request: NearestRequest) => Effect.Effect<NearestPage<A>, FindError>
+  readonly nearest: (request: NearestRequest<R>) => Effect.Effect<NearestPage<Resource.DocumentOf<R>>, FindError>
+
+  /** The distance of two points, in metres, as it is measured here. */
+  readonly distance: (a: Attribute.Coordinates, b: Attribute.Coordinates) => number
 }
 
 /**
@@ -253,11 +387,8 @@ export interface Places<out A> {
 export interface ServiceClass<
   in out Self,
   in out Id extends string,
-  R extends AnyResource
-> extends Context.ServiceClass<Self, Id, Places<DocumentOf<R>>> {
-  /** The same reference each time, so that it is built once. */
-  readonly layer: Layer.Layer<Self, LayerError, Database | SelfOf<R>>
-}
+  R extends Resource.Any
+> extends Plugin.ServiceClass<Self, Id, Places<R>, LayerError, Database | Resource.SelfOf<R>> {}
 
 /**
  * The plugin: see `Plugin`.
@@ -275,15 +406,24 @@ export const plugin: Plugin.Plugin = Plugin.define("geo", { version: 1 })
  */
 export const Service =
   <Self>() =>
-  <const Id extends string, R extends AnyResource>(id: Id, options: Options<R>): ServiceClass<Self, Id, R> => {
-    const service = Context.Service<Self, Places<DocumentOf<R>>>()(id)
-    return Object.assign(service, { layer: Layer.effect(service, make<R>(options)) })
-  }
+  <const Id extends string, R extends Resource.Any>(id: Id, options: Options<R>): ServiceClass<Self, Id, R> =>
+    Plugin.service<Self>()(id, make<R>(options))
 
 interface Candidate {
   readonly id: string
   readonly point: Attribute.Coordinates
 }
+
+interface Located<out A> {
+  readonly document: A
+}
+
+interface Far {
+  readonly id: string
+  readonly distance: number
+}
+
+const byDistance = (a: Far, b: Far): number => a.distance - b.distance || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
 /** How many documents are read at once. */
 const step = 100
@@ -292,7 +432,9 @@ const step = 100
 const firstRing = 1_000
 const wider = 4
 
-const Cursor = Schema.fromJsonString(Schema.Tuple([Schema.Finite, Schema.Finite, Schema.Finite, Schema.String]))
+const Last = Schema.fromJsonString(Schema.Struct({ id: Schema.String, distance: Schema.Finite }))
+const readFar = Schema.decodeUnknownEffect(Last)
+const writeFar = Schema.encodeSync(Last)
 
 /**
  * Opens the places of a resource until the scope closes. No request beside those of `Plugin.open` and `Repository.addCompanion`.
@@ -301,10 +443,10 @@ const Cursor = Schema.fromJsonString(Schema.Tuple([Schema.Finite, Schema.Finite,
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fn("Geo.make")(function* <R extends AnyResource>(
+export const make = Effect.fn("Geo.make")(function* <R extends Resource.Any>(
   options: Options<R>
-): Effect.fn.Return<Places<DocumentOf<R>>, LayerError, Database | Scope.Scope | SelfOf<R>> {
-  const { maxCells = 16, resource } = options
+): Effect.fn.Return<Places<R>, LayerError, Database | Scope.Scope | Resource.SelfOf<R>> {
+  const { earth = "sphere", maxCells = 16, resource } = options
   const { name, primaryKey } = resource.definition
   const field: string = options.field
   const refuse = (problem: Shapes.Problem) => new InvalidGeo({ resource: name, ...problem })
@@ -315,13 +457,16 @@ export const make = Effect.fn("Geo.make")(function* <R extends AnyResource>(
       problem: "Expected a whole number from 1 to 1,000"
     })
   }
-  // Its type is what the options say of it.
-  const service = resource as unknown as Context.Key<SelfOf<R>, AnyRepository>
-  const repository = yield* service
+  if (earth !== "sphere" && earth !== "ellipsoid") {
+    return yield* new InvalidGeo({ resource: name, field: "earth", problem: "Expected sphere or ellipsoid" })
+  }
+  const measure = earth === "sphere" ? Shapes.sphere : yield* Ellipsoid.load(plugin)
+  const repository: AnyRepository = yield* Resource.keyOf<R, AnyRepository>(resource)
   const self = yield* Plugin.open(plugin, options)
   const index = nameOf(field)
   yield* repository.addCompanion(index, companions(field)[index]!)
   yield* self.running()
+  const cursors = Cursor.make(yield* (yield* Database).salt)
 
   /** The keys that lie in an area, by what they say themselves. */
   const candidates = (area: Shapes.Area): Stream.Stream<Candidate, ListError> =>
@@ -336,50 +481,76 @@ export const make = Effect.fn("Geo.make")(function* <R extends AnyResource>(
     )
 
   /** The documents of candidates that are where their keys say; asked by the field, so that nobody finds by what may not be asked for. */
-  const read = (some: ReadonlyArray<Candidate>): Effect.Effect<ReadonlyArray<DocumentOf<R>>, ListError> => {
+  const read = <C extends Candidate>(
+    some: ReadonlyArray<C>,
+    { predicate, where }: Filters<R>
+  ): Effect.Effect<ReadonlyArray<C & Located<Resource.DocumentOf<R>>>, ListError> => {
     const ids = some.map(({ id }) => id)
-    const request = { where: { [primaryKey]: { in: ids }, [field]: { exists: true } } }
-    return Effect.map(Stream.runCollect(repository.query(request)), (found) => {
+    const conditions = {
+      [primaryKey]: { in: ids },
+      [field]: { exists: true },
+      ...(where === undefined ? {} : { $and: [where] })
+    }
+    return Effect.map(Stream.runCollect(repository.query({ where: conditions, predicate })), (found) => {
       const byId = new Map(found.map((document) => [document[primaryKey], document]))
-      return some.flatMap(({ id, point }) => {
-        const document = byId.get(id)
+      return some.flatMap((one) => {
+        const document = byId.get(one.id)
         const at = document?.[field]
-        const isThere = Shapes.isPoint(at) && at.latitude === point.latitude && at.longitude === point.longitude
-        return isThere ? [document as DocumentOf<R>] : []
+        const { latitude, longitude } = one.point
+        const isThere = Shapes.isPoint(at) && at.latitude === latitude && at.longitude === longitude
+        return isThere ? [{ ...one, document: document as Resource.DocumentOf<R> }] : []
       })
     })
   }
 
-  const within: Places<DocumentOf<R>>["within"] = (shape) => {
+  const within: Places<R>["within"] = (shape, filters = {}) => {
     const problem = Shapes.problemOf(shape)
     if (problem !== undefined) return Stream.fail(refuse(problem))
     const seen = new Set<string>()
     return Stream.suspend(() => {
       seen.clear()
-      return candidates(Shapes.areaOf(shape)).pipe(
+      return candidates(Shapes.areaOf(shape, measure)).pipe(
         Stream.grouped(step),
-        Stream.mapEffect((some) =>
-          Effect.map(read(some), (found) =>
-            found.filter((document) => {
-              // One that moves meanwhile is met at both of its places.
-              const id = String((document as Readonly<Record<string, unknown>>)[primaryKey])
-              return !seen.has(id) && seen.add(id)
-            })
-          )
-        ),
-        Stream.flattenIterable
+        Stream.mapEffect((some) => read(some, filters)),
+        Stream.flattenIterable,
+        // One that moves meanwhile is met at both of its places.
+        Stream.filter(({ id }) => !seen.has(id) && seen.add(id).has(id)),
+        Stream.map(({ document }) => document)
       )
     })
   }
 
-  const nearest: Places<DocumentOf<R>>["nearest"] = Effect.fn("Geo.nearest")(function* ({
+  /** The candidates of a ring and their distances, the nearest first. What is exact takes its time, and is worked out for those alone that come. */
+  const ranked = function* (from: Attribute.Coordinates, all: ReadonlyArray<Candidate>): Generator<Candidate & Far> {
+    const rough = all
+      .map((one) => ({ ...one, atLeast: Shapes.distance(from, one.point) * measure.least - Shapes.metres }))
+      .sort((a, b) => a.atLeast - b.atLeast)
+    let waiting: ReadonlyArray<Candidate & Far> = []
+    for (let at = 0; at < rough.length || waiting.length > 0;) {
+      const more = rough.slice(at, at + step)
+      at += more.length
+      const measured = more.map(({ id, point }) => ({ id, point, distance: measure.distance(from, point) }))
+      const sorted = [...waiting, ...measured].sort(byDistance)
+      const border = rough[at]?.atLeast ?? Infinity
+      const end = sorted.findIndex(({ distance }) => distance >= border)
+      yield* end < 0 ? sorted : sorted.slice(0, end)
+      waiting = end < 0 ? [] : sorted.slice(end)
+    }
+  }
+
+  const nearest: Places<R>["nearest"] = Effect.fn("Geo.nearest")(function* ({
     cursor,
     from,
     limit = 10,
-    radius = Shapes.farthest
-  }: NearestRequest) {
+    predicate,
+    radius = Shapes.farthest,
+    where,
+    within: shape
+  }: NearestRequest<R>) {
     const problem = Shapes.problemOfPoint(from, "from")
     if (problem !== undefined) return yield* refuse(problem)
+    const wrong = shape === undefined ? undefined : Shapes.problemOf(shape)
+    if (wrong !== undefined) return yield* refuse({ ...wrong, field: `within.${wrong.field}` })
     if (!(Number.isFinite(radius) && radius >= 0)) {
       return yield* new InvalidGeo({ resource: name, field: "radius", problem: "Expected a number of metres from 0" })
     }
@@ -390,45 +561,44 @@ export const make = Effect.fn("Geo.make")(function* <R extends AnyResource>(
         problem: "Expected a whole number from 1 to 1,000"
       })
     }
-    let after: readonly [distance: number, id: string] = [-1, ""]
+    const identity = JSON.stringify([from.latitude, from.longitude, earth, shape, where, predicate])
+    let after: Far = { id: "", distance: -1 }
     if (cursor !== undefined) {
       const wrong = new InvalidGeo({
         resource: name,
         field: "cursor",
-        problem: "Expected the cursor of a page about the same point"
+        problem: "Expected the cursor of a page of the same request"
       })
-      const [latitude, longitude, distance, id] = yield* Effect.mapError(
-        Schema.decodeUnknownEffect(Cursor)(cursor),
-        () => wrong
-      )
-      if (latitude !== from.latitude || longitude !== from.longitude) return yield* wrong
-      after = [distance, id]
+      const text = typeof cursor === "string" ? yield* cursors.read(identity, cursor) : undefined
+      if (text === undefined) return yield* wrong
+      after = yield* Effect.mapError(readFar(text), () => wrong)
     }
 
-    const items: Array<Near<DocumentOf<R>> & { readonly id: string }> = []
+    const items: Array<Near<Resource.DocumentOf<R>> & Far> = []
     const seen = new Set<string>()
+    const only = shape === undefined ? undefined : Shapes.areaOf(shape, measure)
     let inner = -1
     for (let ring = firstRing; ; ring *= wider) {
       const outer = Math.min(ring, radius)
       const isLast = outer === radius
       // A ring that ends before the last page did has nothing more.
-      if (outer >= after[0] || isLast) {
-        const area = Shapes.areaOf({ circle: { center: from, radius: outer } })
-        const all = yield* Stream.runCollect(candidates(area))
-        const next = all
-          .map((one) => ({ ...one, distance: Shapes.distance(from, one.point) }))
-          .filter(({ distance }) => distance > inner)
-          .filter(({ distance, id }) => distance > after[0] || (distance === after[0] && id > after[1]))
-          .sort((a, b) => a.distance - b.distance || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0))
-        for (let at = 0; at < next.length && items.length < limit;) {
-          const some = next.slice(at, at + Math.min(step, limit - items.length))
-          at += some.length
-          for (const document of yield* read(some)) {
-            const { [primaryKey]: key, [field]: point } = document as Readonly<Record<string, unknown>>
-            const id = String(key)
+      if (outer >= after.distance || isLast) {
+        const circle = Shapes.areaOf({ circle: { center: from, radius: outer } }, measure)
+        const all = yield* Stream.runCollect(candidates(only === undefined ? circle : Shapes.both(circle, only)))
+        const next = ranked(from, all)
+        for (let isEnd = false; !isEnd && items.length < limit;) {
+          const some: Array<Candidate & Far> = []
+          const wanted = Math.min(step, limit - items.length)
+          while (some.length < wanted) {
+            const { done, value } = next.next()
+            isEnd = done === true
+            if (value === undefined || isEnd) break
+            if (value.distance > inner && byDistance(value, after) > 0) some.push(value)
+          }
+          for (const { distance, document, id } of some.length === 0 ? [] : yield* read(some, { predicate, where })) {
             if (seen.has(id)) continue
             seen.add(id)
-            items.push({ id, document, distance: Shapes.distance(from, point as Attribute.Coordinates) })
+            items.push({ id, document, distance })
           }
         }
         inner = outer
@@ -438,9 +608,9 @@ export const make = Effect.fn("Geo.make")(function* <R extends AnyResource>(
     const last = items.length < limit ? undefined : items.at(-1)
     return {
       items: items.map(({ distance, document }) => ({ document, distance })),
-      cursor: last && JSON.stringify([from.latitude, from.longitude, last.distance, last.id])
+      cursor: last && (yield* cursors.make(identity, writeFar({ id: last.id, distance: last.distance })))
     }
   })
 
-  return { within, nearest }
+  return { within, nearest, distance: measure.distance }
 })

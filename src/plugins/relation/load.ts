@@ -14,8 +14,9 @@ import * as Exit from "effect/Exit"
 import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
 import * as Stream from "effect/Stream"
+import type * as Definition from "../../Definition.ts"
 import type { ListError } from "../../Repository.ts"
-import type { Declared, Way } from "./declaration.ts"
+import type { Way } from "./declaration.ts"
 import { mostOrdered, type Node } from "./include.ts"
 
 // -----------------------------------------------------------------------------
@@ -50,7 +51,7 @@ export interface Query {
  * @since 0.1.0
  */
 export interface Source {
-  readonly definition: Declared
+  readonly definition: Definition.Any
   readonly query: (request: Query) => Stream.Stream<Fields, ListError>
 }
 

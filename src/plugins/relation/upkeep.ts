@@ -16,6 +16,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import type * as Definition from "../../Definition.ts"
 import type { Database } from "../../Database.ts"
 import * as DbError from "../../DbError.ts"
 import * as Guard from "../../Guard.ts"
@@ -27,7 +28,7 @@ import type { ChangeError, DeleteError, ListError, Repository } from "../../Repo
 import type * as Attributes from "../../schema/Attributes.ts"
 import type { StoreError } from "../../storage/StoreError.ts"
 import * as Transaction from "../../Transaction.ts"
-import type { Declared, Relation, Relations } from "./declaration.ts"
+import type { Relation, Relations } from "./declaration.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -148,7 +149,7 @@ export const make = ({
   relations,
   repositories
 }: {
-  readonly definitions: Readonly<Record<string, Declared>>
+  readonly definitions: Readonly<Record<string, Definition.Any>>
   readonly notes: PluginStore.PluginStore<Note>
   /** The time of the store, in milliseconds. */
   readonly now: Effect.Effect<number, StoreError>
