@@ -43,9 +43,9 @@ import type * as Query from "../Query.ts"
 import type { ListError } from "../Repository.ts"
 import * as Resource from "../Resource.ts"
 import * as Attribute from "../schema/Attribute.ts"
-import * as Ellipsoid from "./geo/ellipsoid.ts"
-import * as GeoJson from "./geo/geoJson.ts"
-import * as Geohash from "./geo/geohash.ts"
+import * as Ellipsoid from "./geo/internal/ellipsoid.ts"
+import * as GeoJson from "./geo/internal/geoJson.ts"
+import * as Geohash from "./geo/internal/geohash.ts"
 import * as Shapes from "./geo/shapes.ts"
 
 // -----------------------------------------------------------------------------

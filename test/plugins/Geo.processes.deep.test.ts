@@ -54,7 +54,8 @@ describe("Geo between processes", () => {
           )
         })
         for (let kill = 0; kill < kills; kill++) {
-          const before = lines
+          const enough = lines + 20
+          const isQuiet = () => lines < enough
           yield* cars.insert({ id: `mine${kill}`, at: harbour })
           mine.add(`mine${kill}`)
           yield* look
@@ -67,7 +68,7 @@ describe("Geo between processes", () => {
             mine.delete(`mine${kill}`)
           }
           yield* look
-          while (lines < before + 20) {
+          while (isQuiet()) {
             yield* look
             yield* Effect.sleep("20 millis")
           }

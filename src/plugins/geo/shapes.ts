@@ -308,7 +308,7 @@ const anyOf = (areas: ReadonlyArray<Area>): Area => ({
 })
 
 /**
- * What is in both.
+ * Returns what two areas have in common.
  *
  * @category combinators
  * @since 0.1.0

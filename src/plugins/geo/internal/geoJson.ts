@@ -8,8 +8,8 @@ import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import * as Attribute from "../../schema/Attribute.ts"
-import { type Box, type Position, problemOf, type Shape, type Simple } from "./shapes.ts"
+import * as Attribute from "../../../schema/Attribute.ts"
+import { type Box, type Position, problemOf, type Shape, type Simple } from "../shapes.ts"
 
 // -----------------------------------------------------------------------------
 // Ours

@@ -1,8 +1,8 @@
 /** Distances on the ellipsoid WGS 84, by a package that is there if somebody has installed it. */
 import * as Effect from "effect/Effect"
-import * as Plugin from "../../Plugin.ts"
-import type { Coordinates } from "../../schema/Attribute.ts"
-import { earthRadius, type Measure } from "./shapes.ts"
+import * as Plugin from "../../../Plugin.ts"
+import type { Coordinates } from "../../../schema/Attribute.ts"
+import { earthRadius, type Measure } from "../shapes.ts"
 
 /** Half axes, in metres. */
 const equatorial = 6_378_137

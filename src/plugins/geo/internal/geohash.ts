@@ -1,6 +1,6 @@
 /** Geohashes: places as text, of which each further character makes the box 32 times as small. */
-import type { Coordinates } from "../../schema/Attribute.ts"
-import type { Box } from "./shapes.ts"
+import type { Coordinates } from "../../../schema/Attribute.ts"
+import type { Box } from "../shapes.ts"
 
 const alphabet = "0123456789bcdefghjkmnpqrstuvwxyz"
 
@@ -23,8 +23,8 @@ export const encode = ({ latitude, longitude }: Coordinates, length: number): st
       const middle = isLongitude ? (west + east) / 2 : (south + north) / 2
       const isUpper = (isLongitude ? x : latitude) >= middle
       digit = digit * 2 + Number(isUpper)
-      if (isLongitude) isUpper ? (west = middle) : (east = middle)
-      else isUpper ? (south = middle) : (north = middle)
+      if (isLongitude) [west, east] = isUpper ? [middle, east] : [west, middle]
+      else [south, north] = isUpper ? [middle, north] : [south, middle]
       isLongitude = !isLongitude
     }
     hash += alphabet[digit]
@@ -42,8 +42,9 @@ export const decode = (hash: string): Box | undefined => {
     if (digit < 0) return undefined
     for (let bit = bits - 1; bit >= 0; bit--) {
       const isUpper = ((digit >> bit) & 1) === 1
-      if (isLongitude) isUpper ? (west = (west + east) / 2) : (east = (west + east) / 2)
-      else isUpper ? (south = (south + north) / 2) : (north = (south + north) / 2)
+      const middle = isLongitude ? (west + east) / 2 : (south + north) / 2
+      if (isLongitude) [west, east] = isUpper ? [middle, east] : [west, middle]
+      else [south, north] = isUpper ? [middle, north] : [south, middle]
       isLongitude = !isLongitude
     }
   }
