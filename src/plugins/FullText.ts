@@ -41,25 +41,29 @@
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Database } from "../Database.ts"
+import type { Any } from "../Definition.ts"
 import * as DbError from "../DbError.ts"
+import type { JsonObject } from "../encoding/Json.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { samePath, valueAt } from "../internal/json.ts"
 import { sameBytes } from "../internal/bytes.ts"
 import { sha256 } from "../internal/sha256.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import * as AppendLog from "../kernel/AppendLog.ts"
-import * as Fenced from "../kernel/Fenced.ts"
+import * as PluginStore from "../kernel/PluginStore.ts"
 import type { Stored, Within } from "../Names.ts"
 import * as Plugin from "../Plugin.ts"
+import type { DynamicSchema } from "../Portable.ts"
 import * as Cursor from "../query/cursor.ts"
 import type * as Query from "../Query.ts"
-import type { ListError } from "../Repository.ts"
+import type { ListError, Repository } from "../Repository.ts"
 import * as Resource from "../Resource.ts"
 import * as Attributes from "../schema/Attributes.ts"
 import { deleteAll } from "../storage/ObjectStore.ts"
@@ -75,7 +79,6 @@ import * as segmentFile from "./fulltext/internal/segmentFile.ts"
 import * as terms from "./fulltext/internal/terms.ts"
 import * as blocksOf from "./journalindex/internal/blocks.ts"
 import * as indexerOf from "./journalindex/internal/indexer.ts"
-import { schemaOf } from "./journalindex/internal/manifest.ts"
 import * as reading from "./journalindex/internal/reading.ts"
 
 // -----------------------------------------------------------------------------
@@ -442,6 +445,9 @@ export interface Finding {
  * @since 0.1.0
  */
 export interface FullText<R extends Resource.Any, Field extends string> {
+  /** The name of the resource, and the fields of the index. */
+  readonly resource: string
+  readonly fields: ReadonlyArray<Field>
   /**
    * The documents that a query finds, the best first. The requests of the index, and 1 GET for each document that is looked at: those that are
    * given, and those that turn out to be hidden, changed or left out by the filters. A page is filled, unless there are no more, or 1,000
@@ -548,6 +554,100 @@ export const Service =
     Plugin.service<Self>()(id, make<R, Field>(options))
 
 // -----------------------------------------------------------------------------
+// By the bucket alone
+// -----------------------------------------------------------------------------
+
+/**
+ * An index as it lies in the bucket.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Declared {
+  /** As they were declared when the index was begun; weights that were changed since are in it after a `rebuild`. */
+  readonly fields: Readonly<Record<string, FieldOptions>>
+  /** All records of the journal before this position are in it. */
+  readonly position: number
+  readonly documents: number
+}
+
+/**
+ * An index of a resource of which a program knows no types: documents are JSON, without secrets, as of `queryJson`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export type Untyped = FullText<UntypedResource, string>
+
+/** All that matters of it here are its texts. */
+interface UntypedResource extends Resource.Any {
+  readonly definition: Any & { readonly schema: Schema.Codec<Readonly<Record<string, string>>, JsonObject> }
+}
+
+/**
+ * Returns the indexes of a resource that were built to their end, the one that knows most first: for programs that know no declaration of them, such as the command line. 1 LIST,
+ * and 1 GET for each; none where nobody has opened the plugin.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const declared = Effect.fn("FullText.declared")(function* (
+  resource: string,
+  options: Plugin.Options = {}
+): Effect.fn.Return<ReadonlyArray<Declared>, DbError.DbError, Database> {
+  const { store } = yield* Database
+  const slug = Plugin.slugOf(plugin, options)
+  const installed = yield* Plugin.installed
+  if (!installed.some((one) => Plugin.slugOf({ name: one.plugin }, one) === slug)) return []
+  const folder = folderOf(slug, resource)
+  const prefixes = Stream.paginate(undefined as string | undefined, (token) =>
+    Effect.map(
+      store.list({ prefix: folder, delimiter: "/", token }),
+      ({ commonPrefixes, nextToken }) => [commonPrefixes, Option.fromUndefinedOr(nextToken)] as const
+    )
+  )
+  const found = yield* Stream.runCollect(prefixes).pipe(
+    Effect.flatMap(Effect.forEach((prefix) => manifests.at(store, `${prefix}manifest`).read)),
+    DbError.named("FullText.declared", resource)
+  )
+  return found
+    .flatMap((one) => (Option.isSome(one) ? [one.value.live] : []))
+    .flatMap((live) => (live?.declared === undefined ? [] : [{ ...live, fields: live.declared }]))
+    .map(({ documents, fields, position }): Declared => ({ fields, position, documents }))
+    .sort((a, b) => b.position - a.position || b.documents - a.documents)
+})
+
+/**
+ * Opens the index that knows most of a resource, or the one with the given fields, for a program that declares none: it asks, and keeps nothing. Requests as of `declared`. `InvalidFullText`: there is none;
+ * `DependencyMissing`: it has stems, and the package is not there. Its fields are those that were declared: whoever may not see one of them must not ask by it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromCatalog = Effect.fn("FullText.fromCatalog")(function* (
+  { definition, repository }: { readonly definition: Any; readonly repository: Repository<DynamicSchema> },
+  options: Plugin.Options = {}
+): Effect.fn.Return<Untyped, LayerError, Database | Scope.Scope> {
+  const { name } = definition
+  const [newest] = yield* declared(name, options)
+  if (newest === undefined) {
+    const problem = "Expected a resource with an index of words, which a program with the layer of FullText builds"
+    return yield* new InvalidFullText({ resource: name, field: "resource", problem })
+  }
+  const key = Object.assign(
+    Context.Service<UntypedResource, reading.AnyRepository>()("effect-s3db/plugins/FullText/Untyped"),
+    { definition } as Pick<UntypedResource, "definition">
+  )
+  const asJson: reading.AnyRepository = {
+    query: (request) => repository.queryJson(request),
+    list: (request) => repository.queryPageJson(request),
+    listIds: (request) => repository.listIds(request)
+  }
+  const opened = make({ ...options, resource: key, fields: newest.fields, indexes: false })
+  return yield* Effect.provideService(opened, key, asJson)
+})
+
+// -----------------------------------------------------------------------------
 // Implementation
 // -----------------------------------------------------------------------------
 
@@ -569,6 +669,9 @@ const mostInCursor = 100
 
 const isCount = (value: unknown, most: number): boolean =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value <= most
+
+/** What the indexes of a resource begin with. */
+const folderOf = (slug: string, resource: string): string => `${PluginStore.keyPrefix(slug, resource)}index=`
 
 /** What is wrong with the options, else the fields worked out. */
 const fieldsOf = (
@@ -618,6 +721,26 @@ const fieldsOf = (
   }
   return fields
 }
+
+/** The same fields as data. */
+const declaredBy = (fields: Readonly<Record<string, FieldOptions>>): manifests.Declared =>
+  Object.fromEntries(
+    Object.entries(fields).map(([name, { analyser = {}, weight = 1 }]) => {
+      const { language, stemmer, stopWords, synonyms } = analyser
+      return [
+        name,
+        {
+          weight,
+          analyser: {
+            ...(language === undefined ? {} : { language }),
+            ...(stopWords === undefined ? {} : { stopWords }),
+            ...(synonyms === undefined ? {} : { synonyms }),
+            ...(stemmer === undefined ? {} : { stemmer })
+          }
+        }
+      ]
+    })
+  )
 
 /** Names what an index is made of: with something else it is another one. */
 const nameOf = (options: Options<Resource.Any>): string => {
@@ -670,13 +793,9 @@ export const make = Effect.fn("FullText.make")(function* <
     return yield* invalid("resource", "Expected a resource with the option journal, which the index is made of")
   }
   const self = yield* Plugin.open(plugin, { namespace: options.namespace, name })
-  const folder = `${self.prefix(name)}index=`
+  const folder = folderOf(self.slug, name)
   const prefix = `${folder}${nameOf(options)}`
-  const manifest = Fenced.make(store, {
-    key: `${prefix}/manifest`,
-    schema: schemaOf(manifests.Part),
-    what: "the manifest of a full-text index"
-  })
+  const manifest = manifests.at(store, `${prefix}/manifest`)
   const cursors = Cursor.make(yield* database.salt)
   const blocks = blocksOf.make(store, cacheBytes)
   const weights = fields.map(({ weight }) => weight)
@@ -702,7 +821,7 @@ export const make = Effect.fn("FullText.make")(function* <
   // Keeping
   // ---------------------------------------------------------------------------
 
-  const form = manifests.formOf(fields.length)
+  const form = manifests.formOf(fields.length, declaredBy(options.fields))
   const growth = buildingOf.make(store, blocksOf.make(store, 8 * 1024 * 1024), { prefix, segmentBytes })
   const indexer = indexerOf.make(store, {
     prefix,
@@ -1130,6 +1249,8 @@ export const make = Effect.fn("FullText.make")(function* <
   ).pipe(Stream.mapError(toldOf))
 
   return {
+    resource: name,
+    fields: fields.map((one) => one.name as Field),
     search,
     facets,
     suggest,

@@ -593,6 +593,49 @@ describe("FullText", () => {
     assert.isFunction(asked)
   })
 
+  it.effect("can be opened by what lies in the bucket, as JSON without secrets", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { articles, database, settle } = yield* openArticles(store)
+      const alone = Effect.provideService(Database, database)
+      const open = (name: string) =>
+        Effect.gen(function* () {
+          const definition = yield* Resource.fromCatalog(name)
+          return yield* FullText.fromCatalog({ definition, repository: yield* Resource.make(definition) })
+        }).pipe(alone)
+      assert.deepStrictEqual(yield* FullText.declared("articles").pipe(alone), [])
+      const none = yield* Effect.flip(Effect.scoped(open("articles")))
+      assert.strictEqual(none._tag === "InvalidFullText" ? none.field : none._tag, "resource")
+      yield* articles.insert({ id: "a", title: "apple", year: 2026 })
+      yield* articles.insert({ id: "b", title: "pear", body: "no apple" })
+      yield* settle
+      const options = { title: { weight: 7 }, body: { analyser: FullText.languages.english } } as const
+      const english = yield* FullText.make({ resource: Articles, fields: options, indexes: false }).pipe(
+        Effect.provideService(Articles, articles),
+        alone
+      )
+      yield* articles.insert({ id: "c", title: "plums" })
+      yield* database.journal.catchUp(database.journaled, { lease: "1 second" })
+      yield* english.update
+      const [first, second, ...others] = yield* FullText.declared("articles").pipe(alone)
+      assert.deepStrictEqual(others, [])
+      assert.deepStrictEqual(first?.fields, {
+        title: { weight: 7, analyser: {} },
+        body: { weight: 1, analyser: FullText.languages.english }
+      })
+      assert.deepStrictEqual([first?.documents, second?.documents], [3, 2])
+      assert.deepStrictEqual(Object.keys(second?.fields ?? {}), ["title", "body", "tags"])
+      const index = yield* open("articles")
+      assert.deepStrictEqual(index.fields, ["title", "body"])
+      const { items } = yield* index.search({ query: "apples", highlight: true, where: { id: { exists: true } } })
+      assert.deepStrictEqual(
+        items.map(({ document, highlights }) => [document, highlights]),
+        [[{ id: "b", title: "pear", body: "no apple" }, { body: { text: "no apple", ranges: [{ start: 3, end: 8 }] } }]]
+      )
+      assert.deepStrictEqual(yield* index.suggest("plu"), ["plums"])
+    })
+  )
+
   it.effect("removes what was declared otherwise, and nothing else", () =>
     Effect.gen(function* () {
       const store = yield* memory

@@ -20,8 +20,17 @@ export const load = (plugin: { readonly name: string }): Effect.Effect<Measure, 
       load: () => import("geographiclib-geodesic")
     }),
     ({ default: { Geodesic } }): Measure => ({
-      distance: (a: Coordinates, b: Coordinates) =>
-        Geodesic.WGS84.Inverse(a.latitude, a.longitude, b.latitude, b.longitude, Geodesic.DISTANCE).s12,
+      distance: (a: Coordinates, b: Coordinates) => {
+        const { latitude, longitude } = a
+        const { s12 = Number.NaN } = Geodesic.WGS84.Inverse(
+          latitude,
+          longitude,
+          b.latitude,
+          b.longitude,
+          Geodesic.DISTANCE
+        )
+        return s12
+      },
       least: (polar * polar) / equatorial / earthRadius,
       greatest: (equatorial * equatorial) / polar / earthRadius
     })

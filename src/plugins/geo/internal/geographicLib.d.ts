@@ -11,7 +11,7 @@ declare module "geographiclib-geodesic" {
           latitude2: number,
           longitude2: number,
           wanted: number
-        ) => { readonly s12: number }
+        ) => { readonly s12?: number }
       }
     }
   }
