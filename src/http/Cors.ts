@@ -69,6 +69,8 @@ export const layer = ({
     exposedHeaders: [
       ...seen,
       "x-total-count",
+      "x-view",
+      "x-view",
       "x-request-id",
       "preference-applied",
       "retry-after",

@@ -589,6 +589,7 @@ const includesOf = Effect.fnUntraced(function* <R>(
           names: one.settings.include,
           isShown: Object.hasOwn(endpoints, "get") || Object.hasOwn(endpoints, "list"),
           isPublic: one.settings.isPublic,
+          maxLimit: one.settings.maxLimit,
           sight: Sight.make(one.definition, one.settings)
         }
       ]

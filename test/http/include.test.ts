@@ -182,6 +182,75 @@ describe("include", () => {
     })
   )
 
+  it.effect("has of each relation as many as are wanted, in an order, with some fields", () =>
+    Effect.gen(function* () {
+      const api = yield* filled
+      yield* Effect.gen(function* () {
+        yield* (yield* Posts).insertMany([post("4", "a"), { ...post("5", "b"), title: "a" }, post("6", "b")])
+      }).pipe(Effect.provideContext(api.context))
+      const ask = (include: string, as = "ana:acme") =>
+        api.send("GET", `/api/authors?order=id&filter={"id":{"in":["a","b"]}}&include=${encodeURIComponent(include)}`, {
+          as
+        })
+      const idsOf = (answer: { json: { items: ReadonlyArray<{ posts: ReadonlyArray<{ id: string }> }> } }) =>
+        answer.json.items.map(({ posts }) => posts.map(({ id }) => id))
+      assert.deepStrictEqual(idsOf(yield* ask("posts(limit:2)")), [
+        ["1", "2"],
+        ["5", "6"]
+      ])
+      assert.deepStrictEqual(idsOf(yield* ask(" posts ( limit:2 ; order:-title,id )".replace("posts ", "posts"))), [
+        ["4", "2"],
+        ["6", "5"]
+      ])
+      const some = yield* ask("posts(fields:title;limit:1;order:title),posts.comments(fields:text)")
+      assert.deepStrictEqual(
+        some.json.items.map(({ posts }: { posts: unknown }) => posts),
+        [[{ title: "t1", comments: [{ text: "x" }] }], [{ title: "a", comments: [] }]]
+      )
+      const deep = yield* api.send("GET", "/api/posts/1?include=comments(limit:1).post(fields:title)")
+      assert.strictEqual(deep.status, 200)
+      for (const wrong of [
+        "posts(limit:0)",
+        "posts(limit:1001)",
+        "posts(limit:-1)",
+        "posts(limit:1e1)",
+        "posts(limit:)",
+        "posts(limit)",
+        "posts()",
+        "posts(limit:1;limit:2)",
+        "posts(limit:1),posts(limit:2)",
+        "posts(where:x)",
+        "posts(__proto__:1)",
+        "posts(limit:1",
+        "posts(limit:1))",
+        "posts(limit:(1))",
+        "posts(limit:1)x",
+        "(limit:1)",
+        "posts(order:-)",
+        "posts(order:title,title)",
+        "posts(fields:nothing)",
+        "posts(fields:__proto__)"
+      ]) {
+        isProblem(yield* ask(wrong), 400, "InvalidInclude")
+      }
+    })
+  )
+
+  it.effect("neither orders by what is not shown, nor picks it", () =>
+    Effect.gen(function* () {
+      const api = yield* filled
+      const ask = (include: string, as: string) =>
+        api.send("GET", `/api/posts/1?include=${encodeURIComponent(include)}`, { as })
+      for (const field of ["salary", "rating"]) {
+        isProblem(yield* ask(`author(order:${field})`, "ana:acme"), 422, "InvalidInput")
+        isProblem(yield* ask(`author(fields:name,${field})`, "ana:acme"), 422, "InvalidInput")
+      }
+      const admin = yield* ask("author(fields:rating;order:-rating)", "admin:acme")
+      assert.deepStrictEqual(admin.json.author, { rating: 5 })
+      isProblem(yield* ask("comments(order:nothing)", "ana:acme"), 422, "InvalidInput")
+    })
+  )
+
   it.effect("asks once for what belongs to several, and for nothing where it is refused", () =>
     Effect.gen(function* () {
       const api = yield* start

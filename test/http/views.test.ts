@@ -120,6 +120,52 @@ describe("views", () => {
     })
   )
 
+  it.effect("are taken without being named, by who asks, where they are automatic", () =>
+    Effect.gen(function* () {
+      const one = HttpResources.expose(Users, {
+        publicTo: "readers",
+        views: {
+          everything: { roles: ["admin"], automatic: true },
+          named: { fields: ["country"] },
+          few: { fields: ["name"], where: { country: "BR" }, order: "-name", automatic: true }
+        },
+        scan: true
+      })
+      const MyApi = HttpResources.api("automatic", [one], { prefix: "/api" })
+      const api = yield* serve(HttpResources.layer(MyApi, [one]).pipe(Layer.provide([Data, Auth])))
+      const user = (id: string, country: string) => ({ id, name: `n${id}`, age: 30, country })
+      for (const body of [user("a", "BR"), user("b", "PT"), user("c", "BR")]) {
+        yield* api.send("POST", "/api/users", { body })
+      }
+      const whole = yield* api.send("GET", "/api/users/a", { as: "admin" })
+      assert.deepStrictEqual([whole.json, whole.headers.get("x-view")], [user("a", "BR"), "everything"])
+      for (const as of ["", "ana"]) {
+        const get = yield* api.send("GET", "/api/users/a", { as })
+        assert.deepStrictEqual([get.json, get.headers.get("x-view")], [{ id: "a", name: "na" }, "few"])
+        isProblem(yield* api.send("GET", "/api/users/b", { as }), 404, "NotFound")
+        const list = yield* api.send("GET", "/api/users", { as })
+        assert.deepStrictEqual(list.json.items, [
+          { id: "c", name: "nc" },
+          { id: "a", name: "na" }
+        ])
+        const csv = yield* api.send("GET", "/api/users/-/export.csv?order=name&limit=9", { as })
+        assert.deepStrictEqual(csv.text.trim().split(/\r?\n/), ["id,name", "a,na", "c,nc"])
+        assert.strictEqual(csv.headers.get("x-view"), "few")
+        // What is exported as a whole has no order to wait for.
+        assert.include((yield* api.send("GET", "/api/users/-/export.csv", { as })).text, "a,na")
+        const named = yield* api.send("GET", "/api/users/b?view=named", { as })
+        assert.deepStrictEqual(named.json, { id: "b", country: "PT" })
+        isProblem(yield* api.send("GET", "/api/users/a?view=everything", { as }), as === "" ? 401 : 403)
+      }
+      // The tag is that of the document, whatever is shown of it.
+      const headers = { "if-none-match": whole.headers.get("etag")! }
+      const known = yield* api.send("GET", "/api/users/a", { as: "ana", headers })
+      assert.deepStrictEqual([known.status, known.text, known.headers.get("x-view")], [304, "", "few"])
+      const hidden = yield* api.send("GET", "/api/users/b", { as: "ana", headers: { "if-none-match": "*" } })
+      isProblem(hidden, 404, "NotFound")
+    })
+  )
+
   it("that name what is no field are refused at construction", () => {
     for (const fields of [["nmae"], ["address.*.x"], ["__proto__"]]) {
       assert.throws(() => HttpResources.expose(Users, { views: { wrong: { fields } } }), "no field")

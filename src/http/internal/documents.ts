@@ -147,6 +147,7 @@ export const make = (
     export: new Set([...reserved.export, ...more.filter((name) => name === "view")])
   }
   const hasViews = Object.keys(settings.views).length > 0
+  const areAutomatic = Views.areAutomatic(settings.views)
   const key = String(primaryKey)
   /** Without secrets, and most documents: what encodes them without a parser. */
   const plain = Plain.compile(definition.schema, key)
@@ -277,6 +278,10 @@ export const make = (
     return text === "" || includes === undefined ? Effect.undefined : includes(text)
   }
 
+  /** Says which view an answer is by. */
+  const namedBy = (view: Views.Used | undefined): Record<string, string> =>
+    view === undefined ? {} : { "x-view": view.name }
+
   /** What is shown of a document by a view: never more than without it. */
   const viewed = (show: (json: JsonObject) => JsonObject, view: Views.Used | undefined) =>
     view === undefined ? show : (json: JsonObject) => view.form(show(json))
@@ -316,7 +321,7 @@ export const make = (
       total: query.total === "true"
     })
     const next = page.cursor === undefined ? undefined : `${yield* bindingOf}.${page.cursor}`
-    const headers: Record<string, string> = {}
+    const headers: Record<string, string> = { ...namedBy(view) }
     if (page.total !== undefined) headers["x-total-count"] = String(page.total)
     if (next !== undefined) {
       const parameters = parametersOf(request)
@@ -338,7 +343,8 @@ export const make = (
   /** Documents as they are read. What can be refused is refused before the first one: later there is no other answer. */
   const rowsOf = Effect.fnUntraced(function* (request: HttpServerRequest, query: ListQuery) {
     const view = hasViews ? yield* viewOf(query.view) : undefined
-    const order = yield* orderOf(query, view)
+    // Everything has an order only where a partition is in it: a view does not ask for that.
+    const order = yield* orderOf(query, query.limit === undefined ? undefined : view)
     const { columns, show } = yield* sight
     const form = viewed(show, view)
     const conditions = yield* conditionsOf(request, query, "export", view)
@@ -357,7 +363,7 @@ export const make = (
       Stream.map((json) => form(json as JsonObject)),
       Stream.provideService(CurrentUser.CurrentUser, user)
     )
-    return { rows, columns: view === undefined ? columns : columns.filter(view.has) }
+    return { rows, columns: view === undefined ? columns : columns.filter(view.has), headers: namedBy(view) }
   })
 
   // Writing ---------------------------------------------------------------------
@@ -614,7 +620,7 @@ export const make = (
     return { id, body, conditions }
   })
 
-  /** A document by a view, or with what belongs to it. Its tag says nothing about that: no answer is 304. */
+  /** A document by a view, or with what belongs to it. Its tag says nothing about that: no answer with it is 304. */
   const completed = Effect.fnUntraced(function* (
     headers: Preconditions.Conditions,
     id: string,
@@ -624,6 +630,7 @@ export const make = (
     const view = yield* viewOf(viewName)
     const included = yield* includedBy(include, view)
     const match = yield* Preconditions.read(headers, "if-match")
+    const known = yield* Preconditions.read(headers, "if-none-match")
     const document = yield* repository.getDocument(id)
     if (match !== undefined && !Preconditions.isMatched(match, document.revision)) return yield* Preconditions.failed
     if (view?.where !== undefined) {
@@ -631,10 +638,13 @@ export const make = (
       const found = yield* Stream.runCollect(Stream.take(repository.queryJson({ predicate }), 1))
       if (found.length === 0) return yield* new DbError.NotFound({ resource: name, id })
     }
+    const given = { ...headersOf(document), ...namedBy(view) }
+    if (included === undefined && known !== undefined && Preconditions.isKnown(known, document.revision))
+      return HttpServerResponse.empty({ status: 304, headers: given })
     const form = viewed((yield* sight).show, view)
     const json = yield* jsonOf(document.value, document.id)
     const [whole] = included === undefined ? [form(json)] : yield* included.complete([json], form)
-    return HttpServerResponse.jsonUnsafe(whole, { headers: headersOf(document) })
+    return HttpServerResponse.jsonUnsafe(whole, { headers: given })
   })
 
   const feed = Feed.make(repository, database, definition, (value) =>
@@ -721,12 +731,12 @@ export const make = (
 
     get: (request, id) => {
       const { headers } = request
-      if (more.length > 0 && request.url.includes("?")) {
+      if (areAutomatic || (more.length > 0 && request.url.includes("?"))) {
         const parameters = parametersOf(request)
         const [include, view] = ["include", "view"].map((name) =>
           more.includes(name) ? (parameters.get(name) ?? undefined) : undefined
         )
-        if (view !== undefined || (include !== undefined && include !== ""))
+        if (areAutomatic || view !== undefined || (include !== undefined && include !== ""))
           return answering(hiding(id, completed(headers, id, include, view)))
       }
       // Who asks without conditions is most who ask: the answer is the document.
@@ -804,21 +814,21 @@ export const make = (
 
     ndjson: (request, query) =>
       answering(
-        Effect.map(rowsOf(request, query), ({ rows }) =>
+        Effect.map(rowsOf(request, query), ({ headers, rows }) =>
           HttpServerResponse.stream(Export.ndjson(rows), {
             contentType: "application/x-ndjson",
-            headers: { "content-disposition": `attachment; filename="${settings.name}.ndjson"` }
+            headers: { ...headers, "content-disposition": `attachment; filename="${settings.name}.ndjson"` }
           })
         )
       ),
 
     csv: (request, query) =>
       answering(
-        Effect.map(rowsOf(request, query), ({ columns, rows }) =>
+        Effect.map(rowsOf(request, query), ({ columns, headers, rows }) =>
           // Somebody is going to open it in a spreadsheet.
           HttpServerResponse.stream(Export.csv(rows, { columns, escapeFormulas: true, onExcessProperty: "ignore" }), {
             contentType: "text/csv; charset=utf-8",
-            headers: { "content-disposition": `attachment; filename="${settings.name}.csv"` }
+            headers: { ...headers, "content-disposition": `attachment; filename="${settings.name}.csv"` }
           })
         )
       ),

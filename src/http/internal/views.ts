@@ -26,12 +26,18 @@ export interface View {
   /** Who may use it: who has one of the roles or scopes. Default: whoever may read. */
   readonly roles?: ReadonlyArray<string> | undefined
   readonly scopes?: ReadonlyArray<string> | undefined
+  /**
+   * Whether it is taken where a request names no view: of those that somebody may use, the first one counts. Such answers have its name in
+   * `X-View`. Default `false`.
+   */
+  readonly automatic?: boolean | undefined
 }
 
 export type Views = Readonly<Record<string, View>>
 
 /** A view that somebody uses. */
 export interface Used extends Pick<View, "where" | "order" | "include"> {
+  readonly name: string
   /** What it leaves of a document that is shown. */
   readonly form: (json: JsonObject) => JsonObject
   /** Whether a column of a table is in it. */
@@ -63,6 +69,7 @@ const without = (json: JsonObject, [head = "", ...rest]: ReadonlyArray<string>):
 }
 
 const usedOf = (
+  name: string,
   { primaryKey }: Definition<DynamicSchema>,
   { fields, include, omit = [], order, where }: View
 ): Used => {
@@ -71,6 +78,7 @@ const usedOf = (
   const dropped = omit.map(namesOf).filter((path) => !begins(path, key))
   const select = kept === undefined ? undefined : Query.project(kept)
   return {
+    name,
     ...(where === undefined ? {} : { where }),
     ...(order === undefined ? {} : { order }),
     ...(include === undefined ? {} : { include }),
@@ -98,12 +106,21 @@ export const check = (definition: Definition<DynamicSchema>, views: Views): void
   }
 }
 
-/** Gives the view of a name to who may use it. */
+/** Whether some view is taken without being named. */
+export const areAutomatic = (views: Views): boolean => Object.values(views).some(({ automatic }) => automatic === true)
+
+/** Gives the view of a name to who may use it; without a name the first automatic one that is for who asks. */
 export const make = (definition: Definition<DynamicSchema>, views: Views) => {
-  const used = new Map(Object.entries(views).map(([name, view]) => [name, usedOf(definition, view)]))
+  const used = new Map(Object.entries(views).map(([name, view]) => [name, usedOf(name, definition, view)]))
+  const automatic = Object.entries(views).filter(([, view]) => view.automatic === true)
   return (name: string | undefined): Effect.Effect<Used | undefined, Answer.Refused> =>
     name === undefined
-      ? Effect.undefined
+      ? automatic.length === 0
+        ? Effect.undefined
+        : Effect.map(CurrentUser.CurrentUser, (user) => {
+            const [first] = automatic.find(([, view]) => isFor(user, view)) ?? []
+            return first === undefined ? undefined : used.get(first)
+          })
       : Effect.flatMap(CurrentUser.CurrentUser, (user): Effect.Effect<Used | undefined, Answer.Refused> => {
           const found = used.get(name)
           if (found === undefined) {
