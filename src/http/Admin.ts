@@ -26,6 +26,7 @@
  * - Whoever uses it logs in as any client of the API does, and has the rights that he has there: documents come from the endpoints of
  *   the API. What those do not tell comes from `/-/admin` below the prefix, for who has the role or the scope `admin`.
  * - Credentials are in the memory of the page, and those that end by themselves or can be revoked in the storage of its tab; in no cookie and in no URL.
+ *   Only who signs in by a provider has the cookie of `Oidc`, which no script reads, and which writes for this origin alone.
  * - Its endpoints are those of this page, of this version, and not in the OpenAPI document.
  *
  * @see `docs/guide/admin.md`
@@ -51,6 +52,7 @@ import * as Answer from "./internal/answer.ts"
 import type * as Documents from "./internal/documents.ts"
 import * as Gate from "./internal/gate.ts"
 import * as Routes from "./internal/routes.ts"
+import type * as Oidc from "./Oidc.ts"
 
 /**
  * Where the page is, and for whom.
@@ -58,7 +60,7 @@ import * as Routes from "./internal/routes.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Options<out E = never, out R = never> {
+export interface Options<out E = never, out R = never, out E2 = never, out R2 = never> {
   /** Segments of letters, digits, `_`, `~`, `.` and `-`. Default: `/admin`. */
   readonly path?: `/${string}` | undefined
   /** What the page is called. Default: the id of the API. */
@@ -69,6 +71,11 @@ export interface Options<out E = never, out R = never> {
     | undefined
   /** The costs that are shown: `Costs.Costs`, where the layer of that plugin is there. Default: none. */
   readonly costs?: Effect.Effect<Costs.Costs["Service"], E, R> | undefined
+  /**
+   * The providers that somebody can sign in by: `Oidc.Oidc`, where its `group` is in the API and its way to be known in `Authentication`. Default:
+   * none.
+   */
+  readonly logins?: Effect.Effect<Pick<Oidc.Oidc["Service"], "providers">, E2, R2> | undefined
 }
 
 /** A resource that an API serves, as `HttpResources.expose` makes it. */
@@ -104,16 +111,23 @@ const mostPages = 10
 /**
  * Serves the page, and what it asks for beside the endpoints of the API. `api` and `resources` are what `HttpResources.layer` is given.
  *
- * Throws where `path` has another form.
+ * Throws where `path` has another form, or `logins` are given for an API that has no endpoints of them.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint, E = never, R = never>(
+export const layer = <
+  Id extends string,
+  Groups extends HttpApiGroup.Constraint,
+  E = never,
+  R = never,
+  E2 = never,
+  R2 = never
+>(
   api: HttpApi.HttpApi<Id, Groups>,
   resources: ReadonlyArray<Exposed>,
-  options: Options<E, R> = {}
-): Layer.Layer<never, E, R | HttpRouter.HttpRouter | Database | Authentication> => {
+  options: Options<E, R, E2, R2> = {}
+): Layer.Layer<never, E | E2, R | R2 | HttpRouter.HttpRouter | Database | Authentication> => {
   const { allow = { roles: ["admin"], scopes: ["admin"] }, costs, path = "/admin", title = api.identifier } = options
   if (!segments.test(path)) {
     throw new Error(`${JSON.stringify(path)} cannot be where the page is: write it as /admin, or /tools/admin`)
@@ -125,6 +139,12 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint,
     operations: Object.keys(untyped.groups[one.name]?.endpoints ?? {})
   }))
   const hasAccounts = untyped.groups["accounts"]?.endpoints["login"]?.path === `${prefix}/accounts/login`
+
+  const loginPath = untyped.groups["oidc"]?.endpoints["login"]?.path
+  const logins = options.logins
+  if (logins !== undefined && loginPath === undefined) {
+    throw new Error("logins by a provider need Oidc.group in the API")
+  }
 
   const mayUse = Effect.flatMap(CurrentUser.required, (user) =>
     allow.roles?.some((role) => user.roles.includes(role)) || allow.scopes?.some((scope) => user.scopes.includes(scope))
@@ -187,9 +207,19 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint,
   )
 
   const page = Layer.unwrap(
-    Effect.map(Authentication, ({ schemes }) =>
-      AdminPage.layer(path, title, { api: prefix, title, ways: waysOf(schemes), hasAccounts })
-    )
+    Effect.gen(function* () {
+      const { schemes } = yield* Authentication
+      const providers = logins === undefined ? [] : (yield* logins).providers
+      return AdminPage.layer(path, title, {
+        api: prefix,
+        page: path,
+        title,
+        ways: waysOf(schemes),
+        hasAccounts,
+        providers: providers.map((name) => ({ name, login: loginPath!.replace(":provider", () => name) })),
+        ...(providers.length === 0 ? {} : { logout: loginPath!.replace(":provider/login", "logout") })
+      })
+    })
   )
   return Layer.mergeAll(data, page)
 }

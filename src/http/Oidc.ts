@@ -311,6 +311,8 @@ export class Oidc extends Context.Service<
       Asking | OidcProvider.InvalidProviderToken | Repository.ChangeError
     >
     readonly origin: string
+    /** The names of the providers. */
+    readonly providers: ReadonlyArray<string>
     readonly errorPage: string | undefined
     /** In milliseconds. */
     readonly attemptFor: number
@@ -728,6 +730,16 @@ const make = Effect.fnUntraced(function* (options: Options) {
 
   const renewalFor = 30_000
 
+  /**
+   * A write that others were faster than, or whose answer was lost and that others have written after: what it is about is as they have it. Nobody
+   * writes after a claim before it is done, or over.
+   */
+  const unlessChanged = <A>(write: Effect.Effect<A, Repository.ChangeError | DbError.NotFound>) =>
+    write.pipe(
+      Effect.catchTag(["Conflict", "NotFound"], () => Effect.succeed(undefined)),
+      Effect.catchReason("DbError", "OutcomeUnknown", () => Effect.succeed(undefined))
+    )
+
   const accessToken = Effect.fn("Oidc.accessToken")(function* (
     secret: Redacted.Redacted<string>
   ): Effect.fn.Return<
@@ -753,11 +765,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         continue
       }
       // A refresh token may count once: one of those who want to use it does.
-      const mine = yield* Effect.catchTag(
-        tokens.update(kept, { renewingSince: new Date(now) }),
-        ["Conflict", "NotFound"],
-        () => Effect.succeed(undefined)
-      )
+      const mine = yield* unlessChanged(tokens.update(kept, { renewingSince: new Date(now) }))
       if (mine === undefined) continue
       const renewed = Effect.gen(function* () {
         const set = yield* known.provider.refresh(refreshToken)
@@ -775,11 +783,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         }
         // Who has logged out meanwhile does not get it back.
         const document = yield* tokens.documentOf(mine)
-        yield* Effect.catchTag(
-          tokens.replace(next, { ifRevision: document.revision }),
-          ["Conflict", "NotFound"],
-          () => Effect.void
-        )
+        yield* unlessChanged(tokens.replace(next, { ifRevision: document.revision }))
         return set.accessToken
       })
       return yield* Effect.onError(renewed, () =>
@@ -886,6 +890,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
 
     accessToken,
     origin,
+    providers: options.providers.map(({ name }) => name),
     errorPage,
     attemptFor
   })

@@ -12,6 +12,7 @@ import * as Database from "effect-s3db/Database"
 import * as Admin from "effect-s3db/http/Admin"
 import * as Authentication from "effect-s3db/http/Authentication"
 import * as HttpResources from "effect-s3db/http/HttpResources"
+import * as Oidc from "effect-s3db/http/Oidc"
 import * as Costs from "effect-s3db/plugins/Costs"
 import * as Journaler from "effect-s3db/plugins/Journaler"
 import * as S3Queue from "effect-s3db/plugins/S3Queue"
@@ -105,6 +106,28 @@ describe("the admin page", () => {
         assert.strictEqual(asset.headers.get("cache-control"), "public, max-age=31536000, immutable")
         assert.isAtLeast(asset.text.length, 2000)
       }
+    })
+  )
+
+  it.effect("knows the providers that somebody can sign in by, where the API has their endpoints", () =>
+    Effect.gen(function* () {
+      const logins = Effect.succeed({ providers: ["company", "x<y"] })
+      assert.throws(() => Admin.layer(OrdersApi, [orders], { logins }), "Oidc.group")
+      const MyApi = OrdersApi.add(Oidc.group.prefix("/me"))
+      const api = yield* serve(
+        Admin.layer(MyApi, [orders], { logins, path: "/tools" }).pipe(
+          Layer.provide([Orders.layer, Auth]),
+          Layer.provide(Data)
+        )
+      )
+      const { text } = yield* api.send("GET", "/tools", { as: "" })
+      const [, content = ""] = /name="admin" content="([^"]*)"/.exec(text) ?? []
+      const config = JSON.parse(content.replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code))))
+      assert.deepStrictEqual(config.providers, [
+        { name: "company", login: "/me/auth/company/login" },
+        { name: "x<y", login: "/me/auth/x<y/login" }
+      ])
+      assert.deepStrictEqual([config.logout, config.page], ["/me/auth/logout", "/tools"])
     })
   )
 

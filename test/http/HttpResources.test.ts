@@ -416,4 +416,33 @@ describe("bulk", () => {
       isProblem(yield* send("PATCH", "/api/users/-/bulk", { body: { items: "x" } }), 422)
     })
   )
+
+  it.effect("some fields come with the revision, by which documents are deleted", () =>
+    Effect.gen(function* () {
+      const api = yield* shop
+      for (const id of ["a", "b"]) {
+        yield* api.send("POST", "/api/users", { body: { id, name: id, age: 1, country: "BR", internal: "hidden" } })
+      }
+      const ask = (fields: string) => api.send("GET", `/api/users/-/select?country=BR&fields=${fields}`)
+      const { json } = yield* ask("name,$revision,address.city")
+      const get = yield* api.send("GET", "/api/users/a")
+      assert.deepStrictEqual(Object.keys(json.items[0]), ["name", "$revision"])
+      assert.strictEqual(`"${json.items[0].$revision}"`, get.headers.get("etag"))
+      for (const fields of ["$revision,internal", "$revision,nothing", "$revision,__proto__", "$revision,token"]) {
+        const answer = yield* ask(fields)
+        assert.notInclude(answer.text, "hidden")
+        if (!fields.endsWith("token")) isProblem(answer, 422, "InvalidInput")
+      }
+      const items = json.items.map(({ $revision }: { $revision: string }, at: number) => ({
+        id: ["a", "b"][at],
+        ifMatch: `"${$revision}"`
+      }))
+      yield* api.send("PATCH", "/api/users/b", { body: { age: 2 } })
+      const deleted = yield* api.send("POST", "/api/users/-/bulk-delete", { body: { items } })
+      assert.deepStrictEqual(
+        deleted.json.items.map(({ status }: { status: number }) => status),
+        [204, 412]
+      )
+    })
+  )
 })

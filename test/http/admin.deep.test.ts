@@ -489,6 +489,36 @@ describeWithChromium("the admin page in a browser", () => {
       isClean(one)
     })
 
+    it("is deleted with others by the revision that was seen: what somebody has changed stays, and is told", async () => {
+      const one = await signedIn()
+      const { page } = one
+      for (const id of ["kept-1", "kept-2", "kept-3"]) await person(id, { country: "QB" })
+      await goTo(one, `#/resources/people?filter=${encodeURIComponent('{"country":{"eq":"QB"}}')}`, "people")
+      for (const id of ["kept-1", "kept-2", "kept-3"]) await page.getByLabel(`Choose ${id}`).check()
+      // Meanwhile one is changed, and one is gone.
+      await person("kept-2", { country: "QB", age: 77 })
+      await Effect.runPromise(server.repository.delete("kept-3"))
+      await page.getByRole("button", { name: "Delete 3 chosen" }).click()
+      await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click()
+      await page
+        .getByRole("alert")
+        .getByText(/kept-2$/)
+        .waitFor()
+      await page.getByRole("link", { name: "kept-1" }).waitFor({ state: "detached" })
+      await isAccessible(one, "a deletion that left one")
+      assert.strictEqual((await stored("kept-2")).age, 77)
+      assert.isFalse(await Effect.runPromise(server.repository.exists("kept-1")))
+      const sent = one.requests.filter((request) => !request.startsWith("GET"))
+      assert.deepStrictEqual(sent, [`POST ${server.url}/api/people/-/bulk-delete`])
+      // Seen again, it can be deleted.
+      await page.getByLabel("Choose kept-2").check()
+      await page.getByRole("button", { name: "Delete 1 chosen" }).click()
+      await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click()
+      await page.getByText("No documents.").waitFor()
+      assert.strictEqual(await page.getByRole("alert").count(), 0)
+      isClean(one)
+    })
+
     it("that no URL can name is listed, and not taken for another", async () => {
       const one = await signedIn()
       const { page } = one

@@ -5,12 +5,15 @@ import * as fc from "fast-check"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as Wire from "effect-s3db/Wire"
+import * as Preconditions from "../../src/http/internal/preconditions.ts"
 import {
   bytes,
   clashes,
+  deletionsOf,
   differences,
   documentOf,
   draftOf,
+  etagOf,
   fieldsOf,
   filterOf,
   isSame,
@@ -24,6 +27,7 @@ import {
   placeOf,
   type Resource as Described,
   visible,
+  wantedOf,
   withPath
 } from "../../src/http/admin/model.ts"
 
@@ -69,6 +73,7 @@ const resource: Described = {
   scan: false,
   totals: true,
   defaultLimit: 100,
+  maxBulk: 2,
   maxLimit: 1000,
   maxContentBytes: 0,
   create: schemaOf(Wire.create(definition)),
@@ -326,5 +331,39 @@ describe("texts", () => {
 
   it("of sizes", () => {
     assert.deepStrictEqual([0, 999, 1000, 1_234_567].map(bytes), ["0 bytes", "999 bytes", "1.00 KB", "1.23 MB"])
+  })
+})
+
+describe("what is deleted", () => {
+  it("goes by the revisions that were seen, so many at a time", () => {
+    const chosen = new Map([
+      ["a", "r1"],
+      ["b/c", 'o"d\u00e4!'],
+      ["d", ""]
+    ])
+    assert.deepStrictEqual(deletionsOf(chosen, { maxBulk: 2 }), [
+      {
+        items: [
+          { id: "a", ifMatch: '"r1"' },
+          { id: "b/c", ifMatch: '"o%22d%C3%A4%21"' }
+        ]
+      },
+      { items: [{ id: "d", ifMatch: "*" }] }
+    ])
+    assert.deepStrictEqual(deletionsOf(new Map(), { maxBulk: 2 }), [])
+  })
+
+  it("has tags that the server reads as these revisions", () =>
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme" }), (revision) => {
+        assert.strictEqual(etagOf(revision), Preconditions.etagOf(revision))
+      })
+    ))
+
+  it("is listed with its revisions, where every column is a field that can be named", () => {
+    const one = { columns: ["id", "name", "place.city"], primaryKey: "id", operations: ["list", "select"] }
+    assert.strictEqual(wantedOf(one), "id,name,place.city,$revision")
+    assert.isUndefined(wantedOf({ ...one, operations: ["list"] }))
+    for (const column of ["a,b", "a..b", "a b", ""]) assert.isUndefined(wantedOf({ ...one, columns: [column] }))
   })
 })

@@ -18,6 +18,8 @@ import * as Authentication from "effect-s3db/http/Authentication"
 import * as HttpResources from "effect-s3db/http/HttpResources"
 import * as Oidc from "effect-s3db/http/Oidc"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import * as RetryingStore from "effect-s3db/storage/RetryingStore"
+import * as StoreError from "effect-s3db/storage/StoreError"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { Notes, serve, services } from "./api.ts"
 import { type Browser, makeBrowser, type Page } from "./browser.ts"
@@ -388,6 +390,64 @@ describe("logging in by a provider", () => {
       yield* ana.send("POST", `${origin}/auth/logout`, undefined, { origin })
       assert.isUndefined(yield* two.oidc.accessToken(secret))
     })
+  )
+
+  it.live(
+    "an answer that is lost while another process writes neither ends a renewal nor uses a refresh token twice",
+    () =>
+      Effect.gen(function* () {
+        const { browser, identity, store, two } = yield* world(
+          {},
+          Layer.empty,
+          { keepTokens: true, scopes: ["email", "roles", "offline_access"], parameters: { prompt: "consent" } },
+          20
+        )
+        const ana = browser()
+        yield* logIn(ana)
+        const secret = Redacted.make(ana.cookies(origin).get(Oidc.cookieName)!)
+        const lost = new StoreError.StoreError({
+          operation: "put",
+          reason: new StoreError.Unavailable({ description: "the answer was lost", sent: true })
+        })
+        let puts = 0
+        let at = 0
+        let isWritten = false
+        /** Loses the answer to one write of tokens, carried out or not, until another process has written. */
+        const losing: ObjectStore["Service"] = {
+          ...store,
+          put: (request) =>
+            Effect.suspend(() => {
+              if (!request.key.includes("oidc_tokens") || (puts += 1) !== at) return store.put(request)
+              return Effect.andThen(
+                isWritten ? Effect.exit(store.put(request)) : Effect.void,
+                Effect.andThen(Effect.orDie(two.oidc.accessToken(secret)), Effect.fail(lost))
+              )
+            })
+        }
+        const retrying = RetryingStore.make(losing)
+        const three = yield* processOf(retrying, [
+          {
+            ...optionsOf(identity.issuer),
+            keepTokens: true,
+            scopes: ["email", "roles", "offline_access"],
+            parameters: { prompt: "consent" }
+          }
+        ])
+        // The claim, which was not carried out; and the new tokens, which were.
+        for (const [which, written] of [
+          [1, false],
+          [2, true]
+        ] as const) {
+          puts = 0
+          at = which
+          isWritten = written
+          assert.isDefined(yield* three.oidc.accessToken(secret))
+          assert.isAtLeast(puts, which)
+          at = 0
+          assert.isDefined(yield* two.oidc.accessToken(secret))
+        }
+        assert.deepStrictEqual(identity.errors, [])
+      })
   )
 
   it.live("no code, token or cookie is in a log or a span", () =>

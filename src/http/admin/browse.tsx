@@ -1,11 +1,14 @@
 /** The documents of a resource: filters, partitions, an order, and pages by cursor. */
 import { useEffect, useId, useState } from "preact/hooks"
-import { listOf, objectOf, textOf } from "./client.tsx"
+import { Failure, listOf, numberOf, objectOf, textOf } from "./client.tsx"
 import {
   asText,
+  at,
   atPath,
   canBeNamed,
   type Condition,
+  deletionsOf,
+  etagOf,
   filterOf,
   isObject,
   type Json,
@@ -15,9 +18,10 @@ import {
   operators,
   type Resource,
   typesOf,
-  visible
+  visible,
+  wantedOf
 } from "./model.ts"
-import { Confirm, Heading, plural, Show, useApp, useLoaded, useResource, Wide } from "./parts.tsx"
+import { Confirm, Heading, plural, Problem, Show, useApp, useLoaded, useResource, Wide } from "./parts.tsx"
 
 /** What is asked for, as it stands in the address: so that it can be left and come back to. */
 interface Asked {
@@ -288,14 +292,18 @@ const Documents = ({ query, resource }: { readonly resource: Resource; readonly 
   const [shown, setShown] = useState<ReadonlySet<string>>(new Set(all.slice(0, maxColumns)))
   /** Cursors of the pages that have been seen, the first of which has none. */
   const [cursors, setCursors] = useState<ReadonlyArray<string>>([""])
-  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set())
+  /** With the revisions that were seen, where they are known. */
+  const [chosen, setChosen] = useState<ReadonlyMap<string, string>>(new Map())
   const [isDeleting, setDeleting] = useState(false)
+  /** What became of a deletion that did not go as it was wanted. */
+  const [trouble, setTrouble] = useState<unknown>()
   const [count, setCount] = useState<string>("")
   const cursor = cursors.at(-1) ?? ""
 
   useEffect(() => {
     setCursors([""])
-    setChosen(new Set())
+    setChosen(new Map())
+    setTrouble(undefined)
     setCount("")
   }, [query])
 
@@ -303,7 +311,10 @@ const Documents = ({ query, resource }: { readonly resource: Resource; readonly 
     async (signal) => {
       const parameters = new URLSearchParams(toQuery(asked))
       if (cursor !== "") parameters.set("cursor", cursor)
-      const page = objectOf(await client.get(`${client.path(name)}?${parameters}`, signal))
+      const wanted = wantedOf(resource)
+      if (wanted !== undefined) parameters.set("fields", wanted)
+      const path = wanted === undefined ? client.path(name) : client.path(name, "-", "select")
+      const page = objectOf(await client.get(`${path}?${parameters}`, signal))
       return { items: listOf(page["items"]).map(objectOf), next: textOf(page["cursor"]) }
     },
     [name, query, cursor]
@@ -323,17 +334,48 @@ const Documents = ({ query, resource }: { readonly resource: Resource; readonly 
     )
   }
 
+  /** Who deletes has seen what is deleted: what has been changed since stays. */
   const remove = async () => {
-    const left = new Set(chosen)
+    const left = new Map(chosen)
+    const kept: Array<string> = []
+    let failure: Failure | undefined
+    const settle = (id: string, status: number, problem: Json | undefined) => {
+      left.delete(id)
+      if (status === 412) kept.push(id)
+      // Gone is what was wanted.
+      else if (status >= 400 && status !== 404) failure ??= new Failure(status, problem)
+    }
     try {
-      for (const id of chosen) {
-        await client.send(client.path(name, id), {
-          method: "DELETE",
-          ...(resource.requireIfMatch ? { headers: { "if-match": "*" } } : {})
-        })
-        left.delete(id)
+      if (operations.includes("bulkDelete")) {
+        for (const body of deletionsOf(chosen, resource)) {
+          const { json } = await client.send(client.path(name, "-", "bulk-delete"), { method: "POST", body })
+          for (const one of listOf(at(json, "items"))) {
+            const id = body.items[numberOf(at(one, "index"))]?.id ?? ""
+            settle(id, numberOf(at(one, "status")), at(one, "problem"))
+          }
+        }
+      } else {
+        for (const [id, revision] of chosen) {
+          const headers = { "if-match": revision === "" ? "*" : etagOf(revision) }
+          await client.send(client.path(name, id), { method: "DELETE", headers }).then(
+            () => settle(id, 204, undefined),
+            (error: unknown) => {
+              if (!(error instanceof Failure) || (error.status !== 404 && error.status !== 412)) throw error
+              settle(id, error.status, undefined)
+            }
+          )
+        }
       }
-      say(`${plural(chosen.size, "document")} deleted`)
+      if (kept.length > 0) {
+        const which = kept.slice(0, 5).map(visible).join(", ")
+        const more = kept.length > 5 ? `, and ${kept.length - 5} more` : ""
+        const were = kept.length === 1 ? "has" : "have"
+        const what = `${plural(kept.length, "document")} ${were} been changed since you saw the list: nothing is done to`
+        setTrouble(new Error(`${what} ${which}${more}`))
+      } else setTrouble(failure)
+      if (left.size === 0 && kept.length === 0 && failure === undefined) {
+        say(`${plural(chosen.size, "document")} deleted`)
+      }
     } finally {
       setChosen(left)
       again()
@@ -383,6 +425,7 @@ const Documents = ({ query, resource }: { readonly resource: Resource; readonly 
           ))}
         </div>
       </details>
+      {trouble !== undefined && <Problem error={trouble} />}
       <Show loaded={loaded}>
         {({ items, next }) => (
           <>
@@ -416,8 +459,8 @@ const Documents = ({ query, resource }: { readonly resource: Resource; readonly 
                                 disabled={!canBeNamed(id)}
                                 checked={chosen.has(id)}
                                 onChange={({ currentTarget }) => {
-                                  const now = new Set(chosen)
-                                  if (currentTarget.checked) now.add(id)
+                                  const now = new Map(chosen)
+                                  if (currentTarget.checked) now.set(id, textOf(item["$revision"]))
                                   else now.delete(id)
                                   setChosen(now)
                                 }}
@@ -471,10 +514,10 @@ const Documents = ({ query, resource }: { readonly resource: Resource; readonly 
       {isDeleting && (
         <Confirm title="Delete documents?" label="Delete" doIt={remove} onClose={() => setDeleting(false)}>
           <p>
-            {plural(chosen.size, "document")} of {name} will be deleted, whoever has changed them since:
+            {plural(chosen.size, "document")} of {name} will be deleted, if nobody has changed them since:
           </p>
           <ul class="ids">
-            {[...chosen].slice(0, 20).map((id) => (
+            {[...chosen.keys()].slice(0, 20).map((id) => (
               <li>
                 <code>{visible(id)}</code>
               </li>

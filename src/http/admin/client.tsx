@@ -1,4 +1,4 @@
-/** Requests to the API, with the credentials of whoever is signed in. No cookie goes with them. */
+/** Requests to the API, with the credentials of whoever is signed in. A cookie goes with them only where somebody has signed in by a provider. */
 import { at, type Issue, isObject, type Json, type JsonObject, type Resource } from "./model.ts"
 
 export type Way = { readonly way: "bearer" | "basic" } | { readonly way: "header"; readonly header: string }
@@ -8,6 +8,11 @@ export interface Config {
   readonly title: string
   readonly ways: ReadonlyArray<Way>
   readonly hasAccounts: boolean
+  /** Where this page is. */
+  readonly page: string
+  /** Those that somebody can sign in by, and where. */
+  readonly providers: ReadonlyArray<{ readonly name: string; readonly login: string }>
+  readonly logout?: string
 }
 
 export interface Session {
@@ -52,10 +57,8 @@ export class Failure extends Error {
 export const readConfig = (): Config =>
   JSON.parse(document.querySelector('meta[name="admin"]')?.getAttribute("content") ?? "{}") as Config
 
-interface Credentials {
-  readonly header: string
-  readonly value: string
-}
+/** What goes with requests: a header, or the cookie of a session, which no script can read. */
+type Credentials = { readonly header: string; readonly value: string } | "session"
 
 interface Tokens {
   readonly accessToken: string
@@ -92,6 +95,7 @@ export class Client {
     const kept = sessionStorage.getItem(this.#place)
     if (kept !== null) {
       const found = parsed(kept)
+      if (found === "session" && config.providers.length > 0) this.#credentials = "session"
       const [header, value] = [at(found, "header"), at(found, "value")]
       if (typeof header === "string" && typeof value === "string") this.#credentials = { header, value }
     }
@@ -138,6 +142,18 @@ export class Client {
     }
   }
 
+  /** Notes that somebody is on his way to a provider, and where that begins. */
+  toProvider(login: string): string {
+    this.#use("session", true)
+    return `${login}?returnTo=${encodeURIComponent(this.config.page)}`
+  }
+
+  /** Goes on with a session that was begun in another tab. */
+  async signInBySession(): Promise<Session> {
+    this.#use("session", true)
+    return this.#begin()
+  }
+
   async session(): Promise<Session> {
     return (await this.get("/-/admin")) as unknown as Session
   }
@@ -150,6 +166,15 @@ export class Client {
 
   async signOut(): Promise<void> {
     const refreshToken = this.#refreshToken
+    const { logout } = this.config
+    if (this.#credentials === "session" && logout !== undefined) {
+      // That of the provider goes on: it would end by a page of its own.
+      await fetch(`${logout}?local=true&returnTo=${encodeURIComponent(this.config.page)}`, {
+        method: "POST",
+        credentials: "same-origin",
+        redirect: "manual"
+      }).catch(() => {})
+    }
     this.forget()
     if (refreshToken === undefined) return
     // Gone from here in any case.
@@ -158,13 +183,14 @@ export class Client {
 
   async #fetch(path: string, { body, file, headers, method = "GET", signal }: Options): Promise<Response> {
     const given = new Headers(headers)
-    if (this.#credentials !== undefined) given.set(this.#credentials.header, this.#credentials.value)
+    const credentials = this.#credentials
+    if (typeof credentials === "object") given.set(credentials.header, credentials.value)
     if (body !== undefined) given.set("content-type", "application/json")
     try {
       return await fetch(this.config.api + path, {
         method,
         headers: given,
-        credentials: "omit",
+        credentials: credentials === "session" ? "same-origin" : "omit",
         cache: "no-store",
         redirect: "error",
         ...(file !== undefined ? { body: file } : body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -187,6 +187,7 @@ const Main = ({ client }: { readonly client: Client }) => {
           <p>Sign in again to go on where you were.</p>
           <SignInForm
             client={client}
+            isOver
             onSession={(found) => {
               setOver(false)
               setSession(found)

@@ -50,6 +50,7 @@ export interface Resource {
   readonly totals: boolean
   readonly defaultLimit: number
   readonly maxLimit: number
+  readonly maxBulk: number
   readonly maxContentBytes: number
   readonly create: JsonSchema | null
   readonly patch: JsonSchema | null
@@ -57,6 +58,35 @@ export interface Resource {
 }
 
 export type Path = ReadonlyArray<string>
+
+/** The tag that a revision is as, written as the server does. */
+export const etagOf = (revision: string): string =>
+  `"${encodeURIComponent(revision).replace(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`)}"`
+
+/** A deletion of many, in requests of at most so many, each document by the revision that was seen. */
+export const deletionsOf = (
+  chosen: ReadonlyMap<string, string>,
+  { maxBulk }: Pick<Resource, "maxBulk">
+): ReadonlyArray<{ readonly items: ReadonlyArray<{ readonly id: string; readonly ifMatch: string }> }> => {
+  const items = [...chosen].map(([id, revision]) => ({ id, ifMatch: revision === "" ? "*" : etagOf(revision) }))
+  return Array.from({ length: Math.ceil(items.length / maxBulk) }, (_, at) => ({
+    items: items.slice(at * maxBulk, (at + 1) * maxBulk)
+  }))
+}
+
+const nameable = /^[\w-]+(?:\.[\w-]+)*$/
+
+/** The fields that a page of documents is asked for, with their revisions; `undefined` where they are to be asked for as a whole. */
+export const wantedOf = ({
+  columns,
+  operations,
+  primaryKey
+}: Pick<Resource, "columns" | "operations" | "primaryKey">): string | undefined => {
+  const fields = [...new Set([primaryKey, ...columns])]
+  return operations.includes("select") && fields.every((field) => nameable.test(field))
+    ? [...fields, "$revision"].join(",")
+    : undefined
+}
 
 export const isObject = (value: Json | undefined): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)

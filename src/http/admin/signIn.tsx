@@ -16,9 +16,12 @@ const choicesOf = ({ config: { hasAccounts, ways } }: Client): ReadonlyArray<Cho
 /** The form, on a page of its own or above what somebody was at. */
 export const SignInForm = ({
   client,
+  isOver = false,
   onSession
 }: {
   readonly client: Client
+  /** Whether there is something behind it that would be lost where this page is left. */
+  readonly isOver?: boolean
   readonly onSession: (session: Session) => void
 }) => {
   const choices = choicesOf(client)
@@ -43,8 +46,51 @@ export const SignInForm = ({
       setBusy(false)
     })
   }
+  const { providers } = client.config
+  const hasForm = choices.length > 0 || providers.length === 0
+  const goOn = () => {
+    setBusy(true)
+    setError(undefined)
+    client.signInBySession().then(onSession, (failure: unknown) => {
+      setError(failure)
+      setBusy(false)
+    })
+  }
+  const byProvider = providers.length > 0 && (
+    <div class="providers">
+      <ul>
+        {providers.map(({ login, name: provider }) => (
+          <li>
+            <a
+              class="button"
+              href={`${login}?returnTo=${encodeURIComponent(client.config.page)}`}
+              {...(isOver ? { target: "_blank", rel: "noopener" } : {})}
+              onClick={() => void client.toProvider(login)}
+            >
+              Sign in with {provider}
+              {isOver && " in another tab"}
+            </a>
+          </li>
+        ))}
+      </ul>
+      {isOver && (
+        <button type="button" disabled={isBusy} onClick={goOn}>
+          I have signed in there
+        </button>
+      )}
+    </div>
+  )
+  if (!hasForm) {
+    return (
+      <>
+        {byProvider}
+        {error !== undefined && <Problem error={error} />}
+      </>
+    )
+  }
   return (
     <form onSubmit={submit}>
+      {byProvider}
       {choices.length > 1 && (
         <fieldset class="ways">
           <legend>Sign in by</legend>

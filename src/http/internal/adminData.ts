@@ -67,6 +67,7 @@ const described = ({ definition, name, operations, settings }: Served): JsonObje
   totals: settings.totals,
   defaultLimit: settings.defaultLimit,
   maxLimit: settings.maxLimit,
+  maxBulk: settings.maxBulk,
   maxContentBytes: settings.maxContentBytes,
   create: schemaOf(() => Wire.create(definition)),
   patch: schemaOf(() => Wire.patch(definition)),

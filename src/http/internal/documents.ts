@@ -115,6 +115,9 @@ const parametersOf = ({ url }: HttpServerRequest): URLSearchParams => {
   return new URLSearchParams(start < 0 ? "" : url.slice(start + 1).split("#")[0])
 }
 
+/** What `select` gives beside fields. */
+const revisionField = "$revision"
+
 const isRecord = (json: Json): json is JsonObject => typeof json === "object" && json !== null && !Array.isArray(json)
 
 const wantsMinimal = ({ headers }: HttpServerRequest): boolean =>
@@ -295,6 +298,33 @@ export const make = (
     return order
   })
 
+  /** A page of some fields with the revisions of the documents, by which they can be changed or deleted. */
+  const revisedPage = Effect.fnUntraced(function* (
+    asked: Parameters<typeof repository.queryPage>[0],
+    select: ReadonlyArray<string>
+  ) {
+    const unknown = select.find((field) => {
+      const path = field.split(".")
+      return (
+        field !== revisionField &&
+        field !== key &&
+        definition.attributes.every((one) => !one.path.every((name, at) => at >= path.length || name === path[at]))
+      )
+    })
+    if (unknown !== undefined) return yield* invalid([unknown], `Expected a field of ${name}, or ${revisionField}`)
+    const { items, ...page } = yield* repository.queryPage(asked)
+    const pick = Query.project(select.map((field) => field.split(".")))
+    const jsons = yield* Effect.forEach(items, (value) =>
+      Effect.flatMap(Effect.option(repository.documentOf(value)), (document) =>
+        Effect.map(jsonOf(value), (json) =>
+          // What an interceptor has made of a document has none.
+          Option.isNone(document) ? pick(json) : pick({ ...json, [revisionField]: document.value.revision })
+        )
+      )
+    )
+    return { ...page, items: jsons }
+  })
+
   const pageOf = Effect.fnUntraced(function* (
     request: HttpServerRequest,
     query: ListQuery,
@@ -312,14 +342,18 @@ export const make = (
     const order = yield* orderOf(query, view)
     const { show, showSome } = yield* sight
     const cursor = yield* cursorOf(query.cursor)
-    const page = yield* repository.queryPageJson({
+    const asked = {
       ...(yield* conditionsOf(request, query, select === undefined ? "list" : "select", view)),
       ...(order === undefined ? {} : { order }),
       ...(cursor === undefined ? {} : { cursor }),
-      ...(select === undefined ? {} : { select }),
       limit,
       total: query.total === "true"
-    })
+    }
+    const page = yield* select === undefined
+      ? repository.queryPageJson(asked)
+      : select.includes(revisionField)
+        ? revisedPage(asked, select)
+        : repository.queryPageJson({ ...asked, select })
     const next = page.cursor === undefined ? undefined : `${yield* bindingOf}.${page.cursor}`
     const headers: Record<string, string> = { ...namedBy(view) }
     if (page.total !== undefined) headers["x-total-count"] = String(page.total)
