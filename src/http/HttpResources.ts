@@ -47,6 +47,7 @@ import type * as Etag from "effect/http/Etag"
 import type { HttpPlatform } from "effect/http/HttpPlatform"
 import type * as HttpRouter from "effect/http/HttpRouter"
 import type { Path } from "effect/Path"
+import type * as Schema from "effect/Schema"
 import { Database } from "../Database.ts"
 import type * as DbError from "../DbError.ts"
 import type { Definition, Services } from "../Definition.ts"
@@ -57,6 +58,7 @@ import type * as Query from "../Query.ts"
 import type { Repository } from "../Repository.ts"
 import * as Resource from "../Resource.ts"
 import type * as Attributes from "../schema/Attributes.ts"
+import * as Wire from "../Wire.ts"
 import { Authentication } from "./Authentication.ts"
 import * as Documents from "./internal/documents.ts"
 import * as Endpoints from "./internal/endpoints.ts"
@@ -212,6 +214,8 @@ export interface Exposed<
   readonly name: Name
   readonly definition: Definition<DynamicSchema>
   readonly group: Endpoints.Group<Name, S, P, O>
+  /** A document as it is shown. */
+  readonly document: Schema.Codec<Wire.Public<S, P>, JsonObject>
   readonly settings: Documents.Settings
   /** The repository of the program: guards and interceptors are those of it. */
   readonly open: Effect.Effect<Repository<DynamicSchema>, E, R>
@@ -278,6 +282,7 @@ const exposed = <
       publicTo: options.publicTo ?? "nobody",
       deprecated: options.deprecated
     }) as unknown as Endpoints.Group<Name, S, P, O>,
+    document: Wire.public(definition, { protect }),
     settings: {
       name,
       protect,

@@ -3,8 +3,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Database from "effect-s3db/Database"
 import * as Guard from "effect-s3db/Guard"
+import * as Client from "effect-s3db/http/Client"
 import * as HttpResources from "effect-s3db/http/HttpResources"
 import * as Relation from "effect-s3db/plugins/Relation"
 import * as Resource from "effect-s3db/Resource"
@@ -281,6 +286,78 @@ describe("include", () => {
       assert.isUndefined(
         json.paths["/api/posts/-/count"].get.parameters.find((one: { name: string }) => one.name === "include")
       )
+    })
+  )
+
+  it.effect("is known to a typed client, with views, options and problems", () =>
+    Effect.gen(function* () {
+      const api = yield* filled
+      yield* Effect.gen(function* () {
+        yield* (yield* Posts).insertMany(
+          Array.from({ length: 30 }, (_, at) => ({ ...post(`m${String(at).padStart(2, "0")}`, "b"), title: `t${at}` }))
+        )
+      }).pipe(Effect.provideContext(api.context))
+      const fetch = Layer.succeed(FetchHttpClient.Fetch, (input: string | URL | Request, init?: RequestInit) =>
+        api.handler(new Request(input, { ...init, duplex: "half" } as RequestInit))
+      )
+      const client = yield* Client.make(Api, {
+        baseUrl: "http://localhost/",
+        transformClient: HttpClient.mapRequest(HttpClientRequest.bearerToken("ana:acme"))
+      }).pipe(Effect.provide(Layer.provide(FetchHttpClient.layer, fetch)))
+      const wanted = Client.shape(posts, {
+        include: {
+          author: Client.shape(authors, { fields: ["name"] }),
+          comments: [Client.shape(comments, { limit: 3, order: "-text,id" })]
+        }
+      })
+      const one = yield* client.get(wanted, "1")
+      const types: {
+        readonly title: string
+        readonly author: { readonly name: string } | null
+        readonly comments: ReadonlyArray<{ readonly text: string; readonly tenant: string }>
+      } = one
+      assert.deepStrictEqual(one, { ...post("1", "a"), author: { name: "na" }, comments: [comment("1", "1", "acme")] })
+      assert.strictEqual(types.comments.length, 1)
+      // @ts-expect-error Only the name of the author was asked for.
+      void one.author?.id
+      const gone = yield* client.get(wanted, "3")
+      assert.isNull(gone.author)
+      const deep = Client.shape(authors, {
+        include: {
+          posts: [
+            Client.shape(posts, {
+              fields: ["title"],
+              limit: 2,
+              order: "-title",
+              include: { comments: [Client.shape(comments, { fields: ["text"] })] }
+            })
+          ]
+        }
+      })
+      assert.strictEqual(deep.include, "posts(limit:2;order:-title;fields:title),posts.comments(fields:text)")
+      const page = yield* client.list(deep, { order: "id", filter: { id: { in: ["a", "b"] } }, total: true })
+      assert.strictEqual(page.total, 2)
+      assert.deepStrictEqual(
+        page.items.map(({ posts }) => posts.map(({ title }) => title)),
+        [
+          ["t2", "t1"],
+          ["t9", "t8"]
+        ]
+      )
+      assert.deepStrictEqual(page.items[0]!.posts[1]!.comments, [{ text: "x" }])
+      const all = yield* Stream.runCollect(
+        client.all(Client.shape(posts), { limit: 7, filter: { authorId: { eq: "b" } } })
+      )
+      assert.strictEqual(new Set(all.map(({ id }) => id)).size, 30)
+      const missing = yield* Effect.flip(client.get(wanted, "a/b ?"))
+      assert.isTrue("code" in missing && missing.code === "NotFound")
+      const refused = yield* Effect.flip(
+        client.get(Client.shape(posts, { include: { nothing: Client.shape(posts) } }), "1")
+      )
+      assert.isTrue("code" in refused && refused.code === "InvalidInclude")
+      assert.throws(() => Client.shape(authors, { fields: ["salary" as "name"] }), "no field that is shown")
+      // @ts-expect-error What is protected is no field of what is shown.
+      void (() => Client.shape(authors, { fields: ["salary"] }))
     })
   )
 })

@@ -2,6 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Client from "effect-s3db/http/Client"
 import * as HttpResources from "effect-s3db/http/HttpResources"
 import { Auth, Data, isProblem, serve, Users } from "./api.ts"
 
@@ -163,6 +165,27 @@ describe("views", () => {
       assert.deepStrictEqual([known.status, known.text, known.headers.get("x-view")], [304, "", "few"])
       const hidden = yield* api.send("GET", "/api/users/b", { as: "ana", headers: { "if-none-match": "*" } })
       isProblem(hidden, 404, "NotFound")
+    })
+  )
+
+  it.effect("are known to a typed client by the fields that they show", () =>
+    Effect.gen(function* () {
+      const api = yield* start
+      const fetch = Layer.succeed(FetchHttpClient.Fetch, (input: string | URL | Request, init?: RequestInit) =>
+        api.handler(new Request(input, { ...init, headers: { authorization: "Bearer ana" } }))
+      )
+      const client = yield* Client.make(Api, { baseUrl: "http://localhost" }).pipe(
+        Effect.provide(Layer.provide(FetchHttpClient.layer, fetch))
+      )
+      const brazilian = Client.shape(users, { view: "brazilians", fields: ["id", "name"] })
+      const found: { readonly id: string; readonly name: string } = yield* client.get(brazilian, "a")
+      assert.deepStrictEqual(found, { id: "a", name: "na" })
+      assert.deepStrictEqual((yield* client.list(brazilian)).items, [found])
+      // What a view does not show is no document of another shape.
+      const other = yield* Effect.flip(client.get(Client.shape(users, { view: "brazilians", fields: ["age"] }), "a"))
+      assert.isTrue("_tag" in other && other._tag === "SchemaError")
+      const forbidden = yield* Effect.flip(client.get(Client.shape(users, { view: "secret", fields: ["name"] }), "a"))
+      assert.isTrue("code" in forbidden && forbidden.code === "ViewForbidden")
     })
   )
 
