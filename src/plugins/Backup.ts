@@ -292,7 +292,7 @@ export interface Verification {
  * - `empty`: nothing may be there
  * - `merge`: objects of the backup take the place of those that are there, others stay
  * - `skip`: objects that are there stay, others are put
- * - `replace`: everything is as in the backup afterwards; what is not in it is removed
+ * - `replace`: everything is as in the backup afterwards; what is not in it is removed, also what plugins keep
  *
  * `merge` and `skip` want the same database, whose catalog stays, and no program that has it open.
  *
@@ -420,7 +420,10 @@ export class Backup extends Context.Service<
       id: string,
       options?: RestoreOptions
     ) => Effect.Effect<Plan, Failure | NoSuchBackup | TargetNotEmpty | OtherDatabase | RestoreUnderWay | BackupDamaged>
-    /** Removes the backups that a policy does not keep, and what nobody uses any more. */
+    /**
+     * Removes the backups that a policy does not keep, and what nobody uses any more. The policy is for the backups of each database and choice of
+     * resources by themselves.
+     */
     readonly prune: (policy: Policy, options?: PruneOptions) => Effect.Effect<Pruned, Failure>
     /** Removes one backup. What only it has used is removed by the next `prune`. */
     readonly remove: (id: string) => Effect.Effect<void, Failure | NoSuchBackup>
@@ -705,8 +708,15 @@ export const make = Effect.fn("Backup.make")(function* (
     if (unknown !== undefined) {
       return yield* invalid("resources", `the backup ${id} does not have ${JSON.stringify(unknown)}`)
     }
-    const covers = format.covers(resources === undefined ? selection : { ...selection, resources })
-    return { manifest, covers, mode, target }
+    const wanted = resources === undefined ? selection : { ...selection, resources }
+    return {
+      manifest,
+      covers: format.covers(wanted),
+      // What plugins keep is about documents and positions that are not there afterwards.
+      isReplaced: format.covers({ ...wanted, plugins: true }),
+      mode,
+      target
+    }
   })
 
   /** What has to be true of a target before anything is done. */
@@ -867,7 +877,8 @@ export const make = Effect.fn("Backup.make")(function* (
       else if (!dryRun) yield* store.delete(format.unfinishedKey(one.state.id), { repeatable: true })
     }
     const used = new Set(underWay.flatMap(({ state: { parent } }) => (parent === undefined ? [] : [parent])))
-    const { drop } = retain(all.map(snapshotOf), policy)
+    const groups = Map.groupBy(all, ({ selection, source }) => JSON.stringify([source, selection]))
+    const drop = [...groups.values()].flatMap((group) => retain(group.map(snapshotOf), policy).drop)
     const dropped = new Set(drop.map(({ id }) => id).filter((id) => !used.has(id)))
     if (!dryRun) {
       for (const id of dropped) yield* store.delete(format.snapshotKey(id), { repeatable: true })

@@ -43,7 +43,7 @@ describe("backup", () => {
       const merged = yield* s3db(["backup", "restore", String(made["id"]), "--mode", "merge", "--force", "--json"])
       assert.strictEqual(merged.code, 0, merged.err)
       assert.strictEqual(jsonOf(yield* s3db(["count", "notes", "--json"]))["count"], 3)
-      assert.match((yield* s3db(["backup", "list"])).out, /id +finishedAt +instant +objects/)
+      assert.match((yield* s3db(["backup", "list"])).out, /id +source +finishedAt +instant/)
     })
   )
 

@@ -394,12 +394,39 @@ describe("Backup", () => {
         yield* source.put({ key, body: new Uint8Array([1]) })
       }
       const backups = yield* backupsOf(source, vault)
-      yield* backups.restore((yield* backups.create()).id, { target })
+      const without = yield* backups.create()
+      yield* backups.restore(without.id, { target })
       const plain = yield* keysOf(target)
       for (const text of ["readme", "other/", "plugin=", "clock"]) assert.notInclude(plain.join(" "), text)
-      yield* backups.restore((yield* backups.create({ plugins: true })).id, { target, mode: "replace" })
+      const all = yield* backups.create({ plugins: true })
+      yield* backups.restore(all.id, { target, mode: "replace" })
       const more = yield* keysOf(target)
       assert.sameMembers(more, [...plain, "plugin=queue/1", "resource=orders/plugin=search/1"])
+      // What plugins know of documents that are replaced is no more.
+      const { removed } = yield* backups.restore(without.id, { target, mode: "replace" })
+      assert.strictEqual(removed, 2)
+      assert.sameMembers(yield* keysOf(target), plain)
+    })
+  )
+})
+
+describe("a vault of several databases", () => {
+  it.effect("prunes those of each by themselves", () =>
+    Effect.gen(function* () {
+      const vault = yield* memory
+      const of = (name: string) => Effect.map(filled, (store) => ({ ...store, location: `memory://${name}` }))
+      const [one, other] = [yield* backupsOf(yield* of("one"), vault), yield* backupsOf(yield* of("other"), vault)]
+      const made = [yield* one.create(), yield* other.create(), yield* one.create({ exclude: ["orders"] })]
+      assert.deepStrictEqual(
+        made.map(({ parent }) => parent),
+        [undefined, undefined, undefined]
+      )
+      yield* TestClock.adjust("1 hour")
+      const last = [yield* one.create(), yield* other.create()]
+      const { dropped, kept } = yield* one.prune({ last: 1 }, { grace: 0, abandoned: 0 })
+      assert.sameMembers([...dropped], [made[0]!.id, made[1]!.id])
+      assert.sameMembers([...kept], [made[2]!.id, ...last.map(({ id }) => id)])
+      for (const id of kept) assert.deepStrictEqual((yield* other.verify(id)).problems, [])
     })
   )
 })
@@ -549,7 +576,9 @@ describe("Backup under crashes", () => {
         const before = yield* backupsOf(source, vault)
         yield* before.create()
         yield* change2(source, at)
+        yield* TestClock.adjust("1 hour")
         yield* before.create()
+        yield* TestClock.adjust("1 hour")
         const { made, requests } = yield* count(vault, at)
         // With no grace at all packs that nobody names yet are removed: then it says so.
         if (made._tag === "Failure") assert.strictEqual(made.failure._tag, "BackupLost", String(at))
@@ -681,11 +710,13 @@ describe("requests of a backup", () => {
       const first = to.take() as Record<string, number>
       assert.isAtMost(first["put"]!, 1 + 3 + 6)
       yield* source.put({ key: "resource=r/data/id=7", body: new TextEncoder().encode("changed") })
+      yield* TestClock.adjust("1 second")
       yield* backups.create()
       assert.deepStrictEqual(from.take(), { list: 6, get: 1 })
       const second = to.take() as Record<string, number>
       // What is under way, twice more at the ends of the passes, one pack, one index, the manifest.
       assert.isAtMost(second["put"]!, 6)
+      yield* TestClock.adjust("1 second")
       yield* backups.create()
       assert.deepStrictEqual(from.take(), { list: 3 })
       assert.isAtMost((to.take() as Record<string, number>)["put"]!, 3)

@@ -85,12 +85,18 @@ const named = Effect.fnUntraced(function* (
   { id, vault }: { readonly id: string; readonly vault: string }
 ) {
   if (id !== "latest") return id
-  const last = (yield* backups.list).at(-1)
-  return last === undefined ? yield* new Missing({ description: `there is no backup in ${vault}` }) : last.id
+  const all = yield* backups.list
+  const last = all.at(-1)
+  if (last === undefined) return yield* new Missing({ description: `there is no backup in ${vault}` })
+  const sources = new Set(all.map(({ source }) => source))
+  if (sources.size === 1) return last.id
+  const description = `there are backups of ${sources.size} databases in ${vault}: give the id of one, which \`s3db backup list\` tells`
+  return yield* new Usage({ description })
 })
 
 const rowOf = (one: Backup.Snapshot): JsonObject => ({
   id: one.id,
+  source: one.source,
   finishedAt: DateTime.formatIso(one.finishedAt),
   instant: one.isInstant,
   objects: one.objects,
@@ -103,7 +109,7 @@ const rowOf = (one: Backup.Snapshot): JsonObject => ({
   ...(one.plugins ? { plugins: true } : {})
 })
 
-const columns = ["id", "finishedAt", "instant", "objects", "bytes", "read", "removed"]
+const columns = ["id", "source", "finishedAt", "instant", "objects", "bytes", "read", "removed"]
 
 const progressOf = Effect.fnUntraced(function* (label: string) {
   const output = yield* Output

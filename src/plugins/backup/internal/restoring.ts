@@ -51,11 +51,21 @@ export const actions = (
   vault: Vault.Vault,
   target: ObjectStore["Service"],
   parts: ReadonlyArray<format.Part>,
-  { covers, mode }: { readonly covers: (key: string) => boolean; readonly mode: Mode }
+  {
+    covers,
+    isReplaced,
+    mode
+  }: {
+    /** What is put back. */
+    readonly covers: (key: string) => boolean
+    /** What is removed by `replace` where the backup does not have it. */
+    readonly isReplaced: (key: string) => boolean
+    readonly mode: Mode
+  }
 ): Stream.Stream<Action, StoreError.StoreError> =>
   Stream.suspend(() => {
     const isWanted = (key: string) => covers(key) && !isCatalog(key)
-    const keys = keysOf(target, isWanted)
+    const keys = keysOf(target, (key) => isReplaced(key) && !isCatalog(key))
     const removed = (entry: ListEntry): ReadonlyArray<Action> =>
       mode === "replace" ? [{ _tag: "Remove", key: entry.key }] : []
     const of = Effect.fnUntraced(function* (part: format.Part) {
