@@ -41,15 +41,19 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Id from "../crypto/Id.ts"
 import type * as KeyRing from "../crypto/KeyRing.ts"
+import type { Database } from "../Database.ts"
+import type * as DbError from "../DbError.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import type * as BlobCodec from "../kernel/BlobCodec.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
+import type * as Repository from "../Repository.ts"
 import { headOption, listAll, maxKeysPerRequest, ObjectStore } from "../storage/ObjectStore.ts"
 import { Corrupt, InvalidArgument, StoreError, Unsupported } from "../storage/StoreError.ts"
 import * as Collecting from "./backup/internal/collecting.ts"
 import * as format from "./backup/internal/format.ts"
 import * as Retention from "./backup/internal/retention.ts"
+import * as Rewinding from "./backup/internal/rewinding.ts"
 import * as Restoring from "./backup/internal/restoring.ts"
 import * as Target from "./backup/internal/target.ts"
 import * as Vault from "./backup/internal/vault.ts"
@@ -983,6 +987,42 @@ export const createAll = Effect.fn("Backup.createAll")(function* (
   }
   return results
 })
+
+/**
+ * What becomes of a document that is rewound.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Rewound = Rewinding.Rewound
+
+/**
+ * Which resources are rewound, and to when. `dryRun`, default `false`, only tells. `concurrency`: how many documents are under way at once,
+ * default 8.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type RewindOptions = Rewinding.Options
+
+/**
+ * Brings resources with `history: true` back to a time, in a database that is open: documents that were created since are deleted, those that
+ * were changed or deleted since get the version of that time as a new one. Everything goes through the protocol of writes, so that partitions
+ * and unique keys are right, guards are asked, and it can itself be taken back.
+ *
+ * A transaction has one time in all of its documents, so that it is in the result whole or not at all, as long as programs do not write
+ * meanwhile. Each document is done by itself; who is interrupted begins again. Documents that hold each other's unique values are done in one
+ * transaction, up to 100.
+ *
+ * 1 LIST for each 1,000 documents and versions, 1 GET for each document; for each that has changed 1 GET and 1 LIST more, and the requests of a
+ * `replace`. `NotAllowed`: a resource has no history. What cannot be done with one document is told, as `Failed`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const rewind: (
+  options: RewindOptions
+) => Stream.Stream<Rewound, DbError.DbError | Repository.HistoryError, Database> = Rewinding.rewind
 
 /**
  * Provides the backups of the database whose store is there, in the vault that is given.

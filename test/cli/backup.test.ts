@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import { exitCodes } from "../../src/cli/internal/failure.ts"
 import { urlOf } from "./oldDatabase.ts"
@@ -19,6 +20,33 @@ const shop = Effect.gen(function* () {
 })
 
 const jsonOf = ({ out }: { readonly out: string }) => JSON.parse(out) as Record<string, unknown>
+
+describe("rewind", () => {
+  it.live("brings resources back to a time; asks, tells, and refuses what has no history", () =>
+    Effect.gen(function* () {
+      const { s3db } = yield* shop
+      yield* s3db(["create", "resource", "kept", '{"attributes":{"text":"string"},"history":true}'])
+      yield* s3db(["insert", "kept", '{"id":"a","text":"one"}'])
+      yield* Effect.sleep(20)
+      const time = DateTime.formatIso(yield* DateTime.now)
+      yield* Effect.sleep(20)
+      yield* s3db(["update", "kept", "a", "--set", "text=two"])
+      yield* s3db(["insert", "kept", '{"id":"b","text":"three"}'])
+      const dry = yield* s3db(["rewind", "kept", "--time", time, "--dry-run", "--json"])
+      assert.deepStrictEqual(jsonOf(dry), { restored: 1, deleted: 1, unchanged: 0, failed: 0, dryRun: true })
+      assert.strictEqual((yield* s3db(["rewind", "kept", "--time", time])).code, exitCodes.Refused)
+      assert.include((yield* s3db(["get", "kept", "a"])).out, "two")
+      const done = yield* s3db(["rewind", "kept", "--time", time, "--force"])
+      assert.strictEqual(done.code, 0, done.err)
+      assert.include((yield* s3db(["get", "kept", "a"])).out, "one")
+      assert.strictEqual(jsonOf(yield* s3db(["count", "kept", "--json"]))["count"], 1)
+      const refused = yield* s3db(["rewind", "notes", "--time", time, "--force"])
+      assert.strictEqual(refused.code, exitCodes.Denied)
+      assert.strictEqual((yield* s3db(["rewind", "nones", "--time", time, "--force"])).code, exitCodes.NotFound)
+      assert.strictEqual((yield* s3db(["rewind", "kept", "--time", "yesterday"])).code, exitCodes.Usage)
+    })
+  )
+})
 
 describe("backup", () => {
   it.effect("a database is gone and comes back, into another folder and into its own", () =>

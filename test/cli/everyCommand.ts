@@ -95,6 +95,7 @@ const steps = (path: (name: string) => string): ReadonlyArray<Step> => [
     says: "two\n",
     stdin: "update notes a --set text=two\nget notes a\n"
   },
+  { args: ["rewind", "notes", "--time", "2100-01-01T00:00:00Z", "--force"], says: "0 restored, 0 deleted" },
   { args: ["backup", "create", "--vault", urlOf(path("vault"))], says: "objects" },
   { args: ["backup", "list", "--vault", urlOf(path("vault"))], says: "1 backup" },
   { args: ["backup", "verify", "latest", "--vault", urlOf(path("vault"))], says: "can be brought back" },

@@ -109,7 +109,8 @@ export const command = globals.root.pipe(
         maintenance.recount,
         maintenance.plugins,
         maintenance.watch,
-        backups.backup
+        backups.backup,
+        backups.rewind
       ]
     },
     { group: "Other", commands: [tools.migrate, tools.migrateFrom, serving.mcp, console, completions] }

@@ -114,3 +114,23 @@ export const backup = Command.make("backup").pipe(
     ).pipe(Command.withDescription("Removes one backup"))
   ])
 )
+
+export const rewind = Command.make(
+  "rewind",
+  {
+    resources: Argument.String("resource").pipe(
+      Argument.withDescription("The names of the resources; they have a history"),
+      Argument.variadic({ min: 1 })
+    ),
+    time: Flag.String("time").pipe(
+      Flag.withMetavar("TIME"),
+      Flag.withDescription("As they were then: 2026-01-31T12:00:00Z")
+    ),
+    dryRun: flag("dry-run", "Only tells"),
+    force
+  },
+  lazily(load, ({ rewind }) => rewind)
+).pipe(
+  Command.withDescription("Brings all documents of resources with a history back to a time, as new versions"),
+  Command.withExamples([{ command: "s3db rewind orders payments --time 2026-01-31T12:00:00Z --dry-run" }])
+)

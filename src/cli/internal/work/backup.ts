@@ -15,7 +15,7 @@ import { ObjectStore } from "../../../storage/ObjectStore.ts"
 import * as Connection from "../connection.ts"
 import { counted, Missing, NoConnection, Partial, Usage } from "../failure.ts"
 import { Output } from "../output.ts"
-import { catalogKey, connection, store } from "./opening.ts"
+import { catalogKey, connection, definition, store, withDatabase } from "./opening.ts"
 import { placeOf } from "./places.ts"
 
 interface Given {
@@ -283,3 +283,49 @@ export const remove = Effect.fnUntraced(function* (given: Given & { readonly id:
   yield* backups.remove(id)
   yield* output.value({ id, removed: true }, `removed ${id}`)
 }, Effect.scoped)
+
+export const rewind = (given: {
+  readonly resources: ReadonlyArray<string>
+  readonly time: string
+  readonly dryRun: boolean
+  readonly force: boolean
+}) =>
+  withDatabase(
+    Effect.gen(function* () {
+      const output = yield* Output
+      const time = DateTime.make(given.time)
+      if (Option.isNone(time)) {
+        return yield* new Usage({ description: "--time has to be a time, such as 2026-01-31T12:00:00Z" })
+      }
+      const resources = [...new Set(given.resources)]
+      // A name that is not there is told before anything is done.
+      for (const name of resources) yield* definition(name)
+      if (!given.dryRun) {
+        yield* output.confirm(
+          `Bring all documents of ${resources.join(", ")} back to ${DateTime.formatIso(time.value)}?`,
+          given.force
+        )
+      }
+      const progress = yield* output.progress("looked at")
+      const counts = { restored: 0, deleted: 0, unchanged: 0, failed: 0 }
+      yield* Backup.rewind({ resources, time: time.value, dryRun: given.dryRun }).pipe(
+        Stream.runForEach(
+          Effect.fnUntraced(function* ({ id, outcome, reason, resource }) {
+            const name = { Restored: "restored", Deleted: "deleted", Unchanged: "unchanged", Failed: "failed" } as const
+            counts[name[outcome]] += 1
+            if (reason !== undefined) yield* output.warn(`${resource} ${JSON.stringify(id)}: ${reason.message}`)
+            yield* progress.update(counts.restored + counts.deleted + counts.unchanged + counts.failed)
+          })
+        ),
+        Effect.ensuring(progress.end),
+        Effect.onInterrupt(() => output.warn("interrupted: run the same again, and the rest is done"))
+      )
+      const { deleted, failed, restored, unchanged } = counts
+      const would = given.dryRun ? " would be" : ""
+      yield* output.value(
+        { ...counts, dryRun: given.dryRun },
+        `${restored}${would} restored, ${deleted}${would} deleted, ${unchanged} as they were then`
+      )
+      if (failed > 0) return yield* new Partial({ description: `left as before: ${counted(failed, "document")}` })
+    })
+  )
