@@ -505,7 +505,7 @@ describe("ListingDifference", () => {
     Effect.gen(function* () {
       const store = yield* memory
       const mine = on(store, { keysPerPart: 4 })
-      for (const i of range(300)) {
+      for (const i of range(200)) {
         yield* put(store, name(i % 40), i)
         yield* mine.pass(() => Effect.void)
       }

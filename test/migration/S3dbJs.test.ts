@@ -257,10 +257,10 @@ describe("databases as s3db.js 16.2 writes them", () => {
     timestamps: true
   }
 
-  it.effect("2,500 records, with ids of any characters; versions of a resource; fields that nobody knows", () =>
+  it.effect("1,100 records, with ids of any characters; versions of a resource; fields that nobody knows", () =>
     Effect.gen(function* () {
       const strange = ["a b", "é/ü", "李明", "..", "x=y", "%2F", "__proto__", "a/b/c", "~", "id=1"]
-      const ids = [...Array.from({ length: 2490 }, (_, i) => `order-${i}`), ...strange]
+      const ids = [...Array.from({ length: 1090 }, (_, i) => `order-${i}`), ...strange]
       const renamed: Old = {
         ...plain,
         versions: { v1: { size: "number|integer", name: "string" }, v2: plain.attributes }
@@ -293,7 +293,7 @@ describe("databases as s3db.js 16.2 writes them", () => {
           const orders = yield* Resource.make(yield* Resource.fromCatalog("orders"))
           assert.strictEqual(yield* orders.count(), ids.length)
           for (const [i, id] of ids.entries()) {
-            if (i < 2480 && i % 97 !== 0) continue
+            if (i < 1080 && i % 97 !== 0) continue
             assert.deepInclude(yield* orders.getJson(id), { id, name: `n${i}`, size: i })
           }
           const { items } = yield* orders.list({ partition: "bySize", values: { size: 17 } } as never)

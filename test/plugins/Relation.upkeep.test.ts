@@ -235,7 +235,7 @@ describe("Relation, deletions and changes", () => {
 
   // All of their requests are in the deep test.
   for (const [title, write, after] of killed) {
-    it.effect(`${title} comes to its end, whenever it was killed`, () => crashes(9, write, after), 120_000)
+    it.effect(`${title} comes to its end, whenever it was killed`, () => crashes(19, write, after), 120_000)
   }
 
   it.effect("what cannot be deleted yet is told, and deleted when it can be", () =>

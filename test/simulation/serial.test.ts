@@ -6,39 +6,25 @@ import { type Bounds, explore, scenarios } from "./serial.ts"
 
 // One of each kind: all of them, and more orders, are in the deep test.
 const some = [
-  "two updates that move a document",
   "two inserts of one unique value",
   "a deletion and an insert of the id",
-  "an upsert and a deletion",
   "two transfers",
-  "a transaction that deletes and one that updates",
   "two documents that swap their unique values, and a look",
   "updates that keep their history",
   "content and a deletion",
-  "two updates that move the keys of a companion",
   "a deletion and an insert, with a companion",
   "an update and a deletion, with a journal",
-  "a discard and a replacement of a document that tells what it owned",
-  "a discard and an insert of a document that tells nothing"
+  "a discard and a replacement of a document that tells what it owned"
 ]
 
 orders({
   orders: [...some, "a transfer, an update, and a sweep", "two transactions that list, and write what the other lists"],
-  unconditional: [
-    "two transfers",
-    "an upsert and a deletion",
-    "a discard and an insert of a document that tells nothing"
-  ],
-  remote: [
-    "a deletion with history and an insert",
-    "a deletion of what has to be there and a replacement without conditions"
-  ],
-  interruptions: ["a deletion and an insert of the id", "two inserts of one unique value"],
+  unconditional: ["an upsert and a deletion", "a discard and an insert of a document that tells nothing"],
+  remote: ["a deletion with history and an insert"],
+  interruptions: ["a deletion and an insert of the id"],
   crashes: [
     "two updates that move a document",
     "two transfers",
-    "content and a deletion",
-    "a deletion and an insert, with a companion",
     "an update and a deletion, with a journal",
     "a discard and an insert of a document that tells nothing"
   ],
@@ -51,8 +37,8 @@ describe("stores that differ", () => {
   for (const profile of ["r2", "rgw", "express"] as const) {
     it.effect(profile, () =>
       Effect.gen(function* () {
-        for (const scenario of ["a deletion and an insert of the id", "two upserts", "two transfers"]) {
-          const { schedules, violations } = yield* explore(scenarios[scenario]!, { preemptions: 1, limit: 4, profile })
+        for (const scenario of ["a deletion and an insert of the id", "two transfers"]) {
+          const { schedules, violations } = yield* explore(scenarios[scenario]!, { preemptions: 1, limit: 2, profile })
           assert.isAbove(schedules, 0)
           assert.deepStrictEqual(violations, [])
         }

@@ -252,7 +252,7 @@ describe("FileStore", () => {
         const reads = vi.spyOn(fs, "readdir")
         const there = new Set(yield* listed(store))
         assert.strictEqual(there.size, first.length)
-        for (let round = 0; round < 20; round++) {
+        for (let round = 0; round < 8; round++) {
           const added = [`d/${round}`, `d/00100-${round}`, `d/below-${round}/x/y`, `d/below-0/${round}`, first[round]!]
           yield* Effect.forEach(added, (key) => store.put({ key }), { concurrency: 5 })
           const gone = [first[round * 7 + 1]!, `d/below-${round - 3}/x/y`, `d/${round - 2}`, "d/never"]
@@ -295,7 +295,7 @@ describe("FileStore", () => {
         yield* listed(store)
         const other = yield* FileStore.make({ path, durability: "none" })
         const there = new Set(first)
-        for (let round = 0; round < 25; round++) {
+        for (let round = 0; round < 8; round++) {
           yield* store.put({ key: `d/mine-${round}` })
           yield* other.put({ key: `d/theirs-${round}` })
           yield* other.delete(first[round]!)
@@ -314,7 +314,7 @@ describe("FileStore", () => {
         yield* Effect.sleep(tickMillis + 30)
         yield* listed(store)
         const there = new Set(first)
-        for (let round = 0; round < 12; round++) {
+        for (let round = 0; round < 5; round++) {
           yield* store.put({ key: `d/mine-${round}` })
           const visit = Effect.flatMap(FileStore.make({ path, durability: "none" }), (other) =>
             other.put({ key: `d/theirs-${round}` })

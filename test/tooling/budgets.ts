@@ -28,6 +28,9 @@ export const parts: ReadonlyArray<Part> = [
   { name: "http", folders: ["http"], seconds: 30, deepSeconds: 240 },
   { name: "testing", folders: ["testing"], seconds: 10, deepSeconds: 30 },
   { name: "docs", folders: ["docs"], seconds: 16, deepSeconds: 90 },
+  { name: "mcp", folders: ["mcp"], seconds: 16, deepSeconds: 60 },
+  { name: "migration", folders: ["migration"], seconds: 10, deepSeconds: 30 },
+  { name: "persistence", folders: ["persistence"], seconds: 10, deepSeconds: 30 },
   { name: "tooling", folders: ["tooling"], seconds: 10, deepSeconds: 30 }
 ]
 

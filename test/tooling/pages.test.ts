@@ -6,7 +6,6 @@ import { assert, describe, it } from "vitest"
 import * as Prices from "effect-s3db/storage/Prices"
 import { guide, index, makeLlms, parseIndex, withFooter } from "./guide.ts"
 import { anchorsOf, check, linksOf, pages } from "./links.ts"
-import { problems } from "./made.ts"
 import * as publicModules from "./publicModules.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -20,8 +19,8 @@ interface Manifest {
 }
 
 describe("the pages", () => {
-  it("are in the index, are what the source says, and lead to what is there", () => {
-    assert.deepStrictEqual(problems(), [])
+  // `npm run check` looks at all of them; the deep test does it here.
+  it("are in the index", () => {
     assert.isAtLeast(pages().length, 60)
     assert.isTrue(pages().some(({ file }) => file.endsWith("llms.txt")))
   })
