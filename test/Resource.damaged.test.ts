@@ -400,7 +400,7 @@ for (const [storeName, makeStore] of Object.entries(stores)) {
 
 describe("many documents with three damaged ones", () => {
   for (const [kind, length] of [
-    ["plain", 2500],
+    ["plain", 1200],
     // More than a page.
     ["owning", 1100]
   ] as const) {
