@@ -67,6 +67,7 @@ import * as Idempotency from "./internal/idempotency.ts"
 import * as OpenApiDocument from "./internal/openApi.ts"
 import * as Routes from "./internal/routes.ts"
 import * as Include from "./internal/include.ts"
+import type * as Search from "./internal/search.ts"
 import * as Sight from "./internal/sight.ts"
 import * as Views from "./internal/views.ts"
 import * as Straight from "./internal/straight.ts"
@@ -91,9 +92,10 @@ export type Operation = Endpoints.Operation
  */
 export type Reserved = Sight.Reserved
 
-/** Without those that the resource was not declared with. */
-type Available<N extends Names, O extends Operation> = Exclude<
+/** Without those that the resource was not declared with, and that it has no index for. */
+type Available<N extends Names, O extends Operation, F> = Exclude<
   O,
+  | ([F] extends [never] ? "search" : never)
   | ("history" extends N["features"] ? never : "history")
   | ("content" extends N["features"] ? never : "getContent" | "setContent" | "deleteContent")
 >
@@ -130,12 +132,28 @@ export interface SocketOptions {
 }
 
 /**
+ * An index of words: see `FullText`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AnyIndex {
+  readonly resource: string
+  readonly fields: ReadonlyArray<string>
+}
+
+/**
  * What of a resource is there over HTTP, and to whom.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Options<out P extends Query.Path = Query.Path, out O extends Operation = Operation> {
+export interface Options<
+  out P extends Query.Path = Query.Path,
+  out O extends Operation = Operation,
+  in out F = never,
+  in out Index extends AnyIndex = AnyIndex
+> {
   /** What there is. Default: everything that the definition allows. */
   readonly operations?: ReadonlyArray<O> | undefined
   /** Who needs not be logged in: `"nobody"`, the default, `"readers"`, or `"everybody"`. Guards are asked all the same. */
@@ -183,6 +201,11 @@ export interface Options<out P extends Query.Path = Query.Path, out O extends Op
    */
   readonly include?: ReadonlyArray<string> | undefined
   /**
+   * The index of words of this resource (`FullText.Service`), by which clients find documents: `GET /articles/-/search?q=object storage`. Nobody finds
+   * by words of fields that are not shown to him. Default: none.
+   */
+  readonly search?: Context.Key<F, Index> | undefined
+  /**
    * Views by name, which clients choose with `view=` on lists, documents and exports. A view never shows more than is shown without it. One that
    * is not there is 400, one that is for others 403.
    */
@@ -217,8 +240,19 @@ export interface Exposed<
   /** A document as it is shown. */
   readonly document: Schema.Codec<Wire.Public<S, P>, JsonObject>
   readonly settings: Documents.Settings
-  /** The repository of the program: guards and interceptors are those of it. */
-  readonly open: Effect.Effect<Repository<DynamicSchema>, E, R>
+  /** The repository of the program: guards and interceptors are those of it; and the index of its words. */
+  readonly open: Effect.Effect<Opened, E, R>
+}
+
+/**
+ * What a resource over HTTP stands on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Opened {
+  readonly repository: Repository<DynamicSchema>
+  readonly finder: Search.Finder | undefined
 }
 
 /**
@@ -232,6 +266,7 @@ export type NameIn<Id extends string> = Id extends `${string}/${infer Rest}` ? N
 /** Who asks over HTTP knows no types, only JSON. */
 const untyped = <S extends Attributes.DocumentSchema, N extends Names>(repository: Repository<S, N>) =>
   repository as unknown as Repository<DynamicSchema>
+const untypedIndex = (index: AnyIndex) => index as Search.Finder
 const untypedDefinition = <S extends Attributes.DocumentSchema, N extends Names>(definition: Definition<S, N>) =>
   definition as unknown as Definition<DynamicSchema>
 
@@ -243,13 +278,15 @@ const exposed = <
   P extends Query.Path,
   O extends Operation,
   E,
-  R
+  R,
+  F,
+  Index extends AnyIndex
 >(
   name: Name,
   definition: Definition<S>,
-  open: Effect.Effect<Repository<DynamicSchema>, E, R>,
-  options: Options<P, O>
-): Exposed<Name, S, P, O, E, R> => {
+  repository: Effect.Effect<Repository<DynamicSchema>, E, R>,
+  options: Options<P, O, F, Index>
+): Exposed<Name, S, P, O, E, R | F> => {
   if (!segment.test(name))
     throw new Error(`${JSON.stringify(name)} cannot be part of a path: name it with letters, digits, _, ~, . and -`)
   const protect = options.protect ?? []
@@ -263,7 +300,9 @@ const exposed = <
   const views = options.views ?? {}
   Views.check(untypedDefinition(definition), views)
   const wanted: ReadonlySet<string> | undefined = options.operations && new Set(options.operations)
+  const { search } = options
   const operations = (operation: string) =>
+    (search !== undefined || operation !== "search") &&
     (wanted?.has(operation) ?? true) &&
     (definition.history || operation !== "history") &&
     (definition.content || !operation.endsWith("Content"))
@@ -312,7 +351,15 @@ const exposed = <
       },
       maxContentBytes: options.maxContentBytes ?? 100 * 1024 * 1024
     },
-    open
+    open: Effect.gen(function* () {
+      const finder = search === undefined ? undefined : untypedIndex(yield* search)
+      if (finder !== undefined && finder.resource !== definition.name) {
+        return yield* Effect.die(
+          new Error(`the index of words of ${JSON.stringify(finder.resource)} is none of ${definition.name}`)
+        )
+      }
+      return { repository: yield* repository, finder }
+    })
   }
 }
 
@@ -330,17 +377,19 @@ export const expose = <
   S extends Attributes.DocumentSchema,
   N extends Names,
   const P extends Query.Path = never,
-  const O extends Operation = Operation
+  const O extends Operation = Operation,
+  F = never,
+  Index extends AnyIndex = AnyIndex
 >(
   resource: Resource.ServiceClass<Self, Id, S, N>,
-  options: Options<P, O> = {}
-): Exposed<NameIn<Id>, S, P, Available<N, O>, never, Self> =>
-  exposed<NameIn<Id>, S, P, Available<N, O>, never, Self>(
+  options: Options<P, O, F, Index> = {}
+): Exposed<NameIn<Id>, S, P, Available<N, O, F>, never, Self | F> =>
+  exposed<NameIn<Id>, S, P, Available<N, O, F>, never, Self, F, Index>(
     // The type says the same of the text.
     resource.key.slice(resource.key.lastIndexOf("/") + 1) as NameIn<Id>,
     resource.definition as unknown as Definition<S>,
     Effect.map(resource, untyped),
-    options as Options<P, Available<N, O>>
+    options as Options<P, Available<N, O, F>, F, Index>
   )
 
 /**
@@ -352,9 +401,16 @@ export const expose = <
  */
 export const exposeFromCatalog = Effect.fn("HttpResources.exposeFromCatalog")(function* <const Name extends string>(
   name: Name,
-  options: Options = {}
+  options: Options<Query.Path, Exclude<Operation, "search">> = {}
 ): Effect.fn.Return<
-  Exposed<Name, DynamicSchema, Query.Path, Operation, DbError.DbError, Database | Services<DynamicSchema["Type"]>>,
+  Exposed<
+    Name,
+    DynamicSchema,
+    Query.Path,
+    Exclude<Operation, "search">,
+    DbError.DbError,
+    Database | Services<DynamicSchema["Type"]>
+  >,
   DbError.DbError,
   Database
 > {
@@ -491,7 +547,7 @@ const implement = <
       const idempotency = Idempotency.make(database, definition, yield* Effect.scope)
       const authentication = yield* Authentication
       const includes = relations === undefined ? undefined : yield* includesOf(relations, definition, settings)
-      const repository = yield* open
+      const { finder, repository } = yield* open
       const documents = Documents.make(
         repository,
         database,
@@ -499,7 +555,8 @@ const implement = <
         settings,
         idempotency,
         authentication,
-        includes
+        includes,
+        finder
       )
       const resource = erased.groups[name as unknown as "resource"]
       const gate = Gate.ofEndpoint(authentication)
@@ -513,6 +570,7 @@ const implement = <
         .handle("list", ({ query, request }) => documents.list(request, query))
         .handle("select", ({ query, request }) => documents.select(request, query))
         .handle("count", ({ query, request }) => documents.count(request, query))
+        .handle("search", ({ query, request }) => documents.search(request, query))
         .handleRaw("bulk", ({ query, request }) => documents.bulk.create(request, query.mode))
         .handleRaw("bulkReplace", ({ query, request }) => documents.bulk.replace(request, query.mode))
         .handleRaw("bulkPatch", ({ query, request }) => documents.bulk.patch(request, query.mode))

@@ -48,7 +48,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Database } from "../Database.ts"
-import type { Any } from "../Definition.ts"
+import type { Definition } from "../Definition.ts"
 import * as DbError from "../DbError.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
@@ -572,16 +572,34 @@ export interface Declared {
 }
 
 /**
+ * What is asked of an index by who knows no types.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UntypedRequest extends LookupRequest<string> {
+  readonly predicate?: Query.Predicate | undefined
+  readonly within?: Query.Within | undefined
+  readonly consistent?: boolean | undefined
+  readonly highlight?: boolean | undefined
+}
+
+/**
  * An index of a resource of which a program knows no types: documents are JSON, without secrets, as of `queryJson`.
  *
  * @category services
  * @since 0.1.0
  */
-export type Untyped = FullText<UntypedResource, string>
+export interface Untyped extends Pick<
+  FullText<UntypedResource, string>,
+  "fields" | "lookup" | "resource" | "status" | "suggest"
+> {
+  readonly search: (request: UntypedRequest) => Effect.Effect<SearchPage<JsonObject, string>, SearchError>
+}
 
 /** All that matters of it here are its texts. */
 interface UntypedResource extends Resource.Any {
-  readonly definition: Any & { readonly schema: Schema.Codec<Readonly<Record<string, string>>, JsonObject> }
+  readonly definition: Definition<Schema.Codec<Readonly<Record<string, string>>, JsonObject>>
 }
 
 /**
@@ -625,7 +643,10 @@ export const declared = Effect.fn("FullText.declared")(function* (
  * @since 0.1.0
  */
 export const fromCatalog = Effect.fn("FullText.fromCatalog")(function* (
-  { definition, repository }: { readonly definition: Any; readonly repository: Repository<DynamicSchema> },
+  {
+    definition,
+    repository
+  }: { readonly definition: Definition<DynamicSchema>; readonly repository: Repository<DynamicSchema> },
   options: Plugin.Options = {}
 ): Effect.fn.Return<Untyped, LayerError, Database | Scope.Scope> {
   const { name } = definition
@@ -636,7 +657,7 @@ export const fromCatalog = Effect.fn("FullText.fromCatalog")(function* (
   }
   const key = Object.assign(
     Context.Service<UntypedResource, reading.AnyRepository>()("effect-s3db/plugins/FullText/Untyped"),
-    { definition } as Pick<UntypedResource, "definition">
+    { definition: definition as unknown as UntypedResource["definition"] }
   )
   const asJson: reading.AnyRepository = {
     query: (request) => repository.queryJson(request),

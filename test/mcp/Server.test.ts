@@ -28,6 +28,7 @@ const reads = [
   "query_documents",
   "read_documentation",
   "search_documentation",
+  "search_documents",
   "status",
   "validate_document"
 ]

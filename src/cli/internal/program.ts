@@ -88,6 +88,7 @@ export const command = globals.root.pipe(
         documents.replace,
         documents.remove,
         documents.query,
+        documents.search,
         documents.count,
         documents.aggregate,
         maintenance.history,

@@ -41,6 +41,7 @@ import { headersFor, RequestId } from "./gate.ts"
 import type { Idempotency } from "./idempotency.ts"
 import * as Include from "./include.ts"
 import * as Preconditions from "./preconditions.ts"
+import * as Search from "./search.ts"
 import * as Sight from "./sight.ts"
 import * as SocketOfChanges from "./socket.ts"
 import * as Timely from "./timely.ts"
@@ -80,12 +81,20 @@ export interface ListQuery {
   readonly view?: string
 }
 
+/** The query of a search. */
+export interface SearchQuery extends Pick<ListQuery, "cursor" | "filter" | "limit" | "partition" | "values" | "view"> {
+  readonly q: string
+  readonly match?: "any" | "all"
+  readonly highlight?: "true" | "false"
+}
+
 type Answered = Effect.Effect<HttpServerResponse.HttpServerResponse>
 
 export interface Handlers {
   readonly list: (request: HttpServerRequest, query: ListQuery) => Answered
   readonly select: (request: HttpServerRequest, query: ListQuery & { readonly fields: string }) => Answered
   readonly count: (request: HttpServerRequest, query: ListQuery) => Answered
+  readonly search: (request: HttpServerRequest, query: SearchQuery) => Answered
   readonly bulk: Readonly<
     Record<
       "create" | "replace" | "patch" | "delete",
@@ -131,7 +140,9 @@ export const make = (
   idempotency: Idempotency,
   authentication: Authentication["Service"],
   /** Reads what is to be included, where there is something. */
-  includes: ReturnType<typeof Include.make> | undefined
+  includes: ReturnType<typeof Include.make> | undefined,
+  /** Finds documents by words, where there is an index. */
+  finder: Search.Finder | undefined
 ): Handlers => {
   const { name, primaryKey } = definition
   const sight = Sight.make(definition, settings)
@@ -147,7 +158,8 @@ export const make = (
   const ours = {
     ...reserved,
     list: new Set([...reserved.list, ...more]),
-    export: new Set([...reserved.export, ...more.filter((name) => name === "view")])
+    export: new Set([...reserved.export, ...more.filter((name) => name === "view")]),
+    search: new Set([...reserved.search, ...more.filter((name) => name === "view")])
   }
   const hasViews = Object.keys(settings.views).length > 0
   const areAutomatic = Views.areAutomatic(settings.views)
@@ -325,15 +337,64 @@ export const make = (
     return { ...page, items: jsons }
   })
 
+  const limitOf = (query: { readonly limit?: number }) => {
+    const limit = query.limit ?? settings.defaultLimit
+    return limit > settings.maxLimit
+      ? invalid(["limit"], `Expected at most ${settings.maxLimit}`)
+      : Effect.succeed(limit)
+  }
+
+  /** The cursor of the next page for this user, and the header that leads there. */
+  const nextOf = Effect.fnUntraced(function* (request: HttpServerRequest, cursor: string | undefined) {
+    if (cursor === undefined) return { next: undefined, headers: {} }
+    const next = `${yield* bindingOf}.${cursor}`
+    const parameters = parametersOf(request)
+    parameters.set("cursor", next)
+    return { next, headers: { link: `<${pathOf(request)}?${parameters}>; rel="next"` } }
+  })
+
+  const searched = Effect.fnUntraced(function* (request: HttpServerRequest, query: SearchQuery, finder: Search.Finder) {
+    const limit = yield* limitOf(query)
+    const view = hasViews ? yield* viewOf(query.view) : undefined
+    const { mayAskFor, show } = yield* sight
+    // Who finds by words of a field may as well read it.
+    const fields = finder.fields.filter((field) => {
+      const path = field.split(".")
+      return mayAskFor.allows(path) && (view?.has(path) ?? true)
+    })
+    if (fields.length === 0) {
+      return yield* Answer.refuse(403, "NotAllowed", "no field that this resource is searched by is for you to see")
+    }
+    const { partition, predicate, values } = yield* conditionsOf(request, query, "search", view)
+    const page = yield* Search.told(
+      finder.search({
+        query: query.q,
+        match: query.match,
+        fields,
+        predicate,
+        within: partition === undefined ? undefined : { partition, ...(values === undefined ? {} : { values }) },
+        limit,
+        cursor: yield* cursorOf(query.cursor),
+        highlight: query.highlight === "true"
+      })
+    )
+    const { headers, next } = yield* nextOf(request, page.cursor)
+    const form = viewed(show, view)
+    const items = yield* Effect.forEach(page.items, ({ document, highlights }) =>
+      Effect.map(jsonOf(document), (json) => ({ document: form(json), highlights }))
+    )
+    return HttpServerResponse.jsonUnsafe(
+      { items, ...(next === undefined ? {} : { cursor: next }), position: page.position },
+      { headers: { ...namedBy(view), ...headers } }
+    )
+  })
+
   const pageOf = Effect.fnUntraced(function* (
     request: HttpServerRequest,
     query: ListQuery,
     select?: ReadonlyArray<string>
   ) {
-    const limit = query.limit ?? settings.defaultLimit
-    if (limit > settings.maxLimit) {
-      return yield* invalid(["limit"], `Expected at most ${settings.maxLimit}`)
-    }
+    const limit = yield* limitOf(query)
     if (query.total === "true" && !settings.totals) {
       return yield* Answer.refuse(403, "NotAllowed", "this resource does not count all pages: go by cursor to the end")
     }
@@ -354,13 +415,11 @@ export const make = (
       : select.includes(revisionField)
         ? revisedPage(asked, select)
         : repository.queryPageJson({ ...asked, select })
-    const next = page.cursor === undefined ? undefined : `${yield* bindingOf}.${page.cursor}`
-    const headers: Record<string, string> = { ...namedBy(view) }
-    if (page.total !== undefined) headers["x-total-count"] = String(page.total)
-    if (next !== undefined) {
-      const parameters = parametersOf(request)
-      parameters.set("cursor", next)
-      headers["link"] = `<${pathOf(request)}?${parameters}>; rel="next"`
+    const { headers: leading, next } = yield* nextOf(request, page.cursor)
+    const headers: Record<string, string> = {
+      ...namedBy(view),
+      ...(page.total === undefined ? {} : { "x-total-count": String(page.total) }),
+      ...leading
     }
     const form = viewed(select === undefined ? show : showSome, view)
     const items = page.items as ReadonlyArray<JsonObject>
@@ -704,6 +763,10 @@ export const make = (
           return HttpServerResponse.jsonUnsafe({ count })
         })
       ),
+
+    search: (request, query) =>
+      // There is no such endpoint without an index.
+      answering(finder === undefined ? Effect.die("a search without an index") : searched(request, query, finder)),
 
     bulk: {
       create: (request, mode) =>

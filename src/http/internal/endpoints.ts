@@ -22,6 +22,7 @@ import { Access, AsksItself, Gate, Notice } from "./gate.ts"
 
 const reading: ReadonlySet<string> = new Set([
   "list",
+  "search",
   "select",
   "count",
   "get",
@@ -64,6 +65,19 @@ const paging = {
   total: Schema.optionalKey(flag)
 }
 
+const searching = {
+  q: Schema.String.check(Schema.isMinLength(1)).annotate({ description: "the words that are looked for" }),
+  match: Schema.optionalKey(
+    Schema.Literals(["any", "all"]).annotate({
+      description:
+        "any, the default: documents with any of the words, those with more of them first; all: with all of them"
+    })
+  ),
+  highlight: Schema.optionalKey(flag),
+  limit: paging.limit,
+  cursor: paging.cursor
+}
+
 const including = {
   include: Schema.optionalKey(
     Schema.String.annotate({ description: "what belongs to the documents, by the names of relations" })
@@ -81,6 +95,7 @@ export const reserved = {
   list: new Set(Object.keys({ ...conditions, ...paging })),
   select: new Set(["fields", ...Object.keys({ ...conditions, ...paging })]),
   count: new Set(Object.keys(conditions)),
+  search: new Set(Object.keys({ ...conditions, ...searching })),
   export: new Set(Object.keys({ ...conditions, ...exporting }))
 } as const satisfies Record<string, ReadonlySet<string>>
 
@@ -320,6 +335,28 @@ const lists = <const Name extends string, S extends Attributes.DocumentSchema, c
       success: Schema.Struct({ count: Schema.Int }),
       error: problems()
     }),
+    HttpApiEndpoint.get("search", `${path}/-/search`, {
+      query: { ...conditions, ...searching, ...viewing },
+      success: Schema.Struct({
+        items: Schema.Array(
+          Schema.Struct({
+            document,
+            highlights: Schema.Record(
+              Schema.String,
+              Schema.Struct({
+                text: Schema.String,
+                ranges: Schema.Array(Schema.Struct({ start: Schema.Int, end: Schema.Int }))
+              })
+            ).annotate({
+              description: "by field, a part of the text, and where in it the words are; empty without highlight=true"
+            })
+          })
+        ),
+        cursor: Schema.optionalKey(Schema.String),
+        position: Schema.Int.annotate({ description: "up to where in the journal the index knew" })
+      }),
+      error: problems()
+    }),
     HttpApiEndpoint.get("ndjson", `${path}/-/export.ndjson`, {
       query: { ...conditions, ...exporting, ...viewing },
       success: HttpApiSchema.StreamNdjson({ schema: document }),
@@ -487,6 +524,10 @@ export const make = <const Name extends string, S extends Attributes.DocumentSch
   const examples: Readonly<Record<string, readonly [request: Json | undefined, answer: Json | undefined]>> = {
     list: [undefined, exampleOut === undefined ? undefined : { items: [exampleOut] }],
     count: [undefined, { count: 1 }],
+    search: [
+      undefined,
+      exampleOut === undefined ? undefined : { items: [{ document: exampleOut, highlights: {} }], position: 1 }
+    ],
     create: [exampleIn, exampleOut],
     replace: [exampleIn, exampleOut],
     patch: [exampleChanges, exampleOut],
@@ -547,6 +588,7 @@ const summaries: Readonly<Record<string, string>> = {
   list: "List documents of",
   select: "List some fields of documents of",
   count: "Count documents of",
+  search: "Find, by words, documents of",
   bulk: "Create many documents of",
   bulkReplace: "Create or replace many documents of",
   bulkPatch: "Change fields of many documents of",
@@ -597,7 +639,7 @@ const withExamples =
     return operation
   }
 
-const viewed: ReadonlySet<string> = new Set(["list", "get", "ndjson", "csv"])
+const viewed: ReadonlySet<string> = new Set(["list", "search", "get", "ndjson", "csv"])
 
 /**
  * What can be included, and the views, where there are some: the answer is another then. To read one document they are no part of the endpoint,

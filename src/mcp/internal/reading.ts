@@ -9,6 +9,7 @@ import * as DbError from "../../DbError.ts"
 import type { Json, JsonObject } from "../../encoding/Json.ts"
 import * as Export from "../../Export.ts"
 import { valueAt } from "../../internal/json.ts"
+import * as FullText from "../../plugins/FullText.ts"
 import * as Wire from "../../Wire.ts"
 import type { Access } from "../Access.ts"
 import * as answer from "./answer.ts"
@@ -355,6 +356,86 @@ export const tools = (access: Access, limits: tool.Limits) => {
         )
         return { notice: answer.notice, groups: items, cursor }
       })
+    }),
+
+    tool.make({
+      name: "search_documents",
+      title: "Find documents by words",
+      description:
+        "Finds documents by their words, the best first, where a program keeps an index of the words of the resource. What was written a moment ago may not be found yet.",
+      input: {
+        resource,
+        query: Schema.String.check(Schema.isBetweenLength(1, 10_000)).annotate({ description: "the words" }),
+        match: Schema.optionalKey(
+          Schema.Literals(["any", "all"]).annotate({
+            description: "any, the default: documents with any of the words; all: with all of them"
+          })
+        ),
+        fields: Schema.optionalKey(
+          Schema.Array(name)
+            .check(Schema.isBetweenLength(1, 100))
+            .annotate({ description: "only in these fields of the index" })
+        ),
+        where: conditions.where,
+        partition: conditions.partition,
+        values: conditions.values,
+        highlight: Schema.optionalKey(
+          Schema.Boolean.annotate({ description: "true adds the parts of the texts that have the words" })
+        ),
+        limit: Schema.optionalKey(
+          Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: limits.rows })).annotate({
+            description: `how many at most: 1 to ${limits.rows}, by default 10`
+          })
+        ),
+        cursor: answer.cursorIn
+      },
+      output: {
+        ...answer.untrusted,
+        documents: Schema.Array(answer.document),
+        highlights: Schema.Array(Schema.Record(Schema.String, Schema.Array(Schema.String))).annotate({
+          description: "for each document, by field, a part of its text"
+        }),
+        ...answer.cursorOut
+      },
+      run: Effect.fnUntraced(function* (given) {
+        const opened = yield* open(access, given.resource)
+        const { predicate } = yield* requestOf(opened, given)
+        const index = yield* FullText.fromCatalog(opened)
+        let limit = Math.min(given.limit ?? 10, limits.rows)
+        for (;;) {
+          const page = yield* index.search({
+            query: given.query,
+            match: given.match,
+            fields: given.fields,
+            predicate,
+            within:
+              given.partition === undefined ? undefined : { partition: given.partition, values: given.values ?? {} },
+            highlight: given.highlight,
+            limit,
+            cursor: given.cursor
+          })
+          const rows = page.items.map(({ document, highlights }) => ({
+            document,
+            highlights: Object.fromEntries(
+              Object.entries(highlights).map(([field, one]) => [field, one === undefined ? [] : [one.text]])
+            )
+          }))
+          const count = answer.fitting(rows, bytes)
+          const [first] = rows
+          const isTooLarge = count < rows.length && limit === 1 && first !== undefined
+          if (count === rows.length || isTooLarge) {
+            return {
+              notice: answer.notice,
+              documents: isTooLarge
+                ? [answer.tooLarge(first.document, opened.definition.primaryKey)]
+                : rows.map(({ document }) => document),
+              highlights: isTooLarge ? [{}] : rows.map(({ highlights }) => highlights),
+              cursor: page.cursor ?? null
+            }
+          }
+          limit = Math.max(1, Math.min(count, limit - 1))
+        }
+      }, Effect.scoped)
     }),
 
     tool.make({

@@ -146,6 +146,39 @@ export const query = Command.make(
   ])
 )
 
+export const search = Command.make(
+  "search",
+  {
+    resource,
+    query: Argument.String("words").pipe(Argument.withDescription("The words that are looked for")),
+    all: flag("all-words", "Only documents with all of the words"),
+    prefix: flag("prefix", "The last word is the beginning of one"),
+    fuzzy: flag("fuzzy", "Also words that differ by a letter"),
+    in: text("in", "FIELDS", "Only in these fields, with commas between them"),
+    where: conditions.where,
+    partition: conditions.partition,
+    value: conditions.value,
+    limit: least("limit", 1, "How many documents at most, up to 1,000 (default: 10)").pipe(
+      Flag.withAlias("n"),
+      Flag.withDefault(10)
+    ),
+    cursor: text("cursor", "CURSOR", "Goes on where the page before has ended"),
+    consistent: flag("consistent", "Also what was written since the index was brought up to date"),
+    highlight: flag("highlight", "Shows where the words are, in the place of the documents")
+  },
+  lazily(
+    () => import("../work/search.ts"),
+    ({ search }) => search
+  )
+).pipe(
+  Command.withDescription("Finds documents by their words, where a program keeps an index of them"),
+  Command.withExamples([
+    { command: "s3db search articles 'object storage'" },
+    { command: "s3db search articles 'object sto' --prefix --in title --where kind=essay -n 20" },
+    { command: "s3db search articles storage --highlight" }
+  ])
+)
+
 export const count = Command.make(
   "count",
   {
