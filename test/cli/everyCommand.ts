@@ -60,6 +60,7 @@ const steps = (path: (name: string) => string): ReadonlyArray<Step> => [
   { args: ["upsert", "notes", '{"id":"b","text":"three"}'], says: "three" },
   { args: ["replace", "notes", '{"id":"b","text":"four"}'], says: "four" },
   { args: ["query", "notes", "--scan", "-w", "rank>=1"], says: "two" },
+  { args: ["search", "notes", "four"], code: exitCodes.Invalid, says: "an index of words" },
   { args: ["count", "notes"], says: "2" },
   { args: ["aggregate", "notes", "sum:rank", "--scan"], says: "1" },
   { args: ["history", "notes", "a"], says: "1" },

@@ -187,7 +187,10 @@ const kinds: Readonly<Record<string, Kind>> = {
   AfterFailed: "Unfinished",
   Unfinished: "Unfinished",
   Partial: "Unfinished",
-  Refused: "Refused"
+  Refused: "Refused",
+  InvalidFullText: "Invalid",
+  IndexIncomplete: "Unfinished",
+  IndexDamaged: "Damaged"
 }
 
 const kindsOfReasons: Readonly<Record<string, Kind>> = {
