@@ -18,6 +18,7 @@ import {
   Authors,
   Books,
   crashes,
+  mishaps,
   fill,
   killed,
   libraryOn,
@@ -237,6 +238,16 @@ describe("Relation, deletions and changes", () => {
   for (const [title, write, after] of killed) {
     it.effect(`${title} comes to its end, whenever it was killed`, () => crashes(19, write, after), 120_000)
   }
+
+  for (const mishap of mishaps) {
+    it.effect(`a deletion comes to its end, ${mishap}`, () => crashes(17, killed[0][1], killed[0][2], mishap), 120_000)
+  }
+
+  it.effect(
+    "a deletion comes to its end by who has another clock",
+    () => crashes(13, killed[0][1], killed[0][2], "crash", { first: 3_600_000, second: -3_600_000 }),
+    120_000
+  )
 
   it.effect("what cannot be deleted yet is told, and deleted when it can be", () =>
     Effect.gen(function* () {

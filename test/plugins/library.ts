@@ -1,7 +1,9 @@
 /** A library whose documents belong to each other, and what crashes leave of it. */
 import { assert } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -11,6 +13,8 @@ import { Database } from "effect-s3db/Database"
 import * as Relation from "effect-s3db/plugins/Relation"
 import * as Resource from "effect-s3db/Resource"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { StoreError, Timeout } from "effect-s3db/storage/StoreError"
+import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import { keysOf, memory, openOn } from "../fixture.ts"
 
 export class Authors extends Resource.Service<Authors>()("effect-s3db/test/plugins/Relation.upkeep/authors", {
@@ -184,16 +188,48 @@ export const withoutA = {
   shelves: "s"
 }
 
-/** A store whose client crashes at its request number `at`, counted from when that is said. */
-const gated = (store: ObjectStore["Service"]) => {
+/**
+ * What happens at a request: the client crashes; the answer is lost, of what was carried out or of what was not; or whoever waits for it is interrupted,
+ * and the process goes on.
+ */
+export type Mishap = "crash" | "lost answer" | "lost request" | "interrupted after" | "interrupted before"
+
+/** Those beside crashes. */
+export const mishaps = [
+  "lost answer",
+  "lost request",
+  "interrupted after",
+  "interrupted before"
+] as const satisfies ReadonlyArray<Mishap>
+
+/** A store to whose client something happens at its request number `at`, counted from when that is said. */
+const gated = (store: ObjectStore["Service"], mishap: Mishap) => {
   let last = Number.POSITIVE_INFINITY
   let requests = 0
-  const request = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  const reached = Deferred.makeUnsafe<void>()
+  const lost = new StoreError({
+    operation: "put",
+    reason: new Timeout({ description: "injected: no answer in time", afterMillis: 0 })
+  })
+  const stuck = Effect.andThen(Deferred.succeed(reached, undefined), Effect.never)
+  const request = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | StoreError> =>
     Effect.suspend(() => {
       requests += 1
-      return requests >= last ? Effect.die("crashed") : effect
+      if (requests < last) return effect
+      if (mishap === "crash") return Effect.die("crashed")
+      if (requests > last) return effect
+      switch (mishap) {
+        case "lost answer":
+          return Effect.andThen(Effect.ignore(effect), Effect.fail(lost))
+        case "lost request":
+          return Effect.fail(lost)
+        case "interrupted after":
+          return Effect.andThen(Effect.ignore(effect), stuck)
+        case "interrupted before":
+          return stuck
+      }
     })
-  const crashed: ObjectStore["Service"] = {
+  const gate: ObjectStore["Service"] = {
     ...store,
     put: (one) => request(store.put(one)),
     get: (...args) => request(store.get(...args)),
@@ -204,12 +240,19 @@ const gated = (store: ObjectStore["Service"]) => {
     list: (one) => request(store.list(one))
   }
   return {
-    store: crashed,
+    store: gate,
     requests: () => requests,
-    crashAt: (at: number) => {
+    at: (at: number) => {
       requests = 0
       last = at
-    }
+    },
+    /** Does something, and interrupts it when it has come to the request. */
+    run: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
+      Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
+        yield* Effect.raceFirst(Deferred.await(reached), Fiber.await(fiber))
+        return yield* Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber))
+      })
   }
 }
 
@@ -217,37 +260,51 @@ export const notesIn = (store: ObjectStore["Service"]) => keysOf(store, "plugin=
 
 type State = Effect.Success<ReturnType<typeof stateOf>>
 
+/** How far the clocks are off, in milliseconds: of the process to which it happens, and of the one that comes after it. */
+export interface Skews {
+  readonly first: number
+  readonly second: number
+}
+
 /**
- * Kills a process at its requests, every one or with `step` some of them, and starts it again: everything has happened then, or nothing.
+ * Lets something happen to a process at its requests, every one or with `step` some of them, and starts another one: everything has happened then, or nothing.
  */
 export const crashes = (
   step: number,
   write: (opened: Opened) => Effect.Effect<unknown, unknown>,
-  after: (state: State) => "before" | "after" | undefined
+  after: (state: State) => "before" | "after" | undefined,
+  mishap: Mishap = "crash",
+  { first: ahead, second: behind }: Skews = { first: 0, second: 0 }
 ) =>
   Effect.gen(function* () {
     const seen = new Set<string>()
     for (let at = 1; ; at += step) {
       const store = yield* memory
+      // Below what each process is given, time is that of the store.
+      const clientOf = (client: string) => FaultyStore.make(store, { seed: 1, client }).store
       yield* Effect.scoped(Effect.flatMap(libraryOn(store), (opened) => fill(opened)))
-      // The process that crashes has it open already.
-      const gate = gated(store)
+      // The process to which it happens has it open already.
+      const gate = gated(clientOf("first"), mishap)
       const first = yield* Scope.make()
-      const opened = yield* libraryOn(gate.store).pipe(Effect.provideService(Scope.Scope, first))
-      yield* opened.library.authors.resume
-      gate.crashAt(at)
-      const exit = yield* Effect.exit(write(opened))
-      const used = gate.requests()
+      const { exit, used } = yield* Effect.gen(function* () {
+        const opened = yield* libraryOn(gate.store).pipe(Effect.provideService(Scope.Scope, first))
+        yield* opened.library.authors.resume
+        gate.at(at)
+        const exit = yield* gate.run(write(opened))
+        return { exit, used: gate.requests() }
+      }).pipe(FaultyStore.withClockSkew(ahead))
       yield* Scope.close(first, Exit.void)
       // Started again, later than any lease, it goes on by itself.
       yield* TestClock.adjust("20 minutes")
-      const again = yield* libraryOn(store)
-      yield* again.library.authors.resume
-      const state = yield* stateOf(again)
+      const { notes, state } = yield* Effect.gen(function* () {
+        const again = yield* libraryOn(clientOf("second"))
+        yield* again.library.authors.resume
+        return { state: yield* stateOf(again), notes: yield* notesIn(store) }
+      }).pipe(FaultyStore.withClockSkew(behind))
       const outcome = after(state)
-      assert.isDefined(outcome, `after a crash at request ${at}: ${JSON.stringify(state)}`)
-      assert.deepStrictEqual(yield* notesIn(store), [], `after a crash at request ${at}`)
-      if (Exit.isSuccess(exit)) assert.strictEqual(outcome, "after")
+      assert.isDefined(outcome, `${mishap} at request ${at}: ${JSON.stringify(state)}`)
+      assert.deepStrictEqual(notes, [], `${mishap} at request ${at}`)
+      if (Exit.isSuccess(exit)) assert.strictEqual(outcome, "after", `${mishap} at request ${at}`)
       seen.add(outcome)
       if (used < at) {
         assert.isTrue(Exit.isSuccess(exit))
