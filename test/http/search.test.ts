@@ -204,7 +204,7 @@ describe("search", () => {
       )
       assert.include(String(exit), "is none of others")
       // @ts-expect-error there is no such operation without an index
-      HttpResources.expose(Others).group.endpoints.search
+      assert.isUndefined(HttpResources.expose(Others).group.endpoints.search)
     })
   )
 })

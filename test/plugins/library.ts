@@ -213,7 +213,7 @@ const gated = (store: ObjectStore["Service"], mishap: Mishap) => {
   })
   const stuck = Effect.andThen(Deferred.succeed(reached, undefined), Effect.never)
   const request = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | StoreError> =>
-    Effect.suspend(() => {
+    Effect.suspend((): Effect.Effect<A, E | StoreError> => {
       requests += 1
       if (requests < last) return effect
       if (mishap === "crash") return Effect.die("crashed")
