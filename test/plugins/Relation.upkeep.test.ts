@@ -240,12 +240,12 @@ describe("Relation, deletions and changes", () => {
   }
 
   for (const mishap of mishaps) {
-    it.effect(`a deletion comes to its end, ${mishap}`, () => crashes(17, killed[0][1], killed[0][2], mishap), 120_000)
+    it.effect(`a deletion comes to its end, ${mishap}`, () => crashes(31, killed[0][1], killed[0][2], mishap), 120_000)
   }
 
   it.effect(
     "a deletion comes to its end by who has another clock",
-    () => crashes(13, killed[0][1], killed[0][2], "crash", { first: 3_600_000, second: -3_600_000 }),
+    () => crashes(29, killed[0][1], killed[0][2], "crash", { first: 3_600_000, second: -3_600_000 }),
     120_000
   )
 
