@@ -420,7 +420,8 @@ export const writeFiles = Effect.fn("Export.writeFiles")(function* <E, R>(
  * - `nullText`: what stands for `null` and for a missing field. Default: nothing. A text that looks the same is written in
  *   quotes.
  * - `escapeFormulas`: writes an apostrophe before texts that a spreadsheet would take for a formula: those that begin with
- *   `=`, `+`, `-`, `@`, their full-width forms, a tab, a carriage return or a line feed (OWASP, "CSV Injection"). Turn it
+ *   `=`, `+`, `-`, `@`, their full-width forms, also behind spaces and control characters, a tab, a carriage return or a line
+ *   feed (OWASP, "CSV Injection"). Turn it
  *   on for files that people open in a spreadsheet, when somebody else can write the texts. It changes the texts, therefore
  *   the default is `false`.
  *
@@ -569,6 +570,9 @@ const makeRow =
     // A row of one empty cell would be a blank line, which readers skip.
     `${cells.length === 1 && cells[0] === "" ? '""' : cells.join(delimiter)}\r\n`
 
+/** What a spreadsheet takes for the beginning of a formula, also behind what it, or what reads the file for it, leaves out. */
+const formula = /^[\t\r\n]|^[\s\p{Cc}\p{Cf}]*[=+\-@＝＋－＠]/u
+
 const makeCell = (options: CsvOptions): ((value: Json | undefined) => string) => {
   const { delimiter = ",", nullText = "", escapeFormulas = false } = options
   const needsQuotes = (text: string): boolean => text.includes(delimiter) || /["\r\n]/.test(text)
@@ -578,7 +582,7 @@ const makeCell = (options: CsvOptions): ((value: Json | undefined) => string) =>
   return (value) => {
     if (value === undefined || value === null) return none
     if (typeof value !== "string") return cell(exactText(value))
-    const text = escapeFormulas && /^[=+\-@\t\r\n＝＋－＠]/.test(value) ? `'${value}` : value
+    const text = escapeFormulas && formula.test(value) ? `'${value}` : value
     return text === nullText ? quoted(text) : cell(text)
   }
 }

@@ -27,7 +27,7 @@ export interface Contents {
 
 /** One range of bytes. Several, and units that nobody knows, are as if there was no such header. */
 const rangeOf = (header: string | undefined, size: number): Content.Range | "unsatisfiable" | undefined => {
-  const [, first = "", last = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? "") ?? []
+  const [, first = "", last = ""] = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? "") ?? []
   if (first === "" && last === "") return undefined
   if (first === "") {
     const length = Number(last)

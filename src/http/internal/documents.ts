@@ -114,9 +114,10 @@ export interface Handlers {
   readonly socket: (request: HttpServerRequest, from: string | undefined) => Answered
 }
 
+/** The path that was asked for. The router takes several slashes for one; a browser takes two, at the beginning, for another host. */
 const pathOf = ({ originalUrl }: HttpServerRequest): string => {
   const afterHost = originalUrl.startsWith("/") ? originalUrl : originalUrl.replace(/^\w+:\/\/[^/?#]*/, "")
-  return (afterHost.split(/[?#]/)[0] ?? "").replace(/\/+$/, "")
+  return (afterHost.split(/[?#]/)[0] ?? "").replace(/\/{2,}/g, "/").replace(/\/$/, "")
 }
 
 const parametersOf = ({ url }: HttpServerRequest): URLSearchParams => {
