@@ -121,7 +121,7 @@ export interface SocketOptions {
   readonly total?: number | undefined
   /** How often the server asks whether somebody is there. Default 20 seconds. */
   readonly heartbeat?: Duration.Input | undefined
-  /** How often it asks `Authentication` whether who has connected still counts, beside the end (`exp`) of a token. Default 1 minute. */
+  /** How often it asks `Authentication` whether who has connected still counts, beside the end (`exp`) of a token; also of Server-Sent Events. Default 1 minute. */
   readonly recheck?: Duration.Input | undefined
   /** How long an answer to that may take, and the first message. Default 30 seconds: the connection is closed with 4408. */
   readonly patience?: Duration.Input | undefined

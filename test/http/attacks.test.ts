@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net"
 import * as net from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -11,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
+import * as CurrentUser from "effect-s3db/CurrentUser"
 import * as Database from "effect-s3db/Database"
 import * as ApiKeys from "effect-s3db/http/ApiKeys"
 import * as Authentication from "effect-s3db/http/Authentication"
@@ -344,6 +346,61 @@ describe("lists", () => {
         }
       }
     })
+  )
+})
+
+describe("changes", () => {
+  it.live(
+    "end with the right to ask for them: a key that is revoked, roles that are taken away, a token that ends",
+    () =>
+      Effect.gen(function* () {
+        const known = new Map<string, CurrentUser.User>()
+        const way = Authentication.layerFrom(({ headers }) => {
+          const user = known.get(headers["x-key"] ?? "")
+          return user === undefined ? Effect.fail(new CurrentUser.Unauthenticated()) : Effect.succeed(user)
+        })
+        const exposed = HttpResources.expose(Files, { sockets: { recheck: "20 millis" } })
+        const MyApi = HttpResources.api("changes", [exposed], { prefix: "/api" })
+        const api = yield* serve(
+          HttpResources.layer(MyApi, [exposed]).pipe(
+            Layer.provide([Files.layer, way]),
+            Layer.provide(Database.layer),
+            Layer.provide(MemoryStore.layer)
+          )
+        )
+        const now = yield* Clock.currentTimeMillis
+        known.set("revoked", CurrentUser.make("ana", { roles: ["reader"] }))
+        known.set("changed", CurrentUser.make("bo", { roles: ["admin"] }))
+        known.set("short", CurrentUser.make("cy", { claims: { exp: Math.floor(now / 1000) + 1 } }))
+        known.set("stays", CurrentUser.make("di"))
+        const open = (key: string) =>
+          Effect.promise(async () => {
+            const request = new Request("http://localhost/api/files/-/changes", { headers: { "x-key": key } })
+            const response = await api.handler(request)
+            const reader = response.body!.getReader()
+            await reader.read()
+            return reader
+          })
+        const [revoked, changed, short, stays] = [
+          yield* open("revoked"),
+          yield* open("changed"),
+          yield* open("short"),
+          yield* open("stays")
+        ]
+        known.delete("revoked")
+        known.set("changed", CurrentUser.make("bo"))
+        for (const reader of [revoked, changed, short]) {
+          const ended = yield* Effect.promise(async () => {
+            for (;;) if ((await reader.read()).done) return true
+          })
+          assert.isTrue(ended)
+        }
+        // Whoever stays is told on.
+        yield* api.send("POST", "/api/files", { body: { id: "n", name: "n" }, headers: { "x-key": "stays" } })
+        const told = yield* Effect.promise(() => stays.read())
+        assert.include(new TextDecoder().decode(told.value), '"id":"n"')
+        yield* Effect.promise(() => stays.cancel())
+      })
   )
 })
 

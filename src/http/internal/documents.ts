@@ -44,6 +44,7 @@ import * as Preconditions from "./preconditions.ts"
 import * as Search from "./search.ts"
 import * as Sight from "./sight.ts"
 import * as SocketOfChanges from "./socket.ts"
+import * as Staying from "./staying.ts"
 import * as Timely from "./timely.ts"
 import type { Untyped } from "./untyped.ts"
 import * as Views from "./views.ts"
@@ -741,8 +742,12 @@ export const make = (
     return HttpServerResponse.jsonUnsafe(whole, { headers: given })
   })
 
-  const feed = Feed.make(repository, database, definition, (value) =>
-    Effect.flatMap(sight, ({ show }) => Effect.map(jsonOf(value), show))
+  const feed = Feed.make(
+    repository,
+    database,
+    definition,
+    (value) => Effect.flatMap(sight, ({ show }) => Effect.map(jsonOf(value), show)),
+    Staying.make(authentication, settings.sockets.recheck)
   )
 
   return {

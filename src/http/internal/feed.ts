@@ -28,6 +28,7 @@ import type * as Journal from "../../kernel/Journal.ts"
 import type { DynamicSchema } from "../../Portable.ts"
 import * as Answer from "./answer.ts"
 import { RequestId } from "./gate.ts"
+import type * as Staying from "./staying.ts"
 import type { Untyped } from "./untyped.ts"
 
 /** What has happened, and, where a journal tells it, the position to go on from. */
@@ -65,7 +66,9 @@ export const make = (
   repository: Untyped,
   database: Database["Service"],
   definition: Definition<DynamicSchema>,
-  show: (value: unknown) => Effect.Effect<JsonObject>
+  show: (value: unknown) => Effect.Effect<JsonObject>,
+  /** Ends when somebody is not any more who he was. */
+  stays: ReturnType<typeof Staying.make>
 ): Feed => {
   const { name } = definition
 
@@ -188,7 +191,9 @@ export const make = (
           Stream.map(textOf)
         )
         const beats = Stream.map(Stream.fromSchedule(Schedule.spaced(beat)), () => ": still here\n\n")
-        const whole = Stream.merge(told, beats)
+        // Who is not any more who he was has to ask again, as a browser does by itself.
+        const user = yield* CurrentUser.CurrentUser
+        const whole = Stream.interruptWhen(Stream.merge(told, beats), stays(request, user))
         return HttpServerResponse.stream(Stream.encodeText(whole), {
           contentType: "text/event-stream",
           headers: { "x-accel-buffering": "no", "cache-control": "no-store" }

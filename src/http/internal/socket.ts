@@ -28,6 +28,7 @@ import * as Problem from "../Problem.ts"
 import * as Answer from "./answer.ts"
 import type { Event, Feed } from "./feed.ts"
 import * as Gate from "./gate.ts"
+import * as Staying from "./staying.ts"
 
 export interface Settings {
   /** The most connections of one user; of somebody who is not logged in, of one address. */
@@ -99,10 +100,6 @@ const isFromHere = ({ headers }: HttpServerRequest, allowed: ReadonlyArray<strin
 /** A request as if it had the token in a header. */
 const bearing = (request: HttpServerRequest, authorization: string): HttpServerRequest =>
   request.modify({ headers: { ...request.headers, authorization } as never })
-
-const sameUser = (one: CurrentUser.User | undefined, other: CurrentUser.User | undefined): boolean =>
-  JSON.stringify([one?.id, one?.roles, one?.scopes, one?.claims]) ===
-  JSON.stringify([other?.id, other?.roles, other?.scopes, other?.claims])
 
 export interface Options {
   readonly feed: Feed
@@ -192,23 +189,11 @@ export const make = ({ authentication, feed, isPublic, settings }: Options) => {
   const { authenticate, challenges } = authentication
   const places = counting(settings)
 
-  /** Who the user is until he is not: by the end of his token, and by asking again. */
-  const stays = Effect.fnUntraced(function* (request: HttpServerRequest, user: CurrentUser.User | undefined) {
-    const expires = user?.claims["exp"]
-    while (true) {
-      const now = yield* Clock.currentTimeMillis
-      const left = typeof expires === "number" ? Math.max(0, expires * 1000 - now) : Number.POSITIVE_INFINITY
-      yield* Effect.sleep(Duration.millis(Math.min(left, Duration.toMillis(recheck))))
-      if (typeof expires === "number" && (yield* Clock.currentTimeMillis) >= expires * 1000) {
-        return yield* end("unauthenticated")
-      }
-      const again = yield* Effect.result(authenticate(request))
-      if (Result.isFailure(again)) {
-        return yield* end(again.failure._tag === "DbError" ? "unavailable" : "unauthenticated")
-      }
-      if (!sameUser(user, again.success)) return yield* end(again.success === undefined ? "unauthenticated" : "changed")
-    }
-  })
+  const staying = Staying.make(authentication, recheck)
+
+  /** Who the user is until he is not. */
+  const stays = (request: HttpServerRequest, user: CurrentUser.User | undefined) =>
+    Effect.flatMap(staying(request, user), end)
 
   const asUser = <A, E, R>(effect: Effect.Effect<A, E, R>, user: CurrentUser.User | undefined) =>
     Effect.provideService(effect, CurrentUser.CurrentUser, user)
