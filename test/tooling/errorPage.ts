@@ -398,6 +398,8 @@ const tellers: ReadonlyArray<readonly [RegExp, string]> = [
   [/^src\/plugins\/backup\/internal\/retention/, "InvalidArgument"],
   [/^src\/plugins\/backup\//, "Corrupt"],
   [/^src\/plugins\/(?:FullText\.ts|fulltext\/internal\/(?:query|lookup))/, "InvalidFullText"],
+  [/^src\/plugins\/VectorIndex\.ts$/, "InvalidVectorIndex"],
+  [/^src\/plugins\/vector\/internal\//, "VectorIndexDamaged"],
   [/^src\/plugins\/(?:Vector\.ts|vector\/)/, "InvalidVector"],
   [/^src\/schema\/Rules\.ts$/, "UnsupportedSchema"],
   [/^src\/(Document|document\/(compressed|codec)|storage\/(FileStore|internal\/fileStoreEnvelope))\.ts$/, "Corrupt"],

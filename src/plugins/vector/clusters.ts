@@ -12,6 +12,7 @@
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { between, type Metric, norm } from "./metrics.ts"
+import { inStretches } from "./stretches.ts"
 
 /**
  * Vectors of one length, one after the other.
@@ -67,28 +68,6 @@ export interface Options {
   readonly tolerance: number
   /** How often it begins anew; the best one is given. */
   readonly runs: number
-}
-
-/** Multiplications between two looks at whether somebody else wants the thread: a few milliseconds. */
-const stint = 4_000_000
-
-/** Does something for each of so many vectors, in stretches that take no longer than a few milliseconds. */
-const inStretches = (
-  size: number,
-  costOfOne: number,
-  work: (from: number, to: number) => void
-): Effect.Effect<void> => {
-  const stretch = Math.max(1, Math.floor(stint / Math.max(1, costOfOne)))
-  let from = 0
-  return Effect.whileLoop({
-    while: () => from < size,
-    body: () => {
-      work(from, Math.min(size, from + stretch))
-      from += stretch
-      return from < size ? Effect.yieldNow : Effect.void
-    },
-    step: () => {}
-  })
 }
 
 /** The number that the iterations make less. */

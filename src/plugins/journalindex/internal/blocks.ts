@@ -41,12 +41,13 @@ const concurrency = 8
 export interface Blocks {
   /**
    * Reads blocks of an object, decoded, in the order in which they are given. 1 GET for each run of blocks that are not in memory and
-   * not far from each other.
+   * not far from each other. What `unpack` makes of a payload is what is kept in memory.
    */
   readonly read: <First, A>(
     key: string,
     blocks: ReadonlyArray<Block<First>>,
-    decode: (block: Block<First>, payload: Uint8Array) => Result.Result<A, StoreError.Corrupt>
+    decode: (block: Block<First>, payload: Uint8Array) => Result.Result<A, StoreError.Corrupt>,
+    unpack?: (payload: Uint8Array) => Uint8Array
   ) => Effect.Effect<ReadonlyArray<A>, StoreError.StoreError>
   /** How many bytes are in memory. */
   readonly size: () => number
@@ -92,7 +93,7 @@ export const make = (store: ObjectStore["Service"], mostBytes: number): Blocks =
     }
   }
 
-  const read: Blocks["read"] = Effect.fnUntraced(function* (key, blocks, decode) {
+  const read: Blocks["read"] = Effect.fnUntraced(function* (key, blocks, decode, unpack = (payload) => payload) {
     const found = new Map<number, Uint8Array>()
     const missing: Array<Block<unknown>> = []
     for (const block of new Set(blocks)) {
@@ -115,8 +116,8 @@ export const make = (store: ObjectStore["Service"], mostBytes: number): Blocks =
         )
         for (const block of some) {
           const at = block.start - start
-          // A copy: a part of a larger body would keep all of it.
-          const payload = yield* checked(key, payloadOf(body.slice(at, at + block.size)))
+          // A copy: a part of a larger body would keep all of it. `slice` makes none of what is a `Buffer`.
+          const payload = unpack(yield* checked(key, payloadOf(new Uint8Array(body.subarray(at, at + block.size)))))
           found.set(block.start, payload)
           keep(nameOf(key, block), payload)
         }
