@@ -159,11 +159,11 @@ const routed = (memory: Store, folder: Store): Store => {
   return {
     ...memory,
     get: (key, options) => of(key).get(key, options),
-    head: (key, options) => of(key).head(key, options),
+    head: (key) => of(key).head(key),
     put: (request) => of(request.key).put(request),
     delete: (key, options) => of(key).delete(key, options),
     deleteMany: (keys, options) => of(keys[0] ?? "").deleteMany(keys, options),
-    list: (request) => of(request.prefix ?? "").list(request)
+    list: (request) => of(request?.prefix ?? "").list(request)
   }
 }
 

@@ -398,6 +398,7 @@ const tellers: ReadonlyArray<readonly [RegExp, string]> = [
   [/^src\/plugins\/backup\/internal\/retention/, "InvalidArgument"],
   [/^src\/plugins\/backup\//, "Corrupt"],
   [/^src\/plugins\/(?:FullText\.ts|fulltext\/internal\/(?:query|lookup))/, "InvalidFullText"],
+  [/^src\/plugins\/Embedding\.ts$/, "InvalidEmbedding"],
   [/^src\/plugins\/VectorIndex\.ts$/, "InvalidVectorIndex"],
   [/^src\/plugins\/vector\/internal\//, "VectorIndexDamaged"],
   [/^src\/plugins\/(?:Vector\.ts|vector\/)/, "InvalidVector"],
@@ -418,7 +419,13 @@ const tellers: ReadonlyArray<readonly [RegExp, string]> = [
 const isIssue = (text: string): boolean => text.startsWith("Expected ")
 
 /** Errors of options, not of inputs. */
-const ofIssues: ReadonlySet<string> = new Set(["InvalidJob", "InvalidGeo", "InvalidFullText"])
+const ofIssues: ReadonlySet<string> = new Set([
+  "InvalidJob",
+  "InvalidGeo",
+  "InvalidFullText",
+  "InvalidVectorIndex",
+  "InvalidEmbedding"
+])
 
 /** By which errors texts of a module are told that are given to none where they stand. */
 const tellerOf = (file: string, text: string): string | undefined => {
