@@ -41,14 +41,11 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Catalog from "../Catalog.ts"
 import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
@@ -64,6 +61,7 @@ import * as Plugin from "../Plugin.ts"
 import type * as PluginRegistry from "../PluginRegistry.ts"
 import type * as Query from "../Query.ts"
 import type { ChangeError, ListError, ReadError } from "../Repository.ts"
+import * as Resource from "../Resource.ts"
 import * as Attributes from "../schema/Attributes.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type { TextField } from "./FullText.ts"
@@ -111,27 +109,6 @@ export type EmbedError = AiError.AiError | ListError | ReadError | ChangeError
 // -----------------------------------------------------------------------------
 
 /**
- * A resource that is a service, as far as embeddings go.
- *
- * @category models
- * @since 0.1.0
- */
-export interface AnyResource {
-  readonly key: string
-  readonly definition: Catalog.Declaration & { readonly schema: Attributes.DocumentSchema }
-}
-
-/**
- * The documents of a resource.
- *
- * @category models
- * @since 0.1.0
- */
-export type DocumentOf<R extends AnyResource> = R["definition"]["schema"]["Type"]
-
-type SelfOf<R> = R extends Context.Key<infer Self, infer _> ? Self : never
-
-/**
  * The names of the fields at the top of a document that are texts.
  *
  * @category models
@@ -147,15 +124,15 @@ export type StampField<A> = {
  * @category models
  * @since 0.1.0
  */
-export interface Options<R extends AnyResource> extends Plugin.Options {
+export interface Options<R extends Resource.Any> extends Plugin.Options {
   /** It has to be declared with the option `journal`. */
   readonly resource: R
   /** The fields whose texts become the vector, one line for each. */
-  readonly from: ReadonlyArray<TextField<DocumentOf<R>>>
+  readonly from: ReadonlyArray<TextField<Resource.DocumentOf<R>>>
   /** The field of the vector. */
-  readonly to: VectorField<DocumentOf<R>>
+  readonly to: VectorField<Resource.DocumentOf<R>>
   /** A field for a text of 24 letters, which says what the vector was made of. Nobody else should write it. */
-  readonly stamp: StampField<DocumentOf<R>>
+  readonly stamp: StampField<Resource.DocumentOf<R>>
   /** Names the model: with another name every vector is made anew, by `embedAll` and as documents are written. Default: none. */
   readonly model?: string | undefined
   /** How many texts the model is given at once, 1 to 1,000. Default 100. */
@@ -219,11 +196,14 @@ export interface Embeddings {
 export interface ServiceClass<
   in out Self,
   in out Id extends string,
-  R extends AnyResource
-> extends Context.ServiceClass<Self, Id, Embeddings> {
-  /** The same reference each time, so that it is built once. */
-  readonly layer: Layer.Layer<Self, LayerError, Database | EmbeddingModel.EmbeddingModel | SelfOf<R>>
-}
+  R extends Resource.Any
+> extends Plugin.ServiceClass<
+  Self,
+  Id,
+  Embeddings,
+  LayerError,
+  Database | EmbeddingModel.EmbeddingModel | Resource.SelfOf<R>
+> {}
 
 /**
  * The plugin: see `Plugin`.
@@ -241,10 +221,8 @@ export const plugin: Plugin.Plugin = Plugin.define("embedding", { version: 1 })
  */
 export const Service =
   <Self>() =>
-  <const Id extends string, R extends AnyResource>(id: Id, options: Options<R>): ServiceClass<Self, Id, R> => {
-    const service = Context.Service<Self, Embeddings>()(id)
-    return Object.assign(service, { layer: Layer.effect(service, make<R>(options)) })
-  }
+  <const Id extends string, R extends Resource.Any>(id: Id, options: Options<R>): ServiceClass<Self, Id, R> =>
+    Plugin.service<Self>()(id, make<R>(options))
 
 // -----------------------------------------------------------------------------
 // Implementation
@@ -284,9 +262,13 @@ const textsOf = (value: unknown): ReadonlyArray<string> =>
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fn("Embedding.make")(function* <R extends AnyResource>(
+export const make = Effect.fn("Embedding.make")(function* <R extends Resource.Any>(
   options: Options<R>
-): Effect.fn.Return<Embeddings, LayerError, Database | EmbeddingModel.EmbeddingModel | Scope.Scope | SelfOf<R>> {
+): Effect.fn.Return<
+  Embeddings,
+  LayerError,
+  Database | EmbeddingModel.EmbeddingModel | Scope.Scope | Resource.SelfOf<R>
+> {
   const { attempts = 5, batchSize = 100, firstPause, lease, longestPause, model = "", resource, stamp, to } = options
   const from: ReadonlyArray<string> = options.from
   const { attributes, name } = resource.definition
@@ -328,8 +310,7 @@ export const make = Effect.fn("Embedding.make")(function* <R extends AnyResource
   const database = yield* Database
   const { journal, store } = database
   const embedding = yield* EmbeddingModel.EmbeddingModel
-  // Its type is what the options say of it.
-  const repository = yield* resource as unknown as Context.Key<SelfOf<R>, AnyRepository>
+  const repository = yield* Resource.keyOf<R, AnyRepository>(resource)
   if (database.upkeep(name)?.settings?.journal === undefined) {
     return yield* invalid("resource", "Expected a resource with the option journal, which says what is to be done")
   }

@@ -45,26 +45,23 @@
  * @see `docs/guide/vector.md`
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Catalog from "../Catalog.ts"
 import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
-import type { Definition } from "../Definition.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { sha256 } from "../internal/sha256.ts"
 import * as AppendLog from "../kernel/AppendLog.ts"
 import * as Fenced from "../kernel/Fenced.ts"
-import type { Names, Stored, Within } from "../Names.ts"
+import type { Stored, Within } from "../Names.ts"
 import * as Plugin from "../Plugin.ts"
 import * as Cursor from "../query/cursor.ts"
 import * as Query from "../Query.ts"
 import type { ListError } from "../Repository.ts"
+import * as Resource from "../Resource.ts"
 import * as Attributes from "../schema/Attributes.ts"
 import { deleteAll } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
@@ -168,39 +165,16 @@ export type SearchError = LookupError | ListError
 // -----------------------------------------------------------------------------
 
 /**
- * A resource that is a service, as far as an index of vectors goes.
- *
- * @category models
- * @since 0.1.0
- */
-export interface AnyResource {
-  readonly key: string
-  readonly definition: Catalog.Declaration & { readonly schema: Attributes.DocumentSchema }
-}
-
-/**
- * The documents of a resource.
- *
- * @category models
- * @since 0.1.0
- */
-export type DocumentOf<R extends AnyResource> = R["definition"]["schema"]["Type"]
-
-type SchemaOf<R> = R extends { readonly definition: Definition<infer S, infer _> } ? S : never
-type NamesOf<R> = R extends { readonly definition: Definition<infer _, infer N> } ? N : Names
-type SelfOf<R> = R extends Context.Key<infer Self, infer _> ? Self : never
-
-/**
  * The options of an index.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Options<R extends AnyResource> extends Plugin.Options {
+export interface Options<R extends Resource.Any> extends Plugin.Options {
   /** It has to be declared with the option `journal`. */
   readonly resource: R
   /** The field with the vector. */
-  readonly field: VectorField<DocumentOf<R>>
+  readonly field: VectorField<Resource.DocumentOf<R>>
   /** How vectors are compared. Default `cosine`. */
   readonly metric?: Metrics.Metric | undefined
   /** How many numbers a vector has, 1 to 65,536. Documents whose vector has others are not in the index. Default: those of `Attribute.Embedding`. */
@@ -248,20 +222,20 @@ export interface Effort {
  * @category models
  * @since 0.1.0
  */
-export interface Nearest<R extends AnyResource> extends Effort {
+export interface Nearest<R extends Resource.Any> extends Effort {
   /** The most documents, from 1 to 1,000. Default 10. */
   readonly limit?: number | undefined
   /** The greatest distance. Default: any. */
   readonly threshold?: number | undefined
   /** Conditions on fields, as those of `query`. */
-  readonly where?: Query.Where<Query.Queryable<Stored<SchemaOf<R>>>> | undefined
+  readonly where?: Query.Where<Query.Queryable<Stored<Resource.SchemaOf<R>>>> | undefined
   /** Conditions as data, such as `parseWhere` makes of untrusted JSON. */
   readonly predicate?: Query.Predicate | undefined
   /**
    * The partition in which they are. Its ids are read first. If there are few, all of their documents are compared, and the answer is exact; otherwise the fewer there are, the more
    * lists are looked at.
    */
-  readonly within?: Within<SchemaOf<R>, NamesOf<R>> | undefined
+  readonly within?: Within<Resource.SchemaOf<R>, Resource.NamesOf<R>> | undefined
   /**
    * Whether documents are looked at that the index does not know yet: every one that was committed before the request. Default `false`: as of
    * `position` of the answer.
@@ -275,7 +249,7 @@ export interface Nearest<R extends AnyResource> extends Effort {
  * @category models
  * @since 0.1.0
  */
-export interface SearchRequest<R extends AnyResource> extends Nearest<R> {
+export interface SearchRequest<R extends Resource.Any> extends Nearest<R> {
   readonly vector: ReadonlyArray<number>
   readonly cursor?: string | undefined
 }
@@ -376,7 +350,7 @@ export type Finding = verifying.Finding
  * @category services
  * @since 0.1.0
  */
-export interface VectorIndex<R extends AnyResource> {
+export interface VectorIndex<R extends Resource.Any> {
   /**
    * The nearest documents to a vector. The requests of the index, and 1 GET for each document that is looked at: those that are given, and those that turn out to be hidden,
    * changed or left out by the filters, and where the index keeps less than documents have, those that may be as near. A page is filled, if need be from all lists, unless there are no more, or 1,000 documents were looked at: then it is short and has a cursor.
@@ -387,17 +361,17 @@ export interface VectorIndex<R extends AnyResource> {
    * `InvalidVectorIndex`: the vector, an option or a cursor cannot be; `VectorIndexIncomplete`: the index is not built yet, or 10,000 documents behind;
    * `VectorIndexDamaged`. Errors of `query` otherwise.
    */
-  readonly search: (request: SearchRequest<R>) => Effect.Effect<SearchPage<DocumentOf<R>>, SearchError>
+  readonly search: (request: SearchRequest<R>) => Effect.Effect<SearchPage<Resource.DocumentOf<R>>, SearchError>
   /** The nearest documents to each of several vectors, 1 to 1,000, in their order. A list that several of them ask for is read once, and so is a document. */
   readonly searchMany: (
     vectors: ReadonlyArray<ReadonlyArray<number>>,
     request?: Nearest<R>
-  ) => Effect.Effect<ReadonlyArray<SearchPage<DocumentOf<R>>>, SearchError>
+  ) => Effect.Effect<ReadonlyArray<SearchPage<Resource.DocumentOf<R>>>, SearchError>
   /** The nearest documents to another one, without that. 1 GET more than `search`. `NotFound`; `InvalidVectorIndex`: it has no vector. */
   readonly similarTo: (
     id: string,
     request?: Nearest<R> & { readonly cursor?: string | undefined }
-  ) => Effect.Effect<SearchPage<DocumentOf<R>>, SearchError | DbError.NotFound | DbError.InvalidInput>
+  ) => Effect.Effect<SearchPage<Resource.DocumentOf<R>>, SearchError | DbError.NotFound | DbError.InvalidInput>
   /**
    * What the index finds by itself, without reading a document. No guard looks at it, and documents may have changed: it is for the program's own
    * work, never for what a user asks.
@@ -440,11 +414,8 @@ export interface VectorIndex<R extends AnyResource> {
 export interface ServiceClass<
   in out Self,
   in out Id extends string,
-  R extends AnyResource
-> extends Context.ServiceClass<Self, Id, VectorIndex<R>> {
-  /** The same reference each time, so that it is built once. */
-  readonly layer: Layer.Layer<Self, LayerError, Database | SelfOf<R>>
-}
+  R extends Resource.Any
+> extends Plugin.ServiceClass<Self, Id, VectorIndex<R>, LayerError, Database | Resource.SelfOf<R>> {}
 
 /**
  * The plugin: see `Plugin`.
@@ -462,10 +433,8 @@ export const plugin: Plugin.Plugin = Plugin.define("vectorindex", { version: 1 }
  */
 export const Service =
   <Self>() =>
-  <const Id extends string, R extends AnyResource>(id: Id, options: Options<R>): ServiceClass<Self, Id, R> => {
-    const service = Context.Service<Self, VectorIndex<R>>()(id)
-    return Object.assign(service, { layer: Layer.effect(service, make<R>(options)) })
-  }
+  <const Id extends string, R extends Resource.Any>(id: Id, options: Options<R>): ServiceClass<Self, Id, R> =>
+    Plugin.service<Self>()(id, make<R>(options))
 
 // -----------------------------------------------------------------------------
 // Implementation
@@ -525,10 +494,10 @@ const usualLists = (documents: number): number => Math.min(65_536, Math.max(1, M
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fn("VectorIndex.make")(function* <R extends AnyResource>(
+export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.Any>(
   options: Options<R>
-): Effect.fn.Return<VectorIndex<R>, LayerError, Database | Scope.Scope | SelfOf<R>> {
-  type A = DocumentOf<R>
+): Effect.fn.Return<VectorIndex<R>, LayerError, Database | Scope.Scope | Resource.SelfOf<R>> {
+  type A = Resource.DocumentOf<R>
   const { resource } = options
   const { attributes, name, primaryKey } = resource.definition
   const field: string = options.field
@@ -575,8 +544,7 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends AnyResour
 
   const database = yield* Database
   const { journal, store } = database
-  // Its type is what the options say of it.
-  const repository = yield* resource as unknown as Context.Key<SelfOf<R>, AnyRepository>
+  const repository = yield* Resource.keyOf<R, AnyRepository>(resource)
   if (database.upkeep(name)?.settings?.journal === undefined) {
     return yield* invalid("resource", "Expected a resource with the option journal, which the index is made of")
   }
