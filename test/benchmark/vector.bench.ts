@@ -134,6 +134,18 @@ interface Measured {
   readonly size: number
 }
 
+/** What is found, and what it takes, where a recall is asked for. */
+interface Point {
+  readonly asked: number
+  readonly recall: number
+  readonly lists: number
+  readonly query: number
+  readonly compared: number
+}
+
+const meanOf = (all: ReadonlyArray<{ readonly vectors: number }>): number =>
+  all.reduce((sum, { vectors }) => sum + vectors, 0) / all.length
+
 const used = () => {
   collect()
   collect()
@@ -234,12 +246,13 @@ const ours = Effect.fnUntraced(function* (
     Effect.promise(() => timed(asked, (vector) => Effect.runPromise(index.lookup({ vector, ...effort }))))
   const answers = found.map(({ items }) => items.map(({ id }) => numberOf(id)))
   const query = yield* each()
-  const curve = yield* Effect.forEach(
-    [0.8, 0.9, 0.99] as const,
+  const curve: ReadonlyArray<Point> = yield* Effect.forEach(
+    [0.8, 0.9, 0.99],
     Effect.fnUntraced(function* (recall) {
       const pages = yield* Effect.forEach(asked, (vector) => index.lookup({ vector, recall }))
       const numbers = pages.map(({ items }) => items.map(({ id }) => numberOf(id)))
-      return { asked: recall, recall: recallOf(truth, numbers), lists: pages[0]!.lists, query: yield* each({ recall }) }
+      const query = yield* each({ recall })
+      return { asked: recall, recall: recallOf(truth, numbers), lists: pages[0]!.lists, query, compared: meanOf(pages) }
     })
   )
   const verified = yield* Effect.promise(() => timed(asked, (vector) => Effect.runPromise(index.search({ vector }))))
@@ -250,7 +263,7 @@ const ours = Effect.fnUntraced(function* (
     query,
     size: bytes / vectors.length
   }
-  const compared = found.reduce((sum, { vectors }) => sum + vectors, 0) / found.length
+  const compared = meanOf(found)
   return { measured, most, lists, all, probes, segments, peak, verified, cold, curve, compared }
 })
 
@@ -334,15 +347,15 @@ const bare = Effect.fnUntraced(function* (
     most = Math.max(most, 1 + (yield* requests))
   }
   const warm = open(8 * 1024 ** 3)
-  const curve = yield* Effect.forEach(
-    [0.8, 0.9, 0.95, 0.99] as const,
+  const curve: ReadonlyArray<Point> = yield* Effect.forEach(
+    [0.8, 0.9, 0.95, 0.99],
     Effect.fnUntraced(function* (recall) {
       const found = yield* Effect.forEach(asked, (vector) => ask(warm, vector, { recall }))
       const query = yield* Effect.promise(() =>
         timed(asked, (vector) => Effect.runPromise(ask(warm, vector, { recall })))
       )
       const ids = found.map((one) => one.ids)
-      const compared = found.reduce((sum, one) => sum + one.vectors, 0) / found.length
+      const compared = meanOf(found)
       return { asked: recall, recall: recallOf(truth, ids), lists: found[0]!.lists, query, compared }
     })
   )
@@ -420,7 +433,9 @@ const measured = async (collection: Collection) => {
   const { answers, milliseconds } = await truthOf(collection)
   const storage = (optionOf("storage") ?? "float32") as "float32" | "float16" | "int8"
   const isBare = process.argv.includes("--bare")
-  const own = await Effect.runPromise(Effect.scoped((isBare ? bare : ours)(collection, answers, storage)))
+  const own = await (isBare
+    ? Effect.runPromise(Effect.scoped(bare(collection, answers, storage)))
+    : Effect.runPromise(Effect.scoped(ours(collection, answers, storage))))
   const usearch = isBare
     ? undefined
     : await peer("usearch", collection, answers, async (module) => {
