@@ -115,9 +115,9 @@ const measured = Effect.fnUntraced(function* (count: number, earth: "ellipsoid" 
 
   const module =
     earth === "sphere" ? ((yield* Effect.promise(async () => load("kdbush"))) as Kdbush | undefined) : undefined
-  const tree = module === undefined ? undefined : new module.default(count)
   const beforeTree = collected()
   const startTree = performance.now()
+  const tree = module === undefined ? undefined : new module.default(count)
   for (const { at } of all) tree?.add(at.longitude, at.latitude)
   tree?.finish()
   const build = (performance.now() - startTree) / count

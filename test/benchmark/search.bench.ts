@@ -130,7 +130,7 @@ const wordnetCollection = (folder: string): Collection => {
       numbers.set(`${part}${parts[0]}`, documents.length)
       words.push(spelled)
       kindsOf.push(kinds)
-      documents.push({ id: `${part}${parts[0]}`, text: `${spelled} ${plain(gloss.join(" "))}` })
+      documents.push({ id: `${part}${parts[0]}`, text: `${spelled} ${plain(gloss.join(" "))}`.trim() })
     }
   }
   const grades = kindsOf.map((kinds, i) => {
