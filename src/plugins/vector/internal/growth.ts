@@ -402,10 +402,12 @@ export const make = (store: ObjectStore["Service"], blocks: Blocks, options: Opt
 
   const train = Effect.fnUntraced(function* (part: parts.Part) {
     const lists = Math.max(1, Math.min(part.documents, listsFor(part.documents)))
-    const most = Math.min(lists * sampleOfList, mostSampled, Math.floor(mostSampleBytes / (dimensions * 4)))
-    const sample = yield* sampled(part, Math.max(most, lists))
-    const centres = yield* training.train(metric, sample, lists)
-    const probes = yield* training.calibrate(metric, sample, centres)
+    const wanted = Math.min(lists * sampleOfList, mostSampled, Math.floor(mostSampleBytes / (dimensions * 4)))
+    const sample = yield* sampled(part, Math.max(wanted, lists))
+    const queries = training.holdOut(sample)
+    const most = sample.count - queries
+    const centres = yield* training.train(metric, { ...sample, count: most }, Math.min(lists, most))
+    const probes = yield* training.calibrate(metric, sample, centres, queries)
     const body = new Body()
     body.add(new Uint8Array(centres.data.buffer, centres.data.byteOffset, centres.data.byteLength))
     const { key, size } = yield* putBody(body)

@@ -168,25 +168,45 @@ export const train = Effect.fnUntraced(function* (
 })
 
 const recalls = [0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995] as const
-const mostQueries = 200
+const mostQueries = 400
+const mostWork = 8_000_000_000
 const nearest = 10
+/** What is measured on a sample is by chance: so much of what may be missing is not taken. */
+const reserve = 0.25
 
-/** How many lists have to be looked at for a part of the 10 nearest: of vectors of the sample, among the others. */
+/**
+ * Puts some of a sample to its end, for `calibrate`: centres that were found with them would be nearer to them than to what is looked for
+ * later. Gives how many.
+ */
+export const holdOut = ({ count, data, dimensions }: Matrix): number => {
+  const queries = Math.min(mostQueries, Math.ceil(mostWork / (count * dimensions)), Math.floor(count / 10))
+  const row = new Float32Array(dimensions)
+  for (let q = 0; q < queries; q++) {
+    const from = Math.floor((q * (count - queries)) / queries) * dimensions
+    const to = (count - queries + q) * dimensions
+    row.set(data.subarray(from, from + dimensions))
+    data.copyWithin(from, to, to + dimensions)
+    data.set(row, to)
+  }
+  return queries
+}
+
+/** How many lists have to be looked at for a part of the 10 nearest: of the last vectors of the sample, among all. */
 export const calibrate = Effect.fnUntraced(function* (
   metric: Metrics.Metric,
   sample: Matrix,
-  centres: Centres
+  centres: Centres,
+  queries: number
 ): Effect.fn.Return<ReadonlyArray<{ readonly recall: number; readonly lists: number }>> {
   const { count, data, dimensions } = sample
   const labels = new Int32Array(count)
   yield* assign(sample, centres, labels)
-  const queries = Math.min(mostQueries, count)
   /** How many of the nearest were in the list that came so far behind. */
   const found = new Float64Array(centres.count)
   let all = 0
   yield* inStretches(queries, count * dimensions, (from, to) => {
     for (let q = from; q < to; q++) {
-      const query = Math.floor((q * count) / queries)
+      const query = count - queries + q
       const rank = new Int32Array(centres.count)
       orderOf(metric, centres, data, query * dimensions).forEach((list, i) => (rank[list] = i))
       const top = TopK.make<readonly [number, number]>(nearest, ([a], [b]) => a - b)
@@ -212,10 +232,11 @@ export const calibrate = Effect.fnUntraced(function* (
   })
   const probes: Array<{ readonly recall: number; readonly lists: number }> = []
   let sum = 0
-  let lists = 0
+  // Where nothing was measured all are looked at.
+  let lists = all === 0 ? centres.count : 0
   for (const recall of recalls) {
-    while (lists < centres.count && sum < recall * all) sum += found[lists++]!
-    // The sample is one of many.
+    const wanted = (recall + (1 - recall) * reserve) * all
+    while (lists < centres.count && sum < wanted) sum += found[lists++]!
     probes.push({ recall, lists: Math.min(centres.count, Math.ceil(lists * 1.1)) })
   }
   return probes
