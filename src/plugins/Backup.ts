@@ -518,11 +518,7 @@ export const make = Effect.fn("Backup.make")(function* (
   /** Says that a backup is under way, and what it stands on: whoever prunes leaves that. */
   const announced = Effect.fnUntraced(function* (state: format.Unfinished) {
     const put = yield* Vault.encodeUnfinished(vault, state)
-    return yield* store.put({ ...put, ifNoneMatch: "*" }).pipe(
-      Effect.map(({ etag }) => etag),
-      // The id is new: what is there was written by this request, whose answer was lost.
-      Effect.catchReason("StoreError", "PreconditionFailed", () => Effect.map(store.head(put.key), ({ etag }) => etag))
-    )
+    yield* store.put({ ...put, repeatable: true })
   })
 
   /** Fails with what is gone of the objects that a manifest names. 1 LIST for each 1,000. */
@@ -570,7 +566,7 @@ export const make = Effect.fn("Backup.make")(function* (
       ...(parent === undefined ? {} : { parent: parent.id }),
       parts: left?.parts ?? []
     }
-    let etag = yield* announced(state)
+    yield* announced(state)
     // Whoever has removed them before that did not know that they are used.
     if (parent !== undefined && Option.isNone(yield* Vault.readManifest(vault, parent.id))) parent = undefined
     if (left !== undefined && Option.isNone(yield* headOption(store, format.unfinishedKey(left.id)))) left = undefined
@@ -579,11 +575,9 @@ export const make = Effect.fn("Backup.make")(function* (
     const gone = Effect.fail(lost(format.unfinishedKey(id)))
     const noted = Effect.fnUntraced(function* (parts: ReadonlyArray<format.Part>) {
       state = { ...state, parts: [...parts] }
-      const put = yield* Vault.encodeUnfinished(vault, state)
-      etag = yield* store.put({ ...put, ifMatch: etag }).pipe(
-        Effect.map((result) => result.etag),
-        Effect.catchReasons("StoreError", { PreconditionFailed: () => gone, NoSuchKey: () => gone })
-      )
+      // Nobody else writes it, and who prunes removes it. Without `If-Match`: of a vault nobody has found out whether its store has that.
+      yield* Effect.catchReason(store.head(format.unfinishedKey(id)), "StoreError", "NoSuchKey", () => gone)
+      yield* announced(state)
     })
 
     let flushes = 0

@@ -174,6 +174,24 @@ describe("Backup", () => {
     })
   )
 
+  it.effect("knows an object again whose time a GET tells in whole seconds, and a LIST does not", () =>
+    Effect.gen(function* () {
+      const [inner, vault] = [yield* filled, yield* memory]
+      const source: Store = {
+        ...inner,
+        list: (request) =>
+          Effect.map(inner.list(request), (page) => ({
+            ...page,
+            entries: page.entries.map((entry) => ({ ...entry, lastModified: entry.lastModified! + 234 }))
+          }))
+      }
+      const backups = yield* backupsOf(source, vault)
+      assert.isTrue((yield* backups.create()).isInstant)
+      yield* TestClock.adjust("1 hour")
+      assert.deepInclude(yield* backups.create(), { read: 0, isInstant: true })
+    })
+  )
+
   it.effect("comes back into a database that is there: merge, skip and replace do as they plan", () =>
     Effect.gen(function* () {
       for (const mode of ["merge", "skip", "replace"] as const) {

@@ -38,7 +38,7 @@ const keysThere = Effect.gen(function* () {
   return yield* Effect.provide(KeyRing.KeyRing, KeyRing.layerText(given.value))
 })
 
-const opened = Effect.fnUntraced(function* ({ vault: given }: Given, needs: "database" | "vault" | "both") {
+const opened = Effect.fnUntraced(function* ({ vault: given }: Given, needsDatabase = false) {
   const url = Option.getOrUndefined(given) ?? Option.getOrUndefined(yield* secret("S3DB_VAULT"))
   if (url === undefined) {
     return yield* new Usage({
@@ -60,7 +60,7 @@ const opened = Effect.fnUntraced(function* ({ vault: given }: Given, needs: "dat
     })
   }
   const source = yield* storeOf(store)
-  if (needs === "database") {
+  if (needsDatabase) {
     yield* source
       .head(catalogKey)
       .pipe(
@@ -130,7 +130,7 @@ export const create = Effect.fnUntraced(function* (
   }
 ) {
   const output = yield* Output
-  const { backups } = yield* opened(given, "database")
+  const { backups } = yield* opened(given, true)
   const { end, onProgress } = yield* progressOf("looked at")
   const { concurrency, exclude, instant, passes, plugins, resource } = given
   const made = yield* backups
@@ -149,7 +149,7 @@ export const create = Effect.fnUntraced(function* (
 
 export const list = Effect.fnUntraced(function* (given: Given) {
   const output = yield* Output
-  const { backups } = yield* opened(given, "vault")
+  const { backups } = yield* opened(given)
   yield* output.rows(Stream.fromIterable((yield* backups.list).map(rowOf)), {
     columns,
     footer: (count) => counted(count, "backup")
@@ -158,7 +158,7 @@ export const list = Effect.fnUntraced(function* (given: Given) {
 
 export const verify = Effect.fnUntraced(function* (given: Given & { readonly id: string }) {
   const output = yield* Output
-  const { backups, vault } = yield* opened(given, "vault")
+  const { backups, vault } = yield* opened(given)
   const id = yield* named(backups, { id: given.id, vault })
   const { end, onProgress } = yield* progressOf("verified")
   const { bytes, lost, objects, problems } = yield* backups.verify(id, { onProgress }).pipe(Effect.ensuring(end))
@@ -201,7 +201,7 @@ const sentenceOf = ({ created, kept, overwritten, removed, unchanged }: Backup.P
 
 export const plan = Effect.fnUntraced(function* (given: Where) {
   const output = yield* Output
-  const { backups, vault } = yield* opened(given, "both")
+  const { backups, vault } = yield* opened(given)
   const id = yield* named(backups, { id: given.id, vault })
   const made = yield* backups.plan(id, { mode: given.mode, resources: some(given.resource) })
   yield* output.value(planRow(id, made), `${id}, ${made.mode}: ${sentenceOf(made)}; nothing was changed`)
@@ -211,7 +211,7 @@ export const restore = Effect.fnUntraced(function* (
   given: Where & { readonly noVerify: boolean; readonly force: boolean }
 ) {
   const output = yield* Output
-  const { backups, described, vault } = yield* opened(given, "both")
+  const { backups, described, vault } = yield* opened(given)
   const id = yield* named(backups, { id: given.id, vault })
   const options: Backup.RestoreOptions = {
     mode: given.mode,
@@ -258,7 +258,7 @@ export const prune = Effect.fnUntraced(function* (
       description: "nobody has said what is kept: give --last, --hourly, --daily, --weekly, --monthly or --yearly"
     })
   }
-  const { backups, vault } = yield* opened(given, "vault")
+  const { backups, vault } = yield* opened(given)
   const kept = Option.isNone(given.timeZone) ? policy : { ...policy, timeZone: given.timeZone.value }
   const planned = yield* backups.prune(kept, { dryRun: true })
   if (!given.dryRun && planned.dropped.length > 0) {
@@ -276,7 +276,7 @@ export const prune = Effect.fnUntraced(function* (
 
 export const remove = Effect.fnUntraced(function* (given: Given & { readonly id: string; readonly force: boolean }) {
   const output = yield* Output
-  const { backups, vault } = yield* opened(given, "vault")
+  const { backups, vault } = yield* opened(given)
   const id = yield* named(backups, { id: given.id, vault })
   yield* backups.get(id)
   yield* output.confirm(`Remove the backup ${id} of ${vault}?`, given.force)

@@ -51,6 +51,12 @@ const copiesIn = (vault: Vault.Vault, parts: ReadonlyArray<format.Part>): Copies
   }
 }
 
+/** The time of an object as the listing tells it, which later ones are compared with: that of a GET has whole seconds. */
+const asListed =
+  ({ etag, lastModified }: ListEntry) =>
+  (object: StoredObject): StoredObject =>
+    object.etag === etag && lastModified !== undefined ? { ...object, lastModified } : object
+
 const isCopyOf = (row: format.Row, { etag, lastModified, size }: ListEntry): boolean =>
   etag !== undefined && row.etag === etag && row.size === size && row.lastModified === lastModified
 
@@ -211,7 +217,7 @@ export const pass = Effect.fnUntraced(function* <E>(
     readonly entry: ListEntry
     readonly copy: format.Row | undefined
   }): Effect.Effect<Option.Option<StoredObject> | format.Row, StoreError.StoreError> =>
-    copy === undefined ? getOption(source, entry.key) : Effect.succeed(copy)
+    copy === undefined ? Effect.map(getOption(source, entry.key), Option.map(asListed(entry))) : Effect.succeed(copy)
 
   yield* listAll(source, { prefix: "" }).pipe(
     Stream.filter(({ key }) => covers(key)),

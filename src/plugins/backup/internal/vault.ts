@@ -242,10 +242,9 @@ export const ids = Effect.fnUntraced(function* (vault: Vault) {
     .toSorted()
 })
 
-/** A backup under way. `etag`: on which it is changed. */
+/** A backup under way. */
 export interface UnderWay {
   readonly state: format.Unfinished
-  readonly etag: string
   readonly lastModified: number
 }
 
@@ -257,9 +256,9 @@ export const unfinished = Effect.fnUntraced(function* (
   for (const { key } of listed) {
     const found = yield* getOption(vault.store, key)
     if (Option.isNone(found)) continue
-    const { body, etag, lastModified } = found.value
+    const { body, lastModified } = found.value
     const state = yield* Effect.mapError(vault.unfinished.decode(body, key), storeError("get", key))
-    all.push({ state, etag, lastModified })
+    all.push({ state, lastModified })
   }
   return all
 })
