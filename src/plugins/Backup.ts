@@ -248,6 +248,11 @@ export interface Snapshot {
   readonly finishedAt: DateTime.Utc
   /** Whether it is the database as it was at one instant, or each object as it was at some instant between the two times. */
   readonly isInstant: boolean
+  /**
+   * Whether resources with `history: true`, once restored, can be [rewound](#rewind) to one instant: any time before `startedAt` at which no
+   * transaction had begun that had not ended by then. So it is however much was written meanwhile; not of backups of earlier releases.
+   */
+  readonly isRewindable: boolean
   readonly objects: number
   /** Of the objects, before compression. */
   readonly bytes: number
@@ -447,6 +452,7 @@ const snapshotOf = (manifest: format.Manifest): Snapshot => ({
   startedAt: DateTime.makeUnsafe(manifest.startedAt),
   finishedAt: DateTime.makeUnsafe(manifest.finishedAt),
   isInstant: manifest.isInstant,
+  isRewindable: manifest.isInstant || manifest.hasVersions === true,
   objects: manifest.objects,
   bytes: manifest.bytes,
   read: manifest.read,
@@ -573,6 +579,9 @@ export const make = Effect.fn("Backup.make")(function* (
 
     const lost = (key: string) => new BackupLost({ id, key })
     const gone = Effect.fail(lost(format.unfinishedKey(id)))
+    /** Of the database what is gone is none; of the vault it is what copies are in. */
+    const lostIn = <E>(error: StoreError | E): StoreError | BackupLost | E =>
+      error instanceof StoreError && error.reason._tag === "NoSuchKey" ? lost(error.key ?? "") : error
     const noted = Effect.fnUntraced(function* (parts: ReadonlyArray<format.Part>) {
       state = { ...state, parts: [...parts] }
       // Nobody else writes it, and who prunes removes it. Without `If-Match`: of a vault nobody has found out whether its store has that.
@@ -604,12 +613,7 @@ export const make = Effect.fn("Backup.make")(function* (
         parents,
         onParts: number === 1 ? onParts : quietly,
         onProgress: ({ bytes, objects }) => onProgress({ phase: "copy", pass, objects, bytes, total: undefined })
-      }).pipe(
-        // Of the database what is gone is none; of the vault it is what copies are in.
-        Effect.mapError((error) =>
-          error._tag === "StoreError" && error.reason._tag === "NoSuchKey" ? lost(error.key ?? "") : error
-        )
-      )
+      }).pipe(Effect.mapError(lostIn))
       read += made.read
       if (number === 1) removed = made.removed
       parts = made.parts
@@ -623,6 +627,21 @@ export const make = Effect.fn("Backup.make")(function* (
     const isInstant = changes === 0 && (number > 1 || parents.length === 1)
     yield* noted(parts)
     if (instant && !isInstant) return yield* new NotInstant({ passes: number, changes })
+    if (!isInstant) {
+      const made = yield* Effect.mapError(
+        Collecting.versions(vault, source, {
+          concurrency,
+          covers,
+          parts,
+          onProgress: ({ bytes, objects }) =>
+            onProgress({ phase: "copy", pass: number + 1, objects, bytes, total: undefined })
+        }),
+        lostIn
+      )
+      parts = made.parts
+      read += made.read
+      yield* noted(parts)
+    }
     const absent = yield* missing(parts)
     if (absent !== undefined) return yield* lost(absent)
     const manifest: format.Manifest = {
@@ -633,6 +652,7 @@ export const make = Effect.fn("Backup.make")(function* (
       finishedAt: yield* Clock.currentTimeMillis,
       ...(parent === undefined ? {} : { parent: parent.id }),
       isInstant,
+      hasVersions: true,
       passes: number,
       selection,
       objects: parts.reduce((sum, { objects }) => sum + objects, 0),

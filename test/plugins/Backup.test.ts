@@ -1,5 +1,6 @@
 /** Backups of real databases: what comes back, what they cost, what is damaged, and who may read them. */
 import { assert, describe, it } from "@effect/vitest"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -220,6 +221,39 @@ describe("Backup", () => {
         if (mode === "replace") assert.isAbove(plan.removed, 0)
         assert.deepInclude(yield* backups.plan(id, { mode: "replace" }), { created: mode === "replace" ? 0 : 0 })
       }
+    })
+  )
+
+  it.effect("removes as it goes, however much lies between two of its objects, and after the last", () =>
+    Effect.gen(function* () {
+      const [source, vault, target] = [yield* filled, yield* memory, yield* memory]
+      const backups = yield* backupsOf(source, vault)
+      const { id } = yield* backups.create()
+      for (let at = 0; at < 5000; at += 1) {
+        yield* target.put({ key: `resource=orders/data/id=o1${at}x`, body: new Uint8Array([1]) })
+        if (at < 2500) yield* target.put({ key: `resource=people/zzz/${at}`, body: new Uint8Array([1]) })
+      }
+      let [listed, known, most] = [0, 0, 0]
+      const counting: Store = {
+        ...target,
+        list: (request) =>
+          Effect.tap(target.list(request), ({ entries }) => {
+            listed += entries.length
+            known += entries.length
+            most = Math.max(most, known)
+            return Effect.void
+          }),
+        deleteMany: (keys, options) => {
+          known -= keys.length
+          return target.deleteMany(keys, options)
+        }
+      }
+      const plan = yield* backups.plan(id, { target, mode: "replace" })
+      assert.strictEqual(plan.removed, 7500)
+      assert.deepStrictEqual(yield* backups.restore(id, { target: counting, mode: "replace" }), plan)
+      assert.deepStrictEqual(yield* contents(target), yield* contents(source))
+      assert.isAtLeast(listed, 7500)
+      assert.isAtMost(most, 4000)
     })
   )
 
@@ -611,46 +645,81 @@ describe("Backup under crashes", () => {
 })
 
 const accounts = Resource.fromAttributes("accounts", { balance: "number" })
+const ledger = Resource.fromAttributes("ledger", { balance: "number" }, { history: true, allowDeleteAll: true })
+
+/** A bank whose customers transfer money at random, and of whom some crash within. */
+const bank = Effect.fnUntraced(function* (seed: number, resource: typeof accounts) {
+  let state = seed * 16_807_001
+  // Lehmer's generator, as of Park and Miller (1988).
+  const chance = () => (state = (state * 48271) % 2147483647) / 2147483647
+  const source = yield* memory
+  const ids = ["a", "b", "c", "d"]
+  const opening = <A, E, R>(store: Store, effect: Effect.Effect<A, E, R>) =>
+    effect.pipe(Effect.provide(on(store)), Effect.scoped)
+  yield* opening(
+    source,
+    Effect.gen(function* () {
+      const repository = yield* Resource.make(resource)
+      for (const id of ids) yield* repository.insertJson({ id, balance: 100 })
+    })
+  )
+  const transfer = (store: Store) =>
+    opening(
+      store,
+      Effect.gen(function* () {
+        const database = yield* Database.Database
+        const repository = yield* Resource.make(resource)
+        const [from, to] = [ids[Math.floor(chance() * 4)]!, ids[Math.floor(chance() * 4)]!]
+        if (from === to) return
+        yield* database.transaction(
+          Effect.gen(function* () {
+            const { balance: left } = (yield* repository.get(from)) as { balance: number }
+            const { balance: right } = (yield* repository.get(to)) as { balance: number }
+            yield* repository.updateJson(from, { balance: left - 1 })
+            yield* repository.updateJson(to, { balance: right + 1 })
+          })
+        )
+      })
+    )
+  const transferred = Effect.gen(function* () {
+    const crash = chance() < 0.5 ? crashing(source, 4 + Math.floor(chance() * 30), "after").store : source
+    // Who meets the intent of one that has crashed waits for it.
+    return yield* drive(yield* Effect.forkChild(Effect.exit(transfer(crash))))
+  })
+  const balances = (store: Store) =>
+    opening(
+      store,
+      Effect.gen(function* () {
+        const all = yield* Stream.runCollect((yield* Resource.make(resource)).scan())
+        return Object.fromEntries(all.map((one) => [one.id, (one as { balance: number }).balance]))
+      })
+    )
+  const settle = (store: Store, options: { readonly graceMillis?: number } = {}) =>
+    opening(
+      store,
+      Effect.gen(function* () {
+        const database = yield* Database.Database
+        yield* Stream.runDrain(database.repairTransactions({ dryRun: false, ...options }))
+      })
+    )
+  return { balances, chance, opening, settle, source, transferred }
+})
+
+const sumOf = (balances: Record<string, number>) => Object.values(balances).reduce((sum, one) => sum + one, 0)
 
 describe("transactions in a backup", () => {
   it.effect("are in one of an instant whole or not at all, also those that a crash has left", () =>
     Effect.gen(function* () {
       let [instants, others] = [0, 0]
       for (let seed = 1; seed <= 40; seed += 1) {
-        let state = seed * 16_807_001
-        // Lehmer's generator, as of Park and Miller (1988).
-        const chance = () => (state = (state * 48271) % 2147483647) / 2147483647
-        const [source, vault, target] = [yield* memory, yield* memory, yield* memory]
-        const ids = ["a", "b", "c", "d"]
-        const opening = (store: Store) => on(store)
-        const transfer = (store: Store) =>
-          Effect.gen(function* () {
-            const database = yield* Database.Database
-            const repository = yield* Resource.make(accounts)
-            const [from, to] = [ids[Math.floor(chance() * 4)]!, ids[Math.floor(chance() * 4)]!]
-            if (from === to) return
-            yield* database.transaction(
-              Effect.gen(function* () {
-                const { balance: left } = (yield* repository.get(from)) as { balance: number }
-                const { balance: right } = (yield* repository.get(to)) as { balance: number }
-                yield* repository.updateJson(from, { balance: left - 1 })
-                yield* repository.updateJson(to, { balance: right + 1 })
-              })
-            )
-          }).pipe(Effect.provide(opening(store)), Effect.scoped)
-        yield* Effect.gen(function* () {
-          const repository = yield* Resource.make(accounts)
-          for (const id of ids) yield* repository.insertJson({ id, balance: 100 })
-        }).pipe(Effect.provide(opening(source)), Effect.scoped)
+        const { balances, chance, settle, source, transferred } = yield* bank(seed, accounts)
+        const [vault, target] = [yield* memory, yield* memory]
         let left = 4
         const disturbed = <A, E>(effect: Effect.Effect<A, E>) =>
           Effect.suspend(() => {
             if (left === 0 || chance() > 0.4) return effect
             left -= 1
-            const crash = chance() < 0.5 ? crashing(source, 4 + Math.floor(chance() * 30), "after").store : source
-            // Who meets the intent of one that has crashed waits for it.
-            const done = Effect.flatMap(Effect.forkChild(Effect.exit(transfer(crash))), (fiber) => drive(fiber))
-            return Effect.andThen(done, effect)
+            return Effect.andThen(transferred, effect)
           })
         const busy: Store = {
           ...source,
@@ -666,17 +735,51 @@ describe("transactions in a backup", () => {
         }
         instants += 1
         yield* backups.restore(id, { target })
-        const sum = yield* Effect.gen(function* () {
-          const database = yield* Database.Database
-          const repository = yield* Resource.make(accounts)
-          yield* Stream.runDrain(database.repairTransactions({ dryRun: false, graceMillis: 0 }))
-          const all = yield* Stream.runCollect(repository.scan())
-          return all.reduce((total, one) => total + (one as { balance: number }).balance, 0)
-        }).pipe(Effect.provide(opening(target)), Effect.scoped)
-        assert.strictEqual(sum, 400, `seed ${seed}`)
+        yield* settle(target, { graceMillis: 0 })
+        assert.strictEqual(sumOf(yield* balances(target)), 400, `seed ${seed}`)
       }
       assert.isAbove(instants, 10)
       assert.isAbove(others, 3)
+    })
+  )
+
+  it.effect("are whole in one that was taken while nobody ever stopped writing, once it is rewound to before it", () =>
+    Effect.gen(function* () {
+      let moving = 0
+      for (let seed = 1; seed <= 25; seed += 1) {
+        const { balances, chance, opening, settle, source, transferred } = yield* bank(seed, ledger)
+        const [vault, target] = [yield* memory, yield* memory]
+        yield* transferred
+        yield* transferred
+        yield* TestClock.adjust("20 minutes")
+        // No transaction is under way that began before this.
+        yield* settle(source)
+        const time = yield* DateTime.now
+        const expected = yield* balances(source)
+        yield* TestClock.adjust("1 second")
+        const disturbed = <A, E>(effect: Effect.Effect<A, E>) =>
+          Effect.suspend(() => (chance() > 0.5 ? effect : Effect.andThen(transferred, effect)))
+        const busy: Store = {
+          ...source,
+          get: (key, options) => disturbed(source.get(key, options)),
+          list: (request) => Effect.andThen(transferred, disturbed(source.list(request)))
+        }
+        const backups = yield* backupsOf(busy, vault)
+        const made = yield* backups.create({ passes: 1 + (seed % 3), concurrency: 3 })
+        assert.isTrue(made.isRewindable)
+        if (made.isInstant) continue
+        yield* backups.restore(made.id, { target })
+        yield* settle(target, { graceMillis: 0 })
+        if (JSON.stringify(yield* balances(target)) !== JSON.stringify(expected)) moving += 1
+        const outcomes = yield* opening(target, Stream.runCollect(Backup.rewind({ resources: ["ledger"], time })))
+        assert.notInclude(
+          outcomes.map(({ outcome }) => outcome),
+          "Failed"
+        )
+        assert.deepStrictEqual(yield* balances(target), expected, `seed ${seed}`)
+        assert.strictEqual(sumOf(expected), 400)
+      }
+      assert.isAbove(moving, 10)
     })
   )
 })

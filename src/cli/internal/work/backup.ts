@@ -97,8 +97,10 @@ const named = Effect.fnUntraced(function* (
 const rowOf = (one: Backup.Snapshot): JsonObject => ({
   id: one.id,
   source: one.source,
+  startedAt: DateTime.formatIso(one.startedAt),
   finishedAt: DateTime.formatIso(one.finishedAt),
   instant: one.isInstant,
+  rewindable: one.isRewindable,
   objects: one.objects,
   bytes: one.bytes,
   read: one.read,
@@ -138,7 +140,7 @@ export const create = Effect.fnUntraced(function* (
     .pipe(Effect.ensuring(end))
   if (!made.isInstant) {
     yield* output.warn(
-      "programs have written all the while: each object is as it was at some moment, not all at one. Transactions may be in it by halves"
+      "programs have written all the while: each object is as it was at some moment, not all at one. Transactions may be in it by halves, until resources with a history are rewound after the restoration (`s3db rewind`)"
     )
   }
   yield* output.value(

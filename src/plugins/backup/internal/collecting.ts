@@ -5,7 +5,9 @@
  * are offered: those of the backup before, of a run that was killed, or of the pass before.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as History from "../../../History.ts"
 import { joinBytes } from "../../../internal/bytes.ts"
 import { compareUtf8 } from "../../../internal/text.ts"
 import {
@@ -15,9 +17,9 @@ import {
   type ObjectStore,
   type StoredObject
 } from "../../../storage/ObjectStore.ts"
-import * as Option from "effect/Option"
 import type * as StoreError from "../../../storage/StoreError.ts"
 import * as format from "./format.ts"
+import * as Target from "./target.ts"
 import * as Vault from "./vault.ts"
 
 /** So many rows wait for their pack: what changed little has many rows for one. */
@@ -194,7 +196,6 @@ export const pass = Effect.fnUntraced(function* <E>(
   const known = new Map(parents.flat().map((part) => [part.digest, part]))
   const copies = parents.map((parts) => copiesIn(vault, parts))
   const build = builder(vault, known, onParts)
-  const done = { objects: 0, bytes: 0, read: 0 }
   let met = 0
   let others = 0
 
@@ -207,21 +208,36 @@ export const pass = Effect.fnUntraced(function* <E>(
       if (copy === undefined && isCopyOf(row, entry)) copy = row
     }
     if (copy === undefined) others += 1
-    return { entry, copy }
+    return copy ?? entry
   })
 
-  const fetched = ({
-    copy,
-    entry
-  }: {
-    readonly entry: ListEntry
-    readonly copy: format.Row | undefined
-  }): Effect.Effect<Option.Option<StoredObject> | format.Row, StoreError.StoreError> =>
-    copy === undefined ? Effect.map(getOption(source, entry.key), Option.map(asListed(entry))) : Effect.succeed(copy)
-
-  yield* listAll(source, { prefix: "" }).pipe(
+  const items = listAll(source, { prefix: "" }).pipe(
     Stream.filter(({ key }) => covers(key)),
-    Stream.mapEffect(lookedUp),
+    Stream.mapEffect(lookedUp)
+  )
+  const { parts, read } = yield* collected(source, build, items, { concurrency, onProgress })
+  const removed = (copies[0]?.objects ?? 0) - met
+  return { parts, read, removed, changes: others + removed }
+})
+
+const isRow = (item: format.Row | ListEntry): item is format.Row => "pack" in item
+
+/** Reads what has no copy, and puts everything together, in the order of the keys. */
+const collected = Effect.fnUntraced(function* <E>(
+  source: ObjectStore["Service"],
+  build: Builder<E>,
+  items: Stream.Stream<format.Row | ListEntry, StoreError.StoreError>,
+  {
+    concurrency,
+    onProgress
+  }: { readonly concurrency: number; readonly onProgress: (progress: Progress) => Effect.Effect<void> }
+) {
+  const done = { objects: 0, bytes: 0, read: 0 }
+  const fetched = (
+    item: format.Row | ListEntry
+  ): Effect.Effect<Option.Option<StoredObject> | format.Row, StoreError.StoreError> =>
+    isRow(item) ? Effect.succeed(item) : Effect.map(getOption(source, item.key), Option.map(asListed(item)))
+  yield* items.pipe(
     Stream.mapEffect(fetched, { concurrency }),
     Stream.runForEach(
       Effect.fnUntraced(function* (found) {
@@ -243,6 +259,69 @@ export const pass = Effect.fnUntraced(function* <E>(
   )
   const parts = yield* build.end
   yield* onProgress({ ...done })
-  const removed = (copies[0]?.objects ?? 0) - met
-  return { parts, read: done.read, removed, changes: others + removed }
+  return { parts, read: done.read }
+})
+
+// -----------------------------------------------------------------------------
+// Versions that were replaced meanwhile
+// -----------------------------------------------------------------------------
+
+/**
+ * Adds the earlier versions that have come since the copies were made, and changes nothing else: of a document that was copied as it was written
+ * meanwhile, the version before is put down before it is replaced, and so is found by a listing that begins after the copy. 1 LIST for each
+ * 1,000 versions; what is new is kept in memory, by its key.
+ */
+export const versions = Effect.fnUntraced(function* (
+  vault: Vault.Vault,
+  source: ObjectStore["Service"],
+  {
+    concurrency,
+    covers,
+    onProgress,
+    parts
+  }: {
+    readonly concurrency: number
+    readonly covers: (key: string) => boolean
+    readonly parts: ReadonlyArray<format.Part>
+    readonly onProgress: (progress: Progress) => Effect.Effect<void>
+  }
+): Effect.fn.Return<Pick<Pass, "parts" | "read">, StoreError.StoreError> {
+  const names = yield* Target.resourcesOf(source)
+  const prefixes = names
+    .map((name) => History.prefix(name))
+    .filter(covers)
+    .toSorted(compareUtf8)
+  const { find } = copiesIn(vault, parts)
+  const fresh: Array<ListEntry> = []
+  yield* Stream.fromIterable(prefixes).pipe(
+    Stream.flatMap((prefix) => listAll(source, { prefix })),
+    Stream.runForEach((entry) =>
+      Effect.map(find(entry.key), (copy) => {
+        if (copy === undefined) fresh.push(entry)
+      })
+    )
+  )
+  if (fresh.length === 0) return { parts, read: 0 }
+  let at = 0
+  const until = (key: string | undefined): ReadonlyArray<ListEntry> => {
+    const from = at
+    while (at < fresh.length && (key === undefined || compareUtf8(fresh[at]!.key, key) < 0)) at += 1
+    return fresh.slice(from, at)
+  }
+  const merged = Stream.fromIterable(parts).pipe(
+    Stream.mapEffect((part) => Vault.readIndex(vault, part)),
+    Stream.map((rows) => rows.flatMap((row): ReadonlyArray<format.Row | ListEntry> => [...until(row.key), row])),
+    Stream.flattenIterable
+  )
+  const items = Stream.concat(
+    merged,
+    Stream.suspend(() => Stream.fromIterable<format.Row | ListEntry>(until(undefined)))
+  )
+  const known = new Map(parts.map((part) => [part.digest, part]))
+  return yield* collected(
+    source,
+    builder(vault, known, () => Effect.void),
+    items,
+    { concurrency, onProgress }
+  )
 })

@@ -146,6 +146,8 @@ export const Manifest = Schema.Struct({
   finishedAt: Schema.Number,
   parent: Schema.optionalKey(Schema.String),
   isInstant: Schema.Boolean,
+  /** Whether every version is in it that was replaced before the copy of its document was made. Absent in those of earlier releases. */
+  hasVersions: Schema.optionalKey(Schema.Boolean),
   passes: Schema.Int,
   selection: Selection,
   objects: Schema.Int,

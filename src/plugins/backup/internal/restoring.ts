@@ -41,6 +41,9 @@ const keysOf = (store: ObjectStore["Service"], covers: (key: string) => boolean)
   return { peek, advance: () => (at += 1) }
 }
 
+/** So many things to do are found before the first of them is done. */
+const mostActions = 1000
+
 const isCatalog = (key: string) => key === format.catalogKey || key === format.catalogCopyKey
 
 /**
@@ -66,37 +69,51 @@ export const actions = (
   Stream.suspend(() => {
     const isWanted = (key: string) => covers(key) && !isCatalog(key)
     const keys = keysOf(target, (key) => isReplaced(key) && !isCatalog(key))
-    const removed = (entry: ListEntry): ReadonlyArray<Action> =>
-      mode === "replace" ? [{ _tag: "Remove", key: entry.key }] : []
-    const of = Effect.fnUntraced(function* (part: format.Part) {
+    let next = 0
+    let rows: ReadonlyArray<format.Row> = []
+    let row = 0
+    /** So many at once, however many keys lie between two objects of the backup: what is removed is not kept in memory. */
+    const some = Effect.fnUntraced(function* () {
       const all: Array<Action> = []
-      for (const row of yield* Vault.readIndex(vault, part)) {
-        if (!isWanted(row.key)) continue
-        let entry = yield* keys.peek()
-        while (entry !== undefined && compareUtf8(entry.key, row.key) < 0) {
-          all.push(...removed(entry))
-          keys.advance()
-          entry = yield* keys.peek()
+      while (all.length < mostActions) {
+        if (row === rows.length) {
+          const part = parts[next]
+          if (part === undefined) break
+          rows = yield* Vault.readIndex(vault, part)
+          row = 0
+          next += 1
+          continue
         }
-        if (entry?.key !== row.key) all.push({ _tag: "Put", row, isThere: false })
-        else {
-          keys.advance()
-          const isSame = entry.etag === row.etag && entry.size === row.size
-          if (isSame) all.push({ _tag: "Same", row })
-          else if (mode === "skip") all.push({ _tag: "Keep", row })
-          else all.push({ _tag: "Put", row, isThere: true })
+        const wanted = rows[row]!
+        if (!isWanted(wanted.key)) {
+          row += 1
+          continue
         }
+        const entry = yield* keys.peek()
+        const order = entry === undefined ? 1 : compareUtf8(entry.key, wanted.key)
+        if (entry !== undefined && order <= 0) keys.advance()
+        if (entry !== undefined && order < 0) {
+          if (mode === "replace") all.push({ _tag: "Remove", key: entry.key })
+          continue
+        }
+        row += 1
+        if (entry === undefined || order > 0) all.push({ _tag: "Put", row: wanted, isThere: false })
+        else if (entry.etag === wanted.etag && entry.size === wanted.size) all.push({ _tag: "Same", row: wanted })
+        else if (mode === "skip") all.push({ _tag: "Keep", row: wanted })
+        else all.push({ _tag: "Put", row: wanted, isThere: true })
+      }
+      // What comes after the last object of the backup.
+      while (mode === "replace" && all.length < mostActions) {
+        const entry = yield* keys.peek()
+        if (entry === undefined) break
+        keys.advance()
+        all.push({ _tag: "Remove", key: entry.key })
       }
       return all
     })
-    const rest = Stream.paginate(undefined, () =>
-      Effect.map(keys.peek(), (entry) => {
-        if (entry === undefined) return [[] as ReadonlyArray<Action>, Option.none<undefined>()] as const
-        keys.advance()
-        return [removed(entry), Option.some(undefined)] as const
-      })
+    return Stream.paginate(undefined, () =>
+      Effect.map(some(), (all) => [all, all.length < mostActions ? Option.none() : Option.some(undefined)] as const)
     )
-    return Stream.concat(Stream.flattenIterable(Stream.mapEffect(Stream.fromIterable(parts), of)), rest)
   })
 
 /** Reads objects of a backup, and puts them where they were. */

@@ -123,3 +123,9 @@ export const difference = Effect.fnUntraced(function* (target: ObjectStore["Serv
   }
   return undefined
 })
+
+/** The names of the resources that a catalog has. None, where there is no catalog. 1 GET. */
+export const resourcesOf = Effect.fnUntraced(function* (store: ObjectStore["Service"]) {
+  const found = yield* getOption(store, format.catalogKey)
+  return Option.isNone(found) ? [] : entries(member(parsed(found.value.body), "resources")).map(([name]) => name)
+})
