@@ -6,13 +6,20 @@ import { write } from "./doctest.ts"
 const compiler = (): string =>
   execFileSync("effect-tsgo", ["get-exe-path"], { encoding: "utf8" }).trim().split("\n").at(-1)!
 
+/** What has been checked is remembered: a check after a small change takes seconds. */
+const remembering = (name: string): ReadonlyArray<string> => [
+  "--incremental",
+  "--tsBuildInfoFile",
+  `.check/${name}.tsbuildinfo`
+]
+
 /** The longest first. One checker does the whole work with less time of the processor than several that share it. */
 const steps: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
-  ["types, effect", [compiler(), "-p", "tsconfig.json", "--checkers", "1"]],
+  ["types, effect", [compiler(), "-p", "tsconfig.json", "--checkers", "1", ...remembering("types")]],
   // What only the writing of declaration files finds out.
-  ["declarations", ["tsc", "-p", "tsconfig.build.json", "--noEmit", "--checkers", "1"]],
+  ["declarations", ["tsc", "-p", "tsconfig.build.json", "--noEmit", "--checkers", "1", ...remembering("declarations")]],
   ["admin page", ["tsc", "-p", "src/http/admin"]],
-  ["examples", ["tsc", "-p", ".doctest", "--checkers", "1"]],
+  ["examples", ["tsc", "-p", ".doctest", "--checkers", "1", ...remembering("examples")]],
   ["lint", ["oxlint", "--deny-warnings", "src", "test", "docs"]],
   ["format", ["oxfmt", "--check", "src", "test", "docs", "vitest.config.ts"]],
   ["imports", ["node", "test/tooling/floors.ts"]],

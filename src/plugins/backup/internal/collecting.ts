@@ -303,9 +303,9 @@ export const versions = Effect.fnUntraced(function* (
   )
   if (fresh.length === 0) return { parts, read: 0 }
   let at = 0
-  const until = (key: string | undefined): ReadonlyArray<ListEntry> => {
+  const until = (key: string): ReadonlyArray<ListEntry> => {
     const from = at
-    while (at < fresh.length && (key === undefined || compareUtf8(fresh[at]!.key, key) < 0)) at += 1
+    for (let next = fresh[at]; next !== undefined && compareUtf8(next.key, key) < 0; next = fresh[at]) at += 1
     return fresh.slice(from, at)
   }
   const merged = Stream.fromIterable(parts).pipe(
@@ -315,7 +315,7 @@ export const versions = Effect.fnUntraced(function* (
   )
   const items = Stream.concat(
     merged,
-    Stream.suspend(() => Stream.fromIterable<format.Row | ListEntry>(until(undefined)))
+    Stream.suspend(() => Stream.fromIterable<format.Row | ListEntry>(fresh.slice(at)))
   )
   const known = new Map(parts.map((part) => [part.digest, part]))
   return yield* collected(

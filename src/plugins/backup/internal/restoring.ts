@@ -103,8 +103,8 @@ export const actions = (
         else all.push({ _tag: "Put", row: wanted, isThere: true })
       }
       // What comes after the last object of the backup.
-      while (mode === "replace" && all.length < mostActions) {
-        const entry = yield* keys.peek()
+      while (all.length < mostActions) {
+        const entry = mode === "replace" ? yield* keys.peek() : undefined
         if (entry === undefined) break
         keys.advance()
         all.push({ _tag: "Remove", key: entry.key })
