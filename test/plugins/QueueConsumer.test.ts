@@ -1,0 +1,40 @@
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import { Database } from "effect-s3db/Database"
+import * as MessageQueue from "effect-s3db/plugins/MessageQueue"
+import { memory, openOn } from "../fixture.ts"
+import { suite } from "./messageQueues.ts"
+
+const inMemory = new Map<string, MessageQueue.MemoryQueue>()
+
+suite("memory", {
+  open: (name) =>
+    Effect.gen(function* () {
+      const found = inMemory.get(name) ?? (yield* MessageQueue.memory({ name, visibility: "1 second" }))
+      inMemory.set(name, found)
+      return found
+    }),
+  remembersIds: true,
+  hasVisibility: true,
+  refusesLate: true,
+  many: 2500
+})
+
+const stores = new Map<string, Effect.Success<typeof memory>>()
+
+suite("S3Queue", {
+  open: Effect.fnUntraced(function* (name) {
+    const store = stores.get(name) ?? (yield* memory)
+    stores.set(name, store)
+    const { database } = yield* openOn(store)
+    return yield* MessageQueue.s3({ name, visibility: "1 second", pollInterval: 10, maxPollInterval: 50 }).pipe(
+      Effect.provideService(Database, database),
+      Effect.provideService(Scope.Scope, yield* Effect.scope)
+    )
+  }),
+  remembersIds: true,
+  // It says by itself that it goes on.
+  hasVisibility: false,
+  refusesLate: true,
+  many: 300
+})
