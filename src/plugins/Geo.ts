@@ -46,6 +46,7 @@ import * as Attribute from "../schema/Attribute.ts"
 import * as Ellipsoid from "./geo/internal/ellipsoid.ts"
 import * as GeoJson from "./geo/internal/geoJson.ts"
 import * as Geohash from "./geo/internal/geohash.ts"
+import * as Listed from "./geo/listed.ts"
 import * as Shapes from "./geo/shapes.ts"
 
 // -----------------------------------------------------------------------------
@@ -368,9 +369,10 @@ export interface Places<R extends Resource.Any> {
   readonly within: (shape: Shape, filters?: Filters<R>) => Stream.Stream<Resource.DocumentOf<R>, FindError>
 
   /**
-   * The nearest documents, those as far as each other by their ids. Rings around the point are looked at, each four times as wide as the one before, until there are as many as
-   * are asked for: what is farther out is farther away. `maxCells` LIST for each of 10 rings at most, and 1 GET for each document given, more
-   * only where some have gone meanwhile, do not meet the conditions, or may not be seen. The keys of a ring are in memory. `InvalidGeo`; `Incomplete` as of `within`.
+   * The nearest documents, those as far as each other by their ids. Rings around the point are looked at, each four times as wide as the one before, one of them as far as enough are known
+   * of, until there are as many as are asked for: what is farther out is farther away. No cells are listed again but where that takes less requests than to leave them out. 4 LIST for each of
+   * 10 rings at most where there are no more than 1,000 keys around the point, as far as these cells go; else `maxCells`, and 1 for each further 1,000 keys. 1 GET for each document given, more
+   * only where some have gone meanwhile, do not meet the conditions, or may not be seen. The keys of all rings are in memory. `InvalidGeo`; `Incomplete` as of `within`.
    */
   readonly nearest: (request: NearestRequest<R>) => Effect.Effect<NearestPage<Resource.DocumentOf<R>>, FindError>
 
@@ -425,8 +427,12 @@ interface Far {
 
 const byDistance = (a: Far, b: Far): number => a.distance - b.distance || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
-/** How many documents are read at once. */
+/** How many documents are read at once, and how many spans are listed. */
 const step = 100
+const spansAtOnce = 4
+
+/** So many spans are enough for a circle with cells that are larger than it. */
+const fewCells = 4
 
 /** The first ring, in metres, and how much wider each is than the one before. */
 const firstRing = 1_000
@@ -468,16 +474,23 @@ export const make = Effect.fn("Geo.make")(function* <R extends Resource.Any>(
   yield* self.running()
   const cursors = Cursor.make(yield* (yield* Database).salt)
 
-  /** The keys that lie in an area, by what they say themselves. */
+  /** The keys of a span of cells. Where some documents are hidden, each has to be looked at, and is `NotAllowed` without. */
+  const hitsOf = ({ from, to }: Shapes.Span, verify: boolean) => repository.companion(index, { from, to, verify })
+  const allOf = (span: Shapes.Span): Stream.Stream<Hit, ListError> =>
+    Stream.catchTag(hitsOf(span, false), "NotAllowed", () => hitsOf(span, true))
+
+  /** What a key says itself. */
+  const candidateOf = ({ id, key: [, latitude, longitude] }: Hit): Candidate | undefined => {
+    const point = { latitude, longitude }
+    return Shapes.isPoint(point) ? { id, point } : undefined
+  }
+
+  /** The keys that lie in an area. */
   const candidates = (area: Shapes.Area): Stream.Stream<Candidate, ListError> =>
     Stream.fromIterable(Shapes.cover(area, maxCells)).pipe(
-      Stream.flatMap(({ from, to }) => {
-        const hits = (verify: boolean) => repository.companion(index, { from, to, verify })
-        // Where some documents are hidden, each has to be looked at.
-        return Stream.catchTag(hits(false), "NotAllowed", () => hits(true))
-      }),
-      Stream.map(({ id, key: [, latitude, longitude] }) => ({ id, point: { latitude, longitude } })),
-      Stream.filter((one): one is Candidate => Shapes.isPoint(one.point) && area.has(one.point))
+      Stream.flatMap(allOf),
+      Stream.map(candidateOf),
+      Stream.filter((one): one is Candidate => one !== undefined && area.has(one.point))
     )
 
   /** The documents of candidates that are where their keys say; asked by the field, so that nobody finds by what may not be asked for. */
@@ -577,33 +590,86 @@ export const make = Effect.fn("Geo.make")(function* <R extends Resource.Any>(
     const items: Array<Near<Resource.DocumentOf<R>> & Far> = []
     const seen = new Set<string>()
     const only = shape === undefined ? undefined : Shapes.areaOf(shape, measure)
+    const isAfter = (one: Far) => byDistance(one, after) > 0
+    let spans: ReadonlyArray<Listed.Listed> = []
+    /** What was listed and may not have been looked at yet, each once. */
+    const known = new Map<string, Candidate>()
+    const list = Effect.fnUntraced(function* (span: Shapes.Span, hits: Stream.Stream<Hit, ListError>) {
+      let keys = 0
+      yield* Stream.runForEach(hits, (hit) =>
+        Effect.sync(() => {
+          keys += 1
+          const one = candidateOf(hit)
+          if (one !== undefined && only?.has(one.point) !== false) known.set(`${hit.key.join()},${hit.id}`, one)
+        })
+      )
+      return { ...span, keys }
+    })
+    const listAll = Effect.fnUntraced(function* (area: Shapes.Area) {
+      const all = Listed.without(Shapes.cover(area, maxCells), spans)
+      const more = yield* Effect.forEach(all, (span) => list(span, allOf(span)), { concurrency: spansAtOnce })
+      spans = [...spans, ...more]
+    })
+    /** By cells that are larger than the area, each one page. `false`: there are more keys in one of them, or each document has to be looked at. */
+    const listFew = Effect.fnUntraced(function* (area: Shapes.Area) {
+      const all = Listed.without(Shapes.cover(area, Math.min(maxCells, fewCells)), spans)
+      const more = yield* Effect.forEach(all, (span) => list(span, Stream.take(hitsOf(span, false), Listed.pageKeys)), {
+        concurrency: spansAtOnce
+      }).pipe(Effect.catchTag("NotAllowed", () => Effect.undefined))
+      const whole = more?.filter(({ keys }) => keys < Listed.pageKeys)
+      spans = [...spans, ...(whole ?? [])]
+      return whole?.length === all.length
+    })
+    /** No more than this has to be looked at, if all that are known are given. */
+    const enoughFrom = (inner: number): number => {
+      const distances = [...known.values()].map(({ point }) => Shapes.distance(from, point))
+      const ahead = distances.filter((one) => one * measure.least - Shapes.metres > Math.max(inner, after.distance))
+      const farthest = ahead.sort((a, b) => a - b)[limit - items.length - 1]
+      return farthest === undefined ? Infinity : farthest * measure.greatest + Shapes.metres
+    }
     let inner = -1
-    for (let ring = firstRing; ; ring *= wider) {
-      const outer = Math.min(ring, radius)
-      const isLast = outer === radius
+    let isSparse = true
+    let isBounded = false
+    for (let ring = firstRing; ;) {
       // A ring that ends before the last page did has nothing more.
-      if (outer >= after.distance || isLast) {
+      while (ring < Math.min(after.distance, radius)) ring *= wider
+      let outer = Math.min(ring, radius)
+      const narrow = () => {
+        const enough = isBounded ? Infinity : enoughFrom(inner)
+        if (enough < outer) [outer, isBounded] = [enough, true]
         const circle = Shapes.areaOf({ circle: { center: from, radius: outer } }, measure)
-        const all = yield* Stream.runCollect(candidates(only === undefined ? circle : Shapes.both(circle, only)))
-        const next = ranked(from, all)
-        for (let isEnd = false; !isEnd && items.length < limit;) {
-          const some: Array<Candidate & Far> = []
-          const wanted = Math.min(step, limit - items.length)
-          while (some.length < wanted) {
-            const { done, value } = next.next()
-            isEnd = done === true
-            if (value === undefined || isEnd) break
-            if (value.distance > inner && byDistance(value, after) > 0) some.push(value)
-          }
-          for (const { distance, document, id } of some.length === 0 ? [] : yield* read(some, { predicate, where })) {
-            if (seen.has(id)) continue
-            seen.add(id)
-            items.push({ id, document, distance })
-          }
-        }
-        inner = outer
+        return { circle, area: only === undefined ? circle : Shapes.both(circle, only) }
       }
-      if (items.length >= limit || isLast) break
+      let { area, circle } = narrow()
+      isSparse &&= yield* listFew(area)
+      if (!isSparse) {
+        ;({ area, circle } = narrow())
+        yield* listAll(area)
+      }
+      const within = [...known].filter(([, { point }]) => circle.has(point))
+      for (const [key] of within) known.delete(key)
+      const next = ranked(
+        from,
+        within.map(([, one]) => one)
+      )
+      for (let isEnd = false; !isEnd && items.length < limit;) {
+        const some: Array<Candidate & Far> = []
+        const wanted = Math.min(step, limit - items.length)
+        while (some.length < wanted) {
+          const { done, value } = next.next()
+          isEnd = done === true
+          if (value === undefined || isEnd) break
+          if (value.distance > inner && isAfter(value)) some.push(value)
+        }
+        for (const { distance, document, id } of some.length === 0 ? [] : yield* read(some, { predicate, where })) {
+          if (seen.has(id)) continue
+          seen.add(id)
+          items.push({ id, document, distance })
+        }
+      }
+      inner = outer
+      if (items.length >= limit || outer === radius) break
+      if (outer === ring) ring *= wider
     }
     const last = items.length < limit ? undefined : items.at(-1)
     return {

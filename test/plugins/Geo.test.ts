@@ -10,6 +10,7 @@ import * as Geo from "effect-s3db/plugins/Geo"
 import * as Resource from "effect-s3db/Resource"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as Ellipsoid from "../../src/plugins/geo/internal/ellipsoid.ts"
+import * as Listed from "../../src/plugins/geo/listed.ts"
 import * as Shapes from "../../src/plugins/geo/shapes.ts"
 import { crashing, memory, openOn } from "../fixture.ts"
 import { pointsOf, randomOf, shapesOf } from "./places.ts"
@@ -475,24 +476,116 @@ describe("Geo", () => {
     })
   )
 
-  it.effect("looks at ten rings at most, and reads no more documents than it gives", () =>
+  it.effect(
+    "looks at ten rings at most, lists few cells and none again, and reads no more documents than it gives",
+    () =>
+      Effect.gen(function* () {
+        const { counter, store } = InstrumentedStore.make(yield* memory)
+        const { places, shops } = yield* openShops(store)
+        yield* shops.insertMany(pointsOf(200, randomOf(9)).map((at, i) => ({ id: `s${i}`, at })))
+        for (const [limit, maxGet] of [
+          [5, 5],
+          [1_000, 200]
+        ] as const) {
+          yield* counter.reset
+          const { items } = yield* places.nearest({ from: paris, limit })
+          const { get = 0, list = 0 } = yield* counter.counts
+          assert.strictEqual(items.length, maxGet)
+          assert.strictEqual(get, maxGet)
+          assert.isAtMost(list, 10 * 4)
+        }
+      })
+  )
+
+  it.effect("lists the cells of a ring, and no keys of those before it again", () =>
     Effect.gen(function* () {
       const { counter, store } = InstrumentedStore.make(yield* memory)
       const { places, shops } = yield* openShops(store)
-      yield* shops.insertMany(pointsOf(200, randomOf(9)).map((at, i) => ({ id: `s${i}`, at })))
-      for (const [limit, maxGet] of [
-        [5, 5],
-        [1_000, 200]
-      ] as const) {
+      const random = randomOf(12)
+      // Three of them within the second ring; the others are far away.
+      const at = (north: number) => ({ latitude: paris.latitude + north / 111_195, longitude: paris.longitude })
+      const near = [2_000, 3_000, -2_500].map((north, i) => ({ id: `n${i}`, at: at(north) }))
+      yield* shops.insertMany(near)
+      const listed = Effect.fnUntraced(function* (request: { readonly limit: number; readonly radius?: number }) {
         yield* counter.reset
-        const { items } = yield* places.nearest({ from: paris, limit })
-        const { get = 0, list = 0 } = yield* counter.counts
-        assert.strictEqual(items.length, maxGet)
-        assert.strictEqual(get, maxGet)
-        assert.isAtMost(list, 10 * 16)
-      }
+        const { items } = yield* places.nearest({ from: paris, ...request })
+        return { list: (yield* counter.counts).list ?? 0, ids: items.map(({ document }) => document.id) }
+      })
+      const spansOf = (radius: number) => Shapes.cover(Shapes.areaOf({ circle: { center: paris, radius } }), 4).length
+      // What the cells of the first ring have beyond it is known, and tells how far the next one goes.
+      const first = yield* listed({ limit: 1, radius: 1_000 })
+      assert.deepStrictEqual(first, { list: spansOf(1_000), ids: [] })
+      const all = yield* listed({ limit: 3 })
+      assert.deepStrictEqual(all.ids, ["n0", "n2", "n1"])
+      assert.isAtMost(all.list, spansOf(1_000) + spansOf(4_000))
+      const one = yield* listed({ limit: 1 })
+      assert.deepStrictEqual(one.ids, ["n0"])
+      assert.isAtMost(one.list, all.list)
+      // More than a page of keys around the point: as many spans as may be, and each further page.
+      const crowd = Array.from({ length: 3_000 }, (_, i) => ({ id: `c${i}`, at: at((random() - 0.5) * 900) }))
+      yield* shops.insertMany(crowd)
+      const dense = yield* listed({ limit: 10 })
+      const expected = [...near, ...crowd]
+        .map((shop) => ({ id: shop.id, distance: Geo.distance(paris, shop.at) }))
+        .sort((a, b) => a.distance - b.distance || (a.id < b.id ? -1 : 1))
+        .map(({ id }) => id)
+      assert.deepStrictEqual(dense.ids, expected.slice(0, 10))
+      // Few of the 3,000 lie as near as the tenth of those that the first pages had.
+      assert.isAtMost(dense.list, 4 + 16 + 1)
+      const most = yield* listed({ limit: 1_000 })
+      assert.deepStrictEqual(most.ids, expected.slice(0, 1_000))
+      assert.isAtMost(most.list, 4 + 16 + 3)
     })
   )
+
+  it("what was listed is left out, but where that would take more requests", () => {
+    const cell = (name: string) => ({ from: name.padEnd(26, "0"), to: name.padEnd(26, "3") })
+    const { from, to } = cell("12")
+    const without = (names: ReadonlyArray<readonly [string, number]>) =>
+      Listed.without(
+        [{ from, to }],
+        names.map(([name, keys]) => ({ ...cell(name), keys }))
+      )
+    assert.deepStrictEqual(without([]), [{ from, to }])
+    assert.deepStrictEqual(without([["13", 5_000]]), [{ from, to }])
+    assert.deepStrictEqual(without([["1", 5]]), [])
+    assert.deepStrictEqual(without([["12", 5]]), [])
+    assert.deepStrictEqual(
+      without([
+        ["120", 1],
+        ["121", 1]
+      ]),
+      [{ from: cell("122").from, to }]
+    )
+    assert.deepStrictEqual(without([["123", 1]]), [{ from, to: cell("122").to }])
+    assert.deepStrictEqual(without([["121", 999]]), [{ from, to }])
+    assert.deepStrictEqual(without([["121", 1_000]]), [cell("120"), { from: cell("122").from, to }])
+    assert.deepStrictEqual(
+      without([
+        ["1221", 1_000],
+        ["121", 1_000],
+        ["120", 0]
+      ]),
+      [cell("1220"), { from: cell("1222").from, to }]
+    )
+    // Every cell is in what is left, or was listed.
+    const random = randomOf(4)
+    const name = (length: number) => Array.from({ length }, () => Math.floor(random() * 4)).join("")
+    for (let i = 0; i < 500; i++) {
+      const spans = [cell(name(2)), cell(name(2))]
+      const listed = Array.from({ length: 4 }, () => ({
+        ...cell(name(1 + Math.floor(random() * 4))),
+        keys: random() * 2_000
+      }))
+      const left = Listed.without(spans, listed)
+      for (let j = 0; j < 50; j++) {
+        const at = `${spans[j % 2]!.from.slice(0, 2)}${name(24)}`
+        const isIn = (span: { readonly from: string; readonly to: string }) => span.from <= at && at <= span.to
+        assert.isTrue(left.some(isIn) || listed.some(isIn))
+        if (listed.some((one) => isIn(one) && one.keys >= 1_000)) assert.isFalse(left.some(isIn))
+      }
+    }
+  })
 
   it.effect("moves with the document, and forgets one that is gone or has no place any more", () =>
     Effect.gen(function* () {

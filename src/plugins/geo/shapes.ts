@@ -466,8 +466,13 @@ const partsOf = ({ east, name, north, south, west }: Cell, area: Area): Readonly
   })
 }
 
-/** The number after that of a cell, as text of the same length. */
-const after = (name: string): string => {
+/**
+ * Returns the number after that of a cell, as text of the same length.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const after = (name: string): string => {
   const kept = name.replace(/3+$/, "")
   return kept === "" ? "" : (kept.slice(0, -1) + String(Number(kept.at(-1)) + 1)).padEnd(name.length, "0")
 }
