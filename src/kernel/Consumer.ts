@@ -307,8 +307,8 @@ export interface Consumer<A> {
   /** How many entries of the source were not handled, selected or not. */
   readonly lag: Effect.Effect<number, StoreError.StoreError>
   /**
-   * Waits until all entries before a position were handled, in whatever process. 1 GET for each look, 3 once the position has stood
-   * for 10 seconds. What is consumed by the same consumer looks at once.
+   * Waits until all entries before a position were handled, in whatever process, and so until the snapshot is through: of position 0 for that alone. 1 GET for each look, 3 once the position
+   * has stood for 10 seconds. What is consumed by the same consumer looks at once.
    *
    * It fails with what has stopped the consumer: what has stopped this one after it was asked for, or, of another process, `Trimmed` and
    * `Corrupt` where position, lease and source say so. What has stopped a snapshot, or a handler with another error, `await` tells.
@@ -966,7 +966,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
       for (let pause = millisOf("firstPause", firstPause); ; pause = Math.min(longest, pause * 2)) {
         const at = yield* position
         const now = Option.getOrElse(at, () => 0)
-        if (now >= until) return now
+        if (Option.isSome(at) && now >= until) return now
         if (last === undefined) yield* wake
         for (const tally of runs) {
           const error = tally.stopped?.error

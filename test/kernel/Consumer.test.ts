@@ -3,6 +3,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
@@ -374,6 +375,24 @@ describe("Consumer", () => {
         yield* Effect.scoped(Effect.andThen(mine.consume(handle, { snapshot }), until(seen, 2)))
         assert.deepStrictEqual([snapshots, seen], [2, [102, 7]])
       })
+  )
+
+  it.effect("nobody has come to position 0 before the snapshot is through", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { handle } = recorder()
+      const begun = yield* Latch.make()
+      const through = yield* Latch.make()
+      const waiting = yield* Effect.forkChild(on(store).waitUntil(0), { startImmediately: true })
+      yield* pass(30)
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* on(store).consume(handle, { snapshot: Effect.andThen(begun.open, through.await) })
+      yield* drive(yield* Effect.forkChild(begun.await))
+      yield* pass(30)
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* through.open
+      assert.strictEqual(yield* drive(waiting), 0)
+    }).pipe(Effect.scoped, Random.withSeed("zero"))
   )
 
   it.effect("is moved back and ahead, also while another process consumes, idle or not", () =>
