@@ -1,6 +1,6 @@
 /**
  * Documents by words: how well they are ranked, how fast, and how large the index is; against BM25 by its definition, and minisearch and orama where they
- * are installed (`npm run bench:peers -- minisearch orama wordnet`). Collections: `--collections=made,wordnet`, by default the first.
+ * are installed (`npm run bench:peers -- minisearch orama wordnet`), or those of --peers=minisearch. Collections: `--collections=made,wordnet`, by default the first.
  *
  * `made` has 5,000 documents, or those of --documents=100000, by a seed, with a relevance that is known: each document is about one or two of 200 topics, of which it has words, beside words of
  * no topic; a query has three words of a topic, and a document is as relevant as its share of that topic is.
@@ -152,36 +152,45 @@ const wordnetCollection = (folder: string): Collection => {
   }
 }
 
+const gain = (grade: number, place: number) => (2 ** grade - 1) / Math.log2(place + 2)
+
+/** What the best 10 answers are worth, for each query. */
+const idealOf = ({ documents, queries, relevance }: Collection): ReadonlyArray<number> =>
+  queries.map(({ topic }) => {
+    const counts = [0, 0, 0]
+    for (let i = 0; i < documents.length; i++) counts[relevance(i, topic)]! += 1
+    const grades = [2, 1].flatMap((grade) => Array.from({ length: Math.min(10, counts[grade]!) }, () => grade))
+    return grades.slice(0, 10).reduce((total, grade, place) => total + gain(grade, place), 0)
+  })
+
 /** nDCG@10 of some answers. */
-const quality = (
-  { documents, queries, relevance }: Collection,
-  answers: ReadonlyArray<ReadonlyArray<string>>
-): number => {
-  const gain = (grade: number, place: number) => (2 ** grade - 1) / Math.log2(place + 2)
-  const numbers = new Map(documents.map(({ id }, i) => [id, i]))
-  let sum = 0
-  for (const [i, { topic }] of queries.entries()) {
-    const ideal = documents
-      .map((_, document) => relevance(document, topic))
-      .sort((a, b) => b - a)
-      .slice(0, 10)
-      .reduce((total, grade, place) => total + gain(grade, place), 0)
-    const found = answers[i]!.slice(0, 10).reduce(
-      (total, id, place) => total + gain(relevance(numbers.get(id) ?? -1, topic), place),
-      0
-    )
-    sum += ideal === 0 ? 0 : found / ideal
+const qualityOf = (collection: Collection) => {
+  const { documents, queries, relevance } = collection
+  const ideal = idealOf(collection)
+  return (answers: ReadonlyArray<ReadonlyArray<string>>): number => {
+    const wanted = new Set(answers.flatMap((ids) => ids.slice(0, 10)))
+    const numbers = new Map<string, number>()
+    for (const [i, { id }] of documents.entries()) if (wanted.has(id)) numbers.set(id, i)
+    let sum = 0
+    for (const [i, { topic }] of queries.entries()) {
+      const found = answers[i]!.slice(0, 10).reduce(
+        (total, id, place) => total + gain(relevance(numbers.get(id)!, topic), place),
+        0
+      )
+      sum += ideal[i] === 0 ? 0 : found / ideal[i]!
+    }
+    return sum / queries.length
   }
-  return sum / queries.length
 }
 
 /** BM25 by its definition, without an index. */
 const definition = ({ documents, queries }: Collection): ReadonlyArray<ReadonlyMap<string, number>> => {
-  const split = documents.map(({ text }) => text.split(" "))
-  const mean = split.reduce((sum, { length }) => sum + length, 0) / split.length
+  const lengths = new Uint32Array(documents.length)
   const wanted = new Set(queries.flatMap(({ text }) => text.split(" ")))
   const having = new Map<string, Map<number, number>>()
-  split.forEach((words, document) => {
+  documents.forEach(({ text }, document) => {
+    const words = text.split(" ")
+    lengths[document] = words.length
     for (const word of words) {
       if (!wanted.has(word)) continue
       const counts = having.get(word) ?? new Map<number, number>()
@@ -189,13 +198,14 @@ const definition = ({ documents, queries }: Collection): ReadonlyArray<ReadonlyM
       counts.set(document, (counts.get(document) ?? 0) + 1)
     }
   })
+  const mean = lengths.reduce((sum, length) => sum + length, 0) / lengths.length
   return queries.map(({ text }) => {
     const scores = new Map<string, number>()
     for (const word of text.split(" ")) {
       const counts = having.get(word) ?? new Map<number, number>()
       const idf = Math.log(1 + (documents.length - counts.size + 0.5) / (counts.size + 0.5))
       for (const [document, count] of counts) {
-        const norm = 1 - 0.75 + 0.75 * (split[document]!.length / mean)
+        const norm = 1 - 0.75 + 0.75 * (lengths[document]! / mean)
         const { id } = documents[document]!
         scores.set(id, (scores.get(id) ?? 0) + (idf * count * 2.2) / (count + 1.2 * norm))
       }
@@ -245,6 +255,7 @@ interface Orama {
 const peer = async (
   name: Name,
   collection: Collection,
+  quality: ReturnType<typeof qualityOf>,
   make: (
     module: unknown
   ) => Promise<{ readonly index: unknown; readonly search: (text: string) => Promise<ReadonlyArray<string>> }>
@@ -264,7 +275,7 @@ const peer = async (
   })
   return {
     name: title(name),
-    quality: quality(collection, answers),
+    quality: quality(answers),
     build,
     query,
     memory: index === undefined ? 0 : memory
@@ -278,7 +289,7 @@ class Texts extends Resource.Service<Texts>()("bench/texts", {
   journal: true
 }) {}
 
-const ours = Effect.fnUntraced(function* (collection: Collection) {
+const ours = Effect.fnUntraced(function* (collection: Collection, quality: ReturnType<typeof qualityOf>) {
   const { documents, queries } = collection
   const { store: inner } = yield* MemoryStore.make()
   const { counter, store } = InstrumentedStore.make(inner)
@@ -327,7 +338,7 @@ const ours = Effect.fnUntraced(function* (collection: Collection) {
   const answers = pages.map(({ items }) => items.map(({ id }) => id))
   const measured: Measured = {
     name: "effect-s3db",
-    quality: quality(collection, answers),
+    quality: quality(answers),
     build,
     query,
     memory
@@ -344,7 +355,7 @@ const ours = Effect.fnUntraced(function* (collection: Collection) {
     bytes,
     json,
     difference,
-    reference: quality(collection, reference)
+    reference: quality(reference)
   }
 })
 
@@ -361,15 +372,19 @@ const collections: Readonly<Record<string, () => Promise<Collection>>> = {
 }
 
 const compared = async (collection: Collection) => {
-  const own = await Effect.runPromise(Effect.scoped(ours(collection)))
-  const minisearch = await peer("minisearch", collection, async (module) => {
+  const quality = qualityOf(collection)
+  const own = await Effect.runPromise(Effect.scoped(ours(collection, quality)))
+  const peersOf = optionOf("peers")?.split(",")
+  const compare: typeof peer = (name, ...rest) =>
+    peersOf?.includes(name) === false ? Promise.resolve(undefined) : peer(name, ...rest)
+  const minisearch = await compare("minisearch", collection, quality, async (module) => {
     const { default: MiniSearch } = module as Minisearch
     // As ours: its own default gives short documents less of an advantage.
     const index = new MiniSearch({ fields: ["text"], bm25: { k: 1.2, b: 0.75, d: 0 } })
     index.addAll(collection.documents)
     return { index, search: async (text) => index.search(text).map(({ id }) => id) }
   })
-  const orama = await peer("orama", collection, async (module) => {
+  const orama = await compare("orama", collection, quality, async (module) => {
     const { create, insertMultiple, search } = module as Orama
     const index = await create({ schema: { id: "string", text: "string" } })
     await insertMultiple(index, collection.documents, 1_000)

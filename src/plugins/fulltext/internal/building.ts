@@ -1,11 +1,11 @@
 /** How parts of an index grow: by documents that came, changed and went, and by segments that are put together. */
 import * as Effect from "effect/Effect"
-import type * as Result from "effect/Result"
+import * as Result from "effect/Result"
 import * as Id from "../../../crypto/Id.ts"
 import { sameBytes } from "../../../internal/bytes.ts"
 import { compareUtf8 } from "../../../internal/text.ts"
 import type { ObjectStore } from "../../../storage/ObjectStore.ts"
-import type * as StoreError from "../../../storage/StoreError.ts"
+import * as StoreError from "../../../storage/StoreError.ts"
 import type { Block, Blocks } from "../../journalindex/internal/blocks.ts"
 import type { Growth } from "../../journalindex/internal/indexer.ts"
 import { packNumbers, unpackNumbers } from "../../journalindex/internal/manifest.ts"
@@ -234,26 +234,28 @@ export const make = (store: ObjectStore["Service"], blocks: Blocks, options: Opt
       numbers[least]![number] = count++
       heads[least] = yield* documents[least]!
     }
-    const terms = some.map(({ key, terms }) =>
-      through(blocks, key, terms, (block, payload) => segmentFile.termsOf(block, payload))
-    )
-    const next: Array<segmentFile.Term | undefined> = []
+    const terms = some.map(({ key, terms }) => through(blocks, key, terms, segmentFile.storedOf))
+    const next: Array<segmentFile.Stored | undefined> = []
     for (const pull of terms) next.push(yield* pull)
     for (;;) {
       const least = leastOf(next, (a, b) => compareUtf8(a.term, b.term))
       if (least < 0) break
       const { term } = next[least]!
-      const postings: Array<segmentFile.Posting> = []
+      const sources: Array<{ readonly postings: Uint8Array; readonly numbers: Int32Array }> = []
+      let from = ""
       for (let i = 0; i < next.length; i++) {
         const one = next[i]
         if (one?.term !== term) continue
-        for (const { document, fields } of one.postings) {
-          const number = numbers[i]![document]!
-          if (number >= 0) postings.push({ document: number, fields })
-        }
+        sources.push({ postings: one.postings, numbers: numbers[i]! })
+        from = some[i]!.key
         next[i] = yield* terms[i]!
       }
-      if (postings.length > 0) encoder.term({ term, postings: postings.sort((a, b) => a.document - b.document) })
+      yield* Effect.fromResult(
+        Result.mapError(
+          encoder.merged(term, sources),
+          (reason) => new StoreError.StoreError({ operation: "get", key: from, reason })
+        )
+      )
     }
     const merged = count === 0 ? [] : [yield* put(encoder, count)]
     const keys = new Set(some.map(({ key }) => key))

@@ -146,6 +146,62 @@ const postingsFrom = (from: bytes.Reader, withPositions: boolean): ReadonlyArray
   })
 }
 
+/** A term with its postings as they are stored. */
+export interface Stored {
+  readonly term: string
+  readonly postings: Uint8Array
+}
+
+/** Goes through stored postings, one by one, without making anything of them. */
+class Walk {
+  /** The number of the document that it stands at; -1: at none, which is the end. */
+  document = -1
+  private readonly stored: Uint8Array
+  private readonly numbers: Int32Array
+  private readonly reader: bytes.Reader
+  private left: number
+  private before = 0
+  private from = 0
+
+  /** `numbers` are those that documents get, ascending; -1: they are no more. */
+  constructor(stored: Uint8Array, numbers: Int32Array) {
+    this.stored = stored
+    this.numbers = numbers
+    this.reader = new bytes.Reader(stored)
+    this.left = this.reader.uint()
+    this.next()
+  }
+
+  next(): void {
+    const { reader } = this
+    for (;;) {
+      if (this.left === 0) {
+        this.document = -1
+        return
+      }
+      this.left -= 1
+      this.before += reader.uint()
+      this.from = reader.at
+      for (let fields = reader.uint(); fields > 0; fields--) {
+        reader.uint()
+        reader.uint()
+        const both = reader.uint()
+        if (both % 2 === 1) for (let count = Math.floor(both / 2); count > 0; count--) reader.uint()
+      }
+      const number = this.numbers[this.before]
+      if (number === undefined) throw new bytes.Malformed()
+      if (number < 0) continue
+      this.document = number
+      return
+    }
+  }
+
+  /** Its fields, as they are stored. */
+  fields(): Uint8Array {
+    return this.stored.subarray(this.from, this.reader.at)
+  }
+}
+
 /** Blocks as they are filled. */
 class Section<A, First> {
   readonly directory: Array<Block<First>> = []
@@ -201,32 +257,38 @@ class Section<A, First> {
   }
 }
 
+/** Postings in bytes, and how many there are. */
+interface Packed {
+  readonly term: string
+  readonly count: number
+  readonly postings: Uint8Array
+}
+
 /** Takes terms and documents as they come, both ascending by UTF-8, and makes the object of a segment of them. */
 export class Encoder {
-  private readonly terms: Section<Term, string>
-  private readonly list: Section<Term, string>
+  private readonly terms: Section<Packed, string>
+  private readonly list: Section<Packed, string>
   private readonly documents: Section<Indexed, Numbered>
+  private readonly own = new bytes.Writer()
+  private readonly body = new bytes.Writer()
   private last = ""
 
   constructor(blockBytes: number = defaultBlockBytes) {
-    const own = new bytes.Writer()
     this.terms = new Section(
       blockBytes,
       (to, texts, { postings, term }) => {
         texts.write(to, term)
         // With its length, so that others can be passed over.
-        own.reset()
-        writePostings(own, postings)
-        to.uint(own.length)
-        to.bytes(own.view())
+        to.uint(postings.length)
+        to.bytes(postings)
       },
       ({ term }) => term
     )
     this.list = new Section(
       blockBytes,
-      (to, texts, { postings, term }) => {
+      (to, texts, { count, term }) => {
         texts.write(to, term)
-        to.uint(postings.length)
+        to.uint(count)
       },
       ({ term }) => term
     )
@@ -242,9 +304,53 @@ export class Encoder {
     )
   }
 
-  term(term: Term): void {
-    this.terms.add(term)
-    this.list.add(term)
+  term({ postings, term }: Term): void {
+    this.own.reset()
+    writePostings(this.own, postings)
+    this.add({ term, count: postings.length, postings: this.own.view() })
+  }
+
+  /**
+   * A term of several segments, with what documents of each of these are now, ascending, or -1 where they are no more. A term that no document has any more is left out.
+   */
+  merged(
+    term: string,
+    sources: ReadonlyArray<{ readonly postings: Uint8Array; readonly numbers: Int32Array }>
+  ): Result.Result<void, StoreError.Corrupt> {
+    try {
+      const { body, own } = this
+      const walks = sources.map(({ numbers, postings }) => new Walk(postings, numbers))
+      body.reset()
+      let count = 0
+      let before = 0
+      for (;;) {
+        let first: Walk | undefined
+        for (const walk of walks) {
+          if (walk.document >= 0 && (first === undefined || walk.document < first.document)) first = walk
+        }
+        if (first === undefined) break
+        body.uint(first.document - before)
+        before = first.document
+        body.bytes(first.fields())
+        count += 1
+        first.next()
+      }
+      if (count > 0) {
+        own.reset()
+        own.uint(count)
+        own.bytes(body.view())
+        this.add({ term, count, postings: own.view() })
+      }
+      return Result.void
+    } catch (error) {
+      if (error instanceof bytes.Malformed) return corrupt(isAnother)
+      throw error
+    }
+  }
+
+  private add(packed: Packed): void {
+    this.terms.add(packed)
+    this.list.add(packed)
   }
 
   document(document: Indexed): void {
@@ -365,6 +471,21 @@ export const termsOf = (
         all.push({ term, postings: postingsFrom(new bytes.Reader(own), withPositions) })
         return true
       })
+      return all
+    }
+  )
+
+/** The terms of a block with their postings as they are stored, if it is the one of the directory. */
+export const storedOf = (
+  { first }: Block<string>,
+  payload: Uint8Array
+): Result.Result<ReadonlyArray<Stored>, StoreError.Corrupt> =>
+  decoded(
+    payload,
+    (term) => term === first,
+    (items) => {
+      const all: Array<Stored> = []
+      each(items, 0, (reader, texts) => all.push({ term: texts.read(reader), postings: reader.bytes(reader.uint()) }) > 0)
       return all
     }
   )
