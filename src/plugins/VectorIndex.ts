@@ -227,7 +227,10 @@ export interface Nearest<R extends Resource.Any> extends Effort {
   readonly limit?: number | undefined
   /** The greatest distance. Default: any. */
   readonly threshold?: number | undefined
-  /** Conditions on fields, as those of `query`. */
+  /**
+   * Conditions on fields, as those of `query`. They are judged as documents are read, the nearest first. Where too few of the first 32 pass, and ids, unique keys or a partition answer
+   * all of the conditions, the documents that meet them are read instead, unless these are more than would be looked at otherwise: then all of them are compared, and the answer is exact.
+   */
   readonly where?: Query.Where<Query.Queryable<Stored<Resource.SchemaOf<R>>>> | undefined
   /** Conditions as data, such as `parseWhere` makes of untrusted JSON. */
   readonly predicate?: Query.Predicate | undefined
@@ -265,7 +268,7 @@ export interface SearchPage<out A> {
   readonly cursor: string | undefined
   /** All records of the journal before this position are in the answer. */
   readonly position: number
-  /** Whether every vector was looked at, and so nothing nearer was missed. */
+  /** Whether every vector was looked at, or all that the conditions leave, and so nothing nearer was missed. */
   readonly isExact: boolean
 }
 
@@ -444,6 +447,15 @@ type Values = reading.Values
 
 interface AnyRepository extends reading.AnyRepository {
   readonly get: (id: string) => Effect.Effect<Values, DbError.NotFound | DbError.InvalidInput | ListError>
+  readonly query: (request: {
+    readonly where?: Values | undefined
+    readonly predicate?: Query.Predicate | undefined
+    readonly onCorrupt: (found: Query.Corrupt) => Effect.Effect<void>
+  }) => Stream.Stream<Values, ListError>
+  readonly explainQuery: (request: {
+    readonly where?: Values | undefined
+    readonly predicate?: Query.Predicate | undefined
+  }) => Effect.Effect<Query.Plan, ListError>
 }
 
 const { step } = reading
@@ -451,6 +463,8 @@ const { step } = reading
 const mostLookedAt = 1_000
 /** So many documents of a partition are compared one by one. */
 const fewWithin = 200
+/** After so many documents have been judged, it is asked whether too few of them pass. */
+const firstJudged = 32
 /** How many times as many lists are looked at where few documents are left by a filter. */
 const mostTimes = 16
 /** The form of what is stored, in the names of the objects. */
@@ -745,6 +759,20 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
       })),
       effort
     )
+    /** All that meet the conditions, where they were read before anything is looked for. */
+    let matching: ReadonlyArray<Seen["document"]> | undefined
+    let mayTurn = isFiltered && !isFew
+    /** Reads what meets the conditions, if it is no more than so many and an index leads to nothing else. */
+    const turned = Effect.fnUntraced(function* (most: number) {
+      mayTurn = false
+      const { access, filter } = yield* repository.explainQuery({ where, predicate: given })
+      if (access === "scan" || (filter !== undefined && access === "partition")) return
+      const found = yield* Stream.runCollect(
+        Stream.take(repository.query({ where, predicate, onCorrupt: tellCorrupt }), most + 1)
+      )
+      for (const one of found) documents.set(idOf(one), one)
+      if (found.length <= most) matching = found.filter((one) => allowed?.has(idOf(one)) !== false)
+    })
     let times = allowed === undefined ? 1 : timesFor(allowed.size, part.documents)
     let isWider = yield* found.widen(times)
 
@@ -754,6 +782,13 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
       const distanceTo = Metrics.from(metric, vector)
       const done = new Set<string>()
       const seen: Array<Seen> = []
+      const whole = (all: ReadonlyArray<Values>) => {
+        seen.length = 0
+        judge(all.map(idOf))
+        seen.sort(lookups.byRank)
+        const items = seen.slice(0, limit)
+        return { items, last: seen.length > limit ? items.at(-1) : undefined, isWhole: true }
+      }
       const judge = (ids: ReadonlyArray<string>) => {
         for (const id of ids) {
           const document = documents.get(id)
@@ -764,8 +799,10 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
           seen.push(one)
         }
       }
+      if (matching !== undefined) return whole(matching)
       judge(direct)
       let looked = 0
+      let passed = 0
       /** The next one that was not looked at, if it can be near enough. */
       const next = Effect.gen(function* () {
         for (;;) {
@@ -786,6 +823,16 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
         yield* readAll(batch)
         judge(batch)
         looked += batch.length
+        passed += batch.filter((id) => documents.get(id) !== undefined).length
+        if (mayTurn && looked >= firstJudged && seen.length < limit) {
+          // As many would be looked at, if as few of them pass.
+          const more = Math.min(
+            mostLookedAt - looked,
+            Math.ceil(((limit - seen.length) * (looked + 1)) / (passed + 0.5))
+          )
+          if (more > looked) yield* turned(more)
+          if (matching !== undefined) return whole(matching)
+        }
         seen.sort(lookups.byRank)
         const hit = yield* next
         // What is not looked at may be as near as this.
@@ -801,19 +848,24 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
           }
           const items = given.slice(0, limit)
           const isMore = hit !== undefined || isWider || seen.length > limit
-          return { items, last: !isMore ? undefined : isFull ? items.at(-1) : (border ?? given.at(-1)) }
+          const last = !isMore ? undefined : isFull ? items.at(-1) : (border ?? given.at(-1))
+          return { items, last, isWhole: false }
         }
         if (hit !== undefined) continue
         const isBeyond = (yield* peek) !== undefined
-        if (isBeyond || !isWider) return { items: given, last: undefined }
+        if (isBeyond || !isWider) return { items: given, last: undefined, isWhole: false }
         times *= 4
         isWider = yield* found.widen(times)
       }
     })
 
-    const pages: Array<{ readonly items: ReadonlyArray<Seen>; readonly last: Hit | undefined }> = []
+    const pages: Array<Effect.Success<ReturnType<typeof pageOf>>> = []
     for (const [i, one] of all.entries()) pages.push(yield* pageOf(one, i))
-    return { pages, position: newer.position, isExact: () => isFew || !isWider }
+    const isAll = isFew || !isWider
+    return {
+      position: newer.position,
+      pages: pages.map(({ isWhole, ...page }) => ({ ...page, isExact: isWhole || isAll }))
+    }
   })
 
   const shown = (items: ReadonlyArray<Seen>): ReadonlyArray<Match<A>> =>
@@ -848,13 +900,13 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
     return yield* kept(
       withLive(
         Effect.fnUntraced(function* (part) {
-          const { isExact, pages, position } = yield* looking(part, [{ vector, after, without }], settings, request)
-          const { items, last } = pages[0]!
+          const { pages, position } = yield* looking(part, [{ vector, after, without }], settings, request)
+          const { isExact, items, last } = pages[0]!
           return {
             items: shown(items),
             cursor: last && (yield* cursors.make(identity, writePosition({ distance: last.distance, id: last.id }))),
             position,
-            isExact: isExact()
+            isExact
           }
         })
       )
@@ -877,8 +929,8 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
       withLive(
         Effect.fnUntraced(function* (part) {
           const all = vectors.map((vector) => ({ vector }))
-          const { isExact, pages, position } = yield* looking(part, all, settings, request)
-          return pages.map(({ items }) => ({ items: shown(items), cursor: undefined, position, isExact: isExact() }))
+          const { pages, position } = yield* looking(part, all, settings, request)
+          return pages.map(({ isExact, items }) => ({ items: shown(items), cursor: undefined, position, isExact }))
         })
       )
     )

@@ -198,6 +198,121 @@ describe("VectorIndex", () => {
     })
   )
 
+  it.effect("conditions that few meet are asked first, where an index answers them and that takes less", () =>
+    Effect.gen(function* () {
+      const vectors = clustered(6, 1_000, 8, 20, 0.7)
+      const inner = yield* memory
+      const settings: Settings = {
+        dimensions: 8,
+        exactUntil: 500,
+        recall: 1,
+        maxAge: "1 hour",
+        cacheBytes: 64 * 1024 * 1024
+      }
+      yield* filled(inner, vectors, settings)
+      const { counter, store } = InstrumentedStore.make(inner)
+      const { index, songs } = yield* openSongs(store, settings)
+      const vector = clustered(6, 1_001, 8, 20, 0.7)[1_000]!
+      // Manifest, centres and lists are known from now on.
+      yield* index.lookup({ vector })
+      const asked = Effect.fnUntraced(function* (
+        request: Omit<Parameters<typeof index.search>[0], "vector">,
+        keep: (i: number) => boolean
+      ) {
+        yield* counter.reset
+        const page = yield* index.search({ vector, limit: 5, ...request })
+        const { get = 0, list = 0 } = yield* counter.counts
+        const expected = nearestOf(
+          entriesOf(vectors).filter((_, i) => keep(i)),
+          vector,
+          request.limit ?? 5
+        )
+        assert.deepStrictEqual(
+          page.items.map(({ distance, document: { id } }) => ({ id, distance })),
+          expected
+        )
+        return { get, list, page }
+      })
+      const isSeventh = (i: number) => i % 50 === 7
+      // 20 of 1,000: about 250 would be looked at. 32 are, and then those 20.
+      const before = yield* asked({ where: { kind: "k7" } }, isSeventh)
+      assert.isTrue(before.page.isExact)
+      assert.isAtMost(before.get, 32 + 5 + 20)
+      assert.strictEqual(before.list, 1)
+      const predicate = yield* songs.parseWhere({ kind: "k7" })
+      assert.isAtMost((yield* asked({ predicate }, isSeventh)).get, 32 + 5 + 20)
+      // Pages go on, without gaps or doubles.
+      const all = yield* pagesOf((cursor) => index.search({ vector, where: { kind: "k7" }, limit: 7, cursor }))
+      assert.deepStrictEqual(
+        all,
+        nearestOf(
+          entriesOf(vectors).filter((_, i) => isSeventh(i)),
+          vector,
+          100
+        )
+      )
+      // No index answers this: it stays as it was.
+      const scanned = yield* asked({ where: { year: 7 } }, (i) => i % 100 === 7)
+      assert.strictEqual(scanned.list, 0)
+      assert.isAbove(scanned.get, 32 + 5 + 20)
+      // Nor all of this.
+      const partly = yield* asked({ where: { kind: "k7", year: 7 } }, (i) => i % 100 === 7)
+      assert.strictEqual(partly.list, 0)
+      // Most pass: nothing is asked first.
+      const many = yield* asked({ where: { year: { gte: 20 } } }, (i) => i % 100 >= 20)
+      assert.isAtMost(many.get, 32)
+      // Each of several vectors from what was read for the first of them.
+      yield* counter.reset
+      const three = [vector, vectors[5]!, vectors[900]!]
+      const pages = yield* index.searchMany(three, { where: { kind: "k7" }, limit: 5 })
+      const { get = 0, list = 0 } = yield* counter.counts
+      for (const [i, page] of pages.entries()) {
+        const expected = nearestOf(
+          entriesOf(vectors).filter((_, i) => isSeventh(i)),
+          three[i]!,
+          5
+        )
+        assert.deepStrictEqual(
+          idsOf(page),
+          expected.map(({ id }) => id)
+        )
+        assert.isTrue(page.isExact)
+      }
+      assert.isAtMost(get, 32 + 5 + 20)
+      assert.strictEqual(list, 1)
+    })
+  )
+
+  it.effect("conditions that many meet are not asked first, though an index answers them", () =>
+    Effect.gen(function* () {
+      // Those around the vector are all of another kind.
+      const vectors = clustered(7, 900, 8, 10, 0.7)
+      const vector = vectors[0]!
+      const order = nearestOf(entriesOf(vectors), vector, 900)
+      const far = new Set(order.slice(60).map(({ id }) => id))
+      const inner = yield* memory
+      const settings: Settings = { dimensions: 8, exactUntil: 100, recall: 1, maxAge: "1 hour" }
+      const { settle, songs } = yield* openSongs(inner, settings)
+      yield* songs.insertMany(
+        vectors.map((sound, i) => ({ id: `s${i}`, kind: far.has(`s${i}`) ? "far" : "near", sound }))
+      )
+      yield* driven(settle)
+      const { counter, store } = InstrumentedStore.make(inner)
+      const { index } = yield* openSongs(store, settings)
+      yield* index.lookup({ vector })
+      yield* counter.reset
+      const { isExact, items } = yield* index.search({ vector, where: { kind: "far" }, limit: 5 })
+      const { get = 0 } = yield* counter.counts
+      assert.deepStrictEqual(
+        items.map(({ distance, document: { id } }) => ({ id, distance })),
+        order.slice(60, 65)
+      )
+      assert.isTrue(isExact)
+      // It was tried, up to what would have been looked at.
+      assert.isAtMost(get, 2 * 33 * 10 + 65)
+    })
+  )
+
   it.effect("several vectors at once are what each is by itself, and read a list once", () =>
     Effect.gen(function* () {
       const vectors = clustered(8, 2_000, 16, 30)
