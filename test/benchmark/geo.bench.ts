@@ -1,6 +1,6 @@
 /**
  * Documents by place: how fast, by how many requests, and that each answer is that of a look at all; against kdbush with geokdbush, which has all points in
- * memory, where it is installed (`npm run bench:peers -- kdbush`). 10,000 documents, or those of --documents=100000. Half of the points are in 200 towns.
+ * memory, where it is installed (`npm run bench:peers -- kdbush`). 10,000 documents, or those of --documents=100000; 40 queries, or those of --queries=10. Half of the points are in 200 towns.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -71,8 +71,15 @@ interface Kdbush {
   ) => ReadonlyArray<number>
 }
 
+const optionOf = (name: string): number | undefined => {
+  const option = `--${name}=`
+  const given = process.argv.find((one) => one.startsWith(option))
+  return given === undefined ? undefined : Number(given.slice(option.length))
+}
+
 /** A look at all by geodesics takes its time. */
-const queriesOn = { sphere: 40, ellipsoid: 4 } as const
+const sphereQueries = optionOf("queries") ?? 40
+const queriesOn = { sphere: sphereQueries, ellipsoid: Math.max(1, Math.round(sphereQueries / 10)) }
 
 /** The best of three times over all queries, in milliseconds for one. */
 const timed = async (queries: number, run: () => unknown): Promise<number> => {
@@ -199,8 +206,7 @@ const measured = Effect.fnUntraced(function* (
 })
 
 export const report = async () => {
-  const option = "--documents="
-  const count = Number(process.argv.find((one) => one.startsWith(option))?.slice(option.length) ?? "10000")
+  const count = optionOf("documents") ?? 10_000
   const { ellipsoid, sphere, stored, write } = await Effect.runPromise(
     Effect.scoped(
       Effect.gen(function* () {

