@@ -485,7 +485,11 @@ export const storedOf = (
     (term) => term === first,
     (items) => {
       const all: Array<Stored> = []
-      each(items, 0, (reader, texts) => all.push({ term: texts.read(reader), postings: reader.bytes(reader.uint()) }) > 0)
+      each(
+        items,
+        0,
+        (reader, texts) => all.push({ term: texts.read(reader), postings: reader.bytes(reader.uint()) }) > 0
+      )
       return all
     }
   )
