@@ -328,7 +328,7 @@ export const make = Effect.fn("Database.make")(function* (
     onEvent: (event) => PubSub.publish(events, event)
   }).pipe(DbError.named("Database.open"))
   const { capabilities } = opened
-  const store = InstrumentedStore.observed(InstrumentedStore.tallying(opened.store), observers)
+  const store = InstrumentedStore.observed(opened.store, observers)
   const sightings = yield* CatalogLease.watch
   const catalog = yield* CatalogCell.make(store, { version: opened.version, age, onSeen: sightings.onSeen })
   const lease = CatalogLease.make(catalog, sightings, leaseMillis)

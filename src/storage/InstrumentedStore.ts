@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { maxKeysPerRequest, type Metadata, type ObjectHead, ObjectStore, type PutRequest } from "./ObjectStore.ts"
@@ -194,32 +195,6 @@ export const CurrentTally = Context.Reference<Tally | undefined>("effect-s3db/st
 export const tally: Effect.Effect<Tally> = Effect.map(CurrentTally, (outer) => ({ requests: 0, outer }))
 
 /**
- * Wraps a store so that its requests are added to `CurrentTally`, those of `deleteMany` by the thousand keys. The store of a
- * database is wrapped so. A request that is sent again by a store below counts once.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const tallying = (inner: ObjectStore["Service"]): ObjectStore["Service"] => {
-  const one = <A>(effect: Effect.Effect<A, StoreError>, requests = 1): Effect.Effect<A, StoreError> =>
-    Effect.withFiber((fiber) => {
-      let tally = fiber.getRef(CurrentTally)
-      for (; tally !== undefined; tally = tally.outer) tally.requests += requests
-      return effect
-    })
-  return {
-    ...inner,
-    put: (request) => one(inner.put(request)),
-    get: (key, options) => one(inner.get(key, options)),
-    head: (key) => one(inner.head(key)),
-    delete: (key, options) => one(inner.delete(key, options)),
-    deleteMany: (keys, options) => one(inner.deleteMany(keys, options), Math.ceil(keys.length / maxKeysPerRequest)),
-    copy: (request) => one(inner.copy(request)),
-    list: (request) => one(inner.list(request))
-  }
-}
-
-/**
  * Runs an effect and tells the span that it is in how many requests it has made (`s3db.requests`).
  *
  * @category combinators
@@ -315,8 +290,9 @@ type Told = Pick<Seen, "received" | "size" | "keys">
 const toldOfObject = (head: ObjectHead): number => head.size + metadataBytes(head.metadata)
 
 /**
- * Wraps a store so that those who are in `observers` at the time are told of its requests, one by one. Where there are none it costs
- * nothing. A request that is sent again by a store below is told once.
+ * Wraps a store so that its requests are added to `CurrentTally`, those of `deleteMany` by the thousand keys, and that those who are in
+ * `observers` at the time are told of them, one by one. Where there are none it costs next to nothing. A request that is sent again by a store
+ * below counts once, and is told once. The store of a database is wrapped so.
  *
  * @category constructors
  * @since 0.1.0
@@ -325,67 +301,72 @@ export const observed = (
   inner: ObjectStore["Service"],
   observers: { readonly requests: ReadonlyArray<Observer> }
 ): ObjectStore["Service"] => {
+  const count = (fiber: Fiber.Fiber<unknown, unknown>, requests: number): void => {
+    for (let tally = fiber.getRef(CurrentTally); tally !== undefined; tally = tally.outer) tally.requests += requests
+  }
+  const told = <A>(
+    effect: Effect.Effect<A, StoreError>,
+    fiber: Fiber.Fiber<unknown, unknown>,
+    request: Pick<Seen, "kind" | "key" | "keys" | "requests" | "sent" | "isNew">,
+    of: (answer: A) => Told
+  ): Effect.Effect<A, StoreError> =>
+    Effect.onExit(effect, (exit) =>
+      Effect.sync(() => {
+        const known = { operation: fiber.getRef(CurrentOperation), plugin: fiber.getRef(CurrentPlugin) }
+        const error = Exit.isSuccess(exit) ? undefined : failureOf(exit)
+        const seen: Seen = Exit.isSuccess(exit)
+          ? { ...request, ...known, isOver: true, ...of(exit.value) }
+          : { ...request, ...known, isOver: error !== undefined, error, received: 0 }
+        for (const observer of observers.requests) observer(seen, fiber.context)
+      })
+    )
   const watched = <A>(
     effect: Effect.Effect<A, StoreError>,
-    about: () => Pick<Seen, "kind" | "key" | "keys" | "requests" | "sent" | "isNew">,
-    told: (answer: A) => Told
+    about: Pick<Seen, "kind" | "key"> & Partial<Pick<Seen, "keys" | "requests">>,
+    of: (answer: A) => Told
   ): Effect.Effect<A, StoreError> =>
     Effect.withFiber((fiber) => {
-      if (observers.requests.length === 0) return effect
-      return Effect.onExit(effect, (exit) =>
-        Effect.sync(() => {
-          const known = { operation: fiber.getRef(CurrentOperation), plugin: fiber.getRef(CurrentPlugin) }
-          const error = Exit.isSuccess(exit) ? undefined : failureOf(exit)
-          const request = about()
-          const seen: Seen = Exit.isSuccess(exit)
-            ? { ...request, ...known, isOver: true, ...told(exit.value) }
-            : { ...request, ...known, isOver: error !== undefined, error, received: 0 }
-          for (const observer of observers.requests) observer(seen, fiber.context)
-        })
-      )
+      const { requests = 1 } = about
+      count(fiber, requests)
+      return observers.requests.length === 0 ? effect : told(effect, fiber, { ...about, requests, sent: 0 }, of)
     })
   const nothingBack = () => ({ received: 0 })
-  const one = (kind: Kind, key: string) => () => ({ kind, key, requests: 1, sent: 0 })
   const sentBy = ({ body, metadata }: PutRequest) => (body?.length ?? 0) + metadataBytes(metadata)
   return {
     ...inner,
     put: (request) =>
-      watched(
-        inner.put(request),
-        () => ({
-          kind: "put",
-          key: request.key,
-          requests: 1,
-          sent: sentBy(request),
-          isNew: request.ifNoneMatch !== undefined
-        }),
-        () => ({ received: 0, size: sentBy(request) })
-      ),
+      Effect.withFiber((fiber) => {
+        count(fiber, 1)
+        const effect = inner.put(request)
+        if (observers.requests.length === 0) return effect
+        const { ifNoneMatch, key } = request
+        const sent = sentBy(request)
+        const about = { kind: "put", key, requests: 1, sent, isNew: ifNoneMatch !== undefined } as const
+        return told(effect, fiber, about, () => ({ received: 0, size: sent }))
+      }),
     get: (key, options) =>
-      watched(inner.get(key, options), one("get", key), (object) => ({
-        received: object.body.length + metadataBytes(object.metadata),
-        size: toldOfObject(object)
-      })),
+      Effect.withFiber((fiber) => {
+        count(fiber, 1)
+        const effect = inner.get(key, options)
+        if (observers.requests.length === 0) return effect
+        return told(effect, fiber, { kind: "get", key, requests: 1, sent: 0 }, (object) => ({
+          received: object.body.length + metadataBytes(object.metadata),
+          size: toldOfObject(object)
+        }))
+      }),
     head: (key) =>
-      watched(inner.head(key), one("head", key), (head) => ({
+      watched(inner.head(key), { kind: "head", key }, (head) => ({
         received: metadataBytes(head.metadata),
         size: toldOfObject(head)
       })),
-    delete: (key, options) => watched(inner.delete(key, options), one("delete", key), nothingBack),
-    deleteMany: (keys, options) =>
-      watched(
-        inner.deleteMany(keys, options),
-        () => ({
-          kind: "deleteMany",
-          key: keys[0] ?? "",
-          keys,
-          requests: Math.ceil(keys.length / maxKeysPerRequest),
-          sent: 0
-        }),
-        ({ deleted }) => ({ received: 0, keys: deleted })
-      ),
-    copy: (request) => watched(inner.copy(request), one("copy", request.to), nothingBack),
-    list: (request) => watched(inner.list(request), one("list", request?.prefix ?? ""), nothingBack)
+    delete: (key, options) => watched(inner.delete(key, options), { kind: "delete", key }, nothingBack),
+    deleteMany: (keys, options) => {
+      const requests = Math.ceil(keys.length / maxKeysPerRequest)
+      const about = { kind: "deleteMany", key: keys[0] ?? "", keys, requests } as const
+      return watched(inner.deleteMany(keys, options), about, ({ deleted }) => ({ received: 0, keys: deleted }))
+    },
+    copy: (request) => watched(inner.copy(request), { kind: "copy", key: request.to }, nothingBack),
+    list: (request) => watched(inner.list(request), { kind: "list", key: request?.prefix ?? "" }, nothingBack)
   }
 }
 

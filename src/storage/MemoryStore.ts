@@ -87,7 +87,6 @@ export interface Options {
 }
 
 const nothing = new Uint8Array(0)
-const noMetadata: Metadata = Object.freeze({})
 
 interface Stored {
   readonly body: MemoryBody
@@ -222,6 +221,9 @@ export const make = Effect.fnUntraced(function* (
     return true
   }
 
+  const answer = <A>(operation: Operation, key: string, result: A | Reason): Effect.Effect<A, StoreError> =>
+    isReason(result) ? Effect.fail(failure(operation, key, result)) : Effect.succeed(result)
+
   /** One request: checked and carried out in one step, after a pause in which other fibers may run, if there may be some. */
   const request = <A>(
     operation: Operation,
@@ -229,24 +231,25 @@ export const make = Effect.fnUntraced(function* (
     run: (fiber: Fiber.Fiber<unknown, unknown>) => A | Reason
   ): Effect.Effect<A, StoreError> =>
     Effect.withFiber((fiber) => {
-      const carryOut = () => {
-        const result = run(fiber)
-        return isReason(result) ? Effect.fail(failure(operation, key, result)) : Effect.succeed(result)
-      }
-      return isTurnOver(fiber.id) ? Effect.flatMap(Effect.yieldNow, carryOut) : carryOut()
+      if (isTurnOver(fiber.id)) return Effect.flatMap(Effect.yieldNow, () => answer(operation, key, run(fiber)))
+      return answer(operation, key, run(fiber))
     })
 
   const unmet = (description: string) => new PreconditionFailed({ description, status: 412 })
   const absent = (key: string) =>
     new NoSuchKey({ description: `there is no object ${JSON.stringify(key)}`, status: 404 })
 
-  const checkMatch = (operation: "put" | "delete" | "copy", key: string, etag: string): Reason | undefined => {
+  const checkMatch = (
+    operation: "put" | "delete" | "copy",
+    key: string,
+    etag: string,
+    found = objects.get(key)
+  ): Reason | undefined => {
     if (profile === "unconditional") return undefined
     if (profile === "swift" && operation !== "copy") {
       return new Unsupported({ feature: "If-Match", description: "If-Match is not implemented", status: 501 })
     }
     if (profile === "rgw" && operation !== "put") return undefined
-    const found = objects.get(key)
     if (profile === "rgw") {
       return state.form === "unquoted" && found?.etag === etag ? undefined : unmet("the object has another ETag")
     }
@@ -254,18 +257,19 @@ export const make = Effect.fnUntraced(function* (
     return found.etag === etag ? undefined : unmet("the object has another ETag")
   }
 
-  const checkConditions = (put: PutRequest): Reason | undefined => {
-    if (put.ifMatch !== undefined) return checkMatch("put", put.key, put.ifMatch)
-    return put.ifNoneMatch !== undefined && profile !== "unconditional" && objects.get(put.key) !== undefined
+  const checkConditions = (put: PutRequest, found: Stored | undefined): Reason | undefined => {
+    if (put.ifMatch !== undefined) return checkMatch("put", put.key, put.ifMatch, found)
+    return put.ifNoneMatch !== undefined && profile !== "unconditional" && found !== undefined
       ? unmet("the object exists")
       : undefined
   }
 
+  const metadataRules = {
+    areHeadersLimited: profile === "aws" || profile === "express",
+    limit: metadataLimits[profile]
+  }
+
   const checkProfile = (key: string, metadata: Metadata | undefined, now: number): Reason | undefined => {
-    if (profile === "aws" || profile === "express") {
-      const problem = rules.checkHeaderBytes(key, metadata)
-      if (problem !== undefined) return problem
-    }
     if (profile === "swift") {
       for (const [name, value] of Object.entries(metadata ?? {})) {
         if (value.length > 256 || name.length > 128) {
@@ -284,11 +288,11 @@ export const make = Effect.fnUntraced(function* (
     return undefined
   }
 
-  const storedNames = (metadata: Metadata | undefined): Metadata => {
-    if (metadata === undefined) return noMetadata
-    const lower = rules.lowerCaseNames(metadata)
-    if (profile !== "rgw") return lower
-    return Object.fromEntries(Object.entries(lower).map(([name, value]) => [name.replaceAll("_", "-"), value]))
+  /** The metadata of a write as the store keeps it. */
+  const keepMetadata = (key: string, metadata: Metadata | undefined): Metadata | Reason => {
+    const kept = rules.keepMetadata(key, metadata, metadataRules)
+    if (profile !== "rgw" || isReason(kept)) return kept
+    return Object.fromEntries(Object.entries(kept).map(([name, value]) => [name.replaceAll("_", "-"), value]))
   }
 
   /** Writes what is kept of an object. `md5OfBody`: of the bytes that it is of. */
@@ -296,9 +300,9 @@ export const make = Effect.fnUntraced(function* (
     key: string,
     { body, contentEncoding, contentType, metadata }: Omit<Stored, "etag" | "lastModified">,
     md5OfBody: () => string,
-    now: number
+    { found, now }: { readonly found: Stored | undefined; readonly now: number }
   ): { etag: string } | Reason => {
-    const bytes = state.bytes - (objects.get(key)?.body.length ?? 0) + body.length
+    const bytes = state.bytes - (found === undefined ? 0 : found.body.length) + body.length
     if (options.maxBytes !== undefined && bytes > options.maxBytes) {
       const description = `the store is full: it holds ${state.bytes} of at most ${options.maxBytes} bytes`
       return new Unavailable({ description, sent: false })
@@ -337,23 +341,18 @@ export const make = Effect.fnUntraced(function* (
       }),
     put: (put) =>
       request("put", put.key, (fiber) => {
+        const { contentEncoding, contentType = "application/octet-stream", key } = put
+        const wrongKey = rules.checkKey(key)
+        if (wrongKey !== undefined) return wrongKey
+        const metadata = keepMetadata(key, put.metadata)
+        if (isReason(metadata)) return metadata
         const now = timeOf(fiber)
+        const found = objects.get(key)
         const problem =
-          rules.checkPut(put, metadataLimits[profile]) ??
-          checkProfile(put.key, put.metadata, now) ??
-          checkConditions(put)
+          rules.checkPutHeaders(put) ?? checkProfile(key, put.metadata, now) ?? checkConditions(put, found)
         if (problem !== undefined) return problem
-        return write(
-          put.key,
-          {
-            body: keep(put.body),
-            metadata: storedNames(put.metadata),
-            contentType: put.contentType ?? "application/octet-stream",
-            contentEncoding: put.contentEncoding
-          },
-          () => md5(put.body ?? nothing),
-          now
-        )
+        const kept = { body: keep(put.body), metadata, contentType, contentEncoding }
+        return write(key, kept, () => md5(put.body ?? nothing), { found, now })
       }),
     get: (key, get: GetOptions = {}) =>
       request("get", key, () => {
@@ -404,22 +403,17 @@ export const make = Effect.fnUntraced(function* (
     copy: (copy: CopyRequest) =>
       request("copy", copy.from, (fiber) => {
         const now = timeOf(fiber)
-        const problem = rules.checkCopy(copy, metadataLimits[profile]) ?? checkProfile(copy.to, copy.metadata, now)
+        const { contentType = "application/octet-stream", from, ifSourceMatch, metadata, to } = copy
+        const problem = rules.checkCopy(copy, metadataLimits[profile]) ?? checkProfile(to, metadata, now)
         if (problem !== undefined) return problem
-        const source = objects.get(copy.from)
-        if (source === undefined) return absent(copy.from)
-        const unmatched =
-          copy.ifSourceMatch === undefined ? undefined : checkMatch("copy", copy.from, copy.ifSourceMatch)
+        const kept = keepMetadata(to, metadata)
+        if (isReason(kept)) return kept
+        const source = objects.get(from)
+        if (source === undefined) return absent(from)
+        const unmatched = ifSourceMatch === undefined ? undefined : checkMatch("copy", from, ifSourceMatch, source)
         if (unmatched !== undefined) return unmatched
-        const replaced =
-          copy.metadata === undefined
-            ? source
-            : {
-                ...source,
-                metadata: storedNames(copy.metadata),
-                contentType: copy.contentType ?? "application/octet-stream"
-              }
-        return write(copy.to, replaced, () => md5(copyOf(source.body)), now)
+        const replaced = metadata === undefined ? source : { ...source, metadata: kept, contentType }
+        return write(to, replaced, () => md5(copyOf(source.body)), { found: objects.get(to), now })
       }),
     list: (list: ListRequest = {}) =>
       request("list", list.prefix ?? "", () => listPage(objects.sorted(), list, ordered))
@@ -477,6 +471,7 @@ export const make = Effect.fnUntraced(function* (
 
 const timeOf = (fiber: Fiber.Fiber<unknown, unknown>): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
 
+/** No metadata is taken for one: its names are lower case. */
 const isReason = (value: unknown): value is Reason =>
   typeof value === "object" && value !== null && "_tag" in value && "isRetryable" in value
 

@@ -58,18 +58,34 @@ export const treeOf = <A>(isOrdered: boolean, objects: Iterable<readonly [string
   return tree
 }
 
+/** So many changes are put into a tree one by one; it is made anew of more than that, and than it has. */
+const fewChanges = 256
+
 /** Makes a place for objects. */
 export const makeObjects = <A>(isOrdered: boolean): Objects<A> => {
   let tree = emptyTree<A>(isOrdered)
-  // Of those in the tree, the ones that have been asked for; and what has changed since it was put in order.
+  // All of them; of those of a tree that was given, the ones that have been asked for, and what has been put since.
   let known = new Map<string, A>()
-  let changed = new Set<string>()
+  let isWhole = true
+  // What has changed since the tree was in order. `undefined`: so much that it is made anew.
+  let changed: Set<string> | undefined = new Set()
+
+  const note = (key: string): void => {
+    if (changed === undefined) return
+    changed.add(key)
+    if (!isWhole || changed.size <= fewChanges || changed.size <= tree.size) return
+    changed = undefined
+    tree = emptyTree<A>(isOrdered)
+  }
 
   const sorted = () => {
-    for (const key of changed) {
-      const object = known.get(key)
-      if (object === undefined) tree.delete(key)
-      else tree.set(key, object)
+    if (changed === undefined) tree = inOrder(isOrdered, known)
+    else {
+      for (const key of changed) {
+        const object = known.get(key)
+        if (object === undefined) tree.delete(key)
+        else tree.set(key, object)
+      }
     }
     changed = new Set()
     return tree
@@ -78,7 +94,7 @@ export const makeObjects = <A>(isOrdered: boolean): Objects<A> => {
   return {
     get: (key) => {
       const found = known.get(key)
-      if (found !== undefined || changed.has(key)) return found
+      if (found !== undefined || isWhole || changed?.has(key) === true) return found
       const object = tree.get(key)
       if (object !== undefined) known.set(key, object)
       return object
@@ -86,17 +102,26 @@ export const makeObjects = <A>(isOrdered: boolean): Objects<A> => {
     set: (key, object) => {
       noteOrder(key)
       known.set(key, object)
-      changed.add(key)
+      note(key)
     },
     delete: (key) => {
       known.delete(key)
-      changed.add(key)
+      note(key)
     },
     sorted,
     restore: (given) => {
       tree = given.clone()
       known = new Map()
+      isWhole = tree.size === 0
       changed = new Set()
     }
   }
+}
+
+/** A tree of all that is known, the keys of which have been noted. */
+const inOrder = <A>(isOrdered: boolean, known: ReadonlyMap<string, A>): Tree<A> => {
+  const tree = emptyTree<A>(isOrdered)
+  const keys = [...known.keys()].sort(isOrdered ? byKey : byHash)
+  for (const key of keys) tree.set(key, known.get(key)!)
+  return tree
 }

@@ -37,27 +37,62 @@ const keptName = (name: string): string | undefined => {
   return kept
 }
 
-export const checkMetadata = (metadata: Metadata | undefined, limit = maxMetadataBytes): Reason | undefined => {
-  if (metadata === undefined) return undefined
-  // Of ASCII characters are bytes.
+/** Whether a text is the value of a header: printable ASCII, without a space at either end. */
+const isHeaderValue = (value: string): boolean => {
+  const { length } = value
+  if (length > shortValue) return headerValue.test(value)
+  for (let i = 0; i < length; i++) {
+    const unit = value.charCodeAt(i)
+    if (unit < 0x20 || unit > 0x7e) return false
+  }
+  return length === 0 || (value.charCodeAt(0) !== 0x20 && value.charCodeAt(length - 1) !== 0x20)
+}
+
+/** A longer one is looked at faster by the engine. */
+const shortValue = 48
+
+/** What metadata takes, of which nothing is wrong. */
+interface Taken {
+  /** Of names and values; of ASCII, characters are bytes. */
+  bytes: number
+  names: number
+  /** Whether the names are as S3 keeps them. */
+  areKept: boolean
+}
+
+const wrongMetadata = (metadata: Metadata, limit: number, taken: Taken): Reason | undefined => {
   let size = 0
+  let names = 0
+  let areKept = true
   for (const name of Object.keys(metadata)) {
-    if (keptName(name) === undefined) {
+    const kept = keptName(name)
+    if (kept === undefined) {
       return invalid("metadata", `the metadata name ${JSON.stringify(name)} is not the name of a header`)
     }
     const value = metadata[name]!
-    if (!headerValue.test(value)) {
+    if (!isHeaderValue(value)) {
       return invalid(
         "metadata",
         `the metadata value of ${name} is not printable ASCII without leading or trailing space`
       )
     }
+    if (kept !== name) areKept = false
+    names += 1
     size += name.length + value.length
   }
+  taken.bytes = size
+  taken.names = names
+  taken.areKept = areKept
   return size > limit
     ? new MetadataTooLarge({ size, limit, description: `user metadata has at most ${limit} bytes, this has ${size}` })
     : undefined
 }
+
+/** Used by one call at a time, from its beginning to its end. */
+const taken: Taken = { bytes: 0, names: 0, areKept: true }
+
+export const checkMetadata = (metadata: Metadata | undefined, limit = maxMetadataBytes): Reason | undefined =>
+  metadata === undefined ? undefined : wrongMetadata(metadata, limit, taken)
 
 /** The bytes of request headers that S3 allows, and about what all but the key and the metadata take. */
 const maxHeaderBytes = 8192
@@ -87,15 +122,43 @@ export const lowerCaseNames = (metadata: Metadata = {}): Metadata => {
   return Object.fromEntries(names.map((name) => [keptOf(name), metadata[name]!]))
 }
 
+const noMetadata: Metadata = Object.freeze({})
+
+/**
+ * Checks the metadata of a write, and the headers that its request would have, and gives what S3 keeps of it: all three in one pass where the
+ * names are kept as they are and the headers are nowhere near their limit.
+ */
+export const keepMetadata = (
+  key: string,
+  metadata: Metadata | undefined,
+  { areHeadersLimited, limit }: { readonly areHeadersLimited: boolean; readonly limit: number }
+): Metadata | Reason => {
+  if (metadata === undefined) return (areHeadersLimited ? checkHeaderBytes(key, undefined) : undefined) ?? noMetadata
+  const problem = wrongMetadata(metadata, limit, taken)
+  if (problem !== undefined) return problem
+  // A name is in the headers twice, with what stands around it.
+  const most = otherHeaderBytes + 2 * taken.bytes + taken.names * metadataHeaderOverhead(0) + 9 * key.length
+  if (areHeadersLimited && most > maxHeaderBytes) {
+    const tooMany = checkHeaderBytes(key, metadata)
+    if (tooMany !== undefined) return tooMany
+  }
+  return taken.areKept ? { ...metadata } : lowerCaseNames(metadata)
+}
+
+/** That of most objects. */
+const knownType = "application/octet-stream"
+
 /** What is around a header's value is no part of it (RFC 9110, 5.5): some stores would keep it, others would not. */
 const checkHeader = (argument: "contentType" | "contentEncoding", value: string | undefined): Reason | undefined =>
-  value === undefined || (value !== "" && headerValue.test(value))
+  value === undefined || value === knownType || (value !== "" && isHeaderValue(value))
     ? undefined
     : invalid(argument, `${argument} is not printable ASCII without leading or trailing space`)
 
 export const checkPut = (request: PutRequest, limit?: number): Reason | undefined =>
-  checkKey(request.key) ??
-  checkMetadata(request.metadata, limit) ??
+  checkKey(request.key) ?? checkMetadata(request.metadata, limit) ?? checkPutHeaders(request)
+
+/** What is wrong with a write but for its key and its metadata. */
+export const checkPutHeaders = (request: PutRequest): Reason | undefined =>
   checkHeader("contentType", request.contentType) ??
   checkHeader("contentEncoding", request.contentEncoding) ??
   (request.ifMatch !== undefined && request.ifNoneMatch !== undefined
