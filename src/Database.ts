@@ -421,7 +421,7 @@ export const make = Effect.fn("Database.make")(function* (
     register,
     salt,
     indexes: (resource) => Effect.map(catalog.current, (found) => Catalog.upkeepOf(found, resource) ?? noIndexes),
-    upkeep: (resource) => Catalog.upkeepOf(catalog.now(), resource),
+    upkeep: keptUp(catalog.now),
     fresh: lease.fresh,
     isFresh: lease.isFresh,
     known: lease.known,
@@ -523,6 +523,24 @@ export const layerWith = (options: Options): Layer.Layer<Database, DbError.DbErr
 
 const selecting = (select: "*" | ReadonlyArray<string> | ((resource: string) => boolean)) =>
   typeof select === "function" ? select : (name: string) => select === "*" || select.includes(name)
+
+/** What is kept up of each resource by the catalog as it is now, looked for once for each catalog. */
+const keptUp = (now: () => Catalog.Catalog) => {
+  let of: Catalog.Catalog | undefined
+  const found = new Map<string, Catalog.Upkeep | undefined>()
+  return (resource: string): Catalog.Upkeep | undefined => {
+    const catalog = now()
+    if (catalog !== of) {
+      found.clear()
+      of = catalog
+    }
+    const known = found.get(resource)
+    if (known !== undefined || found.has(resource)) return known
+    const upkeep = Catalog.upkeepOf(catalog, resource)
+    found.set(resource, upkeep)
+    return upkeep
+  }
+}
 
 const noIndexes: Indexes = {}
 

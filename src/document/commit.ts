@@ -92,7 +92,7 @@ export type SendError =
  */
 export interface Committer<A> {
   /**
-   * Sends a version: reservations, markers, the document. That it is there is told; then what the version before owned is
+   * Sends a version: reservations, markers, the document. To be called where it is run. That it is there is told; then what the version before owned is
    * removed. Lost: another write was first, and nothing is left of this one.
    */
   readonly send: (
@@ -202,32 +202,39 @@ export const make = <A>(
     return yield* new DbError.OutcomeUnknown({ description })
   })
 
-  /** Puts the object of a document, and gives its revision. */
-  const put = (
+  /** Puts the object of a document, and goes on with its revision. */
+  const put = <X, E>(
     sent: Sent,
-    object: ReturnType<typeof Document.toObject>,
-    condition: Condition | undefined
-  ): Effect.Effect<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown | DbError.NotFound> => {
-    const { body, contentType, metadata } = object
-    if (condition === undefined) return Effect.map(store.put({ key: sent.key, body, contentType, metadata }), etagOf)
-    const { ifMatch, ifNoneMatch, replaces } = { ...unconditional, ...condition }
-    return Effect.matchEffect(store.put({ key: sent.key, body, contentType, metadata, ifMatch, ifNoneMatch }), {
-      onSuccess: ({ etag }) => Effect.succeed<string | LostRace>(etag),
-      onFailure: (
-        error
-      ): Effect.Effect<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown | DbError.NotFound> => {
+    { body, contentType, metadata }: ReturnType<typeof Document.toObject>,
+    condition: Condition | undefined,
+    follow: (etag: string) => Effect.Effect<X, E>
+  ): Effect.Effect<X | LostRace, PutError | E> => {
+    const { key } = sent
+    if (condition === undefined) {
+      return Effect.flatMap(store.put({ key, body, contentType, metadata }), ({ etag }) => follow(etag))
+    }
+    const { ifMatch, ifNoneMatch, replaces } = conditioned(condition)
+    return Effect.matchEffect(store.put({ key, body, contentType, metadata, ifMatch, ifNoneMatch }), {
+      onSuccess: ({ etag }): Effect.Effect<X | LostRace, PutError | E> => follow(etag),
+      onFailure: (error): Effect.Effect<X | LostRace, PutError | E> => {
         const { reason } = error
-        if (reason._tag === "PreconditionFailed") return settle(sent, replaces, reason.afterUnknown === true)
+        if (reason._tag === "PreconditionFailed") {
+          const settled = settle(sent, replaces, reason.afterUnknown === true)
+          return Effect.flatMap(settled, (etag): Effect.Effect<X | LostRace, E> =>
+            CasCell.isLost(etag) ? Effect.succeed(etag) : follow(etag)
+          )
+        }
         return Effect.fail(reason._tag === "NoSuchKey" ? missing(sent.id) : error)
       }
     })
   }
 
-  const putVersion = (
+  const putVersion = <X, E>(
     { id, key, write: { writeId } }: Prepared<A>,
     object: ReturnType<typeof Document.toObject>,
-    condition: Condition | undefined
-  ) => put({ id, key, writeId }, object, condition)
+    condition: Condition | undefined,
+    follow: (etag: string) => Effect.Effect<X, E>
+  ) => put({ id, key, writeId }, object, condition, follow)
 
   const written = (
     { carried, former, id, isSettled, isUnderOldKey, json, key, value }: Prepared<A>,
@@ -257,12 +264,12 @@ export const make = <A>(
 
   const sendAlone: Committer<A>["sendAlone"] = (prepared, condition, onCommit) => {
     const object = Document.toObject(prepared.write)
-    return thenForSure(putVersion(prepared, object, condition), (etag) => {
-      const sent = written(prepared, prepared.write, object, etag)
-      return following.afterCommit(prepared, sent, undefined, (after) =>
-        onCommit({ id: prepared.id, isKnown: false, stored: undefined, after })
+    const told = (after: Base<A>) => onCommit({ id: prepared.id, isKnown: false, stored: undefined, after })
+    return Effect.uninterruptible(
+      putVersion(prepared, object, condition, (etag) =>
+        following.afterCommit(prepared, written(prepared, prepared.write, object, etag), undefined, told)
       )
-    })
+    )
   }
 
   /** The entry of a version in the journal. */
@@ -327,7 +334,7 @@ export const make = <A>(
         if (isLate || CasCell.isLost(entry)) return yield* Effect.as(undo, lostToTime)
         const object = Document.toObject(write)
         // Undone only if the write was certainly not done, and never will be.
-        const commit = Effect.tapError(putVersion(prepared, object, condition), (error) =>
+        const commit = Effect.tapError(putVersion(prepared, object, condition, itsRevision), (error) =>
           error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void
         )
         const stand = Effect.fnUntraced(function* (etag: string) {
@@ -438,7 +445,7 @@ export const make = <A>(
     const deleting: Effect.Effect<string | LostRace, SendError> = atOnce
       ? deleteAtOnce(key, id, stored)
       : Effect.tapError(
-          put({ id, key, writeId }, tombstone, { ifMatch: stored.revision, replaces: stored.writeId }),
+          put({ id, key, writeId }, tombstone, { ifMatch: stored.revision, replaces: stored.writeId }, itsRevision),
           (error) => (error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void)
         )
     const follow = Effect.fnUntraced(function* (etag: string) {
@@ -457,29 +464,28 @@ export const make = <A>(
     follow: (prepared) => following.afterTransaction(prepared),
     remove,
     sendAlone,
-    send: (prepared, condition, before, onCommit) =>
-      Effect.suspend(() => {
-        const { id, newMarkers, wanted, write } = prepared
-        const old = before?.stored
-        const told = (sent: Base<A>) =>
-          following.afterCommit(prepared, sent, { before: old }, (after) =>
-            onCommit({ id, isKnown: true, stored: old, after })
-          )
-        const sent = Effect.flatMapEager(versions.keep(id, old), () => {
-          if (newMarkers.length > 0 || wanted.length > 0 || journal.isKept()) {
-            return sendOwning(prepared, condition, before, told)
-          }
-          const object = Document.toObject(write)
-          return thenForSure(putVersion(prepared, object, condition), (etag) =>
-            told(written(prepared, write, object, etag))
-          )
-        })
-        return old === undefined || !ownsSomething(old)
-          ? sent
-          : Effect.tap(sent, (sent) =>
-              CasCell.isLost(sent) ? Effect.void : documentObject.tidy(place, id, old, sent.stored)
-            )
+    send: (prepared, condition, before, onCommit) => {
+      const { id, newMarkers, wanted, write } = prepared
+      const old = before?.stored
+      const told = (sent: Base<A>) =>
+        following.afterCommit(prepared, sent, { before: old }, (after) =>
+          onCommit({ id, isKnown: true, stored: old, after })
+        )
+      const sent = Effect.flatMapEager(versions.keep(id, old), (): Effect.Effect<Base<A> | LostRace, SendError> => {
+        if (newMarkers.length > 0 || wanted.length > 0 || journal.isKept()) {
+          return sendOwning(prepared, condition, before, told)
+        }
+        const object = Document.toObject(write)
+        return Effect.uninterruptible(
+          putVersion(prepared, object, condition, (etag) => told(written(prepared, write, object, etag)))
+        )
       })
+      return old === undefined || !ownsSomething(old)
+        ? sent
+        : Effect.tap(sent, (sent) =>
+            CasCell.isLost(sent) ? Effect.void : documentObject.tidy(place, id, old, sent.stored)
+          )
+    }
   }
   const following = Following.make(context, { indexes, preparation, reader, send: committer.send, takeBack, versions })
   return committer
@@ -487,9 +493,23 @@ export const make = <A>(
 
 const noneReserved: ReadonlyArray<Reserved> = []
 
-const etagOf = ({ etag }: { readonly etag: string }): string => etag
+/** What putting the object of a document may fail with. */
+type PutError = StoreError.StoreError | DbError.OutcomeUnknown | DbError.NotFound
 
-const unconditional = { ifMatch: undefined, ifNoneMatch: undefined, replaces: undefined }
+/** Goes on with nothing. */
+const itsRevision = (etag: string): Effect.Effect<string> => Effect.succeed(etag)
+
+/** The parts of a condition. */
+const conditioned = (
+  condition: Condition
+): {
+  readonly ifMatch: string | undefined
+  readonly ifNoneMatch: "*" | undefined
+  readonly replaces: string | undefined
+} =>
+  "ifMatch" in condition
+    ? { ifMatch: condition.ifMatch, ifNoneMatch: undefined, replaces: condition.replaces }
+    : { ifMatch: undefined, ifNoneMatch: condition.ifNoneMatch, replaces: undefined }
 
 /**
  * A write that took too long: what was made for the version may have been taken for a leftover before it was sent. Nothing is

@@ -187,13 +187,12 @@ export const make = <S extends DocumentSchema>(
   const invalid = (path: ReadonlyArray<string | number>, message: string) => DbError.invalidField(name, path, message)
   const { keyBytes = maxKeyBytes } = store
   const settings = followed(definition, database)
-  const limits = new Map<string, number>()
+  const mostAtLeast = Document.mostIdBytes(name, keyBytes)
+  const limits: Array<number | undefined> = []
   /** What keys an id needs room in depends on what a newer version keeps, too. */
   const most = (): number => {
     const { content, history } = settings
-    const limit = limits.get(`${content} ${history}`) ?? mostIdBytes({ content, history, name }, keyBytes)
-    limits.set(`${content} ${history}`, limit)
-    return limit
+    return (limits[(content ? 2 : 0) + (history ? 1 : 0)] ??= mostIdBytes({ content, history, name }, keyBytes))
   }
   const orInvalid = (key: Result.Result<string, string>) =>
     Result.isSuccess(key) ? Effect.succeed(key.success) : Effect.fail(invalid([primaryKey], key.failure))
@@ -244,7 +243,7 @@ export const make = <S extends DocumentSchema>(
     codec,
     mayBeJournaled: () => settings.journal !== undefined || database.upkeep(name)?.wasJournaled === true,
     companions,
-    key: (id) => orInvalid(Document.key(name, id, Document.mostIdBytes(name, keyBytes))),
+    key: (id) => orInvalid(Document.key(name, id, mostAtLeast)),
     withId,
     newKey: (id) => orInvalid(Document.key(name, id, most())),
     idOf: (valid) => {

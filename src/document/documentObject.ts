@@ -64,19 +64,31 @@ export const corrupt = (key: string, id: string, problem: string): StoreError.St
  * @since 0.1.0
  */
 export const load = (
-  { store }: Place,
+  place: Place,
   key: string,
   id: string
-): Effect.Effect<Document.Slot | undefined, StoreError.StoreError> =>
+): Effect.Effect<Document.Slot | undefined, StoreError.StoreError> => loadThen(place, { key, id }, Effect.succeed)
+
+/**
+ * Reads it, and goes on with it. 1 GET.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const loadThen = <X, E>(
+  { store }: Place,
+  { id, key }: { readonly id: string; readonly key: string },
+  follow: (slot: Document.Slot | undefined) => Effect.Effect<X, E>
+): Effect.Effect<X, StoreError.StoreError | E> =>
   Effect.matchEffect(store.get(key), {
-    onSuccess: (object) => {
+    onSuccess: (object): Effect.Effect<X, StoreError.StoreError | E> => {
       const slot = Document.fromObject(object)
-      return Result.isSuccess(slot) ? Effect.succeed(slot.success) : Effect.fail(corrupt(key, id, slot.failure))
+      return Result.isSuccess(slot) ? follow(slot.success) : Effect.fail(corrupt(key, id, slot.failure))
     },
-    onFailure: (error) => {
+    onFailure: (error): Effect.Effect<X, StoreError.StoreError | E> => {
       switch (error.reason._tag) {
         case "NoSuchKey":
-          return Effect.undefined
+          return follow(undefined)
         case "Corrupt":
           return Effect.fail(corrupt(key, id, error.reason.description))
         default:
@@ -406,11 +418,23 @@ export const settled = (
   key: string,
   id: string
 ): Effect.Effect<Document.Slot | undefined, StoreError.StoreError> =>
-  Effect.flatMap(load(place, key, id), (slot) =>
-    slot === undefined || (slot.intent === undefined && slot.deletion === undefined)
-      ? Effect.succeed(slot)
-      : settling(place, key, id, slot)
-  )
+  loadThen(place, { id, key }, (slot) => settle(place, key, id, slot))
+
+/**
+ * The same, of what has been found; at once where no transaction has announced anything in it, nor a deletion left it.
+ *
+ * @category protocol
+ * @since 0.1.0
+ */
+export const settle = (
+  place: Place,
+  key: string,
+  id: string,
+  slot: Document.Slot | undefined
+): Effect.Effect<Document.Slot | undefined, StoreError.StoreError> =>
+  slot === undefined || (slot.intent === undefined && slot.deletion === undefined)
+    ? Effect.succeed(slot)
+    : settling(place, key, id, slot)
 
 /** The same, from what has been found first. */
 const settling = Effect.fnUntraced(function* (

@@ -166,7 +166,7 @@ export const make = <A, E>(
   return {
     afterCommit: (prepared, sent, replaced, tell) =>
       database.isFresh() && isSame(prepared)
-        ? Effect.as(tell(sent), sent)
+        ? Effect.mapEager(tell(sent), () => sent)
         : lookAfterCommit(prepared, sent, replaced, tell),
     afterTransaction: (prepared) =>
       Effect.gen(function* () {

@@ -120,6 +120,8 @@ export interface Indexes<A> {
    * fresh.
    */
   readonly ownsMore: Effect.Effect<boolean, DbError.Failure>
+  /** The same, by what is known of the catalog now, for who has just seen to it that it is fresh. */
+  readonly ownsMoreUnsafe: () => boolean
   /**
    * What a version is to own, also by fields that the schema does not know; what the version before owns of it stays as it
    * is. `without`: unique keys, by name, of which it gets no new value. No request. `Unsupported`: an index would write a secret into keys, or goes by a value or a definition of another
@@ -180,9 +182,18 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     })
   }
 
+  let last: { readonly entries: Database.Indexes; readonly revision: number; readonly compiled: Compiled } | undefined
+
   const compile = (entries: Database.Indexes): Compiled => {
-    const found = known.get(entries)
     const revision = companions.revision()
+    if (last === undefined || last.entries !== entries || last.revision !== revision) {
+      last = { entries, revision, compiled: compiledOf(entries, revision) }
+    }
+    return last.compiled
+  }
+
+  const compiledOf = (entries: Database.Indexes, revision: number): Compiled => {
+    const found = known.get(entries)
     if (found?.revision === revision) return found.compiled
     const isExposed = (path: ReadonlyArray<string>) => hiddenAt(settings.attributes, path) !== undefined
     const exposed = [
@@ -367,6 +378,8 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     return { markers, companions: keys, claims, wanted }
   })
 
+  const ownsMoreUnsafe = () => hasAny(compile(entriesNow())) || needsBefore()
+
   return {
     all,
     markerIn: Effect.fnUntraced(function* (version, partition) {
@@ -378,7 +391,8 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
     fresh: Effect.flatMap(all, (compiled) =>
       hasAny(compiled) ? Effect.andThen(fresh, all) : Effect.succeed(compiled)
     ),
-    ownsMore: Effect.map(Effect.andThen(writable, all), (compiled) => hasAny(compiled) || needsBefore()),
+    ownsMore: Effect.map(writable, ownsMoreUnsafe),
+    ownsMoreUnsafe,
     owned,
     isIndexed: Effect.fnUntraced(function* (base, without) {
       const { id, stored } = base

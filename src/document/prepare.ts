@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Id from "../crypto/Id.ts"
 import type * as DbError from "../DbError.ts"
 import type { Unwritable } from "../Definition.ts"
@@ -12,6 +13,7 @@ import type { JsonObject } from "../encoding/Json.ts"
 import { valueAt } from "../internal/json.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
+import type { Encoded } from "./codec.ts"
 import type { Base, Context } from "./context.ts"
 import { markersBut } from "./documentObject.ts"
 import { type Indexes, nothing, type Wanted } from "./indexes.ts"
@@ -134,66 +136,92 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
   const { codec, database, invalid, name, numbered, primaryKey, settings, writableEager } = context
 
   /** A valid value of an input, with the fields that the resource fills in by itself. */
-  const complete = Effect.fnUntracedEager(function* (
+  const complete = (
     input: unknown,
     before: A | undefined,
     createdAt: number,
     writtenAt: number
-  ) {
+  ): Effect.Effect<A, DbError.InvalidInput | ReadFailure> => {
     const { completion } = settings
-    if (completion === undefined) return yield* numbered(codec.construct(input))
-    const given = (yield* numbered(codec.constructGiven(input))) as object
-    return yield* codec.construct(
-      yield* completion.apply(given, before as object | undefined, { createdAt, writtenAt })
+    if (completion === undefined) return numbered(codec.construct(input))
+    return Effect.flatMapEager(numbered(codec.constructGiven(input)), (given) =>
+      Effect.flatMapEager(
+        completion.apply(given as object, before as object | undefined, { createdAt, writtenAt }),
+        codec.construct
+      )
     )
-  })
+  }
 
-  const prepare = Effect.fnUntracedEager(function* (
+  type Failure = DbError.InvalidInput | DbError.MetadataLimit | ReadFailure
+
+  const prepare = (
     input: unknown,
     before: Base<A> | undefined,
-    { mode = "change", from = mode === "change" ? before : undefined, over, without }: Options<A> = {}
-  ): Effect.fn.Return<Prepared<A>, DbError.InvalidInput | DbError.MetadataLimit | ReadFailure> {
-    const old = before?.stored
+    options: Options<A> = {}
+  ): Effect.Effect<Prepared<A>, Failure> => {
+    const { mode = "change" } = options
+    const from = options.from ?? (mode === "change" ? before : undefined)
     // A change within a transaction goes on from what that has made already.
     const continued = mode === "anew" ? undefined : mode === "change" ? from : before
     const writtenAt = Transaction.nowUnsafe()
-    const createdAt = continued?.stored.createdAt ?? writtenAt
+    const createdAt = continued === undefined ? writtenAt : continued.stored.createdAt
     const completed = complete(input, continued?.value, createdAt, writtenAt)
-    const valid = yield* before === undefined ? Effect.mapErrorEager(completed, context.withId(input)) : completed
     const kept = from === undefined ? undefined : { ...from, schemaVersion: from.stored.schemaVersion }
-    const encoded = yield* codec.encode(valid, kept)
-    const { id, value, json, carried, former } = encoded
-    if (settings.unwritable !== undefined) yield* refuse(settings.unwritable, json, before?.json)
-    const key = yield* before === undefined ? context.newKey(id) : context.key(id)
-    if (before !== undefined && before.id !== id) {
-      return yield* invalid([primaryKey], "Expected the id to stay as it is")
-    }
+    const given: Given<A> = { before, continued, createdAt, mode, options, writtenAt }
+    return Effect.flatMapEager(
+      before === undefined && !isDone(completed) ? Effect.mapErrorEager(completed, context.withId(input)) : completed,
+      (valid) =>
+        Effect.flatMapEager(codec.encode(valid, kept), (encoded): Effect.Effect<Prepared<A>, Failure> =>
+          settings.unwritable === undefined
+            ? keyed(encoded, given)
+            : Effect.flatMapEager(refuse(settings.unwritable, encoded.json, before?.json), () => keyed(encoded, given))
+        )
+    )
+  }
+
+  /** Gives what has been encoded its key and its write id. */
+  const keyed = (encoded: Encoded<A>, given: Given<A>): Effect.Effect<Prepared<A>, Failure> => {
+    const { before } = given
+    const { id } = encoded
+    return Effect.flatMapEager(
+      before === undefined ? context.newKey(id) : context.key(id),
+      (key): Effect.Effect<Prepared<A>, Failure> =>
+        before !== undefined && before.id !== id
+          ? Effect.fail(invalid([primaryKey], "Expected the id to stay as it is"))
+          : Effect.flatMapEager(Id.writeIdEager(), (random) =>
+              Effect.flatMapEager(writableEager(), () => indexed(encoded, given, { key, random }))
+            )
+    )
+  }
+
+  /** Gives it what it is to own, by what the catalog wants now. */
+  const indexed = (
+    { carried, fields, former, id, json, schemaVersion, tag, truncated, value }: Encoded<A>,
+    { before, continued, createdAt, mode, options: { over, without }, writtenAt }: Given<A>,
+    { key, random }: { readonly key: string; readonly random: string }
+  ): Effect.Effect<Prepared<A>, Failure> => {
+    const old = before?.stored
     const content = continued?.stored.content
-    const random = yield* Id.writeIdEager()
     const plain: Document.Write = {
       writeId: continued === undefined ? Signature.signedUnsafe(random, id, createdAt) : random,
       writtenAt,
       createdAt,
       version: continued === undefined ? 1 : continued.stored.version + (continued === before ? 1 : 0),
-      ancestors: ancestorsOf(old ?? over).slice(0, memoryOf(old, context.contention.lostAt, writtenAt)),
-      tag: encoded.tag,
-      schemaVersion: encoded.schemaVersion,
-      fields: encoded.fields,
-      truncated: encoded.truncated,
+      ancestors: rememberedOf(old ?? over, () => memoryOf(old, context.contention.lostAt, writtenAt)),
+      tag,
+      schemaVersion,
+      fields,
+      truncated,
       markers: Document.none,
       companions: Document.none,
       claims: Document.none
     }
     const write = content === undefined ? plain : { ...plain, content }
-    yield* writableEager()
     const upkeep = database.upkeep(name)?.text
     const untold = indexes.untoldUnsafe()
-    const owned = yield* indexes.owned(
-      { id, json, carried, stored: write },
-      mode === "change" || old === undefined ? before : { stored: old },
-      without
-    )
-    return {
+    const version = { id, json, carried, stored: write }
+    const owning = indexes.owned(version, mode === "change" || old === undefined ? before : { stored: old }, without)
+    return Effect.mapEager(owning, (owned) => ({
       id,
       key,
       value,
@@ -206,13 +234,13 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
         owned === nothing
           ? write
           : { ...write, markers: owned.markers, companions: owned.companions, claims: owned.claims },
-      newMarkers: markersBut(name, id, owned, old),
+      newMarkers: owned === nothing ? none : markersBut(name, id, owned, old),
       wanted: owned.wanted,
       untold,
       isJournaled: settings.journal !== undefined,
       upkeep
-    }
-  })
+    }))
+  }
 
   return {
     prepare,
@@ -224,6 +252,25 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     completed: (input) => Effect.flatMap(Transaction.now, (now) => complete(input, undefined, now, now))
   }
 }
+
+/** A version to be made, beside what has been encoded of it. */
+interface Given<A> {
+  readonly before: Base<A> | undefined
+  readonly continued: Base<A> | undefined
+  readonly createdAt: number
+  readonly mode: Mode
+  readonly options: Options<A>
+  readonly writtenAt: number
+}
+
+const none: ReadonlyArray<never> = []
+
+/** The write ids of what takes the place of an object, as many as are remembered. */
+const rememberedOf = (over: Over | undefined, most: () => number): ReadonlyArray<string> =>
+  over === undefined ? none : ancestorsOf(over).slice(0, most())
+
+/** Whether an effect is the value that it gives. */
+const isDone = (effect: Effect.Effect<unknown, unknown>): boolean => Exit.isExit(effect) && Exit.isSuccess(effect)
 
 /** Refuses what who does not know all of a definition must not write. */
 const refuse = ({ fields, whole }: Unwritable, json: JsonObject, before: JsonObject = {}) => {

@@ -260,7 +260,7 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     // An id that cannot be a key has no document.
     if (Result.isFailure(key)) return otherwise(id)
     const at = key.success
-    return Effect.flatMap(documentObject.load(place, at, id), (slot): Effect.Effect<Base<A> | X, E | ReadFailure> => {
+    const follow = (slot: Document.Slot | undefined): Effect.Effect<Base<A> | X, E | ReadFailure> => {
       if (slot === undefined) return otherwise(id)
       if (slot.intent === undefined) {
         return slot.stored === undefined ? otherwise(id) : decodeAt(at, id, slot.stored, true)
@@ -268,7 +268,8 @@ export const make = <A>(context: Context<A>): Reader<A> => {
       return Effect.flatMapEager(versionIn(at, id, slot), (found): Effect.Effect<Base<A> | X, E | ReadFailure> =>
         found === undefined ? otherwise(id) : decodeAt(at, id, found.stored, found.isSettled)
       )
-    })
+    }
+    return documentObject.loadThen(place, { key: at, id }, follow)
   }
 
   const seenOr = <X, E>(
@@ -289,10 +290,13 @@ export const make = <A>(context: Context<A>): Reader<A> => {
   const loadSettled = (id: string): Effect.Effect<Base<A>, DbError.NotFound | ReadFailure> => {
     const key = Document.key(name, id, mostIdBytes)
     if (Result.isFailure(key)) return Effect.fail(missing(id))
-    return Effect.flatMap(
-      documentObject.settled(place, key.success, id),
-      (slot): Effect.Effect<Base<A>, DbError.NotFound | ReadFailure> =>
-        slot?.stored === undefined ? Effect.fail(missing(id)) : decodeAt(key.success, id, slot.stored, true)
+    const at = key.success
+    return documentObject.loadThen(place, { id, key: at }, (found) =>
+      Effect.flatMapEager(
+        documentObject.settle(place, at, id, found),
+        (slot): Effect.Effect<Base<A>, DbError.NotFound | ReadFailure> =>
+          slot?.stored === undefined ? Effect.fail(missing(id)) : decodeAt(at, id, slot.stored, true)
+      )
     )
   }
 

@@ -85,38 +85,39 @@ export const make = <A>(
   const conflict = (id: string, revision: string | undefined) =>
     new DbError.Conflict({ resource: name, id, revision: revision ?? "" })
 
-  /** Only a new document can exist already. */
-  const sendChange = (prepared: Prepared<A>, before: Base<A>, onCommit: OnCommit<A>) =>
-    Effect.catchTag(
-      send(prepared, { ifMatch: before.stored.revision, replaces: before.stored.writeId }, before, onCommit),
-      "AlreadyExists",
-      Effect.die
-    )
-
-  const reviseOnce = <E, R>(
+  const reviseOnce = <E, R, N extends undefined = never>(
     load: Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | WriteFailure>,
-    next: (before: Base<A>) => Effect.Effect<Prepared<A> | undefined, E, R>,
+    next: (before: Base<A>) => Effect.Effect<Prepared<A> | N, E, R>,
     onCommit: OnCommit<A>
-  ): Effect.Effect<Base<A> | LostRace | undefined, DbError.NotFound | DbError.Conflict | WriteFailure | E, R> =>
+  ): Effect.Effect<Base<A> | LostRace | N, DbError.NotFound | DbError.Conflict | WriteFailure | E, R> =>
     Effect.flatMap(load, (before) =>
-      Effect.flatMapEager(next(before), (prepared) =>
-        prepared === undefined
-          ? Effect.undefined
-          : Effect.flatMap(sendChange(prepared, before, onCommit), (sent) =>
+      Effect.flatMapEager(
+        next(before),
+        (
+          prepared
+        ): Effect.Effect<Base<A> | LostRace | N, DbError.NotFound | DbError.Conflict | WriteFailure | E, R> => {
+          if (prepared === undefined) return Effect.succeed(prepared)
+          const { revision: ifMatch, writeId: replaces } = before.stored
+          return Effect.matchEffect(send(prepared, { ifMatch, replaces }, before, onCommit), {
+            onSuccess: (
+              sent
+            ): Effect.Effect<Base<A> | LostRace | N, DbError.NotFound | DbError.Conflict | WriteFailure | E, R> =>
               // It took too long, and lost to nobody: the version in hand is still the one that is meant.
-              sent === lostToTime ? reviseOnce(load, next, onCommit) : Effect.succeed(sent)
-            )
+              sent === lostToTime ? reviseOnce(load, next, onCommit) : Effect.succeed(sent),
+            onFailure: isThereElseFail
+          })
+        }
       )
     )
 
   /** Makes the next version of a document, and, when another write was first, of the one that took its place. */
-  const reviseFrom = <E, R>(
+  const reviseFrom = <E, R, N extends undefined = never>(
     id: string,
     first: Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | WriteFailure>,
-    next: (before: Base<A>) => Effect.Effect<Prepared<A> | undefined, E, R>,
+    next: (before: Base<A>) => Effect.Effect<Prepared<A> | N, E, R>,
     { onCommit, retries }: { readonly onCommit: OnCommit<A>; readonly retries: number }
   ) =>
-    CasCell.contend(
+    CasCell.contendNow(
       (last: LostRace | undefined) => reviseOnce(last === undefined ? first : reader.loadSettled(id), next, onCommit),
       { retries, exhausted: (slot) => Effect.fail(slot === undefined ? missing(id) : conflict(id, slot.etag)) }
     )
@@ -144,8 +145,7 @@ export const make = <A>(
         ? prepared
         : Effect.tap(prepared, (prepared) => announce(beforeCommit, prepared, before.value))
     }
-    // A change always makes a next version.
-    return Effect.map(reviseFrom(id, first, checked, { onCommit, retries }), (after) => after!)
+    return reviseFrom<E | Pipeline.Rejected | WriteFailure, R, never>(id, first, checked, { onCommit, retries })
   }
 
   /** The version to be changed, if it is the one that is meant. */
@@ -156,43 +156,54 @@ export const make = <A>(
           base.stored.revision === revision ? Effect.succeed(base) : Effect.fail(conflict(id, base.stored.revision))
         )
 
-  /** What sending a new document may come to. */
-  const notThere = <E>(
-    error: E
-  ): Effect.Effect<LostRace | undefined, Exclude<E, DbError.AlreadyExists | DbError.NotFound>> => {
-    // A reservation tells that it is there.
-    if (error instanceof DbError.AlreadyExists) return Effect.undefined
-    // What was there instead of a document is gone.
-    if (error instanceof DbError.NotFound) return Effect.succeed(new CasCell.Lost(undefined))
-    return Effect.fail(error as Exclude<E, DbError.AlreadyExists | DbError.NotFound>)
+  /** Creates a document, also in the place of what has been found there and is none, or finds the one that is there. */
+  const createOrFind = (
+    input: unknown,
+    options: Options<A>,
+    over?: Document.Slot
+  ): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
+    const { beforeCommit, checks, onCommit } = options
+    return Effect.flatMapEager(
+      prepare(input, undefined, { over }),
+      (prepared): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
+        const { id } = prepared
+        const sending = () =>
+          Effect.matchEffect(send(prepared, conditionAt(over), undefined, onCommit), {
+            onSuccess: (sent): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> =>
+              CasCell.isLost(sent) ? findInstead(input, options, id, sent.seen) : Effect.succeed({ created: sent }),
+            onFailure: (error): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
+              // A reservation tells that it is there.
+              if (error instanceof DbError.AlreadyExists) return Effect.succeed({ id, stored: undefined })
+              // What was there instead of a document is gone.
+              return error instanceof DbError.NotFound ? findInstead(input, options, id, undefined) : Effect.fail(error)
+            }
+          })
+        if (checks.length + beforeCommit.length === 0) return sending()
+        return Effect.flatMap(
+          Effect.andThen(passes(checks, prepared.value), () => announce(beforeCommit, prepared, undefined)),
+          sending
+        )
+      }
+    )
   }
 
-  /** Creates a document, also in the place of what has been found there and is none, or finds the one that is there. */
-  const createOrFind = Effect.fnUntraced(function* (
+  /** What has been found in the place of a new document, or the document after all. */
+  const findInstead = (
     input: unknown,
-    { beforeCommit, checks, onCommit }: Options<A>,
-    at?: Document.Slot
-  ): Effect.fn.Return<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> {
-    let over = at
-    for (let condition = conditionAt(at); ;) {
-      const prepared: Prepared<A> = yield* prepare(input, undefined, { over })
-      const { id } = prepared
-      if (checks.length > 0) yield* passes(checks, prepared.value)
-      if (beforeCommit.length > 0) yield* announce(beforeCommit, prepared, undefined)
-      const sent = yield* Effect.catch(send(prepared, condition, undefined, onCommit), notThere)
-      if (sent === undefined) return { id, stored: undefined }
-      if (!CasCell.isLost(sent)) return { created: sent }
-      const { seen } = sent
-      if (seen !== undefined && seen.intent === undefined && seen.stored !== undefined) {
-        return { id, stored: seen.stored }
-      }
-      // What a transaction has announced, or has left, is no document yet, or no more.
-      const slot = yield* reader.settled(id)
-      if (slot?.stored !== undefined) return { id, stored: slot.stored }
-      over = slot
-      condition = conditionAt(slot)
+    options: Options<A>,
+    id: string,
+    seen: Document.Slot | undefined
+  ): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
+    if (seen !== undefined && seen.intent === undefined && seen.stored !== undefined) {
+      return Effect.succeed({ id, stored: seen.stored })
     }
-  })
+    // What a transaction has announced, or has left, is no document yet, or no more.
+    return Effect.flatMap(
+      reader.settled(id),
+      (slot): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> =>
+        slot?.stored !== undefined ? Effect.succeed({ id, stored: slot.stored }) : createOrFind(input, options, slot)
+    )
+  }
 
   /** Finds the document that is there, or creates one. */
   const findOrCreate = Effect.fnUntraced(function* (
@@ -214,20 +225,30 @@ export const make = <A>(
     }
   })
 
-  /** Puts a document whose version before need not be known; `undefined` when that has changed by now. */
-  const replaceBlindly = Effect.fnUntraced(function* (
+  /**
+   * Puts a document whose version before need not be known; `undefined` when that has changed by now. What is known of the catalog is
+   * fresh when it begins, and again when a version has been made ready.
+   */
+  const replaceBlindly = (
     input: unknown,
     { from, ifRevision, onCommit }: ReplaceOptions<A>
-  ) {
-    if (yield* indexes.ownsMore) return undefined
-    const prepared = yield* prepare(input, undefined, { mode: "whole", from })
-    // Others may have declared more, and it may have been learned, while it was made ready.
-    const { newMarkers, wanted } = prepared
-    if (newMarkers.length + wanted.length > 0 || (yield* indexes.ownsMore)) return undefined
-    const condition = ifRevision === undefined ? undefined : { ifMatch: ifRevision, replaces: undefined }
-    const sent = yield* Effect.catchTag(committer.sendAlone(prepared, condition, onCommit), "AlreadyExists", Effect.die)
-    return CasCell.isLost(sent) ? yield* reader.conflict(prepared.id) : sent
-  })
+  ): Effect.Effect<Base<A> | undefined, DbError.NotFound | DbError.Conflict | WriteFailure> => {
+    if (indexes.ownsMoreUnsafe()) return Effect.undefined
+    return Effect.flatMapEager(
+      prepare(input, undefined, { mode: "whole", from }),
+      (prepared): Effect.Effect<Base<A> | undefined, DbError.NotFound | DbError.Conflict | WriteFailure> => {
+        // Others may have declared more, and it may have been learned, while it was made ready.
+        const { newMarkers, wanted } = prepared
+        if (newMarkers.length + wanted.length > 0 || indexes.ownsMoreUnsafe()) return Effect.undefined
+        const condition = ifRevision === undefined ? undefined : { ifMatch: ifRevision, replaces: undefined }
+        return Effect.matchEffect(committer.sendAlone(prepared, condition, onCommit), {
+          onSuccess: (sent): Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | WriteFailure> =>
+            CasCell.isLost(sent) ? reader.conflict(prepared.id) : Effect.succeed(sent),
+          onFailure: isThereElseFail
+        })
+      }
+    )
+  }
 
   /** Puts a document in the place of a version that is read before, since what it owns has to be known. */
   const replaceKnown = Effect.fnUntraced(function* (
@@ -322,16 +343,22 @@ export const make = <A>(
       return changeFrom(id, first, apply, options, retries)
     },
 
-    replace: Effect.fnUntraced(function* (input, options) {
+    replace: (input, options) => {
       const { beforeCommit, checks } = options
       if (numbers(input) && options.ifRevision === undefined) {
-        const outcome = yield* createNumbered(input, options)
-        return "created" in outcome ? outcome.created : yield* conflict(outcome.id, outcome.stored?.revision)
+        return Effect.flatMap(createNumbered(input, options), (outcome) =>
+          "created" in outcome
+            ? Effect.succeed(outcome.created)
+            : Effect.fail(conflict(outcome.id, outcome.stored?.revision))
+        )
       }
-      const asks = checks.length + beforeCommit.length > 0
-      const after = asks ? undefined : yield* replaceBlindly(input, options)
-      return after ?? (yield* replaceKnown(input, options))
-    }),
+      if (checks.length + beforeCommit.length > 0) return replaceKnown(input, options)
+      return Effect.flatMapEager(
+        replaceBlindly(input, options),
+        (after): Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | Pipeline.Rejected | WriteFailure> =>
+          after === undefined ? replaceKnown(input, options) : Effect.succeed(after)
+      )
+    },
 
     upsert: Effect.fnUntraced(function* (input, apply, options) {
       const { createFirst = false, retries = defaultRetries } = options
@@ -360,6 +387,10 @@ export const make = <A>(
       reviseFrom(id, held, next, { onCommit, retries: defaultRetries })
   }
 }
+
+/** Only a new document can exist already. */
+const isThereElseFail = <E>(error: E): Effect.Effect<never, Exclude<E, DbError.AlreadyExists>> =>
+  error instanceof DbError.AlreadyExists ? Effect.die(error) : Effect.fail(error as Exclude<E, DbError.AlreadyExists>)
 
 /** The condition that the object at the key of a document is as it was found, or that there is none. */
 const conditionAt = (slot: Document.Slot | undefined): Condition =>

@@ -170,7 +170,7 @@ export type RemoveFailure = DbError.NotFound | DbError.Conflict | DbError.Invali
 
 /**
  * Makes the writer that chooses, at each call, between the two: `transactional` within a transaction, else `direct`. What is
- * known of the catalog is fresh when they begin.
+ * known of the catalog is fresh when they begin. Each is to be called where it is run: what it does until its first request is done then.
  *
  * @category constructors
  * @since 0.1.0
@@ -184,14 +184,12 @@ export const make = <A>(
     write: (writer: Writer<A>) => Effect.Effect<X, E, R>,
     failedOf?: (outcome: X) => ReadonlyArray<unknown>
   ): Effect.Effect<X, E | DbError.Failure, R> =>
-    Effect.suspend(() =>
-      Effect.flatMapEager(context.writableEager(), () => {
-        const transaction = ambient(Transaction.Current)
-        if (transaction !== undefined) return write(transactional(transaction))
-        const writing = write(direct)
-        return context.readThrough() === undefined ? writing : forgetting.inDoubt(context, writing, failedOf)
-      })
-    )
+    Effect.flatMapEager(context.writableEager(), () => {
+      const transaction = ambient(Transaction.Current)
+      if (transaction !== undefined) return write(transactional(transaction))
+      const writing = write(direct)
+      return context.readThrough() === undefined ? writing : forgetting.inDoubt(context, writing, failedOf)
+    })
   return {
     create: (input, options) => use((writer) => writer.create(input, options)),
     change: (target, apply, options) => use((writer) => writer.change(target, apply, options)),

@@ -69,11 +69,20 @@ export interface ContendOptions<in Seen, out E, out R = never> {
 export const contend = <A, Seen, E, R, E2, R2 = never>(
   attempt: (last: Lost<Seen> | undefined) => Effect.Effect<A | Lost<Seen>, E, R>,
   options: ContendOptions<Seen, E2, R2>
+): Effect.Effect<A, E | E2, R | R2> => Effect.suspend(() => contendNow(attempt, options))
+
+/**
+ * Does the same where it is called by an effect that runs: the first attempt is begun at once.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const contendNow = <A, Seen, E, R, E2, R2 = never>(
+  attempt: (last: Lost<Seen> | undefined) => Effect.Effect<A | Lost<Seen>, E, R>,
+  options: ContendOptions<Seen, E2, R2>
 ): Effect.Effect<A, E | E2, R | R2> =>
-  Effect.suspend(() =>
-    Effect.flatMap(attempt(undefined), (outcome): Effect.Effect<A, E | E2, R | R2> =>
-      outcome instanceof Lost ? contendAgain(outcome, attempt, options) : Effect.succeed(outcome)
-    )
+  Effect.flatMap(attempt(undefined), (outcome): Effect.Effect<A, E | E2, R | R2> =>
+    outcome instanceof Lost ? contendAgain(outcome, attempt, options) : Effect.succeed(outcome)
   )
 
 const contendAgain = Effect.fnUntraced(function* <A, Seen, E, R, E2, R2>(

@@ -101,12 +101,9 @@ export const make = <A>(
     yield* counts.count(commits)
   })
 
-  const onCommits: Changes<A>["onCommits"] = (commits) =>
-    Effect.suspend(() => (isTold() ? tellAll(commits) : Effect.void))
-
   return {
-    onCommits,
-    onCommit: (commit) => onCommits([commit]),
+    onCommits: (commits) => (isTold() ? tellAll(commits) : Effect.void),
+    onCommit: (commit) => (isTold() ? tellAll([commit]) : Effect.void),
     onContent: (tag) => (commit) =>
       Effect.andThen(
         forget([commit]),

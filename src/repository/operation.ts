@@ -205,21 +205,20 @@ export const make = (resource: string, namespace: string, observers: Observation
         name,
         { captureStackTrace: place }
       )
+    const within = (context: Context.Context<unknown>) => Context.add(context, Current, name)
     const operation: Run = (...args) => {
       // Where it is called from is a part of the trace.
       if (isTraced(Fiber.getCurrent())) return traced(placeOfCall(), args)
-      return Effect.withFiber((fiber) =>
-        isTraced(fiber)
-          ? traced(nowhere, args)
-          : Effect.provideService(
-              watched(
-                name,
-                Effect.suspend(() => plainly(...args))
-              ),
-              Current,
-              name
+      const running = Effect.withFiber((fiber) => {
+        if (isTraced(fiber)) return traced(nowhere, args)
+        return observers.operations.length === 0
+          ? plainly(...args)
+          : watched(
+              name,
+              Effect.suspend(() => plainly(...args))
             )
-      )
+      })
+      return Effect.updateContext(running, within)
     }
     return operation as unknown as F
   }

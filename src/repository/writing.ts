@@ -126,19 +126,31 @@ export const make = <A, Insert, Update, Patch>(
     return typeof id === "string" ? id : undefined
   }
 
-  const shownOf = (base: Base<A>): Shown<A> => ({ value: base.value, document: undefined, base })
+  /** Shows what a write has made, or fails in the name of the operation. */
+  const shown = <E, R>(effect: Effect.Effect<Base<A>, E, R>): Effect.Effect<Shown<A>, DbError.Named<E>, R> =>
+    Effect.matchEffect(effect, { onSuccess: shownOf, onFailure: operation.failed })
 
-  /** Runs a write that gives a version, with an envelope only where interceptors are to see one. */
+  const shownOf = (base: Base<A>): Effect.Effect<Shown<A>> =>
+    Effect.succeed({ value: base.value, document: undefined, base })
+
+  /**
+   * Runs a write that gives a version, with an envelope only where interceptors are to see one. To be called where it is run; what
+   * interceptors run again is begun anew.
+   */
   const write = <K extends WriteName, E, R>(
     as: K,
     given: () => Ops[K]["input"],
     execute: (input: Ops[K]["input"]) => Effect.Effect<Shown<A>, E, R>
-  ): Effect.Effect<Shown<A>, E | Pipeline.InterceptorError | Pipeline.AfterFailed, R> =>
-    Effect.suspend(() => {
-      if (!pipeline.concerns(as)) return execute(given())
-      const run = pipeline.run(as, given(), (input) => Effect.map(execute(input), reading.envelopeOf))
-      return Effect.map(run, reading.shownAs)
-    })
+  ): Effect.Effect<Shown<A>, E | Pipeline.InterceptorError | Pipeline.AfterFailed, R> => {
+    if (!pipeline.concerns(as)) return execute(given())
+    const run = pipeline.run(as, given(), (input) =>
+      Effect.map(
+        Effect.suspend(() => execute(input)),
+        reading.envelopeOf
+      )
+    )
+    return Effect.map(run, reading.shownAs)
+  }
 
   const optionsOf = ({ beforeCommit = [], checks = [] }: Pipeline.Checked<A>): Options<A> => ({
     beforeCommit,
@@ -162,7 +174,7 @@ export const make = <A, Insert, Update, Patch>(
     write(
       "insert",
       () => ({ input: given, checks, beforeCommit }),
-      (input) => Effect.map(named(writer.create(input.input, optionsOf(input))), shownOf)
+      (input) => shown(writer.create(input.input, optionsOf(input)))
     )
 
   /** Changes the document with an id, or the version in hand if it is that one. */
@@ -173,7 +185,9 @@ export const make = <A, Insert, Update, Patch>(
     options: UpdateOptions | undefined
   ) => {
     const meant = input.id === idOf(target) ? target : input.id
-    return Effect.map(named(writer.change(meant, apply, { ...optionsOf(input), ...options })), shownOf)
+    return shown(
+      writer.change(meant, apply, options === undefined ? optionsOf(input) : { ...optionsOf(input), ...options })
+    )
   }
 
   const update = <E, R>(
@@ -240,7 +254,7 @@ export const make = <A, Insert, Update, Patch>(
           return upsertByParts(input, retries, conditions)
         }
         const apply = (present: A) => Effect.succeed(merge.update(fields, present, input))
-        return Effect.map(named(writer.upsert(input, apply, { ...optionsOf(one), createFirst, retries })), shownOf)
+        return shown(writer.upsert(input, apply, { ...optionsOf(one), createFirst, retries }))
       }
     )
 
@@ -278,7 +292,7 @@ export const make = <A, Insert, Update, Patch>(
       write(
         "replace",
         () => ({ input: given, checks: [], beforeCommit: [], ...about(given) }),
-        (one) => Effect.map(named(writer.replace(one.input, { ...optionsOf(one), ifRevision, from })), shownOf)
+        (one) => shown(writer.replace(one.input, { ...optionsOf(one), ifRevision, from }))
       ),
     upsert,
     remove: (target, mustExist) =>
@@ -286,9 +300,11 @@ export const make = <A, Insert, Update, Patch>(
         const options = optionsOf(input)
         return Effect.asVoid(
           named(
-            !isInHand(target) || input.id !== target.id
-              ? writer.remove(input.id, { ...options, mustExist })
-              : writer.removeVersion(target, options)
+            Effect.suspend(() =>
+              !isInHand(target) || input.id !== target.id
+                ? writer.remove(input.id, { ...options, mustExist })
+                : writer.removeVersion(target, options)
+            )
           )
         )
       }),

@@ -15,6 +15,7 @@ import type * as Attributes from "effect-s3db/schema/Attributes"
 import * as ConnectionString from "effect-s3db/storage/ConnectionString"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as handwritten from "./byHand.ts"
 import { plain, user } from "./documents.ts"
 import * as peers from "./peers.ts"
 
@@ -202,6 +203,45 @@ const names = Effect.fnUntraced(function* (store: Store) {
     if (token === undefined) return count
   }
 })
+
+/** A store in which the documents of ours, and those by hand, are of the same bytes, but for what is random and when they were written. */
+const handwrittenStore = Effect.gen(function* () {
+  const { store } = yield* MemoryStore.make()
+  const byHand = handwritten.make(store)
+  yield* Effect.forEach(range(0, 100), (i) => byHand.insert(user(i)), { discard: true })
+  const other = yield* MemoryStore.make()
+  const database = yield* Effect.provideService(Database.make(), ObjectStore, other.store)
+  const definition = Resource.define("users", { schema, primaryKey: "id" })
+  const ours = yield* Effect.provideService(Resource.make(definition), Database.Database, database)
+  yield* ours.insert(user(7))
+  const looked = yield* Effect.all([store.get(`${prefix}id=user-7`), other.store.get(`${prefix}id=user-7`)])
+  const [one, two] = looked.map(({ body, contentType, metadata }) =>
+    JSON.stringify([body.length, contentType, Object.entries(metadata)])
+  )
+  if (one !== two) return yield* new Failed({ message: `by hand it is ${one}, and ours is ${two}` })
+  const [read, expected] = [yield* byHand.get("user-7"), yield* ours.get("user-7")]
+  if (JSON.stringify(read) !== JSON.stringify(expected))
+    return yield* new Failed({ message: "by hand it is read otherwise" })
+  return byHand
+})
+
+/** What is ours, written out by hand for this one schema: the same checks, bytes, conditions and requests. */
+export const sameByHand: Contender = {
+  name: "same by hand",
+  operations: {
+    insert: Effect.map(handwrittenStore, (one) => {
+      const { next } = numbers()
+      return inEffect.each(() => one.insert(user(next())))
+    }),
+    get: Effect.map(handwrittenStore, (one) => inEffect.each((i) => one.get(`user-${i % 100}`))),
+    update: Effect.map(handwrittenStore, (one) => inEffect.each((i) => one.update(`user-${i % 100}`, { age: i }))),
+    replace: Effect.map(handwrittenStore, (one) => inEffect.each((i) => one.replace(user(i % 100)))),
+    "insertMany, each": Effect.map(handwrittenStore, (one) => {
+      const { take } = numbers()
+      return inEffect.several(batch, () => Effect.forEach(take(batch), (i) => one.insert(user(i))))
+    })
+  }
+}
 
 export const bare: Contender = {
   name: "bare store",

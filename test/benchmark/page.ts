@@ -11,7 +11,8 @@ const about: Readonly<Record<string, string>> = {
   repository:
     "Operations on a document of nine fields, two of them nested, in memory, where no network hides what the library takes. The columns after " +
     "ours are others in the same run: how many times our time of the processor they take. Above 1 they take more, below 1 less. The bare " +
-    "store is `MemoryStore` with JSON that is made already, which checks nothing and knows no fields. By hand is a map with the bytes of JSON, their MD5 " +
+    "store is `MemoryStore` with JSON that is made already, which checks nothing and knows no fields. Same by hand is what we do, written out " +
+    "in plain functions for this one schema around the same store: the same checks, bytes and conditions. By hand is a map with the bytes of JSON, their MD5 " +
     "and a copy of them, and back, in plain functions: what no store can save. `unstorage`, `nedb` and `keyv` keep values in a map, " +
     "without the promises of a store that several processes share: they say what the least is. " +
     "`s3db.js` is its `lite` entry over `memory://`, with its own client of HTTP in another version, which memory does not call.",

@@ -6,7 +6,17 @@
 import { resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
-import { bare, byHand, type Contender, failed, type Operation, operations, others, ours } from "./contenders.ts"
+import {
+  bare,
+  byHand,
+  type Contender,
+  failed,
+  type Operation,
+  operations,
+  others,
+  ours,
+  sameByHand
+} from "./contenders.ts"
 import { type Measured, measure } from "./measure.ts"
 import { digits } from "./table.ts"
 
@@ -52,7 +62,7 @@ const one = Effect.fnUntraced(function* (operation: Operation, contenders: Reado
 export const report = () =>
   Effect.gen(function* () {
     const { installed, notes } = yield* Effect.promise(others)
-    const contenders = [ours, ...(yield* Effect.promise(before)), bare, byHand, ...installed]
+    const contenders = [ours, ...(yield* Effect.promise(before)), bare, sameByHand, byHand, ...installed]
     const measured = yield* Effect.forEach(operations, (operation) => one(operation, contenders))
     const results = measured.flatMap(({ results }) => results)
     const rows = operations.map((operation) => {

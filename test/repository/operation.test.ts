@@ -204,4 +204,24 @@ describe("the span of an operation", () => {
       )
     }).pipe(Effect.provide(keyRing))
   )
+
+  it.effect("an operation that is run again is begun anew", () =>
+    Effect.gen(function* () {
+      const { users } = yield* opened
+      const insert = users.insert({ mail: "a", country: "br" })
+      const one = yield* insert
+      assert.strictEqual((yield* Effect.flip(insert))._tag, "UniqueViolation")
+      const replace = users.replace({ id: one.id, mail: "b", country: "us" })
+      const update = users.update(one.id, ({ country }) => ({ country: `${country}!` }))
+      const revisions = new Set<string>()
+      for (const again of [replace, replace, update, update]) {
+        yield* again
+        revisions.add((yield* users.getDocument(one.id)).revision)
+      }
+      const document = yield* users.getDocument(one.id)
+      assert.strictEqual(revisions.size, 4)
+      assert.strictEqual(document.version, 5)
+      assert.strictEqual(document.value.country, "us!!")
+    }).pipe(Effect.provide(keyRing))
+  )
 })

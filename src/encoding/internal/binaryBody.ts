@@ -64,40 +64,45 @@ const isIds = (value: Json | undefined): value is ReadonlyArray<string> => Array
 const isCount = (value: Json | undefined): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
 const writeId = (writer: Writer, id: string): void => {
+  let to = writer.room(idBytes)
+  const { buffer } = writer
   for (let at = 0; at < idLength; at += 4) {
     const bits =
       (numbers[id.charCodeAt(at)]! << 18) |
       (numbers[id.charCodeAt(at + 1)]! << 12) |
       (numbers[id.charCodeAt(at + 2)]! << 6) |
       numbers[id.charCodeAt(at + 3)]!
-    writer.byte(bits >> 16)
-    writer.byte((bits >> 8) & 255)
-    writer.byte(bits & 255)
+    buffer[to++] = bits >> 16
+    buffer[to++] = (bits >> 8) & 255
+    buffer[to++] = bits & 255
   }
 }
 
 const readId = (reader: Reader): string => {
-  const bytes = reader.bytes(idBytes)
-  const unit = (at: number, shift: number): number =>
-    units[(((bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!) >> shift) & 63]!
+  const from = reader.pass(idBytes)
+  const { buffer } = reader
+  const first = (buffer[from]! << 16) | (buffer[from + 1]! << 8) | buffer[from + 2]!
+  const second = (buffer[from + 3]! << 16) | (buffer[from + 4]! << 8) | buffer[from + 5]!
+  const third = (buffer[from + 6]! << 16) | (buffer[from + 7]! << 8) | buffer[from + 8]!
+  const fourth = (buffer[from + 9]! << 16) | (buffer[from + 10]! << 8) | buffer[from + 11]!
   // One flat text: it is compared, and kept, more often than it is read.
   return String.fromCharCode(
-    unit(0, 18),
-    unit(0, 12),
-    unit(0, 6),
-    unit(0, 0),
-    unit(3, 18),
-    unit(3, 12),
-    unit(3, 6),
-    unit(3, 0),
-    unit(6, 18),
-    unit(6, 12),
-    unit(6, 6),
-    unit(6, 0),
-    unit(9, 18),
-    unit(9, 12),
-    unit(9, 6),
-    unit(9, 0)
+    units[first >> 18]!,
+    units[(first >> 12) & 63]!,
+    units[(first >> 6) & 63]!,
+    units[first & 63]!,
+    units[second >> 18]!,
+    units[(second >> 12) & 63]!,
+    units[(second >> 6) & 63]!,
+    units[second & 63]!,
+    units[third >> 18]!,
+    units[(third >> 12) & 63]!,
+    units[(third >> 6) & 63]!,
+    units[third & 63]!,
+    units[fourth >> 18]!,
+    units[(fourth >> 12) & 63]!,
+    units[(fourth >> 6) & 63]!,
+    units[fourth & 63]!
   )
 }
 
@@ -105,20 +110,23 @@ const zigzag = (value: number): number => (value < 0 ? -2 * value - 1 : 2 * valu
 const unzigzag = (value: number): number => (value % 2 === 0 ? value / 2 : -(value + 1) / 2)
 
 const writeTime = (writer: Writer, millis: number): void => {
+  const to = writer.room(6)
+  const { buffer } = writer
   const high = Math.floor(millis / 2 ** 32)
   const low = millis - high * 2 ** 32
-  writer.byte((high >> 8) & 255)
-  writer.byte(high & 255)
-  writer.byte(Math.floor(low / 2 ** 24))
-  writer.byte((low >> 16) & 255)
-  writer.byte((low >> 8) & 255)
-  writer.byte(low & 255)
+  buffer[to] = (high >> 8) & 255
+  buffer[to + 1] = high & 255
+  buffer[to + 2] = Math.floor(low / 2 ** 24)
+  buffer[to + 3] = (low >> 16) & 255
+  buffer[to + 4] = (low >> 8) & 255
+  buffer[to + 5] = low & 255
 }
 
 const readTime = (reader: Reader): number => {
-  const bytes = reader.bytes(6)
-  const high = (((bytes[0]! << 8) | bytes[1]!) << 16) >> 16
-  const low = bytes[2]! * 2 ** 24 + ((bytes[3]! << 16) | (bytes[4]! << 8) | bytes[5]!)
+  const from = reader.pass(6)
+  const { buffer } = reader
+  const high = (((buffer[from]! << 8) | buffer[from + 1]!) << 16) >> 16
+  const low = buffer[from + 2]! * 2 ** 24 + ((buffer[from + 3]! << 16) | (buffer[from + 4]! << 8) | buffer[from + 5]!)
   return high * 2 ** 32 + low
 }
 

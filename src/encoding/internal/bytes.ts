@@ -5,7 +5,8 @@ const mostBits = 4096
 const firstTooBig = 1n << BigInt(mostBits)
 
 export class Writer {
-  private buffer = new Uint8Array(256)
+  /** What was written, and room for more. It is another one when that has run out. */
+  buffer = new Uint8Array(256)
   length = 0
 
   private reserve(size: number): void {
@@ -13,6 +14,13 @@ export class Writer {
     const larger = new Uint8Array(Math.max(this.buffer.length * 2, this.length + size))
     larger.set(this.buffer)
     this.buffer = larger
+  }
+
+  /** Leaves room for so many bytes, to be put into the buffer from where it says on. */
+  room(size: number): number {
+    this.reserve(size)
+    this.length += size
+    return this.length - size
   }
 
   byte(value: number): void {
@@ -73,7 +81,7 @@ export class Malformed extends Error {
 
 export class Reader {
   at = 0
-  private readonly buffer: Uint8Array
+  readonly buffer: Uint8Array
 
   constructor(buffer: Uint8Array) {
     this.buffer = buffer
@@ -92,6 +100,13 @@ export class Reader {
     if (this.at + size > this.buffer.length) throw new Malformed()
     this.at += size
     return this.buffer.subarray(this.at - size, this.at)
+  }
+
+  /** Passes over so many bytes, and says where they begin in the buffer. */
+  pass(size: number): number {
+    if (this.at + size > this.buffer.length) throw new Malformed()
+    this.at += size
+    return this.at - size
   }
 
   uint(): number {
