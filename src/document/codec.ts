@@ -181,6 +181,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     database,
     encoder: yield* Encoding.Encoding,
     json: lazy(() => Exact.make(schema)),
+    made: lastMade(),
     plain: lazy(() => Plain.compile(schema, definition.primaryKey)),
     refused: lazy(() => refusals(definition)),
     registration: yield* register(definition, database)
@@ -220,10 +221,32 @@ interface Context<S extends Attributes.DocumentSchema> {
   readonly database: Database["Service"]
   readonly encoder: Encoding.Encoder
   readonly json: () => Exact.ExactCodec<S["Type"]>
+  readonly made: LastMade
   /** What does the same for most values, where the schema is plain. */
   readonly plain: () => Plain.Plain | undefined
   readonly refused: () => Refused
   readonly registration: Registration
+}
+
+/** The value that was made last, as long as nobody but who has made it can have changed it: until it is encoded, or another one is made. */
+interface LastMade {
+  readonly note: (value: unknown) => void
+  /** Whether it is this one. It is forgotten. */
+  readonly take: (value: unknown) => boolean
+}
+
+const lastMade = (): LastMade => {
+  let last: unknown
+  return {
+    note: (value) => {
+      last = value
+    },
+    take: (value) => {
+      const isLast = last === value
+      last = undefined
+      return isLast
+    }
+  }
 }
 
 /**
@@ -338,7 +361,7 @@ const tooDeep = (resource: string) => () =>
 // -----------------------------------------------------------------------------
 
 const constructing = <S extends Attributes.DocumentSchema>(
-  { definition: { completion, name, onExcessProperty, primaryKey, schema }, refused: refusedOf }: Context<S>,
+  { definition: { completion, name, onExcessProperty, primaryKey, schema }, made, refused: refusedOf }: Context<S>,
   passwords: Passwords.Passwords
 ): Pick<DocumentCodec<S["Type"]>, "construct" | "constructGiven"> => {
   const refused = refusedOf()
@@ -368,8 +391,10 @@ const constructing = <S extends Attributes.DocumentSchema>(
     return walk === undefined
       ? fully
       : (input: unknown) => {
-          const made = Plain.walked(walk, input)
-          return made === Plain.other ? fully(input) : Effect.succeed(made as X)
+          const value = Plain.walked(walk, input)
+          if (value === Plain.other) return fully(input)
+          made.note(value)
+          return Effect.succeed(value as X)
         }
   }
   const making = (one: Attributes.DocumentSchema) => {
@@ -413,7 +438,7 @@ interface Placed {
 }
 
 const writing = <S extends Attributes.DocumentSchema>(
-  { definition, database, encoder, json, plain, refused: refusedOf, registration }: Context<S>,
+  { definition, database, encoder, json, made, plain, refused: refusedOf, registration }: Context<S>,
   secrets: Secrets.Secrets
 ): Pick<DocumentCodec<S["Type"]>, "encode" | "explain"> => {
   type A = S["Type"]
@@ -527,15 +552,13 @@ const writing = <S extends Attributes.DocumentSchema>(
 
   const { behavior, pins } = definition
   const isUsual = typeof behavior === "string" && behavior !== "body-only" && pins.body.size === 0
-  const walk =
-    faithful.isSure && isUsual && !definition.attributes.some(({ codec }) => codec === "secret")
-      ? plain()?.encode
-      : undefined
+  const walks =
+    faithful.isSure && isUsual && !definition.attributes.some(({ codec }) => codec === "secret") ? plain() : undefined
 
   /** What most are: fields that fit into metadata, and nothing to be kept. `undefined`: it is something else. */
   const plainly = (value: A, before: Before<A> | undefined): Encoded<A> | undefined => {
-    if (walk === undefined || (before !== undefined && !unknown.isAll(before))) return undefined
-    const json = Plain.walked(walk, value)
+    if (walks === undefined || (before !== undefined && !unknown.isAll(before))) return undefined
+    const json = Plain.walked(made.take(value) ? walks.encodeMade : walks.encode, value)
     if (json === Plain.other) return undefined
     const id = (value as Readonly<Record<string, unknown>>)[primaryKey]
     if (typeof id !== "string") return undefined

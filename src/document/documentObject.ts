@@ -421,7 +421,7 @@ export const settled = (
   loadThen(place, { id, key }, (slot) => settle(place, key, id, slot))
 
 /**
- * The same, of what has been found; at once where no transaction has announced anything in it, nor a deletion left it.
+ * Reads what has been found on until it is settled; at once where no transaction has announced anything in it, nor a deletion left it.
  *
  * @category protocol
  * @since 0.1.0

@@ -159,6 +159,8 @@ describe("walks of plain schemas", () => {
             assert(expected !== undefined, "it was made, and should have been refused")
             same(made, expected.value, "made")
             seen.made += 1
+            // What has just been made is not looked at again, and becomes the same.
+            same(Plain.walked(plain.encodeMade, made), Plain.walked(plain.encode, made), "encoded as made")
           }
           const subject = expected?.value ?? changed
           const json = Plain.walked(plain.encode, subject)

@@ -3,7 +3,6 @@
  * texts have short names, everything else is escaped.
  */
 import { decodeBase64, encodeBase64 } from "../../internal/base64.ts"
-import { utf8Length } from "../../internal/text.ts"
 
 /**
  * Text that needs no escape. Text that a header would change (outer or doubled spaces, encoded words of RFC 2047), that is
@@ -104,10 +103,10 @@ const shortened = (text: string): string | undefined => {
 
 export const encode = (text: string): string => {
   if (isPlain(text)) return shortened(text) ?? text
-  const percentBytes = percentSize(text)
+  const { percent: percentBytes, utf8 } = sizesOf(text)
   if (percentBytes === undefined) return `w:${encodeBase64(utf16(text))}`
   // Readable text is worth a few bytes, not many.
-  const base64Bytes = Math.ceil(utf8Length(text) / 3) * 4
+  const base64Bytes = Math.ceil(utf8 / 3) * 4
   if (2 + percentBytes <= (2 + base64Bytes) * 1.25) return `u:${percentEscape(text)}`
   return `b:${encodeBase64(encoder.encode(text))}`
 }
@@ -121,41 +120,56 @@ const isKept = (text: string, at: number): boolean => {
   return at < text.length - 1 && text.charCodeAt(at + 1) !== 0x20 && (at === 0 || text.charCodeAt(at - 1) !== 0x20)
 }
 
-/** `undefined` for text that is no valid Unicode. */
-const percentSize = (text: string): number | undefined => {
-  let size = 0
+/** The bytes of a text: escaped, which is `undefined` for what is no valid Unicode, and in UTF-8. */
+const sizesOf = (text: string): { readonly percent: number | undefined; readonly utf8: number } => {
+  let percent = 0
+  let utf8 = 0
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i)
-    if (isKept(text, i)) size += 1
-    else if (unit < 0x80) size += 3
-    else if (unit < 0x800) size += 6
-    else if (unit < 0xd800 || unit > 0xdfff) size += 9
-    else {
+    if (unit < 0x80) {
+      percent += isKept(text, i) ? 1 : 3
+      utf8 += 1
+    } else if (unit < 0x800) {
+      percent += 6
+      utf8 += 2
+    } else if (unit < 0xd800 || unit > 0xdfff) {
+      percent += 9
+      utf8 += 3
+    } else {
       const next = text.charCodeAt(i + 1)
-      if (unit > 0xdbff || !(next >= 0xdc00 && next <= 0xdfff)) return undefined
-      size += 12
+      if (unit > 0xdbff || !(next >= 0xdc00 && next <= 0xdfff)) return { percent: undefined, utf8: 0 }
+      percent += 12
+      utf8 += 4
       i += 1
     }
   }
-  return size
+  return { percent, utf8 }
 }
 
+/** Of text that is valid Unicode. */
 const percentEscape = (text: string): string => {
   let escaped = ""
   let from = 0
   for (let i = 0; i < text.length; i++) {
-    if (isKept(text, i)) continue
+    const unit = text.charCodeAt(i)
+    if (unit < 0x80 && isKept(text, i)) continue
     escaped += text.slice(from, i)
-    const end = text.charCodeAt(i) >= 0xd800 && text.charCodeAt(i) <= 0xdbff ? i + 2 : i + 1
-    const character = text.slice(i, end)
-    escaped += text.charCodeAt(i) < 0x80 ? percentOf[text.charCodeAt(i)]! : encodeURIComponent(character)
-    from = end
-    i = end - 1
+    if (unit < 0x80) escaped += percentOf[unit]!
+    else if (unit < 0x800) escaped += percentOf[0xc0 | (unit >> 6)]! + percentOf[0x80 | (unit & 63)]!
+    else if (unit < 0xd800 || unit > 0xdfff) {
+      escaped +=
+        percentOf[0xe0 | (unit >> 12)]! + percentOf[0x80 | ((unit >> 6) & 63)]! + percentOf[0x80 | (unit & 63)]!
+    } else {
+      escaped += encodeURIComponent(text.slice(i, i + 2))
+      i += 1
+    }
+    from = i + 1
   }
   return escaped + text.slice(from)
 }
 
-const percentOf = Array.from({ length: 128 }, (_, unit) => `%${unit.toString(16).toUpperCase().padStart(2, "0")}`)
+/** Of each byte. */
+const percentOf = Array.from({ length: 256 }, (_, unit) => `%${unit.toString(16).toUpperCase().padStart(2, "0")}`)
 
 /** `undefined` for text that `encode` does not make. */
 export const decode = (text: string): string | undefined => {

@@ -32,6 +32,8 @@ export interface Plain {
   readonly make: Walk
   /** Turns a value into JSON, without its primary key, which is a text. */
   readonly encode: Walk
+  /** The same of a value that `make` has just made, and that nobody else has had yet: it is looked at no more for what it must not have. */
+  readonly encodeMade: Walk
   /** Makes a value of JSON without its primary key, and the id. */
   readonly decode: (json: Readonly<Record<string, unknown>>, id: string) => unknown
 }
@@ -43,7 +45,8 @@ export const compile = (schema: Schema.Top, primaryKey: string): Plain | undefin
   try {
     return {
       make: walkAt(ast, makes),
-      encode: encodeDocument(ast, primaryKey),
+      encode: encodeDocument(ast, encodes, primaryKey),
+      encodeMade: encodeDocument(ast, encodesMade, primaryKey),
       decode: decodeDocument(ast, primaryKey)
     }
   } catch (error) {
@@ -60,8 +63,8 @@ interface Task {
   readonly number: Walk
   /** Whether an object is taken apart. */
   readonly isStruct: (value: object) => boolean
-  /** Whether checks are of what is given, not of what is made of it. */
-  readonly checksGiven: boolean
+  /** Whether checks are of what is given, or of what is made of it. `none`: they have been done. */
+  readonly checks: "given" | "made" | "none"
 }
 
 const isPlainObject = (value: object): boolean => {
@@ -78,7 +81,7 @@ const makes: Task = {
   date: (value) => (isDate(value) ? value : other),
   number: (value) => (typeof value === "number" ? value : other),
   isStruct: isObject,
-  checksGiven: false
+  checks: "made"
 }
 
 const encodes: Task = {
@@ -86,8 +89,10 @@ const encodes: Task = {
   // Others have texts.
   number: (value) => (Number.isFinite(value) ? value : other),
   isStruct: isObject,
-  checksGiven: true
+  checks: "given"
 }
+
+const encodesMade: Task = { ...encodes, isStruct: () => true, checks: "none" }
 
 const decodes: Task = {
   date: (value) => {
@@ -97,7 +102,7 @@ const decodes: Task = {
   number: (value) => (typeof value === "number" ? value : other),
   // JSON has been read from bytes here.
   isStruct: isPlainObject,
-  checksGiven: false
+  checks: "made"
 }
 
 /** How a date becomes JSON, which a schema may say otherwise. */
@@ -130,9 +135,10 @@ const walkWithin = (ast: AST.AST, task: Task): Walk => {
   throw new NotPlain()
 }
 
-const checked = (ast: AST.AST, walk: Walk, { checksGiven }: Pick<Task, "checksGiven">): Walk => {
+const checked = (ast: AST.AST, walk: Walk, { checks }: Pick<Task, "checks">): Walk => {
   const filters = filtersOf(ast.checks)
-  if (filters.length === 0) return walk
+  if (filters.length === 0 || checks === "none") return walk
+  const checksGiven = checks === "given"
   return (value) => {
     const made = walk(value)
     if (made === other) return other
@@ -187,16 +193,23 @@ const fieldsOf = ({ indexSignatures, propertySignatures }: AST.Objects, task: Ta
   })
 }
 
+/** Whether an object has no more properties than so many, those that come from elsewhere counted as well. */
+const hasOnly = (value: object, most: number): boolean => {
+  let count = 0
+  for (const _ in value) count += 1
+  return count === most
+}
+
 /** Takes a struct apart. What is made of a field that is hidden is left out. */
 const struct = (ast: AST.Objects, task: Task, hidden?: string): Walk => {
   const fields = fieldsOf(ast, task)
   const { isStruct } = task
-  const names = new Set(fields.map(({ name }) => name))
+  const isMade = task === encodesMade
   return (value) => {
     if (typeof value !== "object" || value === null || !isStruct(value)) return other
-    for (const name in value) if (!names.has(name)) return other
     const values = value as Readonly<Record<string, unknown>>
     const made: Record<string, unknown> = {}
+    let present = 0
     for (let i = 0; i < fields.length; i++) {
       const { isOptional, name, walk } = fields[i]!
       const found = values[name]
@@ -207,37 +220,41 @@ const struct = (ast: AST.Objects, task: Task, hidden?: string): Walk => {
       }
       const item = walk(found)
       if (item === other) return other
+      present += 1
       if (name !== hidden) made[name] = item
     }
-    return made
+    // What is none of the fields is for the parser.
+    return isMade || hasOnly(value, present) ? made : other
   }
 }
 
-const encodeDocument = (ast: AST.Objects, primaryKey: string): Walk => {
+const encodeDocument = (ast: AST.Objects, task: Task, primaryKey: string): Walk => {
   if (ast.encoding !== undefined || ast.encodingChecks !== undefined) throw new NotPlain()
-  return checked(ast, struct(ast, encodes, primaryKey), encodes)
+  return checked(ast, struct(ast, task, primaryKey), task)
 }
 
 const decodeDocument = (ast: AST.Objects, primaryKey: string): Plain["decode"] => {
   if (ast.encoding !== undefined || ast.encodingChecks !== undefined) throw new NotPlain()
   const fields = fieldsOf(ast, decodes)
-  const names = new Set(fields.map(({ name }) => name).filter((name) => name !== primaryKey))
   const valid = checked(ast, (made) => made, decodes)
   return (json, id) => {
-    for (const name in json) if (!names.has(name)) return other
+    if (Object.hasOwn(json, primaryKey)) return other
     const made: Record<string, unknown> = {}
+    let present = 0
     for (let i = 0; i < fields.length; i++) {
       const { isOptional, name, walk } = fields[i]!
-      const found = name === primaryKey ? id : json[name]
+      const isId = name === primaryKey
+      const found = isId ? id : json[name]
       if (found === undefined) {
         if (!isOptional || name in json) return other
         continue
       }
       const item = walk(found)
       if (item === other) return other
+      if (!isId) present += 1
       made[name] = item
     }
-    return valid(made)
+    return hasOnly(json, present) ? valid(made) : other
   }
 }
 
@@ -249,7 +266,9 @@ const union = (ast: AST.Union, task: Task): Walk => {
   // Some numbers have texts in JSON.
   const isUntold = task === decodes && isText && members.some(AST.isNumber)
   if (new Set(made).size < made.length || (isText && made.includes("text")) || isUntold) throw new NotPlain()
-  const walks = members.map((type) => walkAt(type, task))
+  // By what they look for, members are told apart.
+  const telling = task === encodesMade ? encodes : task
+  const walks = members.map((type) => walkAt(type, telling))
   return (value) => {
     for (const walk of walks) {
       const made = walk(value)

@@ -11,7 +11,8 @@ const longestText = 64
 /** A copy, which nobody else holds. */
 export const keep = (bytes: Uint8Array | undefined): MemoryBody => {
   if (bytes === undefined || bytes.length === 0) return ""
-  return bytes.length > longestText ? new Uint8Array(bytes) : String.fromCharCode(...bytes)
+  // Spread, they would be taken one by one through an iterator.
+  return bytes.length > longestText ? new Uint8Array(bytes) : Reflect.apply(String.fromCharCode, undefined, bytes)
 }
 
 /** A copy of it, or of the bytes from one to before another. */
