@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { copyOf, keep, type MemoryBody } from "./internal/memoryBody.ts"
+import * as MemoryMetadata from "./internal/memoryMetadata.ts"
 import { emptyTree, makeObjects, type Tree, treeOf } from "./internal/memoryObjects.ts"
 import { checkChoice, checkCount, invalidOption } from "./internal/optionRules.ts"
 import * as s3Digests from "./internal/s3Digests.ts"
@@ -88,10 +89,9 @@ export interface Options {
 
 const nothing = new Uint8Array(0)
 
-interface Stored {
+interface Stored extends MemoryMetadata.MemoryMetadata {
   readonly body: MemoryBody
   readonly etag: string
-  readonly metadata: Metadata
   readonly contentType: string
   readonly contentEncoding: string | undefined
   readonly lastModified: number
@@ -289,16 +289,19 @@ export const make = Effect.fnUntraced(function* (
   }
 
   /** The metadata of a write as the store keeps it. */
-  const keepMetadata = (key: string, metadata: Metadata | undefined): Metadata | Reason => {
+  const keepMetadata = (key: string, metadata: Metadata | undefined): MemoryMetadata.MemoryMetadata | Reason => {
     const kept = rules.keepMetadata(key, metadata, metadataRules)
-    if (profile !== "rgw" || isReason(kept)) return kept
-    return Object.fromEntries(Object.entries(kept).map(([name, value]) => [name.replaceAll("_", "-"), value]))
+    if (isReason(kept)) return kept
+    if (profile !== "rgw") return MemoryMetadata.packed(kept)
+    return MemoryMetadata.packed(
+      Object.fromEntries(Object.entries(kept).map(([name, value]) => [name.replaceAll("_", "-"), value]))
+    )
   }
 
   /** Writes what is kept of an object. `md5OfBody`: of the bytes that it is of. */
   const write = (
     key: string,
-    { body, contentEncoding, contentType, metadata }: Omit<Stored, "etag" | "lastModified">,
+    { body, contentEncoding, contentType, names, values }: Omit<Stored, "etag" | "lastModified">,
     md5OfBody: () => string,
     { found, now }: { readonly found: Stored | undefined; readonly now: number }
   ): { etag: string } | Reason => {
@@ -311,7 +314,7 @@ export const make = Effect.fnUntraced(function* (
     const etag = profile === "express" ? md5(new TextEncoder().encode(`${key}\n${state.writes}`)) : md5OfBody()
     // S3 keeps whole seconds.
     const lastModified = Math.floor(now / 1000) * 1000
-    objects.set(key, { body, etag, metadata, contentType, contentEncoding, lastModified })
+    objects.set(key, { body, etag, names, values, contentType, contentEncoding, lastModified })
     state.bytes = bytes
     if (profile === "r2") lastWrite.set(key, now)
     return { etag }
@@ -326,7 +329,7 @@ export const make = Effect.fnUntraced(function* (
     key,
     etag: object.etag,
     size: object.body.length,
-    metadata: object.metadata,
+    metadata: MemoryMetadata.unpacked(object),
     contentType: object.contentType,
     contentEncoding: object.contentEncoding,
     lastModified: object.lastModified
@@ -351,7 +354,8 @@ export const make = Effect.fnUntraced(function* (
         const problem =
           rules.checkPutHeaders(put) ?? checkProfile(key, put.metadata, now) ?? checkConditions(put, found)
         if (problem !== undefined) return problem
-        const kept = { body: keep(put.body), metadata, contentType, contentEncoding }
+        const { names, values } = metadata
+        const kept = { body: keep(put.body), names, values, contentType, contentEncoding }
         return write(key, kept, () => md5(put.body ?? nothing), { found, now })
       }),
     get: (key, get: GetOptions = {}) =>
@@ -362,7 +366,8 @@ export const make = Effect.fnUntraced(function* (
         if (object === undefined) return absent(key)
         if (get.ifMatch !== undefined && get.ifMatch !== object.etag) return unmet("the object has another ETag")
         if (get.range === undefined) {
-          const { body, contentEncoding, contentType, etag, lastModified, metadata } = object
+          const { body, contentEncoding, contentType, etag, lastModified } = object
+          const metadata = MemoryMetadata.unpacked(object)
           const size = body.length
           return { key, etag, size, metadata, contentType, contentEncoding, lastModified, body: copyOf(body) }
         }
@@ -412,7 +417,7 @@ export const make = Effect.fnUntraced(function* (
         if (source === undefined) return absent(from)
         const unmatched = ifSourceMatch === undefined ? undefined : checkMatch("copy", from, ifSourceMatch, source)
         if (unmatched !== undefined) return unmatched
-        const replaced = metadata === undefined ? source : { ...source, metadata: kept, contentType }
+        const replaced = metadata === undefined ? source : { ...source, ...kept, contentType }
         return write(to, replaced, () => md5(copyOf(source.body)), { found: objects.get(to), now })
       }),
     list: (list: ListRequest = {}) =>
@@ -432,11 +437,14 @@ export const make = Effect.fnUntraced(function* (
     }),
     stats: Effect.sync(() => ({ objects: objects.sorted().size, bytes: state.bytes })),
     saveToDisk: Effect.fnUntraced(function* (path) {
-      const stored = Array.from(objects.sorted().entries(), ([key, { body, contentEncoding, ...object }]) => ({
+      const stored = Array.from(objects.sorted().entries(), ([key, object]) => ({
         key,
-        ...object,
-        body: copyOf(body),
-        ...(contentEncoding === undefined ? {} : { contentEncoding })
+        etag: object.etag,
+        contentType: object.contentType,
+        lastModified: object.lastModified,
+        metadata: MemoryMetadata.unpacked(object),
+        body: copyOf(object.body),
+        ...(object.contentEncoding === undefined ? {} : { contentEncoding: object.contentEncoding })
       }))
       const text = yield* Effect.orDie(
         Schema.encodeEffect(PortableSnapshot)({ format: "effect-s3db-memory/1", objects: stored })
@@ -446,14 +454,17 @@ export const make = Effect.fnUntraced(function* (
     loadFromDisk: Effect.fnUntraced(function* (path) {
       const text = yield* loadFile(path)
       const snapshot = Schema.decodeUnknownResult(PortableSnapshot)(text)
-      if (Result.isFailure(snapshot)) {
+      if (
+        Result.isFailure(snapshot) ||
+        !snapshot.success.objects.every(({ metadata }) => MemoryMetadata.isPackable(metadata))
+      ) {
         const description = `${path} is not a whole snapshot of a memory store`
         return yield* failure("get", path, new Corrupt({ description }))
       }
       let bytes = 0
-      const loaded = snapshot.success.objects.map(({ body, key, ...object }): [string, Stored] => {
+      const loaded = snapshot.success.objects.map(({ body, key, metadata, ...object }): [string, Stored] => {
         bytes += body.length
-        return [key, { contentEncoding: undefined, ...object, body: keep(body) }]
+        return [key, { contentEncoding: undefined, ...object, ...MemoryMetadata.packed(metadata), body: keep(body) }]
       })
       objects.restore(treeOf(ordered, loaded))
       state.bytes = bytes

@@ -125,8 +125,8 @@ export const lowerCaseNames = (metadata: Metadata = {}): Metadata => {
 const noMetadata: Metadata = Object.freeze({})
 
 /**
- * Checks the metadata of a write, and the headers that its request would have, and gives what S3 keeps of it: all three in one pass where the
- * names are kept as they are and the headers are nowhere near their limit.
+ * Checks the metadata of a write, and the headers that its request would have, and gives what S3 keeps of it, which may be the very object: all
+ * three in one pass where the names are kept as they are and the headers are nowhere near their limit.
  */
 export const keepMetadata = (
   key: string,
@@ -142,7 +142,7 @@ export const keepMetadata = (
     const tooMany = checkHeaderBytes(key, metadata)
     if (tooMany !== undefined) return tooMany
   }
-  return taken.areKept ? { ...metadata } : lowerCaseNames(metadata)
+  return taken.areKept ? metadata : lowerCaseNames(metadata)
 }
 
 /** That of most objects. */

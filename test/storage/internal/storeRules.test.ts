@@ -35,10 +35,8 @@ describe("rules of stores", () => {
           rules.checkMetadata(given, limit) ?? (areHeadersLimited ? rules.checkHeaderBytes(key, given) : undefined)
         const kept = rules.keepMetadata(key, given, { areHeadersLimited, limit })
         assert.deepStrictEqual(kept, problem ?? rules.lowerCaseNames(given))
-        if (problem === undefined) {
-          assert.notStrictEqual(kept, given)
-          seen.kept += 1
-        } else seen.wrong.add(problem._tag)
+        if (problem === undefined) seen.kept += 1
+        else seen.wrong.add(problem._tag)
       }
       assert.isAbove(seen.kept, 100)
       assert.sameMembers([...seen.wrong], ["InvalidArgument", "MetadataTooLarge"])
