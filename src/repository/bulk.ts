@@ -125,13 +125,18 @@ export const make = <A, Insert, Update, Patch>(
 
   return {
     each: Effect.fnUntraced(function* (given, options, one) {
-      const { concurrency = defaultConcurrency, onProgress = () => Effect.void } = options ?? {}
+      const { concurrency = defaultConcurrency, onProgress } = options ?? {}
       const inputs = [...given]
       yield* operation.batch(inputs.length)
       let done = 0
       return yield* inTurn.forEach(
         inputs,
-        (input) => Effect.tap(Effect.result(one(input)), () => onProgress({ done: (done += 1), total: inputs.length })),
+        (input) => {
+          const result = Effect.result(one(input))
+          return onProgress === undefined
+            ? result
+            : Effect.tap(result, () => onProgress({ done: (done += 1), total: inputs.length }))
+        },
         { concurrency }
       )
     }),

@@ -94,7 +94,8 @@ interface Stored extends MemoryMetadata.MemoryMetadata {
   readonly etag: string
   readonly contentType: string
   readonly contentEncoding: string | undefined
-  readonly lastModified: number
+  /** S3 keeps whole seconds. A number of them takes no object of its own, one of milliseconds would. */
+  readonly seconds: number
 }
 
 /**
@@ -301,7 +302,7 @@ export const make = Effect.fnUntraced(function* (
   /** Writes what is kept of an object. `md5OfBody`: of the bytes that it is of. */
   const write = (
     key: string,
-    { body, contentEncoding, contentType, names, values }: Omit<Stored, "etag" | "lastModified">,
+    { body, contentEncoding, contentType, names, values }: Omit<Stored, "etag" | "seconds">,
     md5OfBody: () => string,
     { found, now }: { readonly found: Stored | undefined; readonly now: number }
   ): { etag: string } | Reason => {
@@ -312,9 +313,8 @@ export const make = Effect.fnUntraced(function* (
     }
     state.writes += 1
     const etag = profile === "express" ? md5(new TextEncoder().encode(`${key}\n${state.writes}`)) : md5OfBody()
-    // S3 keeps whole seconds.
-    const lastModified = Math.floor(now / 1000) * 1000
-    objects.set(key, { body, etag, names, values, contentType, contentEncoding, lastModified })
+    const seconds = Math.floor(now / 1000)
+    objects.set(key, { body, etag, names, values, contentType, contentEncoding, seconds })
     state.bytes = bytes
     if (profile === "r2") lastWrite.set(key, now)
     return { etag }
@@ -332,7 +332,7 @@ export const make = Effect.fnUntraced(function* (
     metadata: MemoryMetadata.unpacked(object),
     contentType: object.contentType,
     contentEncoding: object.contentEncoding,
-    lastModified: object.lastModified
+    lastModified: object.seconds * 1000
   })
 
   const store: ObjectStore["Service"] = {
@@ -366,9 +366,10 @@ export const make = Effect.fnUntraced(function* (
         if (object === undefined) return absent(key)
         if (get.ifMatch !== undefined && get.ifMatch !== object.etag) return unmet("the object has another ETag")
         if (get.range === undefined) {
-          const { body, contentEncoding, contentType, etag, lastModified } = object
+          const { body, contentEncoding, contentType, etag, seconds } = object
           const metadata = MemoryMetadata.unpacked(object)
           const size = body.length
+          const lastModified = seconds * 1000
           return { key, etag, size, metadata, contentType, contentEncoding, lastModified, body: copyOf(body) }
         }
         const range = rules.resolveRange(get.range, object.body.length)
@@ -441,7 +442,7 @@ export const make = Effect.fnUntraced(function* (
         key,
         etag: object.etag,
         contentType: object.contentType,
-        lastModified: object.lastModified,
+        lastModified: object.seconds * 1000,
         metadata: MemoryMetadata.unpacked(object),
         body: copyOf(object.body),
         ...(object.contentEncoding === undefined ? {} : { contentEncoding: object.contentEncoding })
@@ -462,10 +463,21 @@ export const make = Effect.fnUntraced(function* (
         return yield* failure("get", path, new Corrupt({ description }))
       }
       let bytes = 0
-      const loaded = snapshot.success.objects.map(({ body, key, metadata, ...object }): [string, Stored] => {
-        bytes += body.length
-        return [key, { contentEncoding: undefined, ...object, ...MemoryMetadata.packed(metadata), body: keep(body) }]
-      })
+      const loaded = snapshot.success.objects.map(
+        ({ body, key, lastModified, metadata, ...object }): [string, Stored] => {
+          bytes += body.length
+          return [
+            key,
+            {
+              contentEncoding: undefined,
+              ...object,
+              ...MemoryMetadata.packed(metadata),
+              seconds: Math.floor(lastModified / 1000),
+              body: keep(body)
+            }
+          ]
+        }
+      )
       objects.restore(treeOf(ordered, loaded))
       state.bytes = bytes
     })
@@ -531,7 +543,7 @@ const listPage = (tree: Tree<Stored>, list: ListRequest, ordered: boolean): List
     }
     const cut = delimiter === undefined || delimiter === "" ? -1 : key.indexOf(delimiter, prefix.length)
     if (cut < 0) {
-      entries.push({ key, etag: object.etag, size: object.body.length, lastModified: object.lastModified })
+      entries.push({ key, etag: object.etag, size: object.body.length, lastModified: object.seconds * 1000 })
       last = `k${key}`
       pair = tree.nextHigherPair(key)
       continue
@@ -553,13 +565,13 @@ const runOf = (tree: Tree<Stored>, list: ListRequest, startAfter: string | undef
   const high = end ?? tree.maxKey()
   if (high === undefined) return { entries, commonPrefixes: [], nextToken: undefined }
   let nextToken: string | undefined
-  tree.forRange(after ?? prefix, high, end === undefined, (key, { body, etag, lastModified }) => {
+  tree.forRange(after ?? prefix, high, end === undefined, (key, { body, etag, seconds }) => {
     if (key === after) return undefined
     if (entries.length === maxKeys) {
       nextToken = rules.makeToken(list, `k${entries.at(-1)!.key}`)
       return { break: true }
     }
-    entries.push(keysOnly ? { key } : { key, etag, size: body.length, lastModified })
+    entries.push(keysOnly ? { key } : { key, etag, size: body.length, lastModified: seconds * 1000 })
     return undefined
   })
   return { entries, commonPrefixes: [], nextToken }
