@@ -112,7 +112,8 @@ export class BackupLost extends ExpectedError<BackupLost>("effect-s3db/plugins/B
 }
 
 /**
- * Parts of a backup are missing or were altered. Nothing was restored.
+ * Parts of a backup are missing or were altered. Nothing was restored, but where the mode is `empty` and nothing was verified before: what is
+ * there then is no database yet, and the restoration goes on once the parts are back.
  *
  * @remedy `verify` tells which. Take another backup, or bring the objects back from a copy of the vault.
  * @category errors
@@ -420,7 +421,7 @@ export class Backup extends Context.Service<
     readonly plan: (
       id: string,
       options?: RestoreOptions
-    ) => Effect.Effect<Plan, Failure | NoSuchBackup | TargetNotEmpty | OtherDatabase | RestoreUnderWay>
+    ) => Effect.Effect<Plan, Failure | NoSuchBackup | TargetNotEmpty | OtherDatabase | RestoreUnderWay | BackupDamaged>
     /**
      * Puts a backup back; the catalog comes last. One that was killed is begun again in the same way, and goes on. 1 PUT for each object that is
      * not there as it was.
@@ -434,7 +435,7 @@ export class Backup extends Context.Service<
      * resources by themselves.
      */
     readonly prune: (policy: Policy, options?: PruneOptions) => Effect.Effect<Pruned, Failure>
-    /** Removes one backup. What only it has used is removed by the next `prune`. */
+    /** Removes one backup, also one whose manifest cannot be read. What only it has used is removed by the next `prune`. */
     readonly remove: (id: string) => Effect.Effect<void, Failure | NoSuchBackup>
   }
 >()("effect-s3db/plugins/Backup") {}
@@ -513,7 +514,13 @@ export const make = Effect.fn("Backup.make")(function* (
   /** The newest backup of the same, whose objects need not be read again. */
   const parentOf = Effect.fnUntraced(function* (selection: format.Selection) {
     for (const id of (yield* Vault.ids(vault)).toReversed()) {
-      const found = yield* Vault.readManifest(vault, id)
+      const read = yield* damage(Vault.readManifest(vault, id))
+      // A backup that cannot be read keeps nobody from taking another one.
+      if (Result.isFailure(read)) {
+        yield* Effect.logWarning(`nothing is taken over from the backup ${id}: ${read.failure}`)
+        continue
+      }
+      const found = read.success
       if (Option.isNone(found)) continue
       const { selection: itsOwn, source: itsSource } = found.value
       if (itsSource === source.location && isSameSelection(itsOwn, selection)) return found.value
@@ -782,6 +789,9 @@ export const make = Effect.fn("Backup.make")(function* (
     })
   })
 
+  const damagedNamed = <A, E>(effect: Effect.Effect<A, StoreError | E>, id: string) =>
+    Effect.mapError(effect, damagedIn(id))
+
   const counted = (mode: Mode) => ({
     mode,
     created: 0,
@@ -818,7 +828,7 @@ export const make = Effect.fn("Backup.make")(function* (
       Effect.sync(() => count(made, action))
     )
     return made
-  })
+  }, damagedNamed)
 
   const restore = Effect.fn("Backup.restore")(function* (id: string, options: RestoreOptions = {}) {
     const { concurrency = 16, onProgress = quietly } = options
@@ -877,7 +887,7 @@ export const make = Effect.fn("Backup.make")(function* (
       total: manifest.objects
     })
     return made
-  })
+  }, damagedNamed)
 
   const prune = Effect.fn("Backup.prune")(function* (
     policy: Policy,
@@ -936,7 +946,8 @@ export const make = Effect.fn("Backup.make")(function* (
     restore,
     prune,
     remove: Effect.fn("Backup.remove")(function* (id) {
-      yield* manifestOf(id)
+      // One that cannot be read is removed as well.
+      yield* Effect.catchReason(manifestOf(id), "StoreError", "Corrupt", () => Effect.void)
       yield* store.delete(format.snapshotKey(id), { repeatable: true })
     })
   })
@@ -953,16 +964,24 @@ const namesIn = (all: ReadonlyArray<{ readonly parts: ReadonlyArray<format.Part>
 /** How many times packs were written before it is noted how far a backup has come. */
 const flushesPerNote = 8
 
+const isDamage = ({ _tag }: StoreError["reason"]): boolean =>
+  _tag === "Corrupt" || _tag === "NoSuchKey" || _tag === "EntityTooLarge"
+
 /** What is wrong with what was read; that the vault does not answer is another matter. */
 const damage = <A>(effect: Effect.Effect<A, StoreError>): Effect.Effect<Result.Result<A, string>, StoreError> =>
   Effect.matchEffect(effect, {
     onSuccess: (value) => Effect.succeed(Result.succeed(value)),
-    onFailure: (error) => {
-      const { reason } = error
-      const isDamage = reason._tag === "Corrupt" || reason._tag === "NoSuchKey" || reason._tag === "EntityTooLarge"
-      return isDamage ? Effect.succeed(Result.fail(reason.description)) : Effect.fail(error)
-    }
+    onFailure: (error) =>
+      isDamage(error.reason) ? Effect.succeed(Result.fail(error.reason.description)) : Effect.fail(error)
   })
+
+/** Names the backup where a pack or an index of it is what cannot be read: keys of a target begin otherwise. */
+const damagedIn =
+  (id: string) =>
+  <E>(error: StoreError | E): StoreError | E | BackupDamaged =>
+    error instanceof StoreError && /^(packs|indexes)\//.test(error.key ?? "") && isDamage(error.reason)
+      ? new BackupDamaged({ id, problems: 1, first: `${error.key}: ${error.reason.description}` })
+      : error
 
 /**
  * Says which backups a policy keeps, and why. A pure function: `prune` does as it says.

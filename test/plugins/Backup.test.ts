@@ -385,23 +385,35 @@ describe("Backup", () => {
           assert.isAbove(lost, 0)
           assert.isAtMost(lost, objects)
           const refused = yield* Effect.flip(backups.restore(id, { target, mode: "replace" }))
-          assert.include(["BackupDamaged", "StoreError"], refused._tag)
+          assert.strictEqual(refused._tag, "BackupDamaged")
+          assert.include(refused.message, key)
           assert.deepStrictEqual(yield* keysOf(target), [])
+          // What is found damaged while it is put is told in the same way, and there is no database.
+          assert.strictEqual((yield* Effect.flip(backups.restore(id, { target })))._tag, "BackupDamaged")
+          assert.notInclude(yield* keysOf(target), "s3db.json")
         }
         yield* vault.put({ key, body })
       }
       const key = `snapshots/${id}`
       const { body } = yield* vault.get(key)
       yield* vault.put({ key, body: body.slice(0, 40) })
-      for (const effect of [backups.list, backups.get(id), backups.verify(id), backups.create()]) {
+      for (const effect of [backups.list, backups.get(id), backups.verify(id), backups.prune({ last: 1 })]) {
         const error: unknown = yield* Effect.flip(effect as Effect.Effect<unknown, unknown>)
         assert.isTrue(isStoreError(error) && error.reason._tag === "Corrupt")
       }
+      // It keeps nobody from taking another backup.
+      const another = yield* backups.create()
+      assert.deepStrictEqual([another.parent, another.read], [undefined, objects])
       // The manifest of another under its name.
       yield* vault.put({ key, body })
       const renamed = "20260101T000000000Z-aaaaaaaa"
       yield* vault.put({ key: `snapshots/${renamed}`, body })
       assert.isTrue(isStoreError(yield* Effect.flip(backups.get(renamed))))
+      yield* backups.remove(renamed)
+      assert.deepStrictEqual(
+        (yield* backups.list).map((one) => one.id),
+        [id, another.id]
+      )
     })
   )
 
