@@ -173,9 +173,17 @@ export interface Any {
   readonly rules: Step.Rules
 }
 
-type Typed<M> = M extends Machine<infer State, infer E, infer C, infer D, infer Refusal, infer R>
-  ? { readonly state: State; readonly events: E; readonly context: C; readonly document: D; readonly refusal: Refusal; readonly services: R }
-  : never
+type Typed<M> =
+  M extends Machine<infer State, infer E, infer C, infer D, infer Refusal, infer R>
+    ? {
+        readonly state: State
+        readonly events: E
+        readonly context: C
+        readonly document: D
+        readonly refusal: Refusal
+        readonly services: R
+      }
+    : never
 
 /**
  * The names of the states of a machine.
@@ -308,7 +316,15 @@ const machineOf = <E extends Definition.Events, C, I, D, S, A>(
     migrate,
     dates: [...new Set(dates)].toSorted()
   }
-  return { name, version, states: [...compiled.states.keys()] as Array<keyof S & string>, events: names, context, event, rules }
+  return {
+    name,
+    version,
+    states: [...compiled.states.keys()] as Array<keyof S & string>,
+    events: names,
+    context,
+    event,
+    rules
+  }
 }
 
 const compile = (refuse: (at: string, problem: string) => InvalidMachine, declared: Definition.Declared) => {
@@ -431,10 +447,7 @@ export interface ChangeTrigger<out R, out Ev> {
   readonly open: Effect.Effect<
     (
       record: Journal.Record
-    ) => Effect.Effect<
-      ReadonlyArray<Addressed<Ev>>,
-      DbError.NotFound | DbError.InvalidInput | Repository.ReadError
-    >,
+    ) => Effect.Effect<ReadonlyArray<Addressed<Ev>>, DbError.NotFound | DbError.InvalidInput | Repository.ReadError>,
     never,
     R
   >
@@ -490,7 +503,8 @@ export interface Options<
   R extends Resource.Any,
   M extends Any,
   T extends ChangeTrigger<unknown, unknown> = ChangeTrigger<never, never>
-> extends Plugin.Options {
+>
+  extends Plugin.Options {
   readonly machine: M
   readonly resource: R
   /** The field of its documents that is `StateMachine.Stored`, optional or not. */
@@ -686,7 +700,10 @@ export interface Flow<in out M extends Any> {
    * How many entities are in each state, and for how long, by the index of states: 1 LIST for each 1,000. What a write has left that came to a
    * sudden end is counted, until `repair`. Fails with `NotAllowed` without the option `statistics`; `Incomplete` until its index was built by `sweep` or `backfill`.
    */
-  readonly statistics: Effect.Effect<Readonly<Record<StateOf<M>, StateStatistics>>, DbError.NotAllowed | Repository.ListError>
+  readonly statistics: Effect.Effect<
+    Readonly<Record<StateOf<M>, StateStatistics>>,
+    DbError.NotAllowed | Repository.ListError
+  >
 
   /** Writes all entities of earlier versions of the machine as they are by now, and tells of each that was, or cannot be. */
   readonly migrate: Stream.Stream<
@@ -766,9 +783,14 @@ export const Service =
   ): ServiceClass<Self, Id, M, Needs<R, M, T>> =>
     Object.assign(Plugin.service<Self>()(id, open<R, M, T>(options)), { machine: options.machine })
 
-const durationOf = (input: Duration.Input): number => Option.match(Duration.fromInput(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+const durationOf = (input: Duration.Input): number =>
+  Option.match(Duration.fromInput(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
 
-const checked = Effect.fnUntraced(function* <R extends Resource.Any, M extends Any, T extends ChangeTrigger<unknown, unknown>>({
+const checked = Effect.fnUntraced(function* <
+  R extends Resource.Any,
+  M extends Any,
+  T extends ChangeTrigger<unknown, unknown>
+>({
   changes = [],
   concurrency = 16,
   interval = "10 seconds",
@@ -777,12 +799,14 @@ const checked = Effect.fnUntraced(function* <R extends Resource.Any, M extends A
   machine
 }: Options<R, M, T>) {
   const refuse = (at: string, problem: string) => new InvalidMachine({ machine: machine.name, at, problem })
-  if (!Number.isSafeInteger(keep) || keep < 2 || keep > 100) return yield* refuse("keep", "Expected a whole number from 2 to 100")
+  if (!Number.isSafeInteger(keep) || keep < 2 || keep > 100)
+    return yield* refuse("keep", "Expected a whole number from 2 to 100")
   if (!Number.isSafeInteger(concurrency) || concurrency < 1 || concurrency > 1000) {
     return yield* refuse("concurrency", "Expected a whole number from 1 to 1,000")
   }
   const [pause, held] = [durationOf(interval), durationOf(lease)]
-  if (!(pause >= 100 && pause <= 86_400_000)) return yield* refuse("interval", "Expected a duration from 100 ms to 1 day")
+  if (!(pause >= 100 && pause <= 86_400_000))
+    return yield* refuse("interval", "Expected a duration from 100 ms to 1 day")
   if (!(held >= 3000 && held <= 86_400_000)) return yield* refuse("lease", "Expected a duration from 3 s to 1 day")
   const twice = changes.find(({ name }, i) => changes.findIndex((one) => one.name === name) !== i)
   if (twice !== undefined) return yield* refuse("changes", `Expected one of the name ${JSON.stringify(twice.name)}`)
@@ -803,9 +827,7 @@ export const open = Effect.fn("StateMachine.open")(function* <
   R extends Resource.Any,
   M extends Any,
   T extends ChangeTrigger<unknown, unknown> = ChangeTrigger<never, never>
->(
-  options: Options<R, M, T>
-): Effect.fn.Return<Flow<M>, LayerError, Database | Scope.Scope | Needs<R, M, T>> {
+>(options: Options<R, M, T>): Effect.fn.Return<Flow<M>, LayerError, Database | Scope.Scope | Needs<R, M, T>> {
   const { changes = [], field, machine, resource, statistics = false } = options
   const { concurrency, held, keep, pause } = yield* checked(options)
   const { rules } = machine
@@ -827,7 +849,10 @@ export const open = Effect.fn("StateMachine.open")(function* <
   const runsActions = hasActions && options.actions !== false
   const journalOf = (of: string) => database.upkeep(of)?.settings?.journal
   if (hasActions && journalOf(name)?.images !== "both") {
-    return yield* refuse("actions", `Expected journal: { images: "both" } in the resource ${JSON.stringify(name)}: actions run from the journal`)
+    return yield* refuse(
+      "actions",
+      `Expected journal: { images: "both" } in the resource ${JSON.stringify(name)}: actions run from the journal`
+    )
   }
   const silent = changes.find((one) => journalOf(one.resource) === undefined)
   if (silent !== undefined) {
@@ -851,7 +876,17 @@ export const open = Effect.fn("StateMachine.open")(function* <
     now,
     provided
   })
-  const running: Runner.Options = { rules, entities, documents, resource: name, dueIndex, self, concurrency, now, provided }
+  const running: Runner.Options = {
+    rules,
+    entities,
+    documents,
+    resource: name,
+    dueIndex,
+    self,
+    concurrency,
+    now,
+    provided
+  }
 
   let trouble: string | undefined
   const note = (found: string | undefined) => {
@@ -934,7 +969,11 @@ export const open = Effect.fn("StateMachine.open")(function* <
     }),
     initial: entities.initial,
     send: Effect.fn("StateMachine.send")(send),
-    sendMany: (ids: Iterable<string> | Stream.Stream<string, unknown, unknown>, event: unknown, sending?: Entities.SendOptions) =>
+    sendMany: (
+      ids: Iterable<string> | Stream.Stream<string, unknown, unknown>,
+      event: unknown,
+      sending?: Entities.SendOptions
+    ) =>
       Stream.mapEffect(
         Stream.isStream(ids) ? ids : Stream.fromIterable(ids),
         (id) => Effect.map(Effect.result(send(id, event, sending)), (result) => ({ id, result })),
@@ -945,19 +984,16 @@ export const open = Effect.fn("StateMachine.open")(function* <
       return yield* entities.can(yield* entities.see(id), Entities.taggedOf(event))
     }),
     history: (id: string) =>
-      Stream.map(
-        entities.history(id),
-        (one): Past => ({
-          version: one.v,
-          event: one.event,
-          from: one.from,
-          to: one.to,
-          at: one.at,
-          key: one.key,
-          payload: one.with,
-          actions: one.do ?? []
-        })
-      ),
+      Stream.map(entities.history(id), (one): Past => ({
+        version: one.v,
+        event: one.event,
+        from: one.from,
+        to: one.to,
+        at: one.at,
+        key: one.key,
+        payload: one.with,
+        actions: one.do ?? []
+      })),
     waitFor: Effect.fn("StateMachine.waitFor")(function* (
       id: string,
       states: string | ReadonlyArray<string>,
@@ -992,12 +1028,14 @@ export const open = Effect.fn("StateMachine.open")(function* <
       }
       const at = yield* now
       const lengths = new Map<string, Array<number>>()
-      yield* Stream.runForEach(documents.companion(Kept.statesName(field), { verify: false }), ({ key: [state, since] }) =>
-        Effect.sync(() => {
-          const known = lengths.get(String(state)) ?? []
-          lengths.set(String(state), known)
-          known.push(Math.max(0, at - Number(since)))
-        })
+      yield* Stream.runForEach(
+        documents.companion(Kept.statesName(field), { verify: false }),
+        ({ key: [state, since] }) =>
+          Effect.sync(() => {
+            const known = lengths.get(String(state)) ?? []
+            lengths.set(String(state), known)
+            known.push(Math.max(0, at - Number(since)))
+          })
       )
       const leaves = [...rules.states.values()].filter(({ initial }) => initial === undefined)
       return Object.fromEntries(
@@ -1033,7 +1071,10 @@ export const open = Effect.fn("StateMachine.open")(function* <
     caughtUp: Effect.flatMap(database.journal.position, (position) =>
       position === 0
         ? Effect.void
-        : Effect.forEach(consumers, (consumer) => consumer.waitUntil(position), { discard: true, concurrency: "unbounded" })
+        : Effect.forEach(consumers, (consumer) => consumer.waitUntil(position), {
+            discard: true,
+            concurrency: "unbounded"
+          })
     ),
     events: self.events
   }

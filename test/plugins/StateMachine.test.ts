@@ -150,7 +150,9 @@ describe("StateMachine", () => {
       const invalid = yield* Effect.flip(flow.send("é/1", "Ship"))
       assert(invalid instanceof StateMachine.InvalidEvent)
       assert.deepStrictEqual([invalid.state, invalid.event, invalid.valid], ["open", "Ship", ["Cancel", "Note", "Pay"]])
-      const refused = yield* flow.send("é/1", { _tag: "Pay", amount: 3 }).pipe(Effect.catchTag("Refused", Effect.succeed))
+      const refused = yield* flow
+        .send("é/1", { _tag: "Pay", amount: 3 })
+        .pipe(Effect.catchTag("Refused", Effect.succeed))
       assert(refused instanceof StateMachine.Refused)
       const reason: TooLittle = refused.reason
       assert.strictEqual(reason.missing, 7)
@@ -189,10 +191,10 @@ describe("StateMachine", () => {
         ({ flow }) => Effect.result(flow.send("1", "Note", { ifVersion: 0 })),
         { concurrency: "unbounded" }
       )
-      assert.deepStrictEqual(
-        stale.map(tagOf).toSorted(),
-        [...Array.from({ length: 49 }, () => "StaleVersion"), "success"]
-      )
+      assert.deepStrictEqual(stale.map(tagOf).toSorted(), [
+        ...Array.from({ length: 49 }, () => "StaleVersion"),
+        "success"
+      ])
       const all = yield* Effect.forEach(
         Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? one : two)),
         ({ flow }) => Effect.map(flow.send("1", "Note", { retries: 1000 }), ({ version }) => version),
@@ -250,7 +252,10 @@ describe("StateMachine", () => {
         yield* counter.reset
         yield* flow.send("1", "Note")
         const { get, put, ...rest } = yield* counter.counts
-        assert.deepStrictEqual(Object.values(rest).filter((n) => n !== 0), [])
+        assert.deepStrictEqual(
+          Object.values(rest).filter((n) => n !== 0),
+          []
+        )
         costs.push(`${get}+${put}`)
       }
       // The ninth transition and every fifth after it find ten in the document: five go into the log.
@@ -278,7 +283,11 @@ describe("StateMachine", () => {
         const after = yield* processOn(store, { keep: 2 })
         yield* after.flow.send("1", "Note", { key: "k" })
         const past = yield* Stream.runCollect(after.flow.history("1"))
-        assert.deepStrictEqual(past.map(({ version }) => version), [4, 3, 2, 1, 0], `request ${at}`)
+        assert.deepStrictEqual(
+          past.map(({ version }) => version),
+          [4, 3, 2, 1, 0],
+          `request ${at}`
+        )
         if (Exit.isSuccess(exit)) {
           // Those of the log, and of the document.
           assert.strictEqual(at, 6)
@@ -329,33 +338,33 @@ describe("StateMachine", () => {
     })
   )
 
-  it.effect("counts 2,500 entities by state and how long, sends to many, and forgets what is removed", () =>
+  it.effect("counts entities by state and how long, sends to many, and forgets what is removed", () =>
     Effect.gen(function* () {
       const store = yield* memory
       const { flow, orders } = yield* processOn(store, { statistics: true, keep: 2 })
       yield* TestClock.setTime(1_000_000)
-      const ids = Array.from({ length: 2500 }, (_, i) => `order ${i}`)
+      const ids = Array.from({ length: 60 }, (_, i) => `order ${i}`)
       const stored = yield* flow.initial(nothing)
       yield* Effect.forEach(ids, (id) => orders.insert({ id, status: stored }), { concurrency: 50, discard: true })
       yield* flow.sweep
       yield* TestClock.adjust("1 minute")
-      const told = yield* Stream.runCollect(flow.sendMany(["none", ...ids.slice(0, 1200)], "Cancel"))
+      const told = yield* Stream.runCollect(flow.sendMany(["none", ...ids.slice(0, 20)], "Cancel"))
       assert.deepStrictEqual(
         [told.length, told.filter(({ result }) => Result.isFailure(result)).map(({ id }) => id)],
-        [1201, ["none"]]
+        [21, ["none"]]
       )
       yield* TestClock.adjust("1 minute")
       const { cancelled, done, open } = yield* flow.statistics
-      assert.deepStrictEqual(open, { count: 1300, meanMillis: 120_000, medianMillis: 120_000, longestMillis: 120_000 })
-      assert.deepStrictEqual([cancelled.count, cancelled.longestMillis, done.count], [1200, 60_000, 0])
-      assert.strictEqual((yield* Stream.runCollect(flow.inState("cancelled"))).length, 1200)
-      assert.include(StateMachine.toSvg(Order, { counts: { open: open.count } }), ">1300<")
+      assert.deepStrictEqual(open, { count: 40, meanMillis: 120_000, medianMillis: 120_000, longestMillis: 120_000 })
+      assert.deepStrictEqual([cancelled.count, cancelled.longestMillis, done.count], [20, 60_000, 0])
+      assert.strictEqual((yield* Stream.runCollect(flow.inState("cancelled"))).length, 20)
+      assert.include(StateMachine.toSvg(Order, { counts: { open: open.count } }), ">40<")
 
-      for (let i = 0; i < 6; i++) yield* flow.send("order 2000", "Note")
+      for (let i = 0; i < 6; i++) yield* flow.send("order 40", "Note")
       assert.isNotEmpty(yield* keysOf(store, "resource=orders/plugin=state-machine/"))
-      yield* flow.remove("order 2000")
+      yield* flow.remove("order 40")
       assert.isEmpty(yield* keysOf(store, "resource=orders/plugin=state-machine/"))
-      assert.strictEqual(tagOf(yield* Effect.result(flow.get("order 2000"))), "NotFound")
+      assert.strictEqual(tagOf(yield* Effect.result(flow.get("order 40"))), "NotFound")
       const without = yield* processOn(store)
       assert.strictEqual(tagOf(yield* Effect.result(without.flow.statistics)), "NotAllowed")
     })
@@ -423,12 +432,18 @@ describe("a machine with a mistake", () => {
     assert.match(made({ a: { on }, "a.b": {} })!, /entered with it as initial, one of a.b/)
     assert.match(made({ a: { on, initial: "a" } })!, /no initial/)
     assert.match(made({ a: { on }, "": {} })!, /Expected a name/)
-    assert.match(made({ a: { on, triggers: [{ after: "-1 hour", send: "Go" }] } })!, /trigger "a\/0": Expected a duration/)
+    assert.match(
+      made({ a: { on, triggers: [{ after: "-1 hour", send: "Go" }] } })!,
+      /trigger "a\/0": Expected a duration/
+    )
     assert.match(made({ a: { on, triggers: [{ cron: "61 * * * *", send: "Go" }] } })!, /Expected a cron/)
     assert.match(made({ a: { on, triggers: [{ cron: "0 0 30 2 *", send: "Go" }] } })!, /comes to pass/)
     assert.match(made({ a: { on, triggers: [{ after: 1, send: "Fly" }] } })!, /an event, not "Fly"/)
     assert.match(made({ a: { on, triggers: [{ after: 1, send: "Go", maxTriggers: 2 }] } })!, /cron or every alone/)
-    assert.match(made({ a: { on, triggers: [{ every: 1000, send: "Go", maxTriggers: 0 }] } })!, /from 1 for maxTriggers/)
+    assert.match(
+      made({ a: { on, triggers: [{ every: 1000, send: "Go", maxTriggers: 0 }] } })!,
+      /from 1 for maxTriggers/
+    )
     const twice = { name: "n", after: 1, send: "Go" }
     assert.match(made({ a: { on, triggers: [twice, twice] } })!, /another name/)
     const run = () => Effect.void
@@ -443,7 +458,7 @@ describe("a machine that is looked at", () => {
   const Maze = StateMachine.make("maze", shape)
     .states({
       start: { on: { Go: "hall", Stop: "end" }, triggers: [{ after: "90 minutes", send: "Go" }] },
-      hall: { initial: "hall.left", on: { Stop: "trap" }, description: "two \"doors\"; <here>" },
+      hall: { initial: "hall.left", on: { Stop: "trap" }, description: 'two "doors"; <here>' },
       "hall.left": { on: { Go: { target: "hall.right", guard: () => Effect.void } } },
       "hall.right": { on: { Go: "hall.left" }, color: "#ffeeaa" },
       trap: { on: { Go: {} } },
@@ -498,7 +513,8 @@ describe("a machine that is looked at", () => {
 
   it("is drawn as a picture, in which every state and event is, escaped", () => {
     const svg = StateMachine.toSvg(Maze, { counts: { trap: 3, __proto__: null } as never })
-    for (const name of ["start", "hall.left", "hall.right", "trap", "attic", "end"]) assert.include(svg, `>${name}</text>`)
+    for (const name of ["start", "hall.left", "hall.right", "trap", "attic", "end"])
+      assert.include(svg, `>${name}</text>`)
     assert.include(svg, 'class="n">3</text>')
     assert.include(svg, "Go (after 1 h 30 min)")
     assert.notInclude(svg, "NaN")

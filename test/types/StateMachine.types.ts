@@ -7,7 +7,9 @@ import type { Database } from "effect-s3db/Database"
 import * as StateMachine from "effect-s3db/plugins/StateMachine"
 import * as Resource from "effect-s3db/Resource"
 
-class Bank extends Context.Service<Bank, { readonly charge: (id: string) => Effect.Effect<void, "declined"> }>()("Bank") {}
+class Bank extends Context.Service<Bank, { readonly charge: (id: string) => Effect.Effect<void, "declined"> }>()(
+  "Bank"
+) {}
 class Rights extends Context.Service<Rights, { readonly allow: Effect.Effect<void, "forbidden"> }>()("Rights") {}
 
 const shape = {
@@ -15,7 +17,8 @@ const shape = {
   events: { Pay: { amount: Schema.Int }, Cancel: {}, Note: { text: Schema.optionalKey(Schema.String) } }
 }
 
-const Order = StateMachine.make("order", shape).states({
+const Order = StateMachine.make("order", shape)
+  .states({
     open: {
       on: {
         Pay: {

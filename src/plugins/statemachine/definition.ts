@@ -246,7 +246,9 @@ export type RefusalOf<S> = ErrorsIn<GuardsOf<S>>
  * @since 0.1.0
  */
 export type ServicesOf<S, A> =
-  ServicesIn<GuardsOf<S>> | ServicesIn<Calls<Member<Values<A>, "run">>> | ServicesIn<Calls<Member<Values<A>, "onFailure">>>
+  | ServicesIn<GuardsOf<S>>
+  | ServicesIn<Calls<Member<Values<A>, "run">>>
+  | ServicesIn<Calls<Member<Values<A>, "onFailure">>>
 
 /** Stands in an error of TypeScript. */
 interface Problem<out What extends string, out Names> {
@@ -269,7 +271,9 @@ type ProblemOf<E extends Events, S, A> =
  * @category models
  * @since 0.1.0
  */
-export type Correct<E extends Events, S, A> = [ProblemOf<E, S, A>] extends [never] ? keyof S & string : ProblemOf<E, S, A>
+export type Correct<E extends Events, S, A> = [ProblemOf<E, S, A>] extends [never]
+  ? keyof S & string
+  : ProblemOf<E, S, A>
 
 // -----------------------------------------------------------------------------
 // Compiled
@@ -344,10 +348,7 @@ export interface Action {
   readonly name: string
   readonly run: (input: ActionInput<unknown, unknown, unknown>) => Effect.Effect<unknown, unknown, unknown>
   readonly onFailure:
-    | ((
-        input: ActionInput<unknown, unknown, unknown>,
-        error: unknown
-      ) => Effect.Effect<unknown, unknown, unknown>)
+    | ((input: ActionInput<unknown, unknown, unknown>, error: unknown) => Effect.Effect<unknown, unknown, unknown>)
     | undefined
   readonly attempts: number
   /** The pause after so many attempts, from 1, in milliseconds. */
@@ -420,7 +421,8 @@ const whenOf = (
 ): readonly [Trigger["when"], string] => {
   const durationOf = (duration: Duration.Input) => {
     const millis = millisecondsOf(duration)
-    if (!Number.isFinite(millis) || millis <= 0) throw refuse("Expected a duration of more than nothing, and an end of it")
+    if (!Number.isFinite(millis) || millis <= 0)
+      throw refuse("Expected a duration of more than nothing, and an end of it")
     return millis
   }
   if ("after" in one) {
@@ -460,7 +462,8 @@ export const lengthOf = (millis: number): string => {
 }
 
 /** An action as it is declared, its types aside. */
-type LooseAction = Pick<Action, "run"> & Partial<Pick<Action, "onFailure">> & { readonly retry?: RetryOptions | undefined }
+type LooseAction = Pick<Action, "run"> &
+  Partial<Pick<Action, "onFailure">> & { readonly retry?: RetryOptions | undefined }
 
 const actionOf = (name: string, { onFailure, retry = {}, run }: LooseAction): Action => {
   const { attempts = 3, backoff = "exponential", isRetryable = () => true } = retry
@@ -521,16 +524,21 @@ export const compile = ({
   for (const name of names) {
     const options = loose[name]!
     const where = `the state ${JSON.stringify(name)}`
-    if (!stateName.test(name) || !name.isWellFormed()) throw new Mistake(where, "Expected a name, in parts joined by dots")
+    if (!stateName.test(name) || !name.isWellFormed())
+      throw new Mistake(where, "Expected a name, in parts joined by dots")
     const path = name.split(".").map((_, i, parts) => parts.slice(0, parts.length - i).join("."))
     const around = path.find((one) => !known.has(one))
     if (around !== undefined) throw new Mistake(where, `Expected a state ${JSON.stringify(around)} around it`)
     const inside = insideOf(name)
     const { final = false, initial: first } = options
     if (inside.length > 0 && (first === undefined || !inside.includes(first))) {
-      throw new Mistake(where, `Expected the state inside that is entered with it as initial, one of ${inside.join(", ")}`)
+      throw new Mistake(
+        where,
+        `Expected the state inside that is entered with it as initial, one of ${inside.join(", ")}`
+      )
     }
-    if (inside.length === 0 && first !== undefined) throw new Mistake(where, "Expected no initial: there is no state inside")
+    if (inside.length === 0 && first !== undefined)
+      throw new Mistake(where, "Expected no initial: there is no state inside")
     const on = new Map<string, ReadonlyArray<Transition>>()
     for (const [event, route] of Object.entries(options.on ?? {})) {
       if (route === undefined) continue

@@ -95,7 +95,11 @@ export const mermaid = (machine: Drawn, { counts }: DrawOptions = {}): string =>
       const id = ids.get(name)!
       const title = plain(titleOf(name, undefined)) || id
       const count = countOf(counts, name)
-      const label = [title, ...(count === undefined ? [] : [`(${count})`]), ...(description === undefined ? [] : [plain(description)])]
+      const label = [
+        title,
+        ...(count === undefined ? [] : [`(${count})`]),
+        ...(description === undefined ? [] : [plain(description)])
+      ]
       lines.push(`${indent}state "${label.join(" ")}" as ${id}`)
       if (color !== undefined) lines.push(`${indent}style ${id} fill:${plain(color)}`)
       if (inside(states, name).length > 0) {
@@ -115,7 +119,8 @@ export const mermaid = (machine: Drawn, { counts }: DrawOptions = {}): string =>
 
 const initialIn = (states: Drawn["states"], initial: string): string => states.get(initial)?.path.at(-1) ?? initial
 
-const quoted = (text: string): string => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", " ")}"`
+const quoted = (text: string): string =>
+  `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", " ")}"`
 
 /** Draws a machine as a graph in the language of Graphviz. */
 export const dot = (machine: Drawn, { counts }: DrawOptions = {}): string => {
@@ -138,7 +143,10 @@ export const dot = (machine: Drawn, { counts }: DrawOptions = {}): string => {
         lines.push(`${indent}${quoted(name)} [${attributes}];`)
         continue
       }
-      lines.push(`${indent}subgraph ${quoted(`cluster ${name}`)} {`, `${indent}  label=${quoted(titleOf(name, counts))};`)
+      lines.push(
+        `${indent}subgraph ${quoted(`cluster ${name}`)} {`,
+        `${indent}  label=${quoted(titleOf(name, counts))};`
+      )
       draw(name, `${indent}  `)
       lines.push(`${indent}}`)
     }
@@ -243,15 +251,29 @@ export const svg = (machine: Drawn, { counts }: DrawOptions = {}): string => {
   const height = Math.max(...[...boxes.values()].map((box) => box.y + box.height)) + 60
   const texts = (x: number, y: number, labels: ReadonlyArray<string>) =>
     labels
-      .map((label, i) => `<text x="${x}" y="${y - (labels.length - 1 - i) * 13}" text-anchor="middle" class="e">${escaped(label)}</text>`)
+      .map(
+        (label, i) =>
+          `<text x="${x}" y="${y - (labels.length - 1 - i) * 13}" text-anchor="middle" class="e">${escaped(label)}</text>`
+      )
       .join("")
-  const drawLine = ({ from, labels, to }: { readonly from: Box; readonly to: Box; readonly labels: ReadonlyArray<string> }) => {
+  const drawLine = ({
+    from,
+    labels,
+    to
+  }: {
+    readonly from: Box
+    readonly to: Box
+    readonly labels: ReadonlyArray<string>
+  }) => {
     if (from === to) {
       const [x, y] = [from.x + from.width / 2, from.y]
       return `<path d="M ${x - 16} ${y} C ${x - 24} ${y - 30}, ${x + 24} ${y - 30}, ${x + 16} ${y}"/>${texts(x, y - 25, labels)}`
     }
     const isAhead = to.x > from.x
-    const [x1, y1] = [isAhead ? from.x + from.width : from.x + from.width / 2, from.y + (isAhead ? from.height / 2 : from.height)]
+    const [x1, y1] = [
+      isAhead ? from.x + from.width : from.x + from.width / 2,
+      from.y + (isAhead ? from.height / 2 : from.height)
+    ]
     const [x2, y2] = [isAhead ? to.x : to.x + to.width / 2, to.y + (isAhead ? to.height / 2 : to.height)]
     // Back, and within a column, below the boxes.
     const bend = isAhead ? `C ${x1 + gapX / 2} ${y1}, ${x2 - gapX / 2} ${y2}` : `C ${x1} ${y1 + 40}, ${x2} ${y2 + 40}`
@@ -313,9 +335,7 @@ export const analyze = (machine: Drawn): Analysis => {
   const edges = edgesOf(machine)
   const nextOf = (name: string) =>
     edges.flatMap(({ event, from, to }) =>
-      states.get(name)!.path.includes(from) && to !== from
-        ? [{ event, to: leafOf(states, to) }]
-        : []
+      states.get(name)!.path.includes(from) && to !== from ? [{ event, to: leafOf(states, to) }] : []
     )
   const ways = new Map<string, ReadonlyArray<string>>([[initial, []]])
   // It grows while it is walked.
@@ -327,7 +347,7 @@ export const analyze = (machine: Drawn): Analysis => {
   const hasFinal = [...states.values()].some(({ final }) => final)
   // Backwards from where it may end; of a machine without an end what has a way on, to another state, is alive.
   const alive = new Set(hasFinal ? ends : leaves.filter((name) => nextOf(name).some(({ to }) => to !== name)))
-  for (let size = -1; size < alive.size; ) {
+  for (let size = -1; size < alive.size;) {
     size = alive.size
     for (const name of leaves) if (nextOf(name).some(({ to }) => alive.has(to))) alive.add(name)
   }

@@ -17,13 +17,22 @@ import type * as Document from "../../Document.ts"
 import { deleteAll } from "../../storage/ObjectStore.ts"
 import type * as Repository from "../../Repository.ts"
 import * as Transaction from "../../Transaction.ts"
-import { AlreadyStarted, type InvalidEvent, NotStarted, type Refused, StaleVersion, type UnknownForm } from "./errors.ts"
+import {
+  AlreadyStarted,
+  type InvalidEvent,
+  NotStarted,
+  type Refused,
+  StaleVersion,
+  type UnknownForm
+} from "./errors.ts"
 import * as Step from "./step.ts"
 import * as Kept from "./stored.ts"
 
 /** What is needed of a repository. */
 export interface Documents {
-  readonly getDocument: (id: string) => Effect.Effect<Document.Document<unknown>, DbError.NotFound | Repository.ReadError>
+  readonly getDocument: (
+    id: string
+  ) => Effect.Effect<Document.Document<unknown>, DbError.NotFound | Repository.ReadError>
   readonly insert: (input: Readonly<Record<string, unknown>>) => Effect.Effect<unknown, Repository.InsertError>
   readonly update: <E, R>(
     id: string,
@@ -32,10 +41,7 @@ export interface Documents {
   ) => Effect.Effect<unknown, Repository.ChangeError | E, R>
   readonly delete: (id: string) => Effect.Effect<void, Repository.DeleteError>
   readonly addCompanion: (name: string, companion: Companion.Companion) => Effect.Effect<void, DbError.DbError>
-  readonly companion: (
-    name: string,
-    request?: Companion.Request
-  ) => Stream.Stream<Companion.Hit, Repository.ListError>
+  readonly companion: (name: string, request?: Companion.Request) => Stream.Stream<Companion.Hit, Repository.ListError>
   readonly admin: Effect.Effect<{
     readonly backfill: () => Stream.Stream<unknown, Repository.ChangeError | DbError.Unfinished>
   }>
@@ -133,7 +139,9 @@ export interface Entities {
     options?: SendOptions & { readonly seen?: readonly [who: string, position: number] | undefined }
   ) => Effect.Effect<Moved, SendFailure>
   /** Sends the event of the trigger that has been due for longest: `undefined` where none is. */
-  readonly fire: (id: string) => Effect.Effect<Fired | undefined, Exclude<SendFailure, InvalidEvent | Refused | StaleVersion>>
+  readonly fire: (
+    id: string
+  ) => Effect.Effect<Fired | undefined, Exclude<SendFailure, InvalidEvent | Refused | StaleVersion>>
   /** Writes an entity of an earlier version of the machine as it is by now; `false` where it is so. */
   readonly migrate: (id: string) => Effect.Effect<boolean, Exclude<SendFailure, InvalidEvent | Refused | StaleVersion>>
   /** The transitions of an entity, the newest first. */
@@ -198,7 +206,12 @@ export const make = (options: Options): Entities => {
 
   const found = ({ recent }: Kept.Stored, key: string) => recent.find((one) => one.key === key)
 
-  const movedOf = (id: string, { at, event, from, to, v }: Kept.Recorded, context: unknown, repeated: boolean): Moved => ({
+  const movedOf = (
+    id: string,
+    { at, event, from, to, v }: Kept.Recorded,
+    context: unknown,
+    repeated: boolean
+  ): Moved => ({
     id,
     event: event ?? "",
     from: from ?? to,
@@ -296,7 +309,9 @@ export const make = (options: Options): Entities => {
           const event = (isOver ? trigger.onMost! : trigger.send)(context)
           const marked = Step.sent(rules, stored, trigger.key, context, at)
           const asked = yield* Effect.result(
-            provided(Step.step(rules, { stored: marked, context }, { id, document, event: taggedOf(event), key, now: at }))
+            provided(
+              Step.step(rules, { stored: marked, context }, { id, document, event: taggedOf(event), key, now: at })
+            )
           )
           if (Result.isFailure(asked)) {
             return {
@@ -360,7 +375,9 @@ export const make = (options: Options): Entities => {
       ),
     history,
     remove: Effect.fnUntraced(function* (id) {
-      const there = yield* Effect.option(Effect.flatMap(documents.getDocument(id), ({ value }) => Effect.fromNullishOr(storedIn(value))))
+      const there = yield* Effect.option(
+        Effect.flatMap(documents.getDocument(id), ({ value }) => Effect.fromNullishOr(storedIn(value)))
+      )
       yield* documents.delete(id)
       if (Option.isNone(there)) return
       const forgotten = forget(there.value.life)

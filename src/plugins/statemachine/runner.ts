@@ -170,7 +170,10 @@ export const sweeping = (
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
       note(`triggers cannot be looked for: ${nameOf(cause)}`)
-      return Effect.logWarning(`state-machine: triggers of ${rules.name} could not be sent; they are tried again`, cause)
+      return Effect.logWarning(
+        `state-machine: triggers of ${rules.name} could not be sent; they are tried again`,
+        cause
+      )
     }),
     Effect.andThen(Effect.sleep(interval)),
     Effect.forever
@@ -274,7 +277,8 @@ export const acting = ({ concurrency, documents, entities, provided, resource, r
       yield* self.count("failures")
       const handled = action.onFailure !== undefined
       yield* self.publish({ _tag: "ActionFailed", ...told, error: nameOf(cause), handled })
-      yield* Effect.logWarning(`state-machine: ${action.name} of ${JSON.stringify(id)} of ${machine} has failed`, cause)
+      const line = `state-machine: ${action.name} of ${JSON.stringify(id)} of ${machine} has failed`
+      yield* handled ? Effect.logDebug(line, cause) : Effect.logWarning(line, cause)
       if (action.onFailure === undefined) return new ActionFailed({ ...told, problem: nameOf(cause) })
       const answered = yield* Effect.exit(provided(action.onFailure({ ...input, attempt }, error)))
       if (Exit.isFailure(answered)) {
@@ -343,7 +347,9 @@ export const acting = ({ concurrency, documents, entities, provided, resource, r
 export const hearing = (
   { entities, self, rules: { name: machine } }: Pick<Options, "entities" | "rules" | "self">,
   who: string,
-  to: (record: Journal.Record) => Effect.Effect<
+  to: (
+    record: Journal.Record
+  ) => Effect.Effect<
     ReadonlyArray<{ readonly id: string; readonly event: unknown }>,
     DbError.NotFound | DbError.InvalidInput | Repository.ReadError
   >

@@ -66,7 +66,9 @@ export const view = Effect.fnUntraced(function* (
 ): Effect.fn.Return<View, UnknownForm> {
   const refuse = (problem: string) => new UnknownForm({ machine: rules.name, id, problem })
   if (stored.definition > rules.version) {
-    return yield* refuse(`it was written by version ${stored.definition} of the machine; this program has ${rules.version}`)
+    return yield* refuse(
+      `it was written by version ${stored.definition} of the machine; this program has ${rules.version}`
+    )
   }
   let old: Old = stored
   for (let version = stored.definition; version < rules.version; version++) {
@@ -150,12 +152,7 @@ export interface DueTrigger {
 }
 
 /** Finds the trigger of an entity that has been due for longest; of those at the same time the innermost that was declared first. */
-export const dueTrigger = (
-  rules: Rules,
-  { stored }: View,
-  document: unknown,
-  now: number
-): DueTrigger | undefined => {
+export const dueTrigger = (rules: Rules, { stored }: View, document: unknown, now: number): DueTrigger | undefined => {
   let first: DueTrigger | undefined
   for (const timer of stored.timers ?? []) {
     const trigger = triggerOf(rules, stored.state, timer.k)
@@ -177,7 +174,8 @@ export const sent = (rules: Rules, stored: Stored, key: string, context: unknown
       if (timer.k !== key || trigger === undefined) return timer
       const { v: _, ...rest } = timer
       const counted = { ...rest, n: (timer.n ?? 0) + 1 }
-      const next = trigger.when._tag === "Every" ? dueBy(trigger, context, timer.e, Math.max(now, timer.due ?? now)) : timer.due
+      const next =
+        trigger.when._tag === "Every" ? dueBy(trigger, context, timer.e, Math.max(now, timer.due ?? now)) : timer.due
       return timed(counted, next)
     })
   )

@@ -140,7 +140,9 @@ export interface Past {
    * Appends transitions, those that are there already left out: so it may be done again, and by several at once. 2 PUT and 1 GET; 2 GET
    * more where some are there.
    */
-  readonly append: (transitions: ReadonlyArray<Recorded>) => Effect.Effect<void, AppendLog.Trimmed | StoreError.StoreError>
+  readonly append: (
+    transitions: ReadonlyArray<Recorded>
+  ) => Effect.Effect<void, AppendLog.Trimmed | StoreError.StoreError>
   /** Those before a version, the newest first. 1 GET, and for each 100 1 GET and those of their segments. */
   readonly before: (version: number) => Stream.Stream<Recorded, AppendLog.Trimmed | StoreError.StoreError>
 }

@@ -1,0 +1,555 @@
+/** What machines do by themselves: triggers, actions, changes of other documents, and versions. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Database } from "effect-s3db/Database"
+import * as JournalConsumer from "effect-s3db/JournalConsumer"
+import * as Plugin from "effect-s3db/Plugin"
+import * as StateMachine from "effect-s3db/plugins/StateMachine"
+import * as Resource from "effect-s3db/Resource"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { memory, openOn } from "../fixture.ts"
+import { settled } from "../waiting.ts"
+
+type Store = ObjectStore["Service"]
+
+const minute = 60_000
+const start = Date.parse("2026-11-26T00:00:00Z")
+
+class Declined extends Schema.TaggedError<Declined>()("Declined", { isPassing: Schema.Boolean }) {}
+
+/** Where actions are noted, and what fails. */
+class World extends Context.Service<
+  World,
+  { readonly act: (what: string, key: string) => Effect.Effect<void, Declined> }
+>()("effect-s3db/test/plugins/StateMachine.running.test/World") {}
+
+const worldOf = (failing: (what: string, attempt: number) => "no" | "passing" | "for good" = () => "no") => {
+  const done: Array<string> = []
+  const keys: Array<string> = []
+  const attempts = new Map<string, number>()
+  const world = World.of({
+    act: (what, key) =>
+      Effect.suspend(() => {
+        const attempt = (attempts.get(what) ?? 0) + 1
+        attempts.set(what, attempt)
+        const fails = failing(what, attempt)
+        if (fails !== "no") return Effect.fail(new Declined({ isPassing: fails === "passing" }))
+        done.push(what)
+        keys.push(key)
+        return Effect.void
+      })
+  })
+  return { world, done, keys, attempts }
+}
+
+const Payment = StateMachine.make("payment", {
+  context: Schema.Struct({
+    until: Schema.optionalKey(Schema.DateTimeUtc),
+    reminders: Schema.Int,
+    blocked: Schema.Boolean
+  }),
+  events: {
+    Pay: {},
+    Expire: {},
+    Remind: {},
+    GiveUp: {},
+    Block: { blocked: Schema.Boolean },
+    Failed: {},
+    Extend: { until: Schema.DateTimeUtc }
+  }
+})
+  .states({
+    waiting: {
+      initial: "waiting.new",
+      on: {
+        Pay: { target: "paid", do: "receipt" },
+        Expire: {
+          target: "expired",
+          guard: ({ context }) => (context.blocked ? Effect.fail("blocked" as const) : Effect.void)
+        },
+        Block: { update: ({ context, event }) => ({ ...context, blocked: event.blocked }) },
+        Extend: { update: ({ context, event }) => ({ ...context, until: event.until }) },
+        GiveUp: "expired"
+      },
+      entry: "invoice",
+      exit: ["close"],
+      triggers: [
+        { after: "1 hour", send: "Expire" },
+        { at: ({ until }) => until, send: "Expire", name: "until" },
+        { field: "dates.due", send: "GiveUp" }
+      ]
+    },
+    "waiting.new": {
+      on: { Remind: { update: ({ context }) => ({ ...context, reminders: context.reminders + 1 }) } },
+      triggers: [{ every: "10 minutes", send: "Remind", maxTriggers: 3, onMaxTriggers: "GiveUp" }]
+    },
+    paid: { entry: ["charge", "ship"], on: { Failed: "failed" } },
+    failed: { final: true },
+    expired: { final: true, entry: "apology" }
+  })
+  .actions({
+    invoice: { run: ({ idempotencyKey, id }) => note(`invoice ${id}`, idempotencyKey) },
+    close: { run: ({ from, id, to }) => note(`close ${id} ${from} ${to}`) },
+    receipt: { run: ({ event, id, version }) => note(`receipt ${id} ${event?._tag} ${version}`) },
+    charge: {
+      run: ({ attempt, id }) => note(`charge ${id}`, String(attempt)),
+      retry: {
+        attempts: 3,
+        backoff: "fixed",
+        pause: "10 seconds",
+        isRetryable: (error) => error instanceof Declined && error.isPassing
+      },
+      onFailure: ({ id }) => Effect.as(note(`compensate ${id}`), "Failed" as const)
+    },
+    ship: { run: ({ id }) => note(`ship ${id}`), retry: { attempts: 2, pause: 0 } },
+    apology: { run: ({ id }) => note(`apology ${id}`) }
+  })
+  .initial("waiting")
+
+const note = (what: string, key = "") => Effect.flatMap(World, ({ act }) => act(what, key))
+
+class Bills extends Resource.Service<Bills>()("effect-s3db/test/plugins/StateMachine.running.test/Bills", {
+  schema: Schema.Struct({
+    id: Schema.String,
+    dates: Schema.optionalKey(Schema.Struct({ due: Schema.optionalKey(Schema.DateTimeUtc) })),
+    status: Schema.optionalKey(StateMachine.Stored)
+  }),
+  primaryKey: "id",
+  name: "bills",
+  journal: { images: "both" }
+}) {}
+
+class Transfers extends Resource.Service<Transfers>()("effect-s3db/test/plugins/StateMachine.running.test/Transfers", {
+  schema: Schema.Struct({ id: Schema.String, bill: Schema.String }),
+  primaryKey: "id",
+  name: "transfers",
+  journal: { images: "after" }
+}) {}
+
+const nothing = { reminders: 0, blocked: false }
+
+const options = {
+  machine: Payment,
+  resource: Bills,
+  field: "status",
+  triggers: false,
+  keep: 2,
+  changes: [
+    StateMachine.onChange(Transfers, "paid", ({ after, kind }) =>
+      kind === "insert" && after !== undefined ? [{ id: after.bill, event: "Pay" as const }] : []
+    )
+  ]
+} as const
+
+/** A process on a store; it ends with the scope. */
+const processOn = Effect.fnUntraced(function* (
+  store: Store,
+  world: World["Service"] = worldOf().world,
+  more: Partial<StateMachine.Options<typeof Bills, typeof Payment, (typeof options.changes)[number]>> = {}
+) {
+  const { database } = yield* openOn(store)
+  const bills = yield* Effect.provideService(Resource.make(Bills.definition), Database, database)
+  const transfers = yield* Effect.provideService(Resource.make(Transfers.definition), Database, database)
+  const flow = yield* StateMachine.open({ ...options, ...more }).pipe(
+    Effect.provideService(Database, database),
+    Effect.provideService(Bills, bills),
+    Effect.provideService(Transfers, transfers),
+    Effect.provideService(World, world)
+  )
+  const { journal, journaled } = database
+  /** Brings the journal into its order, and waits until everything has been seen to. */
+  const journaling = Effect.gen(function* () {
+    yield* journal.catchUp(journaled)
+    const waiting = yield* Effect.forkChild(flow.caughtUp)
+    while (waiting.pollUnsafe() === undefined) {
+      yield* settled
+      yield* TestClock.adjust("1 second")
+    }
+  })
+  const states = (...ids: ReadonlyArray<string>) =>
+    Effect.forEach(ids, (id) => Effect.map(flow.get(id), ({ state }) => state))
+  return { database, bills, transfers, flow, journaling, states }
+})
+
+describe("triggers", () => {
+  it.effect("send their event when a state has lasted, not a millisecond too early, once, however late", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { flow, states } = yield* processOn(yield* memory, undefined, { actions: false, changes: [] })
+      yield* flow.start("é/1", nothing)
+      yield* flow.start("2", { ...nothing, blocked: true })
+      yield* flow.send("2", "Pay")
+      assert.strictEqual((yield* flow.get("é/1")).due, start + 10 * minute)
+      yield* TestClock.adjust(10 * minute - 1)
+      yield* flow.sweep
+      assert.strictEqual((yield* flow.get("é/1")).version, 0)
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* flow.sweep, { due: 1, taken: 1, refused: 0, failed: 0 })
+      assert.deepStrictEqual(yield* flow.sweep, { due: 0, taken: 0, refused: 0, failed: 0 })
+      assert.strictEqual((yield* flow.get("é/1")).context.reminders, 1)
+      // What was missed of a repeated one is made up for by one; the hour is over, too.
+      yield* TestClock.adjust("10 days")
+      yield* flow.sweep
+      assert.deepStrictEqual(yield* states("é/1", "2"), ["expired", "paid"])
+      const past = yield* Stream.runCollect(flow.history("é/1"))
+      assert.deepStrictEqual(
+        past.map(({ event, key }) => [event, key]),
+        [
+          ["Expire", "waiting/0@2"],
+          ["Remind", "waiting.new/0@1"],
+          ["Remind", "waiting.new/0@0"],
+          [undefined, past[3]!.key]
+        ]
+      )
+    })
+  )
+
+  it.effect("stop after so many, and send another event then, once", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { flow, states } = yield* processOn(yield* memory)
+      yield* flow.start("1", nothing)
+      for (let i = 1; i <= 3; i++) {
+        yield* TestClock.adjust("10 minutes")
+        yield* flow.sweep
+        assert.strictEqual((yield* flow.get("1")).context.reminders, i)
+      }
+      assert.deepStrictEqual(yield* states("1"), ["waiting.new"])
+      yield* TestClock.adjust("10 minutes")
+      yield* flow.sweep
+      assert.deepStrictEqual(yield* states("1"), ["expired"])
+      assert.strictEqual((yield* flow.get("1")).due, undefined)
+    })
+  )
+
+  it.effect("go by the time that the context says, and by a field of the document that anybody writes", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { bills, flow, states } = yield* processOn(yield* memory)
+      const until = DateTime.makeUnsafe(start + 5 * minute)
+      yield* flow.start("context", { ...nothing, until })
+      yield* flow.start("later", { ...nothing, until })
+      yield* flow.start("field", nothing)
+      yield* flow.send("later", { _tag: "Extend", until: DateTime.makeUnsafe(start + 7 * minute) })
+      yield* bills.patch("field", { dates: { due: DateTime.makeUnsafe(start + 6 * minute) } })
+      assert.strictEqual((yield* flow.get("field")).due, start + 6 * minute)
+      yield* TestClock.adjust(5 * minute)
+      yield* flow.sweep
+      assert.deepStrictEqual(yield* states("context", "later", "field"), ["expired", "waiting.new", "waiting.new"])
+      yield* TestClock.adjust(minute)
+      yield* flow.sweep
+      assert.deepStrictEqual(yield* states("later", "field"), ["waiting.new", "expired"])
+      yield* TestClock.adjust(minute)
+      yield* flow.sweep
+      assert.deepStrictEqual(yield* states("later"), ["expired"])
+    })
+  )
+
+  it.effect("whose event is refused come once for each version", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { flow, states } = yield* processOn(yield* memory)
+      yield* flow.start("1", { ...nothing, blocked: true })
+      yield* flow.sweep
+      yield* TestClock.adjust("1 hour")
+      // The reminder is taken, and makes a version, at which the hour is refused.
+      assert.deepStrictEqual(yield* flow.sweep, { due: 1, taken: 1, refused: 1, failed: 0 })
+      assert.deepStrictEqual(yield* flow.sweep, { due: 0, taken: 0, refused: 0, failed: 0 })
+      yield* flow.send("1", { _tag: "Block", blocked: true })
+      assert.deepStrictEqual(yield* flow.sweep, { due: 1, taken: 0, refused: 1, failed: 0 })
+      yield* flow.send("1", { _tag: "Block", blocked: false })
+      assert.deepStrictEqual(yield* flow.sweep, { due: 1, taken: 1, refused: 0, failed: 0 })
+      assert.deepStrictEqual(yield* states("1"), ["expired"])
+    })
+  )
+
+  it.effect("are sent once where two processes sweep at the same time, and by themselves where nobody asks", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { store } = yield* MemoryStore.make()
+      const quiet = { actions: false, changes: [] }
+      const one = yield* processOn(store, undefined, quiet)
+      const two = yield* processOn(store, undefined, quiet)
+      const ids = Array.from({ length: 10 }, (_, i) => String(i))
+      yield* Effect.forEach(ids, (id) => one.flow.start(id, nothing), { concurrency: 8, discard: true })
+      yield* TestClock.adjust("10 minutes")
+      yield* Effect.all([one.flow.sweep, two.flow.sweep], { concurrency: 2 })
+      for (const id of ids) assert.strictEqual((yield* one.flow.get(id)).version, 1)
+      yield* processOn(store, undefined, { ...quiet, triggers: true })
+      const isOver = Effect.map(one.states(...ids), (states) => states.every((state) => state === "expired"))
+      for (let i = 0; !(yield* isOver); i++) {
+        assert.isBelow(i, 200)
+        yield* settled
+        yield* TestClock.adjust("1 minute")
+      }
+    })
+  )
+})
+
+describe("actions", () => {
+  it.effect("run after the commit, in their order, each with a key of its own", () =>
+    Effect.gen(function* () {
+      const { done, keys, world } = worldOf()
+      const { database, flow, journaling } = yield* processOn(yield* memory, world)
+      yield* flow.start("a/b", nothing)
+      assert.deepStrictEqual(done, [])
+      yield* journaling
+      assert.deepStrictEqual(done, ["invoice a/b"])
+      assert.match(keys[0]!, /^state-machine\/payment\/bills\/a%2Fb\/[^/]+\/0\/invoice$/)
+      yield* flow.send("a/b", "Pay")
+      yield* flow.send("a/b", "Pay").pipe(Effect.ignore)
+      yield* journaling
+      const paid = ["close a/b waiting.new paid", "receipt a/b Pay 1", "charge a/b", "ship a/b"]
+      assert.deepStrictEqual(done.slice(1), paid)
+      // What is no transition runs nothing; nor does one that was not committed.
+      const failed = database.transaction(Effect.andThen(flow.start("c", nothing), Effect.fail("no" as const)))
+      assert.strictEqual(yield* Effect.flip(failed), "no")
+      yield* journaling
+      assert.strictEqual(done.length, 1 + paid.length)
+    })
+  )
+
+  it.effect("run for each of several transitions that one transaction has made", () =>
+    Effect.gen(function* () {
+      const { done, world } = worldOf()
+      const { database, flow, journaling } = yield* processOn(yield* memory, world)
+      yield* database.transaction(Effect.andThen(flow.start("1", nothing), flow.send("1", "Pay")))
+      yield* journaling
+      assert.deepStrictEqual(done, ["invoice 1", "close 1 waiting.new paid", "receipt 1 Pay 1", "charge 1", "ship 1"])
+    })
+  )
+
+  it.effect("are tried again by their policy, and what fails for good compensates and sends an event", () =>
+    Effect.gen(function* () {
+      const { attempts, done, world } = worldOf((what, attempt) => {
+        if (what === "charge passing") return attempt < 3 ? "passing" : "no"
+        if (what === "charge long") return "passing"
+        return what === "charge gone" ? "for good" : "no"
+      })
+      const { flow, journaling, states } = yield* processOn(yield* memory, world)
+      for (const id of ["passing", "long", "gone"]) {
+        yield* flow.start(id, nothing)
+        yield* flow.send(id, "Pay")
+      }
+      yield* journaling
+      assert.deepStrictEqual(yield* states("passing", "long", "gone"), ["paid", "failed", "failed"])
+      assert.deepStrictEqual(
+        ["passing", "long", "gone"].map((id) => attempts.get(`charge ${id}`)),
+        [3, 3, 1]
+      )
+      assert.deepStrictEqual(
+        done.filter((what) => what.startsWith("comp")),
+        ["compensate long", "compensate gone"].toSorted((a) =>
+          a === done.find((one) => one.startsWith("comp")) ? -1 : 1
+        )
+      )
+    })
+  )
+
+  it.effect("that nobody answers for are dead letters, which can be run again; others are not run twice for them", () =>
+    Effect.gen(function* () {
+      let isDown = true
+      const { attempts, done, world } = worldOf((what) => (what === "ship 1" && isDown ? "passing" : "no"))
+      const { flow, journaling } = yield* processOn(yield* memory, world)
+      for (const id of ["1", "2", "3"]) yield* flow.start(id, nothing)
+      for (const id of ["1", "2", "3"]) yield* flow.send(id, "Pay")
+      yield* journaling
+      assert.strictEqual(attempts.get("ship 2"), 1)
+      const letters = yield* Stream.runCollect(flow.failed)
+      assert.deepStrictEqual(
+        letters.map(({ error, value }) => [error, value.id]),
+        [["ActionFailed", "1"]]
+      )
+      assert.notInclude(done, "ship 1")
+      isDown = false
+      assert.deepStrictEqual(yield* flow.redrive, { handled: 1, failed: 0 })
+      assert.include(done, "ship 1")
+    })
+  )
+
+  it.effect("go on in another process where one has died, and are those of the transition that was committed", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make()
+      const first = worldOf()
+      const scope = yield* Scope.make()
+      const dying = yield* Effect.provideService(processOn(store, first.world), Scope.Scope, scope)
+      yield* dying.flow.start("1", nothing)
+      yield* dying.journaling
+      yield* Scope.close(scope, Exit.void)
+      const idle = yield* processOn(store, undefined, { actions: false, changes: [] })
+      yield* idle.flow.send("1", "Pay")
+      const second = worldOf()
+      const { journaling } = yield* processOn(store, second.world)
+      yield* journaling
+      assert.deepStrictEqual(
+        [first.done, second.done],
+        [["invoice 1"], ["close 1 waiting.new paid", "receipt 1 Pay 1", "charge 1", "ship 1"]]
+      )
+    })
+  )
+
+  it.effect("are refused where the resource has no journal that shows what has changed", () =>
+    Effect.gen(function* () {
+      class Silent extends Resource.Service<Silent>()("effect-s3db/test/plugins/StateMachine.running.test/Silent", {
+        schema: Schema.Struct({ id: Schema.String, status: StateMachine.Stored }),
+        primaryKey: "id",
+        name: "silent",
+        journal: { images: "after" }
+      }) {}
+      const { database } = yield* openOn(yield* memory)
+      const silent = yield* Effect.provideService(Resource.make(Silent.definition), Database, database)
+      const error = yield* StateMachine.open({ machine: Payment, resource: Silent, field: "status" }).pipe(
+        Effect.provideService(Database, database),
+        Effect.provideService(Silent, silent),
+        Effect.provideService(World, worldOf().world),
+        Effect.flip
+      )
+      assert.match(error.message, /journal: \{ images: "both" \}/)
+    })
+  )
+})
+
+describe("changes of other documents", () => {
+  it.effect("move the entities that take the event, once each, also what came while nobody listened", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make()
+      const idle = yield* processOn(store, undefined, { changes: [], actions: false })
+      for (const id of ["1", "2"]) yield* idle.flow.start(id, nothing)
+      yield* idle.flow.send("2", "GiveUp")
+      yield* idle.transfers.insert({ id: "t1", bill: "1" })
+      yield* idle.transfers.insert({ id: "t2", bill: "2" })
+      yield* idle.transfers.insert({ id: "t3", bill: "none" })
+      const { database, flow, journaling, states } = yield* processOn(store)
+      yield* journaling
+      assert.deepStrictEqual(yield* states("1", "2"), ["paid", "expired"])
+      const [last] = yield* Stream.runCollect(flow.history("1"))
+      assert.match(last!.key, /^transfers\.paid@\d+\/0$/)
+      // Somebody moves the consumer back: what has been heard is not heard again.
+      const version = (yield* flow.get("1")).version
+      const seen = (yield* idle.bills.get("1")).status!.seen
+      assert.deepStrictEqual(Object.keys(seen!), ["transfers.paid"])
+      yield* flow.send("1", "Failed")
+      const consumer = yield* Effect.provideService(
+        JournalConsumer.make({ name: "state-machine.bills.status.changes.paid" }),
+        Database,
+        database
+      )
+      yield* consumer.seek("beginning")
+      yield* journaling
+      assert.strictEqual((yield* flow.get("1")).version, version + 1)
+    })
+  )
+})
+
+describe("versions of a machine", () => {
+  class Things extends Resource.Service<Things>()("effect-s3db/test/plugins/StateMachine.running.test/Things", {
+    ...StateMachine.alone({} as never),
+    name: "things"
+  }) {}
+  const events = { Go: {}, Stop: {} }
+  const First = StateMachine.make("thing", { context: Schema.Struct({ n: Schema.Int }), events })
+    .states({ draft: { on: { Go: "live" } }, live: { on: { Stop: "draft" } } })
+    .initial("draft")
+  const Second = StateMachine.make("thing", {
+    version: 2,
+    context: Schema.Struct({ count: Schema.Int }),
+    events,
+    migrate: {
+      1: ({ context, state }) => ({
+        state: state === "draft" ? "new" : state,
+        context: { count: (context as { readonly n: number }).n }
+      })
+    }
+  })
+    .states({
+      new: { on: { Go: "live" }, triggers: [{ after: "1 hour", send: "Go" }] },
+      live: { on: { Stop: "new" } }
+    })
+    .initial("new")
+
+  const openOf = Effect.fnUntraced(function* <M extends StateMachine.Any>(store: Store, machine: M) {
+    const { database } = yield* openOn(store)
+    const things = yield* Effect.provideService(Resource.make(Things.definition), Database, database)
+    const flow = yield* StateMachine.open({ machine, resource: Things, field: "machine", triggers: false }).pipe(
+      Effect.provideService(Database, database),
+      Effect.provideService(Things, things)
+    )
+    return { flow: flow as StateMachine.Flow<M>, things }
+  })
+
+  it.effect("bring entities under way along, as they are read, by their next transition, or all at once", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { store } = yield* MemoryStore.make()
+      const older = yield* openOf(store, First)
+      for (const id of ["a", "b", "c"]) yield* older.flow.start(id, { n: 7 })
+      yield* older.flow.send("b", "Go")
+      const newer = yield* openOf(store, Second)
+      const a = yield* newer.flow.get("a")
+      assert.deepStrictEqual([a.state, a.context, a.version], ["new", { count: 7 }, 0])
+      yield* newer.flow.send("b", "Stop")
+      assert.strictEqual((yield* newer.flow.get("b")).state, "new")
+      // The older program leaves alone what it does not know.
+      assert.match((yield* Effect.flip(older.flow.send("b", "Go"))).message, /written by version 2/)
+      assert.deepStrictEqual([...(yield* Stream.runCollect(newer.flow.migrate))].map(({ id }) => id).toSorted(), [
+        "a",
+        "c"
+      ])
+      assert.deepStrictEqual(yield* Stream.runCollect(newer.flow.migrate), [])
+      // Triggers that the older version did not have count from when the entity came to its state.
+      yield* TestClock.adjust("1 hour")
+      yield* newer.flow.sweep
+      assert.deepStrictEqual((yield* newer.flow.get("a")).state, "live")
+    })
+  )
+
+  it.effect("say what cannot be brought along", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make()
+      const older = yield* openOf(store, First)
+      yield* older.flow.start("a", { n: 1 })
+      const Third = StateMachine.make("thing", { version: 3, context: Schema.Struct({ n: Schema.Int }), events })
+        .states({ only: { on: { Go: "only", Stop: "only" } } })
+        .initial("only")
+      const newer = yield* openOf(store, Third)
+      const error = yield* Effect.flip(newer.flow.send("a", "Go"))
+      assert.match(error.message, /there is no state "draft"/)
+      const [told] = yield* Stream.runCollect(newer.flow.migrate)
+      assert.deepStrictEqual([told?.id, told?.error?._tag], ["a", "UnknownForm"])
+    })
+  )
+})
+
+describe("the plugin", () => {
+  it.effect("tells what it does, and how it is", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { database, flow } = yield* processOn(yield* memory)
+      const events = yield* Effect.forkChild(Stream.runHead(flow.events))
+      yield* flow.start("1", nothing)
+      yield* settled
+      yield* TestClock.adjust("10 minutes")
+      yield* flow.sweep
+      const event = Option.getOrThrow(yield* Fiber.join(events))
+      assert.deepStrictEqual(event, {
+        _tag: "Triggered",
+        machine: "payment",
+        id: "1",
+        trigger: "waiting.new/0",
+        taken: true
+      })
+      const [status] = yield* Effect.provideService(Plugin.statuses, Database, database)
+      assert.deepStrictEqual([status?.state, status?.health.level, status?.counters["triggered"]], ["running", "up", 1])
+    })
+  )
+})
