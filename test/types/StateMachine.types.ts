@@ -8,9 +8,11 @@ import * as StateMachine from "effect-s3db/plugins/StateMachine"
 import * as Resource from "effect-s3db/Resource"
 
 class Bank extends Context.Service<Bank, { readonly charge: (id: string) => Effect.Effect<void, "declined"> }>()(
-  "Bank"
+  "effect-s3db/test/types/StateMachine.types/Bank"
 ) {}
-class Rights extends Context.Service<Rights, { readonly allow: Effect.Effect<void, "forbidden"> }>()("Rights") {}
+class Rights extends Context.Service<Rights, { readonly allow: Effect.Effect<void, "forbidden"> }>()(
+  "effect-s3db/test/types/StateMachine.types/Rights"
+) {}
 
 const shape = {
   context: Schema.Struct({ paid: Schema.Int }),

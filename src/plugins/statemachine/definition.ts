@@ -356,7 +356,12 @@ export interface Action {
   readonly isRetryable: (error: unknown) => boolean
 }
 
-/** A mistake in a machine, for `InvalidMachine`. */
+/**
+ * A mistake in a machine, for `InvalidMachine`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export class Mistake {
   readonly at: string
   readonly problem: string
@@ -369,7 +374,12 @@ export class Mistake {
 const listOf = (names: string | ReadonlyArray<string> | undefined): ReadonlyArray<string> =>
   names === undefined ? [] : typeof names === "string" ? [names] : names
 
-/** States and actions as they are declared, their types aside. */
+/**
+ * States and actions as they are declared, their types aside.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Declared {
   readonly events: ReadonlySet<string>
   readonly initial: string
@@ -449,7 +459,12 @@ const units: ReadonlyArray<readonly [number, string]> = [
   [1, "ms"]
 ]
 
-/** A length of time for people: `1 h 30 min`. */
+/**
+ * Returns a length of time for people: `1 h 30 min`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const lengthOf = (millis: number): string => {
   let left = Math.round(millis)
   const parts: Array<string> = []

@@ -5,7 +5,12 @@
  */
 import { leafOf, type State } from "./definition.ts"
 
-/** What is drawn of a machine. */
+/**
+ * What is drawn of a machine.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Drawn {
   readonly name: string
   readonly initial: string
@@ -39,7 +44,12 @@ export interface Edge {
   readonly by: ReadonlyArray<string>
 }
 
-/** All that leads from one state to another, in the order of its declaration. */
+/**
+ * Lists all that leads from one state to another, in the order of its declaration.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const edgesOf = ({ states }: Pick<Drawn, "states">): ReadonlyArray<Edge> =>
   [...states.values()].flatMap(({ name, on }) =>
     [...on].flatMap(([event, routes]) =>
@@ -83,7 +93,12 @@ const inside = (states: Drawn["states"], name: string | undefined): ReadonlyArra
 /** Text that ends no line and no label of Mermaid. */
 const plain = (text: string): string => text.replaceAll(/[\s;:#"<>{}]+/g, " ").trim()
 
-/** Draws a machine as a state diagram of Mermaid. */
+/**
+ * Draws a machine as a state diagram of Mermaid.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
 export const mermaid = (machine: Drawn, { counts }: DrawOptions = {}): string => {
   const { initial, states } = machine
   const ids = new Map([...states.keys()].map((name, i) => [name, `s${i}`]))
@@ -122,7 +137,12 @@ const initialIn = (states: Drawn["states"], initial: string): string => states.g
 const quoted = (text: string): string =>
   `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", " ")}"`
 
-/** Draws a machine as a graph in the language of Graphviz. */
+/**
+ * Draws a machine as a graph in the language of Graphviz.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
 export const dot = (machine: Drawn, { counts }: DrawOptions = {}): string => {
   const { initial, name: title, states } = machine
   const lines = [
@@ -216,7 +236,12 @@ const ranksOf = (machine: Drawn): ReadonlyMap<string, number> => {
   return new Map(leaves.map((name) => [name, rank.get(name) ?? last]))
 }
 
-/** Draws a machine as an SVG picture: states in columns by how far they are from the first, those around others as part of their names. */
+/**
+ * Draws a machine as an SVG picture: states in columns by how far they are from the first, those around others as part of their names.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
 export const svg = (machine: Drawn, { counts }: DrawOptions = {}): string => {
   const { name: title, states } = machine
   const ranks = ranksOf(machine)
@@ -328,7 +353,12 @@ export interface Analysis {
   readonly ways: Readonly<Record<string, ReadonlyArray<string>>>
 }
 
-/** Looks at a machine. */
+/**
+ * Looks at a machine.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const analyze = (machine: Drawn): Analysis => {
   const { initial, states } = machine
   const leaves = [...states.keys()].filter((name) => leafOf(states, name) === name)

@@ -28,7 +28,12 @@ import {
 import * as Step from "./step.ts"
 import * as Kept from "./stored.ts"
 
-/** What is needed of a repository. */
+/**
+ * What is needed of a repository.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Documents {
   readonly getDocument: (
     id: string
@@ -91,13 +96,30 @@ export interface SendOptions {
   readonly retries?: number | undefined
 }
 
-/** An entity as it is. */
+/**
+ * An entity as it is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Seen extends Step.View {
   readonly document: Document.Document<unknown>
 }
 
+/**
+ * Why an entity cannot be read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type ReadFailure = NotStarted | UnknownForm | DbError.NotFound | Repository.ReadError
 
+/**
+ * Why an event cannot be sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type SendFailure = InvalidEvent | Refused | NotStarted | StaleVersion | UnknownForm | Repository.ChangeError
 
 /** There is nothing to write. */
@@ -108,7 +130,12 @@ class Nothing<out X> {
   }
 }
 
-/** Where entities are, and what they go by. */
+/**
+ * Where entities are, and what they go by.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   readonly rules: Step.Rules
   readonly resource: string
@@ -124,7 +151,12 @@ export interface Options {
   readonly provided: <A, E>(effect: Effect.Effect<A, E, unknown>) => Effect.Effect<A, E>
 }
 
-/** The entities of a machine. */
+/**
+ * The entities of a machine.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Entities {
   readonly see: (id: string) => Effect.Effect<Seen, ReadFailure>
   readonly initial: (context: unknown) => Effect.Effect<Kept.Stored, Schema.SchemaError | DbError.DbError>
@@ -154,7 +186,12 @@ export interface Entities {
   readonly storedIn: (document: unknown) => Kept.Stored | undefined
 }
 
-/** What has come of a trigger. */
+/**
+ * What has come of a trigger.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Fired {
   readonly trigger: string
   readonly due: number
@@ -172,7 +209,12 @@ const isUnknown = (error: unknown): boolean =>
     ? error.outcome === "unknown"
     : false
 
-/** Makes the entities of a machine. No request. */
+/**
+ * Makes the entities of a machine. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = (options: Options): Entities => {
   const { database, documents, field, keep, now, prefix, primaryKey, provided, resource, rules } = options
   const { name: machine } = rules
@@ -400,10 +442,20 @@ export const make = (options: Options): Entities => {
   }
 }
 
-/** An event, where its name alone was given. */
+/**
+ * Returns an event, where its name alone was given, too.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const taggedOf = (event: unknown): unknown => (typeof event === "string" ? { _tag: event } : event)
 
-/** What a failure is called, without what it says: that may hold values. */
+/**
+ * Returns what a failure is called, without what it says: that may hold values.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const nameOf = (cause: Cause.Cause<unknown>): string => {
   if (Cause.hasInterruptsOnly(cause)) return "interrupted"
   const error = Cause.squash(cause)

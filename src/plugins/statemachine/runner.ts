@@ -60,7 +60,12 @@ export type Event =
       readonly handled: boolean
     }
 
-/** What the work of a machine goes by. */
+/**
+ * What the work of a machine goes by.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   readonly rules: Rules
   readonly entities: Entities
@@ -80,7 +85,12 @@ export interface Options {
 /** How many triggers of one entity a sweep sends at most: a machine may go in a circle for ever. */
 const mostInARow = 100
 
-/** What a sweep has done. */
+/**
+ * What a sweep has done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Swept {
   /** Entities that had a trigger that was due, as far as the index says. */
   readonly due: number
@@ -91,7 +101,12 @@ export interface Swept {
   readonly failed: number
 }
 
-/** Sends the events of all triggers that are due. 1 LIST for each 1,000, 2 for each that is due. */
+/**
+ * Sends the events of all triggers that are due. 1 LIST for each 1,000, 2 for each that is due.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const sweep = Effect.fnUntraced(function* ({
   concurrency,
   documents,
@@ -143,7 +158,12 @@ const isGone = (cause: Cause.Cause<unknown>): boolean => {
   return tag === "NotFound" || tag === "NotStarted"
 }
 
-/** Sweeps with the lease for as long as something is due, and looks again after each pause. What fails is tried again. */
+/**
+ * Sweeps with the lease for as long as something is due, and looks again after each pause. What fails is tried again.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const sweeping = (
   options: Options,
   election: Lease.Lease,
@@ -207,7 +227,12 @@ interface Written {
 /** How many transitions are remembered that this process has seen to. */
 const mostRemembered = 10_000
 
-/** Makes what runs the actions of committed transitions, given the records of the journal. */
+/**
+ * Makes what runs the actions of committed transitions, given the records of the journal.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const acting = ({ concurrency, documents, entities, provided, resource, rules, self }: Options) => {
   const { name: machine } = rules
   /** What is given again, since something beside it has failed, is not done again here. */
@@ -343,7 +368,12 @@ export const acting = ({ concurrency, documents, entities, provided, resource, r
 // Changes of other documents
 // -----------------------------------------------------------------------------
 
-/** Makes what sends events for changes, given the records of the journal; `to` says which, and to whom. */
+/**
+ * Makes what sends events for changes, given the records of the journal; `to` says which, and to whom.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const hearing = (
   { entities, self, rules: { name: machine } }: Pick<Options, "entities" | "rules" | "self">,
   who: string,

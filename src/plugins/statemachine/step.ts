@@ -16,6 +16,9 @@ import type { Recorded, Stored, Timer } from "./stored.ts"
 
 /**
  * What a step goes by of a machine.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export interface Rules {
   readonly name: string
@@ -44,13 +47,23 @@ export interface Old {
   readonly context: Json
 }
 
-/** An entity that was read. */
+/**
+ * An entity that was read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface View {
   readonly stored: Stored
   readonly context: unknown
 }
 
-/** What a step has made. */
+/**
+ * What a step has made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Stepped {
   readonly stored: Stored
   readonly recorded: Recorded
@@ -58,7 +71,12 @@ export interface Stepped {
   readonly context: unknown
 }
 
-/** Reads an entity, brought to the version that the machine has. */
+/**
+ * Reads an entity, brought to the version that the machine has.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
 export const view = Effect.fnUntraced(function* (
   rules: Rules,
   id: string,
@@ -93,7 +111,12 @@ export const view = Effect.fnUntraced(function* (
 const triggersIn = ({ states }: Pick<Rules, "states">, state: string): ReadonlyArray<Trigger> =>
   (states.get(state)?.path ?? []).flatMap((name) => states.get(name)?.triggers ?? [])
 
-/** Finds a trigger of the state that an entity is in. */
+/**
+ * Finds a trigger of the state that an entity is in.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const triggerOf = (rules: Rules, state: string, key: string): Trigger | undefined =>
   triggersIn(rules, state).find((trigger) => trigger.key === key)
 
@@ -144,14 +167,24 @@ const withTimers = (rules: Rules, stored: Stored, timers: ReadonlyArray<Timer>):
   }
 }
 
-/** A trigger whose time has come. */
+/**
+ * A trigger whose time has come.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface DueTrigger {
   readonly timer: Timer
   readonly trigger: Trigger
   readonly due: number
 }
 
-/** Finds the trigger of an entity that has been due for longest; of those at the same time the innermost that was declared first. */
+/**
+ * Finds the trigger of an entity that has been due for longest; of those at the same time the innermost that was declared first.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const dueTrigger = (rules: Rules, { stored }: View, document: unknown, now: number): DueTrigger | undefined => {
   let first: DueTrigger | undefined
   for (const timer of stored.timers ?? []) {
@@ -164,7 +197,12 @@ export const dueTrigger = (rules: Rules, { stored }: View, document: unknown, no
   return first
 }
 
-/** Says that a trigger has sent its event, and when it is due next. */
+/**
+ * Says that a trigger has sent its event, and when it is due next.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const sent = (rules: Rules, stored: Stored, key: string, context: unknown, now: number): Stored =>
   withTimers(
     rules,
@@ -180,7 +218,12 @@ export const sent = (rules: Rules, stored: Stored, key: string, context: unknown
     })
   )
 
-/** Says that the event of a trigger was refused: it comes again with the next version, a repeated one with its next time. */
+/**
+ * Says that the event of a trigger was refused: it comes again with the next version, a repeated one with its next time.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const unsent = (rules: Rules, stored: Stored, key: string, context: unknown, now: number): Stored => {
   const trigger = triggerOf(rules, stored.state, key)
   if (trigger?.when._tag === "Every") return sent(rules, stored, key, context, now)
@@ -191,7 +234,12 @@ export const unsent = (rules: Rules, stored: Stored, key: string, context: unkno
   )
 }
 
-/** Makes the entity of a machine as it begins. */
+/**
+ * Makes the entity of a machine as it begins.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const begin = Effect.fnUntraced(function* (
   rules: Rules,
   context: unknown,
@@ -215,7 +263,12 @@ export const begin = Effect.fnUntraced(function* (
   return withTimers(rules, stored, timers)
 })
 
-/** What is sent to an entity. */
+/**
+ * What is sent to an entity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Input {
   readonly id: string
   readonly document: unknown
@@ -243,7 +296,12 @@ const choose = Effect.fnUntraced(function* (
   return yield* refused(reason)
 })
 
-/** Makes the step that an event leads to. */
+/**
+ * Makes the step that an event leads to.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const step = Effect.fnUntraced(function* (
   rules: Rules,
   viewed: View,

@@ -14,7 +14,12 @@ import type { ObjectStore } from "../../storage/ObjectStore.ts"
 import type * as StoreError from "../../storage/StoreError.ts"
 import { millisOf } from "../ttl/due.ts"
 
-/** A transition as it is kept. */
+/**
+ * A transition as it is kept.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Recorded = Schema.Struct({
   /** The version that it has led to; 0 is the start. */
   v: Schema.Int,
@@ -33,10 +38,20 @@ export const Recorded = Schema.Struct({
   do: Schema.optionalKey(Schema.Array(Schema.String))
 })
 
-/** A transition as it is kept. */
+/**
+ * A transition as it is kept.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Recorded extends Schema.Schema.Type<typeof Recorded> {}
 
-/** A trigger of a state that the entity is in. */
+/**
+ * A trigger of a state that the entity is in.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Timer = Schema.Struct({
   k: Schema.String,
   /** When its state was entered, in milliseconds. */
@@ -49,7 +64,12 @@ export const Timer = Schema.Struct({
   v: Schema.optionalKey(Schema.Int)
 })
 
-/** A trigger of a state that the entity is in. */
+/**
+ * A trigger of a state that the entity is in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Timer extends Schema.Schema.Type<typeof Timer> {}
 
 /**
@@ -92,11 +112,21 @@ export interface Stored extends Schema.Schema.Type<typeof Stored> {}
 // Companions
 // -----------------------------------------------------------------------------
 
-/** The name of the index of what is due. */
+/**
+ * Returns the name of the index of what is due.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const dueName = (field: string, dates: ReadonlyArray<string>): string =>
   [`machine.${field}.due`, ...dates.toSorted()].join(".by.")
 
-/** When a trigger of a document is due next: the key of the index. */
+/**
+ * Returns when a trigger of a document is due next: the key of the index.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const dueOf = (json: unknown, field: string): number | undefined => {
   const at = (path: string) => valueAt(json, path.split("."))
   const dates = at(`${field}.dates`)
@@ -105,7 +135,12 @@ export const dueOf = (json: unknown, field: string): number | undefined => {
   return known.length === 0 ? undefined : Math.min(...known)
 }
 
-/** The index of what is due: a key for each document that has a trigger with a time. */
+/**
+ * Creates the index of what is due: a key for each document that has a trigger with a time.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const dueIndex = (field: string, dates: ReadonlyArray<string>): Companion.Companion =>
   Companion.make({
     fields: [`${field}.due`, `${field}.dates`, ...dates],
@@ -115,10 +150,20 @@ export const dueIndex = (field: string, dates: ReadonlyArray<string>): Companion
     }
   })
 
-/** The name of the index of states. */
+/**
+ * Returns the name of the index of states.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const statesName = (field: string): string => `machine.${field}.states`
 
-/** The index of states: a key for each document, of its state and since when it is in it. */
+/**
+ * Creates the index of states: a key for each document, of its state and since when it is in it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const statesIndex = (field: string): Companion.Companion =>
   Companion.make({
     fields: [`${field}.state`, `${field}.since`],
@@ -134,6 +179,9 @@ export const statesIndex = (field: string): Companion.Companion =>
 
 /**
  * The older transitions of an entity: each at the position of its version.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export interface Past {
   /**
@@ -149,7 +197,12 @@ export interface Past {
 
 const page = 100
 
-/** Makes the past of an entity. No request. */
+/**
+ * Makes the past of an entity. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const past = (store: ObjectStore["Service"], prefix: string): Past => {
   const log = AppendLog.make(store, { prefix, schema: Recorded })
 
