@@ -21,7 +21,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { documentLevels, type Json, type JsonObject, stringifyExact } from "./encoding/Json.ts"
-import { isList, isObject } from "./internal/json.ts"
+import { joinBytes } from "./internal/bytes.ts"
+import { isObject } from "./internal/json.ts"
+import { makeLineReader, type Read } from "./internal/jsonLines.ts"
 import * as Query from "./Query.ts"
 import * as Attributes from "./schema/Attributes.ts"
 import * as Id from "./crypto/Id.ts"
@@ -155,9 +157,16 @@ export const fromNdjson = <E, R>(
   Stream.mapAccumArray(
     bytes,
     () => makeLineReader(options.maxLineBytes ?? 16_777_216),
-    (reader, chunk) => [reader, chunk.flatMap(reader.read)] as const,
-    { onHalt: (reader) => reader.end() }
+    (reader, chunk) => [reader, chunk.flatMap(reader.read).map(told)] as const,
+    { onHalt: (reader) => reader.end().map(told) }
   )
+
+/** What a line says is not told. */
+const told = (read: Read): Result.Result<Line, LineProblem> => {
+  if ("document" in read) return Result.succeed(read)
+  const { description, line, reason } = read
+  return Result.fail(new LineProblem({ line, reason, description }))
+}
 
 /**
  * Returns the documents alone. Fails with the first line that is none.
@@ -169,118 +178,6 @@ export const documents = <E, R>(
   lines: Stream.Stream<Result.Result<Line, LineProblem>, E, R>
 ): Stream.Stream<JsonObject, E | LineProblem, R> =>
   Stream.mapEffect(lines, (line) => Effect.fromResult(Result.map(line, (found) => found.document)))
-
-interface LineReader {
-  readonly read: (bytes: Uint8Array) => ReadonlyArray<Result.Result<Line, LineProblem>>
-  readonly end: () => ReadonlyArray<Result.Result<Line, LineProblem>>
-}
-
-const lineFeed = 0x0a
-
-const makeLineReader = (maxLineBytes: number): LineReader => {
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-  let pending: Array<Uint8Array> = []
-  let length = 0
-  let isTooLong = false
-  let line = 0
-
-  const hold = (part: Uint8Array): void => {
-    length += part.length
-    // Without its carriage return it may still fit.
-    isTooLong ||= length > maxLineBytes + 1
-    if (isTooLong) pending = []
-    // A copy, as the source may use its buffer again.
-    else if (part.length > 0) pending.push(part.slice())
-  }
-
-  const finish = (part: Uint8Array): Result.Result<Line, LineProblem> | undefined => {
-    line += 1
-    const total = length + part.length
-    const whole = isTooLong || total > maxLineBytes + 1 ? undefined : joined(pending, part, total)
-    pending = []
-    length = 0
-    isTooLong = false
-    if (whole === undefined) return tooLong()
-    const bytes = whole[total - 1] === 0x0d ? whole.subarray(0, -1) : whole
-    return bytes.length > maxLineBytes ? tooLong() : parseLine(bytes)
-  }
-
-  const refuse = (reason: LineReason, description: string): Result.Result<Line, LineProblem> =>
-    Result.fail(new LineProblem({ line, reason, description }))
-
-  const tooLong = () => refuse("TooLong", `Expected at most ${maxLineBytes} bytes`)
-
-  const parseLine = (bytes: Uint8Array): Result.Result<Line, LineProblem> | undefined => {
-    let text: string
-    try {
-      text = decoder.decode(bytes)
-    } catch {
-      return refuse("InvalidUtf8", "Expected UTF-8")
-    }
-    if (line === 1 && text.startsWith("\uFEFF")) text = text.slice(1)
-    if (/^[\t\r ]*$/.test(text)) return undefined
-    let value: Json
-    try {
-      value = JSON.parse(text)
-    } catch {
-      return refuse("InvalidJson", "Expected JSON")
-    }
-    if (!isObject(value)) return refuse("NotADocument", "Expected an object")
-    const problem = whyUnfit(value)
-    return problem === undefined ? Result.succeed({ line, document: value }) : refuse("NotADocument", problem)
-  }
-
-  return {
-    read: (bytes) => {
-      const found: Array<Result.Result<Line, LineProblem>> = []
-      let start = 0
-      for (let end = bytes.indexOf(lineFeed); end >= 0; end = bytes.indexOf(lineFeed, start)) {
-        const result = finish(bytes.subarray(start, end))
-        if (result !== undefined) found.push(result)
-        start = end + 1
-      }
-      hold(bytes.subarray(start))
-      return found
-    },
-    end: () => {
-      if (length === 0) return []
-      const result = finish(new Uint8Array(0))
-      return result === undefined ? [] : [result]
-    }
-  }
-}
-
-const joined = (parts: ReadonlyArray<Uint8Array>, last: Uint8Array, length: number): Uint8Array => {
-  if (parts.length === 0) return last
-  const whole = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  whole.set(last, at)
-  return whole
-}
-
-const maxLevels = 256
-
-/** Level by level and without recursion, for a line can be as deep as it is long. */
-const whyUnfit = (document: JsonObject): string | undefined => {
-  let level: Array<Json> = [document]
-  for (let depth = 1; level.length > 0; depth++) {
-    if (depth > maxLevels) return `Expected at most ${maxLevels} levels`
-    const below: Array<Json> = []
-    for (const node of level) {
-      if (isObject(node) && Object.hasOwn(node, "__proto__")) return "Expected keys other than __proto__"
-      for (const value of isList(node) ? node : Object.values(node as JsonObject)) {
-        if (typeof value === "number" && !Number.isFinite(value)) return "Expected finite numbers"
-        if (typeof value === "object" && value !== null) below.push(value)
-      }
-    }
-    level = below
-  }
-  return undefined
-}
 
 // -----------------------------------------------------------------------------
 // Files
@@ -306,13 +203,13 @@ export const ndjsonFiles = <E, R>(
         file.pieces.push(piece)
         file.length += piece.length
         if (file.length < bytesPerFile) continue
-        whole.push(joined(file.pieces, new Uint8Array(0), file.length))
+        whole.push(joinBytes(file.pieces))
         file.pieces = []
         file.length = 0
       }
       return [file, whole] as const
     },
-    { onHalt: ({ length, pieces }) => (length === 0 ? [] : [joined(pieces, new Uint8Array(0), length)]) }
+    { onHalt: ({ length, pieces }) => (length === 0 ? [] : [joinBytes(pieces)]) }
   )
 
 /**

@@ -70,6 +70,11 @@ const steps = (path: (name: string) => string): ReadonlyArray<Step> => [
   { args: ["content", "delete", "notes", "a", "--force"], says: "" },
   { args: ["export", "notes", "-o", path("notes.ndjson")], says: "exported 2 documents" },
   { args: ["import", "notes", path("notes.ndjson"), "--mode", "replace"], says: "imported 2 documents" },
+  { args: ["import", "notes", path("notes.ndjson"), "--infer"], says: "attributes" },
+  {
+    args: ["import", "notes", path("notes.ndjson"), "--mode", "replace", "--dry-run"],
+    says: "would import 2 documents"
+  },
   { args: ["seed", "notes", "-n", "3"], says: "3" },
   { args: ["partitions", "notes"], says: "byRank" },
   { args: ["analyze", "notes"], says: "documents" },

@@ -251,10 +251,9 @@ describe("export and import", () => {
           { id: "b", text: "", rank: null, state: "open" }
         ])
         yield* lines("id;text;rank\ne;semi,colon;3\n")
-        const semicolons = yield* s3db(["import", "notes", file])
-        assert.strictEqual(semicolons.code, exitCodes.Invalid)
-        assert.include(semicolons.err, '--delimiter ";"')
-        assert.deepStrictEqual(yield* json(["import", "notes", file, "--delimiter", ";"]), { written: 1, failed: 0 })
+        assert.deepStrictEqual(yield* json(["import", "notes", file]), { written: 1, failed: 0 })
+        const other = yield* s3db(["import", "notes", file, "--delimiter", "|"])
+        assert.strictEqual(other.code, exitCodes.Unfinished)
         yield* lines("id\ttext\trank\nf\ttabs\t3\n")
         assert.deepStrictEqual(yield* json(["import", "notes", file, "--delimiter", "tab"]), { written: 1, failed: 0 })
         for (const [text, said] of [
@@ -323,6 +322,60 @@ describe("export and import", () => {
       })
       assert.strictEqual(piped, 0)
     })
+  )
+
+  it.effect(
+    "a definition is guessed, a dry run tells what would fail, rejects stand in a file, and an import is resumed",
+    () =>
+      Effect.gen(function* () {
+        const { json, path, read, s3db, write } = yield* inFolder
+        yield* write("people.csv", "Nr;Name;Alter\n1;Ana;007\n2;Bo;8\n3;Cy;old\n3;Dan;9\n")
+        const guessed = yield* s3db(["import", "people", path("people.csv"), "--infer"])
+        assert.strictEqual(guessed.code, 0, guessed.err)
+        assert.deepStrictEqual(JSON.parse(guessed.out), {
+          attributes: { Nr: "integer", Name: "string", Alter: "string" }
+        })
+        yield* json(["create", "resource", "people", '{"attributes":{"name":"string","age":"number"}}'])
+        yield* write(
+          "map.json",
+          '{"fields":{"id":{"from":"Nr","transforms":[{"prefix":"p"}]},"name":"Name","age":{"from":"Alter","transforms":["integer"]}}}'
+        )
+        const flags = ["import", "people", path("people.csv"), "--map", path("map.json"), "--json"]
+        const tried = yield* s3db([...flags, "--dry-run"])
+        assert.deepStrictEqual([tried.code, JSON.parse(tried.out)], [exitCodes.Unfinished, { written: 3, failed: 1 }])
+        assert.include(tried.err, "line 4: column Alter: Expected a whole number")
+        assert.deepStrictEqual(yield* json(["count", "people"]), { count: 0 })
+        const kept = ["--resume", "people", "--rejects", path("rejects.ndjson"), "--concurrency", "1"]
+        const stopped = yield* s3db([...flags, ...kept, "--max-rejects", "0"])
+        assert.strictEqual(stopped.code, exitCodes.Unfinished, stopped.err)
+        assert.deepStrictEqual(JSON.parse((yield* s3db([...flags, ...kept])).out), { written: 3, failed: 1 })
+        const reject = JSON.parse(yield* read("rejects.ndjson")) as Record<string, unknown>
+        assert.deepStrictEqual([reject["row"], reject["original"]], [3, { Nr: "3", Name: "Cy", Alter: "old" }])
+        assert.deepStrictEqual(yield* json(["get", "people", "p1"]), { id: "p1", name: "Ana", age: 7 })
+        const again = yield* json([
+          "import",
+          "people",
+          path("people.csv"),
+          "--map",
+          path("map.json"),
+          "--skip-existing",
+          "--deduplicate-by",
+          "id",
+          "--skip",
+          "3"
+        ])
+        assert.deepStrictEqual(again, { written: 0, failed: 0, skipped: 1 })
+        for (const [more, code, said] of [
+          [["--encoding", "klingon"], exitCodes.Usage, "encoding"],
+          [["--map", path("people.csv")], exitCodes.Invalid, "is no JSON"],
+          [["--map", path("map.json"), "--header", "Nr,Name"], exitCodes.Invalid, "no column"]
+        ] as const) {
+          const refused = yield* s3db(["import", "people", path("people.csv"), ...more])
+          assert.strictEqual(refused.code, code, refused.err)
+          assert.include(refused.err, said)
+        }
+        assert.strictEqual((yield* s3db(["import", "people", "s3://bucket"])).code, exitCodes.Usage)
+      })
   )
 
   it.live("Parquet without its package says what to install, and leaves no file", () =>

@@ -399,6 +399,7 @@ const tellers: ReadonlyArray<readonly [RegExp, string]> = [
   [/^src\/plugins\/backup\//, "Corrupt"],
   [/^src\/plugins\/(?:FullText\.ts|fulltext\/internal\/(?:query|lookup))/, "InvalidFullText"],
   [/^src\/plugins\/Embedding\.ts$/, "InvalidEmbedding"],
+  [/^src\/plugins\/(?:Importer\.ts$|importer\/(?:reading|shaping)\.ts$)/, "InvalidImport"],
   [/^src\/plugins\/VectorIndex\.ts$/, "InvalidVectorIndex"],
   [/^src\/plugins\/vector\/internal\//, "VectorIndexDamaged"],
   [/^src\/plugins\/(?:Vector\.ts|vector\/)/, "InvalidVector"],
@@ -424,7 +425,8 @@ const ofIssues: ReadonlySet<string> = new Set([
   "InvalidGeo",
   "InvalidFullText",
   "InvalidVectorIndex",
-  "InvalidEmbedding"
+  "InvalidEmbedding",
+  "InvalidImport"
 ])
 
 /** By which errors texts of a module are told that are given to none where they stand. */

@@ -175,6 +175,8 @@ const kinds: Readonly<Record<string, Kind>> = {
   InvalidInput: "Invalid",
   MetadataLimit: "Invalid",
   LineProblem: "Invalid",
+  InvalidImport: "Usage",
+  TooManyRejects: "Unfinished",
   NoColumn: "Invalid",
   Unfit: "Invalid",
   DependencyMissing: "Configuration",

@@ -1,27 +1,25 @@
 /** Commands that carry many documents out and in. */
 import * as Effect from "effect/Effect"
 import * as Context from "effect/Context"
-import * as Csv from "effect/encoding/Csv"
 import * as FileSystem from "effect/FileSystem"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
-import * as AST from "effect/SchemaAST"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import type { Json, JsonObject } from "../../../encoding/Json.ts"
+import type { JsonObject } from "../../../encoding/Json.ts"
 import * as Export from "../../../Export.ts"
-import { isList, isObject } from "../../../internal/json.ts"
-import { type Field, fieldTree } from "../../../internal/merge.ts"
+import * as Importer from "../../../plugins/Importer.ts"
 import type { Column, Failure } from "../../../plugins/Parquet.ts"
 import * as ConnectionString from "../../../storage/ConnectionString.ts"
 import { ObjectStore } from "../../../storage/ObjectStore.ts"
+import type { StoreError } from "../../../storage/StoreError.ts"
 import { counted, fileFailure, Partial, Unreadable, Usage } from "../failure.ts"
 import * as input from "../input.ts"
-import * as notation from "../notation.ts"
 import { Output } from "../output.ts"
 import { resource, withDatabase } from "./opening.ts"
 import * as requests from "./requests.ts"
@@ -258,255 +256,203 @@ export const exporting = (
 // In
 // -----------------------------------------------------------------------------
 
-/** A document, or why what stands at its place is none. `line`: from 1; of JSON the number of the document. */
-type Read = Result.Result<{ readonly line: number; readonly document: JsonObject }, string>
+const isUrl = (file: string): boolean => /^https?:\/\//i.test(file)
 
-const readNdjson = (file: string) =>
-  Export.fromNdjson(input.bytesOf(file)).pipe(
-    Stream.map((found): Read => Result.mapError(found, (problem) => problem.message))
-  )
+const isObject = (file: string): boolean => /^s3:\/\//i.test(file)
 
-const readJson = (file: string) =>
-  Stream.unwrap(
-    Effect.gen(function* () {
-      const value = yield* Effect.flatMap(input.textOf(file), (text) =>
-        input.parse(text, file === "-" ? "standard input" : file)
-      )
-      const all: ReadonlyArray<Json> = isList(value) ? value : [value]
-      return Stream.fromIterable(
-        all.map((document, index): Read =>
-          isObject(document)
-            ? Result.succeed({ line: index + 1, document })
-            : Result.fail(`document ${index + 1}: Expected an object`)
-        )
-      )
-    })
-  )
-
-/** What an empty cell of a column means. */
-const emptyOf = ({ attributes, portable, schema }: requests.Opened["definition"]) => {
-  const tree = fieldTree(AST.toType(schema.ast), "error")
-  const given = isObject(portable) ? portable["defaults"] : undefined
-  const defaults = given !== undefined && isObject(given) ? given : {}
-  return (path: ReadonlyArray<string>): Json | undefined => {
-    let [fields, field] = [tree, undefined as Field | undefined]
-    for (const part of path) {
-      field = fields?.fields.get(part)
-      fields = field?.tree
-    }
-    // Within an object that need not be there, nothing has to be.
-    if (field === undefined || field.optional || path.length > 1) return undefined
-    if (field.nullable) return null
-    const isText = attributes.some(
-      ({ codec, path: [name, ...below] }) => below.length === 0 && name === path[0] && codec === "string"
-    )
-    return isText && !Object.hasOwn(defaults, path[0]!) ? "" : undefined
-  }
-}
-
-interface Header {
-  readonly name: string
-  readonly path: ReadonlyArray<string>
-  readonly codec: string | undefined
-  readonly empty: Json | undefined
-}
-
-/** Columns are paths; an empty cell is a field that is not there, unless it has to be, and is text or may be null. */
-const readCsv = (opened: requests.Opened, file: string, delimiter: string) => {
-  const codecs = new Map(opened.definition.attributes.map(({ codec, path }) => [path.join("."), codec]))
-  codecs.set(opened.definition.primaryKey, "string")
-  const empty = emptyOf(opened.definition)
-  const named = file === "-" ? "standard input" : file
-  const refuse = (why: string) => new Unreadable({ description: `${named} is no CSV: ${why}` })
-  const headers = (cells: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Header>, Unreadable> => {
-    const names = cells.map((cell, i) => (i === 0 && cell.charCodeAt(0) === 0xfeff ? cell.slice(1) : cell).trim())
-    const twice = names.find((name, i) => names.indexOf(name) < i)
-    if (twice !== undefined) return Effect.fail(refuse(`it has two columns called ${JSON.stringify(twice)}`))
-    if (names.some(notation.isForbidden)) return Effect.fail(refuse("a column has no name that a field can have"))
-    const other = names.length === 1 ? /[;\t|]/.exec(names[0]!)?.[0] : undefined
-    if (other !== undefined) {
-      const flag = other === "\t" ? "tab" : JSON.stringify(other)
-      return Effect.fail(refuse(`it has one column alone, ${JSON.stringify(names[0])}: say --delimiter ${flag}`))
-    }
-    return Effect.succeed(
-      names.map((name) => {
-        const path = codecs.has(name) ? name.split(".") : [name]
-        return { name, path, codec: codecs.get(name), empty: empty(path) }
-      })
-    )
-  }
-  const rows = input.pieces(file).pipe(
-    Stream.pipeThroughChannel(Csv.decodeString({ delimiter })),
-    Stream.mapError((error) => (error._tag === "Unreadable" ? error : refuse(error.message)))
-  )
-  return Stream.suspend(() => {
-    let columns: ReadonlyArray<Header> | undefined
-    let next = 1
-    return Stream.mapEffect(
-      rows,
-      Effect.fnUntraced(function* (cells): Effect.fn.Return<ReadonlyArray<Read>, Unreadable> {
-        const line = next
-        next += 1 + cells.reduce((sum, cell) => sum + (cell.match(/\r\n|\r|\n/g)?.length ?? 0), 0)
-        if (columns === undefined) {
-          columns = yield* headers(cells)
-          return []
-        }
-        // A blank line.
-        if (cells.length === 1 && cells[0] === "" && (columns.length > 1 || columns[0]?.empty === undefined)) return []
-        if (cells.length !== columns.length) {
-          return [
-            Result.fail(
-              `line ${line}: Expected ${counted(columns.length, "cell")}, as the first line has, no ${cells.length}`
-            )
-          ]
-        }
-        const document: Record<string, Json> = {}
-        for (const [i, { codec, empty, path }] of columns.entries()) {
-          const cell = cells[i]!
-          const value = cell === "" ? empty : notation.valueFor(codec, cell)
-          if (value === undefined) continue
-          let place: Record<string, Json> = document
-          for (const part of path.slice(0, -1)) place = (place[part] ??= {}) as Record<string, Json>
-          place[path.at(-1)!] = value
-        }
-        return [Result.succeed({ line, document })]
-      })
-    ).pipe(Stream.flatMap(Stream.fromIterable))
-  })
-}
-
-/** A file that is read in any order: standard input goes through one of its own. */
-const seekable = Effect.fnUntraced(function* (file: string) {
+/** Standard input in a file of its own, for what is read in any order. */
+const spooled = Effect.fnUntraced(function* () {
   const fs = yield* FileSystem.FileSystem
-  const failed = fileFailure(file === "-" ? "standard input" : file, "read")
-  let path = file
-  if (file === "-") {
-    path = yield* Effect.mapError(fs.makeTempFileScoped({ prefix: "s3db-" }), failed)
-    yield* Stream.run(
-      Stream.mapError(input.bytesOf(file), (error) => new SourceFailed(error)),
-      fs.sink(path)
-    ).pipe(Effect.mapError((error) => (error instanceof SourceFailed ? error.error : failed(error))))
-  }
-  const opened = yield* Effect.mapError(fs.open(path), failed)
-  const { size, type } = yield* Effect.mapError(opened.stat, failed)
-  if (type !== "File") return yield* new Unreadable({ description: `${file} cannot be read: it is no file` })
-  const read = Effect.fnUntraced(function* (start: number, end: number) {
-    const bytes = new Uint8Array(end - start)
-    yield* opened.seek(BigInt(start), "start")
-    let filled = 0
-    while (filled < bytes.length) {
-      const more = Number(yield* opened.read(bytes.subarray(filled)))
-      if (more === 0) break
-      filled += more
-    }
-    return bytes.subarray(0, filled)
-  })
-  return {
-    byteLength: Number(size),
-    read: (start: number, end: number) => Effect.mapError(read(start, end), failed)
-  }
+  const failed = fileFailure("standard input", "read")
+  const path = yield* Effect.mapError(fs.makeTempFileScoped({ prefix: "s3db-" }), failed)
+  yield* Stream.run(
+    Stream.mapError(input.bytesOf("-"), (error) => new SourceFailed(error)),
+    fs.sink(path)
+  ).pipe(Effect.mapError((error) => (error instanceof SourceFailed ? error.error : failed(error))))
+  return { ...(yield* Importer.fromFile(path)), name: "standard input" }
 })
 
-const readParquet = (opened: requests.Opened, file: string) =>
-  Stream.unwrap(
-    Effect.gen(function* () {
-      const parquet = yield* Effect.promise(() => import("../../../plugins/Parquet.ts"))
-      return parquet.decode(yield* seekable(file), opened.definition)
-    })
-  ).pipe(
-    Stream.zipWithIndex,
-    Stream.map(([document, index]): Read => Result.succeed({ line: index + 1, document }))
-  )
+/** Where the bytes are: a file, an address, an object of a bucket, or standard input. */
+const sourceOf = Effect.fnUntraced(function* (
+  file: string,
+  format: Importer.Format | undefined
+): Effect.fn.Return<
+  Importer.Source<Unreadable | Importer.Unreadable | StoreError, FileSystem.FileSystem | Stdio.Stdio>,
+  Unreadable | Usage | Importer.Unreadable | StoreError | ConnectionString.InvalidConnectionString,
+  FileSystem.FileSystem | Stdio.Stdio | Scope.Scope
+> {
+  if (file === "-" && (format === "parquet" || format === "xlsx")) return yield* spooled()
+  if (file === "-") return Importer.fromStream("standard input", input.bytesOf("-"))
+  if (isUrl(file)) return yield* Effect.provide(Importer.fromUrl(file), FetchHttpClient.layer)
+  if (!isObject(file)) return yield* Importer.fromFile(file)
+  const [, folder = "", key = "", query = ""] = /^(.*?)\/([^/?]+)(\?.*)?$/.exec(file) ?? []
+  if (key === "" || folder.endsWith("/")) {
+    return yield* new Usage({ description: "the object is named with its bucket: s3://BUCKET/KEY" })
+  }
+  const context = yield* Layer.build(ConnectionString.layer(Redacted.make(`${folder}${query}`)))
+  return yield* Importer.fromStore(Context.get(context, ObjectStore), decodeURIComponent(key))
+})
 
-const delimiterOf = (given: Option.Option<string>, format: Format): Effect.Effect<string, Usage> => {
-  if (Option.isNone(given)) return Effect.succeed(",")
-  if (format !== "csv") return new Usage({ description: "--delimiter goes with CSV: give --format csv" })
-  const found = given.value === "tab" ? "\t" : given.value
+export interface ImportGiven {
+  readonly resource: string
+  readonly file: string
+  readonly format: Option.Option<Importer.Format>
+  readonly delimiter: Option.Option<string>
+  readonly encoding: Option.Option<string>
+  readonly path: Option.Option<string>
+  readonly sheet: Option.Option<string>
+  readonly header: Option.Option<string>
+  readonly map: Option.Option<string>
+  readonly idFrom: Option.Option<string>
+  readonly deduplicateBy: Option.Option<string>
+  readonly mode: "insert" | "upsert" | "replace"
+  readonly skipExisting: boolean
+  readonly skip: number
+  readonly concurrency: number
+  readonly infer: boolean
+  readonly dryRun: boolean
+  readonly resume: Option.Option<string>
+  readonly rejects: Option.Option<string>
+  readonly maxRejects: Option.Option<number>
+}
+
+const delimiterOf = (
+  given: ImportGiven,
+  format: Importer.Format | undefined
+): Effect.Effect<string | undefined, Usage> => {
+  if (Option.isNone(given.delimiter)) return Effect.succeed(undefined)
+  if (format !== undefined && format !== "csv" && format !== "tsv") {
+    return new Usage({ description: "--delimiter goes with CSV: give --format csv" })
+  }
+  const found = given.delimiter.value === "tab" ? "\t" : given.delimiter.value
   return /^[^"\r\n]$/.test(found)
     ? Effect.succeed(found)
     : new Usage({ description: "--delimiter has to be one character, or tab" })
 }
 
+/** `none`, the number of a row, or the names of the columns. */
+const headerOf = (given: Option.Option<string>): false | number | ReadonlyArray<string> | undefined => {
+  if (Option.isNone(given)) return undefined
+  if (given.value === "none") return false
+  return /^\d+$/.test(given.value) ? Number(given.value) : given.value.split(",").map((name) => name.trim())
+}
+
+const readOptions = Effect.fnUntraced(function* (given: ImportGiven) {
+  const ofName = given.file === "-" ? undefined : Importer.formatOfName(given.file)
+  const format = Option.getOrUndefined(given.format) ?? ofName
+  const delimiter = yield* delimiterOf(given, format)
+  return {
+    // A delimiter is said of what has some.
+    format: format ?? (delimiter === undefined ? undefined : ("csv" as const)),
+    delimiter,
+    encoding: Option.getOrUndefined(given.encoding),
+    path: Option.getOrUndefined(given.path),
+    sheet: Option.getOrUndefined(Option.map(given.sheet, (name) => (/^\d+$/.test(name) ? Number(name) : name))),
+    header: headerOf(given.header)
+  }
+})
+
+const decodeMapping = Schema.decodeUnknownEffect(Importer.Mapping)
+
+const mappingOf = Effect.fnUntraced(function* (file: Option.Option<string>) {
+  if (Option.isNone(file)) return undefined
+  const name = file.value
+  const json = yield* Effect.flatMap(input.textOf(name), (text) => input.parse(text, name))
+  return yield* Effect.mapError(
+    decodeMapping(json),
+    (error) => new Unreadable({ description: `${name} is no mapping: ${error.message}` })
+  )
+})
+
 /** Failures that are told one by one. */
 const mostTold = 20
 
-export const importing = (given: {
-  readonly resource: string
-  readonly file: string
-  readonly format: Option.Option<Format>
-  readonly delimiter: Option.Option<string>
-  readonly mode: "insert" | "upsert" | "replace"
-  readonly skip: number
-  readonly concurrency: number
-}) =>
-  withDatabase(
-    Effect.gen(function* () {
-      const output = yield* Output
-      const format = formatOf(given.format, Option.some(given.file))
-      const delimiter = yield* delimiterOf(given.delimiter, format)
-      const opened = yield* resource(given.resource)
-      const read: Stream.Stream<
-        Read,
-        Stream.Error<ReturnType<typeof readParquet | typeof readCsv | typeof readJson>>,
-        FileSystem.FileSystem | Stdio.Stdio | Scope.Scope
-      > = format === "parquet"
-        ? readParquet(opened, given.file)
-        : format === "csv"
-          ? readCsv(opened, given.file, delimiter)
-          : format === "json"
-            ? readJson(given.file)
-            : readNdjson(given.file)
-      /** What stands where: of Parquet and JSON there are no lines. */
-      const place = format === "parquet" ? "row" : format === "json" ? "document" : "line"
-      const progress = yield* output.progress("imported")
-      let [seen, written, failed] = [0, 0, 0]
-      const fail = Effect.fnUntraced(function* (message: string) {
-        failed += 1
-        if (failed <= mostTold) yield* output.warn(message)
-        if (failed === mostTold + 1) yield* output.warn("more fail: only their number is told")
-      })
-      /** Of what is under way: where it stands, and how many were read up to it. */
-      const places: Array<{ readonly line: number; readonly read: number }> = []
-      let [drawn, done] = [given.skip, given.skip]
-      const documents = read.pipe(
-        Stream.drop(given.skip),
-        Stream.mapEffect(
-          Effect.fnUntraced(function* (one: Read) {
-            drawn += 1
-            if (Result.isFailure(one)) {
-              yield* fail(one.failure)
-              return []
-            }
-            places.push({ line: one.success.line, read: drawn })
-            return [one.success.document]
-          })
-        ),
-        Stream.flatMap(Stream.fromIterable)
+/** Writes a definition that fits the file, for `create resource`. */
+const inferring = Effect.fnUntraced(function* (given: ImportGiven) {
+  const output = yield* Output
+  const options = yield* readOptions(given)
+  const found = yield* Importer.infer(yield* sourceOf(given.file, options.format), options)
+  if (found.mapping !== undefined) {
+    yield* output.note(`import it with --map, of a file with ${JSON.stringify(found.mapping)}`)
+  }
+  const { attributes, format, problems, rows } = found
+  const faulty = problems === 0 ? "" : `, and ${problems} that are none`
+  yield* output.note(`guessed of ${counted(rows, "row")} of ${format}${faulty}`)
+  yield* output.value({ attributes }, JSON.stringify({ attributes }, undefined, 2))
+}, Effect.scoped)
+
+/** What stands where: of Parquet, XLSX and JSON there are no lines. */
+const placeOf = ({ line, row }: Importer.Reject, format: string): string =>
+  format === "json"
+    ? `document ${row}`
+    : line === undefined || format === "xlsx"
+      ? `row ${line ?? row}`
+      : `line ${line}`
+
+const writing = Effect.fnUntraced(function* (given: ImportGiven) {
+  const output = yield* Output
+  const options = yield* readOptions(given)
+  const mapping = yield* mappingOf(given.map)
+  const opened = yield* resource(given.resource)
+  const source = yield* sourceOf(given.file, options.format)
+  const progress = yield* output.progress("imported")
+  const [ending] = [options.format ?? ""]
+  let [failed, rows, written] = [0, given.skip, 0]
+  const warn = Effect.fnUntraced(function* (reject: Importer.Reject) {
+    failed += 1
+    if (failed <= mostTold) {
+      const column = reject.issues.length > 0 || reject.column === undefined ? "" : `column ${reject.column}: `
+      yield* output.warn(`${placeOf(reject, ending)}: ${column}${reject.problem}`)
+    }
+    if (failed === mostTold + 1) {
+      const where = Option.isSome(given.rejects)
+        ? `${given.rejects.value} has all of them`
+        : "--rejects FILE has all of them"
+      yield* output.warn(`more fail: ${where}`)
+    }
+  })
+  const intoFile: Importer.Rejects<Importer.Unreadable, FileSystem.FileSystem> = Option.isSome(given.rejects)
+    ? Importer.rejectsFile(given.rejects.value)
+    : () => Effect.succeed(() => Effect.void)
+  const report = yield* Importer.runUntyped(opened, source, {
+    ...options,
+    mapping,
+    mode: given.mode,
+    existing: given.skipExisting ? "skip" : "reject",
+    id: Option.getOrUndefined(Option.map(given.idFrom, (fields) => ({ from: requests.listed(Option.some(fields)) }))),
+    deduplicateBy: requests.listed(given.deduplicateBy),
+    name: Option.getOrUndefined(given.resume),
+    skip: given.skip,
+    concurrency: given.concurrency,
+    maxRejects: Option.getOrUndefined(given.maxRejects),
+    dryRun: given.dryRun,
+    rejects: (after) => Effect.map(intoFile(after), (write) => (reject) => Effect.andThen(write(reject), warn(reject))),
+    onProgress: (now) => {
+      rows = now.rows
+      written = now.written
+      return now.size === undefined ? progress.update(rows) : progress.update(Math.min(now.bytes, now.size), now.size)
+    }
+  }).pipe(
+    Effect.onInterrupt(() =>
+      output.warn(
+        `interrupted, with ${counted(written, "document")} written. To go on, run it again${
+          Option.isSome(given.resume) ? "" : ` with --skip ${rows}`
+        }`
       )
-      const outcomes = opened.repository.writeAllJson(documents, { mode: given.mode, concurrency: given.concurrency })
-      yield* Stream.runForEach(
-        outcomes,
-        Effect.fnUntraced(function* ({ result }) {
-          seen += 1
-          const from = places.shift()
-          done = from?.read ?? done
-          if (Result.isSuccess(result)) written += 1
-          else yield* fail(`${place} ${from?.line ?? seen}: ${result.failure.message}`)
-          if (seen % 100 === 0) yield* progress.update(seen)
-        })
-      ).pipe(
-        Effect.onInterrupt(() =>
-          output.warn(
-            `interrupted, with ${counted(written, "document")} written. To go on, run it again with --skip ${done}`
-          )
-        ),
-        Effect.ensuring(progress.end)
-      )
-      yield* output.value(
-        { written, failed },
-        `imported ${counted(written, "document")}${failed === 0 ? "" : `, ${failed} failed`}`
-      )
-      if (failed > 0)
-        return yield* new Partial({ description: `not written: ${failed} of ${counted(written + failed, "document")}` })
-    }).pipe(Effect.scoped)
+    ),
+    Effect.ensuring(progress.end)
   )
+  const { rejected, skipped } = report
+  const done = given.dryRun ? "would import" : "imported"
+  const left = skipped === 0 ? "" : `, ${skipped} were there`
+  yield* output.value(
+    { written: report.written, failed: rejected, ...(given.skipExisting ? { skipped } : {}) },
+    `${done} ${counted(report.written, "document")}${left}${rejected === 0 ? "" : `, ${rejected} failed`}`
+  )
+  if (rejected > 0) {
+    const all = report.written + rejected
+    return yield* new Partial({ description: `not written: ${rejected} of ${counted(all, "document")}` })
+  }
+}, Effect.scoped)
+
+export const importing = (given: ImportGiven) => (given.infer ? inferring(given) : withDatabase(writing(given)))

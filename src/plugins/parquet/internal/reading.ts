@@ -213,7 +213,7 @@ const parsed = (text: string): Json => {
 }
 
 /** A value in the form of its field, as far as it can be; what cannot be is refused when it is written, with its path. */
-const toValue = (type: Type, tree: FieldTree | undefined): ((value: Json) => Json) => {
+export const toValue = (type: Type, tree: FieldTree | undefined): ((value: Json) => Json) => {
   switch (type._tag) {
     case "Text":
       return (value) => (typeof value === "number" || typeof value === "boolean" ? String(value) : value)
