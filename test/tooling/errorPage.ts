@@ -399,7 +399,7 @@ const tellers: ReadonlyArray<readonly [RegExp, string]> = [
   [/^src\/plugins\/backup\//, "Corrupt"],
   [/^src\/plugins\/(?:FullText\.ts|fulltext\/internal\/(?:query|lookup))/, "InvalidFullText"],
   [/^src\/plugins\/Embedding\.ts$/, "InvalidEmbedding"],
-  [/^src\/plugins\/(?:Importer\.ts$|importer\/(?:reading|shaping)\.ts$)/, "InvalidImport"],
+  [/^src\/plugins\/(?:Importer\.ts$|importer\/internal\/(?:reading|shaping)\.ts$)/, "InvalidImport"],
   [/^src\/plugins\/VectorIndex\.ts$/, "InvalidVectorIndex"],
   [/^src\/plugins\/vector\/internal\//, "VectorIndexDamaged"],
   [/^src\/plugins\/(?:Vector\.ts|vector\/)/, "InvalidVector"],
@@ -653,7 +653,10 @@ const entry = (error: ErrorClass, kinds: ReadonlyMap<string, string>, codeOf: Re
       : [
           error.file.includes("/internal/")
             ? `\`s3db${error.file.startsWith("src/mcp/") ? " mcp" : ""}\``
-            : `\`${error.file.replace(/^src\/|\.ts$/g, "").replace("plugins/cache/tier", "plugins/Cache")}\``
+            : `\`${error.file
+                .replace(/^src\/|\.ts$/g, "")
+                .replace("plugins/cache/tier", "plugins/Cache")
+                .replace("plugins/importer/errors", "plugins/Importer")}\``
         ])
   ]
   const messages =

@@ -1,4 +1,8 @@
-/** What an import fails with. */
+/**
+ * What an import fails with.
+ *
+ * @since 0.1.0
+ */
 import * as Schema from "effect/Schema"
 import { ExpectedError } from "../../internal/expectedError.ts"
 

@@ -1,4 +1,8 @@
-/** Where the bytes of a file are. */
+/**
+ * Where the bytes of a file are.
+ *
+ * @since 0.1.0
+ */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"

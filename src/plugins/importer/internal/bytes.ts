@@ -4,22 +4,22 @@ import type * as Arr from "effect/Array"
 import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
-import { concatBytes } from "../../internal/bytes.ts"
-import { Unreadable } from "./errors.ts"
+import { concatBytes } from "../../../internal/bytes.ts"
+import { Unreadable } from "../errors.ts"
 
 /** Takes so many bytes from the beginning, fewer where there are no more, and gives a stream that begins with them as well. */
 export const peek = Effect.fnUntraced(function* <E, R>(bytes: Stream.Stream<Uint8Array, E, R>, count: number) {
   const pull = yield* Stream.toPull(bytes)
   const pieces: Array<Uint8Array> = []
   let length = 0
-  let isDone = false
-  while (length < count && !isDone) {
+  const state = { isDone: false }
+  while (length < count && !state.isDone) {
     const chunk: ReadonlyArray<Uint8Array> = yield* Pull.matchEffect(pull, {
       onSuccess: (some: Arr.NonEmptyReadonlyArray<Uint8Array>) => Effect.succeed<ReadonlyArray<Uint8Array>>(some),
       onFailure: (cause) => Effect.failCause(cause),
       onDone: () =>
         Effect.sync((): ReadonlyArray<Uint8Array> => {
-          isDone = true
+          state.isDone = true
           return []
         })
     })
@@ -30,7 +30,7 @@ export const peek = Effect.fnUntraced(function* <E, R>(bytes: Stream.Stream<Uint
     }
   }
   const head = concatBytes(...pieces)
-  const rest = isDone ? Stream.empty : Stream.fromPull(Effect.succeed(pull))
+  const rest = state.isDone ? Stream.empty : Stream.fromPull(Effect.succeed(pull))
   return { head, bytes: head.length === 0 ? rest : Stream.concat(Stream.succeed(head), rest) }
 })
 

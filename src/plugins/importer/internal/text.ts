@@ -1,7 +1,7 @@
 /** The text of a file, in whatever encoding. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { Unreadable } from "./errors.ts"
+import { Unreadable } from "../errors.ts"
 
 /** The encoding that the first bytes show: a byte order mark, or the zeros between letters; else UTF-8. */
 export const encodingOf = (head: Uint8Array): string => {
@@ -21,7 +21,7 @@ export const encodingOf = (head: Uint8Array): string => {
 /** Whether the platform knows an encoding by this name: those of the Encoding Standard, such as `windows-1252`, `latin1`, `shift_jis`. */
 export const isEncoding = (name: string): boolean => {
   try {
-    return new TextDecoder(name) !== undefined
+    return new TextDecoder(name).encoding !== ""
   } catch {
     return false
   }

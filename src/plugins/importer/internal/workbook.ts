@@ -6,9 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Xml from "effect/encoding/Xml"
 import * as Zip from "effect/encoding/Zip"
 import * as Stream from "effect/Stream"
-import type { Json } from "../../encoding/Json.ts"
+import type { Json } from "../../../encoding/Json.ts"
 import type { Bounds } from "./bytes.ts"
-import { Unreadable } from "./errors.ts"
+import { Unreadable } from "../errors.ts"
 import type { Cells } from "./table.ts"
 
 export interface Options {

@@ -1,6 +1,6 @@
 /** Types of fields, guessed of the values that are there. */
-import type { Json, JsonObject } from "../../encoding/Json.ts"
-import { isList, isObject } from "../../internal/json.ts"
+import type { Json, JsonObject } from "../../../encoding/Json.ts"
+import { isList, isObject } from "../../../internal/json.ts"
 
 /** What a field was seen to hold. */
 interface Seen {

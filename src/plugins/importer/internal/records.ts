@@ -1,5 +1,5 @@
 /** What stands in a file, record by record, before anything is made of it. */
-import type { Json, JsonObject } from "../../encoding/Json.ts"
+import type { Json, JsonObject } from "../../../encoding/Json.ts"
 
 /** Why a record is none that can be imported. */
 export interface Fault {
