@@ -18,7 +18,7 @@ import * as Resource from "effect-s3db/Resource"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { StoreError, Unavailable } from "effect-s3db/storage/StoreError"
 import { crashing, keysOf, memory } from "../fixture.ts"
-import { fileOf, openedOn, people, recordsOf, workbookOf } from "./importer.ts"
+import { fileOf, openedOn, people, plain, recordsOf, workbookOf } from "./importer.ts"
 
 /** What a source gives as a whole. */
 const bytesOf = <E, R>(stream: Stream.Stream<Uint8Array, E, R>) =>
@@ -105,7 +105,7 @@ describe("Importer", () => {
       const utf16 = (text: string, mark: string) => Buffer.from(mark + text, "utf16le")
       const files: ReadonlyArray<readonly [Importer.Source, Importer.ReadOptions?]> = [
         [fileOf("a.csv", csv, 1000)],
-        [fileOf("a.csv", csv, 1)],
+        [fileOf("a.csv", csv, 7)],
         [fileOf("a.tsv", yield* bytesOf(Export.csv(documents, { columns, delimiter: "\t" })))],
         [fileOf("semicolons.csv", yield* bytesOf(Export.csv(documents, { columns, delimiter: ";", bom: true })))],
         [fileOf("pipes", yield* bytesOf(Export.csv(documents, { columns, delimiter: "|" })))],
@@ -120,9 +120,9 @@ describe("Importer", () => {
         [fileOf("a.csv.gz", gzipSync(csv), 50)],
         // Several members one after the other, as many programs write them.
         [fileOf("a.csv", Buffer.concat([gzipSync(csv.slice(0, 300)), gzipSync(csv.slice(300))]))],
-        [fileOf("a.json.zst", zstdCompressSync(json), 9)],
+        [fileOf("a.json.zst", zstdCompressSync(json), 90)],
         [fileOf("a.ndjson.br", brotliCompressSync(ndjson))],
-        [fileOf("a.csv", utf16(csv, "\uFEFF"), 3)],
+        [fileOf("a.csv", utf16(csv, "\uFEFF"), 33)],
         [fileOf("a.csv", utf16(csv, ""), 101)],
         [fileOf("a.csv", utf16(csv, "\uFEFF").swap16())],
         [fileOf("a.ndjson", utf16(Buffer.from(ndjson).toString(), "\uFEFF"))],
@@ -324,11 +324,11 @@ describe("Importer", () => {
 
   it.effect("an import that crashes at any of its requests goes on where it was, and ends as one that did not", () =>
     Effect.gen(function* () {
-      const text = `name,zip,pin\n${Array.from({ length: 8 }, (_, i) => `${i % 5 === 3 ? "x" : `Person ${i}`},0${i},${i}`).join("\n")}\n`
+      const text = `name,zip\n${Array.from({ length: 8 }, (_, i) => `${i % 5 === 3 ? "x" : `Person ${i}`},0${i}`).join("\n")}\n`
       const file = fileOf("a.csv", text, 40)
       const options = { name: "a/b ü", concurrency: 3 }
       const whole = yield* memory
-      const reference = yield* openedOn(whole)
+      const reference = yield* openedOn(whole, plain)
       const { report: expected } = yield* reference.told(file, options)
       assert.deepStrictEqual([expected?.written, expected?.rejected], [7, 1])
       const documents = yield* reference.all
@@ -337,13 +337,13 @@ describe("Importer", () => {
       for (; hasCrashed; at++) {
         const store = yield* memory
         // The database is there; the import is what crashes.
-        yield* Effect.scoped(openedOn(store))
+        yield* Effect.scoped(openedOn(store, plain))
         const { store: faulty } = crashing(store, at + 2, "before")
         const exit = yield* Effect.exit(
-          Effect.scoped(Effect.flatMap(openedOn(faulty), ({ told }) => told(file, options)))
+          Effect.scoped(Effect.flatMap(openedOn(faulty, plain), ({ told }) => told(file, options)))
         )
         hasCrashed = Exit.isFailure(exit)
-        const next = yield* openedOn(store)
+        const next = yield* openedOn(store, plain)
         const { failure, report } = yield* next.told(file, options)
         assert.strictEqual(failure, undefined, `request ${at}`)
         const { resumedAfter: _, ...counts } = report!
@@ -359,7 +359,10 @@ describe("Importer", () => {
     Effect.gen(function* () {
       const store = yield* memory
       const { run, told, database } = yield* openedOn(store)
-      const file = fileOf("a.csv", `id,name\n${Array.from({ length: 50 }, (_, i) => `p${i},Person`).join("\n")}\n`)
+      const file = fileOf(
+        "a.csv",
+        `id,name,pin\n${Array.from({ length: 50 }, (_, i) => `p${i},Person,${i}`).join("\n")}\n`
+      )
       let count = 0
       const failing: ObjectStore["Service"] = {
         ...store,
@@ -549,7 +552,7 @@ describe("Importer", () => {
   it.effect("from an object store in pieces, and from an address", () =>
     Effect.gen(function* () {
       const store = yield* memory
-      const wide = "x".repeat(100_000)
+      const wide = "x".repeat(50_000)
       const text = `id,name\n${Array.from({ length: 100 }, (_, i) => `p${i},${wide}`).join("\n")}\n`
       yield* store.put({ key: "in/people.csv", body: new TextEncoder().encode(text), repeatable: true })
       const object = yield* Importer.fromStore(store, "in/people.csv")

@@ -65,7 +65,7 @@ export const plainTexts: ReadonlyArray<PlainText> = [
   {
     text: "line ...: Expected ... cells, as the first line has, no ...",
     part: "as the first line has, no",
-    file: "src/cli/internal/work/transfer.ts",
+    file: "src/plugins/importer/internal/table.ts",
     cause: "A line of CSV has more or fewer cells than the first.",
     remedy: "Quote cells that hold the delimiter or a line break, or name the delimiter with `--delimiter`."
   },
