@@ -6,6 +6,8 @@ import { describe, it } from "@effect/vitest"
 import { installCommand, missing } from "../runtimes/runtimes.ts"
 import * as ceph from "./ceph.ts"
 import * as chromium from "./chromium.ts"
+import * as mariadb from "./mariadb.ts"
+import * as postgres from "./postgres.ts"
 import * as redis from "./redis.ts"
 
 export const required = process.env["S3DB_REQUIRE_SERVICES"] === "1"
@@ -50,6 +52,18 @@ export const describeWithGateway = (name: string, tests: () => void): void => {
 export const describeWithRedis = (name: string, tests: () => void): void => {
   const problem = "redis-server is not installed; on Debian: apt-get install redis-server"
   describeWith({ need: "needs redis-server", isAvailable: redis.isInstalled(), problem }, name, tests)
+}
+
+/** Registers tests that start a PostgreSQL. */
+export const describeWithPostgres = (name: string, tests: () => void): void => {
+  const problem = `PostgreSQL is not installed; on Debian: ${startCommand}`
+  describeWith({ need: "needs PostgreSQL", isAvailable: postgres.isInstalled(), problem }, name, tests)
+}
+
+/** Registers tests that start a MariaDB. */
+export const describeWithMariaDb = (name: string, tests: () => void): void => {
+  const problem = `MariaDB is not installed; on Debian: ${startCommand}`
+  describeWith({ need: "needs MariaDB", isAvailable: mariadb.isInstalled(), problem }, name, tests)
 }
 
 /** Registers tests that run programs on Bun, Deno and workerd. */

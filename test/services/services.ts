@@ -8,11 +8,14 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as ceph from "./ceph.ts"
+import * as mariadb from "./mariadb.ts"
+import * as postgres from "./postgres.ts"
 
 const { accessKeyId, endpoint, port, secretAccessKey } = ceph.gateway
 const usage = `usage: npm run services -- up [--install] | down | status   [--json]
 
-up      starts Ceph's S3 gateway on port ${port}; --install installs it first, on Debian and as root
+up      starts Ceph's S3 gateway on port ${port}; --install installs it first, on Debian and as root, and PostgreSQL
+        and MariaDB, which the tests that need them start by themselves
 down    ends it, and removes all that it holds
 status  says whether it runs
 
@@ -28,16 +31,23 @@ const say = (line: string): void => {
   if (!json) console.log(line)
 }
 
+const allPackages = [...ceph.packages, ...postgres.packages, ...mariadb.packages]
+
 const install = (): void => {
   if (process.getuid?.() !== 0 || !existsSync("/etc/debian_version")) {
-    throw new Error(`--install needs root on Debian; elsewhere install ${ceph.packages.join(", ")} yourself`)
+    throw new Error(`--install needs root on Debian; elsewhere install ${allPackages.join(", ")} yourself`)
   }
-  if (ceph.missingPrograms().length === 0) return
-  say(`installing ${ceph.packages.join(", ")}`)
+  const packages = [
+    ...(ceph.missingPrograms().length === 0 ? [] : ceph.packages),
+    ...(postgres.isInstalled() ? [] : postgres.packages),
+    ...(mariadb.isInstalled() ? [] : mariadb.packages)
+  ]
+  if (packages.length === 0) return
+  say(`installing ${packages.join(", ")}`)
   const options = { stdio: ["ignore", "ignore", "pipe"] as ["ignore", "ignore", "pipe"] }
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
   execFileSync("apt-get", ["update"], { ...options, env })
-  execFileSync("apt-get", ["install", "-y", "--no-install-recommends", ...ceph.packages], { ...options, env })
+  execFileSync("apt-get", ["install", "-y", "--no-install-recommends", ...packages], { ...options, env })
 }
 
 const main = async (): Promise<number> => {

@@ -400,6 +400,8 @@ const tellers: ReadonlyArray<readonly [RegExp, string]> = [
   [/^src\/plugins\/(?:FullText\.ts|fulltext\/internal\/(?:query|lookup))/, "InvalidFullText"],
   [/^src\/plugins\/Embedding\.ts$/, "InvalidEmbedding"],
   [/^src\/plugins\/(?:Importer\.ts$|importer\/internal\/(?:reading|shaping)\.ts$)/, "InvalidImport"],
+  [/^src\/plugins\/(?:Replicator\.ts|replicator\/documents)/, "InvalidReplicator"],
+  [/^src\/plugins\/(?:Replica|replicator\/)/, "TargetError"],
   [/^src\/plugins\/VectorIndex\.ts$/, "InvalidVectorIndex"],
   [/^src\/plugins\/vector\/internal\//, "VectorIndexDamaged"],
   [/^src\/plugins\/(?:Vector\.ts|vector\/)/, "InvalidVector"],
@@ -426,7 +428,9 @@ const ofIssues: ReadonlySet<string> = new Set([
   "InvalidFullText",
   "InvalidVectorIndex",
   "InvalidEmbedding",
-  "InvalidImport"
+  "InvalidImport",
+  "InvalidReplicator",
+  "TargetError"
 ])
 
 /** By which errors texts of a module are told that are given to none where they stand. */
@@ -441,6 +445,12 @@ const tellerOf = (file: string, text: string): string | undefined => {
   return teller
 }
 
+/** What is sent to a database of SQL. */
+const isSql = (text: string): boolean =>
+  /\b(?:SELECT|INSERT INTO|DELETE|CREATE TABLE|ALTER TABLE|SET SESSION|ON CONFLICT|ON DUPLICATE KEY|CHARACTER SET|ENGINE|WHERE|VALUES)\b|^\(SELECT/.test(
+    text
+  )
+
 /** The texts of a module that are no names, and that are for nobody's log. */
 const sentencesOf = ({ names, program }: Module): ReadonlyArray<string> => {
   const texts: Array<string> = []
@@ -451,7 +461,9 @@ const sentencesOf = ({ names, program }: Module): ReadonlyArray<string> => {
     for (const child of childrenOf(node)) look(child)
   }
   look(program)
-  return texts.filter((text) => isIssue(text) || text.split(/\s+/).filter((word) => /\p{L}/u.test(word)).length > 3)
+  return texts.filter(
+    (text) => isIssue(text) || (!isSql(text) && text.split(/\s+/).filter((word) => /\p{L}/u.test(word)).length > 3)
+  )
 }
 
 export const errorsOf = (files: ReadonlyArray<Source>): ReadonlyArray<ErrorClass> => {
