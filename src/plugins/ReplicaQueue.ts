@@ -27,8 +27,8 @@
  *
  * **Details**
  *
- * A message has one version of one document, as JSON: `resource`, `id`, `version`, `operation`, `time`, `document` unless it is gone, and `before` where the
- * journal has it. Its `key` names the document, so that a queue which keeps the order of a key keeps that of the versions; its `id` names the version, so that
+ * A message has one version of one document, as JSON: `resource`, `id`, `version`, `action` (`insert`, `update`, `delete`, of a snapshot `upsert`), `time`, `data` unless it is gone, and
+ * `before` where the journal has it: what `QueueConsumer.applying` takes. Its `key` names the document, so that a queue which keeps the order of a key keeps that of the versions; its `id` names the version, so that
  * a queue which drops what it has had drops what is sent twice. Who reads takes the greatest `version` of a document.
  *
  * @see `docs/guide/replicating.md`
@@ -36,7 +36,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
-import { keyOf, messageOf, nameOf } from "./replicator/messages.ts"
+import { keyOf, messageOf, nameOf } from "./replicator/internal/messages.ts"
 
 /**
  * A message that is to be published.

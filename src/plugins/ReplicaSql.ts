@@ -37,7 +37,6 @@
  * @since 0.1.0
  */
 import type * as Mysql from "mysql2/promise"
-import type * as Sqlite from "node:sqlite"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as HttpBody from "effect/http/HttpBody"
@@ -53,7 +52,7 @@ import * as SqlError from "effect/sql/SqlError"
 import * as Base64 from "effect/encoding/Base64"
 import * as Plugin from "../Plugin.ts"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
-import * as sql from "./replicator/sql.ts"
+import * as sql from "./replicator/internal/sql.ts"
 
 type TargetError = ReplicaTarget.TargetError
 
@@ -198,7 +197,7 @@ const targetOf = (connection: Connection): ReplicaTarget.Target => {
         else rows.push({ id, version, document })
       }
       const upserts = rows.length === 0 ? [] : dialect.upsert(table, rows, isRepair)
-      if (upserts instanceof sql.Unfit) return yield* failure(kind, "Refused", upserts.description)
+      if (upserts instanceof sql.Misfit) return yield* failure(kind, "Refused", upserts.description)
       yield* transaction([
         dialect.lock(shape.name),
         ...upserts,
@@ -450,57 +449,25 @@ export const sqlite = Effect.fn("ReplicaSql.sqlite")(function* ({
   readonly filename: string
 }): Effect.fn.Return<ReplicaTarget.Target, Plugin.DependencyMissing | TargetError, Scope.Scope> {
   const kind = "sqlite"
-  const { DatabaseSync } = yield* Plugin.dependency(
+  const driver = yield* Plugin.dependency(
     { name: "replicator" },
     {
       package: "node:sqlite",
       range: ">=22.13.0",
       install: "use Node.js 22.13 or later",
-      load: () => import("node:sqlite")
+      load: () => import("./replicator/internal/nodeSqlite.ts")
     }
   )
+  const failing = sqliteFailure(kind)
   const database = yield* Effect.acquireRelease(
-    Effect.try({
-      try: () => {
-        const opened = new DatabaseSync(filename, { timeout: 5000 })
-        opened.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
-        return opened
-      },
-      catch: sqliteFailure(kind)
-    }),
+    Effect.try({ try: () => driver.open(filename), catch: failing }),
     (opened) => Effect.sync(() => opened.close())
   )
-  const prepared = new Map<string, Sqlite.StatementSync>()
-  const run = ({ sql: text, values }: sql.Statement): ReadonlyArray<sql.Row> => {
-    let statement = prepared.get(text)
-    if (statement === undefined) {
-      statement = database.prepare(text)
-      if (prepared.size > 200) prepared.clear()
-      prepared.set(text, statement)
-    }
-    if (/^SELECT/i.test(text)) return statement.all(...values)
-    statement.run(...values)
-    return []
-  }
   return targetOf({
     kind,
     dialect: Effect.succeed(sql.sqlite),
-    execute: (statement) => Effect.try({ try: () => run(statement), catch: sqliteFailure(kind) }),
-    transaction: (statements) =>
-      Effect.try({
-        try: () => {
-          database.exec("BEGIN IMMEDIATE")
-          try {
-            const rows = statements.map(run)
-            database.exec("COMMIT")
-            return rows
-          } catch (error) {
-            if (database.isTransaction) database.exec("ROLLBACK")
-            throw error
-          }
-        },
-        catch: sqliteFailure(kind)
-      })
+    execute: (statement) => Effect.try({ try: () => database.run(statement), catch: failing }),
+    transaction: (statements) => Effect.try({ try: () => database.transaction(statements), catch: failing })
   })
 })
 

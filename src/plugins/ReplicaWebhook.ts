@@ -22,8 +22,8 @@
  *
  * **Details**
  *
- * `POST` with JSON: `changes`, each with `resource`, `id`, `version`, `operation`, `time`, `document` unless it is gone, and `before` where the journal has it. It
- * is signed as Standard Webhooks 1.0 says: `webhook-id`, the same each time that the request is made, `webhook-timestamp`, in seconds, and `webhook-signature`, for each
+ * `POST` with JSON: `changes`, each with `resource`, `id`, `version`, `action` (`insert`, `update`, `delete`, of a snapshot `upsert`), `time`, `data` unless it is gone, and `before` where the
+ * journal has it. It is signed as Standard Webhooks 1.0 says: `webhook-id`, the same each time that the request is made, `webhook-timestamp`, in seconds, and `webhook-signature`, for each
  * secret `v1,` and the HMAC-SHA256 of `ID.TIMESTAMP.BODY` in base 64.
  *
  * | answer | |
@@ -51,7 +51,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { encodeBase64 } from "../internal/base64.ts"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
-import { messageOf, nameOf } from "./replicator/messages.ts"
+import { messageOf, nameOf } from "./replicator/internal/messages.ts"
 
 /**
  * Where changes are sent, and what they are signed with.

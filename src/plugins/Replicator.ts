@@ -68,8 +68,8 @@ import * as Resource from "../Resource.ts"
 import type * as Attributes from "../schema/Attributes.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
-import * as delivery from "./replicator/delivery.ts"
-import * as documents from "./replicator/documents.ts"
+import * as delivery from "./replicator/internal/delivery.ts"
+import * as documents from "./replicator/internal/documents.ts"
 
 // -----------------------------------------------------------------------------
 // Errors

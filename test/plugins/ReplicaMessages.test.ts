@@ -5,6 +5,10 @@ import { createServer, type IncomingHttpHeaders } from "node:http"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as MessageQueue from "effect-s3db/plugins/MessageQueue"
+import * as QueueConsumer from "effect-s3db/plugins/QueueConsumer"
 import * as ReplicaQueue from "effect-s3db/plugins/ReplicaQueue"
 import type * as ReplicaTarget from "effect-s3db/plugins/ReplicaTarget"
 import * as ReplicaWebhook from "effect-s3db/plugins/ReplicaWebhook"
@@ -58,8 +62,8 @@ const changesIn = (calls: ReadonlyArray<Call>) =>
           readonly changes: ReadonlyArray<{
             readonly id: string
             readonly version: number
-            readonly operation: string
-            readonly document?: unknown
+            readonly action: string
+            readonly data?: unknown
           }>
         }
       ).changes
@@ -176,7 +180,7 @@ describe("ReplicaQueue", () => {
         interface Sent {
           readonly id: string
           readonly version: number
-          readonly document?: unknown
+          readonly data?: unknown
         }
         const seen = new Set<string>()
         const state = new Map<string, Sent>()
@@ -193,11 +197,36 @@ describe("ReplicaQueue", () => {
         }
         assert.isAbove(published.length, seen.size)
         assert.strictEqual(new Set(keys.values()).size, 3)
-        const left = [...state.values()].flatMap(({ document, id }) =>
-          document === undefined ? [] : [[id, document] as const]
-        )
+        const left = [...state.values()].flatMap(({ data, id }) => (data === undefined ? [] : [[id, data] as const]))
         assertSame(Object.fromEntries(left.sort()), yield* sourceOf(things))
       }).pipe(Effect.scoped)
+  )
+
+  it.effect("goes into a queue of MessageQueue, and is read from there", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const queue = yield* MessageQueue.memory({ name: "things" })
+      const { settle, things } = yield* open(store, ReplicaQueue.publisher(queue.publisher))
+      yield* things.insert({ id: "a", n: 1 })
+      yield* things.delete("a")
+      yield* settle
+      const read = yield* Stream.runCollect(
+        MessageQueue.deliveries(queue.source).pipe(
+          Stream.map((one) =>
+            Schema.decodeSync(Schema.fromJsonString(QueueConsumer.ChangeMessage))(MessageQueue.textOf(one))
+          ),
+          Stream.take(2)
+        )
+      )
+      assert.deepStrictEqual(
+        read.map(({ action, data, id, resource }) => ({ action, data, id, resource })),
+        [
+          { action: "insert", data: { id: "a", n: 1 }, id: "a", resource: "things" },
+          { action: "delete", data: undefined, id: "a", resource: "things" }
+        ]
+      )
+      assert.isBelow(read[0]!.version, read[1]!.version)
+    }).pipe(Effect.scoped)
   )
 
   it.effect("tells what cannot be published from what cannot be reached", () =>

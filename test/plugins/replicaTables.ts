@@ -14,7 +14,7 @@ import * as Attribute from "effect-s3db/schema/Attribute"
 import * as Attributes from "effect-s3db/schema/Attributes"
 import { memory, openOn } from "../fixture.ts"
 import { samples } from "../schema/samples.ts"
-import * as documents from "../../src/plugins/replicator/documents.ts"
+import * as documents from "../../src/plugins/replicator/internal/documents.ts"
 
 export interface Opened {
   readonly target: ReplicaTarget.Target

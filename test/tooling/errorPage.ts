@@ -401,6 +401,7 @@ const tellers: ReadonlyArray<readonly [RegExp, string]> = [
   [/^src\/plugins\/Embedding\.ts$/, "InvalidEmbedding"],
   [/^src\/plugins\/(?:Importer\.ts$|importer\/internal\/(?:reading|shaping)\.ts$)/, "InvalidImport"],
   [/^src\/plugins\/(?:Replicator\.ts|replicator\/documents)/, "InvalidReplicator"],
+  [/^src\/plugins\/(?:Replicator\.ts|replicator\/internal\/documents)/, "InvalidReplicator"],
   [/^src\/plugins\/(?:Replica|replicator\/)/, "TargetError"],
   [/^src\/plugins\/VectorIndex\.ts$/, "InvalidVectorIndex"],
   [/^src\/plugins\/vector\/internal\//, "VectorIndexDamaged"],
@@ -447,7 +448,7 @@ const tellerOf = (file: string, text: string): string | undefined => {
 
 /** What is sent to a database of SQL. */
 const isSql = (text: string): boolean =>
-  /\b(?:SELECT|INSERT INTO|DELETE|CREATE TABLE|ALTER TABLE|SET SESSION|ON CONFLICT|ON DUPLICATE KEY|CHARACTER SET|ENGINE|WHERE|VALUES)\b|^\(SELECT/.test(
+  /\b(?:SELECT|INSERT INTO|DELETE|CREATE TABLE|ALTER TABLE|SET SESSION|ON CONFLICT|ON DUPLICATE KEY|PRIMARY KEY|CHARACTER SET|ENGINE|WHERE|VALUES)\b|^\(SELECT|^timestamp with/.test(
     text
   )
 

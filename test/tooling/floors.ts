@@ -47,7 +47,7 @@ const allowed = new Map([
 
 /** Modules that need Node. Everything else runs wherever Effect does. */
 const needsNode =
-  /^(storage\/(FileStore|S3Store)|storage\/internal\/(fileStore\w*|s3Sdk)|crypto\/(PasswordHasher|internal\/password(Pool|Worker|WorkerUrl))|testing\/.*|cli\/.*|http\/.*|mcp\/.*)\.ts$/
+  /^(storage\/(FileStore|S3Store)|storage\/internal\/(fileStore\w*|s3Sdk)|crypto\/(PasswordHasher|internal\/password(Pool|Worker|WorkerUrl))|plugins\/replicator\/internal\/nodeSqlite|testing\/.*|cli\/.*|http\/.*|mcp\/.*)\.ts$/
 
 const importPattern =
   /(?:^|\n)\s*(?:import|export)\b[^"'`;]*?from\s*"([^"]+)"|(?<!typeof )\bimport\(\s*"([^"]+)"\s*\)|(?:^|\n)\s*import\s+"([^"]+)"/g

@@ -1,8 +1,8 @@
 /** Changes as messages, for targets that pass them on. */
-import type { JsonObject } from "../../encoding/Json.ts"
-import { encodeBase64 } from "../../internal/base64.ts"
-import { sha256 } from "../../internal/sha256.ts"
-import type * as ReplicaTarget from "../ReplicaTarget.ts"
+import type { JsonObject } from "../../../encoding/Json.ts"
+import { encodeBase64 } from "../../../internal/base64.ts"
+import { sha256 } from "../../../internal/sha256.ts"
+import type * as ReplicaTarget from "../../ReplicaTarget.ts"
 
 const hashOf = (...parts: ReadonlyArray<string | number>): string =>
   encodeBase64(sha256(new TextEncoder().encode(JSON.stringify(parts))))
@@ -17,13 +17,14 @@ export const nameOf = ({ name }: ReplicaTarget.Shape, { id, operation, time, ver
 /** Names a document, in 43 characters, whatever its id. */
 export const keyOf = ({ name }: ReplicaTarget.Shape, id: string): string => hashOf(name, id)
 
-/** What is sent of a change. */
+/** What is sent of a change: `ChangeMessage` of `QueueConsumer`, and more. */
 export const messageOf = (shape: ReplicaTarget.Shape, change: ReplicaTarget.Change): JsonObject => ({
   resource: shape.name,
   id: change.id,
   version: change.version,
-  operation: change.operation,
+  // Of a snapshot nobody knows which it was.
+  action: change.operation === "snapshot" ? "upsert" : change.operation,
   time: change.time,
-  ...(change.document === undefined ? {} : { document: change.document }),
+  ...(change.document === undefined ? {} : { data: change.document }),
   ...(change.before === undefined ? {} : { before: change.before })
 })

@@ -3,8 +3,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
-import { millisAfter } from "../../internal/backoff.ts"
-import * as ReplicaTarget from "../ReplicaTarget.ts"
+import { millisAfter } from "../../../internal/backoff.ts"
+import * as ReplicaTarget from "../../ReplicaTarget.ts"
 
 /** How the target is doing. */
 export type Circuit =

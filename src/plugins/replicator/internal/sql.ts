@@ -1,10 +1,11 @@
 /** Replicas as tables: what is asked of PostgreSQL, MySQL, MariaDB and SQLite, as text and values. Nothing here sends anything. */
 import * as Base64 from "effect/encoding/Base64"
+import * as Hex from "effect/encoding/Hex"
 import * as Result from "effect/Result"
-import { documentLevels, type Json, type JsonObject, stringifyExact } from "../../encoding/Json.ts"
-import { valueAt } from "../../internal/json.ts"
-import { sha256 } from "../../internal/sha256.ts"
-import type * as ReplicaTarget from "../ReplicaTarget.ts"
+import { documentLevels, type Json, type JsonObject, stringifyExact } from "../../../encoding/Json.ts"
+import { valueAt } from "../../../internal/json.ts"
+import { sha256 } from "../../../internal/sha256.ts"
+import type * as ReplicaTarget from "../../ReplicaTarget.ts"
 
 /** What is bound to a statement. */
 export type Value = string | number | bigint | null | Uint8Array
@@ -40,7 +41,7 @@ export interface Bound {
 }
 
 /** A value that a column cannot hold. */
-export class Unfit {
+export class Misfit {
   readonly description: string
   constructor(description: string) {
     this.description = description
@@ -72,7 +73,7 @@ export interface Dialect {
   readonly create: (table: Table) => string
   readonly add: (table: string, column: ReplicaTarget.Column) => string
   readonly lock: (table: string) => Statement
-  readonly upsert: (table: Table, rows: ReadonlyArray<Bound>, isRepair: boolean) => ReadonlyArray<Statement> | Unfit
+  readonly upsert: (table: Table, rows: ReadonlyArray<Bound>, isRepair: boolean) => ReadonlyArray<Statement> | Misfit
   readonly bury: (
     table: string,
     rows: ReadonlyArray<{ readonly id: string; readonly version: number }>
@@ -122,9 +123,9 @@ const mysqlTime = (millis: number): string | undefined => {
   return year < 1 || year > 9999 ? undefined : new Date(millis).toISOString().slice(0, -1).replace("T", " ")
 }
 
-const jsonText = (value: Json): string | Unfit => {
+const jsonText = (value: Json): string | Misfit => {
   const text = stringifyExact(value, documentLevels)
-  return typeof text === "string" ? text : new Unfit("Expected a JSON value")
+  return typeof text === "string" ? text : new Misfit("Expected a JSON value")
 }
 
 const numbers: ReadonlyMap<Json, number> = new Map([
@@ -135,49 +136,49 @@ const numbers: ReadonlyMap<Json, number> = new Map([
 
 /** How a dialect binds what is not the same in all. */
 interface Binding {
-  readonly double: (value: number) => Value | Unfit
+  readonly double: (value: number) => Value | Misfit
   readonly integer: (value: number) => Value
   readonly boolean: (value: boolean) => Value
-  readonly time: (millis: number) => Value | Unfit
+  readonly time: (millis: number) => Value | Misfit
   readonly bytes: (bytes: Uint8Array) => Value
   /** Digits before and after the point; `undefined`: any. */
   readonly digits: readonly [whole: number, scale: number] | undefined
 }
 
-const bind = (binding: Binding, type: ReplicaTarget.Type, value: Json | undefined): Value | Unfit => {
+const bind = (binding: Binding, type: ReplicaTarget.Type, value: Json | undefined): Value | Misfit => {
   if (value === undefined || value === null) return null
   switch (type._tag) {
     case "Text": {
       if (typeof value !== "string") return jsonText(value)
-      return value.isWellFormed() ? value : new Unfit("Expected well-formed text")
+      return value.isWellFormed() ? value : new Misfit("Expected well-formed text")
     }
     case "Json":
     case "List":
       return jsonText(value)
     case "Double": {
       const number = typeof value === "number" ? value : numbers.get(value)
-      return number === undefined ? new Unfit("Expected a number") : binding.double(number)
+      return number === undefined ? new Misfit("Expected a number") : binding.double(number)
     }
     case "Integer":
-      return Number.isSafeInteger(value) ? binding.integer(value as number) : new Unfit("Expected an integer")
+      return Number.isSafeInteger(value) ? binding.integer(value as number) : new Misfit("Expected an integer")
     case "Boolean":
-      return typeof value === "boolean" ? binding.boolean(value) : new Unfit("Expected a boolean")
+      return typeof value === "boolean" ? binding.boolean(value) : new Misfit("Expected a boolean")
     case "Timestamp": {
       const millis = typeof value === "string" ? Date.parse(value) : NaN
-      return Number.isNaN(millis) ? new Unfit("Expected a moment") : binding.time(millis)
+      return Number.isNaN(millis) ? new Misfit("Expected a moment") : binding.time(millis)
     }
     case "Date":
-      return typeof value === "string" && /^\d{4}-\d\d-\d\d$/.test(value) ? value : new Unfit("Expected a day")
+      return typeof value === "string" && /^\d{4}-\d\d-\d\d$/.test(value) ? value : new Misfit("Expected a day")
     case "Bytes": {
       const bytes = typeof value === "string" ? Result.getOrUndefined(Base64.decode(value)) : undefined
-      return bytes === undefined ? new Unfit("Expected bytes in base 64") : binding.bytes(bytes)
+      return bytes === undefined ? new Misfit("Expected bytes in base 64") : binding.bytes(bytes)
     }
     case "Decimal": {
       const decimal = plainDecimal(value)
-      if (decimal === undefined) return new Unfit("Expected an exact number")
+      if (decimal === undefined) return new Misfit("Expected an exact number")
       const [whole, scale] = binding.digits ?? [Infinity, Infinity]
       if (decimal.scale > Math.min(scale, type.scale) || decimal.whole > whole - Math.min(scale, type.scale)) {
-        return new Unfit(`Expected no more digits than the column has`)
+        return new Misfit(`Expected no more digits than the column has`)
       }
       return decimal.text
     }
@@ -189,12 +190,12 @@ const rowOf = (
   binding: Binding,
   { columns }: Table,
   { document, id, version }: Bound
-): ReadonlyArray<Value> | Unfit => {
-  if (!id.isWellFormed()) return new Unfit("Expected well-formed text as an id")
+): ReadonlyArray<Value> | Misfit => {
+  if (!id.isWellFormed()) return new Misfit("Expected well-formed text as an id")
   const values: Array<Value> = [id]
   for (const { path, type } of columns) {
     const value = bind(binding, type, valueAt(document, path))
-    if (value instanceof Unfit) return new Unfit(`${path.join(".")}: ${value.description}`)
+    if (value instanceof Misfit) return new Misfit(`${path.join(".")}: ${value.description}`)
     values.push(value)
   }
   values.push(binding.integer(version))
@@ -205,18 +206,18 @@ const rowOf = (
 // Names
 // -----------------------------------------------------------------------------
 
+const encoder = new TextEncoder()
+
 /** A name that is too long is cut, and told from others by its hash. */
 const fitting = (name: string, most: number, lengthOf: (text: string) => number): string => {
   if (lengthOf(name) <= most) return name
-  const hash = Buffer.from(sha256(new TextEncoder().encode(name)))
-    .toString("hex")
-    .slice(0, 10)
+  const hash = Hex.encode(sha256(encoder.encode(name))).slice(0, 10)
   let cut = name
   while (lengthOf(cut) > most - hash.length - 1) cut = Array.from(cut).slice(0, -1).join("")
   return `${cut}_${hash}`
 }
 
-const bytesOf = (text: string) => Buffer.byteLength(text)
+const bytesOf = (text: string) => encoder.encode(text).length
 
 const problemOf = (name: string): string | undefined => {
   if (name === "" || name.includes("\0") || !name.isWellFormed()) return "Expected a name of well-formed text"
@@ -267,7 +268,7 @@ const postgresBinding: Binding = {
   integer: String,
   boolean: String,
   time: postgresTime,
-  bytes: (bytes) => `\\x${Buffer.from(bytes).toString("hex")}`,
+  bytes: (bytes) => `\\x${Hex.encode(bytes)}`,
   digits: undefined
 }
 
@@ -329,7 +330,7 @@ export const postgres = (schema?: string): Dialect => {
       const records: Array<string> = []
       for (const row of rows) {
         const bound = rowOf(postgresBinding, of, row)
-        if (bound instanceof Unfit) return bound
+        if (bound instanceof Misfit) return bound
         const cells = bound.map((value, i) => {
           const type = of.columns[i - 1]?.type._tag
           // What is JSON already is not put into quotes again.
@@ -422,10 +423,10 @@ const mysqlType = (type: ReplicaTarget.Type): string => {
 }
 
 const mysqlBinding: Binding = {
-  double: (value) => (Number.isFinite(value) ? value : new Unfit("Expected a finite number, which MySQL can hold")),
+  double: (value) => (Number.isFinite(value) ? value : new Misfit("Expected a finite number, which MySQL can hold")),
   integer: String,
   boolean: (value) => (value ? 1 : 0),
-  time: (millis) => mysqlTime(millis) ?? new Unfit("Expected a moment from year 1 to 9999, which MySQL can hold"),
+  time: (millis) => mysqlTime(millis) ?? new Misfit("Expected a moment from year 1 to 9999, which MySQL can hold"),
   bytes: (bytes) => bytes,
   digits: [65, mysqlScale]
 }
@@ -510,7 +511,7 @@ export const mysql = (noPad: string): Dialect => {
       const bound: Array<ReadonlyArray<Value>> = []
       for (const row of rows) {
         const values = rowOf(mysqlBinding, of, row)
-        if (values instanceof Unfit) return values
+        if (values instanceof Misfit) return values
         bound.push(values)
       }
       const most = 4 ** Math.max(0, Math.floor(Math.log(Math.min(256, 20_000 / columns.length)) / Math.log(4)))
@@ -574,7 +575,7 @@ const sqliteType = (type: ReplicaTarget.Type): string => {
 }
 
 const sqliteBinding: Binding = {
-  double: (value) => (Number.isNaN(value) ? new Unfit("Expected a number, which NaN is not for SQLite") : value),
+  double: (value) => (Number.isNaN(value) ? new Misfit("Expected a number, which NaN is not for SQLite") : value),
   integer: BigInt,
   boolean: (value) => (value ? 1n : 0n),
   time: (millis) => new Date(millis).toISOString(),
@@ -628,7 +629,7 @@ export const sqlite: Dialect = (() => {
       const statements: Array<Statement> = []
       for (const row of rows) {
         const values = rowOf(sqliteBinding, of, row)
-        if (values instanceof Unfit) return values
+        if (values instanceof Misfit) return values
         statements.push({ sql, values })
       }
       return statements

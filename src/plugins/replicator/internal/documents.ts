@@ -1,13 +1,13 @@
 /** What documents of a resource look like at a target. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type { Definition } from "../../Definition.ts"
-import type { JsonObject } from "../../encoding/Json.ts"
-import type { DynamicSchema } from "../../Portable.ts"
-import { samePath, without } from "../../internal/json.ts"
-import * as Attributes from "../../schema/Attributes.ts"
-import * as Parquet from "../Parquet.ts"
-import * as ReplicaTarget from "../ReplicaTarget.ts"
+import type { Definition } from "../../../Definition.ts"
+import type { JsonObject } from "../../../encoding/Json.ts"
+import type { DynamicSchema } from "../../../Portable.ts"
+import { samePath, without } from "../../../internal/json.ts"
+import * as Attributes from "../../../schema/Attributes.ts"
+import * as Parquet from "../../Parquet.ts"
+import * as ReplicaTarget from "../../ReplicaTarget.ts"
 
 type Values = Readonly<Record<string, unknown>>
 
