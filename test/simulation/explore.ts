@@ -6,7 +6,8 @@
  *   [--break late-markers|no-write-id|blind-writes|blind-claims|blind-commits|blind-deletions] [--limit N] [--json]
  *
  * Scenarios of queues (queueOrders.ts) begin with "queue: ", and have broken builds of their own: blind-queues, deleted-queues,
- * forgotten-tokens, forgotten-ids, forgotten-claims, recounted-queues. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
+ * forgotten-tokens, forgotten-ids, forgotten-claims, recounted-queues. Those of counters (counterOrders.ts) begin with "counter: "; theirs are
+ * blind-lanes, forgotten-marks, early-trims, renumbered-lanes, one-number. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
  * blind-fences, blind-numbers, blind-creations, blind-values, blind-leases, removed-leases, early-removals.
  */
 import { parseArgs } from "node:util"
@@ -18,6 +19,7 @@ import type { Profile } from "effect-s3db/storage/MemoryStore"
 import { breaks } from "./breaks.ts"
 import { kernelBreaks } from "./kernelActors.ts"
 import { exploreKernel, kernelScenarios } from "./kernelOrders.ts"
+import * as counters from "./counterOrders.ts"
 import * as journals from "./journalOrders.ts"
 import * as queues from "./queueOrders.ts"
 import { explore, type Outcome, scenarios } from "./serial.ts"
@@ -49,20 +51,30 @@ const broken = values.break === undefined ? undefined : breaks[values.break]
 const breaksOfQueues = { ...queues.breaks, ...queues.breaksOfRemovals }
 const brokenQueue = values.break === undefined ? undefined : breaksOfQueues[values.break]
 const brokenKernel = values.break === undefined ? undefined : kernelBreaks[values.break]
-if (values.break !== undefined && (broken ?? brokenQueue ?? brokenKernel) === undefined) {
-  throw new Error(`--break is one of ${Object.keys({ ...breaks, ...breaksOfQueues, ...kernelBreaks }).join(", ")}`)
+const brokenCounter = values.break === undefined ? undefined : counters.breaks[values.break]
+if (values.break !== undefined && (broken ?? brokenQueue ?? brokenKernel ?? brokenCounter) === undefined) {
+  const all = { ...breaks, ...breaksOfQueues, ...kernelBreaks, ...counters.breaks }
+  throw new Error(`--break is one of ${Object.keys(all).join(", ")}`)
 }
 const pause = Option.getOrUndefined(Duration.fromInput((values.pause ?? "0 seconds") as Duration.Input))
 if (pause === undefined) throw new Error(`--pause is a duration, such as "11 seconds"`)
-const known = Object.keys({ ...scenarios, ...queues.scenarios, ...kernelScenarios, ...journals.scenarios })
+const known = Object.keys({
+  ...scenarios,
+  ...counters.scenarios,
+  ...queues.scenarios,
+  ...kernelScenarios,
+  ...journals.scenarios
+})
 const brokenOf = (name: string) =>
   name in queues.scenarios
     ? brokenQueue
-    : name in kernelScenarios
-      ? brokenKernel
-      : name in journals.scenarios
-        ? undefined
-        : broken
+    : name in counters.scenarios
+      ? brokenCounter
+      : name in kernelScenarios
+        ? brokenKernel
+        : name in journals.scenarios
+          ? undefined
+          : broken
 const isBroken = (name: string) => values.break === undefined || brokenOf(name) !== undefined
 const names = known.filter((name) => name.includes(values.scenario) && isBroken(name))
 if (names.length === 0) throw new Error(`--scenario is part of one of:\n  ${known.join("\n  ")}`)
@@ -75,17 +87,20 @@ for (const scenario of names) {
   const own = values.preemptions === undefined ? {} : { preemptions: preemptions! }
   const queue = queues.scenarios[scenario]
   const kernel = kernelScenarios[scenario]
+  const counter = counters.scenarios[scenario]
   const journal = journals.scenarios[scenario]
   // Each run of a journaler is long: a part of the orders, unless it is said how many.
   const part = { journalers: 1, preemptions: 1, limit: Math.min(limit!, 400), crashes }
   const exploring =
     queue !== undefined
       ? queues.explore(queue, { ...bounds, ...own, break: brokenQueue })
-      : kernel !== undefined
-        ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
-        : journal !== undefined
-          ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
-          : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
+      : counter !== undefined
+        ? counters.explore(counter, { ...bounds, ...own, break: brokenCounter })
+        : kernel !== undefined
+          ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
+          : journal !== undefined
+            ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
+            : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
   const outcome = await Effect.runPromise(exploring.pipe(Effect.provide(TestClock.layer()), Effect.scoped))
   const seconds = Number(((performance.now() - start) / 1000).toFixed(1))
   told.push({ scenario, seconds, ...outcome })

@@ -6,13 +6,16 @@
  * use the kernel (kernelSimulation.ts), with those of kernelActors.ts: no write of who has lost the lease, no number twice, no work lost or
  * claimed twice, no increment lost. With --journal: documents that have a journal (journal.ts): every version that was committed has to be
  * in it once, in the order of its document, and nothing else. With --scheduler: jobs of several schedulers (schedulerHistories.ts): each
- * slot is started once, and decided of as its policies say.
+ * slot is started once, and decided of as its policies say. With --counter: counters of several processes (counterHistories.ts), with the broken builds
+ * of counterOrders.ts: each operation counts once.
  *
- * npm run simulate -- [--queue|--kernel|--journal|--scheduler|--segments] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
+ * npm run simulate -- [--queue|--kernel|--journal|--scheduler|--counter|--segments] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
  */
 import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
+import * as counterHistories from "./counterHistories.ts"
+import { breaks as breaksOfCounters } from "./counterOrders.ts"
 import { breaks as common, breaksOfVersions } from "./breaks.ts"
 import { journalBreaks, runJournal } from "./journal.ts"
 import { kernelBreaks } from "./kernelActors.ts"
@@ -33,6 +36,7 @@ const { values } = parseArgs({
     kernel: { type: "boolean", default: false },
     journal: { type: "boolean", default: false },
     scheduler: { type: "boolean", default: false },
+    counter: { type: "boolean", default: false },
     segments: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
     json: { type: "boolean", default: false }
@@ -41,10 +45,11 @@ const { values } = parseArgs({
 const parts = {
   queue: { breaks: breaksOfQueues, historyOf: queueHistories.run },
   kernel: { breaks: kernelBreaks, historyOf: runKernel },
+  counter: { breaks: breaksOfCounters, historyOf: counterHistories.run },
   scheduler: { breaks: schedulerHistories.schedulerBreaks, historyOf: schedulerHistories.run },
   documents: { breaks: { ...common, ...breaksOfVersions }, historyOf: run }
 }
-const chosen = (["queue", "kernel", "scheduler"] as const).find((name) => values[name])
+const chosen = (["queue", "kernel", "scheduler", "counter"] as const).find((name) => values[name])
 const { breaks, historyOf } = parts[chosen ?? "documents"]
 const first = Number(values.seed)
 const histories = Number(values.histories)

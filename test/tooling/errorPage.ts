@@ -403,6 +403,8 @@ const tellers: ReadonlyArray<readonly [RegExp, string]> = [
   [/^src\/plugins\/(?:Replicator\.ts|replicator\/documents)/, "InvalidReplicator"],
   [/^src\/plugins\/(?:Replicator\.ts|replicator\/internal\/documents)/, "InvalidReplicator"],
   [/^src\/plugins\/(?:Replica|replicator\/)/, "TargetError"],
+  [/^src\/plugins\/eventual\/engine\.ts$/, "InvalidOperation"],
+  [/^src\/plugins\/(?:EventualConsistency\.ts|eventual\/)/, "InvalidCounter"],
   [/^src\/plugins\/VectorIndex\.ts$/, "InvalidVectorIndex"],
   [/^src\/plugins\/vector\/internal\//, "VectorIndexDamaged"],
   [/^src\/plugins\/(?:Vector\.ts|vector\/)/, "InvalidVector"],
@@ -431,7 +433,9 @@ const ofIssues: ReadonlySet<string> = new Set([
   "InvalidEmbedding",
   "InvalidImport",
   "InvalidReplicator",
-  "TargetError"
+  "TargetError",
+  "InvalidCounter",
+  "InvalidOperation"
 ])
 
 /** By which errors texts of a module are told that are given to none where they stand. */

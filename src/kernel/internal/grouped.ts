@@ -7,9 +7,13 @@ import * as Scope from "effect/Scope"
 /** Hands in a piece of work on what a key names, and waits until it has been done. Who is interrupted waits no longer; it is done all the same. */
 export type Submit<X, E> = (key: string, work: X) => Effect.Effect<void, E>
 
-/** `run` does what has waited for a key. When the scope closes, whoever waits is interrupted. */
+/**
+ * `run` does what has waited for a key. When the scope closes, whoever waits is interrupted. `gather` is waited for before what waits
+ * is taken, so that more comes together; by default nothing is.
+ */
 export const make = Effect.fnUntraced(function* <X, E>(
-  run: (key: string, batch: ReadonlyArray<X>) => Effect.Effect<void, E>
+  run: (key: string, batch: ReadonlyArray<X>) => Effect.Effect<void, E>,
+  gather: Effect.Effect<void> = Effect.void
 ): Effect.fn.Return<Submit<X, E>, never, Scope.Scope> {
   interface Waiting {
     readonly work: X
@@ -24,6 +28,7 @@ export const make = Effect.fnUntraced(function* <X, E>(
   const drain = (key: string) =>
     Effect.gen(function* () {
       for (;;) {
+        if (queues.get(key)!.length > 0) yield* gather
         const batch = queues.get(key)!
         if (batch.length === 0) return
         queues.set(key, [])

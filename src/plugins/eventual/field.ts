@@ -1,0 +1,300 @@
+/**
+ * What can be done with a field that is counted: how its amounts are stored, added, and applied to a value.
+ *
+ * @since 0.1.0
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
+import type { Definition } from "../../Definition.ts"
+import type { Json } from "../../encoding/Json.ts"
+import { fieldTypes } from "../../internal/merge.ts"
+import * as Attributes from "../../schema/Attributes.ts"
+
+/**
+ * What an operation does: adds, takes away, puts a value in the place of what is there, or whatever a reducer makes of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Kind = "add" | "subtract" | "set" | "reduce"
+
+/**
+ * An operation, its amount as it is stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stored {
+  readonly kind: Kind
+  readonly amount: Json
+}
+
+/**
+ * A field that is counted, whatever its type.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Field {
+  /** The path, its parts with a `.` between them. */
+  readonly name: string
+  readonly path: ReadonlyArray<string>
+  /** Whether it makes no difference in which order operations come. */
+  readonly isHot: boolean
+  /** Whether operations change the document at once, and none waits. */
+  readonly isDirect: boolean
+  /** Whether operations are counted by their time, too. */
+  readonly isAnalyzed: boolean
+  /** What counts where the field has no value. */
+  readonly initial: unknown
+  readonly read: (document: unknown) => unknown
+  /** The amount as it is stored, or what is wrong with it. */
+  readonly encode: (kind: Kind, amount: unknown) => Result.Result<Json, string>
+  /** What two operations that add, or take away, one right after the other, come to in one; `undefined` where they stay two. */
+  readonly merge: (kind: Kind, first: Json, second: Json) => Json | undefined
+  /** The value after an operation, or why there can be none. */
+  readonly apply: (value: unknown, operation: Stored) => Result.Result<unknown, string>
+  /** A sum of amounts as a value of the field; `undefined` where the field holds no numbers. */
+  readonly fromDecimal: (sum: BigDecimal.BigDecimal) => unknown
+}
+
+/**
+ * How a field is counted, whatever it holds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Manner = Pick<Field, "isHot" | "isDirect" | "isAnalyzed">
+
+/** Numbers of one type. */
+interface Numbers<A> {
+  readonly zero: A
+  readonly isOne: (value: unknown) => value is A
+  readonly plus: (a: A, b: A) => A
+  readonly minus: (a: A, b: A) => A
+  readonly toJson: (value: A) => Json
+  readonly fromJson: (json: Json) => A | undefined
+  readonly fromDecimal: (sum: BigDecimal.BigDecimal) => A
+  readonly what: string
+}
+
+const doubles: Numbers<number> = {
+  zero: 0,
+  isOne: (value): value is number => typeof value === "number" && Number.isFinite(value),
+  plus: (a, b) => a + b,
+  minus: (a, b) => a - b,
+  toJson: (value) => value,
+  fromJson: (json) => (typeof json === "number" ? json : undefined),
+  fromDecimal: (sum) => Number(BigDecimal.format(sum)),
+  what: "a finite number"
+}
+
+const integers: Numbers<number> = {
+  ...doubles,
+  isOne: (value): value is number => Number.isSafeInteger(value),
+  what: "a safe integer"
+}
+
+const integerPattern = /^-?\d+$/
+
+const bigIntegers: Numbers<bigint> = {
+  zero: 0n,
+  isOne: (value): value is bigint => typeof value === "bigint",
+  plus: (a, b) => a + b,
+  minus: (a, b) => a - b,
+  toJson: (value) => value.toString(),
+  fromJson: (json) => (typeof json === "string" && integerPattern.test(json) ? BigInt(json) : undefined),
+  fromDecimal: (sum) => BigDecimal.scale(sum, 0).value,
+  what: "a big integer"
+}
+
+const decimals = (scale: number | undefined): Numbers<BigDecimal.BigDecimal> => ({
+  zero: BigDecimal.fromBigInt(0n),
+  isOne: (value): value is BigDecimal.BigDecimal =>
+    BigDecimal.isBigDecimal(value) && (scale === undefined || BigDecimal.normalize(value).scale <= scale),
+  plus: BigDecimal.sum,
+  minus: BigDecimal.subtract,
+  toJson: (value) => BigDecimal.format(BigDecimal.normalize(value)),
+  fromJson: (json) => {
+    const parsed = typeof json === "string" ? BigDecimal.fromString(json) : undefined
+    return parsed !== undefined && parsed._tag === "Some" ? parsed.value : undefined
+  },
+  fromDecimal: (sum) => sum,
+  what: scale === undefined ? "a decimal" : `a decimal with at most ${scale} decimals`
+})
+
+/** What it takes to name a field of a resource. */
+interface Declared extends Pick<Definition<Attributes.DocumentSchema>, "name" | "schema" | "attributes"> {
+  readonly primaryKey: string
+}
+
+/** The type at a path, without what stands for its absence. */
+const typeAt = (schema: Attributes.DocumentSchema, path: ReadonlyArray<string>): AST.AST | undefined => {
+  let type: AST.AST | undefined = AST.toType(schema.ast)
+  for (const name of path) {
+    const next: AST.AST | undefined = fieldTypes(type).get(name)
+    if (next === undefined) return undefined
+    type = next
+  }
+  return type
+}
+
+const withoutAbsence = (type: AST.AST): AST.AST | undefined => {
+  const rest = Attributes.members(type).filter(({ _tag }) => _tag !== "Undefined" && _tag !== "Null")
+  return rest.length === 1 ? rest[0] : undefined
+}
+
+const isInteger = (type: AST.AST): boolean =>
+  (type.checks ?? []).some((check) => JSON.stringify(check.annotations?.["representation"] ?? null).includes("/isInt"))
+
+const isDecimal = (type: AST.AST): boolean =>
+  AST.isDeclaration(type) &&
+  Schema.is(Schema.make(new AST.Declaration(type.typeParameters, type.run)))(decimals(0).zero)
+
+const scaleOf = (codec: string | undefined): number | undefined => {
+  const match = /^(?:money|decimal):(\d+)$/.exec(codec ?? "")
+  return match === null ? undefined : Number(match[1])
+}
+
+const numbersAt = (definition: Declared, name: string, declared: AST.AST): Numbers<never> | undefined => {
+  const type = withoutAbsence(declared)
+  if (type === undefined) return undefined
+  const codec = definition.attributes.find(({ path }) => path.join(".") === name)?.codec
+  const found: Numbers<number> | Numbers<bigint> | Numbers<BigDecimal.BigDecimal> | undefined =
+    type._tag === "Number"
+      ? isInteger(type)
+        ? integers
+        : doubles
+      : type._tag === "BigInt"
+        ? bigIntegers
+        : isDecimal(type)
+          ? decimals(scaleOf(codec))
+          : undefined
+  // Only values of its own type are given to it.
+  return found as Numbers<never> | undefined
+}
+
+const readAt = (path: ReadonlyArray<string>) => (document: unknown) =>
+  path.reduce<unknown>(
+    (value, name) =>
+      typeof value === "object" && value !== null && Object.hasOwn(value, name)
+        ? (value as Readonly<Record<string, unknown>>)[name]
+        : undefined,
+    document
+  )
+
+/** A value is one of the field's, or the operation that leads to it is refused. */
+const checkedBy = (type: AST.AST) => {
+  const isOne = Schema.is(Schema.make(type))
+  return (value: unknown): Result.Result<unknown, string> =>
+    isOne(value) ? Result.succeed(value) : Result.fail("the value that it leads to is none of the field's")
+}
+
+/** The field of a path, or what is wrong with it. */
+const located = (definition: Declared, name: string): Result.Result<AST.AST, string> => {
+  const path = name.split(".")
+  if (name === definition.primaryKey) return Result.fail("Expected a field that can change")
+  if (Attributes.hiddenOf(definition.schema).some((hidden) => hidden.every((part, i) => path[i] === part))) {
+    return Result.fail("Expected a field that holds no secret")
+  }
+  const type = typeAt(definition.schema, path)
+  return type === undefined ? Result.fail("Expected a field of the schema") : Result.succeed(type)
+}
+
+/**
+ * Makes the field of a sum, or says what is wrong with it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const sum = (
+  definition: Declared,
+  name: string,
+  { initial, ...manner }: Manner & { readonly initial: unknown }
+): Result.Result<Field, string> =>
+  Result.flatMap(located(definition, name), (type) => {
+    const numbers = numbersAt(definition, name, type)
+    if (numbers === undefined) return Result.fail("Expected a field that holds a number")
+    if (initial !== undefined && !numbers.isOne(initial)) return Result.fail(`Expected ${numbers.what} as initial`)
+    const { fromDecimal, fromJson, isOne, minus, plus, toJson, what, zero } = numbers
+    const check = checkedBy(type)
+    const path = name.split(".")
+    return Result.succeed<Field>({
+      name,
+      path,
+      ...manner,
+      initial: initial ?? zero,
+      read: readAt(path),
+      encode: (_, amount) => (isOne(amount) ? Result.succeed(toJson(amount)) : Result.fail(`Expected ${what}`)),
+      merge: (kind, first, second) => {
+        const [a, b] = [fromJson(first), fromJson(second)]
+        if (kind === "set" || a === undefined || b === undefined) return undefined
+        const both = plus(a, b)
+        return isOne(both) ? toJson(both) : undefined
+      },
+      apply: (value, { amount, kind }) => {
+        const given = fromJson(amount)
+        if (given === undefined) return Result.fail(`the amount is not ${what}`)
+        const before = isOne(value) ? value : isOne(initial) ? initial : zero
+        const after = kind === "set" ? given : kind === "subtract" ? minus(before, given) : plus(before, given)
+        return isOne(after) ? check(after) : Result.fail(`the value that it leads to is not ${what}`)
+      },
+      fromDecimal
+    })
+  })
+
+/**
+ * What a reducer makes of a value and an operation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reducer {
+  readonly operation: Schema.Codec<unknown, unknown>
+  readonly initial: unknown
+  readonly reduce: (value: unknown, operation: unknown) => unknown
+}
+
+/**
+ * Makes the field of a reducer, or says what is wrong with it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const reduced = (
+  definition: Declared,
+  name: string,
+  reducer: Reducer,
+  manner: Manner
+): Result.Result<Field, string> =>
+  Result.map(located(definition, name), (type) => {
+    const codec = Schema.toCodecJson(reducer.operation)
+    const encode = Schema.encodeUnknownResult(codec)
+    const decode = Schema.decodeUnknownResult(codec)
+    const check = checkedBy(type)
+    const path = name.split(".")
+    return {
+      name,
+      path,
+      ...manner,
+      initial: reducer.initial,
+      read: readAt(path),
+      encode: (_, amount) =>
+        Result.mapError(encode(amount) as Result.Result<Json, unknown>, () => "Expected an operation of the schema"),
+      merge: () => undefined,
+      apply: (value, { amount }) => {
+        const operation = decode(amount)
+        if (Result.isFailure(operation)) return Result.fail("the operation is none of the schema's")
+        return Result.flatMap(
+          Result.try({
+            try: () => reducer.reduce(value === undefined ? reducer.initial : value, operation.success),
+            catch: () => "the reducer has thrown"
+          }),
+          check
+        )
+      },
+      fromDecimal: () => undefined
+    }
+  })

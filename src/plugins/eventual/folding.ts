@@ -1,0 +1,460 @@
+/**
+ * Brings operations from the lanes of a resource into its documents.
+ *
+ * **Details**
+ *
+ * A document says how far each lane has come into it: the number of the last operation, by the name of the lane. Values and these marks
+ * are one conditional write. A version of a lane has all operations up to its end that are in no document yet, so that the mark may
+ * be the greatest number that it has for the document. Who folds a version that was read long ago finds the marks beyond it.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as CurrentUser from "../../CurrentUser.ts"
+import type * as DbError from "../../DbError.ts"
+import type { Definition } from "../../Definition.ts"
+import * as Guard from "../../Guard.ts"
+import type { Names } from "../../Names.ts"
+import * as Pipeline from "../../Pipeline.ts"
+import type { ChangeError, ReadError, Repository } from "../../Repository.ts"
+import type * as Attributes from "../../schema/Attributes.ts"
+import { WriteContext } from "../../WriteContext.ts"
+import type { Field } from "./field.ts"
+import type { Entry, Lane, Lanes } from "./lanes.ts"
+
+/**
+ * The attribute with the marks of a document.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const marksAttribute = "counted"
+
+/**
+ * An operation whose value a field cannot have: it is left out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Refusal {
+  readonly id: string
+  /** The name of the lane, and the number in it. */
+  readonly lane: string
+  readonly number: number
+  readonly field: string
+  readonly problem: string
+}
+
+/**
+ * What became of the operations of a document: `waiting` while there is none, `failed` where it could not be written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome =
+  | {
+      readonly _tag: "Folded"
+      readonly operations: number
+      readonly refused: ReadonlyArray<Refusal>
+      /** As it is afterwards. */
+      readonly document: unknown
+    }
+  | { readonly _tag: "Waiting"; readonly operations: number }
+  | { readonly _tag: "Failed"; readonly operations: number; readonly error: ChangeError }
+
+/**
+ * Operations of a document in a version of a lane, in their order.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Part {
+  readonly lane: Lane
+  readonly entries: ReadonlyArray<Entry>
+}
+
+/**
+ * The documents of a resource, as far as operations come into them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Documents {
+  /** 1 GET, and 1 PUT where there is something new. */
+  readonly fold: (id: string, parts: ReadonlyArray<Part>) => Effect.Effect<Outcome>
+  /** The value of a field with operations that are not in it yet. 1 GET. */
+  readonly read: (
+    id: string,
+    field: Field,
+    parts: ReadonlyArray<Part>
+  ) => Effect.Effect<unknown, DbError.NotFound | ReadError>
+  /** Makes an operation at once, and gives the value: 1 GET, 1 PUT. */
+  readonly apply: (
+    id: string,
+    field: Field,
+    operation: Pick<Entry, "k" | "a">
+  ) => Effect.Effect<unknown, ChangeError | NotHeld>
+  /**
+   * Fails as `apply` would, where the resource is declared to need a guard, or the fiber works on behalf of a user: nothing is written. 1 GET
+   * then, else none.
+   */
+  readonly permit: (
+    id: string,
+    field: Field,
+    operation: Pick<Entry, "k" | "a">
+  ) => Effect.Effect<void, ChangeError | NotHeld>
+}
+
+/**
+ * The value that an operation leads to is none of the field's.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class NotHeld {
+  readonly _tag = "NotHeld"
+  readonly problem: string
+  constructor(problem: string) {
+    this.problem = problem
+  }
+}
+
+/** All of it is in the document already. */
+class Nothing {
+  readonly _tag = "Nothing"
+}
+
+type Marks = Readonly<Record<string, number>>
+
+const marksOf = (document: unknown): Marks => {
+  const marks =
+    typeof document === "object" && document !== null && marksAttribute in document
+      ? document[marksAttribute]
+      : undefined
+  return typeof marks === "object" && marks !== null ? (marks as Marks) : {}
+}
+
+const markOf = (marks: Marks, { name }: Lane): number => (Object.hasOwn(marks, name) ? marks[name]! : 0)
+
+/** An operation with the name of its lane. */
+interface Named {
+  readonly lane: string
+  readonly entry: Entry
+}
+
+/** Those that a document has not, of all lanes. */
+const fresh = (document: unknown, parts: ReadonlyArray<Part>): ReadonlyArray<Named> => {
+  const marks = marksOf(document)
+  return parts.flatMap(({ entries, lane }) => {
+    const mark = markOf(marks, lane)
+    return entries.flatMap((entry) => (entry.s > mark ? [{ lane: lane.name, entry }] : []))
+  })
+}
+
+const refusedOf = ({ entry: { f, i, s }, lane }: Named, problem: string): Refusal => ({
+  id: i,
+  lane,
+  number: s,
+  field: f,
+  problem
+})
+
+const bySchema = "with the value that it leads to, the document is none of the schema's"
+
+const marked = (document: unknown, parts: ReadonlyArray<Part>): Marks => {
+  const marks = marksOf(document)
+  const own = parts.map(({ entries, lane }): readonly [string, number] => [
+    lane.name,
+    Math.max(markOf(marks, lane), entries.at(-1)?.s ?? 0)
+  ])
+  return { ...marks, ...Object.fromEntries(own) }
+}
+
+/** Whether an update is made to see whether it may be made. */
+const IsTrial = Context.Reference<boolean>("effect-s3db/plugins/eventual/IsTrial", { defaultValue: () => false })
+
+const trialCode = "effect-s3db/plugins/eventual/trial"
+
+/** All guards and checks have let it pass. */
+const trialOf = (slug: string) =>
+  new Pipeline.Rejected({
+    resource: "",
+    operation: "update",
+    interceptor: slug,
+    reason: "it was a trial",
+    code: trialCode
+  })
+
+/**
+ * What documents take part in counting by.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DocumentsOptions {
+  readonly fields: ReadonlyMap<string, Field>
+  readonly slug: string
+  /** Whether documents have marks. */
+  readonly isDeferred: boolean
+  /** Told of a document that has come to be. */
+  readonly isThere: (id: string) => void
+}
+
+/** A document that is replaced keeps the marks of the one before, where the new one says nothing of them. */
+const keeping = Effect.fnUntraced(function* <In>(
+  input: In,
+  current: Effect.Effect<Option.Option<{ readonly value: unknown }>, DbError.DbError> | undefined
+) {
+  if (typeof input !== "object" || input === null || marksAttribute in input || current === undefined) return
+  const marks = marksOf(Option.getOrUndefined(yield* current)?.value)
+  return Object.keys(marks).length === 0 ? undefined : { input: { ...input, [marksAttribute]: marks } }
+})
+
+/**
+ * How many operations an entry stands for.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const sizeOf = (entries: ReadonlyArray<Pick<Entry, "c">>): number =>
+  entries.reduce((sum, { c = 1 }) => sum + c, 0)
+
+/**
+ * Makes what brings operations into documents. No request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema, N extends Names>(
+  { guarded }: Definition<S, N>,
+  repository: Repository<S, N>,
+  { fields, isDeferred, isThere, slug }: DocumentsOptions
+): Effect.fn.Return<Documents, never, Scope.Scope> {
+  if (isDeferred) {
+    yield* repository.intercept({
+      name: slug,
+      operations: ["replace"],
+      before: ({ input: { current, input } }) => keeping(input, current),
+      after: (_, { id }) => Effect.sync(() => isThere(id))
+    })
+    yield* repository.intercept({
+      name: slug,
+      operations: ["insert"],
+      after: (_, { id }) => Effect.sync(() => isThere(id))
+    })
+  }
+  const scope = yield* Effect.scope
+  /** From the first trial on: others need not look whether they are one. */
+  const trying = yield* Effect.cached(
+    repository
+      .intercept({
+        name: slug,
+        operations: ["update"],
+        before: ({ input: { beforeCommit = [] } }) =>
+          Effect.map(IsTrial, (isTrial) =>
+            isTrial ? { beforeCommit: [...beforeCommit, () => Effect.fail(trialOf(slug))] } : undefined
+          )
+      })
+      .pipe(Effect.provideService(Scope.Scope, scope))
+  )
+  /** What is written in the name of nobody, and says by what. */
+  const own = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.flatMap(WriteContext, (told) =>
+      Guard.trusted(Effect.provideService(effect, WriteContext, { ...told, plugin: slug }))
+    )
+
+  /** Changes a document by what is made of it. Others that fold, or write, come in between: it is made again of what they have left. */
+  const change = <E>(id: string, make: (document: unknown) => Effect.Effect<object, E>) => {
+    const made = (document: S["Type"]) => make(document)
+    // What is made has the fields of the definition, and values that these can have.
+    return repository.update<never, E, never>(id as N["id"], made as never, { retries })
+  }
+
+  const valuesAfter = (document: unknown, operations: ReadonlyArray<Named>) => {
+    const values = new Map<string, unknown>()
+    const refused: Array<Refusal> = []
+    for (const one of operations) {
+      const { a, f, k } = one.entry
+      const field = fields.get(f)!
+      const before = values.has(f) ? values.get(f) : field.read(document)
+      const after = field.apply(before, { kind: k, amount: a })
+      if (Result.isSuccess(after)) values.set(f, after.success)
+      else refused.push(refusedOf(one, after.failure))
+    }
+    return { values, refused }
+  }
+
+  const write = Effect.fnUntraced(function* (id: string, parts: ReadonlyArray<Part>, isLeftOut: boolean) {
+    let operations = 0
+    let refused: ReadonlyArray<Refusal> = []
+    let document: unknown
+    const made = (before: unknown) => {
+      const all = fresh(before, parts)
+      operations = sizeOf(all.map(({ entry }) => entry))
+      document = before
+      if (all.length === 0) {
+        refused = []
+        return Effect.fail(new Nothing())
+      }
+      const after = isLeftOut
+        ? { values: new Map<string, unknown>(), refused: all.map((one) => refusedOf(one, bySchema)) }
+        : valuesAfter(before, all)
+      refused = after.refused
+      return Effect.succeed({ ...Object.fromEntries(after.values), [marksAttribute]: marked(before, parts) })
+    }
+    const after = yield* Effect.catchIf(
+      change(id, made),
+      (error) => error instanceof Nothing,
+      () => Effect.succeed(document)
+    )
+    return { _tag: "Folded", operations, refused, document: after } satisfies Outcome
+  })
+
+  /** One after the other, since there is one among them with which the document is none of the schema's. */
+  const oneByOne = Effect.fnUntraced(function* (id: string, parts: ReadonlyArray<Part>) {
+    let operations = 0
+    let document: unknown
+    const refused: Array<Refusal> = []
+    for (const { entries, lane } of parts) {
+      for (const entry of entries) {
+        const part = [{ lane, entries: [entry] }]
+        const one = yield* Effect.catchTag(write(id, part, false), "InvalidInput", () => write(id, part, true))
+        operations += one.operations
+        document = one.document
+        refused.push(...one.refused)
+      }
+    }
+    return { _tag: "Folded", operations, refused, document } satisfies Outcome
+  })
+
+  const apply: Documents["apply"] = Effect.fnUntraced(function* (id, field, { a, k }) {
+    const after = yield* change(id, (document) => {
+      const value = field.apply(field.read(document), { kind: k, amount: a })
+      return Result.isSuccess(value)
+        ? Effect.succeed({ [field.name]: value.success })
+        : Effect.fail(new NotHeld(value.failure))
+    })
+    return field.read(after)
+  })
+
+  return {
+    fold: (id, parts) => {
+      const operations = sizeOf(parts.flatMap(({ entries }) => entries))
+      return own(Effect.catchTag(write(id, parts, false), "InvalidInput", () => oneByOne(id, parts))).pipe(
+        Effect.catch((error) =>
+          Effect.succeed<Outcome>(
+            error._tag === "NotFound" ? { _tag: "Waiting", operations } : { _tag: "Failed", operations, error }
+          )
+        )
+      )
+    },
+    read: (id, field, parts) =>
+      Effect.map(repository.get(id as N["id"]), (document) => {
+        const entries = fresh(document, parts).filter(({ entry: { f } }) => f === field.name)
+        const { values } = valuesAfter(document, entries)
+        if (values.has(field.name)) return values.get(field.name)
+        return field.read(document) ?? field.initial
+      }),
+    apply,
+    permit: Effect.fnUntraced(function* (id, field, operation) {
+      if (!guarded && (yield* CurrentUser.CurrentUser) === undefined) return
+      yield* trying
+      const trial = Effect.provideService(apply(id, field, operation), IsTrial, true)
+      yield* Effect.catchIf(
+        trial,
+        (error) => error instanceof Pipeline.Rejected && error.code === trialCode,
+        () => Effect.void
+      )
+    })
+  }
+})
+
+/** How often a document is changed again when others were first. */
+const retries = 60
+
+// -----------------------------------------------------------------------------
+// Folds
+// -----------------------------------------------------------------------------
+
+/**
+ * What became of the operations of a document.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Folded {
+  readonly id: string
+  readonly outcome: Outcome
+}
+
+/** How versions of lanes are folded. */
+interface Options {
+  readonly concurrency: number
+  /** The documents whose operations are folded. */
+  readonly isMeant: (id: string) => boolean
+  /** A release that knows more counters may have added the operation: what it does not know, and what comes after that, stays. */
+  readonly isKnown: (field: string) => boolean
+  /** Whether what has to be counted by its time has been: it stays in its lane until then. */
+  readonly isCounted: boolean
+}
+
+/**
+ * Takes the operations of documents out of versions of lanes: those up to the first that this program knows nothing of.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const partsOf = (
+  versions: ReadonlyArray<Lane>,
+  { isKnown, isMeant }: Pick<Options, "isKnown" | "isMeant">
+): ReadonlyMap<string, ReadonlyArray<Part>> => {
+  const byId = new Map<string, Array<Part>>()
+  for (const lane of versions) {
+    const of = new Map<string, Array<Entry>>()
+    const ended = new Set<string>()
+    for (const entry of lane.entries) {
+      if (!isMeant(entry.i)) continue
+      if (!isKnown(entry.f)) ended.add(entry.i)
+      if (ended.has(entry.i)) continue
+      const entries = of.get(entry.i)
+      if (entries === undefined) of.set(entry.i, [entry])
+      else entries.push(entry)
+    }
+    for (const [id, entries] of of) byId.set(id, [...(byId.get(id) ?? []), { lane, entries }])
+  }
+  return byId
+}
+
+/**
+ * Brings operations from versions of lanes into their documents, and notes that they are there.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const foldLanes = (
+  documents: Documents,
+  lanes: Pick<Lanes, "settle">,
+  versions: ReadonlyArray<Lane>,
+  options: Options
+): Effect.Effect<ReadonlyArray<Folded>> =>
+  Effect.forEach(
+    partsOf(versions, options),
+    Effect.fnUntraced(function* ([id, parts]) {
+      const outcome = yield* documents.fold(id, parts)
+      if (outcome._tag === "Folded") {
+        for (const { entries, lane } of parts) {
+          const done = options.isCounted ? entries : entries.filter(({ z }) => z !== true)
+          lanes.settle(
+            lane,
+            done.map(({ s }) => s)
+          )
+        }
+      }
+      return { id, outcome }
+    }),
+    { concurrency: options.concurrency }
+  )
