@@ -54,6 +54,6 @@ describe("EventualConsistency, a hot counter", () => {
         assert.strictEqual(yield* first.read(visits, "w"), sum)
         assert.isAtMost(perAddition, 0.05)
       }),
-    300_000
+    1_800_000
   )
 })

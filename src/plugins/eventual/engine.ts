@@ -256,7 +256,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
 })
 
 /**
- * The amount of an operation as it is stored, or what is wrong with it.
+ * Returns the amount of an operation as it is stored, or what is wrong with it.
  *
  * @category getters
  * @since 0.1.0

@@ -215,7 +215,7 @@ const keeping = Effect.fnUntraced(function* <In>(
 })
 
 /**
- * How many operations an entry stands for.
+ * Returns how many operations entries stand for.
  *
  * @category getters
  * @since 0.1.0
