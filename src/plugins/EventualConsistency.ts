@@ -58,6 +58,8 @@ import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import { millisecondsOf } from "../internal/duration.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
+import { percentEncode } from "../internal/text.ts"
+import * as Escrow from "../kernel/Escrow.ts"
 import * as Lease from "../kernel/Lease.ts"
 import type { Names } from "../Names.ts"
 import * as Plugin from "../Plugin.ts"
@@ -496,6 +498,33 @@ export interface Record<out V> {
 }
 
 /**
+ * What a counter that never goes below zero begins with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type BoundedOptions = Pick<Escrow.Options, "initial" | "slots">
+
+/**
+ * A counter that never goes below zero.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Bounded {
+  /**
+   * Takes so many, or none. 1 PUT, for all that are taken and added at the time in this process; more where its part has not enough: see
+   * `kernel/Escrow`. `Insufficient`: there were fewer, at one moment since it was asked for. `DbError` with the outcome `"unknown"`: they were taken, or
+   * not.
+   */
+  readonly take: (amount: number) => Effect.Effect<void, Escrow.Insufficient | DbError.DbError>
+  /** Adds so many. 1 PUT, for all at the time. */
+  readonly add: (amount: number) => Effect.Effect<void, DbError.DbError>
+  /** What there is, at one moment. 2 LIST, and 1 GET for each part that has changed. */
+  readonly value: Effect.Effect<number, DbError.DbError>
+}
+
+/**
  * The counters of a database.
  *
  * @category services
@@ -569,6 +598,11 @@ export class EventualConsistency extends Context.Service<
       counter: AnyCounter,
       before: DateTime.DateTime.Input
     ) => Effect.Effect<number, InvalidCounter | DbError.DbError>
+    /**
+     * Makes a counter that never goes below zero, of which any number of processes take: stock, credit, permits of a month. It is no field, and has a
+     * name of its own; it is changed until the scope closes. No request. `InvalidCounter`: the name or an option is wrong.
+     */
+    readonly bounded: (name: string, options: BoundedOptions) => Effect.Effect<Bounded, InvalidCounter, Scope.Scope>
     /** What this process does, from when the stream is drawn; who is more than 1,024 behind is told how many were dropped. */
     readonly events: Stream.Stream<Engine.Event | Change.Lagged>
   }
@@ -918,6 +952,24 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
     prune: Effect.fn("EventualConsistency.prune")(function* (counter, before) {
       const { engine, field } = yield* found(counter)
       return yield* named(engine.analytics.prune(field.name, yield* timeOf(counter, before)))
+    }),
+    bounded: Effect.fn("EventualConsistency.bounded")(function* (name, { initial, slots }) {
+      const refuse = (problem: string) => new InvalidCounter({ resource: "", field: name, problem })
+      if (typeof name !== "string" || name === "" || !name.isWellFormed()) {
+        return yield* refuse("Expected a name of well-formed text")
+      }
+      if (!Number.isSafeInteger(initial) || initial < 0)
+        return yield* refuse("Expected a whole number from 0 as initial")
+      if (slots !== undefined && !(Number.isInteger(slots) && slots >= 1 && slots <= 64)) {
+        return yield* refuse("Expected a whole number from 1 to 64 as slots")
+      }
+      const key = `${self.prefix()}bounded/name=${percentEncode(name)}`
+      const escrow = yield* Escrow.make(store, { key, initial, slots })
+      return {
+        take: Effect.fn("EventualConsistency.take")((amount: number) => named(escrow.take(amount))),
+        add: Effect.fn("EventualConsistency.addBounded")((amount: number) => named(escrow.add(amount))),
+        value: named(escrow.value)
+      }
     }),
     events: self.events
   }

@@ -538,6 +538,38 @@ describe("EventualConsistency, lost answers and crashes", () => {
   }
 })
 
+describe("EventualConsistency, bounded counters", () => {
+  it.effect("give what there is, whichever process takes it, and have names of their own", () =>
+    Effect.gen(function* () {
+      const { counters, store } = yield* openNew
+      const other = yield* processOn(store)
+      const [one, two] = [
+        yield* counters.bounded("seats", { initial: 10 }),
+        yield* other.counters.bounded("seats", { initial: 10, slots: 2 })
+      ]
+      const taken = yield* Effect.forEach(
+        Array.from({ length: 14 }, (_, i) => i),
+        (i) => Effect.result((i % 2 === 0 ? one : two).take(1)),
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(taken.filter(Result.isSuccess).length, 10)
+      assert.strictEqual((yield* Effect.flip(two.take(1)))._tag, "Insufficient")
+      yield* two.add(3)
+      yield* one.take(3)
+      assert.strictEqual(yield* two.value, 0)
+      assert.strictEqual(yield* (yield* counters.bounded("__proto__", { initial: 1 })).value, 1)
+      for (const [name, options] of [
+        ["", { initial: 1 }],
+        ["a", { initial: -1 }],
+        ["a", { initial: 1, slots: 65 }]
+      ] as const) {
+        assert.strictEqual((yield* Effect.flip(counters.bounded(name, options)))._tag, "InvalidCounter")
+      }
+      assert.strictEqual((yield* Effect.flip(one.take(0)))._tag, "DbError")
+    })
+  )
+})
+
 describe("EventualConsistency, the layer", () => {
   it.effect("folds by itself, one process at a time, and what waits when there is a document", () =>
     Effect.gen(function* () {

@@ -7,7 +7,8 @@
  *
  * Scenarios of queues (queueOrders.ts) begin with "queue: ", and have broken builds of their own: blind-queues, deleted-queues,
  * forgotten-tokens, forgotten-ids, forgotten-claims, recounted-queues. Those of counters (counterOrders.ts) begin with "counter: "; theirs are
- * blind-lanes, forgotten-marks, early-trims, renumbered-lanes, one-number. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
+ * blind-lanes, forgotten-marks, early-trims, renumbered-lanes, one-number. Those of bounded counters (escrowOrders.ts) begin with "escrow: "; theirs are
+ * blind-slots, forgotten-arrivals, forgotten-ways. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
  * blind-fences, blind-numbers, blind-creations, blind-values, blind-leases, removed-leases, early-removals.
  */
 import { parseArgs } from "node:util"
@@ -19,6 +20,7 @@ import type { Profile } from "effect-s3db/storage/MemoryStore"
 import { breaks } from "./breaks.ts"
 import { kernelBreaks } from "./kernelActors.ts"
 import { exploreKernel, kernelScenarios } from "./kernelOrders.ts"
+import * as escrows from "../kernel/escrowOrders.ts"
 import * as counters from "./counterOrders.ts"
 import * as journals from "./journalOrders.ts"
 import * as queues from "./queueOrders.ts"
@@ -52,8 +54,12 @@ const breaksOfQueues = { ...queues.breaks, ...queues.breaksOfRemovals }
 const brokenQueue = values.break === undefined ? undefined : breaksOfQueues[values.break]
 const brokenKernel = values.break === undefined ? undefined : kernelBreaks[values.break]
 const brokenCounter = values.break === undefined ? undefined : counters.breaks[values.break]
-if (values.break !== undefined && (broken ?? brokenQueue ?? brokenKernel ?? brokenCounter) === undefined) {
-  const all = { ...breaks, ...breaksOfQueues, ...kernelBreaks, ...counters.breaks }
+const brokenEscrow = values.break === undefined ? undefined : escrows.breaks[values.break]
+if (
+  values.break !== undefined &&
+  (broken ?? brokenQueue ?? brokenKernel ?? brokenCounter ?? brokenEscrow) === undefined
+) {
+  const all = { ...breaks, ...breaksOfQueues, ...kernelBreaks, ...counters.breaks, ...escrows.breaks }
   throw new Error(`--break is one of ${Object.keys(all).join(", ")}`)
 }
 const pause = Option.getOrUndefined(Duration.fromInput((values.pause ?? "0 seconds") as Duration.Input))
@@ -61,6 +67,7 @@ if (pause === undefined) throw new Error(`--pause is a duration, such as "11 sec
 const known = Object.keys({
   ...scenarios,
   ...counters.scenarios,
+  ...escrows.scenarios,
   ...queues.scenarios,
   ...kernelScenarios,
   ...journals.scenarios
@@ -70,11 +77,13 @@ const brokenOf = (name: string) =>
     ? brokenQueue
     : name in counters.scenarios
       ? brokenCounter
-      : name in kernelScenarios
-        ? brokenKernel
-        : name in journals.scenarios
-          ? undefined
-          : broken
+      : name in escrows.scenarios
+        ? brokenEscrow
+        : name in kernelScenarios
+          ? brokenKernel
+          : name in journals.scenarios
+            ? undefined
+            : broken
 const isBroken = (name: string) => values.break === undefined || brokenOf(name) !== undefined
 const names = known.filter((name) => name.includes(values.scenario) && isBroken(name))
 if (names.length === 0) throw new Error(`--scenario is part of one of:\n  ${known.join("\n  ")}`)
@@ -88,6 +97,7 @@ for (const scenario of names) {
   const queue = queues.scenarios[scenario]
   const kernel = kernelScenarios[scenario]
   const counter = counters.scenarios[scenario]
+  const escrow = escrows.scenarios[scenario]
   const journal = journals.scenarios[scenario]
   // Each run of a journaler is long: a part of the orders, unless it is said how many.
   const part = { journalers: 1, preemptions: 1, limit: Math.min(limit!, 400), crashes }
@@ -96,11 +106,13 @@ for (const scenario of names) {
       ? queues.explore(queue, { ...bounds, ...own, break: brokenQueue })
       : counter !== undefined
         ? counters.explore(counter, { ...bounds, ...own, break: brokenCounter })
-        : kernel !== undefined
-          ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
-          : journal !== undefined
-            ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
-            : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
+        : escrow !== undefined
+          ? escrows.explore(escrow, { ...bounds, ...own, break: brokenEscrow })
+          : kernel !== undefined
+            ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
+            : journal !== undefined
+              ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
+              : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
   const outcome = await Effect.runPromise(exploring.pipe(Effect.provide(TestClock.layer()), Effect.scoped))
   const seconds = Number(((performance.now() - start) / 1000).toFixed(1))
   told.push({ scenario, seconds, ...outcome })

@@ -1,0 +1,133 @@
+/** Bounded counters: never below zero, nothing lost, and refused only where there is not enough. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Escrow from "effect-s3db/kernel/Escrow"
+import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { StoreError, Timeout } from "effect-s3db/storage/StoreError"
+import { memory } from "../fixture.ts"
+import { breaks, explore, key, scenarios } from "./escrowOrders.ts"
+
+type Store = ObjectStore["Service"]
+const range = (length: number) => Array.from({ length }, (_, i) => i)
+const on = (store: Store, initial = 0, slots = 8) => Escrow.make(store, { key, initial, slots })
+
+describe("Escrow", () => {
+  it.effect("gives what is there, once, to many processes at once", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const processes = yield* Effect.forEach(range(6), () => on(store, 100))
+      const taken = yield* Effect.forEach(range(150), (i) => Effect.result(processes[i % 6]!.take(1)), {
+        concurrency: "unbounded"
+      })
+      assert.strictEqual(taken.filter(Result.isSuccess).length, 100)
+      assert.strictEqual(yield* processes[0]!.value, 0)
+      yield* Effect.forEach(processes, (one) => one.add(2), { concurrency: "unbounded" })
+      assert.strictEqual(yield* processes[1]!.value, 12)
+      // It lies in many slots, and is there for one.
+      yield* (yield* on(store, 100)).take(12)
+      const { asked, available } = (yield* Effect.flip(processes[2]!.take(1))) as Escrow.Insufficient
+      assert.deepStrictEqual([asked, available], [1, 0])
+    })
+  )
+
+  it.effect("is one write for all that a process wants at a time", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      let puts = 0
+      const store: Store = {
+        ...inner,
+        put: (request) => {
+          puts += 1
+          return inner.put(request)
+        }
+      }
+      const escrow = yield* on(store, 10_000, 1)
+      yield* Effect.forEach(range(1000), (i) => (i % 2 === 0 ? escrow.take(3) : escrow.add(1)), {
+        concurrency: "unbounded"
+      })
+      assert.strictEqual(yield* escrow.value, 9000)
+      assert.isAtMost(puts, 3)
+    })
+  )
+
+  it.effect("refuses numbers that are none, and options that cannot be", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const escrow = yield* on(store, 5)
+      for (const wrong of [0, -1, 0.5, Number.NaN, 2 ** 60]) {
+        assert.strictEqual((yield* Effect.flip(escrow.take(wrong)))._tag, "StoreError")
+        assert.strictEqual((yield* Effect.flip(escrow.add(wrong)))._tag, "StoreError")
+      }
+      assert.strictEqual(yield* escrow.value, 5)
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(on(store, -1))))
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(on(store, 0, 65))))
+    })
+  )
+
+  it.effect("takes once where an answer was lost", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      let lose: "after" | "before" | undefined
+      const lost = new StoreError({
+        operation: "put",
+        reason: new Timeout({ description: "no answer", afterMillis: 1 })
+      })
+      const store: Store = {
+        ...inner,
+        put: (request) => {
+          const when = lose
+          lose = undefined
+          if (when === undefined) return inner.put(request)
+          return when === "after" ? Effect.andThen(inner.put(request), Effect.fail(lost)) : Effect.fail(lost)
+        }
+      }
+      const escrow = yield* on(store, 20, 1)
+      let taken = 0
+      let unsure = 0
+      for (const when of ["after", "before", undefined, "after", "before"] as const) {
+        lose = when
+        const outcome = yield* Effect.result(escrow.take(2))
+        if (Result.isSuccess(outcome)) taken += 2
+        else unsure += 2
+      }
+      const value = yield* escrow.value
+      assert.isAtMost(value, 20 - taken)
+      assert.isAtLeast(value, 20 - taken - unsure)
+      assert.isAtLeast(taken, 6)
+    })
+  )
+})
+
+describe("Escrow, in every order of requests", () => {
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    it.effect(name, () =>
+      Effect.gen(function* () {
+        const outcome = yield* explore(scenario, { preemptions: 1, limit: 300 })
+        assert.deepStrictEqual(outcome.violations, [])
+        assert.isAbove(outcome.schedules, 2)
+      })
+    )
+    it.effect(`${name}, where one crashes, and what was sent once arrives twice`, () =>
+      Effect.gen(function* () {
+        const outcome = yield* explore(scenario, { preemptions: 0, crashes: 1, isRepeated: true, limit: 300 })
+        assert.deepStrictEqual(outcome.violations, [])
+      })
+    )
+  }
+  const caught = {
+    "blind-slots": "escrow: two that take the last",
+    "forgotten-arrivals": "escrow: two that take what is spread",
+    "forgotten-ways": "escrow: two that find enough in different slots"
+  }
+  it("has a scenario for each build that is broken", () => assert.sameMembers(Object.keys(breaks), Object.keys(caught)))
+  for (const [name, scenario] of Object.entries(caught)) {
+    it.effect(`catches a broken build: ${name}`, () =>
+      Effect.gen(function* () {
+        const { violations } = yield* explore(scenarios[scenario]!, { break: breaks[name], crashes: 1, limit: 2000 })
+        assert.isAbove(violations.length, 0)
+      })
+    )
+  }
+})
