@@ -113,6 +113,10 @@ export interface Made {
 /** From so many operations in a lane on it is folded at once: a lane is written whole each time. */
 const fullFrom = 512
 
+/** Who adds all the time is ahead of who tidies up: what is in its document is left out the next time. */
+const isContended = ({ reason }: StoreError.StoreError): boolean =>
+  reason._tag === "PreconditionFailed" || reason._tag === "ConditionalRequestConflict"
+
 /** So many folds a lane is left alone at most in which all operations wait for documents that are not there. */
 const mostQuiet = 16
 
@@ -197,7 +201,10 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     // Before anything leaves a lane.
     yield* Effect.forEach(versions, ({ key, lane }) => analytics.account(key, lane), { concurrency: 16, discard: true })
     const folded = yield* fold(lanesIn(versions), () => true, true)
-    yield* Effect.forEach(listed, ({ key }) => lanes.trim(key), { concurrency: 16, discard: true })
+    yield* Effect.forEach(listed, ({ key }) => Effect.catchIf(lanes.trim(key), isContended, () => Effect.void), {
+      concurrency: 16,
+      discard: true
+    })
     // What is left waits, or has just come.
     const now = yield* Clock.currentTimeMillis
     const waits = new Set(folded.filter(({ outcome }) => outcome._tag === "Waiting").map(({ id }) => id))
@@ -251,7 +258,10 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       const taken = yield* Effect.forEach(keys, (key) => lanes.discard(key, id), { concurrency: 16 })
       return taken.reduce((sum, one) => sum + one, 0)
     }),
-    isThere: (id) => void quiet.delete(lanes.keyOf(id))
+    isThere: (id) => {
+      const own = lanes.keyOf(id)
+      for (const key of quiet.keys()) if (key === own || lanes.isHot(key)) quiet.delete(key)
+    }
   }
 })
 
