@@ -1,11 +1,4 @@
-import { describe, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import { history } from "./searches.ts"
+import { all, suite } from "./indexers.ts"
+import { subject } from "./searches.ts"
 
-describe("histories of indexes of words", () => {
-  it.effect("show no document that is gone, and miss none that is committed where it is asked for", () =>
-    Effect.gen(function* () {
-      for (let seed = 100; seed < 400; seed++) yield* Effect.scoped(history(seed))
-    })
-  )
-})
+suite(subject, all)

@@ -7,8 +7,11 @@ import { Database } from "effect-s3db/Database"
 import * as Vector from "effect-s3db/plugins/Vector"
 import * as VectorIndex from "effect-s3db/plugins/VectorIndex"
 import * as Resource from "effect-s3db/Resource"
-import { crashing, drive, memory, openOn } from "../fixture.ts"
+import { crashing, memory, openOn } from "../fixture.ts"
+import { driven, type Store, type Subject } from "./indexers.ts"
 import { randomOf } from "./places.ts"
+
+export { driven, type Store } from "./indexers.ts"
 
 export class Songs extends Resource.Service<Songs>()("effect-s3db/test/plugins/nearby/Songs", {
   schema: Schema.Struct({
@@ -25,7 +28,6 @@ export class Songs extends Resource.Service<Songs>()("effect-s3db/test/plugins/n
 }) {}
 
 export type Song = (typeof Songs)["definition"]["schema"]["Type"]
-export type Store = Effect.Success<typeof memory>
 export type Settings = Omit<Partial<VectorIndex.Options<typeof Songs>>, "field" | "resource">
 
 /** Opens the songs and their index, as a process of its own. */
@@ -50,10 +52,6 @@ export type Opened = Effect.Success<ReturnType<typeof openSongs>>
 
 export const idsOf = ({ items }: { readonly items: ReadonlyArray<{ readonly document: { readonly id: string } }> }) =>
   items.map(({ document }) => document.id)
-
-/** Lets time pass for what waits for it. */
-export const driven = <A, E>(effect: Effect.Effect<A, E>) =>
-  Effect.flatMap(Effect.forkChild(effect), (fiber) => drive(fiber))
 
 /** What is nearest of documents in memory, by comparing all. */
 export const nearestOf = (
@@ -150,3 +148,25 @@ export const history = Effect.fnUntraced(function* (seed: number) {
     nearestOf(all, vector, 100)
   )
 })
+
+/** Lists, with so few documents, and objects so small that a merge takes several steps. */
+export const listed: Settings = { exactUntil: 1, lists: 3, recall: 1, objectBytes: 64 * 1024 }
+
+const subjectOf = (name: string, settings: Settings, beside: number): Subject => ({
+  name,
+  plugin: "vectorindex",
+  beside,
+  history,
+  open: (store, options) =>
+    Effect.map(openSongs(store, { ...settings, ...options }), ({ songs, ...opened }) => ({
+      ...opened,
+      write: (id, place) => songs.replace({ id, sound: [1, place * 0.1] }),
+      remove: (id) => songs.delete(id),
+      found: (asked) => Effect.map(opened.index.search({ vector: [1, 0], limit: 100, ...asked }), idsOf)
+    }))
+})
+
+/** Of which one object has the centres. */
+export const withLists: Subject = subjectOf("vectors in lists", listed, 1)
+
+export const withoutLists: Subject = subjectOf("vectors", {}, 0)

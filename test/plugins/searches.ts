@@ -6,8 +6,11 @@ import * as Stream from "effect/Stream"
 import { Database } from "effect-s3db/Database"
 import * as FullText from "effect-s3db/plugins/FullText"
 import * as Resource from "effect-s3db/Resource"
-import { crashing, drive, memory, openOn } from "../fixture.ts"
+import { crashing, memory, openOn } from "../fixture.ts"
+import { driven, type Store, type Subject } from "./indexers.ts"
 import { randomOf } from "./places.ts"
+
+export { driven, type Store } from "./indexers.ts"
 
 export class Articles extends Resource.Service<Articles>()("effect-s3db/test/plugins/searches/Articles", {
   schema: Schema.Struct({
@@ -25,8 +28,6 @@ export class Articles extends Resource.Service<Articles>()("effect-s3db/test/plu
 }) {}
 
 export type Article = (typeof Articles)["definition"]["schema"]["Type"]
-
-export type Store = Effect.Success<typeof memory>
 
 export type Settings = Omit<Partial<FullText.Options<typeof Articles>>, "fields" | "resource">
 
@@ -49,10 +50,6 @@ export const openArticles = Effect.fnUntraced(function* (store: Store, settings:
 
 export const idsOf = ({ items }: { readonly items: ReadonlyArray<{ readonly document: { readonly id: string } }> }) =>
   items.map(({ document }) => document.id)
-
-/** Lets time pass for what waits for it. */
-export const driven = <A, E>(effect: Effect.Effect<A, E>) =>
-  Effect.flatMap(Effect.forkChild(effect), (fiber) => drive(fiber))
 
 const words = ["apple", "pear", "plum"]
 
@@ -106,3 +103,17 @@ export const history = Effect.fnUntraced(function* (seed: number) {
   assert.deepStrictEqual(yield* driven(Stream.runCollect(index.verify)), [], `seed ${seed}`)
   assert.strictEqual((yield* index.status).documents, all.size)
 })
+
+export const subject: Subject = {
+  name: "words",
+  plugin: "fulltext",
+  beside: 0,
+  history,
+  open: (store, settings) =>
+    Effect.map(openArticles(store, settings), ({ articles, ...opened }) => ({
+      ...opened,
+      write: (id) => articles.replace({ id, title: `apple ${id}` }),
+      remove: (id) => articles.delete(id),
+      found: (options) => Effect.map(opened.index.search({ query: "apple", limit: 100, ...options }), idsOf)
+    }))
+}
