@@ -10,6 +10,9 @@
  * blind-lanes, forgotten-marks, early-trims, renumbered-lanes, one-number. Those of bounded counters (escrowOrders.ts) begin with "escrow: "; theirs are
  * blind-slots, forgotten-arrivals, forgotten-ways. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
  * blind-fences, blind-numbers, blind-creations, blind-values, blind-leases, removed-leases, early-removals.
+ * forgotten-tokens, forgotten-ids, forgotten-claims, recounted-queues. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
+ * blind-fences, blind-numbers, blind-creations, blind-values, blind-leases, removed-leases, early-removals. Those of relations (relationOrders.ts) begin with "relation: ":
+ * forgotten-notes, which takes --crashes 1, and blind-cascades.
  */
 import { parseArgs } from "node:util"
 import * as Duration from "effect/Duration"
@@ -24,6 +27,7 @@ import * as escrows from "../kernel/escrowOrders.ts"
 import * as counters from "./counterOrders.ts"
 import * as journals from "./journalOrders.ts"
 import * as queues from "./queueOrders.ts"
+import * as relations from "./relationOrders.ts"
 import { explore, type Outcome, scenarios } from "./serial.ts"
 
 const { values } = parseArgs({
@@ -60,6 +64,9 @@ if (
   (broken ?? brokenQueue ?? brokenKernel ?? brokenCounter ?? brokenEscrow) === undefined
 ) {
   const all = { ...breaks, ...breaksOfQueues, ...kernelBreaks, ...counters.breaks, ...escrows.breaks }
+const brokenRelation = values.break === undefined ? undefined : relations.breaks[values.break]
+if (values.break !== undefined && (broken ?? brokenQueue ?? brokenKernel ?? brokenRelation) === undefined) {
+  const all = { ...breaks, ...breaksOfQueues, ...kernelBreaks, ...relations.breaks }
   throw new Error(`--break is one of ${Object.keys(all).join(", ")}`)
 }
 const pause = Option.getOrUndefined(Duration.fromInput((values.pause ?? "0 seconds") as Duration.Input))
@@ -71,6 +78,10 @@ const known = Object.keys({
   ...queues.scenarios,
   ...kernelScenarios,
   ...journals.scenarios
+  ...queues.scenarios,
+  ...kernelScenarios,
+  ...journals.scenarios,
+  ...relations.scenarios
 })
 const brokenOf = (name: string) =>
   name in queues.scenarios
@@ -84,6 +95,13 @@ const brokenOf = (name: string) =>
           : name in journals.scenarios
             ? undefined
             : broken
+    : name in kernelScenarios
+      ? brokenKernel
+      : name in relations.scenarios
+        ? brokenRelation
+        : name in journals.scenarios
+          ? undefined
+          : broken
 const isBroken = (name: string) => values.break === undefined || brokenOf(name) !== undefined
 const names = known.filter((name) => name.includes(values.scenario) && isBroken(name))
 if (names.length === 0) throw new Error(`--scenario is part of one of:\n  ${known.join("\n  ")}`)
@@ -99,6 +117,7 @@ for (const scenario of names) {
   const counter = counters.scenarios[scenario]
   const escrow = escrows.scenarios[scenario]
   const journal = journals.scenarios[scenario]
+  const relation = relations.scenarios[scenario]
   // Each run of a journaler is long: a part of the orders, unless it is said how many.
   const part = { journalers: 1, preemptions: 1, limit: Math.min(limit!, 400), crashes }
   const exploring =
@@ -113,6 +132,13 @@ for (const scenario of names) {
             : journal !== undefined
               ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
               : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
+      : kernel !== undefined
+        ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
+        : relation !== undefined
+          ? relations.explore(relation, { preemptions, crashes, limit, break: brokenRelation })
+          : journal !== undefined
+            ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
+            : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
   const outcome = await Effect.runPromise(exploring.pipe(Effect.provide(TestClock.layer()), Effect.scoped))
   const seconds = Number(((performance.now() - start) / 1000).toFixed(1))
   told.push({ scenario, seconds, ...outcome })
