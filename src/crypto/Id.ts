@@ -85,10 +85,10 @@ const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
  * @category constructors
  * @since 0.1.0
  */
-export const randomOf = (size: number): Effect.Effect<string> => Effect.suspend(() => randomEager(size))
+export const randomOf = (size: number): Effect.Effect<string> => Effect.suspend(() => eagerly(size))
 
 /** Made at once where that can be: of the generator of the fiber that runs, if it is the default. */
-const randomEager = (size: number): Effect.Effect<string> => {
+const eagerly = (size: number): Effect.Effect<string> => {
   const generator = ambient(Generator)
   return generator === webCrypto ? Effect.succeed(textOf(drawn(size))) : Effect.map(generator.randomBytes(size), textOf)
 }
@@ -125,6 +125,14 @@ const drawn = (size: number): Uint8Array => {
 export const random: Effect.Effect<string> = randomOf(22)
 
 /**
+ * Returns the same, at once where the generator of the fiber that runs is the default: then it is an `Exit`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const randomEager = (): Effect.Effect<string> => eagerly(22)
+
+/**
  * The number of characters of a write id: 16.
  *
  * @category constants
@@ -146,7 +154,7 @@ export const writeId: Effect.Effect<string> = randomOf(writeIdLength)
  * @category constructors
  * @since 0.1.0
  */
-export const writeIdEager = (): Effect.Effect<string> => randomEager(writeIdLength)
+export const writeIdEager = (): Effect.Effect<string> => eagerly(writeIdLength)
 
 /**
  * Returns a ULID: 26 characters that sort by the time of their making, monotonic within one generator.

@@ -207,6 +207,12 @@ describe("lists", () => {
         wanted
       )
       assert.deepStrictEqual(ids(yield* api.send("GET", "/api/users?id[in]=p01,p03")), ["p01", "p03"])
+      // An id is a text, whatever it looks like.
+      yield* api.send("POST", "/api/users", { body: { id: "2", name: "Two", age: 2, country: "NZ" } })
+      for (const query of ["id=2", "id[eq]=2", "id[in]=2,true", "id[startsWith]=2"]) {
+        assert.deepStrictEqual(ids(yield* api.send("GET", `/api/users?${query}`)), ["2"], query)
+      }
+      yield* api.send("DELETE", "/api/users/2")
       const ordered = yield* api.send("GET", "/api/users?country=BR&order=-age&limit=3")
       assert.deepStrictEqual(ids(ordered), ["p24", "p22", "p20"])
       assert.strictEqual((yield* api.send("GET", "/api/users/-/count")).json.count, 25)

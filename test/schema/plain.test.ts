@@ -5,6 +5,10 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as FastCheck from "fast-check"
+import * as Id from "effect-s3db/crypto/Id"
+import * as Resource from "effect-s3db/Resource"
+import * as Wire from "effect-s3db/Wire"
+import * as Attributes from "effect-s3db/schema/Attributes"
 import * as Exact from "../../src/schema/internal/exact.ts"
 import * as Plain from "../../src/schema/internal/plain.ts"
 
@@ -137,6 +141,16 @@ const same = (found: unknown, expected: unknown, what: string) => {
   assert.deepStrictEqual(keysOf(found), keysOf(expected), `${what}: the order of fields`)
 }
 
+/** `undefined`: no resource has such a schema. */
+const wireOf = (wire: typeof Wire.create | typeof Wire.patch, schema: Struct) => {
+  try {
+    return wire(Resource.define("things", { schema, primaryKey: "id" } as never)) as Schema.Codec<unknown, unknown>
+  } catch (error) {
+    assert.instanceOf(error, Attributes.UnsupportedSchema)
+    return undefined
+  }
+}
+
 describe("walks of plain schemas", () => {
   it("give what Effect's parser gives, or leave it to that", () => {
     const seen = { compiled: 0, made: 0, encoded: 0, decoded: 0, left: 0 }
@@ -208,6 +222,70 @@ describe("walks of plain schemas", () => {
       assert.strictEqual(plain.make({ ...value, n }), Plain.other)
       assert.strictEqual(plain.encode({ ...value, n }), Plain.other)
       assert.strictEqual(plain.decode({ ...json, n }, "1"), Plain.other)
+    }
+  })
+
+  it("decode what arrives over a wire as the parser does, or leave it to that", () => {
+    const seen = { compiled: 0, decoded: 0, left: 0 }
+    FastCheck.assert(
+      FastCheck.property(sample, ([fields, given]) => {
+        const schema = documentOf(fields)
+        const codec = Exact.make(schema)
+        for (const wire of [Wire.create, Wire.patch]) {
+          const arriving = wireOf(wire, schema)
+          if (arriving === undefined) return
+          const decode = Schema.decodeUnknownEffect(arriving, { errors: "all", onExcessProperty: "error" })
+          const walk = Plain.compileArriving(arriving)
+          if (walk === undefined) continue
+          seen.compiled += 1
+          for (const [value, change] of given) {
+            const encoded = succeeded(codec.encode({ id: "i", ...(value as object) } as never))
+            const json = change((encoded?.value.json ?? value) as Record<string, unknown>)
+            const text = JSON.stringify(json)
+            if (text === undefined) continue
+            const body = JSON.parse(text.replaceAll(/"(?:-?Infinity|NaN)"/g, "1e999")) as unknown
+            const walked = Plain.walked(walk, body)
+            if (walked === Plain.other) {
+              seen.left += 1
+              continue
+            }
+            const expected = succeeded(decode(body))
+            assert(expected !== undefined, "it was decoded, and should have been refused")
+            same(walked, expected.value, "arrived")
+            seen.decoded += 1
+          }
+        }
+      }),
+      { numRuns: runs * 4 }
+    )
+    for (const [what, times] of Object.entries(seen)) assert.isAbove(times, runs, what)
+  })
+
+  it("leave nothing of what usually arrives to the parser, and all that is wrong", () => {
+    const schema = Schema.Struct({
+      id: Id.Random,
+      n: Schema.Number,
+      at: Schema.Date,
+      tags: Schema.Array(Schema.Struct({ a: Schema.NonEmptyString }))
+    })
+    const walk = Plain.compileArriving(Wire.create(Resource.define("things", { schema, primaryKey: "id" })))
+    assert(walk !== undefined)
+    const json = { n: 1.5, at: "1970-01-01T00:00:00.000Z", tags: [{ a: "x" }] }
+    same(walk(json), { ...json, at: new Date(0) }, "arrived")
+    for (const wrong of [
+      { ...json, n: "1" },
+      { ...json, n: Infinity },
+      { ...json, at: "yesterday" },
+      { ...json, at: 0 },
+      { ...json, tags: [{ a: "" }] },
+      { ...json, tags: [{ a: "x", b: 1 }] },
+      { ...json, more: 1 },
+      JSON.parse('{"__proto__":{},"n":1,"at":"1970-01-01T00:00:00.000Z","tags":[]}'),
+      { n: 1 },
+      [],
+      null
+    ]) {
+      assert.strictEqual(walk(wrong), Plain.other, JSON.stringify(wrong))
     }
   })
 

@@ -49,24 +49,23 @@ const malformed = (error: HttpApiSchemaError): Problem.Problem =>
 const internal = Problem.make(500, "InternalError", "this is a mistake of the server: its logs know the request id")
 
 /**
- * Makes an answer of whatever a request ended with. What is a mistake of the program is logged with its cause, and told to nobody;
- * an interruption goes on.
+ * Makes an answer of what a request ended with otherwise. What is a mistake of the program is logged with its cause, and told to nobody; an
+ * interruption goes on.
  */
-export const always = <R>(
-  effect: Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, R>,
+export const ofCause = (
+  cause: Cause.Cause<unknown>,
   requestId: string
-): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R> =>
-  Effect.catchCause(effect, (cause) => {
-    if (Cause.hasInterrupts(cause)) return Effect.interrupt
-    const told = cause.reasons.flatMap((reason) =>
-      Cause.isFailReason(reason) ? [reason.error] : Cause.isDieReason(reason) ? [reason.defect] : []
-    )
-    const problem = told.every(HttpApiSchemaError.is) && told[0] !== undefined ? malformed(told[0]) : internal
-    const answer = Problem.toResponse({ ...problem, requestId })
-    return problem === internal
-      ? Effect.as(Effect.logError("a request ended with a defect", cause), answer)
-      : Effect.succeed(answer)
-  })
+): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+  if (Cause.hasInterrupts(cause)) return Effect.interrupt
+  const told = cause.reasons.flatMap((reason) =>
+    Cause.isFailReason(reason) ? [reason.error] : Cause.isDieReason(reason) ? [reason.defect] : []
+  )
+  const problem = told.every(HttpApiSchemaError.is) && told[0] !== undefined ? malformed(told[0]) : internal
+  const answer = Problem.toResponse({ ...problem, requestId })
+  return problem === internal
+    ? Effect.as(Effect.logError("a request ended with a defect", cause), answer)
+    : Effect.succeed(answer)
+}
 
 /** Runs a handler, its errors becoming answers. Those of the infrastructure are logged as they are. */
 export const told = <R>(

@@ -27,6 +27,7 @@ import { sha256 } from "../../internal/sha256.ts"
 import { percentEncode } from "../../internal/text.ts"
 import type { DynamicSchema } from "../../Portable.ts"
 import * as Query from "../../Query.ts"
+import type { Insert } from "../../Repository.ts"
 import * as Attributes from "../../schema/Attributes.ts"
 import * as Plain from "../../schema/internal/plain.ts"
 import * as Wire from "../../Wire.ts"
@@ -37,7 +38,7 @@ import * as Contents from "./contents.ts"
 import { reserved } from "./endpoints.ts"
 import * as Feed from "./feed.ts"
 import * as Filters from "./filters.ts"
-import { headersFor, RequestId } from "./gate.ts"
+import { jsonAnswer, RequestId } from "./gate.ts"
 import type { Idempotency } from "./idempotency.ts"
 import * as Include from "./include.ts"
 import * as Preconditions from "./preconditions.ts"
@@ -91,10 +92,17 @@ export interface SearchQuery extends Pick<ListQuery, "cursor" | "filter" | "limi
 
 type Answered = Effect.Effect<HttpServerResponse.HttpServerResponse>
 
+/** What is told within the time that there is, by `answering` or `answeringHere`. */
+type Answering = Effect.Effect<HttpServerResponse.HttpServerResponse, Answer.Failure>
+
 export interface Handlers {
-  readonly list: (request: HttpServerRequest, query: ListQuery) => Answered
-  readonly select: (request: HttpServerRequest, query: ListQuery & { readonly fields: string }) => Answered
-  readonly count: (request: HttpServerRequest, query: ListQuery) => Answered
+  /** Bounds the time of an answer, and makes one of what it fails with. */
+  readonly answering: (effect: Answering) => Answered
+  /** The same for who answers where nothing can be interrupted, at a lower price: see `Timely.withinHere`. */
+  readonly answeringHere: (effect: Answering) => Answered
+  readonly list: (request: HttpServerRequest, query: ListQuery) => Answering
+  readonly select: (request: HttpServerRequest, query: ListQuery & { readonly fields: string }) => Answering
+  readonly count: (request: HttpServerRequest, query: ListQuery) => Answering
   readonly search: (request: HttpServerRequest, query: SearchQuery) => Answered
   readonly bulk: Readonly<
     Record<
@@ -102,11 +110,11 @@ export interface Handlers {
       (request: HttpServerRequest, mode?: "partial" | "atomic") => Answered
     >
   >
-  readonly create: (request: HttpServerRequest) => Answered
-  readonly get: (request: HttpServerRequest, id: string) => Answered
-  readonly replace: (request: HttpServerRequest, id: string) => Answered
-  readonly patch: (request: HttpServerRequest, id: string) => Answered
-  readonly delete: (request: HttpServerRequest, id: string) => Answered
+  readonly create: (request: HttpServerRequest) => Answering
+  readonly get: (request: HttpServerRequest, id: string) => Answering
+  readonly replace: (request: HttpServerRequest, id: string) => Answering
+  readonly patch: (request: HttpServerRequest, id: string) => Answering
+  readonly delete: (request: HttpServerRequest, id: string) => Answering
   readonly history: (query: { readonly limit?: number }, id: string) => Answered
   readonly ndjson: (request: HttpServerRequest, query: ListQuery) => Answered
   readonly csv: (request: HttpServerRequest, query: ListQuery) => Answered
@@ -125,6 +133,9 @@ const parametersOf = ({ url }: HttpServerRequest): URLSearchParams => {
   const start = url.indexOf("?")
   return new URLSearchParams(start < 0 ? "" : url.slice(start + 1).split("#")[0])
 }
+
+/** Of so many users it is remembered what binds cursors to them. */
+const mostBindings = 1000
 
 /** What `select` gives beside fields. */
 const revisionField = "$revision"
@@ -148,7 +159,14 @@ export const make = (
 ): Handlers => {
   const { name, primaryKey } = definition
   const sight = Sight.make(definition, settings)
-  const decodeCreate = Schema.decodeUnknownEffect(Wire.create(definition), { errors: "all", onExcessProperty: "error" })
+  const created = Wire.create(definition)
+  const parseCreate = Schema.decodeUnknownEffect(created, { errors: "all", onExcessProperty: "error" })
+  const walkCreate = Plain.compileArriving(created)
+  /** Most of what comes in takes no parser: it says what is wrong with the rest. */
+  const decodeCreate = (document: JsonObject): ReturnType<typeof parseCreate> => {
+    const made = walkCreate === undefined ? Plain.other : Plain.walked(walkCreate, document)
+    return made === Plain.other ? parseCreate(document) : Effect.succeed(made as Insert<DynamicSchema>)
+  }
   const decodePatch = Schema.decodeUnknownEffect(Wire.patch(definition), { errors: "all", onExcessProperty: "error" })
   const encode = Schema.encodeEffect(Attributes.toStorageCodec(definition.schema))
   const viewOf = Views.make(definition, settings.views)
@@ -190,14 +208,14 @@ export const make = (
     `there was no answer within ${Duration.format(settings.timeout)}: a write may be carried out all the same, so look before you send it again`
   )
 
-  const answering = <E extends Answer.Failure>(
-    effect: Effect.Effect<HttpServerResponse.HttpServerResponse, E>
-  ): Answered => {
-    const timely = Timely.within(effect, settings.timeout, tookTooLong)
-    return Effect.catch(timely, (error) =>
+  const told = (effect: Answering): Answered =>
+    Effect.catch(effect, (error) =>
       Effect.flatMap(RequestId, (requestId) => Answer.told(Effect.fail(error), requestId))
     )
-  }
+
+  const answering = (effect: Answering): Answered => told(Timely.within(effect, settings.timeout, tookTooLong))
+
+  const answeringHere = (effect: Answering): Answered => told(Timely.withinHere(effect, settings.timeout, tookTooLong))
 
   /** Who may not see a document is told that there is none, where that is wanted. */
   const hiding = <A, E extends Answer.Failure>(
@@ -224,35 +242,41 @@ export const make = (
     Effect.flatMap(sight, ({ show }) =>
       Effect.flatMapEager(jsonOf(document.value, document.id), (json) =>
         Effect.map(RequestId, (requestId) =>
-          HttpServerResponse.jsonUnsafe(show(json), {
-            status: options.status ?? 200,
-            headers: headersFor(requestId, { ...headersOf(document), ...options.headers })
-          })
+          jsonAnswer(requestId, show(json), { ...headersOf(document), ...options.headers }, options.status)
         )
       )
     )
 
   /** The answer to a write: the document, or, where the client prefers it, its tag alone. */
-  const written = Effect.fnUntraced(function* (
+  const written = (
     request: HttpServerRequest,
     value: unknown,
-    options: { readonly status?: number; readonly location?: string } = {}
-  ) {
-    const document = yield* Effect.orDie(repository.documentOf(value as DynamicSchema["Type"]))
-    const headers: Record<string, string> = options.location === undefined ? {} : { location: options.location }
-    if (!wantsMinimal(request)) return yield* shown(document, { ...options, headers })
-    return HttpServerResponse.empty({
-      status: options.status === 201 ? 201 : 204,
-      headers: { ...headersOf(document), ...headers, "preference-applied": "return=minimal" }
+    options: { readonly status?: number; readonly isThere?: boolean } = {}
+  ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+    Effect.flatMap(Effect.orDie(repository.documentOf(value as DynamicSchema["Type"])), (document) => {
+      const headers: Record<string, string> =
+        options.isThere === true ? { location: `${pathOf(request)}/${percentEncode(document.id)}` } : {}
+      if (!wantsMinimal(request)) return shown(document, { ...options, headers })
+      const minimal = HttpServerResponse.empty({
+        status: options.status === 201 ? 201 : 204,
+        headers: { ...headersOf(document), ...headers, "preference-applied": "return=minimal" }
+      })
+      return Effect.succeed(minimal)
     })
-  })
 
   // Reading ---------------------------------------------------------------------
 
   /** A cursor is good for the user that it was given to. */
-  const bindingOf = Effect.map(CurrentUser.CurrentUser, (user) =>
-    Hex.encode(sha256(new TextEncoder().encode(user === undefined ? "anonymous" : `user ${user.id}`)).subarray(0, 6))
-  )
+  const bindingOf = Effect.map(CurrentUser.CurrentUser, (user) => {
+    const who = user === undefined ? "anonymous" : `user ${user.id}`
+    const before = bindings.get(who)
+    if (before !== undefined) return before
+    const binding = Hex.encode(sha256(new TextEncoder().encode(who)).subarray(0, 6))
+    if (bindings.size >= mostBindings) bindings.clear()
+    bindings.set(who, binding)
+    return binding
+  })
+  const bindings = new Map<string, string>()
 
   const cursorOf = Effect.fnUntraced(function* (cursor: string | undefined) {
     if (cursor === undefined) return undefined
@@ -261,17 +285,19 @@ export const make = (
     return yield* invalid(["cursor"], "Expected the cursor of the page before, of the same request and the same user")
   })
 
+  const asked = Filters.fromParameters(name, key, definition.attributes)
+
   const conditionsOf = Effect.fnUntraced(function* (
     request: HttpServerRequest,
     query: ListQuery,
     endpoint: keyof typeof reserved,
     view?: Views.Used
   ) {
-    const parameters = yield* Filters.fromParameters(name, definition.attributes, parametersOf(request), ours[endpoint])
+    // Without parameters there are no conditions.
+    const parameters = request.url.includes("?") ? yield* asked(parametersOf(request), ours[endpoint]) : undefined
     const where = Filters.both(query.filter, parameters)
-    const asked = where === undefined ? undefined : yield* repository.parseWhere(where)
     const { mayAskFor } = yield* sight
-    if (asked !== undefined) yield* mayAskFor(Filters.pathsOf(asked))
+    if (where !== undefined) yield* mayAskFor(Filters.pathsOf(yield* repository.parseWhere(where)))
     // What the program says itself may be about any field.
     const whole = Filters.both(where, view?.where)
     const predicate = whole === undefined ? undefined : yield* repository.parseWhere(whole)
@@ -425,14 +451,12 @@ export const make = (
     }
     const form = viewed(select === undefined ? show : showSome, view)
     const items = page.items as ReadonlyArray<JsonObject>
-    return HttpServerResponse.jsonUnsafe(
-      {
-        items: included === undefined ? items.map(form) : yield* included.complete(items, form),
-        ...(next === undefined ? {} : { cursor: next }),
-        ...(page.total === undefined ? {} : { total: page.total })
-      },
-      { headers }
-    )
+    const body = {
+      items: included === undefined ? items.map(form) : yield* included.complete(items, form),
+      ...(next === undefined ? {} : { cursor: next }),
+      ...(page.total === undefined ? {} : { total: page.total })
+    }
+    return jsonAnswer(yield* RequestId, body, headers)
   })
 
   /** Documents as they are read. What can be refused is refused before the first one: later there is no other answer. */
@@ -463,10 +487,10 @@ export const make = (
 
   // Writing ---------------------------------------------------------------------
 
-  const read = Effect.fnUntraced(function* (request: HttpServerRequest) {
-    const body = yield* Body.json(request, settings.maxBodyBytes)
-    return isRecord(body) ? body : yield* invalid([], "Expected an object")
-  })
+  const read = (request: HttpServerRequest): Effect.Effect<JsonObject, Answer.Failure> =>
+    Effect.flatMap(Body.json(request, settings.maxBodyBytes), (body) =>
+      isRecord(body) ? Effect.succeed(body) : Effect.fail(invalid([], "Expected an object"))
+    )
 
   const mayWrite = (document: JsonObject) => Effect.flatMap(sight, (seen) => seen.mayWrite(document))
 
@@ -751,24 +775,23 @@ export const make = (
   )
 
   return {
-    list: (request, query) => answering(pageOf(request, query)),
+    answering,
+    answeringHere,
+
+    list: (request, query) => pageOf(request, query),
 
     select: (request, query) =>
-      answering(
-        Effect.gen(function* () {
-          const fields = query.fields.split(",").map((field) => field.trim())
-          yield* (yield* sight).mayAskFor(fields.map((field) => field.split(".")))
-          return yield* pageOf(request, query, fields)
-        })
-      ),
+      Effect.gen(function* () {
+        const fields = query.fields.split(",").map((field) => field.trim())
+        yield* (yield* sight).mayAskFor(fields.map((field) => field.split(".")))
+        return yield* pageOf(request, query, fields)
+      }),
 
     count: (request, query) =>
-      answering(
-        Effect.gen(function* () {
-          const count = yield* repository.count(yield* conditionsOf(request, query, "count"))
-          return HttpServerResponse.jsonUnsafe({ count })
-        })
-      ),
+      Effect.gen(function* () {
+        const count = yield* repository.count(yield* conditionsOf(request, query, "count"))
+        return HttpServerResponse.jsonUnsafe({ count })
+      }),
 
     search: (request, query) =>
       // There is no such endpoint without an index.
@@ -822,15 +845,13 @@ export const make = (
     },
 
     create: (request) =>
-      answering(
-        Effect.gen(function* () {
-          const body = yield* read(request)
-          const idempotencyKey = request.headers["idempotency-key"]
-          const value = yield* idempotencyKey === undefined ? createOne(body) : createOnce(idempotencyKey, body)
-          const { id } = yield* Effect.orDie(repository.documentOf(value))
-          return yield* written(request, value, { status: 201, location: `${pathOf(request)}/${percentEncode(id)}` })
-        })
-      ),
+      Effect.flatMap(read(request), (body) => {
+        const idempotencyKey = request.headers["idempotency-key"]
+        return Effect.flatMap(
+          idempotencyKey === undefined ? createOne(body) : createOnce(idempotencyKey, body),
+          (value) => written(request, value, { status: 201, isThere: true })
+        )
+      }),
 
     get: (request, id) => {
       const { headers } = request
@@ -840,59 +861,51 @@ export const make = (
           more.includes(name) ? (parameters.get(name) ?? undefined) : undefined
         )
         if (areAutomatic || view !== undefined || (include !== undefined && include !== ""))
-          return answering(hiding(id, completed(headers, id, include, view)))
+          return hiding(id, completed(headers, id, include, view))
       }
       // Who asks without conditions is most who ask: the answer is the document.
       if (headers["if-match"] === undefined && headers["if-none-match"] === undefined)
-        return answering(hiding(id, Effect.flatMap(repository.getDocument(id), shown)))
-      return answering(
-        hiding(
-          id,
-          Effect.gen(function* () {
-            const match = yield* Preconditions.read(headers, "if-match")
-            const known = yield* Preconditions.read(headers, "if-none-match")
-            const document = yield* repository.getDocument(id)
-            if (match !== undefined && !Preconditions.isMatched(match, document.revision))
-              return yield* Preconditions.failed
-            return known !== undefined && Preconditions.isKnown(known, document.revision)
-              ? HttpServerResponse.empty({ status: 304, headers: headersOf(document) })
-              : yield* shown(document)
-          })
-        )
+        return hiding(id, Effect.flatMap(repository.getDocument(id), shown))
+      return hiding(
+        id,
+        Effect.gen(function* () {
+          const match = yield* Preconditions.read(headers, "if-match")
+          const known = yield* Preconditions.read(headers, "if-none-match")
+          const document = yield* repository.getDocument(id)
+          if (match !== undefined && !Preconditions.isMatched(match, document.revision))
+            return yield* Preconditions.failed
+          return known !== undefined && Preconditions.isKnown(known, document.revision)
+            ? HttpServerResponse.empty({ status: 304, headers: headersOf(document) })
+            : yield* shown(document)
+        })
       )
     },
 
     replace: (request, id) =>
-      answering(
+      Effect.gen(function* () {
+        const isNew = (yield* Preconditions.read(request.headers, "if-none-match")) === "any"
+        // Not there is as good as another revision: there is nothing that the condition could mean.
+        const revision = yield* absentFails(hiding(id, revisionFor(request.headers, id)))
+        const { isCreated, value } = yield* replaceOne(yield* read(request), id, { isNew, revision })
+        return yield* written(request, value, { status: isCreated ? 201 : 200 })
+      }),
+
+    patch: (request, id) =>
+      hiding(
+        id,
         Effect.gen(function* () {
-          const isNew = (yield* Preconditions.read(request.headers, "if-none-match")) === "any"
-          // Not there is as good as another revision: there is nothing that the condition could mean.
-          const revision = yield* absentFails(hiding(id, revisionFor(request.headers, id)))
-          const { isCreated, value } = yield* replaceOne(yield* read(request), id, { isNew, revision })
-          return yield* written(request, value, { status: isCreated ? 201 : 200 })
+          const revision = yield* revisionFor(request.headers, id)
+          return yield* written(request, yield* patchOne(yield* read(request), id, revision))
         })
       ),
 
-    patch: (request, id) =>
-      answering(
-        hiding(
-          id,
-          Effect.gen(function* () {
-            const revision = yield* revisionFor(request.headers, id)
-            return yield* written(request, yield* patchOne(yield* read(request), id, revision))
-          })
-        )
-      ),
-
     delete: (request, id) =>
-      answering(
-        hiding(
-          id,
-          Effect.gen(function* () {
-            yield* deleteOne(id, yield* revisionFor(request.headers, id))
-            return HttpServerResponse.empty({ status: 204 })
-          })
-        )
+      hiding(
+        id,
+        Effect.gen(function* () {
+          yield* deleteOne(id, yield* revisionFor(request.headers, id))
+          return HttpServerResponse.empty({ status: 204 })
+        })
       ),
 
     history: ({ limit = settings.defaultLimit }, id) =>

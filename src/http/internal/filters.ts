@@ -14,20 +14,34 @@ const parameter = /^([^[\]]+)(?:\[(\w+)\])?$/
 const listed = new Set(["in", "notIn", "between"])
 
 /**
- * Makes conditions of the parameters that are none of the API. What is written of a text is a text; of other fields what is JSON is
- * that, so that `18` is a number. `null` when there is none.
+ * Makes what makes conditions of the parameters that are none of the API. What is written of a text, as every id is, is a text; of other fields what
+ * is JSON is that, so that `18` is a number. `undefined` when there is none.
  */
 export const fromParameters = (
   resource: string,
-  attributes: ReadonlyArray<Attributes.Attribute>,
+  primaryKey: string,
+  attributes: ReadonlyArray<Attributes.Attribute>
+): ((
+  parameters: URLSearchParams,
+  reserved: ReadonlySet<string>
+) => Effect.Effect<JsonObject | undefined, DbError.InvalidInput>) => {
+  const texts = new Set([
+    primaryKey,
+    "$createdAt",
+    "$updatedAt",
+    ...attributes.filter(({ codec }) => Attributes.textCodecs.has(codec)).map(({ path }) => path.join("."))
+  ])
+  return (parameters, reserved) => conditionsIn(resource, texts, parameters, reserved)
+}
+
+const conditionsIn = (
+  resource: string,
+  texts: ReadonlySet<string>,
   parameters: URLSearchParams,
   reserved: ReadonlySet<string>
 ): Effect.Effect<JsonObject | undefined, DbError.InvalidInput> => {
-  const texts = new Set(
-    attributes.filter(({ codec }) => Attributes.textCodecs.has(codec)).map(({ path }) => path.join("."))
-  )
   const valueOf = (path: string, text: string): Json => {
-    if (texts.has(path) || path === "$createdAt" || path === "$updatedAt") return text
+    if (texts.has(path)) return text
     try {
       const value = JSON.parse(text) as Json
       return typeof value === "object" && value !== null ? text : value

@@ -3,11 +3,16 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
+import * as Result from "effect/Result"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import * as Headers from "effect/http/Headers"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Id from "../../crypto/Id.ts"
@@ -37,6 +42,8 @@ export const RequestId: Effect.Effect<string> = Effect.map(References.CurrentLog
   typeof requestId === "string" ? requestId : ""
 )
 
+type Response = HttpServerResponse.HttpServerResponse
+
 const header = "x-request-id"
 const sensible = /^[\w.:-]{1,128}$/
 
@@ -50,15 +57,28 @@ const always = {
 
 const usual = { vary: "Authorization", "cache-control": "private, no-cache", ...always }
 
-/** The headers of an answer with those that all have: it has the last word on them. */
-export const headersFor = (
+/**
+ * An answer of JSON with the headers that all have; those that are given have the last word, their names in lower case. The headers of an answer that
+ * was made a moment ago are nobody else's: they are filled in, where those of another one would be read and copied again.
+ */
+export const jsonAnswer = (
   requestId: string,
-  own: Readonly<Record<string, string>>
-): Readonly<Record<string, string>> => ({ ...usual, [header]: requestId, ...own })
+  body: unknown,
+  headers: Readonly<Record<string, string>>,
+  status = 200
+): Response => {
+  const response = HttpServerResponse.jsonUnsafe(body, { status })
+  if (response.headers === Headers.empty) {
+    return HttpServerResponse.setHeaders(response, { ...usual, [header]: requestId, ...headers })
+  }
+  Object.assign(response.headers, usual, headers)
+  Reflect.set(response.headers, header, requestId)
+  return response
+}
 
 const withHeaders = (response: HttpServerResponse.HttpServerResponse, requestId: string) => {
   const { headers } = response
-  // Those that a handler has made by `headersFor` are made once.
+  // Those that a handler has made by `jsonAnswer` are made once.
   if (headers[header] === requestId) return response
   const added: Record<string, string> = { [header]: requestId }
   for (const name in usual) if (headers[name] === undefined) added[name] = usual[name as keyof typeof usual]
@@ -67,12 +87,6 @@ const withHeaders = (response: HttpServerResponse.HttpServerResponse, requestId:
 
 /** Whether anybody may use an endpoint with these annotations. */
 export const isOpen = (annotations: Context.Context<never>): boolean => Context.get(annotations, Access) === "public"
-
-type Response = HttpServerResponse.HttpServerResponse
-
-/** A reference is there in any context: none more is wanted of who provides it. */
-const added = <R, A>(context: Context.Context<R>, reference: Context.Reference<A>, value: A): Context.Context<R> =>
-  Context.add(context, reference, value)
 
 /** The answer to somebody who has to log in first. */
 export const refused = (challenges: ReadonlyArray<string>, requestId: string): Response =>
@@ -90,39 +104,59 @@ export const make =
     { asksItself = false, isOpen }: { readonly isOpen: boolean; readonly asksItself?: boolean }
   ): Effect.Effect<Response, never, R | HttpServerRequest> => {
     const unauthenticated = (requestId: string) => refused(challenges, requestId)
-    // Nothing here is a step of the interpreter that need not be one: every request pays for it.
-    const enter = (request: HttpServerRequest, requestId: string): Effect.Effect<Response, never, R> => {
-      const answered: Effect.Effect<Response, unknown, R> = asksItself
-        ? effect
-        : Effect.matchEffect(authenticate(request), {
-            onFailure: (error) =>
-              error._tag === "Unauthenticated"
-                ? Effect.succeed(unauthenticated(requestId))
-                : Answer.told(Effect.fail(error), requestId),
-            onSuccess: (user) =>
-              user === undefined && !isOpen
-                ? Effect.succeed(unauthenticated(requestId))
-                : Effect.withFiber((fiber) => {
-                    // Taken back below, together with the annotations.
-                    fiber.setContext(Context.add(fiber.context, CurrentUser.CurrentUser, user))
-                    return effect
-                  })
-          })
-      const told: Effect.Effect<Response, never, R> = Effect.map(Answer.always(answered, requestId), (response) =>
-        withHeaders(response, requestId)
-      )
-      return Effect.updateContext(told, (context: Context.Context<R>): Context.Context<R> => {
-        const before = Context.get(context, References.CurrentLogAnnotations)
-        return added(context, References.CurrentLogAnnotations, { ...before, requestId })
+
+    /** The user, then what the endpoint does: nothing here is a step of the interpreter that need not be one, as every request pays for it. */
+    const asked = (
+      fiber: Fiber.Fiber<unknown, unknown>,
+      request: HttpServerRequest,
+      requestId: string
+    ): Effect.Effect<Response, unknown, R> =>
+      Effect.matchCauseEffectEager(whoOf(authenticate(request)), {
+        onFailure: (cause): Effect.Effect<Response, unknown, R> => {
+          const failure = Cause.findError(cause)
+          if (Result.isFailure(failure)) return Effect.failCause(failure.failure)
+          const error = failure.success
+          return error._tag === "Unauthenticated"
+            ? Effect.succeed(unauthenticated(requestId))
+            : Answer.told(Effect.fail(error), requestId)
+        },
+        onSuccess: (user) => {
+          if (user === undefined && !isOpen) return Effect.succeed(unauthenticated(requestId))
+          fiber.setContext(Context.add(fiber.context, CurrentUser.CurrentUser, user))
+          return effect
+        }
+      })
+
+    const enter = (
+      fiber: Fiber.Fiber<unknown, unknown>,
+      request: HttpServerRequest,
+      requestId: string
+    ): Effect.Effect<Response, never, R> => {
+      const before = fiber.context
+      const annotations = fiber.getRef(References.CurrentLogAnnotations)
+      fiber.setContext(Context.add(before, References.CurrentLogAnnotations, { ...annotations, requestId }))
+      const answered = (response: Response): Response => {
+        fiber.setContext(before)
+        return withHeaders(response, requestId)
+      }
+      return Effect.matchCauseEffect(asksItself ? effect : asked(fiber, request, requestId), {
+        onFailure: (cause) => Effect.map(Answer.ofCause(cause, requestId), answered),
+        onSuccess: (response) => Effect.succeed(answered(response))
       })
     }
-    return Effect.flatMap(HttpServerRequest, (request) => {
+
+    return Effect.withFiber((fiber) => {
+      const request = Context.getUnsafe(fiber.context, HttpServerRequest)
       const given = request.headers[header]
       return given !== undefined && sensible.test(given)
-        ? enter(request, given)
-        : Effect.flatMap(Id.random, (requestId) => enter(request, requestId))
+        ? enter(fiber, request, given)
+        : Effect.flatMapEager(Id.randomEager(), (requestId) => enter(fiber, request, requestId))
     })
   }
+
+/** Who is asked for elsewhere may be given up by who asks. */
+const whoOf = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Exit.isExit(effect) ? effect : Effect.interruptible(effect)
 
 /** The gate of an endpoint, by its annotations. */
 export const ofEndpoint = (authentication: Authentication["Service"]) => {

@@ -1,24 +1,27 @@
 /**
- * The way of requests that have nothing to be decoded but an id: from the router through the gate to the handler.
+ * The way of the requests that are most: from the router through the gate to the handler.
  *
  * **Details**
  *
  * The way of an endpoint of `HttpApi` merges the services that its layer was built with into those of the request, each time, which takes as
- * long as the rest of a read. Handlers of documents need none of them, and read their headers and bodies themselves: their routes are taken
- * for the same without it. What is said of them in the OpenAPI document, and to clients, stays what the endpoint says. An endpoint that
- * somebody has given a middleware more goes the usual way, through all of them.
+ * long as the rest of a read. These handlers need none of them, and read their headers and bodies themselves: their routes are taken for the same
+ * without it. What is said of them in the OpenAPI document, and to clients, stays what the endpoint says, and so does what its query may be. An
+ * endpoint that somebody has given a middleware more goes the usual way, through all of them.
+ *
+ * The routes are uninterruptible: what a handler does is interruptible again, and ends with an answer in any case.
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as AST from "effect/SchemaAST"
+import { HttpApiSchemaError } from "effect/http-api/HttpApiError"
 import * as HttpRouter from "effect/http/HttpRouter"
-import { HttpServerRequest } from "effect/http/HttpServerRequest"
+import { HttpServerRequest, ParsedSearchParams } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Gate from "./gate.ts"
-
-type Handler = (request: HttpServerRequest, id: string) => Effect.Effect<HttpServerResponse>
 
 /** What matters of an endpoint here. */
 interface Endpoint {
@@ -28,31 +31,72 @@ interface Endpoint {
   readonly middlewares: ReadonlySet<unknown>
 }
 
+/** One with a query. */
+interface Asking<Q extends Schema.Constraint> extends Endpoint {
+  readonly "~Query": Q
+  readonly query: Schema.Top | undefined
+}
+
+type Gates = ReturnType<typeof Gate.ofEndpoint>
+
 export interface Straight {
   /** Takes this handler for an endpoint, if the group has it. */
-  readonly add: (gate: ReturnType<typeof Gate.ofEndpoint>, endpoint: Endpoint | undefined, handler: Handler) => void
+  readonly add: (
+    gate: Gates,
+    endpoint: Endpoint | undefined,
+    handler: (request: HttpServerRequest, id: string) => Effect.Effect<HttpServerResponse>
+  ) => void
+  /** The same of one with a query, which is decoded as `HttpApi` does it. */
+  readonly addAsking: <Q extends Schema.Constraint>(
+    gate: Gates,
+    endpoint: Asking<Q> | undefined,
+    handler: (request: HttpServerRequest, query: Q["Type"]) => Effect.Effect<HttpServerResponse>,
+    options: AST.ParseOptions | undefined
+  ) => void
 }
 
 const keyOf = ({ method, path }: { readonly method: string; readonly path: string }) => `${method} ${path}`
 
 /** Endpoints go their usual way. */
-export const none: Straight = { add: () => {} }
+export const none: Straight = { add: () => {}, addAsking: () => {} }
+
+const isUsual = (endpoint: Endpoint | undefined): endpoint is Endpoint =>
+  endpoint !== undefined && endpoint.middlewares.size === 1 && endpoint.middlewares.has(Gate.Gate)
 
 /** Collects handlers, for the router that `layer` gives to endpoints. */
 export const make = (): Straight & {
   readonly layer: Layer.Layer<HttpRouter.HttpRouter, never, HttpRouter.HttpRouter>
 } => {
   const handlers = new Map<string, Effect.Effect<HttpServerResponse, never, HttpServerRequest>>()
+  const take = (
+    gate: Gates,
+    endpoint: Endpoint,
+    answering: (context: Context.Context<never>) => Effect.Effect<HttpServerResponse, unknown>
+  ) => {
+    const answer = Effect.withFiber<HttpServerResponse, unknown>(({ context }) => answering(context))
+    handlers.set(keyOf(endpoint), gate(answer, endpoint.annotations))
+  }
   return {
     add: (gate, endpoint, handler) => {
-      if (endpoint === undefined || endpoint.middlewares.size !== 1 || !endpoint.middlewares.has(Gate.Gate)) return
-      const answering = Effect.withFiber<HttpServerResponse>(({ context }) =>
+      if (!isUsual(endpoint)) return
+      take(gate, endpoint, (context) =>
         handler(
           Context.getUnsafe(context, HttpServerRequest),
           Context.getUnsafe(context, HttpRouter.RouteContext).params["id"] ?? ""
         )
       )
-      handlers.set(keyOf(endpoint), gate(answering, endpoint.annotations))
+    },
+    addAsking: (gate, endpoint, handler, options) => {
+      if (!isUsual(endpoint) || endpoint.query === undefined) return
+      // The endpoint says what it is decoded to; those of resources need nothing for it.
+      const query = endpoint.query as Schema.Codec<(typeof endpoint)["~Query"]["Type"], unknown>
+      const decode = Schema.decodeUnknownEffect(Schema.toCodecArrayFromSingle(query), options)
+      take(gate, endpoint, (context) =>
+        Effect.flatMapEager(
+          HttpApiSchemaError.wrap("Query", decode(Context.getUnsafe(context, ParsedSearchParams))),
+          (query) => handler(Context.getUnsafe(context, HttpServerRequest), query)
+        )
+      )
     },
     layer: Layer.effect(
       HttpRouter.HttpRouter,
@@ -62,8 +106,9 @@ export const make = (): Straight & {
           addAll: (routes) => {
             const taken = routes.map((route) => {
               const handler = handlers.get(keyOf(route))
-              if (handler === undefined) return route
-              return HttpRouter.route(route.method, route.path, handler, { uninterruptible: route.uninterruptible })
+              return handler === undefined
+                ? route
+                : HttpRouter.route(route.method, route.path, handler, { uninterruptible: true })
             })
             // Those that are taken for others want and fail with nothing.
             return router.addAll(taken as unknown as typeof routes)

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -51,3 +52,30 @@ export const within = <A, E, R, A2, E2, R2>(
       })
     })
   )
+
+/**
+ * The same without a fiber, for who runs where nothing can be interrupted, and answers from there: what takes longer is interrupted in the fiber
+ * itself, which goes on with the other. Whatever can be interrupted ends that fiber from then on.
+ */
+export const withinHere = <A, E, R, A2, E2, R2>(
+  effect: Effect.Effect<A, E, R>,
+  duration: Duration.Duration,
+  orElse: Effect.Effect<A2, E2, R2>
+): Effect.Effect<A | A2, E | E2, R | R2> =>
+  Effect.withFiber((fiber) => {
+    let isLate = false
+    const giveBack = after(fiber, duration, () => {
+      isLate = true
+      fiber.interruptUnsafe(fiber.id)
+    })
+    return Effect.matchCauseEffect(Effect.interruptible(effect), {
+      onSuccess: (value): Effect.Effect<A | A2, E | E2, R2> => {
+        giveBack()
+        return Effect.succeed(value)
+      },
+      onFailure: (cause): Effect.Effect<A | A2, E | E2, R2> => {
+        giveBack()
+        return isLate && Cause.hasInterrupts(cause) ? orElse : Effect.failCause(cause)
+      }
+    })
+  })

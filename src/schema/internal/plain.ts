@@ -55,6 +55,19 @@ export const compile = (schema: Schema.Top, primaryKey: string): Plain | undefin
   }
 }
 
+/**
+ * Compiles the walk of a schema of JSON that comes from somewhere else, such as those of `Wire`: what it takes is decoded as the parser decodes
+ * it. `undefined`: it is not plain.
+ */
+export const compileArriving = ({ ast }: Schema.Top): Walk | undefined => {
+  try {
+    return walkAt(ast, arrives)
+  } catch (error) {
+    if (error instanceof NotPlain) return undefined
+    throw error
+  }
+}
+
 class NotPlain extends Error {}
 
 /** What is done with values: the walks differ in their leaves. */
@@ -65,6 +78,8 @@ interface Task {
   readonly isStruct: (value: object) => boolean
   /** Whether checks are of what is given, or of what is made of it. `none`: they have been done. */
   readonly checks: "given" | "made" | "none"
+  /** Whether it reads JSON: the schema of documents itself, or one of JSON that says how, as what comes over a wire has. */
+  readonly reads: "values" | "documents" | "wire"
 }
 
 const isPlainObject = (value: object): boolean => {
@@ -81,7 +96,8 @@ const makes: Task = {
   date: (value) => (isDate(value) ? value : other),
   number: (value) => (typeof value === "number" ? value : other),
   isStruct: isObject,
-  checks: "made"
+  checks: "made",
+  reads: "values"
 }
 
 const encodes: Task = {
@@ -89,7 +105,8 @@ const encodes: Task = {
   // Others have texts.
   number: (value) => (Number.isFinite(value) ? value : other),
   isStruct: isObject,
-  checks: "given"
+  checks: "given",
+  reads: "values"
 }
 
 const encodesMade: Task = { ...encodes, isStruct: () => true, checks: "none" }
@@ -102,8 +119,11 @@ const decodes: Task = {
   number: (value) => (typeof value === "number" ? value : other),
   // JSON has been read from bytes here.
   isStruct: isPlainObject,
-  checks: "made"
+  checks: "made",
+  reads: "documents"
 }
+
+const arrives: Task = { ...decodes, reads: "wire" }
 
 /** How a date becomes JSON, which a schema may say otherwise. */
 const dateToJson = Schema.Date.ast.annotations?.["toCodecJson"]
@@ -117,7 +137,51 @@ const isText: Walk = (value) => (typeof value === "string" ? value : other)
 const isBoolean: Walk = (value) => (typeof value === "boolean" ? value : other)
 const isNull: Walk = (value) => (value === null ? value : other)
 
+/** How dates and numbers become JSON in a schema of JSON. */
+const [dateLink, numberLink] = [Schema.Date, Schema.Number].map(
+  (schema) => Schema.toCodecJson(schema).ast.encoding?.[0]?.transformation
+)
+
+/** What a schema of JSON has of a date or a number, and nothing else. */
+const walkOfJson = (ast: AST.AST, [link, another]: AST.Encoding): Walk => {
+  const { to, transformation } = link
+  if (another !== undefined || to.encoding !== undefined) throw new NotPlain()
+  if (isDateSchema(ast) && transformation === dateLink && AST.isString(to)) {
+    return checked(ast, inTurn(checked(to, isText, arrives), arrives.date), arrives)
+  }
+  // Others have texts.
+  if (AST.isNumber(ast) && transformation === numberLink) {
+    return checked(ast, (value) => (Number.isFinite(value) ? value : other), arrives)
+  }
+  throw new NotPlain()
+}
+
+const inTurn =
+  (first: Walk, second: Walk): Walk =>
+  (value) => {
+    const made = first(value)
+    return made === other ? other : second(made)
+  }
+
+/** Checks of JSON itself, beside those of what is made of it. */
+const checkedBefore = (ast: AST.AST, checks: AST.Checks | undefined, walk: Walk): Walk => {
+  const filters = filtersOf(checks)
+  if (filters.length === 0) return walk
+  return (value) => {
+    // They are of what has the form that the schema says.
+    const made = walk(value)
+    if (made === other) return other
+    for (let i = 0; i < filters.length; i++) if (filters[i]!.run(value, ast, noOptions) !== undefined) return other
+    return made
+  }
+}
+
 const walkAt = (ast: AST.AST, task: Task): Walk => {
+  if (task.reads === "wire") {
+    if (ast.encoding !== undefined) return walkOfJson(ast, ast.encoding)
+    const before = "encodingChecks" in ast ? (ast.encodingChecks as AST.Checks | undefined) : undefined
+    return checkedBefore(ast, before, checked(ast, walkWithin(ast, task), task))
+  }
   if (ast.encoding !== undefined || ("encodingChecks" in ast && ast.encodingChecks !== undefined)) throw new NotPlain()
   return checked(ast, walkWithin(ast, task), task)
 }
@@ -264,7 +328,7 @@ const union = (ast: AST.Union, task: Task): Walk => {
   const made = members.map((type) => madeOf(type, task)).filter((kind) => kind !== undefined)
   const isText = members.some((type) => AST.isString(type) || (AST.isLiteral(type) && typeof type.literal === "string"))
   // Some numbers have texts in JSON.
-  const isUntold = task === decodes && isText && members.some(AST.isNumber)
+  const isUntold = task.reads !== "values" && isText && members.some(AST.isNumber)
   if (new Set(made).size < made.length || (isText && made.includes("text")) || isUntold) throw new NotPlain()
   // By what they look for, members are told apart.
   const telling = task === encodesMade ? encodes : task
@@ -291,5 +355,5 @@ const madeOf = (ast: AST.AST, task: Task): "list" | "object" | "text" | undefine
   if (AST.isArrays(ast)) return "list"
   if (AST.isObjects(ast)) return "object"
   if (!isDateSchema(ast)) return undefined
-  return task === decodes ? "text" : "object"
+  return task.reads === "values" ? "object" : "text"
 }
