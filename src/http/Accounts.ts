@@ -260,8 +260,11 @@ export class Accounts extends Context.Service<
     readonly refresh: (
       token: Redacted.Redacted<string>
     ) => Effect.Effect<Tokens, InvalidRefreshToken | Repository.ChangeError>
-    /** Ends the session of a refresh token, if it counts. */
-    readonly logout: (token: Redacted.Redacted<string>) => Effect.Effect<void, Repository.ChangeError>
+    /** Ends the session of a refresh token, if it counts; with `everywhere` all sessions of its user. One that was used before ends its own session alone. */
+    readonly logout: (
+      token: Redacted.Redacted<string>,
+      options?: { readonly everywhere?: boolean | undefined }
+    ) => Effect.Effect<void, Repository.ChangeError | Repository.ListError>
     /** Ends all sessions of a user. */
     readonly endSessions: (user: string) => Effect.Effect<void, Repository.ChangeError | Repository.ListError>
     /** Changes the password of somebody who gives the present one, and ends all sessions. */
@@ -493,9 +496,11 @@ const make = Effect.fnUntraced(function* <Account, E, R>(
       )
       return yield* tokensOf(user, id, secret, next.expiresAt.getTime())
     }),
-    logout: Effect.fn("Accounts.logout")(function* (token) {
-      const found = yield* Effect.catchTag(find(token), "InvalidRefreshToken", () => Effect.succeed(undefined))
-      if (found !== undefined && !found.isEnded) yield* end(found.id)
+    logout: Effect.fn("Accounts.logout")(function* (token, { everywhere = false } = {}) {
+      const known = yield* Effect.catchTag(find(token), "InvalidRefreshToken", () => Effect.succeed(undefined))
+      if (known === undefined || known.isEnded) return
+      // Nobody can tell whether who has an old token is its owner.
+      yield* everywhere && known.isRight && !known.isOver ? endSessions(known.found.value.user) : end(known.id)
     }),
     endSessions,
     changePassword: Effect.fn("Accounts.changePassword")(function* (id, present, next, address) {
@@ -562,6 +567,14 @@ const Registered = Schema.Struct({
 const Refresh = Schema.Struct({
   refreshToken: Schema.optionalKey(Schema.String.annotate({ description: "left out where it is in a cookie" }))
 })
+const Leaving = Schema.Struct({
+  ...Refresh.fields,
+  everywhere: Schema.optionalKey(
+    Schema.Boolean.annotate({
+      description: "ends all sessions of the user, who may prove that by being logged in, too"
+    })
+  )
+})
 const Change = Schema.Struct({ present: Schema.String, next: Schema.String })
 const Granted = Schema.Struct({
   accessToken: Schema.String,
@@ -605,10 +618,10 @@ export const group = HttpApiGroup.make("accounts")
       error: problems()
     }).annotateMerge(described("Exchanges a refresh token", "public")),
     HttpApiEndpoint.post("logout", "/accounts/logout", {
-      payload: Refresh,
+      payload: Leaving,
       success: HttpApiSchema.NoContent,
       error: problems()
-    }).annotateMerge(described("Ends a session", "public")),
+    }).annotateMerge(described("Ends a session, or all of them", "public")),
     HttpApiEndpoint.post("password", "/accounts/password", {
       payload: Change,
       success: HttpApiSchema.NoContent,
@@ -689,10 +702,11 @@ export const handlers = <ApiId extends string, Groups extends HttpApiGroup.Const
     Effect.fnUntraced(function* (handlers) {
       const accounts = yield* Accounts
       const { cookies } = accounts
+      const tokenIn = (request: HttpServerRequest, refreshToken: string | undefined) =>
+        redacted((cookies === undefined ? refreshToken : request.cookies[cookieName]) ?? "")
       const tokenOf = Effect.fnUntraced(function* (request: HttpServerRequest) {
         yield* checkOrigin(cookies, request)
-        const { refreshToken } = yield* bodyOf(Refresh, request)
-        return redacted((cookies === undefined ? refreshToken : request.cookies[cookieName]) ?? "")
+        return tokenIn(request, (yield* bodyOf(Refresh, request)).refreshToken)
       })
       const granted = ({ accessToken, endsAt, expiresIn, refreshToken }: Tokens) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
@@ -741,7 +755,16 @@ export const handlers = <ApiId extends string, Groups extends HttpApiGroup.Const
           answering(Effect.flatMap(Effect.flatMap(tokenOf(request), accounts.refresh), granted))
         )
         .handleRaw("logout", ({ request }) =>
-          answering(Effect.andThen(Effect.flatMap(tokenOf(request), accounts.logout), over))
+          answering(
+            Effect.gen(function* () {
+              yield* checkOrigin(cookies, request)
+              const { everywhere, refreshToken } = yield* bodyOf(Leaving, request)
+              const user = yield* CurrentUser.CurrentUser
+              yield* accounts.logout(tokenIn(request, refreshToken), { everywhere })
+              if (everywhere === true && user !== undefined) yield* accounts.endSessions(user.id)
+              return yield* over
+            })
+          )
         )
         .handleRaw("password", ({ request }) =>
           answering(

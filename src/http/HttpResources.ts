@@ -115,9 +115,12 @@ export type View = Views.View
  * @since 0.1.0
  */
 export interface SocketOptions {
-  /** The most connections of one user in this process; of who is not logged in, of one address. Default 16: 429 `TooManyConnections`. */
+  /**
+   * The most connections of one user in this process, those of Server-Sent Events among them; of who is not logged in, of one address. Default 16: 429
+   * `TooManyConnections`.
+   */
   readonly perUser?: number | undefined
-  /** The most connections to the resource in this process. Default 1,000: 503 `TooManyConnections`. */
+  /** The most connections to the resource in this process, of either way. Default 1,000: 503 `TooManyConnections`. */
   readonly total?: number | undefined
   /** How often the server asks whether somebody is there. Default 20 seconds. */
   readonly heartbeat?: Duration.Input | undefined

@@ -30,7 +30,6 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import * as Semaphore from "effect/Semaphore"
 import * as jose from "jose"
 import { millisecondsOf } from "../internal/duration.ts"
 import * as CurrentUser from "../CurrentUser.ts"
@@ -38,6 +37,7 @@ import * as Id from "../crypto/Id.ts"
 import type { JsonObject } from "../encoding/Json.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import * as Addresses from "./internal/addresses.ts"
+import * as Published from "./internal/published.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -401,12 +401,6 @@ export const makeVerifier = Effect.fn("Jwt.makeVerifier")(function* (
 const KeySet = Schema.Struct({ keys: Schema.Array(Schema.Record(Schema.String, Schema.Unknown)) })
 const decodeKeySet = Schema.decodeUnknownEffect(KeySet)
 
-/** What is known of the issuer's keys. */
-interface Known {
-  readonly find: FindKey
-  readonly at: number
-}
-
 /**
  * Creates a verifier by the keys that the issuer publishes. They are asked for with the first token, 1 request; again when they are older than
  * `cacheFor`, and once more when a token has a `kid` that none of them has, as after a change of keys, at most each `cooldown`. However many
@@ -426,9 +420,6 @@ export const makeRemoteVerifier = Effect.fn("Jwt.makeRemoteVerifier")(function* 
   const staleFor = yield* millisOf("staleFor", options.staleFor, "1 hour")
   const cooldown = yield* millisOf("cooldown", options.cooldown, "30 seconds")
   const timeout = yield* millisOf("timeout", options.timeout, "5 seconds")
-  const semaphore = yield* Semaphore.make(1)
-  let known: Known | undefined
-  let askedAt = -Infinity
 
   const unavailable = (description: string) => new KeysUnavailable({ url, description })
 
@@ -442,40 +433,20 @@ export const makeRemoteVerifier = Effect.fn("Jwt.makeRemoteVerifier")(function* 
     Effect.mapError((error) => (error._tag === "KeysUnavailable" ? error : unavailable(error.message)))
   )
 
-  /** The keys, unless those that one has seen are still the latest: then they are asked for, by one who asks for all. */
-  const renewed = (seen: Known | undefined) =>
-    semaphore.withPermit(
-      Effect.gen(function* () {
-        if (known !== undefined && known !== seen) return known
-        const now = yield* Clock.currentTimeMillis
-        askedAt = now
-        const find = yield* ask
-        known = { find, at: now }
-        return known
-      })
-    )
-
-  const current = Effect.gen(function* () {
-    const seen = known
-    const age = (yield* Clock.currentTimeMillis) - (seen?.at ?? -Infinity)
-    // A clock that was put back must not make keys live longer.
-    if (seen !== undefined && age >= 0 && age < cacheFor) return seen
-    if (seen === undefined || age < 0 || age >= cacheFor + staleFor) return yield* renewed(seen)
-    return yield* Effect.catchTag(renewed(seen), "KeysUnavailable", () => Effect.succeed(seen))
-  })
+  const keys = yield* Published.make(() => ask, { cacheFor, staleFor })
 
   /** Other keys than those of which none has the `kid` of a token, unless it was asked for them a moment ago. */
-  const rotated = Effect.fnUntraced(function* (seen: Known, error: InvalidToken) {
-    const isRecent = (yield* Clock.currentTimeMillis) - askedAt < cooldown
-    return isRecent && known === seen ? yield* error : yield* renewed(seen)
+  const rotated = Effect.fnUntraced(function* (seen: Published.Known<FindKey>, error: InvalidToken) {
+    const isRecent = (yield* Clock.currentTimeMillis) - keys.askedAt() < cooldown
+    return isRecent && keys.latest() === seen ? yield* error : yield* keys.renewed(seen)
   })
 
   return {
     verify: Effect.fn("Jwt.verify")(function* (token) {
       const text = yield* textOf(token)
-      const seen = yield* current
-      return yield* Effect.catchTag(check(text, seen.find), "InvalidToken", (error) =>
-        error.why === "UnknownKey" ? Effect.flatMap(rotated(seen, error), ({ find }) => check(text, find)) : error
+      const seen = yield* keys.current
+      return yield* Effect.catchTag(check(text, seen.value), "InvalidToken", (error) =>
+        error.why === "UnknownKey" ? Effect.flatMap(rotated(seen, error), ({ value }) => check(text, value)) : error
       )
     })
   }

@@ -277,10 +277,15 @@ export class Oidc extends Context.Service<
     /** Ends a session, and tells where the browser goes to end that of the provider, unless that `isLocal`. 3 GET and 3 DELETE, 1 PUT where there is such an address. */
     readonly logout: (
       secret: Redacted.Redacted<string>,
-      options?: { readonly returnTo?: string | undefined; readonly isLocal?: boolean | undefined }
+      options?: {
+        readonly returnTo?: string | undefined
+        readonly isLocal?: boolean | undefined
+        /** Whether all sessions of somebody end here, those of other browsers among them. Default `false`. */
+        readonly isEverywhere?: boolean | undefined
+      }
     ) => Effect.Effect<
       { readonly url: string | undefined; readonly cookie: Cookie | undefined },
-      InvalidOidc | Repository.ChangeError
+      InvalidOidc | Repository.ChangeError | Repository.ListError
     >
     /** Where somebody goes whom the provider has logged out. */
     readonly loggedOut: (
@@ -823,7 +828,10 @@ const make = Effect.fnUntraced(function* (options: Options) {
       return { user: present, provider, createdAt, expiresAt }
     }),
 
-    logout: Effect.fn("Oidc.logout")(function* (secret, { isLocal = false, returnTo = "/" } = {}) {
+    logout: Effect.fn("Oidc.logout")(function* (
+      secret,
+      { isEverywhere = false, isLocal = false, returnTo = "/" } = {}
+    ) {
       yield* checkReturn(returnTo)
       const found = yield* find(secret)
       if (found === undefined) return { url: undefined, cookie: undefined }
@@ -836,7 +844,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
           Option.none()
         )
       )
+      // This one first: it ends in any case.
       yield* end(id)
+      if (isEverywhere) yield* endAll(yield* ofSubject(found.value.subject))
       const provider = isLocal ? undefined : providers.get(name)?.provider
       // Whoever wants to go is gone, whether the provider answers or not.
       const address =
@@ -1039,7 +1049,12 @@ export const group = HttpApiGroup.make("oidc")
     HttpApiEndpoint.post("logout", "/auth/logout", {
       query: {
         returnTo: Schema.optionalKey(Schema.String),
-        local: Schema.optionalKey(Schema.Literals(["true", "false"]))
+        local: Schema.optionalKey(Schema.Literals(["true", "false"])),
+        everywhere: Schema.optionalKey(
+          Schema.Literals(["true", "false"]).annotate({
+            description: "whether the sessions of other browsers end, too"
+          })
+        )
       },
       success: SeeOther,
       error: problems(409)
@@ -1220,7 +1235,8 @@ export const handlers = <ApiId extends string, Groups extends HttpApiGroup.Const
               const returnTo = query.returnTo ?? "/"
               const { cookie, url } = yield* oidc.logout(secret ?? Redacted.make(""), {
                 returnTo,
-                isLocal: query.local === "true"
+                isLocal: query.local === "true",
+                isEverywhere: query.everywhere === "true"
               })
               const answer = withCookie(redirect(url ?? returnTo), { name: cookieName, value: undefined }, 0)
               return cookie === undefined ? answer : withCookie(answer, cookie, attemptFor)

@@ -14,7 +14,6 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
@@ -26,7 +25,6 @@ import type * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import * as Semaphore from "effect/Semaphore"
 import * as jose from "jose"
 import * as CurrentUser from "../CurrentUser.ts"
 import type { JsonObject } from "../encoding/Json.ts"
@@ -36,6 +34,7 @@ import { ExpectedError } from "../internal/expectedError.ts"
 import { isObject } from "../internal/json.ts"
 import { sha256 } from "../internal/sha256.ts"
 import * as Addresses from "./internal/addresses.ts"
+import * as Published from "./internal/published.ts"
 import * as Jwt from "./Jwt.ts"
 
 // -----------------------------------------------------------------------------
@@ -313,9 +312,9 @@ const textOf = (claims: JsonObject, name: string): string | undefined => {
   return typeof value === "string" && value !== "" && value.length <= 1024 ? value : undefined
 }
 
-interface Known {
+/** What a provider says of itself, and who judges its tokens by it. */
+interface Described {
   readonly metadata: Metadata
-  readonly at: number
   readonly verifier: Jwt.Verifier
 }
 
@@ -355,8 +354,6 @@ export const make = Effect.fn("OidcProvider.make")(function* (
   const client = HttpClient.transform(Context.get(context, HttpClient.HttpClient), (response) =>
     Effect.provideService(response, FetchHttpClient.RequestInit, init)
   )
-  const semaphore = yield* Semaphore.make(1)
-  let known: Known | undefined
 
   const unavailable = (description: string) => new ProviderUnavailable({ provider: name, description })
   const invalid = (why: InvalidProviderToken["why"]) => new InvalidProviderToken({ provider: name, why })
@@ -387,7 +384,9 @@ export const make = Effect.fn("OidcProvider.make")(function* (
   // What is wrong with the options is told before there is anything to be asked.
   yield* verifierOf("https://unknown.invalid/")
 
-  const discover = Effect.gen(function* () {
+  const discover = Effect.fnUntraced(function* (
+    before: Described | undefined
+  ): Effect.fn.Return<Described, ProviderUnavailable> {
     const url = `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`
     const answer = yield* within(
       Effect.flatMap(HttpClient.filterStatusOk(client).get(url, { acceptJson: true }), ({ json }) => json)
@@ -401,31 +400,16 @@ export const make = Effect.fn("OidcProvider.make")(function* (
     if (!all.every((one) => one === undefined || Addresses.isSafe(one))) {
       return yield* unavailable("the discovery document has addresses that are not https")
     }
-    const isSame = known?.metadata.jwks_uri === jwks_uri
-    const verifier = isSame
-      ? known!.verifier
-      : yield* Effect.mapError(verifierOf(jwks_uri), ({ message }) => unavailable(message))
+    // Its keys are known already where they are where they were.
+    const verifier =
+      before?.metadata.jwks_uri === jwks_uri
+        ? before.verifier
+        : yield* Effect.mapError(verifierOf(jwks_uri), ({ message }) => unavailable(message))
     return { metadata, verifier }
   })
 
-  const renewed = (seen: Known | undefined) =>
-    semaphore.withPermit(
-      Effect.gen(function* () {
-        if (known !== undefined && known !== seen) return known
-        const at = yield* Clock.currentTimeMillis
-        known = { ...(yield* discover), at }
-        return known
-      })
-    )
-
-  const current = Effect.gen(function* () {
-    const seen = known
-    const age = (yield* Clock.currentTimeMillis) - (seen?.at ?? -Infinity)
-    // A clock that was put back must not make it live longer.
-    if (seen !== undefined && age >= 0 && age < cacheFor) return seen
-    if (seen === undefined || age < 0 || age >= cacheFor + staleFor) return yield* renewed(seen)
-    return yield* Effect.catchTag(renewed(seen), "ProviderUnavailable", () => Effect.succeed(seen))
-  })
+  const described = yield* Published.make(discover, { cacheFor, staleFor })
+  const current = Effect.map(described.current, ({ value }) => value)
 
   const claimsOf = Effect.fnUntraced(function* (token: Redacted.Redacted<string>, isLogout: boolean) {
     const { verifier } = yield* current

@@ -56,6 +56,7 @@ import * as Account from "./costs/account.ts"
 import * as Stored from "./costs/stored.ts"
 import * as Flusher from "./metrics/flusher.ts"
 import * as Ledger from "./metrics/ledger.ts"
+import * as Recording from "./metrics/recording.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -220,16 +221,9 @@ export interface Budget {
  * @category models
  * @since 0.1.0
  */
-export interface Options extends Plugin.Options {
+export interface Options extends Plugin.Options, Recording.Options {
   /** The prices of the store: one of `Prices`, or a table of one's own. For a folder: `Prices.none`. */
   readonly prices: Prices.Table
-  /** How often what was counted is written. 1 second to 1 hour; default: 1 minute. */
-  readonly interval?: Duration.Input | undefined
-  /**
-   * `false`: this process writes, and looks at budgets, by `flush` only, and writes when the layer is closed: for programs that run for
-   * a moment. Default `true`.
-   */
-  readonly write?: boolean | undefined
   readonly budgets?: ReadonlyArray<Budget> | undefined
   readonly keep?: Keep | undefined
 }
@@ -240,14 +234,7 @@ export interface Options extends Plugin.Options {
  * @category models
  * @since 0.1.0
  */
-export interface Keep {
-  /** At least 6 hours. Default: 2 days. */
-  readonly intervals?: Duration.Input | undefined
-  /** At least 32 days, so that a month is whole. Default: 90 days. */
-  readonly hours?: Duration.Input | undefined
-  /** At least 32 days. Default: 1,830 days. */
-  readonly days?: Duration.Input | undefined
-}
+export interface Keep extends Recording.Keep {}
 
 /**
  * A time from which, and one up to which.
@@ -380,18 +367,8 @@ const decodeTable = Schema.decodeUnknownResult(Prices.Table)
 const isName = (text: string, least: number, most: number): boolean =>
   text.length >= least && text.length <= most && text.isWellFormed()
 
-const checked = Effect.fnUntraced(function* ({ budgets = [], interval, keep = {}, prices }: Options) {
-  const within = Effect.fnUntraced(function* (
-    field: string,
-    given: Duration.Input | undefined,
-    otherwise: Duration.Input,
-    least: Duration.Input,
-    most: Duration.Input
-  ) {
-    const millis = millisecondsOf(given ?? otherwise)
-    if (millis >= millisecondsOf(least) && millis <= millisecondsOf(most)) return millis
-    return yield* invalid(field, `Expected a duration from ${String(least)} to ${String(most)}`)
-  })
+const checked = Effect.fnUntraced(function* (options: Options) {
+  const { budgets = [], prices } = options
   if (Result.isFailure(decodeTable(prices))) return yield* invalid("prices", "Expected a table of Prices")
   for (const [i, { dollars, name, per, thresholds = [] }] of budgets.entries()) {
     const refuse = (field: string, problem: string) => invalid(`budgets.${i}.${field}`, problem)
@@ -405,15 +382,7 @@ const checked = Effect.fnUntraced(function* ({ budgets = [], interval, keep = {}
       return yield* refuse("thresholds", "Expected numbers above 0")
     }
   }
-  return {
-    budgets,
-    interval: yield* within("interval", interval, "1 minute", "1 second", "1 hour"),
-    keep: {
-      intervals: yield* within("keep.intervals", keep.intervals, "2 days", "6 hours", "3660 days"),
-      hours: yield* within("keep.hours", keep.hours, "90 days", "32 days", "3660 days"),
-      days: yield* within("keep.days", keep.days, "1830 days", "32 days", "36600 days")
-    }
-  }
+  return { ...(yield* Recording.checked(options, "32 days", invalid)), budgets }
 })
 
 const Alarm = Schema.Struct({
@@ -451,7 +420,7 @@ const sumOf = (series: ReadonlyArray<Account.Series>, resource: string | undefin
 export const make = Effect.fn("Costs.make")(function* (
   options: Options
 ): Effect.fn.Return<Costs["Service"], LayerError, Database | Scope.Scope> {
-  const { budgets, interval, keep } = yield* checked(options)
+  const { budgets, interval, isAlone, keep } = yield* checked(options)
   const { prices } = options
   const database = yield* Database
   const { store } = database
@@ -545,7 +514,7 @@ export const make = Effect.fn("Costs.make")(function* (
     slug: self.slug,
     ledger,
     interval,
-    isAlone: options.write !== false,
+    isAlone,
     take: account.take,
     giveBack: account.giveBack,
     ...(budgets.length === 0 ? {} : { afterwards: lookAtBudgets })

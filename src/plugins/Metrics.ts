@@ -46,6 +46,7 @@ import * as ResourceSelector from "../ResourceSelector.ts"
 import * as InstrumentedStore from "../storage/InstrumentedStore.ts"
 import * as Flusher from "./metrics/flusher.ts"
 import * as Ledger from "./metrics/ledger.ts"
+import * as Recording from "./metrics/recording.ts"
 import * as Tally from "./metrics/tally.ts"
 
 // -----------------------------------------------------------------------------
@@ -285,16 +286,9 @@ export class Metrics extends Context.Service<
  * @category models
  * @since 0.1.0
  */
-export interface Options extends Plugin.Options {
+export interface Options extends Plugin.Options, Recording.Options {
   /** The resources whose operations are counted. Default: all but those of plugins. */
   readonly resources?: ResourceSelector.ResourceSelector | undefined
-  /** How often what was counted is written. 1 second to 1 hour; default: 1 minute. */
-  readonly interval?: Duration.Input | undefined
-  /**
-   * `false`: this process writes by `flush` and when the layer is closed only, and rolls up by `rollUp` only: for programs that run for a
-   * moment. Default `true`.
-   */
-  readonly write?: boolean | undefined
   /** From when on an operation is slow. Default: 1 second. */
   readonly slow?: Duration.Input | undefined
   /** How many slow operations are kept of each interval. 0 to 100; default: 20. */
@@ -308,14 +302,7 @@ export interface Options extends Plugin.Options {
  * @category models
  * @since 0.1.0
  */
-export interface Keep {
-  /** At least 6 hours. Default: 2 days. */
-  readonly intervals?: Duration.Input | undefined
-  /** At least 1 day. Default: 90 days. */
-  readonly hours?: Duration.Input | undefined
-  /** At least 1 day. Default: 1,830 days. */
-  readonly days?: Duration.Input | undefined
-}
+export interface Keep extends Recording.Keep {}
 
 /**
  * The plugin: see `Plugin`.
@@ -327,30 +314,15 @@ export const plugin: Plugin.Plugin = Plugin.define("metrics", { version: 1 })
 
 const invalid = (field: string, problem: string) => new InvalidMetrics({ field, problem })
 
-const checked = Effect.fnUntraced(function* ({ interval, keep = {}, slow, slowest = 20 }: Options) {
-  const within = Effect.fnUntraced(function* (
-    field: string,
-    given: Duration.Input | undefined,
-    otherwise: Duration.Input,
-    least: Duration.Input,
-    most: Duration.Input
-  ) {
-    const millis = millisecondsOf(given ?? otherwise)
-    if (millis >= millisecondsOf(least) && millis <= millisecondsOf(most)) return millis
-    return yield* invalid(field, `Expected a duration from ${String(least)} to ${String(most)}`)
-  })
+const checked = Effect.fnUntraced(function* (options: Options) {
+  const { slow, slowest = 20 } = options
   if (!Number.isSafeInteger(slowest) || slowest < 0 || slowest > 100) {
     return yield* invalid("slowest", "Expected a whole number from 0 to 100")
   }
   return {
+    ...(yield* Recording.checked(options, "1 day", invalid)),
     slowest,
-    interval: yield* within("interval", interval, "1 minute", "1 second", "1 hour"),
-    slow: yield* within("slow", slow, "1 second", "0 seconds", "1 day"),
-    keep: {
-      intervals: yield* within("keep.intervals", keep.intervals, "2 days", "6 hours", "3660 days"),
-      hours: yield* within("keep.hours", keep.hours, "90 days", "1 day", "3660 days"),
-      days: yield* within("keep.days", keep.days, "1830 days", "1 day", "36600 days")
-    }
+    slow: yield* Recording.durationOf(invalid, "slow", slow, ["1 second", "0 seconds", "1 day"])
   }
 })
 
@@ -367,7 +339,7 @@ const counted = ({ errors, ...series }: Tally.Series): Counted => ({ ...series, 
 export const make = Effect.fn("Metrics.make")(function* (
   options: Options = {}
 ): Effect.fn.Return<Metrics["Service"], LayerError, Database | Scope.Scope> {
-  const { interval, keep, slow, slowest } = yield* checked(options)
+  const { interval, isAlone, keep, slow, slowest } = yield* checked(options)
   const isMeant = ResourceSelector.toPredicate(options.resources)
   const database = yield* Database
   const self = yield* Plugin.open(plugin, options)
@@ -388,7 +360,7 @@ export const make = Effect.fn("Metrics.make")(function* (
     slug: self.slug,
     ledger,
     interval,
-    isAlone: options.write !== false,
+    isAlone,
     take: tally.take,
     giveBack: tally.giveBack
   })

@@ -166,6 +166,29 @@ describe("Accounts", () => {
     })
   )
 
+  it.live("a logout everywhere ends all sessions of the user, and no others; by an old token, its own", () =>
+    Effect.gen(function* () {
+      const { accounts, members } = yield* started()
+      yield* members.insert({ id: "bo", email: "bo@x", password: pass(right), role: "editor" })
+      const login = accounts.login("ana@x", pass(right), "1.1.1.1")
+      const bo = yield* accounts.login("bo@x", pass(right), "1.1.1.1")
+      const [one, two, old] = [yield* login, yield* login, yield* login]
+      const renewed = yield* accounts.refresh(old.refreshToken)
+      yield* accounts.logout(old.refreshToken, { everywhere: true })
+      assert.strictEqual(yield* tagOf(accounts.refresh(renewed.refreshToken)), "InvalidRefreshToken Ended")
+      const next = yield* accounts.refresh(one.refreshToken)
+      yield* accounts.logout(next.refreshToken, { everywhere: true })
+      for (const { refreshToken } of [next, two]) {
+        assert.strictEqual(yield* tagOf(accounts.refresh(refreshToken)), "InvalidRefreshToken Ended")
+      }
+      // One that has ended ends nothing.
+      const later = yield* login
+      yield* accounts.logout(two.refreshToken, { everywhere: true })
+      yield* accounts.refresh(later.refreshToken)
+      yield* accounts.refresh(bo.refreshToken)
+    })
+  )
+
   it.live("a login with the old password that goes on while it is changed gets no session", () =>
     Effect.gen(function* () {
       const { store } = yield* MemoryStore.make()
@@ -333,6 +356,18 @@ describe("the endpoints of accounts", () => {
       assert.strictEqual(changed.status, 204, changed.text)
       isProblem(yield* post("login", account), 401, "InvalidLogin")
       assert.strictEqual((yield* post("logout", { refreshToken })).status, 204)
+      isProblem(yield* post("logout", { everywhere: "yes" }), 400, "InvalidRequest")
+      const again = { ...account, password: "another long one" }
+      const [here, there] = [yield* post("login", again), yield* post("login", again)]
+      const asBia = { authorization: `Bearer ${here.json.accessToken}` }
+      // Who is nobody ends nothing.
+      assert.strictEqual((yield* post("logout", { everywhere: true })).status, 204)
+      const later = yield* post("refresh", { refreshToken: there.json.refreshToken })
+      assert.strictEqual(later.status, 200)
+      assert.strictEqual((yield* post("logout", { everywhere: true }, asBia)).status, 204)
+      for (const one of [here, later]) {
+        isProblem(yield* post("refresh", { refreshToken: one.json.refreshToken }), 401, "InvalidRefreshToken")
+      }
       const { json } = yield* client.send("GET", "/api/openapi.json", { as: "" })
       assert.containsAllKeys(json.paths, ["/api/accounts/login", "/api/accounts/refresh", "/api/notes/{id}"])
       assert.deepInclude(json.paths["/api/accounts/me"].get, { security: [{ bearer: [] }] })

@@ -95,8 +95,12 @@ describeWithChromium("the admin page, by a provider", () => {
       headers: { cookie: `${session!.name}=${session!.value}`, origin: "https://evil.example" }
     })
     assert.strictEqual(forged.status, 403)
-    await page.getByRole("button", { name: "Sign out" }).click()
-    await page.getByText("You are signed out.").waitFor()
+    // All that there are, which it asks about first.
+    await page.getByRole("button", { name: "Sign out everywhere" }).click()
+    await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click()
+    await page.getByRole("button", { name: "Sign out everywhere" }).click()
+    await page.getByRole("dialog").getByRole("button", { name: "End all sessions" }).click()
+    await page.getByText("You are signed out everywhere.").waitFor()
     const after = await fetch(`${server.origin}/api/-/admin`, {
       headers: { cookie: `${session!.name}=${session!.value}` }
     })

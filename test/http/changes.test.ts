@@ -9,6 +9,7 @@ import * as HttpResources from "effect-s3db/http/HttpResources"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { untilSome } from "../waiting.ts"
 import { Auth, isProblem, serve, services } from "./api.ts"
 
 const schema = Schema.Struct({
@@ -134,6 +135,55 @@ describe("changes over HTTP", () => {
         yield* api.send("GET", "/api/kept/-/changes", { headers: { "last-event-id": "x" }, as: "ana:acme" }),
         400
       )
+    })
+  )
+
+  it.live("are open in so many places, of each user and of all, which are given back however a stream ends", () =>
+    Effect.gen(function* () {
+      const few = HttpResources.expose(Live, { sockets: { perUser: 2, total: 3 } })
+      const api = yield* serve(
+        HttpResources.layer(HttpResources.api("few", [few], { prefix: "/api" }), [few]).pipe(
+          Layer.provide([Live.layer.pipe(Layer.provide(Database.layer), Layer.provide(MemoryStore.layer)), Auth]),
+          Layer.provide(Database.layer),
+          Layer.provide(MemoryStore.layer)
+        )
+      )
+      const open = (as: string, method = "GET", headers: Record<string, string> = {}) =>
+        Effect.promise(() =>
+          api.handler(
+            new Request("http://localhost/api/live/-/changes", {
+              method,
+              headers: { ...headers, authorization: `Bearer ${as}` }
+            })
+          )
+        )
+      const codeOf = (response: Response) =>
+        Effect.promise(async () => [response.status, ((await response.json()) as { readonly code: string }).code])
+      const isOpen = Effect.fnUntraced(function* (as: string) {
+        const response = yield* open(as)
+        assert.strictEqual(response.status, 200, as)
+        return response
+      })
+      const opened = untilSome("there is a place", () =>
+        Effect.map(open("ana"), (response) => (response.status === 200 ? response : undefined))
+      )
+      // Those that are refused, or have no stream, keep no place.
+      for (let turn = 0; turn < 4; turn += 1) {
+        assert.strictEqual((yield* open("ana", "HEAD")).status, 200)
+        assert.strictEqual((yield* open("ana", "GET", { "last-event-id": "x" })).status, 400)
+      }
+      const first = yield* isOpen("ana")
+      const second = yield* isOpen("ana")
+      assert.deepStrictEqual(yield* codeOf(yield* open("ana")), [429, "TooManyConnections"])
+      const third = yield* isOpen("bo")
+      assert.deepStrictEqual(yield* codeOf(yield* open("cyn")), [503, "TooManyConnections"])
+      yield* Effect.promise(() => first.body!.cancel())
+      const fourth = yield* opened
+      for (const response of [second, third, fourth]) yield* Effect.promise(() => response.body!.cancel())
+      for (let turn = 0; turn < 5; turn += 1) {
+        const again = yield* opened
+        yield* Effect.promise(() => again.body!.cancel())
+      }
     })
   )
 })

@@ -353,6 +353,14 @@ describe("logging in by a provider", () => {
       const local = yield* ana.send("POST", `${origin}/auth/logout?local=true`, undefined, { origin })
       assert.strictEqual(local.headers.get("location"), "/")
       assert.strictEqual((yield* ask(ana)).status, 401)
+      // Those of other browsers end by being asked for, and not otherwise.
+      const browsers = [browser(), browser(), browser()]
+      for (const one of browsers) yield* logIn(one)
+      const [first, second, third] = browsers as [typeof ana, typeof ana, typeof ana]
+      yield* first.send("POST", `${origin}/auth/logout?local=true&everywhere=false`, undefined, { origin })
+      assert.deepStrictEqual([(yield* ask(first)).status, (yield* ask(second)).status], [401, 200])
+      yield* second.send("POST", `${origin}/auth/logout?local=true&everywhere=true`, undefined, { origin })
+      assert.deepStrictEqual([(yield* ask(second)).status, (yield* ask(third)).status], [401, 401])
     })
   )
 

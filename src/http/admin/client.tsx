@@ -164,21 +164,42 @@ export class Client {
     sessionStorage.removeItem(this.#place)
   }
 
+  /** Whether there are sessions, of which there may be others elsewhere: keys and passwords have none. */
+  get hasSessions(): boolean {
+    return this.#refreshToken !== undefined || (this.#credentials === "session" && this.config.logout !== undefined)
+  }
+
   async signOut(): Promise<void> {
+    // Gone from here in any case.
+    await this.#leave(false).catch(() => {})
+  }
+
+  /** Ends the sessions of all browsers. What fails is told: they may go on. */
+  async signOutEverywhere(): Promise<void> {
+    await this.#leave(true)
+  }
+
+  async #leave(everywhere: boolean): Promise<void> {
     const refreshToken = this.#refreshToken
-    const { logout } = this.config
+    const { logout, page } = this.config
+    const leaving: Array<Promise<unknown>> = []
     if (this.#credentials === "session" && logout !== undefined) {
       // That of the provider goes on: it would end by a page of its own.
-      await fetch(`${logout}?local=true&returnTo=${encodeURIComponent(this.config.page)}`, {
-        method: "POST",
-        credentials: "same-origin",
-        redirect: "manual"
-      }).catch(() => {})
+      const query = `local=true&everywhere=${everywhere}&returnTo=${encodeURIComponent(page)}`
+      const ended = fetch(`${logout}?${query}`, { method: "POST", credentials: "same-origin", redirect: "manual" })
+      leaving.push(
+        ended.then(({ status, type }) => {
+          if (type !== "opaqueredirect" && status >= 400) throw new Failure(status, undefined)
+        })
+      )
     }
+    if (!everywhere) this.forget()
+    if (refreshToken !== undefined) {
+      const body = everywhere ? { refreshToken, everywhere } : { refreshToken }
+      leaving.push(this.#send("/accounts/logout", { method: "POST", body }))
+    }
+    await Promise.all(leaving)
     this.forget()
-    if (refreshToken === undefined) return
-    // Gone from here in any case.
-    await this.#send("/accounts/logout", { method: "POST", body: { refreshToken } }).catch(() => {})
   }
 
   async #fetch(path: string, { body, file, headers, method = "GET", signal }: Options): Promise<Response> {

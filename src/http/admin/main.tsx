@@ -93,12 +93,16 @@ const Main = ({ client }: { readonly client: Client }) => {
     [announce]
   )
 
-  const signOut = () => {
-    void client.signOut()
+  const [isLeaving, setIsLeaving] = useState(false)
+  const left = (message: string) => {
     unsaved.current = false
     setOver(false)
     setSession(undefined)
-    setNotice("You are signed out.")
+    setNotice(message)
+  }
+  const signOut = () => {
+    void client.signOut()
+    left("You are signed out.")
   }
 
   if (session === undefined) {
@@ -155,6 +159,11 @@ const Main = ({ client }: { readonly client: Client }) => {
           <button type="button" onClick={signOut}>
             Sign out
           </button>
+          {client.hasSessions && (
+            <button type="button" onClick={() => setIsLeaving(true)}>
+              Sign out everywhere
+            </button>
+          )}
         </div>
       </header>
       <main id="main" tabIndex={-1}>
@@ -180,6 +189,19 @@ const Main = ({ client }: { readonly client: Client }) => {
           onClose={() => setLeaving("")}
         >
           <p>What you have changed is not saved, and would be lost.</p>
+        </Confirm>
+      )}
+      {isLeaving && (
+        <Confirm
+          title="Sign out everywhere?"
+          label="End all sessions"
+          doIt={async () => {
+            await client.signOutEverywhere()
+            left("You are signed out everywhere.")
+          }}
+          onClose={() => setIsLeaving(false)}
+        >
+          <p>All browsers in which you are signed in are signed out, this one too. What is not saved there is lost.</p>
         </Confirm>
       )}
       {isOver && (

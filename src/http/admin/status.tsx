@@ -1,4 +1,5 @@
 /** What does not belong to a resource: plugins, costs, what the store can do. */
+import type { ComponentChildren } from "preact"
 import { listOf, numberOf, objectOf, textOf } from "./client.tsx"
 import { asText, at, bytes, type Json } from "./model.ts"
 import { Heading, plural, Show, useApp, useLoaded, Wide } from "./parts.tsx"
@@ -21,7 +22,105 @@ const Again = ({ again }: { readonly again: () => void }) => (
   </button>
 )
 
+interface Column {
+  readonly head: string
+  readonly isNumber?: boolean
+  readonly cell: (row: Json) => ComponentChildren
+}
+
+/** A table of what the server gives: the first column says of what each row is. */
+const Rows = ({
+  columns,
+  label,
+  none,
+  rows
+}: {
+  readonly label: string
+  /** What is said where there are no rows. */
+  readonly none: string
+  readonly rows: ReadonlyArray<Json>
+  readonly columns: ReadonlyArray<Column>
+}) =>
+  rows.length === 0 ? (
+    <p>{none}</p>
+  ) : (
+    <Wide label={label}>
+      <table>
+        <thead>
+          <tr>
+            {columns.map(({ head, isNumber = false }) => (
+              <th scope="col" class={isNumber ? "number" : undefined}>
+                {head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr>
+              {columns.map(({ cell, isNumber = false }, at) =>
+                at === 0 ? (
+                  <th scope="row">{cell(row)}</th>
+                ) : (
+                  <td class={isNumber ? "number" : undefined}>{cell(row)}</td>
+                )
+              )}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Wide>
+  )
+
 const textAt = (value: Json, name: string): string => asText(at(value, name))
+
+const openColumns: ReadonlyArray<Column> = [
+  { head: "Plugin", cell: (one) => `${textAt(one, "slug")} ${textAt(one, "name")}` },
+  {
+    head: "State",
+    cell: (one) => (
+      <>
+        {textAt(one, "state")} <span class="quiet">since {ago(textAt(one, "since"))}</span>
+      </>
+    )
+  },
+  {
+    head: "Health",
+    cell: (one) => {
+      const health = at(one, "health") ?? null
+      const level = textAt(health, "level")
+      return (
+        <>
+          <span class={`level ${level}`}>{level}</span> {textAt(health, "detail")}
+        </>
+      )
+    }
+  },
+  {
+    head: "Counts",
+    cell: (one) =>
+      Object.entries(objectOf(at(one, "counters") ?? null)).map(([name, count]) => (
+        <span class="tag">
+          {name} {numberOf(count).toLocaleString("en")}
+        </span>
+      ))
+  }
+]
+
+const leaseColumns: ReadonlyArray<Column> = [
+  { head: "Of", cell: (one) => textAt(one, "of") },
+  { head: "State", cell: (one) => textAt(one, "state") },
+  { head: "Holders so far", isNumber: true, cell: (one) => textAt(one, "token") },
+  {
+    head: "Renewed",
+    cell: (one) => (
+      <>
+        {textAt(one, "renewedAt") === "" ? "" : ago(textAt(one, "renewedAt"))}{" "}
+        <span class="quiet">for {numberOf(at(one, "millis")) / 1000} s</span>
+      </>
+    )
+  }
+]
 
 export const Plugins = () => {
   const [loaded, again] = useData("plugins")
@@ -34,47 +133,7 @@ export const Plugins = () => {
         {({ installed, journal, leases, open }) => (
           <>
             <h2>Open in this process</h2>
-            {listOf(open).length === 0 ? (
-              <p>None.</p>
-            ) : (
-              <Wide label="Plugins that are open">
-                <table>
-                  <thead>
-                    <tr>
-                      <th scope="col">Plugin</th>
-                      <th scope="col">State</th>
-                      <th scope="col">Health</th>
-                      <th scope="col">Counts</th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    {listOf(open).map((one) => {
-                      const level = textAt(at(one, "health") ?? null, "level")
-                      return (
-                        <tr>
-                          <th scope="row">
-                            {textAt(one, "slug")} {textAt(one, "name")}
-                          </th>
-                          <td>
-                            {textAt(one, "state")} <span class="quiet">since {ago(textAt(one, "since"))}</span>
-                          </td>
-                          <td>
-                            <span class={`level ${level}`}>{level}</span> {textAt(at(one, "health") ?? null, "detail")}
-                          </td>
-                          <td>
-                            {Object.entries(objectOf(at(one, "counters") ?? null)).map(([name, count]) => (
-                              <span class="tag">
-                                {name} {numberOf(count).toLocaleString("en")}
-                              </span>
-                            ))}
-                          </td>
-                        </tr>
-                      )
-                    })}
-                  </tbody>
-                </table>
-              </Wide>
-            )}
+            <Rows label="Plugins that are open" none="None." rows={listOf(open)} columns={openColumns} />
             {journal !== undefined && (
               <>
                 <h2>Journal</h2>
@@ -97,37 +156,7 @@ export const Plugins = () => {
               </>
             )}
             <h2>Leases</h2>
-            {listOf(leases).length === 0 ? (
-              <p>Nobody has ever taken one.</p>
-            ) : (
-              <Wide label="Leases">
-                <table>
-                  <thead>
-                    <tr>
-                      <th scope="col">Of</th>
-                      <th scope="col">State</th>
-                      <th scope="col" class="number">
-                        Holders so far
-                      </th>
-                      <th scope="col">Renewed</th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    {listOf(leases).map((one) => (
-                      <tr>
-                        <th scope="row">{textAt(one, "of")}</th>
-                        <td>{textAt(one, "state")}</td>
-                        <td class="number">{textAt(one, "token")}</td>
-                        <td>
-                          {textAt(one, "renewedAt") === "" ? "" : ago(textAt(one, "renewedAt"))}{" "}
-                          <span class="quiet">for {numberOf(at(one, "millis")) / 1000} s</span>
-                        </td>
-                      </tr>
-                    ))}
-                  </tbody>
-                </table>
-              </Wide>
-            )}
+            <Rows label="Leases" none="Nobody has ever taken one." rows={listOf(leases)} columns={leaseColumns} />
             <h2>In the catalog</h2>
             {listOf(installed).length === 0 ? (
               <p>None.</p>
@@ -151,6 +180,20 @@ export const Plugins = () => {
 
 const dollars = (amount: number): string =>
   amount === 0 ? "$0" : amount < 0.01 ? `$${amount.toPrecision(2)}` : `$${amount.toFixed(2)}`
+
+const costColumns: ReadonlyArray<Column> = [
+  { head: "Resource", cell: (one) => textAt(one, "resource") || "the database" },
+  { head: "Plugin", cell: (one) => textAt(one, "plugin") },
+  { head: "Operation", cell: (one) => textAt(one, "operation") },
+  { head: "Request", cell: (one) => textAt(one, "kind") },
+  { head: "Times", isNumber: true, cell: (one) => numberOf(at(one, "requests")).toLocaleString("en") },
+  {
+    head: "Transfer",
+    isNumber: true,
+    cell: (one) => bytes(numberOf(at(one, "sent")) + numberOf(at(one, "received")))
+  },
+  { head: "Cost", isNumber: true, cell: (one) => dollars(numberOf(at(one, "dollars"))) }
+]
 
 export const Costs = () => {
   const [loaded, again] = useData("costs")
@@ -185,44 +228,12 @@ export const Costs = () => {
                 <dd>{dollars(all)}</dd>
               </dl>
               <h2>By whom</h2>
-              {rows.length === 0 ? (
-                <p>No requests yet.</p>
-              ) : (
-                <Wide label="Requests of this process">
-                  <table>
-                    <thead>
-                      <tr>
-                        <th scope="col">Resource</th>
-                        <th scope="col">Plugin</th>
-                        <th scope="col">Operation</th>
-                        <th scope="col">Request</th>
-                        <th scope="col" class="number">
-                          Times
-                        </th>
-                        <th scope="col" class="number">
-                          Transfer
-                        </th>
-                        <th scope="col" class="number">
-                          Cost
-                        </th>
-                      </tr>
-                    </thead>
-                    <tbody>
-                      {rows.slice(0, 200).map((one) => (
-                        <tr>
-                          <th scope="row">{textAt(one, "resource") || "the database"}</th>
-                          <td>{textAt(one, "plugin")}</td>
-                          <td>{textAt(one, "operation")}</td>
-                          <td>{textAt(one, "kind")}</td>
-                          <td class="number">{numberOf(at(one, "requests")).toLocaleString("en")}</td>
-                          <td class="number">{bytes(numberOf(at(one, "sent")) + numberOf(at(one, "received")))}</td>
-                          <td class="number">{dollars(numberOf(at(one, "dollars")))}</td>
-                        </tr>
-                      ))}
-                    </tbody>
-                  </table>
-                </Wide>
-              )}
+              <Rows
+                label="Requests of this process"
+                none="No requests yet."
+                rows={rows.slice(0, 200)}
+                columns={costColumns}
+              />
             </>
           )
         }}
@@ -260,6 +271,24 @@ const abilities: ReadonlyArray<readonly [string, string, string]> = [
   ["sureAnswers", "Never loses an answer", "so it is in memory and in a folder, on no network"]
 ]
 
+const abilityColumns: ReadonlyArray<Column> = [
+  { head: "Ability", cell: (one) => textAt(one, "label") },
+  {
+    head: "It has",
+    cell: (one) => {
+      const value = at(one, "value")
+      return typeof value === "boolean" ? (
+        <span class={`level ${value ? "up" : "degraded"}`}>{value ? "yes" : "no"}</span>
+      ) : typeof value === "number" ? (
+        value.toLocaleString("en")
+      ) : (
+        asText(value)
+      )
+    }
+  },
+  { head: "What that means", cell: (one) => textAt(one, "meaning") }
+]
+
 export const Store = () => {
   const [loaded, again] = useData("store")
   return (
@@ -273,39 +302,15 @@ export const Store = () => {
             <p>
               <code>{textOf(location)}</code>
             </p>
-            <Wide label="What the store can do">
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">Ability</th>
-                    <th scope="col">It has</th>
-                    <th scope="col">What that means</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {abilities
-                    .filter(([name]) => at(capabilities, name) !== undefined)
-                    .map(([name, label, meaning]) => {
-                      const value = at(capabilities, name)
-                      return (
-                        <tr>
-                          <th scope="row">{label}</th>
-                          <td>
-                            {typeof value === "boolean" ? (
-                              <span class={`level ${value ? "up" : "degraded"}`}>{value ? "yes" : "no"}</span>
-                            ) : typeof value === "number" ? (
-                              value.toLocaleString("en")
-                            ) : (
-                              asText(value)
-                            )}
-                          </td>
-                          <td>{meaning}</td>
-                        </tr>
-                      )
-                    })}
-                </tbody>
-              </table>
-            </Wide>
+            <Rows
+              label="What the store can do"
+              none="That is not known."
+              rows={abilities.flatMap(([name, label, meaning]) => {
+                const value = at(capabilities, name)
+                return value === undefined ? [] : [{ label, meaning, value }]
+              })}
+              columns={abilityColumns}
+            />
           </>
         )}
       </Show>

@@ -41,6 +41,7 @@ import * as Filters from "./filters.ts"
 import { jsonAnswer, RequestId } from "./gate.ts"
 import type { Idempotency } from "./idempotency.ts"
 import * as Include from "./include.ts"
+import * as Places from "./places.ts"
 import * as Preconditions from "./preconditions.ts"
 import * as Search from "./search.ts"
 import * as Sight from "./sight.ts"
@@ -766,12 +767,14 @@ export const make = (
     return HttpServerResponse.jsonUnsafe(whole, { headers: given })
   })
 
+  const places = Places.make(settings.sockets)
   const feed = Feed.make(
     repository,
     database,
     definition,
     (value) => Effect.flatMap(sight, ({ show }) => Effect.map(jsonOf(value), show)),
-    Staying.make(authentication, settings.sockets.recheck)
+    Staying.make(authentication, settings.sockets.recheck),
+    places
   )
 
   return {
@@ -952,6 +955,7 @@ export const make = (
     changes: feed.serverSent,
     socket: SocketOfChanges.make({
       feed,
+      places,
       authentication,
       isPublic: settings.isPublic,
       settings: settings.sockets

@@ -28,6 +28,7 @@ import type * as Journal from "../../kernel/Journal.ts"
 import type { DynamicSchema } from "../../Portable.ts"
 import * as Answer from "./answer.ts"
 import { RequestId } from "./gate.ts"
+import type * as Places from "./places.ts"
 import type * as Staying from "./staying.ts"
 import type { Untyped } from "./untyped.ts"
 
@@ -68,7 +69,9 @@ export const make = (
   definition: Definition<DynamicSchema>,
   show: (value: unknown) => Effect.Effect<JsonObject>,
   /** Ends when somebody is not any more who he was. */
-  stays: ReturnType<typeof Staying.make>
+  stays: ReturnType<typeof Staying.make>,
+  /** Those of changes over either way. */
+  places: Places.Places
 ): Feed => {
   const { name } = definition
 
@@ -185,6 +188,8 @@ export const make = (
     from,
     serverSent: (request) =>
       Effect.gen(function* () {
+        const user = yield* CurrentUser.CurrentUser
+        yield* places.take(request, user)
         const events = yield* from(request.headers["last-event-id"])
         const told = events.pipe(
           Stream.filter((event) => event !== undefined),
@@ -192,7 +197,6 @@ export const make = (
         )
         const beats = Stream.map(Stream.fromSchedule(Schedule.spaced(beat)), () => ": still here\n\n")
         // Who is not any more who he was has to ask again, as a browser does by itself.
-        const user = yield* CurrentUser.CurrentUser
         const whole = Stream.interruptWhen(Stream.merge(told, beats), stays(request, user))
         return HttpServerResponse.stream(Stream.encodeText(whole), {
           contentType: "text/event-stream",

@@ -15,7 +15,6 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -28,13 +27,10 @@ import * as Problem from "../Problem.ts"
 import * as Answer from "./answer.ts"
 import type { Event, Feed } from "./feed.ts"
 import * as Gate from "./gate.ts"
+import * as Places from "./places.ts"
 import * as Staying from "./staying.ts"
 
-export interface Settings {
-  /** The most connections of one user; of somebody who is not logged in, of one address. */
-  readonly perUser: number
-  /** The most connections of the resource in this process. */
-  readonly total: number
+export interface Settings extends Places.Settings {
   /** How often who is silent is asked whether he is there. */
   readonly heartbeat: Duration.Duration
   /** How often it is looked whether he still is who he was. */
@@ -103,34 +99,10 @@ const bearing = (request: HttpServerRequest, authorization: string): HttpServerR
 
 export interface Options {
   readonly feed: Feed
+  readonly places: Places.Places
   readonly authentication: Authentication["Service"]
   readonly isPublic: boolean
   readonly settings: Settings
-}
-
-/** Counts connections by who has them. */
-const counting = ({ perUser, total }: Settings) => {
-  const counts = new Map<string, number>()
-  let all = 0
-  return {
-    /** Takes a place, if there is one. */
-    enter: () => all < total && ((all += 1), true),
-    leave: () => {
-      all -= 1
-    },
-    /** The same for somebody. */
-    enterAs: (who: string) => {
-      const here = counts.get(who) ?? 0
-      if (here >= perUser) return false
-      counts.set(who, here + 1)
-      return true
-    },
-    leaveAs: (who: string) => {
-      const left = (counts.get(who) ?? 1) - 1
-      if (left > 0) counts.set(who, left)
-      else counts.delete(who)
-    }
-  }
 }
 
 /** What is sent, as far as it is known to be read. */
@@ -184,10 +156,9 @@ const flow = (writer: Socket.Writer, { patience, window }: Settings) => {
   }
 }
 
-export const make = ({ authentication, feed, isPublic, settings }: Options) => {
+export const make = ({ authentication, feed, isPublic, places, settings }: Options) => {
   const { allowedOrigins, heartbeat, patience, recheck } = settings
   const { authenticate, challenges } = authentication
-  const places = counting(settings)
 
   const staying = Staying.make(authentication, recheck)
 
@@ -265,9 +236,6 @@ export const make = ({ authentication, feed, isPublic, settings }: Options) => {
     return { shown, user: found.success }
   })
 
-  const whoOf = (request: HttpServerRequest, user: CurrentUser.User | undefined): string =>
-    user === undefined ? `address ${Option.getOrElse(request.remoteAddress, () => "")}` : `user ${user.id}`
-
   const asOne = <A, E, R>(who: string, effect: Effect.Effect<A, E, R>, other: Effect.Effect<A, E, R>) =>
     Effect.suspend(() =>
       places.enterAs(who)
@@ -340,20 +308,19 @@ export const make = ({ authentication, feed, isPublic, settings }: Options) => {
         : yield* Effect.fail(found.failure)
     }
     const user = found.success
-    const tooMany = Answer.refuse(429, "TooManyConnections", "these are too many connections: end some")
     if (user !== undefined || isPublic) {
       const changes = yield* asUser(feed.from(from), user)
       return yield* asOne(
-        whoOf(request, user),
+        Places.whoOf(request, user),
         connected(request, (pull, writer) => talk(pull, writer, shown, user, changes)),
-        tooMany
+        Places.tooMany
       )
     }
     return yield* connected(request, (pull, writer) =>
       Effect.gen(function* () {
         const { shown, user } = yield* introduced(pull, request)
         yield* asOne(
-          whoOf(request, user),
+          Places.whoOf(request, user),
           Effect.gen(function* () {
             const changes = yield* Effect.result(asUser(feed.from(from), user))
             if (Result.isFailure(changes)) return yield* end(refusedAs(changes.failure))
@@ -369,9 +336,7 @@ export const make = ({ authentication, feed, isPublic, settings }: Options) => {
     Effect.flatMap(Gate.RequestId, (requestId) =>
       Answer.told(
         Effect.suspend(() =>
-          places.enter()
-            ? Effect.ensuring(answering(request, from), Effect.sync(places.leave))
-            : Answer.refuse(503, "TooManyConnections", "these are too many connections: connect again later")
+          places.enter() ? Effect.ensuring(answering(request, from), Effect.sync(places.leave)) : Places.full
         ),
         requestId
       )
