@@ -395,3 +395,63 @@ export const suite = (name: string, subject: Subject): void => {
     )
   })
 }
+
+export interface Server {
+  /** Ends it at once, as `kill -9` does. */
+  readonly kill: Effect.Effect<unknown>
+  readonly start: Effect.Effect<unknown>
+}
+
+/** What a queue on a server has to do when that dies. */
+export const serverSuite = (name: string, { many, open, timeout = 60_000 }: Subject, server: () => Server): void => {
+  describe(`${name} when its server dies`, () => {
+    it.live(
+      `loses none of ${many} messages that were acknowledged to their publisher, and handles all of them`,
+      () =>
+        Effect.gen(function* () {
+          const queue = newName()
+          const { publisher, source } = yield* open(queue)
+          const consumer = yield* consumerOn()
+          const done = new Set<number>()
+          const consuming = yield* Effect.forkChild(
+            consumer.consume({
+              source,
+              payload: Numbered,
+              concurrency: 8,
+              maxDeliveries: 1_000,
+              retryDelay: () => 50,
+              handler: ({ n }) =>
+                Effect.andThen(
+                  Effect.yieldNow,
+                  Effect.sync(() => done.add(n))
+                )
+            })
+          )
+          const all = numbers(many)
+          let published = 0
+          const publishing = yield* Effect.forkChild(
+            Effect.forEach(
+              Array.from({ length: Math.ceil(many / 50) }, (_, i) => all.slice(i * 50, i * 50 + 50)),
+              (page) =>
+                publisher.publish(page).pipe(
+                  Effect.tapError(() => Effect.sleep("50 millis")),
+                  Effect.retry({ while: ({ _tag }) => _tag === "QueueUnavailable" }),
+                  Effect.andThen(Effect.sync(() => (published += page.length)))
+                ),
+              inTurn
+            )
+          )
+          for (const share of [0.2, 0.5]) {
+            yield* until("some are published", () => published >= many * share)
+            yield* server().kill
+            yield* server().start
+          }
+          yield* Fiber.join(publishing)
+          yield* until("all are handled", () => done.size === many)
+          yield* Fiber.interrupt(consuming)
+          assert.deepStrictEqual(yield* Stream.runCollect(consumer.deadLetters(queue)), [])
+        }),
+      timeout
+    )
+  })
+}

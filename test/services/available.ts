@@ -8,6 +8,8 @@ import * as ceph from "./ceph.ts"
 import * as chromium from "./chromium.ts"
 import * as mariadb from "./mariadb.ts"
 import * as postgres from "./postgres.ts"
+import * as nats from "./nats.ts"
+import * as rabbitmq from "./rabbitmq.ts"
 import * as redis from "./redis.ts"
 
 export const required = process.env["S3DB_REQUIRE_SERVICES"] === "1"
@@ -64,6 +66,18 @@ export const describeWithPostgres = (name: string, tests: () => void): void => {
 export const describeWithMariaDb = (name: string, tests: () => void): void => {
   const problem = `MariaDB is not installed; on Debian: ${startCommand}`
   describeWith({ need: "needs MariaDB", isAvailable: mariadb.isInstalled(), problem }, name, tests)
+}
+
+/** Registers tests that start a RabbitMQ. */
+export const describeWithRabbitMq = (name: string, tests: () => void): void => {
+  const problem = "rabbitmq-server is not installed; on Debian: apt-get install rabbitmq-server"
+  describeWith({ need: "needs rabbitmq-server", isAvailable: rabbitmq.isInstalled(), problem }, name, tests)
+}
+
+/** Registers tests that start a NATS. */
+export const describeWithNats = (name: string, tests: () => void): void => {
+  const problem = "nats-server is not installed; on Debian: apt-get install nats-server"
+  describeWith({ need: "needs nats-server", isAvailable: nats.isInstalled(), problem }, name, tests)
 }
 
 /** Registers tests that run programs on Bun, Deno and workerd. */

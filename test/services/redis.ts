@@ -28,12 +28,13 @@ export const freePort = (): Promise<number> =>
 export interface Redis {
   readonly url: string
   readonly start: () => Promise<void>
-  /** As the death of the machine: nothing is left of what it had. */
+  /** As the death of the machine: nothing is left of what it had, unless it is durable. */
   readonly stop: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
-export const make = async (): Promise<Redis> => {
+/** `isDurable`: whatever it has answered is on the disk, and there after `stop` and `start`. */
+export const make = async ({ isDurable = false } = {}): Promise<Redis> => {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), "effect-s3db-redis-"))
   let server: ChildProcess | undefined
@@ -45,7 +46,8 @@ export const make = async (): Promise<Redis> => {
   return {
     url: `redis://127.0.0.1:${port}`,
     start: async () => {
-      const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
+      const keeping = isDurable ? ["--appendonly", "yes", "--appendfsync", "always"] : ["--appendonly", "no"]
+      const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", ...keeping, "--dir", folder]
       server = spawn("redis-server", args, { stdio: "ignore" })
       for (let i = 0; i < 200 && !(await isListening(port)); i++)
         await new Promise((resolve) => setTimeout(resolve, 25))

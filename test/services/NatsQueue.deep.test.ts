@@ -1,0 +1,32 @@
+/** Queues in a real NATS, which is killed. */
+import { afterAll, beforeAll } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as NatsQueue from "effect-s3db/plugins/NatsQueue"
+import { serverSuite, suite, type Subject } from "../plugins/messageQueues.ts"
+import { describeWithNats } from "./available.ts"
+import * as nats from "./nats.ts"
+
+describeWithNats("queues in NATS", () => {
+  let server: nats.Nats
+  beforeAll(async () => {
+    server = await nats.make()
+    await server.start()
+  })
+  afterAll(() => server.close())
+
+  const subject: Subject = {
+    open: (name) =>
+      Effect.suspend(() => NatsQueue.make({ name, url: Redacted.make(server.url), visibility: "1 second" })),
+    remembersIds: true,
+    hasVisibility: true,
+    // An acknowledgement counts, whoever has the message by then.
+    refusesLate: false,
+    many: 2500
+  }
+  suite("NATS", subject)
+  serverSuite("NATS", subject, () => ({
+    kill: Effect.promise(() => server.kill()),
+    start: Effect.promise(() => server.start())
+  }))
+})

@@ -1,0 +1,37 @@
+/** Queues in a real Redis, which keeps what it has answered, and is killed. */
+import { afterAll, beforeAll } from "@effect/vitest"
+import * as NodeRedis from "@effect/platform-node/NodeRedis"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as RedisQueue from "effect-s3db/plugins/RedisQueue"
+import { serverSuite, suite, type Subject } from "../plugins/messageQueues.ts"
+import { describeWithRedis } from "./available.ts"
+import * as redisServer from "./redis.ts"
+
+describeWithRedis("queues in Redis", () => {
+  let server: redisServer.Redis
+  beforeAll(async () => {
+    server = await redisServer.make({ isDurable: true })
+    await server.start()
+  })
+  afterAll(() => server.close())
+
+  const connected = Layer.unwrap(Effect.sync(() => NodeRedis.layer({ url: server.url })))
+  const options = { visibility: "1 second", block: "50 millis" } as const
+  const by = (make: typeof RedisQueue.list): Subject => ({
+    open: (name) =>
+      Effect.gen(function* () {
+        return yield* Effect.provideContext(make({ name, ...options }), yield* Layer.build(Layer.fresh(connected)))
+      }),
+    remembersIds: true,
+    hasVisibility: true,
+    refusesLate: true,
+    many: 2500
+  })
+  const dying = () => ({ kill: Effect.promise(() => server.stop()), start: Effect.promise(() => server.start()) })
+
+  suite("a Redis stream", by(RedisQueue.stream))
+  serverSuite("a Redis stream", by(RedisQueue.stream), dying)
+  suite("a Redis list", by(RedisQueue.list))
+  serverSuite("a Redis list", by(RedisQueue.list), dying)
+})
