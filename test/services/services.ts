@@ -9,13 +9,25 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as ceph from "./ceph.ts"
 import * as mariadb from "./mariadb.ts"
+import * as nats from "./nats.ts"
 import * as postgres from "./postgres.ts"
+import * as rabbitmq from "./rabbitmq.ts"
+import * as redis from "./redis.ts"
+
+/** Servers of which a test that needs one starts its own, and their packages of Debian. */
+const servers = [
+  { name: "PostgreSQL", packages: postgres.packages, isInstalled: postgres.isInstalled },
+  { name: "MariaDB", packages: mariadb.packages, isInstalled: mariadb.isInstalled },
+  { name: "Redis", packages: ["redis-server"], isInstalled: redis.isInstalled },
+  { name: "RabbitMQ", packages: ["rabbitmq-server"], isInstalled: rabbitmq.isInstalled },
+  { name: "NATS", packages: ["nats-server"], isInstalled: nats.isInstalled }
+]
 
 const { accessKeyId, endpoint, port, secretAccessKey } = ceph.gateway
 const usage = `usage: npm run services -- up [--install] | down | status   [--json]
 
-up      starts Ceph's S3 gateway on port ${port}; --install installs it first, on Debian and as root, and PostgreSQL
-        and MariaDB, which the tests that need them start by themselves
+up      starts Ceph's S3 gateway on port ${port}; --install installs it first, on Debian and as root, and the servers
+        of which a test that needs one starts its own: ${servers.map(({ name }) => name).join(", ")}
 down    ends it, and removes all that it holds
 status  says whether it runs
 
@@ -31,7 +43,7 @@ const say = (line: string): void => {
   if (!json) console.log(line)
 }
 
-const allPackages = [...ceph.packages, ...postgres.packages, ...mariadb.packages]
+const allPackages = [...ceph.packages, ...servers.flatMap(({ packages }) => packages)]
 
 const install = (): void => {
   if (process.getuid?.() !== 0 || !existsSync("/etc/debian_version")) {
@@ -39,8 +51,7 @@ const install = (): void => {
   }
   const packages = [
     ...(ceph.missingPrograms().length === 0 ? [] : ceph.packages),
-    ...(postgres.isInstalled() ? [] : postgres.packages),
-    ...(mariadb.isInstalled() ? [] : mariadb.packages)
+    ...servers.flatMap(({ isInstalled, packages }) => (isInstalled() ? [] : packages))
   ]
   if (packages.length === 0) return
   say(`installing ${packages.join(", ")}`)
