@@ -123,16 +123,16 @@ export type LayerError = Plugin.InvalidPlugin | DbError.DbError
  */
 export const ChangeMessage = Schema.Struct({
   resource: Schema.String,
-  /** `insert`, `update` and `upsert` are one: `data` is the whole document after the change. */
-  action: Schema.Literals(["insert", "update", "upsert", "delete"]),
+  /** All but `delete` are one: `document` is the whole of it after the change. */
+  operation: Schema.Literals(["insert", "update", "upsert", "snapshot", "delete"]),
   id: Schema.String,
   /**
    * Rises from change to change of a document, over deletions as well: the place in the journal, say. Not the version of a document,
    * which begins anew when it was deleted.
    */
   version: Schema.Int,
-  /** The document in JSON form; none of a deletion. */
-  data: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
+  /** The document in JSON form; none where it is gone, or is not to be there. */
+  document: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
 })
 
 /**
@@ -635,16 +635,15 @@ export const make = Effect.fn("QueueConsumer.make")(function* (
       const deletions: PluginStore.PluginStore<number> = self.store(Schema.Finite, { resource: name })
       targets.set(name, { repository, primaryKey, field, deletions, keepDeletions })
     }
-    return Effect.fnUntraced(function* ({ action, data, id, resource, version }) {
+    return Effect.fnUntraced(function* ({ document, id, operation, resource, version }) {
       const target = targets.get(resource)
       if (target === undefined) {
         return yield* new Reject({ description: `resource ${JSON.stringify(resource)} is none that is applied here` })
       }
-      if (action !== "delete" && data === undefined) {
-        return yield* new Reject({ description: `a change that is no deletion has data: ${action}` })
-      }
       const applied =
-        action === "delete" ? Apply.remove(target, id, version) : Apply.put(target, id, version, data ?? {})
+        operation === "delete" || document === undefined
+          ? Apply.remove(target, id, version)
+          : Apply.put(target, id, version, document)
       return yield* Effect.catchIf(
         applied,
         ({ _tag }) => refusals.has(_tag),

@@ -35,7 +35,9 @@ describe("queues in SQS", () => {
     remembersIds: false,
     hasVisibility: true,
     refusesLate: false,
-    many: 1000
+    // fauxqs takes each half of a pair for a character that is none; Amazon's documentation allows them.
+    hasAstral: false,
+    many: 300
   }
   suite("SQS", subject)
   suite("a FIFO queue of SQS", {
