@@ -8,9 +8,10 @@ import { suite } from "./messageQueues.ts"
 const inMemory = new Map<string, MessageQueue.MemoryQueue>()
 
 suite("memory", {
-  open: (name) =>
+  open: (name, isShort = false) =>
     Effect.gen(function* () {
-      const found = inMemory.get(name) ?? (yield* MessageQueue.memory({ name, visibility: "1 second" }))
+      const found =
+        inMemory.get(name) ?? (yield* MessageQueue.memory({ name, visibility: isShort ? "1 second" : "1 hour" }))
       inMemory.set(name, found)
       return found
     }),
@@ -27,7 +28,7 @@ suite("S3Queue", {
     const store = stores.get(name) ?? (yield* memory)
     stores.set(name, store)
     const { database } = yield* openOn(store)
-    return yield* MessageQueue.s3({ name, visibility: "1 second", pollInterval: 10, maxPollInterval: 50 }).pipe(
+    return yield* MessageQueue.s3({ name, visibility: "1 minute", pollInterval: 10, maxPollInterval: 50 }).pipe(
       Effect.provideService(Database, database),
       Effect.provideService(Scope.Scope, yield* Effect.scope)
     )

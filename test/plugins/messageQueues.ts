@@ -15,11 +15,14 @@ import { memory, openOn } from "../fixture.ts"
 import { until } from "../waiting.ts"
 
 export interface Subject {
-  /** Opens a queue of a name, as another process would: what was opened under it before is the same queue. */
-  readonly open: (name: string) => Effect.Effect<MessageQueue.MessageQueue, unknown, Scope.Scope>
+  /**
+   * Opens a queue of a name, as another process would: what was opened under it before is the same queue. With `isShort` a consumer that is
+   * silent for a second loses its messages; else nobody does, however slow the machine is.
+   */
+  readonly open: (name: string, isShort?: boolean) => Effect.Effect<MessageQueue.MessageQueue, unknown, Scope.Scope>
   /** Whether an id that is published twice is one message. */
   readonly remembersIds: boolean
-  /** Whether a consumer that is silent for too long loses its messages; they are open for a second or two then. */
+  /** Whether a consumer that is silent for too long loses its messages. */
   readonly hasVisibility: boolean
   /** Whether keys and ids come as they were given. Default: `true`. */
   readonly carries?: boolean
@@ -228,8 +231,8 @@ export const suite = (name: string, subject: Subject): void => {
         () =>
           Effect.gen(function* () {
             const queue = newName()
-            const first = yield* open(queue)
-            const second = yield* open(queue)
+            const first = yield* open(queue, true)
+            const second = yield* open(queue, true)
             const { take } = yield* first.source.open({ prefetch: 2 })
             yield* first.publisher.publish(numbers(2))
             const held: Array<MessageQueue.Delivery<Uint8Array>> = []
@@ -421,7 +424,7 @@ export const serverSuite = (name: string, { many, open, timeout = 60_000 }: Subj
       () =>
         Effect.gen(function* () {
           const queue = newName()
-          const { publisher, source } = yield* open(queue)
+          const { publisher, source } = yield* open(queue, true)
           const consumer = yield* consumerOn()
           const done = new Set<number>()
           const consuming = yield* Effect.forkChild(

@@ -16,8 +16,10 @@ describeWithNats("queues in NATS", () => {
   afterAll(() => server.close())
 
   const subject: Subject = {
-    open: (name) =>
-      Effect.suspend(() => NatsQueue.make({ name, url: Redacted.make(server.url), visibility: "1 second" })),
+    open: (name, isShort = false) =>
+      Effect.suspend(() =>
+        NatsQueue.make({ name, url: Redacted.make(server.url), visibility: isShort ? "1 second" : "1 hour" })
+      ),
     remembersIds: true,
     hasVisibility: true,
     // An acknowledgement counts, whoever has the message by then.

@@ -17,11 +17,13 @@ describeWithRedis("queues in Redis", () => {
   afterAll(() => server.close())
 
   const connected = Layer.unwrap(Effect.sync(() => NodeRedis.layer({ url: server.url })))
-  const options = { visibility: "1 second", block: "50 millis" } as const
   const by = (make: typeof RedisQueue.list): Subject => ({
-    open: (name) =>
+    open: (name, isShort = false) =>
       Effect.gen(function* () {
-        return yield* Effect.provideContext(make({ name, ...options }), yield* Layer.build(Layer.fresh(connected)))
+        return yield* Effect.provideContext(
+          make({ name, block: "50 millis", visibility: isShort ? "1 second" : "1 hour" }),
+          yield* Layer.build(Layer.fresh(connected))
+        )
       }),
     remembersIds: true,
     hasVisibility: true,

@@ -16,19 +16,21 @@ describe("queues in SQS", () => {
 
   const made = new Set<string>()
   const credentials = { accessKeyId: "test", secretAccessKey: Redacted.make("test") }
-  const openAs = (suffix: string, attributes: Record<string, string>) => (name: string) =>
-    Effect.suspend(() => {
-      const queue = `${name}${suffix}`
-      if (!made.has(queue)) server.createQueue(queue, { attributes })
-      made.add(queue)
-      return SqsQueue.make({
-        url: `http://sqs.us-east-1.localhost:${server.port}/000000000000/${queue}`,
-        endpoint: server.address,
-        credentials,
-        visibility: "1 second",
-        wait: "1 second"
-      }).pipe(Effect.provide(FetchHttpClient.layer))
-    })
+  const openAs =
+    (suffix: string, attributes: Record<string, string>) =>
+    (name: string, isShort = false) =>
+      Effect.suspend(() => {
+        const queue = `${name}${suffix}`
+        if (!made.has(queue)) server.createQueue(queue, { attributes })
+        made.add(queue)
+        return SqsQueue.make({
+          url: `http://sqs.us-east-1.localhost:${server.port}/000000000000/${queue}`,
+          endpoint: server.address,
+          credentials,
+          visibility: isShort ? "1 second" : "1 hour",
+          wait: "1 second"
+        }).pipe(Effect.provide(FetchHttpClient.layer))
+      })
 
   const subject: Subject = {
     open: openAs("", {}),
