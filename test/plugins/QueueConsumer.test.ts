@@ -1,13 +1,14 @@
+import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import { Database } from "effect-s3db/Database"
 import * as MessageQueue from "effect-s3db/plugins/MessageQueue"
 import { memory, openOn } from "../fixture.ts"
-import { suite } from "./messageQueues.ts"
+import { roundTrip, suite, type Subject } from "./messageQueues.ts"
 
 const inMemory = new Map<string, MessageQueue.MemoryQueue>()
 
-suite("memory", {
+const memoryQueues: Subject = {
   open: (name, isShort = false) =>
     Effect.gen(function* () {
       const found =
@@ -19,7 +20,14 @@ suite("memory", {
   hasVisibility: true,
   refusesLate: true,
   many: 2500
-})
+}
+
+suite("memory", memoryQueues)
+
+it.live(
+  "changes of a database come through a queue into another, with consumers killed: they are equal at the end",
+  () => roundTrip(memoryQueues, 400, Effect.void)
+)
 
 const stores = new Map<string, Effect.Success<typeof memory>>()
 

@@ -3,16 +3,21 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Equal from "effect/Equal"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { Database } from "effect-s3db/Database"
+import * as Database from "effect-s3db/Database"
+import * as JournalConsumer from "effect-s3db/JournalConsumer"
 import * as MessageQueue from "effect-s3db/plugins/MessageQueue"
 import * as QueueConsumer from "effect-s3db/plugins/QueueConsumer"
+import * as Resource from "effect-s3db/Resource"
+import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { memory, openOn } from "../fixture.ts"
-import { until } from "../waiting.ts"
+import { until, untilSome } from "../waiting.ts"
 
 export interface Subject {
   /**
@@ -48,7 +53,7 @@ export const Numbered = Schema.Struct({ n: Schema.Int })
 /** A consumer on a database of its own in memory, as a process has it. */
 export const consumerOn = Effect.fnUntraced(function* () {
   const { database } = yield* openOn(yield* memory)
-  return yield* Effect.provideService(QueueConsumer.make(), Database, database)
+  return yield* Effect.provideService(QueueConsumer.make(), Database.Database, database)
 })
 
 /** Takes messages until so many were acknowledged. */
@@ -469,3 +474,136 @@ export const serverSuite = (name: string, { many, open, timeout = 60_000 }: Subj
     )
   })
 }
+
+class Replicated extends Resource.Service<Replicated>()("test/replicated", {
+  schema: Schema.Struct({
+    id: Schema.String,
+    n: Schema.Int,
+    text: Schema.String,
+    sourceVersion: Schema.optionalKey(Schema.Int)
+  }),
+  primaryKey: "id",
+  journal: { images: "after" }
+}) {}
+
+/**
+ * So many changes of documents, out of the journal of one database through a queue into another, by two consumers at once, of which one after the
+ * other is killed; `disturb` is run at times, such as to kill the server.
+ */
+export const roundTrip = Effect.fnUntraced(function* (
+  { open }: Pick<Subject, "open">,
+  count: number,
+  disturb: Effect.Effect<unknown>
+) {
+  const on = Effect.fnUntraced(function* (store: ObjectStore["Service"]) {
+    const layer = Replicated.layer.pipe(
+      Layer.provideMerge(Layer.fresh(Database.layer)),
+      Layer.provide(Layer.succeed(ObjectStore, store))
+    )
+    return yield* Layer.build(layer)
+  })
+  const source = yield* on(yield* memory)
+  const targetStore = yield* memory
+  const target = yield* on(targetStore)
+  const queue = newName()
+
+  // A third are new, half are changed, the rest deleted, and some of those come again.
+  yield* Effect.gen(function* () {
+    const { journal, journaled } = yield* Database.Database
+    const documents = yield* Replicated
+    const ids = count / 4
+    const change = Effect.fnUntraced(function* (at: number) {
+      const id = `d${(at * 7919) % ids}`
+      if (at % 6 === 5) yield* documents.delete(id)
+      else yield* documents.replace({ id, n: at, text: `ä ${at}` })
+    })
+    yield* Effect.forEach(
+      Array.from({ length: count }, (_, at) => at),
+      change,
+      { concurrency: 16, discard: true }
+    )
+    yield* journal.catchUp(journaled)
+  }).pipe(Effect.provideContext(source))
+
+  const consumers = { killed: 0, applied: 0, isOver: false }
+  /** A consumer as a process of its own, which is killed and comes again. */
+  const consuming = Effect.gen(function* () {
+    while (!consumers.isOver) {
+      const scope = yield* Scope.make()
+      const until = consumers.applied + count / 5
+      yield* Effect.gen(function* () {
+        const context = yield* on(targetStore)
+        const consumer = yield* Effect.provideContext(QueueConsumer.make(), context)
+        const apply = yield* Effect.provideContext(consumer.applying([Replicated]), context)
+        const opened = yield* open(queue, true)
+        const work = consumer.consume({
+          source: opened.source,
+          payload: QueueConsumer.ChangeMessage,
+          concurrency: 16,
+          maxDeliveries: 1_000,
+          retryDelay: () => 50,
+          stopWithin: 0,
+          handler: (change, context) =>
+            Effect.tap(apply(change, context), () => Effect.sync(() => void (consumers.applied += 1)))
+        })
+        const end = untilSome(
+          "some are applied",
+          () => (consumers.isOver || consumers.applied >= until ? true : undefined),
+          { every: 20, within: 600_000 }
+        )
+        yield* Effect.raceFirst(work, end)
+      }).pipe(Scope.provide(scope))
+      yield* Scope.close(scope, Exit.void)
+      consumers.killed += 1
+    }
+  })
+  const fibers = [yield* Effect.forkChild(consuming), yield* Effect.forkChild(consuming)]
+
+  const published = yield* Effect.gen(function* () {
+    const { publisher } = yield* open(queue, true)
+    const documents = yield* Replicated
+    const consumer = yield* JournalConsumer.make({ name: "queue", resources: ["replicated"], batchSize: 200 })
+    let pages = 0
+    return yield* consumer.drain((entries) =>
+      Effect.gen(function* () {
+        const messages = yield* Effect.forEach(entries, ({ position, value }) =>
+          Effect.gen(function* () {
+            const gone = value.kind === "delete"
+            const document = gone ? undefined : yield* documents.fromImage(value, "after")
+            return QueueConsumer.messageOf({
+              resource: "replicated",
+              operation: value.kind === "delete" ? "delete" : "upsert",
+              id: value.id,
+              version: position,
+              ...(document === undefined ? {} : { document: { n: document.n, text: document.text } })
+            })
+          })
+        )
+        yield* publisher.publish(messages).pipe(
+          Effect.tapError(() => Effect.sleep("50 millis")),
+          Effect.retry({ while: ({ _tag }) => _tag === "QueueUnavailable" })
+        )
+        pages += 1
+        if (pages % 15 === 0) yield* disturb
+      })
+    )
+  }).pipe(Effect.provideContext(source))
+  assert.strictEqual(published.deadLetters, 0)
+  assert.isAtLeast(published.handled, count * 0.8)
+
+  const contents = (context: typeof source) =>
+    Effect.flatMap(Replicated, (documents) =>
+      Effect.map(Stream.runCollect(documents.scan()), (all) =>
+        Object.fromEntries(all.map(({ id, n, text }) => [id, `${n} ${text}`]))
+      )
+    ).pipe(Effect.provideContext(context))
+  const expected = yield* contents(source)
+  yield* until("both are the same", () => Effect.map(contents(target), (found) => Equal.equals(found, expected)), {
+    every: 500,
+    within: 240_000
+  })
+  consumers.isOver = true
+  for (const fiber of fibers) yield* Fiber.join(fiber)
+  assert.deepStrictEqual(yield* contents(target), expected)
+  assert.isAbove(consumers.killed, 3)
+})

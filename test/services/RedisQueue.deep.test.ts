@@ -1,10 +1,10 @@
 /** Queues in a real Redis, which keeps what it has answered, and is killed. */
-import { afterAll, beforeAll } from "@effect/vitest"
+import { afterAll, beforeAll, it } from "@effect/vitest"
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RedisQueue from "effect-s3db/plugins/RedisQueue"
-import { serverSuite, suite, type Subject } from "../plugins/messageQueues.ts"
+import { roundTrip, serverSuite, suite, type Subject } from "../plugins/messageQueues.ts"
 import { describeWithRedis } from "./available.ts"
 import * as redisServer from "./redis.ts"
 
@@ -36,4 +36,14 @@ describeWithRedis("queues in Redis", () => {
   serverSuite("a Redis stream", by(RedisQueue.stream), dying)
   suite("a Redis list", by(RedisQueue.list))
   serverSuite("a Redis list", by(RedisQueue.list), dying)
+
+  it.live(
+    "10,000 changes, from a database through a stream into another, with consumers and the server killed: they are equal at the end",
+    () =>
+      Effect.suspend(() => {
+        const { kill, start } = dying()
+        return roundTrip(by(RedisQueue.stream), 10_000, Effect.andThen(kill, start))
+      }),
+    300_000
+  )
 })
