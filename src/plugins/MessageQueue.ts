@@ -353,6 +353,11 @@ export interface Receiving {
   readonly queue: string
   /** Waits for messages. What it had begun to take when it was interrupted goes back by itself. None: nothing has come for a while. */
   readonly receive: (most: number) => Effect.Effect<ReadonlyArray<Received>, QueueUnavailable>
+  /**
+   * Whether `receive` comes to an end by itself after a while, and is never cut off: what it gives when nobody waits any more is given next, or goes back
+   * when the session ends, which waits for it. For what a server gives away with its answer. Default: `false`.
+   */
+  readonly endsByItself?: boolean | undefined
 }
 
 /** How many are given back at once. */
@@ -365,13 +370,46 @@ const concurrency = 64
  * @since 0.1.0
  */
 export const session = Effect.fnUntraced(function* ({
+  endsByItself = false,
   queue,
   receive
 }: Receiving): Effect.fn.Return<Session, never, Scope.Scope> {
   const held = new Set<Received>()
+  /** What has come for somebody who did not wait for it. */
+  const left: Array<Received> = []
+  let receiving: Deferred.Deferred<void, QueueUnavailable> | undefined
   yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => Effect.forEach([...held], (raw) => Effect.ignore(raw.nack(0)), { concurrency, discard: true }))
+    Effect.gen(function* () {
+      if (receiving !== undefined) yield* Effect.ignore(Deferred.await(receiving))
+      const all = [...held, ...left]
+      yield* Effect.forEach(all, (raw) => Effect.ignore(raw.nack(0)), { concurrency, discard: true })
+    })
   )
+
+  /** Receives in a fiber of its own. */
+  const receiveToItsEnd = Effect.fnUntraced(function* (most: number) {
+    if (left.length === 0) {
+      if (receiving === undefined) {
+        const mine = Deferred.makeUnsafe<void, QueueUnavailable>()
+        receiving = mine
+        yield* Effect.forkDetach(
+          Effect.interruptible(receive(most)).pipe(
+            Effect.exit,
+            Effect.flatMap((exit) =>
+              Effect.sync(() => {
+                receiving = undefined
+                if (Exit.isSuccess(exit)) left.push(...exit.value)
+                Deferred.doneUnsafe(mine, Exit.asVoid(exit))
+              })
+            )
+          )
+        )
+      }
+      if (receiving !== undefined) yield* Deferred.await(receiving)
+    }
+    return left.splice(0, most)
+  })
+  const receiveSome = endsByItself ? receiveToItsEnd : receive
 
   const toDelivery = (raw: Received): Delivery<Uint8Array> => {
     // Who fails or is interrupted has not settled it.
@@ -398,7 +436,7 @@ export const session = Effect.fnUntraced(function* ({
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
           for (;;) {
-            const raws = yield* restore(receive(most))
+            const raws = yield* restore(receiveSome(most))
             if (raws.length === 0) continue
             for (const raw of raws) held.add(raw)
             return raws.map(toDelivery)

@@ -87,7 +87,7 @@ const keyHeader = "S3db-Key"
 const idHeader = "S3db-Id"
 
 /** How long a request for messages stands. */
-const pullMillis = 5_000
+const pullMillis = 1_000
 
 /** Codes of errors: no such consumer, no such stream. */
 const notFound: ReadonlySet<number> = new Set([10_014, 10_059])
@@ -299,16 +299,15 @@ export const make = Effect.fn("NatsQueue.make")(function* (
     const consumer = yield* asked("open", () => client.consumers.get(name, durable))
     const waiting: Array<JetStream.JsMsg> = []
     let arrival = Deferred.makeUnsafe<void, MessageQueue.QueueUnavailable>()
-    let isPulling = false
-    const scope = yield* Effect.scope
+    let pulling: Deferred.Deferred<void> | undefined
 
-    /** Asks for messages; they come one by one, until there are so many or a while is over. */
-    const pull = (most: number) =>
+    /**
+     * Asks for messages; they come one by one, until there are so many or a while is over. It is not cut off: what the server has sent by then
+     * would be held by nobody.
+     */
+    const pull = (most: number, isOver: Deferred.Deferred<void>) =>
       Effect.gen(function* () {
-        const messages = yield* Effect.acquireRelease(
-          asked("take", () => consumer.fetch({ max_messages: most, expires: pullMillis })),
-          (open) => Effect.ignore(asked("close", () => open.close()))
-        )
+        const messages = yield* asked("take", () => consumer.fetch({ max_messages: most, expires: pullMillis }))
         yield* Stream.fromAsyncIterable(messages, (error) => unavailable("take", describe(error))).pipe(
           Stream.runForEach((message) =>
             Effect.sync(() => {
@@ -318,12 +317,13 @@ export const make = Effect.fn("NatsQueue.make")(function* (
           )
         )
       }).pipe(
-        Effect.scoped,
+        Effect.raceFirst(Deferred.await(ended)),
         Effect.exit,
         Effect.flatMap((exit) =>
           Effect.sync(() => {
-            isPulling = false
+            pulling = undefined
             Deferred.doneUnsafe(arrival, exit)
+            Deferred.doneUnsafe(isOver, Effect.void)
           })
         )
       )
@@ -332,18 +332,24 @@ export const make = Effect.fn("NatsQueue.make")(function* (
       Effect.gen(function* () {
         if (waiting.length === 0) {
           arrival = Deferred.makeUnsafe<void, MessageQueue.QueueUnavailable>()
-          if (!isPulling) {
-            isPulling = true
-            yield* Effect.forkIn(pull(most), scope)
+          if (pulling === undefined) {
+            const isOver = Deferred.makeUnsafe<void>()
+            pulling = isOver
+            yield* Effect.forkDetach(pull(most, isOver))
           }
           yield* Effect.raceFirst(Deferred.await(arrival), Deferred.await(ended))
         }
         return waiting.splice(0, most).map((message) => toReceived(link, message))
       })
 
-    // What has come and nobody has taken goes back as well.
+    // What has come, or is coming, and nobody has taken goes back as well.
     yield* Effect.addFinalizer(() =>
-      Effect.ignore(said("nack", () => waiting.splice(0).forEach((message) => message.nak())))
+      Effect.gen(function* () {
+        if (pulling !== undefined) yield* Deferred.await(pulling)
+        if (waiting.length === 0) return
+        yield* said("nack", () => waiting.splice(0).forEach((message) => message.nak()))
+        yield* asked("nack", () => connection.flush())
+      }).pipe(Effect.ignore)
     )
     return yield* MessageQueue.session({ queue: name, receive })
   })

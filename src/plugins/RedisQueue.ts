@@ -357,7 +357,7 @@ export const stream = Effect.fn("RedisQueue.stream")(function* (
       return entriesOf(answer).map(([entry, fields]) => toReceived(entry, fields, 1))
     })
 
-    return yield* MessageQueue.session({ queue: name, receive })
+    return yield* MessageQueue.session({ queue: name, receive, endsByItself: true })
   })
 
   return { name, publisher, source: { name, extendEvery: visibility / 3, open } }
@@ -505,7 +505,8 @@ export const list = Effect.fn("RedisQueue.list")(function* (
       name,
       extendEvery: visibility / 3,
       // It is there, or nothing is opened.
-      open: () => Effect.andThen(call("open", "EXISTS", name), MessageQueue.session({ queue: name, receive }))
+      open: () =>
+        Effect.andThen(call("open", "EXISTS", name), MessageQueue.session({ queue: name, receive, endsByItself: true }))
     }
   }
 })

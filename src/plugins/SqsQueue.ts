@@ -73,7 +73,7 @@ export interface Options {
   readonly endpoint?: string | undefined
   /** How long a consumer may be silent before its messages are delivered again. 1 second to 12 hours; default: 30 seconds. */
   readonly visibility?: Duration.Input | undefined
-  /** How long a request for messages waits for some. 0 to 20 seconds; default: 20 seconds. */
+  /** How long a request for messages waits for some, and so how long a consumer may take to stop. 0 to 20 seconds; default: 5 seconds. */
   readonly wait?: Duration.Input | undefined
   /** How long an answer may take beside that. Default: 10 seconds. */
   readonly timeout?: Duration.Input | undefined
@@ -158,7 +158,7 @@ export const make = Effect.fn("SqsQueue.make")(function* (
   const region = options.region ?? /^(?:sqs\.)?([a-z]{2}-[a-z-]+-\d)\./.exec(addressed.queue.hostname)?.[1]
   if (region === undefined) return yield* invalid("region", "Expected a region, which the address does not say")
   const visibility = millisecondsOf(options.visibility ?? "30 seconds")
-  const wait = millisecondsOf(options.wait ?? "20 seconds")
+  const wait = millisecondsOf(options.wait ?? "5 seconds")
   const timeout = millisecondsOf(options.timeout ?? "10 seconds")
   if (!(visibility >= 1000 && visibility <= 43_200_000)) {
     return yield* invalid("visibility", "Expected a duration from 1 second to 12 hours")
@@ -356,7 +356,7 @@ export const make = Effect.fn("SqsQueue.make")(function* (
       name,
       extendEvery: visibility / 3,
       // It is there, or nothing is opened.
-      open: () => Effect.andThen(known, MessageQueue.session({ queue: name, receive }))
+      open: () => Effect.andThen(known, MessageQueue.session({ queue: name, receive, endsByItself: true }))
     }
   }
 })

@@ -39,7 +39,8 @@ describe("queues in SQS", () => {
     refusesLate: false,
     // fauxqs takes each half of a pair for a character that is none; Amazon's documentation allows them.
     hasAstral: false,
-    many: 300
+    many: 300,
+    timeout: 180_000
   }
   suite("SQS", subject)
   suite("a FIFO queue of SQS", {
