@@ -16,7 +16,7 @@
  *
  * class Copy extends Replicator.Service<Copy>()("app/Copy", {
  *   name: "copy",
- *   target: ReplicaDatabase.database(FileStore.layer("/var/lib/copy")),
+ *   target: ReplicaDatabase.database(FileStore.layer({ path: "/var/lib/copy" })),
  *   resources: [Replicator.resource(Orders)]
  * }) {}
  * ```

@@ -9,8 +9,6 @@
  * forgotten-tokens, forgotten-ids, forgotten-claims, recounted-queues. Those of counters (counterOrders.ts) begin with "counter: "; theirs are
  * blind-lanes, forgotten-marks, early-trims, renumbered-lanes, one-number. Those of bounded counters (escrowOrders.ts) begin with "escrow: "; theirs are
  * blind-slots, forgotten-arrivals, forgotten-ways. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
- * blind-fences, blind-numbers, blind-creations, blind-values, blind-leases, removed-leases, early-removals.
- * forgotten-tokens, forgotten-ids, forgotten-claims, recounted-queues. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
  * blind-fences, blind-numbers, blind-creations, blind-values, blind-leases, removed-leases, early-removals. Those of relations (relationOrders.ts) begin with "relation: ":
  * forgotten-notes, which takes --crashes 1, and blind-cascades.
  */
@@ -59,14 +57,19 @@ const brokenQueue = values.break === undefined ? undefined : breaksOfQueues[valu
 const brokenKernel = values.break === undefined ? undefined : kernelBreaks[values.break]
 const brokenCounter = values.break === undefined ? undefined : counters.breaks[values.break]
 const brokenEscrow = values.break === undefined ? undefined : escrows.breaks[values.break]
+const brokenRelation = values.break === undefined ? undefined : relations.breaks[values.break]
 if (
   values.break !== undefined &&
-  (broken ?? brokenQueue ?? brokenKernel ?? brokenCounter ?? brokenEscrow) === undefined
+  (broken ?? brokenQueue ?? brokenKernel ?? brokenCounter ?? brokenEscrow ?? brokenRelation) === undefined
 ) {
-  const all = { ...breaks, ...breaksOfQueues, ...kernelBreaks, ...counters.breaks, ...escrows.breaks }
-const brokenRelation = values.break === undefined ? undefined : relations.breaks[values.break]
-if (values.break !== undefined && (broken ?? brokenQueue ?? brokenKernel ?? brokenRelation) === undefined) {
-  const all = { ...breaks, ...breaksOfQueues, ...kernelBreaks, ...relations.breaks }
+  const all = {
+    ...breaks,
+    ...breaksOfQueues,
+    ...kernelBreaks,
+    ...counters.breaks,
+    ...escrows.breaks,
+    ...relations.breaks
+  }
   throw new Error(`--break is one of ${Object.keys(all).join(", ")}`)
 }
 const pause = Option.getOrUndefined(Duration.fromInput((values.pause ?? "0 seconds") as Duration.Input))
@@ -75,9 +78,6 @@ const known = Object.keys({
   ...scenarios,
   ...counters.scenarios,
   ...escrows.scenarios,
-  ...queues.scenarios,
-  ...kernelScenarios,
-  ...journals.scenarios
   ...queues.scenarios,
   ...kernelScenarios,
   ...journals.scenarios,
@@ -92,16 +92,11 @@ const brokenOf = (name: string) =>
         ? brokenEscrow
         : name in kernelScenarios
           ? brokenKernel
-          : name in journals.scenarios
-            ? undefined
-            : broken
-    : name in kernelScenarios
-      ? brokenKernel
-      : name in relations.scenarios
-        ? brokenRelation
-        : name in journals.scenarios
-          ? undefined
-          : broken
+          : name in relations.scenarios
+            ? brokenRelation
+            : name in journals.scenarios
+              ? undefined
+              : broken
 const isBroken = (name: string) => values.break === undefined || brokenOf(name) !== undefined
 const names = known.filter((name) => name.includes(values.scenario) && isBroken(name))
 if (names.length === 0) throw new Error(`--scenario is part of one of:\n  ${known.join("\n  ")}`)
@@ -129,16 +124,11 @@ for (const scenario of names) {
           ? escrows.explore(escrow, { ...bounds, ...own, break: brokenEscrow })
           : kernel !== undefined
             ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
-            : journal !== undefined
-              ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
-              : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
-      : kernel !== undefined
-        ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
-        : relation !== undefined
-          ? relations.explore(relation, { preemptions, crashes, limit, break: brokenRelation })
-          : journal !== undefined
-            ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
-            : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
+            : relation !== undefined
+              ? relations.explore(relation, { preemptions, crashes, limit, break: brokenRelation })
+              : journal !== undefined
+                ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
+                : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
   const outcome = await Effect.runPromise(exploring.pipe(Effect.provide(TestClock.layer()), Effect.scoped))
   const seconds = Number(((performance.now() - start) / 1000).toFixed(1))
   told.push({ scenario, seconds, ...outcome })
