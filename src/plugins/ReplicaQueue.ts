@@ -27,7 +27,7 @@
  *
  * **Details**
  *
- * A message has one version of one document, as JSON: `resource`, `id`, `version`, `action` (`insert`, `update`, `delete`, of a snapshot `upsert`), `time`, `data` unless it is gone, and
+ * A message has one version of one document, as JSON: `resource`, `id`, `version`, `operation` (`insert`, `update`, `delete`, `snapshot`), `time`, `document` unless it is gone, and
  * `before` where the journal has it: what `QueueConsumer.applying` takes. Its `key` names the document, so that a queue which keeps the order of a key keeps that of the versions; its `id` names the version, so that
  * a queue which drops what it has had drops what is sent twice. Who reads takes the greatest `version` of a document.
  *

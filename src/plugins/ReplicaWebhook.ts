@@ -22,7 +22,7 @@
  *
  * **Details**
  *
- * `POST` with JSON: `changes`, each with `resource`, `id`, `version`, `action` (`insert`, `update`, `delete`, of a snapshot `upsert`), `time`, `data` unless it is gone, and `before` where the
+ * `POST` with JSON: `changes`, each with `resource`, `id`, `version`, `operation` (`insert`, `update`, `delete`, `snapshot`), `time`, `document` unless it is gone, and `before` where the
  * journal has it. It is signed as Standard Webhooks 1.0 says: `webhook-id`, the same each time that the request is made, `webhook-timestamp`, in seconds, and `webhook-signature`, for each
  * secret `v1,` and the HMAC-SHA256 of `ID.TIMESTAMP.BODY` in base 64.
  *

@@ -62,8 +62,8 @@ const changesIn = (calls: ReadonlyArray<Call>) =>
           readonly changes: ReadonlyArray<{
             readonly id: string
             readonly version: number
-            readonly action: string
-            readonly data?: unknown
+            readonly operation: string
+            readonly document?: unknown
           }>
         }
       ).changes
@@ -163,7 +163,7 @@ describe("ReplicaQueue", () => {
               calls += 1
               published.push(...messages)
               // The answer of each second one is lost.
-              return calls % 2 === 0 ? Effect.void : Effect.fail(new Error("no answer"))
+              return calls % 2 === 0 ? Effect.void : Effect.fail("no answer")
             })
         })
         const { settle, things } = yield* open(store, target)
@@ -180,7 +180,7 @@ describe("ReplicaQueue", () => {
         interface Sent {
           readonly id: string
           readonly version: number
-          readonly data?: unknown
+          readonly document?: unknown
         }
         const seen = new Set<string>()
         const state = new Map<string, Sent>()
@@ -197,7 +197,9 @@ describe("ReplicaQueue", () => {
         }
         assert.isAbove(published.length, seen.size)
         assert.strictEqual(new Set(keys.values()).size, 3)
-        const left = [...state.values()].flatMap(({ data, id }) => (data === undefined ? [] : [[id, data] as const]))
+        const left = [...state.values()].flatMap(({ document, id }) =>
+          document === undefined ? [] : [[id, document] as const]
+        )
         assertSame(Object.fromEntries(left.sort()), yield* sourceOf(things))
       }).pipe(Effect.scoped)
   )
@@ -219,10 +221,10 @@ describe("ReplicaQueue", () => {
         )
       )
       assert.deepStrictEqual(
-        read.map(({ action, data, id, resource }) => ({ action, data, id, resource })),
+        read.map(({ document, id, operation, resource }) => ({ document, id, operation, resource })),
         [
-          { action: "insert", data: { id: "a", n: 1 }, id: "a", resource: "things" },
-          { action: "delete", data: undefined, id: "a", resource: "things" }
+          { document: { id: "a", n: 1 }, id: "a", operation: "insert", resource: "things" },
+          { document: undefined, id: "a", operation: "delete", resource: "things" }
         ]
       )
       assert.isBelow(read[0]!.version, read[1]!.version)

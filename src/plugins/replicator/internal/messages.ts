@@ -22,9 +22,8 @@ export const messageOf = (shape: ReplicaTarget.Shape, change: ReplicaTarget.Chan
   resource: shape.name,
   id: change.id,
   version: change.version,
-  // Of a snapshot nobody knows which it was.
-  action: change.operation === "snapshot" ? "upsert" : change.operation,
+  operation: change.operation,
   time: change.time,
-  ...(change.document === undefined ? {} : { data: change.document }),
+  ...(change.document === undefined ? {} : { document: change.document }),
   ...(change.before === undefined ? {} : { before: change.before })
 })
