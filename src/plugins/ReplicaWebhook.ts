@@ -75,6 +75,18 @@ export interface WebhookOptions {
 const kind = "webhook"
 const refusals: ReadonlySet<number> = new Set([400, 409, 413, 415, 422])
 
+/** What is wrong with the options, if anything is. */
+const problemOf = ({
+  changesAtOnce,
+  secrets,
+  url
+}: Pick<WebhookOptions, "secrets" | "url"> & { readonly changesAtOnce: number }): string | undefined => {
+  if (!URL.canParse(url) || !/^https?:/.test(url)) return "Expected an address of http or https"
+  if (!Number.isSafeInteger(changesAtOnce) || changesAtOnce < 1) return "changesAtOnce: Expected a whole number from 1"
+  const isKey = (secret: Redacted.Redacted<string>) => signature(Redacted.value(secret), "", 0, "") !== undefined
+  return secrets.length > 0 && secrets.every(isKey) ? undefined : "Expected one secret at least, each in base 64"
+}
+
 const failure = (problem: ReplicaTarget.TargetError["problem"], description: string, retryAfterMillis?: number) =>
   new ReplicaTarget.TargetError({
     target: kind,
@@ -119,14 +131,8 @@ export const webhook = Effect.fn("ReplicaWebhook.webhook")(function* ({
   url
 }: WebhookOptions): Effect.fn.Return<ReplicaTarget.Target, ReplicaTarget.TargetError, HttpClient.HttpClient> {
   const client = yield* HttpClient.HttpClient
-  if (!URL.canParse(url) || !/^https?:/.test(url))
-    return yield* failure("Schema", "Expected an address of http or https")
-  if (!Number.isSafeInteger(changesAtOnce) || changesAtOnce < 1) {
-    return yield* failure("Schema", "changesAtOnce: Expected a whole number from 1")
-  }
-  if (secrets.length === 0 || secrets.some((secret) => signature(Redacted.value(secret), "", 0, "") === undefined)) {
-    return yield* failure("Schema", "Expected one secret at least, each in base 64")
-  }
+  const problem = problemOf({ changesAtOnce, secrets, url })
+  if (problem !== undefined) return yield* failure("Schema", problem)
   const sent = Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [name, Redacted.isRedacted(value) ? Redacted.value(value) : value])
   )

@@ -144,7 +144,7 @@ describe("documents on the command line", () => {
           `x.csv cannot be written: there is no folder ${path("nodir")};`
         ],
         [["export", "people", "-o", `${path("nodir", "parts")}/`], `there is no folder ${path("nodir")};`],
-        [["import", "people", path("none.csv")], "none.csv cannot be read: it is not there"],
+        [["import", "people", path("none.csv")], "none.csv: it cannot be read: it is not there"],
         [["schema-diff", path("nodir")], "nodir cannot be read: it is not there"]
       ] as const) {
         const { code, err } = yield* s3db(args)

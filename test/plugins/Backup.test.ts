@@ -402,6 +402,7 @@ describe("Backup", () => {
         assert.isTrue(isStoreError(error) && error.reason._tag === "Corrupt")
       }
       // It keeps nobody from taking another backup.
+      yield* TestClock.adjust("1 hour")
       const another = yield* backups.create()
       assert.deepStrictEqual([another.parent, another.read], [undefined, objects])
       // The manifest of another under its name.

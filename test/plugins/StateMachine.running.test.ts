@@ -1,5 +1,6 @@
 /** What machines do by themselves: triggers, actions, changes of other documents, and versions. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -211,6 +212,36 @@ describe("triggers", () => {
           [undefined, past[3]!.key]
         ]
       )
+    })
+  )
+
+  it.effect("are not due earlier where the process that has entered the state is behind the one before it", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { database } = yield* openOn(yield* memory)
+      const Flip = StateMachine.make("flip", { context: Schema.Struct({}), events: { Turn: {} } })
+        .states({
+          heads: { on: { Turn: "tails" }, triggers: [{ after: "1 minute", send: "Turn" }] },
+          tails: { on: { Turn: "heads" }, triggers: [{ after: "1 minute", send: "Turn" }] }
+        })
+        .initial("heads")
+      const bills = yield* Effect.provideService(Resource.make(Bills.definition), Database, database)
+      const flow = yield* StateMachine.open({ machine: Flip, resource: Bills, field: "status", triggers: false }).pipe(
+        Effect.provideService(Database, database),
+        Effect.provideService(Bills, bills)
+      )
+      yield* flow.start("1", {})
+      yield* TestClock.adjust("10 seconds")
+      yield* flow.send("1", "Turn")
+      const world = yield* Clock.Clock
+      // As much as is taken for no difference.
+      const behind: Clock.Clock = {
+        ...world,
+        currentTimeMillisUnsafe: () => world.currentTimeMillisUnsafe() - 1500,
+        currentTimeMillis: Effect.map(world.currentTimeMillis, (millis) => millis - 1500)
+      }
+      yield* Effect.provideService(flow.send("1", "Turn"), Clock.Clock, behind)
+      assert.strictEqual((yield* flow.get("1")).due, start + 10_000 + minute)
     })
   )
 

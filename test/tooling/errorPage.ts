@@ -400,7 +400,6 @@ const tellers: ReadonlyArray<readonly [RegExp, string]> = [
   [/^src\/plugins\/(?:FullText\.ts|fulltext\/internal\/(?:query|lookup))/, "InvalidFullText"],
   [/^src\/plugins\/Embedding\.ts$/, "InvalidEmbedding"],
   [/^src\/plugins\/(?:Importer\.ts$|importer\/internal\/(?:reading|shaping)\.ts$)/, "InvalidImport"],
-  [/^src\/plugins\/(?:Replicator\.ts|replicator\/documents)/, "InvalidReplicator"],
   [/^src\/plugins\/(?:Replicator\.ts|replicator\/internal\/documents)/, "InvalidReplicator"],
   [/^src\/plugins\/(?:Replica|replicator\/)/, "TargetError"],
   [/^src\/plugins\/eventual\/engine\.ts$/, "InvalidOperation"],

@@ -308,8 +308,10 @@ export const step = Effect.fnUntraced(function* (
   input: Input
 ): Effect.fn.Return<Stepped, InvalidEvent | Refused, unknown> {
   const { context, stored } = viewed
-  const { document, event, id, key, now } = input
+  const { document, event, id, key } = input
   const { state } = stored
+  // A process that is behind has its entities go on where others have left them: else what it enters would be due too early.
+  const now = Math.max(input.now, stored.recent.at(-1)?.at ?? input.now)
   const { states } = rules
   const tag = tagOf(event)
   const told = { machine: rules.name, id, state, event: tag }
@@ -354,7 +356,7 @@ export const step = Effect.fnUntraced(function* (
     event: tag,
     from: state,
     to,
-    at: Math.max(now, stored.recent.at(-1)?.at ?? now),
+    at: now,
     key,
     ...(typeof payload === "object" && payload !== null && Object.keys(payload).length > 1 ? { with: payload } : {}),
     ...(actions.length === 0 ? {} : { do: actions })
