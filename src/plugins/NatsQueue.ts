@@ -162,12 +162,8 @@ export const make = Effect.fn("NatsQueue.make")(function* (
   const unavailable = (operation: string, description: string) =>
     new MessageQueue.QueueUnavailable({ queue: name, operation, description })
   const asked = <A>(operation: string, ask: () => Promise<A>) =>
-    Effect.timeoutOrElse(
-      Effect.tryPromise({ try: () => ask(), catch: (error) => unavailable(operation, describe(error)) }),
-      {
-        duration: timeout,
-        orElse: () => Effect.fail(unavailable(operation, `NATS has not answered for ${timeout} ms`))
-      }
+    Effect.tryPromise({ try: () => ask(), catch: (error) => unavailable(operation, describe(error)) }).pipe(
+      Link.within(timeout, () => unavailable(operation, `NATS has not answered for ${timeout} ms`))
     )
   const said = (operation: string, act: () => void) =>
     Effect.try({ try: act, catch: (error) => unavailable(operation, describe(error)) })

@@ -132,12 +132,8 @@ export const make = Effect.fn("RabbitQueue.make")(function* ({
   const unavailable = (operation: string, description: string) =>
     new MessageQueue.QueueUnavailable({ queue: name, operation, description })
   const asked = <A>(operation: string, ask: () => Promise<A>) =>
-    Effect.timeoutOrElse(
-      Effect.tryPromise({ try: () => ask(), catch: (error) => unavailable(operation, describe(error)) }),
-      {
-        duration: timeout,
-        orElse: () => Effect.fail(unavailable(operation, `RabbitMQ has not answered for ${timeout} ms`))
-      }
+    Effect.tryPromise({ try: () => ask(), catch: (error) => unavailable(operation, describe(error)) }).pipe(
+      Link.within(timeout, () => unavailable(operation, `RabbitMQ has not answered for ${timeout} ms`))
     )
 
   const declareMain = (channel: Amqp.Channel) =>
@@ -177,7 +173,10 @@ export const make = Effect.fn("RabbitQueue.make")(function* ({
     return { channel, ended }
   })
 
-  /** Sends a message, and waits until the server has it. */
+  /**
+   * Sends a message, and waits until the server has it. A connection on which that is in vain is given up: a queue that was looking for its leader as
+   * the message came may never tell its channel (RabbitMQ 3.10, after a sudden end).
+   */
   const send = (
     { channel, ended }: Connected,
     operation: string,
@@ -197,7 +196,7 @@ export const make = Effect.fn("RabbitQueue.make")(function* ({
           })
       ),
       Deferred.await(ended)
-    )
+    ).pipe(Effect.tapError((error) => Deferred.fail(ended, error)))
 
   // ---------------------------------------------------------------------------
   // Publishing

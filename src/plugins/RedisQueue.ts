@@ -37,6 +37,7 @@ import * as Option from "effect/Option"
 import * as Redis from "effect/persistence/Redis"
 import * as Id from "../crypto/Id.ts"
 import { millisecondsOf } from "../internal/duration.ts"
+import * as Link from "./messagequeue/link.ts"
 import * as MessageQueue from "./MessageQueue.ts"
 
 // -----------------------------------------------------------------------------
@@ -132,12 +133,9 @@ const makeSending =
   <A>(operation: string, command: string, ...args: ReadonlyArray<string>) =>
     send<A>(command, ...args).pipe(
       Effect.mapError((error) => new MessageQueue.QueueUnavailable({ queue, operation, description: describe(error) })),
-      Effect.timeoutOrElse({
-        duration: timeout,
-        orElse: () => {
-          const description = `Redis has not answered for ${timeout} ms`
-          return Effect.fail(new MessageQueue.QueueUnavailable({ queue, operation, description }))
-        }
+      Link.within(timeout, () => {
+        const description = `Redis has not answered for ${timeout} ms`
+        return new MessageQueue.QueueUnavailable({ queue, operation, description })
       })
     )
 

@@ -50,6 +50,7 @@ import { utf8Length } from "../internal/text.ts"
 import { digests } from "../storage/internal/s3Digests.ts"
 import * as sigV4 from "../storage/internal/sigV4.ts"
 import type { Credentials } from "../storage/S3HttpStore.ts"
+import * as Link from "./messagequeue/link.ts"
 import * as MessageQueue from "./MessageQueue.ts"
 
 // -----------------------------------------------------------------------------
@@ -216,10 +217,7 @@ export const make = Effect.fn("SqsQueue.make")(function* (
     const { status, text } = yield* client.execute(request).pipe(
       Effect.flatMap((response) => Effect.map(response.text, (text) => ({ status: response.status, text }))),
       Effect.mapError((error) => unavailable(operation, error.message)),
-      Effect.timeoutOrElse({
-        duration: within,
-        orElse: () => Effect.fail(unavailable(operation, `SQS has not answered for ${within} ms`))
-      })
+      Link.within(within, () => unavailable(operation, `SQS has not answered for ${within} ms`))
     )
     if (status !== 200) {
       const refused = Option.getOrElse(

@@ -36,13 +36,13 @@ suite("S3Queue", {
     const store = stores.get(name) ?? (yield* memory)
     stores.set(name, store)
     const { database } = yield* openOn(store)
-    return yield* MessageQueue.s3({ name, visibility: "1 minute", pollInterval: 10, maxPollInterval: 50 }).pipe(
+    return yield* MessageQueue.s3({ name, visibility: "1 second", pollInterval: 10, maxPollInterval: 50 }).pipe(
       Effect.provideService(Database, database),
       Effect.provideService(Scope.Scope, yield* Effect.scope)
     )
   }),
   remembersIds: true,
-  // It says by itself that it goes on.
+  // It says by itself that it goes on. What a claim under way has taken as its process closes comes after it.
   hasVisibility: false,
   refusesLate: true,
   many: 300

@@ -16,7 +16,8 @@ describeWithRabbitMq("queues in RabbitMQ", () => {
   afterAll(() => server.close())
 
   const subject: Subject = {
-    open: (name) => Effect.suspend(() => RabbitQueue.make({ name, url: Redacted.make(server.url) })),
+    open: (name) =>
+      Effect.suspend(() => RabbitQueue.make({ name, url: Redacted.make(server.url), timeout: "5 seconds" })),
     remembersIds: false,
     hasVisibility: false,
     refusesLate: true,

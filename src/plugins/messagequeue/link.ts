@@ -6,6 +6,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 
@@ -49,3 +50,29 @@ export const make = Effect.fnUntraced(function* <L extends Link<E>, E>(
     )
   )
 })
+
+/**
+ * Gives up waiting for an answer after so many milliseconds, also where nobody may be interrupted: an acknowledgement, or the end of a connection,
+ * whose server is gone would be waited for for ever.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const within =
+  <E2>(millis: number, late: () => E2) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | E2, R> =>
+    Effect.gen(function* () {
+      const answer = yield* Deferred.make<A, E | E2>()
+      const asking = yield* Effect.forkDetach(Deferred.into(Effect.interruptible(effect), answer), {
+        startImmediately: true
+      })
+      const waiting = yield* Effect.forkDetach(
+        Effect.interruptible(
+          Effect.andThen(
+            Effect.sleep(millis),
+            Effect.suspend(() => Deferred.fail(answer, late()))
+          )
+        )
+      )
+      return yield* Effect.ensuring(Deferred.await(answer), Effect.forkDetach(Fiber.interruptAll([asking, waiting])))
+    })
