@@ -455,7 +455,7 @@ export const sqlite = Effect.fn("ReplicaSql.sqlite")(function* ({
       package: "node:sqlite",
       range: ">=22.13.0",
       install: "use Node.js 22.13 or later",
-      load: () => import("./replicator/internal/nodeSqlite.ts")
+      load: () => import("./replicator/internal/nodeSqlite.ts").then(({ load }) => load())
     }
   )
   const failing = sqliteFailure(kind)

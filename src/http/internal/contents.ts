@@ -94,7 +94,7 @@ export const make = (
           Effect.gen(function* () {
             const known = yield* Preconditions.read(request.headers, "if-none-match")
             const whole = yield* read(id)
-            if (known !== undefined && Preconditions.isKnown(known, whole.sha256)) {
+            if (known !== undefined && Preconditions.isNamed(known, whole.sha256)) {
               return HttpServerResponse.empty({ status: 304, headers: headersOf(whole) })
             }
             const ifRange = request.headers["if-range"]

@@ -556,7 +556,7 @@ export const make = (
     const revision = Preconditions.only(tags)
     if (revision !== undefined) return revision
     const document = yield* repository.getDocument(id)
-    return Preconditions.isMatched(tags, document.revision) ? document.revision : yield* Preconditions.failed
+    return Preconditions.isNamed(tags, document.revision) ? document.revision : yield* Preconditions.failed
   })
 
   /** A document that is not as `If-Match` wants it. */
@@ -752,14 +752,14 @@ export const make = (
     const match = yield* Preconditions.read(headers, "if-match")
     const known = yield* Preconditions.read(headers, "if-none-match")
     const document = yield* repository.getDocument(id)
-    if (match !== undefined && !Preconditions.isMatched(match, document.revision)) return yield* Preconditions.failed
+    if (match !== undefined && !Preconditions.isNamed(match, document.revision)) return yield* Preconditions.failed
     if (view?.where !== undefined) {
       const predicate = Query.and(Query.eq([key], id), yield* repository.parseWhere(view.where))
       const found = yield* Stream.runCollect(Stream.take(repository.queryJson({ predicate }), 1))
       if (found.length === 0) return yield* new DbError.NotFound({ resource: name, id })
     }
     const given = { ...headersOf(document), ...namedBy(view) }
-    if (included === undefined && known !== undefined && Preconditions.isKnown(known, document.revision))
+    if (included === undefined && known !== undefined && Preconditions.isNamed(known, document.revision))
       return HttpServerResponse.empty({ status: 304, headers: given })
     const form = viewed((yield* sight).show, view)
     const json = yield* jsonOf(document.value, document.id)
@@ -875,9 +875,9 @@ export const make = (
           const match = yield* Preconditions.read(headers, "if-match")
           const known = yield* Preconditions.read(headers, "if-none-match")
           const document = yield* repository.getDocument(id)
-          if (match !== undefined && !Preconditions.isMatched(match, document.revision))
+          if (match !== undefined && !Preconditions.isNamed(match, document.revision))
             return yield* Preconditions.failed
-          return known !== undefined && Preconditions.isKnown(known, document.revision)
+          return known !== undefined && Preconditions.isNamed(known, document.revision)
             ? HttpServerResponse.empty({ status: 304, headers: headersOf(document) })
             : yield* shown(document)
         })

@@ -11,11 +11,14 @@ import * as Answer from "./answer.ts"
 
 export const etagOf = (revision: string): string => `"${percentEncode(revision)}"`
 
-/** The tags that a header names, or that it names any. */
-export type Tags = "any" | ReadonlyArray<{ readonly isWeak: boolean; readonly revision: string | undefined }>
+/**
+ * The revisions that a header names, or that it names any. A tag names a version of a document, whatever it is coded in: one that compression on
+ * its way has made weak (`W/`) names the same, and would otherwise keep whoever accepts compression from writing by it.
+ */
+export type Tags = "any" | ReadonlyArray<string | undefined>
 
 const list = /^\s*(?:W\/)?"[^"\s]*"\s*(?:,\s*(?:W\/)?"[^"\s]*"\s*)*$/
-const member = /(W\/)?"([^"\s]*)"/g
+const member = /"([^"\s]*)"/g
 
 /** The headers that conditions are in. */
 export type Conditions = Readonly<Record<string, string | undefined>>
@@ -31,28 +34,15 @@ export const read = (
   if (!list.test(text)) {
     return Answer.refuse(400, "InvalidRequest", `${name} is no list of entity tags, such as "0a1b"`)
   }
-  return Effect.succeed(
-    [...text.matchAll(member)].map(([, weak, tag = ""]) => ({
-      isWeak: weak !== undefined,
-      revision: percentDecode(tag)
-    }))
-  )
+  return Effect.succeed([...text.matchAll(member)].map(([, tag = ""]) => percentDecode(tag)))
 }
 
-/** Whether a document is named by `If-Match`: by a tag that is strong. */
-export const isMatched = (tags: Tags, revision: string): boolean =>
-  tags === "any" || tags.some((tag) => !tag.isWeak && tag.revision === revision)
-
-/** Whether a document is named by `If-None-Match`, in whatever way. */
-export const isKnown = (tags: Tags, revision: string): boolean =>
-  tags === "any" || tags.some((tag) => tag.revision === revision)
+/** Whether a document is named. */
+export const isNamed = (tags: Tags, revision: string): boolean => tags === "any" || tags.includes(revision)
 
 /** The only revision that may be written over, where one is named. */
-export const only = (tags: Tags): Revision | undefined => {
-  if (tags === "any" || tags.length !== 1) return undefined
-  const [tag] = tags
-  return tag === undefined || tag.isWeak ? undefined : (tag.revision as Revision | undefined)
-}
+export const only = (tags: Tags): Revision | undefined =>
+  tags === "any" || tags.length !== 1 ? undefined : (tags[0] as Revision | undefined)
 
 export const failed = Answer.refuse(
   412,

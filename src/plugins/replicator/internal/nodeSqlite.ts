@@ -1,5 +1,5 @@
 /** Files of SQLite, by what Node has: loaded when a replica is one. */
-import { DatabaseSync, type StatementSync } from "node:sqlite"
+import type { StatementSync } from "node:sqlite"
 import type { Row, Statement } from "./sql.ts"
 
 export interface Opened {
@@ -11,8 +11,12 @@ export interface Opened {
 
 const mostPrepared = 200
 
+/** Loads SQLite, which a Node before 22.13 does not have. */
+export const load = (): Promise<{ readonly open: (filename: string) => Opened }> =>
+  import("node:sqlite").then(({ DatabaseSync }) => ({ open: (filename) => opened(DatabaseSync, filename) }))
+
 /** Opens a file, or makes it. Throws what SQLite says, as all members do. */
-export const open = (filename: string): Opened => {
+const opened = (DatabaseSync: typeof import("node:sqlite").DatabaseSync, filename: string): Opened => {
   const database = new DatabaseSync(filename, { timeout: 5000 })
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
   const prepared = new Map<string, StatementSync>()
