@@ -73,6 +73,14 @@ const drain = Effect.fnUntraced(function* (source: MessageQueue.Source, count: n
   return seen
 })
 
+/** How far a server is tried. */
+export interface Extent {
+  /** Whether it is killed. */
+  readonly areKilled?: boolean
+  /** How many messages there are. */
+  readonly many: number
+}
+
 /** One after the other. */
 const inTurn = { concurrency: 1, discard: true } as const
 

@@ -1,0 +1,3 @@
+import { natsQueues } from "./natsQueues.ts"
+
+natsQueues({ many: 60 })

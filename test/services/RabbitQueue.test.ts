@@ -1,0 +1,3 @@
+import { rabbitQueues } from "./rabbitQueues.ts"
+
+rabbitQueues({ many: 60 })

@@ -1,0 +1,3 @@
+import { redisQueues } from "./redisQueues.ts"
+
+redisQueues({ many: 60 })

@@ -1,0 +1,3 @@
+import { sqsQueues } from "./sqsQueues.ts"
+
+sqsQueues({ many: 60 })

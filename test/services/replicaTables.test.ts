@@ -1,0 +1,3 @@
+import { replicasOnServers } from "./replicaServers.ts"
+
+replicasOnServers({ areKilled: false, every: 4 })
