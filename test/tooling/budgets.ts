@@ -24,7 +24,7 @@ export const parts: ReadonlyArray<Part> = [
   { name: "plugins", folders: ["plugins"], seconds: 80, deepSeconds: 300 },
   { name: "cluster", folders: ["cluster"], seconds: 8, deepSeconds: 120 },
   { name: "cli", folders: ["cli"], seconds: 60, deepSeconds: 120 },
-  { name: "services", folders: ["services"], seconds: 6, deepSeconds: 300 },
+  { name: "services", folders: ["services"], seconds: 50, deepSeconds: 400 },
   { name: "http", folders: ["http"], seconds: 30, deepSeconds: 240 },
   { name: "testing", folders: ["testing"], seconds: 10, deepSeconds: 30 },
   { name: "docs", folders: ["docs"], seconds: 16, deepSeconds: 90 },
