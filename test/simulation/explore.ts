@@ -125,7 +125,13 @@ for (const scenario of names) {
           : kernel !== undefined
             ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
             : relation !== undefined
-              ? relations.explore(relation, { preemptions, crashes, limit, break: brokenRelation })
+              ? relations.explore(relation, {
+                  preemptions: 1,
+                  ...own,
+                  crashes,
+                  limit: Math.min(limit!, 300),
+                  break: brokenRelation
+                })
               : journal !== undefined
                 ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
                 : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
