@@ -90,7 +90,7 @@ export const randomOf = (size: number): Effect.Effect<string> => Effect.suspend(
 /** Made at once where that can be: of the generator of the fiber that runs, if it is the default. */
 const eagerly = (size: number): Effect.Effect<string> => {
   const generator = ambient(Generator)
-  return generator === webCrypto ? Effect.succeed(textOf(drawn(size))) : Effect.map(generator.randomBytes(size), textOf)
+  return generator === webCrypto ? Effect.succeed(drawn(size)) : Effect.map(generator.randomBytes(size), textOf)
 }
 
 const textOf = (bytes: Uint8Array): string => {
@@ -102,18 +102,22 @@ const textOf = (bytes: Uint8Array): string => {
 // A call of the platform's generator costs as much for one id as for hundreds.
 const pool: { bytes: Uint8Array; used: number } = { bytes: new Uint8Array(0), used: 0 }
 
-const drawn = (size: number): Uint8Array => {
+const drawn = (size: number): string => {
   if (!Number.isSafeInteger(size) || size < 0) throw new RangeError(`Expected a number of bytes, not ${String(size)}`)
   if (size > pool.bytes.length - pool.used) {
     pool.bytes = webCryptoBytes(Math.max(size, 8192))
     pool.used = 0
   }
-  const start = pool.used
-  pool.used += size
-  const bytes = pool.bytes.slice(start, pool.used)
-  // Nothing that is in use can be read here afterwards.
-  pool.bytes.fill(0, start, pool.used)
-  return bytes
+  const { bytes } = pool
+  const end = pool.used + size
+  let text = ""
+  for (let at = pool.used; at < end; at++) {
+    text += alphabet[bytes[at]! & 63]
+    // Nothing that is in use can be read here afterwards.
+    bytes[at] = 0
+  }
+  pool.used = end
+  return text
 }
 
 /**

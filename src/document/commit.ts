@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Id from "../crypto/Id.ts"
 import * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
+import { isDone } from "../internal/done.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import type * as StoreError from "../storage/StoreError.ts"
@@ -21,6 +22,7 @@ import type { Base, Context, LostRace } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
 import type { Announcement, Entry, Journal } from "./journal.ts"
 import * as Following from "./following.ts"
+import type { Replaced } from "./following.ts"
 import * as forgetting from "./forgetting.ts"
 import type { Indexes } from "./indexes.ts"
 import type { Preparation, Prepared } from "./prepare.ts"
@@ -101,13 +103,15 @@ export interface Committer<A> {
     before: Base<A> | undefined,
     onCommit: OnCommit<A>
   ) => Effect.Effect<Base<A> | LostRace, SendError>
-  /**
-   * Sends a version that owns nothing beside its object, on a condition or on none. What was there before is not known, and
-   * owns nothing either.
-   */
+  /** Sends a version that owns nothing beside its object. What was there before is not known, and owns nothing either. */
   readonly sendAlone: (
     prepared: Prepared<A>,
-    condition: Condition | undefined,
+    onCommit: OnCommit<A>
+  ) => Effect.Effect<Base<A>, StoreError.StoreError | Following.FollowError>
+  /** The same on a condition. */
+  readonly sendAloneIf: (
+    prepared: Prepared<A>,
+    condition: Condition,
     onCommit: OnCommit<A>
   ) => Effect.Effect<Base<A> | LostRace, SendError>
   /**
@@ -135,7 +139,7 @@ export interface Committer<A> {
 interface Sent {
   readonly id: string
   readonly key: string
-  readonly writeId: string
+  readonly write: Pick<Document.Write, "writeId">
 }
 
 /** Whether a version owns something beside its object. */
@@ -177,7 +181,7 @@ export const make = <A>(
    * neither can be told, an `OutcomeUnknown`.
    */
   const settle = Effect.fnUntraced(function* (
-    { id, key, writeId }: Sent,
+    { id, key, write: { writeId } }: Sent,
     replaces: string | undefined,
     afterUnknown: boolean
   ): Effect.fn.Return<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown> {
@@ -206,19 +210,18 @@ export const make = <A>(
   const put = <X, E>(
     sent: Sent,
     { body, contentType, metadata }: ReturnType<typeof Document.toObject>,
-    condition: Condition | undefined,
+    condition: Condition,
     follow: (etag: string) => Effect.Effect<X, E>
   ): Effect.Effect<X | LostRace, PutError | E> => {
     const { key } = sent
-    if (condition === undefined) {
-      return Effect.flatMap(store.put({ key, body, contentType, metadata }), ({ etag }) => follow(etag))
-    }
-    const { ifMatch, ifNoneMatch, replaces } = conditioned(condition)
+    const ifMatch = "ifMatch" in condition ? condition.ifMatch : undefined
+    const ifNoneMatch = "ifMatch" in condition ? undefined : condition.ifNoneMatch
     return Effect.matchEffect(store.put({ key, body, contentType, metadata, ifMatch, ifNoneMatch }), {
       onSuccess: ({ etag }): Effect.Effect<X | LostRace, PutError | E> => follow(etag),
       onFailure: (error): Effect.Effect<X | LostRace, PutError | E> => {
         const { reason } = error
         if (reason._tag === "PreconditionFailed") {
+          const replaces = "ifMatch" in condition ? condition.replaces : undefined
           const settled = settle(sent, replaces, reason.afterUnknown === true)
           return Effect.flatMap(settled, (etag): Effect.Effect<X | LostRace, E> =>
             CasCell.isLost(etag) ? Effect.succeed(etag) : follow(etag)
@@ -228,13 +231,6 @@ export const make = <A>(
       }
     })
   }
-
-  const putVersion = <X, E>(
-    { id, key, write: { writeId } }: Prepared<A>,
-    object: ReturnType<typeof Document.toObject>,
-    condition: Condition | undefined,
-    follow: (etag: string) => Effect.Effect<X, E>
-  ) => put({ id, key, writeId }, object, condition, follow)
 
   const written = (
     { carried, former, id, isSettled, isUnderOldKey, json, key, value }: Prepared<A>,
@@ -262,12 +258,17 @@ export const make = <A>(
       )
     )
 
-  const sendAlone: Committer<A>["sendAlone"] = (prepared, condition, onCommit) => {
+  /** Puts a version that has all that it owns, and tells of it. */
+  const putAndTell = (
+    prepared: Prepared<A>,
+    condition: Condition,
+    replaced: Replaced | undefined,
+    onCommit: OnCommit<A>
+  ) => {
     const object = Document.toObject(prepared.write)
-    const told = (after: Base<A>) => onCommit({ id: prepared.id, isKnown: false, stored: undefined, after })
     return Effect.uninterruptible(
-      putVersion(prepared, object, condition, (etag) =>
-        following.afterCommit(prepared, written(prepared, prepared.write, object, etag), undefined, told)
+      put(prepared, object, condition, (etag) =>
+        following.afterCommit(prepared, written(prepared, prepared.write, object, etag), replaced, onCommit)
       )
     )
   }
@@ -323,7 +324,7 @@ export const make = <A>(
     prepared: Prepared<A>,
     condition: Condition,
     before: Base<A> | undefined,
-    told: (after: Base<A>) => Effect.Effect<Base<A>, SendError>
+    onCommit: OnCommit<A>
   ) =>
     Effect.uninterruptibleMask(
       Effect.fnUntraced(function* (restore): Effect.fn.Return<Base<A> | LostRace, SendError> {
@@ -334,7 +335,7 @@ export const make = <A>(
         if (isLate || CasCell.isLost(entry)) return yield* Effect.as(undo, lostToTime)
         const object = Document.toObject(write)
         // Undone only if the write was certainly not done, and never will be.
-        const commit = Effect.tapError(putVersion(prepared, object, condition, itsRevision), (error) =>
+        const commit = Effect.tapError(put(prepared, object, condition, itsRevision), (error) =>
           error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void
         )
         const stand = Effect.fnUntraced(function* (etag: string) {
@@ -348,7 +349,8 @@ export const make = <A>(
               return yield* violation
             }
           }
-          return yield* told(written(prepared, write, object, etag))
+          const replaced = { before: before?.stored }
+          return yield* following.afterCommit(prepared, written(prepared, write, object, etag), replaced, onCommit)
         })
         return yield* thenForSure(commit, stand, undo)
       })
@@ -445,7 +447,12 @@ export const make = <A>(
     const deleting: Effect.Effect<string | LostRace, SendError> = atOnce
       ? deleteAtOnce(key, id, stored)
       : Effect.tapError(
-          put({ id, key, writeId }, tombstone, { ifMatch: stored.revision, replaces: stored.writeId }, itsRevision),
+          put(
+            { id, key, write: { writeId } },
+            tombstone,
+            { ifMatch: stored.revision, replaces: stored.writeId },
+            itsRevision
+          ),
           (error) => (error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void)
         )
     const follow = Effect.fnUntraced(function* (etag: string) {
@@ -460,31 +467,49 @@ export const make = <A>(
     return yield* thenForSure(deleting, follow, undo)
   })
 
+  /** Sends a version after the one before has been kept. */
+  const sendKept = (
+    prepared: Prepared<A>,
+    condition: Condition,
+    before: Base<A> | undefined,
+    onCommit: OnCommit<A>
+  ): Effect.Effect<Base<A> | LostRace, SendError> =>
+    prepared.newMarkers.length > 0 || prepared.wanted.length > 0 || journal.isKept()
+      ? sendOwning(prepared, condition, before, onCommit)
+      : putAndTell(prepared, condition, { before: before?.stored }, onCommit)
+
+  const sendLater = <E>(
+    keeping: Effect.Effect<void, E>,
+    prepared: Prepared<A>,
+    condition: Condition,
+    before: Base<A> | undefined,
+    onCommit: OnCommit<A>
+  ) => Effect.flatMapEager(keeping, () => sendKept(prepared, condition, before, onCommit))
+
+  /** Removes what the version before owned, after another has taken its place. */
+  const tidied = (sent: Effect.Effect<Base<A> | LostRace, SendError>, id: string, old: Document.Stored) =>
+    Effect.tap(sent, (sent) => (CasCell.isLost(sent) ? Effect.void : documentObject.tidy(place, id, old, sent.stored)))
+
   const committer: Committer<A> = {
     follow: (prepared) => following.afterTransaction(prepared),
     remove,
-    sendAlone,
+    sendAlone: (prepared, onCommit) => {
+      const object = Document.toObject(prepared.write)
+      const { body, contentType, metadata } = object
+      return Effect.uninterruptible(
+        Effect.flatMap(store.put({ key: prepared.key, body, contentType, metadata }), ({ etag }) =>
+          following.afterCommit(prepared, written(prepared, prepared.write, object, etag), undefined, onCommit)
+        )
+      )
+    },
+    sendAloneIf: (prepared, condition, onCommit) => putAndTell(prepared, condition, undefined, onCommit),
     send: (prepared, condition, before, onCommit) => {
-      const { id, newMarkers, wanted, write } = prepared
       const old = before?.stored
-      const told = (sent: Base<A>) =>
-        following.afterCommit(prepared, sent, { before: old }, (after) =>
-          onCommit({ id, isKnown: true, stored: old, after })
-        )
-      const sent = Effect.flatMapEager(versions.keep(id, old), (): Effect.Effect<Base<A> | LostRace, SendError> => {
-        if (newMarkers.length > 0 || wanted.length > 0 || journal.isKept()) {
-          return sendOwning(prepared, condition, before, told)
-        }
-        const object = Document.toObject(write)
-        return Effect.uninterruptible(
-          putVersion(prepared, object, condition, (etag) => told(written(prepared, write, object, etag)))
-        )
-      })
-      return old === undefined || !ownsSomething(old)
-        ? sent
-        : Effect.tap(sent, (sent) =>
-            CasCell.isLost(sent) ? Effect.void : documentObject.tidy(place, id, old, sent.stored)
-          )
+      const keeping = versions.keep(prepared.id, old)
+      const sent = isDone(keeping)
+        ? sendKept(prepared, condition, before, onCommit)
+        : sendLater(keeping, prepared, condition, before, onCommit)
+      return old === undefined || !ownsSomething(old) ? sent : tidied(sent, prepared.id, old)
     }
   }
   const following = Following.make(context, { indexes, preparation, reader, send: committer.send, takeBack, versions })
@@ -498,18 +523,6 @@ type PutError = StoreError.StoreError | DbError.OutcomeUnknown | DbError.NotFoun
 
 /** Goes on with nothing. */
 const itsRevision = (etag: string): Effect.Effect<string> => Effect.succeed(etag)
-
-/** The parts of a condition. */
-const conditioned = (
-  condition: Condition
-): {
-  readonly ifMatch: string | undefined
-  readonly ifNoneMatch: "*" | undefined
-  readonly replaces: string | undefined
-} =>
-  "ifMatch" in condition
-    ? { ifMatch: condition.ifMatch, ifNoneMatch: undefined, replaces: condition.replaces }
-    : { ifMatch: undefined, ifNoneMatch: condition.ifNoneMatch, replaces: undefined }
 
 /**
  * A write that took too long: what was made for the version may have been taken for a leftover before it was sent. Nothing is

@@ -9,8 +9,10 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
+import { isDone } from "../internal/done.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import type { StoreError } from "../storage/StoreError.ts"
+import type { Commit, OnCommit } from "./commit.ts"
 import type { Base, Context, LostRace } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
 import * as forgetting from "./forgetting.ts"
@@ -46,7 +48,7 @@ export interface Following<A> {
     prepared: Prepared<A>,
     sent: Base<A>,
     replaced: Replaced | undefined,
-    tell: (after: Base<A>) => Effect.Effect<void>
+    onCommit: OnCommit<A>
   ) => Effect.Effect<Base<A>, FollowError>
   /** The same for a version that a transaction has written. What goes wrong is told as a warning. */
   readonly afterTransaction: (prepared: Prepared<A>) => Effect.Effect<void>
@@ -55,8 +57,13 @@ export interface Following<A> {
 /** How often a version is written again when others were first. */
 const retries = 20
 
-/** What a version has replaced, where that is known. */
-interface Replaced {
+/**
+ * What a version has replaced, where that is known.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Replaced {
   readonly before: Document.Stored | undefined
 }
 
@@ -150,24 +157,35 @@ export const make = <A, E>(
     return yield* failure
   })
 
-  const lookAfterCommit: Following<A>["afterCommit"] = Effect.fnUntraced(function* (prepared, sent, replaced, tell) {
-    const looked = yield* Effect.result(fresh)
-    if (Result.isSuccess(looked) && isSame(prepared)) return yield* Effect.as(tell(sent), sent)
-    const after = yield* Effect.result(
-      Result.isSuccess(looked) ? makeUp(prepared, sent, replaced) : unfinished(sent.id)
-    )
-    if (Result.isSuccess(after)) return yield* Effect.as(tell(after.success), after.success)
-    if (after.failure instanceof DbError.UniqueViolation) return yield* after.failure
-    // It is there all the same.
-    yield* tell(sent)
-    return yield* unfinished(sent.id)
+  const commitOf = (id: string, replaced: Replaced | undefined, after: Base<A>): Commit<A> => ({
+    id,
+    isKnown: replaced !== undefined,
+    stored: replaced?.before,
+    after
   })
 
+  const lookAfterCommit: Following<A>["afterCommit"] = Effect.fnUntraced(
+    function* (prepared, sent, replaced, onCommit) {
+      const tell = (after: Base<A>) => onCommit(commitOf(prepared.id, replaced, after))
+      const looked = yield* Effect.result(fresh)
+      if (Result.isSuccess(looked) && isSame(prepared)) return yield* Effect.as(tell(sent), sent)
+      const after = yield* Effect.result(
+        Result.isSuccess(looked) ? makeUp(prepared, sent, replaced) : unfinished(sent.id)
+      )
+      if (Result.isSuccess(after)) return yield* Effect.as(tell(after.success), after.success)
+      if (after.failure instanceof DbError.UniqueViolation) return yield* after.failure
+      // It is there all the same.
+      yield* tell(sent)
+      return yield* unfinished(sent.id)
+    }
+  )
+
   return {
-    afterCommit: (prepared, sent, replaced, tell) =>
-      database.isFresh() && isSame(prepared)
-        ? Effect.mapEager(tell(sent), () => sent)
-        : lookAfterCommit(prepared, sent, replaced, tell),
+    afterCommit: (prepared, sent, replaced, onCommit) => {
+      if (!database.isFresh() || !isSame(prepared)) return lookAfterCommit(prepared, sent, replaced, onCommit)
+      const told = onCommit(commitOf(prepared.id, replaced, sent))
+      return isDone(told) ? Effect.succeed(sent) : Effect.as(told, sent)
+    },
     afterTransaction: (prepared) =>
       Effect.gen(function* () {
         yield* fresh

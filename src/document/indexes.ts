@@ -332,18 +332,24 @@ export const make = <A>(context: Context<A>): Indexes<A> => {
 
   const entriesNow = (): Database.Indexes => database.upkeep(name) ?? noIndexes
 
-  const owned = Effect.fnUntracedEager(function* (
-    version: Version,
-    before: Version | Pick<Version, "stored"> | undefined,
-    without: ReadonlySet<string> = new Set()
-  ): Effect.fn.Return<Owned, DbError.InvalidInput | StoreError.Unsupported> {
+  const owned: Indexes<A>["owned"] = (version, before, without = noneOfThem) => {
     const entries = entriesNow()
     const compiled = compile(entries)
+    return compiled.exposed === undefined && !hasAny(compiled)
+      ? ownedNothing
+      : ownedBy({ compiled, entries }, version, before, without)
+  }
+
+  const ownedBy = Effect.fnUntracedEager(function* (
+    { compiled, entries }: { readonly compiled: Compiled; readonly entries: Database.Indexes },
+    version: Version,
+    before: Version | Pick<Version, "stored"> | undefined,
+    without: ReadonlySet<string>
+  ): Effect.fn.Return<Owned, DbError.InvalidInput | StoreError.Unsupported> {
     const { exposed, partitions, uniques } = compiled
     if (exposed !== undefined) {
       return yield* byASecret(name, exposed)
     }
-    if (!hasAny(compiled)) return nothing
     const now = foreign.see(version, entries)
     const seenBefore = before !== undefined && "json" in before ? () => foreign.see(before, entries) : undefined
     const had = before?.stored
@@ -467,3 +473,7 @@ const noIndexes: Database.Indexes = {}
  * @since 0.1.0
  */
 export const nothing: Owned = { markers: Document.none, companions: Document.none, claims: Document.none, wanted: [] }
+
+const ownedNothing = Effect.succeed(nothing)
+
+const noneOfThem: ReadonlySet<string> = new Set()

@@ -4,19 +4,19 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Id from "../crypto/Id.ts"
 import type * as DbError from "../DbError.ts"
 import type { Unwritable } from "../Definition.ts"
 import * as Document from "../Document.ts"
 import type { JsonObject } from "../encoding/Json.ts"
+import { isDone } from "../internal/done.ts"
 import { valueAt } from "../internal/json.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
-import type { Encoded } from "./codec.ts"
+import type { Before, Encoded } from "./codec.ts"
 import type { Base, Context } from "./context.ts"
 import { markersBut } from "./documentObject.ts"
-import { type Indexes, nothing, type Wanted } from "./indexes.ts"
+import { type Indexes, nothing, type Owned, type Wanted } from "./indexes.ts"
 import type { ReadFailure } from "./read.ts"
 import * as Signature from "./signature.ts"
 
@@ -157,7 +157,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
   const prepare = (
     input: unknown,
     before: Base<A> | undefined,
-    options: Options<A> = {}
+    options: Options<A> = noOptions
   ): Effect.Effect<Prepared<A>, Failure> => {
     const { mode = "change" } = options
     const from = options.from ?? (mode === "change" ? before : undefined)
@@ -168,50 +168,91 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     const completed = complete(input, continued?.value, createdAt, writtenAt)
     const kept = from === undefined ? undefined : { ...from, schemaVersion: from.stored.schemaVersion }
     const given: Given<A> = { before, continued, createdAt, mode, options, writtenAt }
-    return Effect.flatMapEager(
-      before === undefined && !isDone(completed) ? Effect.mapErrorEager(completed, context.withId(input)) : completed,
-      (valid) =>
-        Effect.flatMapEager(codec.encode(valid, kept), (encoded): Effect.Effect<Prepared<A>, Failure> =>
-          settings.unwritable === undefined
-            ? keyed(encoded, given)
-            : Effect.flatMapEager(refuse(settings.unwritable, encoded.json, before?.json), () => keyed(encoded, given))
-        )
-    )
+    return isDone(completed) ? encode(completed.value, kept, given) : encodeLater(completed, input, kept, given)
   }
+
+  // What is done already goes on at once; each of those that wait has a function of its own, so that the others make none.
+
+  const encode = (valid: A, kept: Before<A> | undefined, given: Given<A>): Effect.Effect<Prepared<A>, Failure> => {
+    const encoded = codec.encode(valid, kept)
+    return isDone(encoded) && settings.unwritable === undefined ? keyed(encoded.value, given) : keyLater(encoded, given)
+  }
+
+  const encodeLater = (
+    completed: Effect.Effect<A, DbError.InvalidInput | ReadFailure>,
+    input: unknown,
+    kept: Before<A> | undefined,
+    given: Given<A>
+  ) =>
+    Effect.flatMapEager(
+      given.before === undefined ? Effect.mapErrorEager(completed, context.withId(input)) : completed,
+      (valid) => encode(valid, kept, given)
+    )
+
+  const keyLater = (encoding: Effect.Effect<Encoded<A>, Failure>, given: Given<A>) =>
+    Effect.flatMapEager(encoding, (encoded): Effect.Effect<Prepared<A>, Failure> => {
+      const { unwritable } = settings
+      return unwritable === undefined
+        ? keyed(encoded, given)
+        : Effect.flatMapEager(refuse(unwritable, encoded.json, given.before?.json), () => keyed(encoded, given))
+    })
 
   /** Gives what has been encoded its key and its write id. */
   const keyed = (encoded: Encoded<A>, given: Given<A>): Effect.Effect<Prepared<A>, Failure> => {
-    const { before } = given
-    const { id } = encoded
-    return Effect.flatMapEager(
-      before === undefined ? context.newKey(id) : context.key(id),
-      (key): Effect.Effect<Prepared<A>, Failure> =>
-        before !== undefined && before.id !== id
-          ? Effect.fail(invalid([primaryKey], "Expected the id to stay as it is"))
-          : Effect.flatMapEager(Id.writeIdEager(), (random) =>
-              Effect.flatMapEager(writableEager(), () => indexed(encoded, given, { key, random }))
-            )
-    )
+    const key = given.before === undefined ? context.newKey(encoded.id) : context.key(encoded.id)
+    return isDone(key) ? keyedAt(encoded, given, key.value) : keyedLater(encoded, given, key)
   }
+
+  const keyedLater = (encoded: Encoded<A>, given: Given<A>, key: Effect.Effect<string, DbError.InvalidInput>) =>
+    Effect.flatMapEager(key, (key) => keyedAt(encoded, given, key))
+
+  const keyedAt = (encoded: Encoded<A>, given: Given<A>, key: string): Effect.Effect<Prepared<A>, Failure> => {
+    if (given.before !== undefined && given.before.id !== encoded.id) {
+      return Effect.fail(invalid([primaryKey], "Expected the id to stay as it is"))
+    }
+    const random = Id.writeIdEager()
+    if (!isDone(random)) return indexLater(encoded, given, key, random)
+    const writable = writableEager()
+    return isDone(writable)
+      ? indexed(encoded, given, key, random.value)
+      : indexLater(encoded, given, key, random, writable)
+  }
+
+  const indexLater = (
+    encoded: Encoded<A>,
+    given: Given<A>,
+    key: string,
+    random: Effect.Effect<string>,
+    writable: Effect.Effect<void, Failure> = Effect.suspend(writableEager)
+  ) =>
+    Effect.flatMapEager(random, (random) => Effect.flatMapEager(writable, () => indexed(encoded, given, key, random)))
 
   /** Gives it what it is to own, by what the catalog wants now. */
   const indexed = (
-    { carried, fields, former, id, json, schemaVersion, tag, truncated, value }: Encoded<A>,
-    { before, continued, createdAt, mode, options: { over, without }, writtenAt }: Given<A>,
-    { key, random }: { readonly key: string; readonly random: string }
+    encoded: Encoded<A>,
+    given: Given<A>,
+    key: string,
+    random: string
   ): Effect.Effect<Prepared<A>, Failure> => {
+    const { carried, id, json } = encoded
+    const { before, continued, createdAt, mode, writtenAt } = given
+    const { over, without } = given.options
     const old = before?.stored
     const content = continued?.stored.content
+    const remembered = old ?? over
     const plain: Document.Write = {
       writeId: continued === undefined ? Signature.signedUnsafe(random, id, createdAt) : random,
       writtenAt,
       createdAt,
       version: continued === undefined ? 1 : continued.stored.version + (continued === before ? 1 : 0),
-      ancestors: rememberedOf(old ?? over, () => memoryOf(old, context.contention.lostAt, writtenAt)),
-      tag,
-      schemaVersion,
-      fields,
-      truncated,
+      ancestors:
+        remembered === undefined
+          ? none
+          : ancestorsOf(remembered).slice(0, memoryOf(old, context.contention.lostAt, writtenAt)),
+      tag: encoded.tag,
+      schemaVersion: encoded.schemaVersion,
+      fields: encoded.fields,
+      truncated: encoded.truncated,
       markers: Document.none,
       companions: Document.none,
       claims: Document.none
@@ -221,26 +262,35 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     const untold = indexes.untoldUnsafe()
     const version = { id, json, carried, stored: write }
     const owning = indexes.owned(version, mode === "change" || old === undefined ? before : { stored: old }, without)
-    return Effect.mapEager(owning, (owned) => ({
-      id,
-      key,
-      value,
-      json,
-      carried,
-      former,
-      isUnderOldKey: false,
-      isSettled: true,
-      write:
-        owned === nothing
-          ? write
-          : { ...write, markers: owned.markers, companions: owned.companions, claims: owned.claims },
-      newMarkers: owned === nothing ? none : markersBut(name, id, owned, old),
-      wanted: owned.wanted,
-      untold,
-      isJournaled: settings.journal !== undefined,
-      upkeep
-    }))
+    const made = { encoded, key, untold, upkeep, write }
+    return isDone(owning)
+      ? Effect.succeed(preparedOf(made, old, owning.value))
+      : Effect.map(owning, (owned) => preparedOf(made, old, owned))
   }
+
+  const preparedOf = (
+    { encoded: { carried, former, id, json, value }, key, untold, upkeep, write }: Made<A>,
+    old: Document.Stored | undefined,
+    owned: Owned
+  ): Prepared<A> => ({
+    id,
+    key,
+    value,
+    json,
+    carried,
+    former,
+    isUnderOldKey: false,
+    isSettled: true,
+    write:
+      owned === nothing
+        ? write
+        : { ...write, markers: owned.markers, companions: owned.companions, claims: owned.claims },
+    newMarkers: owned === nothing ? none : markersBut(name, id, owned, old),
+    wanted: owned.wanted,
+    untold,
+    isJournaled: settings.journal !== undefined,
+    upkeep
+  })
 
   return {
     prepare,
@@ -263,14 +313,14 @@ interface Given<A> {
   readonly writtenAt: number
 }
 
+/** The same but for what it is to own. */
+interface Made<A> extends Pick<Prepared<A>, "key" | "untold" | "upkeep" | "write"> {
+  readonly encoded: Encoded<A>
+}
+
 const none: ReadonlyArray<never> = []
 
-/** The write ids of what takes the place of an object, as many as are remembered. */
-const rememberedOf = (over: Over | undefined, most: () => number): ReadonlyArray<string> =>
-  over === undefined ? none : ancestorsOf(over).slice(0, most())
-
-/** Whether an effect is the value that it gives. */
-const isDone = (effect: Effect.Effect<unknown, unknown>): boolean => Exit.isExit(effect) && Exit.isSuccess(effect)
+const noOptions: Options<never> = {}
 
 /** Refuses what who does not know all of a definition must not write. */
 const refuse = ({ fields, whole }: Unwritable, json: JsonObject, before: JsonObject = {}) => {

@@ -11,10 +11,12 @@ import type { Failure } from "../DbError.ts"
 import * as DbError from "../DbError.ts"
 import * as Document from "../Document.ts"
 import { ambient } from "../internal/ambient.ts"
+import { isDone } from "../internal/done.ts"
 import { headOption } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import * as Unique from "../Unique.ts"
+import type { Decoded } from "./codec.ts"
 import type { Base, Context } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
 
@@ -125,6 +127,8 @@ export interface Reader<A> {
   readonly find: (id: string) => Effect.Effect<Option.Option<Base<A>>, ReadFailure>
   /** The same; `NotFound` when there is none. */
   readonly load: (id: string) => Effect.Effect<Base<A>, DbError.NotFound | ReadFailure>
+  /** The same, to be called where it is run. */
+  readonly loadNow: Reader<A>["load"]
   /** Whether there is a document, as the transaction sees it. 1 HEAD; 1 GET in a transaction. */
   readonly exists: (id: string) => Effect.Effect<boolean, ReadFailure>
   /** The stored version, as the transaction sees it in which the fiber is. 1 GET. */
@@ -208,10 +212,22 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     return Effect.flatMap(documentObject.load(place, key.success, id), (slot) => versionIn(key.success, id, slot))
   }
 
-  const decodeAt: Reader<A>["decodeAt"] = (key, id, stored, isSettled) =>
-    Effect.mapEager(codec.decode(id, stored), ({ carried, former, isUnderOldKey, json, value }) =>
-      know({ id, key, value, stored, carried, former, isUnderOldKey, json, isSettled })
-    )
+  const decodeAt: Reader<A>["decodeAt"] = (key, id, stored, isSettled) => {
+    const decoded = codec.decode(id, stored)
+    return isDone(decoded)
+      ? Effect.succeed(known({ id, key, stored, isSettled }, decoded.value))
+      : decodeLater({ id, key, stored, isSettled }, decoded)
+  }
+
+  type Place = Pick<Base<A>, "id" | "isSettled" | "key" | "stored">
+
+  const known = (
+    { id, isSettled, key, stored }: Place,
+    { carried, former, isUnderOldKey, json, value }: Decoded<A>
+  ): Base<A> => know({ id, key, value, stored, carried, former, isUnderOldKey, json, isSettled })
+
+  const decodeLater = <E>(at: Place, decoding: Effect.Effect<Decoded<A>, E>) =>
+    Effect.mapEager(decoding, (decoded) => known(at, decoded))
 
   const decode = (id: string, stored: Document.Stored, isSettled = true) =>
     Effect.flatMapEager(Effect.orDie(context.key(id)), (key) => decodeAt(key, id, stored, isSettled))
@@ -258,30 +274,48 @@ export const make = <A>(context: Context<A>): Reader<A> => {
   ): Effect.Effect<Base<A> | X, E | ReadFailure> => {
     const key = Document.key(name, id, mostIdBytes)
     // An id that cannot be a key has no document.
-    if (Result.isFailure(key)) return otherwise(id)
-    const at = key.success
-    const follow = (slot: Document.Slot | undefined): Effect.Effect<Base<A> | X, E | ReadFailure> => {
-      if (slot === undefined) return otherwise(id)
-      if (slot.intent === undefined) {
+    return Result.isFailure(key) ? otherwise(id) : presentAt(key.success, id, otherwise)
+  }
+
+  const presentAt = <X, E>(at: string, id: string, otherwise: (id: string) => Effect.Effect<X, E>) =>
+    documentObject.loadThen(
+      place,
+      { key: at, id },
+      (slot: Document.Slot | undefined): Effect.Effect<Base<A> | X, E | ReadFailure> => {
+        if (slot === undefined) return otherwise(id)
+        if (slot.intent !== undefined) return announcedAt(at, id, slot, otherwise)
         return slot.stored === undefined ? otherwise(id) : decodeAt(at, id, slot.stored, true)
       }
-      return Effect.flatMapEager(versionIn(at, id, slot), (found): Effect.Effect<Base<A> | X, E | ReadFailure> =>
-        found === undefined ? otherwise(id) : decodeAt(at, id, found.stored, found.isSettled)
-      )
-    }
-    return documentObject.loadThen(place, { key: at, id }, follow)
-  }
+    )
+
+  const announcedAt = <X, E>(
+    at: string,
+    id: string,
+    slot: Document.Slot,
+    otherwise: (id: string) => Effect.Effect<X, E>
+  ) =>
+    Effect.flatMapEager(versionIn(at, id, slot), (found): Effect.Effect<Base<A> | X, E | ReadFailure> =>
+      found === undefined ? otherwise(id) : decodeAt(at, id, found.stored, found.isSettled)
+    )
 
   const seenOr = <X, E>(
     id: string,
     otherwise: (id: string) => Effect.Effect<X, E>
   ): Effect.Effect<Base<A> | X, E | ReadFailure> => {
     const transaction = ambient(Transaction.Current)
-    if (transaction === undefined) return present(id, otherwise)
-    return Effect.flatMap(view(transaction, id), ({ base }): Effect.Effect<Base<A> | X, E> =>
+    return transaction === undefined ? present(id, otherwise) : viewedOr(transaction, id, otherwise)
+  }
+
+  const viewedOr = <X, E>(
+    transaction: Transaction.Transaction,
+    id: string,
+    otherwise: (id: string) => Effect.Effect<X, E>
+  ) =>
+    Effect.flatMap(view(transaction, id), ({ base }): Effect.Effect<Base<A> | X, E> =>
       base === undefined ? otherwise(id) : Effect.succeed(base)
     )
-  }
+
+  const loadNow = (id: string) => seenOr(id, isAbsent)
 
   const seenNow = (id: string): Effect.Effect<Base<A> | undefined, ReadFailure> => seenOr(id, absent)
 
@@ -359,7 +393,8 @@ export const make = <A>(context: Context<A>): Reader<A> => {
 
   return {
     find,
-    load: (id) => Effect.suspend(() => seenOr(id, isAbsent)),
+    load: (id) => Effect.suspend(() => loadNow(id)),
+    loadNow,
     exists: (id) =>
       Effect.suspend((): Effect.Effect<boolean, ReadFailure> => {
         const key = Document.key(name, id, mostIdBytes)

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
+import { isDone } from "../internal/done.ts"
 import { isRecord } from "../internal/json.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import type * as Pipeline from "../Pipeline.ts"
@@ -17,7 +18,7 @@ import type { Discarding } from "./discard.ts"
 import * as forgetting from "./forgetting.ts"
 import type { Indexes } from "./indexes.ts"
 import { mostTaken } from "./numbers.ts"
-import type { Preparation, Prepared } from "./prepare.ts"
+import type { Options as PrepareOptions, Preparation, Prepared } from "./prepare.ts"
 import { type Condition, conditionOn, type Reader, type ReadFailure } from "./read.ts"
 import * as remains from "./remains.ts"
 import {
@@ -162,30 +163,51 @@ export const make = <A>(
     options: Options<A>,
     over?: Document.Slot
   ): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
-    const { beforeCommit, checks, onCommit } = options
-    return Effect.flatMapEager(
-      prepare(input, undefined, { over }),
-      (prepared): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
-        const { id } = prepared
-        const sending = () =>
-          Effect.matchEffect(send(prepared, conditionAt(over), undefined, onCommit), {
-            onSuccess: (sent): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> =>
-              CasCell.isLost(sent) ? findInstead(input, options, id, sent.seen) : Effect.succeed({ created: sent }),
-            onFailure: (error): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
-              // A reservation tells that it is there.
-              if (error instanceof DbError.AlreadyExists) return Effect.succeed({ id, stored: undefined })
-              // What was there instead of a document is gone.
-              return error instanceof DbError.NotFound ? findInstead(input, options, id, undefined) : Effect.fail(error)
-            }
-          })
-        if (checks.length + beforeCommit.length === 0) return sending()
-        return Effect.flatMap(
-          Effect.andThen(passes(checks, prepared.value), () => announce(beforeCommit, prepared, undefined)),
-          sending
-        )
-      }
+    const prepared = prepare(input, undefined, over === undefined ? undefined : { over })
+    return isDone(prepared)
+      ? createNow(prepared.value, input, options, over)
+      : createLater(prepared, input, options, over)
+  }
+
+  const createLater = (
+    preparing: Effect.Effect<Prepared<A>, WriteFailure>,
+    input: unknown,
+    options: Options<A>,
+    over: Document.Slot | undefined
+  ) => Effect.flatMapEager(preparing, (prepared) => createNow(prepared, input, options, over))
+
+  const createNow = (
+    prepared: Prepared<A>,
+    input: unknown,
+    options: Options<A>,
+    over: Document.Slot | undefined
+  ): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
+    const { beforeCommit, checks } = options
+    if (checks.length + beforeCommit.length === 0) return sendNew(prepared, input, options, over)
+    return Effect.flatMap(
+      Effect.andThen(passes(checks, prepared.value), () => announce(beforeCommit, prepared, undefined)),
+      () => sendNew(prepared, input, options, over)
     )
   }
+
+  const sendNew = (
+    prepared: Prepared<A>,
+    input: unknown,
+    options: Options<A>,
+    over: Document.Slot | undefined
+  ): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> =>
+    Effect.matchEffect(send(prepared, conditionAt(over), undefined, options.onCommit), {
+      onSuccess: (sent): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> =>
+        CasCell.isLost(sent) ? findInstead(input, options, prepared.id, sent.seen) : Effect.succeed({ created: sent }),
+      onFailure: (error): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
+        // A reservation tells that it is there.
+        if (error instanceof DbError.AlreadyExists) return Effect.succeed({ id: prepared.id, stored: undefined })
+        // What was there instead of a document is gone.
+        return error instanceof DbError.NotFound
+          ? findInstead(input, options, prepared.id, undefined)
+          : Effect.fail(error)
+      }
+    })
 
   /** What has been found in the place of a new document, or the document after all. */
   const findInstead = (
@@ -225,30 +247,60 @@ export const make = <A>(
     }
   })
 
+  const createElseConflict = (input: unknown, options: Options<A>) =>
+    Effect.flatMap(createNumbered(input, options), (outcome) =>
+      "created" in outcome
+        ? Effect.succeed(outcome.created)
+        : Effect.fail(conflict(outcome.id, outcome.stored?.revision))
+    )
+
+  const createElseFail = (outcome: CreatedOrFound<A>) =>
+    "created" in outcome
+      ? Effect.succeed(outcome.created)
+      : Effect.fail(new DbError.AlreadyExists({ resource: name, id: outcome.id }))
+
   /**
    * Puts a document whose version before need not be known; `undefined` when that has changed by now. What is known of the catalog is
    * fresh when it begins, and again when a version has been made ready.
    */
   const replaceBlindly = (
     input: unknown,
-    { from, ifRevision, onCommit }: ReplaceOptions<A>
-  ): Effect.Effect<Base<A> | undefined, DbError.NotFound | DbError.Conflict | WriteFailure> => {
-    if (indexes.ownsMoreUnsafe()) return Effect.undefined
-    return Effect.flatMapEager(
-      prepare(input, undefined, { mode: "whole", from }),
-      (prepared): Effect.Effect<Base<A> | undefined, DbError.NotFound | DbError.Conflict | WriteFailure> => {
-        // Others may have declared more, and it may have been learned, while it was made ready.
-        const { newMarkers, wanted } = prepared
-        if (newMarkers.length + wanted.length > 0 || indexes.ownsMoreUnsafe()) return Effect.undefined
-        const condition = ifRevision === undefined ? undefined : { ifMatch: ifRevision, replaces: undefined }
-        return Effect.matchEffect(committer.sendAlone(prepared, condition, onCommit), {
-          onSuccess: (sent): Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | WriteFailure> =>
-            CasCell.isLost(sent) ? reader.conflict(prepared.id) : Effect.succeed(sent),
-          onFailure: isThereElseFail
-        })
-      }
-    )
+    options: ReplaceOptions<A>
+  ): Effect.Effect<Base<A>, ReplaceFailure> | undefined => {
+    if (indexes.ownsMoreUnsafe()) return undefined
+    const { from } = options
+    const prepared = prepare(input, undefined, from === undefined ? whole : { mode: "whole", from })
+    return isDone(prepared) ? replaceNow(prepared.value, options) : replaceLater(prepared, input, options)
   }
+
+  const replaceLater = (
+    preparing: Effect.Effect<Prepared<A>, WriteFailure>,
+    input: unknown,
+    options: ReplaceOptions<A>
+  ): Effect.Effect<Base<A>, ReplaceFailure> =>
+    Effect.flatMapEager(preparing, (prepared) => replaceNow(prepared, options) ?? replaceKnown(input, options))
+
+  const replaceNow = (
+    prepared: Prepared<A>,
+    { ifRevision, onCommit }: ReplaceOptions<A>
+  ): Effect.Effect<Base<A>, ReplaceFailure> | undefined => {
+    // Others may have declared more, and it may have been learned, while it was made ready.
+    if (prepared.newMarkers.length + prepared.wanted.length > 0 || indexes.ownsMoreUnsafe()) return undefined
+    return ifRevision === undefined
+      ? committer.sendAlone(prepared, onCommit)
+      : replaceRevision(prepared, { ifMatch: ifRevision, replaces: undefined }, onCommit)
+  }
+
+  const replaceRevision = (
+    prepared: Prepared<A>,
+    condition: Condition,
+    onCommit: OnCommit<A>
+  ): Effect.Effect<Base<A>, ReplaceFailure> =>
+    Effect.matchEffect(committer.sendAloneIf(prepared, condition, onCommit), {
+      onSuccess: (sent): Effect.Effect<Base<A>, ReplaceFailure> =>
+        CasCell.isLost(sent) ? reader.conflict(prepared.id) : Effect.succeed(sent),
+      onFailure: isThereElseFail
+    })
 
   /** Puts a document in the place of a version that is read before, since what it owns has to be known. */
   const replaceKnown = Effect.fnUntraced(function* (
@@ -327,12 +379,7 @@ export const make = <A>(
   })
 
   return {
-    create: (input, options) =>
-      Effect.flatMap(createNumbered(input, options), (outcome) =>
-        "created" in outcome
-          ? Effect.succeed(outcome.created)
-          : Effect.fail(new DbError.AlreadyExists({ resource: name, id: outcome.id }))
-      ),
+    create: (input, options) => Effect.flatMap(createNumbered(input, options), createElseFail),
 
     change: (target, apply, options) => {
       const { id, revision } = isInHand(target) ? target : { id: target, revision: options.ifRevision }
@@ -345,19 +392,9 @@ export const make = <A>(
 
     replace: (input, options) => {
       const { beforeCommit, checks } = options
-      if (numbers(input) && options.ifRevision === undefined) {
-        return Effect.flatMap(createNumbered(input, options), (outcome) =>
-          "created" in outcome
-            ? Effect.succeed(outcome.created)
-            : Effect.fail(conflict(outcome.id, outcome.stored?.revision))
-        )
-      }
-      if (checks.length + beforeCommit.length > 0) return replaceKnown(input, options)
-      return Effect.flatMapEager(
-        replaceBlindly(input, options),
-        (after): Effect.Effect<Base<A>, DbError.NotFound | DbError.Conflict | Pipeline.Rejected | WriteFailure> =>
-          after === undefined ? replaceKnown(input, options) : Effect.succeed(after)
-      )
+      if (numbers(input) && options.ifRevision === undefined) return createElseConflict(input, options)
+      const isBlind = checks.length + beforeCommit.length === 0
+      return (isBlind ? replaceBlindly(input, options) : undefined) ?? replaceKnown(input, options)
     },
 
     upsert: Effect.fnUntraced(function* (input, apply, options) {
@@ -387,6 +424,11 @@ export const make = <A>(
       reviseFrom(id, held, next, { onCommit, retries: defaultRetries })
   }
 }
+
+/** What a replacement fails with. */
+type ReplaceFailure = DbError.NotFound | DbError.Conflict | Pipeline.Rejected | WriteFailure
+
+const whole: PrepareOptions<never> = { mode: "whole" }
 
 /** Only a new document can exist already. */
 const isThereElseFail = <E>(error: E): Effect.Effect<never, Exclude<E, DbError.AlreadyExists>> =>

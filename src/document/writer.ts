@@ -10,6 +10,7 @@ import type * as Result from "effect/Result"
 import type * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
 import { ambient } from "../internal/ambient.ts"
+import { isDone } from "../internal/done.ts"
 import type { Problem } from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import type { OnProgress } from "../Repository.ts"
@@ -190,10 +191,17 @@ export const make = <A>(
       const writing = write(direct)
       return context.readThrough() === undefined ? writing : forgetting.inDoubt(context, writing, failedOf)
     })
+  /** The writer of a write that needs nothing before it or after it. */
+  const atOnce = (): Writer<A> | undefined =>
+    isDone(context.writableEager()) && ambient(Transaction.Current) === undefined && context.readThrough() === undefined
+      ? direct
+      : undefined
+  const create: Writer<A>["create"] = (input, options) => use((writer) => writer.create(input, options))
+  const replace: Writer<A>["replace"] = (input, options) => use((writer) => writer.replace(input, options))
   return {
-    create: (input, options) => use((writer) => writer.create(input, options)),
+    create: (input, options) => atOnce()?.create(input, options) ?? create(input, options),
     change: (target, apply, options) => use((writer) => writer.change(target, apply, options)),
-    replace: (input, options) => use((writer) => writer.replace(input, options)),
+    replace: (input, options) => atOnce()?.replace(input, options) ?? replace(input, options),
     upsert: (input, apply, options) => use((writer) => writer.upsert(input, apply, options)),
     remove: (id, options) => use((writer) => writer.remove(id, options)),
     removeVersion: (document, options) => use((writer) => writer.removeVersion(document, options)),

@@ -166,7 +166,7 @@ const makeNow = <S extends DocumentSchema>(
     Effect.map(effect, reading.envelopeOf)
   const jsonOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
     Effect.map(Effect.flatMap(effect, reading.jsonOf), fields.shown)
-  const get = (id: string) => reading.present(id, source.reader.load)
+  const get = (id: string) => reading.present(id, source.reader.loadNow)
   const idOf = (target: string | { readonly id: string }) => (isInHand(target) ? target.id : target)
   /** The ids that were given. A text is a sequence of letters, which nobody means by it. */
   const listed = (ids: Iterable<string>) =>
@@ -177,12 +177,12 @@ const makeNow = <S extends DocumentSchema>(
   const telling = <X, E, R>(effect: Effect.Effect<X, E, R>) => Effect.tap(effect, (given) => about(writing.idIn(given)))
 
   return {
-    insert: fn("Resource.insert", (input) => valueOf(writing.insert(input)), writing.idIn, writing.idIn),
+    insert: fn("Resource.insert", writing.insertValue, writing.idIn, writing.idIn),
 
     insertMany: fn(
       "Resource.insertMany",
       Effect.fnUntraced(function* (inputs, options) {
-        return yield* bulk.each(inputs, options, (input) => valueOf(writing.insert(input)))
+        return yield* bulk.each(inputs, options, writing.insertValue)
       })
     ),
 
@@ -196,13 +196,13 @@ const makeNow = <S extends DocumentSchema>(
 
     get: fn(
       "Resource.get",
-      (id) => reading.value(id, source.reader.load),
+      (id) => reading.valueNow(id, source.reader.loadNow),
       (id: string) => id
     ),
 
     getOption: fn(
       "Resource.getOption",
-      (id) => orNone(reading.value(id, source.reader.load)),
+      (id) => orNone(reading.valueNow(id, source.reader.loadNow)),
       (id: string) => id
     ),
 
@@ -212,7 +212,7 @@ const makeNow = <S extends DocumentSchema>(
         const concurrency = options?.concurrency ?? defaultConcurrency
         const all = yield* listed(ids)
         yield* operation.batch(all.length)
-        return yield* inTurn.forEach(all, (id) => orNone(reading.value(id, source.reader.load)), { concurrency })
+        return yield* inTurn.forEach(all, (id) => orNone(reading.valueNow(id, source.reader.loadNow)), { concurrency })
       })
     ),
 
@@ -327,7 +327,7 @@ const makeNow = <S extends DocumentSchema>(
       (id: string) => id
     ),
 
-    replace: fn("Resource.replace", (input, options) => valueOf(writing.replace(input, options)), writing.idIn),
+    replace: fn("Resource.replace", writing.replaceValue, writing.idIn),
 
     replaceJson: fn(
       "Resource.replaceJson",

@@ -47,6 +47,10 @@ export interface Operation {
   readonly named: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, DbError.Named<E>, R>
   /** Fails with what `named` makes of a failure. */
   readonly failed: <E>(error: E) => Effect.Effect<never, DbError.Named<E>>
+  /** Makes what goes on with the outcome of an effect, or fails as `failed` does: one step, made once for all that are given to it. */
+  readonly following: <A, B>(
+    next: (outcome: A) => Effect.Effect<B>
+  ) => <E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<B, DbError.Named<E>, R>
   /** A failure as `named` leaves it, to be told rather than failed with. */
   readonly told: <E>(error: E) => Effect.Effect<DbError.Named<E>>
   /** The same for a stream. */
@@ -55,6 +59,11 @@ export interface Operation {
   readonly refuse: (description: string) => Effect.Effect<never, DbError.NotAllowed>
   /** The name of the operation that the fiber is in. */
   readonly name: Effect.Effect<string>
+}
+
+interface Handlers<A, B, E> {
+  readonly onSuccess: (outcome: A) => Effect.Effect<B>
+  readonly onFailure: (cause: Cause.Cause<E>) => Effect.Effect<never, DbError.Named<E>>
 }
 
 type AnyFunction = (...args: never) => Effect.Effect<unknown, unknown, unknown>
@@ -240,6 +249,14 @@ export const make = (resource: string, namespace: string, observers: Observation
     batch: (size) => Effect.annotateCurrentSpan("db.operation.batch.size", size),
     named: (effect) => Effect.catch(effect, nameOf),
     failed: nameOf,
+    following: <A, B>(next: (outcome: A) => Effect.Effect<B>) => {
+      const failure = <E>(cause: Cause.Cause<E>) => Effect.catch(Effect.failCause(cause), nameOf)
+      const handlers = { onSuccess: next, onFailure: failure }
+      return <E, R>(effect: Effect.Effect<A, E, R>) => {
+        const ofThis: Handlers<A, B, E> = handlers
+        return Effect.matchCauseEffect(effect, ofThis)
+      }
+    },
     told: (error) => Effect.flip(nameOf(error)),
     namedStream: (stream) => Stream.catch(stream, (error) => Stream.fromEffect(nameOf(error))),
     refuse: (description) =>

@@ -60,8 +60,11 @@ export interface Reading<A> {
     load: Load<A, E>,
     missing?: DbError.NotFound
   ) => Effect.Effect<Shown<A>, DbError.Named<E> | DbError.NotFound | ReadError>
-  /** The value of the present version, as `present` reads it. */
-  readonly value: <E>(id: string, load: Load<A, E>) => Effect.Effect<A, DbError.Named<E> | DbError.NotFound | ReadError>
+  /** The value of the present version, as `present` reads it. To be called where it is run. */
+  readonly valueNow: <E>(
+    id: string,
+    load: Load<A, E>
+  ) => Effect.Effect<A, DbError.Named<E> | DbError.NotFound | ReadError>
   readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
   /** Reads as `query`. */
   readonly query: (request: Query.Request<A>) => Stream.Stream<Shown<A>, ListError>
@@ -127,7 +130,7 @@ export const make = <A, Insert, Update, Patch>(
   }
 ): Reading<A> => {
   const { codec, know, known } = context
-  const { failed, named, namedStream, refuse } = operation
+  const { named, namedStream, refuse } = operation
   const { queries } = source
 
   const documentOf = (base: Base<A>): Document.Document<A> => {
@@ -138,7 +141,7 @@ export const make = <A, Insert, Update, Patch>(
 
   const shownOf = (base: Base<A>): Shown<A> => ({ value: base.value, document: undefined, base })
 
-  const valueIn = ({ value }: Base<A>): Effect.Effect<A> => Effect.succeed(value)
+  const valued = operation.following(({ value }: Base<A>): Effect.Effect<A> => Effect.succeed(value))
 
   const shownAs = (document: Document.Document<A>): Shown<A> => ({
     value: document.value,
@@ -274,6 +277,8 @@ export const make = <A, Insert, Update, Patch>(
       return Effect.map(read, shownAs)
     })
 
+  const presentValue = <E>(id: string, load: Load<A, E>) => Effect.map(present(id, load), ({ value }) => value)
+
   return {
     documentOf,
     shownAs,
@@ -286,12 +291,7 @@ export const make = <A, Insert, Update, Patch>(
         return Effect.map(read, shownAs)
       }),
     present,
-    value: <E>(id: string, load: Load<A, E>) =>
-      Effect.suspend((): Effect.Effect<A, DbError.Named<E> | DbError.NotFound | ReadError> =>
-        pipeline.concerns("get")
-          ? Effect.map(present(id, load), ({ value }) => value)
-          : Effect.matchEffect(load(id), { onSuccess: valueIn, onFailure: failed })
-      ),
+    valueNow: (id, load) => (pipeline.concerns("get") ? presentValue(id, load) : valued(load(id))),
     exists: (id) =>
       pipeline.read("exists", { id, current: current(id) }, (input) => named(source.reader.exists(input.id))),
     query,

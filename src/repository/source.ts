@@ -33,7 +33,7 @@ import * as Transaction from "../Transaction.ts"
  * @since 0.1.0
  */
 export interface Source<A> {
-  readonly reader: Pick<Reader<A>, "load" | "exists" | "byUnique">
+  readonly reader: Pick<Reader<A>, "loadNow" | "exists" | "byUnique">
   readonly getFrom: Listing<A>["getFrom"]
   readonly queries: Queries<A>
   /** What is worked out of the documents of a request. */
@@ -282,7 +282,8 @@ export const make = <S extends DocumentSchema>(
 
   return {
     reader: {
-      load: (id) => through(ofOne("get", id), base, reader.load(id)),
+      loadNow: (id) =>
+        readThrough() === undefined ? reader.loadNow(id) : through(ofOne("get", id), base, reader.load(id)),
       exists: (id) => through(ofOne("exists", id), booleans, reader.exists(id)),
       byUnique: (unique, digest) =>
         through<Option.Option<Base<A>>, Held | null, ReadFailure, never>(

@@ -59,6 +59,8 @@ export interface Writing<A, Insert, Update, Patch> {
   /** The id in an input, if it has one yet. */
   readonly idIn: (input: unknown) => string | undefined
   readonly insert: (input: Insert) => Effect.Effect<Shown<A>, InsertError>
+  /** The same for who wants the value alone. */
+  readonly insertValue: (input: Insert) => Effect.Effect<A, InsertError>
   readonly update: <E, R>(
     target: Target<A>,
     values: NewValues<A, Update, E, R>,
@@ -73,6 +75,8 @@ export interface Writing<A, Insert, Update, Patch> {
     options?: UpdateOptions
   ) => Effect.Effect<Shown<A>, ChangeError | E, R>
   readonly replace: (input: Insert, options?: Replacement<A>) => Effect.Effect<Shown<A>, ChangeError>
+  /** The same for who wants the value alone. */
+  readonly replaceValue: (input: Insert, options?: Replacement<A>) => Effect.Effect<A, ChangeError>
   readonly upsert: (input: Insert, options?: UpsertOptions) => Effect.Effect<Shown<A>, UpsertError>
   readonly remove: (target: Target<A>, mustExist: boolean) => Effect.Effect<void, DeleteError>
   readonly removeMany: (
@@ -127,11 +131,15 @@ export const make = <A, Insert, Update, Patch>(
   }
 
   /** Shows what a write has made, or fails in the name of the operation. */
-  const shown = <E, R>(effect: Effect.Effect<Base<A>, E, R>): Effect.Effect<Shown<A>, DbError.Named<E>, R> =>
-    Effect.matchEffect(effect, { onSuccess: shownOf, onFailure: operation.failed })
-
-  const shownOf = (base: Base<A>): Effect.Effect<Shown<A>> =>
+  const shown = operation.following((base: Base<A>): Effect.Effect<Shown<A>> =>
     Effect.succeed({ value: base.value, document: undefined, base })
+  )
+
+  /** The same of its value alone. */
+  const valued = operation.following((base: Base<A>): Effect.Effect<A> => Effect.succeed(base.value))
+
+  const valueOf = <E, R>(effect: Effect.Effect<Shown<A>, E, R>): Effect.Effect<A, E, R> =>
+    Effect.map(effect, ({ value }) => value)
 
   /**
    * Runs a write that gives a version, with an envelope only where interceptors are to see one. To be called where it is run; what
@@ -170,11 +178,21 @@ export const make = <A, Insert, Update, Patch>(
     return id === undefined ? {} : aboutTarget(id)
   }
 
+  /** Where nothing but the write itself is to be done. */
+  const plainly: Options<A> = { beforeCommit: [], checks: [], onCommit }
+
   const insert = (given: Insert, { beforeCommit = [], checks = [] }: Conditions<A> = {}) =>
     write(
       "insert",
       () => ({ input: given, checks, beforeCommit }),
       (input) => shown(writer.create(input.input, optionsOf(input)))
+    )
+
+  const replace = (given: Insert, { from, ifRevision }: Replacement<A> = {}) =>
+    write(
+      "replace",
+      () => ({ input: given, checks: [], beforeCommit: [], ...about(given) }),
+      (one) => shown(writer.replace(one.input, { ...optionsOf(one), ifRevision, from }))
     )
 
   /** Changes the document with an id, or the version in hand if it is that one. */
@@ -266,6 +284,12 @@ export const make = <A, Insert, Update, Patch>(
   return {
     idIn,
     insert,
+    insertValue: (given) =>
+      pipeline.concerns("insert") ? valueOf(insert(given)) : valued(writer.create(given, plainly)),
+    replaceValue: (given, options) =>
+      pipeline.concerns("replace")
+        ? valueOf(replace(given, options))
+        : valued(writer.replace(given, options === undefined ? plainly : { ...plainly, ...options })),
     update,
     patch: (target, values, options) =>
       write(
@@ -288,12 +312,7 @@ export const make = <A, Insert, Update, Patch>(
           return change(target, input, apply, options)
         }
       ),
-    replace: (given, { from, ifRevision } = {}) =>
-      write(
-        "replace",
-        () => ({ input: given, checks: [], beforeCommit: [], ...about(given) }),
-        (one) => shown(writer.replace(one.input, { ...optionsOf(one), ifRevision, from }))
-      ),
+    replace,
     upsert,
     remove: (target, mustExist) =>
       pipeline.run("delete", { ...aboutTarget(target), checks: [], beforeCommit: [] }, (input) => {

@@ -67,6 +67,25 @@ const calibrated = async ({ prepare, run }: Case, milliseconds: number): Promise
   }
 }
 
+/** Microseconds of the processor for one time. */
+const oneRound = async ({ prepare, run }: Case, times: number): Promise<number> => {
+  await prepare?.(times)
+  const before = process.threadCpuUsage()
+  await run(times)
+  const { system, user } = process.threadCpuUsage(before)
+  return (system + user) / times
+}
+
+/** Runs a case until it gets no quicker: three rounds without a gain of a thirtieth, or 30 in all. What is compiled late counts for nobody. */
+const warmedUp = async (one: Case, times: number): Promise<void> => {
+  let best = Number.POSITIVE_INFINITY
+  for (let round = 0, without = 0; round < 30 && without < 3; round++) {
+    const taken = await oneRound(one, times)
+    without = taken < best * 0.967 ? 0 : without + 1
+    best = Math.min(best, taken)
+  }
+}
+
 /** What a round is: so many times, or so many milliseconds of the processor. */
 export type Length = number | { readonly milliseconds: number }
 
@@ -77,9 +96,9 @@ export const measure = async (
 ): Promise<ReadonlyArray<Measured>> => {
   const plans: Array<Case & { readonly times: number; readonly wall: Array<number>; readonly cpu: Array<number> }> = []
   for (const one of cases) {
+    if (typeof length === "number") await oneRound(one, length)
+    else await warmedUp(one, await calibrated(one, length.milliseconds))
     const times = typeof length === "number" ? length : await calibrated(one, length.milliseconds)
-    await one.prepare?.(times)
-    await one.run(times)
     plans.push({ ...one, times, wall: [], cpu: [] })
   }
   for (let round = 0; round < count; round++) {
