@@ -18,8 +18,9 @@ import * as StateMachine from "effect-s3db/plugins/StateMachine"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
-import { memory, openOn } from "../fixture.ts"
+import { drive, memory, openOn } from "../fixture.ts"
 import { settled } from "../waiting.ts"
+import * as Machines from "./machines.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -478,6 +479,53 @@ describe("changes of other documents", () => {
       yield* consumer.seek("beginning")
       yield* journaling
       assert.strictEqual((yield* flow.get("1")).version, version + 1)
+    })
+  )
+})
+
+describe("what is given again", () => {
+  it.effect("rings no lift twice, however much has happened since, though one call rings it twice", () =>
+    Effect.gen(function* () {
+      const world: Machines.World["Service"] = { act: () => Effect.void, guard: () => Effect.void }
+      const { calls, database, flow } = yield* Machines.processOn(yield* memory, world, { hears: true })
+      const { journal, journaled } = database
+      const journaling = Effect.gen(function* () {
+        yield* journal.catchUp(journaled)
+        yield* drive(yield* Effect.forkChild(flow.caughtUp))
+      })
+      yield* flow.start("1", { sum: 0 })
+      yield* flow.send("1", { _tag: "Go", by: 1 })
+      yield* calls.insert({ id: "c", lift: "1" })
+      yield* journaling
+      assert.strictEqual((yield* flow.get("1")).version, 3)
+      for (let i = 0; i < 5; i++) yield* flow.send("1", "Step")
+      const consumer = yield* Effect.provideService(
+        JournalConsumer.make({ name: "state-machine.lifts.machine.changes.rings" }),
+        Database,
+        database
+      )
+      yield* consumer.seek("beginning")
+      yield* journaling
+      assert.strictEqual((yield* flow.get("1")).version, 8)
+    })
+  )
+
+  it.effect("sends what answers for a failed action to no other life", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make()
+      const idle = yield* processOn(store, undefined, { actions: false, changes: [] })
+      for (let life = 0; life < 2; life++) {
+        if (life > 0) yield* idle.flow.remove("1")
+        yield* idle.flow.start("1", nothing)
+        yield* idle.flow.send("1", "Pay")
+      }
+      // That of the former one fails, and that of the one that is there does not.
+      const { attempts, world } = worldOf((what, attempt) => (what === "charge 1" && attempt === 1 ? "for good" : "no"))
+      const { flow, journaling, states } = yield* processOn(store, world)
+      yield* journaling
+      assert.strictEqual(attempts.get("charge 1"), 2)
+      assert.deepStrictEqual(yield* states("1"), ["paid"])
+      assert.strictEqual((yield* flow.get("1")).version, 1)
     })
   )
 })

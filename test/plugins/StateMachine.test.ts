@@ -12,6 +12,7 @@ import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
+import { StoreError, Throttled, Timeout } from "effect-s3db/storage/StoreError"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as PluginSuite from "effect-s3db/testing/PluginSuite"
 import { crashing, drive, keysOf, memory, openOn } from "../fixture.ts"
@@ -237,6 +238,82 @@ describe("StateMachine", () => {
       yield* flow.start("1", nothing)
       for (let i = 1; i <= 12; i++) assert.strictEqual((yield* flow.send("1", "Note")).version, i)
       assert.strictEqual((yield* flow.get("1")).context.notes, 12)
+    })
+  )
+
+  it.effect("takes an event once where its answer was lost, and others have put its transition away since", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const others = yield* processOn(inner, { keep: 2 })
+      let meanwhile: Effect.Effect<unknown, unknown> | undefined
+      const lost = new StoreError({ operation: "put", reason: new Timeout({ description: "none", afterMillis: 1 }) })
+      const store: Store = {
+        ...inner,
+        put: (request) => {
+          const then = meanwhile
+          if (then === undefined || !request.key.includes("/data/id=")) return inner.put(request)
+          meanwhile = undefined
+          return Effect.andThen(inner.put(request), Effect.andThen(Effect.orDie(then), Effect.fail(lost)))
+        }
+      }
+      const { flow } = yield* processOn(store, { keep: 2 })
+      yield* flow.start("1", nothing)
+      meanwhile = Effect.repeat(others.flow.send("1", "Note"), { times: 5 })
+      const { context, repeated, version } = yield* flow.send("1", "Note")
+      assert.deepStrictEqual([version, repeated, context.notes], [1, true, 7])
+      assert.strictEqual((yield* others.flow.get("1")).version, 7)
+      // Where the entity has begun anew nobody can tell, and the new one is not sent what was meant for the former.
+      meanwhile = Effect.andThen(others.flow.remove("1"), others.flow.start("1", nothing))
+      const error = yield* Effect.flip(flow.send("1", "Note"))
+      assert.deepStrictEqual(error._tag === "DbError" && error.outcome, "unknown")
+      assert.strictEqual((yield* others.flow.get("1")).version, 0)
+    })
+  )
+
+  it.effect("does not say that nothing was done where an answer was lost, and nobody can be asked after", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const lost = new StoreError({ operation: "put", reason: new Timeout({ description: "none", afterMillis: 1 }) })
+      const slow = new StoreError({ operation: "get", reason: new Throttled({ description: "later" }) })
+      let left = 0
+      const store: Store = {
+        ...inner,
+        put: (request) => {
+          if (!request.key.includes("/data/id=") || left === 0) return inner.put(request)
+          left = 2
+          return Effect.andThen(inner.put(request), Effect.fail(lost))
+        },
+        get: (...args) => (left === 2 ? Effect.fail(slow) : inner.get(...args))
+      }
+      const { flow } = yield* processOn(store)
+      yield* flow.start("1", nothing)
+      left = 1
+      const error = yield* Effect.flip(flow.send("1", "Note"))
+      assert.deepStrictEqual(error._tag === "DbError" && error.outcome, "unknown")
+      left = 0
+      assert.strictEqual((yield* flow.get("1")).version, 1)
+    })
+  )
+
+  it.effect("says of a transition when it was written, and not when it was asked for", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      yield* TestClock.setTime(10_000)
+      const others = yield* processOn(inner)
+      let meanwhile: Effect.Effect<unknown, unknown> | undefined
+      const store: Store = {
+        ...inner,
+        put: (request) => {
+          const then = meanwhile
+          if (then === undefined || !request.key.includes("/data/id=")) return inner.put(request)
+          meanwhile = undefined
+          return Effect.andThen(Effect.orDie(then), inner.put(request))
+        }
+      }
+      const { flow } = yield* processOn(store)
+      yield* flow.start("1", nothing)
+      meanwhile = Effect.andThen(others.flow.send("1", "Note"), TestClock.adjust("1 minute"))
+      assert.strictEqual((yield* flow.send("1", "Note")).at, 70_000)
     })
   )
 

@@ -168,7 +168,11 @@ export interface Entities {
   readonly send: (
     id: string,
     event: unknown,
-    options?: SendOptions & { readonly seen?: readonly [who: string, position: number] | undefined }
+    options?: SendOptions & {
+      readonly seen?: readonly [who: string, position: number] | undefined
+      /** Of which transition of which life it is a consequence: it is in none before, and not of another life. */
+      readonly since?: Since | undefined
+    }
   ) => Effect.Effect<Moved, SendFailure>
   /** Sends the event of the trigger that has been due for longest: `undefined` where none is. */
   readonly fire: (
@@ -184,6 +188,17 @@ export interface Entities {
   readonly can: (seen: Seen, event: unknown) => Effect.Effect<boolean, DbError.DbError>
   /** What a document has of an entity, if it has any. */
   readonly storedIn: (document: unknown) => Kept.Stored | undefined
+}
+
+/**
+ * A version of an entity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Since {
+  readonly life: string
+  readonly version: number
 }
 
 /**
@@ -204,10 +219,9 @@ const isStored = Schema.is(Kept.Stored)
 /** How often a write is made again of which nobody can tell whether it was carried out: under the same key, so it counts once. */
 const unknownRetries = 3
 
-const isUnknown = (error: unknown): boolean =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "DbError" && "outcome" in error
-    ? error.outcome === "unknown"
-    : false
+const isDbError = Schema.is(DbError.DbError)
+
+const isUnknown = (error: unknown): error is DbError.DbError => isDbError(error) && error.outcome === "unknown"
 
 /**
  * Makes the entities of a machine. No request.
@@ -246,7 +260,25 @@ export const make = (options: Options): Entities => {
     return { ...stored, recent: recent.slice(-keep) }
   })
 
-  const found = ({ recent }: Kept.Stored, key: string) => recent.find((one) => one.key === key)
+  /**
+   * The transition that was sent with a key. Where it may have come soon after a version, and the document has none of then any more, it is looked
+   * for among the older ones.
+   */
+  const found = Effect.fnUntraced(function* ({ life, recent }: Kept.Stored, key: string, since: number | undefined) {
+    const here = recent.find((one) => one.key === key)
+    const first = recent[0]?.v ?? 0
+    if (here !== undefined || since === undefined || first <= since + 1) return here
+    const older = pastOf(life)
+      .before(first)
+      .pipe(
+        Stream.takeWhile(({ v }) => v > since),
+        Stream.filter((one) => one.key === key),
+        Stream.runHead,
+        Effect.catchTag("Trimmed", Effect.die),
+        DbError.named("StateMachine.send", resource)
+      )
+    return Option.getOrUndefined(yield* older)
+  })
 
   const movedOf = (
     id: string,
@@ -264,28 +296,55 @@ export const make = (options: Options): Entities => {
     repeated
   })
 
-  /** Changes an entity by one conditional write, or not at all. */
+  /**
+   * Changes an entity by one conditional write, or not at all. What is decided is told from which version on it may have been done already, by a
+   * write whose answer was lost.
+   */
   const changing = <X, E>(
     id: string,
     decide: (
       viewed: Step.View,
-      document: unknown
+      document: unknown,
+      unsure: Since | undefined
     ) => Effect.Effect<{ readonly stored: Kept.Stored; readonly value: X } | Nothing<X>, E>,
     retries: number | undefined
   ) =>
     Effect.suspend(() => {
       let value: X | undefined
+      /** The versions that the first write and the last one were made of. */
+      let first: Since | undefined
+      let last = -1
+      /** Of the first write whose answer was lost, if one was. */
+      let unsure: Since | undefined
+      let lost: DbError.DbError | undefined
+      /** Whether no such write can be carried out any more, and the entity does not have what it says. */
+      let isSure = false
       const change = (current: unknown) =>
         Effect.gen(function* () {
+          isSure = false
           const viewed = yield* viewOf(id, current)
-          const decided = yield* decide(viewed, current)
+          const { life, version } = viewed.stored
+          const decided = yield* Effect.tapError(decide(viewed, current, unsure), (error) =>
+            Effect.sync(() => (isSure = version > last && !isDbError(error)))
+          )
           if (decided instanceof Nothing) return yield* Effect.fail(decided)
+          first ??= { life, version }
+          last = version
           value = decided.value
           return { [field]: yield* spilled(id, decided.stored) }
         })
       return documents.update(id, change, retries === undefined ? {} : { retries }).pipe(
         Effect.map(() => value as X),
+        Effect.tapError((error) =>
+          Effect.sync(() => {
+            if (!isUnknown(error)) return
+            unsure = first
+            lost ??= error
+          })
+        ),
         Effect.retry({ times: unknownRetries, while: isUnknown }),
+        // What fails afterwards does not take back what may have been done before.
+        Effect.mapError((error) => (lost === undefined || isSure || error instanceof Nothing ? error : lost)),
         Effect.catchIf(
           (error): error is Nothing<X> => error instanceof Nothing,
           (nothing) => Effect.succeed(nothing.value)
@@ -306,16 +365,22 @@ export const make = (options: Options): Entities => {
   const send: Entities["send"] = Effect.fnUntraced(function* (
     id,
     event,
-    { ifVersion, key: given, retries, seen } = {}
+    { ifVersion, key: given, retries, seen, since } = {}
   ): Effect.fn.Return<Moved, SendFailure> {
     const key = given ?? (yield* Id.writeId)
-    const at = yield* now
-    return yield* changing<Moved, InvalidEvent | Refused | StaleVersion>(
+    return yield* changing<Moved, InvalidEvent | Refused | StaleVersion | NotStarted | DbError.DbError>(
       id,
-      (viewed, document) =>
+      (viewed, document, unsure) =>
         Effect.gen(function* () {
+          // Of this attempt: others may have kept the one before waiting, and a state does not begin before it is entered.
+          const at = yield* now
           const { context, stored } = viewed
-          const before = found(stored, key)
+          if (since !== undefined && since.life !== stored.life) return yield* new NotStarted({ machine, id })
+          if (unsure !== undefined && unsure.life !== stored.life) {
+            const description = `an answer was lost, and ${JSON.stringify(id)} has begun anew since, so that the event may have been taken`
+            return yield* DbError.make("StateMachine.send", new DbError.OutcomeUnknown({ description }))
+          }
+          const before = yield* found(stored, key, (since ?? unsure)?.version)
           if (before !== undefined) return new Nothing(movedOf(id, before, context, true))
           const [who, position] = seen ?? []
           if (who !== undefined && position !== undefined && (stored.seen?.[who] ?? -1) >= position) {

@@ -311,7 +311,8 @@ export const acting = ({ concurrency, documents, entities, provided, resource, r
         return new ActionFailed({ ...told, problem: `onFailure: ${nameOf(answered.cause)}` })
       }
       if (answered.value === undefined) return undefined
-      yield* entities.send(id, taggedOf(answered.value), { key: `${input.idempotencyKey}/failed` }).pipe(
+      const since = { life: stored.life, version }
+      yield* entities.send(id, taggedOf(answered.value), { key: `${input.idempotencyKey}/failed`, since }).pipe(
         // It has gone on without, or is gone.
         Effect.catchTags({
           InvalidEvent: (refusal) => Effect.logInfo(refusal.message),
@@ -388,9 +389,9 @@ export const hearing = (
     for (const { position, value } of entries) {
       const sent = yield* to(value)
       for (const [i, { event, id }] of sent.entries()) {
-        // One change may send several events to the same entity: they are told apart by their place.
+        // One change may send several events to the same entity: they are told apart by their place, each as if somebody else had heard of it.
         const before = sent.slice(0, i).filter((one) => one.id === id).length
-        const seen = before === 0 ? ([who, position] as const) : undefined
+        const seen = [before === 0 ? who : JSON.stringify([who, before]), position] as const
         const key = `${who}@${position}/${before}`
         const moved = yield* entities.send(id, taggedOf(event), { key, seen }).pipe(
           Effect.map((one): Moved | undefined => one),
