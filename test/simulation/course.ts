@@ -1,10 +1,12 @@
 /** What the histories have in common: a course that follows from its seed, processes at once, and what was counted of their stores. */
+import { gunzipSync, gzipSync } from "node:zlib"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Id from "effect-s3db/crypto/Id"
 import type * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Pauses from "effect-s3db/testing/Pauses"
+import { engine } from "../../src/kernel/internal/compression.ts"
 
 type Control = FaultyStore.FaultyStore["control"]
 
@@ -43,3 +45,16 @@ export const countsOf = Effect.fnUntraced(function* (controls: ReadonlyArray<Con
   }
   return { requests, faults }
 })
+
+/** Threads take as many turns as they like: what is put away is compressed at once, so that nothing depends on them. */
+export const compressingAtOnce = Effect.acquireRelease(
+  Effect.sync(() => {
+    const { compress, decompress } = engine
+    Object.assign(engine, {
+      compress: (_: string, bytes: Uint8Array) => Effect.sync(() => gzipSync(bytes)),
+      decompress: (_: string, bytes: Uint8Array) => Effect.sync(() => gunzipSync(bytes))
+    })
+    return { compress, decompress }
+  }),
+  (before) => Effect.sync(() => void Object.assign(engine, before))
+)

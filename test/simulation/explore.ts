@@ -8,7 +8,8 @@
  * Scenarios of queues (queueOrders.ts) begin with "queue: ", and have broken builds of their own: blind-queues, deleted-queues,
  * forgotten-tokens, forgotten-ids, forgotten-claims, recounted-queues. Those of counters (counterOrders.ts) begin with "counter: "; theirs are
  * blind-lanes, forgotten-marks, early-trims, renumbered-lanes, one-number. Those of bounded counters (escrowOrders.ts) begin with "escrow: "; theirs are
- * blind-slots, forgotten-arrivals, forgotten-ways. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
+ * blind-slots, forgotten-arrivals, forgotten-ways. Those of machines (machineOrders.ts) begin with "machine: "; theirs are blind-events, forgotten-events,
+ * and late-triggers and late-pasts, which take --crashes 1. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
  * blind-fences, blind-numbers, blind-creations, blind-values, blind-leases, removed-leases, early-removals. Those of relations (relationOrders.ts) begin with "relation: ":
  * forgotten-notes, which takes --crashes 1, and blind-cascades.
  */
@@ -24,6 +25,7 @@ import { exploreKernel, kernelScenarios } from "./kernelOrders.ts"
 import * as escrows from "../kernel/escrowOrders.ts"
 import * as counters from "./counterOrders.ts"
 import * as journals from "./journalOrders.ts"
+import * as machines from "./machineOrders.ts"
 import * as queues from "./queueOrders.ts"
 import * as relations from "./relationOrders.ts"
 import { explore, type Outcome, scenarios } from "./serial.ts"
@@ -57,10 +59,12 @@ const brokenQueue = values.break === undefined ? undefined : breaksOfQueues[valu
 const brokenKernel = values.break === undefined ? undefined : kernelBreaks[values.break]
 const brokenCounter = values.break === undefined ? undefined : counters.breaks[values.break]
 const brokenEscrow = values.break === undefined ? undefined : escrows.breaks[values.break]
+const brokenMachine = values.break === undefined ? undefined : machines.breaks[values.break]
 const brokenRelation = values.break === undefined ? undefined : relations.breaks[values.break]
 if (
   values.break !== undefined &&
-  (broken ?? brokenQueue ?? brokenKernel ?? brokenCounter ?? brokenEscrow ?? brokenRelation) === undefined
+  (broken ?? brokenQueue ?? brokenKernel ?? brokenCounter ?? brokenEscrow ?? brokenMachine ?? brokenRelation) ===
+    undefined
 ) {
   const all = {
     ...breaks,
@@ -68,6 +72,7 @@ if (
     ...kernelBreaks,
     ...counters.breaks,
     ...escrows.breaks,
+    ...machines.breaks,
     ...relations.breaks
   }
   throw new Error(`--break is one of ${Object.keys(all).join(", ")}`)
@@ -78,6 +83,7 @@ const known = Object.keys({
   ...scenarios,
   ...counters.scenarios,
   ...escrows.scenarios,
+  ...machines.scenarios,
   ...queues.scenarios,
   ...kernelScenarios,
   ...journals.scenarios,
@@ -90,13 +96,15 @@ const brokenOf = (name: string) =>
       ? brokenCounter
       : name in escrows.scenarios
         ? brokenEscrow
-        : name in kernelScenarios
-          ? brokenKernel
-          : name in relations.scenarios
-            ? brokenRelation
-            : name in journals.scenarios
-              ? undefined
-              : broken
+        : name in machines.scenarios
+          ? brokenMachine
+          : name in kernelScenarios
+            ? brokenKernel
+            : name in relations.scenarios
+              ? brokenRelation
+              : name in journals.scenarios
+                ? undefined
+                : broken
 const isBroken = (name: string) => values.break === undefined || brokenOf(name) !== undefined
 const names = known.filter((name) => name.includes(values.scenario) && isBroken(name))
 if (names.length === 0) throw new Error(`--scenario is part of one of:\n  ${known.join("\n  ")}`)
@@ -111,6 +119,7 @@ for (const scenario of names) {
   const kernel = kernelScenarios[scenario]
   const counter = counters.scenarios[scenario]
   const escrow = escrows.scenarios[scenario]
+  const machine = machines.scenarios[scenario]
   const journal = journals.scenarios[scenario]
   const relation = relations.scenarios[scenario]
   // Each run of a journaler is long: a part of the orders, unless it is said how many.
@@ -122,19 +131,21 @@ for (const scenario of names) {
         ? counters.explore(counter, { ...bounds, ...own, break: brokenCounter })
         : escrow !== undefined
           ? escrows.explore(escrow, { ...bounds, ...own, break: brokenEscrow })
-          : kernel !== undefined
-            ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
-            : relation !== undefined
-              ? relations.explore(relation, {
-                  preemptions: 1,
-                  ...own,
-                  crashes,
-                  limit: Math.min(limit!, 300),
-                  break: brokenRelation
-                })
-              : journal !== undefined
-                ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
-                : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
+          : machine !== undefined
+            ? machines.explore(machine, { ...bounds, ...own, break: brokenMachine })
+            : kernel !== undefined
+              ? exploreKernel({ ...kernel, ...own }, { ...bounds, ...pausing, preemptions, break: brokenKernel })
+              : relation !== undefined
+                ? relations.explore(relation, {
+                    preemptions: 1,
+                    ...own,
+                    crashes,
+                    limit: Math.min(limit!, 300),
+                    break: brokenRelation
+                  })
+                : journal !== undefined
+                  ? journals.explore(journal, values.preemptions === undefined ? part : { ...part, ...own, limit })
+                  : explore({ ...scenarios[scenario]!, ...own }, { ...bounds, ...pausing, preemptions, break: broken })
   const outcome = await Effect.runPromise(exploring.pipe(Effect.provide(TestClock.layer()), Effect.scoped))
   const seconds = Number(((performance.now() - start) / 1000).toFixed(1))
   told.push({ scenario, seconds, ...outcome })

@@ -7,9 +7,10 @@
  * claimed twice, no increment lost. With --journal: documents that have a journal (journal.ts): every version that was committed has to be
  * in it once, in the order of its document, and nothing else. With --scheduler: jobs of several schedulers (schedulerHistories.ts): each
  * slot is started once, and decided of as its policies say. With --counter: counters of several processes (counterHistories.ts), with the broken builds
- * of counterOrders.ts: each operation counts once.
+ * of counterOrders.ts: each operation counts once. With --machine: machines of several processes (machineHistories.ts): their histories are ways without
+ * a gap, actions run at least once and after their commit, triggers come in time, and are not lost.
  *
- * npm run simulate -- [--queue|--kernel|--journal|--scheduler|--counter|--segments] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
+ * npm run simulate -- [--queue|--kernel|--journal|--scheduler|--counter|--machine|--segments] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
  */
 import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
@@ -20,6 +21,7 @@ import { breaks as common, breaksOfVersions } from "./breaks.ts"
 import { journalBreaks, runJournal } from "./journal.ts"
 import { kernelBreaks } from "./kernelActors.ts"
 import { runKernel } from "./kernelSimulation.ts"
+import * as machineHistories from "./machineHistories.ts"
 import * as queueHistories from "./queueHistories.ts"
 import { breaks as breaksOfQueues } from "./queueOrders.ts"
 import * as segmentHistories from "./segmentHistories.ts"
@@ -37,6 +39,7 @@ const { values } = parseArgs({
     journal: { type: "boolean", default: false },
     scheduler: { type: "boolean", default: false },
     counter: { type: "boolean", default: false },
+    machine: { type: "boolean", default: false },
     segments: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
     json: { type: "boolean", default: false }
@@ -56,13 +59,16 @@ const histories = Number(values.histories)
 const ops = Number(values.ops)
 if (![first, histories, ops].every(Number.isSafeInteger)) throw new Error("--seed, --histories and --ops are integers")
 const broken = values.break === undefined ? undefined : breaks[values.break]
+const brokenMachine = values.break === undefined ? undefined : machineHistories.machineBreaks[values.break]
 const brokenJournal = values.break === undefined ? undefined : journalBreaks[values.break]
 const brokenSegments = values.break === undefined ? undefined : segmentHistories.segmentBreaks[values.break]
 const [here, named] = values.journal
   ? [journalBreaks, brokenJournal]
   : values.segments
     ? [segmentHistories.segmentBreaks, brokenSegments]
-    : [breaks, broken]
+    : values.machine
+      ? [machineHistories.machineBreaks, brokenMachine]
+      : [breaks, broken]
 if (values.break !== undefined && named === undefined) {
   throw new Error(`--break is one of ${Object.keys(here).join(", ")}`)
 }
@@ -77,7 +83,9 @@ for (let seed = first; seed < first + histories; seed++) {
     ? runJournal({ seed, ops, break: brokenJournal })
     : values.segments
       ? segmentHistories.run({ seed, ops, break: brokenSegments })
-      : historyOf({ seed, ops, break: broken })
+      : values.machine
+        ? machineHistories.run({ seed, ops, break: brokenMachine })
+        : historyOf({ seed, ops, break: broken })
   const report = await Effect.runPromise(Effect.provide(history, TestClock.layer()))
   totals.histories += 1
   totals.operations += report.operations
