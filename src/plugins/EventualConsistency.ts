@@ -52,7 +52,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import type * as Change from "../Change.ts"
 import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
@@ -205,6 +205,11 @@ export interface Manner {
    * each field, lane and month that has something new. Default `false`.
    */
   readonly analytics?: boolean | undefined
+  /**
+   * `true`: operations are kept after they have come into the document, for `recalculate` and `history`, as long as the option `retention` says. A fold takes 2 PUT
+   * and 1 GET more for each lane that has some. Default `false`.
+   */
+  readonly history?: boolean | undefined
 }
 
 /**
@@ -277,16 +282,17 @@ export interface Reducer<in out V, in Op, out R = unknown> extends AnyCounter<R>
   readonly "~operation": (operation: Op) => void
 }
 
-const mannerOf = ({ analytics = false, hot = false, mode = "deferred" }: Manner): Field.Manner => ({
+const mannerOf = ({ analytics = false, history = false, hot = false, mode = "deferred" }: Manner): Field.Manner => ({
   isHot: hot,
   isDirect: mode === "apply",
-  isAnalyzed: analytics
+  isAnalyzed: analytics,
+  isKept: history
 })
 
 const declared = <Self, Id extends string, S extends Attributes.DocumentSchema, N extends Names>(
   resource: ServiceClass<Self, Id, S, N>,
   field: string,
-  { analytics = false, hot = false, mode = "deferred" }: Manner,
+  { analytics = false, history = false, hot = false, mode = "deferred" }: Manner,
   made: Result.Result<Field.Field, string>
 ): AnyCounter<Self> => {
   const { definition } = resource
@@ -300,6 +306,7 @@ const declared = <Self, Id extends string, S extends Attributes.DocumentSchema, 
       if (mode !== "deferred" && mode !== "apply") return refuse(`Expected "deferred" or "apply" as mode`)
       if (hot && mode === "apply") return refuse("Expected a hot counter to be deferred")
       if (analytics && mode === "apply") return refuse("Expected a counter with analytics to be deferred")
+      if (history && mode === "apply") return refuse("Expected a counter with history to be deferred")
       return Effect.void
     }),
     open: Effect.fnUntraced(function* (fields, self, isThere) {
@@ -396,14 +403,24 @@ type Event = Engine.Event
 export const plugin: Plugin.Plugin<Event> = Plugin.define<Event>("eventual", { version: 1 })
 
 /**
- * The attribute that documents with deferred counters need, to be put into a schema: how far each lane has come into the document. See
- * `Plugin.withAttributes`. A program that replaces a document leaves it as it has read it.
+ * The attributes that documents with deferred counters need, to be put into a schema: how far each lane has come into the document, and
+ * what the operations of a counter with `history` begin with. See `Plugin.withAttributes`. A program that replaces a document leaves it as it has read it.
  *
  * @category constants
  * @since 0.1.0
  */
 export const attributes = Plugin.attributes(plugin, {
-  [Folding.marksAttribute]: Schema.optionalKey(Schema.Record(Schema.String, Schema.Int))
+  [Folding.marksAttribute]: Schema.optionalKey(Schema.Record(Schema.String, Schema.Int)),
+  [Folding.basesAttribute]: Schema.optionalKey(
+    Schema.Record(
+      Schema.String,
+      Schema.Struct({
+        v: Schema.optionalKey(Schema.Json),
+        m: Schema.Record(Schema.String, Schema.Int),
+        x: Schema.optionalKey(Schema.Array(Schema.Tuple([Schema.String, Schema.Int])))
+      })
+    )
+  )
 })
 
 /**
@@ -498,6 +515,35 @@ export interface Record<out V> {
 }
 
 /**
+ * A value that was made again of its operations.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Recalculated<out V> {
+  readonly value: V
+  /** What the document had: another one, if it was repaired. */
+  readonly before: V
+  /** How many operations it was made of, beside the value that those which are kept begin with. */
+  readonly operations: number
+}
+
+/**
+ * An operation that has come into its document. What one process added at a time is one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PastOperation<out V> {
+  /** When it was added, by the clock of its process. */
+  readonly at: DateTime.Utc
+  readonly kind: "add" | "subtract" | "set"
+  readonly amount: V
+  /** How many it stands for. */
+  readonly operations: number
+}
+
+/**
  * What a counter that never goes below zero begins with.
  *
  * @category models
@@ -574,6 +620,32 @@ export class EventualConsistency extends Context.Service<
      */
     readonly discard: (counter: AnyCounter, id: string) => Effect.Effect<number, InvalidCounter | DbError.DbError>
     /**
+     * Makes the value again of the operations that are kept, and writes it where the document has another: since a program, or a restored version of it, has changed the field
+     * past the counter. What waits for a fold goes on waiting. The value begins with what the field had before the first of them; a document into which no operation has come since the counter has a
+     * `history` keeps its value. 1 GET for its lane, 1 for the log of it and 1 for each segment with operations of the document, 1 GET, and 1 PUT where it is another; of a resource with hot counters
+     * 2 LIST, and those for each of their lanes more.
+     *
+     * `InvalidCounter`: the counter has no `history`. `InvalidOperation`: the document cannot have the value. `NotFound`: there is none.
+     */
+    readonly recalculate: <V, Op = never>(
+      counter: Counter<V> | Reducer<V, Op>,
+      id: string
+    ) => Effect.Effect<Recalculated<V>, InvalidCounter | InvalidOperation | ChangeError>
+    /**
+     * The operations of a counter with `history` that have come into a document and are kept, the oldest first; those of a hot counter by their time. Requests as of `recalculate`, without those of the document.
+     * `InvalidCounter`: the counter has no `history`.
+     */
+    readonly history: <V>(
+      counter: Counter<V>,
+      id: string
+    ) => Stream.Stream<PastOperation<V>, InvalidCounter | DbError.DbError>
+    /**
+     * Removes operations that have been kept for longer than the option `retention`, and gives how many that was. Before, they come into what the later ones begin with, so that
+     * `recalculate` is as exact as before. Who folds does so once an hour. 1 LIST, 1 GET for each log; where something goes 1 GET for each segment of it, 1 GET and 1 PUT for each document with
+     * operations in them, and those of `AppendLog`'s `retain` and `compact`.
+     */
+    readonly retain: Effect.Effect<number, ChangeError>
+    /**
      * What operations came to by time, in its order, as of the last fold: each counts when it was added, by the clock of its process, also one that
      * waits for its document, or was left out. 1 LIST for each 1,000 objects, and 1 GET for each month and lane. `InvalidCounter`: the counter has
      * no analytics, or a time or the zone is wrong.
@@ -635,6 +707,8 @@ export interface Options<C extends AnyCounter = AnyCounter> extends Plugin.Optio
   readonly concurrency?: number | undefined
   /** How long a process that stands still keeps others from folding. 3 seconds to 1 day; default: 3 minutes. */
   readonly lease?: Duration.Input | undefined
+  /** For how long operations of counters with `history` are kept at least. 1 minute and more; default: 30 days. */
+  readonly retention?: Duration.Input | undefined
   /** `false`: this process adds and reads, and folds by `fold`, `foldAll` and `apply` only. Default `true`. */
   readonly fold?: boolean | undefined
 }
@@ -646,7 +720,7 @@ const limitsOf = Effect.fnUntraced(function* (options: Omit<Options, "counters">
     return yield* refuse("concurrency", "Expected a whole number from 1 to 1,000")
   }
   const within = Effect.fnUntraced(function* (
-    field: "delay" | "interval" | "lease",
+    field: "delay" | "interval" | "lease" | "retention",
     otherwise: number,
     [least, most]: readonly [number, number]
   ) {
@@ -658,9 +732,13 @@ const limitsOf = Effect.fnUntraced(function* (options: Omit<Options, "counters">
     concurrency,
     delay: yield* within("delay", 0, [0, 10_000]),
     interval: yield* within("interval", 60_000, [1000, 86_400_000]),
-    lease: yield* within("lease", 180_000, [3000, 86_400_000])
+    lease: yield* within("lease", 180_000, [3000, 86_400_000]),
+    retention: yield* within("retention", 2_592_000_000, [60_000, 3_153_600_000_000])
   }
 })
+
+/** Who folds looks as often whether operations are old enough to be removed. */
+const hour = 3_600_000
 
 /** A resource, with what counts in it. */
 interface Bound {
@@ -688,7 +766,7 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
   const { fold = true } = options
   // What each of them needs is among what all of them need.
   const counters = options.counters as ReadonlyArray<AnyCounter<Services<C>>>
-  const { concurrency, delay, interval, lease } = yield* limitsOf(options)
+  const { concurrency, delay, interval, lease, retention } = yield* limitsOf(options)
   const byResource = new Map<string, Array<AnyCounter<Services<C>>>>()
   for (const one of counters) {
     yield* one.check
@@ -716,6 +794,7 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
       delay,
       interval,
       concurrency,
+      retention,
       publish: self.publish,
       onFull: () => void Queue.offerUnsafe(full, undefined)
     })
@@ -734,6 +813,17 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
     })
   )
 
+  const retain = Effect.map(
+    Effect.forEach(engines, (engine) => named(engine.retain)),
+    (gone) => gone.reduce((sum, one) => sum + one, 0)
+  )
+  let retainedAt = -Infinity
+  const retainHourly = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    if (now - retainedAt < hour) return Effect.void
+    retainedAt = now
+    return retain
+  })
+
   if (fold && engines.length > 0) {
     const election = Lease.make(store, { key: `${self.prefix()}lease`, duration: Duration.millis(lease) })
     const isBusy = (reports: ReadonlyArray<Engine.Report>) =>
@@ -741,6 +831,7 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
     const pause = Effect.raceFirst(Effect.sleep(interval), Queue.take(full))
     const foldWhileBusy = Effect.gen(function* () {
       while (isBusy(yield* foldAll)) yield* pause
+      yield* retainHourly
     })
     const look = Effect.map(
       Effect.forEach(engines, (engine) => named(engine.look)),
@@ -772,6 +863,13 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
     const field = one?.fields.get(name)
     if (one !== undefined && field !== undefined) return { ...one, field }
     return yield* new InvalidCounter({ resource, field: name, problem: "Expected a counter of the layer" })
+  })
+
+  const kept = Effect.fnUntraced(function* (counter: AnyCounter) {
+    const one = yield* found(counter)
+    if (one.field.isKept) return one
+    const { field, resource } = counter
+    return yield* new InvalidCounter({ resource, field, problem: "Expected a counter with history" })
   })
 
   const refused = ({ field, resource }: AnyCounter, problem: string) =>
@@ -900,6 +998,32 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
       yield* failedOf(yield* named(engine.foldOne(id)), counter.resource, id)
     }),
     foldAll: Effect.withSpan(foldAll, "EventualConsistency.foldAll"),
+    recalculate: Effect.fn("EventualConsistency.recalculate")(function* <V, Op>(
+      counter: Counter<V> | Reducer<V, Op>,
+      id: string
+    ) {
+      const { engine, field } = yield* kept(counter)
+      const made = yield* Effect.catchIf(
+        named(engine.recalculate(field, id)),
+        (error) => error instanceof Folding.NotHeld,
+        ({ problem }) => Effect.fail(refused(counter, problem))
+      )
+      return { value: valueOf<V>(made.value), before: valueOf<V>(made.before), operations: made.operations }
+    }),
+    history: <V>(counter: Counter<V>, id: string) =>
+      Stream.fromIterableEffect(
+        Effect.gen(function* () {
+          const { engine, field } = yield* kept(counter)
+          const entries = yield* named(engine.pastOf(field, id))
+          const inTime = field.isHot ? entries.toSorted((a, b) => a.t - b.t) : entries
+          return inTime.flatMap(({ a, c = 1, k, t }): ReadonlyArray<PastOperation<V>> =>
+            k === "reduce"
+              ? []
+              : [{ at: DateTime.makeUnsafe(t), kind: k, amount: valueOf<V>(field.decode(a)), operations: c }]
+          )
+        })
+      ),
+    retain: Effect.withSpan(retain, "EventualConsistency.retain"),
     discard: Effect.fn("EventualConsistency.discard")(function* (counter, id) {
       const { engine } = yield* found(counter)
       return yield* named(engine.discard(id))

@@ -8,12 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as backoff from "../../internal/backoff.ts"
+import type { ChangeError } from "../../Repository.ts"
 import type { ObjectStore } from "../../storage/ObjectStore.ts"
-import type * as StoreError from "../../storage/StoreError.ts"
+import * as StoreError from "../../storage/StoreError.ts"
 import * as Analytics from "./analytics.ts"
 import type { Field, Kind } from "./field.ts"
 import * as Folding from "./folding.ts"
 import * as Lanes from "./lanes.ts"
+import * as Past from "./past.ts"
 
 /**
  * What happened to operations.
@@ -66,6 +68,8 @@ export interface Options {
   readonly delay: number
   readonly interval: number
   readonly concurrency: number
+  /** For how long operations are kept, in milliseconds. Default: 30 days. */
+  readonly retention?: number | undefined
   readonly publish: (event: Event) => Effect.Effect<void>
   /** Told that so many operations wait in a lane that it is time to fold. */
   readonly onFull: () => void
@@ -94,6 +98,15 @@ export interface Engine {
   readonly look: Effect.Effect<boolean, StoreError.StoreError>
   readonly discard: (id: string) => Effect.Effect<number, StoreError.StoreError>
   readonly analytics: Analytics.Analytics
+  /** Makes the value of a field again of its operations. */
+  readonly recalculate: (
+    field: Field,
+    id: string
+  ) => Effect.Effect<Folding.Recalculated, StoreError.StoreError | ChangeError | Folding.NotHeld>
+  /** The kept operations of a field that are in the document, those of a lane in their order. */
+  readonly pastOf: (field: Field, id: string) => Effect.Effect<ReadonlyArray<Lanes.Entry>, StoreError.StoreError>
+  /** Removes kept operations that are older than the retention, and gives how many. */
+  readonly retain: Effect.Effect<number, StoreError.StoreError | ChangeError>
   /** A document has come to be: what waits for it need not wait longer. */
   readonly isThere: (id: string) => void
 }
@@ -132,6 +145,7 @@ const lanesIn = (versions: ReadonlyArray<{ readonly lane: Lanes.Lane }>) => vers
  */
 export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Engine, never, Scope.Scope> {
   const { concurrency, delay, documents, fields, interval, onFull, prefix, publish, resource, store } = options
+  const { retention = 2_592_000_000 } = options
   const lanes = yield* Lanes.make({
     store,
     prefix,
@@ -142,7 +156,10 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     }
   })
   const analytics = Analytics.make(store, prefix)
+  const past = Past.make(store, prefix)
   const isKnown = (field: string) => fields.has(field)
+  const isKept = (field: string) => fields.get(field)?.isKept === true
+  const hasKept = [...fields.values()].some((field) => field.isKept)
   const hasHot = [...fields.values()].some(({ isHot }) => isHot)
   /** Lanes in which all operations wait, and when they are looked at again. */
   const quiet = new Map<string, { readonly etag: string | undefined; readonly until: number; readonly folds: number }>()
@@ -165,7 +182,13 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     isMeant: (id: string) => boolean,
     isCounted: boolean
   ) {
-    const folded = yield* Folding.foldLanes(documents, lanes, versions, { concurrency, isKnown, isMeant, isCounted })
+    const folded = yield* Folding.foldLanes(documents, lanes, versions, {
+      concurrency,
+      isKnown,
+      isMeant,
+      isCounted,
+      isKept
+    })
     yield* Effect.forEach(folded, tell, { discard: true })
     return folded
   })
@@ -190,6 +213,28 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     return folded?.outcome ?? nothing
   })
 
+  /** Keeps what has come into documents, before it leaves its lane. */
+  const keep = Effect.fnUntraced(function* (
+    versions: ReadonlyArray<{ readonly key: string; readonly lane: Lanes.Lane }>,
+    folded: ReadonlyArray<Folding.Folded>
+  ) {
+    const parts = folded.flatMap((one) => (one.outcome._tag === "Folded" ? one.parts : []))
+    yield* Effect.forEach(
+      versions,
+      Effect.fnUntraced(function* ({ key, lane }) {
+        const entries = parts
+          .flatMap((part) => (part.lane === lane ? part.entries.filter(({ f }) => isKept(f)) : []))
+          .toSorted((a, b) => a.s - b.s)
+        yield* past.put(key, lane.name, entries)
+        lanes.settle(
+          lane,
+          entries.map(({ s }) => s)
+        )
+      }),
+      { concurrency: 16, discard: true }
+    )
+  })
+
   const isDue = ({ etag, key }: Lanes.Listed, now: number): boolean => {
     const left = quiet.get(key)
     return left === undefined || left.etag !== etag || left.until <= now
@@ -201,6 +246,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     // Before anything leaves a lane.
     yield* Effect.forEach(versions, ({ key, lane }) => analytics.account(key, lane), { concurrency: 16, discard: true })
     const folded = yield* fold(lanesIn(versions), () => true, true)
+    if (hasKept) yield* keep(versions, folded)
     yield* Effect.forEach(listed, ({ key }) => Effect.catchIf(lanes.trim(key), isContended, () => Effect.void), {
       concurrency: 16,
       discard: true
@@ -231,9 +277,71 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     }
   })
 
+  const behind = new StoreError.StoreError({
+    operation: "get",
+    key: `${prefix}lane/`,
+    reason: new StoreError.ConditionalRequestConflict({ description: "operations came in again and again" })
+  })
+
+  /** The lanes that may have, or have had, operations of a document. */
+  const everyKeyFor = Effect.fnUntraced(function* (id: string) {
+    const own = lanes.keyOf(id)
+    if (!hasHot) return [own]
+    const found = [...(yield* lanes.all).map(({ key }) => key), ...(yield* past.keys)]
+    return [...new Set([own, ...found.filter((key) => lanes.isHot(key))])]
+  })
+
+  /** What is known of the operations of a document: those in lanes first, since what leaves them is in the past by then. */
+  const knownOf = Effect.fnUntraced(function* (id: string) {
+    const keys = yield* everyKeyFor(id)
+    const versions = lanesIn(yield* readAll(keys))
+    const put = yield* past.of(keys, id)
+    const left = versions.flatMap(({ entries, name: l }) =>
+      entries.flatMap((e): ReadonlyArray<Past.Put> => (e.i === id ? [{ l, e }] : []))
+    )
+    return { versions, puts: Past.inOrder([...put, ...left]) }
+  })
+
   return {
     resource,
     analytics,
+    recalculate: Effect.fnUntraced(function* (field, id) {
+      for (let attempt = 0; attempt < 8; attempt++) {
+        const { puts, versions } = yield* knownOf(id)
+        const ends = new Map(versions.map(({ name, next }) => [name, next - 1]))
+        // A lane that is gone has no more operations.
+        const hasAll = (lane: string, number: number) => number <= (ends.get(lane) ?? Infinity)
+        const made = yield* documents.recalculate(id, field, puts, hasAll).pipe(
+          Effect.catchIf(
+            (error) => error instanceof Folding.Behind,
+            () => Effect.succeed(undefined)
+          )
+        )
+        if (made !== undefined) return made
+      }
+      return yield* behind
+    }),
+    pastOf: Effect.fnUntraced(function* (field, id) {
+      const keys = yield* everyKeyFor(id)
+      const put = yield* past.of(keys, id)
+      return put.flatMap(({ e }) => (e.f === field.name ? [e] : []))
+    }),
+    retain: Effect.gen(function* () {
+      if (!hasKept) return 0
+      const before = (yield* Clock.currentTimeMillis) - retention
+      const span = Math.ceil(retention / 8)
+      let gone = 0
+      for (const key of yield* past.keys) {
+        gone += yield* past.retain(key, { before, span }, (puts) =>
+          Effect.forEach(
+            Map.groupBy(Past.inOrder(puts), ({ e: { i } }) => i),
+            ([id, of]) => documents.rebase(id, of),
+            { concurrency, discard: true }
+          )
+        )
+      }
+      return gone
+    }),
     defer: (field, id, operation) => Effect.asVoid(append(field, id, operation, false)),
     deferAndFold: Effect.fnUntraced(function* (field, id, operation) {
       const { lane, number } = yield* append(field, id, operation, true)
@@ -255,6 +363,15 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     }),
     discard: Effect.fnUntraced(function* (id) {
       const keys = yield* keysFor(id)
+      if (hasKept) {
+        // What is in the document already is not discarded, but has come in.
+        const versions = yield* readAll(keys)
+        const markOf = yield* Effect.mapError(documents.marksOf(id), () => behind)
+        for (const { key, lane } of versions) {
+          const done = lane.entries.filter(({ f, i, s }) => i === id && isKept(f) && s <= markOf(lane.name))
+          yield* past.put(key, lane.name, done)
+        }
+      }
       const taken = yield* Effect.forEach(keys, (key) => lanes.discard(key, id), { concurrency: 16 })
       return taken.reduce((sum, one) => sum + one, 0)
     }),

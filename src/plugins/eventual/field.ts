@@ -47,6 +47,8 @@ export interface Field {
   readonly isDirect: boolean
   /** Whether operations are counted by their time, too. */
   readonly isAnalyzed: boolean
+  /** Whether operations are kept after they have come into the document. */
+  readonly isKept: boolean
   /** What counts where the field has no value. */
   readonly initial: unknown
   readonly read: (document: unknown) => unknown
@@ -56,6 +58,13 @@ export interface Field {
   readonly merge: (kind: Kind, first: Json, second: Json) => Json | undefined
   /** The value after an operation, or why there can be none. */
   readonly apply: (value: unknown, operation: Stored) => Result.Result<unknown, string>
+  /** The value after an operation that has been made before: one on the way to it need not be one that a document can have. */
+  readonly replay: (value: unknown, operation: Stored) => Result.Result<unknown, string>
+  /** An amount as it was given; `undefined` where it is none. */
+  readonly decode: (amount: Json) => unknown
+  /** A value as JSON, and back. */
+  readonly toJson: (value: unknown) => Result.Result<Json, string>
+  readonly fromJson: (json: Json) => Result.Result<unknown, string>
   /** A sum of amounts as a value of the field; `undefined` where the field holds no numbers. */
   readonly fromDecimal: (sum: BigDecimal.BigDecimal) => unknown
 }
@@ -66,7 +75,7 @@ export interface Field {
  * @category models
  * @since 0.1.0
  */
-export type Manner = Pick<Field, "isHot" | "isDirect" | "isAnalyzed">
+export type Manner = Pick<Field, "isHot" | "isDirect" | "isAnalyzed" | "isKept">
 
 /** Numbers of one type. */
 interface Numbers<A> {
@@ -221,6 +230,12 @@ export const sum = (
     const { fromDecimal, fromJson, isOne, minus, plus, toJson, what, zero } = numbers
     const check = checkedBy(type)
     const path = name.split(".")
+    const after: Field["replay"] = (value, { amount, kind }) => {
+      const given = fromJson(amount)
+      if (given === undefined) return Result.fail(`the amount is not ${what}`)
+      const before = isOne(value) ? value : isOne(initial) ? initial : zero
+      return Result.succeed(kind === "set" ? given : kind === "subtract" ? minus(before, given) : plus(before, given))
+    }
     return Result.succeed<Field>({
       name,
       path,
@@ -234,12 +249,16 @@ export const sum = (
         const both = plus(a, b)
         return isOne(both) ? toJson(both) : undefined
       },
-      apply: (value, { amount, kind }) => {
-        const given = fromJson(amount)
-        if (given === undefined) return Result.fail(`the amount is not ${what}`)
-        const before = isOne(value) ? value : isOne(initial) ? initial : zero
-        const after = kind === "set" ? given : kind === "subtract" ? minus(before, given) : plus(before, given)
-        return isOne(after) ? check(after) : Result.fail(`the value that it leads to is not ${what}`)
+      apply: (value, operation) =>
+        Result.flatMap(after(value, operation), (made) =>
+          isOne(made) ? check(made) : Result.fail(`the value that it leads to is not ${what}`)
+        ),
+      replay: after,
+      decode: fromJson,
+      toJson: (value) => (isOne(value) ? Result.succeed(toJson(value)) : Result.fail(`Expected ${what}`)),
+      fromJson: (json) => {
+        const value = fromJson(json)
+        return value === undefined ? Result.fail(`Expected ${what}`) : Result.succeed(value)
       },
       fromDecimal
     })
@@ -275,6 +294,17 @@ export const reduced = (
     const decode = Schema.decodeUnknownResult(codec)
     const check = checkedBy(type)
     const path = name.split(".")
+    const valueCodec = () => Schema.toCodecJson(Schema.make<Schema.Codec<unknown, unknown>>(type))
+    const asValue = <A>(made: () => A): Result.Result<A, string> =>
+      Result.try({ try: made, catch: () => "Expected a value of the field" })
+    const after: Field["replay"] = (value, { amount }) => {
+      const operation = decode(amount)
+      if (Result.isFailure(operation)) return Result.fail("the operation is none of the schema's")
+      return Result.try({
+        try: () => reducer.reduce(value === undefined ? reducer.initial : value, operation.success),
+        catch: () => "the reducer has thrown"
+      })
+    }
     return {
       name,
       path,
@@ -284,17 +314,12 @@ export const reduced = (
       encode: (_, amount) =>
         Result.mapError(encode(amount) as Result.Result<Json, unknown>, () => "Expected an operation of the schema"),
       merge: () => undefined,
-      apply: (value, { amount }) => {
-        const operation = decode(amount)
-        if (Result.isFailure(operation)) return Result.fail("the operation is none of the schema's")
-        return Result.flatMap(
-          Result.try({
-            try: () => reducer.reduce(value === undefined ? reducer.initial : value, operation.success),
-            catch: () => "the reducer has thrown"
-          }),
-          check
-        )
-      },
+      apply: (value, operation) => Result.flatMap(after(value, operation), check),
+      replay: after,
+      decode: (amount) => Result.getOrUndefined(decode(amount)),
+      // A codec of JSON encodes to JSON.
+      toJson: (value) => asValue(() => Schema.encodeUnknownSync(valueCodec())(value) as Json),
+      fromJson: (json) => asValue(() => Schema.decodeUnknownSync(valueCodec())(json)),
       fromDecimal: () => undefined
     }
   })

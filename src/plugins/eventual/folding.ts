@@ -23,8 +23,10 @@ import * as Pipeline from "../../Pipeline.ts"
 import type { ChangeError, ReadError, Repository } from "../../Repository.ts"
 import type * as Attributes from "../../schema/Attributes.ts"
 import { WriteContext } from "../../WriteContext.ts"
+import type { Json } from "../../encoding/Json.ts"
 import type { Field } from "./field.ts"
 import type { Entry, Lane, Lanes } from "./lanes.ts"
+import type { Put } from "./past.ts"
 
 /**
  * The attribute with the marks of a document.
@@ -33,6 +35,28 @@ import type { Entry, Lane, Lanes } from "./lanes.ts"
  * @since 0.1.0
  */
 export const marksAttribute = "counted"
+
+/**
+ * The attribute with what the kept operations of a document begin with.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const basesAttribute = "countedFrom"
+
+/**
+ * What the kept operations of a field begin with: the value, and up to which numbers of lanes operations are in it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Base {
+  /** Absent: the field had no value. */
+  readonly v?: Json
+  readonly m: Readonly<Record<string, number>>
+  /** Operations since then that were left out: the name of the lane, and the number. */
+  readonly x?: ReadonlyArray<readonly [string, number]>
+}
 
 /**
  * An operation whose value a field cannot have: it is left out.
@@ -107,6 +131,20 @@ export interface Documents {
     field: Field,
     operation: Pick<Entry, "k" | "a">
   ) => Effect.Effect<void, ChangeError | NotHeld>
+  /**
+   * Makes the value of a field again of its kept operations, and writes it where it is another. `hasAll` tells whether those up to a number of a lane are among them. 1
+   * GET, and 1 PUT where it is another.
+   */
+  readonly recalculate: (
+    id: string,
+    field: Field,
+    puts: ReadonlyArray<Put>,
+    hasAll: (lane: string, number: number) => boolean
+  ) => Effect.Effect<Recalculated, ChangeError | Behind | NotHeld>
+  /** Puts operations of a document, those of a lane in their order, into what the others begin with, before they are removed. 1 GET, and 1 PUT where there are some. */
+  readonly rebase: (id: string, puts: ReadonlyArray<Put>) => Effect.Effect<void, ChangeError>
+  /** Up to which number of a lane operations are in a document. 1 GET. */
+  readonly marksOf: (id: string) => Effect.Effect<(lane: string) => number, ReadError>
 }
 
 /**
@@ -121,6 +159,24 @@ export class NotHeld {
   constructor(problem: string) {
     this.problem = problem
   }
+}
+
+/** Operations have come into the document that are not at hand. */
+export class Behind {
+  readonly _tag = "Behind"
+}
+
+/**
+ * What a value was found to be by its operations.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Recalculated {
+  readonly value: unknown
+  readonly before: unknown
+  /** How many operations it was made of, beside what they begin with. */
+  readonly operations: number
 }
 
 /** All of it is in the document already. */
@@ -138,7 +194,52 @@ const marksOf = (document: unknown): Marks => {
   return typeof marks === "object" && marks !== null ? (marks as Marks) : {}
 }
 
-const markOf = (marks: Marks, { name }: Lane): number => (Object.hasOwn(marks, name) ? marks[name]! : 0)
+const markOf = (marks: Marks, { name }: Pick<Lane, "name">): number => (Object.hasOwn(marks, name) ? marks[name]! : 0)
+
+type Bases = Readonly<Record<string, Base>>
+
+const basesOf = (document: unknown): Bases => {
+  const bases =
+    typeof document === "object" && document !== null && basesAttribute in document
+      ? document[basesAttribute]
+      : undefined
+  // By its schema.
+  return typeof bases === "object" && bases !== null ? (bases as Bases) : {}
+}
+
+const baseOf = (bases: Bases, name: string): Base | undefined => (Object.hasOwn(bases, name) ? bases[name] : undefined)
+
+/** A base as it is stored; none where the value has no form as JSON. */
+const withValue = (field: Field, value: unknown, rest: Omit<Base, "v">): Base | undefined => {
+  if (value === undefined || value === null) return rest
+  const json = field.toJson(value)
+  return Result.isSuccess(json) ? { v: json.success, ...rest } : undefined
+}
+
+/** So many operations are remembered that were left out; then operations begin anew. */
+const mostLeftOut = 32
+
+/** Makes a value again: those that were left out are left out. */
+const replayed = (
+  field: Field,
+  { m, v, x = [] }: Base,
+  puts: ReadonlyArray<Put>,
+  isIn: (lane: string, number: number) => boolean
+): Result.Result<{ readonly value: unknown; readonly operations: number }, string> => {
+  const begun = v === undefined ? Result.succeed<unknown>(undefined) : field.fromJson(v)
+  if (Result.isFailure(begun)) return Result.fail(begun.failure)
+  let value = begun.success
+  let operations = 0
+  for (const { e, l } of puts) {
+    if (e.f !== field.name || !Object.hasOwn(m, l) || e.s <= m[l]! || !isIn(l, e.s)) continue
+    if (x.some(([lane, number]) => lane === l && number === e.s)) continue
+    const after = field.replay(value, { kind: e.k, amount: e.a })
+    if (Result.isFailure(after)) return Result.fail(after.failure)
+    value = after.success
+    operations += e.c ?? 1
+  }
+  return Result.succeed({ value, operations })
+}
 
 /** An operation with the name of its lane. */
 interface Named {
@@ -204,14 +305,53 @@ export interface DocumentsOptions {
   readonly isThere: (id: string) => void
 }
 
+/** Where operations come into a document, what those that are kept begin with. */
+const basesAfter = (
+  fields: ReadonlyMap<string, Field>,
+  document: unknown,
+  all: ReadonlyArray<Named>,
+  after: {
+    readonly values: ReadonlyMap<string, unknown>
+    readonly refused: ReadonlyArray<Refusal>
+    readonly marks: Marks
+  }
+): Bases | undefined => {
+  const names = new Set(all.map(({ entry: { f } }) => f).filter((name) => fields.get(name)?.isKept === true))
+  if (names.size === 0) return undefined
+  const marks = marksOf(document)
+  const bases = new Map(Object.entries(basesOf(document)))
+  for (const name of names) {
+    const field = fields.get(name)!
+    const base = bases.get(name) ?? withValue(field, field.read(document), { m: marks })
+    if (base === undefined) continue
+    const m: Record<string, number> = { ...base.m }
+    for (const { entry, lane } of all) {
+      // What was there under the same id before is none of its operations.
+      if (!Object.hasOwn(m, lane)) m[lane] = Object.hasOwn(marks, lane) ? marks[lane]! : entry.s - 1
+    }
+    const out = after.refused.filter(({ field: of }) => of === name)
+    const x = [...(base.x ?? []), ...out.map(({ lane, number }) => [lane, number] as const)]
+    const value = after.values.has(name) ? after.values.get(name) : field.read(document)
+    const next =
+      x.length > mostLeftOut
+        ? withValue(field, value, { m: { ...m, ...after.marks } })
+        : { ...base, m, ...(x.length === 0 ? {} : { x }) }
+    if (next !== undefined) bases.set(name, next)
+  }
+  return Object.fromEntries(bases)
+}
+
 /** A document that is replaced keeps the marks of the one before, where the new one says nothing of them. */
 const keeping = Effect.fnUntraced(function* <In>(
   input: In,
   current: Effect.Effect<Option.Option<{ readonly value: unknown }>, DbError.DbError> | undefined
 ) {
   if (typeof input !== "object" || input === null || marksAttribute in input || current === undefined) return
-  const marks = marksOf(Option.getOrUndefined(yield* current)?.value)
-  return Object.keys(marks).length === 0 ? undefined : { input: { ...input, [marksAttribute]: marks } }
+  const before = Option.getOrUndefined(yield* current)?.value
+  const [marks, bases] = [marksOf(before), basesOf(before)]
+  if (Object.keys(marks).length === 0) return undefined
+  const kept = Object.keys(bases).length === 0 ? {} : { [basesAttribute]: bases }
+  return { input: { ...kept, ...input, [marksAttribute]: marks } }
 })
 
 /**
@@ -304,7 +444,13 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
         ? { values: new Map<string, unknown>(), refused: all.map((one) => refusedOf(one, bySchema)) }
         : valuesAfter(before, all)
       refused = after.refused
-      return Effect.succeed({ ...Object.fromEntries(after.values), [marksAttribute]: marked(before, parts) })
+      const marks = marked(before, parts)
+      const bases = basesAfter(fields, before, all, { ...after, marks })
+      return Effect.succeed({
+        ...Object.fromEntries(after.values),
+        [marksAttribute]: marks,
+        ...(bases === undefined ? {} : { [basesAttribute]: bases })
+      })
     }
     const after = yield* Effect.catchIf(
       change(id, made),
@@ -360,6 +506,68 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
         return field.read(document) ?? field.initial
       }),
     apply,
+    recalculate: Effect.fnUntraced(function* (id, field, puts, hasAll) {
+      let made: Recalculated = { value: undefined, before: undefined, operations: 0 }
+      const changed = change<Behind | NotHeld | Nothing>(id, (document) => {
+        const marks = marksOf(document)
+        const before = field.read(document)
+        made = { value: before ?? field.initial, before: before ?? field.initial, operations: 0 }
+        const base = baseOf(basesOf(document), field.name)
+        if (base === undefined) return Effect.fail(new Nothing())
+        if (!Object.entries(marks).every(([lane, mark]) => hasAll(lane, mark))) return Effect.fail(new Behind())
+        const result = replayed(field, base, puts, (name, number) => number <= markOf(marks, { name }))
+        if (Result.isFailure(result)) return Effect.fail(new NotHeld(result.failure))
+        const { operations, value } = result.success
+        made = { ...made, value: value ?? field.initial, operations }
+        return isSame(field, before, value) ? Effect.fail(new Nothing()) : Effect.succeed({ [field.name]: value })
+      })
+      yield* Effect.catchIf(
+        own(changed),
+        (error) => error instanceof Nothing,
+        () => Effect.void
+      )
+      return made
+    }),
+    rebase: (id, puts) => {
+      const ends = new Map<string, number>()
+      for (const { e, l } of puts) ends.set(l, Math.max(ends.get(l) ?? 0, e.s))
+      const changed = change<Nothing>(id, (document) => {
+        const bases = new Map(Object.entries(basesOf(document)))
+        const marks = marksOf(document)
+        let isChanged = false
+        for (const [name, base] of bases) {
+          const field = fields.get(name)
+          if (field === undefined) continue
+          // What is no operation of this document is none of its base either.
+          const isIn = (lane: string, number: number) => number <= markOf(marks, { name: lane })
+          const result = replayed(field, base, puts, isIn)
+          const m: Record<string, number> = { ...base.m }
+          for (const [lane, end] of ends) {
+            if (Object.hasOwn(m, lane) && isIn(lane, end)) m[lane] = Math.max(m[lane]!, end)
+          }
+          if (Result.isFailure(result) || Object.entries(m).every(([lane, number]) => base.m[lane] === number)) continue
+          const x = (base.x ?? []).filter(([lane, number]) => number > (m[lane] ?? 0))
+          const next = withValue(field, result.success.value, { m, ...(x.length === 0 ? {} : { x }) })
+          if (next === undefined) continue
+          bases.set(name, next)
+          isChanged = true
+        }
+        return isChanged ? Effect.succeed({ [basesAttribute]: Object.fromEntries(bases) }) : Effect.fail(new Nothing())
+      })
+      return own(
+        Effect.catchIf(
+          Effect.asVoid(changed),
+          (error) => error instanceof Nothing || error._tag === "NotFound",
+          () => Effect.void
+        )
+      )
+    },
+    marksOf: (id) =>
+      repository.get(id as N["id"]).pipe(
+        Effect.map(marksOf),
+        Effect.catchTag("NotFound", () => Effect.succeed<Marks>({})),
+        Effect.map((marks) => (name: string) => markOf(marks, { name }))
+      ),
     permit: Effect.fnUntraced(function* (id, field, operation) {
       if (!guarded && (yield* CurrentUser.CurrentUser) === undefined) return
       yield* trying
@@ -372,6 +580,15 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     })
   }
 })
+
+/** Whether two values of a field are stored as the same. */
+const isSame = (field: Field, a: unknown, b: unknown): boolean => {
+  if (a === undefined || b === undefined) return a === b
+  const [one, other] = [field.toJson(a), field.toJson(b)]
+  return (
+    Result.isSuccess(one) && Result.isSuccess(other) && JSON.stringify(one.success) === JSON.stringify(other.success)
+  )
+}
 
 /** How often a document is changed again when others were first. */
 const retries = 60
@@ -389,6 +606,7 @@ const retries = 60
 export interface Folded {
   readonly id: string
   readonly outcome: Outcome
+  readonly parts: ReadonlyArray<Part>
 }
 
 /** How versions of lanes are folded. */
@@ -400,6 +618,8 @@ interface Options {
   readonly isKnown: (field: string) => boolean
   /** Whether what has to be counted by its time has been: it stays in its lane until then. */
   readonly isCounted: boolean
+  /** Whether an operation is kept: who has put it there takes it out of its lane. */
+  readonly isKept: (field: string) => boolean
 }
 
 /**
@@ -447,14 +667,14 @@ export const foldLanes = (
       const outcome = yield* documents.fold(id, parts)
       if (outcome._tag === "Folded") {
         for (const { entries, lane } of parts) {
-          const done = options.isCounted ? entries : entries.filter(({ z }) => z !== true)
+          const done = entries.filter(({ f, z }) => (options.isCounted || z !== true) && !options.isKept(f))
           lanes.settle(
             lane,
             done.map(({ s }) => s)
           )
         }
       }
-      return { id, outcome }
+      return { id, outcome, parts }
     }),
     { concurrency: options.concurrency }
   )

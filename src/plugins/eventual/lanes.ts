@@ -31,7 +31,13 @@ import type { Kind } from "./field.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-const Entry = Schema.Struct({
+/**
+ * An operation as it is stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Entry = Schema.Struct({
   /** Its number in the lane. */
   s: Schema.Int,
   /** The document. */
@@ -128,6 +134,8 @@ export interface Lanes {
   readonly keyOf: (id: string) => string
   /** 1 GET. */
   readonly read: (key: string) => Effect.Effect<Lane | undefined, StoreError.StoreError>
+  /** The lanes that there are, also those of which nothing is left. 1 LIST. */
+  readonly all: Effect.Effect<ReadonlyArray<Listed>, StoreError.StoreError>
   /** The lanes that there are, but those of which nothing is left as far as this process has seen. 1 LIST. */
   readonly list: Effect.Effect<ReadonlyArray<Listed>, StoreError.StoreError>
   readonly isHot: (key: string) => boolean
@@ -335,6 +343,10 @@ export const make = Effect.fnUntraced(function* ({
       yield* submit(isHot ? hotFolder : keyOf(operation.id), { operation, landed })
       return yield* Deferred.await(landed)
     }),
+    all: listAll(store, { prefix: folder }).pipe(
+      Stream.map(({ etag, key }) => ({ key, etag })),
+      Stream.runCollect
+    ),
     list: listAll(store, { prefix: folder }).pipe(
       Stream.filter(({ etag, key }) => drained.get(key) !== etag),
       Stream.map(({ etag, key }) => ({ key, etag })),
