@@ -404,6 +404,7 @@ const tellers: ReadonlyArray<readonly [RegExp, string]> = [
   [/^src\/plugins\/(?:Replica|replicator\/)/, "TargetError"],
   [/^src\/plugins\/eventual\/engine\.ts$/, "InvalidOperation"],
   [/^src\/plugins\/(?:EventualConsistency\.ts|eventual\/)/, "InvalidCounter"],
+  [/^src\/plugins\/Quota\.ts$/, "InvalidQuota"],
   [/^src\/plugins\/VectorIndex\.ts$/, "InvalidVectorIndex"],
   [/^src\/plugins\/vector\/internal\//, "VectorIndexDamaged"],
   [/^src\/plugins\/(?:Vector\.ts|vector\/)/, "InvalidVector"],
@@ -434,7 +435,8 @@ const ofIssues: ReadonlySet<string> = new Set([
   "InvalidReplicator",
   "TargetError",
   "InvalidCounter",
-  "InvalidOperation"
+  "InvalidOperation",
+  "InvalidQuota"
 ])
 
 /** By which errors texts of a module are told that are given to none where they stand. */
