@@ -161,7 +161,12 @@ export class NotHeld {
   }
 }
 
-/** Operations have come into the document that are not at hand. */
+/**
+ * Operations have come into the document that are not at hand.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export class Behind {
   readonly _tag = "Behind"
 }
