@@ -50,6 +50,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Database } from "../Database.ts"
 import type { Definition } from "../Definition.ts"
+import * as Id from "../crypto/Id.ts"
 import * as DbError from "../DbError.ts"
 import * as Differences from "../Differences.ts"
 import type * as Document from "../Document.ts"
@@ -70,6 +71,7 @@ import * as StoreError from "../storage/StoreError.ts"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
 import * as delivery from "./replicator/internal/delivery.ts"
 import * as documents from "./replicator/internal/documents.ts"
+import * as unsentLetters from "./replicator/internal/unsent.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -277,9 +279,9 @@ export interface Synced {
   readonly documents: number
   /** Documents that were at the target, and not here; `undefined` where the target cannot tell, or nothing was removed since a document could not be read. */
   readonly removed: number | undefined
-  /** Documents that cannot be read: they are as they were. */
+  /** Documents that cannot be read: they are as they were at the target, and dead letters. */
   readonly unreadable: number
-  /** Documents that the target refuses: they are as they were. */
+  /** Documents that the target refuses: the same. */
   readonly refused: number
 }
 
@@ -315,7 +317,8 @@ export interface Status {
 }
 
 /**
- * A change that the target has refused.
+ * A change that the target has refused, or a document that a snapshot or `sync` could not send: then `position` is that of the last record before it began, and
+ * `attempts` 1. Another `sync` that comes to its end removes the latter, or notes them anew.
  *
  * @category models
  * @since 0.1.0
@@ -338,7 +341,7 @@ export interface Replicator {
   readonly apply: (plan: ReplicaTarget.Plan) => Effect.Effect<void, ReplicaTarget.TargetError>
   /**
    * Brings a whole resource, by default each, to the target once more, while the replica goes on: repairs what somebody else has changed there, and removes
-   * what is not here. 1 LIST for each 1,000, 1 GET for each document. `InvalidReplicator`: it is no resource of this replica.
+   * what is not here. What cannot be sent is a dead letter. 1 LIST for each 1,000, 1 GET for each document, 1 PUT for each that cannot be sent. `InvalidReplicator`: it is no resource of this replica.
    */
   readonly sync: (resource?: string) => Effect.Effect<ReadonlyArray<Synced>, SyncError>
   /** How far it is. 3 GET for each resource. */
@@ -559,6 +562,11 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, Self>(
       longestPause,
       lease
     })
+    const unsent = unsentLetters.make(self.store(unsentLetters.Letter, { resource }), shape, [
+      name,
+      source.kind,
+      String(source.generation)
+    ])
     const attributes = { replica: name, resource }
     const images = source.kind === "journal" ? (upkeep(resource)?.settings?.journal?.images ?? "none") : "none"
 
@@ -637,18 +645,27 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, Self>(
         // Whatever is read from here on has all entries before it.
         const { next } = yield* from.status
         const version = versionOf(source, next - 1)
+        const run = yield* Id.random
         let documents = 0
         let unreadable = 0
         let refused = 0
-        const onCorrupt = ({ id }: Query.Corrupt) => {
-          unreadable += 1
-          return Effect.logWarning(
-            `document ${JSON.stringify(id)} of ${resource} is not in the replica ${name}: it cannot be read`
+        const corrupt: Array<Query.Corrupt> = []
+        const onCorrupt = (one: Query.Corrupt) => Effect.sync(() => void corrupt.push(one))
+        const note = Effect.fnUntraced(function* (id: string, error: string, message: string) {
+          yield* unsent.note({ id, position: next - 1, error, message, run })
+          yield* Effect.logError(
+            `document ${JSON.stringify(id)} of ${resource} is not in the replica ${name}: ${message}`
           )
-        }
+        })
+        const noteCorrupt = Effect.gen(function* () {
+          for (const { id, reason } of corrupt.splice(0)) {
+            unreadable += 1
+            yield* note(id, reason._tag, "it cannot be read")
+          }
+        })
         const put = Effect.fnUntraced(function* (
           found: ReadonlyArray<Read>
-        ): Effect.fn.Return<void, ReplicaTarget.TargetError> {
+        ): Effect.fn.Return<void, ReplicaTarget.TargetError | StoreError.StoreError> {
           const attempt = Effect.gen(function* () {
             const time = yield* Clock.currentTimeMillis
             const all = yield* Effect.forEach(found, ({ id, value }) =>
@@ -669,16 +686,19 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, Self>(
           if (Option.isNone(failure)) return yield* outcome as Exit.Exit<never, never>
           if (found.length === 1) {
             refused += 1
-            return yield* Effect.logError(
-              `document ${JSON.stringify(found[0]!.id)} of ${resource} is not in the replica ${name}: ${failure.value.message}`
-            )
+            return yield* note(found[0]!.id, failure.value._tag, failure.value.message)
           }
           // One that is refused takes none of the others with it.
           const middle = found.length >> 1
           yield* put(found.slice(0, middle))
           yield* put(found.slice(middle))
         })
-        yield* repository.scanDocuments({ onCorrupt }).pipe(Stream.grouped(batchSize), Stream.runForEach(put))
+        yield* repository.scanDocuments({ onCorrupt }).pipe(
+          Stream.grouped(batchSize),
+          Stream.runForEach((some) => Effect.andThen(put(some), noteCorrupt))
+        )
+        yield* noteCorrupt
+        yield* unsent.keepOnly(run)
         // What cannot be read is not gone.
         const removed = unreadable > 0 || refused > 0 ? undefined : yield* deliver.sweep(shape, version)
         return { resource, documents, removed, unreadable, refused } satisfies Synced
@@ -692,7 +712,7 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, Self>(
       if (source.kind === "listing") yield* compare(resource, changes)
     }
 
-    return { resource, source, consumer, running, from, handle, sync }
+    return { resource, source, consumer, running, from, handle, sync, unsent }
   })
 
   /** Compares listings, and notes down what has changed. */
@@ -796,14 +816,21 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, Self>(
       { discard: true, concurrency: "unbounded" }
     ),
     deadLetters: Stream.fromIterable(lanes).pipe(
-      Stream.flatMap(({ consumer, resource }) => Stream.map(consumer.deadLetters, ofResource(resource)))
+      Stream.flatMap(({ consumer, resource, unsent }) =>
+        Stream.map(Stream.concat(unsent.letters, consumer.deadLetters), ofResource(resource))
+      )
     ),
     replay: Effect.fn("Replicator.replay")(function* ({ select } = {}) {
-      const all = yield* Effect.forEach(lanes, ({ consumer, handle, resource }) =>
-        consumer.redrive(
-          handle,
-          select === undefined ? {} : { select: (letter) => select(ofResource(resource)(letter)) }
-        )
+      const all = yield* Effect.forEach(
+        lanes,
+        Effect.fnUntraced(function* ({ consumer, handle, resource, unsent }) {
+          const selects = (letter: Consumer.DeadLetter<Journal.Record>) =>
+            select === undefined || select(ofResource(resource)(letter))
+          // These are older.
+          const first = yield* unsent.redrive(handle, selects)
+          const then = yield* consumer.redrive(handle, { select: selects })
+          return { handled: first.handled + then.handled, failed: first.failed + then.failed }
+        })
       )
       return {
         handled: all.reduce((sum, one) => sum + one.handled, 0),
@@ -813,10 +840,10 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, Self>(
     discard: Effect.fn("Replicator.discard")(function* (letters) {
       yield* Effect.forEach(
         lanes,
-        ({ consumer, resource }) => {
-          const positions = letters.filter((one) => one.resource === resource).map(({ position }) => position)
-          return positions.length === 0 ? Effect.void : consumer.discard(positions)
-        },
+        Effect.fnUntraced(function* ({ consumer, resource, unsent }) {
+          const left = yield* unsent.discard(letters.filter((one) => one.resource === resource))
+          yield* consumer.discard(left.map(({ position }) => position))
+        }),
         { discard: true }
       )
     }),

@@ -327,6 +327,66 @@ describe("Replicator", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect(
+    "what a first snapshot cannot send is a dead letter, too: it is tried again, discarded, or gone with the next sync",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* memory
+        const before = yield* openOn(store)
+        const old = yield* Effect.provideService(Resource.make(Things.definition), Database, before.database)
+        const bad = ["bad", hostile[5]!, "a/b"]
+        yield* old.insertMany([...bad, "good", "torn"].map((id, n) => ({ id, n })))
+        yield* driven(before.database.journal.catchUp(before.database.journaled, { lease: "1 second" }))
+        const key = "resource=things/data/id=torn"
+        const { body, metadata } = yield* store.get(key)
+        yield* store.put({ key, body: new TextEncoder().encode("{"), metadata })
+        const { documents, says, target } = memoryTarget()
+        let strict = bad
+        says.before = ({ changes }) => (changes.some(({ id }) => strict.includes(id)) ? refused("bad") : undefined)
+        const { replicator, settle, things } = yield* open(store, target, { batchSize: 2 })
+        yield* settle
+        assert.deepStrictEqual(Object.keys(documents("things")), ["good"])
+        const letters = Stream.runCollect(replicator.deadLetters)
+        const ids = Effect.map(letters, (all) => all.map(({ value }) => value.id).sort())
+        assert.deepStrictEqual(yield* ids, [...bad, "torn"].sort())
+        for (const { attempts, error, message, resource, value } of yield* letters) {
+          assert.strictEqual(resource, "things")
+          assert.strictEqual(attempts, 1)
+          assert.strictEqual(error, value.id === "torn" ? "Corrupt" : "TargetError")
+          assert.isTrue(message.length > 0)
+        }
+        // Another replica of the resource has none of them.
+        const other = memoryTarget()
+        const beside = yield* open(store, other.target, { name: "beside" })
+        yield* beside.settle
+        assert.deepStrictEqual(
+          (yield* Stream.runCollect(beside.replicator.deadLetters)).map(({ value }) => value.id),
+          ["torn"]
+        )
+        assert.deepStrictEqual(yield* driven(replicator.replay()), { handled: 0, failed: 4 })
+        strict = ["a/b"]
+        // What was written meanwhile stays.
+        yield* things.update("bad", { n: 100 })
+        yield* settle
+        assert.deepStrictEqual(yield* driven(replicator.replay({ select: ({ value }) => value.id !== "torn" })), {
+          handled: 2,
+          failed: 1
+        })
+        assert.deepStrictEqual([documents("things")["bad"]?.["n"], documents("things")[hostile[5]!]?.["n"]], [100, 1])
+        assert.deepStrictEqual(yield* ids, ["a/b", "torn"])
+        yield* replicator.discard((yield* letters).filter(({ value }) => value.id === "a/b"))
+        assert.deepStrictEqual(yield* ids, ["torn"])
+        yield* store.put({ key, body, metadata })
+        const [synced] = yield* driven(replicator.sync())
+        assert.deepStrictEqual([synced?.refused, synced?.unreadable], [1, 0])
+        assert.deepStrictEqual(yield* ids, ["a/b"])
+        strict = []
+        yield* driven(replicator.sync())
+        assert.deepStrictEqual(yield* ids, [])
+        assertSame(documents("things"), yield* sourceOf(things))
+      }).pipe(Effect.scoped)
+  )
+
   it.effect("repairs what somebody else has changed at the target, and removes what is not here", () =>
     Effect.gen(function* () {
       const store = yield* memory
