@@ -53,6 +53,7 @@ import * as Base64 from "effect/encoding/Base64"
 import * as Plugin from "../Plugin.ts"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
 import * as sql from "./replicator/internal/sql.ts"
+import { Misfit } from "./replicator/internal/values.ts"
 
 type TargetError = ReplicaTarget.TargetError
 
@@ -197,7 +198,7 @@ const targetOf = (connection: Connection): ReplicaTarget.Target => {
         else rows.push({ id, version, document })
       }
       const upserts = rows.length === 0 ? [] : dialect.upsert(table, rows, isRepair)
-      if (upserts instanceof sql.Misfit) return yield* failure(kind, "Refused", upserts.description)
+      if (upserts instanceof Misfit) return yield* failure(kind, "Refused", upserts.description)
       yield* transaction([
         dialect.lock(shape.name),
         ...upserts,

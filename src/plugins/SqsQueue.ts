@@ -35,20 +35,17 @@
  * @since 0.1.0
  */
 import * as Hex from "effect/encoding/Hex"
-import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Id from "../crypto/Id.ts"
 import { millisecondsOf } from "../internal/duration.ts"
 import { sha256 } from "../internal/sha256.ts"
 import { utf8Length } from "../internal/text.ts"
+import * as awsJson from "../storage/internal/awsJson.ts"
 import { digests } from "../storage/internal/s3Digests.ts"
-import * as sigV4 from "../storage/internal/sigV4.ts"
 import type { Credentials } from "../storage/S3HttpStore.ts"
 import * as Link from "./messagequeue/link.ts"
 import * as MessageQueue from "./MessageQueue.ts"
@@ -115,12 +112,6 @@ const Sent = Schema.Struct({
   )
 })
 
-const Refused = Schema.Struct({
-  __type: Schema.optionalKey(Schema.String),
-  message: Schema.optionalKey(Schema.String),
-  Message: Schema.optionalKey(Schema.String)
-})
-
 /** A claim that is over, as SQS says it. */
 const lostTypes = /(?:ReceiptHandleIsInvalid|MessageNotInflight)/
 
@@ -169,17 +160,18 @@ export const make = Effect.fn("SqsQueue.make")(function* (
     return yield* invalid("timeout", "Expected a duration from 100 milliseconds")
   }
   const isFifo = name.endsWith(".fifo")
-  const signer = sigV4.make(yield* digests, "sqs")
-  const { sha256Hex } = yield* digests
-  const { host, origin } = addressed.endpoint
+  const post = awsJson.make({
+    client,
+    digests: yield* digests,
+    service: "sqs",
+    target: "AmazonSQS",
+    region,
+    endpoint: addressed.endpoint,
+    credentials
+  })
 
   const unavailable = (operation: string, description: string) =>
     new MessageQueue.QueueUnavailable({ queue: name, operation, description })
-
-  const keysOf = (operation: string) =>
-    Effect.isEffect(credentials)
-      ? Effect.mapError(credentials, () => unavailable(operation, "there are no credentials"))
-      : Effect.succeed(credentials)
 
   /** Asks SQS, once. The answer is decoded; a refusal gives its type. */
   const ask = Effect.fnUntraced(function* <A, I>(
@@ -189,44 +181,14 @@ export const make = Effect.fn("SqsQueue.make")(function* (
     answer: Schema.Codec<A, I>,
     within: number
   ) {
-    const body = JSON.stringify(input)
-    const { accessKeyId, secretAccessKey, sessionToken } = yield* keysOf(operation)
-    const time = sigV4.timestamp(yield* Clock.currentTimeMillis)
-    const headers: Array<readonly [string, string]> = [
-      ["content-type", "application/x-amz-json-1.0"],
-      ["host", host],
-      ["x-amz-date", time],
-      ...(sessionToken === undefined ? [] : [["x-amz-security-token", Redacted.value(sessionToken)] as const]),
-      ["x-amz-target", `AmazonSQS.${action}`]
-    ]
-    const authorization = signer.authorization(
-      { method: "POST", path: "/", query: "", headers, payload: sha256Hex(body) },
-      time,
-      {
-        accessKeyId,
-        secretAccessKey: Redacted.value(secretAccessKey),
-        sessionToken: sessionToken === undefined ? undefined : Redacted.value(sessionToken)
-      },
-      region
-    )
-    const request = HttpClientRequest.post(`${origin}/`).pipe(
-      HttpClientRequest.setHeaders(headers.filter(([header]) => header !== "host")),
-      HttpClientRequest.setHeader("authorization", authorization),
-      HttpClientRequest.bodyText(body, "application/x-amz-json-1.0")
-    )
-    const { status, text } = yield* client.execute(request).pipe(
-      Effect.flatMap((response) => Effect.map(response.text, (text) => ({ status: response.status, text }))),
-      Effect.mapError((error) => unavailable(operation, error.message)),
+    const given = yield* post(action, input).pipe(
+      Effect.mapError(({ description }) => unavailable(operation, description)),
       Link.within(within, () => unavailable(operation, `SQS has not answered for ${within} ms`))
     )
+    const { status, text } = given
     if (status !== 200) {
-      const refused = Option.getOrElse(
-        Schema.decodeUnknownOption(Schema.fromJsonString(Refused))(text),
-        (): typeof Refused.Type => ({})
-      )
-      const kind = refused.__type?.split("#").at(-1) ?? `status ${status}`
-      const detail = refused.message ?? refused.Message
-      return yield* unavailable(operation, detail === undefined ? kind : `${kind}: ${detail}`)
+      const { detail, type } = awsJson.refusalOf(given)
+      return yield* unavailable(operation, detail === undefined ? type : `${type}: ${detail}`)
     }
     return yield* Effect.mapError(
       Schema.decodeUnknownEffect(Schema.fromJsonString(answer))(text === "" ? "{}" : text),

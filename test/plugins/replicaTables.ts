@@ -23,12 +23,48 @@ export interface Opened {
   readonly quote: (name: string) => string
 }
 
+type Row = Readonly<Record<string, unknown>>
+
+/** A place that is asked by other means than SQL. */
+export interface Place {
+  readonly target: ReplicaTarget.Target
+  /** The documents that are there, past the replica. */
+  readonly rows: (name: string) => Effect.Effect<ReadonlyArray<Row>>
+  readonly row: (name: string, id: string) => Effect.Effect<Row | undefined>
+  /** What somebody else does: makes `n` of a document -1. */
+  readonly spoil: (name: string, id: string) => Effect.Effect<unknown>
+  /** Makes what is no replica; absent where nobody can tell. */
+  readonly strange?: (name: string) => Effect.Effect<unknown>
+}
+
+export const placeOf = (opened: Opened | Place): Place => {
+  if ("rows" in opened) return opened
+  const { ask, quote, target } = opened
+  return {
+    target,
+    rows: (name) => ask(`SELECT * FROM ${quote(name)}`),
+    row: (name, id) => Effect.map(ask(`SELECT * FROM ${quote(name)} WHERE id = '${id}'`), ([first]) => first),
+    spoil: (name, id) => ask(`UPDATE ${quote(name)} SET n = -1 WHERE id = '${id}'`),
+    strange: (name) => ask(`CREATE TABLE ${quote(name)} (id INTEGER, n INTEGER)`)
+  }
+}
+
 export interface Kind {
-  readonly open: Effect.Effect<Opened, unknown, Scope.Scope>
+  readonly open: Effect.Effect<Opened | Place, unknown, Scope.Scope>
+  /** Whether columns are made, and have a type. Default: `true`. */
+  readonly hasColumns?: boolean
+  /** How many steps the plan of one resource has at first. Default: 3. */
+  readonly steps?: number
+  /** Whether it can have a name: of a resource, and of a column. Default: all. */
+  readonly takesName?: { readonly resource: (name: string) => boolean; readonly column: (name: string) => boolean }
+  /** Whether it can have an id. Default: all. */
+  readonly takesId?: (id: string) => boolean
   /** What cannot be there as it is, of what documents can hold: the database says so, and it becomes a dead letter. */
   readonly refuses: (json: unknown) => boolean
   /** What the database has in the place of a value, in the JSON form. */
   readonly readBack: (type: ReplicaTarget.Type, value: unknown) => unknown
+  /** How many documents there are where there are many. Default: 700. */
+  readonly many?: number
   /** One of so many values of a type is tried. Default: 1. */
   readonly every?: number
   /** What it has in the place of a value that it does not tell from another. */
@@ -120,16 +156,31 @@ const runPlan = (target: ReplicaTarget.Target, shapes: ReadonlyArray<ReplicaTarg
   })
 
 /** Registers the tests. */
-export const suite = ({ every = 1, instead = (_, value) => value, open, readBack, refuses }: Kind): void => {
+export const suite = ({
+  every = 1,
+  hasColumns = true,
+  instead = (_, value) => value,
+  many = 700,
+  open: opening,
+  readBack,
+  refuses,
+  steps = 3,
+  takesId = () => true,
+  takesName = { resource: () => true, column: () => true }
+}: Kind): void => {
+  const open = Effect.map(opening, placeOf)
+  const sorted = (rows: ReadonlyArray<Row>, key: string) =>
+    rows.toSorted((a, b) => (String(a[key]) < String(b[key]) ? -1 : 1))
   it.live("makes tables by a plan that is shown first, adds what is missing, and touches nothing else", () =>
     Effect.gen(function* () {
-      const { ask, quote, target } = yield* open
+      const { rows, strange, target } = yield* open
       const shape = shapeOf("simple", Simple)
       const plan = yield* runPlan(target, [shape])
-      assert.strictEqual(plan.steps.length, 3)
+      assert.strictEqual(plan.steps.length, steps)
       yield* target.apply({ shape, changes: [put("a", 1, 1)], isRepair: false })
       const More = Schema.Struct({ ...Simple.fields, more: Schema.optionalKey(Schema.String) })
       const wider = shapeOf("simple", More)
+      if (!hasColumns) return
       // Before somebody has run it, nothing is written, and that is no fault of the document.
       const early = yield* Effect.flip(target.apply({ shape: wider, changes: [put("b", 2, 2)], isRepair: false }))
       assert.strictEqual(early.problem, "Schema")
@@ -139,19 +190,20 @@ export const suite = ({ every = 1, instead = (_, value) => value, open, readBack
         ["add the column more to simple"]
       )
       yield* target.apply({ shape: wider, changes: [put("b", 2, 2)], isRepair: false })
-      assert.strictEqual((yield* ask(`SELECT * FROM ${quote("simple")}`)).length, 2)
+      assert.strictEqual((yield* rows("simple")).length, 2)
       // What is of another type is not changed.
       const Other = Schema.Struct({ id: Schema.String, n: Schema.String })
       assert.match((yield* target.plan([shapeOf("simple", Other)])).problems[0]?.problem ?? "", /column n/)
       // Nor is a table that somebody else has made.
-      yield* ask(`CREATE TABLE ${quote("strange")} (id INTEGER, n INTEGER)`)
+      if (strange === undefined) return
+      yield* strange("strange")
       assert.match((yield* target.plan([shapeOf("strange", Simple)])).problems[0]?.problem ?? "", /no replica/)
     }).pipe(Effect.scoped)
   )
 
   it.live("ends as the newest version of each document, in whatever order versions come", () =>
     Effect.gen(function* () {
-      const { ask, quote, target } = yield* open
+      const { rows, target } = yield* open
       const shape = shapeOf("simple", Simple)
       yield* runPlan(target, [shape])
       const changes = [put("a", 1, 1), gone("a", 2), put("a", 3, 3)]
@@ -178,17 +230,16 @@ export const suite = ({ every = 1, instead = (_, value) => value, open, readBack
           yield* target.apply({ shape, changes: [change], isRepair: false })
         }
       }
-      const rows = yield* ask(`SELECT id, n FROM ${quote("simple")} ORDER BY id`)
       assert.deepStrictEqual(
-        rows.map(({ id, n }) => [id, Number(n)]),
+        sorted(yield* rows("simple"), "id").map(({ id, n }) => [id, Number(n)]),
         orders.map((_, round) => [`p${round}`, 2])
       )
       // Several at once: the same, and a deletion of what was never there.
       yield* target.apply({ shape, changes: [gone("never", 9), put("b", 5, 5), put("p0", 2, 0)], isRepair: false })
       yield* target.apply({ shape, changes: [put("never", 8, 8)], isRepair: false })
       assert.deepStrictEqual(
-        (yield* ask(`SELECT n FROM ${quote("simple")} WHERE id IN ('never', 'p0', 'b') ORDER BY n`)).map(({ n }) =>
-          Number(n)
+        sorted(yield* rows("simple"), "n").flatMap(({ id, n }) =>
+          ["never", "p0", "b"].includes(String(id)) ? [Number(n)] : []
         ),
         [2, 5]
       )
@@ -197,61 +248,86 @@ export const suite = ({ every = 1, instead = (_, value) => value, open, readBack
 
   it.live("repairs what somebody has changed, and sweeps what is older, for good", () =>
     Effect.gen(function* () {
-      const { ask, quote, target } = yield* open
+      const { rows, spoil, target } = yield* open
       const shape = shapeOf("simple", Simple)
       yield* runPlan(target, [shape])
-      const all = Array.from({ length: 700 }, (_, i) => put(`${i}`, 4, i))
+      const all = Array.from({ length: many }, (_, i) => put(`${i}`, 4, i))
+      const kept = Math.floor(many * 0.7)
+      const last = `${many - 1}`
       yield* target.apply({ shape, changes: all, isRepair: false })
-      yield* ask(`UPDATE ${quote("simple")} SET n = -1 WHERE id = '5'`)
+      yield* spoil("simple", "5")
       yield* target.apply({ shape, changes: [put("5", 4, 5)], isRepair: false })
-      const at5 = ask(`SELECT n FROM ${quote("simple")} WHERE id = '5'`)
-      assert.strictEqual(Number((yield* at5)[0]?.["n"]), -1)
-      yield* target.apply({ shape, changes: all.map((one) => ({ ...one, version: 10 })).slice(0, 500), isRepair: true })
-      assert.strictEqual(Number((yield* at5)[0]?.["n"]), 5)
-      assert.strictEqual(yield* target.sweep!(shape, 10), 200)
-      yield* target.apply({ shape, changes: [put("600", 9, 0)], isRepair: false })
-      const [count] = yield* ask(`SELECT COUNT(*) AS n FROM ${quote("simple")}`)
-      assert.strictEqual(Number(count?.["n"]), 500)
-      yield* target.apply({ shape, changes: [put("600", 11, 0)], isRepair: false })
-      assert.strictEqual(Number((yield* ask(`SELECT COUNT(*) AS n FROM ${quote("simple")}`))[0]?.["n"]), 501)
+      const at5 = Effect.map(rows("simple"), (all) => Number(all.find(({ id }) => id === "5")?.["n"]))
+      assert.strictEqual(yield* at5, -1)
+      yield* target.apply({
+        shape,
+        changes: all.map((one) => ({ ...one, version: 10 })).slice(0, kept),
+        isRepair: true
+      })
+      assert.strictEqual(yield* at5, 5)
+      assert.strictEqual(yield* target.sweep!(shape, 10), many - kept)
+      yield* target.apply({ shape, changes: [put(last, 9, 0)], isRepair: false })
+      assert.strictEqual((yield* rows("simple")).length, kept)
+      yield* target.apply({ shape, changes: [put(last, 11, 0)], isRepair: false })
+      assert.strictEqual((yield* rows("simple")).length, kept + 1)
     }).pipe(Effect.scoped)
   )
 
   it.live("quotes names, tells ids apart to the last bit, and cuts no name into another", () =>
     Effect.gen(function* () {
-      const { ask, quote, target } = yield* open
-      const fields = Object.fromEntries(hostileNames.map((name) => [name, Schema.optionalKey(Schema.String)]))
-      const schema = Schema.Struct({ id: Schema.String, ...fields })
-      const shapes = hostileNames.slice(0, 9).map((name) => shapeOf(name, schema))
+      const { rows, target } = yield* open
+      const names = hostileNames.filter(takesName.column)
+      const schemaOf = (names: ReadonlyArray<string>) =>
+        Schema.Struct({
+          id: Schema.String,
+          ...Object.fromEntries(names.map((name) => [name, Schema.optionalKey(Schema.String)]))
+        })
+      const schema = schemaOf(names)
+      const resources = [...hostileNames.slice(0, 9).filter(takesName.resource), "x-1_2"]
+      const shapes = resources.map((name) => shapeOf(name, schema))
+      // What cannot be a name is said before anything is made.
+      for (const [i, name] of hostileNames.entries()) {
+        if (!takesName.resource(name)) {
+          assert.isAbove((yield* target.plan([shapeOf(name, schema)])).problems.length, 0, name)
+        }
+        if (!takesName.column(name)) {
+          assert.isAbove((yield* target.plan([shapeOf(`of${i}`, schemaOf([name]))])).problems.length, 0, name)
+        }
+      }
       yield* runPlan(target, [...shapes, shapeOf("simple", Simple)])
       for (const shape of shapes) {
-        const document = { id: "a", ...Object.fromEntries(hostileNames.map((name) => [name, name])) }
+        const document = { id: "a", ...Object.fromEntries(names.map((name) => [name, name])) }
         yield* target.apply({ shape, changes: [{ ...put("a", 1, 1), document }], isRepair: false })
-        const [row] = yield* ask(`SELECT * FROM ${quote(shape.name)}`)
+        const [row] = yield* rows(shape.name)
         assert.deepStrictEqual(
           Object.values(row!)
-            .filter((value) => hostileNames.includes(String(value)))
+            .filter((value) => names.includes(String(value)))
             .sort(),
-          [...hostileNames].sort()
+          [...names].sort()
         )
         assert.deepStrictEqual(yield* target.plan([shape]), ReplicaTarget.nothingToDo)
       }
       const simple = shapeOf("simple", Simple)
-      const changes = hostileIds.map((id, n) => put(id, 1, n))
+      const ids = hostileIds.filter(takesId)
+      const changes = ids.map((id, n) => put(id, 1, n))
       yield* target.apply({ shape: simple, changes, isRepair: false })
-      const rows = yield* ask(`SELECT id, n FROM ${quote("simple")} ORDER BY n`)
       assert.deepStrictEqual(
-        rows.map(({ id, n }) => [id, Number(n)]),
-        hostileIds.map((id, n) => [id, n])
+        (yield* rows("simple")).map(({ id, n }) => [id, Number(n)]).sort(([, a], [, b]) => Number(a) - Number(b)),
+        ids.map((id, n) => [id, n])
       )
-      yield* target.apply({ shape: simple, changes: hostileIds.slice(1).map((id) => gone(id, 2)), isRepair: false })
-      assert.strictEqual((yield* ask(`SELECT id FROM ${quote("simple")}`)).length, 1)
+      for (const id of hostileIds) {
+        if (takesId(id)) continue
+        const error = yield* Effect.flip(target.apply({ shape: simple, changes: [put(id, 1, 1)], isRepair: false }))
+        assert.strictEqual(error.problem, "Refused")
+      }
+      yield* target.apply({ shape: simple, changes: ids.slice(1).map((id) => gone(id, 2)), isRepair: false })
+      assert.strictEqual((yield* rows("simple")).length, 1)
     }).pipe(Effect.scoped)
   )
 
   it.live("has every value of every type exactly, or refuses the document", () =>
     Effect.gen(function* () {
-      const { ask, quote, target } = yield* open
+      const { row, target } = yield* open
       const shape = shapeOf("wide", Wide)
       yield* runPlan(target, [shape])
       const encode = Schema.encodeUnknownSync(Attributes.toStorageCodec(Wide))
@@ -276,13 +352,13 @@ export const suite = ({ every = 1, instead = (_, value) => value, open, readBack
             turnedDown += 1
             continue
           }
-          const [row] = yield* ask(`SELECT * FROM ${quote("wide")} WHERE id = '${id}'`)
+          const found = yield* row("wide", id)
           for (const { name, path, type } of columns) {
             const wanted = path.reduce<unknown>(
               (at, key) => (typeof at === "object" && at !== null ? Reflect.get(at, key) : undefined),
               document
             )
-            const is = readBack(type, row![name])
+            const is = readBack(type, found![name])
             compared += 1
             assert.deepStrictEqual(
               is,
@@ -299,7 +375,7 @@ export const suite = ({ every = 1, instead = (_, value) => value, open, readBack
 
   it.live("follows a resource, with its money, days and nested fields", () =>
     Effect.gen(function* () {
-      const { ask, quote, target } = yield* open
+      const { rows, target } = yield* open
       class Orders extends Resource.Service<Orders>()("effect-s3db/test/plugins/replicaTables/Orders", {
         name: "orders",
         schema: Schema.Struct({
@@ -342,8 +418,8 @@ export const suite = ({ every = 1, instead = (_, value) => value, open, readBack
       yield* orders.delete("2")
       yield* database.journal.catchUp(database.journaled)
       yield* replicator.caughtUp
-      const rows = yield* ask(`SELECT * FROM ${quote("orders")}`)
-      assert.deepStrictEqual(Object.keys(rows[0]!).sort(), [
+      const all = yield* rows("orders")
+      assert.deepStrictEqual(Object.keys(all[0]!).sort(), [
         "address_city",
         "day",
         "id",
@@ -352,8 +428,8 @@ export const suite = ({ every = 1, instead = (_, value) => value, open, readBack
         "s3db_version",
         "total"
       ])
-      assert.strictEqual(rows.length, 1)
-      assert.strictEqual(Number(rows[0]!["total"]), 19.99)
+      assert.strictEqual(all.length, 1)
+      assert.strictEqual(Number(all[0]!["total"]), 19.99)
     }).pipe(Effect.provide(ring), Effect.scoped)
   )
 }

@@ -15,7 +15,7 @@ import * as Replicator from "effect-s3db/plugins/Replicator"
 import * as Resource from "effect-s3db/Resource"
 import { keysOf, memory, openOn } from "../fixture.ts"
 import * as sql from "../../src/plugins/replicator/internal/sql.ts"
-import { type Opened, plain, suite } from "../plugins/replicaTables.ts"
+import { type Opened, type Place, placeOf, plain, suite } from "../plugins/replicaTables.ts"
 import { sourceOf, Things } from "../plugins/replicas.ts"
 import * as waiting from "../waiting.ts"
 import { describeWithMariaDb, describeWithPostgres } from "./available.ts"
@@ -29,9 +29,10 @@ const unsigned = (value: unknown): unknown =>
   value === 0 ? 0 : value !== null && typeof value === "object" ? JSON.parse(JSON.stringify(value)) : value
 
 /** What is known of a server that dies: writes before, while it is away, and after; two replicas beside each other. */
-const killed = (server: () => postgres.Server, open: Effect.Effect<Opened, unknown, Scope.Scope>) =>
+export const killed = (server: () => postgres.Server, opening: Effect.Effect<Opened | Place, unknown, Scope.Scope>) =>
   it.live("ends as the source, though the server is killed again and again under load, with two replicas at work", () =>
     Effect.gen(function* () {
+      const open = Effect.map(opening, placeOf)
       const store = yield* memory
       const { database } = yield* openOn(store)
       const things = yield* Effect.provideService(Resource.make(Things.definition), Database, database)
@@ -67,7 +68,7 @@ const killed = (server: () => postgres.Server, open: Effect.Effect<Opened, unkno
       )
       for (const replica of replicas) yield* replica.caughtUp
       const last = yield* open
-      const rows = yield* last.ask(`SELECT id, n, text FROM ${last.quote("killed")}`)
+      const rows = yield* last.rows("killed")
       const source = yield* sourceOf(things)
       const replica = Object.fromEntries(
         rows.map((row) => [String(row["id"]), { id: row["id"], n: Number(row["n"]), text: row["text"] }])

@@ -1,11 +1,10 @@
 /** Replicas as tables: what is asked of PostgreSQL, MySQL, MariaDB and SQLite, as text and values. Nothing here sends anything. */
-import * as Base64 from "effect/encoding/Base64"
 import * as Hex from "effect/encoding/Hex"
-import * as Result from "effect/Result"
-import { documentLevels, type Json, type JsonObject, stringifyExact } from "../../../encoding/Json.ts"
+import type { JsonObject } from "../../../encoding/Json.ts"
 import { valueAt } from "../../../internal/json.ts"
 import { sha256 } from "../../../internal/sha256.ts"
 import type * as ReplicaTarget from "../../ReplicaTarget.ts"
+import { type Binding as AnyBinding, bind, jsonText, Misfit } from "./values.ts"
 
 /** What is bound to a statement. */
 export type Value = string | number | bigint | null | Uint8Array
@@ -38,14 +37,6 @@ export interface Bound {
   readonly id: string
   readonly version: number
   readonly document: JsonObject
-}
-
-/** A value that a column cannot hold. */
-export class Misfit {
-  readonly description: string
-  constructor(description: string) {
-    this.description = description
-  }
 }
 
 export type DialectName = "postgres" | "mysql" | "sqlite"
@@ -88,26 +79,6 @@ export interface Dialect {
 // Values
 // -----------------------------------------------------------------------------
 
-const decimalText = /^([+-]?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?$/
-
-/** An exact number without an exponent, and how many digits it has before and after the point. */
-const plainDecimal = (
-  value: Json
-): { readonly text: string; readonly whole: number; readonly scale: number } | undefined => {
-  const match = decimalText.exec(typeof value === "number" ? String(value) : typeof value === "string" ? value : "")
-  if (match === null) return undefined
-  const [, sign, before = "", after = "", exponent = "0"] = match
-  const shift = Number(exponent)
-  const digits = before + after
-  const point = before.length + shift
-  const padded = point <= 0 ? "0".repeat(1 - point) + digits : digits.padEnd(point, "0")
-  const at = Math.max(1, point)
-  const whole = padded.slice(0, at).replace(/^0+(?=\d)/, "")
-  const part = padded.slice(at).replace(/0+$/, "")
-  const text = part === "" ? whole : `${whole}.${part}`
-  return { text: sign === "-" && /[1-9]/.test(text) ? `-${text}` : text, whole: whole.length, scale: part.length }
-}
-
 const pad = (value: number, length: number) => String(value).padStart(length, "0")
 
 /** A moment as PostgreSQL reads it: years with more digits, and those before the first. */
@@ -123,71 +94,22 @@ const mysqlTime = (millis: number): string | undefined => {
   return year < 1 || year > 9999 ? undefined : new Date(millis).toISOString().slice(0, -1).replace("T", " ")
 }
 
-const jsonText = (value: Json): string | Misfit => {
-  const text = stringifyExact(value, documentLevels)
-  return typeof text === "string" ? text : new Misfit("Expected a JSON value")
-}
-
-const numbers: ReadonlyMap<Json, number> = new Map([
-  ["Infinity", Infinity],
-  ["-Infinity", -Infinity],
-  ["NaN", NaN]
-])
-
 /** How a dialect binds what is not the same in all. */
-interface Binding {
-  readonly double: (value: number) => Value | Misfit
-  readonly integer: (value: number) => Value
-  readonly boolean: (value: boolean) => Value
-  readonly time: (millis: number) => Value | Misfit
-  readonly bytes: (bytes: Uint8Array) => Value
-  /** Digits before and after the point; `undefined`: any. */
-  readonly digits: readonly [whole: number, scale: number] | undefined
-}
+type Binding = Pick<AnyBinding<Value>, "double" | "integer" | "boolean" | "time" | "bytes" | "digits">
 
-const bind = (binding: Binding, type: ReplicaTarget.Type, value: Json | undefined): Value | Misfit => {
-  if (value === undefined || value === null) return null
-  switch (type._tag) {
-    case "Text": {
-      if (typeof value !== "string") return jsonText(value)
-      return value.isWellFormed() ? value : new Misfit("Expected well-formed text")
-    }
-    case "Json":
-    case "List":
-      return jsonText(value)
-    case "Double": {
-      const number = typeof value === "number" ? value : numbers.get(value)
-      return number === undefined ? new Misfit("Expected a number") : binding.double(number)
-    }
-    case "Integer":
-      return Number.isSafeInteger(value) ? binding.integer(value as number) : new Misfit("Expected an integer")
-    case "Boolean":
-      return typeof value === "boolean" ? binding.boolean(value) : new Misfit("Expected a boolean")
-    case "Timestamp": {
-      const millis = typeof value === "string" ? Date.parse(value) : NaN
-      return Number.isNaN(millis) ? new Misfit("Expected a moment") : binding.time(millis)
-    }
-    case "Date":
-      return typeof value === "string" && /^\d{4}-\d\d-\d\d$/.test(value) ? value : new Misfit("Expected a day")
-    case "Bytes": {
-      const bytes = typeof value === "string" ? Result.getOrUndefined(Base64.decode(value)) : undefined
-      return bytes === undefined ? new Misfit("Expected bytes in base 64") : binding.bytes(bytes)
-    }
-    case "Decimal": {
-      const decimal = plainDecimal(value)
-      if (decimal === undefined) return new Misfit("Expected an exact number")
-      const [whole, scale] = binding.digits ?? [Infinity, Infinity]
-      if (decimal.scale > Math.min(scale, type.scale) || decimal.whole > whole - Math.min(scale, type.scale)) {
-        return new Misfit(`Expected no more digits than the column has`)
-      }
-      return decimal.text
-    }
-  }
-}
+const binding = (own: Binding): AnyBinding<Value> => ({
+  nothing: null,
+  text: (value) => value,
+  json: jsonText,
+  list: jsonText,
+  date: (value) => value,
+  decimal: (value) => value,
+  ...own
+})
 
 /** The values of a row: key, columns, version. */
 const rowOf = (
-  binding: Binding,
+  binding: AnyBinding<Value>,
   { columns }: Table,
   { document, id, version }: Bound
 ): ReadonlyArray<Value> | Misfit => {
@@ -263,14 +185,14 @@ const postgresType = (type: ReplicaTarget.Type): string => {
   }
 }
 
-const postgresBinding: Binding = {
+const postgresBinding = binding({
   double: (value) => (Object.is(value, -0) ? "-0" : String(value)),
   integer: String,
   boolean: String,
   time: postgresTime,
   bytes: (bytes) => `\\x${Hex.encode(bytes)}`,
   digits: undefined
-}
+})
 
 /** Those that every table has. */
 const postgresSystem = new Set(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"])
@@ -422,14 +344,14 @@ const mysqlType = (type: ReplicaTarget.Type): string => {
   }
 }
 
-const mysqlBinding: Binding = {
+const mysqlBinding = binding({
   double: (value) => (Number.isFinite(value) ? value : new Misfit("Expected a finite number, which MySQL can hold")),
   integer: String,
   boolean: (value) => (value ? 1 : 0),
   time: (millis) => mysqlTime(millis) ?? new Misfit("Expected a moment from year 1 to 9999, which MySQL can hold"),
   bytes: (bytes) => bytes,
   digits: [65, mysqlScale]
-}
+})
 
 /** Statements of few lengths, since each is prepared by itself. */
 const inRuns = <A>(rows: ReadonlyArray<A>, most: number): ReadonlyArray<ReadonlyArray<A>> => {
@@ -574,14 +496,14 @@ const sqliteType = (type: ReplicaTarget.Type): string => {
   }
 }
 
-const sqliteBinding: Binding = {
+const sqliteBinding = binding({
   double: (value) => (Number.isNaN(value) ? new Misfit("Expected a number, which NaN is not for SQLite") : value),
   integer: BigInt,
   boolean: (value) => (value ? 1n : 0n),
   time: (millis) => new Date(millis).toISOString(),
   bytes: (bytes) => bytes,
   digits: undefined
-}
+})
 
 export const sqlite: Dialect = (() => {
   const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`

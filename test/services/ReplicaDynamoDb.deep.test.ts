@@ -1,0 +1,3 @@
+import { dynamoReplicas } from "./dynamoReplicas.ts"
+
+dynamoReplicas({ areKilled: true, every: 1 })
