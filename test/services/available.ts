@@ -6,6 +6,7 @@ import { describe, it } from "@effect/vitest"
 import { installCommand, missing } from "../runtimes/runtimes.ts"
 import * as ceph from "./ceph.ts"
 import * as chromium from "./chromium.ts"
+import * as kafka from "./kafka.ts"
 import * as mariadb from "./mariadb.ts"
 import * as postgres from "./postgres.ts"
 import * as nats from "./nats.ts"
@@ -78,6 +79,12 @@ export const describeWithRabbitMq = (name: string, tests: () => void): void => {
 export const describeWithNats = (name: string, tests: () => void): void => {
   const problem = "nats-server is not installed; on Debian: apt-get install nats-server"
   describeWith({ need: "needs nats-server", isAvailable: nats.isInstalled(), problem }, name, tests)
+}
+
+/** Registers tests that start the broker of librdkafka. */
+export const describeWithKafka = (name: string, tests: () => void): void => {
+  const problem = "kcat is not installed; on Debian: apt-get install kcat"
+  describeWith({ need: "needs kcat", isAvailable: kafka.isInstalled(), problem }, name, tests)
 }
 
 /** Registers tests that run programs on Bun, Deno and workerd. */

@@ -9,6 +9,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as ceph from "./ceph.ts"
 import * as mariadb from "./mariadb.ts"
+import * as kafka from "./kafka.ts"
 import * as nats from "./nats.ts"
 import * as postgres from "./postgres.ts"
 import * as rabbitmq from "./rabbitmq.ts"
@@ -20,7 +21,8 @@ const servers = [
   { name: "MariaDB", packages: mariadb.packages, isInstalled: mariadb.isInstalled },
   { name: "Redis", packages: ["redis-server"], isInstalled: redis.isInstalled },
   { name: "RabbitMQ", packages: ["rabbitmq-server"], isInstalled: rabbitmq.isInstalled },
-  { name: "NATS", packages: ["nats-server"], isInstalled: nats.isInstalled }
+  { name: "NATS", packages: ["nats-server"], isInstalled: nats.isInstalled },
+  { name: "kcat", packages: ["kcat"], isInstalled: kafka.isInstalled }
 ]
 
 const { accessKeyId, endpoint, port, secretAccessKey } = ceph.gateway

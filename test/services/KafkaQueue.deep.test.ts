@@ -1,0 +1,3 @@
+import { kafkaQueues } from "./kafkaQueues.ts"
+
+kafkaQueues({ isDeep: true })
