@@ -218,16 +218,25 @@ export const resource = <R extends Resource.Any, S extends Attributes.DocumentSc
 // -----------------------------------------------------------------------------
 
 /**
+ * What is needed of a resource of a replica: its service, or those of several.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SelfOf<One> = One extends Replicated<infer Self> ? Self : never
+
+/**
  * A replica: what it is called, where it is, and what goes there.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Options<out E, out R, Self> extends Plugin.Options {
+export interface Options<out E, out R, out Self, out One extends Replicated<unknown> = Replicated<Self>>
+  extends Plugin.Options {
   /** Names it in this database: under another name all begins anew. 1 to 50 letters, digits, `-` or `_`. */
   readonly name: string
   readonly target: Effect.Effect<ReplicaTarget.Target, E, R>
-  readonly resources: ReadonlyArray<Replicated<Self>>
+  readonly resources: ReadonlyArray<One & Replicated<Self>>
   /** Whether what the target lacks is made, `apply`, or somebody has to run the plan, `wait`. Nothing is ever dropped or changed. Default: `apply`. */
   readonly schema?: "apply" | "wait" | undefined
   /** Whether a new replica gets what is there. Default: `true`; else only what is written from then on. */
@@ -250,7 +259,7 @@ export interface Options<out E, out R, Self> extends Plugin.Options {
   readonly firstPause?: Duration.Input | undefined
   /** The longest of these. Default: 1 minute. */
   readonly longestPause?: Duration.Input | undefined
-  /** The lease under which one process works. Default: 30 seconds. */
+  /** The lease under which one process works. A process that stands still for longer loses it, and begins its snapshot anew. Default: 30 seconds. */
   readonly lease?: Duration.Input | undefined
 }
 
@@ -393,11 +402,12 @@ export const plugin: Plugin.Plugin<Event> = Plugin.define<Event>("replicator", {
  */
 export const Service =
   <Self>() =>
-  <const Id extends string, E, R, Replicas>(
+  <const Id extends string, E, R, One extends Replicated<unknown>, Replicas = SelfOf<One>>(
     id: Id,
-    options: Options<E, R, Replicas>
+    // One of several resources is not one of the first.
+    options: Options<E, R, NoInfer<Replicas>, One>
   ): ServiceClass<Self, Id, E | LayerError, Exclude<R | Replicas | Database, Scope.Scope>> =>
-    Plugin.service<Self>()(id, make(options))
+    Plugin.service<Self>()(id, make<E, R, One, Replicas>(options))
 
 // -----------------------------------------------------------------------------
 // Metrics
@@ -429,7 +439,7 @@ const keptChanges = 1_000_000
 
 const versionOf = ({ generation }: Source, position: number): number => generation * generationVersions + position + 1
 
-const check = Effect.fnUntraced(function* <E, R, Self>(options: Options<E, R, Self>) {
+const check = Effect.fnUntraced(function* (options: Options<unknown, unknown, unknown>) {
   const { attempts = 3, batchSize = 500, failures = 5, name, resources } = options
   const invalid = (field: string, problem: string) => new InvalidReplicator({ replica: String(name), field, problem })
   if (typeof name !== "string" || !/^[\w-]{1,50}$/.test(name)) {
@@ -469,12 +479,13 @@ const check = Effect.fnUntraced(function* <E, R, Self>(options: Options<E, R, Se
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fn("Replicator.make")(function* <E, R, Self>(
-  options: Options<E, R, Self>
+export const make = Effect.fn("Replicator.make")(function* <E, R, One extends Replicated<unknown>, Self = SelfOf<One>>(
+  options: Options<E, R, NoInfer<Self>, One>
 ): Effect.fn.Return<Replicator, E | LayerError, Database | R | Self | Scope.Scope> {
   const invalid = yield* check(options)
   const { attempts = 3, batchSize = 500, every = "1 minute", firstPause, lease, longestPause, name } = options
-  const opened = yield* Effect.forEach(options.resources, ({ name: of, opened }) =>
+  const resources: ReadonlyArray<Replicated<Self>> = options.resources
+  const opened = yield* Effect.forEach(resources, ({ name: of, opened }) =>
     Effect.mapError(opened, ([field, problem]) => invalid(`resources, ${of}, ${field}`, problem))
   )
   const names = opened.map(({ declared }) => declared.as)
