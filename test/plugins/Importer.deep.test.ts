@@ -43,17 +43,20 @@ const memoryOf = Effect.fnUntraced(function* (megabytes: number) {
   return JSON.parse(lines.join("\n")) as { readonly heap: number; readonly written: number; readonly perSecond: number }
 })
 
+/** Of the larger file; 1024 is what the guide says of 1 GB, and takes a quarter of an hour. */
+const megabytes = Number(process.env["S3DB_IMPORT_MEGABYTES"] ?? 100)
+
 describe("Importer, at length", () => {
   it.live(
-    "200 MB of CSV take no more memory than 20 MB",
+    `${megabytes} MB of CSV take no more memory than 10 MB`,
     () =>
       Effect.gen(function* () {
-        const few = yield* memoryOf(20)
-        const many = yield* memoryOf(200)
-        assert.isAbove(many.written, few.written * 9)
+        const few = yield* memoryOf(10)
+        const many = yield* memoryOf(megabytes)
+        assert.isAbove(many.written, few.written * (megabytes / 10) * 0.9)
         assert.isBelow(many.heap, few.heap * 1.5 + 16 * 1_048_576)
       }),
-    240_000
+    300_000 + megabytes * 5000
   )
 
   it.live(
