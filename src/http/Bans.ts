@@ -14,7 +14,7 @@
  * of the plugin's own, `plg_bans_bans`. Each process knows those that are there, and looks again each `refresh`: until then a ban that another
  * process has made, or has lifted, does not count here. A request costs no request to the store; a violation costs one of the limiter's.
  *
- * Merge it with the routes after `RateLimit.layer`, so that it sees what that refuses.
+ * Merged with the routes it sees what `RateLimit.layer` refuses, wherever that is merged.
  *
  * @since 0.1.0
  */
@@ -27,7 +27,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpRouter from "effect/http/HttpRouter"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as RateLimiter from "effect/persistence/RateLimiter"
@@ -37,6 +37,7 @@ import { ExpectedError } from "../internal/expectedError.ts"
 import * as Plugin from "../Plugin.ts"
 import type * as Repository from "../Repository.ts"
 import * as Resource from "../Resource.ts"
+import * as Around from "./internal/around.ts"
 import * as Problem from "./Problem.ts"
 
 // -----------------------------------------------------------------------------
@@ -97,7 +98,7 @@ export interface Options {
   readonly refresh?: Duration.Input | undefined
   /**
    * Whose request it is; `undefined`: one that cannot be banned. Default: the address of the connection. Behind a proxy that is the proxy: use
-   * `HttpMiddleware.xForwardedHeaders` with the proxies that you trust. A header that clients set as they like is no key.
+   * `TrustedProxies`. A header that clients set as they like is no key.
    */
   readonly keyOf?: ((request: HttpServerRequest) => string | undefined) | undefined
 }
@@ -296,7 +297,8 @@ export const layer = (
       return yield* make(options)
     })
   )
-  const middleware = HttpRouter.middleware(
+  const middleware = Around.layer(
+    "bans",
     Effect.gen(function* () {
       const bans = yield* Bans
       const limiter = yield* RateLimiter.RateLimiter
@@ -331,8 +333,7 @@ export const layer = (
           if (isViolation.has(response.status)) yield* count(key, response.status)
           return response
         })
-    }),
-    { global: true }
+    })
   )
   return Layer.provideMerge(middleware, service)
 }

@@ -9,8 +9,11 @@
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpMiddleware from "effect/http/HttpMiddleware"
+import type * as HttpRouter from "effect/http/HttpRouter"
+import * as Around from "./internal/around.ts"
 
 /**
  * Who may ask, and for what.
@@ -61,7 +64,7 @@ export const layer = ({
   if (wrong !== undefined || allowedOrigins.length === 0) {
     throw new RangeError(`${JSON.stringify(wrong ?? "")} is no origin: write it as https://shop.example.com`)
   }
-  return HttpRouter.cors({
+  const cors = HttpMiddleware.cors({
     // No list is all of them, there.
     allowedOrigins: allowedOrigins === "*" ? [] : [...allowedOrigins],
     allowedMethods: methods,
@@ -70,14 +73,17 @@ export const layer = ({
       ...seen,
       "x-total-count",
       "x-view",
-      "x-view",
       "x-request-id",
       "preference-applied",
       "retry-after",
+      "ratelimit-limit",
+      "ratelimit-remaining",
+      "ratelimit-reset",
       "deprecation",
       "sunset"
     ],
     credentials,
     maxAge
   })
+  return Around.layer("cors", Effect.succeed(cors))
 }

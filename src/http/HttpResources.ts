@@ -46,6 +46,7 @@ import * as OpenApi from "effect/http-api/OpenApi"
 import type * as Etag from "effect/http/Etag"
 import type { HttpPlatform } from "effect/http/HttpPlatform"
 import type * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { Path } from "effect/Path"
 import type * as Schema from "effect/Schema"
 import { Database } from "../Database.ts"
@@ -60,6 +61,7 @@ import * as Resource from "../Resource.ts"
 import type * as Attributes from "../schema/Attributes.ts"
 import * as Wire from "../Wire.ts"
 import { Authentication } from "./Authentication.ts"
+import * as Around from "./internal/around.ts"
 import * as Documents from "./internal/documents.ts"
 import * as Endpoints from "./internal/endpoints.ts"
 import * as Gate from "./internal/gate.ts"
@@ -70,6 +72,7 @@ import * as Include from "./internal/include.ts"
 import type * as Search from "./internal/search.ts"
 import * as Sight from "./internal/sight.ts"
 import * as Views from "./internal/views.ts"
+import * as Stopping from "./internal/stopping.ts"
 import * as Straight from "./internal/straight.ts"
 
 // -----------------------------------------------------------------------------
@@ -559,7 +562,8 @@ const implement = <
         idempotency,
         authentication,
         includes,
-        finder
+        finder,
+        yield* Stopping.Stopping
       )
       const resource = erased.groups[name as unknown as "resource"]
       const gate = Gate.ofEndpoint(authentication)
@@ -684,6 +688,22 @@ export interface LayerOptions<out R = never> extends HandlersOptions<R> {
   readonly docs?: boolean | undefined
 }
 
+/** While the program is about to stop, the connection of an answer gets no further request. */
+const lastAnswers = Layer.unwrap(
+  Effect.map(Stopping.Stopping, (stopping) =>
+    stopping === undefined
+      ? Layer.empty
+      : Around.layer(
+          "stopping",
+          Effect.succeed((answering) =>
+            Effect.map(answering, (response) =>
+              stopping.isNow() ? HttpServerResponse.setHeader(response, "connection", "close") : response
+            )
+          )
+        )
+  )
+)
+
 /**
  * Serves an API of resources: what `HttpRouter.serve` and `HttpRouter.toWebHandler` take. Give those `routerConfig`, so that long ids
  * find their documents.
@@ -709,7 +729,7 @@ export const layer = <
   const endpoints = Layer.provide(HttpApiBuilder.layer(untypedApi), straight.layer)
   const implemented = first === undefined ? endpoints : Layer.provide(endpoints, Layer.mergeAll(first, ...rest))
   const page = options.docs === true ? Routes.page(untypedApi) : Layer.empty
-  return Layer.mergeAll(implemented, Routes.layer(untypedApi, options), page) as unknown as Layer.Layer<
+  return Layer.mergeAll(implemented, Routes.layer(untypedApi, options), page, lastAnswers) as unknown as Layer.Layer<
     never,
     ErrorOf<Resources[number]>,
     R | Needs<Resources[number]>

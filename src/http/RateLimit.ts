@@ -14,10 +14,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpRouter from "effect/http/HttpRouter"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as RateLimiter from "effect/persistence/RateLimiter"
+import * as Around from "./internal/around.ts"
 import * as Problem from "./Problem.ts"
 
 /**
@@ -34,7 +35,7 @@ export interface Options {
   readonly algorithm?: "fixed-window" | "token-bucket" | undefined
   /**
    * Whose request it is; `undefined`: one that is not limited. Default: the address of the connection. Behind a proxy that is the proxy: use
-   * `HttpMiddleware.xForwardedHeaders` with the proxies that you trust. A header that clients set as they like is no key.
+   * `TrustedProxies`. A header that clients set as they like is no key.
    */
   readonly keyOf?: ((request: HttpServerRequest) => string | undefined) | undefined
 }
@@ -56,7 +57,8 @@ export const layer = ({
   limit,
   window
 }: Options): Layer.Layer<never, never, HttpRouter.HttpRouter | RateLimiter.RateLimiter> =>
-  HttpRouter.middleware(
+  Around.layer(
+    "limits",
     Effect.map(
       RateLimiter.RateLimiter,
       (limiter) => (effect) =>
@@ -91,6 +93,5 @@ export const layer = ({
             }
           )
         })
-    ),
-    { global: true }
+    )
   )

@@ -47,6 +47,7 @@ import * as Search from "./search.ts"
 import * as Sight from "./sight.ts"
 import * as SocketOfChanges from "./socket.ts"
 import * as Staying from "./staying.ts"
+import type * as Stopping from "./stopping.ts"
 import * as Timely from "./timely.ts"
 import type { Untyped } from "./untyped.ts"
 import * as Views from "./views.ts"
@@ -156,7 +157,8 @@ export const make = (
   /** Reads what is to be included, where there is something. */
   includes: ReturnType<typeof Include.make> | undefined,
   /** Finds documents by words, where there is an index. */
-  finder: Search.Finder | undefined
+  finder: Search.Finder | undefined,
+  stopping: Stopping.Stopping | undefined
 ): Handlers => {
   const { name, primaryKey } = definition
   const sight = Sight.make(definition, settings)
@@ -774,7 +776,8 @@ export const make = (
     definition,
     (value) => Effect.flatMap(sight, ({ show }) => Effect.map(jsonOf(value), show)),
     Staying.make(authentication, settings.sockets.recheck),
-    places
+    places,
+    stopping
   )
 
   return {
@@ -958,7 +961,8 @@ export const make = (
       places,
       authentication,
       isPublic: settings.isPublic,
-      settings: settings.sockets
+      settings: settings.sockets,
+      stopping
     }),
 
     contents: Contents.make(repository, { name, hiding, maxBytes: settings.maxContentBytes })

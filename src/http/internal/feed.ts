@@ -30,6 +30,7 @@ import * as Answer from "./answer.ts"
 import { RequestId } from "./gate.ts"
 import type * as Places from "./places.ts"
 import type * as Staying from "./staying.ts"
+import * as Stopping from "./stopping.ts"
 import type { Untyped } from "./untyped.ts"
 
 /** What has happened, and, where a journal tells it, the position to go on from. */
@@ -71,7 +72,8 @@ export const make = (
   /** Ends when somebody is not any more who he was. */
   stays: ReturnType<typeof Staying.make>,
   /** Those of changes over either way. */
-  places: Places.Places
+  places: Places.Places,
+  stopping: Stopping.Stopping | undefined
 ): Feed => {
   const { name } = definition
 
@@ -197,7 +199,10 @@ export const make = (
         )
         const beats = Stream.map(Stream.fromSchedule(Schedule.spaced(beat)), () => ": still here\n\n")
         // Who is not any more who he was has to ask again, as a browser does by itself.
-        const whole = Stream.interruptWhen(Stream.merge(told, beats), stays(request, user))
+        const whole = Stopping.untilThen(
+          Stream.interruptWhen(Stream.merge(told, beats), stays(request, user)),
+          stopping
+        )
         return HttpServerResponse.stream(Stream.encodeText(whole), {
           contentType: "text/event-stream",
           headers: { "x-accel-buffering": "no", "cache-control": "no-store" }

@@ -29,6 +29,7 @@ import type { Event, Feed } from "./feed.ts"
 import * as Gate from "./gate.ts"
 import * as Places from "./places.ts"
 import * as Staying from "./staying.ts"
+import type * as Stopping from "./stopping.ts"
 
 export interface Settings extends Places.Settings {
   /** How often who is silent is asked whether he is there. */
@@ -45,6 +46,7 @@ export interface Settings extends Places.Settings {
 
 /** How a connection ends. From 4000 on, codes are those of the program (RFC 6455, 7.4.2). */
 const codes = {
+  stopping: [1001, "this server stops: connect again"],
   malformed: [1008, "a message was none that this connection takes"],
   internal: [1011, "this is a mistake of the server: its logs know it"],
   unavailable: [1013, "this does not work at the moment: connect again later"],
@@ -103,6 +105,7 @@ export interface Options {
   readonly authentication: Authentication["Service"]
   readonly isPublic: boolean
   readonly settings: Settings
+  readonly stopping: Stopping.Stopping | undefined
 }
 
 /** What is sent, as far as it is known to be read. */
@@ -156,7 +159,7 @@ const flow = (writer: Socket.Writer, { patience, window }: Settings) => {
   }
 }
 
-export const make = ({ authentication, feed, isPublic, places, settings }: Options) => {
+export const make = ({ authentication, feed, isPublic, places, settings, stopping }: Options) => {
   const { allowedOrigins, heartbeat, patience, recheck } = settings
   const { authenticate, challenges } = authentication
 
@@ -246,6 +249,9 @@ export const make = ({ authentication, feed, isPublic, places, settings }: Optio
         : other
     )
 
+  const untilItStops = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | Ended> =>
+    stopping === undefined ? effect : Effect.raceFirst(effect, Effect.andThen(stopping.begun, end("stopping")))
+
   /** Opens the connection; what comes of it, for who looks at answers. It is 101 for the client. */
   const connected = (
     request: HttpServerRequest,
@@ -262,7 +268,7 @@ export const make = ({ authentication, feed, isPublic, places, settings }: Optio
           const { pull } = yield* reader
           const writing = yield* writer
           const ended = yield* Effect.result(
-            Effect.catchDefect(run(pull, writing), (defect) =>
+            Effect.catchDefect(untilItStops(run(pull, writing)), (defect) =>
               Effect.andThen(Effect.logError("a connection ended with a defect", defect), end("internal"))
             )
           )
