@@ -69,6 +69,7 @@ import * as Idempotency from "./internal/idempotency.ts"
 import * as OpenApiDocument from "./internal/openApi.ts"
 import * as Routes from "./internal/routes.ts"
 import * as Include from "./internal/include.ts"
+import type * as Nearest from "./internal/nearest.ts"
 import type * as Search from "./internal/search.ts"
 import * as Sight from "./internal/sight.ts"
 import * as Views from "./internal/views.ts"
@@ -95,10 +96,15 @@ export type Operation = Endpoints.Operation
  */
 export type Reserved = Sight.Reserved
 
+/** Those that go by an index. */
+type Indexed = "search" | "near" | "nearest"
+
 /** Without those that the resource was not declared with, and that it has no index for. */
-type Available<N extends Names, O extends Operation, F> = Exclude<
+type Available<N extends Names, O extends Operation, F, G, V> = Exclude<
   O,
   | ([F] extends [never] ? "search" : never)
+  | ([G] extends [never] ? "near" : never)
+  | ([V] extends [never] ? "nearest" : never)
   | ("history" extends N["features"] ? never : "history")
   | ("content" extends N["features"] ? never : "getContent" | "setContent" | "deleteContent")
 >
@@ -149,6 +155,17 @@ export interface AnyIndex {
 }
 
 /**
+ * An index of places, or vectors: see `Geo`, `Vector` and `VectorIndex`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AnyFieldIndex {
+  readonly resource: string
+  readonly field: string
+}
+
+/**
  * What of a resource is there over HTTP, and to whom.
  *
  * @category models
@@ -158,7 +175,11 @@ export interface Options<
   out P extends Query.Path = Query.Path,
   out O extends Operation = Operation,
   in out F = never,
-  in out Index extends AnyIndex = AnyIndex
+  in out Index extends AnyIndex = AnyIndex,
+  in out G = never,
+  in out Places extends AnyFieldIndex = AnyFieldIndex,
+  in out V = never,
+  in out Vectors extends AnyFieldIndex = AnyFieldIndex
 > {
   /** What there is. Default: everything that the definition allows. */
   readonly operations?: ReadonlyArray<O> | undefined
@@ -212,6 +233,16 @@ export interface Options<
    */
   readonly search?: Context.Key<F, Index> | undefined
   /**
+   * The index of places of this resource (`Geo.Service`), by which clients find what is near: `GET /shops/-/near?latitude=48.85&longitude=2.35`. 403 for
+   * who does not see its field. Default: none.
+   */
+  readonly places?: Context.Key<G, Places> | undefined
+  /**
+   * The vectors of this resource (`VectorIndex.Service`, or `Vector.Service`, which reads all documents that are asked for), by which clients find what is
+   * alike: `POST /articles/-/nearest`. 403 for who does not see their field. Default: none.
+   */
+  readonly vectors?: Context.Key<V, Vectors> | undefined
+  /**
    * Views by name, which clients choose with `view=` on lists, documents and exports. A view never shows more than is shown without it. One that
    * is not there is 400, one that is for others 403.
    */
@@ -246,7 +277,7 @@ export interface Exposed<
   /** A document as it is shown. */
   readonly document: Schema.Codec<Wire.Public<S, P>, JsonObject>
   readonly settings: Documents.Settings
-  /** The repository of the program: guards and interceptors are those of it; and the index of its words. */
+  /** The repository of the program: guards and interceptors are those of it; and its indexes. */
   readonly open: Effect.Effect<Opened, E, R>
 }
 
@@ -258,7 +289,7 @@ export interface Exposed<
  */
 export interface Opened {
   readonly repository: Repository<DynamicSchema>
-  readonly finder: Search.Finder | undefined
+  readonly finders: Documents.Finders
 }
 
 /**
@@ -273,6 +304,8 @@ export type NameIn<Id extends string> = Id extends `${string}/${infer Rest}` ? N
 const untyped = <S extends Attributes.DocumentSchema, N extends Names>(repository: Repository<S, N>) =>
   repository as unknown as Repository<DynamicSchema>
 const untypedIndex = (index: AnyIndex) => index as Search.Finder
+const untypedPlaces = (index: AnyFieldIndex) => index as Nearest.Places
+const untypedVectors = (index: AnyFieldIndex) => index as Nearest.Vectors
 const untypedDefinition = <S extends Attributes.DocumentSchema, N extends Names>(definition: Definition<S, N>) =>
   definition as unknown as Definition<DynamicSchema>
 
@@ -286,13 +319,17 @@ const exposed = <
   E,
   R,
   F,
-  Index extends AnyIndex
+  Index extends AnyIndex,
+  G,
+  Places extends AnyFieldIndex,
+  V,
+  Vectors extends AnyFieldIndex
 >(
   name: Name,
   definition: Definition<S>,
   repository: Effect.Effect<Repository<DynamicSchema>, E, R>,
-  options: Options<P, O, F, Index>
-): Exposed<Name, S, P, O, E, R | F> => {
+  options: Options<P, O, F, Index, G, Places, V, Vectors>
+): Exposed<Name, S, P, O, E, R | F | G | V> => {
   if (!segment.test(name))
     throw new Error(`${JSON.stringify(name)} cannot be part of a path: name it with letters, digits, _, ~, . and -`)
   const protect = options.protect ?? []
@@ -306,9 +343,16 @@ const exposed = <
   const views = options.views ?? {}
   Views.check(untypedDefinition(definition), views)
   const wanted: ReadonlySet<string> | undefined = options.operations && new Set(options.operations)
-  const { search } = options
+  const { places, search, vectors } = options
+  /** Of another resource it would find what is none of this one. */
+  const ofThis = <I extends { readonly resource: string }>(index: I, what: string) =>
+    index.resource === definition.name
+      ? Effect.succeed(index)
+      : Effect.die(new Error(`the ${what} of ${JSON.stringify(index.resource)} is none of ${definition.name}`))
   const operations = (operation: string) =>
     (search !== undefined || operation !== "search") &&
+    (places !== undefined || operation !== "near") &&
+    (vectors !== undefined || operation !== "nearest") &&
     (wanted?.has(operation) ?? true) &&
     (definition.history || operation !== "history") &&
     (definition.content || !operation.endsWith("Content"))
@@ -358,13 +402,12 @@ const exposed = <
       maxContentBytes: options.maxContentBytes ?? 100 * 1024 * 1024
     },
     open: Effect.gen(function* () {
-      const finder = search === undefined ? undefined : untypedIndex(yield* search)
-      if (finder !== undefined && finder.resource !== definition.name) {
-        return yield* Effect.die(
-          new Error(`the index of words of ${JSON.stringify(finder.resource)} is none of ${definition.name}`)
-        )
+      const finders = {
+        words: search === undefined ? undefined : yield* ofThis(untypedIndex(yield* search), "index of words"),
+        places: places === undefined ? undefined : yield* ofThis(untypedPlaces(yield* places), "index of places"),
+        vectors: vectors === undefined ? undefined : yield* ofThis(untypedVectors(yield* vectors), "index of vectors")
       }
-      return { repository: yield* repository, finder }
+      return { repository: yield* repository, finders }
     })
   }
 }
@@ -385,17 +428,21 @@ export const expose = <
   const P extends Query.Path = never,
   const O extends Operation = Operation,
   F = never,
-  Index extends AnyIndex = AnyIndex
+  Index extends AnyIndex = AnyIndex,
+  G = never,
+  Places extends AnyFieldIndex = AnyFieldIndex,
+  V = never,
+  Vectors extends AnyFieldIndex = AnyFieldIndex
 >(
   resource: Resource.ServiceClass<Self, Id, S, N>,
-  options: Options<P, O, F, Index> = {}
-): Exposed<NameIn<Id>, S, P, Available<N, O, F>, never, Self | F> =>
-  exposed<NameIn<Id>, S, P, Available<N, O, F>, never, Self, F, Index>(
+  options: Options<P, O, F, Index, G, Places, V, Vectors> = {}
+): Exposed<NameIn<Id>, S, P, Available<N, O, F, G, V>, never, Self | F | G | V> =>
+  exposed<NameIn<Id>, S, P, Available<N, O, F, G, V>, never, Self, F, Index, G, Places, V, Vectors>(
     // The type says the same of the text.
     resource.key.slice(resource.key.lastIndexOf("/") + 1) as NameIn<Id>,
     resource.definition as unknown as Definition<S>,
     Effect.map(resource, untyped),
-    options as Options<P, Available<N, O, F>, F, Index>
+    options as Options<P, Available<N, O, F, G, V>, F, Index, G, Places, V, Vectors>
   )
 
 /**
@@ -407,13 +454,13 @@ export const expose = <
  */
 export const exposeFromCatalog = Effect.fn("HttpResources.exposeFromCatalog")(function* <const Name extends string>(
   name: Name,
-  options: Options<Query.Path, Exclude<Operation, "search">> = {}
+  options: Options<Query.Path, Exclude<Operation, Indexed>> = {}
 ): Effect.fn.Return<
   Exposed<
     Name,
     DynamicSchema,
     Query.Path,
-    Exclude<Operation, "search">,
+    Exclude<Operation, Indexed>,
     DbError.DbError,
     Database | Services<DynamicSchema["Type"]>
   >,
@@ -553,7 +600,7 @@ const implement = <
       const idempotency = Idempotency.make(database, definition, yield* Effect.scope)
       const authentication = yield* Authentication
       const includes = relations === undefined ? undefined : yield* includesOf(relations, definition, settings)
-      const { finder, repository } = yield* open
+      const { finders, repository } = yield* open
       const documents = Documents.make(
         repository,
         database,
@@ -562,7 +609,7 @@ const implement = <
         idempotency,
         authentication,
         includes,
-        finder,
+        finders,
         yield* Stopping.Stopping
       )
       const resource = erased.groups[name as unknown as "resource"]
@@ -585,6 +632,8 @@ const implement = <
         .handle("select", ({ query, request }) => answering(documents.select(request, query)))
         .handle("count", ({ query, request }) => answering(documents.count(request, query)))
         .handle("search", ({ query, request }) => documents.search(request, query))
+        .handle("near", ({ query, request }) => documents.near(request, query))
+        .handleRaw("nearest", ({ query, request }) => documents.nearest(request, query.view))
         .handleRaw("bulk", ({ query, request }) => documents.bulk.create(request, query.mode))
         .handleRaw("bulkReplace", ({ query, request }) => documents.bulk.replace(request, query.mode))
         .handleRaw("bulkPatch", ({ query, request }) => documents.bulk.patch(request, query.mode))

@@ -362,6 +362,9 @@ export interface NearestPage<out A> {
  * @since 0.1.0
  */
 export interface Places<R extends Resource.Any> {
+  /** The name of the resource, and the field with the point. */
+  readonly resource: string
+  readonly field: string
   /**
    * The documents whose point is within a shape, in no order to rely on. A document that moves while the stream runs may be left out. `InvalidGeo`: the shape
    * cannot be; `DbError` with `Incomplete` until the index is built.
@@ -375,6 +378,9 @@ export interface Places<R extends Resource.Any> {
    * only where some have gone meanwhile, do not meet the conditions, or may not be seen. The keys of all rings are in memory. `InvalidGeo`; `Incomplete` as of `within`.
    */
   readonly nearest: (request: NearestRequest<R>) => Effect.Effect<NearestPage<Resource.DocumentOf<R>>, FindError>
+
+  /** Reads a shape of untrusted JSON. `InvalidGeo`: it is none. No request. */
+  readonly parseShape: (json: unknown) => Effect.Effect<Shape, InvalidGeo>
 
   /** The distance of two points, in metres, as it is measured here. */
   readonly distance: (a: Attribute.Coordinates, b: Attribute.Coordinates) => number
@@ -441,6 +447,7 @@ const wider = 4
 const Last = Schema.fromJsonString(Schema.Struct({ id: Schema.String, distance: Schema.Finite }))
 const readFar = Schema.decodeUnknownEffect(Last)
 const writeFar = Schema.encodeSync(Last)
+const readShape = Schema.decodeUnknownEffect(Shape)
 
 /**
  * Opens the places of a resource until the scope closes. No request beside those of `Plugin.open` and `Repository.addCompanion`.
@@ -678,5 +685,11 @@ export const make = Effect.fn("Geo.make")(function* <R extends Resource.Any>(
     }
   })
 
-  return { within, nearest, distance: measure.distance }
+  const parseShape: Places<R>["parseShape"] = (json) =>
+    Effect.mapError(
+      readShape(json),
+      (error) => new InvalidGeo({ resource: name, field: "within", problem: error.message })
+    )
+
+  return { resource: name, field, within, nearest, parseShape, distance: measure.distance }
 })

@@ -370,6 +370,9 @@ export interface Optimal {
  * @since 0.1.0
  */
 export interface Vectors<in out A> {
+  /** The name of the resource, and the field with the vector. */
+  readonly resource: string
+  readonly field: string
   /**
    * The nearest documents to a vector. Each page compares all of them again. `InvalidVector`: the vector or an option cannot be; `NotAllowed`: it would read every
    * document, and does not say `scan: true`.
@@ -700,6 +703,8 @@ export const make = Effect.fn("Vector.make")(function* <R extends AnyResource>(
   })
 
   return {
+    resource: name,
+    field,
     search: Effect.fn("Vector.search")(function* (request) {
       return yield* search(request)
     }),

@@ -354,6 +354,9 @@ export type Finding = verifying.Finding
  * @since 0.1.0
  */
 export interface VectorIndex<R extends Resource.Any> {
+  /** The name of the resource, and the field with the vector. */
+  readonly resource: string
+  readonly field: string
   /**
    * The nearest documents to a vector. The requests of the index, and 1 GET for each document that is looked at: those that are given, and those that turn out to be hidden,
    * changed or left out by the filters, and where the index keeps less than documents have, those that may be as near. A page is filled, if need be from all lists, unless there are no more, or 1,000 documents were looked at: then it is short and has a cursor.
@@ -987,6 +990,8 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
     .pipe(Stream.mapError(toldOf))
 
   return {
+    resource: name,
+    field,
     search,
     searchMany,
     similarTo,

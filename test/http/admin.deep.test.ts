@@ -190,6 +190,49 @@ describeWithChromium("the admin page in a browser", () => {
       isClean(one)
     })
 
+    it("is over in every browser where somebody says so, for him alone", async () => {
+      const login = async (name: string) => {
+        const response = await fetch(`${server.url}/api/accounts/login`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ name, password })
+        })
+        return ((await response.json()) as { readonly refreshToken: string }).refreshToken
+      }
+      const refreshed = async (refreshToken: string) => {
+        const headers = { "content-type": "application/json" }
+        const body = JSON.stringify({ refreshToken })
+        return (await fetch(`${server.url}/api/accounts/refresh`, { method: "POST", headers, body })).status
+      }
+      // Another browser of the same, one of somebody else.
+      const [elsewhere, ofBob] = [await login("ana"), await login("bob")]
+      const one = await visit()
+      const { page } = one
+      await page.getByLabel("Account").check()
+      await page.getByLabel("Name").fill("ana")
+      await page.getByLabel("Password").fill(password)
+      const [answered] = await Promise.all([
+        page.waitForResponse("**/accounts/login"),
+        page.getByRole("button", { name: "Sign in" }).click()
+      ])
+      const { refreshToken: here } = (await answered.json()) as { readonly refreshToken: string }
+      await page.getByRole("heading", { name: "Resources" }).waitFor()
+      await page.getByRole("button", { name: "Sign out everywhere" }).click()
+      const dialog = page.getByRole("dialog")
+      await dialog.waitFor()
+      await isAccessible(one, "signing out everywhere")
+      await dialog.getByRole("button", { name: "Cancel" }).click()
+      await dialog.waitFor({ state: "detached" })
+      await page.getByRole("button", { name: "Sign out everywhere" }).click()
+      await dialog.getByRole("button", { name: "End all sessions" }).click()
+      await page.getByText("You are signed out everywhere.").waitFor()
+      assert.strictEqual(await page.evaluate("sessionStorage.length"), 0)
+      assert.strictEqual(await refreshed(elsewhere), 401)
+      assert.strictEqual(await refreshed(here), 401)
+      assert.strictEqual(await refreshed(ofBob), 200)
+      isClean(one)
+    })
+
     it("is for administrators", async () => {
       const one = await visit()
       const { page } = one

@@ -1,5 +1,6 @@
 /** What stands around the endpoints: CORS, health, limits, the page for people, notices. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -10,6 +11,7 @@ import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
 import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as Schema from "effect/Schema"
+import { TestClock } from "effect/testing"
 import * as Authentication from "effect-s3db/http/Authentication"
 import * as Cors from "effect-s3db/http/Cors"
 import * as Health from "effect-s3db/http/Health"
@@ -84,7 +86,8 @@ describe("a limit of requests", () => {
       const limit = RateLimit.layer({ limit: 2, window: "1 minute", keyOf: ({ headers }) => headers["x-client"] }).pipe(
         Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory)))
       )
-      const api = yield* serve(Layer.merge(resources, limit))
+      const clock = Layer.succeed(Clock.Clock, yield* Clock.Clock)
+      const api = yield* serve(Layer.provideMerge(Layer.merge(resources, limit), clock) as never)
       const send = (client: string) => api.send("GET", "/api/users", { headers: { "x-client": client } })
       assert.strictEqual((yield* send("a")).headers.get("ratelimit-remaining"), "1")
       assert.strictEqual((yield* send("a")).status, 200)
@@ -95,6 +98,9 @@ describe("a limit of requests", () => {
       assert.isAtLeast(Number(refused.headers.get("retry-after")), 1)
       assert.strictEqual((yield* send("b")).status, 200)
       assert.isNull((yield* api.send("GET", "/api/users")).headers.get("ratelimit-limit"))
+      // Nothing of it is left when the window is over.
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* send("a")).headers.get("ratelimit-remaining"), "1")
     })
   )
 })

@@ -35,12 +35,14 @@ import type { Authentication } from "../Authentication.ts"
 import * as Answer from "./answer.ts"
 import * as Body from "./body.ts"
 import * as Contents from "./contents.ts"
-import { reserved } from "./endpoints.ts"
+import { Comparing, reserved } from "./endpoints.ts"
 import * as Feed from "./feed.ts"
 import * as Filters from "./filters.ts"
-import { jsonAnswer, RequestId } from "./gate.ts"
+import { jsonAnswer, RequestId, requestIdOf } from "./gate.ts"
+import * as HttpDate from "./httpDate.ts"
 import type { Idempotency } from "./idempotency.ts"
 import * as Include from "./include.ts"
+import * as Nearest from "./nearest.ts"
 import * as Places from "./places.ts"
 import * as Preconditions from "./preconditions.ts"
 import * as Search from "./search.ts"
@@ -92,6 +94,21 @@ export interface SearchQuery extends Pick<ListQuery, "cursor" | "filter" | "limi
   readonly highlight?: "true" | "false"
 }
 
+/** The query of a search by place. */
+export interface NearQuery extends Pick<ListQuery, "cursor" | "filter" | "limit" | "view"> {
+  readonly latitude: number
+  readonly longitude: number
+  readonly radius?: number
+  readonly within?: Json
+}
+
+/** What finds documents otherwise than by their fields, where it is there. */
+export interface Finders {
+  readonly words: Search.Finder | undefined
+  readonly places: Nearest.Places | undefined
+  readonly vectors: Nearest.Vectors | undefined
+}
+
 type Answered = Effect.Effect<HttpServerResponse.HttpServerResponse>
 
 /** What is told within the time that there is, by `answering` or `answeringHere`. */
@@ -106,6 +123,8 @@ export interface Handlers {
   readonly select: (request: HttpServerRequest, query: ListQuery & { readonly fields: string }) => Answering
   readonly count: (request: HttpServerRequest, query: ListQuery) => Answering
   readonly search: (request: HttpServerRequest, query: SearchQuery) => Answered
+  readonly near: (request: HttpServerRequest, query: NearQuery) => Answered
+  readonly nearest: (request: HttpServerRequest, view: string | undefined) => Answered
   readonly bulk: Readonly<
     Record<
       "create" | "replace" | "patch" | "delete",
@@ -156,8 +175,7 @@ export const make = (
   authentication: Authentication["Service"],
   /** Reads what is to be included, where there is something. */
   includes: ReturnType<typeof Include.make> | undefined,
-  /** Finds documents by words, where there is an index. */
-  finder: Search.Finder | undefined,
+  finders: Finders,
   stopping: Stopping.Stopping | undefined
 ): Handlers => {
   const { name, primaryKey } = definition
@@ -182,7 +200,9 @@ export const make = (
     ...reserved,
     list: new Set([...reserved.list, ...more]),
     export: new Set([...reserved.export, ...more.filter((name) => name === "view")]),
-    search: new Set([...reserved.search, ...more.filter((name) => name === "view")])
+    search: new Set([...reserved.search, ...more.filter((name) => name === "view")]),
+    near: new Set([...reserved.near, ...more.filter((name) => name === "view")]),
+    nearest: new Set(more.filter((name) => name === "view"))
   }
   const hasViews = Object.keys(settings.views).length > 0
   const areAutomatic = Views.areAutomatic(settings.views)
@@ -233,19 +253,23 @@ export const make = (
         )
       : effect
 
-  const headersOf = (document: Document.Document<unknown>): Record<string, string> => ({
+  const headersOf = (
+    document: Document.Document<unknown>,
+    more?: Readonly<Record<string, string>>
+  ): Record<string, string> => ({
     etag: Preconditions.etagOf(document.revision),
-    "last-modified": new Date(document.writtenAt.epochMilliseconds).toUTCString()
+    "last-modified": HttpDate.of(document.writtenAt.epochMilliseconds),
+    ...more
   })
 
   const shown = (
     document: Document.Document<unknown>,
     options: { readonly status?: number; readonly headers?: Record<string, string> } = {}
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-    Effect.flatMap(sight, ({ show }) =>
-      Effect.flatMapEager(jsonOf(document.value, document.id), (json) =>
-        Effect.map(RequestId, (requestId) =>
-          jsonAnswer(requestId, show(json), { ...headersOf(document), ...options.headers }, options.status)
+    Effect.withFiber((fiber) =>
+      Effect.flatMapEager(sight, ({ show }) =>
+        Effect.mapEager(jsonOf(document.value, document.id), (json) =>
+          jsonAnswer(requestIdOf(fiber), show(json), headersOf(document, options.headers), options.status)
         )
       )
     )
@@ -417,6 +441,76 @@ export const make = (
     return HttpServerResponse.jsonUnsafe(
       { items, ...(next === undefined ? {} : { cursor: next }), position: page.position },
       { headers: { ...namedBy(view), ...headers } }
+    )
+  })
+
+  /** Refuses what goes by a field that who asks does not see: a distance tells of it. */
+  const mayGoBy = Effect.fnUntraced(function* (field: string, view: Views.Used | undefined) {
+    const path = field.split(".")
+    if (!(yield* sight).mayAskFor.allows(path) || view?.has(path) === false) {
+      return yield* Answer.refuse(403, "NotAllowed", "the field that this goes by is not for you to see")
+    }
+  })
+
+  const withDistances = Effect.fnUntraced(function* (
+    items: ReadonlyArray<{ readonly document: unknown; readonly distance: number }>,
+    view: Views.Used | undefined
+  ) {
+    const form = viewed((yield* sight).show, view)
+    return yield* Effect.forEach(items, ({ distance, document }) =>
+      Effect.map(jsonOf(document), (json) => ({ document: form(json), distance }))
+    )
+  })
+
+  const located = Effect.fnUntraced(function* (request: HttpServerRequest, query: NearQuery, places: Nearest.Places) {
+    const limit = yield* limitOf(query)
+    const view = hasViews ? yield* viewOf(query.view) : undefined
+    yield* mayGoBy(places.field, view)
+    const { latitude, longitude, radius } = query
+    const { predicate } = yield* conditionsOf(request, query, "near", view)
+    const within = query.within === undefined ? undefined : yield* Nearest.byPlace(places.parseShape(query.within))
+    const cursor = yield* cursorOf(query.cursor)
+    const page = yield* Nearest.byPlace(
+      places.nearest({ from: { latitude, longitude }, within, radius, limit, predicate, cursor })
+    )
+    const { headers, next } = yield* nextOf(request, page.cursor)
+    return HttpServerResponse.jsonUnsafe(
+      { items: yield* withDistances(page.items, view), ...(next === undefined ? {} : { cursor: next }) },
+      { headers: { ...namedBy(view), ...headers } }
+    )
+  })
+
+  const decodeComparing = Schema.decodeUnknownEffect(Comparing, { errors: "all", onExcessProperty: "error" })
+
+  const compared = Effect.fnUntraced(function* (
+    request: HttpServerRequest,
+    viewName: string | undefined,
+    vectors: Nearest.Vectors
+  ) {
+    const asked = yield* asInput(decodeComparing(yield* read(request)))
+    const limit = yield* limitOf(asked)
+    const view = hasViews ? yield* viewOf(viewName) : undefined
+    yield* mayGoBy(vectors.field, view)
+    const conditions = yield* conditionsOf(request, asked, "nearest", view)
+    const searching = Nearest.byVector(
+      Nearest.similar(vectors, asked.to, {
+        ...conditions,
+        predicate: conditions.predicate,
+        threshold: asked.threshold,
+        limit,
+        cursor: yield* cursorOf(asked.cursor)
+      })
+    )
+    const page = yield* typeof asked.to === "string" ? hiding(asked.to, searching) : searching
+    const cursor = page.cursor === undefined ? undefined : `${yield* bindingOf}.${page.cursor}`
+    return HttpServerResponse.jsonUnsafe(
+      {
+        items: yield* withDistances(page.items, view),
+        ...(cursor === undefined ? {} : { cursor }),
+        ...(page.position === undefined ? {} : { position: page.position }),
+        isExact: page.isExact ?? true
+      },
+      { headers: namedBy(view) }
     )
   })
 
@@ -801,7 +895,21 @@ export const make = (
 
     search: (request, query) =>
       // There is no such endpoint without an index.
-      answering(finder === undefined ? Effect.die("a search without an index") : searched(request, query, finder)),
+      answering(
+        finders.words === undefined ? Effect.die("a search without an index") : searched(request, query, finders.words)
+      ),
+
+    near: (request, query) =>
+      answering(
+        finders.places === undefined ? Effect.die("places without an index") : located(request, query, finders.places)
+      ),
+
+    nearest: (request, view) =>
+      answering(
+        finders.vectors === undefined
+          ? Effect.die("vectors without an index")
+          : compared(request, view, finders.vectors)
+      ),
 
     bulk: {
       create: (request, mode) =>

@@ -23,6 +23,8 @@ import { Access, AsksItself, Gate, Notice } from "./gate.ts"
 const reading: ReadonlySet<string> = new Set([
   "list",
   "search",
+  "near",
+  "nearest",
   "select",
   "count",
   "get",
@@ -78,6 +80,52 @@ const searching = {
   cursor: paging.cursor
 }
 
+const degrees = (name: string, most: number) =>
+  Schema.FiniteFromString.check(Schema.isBetween({ minimum: -most, maximum: most })).annotate({
+    description: `the ${name} of the point, in degrees`
+  })
+
+const locating = {
+  latitude: degrees("latitude", 90),
+  longitude: degrees("longitude", 180),
+  radius: Schema.optionalKey(
+    Schema.FiniteFromString.check(Schema.isGreaterThanOrEqualTo(0)).annotate({
+      description: "the greatest distance, in metres"
+    })
+  ),
+  within: Schema.optionalKey(
+    json.annotate({
+      description: 'only what is in a shape, as JSON, such as {"box":{"south":48,"west":2,"north":49,"east":3}}'
+    })
+  ),
+  filter: conditions.filter,
+  limit: paging.limit,
+  cursor: paging.cursor
+}
+
+/** What is looked for by vector is too long for a URL. */
+const comparing = Schema.Struct({
+  to: Schema.Union([
+    Schema.String.annotate({ description: "the id of a document" }),
+    Schema.Array(Schema.Finite).check(Schema.isMinLength(1), Schema.isMaxLength(65_536))
+  ]).annotate({ description: "a vector, or the id of a document, which is left out itself" }),
+  threshold: Schema.optionalKey(Schema.Finite.annotate({ description: "the greatest distance" })),
+  limit: Schema.optionalKey(
+    Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 })).annotate({
+      description: "how many documents at most, 1 to 1,000"
+    })
+  ),
+  cursor: paging.cursor,
+  filter: Schema.optionalKey(Schema.Json.annotate({ description: 'conditions, such as {"age":{"gte":18}}' })),
+  partition: conditions.partition,
+  values: Schema.optionalKey(
+    Schema.Record(Schema.String, Schema.Json).annotate({ description: "values of the fields of the partition" })
+  )
+})
+
+/** What is asked for by vector. */
+export const Comparing = comparing
+
 const including = {
   include: Schema.optionalKey(
     Schema.String.annotate({ description: "what belongs to the documents, by the names of relations" })
@@ -96,6 +144,8 @@ export const reserved = {
   select: new Set(["fields", ...Object.keys({ ...conditions, ...paging })]),
   count: new Set(Object.keys(conditions)),
   search: new Set(Object.keys({ ...conditions, ...searching })),
+  near: new Set(Object.keys(locating)),
+  nearest: new Set<string>(),
   export: new Set(Object.keys({ ...conditions, ...exporting }))
 } as const satisfies Record<string, ReadonlySet<string>>
 
@@ -357,6 +407,34 @@ const lists = <const Name extends string, S extends Attributes.DocumentSchema, c
       }),
       error: problems()
     }),
+    HttpApiEndpoint.get("near", `${path}/-/near`, {
+      query: { ...locating, ...viewing },
+      success: Schema.Struct({
+        items: Schema.Array(
+          Schema.Struct({ document, distance: Schema.Finite.annotate({ description: "in metres" }) })
+        ),
+        cursor: Schema.optionalKey(Schema.String)
+      }),
+      error: problems()
+    }),
+    HttpApiEndpoint.post("nearest", `${path}/-/nearest`, {
+      query: viewing,
+      payload: comparing,
+      success: Schema.Struct({
+        items: Schema.Array(
+          Schema.Struct({
+            document,
+            distance: Schema.Finite.annotate({ description: "by the metric of the vectors" })
+          })
+        ),
+        cursor: Schema.optionalKey(Schema.String),
+        position: Schema.optionalKey(
+          Schema.Int.annotate({ description: "up to where in the journal the index knew, where there is one" })
+        ),
+        isExact: Schema.Boolean.annotate({ description: "whether nothing nearer can have been missed" })
+      }),
+      error: problems(404, 413, 415)
+    }),
     HttpApiEndpoint.get("ndjson", `${path}/-/export.ndjson`, {
       query: { ...conditions, ...exporting, ...viewing },
       success: HttpApiSchema.StreamNdjson({ schema: document }),
@@ -528,6 +606,11 @@ export const make = <const Name extends string, S extends Attributes.DocumentSch
       undefined,
       exampleOut === undefined ? undefined : { items: [{ document: exampleOut, highlights: {} }], position: 1 }
     ],
+    near: [undefined, exampleOut === undefined ? undefined : { items: [{ document: exampleOut, distance: 25 }] }],
+    nearest: [
+      { to: "1", limit: 10 },
+      exampleOut === undefined ? undefined : { items: [{ document: exampleOut, distance: 0.25 }], isExact: true }
+    ],
     create: [exampleIn, exampleOut],
     replace: [exampleIn, exampleOut],
     patch: [exampleChanges, exampleOut],
@@ -589,6 +672,8 @@ const summaries: Readonly<Record<string, string>> = {
   select: "List some fields of documents of",
   count: "Count documents of",
   search: "Find, by words, documents of",
+  near: "Find, by place, the nearest documents of",
+  nearest: "Find, by vector, the nearest documents of",
   bulk: "Create many documents of",
   bulkReplace: "Create or replace many documents of",
   bulkPatch: "Change fields of many documents of",
@@ -639,7 +724,7 @@ const withExamples =
     return operation
   }
 
-const viewed: ReadonlySet<string> = new Set(["list", "search", "get", "ndjson", "csv"])
+const viewed: ReadonlySet<string> = new Set(["list", "search", "near", "nearest", "get", "ndjson", "csv"])
 
 /**
  * What can be included, and the views, where there are some: the answer is another then. To read one document they are no part of the endpoint,

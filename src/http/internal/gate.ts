@@ -38,9 +38,13 @@ export const Notice = Context.Reference<Readonly<Record<string, string>>>("effec
 export class Gate extends HttpApiMiddleware.Service<Gate>()("effect-s3db/http/Gate") {}
 
 /** The id of the request that a fiber works on: what its logs are annotated with. */
-export const RequestId: Effect.Effect<string> = Effect.map(References.CurrentLogAnnotations, ({ requestId }) =>
-  typeof requestId === "string" ? requestId : ""
-)
+export const RequestId: Effect.Effect<string> = Effect.withFiber((fiber) => Effect.succeed(requestIdOf(fiber)))
+
+/** The same of a fiber at hand. */
+export const requestIdOf = (fiber: Fiber.Fiber<unknown, unknown>): string => {
+  const { requestId } = fiber.getRef(References.CurrentLogAnnotations)
+  return typeof requestId === "string" ? requestId : ""
+}
 
 type Response = HttpServerResponse.HttpServerResponse
 
