@@ -950,6 +950,15 @@ export const metadataSize = (metadata: Metadata): number => {
   return bytes
 }
 
+/** The same of the entries of fields alone. */
+const fieldBytes = (metadata: Metadata): number => {
+  let bytes = 0
+  for (const name in metadata) {
+    if (name !== systemName) bytes += utf8Length(name) + utf8Length(metadata[name]!)
+  }
+  return bytes
+}
+
 /**
  * Creates the envelope of a decoded value.
  *
@@ -970,7 +979,7 @@ export const envelope = <A>(
   createdAt: DateTime.makeUnsafe(stored.createdAt),
   version: stored.version,
   storedIn: placeOf(stored.fields),
-  metadataBytes: systemBytes(stored.tag, stored.schemaVersion) + metadataSize(fieldsIn(stored.fields.metadata)),
+  metadataBytes: systemBytes(stored.tag, stored.schemaVersion) + fieldBytes(stored.fields.metadata),
   bodyBytes: stored.bodyBytes,
   truncated: stored.truncated.map(pathOf),
   content:

@@ -1225,8 +1225,41 @@ const membersOf = (ast: AST.AST): ReadonlyArray<AST.AST> => {
 const isFree = (ast: AST.AST): boolean =>
   isAnyJson(ast) || (AST.isObjects(ast) && ast.propertySignatures.length === 0 && ast.indexSignatures.length === 0)
 
-/** JSON with nothing but what its shape has. Does so without recursion: nobody says how deep it is. */
+/** So many levels are looked at by functions that call themselves. */
+const shallow = 32
+
+/** JSON with nothing but what its shape has; `undefined` where it is deeper than `levels`. */
+const shownOf = (given: Json, shape: Shape, levels: number): Json | undefined => {
+  const json = shape.removals.length === 0 ? given : shape.removals.reduce(removed, given)
+  if (typeof json !== "object" || json === null || shape.isFree) return json
+  if (levels === 0) return undefined
+  if (isArray(json)) {
+    const kept: Array<Json> = []
+    const item = shape.items?.()
+    if (item === undefined) return kept
+    for (const one of json) {
+      const made = shownOf(one, item, levels - 1)
+      if (made === undefined) return undefined
+      kept.push(made)
+    }
+    return kept
+  }
+  const kept: Record<string, Json> = {}
+  for (const name of Object.keys(json)) {
+    const known = shape.fields.get(name) ?? shape.values
+    // No document has a field of that name, and nobody should get the prototype of another object.
+    if (known === undefined || name === "__proto__") continue
+    const made = shownOf(json[name]!, known(), levels - 1)
+    if (made === undefined) return undefined
+    kept[name] = made
+  }
+  return kept
+}
+
+/** The same of JSON of any depth. Does so without recursion: nobody says how deep it is. */
 const shown = (whole: JsonObject, shape: Shape): JsonObject => {
+  const quick = shownOf(whole, shape, shallow)
+  if (quick !== undefined) return typeof quick === "object" && quick !== null && !isArray(quick) ? quick : {}
   const work: Array<() => void> = []
   const begin = (given: Json, { fields, isFree, items, removals, values }: Shape): Json => {
     const json = removals.reduce(removed, given)

@@ -209,7 +209,8 @@ export const make = <A>(context: Context<A>): Reader<A> => {
     const key = Document.key(name, id, mostIdBytes)
     // An id that cannot be a key has no document.
     if (Result.isFailure(key)) return Effect.undefined
-    return Effect.flatMap(documentObject.load(place, key.success, id), (slot) => versionIn(key.success, id, slot))
+    const at = key.success
+    return documentObject.loadThen(place, { id, key: at }, (slot) => versionIn(at, id, slot))
   }
 
   const decodeAt: Reader<A>["decodeAt"] = (key, id, stored, isSettled) => {

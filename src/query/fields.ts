@@ -154,13 +154,17 @@ export const make = <S extends Attributes.DocumentSchema>(
     return order
   })
 
-  const jsonWith = (id: string, json: JsonObject, { createdAt, schemaVersion, writtenAt }: System): JsonObject => ({
-    [primaryKey]: id,
-    ...secretPaths.reduce<JsonObject>((all, path) => without(all, path), json),
-    $createdAt: new Date(createdAt).toISOString(),
-    $updatedAt: new Date(writtenAt).toISOString(),
-    $schemaVersion: schemaVersion
-  })
+  const jsonWith = (id: string, json: JsonObject, { createdAt, schemaVersion, writtenAt }: System): JsonObject => {
+    const $createdAt = new Date(createdAt).toISOString()
+    return {
+      [primaryKey]: id,
+      ...secretPaths.reduce<JsonObject>((all, path) => without(all, path), json),
+      $createdAt,
+      // Most documents are never changed.
+      $updatedAt: writtenAt === createdAt ? $createdAt : new Date(writtenAt).toISOString(),
+      $schemaVersion: schemaVersion
+    }
+  }
 
   return {
     options: { orderOf: (path) => (isDecimal(codecOf(path)) ? "decimal" : operands.kindOf(path)) },

@@ -193,15 +193,20 @@ export const make = <A>(
     return copied === undefined ? undefined : reader.decodeAt(hit.key, hit.id, copied, true)
   }
 
+  const isOfDocuments = ({ companion, partition }: Range): boolean => partition === undefined && companion === undefined
+
   const baseOf = (range: Range, hit: Hit): Effect.Effect<Base<A> | undefined, ReadFailure> => {
     const base = held(hit)
     if (base !== undefined) return base
-    return Effect.flatMapEager(storedOf(range, hit), (found): Effect.Effect<Base<A> | undefined, ReadFailure> =>
-      found === undefined ? Effect.undefined : reader.decode(found.id, found.stored, found.isSettled)
-    )
+    return Effect.flatMapEager(storedOf(range, hit), (found): Effect.Effect<Base<A> | undefined, ReadFailure> => {
+      if (found === undefined) return Effect.undefined
+      const { id, isSettled, stored } = found
+      // The keys of such a range are those of the documents.
+      return isOfDocuments(range)
+        ? reader.decodeAt(hit.key, id, stored, isSettled)
+        : reader.decode(id, stored, isSettled)
+    })
   }
-
-  const isOfDocuments = ({ companion, partition }: Range): boolean => partition === undefined && companion === undefined
 
   const plainBatches: Listing<A>["batches"] = (
     range,

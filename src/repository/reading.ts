@@ -149,8 +149,7 @@ export const make = <A, Insert, Update, Patch>(
     base: known(document)
   })
 
-  const jsonOf = Effect.fnUntraced(function* ({ base, document, value }: Shown<A>) {
-    if (base !== undefined && base.value === value) return fields.jsonOf(base)
+  const jsonOfMade = Effect.fnUntraced(function* ({ base, document, value }: Shown<A>) {
     const encoded = yield* Effect.result(codec.encode(value, undefined))
     if (Result.isFailure(encoded) || document === undefined) {
       const id = document?.id ?? base?.id ?? ""
@@ -163,6 +162,11 @@ export const make = <A, Insert, Update, Patch>(
       schemaVersion: document.schemaVersion
     })
   })
+
+  const jsonOf: Reading<A>["jsonOf"] = (shown) => {
+    const { base, value } = shown
+    return base !== undefined && base.value === value ? Effect.succeed(fields.jsonOf(base)) : jsonOfMade(shown)
+  }
 
   const query: Reading<A>["query"] = (request) =>
     Stream.suspend((): Stream.Stream<Shown<A>, ListError> => {
@@ -316,6 +320,13 @@ export const make = <A, Insert, Update, Patch>(
         const { limit: _, cursor: __, ...whole } = request
         const total = isCounted === true ? yield* named(queries.count(whole, [])) : undefined
         return { ...told, total }
+      }
+      if (!pipeline.concerns("list")) {
+        // Nobody else is given the documents, and so they need no envelopes.
+        const { cursor, items } = yield* named(queries.page(given, [], false))
+        const { limit: _, cursor: __, ...whole } = request
+        const total = isCounted === true ? yield* named(queries.count({ ...whole, allowStale: false }, [])) : undefined
+        return { items: items.map(fields.jsonOf), cursor, total }
       }
       const page = yield* listed(given)
       const items = yield* Effect.forEach(page.items, (document) => jsonOf(shownAs(document)))

@@ -652,7 +652,7 @@ const haveDefaults = (ast: AST.AST, known: Map<AST.AST, boolean>): boolean => {
   const search = (one: AST.AST): boolean => {
     if (reached.has(one)) return false
     reached.add(one)
-    return one.context?.constructorDefault !== undefined || within(one).some(search)
+    return constantDefault(one) !== undefined || within(one).some(search)
   }
   const have = search(ast)
   known.set(ast, have)
@@ -683,22 +683,49 @@ const filled = (ast: AST.AST, json: Schema.Json, known: Map<AST.AST, boolean>): 
 
 const isListOfJson = (json: Schema.Json): json is ReadonlyArray<Schema.Json> => Array.isArray(json)
 
+interface Members {
+  readonly typeOf: (name: string) => AST.AST | undefined
+  /** The fields that have a default which is always the same. */
+  readonly defaults: ReadonlyArray<{ readonly name: string; readonly value: () => Schema.Json }>
+}
+
+const knownMembers = new WeakMap<AST.Objects, Members>()
+
+const membersOf = (ast: AST.Objects): Members => {
+  const before = knownMembers.get(ast)
+  if (before !== undefined) return before
+  const named = new Map(ast.propertySignatures.map(({ name, type }) => [String(name), type]))
+  const made: Members = {
+    typeOf: (name) => named.get(name) ?? ast.indexSignatures[0]?.type,
+    defaults: [...named].flatMap(([name, type]) => {
+      const value = constantDefault(type)
+      if (value === undefined) return []
+      // Nobody gets what is in the document of another.
+      const isShared = typeof value !== "object" || value === null
+      return [{ name, value: isShared ? () => value : () => constantDefault(type) ?? value }]
+    })
+  }
+  knownMembers.set(ast, made)
+  return made
+}
+
 const filledObject = (
-  { indexSignatures, propertySignatures }: AST.Objects,
+  ast: AST.Objects,
   object: { readonly [name: string]: Schema.Json },
   fill: (type: AST.AST | undefined, value: Schema.Json) => Schema.Json
 ): Schema.Json => {
-  const named = new Map(propertySignatures.map(({ name, type }) => [String(name), type]))
-  const members = Object.entries(object).map(([name, value]): [string, Schema.Json] => [
-    name,
-    fill(named.get(name) ?? indexSignatures[0]?.type, value)
-  ])
-  const isChanged = members.some(([name, value]) => value !== object[name])
-  for (const [name, type] of named) {
-    const value = Object.hasOwn(object, name) ? undefined : constantDefault(type)
-    if (value !== undefined) members.push([name, value])
-  }
-  return isChanged || members.length > Object.keys(object).length ? Object.fromEntries(members) : object
+  const { defaults, typeOf } = membersOf(ast)
+  const missing = defaults.filter(({ name }) => !Object.hasOwn(object, name))
+  let isChanged = missing.length > 0
+  const members = Object.keys(object).map((name): readonly [string, Schema.Json] => {
+    const value = object[name]!
+    const made = fill(typeOf(name), value)
+    isChanged ||= made !== value
+    return [name, made]
+  })
+  return isChanged
+    ? Object.fromEntries([...members, ...missing.map(({ name, value }) => [name, value()] as const)])
+    : object
 }
 
 /**
