@@ -29,9 +29,7 @@
  * @see `docs/guide/vector.md`
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -45,6 +43,7 @@ import * as Plugin from "../Plugin.ts"
 import * as Query from "../Query.ts"
 import * as TopK from "../query/topK.ts"
 import type { ListError } from "../Repository.ts"
+import * as Resource from "../Resource.ts"
 import * as Attributes from "../schema/Attributes.ts"
 import * as Clusters from "./vector/clusters.ts"
 import * as Metrics from "./vector/metrics.ts"
@@ -170,32 +169,6 @@ interface AnyRepository {
 }
 
 /**
- * A resource that is a service, as far as vectors go.
- *
- * @category models
- * @since 0.1.0
- */
-export interface AnyResource {
-  readonly key: string
-  readonly definition: {
-    readonly name: string
-    readonly primaryKey: string
-    readonly schema: { readonly Type: unknown }
-    readonly attributes: ReadonlyArray<Pick<Attributes.Attribute, "path" | "codec">>
-  }
-}
-
-/**
- * The documents of a resource.
- *
- * @category models
- * @since 0.1.0
- */
-export type DocumentOf<R extends AnyResource> = R["definition"]["schema"]["Type"]
-
-type SelfOf<R> = R extends Context.Key<infer Self, infer _> ? Self : never
-
-/**
  * The names of the fields at the top of a document that are vectors.
  *
  * @category models
@@ -211,10 +184,10 @@ export type VectorField<A> = {
  * @category models
  * @since 0.1.0
  */
-export interface Options<R extends AnyResource> extends Plugin.Options {
+export interface Options<R extends Resource.Any> extends Plugin.Options {
   readonly resource: R
   /** The field with the vector. */
-  readonly field: VectorField<DocumentOf<R>>
+  readonly field: VectorField<Resource.DocumentOf<R>>
   /** How vectors are compared. Default `cosine`. */
   readonly metric?: Metrics.Metric | undefined
   /** How many numbers a vector has. Default: as many as the one that is asked about. */
@@ -410,11 +383,8 @@ export interface Vectors<in out A> {
 export interface ServiceClass<
   in out Self,
   in out Id extends string,
-  R extends AnyResource
-> extends Context.ServiceClass<Self, Id, Vectors<DocumentOf<R>>> {
-  /** The same reference each time, so that it is built once. */
-  readonly layer: Layer.Layer<Self, LayerError, Database | SelfOf<R>>
-}
+  R extends Resource.Any
+> extends Plugin.ServiceClass<Self, Id, Vectors<Resource.DocumentOf<R>>, LayerError, Database | Resource.SelfOf<R>> {}
 
 /**
  * The plugin: see `Plugin`.
@@ -432,10 +402,8 @@ export const plugin: Plugin.Plugin = Plugin.define("vector", { version: 1 })
  */
 export const Service =
   <Self>() =>
-  <const Id extends string, R extends AnyResource>(id: Id, options: Options<R>): ServiceClass<Self, Id, R> => {
-    const service = Context.Service<Self, Vectors<DocumentOf<R>>>()(id)
-    return Object.assign(service, { layer: Layer.effect(service, make<R>(options)) })
-  }
+  <const Id extends string, R extends Resource.Any>(id: Id, options: Options<R>): ServiceClass<Self, Id, R> =>
+    Plugin.service<Self>()(id, make<R>(options))
 
 const Cursor = Schema.fromJsonString(Schema.Tuple([Schema.String, Schema.String, Schema.String]))
 
@@ -469,10 +437,10 @@ interface After {
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fn("Vector.make")(function* <R extends AnyResource>(
+export const make = Effect.fn("Vector.make")(function* <R extends Resource.Any>(
   options: Options<R>
-): Effect.fn.Return<Vectors<DocumentOf<R>>, LayerError, Database | Scope.Scope | SelfOf<R>> {
-  type A = DocumentOf<R>
+): Effect.fn.Return<Vectors<Resource.DocumentOf<R>>, LayerError, Database | Scope.Scope | Resource.SelfOf<R>> {
+  type A = Resource.DocumentOf<R>
   const { resource } = options
   const { name, primaryKey } = resource.definition
   const field: string = options.field
@@ -493,8 +461,7 @@ export const make = Effect.fn("Vector.make")(function* <R extends AnyResource>(
   if (hidden !== undefined) {
     return yield* invalid("field", `Expected a field that can be shown, not one ${Attributes.describeHidden(hidden)}`)
   }
-  // Its type is what the options say of it.
-  const repository = yield* resource as unknown as Context.Key<SelfOf<R>, AnyRepository>
+  const repository: AnyRepository = yield* Resource.keyOf<R, AnyRepository>(resource)
   const self = yield* Plugin.open(plugin, options)
   yield* self.running()
 
