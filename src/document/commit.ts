@@ -18,6 +18,7 @@ import { isDone } from "../internal/done.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import type * as StoreError from "../storage/StoreError.ts"
+import type { OnCommit, Removal } from "./commits.ts"
 import type { Base, Context, LostRace } from "./context.ts"
 import * as documentObject from "./documentObject.ts"
 import type { Announcement, Entry, Journal } from "./journal.ts"
@@ -38,39 +39,6 @@ import type { Versions } from "./versions.ts"
  * @since 0.1.0
  */
 export const markerGraceMillis = 900_000
-
-/**
- * What a deletion has found: `isKnown` is `false` where nobody looked.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Removal {
-  readonly isKnown: boolean
-  readonly stored: Document.Stored | undefined
-}
-
-/**
- * What a write has done: what was there, and what is there now, which is nothing after a deletion.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Commit<A> extends Removal {
-  readonly id: string
-  /** The write id of a deletion that has been given one; that of a version is in `after`. */
-  readonly writeId?: string | undefined
-  readonly after: Base<A> | undefined
-}
-
-/**
- * Runs as soon as the store has a write, or a transaction has taken it up: before what it has left behind is removed, and
- * without being interrupted.
- *
- * @category models
- * @since 0.1.0
- */
-export type OnCommit<A> = (commit: Commit<A>) => Effect.Effect<void>
 
 /**
  * What sending a version may fail with. `AlreadyExists`: a reservation tells that a new document is there; `NotFound`: the
