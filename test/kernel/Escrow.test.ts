@@ -118,6 +118,7 @@ describe("Escrow, in every order of requests", () => {
   }
   const caught = {
     "blind-slots": "escrow: two that take the last",
+    "hasty-slots": "escrow: two that take the last",
     "forgotten-arrivals": "escrow: two that take what is spread",
     "forgotten-ways": "escrow: two that find enough in different slots"
   }

@@ -88,6 +88,13 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     preemptions: 2,
     refused: 0
   },
+  "escrow: one that takes, while what another has taken is on its way": {
+    initial: 6,
+    slots: 2,
+    before: [add(1)],
+    programs: { a: both(take(4), take(1)), b: take(2) },
+    preemptions: 2
+  },
   "escrow: one that takes, and one that gives back": {
     initial: 2,
     slots: 2,
@@ -209,6 +216,11 @@ export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
   "blind-slots": (store) => ({
     ...store,
     put: ({ ifMatch: _, ifNoneMatch: __, ...request }) => store.put(request)
+  }),
+  /** What is taken is spent whatever the store says of the slot. */
+  "hasty-slots": (store) => ({
+    ...store,
+    put: (request) => Effect.catch(store.put(request), () => Effect.succeed({ etag: "hasty" }))
   }),
   /** A slot does not remember what it has got, and gets it again. */
   "forgotten-arrivals": (store) => ({

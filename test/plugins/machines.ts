@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Database from "effect-s3db/Database"
+import * as JournalConsumer from "effect-s3db/JournalConsumer"
 import * as StateMachine from "effect-s3db/plugins/StateMachine"
 import * as Resource from "effect-s3db/Resource"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
@@ -44,7 +45,7 @@ const acting = (action: string) =>
   }) as const
 
 /** Seconds that states last, if nothing happens. */
-export const seconds = { idle: 20, busy: 60, tick: 15 } as const
+export const seconds = { idle: 20, busy: 60, tick: 8 } as const
 
 /** How often a lift that stands still on a floor says so. */
 export const mostTicks = 2
@@ -87,7 +88,7 @@ export const Lift = StateMachine.make("lift", {
     },
     "busy.first": {
       on: { Step: "busy.second", Tick: {}, Ring: {} },
-      triggers: [{ every: "15 seconds", send: "Tick", maxTriggers: 2 }]
+      triggers: [{ every: "8 seconds", send: "Tick", maxTriggers: 2 }]
     },
     "busy.second": { on: { Step: { target: "busy.first", do: "step" }, Ring: {} } }
   })
@@ -171,7 +172,12 @@ export const processOn = Effect.fnUntraced(function* (
       changes: hears ? changes : []
     })
   ).pipe(Effect.provideService(Lifts, lifts), Effect.provideService(Calls, calls), Effect.provideService(World, world))
-  return { database, lifts, calls, flow }
+  /** Gives all calls once more to whoever hears of them. */
+  const callAgain = Effect.flatMap(
+    opened(JournalConsumer.make({ name: "state-machine.lifts.machine.changes.rings" })),
+    (consumer) => consumer.seek("beginning")
+  )
+  return { database, lifts, calls, callAgain, flow }
 })
 
 export type Process = Effect.Success<ReturnType<typeof processOn>>

@@ -1,8 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
-import { breaks } from "./counterOrders.ts"
-import { run } from "./counterHistories.ts"
+import { breaks, run } from "./counterHistories.ts"
 
 describe("histories of counters", () => {
   it.effect(
@@ -17,7 +16,16 @@ describe("histories of counters", () => {
     300_000
   )
 
-  for (const name of ["blind-lanes", "forgotten-marks", "early-trims", "one-number"]) {
+  for (const name of [
+    "blind-lanes",
+    "forgotten-marks",
+    "torn-folds",
+    "early-trims",
+    "one-number",
+    "blind-slots",
+    "hasty-slots",
+    "forgotten-arrivals"
+  ]) {
     it.effect(
       `catches a broken build: ${name}`,
       () =>

@@ -1,8 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
-import { run } from "./counterHistories.ts"
-import { breaks } from "./counterOrders.ts"
+import { breaks, run } from "./counterHistories.ts"
 
 const isolated = (seed: number, ops: number, broken?: (typeof breaks)[string]) =>
   Effect.provide(run({ seed, ops, break: broken }), TestClock.layer(), { local: true })

@@ -1,9 +1,10 @@
 /**
- * Histories of processes that count in the same documents, on a store that fails in every way: they add, take away, apply, fold, and insert documents
+ * Histories of processes that count in the same documents, and take from one bounded counter, on a store that fails in every way: they add, take away, apply, fold, and insert documents
  * that others have added to before; they crash, and their clocks differ by an hour. Everything follows from the seed.
  *
  * What has to hold: the value of a counter is the sum of what was acknowledged, and of some of what nobody knows the outcome of, each once; sums over
- * time are those of the operations.
+ * time are those of the operations. No slot of the bounded counter is ever below zero, and what there is in the end is what was given less what was taken, but for what
+ * nobody knows the outcome of.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -21,8 +22,10 @@ import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import { drive } from "../fixture.ts"
+import { breaks as breaksOfSlots } from "../kernel/escrowOrders.ts"
 import { balance, points, processOn, visits } from "../plugins/counters.ts"
 import { atOnce, countsOf, fromSeed } from "./course.ts"
+import { breaks as breaksOfLanes } from "./counterOrders.ts"
 import { chance, pick } from "./draw.ts"
 import type { Report } from "./simulation.ts"
 
@@ -44,6 +47,22 @@ const faults: FaultyStore.Faults = {
 }
 
 const processes = 3
+const initial = 12
+const isSlot = (key: string): boolean => key.includes("/bounded/name=stock/slot=")
+
+/** Those of escrowOrders.ts look at nothing but slots. */
+const ofSlots =
+  (broken: (store: Store) => Store) =>
+  (store: Store): Store => {
+    const slots = broken(store)
+    return { ...store, put: (request) => (isSlot(request.key) ? slots.put(request) : store.put(request)) }
+  }
+
+/** Builds that are wrong on purpose. */
+export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
+  ...breaksOfLanes,
+  ...Object.fromEntries(Object.entries(breaksOfSlots).map(([name, broken]) => [name, ofSlots(broken)]))
+}
 const ids = ["a", "b", "later"]
 
 /** What became of the operations on a counter of a document. */
@@ -60,7 +79,24 @@ export const run = (options: Options): Effect.Effect<Report> =>
 const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Options) {
   yield* TestClock.setTime(Date.parse("2026-10-25T00:20:00Z"))
   const world = yield* Clock.Clock
-  const { store: base } = yield* MemoryStore.make()
+  const { store: memory } = yield* MemoryStore.make()
+  const wrong: Array<string> = []
+  /** What everybody writes to; slots are looked at when they are there. */
+  const base: Store = {
+    ...memory,
+    put: (request) =>
+      Effect.tap(memory.put(request), () =>
+        Effect.sync(() => {
+          if (!isSlot(request.key)) return
+          const { d } = JSON.parse(new TextDecoder().decode(request.body)) as {
+            readonly d: { readonly rights: number }
+          }
+          if (d.rights < 0) wrong.push(`a slot has ${d.rights}`)
+        })
+      )
+  }
+  /** What there is at least, and at most, of what is bounded, as far as anybody knows. */
+  const stock = { least: initial, most: initial }
   const trace = FaultyStore.makeTrace()
   const controls: Array<FaultyStore.FaultyStore["control"]> = []
   const seen = { operations: 0, crashes: 0, unknown: 0 }
@@ -72,7 +108,25 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     return known
   }
 
-  type Process = Effect.Success<ReturnType<typeof processOn>>
+  const open = Effect.fnUntraced(function* (store: Store) {
+    const process = yield* processOn(store)
+    return { ...process, bounded: yield* process.counters.bounded("stock", { initial, slots: 3 }) }
+  })
+  type Process = Effect.Success<ReturnType<typeof open>>
+
+  /** Takes, or gives back, and notes down what is known of it. */
+  const exchanged = Effect.fnUntraced(function* ({ bounded }: Process, isTaken: boolean, amount: number) {
+    if (isTaken) stock.least -= amount
+    else stock.most += amount
+    const done = yield* Effect.result(isTaken ? bounded.take(amount) : bounded.add(amount))
+    if (Result.isFailure(done)) {
+      const { failure } = done
+      if (failure._tag === "DbError" && failure.outcome === "unknown") return void (seen.unknown += 1)
+      if (isTaken) stock.least += amount
+      else stock.most -= amount
+    } else if (isTaken) stock.most -= amount
+    else stock.least += amount
+  })
 
   /** Adds to a counter, and notes down what it knows of it. `isSure`: a failure without an unknown outcome means that nothing was done. */
   const noted = Effect.fnUntraced(function* (
@@ -98,7 +152,11 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     else seen.unknown += 1
   })
 
-  const step = Effect.fnUntraced(function* ({ counters, wallets }: Process) {
+  const step = Effect.fnUntraced(function* (process: Process) {
+    const { counters, wallets } = process
+    if (yield* chance(0.25)) {
+      return yield* exchanged(process, yield* chance(0.7), yield* Random.nextIntBetween(1, 4))
+    }
     const drawn = yield* Random.next
     const id = yield* pick(ids)
     const amount = yield* Random.nextIntBetween(1, 9)
@@ -128,10 +186,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
       const store = RetryingStore.make(broken?.(faulty.store) ?? faulty.store, { retries: 4, assumeLateArrivals: true })
       const scope = yield* Scope.make()
       const living = Effect.gen(function* () {
-        const process = yield* processOn(store).pipe(
-          Effect.retry({ times: 20 }),
-          Effect.provideService(Scope.Scope, scope)
-        )
+        const process = yield* open(store).pipe(Effect.retry({ times: 20 }), Effect.provideService(Scope.Scope, scope))
         while (made < ops / processes) {
           made += 1
           seen.operations += 1
@@ -159,13 +214,18 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   const fiber = yield* Effect.forkChild(atOnce(processes, seed, `${seed}-counter-`, work))
   while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
   const finished = yield* Fiber.await(fiber)
-  const violations: Array<string> = []
+  const violations: Array<string> = wrong
   if (Exit.isFailure(finished)) violations.push(`the run itself failed: ${Cause.pretty(finished.cause)}`)
   yield* TestClock.adjust("1 minute")
   for (const control of controls) yield* control.settled
 
   const last = Effect.gen(function* () {
-    const { counters, wallets } = yield* processOn(base)
+    const { bounded, counters, wallets } = yield* open(base)
+    const left = yield* bounded.value
+    if (left < Math.max(0, stock.least) || left > stock.most) {
+      violations.push(`${left} are left, between ${stock.least} and ${stock.most} should be`)
+    }
+    if (left > 0) yield* bounded.take(left)
     yield* Effect.ignore(wallets.insert({ id: "later" }))
     yield* counters.foldAll
     const [report] = yield* counters.foldAll

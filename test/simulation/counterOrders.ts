@@ -345,6 +345,22 @@ export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
             metadata: Object.fromEntries(Object.entries(metadata).filter(([, value]) => !value.startsWith("{")))
           })
   }),
+  /** Values are written before what says how far lanes have come into them. */
+  "torn-folds": (store) => ({
+    ...store,
+    put: (request) => {
+      const { key, metadata = {} } = request
+      const marks = Object.keys(metadata).find((name) => metadata[name]!.startsWith("{"))
+      if (!isDocument(key) || request.ifMatch === undefined || marks === undefined) return store.put(request)
+      return Effect.flatMap(store.get(key), ({ metadata: before }) => {
+        const { [marks]: _, ...rest } = metadata
+        const former = before[marks] === undefined ? rest : { ...rest, [marks]: before[marks] }
+        return Effect.flatMap(store.put({ ...request, metadata: former }), ({ etag }) =>
+          store.put({ ...request, ifMatch: etag })
+        )
+      })
+    }
+  }),
   /** Operations leave their lane before they are in their document. */
   "early-trims": (store) => {
     const waiting: Array<PutRequest> = []

@@ -1,7 +1,7 @@
 /**
  * Histories of processes that share lifts (test/plugins/machines.ts), on a store that fails in every way: they start them, send events, wait,
  * sweep, and call them by documents that others insert; their actions fail now and then; they crash, and their clocks are set forward and back by an
- * hour. Everything follows from the seed.
+ * hour; and what was heard is given again from the beginning. Everything follows from the seed.
  *
  * What has to hold: a version of an entity has one meaning, from the moment on that it is there; its history is a way that the machine has, without
  * a gap; what was acknowledged is in it, what was refused is not, and nothing is in it twice; an action of each transition has run, and none before
@@ -253,8 +253,8 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
           seen.operations += 1
           const drawn = yield* Random.next
           const id = yield* pick(ids)
-          if (drawn < 0.6) yield* sending(process, id, index * 1_000_000 + number * 1000 + made)
-          else if (drawn < 0.7) yield* Effect.ignore(process.flow.start(id, { sum: 0 }))
+          if (drawn < 0.5) yield* sending(process, id, index * 1_000_000 + number * 1000 + made)
+          else if (drawn < 0.56) yield* Effect.ignore(process.flow.start(id, { sum: 0 }))
           else if (drawn < 0.76) {
             const call = `${client}.${made}`
             const entry = { lift: id, isThere: false }
@@ -264,7 +264,8 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
                 Effect.sync(() => void (entry.isThere = true))
               )
             )
-          } else if (drawn < 0.82) yield* Effect.ignore(process.flow.sweep)
+          } else if (drawn < 0.79) yield* Effect.ignore(process.flow.sweep)
+          else if (drawn < 0.82) yield* Effect.ignore(process.callAgain)
           else if (drawn < 0.88) set(yield* pick([-3_600_000, 0, 3_600_000]))
           else if (drawn < 0.98) yield* Effect.sleep(yield* Random.nextIntBetween(1, 30 * second))
           else break

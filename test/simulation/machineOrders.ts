@@ -113,7 +113,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
   "machine: two sweeps that find the same trigger": {
     before: [start, go],
-    seconds: 16,
+    seconds: 9,
     programs: { a: sweep, b: sweep },
     preemptions: 2,
     ends: ["Go Tick"]

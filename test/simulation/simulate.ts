@@ -7,7 +7,7 @@
  * claimed twice, no increment lost. With --journal: documents that have a journal (journal.ts): every version that was committed has to be
  * in it once, in the order of its document, and nothing else. With --scheduler: jobs of several schedulers (schedulerHistories.ts): each
  * slot is started once, and decided of as its policies say. With --counter: counters of several processes (counterHistories.ts), with the broken builds
- * of counterOrders.ts: each operation counts once. With --machine: machines of several processes (machineHistories.ts): their histories are ways without
+ * of counterOrders.ts and escrowOrders.ts: each operation counts once, and what is bounded is never below zero. With --machine: machines of several processes (machineHistories.ts): their histories are ways without
  * a gap, actions run at least once and after their commit, triggers come in time, and are not lost.
  *
  * npm run simulate -- [--queue|--kernel|--journal|--scheduler|--counter|--machine|--segments] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
@@ -16,7 +16,6 @@ import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import * as counterHistories from "./counterHistories.ts"
-import { breaks as breaksOfCounters } from "./counterOrders.ts"
 import { breaks as common, breaksOfVersions } from "./breaks.ts"
 import { journalBreaks, runJournal } from "./journal.ts"
 import { kernelBreaks } from "./kernelActors.ts"
@@ -48,7 +47,7 @@ const { values } = parseArgs({
 const parts = {
   queue: { breaks: breaksOfQueues, historyOf: queueHistories.run },
   kernel: { breaks: kernelBreaks, historyOf: runKernel },
-  counter: { breaks: breaksOfCounters, historyOf: counterHistories.run },
+  counter: { breaks: counterHistories.breaks, historyOf: counterHistories.run },
   scheduler: { breaks: schedulerHistories.schedulerBreaks, historyOf: schedulerHistories.run },
   documents: { breaks: { ...common, ...breaksOfVersions }, historyOf: run }
 }
