@@ -970,23 +970,26 @@ export const envelope = <A>(
   value: A,
   stored: Stored,
   pathOf: (attribute: string) => string
-): Document<A> => ({
-  id,
-  value,
-  revision: stored.revision,
-  schemaVersion: stored.schemaVersion,
-  writtenAt: DateTime.makeUnsafe(stored.writtenAt),
-  createdAt: DateTime.makeUnsafe(stored.createdAt),
-  version: stored.version,
-  storedIn: placeOf(stored.fields),
-  metadataBytes: systemBytes(stored.tag, stored.schemaVersion) + fieldBytes(stored.fields.metadata),
-  bodyBytes: stored.bodyBytes,
-  truncated: stored.truncated.map(pathOf),
-  content:
-    stored.content === undefined
-      ? undefined
-      : { size: stored.content.size, contentType: stored.content.contentType, sha256: stored.content.sha256 }
-})
+): Document<A> => {
+  const writtenAt = DateTime.makeUnsafe(stored.writtenAt)
+  return {
+    id,
+    value,
+    revision: stored.revision,
+    schemaVersion: stored.schemaVersion,
+    writtenAt,
+    createdAt: stored.createdAt === stored.writtenAt ? writtenAt : DateTime.makeUnsafe(stored.createdAt),
+    version: stored.version,
+    storedIn: placeOf(stored.fields),
+    metadataBytes: systemBytes(stored.tag, stored.schemaVersion) + fieldBytes(stored.fields.metadata),
+    bodyBytes: stored.bodyBytes,
+    truncated: stored.truncated.map(pathOf),
+    content:
+      stored.content === undefined
+        ? undefined
+        : { size: stored.content.size, contentType: stored.content.contentType, sha256: stored.content.sha256 }
+  }
+}
 
 const placeOf = ({ compressed, metadata, spilled, spilledText }: StoredFields): Document<never>["storedIn"] => {
   if (spilled === undefined && spilledText === undefined && compressed === undefined) return "metadata"
