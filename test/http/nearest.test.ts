@@ -2,7 +2,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import * as HttpApiClient from "effect/http-api/HttpApiClient"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
@@ -10,61 +9,10 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Database from "effect-s3db/Database"
 import * as Guard from "effect-s3db/Guard"
 import * as HttpResources from "effect-s3db/http/HttpResources"
-import * as Geo from "effect-s3db/plugins/Geo"
-import * as Vector from "effect-s3db/plugins/Vector"
-import * as VectorIndex from "effect-s3db/plugins/VectorIndex"
 import * as Resource from "effect-s3db/Resource"
-import * as Attribute from "effect-s3db/schema/Attribute"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { type Answer, Auth, isProblem, serve, services } from "./api.ts"
-
-const schema = Schema.Struct({
-  id: Schema.String,
-  tenant: Schema.String,
-  kind: Schema.optionalKey(Schema.String),
-  internal: Schema.optionalKey(Schema.String),
-  at: Schema.optionalKey(Geo.Point),
-  like: Schema.optionalKey(Attribute.Embedding(2))
-})
-
-class Shops extends Resource.Service<Shops>()("near/shops", {
-  schema,
-  primaryKey: "id",
-  partitions: { byTenant: ["tenant"] },
-  companions: Geo.companions("at"),
-  journal: true
-}) {}
-class Papers extends Resource.Service<Papers>()("near/papers", {
-  schema,
-  primaryKey: "id",
-  partitions: { byTenant: ["tenant"] }
-}) {}
-
-class ShopsByPlace extends Geo.Service<ShopsByPlace>()("near/ShopsByPlace", { resource: Shops, field: "at" }) {}
-class AlikeShops extends VectorIndex.Service<AlikeShops>()("near/AlikeShops", {
-  resource: Shops,
-  field: "like",
-  metric: "euclidean",
-  indexes: false,
-  maxAge: 0
-}) {}
-class AlikePapers extends Vector.Service<AlikePapers>()("near/AlikePapers", {
-  resource: Papers,
-  field: "like",
-  metric: "euclidean"
-}) {}
-
-const shops = HttpResources.expose(Shops, {
-  protect: ["internal"],
-  protectUnless: [{ paths: ["at", "like"], roles: ["admin"] }],
-  hideForbidden: true,
-  places: ShopsByPlace,
-  vectors: AlikeShops,
-  views: { ids: { fields: ["id"] }, cafes: { where: { kind: "cafe" } } },
-  maxLimit: 50
-})
-const open = HttpResources.expose(Papers, { vectors: AlikePapers })
-const Api = HttpResources.api("nearest", [shops, open], { prefix: "/api" })
+import { AlikePapers, AlikeShops, Api, open, Papers, Shops, shops, ShopsByPlace } from "./nearestApi.ts"
 
 const start = Effect.gen(function* () {
   const isTenants = Guard.record<{ readonly tenant: string }>(

@@ -17,10 +17,12 @@ import { Validator } from "@seriousme/openapi-schema-validator"
 import * as HttpResources from "effect-s3db/http/HttpResources"
 import { Api, Auth, Data, notes, shop, users } from "./api.ts"
 import { Api as Library } from "../../docs/examples/http-api.ts"
+import { Api as Nearest } from "./nearestApi.ts"
 
 const documents: ReadonlyArray<readonly [string, OpenApi.OpenAPISpec]> = [
   ["a shop", OpenApi.fromApi(Api)],
-  ["a library", OpenApi.fromApi(Library)]
+  ["a library", OpenApi.fromApi(Library)],
+  ["places and vectors", OpenApi.fromApi(Nearest)]
 ]
 
 const redocly = fileURLToPath(import.meta.resolve("@redocly/cli/package.json")).replace(/package\.json$/, "bin/cli.js")
