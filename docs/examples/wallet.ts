@@ -13,6 +13,7 @@
  * 2026-03-08: 1 payments, -20 in all
  * most payments: ada with 3
  * more than there is: refused
+ * written by mistake: 0, and made again of 3 operations: 127.5
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -43,7 +44,7 @@ class Wallets extends Resource.Service<Wallets>()("shop/wallets", {
   primaryKey: "id"
 }) {}
 
-const balance = EventualConsistency.counter(Wallets, "balance", { analytics: true })
+const balance = EventualConsistency.counter(Wallets, "balance", { analytics: true, history: true })
 const views = EventualConsistency.counter(Wallets, "views", { hot: true })
 
 /** What one process has open. It folds when it is told to, so that the example prints the same each time. */
@@ -104,6 +105,10 @@ const program = Effect.fnUntraced(function* (folder: string) {
     Effect.catchTag("InvalidOperation", () => Effect.succeed("refused"))
   )
   yield* Console.log(`more than there is: ${refused}`)
+
+  yield* wallets.update("ada", { balance: euros("0") })
+  const { before, operations, value } = yield* there.recalculate(balance, "ada")
+  yield* Console.log(`written by mistake: ${text(before)}, and made again of ${operations} operations: ${text(value)}`)
 })
 
 const temporary = Effect.acquireRelease(
