@@ -9,6 +9,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as backoff from "../../internal/backoff.ts"
 import type { ChangeError } from "../../Repository.ts"
+import type * as BlobCodec from "../../kernel/BlobCodec.ts"
 import type { ObjectStore } from "../../storage/ObjectStore.ts"
 import * as StoreError from "../../storage/StoreError.ts"
 import * as Analytics from "./analytics.ts"
@@ -70,6 +71,8 @@ export interface Options {
   readonly concurrency: number
   /** For how long operations are kept, in milliseconds. Default: 30 days. */
   readonly retention?: number | undefined
+  /** Of the operations that are kept. Default: `"gzip"`. */
+  readonly compression?: BlobCodec.Compression | undefined
   readonly publish: (event: Event) => Effect.Effect<void>
   /** Told that so many operations wait in a lane that it is time to fold. */
   readonly onFull: () => void
@@ -156,7 +159,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     }
   })
   const analytics = Analytics.make(store, prefix)
-  const past = Past.make(store, prefix)
+  const past = Past.make(store, prefix, options.compression)
   const isKnown = (field: string) => fields.has(field)
   const isKept = (field: string) => fields.get(field)?.isKept === true
   const hasKept = [...fields.values()].some((field) => field.isKept)

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as AppendLog from "../../kernel/AppendLog.ts"
+import type * as BlobCodec from "../../kernel/BlobCodec.ts"
 import { listAll, type ObjectStore } from "../../storage/ObjectStore.ts"
 import * as StoreError from "../../storage/StoreError.ts"
 import { Entry } from "./lanes.ts"
@@ -75,13 +76,18 @@ const contended = (trimmed: AppendLog.Trimmed) =>
  * @category constructors
  * @since 0.1.0
  */
-export const make = (store: ObjectStore["Service"], prefix: string): Past => {
+export const make = (
+  store: ObjectStore["Service"],
+  prefix: string,
+  compression: BlobCodec.Compression = "gzip"
+): Past => {
   const folder = `${prefix}history/`
   const laneFolder = `${prefix}lane/`
   const logOf = (key: string) =>
     AppendLog.make(store, {
       prefix: `${folder}${key.slice(laneFolder.length)}`,
       schema: Put,
+      compression,
       termsOf: ({ e: { i } }) => [i]
     })
   /** No log here has a lease. */
