@@ -17,6 +17,8 @@ import * as Guard from "effect-s3db/Guard"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
+import { localCapabilities, type ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { StoreError, Throttled } from "effect-s3db/storage/StoreError"
 import { keysOf, memory, openNew, openOn, tellingOf } from "./fixture.ts"
 import { settled } from "./waiting.ts"
 
@@ -417,5 +419,48 @@ describe("JSON form", () => {
         assert.notInclude(failure.message, "blue")
       }
     }).pipe(Effect.provide(ringOf(1)))
+  )
+})
+
+describe("what was sent once and arrives twice", () => {
+  it.effect("stays reachable where the answer is that of the second, and nobody can be asked after", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const throttled = new StoreError({ operation: "get", reason: new Throttled({ description: "later" }) })
+      const isNote = (key: string) => key.startsWith("resource=notes/data/")
+      let isDown = false
+      let isTwice = false
+      const store: ObjectStore["Service"] = {
+        ...inner,
+        capabilities: { ...localCapabilities, sureAnswers: false },
+        put: (request) => {
+          if (!isNote(request.key) || !isTwice) return inner.put(request)
+          isDown = true
+          return Effect.andThen(inner.put(request), inner.put(request))
+        },
+        get: (key, options) => (isDown && isNote(key) ? Effect.fail(throttled) : inner.get(key, options))
+      }
+      const { open } = yield* openOn(store)
+      const notes = yield* open("notes", {
+        schema: Note,
+        primaryKey: "id",
+        partitions: { byText: ["text"] },
+        journal: true
+      })
+      yield* notes.insert({ id: "1", text: "first" })
+      isTwice = true
+      const error = yield* Effect.flip(notes.patch("1", { text: "second" }))
+      assert.strictEqual(error._tag === "DbError" ? error.outcome : error._tag, "unknown")
+      isTwice = false
+      isDown = false
+      assert.strictEqual((yield* notes.get("1")).text, "second")
+      const found = yield* Stream.runCollect(notes.scan({ partition: "byText", values: { text: "second" } }))
+      assert.deepStrictEqual(
+        found.map(({ id }) => id),
+        ["1"]
+      )
+      const entries = (yield* keysOf(inner, "journal/pending/")).length
+      assert.strictEqual(entries, 2)
+    })
   )
 })

@@ -155,6 +155,14 @@ export const make = <A>(
   ): Effect.fn.Return<string | LostRace, StoreError.StoreError | DbError.OutcomeUnknown> {
     const found = yield* Effect.catchReason(documentObject.load(place, key, id), "StoreError", "Corrupt", () =>
       Effect.succeed(undefined)
+    ).pipe(
+      Effect.mapError((error) => {
+        // Nothing sends a request twice on the way to such a store.
+        if (!afterUnknown && capabilities.sureAnswers === true) return error
+        // That it cannot be read now says nothing of the write: who undid it would take away what it has.
+        const description = `document ${JSON.stringify(id)} cannot be read, so that it is not known whether the write has been done: ${error.message}`
+        return new DbError.OutcomeUnknown({ description })
+      })
     )
     if (found !== undefined) {
       switch (Document.outcomeOf(found, { writeId, replaces })) {
