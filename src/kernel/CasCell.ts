@@ -314,8 +314,12 @@ export const make = <A>(store: ObjectStore["Service"], key: string, format: Form
     if (!isRefused && error.outcome === "none") return yield* error
     // A client library may have sent it twice: even a plain refusal may be that of the second, the first having landed.
     const isPlain = isRefused && !(reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
-    // What is there instead, and cannot be read, is why it was refused.
-    const now = yield* Effect.mapError(read, (failure) => (isPlain && isUnreadable(failure) ? failure : error))
+    // What is there instead, and cannot be read, is why it was refused; whether that is one's own nobody can tell while it cannot be got.
+    const now = yield* Effect.mapError(read, (failure) => {
+      if (!isPlain) return error
+      if (isUnreadable(failure)) return failure
+      return failed("put", new StoreError.PreconditionFailed({ description: reason.description, afterUnknown: true }))
+    })
     if (now.writes.includes(writeId)) return now.writes[0] === writeId ? now : { ...now, isLater: true }
     return isPlain || isRuledOut(before, now) ? new Lost<Refusal<A>>({ now, error }) : yield* error
   })

@@ -460,6 +460,38 @@ describe("EventualConsistency, requests", () => {
 })
 
 describe("EventualConsistency, lost answers and crashes", () => {
+  it.effect("do not say that nothing was done where a refusal may be that of a second delivery", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      let isDown = false
+      const isOfIt = (key: string) => key.includes("/lane/") || key.includes("/bounded/")
+      const failed = (reason: StoreError.Reason) => Effect.fail(new StoreError.StoreError({ operation: "put", reason }))
+      const store: ObjectStore["Service"] = {
+        ...inner,
+        put: (request) =>
+          isDown && isOfIt(request.key)
+            ? Effect.andThen(inner.put(request), failed(new StoreError.PreconditionFailed({ description: "no" })))
+            : inner.put(request),
+        get: (key, options) =>
+          isDown && isOfIt(key) ? failed(new StoreError.Throttled({ description: "later" })) : inner.get(key, options)
+      }
+      const { counters, wallets } = yield* processOn(store)
+      const stock = yield* counters.bounded("stock", { initial: 10, slots: 1 })
+      yield* wallets.insert({ id: "w" })
+      yield* counters.add(balance, "w", 1)
+      yield* stock.take(1)
+      isDown = true
+      const added = yield* Effect.flip(counters.add(balance, "w", 2))
+      const taken = yield* Effect.flip(stock.take(2))
+      isDown = false
+      assert.deepStrictEqual(
+        [added, taken].map((error) => error._tag === "DbError" && error.outcome),
+        ["unknown", "unknown"]
+      )
+      assert.deepStrictEqual([yield* counters.read(balance, "w", { pending: true }), yield* stock.value], [3, 7])
+    })
+  )
+
   it.effect("count what landed once, where its answer was lost", () =>
     Effect.gen(function* () {
       const inner = yield* memory
