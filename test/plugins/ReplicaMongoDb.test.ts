@@ -15,7 +15,7 @@ const gone = (id: string, version: number): ReplicaTarget.Change => ({
 })
 
 describe("ReplicaMongoDb", () => {
-  suite({ ...kind, every: 3 })
+  suite({ ...kind, every: 12, many: 100 })
 
   it.live("has types of BSON, and one command for a batch", () =>
     Effect.gen(function* () {

@@ -1,0 +1,5 @@
+import { describe } from "@effect/vitest"
+import { kind } from "./bigQueryReplicas.ts"
+import { suite } from "./replicaTables.ts"
+
+describe("ReplicaBigQuery, deep", () => suite(kind))
