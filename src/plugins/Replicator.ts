@@ -734,7 +734,8 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, One extends Re
       ({ message }) => invalid("resources", message)
     )
     const note = Effect.fnUntraced(function* (found: ReadonlyArray<Differences.Difference>) {
-      const time = yield* Clock.currentTimeMillis
+      // A clock may tell parts of a millisecond, which a record does not have.
+      const time = Math.floor(yield* Clock.currentTimeMillis)
       yield* changes.append(
         found.map(({ _tag, id }) => ({
           resource,

@@ -59,6 +59,8 @@ describe("Replicator", () => {
 
   it.effect("follows a journal without images, and a resource without a journal by its listings", () =>
     Effect.gen(function* () {
+      // A clock may tell parts of a millisecond.
+      yield* TestClock.adjust(0.5)
       const store = yield* memory
       const { documents, target } = memoryTarget()
       const { plain, silent, settle, journaled, replicator } = yield* open(store, target, {
