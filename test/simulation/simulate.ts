@@ -6,15 +6,18 @@
  * use the kernel (kernelSimulation.ts), with those of kernelActors.ts: no write of who has lost the lease, no number twice, no work lost or
  * claimed twice, no increment lost. With --journal: documents that have a journal (journal.ts): every version that was committed has to be
  * in it once, in the order of its document, and nothing else. With --scheduler: jobs of several schedulers (schedulerHistories.ts): each
- * slot is started once, and decided of as its policies say. With --counter: counters of several processes (counterHistories.ts), with the broken builds
- * of counterOrders.ts and escrowOrders.ts: each operation counts once, and what is bounded is never below zero. With --machine: machines of several processes (machineHistories.ts): their histories are ways without
- * a gap, actions run at least once and after their commit, triggers come in time, and are not lost.
+ * slot is started once, and decided of as its policies say. With --replica: replicas (replicaHistories.ts): they never go back in version, and end as
+ * their source. With --backup: backups and restorations (backupHistories.ts): what says that it is of one instant was there at one. With --counter: counters of several
+ * processes (counterHistories.ts), with the broken builds of counterOrders.ts and escrowOrders.ts: each operation counts once, and what is bounded is never below zero.
+ * With --machine: machines of several processes (machineHistories.ts): their histories are ways without a gap, actions run at least once and after their commit, triggers
+ * come in time, and are not lost.
  *
- * npm run simulate -- [--queue|--kernel|--journal|--scheduler|--counter|--machine|--segments] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
+ * npm run simulate -- [--queue|--kernel|--journal|--scheduler|--counter|--machine|--segments|--replica|--backup] --seed 1 --histories 100 --ops 200 [--break late-markers|forgotten-indexes|...] [--trace] [--json]
  */
 import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
+import * as backupHistories from "./backupHistories.ts"
 import * as counterHistories from "./counterHistories.ts"
 import { breaks as common, breaksOfVersions } from "./breaks.ts"
 import { journalBreaks, runJournal } from "./journal.ts"
@@ -23,6 +26,7 @@ import { runKernel } from "./kernelSimulation.ts"
 import * as machineHistories from "./machineHistories.ts"
 import * as queueHistories from "./queueHistories.ts"
 import { breaks as breaksOfQueues } from "./queueOrders.ts"
+import * as replicaHistories from "./replicaHistories.ts"
 import * as segmentHistories from "./segmentHistories.ts"
 import * as schedulerHistories from "./schedulerHistories.ts"
 import { run } from "./simulation.ts"
@@ -40,6 +44,8 @@ const { values } = parseArgs({
     counter: { type: "boolean", default: false },
     machine: { type: "boolean", default: false },
     segments: { type: "boolean", default: false },
+    replica: { type: "boolean", default: false },
+    backup: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
     json: { type: "boolean", default: false }
   }
@@ -61,13 +67,19 @@ const broken = values.break === undefined ? undefined : breaks[values.break]
 const brokenMachine = values.break === undefined ? undefined : machineHistories.machineBreaks[values.break]
 const brokenJournal = values.break === undefined ? undefined : journalBreaks[values.break]
 const brokenSegments = values.break === undefined ? undefined : segmentHistories.segmentBreaks[values.break]
-const [here, named] = values.journal
-  ? [journalBreaks, brokenJournal]
-  : values.segments
-    ? [segmentHistories.segmentBreaks, brokenSegments]
+const brokenReplica = values.break === undefined ? undefined : replicaHistories.replicaBreaks[values.break]
+const brokenBackup = values.break === undefined ? undefined : backupHistories.backupBreaks[values.break]
+const [here, named] = values.backup
+  ? [backupHistories.backupBreaks, brokenBackup]
+  : values.replica
+    ? [replicaHistories.replicaBreaks, brokenReplica]
     : values.machine
       ? [machineHistories.machineBreaks, brokenMachine]
-      : [breaks, broken]
+      : values.journal
+        ? [journalBreaks, brokenJournal]
+        : values.segments
+          ? [segmentHistories.segmentBreaks, brokenSegments]
+          : [breaks, broken]
 if (values.break !== undefined && named === undefined) {
   throw new Error(`--break is one of ${Object.keys(here).join(", ")}`)
 }
@@ -78,13 +90,17 @@ const found: Array<{ readonly seed: number; readonly violations: ReadonlyArray<s
 const start = performance.now()
 let told = start
 for (let seed = first; seed < first + histories; seed++) {
-  const history = values.journal
-    ? runJournal({ seed, ops, break: brokenJournal })
-    : values.segments
-      ? segmentHistories.run({ seed, ops, break: brokenSegments })
+  const history = values.backup
+    ? backupHistories.run({ seed, ops, break: brokenBackup })
+    : values.replica
+      ? replicaHistories.run({ seed, ops, break: brokenReplica })
       : values.machine
         ? machineHistories.run({ seed, ops, break: brokenMachine })
-        : historyOf({ seed, ops, break: broken })
+        : values.journal
+          ? runJournal({ seed, ops, break: brokenJournal })
+          : values.segments
+            ? segmentHistories.run({ seed, ops, break: brokenSegments })
+            : historyOf({ seed, ops, break: broken })
   const report = await Effect.runPromise(Effect.provide(history, TestClock.layer()))
   totals.histories += 1
   totals.operations += report.operations

@@ -1,0 +1,315 @@
+/**
+ * Histories of writers, backups and restorations, on stores that fail in every way. A backup that says that it is of one instant is restored, and
+ * compared with what the store has taken: there has to be a moment at which every object was as it is in the restored database. Every backup that is
+ * there is whole.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Database from "effect-s3db/Database"
+import * as Backup from "effect-s3db/plugins/Backup"
+import * as Resource from "effect-s3db/Resource"
+import * as MemoryStore from "effect-s3db/storage/MemoryStore"
+import { listAll, type ListEntry, ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as RetryingStore from "effect-s3db/storage/RetryingStore"
+import * as FaultyStore from "effect-s3db/testing/FaultyStore"
+import { atOnce, countsOf, drawing, fromSeed } from "./course.ts"
+import { chance, pick } from "./draw.ts"
+import type { Report } from "./simulation.ts"
+
+type Store = ObjectStore["Service"]
+
+/** What a build does otherwise than it should. */
+export interface BackupBreak {
+  readonly source?: (store: Store) => Store
+  readonly vault?: (store: Store) => Store
+}
+
+export interface Options {
+  readonly seed: number
+  readonly ops: number
+  readonly break?: BackupBreak | undefined
+}
+
+const ids = ["a", "b", "c", "d", "e", "f"]
+
+const notes = Resource.define("notes", {
+  schema: Schema.Struct({ id: Schema.String, value: Schema.String, group: Schema.String }),
+  primaryKey: "id",
+  partitions: { byGroup: { fields: ["group"] } },
+  unique: { byValue: { fields: ["value"] } }
+})
+
+const faults: FaultyStore.Faults = {
+  delay: { probability: 0.5, maxMillis: 100 },
+  throttle: 0.02,
+  errorBefore: 0.03,
+  errorAfter: 0.03,
+  duplicate: 0.02,
+  late: { probability: 0.01, maxMillis: 8000 }
+}
+
+const clientOn = Effect.fnUntraced(function* (store: Store) {
+  const database = yield* Effect.provideService(Database.make({ catalogLease: 0 }), ObjectStore, store)
+  return { database, notes: yield* Effect.provideService(Resource.make(notes), Database.Database, database) }
+})
+
+type Client = Effect.Success<ReturnType<typeof clientOn>>
+
+const isOurs = (key: string): boolean => key.startsWith("resource=notes/")
+
+/** Notes down from which change of the store to which each object was there. */
+const observed = (inner: Store) => {
+  const past = new Map<string, Array<{ readonly what: string | undefined; readonly since: number }>>()
+  let changes = 0
+  const note = (key: string, what: string | undefined) => {
+    if (!isOurs(key)) return
+    const all = past.get(key) ?? [{ what: undefined, since: 0 }]
+    all.push({ what, since: (changes += 1) })
+    past.set(key, all)
+  }
+  const store: Store = {
+    ...inner,
+    put: (request) =>
+      Effect.tap(inner.put(request), () =>
+        Effect.sync(() => note(request.key, textOf(request.metadata, request.body)))
+      ),
+    delete: (key, options) => Effect.tap(inner.delete(key, options), () => Effect.sync(() => note(key, undefined))),
+    deleteMany: (keys, options) =>
+      Effect.tap(inner.deleteMany(keys, options), () =>
+        Effect.sync(() => {
+          for (const key of keys) note(key, undefined)
+        })
+      )
+  }
+  /** Whether there was a moment at which all was like this. */
+  const wasOnce = (objects: ReadonlyMap<string, string>): boolean => {
+    // How many objects are as they were, from each change on.
+    const steps = new Map<number, number>()
+    const step = (at: number, by: number) => steps.set(at, (steps.get(at) ?? 0) + by)
+    for (const [key, all] of past) {
+      all.forEach(({ since, what }, i) => {
+        if (what !== objects.get(key)) return
+        step(since, 1)
+        const next = all[i + 1]
+        if (next !== undefined) step(next.since, -1)
+      })
+    }
+    for (const key of objects.keys()) if (!past.has(key)) return false
+    let same = 0
+    return [...steps].toSorted(([a], [b]) => a - b).some(([, by]) => (same += by) === past.size)
+  }
+  return { store, wasOnce }
+}
+
+const textOf = (metadata: Readonly<Record<string, string>> = {}, body: Uint8Array = new Uint8Array()): string =>
+  JSON.stringify([Object.entries(metadata).toSorted(), Buffer.from(body).toString("base64")])
+
+/** All objects of the resource. */
+const objectsOf = (store: Store) =>
+  listAll(store, { prefix: "resource=notes/" }).pipe(
+    Stream.mapEffect(({ key }) =>
+      Effect.map(store.get(key), ({ body, metadata }) => [key, textOf(metadata, body)] as const)
+    ),
+    Stream.runCollect,
+    Effect.map((all) => new Map(all))
+  )
+
+export const run = (options: Options): Effect.Effect<Report> =>
+  simulate(options).pipe(Effect.provide(Logger.layer([])), fromSeed(options.seed, `backup ${options.seed}`, 81))
+
+const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Options) {
+  yield* TestClock.adjust("1 hour")
+  const { store: inner } = yield* MemoryStore.make()
+  const { store: base, wasOnce } = observed(inner)
+  const { store: vault } = yield* MemoryStore.make()
+  yield* clientOn(base)
+  const trace = FaultyStore.makeTrace()
+  const controls: Array<FaultyStore.FaultyStore["control"]> = []
+  const seen = { operations: 0, unknown: 0, crashes: 0 }
+  const violations: Array<string> = []
+  let written = 0
+
+  const connect = Effect.fnUntraced(function* (to: Store, name: string, mostRequests: number) {
+    const crashAt = (yield* chance(0.5)) ? yield* Random.nextIntBetween(3, mostRequests) : undefined
+    const crashWhen = (yield* chance(0.5)) ? "before" : "after"
+    const faulty = FaultyStore.make(to, { seed, client: name, faults, crashAt, crashWhen, trace })
+    controls.push(faulty.control)
+    return RetryingStore.make(faulty.store, { retries: 6, assumeLateArrivals: true })
+  })
+
+  const write = Effect.fnUntraced(function* ({ database, notes }: Client) {
+    const document = { id: yield* pick(ids), value: `v${(written += 1)}`, group: yield* pick(["x", "y"]) }
+    const kind = yield* Random.nextIntBetween(0, 9)
+    if (kind < 5) return yield* notes.upsert(document)
+    if (kind < 7) return yield* notes.delete(document.id)
+    const other = { ...document, id: yield* pick(ids), value: `w${written}` }
+    return yield* database.transaction(Effect.andThen(notes.upsert(document), notes.upsert(other)), { retries: 6 })
+  })
+
+  /** Lives one life after the other until the work is done. */
+  const living = (work: (life: number) => Effect.Effect<unknown, unknown>, isOver: () => boolean) =>
+    Effect.gen(function* () {
+      for (let life = 0; !isOver(); life++) {
+        const done = yield* work(life).pipe(
+          Effect.catch(() => Effect.sleep(1000)),
+          FaultyStore.untilCrash
+        )
+        if (Option.isNone(done)) seen.crashes += 1
+      }
+    })
+
+  const working = (index: number) => {
+    let made = 0
+    const isOver = () => made >= ops / 2
+    return living(
+      (life) =>
+        Effect.gen(function* () {
+          const client = yield* clientOn(yield* connect(base, `w${index}.${life}`, 200))
+          while (!isOver()) {
+            made += 1
+            seen.operations += 1
+            yield* Effect.catch(write(client), () => Effect.void)
+            // Some looks of a backup are to find nothing changed.
+            yield* Effect.sleep(
+              (yield* chance(0.2)) ? yield* Random.nextIntBetween(2_000, 8_000) : yield* Random.nextIntBetween(1, 200)
+            )
+          }
+        }),
+      isOver
+    )
+  }
+
+  const backingUp = (index: number) =>
+    living(
+      (life) =>
+        Effect.gen(function* () {
+          const source = yield* connect(base, `b${index}.${life}`, 150)
+          const kept = yield* connect(vault, `v${index}.${life}`, 60)
+          const backups = yield* Backup.make({
+            source: broken?.source?.(source) ?? source,
+            vault: broken?.vault?.(kept) ?? kept
+          })
+          for (;;) {
+            yield* backups.create({ passes: 6 })
+            yield* Effect.sleep(yield* Random.nextIntBetween(1, 5_000))
+          }
+        }),
+      () => false
+    )
+
+  const settle = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.gen(function* () {
+      const settling = yield* Effect.forkChild(effect)
+      while (settling.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
+      return yield* Fiber.join(settling)
+    })
+
+  const others = yield* Effect.forEach([0, 1], (index) =>
+    Effect.forkChild(drawing(seed, 70 + index, `${seed}-backup ${index}`)(backingUp(index)))
+  )
+  const writers = yield* Effect.forkChild(atOnce(2, seed, `${seed}-writer `, working))
+  while (writers.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
+  const end = yield* Fiber.await(writers)
+  if (Exit.isFailure(end)) violations.push(`the run itself failed: ${Cause.pretty(end.cause)}`)
+  for (const other of others) yield* settle(Fiber.interrupt(other))
+  yield* TestClock.adjust("1 hour")
+  for (const control of controls) yield* control.settled
+
+  // One more, of what is there now.
+  const last = yield* Backup.make({ source: base, vault })
+  const made = yield* settle(Effect.result(last.create()))
+  if (Result.isFailure(made)) violations.push(`there is no backup any more: ${made.failure.message}`)
+  const newest = Result.isSuccess(made) ? made.success.id : undefined
+  for (const { id, isInstant } of yield* settle(last.list)) {
+    const { problems } = yield* settle(last.verify(id))
+    if (problems.length > 0) violations.push(`${id} is not whole: ${JSON.stringify(problems[0])}`)
+    if (!isInstant || problems.length > 0) continue
+    const { store: restored } = yield* MemoryStore.make()
+    // Begun again until it comes to its end. One that crashed after its last request has come to it, and finds its own work there.
+    for (let life = 0, isDone = false; !isDone; life++) {
+      const target = life < 5 ? yield* connect(restored, `${id}.${life}`, 40) : restored
+      const done = yield* settle(
+        last.restore(id, { target }).pipe(
+          Effect.as(true),
+          Effect.catch((error) => Effect.succeed(error._tag === "TargetNotEmpty" ? true : error.message)),
+          FaultyStore.untilCrash
+        )
+      )
+      isDone = Option.contains(done, true)
+      if (isDone || life < 5) continue
+      violations.push(`${id} cannot be restored: ${String(Option.getOrUndefined(done))}`)
+      break
+    }
+    yield* TestClock.adjust("1 minute")
+    for (const control of controls) yield* control.settled
+    const objects = yield* settle(objectsOf(restored))
+    if (!wasOnce(objects)) violations.push(`${id} says that it is of one instant, and never was`)
+    if (id === newest && !sameObjects(objects, yield* settle(objectsOf(base)))) {
+      violations.push(`${id} is not what is there`)
+    }
+  }
+  const report: Report = { seed, ...(yield* countsOf(controls)), violations, trace: trace.lines(), ...seen }
+  return report
+})
+
+const sameObjects = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
+  a.size === b.size && [...a].every(([key, what]) => b.get(key) === what)
+
+// -----------------------------------------------------------------------------
+// Builds that are wrong on purpose
+// -----------------------------------------------------------------------------
+
+export const backupBreaks: Readonly<Record<string, BackupBreak>> = {
+  /** A look takes what it has read for what is there: what has changed since is not seen. */
+  "blind-looks": {
+    source: (store) => {
+      const read = new Map<string, Partial<ListEntry>>()
+      return {
+        ...store,
+        get: (key, options) =>
+          Effect.tap(store.get(key, options), ({ body, etag, lastModified }) =>
+            Effect.sync(() => {
+              read.set(key, {
+                etag,
+                size: body.length,
+                ...(lastModified === undefined ? {} : { lastModified })
+              })
+            })
+          ),
+        list: (request) =>
+          Effect.map(store.list(request), (page) => ({
+            ...page,
+            entries: page.entries.map((entry) => ({ ...entry, ...read.get(entry.key) }))
+          }))
+      }
+    }
+  },
+  /** The manifest is there before its packs. */
+  "early-manifest": {
+    vault: (store) => {
+      const waiting: Array<Parameters<Store["put"]>[0]> = []
+      return {
+        ...store,
+        put: (request) => {
+          if (request.key.startsWith("packs/")) {
+            waiting.push(request)
+            return Effect.succeed({ etag: '"later"' })
+          }
+          if (!request.key.startsWith("snapshots/")) return store.put(request)
+          return Effect.tap(store.put(request), () =>
+            Effect.forEach(waiting.splice(0), (one) => Effect.delay(store.put(one), 100))
+          )
+        }
+      }
+    }
+  }
+}
