@@ -76,7 +76,7 @@ const consuming = Effect.gen(function* () {
   const consumer = yield* QueueConsumer.make()
   const apply = yield* consumer.applying([Copied])
   let applied = 0
-  yield* consumer.consume({
+  return yield* consumer.consume({
     source,
     payload: QueueConsumer.ChangeMessage,
     concurrency: 16,

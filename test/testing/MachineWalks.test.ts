@@ -196,7 +196,7 @@ describe("MachineWalks", () => {
   it.effect("gives guards the services that they need", () =>
     Effect.gen(function* () {
       class Rights extends Context.Service<Rights, { readonly may: boolean }>()(
-        "effect-s3db/test/MachineWalks/Rights"
+        "effect-s3db/test/testing/MachineWalks.test/Rights"
       ) {}
       const machine = StateMachine.make("gate", { context: Schema.Struct({}), events: { Pass: {} } })
         .states({
