@@ -44,12 +44,15 @@ export const tags = EventualConsistency.reducer(Accounts, "tags", {
   reduce: (all: ReadonlyArray<string>, tag: string): ReadonlyArray<string> => [...all, tag]
 })
 
+const all = [balance, amount, visits, credit, forgotten, tags]
+
 type Store = ObjectStore["Service"]
 
 /** A process that counts, until the scope closes. */
 export const processOn = Effect.fnUntraced(function* (
   store: Store,
-  options: Partial<EventualConsistency.Options<never>> = {}
+  options: Partial<EventualConsistency.Options<never>> = {},
+  known: ReadonlyArray<EventualConsistency.AnyCounter<Accounts>> = all
 ) {
   const { database } = yield* openOn(store)
   const accounts = yield* Effect.provideService(Resource.make(Accounts.definition), Database, database)
@@ -57,7 +60,7 @@ export const processOn = Effect.fnUntraced(function* (
     fold: false,
     retention: "1 day",
     ...options,
-    counters: [balance, amount, visits, credit, forgotten, tags]
+    counters: known
   }).pipe(Effect.provideService(Database, database), Effect.provideService(Accounts, accounts))
   return { accounts, counters }
 })

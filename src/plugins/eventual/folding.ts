@@ -246,6 +246,21 @@ const replayed = (
   return Result.succeed({ value, operations })
 }
 
+/** A base with operations up to `m` in it; none where this program cannot make them, by a field or a reducer that it does not have. */
+const rebased = (
+  field: Field | undefined,
+  base: Base,
+  m: Base["m"],
+  puts: ReadonlyArray<Put>,
+  isIn: (lane: string, number: number) => boolean
+): Base | undefined => {
+  if (field === undefined) return undefined
+  const result = replayed(field, base, puts, isIn)
+  if (Result.isFailure(result)) return undefined
+  const x = (base.x ?? []).filter(([lane, number]) => number > (m[lane] ?? 0))
+  return withValue(field, result.success.value, { m, ...(x.length === 0 ? {} : { x }) })
+}
+
 /** An operation with the name of its lane. */
 interface Named {
   readonly lane: string
@@ -541,20 +556,19 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
         const marks = marksOf(document)
         let isChanged = false
         for (const [name, base] of bases) {
-          const field = fields.get(name)
-          if (field === undefined) continue
           // What is no operation of this document is none of its base either.
           const isIn = (lane: string, number: number) => number <= markOf(marks, { name: lane })
-          const result = replayed(field, base, puts, isIn)
           const m: Record<string, number> = { ...base.m }
           for (const [lane, end] of ends) {
             if (Object.hasOwn(m, lane) && isIn(lane, end)) m[lane] = Math.max(m[lane]!, end)
           }
-          if (Result.isFailure(result) || Object.entries(m).every(([lane, number]) => base.m[lane] === number)) continue
-          const x = (base.x ?? []).filter(([lane, number]) => number > (m[lane] ?? 0))
-          const next = withValue(field, result.success.value, { m, ...(x.length === 0 ? {} : { x }) })
-          if (next === undefined) continue
-          bases.set(name, next)
+          if (Object.entries(m).every(([lane, number]) => base.m[lane] === number)) continue
+          const next = rebased(fields.get(name), base, m, puts, isIn)
+          if (next !== undefined) bases.set(name, next)
+          // Where those that go cannot be made here, what is kept begins anew, with the value that the document has then.
+          else if (puts.some(({ e, l }) => e.f === name && e.s > (base.m[l] ?? Infinity) && isIn(l, e.s)))
+            bases.delete(name)
+          else continue
           isChanged = true
         }
         return isChanged ? Effect.succeed({ [basesAttribute]: Object.fromEntries(bases) }) : Effect.fail(new Nothing())
