@@ -616,7 +616,7 @@ export class EventualConsistency extends Context.Service<
     readonly foldAll: Effect.Effect<ReadonlyArray<Engine.Report>, DbError.DbError>
     /**
      * Takes out what waits for a document, and gives how many operations that was: for one that was deleted, and whose id may come again. 1 GET
-     * and 1 PUT; of a resource with hot counters the same for each lane more.
+     * where there is nothing, else 3 GET and 1 PUT, and those of a log where operations are kept that are in the document; of a resource with hot counters 1 LIST, and those of a lane for each more.
      */
     readonly discard: (counter: AnyCounter, id: string) => Effect.Effect<number, InvalidCounter | DbError.DbError>
     /**

@@ -61,4 +61,26 @@ describe("EventualConsistency, releases", () => {
       assert.deepStrictEqual(yield* counters.recalculate(now, "a"), { value: 11, before: 11, operations: 1 })
     })
   )
+
+  it.effect(
+    "what is in the document, a program keeps that discards, and knows the counter not at all or without history",
+    () =>
+      Effect.gen(function* () {
+        for (const others of [[visits], [EventualConsistency.counter(Accounts, "balance")]]) {
+          const store = yield* memory
+          const { accounts, counters } = yield* processOn(store)
+          const older = yield* processOn(store, {}, others)
+          yield* accounts.insert({ id: "a" })
+          yield* counters.add(balance, "a", 100)
+          yield* counters.foldAll
+          // It is in the document, and stays in its lane; the other one waits.
+          yield* counters.apply(balance, "a", { add: 5 })
+          yield* counters.add(balance, "a", 1000)
+          assert.strictEqual(yield* older.counters.discard(others[0]!, "a"), 2)
+          yield* counters.foldAll
+          assert.deepStrictEqual(yield* counters.recalculate(balance, "a"), { value: 105, before: 105, operations: 2 })
+          assert.strictEqual(yield* older.counters.discard(others[0]!, "a"), 0)
+        }
+      })
+  )
 })

@@ -366,14 +366,17 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     }),
     discard: Effect.fnUntraced(function* (id) {
       const keys = yield* keysFor(id)
-      if (hasKept) {
-        // What is in the document already is not discarded, but has come in.
-        const versions = yield* readAll(keys)
-        const markOf = yield* Effect.mapError(documents.marksOf(id), () => behind)
-        for (const { key, lane } of versions) {
-          const done = lane.entries.filter(({ f, i, s }) => i === id && isKept(f) && s <= markOf(lane.name))
-          yield* past.put(key, lane.name, done)
-        }
+      const versions = yield* readAll(keys)
+      const own = versions.map(({ key, lane }) => ({ key, lane, entries: lane.entries.filter(({ i }) => i === id) }))
+      if (own.every(({ entries }) => entries.length === 0)) return 0
+      // What is in the document already is not discarded, but has come in: the document tells of what it is kept, also of fields that this program does not know.
+      const isNeeded = yield* Effect.mapError(documents.needsOf(id), () => behind)
+      for (const { entries, key, lane } of own) {
+        yield* past.put(
+          key,
+          lane.name,
+          entries.filter((entry) => isNeeded(lane.name, entry))
+        )
       }
       const taken = yield* Effect.forEach(keys, (key) => lanes.discard(key, id), { concurrency: 16 })
       return taken.reduce((sum, one) => sum + one, 0)

@@ -143,8 +143,8 @@ export interface Documents {
   ) => Effect.Effect<Recalculated, ChangeError | Behind | NotHeld>
   /** Puts operations of a document, those of a lane in their order, into what the others begin with, before they are removed. 1 GET, and 1 PUT where there are some. */
   readonly rebase: (id: string, puts: ReadonlyArray<Put>) => Effect.Effect<void, ChangeError>
-  /** Up to which number of a lane operations are in a document. 1 GET. */
-  readonly marksOf: (id: string) => Effect.Effect<(lane: string) => number, ReadError>
+  /** Whether an operation is in a document whose value is made again of it: who takes it out of its lane puts it. 1 GET. */
+  readonly needsOf: (id: string) => Effect.Effect<(lane: string, entry: Pick<Entry, "f" | "s">) => boolean, ReadError>
 }
 
 /**
@@ -581,11 +581,14 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
         )
       )
     },
-    marksOf: (id) =>
+    needsOf: (id) =>
       repository.get(id as N["id"]).pipe(
-        Effect.map(marksOf),
-        Effect.catchTag("NotFound", () => Effect.succeed<Marks>({})),
-        Effect.map((marks) => (name: string) => markOf(marks, { name }))
+        Effect.catchTag("NotFound", () => Effect.succeed(undefined)),
+        Effect.map((document) => {
+          const [marks, bases] = [marksOf(document), basesOf(document)]
+          return (name: string, { f, s }: Pick<Entry, "f" | "s">) =>
+            baseOf(bases, f) !== undefined && s <= markOf(marks, { name })
+        })
       ),
     permit: Effect.fnUntraced(function* (id, field, operation) {
       if (!guarded && (yield* CurrentUser.CurrentUser) === undefined) return
