@@ -598,7 +598,7 @@ export class EventualConsistency extends Context.Service<
     /**
      * Makes an operation, and all that were acknowledged before it, in the document, and gives the value. With `mode: "apply"` 1 GET and 1 PUT,
      * else 2 PUT and 1 GET. `InvalidOperation`: the document cannot have the value; `NotFound`: it waits for a document. Where
-     * the document could not be written, the error of that: the operation waits.
+     * the document could not be written, the error of that: the operation waits. `DbError` with the outcome `"unknown"` also where it is in its lane, the answer was lost, and one like it was left out.
      */
     readonly apply: <V>(counter: Counter<V>, id: string, operation: Operation<V>) => Effect.Effect<V, OperationError>
     /** The value of a counter. 1 GET. `NotFound`: there is no document. */
@@ -987,8 +987,13 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
       const one = yield* checked(counter, id, kind, amount)
       if (one.field.isDirect) return valueOf<V>(yield* direct(counter, one, id))
       yield* permitted(counter, one, id)
-      const { outcome, problem } = yield* named(one.engine.deferAndFold(one.field, id, one.operation))
+      const { isUnsure, outcome, problem } = yield* named(one.engine.deferAndFold(one.field, id, one.operation))
       if (problem !== undefined) return yield* refused(counter, problem)
+      if (isUnsure) {
+        const description =
+          "the answer of the store was lost, and an operation like this one was left out of the document"
+        return yield* DbError.make("EventualConsistency.apply", new DbError.OutcomeUnknown({ description }))
+      }
       const { document } = yield* failedOf(outcome, counter.resource, id)
       return valueOf<V>(one.field.read(document) ?? one.field.initial)
     }),

@@ -492,6 +492,39 @@ describe("EventualConsistency, lost answers and crashes", () => {
     })
   )
 
+  it.effect("do not say that an operation is in its document where it may be the one that was left out", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const others = yield* processOn(inner)
+      let isLost = false
+      const lost = new StoreError.StoreError({
+        operation: "put",
+        reason: new StoreError.Timeout({ description: "no answer", afterMillis: 1 })
+      })
+      // It lands, and so many others write upon it that nothing tells which of the lane is its own.
+      const later = Effect.forEach(
+        Array.from({ length: 60 }, (_, i) => `other-${i}`),
+        (id) => Effect.orDie(others.counters.add(balance, id, 1)),
+        { discard: true }
+      )
+      const store: Store = {
+        ...inner,
+        put: (request) => {
+          if (!isLost || !request.key.includes("/lane/")) return inner.put(request)
+          isLost = false
+          return inner.put(request).pipe(Effect.andThen(later), Effect.andThen(Effect.fail(lost)))
+        }
+      }
+      const { counters, wallets } = yield* processOn(store)
+      yield* wallets.insert({ id: "w", credit: 1 })
+      isLost = true
+      const error = yield* Effect.flip(counters.apply(credit, "w", { subtract: 5 }))
+      assert.strictEqual(error._tag === "DbError" && error.outcome, "unknown")
+      isLost = true
+      assert.strictEqual(yield* counters.apply(credit, "w", { add: 4 }), 5)
+    })
+  )
+
   it.effect("count what landed once, where its answer was lost", () =>
     Effect.gen(function* () {
       const inner = yield* memory

@@ -124,6 +124,8 @@ export interface Made {
   readonly outcome: Folding.Outcome
   /** Why the operation was left out, if it was. */
   readonly problem: string | undefined
+  /** Whether one like it was left out, and nobody can tell which of them is its own. */
+  readonly isUnsure: boolean
 }
 
 /** From so many operations in a lane on it is folded at once: a lane is written whole each time. */
@@ -352,7 +354,12 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       const outcome = folded?.outcome ?? nothing
       const refused = outcome._tag === "Folded" ? outcome.refused : []
       const own = refused.find((one) => one.number === number && one.lane === lane.name)
-      return { outcome, problem: own?.problem }
+      const isAlike = ({ a, i, k, s }: Lanes.Entry) =>
+        i === id &&
+        k === operation.kind &&
+        JSON.stringify(a) === JSON.stringify(operation.amount) &&
+        refused.some((one) => one.number === s && one.field === field.name)
+      return { outcome, problem: own?.problem, isUnsure: Number.isNaN(number) && lane.entries.some(isAlike) }
     }),
     pendingOf: Effect.fnUntraced(function* (id) {
       const versions = yield* readAll(yield* keysFor(id))
