@@ -5,9 +5,10 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
+import * as EventualConsistency from "effect-s3db/plugins/EventualConsistency"
 import * as Cohorts from "../../src/plugins/eventual/cohorts.ts"
 import { memory } from "../fixture.ts"
-import { amount, balance, points, processOn, visits } from "./counters.ts"
+import { amount, balance, points, processOn, visits, Wallets } from "./counters.ts"
 
 const at = (text: string) => TestClock.setTime(Date.parse(text))
 const zone = (name: string) => Cohorts.make(DateTime.zoneMakeNamedUnsafe(name))
@@ -94,6 +95,22 @@ describe("EventualConsistency, analytics", () => {
         all.map(({ cohort, count, documents, total }) => [cohort, count, documents, total]),
         [["2025-10", 5, 2, 1340]]
       )
+    })
+  )
+
+  it.effect("have the least and the greatest of what is added at a time, to the last digit", () =>
+    Effect.gen(function* () {
+      yield* at("2026-03-01T00:00:00Z")
+      const store = yield* memory
+      const exact = EventualConsistency.counter(Wallets, "points", { analytics: true })
+      const { counters, wallets } = yield* processOn(store, {}, [exact])
+      yield* wallets.insert({ id: "a" })
+      const amounts = [9007199254740993n, 9007199254740992n, 9007199254740995n, 9007199254740996n, 9007199254740994n]
+      yield* Effect.forEach(amounts, (n) => counters.add(exact, "a", n), { concurrency: "unbounded" })
+      yield* counters.foldAll
+      const [bucket] = yield* counters.analytics(exact, { from: 0, to: 1_800_000_000_000, by: "year", fillGaps: false })
+      const { count, max, min } = bucket!.operations.add!
+      assert.deepStrictEqual([count, min, max], [5, 9007199254740992n, 9007199254740996n])
     })
   )
 

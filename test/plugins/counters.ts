@@ -65,11 +65,12 @@ export const all = [balance, points, amount, visits, credit, google, direct, tag
 /** A process that counts, until the scope closes. */
 export const processOn = Effect.fnUntraced(function* (
   store: ObjectStore["Service"],
-  options: Partial<EventualConsistency.Options> = {}
+  options: Partial<EventualConsistency.Options> = {},
+  known: ReadonlyArray<EventualConsistency.AnyCounter<Wallets>> = all
 ) {
   const { database } = yield* openOn(store)
   const wallets = yield* Effect.provideService(Resource.make(Wallets.definition), Database, database)
-  const counters = yield* EventualConsistency.make({ fold: false, ...options, counters: all }).pipe(
+  const counters = yield* EventualConsistency.make({ fold: false, ...options, counters: known }).pipe(
     Effect.provideService(Database, database),
     Effect.provideService(Wallets, wallets)
   )

@@ -19,7 +19,7 @@ import * as CasCell from "../../kernel/CasCell.ts"
 import { listAll, type ObjectStore } from "../../storage/ObjectStore.ts"
 import type * as StoreError from "../../storage/StoreError.ts"
 import { quarter } from "./cohorts.ts"
-import type { Kind } from "./field.ts"
+import { decimalOf, type Kind } from "./field.ts"
 import type { Entry, Lane } from "./lanes.ts"
 
 const kinds = ["add", "subtract", "set", "reduce"] as const
@@ -74,13 +74,6 @@ export interface Analytics {
   ) => Effect.Effect<ReadonlyArray<Summed>, StoreError.StoreError>
   /** Removes the months of a field that were over before a time, and gives how many objects that was. 1 LIST, 1 DeleteObjects. */
   readonly prune: (field: string, before: number) => Effect.Effect<number, StoreError.StoreError | StoreError.Reason>
-}
-
-const zero = BigDecimal.fromBigInt(0n)
-
-const decimalOf = (text: unknown): BigDecimal.BigDecimal => {
-  const parsed = BigDecimal.fromString(String(text))
-  return parsed._tag === "Some" ? parsed.value : zero
 }
 
 const textOf = (value: BigDecimal.BigDecimal): string => BigDecimal.format(BigDecimal.normalize(value))

@@ -31,6 +31,19 @@ export interface Stored {
   readonly amount: Json
 }
 
+const nothing = BigDecimal.fromBigInt(0n)
+
+/**
+ * Returns an amount as it is stored as a decimal; `0` where it is no number.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const decimalOf = (amount: unknown): BigDecimal.BigDecimal => {
+  const parsed = BigDecimal.fromString(String(amount))
+  return parsed._tag === "Some" ? parsed.value : nothing
+}
+
 /**
  * A field that is counted, whatever its type.
  *

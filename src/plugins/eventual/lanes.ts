@@ -13,6 +13,7 @@
  *
  * @since 0.1.0
  */
+import * as BigDecimal from "effect/BigDecimal"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
@@ -25,7 +26,7 @@ import * as CasCell from "../../kernel/CasCell.ts"
 import * as grouped from "../../kernel/internal/grouped.ts"
 import { listAll, type ObjectStore } from "../../storage/ObjectStore.ts"
 import * as StoreError from "../../storage/StoreError.ts"
-import type { Kind } from "./field.ts"
+import { decimalOf, type Kind } from "./field.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -206,7 +207,8 @@ type Version = CasCell.Version<Lane>
 type Batch = ReadonlyArray<Omit<Entry, "s">>
 
 /** Amounts in the order of numbers: both are as one field stores them. */
-const isLess = (a: Json, b: Json): boolean => Number(a) < Number(b)
+const isLess = (a: Json, b: Json): boolean =>
+  typeof a === "number" && typeof b === "number" ? a < b : BigDecimal.isLessThan(decimalOf(a), decimalOf(b))
 
 /**
  * Makes the lanes of a resource, which are written until the scope closes. No request.
