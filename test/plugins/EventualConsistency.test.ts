@@ -459,6 +459,44 @@ describe("EventualConsistency, requests", () => {
   )
 })
 
+describe("EventualConsistency, at a time", () => {
+  const both = (effect: Effect.Effect<void, unknown>) => Effect.all([effect, effect], { concurrency: "unbounded" })
+  const entriesOf = Effect.fnUntraced(function* (store: Store, id: string) {
+    const keys = (yield* keysOf(store, "resource=wallets/plugin=eventual/lane/")).filter((key) => /\d\d$/.test(key))
+    const bodies = yield* Effect.forEach(keys, (key) =>
+      Effect.map(store.get(key), ({ body }) => new TextDecoder().decode(body))
+    )
+    return bodies.join().split(`"i":"${id}"`).length - 1
+  })
+
+  it.effect("what fits is not left out with what does not, and what only grows is one", () =>
+    Effect.gen(function* () {
+      const { counters, store, wallets } = yield* openNew
+      for (const id of ["less", "more", "mixed"]) yield* wallets.insert({ id, credit: 5, balance: 5 })
+      yield* both(counters.subtract(credit, "less", 3))
+      yield* both(counters.add(credit, "more", 3))
+      yield* Effect.all([counters.add(credit, "mixed", -3), counters.add(credit, "mixed", -3)], { concurrency: 2 })
+      yield* both(counters.subtract(balance, "mixed", 3))
+      const entries = yield* Effect.forEach(["less", "more", "mixed"], (id) => entriesOf(store, id))
+      assert.deepStrictEqual(entries, [2, 1, 3])
+      assert.strictEqual((yield* counters.foldAll)[0]!.refused, 2)
+      const values = yield* Effect.forEach(["less", "more", "mixed"], (id) => counters.read(credit, id))
+      assert.deepStrictEqual(values, [2, 11, 2])
+      assert.strictEqual(yield* counters.read(balance, "mixed"), -1)
+    })
+  )
+
+  it.effect("as many are refused as are in what is left out", () =>
+    Effect.gen(function* () {
+      const { counters, wallets } = yield* openNew
+      yield* wallets.insert({ id: "w", visits: Number.MAX_SAFE_INTEGER })
+      yield* both(counters.add(visits, "w", 3))
+      const [report] = yield* counters.foldAll
+      assert.deepStrictEqual([report!.operations, report!.refused], [2, 2])
+    })
+  )
+})
+
 describe("EventualConsistency, lost answers and crashes", () => {
   it.effect("do not say that nothing was done where a refusal may be that of a second delivery", () =>
     Effect.gen(function* () {

@@ -268,10 +268,9 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     }
     const sizes = (tag: Folding.Outcome["_tag"]) =>
       folded.reduce((sum, { outcome }) => sum + (outcome._tag === tag ? outcome.operations : 0), 0)
-    const refused = folded.reduce(
-      (sum, { outcome }) => sum + (outcome._tag === "Folded" ? outcome.refused.length : 0),
-      0
-    )
+    const refused = folded
+      .flatMap(({ outcome }) => (outcome._tag === "Folded" ? outcome.refused : []))
+      .reduce((sum, { operations }) => sum + operations, 0)
     return {
       resource,
       operations: sizes("Folded"),

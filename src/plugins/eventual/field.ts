@@ -67,7 +67,7 @@ export interface Field {
   readonly read: (document: unknown) => unknown
   /** The amount as it is stored, or what is wrong with it. */
   readonly encode: (kind: Kind, amount: unknown) => Result.Result<Json, string>
-  /** What two operations that add, or take away, one right after the other, come to in one; `undefined` where they stay two. */
+  /** What two operations that add, or take away, one right after the other, come to in one; `undefined` where they stay two, also since one of them may fit alone. */
   readonly merge: (kind: Kind, first: Json, second: Json) => Json | undefined
   /** The value after an operation, or why there can be none. */
   readonly apply: (value: unknown, operation: Stored) => Result.Result<unknown, string>
@@ -171,6 +171,34 @@ const withoutAbsence = (type: AST.AST): AST.AST | undefined => {
 const isInteger = (type: AST.AST): boolean =>
   (type.checks ?? []).some((check) => JSON.stringify(check.annotations?.["representation"] ?? null).includes("/isInt"))
 
+const kindIds = new Set(["effect/schema/isInt", "effect/schema/isFinite"])
+const floorId = /^effect\/schema\/isGreaterThan(?:OrEqualTo)?(?:BigInt|BigDecimal)?$/
+
+const isMoreThan = (test: (id: string, type: unknown) => boolean) => (check: AST.Check<never>) => {
+  const { id, payload } = (check.annotations?.["representation"] ?? {}) as {
+    readonly id?: string
+    readonly payload?: { readonly type?: unknown }
+  }
+  return id === undefined || !test(id, payload?.type)
+}
+
+const isKind = (id: string, type: unknown): boolean =>
+  kindIds.has(id) || (id === Attributes.representationId && (type === "money" || type === "decimal"))
+
+/**
+ * Which operations may be one: all where every number of its kind is a value; those that add nothing negative where a value has a least; else
+ * none, since each may fit where both together do not.
+ */
+const mergeableOf = (declared: AST.AST): ((kind: Kind, first: Json, second: Json) => boolean) => {
+  const checks = [
+    ...(declared.checks ?? []),
+    ...(declared._tag === "Union" ? (withoutAbsence(declared)?.checks ?? []) : [])
+  ]
+  if (!checks.some(isMoreThan(isKind))) return () => true
+  if (checks.some(isMoreThan((id, type) => isKind(id, type) || floorId.test(id)))) return () => false
+  return (kind, first, second) => kind === "add" && Number(first) >= 0 && Number(second) >= 0
+}
+
 const isDecimal = (type: AST.AST): boolean =>
   AST.isDeclaration(type) &&
   Schema.is(Schema.make(new AST.Declaration(type.typeParameters, type.run)))(decimals(0).zero)
@@ -242,6 +270,7 @@ export const sum = (
     if (initial !== undefined && !numbers.isOne(initial)) return Result.fail(`Expected ${numbers.what} as initial`)
     const { fromDecimal, fromJson, isOne, minus, plus, toJson, what, zero } = numbers
     const check = checkedBy(type)
+    const isMergeable = mergeableOf(type)
     const path = name.split(".")
     const after: Field["replay"] = (value, { amount, kind }) => {
       const given = fromJson(amount)
@@ -258,7 +287,7 @@ export const sum = (
       encode: (_, amount) => (isOne(amount) ? Result.succeed(toJson(amount)) : Result.fail(`Expected ${what}`)),
       merge: (kind, first, second) => {
         const [a, b] = [fromJson(first), fromJson(second)]
-        if (kind === "set" || a === undefined || b === undefined) return undefined
+        if (kind === "set" || a === undefined || b === undefined || !isMergeable(kind, first, second)) return undefined
         const both = plus(a, b)
         return isOne(both) ? toJson(both) : undefined
       },

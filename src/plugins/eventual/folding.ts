@@ -71,6 +71,8 @@ export interface Refusal {
   readonly number: number
   readonly field: string
   readonly problem: string
+  /** How many it stands for. */
+  readonly operations: number
 }
 
 /**
@@ -276,12 +278,13 @@ const fresh = (document: unknown, parts: ReadonlyArray<Part>): ReadonlyArray<Nam
   })
 }
 
-const refusedOf = ({ entry: { f, i, s }, lane }: Named, problem: string): Refusal => ({
+const refusedOf = ({ entry: { c = 1, f, i, s }, lane }: Named, problem: string): Refusal => ({
   id: i,
   lane,
   number: s,
   field: f,
-  problem
+  problem,
+  operations: c
 })
 
 const bySchema = "with the value that it leads to, the document is none of the schema's"
