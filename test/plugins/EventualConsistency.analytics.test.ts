@@ -46,6 +46,35 @@ describe("cohorts", () => {
     assert.strictEqual(new Date(gap.at).toISOString(), "2018-11-04T03:00:00.000Z")
   })
 
+  it("have each quarter of an hour in the hour that has begun and has not ended, also where clocks change within one", () => {
+    const quarter = 900_000
+    const days = ["2026-04-04T10:00:00Z", "2026-10-03T10:00:00Z", "2026-09-26T10:00:00Z"]
+    for (const name of ["Australia/Lord_Howe", "Pacific/Chatham", "Europe/Berlin", "Asia/Kathmandu"]) {
+      const calendar = zone(name)
+      for (const from of days.map(Date.parse)) {
+        for (let at = from; at < from + 40 * quarter; at += quarter) {
+          const [own, next] = calendar.between(at, at + 12 * quarter, "hour")
+          assert.isTrue(own!.at <= at && at < next!.at, `${name} ${new Date(at).toISOString()}`)
+          const isFirst = calendar.cohortOf(at - quarter, "hour").label !== own!.label
+          assert.strictEqual(own!.at === at, isFirst, `${name} ${new Date(at).toISOString()}`)
+        }
+      }
+    }
+    const hours = zone("Australia/Lord_Howe").between(
+      Date.parse("2026-04-04T14:45Z"),
+      Date.parse("2026-04-04T16:00Z"),
+      "hour"
+    )
+    assert.deepStrictEqual(
+      hours.map(({ at: begin, label }) => [label, new Date(begin).toISOString().slice(11, 16)]),
+      [
+        ["2026-04-05T01:00+11:00", "14:00"],
+        ["2026-04-05T01:00+10:30", "15:00"],
+        ["2026-04-05T02:00+10:30", "15:30"]
+      ]
+    )
+  })
+
   it("follow one another without a gap", () => {
     for (const name of ["UTC", "America/Sao_Paulo", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu"]) {
       const calendar = zone(name)

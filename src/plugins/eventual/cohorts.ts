@@ -145,10 +145,13 @@ export const make = (zone: DateTime.TimeZone): Calendar => {
     return at
   }
 
-  const hourAt = (at: number): Cohort => {
-    const offset = offsetAt(at)
-    const local = Math.floor((at + offset) / hour) * hour
-    return { label: `${new Date(local).toISOString().slice(0, 13)}:00${offsetText(offset)}`, at: local - offset }
+  const hourAt = (time: number): Cohort => {
+    const offset = offsetAt(time)
+    const local = Math.floor((time + offset) / hour) * hour
+    let at = local - offset
+    // Where clocks change within an hour of theirs, the one after the change begins with it.
+    while (offsetAt(at) !== offset) at = (Math.floor(at / quarter) + 1) * quarter
+    return { label: `${new Date(local).toISOString().slice(0, 13)}:00${offsetText(offset)}`, at }
   }
 
   const civilOf = (at: number): number => Math.floor((at + offsetAt(at)) / day) * day
