@@ -83,4 +83,31 @@ describe("EventualConsistency, releases", () => {
         }
       })
   )
+
+  it.effect("what a program folds whose counter has no history, is not taken back", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { accounts, counters } = yield* processOn(store)
+      const without = EventualConsistency.counter(Accounts, "balance")
+      const older = yield* processOn(store, {}, [without, visits])
+      for (const id of ["a", "b"]) {
+        yield* accounts.insert({ id })
+        yield* counters.add(balance, id, 10)
+        yield* counters.add(visits, id, 1)
+      }
+      yield* counters.foldAll
+      yield* older.counters.add(without, "a", 5)
+      // It is in the document, and leaves its lane by the other one.
+      yield* counters.apply(balance, "b", { add: 5 })
+      yield* older.counters.foldAll
+      for (const id of ["a", "b"]) {
+        assert.deepStrictEqual(yield* counters.recalculate(balance, id), { value: 15, before: 15, operations: 0 })
+        yield* counters.add(balance, id, 1)
+        yield* counters.foldAll
+        yield* accounts.update(id, { balance: 0, visits: 0 })
+        assert.deepStrictEqual(yield* counters.recalculate(balance, id), { value: 16, before: 0, operations: 1 })
+        assert.strictEqual((yield* counters.recalculate(visits, id)).value, 1)
+      }
+    })
+  )
 })

@@ -337,12 +337,13 @@ const basesAfter = (
     readonly values: ReadonlyMap<string, unknown>
     readonly refused: ReadonlyArray<Refusal>
     readonly marks: Marks
+    readonly unkept: ReadonlySet<string>
   }
 ): Bases | undefined => {
   const names = new Set(all.map(({ entry: { f } }) => f).filter((name) => fields.get(name)?.isKept === true))
-  if (names.size === 0) return undefined
+  if (names.size === 0 && after.unkept.size === 0) return undefined
   const marks = marksOf(document)
-  const bases = new Map(Object.entries(basesOf(document)))
+  const bases = new Map(Object.entries(basesOf(document)).filter(([name]) => !after.unkept.has(name)))
   for (const name of names) {
     const field = fields.get(name)!
     const base = bases.get(name) ?? withValue(field, field.read(document), { m: marks })
@@ -362,6 +363,20 @@ const basesAfter = (
     if (next !== undefined) bases.set(name, next)
   }
   return Object.fromEntries(bases)
+}
+
+/** Fields with a base of which operations leave their lane without being kept: a program without their history folds. */
+const unkept = (
+  fields: ReadonlyMap<string, Field>,
+  document: unknown,
+  parts: ReadonlyArray<Part>
+): ReadonlySet<string> => {
+  const bases = basesOf(document)
+  if (Object.keys(bases).length === 0) return new Set()
+  const leaving = parts.flatMap(({ entries, lane: { name } }) =>
+    entries.filter(({ f, s }) => fields.get(f)?.isKept !== true && s > (baseOf(bases, f)?.m[name] ?? 0))
+  )
+  return new Set(leaving.flatMap(({ f }) => (baseOf(bases, f) === undefined ? [] : [f])))
 }
 
 /** A document that is replaced keeps the marks of the one before, where the new one says nothing of them. */
@@ -459,7 +474,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       const all = fresh(before, parts)
       operations = sizeOf(all.map(({ entry }) => entry))
       document = before
-      if (all.length === 0) {
+      const lost = unkept(fields, before, parts)
+      if (all.length === 0 && lost.size === 0) {
         refused = []
         return Effect.fail(new Nothing())
       }
@@ -468,7 +484,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
         : valuesAfter(before, all)
       refused = after.refused
       const marks = marked(before, parts)
-      const bases = basesAfter(fields, before, all, { ...after, marks })
+      const bases = basesAfter(fields, before, all, { ...after, marks, unkept: lost })
       return Effect.succeed({
         ...Object.fromEntries(after.values),
         [marksAttribute]: marks,
