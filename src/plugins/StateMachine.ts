@@ -625,7 +625,7 @@ export interface StateStatistics {
 export interface Flow<in out M extends Any> {
   /**
    * Starts an entity: in a new document, or in one that is there and has none. 1 PUT, with 1 GET and 2 PUT more where the document is there. `rest`: the other
-   * fields of the document. `AlreadyStarted`; `InvalidInput`: the document lacks fields.
+   * fields of the document. Where the answer of the write was lost, it gives the entity as it is by then. `AlreadyStarted`; `InvalidInput`: the document lacks fields.
    */
   readonly start: (
     id: string,
@@ -964,8 +964,8 @@ export const open = Effect.fn("StateMachine.open")(function* <
   const firstPause = 100
   const flow = {
     start: Effect.fn("StateMachine.start")(function* (id: string, context: unknown, rest = {}) {
-      const stored = yield* entities.start(id, context, rest)
-      return entityOf(id, { stored, context }, stored.due)
+      const begun = yield* entities.start(id, context, rest)
+      return entityOf(id, begun, begun.stored.due)
     }),
     initial: entities.initial,
     send: Effect.fn("StateMachine.send")(send),

@@ -270,6 +270,38 @@ describe("StateMachine", () => {
     })
   )
 
+  it.effect("does not take back what others have sent since the answer of a start was lost", () =>
+    Effect.gen(function* () {
+      for (const isThere of [false, true]) {
+        const inner = yield* memory
+        const others = yield* processOn(inner)
+        let isArmed = false
+        const store: Store = {
+          ...inner,
+          put: (request) => {
+            if (!isArmed || !request.key.includes("/data/id=")) return inner.put(request)
+            return Effect.gen(function* () {
+              // That of an insert is refused where the document is there, and the update comes after it.
+              yield* inner.put(request)
+              isArmed = false
+              // So many that the document does not tell any more who wrote it then.
+              yield* Effect.orDie(Effect.repeat(others.flow.send("1", "Note"), { times: 40 }))
+              // Nobody has heard of it, so that it is sent once more.
+              return yield* inner.put(request)
+            })
+          }
+        }
+        const { flow, orders } = yield* processOn(store)
+        if (isThere) yield* orders.insert({ id: "1", title: "t" })
+        isArmed = true
+        yield* flow.start("1", nothing)
+        const { context, version } = yield* others.flow.get("1")
+        assert.deepStrictEqual([version, context.notes], [41, 41])
+        assert.strictEqual((yield* Stream.runCollect(others.flow.history("1"))).length, 42)
+      }
+    })
+  )
+
   it.effect("does not say that nothing was done where an answer was lost, and nobody can be asked after", () =>
     Effect.gen(function* () {
       const inner = yield* memory

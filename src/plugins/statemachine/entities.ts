@@ -164,7 +164,10 @@ export interface Entities {
     id: string,
     context: unknown,
     rest: Readonly<Record<string, unknown>>
-  ) => Effect.Effect<Kept.Stored, AlreadyStarted | Schema.SchemaError | Repository.InsertError | Repository.ChangeError>
+  ) => Effect.Effect<
+    Step.View,
+    AlreadyStarted | UnknownForm | Schema.SchemaError | Repository.InsertError | Repository.ChangeError
+  >
   readonly send: (
     id: string,
     event: unknown,
@@ -461,15 +464,23 @@ export const make = (options: Options): Entities => {
     start: Effect.fnUntraced(function* (id, context, rest) {
       const stored = yield* initial(context)
       const inserted = yield* Effect.result(documents.insert({ ...rest, [primaryKey]: id, [field]: stored }))
-      if (Result.isSuccess(inserted)) return stored
+      const begun: Step.View = { stored, context }
+      if (Result.isSuccess(inserted)) return begun
       if (inserted.failure._tag !== "AlreadyExists") return yield* Effect.fail(inserted.failure)
-      yield* documents.update(id, (current) => {
+      const change = Effect.fnUntraced(function* (current: unknown) {
         const there = storedIn(current)
-        return there === undefined || there.life === stored.life
-          ? Effect.succeed({ ...rest, [field]: stored })
-          : Effect.fail(new AlreadyStarted({ machine, id, state: there.state }))
+        if (there === undefined) return { ...rest, [field]: stored }
+        if (there.life !== stored.life) return yield* new AlreadyStarted({ machine, id, state: there.state })
+        // It was written, and the answer was lost: others may have sent events to it since.
+        return yield* Effect.fail(new Nothing(yield* Step.view(rules, id, there)))
       })
-      return stored
+      return yield* documents.update(id, change).pipe(
+        Effect.as(begun),
+        Effect.catchIf(
+          (error): error is Nothing<Step.View> => error instanceof Nothing,
+          (nothing) => Effect.succeed(nothing.value)
+        )
+      )
     }),
     send,
     fire,
