@@ -261,7 +261,7 @@ export class Quota extends Context.Service<
   {
     /**
      * Takes so much of a budget for a key, by default 1, or nothing. `Exceeded`: there is less, and when there is more. `InvalidQuota`: the budget, the key or the amount is
-     * wrong; one that is more than the limit, too.
+     * wrong; one that is more than the limit, too. Who is interrupted waits until the write that is under way has come to an end, and gives back what it has taken: 1 PUT.
      */
     readonly take: (budget: Budget, key: string, amount?: number) => Effect.Effect<Taken, TakeError>
     /**
@@ -402,18 +402,24 @@ export const make = Effect.fn("Quota.make")(function* (
       if (amount === 0) return
       // Whatever comes of it: what was given back twice would be more than there is.
       left -= amount
-      yield* named(using(place, (escrow) => escrow.add(amount)))
+      yield* Effect.uninterruptible(named(using(place, (escrow) => escrow.add(amount))))
       refusals.delete(place.key)
     })
   }
 
-  const take = Effect.fnUntraced(function* (
+  const returned = (name: string, amount: number, release: Taken["release"]) =>
+    Effect.catchCause(release(), (cause) =>
+      Effect.logWarning(`${self.slug}: ${amount} of ${name} could not be given back`, cause)
+    )
+
+  const takeWith = Effect.fnUntraced(function* (
     of: Budget,
     key: string,
-    amount: number
+    amount: number,
+    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   ): Effect.fn.Return<Taken, TakeError> {
     for (;;) {
-      const at = yield* named(now)
+      const at = yield* restore(named(now))
       const place = yield* placeAt(of, key, at)
       const { rules, window } = place
       if (!Number.isSafeInteger(amount) || amount < 1 || amount > rules.limit) {
@@ -435,22 +441,29 @@ export const make = Effect.fn("Quota.make")(function* (
         return yield* exceeded(known.available, at)
       }
       const asked = yield* Effect.result(using(place, (escrow) => escrow.take(amount)))
-      const after = yield* named(now)
       if (Result.isFailure(asked)) {
         if (asked.failure._tag !== "Insufficient") return yield* named(Effect.fail(asked.failure))
         const { available } = asked.failure
+        const after = yield* restore(named(now))
         refusals.delete(place.key)
         refusals.set(place.key, { available, at: after })
         if (refusals.size > mostRemembered) refusals.delete(refusals.keys().next().value!)
         yield* self.count("refused")
         return yield* exceeded(available, after)
       }
+      const release = give(of.name, place, amount)
+      // Nobody gets to know of what was taken for who has been interrupted meanwhile.
+      const after = yield* Effect.onError(restore(named(now)), () => returned(of.name, amount, release))
       // So late that the object of the window may have been removed, and begun anew.
       if (window !== undefined && after >= window.until + grace / 2) continue
       yield* self.count("taken", amount)
-      return { amount, window, release: give(of.name, place, amount) }
+      return { amount, window, release }
     }
   })
+
+  /** Who is interrupted waits until it is known what has come of the write, which is under way, and gives it back. */
+  const take = (of: Budget, key: string, amount: number): Effect.Effect<Taken, TakeError> =>
+    Effect.uninterruptibleMask((restore) => takeWith(of, key, amount, restore))
 
   const wait = Effect.fnUntraced(function* (
     of: Budget,
@@ -493,10 +506,7 @@ export const make = Effect.fn("Quota.make")(function* (
       Effect.acquireUseRelease(
         take(of, key, amount),
         () => effect,
-        ({ release }) =>
-          Effect.catchCause(release(), (cause) =>
-            Effect.logWarning(`${self.slug}: ${amount} of ${of.name} could not be given back`, cause)
-          )
+        ({ release }) => returned(of.name, amount, release)
       ).pipe(Effect.withSpan("Quota.hold")),
     left: Effect.fn("Quota.left")(function* (of, key) {
       const place = yield* placeAt(of, key, yield* named(now))

@@ -1,6 +1,7 @@
 /** Quotas: never more than there is, whoever takes it, and all of it again in the next window. */
 import { assert, describe, it } from "@effect/vitest"
 import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
@@ -112,6 +113,36 @@ describe("Quota", () => {
       }
       assert.strictEqual((yield* Fiber.join(waiting)).amount, 1)
       assert.strictEqual(yield* left, 0)
+    })
+  )
+
+  it.effect("gives back what was taken for who is interrupted meanwhile", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const [begun, open] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      let isSlow = false
+      const store: Store = {
+        ...inner,
+        put: (request) => {
+          if (!isSlow || !request.key.includes("/slot=")) return inner.put(request)
+          isSlow = false
+          return Effect.andThen(
+            Deferred.succeed(begun, undefined),
+            Effect.andThen(Deferred.await(open), inner.put(request))
+          )
+        }
+      }
+      const quota = yield* processOn(store)
+      yield* (yield* quota.take(permits, "p")).release()
+      isSlow = true
+      const asking = yield* Effect.forkChild(quota.wait(permits, "p"))
+      yield* Deferred.await(begun)
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(asking))
+      yield* settled
+      yield* Deferred.succeed(open, undefined)
+      yield* Fiber.join(interrupting)
+      yield* settled
+      assert.strictEqual((yield* quota.left(permits, "p")).available, 2)
     })
   )
 
