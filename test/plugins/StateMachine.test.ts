@@ -447,6 +447,44 @@ describe("StateMachine", () => {
     })
   )
 
+  it.effect("leaves a final state by nothing, whatever is around it", () =>
+    Effect.gen(function* () {
+      const machine = StateMachine.make("parcel", { context: Schema.Struct({}), events: { Leave: {}, End: {} } })
+        .states({
+          a: { initial: "a.first", on: { Leave: "b" }, triggers: [{ after: "1 hour", send: "Leave" }] },
+          "a.first": { on: { End: "a.last" } },
+          "a.last": { final: true },
+          b: {}
+        })
+        .initial("a")
+      class Parcels extends Resource.Service<Parcels>()("effect-s3db/test/plugins/StateMachine.test/Parcels", {
+        ...StateMachine.alone(machine),
+        name: "parcels"
+      }) {}
+      const { database } = yield* openOn(yield* memory)
+      const parcels = yield* Effect.provideService(Resource.make(Parcels.definition), Database, database)
+      const flow = yield* StateMachine.open({ machine, resource: Parcels, field: "machine", triggers: false }).pipe(
+        Effect.provideService(Database, database),
+        Effect.provideService(Parcels, parcels)
+      )
+      yield* flow.start("1", {})
+      const { machine: begun } = yield* parcels.get("1")
+      yield* flow.send("1", "End")
+      const { due, isFinal } = yield* flow.get("1")
+      assert.deepStrictEqual([isFinal, due, yield* flow.can("1", "Leave")], [true, undefined, false])
+      assert.strictEqual(tagOf(yield* Effect.result(flow.send("1", "Leave"))), "InvalidEvent")
+      assert.deepStrictEqual(StateMachine.analyze(machine).unreachable, [])
+      // As an earlier release has left it: its triggers are put away, once.
+      yield* parcels.update("1", ({ machine: stored }) => ({
+        machine: { ...stored, timers: begun.timers!, due: begun.due! }
+      }))
+      yield* TestClock.adjust("2 hours")
+      assert.deepStrictEqual(yield* flow.sweep, { due: 1, taken: 0, refused: 0, failed: 0 })
+      assert.deepStrictEqual(yield* flow.sweep, { due: 0, taken: 0, refused: 0, failed: 0 })
+      assert.strictEqual((yield* flow.get("1")).state, "a.last")
+    })
+  )
+
   it.effect("counts entities by state and how long, sends to many, and forgets what is removed", () =>
     Effect.gen(function* () {
       const store = yield* memory

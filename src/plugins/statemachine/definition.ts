@@ -130,7 +130,7 @@ export type TriggerOptions<C, Ev> = (
 export interface StateOptions<E extends Events, C, D> {
   /** The state inside that is entered with it; required where there are any. */
   readonly initial?: string | undefined
-  /** Nothing leads out of it. Default `false`. */
+  /** Nothing leads out of it, events and triggers of the states around it neither. Default `false`. */
   readonly final?: boolean | undefined
   /** Where events lead; of several the first whose guard does not refuse. */
   readonly on?: { readonly [K in keyof E & string]?: Route<C, D, EventOf<E, K>> } | undefined
@@ -611,12 +611,21 @@ export const leafOf = (states: ReadonlyMap<string, State>, name: string): string
 }
 
 /**
+ * Returns the states whose events and triggers count for an entity in a state: itself, and those around it, from the inside out; none of one that is final.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const activeIn = (states: ReadonlyMap<string, State>, name: string): ReadonlyArray<string> => {
+  const state = states.get(name)
+  return state === undefined || state.final ? [] : state.path
+}
+
+/**
  * Returns the events that a state takes, itself or by those around it, in the order of their names.
  *
  * @category getters
  * @since 0.1.0
  */
 export const eventsIn = (states: ReadonlyMap<string, State>, name: string): ReadonlyArray<string> =>
-  states.get(name)?.final === true
-    ? []
-    : [...new Set((states.get(name)?.path ?? []).flatMap((one) => [...(states.get(one)?.on.keys() ?? [])]))].toSorted()
+  [...new Set(activeIn(states, name).flatMap((one) => [...(states.get(one)?.on.keys() ?? [])]))].toSorted()

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { leafOf, type State } from "./definition.ts"
+import { activeIn, leafOf, type State } from "./definition.ts"
 
 /**
  * What is drawn of a machine.
@@ -365,7 +365,7 @@ export const analyze = (machine: Drawn): Analysis => {
   const edges = edgesOf(machine)
   const nextOf = (name: string) =>
     edges.flatMap(({ event, from, to }) =>
-      states.get(name)!.path.includes(from) && to !== from ? [{ event, to: leafOf(states, to) }] : []
+      activeIn(states, name).includes(from) && to !== from ? [{ event, to: leafOf(states, to) }] : []
     )
   const ways = new Map<string, ReadonlyArray<string>>([[initial, []]])
   // It grows while it is walked.

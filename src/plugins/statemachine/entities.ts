@@ -411,7 +411,10 @@ export const make = (options: Options): Entities => {
         Effect.gen(function* () {
           const { context, stored } = viewed
           const first = Step.dueTrigger(rules, viewed, document, at)
-          if (first === undefined) return new Nothing(undefined)
+          if (first === undefined) {
+            const ended = Step.ended(rules, stored)
+            return ended === stored ? new Nothing(undefined) : { stored: ended, value: undefined }
+          }
           const { due, timer, trigger } = first
           const told = { trigger: trigger.key, due }
           const key = `${trigger.key}@${stored.version}`

@@ -10,7 +10,16 @@ import * as Schema from "effect/Schema"
 import type { Json } from "../../encoding/Json.ts"
 import { valueAt } from "../../internal/json.ts"
 import { millisOf } from "../ttl/due.ts"
-import { type Action, eventsIn, leafOf, type Moment, type State, type Transition, type Trigger } from "./definition.ts"
+import {
+  type Action,
+  activeIn,
+  eventsIn,
+  leafOf,
+  type Moment,
+  type State,
+  type Transition,
+  type Trigger
+} from "./definition.ts"
 import { InvalidEvent, Refused, UnknownForm } from "./errors.ts"
 import type { Recorded, Stored, Timer } from "./stored.ts"
 
@@ -109,7 +118,7 @@ export const view = Effect.fnUntraced(function* (
 })
 
 const triggersIn = ({ states }: Pick<Rules, "states">, state: string): ReadonlyArray<Trigger> =>
-  (states.get(state)?.path ?? []).flatMap((name) => states.get(name)?.triggers ?? [])
+  activeIn(states, state).flatMap((name) => states.get(name)?.triggers ?? [])
 
 /**
  * Finds a trigger of the state that an entity is in.
@@ -235,6 +244,15 @@ export const unsent = (rules: Rules, stored: Stored, key: string, context: unkno
 }
 
 /**
+ * Says that nothing is due any more in a final state: earlier releases kept the triggers of the states around it.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const ended = (rules: Rules, stored: Stored): Stored =>
+  rules.states.get(stored.state)?.final === true && stored.timers !== undefined ? withTimers(rules, stored, []) : stored
+
+/**
  * Makes the entity of a machine as it begins.
  *
  * @category constructors
@@ -315,7 +333,7 @@ export const step = Effect.fnUntraced(function* (
   const { states } = rules
   const tag = tagOf(event)
   const told = { machine: rules.name, id, state, event: tag }
-  const candidates = (states.get(state)?.path ?? []).flatMap((name) => states.get(name)?.on.get(tag) ?? [])
+  const candidates = activeIn(states, state).flatMap((name) => states.get(name)?.on.get(tag) ?? [])
   // Whether the state takes it is told first.
   if (candidates.length === 0) return yield* new InvalidEvent({ ...told, valid: eventsIn(states, state) })
   const misfit = (problem: string) => new InvalidEvent({ ...told, valid: eventsIn(states, state), problem })
@@ -344,7 +362,7 @@ export const step = Effect.fnUntraced(function* (
   ]
 
   const kept = new Map((stored.timers ?? []).map((timer) => [timer.k, timer]))
-  const timers = toPath.flatMap((one) =>
+  const timers = activeIn(states, to).flatMap((one) =>
     states.get(one)!.triggers.map((trigger): Timer => {
       const timer = stays.has(one) ? kept.get(trigger.key) : undefined
       if (timer === undefined) return armed(trigger, nextContext, now)
