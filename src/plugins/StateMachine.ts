@@ -53,6 +53,7 @@
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -655,7 +656,7 @@ export interface Flow<in out M extends Any> {
     SendError<Typed<M>["refusal"]>
   >
 
-  /** Sends an event to many, so many at once. Tells what has come of each; one that fails does not stop the others. */
+  /** Sends an event to many, so many at once. Tells what has come of each; one that fails does not stop the others, and one whose guard or update dies is logged, and told as `OutcomeUnknown`. */
   readonly sendMany: <E = never, R = never>(
     ids: Iterable<string> | Stream.Stream<string, E, R>,
     event: Definition.Sent<Typed<M>["events"]>,
@@ -705,7 +706,7 @@ export interface Flow<in out M extends Any> {
     DbError.NotAllowed | Repository.ListError
   >
 
-  /** Writes all entities of earlier versions of the machine as they are by now, and tells of each that was, or cannot be. */
+  /** Writes all entities of earlier versions of the machine as they are by now, and tells of each that was, or cannot be; one that dies is logged, and told as `OutcomeUnknown`. */
   readonly migrate: Stream.Stream<
     { readonly id: string; readonly error: UnknownForm | Repository.ChangeError | undefined },
     Repository.ListError
@@ -961,6 +962,21 @@ export const open = Effect.fn("StateMachine.open")(function* <
   const send = (id: string, event: unknown, sending?: Entities.SendOptions) =>
     Effect.tap(entities.send(id, Entities.taggedOf(event), sending), () => self.count("sent"))
 
+  /** What has come of one of many: one whose guard, update or migration dies does not stop the others. */
+  const settled = Effect.fnUntraced(function* <A, E>(
+    operation: string,
+    id: string,
+    effect: Effect.Effect<A, E>
+  ): Effect.fn.Return<Result.Result<A, E | DbError.DbError>> {
+    const exit = yield* Effect.exit(Effect.result(effect))
+    if (Exit.isSuccess(exit)) return exit.value
+    // It is all of it that is interrupted, unless a guard interrupts itself.
+    yield* Effect.yieldNow
+    yield* Effect.logError(`${self.slug}: ${operation} of ${JSON.stringify(id)} of ${machine.name} died`, exit.cause)
+    const description = `it died (${Entities.nameOf(exit.cause)}), so that nothing tells whether it was written; the log has the cause`
+    return Result.fail(DbError.make(operation, new DbError.OutcomeUnknown({ description })))
+  })
+
   const firstPause = 100
   const flow = {
     start: Effect.fn("StateMachine.start")(function* (id: string, context: unknown, rest = {}) {
@@ -976,7 +992,7 @@ export const open = Effect.fn("StateMachine.open")(function* <
     ) =>
       Stream.mapEffect(
         Stream.isStream(ids) ? ids : Stream.fromIterable(ids),
-        (id) => Effect.map(Effect.result(send(id, event, sending)), (result) => ({ id, result })),
+        (id) => Effect.map(settled("StateMachine.send", id, send(id, event, sending)), (result) => ({ id, result })),
         { concurrency }
       ),
     get: Effect.fn("StateMachine.get")(get),
@@ -1046,7 +1062,7 @@ export const open = Effect.fn("StateMachine.open")(function* <
       Stream.filter(({ value }) => (entities.storedIn(value)?.definition ?? machine.version) !== machine.version),
       Stream.mapEffect(
         ({ id }) =>
-          Effect.map(Effect.result(entities.migrate(id)), (result) => {
+          Effect.map(settled("StateMachine.migrate", id, entities.migrate(id)), (result) => {
             if (Result.isSuccess(result)) return { id, error: undefined, isTold: result.success }
             const { failure: error } = result
             // Whoever is gone needs it no more.

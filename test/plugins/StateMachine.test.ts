@@ -485,6 +485,62 @@ describe("StateMachine", () => {
     })
   )
 
+  it.effect("goes on with the others where a guard or a migration of one dies", () =>
+    Effect.gen(function* () {
+      const context = Schema.Struct({ n: Schema.Int })
+      const first = StateMachine.make("fragile", { context, events: { Go: {} } })
+        .states({
+          a: { on: { Go: { guard: ({ context: { n } }) => (n === 1 ? Effect.die(new Error("no")) : Effect.void) } } }
+        })
+        .initial("a")
+      const second = StateMachine.make("fragile", {
+        context,
+        events: { Go: {} },
+        version: 2,
+        migrate: {
+          1: (old) => {
+            if (JSON.stringify(old.context) === '{"n":1}') throw new RangeError("no")
+            return old
+          }
+        }
+      })
+        .states({ a: { on: { Go: {} } } })
+        .initial("a")
+      class Vases extends Resource.Service<Vases>()("effect-s3db/test/plugins/StateMachine.test/Vases", {
+        ...StateMachine.alone(first),
+        name: "vases"
+      }) {}
+      const { database } = yield* openOn(yield* memory)
+      const vases = yield* Effect.provideService(Resource.make(Vases.definition), Database, database)
+      const flowOf = Effect.fnUntraced(function* (machine: typeof first | typeof second) {
+        return yield* StateMachine.open({ machine, resource: Vases, field: "machine", concurrency: 1 }).pipe(
+          Effect.provideService(Database, database),
+          Effect.provideService(Vases, vases)
+        )
+      })
+      const flow = yield* flowOf(first)
+      for (const n of [0, 1, 2]) yield* flow.start(`${n}`, { n })
+      const told = yield* Stream.runCollect(flow.sendMany(["0", "1", "2"], "Go"))
+      assert.deepStrictEqual(
+        told.map(({ id, result }) => [id, tagOf(result)]),
+        [
+          ["0", "success"],
+          ["1", "DbError"],
+          ["2", "success"]
+        ]
+      )
+      const migrated = yield* Stream.runCollect((yield* flowOf(second)).migrate)
+      assert.deepStrictEqual(
+        migrated.map(({ error, id }) => [id, error?._tag]),
+        [
+          ["0", undefined],
+          ["1", "DbError"],
+          ["2", undefined]
+        ]
+      )
+    })
+  )
+
   it.effect("counts entities by state and how long, sends to many, and forgets what is removed", () =>
     Effect.gen(function* () {
       const store = yield* memory
