@@ -99,11 +99,20 @@ export interface Escrow {
 // Slots
 // -----------------------------------------------------------------------------
 
-const Sent = Schema.Array(Schema.Tuple([Schema.Int, Schema.Int]))
+/** The most there can be: every process looks at all of them. */
+const maxSlots = 64
+
+const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+
+const SlotNumber = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: maxSlots - 1 }))
+
+const Sent = Schema.Array(Schema.Tuple([SlotNumber, Count])).check(
+  Schema.makeFilter((sent) => new Set(sent.map(([slot]) => slot)).size === sent.length || "Expected each slot once")
+)
 
 const Slot = Schema.Struct({
   /** What is in it. */
-  rights: Schema.Int,
+  rights: Count,
   /** How many it has sent to others in all, by their number. */
   out: Sent,
   /** How many it has got of those that others have sent to it. */
@@ -114,9 +123,6 @@ type Slot = typeof Slot.Type
 type Version = CasCell.Version<Slot>
 
 const format = CasCell.schemaFormat(Slot, { what: "a slot of a bounded counter" })
-
-/** The most there can be: every process looks at all of them. */
-const maxSlots = 64
 
 const defaultSlots = 8
 

@@ -66,6 +66,36 @@ describe("Escrow", () => {
     })
   )
 
+  it.effect("tells a slot that no counter has written as corrupt", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      yield* (yield* on(store, 10, 1)).take(1)
+      const slot = `${key}/slot=00`
+      const there = JSON.parse(new TextDecoder().decode((yield* store.get(slot)).body))
+      assert.deepStrictEqual(there.d, { rights: 9, out: [], in: [] })
+      for (const damage of [
+        { rights: -5 },
+        { out: [[99, 7]] },
+        { out: [[-1, 3]] },
+        { in: [[1, -2]] },
+        {
+          out: [
+            [1, 2],
+            [1, 3]
+          ]
+        }
+      ]) {
+        const body = new TextEncoder().encode(JSON.stringify({ ...there, d: { ...there.d, ...damage } }))
+        yield* store.put({ key: slot, body })
+        const escrow = yield* on(store, 10, 1)
+        for (const asked of [escrow.value, escrow.take(1), escrow.add(1)]) {
+          const error = yield* Effect.flip(asked)
+          assert.strictEqual(error._tag === "StoreError" && error.reason._tag, "Corrupt", JSON.stringify(damage))
+        }
+      }
+    })
+  )
+
   it.effect("takes once where an answer was lost", () =>
     Effect.gen(function* () {
       const inner = yield* memory
