@@ -89,9 +89,12 @@ export interface Escrow {
    * any other nothing was. `InvalidArgument`: the number is no whole one from 1.
    */
   readonly take: (amount: number) => Effect.Effect<void, Insufficient | StoreError.StoreError>
-  /** Adds so many. Requests and errors as of `take` from a slot that has enough. */
+  /**
+   * Adds so many. Requests and errors as of `take` from a slot that has enough. `InvalidArgument`, too: with what is in the slot it would be more than
+   * 9,007,199,254,740,991.
+   */
   readonly add: (amount: number) => Effect.Effect<void, StoreError.StoreError>
-  /** What there is, at one moment. 2 LIST, and 1 GET for each slot that has changed; again after a pause where somebody was writing. */
+  /** What there is, at one moment. 2 LIST, and 1 GET for each slot that has changed; again after a pause where somebody was writing. `Unsupported`: there are more than 9,007,199,254,740,991. */
   readonly value: Effect.Effect<number, StoreError.StoreError>
 }
 
@@ -143,10 +146,11 @@ const send = (slot: Slot, to: number, amount: number): Slot => ({
   out: withCount(slot.out, to, countOf(slot.out, to) + amount)
 })
 
-/** Takes in what another slot has sent, as far as it is not there already. */
+/** Takes in what another slot has sent, as far as it is not there already, and as a number can hold it; the rest stays on its way. */
 const receive = (slot: Slot, from: number, sent: number): Slot => {
   const got = countOf(slot.in, from)
-  return sent <= got ? slot : { ...slot, rights: slot.rights + sent - got, in: withCount(slot.in, from, sent) }
+  const amount = Math.min(sent - got, Number.MAX_SAFE_INTEGER - slot.rights)
+  return amount <= 0 ? slot : { ...slot, rights: slot.rights + amount, in: withCount(slot.in, from, got + amount) }
 }
 
 /** What is in slots, and on its way between them. */
@@ -222,7 +226,7 @@ export const make = Effect.fnUntraced(function* (
   /** Moves rights from one slot to another, as many as are wanted of those that are there. */
   const move = Effect.fnUntraced(function* (from: number, to: number, wanted: (rights: number) => number) {
     const { after } = yield* change(from, (slot) => {
-      const amount = Math.min(slot.rights, wanted(slot.rights))
+      const amount = Math.min(slot.rights, wanted(slot.rights), Number.MAX_SAFE_INTEGER - countOf(slot.out, to))
       return amount <= 0 ? slot : send(slot, to, amount)
     })
     const sent = countOf(after.out, to)
@@ -239,7 +243,7 @@ export const make = Effect.fnUntraced(function* (
       const fitting = wishes.map(() => false)
       for (const i of order) {
         const { amount } = wishes[i]!
-        if (amount > rights) continue
+        if (amount > rights || !Number.isSafeInteger(rights - amount)) continue
         rights -= amount
         fitting[i] = true
       }
@@ -314,6 +318,17 @@ export const make = Effect.fnUntraced(function* (
     new StoreError.ConditionalRequestConflict({ description: "others were writing to the slots again and again" })
   )
 
+  const tooMany = (description: string) => failed(new StoreError.InvalidArgument({ description, argument: "amount" }))
+
+  const tooManyToTell = new StoreError.StoreError({
+    operation: "get",
+    key,
+    reason: new StoreError.Unsupported({
+      feature: "a number of more than 9,007,199,254,740,991",
+      description: "there are so many of it that no number tells how many; take some first"
+    })
+  })
+
   /** Takes from the first slot, where all come together. */
   const takeFromFirst = Effect.fnUntraced(function* (amount: number) {
     let isTaken = false
@@ -354,10 +369,17 @@ export const make = Effect.fnUntraced(function* (
     }),
     add: Effect.fnUntraced(function* (amount) {
       yield* checked(amount)
-      yield* wish(-amount)
+      if (!(yield* wish(-amount))) {
+        return yield* tooMany("there would be more than 9,007,199,254,740,991 in a slot, which no number can tell")
+      }
     }),
     value: CasCell.contend(
-      () => Effect.map(snapshot, (all) => (all === undefined ? new CasCell.Lost(undefined) : totalOf(all))),
+      Effect.fnUntraced(function* () {
+        const all = yield* snapshot
+        if (all === undefined) return new CasCell.Lost(undefined)
+        const total = totalOf(all)
+        return Number.isSafeInteger(total) ? total : yield* tooManyToTell
+      }),
       { retries, exhausted: () => Effect.fail(contended) }
     )
   }

@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Escrow from "effect-s3db/kernel/Escrow"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
@@ -93,6 +94,39 @@ describe("Escrow", () => {
           assert.strictEqual(error._tag === "StoreError" && error.reason._tag, "Corrupt", JSON.stringify(damage))
         }
       }
+    })
+  )
+
+  it.effect("refuses what is too much for a number alone, and takes from more than a number can tell", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const reasonOf = (error: Escrow.Insufficient | StoreError) =>
+        error._tag === "StoreError" ? error.reason._tag : error._tag
+      const one = yield* on(store, 10, 1)
+      const beside = yield* Effect.forEach(
+        [one.take(1), one.add(Number.MAX_SAFE_INTEGER), one.take(2)],
+        (asked) => Effect.result(asked),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(
+        beside.map((result) => (Result.isSuccess(result) ? "done" : reasonOf(result.failure))),
+        ["done", "InvalidArgument", "done"]
+      )
+      assert.strictEqual(yield* one.value, 7)
+      const full = Number.MAX_SAFE_INTEGER - 7
+      yield* one.add(full)
+      // Others have as much in slots of their own.
+      const others = [yield* on(store, 10, 64), yield* on(store, 10, 64)]
+      yield* Random.withSeed(
+        Effect.forEach(others, (other) => other.add(full), { discard: true }),
+        "apart"
+      )
+      assert.strictEqual(reasonOf(yield* Effect.flip(one.value)), "Unsupported")
+      yield* others[0]!.take(Number.MAX_SAFE_INTEGER)
+      yield* others[1]!.take(Number.MAX_SAFE_INTEGER)
+      assert.strictEqual(yield* one.value, full - 7)
+      yield* one.take(full - 7)
+      assert.strictEqual(yield* one.value, 0)
     })
   )
 
