@@ -125,7 +125,7 @@ export interface CalendarWindow {
 export interface BudgetOptions {
   /** What there is of it in a window, for each key: a whole number from 1. */
   readonly limit: number
-  /** After which time there is all of it again: 1 second and more, or a window of the calendar. Default: never; what is taken is given back by `release`. */
+  /** After which time there is all of it again: 1 second and more, in whole milliseconds, or a window of the calendar. Default: never; what is taken is given back by `release`. */
   readonly window?: Duration.Input | CalendarWindow | undefined
   /** Over how many objects it is spread, so that processes that take at once seldom meet. 1 to 64; default: 1, which is fewest requests. */
   readonly slots?: number | undefined
@@ -162,7 +162,7 @@ const day = 86_400_000
 const spans = { hour: day / 8, day: 3 * day, week: 15 * day, month: 63 * day, year: 732 * day }
 
 const isCalendar = (window: Duration.Input | CalendarWindow): window is CalendarWindow =>
-  typeof window === "object" && "by" in window
+  typeof window === "object" && window !== null && "by" in window
 
 const longestWindow = 366 * 100 * day
 
@@ -192,8 +192,8 @@ const rulesOf = (name: string, { limit, slots = 1, window }: BudgetOptions): Bud
     })
   }
   const length = millisecondsOf(window)
-  if (!(length >= 1000 && length <= longestWindow))
-    return refuse("window", "Expected a duration from 1 second to a century")
+  if (!(Number.isInteger(length) && length >= 1000 && length <= longestWindow))
+    return refuse("window", "Expected a duration of whole milliseconds, from 1 second to a century")
   return made((at) => {
     const from = Math.floor(at / length) * length
     return { from, until: from + length }

@@ -264,6 +264,8 @@ describe("Quota", () => {
         ["a", { limit: 0 }, "limit"],
         ["a", { limit: 1, slots: 65 }, "slots"],
         ["a", { limit: 1, window: "1 millis" }, "window"],
+        // It would begin at times that are no keys in their order.
+        ["a", { limit: 1, window: 1500.5 }, "window"],
         ["a", { limit: 1, window: { by: "day", timeZone: "Nowhere/At All" } }, "window"]
       ]
       for (const [name, options, field] of wrong) {

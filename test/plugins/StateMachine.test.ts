@@ -639,6 +639,9 @@ describe("a machine with a mistake", () => {
       made({ a: { on, triggers: [{ after: "-1 hour", send: "Go" }] } })!,
       /trigger "a\/0": Expected a duration/
     )
+    for (const after of [1500.5, "1500 micros", "300000000 weeks"]) {
+      assert.match(made({ a: { on, triggers: [{ after, send: "Go" }] } })!, /whole milliseconds/, after.toString())
+    }
     assert.match(made({ a: { on, triggers: [{ cron: "61 * * * *", send: "Go" }] } })!, /Expected a cron/)
     assert.match(made({ a: { on, triggers: [{ cron: "0 0 30 2 *", send: "Go" }] } })!, /comes to pass/)
     assert.match(made({ a: { on, triggers: [{ after: 1, send: "Fly" }] } })!, /an event, not "Fly"/)

@@ -104,7 +104,8 @@ type Route<C, D, Ev> = string | TransitionOptions<C, D, Ev, C> | ReadonlyArray<T
  * @category models
  * @since 0.1.0
  */
-export type TriggerOptions<C, Ev> = (
+export type TriggerOptions<C, Ev> = /** Whole milliseconds, up to 200,000 years. */
+(
   | { readonly after: Duration.Input }
   | { readonly at: (context: C) => DateTime.DateTime.Input | undefined }
   | { readonly field: string }
@@ -425,14 +426,17 @@ const triggersOf = (state: string, options: Loose["triggers"], events: ReadonlyS
   })
 }
 
+/** 200,000 years: when they are over can be told as a date. */
+const longestAfter = 200_000 * 365 * 86_400_000
+
 const whenOf = (
   one: TriggerOptions<unknown, unknown>,
   refuse: (problem: string) => Mistake
 ): readonly [Trigger["when"], string] => {
   const durationOf = (duration: Duration.Input) => {
     const millis = millisecondsOf(duration)
-    if (!Number.isFinite(millis) || millis <= 0)
-      throw refuse("Expected a duration of more than nothing, and an end of it")
+    if (!Number.isSafeInteger(millis) || millis <= 0 || millis > longestAfter)
+      throw refuse("Expected a duration of whole milliseconds, from 1 to 200,000 years")
     return millis
   }
   if ("after" in one) {
