@@ -54,7 +54,7 @@ export class Insufficient extends ExpectedError<Insufficient>("effect-s3db/kerne
   { httpApiStatus: 409 }
 ) {
   override get message(): string {
-    return `${this.asked} were asked for of ${this.key}, where there are ${this.available}`
+    return `${this.asked} were asked for of ${JSON.stringify(this.key)}, where there are ${this.available}`
   }
 }
 

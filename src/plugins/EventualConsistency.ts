@@ -560,7 +560,7 @@ export type BoundedOptions = Pick<Escrow.Options, "initial" | "slots">
 export interface Bounded {
   /**
    * Takes so many, or none. 1 PUT, for all that are taken and added at the time in this process; more where its part has not enough: see
-   * `kernel/Escrow`. `Insufficient`: there were fewer, at one moment since it was asked for. `DbError` with the outcome `"unknown"`: they were taken, or
+   * `kernel/Escrow`. `Insufficient`: there were fewer, at one moment since it was asked for; its `key` is the name. `DbError` with the outcome `"unknown"`: they were taken, or
    * not.
    */
   readonly take: (amount: number) => Effect.Effect<void, Escrow.Insufficient | DbError.DbError>
@@ -1103,9 +1103,27 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
       }
       const key = `${self.prefix()}bounded/name=${percentEncode(name)}`
       const escrow = yield* Escrow.make(store, { key, initial, slots })
+      const checked = Effect.fnUntraced(function* (amount: number) {
+        if (Number.isSafeInteger(amount) && amount >= 1) return
+        const description = `${JSON.stringify(name)}: expected a whole number from 1, not ${amount}`
+        yield* DbError.make(
+          "EventualConsistency.bounded",
+          new StoreError.InvalidArgument({ argument: "amount", description })
+        )
+      })
+      const take = Effect.fnUntraced(function* (amount: number) {
+        yield* checked(amount)
+        // Where it is stored is nobody's business who knows it by its name.
+        const toldByName = Effect.catchTag(escrow.take(amount), "Insufficient", ({ asked, available }) =>
+          Effect.fail(new Escrow.Insufficient({ key: name, asked, available }))
+        )
+        yield* named(toldByName)
+      })
       return {
-        take: Effect.fn("EventualConsistency.take")((amount: number) => named(escrow.take(amount))),
-        add: Effect.fn("EventualConsistency.addBounded")((amount: number) => named(escrow.add(amount))),
+        take: Effect.fn("EventualConsistency.take")(take),
+        add: Effect.fn("EventualConsistency.addBounded")((amount: number) =>
+          Effect.andThen(checked(amount), named(escrow.add(amount)))
+        ),
         value: named(escrow.value)
       }
     }),

@@ -218,7 +218,8 @@ export interface Shape<E extends Definition.Events, C, I, D> {
   /** What guards and actions see as `document`, where the machine is a field of one. No check: it is for TypeScript. */
   readonly document?: Schema.Codec<D, unknown> | undefined
   /**
-   * By version what makes an entity of that one an entity of the next; where there is none it stays as it is. Entities are brought to the
+   * By the version before what makes an entity of that one an entity of the next: the first machine was 1, so `version: 2` comes with
+   * `migrate: { 1: ... }`. Where there is none an entity stays as it is; a key that is no version before this one is `InvalidMachine`. Entities are brought to the
    * version of the program as they are read, and written so by their next transition, or by `migrate`.
    */
   readonly migrate?: Readonly<Record<number, (old: Step.Old) => Step.Old>> | undefined
@@ -289,6 +290,10 @@ const machineOf = <E extends Definition.Events, C, I, D, S, A>(
   const refuse = (at: string, problem: string) => new InvalidMachine({ machine: name, at, problem })
   if (name === "" || !name.isWellFormed()) throw refuse("name", "Expected a name of valid Unicode")
   if (!Number.isSafeInteger(version) || version < 1) throw refuse("version", "Expected a whole number from 1")
+  const strange = Object.keys(migrate).find((old) => !(Number.isInteger(Number(old)) && +old >= 1 && +old < version))
+  if (strange !== undefined) {
+    throw refuse("migrate", `Expected versions before ${version}, which it leads from, not ${JSON.stringify(strange)}`)
+  }
   const names = Object.keys(events)
   const compiled = compile(refuse, {
     events: new Set(names),

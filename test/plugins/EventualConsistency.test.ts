@@ -656,7 +656,9 @@ describe("EventualConsistency, bounded counters", () => {
         { concurrency: "unbounded" }
       )
       assert.strictEqual(taken.filter(Result.isSuccess).length, 10)
-      assert.strictEqual((yield* Effect.flip(two.take(1)))._tag, "Insufficient")
+      const refused = yield* Effect.flip(two.take(1))
+      assert.strictEqual(refused._tag, "Insufficient")
+      assert.strictEqual(refused.message, '1 were asked for of "seats", where there are 0')
       yield* two.add(3)
       yield* one.take(3)
       assert.strictEqual(yield* two.value, 0)
@@ -668,7 +670,11 @@ describe("EventualConsistency, bounded counters", () => {
       ] as const) {
         assert.strictEqual((yield* Effect.flip(counters.bounded(name, options)))._tag, "InvalidCounter")
       }
-      assert.strictEqual((yield* Effect.flip(one.take(0)))._tag, "DbError")
+      for (const strange of [one.take(0), one.take(0.5), one.add(-1)]) {
+        const error = yield* Effect.flip(strange)
+        assert.strictEqual(error._tag, "DbError")
+        assert.match(error.message, /"seats": expected a whole number from 1, not /)
+      }
     })
   )
 })

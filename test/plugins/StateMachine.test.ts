@@ -157,6 +157,7 @@ describe("StateMachine", () => {
       assert(refused instanceof StateMachine.Refused)
       const reason: TooLittle = refused.reason
       assert.strictEqual(reason.missing, 7)
+      assert.match(refused.message, /a guard refuses "Pay": TooLittle$/)
       const misfit = yield* Effect.flip(flow.send("é/1", { _tag: "Pay", amount: 1.5 }))
       // No guard gets to see it.
       assert(misfit instanceof StateMachine.InvalidEvent)
@@ -622,6 +623,17 @@ describe("a machine with a mistake", () => {
     }
   }
   const on = { Go: "a", Stop: "a" }
+
+  it("is told which versions can be migrated", () => {
+    const migratedFrom = (key: number) => () =>
+      StateMachine.make("m", { ...shape, version: 2, migrate: { [key]: (old) => old } })
+        .states({ a: { on: { Go: "a", Stop: "a" } } })
+        .initial("a")
+    assert.strictEqual(migratedFrom(1)().version, 2)
+    for (const key of [0, 1.5, 2, 3]) {
+      assert.throws(migratedFrom(key), `migrate: Expected versions before 2, which it leads from, not "${key}"`)
+    }
+  })
 
   it("is told what it is", () => {
     assert.isUndefined(made({ a: { on } }))

@@ -73,9 +73,18 @@ export class Refused<out Reason = unknown> extends ExpectedError<Refused>("effec
 ) {
   declare readonly reason: Reason
   override get message(): string {
-    const { event, id, machine, state } = this
-    return `${JSON.stringify(id)} of machine ${JSON.stringify(machine)}, in ${JSON.stringify(state)}: a guard refuses ${JSON.stringify(event)}`
+    const { event, id, machine, reason, state } = this
+    return `${JSON.stringify(id)} of machine ${JSON.stringify(machine)}, in ${JSON.stringify(state)}: a guard refuses ${JSON.stringify(event)}: ${calledOf(reason)}`
   }
+}
+
+/** What a reason is called: more of it may be values, which are for `reason` alone. */
+const calledOf = (reason: unknown): string => {
+  if (typeof reason === "object" && reason !== null) {
+    if ("_tag" in reason && typeof reason._tag === "string") return reason._tag
+    return reason instanceof Error ? reason.name : "an object"
+  }
+  return String(reason).split("\n")[0]!.slice(0, 200)
 }
 
 /**

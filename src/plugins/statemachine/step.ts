@@ -98,14 +98,17 @@ export const view = Effect.fnUntraced(function* (
     )
   }
   let old: Old = stored
+  const missing: Array<string> = []
   for (let version = stored.definition; version < rules.version; version++) {
     const migrate = rules.migrate[version]
-    if (migrate !== undefined) old = migrate({ state: old.state, context: old.context })
+    if (migrate === undefined) missing.push(`migrate[${version}]`)
+    else old = migrate({ state: old.state, context: old.context })
   }
-  if (!rules.states.has(old.state)) return yield* refuse(`there is no state ${JSON.stringify(old.state)}`)
+  const without = missing.length === 0 ? "" : `; the machine has no ${missing.join(", ")}`
+  if (!rules.states.has(old.state)) return yield* refuse(`there is no state ${JSON.stringify(old.state)}${without}`)
   const state = leafOf(rules.states, old.state)
   const context = yield* Effect.mapError(rules.decodeContext(old.context), () =>
-    refuse("its context does not fit the schema of this program")
+    refuse(`its context does not fit the schema of this program${without}`)
   )
   if (stored.definition === rules.version && state === stored.state) return { stored, context }
   const moved = { ...stored, state, context: old.context, definition: rules.version }
