@@ -77,6 +77,7 @@ import * as Resource from "../Resource.ts"
 import type * as Attributes from "../schema/Attributes.ts"
 import * as InstrumentedStore from "../storage/InstrumentedStore.ts"
 import type * as StoreError from "../storage/StoreError.ts"
+import * as keeping from "./audit/keeping.ts"
 import * as Definition from "./statemachine/definition.ts"
 import * as Diagram from "./statemachine/diagram.ts"
 import * as Entities from "./statemachine/entities.ts"
@@ -193,6 +194,20 @@ type Typed<M> =
  * @since 0.1.0
  */
 export type StateOf<M> = Typed<M>["state"]
+
+type Inmost<S extends string, All extends string> = S extends string
+  ? [Extract<All, `${S}.${string}`>] extends [never]
+    ? S
+    : never
+  : never
+
+/**
+ * The names of the states of a machine that have none inside: those that an entity can be in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type InmostOf<M> = Inmost<StateOf<M>, StateOf<M>>
 
 /**
  * The context of the entities of a machine.
@@ -703,11 +718,11 @@ export interface Flow<in out M extends Any> {
   readonly inState: (state: StateOf<M>) => Stream.Stream<string, Repository.ListError>
 
   /**
-   * How many entities are in each state, and for how long, by the index of states: 1 LIST for each 1,000. What a write has left that came to a
+   * How many entities are in each state that has none inside, and for how long, by the index of states: 1 LIST for each 1,000. What a write has left that came to a
    * sudden end is counted, until `repair`. Fails with `NotAllowed` without the option `statistics`; `Incomplete` until its index was built by `sweep` or `backfill`.
    */
   readonly statistics: Effect.Effect<
-    Readonly<Record<StateOf<M>, StateStatistics>>,
+    Readonly<Record<InmostOf<M>, StateStatistics>>,
     DbError.NotAllowed | Repository.ListError
   >
 
@@ -819,9 +834,15 @@ const checked = Effect.fnUntraced(function* <
   return { keep, concurrency, pause: Duration.millis(pause), held: Duration.millis(held) }
 })
 
+/** Whoever keeps the journal has taken its lease by then. */
+const keptWithin = Duration.seconds(10)
+
 /**
  * Opens the entities of a machine until the scope closes: sends triggers, runs actions, and hears of changes, as the options say. The requests of
  * `Plugin.open`, `Repository.addCompanion`, and of consumers of the journal.
+ *
+ * Actions and `changes` come from the journal, which somebody has to keep: where entries wait and nobody does, the status of the plugin is `degraded`
+ * (2 LIST of 1 key when it is asked for; 1 or 2 HEAD more where an entry waits), and a warning is logged 10 seconds after it was opened.
  *
  * `InvalidMachine`: an option is wrong, the field is not there, or the resource has no journal with `images: "both"` where the machine has actions, or none where
  * there are `changes`.
@@ -933,15 +954,33 @@ export const open = Effect.fn("StateMachine.open")(function* <
     workers.push(yield* consumer.consume(Runner.hearing(running, `${one.resource}.${one.name}`, to)))
   }
 
+  // Another process may keep the journal: that is seen by what it does, and cannot be asked for when this one opens.
+  const unkept = Effect.catch(
+    Effect.gen(function* () {
+      const { prefix } = database.journal
+      const never = yield* keeping.everKept(database.store, prefix)
+      return never ?? (yield* keeping.make(database.store, prefix))
+    }),
+    ({ message }) => Effect.succeed(`it cannot be seen whether entries wait for the journal: ${message}`)
+  )
   const health = Effect.gen(function* (): Effect.fn.Return<PluginRegistry.Health> {
     for (const worker of workers) {
       const { failing, stopped } = yield* worker.state
       if (stopped !== undefined) return { level: "down", detail: stopped }
       if (failing !== undefined) return { level: "degraded", detail: failing }
     }
-    return trouble === undefined ? { level: "up" } : { level: "degraded", detail: trouble }
+    const detail = trouble ?? (workers.length === 0 ? undefined : yield* unkept)
+    return detail === undefined ? { level: "up" } : { level: "degraded", detail }
   })
   yield* self.running({ health })
+  if (workers.length > 0) {
+    const warn = Effect.flatMap(unkept, (found) =>
+      found === undefined
+        ? Effect.void
+        : Effect.logWarning(`state-machine: no action of ${JSON.stringify(machine.name)} runs. ${found}`)
+    )
+    yield* Effect.forkScoped(Effect.delay(warn, keptWithin))
+  }
 
   const build = Effect.flatMap(documents.admin, ({ backfill }) => Stream.runDrain(backfill()))
   const isInside = (state: string, around: string) => rules.states.get(state)?.path.includes(around) ?? state === around

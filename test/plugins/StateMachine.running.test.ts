@@ -6,6 +6,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -605,10 +606,35 @@ describe("versions of a machine", () => {
 })
 
 describe("the plugin", () => {
+  it.effect("says that no action runs where nobody keeps the journal", () => {
+    const said: Array<string> = []
+    const logger = Logger.make<unknown, void>(({ message }) => void said.push(String(message)))
+    return Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { database, flow, journaling } = yield* processOn(yield* memory)
+      const health = Effect.map(Effect.provideService(Plugin.statuses, Database, database), ([one]) => one?.health)
+      assert.deepStrictEqual(yield* health, { level: "up" })
+      yield* flow.start("1", nothing)
+      const detail = "entries wait and nobody keeps the journal: give one program the layer of plugins/Journaler"
+      assert.deepStrictEqual(yield* health, { level: "degraded", detail })
+      yield* TestClock.adjust("9 seconds")
+      assert.deepStrictEqual(said, [])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(said, [`state-machine: no action of "payment" runs. ${detail}`])
+      yield* journaling
+      assert.deepStrictEqual(yield* health, { level: "up" })
+      // Somebody has kept it, and does not any more.
+      yield* flow.send("1", "Pay")
+      assert.deepStrictEqual(yield* health, { level: "up" })
+      yield* TestClock.adjust("6 minutes")
+      assert.deepStrictEqual(yield* health, { level: "degraded", detail })
+    }).pipe(Effect.provide(Logger.layer([logger])))
+  })
+
   it.effect("tells what it does, and how it is", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(start)
-      const { database, flow } = yield* processOn(yield* memory)
+      const { database, flow } = yield* processOn(yield* memory, undefined, { actions: false, changes: [] })
       const events = yield* Effect.forkChild(Stream.runHead(flow.events))
       yield* flow.start("1", nothing)
       yield* settled

@@ -140,3 +140,30 @@ export const wrongContext = () =>
   StateMachine.make("wrongContext", shape)
     // @ts-expect-error: the context is another one
     .states({ open: { on: { Pay: { update: () => ({ payed: 1 }) }, Cancel: "open", Note: "open" } } })
+
+const Parcel = StateMachine.make("parcel", { context: Schema.Struct({}), events: { Ship: {} } })
+  .states({
+    paid: { initial: "paid.packing" },
+    "paid.packing": { on: { Ship: "paid.sent" } },
+    "paid.sent": { final: true },
+    paidBack: { final: true }
+  })
+  .initial("paid")
+
+class ParcelFlow extends StateMachine.Service<ParcelFlow>()("test/ParcelFlow", {
+  machine: Parcel,
+  resource: Orders,
+  field: "status"
+}) {}
+
+is<Same<StateMachine.InmostOf<typeof Parcel>, "paid.packing" | "paid.sent" | "paidBack">>()
+is<Same<StateMachine.InmostOf<typeof Order>, State>>()
+
+export const counted = Effect.gen(function* () {
+  const flow = yield* ParcelFlow
+  const counts = yield* flow.statistics
+  // No entity is in a state around others.
+  // @ts-expect-error: it is counted by the states inside
+  const paid = counts.paid.count
+  return [paid, counts["paid.sent"].count]
+})

@@ -1,4 +1,4 @@
-/** Whether anybody keeps the journal that a trail is made of, as far as the store shows it. */
+/** Whether anybody keeps the journal that a trail is made of, or that actions are run from, as far as the store shows it. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -12,6 +12,22 @@ const waitsMillis = 300_000
 const asksMillis = 7_200_000
 
 const nobody = "entries wait and nobody keeps the journal: give one program the layer of plugins/Journaler"
+
+/**
+ * Says so at once where an entry waits and nobody has ever taken the lease of the journal. 1 LIST of 1 key; 1 HEAD more where there is an entry.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const everKept = (
+  store: ObjectStore["Service"],
+  prefix: string
+): Effect.Effect<string | undefined, StoreError.StoreError> =>
+  Effect.gen(function* () {
+    const { entries } = yield* store.list({ prefix: `${prefix}/pending/`, maxKeys: 1 })
+    if (entries.length === 0) return undefined
+    return Option.isNone(yield* headOption(store, `${prefix}/lease`)) ? nobody : undefined
+  })
 
 /**
  * Says what is wrong: the first entry of the pending set waits for more than 5 minutes, and nobody has taken the lease of the
