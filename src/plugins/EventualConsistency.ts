@@ -159,11 +159,14 @@ type Closed =
 export type PathTo<A, V> = A extends Closed
   ? never
   : {
-      readonly [K in keyof A & string]-?: [NonNullable<A[K]>] extends [V]
-        ? K
-        : NonNullable<A[K]> extends Closed
-          ? never
-          : `${K}.${PathTo<NonNullable<A[K]>, V>}`
+      // The keys of a record are no fields of the schema.
+      readonly [K in keyof A & string]-?: string extends K
+        ? never
+        : [NonNullable<A[K]>] extends [V]
+          ? K
+          : NonNullable<A[K]> extends Closed
+            ? never
+            : `${K}.${PathTo<NonNullable<A[K]>, V>}`
     }[keyof A & string]
 
 /**
