@@ -28,6 +28,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -387,8 +388,11 @@ export const check = Effect.fnUntraced(function* <
   const visited = new Set<string>()
   const problemOf = (walk: Walk<Ev, C>): Effect.Effect<Problem | undefined, never, R> =>
     walkOnce(machine, walk, options, visited).pipe(
-      Effect.catch((error) =>
-        Effect.succeed<Problem>({ step: walk.steps.length, problem: `it fails: ${String(error)}` })
+      // A guard, an update or a model that throws, too; but not who is no longer waited for.
+      Effect.catchCause((cause) =>
+        Cause.hasInterrupts(cause)
+          ? Effect.interrupt
+          : Effect.succeed<Problem>({ step: walk.steps.length, problem: `it fails: ${String(Cause.squash(cause))}` })
       ),
       Effect.scoped,
       Effect.provide(TestClock.layer({ warningDelay: "1 hour" }), { local: true })

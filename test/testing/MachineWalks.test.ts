@@ -193,6 +193,30 @@ describe("MachineWalks", () => {
     })
   )
 
+  it.effect("shows the walk to what throws", () =>
+    Effect.gen(function* () {
+      const throws = () => {
+        throw new Error("boom")
+      }
+      const context = Schema.Struct({})
+      const options = { contexts: [{}], runs: 20, seed: 1 }
+      const updating = StateMachine.make("fuse", { context, events: { Light: {}, Wait: {} } })
+        .states({ whole: { on: { Light: { update: throws }, Wait: {} } } })
+        .initial("whole")
+      const guarding = StateMachine.make("fuse", { context, events: { Light: {}, Wait: {} } })
+        .states({ whole: { on: { Light: { guard: () => Effect.die(new Error("boom")) }, Wait: {} } } })
+        .initial("whole")
+      for (const found of [
+        yield* MachineWalks.check(updating, options),
+        yield* MachineWalks.check(guarding, options)
+      ]) {
+        if (found._tag !== "Failed") return assert.fail(MachineWalks.describe(found))
+        assert.match(found.problem, /boom/)
+        assert.deepStrictEqual(found.walk.steps, [{ _tag: "Send", event: { _tag: "Light" } }])
+      }
+    })
+  )
+
   it.effect("gives guards the services that they need", () =>
     Effect.gen(function* () {
       class Rights extends Context.Service<Rights, { readonly may: boolean }>()(
