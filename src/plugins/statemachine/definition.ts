@@ -104,23 +104,24 @@ type Route<C, D, Ev> = string | TransitionOptions<C, D, Ev, C> | ReadonlyArray<T
  * @category models
  * @since 0.1.0
  */
-export type TriggerOptions<C, Ev> = /** Whole milliseconds, up to 200,000 years. */
-(
-  | { readonly after: Duration.Input }
-  | { readonly at: (context: C) => DateTime.DateTime.Input | undefined }
-  | { readonly field: string }
-  | { readonly cron: string; readonly timeZone?: string | undefined }
-  | { readonly every: Duration.Input }
-) & {
-  /** The event, or its name where nothing comes with it. */
-  readonly send: string | ((context: C) => Ev)
-  /** Tells it from the others of its state. Default: its number among them. */
-  readonly name?: string | undefined
-  /** Of `cron` and `every`: how often it comes while the state is not left. Default: for ever. */
-  readonly maxTriggers?: number | undefined
-  /** The event that is sent once, in place of the one after the last. Default: none. */
-  readonly onMaxTriggers?: string | ((context: C) => Ev) | undefined
-}
+export type TriggerOptions<C, Ev> =
+  /** Whole milliseconds, up to 200,000 years. */
+  (
+    | { readonly after: Duration.Input }
+    | { readonly at: (context: C) => DateTime.DateTime.Input | undefined }
+    | { readonly field: string }
+    | { readonly cron: string; readonly timeZone?: string | undefined }
+    | { readonly every: Duration.Input }
+  ) & {
+    /** The event, or its name where nothing comes with it. */
+    readonly send: string | ((context: C) => Ev)
+    /** Tells it from the others of its state. Default: its number among them. */
+    readonly name?: string | undefined
+    /** Of `cron` and `every`: how often it comes while the state is not left. Default: for ever. */
+    readonly maxTriggers?: number | undefined
+    /** The event that is sent once, in place of the one after the last. Default: none. */
+    readonly onMaxTriggers?: string | ((context: C) => Ev) | undefined
+  }
 
 /**
  * A state. One whose name begins with that of another and a dot is inside that one: what it does not take is taken by the one around it.
