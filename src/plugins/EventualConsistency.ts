@@ -1109,7 +1109,7 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
       const checked = Effect.fnUntraced(function* (amount: number) {
         if (Number.isSafeInteger(amount) && amount >= 1) return
         const description = `${JSON.stringify(name)}: expected a whole number from 1, not ${amount}`
-        yield* DbError.make(
+        return yield* DbError.make(
           "EventualConsistency.bounded",
           new StoreError.InvalidArgument({ argument: "amount", description })
         )
