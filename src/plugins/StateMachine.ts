@@ -646,7 +646,8 @@ export interface StateStatistics {
 export interface Flow<in out M extends Any> {
   /**
    * Starts an entity: in a new document, or in one that is there and has none. 1 PUT, with 1 GET and 2 PUT more where the document is there. `rest`: the other
-   * fields of the document. Where the answer of the write was lost, it gives the entity as it is by then. `AlreadyStarted`; `InvalidInput`: the document lacks fields.
+   * fields of the document; those that it has are set to them. Where the answer of the write was lost, it gives the entity as it is by then. `AlreadyStarted`; `InvalidInput`: there is no document, and a new one
+   * would lack fields.
    */
   readonly start: (
     id: string,

@@ -182,6 +182,32 @@ describe("StateMachine", () => {
     })
   )
 
+  it.effect("starts an entity in a document that has more fields than a machine gives it", () =>
+    Effect.gen(function* () {
+      class Parcels extends Resource.Service<Parcels>()("effect-s3db/test/plugins/StateMachine.test/Parcels", {
+        schema: Schema.Struct({
+          id: Schema.String,
+          customer: Schema.String,
+          status: Schema.optionalKey(StateMachine.Stored)
+        }),
+        primaryKey: "id",
+        name: "parcels"
+      }) {}
+      const { database } = yield* openOn(yield* memory)
+      const parcels = yield* Effect.provideService(Resource.make(Parcels.definition), Database, database)
+      const flow = yield* StateMachine.open({ machine: Order, resource: Parcels, field: "status" }).pipe(
+        Effect.provideService(Database, database),
+        Effect.provideService(Parcels, parcels)
+      )
+      yield* parcels.insert({ id: "1", customer: "ada" })
+      yield* flow.start("1", nothing)
+      assert.strictEqual((yield* parcels.get("1")).customer, "ada")
+      assert.strictEqual((yield* flow.get("1")).version, 0)
+      assert.strictEqual(tagOf(yield* Effect.result(flow.start("1", nothing))), "AlreadyStarted")
+      assert.strictEqual(tagOf(yield* Effect.result(flow.start("2", nothing))), "InvalidInput")
+    })
+  )
+
   it.effect("takes exactly one of 50 events for each version, from two processes", () =>
     Effect.gen(function* () {
       const { store } = yield* MemoryStore.make()

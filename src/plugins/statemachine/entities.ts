@@ -469,7 +469,9 @@ export const make = (options: Options): Entities => {
       const inserted = yield* Effect.result(documents.insert({ ...rest, [primaryKey]: id, [field]: stored }))
       const begun: Step.View = { stored, context }
       if (Result.isSuccess(inserted)) return begun
-      if (inserted.failure._tag !== "AlreadyExists") return yield* Effect.fail(inserted.failure)
+      const { failure } = inserted
+      // What is no document by itself may be what one that is there still lacks.
+      if (failure._tag !== "AlreadyExists" && failure._tag !== "InvalidInput") return yield* Effect.fail(failure)
       const change = Effect.fnUntraced(function* (current: unknown) {
         const there = storedIn(current)
         if (there === undefined) return { ...rest, [field]: stored }
@@ -482,7 +484,8 @@ export const make = (options: Options): Entities => {
         Effect.catchIf(
           (error): error is Nothing<Step.View> => error instanceof Nothing,
           (nothing) => Effect.succeed(nothing.value)
-        )
+        ),
+        Effect.catchTag("NotFound", () => Effect.fail(failure))
       )
     }),
     send,
