@@ -34,7 +34,7 @@
  * **Details**
  *
  * The key is both the primary key of the message and the key of the transition: the same again is the same message, and one that is handled again, since its runner has died, is answered by the transition
- * that it has made. What the store does not do is tried again, after pauses of up to a minute, until it does. All else is as by `StateMachine`: who sends past the cluster loses nothing, and nothing is lost to him.
+ * that it has made. What the store does not do is tried again, after pauses of up to a minute, until it does; of `Get` what may succeed later, and the rest is `NotDone`. All else is as by `StateMachine`: who sends past the cluster loses nothing, and nothing is lost to him.
  *
  * Requests: those of `StateMachine.send`, and of the cluster's storage: by `cluster/MessageStorage` 1 GET and 4 PUT to save a message, 1 GET and 1 PUT to deliver it, 1 PUT and 1 DeleteObjects for its reply.
  *
@@ -57,7 +57,7 @@ import { ExpectedError } from "../internal/expectedError.ts"
 import * as StateMachine from "./StateMachine.ts"
 
 /**
- * What came in between that has nothing to do with the machine: the document is gone, or a guard of its resource refuses. Nothing was changed.
+ * What came in between that has nothing to do with the machine: the document is gone, or a guard of its resource refuses; of `Get` also that it is damaged. Nothing was changed.
  *
  * @remedy Do what the message asks for, and send the event under another key: under this one the answer stays.
  * @category errors
@@ -152,6 +152,9 @@ interface Failure {
 
 const isDbError = (error: Failure): boolean => error._tag === "DbError"
 
+/** Who looks has nothing to lose: what stays as it is, such as a document that is damaged, is told at once. */
+const isPassing = (error: Failure): boolean => isDbError(error) && "isRetryable" in error && error.isRetryable === true
+
 /**
  * Creates a layer that sees to the messages of the entities of a machine on this runner, as long as it is there. No request of its own.
  *
@@ -186,7 +189,7 @@ export const layer = <State extends string, E extends StateMachine.Events, C, D,
           ),
         Get: () =>
           entities.get(id).pipe(
-            Effect.retry({ schedule: pauses, while: isDbError }),
+            Effect.retry({ schedule: pauses, while: isPassing }),
             Effect.map(({ due, id: _, ...seen }) => ({ ...seen, ...(due === undefined ? {} : { due }) })),
             Effect.mapError((error) => (isRead(error) ? error : notDone(error)))
           )

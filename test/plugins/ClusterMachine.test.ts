@@ -20,6 +20,7 @@ import * as ClusterMachine from "effect-s3db/plugins/ClusterMachine"
 import * as StateMachine from "effect-s3db/plugins/StateMachine"
 import * as Resource from "effect-s3db/Resource"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { Corrupt, StoreError } from "effect-s3db/storage/StoreError"
 import { memory } from "../fixture.ts"
 import { settled } from "../waiting.ts"
 
@@ -119,6 +120,30 @@ describe("ClusterMachine", () => {
       })
       const nobody = yield* driven(Effect.flip(client("nobody").Get()))
       assert.deepStrictEqual(nobody._tag === "NotDone" ? nobody.error : nobody._tag, "NotFound")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("tells who looks at a damaged document, and waits no longer", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(until.getTime())
+      const store = yield* memory
+      let isDamaged = false
+      const corrupt = new StoreError({ operation: "get", reason: new Corrupt({ description: "damaged" }) })
+      const { client, flow } = yield* runnerOn({
+        ...store,
+        get: (...args) =>
+          isDamaged && args[0].startsWith("resource=orders/data/") ? Effect.fail(corrupt) : store.get(...args)
+      })
+      yield* flow.start("A-1", { paid: 0, until })
+      isDamaged = true
+      const looking = yield* Effect.forkChild(Effect.flip(client("A-1").Get()))
+      for (let i = 0; i < 10 && looking.pollUnsafe() === undefined; i++) {
+        yield* settled
+        yield* TestClock.adjust("500 millis")
+      }
+      assert.isDefined(looking.pollUnsafe())
+      const error = yield* Fiber.join(looking)
+      assert.strictEqual(error._tag === "NotDone" ? error.error : error._tag, "DbError")
     }).pipe(Effect.scoped)
   )
 
