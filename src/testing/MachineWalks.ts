@@ -251,7 +251,7 @@ const walkOnce = Effect.fnUntraced(function* <State extends string, E extends St
   const edges = StateMachine.edgesOf(machine)
   const isInside = (state: string, around: string) => state === around || state.startsWith(`${around}.`)
   const isDeclared = (from: string, event: string, to: string) =>
-    edges.some((edge) => edge.event === event && isInside(from, edge.from) && (isInside(to, edge.to) || to === from))
+    edges.some((edge) => edge.event === event && isInside(from, edge.from) && isInside(to, edge.to))
   const decode = Schema.decodeUnknownEffect(Schema.toCodecJson(machine.event))
   /** An event that nothing comes with is stored by its name. */
   const eventOf = ({ event, payload }: StateMachine.Past) => decode(payload ?? { _tag: event })
