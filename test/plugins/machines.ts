@@ -50,50 +50,54 @@ export const seconds = { idle: 20, busy: 60, tick: 8 } as const
 /** How often a lift that stands still on a floor says so. */
 export const mostTicks = 2
 
-export const Lift = StateMachine.make("lift", {
-  context: Schema.Struct({ sum: Schema.Int }),
-  events: { Go: { by: Schema.Int }, Step: {}, Stop: {}, Late: {}, Rest: {}, Tick: {}, Ring: {} }
-})
-  .states({
-    idle: {
-      on: {
-        Go: {
-          target: "busy",
-          guard: ({ id, state, version }) =>
-            Effect.flatMap(World, ({ guard }) =>
-              guard({
-                id,
-                action: "begin",
-                version: version + 1,
-                from: state,
-                to: "busy.first",
-                event: "Go",
-                key: "",
-                attempt: 1
-              })
-            ),
-          update: ({ context, event }) => ({ sum: context.sum + event.by })
-        },
-        Rest: "resting"
-      },
-      triggers: [{ after: "20 seconds", send: "Rest" }]
-    },
-    resting: { on: { Go: { target: "busy", update: ({ context, event }) => ({ sum: context.sum + event.by }) } } },
-    busy: {
-      initial: "busy.first",
-      on: { Stop: "idle", Late: "idle" },
-      entry: "begin",
-      exit: "end",
-      triggers: [{ after: "1 minute", send: "Late" }]
-    },
-    "busy.first": {
-      on: { Step: "busy.second", Tick: {}, Ring: {} },
-      triggers: [{ every: "8 seconds", send: "Tick", maxTriggers: 2 }]
-    },
-    "busy.second": { on: { Step: { target: "busy.first", do: "step" }, Ring: {} } }
+/** A lift that stands still on a floor says so each time that so many seconds have passed. */
+const liftOf = (tick: number) =>
+  StateMachine.make("lift", {
+    context: Schema.Struct({ sum: Schema.Int }),
+    events: { Go: { by: Schema.Int }, Step: {}, Stop: {}, Late: {}, Rest: {}, Tick: {}, Ring: {} }
   })
-  .actions({ begin: acting("begin"), end: acting("end"), step: acting("step") })
-  .initial("idle")
+    .states({
+      idle: {
+        on: {
+          Go: {
+            target: "busy",
+            guard: ({ id, state, version }) =>
+              Effect.flatMap(World, ({ guard }) =>
+                guard({
+                  id,
+                  action: "begin",
+                  version: version + 1,
+                  from: state,
+                  to: "busy.first",
+                  event: "Go",
+                  key: "",
+                  attempt: 1
+                })
+              ),
+            update: ({ context, event }) => ({ sum: context.sum + event.by })
+          },
+          Rest: "resting"
+        },
+        triggers: [{ after: "20 seconds", send: "Rest" }]
+      },
+      resting: { on: { Go: { target: "busy", update: ({ context, event }) => ({ sum: context.sum + event.by }) } } },
+      busy: {
+        initial: "busy.first",
+        on: { Stop: "idle", Late: "idle" },
+        entry: "begin",
+        exit: "end",
+        triggers: [{ after: "1 minute", send: "Late" }]
+      },
+      "busy.first": {
+        on: { Step: "busy.second", Tick: {}, Ring: {} },
+        triggers: [{ every: `${tick} seconds`, send: "Tick", maxTriggers: 2 }]
+      },
+      "busy.second": { on: { Step: { target: "busy.first", do: "step" }, Ring: {} } }
+    })
+    .actions({ begin: acting("begin"), end: acting("end"), step: acting("step") })
+    .initial("idle")
+
+export const Lift = liftOf(seconds.tick)
 
 /** What leads where, said once more, by hand. */
 export const moves: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -143,13 +147,13 @@ export type Options = Partial<
     StateMachine.Options<typeof Lifts, typeof Lift>,
     "actions" | "consuming" | "interval" | "keep" | "lease" | "statistics" | "triggers"
   >
-> & { readonly hears?: boolean }
+> & { readonly hears?: boolean; readonly tick?: number }
 
 /** A process that has lifts, until the scope closes. */
 export const processOn = Effect.fnUntraced(function* (
   store: ObjectStore["Service"],
   world: World["Service"],
-  { hears = false, ...options }: Options = {}
+  { hears = false, tick, ...options }: Options = {}
 ) {
   const database = yield* Effect.provideService(
     Database.make({ catalogLease: 0, journal: { compression: "none" } }),
@@ -162,7 +166,7 @@ export const processOn = Effect.fnUntraced(function* (
   const calls = yield* opened(Resource.make(Calls.definition))
   const flow = yield* opened(
     StateMachine.open({
-      machine: Lift,
+      machine: tick === undefined ? Lift : liftOf(tick),
       resource: Lifts,
       field: "machine",
       triggers: false,

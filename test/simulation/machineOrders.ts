@@ -37,6 +37,9 @@ interface Log {
   readonly problems: Array<string>
 }
 
+/** So long that no run comes to the first, however it waits. */
+const tick = 15
+
 const newLog = (): Log => ({ acknowledged: new Map(), refused: new Set(), problems: [] })
 
 type Program = (process: Process, log: Log) => Effect.Effect<unknown, unknown>
@@ -56,8 +59,13 @@ const send =
       else log.problems.push(`${key}: ${outcome.failure.message}`)
     })
 
-const sweep: Program = ({ flow }, log) =>
-  Effect.map(flow.sweep, ({ failed }) => (failed === 0 ? undefined : log.problems.push("a sweep failed")))
+const sweep: Program = ({ flow, lifts }, log) =>
+  Effect.flatMap(flow.sweep, ({ failed }) =>
+    failed === 0
+      ? Effect.void
+      : // Who has crashed counts what it was at as failed, and dies of its next request.
+        Effect.map(lifts.getOption(id), () => log.problems.push("a sweep failed"))
+  )
 
 const start: Program = ({ flow }) => Effect.catchTag(flow.start(id, { sum: 0 }), "AlreadyStarted", () => Effect.void)
 
@@ -113,7 +121,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
   "machine: two sweeps that find the same trigger": {
     before: [start, go],
-    seconds: 9,
+    seconds: tick + 1,
     programs: { a: sweep, b: sweep },
     preemptions: 2,
     ends: ["Go Tick"]
@@ -163,13 +171,13 @@ export const explore = Effect.fnUntraced(function* (
   const { control, store } = yield* MemoryStore.make({ profile: bounds.profile ?? "aws" })
   // How it wants conditions to be written.
   yield* CapabilityProbe.probe(store)
-  const own = yield* processOn(store, quiet)
+  const own = yield* processOn(store, quiet, { tick })
   // Its indexes are there.
   yield* own.flow.sweep
   const hour = 3_600_000
   /** Those of an hour later, and of one more: to them every trigger is due. */
   const later = yield* Effect.forEach([hour, 2 * hour], (ahead) =>
-    Effect.map(FaultyStore.withClockSkew(ahead)(processOn(agreeing(store), quiet)), ({ flow }) =>
+    Effect.map(FaultyStore.withClockSkew(ahead)(processOn(agreeing(store), quiet, { tick })), ({ flow }) =>
       FaultyStore.withClockSkew(ahead)(flow.sweep)
     )
   )
@@ -194,7 +202,7 @@ export const explore = Effect.fnUntraced(function* (
         return client.put(request)
       }
     }
-    const process = yield* processOn(bounds.break?.(remembering, () => runs) ?? remembering, quiet)
+    const process = yield* processOn(bounds.break?.(remembering, () => runs) ?? remembering, quiet, { tick })
     // As one that has been running for a while: it knows the time.
     yield* process.flow.initial({ sum: 0 })
     programs[name] = Effect.provideService(
