@@ -643,7 +643,7 @@ const decideCommit = Effect.fnUntraced(function* (
   const { reason } = failure
   const isRefused = reason._tag === "PreconditionFailed" || reason._tag === "NoSuchKey"
   if (!isRefused && failure.outcome === "none") return failure
-  const isSure = isRefused && !(reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
+  const isSure = isRefused && failure.outcome === "none"
   const aborted = isRefused ? committed : yield* put("aborted")
   if (Result.isSuccess(aborted)) return aborted.success
   const found = yield* Effect.mapError(read(store, key(id)), (error) => (isSure ? error : failure))

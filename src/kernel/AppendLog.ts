@@ -297,7 +297,7 @@ export interface AppendLog<A> {
    * more for the first, and 1 PUT more for each 32 segments. When another was first: 1 GET and all PUTs again.
    *
    * When it cannot be told whether it was made, it fails with what the store said to the PUT: an error with the outcome
-   * `"unknown"`, or `PreconditionFailed` with `afterUnknown`. Make it again then, with the same `expected` and `id`.
+   * `"unknown"`. Make it again then, with the same `expected` and `id`.
    * `InvalidArgument`: an entry does not fit the schema, or the note is too long. `EntityTooLarge`: one has more than 64 MiB.
    */
   readonly append: (
@@ -551,10 +551,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     const outcome = yield* Effect.result(replace(before, value))
     if (Result.isFailure(outcome)) {
       const { failure: error } = outcome
-      const { reason } = error
-      const isInDoubt =
-        error.outcome === "unknown" || (reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
-      if (!isInDoubt) return yield* error
+      if (error.outcome === "none") return yield* error
       return yield* settled(yield* Effect.mapError(cell.read, () => error), error, before, link)
     }
     if (!CasCell.isLost(outcome.success)) return outcome.success

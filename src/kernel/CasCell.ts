@@ -256,8 +256,7 @@ export interface CasCell<A> {
    * it as it is: no PUT. `Lost` when another writer was first: what is there now, by 1 GET more.
    *
    * When an answer was lost the cell is read: the write has landed if its id is there. When it cannot be told, it fails
-   * with what the store said to the PUT: an error with the outcome `"unknown"`, or `PreconditionFailed` with
-   * `afterUnknown`. With any other error it has not been done.
+   * with what the store said to the PUT: an error with the outcome `"unknown"`. With any other error it has not been done.
    */
   readonly attempt: <E, R>(
     change: (value: A | undefined) => Effect.Effect<A | undefined, E, R>,
@@ -313,7 +312,7 @@ export const make = <A>(store: ObjectStore["Service"], key: string, format: Form
       reason._tag === "ConditionalRequestConflict"
     if (!isRefused && error.outcome === "none") return yield* error
     // A client library may have sent it twice: even a plain refusal may be that of the second, the first having landed.
-    const isPlain = isRefused && !(reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
+    const isPlain = isRefused && error.outcome === "none"
     // What is there instead, and cannot be read, is why it was refused; whether that is one's own nobody can tell while it cannot be got.
     const now = yield* Effect.mapError(read, (failure) => {
       if (!isPlain) return error

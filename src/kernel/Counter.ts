@@ -99,8 +99,8 @@ export interface Counter {
    * on another shard.
    *
    * It counts exactly once, also when an answer was lost. When it cannot be told whether it has counted, it fails with
-   * what the store said to the PUT: an error with the outcome `"unknown"`, or `PreconditionFailed` with `afterUnknown`.
-   * Recount then. Any other error: it has not counted. `PreconditionFailed`: others were first again and again.
+   * what the store said to the PUT: an error with the outcome `"unknown"`.
+   * Recount then. Any other error: it has not counted. `PreconditionFailed` that is sure: others were first again and again.
    * `InvalidArgument`: a number, or what would come of it, is no safe integer.
    */
   readonly add: (deltas: ReadonlyMap<string, number>) => Effect.Effect<void, StoreError.StoreError>

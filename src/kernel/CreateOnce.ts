@@ -62,7 +62,7 @@ export interface CreateOnce<A> {
    * Creates the object at a key, if none is there. 1 PUT; 1 GET more when one is there, or an answer was lost.
    *
    * `Created` is told to one, also when its answer was lost. When it cannot be told, it fails with what the store said to
-   * the PUT: an error with the outcome `"unknown"`, or `PreconditionFailed` with `afterUnknown`. Create it again then: the
+   * the PUT: an error with the outcome `"unknown"`. Create it again then: the
    * answer may be `AlreadyExists` with one's own value. `InvalidArgument`: the value is none of the schema's. `Corrupt`,
    * `Unsupported`: what is there cannot be read.
    */

@@ -199,7 +199,7 @@ export interface Segments {
    * that was last seen here; 1 GET more each time that another was first.
    *
    * When it cannot be told whether it was made, it fails with what the store said to the PUT: an error with the outcome
-   * `"unknown"`, or `PreconditionFailed` with `afterUnknown`.
+   * `"unknown"`.
    */
   readonly commit: (
     change: Change

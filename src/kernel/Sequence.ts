@@ -67,7 +67,7 @@ export interface Block {
  * A sequence of numbers.
  *
  * Everything fails with `StoreError`. `InvalidArgument`: the sequence has another step, or there are no more safe integers;
- * nothing was reserved. An error with the outcome `"unknown"`, or `PreconditionFailed` with `afterUnknown`: numbers may
+ * nothing was reserved. An error with the outcome `"unknown"`: numbers may
  * have been reserved, which nobody gets. Other `PreconditionFailed`: others were first again and again.
  *
  * @category models

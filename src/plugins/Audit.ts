@@ -53,7 +53,7 @@ import * as Plugin from "../Plugin.ts"
 import * as ResourceSelector from "../ResourceSelector.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type * as PluginRegistry from "../PluginRegistry.ts"
-import * as keeping from "./audit/keeping.ts"
+import * as keeping from "./journaler/keeping.ts"
 import { truncate } from "./audit/truncate.ts"
 
 // -----------------------------------------------------------------------------

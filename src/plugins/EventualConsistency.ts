@@ -743,10 +743,6 @@ const limitsOf = Effect.fnUntraced(function* (options: Omit<Options, "counters">
 /** Who folds looks as often whether operations are old enough to be removed. */
 const hour = 3_600_000
 
-/** A refusal that may be that of a second delivery, the first of which was done. */
-const isUnsure = (error: unknown): error is DbError.DbError & { readonly reason: { readonly description: string } } =>
-  error instanceof DbError.DbError && error.reason._tag === "PreconditionFailed" && error.reason.afterUnknown === true
-
 /** A resource, with what counts in it. */
 interface Bound {
   readonly engine: Engine.Engine
@@ -785,12 +781,7 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
   }
   const { store } = yield* Database
   const self = yield* Plugin.open(plugin, options)
-  const named = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-    Effect.mapError(DbError.named("EventualConsistency")(effect), (error) =>
-      isUnsure(error)
-        ? DbError.make("EventualConsistency", new DbError.OutcomeUnknown({ description: error.reason.description }))
-        : error
-    )
+  const named = DbError.named("EventualConsistency")
   const full = yield* Queue.sliding<void>(1)
   const bound = new Map<string, Bound>()
   for (const [resource, of] of byResource) {

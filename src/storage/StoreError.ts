@@ -83,7 +83,8 @@ export class NoSuchBucket extends ExpectedError<NoSuchBucket>("effect-s3db/stora
  * A condition of the request (`ifMatch`, `ifNoneMatch`) that does not hold (HTTP 412).
  *
  * `afterUnknown` is true when an earlier attempt of the same request had an unknown outcome: the object found there may
- * be the one that this very request wrote. The retrying store sets it after it has looked and found other content.
+ * be the one that this very request wrote. The retrying store sets it after it has looked and found other content. Then, and
+ * only then, its outcome is `"unknown"`.
  *
  * @remedy Read the object again and decide. Above the port this is `Conflict` or `AlreadyExists`.
  * @category errors
@@ -93,7 +94,9 @@ export class PreconditionFailed extends ExpectedError<PreconditionFailed>(
   "effect-s3db/storage/StoreError/PreconditionFailed"
 )("PreconditionFailed", { ...reasonFields, afterUnknown: Schema.optionalKey(Schema.Boolean) }) {
   readonly isRetryable: boolean = false
-  readonly outcome: Outcome = "none"
+  get outcome(): Outcome {
+    return this.afterUnknown === true ? "unknown" : "none"
+  }
 }
 
 /**

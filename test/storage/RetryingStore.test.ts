@@ -294,12 +294,14 @@ describe("RetryingStore", () => {
       const error = yield* inTime(Effect.flip(retrying.put({ key: "k", body: text("ours"), ifNoneMatch: "*" })))
       if (error.reason._tag !== "PreconditionFailed") return assert.fail("expected PreconditionFailed")
       assert.isTrue(error.reason.afterUnknown)
+      assert.strictEqual(error.outcome, "unknown")
       assert.strictEqual(new TextDecoder().decode((yield* store.get("k")).body), "theirs")
       // At the first attempt it is a plain refusal.
       const plain = yield* scripted([])
       yield* theirs(plain.store)
       const refusal = yield* Effect.flip(plain.retrying.put({ key: "k", ifNoneMatch: "*" }))
       assert.isUndefined(refusal.reason._tag === "PreconditionFailed" ? refusal.reason.afterUnknown : true)
+      assert.strictEqual(refusal.outcome, "none")
       // It was removed in between.
       const gone = yield* scripted([{ reason: timeout, landed: true, meanwhile: (inner) => inner.delete("k") }])
       const { etag } = yield* gone.store.put({ key: "k", body: text("0") })

@@ -66,8 +66,7 @@ const problemOfEnd = (message: State.Message, outcome: State.Outcome): StoreErro
 const isPassing = ({ reason }: StoreError.StoreError): boolean =>
   reason.isRetryable || reason._tag === "PreconditionFailed" || reason._tag === "ConditionalRequestConflict"
 
-const isUnknown = ({ outcome, reason }: StoreError.StoreError): boolean =>
-  outcome === "unknown" || (reason._tag === "PreconditionFailed" && reason.afterUnknown === true)
+const isUnknown = ({ outcome }: StoreError.StoreError): boolean => outcome === "unknown"
 
 // -----------------------------------------------------------------------------
 // Engine
