@@ -3,11 +3,33 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { crashing, keysOf, memory } from "../fixture.ts"
 import { all, suite } from "./indexers.ts"
-import { driven, idsOf, listed, openSongs, type Settings, type Store, withLists, withoutLists } from "./nearby.ts"
+import {
+  comparesAll,
+  driven,
+  idsOf,
+  listed,
+  metrics,
+  openSongs,
+  type Settings,
+  storages,
+  type Store,
+  withLists,
+  withoutLists
+} from "./nearby.ts"
 
 suite(withLists, all)
 // Histories have lists, or none, as it comes.
 suite(withoutLists, { ...all, seeds: [1, 8] })
+
+describe("VectorIndex", () => {
+  it.effect("finds what comparing all finds, by every metric in every storage", () =>
+    Effect.forEach(
+      metrics.flatMap((metric) => storages.map((storage) => [metric, storage] as const)),
+      ([metric, storage]) => comparesAll(metric, storage),
+      { discard: true }
+    )
+  )
+})
 
 describe("indexers of vectors", () => {
   it.effect("go on with a merge where another one stopped", () =>

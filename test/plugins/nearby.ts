@@ -170,3 +170,71 @@ const subjectOf = (name: string, settings: Settings, beside: number): Subject =>
 export const withLists: Subject = subjectOf("vectors in lists", listed, 1)
 
 export const withoutLists: Subject = subjectOf("vectors", {}, 0)
+
+export const metrics = ["cosine", "euclidean", "manhattan", "dot"] as const
+export const storages = ["float32", "float16", "int8"] as const
+
+/** Songs with these vectors, and their index up to date. */
+export const filled = Effect.fnUntraced(function* (
+  store: Store,
+  vectors: ReadonlyArray<ReadonlyArray<number>>,
+  settings: Settings
+) {
+  const opened = yield* openSongs(store, settings)
+  yield* opened.songs.insertMany(vectors.map((sound, i) => ({ id: `s${i}`, kind: `k${i % 50}`, year: i % 100, sound })))
+  yield* driven(opened.settle)
+  return opened
+})
+
+export const entriesOf = (vectors: ReadonlyArray<ReadonlyArray<number>>) =>
+  vectors.map((vector, i) => [`s${i}`, vector] as const)
+
+/** All that a search finds, page by page. */
+export const pagesOf = Effect.fnUntraced(function* (
+  search: (
+    cursor: string | undefined
+  ) => Effect.Effect<
+    | Vector.Page<{ readonly id: string }>
+    | { readonly items: ReadonlyArray<Vector.Match<{ readonly id: string }>>; readonly cursor: string | undefined },
+    unknown
+  >
+) {
+  const found: Array<{ readonly id: string; readonly distance: number }> = []
+  let cursor: string | undefined
+  do {
+    const page = yield* search(cursor)
+    found.push(...page.items.map(({ distance, document: { id } }) => ({ id, distance })))
+    cursor = page.cursor
+  } while (cursor !== undefined)
+  return found
+})
+
+/** An index by a metric and a storage, with lists and without, finds what comparing all finds. */
+export const comparesAll = Effect.fnUntraced(function* (
+  metric: (typeof metrics)[number],
+  storage: (typeof storages)[number]
+) {
+  const vectors = clustered(1, 300, 8, 6)
+  // Some that are as near as each other.
+  vectors.push(vectors[3]!, vectors[3]!, vectors[3]!)
+  const [query] = clustered(2, 1, 8, 1)
+  for (const exactUntil of [0, 1_000]) {
+    const told = `${metric} ${storage} ${exactUntil}`
+    const settings: Settings = { metric, storage, dimensions: 8, exactUntil, recall: 1, lists: 12 }
+    const { index } = yield* filled(yield* memory, vectors, settings)
+    const { items } = yield* index.search({ vector: query!, limit: 20 })
+    const expected = nearestOf(entriesOf(vectors), query!, 400, metric)
+    assert.deepStrictEqual(
+      items.map(({ distance, document: { id } }) => ({ id, distance })),
+      expected.slice(0, 20),
+      told
+    )
+    const all = yield* pagesOf((cursor) => index.search({ vector: vectors[3]!, limit: 37, cursor }))
+    assert.deepStrictEqual(all, nearestOf(entriesOf(vectors), vectors[3]!, 400, metric), told)
+    const threshold = expected[30]!.distance
+    const near = yield* index.search({ vector: query!, limit: 100, threshold })
+    assert.strictEqual(near.items.length, 31, told)
+    assert.isUndefined(near.cursor)
+    assert.deepStrictEqual(yield* Stream.runCollect(index.verify), [], told)
+  }
+})
