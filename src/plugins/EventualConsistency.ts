@@ -405,8 +405,10 @@ type Event = Engine.Event
  */
 export const plugin: Plugin.Plugin<Event> = Plugin.define<Event>("eventual", { version: 1 })
 
+const numbersOfLanes = Schema.Array(Schema.Tuple([Schema.String, Schema.Int]))
+
 /**
- * The attributes that documents with deferred counters need, to be put into a schema: how far each lane has come into the document, and
+ * The attributes that documents with deferred counters need, to be put into a schema: how far each lane has come into the document, which of the last operations were left out, and
  * what the operations of a counter with `history` begin with. See `Plugin.withAttributes`. A program that replaces a document leaves it as it has read it.
  *
  * @category constants
@@ -420,10 +422,11 @@ export const attributes = Plugin.attributes(plugin, {
       Schema.Struct({
         v: Schema.optionalKey(Schema.Json),
         m: Schema.Record(Schema.String, Schema.Int),
-        x: Schema.optionalKey(Schema.Array(Schema.Tuple([Schema.String, Schema.Int])))
+        x: Schema.optionalKey(numbersOfLanes)
       })
     )
-  )
+  ),
+  [Folding.refusedAttribute]: Schema.optionalKey(numbersOfLanes)
 })
 
 /**
@@ -985,7 +988,7 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
       if (problem !== undefined) return yield* refused(counter, problem)
       if (isUnsure) {
         const description =
-          "the answer of the store was lost, and an operation like this one was left out of the document"
+          "another process has folded the operation, and left out so many since that the document does not tell whether this was one of them"
         return yield* DbError.make("EventualConsistency.apply", new DbError.OutcomeUnknown({ description }))
       }
       const { document } = yield* failedOf(outcome, counter.resource, id)

@@ -55,6 +55,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -704,7 +705,7 @@ export interface Flow<in out M extends Any> {
   readonly history: (id: string) => Stream.Stream<Past, ReadError>
 
   /**
-   * Waits until an entity is in one of some states, or in one inside them. 1 GET for each look: after 100 ms, then twice as long each time, up to `longestPause` (default: 5
+   * Waits until an entity is in one of some states, or in one inside them. 1 GET for each look: when this process has written the entity, and, since others write it, too, after 100 ms, then twice as long each time, up to `longestPause` (default: 5
    * seconds). `NeverReached`: it is in another final state. Put a time limit on it: it waits for ever.
    */
   readonly waitFor: (
@@ -1062,13 +1063,19 @@ export const open = Effect.fn("StateMachine.open")(function* <
     ) {
       const wanted = typeof states === "string" ? [states] : states
       const most = durationOf(longestPause)
+      const written = yield* Queue.sliding<void>(1)
+      yield* (yield* documents.subscribe()).pipe(
+        Stream.filter((change) => change._tag === "Lagged" || change.id === id),
+        Stream.runForEach(() => Queue.offer(written, undefined)),
+        Effect.forkScoped
+      )
       for (let pause = firstPause; ; pause = Math.min(pause * 2, Number.isFinite(most) ? most : pause)) {
         const entity = yield* get(id)
         if (wanted.some((one) => isInside(entity.state, one))) return entity
         if (entity.isFinal) return yield* new NeverReached({ machine: machine.name, id, state: entity.state, wanted })
-        yield* Effect.sleep(pause)
+        yield* Effect.timeoutOption(Queue.take(written), pause)
       }
-    }),
+    }, Effect.scoped),
     inState: (state: string) =>
       statistics
         ? Stream.fromIterable([...rules.states.keys()].filter((one) => isInside(one, state))).pipe(

@@ -530,37 +530,82 @@ describe("EventualConsistency, lost answers and crashes", () => {
     })
   )
 
-  it.effect("do not say that an operation is in its document where it may be the one that was left out", () =>
-    Effect.gen(function* () {
-      const inner = yield* memory
-      const others = yield* processOn(inner)
-      let isLost = false
-      const lost = new StoreError.StoreError({
-        operation: "put",
-        reason: new StoreError.Timeout({ description: "no answer", afterMillis: 1 })
-      })
-      // It lands, and so many others write upon it that nothing tells which of the lane is its own.
-      const later = Effect.forEach(
-        Array.from({ length: 60 }, (_, i) => `other-${i}`),
-        (id) => Effect.orDie(others.counters.add(balance, id, 1)),
-        { discard: true }
-      )
-      const store: Store = {
-        ...inner,
-        put: (request) => {
-          if (!isLost || !request.key.includes("/lane/")) return inner.put(request)
-          isLost = false
-          return inner.put(request).pipe(Effect.andThen(later), Effect.andThen(Effect.fail(lost)))
+  it.effect(
+    "tell whether an operation was left out also where others have written upon it before its answer was lost",
+    () =>
+      Effect.gen(function* () {
+        const inner = yield* memory
+        const others = yield* processOn(inner)
+        let isLost = false
+        const lost = new StoreError.StoreError({
+          operation: "put",
+          reason: new StoreError.Timeout({ description: "no answer", afterMillis: 1 })
+        })
+        const later = Effect.forEach(
+          Array.from({ length: 60 }, (_, i) => `other-${i}`),
+          (id) => Effect.orDie(others.counters.add(balance, id, 1)),
+          { discard: true }
+        )
+        const store: Store = {
+          ...inner,
+          put: (request) => {
+            if (!isLost || !request.key.includes("/lane/")) return inner.put(request)
+            isLost = false
+            return inner.put(request).pipe(Effect.andThen(later), Effect.andThen(Effect.fail(lost)))
+          }
         }
-      }
-      const { counters, wallets } = yield* processOn(store)
-      yield* wallets.insert({ id: "w", credit: 1 })
-      isLost = true
-      const error = yield* Effect.flip(counters.apply(credit, "w", { subtract: 5 }))
-      assert.strictEqual(error._tag === "DbError" && error.outcome, "unknown")
-      isLost = true
-      assert.strictEqual(yield* counters.apply(credit, "w", { add: 4 }), 5)
-    })
+        const { counters, wallets } = yield* processOn(store)
+        yield* wallets.insert({ id: "w", credit: 1 })
+        isLost = true
+        const error = yield* Effect.flip(counters.apply(credit, "w", { subtract: 5 }))
+        assert.strictEqual(error._tag, "InvalidOperation")
+        isLost = true
+        assert.strictEqual(yield* counters.apply(credit, "w", { add: 4 }), 5)
+      })
+  )
+
+  it.effect(
+    "tell whether an operation was left out also where another process has folded it, and taken it out of its lane",
+    () =>
+      Effect.gen(function* () {
+        const inner = yield* memory
+        const others = yield* processOn(inner)
+        let isFolded = false
+        let between: Effect.Effect<unknown, unknown> = Effect.void
+        const store: Store = {
+          ...inner,
+          put: (request) =>
+            inner.put(request).pipe(
+              Effect.tap(() =>
+                request.key.includes("/lane/") && !isFolded
+                  ? Effect.suspend(() => {
+                      isFolded = true
+                      return Effect.orDie(Effect.andThen(others.counters.foldAll, between))
+                    })
+                  : Effect.void
+              )
+            )
+        }
+        const { counters, wallets } = yield* processOn(store)
+        yield* wallets.insert({ id: "w", credit: 1 })
+        assert.strictEqual((yield* Effect.flip(counters.apply(credit, "w", { subtract: 5 })))._tag, "InvalidOperation")
+        isFolded = false
+        assert.strictEqual(yield* counters.apply(credit, "w", { add: 4 }), 5)
+        // A document that is replaced goes on telling of it, until so many others are told of that it cannot.
+        const refuseMore = (count: number) =>
+          Effect.forEach(
+            Array.from({ length: count }),
+            () => Effect.exit(others.counters.apply(credit, "w", { subtract: 50 })),
+            { discard: true }
+          )
+        isFolded = false
+        between = Effect.andThen(others.wallets.replace({ id: "w", credit: 5 }), refuseMore(10))
+        assert.strictEqual((yield* Effect.flip(counters.apply(credit, "w", { subtract: 50 })))._tag, "InvalidOperation")
+        isFolded = false
+        between = refuseMore(20)
+        const error = yield* Effect.flip(counters.apply(credit, "w", { subtract: 50 }))
+        assert.strictEqual(error._tag === "DbError" && error.outcome, "unknown")
+      })
   )
 
   it.effect("count what landed once, where its answer was lost", () =>

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -471,6 +472,18 @@ describe("StateMachine", () => {
       assert.strictEqual((yield* drive(waiting)).state, "paid.packing")
       yield* flow.send("1", "Cancel")
       assert.strictEqual(tagOf(yield* Effect.result(flow.waitFor("1", "done"))), "NeverReached")
+    })
+  )
+
+  it.effect("waits no longer than until this process has written the entity", () =>
+    Effect.gen(function* () {
+      const { flow } = yield* processOn(yield* memory)
+      yield* flow.start("1", nothing)
+      const waiting = yield* Effect.forkChild(flow.waitFor("1", ["paid"]))
+      // From here on no time passes.
+      yield* TestClock.adjust("1 minute")
+      yield* flow.send("1", { _tag: "Pay", amount: 10 })
+      assert.strictEqual((yield* Fiber.join(waiting)).state, "paid.packing")
     })
   )
 

@@ -28,6 +28,7 @@ describe("counters in every order of requests", () => {
   const caught = {
     "blind-lanes": "counter: two that add, the first in their lane",
     "forgotten-marks": "counter: two folds",
+    "forgotten-refusals": "counter: two that take what is not there for both, and a fold",
     "torn-folds": "counter: two folds",
     "early-trims": "counter: two folds",
     "renumbered-lanes": "counter: a fold, and operations that come late",

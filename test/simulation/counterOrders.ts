@@ -95,6 +95,19 @@ const applied =
       if (outcome._tag !== "Folded") log.problems.push(`${amount} is ${outcome._tag}`)
     })
 
+/** Takes what the document may not have any more: whoever folds it, it is told. */
+const taken =
+  (amount: number): Program =>
+  ({ engine, log }) =>
+    Effect.gen(function* () {
+      log.unsure.push(-amount)
+      const operation = { kind: "subtract", amount } as const
+      const { isUnsure, outcome, problem } = yield* engine.deferAndFold(field("credit"), "w", operation)
+      log.unsure.splice(log.unsure.indexOf(-amount), 1)
+      if (problem === undefined) log.acknowledged -= amount
+      if (outcome._tag !== "Folded" || isUnsure) log.problems.push(`nobody knows of ${amount}`)
+    })
+
 const tag =
   (text: string): Program =>
   ({ engine, log }) =>
@@ -176,6 +189,12 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     pending: [add(1)],
     programs: { a: both(fold, fold), b: both(add(2), insert, one) },
     preemptions: 2
+  },
+  "counter: two that take what is not there for both, and a fold": {
+    isThere: true,
+    pending: [add(5, "credit"), one],
+    programs: { a: taken(4), b: taken(3), c: fold },
+    preemptions: 1
   },
   "counter: operations in their order, and two folds": {
     isThere: true,
@@ -280,8 +299,8 @@ export const explore = Effect.fnUntraced(function* (scenario: Scenario, bounds: 
             for (let i = 0; i < 2; i++) yield* engine.foldAll
           })
         ).pipe(Effect.provideService(Id.Generator, Id.seeded(99)), Random.withSeed(99))
-        const { balance = 0, tags = [], visits = 0 } = yield* own.get("w")
-        const sum = balance + visits
+        const { balance = 0, credit = 0, tags = [], visits = 0 } = yield* own.get("w")
+        const sum = balance + visits + credit
         const possible = log.unsure.reduce<ReadonlyArray<number>>(
           (sums, amount) => [...sums, ...sums.map((one) => one + amount)],
           [log.acknowledged]
@@ -343,6 +362,17 @@ export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
         : store.put({
             ...request,
             metadata: Object.fromEntries(Object.entries(metadata).filter(([, value]) => !value.startsWith("{")))
+          })
+  }),
+  /** Documents do not tell which operations were left out. */
+  "forgotten-refusals": (store) => ({
+    ...store,
+    put: ({ metadata, ...request }) =>
+      metadata === undefined || !isDocument(request.key)
+        ? store.put({ ...request, metadata })
+        : store.put({
+            ...request,
+            metadata: Object.fromEntries(Object.entries(metadata).filter(([, value]) => !value.startsWith("[")))
           })
   }),
   /** Values are written before what says how far lanes have come into them. */

@@ -7,7 +7,7 @@
  *
  * Scenarios of queues (queueOrders.ts) begin with "queue: ", and have broken builds of their own: blind-queues, deleted-queues,
  * forgotten-tokens, forgotten-ids, forgotten-claims, recounted-queues. Those of counters (counterOrders.ts) begin with "counter: "; theirs are
- * blind-lanes, forgotten-marks, early-trims, renumbered-lanes, one-number, torn-folds. Those of bounded counters (escrowOrders.ts) begin with "escrow: "; theirs are
+ * blind-lanes, forgotten-marks, forgotten-refusals, early-trims, renumbered-lanes, one-number, torn-folds. Those of bounded counters (escrowOrders.ts) begin with "escrow: "; theirs are
  * blind-slots, hasty-slots, forgotten-arrivals, forgotten-ways. Those of machines (machineOrders.ts) begin with "machine: "; theirs are blind-events, forgotten-events,
  * and late-triggers and late-pasts, which take --crashes 1. Those of the kernel (kernelOrders.ts) begin with "kernel: "; their broken builds are
  * blind-fences, blind-numbers, blind-creations, blind-values, blind-leases, removed-leases, early-removals. Those of relations (relationOrders.ts) begin with "relation: ":

@@ -124,7 +124,7 @@ export interface Made {
   readonly outcome: Folding.Outcome
   /** Why the operation was left out, if it was. */
   readonly problem: string | undefined
-  /** Whether one like it was left out, and nobody can tell which of them is its own. */
+  /** Whether it may have been left out by another process: so many were since that the document does not tell any more. */
   readonly isUnsure: boolean
 }
 
@@ -137,6 +137,8 @@ const isContended = ({ reason }: StoreError.StoreError): boolean =>
 
 /** So many folds a lane is left alone at most in which all operations wait for documents that are not there. */
 const mostQuiet = 16
+
+const leftOutElsewhere = "another process has found that the document cannot have the value that it leads to"
 
 const nothing: Folding.Outcome = { _tag: "Folded", operations: 0, refused: [], document: undefined }
 
@@ -350,15 +352,13 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     deferAndFold: Effect.fnUntraced(function* (field, id, operation) {
       const { lane, number } = yield* append(field, id, operation, true)
       const [folded] = yield* fold([lane], (one) => one === id, false)
-      const outcome = folded?.outcome ?? nothing
-      const refused = outcome._tag === "Folded" ? outcome.refused : []
-      const own = refused.find((one) => one.number === number && one.lane === lane.name)
-      const isAlike = ({ a, i, k, s }: Lanes.Entry) =>
-        i === id &&
-        k === operation.kind &&
-        JSON.stringify(a) === JSON.stringify(operation.amount) &&
-        refused.some((one) => one.number === s && one.field === field.name)
-      return { outcome, problem: own?.problem, isUnsure: Number.isNaN(number) && lane.entries.some(isAlike) }
+      // Where another process has folded it, and taken it out of the lane, the document tells what became of it.
+      const outcome = folded?.outcome ?? (yield* documents.fold(id, []))
+      if (outcome._tag !== "Folded") return { outcome, problem: undefined, isUnsure: false }
+      const own = outcome.refused.find((one) => one.number === number && one.lane === lane.name)
+      if (own !== undefined) return { outcome, problem: own.problem, isUnsure: false }
+      const isOut = Folding.isLeftOut(outcome.document, lane.name, number)
+      return { outcome, problem: isOut === true ? leftOutElsewhere : undefined, isUnsure: isOut === undefined }
     }),
     pendingOf: Effect.fnUntraced(function* (id) {
       const versions = yield* readAll(yield* keysFor(id))

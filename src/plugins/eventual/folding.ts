@@ -45,6 +45,14 @@ export const marksAttribute = "counted"
 export const basesAttribute = "countedFrom"
 
 /**
+ * The attribute with the operations that were left out last: who has added one, and finds that another process has folded it, learns it there.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const refusedAttribute = "countedOut"
+
+/**
  * What the kept operations of a field begin with: the value, and up to which numbers of lanes operations are in it.
  *
  * @category models
@@ -203,6 +211,35 @@ const marksOf = (document: unknown): Marks => {
 
 const markOf = (marks: Marks, { name }: Pick<Lane, "name">): number => (Object.hasOwn(marks, name) ? marks[name]! : 0)
 
+/** Names of lanes, and numbers in them: those of a lane rise. */
+type LeftOut = ReadonlyArray<readonly [string, number]>
+
+const leftOutOf = (document: unknown): LeftOut => {
+  const numbers =
+    typeof document === "object" && document !== null && refusedAttribute in document
+      ? document[refusedAttribute]
+      : undefined
+  // By its schema.
+  return Array.isArray(numbers) ? (numbers as LeftOut) : []
+}
+
+/** So many operations that were left out a document tells of. */
+const mostTold = 16
+
+/**
+ * Tells whether an operation that has come into a document, as its marks say, was left out: `undefined` where the document does not tell any more.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isLeftOut = (document: unknown, lane: string, number: number): boolean | undefined => {
+  const told = leftOutOf(document)
+  if (told.some(([name, one]) => name === lane && one === number)) return true
+  // What is told last goes last: where one before it of the same lane is told, it would be, too.
+  const isWhole = told.length < mostTold || told.some(([name, one]) => name === lane && one < number)
+  return isWhole ? false : undefined
+}
+
 type Bases = Readonly<Record<string, Base>>
 
 const basesOf = (document: unknown): Bases => {
@@ -286,6 +323,10 @@ const refusedOf = ({ entry: { c = 1, f, i, s }, lane }: Named, problem: string):
   problem,
   operations: c
 })
+
+/** What a document tells of those that were left out, the last ones. */
+const toldAfter = (document: unknown, refused: ReadonlyArray<Refusal>): LeftOut =>
+  [...leftOutOf(document), ...refused.map(({ lane, number }) => [lane, number] as const)].slice(-mostTold)
 
 const bySchema = "with the value that it leads to, the document is none of the schema's"
 
@@ -386,9 +427,12 @@ const keeping = Effect.fnUntraced(function* <In>(
 ) {
   if (typeof input !== "object" || input === null || marksAttribute in input || current === undefined) return
   const before = Option.getOrUndefined(yield* current)?.value
-  const [marks, bases] = [marksOf(before), basesOf(before)]
+  const [marks, bases, leftOut] = [marksOf(before), basesOf(before), leftOutOf(before)]
   if (Object.keys(marks).length === 0) return undefined
-  const kept = Object.keys(bases).length === 0 ? {} : { [basesAttribute]: bases }
+  const kept = {
+    ...(Object.keys(bases).length === 0 ? {} : { [basesAttribute]: bases }),
+    ...(leftOut.length === 0 ? {} : { [refusedAttribute]: leftOut })
+  }
   return { input: { ...kept, ...input, [marksAttribute]: marks } }
 })
 
@@ -488,7 +532,8 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
       return Effect.succeed({
         ...Object.fromEntries(after.values),
         [marksAttribute]: marks,
-        ...(bases === undefined ? {} : { [basesAttribute]: bases })
+        ...(bases === undefined ? {} : { [basesAttribute]: bases }),
+        ...(refused.length === 0 ? {} : { [refusedAttribute]: toldAfter(before, refused) })
       })
     }
     const after = yield* Effect.catchIf(

@@ -301,6 +301,8 @@ export const make = Effect.fnUntraced(function* ({
     const { batch, places } = squeezed(waiting.map(({ operation }) => operation))
     const isHot = which === hotFolder
     let key = isHot ? (hotLane ?? (yield* anyHot)) : which
+    /** Of the first of the batch, in the version that was sent last: it is that one which has landed. */
+    let first = 0
     const attempt = Effect.fnUntraced(function* (last: CasCell.Lost<CasCell.Refusal<Lane>> | undefined) {
       let from = known.get(key)
       if (last !== undefined) {
@@ -312,14 +314,14 @@ export const make = Effect.fnUntraced(function* ({
       }
       // Until it is known what has come of it.
       known.delete(key)
-      return yield* cellAt(key).attempt((state) => changed(state, batch), from)
+      const sent = (state: Lane | undefined) =>
+        Effect.tap(changed(state, batch), ({ next }) => Effect.sync(() => (first = next - batch.length)))
+      return yield* cellAt(key).attempt(sent, from)
     })
     const version = yield* CasCell.contend(attempt, { retries, exhausted: ({ error }) => Effect.fail(error) })
     remember(key, version)
     const lane = version.value!
     forget(lane)
-    // Where others have written upon it, nobody can tell which are its own.
-    const first = version.isLater === true ? Number.NaN : lane.next - batch.length
     for (const [i, { landed }] of waiting.entries()) {
       yield* Deferred.succeed(landed, { key, lane, number: first + places[i]! })
     }

@@ -8,7 +8,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type * as Change from "../../Change.ts"
 import type * as Companion from "../../Companion.ts"
 import * as Id from "../../crypto/Id.ts"
 import type * as Database from "../../Database.ts"
@@ -51,6 +53,7 @@ export interface Documents {
     readonly backfill: () => Stream.Stream<unknown, Repository.ChangeError | DbError.Unfinished>
   }>
   readonly scanDocuments: () => Stream.Stream<Document.Document<unknown>, Repository.ListError>
+  readonly subscribe: () => Effect.Effect<Stream.Stream<Change.Change<unknown> | Change.Lagged>, never, Scope.Scope>
   readonly fromImage: (
     record: Repository.ImageRecord,
     side: "before" | "after"

@@ -130,7 +130,7 @@ export class AlreadyStarted extends ExpectedError<AlreadyStarted>("effect-s3db/p
  */
 export class StaleVersion extends ExpectedError<StaleVersion>("effect-s3db/plugins/StateMachine/StaleVersion")(
   "StaleVersion",
-  { machine: Schema.String, id: Schema.String, expected: Schema.Int, version: Schema.Int },
+  { machine: Schema.String, id: Schema.String, expected: Schema.Number, version: Schema.Int },
   { httpApiStatus: 409 }
 ) {
   override get message(): string {
