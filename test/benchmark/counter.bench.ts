@@ -15,6 +15,7 @@ import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { balance, direct, processOn, visits } from "../plugins/counters.ts"
 import { storeAt } from "../plugins/queueStores.ts"
 import { gateway } from "../services/available.ts"
+import { counting } from "./counting.ts"
 
 type Store = ObjectStore["Service"]
 
@@ -25,26 +26,6 @@ interface Result {
   /** To the baseline of the store. */
   readonly ratio: number
   readonly requestsPerOperation: number
-}
-
-/** Counts the requests to a store. */
-const counting = (store: Store) => {
-  const counts = { requests: 0 }
-  const counted = <A, E>(effect: Effect.Effect<A, E>) =>
-    Effect.suspend(() => {
-      counts.requests += 1
-      return effect
-    })
-  const wrapped: Store = {
-    ...store,
-    put: (request) => counted(store.put(request)),
-    get: (...args) => counted(store.get(...args)),
-    head: (key) => counted(store.head(key)),
-    delete: (...args) => counted(store.delete(...args)),
-    deleteMany: (...args) => counted(store.deleteMany(...args)),
-    list: (request) => counted(store.list(request))
-  }
-  return { counts, store: wrapped }
 }
 
 type Process = Effect.Success<ReturnType<typeof processOn>>

@@ -20,6 +20,7 @@ import * as Step from "../../src/plugins/statemachine/step.ts"
 import { openOn } from "../fixture.ts"
 import { storeAt } from "../plugins/queueStores.ts"
 import { gateway } from "../services/available.ts"
+import { counting } from "./counting.ts"
 import { measure } from "./measure.ts"
 import { load, title } from "./peers.ts"
 
@@ -32,26 +33,6 @@ interface Result {
   /** To the baseline of the store. */
   readonly ratio: number
   readonly requestsPerTransition: number
-}
-
-/** Counts the requests to a store. */
-const counting = (store: Store) => {
-  const counts = { requests: 0 }
-  const counted = <A, E>(effect: Effect.Effect<A, E>) =>
-    Effect.suspend(() => {
-      counts.requests += 1
-      return effect
-    })
-  const wrapped: Store = {
-    ...store,
-    put: (request) => counted(store.put(request)),
-    get: (...args) => counted(store.get(...args)),
-    head: (key) => counted(store.head(key)),
-    delete: (...args) => counted(store.delete(...args)),
-    deleteMany: (...args) => counted(store.deleteMany(...args)),
-    list: (request) => counted(store.list(request))
-  }
-  return { counts, store: wrapped }
 }
 
 const Gate = StateMachine.make("gate", {

@@ -19,6 +19,7 @@ import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { storeAt } from "../plugins/queueStores.ts"
 import { gateway } from "../services/available.ts"
+import { counting } from "./counting.ts"
 
 interface Result {
   readonly store: string
@@ -34,26 +35,6 @@ type Store = ObjectStore["Service"]
 const concurrency = 100
 const payload = { to: "ada@example.com", text: "x".repeat(120) }
 const Payload = Schema.Struct({ to: Schema.String, text: Schema.String })
-
-/** Counts the requests to a store. */
-const counting = (store: Store) => {
-  const counts = { requests: 0 }
-  const counted = <A, E>(effect: Effect.Effect<A, E>) =>
-    Effect.suspend(() => {
-      counts.requests += 1
-      return effect
-    })
-  const wrapped: Store = {
-    ...store,
-    put: (request) => counted(store.put(request)),
-    get: (...args) => counted(store.get(...args)),
-    head: (key) => counted(store.head(key)),
-    delete: (...args) => counted(store.delete(...args)),
-    deleteMany: (...args) => counted(store.deleteMany(...args)),
-    list: (request) => counted(store.list(request))
-  }
-  return { counts, store: wrapped }
-}
 
 const each = (count: number, effect: (i: number) => Effect.Effect<unknown, unknown>, fibers = concurrency) =>
   Effect.forEach(

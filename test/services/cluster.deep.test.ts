@@ -1,5 +1,4 @@
 /** The storages of a cluster on Ceph's gateway. */
-import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3"
 import { assert, describe, it } from "@effect/vitest"
 import type * as Envelope from "effect/cluster/Envelope"
 import * as Runner from "effect/cluster/Runner"
@@ -7,40 +6,15 @@ import * as RunnerAddress from "effect/cluster/RunnerAddress"
 import * as ShardId from "effect/cluster/ShardId"
 import * as ShardingConfig from "effect/cluster/ShardingConfig"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as MessageStorage from "effect-s3db/cluster/MessageStorage"
 import * as RunnerStorage from "effect-s3db/cluster/RunnerStorage"
-import * as CapabilityProbe from "effect-s3db/storage/CapabilityProbe"
-import * as PrefixedStore from "effect-s3db/storage/PrefixedStore"
-import * as RetryingStore from "effect-s3db/storage/RetryingStore"
-import * as S3Store from "effect-s3db/storage/S3Store"
-import { describeWithGateway, gateway } from "./available.ts"
+import { describeWithGateway } from "./available.ts"
+import { storeOnGateway } from "./gatewayStore.ts"
 
 const range = (length: number) => Array.from({ length }, (_, i) => i)
 
 describeWithGateway("the storages of a cluster on Ceph's gateway", () => {
-  const bucket = "cluster"
-  const { accessKeyId, endpoint, secretAccessKey } = gateway
-  const createBucket = Effect.promise(() =>
-    new S3Client({
-      endpoint,
-      region: "us-east-1",
-      forcePathStyle: true,
-      credentials: { accessKeyId, secretAccessKey }
-    }).send(new CreateBucketCommand({ Bucket: bucket }))
-  )
-  let stores = 0
-  const open = Effect.gen(function* () {
-    yield* createBucket
-    const store = yield* S3Store.make({
-      bucket,
-      endpoint,
-      credentials: { accessKeyId, secretAccessKey: Redacted.make(secretAccessKey) }
-    })
-    const retrying = RetryingStore.make(PrefixedStore.make(store, `${performance.timeOrigin}-${stores++}`))
-    yield* CapabilityProbe.probe(retrying)
-    return retrying
-  })
+  const open = storeOnGateway("cluster")
 
   describe("the storages of a cluster on Ceph's gateway", () => {
     it.live(

@@ -1,46 +1,20 @@
 /** Effect's ports of persistence on Ceph's gateway. */
-import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3"
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as RateLimiters from "effect/persistence/RateLimiter"
-import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as KeyValueStore from "effect-s3db/persistence/KeyValueStore"
 import * as Persistence from "effect-s3db/persistence/Persistence"
 import * as RateLimiter from "effect-s3db/persistence/RateLimiter"
-import * as CapabilityProbe from "effect-s3db/storage/CapabilityProbe"
-import * as PrefixedStore from "effect-s3db/storage/PrefixedStore"
-import * as RetryingStore from "effect-s3db/storage/RetryingStore"
-import * as S3Store from "effect-s3db/storage/S3Store"
 import { hostileKeys } from "../persistence/suites.ts"
-import { describeWithGateway, gateway } from "./available.ts"
+import { describeWithGateway } from "./available.ts"
+import { storeOnGateway } from "./gatewayStore.ts"
 
 const range = (length: number) => Array.from({ length }, (_, i) => i)
 
 describeWithGateway("persistence on Ceph's gateway", () => {
-  const bucket = "persistence"
-  const { accessKeyId, endpoint, secretAccessKey } = gateway
-  const createBucket = Effect.promise(() =>
-    new S3Client({
-      endpoint,
-      region: "us-east-1",
-      forcePathStyle: true,
-      credentials: { accessKeyId, secretAccessKey }
-    }).send(new CreateBucketCommand({ Bucket: bucket }))
-  )
-  let stores = 0
-  const open = Effect.gen(function* () {
-    yield* createBucket
-    const store = yield* S3Store.make({
-      bucket,
-      endpoint,
-      credentials: { accessKeyId, secretAccessKey: Redacted.make(secretAccessKey) }
-    })
-    const retrying = RetryingStore.make(PrefixedStore.make(store, `${performance.timeOrigin}-${stores++}`))
-    yield* CapabilityProbe.probe(retrying)
-    return retrying
-  })
+  const open = storeOnGateway("persistence")
 
   describe("persistence on Ceph's gateway", () => {
     it.live("a key-value store, and 20 that modify a value at once", () =>

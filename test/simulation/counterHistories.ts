@@ -24,7 +24,7 @@ import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import { drive } from "../fixture.ts"
 import { breaks as breaksOfSlots } from "../kernel/escrowOrders.ts"
 import { balance, points, processOn, visits } from "../plugins/counters.ts"
-import { atOnce, countsOf, fromSeed } from "./course.ts"
+import { atOnce, countsOf, faults, fromSeed } from "./course.ts"
 import { breaks as breaksOfLanes } from "./counterOrders.ts"
 import { chance, pick } from "./draw.ts"
 import type { Report } from "./simulation.ts"
@@ -35,15 +35,6 @@ export interface Options {
   readonly seed: number
   readonly ops: number
   readonly break?: ((store: Store) => Store) | undefined
-}
-
-const faults: FaultyStore.Faults = {
-  delay: { probability: 0.4, maxMillis: 400 },
-  throttle: 0.03,
-  errorBefore: 0.04,
-  errorAfter: 0.06,
-  duplicate: 0.03,
-  late: { probability: 0.03, maxMillis: 8000 }
 }
 
 const processes = 3

@@ -8,6 +8,16 @@ import type * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Pauses from "effect-s3db/testing/Pauses"
 import { engine } from "../../src/kernel/internal/compression.ts"
 
+/** What a store does to the processes of a history. */
+export const faults: FaultyStore.Faults = {
+  delay: { probability: 0.4, maxMillis: 400 },
+  throttle: 0.03,
+  errorBefore: 0.04,
+  errorAfter: 0.06,
+  duplicate: 0.03,
+  late: { probability: 0.03, maxMillis: 8000 }
+}
+
 type Control = FaultyStore.FaultyStore["control"]
 
 /** Draws ids and numbers of its own, the same each time. */

@@ -39,7 +39,7 @@ import {
   World
 } from "../plugins/machines.ts"
 import { turn } from "../waiting.ts"
-import { atOnce, compressingAtOnce, countsOf, fromSeed } from "./course.ts"
+import { atOnce, compressingAtOnce, countsOf, faults, fromSeed } from "./course.ts"
 import { chance, pick } from "./draw.ts"
 import { late } from "./breaks.ts"
 import type { Report } from "./simulation.ts"
@@ -57,15 +57,6 @@ export interface Options {
   readonly seed: number
   readonly ops: number
   readonly break?: MachineBreak | undefined
-}
-
-const faults: FaultyStore.Faults = {
-  delay: { probability: 0.4, maxMillis: 400 },
-  throttle: 0.03,
-  errorBefore: 0.04,
-  errorAfter: 0.06,
-  duplicate: 0.03,
-  late: { probability: 0.03, maxMillis: 8000 }
 }
 
 const processes = 3

@@ -16,7 +16,7 @@ import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as Engine from "../../src/plugins/s3queue/engine.ts"
-import { atOnce, countsOf, fromSeed } from "./course.ts"
+import { atOnce, countsOf, faults, fromSeed } from "./course.ts"
 import { chance } from "./draw.ts"
 import { engineOn, message, newLog, noteClaim, prefix, recover, violationsOf } from "./queueOrders.ts"
 import type { Report } from "./simulation.ts"
@@ -27,15 +27,6 @@ export interface Options {
   readonly seed: number
   readonly ops: number
   readonly break?: ((store: Store) => Store) | undefined
-}
-
-const faults: FaultyStore.Faults = {
-  delay: { probability: 0.4, maxMillis: 400 },
-  throttle: 0.03,
-  errorBefore: 0.04,
-  errorAfter: 0.06,
-  duplicate: 0.03,
-  late: { probability: 0.03, maxMillis: 8000 }
 }
 
 const processes = 3

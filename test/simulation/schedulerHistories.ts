@@ -25,7 +25,7 @@ import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import * as JobCell from "../../src/plugins/scheduler/jobCell.ts"
 import * as Timetable from "../../src/plugins/scheduler/timetable.ts"
 import { drive, openOn } from "../fixture.ts"
-import { atOnce, countsOf, fromSeed } from "./course.ts"
+import { atOnce, countsOf, faults, fromSeed } from "./course.ts"
 import { chance, pick } from "./draw.ts"
 import type { Report } from "./simulation.ts"
 import { turn } from "../waiting.ts"
@@ -36,15 +36,6 @@ export interface Options {
   readonly seed: number
   readonly ops: number
   readonly break?: ((store: Store) => Store) | undefined
-}
-
-const faults: FaultyStore.Faults = {
-  delay: { probability: 0.4, maxMillis: 400 },
-  throttle: 0.03,
-  errorBefore: 0.04,
-  errorAfter: 0.06,
-  duplicate: 0.03,
-  late: { probability: 0.03, maxMillis: 8000 }
 }
 
 const processes = 3
