@@ -13,10 +13,10 @@ import * as Resource from "effect-s3db/Resource"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { listAll, ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { countOf } from "./option.ts"
 import { digits } from "./table.ts"
 
-const given = process.argv.find((one) => one.startsWith("--documents="))
-const documents = Number(given?.slice("--documents=".length) ?? 20_000)
+const documents = countOf("documents", 20_000)
 
 class Notes extends Resource.Service<Notes>()("bench/notes", {
   schema: Schema.Struct({ id: Schema.String, author: Schema.String, text: Schema.String, rank: Schema.Int }),

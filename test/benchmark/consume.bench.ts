@@ -20,6 +20,7 @@ import * as RedisQueue from "effect-s3db/plugins/RedisQueue"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import * as redisServer from "../services/redis.ts"
+import { countOf } from "./option.ts"
 import { digits } from "./table.ts"
 
 const rounds = 3
@@ -157,13 +158,6 @@ const applied = (messages: number) =>
     return yield* timed(consumed(queue.source, QueueConsumer.ChangeMessage, handler, messages))
   })
 
-const messagesOf = (): number => {
-  const given = process.argv.find((argument) => argument.startsWith("--messages="))
-  const messages = given === undefined ? 10_000 : Number(given.slice("--messages=".length))
-  if (!Number.isSafeInteger(messages) || messages < 1) throw new Error("--messages has to be a whole number from 1")
-  return messages
-}
-
 type Run = Effect.Effect<{ readonly wall: number; readonly cpu: number }, unknown>
 
 const measured = async (runs: ReadonlyArray<readonly [string, Run]>, messages: number) => {
@@ -190,7 +184,7 @@ const measured = async (runs: ReadonlyArray<readonly [string, Run]>, messages: n
 }
 
 export const report = async () => {
-  const messages = messagesOf()
+  const messages = countOf("messages", 10_000)
   const notes: Array<string> = []
   const groups: Array<{ readonly title: string; readonly results: Awaited<ReturnType<typeof measured>> }> = []
   if (redisServer.isInstalled()) {

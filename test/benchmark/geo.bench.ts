@@ -12,6 +12,7 @@ import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { collected } from "./measure.ts"
+import { countOf } from "./option.ts"
 import { load, title } from "./peers.ts"
 import { digits } from "./table.ts"
 
@@ -71,14 +72,8 @@ interface Kdbush {
   ) => ReadonlyArray<number>
 }
 
-const optionOf = (name: string): number | undefined => {
-  const option = `--${name}=`
-  const given = process.argv.find((one) => one.startsWith(option))
-  return given === undefined ? undefined : Number(given.slice(option.length))
-}
-
 /** A look at all by geodesics takes its time. */
-const sphereQueries = optionOf("queries") ?? 40
+const sphereQueries = countOf("queries", 40)
 const queriesOn = { sphere: sphereQueries, ellipsoid: Math.max(1, Math.round(sphereQueries / 10)) }
 
 /** The best of three times over all queries, in milliseconds for one. */
@@ -206,7 +201,7 @@ const measured = Effect.fnUntraced(function* (
 })
 
 export const report = async () => {
-  const count = optionOf("documents") ?? 10_000
+  const count = countOf("documents", 10_000)
   const { ellipsoid, sphere, stored, write } = await Effect.runPromise(
     Effect.scoped(
       Effect.gen(function* () {

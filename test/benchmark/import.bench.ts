@@ -13,6 +13,7 @@ import * as Csv from "effect/encoding/Csv"
 import * as Stream from "effect/Stream"
 import * as Importer from "effect-s3db/plugins/Importer"
 import { csvOf, forgetful, on, opened } from "../plugins/importerProcess.ts"
+import { countOf } from "./option.ts"
 
 const worker = fileURLToPath(new URL("../plugins/importerProcess.ts", import.meta.url))
 
@@ -36,13 +37,6 @@ const large = (megabytes: number): Promise<Large> =>
     child.on("exit", (code) => (code === 0 ? resolve(JSON.parse(printed)) : reject(new Error(`exit ${code}`))))
   })
 
-const numberOf = (name: string, otherwise: number): number => {
-  const given = process.argv.find((argument) => argument.startsWith(`--${name}=`))
-  const number = given === undefined ? otherwise : Number(given.slice(name.length + 3))
-  if (!Number.isSafeInteger(number) || number < 1) throw new Error(`--${name} has to be a whole number from 1`)
-  return number
-}
-
 const rounds = 3
 const batch = 1000
 
@@ -52,8 +46,8 @@ const valueOf = (cells: ReadonlyArray<string>) => {
 }
 
 export const report = async () => {
-  const rows = numberOf("rows", 5000)
-  const megabytes = numberOf("megabytes", 32)
+  const rows = countOf("rows", 5000)
+  const megabytes = countOf("megabytes", 32)
   const pieces = await Effect.runPromise(Stream.runCollect(csvOf((row) => row >= rows)))
   const bytes = Stream.rechunk(Stream.fromIterable(pieces), 1)
   const source = { ...Importer.fromStream("measurements.csv", bytes), isRepeatable: true }

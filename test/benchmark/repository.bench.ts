@@ -18,6 +18,7 @@ import {
   sameByHand
 } from "./contenders.ts"
 import { type Measured, measure } from "./measure.ts"
+import { optionOf } from "./option.ts"
 import { digits } from "./table.ts"
 
 /** Of the processor, in a round of one contender. */
@@ -30,8 +31,7 @@ interface Result extends Measured {
 
 /** The library of another checkout, under that name. */
 const before = async (): Promise<ReadonlyArray<Contender>> => {
-  const option = "--before="
-  const folder = process.argv.find((argument) => argument.startsWith(option))?.slice(option.length)
+  const folder = optionOf("before")
   if (folder === undefined) return []
   const file = pathToFileURL(resolve(folder, "test/benchmark/contenders.ts")).href
   const module = (await import(file)) as { readonly ours: Contender }

@@ -5,6 +5,7 @@
  */
 import { execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { countOf } from "./option.ts"
 import { load, type Name, title } from "./peers.ts"
 import type { Memory, Resident } from "./residentProcess.ts"
 import { digits } from "./table.ts"
@@ -23,10 +24,7 @@ const run = (library: string, documents: number): Promise<Resident> =>
 const megabytes = (bytes: number): string => digits(bytes / 1_048_576)
 
 export const report = async () => {
-  const option = "--documents="
-  const documents = Number(
-    process.argv.find((argument) => argument.startsWith(option))?.slice(option.length) ?? "20000"
-  )
+  const documents = countOf("documents", 20_000)
   const libraries = [
     { library: "effect-s3db", name: "effect-s3db" },
     ...originals.flatMap((library) => (load(library) === undefined ? [] : [{ library, name: title(library) }]))

@@ -12,14 +12,10 @@ import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { schema } from "./contenders.ts"
 import { user } from "./documents.ts"
 import { type Case, measure } from "./measure.ts"
+import { optionOf } from "./option.ts"
 import { digits } from "./table.ts"
 
-const option = "--documents="
-const sizes = (
-  process.argv.find((argument) => argument.startsWith(option))?.slice(option.length) ?? "1000,10000,100000"
-)
-  .split(",")
-  .map(Number)
+const sizes = (optionOf("documents") ?? "1000,10000,100000").split(",").map(Number)
 const milliseconds = 80
 const rounds = 5
 

@@ -20,6 +20,7 @@ import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { collected } from "./measure.ts"
+import { countOf, optionOf } from "./option.ts"
 import { load, type Name, title } from "./peers.ts"
 import { digits } from "./table.ts"
 
@@ -359,11 +360,8 @@ const ours = Effect.fnUntraced(function* (collection: Collection, quality: Retur
   }
 })
 
-const optionOf = (name: string): string | undefined =>
-  process.argv.find((one) => one.startsWith(`--${name}=`))?.slice(name.length + 3)
-
 const collections: Readonly<Record<string, () => Promise<Collection>>> = {
-  made: async () => collectionOf(Number(optionOf("documents") ?? "5000"), Number(optionOf("words") ?? "75")),
+  made: async () => collectionOf(countOf("documents", 5000), countOf("words", 75)),
   wordnet: async () => {
     const module = (await load("wordnet")) as { readonly path: string } | undefined
     if (module === undefined) throw new Error(`${title("wordnet")} is not installed: npm run bench:peers -- wordnet`)

@@ -9,6 +9,7 @@
  */
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { countOf } from "./option.ts"
 import type { Phase } from "./streamingProcess.ts"
 
 const worker = fileURLToPath(new URL("./streamingProcess.ts", import.meta.url))
@@ -32,9 +33,7 @@ const run = (documents: number): Promise<ReadonlyArray<Phase>> =>
 const megabytes = (bytes: number): string => `${(bytes / 1_048_576).toFixed(1)} MB`
 
 export const report = async () => {
-  const given = process.argv.find((argument) => argument.startsWith("--documents="))
-  const documents = given === undefined ? 100_000 : Number(given.slice("--documents=".length))
-  if (!Number.isSafeInteger(documents) || documents < 10) throw new Error("--documents takes a whole number from 10")
+  const documents = countOf("documents", 100_000, 10)
   const few = await run(Math.floor(documents / 10))
   const many = await run(documents)
   const results = many.map((phase, i) => {

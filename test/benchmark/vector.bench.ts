@@ -27,6 +27,7 @@ import * as growthOf from "../../src/plugins/vector/internal/growth.ts"
 import * as lookups from "../../src/plugins/vector/internal/lookup.ts"
 import * as packing from "../../src/plugins/vector/internal/packing.ts"
 import * as parts from "../../src/plugins/vector/internal/parts.ts"
+import { countOf, optionOf } from "./option.ts"
 import { load, type Name, title } from "./peers.ts"
 import { digits } from "./table.ts"
 
@@ -40,10 +41,7 @@ interface Collection {
   readonly queries: ReadonlyArray<Float32Array>
 }
 
-const optionOf = (name: string): string | undefined =>
-  process.argv.find((one) => one.startsWith(`--${name}=`))?.slice(name.length + 3)
-
-const queriesOf = Number(optionOf("queries") ?? "200")
+const queriesOf = countOf("queries", 200)
 const mostTimed = 50
 
 /** mulberry32 */
@@ -504,10 +502,10 @@ const measured = async (collection: Collection) => {
 }
 
 export const report = async () => {
-  const count = Number(optionOf("documents") ?? "5000")
+  const count = countOf("documents", 5000)
   const only = optionOf("set")
   const sets = [
-    only === "words" ? undefined : clustered(count, Number(optionOf("dimensions") ?? "384")),
+    only === "words" ? undefined : clustered(count, countOf("dimensions", 384)),
     only === "clustered" ? undefined : await words(count)
   ]
   const reports: Array<Awaited<ReturnType<typeof measured>>> = []
