@@ -166,6 +166,12 @@ export interface MemoryStore {
  */
 const requestsPerPause = 16
 
+/** After so many reads without a write it is calm: who only reads cannot tell whether others have read in between. */
+const readsUntilCalm = 16
+
+/** Then so many reads follow each other without a pause, whoever makes them. */
+const readsPerPause = 256
+
 const metadataLimits: Record<Profile, number> = {
   aws: 2048,
   r2: 8192,
@@ -207,19 +213,27 @@ export const make = Effect.fnUntraced(function* (
   const ordered = profile !== "express"
   const objects = makeObjects<Stored>(ordered)
   const state = { bytes: 0, form: "quoted" as Capabilities["etagForm"], writes: 0 }
-  const last = { fiber: 0, requests: 0 }
+  /** Who has made the last request, how many there were since the last pause, and whether others have made some of them. */
+  const last = { fiber: 0, requests: 0, isShared: false }
+  /** Since the last write. */
+  let reads = 0
   const lastWrite = new Map<string, number>()
 
   const failure = (operation: Operation, key: string, reason: Reason) => new StoreError({ operation, key, reason })
 
-  const isTurnOver = (fiber: number): boolean => {
-    if (fiber === last.fiber && last.requests < requestsPerPause) {
-      last.requests += 1
-      return false
-    }
+  const isTurnOver = (operation: Operation, fiber: number): boolean => {
+    const isRead = operation === "get" || operation === "head" || operation === "list"
+    const isOther = fiber !== last.fiber
+    const goesOn =
+      isRead && reads >= readsUntilCalm
+        ? last.requests < readsPerPause
+        : // A write lets those pass who have read, at once with who writes, what their own writes go by.
+          !isOther && last.requests < requestsPerPause && (isRead || !last.isShared)
+    last.isShared = goesOn && (last.isShared || isOther)
+    last.requests = goesOn ? last.requests + 1 : 1
     last.fiber = fiber
-    last.requests = 1
-    return true
+    if (isRead) reads += 1
+    return !goesOn
   }
 
   const answer = <A>(operation: Operation, key: string, result: A | Reason): Effect.Effect<A, StoreError> =>
@@ -232,7 +246,8 @@ export const make = Effect.fnUntraced(function* (
     run: (fiber: Fiber.Fiber<unknown, unknown>) => A | Reason
   ): Effect.Effect<A, StoreError> =>
     Effect.withFiber((fiber) => {
-      if (isTurnOver(fiber.id)) return Effect.flatMap(Effect.yieldNow, () => answer(operation, key, run(fiber)))
+      if (isTurnOver(operation, fiber.id))
+        return Effect.flatMap(Effect.yieldNow, () => answer(operation, key, run(fiber)))
       return answer(operation, key, run(fiber))
     })
 
@@ -312,6 +327,7 @@ export const make = Effect.fnUntraced(function* (
       return new Unavailable({ description, sent: false })
     }
     state.writes += 1
+    reads = 0
     const etag = profile === "express" ? md5(new TextEncoder().encode(`${key}\n${state.writes}`)) : md5OfBody()
     const seconds = Math.floor(now / 1000)
     objects.set(key, { body, etag, names, values, contentType, contentEncoding, seconds })
@@ -321,6 +337,7 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const remove = (key: string): void => {
+    reads = 0
     state.bytes -= objects.get(key)?.body.length ?? 0
     objects.delete(key)
   }

@@ -320,6 +320,36 @@ describe("MemoryStore", () => {
 })
 
 describe("decorators", () => {
+  it.effect("lets others pass before a write, and between reads only where somebody has written of late", () =>
+    Effect.gen(function* () {
+      const { store } = yield* MemoryStore.make()
+      yield* store.put({ key: "k", body: text("0") })
+      const both = (of: (name: string) => Effect.Effect<unknown, StoreError>) =>
+        Effect.all(
+          ["a", "b"].map((name) => Effect.result(of(name))),
+          { concurrency: 2 }
+        )
+      const order: Array<string> = []
+      const read = (name: string) => Effect.tap(store.get("k"), () => Effect.sync(() => order.push(name)))
+      const reads = Effect.map(
+        both((name) => Effect.andThen(read(name), read(name))),
+        () => order.splice(0).join("")
+      )
+      assert.strictEqual(yield* reads, "abab")
+      for (let i = 0; i < 16; i++) yield* store.head("k")
+      assert.strictEqual(yield* reads, "aabb")
+      // Both have read before one of them writes, as where they are far away.
+      const written = yield* both((name) =>
+        Effect.flatMap(store.get("k"), ({ etag }) => store.put({ key: "k", body: text(name), ifMatch: etag }))
+      )
+      assert.deepStrictEqual(
+        written.map(({ _tag }) => _tag),
+        ["Success", "Failure"]
+      )
+      assert.strictEqual(yield* reads, "abab")
+    })
+  )
+
   it.effect("a request that takes too long is cancelled", () =>
     Effect.gen(function* () {
       const { store } = yield* MemoryStore.make()
