@@ -137,6 +137,8 @@ export interface Reader<A> {
   readonly version: (id: string) => Effect.Effect<Found | undefined, StoreError.StoreError>
   /** The version that counts for a listing: the committed one, or, in a transaction whose listings are, what it sees. */
   readonly listed: (id: string) => Effect.Effect<Found | undefined, ReadFailure>
+  /** The same, decoded, of a document whose key has been listed. To be called where it is run. 1 GET. */
+  readonly listedAt: (key: string, id: string) => Effect.Effect<Base<A> | undefined, ReadFailure>
   /** The committed version without more. */
   readonly stored: (id: string) => Effect.Effect<Document.Stored | undefined, StoreError.StoreError>
   /** Every version in the object of a document, also one that is only announced. 1 GET. */
@@ -423,6 +425,14 @@ export const make = <A>(context: Context<A>): Reader<A> => {
           base === undefined ? undefined : { stored: base.stored, isSettled: true }
         )
       }),
+    listedAt: (key, id) => {
+      const transaction = ambient(Transaction.Current)
+      return transaction?.listings === "serializable"
+        ? Effect.flatMap(view(transaction, id), ({ base }) =>
+            base === undefined ? Effect.undefined : decodeAt(key, id, base.stored, true)
+          )
+        : presentAt(key, id, absent)
+    },
     stored: (id) => Effect.map(version(id), (found) => found?.stored),
     held: Effect.fnUntraced(function* (id) {
       const key = Document.key(name, id)

@@ -12,6 +12,7 @@ import * as Result from "effect/Result"
 import * as Id from "../crypto/Id.ts"
 import type * as DbError from "../DbError.ts"
 import type { Context } from "../document/context.ts"
+import * as Recent from "../internal/recent.ts"
 import * as aesGcm from "../crypto/internal/aesGcm.ts"
 
 const encoder = new TextEncoder()
@@ -128,6 +129,8 @@ const numbered = (nonce: Uint8Array, number: number): Uint8Array => {
 export interface PageCursors {
   /** Makes the cursor of a page that ended at a position. No request, but for a database without a salt. */
   readonly make: (query: string, position: string) => Effect.Effect<string, DbError.DbError>
+  /** The same, and the same again for the same position while it is remembered: for pages that show where they end. */
+  readonly again: (query: string, position: string) => Effect.Effect<string, DbError.DbError>
   /** The position of a cursor, `undefined` where there is none. `InvalidInput`: it is that of another request. */
   readonly read: (
     query: string,
@@ -146,8 +149,19 @@ export const forPages = ({ database, invalid }: Pick<Context<unknown>, "database
   const cursors = Effect.suspend(() =>
     made === undefined ? Effect.map(database.salt, (salt) => (made = make(salt))) : Effect.succeed(made)
   )
+  const fresh: PageCursors["make"] = (query, position) =>
+    Effect.flatMap(cursors, (cursors) => cursors.make(query, position))
+  const before = Recent.make<string>()
   return {
-    make: (query, position) => Effect.flatMap(cursors, (cursors) => cursors.make(query, position)),
+    make: fresh,
+    again: (query, position) => {
+      // Both are JSON, which has no such line.
+      const end = `${query}\n${position}`
+      const known = before.get(end)
+      return known === undefined
+        ? Effect.map(fresh(query, position), (cursor) => before.keep(end, cursor))
+        : Effect.succeed(known)
+    },
     read: Effect.fnUntraced(function* (query, cursor) {
       if (cursor === undefined) return undefined
       const position = yield* (yield* cursors).read(query, cursor)

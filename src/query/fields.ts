@@ -68,9 +68,11 @@ export interface Fields<A> {
   readonly parseOrder: (text: string) => Effect.Effect<Query.Order, DbError.InvalidInput>
   /** A document as conditions see it: without secrets, so that nobody can ask for them bit by bit, with system fields. */
   readonly jsonOf: (base: Base<A>) => JsonObject
-  /** The same of a document that is no stored version. */
-  readonly jsonWith: (id: string, json: JsonObject, system: System) => JsonObject
   /** The same without the system fields. */
+  readonly bareOf: (base: Base<A>) => JsonObject
+  /** With system fields, of a document that is no stored version. */
+  readonly jsonWith: (id: string, json: JsonObject, system: System) => JsonObject
+  /** Leaves the system fields out. */
   readonly shown: (json: JsonObject) => JsonObject
 }
 
@@ -154,11 +156,14 @@ export const make = <S extends Attributes.DocumentSchema>(
     return order
   })
 
+  const clear = (json: JsonObject): JsonObject =>
+    secretPaths.length === 0 ? json : secretPaths.reduce<JsonObject>((all, path) => without(all, path), json)
+
   const jsonWith = (id: string, json: JsonObject, { createdAt, schemaVersion, writtenAt }: System): JsonObject => {
     const $createdAt = new Date(createdAt).toISOString()
     return {
       [primaryKey]: id,
-      ...secretPaths.reduce<JsonObject>((all, path) => without(all, path), json),
+      ...clear(json),
       $createdAt,
       // Most documents are never changed.
       $updatedAt: writtenAt === createdAt ? $createdAt : new Date(writtenAt).toISOString(),
@@ -192,6 +197,7 @@ export const make = <S extends Attributes.DocumentSchema>(
     parseWhere: (input) => checked(parse.fromJson(input, { systemFields, toJson: ofField(operands.fromJson) })),
     parseOrder: (text) => checkedOrder(parse.orderFromText(text)),
     jsonOf: ({ id, json, stored }) => jsonWith(id, json, stored),
+    bareOf: ({ id, json }) => ({ [primaryKey]: id, ...clear(json) }),
     jsonWith,
     shown: ({ $createdAt: _, $updatedAt: __, $schemaVersion: ___, ...rest }) => rest
   }

@@ -15,6 +15,7 @@ import type { Documents } from "../document/documents.ts"
 import { byASecret } from "../document/indexes.ts"
 import type { FieldProblem, JsonObject } from "../encoding/Json.ts"
 import type * as Partition from "../Partition.ts"
+import { ambient } from "../internal/ambient.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import type * as Query from "../Query.ts"
 import { type ListEntry, type ListPage, type ListRequest, listSome, maxKeysPerRequest } from "../storage/ObjectStore.ts"
@@ -337,7 +338,7 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
       : { startAfter: undefined, token: after }
     const page = yield* listed(range, maxKeys, position)
     const { entries, nextToken } = page
-    yield* noted(range, page, maxKeys, position)
+    if (ambient(Transaction.Current) !== undefined) yield* noted(range, page, maxKeys, position)
     const last = entries.at(-1)?.key
     const isPast =
       capabilities.orderedList &&
@@ -354,10 +355,13 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     after: string | undefined
   ): Effect.fn.Return<KeyPage, StoreError.StoreError | StoreError.Unsupported> {
     const { entries, next } = yield* entriesOf(range, maxKeys, after)
-    const hits = entries
-      .filter(({ key }) => isWithin(range, key))
-      .flatMap((entry) => Option.toArray(hitOf(range, entry.key, !isThere(entry), entry.etag)))
-      .filter(({ id }) => range.ids === undefined || idSpans.isWithin(range.ids.bound, id))
+    const hits: Array<Hit> = []
+    for (const entry of entries) {
+      if (!isWithin(range, entry.key)) continue
+      const hit = Option.getOrUndefined(hitOf(range, entry.key, !isThere(entry), entry.etag))
+      if (hit === undefined) continue
+      if (range.ids === undefined || idSpans.isWithin(range.ids.bound, hit.id)) hits.push(hit)
+    }
     return { hits, next, isThinned: isOfDocuments(range) && !entries.every(isThere) }
   })
 

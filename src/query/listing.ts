@@ -198,14 +198,11 @@ export const make = <A>(
   const baseOf = (range: Range, hit: Hit): Effect.Effect<Base<A> | undefined, ReadFailure> => {
     const base = held(hit)
     if (base !== undefined) return base
-    return Effect.flatMapEager(storedOf(range, hit), (found): Effect.Effect<Base<A> | undefined, ReadFailure> => {
-      if (found === undefined) return Effect.undefined
-      const { id, isSettled, stored } = found
-      // The keys of such a range are those of the documents.
-      return isOfDocuments(range)
-        ? reader.decodeAt(hit.key, id, stored, isSettled)
-        : reader.decode(id, stored, isSettled)
-    })
+    // The keys of such a range are those of the documents.
+    if (isOfDocuments(range)) return reader.listedAt(hit.key, hit.id)
+    return Effect.flatMapEager(storedOf(range, hit), (found): Effect.Effect<Base<A> | undefined, ReadFailure> =>
+      found === undefined ? Effect.undefined : reader.decode(found.id, found.stored, found.isSettled)
+    )
   }
 
   const plainBatches: Listing<A>["batches"] = (
@@ -311,7 +308,7 @@ export const make = <A>(
       for (const unsure of made) {
         if (found.length === room) break
         examined += 1
-        const one = yield* tell(unsure)
+        const one = Tolerance.isRead<X | undefined>(unsure) ? unsure : yield* tell<X | undefined>(unsure)
         if (one !== undefined && (condition === undefined || (yield* condition.keep(one)))) found.push(one)
       }
     }
@@ -368,7 +365,8 @@ export const make = <A>(
       // Documents of the whole resource that are gone by now leave a page short, as they always did.
       const mayBeShort = range.partition === undefined && condition === undefined && !isThinned
       if (isOver || isFull || left <= 0 || mayBeShort) {
-        const cursor = isOver ? undefined : yield* cursors.make(query, JSON.stringify({ after, skip }))
+        const end = hides ? cursors.make : cursors.again
+        const cursor = isOver ? undefined : yield* end(query, JSON.stringify({ after, skip }))
         return { items, cursor }
       }
     }

@@ -39,6 +39,14 @@ export class Unread {
 }
 
 /**
+ * Returns whether a document could be read.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isRead = <A>(one: A | Unread): one is A => !(one instanceof Unread)
+
+/**
  * Makes what goes by the `onCorrupt` of a request on a resource. No request.
  *
  * @category constructors

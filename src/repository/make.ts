@@ -218,9 +218,7 @@ const makeNow = <S extends DocumentSchema>(
 
     getDocument: fn(
       "Resource.getDocument",
-      Effect.fnUntraced(function* (id) {
-        return yield* documentOf(get(id))
-      }),
+      (id) => reading.documentNow(id, source.reader.loadNow),
       (id: string) => id
     ),
 
@@ -232,14 +230,12 @@ const makeNow = <S extends DocumentSchema>(
       (id: string) => id
     ),
 
-    documentOf: fn(
-      "Resource.documentOf",
-      Effect.fnUntraced(function* (value) {
-        const base = context.known(value as object)
-        if (base !== undefined) return reading.documentOf(base)
-        return yield* new DbError.NotFound({ resource: name })
-      })
-    ),
+    documentOf: fn("Resource.documentOf", (value): Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound> => {
+      const base = context.known(value as object)
+      return base === undefined
+        ? Effect.fail(new DbError.NotFound({ resource: name }))
+        : Effect.succeed(reading.documentOf(base))
+    }),
 
     fromImage: fn(
       "Resource.fromImage",
@@ -383,7 +379,8 @@ const makeNow = <S extends DocumentSchema>(
         const shown = select?.map(Query.segments)
         yield* fields.check(shown ?? [])
         const { cursor, items, total } = yield* reading.listJson(request, shown)
-        return { items: items.map(selection<Path>(select)), cursor, total }
+        const chosen = select === undefined ? (items as ReadonlyArray<Selected<S, Path>>) : items.map(selection(select))
+        return { items: chosen, cursor, total }
       })
     ),
 

@@ -65,6 +65,11 @@ export interface Reading<A> {
     id: string,
     load: Load<A, E>
   ) => Effect.Effect<A, DbError.Named<E> | DbError.NotFound | ReadError>
+  /** The same of its envelope. */
+  readonly documentNow: <E>(
+    id: string,
+    load: Load<A, E>
+  ) => Effect.Effect<Document.Document<A>, DbError.Named<E> | DbError.NotFound | ReadError>
   readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
   /** Reads as `query`. */
   readonly query: (request: Query.Request<A>) => Stream.Stream<Shown<A>, ListError>
@@ -79,9 +84,10 @@ export interface Reading<A> {
   readonly list: (
     request: Query.Request<A> & Query.PageRequest & Query.Total
   ) => Effect.Effect<Query.Page<A> & { readonly total?: number | undefined }, ListError>
-  /** The same in JSON form. */
+  /** The same in JSON form, with the system fields where some fields are asked for. */
   readonly listJson: (
     request: Query.Request<A> & Query.PageRequest & Query.Total,
+    /** The fields that are made use of; `undefined`: all but those of the system. */
     shown: ReadonlyArray<ReadonlyArray<string>> | undefined
   ) => Effect.Effect<Query.Page<JsonObject> & { readonly total: number | undefined }, ListError>
   readonly listIds: (request: Query.Request<A>) => Stream.Stream<string, ListError>
@@ -140,6 +146,10 @@ export const make = <A, Insert, Update, Patch>(
   }
 
   const shownOf = (base: Base<A>): Shown<A> => ({ value: base.value, document: undefined, base })
+
+  const enveloped = operation.following((base: Base<A>): Effect.Effect<Document.Document<A>> =>
+    Effect.succeed(documentOf(base))
+  )
 
   const valued = operation.following(({ value }: Base<A>): Effect.Effect<A> => Effect.succeed(value))
 
@@ -283,10 +293,12 @@ export const make = <A, Insert, Update, Patch>(
 
   const presentValue = <E>(id: string, load: Load<A, E>) => Effect.map(present(id, load), ({ value }) => value)
 
+  const envelopeOf: Reading<A>["envelopeOf"] = ({ base, document }) => document ?? documentOf(base!)
+
   return {
     documentOf,
     shownAs,
-    envelopeOf: ({ base, document }) => document ?? documentOf(base!),
+    envelopeOf,
     current,
     get: <E>(id: string, load: Load<A, E>) =>
       Effect.suspend((): Effect.Effect<Shown<A>, DbError.Named<E> | ReadError> => {
@@ -295,6 +307,8 @@ export const make = <A, Insert, Update, Patch>(
         return Effect.map(read, shownAs)
       }),
     present,
+    documentNow: (id, load) =>
+      pipeline.concerns("get") ? Effect.map(present(id, load), envelopeOf) : enveloped(load(id)),
     valueNow: (id, load) => (pipeline.concerns("get") ? presentValue(id, load) : valued(load(id))),
     exists: (id) =>
       pipeline.read("exists", { id, current: current(id) }, (input) => named(source.reader.exists(input.id))),
@@ -326,10 +340,11 @@ export const make = <A, Insert, Update, Patch>(
         const { cursor, items } = yield* named(queries.page(given, [], false))
         const { limit: _, cursor: __, ...whole } = request
         const total = isCounted === true ? yield* named(queries.count({ ...whole, allowStale: false }, [])) : undefined
-        return { items: items.map(fields.jsonOf), cursor, total }
+        return { items: items.map(shown === undefined ? fields.bareOf : fields.jsonOf), cursor, total }
       }
       const page = yield* listed(given)
-      const items = yield* Effect.forEach(page.items, (document) => jsonOf(shownAs(document)))
+      const whole = yield* Effect.forEach(page.items, (document) => jsonOf(shownAs(document)))
+      const items = shown === undefined ? whole.map(fields.shown) : whole
       return { items, cursor: page.cursor, total: page.total }
     }),
     listIds: (request) =>

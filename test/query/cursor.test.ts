@@ -80,4 +80,25 @@ describe("Cursor", () => {
       }
     })
   )
+
+  it.effect("of a page that shows where it ends is the same for the same end, and else another one", () =>
+    Effect.gen(function* () {
+      const cursors = Cursor.forPages({
+        database: { salt: Effect.succeed(salt) } as never,
+        invalid: () => assert.fail("it is its own")
+      })
+      const cursor = yield* cursors.again("query", position)
+      assert.strictEqual(yield* cursors.again("query", position), cursor)
+      assert.notStrictEqual(yield* cursors.make("query", position), cursor)
+      for (const [query, end] of [
+        ["query", "{}"],
+        ["query2", position]
+      ] as const) {
+        const other = yield* cursors.again(query, end)
+        assert.notStrictEqual(other, cursor)
+        assert.strictEqual(yield* cursors.read(query, other), end)
+      }
+      assert.strictEqual(yield* cursors.read("query", cursor), position)
+    })
+  )
 })
