@@ -619,14 +619,29 @@ const implement = <
       const said = Context.merge(erased.annotations, resource.annotations)
       const options =
         Context.getOrUndefined(said, HttpApi.QueryParseOptions) ?? Context.getOrUndefined(said, HttpApi.ParseOptions)
-      straight.add(gate, get, (request, id) => answeringHere(documents.get(request, id)))
-      straight.add(gate, create, (request) => answeringHere(documents.create(request)))
-      straight.add(gate, replace, (request, id) => answeringHere(documents.replace(request, id)))
-      straight.add(gate, patch, (request, id) => answeringHere(documents.patch(request, id)))
-      straight.add(gate, remove, (request, id) => answeringHere(documents.delete(request, id)))
-      straight.addAsking(gate, list, (request, query) => answeringHere(documents.list(request, query)), options)
-      straight.addAsking(gate, select, (request, query) => answeringHere(documents.select(request, query)), options)
-      straight.addAsking(gate, count, (request, query) => answeringHere(documents.count(request, query)), options)
+      straight.add(gate, get, (fiber, request, id) => answeringHere(fiber, documents.get(request, id)))
+      straight.add(gate, create, (fiber, request) => answeringHere(fiber, documents.create(request)))
+      straight.add(gate, replace, (fiber, request, id) => answeringHere(fiber, documents.replace(request, id)))
+      straight.add(gate, patch, (fiber, request, id) => answeringHere(fiber, documents.patch(request, id)))
+      straight.add(gate, remove, (fiber, request, id) => answeringHere(fiber, documents.delete(request, id)))
+      straight.addAsking(
+        gate,
+        list,
+        (fiber, request, query) => answeringHere(fiber, documents.list(request, query)),
+        options
+      )
+      straight.addAsking(
+        gate,
+        select,
+        (fiber, request, query) => answeringHere(fiber, documents.select(request, query)),
+        options
+      )
+      straight.addAsking(
+        gate,
+        count,
+        (fiber, request, query) => answeringHere(fiber, documents.count(request, query)),
+        options
+      )
       return restricted(handlers, resource)
         .handle("list", ({ query, request }) => answering(documents.list(request, query)))
         .handle("select", ({ query, request }) => answering(documents.select(request, query)))

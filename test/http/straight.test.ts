@@ -59,6 +59,53 @@ describe("the way of a document", () => {
     })
   )
 
+  it.effect("asks again for what there is now, by the same URL, and for who asks", () =>
+    Effect.gen(function* () {
+      const api = yield* serve(HttpResources.layer(Api, [users, notes]).pipe(Layer.provide([Data, Auth])) as never)
+      const create = (id: string, tenant: string) =>
+        api.send("POST", "/api/notes", { as: `${tenant}:${tenant}`, body: { id, text: "x", tenant } })
+      const page = (tenant: string) =>
+        Effect.map(api.send("GET", "/api/notes?limit=1", { as: `${tenant}:${tenant}` }), ({ json }) => json.items[0].id)
+      for (const [id, tenant] of [
+        ["1", "ana"],
+        ["2", "bo"],
+        ["3", "ana"]
+      ] as const)
+        yield* create(id, tenant)
+      for (let round = 0; round < 2; round++) {
+        assert.strictEqual(yield* page("ana"), "1")
+        assert.strictEqual(yield* page("bo"), "2")
+      }
+      yield* create("0", "ana")
+      assert.strictEqual(yield* page("ana"), "0")
+      assert.strictEqual(yield* page("bo"), "2")
+    })
+  )
+
+  it.effect("links to the next page with the parameters of this one, whatever is in them", () =>
+    Effect.gen(function* () {
+      const api = yield* serve(HttpResources.layer(Api, [users, notes]).pipe(Layer.provide([Data, Auth])) as never)
+      const country = "a&cursor=b"
+      for (const id of ["1", "2", "3"]) {
+        yield* api.send("POST", "/api/users", { body: { id, name: "A", age: 1, country } })
+      }
+      let path = `/api/users?country=${encodeURIComponent(country)}&limit=1`
+      for (const id of ["1", "2"]) {
+        const { headers, json } = yield* api.send("GET", path)
+        assert.strictEqual(json.items[0].id, id)
+        path = /^<(.+)>; rel="next"$/.exec(headers.get("link") ?? "")?.[1] ?? ""
+        assert.deepStrictEqual(Object.fromEntries(new URL(path, "http://localhost").searchParams), {
+          country,
+          limit: "1",
+          cursor: json.cursor
+        })
+      }
+      const { headers, json } = yield* api.send("GET", path)
+      assert.strictEqual(json.items[0].id, "3")
+      assert.isNull(headers.get("link"))
+    })
+  )
+
   it.effect("answers in time around what the program puts around the API", () =>
     Effect.gen(function* () {
       const quick = HttpResources.expose(Users, { timeout: "50 millis" })
@@ -190,7 +237,9 @@ describe.each(["within", "withinHere"] as const)("a bound of time: %s", (way) =>
           // A fiber of its own that nothing interrupts, as a request has one: what it ends with is told from there.
           Effect.gen(function* () {
             const ended = Deferred.makeUnsafe<Effect.Success<typeof effect>, Effect.Error<typeof effect>>()
-            const answering = Effect.exit(Timely.withinHere(effect, duration, orElse))
+            const answering = Effect.exit(
+              Effect.withFiber((fiber) => Timely.withinHere(fiber, effect, duration, orElse, (ended) => ended))
+            )
             const fiber = yield* answering.pipe(
               Effect.flatMap((exit) => Deferred.done(ended, exit as never)),
               Effect.uninterruptible,

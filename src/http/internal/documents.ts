@@ -7,6 +7,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -23,6 +24,8 @@ import * as Signature from "../../document/signature.ts"
 import type { Json, JsonObject } from "../../encoding/Json.ts"
 import * as Export from "../../Export.ts"
 import * as Guard from "../../Guard.ts"
+import { isDone } from "../../internal/done.ts"
+import * as Recent from "../../internal/recent.ts"
 import { sha256 } from "../../internal/sha256.ts"
 import { percentEncode } from "../../internal/text.ts"
 import type { DynamicSchema } from "../../Portable.ts"
@@ -38,7 +41,7 @@ import * as Contents from "./contents.ts"
 import { Comparing, reserved } from "./endpoints.ts"
 import * as Feed from "./feed.ts"
 import * as Filters from "./filters.ts"
-import { jsonAnswer, RequestId, requestIdOf } from "./gate.ts"
+import { jsonAnswer, RequestId, requestIdHere } from "./gate.ts"
 import * as HttpDate from "./httpDate.ts"
 import type { Idempotency } from "./idempotency.ts"
 import * as Include from "./include.ts"
@@ -118,7 +121,7 @@ export interface Handlers {
   /** Bounds the time of an answer, and makes one of what it fails with. */
   readonly answering: (effect: Answering) => Answered
   /** The same for who answers where nothing can be interrupted, at a lower price: see `Timely.withinHere`. */
-  readonly answeringHere: (effect: Answering) => Answered
+  readonly answeringHere: (fiber: Fiber.Fiber<unknown, unknown>, effect: Answering) => Answered
   readonly list: (request: HttpServerRequest, query: ListQuery) => Answering
   readonly select: (request: HttpServerRequest, query: ListQuery & { readonly fields: string }) => Answering
   readonly count: (request: HttpServerRequest, query: ListQuery) => Answering
@@ -160,6 +163,33 @@ const mostBindings = 1000
 
 /** What `select` gives beside fields. */
 const revisionField = "$revision"
+
+/** Where the next page is. */
+interface Next {
+  readonly next: string | undefined
+  readonly headers: Readonly<Record<string, string>>
+}
+
+const noNext: Next = { next: undefined, headers: {} }
+
+/** What stands before and after the cursor in links of a URL. */
+const links = Recent.make<readonly [before: string, after: string]>()
+
+const linkAround = (request: HttpServerRequest): readonly [before: string, after: string] => {
+  const parameters = parametersOf(request)
+  parameters.set("cursor", "")
+  const text = `?${parameters}`
+  // In names and values these characters are escaped.
+  const at = text.search(/[?&]cursor=(?:&|$)/) + "?cursor=".length
+  return [`<${pathOf(request)}${text.slice(0, at)}`, `${text.slice(at)}>; rel="next"`]
+}
+
+const linkOf = (request: HttpServerRequest, cursor: string): string => {
+  const { originalUrl, url } = request
+  const asked = originalUrl.endsWith(url) ? originalUrl : `${originalUrl} ${url}`
+  const [before, after] = links.get(asked) ?? links.keep(asked, linkAround(request))
+  return before + cursor + after
+}
 
 const isRecord = (json: Json): json is JsonObject => typeof json === "object" && json !== null && !Array.isArray(json)
 
@@ -238,7 +268,8 @@ export const make = (
 
   const answering = (effect: Answering): Answered => told(Timely.within(effect, settings.timeout, tookTooLong))
 
-  const answeringHere = (effect: Answering): Answered => told(Timely.withinHere(effect, settings.timeout, tookTooLong))
+  const answeringHere: Handlers["answeringHere"] = (fiber, effect) =>
+    Timely.withinHere(fiber, effect, settings.timeout, tookTooLong, told)
 
   /** Who may not see a document is told that there is none, where that is wanted. */
   const hiding = <A, E extends Answer.Failure>(
@@ -262,25 +293,43 @@ export const make = (
     ...more
   })
 
-  const shown = (
-    document: Document.Document<unknown>,
-    options: { readonly status?: number; readonly headers?: Record<string, string> } = {}
-  ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-    Effect.withFiber((fiber) =>
-      Effect.flatMapEager(sight, ({ show }) =>
-        Effect.mapEager(jsonOf(document.value, document.id), (json) =>
-          jsonAnswer(requestIdOf(fiber), show(json), headersOf(document, options.headers), options.status)
-        )
-      )
+  interface ShownOptions {
+    readonly status?: number
+    readonly headers?: Readonly<Record<string, string>>
+  }
+
+  /** Where everybody sees the same. */
+  const sightOfAll = isDone(sight) ? sight.value : undefined
+
+  /** To be called where it is run. */
+  const shown = (document: Document.Document<unknown>, options: ShownOptions = {}): Answering => {
+    const json = plain === undefined ? Plain.other : Plain.walked(plain.encode, document.value)
+    return sightOfAll === undefined || json === Plain.other
+      ? shownLater(document, options)
+      : Effect.succeed(answerOf(document, { [key]: document.id, ...(json as JsonObject) }, sightOfAll, options))
+  }
+
+  const shownLater = (document: Document.Document<unknown>, options: ShownOptions) =>
+    Effect.flatMap(sight, (seen) =>
+      Effect.mapEager(jsonOf(document.value, document.id), (json) => answerOf(document, json, seen, options))
     )
+
+  const shownAlone = (document: Document.Document<unknown>) => shown(document)
+
+  const answerOf = (
+    document: Document.Document<unknown>,
+    json: JsonObject,
+    { show }: Sight.Sight,
+    { headers, status }: ShownOptions
+  ) => jsonAnswer(requestIdHere(), show(json), headersOf(document, headers), status)
 
   /** The answer to a write: the document, or, where the client prefers it, its tag alone. */
   const written = (
     request: HttpServerRequest,
     value: unknown,
     options: { readonly status?: number; readonly isThere?: boolean } = {}
-  ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-    Effect.flatMap(Effect.orDie(repository.documentOf(value as DynamicSchema["Type"])), (document) => {
+  ): Answering =>
+    Effect.flatMap(Effect.orDie(repository.documentOf(value as DynamicSchema["Type"])), (document): Answering => {
       const headers: Record<string, string> =
         options.isThere === true ? { location: `${pathOf(request)}/${percentEncode(document.id)}` } : {}
       if (!wantsMinimal(request)) return shown(document, { ...options, headers })
@@ -305,14 +354,30 @@ export const make = (
   })
   const bindings = new Map<string, string>()
 
-  const cursorOf = Effect.fnUntraced(function* (cursor: string | undefined) {
-    if (cursor === undefined) return undefined
-    const binding = yield* bindingOf
-    if (cursor.startsWith(`${binding}.`)) return cursor.slice(binding.length + 1)
-    return yield* invalid(["cursor"], "Expected the cursor of the page before, of the same request and the same user")
-  })
+  const cursorOf = (cursor: string | undefined): Effect.Effect<string | undefined, DbError.InvalidInput> =>
+    cursor === undefined
+      ? Effect.undefined
+      : Effect.flatMap(bindingOf, (binding) =>
+          cursor.startsWith(`${binding}.`)
+            ? Effect.succeed(cursor.slice(binding.length + 1))
+            : Effect.fail(
+                invalid(["cursor"], "Expected the cursor of the page before, of the same request and the same user")
+              )
+        )
 
   const asked = Filters.fromParameters(name, key, definition.attributes)
+  const askedBefore = Recent.make<ReturnType<typeof asked>>()
+
+  /** What the parameters of a request ask for as conditions; without parameters there are none. */
+  const parameterConditions = (request: HttpServerRequest, endpoint: keyof typeof ours): ReturnType<typeof asked> => {
+    const { url } = request
+    if (!url.includes("?")) return Effect.undefined
+    const which = `${endpoint} ${url}`
+    const before = askedBefore.get(which)
+    if (before !== undefined) return before
+    const conditions = asked(parametersOf(request), ours[endpoint])
+    return isDone(conditions) ? askedBefore.keep(which, conditions) : conditions
+  }
 
   const conditionsOf = Effect.fnUntraced(function* (
     request: HttpServerRequest,
@@ -320,8 +385,7 @@ export const make = (
     endpoint: keyof typeof reserved,
     view?: Views.Used
   ) {
-    // Without parameters there are no conditions.
-    const parameters = request.url.includes("?") ? yield* asked(parametersOf(request), ours[endpoint]) : undefined
+    const parameters = yield* parameterConditions(request, endpoint)
     const where = Filters.both(query.filter, parameters)
     const { mayAskFor } = yield* sight
     if (where !== undefined) yield* mayAskFor(Filters.pathsOf(yield* repository.parseWhere(where)))
@@ -400,13 +464,13 @@ export const make = (
   }
 
   /** The cursor of the next page for this user, and the header that leads there. */
-  const nextOf = Effect.fnUntraced(function* (request: HttpServerRequest, cursor: string | undefined) {
-    if (cursor === undefined) return { next: undefined, headers: {} }
-    const next = `${yield* bindingOf}.${cursor}`
-    const parameters = parametersOf(request)
-    parameters.set("cursor", next)
-    return { next, headers: { link: `<${pathOf(request)}?${parameters}>; rel="next"` } }
-  })
+  const nextOf = (request: HttpServerRequest, cursor: string | undefined): Effect.Effect<Next> =>
+    cursor === undefined
+      ? Effect.succeed(noNext)
+      : Effect.map(bindingOf, (binding) => {
+          const next = `${binding}.${cursor}`
+          return { next, headers: { link: linkOf(request, next) } }
+        })
 
   const searched = Effect.fnUntraced(function* (request: HttpServerRequest, query: SearchQuery, finder: Search.Finder) {
     const limit = yield* limitOf(query)
@@ -979,7 +1043,7 @@ export const make = (
       }
       // Who asks without conditions is most who ask: the answer is the document.
       if (headers["if-match"] === undefined && headers["if-none-match"] === undefined)
-        return hiding(id, Effect.flatMap(repository.getDocument(id), shown))
+        return hiding(id, Effect.flatMap(repository.getDocument(id), shownAlone))
       return hiding(
         id,
         Effect.gen(function* () {

@@ -14,6 +14,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
@@ -21,6 +22,7 @@ import { HttpApiSchemaError } from "effect/http-api/HttpApiError"
 import * as HttpRouter from "effect/http/HttpRouter"
 import { HttpServerRequest, ParsedSearchParams } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import * as Recent from "../../internal/recent.ts"
 import * as Gate from "./gate.ts"
 
 /** What matters of an endpoint here. */
@@ -39,18 +41,21 @@ interface Asking<Q extends Schema.Constraint> extends Endpoint {
 
 type Gates = ReturnType<typeof Gate.ofEndpoint>
 
+/** The fiber of a request. */
+type Running = Fiber.Fiber<unknown, unknown>
+
 export interface Straight {
   /** Takes this handler for an endpoint, if the group has it. */
   readonly add: (
     gate: Gates,
     endpoint: Endpoint | undefined,
-    handler: (request: HttpServerRequest, id: string) => Effect.Effect<HttpServerResponse>
+    handler: (fiber: Running, request: HttpServerRequest, id: string) => Effect.Effect<HttpServerResponse>
   ) => void
   /** The same of one with a query, which is decoded as `HttpApi` does it. */
   readonly addAsking: <Q extends Schema.Constraint>(
     gate: Gates,
     endpoint: Asking<Q> | undefined,
-    handler: (request: HttpServerRequest, query: Q["Type"]) => Effect.Effect<HttpServerResponse>,
+    handler: (fiber: Running, request: HttpServerRequest, query: Q["Type"]) => Effect.Effect<HttpServerResponse>,
     options: AST.ParseOptions | undefined
   ) => void
 }
@@ -71,18 +76,19 @@ export const make = (): Straight & {
   const take = (
     gate: Gates,
     endpoint: Endpoint,
-    answering: (context: Context.Context<never>) => Effect.Effect<HttpServerResponse, unknown>
+    answering: (fiber: Running) => Effect.Effect<HttpServerResponse, unknown>
   ) => {
-    const answer = Effect.withFiber<HttpServerResponse, unknown>(({ context }) => answering(context))
+    const answer = Effect.withFiber<HttpServerResponse, unknown>(answering)
     handlers.set(keyOf(endpoint), gate(answer, endpoint.annotations))
   }
   return {
     add: (gate, endpoint, handler) => {
       if (!isUsual(endpoint)) return
-      take(gate, endpoint, (context) =>
+      take(gate, endpoint, (fiber) =>
         handler(
-          Context.getUnsafe(context, HttpServerRequest),
-          Context.getUnsafe(context, HttpRouter.RouteContext).params["id"] ?? ""
+          fiber,
+          Context.getUnsafe(fiber.context, HttpServerRequest),
+          Context.getUnsafe(fiber.context, HttpRouter.RouteContext).params["id"] ?? ""
         )
       )
     },
@@ -91,12 +97,18 @@ export const make = (): Straight & {
       // The endpoint says what it is decoded to; those of resources need nothing for it.
       const query = endpoint.query as Schema.Codec<(typeof endpoint)["~Query"]["Type"], unknown>
       const decode = Schema.decodeUnknownEffect(Schema.toCodecArrayFromSingle(query), options)
-      take(gate, endpoint, (context) =>
-        Effect.flatMapEager(
-          HttpApiSchemaError.wrap("Query", decode(Context.getUnsafe(context, ParsedSearchParams))),
-          (query) => handler(Context.getUnsafe(context, HttpServerRequest), query)
-        )
-      )
+      // The same URL asks for the same.
+      const decoded = Recent.make<(typeof endpoint)["~Query"]["Type"]>()
+      take(gate, endpoint, (fiber) => {
+        const request = Context.getUnsafe(fiber.context, HttpServerRequest)
+        const known = decoded.get(request.url)
+        return known !== undefined
+          ? handler(fiber, request, known)
+          : Effect.flatMapEager(
+              HttpApiSchemaError.wrap("Query", decode(Context.getUnsafe(fiber.context, ParsedSearchParams))),
+              (query) => handler(fiber, request, decoded.keep(request.url, query))
+            )
+      })
     },
     layer: Layer.effect(
       HttpRouter.HttpRouter,

@@ -5,28 +5,21 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Deadlines from "../../internal/deadlines.ts"
 
-/** The clock of fibers that have none of their own: it sleeps by the timers of the platform. */
-const platform = Context.get(Context.empty(), Clock.Clock)
+/** By their milliseconds: programs have few. */
+const known = new Map<number, Deadlines.Deadlines>()
 
-/** Calls once when the time is over, unless it is called back. */
-const after = (fiber: Fiber.Fiber<unknown, unknown>, duration: Duration.Duration, call: () => void): (() => void) => {
-  const clock = fiber.getRef(Clock.Clock)
+const deadlinesOf = (duration: Duration.Duration): Deadlines.Deadlines => {
   const millis = Duration.toMillis(duration)
-  // What a timer of the platform can count up to.
-  if (clock === platform && millis < 2 ** 31) {
-    const timer = setTimeout(call, millis)
-    return () => clearTimeout(timer)
-  }
-  const sleeping = Effect.runForkWith(fiber.context)(clock.sleep(duration))
-  sleeping.addObserver((exit) => {
-    if (exit._tag === "Success") call()
-  })
-  return () => sleeping.interruptUnsafe()
+  const before = known.get(millis)
+  if (before !== undefined) return before
+  const made = Deadlines.make(millis)
+  known.set(millis, made)
+  return made
 }
 
 /** Does as `Effect.timeoutOrElse`: what takes longer is interrupted, and when it has ended the other runs. */
@@ -40,13 +33,16 @@ export const within = <A, E, R, A2, E2, R2>(
       const exit = fiber.pollUnsafe()
       if (exit !== undefined) return exit
       return Effect.callback<A | A2, E | E2, R | R2>((resume) => {
-        const giveBack = after(parent, duration, () => resume(Effect.andThen(Fiber.interrupt(fiber), orElse)))
+        const deadlines = deadlinesOf(duration)
+        const work = deadlines.add(parent.getRef(Clock.Clock), () =>
+          resume(Effect.andThen(Fiber.interrupt(fiber), orElse))
+        )
         fiber.addObserver((exit) => {
-          giveBack()
+          deadlines.remove(work)
           resume(exit)
         })
         return Effect.suspend(() => {
-          giveBack()
+          deadlines.remove(work)
           return Fiber.interrupt(fiber)
         })
       })
@@ -54,28 +50,31 @@ export const within = <A, E, R, A2, E2, R2>(
   )
 
 /**
- * The same without a fiber, for who runs where nothing can be interrupted, and answers from there: what takes longer is interrupted in the fiber
- * itself, which goes on with the other. Whatever can be interrupted ends that fiber from then on.
+ * The same without a fiber, for who runs in one where nothing can be interrupted, and answers from there: what takes longer is interrupted in that
+ * fiber itself, which goes on with the other. Whatever can be interrupted ends that fiber from then on. What is late and what has failed
+ * goes through `otherwise`.
  */
-export const withinHere = <A, E, R, A2, E2, R2>(
+export const withinHere = <A, E, R, A2, E2, R2, A3, E3, R3>(
+  fiber: Fiber.Fiber<unknown, unknown>,
   effect: Effect.Effect<A, E, R>,
   duration: Duration.Duration,
-  orElse: Effect.Effect<A2, E2, R2>
-): Effect.Effect<A | A2, E | E2, R | R2> =>
-  Effect.withFiber((fiber) => {
-    let isLate = false
-    const giveBack = after(fiber, duration, () => {
-      isLate = true
-      fiber.interruptUnsafe(fiber.id)
-    })
-    return Effect.matchCauseEffect(Effect.interruptible(effect), {
-      onSuccess: (value): Effect.Effect<A | A2, E | E2, R2> => {
-        giveBack()
-        return Effect.succeed(value)
-      },
-      onFailure: (cause): Effect.Effect<A | A2, E | E2, R2> => {
-        giveBack()
-        return isLate && Cause.hasInterrupts(cause) ? orElse : Effect.failCause(cause)
-      }
-    })
+  orElse: Effect.Effect<A2, E2, R2>,
+  otherwise: (ended: Effect.Effect<A2, E | E2, R2>) => Effect.Effect<A3, E3, R3>
+): Effect.Effect<A | A3, E3, R | R3> => {
+  let isLate = false
+  const deadlines = deadlinesOf(duration)
+  const work = deadlines.add(fiber.getRef(Clock.Clock), () => {
+    isLate = true
+    fiber.interruptUnsafe(fiber.id)
   })
+  return Effect.matchCauseEffect(Effect.interruptible(effect), {
+    onSuccess: (value): Effect.Effect<A | A3, E3, R3> => {
+      deadlines.remove(work)
+      return Effect.succeed(value)
+    },
+    onFailure: (cause): Effect.Effect<A | A3, E3, R3> => {
+      deadlines.remove(work)
+      return otherwise(isLate && Cause.hasInterrupts(cause) ? orElse : Effect.failCause(cause))
+    }
+  })
+}
