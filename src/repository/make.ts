@@ -166,6 +166,13 @@ const makeNow = <S extends DocumentSchema>(
     Effect.map(effect, reading.envelopeOf)
   const jsonOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
     Effect.map(Effect.flatMap(effect, reading.jsonOf), fields.shown)
+  const documentAlone = reading.documentAlone("Resource.getDocument")
+  const envelopeOf = (value: S["Type"]): Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound> => {
+    const base = context.known(value as object)
+    return base === undefined
+      ? Effect.fail(new DbError.NotFound({ resource: name }))
+      : Effect.succeed(reading.documentOf(base))
+  }
   const get = (id: string) => reading.present(id, source.reader.loadNow)
   const idOf = (target: string | { readonly id: string }) => (isInHand(target) ? target.id : target)
   /** The ids that were given. A text is a sequence of letters, which nobody means by it. */
@@ -218,8 +225,10 @@ const makeNow = <S extends DocumentSchema>(
 
     getDocument: fn(
       "Resource.getDocument",
-      (id) => reading.documentNow(id, source.reader.loadNow),
-      (id: string) => id
+      (id) => reading.document(id, source.reader.loadNow),
+      (id: string) => id,
+      undefined,
+      (id: string) => documentAlone(id, source.reader.loadNow)
     ),
 
     getJson: fn(
@@ -230,12 +239,7 @@ const makeNow = <S extends DocumentSchema>(
       (id: string) => id
     ),
 
-    documentOf: fn("Resource.documentOf", (value): Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound> => {
-      const base = context.known(value as object)
-      return base === undefined
-        ? Effect.fail(new DbError.NotFound({ resource: name }))
-        : Effect.succeed(reading.documentOf(base))
-    }),
+    documentOf: fn("Resource.documentOf", envelopeOf, undefined, undefined, envelopeOf),
 
     fromImage: fn(
       "Resource.fromImage",

@@ -27,13 +27,15 @@ const Current = InstrumentedStore.CurrentOperation
 export interface Operation {
   /**
    * Makes an operation of a function. Where somebody traces, it has a span that tells of it: of the id that its arguments are about by
-   * `idOf`, or that its outcome has by `idIn`.
+   * `idOf`, or that its outcome has by `idIn`. `alone` takes its place, if it gives something, where nobody traces or observes: it needs no
+   * name in its fiber, since whatever it fails with has that already.
    */
   readonly fn: <F extends AnyFunction>(
     name: string,
     run: F,
     idOf?: (...args: Parameters<F>) => string | undefined,
-    idIn?: (outcome: unknown) => string | undefined
+    idIn?: (outcome: unknown) => string | undefined,
+    alone?: (...args: Parameters<F>) => ReturnType<F> | undefined
   ) => F
   /** Runs an effect as an operation. */
   readonly run: (name: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -47,9 +49,13 @@ export interface Operation {
   readonly named: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, DbError.Named<E>, R>
   /** Fails with what `named` makes of a failure. */
   readonly failed: <E>(error: E) => Effect.Effect<never, DbError.Named<E>>
-  /** Makes what goes on with the outcome of an effect, or fails as `failed` does: one step, made once for all that are given to it. */
+  /**
+   * Makes what goes on with the outcome of an effect, or fails as `failed` does: one step, made once for all that are given to it. `name`: of the
+   * operation, where the fiber does not say it.
+   */
   readonly following: <A, B>(
-    next: (outcome: A) => Effect.Effect<B>
+    next: (outcome: A) => Effect.Effect<B>,
+    name?: string
   ) => <E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<B, DbError.Named<E>, R>
   /** A failure as `named` leaves it, to be told rather than failed with. */
   readonly told: <E>(error: E) => Effect.Effect<DbError.Named<E>>
@@ -119,11 +125,16 @@ export const make = (resource: string, namespace: string, observers: Observation
     return type === undefined ? Effect.void : Effect.annotateCurrentSpan("error.type", type)
   }
 
-  const nameOf = Effect.fnUntraced(function* <E>(error: E): Effect.fn.Return<never, DbError.Named<E>> {
+  const nameAs = Effect.fnUntraced(function* <E>(
+    error: E,
+    name: string | undefined
+  ): Effect.fn.Return<never, DbError.Named<E>> {
     // A type parameter is not narrowed by what has been ruled out.
     if (!DbError.isFailure(error)) return yield* Effect.fail(error as Exclude<E, DbError.Failure>)
-    return yield* DbError.fromFailure(yield* Current, resource)(error)
+    return yield* DbError.fromFailure(name ?? (yield* Current), resource)(error)
   })
+
+  const nameOf = <E>(error: E) => nameAs(error, undefined)
 
   /** Tells the span that an effect is in of its end: once, since an operation is short, and spans are dear. */
   const telling = <A, E, R>(
@@ -197,7 +208,8 @@ export const make = (resource: string, namespace: string, observers: Observation
     name: string,
     run: F,
     idOf?: (...args: Parameters<F>) => string | undefined,
-    idIn?: (outcome: unknown) => string | undefined
+    idIn?: (outcome: unknown) => string | undefined,
+    alone?: (...args: Parameters<F>) => ReturnType<F> | undefined
   ): F => {
     type Run = (...args: Parameters<F>) => Effect.Effect<unknown, unknown, unknown>
     const plainly: Run = run as unknown as Run
@@ -215,9 +227,7 @@ export const make = (resource: string, namespace: string, observers: Observation
         { captureStackTrace: place }
       )
     const within = (context: Context.Context<unknown>) => Context.add(context, Current, name)
-    const operation: Run = (...args) => {
-      // Where it is called from is a part of the trace.
-      if (isTraced(Fiber.getCurrent())) return traced(placeOfCall(), args)
+    const under = (args: Parameters<F>) => {
       const running = Effect.withFiber((fiber) => {
         if (isTraced(fiber)) return traced(nowhere, args)
         return observers.operations.length === 0
@@ -228,6 +238,15 @@ export const make = (resource: string, namespace: string, observers: Observation
             )
       })
       return Effect.updateContext(running, within)
+    }
+    const isAlone = (fiber: Fiber.Fiber<unknown, unknown>) =>
+      !isTraced(fiber) && observers.operations.length + observers.requests.length === 0
+    const operation: Run = (...args) => {
+      // Where it is called from is a part of the trace.
+      if (isTraced(Fiber.getCurrent())) return traced(placeOfCall(), args)
+      return alone === undefined
+        ? under(args)
+        : Effect.withFiber((fiber) => (isAlone(fiber) ? alone(...args) : undefined) ?? under(args))
     }
     return operation as unknown as F
   }
@@ -249,8 +268,9 @@ export const make = (resource: string, namespace: string, observers: Observation
     batch: (size) => Effect.annotateCurrentSpan("db.operation.batch.size", size),
     named: (effect) => Effect.catch(effect, nameOf),
     failed: nameOf,
-    following: <A, B>(next: (outcome: A) => Effect.Effect<B>) => {
-      const failure = <E>(cause: Cause.Cause<E>) => Effect.catch(Effect.failCause(cause), nameOf)
+    following: <A, B>(next: (outcome: A) => Effect.Effect<B>, name?: string) => {
+      const failure = <E>(cause: Cause.Cause<E>) =>
+        Effect.catch(Effect.failCause(cause), (error) => nameAs(error, name))
       const handlers = { onSuccess: next, onFailure: failure }
       return <E, R>(effect: Effect.Effect<A, E, R>) => {
         const ofThis: Handlers<A, B, E> = handlers

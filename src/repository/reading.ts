@@ -65,11 +65,17 @@ export interface Reading<A> {
     id: string,
     load: Load<A, E>
   ) => Effect.Effect<A, DbError.Named<E> | DbError.NotFound | ReadError>
-  /** The same of its envelope. */
-  readonly documentNow: <E>(
+  /** The envelope of the present version. */
+  readonly document: <E>(
     id: string,
     load: Load<A, E>
   ) => Effect.Effect<Document.Document<A>, DbError.Named<E> | DbError.NotFound | ReadError>
+  /**
+   * Makes what gives the same where nothing else takes part, and fails in the name of an operation that is given. To be called where it is run.
+   */
+  readonly documentAlone: (
+    name: string
+  ) => <E>(id: string, load: Load<A, E>) => Effect.Effect<Document.Document<A>, DbError.Named<E>> | undefined
   readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
   /** Reads as `query`. */
   readonly query: (request: Query.Request<A>) => Stream.Stream<Shown<A>, ListError>
@@ -146,10 +152,6 @@ export const make = <A, Insert, Update, Patch>(
   }
 
   const shownOf = (base: Base<A>): Shown<A> => ({ value: base.value, document: undefined, base })
-
-  const enveloped = operation.following((base: Base<A>): Effect.Effect<Document.Document<A>> =>
-    Effect.succeed(documentOf(base))
-  )
 
   const valued = operation.following(({ value }: Base<A>): Effect.Effect<A> => Effect.succeed(value))
 
@@ -307,8 +309,15 @@ export const make = <A, Insert, Update, Patch>(
         return Effect.map(read, shownAs)
       }),
     present,
-    documentNow: (id, load) =>
-      pipeline.concerns("get") ? Effect.map(present(id, load), envelopeOf) : enveloped(load(id)),
+    document: (id, load) => Effect.map(present(id, load), envelopeOf),
+    documentAlone: (name) => {
+      const enveloped = operation.following(
+        (base: Base<A>): Effect.Effect<Document.Document<A>> => Effect.succeed(documentOf(base)),
+        name
+      )
+      return (id, load) =>
+        pipeline.concerns("get") || context.readThrough() !== undefined ? undefined : enveloped(load(id))
+    },
     valueNow: (id, load) => (pipeline.concerns("get") ? presentValue(id, load) : valued(load(id))),
     exists: (id) =>
       pipeline.read("exists", { id, current: current(id) }, (input) => named(source.reader.exists(input.id))),

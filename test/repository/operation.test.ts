@@ -12,6 +12,7 @@ import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as Id from "effect-s3db/crypto/Id"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as Resource from "effect-s3db/Resource"
+import * as StoreError from "effect-s3db/storage/StoreError"
 import { memory, openOn } from "../fixture.ts"
 
 const keyRing = KeyRing.layerKeys({
@@ -193,15 +194,45 @@ describe("the span of an operation", () => {
   it.effect("where somebody traces, a failure says where in the program the operation was called", () =>
     Effect.gen(function* () {
       const { users } = yield* opened
-      const failing = Effect.gen(function* () {
-        return yield* users.get("nobody")
-      })
       const tracer = Tracer.make({ span: (given) => new Tracer.NativeSpan(given) })
-      const exit = yield* Effect.exit(Effect.provideService(failing, Tracer.Tracer, tracer))
-      assert.match(
-        Cause.pretty(Exit.isFailure(exit) ? exit.cause : Cause.empty),
-        /at Resource\.get \(.*operation\.test\.ts/
-      )
+      for (const operation of ["get", "getDocument"] as const) {
+        const failing = Effect.gen(function* () {
+          return yield* users[operation]("nobody")
+        })
+        const exit = yield* Effect.exit(Effect.provideService(failing, Tracer.Tracer, tracer))
+        const told = Cause.pretty(Exit.isFailure(exit) ? exit.cause : Cause.empty)
+        assert.match(told, new RegExp(`at Resource\\.${operation} \\(.*operation\\.test\\.ts`))
+      }
+    }).pipe(Effect.provide(keyRing))
+  )
+
+  it.effect("an operation that runs alone fails under its name, as one that is traced or within another", () =>
+    Effect.gen(function* () {
+      const inner = yield* memory
+      const description = "down"
+      const down = (key: string) =>
+        Effect.fail(
+          new StoreError.StoreError({
+            operation: "get",
+            key,
+            reason: new StoreError.Unavailable({ description, sent: false })
+          })
+        )
+      const state = { isDown: false }
+      const store = { ...inner, get: (key: string) => (state.isDown ? down(key) : inner.get(key)) }
+      const { open } = yield* openOn(store)
+      const users = yield* open("users", options)
+      const value = yield* users.insert({ id: "ana", mail: "a", country: "br" })
+      assert.strictEqual((yield* users.documentOf(value)).id, "ana")
+      assert.strictEqual((yield* users.getDocument("ana")).value.mail, "a")
+      assert.strictEqual((yield* Effect.flip(users.getDocument("bob")))._tag, "NotFound")
+      assert.strictEqual((yield* Effect.flip(users.documentOf({ ...value })))._tag, "NotFound")
+      state.isDown = true
+      const failed = yield* Effect.flip(users.getDocument("ana"))
+      const under = yield* traced(Effect.flip(users.getDocument("ana")))
+      for (const error of [failed, under.result._tag === "Success" ? under.result.success : undefined]) {
+        assert.strictEqual(error?._tag === "DbError" ? error.operation : undefined, "Resource.getDocument")
+      }
     }).pipe(Effect.provide(keyRing))
   )
 
