@@ -11,9 +11,6 @@ export interface Work {
   readonly remove: (work: Work) => void
 }
 
-/** Milliseconds for which it is looked whether there is more work, before the timer is given up. */
-const linger = 20
-
 /** The most that a timer can wait. */
 const longestSleep = 2 ** 31 - 1
 
@@ -49,7 +46,7 @@ const makeQueue = (clock: Clock.Clock, millis: number) => {
   const remove = (work: Work): void => {
     if (!waiting.delete(work) || waiting.size > 0 || isLeaving) return
     isLeaving = true
-    setTimeout(leave, linger)
+    setTimeout(leave, 0)
   }
 
   return {

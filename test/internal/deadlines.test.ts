@@ -33,7 +33,7 @@ describe("deadlines that are equally far away", () => {
       const deadlines = Deadlines.make(1000)
       deadlines.remove(deadlines.add(clock, () => (called += 1)))
       // Nobody is left, and no timer.
-      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 30)))
+      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
       deadlines.add(clock, () => (called += 1))
       yield* TestClock.adjust("1 second")
       assert.strictEqual(called, 1)
