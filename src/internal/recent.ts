@@ -2,11 +2,11 @@
  * What was made of texts that come again and again, such as the URL of a list.
  */
 
-/** So many are kept; then all of them are forgotten. */
-const most = 256
+/** So many are kept; then all of them are forgotten. A program has some of these for each resource. */
+const most = 64
 
 /** Longer ones come once. */
-const longest = 1024
+const longest = 512
 
 export interface Recent<A> {
   readonly get: (text: string) => A | undefined
