@@ -59,6 +59,12 @@ export interface Ready {
   readonly run: (times: number) => unknown
 }
 
+/**
+ * Begins each round with an empty store. Else the collector has more to do from round to round, and goes through what all the others have in
+ * theirs as well, while one of them is measured.
+ */
+const emptied = (empty: () => unknown, ready: Ready): Ready => ({ ...ready, prepare: empty })
+
 export interface Contender {
   readonly name: string
   readonly operations: Readonly<Partial<Record<Operation, Effect.Effect<Ready, unknown, Scope.Scope>>>>
@@ -147,15 +153,18 @@ const byHandStore = Effect.sync(() => {
     return { ...rest, joined: new Date(joined) }
   }
   for (let i = 0; i < 100; i++) put(user(i))
-  return { get, put }
+  return { get, objects, put }
 })
 
 export const byHand: Contender = {
   name: "by hand",
   operations: {
-    insert: Effect.map(byHandStore, ({ put }) => {
+    insert: Effect.map(byHandStore, ({ objects, put }) => {
       const { next } = numbers()
-      return inEffect.each(() => Effect.sync(() => put(user(next()))))
+      return emptied(
+        () => objects.clear(),
+        inEffect.each(() => Effect.sync(() => put(user(next()))))
+      )
     }),
     get: Effect.map(byHandStore, ({ get }) => inEffect.each((i) => Effect.sync(() => get(`user-${i % 100}`)))),
     update: Effect.map(byHandStore, ({ get, put }) =>
@@ -170,9 +179,24 @@ const key = (i: number) => `${prefix}id=user-${i}`
 
 type Store = ObjectStore["Service"]
 
+/** Deletes the documents of a store: the catalog stays. */
+const emptiesStore = (store: Store) => () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      for (;;) {
+        const { entries } = yield* store.list({ prefix: "resource=", keysOnly: true })
+        if (entries.length === 0) return
+        yield* store.deleteMany(entries.map(({ key }) => key))
+      }
+    })
+  )
+
 const puts = (store: Store): Ready => {
   const { next } = numbers()
-  return inEffect.each(() => store.put({ key: key(next()), body }))
+  return emptied(
+    emptiesStore(store),
+    inEffect.each(() => store.put({ key: key(next()), body }))
+  )
 }
 
 const fill = (store: Store, count: number) =>
@@ -222,23 +246,31 @@ const handwrittenStore = Effect.gen(function* () {
   const [read, expected] = [yield* byHand.get("user-7"), yield* ours.get("user-7")]
   if (JSON.stringify(read) !== JSON.stringify(expected))
     return yield* new Failed({ message: "by hand it is read otherwise" })
-  return byHand
+  return { byHand, store }
 })
 
 /** What is ours, written out by hand for this one schema: the same checks, bytes, conditions and requests. */
 export const sameByHand: Contender = {
   name: "same by hand",
   operations: {
-    insert: Effect.map(handwrittenStore, (one) => {
+    insert: Effect.map(handwrittenStore, ({ byHand, store }) => {
       const { next } = numbers()
-      return inEffect.each(() => one.insert(user(next())))
+      return emptied(
+        emptiesStore(store),
+        inEffect.each(() => byHand.insert(user(next())))
+      )
     }),
-    get: Effect.map(handwrittenStore, (one) => inEffect.each((i) => one.get(`user-${i % 100}`))),
-    update: Effect.map(handwrittenStore, (one) => inEffect.each((i) => one.update(`user-${i % 100}`, { age: i }))),
-    replace: Effect.map(handwrittenStore, (one) => inEffect.each((i) => one.replace(user(i % 100)))),
-    "insertMany, each": Effect.map(handwrittenStore, (one) => {
+    get: Effect.map(handwrittenStore, ({ byHand }) => inEffect.each((i) => byHand.get(`user-${i % 100}`))),
+    update: Effect.map(handwrittenStore, ({ byHand }) =>
+      inEffect.each((i) => byHand.update(`user-${i % 100}`, { age: i }))
+    ),
+    replace: Effect.map(handwrittenStore, ({ byHand }) => inEffect.each((i) => byHand.replace(user(i % 100)))),
+    "insertMany, each": Effect.map(handwrittenStore, ({ byHand, store }) => {
       const { take } = numbers()
-      return inEffect.several(batch, () => Effect.forEach(take(batch), (i) => one.insert(user(i))))
+      return emptied(
+        emptiesStore(store),
+        inEffect.several(batch, () => Effect.forEach(take(batch), (i) => byHand.insert(user(i))))
+      )
     })
   }
 }
@@ -281,16 +313,32 @@ const Proven = Schema.Struct({ ...schema.fields, settings: Schema.Json })
 const Doubtful = Schema.Struct({ ...schema.fields, settings: Schema.Any })
 const settings = { theme: "dark", columns: [1, 2, 3] }
 
-const open = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema, N extends Names>(
+const openWithStore = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema, N extends Names>(
   definition: Definition.Definition<S, N>
 ) {
   const { store } = yield* MemoryStore.make()
   const database = yield* Effect.provideService(Database.make(), ObjectStore, store)
-  return yield* Effect.provideService(Resource.make(definition), Database.Database, database)
+  const one = yield* Effect.provideService(Resource.make(definition), Database.Database, database)
+  return { one, store }
 })
 
-const users = open(Resource.define("users", { schema, primaryKey: "id" }))
-const parted = open(Resource.define("users", { schema, primaryKey: "id", partitions: { byCity: ["address.city"] } }))
+const usersDefined = Resource.define("users", { schema, primaryKey: "id" })
+const partedDefined = Resource.define("users", { schema, primaryKey: "id", partitions: { byCity: ["address.city"] } })
+const users = Effect.map(openWithStore(usersDefined), ({ one }) => one)
+const parted = Effect.map(openWithStore(partedDefined), ({ one }) => one)
+
+/** Inserts of new documents, each round into an empty store. */
+const inserts = <O, E>(
+  opened: Effect.Effect<{ readonly one: O; readonly store: Store }, E, Scope.Scope>,
+  insert: (one: O, i: number) => Effect.Effect<unknown, unknown>
+) =>
+  Effect.map(opened, ({ one, store }) => {
+    const { next } = numbers()
+    return emptied(
+      emptiesStore(store),
+      inEffect.each(() => insert(one, next()))
+    )
+  })
 
 /** With so many documents. */
 const filled = (count: number) =>
@@ -302,19 +350,13 @@ const cities = ["São Paulo", "Rio de Janeiro"] as const
 export const ours: Contender = {
   name: "effect-s3db",
   operations: {
-    insert: Effect.map(users, (one) => {
-      const { next } = numbers()
-      return inEffect.each(() => one.insert(user(next())))
-    }),
+    insert: inserts(openWithStore(usersDefined), (one, i) => one.insert(user(i))),
     get: Effect.map(filled(100), (one) => inEffect.each((i) => one.get(`user-${i % 100}`))),
     update: Effect.map(filled(100), (one) => inEffect.each((i) => one.update(`user-${i % 100}`, { age: i }))),
     patch: Effect.map(filled(100), (one) => inEffect.each((i) => one.patch(`user-${i % 100}`, { age: i }))),
     replace: Effect.map(filled(100), (one) => inEffect.each((i) => one.replace(user(i % 100)))),
     exists: Effect.map(filled(100), (one) => inEffect.each((i) => one.exists(`user-${i % 100}`))),
-    "insert with one partition": Effect.map(parted, (one) => {
-      const { next } = numbers()
-      return inEffect.each(() => one.insert(user(next())))
-    }),
+    "insert with one partition": inserts(openWithStore(partedDefined), (one, i) => one.insert(user(i))),
     "partition move": Effect.gen(function* () {
       const one = yield* parted
       yield* one.insert(user(0))
@@ -346,9 +388,12 @@ export const ours: Contender = {
         Effect.map(one.list({ ...city, limit: listed }), ({ items }) => expect(items.length, listed, "partition"))
       )
     }),
-    "insertMany, each": Effect.map(users, (one) => {
+    "insertMany, each": Effect.map(openWithStore(usersDefined), ({ one, store }) => {
       const { take } = numbers()
-      return inEffect.several(batch, () => one.insertMany(take(batch).map(user)))
+      return emptied(
+        emptiesStore(store),
+        inEffect.several(batch, () => one.insertMany(take(batch).map(user)))
+      )
     }),
     "deleteMany, each": Effect.map(users, (one) =>
       inEffect.removingMany(
@@ -359,19 +404,13 @@ export const ours: Contender = {
     "count of 2,000": Effect.map(filled(counted), (one) =>
       inEffect.several(20, () => Effect.map(one.count(), (found) => expect(found, counted, "count")))
     ),
-    "insert, a field more that is proven to come back (Json)": Effect.map(
-      open(Resource.define("users", { schema: Proven, primaryKey: "id" })),
-      (one) => {
-        const { next } = numbers()
-        return inEffect.each(() => one.insert({ ...user(next()), settings }))
-      }
+    "insert, a field more that is proven to come back (Json)": inserts(
+      openWithStore(Resource.define("users", { schema: Proven, primaryKey: "id" })),
+      (one, i) => one.insert({ ...user(i), settings })
     ),
-    "insert, a field more that is decoded again (Any)": Effect.map(
-      open(Resource.define("users", { schema: Doubtful, primaryKey: "id" })),
-      (one) => {
-        const { next } = numbers()
-        return inEffect.each(() => one.insert({ ...user(next()), settings }))
-      }
+    "insert, a field more that is decoded again (Any)": inserts(
+      openWithStore(Resource.define("users", { schema: Doubtful, primaryKey: "id" })),
+      (one, i) => one.insert({ ...user(i), settings })
     ),
     "put, as over memory://": Effect.map(connected, (store) => puts(store)),
     "get, as over memory://": Effect.flatMap(connected, (store) => gets(store))
@@ -409,17 +448,18 @@ interface OriginalModule {
   readonly Database: new (options: object) => {
     readonly connect: () => Promise<unknown>
     readonly createResource: (options: object) => Promise<Original>
+    readonly client: { readonly clear: () => Promise<unknown> }
   }
 }
 
 let databases = 0
 
 const original = (name: string, { Database }: OriginalModule): Contender => {
-  const open = (partitioned: boolean) => async (): Promise<Original> => {
+  const openWithClient = async (partitioned: boolean) => {
     const connectionString = `memory://bench${databases++}/data`
     const database = new Database({ connectionString, verbose: false, logLevel: "silent" })
     await database.connect()
-    return database.createResource({
+    const users = await database.createResource({
       name: "users",
       attributes: {
         name: "string|required",
@@ -434,7 +474,10 @@ const original = (name: string, { Database }: OriginalModule): Contender => {
       asyncPartitions: false,
       ...(partitioned ? { partitions: { byCity: { fields: { "address.city": "string" } } } } : {})
     })
+    return { users, empty: () => database.client.clear() }
   }
+  const open = (partitioned: boolean) => async () => (await openWithClient(partitioned)).users
+  const opened = (partitioned: boolean) => () => openWithClient(partitioned)
   const withDocuments =
     (count: number, partitioned = false) =>
     async () => {
@@ -442,14 +485,17 @@ const original = (name: string, { Database }: OriginalModule): Contender => {
       for (let i = 0; i < count; i++) await users.insert(plain(i))
       return users
     }
-  const inserts = (users: Original) => {
+  const inserts = ({ empty, users }: { readonly empty: () => unknown; readonly users: Original }) => {
     const { next } = numbers()
-    return inPromise.each(() => users.insert(plain(next())))
+    return emptied(
+      empty,
+      inPromise.each(() => users.insert(plain(next())))
+    )
   }
   return {
     name,
     operations: {
-      insert: one(open(false), inserts),
+      insert: one(opened(false), inserts),
       get: one(withDocuments(100), (users) => inPromise.each((i) => users.get(`user-${i % 100}`))),
       update: one(withDocuments(100), (users) => inPromise.each((i) => users.update(`user-${i % 100}`, { age: i }))),
       patch: one(withDocuments(100), (users) => inPromise.each((i) => users.patch(`user-${i % 100}`, { age: i }))),
@@ -457,7 +503,7 @@ const original = (name: string, { Database }: OriginalModule): Contender => {
         inPromise.each((i) => users.replace(`user-${i % 100}`, plain(i % 100)))
       ),
       exists: one(withDocuments(100), (users) => inPromise.each((i) => users.exists(`user-${i % 100}`))),
-      "insert with one partition": one(open(true), inserts),
+      "insert with one partition": one(opened(true), inserts),
       "partition move": one(withDocuments(1, true), (users) => {
         let n = 0
         return inPromise.each(() => users.update("user-0", { address: { city: cities[++n % 2]!, zip: "01310-100" } }))
@@ -486,9 +532,12 @@ const original = (name: string, { Database }: OriginalModule): Contender => {
           expect(found.length, listed, "partition")
         })
       ),
-      "insertMany, each": one(open(false), (users) => {
+      "insertMany, each": one(opened(false), ({ empty, users }) => {
         const { take } = numbers()
-        return inPromise.several(batch, () => users.insertMany(take(batch).map(plain)))
+        return emptied(
+          empty,
+          inPromise.several(batch, () => users.insertMany(take(batch).map(plain)))
+        )
       }),
       "deleteMany, each": one(open(false), (users) =>
         inPromise.removingMany(
@@ -510,6 +559,7 @@ interface Unstorage {
     readonly hasItem: (key: string) => Promise<unknown>
     readonly removeItem: (key: string) => Promise<unknown>
     readonly getKeys: () => Promise<ReadonlyArray<string>>
+    readonly clear: () => Promise<unknown>
   }
 }
 
@@ -525,10 +575,13 @@ const unstorage = (name: string, { createStorage }: Unstorage): Contender => {
     operations: {
       insert: one(open, (storage) => {
         const { next } = numbers()
-        return inPromise.each(() => {
-          const document = plain(next())
-          return storage.setItem(document.id, document)
-        })
+        return emptied(
+          () => storage.clear(),
+          inPromise.each(() => {
+            const document = plain(next())
+            return storage.setItem(document.id, document)
+          })
+        )
       }),
       get: one(filled(100), (storage) => inPromise.each((i) => storage.getItem(`user-${i % 100}`))),
       replace: one(filled(100), (storage) => inPromise.each((i) => storage.setItem(`user-${i % 100}`, plain(i % 100)))),
@@ -572,7 +625,10 @@ const nedb = (name: string, { default: Datastore }: Nedb): Contender => {
     operations: {
       insert: one(filled(0), (data) => {
         const { next } = numbers()
-        return inPromise.each(() => data.insertAsync(document(next())))
+        return emptied(
+          () => data.removeAsync({}, { multi: true }),
+          inPromise.each(() => data.insertAsync(document(next())))
+        )
       }),
       get: one(filled(100), (data) => inPromise.each((i) => data.findOneAsync({ _id: `user-${i % 100}` }))),
       update: changes,
@@ -595,7 +651,10 @@ const nedb = (name: string, { default: Datastore }: Nedb): Contender => {
       ),
       "insertMany, each": one(filled(0), (data) => {
         const { take } = numbers()
-        return inPromise.several(batch, () => data.insertAsync(take(batch).map(document)))
+        return emptied(
+          () => data.removeAsync({}, { multi: true }),
+          inPromise.several(batch, () => data.insertAsync(take(batch).map(document)))
+        )
       }),
       "deleteMany, each": one(filled(0), (data) =>
         inPromise.removingMany(
@@ -616,6 +675,7 @@ interface KeyvModule {
     readonly get: (key: string) => Promise<unknown>
     readonly has: (key: string) => Promise<unknown>
     readonly delete: (key: string) => Promise<unknown>
+    readonly clear: () => Promise<unknown>
   }
 }
 
@@ -630,10 +690,13 @@ const keyv = (name: string, { default: Keyv }: KeyvModule): Contender => {
     operations: {
       insert: one(filled(0), (values) => {
         const { next } = numbers()
-        return inPromise.each(() => {
-          const document = plain(next())
-          return values.set(document.id, document)
-        })
+        return emptied(
+          () => values.clear(),
+          inPromise.each(() => {
+            const document = plain(next())
+            return values.set(document.id, document)
+          })
+        )
       }),
       get: one(filled(100), (values) => inPromise.each((i) => values.get(`user-${i % 100}`))),
       replace: one(filled(100), (values) => inPromise.each((i) => values.set(`user-${i % 100}`, plain(i % 100)))),

@@ -5,6 +5,9 @@
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 
+setFlagsFromString("--expose-gc")
+const collect = runInNewContext("gc") as () => void
+
 export interface Case {
   readonly name: string
   /** Does the work so many times. */
@@ -105,6 +108,8 @@ export const measure = async (
     for (let i = 0; i < plans.length; i++) {
       const { cpu, prepare, run, times, wall } = plans[(i + round) % plans.length]!
       await prepare?.(times)
+      // What the one before has left behind is not for this one to clear away.
+      collect()
       const before = process.threadCpuUsage()
       const start = performance.now()
       await run(times)
@@ -129,9 +134,6 @@ export const measure = async (
     }
   })
 }
-
-setFlagsFromString("--expose-gc")
-const collect = runInNewContext("gc") as () => void
 
 /** The bytes of memory in use, after what is not used was collected. */
 export const collected = (): number => {

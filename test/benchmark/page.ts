@@ -63,7 +63,8 @@ node test/benchmark/page.ts                               # this page
 
 All cases of a benchmark run in one process, in turn, over several rounds, in an order that changes from round to round, after a
 round that does not count. The time of the processor is that of the thread, which others on the machine change less than the time that
-passes; a round is long enough for the step in which the system counts. Look at the ratios: times are those of one machine, on one day, under the load that
+passes; a round is long enough for the step in which the system counts. Before each the garbage is collected, which is another's, and what fills a store begins with
+an empty one. Look at the ratios: times are those of one machine, on one day, under the load that
 is given. What differs by less than a fifth may be the same.`
 
 const section = ({ benchmark, cores, date, load, node, notes, processor, tables, text }: Run): string => {
