@@ -52,8 +52,8 @@ export interface Encoded<A> {
   readonly schemaVersion: number
   readonly fields: Encoding.StoredFields
   readonly truncated: ReadonlyArray<string>
-  /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. */
-  readonly json: Encoding.JsonObject
+  /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. Made when it is asked for. */
+  readonly json: () => Encoding.JsonObject
   /** Stored attributes that the schema does not know. */
   readonly carried: Encoding.JsonObject | undefined
   /** The ids of attributes under which a part of the value is stored, those of the schema being unfit for it. */
@@ -74,8 +74,8 @@ export interface Decoded<A> {
   readonly former: ReadonlyArray<string>
   /** Some secret is under another key than the current one. */
   readonly isUnderOldKey: boolean
-  /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. */
-  readonly json: Encoding.JsonObject
+  /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. Made when it is asked for. */
+  readonly json: () => Encoding.JsonObject
 }
 
 /**
@@ -204,7 +204,7 @@ export const make = Effect.fnUntraced(function* <S extends Attributes.DocumentSc
     explain: (value, before) => writes().explain(value, before),
     decode: (id, stored) => decode()(id, stored),
     indexed: ({ carried, json }) =>
-      carried === undefined ? { json, untold: [] } : indexedOf(json, carried, registration),
+      carried === undefined ? { json: json(), untold: [] } : indexedOf(json(), carried, registration),
     pathOf: (attribute) => registration.current().attributes.get(attribute)?.path.join(".") ?? attribute,
     version: Effect.sync(() => registration.current().registered.version),
     blindKeys: secrets.blindKeys
@@ -262,21 +262,32 @@ interface Compiled {
   readonly registered: Catalog.Registered
   readonly attributes: ReadonlyMap<string, Encoding.StoredAttribute>
   readonly codecFor: (encoder: Encoding.Encoder, version?: number) => Encoding.FieldsCodec
+  /** What takes values of the present version there and back, if a schema and its encoding are such that it can. */
+  readonly directFor: (encoder: Encoding.Encoder, plain: Plain.Plain) => Encoding.Direct | undefined
 }
 
-const compile = (registered: Catalog.Registered): Compiled => {
+const compile = (registered: Catalog.Registered, primaryKey: string): Compiled => {
   const codecs = new Map<string, Encoding.FieldsCodec>()
+  const direct = new Map<string, Encoding.Direct | undefined>()
+  const codecFor: Compiled["codecFor"] = (encoder, version) => {
+    const name = version === undefined ? encoder.tag : `${encoder.tag}${version}`
+    let codec = codecs.get(name)
+    if (codec === undefined) {
+      const written = version === undefined ? registered.written : (registered.versions.get(version) ?? [])
+      codecs.set(name, (codec = encoder.compile({ written, readable: registered.readable })))
+    }
+    return codec
+  }
   return {
     registered,
     attributes: new Map(registered.readable.map((attribute) => [attribute.id, attribute])),
-    codecFor(encoder, version) {
-      const name = version === undefined ? encoder.tag : `${encoder.tag}${version}`
-      let codec = codecs.get(name)
-      if (codec === undefined) {
-        const written = version === undefined ? registered.written : (registered.versions.get(version) ?? [])
-        codecs.set(name, (codec = encoder.compile({ written, readable: registered.readable })))
-      }
-      return codec
+    codecFor,
+    directFor(encoder, plain) {
+      const found = direct.get(encoder.tag)
+      if (found !== undefined || direct.has(encoder.tag)) return found
+      const made = codecFor(encoder).direct(plain.fields, primaryKey)
+      direct.set(encoder.tag, made)
+      return made
     }
   }
 }
@@ -288,14 +299,19 @@ interface Registration {
   readonly renew: Effect.Effect<void, DbError.DbError>
 }
 
-const register = Effect.fnUntraced(function* (declaration: Catalog.Declaration, database: Database["Service"]) {
-  let current = compile(yield* database.register(declaration))
+const register = Effect.fnUntraced(function* <S extends Attributes.DocumentSchema>(
+  declaration: Definition<S>,
+  database: Database["Service"]
+) {
+  const { primaryKey } = declaration
+  let current = compile(yield* database.register(declaration), primaryKey)
   const registration: Registration = {
     current: () => current,
     renew: Effect.gen(function* () {
       yield* database.refresh
       // Indexes that a newer program has removed are not declared again by one that reads.
-      current = compile(yield* database.register({ ...declaration, partitions: undefined, uniques: undefined }))
+      const registered = yield* database.register({ ...declaration, partitions: undefined, uniques: undefined })
+      current = compile(registered, primaryKey)
     })
   }
   return registration
@@ -546,7 +562,7 @@ const writing = <S extends Attributes.DocumentSchema>(
       return kept === undefined ? without(document, path) : Normalization.changeAt(document, path, () => kept.value)
     }, json)
     const read = yield* Effect.option(exact.decode({ ...(left as object), [primaryKey]: id }))
-    if (Option.isSome(read)) return { ...common, value: read.value, json: left as Encoding.JsonObject }
+    if (Option.isSome(read)) return { ...common, value: read.value, json: () => left as Encoding.JsonObject }
     return yield* new DbError.MetadataLimit({ resource: name, id, ...exceeded! })
   })
 
@@ -558,16 +574,32 @@ const writing = <S extends Attributes.DocumentSchema>(
   /** What most are: fields that fit into metadata, and nothing to be kept. `undefined`: it is something else. */
   const plainly = (value: A, before: Before<A> | undefined): Encoded<A> | undefined => {
     if (walks === undefined || (before !== undefined && !unknown.isAll(before))) return undefined
-    const json = Plain.walked(made.take(value) ? walks.encodeMade : walks.encode, value)
-    if (json === Plain.other) return undefined
     const id = (value as Readonly<Record<string, unknown>>)[primaryKey]
     if (typeof id !== "string") return undefined
     const compiled = registration.current()
-    const { registered } = compiled
-    const schemaVersion = Math.max(registered.version, before?.schemaVersion ?? 0)
+    const schemaVersion = Math.max(compiled.registered.version, before?.schemaVersion ?? 0)
     const limits = limitsOf(schemaVersion)
-    const metadata = compiled.codecFor(encoder).metadataWithin(json as Encoding.JsonObject, limits)
-    if (metadata === undefined) return undefined
+    const isMade = made.take(value)
+    const direct = isMade ? compiled.directFor(encoder, walks) : undefined
+    const directly = direct?.write(value as object, limits)
+    if (direct !== undefined && directly !== undefined) {
+      return encodedAs(id, value, directly, schemaVersion, compiled, () => direct.json(directly))
+    }
+    const walked = Plain.walked(isMade ? walks.encodeMade : walks.encode, value)
+    if (walked === Plain.other) return undefined
+    const json = walked as Encoding.JsonObject
+    const metadata = compiled.codecFor(encoder).metadataWithin(json, limits)
+    return metadata === undefined ? undefined : encodedAs(id, value, metadata, schemaVersion, compiled, () => json)
+  }
+
+  const encodedAs = (
+    id: string,
+    value: A,
+    metadata: Record<string, string>,
+    schemaVersion: number,
+    { registered }: Compiled,
+    json: () => Encoding.JsonObject
+  ): Encoded<A> => {
     metadata[systemEntry.name] = systemEntry.valueOf(encoder.tag, schemaVersion)
     return {
       id,
@@ -576,7 +608,7 @@ const writing = <S extends Attributes.DocumentSchema>(
       schemaVersion,
       fields: { metadata, spilled: undefined, spilledText: undefined, isBinary: registered.compresses },
       truncated: none,
-      json: json as Encoding.JsonObject,
+      json,
       carried: undefined,
       former: none
     }
@@ -614,7 +646,7 @@ const writing = <S extends Attributes.DocumentSchema>(
           former: whole.former.length === 0 ? none : whole.former.map(({ attribute }) => attribute.id)
         }
         return exceeded === undefined
-          ? Effect.succeed({ ...common, value, json: whole.json })
+          ? Effect.succeed({ ...common, value, json: () => whole.json })
           : shortened(placed, common)
       })
     })
@@ -683,9 +715,10 @@ const reading = <S extends Attributes.DocumentSchema>(
   secrets: Secrets.Secrets
 ): DocumentCodec<S["Type"]>["decode"] => {
   const { primaryKey, schema } = definition
-  const walk = plain()?.decode
+  const walks = plain()
   const { decode: fromJson } = json()
   const complement = Attributes.compileDefaults(schema)
+  const hasDefaults = complement !== Attributes.withoutDefaults
   /** The id is where the key says, and no field: a default must not stand in its place. */
   const withDefaults = (document: Encoding.Json): Encoding.JsonObject => {
     const whole = complement(document) as Encoding.JsonObject
@@ -776,19 +809,50 @@ const reading = <S extends Attributes.DocumentSchema>(
 
   /** What most are: nothing to migrate, nothing sealed, nothing wrong. `undefined`: it is something else. */
   const plainly = (id: string, stored: Document.Stored): Decoded<S["Type"]> | undefined => {
-    const { codecFor, registered } = registration.current()
+    const compiled = registration.current()
     const reader = Encoding.forTag(stored.tag)
-    if (hasSecrets || reader === undefined || stored.schemaVersion < registered.version) return undefined
-    const fields = codecFor(reader).decode(stored.fields)
+    if (hasSecrets || reader === undefined || stored.schemaVersion < compiled.registered.version) return undefined
+    return directly(id, stored.fields, reader, compiled) ?? throughJson(id, stored.fields, reader, compiled)
+  }
+
+  /** What is in metadata, of fields of the schema and no others. `undefined`: it is something else. */
+  const directly = (
+    id: string,
+    { metadata, spilled, spilledText }: Encoding.StoredFields,
+    reader: Encoding.Encoder,
+    compiled: Compiled
+  ): Decoded<S["Type"]> | undefined => {
+    if (walks === undefined || hasDefaults || spilled !== undefined || spilledText !== undefined) return undefined
+    const direct = compiled.directFor(reader, walks)
+    const read = direct?.read(metadata, id)
+    if (direct === undefined || read === undefined) return undefined
+    const value = walks.check(read)
+    return value === Plain.other
+      ? undefined
+      : {
+          value: value as S["Type"],
+          carried: undefined,
+          former: none,
+          isUnderOldKey: false,
+          json: () => direct.json(metadata)
+        }
+  }
+
+  const throughJson = (
+    id: string,
+    stored: Encoding.StoredFields,
+    reader: Encoding.Encoder,
+    { codecFor }: Compiled
+  ): Decoded<S["Type"]> | undefined => {
+    const fields = codecFor(reader).decode(stored)
     if (Result.isFailure(fields) || fields.success.secrets.length > 0) return undefined
     const { carried, document, former } = fields.success
     const json = withDefaults(document)
-    const made = walk === undefined ? Plain.other : walk(json, id)
-    if (made !== Plain.other) return { value: made as S["Type"], carried, former, isUnderOldKey: false, json }
+    const decoded = { carried, former, isUnderOldKey: false, json: () => json }
+    const made = walks === undefined ? Plain.other : walks.decode(json, id)
+    if (made !== Plain.other) return { ...decoded, value: made as S["Type"] }
     const value = fromJson({ ...json, [primaryKey]: id })
-    return Exit.isExit(value) && Exit.isSuccess(value)
-      ? { value: value.value, carried, former, isUnderOldKey: false, json }
-      : undefined
+    return Exit.isExit(value) && Exit.isSuccess(value) ? { ...decoded, value: value.value } : undefined
   }
 
   const fully: DocumentCodec<S["Type"]>["decode"] = Effect.fnUntracedEager(function* (id, stored) {
@@ -803,10 +867,10 @@ const reading = <S extends Attributes.DocumentSchema>(
       steps.length === 0 ? document : yield* migrate(steps, id, stored.schemaVersion, complete(document, carried))
     const whole = withDefaults(migrated)
     const value = yield* valueOf(whole, id, stored.schemaVersion)
-    if (steps.length === 0) return { value, carried, former: decoded.former, isUnderOldKey, json: whole }
+    if (steps.length === 0) return { value, carried, former: decoded.former, isUnderOldKey, json: () => whole }
     // What a migration has left over, perhaps a secret of before, is no field of the document.
     const json = Unknown.knownPart(whole, known)
-    return { value, carried: unknownPart(carried), former: none, isUnderOldKey, json }
+    return { value, carried: unknownPart(carried), former: none, isUnderOldKey, json: () => json }
   })
 
   const expanded: DocumentCodec<S["Type"]>["decode"] = (id, stored) => {

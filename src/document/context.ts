@@ -42,8 +42,8 @@ export interface Base<A> {
   /** The ids of attributes, of another codec or at another place, under which a part of the value is stored. */
   readonly former: ReadonlyArray<string>
   readonly isUnderOldKey: boolean
-  /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. */
-  readonly json: JsonObject
+  /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. Made when it is asked for. */
+  readonly json: () => JsonObject
   /** `false`: the object holds what a transaction has announced, too, so that its revision is not that of the version. */
   readonly isSettled: boolean
 }

@@ -194,7 +194,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
       const { unwritable } = settings
       return unwritable === undefined
         ? keyed(encoded, given)
-        : Effect.flatMapEager(refuse(unwritable, encoded.json, given.before?.json), () => keyed(encoded, given))
+        : Effect.flatMapEager(refuse(unwritable, encoded.json(), given.before?.json()), () => keyed(encoded, given))
     })
 
   /** Gives what has been encoded its key and its write id. */

@@ -34,7 +34,7 @@ type Known = ReadonlyMap<string, StoredAttribute>
  */
 export interface From<A> {
   readonly value: A
-  readonly json: JsonObject
+  readonly json: () => JsonObject
   readonly carried: JsonObject | undefined
   readonly former: ReadonlyArray<string>
   /** It was written by a later version of the definition. */
@@ -115,9 +115,10 @@ export const make = <S extends Attributes.DocumentSchema>(
   /** Gives fields that are there before and after what is not known of them. */
   const complete = Effect.fnUntracedEager(function* (
     next: JsonObject,
-    { json, value }: From<S["Type"]>,
+    { json: jsonOf, value }: From<S["Type"]>,
     formerPaths: ReadonlyArray<Path>
   ) {
+    const json = jsonOf()
     const isOpen = ({ path }: Compared) => {
       const [before, after] = [valueAt(json, path), valueAt(next, path)]
       return before !== undefined && after !== undefined && !isSame(before, after)
@@ -159,9 +160,10 @@ export const make = <S extends Attributes.DocumentSchema>(
    */
   const formerOf = Effect.fnUntraced(function* (
     whole: JsonObject,
-    { former, isLater, json }: From<S["Type"]>,
+    { former, isLater, json: jsonOf }: From<S["Type"]>,
     known: Known
   ) {
+    const json = jsonOf()
     const kept: Array<Whole["former"][number]> = []
     let left = whole
     const fields = Map.groupBy(
@@ -191,8 +193,9 @@ export const make = <S extends Attributes.DocumentSchema>(
   })
 
   /** What is not known of a struct goes with it. */
-  const carriedOn = (whole: JsonObject, { carried, json }: From<S["Type"]>, known: Known) => {
+  const carriedOn = (whole: JsonObject, { carried, json: jsonOf }: From<S["Type"]>, known: Known) => {
     if (carried === undefined) return undefined
+    const json = jsonOf()
     const isGone = (id: string) => {
       const { path = [] } = known.get(id) ?? {}
       return path.some((_, i) => {

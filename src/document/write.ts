@@ -360,7 +360,7 @@ export const make = <A>(
               id,
               key,
               value,
-              json: {},
+              json: () => ({}),
               stored,
               carried: undefined,
               former: [],

@@ -10,9 +10,12 @@
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as isoTime from "../internal/isoTime.ts"
 import { utf8Length } from "../internal/text.ts"
 import type { Attribute, Codec } from "../schema/Attributes.ts"
+import { other, type PlainField } from "../schema/internal/plain.ts"
 import { metadataHeaderOverhead } from "../storage/ObjectStore.ts"
+import * as base62 from "./internal/base62.ts"
 import type { Compressed } from "./internal/binaryBody.ts"
 import { Malformed, Reader, Writer } from "./internal/bytes.ts"
 import * as headerText from "./internal/headerText.ts"
@@ -164,6 +167,22 @@ export interface Room {
 }
 
 /**
+ * What takes values of a plain schema to metadata and back, without JSON in between: of documents that have fields of the schema and nothing else,
+ * all of them in metadata. `undefined` for anything else, which goes through JSON.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Direct {
+  /** Makes the value of the document with an id; its checks as a whole are yet to be made. */
+  readonly read: (metadata: Readonly<Record<string, string>>, id: string) => object | undefined
+  /** Encodes a value that has just been made, where that is within limits. */
+  readonly write: (value: object, limits: Limits) => Record<string, string> | undefined
+  /** What either has read or written, as JSON without the id. */
+  readonly json: (metadata: Readonly<Record<string, string>>) => JsonObject
+}
+
+/**
  * The codec of one resource, compiled once.
  *
  * @category models
@@ -180,6 +199,8 @@ export interface FieldsCodec {
    * value has no stored form, or the encoding does not do so.
    */
   readonly metadataWithin: (document: JsonObject, limits: Limits) => Record<string, string> | undefined
+  /** Compiles what does both for the fields of a schema. `undefined`: the encoding does not do so, or they are not those that it has. */
+  readonly direct: (fields: ReadonlyArray<PlainField>, primaryKey: string) => Direct | undefined
   /** What is left for entries within limits. */
   readonly room: (limits: Limits) => Room
   /** The first limit that entries exceed, if any. */
@@ -255,6 +276,7 @@ interface Form {
 interface Along {
   readonly read: (metadata: Readonly<Record<string, string>>) => Record<string, Json> | undefined
   readonly write: (document: JsonObject, limits: Limits) => Record<string, string> | undefined
+  readonly direct: (fields: ReadonlyArray<PlainField>, primaryKey: string) => Direct | undefined
 }
 
 /** Puts the value of an attribute into its place; the codec decides how it is read from where it comes. */
@@ -359,6 +381,7 @@ const compileWith =
         return Result.succeed(entries)
       },
       metadataWithin: (document, limits) => along?.write(document, limits),
+      direct: (fields, primaryKey) => along?.direct(fields, primaryKey),
       room: form.room,
       excess: form.excess,
       metadataBytes: form.metadataBytes,
@@ -540,12 +563,32 @@ const readLevel = (
   return object
 }
 
+/** What entries take, and the most that one of them may. */
+interface Taken {
+  readonly most: number
+  bytes: number
+  headerBytes: number
+  entries: number
+}
+
+const nothingTaken = ({ entryBytes }: Limits): Taken => ({ most: entryBytes, bytes: 0, headerBytes: 0, entries: 0 })
+
+/** Counts one more. `false`: it is too large. */
+const take = (taken: Taken, { headerOverhead, idBytes }: Field, text: string): boolean => {
+  const size = idBytes + text.length
+  if (size > taken.most) return false
+  taken.bytes += size
+  taken.headerBytes += size + headerOverhead
+  taken.entries += 1
+  return true
+}
+
 /** Puts the fields of a struct into metadata, and counts what they take. `false`: one has no form, or is too large. */
 const writeLevel = (
   level: ReadonlyArray<Field>,
   object: JsonObject,
   metadata: Record<string | number, string>,
-  taken: { readonly most: number; bytes: number; headerBytes: number; entries: number }
+  taken: Taken
 ): boolean => {
   for (let i = 0; i < level.length; i++) {
     const field = level[i]!
@@ -557,15 +600,159 @@ const writeLevel = (
       if (taken.entries > before) continue
     }
     const text = valueCodec.toText(field.codec, value)
-    if (text === undefined) return false
-    const size = field.idBytes + text.length
-    if (size > taken.most) return false
-    taken.bytes += size
-    taken.headerBytes += size + field.headerOverhead
-    taken.entries += 1
+    if (text === undefined || !take(taken, field, text)) return false
     metadata[field.key] = text
   }
   return true
+}
+
+/** A field of a schema with where it is stored. */
+interface DirectField {
+  readonly stored: Field
+  readonly plain: PlainField
+  /** It is a date in the schema, and stored as its milliseconds. */
+  readonly isMillis: boolean
+  /** Those of a struct. */
+  readonly fields: ReadonlyArray<DirectField> | undefined
+}
+
+/** Puts fields of a schema together with those that are stored. `undefined`: they are not the same. */
+const matched = (
+  level: ReadonlyArray<PlainField>,
+  stored: ReadonlyArray<Field>
+): ReadonlyArray<DirectField> | undefined => {
+  const fields: Array<DirectField> = []
+  for (const plain of level) {
+    const found = stored.find(({ name }) => name === plain.name)
+    if (found === undefined || found.isStruct !== (plain.fields !== undefined)) return undefined
+    const inner = plain.fields === undefined ? undefined : matched(plain.fields, found.children)
+    if (plain.fields !== undefined && inner === undefined) return undefined
+    const isMillis = plain.isDate && found.codec === valueCodec.named("date")
+    fields.push({ stored: found, plain, isMillis, fields: inner })
+  }
+  return fields.length === stored.length ? fields : undefined
+}
+
+/** `undefined` for text that is not that of a moment, or has another form. */
+const millisOf = (text: string): number | undefined => {
+  const millis = base62.decode(text)
+  return millis !== undefined && isoTime.hasIso(millis) ? millis : undefined
+}
+
+/** The value of a field of which something is stored. `other`: it is none. */
+const valueFrom = ({ isMillis, plain, stored }: DirectField, text: string): unknown => {
+  if (isMillis) {
+    const millis = millisOf(text)
+    return millis === undefined ? other : new Date(millis)
+  }
+  const json = valueCodec.fromText(stored.codec, text)
+  return json === undefined ? other : plain.decode(json)
+}
+
+/** Makes the fields of a struct of what is in metadata; each is one entry less of those that are left. */
+const readValues = (
+  level: ReadonlyArray<DirectField>,
+  made: Record<string, unknown>,
+  metadata: Readonly<Record<string | number, string>>,
+  left: { entries: number }
+): boolean => {
+  for (let i = 0; i < level.length; i++) {
+    const field = level[i]!
+    const { fields, plain } = field
+    const text = metadata[field.stored.key]
+    if (fields !== undefined) {
+      // One that is empty is stored as itself.
+      if (text !== undefined) return false
+      const before = left.entries
+      const inner = {}
+      const isRead = readValues(fields, inner, metadata, left)
+      if (left.entries < before && isRead) made[plain.name] = inner
+      else if (left.entries < before || !plain.isOptional) return false
+    } else if (text !== undefined) {
+      const value = valueFrom(field, text)
+      if (value === other) return false
+      made[plain.name] = value
+      left.entries -= 1
+    } else if (!plain.isOptional) return false
+  }
+  return true
+}
+
+const textOf = ({ isMillis, plain, stored }: DirectField, value: unknown): string | undefined => {
+  if (isMillis) {
+    const millis = (value as Date).getTime()
+    return isoTime.hasIso(millis) ? base62.encode(millis) : undefined
+  }
+  const json = plain.encodeMade(value)
+  return json === other ? undefined : valueCodec.toText(stored.codec, json as Json)
+}
+
+/** Puts the fields of a struct into metadata, and counts what they take, like `writeLevel`. */
+const writeValues = (
+  level: ReadonlyArray<DirectField>,
+  values: Readonly<Record<string, unknown>>,
+  metadata: Record<string | number, string>,
+  taken: Taken
+): boolean => {
+  for (let i = 0; i < level.length; i++) {
+    const field = level[i]!
+    const value = values[field.plain.name]
+    if (value === undefined) continue
+    if (field.fields !== undefined) {
+      const before = taken.entries
+      if (!writeValues(field.fields, value as Readonly<Record<string, unknown>>, metadata, taken)) return false
+      // One that is empty is stored as itself.
+      if (taken.entries === before) return false
+      continue
+    }
+    const text = textOf(field, value)
+    if (text === undefined || !take(taken, field.stored, text)) return false
+    metadata[field.stored.key] = text
+  }
+  return true
+}
+
+const isWithin = (taken: Taken, { bytes, entries, headerBytes }: Limits): boolean =>
+  taken.bytes <= bytes && taken.headerBytes <= headerBytes && taken.entries <= entries
+
+/** Of metadata, of which the system may have one. */
+const fieldEntries = (metadata: Readonly<Record<string, string>>): number => {
+  const entries = Object.keys(metadata).length
+  return metadata[systemEntry.name] === undefined ? entries : entries - 1
+}
+
+const directly = (
+  schema: ReadonlyArray<PlainField>,
+  primaryKey: string,
+  tree: ReadonlyArray<Field>
+): Omit<Direct, "json"> | undefined => {
+  const at = schema.findIndex(({ name }) => name === primaryKey)
+  const key = schema[at]
+  const fields = matched(schema.toSpliced(at, 1), tree)
+  if (key === undefined || fields === undefined) return undefined
+  const [before, after] = [fields.slice(0, at), fields.slice(at)]
+  return {
+    read(metadata, id) {
+      const left = { entries: fieldEntries(metadata) }
+      const made: Record<string, unknown> = {}
+      if (!readValues(before, made, metadata, left)) return undefined
+      const found = key.decode(id)
+      if (found === other) return undefined
+      made[primaryKey] = found
+      return readValues(after, made, metadata, left) && left.entries === 0 ? made : undefined
+    },
+    write(value, limits) {
+      const metadata: Record<string, string> = {}
+      const taken = nothingTaken(limits)
+      try {
+        const isWritten = writeValues(fields, value as Readonly<Record<string, unknown>>, metadata, taken)
+        return isWritten && isWithin(taken, limits) ? metadata : undefined
+      } catch {
+        // A check that tells members of a union apart: whoever makes JSON of it says what is wrong.
+        return undefined
+      }
+    }
+  }
 }
 
 const textForm: Form = {
@@ -587,20 +774,23 @@ const textForm: Form = {
     const isUsual = ({ children, isSecret, name }: Field): boolean =>
       !isSecret && name !== "__proto__" && children.every(isUsual)
     if (!tree.every(isUsual)) return undefined
+    const read: Along["read"] = (metadata) => {
+      const left = { entries: fieldEntries(metadata) }
+      const document = readLevel(tree, metadata, left)
+      // Others are of other versions, or nobody's.
+      return left.entries === 0 ? document : undefined
+    }
     return {
-      read(metadata) {
-        const entries = Object.keys(metadata).length
-        const left = { entries: metadata[systemEntry.name] === undefined ? entries : entries - 1 }
-        const document = readLevel(tree, metadata, left)
-        // Others are of other versions, or nobody's.
-        return left.entries === 0 ? document : undefined
-      },
-      write(document, { bytes, entries, entryBytes, headerBytes }) {
+      read,
+      write(document, limits) {
         const metadata: Record<string, string> = {}
-        const taken = { most: entryBytes, bytes: 0, headerBytes: 0, entries: 0 }
-        if (!writeLevel(tree, document, metadata, taken)) return undefined
-        const isWithin = taken.bytes <= bytes && taken.headerBytes <= headerBytes && taken.entries <= entries
-        return isWithin ? metadata : undefined
+        const taken = nothingTaken(limits)
+        return writeLevel(tree, document, metadata, taken) && isWithin(taken, limits) ? metadata : undefined
+      },
+      direct(fields, primaryKey) {
+        const direct = directly(fields, primaryKey, tree)
+        // What it reads and writes, this reads as well.
+        return direct === undefined ? undefined : { ...direct, json: (metadata) => read(metadata) ?? {} }
       }
     }
   },

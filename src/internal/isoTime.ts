@@ -86,6 +86,12 @@ const dateOfDay = (days: number): string | undefined => {
   return date
 }
 
+const firstMillis = daysFromCivil(0, 1, 1) * dayMillis
+const lastMillis = (daysFromCivil(9999, 12, 31) + 1) * dayMillis - 1
+
+/** Whether a whole number of milliseconds has a text: the years 0 to 9999. */
+export const hasIso = (millis: number): boolean => millis >= firstMillis && millis <= lastMillis
+
 export const isoOf = (millis: number): string | undefined => {
   const days = Math.floor(millis / dayMillis)
   const date = dateOfDay(days)

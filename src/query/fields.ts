@@ -196,8 +196,8 @@ export const make = <S extends Attributes.DocumentSchema>(
         : checkedOrder(typeof order === "string" ? parse.orderFromText(order) : parse.orderFrom(order)),
     parseWhere: (input) => checked(parse.fromJson(input, { systemFields, toJson: ofField(operands.fromJson) })),
     parseOrder: (text) => checkedOrder(parse.orderFromText(text)),
-    jsonOf: ({ id, json, stored }) => jsonWith(id, json, stored),
-    bareOf: ({ id, json }) => ({ [primaryKey]: id, ...clear(json) }),
+    jsonOf: ({ id, json, stored }) => jsonWith(id, json(), stored),
+    bareOf: ({ id, json }) => ({ [primaryKey]: id, ...clear(json()) }),
     jsonWith,
     shown: ({ $createdAt: _, $updatedAt: __, $schemaVersion: ___, ...rest }) => rest
   }

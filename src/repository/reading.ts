@@ -168,7 +168,7 @@ export const make = <A, Insert, Update, Patch>(
       return yield* refuse(`what an interceptor made of ${JSON.stringify(id)} is no document of ${context.name}`)
     }
     const { id, json } = encoded.success
-    return fields.jsonWith(id, json, {
+    return fields.jsonWith(id, json(), {
       createdAt: document.createdAt.epochMilliseconds,
       writtenAt: document.writtenAt.epochMilliseconds,
       schemaVersion: document.schemaVersion

@@ -601,8 +601,16 @@ export const optionalsOf = (schema: DocumentSchema): ReadonlyArray<ReadonlyArray
 export const compileDefaults = (schema: DocumentSchema): ((document: Schema.Json) => Schema.Json) => {
   const { ast } = toStorageCodec(schema)
   const known = new Map<AST.AST, boolean>()
-  return haveDefaults(ast, known) ? (document) => filled(ast, document, known) : (document) => document
+  return haveDefaults(ast, known) ? (document) => filled(ast, document, known) : withoutDefaults
 }
+
+/**
+ * What `compileDefaults` gives for a schema without such defaults: the document itself.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const withoutDefaults = (document: Schema.Json): Schema.Json => document
 
 /**
  * Compiles the search for attributes, by their path, of which a program may have made something else when it read them, and

@@ -2,10 +2,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as FastCheck from "fast-check"
 import * as Id from "effect-s3db/crypto/Id"
+import * as Encoding from "effect-s3db/encoding/Encoding"
 import * as Resource from "effect-s3db/Resource"
 import * as Wire from "effect-s3db/Wire"
 import * as Attributes from "effect-s3db/schema/Attributes"
@@ -151,6 +153,31 @@ const wireOf = (wire: typeof Wire.create | typeof Wire.patch, schema: Struct) =>
   }
 }
 
+/** The attributes of a resource with a schema, with their ids. `undefined`: no resource has it. */
+const attributesOf = (schema: Struct): ReadonlyArray<Encoding.StoredAttribute> | undefined => {
+  try {
+    const { attributes } = Resource.define("things", { schema, primaryKey: "id" } as never)
+    return attributes.map((attribute, i) => ({ ...attribute, id: i.toString(36) }))
+  } catch (error) {
+    assert.instanceOf(error, Attributes.UnsupportedSchema)
+    return undefined
+  }
+}
+
+/** What may have become of metadata, as the dice say: most stays as it is. */
+const changedEntries = (metadata: Readonly<Record<string, string>>, dice: () => number): Record<string, string> => {
+  const changed: Record<string, string> = {}
+  const texts = ["", "n:", "e:", "x:y", "u:%C3%A9", "s:a", "j:{}", "1", "-0", "zzzzzzzzz", "a|b", "0000"]
+  for (const [name, text] of Object.entries(metadata)) {
+    const way = dice()
+    if (way === 0 && dice() < 3) continue
+    changed[name] = way === 1 ? texts[(dice() * 10 + dice()) % texts.length]! : text
+  }
+  if (dice() === 0) changed["zz"] = "more"
+  if (dice() < 5) changed["s-"] = "t1"
+  return changed
+}
+
 describe("walks of plain schemas", () => {
   it("give what Effect's parser gives, or leave it to that", () => {
     const seen = { compiled: 0, made: 0, encoded: 0, decoded: 0, left: 0 }
@@ -199,6 +226,55 @@ describe("walks of plain schemas", () => {
       { numRuns: runs * 20 }
     )
     for (const [what, times] of Object.entries(seen)) assert.isAbove(times, runs, what)
+  })
+
+  it("are stored and read without JSON in between as they are through JSON, or left to that", () => {
+    const seen = { written: 0, read: 0, left: 0 }
+    const limits = { bytes: 1900, headerBytes: 7000, entryBytes: 1900, entries: 100 }
+    const orOther = (read: () => unknown) => Plain.walked(read, undefined)
+    FastCheck.assert(
+      FastCheck.property(sample, FastCheck.infiniteStream(FastCheck.nat({ max: 9 })), ([fields, given], dice) => {
+        const schema = documentOf(fields)
+        const plain = Plain.compile(schema, "id")
+        const attributes = plain === undefined ? undefined : attributesOf(schema)
+        if (plain === undefined || attributes === undefined) return
+        const codec = Encoding.text.compile({ written: attributes, readable: attributes })
+        const direct = codec.direct(plain.fields, "id")
+        const isComplete = Attributes.compileDefaults(schema) === Attributes.withoutDefaults
+        if (direct === undefined) return
+        for (const [value, change] of given) {
+          const made = Plain.walked(plain.make, change({ id: "i", ...(value as object) }))
+          const json = made === Plain.other ? made : Plain.walked(plain.encodeMade, made)
+          if (json === Plain.other) continue
+          const metadata = codec.metadataWithin(json as Encoding.JsonObject, limits)
+          const written = direct.write(made as object, limits)
+          if (written !== undefined) {
+            same(written, metadata, "written")
+            assert.deepStrictEqual(direct.json(written), json)
+            seen.written += 1
+          }
+          if (metadata === undefined) continue
+          const changed = changedEntries(metadata, () => dice.next().value ?? 0)
+          const decoded = codec.decode({ metadata: changed, spilled: undefined, spilledText: undefined })
+          const read = isComplete ? orOther(() => direct.read(changed, "i")) : undefined
+          if (read === undefined || read === Plain.other) {
+            seen.left += 1
+            continue
+          }
+          assert(Result.isSuccess(decoded), "it was read, and should have been refused")
+          assert.isUndefined(decoded.success.carried)
+          assert.deepStrictEqual(direct.json(changed), decoded.success.document)
+          same(
+            orOther(() => plain.check(read)),
+            orOther(() => plain.decode(decoded.success.document, "i")),
+            "read"
+          )
+          seen.read += 1
+        }
+      }),
+      { numRuns: runs * 10 }
+    )
+    for (const [what, times] of Object.entries(seen)) assert.isAbove(times, runs / 6, what)
   })
 
   it("leave nothing of a usual document to the parser", () => {

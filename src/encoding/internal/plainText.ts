@@ -173,7 +173,9 @@ const percentOf = Array.from({ length: 256 }, (_, unit) => `%${unit.toString(16)
 
 /** `undefined` for text that `encode` does not make. */
 export const decode = (text: string): string | undefined => {
-  if (text.charCodeAt(1) !== 0x3a /* : */ || !/^[a-z]/.test(text)) return text
+  if (text.charCodeAt(1) !== 0x3a /* : */) return text
+  const first = text.charCodeAt(0)
+  if (first < 0x61 || first > 0x7a) return text
   const rest = text.slice(2)
   switch (text[0]) {
     case "d": {

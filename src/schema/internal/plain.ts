@@ -26,8 +26,26 @@ export const walked = (walk: Walk, value: unknown): unknown => {
   }
 }
 
+/** A field of a plain struct, for who stores fields one by one. */
+export interface PlainField {
+  readonly name: string
+  readonly isOptional: boolean
+  /** Those of a struct that has no checks. */
+  readonly fields: ReadonlyArray<PlainField> | undefined
+  /** A date that has no checks. */
+  readonly isDate: boolean
+  /** Makes a value of its JSON. */
+  readonly decode: Walk
+  /** Turns a value that has just been made into JSON. */
+  readonly encodeMade: Walk
+}
+
 /** The walks of a schema of documents. */
 export interface Plain {
+  /** The fields, the primary key among them, in their order. */
+  readonly fields: ReadonlyArray<PlainField>
+  /** Gives back what has been made of fields, if it passes the checks of the document as a whole. */
+  readonly check: Walk
   /** Makes a value of an input. A field that is `undefined` is for the parser. */
   readonly make: Walk
   /** Turns a value into JSON, without its primary key, which is a text. */
@@ -44,6 +62,8 @@ export const compile = (schema: Schema.Top, primaryKey: string): Plain | undefin
   if (!AST.isObjects(ast)) return undefined
   try {
     return {
+      fields: plainFields(ast),
+      check: checked(ast, (made) => made, decodes),
       make: walkAt(ast, makes),
       encode: encodeDocument(ast, encodes, primaryKey),
       encodeMade: encodeDocument(ast, encodesMade, primaryKey),
@@ -254,6 +274,22 @@ const fieldsOf = ({ indexSignatures, propertySignatures }: AST.Objects, task: Ta
     // What every object has is no field of it.
     if (typeof name !== "string" || name in Object.prototype) throw new NotPlain()
     return { name, walk: walkAt(type, task), isOptional: AST.isOptional(type) }
+  })
+}
+
+const plainFields = (ast: AST.Objects): ReadonlyArray<PlainField> => {
+  const encoded = fieldsOf(ast, encodesMade)
+  return fieldsOf(ast, decodes).map(({ isOptional, name, walk }, i) => {
+    const { type } = ast.propertySignatures[i]!
+    const isUnchecked = filtersOf(type.checks).length === 0
+    return {
+      name,
+      isOptional,
+      fields: isUnchecked && AST.isObjects(type) ? plainFields(type) : undefined,
+      isDate: isUnchecked && isDateSchema(type),
+      decode: walk,
+      encodeMade: encoded[i]!.walk
+    }
   })
 }
 
