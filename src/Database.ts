@@ -528,16 +528,24 @@ const selecting = (select: "*" | ReadonlyArray<string> | ((resource: string) => 
 const keptUp = (now: () => Catalog.Catalog) => {
   let of: Catalog.Catalog | undefined
   const found = new Map<string, Catalog.Upkeep | undefined>()
+  // A write asks several times for the same.
+  const last: { resource: string | undefined; upkeep: Catalog.Upkeep | undefined } = {
+    resource: undefined,
+    upkeep: undefined
+  }
   return (resource: string): Catalog.Upkeep | undefined => {
     const catalog = now()
     if (catalog !== of) {
       found.clear()
       of = catalog
+      last.resource = undefined
     }
+    if (last.resource === resource) return last.upkeep
     const known = found.get(resource)
-    if (known !== undefined || found.has(resource)) return known
-    const upkeep = Catalog.upkeepOf(catalog, resource)
+    const upkeep = known !== undefined || found.has(resource) ? known : Catalog.upkeepOf(catalog, resource)
     found.set(resource, upkeep)
+    last.resource = resource
+    last.upkeep = upkeep
     return upkeep
   }
 }

@@ -169,13 +169,21 @@ const unsettledMark = "!"
  */
 export const isSettled = (metadata: Metadata): boolean => metadata[systemName]?.endsWith(unsettledMark) !== true
 
+/** Keys that are made after each other tend to be of one resource. */
+let lastPrefix = { resource: "", prefix: "resource=/data/" }
+
 /**
  * Returns what every document key of a resource begins with.
  *
  * @category keys
  * @since 0.1.0
  */
-export const keyPrefix = (resource: string): string => `resource=${percentEncode(resource)}/data/`
+export const keyPrefix = (resource: string): string => {
+  if (lastPrefix.resource !== resource) {
+    lastPrefix = { resource, prefix: `resource=${percentEncode(resource)}/data/` }
+  }
+  return lastPrefix.prefix
+}
 
 /**
  * Returns how many bytes the id of a document may have, percent-encoded, in a store whose keys have so many.
@@ -671,7 +679,7 @@ export interface Stored extends Write {
 export const stored = (write: Write, object: ReturnType<typeof toObject>, etag: string): Stored => ({
   ...write,
   revision: etag as Revision,
-  ancestors: write.ancestors.slice(0, rememberedWrites),
+  ancestors: write.ancestors.length > rememberedWrites ? write.ancestors.slice(0, rememberedWrites) : write.ancestors,
   bodyBytes: object.body.length
 })
 

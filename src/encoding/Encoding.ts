@@ -876,7 +876,7 @@ const packedForm: Form = {
         if (!valueCodec.general.write(writer, value)) return undefined
       }
     }
-    const form = writer.view().slice()
+    const form = writer.copy()
     return { id: field.id, path: field.path, size: form.length, value, bodyText: bodyText(field, value), form }
   },
   decode(metadata, place) {

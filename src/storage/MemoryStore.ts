@@ -314,12 +314,13 @@ export const make = Effect.fnUntraced(function* (
     )
   }
 
-  /** Writes what is kept of an object. `md5OfBody`: of the bytes that it is of. */
+  /** Writes what is kept of an object, and of the bytes of its body their hash. */
   const write = (
     key: string,
     { body, contentEncoding, contentType, names, values }: Omit<Stored, "etag" | "seconds">,
-    md5OfBody: () => string,
-    { found, now }: { readonly found: Stored | undefined; readonly now: number }
+    bytesOfBody: Uint8Array,
+    found: Stored | undefined,
+    now: number
   ): { etag: string } | Reason => {
     const bytes = state.bytes - (found === undefined ? 0 : found.body.length) + body.length
     if (options.maxBytes !== undefined && bytes > options.maxBytes) {
@@ -328,7 +329,7 @@ export const make = Effect.fnUntraced(function* (
     }
     state.writes += 1
     reads = 0
-    const etag = profile === "express" ? md5(new TextEncoder().encode(`${key}\n${state.writes}`)) : md5OfBody()
+    const etag = profile === "express" ? md5(new TextEncoder().encode(`${key}\n${state.writes}`)) : md5(bytesOfBody)
     const seconds = Math.floor(now / 1000)
     objects.set(key, { body, etag, names, values, contentType, contentEncoding, seconds })
     state.bytes = bytes
@@ -373,7 +374,7 @@ export const make = Effect.fnUntraced(function* (
         if (problem !== undefined) return problem
         const { names, values } = metadata
         const kept = { body: keep(put.body), names, values, contentType, contentEncoding }
-        return write(key, kept, () => md5(put.body ?? nothing), { found, now })
+        return write(key, kept, put.body ?? nothing, found, now)
       }),
     get: (key, get: GetOptions = {}) =>
       request("get", key, () => {
@@ -436,7 +437,7 @@ export const make = Effect.fnUntraced(function* (
         const unmatched = ifSourceMatch === undefined ? undefined : checkMatch("copy", from, ifSourceMatch, source)
         if (unmatched !== undefined) return unmatched
         const replaced = metadata === undefined ? source : { ...source, ...kept, contentType }
-        return write(to, replaced, () => md5(copyOf(source.body)), { found: objects.get(to), now })
+        return write(to, replaced, copyOf(source.body), objects.get(to), now)
       }),
     list: (list: ListRequest = {}) =>
       request("list", list.prefix ?? "", () => listPage(objects.sorted(), list, ordered))
@@ -511,9 +512,8 @@ export const make = Effect.fnUntraced(function* (
 
 const timeOf = (fiber: Fiber.Fiber<unknown, unknown>): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
 
-/** No metadata is taken for one: its names are lower case. */
-const isReason = (value: unknown): value is Reason =>
-  typeof value === "object" && value !== null && "_tag" in value && "isRetryable" in value
+/** Reasons are the only errors that a request gives. */
+const isReason = (value: unknown): value is Reason => value instanceof Error
 
 /** Walks the tree from a position, skipping what a delimiter groups, so that a page costs what the page holds. */
 const listPage = (tree: Tree<Stored>, list: ListRequest, ordered: boolean): ListPage | Reason => {

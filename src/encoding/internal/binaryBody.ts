@@ -213,7 +213,7 @@ export const write = (
     writer.uint(compressed.size)
     writer.bytes(compressed.bytes)
   }
-  return writer.view().slice()
+  return writer.copy()
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -64,6 +64,11 @@ export class Writer {
     this.length += 8
   }
 
+  /** A copy of what was written. */
+  copy(): Uint8Array<ArrayBuffer> {
+    return this.buffer.slice(0, this.length)
+  }
+
   /** What was written, valid until more is written. */
   view(from = 0): Uint8Array {
     return this.buffer.subarray(from, this.length)

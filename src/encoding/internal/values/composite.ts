@@ -41,7 +41,14 @@ const splitItems = (text: string): ReadonlyArray<string> => {
   return [...parts, part]
 }
 
-const isSpecial = /[\\|]/
+const isSpecial = (text: string): boolean => text.includes("|") || text.includes("\\")
+
+/** Whether items, joined, begin like another form, or have spaces that a header would lose. */
+const isMistakable = (joined: string): boolean => {
+  const first = joined.charCodeAt(0)
+  if (first === 0x20 || joined.charCodeAt(joined.length - 1) === 0x20 || joined.includes("  ")) return true
+  return joined.charCodeAt(1) === 0x3a /* : */ && "ejns".includes(joined[0]!)
+}
 
 /**
  * Creates the codec of arrays: items joined with `|`; `e:` when there are none. An item that begins a text must not look
@@ -55,10 +62,10 @@ export const array = (item: ValueCodec): ValueCodec => ({
     for (const one of value as ReadonlyArray<Json>) {
       const text = one === null ? undefined : item.toText(one)
       if (text === undefined) return undefined
-      parts.push(isSpecial.test(text) ? text.replace(/[\\|]/g, "\\$&") : text)
+      parts.push(isSpecial(text) ? text.replace(/[\\|]/g, "\\$&") : text)
     }
     const joined = parts.join("|")
-    return /^[ejns]:| $|^ | {2}/.test(joined) ? undefined : joined
+    return isMistakable(joined) ? undefined : joined
   },
   fromText: (text) => {
     if (text === "e:") return []
