@@ -110,6 +110,21 @@ interface Sent {
   readonly write: Pick<Document.Write, "writeId">
 }
 
+/** A deletion that is done. */
+interface Removed {
+  readonly id: string
+  readonly key: string
+  readonly stored: Document.Stored
+  readonly deletion: Document.Deletion
+  readonly entry: Announcement | undefined
+  readonly writeId: string | undefined
+  /** By one request, so that nothing is left of it. */
+  readonly atOnce: boolean
+}
+
+/** What may be interrupted again. */
+type Restore = <X, E>(effect: Effect.Effect<X, E>) => Effect.Effect<X, E>
+
 /** Whether a version owns something beside its object. */
 const ownsSomething = (stored: Document.Stored): boolean =>
   stored.markers !== Document.none ||
@@ -266,34 +281,33 @@ export const make = <A>(
    * Reserves what a version is to have for itself, and puts its markers and its entry in the journal; interrupted, it leaves
    * nothing. Lost: the answer to the entry was.
    */
-  const makeReady = (
+  const makeReady = Effect.fnUntraced(function* (
     { id, newMarkers, wanted, write }: Prepared<A>,
     condition: Condition,
     before: Base<A> | undefined,
-    restore: <X, E>(effect: Effect.Effect<X, E>) => Effect.Effect<X, E>
-  ) =>
-    Effect.gen(function* () {
-      const reserved =
-        wanted.length === 0 ? noneReserved : yield* restore(reservations.reserve(id, wanted, before === undefined))
-      const owned = { ...write, claims: withReserved(write.claims, reserved) }
-      let entry: Announcement | LostRace | undefined
-      const undo = Effect.suspend(() => {
-        const made = entry === undefined || CasCell.isLost(entry) ? undefined : entry
-        const keys = made === undefined ? newMarkers : [...newMarkers, made.key]
-        const dropped = Effect.andThen(documentObject.dropMarkers(place, keys), reservations.release(id, reserved))
-        return made === undefined ? dropped : Effect.andThen(made.abandoned, dropped)
-      })
-      const announcing = () =>
-        Effect.tap(journal.announce(id, entryOf(condition, before, owned)), (announced) =>
-          Effect.sync(() => void (entry = announced))
-        )
-      const marking = documentObject.putMarkers(place, newMarkers)
-      const putting = journal.isKept()
-        ? Effect.all([marking, announcing()], { concurrency: "unbounded", discard: true })
-        : marking
-      yield* Effect.onError(restore(putting), () => undo)
-      return { entry, owned, reserved, undo }
+    restore: Restore
+  ) {
+    const reserved =
+      wanted.length === 0 ? noneReserved : yield* restore(reservations.reserve(id, wanted, before === undefined))
+    const owned = { ...write, claims: withReserved(write.claims, reserved) }
+    let entry: Announcement | LostRace | undefined
+    const undo = Effect.suspend(() => {
+      const made = entry === undefined || CasCell.isLost(entry) ? undefined : entry
+      const keys = made === undefined ? newMarkers : [...newMarkers, made.key]
+      const dropped = Effect.andThen(documentObject.dropMarkers(place, keys), reservations.release(id, reserved))
+      return made === undefined ? dropped : Effect.andThen(made.abandoned, dropped)
     })
+    const announcing = () =>
+      Effect.tap(journal.announce(id, entryOf(condition, before, owned)), (announced) =>
+        Effect.sync(() => void (entry = announced))
+      )
+    const marking = documentObject.putMarkers(place, newMarkers)
+    const putting = journal.isKept()
+      ? Effect.all([marking, announcing()], { concurrency: "unbounded", discard: true })
+      : marking
+    yield* Effect.onError(restore(putting), () => undo)
+    return { entry, owned, reserved, undo }
+  })
 
   /** The reservations and markers of a version, then the version. */
   const sendOwning = (
@@ -301,36 +315,40 @@ export const make = <A>(
     condition: Condition,
     before: Base<A> | undefined,
     onCommit: OnCommit<A>
-  ) =>
-    Effect.uninterruptibleMask(
-      Effect.fnUntraced(function* (restore): Effect.fn.Return<Base<A> | LostRace, SendError> {
-        const elapsed = yield* StoreClock.stopwatch
-        const { entry, owned: write, reserved, undo } = yield* makeReady(prepared, condition, before, restore)
-        // By now others may have taken for leftovers what was made, or nobody knows of the entry: it is done again.
-        const isLate = (yield* elapsed) > patience(settings.uniqueLease, reserved)
-        if (isLate || CasCell.isLost(entry)) return yield* Effect.as(undo, lostToTime)
-        const object = Document.toObject(write)
-        // Undone only if the write was certainly not done, and never will be.
-        const commit = Effect.tapError(put(prepared, object, condition, itsRevision), (error) =>
-          error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void
-        )
-        const stand = Effect.fnUntraced(function* (etag: string) {
-          if (entry !== undefined) yield* entry.committed
-          // A repair may have taken them for leftovers by now.
-          if ((yield* elapsed) > markerGraceMillis / 2) yield* documentObject.putMarkers(place, prepared.newMarkers)
-          if (reserved.length > 0 && (yield* elapsed) > settings.uniqueLease / 2) {
-            const violation = yield* reservations.lost(prepared.id, reserved)
-            if (violation !== undefined) {
-              yield* takeBack(prepared.id, write, etag, before?.stored)
-              return yield* violation
-            }
-          }
-          const replaced = { before: before?.stored }
-          return yield* following.afterCommit(prepared, written(prepared, write, object, etag), replaced, onCommit)
-        })
-        return yield* thenForSure(commit, stand, undo)
-      })
+  ) => Effect.uninterruptibleMask((restore) => sendOwningWithin(restore, prepared, condition, before, onCommit))
+
+  /** `restore`: of what may be interrupted; all else is not. */
+  const sendOwningWithin = Effect.fnUntraced(function* (
+    restore: Restore,
+    prepared: Prepared<A>,
+    condition: Condition,
+    before: Base<A> | undefined,
+    onCommit: OnCommit<A>
+  ): Effect.fn.Return<Base<A> | LostRace, SendError> {
+    const elapsed = yield* StoreClock.stopwatch
+    const { entry, owned: write, reserved, undo } = yield* makeReady(prepared, condition, before, restore)
+    // By now others may have taken for leftovers what was made, or nobody knows of the entry: it is done again.
+    const isLate = (yield* elapsed) > patience(settings.uniqueLease, reserved)
+    if (isLate || CasCell.isLost(entry)) return yield* Effect.as(undo, lostToTime)
+    const object = Document.toObject(write)
+    // Undone only if the write was certainly not done, and never will be.
+    const etag = yield* Effect.tapError(put(prepared, object, condition, itsRevision), (error) =>
+      error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void
     )
+    if (CasCell.isLost(etag)) return yield* Effect.as(undo, etag)
+    if (entry !== undefined) yield* entry.committed
+    // A repair may have taken them for leftovers by now.
+    if ((yield* elapsed) > markerGraceMillis / 2) yield* documentObject.putMarkers(place, prepared.newMarkers)
+    if (reserved.length > 0 && (yield* elapsed) > settings.uniqueLease / 2) {
+      const violation = yield* reservations.lost(prepared.id, reserved)
+      if (violation !== undefined) {
+        yield* takeBack(prepared.id, write, etag, before?.stored)
+        return yield* violation
+      }
+    }
+    const replaced = { before: before?.stored }
+    return yield* following.afterCommit(prepared, written(prepared, write, object, etag), replaced, onCommit)
+  })
 
   /** Undoes a version that was written after its reservation had been taken over: the version before comes back. */
   const takeBack = Effect.fnUntraced(function* (
@@ -431,16 +449,22 @@ export const make = <A>(
           ),
           (error) => (error._tag === "NotFound" || error.outcome === "none" ? undo : Effect.void)
         )
-    const follow = Effect.fnUntraced(function* (etag: string) {
-      const removal: Removal = { isKnown: true, stored }
-      if (entry !== undefined) yield* entry.committed
-      yield* onCommit({ id, ...removal, writeId: given, after: undefined })
-      // Who keeps the journal removes it.
-      if (entry !== undefined) yield* documentObject.tellDeletion(place, id, deletion)
-      else if (!atOnce) yield* documentObject.sweepDeletion(place, key, id, { deletion, etag })
-      return removal
-    })
-    return yield* thenForSure(deleting, follow, undo)
+    const removed = { atOnce, deletion, entry, id, key, stored, writeId: given }
+    return yield* thenForSure(deleting, (etag) => afterRemoval(removed, etag, onCommit), undo)
+  })
+
+  const afterRemoval = Effect.fnUntraced(function* (
+    { atOnce, deletion, entry, id, key, stored, writeId }: Removed,
+    etag: string,
+    onCommit: OnCommit<A>
+  ) {
+    const removal: Removal = { isKnown: true, stored }
+    if (entry !== undefined) yield* entry.committed
+    yield* onCommit({ id, ...removal, writeId, after: undefined })
+    // Who keeps the journal removes it.
+    if (entry !== undefined) yield* documentObject.tellDeletion(place, id, deletion)
+    else if (!atOnce) yield* documentObject.sweepDeletion(place, key, id, { deletion, etag })
+    return removal
   })
 
   /** Sends a version after the one before has been kept. */

@@ -84,25 +84,26 @@ export const make = <A>(
   const { missing, name, place, settings, store } = context
 
   /** Deletes whatever version there is; what it owned is left to be tidied. */
-  const removePresent = Effect.fnUntraced(function* (
+  const removePresent = (id: string, options: Options<A>): Effect.Effect<Removal, RemoveFailure> =>
+    CasCell.contend(() => tryToRemove(id, options), {
+      retries: defaultRetries,
+      exhausted: () => reader.conflict(id)
+    })
+
+  const tryToRemove = Effect.fnUntraced(function* (
     id: string,
     { beforeCommit, checks, onCommit }: Options<A>
-  ): Effect.fn.Return<Removal, RemoveFailure> {
+  ): Effect.fn.Return<Removal | LostRace, RemoveFailure> {
+    const stored = (yield* reader.settled(id))?.stored
+    if (stored === undefined) return absent
     const asks = checks.length + beforeCommit.length > 0
-    const attempt = Effect.fnUntraced(function* (): Effect.fn.Return<Removal | LostRace, RemoveFailure> {
-      const stored = (yield* reader.settled(id))?.stored
-      if (stored === undefined) return absent
-      const writeId = asks
-        ? yield* agreed(id, (yield* reader.decode(id, stored)).value, checks, beforeCommit)
-        : undefined
-      return yield* Effect.catchTags(committer.remove(id, stored, onCommit, writeId), {
-        AlreadyExists: Effect.die,
-        UniqueViolation: Effect.die,
-        // Somebody else has deleted it.
-        NotFound: () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
-      })
+    const writeId = asks ? yield* agreed(id, (yield* reader.decode(id, stored)).value, checks, beforeCommit) : undefined
+    return yield* Effect.catchTags(committer.remove(id, stored, onCommit, writeId), {
+      AlreadyExists: Effect.die,
+      UniqueViolation: Effect.die,
+      // Somebody else has deleted it.
+      NotFound: () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
     })
-    return yield* CasCell.contend(attempt, { retries: defaultRetries, exhausted: () => reader.conflict(id) })
   })
 
   const tidyAfter = (id: string, { stored }: Removal) =>
@@ -132,13 +133,13 @@ export const make = <A>(
     if (stored.revision !== (base?.stored.revision ?? document.revision)) return yield* reader.conflict(id)
     const asks = checks.length + beforeCommit.length > 0
     const value = asks ? (base ?? (yield* reader.decode(id, stored))).value : undefined
-    const attempt = Effect.gen(function* () {
-      const writeId = value === undefined ? undefined : yield* agreed(id, value, checks, beforeCommit)
-      return yield* Effect.catchTags(committer.remove(id, stored, onCommit, writeId), {
+    const agreeing = value === undefined ? Effect.undefined : agreed(id, value, checks, beforeCommit)
+    const attempt = Effect.flatMap(agreeing, (writeId) =>
+      Effect.catchTags(committer.remove(id, stored, onCommit, writeId), {
         AlreadyExists: Effect.die,
         UniqueViolation: Effect.die
       })
-    })
+    )
     let removal = yield* attempt
     // It has lost to nobody: the version in hand is still the one that is meant.
     while (removal === lostToTime) removal = yield* attempt

@@ -11,7 +11,7 @@ import { isDone } from "../internal/done.ts"
 import { isRecord } from "../internal/json.ts"
 import * as CasCell from "../kernel/CasCell.ts"
 import type * as Pipeline from "../Pipeline.ts"
-import { type Committer, lostToTime } from "./commit.ts"
+import { type Committer, lostToTime, type SendError } from "./commit.ts"
 import type { OnCommit } from "./commits.ts"
 import { type Base, type Context, isInHand, type LostRace } from "./context.ts"
 import { isDamage } from "./damage.ts"
@@ -51,6 +51,13 @@ export interface Writing<A> extends Pick<Writer<A>, "create" | "change" | "repla
     onCommit: OnCommit<A>,
     held?: Effect.Effect<Base<A>, DbError.NotFound | ReadFailure> | undefined
   ) => Effect.Effect<Base<A> | undefined, DbError.NotFound | DbError.Conflict | WriteFailure | E, R>
+}
+
+/** A document that is to be put in the place of a version that has to be known. */
+interface Replacing<A> {
+  readonly id: string
+  readonly key: string
+  readonly valid: A
 }
 
 /** What was there, or what has been made. */
@@ -304,80 +311,82 @@ export const make = <A>(
     })
 
   /** Puts a document in the place of a version that is read before, since what it owns has to be known. */
-  const replaceKnown = Effect.fnUntraced(function* (
-    input: unknown,
-    { beforeCommit, checks, from, ifRevision, onCommit }: ReplaceOptions<A>
-  ) {
+  const replaceKnown = Effect.fnUntraced(function* (input: unknown, options: ReplaceOptions<A>) {
     const { id, valid } = yield* preparation.given(input)
-    const lost = () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
-    const key = yield* context.key(id)
-
-    /** In the place of one that cannot be read: a new document, on the condition that nobody else has replaced it yet. */
-    const replaceRemains = Effect.fnUntraced(function* (
-      { etag, identity, stored }: remains.Remains,
-      failure: ReadFailure
-    ) {
-      // A condition on what cannot be read is not met, and a store that cannot read it has no condition to offer.
-      if (checks.length > 0 || etag === undefined) return yield* failure
-      if (ifRevision !== undefined && ifRevision !== etag) return yield* conflict(id, etag)
-      const prepared = yield* prepare(valid, undefined, { mode: "anew", from })
-      yield* announce(beforeCommit, prepared, undefined)
-      const sent = yield* Effect.catchTags(
-        send(
-          prepared,
-          { ifMatch: etag, replaces: undefined, over: { identity, isDocument: true } },
-          undefined,
-          (commit) => onCommit({ ...commit, stored })
-        ),
-        { AlreadyExists: lost, NotFound: lost }
-      )
-      if (!CasCell.isLost(sent)) {
-        yield* discarding.tidy(id, stored, sent.stored)
-        // Where it was nobody knew.
-        yield* forgetting.forget(context, () => ({ ids: [id], prefixes: undefined }))
-      }
-      return sent
+    const given = { id, key: yield* context.key(id), valid }
+    return yield* CasCell.contend(() => tryToReplace(given, options), {
+      retries: defaultRetries,
+      exhausted: () => reader.conflict(id)
     })
-
-    const attempt = Effect.fnUntraced(function* () {
-      const found = yield* remains.settled(context.place, key, id)
-      if (found?._tag === "Remains") return yield* replaceRemains(found.remains, found.failure)
-      const slot = found?.slot
-      const stored = slot?.stored
-      if (ifRevision !== undefined && stored === undefined) return yield* missing(id)
-      if (ifRevision !== undefined && stored?.revision !== ifRevision) return yield* conflict(id, stored?.revision)
-      // Only what the protocol needs of the version before: unless its fields are asked for, it need not be readable.
-      const isAskedFor = checks.length + beforeCommit.length > 0 || settings.completion?.needsBefore === true
-      const decoded = stored !== undefined && isAskedFor ? yield* Effect.result(reader.decode(id, stored)) : undefined
-      // Without conditions on it, what cannot be read can be replaced, as nothing that is known.
-      const isUnread = decoded !== undefined && Result.isFailure(decoded)
-      if (isUnread && (checks.length > 0 || !isDamage(decoded.failure))) return yield* decoded.failure
-      const value = decoded === undefined || isUnread ? valid : decoded.success.value
-      const before: Base<A> | undefined =
-        stored === undefined
-          ? undefined
-          : {
-              id,
-              key,
-              value,
-              json: () => ({}),
-              stored,
-              carried: undefined,
-              former: [],
-              isUnderOldKey: false,
-              isSettled: true
-            }
-      const mode = isUnread ? "anew" : "whole"
-      const prepared = yield* prepare(valid, before, { mode, over: slot, from })
-      yield* passes(checks, stored === undefined ? prepared.value : value)
-      yield* announce(beforeCommit, prepared, stored === undefined || isUnread ? undefined : value)
-      return yield* Effect.catchTags(send(prepared, conditionAt(slot), before, onCommit), {
-        AlreadyExists: lost,
-        NotFound: lost
-      })
-    })
-    return yield* CasCell.contend(attempt, { retries: defaultRetries, exhausted: () => reader.conflict(id) })
   })
+
+  const tryToReplace = Effect.fnUntraced(function* (
+    given: Replacing<A>,
+    options: ReplaceOptions<A>
+  ): Effect.fn.Return<Base<A> | LostRace, ReplaceFailure> {
+    const { id, key, valid } = given
+    const { beforeCommit, checks, from, ifRevision, onCommit } = options
+    const found = yield* remains.settled(context.place, key, id)
+    if (found?._tag === "Remains") return yield* replaceRemains(given, found.remains, found.failure, options)
+    const slot = found?.slot
+    const stored = slot?.stored
+    if (ifRevision !== undefined && stored === undefined) return yield* missing(id)
+    if (ifRevision !== undefined && stored?.revision !== ifRevision) return yield* conflict(id, stored?.revision)
+    // Only what the protocol needs of the version before: unless its fields are asked for, it need not be readable.
+    const isAskedFor = checks.length + beforeCommit.length > 0 || settings.completion?.needsBefore === true
+    const decoded = stored !== undefined && isAskedFor ? yield* Effect.result(reader.decode(id, stored)) : undefined
+    // Without conditions on it, what cannot be read can be replaced, as nothing that is known.
+    const isUnread = decoded !== undefined && Result.isFailure(decoded)
+    if (isUnread && (checks.length > 0 || !isDamage(decoded.failure))) return yield* decoded.failure
+    const value = decoded === undefined || isUnread ? valid : decoded.success.value
+    const before: Base<A> | undefined =
+      stored === undefined
+        ? undefined
+        : {
+            id,
+            key,
+            value,
+            json: () => ({}),
+            stored,
+            carried: undefined,
+            former: [],
+            isUnderOldKey: false,
+            isSettled: true
+          }
+    const mode = isUnread ? "anew" : "whole"
+    const prepared = yield* prepare(valid, before, { mode, over: slot, from })
+    yield* passes(checks, stored === undefined ? prepared.value : value)
+    yield* announce(beforeCommit, prepared, stored === undefined || isUnread ? undefined : value)
+    return yield* lostIfGone(send(prepared, conditionAt(slot), before, onCommit))
+  })
+
+  /** In the place of one that cannot be read: a new document, on the condition that nobody else has replaced it yet. */
+  const replaceRemains = Effect.fnUntraced(function* (
+    { id, valid }: Replacing<A>,
+    { etag, identity, stored }: remains.Remains,
+    failure: ReadFailure,
+    { beforeCommit, checks, from, ifRevision, onCommit }: ReplaceOptions<A>
+  ): Effect.fn.Return<Base<A> | LostRace, ReplaceFailure> {
+    // A condition on what cannot be read is not met, and a store that cannot read it has no condition to offer.
+    if (checks.length > 0 || etag === undefined) return yield* Effect.fail(failure)
+    if (ifRevision !== undefined && ifRevision !== etag) return yield* conflict(id, etag)
+    const prepared = yield* prepare(valid, undefined, { mode: "anew", from })
+    yield* announce(beforeCommit, prepared, undefined)
+    const condition = { ifMatch: etag, replaces: undefined, over: { identity, isDocument: true } }
+    const sent = yield* lostIfGone(send(prepared, condition, undefined, (commit) => onCommit({ ...commit, stored })))
+    if (!CasCell.isLost(sent)) {
+      yield* discarding.tidy(id, stored, sent.stored)
+      // Where it was nobody knew.
+      yield* forgetting.forget(context, () => ({ ids: [id], prefixes: undefined }))
+    }
+    return sent
+  })
+
+  const lost = () => Effect.succeed(new CasCell.Lost<Document.Slot | undefined>(undefined))
+
+  /** Whoever was first has made it or deleted it. */
+  const lostIfGone = (sending: Effect.Effect<Base<A> | LostRace, SendError>) =>
+    Effect.catchTags(sending, { AlreadyExists: lost, NotFound: lost })
 
   return {
     create: (input, options) => Effect.flatMap(createNumbered(input, options), createElseFail),

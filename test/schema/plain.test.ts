@@ -154,7 +154,7 @@ const wireOf = (wire: typeof Wire.create | typeof Wire.patch, schema: Struct) =>
 }
 
 /** The attributes of a resource with a schema, with their ids. `undefined`: no resource has it. */
-const attributesOf = (schema: Struct): ReadonlyArray<Encoding.StoredAttribute> | undefined => {
+const attributesOf = (schema: Struct): Encoding.Layout["written"] | undefined => {
   try {
     const { attributes } = Resource.define("things", { schema, primaryKey: "id" } as never)
     return attributes.map((attribute, i) => ({ ...attribute, id: i.toString(36) }))
