@@ -107,7 +107,10 @@ export const make = <A>(
     return view.base
   })
 
-  return (transaction) => {
+  /** One for each transaction: it is made of many functions. */
+  const writers = new WeakMap<Transaction.Transaction, Writer<A>>()
+
+  const writerIn = (transaction: Transaction.Transaction): Writer<A> => {
     const keep = Effect.fnUntraced(function* (
       id: string,
       view: View<A>,
@@ -264,6 +267,14 @@ export const make = <A>(
       })
     }
     return writer
+  }
+
+  return (transaction) => {
+    const known = writers.get(transaction)
+    if (known !== undefined) return known
+    const made = writerIn(transaction)
+    writers.set(transaction, made)
+    return made
   }
 }
 

@@ -161,6 +161,33 @@ export const make = Effect.fnUntraced(function* (
     return header.etag === ifMatch ? undefined : unmet("the object has another ETag")
   }
 
+  const rename = Effect.fnUntraced(function* (
+    operation: Operation,
+    key: string,
+    temporary: string,
+    target: string,
+    condition: () => Reason | undefined
+  ) {
+    const directory = path.dirname(target)
+    for (;;) {
+      const outcome = yield* exclusively(key, () => {
+        const reason = condition()
+        if (reason !== undefined) return reason
+        try {
+          listings.changing(directory, path.basename(target), true, () => fs.renameSync(temporary, target))
+          return "installed"
+        } catch (error) {
+          // The directory is new, or was removed when it became empty.
+          if (asFailure(error).code === "ENOENT") return "no directory"
+          throw error
+        }
+      })
+      if (outcome === "installed") return
+      if (outcome !== "no directory") return yield* fail(operation, key, outcome)
+      yield* directories.create(directory)
+    }
+  })
+
   /** Puts a complete file in the place of a key. The commit point is the rename. */
   const install = Effect.fnUntraced(function* (
     operation: Operation,
@@ -173,25 +200,7 @@ export const make = Effect.fnUntraced(function* (
     const directory = path.dirname(target)
     yield* Effect.acquireUseRelease(
       session.writeTemporary(envelope.write(header, body), durable),
-      Effect.fnUntraced(function* (temporary) {
-        for (;;) {
-          const outcome = yield* exclusively(key, () => {
-            const reason = condition()
-            if (reason !== undefined) return reason
-            try {
-              listings.changing(directory, path.basename(target), true, () => fs.renameSync(temporary, target))
-              return "installed"
-            } catch (error) {
-              // The directory is new, or was removed when it became empty.
-              if (asFailure(error).code === "ENOENT") return "no directory"
-              throw error
-            }
-          })
-          if (outcome === "installed") break
-          if (outcome !== "no directory") return yield* fail(operation, key, outcome)
-          yield* directories.create(directory)
-        }
-      }),
+      (temporary) => rename(operation, key, temporary, target, condition),
       (temporary) => session.discard(temporary)
     ).pipe(Effect.catch((error) => Effect.fail(error instanceof StoreError ? error : failure(operation, key)(error))))
     yield* onDisk(operation, key)(directories.sync(directory))
