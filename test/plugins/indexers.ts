@@ -24,6 +24,7 @@ export interface Opened {
     readonly update: Effect.Effect<void, unknown>
     readonly rebuild: Effect.Effect<void, unknown>
     readonly compact: Effect.Effect<void, unknown>
+    readonly caughtUp: Effect.Effect<void, unknown>
     readonly verify: Stream.Stream<unknown, unknown>
     readonly status: Effect.Effect<
       {
@@ -48,7 +49,10 @@ export interface Subject {
   readonly name: string
   /** The name of the plugin, as its keys have it. */
   readonly plugin: string
-  readonly open: (store: Store, options?: { readonly indexes?: boolean }) => Effect.Effect<Opened, unknown, Scope.Scope>
+  readonly open: (
+    store: Store,
+    options?: { readonly indexes?: boolean; readonly maxAge?: "Infinity" }
+  ) => Effect.Effect<Opened, unknown, Scope.Scope>
   /** How many objects there are beside segments. */
   readonly beside: number
   readonly history: (seed: number) => Effect.Effect<void, unknown, Scope.Scope>
@@ -208,6 +212,25 @@ export const suite = (subject: Subject, { courses, every, seeds: [first, count] 
           assert.isAtLeast((yield* one.index.status).position, before)
           yield* driven(busy.index.compact)
           assert.isBelow(written, 60, String(indexes))
+        }
+      })
+    )
+
+    it.effect("that were waited for answer by what they have done, however old it may be else", () =>
+      Effect.gen(function* () {
+        const store = yield* memory
+        const one = yield* open(store, { maxAge: "Infinity" })
+        yield* writeAll(one, ["a", "b"])
+        yield* driven(one.settle)
+        assert.deepStrictEqual(yield* one.found(), ["a", "b"])
+        const { caughtUp, rebuild, update } = one.index
+        for (const [i, done] of [update, caughtUp, driven(rebuild)].entries()) {
+          yield* one.write(`c${i}`, 2 + i)
+          yield* one.database.journal.catchUp(one.database.journaled, { lease: "1 second" })
+          // Another process may have done it.
+          if (done === caughtUp) yield* Effect.flatMap(open(store), (other) => driven(other.index.update))
+          yield* done
+          assert.include(yield* one.found(), `c${i}`)
         }
       })
     )

@@ -263,6 +263,8 @@ export const make = <Part extends AnyPart, Incomplete>({
       ({ position }, building) => position >= next && building === undefined && !indexer.state().isActive
     )
     yield* Effect.raceFirst(indexer.update, Effect.andThen(Effect.sleep("1 second"), isElsewhere))
+    // Who waited for it asks by it.
+    known = undefined
   })
 
   /** Waits until what the journal has is in the index. */
