@@ -920,7 +920,7 @@ export const make = Effect.fn("FullText.make")(function* <
     if (numbers instanceof InvalidFullText) return yield* numbers
     const node = queries.compile(query, fields, match, numbers)
     if (node instanceof queries.Problem) return yield* invalid(node.path, node.problem)
-    const identity = JSON.stringify([prefix, query, match, numbers, more])
+    const identity = Cursor.identityOf([prefix, query, match, numbers, more])
     let after: typeof Position.Type | undefined
     if (cursor !== undefined) {
       const wrong = invalid("cursor", "Expected the cursor of a page of the same request")
@@ -1112,6 +1112,9 @@ export const make = Effect.fn("FullText.make")(function* <
     readonly most?: number | undefined
   }) {
     if (!isCount(most, 1_000_000)) return yield* invalid("most", "Expected a whole number from 1 to 1,000,000")
+    if (!Array.isArray(paths) || paths.some((path) => typeof path !== "string")) {
+      return yield* invalid("facets", "Expected names of fields")
+    }
     const prepared = yield* prepare(request, identityOf(request))
     // He who may not ask by a field may not count by it.
     const conditions = paths.map((path) => ({ $or: [{ [path]: { exists: true } }, { [path]: { exists: false } }] }))

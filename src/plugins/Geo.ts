@@ -581,7 +581,7 @@ export const make = Effect.fn("Geo.make")(function* <R extends Resource.Any>(
         problem: "Expected a whole number from 1 to 1,000"
       })
     }
-    const identity = JSON.stringify([from.latitude, from.longitude, earth, shape, where, predicate])
+    const identity = Cursor.identityOf([name, field, from.latitude, from.longitude, earth, shape, where, predicate])
     let after: Far = { id: "", distance: -1 }
     if (cursor !== undefined) {
       const wrong = new InvalidGeo({

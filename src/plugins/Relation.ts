@@ -717,10 +717,14 @@ export const make = Effect.fn("Relation.make")(function* <M extends Resources, c
         Effect.map(nodesOf(include), (nodes) => [...new Set(Tree.targetsOf(nodes))].toSorted())
       ),
       parseInclude: Effect.fn("Relation.parseInclude")(function* (text: string) {
-        const given = Tree.parse(text)
+        const given = typeof text === "string" ? Tree.parse(text) : undefined
         if (given === undefined) {
           const problem = "Expected names of relations, with dots for those within others"
-          return yield* new InvalidInclude({ resource: name, path: text.slice(0, 100), problem })
+          return yield* new InvalidInclude({
+            resource: name,
+            path: typeof text === "string" ? text.slice(0, 100) : "",
+            problem
+          })
         }
         yield* nodesOf(given)
         return given

@@ -514,8 +514,10 @@ export const make = Effect.fn("Vector.make")(function* <R extends Resource.Any>(
     yield* whole("limit", limit, 1, 1_000)
     if (typeof threshold !== "number" || Number.isNaN(threshold))
       return yield* invalid("threshold", "Expected a number")
+    if (!Array.isArray(vectors) || vectors.length < 1 || vectors.length > 1_000) {
+      return yield* invalid("vectors", "Expected 1 to 1,000 vectors")
+    }
     const length = options.dimensions ?? vectors[0]?.length
-    if (vectors.length < 1 || vectors.length > 1_000) return yield* invalid("vectors", "Expected 1 to 1000 vectors")
     for (const vector of vectors) {
       if (!isVector(vector)) return yield* invalid("vector", "Expected finite numbers, one at least")
       if (vector.length !== length) return yield* invalid("vector", `Expected ${length} numbers`)

@@ -544,7 +544,7 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
   if (dimensions === undefined || !isWhole(dimensions, 1, 65_536)) {
     return yield* invalid("dimensions", "Expected a whole number from 1 to 65,536")
   }
-  const isRecall = (value: number): boolean => value > 0 && value <= 1
+  const isRecall = (value: unknown): boolean => typeof value === "number" && value > 0 && value <= 1
   const notRecall = "Expected a number above 0, at most 1"
   if (!isRecall(usualRecall)) return yield* invalid("recall", notRecall)
   if (!isWhole(exactUntil, 0, Number.MAX_SAFE_INTEGER))
@@ -880,19 +880,18 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
   ) {
     const settings = yield* checked([vector], request)
     const { consistent, predicate, recall, probes, threshold, where, within } = request
-    const asks = [
+    const identity = Cursor.identityOf([
       prefix,
       vector,
       consistent === true,
       predicate,
       recall,
       probes,
-      String(threshold),
+      threshold,
       where,
       within,
       without
-    ]
-    const identity = JSON.stringify(asks)
+    ])
     let after: Hit | undefined
     if (cursor !== undefined) {
       const wrong = invalid("cursor", "Expected the cursor of a page of the same request")

@@ -107,6 +107,21 @@ export const make = (salt: Uint8Array, perKey = cursorsPerKey): Cursors => {
   }
 }
 
+/**
+ * Returns one text for all that a request says, whatever values it has, to bind its cursors to. Others are told apart: big integers from numbers, what is no number from what is
+ * not there, sets and maps by what is in them.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const identityOf = (asked: ReadonlyArray<unknown>): string =>
+  JSON.stringify(asked, (_, value: unknown) => {
+    if (typeof value === "bigint" || (typeof value === "number" && !Number.isFinite(value))) {
+      return { [typeof value]: String(value) }
+    }
+    return value instanceof Map || value instanceof Set ? { [value.constructor.name]: Array.from(value) } : value
+  })
+
 interface Key {
   readonly cipher: aesGcm.Cipher
   readonly nonce: Uint8Array

@@ -674,6 +674,27 @@ describe("Geo", () => {
       assert.strictEqual(yield* within({ box: { south: 0, north: 0, west: Infinity, east: 0 } }), "box.west")
       assert.strictEqual(yield* within({ polygon: [] }), "polygon")
       assert.strictEqual(yield* within({ polygon: [[[0, 0]]] }), "polygon.0")
+      for (const [shape, field] of [
+        [undefined, "shape"],
+        [null, "shape"],
+        ["circle", "shape"],
+        [{}, "shape"],
+        [{ circle: null }, "circle"],
+        [{ circle: { center: null, radius: 1 } }, "circle.center"],
+        [{ circle: { center: paris, radius: 1n } }, "circle.radius"],
+        [{ box: [0, 0, 1, 1] }, "box"],
+        [{ polygon: [null] }, "polygon.0"],
+        [{ polygon: [[null, null, null, null]] }, "polygon.0.0"],
+        [{ any: [null] }, "any.0.shape"],
+        [{ any: [{ any: [] }] }, "any.0.shape"],
+        // Which of them is meant?
+        [{ circle: { center: paris, radius: 1 }, box: { south: 0, north: 1, west: 0, east: 1 } }, "box"],
+        [{ any: [{ circle: { center: paris, radius: 1 } }], polygon: [] }, "any"]
+      ] as ReadonlyArray<readonly [never, string]>) {
+        assert.strictEqual(yield* within(shape), field)
+      }
+      assert.strictEqual(yield* fieldOf(places.nearest({ from: undefined as never })), "from")
+      assert.isUndefined(Geo.boxOfGeohash(undefined as never))
       assert.strictEqual(yield* fieldOf(places.nearest({ from: nan })), "from.latitude")
       assert.strictEqual(yield* fieldOf(places.nearest({ from: paris, limit: 0 })), "limit")
       assert.strictEqual(yield* fieldOf(places.nearest({ from: paris, cursor: "x" })), "cursor")

@@ -227,7 +227,12 @@ describe("Relation", () => {
             blog.users.parseInclude("posts.author.posts"),
             blog.users.loadJson([{}], { posts: { limit: 0 } }),
             blog.users.loadJson([{}], { posts: { select: ["none"] } }),
-            blog.users.parseInclude(Array.from({ length: 9 }, () => "manager").join("."))
+            blog.users.parseInclude(Array.from({ length: 9 }, () => "manager").join(".")),
+            blog.users.parseInclude("manager.".repeat(20_000) + "manager"),
+            blog.users.parseInclude(undefined as never),
+            blog.users.loadJson([{}], { posts: null } as never),
+            blog.users.loadJson([{}], { posts: { include: null } } as never),
+            blog.users.loadJson([{}], { posts: { select: "title" } } as never)
           ],
           (one: Effect.Effect<unknown, Relation.IncludeError>) => Effect.map(Effect.flip(one), (error) => error.message)
         )
@@ -238,7 +243,12 @@ describe("Relation", () => {
         'include "posts.author.posts" of "users": Expected no relation that leads here: an include does not come back to where it has been',
         'include "posts" of "users": Expected a limit that is a whole number from 1',
         'include "posts" of "users": Expected fields of "posts" in select',
-        'include "manager.manager.manager.manager.manager.manager.manager.manager.manager" of "users": Expected at most 8 levels'
+        'include "manager.manager.manager.manager.manager.manager.manager.manager.manager" of "users": Expected at most 8 levels',
+        'include "manager.manager.manager.manager.manager.manager.manager.manager.manager" of "users": Expected at most 8 levels',
+        'include "" of "users": Expected names of relations, with dots for those within others',
+        'include "posts" of "users": Expected true, or an object with where, order, limit, select and include',
+        'include "posts" of "users": Expected an object with names of relations in include',
+        'include "posts" of "users": Expected fields of "posts" in select'
       ])
       assert.deepStrictEqual([problems.get, problems.list], [0, 0])
       const loop: { include?: object } = {}

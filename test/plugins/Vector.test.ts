@@ -219,6 +219,7 @@ describe("Vector", () => {
       assert.strictEqual(yield* search({ cursor: JSON.stringify([JSON.parse(cursor!)[0], "NaN", "a"]) }), "cursor")
       assert.strictEqual(yield* fieldOf(vectors.searchMany([], scan)), "vectors")
       assert.strictEqual(yield* fieldOf(vectors.searchMany([[1], [1, 2]], scan)), "vector")
+      assert.strictEqual(yield* fieldOf(vectors.searchMany({ vectors: [[1, 0]] } as never, scan)), "vectors")
       assert.strictEqual(yield* fieldOf(vectors.cluster({ k: 0, ...scan })), "k")
       assert.strictEqual(yield* fieldOf(vectors.cluster({ k: 1, runs: 0, ...scan })), "runs")
       assert.strictEqual(yield* fieldOf(vectors.cluster({ k: 1, tolerance: -1, ...scan })), "tolerance")

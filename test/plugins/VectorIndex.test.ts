@@ -339,6 +339,10 @@ describe("VectorIndex", () => {
       // Those without such a vector are not there.
       assert.deepStrictEqual(idsOf(yield* index.search({ vector })), ["a"])
       assert.strictEqual(yield* told(index.search({ vector: [1] })), `${about}vector: Expected 2 finite numbers`)
+      assert.strictEqual(
+        yield* told(index.search({ vector, recall: "1" as never })),
+        `${about}recall: Expected a number above 0, at most 1`
+      )
       assert.strictEqual(yield* told(index.search({ vector: [1, NaN] })), `${about}vector: Expected 2 finite numbers`)
       assert.strictEqual(yield* told(index.similarTo("b")), `${about}sound: Expected 2 numbers in document "b"`)
       assert.strictEqual(

@@ -11,6 +11,7 @@
  * @since 0.1.0
  */
 import { orient2d } from "robust-predicates"
+import { isRecord } from "../../internal/json.ts"
 import type { Coordinates } from "../../schema/Attribute.ts"
 
 /**
@@ -106,11 +107,13 @@ export const isPoint = (value: unknown): value is Coordinates =>
  * @since 0.1.0
  */
 export const problemOfPoint = (point: Coordinates, at: string): Problem | undefined =>
-  !isWithin(point.latitude, 90)
-    ? { field: `${at}.latitude`, problem: "Expected a latitude from -90 to 90" }
-    : !isWithin(point.longitude, 180)
-      ? { field: `${at}.longitude`, problem: "Expected a longitude from -180 to 180" }
-      : undefined
+  !isRecord(point)
+    ? { field: at, problem: "Expected a latitude and a longitude" }
+    : !isWithin(point.latitude, 90)
+      ? { field: `${at}.latitude`, problem: "Expected a latitude from -90 to 90" }
+      : !isWithin(point.longitude, 180)
+        ? { field: `${at}.longitude`, problem: "Expected a longitude from -180 to 180" }
+        : undefined
 
 /**
  * Returns what is wrong with a shape, if anything.
@@ -119,8 +122,9 @@ export const problemOfPoint = (point: Coordinates, at: string): Problem | undefi
  * @since 0.1.0
  */
 export const problemOf = (shape: Shape): Problem | undefined => {
-  if (!("any" in shape)) return problemOfSimple(shape)
-  const { any } = shape
+  if (!isRecord(shape) || !("any" in shape)) return problemOfSimple(shape)
+  const { any, ...others } = shape
+  if (kindsOf(others).length > 0) return { field: "any", problem: "Expected nothing beside any" }
   if (!Array.isArray(any) || any.length === 0 || any.length > mostShapes) {
     return { field: "any", problem: `Expected 1 to ${mostShapes} shapes` }
   }
@@ -133,8 +137,14 @@ export const problemOf = (shape: Shape): Problem | undefined => {
 
 const mostShapes = 100
 
+const kindsOf = (shape: object): ReadonlyArray<string> =>
+  isRecord(shape) ? ["circle", "box", "polygon"].filter((kind) => kind in shape) : []
+
 const problemOfSimple = (shape: Simple): Problem | undefined => {
+  const kinds = kindsOf(shape)
+  if (kinds.length !== 1) return { field: kinds[1] ?? "shape", problem: "Expected a circle, a box or a polygon" }
   if ("circle" in shape) {
+    if (!isRecord(shape.circle)) return { field: "circle", problem: "Expected a center and a radius" }
     const { center, radius } = shape.circle
     if (!(Number.isFinite(radius) && radius >= 0)) {
       return { field: "circle.radius", problem: "Expected a number of metres from 0" }
@@ -142,6 +152,7 @@ const problemOfSimple = (shape: Simple): Problem | undefined => {
     return problemOfPoint(center, "circle.center")
   }
   if ("box" in shape) {
+    if (!isRecord(shape.box)) return { field: "box", problem: "Expected south, west, north and east" }
     const { east, north, south, west } = shape.box
     for (const [field, value, most] of [
       ["south", south, 90],
@@ -154,15 +165,19 @@ const problemOfSimple = (shape: Simple): Problem | undefined => {
     }
     return south > north ? { field: "box.south", problem: "Expected it not to be north of north" } : undefined
   }
-  if (!("polygon" in shape) || !Array.isArray(shape.polygon) || shape.polygon.length === 0) {
-    return { field: "polygon", problem: "Expected a circle, a box or a polygon with a ring" }
+  if (!Array.isArray(shape.polygon) || shape.polygon.length === 0) {
+    return { field: "polygon", problem: "Expected a ring, one at least" }
   }
   for (const [i, ring] of shape.polygon.entries()) {
-    const [first, last] = [ring[0], ring.at(-1)]
-    if (ring.length < 4 || first?.[0] !== last?.[0] || first?.[1] !== last?.[1]) {
+    const [first, last] = Array.isArray(ring) ? [ring[0], ring.at(-1)] : []
+    if (!Array.isArray(ring) || ring.length < 4 || first?.[0] !== last?.[0] || first?.[1] !== last?.[1]) {
       return { field: `polygon.${i}`, problem: "Expected four positions or more, of which the last is the first" }
     }
-    for (const [j, [longitude, latitude]] of ring.entries()) {
+    for (const [j, position] of ring.entries()) {
+      if (!Array.isArray(position)) {
+        return { field: `polygon.${i}.${j}`, problem: "Expected a longitude and a latitude" }
+      }
+      const [longitude, latitude] = position
       if (!isWithin(longitude, 540)) {
         return { field: `polygon.${i}.${j}.0`, problem: "Expected a longitude, from -540 to 540" }
       }

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type * as Definition from "../../Definition.ts"
+import { isRecord } from "../../internal/json.ts"
 import { fieldsOf, type Relation, type Relations } from "./declaration.ts"
 
 /**
@@ -103,13 +104,17 @@ export const resolve = (
         return problem("Expected no relation that leads here: an include does not come back to where it has been")
       }
       if (here.length > mostLevels) return problem(`Expected at most ${mostLevels} levels`)
+      if (asked !== true && !isRecord(asked))
+        return problem("Expected true, or an object with where, order, limit, select and include")
       const { include = {}, limit, order, select, where }: Options = asked === true ? {} : asked
       if (limit !== undefined && (!Number.isSafeInteger(limit) || limit < 1)) {
         return problem("Expected a limit that is a whole number from 1")
       }
+      if (!isRecord(include)) return problem("Expected an object with names of relations in include")
       const fields = fieldsOf(resources[relation.target]!)
-      const unknown = select?.find((field) => !fields.has(field))
-      if (unknown !== undefined) return problem(`Expected fields of ${JSON.stringify(relation.target)} in select`)
+      const isKnown = (names: unknown): boolean => Array.isArray(names) && names.every((field) => fields.has(field))
+      if (select !== undefined && !isKnown(select))
+        return problem(`Expected fields of ${JSON.stringify(relation.target)} in select`)
       const children = visit(relation.target, include, [...above, relation], here)
       if ("problem" in children) return children
       nodes.push({ relation, path: here.join("."), where, order, limit, select, children })
@@ -143,7 +148,8 @@ export const parse = (text: string): Given | undefined => {
       return undefined
     }
     let node = root
-    for (const name of path.split(".")) {
+    // One more than there may be says that there are too many.
+    for (const name of path.split(".", mostLevels + 1)) {
       if (name === "") return undefined
       let next = node.get(name)
       if (next === undefined) node.set(name, (next = new Map()))

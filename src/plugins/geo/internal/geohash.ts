@@ -34,7 +34,7 @@ export const encode = ({ latitude, longitude }: Coordinates, length: number): st
 
 /** The box of a geohash; `undefined`: it is none. */
 export const decode = (hash: string): Box | undefined => {
-  if (hash.length === 0 || hash.length > longest) return undefined
+  if (typeof hash !== "string" || hash.length === 0 || hash.length > longest) return undefined
   let [south, north, west, east] = [-90, 90, -180, 180]
   let isLongitude = true
   for (const character of hash.toLowerCase()) {
