@@ -38,6 +38,7 @@ import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { encodeBase64 } from "../internal/base64.ts"
+import * as rounding from "../internal/rounding.ts"
 import { sha256 } from "../internal/sha256.ts"
 import * as Plugin from "../Plugin.ts"
 import * as Query from "../Query.ts"
@@ -300,7 +301,7 @@ export interface Grouping {
   readonly iterations: number
   /** Whether the centres had come to rest within `maxIterations`. */
   readonly converged: boolean
-  /** How many documents had a vector of another length, and were left out. */
+  /** How many documents had a vector of another length, or one that 32 bits for each number cannot hold, and were left out. */
   readonly skipped: number
 }
 
@@ -587,7 +588,7 @@ export const make = Effect.fn("Vector.make")(function* <R extends Resource.Any>(
     yield* Stream.runForEach(having(amongOf(request)), ([, vector, id]) =>
       Effect.sync(() => {
         dimensions ??= isVector(vector) ? vector.length : undefined
-        if (!isVector(vector) || vector.length !== dimensions) {
+        if (!isVector(vector) || vector.length !== dimensions || !rounding.fits(vector, "float32")) {
           skipped += 1
           return
         }

@@ -53,6 +53,7 @@ import * as Stream from "effect/Stream"
 import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
+import * as rounding from "../internal/rounding.ts"
 import { sha256 } from "../internal/sha256.ts"
 import * as AppendLog from "../kernel/AppendLog.ts"
 import * as Fenced from "../kernel/Fenced.ts"
@@ -179,7 +180,10 @@ export interface Options<R extends Resource.Any> extends Plugin.Options {
   readonly metric?: Metrics.Metric | undefined
   /** How many numbers a vector has, 1 to 65,536. Documents whose vector has others are not in the index. Default: those of `Attribute.Embedding`. */
   readonly dimensions?: number | undefined
-  /** What the index keeps of each number. Where that is less than documents have, a few more of these are read. Default: what `Attribute.Embedding` has, else `float32`. */
+  /**
+   * What the index keeps of each number. Where that is less than documents have, a few more of these are read. Vectors that it cannot hold are not in the index: for `float16` those with numbers beyond
+   * 65,504 or with none above 3e-8, for `float32` and `int8` those beyond 3.4e38. Default: what `Attribute.Embedding` has, else `float32`.
+   */
   readonly storage?: packing.Storage | undefined
   /** Which part of the nearest documents a search is to find, above 0, at most 1. Default 0.95. */
   readonly recall?: number | undefined
@@ -483,6 +487,8 @@ const isWhole = (value: unknown, from: number, to: number): boolean =>
 const isVector = (value: unknown): value is ReadonlyArray<number> =>
   Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "number" && Number.isFinite(item))
 
+const largestFloat32 = 2 ** 128 - 2 ** 104
+
 const metrics: ReadonlyArray<string> = [
   "cosine",
   "euclidean",
@@ -585,11 +591,18 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
       self.count("unreadable"),
       Effect.logWarning(`the index of vectors of ${name} leaves out document ${JSON.stringify(id)}: it cannot be read`)
     )
+  /** Whether the index has the vector of a document. */
+  const isHeld = (value: unknown): value is ReadonlyArray<number> =>
+    isVector(value) && value.length === dimensions && rounding.fits(value, storage)
+  /** Whether it can be asked about one: with such numbers no distance is beyond all numbers. */
+  const isAskable = (value: unknown): value is ReadonlyArray<number> =>
+    isVector(value) && value.length === dimensions && value.every((one) => Math.abs(one) <= largestFloat32)
+
   const { idOf, read, source: sourceOf } = reading.documentsOf(repository, primaryKey, tellCorrupt)
   const source = sourceOf(
     (document) => {
       const vector = document[field]
-      return isVector(vector) && vector.length === dimensions ? packing.pack(storage, metric, vector) : undefined
+      return isHeld(vector) ? packing.pack(storage, metric, vector) : undefined
     },
     ({ row }) => row.byteLength
   )
@@ -673,8 +686,8 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
     if (typeof threshold !== "number" || Number.isNaN(threshold))
       return yield* invalid("threshold", "Expected a number")
     for (const vector of vectors) {
-      if (!isVector(vector) || vector.length !== dimensions) {
-        return yield* invalid("vector", `Expected ${dimensions} finite numbers`)
+      if (!isAskable(vector)) {
+        return yield* invalid("vector", `Expected ${dimensions} finite numbers that float32 can hold`)
       }
     }
     return { limit, threshold, effort: yield* effortOf(effort) }
@@ -796,7 +809,7 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
         for (const id of ids) {
           const document = documents.get(id)
           const its = document?.[field]
-          if (document === undefined || id === without || !isVector(its) || its.length !== dimensions) continue
+          if (document === undefined || id === without || !isHeld(its)) continue
           const one = { id, document, distance: distanceTo(its) }
           if (one.distance > threshold || (after !== undefined && lookups.byRank(one, after) <= 0)) continue
           seen.push(one)
@@ -940,7 +953,7 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
 
   const similarTo: VectorIndex<R>["similarTo"] = Effect.fn("VectorIndex.similarTo")(function* (id, request = {}) {
     const vector = (yield* repository.get(id))[field]
-    if (!isVector(vector) || vector.length !== dimensions) {
+    if (!isAskable(vector)) {
       return yield* invalid(field, `Expected ${dimensions} numbers in document ${JSON.stringify(id)}`)
     }
     return yield* searched({ ...request, vector }, id)

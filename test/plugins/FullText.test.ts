@@ -419,7 +419,7 @@ describe("FullText", () => {
       assert.strictEqual(yield* asked({ cursor, query: "pear" }), "cursor")
       assert.strictEqual(yield* asked({ cursor, where: { year: 1 } }), "cursor")
       assert.strictEqual(yield* fieldOf(index.facets({ query: "apple", most: 0 })), "most")
-      for (const facets of ["kind", null, [1]] as ReadonlyArray<never>) {
+      for (const facets of ["kind", null, [1]] as unknown as ReadonlyArray<never>) {
         assert.strictEqual(yield* fieldOf(index.facets({ query: "apple", facets })), "facets")
       }
       assert.strictEqual(yield* fieldOf(index.suggest("a", { limit: 0 })), "limit")

@@ -690,7 +690,7 @@ describe("Geo", () => {
         // Which of them is meant?
         [{ circle: { center: paris, radius: 1 }, box: { south: 0, north: 1, west: 0, east: 1 } }, "box"],
         [{ any: [{ circle: { center: paris, radius: 1 } }], polygon: [] }, "any"]
-      ] as ReadonlyArray<readonly [never, string]>) {
+      ] as unknown as ReadonlyArray<readonly [never, string]>) {
         assert.strictEqual(yield* within(shape), field)
       }
       assert.strictEqual(yield* fieldOf(places.nearest({ from: undefined as never })), "from")

@@ -183,6 +183,10 @@ describe("Vector", () => {
         assert.closeTo(distance, Vector.distance(found.clusters[cluster]!.centroid, vector, "euclidean")!, 1e-6)
       }
       assert.deepStrictEqual(yield* vectors.cluster({ k: 3, seed: "irises", runs: 10, ...scan }), found)
+      // Numbers that groups are not made of, which are no numbers of 32 bits.
+      yield* notes.insert({ id: "large", vector: [1e39, 0, 0, 1] })
+      const same = yield* vectors.cluster({ k: 3, seed: "irises", runs: 10, ...scan })
+      assert.deepStrictEqual(same, { ...found, skipped: 2 })
       const setosa = yield* vectors.cluster({ k: 1, where: { kind: "0" } })
       assert.strictEqual(setosa.members.size, 50)
       const { confidence, k, measures, votes } = yield* vectors.optimalClusters({ seed: 1, sample: 100, ...scan })
@@ -319,6 +323,13 @@ describe("vectors", () => {
 })
 
 describe("rankings", () => {
+  it("have a scalar product whatever its parts are", () => {
+    assert.strictEqual(Vector.distance([1e200, 1e200], [1e200, -1e200], "dot"), 0)
+    assert.strictEqual(Vector.distance([1e308, -1e308, 0], [1e308, 1e308, 1], "dot"), 0)
+    assert.strictEqual(Vector.distance([1e200, 1e200], [2e200, -1e200], "dot"), -Infinity)
+    assert.strictEqual(Vector.distance([1e200, 1e200], [1e200, 1e200], "dot"), -Infinity)
+  })
+
   it("are put together by the ranks of what they have", () => {
     const fused = Vector.fuse(
       [

@@ -338,12 +338,24 @@ describe("VectorIndex", () => {
       yield* driven(settle)
       // Those without such a vector are not there.
       assert.deepStrictEqual(idsOf(yield* index.search({ vector })), ["a"])
-      assert.strictEqual(yield* told(index.search({ vector: [1] })), `${about}vector: Expected 2 finite numbers`)
+      assert.strictEqual(
+        yield* told(index.search({ vector: [1] })),
+        `${about}vector: Expected 2 finite numbers that float32 can hold`
+      )
       assert.strictEqual(
         yield* told(index.search({ vector, recall: "1" as never })),
         `${about}recall: Expected a number above 0, at most 1`
       )
-      assert.strictEqual(yield* told(index.search({ vector: [1, NaN] })), `${about}vector: Expected 2 finite numbers`)
+      assert.strictEqual(
+        yield* told(index.search({ vector: [1, NaN] })),
+        `${about}vector: Expected 2 finite numbers that float32 can hold`
+      )
+      for (const large of [1e39, 1e200, -1e308]) {
+        assert.strictEqual(
+          yield* told(index.search({ vector: [1, large] })),
+          `${about}vector: Expected 2 finite numbers that float32 can hold`
+        )
+      }
       assert.strictEqual(yield* told(index.similarTo("b")), `${about}sound: Expected 2 numbers in document "b"`)
       assert.strictEqual(
         yield* told(index.search({ vector, limit: 0 })),
@@ -375,6 +387,38 @@ describe("VectorIndex", () => {
       ]
       for (const [settings, problem] of wrong) {
         assert.strictEqual(yield* told(Effect.scoped(openSongs(store, settings))), about + problem)
+      }
+    })
+  )
+
+  it.effect("has the same documents before and after they are indexed, by numbers of any size", () =>
+    Effect.gen(function* () {
+      const sizes = [1e308, 1e200, 1e39, 3e38, 65_520, 65_504, 1, 1e-8, 1e-30, 1e-200, 5e-324, 0]
+      for (const metric of metrics) {
+        for (const storage of storages) {
+          const { index, settle, songs } = yield* openSongs(yield* memory, { metric, storage })
+          yield* driven(settle)
+          yield* songs.insertMany(sizes.map((size, i) => ({ id: `s${i}`, sound: [size, -size] })))
+          const found = (consistent: boolean) =>
+            Effect.forEach(
+              [
+                [3e38, 3e38],
+                [-3e38, 3e38],
+                [1, 0],
+                [0, 0]
+              ],
+              (vector) => pagesOf((cursor) => index.search({ vector, recall: 1, consistent, limit: 5, cursor }))
+            )
+          const before = yield* found(true)
+          yield* driven(settle)
+          assert.deepStrictEqual(yield* found(false), before, `${metric} ${storage}`)
+          const held = { float32: ["s3"], float16: ["s5"], int8: ["s3"] }[storage]
+          for (const one of before)
+            assert.includeMembers(
+              one.map(({ id }) => id),
+              [...held, "s6", "s11"]
+            )
+        }
       }
     })
   )

@@ -88,6 +88,14 @@ export const norm = (a: Numbers, at: number, length: number): number => {
   return largest * Math.sqrt(sum)
 }
 
+/** The scalar product of vectors whose parts of it are beyond all numbers, with either sign. */
+const dotOfLarge = (a: Numbers, atA: number, b: Numbers, atB: number, length: number): number => {
+  const [normA, normB] = [norm(a, atA, length), norm(b, atB, length)]
+  let sum = 0
+  for (let i = 0; i < length; i++) sum += (a[atA + i]! / normA) * (b[atB + i]! / normB)
+  return sum * normA * normB
+}
+
 const cosine = (a: Numbers, atA: number, normA: number, b: Numbers, atB: number, length: number): number => {
   const normB = norm(b, atB, length)
   if (normA === 0 || normB === 0) return normA === normB ? 0 : 1
@@ -111,8 +119,10 @@ export const between = (metric: Metric, a: Numbers, atA: number, b: Numbers, atB
       return Math.sqrt(squared(a, atA, b, atB, length))
     case "manhattan":
       return absolute(a, atA, b, atB, length)
-    case "dot":
-      return -dot(a, atA, b, atB, length)
+    case "dot": {
+      const product = dot(a, atA, b, atB, length)
+      return -(Number.isNaN(product) ? dotOfLarge(a, atA, b, atB, length) : product)
+    }
   }
 }
 
