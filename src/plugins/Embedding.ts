@@ -39,7 +39,7 @@
  * @see `docs/guide/vector.md`
  * @since 0.1.0
  */
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -158,7 +158,7 @@ export interface Options<R extends Resource.Any> extends Plugin.Options {
 export interface Embedded {
   /** They have a new vector. */
   readonly embedded: number
-  /** The model refuses their text: each is told in the log. */
+  /** The model refuses their text, or the resource the vector that it makes: each is told in the log. */
   readonly refused: number
   /** Their vector is that of their text already, they have no text, or they were changed or deleted meanwhile. */
   readonly left: number
@@ -339,33 +339,56 @@ export const make = Effect.fn("Embedding.make")(function* <R extends Resource.An
   const stampOf = (text: string): string =>
     encodeBase64(sha256(new TextEncoder().encode(JSON.stringify([model, text]))).subarray(0, 18))
 
-  /** Makes vectors of those that have none of their text. */
-  const embed = Effect.fnUntraced(function* (documents: ReadonlyArray<Read>) {
+  interface Outcome {
+    readonly embedded: number
+    readonly refused: number
+  }
+
+  /** Makes vectors of those that have none of their text; `refuses`: what a document itself has against its vector is told, and no error. */
+  const embed = Effect.fnUntraced(function* (documents: ReadonlyArray<Read>, refuses: boolean) {
     const due = documents.flatMap((document) => {
       const text = textOf(document.value)
       const stamped = stampOf(text)
       const isDone = document.value[stamp] === stamped && document.value[to] != null
       return text === "" || isDone ? [] : [{ document, stamped, text }]
     })
-    if (due.length === 0) return 0
-    const { embeddings } = yield* embedding.embedMany(due.map(({ text }) => text))
-    const written = yield* Effect.forEach(
+    if (due.length === 0) return { embedded: 0, refused: 0 }
+    const { embeddings } = yield* embedding.embedMany(due.map(({ text }) => text)).pipe(
+      // Of numbers that are none Effect makes a defect.
+      Effect.catchDefect(
+        (defect) =>
+          new AiError.AiError({
+            module: "Embedding",
+            method: "embedMany",
+            reason: new AiError.InvalidRequestError({ description: `the model gave no vector: ${String(defect)}` })
+          })
+      )
+    )
+    const outcomes = yield* Effect.forEach(
       due,
       ({ document, stamped }, i) =>
         repository.update(document, { [to]: embeddings[i]!.vector, [stamp]: stamped }).pipe(
-          Effect.as(1),
+          Effect.as("embedded" as const),
           // It was changed, which the journal tells again, or is gone.
           Effect.catchIf(
             ({ _tag }) => _tag === "Conflict" || _tag === "NotFound",
-            () => Effect.succeed(0)
+            () => Effect.succeed("left" as const)
+          ),
+          Effect.catchIf(
+            ({ _tag }) => refuses && _tag !== "DbError",
+            (error) => Effect.as(tellRefused(document, error), "refused" as const)
           )
         ),
       { concurrency: 8 }
     )
-    const count = written.reduce<number>((sum, one) => sum + one, 0)
-    yield* self.count("embedded", count)
-    return count
+    const count = (kind: string) => outcomes.filter((outcome) => outcome === kind).length
+    const outcome: Outcome = { embedded: count("embedded"), refused: count("refused") }
+    yield* self.count("embedded", outcome.embedded)
+    return outcome
   })
+
+  const tellRefused = ({ id }: Read, { message }: Error) =>
+    Effect.logWarning(`no vector is made of document ${JSON.stringify(id)} of ${name}: ${message}`)
 
   const handle = (entries: ReadonlyArray<Journal.Entry>) =>
     Guard.trusted(
@@ -380,25 +403,18 @@ export const make = Effect.fn("Embedding.make")(function* <R extends Resource.An
             ),
           { concurrency: 8 }
         )
-        yield* embed(found.flat())
+        yield* embed(found.flat(), false)
       })
     )
 
-  interface Outcome {
-    readonly embedded: number
-    readonly refused: number
-  }
-
   /** A text that the model refuses takes none of the others with it. */
   const embedEach = (documents: ReadonlyArray<Read>): Effect.Effect<Outcome, AiError.AiError | ChangeError> =>
-    embed(documents).pipe(
-      Effect.map((embedded) => ({ embedded, refused: 0 })),
+    embed(documents, true).pipe(
       Effect.catchIf(
         (error) => isAiError(error) && ofTexts.has(error.reason._tag),
         Effect.fnUntraced(function* (error): Effect.fn.Return<Outcome, AiError.AiError | ChangeError> {
           if (documents.length === 1) {
-            const id = JSON.stringify(documents[0]!.id)
-            yield* Effect.logWarning(`no vector is made of document ${id} of ${name}: ${error.message}`)
+            yield* tellRefused(documents[0]!, error)
             return { embedded: 0, refused: 1 }
           }
           const middle = documents.length >> 1

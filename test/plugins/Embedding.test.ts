@@ -161,6 +161,43 @@ describe("Embedding", () => {
     })
   )
 
+  it.effect("a document that takes no vector keeps none of the others from theirs", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const before = yield* openOn(store)
+      const old = yield* Effect.provideService(Resource.make(Notes.definition), Database, before.database)
+      yield* old.insertMany([
+        { id: "a", title: "apple" },
+        { id: "b", title: "bad apple" },
+        { id: "c", title: "cherry" }
+      ])
+      // Of what has no length some models make no numbers, and others have other lengths.
+      const model = EmbeddingModel.make({
+        embedMany: ({ inputs }) =>
+          Effect.succeed({
+            results: inputs.map((text) =>
+              text === "bad apple" ? [Number.NaN, 0, 0] : text === "bad date" ? [1, 2] : vectorOf(text)
+            ),
+            usage: { inputTokens: undefined }
+          })
+      })
+      const { embeddings, notes, settle } = yield* open(store, { model }, { attempts: 2 })
+      yield* settle
+      for (const id of ["a", "c"]) assert.isDefined((yield* notes.get(id)).vector, id)
+      yield* notes.insertMany([
+        { id: "d", title: "bad date" },
+        { id: "e", title: "elder" }
+      ])
+      yield* settle
+      assert.isDefined((yield* notes.get("e")).vector)
+      assert.deepStrictEqual(
+        (yield* Stream.runCollect(embeddings.failed)).map(({ value }) => value.id),
+        ["b", "d"]
+      )
+      assert.deepStrictEqual(yield* embeddings.embedAll, { embedded: 0, refused: 2, left: 3 })
+    })
+  )
+
   it.effect("loses nothing when it crashes at any request, and writes over nothing that is newer", () =>
     Effect.gen(function* () {
       for (let at = 1; ; at++) {
