@@ -475,7 +475,7 @@ export interface FullText<R extends Resource.Any, Field extends string> {
   /**
    * Words that begin with the last word of a text, the most frequent first, as documents have them that he who asks may see, in lower case. With `edits` words
    * that differ from it. The requests of the index, and for each word 1 GET for each document until one is found that
-   * shows it, 30 at most. `limit`: 1 to 100, by default 10.
+   * shows it, 30 at most, and 1,000 for all words: who may see few documents is shown fewer words then. `limit`: 1 to 100, by default 10.
    */
   readonly suggest: (
     text: string,
@@ -1046,10 +1046,12 @@ export const make = Effect.fn("FullText.make")(function* <
           break
         }
       }
-      if (items.length >= enough) return { items, last: isFull ? last : undefined, basis, position: newer.position }
-      if (looked >= most) return { items, last, basis, position: newer.position }
+      if (items.length >= enough) {
+        return { items, last: isFull ? last : undefined, looked, basis, position: newer.position }
+      }
+      if (looked >= most) return { items, last, looked, basis, position: newer.position }
     }
-    return { items, last: undefined, basis, position: newer.position }
+    return { items, last: undefined, looked, basis, position: newer.position }
   })
 
   const excerptOf = (tokens: ReadonlyArray<analysis.Token>, text: string): Highlight => {
@@ -1169,11 +1171,14 @@ export const make = Effect.fn("FullText.make")(function* <
         Effect.fnUntraced(function* (part) {
           const words = yield* lookup.wordsLike(blocks, part, leaf)
           const shown: Array<string> = []
+          // He who may see few of the documents is no reason to read all of them.
+          let left = mostLookedAt
           for (const { fields: own, key } of words) {
-            if (shown.length >= limit) break
+            if (shown.length >= limit || left <= 0) break
             const node: queries.Node = { _tag: "Leaf", leaf: { _tag: "Term", wanted: [{ key, fields: own }] } }
             const prepared = { node, leaves: [node.leaf], identity: "", limit, after: undefined }
-            const { items } = yield* looking(part, prepared, {}, 1, mostForWord)
+            const { items, looked } = yield* looking(part, prepared, {}, 1, Math.min(left, mostForWord))
+            left -= looked
             const [one] = items
             if (one === undefined) continue
             const spelled = own

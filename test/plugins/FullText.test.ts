@@ -307,7 +307,8 @@ describe("FullText", () => {
         indexes: false,
         maxAge: 0
       }) {}
-      const { database } = yield* openOn(yield* memory)
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const { database } = yield* openOn(store)
       const owner = Guard.owner<{ readonly owner: string }>("owner")
       const layer = Search.layer.pipe(
         Layer.provideMerge(
@@ -350,6 +351,15 @@ describe("FullText", () => {
         assert.deepStrictEqual(yield* as("bob", index.suggest("bob")), ["bobby"])
         assert.deepStrictEqual(yield* as("eve", index.suggest("s")), [])
         assert.deepStrictEqual(idsOf(yield* index.search({ query: "plans", consistent: true })), [])
+        // However many words there are that he may not see.
+        const text = Array.from({ length: 60 }, (_, i) => `hidden${i}`).join(" ")
+        const hidden = Array.from({ length: 40 }, (_, i) => ({ id: `h${i}`, owner: "ada", text }))
+        yield* notes.insertMany([...hidden, { id: "own", owner: "eve", text: "hidden59" }])
+        yield* database.journal.catchUp(database.journaled)
+        yield* index.update
+        yield* counter.reset
+        assert.deepStrictEqual(yield* as("eve", index.suggest("hidden")), ["hidden59"])
+        assert.isAtMost((yield* counter.counts).get, 1_010)
       }).pipe(Effect.provide(layer))
     })
   )

@@ -268,6 +268,7 @@ export const wordsLike = Effect.fnUntraced(function* (
       const places = segmentFile.blocksOfPrefix(segment.list, beginning)
       const listed = (yield* blocks.read(segment.key, places, segmentFile.listOf)).flat()
       const own = listed.filter(({ term }) => term.startsWith(beginning))
+      const documents = new Map(own.map((one) => [one.term, one.documents]))
       const fitting =
         edits === 0
           ? own.map((one) => ({ ...one, edits: 0 }))
@@ -278,7 +279,7 @@ export const wordsLike = Effect.fnUntraced(function* (
             ).map((found) => ({
               term: space + found.term,
               edits: found.edits,
-              documents: own.find(({ term }) => term === space + found.term)?.documents ?? 0
+              documents: documents.get(space + found.term) ?? 0
             }))
       for (const one of fitting) {
         const name = query.nameOf(one.term, fields)
