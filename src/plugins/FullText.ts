@@ -1069,7 +1069,7 @@ export const make = Effect.fn("FullText.make")(function* <
   const highlightsOf = ({ document, tokens }: Seen, { node }: Prepared): { readonly [K in Field]?: Highlight } => {
     const leaves = queries.findingIn(node)
     const all = fields.flatMap(({ name, path }, i) => {
-      const meant = tokens[i]!.filter((token) => queries.isMeant(leaves, i, token))
+      const meant = tokens[i]!.filter(queries.meantIn(leaves, i))
       if (meant.length === 0) return []
       return [[name, excerptOf(meant, terms.textsOf(valueAt(document, path)).join(terms.separator))] as const]
     })

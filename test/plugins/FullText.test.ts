@@ -278,6 +278,22 @@ describe("FullText", () => {
     })
   )
 
+  it.effect("finds a phrase of the same word over and over in a text that has nothing else", () =>
+    Effect.gen(function* () {
+      const { articles, index, settle } = yield* openArticles(yield* memory)
+      yield* articles.insert({ id: "long", title: "w ".repeat(30_000) })
+      yield* articles.insert({ id: "short", title: "w ".repeat(4_999) })
+      yield* articles.insert({ id: "gap", title: `${"w ".repeat(4_000)}x ${"w ".repeat(4_000)}` })
+      yield* settle
+      const { items } = yield* index.search({ query: { phrase: "w ".repeat(5_000) }, highlight: true })
+      assert.deepStrictEqual(
+        items.map(({ document, highlights }) => [document.id, highlights.title?.ranges.length]),
+        [["long", 100]]
+      )
+      assert.deepStrictEqual(idsOf(yield* index.search({ query: { phrase: "w w x w" } })), ["gap"])
+    })
+  )
+
   it.effect("suggests words as they stand there", () =>
     Effect.gen(function* () {
       const { articles, index, settle } = yield* openArticles(yield* memory)

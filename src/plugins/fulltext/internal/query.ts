@@ -270,7 +270,9 @@ export interface Found {
 /** Which terms a leaf stands for in a sorted dictionary. */
 export const namesOf = (leaf: Leaf): ReadonlyArray<Wanted> =>
   leaf._tag === "Phrase"
-    ? leaf.groups.flatMap(({ fields, words }) => words.flatMap(({ keys }) => keys.map((key) => ({ key, fields }))))
+    ? leaf.groups.flatMap(({ fields, words }) =>
+        [...new Set(words.flatMap(({ keys }) => keys))].map((key) => ({ key, fields }))
+      )
     : leaf.wanted
 
 /** How much less a word counts that only begins as was asked. */
@@ -376,7 +378,9 @@ export const evaluate = (
   const ofPhrase = (groups: (Leaf & { readonly _tag: "Phrase" })["groups"], terms: ReadonlyArray<Found>) => {
     const scores = new Map<number, number>()
     for (const { fields, words } of groups) {
-      const of = words.map(({ distance, keys }) => {
+      /** What a word has found, which is worked out once, however often it is in the phrase. */
+      const byWord = new Map<string, ReturnType<typeof havingAny>>()
+      const havingAny = (keys: ReadonlyArray<string>) => {
         const chosen = terms.filter((one) => keys.includes(one.key) && one.fields === fields)
         const postings = new Map<number, Array<Posting>>()
         for (const one of chosen) {
@@ -386,22 +390,30 @@ export const evaluate = (
             else same.push(posting)
           }
         }
-        return { distance, postings, scores: ofTerms(chosen) }
+        return { postings, scores: ofTerms(chosen) }
+      }
+      const of = words.map(({ distance, keys }) => {
+        const name = keys.join("\n")
+        let having = byWord.get(name)
+        if (having === undefined) byWord.set(name, (having = havingAny(keys)))
+        return { distance, having, ...having }
       })
       const [first] = of
       for (const document of first?.scores.keys() ?? []) {
         const stands = fields.some((field) => {
-          const places = of.map(({ distance, postings }) => ({
-            distance,
-            at: new Set(
-              (postings.get(document) ?? []).flatMap((posting) =>
+          const placesOf = new Map(
+            [...byWord.values()].map((having) => {
+              const all = (having.postings.get(document) ?? []).flatMap((posting) =>
                 posting.fields.flatMap((one) => (one.field === field ? one.positions : []))
               )
-            )
-          }))
-          const [start, ...rest] = places
-          return [...(start?.at ?? [])].some((position) =>
-            rest.every(({ at, distance }) => at.has(position + distance))
+              return [having, new Set(all)]
+            })
+          )
+          const places = of.map(({ distance, having }) => ({ distance, at: placesOf.get(having)! }))
+          // The one with the fewest places leaves the fewest to look at.
+          const start = places.reduce((least, one) => (one.at.size < least.at.size ? one : least))
+          return [...start.at].some((position) =>
+            places.every(({ at, distance }) => at.has(position - start.distance + distance))
           )
         })
         if (!stands) continue
@@ -439,17 +451,34 @@ export const evaluate = (
   return of(node)
 }
 
-/** Whether a word of a text is one that was looked for, in a field. */
-export const isMeant = (leaves: ReadonlyArray<Leaf>, field: number, { terms, word }: Token): boolean =>
-  leaves.some((leaf) =>
-    namesOf(leaf).some(({ fields, key }) => {
-      if (!fields.includes(field)) return false
-      const own = key.startsWith("s") ? terms : [word]
-      if (leaf._tag === "Prefix") return own.some((one) => one.startsWith(key.slice(1)))
-      if (leaf._tag === "Fuzzy") return near(key.slice(1), leaf.edits, own).length > 0
-      return own.includes(key.slice(1))
-    })
+/** Tells whether a word of a text is one that was looked for, in a field. */
+export const meantIn = (leaves: ReadonlyArray<Leaf>, field: number): ((token: Token) => boolean) => {
+  const all = leaves.flatMap((leaf) =>
+    namesOf(leaf)
+      .filter(({ fields }) => fields.includes(field))
+      .map(({ key }) => ({ leaf, key }))
   )
+  const whole = new Set(all.filter(({ leaf }) => leaf._tag === "Term" || leaf._tag === "Phrase").map(({ key }) => key))
+  const others = all.filter(({ leaf }) => leaf._tag === "Prefix" || leaf._tag === "Fuzzy")
+  const isLike = (own: string) =>
+    others.some(
+      ({ key, leaf }) =>
+        key[0] === own[0] &&
+        (leaf._tag === "Fuzzy" ? near(key.slice(1), leaf.edits, [own.slice(1)]).length > 0 : own.startsWith(key))
+    )
+  // A word is looked at once, however often it is there.
+  const known = new Map<string, boolean>()
+  return ({ terms, word }) =>
+    [`w${word}`, ...terms.map((term) => `s${term}`)].some((own) => {
+      if (whole.has(own)) return true
+      if (others.length === 0) return false
+      const before = known.get(own)
+      if (before !== undefined) return before
+      const is = isLike(own)
+      known.set(own, is)
+      return is
+    })
+}
 
 /** The leaves that find something, and not those that leave it out. */
 export const findingIn = (node: Node): ReadonlyArray<Leaf> =>
