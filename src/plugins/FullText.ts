@@ -678,7 +678,7 @@ const { step } = reading
 /** How many are looked at for one page. */
 const mostLookedAt = 1_000
 /** The form of what is stored, in the names of the objects. */
-const format = 2
+const format = 3
 
 const Position = Schema.fromJsonString(
   Schema.Struct({ score: Schema.Finite, id: Schema.String, basis: Schema.optionalKey(lookup.Basis) })

@@ -68,6 +68,23 @@ describe("languages", () => {
     )
   }
 
+  it.effect("an apostrophe as it is set is the one that is typed", () =>
+    Effect.gen(function* () {
+      for (const analyser of [{}, FullText.languages.english]) {
+        const { index, pages, settle } = yield* opened({ ...analyser, stopWords: ["don't"] })
+        yield* pages.insert({ id: "a", text: "O’Brien, ‘rock ’n’ roll’, we weren’t" })
+        yield* pages.insert({ id: "b", text: "O'Brien, rock 'n' roll, we weren't" })
+        yield* pages.insert({ id: "c", text: "don’t" })
+        yield* settle
+        for (const query of ["o'brien", "O’BRIEN", "weren't", "weren’t", { prefix: "o’b" }, { prefix: "o'b" }]) {
+          assert.deepStrictEqual(idsOf(yield* index.search({ query })), ["a", "b"], JSON.stringify(query))
+        }
+        assert.deepStrictEqual(idsOf(yield* index.search({ query: "don't" })), [])
+        assert.deepStrictEqual(yield* Stream.runCollect(index.verify), [])
+      }
+    })
+  )
+
   it.effect("synonyms have endings, too, and fields have analysers of their own", () =>
     Effect.gen(function* () {
       const { index, pages, settle } = yield* opened({

@@ -76,6 +76,8 @@ export type Analyse = (text: string) => Analysed
 /** What follows the first so many UTF-16 units of a word is not looked at. */
 const longestWord = 128
 
+const apostrophes = /[\u2018\u2019\u02BC]/g
+
 /**
  * NFKC without case, and without the marks on letters of scripts where these tell little of a word: in others a mark is a vowel or a
  * letter.
@@ -92,6 +94,8 @@ export const fold = (text: string): string =>
     .replace(/ß/g, "ss")
     .replace(/ς/g, "σ")
     .replace(/[\uFE0E\uFE0F]/g, "")
+    // As they are set, and as they are typed.
+    .replace(apostrophes, "'")
     .normalize("NFKC")
 
 /** Pictures are words, too. */
@@ -178,6 +182,7 @@ export const analyser = (
             .toWellFormed()
             .normalize("NFC")
             .toLowerCase()
+            .replace(apostrophes, "'")
         const terms = stemsOf(meant ?? word, cut(spelled))
         tokens.push({ terms, word, position, start: index + at, end: index + end })
       }
