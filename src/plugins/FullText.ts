@@ -40,7 +40,6 @@
  * @see `docs/guide/full-text.md`
  * @since 0.1.0
  */
-import type * as Duration from "effect/Duration"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -80,6 +79,7 @@ import * as blocksOf from "./journalindex/internal/blocks.ts"
 import * as indexerOf from "./journalindex/internal/indexer.ts"
 import * as reading from "./journalindex/internal/reading.ts"
 import * as verifying from "./journalindex/internal/verifying.ts"
+import type { Keeping, Kept, Status } from "./journalindex/keeping.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -167,6 +167,7 @@ export type SearchError = LookupError | ListError
 // -----------------------------------------------------------------------------
 
 export type { Analyser, Stemmer } from "./fulltext/internal/analysis.ts"
+export type { Finding, Keeping, Status } from "./journalindex/keeping.ts"
 
 /**
  * Analysers of languages, with their stop words and stemmers, for the option `analyser` of fields. They need the package
@@ -225,24 +226,10 @@ export interface FieldOptions {
  * @category models
  * @since 0.1.0
  */
-export interface Options<R extends Resource.Any, Field extends string = string> extends Plugin.Options {
+export interface Options<R extends Resource.Any, Field extends string = string> extends Plugin.Options, Keeping {
   /** It has to be declared with the option `journal`. */
   readonly resource: R
   readonly fields: Readonly<Record<Field, FieldOptions>>
-  /** Whether this process keeps the index when no other one does. Default `true`. */
-  readonly indexes?: boolean | undefined
-  /** The pause after the index has caught up with the journal; it doubles as long as nothing comes. Default: 1 second. */
-  readonly firstPause?: Duration.Input | undefined
-  /** The longest pause. Default: 1 minute. */
-  readonly longestPause?: Duration.Input | undefined
-  /** The lease under which one process keeps the index. Default: 30 seconds. */
-  readonly lease?: Duration.Input | undefined
-  /** How old what this process knows of the manifest may be. Default: 1 second. */
-  readonly maxAge?: Duration.Input | undefined
-  /** How many bytes of blocks are kept in memory, from 0. Default: 32 MiB. */
-  readonly cacheBytes?: number | undefined
-  /** How large segments grow that are put together, from 1 MiB; three times as much is in memory meanwhile. Default: 64 MiB. */
-  readonly segmentBytes?: number | undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -402,36 +389,6 @@ export interface Facets<Path extends string> {
 }
 
 /**
- * What an index is like.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Status {
-  /** All records of the journal before this position are in the index. */
-  readonly position: number
-  /** The position of the next record of the journal. */
-  readonly journal: number
-  readonly documents: number
-  readonly segments: number
-  /** Of all segments. */
-  readonly bytes: number
-  /** What is being built to take its place. */
-  readonly building: { readonly documents: number; readonly position: number } | undefined
-}
-
-/**
- * A document that the index has not as it is: it is missing, has other words, or is not there any more.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Finding {
-  readonly id: string
-  readonly problem: "missing" | "different" | "gone"
-}
-
-/**
  * An index of words.
  *
  * **Details**
@@ -444,7 +401,7 @@ export interface Finding {
  * @category services
  * @since 0.1.0
  */
-export interface FullText<R extends Resource.Any, Field extends string> {
+export interface FullText<R extends Resource.Any, Field extends string> extends Kept<Status, LookupError, SearchError> {
   /** The name of the resource, and the fields of the index. */
   readonly resource: string
   readonly fields: ReadonlyArray<Field>
@@ -490,32 +447,6 @@ export interface FullText<R extends Resource.Any, Field extends string> {
    * work, never for what a user asks.
    */
   readonly lookup: (request: LookupRequest<Field>) => Effect.Effect<LookupPage, LookupError>
-  /** 2 GET. */
-  readonly status: Effect.Effect<Status, LookupError>
-  /**
-   * Waits until all that the journal has now is in the index, whichever process does that. What waits in `journal.pending` is not in the
-   * journal yet, and is not waited for. 1 GET, and 1 GET for each look, after pauses from 100 ms to 10 seconds.
-   */
-  readonly caughtUp: Effect.Effect<void, LookupError>
-  /**
-   * Puts into the index what the journal has, all documents the first time, and ends; or waits until another process that has the lease has done it. For each 1,000 documents 1 PUT of a
-   * segment, 1 PUT of the manifest, the requests of reading the journal, and 1 GET for each document.
-   */
-  readonly update: Effect.Effect<void, SearchError>
-  /** Makes all of the index anew from the documents, and waits until that answers. What there is answers meanwhile. It goes on in any process after a crash. */
-  readonly rebuild: Effect.Effect<void, SearchError>
-  /**
-   * Compares the index with the documents, after an `update`: reads every block, and every document. Damage is `IndexDamaged`. What changes meanwhile is looked
-   * at again.
-   */
-  readonly verify: Stream.Stream<Finding, SearchError>
-  /** Puts all segments together, as far as `segmentBytes` allows. Waits for the lease, where another process has it. */
-  readonly compact: Effect.Effect<void, SearchError>
-  /**
-   * Removes the indexes of this resource that were declared with other fields or analysers, and gives the number of objects. Not while programs with such a
-   * declaration run. 1 LIST and 1 DeleteObjects for each 1,000 objects.
-   */
-  readonly removeOthers: Effect.Effect<number, DbError.DbError>
 }
 
 /**
@@ -802,9 +733,9 @@ export const make = Effect.fn("FullText.make")(function* <
   const settings = reading.settingsOf(options)
   if ("problem" in settings) return yield* invalid(settings.field, settings.problem)
   const { cacheBytes, firstMillis, leaseMillis, longestMillis, maxAgeMillis } = settings
-  const { segmentBytes = 64 * 1024 * 1024 } = options
-  if (!(Number.isSafeInteger(segmentBytes) && segmentBytes >= 1024 * 1024)) {
-    return yield* invalid("segmentBytes", "Expected a whole number from 1,048,576")
+  const { objectBytes = 64 * 1024 * 1024 } = options
+  if (!(Number.isSafeInteger(objectBytes) && objectBytes >= 1024 * 1024)) {
+    return yield* invalid("objectBytes", "Expected a whole number from 1,048,576")
   }
 
   const database = yield* Database
@@ -843,7 +774,7 @@ export const make = Effect.fn("FullText.make")(function* <
   // ---------------------------------------------------------------------------
 
   const form = manifests.formOf(fields.length, declaredBy(options.fields))
-  const growth = buildingOf.make(store, blocksOf.make(store, 8 * 1024 * 1024), { prefix, segmentBytes })
+  const growth = buildingOf.make(store, blocksOf.make(store, 8 * 1024 * 1024), { prefix, objectBytes })
   const indexer = indexerOf.make(store, {
     prefix,
     resource: name,

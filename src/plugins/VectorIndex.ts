@@ -45,7 +45,6 @@
  * @see `docs/guide/vector.md`
  * @since 0.1.0
  */
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -71,6 +70,7 @@ import * as indexerOf from "./journalindex/internal/indexer.ts"
 import { schemaOf } from "./journalindex/internal/manifest.ts"
 import * as reading from "./journalindex/internal/reading.ts"
 import * as verifying from "./journalindex/internal/verifying.ts"
+import type * as keeping from "./journalindex/keeping.ts"
 import type { Match, VectorField } from "./Vector.ts"
 import * as growthOf from "./vector/internal/growth.ts"
 import * as lookups from "./vector/internal/lookup.ts"
@@ -165,13 +165,15 @@ export type SearchError = LookupError | ListError
 // Declarations
 // -----------------------------------------------------------------------------
 
+export type { Finding, Keeping } from "./journalindex/keeping.ts"
+
 /**
  * The options of an index.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Options<R extends Resource.Any> extends Plugin.Options {
+export interface Options<R extends Resource.Any> extends Plugin.Options, keeping.Keeping {
   /** It has to be declared with the option `journal`. */
   readonly resource: R
   /** The field with the vector. */
@@ -191,20 +193,6 @@ export interface Options<R extends Resource.Any> extends Plugin.Options {
   readonly exactUntil?: number | undefined
   /** How many lists there are, 1 to 65,536, from the next `rebuild` on. Default: by the number of documents. */
   readonly lists?: number | undefined
-  /** Whether this process keeps the index when no other one does. Default `true`. */
-  readonly indexes?: boolean | undefined
-  /** The pause after the index has caught up with the journal; it doubles as long as nothing comes. Default: 1 second. */
-  readonly firstPause?: Duration.Input | undefined
-  /** The longest pause. Default: 1 minute. */
-  readonly longestPause?: Duration.Input | undefined
-  /** The lease under which one process keeps the index. Default: 30 seconds. */
-  readonly lease?: Duration.Input | undefined
-  /** How old what this process knows of the manifest may be. Default: 1 second. */
-  readonly maxAge?: Duration.Input | undefined
-  /** How many bytes of lists are kept in memory, from 0. Default: 64 MiB. */
-  readonly cacheBytes?: number | undefined
-  /** How large objects of the index are, from 64 KiB; about four times as much is in memory while they are made. Default: 32 MiB. */
-  readonly objectBytes?: number | undefined
 }
 
 /**
@@ -321,30 +309,12 @@ export interface LookupPage {
  * @category models
  * @since 0.1.0
  */
-export interface Status {
-  /** All records of the journal before this position are in the index. */
-  readonly position: number
-  /** The position of the next record of the journal. */
-  readonly journal: number
-  readonly documents: number
-  readonly segments: number
-  /** Of all segments. */
-  readonly bytes: number
+export interface Status extends keeping.Status {
   /** How many lists there are; none: all vectors are compared. */
   readonly lists: number
   /** How many lists are looked at for the recall of the options. */
   readonly probes: number
-  /** What is being built to take its place. */
-  readonly building: { readonly documents: number; readonly position: number } | undefined
 }
-
-/**
- * A document that the index has not as it is: it is missing, has another vector, or is not there any more.
- *
- * @category models
- * @since 0.1.0
- */
-export type Finding = verifying.Finding
 
 /**
  * An index of vectors.
@@ -357,7 +327,7 @@ export type Finding = verifying.Finding
  * @category services
  * @since 0.1.0
  */
-export interface VectorIndex<R extends Resource.Any> {
+export interface VectorIndex<R extends Resource.Any> extends keeping.Kept<Status, LookupError, SearchError> {
   /** The name of the resource, and the field with the vector. */
   readonly resource: string
   readonly field: string
@@ -387,32 +357,6 @@ export interface VectorIndex<R extends Resource.Any> {
    * work, never for what a user asks.
    */
   readonly lookup: (request: LookupRequest) => Effect.Effect<LookupPage, LookupError>
-  /** 2 GET. */
-  readonly status: Effect.Effect<Status, LookupError>
-  /**
-   * Waits until all that the journal has now is in the index, whichever process does that. What waits in `journal.pending` is not in the
-   * journal yet, and is not waited for. 1 GET, and 1 GET for each look, after pauses from 100 ms to 10 seconds.
-   */
-  readonly caughtUp: Effect.Effect<void, LookupError>
-  /**
-   * Puts into the index what the journal has, all documents the first time, and ends; or waits until another process that has the lease has done it. For each 4,096 documents, or 8 MiB of vectors, 1 PUT of a
-   * segment, 1 PUT of the manifest, the requests of reading the journal, and 1 GET for each document.
-   */
-  readonly update: Effect.Effect<void, SearchError>
-  /** Makes all of the index anew from the documents, with new lists, and waits until that answers. What there is answers meanwhile. It goes on in any process after a crash. */
-  readonly rebuild: Effect.Effect<void, SearchError>
-  /**
-   * Compares the index with the documents, after an `update`: reads every list, and every document. Damage is `VectorIndexDamaged`. What changes meanwhile is looked
-   * at again.
-   */
-  readonly verify: Stream.Stream<Finding, SearchError>
-  /** Puts all segments together. Waits for the lease, where another process has it. */
-  readonly compact: Effect.Effect<void, SearchError>
-  /**
-   * Removes the indexes of this resource that were declared with another field, metric, storage or number of dimensions, and gives the number of objects. Not while programs with
-   * such a declaration run. 1 LIST and 1 DeleteObjects for each 1,000 objects.
-   */
-  readonly removeOthers: Effect.Effect<number, DbError.DbError>
 }
 
 /**
@@ -561,7 +505,7 @@ export const make = Effect.fn("VectorIndex.make")(function* <R extends Resource.
   if (!isWhole(objectBytes, 64 * 1024, Number.MAX_SAFE_INTEGER)) {
     return yield* invalid("objectBytes", "Expected a whole number from 65,536")
   }
-  const settings = reading.settingsOf({ ...options, cacheBytes: options.cacheBytes ?? 64 * 1024 * 1024 })
+  const settings = reading.settingsOf(options)
   if ("problem" in settings) return yield* invalid(settings.field, settings.problem)
   const { cacheBytes, firstMillis, leaseMillis, longestMillis, maxAgeMillis } = settings
 

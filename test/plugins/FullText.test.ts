@@ -412,7 +412,7 @@ describe("FullText", () => {
       assert.strictEqual(yield* problemOf({ name: { analyser: { language: "!" } } }), "fields.name.analyser.language")
       assert.strictEqual(yield* problemOf({ name: {} }, { lease: 1 }), "lease")
       assert.strictEqual(yield* problemOf({ name: {} }, { cacheBytes: -1 }), "cacheBytes")
-      assert.strictEqual(yield* problemOf({ name: {} }, { segmentBytes: 1 }), "segmentBytes")
+      assert.strictEqual(yield* problemOf({ name: {} }, { objectBytes: 1 }), "objectBytes")
       const error = yield* FullText.make({ resource: Silent, fields: { name: {} } }).pipe(
         Effect.provideService(Silent, silent),
         Effect.provideService(Database, database),

@@ -74,7 +74,7 @@ describe("parts", () => {
       for (const [batches, words, blockBytes, size] of fc.sample(histories, { numRuns: 150, seed: 17 })) {
         const store = yield* memory
         const blocks = blocksOf.make(store, 2_000)
-        const building = buildingOf.make(store, blocks, { prefix: "words", blockBytes, segmentBytes: 1 << 20 })
+        const building = buildingOf.make(store, blocks, { prefix: "words", blockBytes, objectBytes: 1 << 20 })
         let part = emptyPart("b", 2, 0)
         const all = new Map<string, Texts>()
         for (const [changes, merging] of batches) {

@@ -18,7 +18,7 @@ export interface Options {
   readonly prefix: string
   readonly blockBytes?: number | undefined
   /** Segments are put together up to this size. */
-  readonly segmentBytes: number
+  readonly objectBytes: number
 }
 
 /** A document of a part, where it is in its segments. */
@@ -55,12 +55,12 @@ const tierOf = ({ size }: Segment): number => Math.max(0, Math.floor(Math.log(si
 const goneOf = (segment: Segment): ReadonlySet<number> => unpackNumbers(segment.gone) ?? new Set()
 
 /** Which segments are to be one, if any: of the lowest tier that has enough, or one that is mostly gone. */
-const chosen = (segments: ReadonlyArray<Segment>, segmentBytes: number, all: boolean): ReadonlyArray<Segment> => {
+const chosen = (segments: ReadonlyArray<Segment>, objectBytes: number, all: boolean): ReadonlyArray<Segment> => {
   const fitting = (some: ReadonlyArray<Segment>): ReadonlyArray<Segment> => {
     const fit: Array<Segment> = []
     let size = 0
     for (const one of some.toSorted((a, b) => a.size - b.size)) {
-      if (size + one.size > segmentBytes) break
+      if (size + one.size > objectBytes) break
       size += one.size
       fit.push(one)
     }
@@ -110,7 +110,7 @@ const through = <First, A>(
 const aheadBytes = 512 * 1024
 
 export const make = (store: ObjectStore["Service"], blocks: Blocks, options: Options): Building => {
-  const { blockBytes, prefix, segmentBytes } = options
+  const { blockBytes, prefix, objectBytes } = options
 
   const put = Effect.fnUntraced(function* (encoder: segmentFile.Encoder, count: number) {
     const { body, directory } = encoder.end()
@@ -206,7 +206,7 @@ export const make = (store: ObjectStore["Service"], blocks: Blocks, options: Opt
   })
 
   const merge: Building["merge"] = Effect.fnUntraced(function* (part, all = false) {
-    const some = chosen(part.segments, segmentBytes, all)
+    const some = chosen(part.segments, objectBytes, all)
     if (some.length === 0) return undefined
     const encoder = new segmentFile.Encoder(blockBytes)
     // Documents first: they have new numbers, by their ids.

@@ -14,21 +14,13 @@ import type * as Query from "../../../Query.ts"
 import type { ListError } from "../../../Repository.ts"
 import { getOption } from "../../../storage/ObjectStore.ts"
 import * as StoreError from "../../../storage/StoreError.ts"
+import type { Keeping } from "../keeping.ts"
 import type { Indexer, Source } from "./indexer.ts"
 import { type AnyPart, type Form, type Manifest, nothing } from "./manifest.ts"
 
 // -----------------------------------------------------------------------------
 // Options
 // -----------------------------------------------------------------------------
-
-/** The options that every index has. */
-export interface Keeping {
-  readonly firstPause?: Duration.Input | undefined
-  readonly longestPause?: Duration.Input | undefined
-  readonly lease?: Duration.Input | undefined
-  readonly maxAge?: Duration.Input | undefined
-  readonly cacheBytes?: number | undefined
-}
 
 export interface Settings {
   readonly firstMillis: number
@@ -53,7 +45,7 @@ export const settingsOf = (options: Keeping): Settings | Problem => {
   const longestMillis = millisOf(options.longestPause, 60_000)
   const maxAgeMillis = millisOf(options.maxAge, 1_000)
   const leaseMillis = millisOf(options.lease, 30_000)
-  const { cacheBytes = 32 * 1024 * 1024 } = options
+  const { cacheBytes = 64 * 1024 * 1024 } = options
   for (const [field, millis] of [
     ["firstPause", firstMillis],
     ["longestPause", longestMillis]

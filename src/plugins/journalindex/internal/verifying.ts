@@ -3,14 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { sameBytes } from "../../../internal/bytes.ts"
+import type { Finding } from "../keeping.ts"
 import type { Source } from "./indexer.ts"
 import { step } from "./reading.ts"
-
-/** A document that an index has not as it is: it is missing, has another content, or is not there any more. */
-export interface Finding {
-  readonly id: string
-  readonly problem: "missing" | "different" | "gone"
-}
 
 export interface Options<Part, Item extends { readonly fingerprint: Uint8Array }, E, E2> {
   readonly source: Pick<Source<Item, E>, "page" | "read">
