@@ -269,6 +269,38 @@ describe("Relation, deletions and changes", () => {
     })
   )
 
+  it.effect("what cannot be deleted keeps nothing else from it", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const opened = yield* libraryOn(store)
+      const { authors, badges, books, chapters, database, library } = opened
+      yield* fill(opened, 60)
+      const scope = yield* Scope.make()
+      yield* database
+        .intercept(["chapters"], {
+          operations: ["delete"],
+          before: ({ input, reject }) => (input.id === "a1x" ? Effect.fail(reject("by law")) : Effect.void)
+        })
+        .pipe(Effect.provideService(Scope.Scope, scope))
+      const error = yield* Effect.flip(authors.delete("a"))
+      assert.strictEqual(error._tag, "AfterFailed")
+      const idsOf = <A extends { readonly id: string }, E>(all: Stream.Stream<A, E>) =>
+        Effect.map(Stream.runCollect(all), (found) => found.map(({ id }) => id).sort())
+      // The one, and what another has.
+      assert.deepStrictEqual(yield* idsOf(chapters.scan()), ["a1x", "b1x", "b2x"])
+      assert.deepStrictEqual(yield* idsOf(books.scan()), ["b1", "b2"])
+      assert.isUndefined((yield* badges.get("a")).code)
+      yield* authors.delete("b")
+      assert.deepStrictEqual(yield* idsOf(chapters.scan()), ["a1x"])
+      const again = yield* Effect.flip(library.books.resume)
+      assert.include(["Rejected", "AfterFailed"], again._tag)
+      yield* Scope.close(scope, Exit.void)
+      assert.isTrue((yield* library.books.resume) > 0)
+      assert.deepStrictEqual(yield* idsOf(chapters.scan()), [])
+      assert.deepStrictEqual(yield* notesIn(store), [])
+    })
+  )
+
   it.effect("a note of a deletion that may yet happen is left", () =>
     Effect.gen(function* () {
       const store = yield* memory

@@ -244,29 +244,30 @@ export const make = ({
       repository
         .update(idOf(one), (current) => ((current as Fields)[field] === value ? { [field]: to } : {}) as never)
         .pipe(Effect.catchTag("NotFound", () => Effect.void))
+    const work = (one: Fields): Effect.Effect<void, ChangeError | DeleteError> =>
+      Option.isNone(next) && policy === "cascade" ? remove(one) : Effect.asVoid(change(one))
     // Operations within a transaction come one after the other.
     const concurrency = (yield* Transaction.Current) === undefined ? 8 : 1
-    yield* holders(rule, value).pipe(
-      Stream.mapEffect(
-        (one): Effect.Effect<void, ChangeError | DeleteError> =>
-          Option.isNone(next) && policy === "cascade" ? remove(one) : Effect.asVoid(change(one)),
-        { concurrency, unordered: true }
-      ),
-      Stream.runDrain
+    yield* throughout((each) =>
+      Stream.runDrain(
+        Stream.mapEffect(holders(rule, value), (one) => each(work(one)), { concurrency, unordered: true })
+      )
     )
   })
 
   /** Does what follows from what has become of a document; `undefined`: it is gone. */
   const settle = (resource: string, values: Fields, now: Fields | undefined): Effect.Effect<void, UpkeepError> =>
     asConsequence(
-      Effect.forEach(
-        rules.get(resource)!,
-        (rule) => {
-          const value = values[rule.local]
-          if (now === undefined) return apply(rule, value, Option.none())
-          return now[rule.local] === value ? Effect.void : apply(rule, value, Option.some(now[rule.local]))
-        },
-        { discard: true }
+      throughout((each) =>
+        Effect.forEach(
+          rules.get(resource)!,
+          (rule) => {
+            const value = values[rule.local]
+            if (now === undefined) return each(apply(rule, value, Option.none()))
+            return now[rule.local] === value ? Effect.void : each(apply(rule, value, Option.some(now[rule.local])))
+          },
+          { discard: true }
+        )
       )
     )
 
@@ -434,20 +435,21 @@ export const make = ({
       Effect.gen(function* () {
         let done = 0
         const found = yield* kept(Stream.runCollect(notes.entries(["notes"])))
-        for (const { key, value } of found) {
+        const conclude = Effect.fnUntraced(function* ({ key, value }: (typeof found)[number]) {
           const repository = repositories.get(value.resource)
           // One of a relation that is declared no more.
-          if (repository === undefined) continue
+          if (repository === undefined) return
           const present = Option.getOrUndefined(yield* asConsequence(repository.getOption(value.id))) as
             | Fields
             | undefined
           const isSo =
             present !== undefined && Object.entries(value.values).every(([local, old]) => present[local] === old)
-          if (isSo && (yield* kept(now)) - value.at < graceMillis) continue
+          if (isSo && (yield* kept(now)) - value.at < graceMillis) return
           if (!isSo) yield* settle(value.resource, value.values, present)
           yield* kept(notes.remove(key))
           done += 1
-        }
+        })
+        yield* throughout((each) => Effect.forEach(found, (one) => each(conclude(one)), { discard: true }))
         return done
       })
     ),
@@ -479,6 +481,26 @@ export const make = ({
 /** What the store of notes fails with, in the name of this plugin. Their keys are its own. */
 const kept = <A, R>(effect: Effect.Effect<A, PluginStore.Failure, R>): Effect.Effect<A, DbError.DbError, R> =>
   DbError.named("Relation")(Effect.catchTag(effect, "InvalidKey", Effect.die))
+
+/**
+ * Goes on with the others where one is refused, and fails in the end with what the first was refused for: one that cannot be done does not keep the others from it. What the store fails with ends it, and so does anything
+ * within a transaction, which is all or nothing.
+ */
+const throughout = <E>(
+  all: (each: (one: Effect.Effect<void, UpkeepError>) => Effect.Effect<void, UpkeepError>) => Effect.Effect<void, E>
+): Effect.Effect<void, E | UpkeepError> =>
+  Effect.gen(function* () {
+    if ((yield* Transaction.Current) !== undefined) return yield* all((one) => one)
+    let first: UpkeepError | undefined
+    yield* all((one) =>
+      Effect.catchIf(
+        one,
+        ({ _tag }) => _tag !== "DbError",
+        (error) => Effect.sync(() => void (first ??= error))
+      )
+    )
+    if (first !== undefined) return yield* Effect.fail(first)
+  })
 
 const isKey = (value: unknown): boolean => value !== undefined && value !== null
 
