@@ -43,6 +43,7 @@ import type * as Query from "../Query.ts"
 import type { ListError } from "../Repository.ts"
 import * as Resource from "../Resource.ts"
 import * as Attribute from "../schema/Attribute.ts"
+import * as Attributes from "../schema/Attributes.ts"
 import * as Ellipsoid from "./geo/internal/ellipsoid.ts"
 import * as GeoJson from "./geo/internal/geoJson.ts"
 import * as Geohash from "./geo/internal/geohash.ts"
@@ -451,7 +452,7 @@ const readShape = Schema.decodeUnknownEffect(Shape)
 
 /**
  * Opens the places of a resource until the scope closes. No request beside those of `Plugin.open` and `Repository.addCompanion`.
- * `InvalidGeo`: an option is wrong; `DbError` with `InvalidArgument`: the field is not there, or secret.
+ * `InvalidGeo`: an option is wrong, or the field is not there, or secret.
  *
  * @category constructors
  * @since 0.1.0
@@ -460,9 +461,19 @@ export const make = Effect.fn("Geo.make")(function* <R extends Resource.Any>(
   options: Options<R>
 ): Effect.fn.Return<Places<R>, LayerError, Database | Scope.Scope | Resource.SelfOf<R>> {
   const { earth = "sphere", maxCells = 16, resource } = options
-  const { name, primaryKey } = resource.definition
+  const { attributes, name, primaryKey } = resource.definition
   const field: string = options.field
   const refuse = (problem: Shapes.Problem) => new InvalidGeo({ resource: name, ...problem })
+  const hidden = Attributes.hiddenAt(attributes, [field])
+  if (hidden !== undefined) {
+    return yield* refuse({
+      field: "field",
+      problem: `Expected a field that can be shown, not one ${Attributes.describeHidden(hidden)}: points lie in keys in clear`
+    })
+  }
+  if (!attributes.some(({ path }) => path[0] === field)) {
+    return yield* refuse({ field: "field", problem: "Expected a field of the resource" })
+  }
   if (!Number.isSafeInteger(maxCells) || maxCells < 1 || maxCells > 1_000) {
     return yield* new InvalidGeo({
       resource: name,

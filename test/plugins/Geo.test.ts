@@ -1,13 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as CurrentUser from "effect-s3db/CurrentUser"
+import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import { Database } from "effect-s3db/Database"
 import * as Guard from "effect-s3db/Guard"
 import * as Geo from "effect-s3db/plugins/Geo"
 import * as Resource from "effect-s3db/Resource"
+import * as Attribute from "effect-s3db/schema/Attribute"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as Ellipsoid from "../../src/plugins/geo/internal/ellipsoid.ts"
 import * as Listed from "../../src/plugins/geo/listed.ts"
@@ -703,11 +706,31 @@ describe("Geo", () => {
     })
   )
 
-  it.effect("takes only fields that are points", () =>
-    Effect.sync(() => {
+  it.effect("takes only fields that are points, and none that is secret", () =>
+    Effect.gen(function* () {
       // @ts-expect-error a text is no point
       const wrong: Geo.Options<typeof Shops>["field"] = "owner"
       assert.strictEqual(wrong, "owner")
+      class Hidden extends Resource.Service<Hidden>()("effect-s3db/test/plugins/Geo.test/Hidden", {
+        schema: Schema.Struct({ id: Schema.String, at: Schema.optionalKey(Attribute.Secret(Geo.Point)) }),
+        primaryKey: "id",
+        name: "hidden"
+      }) {}
+      const { database } = yield* openOn(yield* memory)
+      const layer = Hidden.layer.pipe(
+        Layer.provide(KeyRing.layerKeys({ current: "k", keys: { k: Redacted.make(new Uint8Array(32).fill(7)) } })),
+        Layer.provide(Layer.succeed(Database, database)),
+        Layer.provideMerge(Layer.succeed(Database, database))
+      )
+      for (const [field, problem] of [
+        ["at", /^places of "hidden", field: Expected a field that can be shown, not one .*secret/],
+        ["other", /field: Expected a field of the resource$/]
+      ] as const) {
+        const error = yield* Effect.flip(
+          Effect.provide(Effect.scoped(Geo.make({ resource: Hidden, field: field as never })), layer)
+        )
+        assert.match(error.message, problem)
+      }
     })
   )
 
