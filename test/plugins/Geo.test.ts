@@ -722,15 +722,15 @@ describe("Geo", () => {
         Layer.provide(Layer.succeed(Database, database)),
         Layer.provideMerge(Layer.succeed(Database, database))
       )
-      for (const [field, problem] of [
-        ["at", /^places of "hidden", field: Expected a field that can be shown, not one .*secret/],
-        ["other", /field: Expected a field of the resource$/]
-      ] as const) {
-        const error = yield* Effect.flip(
-          Effect.provide(Effect.scoped(Geo.make({ resource: Hidden, field: field as never })), layer)
-        )
-        assert.match(error.message, problem)
-      }
+      yield* Effect.gen(function* () {
+        for (const [field, problem] of [
+          ["at", /^places of "hidden", field: Expected a field that can be shown, not one .*secret/],
+          ["other", /field: Expected a field of the resource$/]
+        ] as const) {
+          const error = yield* Effect.flip(Effect.scoped(Geo.make({ resource: Hidden, field: field as never })))
+          assert.match(error.message, problem)
+        }
+      }).pipe(Effect.provide(layer))
     })
   )
 
