@@ -97,8 +97,10 @@ import type * as Step from "./statemachine/step.ts"
 import * as Kept from "./statemachine/stored.ts"
 
 export type {
+  Acting,
   ActionInput,
   ActionOptions,
+  ActionSendError,
   Bare,
   Correct,
   EventOf,
@@ -740,10 +742,13 @@ export interface Flow<in out M extends Any> {
   /** Deletes an entity: its document, and its older transitions. */
   readonly remove: (id: string) => Effect.Effect<void, Repository.DeleteError | Repository.ReadError>
 
-  /** The transitions whose actions have failed for good, as records of the journal: see `Consumer.deadLetters`. None where the machine has no actions. */
+  /**
+   * The transitions whose actions have failed for good, and the changes of other documents whose events could not be sent, as records of the journal, whose
+   * `resource` tells which: see `Consumer.deadLetters`. Of the actions and `changes` that the layer declares.
+   */
   readonly failed: Stream.Stream<Consumer.DeadLetter<Journal.Record>, StoreError.StoreError>
 
-  /** Runs the actions of those again, and gives how many have succeeded. */
+  /** Runs the actions of those again, sends the events of those, and gives how many have succeeded. */
   readonly redrive: Effect.Effect<Consumer.Redriven, StoreError.StoreError>
 
   /** Waits until what the journal has by now was seen to: actions have run, and changes were heard. Somebody has to keep the journal: `plugins/Journaler`. */
@@ -941,6 +946,11 @@ export const open = Effect.fn("StateMachine.open")(function* <
   const actions = hasActions ? yield* consumerOf("actions", name, 1) : undefined
   const workers: Array<Consumer.Running> = []
   const consumers: Array<JournalConsumer.JournalConsumer> = []
+  /** What has dead letters, and what they are given to once more. */
+  const givenUp: Array<{
+    readonly consumer: JournalConsumer.JournalConsumer
+    readonly handle: Consumer.Handler<Journal.Record, unknown, never>
+  }> = actions === undefined ? [] : [{ consumer: actions, handle: acting }]
   if (runsActions && actions !== undefined) {
     consumers.push(actions)
     workers.push(yield* actions.consume(acting))
@@ -952,8 +962,10 @@ export const open = Effect.fn("StateMachine.open")(function* <
       Needs<R, M, T>
     >
     const consumer = yield* consumerOf(`changes.${one.name}`, one.resource, 5)
+    const who = `${one.resource}.${one.name}`
     consumers.push(consumer)
-    workers.push(yield* consumer.consume(Runner.hearing(running, `${one.resource}.${one.name}`, to)))
+    givenUp.push({ consumer, handle: Runner.hearing(running, who, to, true) })
+    workers.push(yield* consumer.consume(Runner.hearing(running, who, to)))
   }
 
   // Another process may keep the journal: that is seen by what it does, and cannot be asked for when this one opens.
@@ -1134,8 +1146,16 @@ export const open = Effect.fn("StateMachine.open")(function* <
       return hasTriggers ? yield* Runner.sweep(running) : { due: 0, taken: 0, refused: 0, failed: 0 }
     }),
     remove: Effect.fn("StateMachine.remove")(entities.remove),
-    failed: actions?.deadLetters ?? Stream.empty,
-    redrive: actions === undefined ? Effect.succeed({ handled: 0, failed: 0 }) : actions.redrive(acting),
+    failed: Stream.flatMap(Stream.fromIterable(givenUp), ({ consumer }) => consumer.deadLetters),
+    redrive: Effect.gen(function* () {
+      const sum = { handled: 0, failed: 0 }
+      for (const { consumer, handle } of givenUp) {
+        const { failed, handled } = yield* consumer.redrive(handle)
+        sum.handled += handled
+        sum.failed += failed
+      }
+      return sum
+    }),
     caughtUp: Effect.flatMap(database.journal.position, (position) =>
       position === 0
         ? Effect.void

@@ -158,7 +158,13 @@ const options = {
 const processOn = Effect.fnUntraced(function* (
   store: Store,
   world: World["Service"] = worldOf().world,
-  more: Partial<StateMachine.Options<typeof Bills, typeof Payment, (typeof options.changes)[number]>> = {}
+  more: Partial<
+    StateMachine.Options<
+      typeof Bills,
+      typeof Payment,
+      StateMachine.ChangeTrigger<Transfers, "Pay" | { readonly _tag: "Block"; readonly blocked: boolean }>
+    >
+  > = {}
 ) {
   const { database } = yield* openOn(store)
   const bills = yield* Effect.provideService(Resource.make(Bills.definition), Database, database)
@@ -452,6 +458,77 @@ describe("actions", () => {
   )
 })
 
+describe("an action whose entity is to go on", () => {
+  class Rooms extends Resource.Service<Rooms>()("effect-s3db/test/plugins/StateMachine.running.test/Rooms", {
+    ...StateMachine.alone({} as never),
+    name: "rooms"
+  }) {}
+  const Room = StateMachine.make("room", {
+    context: Schema.Struct({ receipt: Schema.String }),
+    events: { Book: {}, Booked: { receipt: Schema.String }, Leave: {} }
+  })
+    .states({
+      free: { on: { Book: "booking" } },
+      booking: {
+        entry: "book",
+        on: { Booked: { target: "taken", update: ({ event }) => ({ receipt: event.receipt }) } }
+      },
+      taken: { on: { Leave: "free" } }
+    })
+    .actions({
+      book: {
+        run: ({ attempt, id }, { send }) => {
+          // A program that breaks is an action that fails.
+          if (attempt === 1) throw new Error("broken")
+          const receipt = `${id}, at attempt ${attempt}`
+          return Effect.gen(function* () {
+            if (id === "odd") yield* send({ _tag: "Booked", receipt: 1 as never })
+            yield* send({ _tag: "Booked", receipt })
+            yield* send({ _tag: "Booked", receipt: "twice" })
+            if (attempt === 2) return yield* Effect.fail("no answer" as const)
+          })
+        },
+        retry: { attempts: 3, pause: "1 second" }
+      }
+    })
+    .initial("free")
+
+  it.effect("sends it its event, once for each transition, however often it runs", () =>
+    Effect.gen(function* () {
+      const { database } = yield* openOn(yield* memory)
+      const rooms = yield* Effect.provideService(Resource.make(Rooms.definition), Database, database)
+      const flow = yield* StateMachine.open({ machine: Room, resource: Rooms, field: "machine" }).pipe(
+        Effect.provideService(Database, database),
+        Effect.provideService(Rooms, rooms)
+      )
+      const { journal, journaled } = database
+      const journaling = Effect.gen(function* () {
+        yield* journal.catchUp(journaled)
+        yield* drive(yield* Effect.forkChild(flow.caughtUp))
+      })
+      for (const id of ["1", "odd"]) {
+        yield* flow.start(id, { receipt: "" })
+        yield* flow.send(id, "Book")
+      }
+      yield* journaling
+      const { context, state, version } = yield* flow.get("1")
+      assert.deepStrictEqual([state, version, context.receipt], ["taken", 2, "1, at attempt 2"])
+      // What comes with the event does not fit: the action has failed, and nothing is passed over in silence.
+      assert.strictEqual((yield* flow.get("odd")).state, "booking")
+      const letters = yield* Stream.runCollect(flow.failed)
+      assert.deepStrictEqual(
+        letters.map(({ value }) => value.id),
+        ["odd"]
+      )
+      // Another transition has an event of its own, and the one before is not sent again by an action that is run again.
+      yield* flow.send("1", "Leave")
+      yield* flow.send("1", "Book")
+      yield* journaling
+      assert.deepStrictEqual((yield* flow.get("1")).version, 5)
+    })
+  )
+})
+
 describe("changes of other documents", () => {
   it.effect("move the entities that take the event, once each, also what came while nobody listened", () =>
     Effect.gen(function* () {
@@ -480,6 +557,45 @@ describe("changes of other documents", () => {
       yield* consumer.seek("beginning")
       yield* journaling
       assert.strictEqual((yield* flow.get("1")).version, version + 1)
+    })
+  )
+})
+
+describe("changes of other documents that cannot be made events", () => {
+  it.effect("are dead letters, and are sent once when they are given again, whatever has been heard since", () =>
+    Effect.gen(function* () {
+      let isBroken = true
+      const more = {
+        changes: [
+          StateMachine.onChange(Transfers, "paid", ({ after, id }) => {
+            if (id === "t1" && isBroken) throw new Error("broken")
+            return after === undefined
+              ? []
+              : [{ id: after.bill, event: { _tag: "Block", blocked: id === "t1" } as const }]
+          })
+        ],
+        actions: false
+      }
+      const { flow, journaling, transfers } = yield* processOn(yield* memory, undefined, more)
+      yield* flow.start("1", nothing)
+      yield* transfers.insert({ id: "t1", bill: "1" })
+      yield* transfers.insert({ id: "t2", bill: "1" })
+      yield* journaling
+      assert.strictEqual((yield* flow.get("1")).version, 1)
+      const letters = yield* Stream.runCollect(flow.failed)
+      assert.deepStrictEqual(
+        letters.map(({ message, value }) => [value.resource, value.id, message]),
+        [["transfers", "t1", "broken"]]
+      )
+      isBroken = false
+      // Who hears of it in the moment before it is no letter any more hears of it twice.
+      const twice = yield* Effect.forEach([1, 2], () => flow.redrive)
+      assert.deepStrictEqual(twice, [
+        { handled: 1, failed: 0 },
+        { handled: 0, failed: 0 }
+      ])
+      const { context, version } = yield* flow.get("1")
+      assert.deepStrictEqual([version, context.blocked], [2, true])
     })
   )
 })
@@ -587,6 +703,116 @@ describe("versions of a machine", () => {
       assert.deepStrictEqual((yield* newer.flow.get("a")).state, "live")
     })
   )
+
+  describe("and what is still to be done for them", () => {
+    const noted: Array<string> = []
+    const tell = (said: string) => Effect.sync(() => noted.push(said))
+    const FirstActs = StateMachine.make("thing", { context: Schema.Struct({ n: Schema.Int }), events })
+      .states({ draft: { on: { Go: "live" } }, live: { entry: "tell", on: { Stop: "draft" } } })
+      .actions({ tell: { run: ({ context, from }) => tell(`first: ${from} ${context.n}`) } })
+      .initial("draft")
+    const SecondActs = StateMachine.make("thing", {
+      version: 2,
+      context: Schema.Struct({ count: Schema.Int }),
+      events,
+      migrate: { 1: ({ context, state }) => ({ state, context: { count: (context as { readonly n: number }).n } }) }
+    })
+      .states({ draft: { on: { Go: "live" } }, live: { entry: "tell", on: { Stop: "draft" } } })
+      .actions({ tell: { run: ({ context, from }) => tell(`second: ${from} ${context.count}`) } })
+      .initial("draft")
+
+    const open = Effect.fnUntraced(function* <M extends StateMachine.Any>(store: Store, machine: M, actions: boolean) {
+      const { database } = yield* openOn(store)
+      const things = yield* Effect.provideService(Resource.make(Things.definition), Database, database)
+      const transfers = yield* Effect.provideService(Resource.make(Transfers.definition), Database, database)
+      const flow = yield* StateMachine.open({
+        machine,
+        resource: Things,
+        field: "machine",
+        actions,
+        changes: actions
+          ? [
+              StateMachine.onChange(Transfers, "stops", ({ after }) =>
+                after === undefined ? [] : [{ id: after.bill, event: "Stop" as const }]
+              )
+            ]
+          : []
+      }).pipe(
+        Effect.provideService(Database, database),
+        Effect.provideService(Things, things),
+        Effect.provideService(Transfers, transfers)
+      )
+      const { journal, journaled } = database
+      const catchUp = journal.catchUp(journaled)
+      return { flow: flow as StateMachine.Flow<M>, catchUp, transfers }
+    })
+
+    it.effect("actions of an earlier version are given the context as it is by now", () =>
+      Effect.gen(function* () {
+        noted.length = 0
+        const { store } = yield* MemoryStore.make()
+        const older = yield* open(store, FirstActs, false)
+        yield* older.flow.start("a", { n: 7 })
+        yield* older.flow.send("a", "Go")
+        const newer = yield* open(store, SecondActs, true)
+        yield* newer.catchUp
+        yield* drive(yield* Effect.forkChild(newer.flow.caughtUp))
+        assert.deepStrictEqual(noted, ["second: draft 7"])
+        assert.deepStrictEqual(yield* Stream.runCollect(newer.flow.failed), [])
+      })
+    )
+
+    it.effect("what is for a newer version waits for the program that has it, and is not given up", () =>
+      Effect.gen(function* () {
+        noted.length = 0
+        const { store } = yield* MemoryStore.make()
+        const newer = yield* open(store, SecondActs, false)
+        const scope = yield* Scope.make()
+        const older = yield* Effect.provideService(open(store, FirstActs, true), Scope.Scope, scope)
+        yield* newer.flow.start("a", { count: 7 })
+        yield* newer.flow.send("a", "Go")
+        yield* newer.transfers.insert({ id: "t", bill: "a" })
+        yield* newer.catchUp
+        for (let i = 0; i < 120; i++) {
+          yield* settled
+          yield* TestClock.adjust("1 second")
+        }
+        assert.deepStrictEqual(noted, [])
+        assert.deepStrictEqual(yield* Stream.runCollect(older.flow.failed), [])
+        yield* Scope.close(scope, Exit.void)
+        const { flow } = yield* open(store, SecondActs, true)
+        yield* drive(yield* Effect.forkChild(flow.caughtUp))
+        assert.deepStrictEqual(noted, ["second: draft 7"])
+        assert.strictEqual((yield* flow.get("a")).state, "draft")
+      })
+    )
+
+    it.effect("what an earlier version was due for, and this one is not, is looked at once", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(start)
+        const { store } = yield* MemoryStore.make()
+        const Waiting = StateMachine.make("thing", { context: Schema.Struct({ n: Schema.Int }), events })
+          .states({
+            draft: { on: { Go: "live" }, triggers: [{ after: "1 hour", send: "Go" }] },
+            live: { on: { Stop: "draft" } }
+          })
+          .initial("draft")
+        const older = yield* openOf(store, Waiting)
+        yield* older.flow.start("a", { n: 7 })
+        yield* TestClock.adjust("2 hours")
+        const Patient = StateMachine.make("thing", { context: Schema.Struct({ n: Schema.Int }), events, version: 2 })
+          .states({
+            draft: { on: { Go: "live" } },
+            live: { on: { Stop: "draft" }, triggers: [{ after: "1 hour", send: "Stop" }] }
+          })
+          .initial("draft")
+        const newer = yield* openOf(store, Patient)
+        assert.deepStrictEqual(yield* newer.flow.sweep, { due: 1, taken: 0, refused: 0, failed: 0 })
+        assert.deepStrictEqual(yield* newer.flow.sweep, { due: 0, taken: 0, refused: 0, failed: 0 })
+        assert.strictEqual((yield* newer.flow.get("a")).state, "draft")
+      })
+    )
+  })
 
   it.effect("say what cannot be brought along", () =>
     Effect.gen(function* () {

@@ -9,7 +9,9 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { millisecondsOf } from "../../internal/duration.ts"
+import type * as Repository from "../../Repository.ts"
 import * as Timetable from "../scheduler/timetable.ts"
+import type { InvalidEvent, UnknownForm } from "./errors.ts"
 
 // -----------------------------------------------------------------------------
 // Events
@@ -175,6 +177,33 @@ export interface ActionInput<out C, out D, out Ev> {
 }
 
 /**
+ * The errors of sending an event from an action.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ActionSendError =
+  | InvalidEvent
+  | UnknownForm
+  | Exclude<Repository.ChangeError, { readonly _tag: "NotFound" }>
+
+/**
+ * What an action can do to its own entity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Acting<in out E extends Events> {
+  /**
+   * Sends the entity the event that comes of the action: `send({ _tag: "Charged", receipt })`. An action that runs again sends it again, and it counts once: the
+   * first event of each name is the one. Where the entity has gone on without it, does not take it, or is gone, nothing happens. 1 GET and 1 PUT.
+   *
+   * `InvalidEvent`: what comes with it does not fit. What else it fails with is a reason to try the action again.
+   */
+  readonly send: (event: Sent<E>) => Effect.Effect<void, ActionSendError>
+}
+
+/**
  * How often an action is tried, and how long after another.
  *
  * @category models
@@ -200,7 +229,8 @@ export interface RetryOptions {
  * @since 0.1.0
  */
 export interface ActionOptions<E extends Events, C, D> {
-  readonly run: (input: ActionInput<C, D, EventOf<E>>) => Effect.Effect<unknown, unknown, unknown>
+  /** What it gives is of no use to anybody; `self.send` sends the entity an event. */
+  readonly run: (input: ActionInput<C, D, EventOf<E>>, self: Acting<E>) => Effect.Effect<unknown, unknown, unknown>
   readonly retry?: RetryOptions | undefined
   /**
    * Runs when it has failed for good: to compensate, and to give the event that the entity is sent then, if any. Where there is none, the
@@ -348,7 +378,10 @@ export interface State {
  */
 export interface Action {
   readonly name: string
-  readonly run: (input: ActionInput<unknown, unknown, unknown>) => Effect.Effect<unknown, unknown, unknown>
+  readonly run: (
+    input: ActionInput<unknown, unknown, unknown>,
+    self: { readonly send: (event: unknown) => Effect.Effect<void, ActionSendError> }
+  ) => Effect.Effect<unknown, unknown, unknown>
   readonly onFailure:
     | ((input: ActionInput<unknown, unknown, unknown>, error: unknown) => Effect.Effect<unknown, unknown, unknown>)
     | undefined

@@ -176,6 +176,8 @@ export interface Entities {
     event: unknown,
     options?: SendOptions & {
       readonly seen?: readonly [who: string, position: number] | undefined
+      /** Others from there may have been seen since; whether this one was, its key tells. */
+      readonly again?: boolean | undefined
       /** Of which transition of which life it is a consequence: it is in none before, and not of another life. */
       readonly since?: Since | undefined
     }
@@ -371,7 +373,7 @@ export const make = (options: Options): Entities => {
   const send: Entities["send"] = Effect.fnUntraced(function* (
     id,
     event,
-    { ifVersion, key: given, retries, seen, since } = {}
+    { again = false, ifVersion, key: given, retries, seen, since } = {}
   ): Effect.fn.Return<Moved, SendFailure> {
     const key = given ?? (yield* Id.writeId)
     return yield* changing<Moved, InvalidEvent | Refused | StaleVersion | NotStarted | DbError.DbError>(
@@ -386,17 +388,18 @@ export const make = (options: Options): Entities => {
             const description = `an answer was lost, and ${JSON.stringify(id)} has begun anew since, so that the event may have been taken`
             return yield* DbError.make("StateMachine.send", new DbError.OutcomeUnknown({ description }))
           }
-          const before = yield* found(stored, key, (since ?? unsure)?.version)
+          const before = yield* found(stored, key, again ? -1 : (since ?? unsure)?.version)
           if (before !== undefined) return new Nothing(movedOf(id, before, context, true))
           const [who, position] = seen ?? []
-          if (who !== undefined && position !== undefined && (stored.seen?.[who] ?? -1) >= position) {
+          const heardTo = who === undefined ? -1 : (stored.seen?.[who] ?? -1)
+          if (!again && position !== undefined && heardTo >= position) {
             return new Nothing(movedOf(id, stored.recent.at(-1)!, context, true))
           }
           if (ifVersion !== undefined && stored.version !== ifVersion) {
             return yield* new StaleVersion({ machine, id, expected: ifVersion, version: stored.version })
           }
           const stepped = yield* provided(Step.step(rules, viewed, { id, document, event, key, now: at }))
-          const heard = who === undefined ? {} : { seen: { ...stored.seen, [who]: position! } }
+          const heard = who === undefined ? {} : { seen: { ...stored.seen, [who]: Math.max(heardTo, position!) } }
           return {
             stored: { ...stepped.stored, ...heard },
             value: movedOf(id, stepped.recorded, stepped.context, false)
@@ -416,7 +419,9 @@ export const make = (options: Options): Entities => {
           const first = Step.dueTrigger(rules, viewed, document, at)
           if (first === undefined) {
             const ended = Step.ended(rules, stored)
-            return ended === stored ? new Nothing(undefined) : { stored: ended, value: undefined }
+            // What an earlier version has waited for, and this one does not, would be due for ever.
+            const isOld = storedIn(document) !== stored
+            return ended === stored && !isOld ? new Nothing(undefined) : { stored: ended, value: undefined }
           }
           const { due, timer, trigger } = first
           const told = { trigger: trigger.key, due }

@@ -148,7 +148,13 @@ export class StaleVersion extends ExpectedError<StaleVersion>("effect-s3db/plugi
  */
 export class UnknownForm extends ExpectedError<UnknownForm>("effect-s3db/plugins/StateMachine/UnknownForm")(
   "UnknownForm",
-  { machine: Schema.String, id: Schema.String, problem: Schema.String },
+  {
+    machine: Schema.String,
+    id: Schema.String,
+    problem: Schema.String,
+    /** The version of the machine that has written it, where that is newer than the program's: another program can go on with it. */
+    newer: Schema.optionalKey(Schema.Int)
+  },
   { httpApiStatus: 500 }
 ) {
   override get message(): string {

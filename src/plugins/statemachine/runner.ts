@@ -18,8 +18,8 @@ import type { Instance } from "../../Plugin.ts"
 import type * as Repository from "../../Repository.ts"
 import type { Action } from "./definition.ts"
 import { type Documents, type Entities, type Fired, type Moved, nameOf, taggedOf } from "./entities.ts"
-import { ActionFailed } from "./errors.ts"
-import type { Rules } from "./step.ts"
+import { ActionFailed, UnknownForm } from "./errors.ts"
+import * as Step from "./step.ts"
 import type { Recorded, Stored } from "./stored.ts"
 
 /**
@@ -67,7 +67,7 @@ export type Event =
  * @since 0.1.0
  */
 export interface Options {
-  readonly rules: Rules
+  readonly rules: Step.Rules
   readonly entities: Entities
   readonly documents: Documents
   readonly resource: string
@@ -214,6 +214,23 @@ class UnknownAction {
   }
 }
 
+/** An entity that a newer version of the machine has written. It waits for a program that has it. */
+class NewerForm {
+  readonly _tag = "UnknownForm"
+  readonly isRetryable = true
+  readonly message: string
+  constructor({ message, newer }: UnknownForm) {
+    this.message = `${message}: run version ${newer}, or later`
+  }
+}
+
+const newerOf = (error: unknown): NewerForm | undefined =>
+  error instanceof UnknownForm && error.newer !== undefined ? new NewerForm(error) : undefined
+
+/** Nothing of what is for an entity of a newer version is given up here: another program can see to it. */
+const unlessNewer = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | NewerForm, R> =>
+  Effect.mapError(effect, (error) => newerOf(error) ?? error)
+
 type Entry = AppendLog.Entry<Journal.Record>
 
 /** The transitions that a write has made, the oldest first. */
@@ -272,7 +289,8 @@ export const acting = ({ concurrency, documents, entities, provided, resource, r
   const run = Effect.fnUntraced(function* (action: Action, { document, id, stored }: Written, transition: Recorded) {
     const { at: _, do: __, event, from, key: ___, to, v: version, with: payload } = transition
     const told = { machine, id, version, action: action.name }
-    const context = yield* rules.decodeContext(stored.context)
+    // It may have been written by an earlier version, or by a newer one.
+    const { context } = yield* unlessNewer(Step.view(rules, id, stored))
     const input = {
       id,
       from: from ?? to,
@@ -283,8 +301,30 @@ export const acting = ({ concurrency, documents, entities, provided, resource, r
       event: event === undefined ? undefined : yield* rules.decodeEvent(payload ?? { _tag: event }),
       idempotencyKey: idempotencyKey(self.slug, machine, resource, id, stored.life, version, action.name)
     }
+    const since = { life: stored.life, version }
+    const answer = (event: unknown, key: string) =>
+      entities.send(id, taggedOf(event), { key: `${input.idempotencyKey}/${key}`, since }).pipe(
+        // It has gone on without, or is gone.
+        Effect.catchTags({
+          InvalidEvent: (refusal) =>
+            refusal.problem === undefined ? Effect.logInfo(refusal.message) : Effect.fail(refusal),
+          Refused: (refusal) => Effect.logInfo(refusal.message),
+          NotFound: () => Effect.void,
+          NotStarted: () => Effect.void,
+          // It is sent to whatever version there is.
+          StaleVersion: () => Effect.void
+        }),
+        Effect.asVoid
+      )
+    let behind: NewerForm | undefined
+    const own = {
+      send: (event: unknown) =>
+        Effect.tapError(answer(event, `sends/${Step.tagOf(taggedOf(event))}`), (error) =>
+          Effect.sync(() => (behind = newerOf(error)))
+        )
+    }
     for (let attempt = 1; ; attempt++) {
-      const exit = yield* Effect.exit(provided(action.run({ ...input, attempt })))
+      const exit = yield* Effect.exit(provided(Effect.suspend(() => action.run({ ...input, attempt }, own))))
       if (Exit.isSuccess(exit)) {
         yield* self.count("actions")
         yield* self.publish({ _tag: "ActionDone", ...told, attempt })
@@ -292,6 +332,7 @@ export const acting = ({ concurrency, documents, entities, provided, resource, r
       }
       // It is this process that is interrupted, unless the action interrupts itself.
       yield* Effect.yieldNow
+      if (behind !== undefined) return yield* Effect.fail(behind)
       const { cause } = exit
       const error = Cause.squash(cause)
       if (attempt < action.attempts && action.isRetryable(error)) {
@@ -305,22 +346,14 @@ export const acting = ({ concurrency, documents, entities, provided, resource, r
       const line = `state-machine: ${action.name} of ${JSON.stringify(id)} of ${machine} has failed`
       yield* handled ? Effect.logDebug(line, cause) : Effect.logWarning(line, cause)
       if (action.onFailure === undefined) return new ActionFailed({ ...told, problem: nameOf(cause) })
-      const answered = yield* Effect.exit(provided(action.onFailure({ ...input, attempt }, error)))
+      const { onFailure } = action
+      const answered = yield* Effect.exit(provided(Effect.suspend(() => onFailure({ ...input, attempt }, error))))
       if (Exit.isFailure(answered)) {
         yield* Effect.yieldNow
         return new ActionFailed({ ...told, problem: `onFailure: ${nameOf(answered.cause)}` })
       }
       if (answered.value === undefined) return undefined
-      const since = { life: stored.life, version }
-      yield* entities.send(id, taggedOf(answered.value), { key: `${input.idempotencyKey}/failed`, since }).pipe(
-        // It has gone on without, or is gone.
-        Effect.catchTags({
-          InvalidEvent: (refusal) => Effect.logInfo(refusal.message),
-          Refused: (refusal) => Effect.logInfo(refusal.message),
-          NotFound: () => Effect.void,
-          NotStarted: () => Effect.void
-        })
-      )
+      yield* unlessNewer(answer(answered.value, "failed"))
       return undefined
     }
   })
@@ -370,7 +403,8 @@ export const acting = ({ concurrency, documents, entities, provided, resource, r
 // -----------------------------------------------------------------------------
 
 /**
- * Makes what sends events for changes, given the records of the journal; `to` says which, and to whom.
+ * Makes what sends events for changes, given the records of the journal; `to` says which, and to whom. With `again` also those of changes that later ones have
+ * overtaken, since they could not be sent.
  *
  * @category combinators
  * @since 0.1.0
@@ -383,7 +417,8 @@ export const hearing = (
   ) => Effect.Effect<
     ReadonlyArray<{ readonly id: string; readonly event: unknown }>,
     DbError.NotFound | DbError.InvalidInput | Repository.ReadError
-  >
+  >,
+  again = false
 ) =>
   Effect.fnUntraced(function* (entries: ReadonlyArray<Entry>) {
     for (const { position, value } of entries) {
@@ -393,7 +428,7 @@ export const hearing = (
         const before = sent.slice(0, i).filter((one) => one.id === id).length
         const seen = [before === 0 ? who : JSON.stringify([who, before]), position] as const
         const key = `${who}@${position}/${before}`
-        const moved = yield* entities.send(id, taggedOf(event), { key, seen }).pipe(
+        const moved = yield* unlessNewer(entities.send(id, taggedOf(event), { key, seen, again })).pipe(
           Effect.map((one): Moved | undefined => one),
           // Whoever is not in a state that takes it is not meant.
           Effect.catchTags({

@@ -93,9 +93,9 @@ export const view = Effect.fnUntraced(function* (
 ): Effect.fn.Return<View, UnknownForm> {
   const refuse = (problem: string) => new UnknownForm({ machine: rules.name, id, problem })
   if (stored.definition > rules.version) {
-    return yield* refuse(
-      `it was written by version ${stored.definition} of the machine; this program has ${rules.version}`
-    )
+    const newer = stored.definition
+    const problem = `it was written by version ${newer} of the machine; this program has ${rules.version}`
+    return yield* new UnknownForm({ machine: rules.name, id, problem, newer })
   }
   let old: Old = stored
   const missing: Array<string> = []
@@ -298,7 +298,13 @@ export interface Input {
   readonly now: number
 }
 
-const tagOf = (event: unknown): string =>
+/**
+ * Returns the name of what is sent as an event.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const tagOf = (event: unknown): string =>
   typeof event === "object" && event !== null && "_tag" in event ? String(event._tag) : String(event)
 
 /** Finds the transition that is taken: the first whose guard does not refuse, from the inside out. */
