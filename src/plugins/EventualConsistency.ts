@@ -56,6 +56,7 @@ import * as Stream from "effect/Stream"
 import type * as Change from "../Change.ts"
 import { Database } from "../Database.ts"
 import * as DbError from "../DbError.ts"
+import * as Document from "../Document.ts"
 import { millisecondsOf } from "../internal/duration.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { percentEncode } from "../internal/text.ts"
@@ -618,7 +619,10 @@ export class EventualConsistency extends Context.Service<
      * lane more. `NotFound`: there is none.
      */
     readonly fold: (counter: AnyCounter, id: string) => Effect.Effect<void, InvalidCounter | ChangeError>
-    /** Brings all that waits into its documents now, also beside another process, and tells what it did, for each resource. Requests: see above. */
+    /**
+     * Brings all that waits into its documents now, also beside another process, and tells what it did, for each resource. Requests: see above. `Corrupt`: an object is damaged; all that has nothing
+     * to do with it has come in.
+     */
     readonly foldAll: Effect.Effect<ReadonlyArray<Engine.Report>, DbError.DbError>
     /**
      * Takes out what waits for a document, and gives how many operations that was: for one that was deleted, and whose id may come again. 1 GET
@@ -648,7 +652,7 @@ export class EventualConsistency extends Context.Service<
     /**
      * Removes operations that have been kept for longer than the option `retention`, and gives how many that was. Before, they come into what the later ones begin with, so that
      * `recalculate` is as exact as before. Who folds does so once an hour. 1 LIST, 1 GET for each log; where something goes 1 GET for each segment of it, 1 GET and 1 PUT for each document with
-     * operations in them, and those of `AppendLog`'s `retain` and `compact`.
+     * operations in them, and those of `AppendLog`'s `retain` and `compact`. `Corrupt`: an object is damaged; what has nothing to do with it is done.
      */
     readonly retain: Effect.Effect<number, ChangeError>
     /**
@@ -811,23 +815,40 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
     .map(({ engine }) => engine)
 
   let trouble: string | undefined
-  const foldEach = Effect.forEach(engines, (engine) => named(engine.foldAll))
-  const foldAll = Effect.tap(foldEach, (reports) =>
-    Effect.sync(() => {
-      const failed = reports.find((report) => report.failed > 0)
-      trouble = failed === undefined ? undefined : `${failed.resource}: ${failed.failed} documents could not be written`
-    })
-  )
+  /** What is damaged, which has kept nothing else waiting. */
+  const troubleOf = ([first, ...others]: Engine.Damaged) =>
+    first === undefined ? undefined : `${first.message}${others.length === 0 ? "" : `, and ${others.length} more`}`
+  const foldEach = Effect.gen(function* () {
+    const folded = yield* Effect.forEach(engines, (engine) => named(engine.foldAll))
+    const reports = folded.map(({ report }) => report)
+    const damaged = folded.flatMap((one) => one.damaged)
+    const failed = reports.find((report) => report.failed > 0)
+    trouble =
+      troubleOf(damaged) ??
+      (failed === undefined ? undefined : `${failed.resource}: ${failed.failed} documents could not be written`)
+    return { reports, damaged }
+  })
+  const orDamaged = ([first]: Engine.Damaged) => (first === undefined ? Effect.void : named(Effect.fail(first)))
+  const foldAll = Effect.gen(function* () {
+    const { damaged, reports } = yield* foldEach
+    yield* orDamaged(damaged)
+    return reports
+  })
 
-  const retain = Effect.map(
-    Effect.forEach(engines, (engine) => named(engine.retain)),
-    (gone) => gone.reduce((sum, one) => sum + one, 0)
-  )
+  const retainEach = Effect.gen(function* () {
+    const retained = yield* Effect.forEach(engines, (engine) => named(engine.retain))
+    return { gone: retained.reduce((sum, { gone }) => sum + gone, 0), damaged: retained.flatMap((one) => one.damaged) }
+  })
+  const retain = Effect.gen(function* () {
+    const { damaged, gone } = yield* retainEach
+    yield* orDamaged(damaged)
+    return gone
+  })
   let retainedAt = -Infinity
   const retainHourly = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    if (now - retainedAt < hour) return Effect.void
+    if (now - retainedAt < hour) return Effect.succeed({ gone: 0, damaged: [] })
     retainedAt = now
-    return retain
+    return retainEach
   })
 
   if (fold && engines.length > 0) {
@@ -836,8 +857,17 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
       reports.some(({ failed, operations }) => operations > 0 || failed > 0)
     const pause = Effect.raceFirst(Effect.sleep(interval), Queue.take(full))
     const foldWhileBusy = Effect.gen(function* () {
-      while (isBusy(yield* foldAll)) yield* pause
-      yield* retainHourly
+      const warn = (damaged: Engine.Damaged) =>
+        damaged.length === 0
+          ? Effect.void
+          : Effect.logWarning(`${self.slug}: what is damaged is left alone: ${troubleOf(damaged)}`)
+      for (;;) {
+        const { damaged, reports } = yield* foldEach
+        yield* warn(damaged)
+        if (!isBusy(reports)) break
+        yield* pause
+      }
+      yield* warn((yield* retainHourly).damaged)
     })
     const look = Effect.map(
       Effect.forEach(engines, (engine) => named(engine.look)),
@@ -848,7 +878,8 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
     ).pipe(
       Effect.catchCause((cause) => {
         if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
-        trouble = "the last fold failed"
+        const error = Cause.squash(cause)
+        trouble = `the last fold failed: ${error instanceof DbError.DbError ? error.message : "see the log"}`
         return Effect.logWarning(`${self.slug}: a fold failed; it is tried again`, cause)
       }),
       Effect.andThen(pause),
@@ -884,9 +915,9 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
   /** An operation that the counter can have. */
   const checked = Effect.fnUntraced(function* (counter: AnyCounter, id: string, kind: Field.Kind, given: unknown) {
     const one = yield* found(counter)
-    if (typeof id !== "string" || id === "" || !id.isWellFormed()) {
-      return yield* refused(counter, "Expected the id of a document")
-    }
+    // No document with such an id could ever come: the operation would wait for it for ever.
+    const key = Document.key(counter.resource, id)
+    if (Result.isFailure(key)) return yield* refused(counter, key.failure)
     const amount = Engine.amountOf(one.field, kind, given)
     if (Result.isFailure(amount)) return yield* refused(counter, amount.failure)
     if (!one.field.isDirect && (yield* Transaction.Current) !== undefined) {

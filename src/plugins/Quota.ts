@@ -48,6 +48,7 @@ import * as Escrow from "../kernel/Escrow.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import * as Plugin from "../Plugin.ts"
 import { deleteAll } from "../storage/ObjectStore.ts"
+import * as StoreError from "../storage/StoreError.ts"
 import * as Cohorts from "./eventual/cohorts.ts"
 
 // -----------------------------------------------------------------------------
@@ -325,6 +326,9 @@ const mostRemembered = 10_000
 
 const [firstPause, longestPause] = [100, 5000]
 
+const tooLong =
+  "Expected a key that is shorter: the store takes no name of an object that has it, and the budget's name, percent-encoded"
+
 /** Times as long as each other, in their order as texts. */
 const timeText = (at: number): string => String(at).padStart(15, "0")
 
@@ -368,8 +372,15 @@ export const make = Effect.fn("Quota.make")(function* (
     idleTimeToLive: "1 minute"
   })
   const idOf = ({ key, rules: { limit, slots } }: Place) => JSON.stringify([key, limit, slots])
-  const using = <A, E>(place: Place, use: (escrow: Escrow.Escrow) => Effect.Effect<A, E>) =>
-    Effect.scoped(Effect.flatMap(RcMap.get(escrows, idOf(place)), use))
+  const using = <A, E>(name: string, place: Place, use: (escrow: Escrow.Escrow) => Effect.Effect<A, E>) =>
+    Effect.scoped(Effect.flatMap(RcMap.get(escrows, idOf(place)), use)).pipe(
+      // That is a mistake of who has chosen the key, and no trouble of the store.
+      Effect.mapError((error) =>
+        StoreError.isStoreError(error) && error.reason._tag === "KeyTooLong"
+          ? new InvalidQuota({ budget: name, field: "key", problem: tooLong })
+          : error
+      )
+    )
 
   const placeAt = Effect.fnUntraced(function* ({ name, rules }: Budget, key: string, at: number) {
     if (Result.isFailure(rules)) return yield* new InvalidQuota({ budget: name, ...rules.failure })
@@ -402,7 +413,7 @@ export const make = Effect.fn("Quota.make")(function* (
       if (amount === 0) return
       // Whatever comes of it: what was given back twice would be more than there is.
       left -= amount
-      yield* Effect.uninterruptible(named(using(place, (escrow) => escrow.add(amount))))
+      yield* Effect.uninterruptible(named(using(name, place, (escrow) => escrow.add(amount))))
       refusals.delete(place.key)
     })
   }
@@ -440,7 +451,7 @@ export const make = Effect.fn("Quota.make")(function* (
         yield* self.count("refused")
         return yield* exceeded(known.available, at)
       }
-      const asked = yield* Effect.result(using(place, (escrow) => escrow.take(amount)))
+      const asked = yield* Effect.result(using(of.name, place, (escrow) => escrow.take(amount)))
       if (Result.isFailure(asked)) {
         if (asked.failure._tag !== "Insufficient") return yield* named(Effect.fail(asked.failure))
         const { available } = asked.failure
@@ -510,7 +521,7 @@ export const make = Effect.fn("Quota.make")(function* (
       ).pipe(Effect.withSpan("Quota.hold")),
     left: Effect.fn("Quota.left")(function* (of, key) {
       const place = yield* placeAt(of, key, yield* named(now))
-      const available = yield* named(using(place, (escrow) => escrow.value))
+      const available = yield* named(using(of.name, place, (escrow) => escrow.value))
       return { available, limit: place.rules.limit, moreAt: place.window?.until }
     }),
     sweep: named(sweep).pipe(Effect.withSpan("Quota.sweep"))

@@ -39,6 +39,53 @@ describe("EventualConsistency, history", () => {
     })
   )
 
+  it.effect(
+    "goes on for all others where an object is damaged, says which, and makes up for it when that is mended",
+    () =>
+      Effect.gen(function* () {
+        const { accounts, counters, store } = yield* openNew
+        const ids = Array.from({ length: 8 }, (_, i) => `a${i}`)
+        for (const id of ids) yield* accounts.insert({ id, balance: 0, visits: 0 })
+        const addAll = Effect.forEach(ids, (id) => counters.add(balance, id, 1), { discard: true })
+        yield* addAll
+        yield* counters.foldAll
+        const folder = "resource=accounts/plugin=eventual/"
+        const lanes = yield* keysOf(store, `${folder}lane/`)
+        assert.isAbove(lanes.length, 2)
+        const kinds = {
+          lane: lanes[0]!,
+          manifest: (yield* logsOf(store)).find((key) => key.endsWith("/manifest"))!
+        }
+        let sum = 1
+        for (const [kind, key] of Object.entries(kinds)) {
+          yield* addAll
+          sum += 1
+          const { body } = yield* store.get(key)
+          yield* store.put({ key, body: body.slice(0, body.length / 2) })
+          // Another process, which has not read it before.
+          const other = yield* processOn(store)
+          const error = yield* Effect.flip(other.counters.foldAll)
+          assert.include(error.message, key)
+          const values = yield* Effect.forEach(ids, (id) => Effect.map(accounts.get(id), (one) => one.balance ?? 0))
+          const inOthers = values.filter((value) => value === sum).length
+          assert.isAbove(inOthers, 4, kind)
+          if (kind === "lane") assert.isBelow(inOthers, ids.length)
+          const gone = yield* Effect.result(other.counters.retain)
+          if (kind === "manifest") assert.strictEqual(gone._tag, "Failure")
+          yield* store.put({ key, body })
+          const mended = yield* processOn(store)
+          for (let i = 0; i < 2; i++) yield* mended.counters.foldAll
+          for (const id of ids) {
+            assert.deepStrictEqual(yield* mended.counters.recalculate(balance, id), {
+              value: sum,
+              before: sum,
+              operations: sum
+            })
+          }
+        }
+      })
+  )
+
   it.effect("repairs what was changed past the counter, of each field by itself, also before anything is put", () =>
     Effect.gen(function* () {
       const { accounts, counters } = yield* openNew

@@ -205,7 +205,9 @@ describe("EventualConsistency, operations", () => {
         counters.set(visits, "w", 5),
         counters.add(amount, "w", decimal("0.001")),
         counters.add(visits, "w", 2 ** 60),
-        counters.send(seen, "w", 0.5)
+        counters.send(seen, "w", 0.5),
+        // No document has such an id: it would wait for ever.
+        counters.add(balance, "\u{1F600}".repeat(250), 1)
       ]
       for (const one of refused) assert.strictEqual((yield* Effect.flip(one))._tag, "InvalidOperation")
       assert.deepStrictEqual(yield* keysOf(store, "resource=wallets/plugin=eventual/"), [])

@@ -96,7 +96,8 @@ export interface Engine {
   /** What is in the lanes for a document. */
   readonly pendingOf: (id: string) => Effect.Effect<ReadonlyArray<Folding.Part>, StoreError.StoreError>
   readonly foldOne: (id: string) => Effect.Effect<Folding.Outcome, StoreError.StoreError>
-  readonly foldAll: Effect.Effect<Report, StoreError.StoreError>
+  /** Folds all lanes, each apart from those that are damaged. */
+  readonly foldAll: Effect.Effect<{ readonly report: Report; readonly damaged: Damaged }, StoreError.StoreError>
   /** Whether there is something to fold. 1 LIST. */
   readonly look: Effect.Effect<boolean, StoreError.StoreError>
   readonly discard: (id: string) => Effect.Effect<number, StoreError.StoreError>
@@ -108,8 +109,11 @@ export interface Engine {
   ) => Effect.Effect<Folding.Recalculated, StoreError.StoreError | ChangeError | Folding.NotHeld>
   /** The kept operations of a field that are in the document, those of a lane in their order. */
   readonly pastOf: (field: Field, id: string) => Effect.Effect<ReadonlyArray<Lanes.Entry>, StoreError.StoreError>
-  /** Removes kept operations that are older than the retention, and gives how many. */
-  readonly retain: Effect.Effect<number, StoreError.StoreError | ChangeError>
+  /** Removes kept operations that are older than the retention, and gives how many; those of each lane apart from those that are damaged. */
+  readonly retain: Effect.Effect<
+    { readonly gone: number; readonly damaged: Damaged },
+    StoreError.StoreError | ChangeError
+  >
   /** A document has come to be: what waits for it need not wait longer. */
   readonly isThere: (id: string) => void
 }
@@ -127,6 +131,24 @@ export interface Made {
   /** Whether it may have been left out by another process: so many were since that the document does not tell any more. */
   readonly isUnsure: boolean
 }
+
+/**
+ * Why some objects could not be read: what has nothing to do with them is done all the same.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Damaged = ReadonlyArray<StoreError.StoreError>
+
+/** Notes down what is damaged, and goes on without it. */
+const apartFrom =
+  (damaged: Array<StoreError.StoreError>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Result.Result<A, void>, E, R> =>
+    Effect.catch(Effect.map(effect, Result.succeed), (error) => {
+      if (!StoreError.isStoreError(error) || error.reason._tag !== "Corrupt") return Effect.fail(error)
+      damaged.push(error)
+      return Effect.succeed(Result.failVoid)
+    })
 
 /** From so many operations in a lane on it is folded at once: a lane is written whole each time. */
 const fullFrom = 512
@@ -220,10 +242,11 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     return folded?.outcome ?? nothing
   })
 
-  /** Keeps what has come into documents, before it leaves its lane. */
+  /** Keeps what has come into documents, before it leaves its lane: what cannot be kept stays in it. */
   const keep = Effect.fnUntraced(function* (
     versions: ReadonlyArray<{ readonly key: string; readonly lane: Lanes.Lane }>,
-    folded: ReadonlyArray<Folding.Folded>
+    folded: ReadonlyArray<Folding.Folded>,
+    damaged: Array<StoreError.StoreError>
   ) {
     const parts = folded.flatMap((one) => (one.outcome._tag === "Folded" ? one.parts : []))
     yield* Effect.forEach(
@@ -232,7 +255,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         const entries = parts
           .flatMap((part) => (part.lane === lane ? part.entries.filter(({ f }) => isKept(f)) : []))
           .toSorted((a, b) => a.s - b.s)
-        yield* past.put(key, lane.name, entries)
+        if (Result.isFailure(yield* apartFrom(damaged)(past.put(key, lane.name, entries)))) return
         lanes.settle(
           lane,
           entries.map(({ s }) => s)
@@ -248,12 +271,24 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   }
 
   const foldAll = Effect.gen(function* () {
-    const listed = yield* lanes.list
-    const versions = yield* readAll(listed.map(({ key }) => key))
-    // Before anything leaves a lane.
-    yield* Effect.forEach(versions, ({ key, lane }) => analytics.account(key, lane), { concurrency: 16, discard: true })
+    const damaged: Array<StoreError.StoreError> = []
+    const read = yield* Effect.forEach(
+      yield* lanes.list,
+      ({ key }) =>
+        apartFrom(damaged)(
+          Effect.gen(function* () {
+            const lane = yield* lanes.read(key)
+            // Before anything leaves a lane.
+            if (lane !== undefined) yield* analytics.account(key, lane)
+            return { key, lane }
+          })
+        ),
+      { concurrency: 16 }
+    )
+    const listed = read.flatMap((one) => (Result.isSuccess(one) ? [one.success] : []))
+    const versions = listed.flatMap(({ key, lane }) => (lane === undefined ? [] : [{ key, lane }]))
     const folded = yield* fold(lanesIn(versions), () => true, true)
-    if (hasKept) yield* keep(versions, folded)
+    if (hasKept) yield* keep(versions, folded, damaged)
     yield* Effect.forEach(listed, ({ key }) => Effect.catchIf(lanes.trim(key), isContended, () => Effect.void), {
       concurrency: 16,
       discard: true
@@ -273,7 +308,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     const refused = folded
       .flatMap(({ outcome }) => (outcome._tag === "Folded" ? outcome.refused : []))
       .reduce((sum, { operations }) => sum + operations, 0)
-    return {
+    const report = {
       resource,
       operations: sizes("Folded"),
       documents: folded.filter(({ outcome }) => outcome._tag === "Folded" && outcome.operations > 0).length,
@@ -281,6 +316,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       waiting: sizes("Waiting"),
       failed: folded.filter(({ outcome }) => outcome._tag === "Failed").length
     }
+    return { report, damaged }
   })
 
   const behind = new StoreError.StoreError({
@@ -333,20 +369,23 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       return put.flatMap(({ e }) => (e.f === field.name ? [e] : []))
     }),
     retain: Effect.gen(function* () {
-      if (!hasKept) return 0
+      const damaged: Array<StoreError.StoreError> = []
+      if (!hasKept) return { gone: 0, damaged }
       const before = (yield* Clock.currentTimeMillis) - retention
       const span = Math.ceil(retention / 8)
       let gone = 0
       for (const key of yield* past.keys) {
-        gone += yield* past.retain(key, { before, span }, (puts) =>
+        const retained = past.retain(key, { before, span }, (puts) =>
           Effect.forEach(
             Map.groupBy(Past.inOrder(puts), ({ e: { i } }) => i),
             ([id, of]) => documents.rebase(id, of),
             { concurrency, discard: true }
           )
         )
+        const one = yield* apartFrom(damaged)(retained)
+        if (Result.isSuccess(one)) gone += one.success
       }
-      return gone
+      return { gone, damaged }
     }),
     defer: (field, id, operation) => Effect.asVoid(append(field, id, operation, false)),
     deferAndFold: Effect.fnUntraced(function* (field, id, operation) {
