@@ -971,9 +971,9 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
 
   const invalid = ({ field, resource }: AnyCounter, problem: string) => new InvalidCounter({ resource, field, problem })
 
-  const timeOf = (counter: AnyCounter, input: DateTime.DateTime.Input) =>
+  const timeOf = (counter: AnyCounter, option: string, input: DateTime.DateTime.Input) =>
     Option.match(DateTime.make(input), {
-      onNone: () => Effect.fail(invalid(counter, "Expected a time")),
+      onNone: () => Effect.fail(invalid(counter, `Expected a time for ${option}`)),
       onSome: (time) => Effect.succeed(DateTime.toEpochMillis(time))
     })
 
@@ -988,9 +988,9 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
     const { engine, field } = yield* found(counter)
     if (!field.isAnalyzed) return yield* invalid(counter, "Expected a counter with analytics")
     const range = {
-      from: yield* timeOf(counter, from),
+      from: yield* timeOf(counter, "from", from),
       // What has just been added is of the past.
-      to: yield* to === undefined ? Effect.map(Clock.currentTimeMillis, (now) => now + 1) : timeOf(counter, to)
+      to: yield* to === undefined ? Effect.map(Clock.currentTimeMillis, (now) => now + 1) : timeOf(counter, "to", to)
     }
     const rows = range.from < range.to ? yield* named(engine.analytics.read(field.name, range.from, range.to)) : []
     return { field, range, rows: id === undefined ? rows : rows.filter((row) => row.id === id) }
@@ -1117,7 +1117,7 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
     }),
     prune: Effect.fn("EventualConsistency.prune")(function* (counter, before) {
       const { engine, field } = yield* found(counter)
-      return yield* named(engine.analytics.prune(field.name, yield* timeOf(counter, before)))
+      return yield* named(engine.analytics.prune(field.name, yield* timeOf(counter, "before", before)))
     }),
     bounded: Effect.fn("EventualConsistency.bounded")(function* (name, { initial, slots }) {
       const refuse = (problem: string) => new InvalidCounter({ resource: "", field: name, problem })

@@ -717,7 +717,7 @@ export interface Flow<in out M extends Any> {
   ) => Effect.Effect<Entity<StateOf<M>, ContextOf<M>>, NeverReached | ReadError>
 
   /**
-   * The ids of the entities in a state, or in one inside it. With `statistics` by its index, 1 LIST for each 1,000 and 1 GET for each; else all documents are read.
+   * The ids of the entities in a state, or in one inside it, each once, however they are sent on meanwhile. With `statistics` by its index, 1 LIST for each 1,000 and 1 GET for each; else all documents are read.
    */
   readonly inState: (state: StateOf<M>) => Stream.Stream<string, Repository.ListError>
 
@@ -840,6 +840,9 @@ const checked = Effect.fnUntraced(function* <
   if (twice !== undefined) return yield* refuse("changes", `Expected one of the name ${JSON.stringify(twice.name)}`)
   return { keep, concurrency, pause: Duration.millis(pause), held: Duration.millis(held) }
 })
+
+/** So many milliseconds the store's clock may be another one for two processes. */
+const clocksDiffer = 2000
 
 /** Whoever keeps the journal has taken its lease by then. */
 const keptWithin = Duration.seconds(10)
@@ -1035,6 +1038,32 @@ export const open = Effect.fn("StateMachine.open")(function* <
     return Result.fail(DbError.make(operation, new DbError.OutcomeUnknown({ description })))
   })
 
+  /**
+   * The entities in some states, by the index, which has them by when they have come there: who sends them on while it is drawn may bring them into one of them anew, further
+   * behind. They are given once.
+   */
+  const inStates = (states: ReadonlyArray<string>) =>
+    Stream.unwrap(
+      Effect.map(now, (begin) => {
+        const given = new Set<string>()
+        // Only who was given before then can be anew in what is looked at.
+        const remember = (id: string) =>
+          Effect.map(now, (at) => {
+            if (at <= begin + 2 * clocksDiffer) given.add(id)
+            return id
+          })
+        return Stream.fromIterable(states).pipe(
+          Stream.flatMap((one) =>
+            documents
+              .companion(Kept.statesName(field), { prefix: [one] })
+              .pipe(Stream.takeWhile(({ key: [, since] }) => Number(since) <= begin + clocksDiffer))
+          ),
+          Stream.filter(({ id }) => !given.has(id)),
+          Stream.mapEffect(({ id }) => remember(id))
+        )
+      })
+    )
+
   const firstPause = 100
   const flow = {
     start: Effect.fn("StateMachine.start")(function* (id: string, context: unknown, rest = {}) {
@@ -1090,10 +1119,7 @@ export const open = Effect.fn("StateMachine.open")(function* <
     }, Effect.scoped),
     inState: (state: string) =>
       statistics
-        ? Stream.fromIterable([...rules.states.keys()].filter((one) => isInside(one, state))).pipe(
-            Stream.flatMap((one) => documents.companion(Kept.statesName(field), { prefix: [one] })),
-            Stream.map(({ id }) => id)
-          )
+        ? inStates([...rules.states.keys()].filter((one) => isInside(one, state)))
         : documents.scanDocuments().pipe(
             Stream.filter(({ value }) => {
               const stored = entities.storedIn(value)

@@ -831,6 +831,58 @@ describe("versions of a machine", () => {
   )
 })
 
+describe("entities of a state that are sent an event which brings them into it anew", () => {
+  class Bells extends Resource.Service<Bells>()("effect-s3db/test/plugins/StateMachine.running.test/Bells", {
+    schema: Schema.Struct({ id: Schema.String, bell: StateMachine.Stored }),
+    primaryKey: "id",
+    name: "bells"
+  }) {}
+  const Bell = StateMachine.make("bell", { context: Schema.Struct({}), events: { Ring: {} } })
+    .states({
+      hung: { initial: "hung.left" },
+      "hung.left": { on: { Ring: "hung.right" } },
+      "hung.right": { on: { Ring: "hung.left" } }
+    })
+    .initial("hung")
+
+  it.effect("are given once, by the index, too, however long that takes", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { database } = yield* openOn(yield* memory)
+      const bells = yield* Effect.provideService(Resource.make(Bells.definition), Database, database)
+      const flow = yield* StateMachine.open({
+        machine: Bell,
+        resource: Bells,
+        field: "bell",
+        statistics: true,
+        concurrency: 1,
+        triggers: false
+      }).pipe(Effect.provideService(Database, database), Effect.provideService(Bells, bells))
+      const bell = yield* flow.initial({})
+      const count = 8
+      yield* bells.insertMany(Array.from({ length: count }, (_, i) => ({ id: `b${i}`, bell })))
+      yield* flow.sweep
+      let sent = 0
+      const ring = flow.sendMany(flow.inState("hung"), "Ring").pipe(
+        // Time goes on while they are sent their event.
+        Stream.tap(() =>
+          Effect.andThen(
+            Effect.sync(() => sent++),
+            TestClock.adjust("1 second")
+          )
+        ),
+        Stream.take(2 * count)
+      )
+      yield* Stream.runDrain(ring)
+      assert.strictEqual(sent, count)
+      // What another process has brought there by a clock that is ahead is there, too.
+      const late = { ...bell, since: start + 1500 }
+      yield* bells.insert({ id: "ahead", bell: late })
+      assert.strictEqual((yield* Stream.runCollect(flow.inState("hung"))).length, count + 1)
+    })
+  )
+})
+
 describe("the plugin", () => {
   it.effect("says that no action runs where nobody keeps the journal", () => {
     const said: Array<string> = []
