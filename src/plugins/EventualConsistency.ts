@@ -873,9 +873,9 @@ export const make = Effect.fn("EventualConsistency.make")(function* <C extends A
       Effect.forEach(engines, (engine) => named(engine.look)),
       (all) => all.some((isDue) => isDue)
     )
-    const folding = Effect.flatMap(look, (isDue) =>
-      isDue ? election.runWhileLeader(() => foldWhileBusy) : Effect.void
-    ).pipe(
+    // What could not be folded is due: where nothing is, nothing is in the way any more.
+    const rest = Effect.sync(() => void (trouble = undefined))
+    const folding = Effect.flatMap(look, (isDue) => (isDue ? election.runWhileLeader(() => foldWhileBusy) : rest)).pipe(
       Effect.catchCause((cause) => {
         if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
         const error = Cause.squash(cause)

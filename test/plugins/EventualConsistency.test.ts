@@ -4,6 +4,7 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -54,6 +55,33 @@ const counting = (store: Store) => {
   })
   return { store: wrapped, requestsOf }
 }
+
+describe("EventualConsistency, its health", () => {
+  it.effect("says what is in the way, and is up again when the store can be reached, also where nothing waits", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      let isDown = false
+      const reason = new StoreError.Unavailable({ description: "away", sent: false })
+      const failing: Store = {
+        ...store,
+        list: (request) =>
+          isDown ? Effect.fail(new StoreError.StoreError({ operation: "list", reason })) : store.list(request)
+      }
+      const { database } = yield* processOn(failing, { fold: true, interval: "10 seconds" })
+      const healthAfter = Effect.fnUntraced(function* (is: boolean) {
+        isDown = is
+        yield* TestClock.adjust("20 seconds")
+        yield* settled
+        const [status] = yield* Effect.provideService(Plugin.statuses, Database, database)
+        return status?.health
+      })
+      const down = yield* healthAfter(true)
+      assert.strictEqual(down?.level, "degraded")
+      assert.match(down?.detail ?? "", /^the last fold failed: .*away/)
+      assert.strictEqual((yield* healthAfter(false))?.level, "up")
+    }).pipe(Effect.provide(Logger.layer([])))
+  )
+})
 
 describe("EventualConsistency, operations", () => {
   it.effect("are made in the order in which they were acknowledged", () =>

@@ -19,6 +19,7 @@ import * as StateMachine from "effect-s3db/plugins/StateMachine"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
+import * as StoreError from "effect-s3db/storage/StoreError"
 import { drive, memory, openOn } from "../fixture.ts"
 import { settled } from "../waiting.ts"
 import * as Machines from "./machines.ts"
@@ -908,6 +909,36 @@ describe("the plugin", () => {
       assert.deepStrictEqual(yield* health, { level: "degraded", detail })
     }).pipe(Effect.provide(Logger.layer([logger])))
   })
+
+  it.effect("is up again when its store can be reached, also where nothing is due", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const store = yield* memory
+      let isDown = false
+      const failing: Store = {
+        ...store,
+        list: (request) =>
+          isDown
+            ? Effect.fail(
+                new StoreError.StoreError({
+                  operation: "list",
+                  reason: new StoreError.Unavailable({ description: "away", sent: false })
+                })
+              )
+            : store.list(request)
+      }
+      const more = { actions: false, changes: [], triggers: true, interval: "10 seconds" } as const
+      const { database } = yield* processOn(failing, undefined, more)
+      const healthAfter = Effect.fnUntraced(function* (is: boolean) {
+        isDown = is
+        yield* TestClock.adjust("20 seconds")
+        yield* settled
+        const [status] = yield* Effect.provideService(Plugin.statuses, Database, database)
+        return status?.health.level
+      })
+      assert.deepStrictEqual([yield* healthAfter(true), yield* healthAfter(false)], ["degraded", "up"])
+    }).pipe(Effect.provide(Logger.layer([])))
+  )
 
   it.effect("tells what it does, and how it is", () =>
     Effect.gen(function* () {

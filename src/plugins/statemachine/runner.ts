@@ -186,7 +186,9 @@ export const sweeping = (
       yield* Effect.sleep(interval)
     }
   })
-  return Effect.flatMap(look, (isDue) => (isDue ? election.runWhileLeader(() => sweepWhileDue) : Effect.void)).pipe(
+  // Where nothing is due, nothing is in the way any more either.
+  const rest = Effect.sync(() => note(undefined))
+  return Effect.flatMap(look, (isDue) => (isDue ? election.runWhileLeader(() => sweepWhileDue) : rest)).pipe(
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
       note(`triggers cannot be looked for: ${nameOf(cause)}`)
