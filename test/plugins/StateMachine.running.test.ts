@@ -928,7 +928,9 @@ describe("the plugin", () => {
             : store.list(request)
       }
       const more = { actions: false, changes: [], triggers: true, interval: "10 seconds" } as const
-      const { database } = yield* processOn(failing, undefined, more)
+      const { database, flow } = yield* processOn(failing, undefined, more)
+      // Its index is built, so that looking for what is due finds that nothing is.
+      yield* flow.sweep
       const healthAfter = Effect.fnUntraced(function* (is: boolean) {
         isDown = is
         yield* TestClock.adjust("20 seconds")
