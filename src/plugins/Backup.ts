@@ -21,7 +21,8 @@
  *
  * A backup is told by two listings what has changed: an object is read when its ETag, its size or its time is another than in the backup
  * before. Programs may write meanwhile. When a further listing finds everything as it was copied, the backup is that of one instant
- * (`isInstant`), and transactions are in it whole or not at all; else it looks again, `passes` times.
+ * (`isInstant`), and transactions are in it whole or not at all; else it looks again, `passes` times. Of resources with a journal that tells
+ * what has changed, without a listing.
  *
  * The manifest is written last. A backup that is killed is not there, and the next one goes on where it stopped.
  *
@@ -46,12 +47,14 @@ import type * as DbError from "../DbError.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import type * as BlobCodec from "../kernel/BlobCodec.ts"
+import * as Journal from "../kernel/Journal.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import type * as Repository from "../Repository.ts"
 import { headOption, listAll, maxKeysPerRequest, ObjectStore } from "../storage/ObjectStore.ts"
 import { Corrupt, InvalidArgument, StoreError, Unsupported } from "../storage/StoreError.ts"
 import * as Collecting from "./backup/internal/collecting.ts"
 import * as format from "./backup/internal/format.ts"
+import * as Journaled from "./backup/internal/journaled.ts"
 import * as Retention from "./backup/internal/retention.ts"
 import * as Rewinding from "./backup/internal/rewinding.ts"
 import * as Restoring from "./backup/internal/restoring.ts"
@@ -196,6 +199,8 @@ export interface Options {
   readonly keys?: KeyRing.KeyRing["Service"] | undefined
   /** Default: `"gzip"`, which every platform reads. */
   readonly compression?: BlobCodec.Compression | undefined
+  /** Where the journal of the database lies, if its programs say so (`Database.Options`). */
+  readonly journal?: Journal.Options | undefined
 }
 
 /**
@@ -230,6 +235,11 @@ export interface CreateOptions {
   readonly passes?: number | undefined
   /** Fails with `NotInstant` where there is no backup of one instant. Default: `false`. */
   readonly instant?: boolean | undefined
+  /**
+   * What tells which objects have changed since the backup before. `"journal"`, the default: the journal, of the documents of resources with
+   * `journal: true`, as far as it reaches back, and a listing of the rest. Each 25th backup looks at everything. `"listing"`: always a listing.
+   */
+  readonly changes?: "journal" | "listing" | undefined
   /** How many objects are read at once. Default: 16. */
   readonly concurrency?: number | undefined
   readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
@@ -259,6 +269,8 @@ export interface Snapshot {
   readonly bytes: number
   /** How many were read: the others were in the vault. */
   readonly read: number
+  /** Whether the journal has told what had changed since the backup before, of the resources that have one. */
+  readonly isByJournal: boolean
   /** How many objects of the backup before are there no more. */
   readonly removed: number
   /** The backup that objects were taken over from. That one may be removed all the same. */
@@ -404,7 +416,8 @@ export class Backup extends Context.Service<
   Backup,
   {
     /**
-     * Takes a backup. 1 LIST for each 1,000 objects and pass, 1 GET for each object that has changed; in the vault 1 GET for each run of some
+     * Takes a backup. 1 GET, 1 LIST for each 1,000 objects and pass, 1 GET for each object that has changed; of documents that a journal tells of
+     * and what they own 4 LIST for each resource and pass, whatever their number. In the vault 1 GET for each run of some
      * 1,000 keys that was there, 1 PUT for each that has changed and for each 4 MiB, and about 10 more.
      */
     readonly create: (options?: CreateOptions) => Effect.Effect<Snapshot, Failure | NotInstant | BackupLost>
@@ -447,6 +460,9 @@ export class Backup extends Context.Service<
 const quietly = () => Effect.void
 const mostProblems = 100
 
+/** So many backups in a row go by the journal; the next one looks at everything, also at what no journal tells of. */
+const mostByJournal = 24
+
 const snapshotOf = (manifest: format.Manifest): Snapshot => ({
   id: manifest.id,
   source: manifest.source,
@@ -457,6 +473,7 @@ const snapshotOf = (manifest: format.Manifest): Snapshot => ({
   objects: manifest.objects,
   bytes: manifest.bytes,
   read: manifest.read,
+  isByJournal: (manifest.journal?.runs ?? 0) > 0,
   removed: manifest.removed,
   parent: manifest.parent,
   resources: manifest.selection.resources,
@@ -499,6 +516,7 @@ export const make = Effect.fn("Backup.make")(function* (
   }
   const vault = yield* Vault.open(options.vault, { keys: options.keys, compression: options.compression })
   const { store } = vault
+  const journal = yield* Journal.make(source, options.journal)
 
   const manifestOf = Effect.fnUntraced(function* (id: string) {
     const found = format.idPattern.test(id) ? yield* Vault.readManifest(vault, id) : Option.none<format.Manifest>()
@@ -546,6 +564,7 @@ export const make = Effect.fn("Backup.make")(function* (
   })
 
   const create = Effect.fn("Backup.create")(function* ({
+    changes: told = "journal",
     concurrency = 16,
     exclude = [],
     instant = false,
@@ -612,26 +631,61 @@ export const make = Effect.fn("Backup.make")(function* (
     let number = 1
     let changes = 0
     let parts: ReadonlyArray<format.Part> = []
+    const before = parent?.journal
+    let standing = before !== undefined && before.runs < mostByJournal ? before : undefined
+    let runs = 0
+    let isSettled = false
+    let isConsistent = parent?.isInstant === true
     for (; ; number += 1) {
       const pass = number
+      const isAsked = number === 1 || standing !== undefined
+      // A listing does not need it: the next backup goes by it.
+      const since = told === "journal" ? standing : undefined
+      const look = isAsked ? yield* Journaled.look(source, journal, since) : undefined
+      const [copies = []] = parents
+      const readIndex = Vault.indexReader(vault)
+      const changed =
+        look?.changed === undefined
+          ? undefined
+          : yield* Journaled.told(vault, source, look.changed, {
+              concurrency,
+              covers,
+              isConsistent,
+              parts: copies,
+              readIndex
+            }).pipe(
+              // Of a pack that is damaged nothing has to be read, where a listing tells.
+              Effect.catchReason("StoreError", "Corrupt", () => Effect.undefined),
+              Effect.mapError(lostIn)
+            )
+      const tombstones = Journaled.tombstonesIn(Object.keys(look?.standing?.resources ?? {}))
       const made = yield* Collecting.pass(vault, source, {
         concurrency,
         covers,
-        parents,
+        parents: changed === undefined ? parents : [copies],
+        readIndex: changed === undefined ? (part) => Vault.readIndex(vault, part) : readIndex,
+        told: changed,
+        onListed: tombstones.onListed,
         onParts: number === 1 ? onParts : quietly,
         onProgress: ({ bytes, objects }) => onProgress({ phase: "copy", pass, objects, bytes, total: undefined })
       }).pipe(Effect.mapError(lostIn))
       read += made.read
+      standing =
+        look?.standing === undefined
+          ? undefined
+          : Journaled.withOpen(look.standing, [...tombstones.found, ...(changed?.tombstones ?? [])])
+      if (number === 1 && changed !== undefined) runs = (before?.runs ?? 0) + 1
       if (number === 1) removed = made.removed
       parts = made.parts
       changes = made.changes
       // What is as in older copies has been so all the time since: so everything has been as it is at the beginning of this pass.
-      if (changes === 0 && parents.length === 1) break
-      if (number >= passes) break
+      isConsistent = changed !== undefined && isConsistent
+      isSettled = changes === 0 && (parents.length === 1 || changed !== undefined)
+      if (isSettled || number >= passes) break
       yield* noted(parts)
       parents = [parts]
     }
-    const isInstant = changes === 0 && (number > 1 || parents.length === 1)
+    const isInstant = isSettled
     yield* noted(parts)
     if (instant && !isInstant) return yield* new NotInstant({ passes: number, changes })
     if (!isInstant) {
@@ -640,6 +694,7 @@ export const make = Effect.fn("Backup.make")(function* (
           concurrency,
           covers,
           parts,
+          readIndex: (part) => Vault.readIndex(vault, part),
           onProgress: ({ bytes, objects }) =>
             onProgress({ phase: "copy", pass: number + 1, objects, bytes, total: undefined })
         }),
@@ -660,6 +715,7 @@ export const make = Effect.fn("Backup.make")(function* (
       ...(parent === undefined ? {} : { parent: parent.id }),
       isInstant,
       hasVersions: true,
+      ...(standing === undefined ? {} : { journal: { ...standing, runs } }),
       passes: number,
       selection,
       objects: parts.reduce((sum, { objects }) => sum + objects, 0),
@@ -877,7 +933,13 @@ export const make = Effect.fn("Backup.make")(function* (
       Stream.runDrain
     )
     if (removed.length > 0) yield* Target.remove(target, removed)
-    if (mode === "empty" || mode === "replace") yield* Target.putCatalog(target, catalog)
+    // What is restored beside others, or a part of it, is not in the journal that is there then.
+    const isWhole = mode === "empty" || mode === "replace"
+    const isAll = isWhole && options.resources === undefined && format.isWhole(manifest.selection)
+    if (!isAll && Journaled.hasJournal(catalog)) {
+      yield* Target.noteRestored(target, { id, mode })
+    }
+    if (isWhole) yield* Target.putCatalog(target, catalog)
     yield* target.delete(Target.stateKey, { repeatable: true })
     yield* onProgress({
       phase: "restore",

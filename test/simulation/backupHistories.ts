@@ -2,6 +2,9 @@
  * Histories of writers, backups and restorations, on stores that fail in every way. A backup that says that it is of one instant is restored, and
  * compared with what the store has taken: there has to be a moment at which every object was as it is in the restored database. Every backup that is
  * there is whole.
+ *
+ * In every other history the resource has a journal, which somebody keeps, and backups go by it. Then it is the documents that were as they are
+ * at one moment, by the identities of their versions: what crashed clients leave beside them is in no journal. They have all that they own.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -15,6 +18,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Database from "effect-s3db/Database"
+import * as Document from "effect-s3db/Document"
 import * as Backup from "effect-s3db/plugins/Backup"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
@@ -41,12 +45,15 @@ export interface Options {
 
 const ids = ["a", "b", "c", "d", "e", "f"]
 
-const notes = Resource.define("notes", {
+const options = {
   schema: Schema.Struct({ id: Schema.String, value: Schema.String, group: Schema.String }),
-  primaryKey: "id",
+  primaryKey: "id" as const,
   partitions: { byGroup: { fields: ["group"] } },
   unique: { byValue: { fields: ["value"] } }
-})
+} as const
+
+const listedNotes = Resource.define("notes", options)
+const journaledNotes = Resource.define("notes", { ...options, journal: true })
 
 const faults: FaultyStore.Faults = {
   delay: { probability: 0.5, maxMillis: 100 },
@@ -57,17 +64,43 @@ const faults: FaultyStore.Faults = {
   late: { probability: 0.01, maxMillis: 8000 }
 }
 
-const clientOn = Effect.fnUntraced(function* (store: Store) {
+const clientOn = Effect.fnUntraced(function* (store: Store, isJournaled: boolean) {
   const database = yield* Effect.provideService(Database.make({ catalogLease: 0 }), ObjectStore, store)
+  const notes = isJournaled ? journaledNotes : listedNotes
   return { database, notes: yield* Effect.provideService(Resource.make(notes), Database.Database, database) }
 })
 
 type Client = Effect.Success<ReturnType<typeof clientOn>>
 
-const isOurs = (key: string): boolean => key.startsWith("resource=notes/")
+type Objects = Pick<Parameters<Store["put"]>[0], "body" | "metadata">
+
+/** What is compared of an object. `undefined`: nothing. */
+interface Compared {
+  readonly prefix: string
+  readonly textOf: (key: string, object: Objects) => string | undefined
+}
+
+const objects: Compared = {
+  prefix: "resource=notes/",
+  textOf: (_, { body = new Uint8Array(), metadata = {} }) =>
+    JSON.stringify([Object.entries(metadata).toSorted(), Buffer.from(body).toString("base64")])
+}
+
+/** Which version of a document there is, whatever transactions have put it back, and what is announced in it. */
+const versions: Compared = {
+  prefix: "resource=notes/data/",
+  textOf: (key, { body = new Uint8Array(), metadata = {} }) => {
+    const slot = Document.fromObject({ key, etag: "", size: body.length, body, metadata })
+    if (Result.isFailure(slot)) return slot.failure
+    const { intent, stored } = slot.success
+    if (intent === undefined && stored === undefined) return undefined
+    return JSON.stringify([stored === undefined ? null : Document.identityOf(stored), intent ?? null])
+  }
+}
 
 /** Notes down from which change of the store to which each object was there. */
-const observed = (inner: Store) => {
+const observed = (inner: Store, { prefix, textOf }: Compared) => {
+  const isOurs = (key: string): boolean => key.startsWith(prefix)
   const past = new Map<string, Array<{ readonly what: string | undefined; readonly since: number }>>()
   let changes = 0
   const note = (key: string, what: string | undefined) => {
@@ -80,7 +113,7 @@ const observed = (inner: Store) => {
     ...inner,
     put: (request) =>
       Effect.tap(inner.put(request), () =>
-        Effect.sync(() => note(request.key, textOf(request.metadata, request.body)))
+        Effect.sync(() => note(request.key, isOurs(request.key) ? textOf(request.key, request) : undefined))
       ),
     delete: (key, options) => Effect.tap(inner.delete(key, options), () => Effect.sync(() => note(key, undefined))),
     deleteMany: (keys, options) =>
@@ -110,17 +143,12 @@ const observed = (inner: Store) => {
   return { store, wasOnce }
 }
 
-const textOf = (metadata: Readonly<Record<string, string>> = {}, body: Uint8Array = new Uint8Array()): string =>
-  JSON.stringify([Object.entries(metadata).toSorted(), Buffer.from(body).toString("base64")])
-
-/** All objects of the resource. */
-const objectsOf = (store: Store) =>
-  listAll(store, { prefix: "resource=notes/" }).pipe(
-    Stream.mapEffect(({ key }) =>
-      Effect.map(store.get(key), ({ body, metadata }) => [key, textOf(metadata, body)] as const)
-    ),
+/** All objects of the resource that are compared. */
+const objectsOf = (store: Store, { prefix, textOf }: Compared) =>
+  listAll(store, { prefix }).pipe(
+    Stream.mapEffect(({ key }) => Effect.map(store.get(key), (object) => [key, textOf(key, object)] as const)),
     Stream.runCollect,
-    Effect.map((all) => new Map(all))
+    Effect.map((all) => new Map(all.flatMap(([key, text]) => (text === undefined ? [] : [[key, text]]))))
   )
 
 export const run = (options: Options): Effect.Effect<Report> =>
@@ -129,12 +157,16 @@ export const run = (options: Options): Effect.Effect<Report> =>
 const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Options) {
   yield* TestClock.adjust("1 hour")
   const { store: inner } = yield* MemoryStore.make()
-  const { store: base, wasOnce } = observed(inner)
+  const isJournaled = seed % 2 === 1
+  const compared = isJournaled ? versions : objects
+  const { store: base, wasOnce } = observed(inner, compared)
   const { store: vault } = yield* MemoryStore.make()
-  yield* clientOn(base)
+  yield* clientOn(base, isJournaled)
+  // Every program knows of the journal by now.
+  yield* TestClock.adjust("1 hour")
   const trace = FaultyStore.makeTrace()
   const controls: Array<FaultyStore.FaultyStore["control"]> = []
-  const seen = { operations: 0, unknown: 0, crashes: 0 }
+  const seen = { operations: 0, unknown: 0, crashes: 0, byJournal: 0 }
   const violations: Array<string> = []
   let written = 0
 
@@ -173,7 +205,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     return living(
       (life) =>
         Effect.gen(function* () {
-          const client = yield* clientOn(yield* connect(base, `w${index}.${life}`, 200))
+          const client = yield* clientOn(yield* connect(base, `w${index}.${life}`, 200), isJournaled)
           while (!isOver()) {
             made += 1
             seen.operations += 1
@@ -206,6 +238,16 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
       () => false
     )
 
+  /** Keeps the journal, one life after the other. */
+  const keeping = living(
+    (life) =>
+      Effect.gen(function* () {
+        const { database } = yield* clientOn(yield* connect(base, `j.${life}`, 150), isJournaled)
+        return yield* database.journal.run(database.journaled, { lease: "5 seconds" })
+      }),
+    () => !isJournaled
+  )
+
   const settle = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.gen(function* () {
       const settling = yield* Effect.forkChild(effect)
@@ -216,11 +258,12 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   const others = yield* Effect.forEach([0, 1], (index) =>
     Effect.forkChild(drawing(seed, 70 + index, `${seed}-backup ${index}`)(backingUp(index)))
   )
+  const keeper = yield* Effect.forkChild(drawing(seed, 75, `${seed}-keeper`)(keeping))
   const writers = yield* Effect.forkChild(atOnce(2, seed, `${seed}-writer `, working))
   while (writers.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
   const end = yield* Fiber.await(writers)
   if (Exit.isFailure(end)) violations.push(`the run itself failed: ${Cause.pretty(end.cause)}`)
-  for (const other of others) yield* settle(Fiber.interrupt(other))
+  for (const other of [...others, keeper]) yield* settle(Fiber.interrupt(other))
   yield* TestClock.adjust("1 hour")
   for (const control of controls) yield* control.settled
 
@@ -229,7 +272,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   const made = yield* settle(Effect.result(last.create()))
   if (Result.isFailure(made)) violations.push(`there is no backup any more: ${made.failure.message}`)
   const newest = Result.isSuccess(made) ? made.success.id : undefined
-  for (const { id, isInstant } of yield* settle(last.list)) {
+  for (const { id, isByJournal, isInstant } of yield* settle(last.list)) {
     const { problems } = yield* settle(last.verify(id))
     if (problems.length > 0) violations.push(`${id} is not whole: ${JSON.stringify(problems[0])}`)
     if (!isInstant || problems.length > 0) continue
@@ -251,10 +294,21 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     }
     yield* TestClock.adjust("1 minute")
     for (const control of controls) yield* control.settled
-    const objects = yield* settle(objectsOf(restored))
+    const objects = yield* settle(objectsOf(restored, compared))
     if (!wasOnce(objects)) violations.push(`${id} says that it is of one instant, and never was`)
-    if (id === newest && !sameObjects(objects, yield* settle(objectsOf(base)))) {
+    if (id === newest && !sameObjects(objects, yield* settle(objectsOf(base, compared)))) {
       violations.push(`${id} is not what is there`)
+    }
+    if (isByJournal) seen.byJournal += 1
+    if (isJournaled) {
+      const { notes } = yield* clientOn(restored, isJournaled)
+      const missing = yield* settle(
+        (yield* notes.admin).repair({ dryRun: true }).pipe(
+          Stream.filter(({ kind }) => !kind.startsWith("Leftover")),
+          Stream.runCollect
+        )
+      )
+      if (missing.length > 0) violations.push(`${id} has not what a document owns: ${JSON.stringify(missing[0])}`)
     }
   }
   const report: Report = { seed, ...(yield* countsOf(controls)), violations, trace: trace.lines(), ...seen }
@@ -292,6 +346,16 @@ export const backupBreaks: Readonly<Record<string, BackupBreak>> = {
           }))
       }
     }
+  },
+  /** What is announced in the journal is not asked for, only what has been settled. */
+  "forgotten-entries": {
+    source: (store) => ({
+      ...store,
+      list: (request) =>
+        request?.prefix?.startsWith("journal/pending") === true
+          ? Effect.succeed({ entries: [], commonPrefixes: [], nextToken: undefined })
+          : store.list(request)
+    })
   },
   /** The manifest is there before its packs. */
   "early-manifest": {

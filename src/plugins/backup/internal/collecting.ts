@@ -30,21 +30,117 @@ const mostWaiting = 20_000
 // -----------------------------------------------------------------------------
 
 /** Parts of indexes, asked for keys that only grow. */
-interface Copies {
+export interface Copies {
   readonly find: (key: string) => Effect.Effect<format.Row | undefined, StoreError.StoreError>
+  /** What there is of a range, with what takes its place; as `find`, for ranges that only grow. */
+  readonly range: (range: Range, told: Counting) => Stream.Stream<Item, StoreError.StoreError>
   readonly objects: number
 }
 
-const copiesIn = (vault: Vault.Vault, parts: ReadonlyArray<format.Part>): Copies => {
+/** Reads the indexes of a vault. */
+export type IndexReader = (part: format.Part) => Effect.Effect<ReadonlyArray<format.Row>, StoreError.StoreError>
+
+/** Keys from the first to, without it, the last. */
+interface Range {
+  readonly from: string
+  readonly to: string
+  /** In the order of keys. */
+  readonly touched: ReadonlyArray<Touched>
+}
+
+interface Counting {
+  readonly met: (objects: number) => void
+  readonly other: () => void
+}
+
+/** A key of which the copies may not be true any more, and what is there now. */
+export interface Touched {
+  readonly key: string
+  /** `undefined`: nothing is there. */
+  readonly now: StoredObject | undefined
+}
+
+/** What a backup is made of: an object that is copied already, many of them, one that was read, and one that is to be read. */
+type Item = format.Row | format.Part | StoredObject | ListEntry
+
+export const copiesIn = (parts: ReadonlyArray<format.Part>, readIndex: IndexReader): Copies => {
   let at = 0
   let loaded: { readonly part: number; readonly rows: ReadonlyArray<format.Row>; row: number } | undefined
+
+  /** The rest of one part that is in a range, or all of it unread, if nothing in it was touched. */
+  const piece = Effect.fnUntraced(function* (
+    { from, to, touched }: Range,
+    next: number,
+    { met, other }: Counting
+  ): Effect.fn.Return<
+    { readonly items: ReadonlyArray<Item>; readonly next: number; readonly isOver: boolean },
+    StoreError.StoreError
+  > {
+    const items: Array<Item> = []
+    let touch = next
+    const come = (key: string) => {
+      for (; touch < touched.length && compareUtf8(touched[touch]!.key, key) < 0; touch += 1) {
+        const { now } = touched[touch]!
+        if (now === undefined) continue
+        other()
+        items.push(now)
+      }
+    }
+    while (at < parts.length && compareUtf8(parts[at]!.last, from) < 0) at += 1
+    const part = parts[at]
+    if (part === undefined || compareUtf8(part.first, to) >= 0) {
+      come(to)
+      return { items, next: touch, isOver: true }
+    }
+    const isWithin = compareUtf8(part.first, from) >= 0 && compareUtf8(part.last, to) < 0
+    const first = touched[touch]?.key
+    if (isWithin && (first === undefined || compareUtf8(first, part.last) > 0)) {
+      at += 1
+      met(part.objects)
+      return { items: [part], next: touch, isOver: false }
+    }
+    if (loaded?.part !== at) loaded = { part: at, rows: yield* readIndex(part), row: 0 }
+    const { rows } = loaded
+    for (; loaded.row < rows.length; loaded.row += 1) {
+      const row = rows[loaded.row]!
+      if (compareUtf8(row.key, from) < 0) continue
+      if (compareUtf8(row.key, to) >= 0) break
+      come(row.key)
+      if (touched[touch]?.key !== row.key) {
+        met(1)
+        items.push(row)
+        continue
+      }
+      const { now } = touched[touch]!
+      touch += 1
+      if (now === undefined) continue
+      met(1)
+      if (now.etag === row.etag && now.size === row.size) items.push(row)
+      else {
+        other()
+        items.push(now)
+      }
+    }
+    const isOver = loaded.row < rows.length
+    if (isOver) come(to)
+    else at += 1
+    return { items, next: touch, isOver }
+  })
+
   return {
     objects: parts.reduce((sum, { objects }) => sum + objects, 0),
+    range: (range, counting) =>
+      Stream.paginate(0, (next) =>
+        Effect.map(
+          piece(range, next, counting),
+          (one) => [one.items, one.isOver ? Option.none() : Option.some(one.next)] as const
+        )
+      ),
     find: Effect.fnUntraced(function* (key) {
       while (at < parts.length && compareUtf8(parts[at]!.last, key) < 0) at += 1
       const part = parts[at]
       if (part === undefined || compareUtf8(part.first, key) > 0) return undefined
-      if (loaded?.part !== at) loaded = { part: at, rows: yield* Vault.readIndex(vault, part), row: 0 }
+      if (loaded?.part !== at) loaded = { part: at, rows: yield* readIndex(part), row: 0 }
       const { rows } = loaded
       while (loaded.row < rows.length && compareUtf8(rows[loaded.row]!.key, key) < 0) loaded.row += 1
       const row = rows[loaded.row]
@@ -60,7 +156,11 @@ const asListed =
     object.etag === etag && lastModified !== undefined ? { ...object, lastModified } : object
 
 const isCopyOf = (row: format.Row, { etag, lastModified, size }: ListEntry): boolean =>
-  etag !== undefined && row.etag === etag && row.size === size && row.lastModified === lastModified
+  etag !== undefined && row.etag === etag && row.size === size && isSameTime(row.lastModified, lastModified)
+
+/** Of what was read without a listing the time is in whole seconds. */
+const isSameTime = (copied: number, listed: number | undefined): boolean =>
+  copied === listed || (listed !== undefined && copied % 1000 === 0 && Math.floor(listed / 1000) * 1000 === copied)
 
 // -----------------------------------------------------------------------------
 // Packs and parts as they are made
@@ -77,6 +177,9 @@ type Waiting = Omit<format.Row, "pack"> & { readonly pack: string | Filling }
 
 interface Builder<E> {
   readonly keep: (row: format.Row) => Effect.Effect<void, StoreError.StoreError | E>
+  /** Whether a part may be taken over as it is: nothing before it is in a part that has not ended. */
+  readonly takes: (part: format.Part) => boolean
+  readonly take: (part: format.Part) => void
   readonly add: (
     row: Omit<format.Row, "pack" | "offset" | "length">,
     record: Uint8Array
@@ -90,7 +193,7 @@ const builder = <E>(
   onParts: (parts: ReadonlyArray<format.Part>) => Effect.Effect<void, E>
 ): Builder<E> => {
   const parts: Array<format.Part> = []
-  let closed: Array<ReadonlyArray<Waiting>> = []
+  let closed: Array<ReadonlyArray<Waiting> | format.Part> = []
   let rows: Array<Waiting> = []
   let waiting = 0
   let pack: Filling = { name: undefined, records: [], bytes: 0 }
@@ -123,7 +226,7 @@ const builder = <E>(
       pack = { name: undefined, records: [], bytes: 0 }
     }
     const before = parts.length
-    for (const some of closed) parts.push(yield* partOf(some))
+    for (const some of closed) parts.push("digest" in some ? some : yield* partOf(some))
     closed = []
     waiting = rows.length
     if (parts.length > before) yield* onParts(parts)
@@ -141,6 +244,10 @@ const builder = <E>(
 
   return {
     keep: push,
+    takes: ({ last, objects }) => rows.length === 0 && format.endsPart(last, objects),
+    take: (part) => {
+      closed.push(part)
+    },
     add: (row, record) => {
       const offset = pack.bytes
       pack.records.push(record)
@@ -181,25 +288,34 @@ export const pass = Effect.fnUntraced(function* <E>(
   {
     concurrency,
     covers,
+    onListed = () => undefined,
     onParts,
     onProgress,
-    parents
+    parents,
+    readIndex,
+    told
   }: {
     readonly concurrency: number
     readonly covers: (key: string) => boolean
-    /** Those that copies are taken from; the first counts for what has gone. */
+    /** Those that copies are taken from; the first counts for what has gone. One alone, where something is `told`. */
     readonly parents: ReadonlyArray<ReadonlyArray<format.Part>>
+    readonly readIndex: IndexReader
+    /** What is known without listing it. */
+    readonly told?: Told | undefined
+    /** Is told of each object that was listed. */
+    readonly onListed?: ((entry: ListEntry) => void) | undefined
     readonly onParts: (parts: ReadonlyArray<format.Part>) => Effect.Effect<void, E>
     readonly onProgress: (progress: Progress) => Effect.Effect<void>
   }
 ): Effect.fn.Return<Pass, StoreError.StoreError | E> {
   const known = new Map(parents.flat().map((part) => [part.digest, part]))
-  const copies = parents.map((parts) => copiesIn(vault, parts))
+  const copies = parents.map((parts) => copiesIn(parts, readIndex))
   const build = builder(vault, known, onParts)
   let met = 0
   let others = 0
 
   const lookedUp = Effect.fnUntraced(function* (entry: ListEntry) {
+    onListed(entry)
     let copy: format.Row | undefined
     for (const [at, { find }] of copies.entries()) {
       const row = yield* find(entry.key)
@@ -211,32 +327,72 @@ export const pass = Effect.fnUntraced(function* <E>(
     return copy ?? entry
   })
 
-  const items = listAll(source, { prefix: "" }).pipe(
-    Stream.filter(({ key }) => covers(key)),
-    Stream.mapEffect(lookedUp)
+  /** What is listed: after what begins with one prefix, before what begins with another. */
+  const listed = (after: string | undefined, before: string | undefined): Stream.Stream<Item, StoreError.StoreError> =>
+    listAll(source, { prefix: "", ...(after === undefined ? {} : { startAfter: `${after}~` }) }).pipe(
+      Stream.takeWhile(({ key }) => before === undefined || compareUtf8(key, before) < 0),
+      Stream.filter(({ key }) => covers(key) && (after === undefined || !key.startsWith(after))),
+      Stream.mapEffect(lookedUp)
+    )
+
+  const counting: Counting = { met: (objects) => (met += objects), other: () => (others += 1) }
+  const prefixes = told?.prefixes ?? []
+  const items = Stream.fromIterable([...prefixes, undefined]).pipe(
+    Stream.zipWithIndex,
+    Stream.flatMap(([prefix, at]) => {
+      const before = listed(prefixes[at - 1], prefix)
+      return prefix === undefined ? before : Stream.concat(before, copies[0]!.range(rangeOf(prefix, told), counting))
+    })
   )
-  const { parts, read } = yield* collected(source, build, items, { concurrency, onProgress })
+  const { parts, read } = yield* collected(source, build, items, { concurrency, onProgress, readIndex })
   const removed = (copies[0]?.objects ?? 0) - met
   return { parts, read, removed, changes: others + removed }
 })
 
-const isRow = (item: format.Row | ListEntry): item is format.Row => "pack" in item
+/** What a journal tells: all that begins with a prefix is as the copies have it, but for what was touched. */
+export interface Told {
+  /** In the order of keys, none the beginning of another. */
+  readonly prefixes: ReadonlyArray<string>
+  /** In the order of keys, below the prefixes alone. */
+  readonly touched: ReadonlyArray<Touched>
+}
+
+const rangeOf = (prefix: string, told: Told | undefined): Range => {
+  const last = prefix.length - 1
+  return {
+    from: prefix,
+    to: prefix.slice(0, last) + String.fromCharCode(prefix.charCodeAt(last) + 1),
+    touched: told === undefined ? [] : told.touched.filter(({ key }) => key.startsWith(prefix))
+  }
+}
+
+const isRow = (item: Item): item is format.Row => "pack" in item
+const isPart = (item: Item): item is format.Part => "digest" in item
+const isRead = (item: Item): item is StoredObject => "body" in item
 
 /** Reads what has no copy, and puts everything together, in the order of the keys. */
 const collected = Effect.fnUntraced(function* <E>(
   source: ObjectStore["Service"],
   build: Builder<E>,
-  items: Stream.Stream<format.Row | ListEntry, StoreError.StoreError>,
+  items: Stream.Stream<Item, StoreError.StoreError>,
   {
     concurrency,
-    onProgress
-  }: { readonly concurrency: number; readonly onProgress: (progress: Progress) => Effect.Effect<void> }
+    onProgress,
+    readIndex
+  }: {
+    readonly concurrency: number
+    readonly onProgress: (progress: Progress) => Effect.Effect<void>
+    readonly readIndex: IndexReader
+  }
 ) {
   const done = { objects: 0, bytes: 0, read: 0 }
   const fetched = (
-    item: format.Row | ListEntry
-  ): Effect.Effect<Option.Option<StoredObject> | format.Row, StoreError.StoreError> =>
-    isRow(item) ? Effect.succeed(item) : Effect.map(getOption(source, item.key), Option.map(asListed(item)))
+    item: Item
+  ): Effect.Effect<Option.Option<StoredObject> | format.Row | format.Part, StoreError.StoreError> => {
+    if (isRow(item) || isPart(item)) return Effect.succeed(item)
+    if (isRead(item)) return Effect.succeedSome(item)
+    return Effect.map(getOption(source, item.key), Option.map(asListed(item)))
+  }
   yield* items.pipe(
     Stream.mapEffect(fetched, { concurrency }),
     Stream.runForEach(
@@ -248,6 +404,12 @@ const collected = Effect.fnUntraced(function* <E>(
           yield* build.add({ key, etag, size: body.length, lastModified }, format.recordOf(found.value))
           done.read += 1
           done.bytes += body.length
+        } else if (isPart(found)) {
+          if (build.takes(found)) build.take(found)
+          else yield* Effect.forEach(yield* readIndex(found), build.keep, { discard: true })
+          done.objects += found.objects
+          done.bytes += found.bytes
+          return yield* onProgress({ ...done })
         } else {
           yield* build.keep(found)
           done.bytes += found.size
@@ -278,11 +440,13 @@ export const versions = Effect.fnUntraced(function* (
     concurrency,
     covers,
     onProgress,
-    parts
+    parts,
+    readIndex
   }: {
     readonly concurrency: number
     readonly covers: (key: string) => boolean
     readonly parts: ReadonlyArray<format.Part>
+    readonly readIndex: IndexReader
     readonly onProgress: (progress: Progress) => Effect.Effect<void>
   }
 ): Effect.fn.Return<Pick<Pass, "parts" | "read">, StoreError.StoreError> {
@@ -291,7 +455,7 @@ export const versions = Effect.fnUntraced(function* (
     .map((name) => History.prefix(name))
     .filter(covers)
     .toSorted(compareUtf8)
-  const { find } = copiesIn(vault, parts)
+  const { find } = copiesIn(parts, readIndex)
   const fresh: Array<ListEntry> = []
   yield* Stream.fromIterable(prefixes).pipe(
     Stream.flatMap((prefix) => listAll(source, { prefix })),
@@ -309,7 +473,7 @@ export const versions = Effect.fnUntraced(function* (
     return fresh.slice(from, at)
   }
   const merged = Stream.fromIterable(parts).pipe(
-    Stream.mapEffect((part) => Vault.readIndex(vault, part)),
+    Stream.mapEffect(readIndex),
     Stream.map((rows) => rows.flatMap((row): ReadonlyArray<format.Row | ListEntry> => [...until(row.key), row])),
     Stream.flattenIterable
   )
@@ -322,6 +486,6 @@ export const versions = Effect.fnUntraced(function* (
     source,
     builder(vault, known, () => Effect.void),
     items,
-    { concurrency, onProgress }
+    { concurrency, onProgress, readIndex }
   )
 })

@@ -138,6 +138,27 @@ export const Selection = Schema.Struct({
 
 export type Selection = typeof Selection.Type
 
+/** How far the journal of the database had come, for a later backup to read what has changed since. */
+export const Standing = Schema.Struct({
+  /** Of the next record. */
+  position: Schema.Int,
+  /** The write id of the record before, by which the journal is known to be the same one. */
+  last: Schema.optionalKey(Schema.String),
+  /** Documents that may be another then without a record since: their writes were not settled, or what is left of them may go. */
+  open: Schema.Array(Schema.Tuple([Schema.String, Schema.String])),
+  /** The resources that have had a journal for long enough, and a digest of what the catalog says of each. */
+  resources: Schema.Record(Schema.String, Schema.String),
+  /** Tells restorations into the database from each other. */
+  restored: Schema.String,
+  /** How many backups in a row were made by the journal. */
+  runs: Schema.Int
+})
+
+export type Standing = typeof Standing.Type
+
+/** Whether the journal is in it, with all that it tells of. */
+export const isWhole = ({ exclude, resources }: Selection): boolean => resources === undefined && exclude.length === 0
+
 export const Manifest = Schema.Struct({
   format: Schema.Int,
   id: Schema.String,
@@ -148,6 +169,8 @@ export const Manifest = Schema.Struct({
   isInstant: Schema.Boolean,
   /** Whether every version is in it that was replaced before the copy of its document was made. Absent in those of earlier releases. */
   hasVersions: Schema.optionalKey(Schema.Boolean),
+  /** Absent where no journal tells, and in those of earlier releases. */
+  journal: Schema.optionalKey(Standing),
   passes: Schema.Int,
   selection: Selection,
   objects: Schema.Int,

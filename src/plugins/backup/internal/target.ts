@@ -2,6 +2,8 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Base64 from "effect/encoding/Base64"
+import * as Id from "../../../crypto/Id.ts"
 import type { Json } from "../../../encoding/Json.ts"
 import { isObject } from "../../../internal/json.ts"
 import { getOption, type ObjectStore } from "../../../storage/ObjectStore.ts"
@@ -11,6 +13,12 @@ import type { Mode } from "./restoring.ts"
 
 /** An object that is there from the first write of a restoration to its last. */
 export const stateKey = "s3db-restore.json"
+
+/**
+ * Tells that a restoration has put documents beside others, or removed some, that no journal tells of: backups that go by the journal ask for
+ * it.
+ */
+export const restoredKey = "s3db-restored.json"
 
 const State = Schema.Struct({ id: Schema.String, mode: Schema.Literals(["empty", "merge", "skip", "replace"]) })
 
@@ -48,6 +56,13 @@ export const begin = Effect.fnUntraced(function* (target: ObjectStore["Service"]
   if (isFirst) return undefined
   const other = yield* state(target)
   return other === undefined || (other.id === own.id && other.mode === own.mode) ? undefined : other
+})
+
+/** Notes down that something was restored, under a name of its own. 1 PUT. */
+export const noteRestored = Effect.fnUntraced(function* (target: ObjectStore["Service"], own: State) {
+  const name = Base64.encode(yield* (yield* Id.Generator).randomBytes(12))
+  const body = new TextEncoder().encode(JSON.stringify({ ...own, name }))
+  yield* target.put({ key: restoredKey, body, contentType: "application/json", repeatable: true })
 })
 
 export interface Catalog {

@@ -189,6 +189,21 @@ export const readIndex = Effect.fnUntraced(function* (
   return rows
 })
 
+/** Reads indexes, and keeps so many: those that are asked twice in one pass. */
+export const indexReader = (vault: Vault, kept = 64) => {
+  const known = new Map<string, ReadonlyArray<format.Row>>()
+  return Effect.fnUntraced(function* (part: format.Part) {
+    const found = known.get(part.name)
+    if (found !== undefined) {
+      known.delete(part.name)
+      return found
+    }
+    const rows = yield* readIndex(vault, part)
+    if (known.size < kept) known.set(part.name, rows)
+    return rows
+  })
+}
+
 /** Reads packs, and keeps the last ones: rows that follow each other are mostly of one pack. */
 export const packReader = (vault: Vault): ((name: string) => Effect.Effect<Uint8Array, StoreError.StoreError>) => {
   const kept = new Map<string, Effect.Effect<Uint8Array, StoreError.StoreError>>()
