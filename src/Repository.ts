@@ -1107,9 +1107,12 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
     options?: Within<S, N> & Query.Concurrency
   ) => Stream.Stream<Outcome<S["Type"], DbError.DbError, N["id"]>, ListError>
 
-  /** Like `scan`, each document with its envelope. */
+  /**
+   * Like `scan`, each document with its envelope. `after`: those after this id, in the order of keys, which is that of ids, percent-encoded: where a
+   * scan that did not come to its end has come to. Then `InvalidInput` with `partition`, and on a store that lists without order.
+   */
   readonly scanDocuments: (
-    options?: Within<S, N> & Query.Concurrency & Query.OnCorrupt
+    options?: Within<S, N> & Query.Concurrency & Query.OnCorrupt & { readonly after?: string | undefined }
   ) => Stream.Stream<Document.Document<S["Type"], N["id"]>, ListError>
 
   /**

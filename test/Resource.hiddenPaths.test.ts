@@ -389,6 +389,7 @@ describe("paths that have to do with secrets", () => {
             told("page in JSON", yield* accounts.queryPageJson({ order: "-team", limit: 1, scan: true }))
             told("list", yield* accounts.list({ limit: 1 }))
             told("documents", yield* Stream.runCollect(accounts.scanDocuments()))
+            told("documents after an id", yield* Stream.runCollect(accounts.scanDocuments({ after: "0" })))
             told("history", yield* Stream.runCollect(accounts.history("1")))
             told("explain", yield* accounts.explain(yield* accounts.getDocument("1")))
             told("ndjson", yield* Stream.mkString(Export.ndjsonText(whole)))

@@ -608,3 +608,42 @@ describe("batches", () => {
       })
   )
 })
+
+describe("a scan that begins after an id", () => {
+  const declared = {
+    schema: Schema.Struct({ id: Schema.String, group: Schema.String }),
+    primaryKey: "id",
+    partitions: { byGroup: ["group"] }
+  } as const
+
+  it.effect("goes on in the order of keys, wherever it has stopped, and also after what is gone", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const plain = yield* open("plain", declared)
+      const ids = ["a", "b/c", "b", "é", "~", "A", "..", "%25"]
+      for (const id of ids) yield* plain.insert({ id, group: "g" })
+      const scanned = (after?: string) =>
+        Effect.map(Stream.runCollect(plain.scanDocuments({ after })), (all) => all.map(({ id }) => id))
+      const all = yield* scanned()
+      assert.sameMembers(all, ids)
+      for (const [i, id] of all.entries()) assert.deepStrictEqual(yield* scanned(id), all.slice(i + 1))
+      yield* plain.delete("b")
+      assert.deepStrictEqual(yield* scanned("b"), all.slice(all.indexOf("b") + 1))
+    })
+  )
+
+  it.effect("is refused of a partition, and where a store lists without order", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const plain = yield* open("plain", declared)
+      const partition = { partition: "byGroup", values: { group: "g" }, after: "a" } as const
+      const refused = yield* Effect.flip(Stream.runDrain(plain.scanDocuments(partition)))
+      assert.strictEqual(refused._tag, "InvalidInput")
+      const { store } = yield* MemoryStore.make({ profile: "express" })
+      const other = yield* openOn(store)
+      const unordered = yield* other.open("plain", declared)
+      const without = yield* Effect.flip(Stream.runDrain(unordered.scanDocuments({ after: "a" })))
+      assert.strictEqual(without._tag, "InvalidInput")
+    })
+  )
+})

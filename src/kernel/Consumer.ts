@@ -282,11 +282,12 @@ export interface Consumer<A> {
    *
    * `snapshot` runs before the first entry the first time that anybody consumes under this name, and again if it did not come
    * to its end: what is there when the end of the log was noted. So with `start: "end"` nothing is missing between what it sees and the
-   * entries that follow; some it has seen are among those.
+   * entries that follow; some it has seen are among those. A position that it gives, of its own beginning in an earlier life, is gone on from
+   * where that is before the end that was noted now.
    */
   readonly consume: <E, R, E2 = never, R2 = never>(
     handle: Handler<A, E, R>,
-    options?: { readonly snapshot?: Effect.Effect<void, E2, R2> | undefined }
+    options?: { readonly snapshot?: Effect.Effect<number | void, E2, R2> | undefined }
   ) => Effect.Effect<Running<E2>, never, R | R2 | Scope.Scope>
   /**
    * Waits for the lease, handles what there is to the end that the source has then, writes the position, and gives the lease up.
@@ -516,13 +517,13 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   /** The position that a new holder of the lease goes on from; the first time that of the start. */
   const begin = Effect.fnUntraced(function* <E, R>(
     point: Checkpoint.Checkpoint<Position>,
-    snapshot: Effect.Effect<void, E, R>
+    snapshot: Effect.Effect<number | void, E, R>
   ) {
     const found = yield* point.position
     if (Option.isSome(found)) return found.value
     const next = yield* placed(options.start ?? "beginning")
-    yield* snapshot
-    return yield* point.commit({ epoch: 0, next })
+    const begun = yield* snapshot
+    return yield* point.commit({ epoch: 0, next: typeof begun === "number" ? Math.min(begun, next) : next })
   })
 
   // ---------------------------------------------------------------------------
@@ -860,7 +861,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     discard,
     consume: Effect.fn("Consumer.consume")(function* <E, R, E2 = never, R2 = never>(
       handle: Handler<A, E, R>,
-      { snapshot = Effect.void }: { readonly snapshot?: Effect.Effect<void, E2, R2> | undefined } = {}
+      { snapshot = Effect.void }: { readonly snapshot?: Effect.Effect<number | void, E2, R2> | undefined } = {}
     ) {
       const tally = newTally()
       let end = Deferred.makeUnsafe<never, E2 | ConsumeError>()
@@ -1046,7 +1047,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
 interface How<E, R> {
   /** To the end that there is at the beginning; else for ever. */
   readonly isOnce: boolean
-  readonly snapshot: Effect.Effect<void, E, R>
+  readonly snapshot: Effect.Effect<number | void, E, R>
   readonly tally: Tally
 }
 

@@ -71,6 +71,7 @@ import * as StoreError from "../storage/StoreError.ts"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
 import * as delivery from "./replicator/internal/delivery.ts"
 import * as documents from "./replicator/internal/documents.ts"
+import * as snapshotProgress from "./replicator/internal/progress.ts"
 import * as unsentLetters from "./replicator/internal/unsent.ts"
 
 // -----------------------------------------------------------------------------
@@ -142,7 +143,9 @@ type Read = Document.Document<Values>
 
 interface AnyRepository {
   readonly getDocument: (id: string) => Effect.Effect<Read, DbError.NotFound | ReadError>
-  readonly scanDocuments: (options: Query.OnCorrupt & Query.Concurrency) => Stream.Stream<Read, ListError>
+  readonly scanDocuments: (
+    options: Query.OnCorrupt & Query.Concurrency & { readonly after?: string | undefined }
+  ) => Stream.Stream<Read, ListError>
   readonly fromImage: (
     record: ImageRecord,
     side: "before" | "after"
@@ -573,11 +576,9 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, One extends Re
       longestPause,
       lease
     })
-    const unsent = unsentLetters.make(self.store(unsentLetters.Letter, { resource }), shape, [
-      name,
-      source.kind,
-      String(source.generation)
-    ])
+    const ofLane = [name, source.kind, String(source.generation)]
+    const unsent = unsentLetters.make(self.store(unsentLetters.Letter, { resource }), shape, ofLane)
+    const progress = snapshotProgress.make(self.store(snapshotProgress.Progress, { resource }), ofLane)
     const attributes = { replica: name, resource }
     const images = source.kind === "journal" ? (upkeep(resource)?.settings?.journal?.images ?? "none") : "none"
 
@@ -651,18 +652,25 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, One extends Re
         })
       )
 
-    const sync = Guard.trusted(
+    /** What a process has left of a first snapshot, if what was written since then can still be read. */
+    const leftOf = Effect.gen(function* () {
+      const found = yield* progress.get
+      return found === undefined || found.next < (yield* from.status).first ? undefined : found
+    })
+
+    const noted = (
+      begun: snapshotProgress.Progress | undefined,
+      note: (progress: snapshotProgress.Progress) => Effect.Effect<void, StoreError.StoreError>
+    ) =>
       Effect.gen(function* () {
         // Whatever is read from here on has all entries before it.
-        const { next } = yield* from.status
+        const next = begun?.next ?? (yield* from.status).next
         const version = versionOf(source, next - 1)
-        const run = yield* Id.random
-        let documents = 0
-        let unreadable = 0
-        let refused = 0
+        const run = begun?.run ?? (yield* Id.random)
+        let { documents, refused, unreadable } = begun ?? { documents: 0, refused: 0, unreadable: 0 }
         const corrupt: Array<Query.Corrupt> = []
         const onCorrupt = (one: Query.Corrupt) => Effect.sync(() => void corrupt.push(one))
-        const note = Effect.fnUntraced(function* (id: string, error: string, message: string) {
+        const noteUnsent = Effect.fnUntraced(function* (id: string, error: string, message: string) {
           yield* unsent.note({ id, position: next - 1, error, message, run })
           yield* Effect.logError(
             `document ${JSON.stringify(id)} of ${resource} is not in the replica ${name}: ${message}`
@@ -671,7 +679,7 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, One extends Re
         const noteCorrupt = Effect.gen(function* () {
           for (const { id, reason } of corrupt.splice(0)) {
             unreadable += 1
-            yield* note(id, reason._tag, "it cannot be read")
+            yield* noteUnsent(id, reason._tag, "it cannot be read")
           }
         })
         const put = Effect.fnUntraced(function* (
@@ -697,29 +705,55 @@ export const make = Effect.fn("Replicator.make")(function* <E, R, One extends Re
           if (Option.isNone(failure)) return yield* outcome as Exit.Exit<never, never>
           if (found.length === 1) {
             refused += 1
-            return yield* note(found[0]!.id, failure.value._tag, failure.value.message)
+            return yield* noteUnsent(found[0]!.id, failure.value._tag, failure.value.message)
           }
           // One that is refused takes none of the others with it.
           const middle = found.length >> 1
           yield* put(found.slice(0, middle))
           yield* put(found.slice(middle))
         })
-        yield* repository.scanDocuments({ onCorrupt }).pipe(
+        const progressed = (after: string | undefined, isDone: boolean) =>
+          note({ run, next, ...(after === undefined ? {} : { after }), isDone, documents, refused, unreadable })
+        const after = begun?.after
+        yield* repository.scanDocuments({ onCorrupt, ...(after === undefined ? {} : { after }) }).pipe(
           Stream.grouped(batchSize),
-          Stream.runForEach((some) => Effect.andThen(put(some), noteCorrupt))
+          Stream.runForEach((some) =>
+            put(some).pipe(
+              Effect.andThen(noteCorrupt),
+              Effect.andThen(Effect.suspend(() => progressed(some.at(-1)?.id, false)))
+            )
+          )
         )
         yield* noteCorrupt
         yield* unsent.keepOnly(run)
         // What cannot be read is not gone.
         const removed = unreadable > 0 || refused > 0 ? undefined : yield* deliver.sweep(shape, version)
-        return { resource, documents, removed, unreadable, refused } satisfies Synced
+        yield* progressed(undefined, true)
+        return { next, synced: { resource, documents, removed, unreadable, refused } satisfies Synced }
+      })
+
+    const sync = Guard.trusted(
+      Effect.map(
+        noted(undefined, () => Effect.void),
+        ({ synced }) => synced
+      )
+    )
+
+    /** Goes on in the place of a process that has died, and gives the position at which the snapshot began. */
+    const snapshot = Guard.trusted(
+      Effect.gen(function* () {
+        // Without order nothing comes after what was sent.
+        const isOrdered = store.capabilities?.orderedList !== false
+        const begun = isOrdered ? yield* leftOf : undefined
+        if (begun?.isDone === true) return begun.next
+        return (yield* noted(begun, isOrdered ? progress.set : () => Effect.void)).next
       })
     )
 
     let running: Consumer.Running<unknown> | undefined
     if (options.replicates !== false) {
       const isSnapshot = (options.snapshot ?? true) && !(source.kind === "listing" && started?.first === 0)
-      running = yield* consumer.consume(handle, isSnapshot ? { snapshot: Effect.asVoid(sync) } : {})
+      running = yield* consumer.consume(handle, isSnapshot ? { snapshot } : {})
       if (source.kind === "listing") yield* compare(resource, changes)
     }
 

@@ -66,6 +66,15 @@ export interface Listing<A> {
   readonly bases: (
     request: (Planned & Query.Concurrency & Query.OnCorrupt) | undefined
   ) => Stream.Stream<Base<A>, ListFailure>
+  /**
+   * All documents whose keys come after that of an id. `InvalidInput`: the store lists without order, or `isWhole` says that not all are
+   * asked for.
+   */
+  readonly basesAfter: (
+    after: string,
+    options: Query.Concurrency & Query.OnCorrupt,
+    isWhole: boolean
+  ) => Stream.Stream<Base<A>, ListFailure>
   /** The same, a document that cannot be read being told in its place. */
   readonly results: (
     request: (Query.Within & Query.Concurrency) | undefined
@@ -124,7 +133,8 @@ export interface Listing<A> {
   readonly through: <X>(
     range: Range,
     options: (Query.Concurrency & Query.OnCorrupt & Pick<Planned, "narrow" | "most">) | undefined,
-    read: (hit: Hit) => Effect.Effect<X | undefined, ReadFailure>
+    read: (hit: Hit) => Effect.Effect<X | undefined, ReadFailure>,
+    startAfter?: string
   ) => Stream.Stream<X, ListFailure>
 }
 
@@ -262,9 +272,9 @@ export const make = <A>(
     return all
   })
 
-  const through: Listing<A>["through"] = (range, options, read) => {
+  const through: Listing<A>["through"] = (range, options, read, startAfter) => {
     const tolerance = Tolerance.make(name, options)
-    return batches(range, options).pipe(
+    return batches(range, options, startAfter).pipe(
       Stream.mapEffect((hits) => each(hits, read, tolerance, options?.concurrency)),
       Stream.flatMap(tolerance.inOrder)
     )
@@ -374,6 +384,17 @@ export const make = <A>(
 
   return {
     bases: (request) => streamed(request, (range) => through(range, request, (hit) => baseOf(range, hit))),
+    basesAfter: (after, options, isWhole) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const problem = isWhole
+            ? "the store lists without order, so that nothing comes after an id"
+            : "it is for all documents, without a partition or conditions"
+          if (!isWhole || !capabilities.orderedList) return yield* invalid(["after"], `Expected none: ${problem}`)
+          const startAfter = yield* context.key(after)
+          return through(keys.whole, options, (hit) => baseOf(keys.whole, hit), startAfter)
+        })
+      ),
     results: (request) =>
       streamed(request, (range) =>
         through(range, request, (hit) =>

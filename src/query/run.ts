@@ -63,6 +63,12 @@ export type QueryFailure = ListFailure | DbError.NotAllowed | Pipeline.Rejected
 export interface Queries<A> {
   /** The documents that meet the conditions and pass the filters. */
   readonly bases: (request: Query.Request<A>, filters: Filters<A>) => Stream.Stream<Base<A>, QueryFailure>
+  /** All documents that pass the filters, in the order of their keys, after that of an id. */
+  readonly basesAfter: (
+    after: string,
+    request: Query.Request<A>,
+    filters: Filters<A>
+  ) => Stream.Stream<Base<A>, QueryFailure>
   /** The same with their JSON form. */
   readonly found: (request: Query.Request<A>, filters: Filters<A>) => Stream.Stream<Found<A>, QueryFailure>
   /**
@@ -367,6 +373,8 @@ export const make = <S extends DocumentSchema>(
       isPlain(request) && (request.partition !== undefined || (request.scan ?? scan))
         ? passing(listing.bases(request), filters)
         : Stream.map(found(request, filters), ({ base }) => base),
+    basesAfter: (after, request, filters) =>
+      passing(listing.basesAfter(after, request, isPlain(request) && request.partition === undefined), filters),
     ids: (request, filters) => {
       const ids =
         isPlain(request) && filters.length === 0

@@ -571,8 +571,8 @@ const makeNow = <S extends DocumentSchema>(
     scan: (options = {}) =>
       draw("Resource.scan")(Stream.map(reading.query({ ...options, scan: true }), ({ value }) => value)),
 
-    scanDocuments: (options = {}) =>
-      draw("Resource.scanDocuments")(Stream.map(reading.query({ ...options, scan: true }), reading.envelopeOf)),
+    scanDocuments: ({ after, ...options } = {}) =>
+      draw("Resource.scanDocuments")(Stream.map(reading.query({ ...options, scan: true }, after), reading.envelopeOf)),
 
     scanResults: (options = {}) =>
       draw("Resource.scanResults")(

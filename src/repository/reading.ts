@@ -77,8 +77,8 @@ export interface Reading<A> {
     name: string
   ) => <E>(id: string, load: Load<A, E>) => Effect.Effect<Document.Document<A>, DbError.Named<E>> | undefined
   readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
-  /** Reads as `query`. */
-  readonly query: (request: Query.Request<A>) => Stream.Stream<Shown<A>, ListError>
+  /** Reads as `query`; all after an id, in the order of keys. */
+  readonly query: (request: Query.Request<A>, after?: string) => Stream.Stream<Shown<A>, ListError>
   /** The same in JSON form, with the system fields and without secrets. */
   readonly queryJson: (
     request: Query.Request<A>,
@@ -180,10 +180,10 @@ export const make = <A, Insert, Update, Patch>(
     return base !== undefined && base.value === value ? Effect.succeed(fields.jsonOf(base)) : jsonOfMade(shown)
   }
 
-  const query: Reading<A>["query"] = (request) =>
+  const query: Reading<A>["query"] = (request, after) =>
     Stream.suspend((): Stream.Stream<Shown<A>, ListError> => {
       const bases = (request: Query.Request<A>, filters: ReadonlyArray<Pipeline.Filter<A>> = []) =>
-        namedStream(queries.bases(request, filters))
+        namedStream(after === undefined ? queries.bases(request, filters) : queries.basesAfter(after, request, filters))
       if (!pipeline.concerns("query")) return Stream.map(bases(request), shownOf)
       const read = pipeline.read("query", { request, filters: [] }, (input) =>
         Effect.succeed(Stream.map(bases(input.request, input.filters), documentOf))

@@ -9,7 +9,7 @@ import * as Replicator from "effect-s3db/plugins/Replicator"
 import * as Resource from "effect-s3db/Resource"
 import { crashing, memory, openOn } from "../fixture.ts"
 import { settled } from "../waiting.ts"
-import { assertSame, memoryTarget, open, Plain, Silent, sourceOf } from "./replicas.ts"
+import { assertSame, diesInSnapshot, memoryTarget, open, Plain, Silent, sourceOf } from "./replicas.ts"
 
 const passing = (count: number) =>
   Effect.forEach(Array.from({ length: count }), () => Effect.andThen(settled, TestClock.adjust("1 second")), {
@@ -65,4 +65,23 @@ describe("Replicator, at every request", () => {
       }).pipe(Effect.scoped)
     )
   }
+
+  it.effect.each(["before", "after"] as const)(
+    "goes on in the midst of a snapshot, whenever its process dies: %s",
+    (when) =>
+      Effect.gen(function* () {
+        let resumed = 0
+        for (let at = 1; at < 150; at++) {
+          const { first, isOver, second } = yield* diesInSnapshot(at, when)
+          if (first.length > 2 && second.length > 0) resumed += 1
+          assert.isAtMost(
+            first.filter((id) => second.includes(id)).length,
+            2,
+            `${at}: ${first.join()} ${second.join()}`
+          )
+          if (isOver) break
+        }
+        assert.isAbove(resumed, 1)
+      })
+  )
 })

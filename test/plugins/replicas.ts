@@ -1,14 +1,18 @@
 /** Replicas in tests: a resource, a target in memory, and how both are opened and driven through time. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import { Database } from "effect-s3db/Database"
 import * as Replicator from "effect-s3db/plugins/Replicator"
 import * as ReplicaTarget from "effect-s3db/plugins/ReplicaTarget"
 import * as Resource from "effect-s3db/Resource"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
-import { openOn } from "../fixture.ts"
+import { crashing, memory, openOn } from "../fixture.ts"
+import { settled } from "../waiting.ts"
 import { driven } from "./nearby.ts"
 
 export type Store = ObjectStore["Service"]
@@ -145,3 +149,48 @@ export const sourceOf = Effect.fnUntraced(function* <E>(repository: {
 
 export const assertSame = (replica: unknown, source: unknown) =>
   assert.deepStrictEqual(JSON.parse(JSON.stringify(replica)), JSON.parse(JSON.stringify(source)))
+
+const passing = (count: number) =>
+  Effect.forEach(Array.from({ length: count }), () => Effect.andThen(settled, TestClock.adjust("1 second")), {
+    discard: true
+  })
+
+/**
+ * A process dies at a request of its first snapshot, documents before and after its place are written, and another one goes on. Which documents
+ * each has sent, and whether the first came to its end.
+ */
+export const diesInSnapshot = Effect.fnUntraced(function* (at: number, when: "before" | "after") {
+  const store = yield* memory
+  const before = yield* openOn(store)
+  const things = yield* Effect.provideService(Resource.make(Things.definition), Database, before.database)
+  const ids = ["a", "b", "c", "c/d", "d", "é", "f", "g"]
+  yield* things.insertMany(ids.map((id, n) => ({ id, n })))
+  const journaled = before.database.journal.catchUp(before.database.journaled, { lease: "1 second" })
+  yield* journaled
+  const { batches, documents, target } = memoryTarget("changes")
+  const crash = crashing(store, at, when)
+  const living = (of: Store) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      yield* Effect.exit(
+        Effect.gen(function* () {
+          yield* open(of, target, { batchSize: 2 })
+          yield* passing(4)
+        }).pipe(Scope.provide(scope))
+      )
+      yield* Scope.close(scope, Exit.void)
+      const snapshots = batches.splice(0).filter(({ isRepair }) => isRepair)
+      return snapshots.flatMap(({ changes }) => changes.map(({ id }) => id))
+    })
+  const first = yield* living(crash.store)
+  const isOver = crash.requests() < at
+  yield* things.update("a", { n: 100 })
+  yield* things.delete("b")
+  yield* things.insert({ id: "aa", n: 5 })
+  yield* things.update("g", { n: 100 })
+  yield* things.delete("f")
+  yield* journaled
+  const second = yield* living(store)
+  assertSame(documents("things"), yield* sourceOf(things))
+  return { first, second, isOver }
+})
