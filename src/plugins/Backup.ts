@@ -436,7 +436,8 @@ export class Backup extends Context.Service<
       options?: RestoreOptions
     ) => Effect.Effect<Plan, Failure | NoSuchBackup | TargetNotEmpty | OtherDatabase | RestoreUnderWay | BackupDamaged>
     /**
-     * Puts a backup back; the catalog comes last. One that was killed is begun again in the same way, and goes on. 1 PUT for each object that is
+     * Puts a backup back; the catalog comes last. One that was killed is begun again in the same way, and goes on; where it had come to its end,
+     * and all is there as it was, nothing is done. 1 PUT for each object that is
      * not there as it was.
      */
     readonly restore: (
@@ -800,6 +801,33 @@ export const make = Effect.fn("Backup.make")(function* (
     }
   })
 
+  /**
+   * How many objects are there, if that is all as it was and nothing else: a restoration that was killed after its last request has come to its
+   * end, and comes to it again.
+   */
+  const ended = Effect.fnUntraced(function* (
+    target: ObjectStore["Service"],
+    parts: ReadonlyArray<format.Part>,
+    catalog: Target.Catalog,
+    covers: (key: string) => boolean
+  ) {
+    if (!(yield* Target.hasCatalog(target, catalog))) return undefined
+    const { objectOf } = Restoring.writer(vault, target)
+    const isSame = Effect.fnUntraced(function* (action: Restoring.Action) {
+      if (action._tag === "Same") return true
+      // The ETags of another store may be others.
+      return action._tag === "Put" && action.isThere && (yield* Target.has(target, yield* objectOf(action.row)))
+    })
+    return yield* Restoring.actions(vault, target, parts, { covers, isReplaced: covers, mode: "replace" }).pipe(
+      Stream.mapEffect(isSame, { concurrency: 16 }),
+      Stream.takeUntil((isOne) => !isOne),
+      Stream.runFold(
+        (): number | undefined => 0,
+        (count, isOne) => (isOne && count !== undefined ? count + 1 : undefined)
+      )
+    )
+  })
+
   /** What has to be true of a target before anything is done. */
   const checked = Effect.fnUntraced(function* (
     { covers, manifest: { id, parts }, mode, target }: Effect.Success<ReturnType<typeof planned>>,
@@ -813,13 +841,15 @@ export const make = Effect.fn("Backup.make")(function* (
       const first = yield* Stream.runHead(
         Stream.filter(listAll(target, { prefix: "", keysOnly: true }), ({ key }) => covers(key))
       )
+      const there = Option.isSome(first) ? yield* ended(target, parts, catalog, covers) : undefined
+      if (there !== undefined) return { isBegun: false, there }
       if (Option.isSome(first)) return yield* new TargetNotEmpty({ key: first.value.key })
     }
     if (mode === "merge" || mode === "skip") {
       const description = yield* Target.difference(target, catalog)
       if (description !== undefined) return yield* new OtherDatabase({ description })
     }
-    return { isBegun: state !== undefined, parts }
+    return { isBegun: state !== undefined, there: undefined }
   })
 
   /** The catalog of a backup. */
@@ -878,7 +908,8 @@ export const make = Effect.fn("Backup.make")(function* (
   const plan = Effect.fn("Backup.plan")(function* (id: string, options: RestoreOptions = {}) {
     const what = yield* planned(id, options)
     const { manifest, mode, target } = what
-    yield* checked(what, yield* catalogOf(manifest))
+    const { there } = yield* checked(what, yield* catalogOf(manifest))
+    if (there !== undefined) return { ...counted(mode), unchanged: there }
     const made = counted(mode)
     yield* Stream.runForEach(Restoring.actions(vault, target, manifest.parts, what), (action) =>
       Effect.sync(() => count(made, action))
@@ -893,7 +924,8 @@ export const make = Effect.fn("Backup.make")(function* (
     const what = yield* planned(id, options)
     const { manifest, mode, target } = what
     const catalog = yield* catalogOf(manifest)
-    const { isBegun } = yield* checked(what, catalog)
+    const { isBegun, there } = yield* checked(what, catalog)
+    if (there !== undefined) return { ...counted(mode), unchanged: there }
     if (options.verify ?? mode !== "empty") {
       const { lost, problems } = yield* verified(manifest, onProgress)
       const [first] = problems

@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Base64 from "effect/encoding/Base64"
 import * as Id from "../../../crypto/Id.ts"
 import type { Json } from "../../../encoding/Json.ts"
+import { sameBytes } from "../../../internal/bytes.ts"
 import { isObject } from "../../../internal/json.ts"
 import { getOption, type ObjectStore } from "../../../storage/ObjectStore.ts"
 import { Corrupt, StoreError } from "../../../storage/StoreError.ts"
@@ -82,6 +83,28 @@ const putBack = (
     ...(contentEncoding === undefined ? {} : { contentEncoding }),
     repeatable: true
   })
+
+/** Whether an object is there as it was. 1 GET. */
+export const has = Effect.fnUntraced(function* (target: ObjectStore["Service"], wanted: format.Restored) {
+  const found = yield* getOption(target, wanted.key)
+  if (Option.isNone(found)) return false
+  const { body, contentEncoding, contentType, metadata } = found.value
+  const entries = Object.entries(wanted.metadata)
+  return (
+    contentEncoding === wanted.contentEncoding &&
+    contentType === wanted.contentType &&
+    entries.length === Object.keys(metadata).length &&
+    entries.every(([name, value]) => metadata[name] === value) &&
+    sameBytes(body, wanted.body)
+  )
+})
+
+/** Whether the catalog is there as it was, and its copy. */
+export const hasCatalog = (target: ObjectStore["Service"], { catalog, copy }: Catalog) =>
+  Effect.map(
+    Effect.forEach([catalog, copy], (one) => (one === undefined ? Effect.succeed(true) : has(target, one))),
+    (all) => all.every((isThere) => isThere)
+  )
 
 /** Puts the catalog, after its copy: with it the database is there. */
 export const putCatalog = Effect.fnUntraced(function* (target: ObjectStore["Service"], { catalog, copy }: Catalog) {
