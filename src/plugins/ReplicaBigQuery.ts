@@ -56,6 +56,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { millisecondsOf } from "../internal/duration.ts"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
+import { problemsOfNames } from "./replicator/internal/plans.ts"
 import * as bigQueries from "./replicator/internal/bigQuery.ts"
 import { Misfit } from "./replicator/internal/values.ts"
 
@@ -160,10 +161,18 @@ const problemOfReason = (reason: string, message: string): TargetError["problem"
   return ofSchema.test(message) ? "Schema" : "Unavailable"
 }
 
+/** What Google says of whoever wants a token, and of whoever has one. Of limits it says 403 as well. */
+const ofCredentials = new Set(["accessDenied", "authError", "forbidden", "insufficientPermissions", "required"])
+
 const failureOf = (status: number, text: string, retryAfter: string | undefined): TargetError => {
   const body = Option.getOrUndefined(Schema.decodeUnknownOption(Schema.fromJsonString(Failed))(text))
   const reason = body?.error.errors?.[0]?.reason ?? ""
-  const problem = status === 413 ? "Refused" : problemOfReason(reason, body?.error.message ?? "")
+  const problem =
+    status === 413
+      ? "Refused"
+      : status === 401 || ofCredentials.has(reason)
+        ? "Credentials"
+        : problemOfReason(reason, body?.error.message ?? "")
   const seconds = /^\d{1,6}$/.test(retryAfter ?? "") ? Number(retryAfter) : undefined
   return failure(problem, `${status} ${reason}`.trim(), seconds === undefined ? undefined : seconds * 1000)
 }
@@ -227,7 +236,7 @@ export const bigQuery = Effect.fn("ReplicaBigQuery.bigQuery")(function* (
           .setExpirationTime(seconds + tokenSeconds)
           .sign(await importPKCS8(Redacted.value(privateKey), "RS256"))
       },
-      catch: () => failure("Unavailable", "the key of the service account is none of PKCS #8")
+      catch: () => failure("Credentials", "the key of the service account is none of PKCS #8")
     })
     const { status, text } = yield* execute(
       HttpClientRequest.post(tokenEndpoint).pipe(
@@ -236,7 +245,8 @@ export const bigQuery = Effect.fn("ReplicaBigQuery.bigQuery")(function* (
     )
     const answer = Option.getOrUndefined(Schema.decodeUnknownOption(Schema.fromJsonString(Token))(text))
     if (status !== 200 || answer === undefined) {
-      return yield* failure("Unavailable", `there is no token for the service account: ${status}`)
+      const problem = status >= 400 && status < 500 && status !== 408 && status !== 429 ? "Credentials" : "Unavailable"
+      return yield* failure(problem, `there is no token for the service account: ${status}`)
     }
     const token = Redacted.make(answer.access_token)
     kept = { token, until: now + answer.expires_in * 1000 - tokenMargin }
@@ -335,16 +345,14 @@ export const bigQuery = Effect.fn("ReplicaBigQuery.bigQuery")(function* (
         const { columns, name, primaryKey } = shape
         const table = tableOf(shape)
         const tell = (problem: string) => problems.push({ name, problem })
-        const wrong = [
-          [table.name, bigQueries.problemOfTable(table.name)] as const,
+        const wrong = problemsOfNames(shape, [
+          [table.name, bigQueries.problemOfTable(table.name)],
           ...[primaryKey, ...columns.map((column) => column.name)].map(
             (of) => [of, bigQueries.problemOfColumn(of)] as const
           )
-        ].flatMap(([of, problem]) => (problem === undefined ? [] : [`${JSON.stringify(of)}: ${problem}`]))
-        if (wrong.length > 0) {
-          wrong.forEach(tell)
-          continue
-        }
+        ])
+        problems.push(...wrong)
+        if (wrong.length > 0) continue
         const lock = bigQueries.lockOf(table)
         if ((yield* columnsOf(lock)) === undefined) {
           steps.push({

@@ -51,6 +51,7 @@ import * as awsJson from "../storage/internal/awsJson.ts"
 import { digests } from "../storage/internal/s3Digests.ts"
 import type { Credentials } from "../storage/S3HttpStore.ts"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
+import { problemsOfNames } from "./replicator/internal/plans.ts"
 import * as attributeValues from "./replicator/internal/attributeValues.ts"
 import { Misfit } from "./replicator/internal/values.ts"
 
@@ -141,6 +142,17 @@ const problemOf = ({ concurrency, deletionsFor, endpoint, region, timeout }: Dyn
   return timeout === undefined || millisecondsOf(timeout) >= 1 ? undefined : "timeout: Expected a duration from 1 ms"
 }
 
+/** What AWS says of who asks. */
+const ofCredentials: ReadonlySet<string> = new Set([
+  "AccessDeniedException",
+  "ExpiredTokenException",
+  "IncompleteSignatureException",
+  "InvalidClientTokenId",
+  "InvalidSignatureException",
+  "MissingAuthenticationTokenException",
+  "UnrecognizedClientException"
+])
+
 /**
  * Makes a target of DynamoDB. No request. It fails with `TargetError` where an option is wrong.
  *
@@ -190,7 +202,8 @@ export const dynamoDb = Effect.fn("ReplicaDynamoDb.dynamoDb")(function* (
 
   const failureOf = (action: string, refusal: string): TargetError => {
     if (refusal === "ResourceNotFoundException") return failure("Schema", "the table is not there")
-    return failure(refusals.has(refusal) ? "Refused" : "Unavailable", `${action}: ${refusal}`)
+    const problem = refusals.has(refusal) ? "Refused" : ofCredentials.has(refusal) ? "Credentials" : "Unavailable"
+    return failure(problem, `${action}: ${refusal}`)
   }
 
   const asked = Effect.fnUntraced(function* <A, I>(action: string, input: Schema.Json, answer: Schema.Codec<A, I>) {
@@ -247,15 +260,13 @@ export const dynamoDb = Effect.fn("ReplicaDynamoDb.dynamoDb")(function* (
       for (const shape of shapes) {
         const table = tableOf(shape)
         const tell = (problem: string) => problems.push({ name: shape.name, problem })
-        const wrong = [
-          [table, attributeValues.problemOfTable(table)] as const,
-          [shape.primaryKey, attributeValues.problemOfAttribute(shape.primaryKey, mostKeyNameBytes)] as const,
+        const wrong = problemsOfNames(shape, [
+          [table, attributeValues.problemOfTable(table)],
+          [shape.primaryKey, attributeValues.problemOfAttribute(shape.primaryKey, mostKeyNameBytes)],
           ...shape.columns.map(({ name }) => [name, attributeValues.problemOfAttribute(name, mostNameBytes)] as const)
-        ].flatMap(([name, problem]) => (problem === undefined ? [] : [`${JSON.stringify(name)}: ${problem}`]))
-        if (wrong.length > 0) {
-          wrong.forEach(tell)
-          continue
-        }
+        ])
+        problems.push(...wrong)
+        if (wrong.length > 0) continue
         const there = yield* describe(table)
         if (there === undefined) {
           steps.push({

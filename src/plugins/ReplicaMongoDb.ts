@@ -44,6 +44,7 @@ import type * as Scope from "effect/Scope"
 import { millisecondsOf } from "../internal/duration.ts"
 import * as Plugin from "../Plugin.ts"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
+import { problemsOfNames } from "./replicator/internal/plans.ts"
 import * as bsonValues from "./replicator/internal/bsonValues.ts"
 import { Misfit } from "./replicator/internal/values.ts"
 
@@ -75,6 +76,8 @@ const refusals: ReadonlySet<number> = new Set([
   2, 9, 14, 15, 22, 52, 53, 54, 55, 56, 57, 66, 121, 10334, 17280, 17419, 17420
 ])
 const schemaCodes: ReadonlySet<number> = new Set([26, 73, 166])
+/** Who asks is not known, or may not. */
+const credentialCodes: ReadonlySet<number> = new Set([11, 13, 18, 8000])
 const duplicateKey = 11000
 const namespaceExists = 48
 
@@ -91,6 +94,7 @@ const failureOf = (error: unknown): TargetError => {
   const codeName = memberOf(error, "codeName")
   const description = [name, code, codeName].filter((part) => part !== undefined).join(" ")
   if (typeof code === "number" && schemaCodes.has(code)) return failure("Schema", description)
+  if (typeof code === "number" && credentialCodes.has(code)) return failure("Credentials", description)
   // The driver itself cannot write it.
   const isOfDriver = /^(BSON\w*Error|MongoInvalidArgumentError|RangeError)$/.test(name)
   return failure(
@@ -221,15 +225,12 @@ export const mongoDb = Effect.fn("ReplicaMongoDb.mongoDb")(function* (
       const wrong = new Set<string>()
       for (const shape of shapes) {
         const name = nameOf(shape)
-        const all = [
-          [name, bsonValues.problemOfCollection(database.databaseName, name)] as const,
+        const found = problemsOfNames(shape, [
+          [name, bsonValues.problemOfCollection(database.databaseName, name)],
           ...shape.columns.map((column) => [column.name, bsonValues.problemOfField(column.name)] as const)
-        ]
-        for (const [of, problem] of all) {
-          if (problem === undefined) continue
-          wrong.add(shape.name)
-          problems.push({ name: shape.name, problem: `${JSON.stringify(of)}: ${problem}` })
-        }
+        ])
+        if (found.length > 0) wrong.add(shape.name)
+        problems.push(...found)
       }
       const asked = shapes.filter(({ name }) => !wrong.has(name))
       if (asked.length === 0) return { steps, problems }

@@ -52,6 +52,7 @@ import * as SqlError from "effect/sql/SqlError"
 import * as Base64 from "effect/encoding/Base64"
 import * as Plugin from "../Plugin.ts"
 import * as ReplicaTarget from "./ReplicaTarget.ts"
+import { problemsOfNames } from "./replicator/internal/plans.ts"
 import * as sql from "./replicator/internal/sql.ts"
 import { Misfit } from "./replicator/internal/values.ts"
 
@@ -115,14 +116,13 @@ const planOf = Effect.fnUntraced(function* (
   }
   for (const shape of shapes) {
     const table = tableOf(shape)
-    const wrong = [shape.name, shape.primaryKey, ...shape.columns.map(({ name }) => name)].flatMap((name) => {
-      const problem = dialect.problemOfName(name)
-      return problem === undefined ? [] : [`${JSON.stringify(name)}: ${problem}`]
-    })
-    if (wrong.length > 0) {
-      problems.push(...wrong.map((problem) => ({ name: shape.name, problem })))
-      continue
-    }
+    const names = [shape.name, shape.primaryKey, ...shape.columns.map(({ name }) => name)]
+    const wrong = problemsOfNames(
+      shape,
+      names.map((name) => [name, dialect.problemOfName(name)])
+    )
+    problems.push(...wrong)
+    if (wrong.length > 0) continue
     const present = yield* columnsIn(shape.name)
     if (present.length === 0) {
       steps.push({ name: shape.name, description: `create the table ${shape.name}`, statement: dialect.create(table) })
@@ -220,6 +220,7 @@ const targetOf = (connection: Connection): ReplicaTarget.Target => {
 
 /** What says nothing of the values that were sent is waited out. */
 const ofSqlState = (state: string): Problem => {
+  if (state.startsWith("28")) return "Credentials"
   if (state.startsWith("42")) return "Schema"
   return ["22", "23", "54"].includes(state.slice(0, 2)) ? "Refused" : "Unavailable"
 }
@@ -295,7 +296,7 @@ const mysqlFailure =
     const code = textAt(error, "code") ?? "failed"
     // Too large for the server, or for the row: no other time either.
     const isOfValues = ["22", "23"].includes(state.slice(0, 2)) || refusals.has(code)
-    const problem = isOfValues ? "Refused" : state.startsWith("42") ? "Schema" : "Unavailable"
+    const problem = isOfValues ? "Refused" : ofSqlState(state)
     const message = error instanceof Error ? error.message : ""
     return failure(kind, problem, `${code} ${withoutValues(message)}`)
   }
@@ -586,7 +587,8 @@ export const libsql = ({
         .execute(request)
         .pipe(Effect.mapError((error) => failure(kind, "Unavailable", `${error.reason._tag}: no answer`)))
       if (response.status !== 200) {
-        const problem = response.status === 413 ? "Refused" : "Unavailable"
+        const isOfCredentials = response.status === 401 || response.status === 403
+        const problem = response.status === 413 ? "Refused" : isOfCredentials ? "Credentials" : "Unavailable"
         return yield* failure(kind, problem, `the answer was ${response.status}`)
       }
       const answer = decodeAnswer(

@@ -42,13 +42,14 @@ import type * as Columns from "./parquet/internal/columns.ts"
 /**
  * A target that could not do what it was asked.
  *
- * - `Unavailable`: it cannot be reached, is busy, or does not let anybody in. Tried again, with growing pauses, for as long as it takes.
+ * - `Unavailable`: it cannot be reached, or is busy. Tried again, with growing pauses, for as long as it takes.
+ * - `Credentials`: it does not know who asks, or does not let him do it. Tried again, too, and the circuit is open at once.
  * - `Schema`: what it has is not as the documents need it, such as a table that is missing. Tried again, too: nothing is given up for it.
  * - `Refused`: it does not take these documents. One that is refused alone, again and again, becomes a dead letter.
  *
  * `description` shows no values of documents.
  *
- * @remedy `Unavailable`: see that the target runs and can be reached. `Schema`: look at `plan`, and run it or mend the target. `Refused`: mend the document, or leave it out, then `replay`.
+ * @remedy `Unavailable`: see that the target runs and can be reached. `Credentials`: mend the key, the password or the token that the target is given, or what it may do there; nothing is lost meanwhile. `Schema`: look at `plan`, and run it or mend the target. `Refused`: mend the document, or leave it out, then `replay`.
  * @category errors
  * @since 0.1.0
  */
@@ -56,7 +57,7 @@ export class TargetError extends ExpectedError<TargetError>("effect-s3db/plugins
   "TargetError",
   {
     target: Schema.String,
-    problem: Schema.Literals(["Unavailable", "Schema", "Refused"]),
+    problem: Schema.Literals(["Unavailable", "Credentials", "Schema", "Refused"]),
     description: Schema.String,
     /** What the target says of when to come again, in milliseconds from now. */
     retryAfterMillis: Schema.optionalKey(Schema.Number)

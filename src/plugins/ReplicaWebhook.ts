@@ -168,7 +168,8 @@ export const webhook = Effect.fn("ReplicaWebhook.webhook")(function* ({
       )
     )
     if (status >= 200 && status < 300) return
-    const problem = refusals.has(status) ? "Refused" : "Unavailable"
+    const isOfCredentials = status === 401 || status === 403
+    const problem = refusals.has(status) ? "Refused" : isOfCredentials ? "Credentials" : "Unavailable"
     return yield* failure(problem, `the answer was ${status}`, retryAfterOf(headers["retry-after"], now))
   })
 

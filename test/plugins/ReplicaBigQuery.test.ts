@@ -87,8 +87,8 @@ describe("ReplicaBigQuery", () => {
       const answers = [
         [no(403, "rateLimitExceeded"), "Unavailable"],
         [no(403, "quotaExceeded"), "Unavailable"],
-        [no(403, "accessDenied"), "Unavailable"],
-        [no(401, "authError"), "Unavailable"],
+        [no(403, "accessDenied"), "Credentials"],
+        [no(401, "authError"), "Credentials"],
         [no(500, "backendError"), "Unavailable"],
         [{ status: 502, body: "secret value" }, "Unavailable"],
         [no(404, "notFound"), "Schema"],
@@ -158,14 +158,27 @@ describe("ReplicaBigQuery", () => {
       yield* target.apply(batch(change("a", 3)))
       assert.strictEqual(assertions.length, 2)
       refuses = true
-      yield* Effect.flip(target.apply(batch(change("a", 4))))
+      assert.strictEqual((yield* Effect.flip(target.apply(batch(change("a", 4))))).problem, "Credentials")
       refuses = false
       yield* target.apply(batch(change("a", 4)))
       assert.strictEqual(assertions.length, 3)
       const wrong = yield* opened({ credentials: { clientEmail: "x", privateKey: Redacted.make("s3cret") } })
       const error = yield* Effect.flip(wrong.target.apply(batch(change("a", 1))))
-      assert.strictEqual(error.problem, "Unavailable")
+      assert.strictEqual(error.problem, "Credentials")
       assert.notInclude(error.message, "s3cret")
+      // A key that is one, and not that of the account; and a server that cannot say.
+      for (const [status, problem] of [
+        [400, "Credentials"],
+        [401, "Credentials"],
+        [429, "Unavailable"],
+        [503, "Unavailable"]
+      ] as const) {
+        yield* TestClock.adjust("1 hour")
+        server.self.says = () => ({ status, body: { error: "invalid_grant", error_description: "s3cret" } })
+        const refused = yield* Effect.flip(target.apply(batch(change("a", 5))))
+        assert.strictEqual(refused.problem, problem, `${status}`)
+        assert.notInclude(refused.message, "s3cret")
+      }
     }).pipe(Effect.scoped)
   )
 

@@ -173,8 +173,8 @@ describe("ReplicaDynamoDb", () => {
         ["ValidationException", 400, "Refused"],
         ["SerializationException", 400, "Refused"],
         ["ResourceNotFoundException", 400, "Schema"],
-        ["UnrecognizedClientException", 400, "Unavailable"],
-        ["AccessDeniedException", 400, "Unavailable"],
+        ["UnrecognizedClientException", 400, "Credentials"],
+        ["AccessDeniedException", 400, "Credentials"],
         ["LimitExceededException", 400, "Unavailable"],
         ["NobodyKnowsException", 400, "Unavailable"],
         ["NobodyKnows", 503, "Unavailable"]

@@ -118,7 +118,11 @@ describe("ReplicaWebhook", () => {
         answers.push({ status })
         assert.strictEqual((yield* apply).problem, "Refused", `${status}`)
       }
-      for (const status of [401, 403, 404, 408, 410, 429, 500, 502, 503]) {
+      for (const status of [401, 403]) {
+        answers.push({ status })
+        assert.strictEqual((yield* apply).problem, "Credentials", `${status}`)
+      }
+      for (const status of [404, 408, 410, 429, 500, 502, 503]) {
         answers.push({ status })
         const { problem, retryAfterMillis } = yield* apply
         assert.deepStrictEqual([problem, retryAfterMillis], ["Unavailable", undefined], `${status}`)

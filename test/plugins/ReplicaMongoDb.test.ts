@@ -78,7 +78,8 @@ describe("ReplicaMongoDb", () => {
         writeErrors: [{ index: 0, code, errmsg }]
       })
       const answers = [
-        [no(13, "Unauthorized"), "Unavailable"],
+        [no(13, "Unauthorized"), "Credentials"],
+        [no(18, "AuthenticationFailed"), "Credentials"],
         [no(91, "ShutdownInProgress"), "Unavailable"],
         [no(73, "InvalidNamespace"), "Schema"],
         [writeError(121), "Refused"],

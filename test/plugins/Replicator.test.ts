@@ -11,7 +11,7 @@ import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import { Database } from "effect-s3db/Database"
 import * as Plugin from "effect-s3db/Plugin"
 import * as Replicator from "effect-s3db/plugins/Replicator"
-import type * as ReplicaTarget from "effect-s3db/plugins/ReplicaTarget"
+import * as ReplicaTarget from "effect-s3db/plugins/ReplicaTarget"
 import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import { crashing, memory, moments, openOn } from "../fixture.ts"
@@ -281,6 +281,26 @@ describe("Replicator", () => {
       assert.strictEqual((yield* replicator.status).circuit, "closed")
       assert.include(told, "CircuitOpened")
       assert.include(told, "CircuitClosed")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("says at once that a target does not let it in, leaves it alone, and goes on when it does", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { documents, says, target } = memoryTarget()
+      let isLocked = true
+      const denied = new ReplicaTarget.TargetError({ target: "memory", problem: "Credentials", description: "locked" })
+      says.before = () => (isLocked ? denied : undefined)
+      const { replicator, settle, things, journaled } = yield* open(store, target, { failures: 30 })
+      yield* settled
+      yield* things.insert({ id: "a", n: 1 })
+      yield* journaled
+      yield* passing(2)
+      assert.strictEqual((yield* replicator.status).circuit, "open")
+      assert.deepStrictEqual(yield* Stream.runCollect(replicator.deadLetters), [])
+      isLocked = false
+      yield* settle
+      assertSame(documents("things"), yield* sourceOf(things))
     }).pipe(Effect.scoped)
   )
 

@@ -105,7 +105,8 @@ export const make = (options: Options): Delivery => {
           failures >= threshold ? longestPauseMillis / 2 : 0,
           millis
         )
-        if (failures >= threshold || failure.problem === "Schema") {
+        // Waiting alone mends neither.
+        if (failures >= threshold || failure.problem === "Schema" || failure.problem === "Credentials") {
           const until = (yield* Clock.currentTimeMillis) + pause
           yield* become({ _tag: "Open", failures, until, problem: failure.message })
         } else {
