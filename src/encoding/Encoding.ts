@@ -789,8 +789,17 @@ const textForm: Form = {
       },
       direct(fields, primaryKey) {
         const direct = directly(fields, primaryKey, tree)
-        // What it reads and writes, this reads as well.
-        return direct === undefined ? undefined : { ...direct, json: (metadata) => read(metadata) ?? {} }
+        if (direct === undefined) return undefined
+        return {
+          ...direct,
+          json(metadata) {
+            const document = read(metadata)
+            // What was read or written reads as well: to take it for empty would take a document out of its indexes.
+            if (document === undefined)
+              throw new Error("metadata that was read or written directly has another form by now")
+            return document
+          }
+        }
       }
     }
   },

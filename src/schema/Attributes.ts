@@ -605,9 +605,9 @@ export const compileDefaults = (schema: DocumentSchema): ((document: Schema.Json
 }
 
 /**
- * What `compileDefaults` gives for a schema without such defaults: the document itself.
+ * Returns the document itself: what `compileDefaults` gives for a schema without such defaults.
  *
- * @category constants
+ * @category getters
  * @since 0.1.0
  */
 export const withoutDefaults = (document: Schema.Json): Schema.Json => document
