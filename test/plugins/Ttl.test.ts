@@ -22,6 +22,7 @@ import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as WriteContext from "effect-s3db/WriteContext"
+import * as Pauses from "effect-s3db/testing/Pauses"
 import { drive, keysOf, memory, openOn } from "../fixture.ts"
 import { settled } from "../waiting.ts"
 
@@ -575,7 +576,8 @@ describe("Ttl", () => {
         yield* Scope.close(first, Exit.void)
         yield* other.sessions.insert({ id: "late" })
         yield* until(Effect.map(idsOf(other.sessions), ({ length }) => length === 0))
-      })
+        // They meet at the lease: whoever was second pauses, for as long as the clock says.
+      }).pipe(Pauses.byClock)
     )
 
     it.effect("misses nothing after an outage of 30 days", () =>
