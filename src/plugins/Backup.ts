@@ -547,6 +547,12 @@ export const make = Effect.fn("Backup.make")(function* (
     return undefined
   })
 
+  const newId = Effect.gen(function* () {
+    const random = yield* (yield* Id.Generator).randomBytes(8)
+    const letters = Array.from(random, (byte) => (byte % 36).toString(36)).join("")
+    return format.idOf(yield* Clock.currentTimeMillis, letters)
+  })
+
   /** Says that a backup is under way, and what it stands on: whoever prunes leaves that. */
   const announced = Effect.fnUntraced(function* (state: format.Unfinished) {
     const put = yield* Vault.encodeUnfinished(vault, state)
@@ -582,11 +588,11 @@ export const make = Effect.fn("Backup.make")(function* (
       plugins
     }
     const startedAt = yield* Clock.currentTimeMillis
-    const random = yield* (yield* Id.Generator).randomBytes(8)
-    const id = format.idOf(startedAt, Array.from(random, (byte) => (byte % 36).toString(36)).join(""))
+    const id = yield* newId
 
     const others = (yield* Vault.unfinished(vault)).filter(
-      ({ state }) => state.source === source.location && isSameSelection(state.selection, selection)
+      ({ state }) =>
+        state.isReading !== true && state.source === source.location && isSameSelection(state.selection, selection)
     )
     // The one that has come furthest. It may still be under way: nothing of it is changed.
     let left = others.toSorted((a, b) => b.state.parts.length - a.state.parts.length)[0]?.state
@@ -917,12 +923,44 @@ export const make = Effect.fn("Backup.make")(function* (
     return made
   }, damagedNamed)
 
+  /**
+   * Says that a backup is read, as one that is under way says what it stands on: whoever prunes leaves it. Who may only read the vault does
+   * without.
+   */
+  const announcedReading = Effect.fnUntraced(function* ({ id, parts, selection, source }: format.Manifest) {
+    const own = yield* newId
+    const denied = Effect.logWarning(
+      `nothing says that the backup ${id} is being restored: the vault is not written to`
+    )
+    yield* announced({ format: format.version, id: own, source, selection, parent: id, parts, isReading: true }).pipe(
+      Effect.catchReasons("StoreError", { AccessDenied: () => denied, Unsupported: () => denied })
+    )
+    // Whoever has removed it before that did not know that it is read.
+    if (Option.isNone(yield* Vault.readManifest(vault, id))) return yield* new NoSuchBackup({ id })
+    return own
+  })
+
   const restore = Effect.fn("Backup.restore")(function* (id: string, options: RestoreOptions = {}) {
-    const { concurrency = 16, onProgress = quietly } = options
+    const { concurrency = 16 } = options
     const problem = checkCount("concurrency", concurrency)
     if (problem !== undefined) return yield* problem
     const what = yield* planned(id, options)
+    const reading = yield* announcedReading(what.manifest)
+    // What is left of it keeps the backup from being pruned for as long as one under way is not abandoned.
+    const over = Effect.ignore(store.delete(format.unfinishedKey(reading), { repeatable: true }))
+    return yield* restored(what, options).pipe(
+      Effect.tapError(() => over),
+      Effect.tap(() => over)
+    )
+  }, damagedNamed)
+
+  const restored = Effect.fnUntraced(function* (
+    what: Effect.Success<ReturnType<typeof planned>>,
+    options: RestoreOptions
+  ) {
+    const { concurrency = 16, onProgress = quietly } = options
     const { manifest, mode, target } = what
+    const { id } = manifest
     const catalog = yield* catalogOf(manifest)
     const { isBegun, there } = yield* checked(what, catalog)
     if (there !== undefined) return { ...counted(mode), unchanged: there }
@@ -981,7 +1019,7 @@ export const make = Effect.fn("Backup.make")(function* (
       total: manifest.objects
     })
     return made
-  }, damagedNamed)
+  })
 
   const prune = Effect.fn("Backup.prune")(function* (
     policy: Policy,
@@ -1034,7 +1072,10 @@ export const make = Effect.fn("Backup.make")(function* (
     list: Effect.map(manifests, (all) => all.map(snapshotOf)),
     get: (id) => Effect.map(manifestOf(id), snapshotOf),
     verify: Effect.fn("Backup.verify")(function* (id, { onProgress = quietly } = {}) {
-      return yield* verified(yield* manifestOf(id), onProgress)
+      const found = yield* verified(yield* manifestOf(id), onProgress)
+      // What is gone of one that was pruned meanwhile is no damage.
+      if (found.problems.length > 0) yield* manifestOf(id)
+      return found
     }),
     plan,
     restore,

@@ -651,6 +651,52 @@ describe("Backup under crashes", () => {
     })
   )
 
+  it.effect("one that is pruned while it is restored comes back whole, or not at all", () =>
+    Effect.gen(function* () {
+      const source = yield* filled
+      const another = yield* filled
+      const expected = yield* contents(source)
+      let [whole, refusals] = [0, 0]
+      for (let at = 1; ; at += 1) {
+        const [vault, target] = [yield* memory, yield* memory]
+        const backups = yield* backupsOf(source, vault)
+        const { id } = yield* backups.create()
+        yield* TestClock.adjust("1 hour")
+        // Shares no pack with the other.
+        yield* (yield* backupsOf(another, vault)).create({ exclude: ["orders"] })
+        yield* TestClock.adjust("1 hour")
+        let requests = 0
+        const meanwhile = <A, E>(effect: Effect.Effect<A, E>) =>
+          Effect.suspend(() => {
+            requests += 1
+            const pruning = backups
+              .remove(id)
+              .pipe(Effect.andThen(backups.prune({ last: 1 }, { grace: 0, abandoned: "1 day" })), Effect.orDie)
+            return requests === at ? Effect.andThen(pruning, effect) : effect
+          })
+        const store: Store = {
+          ...vault,
+          get: (key, options) => meanwhile(vault.get(key, options)),
+          put: (request) => meanwhile(vault.put(request)),
+          list: (request) => meanwhile(vault.list(request))
+        }
+        const opened = yield* backupsOf(source, store)
+        const done = yield* Effect.result(opened.restore(id, { target }))
+        if (done._tag === "Failure") {
+          assert.strictEqual(done.failure._tag, "NoSuchBackup", `${at}: ${done.failure.message}`)
+          assert.deepStrictEqual(yield* keysOf(target), [])
+          refusals += 1
+        } else {
+          assert.deepStrictEqual(yield* contents(target), expected, `${at}`)
+          whole += 1
+        }
+        if (requests < at) break
+      }
+      assert.isAbove(whole, 3)
+      assert.isAbove(refusals, 0)
+    })
+  )
+
   it.effect("what is pruned while a backup is taken is not what it uses", () =>
     Effect.gen(function* () {
       const source = yield* filled

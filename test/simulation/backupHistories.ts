@@ -1,7 +1,8 @@
 /**
  * Histories of writers, backups and restorations, on stores that fail in every way. A backup that says that it is of one instant is restored, and
  * compared with what the store has taken: there has to be a moment at which every object was as it is in the restored database. Every backup that is
- * there is whole.
+ * there is whole. Another process prunes, so that packs are shared by backups that come and go, and one restores the oldest backup, again and again:
+ * what comes back is whole, or the backup was gone before anything was restored.
  *
  * In every other history the resource has a journal, which somebody keeps, and backups go by it. Then it is the documents that were as they are
  * at one moment, by the identities of their versions: what crashed clients leave beside them is in no journal. They have all that they own.
@@ -23,6 +24,7 @@ import * as Backup from "effect-s3db/plugins/Backup"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
 import { listAll, type ListEntry, ObjectStore } from "effect-s3db/storage/ObjectStore"
+import { isStoreError } from "effect-s3db/storage/StoreError"
 import * as RetryingStore from "effect-s3db/storage/RetryingStore"
 import * as FaultyStore from "effect-s3db/testing/FaultyStore"
 import { atOnce, countsOf, drawing, fromSeed } from "./course.ts"
@@ -35,6 +37,8 @@ type Store = ObjectStore["Service"]
 export interface BackupBreak {
   readonly source?: (store: Store) => Store
   readonly vault?: (store: Store) => Store
+  /** The vault, as whoever prunes sees it. */
+  readonly pruned?: (store: Store) => Store
 }
 
 export interface Options {
@@ -166,7 +170,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   yield* TestClock.adjust("1 hour")
   const trace = FaultyStore.makeTrace()
   const controls: Array<FaultyStore.FaultyStore["control"]> = []
-  const seen = { operations: 0, unknown: 0, crashes: 0, byJournal: 0 }
+  const seen = { operations: 0, unknown: 0, crashes: 0, byJournal: 0, removed: 0, restored: 0 }
   const violations: Array<string> = []
   let written = 0
 
@@ -248,6 +252,43 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     () => !isJournaled
   )
 
+  /** Removes backups, and what nobody uses. */
+  const pruning = living(
+    (life) =>
+      Effect.gen(function* () {
+        const kept = yield* connect(vault, `p.${life}`, 120)
+        const backups = yield* Backup.make({ source: base, vault: broken?.pruned?.(kept) ?? kept })
+        for (;;) {
+          yield* Effect.sleep(yield* Random.nextIntBetween(1, 4_000))
+          seen.removed += (yield* backups.prune({ last: 2 }, { grace: "40 seconds", abandoned: "40 seconds" })).objects
+        }
+      }),
+    () => false
+  )
+
+  /** Brings the oldest backup back, which is the next to be removed. */
+  const restoring = living(
+    (life) =>
+      Effect.gen(function* () {
+        const backups = yield* Backup.make({ source: base, vault: yield* connect(vault, `r.${life}`, 200) })
+        for (;;) {
+          yield* Effect.sleep(yield* Random.nextIntBetween(1, 2_000))
+          const oldest = (yield* backups.list)[0]
+          if (oldest === undefined) continue
+          const { store: target } = yield* MemoryStore.make()
+          const done = yield* Effect.result(backups.restore(oldest.id, { target }))
+          if (Result.isSuccess(done)) {
+            seen.restored += 1
+            const found = yield* objectsOf(target, compared)
+            if (oldest.isInstant && !wasOnce(found)) violations.push(`${oldest.id}, restored beside, never was`)
+          } else if (done.failure._tag === "BackupDamaged" || isGone(done.failure)) {
+            violations.push(`${oldest.id} cannot be restored beside: ${done.failure.message}`)
+          }
+        }
+      }).pipe(Effect.scoped),
+    () => false
+  )
+
   const settle = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.gen(function* () {
       const settling = yield* Effect.forkChild(effect)
@@ -258,12 +299,14 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   const others = yield* Effect.forEach([0, 1], (index) =>
     Effect.forkChild(drawing(seed, 70 + index, `${seed}-backup ${index}`)(backingUp(index)))
   )
+  const pruner = yield* Effect.forkChild(drawing(seed, 76, `${seed}-pruner`)(pruning))
+  const restorer = yield* Effect.forkChild(drawing(seed, 77, `${seed}-restorer`)(restoring))
   const keeper = yield* Effect.forkChild(drawing(seed, 75, `${seed}-keeper`)(keeping))
   const writers = yield* Effect.forkChild(atOnce(2, seed, `${seed}-writer `, working))
   while (writers.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
   const end = yield* Fiber.await(writers)
   if (Exit.isFailure(end)) violations.push(`the run itself failed: ${Cause.pretty(end.cause)}`)
-  for (const other of [...others, keeper]) yield* settle(Fiber.interrupt(other))
+  for (const other of [...others, keeper, pruner, restorer]) yield* settle(Fiber.interrupt(other))
   yield* TestClock.adjust("1 hour")
   for (const control of controls) yield* control.settled
 
@@ -315,6 +358,9 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   return report
 })
 
+/** Whether an object that has to be there is not. */
+const isGone = (error: unknown): boolean => isStoreError(error) && error.reason._tag === "NoSuchKey"
+
 const sameObjects = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
   a.size === b.size && [...a].every(([key, what]) => b.get(key) === what)
 
@@ -355,6 +401,20 @@ export const backupBreaks: Readonly<Record<string, BackupBreak>> = {
         request?.prefix?.startsWith("journal/pending") === true
           ? Effect.succeed({ entries: [], commonPrefixes: [], nextToken: undefined })
           : store.list(request)
+    })
+  },
+  /** Who prunes does not ask who is under way, nor how old anything is. */
+  "hasty-pruning": {
+    pruned: (store) => ({
+      ...store,
+      list: (request) =>
+        Effect.map(store.list(request), (page) => ({
+          ...page,
+          entries:
+            request?.prefix === "unfinished/"
+              ? []
+              : page.entries.map((entry) => ({ ...entry, lastModified: -3_600_000 }))
+        }))
     })
   },
   /** The manifest is there before its packs. */

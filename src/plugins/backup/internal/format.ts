@@ -189,6 +189,8 @@ export const Unfinished = Schema.Struct({
   selection: Selection,
   /** The backup whose parts are taken over. */
   parent: Schema.optionalKey(Schema.String),
+  /** A restoration says so: of the backup that it reads. */
+  isReading: Schema.optionalKey(Schema.Boolean),
   parts: Schema.Array(Part)
 })
 
