@@ -1,4 +1,4 @@
-/** Backups taken, pruned and restored by processes that are killed, of a database that two others write to. */
+/** Backups taken, pruned and restored by processes that are killed, beside each other, of a database that two others write to. */
 import { spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -12,13 +12,15 @@ import * as Database from "effect-s3db/Database"
 import * as FileStore from "effect-s3db/storage/FileStore"
 import { Accounts, accounts, backupsOf, balance, databaseOn } from "./fixtures/backupProcess.ts"
 
-const folder = mkdtempSync(join(tmpdir(), "effect-s3db-backup-"))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const [folder, together] = [1, 2].map(() => mkdtempSync(join(tmpdir(), "effect-s3db-backup-"))) as [string, string]
+afterAll(() => [folder, together].forEach((path) => rmSync(path, { recursive: true, force: true })))
 
 const fixture = fileURLToPath(new URL("./fixtures/backupProcess.ts", import.meta.url))
 
-const launch = (role: "backup" | "restore" | "writer", target = "") => {
-  const args = ["--conditions=effect-s3db-source", "--no-warnings", fixture, folder, role, target]
+type Role = "backup" | "prune" | "restore" | "restoreOldest" | "writer"
+
+const launch = (role: Role, target = "", of = folder) => {
+  const args = ["--conditions=effect-s3db-source", "--no-warnings", fixture, of, role, target]
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
   const lines: Array<string> = []
   child.stdout.on("data", (chunk: Buffer) => lines.push(...chunk.toString("utf8").trim().split("\n")))
@@ -95,6 +97,48 @@ describe("backups between processes", () => {
       assert.strictEqual(yield* Effect.promise(() => whole.ended), 0)
       assert.strictEqual(whole.lines.at(-1), last.id)
       assert.deepStrictEqual(yield* sumIn(target), yield* sumIn(data))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("share a vault with who prunes and who restores, all of them killed: nothing that is used is gone", () =>
+    Effect.gen(function* () {
+      yield* Effect.gen(function* () {
+        const repository = yield* Accounts
+        for (let at = 0; at < accounts; at++) yield* repository.insert({ id: `a${at}`, balance })
+      }).pipe(Effect.provide(databaseOn(join(together, "data"))), Effect.scoped)
+      const writer = launch("writer", "", together)
+      const told: Array<string> = []
+      for (let kill = 0; kill < 8; kill++) {
+        const roles = ["backup", "backup", "prune", "restoreOldest"] as const
+        const all = roles.map((role) => launch(role, join(together, `targets-${kill}`), together))
+        yield* until(() => all.every(({ lines }) => lines.length > 2))
+        yield* Effect.sleep(yield* Random.nextIntBetween(0, 2500))
+        // One after the other, so that what each has left meets the others.
+        for (const { child, ended } of all) {
+          child.kill("SIGKILL")
+          yield* Effect.promise(() => ended)
+          yield* Effect.sleep(yield* Random.nextIntBetween(0, 50))
+        }
+        told.push(...all.flatMap(({ lines }) => lines))
+      }
+      writer.child.kill("SIGKILL")
+      yield* Effect.promise(() => writer.ended)
+      assert.isTrue(told.some((line) => /^pruned [1-9]/.test(line)))
+      const restored = told.flatMap((line) => {
+        const [end = "", isInstant = "", path = ""] = line.split(" ")
+        if (path === "") return []
+        assert.include(["restored", "NoSuchBackup"], end, line)
+        return end === "restored" ? [{ isInstant: isInstant === "true", path }] : []
+      })
+      assert.isAbove(restored.length, 8)
+      for (const { isInstant, path } of restored) {
+        if (isInstant)
+          assert.deepStrictEqual(yield* sumIn(path), { documents: accounts, sum: accounts * balance }, path)
+      }
+      const backups = yield* backupsOf(together)
+      const last = yield* backups.create()
+      assert.isTrue(last.isInstant)
+      for (const { id } of yield* backups.list) assert.deepStrictEqual((yield* backups.verify(id)).problems, [], id)
     }).pipe(Effect.scoped)
   )
 })
