@@ -1,19 +1,23 @@
 /**
- * A process that keeps the journal of a folder and publishes its changes to a stream of Redis, or applies what is in the stream to another folder, until
- * it is killed. It tells of each batch, or of each 20 changes, on a line.
+ * A process that keeps the journal of a folder and publishes its changes to a stream of Redis, or a queue of RabbitMQ, or applies what is there to
+ * another folder, until it is killed. It tells of each batch, or of each 20 changes, on a line.
  *
- * node replicaQueueProcess.ts <folder> <url of Redis> <replicator | consumer>
+ * node replicaQueueProcess.ts <folder> <url of Redis or RabbitMQ> <replicator | consumer>
  */
 import { writeSync } from "node:fs"
 import { join } from "node:path"
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Database from "effect-s3db/Database"
 import * as Journaler from "effect-s3db/plugins/Journaler"
+import type * as MessageQueue from "effect-s3db/plugins/MessageQueue"
 import * as QueueConsumer from "effect-s3db/plugins/QueueConsumer"
+import * as RabbitQueue from "effect-s3db/plugins/RabbitQueue"
 import * as RedisQueue from "effect-s3db/plugins/RedisQueue"
 import * as ReplicaQueue from "effect-s3db/plugins/ReplicaQueue"
 import * as Replicator from "effect-s3db/plugins/Replicator"
@@ -49,6 +53,12 @@ export const copyOn = (folder: string) =>
 
 const pauses = { firstPause: "20 millis", longestPause: "200 millis", lease: "3 seconds" } as const
 
+export const queueName = "changes"
+
+/** A queue of RabbitMQ that is there. */
+const rabbit = (url: string) =>
+  RabbitQueue.make({ name: queueName, url: Redacted.make(url), declare: false, timeout: "5 seconds" })
+
 const stream = RedisQueue.stream({ name: "changes", visibility: "2 seconds", block: "50 millis", timeout: "2 seconds" })
 
 export const replicatorOf = (publisher: ReplicaQueue.Publisher<unknown>, replicates: boolean) =>
@@ -65,14 +75,12 @@ export const replicatorOf = (publisher: ReplicaQueue.Publisher<unknown>, replica
 
 const tell = (line: string) => Effect.sync(() => writeSync(1, `${line}\n`))
 
-const replicating = Effect.gen(function* () {
-  const { publisher } = yield* stream
+const replicating = Effect.fnUntraced(function* ({ publisher }: MessageQueue.MessageQueue) {
   const { events } = yield* replicatorOf(publisher, true)
   yield* Stream.runForEach(events, ({ _tag }) => (_tag === "Replicated" ? tell(_tag) : Effect.void))
-}).pipe(Effect.scoped)
+})
 
-const consuming = Effect.gen(function* () {
-  const { source } = yield* stream
+const consuming = Effect.fnUntraced(function* ({ source }: MessageQueue.MessageQueue) {
   const consumer = yield* QueueConsumer.make()
   const apply = yield* consumer.applying([Copied])
   let applied = 0
@@ -89,14 +97,20 @@ const consuming = Effect.gen(function* () {
         Effect.suspend(() => ((applied += 1) % 20 === 0 ? tell("Applied") : Effect.void))
       )
   })
-}).pipe(Effect.scoped)
+})
 
 const [folder, url = "", role = ""] = process.argv.slice(2)
 
 if (folder !== undefined && import.meta.main) {
-  const redis = NodeRedis.layer({ url })
-  if (role === "replicator") {
-    const database = Journaler.layerWith(pauses).pipe(Layer.provideMerge(sourceOn(folder)))
-    await Effect.runPromise(Effect.provide(replicating, [database, redis]))
-  } else await Effect.runPromise(Effect.provide(consuming, [copyOn(folder), redis]))
+  const on = <A, E, R>(
+    work: (queue: MessageQueue.MessageQueue) => Effect.Effect<A, E, R>
+  ): Effect.Effect<void, unknown, R | Scope.Scope> =>
+    url.startsWith("amqp:")
+      ? Effect.asVoid(Effect.flatMap(rabbit(url), work))
+      : Effect.asVoid(Effect.provide(Effect.flatMap(stream, work), NodeRedis.layer({ url })))
+  const program: Effect.Effect<void, unknown, Scope.Scope> =
+    role === "replicator"
+      ? Effect.provide(on(replicating), Journaler.layerWith(pauses).pipe(Layer.provideMerge(sourceOn(folder))))
+      : Effect.provide(on(consuming), copyOn(folder))
+  await Effect.runPromise(Effect.scoped(program))
 }
