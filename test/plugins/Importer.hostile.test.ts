@@ -152,6 +152,47 @@ describe("Importer: hostile files", () => {
     })
   )
 
+  it.effect("a cell of megabytes, in quotes, in a file that comes in one piece", () =>
+    Effect.gen(function* () {
+      for (const cell of ["x".repeat(3_000_000), '""'.repeat(1_500_000), "a\n".repeat(1_500_000)]) {
+        const text = `id;name\na;"${cell}"\n`
+        const source = fileOf("large.csv", text, text.length)
+        const [found] = yield* recordsOf(source)
+        assert.deepStrictEqual(found, { id: "a", name: cell.replaceAll('""', '"') })
+        const refused = yield* refusalOf(fileOf("large.csv", text, text.length), { maxRowLength: 1_000_000 })
+        assert.strictEqual(refused.reason, "TooLarge")
+      }
+    })
+  )
+
+  it.effect("workbooks with entities, dimensions and places that no sheet has", () =>
+    Effect.gen(function* () {
+      const cell = (place: string, text: string) => `<c r="${place}" t="inlineStr"><is><t>${text}</t></is></c>`
+      const bookOf = Effect.fnUntraced(function* (place: string, text: string, before = "", within = "") {
+        const rows = `<row r="1">${cell("A1", "id")}</row><row r="2">${cell(place, text)}</row>`
+        const entries = Stream.make(
+          Zip.file("xl/workbook.xml", '<workbook><sheets><sheet name="S" r:id="r"/></sheets></workbook>'),
+          Zip.file("xl/_rels/workbook.xml.rels", '<R><Relationship Id="r" Target="worksheets/s.xml"/></R>'),
+          Zip.file("xl/worksheets/s.xml", `${before}<worksheet>${within}<sheetData>${rows}</sheetData></worksheet>`)
+        )
+        const pieces = yield* Stream.runCollect(Stream.pipeThroughChannel(entries, Zip.encode()))
+        return fileOf("hostile.xlsx", Buffer.concat(pieces))
+      })
+      const entities = Array.from({ length: 9 }, (_, at) => `<!ENTITY e${at + 1} "${`&e${at};`.repeat(10)}">`).join("")
+      for (const before of [
+        `<!DOCTYPE x [<!ENTITY e0 "aaaaaaaaaa">${entities}]>`,
+        '<!DOCTYPE x [<!ENTITY e9 SYSTEM "file:///etc/passwd">]>'
+      ]) {
+        assert.strictEqual((yield* refusalOf(yield* bookOf("A2", "&e9;", before))).reason, "Damaged")
+      }
+      assert.strictEqual((yield* refusalOf(yield* bookOf("ZZZZZZZZ2", "x"))).reason, "Damaged")
+      const huge = yield* recordsOf(yield* bookOf("A2", "a", "", '<dimension ref="A1:XFD1048576"/>'))
+      assert.deepStrictEqual(huge, [{ id: "a" }])
+      const [far] = yield* Stream.runCollect(Importer.read(yield* bookOf("XFD2", "a")))
+      assert.include(far?.problem, "16384")
+    })
+  )
+
   it.effect("broken text ends a table at its row, after those before, and costs lines of JSON that line alone", () =>
     Effect.gen(function* () {
       const rows = Array.from({ length: 3000 }, (_, i) => `p${i},Grüße`)

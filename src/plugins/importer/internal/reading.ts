@@ -221,7 +221,8 @@ export const open = Effect.fnUntraced(function* <E, R>(
     compression === "none" ? bytes : decompress(bytes, compression, { bounds, file })
   const { bytes, head } = compression === "none" ? raw : yield* peek(plain(raw.bytes), lookedBytes)
   const encoding = options.encoding?.toLowerCase() ?? text.encodingOf(head)
-  const start = new TextDecoder(encoding).decode(head)
+  // A source may come in one piece.
+  const start = new TextDecoder(encoding).decode(head.subarray(0, lookedBytes))
   const format = options.format ?? formatOfName(file) ?? formatOfBytes(head, start)
   const size = new TextEncoder().encode(`${source.size ?? ""}/`)
   const fingerprint = hex(sha256(size, raw.head.subarray(0, lookedBytes))).slice(0, 32)

@@ -119,7 +119,7 @@ export const delimiters = [",", ";", "\t", "|"] as const
  * The delimiter that parts the first lines into the same number of cells, the most of them. What is in quotes does not count.
  */
 export const delimiterOf = (start: string): string => {
-  const plain = start.replace(/^\uFEFF/, "").replace(/"(?:[^"]|"")*(?:"|$)/g, '""')
+  const plain = start.replace(/^\uFEFF/, "").replace(/"[^"]*(?:""[^"]*)*(?:"|$)/g, '""')
   const lines = plain
     .split(/\r\n|\r|\n/)
     .filter((line) => line !== "")
