@@ -320,7 +320,11 @@ export const make = <A, Insert, Update, Patch>(
     },
     valueNow: (id, load) => (pipeline.concerns("get") ? presentValue(id, load) : valued(load(id))),
     exists: (id) =>
-      pipeline.read("exists", { id, current: current(id) }, (input) => named(source.reader.exists(input.id))),
+      Effect.suspend(() =>
+        pipeline.concerns("exists")
+          ? pipeline.read("exists", { id, current: current(id) }, (input) => named(source.reader.exists(input.id)))
+          : named(source.reader.exists(id))
+      ),
     query,
     jsonOf,
     queryJson: (request, shown) =>

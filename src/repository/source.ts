@@ -284,7 +284,8 @@ export const make = <S extends DocumentSchema>(
     reader: {
       loadNow: (id) =>
         readThrough() === undefined ? reader.loadNow(id) : through(ofOne("get", id), base, reader.load(id)),
-      exists: (id) => through(ofOne("exists", id), booleans, reader.exists(id)),
+      exists: (id) =>
+        readThrough() === undefined ? reader.exists(id) : through(ofOne("exists", id), booleans, reader.exists(id)),
       byUnique: (unique, digest) =>
         through<Option.Option<Base<A>>, Held | null, ReadFailure, never>(
           Effect.sync(() => ({
