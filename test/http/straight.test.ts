@@ -16,6 +16,7 @@ import * as HttpApi from "effect/http-api/HttpApi"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import { TestClock } from "effect/testing"
 import * as HttpResources from "effect-s3db/http/HttpResources"
@@ -79,6 +80,33 @@ describe("the way of a document", () => {
       yield* create("0", "ana")
       assert.strictEqual(yield* page("ana"), "0")
       assert.strictEqual(yield* page("bo"), "2")
+    })
+  )
+
+  it.effect("takes for each request what a middleware has made of its parameters, by the same URL", () =>
+    Effect.gen(function* () {
+      /** Who asks gets what is of his own country, and so many. */
+      const narrowing = HttpRouter.middleware((effect) =>
+        Effect.gen(function* () {
+          const { headers } = yield* HttpServerRequest.HttpServerRequest
+          const asked = yield* HttpServerRequest.ParsedSearchParams
+          const filter = JSON.stringify({ country: headers["x-country"] })
+          return yield* Effect.provideService(effect, HttpServerRequest.ParsedSearchParams, { ...asked, filter })
+        })
+      ).layer
+      const api = yield* serve(
+        HttpResources.layer(Api, [users, notes]).pipe(Layer.provide([Data, Auth, narrowing])) as never
+      )
+      for (const country of ["BR", "PT"])
+        yield* api.send("POST", "/api/users", { body: { id: country, name: "A", age: 1, country } })
+      for (const country of ["BR", "PT", "BR"]) {
+        const headers = { "x-country": country }
+        const page = yield* api.send("GET", "/api/users?limit=5", { headers })
+        assert.deepStrictEqual(
+          page.json.items.map(({ id }: { readonly id: string }) => id),
+          [country]
+        )
+      }
     })
   )
 

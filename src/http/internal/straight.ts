@@ -62,6 +62,26 @@ export interface Straight {
 
 const keyOf = ({ method, path }: { readonly method: string; readonly path: string }) => `${method} ${path}`
 
+/** The parameters of a request, by name. */
+type Asked = ParsedSearchParams["Service"]
+
+const isSame = (one: Asked, other: Asked): boolean => {
+  const names = Object.keys(one)
+  return (
+    names.length === Object.keys(other).length &&
+    names.every((name) => {
+      const [value, there] = [one[name], other[name]]
+      return (
+        value === there ||
+        (Array.isArray(value) &&
+          Array.isArray(there) &&
+          value.length === there.length &&
+          value.every((text, at) => text === there[at]))
+      )
+    })
+  )
+}
+
 /** Endpoints go their usual way. */
 export const none: Straight = { add: () => {}, addAsking: () => {} }
 
@@ -97,16 +117,16 @@ export const make = (): Straight & {
       // The endpoint says what it is decoded to; those of resources need nothing for it.
       const query = endpoint.query as Schema.Codec<(typeof endpoint)["~Query"]["Type"], unknown>
       const decode = Schema.decodeUnknownEffect(Schema.toCodecArrayFromSingle(query), options)
-      // The same URL asks for the same.
-      const decoded = Recent.make<(typeof endpoint)["~Query"]["Type"]>()
+      // The same URL asks for the same, unless a middleware has something else asked for.
+      const decoded = Recent.make<{ readonly asked: Asked; readonly query: (typeof endpoint)["~Query"]["Type"] }>()
       take(gate, endpoint, (fiber) => {
         const request = Context.getUnsafe(fiber.context, HttpServerRequest)
+        const asked = Context.getUnsafe(fiber.context, ParsedSearchParams)
         const known = decoded.get(request.url)
-        return known !== undefined
-          ? handler(fiber, request, known)
-          : Effect.flatMapEager(
-              HttpApiSchemaError.wrap("Query", decode(Context.getUnsafe(fiber.context, ParsedSearchParams))),
-              (query) => handler(fiber, request, decoded.keep(request.url, query))
+        return known !== undefined && isSame(known.asked, asked)
+          ? handler(fiber, request, known.query)
+          : Effect.flatMapEager(HttpApiSchemaError.wrap("Query", decode(asked)), (query) =>
+              handler(fiber, request, decoded.keep(request.url, { asked, query }).query)
             )
       })
     },
