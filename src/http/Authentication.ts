@@ -62,7 +62,7 @@ export class Authentication extends Context.Service<
     ) => Effect.Effect<CurrentUser.User | undefined, CurrentUser.Unauthenticated | DbError.DbError | Pipeline.Rejected>
     /** How to log in, for `WWW-Authenticate`: at least one. */
     readonly challenges: readonly [string, ...Array<string>]
-    /** The same for the OpenAPI document, by name. */
+    /** The same for the OpenAPI document, by name. Answers vary by the headers that these name, and by cookies: caches keep users apart by that. */
     readonly schemes: Readonly<Record<string, OpenAPISecurityScheme>>
   }
 >()("effect-s3db/http/Authentication") {}
@@ -80,7 +80,8 @@ export const layerAnonymous: Layer.Layer<Authentication> = Layer.succeed(Authent
 })
 
 /**
- * Asks a function who sends a request, such as one that looks at a header that a gateway before the API has set.
+ * Asks a function who sends a request, such as one that looks at a header that a gateway before the API has set. One that goes by a cookie, or by a
+ * header that a browser sends, says so in `schemes`: else the browser may show somebody what it has kept for the user before.
  *
  * @category layers
  * @since 0.1.0

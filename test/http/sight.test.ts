@@ -3,7 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as CurrentUser from "effect-s3db/CurrentUser"
 import * as Database from "effect-s3db/Database"
+import * as Authentication from "effect-s3db/http/Authentication"
 import * as HttpResources from "effect-s3db/http/HttpResources"
 import * as Resource from "effect-s3db/Resource"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
@@ -61,6 +63,49 @@ describe("fields for some", () => {
         assert.deepStrictEqual(patched.json, wanted)
         const asked = yield* api.send("GET", "/api/staff?team=x&salary[gte]=1", { as })
         assert.strictEqual(asked.status, as === "admin" ? 200 : 422)
+      }
+    })
+  )
+
+  it.effect("are not shown out of what a browser has kept for another: answers say by what users are told apart", () =>
+    Effect.gen(function* () {
+      const byCookie = { type: "apiKey", in: "cookie", name: "session" } as const
+      const byHeader = { type: "apiKey", in: "header", name: "x-api-key" } as const
+      const bearer = { type: "http", scheme: "bearer" } as const
+      for (const [schemes, wanted] of [
+        [{ bearer }, "Authorization"],
+        [{ bearer, byCookie }, "Authorization, Cookie"],
+        [{ byHeader, byCookie }, "Authorization, x-api-key, Cookie"]
+      ] as const) {
+        const Who = Authentication.layerFrom(
+          ({ cookies }) =>
+            Effect.succeed(CurrentUser.make("a", { roles: cookies["session"] === "admin" ? ["admin"] : [] })),
+          { schemes }
+        )
+        const { send } = yield* serve(
+          HttpResources.layer(Api, [staff]).pipe(
+            Layer.provide([Staff.layer, Who]),
+            Layer.provide(Database.layer),
+            Layer.provide(MemoryStore.layer)
+          )
+        )
+        const headers = { cookie: "session=admin" }
+        const created = yield* send("POST", "/api/staff", { body: whole, headers })
+        assert.strictEqual(created.headers.get("vary"), wanted)
+        const known = { headers: { "if-none-match": created.headers.get("etag") ?? "" } }
+        for (const [path, status, options] of [
+          ["/api/staff/a", 200, { headers }],
+          // The version is the same for who sees less of it.
+          ["/api/staff/a", 304, known],
+          ["/api/staff", 200, {}],
+          ["/api/staff/-/count", 200, {}],
+          ["/api/staff/-/export.csv", 200, {}],
+          ["/api/staff/b", 404, {}]
+        ] as const) {
+          const answer = yield* send("GET", path, options)
+          assert.strictEqual(answer.status, status)
+          assert.strictEqual(answer.headers.get("vary"), wanted, path)
+        }
       }
     })
   )

@@ -41,7 +41,7 @@ import * as Contents from "./contents.ts"
 import { Comparing, reserved } from "./endpoints.ts"
 import * as Feed from "./feed.ts"
 import * as Filters from "./filters.ts"
-import { jsonAnswer, RequestId, requestIdHere } from "./gate.ts"
+import { jsonAnswer, RequestId, requestIdHere, varyOf } from "./gate.ts"
 import * as HttpDate from "./httpDate.ts"
 import type { Idempotency } from "./idempotency.ts"
 import * as Include from "./include.ts"
@@ -284,12 +284,15 @@ export const make = (
         )
       : effect
 
+  const vary = varyOf(authentication.schemes)
+
   const headersOf = (
     document: Document.Document<unknown>,
     more?: Readonly<Record<string, string>>
   ): Record<string, string> => ({
     etag: Preconditions.etagOf(document.revision),
     "last-modified": HttpDate.of(document.writtenAt.epochMilliseconds),
+    vary,
     ...more
   })
 
@@ -606,6 +609,7 @@ export const make = (
         : repository.queryPageJson({ ...asked, select })
     const { headers: leading, next } = yield* nextOf(request, page.cursor)
     const headers: Record<string, string> = {
+      vary,
       ...namedBy(view),
       ...(page.total === undefined ? {} : { "x-total-count": String(page.total) }),
       ...leading

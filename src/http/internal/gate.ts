@@ -68,6 +68,18 @@ const always = {
 const usual = { vary: "Authorization", "cache-control": "private, no-cache", ...always }
 
 /**
+ * By which headers somebody is told from others: a browser that has kept the answer to one of them asks with its tag for the other, who may see less
+ * of the same version.
+ */
+export const varyOf = (schemes: Authentication["Service"]["schemes"]): string => {
+  const names = Object.values(schemes).flatMap((scheme) => {
+    if (scheme.type !== "apiKey" || scheme.in === "query") return []
+    return [scheme.in === "cookie" ? "Cookie" : scheme.name]
+  })
+  return [...new Set([usual.vary, ...names])].join(", ")
+}
+
+/**
  * An answer of JSON with the headers that all have; those that are given have the last word, their names in lower case. The headers of an answer that
  * was made a moment ago are nobody else's: they are filled in, where those of another one would be read and copied again.
  */
@@ -89,12 +101,13 @@ export const jsonAnswer = (
   return response
 }
 
-const withHeaders = (response: HttpServerResponse.HttpServerResponse, requestId: string) => {
+const withHeaders = (response: HttpServerResponse.HttpServerResponse, requestId: string, vary: string) => {
   const { headers } = response
   // Those that a handler has made by `jsonAnswer` are made once.
   if (headers[header] === requestId) return response
   const added: Record<string, string> = { [header]: requestId }
   for (const name in usual) if (headers[name] === undefined) added[name] = usual[name as keyof typeof usual]
+  if (headers["vary"] === undefined) added["vary"] = vary
   return HttpServerResponse.setHeaders(response, added)
 }
 
@@ -111,7 +124,7 @@ export const refused = (challenges: ReadonlyArray<string>, requestId: string): R
 
 /** Lets a request in, or does not. What comes of it is an answer in any case. */
 export const make =
-  ({ authenticate, challenges }: Authentication["Service"]) =>
+  ({ authenticate, challenges, schemes }: Authentication["Service"], vary = varyOf(schemes)) =>
   <R>(
     effect: Effect.Effect<Response, unknown, R>,
     { asksItself = false, isOpen }: { readonly isOpen: boolean; readonly asksItself?: boolean }
@@ -150,7 +163,7 @@ export const make =
       fiber.setContext(Context.add(before, References.CurrentLogAnnotations, { ...annotations, requestId }))
       const answered = (response: Response): Response => {
         fiber.setContext(before)
-        return withHeaders(response, requestId)
+        return withHeaders(response, requestId, vary)
       }
       return Effect.matchCauseEffect(asksItself ? effect : asked(fiber, request, requestId), {
         onFailure: (cause) => Effect.map(Answer.ofCause(cause, requestId), answered),
