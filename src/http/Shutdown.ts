@@ -36,7 +36,9 @@ import * as Stopping from "./internal/stopping.ts"
  * - streams of changes end, and a browser asks again elsewhere, from where it was; WebSockets are closed with 1001
  * - every answer of a router with `HttpResources.layer` has `Connection: close`, so that its connection gets no further request
  *
- * Requests that are under way are answered, exports and content among them, within the time that the server gives them.
+ * Requests that are under way are answered, exports and content among them, within the time that the server gives them. Exports and streams of changes have
+ * `Connection: close` from the beginning. The connection of content, or of a stream of your own, that ends while the server stops is waited for until its client, or
+ * `keepAliveTimeout` of `createServer` (5 seconds), ends it.
  *
  * @category combinators
  * @since 0.1.0

@@ -162,6 +162,20 @@ describe("a server that stops", () => {
       })
   )
 
+  it.live(
+    "leaves no idle connection behind what ends late: such an answer says at its beginning that it is the last one",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* start("1 hour")
+        assert.strictEqual((yield* server.connection().ask("GET", "/api/jobs")).connection, "keep-alive")
+        for (const path of ["export.csv", "export.ndjson", "changes"]) {
+          const { headers } = yield* server.connection().open("GET", `/api/jobs/-/${path}`)
+          assert.strictEqual(headers.connection, "close", path)
+        }
+        yield* server.stop
+      })
+  )
+
   it.live("cuts off at its deadline what does not end, so that nobody takes it for whole", () =>
     Effect.gen(function* () {
       const server = yield* start("50 millis")

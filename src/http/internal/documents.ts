@@ -52,7 +52,7 @@ import * as Search from "./search.ts"
 import * as Sight from "./sight.ts"
 import * as SocketOfChanges from "./socket.ts"
 import * as Staying from "./staying.ts"
-import type * as Stopping from "./stopping.ts"
+import * as Stopping from "./stopping.ts"
 import * as Timely from "./timely.ts"
 import type { Untyped } from "./untyped.ts"
 import * as Views from "./views.ts"
@@ -647,7 +647,11 @@ export const make = (
       Stream.map((json) => form(json as JsonObject)),
       Stream.provideService(CurrentUser.CurrentUser, user)
     )
-    return { rows, columns: view === undefined ? columns : columns.filter(view.has), headers: namedBy(view) }
+    return {
+      rows,
+      columns: view === undefined ? columns : columns.filter(view.has),
+      headers: { ...namedBy(view), ...Stopping.lasting(stopping) }
+    }
   })
 
   // Writing ---------------------------------------------------------------------

@@ -205,7 +205,7 @@ export const make = (
         )
         return HttpServerResponse.stream(Stream.encodeText(whole), {
           contentType: "text/event-stream",
-          headers: { "x-accel-buffering": "no", "cache-control": "no-store" }
+          headers: { "x-accel-buffering": "no", "cache-control": "no-store", ...Stopping.lasting(stopping) }
         })
       }).pipe((effect) => Effect.flatMap(RequestId, (requestId) => Answer.told(effect, requestId)))
   }

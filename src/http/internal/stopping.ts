@@ -33,6 +33,13 @@ export const make = (): Stopping & { readonly begin: Effect.Effect<void> } => {
   }
 }
 
+/**
+ * Headers of an answer that may take long. One that ends after the server has closed its idle connections would leave another of those, for which the
+ * stop waits until the client gives it up: who ends it is said at its beginning, as later is too late.
+ */
+export const lasting = (stopping: Stopping | undefined): Readonly<Record<string, string>> =>
+  stopping === undefined ? {} : { connection: "close" }
+
 /** A stream that ends, as if that was all, when it begins. */
 export const untilThen = <A, E, R>(
   stream: Stream.Stream<A, E, R>,
