@@ -145,6 +145,29 @@ describe("preconditions", () => {
     })
   )
 
+  it.effect("no change goes by what is for creations", () =>
+    Effect.gen(function* () {
+      const api = yield* shop
+      const as = "ana:acme"
+      const note = { id: "1", text: "a", tenant: "acme" }
+      const headers = { "if-none-match": "*" }
+      const made = yield* api.send("PUT", "/api/notes/1", { body: note, as, headers })
+      assert.strictEqual(made.status, 201)
+      // If-Match is wanted here, and this is none.
+      const patched = yield* api.send("PATCH", "/api/notes/1", { body: { text: "b" }, as, headers })
+      isProblem(patched, 400, "InvalidRequest")
+      isProblem(yield* api.send("DELETE", "/api/notes/1", { as, headers }), 400, "InvalidRequest")
+      assert.strictEqual((yield* api.send("GET", "/api/notes/1", { as })).json.text, "a")
+      // Both conditions never hold.
+      const both = { ...headers, "if-match": made.headers.get("etag")! }
+      for (const id of ["1", "2"]) {
+        const put = yield* api.send("PUT", `/api/notes/${id}`, { body: { ...note, id }, as, headers: both })
+        isProblem(put, 412, "PreconditionFailed")
+      }
+      isProblem(yield* api.send("GET", "/api/notes/2", { as }), 404)
+    })
+  )
+
   it.effect("a resource may demand If-Match", () =>
     Effect.gen(function* () {
       const api = yield* shop

@@ -712,13 +712,19 @@ export const make = (
     return { ...document, [key]: id }
   })
 
-  /** The revision that a change goes by. */
-  const revisionFor = Effect.fnUntraced(function* (headers: Preconditions.Conditions, id: string) {
+  /** The revision that a change goes by; `mayCreate`: it may be of what is not there. */
+  const revisionFor = Effect.fnUntraced(function* (
+    headers: Preconditions.Conditions,
+    id: string,
+    { mayCreate = false }: { readonly mayCreate?: boolean } = {}
+  ) {
     const tags = yield* Preconditions.read(headers, "if-match")
     const none = yield* Preconditions.read(headers, "if-none-match")
-    if (none !== undefined && none !== "any") {
+    if (none !== undefined && !(mayCreate && none === "any")) {
       return yield* Answer.refuse(400, "InvalidRequest", "If-None-Match goes with reads, and as * with PUT")
     }
+    // Of what is there the one does not hold, of what is not the other.
+    if (none !== undefined && tags !== undefined) return yield* Preconditions.failed
     if (tags === undefined)
       return settings.requireIfMatch && none === undefined ? yield* Preconditions.required : undefined
     const revision = Preconditions.only(tags)
@@ -1071,7 +1077,7 @@ export const make = (
       Effect.gen(function* () {
         const isNew = (yield* Preconditions.read(request.headers, "if-none-match")) === "any"
         // Not there is as good as another revision: there is nothing that the condition could mean.
-        const revision = yield* absentFails(hiding(id, revisionFor(request.headers, id)))
+        const revision = yield* absentFails(hiding(id, revisionFor(request.headers, id, { mayCreate: true })))
         const { isCreated, value } = yield* replaceOne(yield* read(request), id, { isNew, revision })
         return yield* written(request, value, { status: isCreated ? 201 : 200 })
       }),
