@@ -31,6 +31,26 @@ describe("names of fields that are not shown", () => {
 })
 
 describe("ids", () => {
+  it.effect("that are not encoded are not taken for the part before a semicolon", () =>
+    Effect.gen(function* () {
+      const api = yield* shop
+      for (const id of ["a", "a;b"]) yield* api.send("POST", "/api/users", { body: person(id) })
+      for (const [method, path] of [
+        ["GET", "/api/users/a;b"],
+        ["DELETE", "/api/users/a;b"],
+        ["PATCH", "/api/users/a;b?country=BR"],
+        ["GET", "/api/users;limit=1"],
+        ["GET", "/api/users/-/export.csv;x"]
+      ] as const) {
+        const body = method === "PATCH" ? { age: 31 } : undefined
+        isProblem(yield* api.send(method, path, { body }), 400, "InvalidRequest")
+      }
+      assert.strictEqual((yield* api.send("GET", "/api/users/a")).json.age, 30)
+      assert.strictEqual((yield* api.send("GET", "/api/users/a%3Bb?country=a;b")).json.id, "a;b")
+      assert.strictEqual((yield* api.send("GET", "/api/users?country=a;b")).status, 200)
+    })
+  )
+
   it.effect("of any text find their documents", () =>
     Effect.gen(function* () {
       const api = yield* shop

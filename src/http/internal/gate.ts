@@ -111,6 +111,17 @@ const withHeaders = (response: HttpServerResponse.HttpServerResponse, requestId:
   return HttpServerResponse.setHeaders(response, added)
 }
 
+/**
+ * Whether a path has what the router takes for its end, where clients take it for a part of it: to delete `/books/a;b` would delete the book `a`.
+ */
+const isCut = (url: string): boolean => {
+  if (!url.includes(";") && !url.includes("#")) return false
+  const query = url.indexOf("?")
+  return /[;#]/.test(query < 0 ? url : url.slice(0, query))
+}
+
+const cut = Answer.refuse(400, "InvalidRequest", "a path has no ; or # as it is: percent-encode it, as %3B or %23")
+
 /** Whether anybody may use an endpoint with these annotations. */
 export const isOpen = (annotations: Context.Context<never>): boolean => Context.get(annotations, Access) === "public"
 
@@ -165,7 +176,12 @@ export const make =
         fiber.setContext(before)
         return withHeaders(response, requestId, vary)
       }
-      return Effect.matchCauseEffect(asksItself ? effect : asked(fiber, request, requestId), {
+      const answering = isCut(request.url)
+        ? Answer.told(cut, requestId)
+        : asksItself
+          ? effect
+          : asked(fiber, request, requestId)
+      return Effect.matchCauseEffect(answering, {
         onFailure: (cause) => Effect.map(Answer.ofCause(cause, requestId), answered),
         onSuccess: (response) => Effect.succeed(answered(response))
       })
