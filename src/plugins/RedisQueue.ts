@@ -217,16 +217,24 @@ const idleScript = `${mine}
 redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'IDLE', ARGV[4], 'JUSTID')
 return 1`
 
-/** What has been idle for too long, with how often it was delivered. ARGV: group, consumer, milliseconds, how many. */
+/**
+ * What has been idle for too long, with how often it was delivered. Redis looks at ten times as many as it is asked for, and ends there: it is asked
+ * on, or what is behind many that are held would wait for all of these. ARGV: group, consumer, milliseconds, how many.
+ */
 const claimScript = `
 local out = {}
-local claimed = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], '0-0', 'COUNT', ARGV[4])
-for _, entry in ipairs(claimed[2]) do
-  if entry and entry[2] then
-    local held = redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1)
-    if #held > 0 then out[#out + 1] = { entry[1], entry[2], held[1][4] } end
+local most = tonumber(ARGV[4])
+local from = '0-0'
+repeat
+  local claimed = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], from, 'COUNT', most - #out)
+  from = claimed[1]
+  for _, entry in ipairs(claimed[2]) do
+    if entry and entry[2] then
+      local held = redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1)
+      if #held > 0 then out[#out + 1] = { entry[1], entry[2], held[1][4] } end
+    end
   end
-end
+until #out >= most or from == '0-0'
 return out`
 
 /** Consumers that have come to a sudden end, and of which nothing is left to be done. ARGV: group, milliseconds. */
