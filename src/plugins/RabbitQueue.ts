@@ -91,7 +91,9 @@ const bucketOf = (delay: number): number => {
 const describe = (error: unknown): string =>
   error instanceof Error && error.message !== "" ? error.message : "RabbitMQ cannot be reached"
 
-const numberOf = (value: unknown): number => (typeof value === "number" && value > 0 ? value : 0)
+/** Headers may be anybody's. */
+const countIn = (value: unknown): number =>
+  typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : 0
 
 // -----------------------------------------------------------------------------
 // Connections
@@ -231,6 +233,8 @@ export const make = Effect.fn("RabbitQueue.make")(function* ({
   const open = Effect.fnUntraced(function* ({ prefetch }: { readonly prefetch: number }) {
     const link = yield* connect("open")
     const { channel, ended } = link
+    // Tags begin anew with each channel.
+    const channelId = yield* Id.random
     const waiting: Array<Amqp.ConsumeMessage> = []
     let arrival = Deferred.makeUnsafe<void>()
 
@@ -258,10 +262,10 @@ export const make = Effect.fn("RabbitQueue.make")(function* ({
       const headers: Readonly<Record<string, unknown>> = message.properties.headers ?? {}
       const counted = headers["x-delivery-count"]
       const before = typeof counted === "number" ? counted : message.fields.redelivered ? 1 : 0
-      const attempt = numberOf(headers[attemptsHeader]) + before + 1
+      const attempt = countIn(headers[attemptsHeader]) + before + 1
       const key = headers[keyHeader]
       const given: unknown = message.properties.messageId
-      const id = typeof given === "string" && given !== "" ? given : String(message.fields.deliveryTag)
+      const id = typeof given === "string" && given !== "" ? given : `${channelId}-${message.fields.deliveryTag}`
       const ack = say("ack", () => channel.ack(message))
       return {
         id,
