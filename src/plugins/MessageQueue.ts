@@ -27,6 +27,7 @@
  * @see `docs/guide/queue-consumer.md`
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
@@ -274,6 +275,8 @@ export const deliveries = (
  */
 export const textOf = (delivery: Delivery<Uint8Array>): string => new TextDecoder().decode(delivery.body)
 
+const textOfDefect = (defect: unknown): string => (defect instanceof Error ? defect.message : "what is no error")
+
 /**
  * Makes what decodes deliveries by a schema, from JSON. `Undecodable`: the message is none of the schema's; nothing has become of it.
  *
@@ -288,7 +291,11 @@ export const decoding = <A, I>(
   return Effect.fnUntraced(function* (delivery) {
     const refuse = (problem: string) => new Undecodable({ queue: delivery.queue, id: delivery.id, problem })
     const text = yield* Effect.try({ try: () => utf8.decode(delivery.body), catch: () => refuse("it is no UTF-8") })
-    const body = yield* Effect.mapError(decode(text), ({ message }) => refuse(message))
+    const body = yield* decode(text).pipe(
+      Effect.mapError(({ message }) => refuse(message)),
+      // A transformation that throws, or a text so deep that the stack does not hold it.
+      Effect.catchDefect((defect) => Effect.fail(refuse(`its schema throws: ${textOfDefect(defect)}`)))
+    )
     return { ...delivery, body }
   })
 }
@@ -360,6 +367,11 @@ export interface Receiving {
   readonly endsByItself?: boolean | undefined
 }
 
+const isLost = (error: unknown): boolean => error instanceof DeliveryLost
+
+/** The longest delay, 10 years in milliseconds: no server can be told "for ever". */
+const longest = 315_360_000_000
+
 /** How many are given back at once. */
 const concurrency = 64
 
@@ -412,11 +424,15 @@ export const session = Effect.fnUntraced(function* ({
   const receiveSome = endsByItself ? receiveToItsEnd : receive
 
   const toDelivery = (raw: Received): Delivery<Uint8Array> => {
-    // Who fails or is interrupted has not settled it.
+    // Who fails or is interrupted has not settled it; what is somebody else's is not to be kept, nor given back.
     const settle = <E>(settling: Effect.Effect<void, E>): Effect.Effect<void, E | DeliveryLost> =>
       Effect.suspend((): Effect.Effect<void, E | DeliveryLost> => {
         if (!held.delete(raw)) return Effect.fail(new DeliveryLost({ queue, id: raw.id }))
-        return Effect.onError(settling, () => Effect.sync(() => held.add(raw)))
+        return Effect.onError(settling, (cause) =>
+          Effect.sync(() => {
+            if (!Option.exists(Cause.findErrorOption(cause), isLost)) held.add(raw)
+          })
+        )
       })
     return {
       queue,
@@ -426,7 +442,12 @@ export const session = Effect.fnUntraced(function* ({
       body: raw.body,
       ack: settle(raw.ack),
       nack: ({ delay = 0 }: { readonly delay?: Duration.Input | undefined } = {}) =>
-        settle(Effect.suspend(() => raw.nack(Math.max(0, millisecondsOf(delay))))),
+        settle(
+          Effect.suspend(() => {
+            const millis = millisecondsOf(delay)
+            return raw.nack(millis >= 0 ? Math.min(longest, millis) : 0)
+          })
+        ),
       extend: Effect.suspend(() => (held.has(raw) ? raw.extend : Effect.fail(new DeliveryLost({ queue, id: raw.id }))))
     }
   }

@@ -238,6 +238,29 @@ export const suite = (name: string, subject: Subject): void => {
       timeout
     )
 
+    it.live(
+      "goes on with what comes after a message that is put off for ever",
+      () =>
+        Effect.gen(function* () {
+          const { publisher, source } = yield* open(newName())
+          yield* publisher.publish([{ body: "a", key: "a" }])
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              const { take } = yield* source.open({ prefetch: 1 })
+              const [first] = yield* take(1)
+              yield* first!.nack({ delay: Infinity })
+              const next = yield* Effect.forkChild(take(1), { startImmediately: true })
+              yield* Effect.sleep("150 millis")
+              yield* publisher.publish([{ body: "b", key: "b" }])
+              const [second] = yield* Fiber.join(next)
+              assert.strictEqual(MessageQueue.textOf(second!), "b")
+              yield* second!.ack
+            })
+          )
+        }),
+      timeout
+    )
+
     if (hasVisibility) {
       it.live(
         "gives the messages of a consumer that is silent to another, and not those of one that says that it goes on",
