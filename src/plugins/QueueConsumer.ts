@@ -35,8 +35,10 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -397,11 +399,11 @@ const toDbError =
       ? DbError.make(operation, new StoreError.InvalidArgument({ argument: "queue", description: error.message }))
       : DbError.fromStore(operation)(error)
 
-/** Keys of dead letters: ids may be longer than what a store takes. */
-const keyOf = (queue: string, id: string): ReadonlyArray<string> => [
-  queue,
-  Hex.encode(sha256(new TextEncoder().encode(id))).slice(0, 40)
-]
+/** Keys of dead letters: ids may be longer than what a store takes, and different messages of others may have one id. */
+const keyOf = ({ body, id, queue }: MessageQueue.Delivery<Uint8Array>): ReadonlyArray<string> => {
+  const named = JSON.stringify([id, Hex.encode(sha256(body))])
+  return [queue, Hex.encode(sha256(new TextEncoder().encode(named))).slice(0, 40)]
+}
 
 /**
  * Opens what consumes queues, until the scope closes. No request once the catalog has it; before that 1 PUT, and 1 more for the backup.
@@ -432,7 +434,7 @@ export const make = Effect.fn("QueueConsumer.make")(function* (
     const text = MessageQueue.textOf(delivery)
     const bytes = new TextEncoder().encode(text)
     const isText = bytes.length === body.length && bytes.every((byte, i) => byte === body[i])
-    yield* letters.set(keyOf(queue, id), {
+    yield* letters.set(keyOf(delivery), {
       queue,
       id,
       key,
@@ -466,6 +468,14 @@ export const make = Effect.fn("QueueConsumer.make")(function* (
         )
       )
 
+    /** `isOutage` is the program's as well, and what a handler failed with may be anything. */
+    const saysOutage = (error: unknown) =>
+      Effect.sync(() => isOutage(error)).pipe(
+        Effect.catchDefect((defect) =>
+          Effect.as(Effect.logWarning(`isOutage of queue ${queue} throws; that counts as none`, defect), false)
+        )
+      )
+
     const fateOf = Effect.fnUntraced(function* (
       attempt: number,
       exit: Exit.Exit<unknown, unknown>
@@ -476,7 +486,7 @@ export const make = Effect.fn("QueueConsumer.make")(function* (
       if (error instanceof Reject) return { _tag: "dead", error: oneLine(error.description) }
       const isLater = error instanceof RetryLater
       const line = isLater ? (error.description ?? "it is to be tried again") : lineOf(error)
-      if (attempt >= maxDeliveries && (isLater || !isOutage(error))) return { _tag: "dead", error: line }
+      if (attempt >= maxDeliveries && (isLater || !(yield* saysOutage(error)))) return { _tag: "dead", error: line }
       return { _tag: "retry", delay: yield* delayAfter(attempt, isLater ? error.after : undefined), error: line }
     })
 
@@ -499,9 +509,11 @@ export const make = Effect.fn("QueueConsumer.make")(function* (
           error: `it was delivered ${attempt - 1} times, and nobody said what became of it`
         } as const
       }
-      const decoded = yield* Effect.result(decode(delivery))
-      if (Result.isFailure(decoded)) return { _tag: "dead", error: oneLine(decoded.failure.problem) } as const
-      const handling = Effect.suspend(() => handler(decoded.success.body, { queue, id, key, attempt }))
+      const decoded = yield* Effect.exit(Effect.interruptible(Effect.result(decode(delivery))))
+      if (Exit.isFailure(decoded)) return { _tag: "back" } as const
+      const read = decoded.value
+      if (Result.isFailure(read)) return { _tag: "dead", error: oneLine(read.failure.problem) } as const
+      const handling = Effect.suspend(() => handler(read.success.body, { queue, id, key, attempt }))
       const timed = Number.isFinite(timeout)
         ? Effect.timeoutOrElse(handling, {
             duration: timeout,
@@ -539,25 +551,47 @@ export const make = Effect.fn("QueueConsumer.make")(function* (
       }
     })
 
-    const work = (delivery: MessageQueue.Delivery<Uint8Array>) =>
-      Effect.flatMap(handle(delivery), (fate) => settle(delivery, fate)).pipe(
-        Effect.catchTag("DeliveryLost", () =>
-          tell({ _tag: "Lost", queue, id: delivery.id, attempt: delivery.attempt })
-        ),
-        // It comes again, by the queue itself.
-        Effect.catchTag("QueueUnavailable", (error) =>
-          Effect.logWarning(`what became of message ${delivery.id} of queue ${queue} could not be said`, error)
+    /**
+     * Says what became of a message until the queue has heard it, or the session is over. Some queues would not deliver it again before that, and
+     * what its handler has done would be done twice.
+     */
+    const settleAtLast = (delivery: MessageQueue.Delivery<Uint8Array>, fate: Fate, isOver: Deferred.Deferred<void>) => {
+      const trouble = {}
+      const attempt = (failed: number): Effect.Effect<void, MessageQueue.DeliveryLost> =>
+        Effect.catchTag(settle(delivery, fate), "QueueUnavailable", (error) =>
+          Effect.gen(function* () {
+            const detail = `what became of message ${delivery.id} of queue ${queue} could not be said`
+            if (failed === 0) yield* Effect.logWarning(detail, error)
+            troubles.set(trouble, `${detail}: ${error.description}`)
+            const pause = Effect.sleep(yield* backoff.millisAfter(failed, reconnecting))
+            yield* Effect.raceFirst(pause, Deferred.await(isOver))
+            // It comes again, by the queue itself.
+            if (!Deferred.isDoneUnsafe(isOver)) yield* attempt(failed + 1)
+          })
         )
+      return Effect.ensuring(
+        attempt(0),
+        Effect.sync(() => troubles.delete(trouble))
+      )
+    }
+
+    const work = (delivery: MessageQueue.Delivery<Uint8Array>, isOver: Deferred.Deferred<void>) =>
+      Effect.flatMap(handle(delivery), (fate) => settleAtLast(delivery, fate, isOver)).pipe(
+        Effect.catchTag("DeliveryLost", () => tell({ _tag: "Lost", queue, id: delivery.id, attempt: delivery.attempt }))
       )
 
     const mine = {}
     let failures = 0
+    /** When the session was opened, and whether it has given anything. */
+    let opened = { at: Infinity, hasGiven: false }
 
     const session = Effect.scoped(
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
+          opened = { at: Infinity, hasGiven: false }
           const { take } = yield* restore(source.open({ prefetch: concurrency }))
-          failures = 0
+          opened = { at: yield* Clock.currentTimeMillis, hasGiven: false }
+          const isOver = yield* Deferred.make<void>()
           troubles.delete(mine)
           yield* tell({ _tag: "Connected", queue })
           const handlers = yield* FiberSet.make()
@@ -569,7 +603,7 @@ export const make = Effect.fn("QueueConsumer.make")(function* (
               handlers,
               Effect.uninterruptible(
                 Effect.ensuring(
-                  work(delivery),
+                  work(delivery, isOver),
                   Effect.sync(() => {
                     running -= 1
                     EffectQueue.offerUnsafe(freed, undefined)
@@ -579,6 +613,7 @@ export const make = Effect.fn("QueueConsumer.make")(function* (
             )
 
           const stop = Effect.gen(function* () {
+            yield* Deferred.succeed(isOver, undefined)
             if (stopWithin > 0) yield* Effect.raceFirst(FiberSet.awaitEmpty(handlers), Effect.sleep(stopWithin))
             yield* FiberSet.clear(handlers)
             yield* FiberSet.awaitEmpty(handlers)
@@ -591,6 +626,7 @@ export const make = Effect.fn("QueueConsumer.make")(function* (
                 continue
               }
               const deliveries = yield* restore(take(concurrency - running))
+              opened.hasGiven = true
               running += deliveries.length
               yield* Effect.forEach(deliveries, start, { discard: true })
             }
@@ -603,6 +639,9 @@ export const make = Effect.fn("QueueConsumer.make")(function* (
     return yield* session.pipe(
       Effect.catch((error) =>
         Effect.gen(function* () {
+          // One that opens and does nothing else is as good as one that does not open.
+          const isSound = opened.hasGiven || (yield* Clock.currentTimeMillis) - opened.at >= reconnecting.most
+          if (isSound) failures = 0
           const detail = `queue ${queue}: ${error.description}`
           if (failures === 0) yield* Effect.logWarning(`${detail}; it is tried again`)
           troubles.set(mine, detail)

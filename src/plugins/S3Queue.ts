@@ -793,7 +793,9 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
     return isSettled
   })
 
-  const decodeOf = (claim: Engine.Claim) => Effect.result(decode(claim.payload))
+  /** A schema that throws says that it cannot be read, as one that refuses it. */
+  const decodeOf = (claim: Engine.Claim) =>
+    Effect.result(Effect.catchDefect(decode(claim.payload), (defect) => Effect.fail(defect)))
 
   /** What becomes of a message that cannot be read: a program of another release may be able to, where it is tried for ever. */
   const afterUnreadable = (claim: Engine.Claim) =>

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as EffectScheduler from "effect/Scheduler"
 import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
@@ -613,6 +614,30 @@ describe("S3Queue", () => {
         const [letter] = yield* Stream.runCollect(texts.deadLetters)
         assert.strictEqual(letter?.id, "t")
         assert.include(letter?.error, "cannot be read")
+      })
+    )
+
+    it.effect("takes a schema that throws for one that cannot read the message, and goes on with the others", () =>
+      Effect.gen(function* () {
+        yield* at
+        const store = yield* memory
+        const { database } = yield* openOn(store)
+        const Choking = Schema.String.pipe(
+          Schema.decodeTo(Schema.String, {
+            decode: SchemaGetter.transform((text: string) => {
+              if (text === "throw") throw new Error("no such text")
+              return text
+            }),
+            encode: SchemaGetter.transform((text: string) => text)
+          })
+        )
+        const queue = yield* Effect.provideService(S3Queue.make({ name, payload: Choking }), Database, database)
+        yield* queue.offer("throw", { id: "t" })
+        yield* queue.offer("fine")
+        const [claimed] = yield* queue.claim(5)
+        assert.strictEqual(claimed?.payload, "fine")
+        const [letter] = yield* Stream.runCollect(queue.deadLetters)
+        assert.strictEqual(letter?.id, "t")
       })
     )
 
