@@ -1,5 +1,5 @@
 /** One document: its form, conflicts with others, deletion; history and content are views of their own. */
-import { useEffect, useRef, useState } from "preact/hooks"
+import { useLayoutEffect, useRef, useState } from "preact/hooks"
 import { Failure, objectOf, textOf } from "./client.tsx"
 import { Conflict } from "./conflict.tsx"
 import { ContentView } from "./content.tsx"
@@ -43,7 +43,7 @@ const Wrong = ({
   readonly issues: ReadonlyArray<Issue>
 }) => {
   const ref = useRef<HTMLDivElement>(null)
-  useEffect(() => ref.current?.focus(), [error, issues])
+  useLayoutEffect(() => ref.current?.focus(), [error, issues])
   const failure =
     error instanceof Failure && error.issues.length > 0
       ? error.message

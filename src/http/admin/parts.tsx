@@ -1,6 +1,6 @@
 /** What several views are made of. */
 import { type ComponentChildren, createContext } from "preact"
-import { useContext, useEffect, useId, useRef, useState } from "preact/hooks"
+import { useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks"
 import { type Client, Failure, type Session } from "./client.tsx"
 import { asText, type Json, type Resource, visible } from "./model.ts"
 
@@ -26,7 +26,8 @@ export const useApp = (): App => {
 /** Asks before a form is left that is not saved. What it gives lets it go. */
 export const useUnsaved = (isUnsaved: boolean): (() => void) => {
   const { unsaved } = useApp()
-  useEffect(() => {
+  // At once: who leaves right after it was saved is not asked.
+  useLayoutEffect(() => {
     unsaved.current = isUnsaved
     const asks = (event: Event) => event.preventDefault()
     if (isUnsaved) addEventListener("beforeunload", asks)
@@ -75,7 +76,8 @@ export const useLoaded = <A,>(
 export const Heading = ({ children, title }: { readonly children?: ComponentChildren; readonly title: string }) => {
   const { client } = useApp()
   const ref = useRef<HTMLHeadingElement>(null)
-  useEffect(() => {
+  // With the view, and not a moment later, when somebody may have gone on already.
+  useLayoutEffect(() => {
     document.title = `${visible(title)} · ${client.config.title}`
     ref.current?.focus()
   }, [title])
@@ -160,10 +162,13 @@ export const Dialog = ({
 }) => {
   const ref = useRef<HTMLDialogElement>(null)
   const id = useId()
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement
-    ref.current?.showModal()
+    const dialog = ref.current
+    dialog?.showModal()
     return () => {
+      // Nothing else takes the focus while it is open.
+      dialog?.close()
       if (before instanceof HTMLElement && before.isConnected) before.focus()
     }
   }, [])

@@ -1,5 +1,5 @@
 /** Signing in, by whatever way the server has. */
-import { useEffect, useId, useRef, useState } from "preact/hooks"
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks"
 import type { Client, Session, Way } from "./client.tsx"
 import { Problem } from "./parts.tsx"
 
@@ -151,7 +151,7 @@ export const SignIn = ({
   readonly onSession: (session: Session) => void
 }) => {
   const heading = useRef<HTMLHeadingElement>(null)
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.title = `Sign in · ${client.config.title}`
     heading.current?.focus()
   }, [])
