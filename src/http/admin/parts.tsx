@@ -1,6 +1,6 @@
 /** What several views are made of. */
 import { type ComponentChildren, createContext } from "preact"
-import { useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks"
+import { useContext, useId, useLayoutEffect, useRef, useState } from "preact/hooks"
 import { type Client, Failure, type Session } from "./client.tsx"
 import { asText, type Json, type Resource, visible } from "./model.ts"
 
@@ -56,7 +56,8 @@ export const useLoaded = <A,>(
 ): readonly [Loaded<A>, () => void] => {
   const [loaded, setLoaded] = useState<Loaded<A>>({ state: "loading" })
   const [round, setRound] = useState(0)
-  useEffect(() => {
+  // What was there before is not shown for what is asked for now.
+  useLayoutEffect(() => {
     const controller = new AbortController()
     setLoaded({ state: "loading" })
     load(controller.signal).then(
