@@ -591,8 +591,7 @@ export const make = Effect.fn("Backup.make")(function* (
     const id = yield* newId
 
     const others = (yield* Vault.unfinished(vault)).filter(
-      ({ state }) =>
-        state.isReading !== true && state.source === source.location && isSameSelection(state.selection, selection)
+      ({ state }) => state.source === source.location && isSameSelection(state.selection, selection)
     )
     // The one that has come furthest. It may still be under way: nothing of it is changed.
     let left = others.toSorted((a, b) => b.state.parts.length - a.state.parts.length)[0]?.state
@@ -927,12 +926,13 @@ export const make = Effect.fn("Backup.make")(function* (
    * Says that a backup is read, as one that is under way says what it stands on: whoever prunes leaves it. Who may only read the vault does
    * without.
    */
-  const announcedReading = Effect.fnUntraced(function* ({ id, parts, selection, source }: format.Manifest) {
+  const announcedReading = Effect.fnUntraced(function* ({ id, parts, selection }: format.Manifest) {
     const own = yield* newId
     const denied = Effect.logWarning(
       `nothing says that the backup ${id} is being restored: the vault is not written to`
     )
-    yield* announced({ format: format.version, id: own, source, selection, parent: id, parts, isReading: true }).pipe(
+    const note = { format: format.version, id: own, source: format.readerOf(id), selection, parent: id, parts }
+    yield* announced(note).pipe(
       Effect.catchReasons("StoreError", { AccessDenied: () => denied, Unsupported: () => denied })
     )
     // Whoever has removed it before that did not know that it is read.

@@ -15,6 +15,7 @@ import * as Resource from "effect-s3db/Resource"
 import { isStoreError, StoreError, Throttled } from "effect-s3db/storage/StoreError"
 import { listAll, ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as TestClock from "effect/testing/TestClock"
+import * as Vault from "../../src/plugins/backup/internal/vault.ts"
 import { crashing, drive, keysOf, memory } from "../fixture.ts"
 
 type Store = ObjectStore["Service"]
@@ -694,6 +695,28 @@ describe("Backup under crashes", () => {
       }
       assert.isAbove(whole, 3)
       assert.isAbove(refusals, 0)
+    })
+  )
+
+  it.effect("what a restoration that was killed has left is no backup that was begun, to no release", () =>
+    Effect.gen(function* () {
+      const [source, vault] = [yield* filled, yield* memory]
+      const backups = yield* backupsOf(source, vault)
+      const { id } = yield* backups.create()
+      yield* TestClock.adjust("1 hour")
+      // Its note is there, and nothing of it can be taken away.
+      const store: Store = { ...vault, delete: () => Effect.interrupt }
+      yield* Effect.exit((yield* backupsOf(source, store)).restore(id, { target: yield* memory }))
+      const [note] = yield* Vault.unfinished(yield* Vault.open(vault, {}))
+      assert.strictEqual(note?.state.parent, id)
+      // Any release goes on with a backup that was begun, of the same source.
+      assert.notStrictEqual(note?.state.source, source.location)
+      yield* source.delete("resource=orders/data/id=o1")
+      yield* TestClock.adjust("1 hour")
+      const next = yield* backups.create()
+      const target = yield* memory
+      yield* backups.restore(next.id, { target })
+      assert.deepStrictEqual(yield* contents(target), yield* contents(source))
     })
   )
 

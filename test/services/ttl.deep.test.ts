@@ -1,19 +1,15 @@
 /** Documents that expire on Ceph's gateway, which takes no conditions on DELETE. */
-import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3"
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Database } from "effect-s3db/Database"
 import * as Ttl from "effect-s3db/plugins/Ttl"
 import * as Resource from "effect-s3db/Resource"
-import * as PrefixedStore from "effect-s3db/storage/PrefixedStore"
-import * as RetryingStore from "effect-s3db/storage/RetryingStore"
-import * as S3Store from "effect-s3db/storage/S3Store"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import { keysOf, openOn } from "../fixture.ts"
-import { describeWithGateway, gateway } from "./available.ts"
+import { describeWithGateway } from "./available.ts"
+import { storeOnGateway } from "./gatewayStore.ts"
 
 const schema = Schema.Struct({ id: Schema.String, n: Schema.Int, expiresAt: Schema.Number })
 
@@ -48,21 +44,7 @@ const processOn = Effect.fnUntraced(function* (
 })
 
 describeWithGateway("Ttl on Ceph's gateway", () => {
-  const bucket = "ttl"
-  const { accessKeyId, endpoint, secretAccessKey } = gateway
-  let stores = 0
-  const open = Effect.gen(function* () {
-    const client = new S3Client({
-      endpoint,
-      region: "us-east-1",
-      forcePathStyle: true,
-      credentials: { accessKeyId, secretAccessKey }
-    })
-    yield* Effect.promise(() => client.send(new CreateBucketCommand({ Bucket: bucket })))
-    const credentials = { accessKeyId, secretAccessKey: Redacted.make(secretAccessKey) }
-    const store = yield* S3Store.make({ bucket, endpoint, credentials })
-    return RetryingStore.make(PrefixedStore.make(store, `${performance.timeOrigin}-${stores++}`))
-  })
+  const open = storeOnGateway("ttl")
 
   const actions: Readonly<Record<string, Ttl.OnExpire<typeof schema.Type, Archive>>> = {
     deletes: Ttl.hardDelete,

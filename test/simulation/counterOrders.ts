@@ -346,6 +346,20 @@ const lanesAs =
         : store.put(request)
   })
 
+/** Documents without the fields whose text begins so: of marks with a brace, of what was left out with a bracket. */
+const documentsWithout =
+  (beginning: string) =>
+  (store: Store): Store => ({
+    ...store,
+    put: ({ metadata, ...request }) =>
+      metadata === undefined || !isDocument(request.key)
+        ? store.put({ ...request, metadata })
+        : store.put({
+            ...request,
+            metadata: Object.fromEntries(Object.entries(metadata).filter(([, value]) => !value.startsWith(beginning)))
+          })
+  })
+
 export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
   /** Lanes are written without a condition. */
   "blind-lanes": (store) => ({
@@ -354,27 +368,9 @@ export const breaks: Readonly<Record<string, (store: Store) => Store>> = {
       isLane(request.key) ? store.put(request) : store.put({ ...request, ifMatch, ifNoneMatch })
   }),
   /** Documents do not say how far lanes have come into them. */
-  "forgotten-marks": (store) => ({
-    ...store,
-    put: ({ metadata, ...request }) =>
-      metadata === undefined || !isDocument(request.key)
-        ? store.put({ ...request, metadata })
-        : store.put({
-            ...request,
-            metadata: Object.fromEntries(Object.entries(metadata).filter(([, value]) => !value.startsWith("{")))
-          })
-  }),
+  "forgotten-marks": documentsWithout("{"),
   /** Documents do not tell which operations were left out. */
-  "forgotten-refusals": (store) => ({
-    ...store,
-    put: ({ metadata, ...request }) =>
-      metadata === undefined || !isDocument(request.key)
-        ? store.put({ ...request, metadata })
-        : store.put({
-            ...request,
-            metadata: Object.fromEntries(Object.entries(metadata).filter(([, value]) => !value.startsWith("[")))
-          })
-  }),
+  "forgotten-refusals": documentsWithout("["),
   /** Values are written before what says how far lanes have come into them. */
   "torn-folds": (store) => ({
     ...store,

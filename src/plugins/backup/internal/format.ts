@@ -182,15 +182,17 @@ export const Manifest = Schema.Struct({
 
 export type Manifest = typeof Manifest.Type
 
+/** What stands for a source where a backup is read, and none is taken. */
+export const readerOf = (id: string): string => `a restoration of ${id}`
+
 export const Unfinished = Schema.Struct({
   format: Schema.Int,
   id: Schema.String,
+  /** Where a backup is from. A restoration that reads one says `readerOf`: no release goes on with it as with a backup that was begun. */
   source: Schema.String,
   selection: Selection,
   /** The backup whose parts are taken over. */
   parent: Schema.optionalKey(Schema.String),
-  /** A restoration says so: of the backup that it reads. */
-  isReading: Schema.optionalKey(Schema.Boolean),
   parts: Schema.Array(Part)
 })
 
