@@ -55,6 +55,7 @@
  * @since 0.1.0
  */
 import type * as DateTime from "effect/DateTime"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as EffectOrder from "effect/Order"
 import type * as DbError from "./DbError.ts"
@@ -471,7 +472,27 @@ export interface Conditions<A> extends Concurrency {
  * @category models
  * @since 0.1.0
  */
-export interface Request<A> extends Within, Conditions<A>, OnCorrupt, Stale {}
+export interface Request<A> extends Within, Conditions<A>, OnCorrupt, Stale, Bounded {}
+
+/**
+ * How old what is read may be, where a resource has segments.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Bounded {
+  /**
+   * How long before now each document may be read as it was, where all documents are looked at and `plugins/Segments` has copies of them that a
+   * compaction has found to be whole since then: 1 GET for each 4,000 documents, and no LIST. Where it has not, and where there are no segments,
+   * documents are read as they are. Not in a transaction, not in pages, and not where a partition, a unique key or ids tell which documents they are.
+   * Default: as they are now. 0 or more.
+   *
+   * Each document is there as it was at some time since then; one that was deleted since may be there, one that was inserted since may not. A change of
+   * such a document is refused with `Conflict`, as one of every version that is not the latest. By the clocks of this process and of that which
+   * compacts.
+   */
+  readonly maxStaleness?: Duration.Input | undefined
+}
 
 /**
  * The choice whether the markers of a partition may answer in the place of the documents.

@@ -918,7 +918,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * `allowStale` so are those that meet conditions, where keys tell that: no GET.
    */
   readonly count: (
-    request?: Request<S, N, Fields> & Query.Verify & Query.OnCorrupt & Query.Stale
+    request?: Request<S, N, Fields> & Query.Verify & Query.OnCorrupt & Query.Stale & Query.Bounded
   ) => Effect.Effect<number, ListError>
 
   /**
@@ -926,7 +926,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * 1 GET for each document, too, but with `allowStale`, where keys tell which they are.
    */
   readonly listIds: (
-    request?: Request<S, N, Fields> & Query.OnCorrupt & Query.Stale
+    request?: Request<S, N, Fields> & Query.OnCorrupt & Query.Stale & Query.Bounded
   ) => Stream.Stream<N["id"], ListError>
 
   /**
@@ -944,7 +944,9 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * A document deleted while the stream runs may be missing from it; one that moves within a partition may come twice
    * or not at all. One that cannot be read ends it, unless `onCorrupt` says something else.
    */
-  readonly scan: (options?: Within<S, N> & Query.Concurrency & Query.OnCorrupt) => Stream.Stream<S["Type"], ListError>
+  readonly scan: (
+    options?: Within<S, N> & Query.Concurrency & Query.OnCorrupt & Query.Bounded
+  ) => Stream.Stream<S["Type"], ListError>
 
   /**
    * The document that has a value for itself: the values of the fields of a unique key, by path; secrets of a blind one as
@@ -965,7 +967,9 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * `NotAllowed`: it would read every document and does not say `scan: true`. `InvalidInput`: a field that is not there, is
    * secret, or holds a secret; an operand that does not fit; an order that no partition has, without a limit.
    */
-  readonly query: (request: Request<S, N, Fields> & Query.OnCorrupt) => Stream.Stream<S["Type"], ListError>
+  readonly query: (
+    request: Request<S, N, Fields> & Query.OnCorrupt & Query.Bounded
+  ) => Stream.Stream<S["Type"], ListError>
 
   /**
    * Like `query`, in JSON form and only the fields named, by path. Default: all; secrets are left out. `InvalidInput` also
@@ -976,7 +980,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * a guard, narrows or changes what may be seen.
    */
   readonly queryJson: <const Path extends Query.FieldPath<Query.Queryable<Fields>> = never>(
-    request: Request<S, N, Fields> & Query.OnCorrupt & Query.Stale & Query.Projection<Path>
+    request: Request<S, N, Fields> & Query.OnCorrupt & Query.Stale & Query.Bounded & Query.Projection<Path>
   ) => Stream.Stream<Selected<S, Path>, ListError>
 
   /**
@@ -1034,7 +1038,11 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    */
   readonly aggregate: (
     aggregation: Aggregation.Notation<Query.Queryable<Fields>>,
-    request?: Request<S, N, Fields> & Query.OnCorrupt & Query.Stale & Pick<Aggregation.Options, "maxGroups">
+    request?: Request<S, N, Fields> &
+      Query.OnCorrupt &
+      Query.Stale &
+      Query.Bounded &
+      Pick<Aggregation.Options, "maxGroups">
   ) => Effect.Effect<ReadonlyArray<Aggregation.Group>, ListError | Aggregation.TooManyGroups>
 
   /**
@@ -1104,7 +1112,7 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * interceptor of `query` narrows or changes what may be seen.
    */
   readonly scanResults: (
-    options?: Within<S, N> & Query.Concurrency
+    options?: Within<S, N> & Query.Concurrency & Query.Bounded
   ) => Stream.Stream<Outcome<S["Type"], DbError.DbError, N["id"]>, ListError>
 
   /**
@@ -1112,7 +1120,10 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
    * scan that did not come to its end has come to. Then `InvalidInput` with `partition`, and on a store that lists without order.
    */
   readonly scanDocuments: (
-    options?: Within<S, N> & Query.Concurrency & Query.OnCorrupt & { readonly after?: string | undefined }
+    options?: Within<S, N> &
+      Query.Concurrency &
+      Query.OnCorrupt &
+      Query.Bounded & { readonly after?: string | undefined }
   ) => Stream.Stream<Document.Document<S["Type"], N["id"]>, ListError>
 
   /**

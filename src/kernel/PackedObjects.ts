@@ -125,6 +125,11 @@ export interface Pack {
   readonly upto: string
   /** How many keys it knows. */
   readonly keys: number
+  /**
+   * When a compaction has found last that it has all that is in its range and nothing else, in milliseconds by the clock of that compaction: the
+   * time before the listing. `undefined`: some of that is not in it.
+   */
+  readonly wholeAt: number | undefined
 }
 
 /**
@@ -138,6 +143,8 @@ export interface Index {
   readonly tag: string
   /** How many objects it has. */
   readonly rows: number
+  /** The keys that it knows, in order, with their ETags; not all have a row. */
+  readonly entries: () => ReadonlyArray<ListEntry>
   /** The row of the object at a key under an ETag. `undefined`: the pack does not have that. */
   readonly rowOf: (key: string, etag: string | undefined) => number | undefined
   /** Its columns, and what is known of each without reading it. */
@@ -215,12 +222,30 @@ export interface Written {
 }
 
 /**
- * Finds the copy of the object at a key under an ETag, if a pack has it.
+ * What was read of a pack.
  *
  * @category models
  * @since 0.1.0
  */
-export type Copies<out X> = (key: string, etag: string | undefined) => X | undefined
+export interface Copies<out X> {
+  readonly index: Pick<Index, "entries">
+  /** Finds the copy of the object at a key under an ETag, if the pack has it. */
+  readonly find: (key: string, etag: string | undefined) => X | undefined
+}
+
+/**
+ * How new a read has to be.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Freshness {
+  /**
+   * A time in milliseconds. What a pack says of its range is taken as it is, without a listing, if a compaction has found that it has all of it
+   * then or later. Default: every range is listed.
+   */
+  readonly notBefore?: number | undefined
+}
 
 /**
  * The packs of a prefix. All members fail with `StoreError` too, with what the store says.
@@ -262,10 +287,12 @@ export interface PackedObjects {
    * has no copies, and a manifest that is damaged no packs.
    *
    * 1 GET; 1 LIST for each 1,000 keys, and 1 more for each of those thousands that keys were added to; what `load` does for each pack. A
-   * few ranges at a time, and all parts of a range at once.
+   * few ranges at a time, and all parts of a range at once. With `notBefore` no LIST for ranges that are new enough: of each key in them there
+   * is what was there at that time or later.
    */
   readonly batches: <X, R>(
-    load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>
+    load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>,
+    freshness?: Freshness
   ) => Stream.Stream<ReadonlyArray<Listed<X>>, StoreError.StoreError, R>
   /**
    * Makes what finds the copies of keys that were listed otherwise, in their order. 1 GET for it; then what `load` does for each pack that
@@ -283,7 +310,7 @@ export interface PackedObjects {
    * Brings the packs up to what is there. One process should do so at a time (`token`): two do the same work twice, and no harm.
    *
    * 1 GET; 1 LIST for each 1,000 keys; 1 GET for each pack. For each pack that is made anew, 1 GET for each object that is new or changed and
-   * not in `written`, 1 GET for the pack before, and 1 PUT; 1 PUT for each four to eight of them together. When retired packs are removed, 3 GET, 3 PUT, 2 LIST for each 1,000 packs, and 1 DeleteObjects.
+   * not in `written`, 1 GET for the pack before, and 1 PUT; 1 PUT for each four to eight of them together, and 1 to say how new the others are. When retired packs are removed, 3 GET, 3 PUT, 2 LIST for each 1,000 packs, and 1 DeleteObjects.
    */
   readonly compact: <X, E, R>(
     packing: Packing<X, E, R>,
@@ -300,6 +327,7 @@ export interface PackedObjects {
 /**
  * `u`: the last key it is about; `n`: how many keys it knows; `b`: bytes of the objects, about; `r`, `i`: bytes of rows and index as
  * they lie there; `x`: when it was retired; `c`: keys, without what all begin with, at which its listing is cut. They are a hint.
+ * `w`: since which key, and when, it was found to have all there is up to `u`; `e`: when nothing was found after `u`.
  */
 const Note = Schema.Struct({
   u: Schema.String,
@@ -308,7 +336,9 @@ const Note = Schema.Struct({
   r: Schema.Int,
   i: Schema.Int,
   x: Schema.optionalKey(Schema.Int),
-  c: Schema.optionalKey(Schema.Array(Schema.String))
+  c: Schema.optionalKey(Schema.Array(Schema.String)),
+  w: Schema.optionalKey(Schema.Tuple([Schema.String, Schema.Int])),
+  e: Schema.optionalKey(Schema.Int)
 })
 const decodeNote = Schema.decodeUnknownResult(Note)
 
@@ -388,7 +418,7 @@ export const make = (
       // Of a later release: what is no pack here is none.
       return Result.isFailure(note)
         ? []
-        : [{ part, upto: note.success.u, keys: note.success.n, note: note.success } satisfies Noted]
+        : [{ part, upto: note.success.u, keys: note.success.n, wholeAt: undefined, note: note.success } satisfies Noted]
     })
 
   /** Where the listing of a range is cut: of what a pack says of it, what is within the range, and in order. */
@@ -408,6 +438,11 @@ export const make = (
     notedIn(snapshot)
       .filter(({ note }) => note.x === undefined)
       .toSorted((a, b) => compareUtf8(a.upto, b.upto))
+      .map((pack, i, all) => {
+        const [since, at] = pack.note.w ?? []
+        // The range has become larger when the pack before was removed.
+        return since === (all[i - 1]?.upto ?? "") ? { ...pack, wholeAt: at } : pack
+      })
 
   const noteOf = Effect.fnUntraced(function* (pack: Pack) {
     const note = decodeNote(pack.part.note)
@@ -428,6 +463,7 @@ export const make = (
     const index: Index = {
       tag: found.tag,
       rows: format.rowCount(found),
+      entries: () => keys.map((key, i) => ({ key: listed + key, etag: etags[i] || undefined })),
       rowOf: (key, etag) => {
         const at = placeOf(key.slice(listed.length))
         return at === undefined || etag === undefined || etag === "" || etags[at] !== etag ? undefined : rowAt(at)
@@ -497,7 +533,7 @@ export const make = (
   // Reading
   // ---------------------------------------------------------------------------
 
-  const withoutCopies = () => undefined
+  const nothing = { index: { entries: () => none }, find: () => undefined }
 
   /** Where it is gone, damaged, or of a later release, something else, and objects are read. */
   const orWithout =
@@ -528,21 +564,22 @@ export const make = (
           (pack) =>
             pack === undefined
               ? Effect.void
-              : Effect.map(orWithout("a pack", withoutCopies)(load(pack)), (copies) => loaded.set(pack, copies)),
+              : Effect.map(orWithout("a pack", undefined)(load(pack)), (copies) => loaded.set(pack, copies ?? nothing)),
           { concurrency: rangesAtOnce, discard: true }
         )
         return entries.map(({ etag, key }, i): X | undefined => {
           const pack = packs[i]
-          return pack === undefined ? undefined : loaded.get(pack)?.(key, etag)
+          return pack === undefined ? undefined : loaded.get(pack)?.find(key, etag)
         })
       })
     })
 
   const batches: PackedObjects["batches"] = <X, R>(
-    load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>
+    load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>,
+    { notBefore = Number.POSITIVE_INFINITY }: Freshness = {}
   ) => {
     const within = (entries: ReadonlyArray<ListEntry>, copies: Copies<X>) =>
-      entries.map((entry): Listed<X> => ({ entry, copy: copies(entry.key, entry.etag) }))
+      entries.map((entry): Listed<X> => ({ entry, copy: copies.find(entry.key, entry.etag) }))
     /** What is left of a part of a range that has become much larger than its pack. */
     const rest = (after: string, upto: string | undefined, copies: Copies<X>) =>
       Stream.paginate(after, (from) =>
@@ -551,7 +588,7 @@ export const make = (
           isWhole || last === undefined ? Option.none() : Option.some(last)
         ])
       )
-    const range = Effect.fnUntraced(function* (pack: Noted | undefined, after: string) {
+    const listed = Effect.fnUntraced(function* (pack: Noted | undefined, after: string) {
       const ends = pack === undefined ? [undefined] : [...cutsOf(pack, after), pack.upto]
       const most = pack === undefined ? 1 : Math.ceil((2 * objectsPerPack) / ends.length)
       const listing = Effect.forEach(
@@ -559,21 +596,26 @@ export const make = (
         (upto, i) => Effect.map(listRange(ends[i - 1] ?? after, upto, most), (found) => ({ ...found, upto })),
         { concurrency }
       )
-      const loading =
-        pack === undefined ? Effect.succeed(withoutCopies) : orWithout("a pack", withoutCopies)(load(pack))
-      const [parts, copies] = yield* Effect.all([listing, loading], { concurrency: 2 })
+      const loading = pack === undefined ? Effect.undefined : orWithout("a pack", undefined)(load(pack))
+      const [parts, copies = nothing] = yield* Effect.all([listing, loading], { concurrency: 2 })
       return { parts, copies }
     })
-    const partOf = (
-      { entries, from, isWhole, upto }: Effect.Success<ReturnType<typeof range>>["parts"][number],
-      copies: Copies<X>
-    ) => {
+    const isNew = (at = Number.NEGATIVE_INFINITY) => at >= notBefore
+    const range = Effect.fnUntraced(function* (pack: Noted | undefined, after: string) {
+      const isWhole = isNew(pack?.wholeAt)
+      const copies = isWhole && pack !== undefined ? yield* orWithout("a pack", undefined)(load(pack)) : undefined
+      if (copies === undefined) return yield* listed(pack, after)
+      const part: Part = { entries: [...copies.index.entries()], from: undefined, isWhole, upto: pack?.upto }
+      return { parts: [part], copies }
+    })
+    type Part = Effect.Success<ReturnType<typeof listed>>["parts"][number]
+    const partOf = ({ entries, from, isWhole, upto }: Part, copies: Copies<X>) => {
       const first = Stream.succeed(within(entries, copies))
       return isWhole || from === undefined ? first : Stream.concat(first, rest(from, upto, copies))
     }
     const ranges = Effect.map(liveNow, (live) => [
       ...live.map((pack, i) => ({ pack, after: live[i - 1]?.upto ?? "" })),
-      { pack: undefined, after: live.at(-1)?.upto ?? "" }
+      ...(isNew(live.at(-1)?.note.e) ? [] : [{ pack: undefined, after: live.at(-1)?.upto ?? "" }])
     ])
     return Stream.unwrap(Effect.map(ranges, Stream.fromIterable)).pipe(
       Stream.rechunk(1),
@@ -709,9 +751,16 @@ export const make = (
     let snapshot = token === 0 ? yield* segments.read : yield* fenced(token)
     let made = nothingMade("", sum)
     let after = ""
+    /** The pack before `after`. */
+    let last: Named | undefined
     /** Keys that were listed and are of the next pack. */
     let ahead:
-      | { readonly entries: ReadonlyArray<ListEntry>; from: string | undefined; upto: string | undefined }
+      | {
+          readonly at: number
+          readonly entries: ReadonlyArray<ListEntry>
+          from: string | undefined
+          upto: string | undefined
+        }
       | undefined
 
     /** A copy of what is known, or the object, or what is to be said of one that cannot be packed. */
@@ -736,7 +785,8 @@ export const make = (
     const build = Effect.fnUntraced(function* (
       piece: ReadonlyArray<ListEntry>,
       knownOf: (entry: ListEntry) => StoredObject | undefined,
-      upto: string
+      upto: string,
+      whole: NonNullable<typeof Note.Type.w>
     ) {
       const loaded = yield* Effect.forEach(piece, (entry) => load(entry, knownOf(entry)), { concurrency })
       const there = loaded.filter((one) => one !== undefined)
@@ -756,9 +806,10 @@ export const make = (
         b: size,
         r: rows,
         i: index,
+        w: whole,
         ...(cuts.length === 0 ? {} : { c: cuts.map(({ key }) => key.slice(listed.length)) })
       }
-      return yield* segments.put(bytes, note)
+      return { part: yield* segments.put(bytes, note), note } satisfies Named
     })
 
     /** What is known of the keys of some packs; a pack that is gone, or was damaged, is not. */
@@ -777,13 +828,19 @@ export const make = (
 
     /** Has the manifest name what was made. `false`: another compaction was faster, and it is to be done again, with what that has made. */
     const name = Effect.fnUntraced(function* () {
-      if (made.add.length + made.remove.length === 0) return true
-      const { add, keys, loose, remove } = made
+      const { found, keys, loose } = made
+      const add = [...made.add, ...found].map(({ note, part }) => ({ ...part, note }))
+      // What they were named as before, and what is retired and comes to the same bytes.
+      const again = new Set(add.map(({ name }) => name))
+      const remove = snapshot.parts.filter(({ name }) => again.has(name))
+      if (add.length === 0) return true
       const next = yield* commit({ add, remove, expected: snapshot.version, fence: token })
       snapshot = next ?? (yield* segments.read)
-      if (next === undefined) {
+      // How new packs are the faster one has said as well.
+      if (next === undefined && made.add.length > 0) {
         after = made.after
         ahead = undefined
+        last = undefined
         sum.keys = keys
         sum.loose = loose
         made = nothingMade(after, sum)
@@ -797,6 +854,7 @@ export const make = (
     for (;;) {
       const { group, upto } = groupAfter(liveIn(snapshot), after)
       const begun = ahead !== undefined && ahead.upto === upto ? ahead : undefined
+      const at = begun?.at ?? (yield* Clock.currentTimeMillis)
       const { entries: all, from, isWhole } = yield* listRange(after, upto, 2 * objectsPerPack, begun)
       const entries = isWhole ? all : all.slice(0, objectsPerPack)
       const end = isWhole ? upto : entries.at(-1)!.key
@@ -821,7 +879,8 @@ export const make = (
       const here = new Set(entries.map(({ key }) => key))
       for (const key of etags.keys()) if (isWithin(key) && !here.has(key)) changes += 1
       const isOutdated = !isWhole || group.length !== 1 || known.some(({ index }) => index.tag !== packing.tag)
-      if (changes >= leastChanges || (group.length > 0 && isOutdated)) {
+      const isAnew = changes >= leastChanges || (group.length > 0 && isOutdated)
+      if (isAnew) {
         const copies = new Map<string, StoredObject>()
         for (const { index, pack } of known) {
           const rows = yield* orWithout("the rows of a pack", none)(readRows(pack, index))
@@ -831,23 +890,35 @@ export const make = (
             if (copy !== undefined) copies.set(entry.key, objectOf(entry, copy))
           }
         }
-        const add: Array<Segments.Part> = []
+        const add: Array<Named> = []
+        let since = after
         const pieces = cut(entries)
         for (const [i, piece] of pieces.entries()) {
-          const last = piece.at(-1)!.key
-          add.push(yield* build(piece, ({ key }) => copies.get(key), i === pieces.length - 1 ? (end ?? last) : last))
+          const { key } = piece.at(-1)!
+          const upto = i === pieces.length - 1 ? (end ?? key) : key
+          add.push(yield* build(piece, ({ key }) => copies.get(key), upto, [since, at]))
+          since = upto
         }
+        last = add.at(-1) ?? last
         const now = yield* Clock.currentTimeMillis
         const replaced = isWhole ? group : []
-        made.add.push(...replaced.map(({ note, part }) => ({ ...part, note: { ...note, x: now } })), ...add)
-        made.remove.push(...replaced.map(({ part }) => part))
+        made.add.push(...replaced.map(({ note, part }) => ({ part, note: { ...note, x: now } })), ...add)
         made.entries.push(...entries)
       } else {
+        if (group.length === 1) last = { ...group[0]! }
+        if (changes === 0 && last !== undefined && group.length === 1) {
+          last.note = { ...last.note, w: [after, at] }
+          made.found.push(last)
+        }
         sum.loose += changes
         for (const { index, pack } of known) sum.loose += (yield* rawOf(pack, index)).loose.length
       }
+      if (end === undefined && last !== undefined && (isAnew || changes === 0)) {
+        last.note = { ...last.note, e: at }
+        if (!made.add.includes(last) && !made.found.includes(last)) made.found.push(last)
+      }
       sum.keys += entries.length
-      ahead = isWhole ? undefined : { entries: all.slice(entries.length), from, upto }
+      ahead = isWhole ? undefined : { at, entries: all.slice(entries.length), from, upto }
       if (end !== undefined) after = end
       const isNamed = end !== undefined && made.add.length < partsAtOnce ? true : yield* name()
       if (isNamed && end === undefined) break
@@ -883,13 +954,20 @@ export const make = (
   }
 }
 
+/** A part, and what the manifest is to say of it. */
+interface Named {
+  readonly part: Segments.Part
+  note: typeof Note.Type
+}
+
 /** What was made since the manifest was changed, which it does not name yet, and where that begins: the key, and the sum by then. */
 const nothingMade = (after: string, { keys, loose }: Pick<Summary, "keys" | "loose">) => ({
   after,
   keys,
   loose,
-  add: new Array<Segments.Part>(),
-  remove: new Array<Segments.Part>(),
+  add: new Array<Named>(),
+  /** Packs that stay, with what is said of them anew. */
+  found: new Array<Named>(),
   entries: new Array<ListEntry>()
 })
 

@@ -24,6 +24,7 @@ import * as Transaction from "../Transaction.ts"
 import type { Bound } from "./bounds.ts"
 import * as idSpans from "./idSpans.ts"
 import type { OperandCodecs } from "./operandCodecs.ts"
+import * as staleness from "./staleness.ts"
 import * as TopK from "./topK.ts"
 
 /**
@@ -32,7 +33,7 @@ import * as TopK from "./topK.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Planned extends Query.Within {
+export interface Planned extends Query.Within, Query.Bounded {
   readonly isStored?: true | undefined
   /** Whether documents with the same value in the field after those given come by their ids, as a sort has them. */
   readonly isSorted?: boolean | undefined
@@ -490,6 +491,8 @@ export const make = <A>({ context, indexes }: Documents<A>, operands: OperandCod
     request: Planned = {}
   ): Effect.fn.Return<Range, DbError.InvalidInput | DbError.Failure> {
     const { partition: label, values = {} } = request
+    const unbounded = staleness.problemOf(request)
+    if (unbounded !== undefined) return yield* invalid(["maxStaleness"], unbounded)
     if (label === undefined) {
       const alone = needsPartition(request)
       return alone === undefined

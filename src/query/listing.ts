@@ -64,7 +64,7 @@ export interface Listing<A> {
    * all documents are wanted, those of `Packed` in place of them.
    */
   readonly bases: (
-    request: (Planned & Query.Concurrency & Query.OnCorrupt) | undefined
+    request: (Planned & Query.Concurrency & Query.OnCorrupt & Query.Bounded) | undefined
   ) => Stream.Stream<Base<A>, ListFailure>
   /**
    * All documents whose keys come after that of an id. `InvalidInput`: the store lists without order, or `isWhole` says that not all are
@@ -77,7 +77,7 @@ export interface Listing<A> {
   ) => Stream.Stream<Base<A>, ListFailure>
   /** The same, a document that cannot be read being told in its place. */
   readonly results: (
-    request: (Query.Within & Query.Concurrency) | undefined
+    request: (Query.Within & Query.Concurrency & Query.Bounded) | undefined
   ) => Stream.Stream<{ readonly id: string; readonly result: Result.Result<Base<A>, ReadFailure> }, ListFailure>
   /** The stored version of every document, its fields still encoded; `None` for one that cannot be read. */
   readonly versions: Stream.Stream<Option.Option<Document.Stored>, ListFailure>
@@ -121,7 +121,7 @@ export interface Listing<A> {
    */
   readonly batches: (
     range: Range,
-    options: (Query.Concurrency & Pick<Planned, "narrow" | "most">) | undefined,
+    options: (Query.Concurrency & Query.Bounded & Pick<Planned, "narrow" | "most">) | undefined,
     startAfter?: string
   ) => Stream.Stream<ReadonlyArray<Hit>, ListFailure>
   /** The version in the copy of a hit, decoded; `undefined` where it has none. No request. */
@@ -132,7 +132,7 @@ export interface Listing<A> {
    */
   readonly through: <X>(
     range: Range,
-    options: (Query.Concurrency & Query.OnCorrupt & Pick<Planned, "narrow" | "most">) | undefined,
+    options: (Query.Concurrency & Query.OnCorrupt & Query.Bounded & Pick<Planned, "narrow" | "most">) | undefined,
     read: (hit: Hit) => Effect.Effect<X | undefined, ReadFailure>,
     startAfter?: string
   ) => Stream.Stream<X, ListFailure>
@@ -229,7 +229,7 @@ export const make = <A>(
     if (!isOfDocuments(range) || startAfter !== undefined || options?.most !== undefined) return plain
     return Stream.unwrap(
       Effect.map(packed.copies, (copies) =>
-        copies === undefined ? plain : inTurn(mostInTurn)(packed.hits(copies, options?.narrow))
+        copies === undefined ? plain : inTurn(mostInTurn)(packed.hits(copies, options))
       )
     )
   }

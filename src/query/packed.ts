@@ -28,6 +28,7 @@ import * as Transaction from "../Transaction.ts"
 import type { Bound, Edge } from "./bounds.ts"
 import type { Fields } from "./fields.ts"
 import type { Hit, Narrow } from "./keys.ts"
+import * as staleness from "./staleness.ts"
 
 /**
  * Documents that were listed: the columns of those of which they tell what is asked for, and hits of the others.
@@ -51,21 +52,21 @@ export interface Packed {
   readonly copies: Effect.Effect<PackedObjects.PackedObjects | undefined>
   /**
    * All documents as hits, with their copy where there is one. Those of which columns tell that they do not meet the conditions are left
-   * out. 1 GET, 1 LIST for each 1,000 documents, 1 GET for each pack; with conditions 1 for its columns, and 1 more where a document meets
-   * them.
+   * out. 1 GET, 1 LIST for each 1,000 documents in packs that are not new enough, 1 GET for each pack; with conditions 1 for its columns, and
+   * 1 more where a document meets them.
    */
   readonly hits: (
     copies: PackedObjects.PackedObjects,
-    narrow?: Narrow
+    options?: Query.Bounded & { readonly narrow?: Narrow | undefined }
   ) => Stream.Stream<ReadonlyArray<Hit>, StoreError.StoreError>
   /**
    * The same with the columns alone of the fields that are asked for, where packs have them, of the rows that meet the conditions. 1 GET, 1 LIST for
-   * each 1,000 documents, 1 GET for each pack.
+   * each 1,000 documents in packs that are not new enough, 1 GET for each pack.
    */
   readonly seen: (
     copies: PackedObjects.PackedObjects,
     asked: ReadonlyArray<ReadonlyArray<string>>,
-    narrow: Narrow
+    options: Query.Bounded & { readonly narrow: Narrow }
   ) => Stream.Stream<Seen, StoreError.StoreError>
   /** Makes what puts copies to hits with ETags, where there are any. 1 GET for it; then 1 GET for each pack that they are in, once. */
   readonly attaching: (
@@ -180,16 +181,25 @@ export const make = <S extends DocumentSchema>(
 
   type Found = { readonly row: PackedObjects.Row } | { readonly table: Table } | typeof passedOver
 
-  const rowsOf =
-    (index: PackedObjects.Index, rows: ReadonlyArray<PackedObjects.Row>) =>
-    (key: string, etag: string | undefined): Found | undefined => {
+  /** What is found of each row of a pack: `undefined` where it is read by itself. */
+  const copiesOf = (
+    index: PackedObjects.Index,
+    foundOf: (row: number) => Found | undefined
+  ): PackedObjects.Copies<Found> => ({
+    index,
+    find: (key, etag) => {
       const at = index.rowOf(key, etag)
-      const row = at === undefined ? undefined : rows[at]
-      return row === undefined ? undefined : { row }
+      return at === undefined ? undefined : foundOf(at)
     }
+  })
 
-  const nothingOf = (index: PackedObjects.Index) => (key: string, etag: string | undefined) =>
-    index.rowOf(key, etag) === undefined ? undefined : passedOver
+  const rowsOf = (index: PackedObjects.Index, rows: ReadonlyArray<PackedObjects.Row>) =>
+    copiesOf(index, (at) => {
+      const row = rows[at]
+      return row === undefined ? undefined : { row }
+    })
+
+  const nothingOf = (index: PackedObjects.Index) => copiesOf(index, () => passedOver)
 
   const namesOf = (paths: ReadonlyArray<ReadonlyArray<string>>) => [...new Set(paths.map(([first = ""]) => first))]
 
@@ -231,26 +241,29 @@ export const make = <S extends DocumentSchema>(
 
   const batches = (
     packed: PackedObjects.PackedObjects,
-    load: (pack: PackedObjects.Pack) => Effect.Effect<PackedObjects.Copies<Found>, StoreError.StoreError>
+    load: (pack: PackedObjects.Pack) => Effect.Effect<PackedObjects.Copies<Found>, StoreError.StoreError>,
+    bounded: Query.Bounded
   ) =>
-    Stream.map(packed.batches(load), (listed): Seen => {
-      const hits: Array<Hit> = []
-      const tables = new Set<Table>()
-      for (const { copy, entry } of listed) {
-        if (copy === passedOver) continue
-        if (copy !== undefined && "table" in copy) tables.add(copy.table)
-        else {
-          const hit = hitOf(entry.key, entry.size, copy?.row, entry.etag)
-          if (hit !== undefined) hits.push(hit)
+    Stream.unwrap(Effect.map(staleness.notBefore(bounded), (notBefore) => packed.batches(load, { notBefore }))).pipe(
+      Stream.map((listed): Seen => {
+        const hits: Array<Hit> = []
+        const tables = new Set<Table>()
+        for (const { copy, entry } of listed) {
+          if (copy === passedOver) continue
+          if (copy !== undefined && "table" in copy) tables.add(copy.table)
+          else {
+            const hit = hitOf(entry.key, entry.size, copy?.row, entry.etag)
+            if (hit !== undefined) hits.push(hit)
+          }
         }
-      }
-      const columns = Array.from(tables, (table) => {
-        const { rows, values } = table
-        table.rows = []
-        return { rows, values }
+        const columns = Array.from(tables, (table) => {
+          const { rows, values } = table
+          table.rows = []
+          return { rows, values }
+        })
+        return { hits, columns }
       })
-      return { hits, columns }
-    })
+    )
 
   return {
     copies,
@@ -262,11 +275,12 @@ export const make = <S extends DocumentSchema>(
         return { name: column, values, statistics: edgesOf(values, column) }
       })
     },
-    hits: (packed, narrow) =>
+    hits: (packed, options = {}) =>
       Stream.map(
         batches(
           packed,
           Effect.fnUntraced(function* (pack) {
+            const { narrow } = options
             if (narrow === undefined) {
               const { index, rows } = yield* packed.whole(pack)
               return rowsOf(index, rows)
@@ -278,12 +292,12 @@ export const make = <S extends DocumentSchema>(
             const met = metIn(values, index.rows, narrow)
             if (met?.includes(true) === false) return nothingOf(index)
             const rows = yield* packed.rows(pack, index)
-            return (key, etag): Found | undefined => {
-              const at = index.rowOf(key, etag)
-              const row = at === undefined ? undefined : rows[at]
-              return at === undefined || row === undefined ? undefined : met?.[at] === false ? passedOver : { row }
-            }
-          })
+            return copiesOf(index, (at): Found | undefined => {
+              const row = rows[at]
+              return row === undefined ? undefined : met?.[at] === false ? passedOver : { row }
+            })
+          }),
+          options
         ),
         ({ hits }) => hits
       ),
@@ -295,9 +309,12 @@ export const make = <S extends DocumentSchema>(
             StoreError.StoreError
           > {
             const { index, rows } = yield* packed.whole(pack)
-            return (key, etag) => {
-              const at = index.rowOf(key, etag)
-              return at === undefined ? undefined : rows[at]
+            return {
+              index,
+              find: (key, etag) => {
+                const at = index.rowOf(key, etag)
+                return at === undefined ? undefined : rows[at]
+              }
             }
           })
         ),
@@ -306,7 +323,7 @@ export const make = <S extends DocumentSchema>(
             hits.map((hit, i) => ({ ...hit, object: objectOf(hit.key, copies[i], hit.etag) }))
           )
       ),
-    seen: (packed, asked, narrow) =>
+    seen: (packed, asked, { maxStaleness, narrow }) =>
       batches(
         packed,
         Effect.fnUntraced(function* (pack) {
@@ -317,14 +334,13 @@ export const make = <S extends DocumentSchema>(
           const met = metIn(values, index.rows, narrow)
           const table: Table = { values, rows: [] }
           const copy: Found = { table }
-          return (key, etag): Found | undefined => {
-            const at = index.rowOf(key, etag)
-            if (at === undefined) return undefined
+          return copiesOf(index, (at) => {
             if (met?.[at] === false) return passedOver
             table.rows.push(at)
             return copy
-          }
-        })
+          })
+        }),
+        { maxStaleness }
       )
   }
 }

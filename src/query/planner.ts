@@ -26,6 +26,7 @@ import { type Bound, find as boundsOf, remainder } from "./bounds.ts"
 import type { Fields } from "./fields.ts"
 import { type Keys, mostInMemory } from "./keys.ts"
 import { tells } from "./markers.ts"
+import * as staleness from "./staleness.ts"
 
 /**
  * A request, looked through.
@@ -192,6 +193,8 @@ export const make = <S extends DocumentSchema>(
     if (limit !== undefined && (!Number.isInteger(limit) || limit < 1)) {
       return yield* invalid(["limit"], "Expected an integer from 1")
     }
+    const unbounded = staleness.problemOf(request)
+    if (unbounded !== undefined) return yield* invalid(["maxStaleness"], unbounded)
     const compiled = yield* indexes.all
     const bounds = boundsOf(predicate, fields.options).filter(
       // An element of an array may meet each condition by itself.

@@ -138,10 +138,10 @@ export const make = <S extends DocumentSchema>(
   /** Everything that the way leads to, not yet looked at. */
   const reached = (
     { access, bounds, matches, paths, plan }: Planned,
-    { concurrency = defaultConcurrency, limit, onCorrupt }: Asking,
+    { concurrency = defaultConcurrency, limit, maxStaleness, onCorrupt }: Asking,
     filters: Filters<A>
   ): Stream.Stream<Base<A>, ListFailure> => {
-    const options = { concurrency, onCorrupt }
+    const options = { concurrency, onCorrupt, maxStaleness }
     const { attempt, tell } = Tolerance.make(name, options)
     const read = <E>(id: string, find: Effect.Effect<Option.Option<Base<A>>, E>) =>
       attempt(id, Effect.map(find, Option.getOrUndefined))
@@ -257,7 +257,7 @@ export const make = <S extends DocumentSchema>(
   ): Stream.Stream<Aggregation.Batch, QueryFailure> => {
     const { matches } = planned
     const tolerance = Tolerance.make(name, request)
-    return packed.seen(copies, asked, planned).pipe(
+    return packed.seen(copies, asked, { narrow: planned, maxStaleness: request.maxStaleness }).pipe(
       Stream.mapEffect(
         Effect.fnUntraced(function* ({ columns, hits }) {
           if (hits.length === 0) return columns
@@ -414,7 +414,7 @@ interface Seen {
   readonly json: JsonObject
 }
 
-type Asking = Query.Concurrency & Query.OnCorrupt & { readonly limit?: number | undefined }
+type Asking = Query.Concurrency & Query.OnCorrupt & Query.Bounded & { readonly limit?: number | undefined }
 
 /** How many of the documents a request ends with, before it has seen all. */
 const mostOf = ({ filter, order }: Query.Plan, limit: number | undefined): number | undefined =>

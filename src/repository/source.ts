@@ -264,7 +264,7 @@ export const make = <S extends DocumentSchema>(
     more: Json = null,
     shown?: ReadonlyArray<ReadonlyArray<string>>
   ): Effect.fn.Return<Asked | undefined> {
-    if (filters.length > 0 || request.onCorrupt !== undefined) return undefined
+    if (filters.length > 0 || request.onCorrupt !== undefined || request.maxStaleness !== undefined) return undefined
     const { limit, cursor, partition, scan, values, verify } = request
     if (partition === undefined && values !== undefined) return undefined
     // Markers alone may be those of a write that comes to nothing, of which nobody tells.

@@ -94,14 +94,19 @@ const measured = Effect.fnUntraced(function* (name: string, inner: ObjectStore["
 
   yield* Effect.gen(function* () {
     const orders = yield* Orders
-    const reads: Readonly<Record<string, Effect.Effect<unknown, unknown>>> = {
-      scan: Stream.runCount(orders.scan({ concurrency })),
+    const reads = (maxStaleness?: "1 hour"): Readonly<Record<string, Effect.Effect<unknown, unknown>>> => ({
+      scan: Stream.runCount(orders.scan({ concurrency, maxStaleness })),
       aggregate: orders.aggregate(
         { groupBy: ["country"], values: { total: { sum: "amount" }, orders: { count: true } } },
-        { scan: true, concurrency }
+        { scan: true, concurrency, maxStaleness }
       ),
-      "a hundredth, by conditions": orders.count({ where: { amount: { lt: 1000 } }, scan: true, concurrency })
-    }
+      "a hundredth, by conditions": orders.count({
+        where: { amount: { lt: 1000 } },
+        scan: true,
+        concurrency,
+        maxStaleness
+      })
+    })
     // What a covering partition tells by its keys: all, a part, and groups of them.
     const select = ["id", "amount", "at"] as const
     const told = (allowStale: boolean): Readonly<Record<string, Effect.Effect<unknown, unknown>>> => ({
@@ -129,7 +134,7 @@ const measured = Effect.fnUntraced(function* (name: string, inner: ObjectStore["
       const cpuRatio = Number((before.cpu / found.cpu).toFixed(1))
       results.push({ store: name, name: `${label}, ${way}`, documents, ...found, ratio, cpuRatio })
     })
-    for (const [label, read] of Object.entries({ ...reads, ...told(false) })) {
+    for (const [label, read] of Object.entries({ ...reads(), ...told(false) })) {
       const found = yield* timed(read)
       plain.set(label, found)
       results.push({ store: name, name: `${label}, by documents`, documents, ...found, ratio: 1, cpuRatio: 1 })
@@ -137,7 +142,9 @@ const measured = Effect.fnUntraced(function* (name: string, inner: ObjectStore["
     for (const [label, read] of Object.entries(told(true))) yield* compared(label, "by keys alone", read)
     yield* Effect.gen(function* () {
       yield* (yield* Segments.Segments).compactNow()
-      for (const [label, read] of Object.entries(reads)) yield* compared(label, "by segments", read)
+      for (const [label, read] of Object.entries(reads())) yield* compared(label, "by segments", read)
+      for (const [label, read] of Object.entries(reads("1 hour")))
+        yield* compared(label, "by segments, as they were", read)
     }).pipe(Effect.provide(Segments.layer({ resources: [Orders], compact: false })))
   }).pipe(Effect.provide(Orders.layer.pipe(Layer.provideMerge(Db))))
   return results

@@ -60,23 +60,35 @@ type Copy = PackedObjects.Row | "nothing"
 
 type Seen = Readonly<Record<string, string>>
 
+/** Copies that say the same of every key. */
+const copiesOf = <X>(find: () => X): PackedObjects.Copies<X> => ({ index: { entries: () => [] }, find })
+
 /** Everything there is by a reader of packs, and how many objects it has read by themselves. */
 const scanned = Effect.fnUntraced(function* (
   store: Store,
   options?: Partial<PackedObjects.Options>,
   takes: Takes = (index, key, etag) => index.rowOf(key, etag),
   /** What is made of a pack that is gone. */
-  gone: (error: StoreError) => Effect.Effect<PackedObjects.Copies<Copy>, StoreError> = Effect.fail
+  gone: (error: StoreError) => Effect.Effect<PackedObjects.Copies<Copy>, StoreError> = Effect.fail,
+  freshness?: PackedObjects.Freshness
 ) {
   const packed = on(store, options)
   const all = new Map<string, string>()
   let read = 0
   yield* packed
-    .batches<Copy, never>((pack) =>
-      Effect.map(packed.whole(pack), ({ index, rows }): PackedObjects.Copies<Copy> => (key, etag) => {
-        const row = takes(index, key, etag)
-        return row === undefined ? undefined : rows[row]
-      }).pipe(Effect.catch(gone))
+    .batches<Copy, never>(
+      (pack) =>
+        packed.whole(pack).pipe(
+          Effect.map(({ index, rows }): PackedObjects.Copies<Copy> => ({
+            index,
+            find: (key, etag) => {
+              const row = takes(index, key, etag)
+              return row === undefined ? undefined : rows[row]
+            }
+          })),
+          Effect.catch(gone)
+        ),
+      freshness
     )
     .pipe(
       Stream.flatMap(Stream.fromArray),
@@ -225,13 +237,123 @@ describe("PackedObjects", () => {
       yield* packed.compact(packing)
       // The last page says that nothing comes after it.
       assert.deepStrictEqual(yield* made(scanned(store, options)), { get: 4, list: 4, put: 0 })
-      assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 4, list: 4, put: 0 })
+      // It says how new they are.
+      assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 4, list: 4, put: 1 })
       for (const i of range(9)) yield* put(store, name(i), "other")
-      assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 4, list: 4, put: 0 })
+      assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 4, list: 4, put: 1 })
       assert.deepStrictEqual(yield* made(scanned(store, options)), { get: 13, list: 4, put: 0 })
       yield* put(store, name(9), "other")
       // The manifest and the indexes, ten objects, and the rows.
       assert.deepStrictEqual(yield* made(packed.compact(packing)), { get: 15, list: 4, put: 2 })
+    })
+  )
+
+  it.effect("lists nothing of what is new enough", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const options = { objectsPerPack: 10, leastChanges: 3 }
+      const packed = on(store, options)
+      const since = Effect.fnUntraced(function* (notBefore: number) {
+        yield* counter.reset
+        const { all } = yield* scanned(store, options, undefined, undefined, { notBefore })
+        const { get, list } = yield* counter.counts
+        return { all, get, list }
+      })
+      yield* TestClock.setTime(1000)
+      for (const i of range(30)) yield* put(store, name(i), i === 3 ? "-3" : `v${i}`)
+      yield* packed.compact(packing)
+      const first = yield* there(store)
+      // The manifest, three packs, and what was left out of them.
+      assert.deepStrictEqual(yield* since(1000), { all: first, get: 5, list: 0 })
+      assert.deepStrictEqual(
+        (yield* packed.read).map(({ wholeAt }) => wholeAt),
+        [1000, 1000, 1000]
+      )
+      yield* TestClock.setTime(2000)
+      yield* put(store, name(12), "other")
+      yield* store.delete(listed + name(13))
+      yield* put(store, name(40), "new")
+      assert.deepStrictEqual((yield* since(1000)).all, first)
+      assert.deepStrictEqual((yield* since(1001)).all, yield* there(store))
+      // Too little has changed in the second one and after the last one, which are listed.
+      yield* packed.compact(packing)
+      assert.deepStrictEqual(
+        (yield* packed.read).map(({ wholeAt }) => wholeAt),
+        [2000, 1000, 2000]
+      )
+      const { all, list } = yield* since(2000)
+      assert.deepStrictEqual(all, yield* there(store))
+      assert.strictEqual(list, 2)
+      // What comes after the last one may be older than the packs, too.
+      assert.deepStrictEqual((yield* since(1000)).all, first)
+      yield* packed.compact({ ...packing, tag: "2" })
+      yield* store.delete(listed + name(40))
+      yield* TestClock.setTime(3000)
+      yield* packed.compact(packing)
+      assert.deepStrictEqual(yield* since(3000), { all: yield* there(store), get: 5, list: 0 })
+    })
+  )
+
+  it.effect("lists the range of a pack that has become larger, or whose pack is gone", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const packed = on(store, { objectsPerPack: 3 })
+      for (const i of range(9)) yield* put(store, name(i), `v${i}`)
+      yield* packed.compact(packing)
+      const parts = Parts.make(store, { prefix })
+      const { parts: all, version } = yield* parts.read
+      yield* store.delete(`${prefix}/part/g=${all[0]!.name}`)
+      const read = scanned(store, { objectsPerPack: 3 }, undefined, undefined, { notBefore: 0 })
+      assert.deepStrictEqual((yield* read).all, yield* there(store))
+      // Now nothing is about the first keys but the second pack.
+      yield* parts.commit({ remove: [all[0]!], expected: version })
+      assert.deepStrictEqual(
+        (yield* packed.read).map(({ wholeAt }) => wholeAt),
+        [undefined, 0]
+      )
+      assert.deepStrictEqual((yield* read).all, yield* there(store))
+    })
+  )
+
+  it.effect("random writes between compactions that crash anywhere: what is read is as new as was asked for", () =>
+    Effect.gen(function* () {
+      for (const seed of range(16)) {
+        const store = yield* memory
+        /** What has been at a key, each with the time since when. */
+        const versions = new Map<string, Array<{ readonly at: number; readonly value: string | undefined }>>()
+        const options = { objectsPerPack: 1 + (seed % 5), leastChanges: 1 + (seed % 3), grace: seed % 2 === 0 ? 0 : 50 }
+        yield* Effect.gen(function* () {
+          for (let now = 1; now <= 60; now++) {
+            yield* TestClock.setTime(seed * 1000 + now)
+            const kind = yield* Random.nextIntBetween(0, 10)
+            const key = name(yield* Random.nextIntBetween(0, 14))
+            if (kind < 6) {
+              const value = kind === 0 ? undefined : `${kind === 1 ? "-" : ""}${now}`
+              if (value === undefined) yield* store.delete(listed + key)
+              else yield* put(store, key, value)
+              versions.set(key, [...(versions.get(key) ?? []), { at: now, value }])
+            } else if (kind < 8) {
+              const at = yield* Random.nextIntBetween(0, 60)
+              yield* Effect.exit(
+                on(crashing(store, at, kind === 6 ? "before" : "after").store, options).compact(packing)
+              )
+            } else {
+              const bound = yield* Random.nextIntBetween(0, 30)
+              const notBefore = seed * 1000 + now - bound
+              const { all } = yield* scanned(store, options, undefined, undefined, { notBefore })
+              for (const [key, told] of versions) {
+                const since = told.findLastIndex(({ at }) => at <= now - bound)
+                const may = [
+                  ...(since === -1 ? [undefined] : []),
+                  ...told.slice(Math.max(0, since)).map(({ value }) => value)
+                ]
+                assert.include(may, all[key], `${seed}, ${now}: ${key} since ${now - bound}`)
+              }
+              assert.isTrue(Object.keys(all).every((key) => versions.has(key)))
+            }
+          }
+        }).pipe(Random.withSeed(`${seed}`))
+      }
     })
   )
 
@@ -331,7 +453,7 @@ describe("PackedObjects", () => {
       assert.strictEqual(yield* assertSame(store), 0)
       const seen: Array<string> = []
       yield* Stream.runForEach(
-        on(store).batches(() => Effect.succeed(() => undefined)),
+        on(store).batches(() => Effect.succeed(copiesOf(() => undefined))),
         (all) => Effect.sync(() => seen.push(...all.map(({ entry: { key } }) => key)))
       )
       assert.deepStrictEqual(seen, yield* keysOf(store, listed))
@@ -495,7 +617,7 @@ describe("PackedObjects", () => {
 
   it.effect("the exploration finds a reader that takes a pack that is gone for an empty range", () =>
     Effect.gen(function* () {
-      const careless = () => Effect.succeed(() => "nothing" as const)
+      const careless = () => Effect.succeed(copiesOf(() => "nothing" as const))
       assert.isAbove(yield* explored({ preemptions: 1, crashes: 0 }, undefined, careless), 0)
     })
   )

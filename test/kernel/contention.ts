@@ -220,10 +220,13 @@ export const suite = (name: string, open: Effect.Effect<Store, unknown, Scope.Sc
         const scan = (one: PackedObjects.PackedObjects) =>
           one
             .batches((pack) =>
-              Effect.map(one.whole(pack), ({ index, rows }) => (key: string, etag: string | undefined) => {
-                const row = index.rowOf(key, etag)
-                return row === undefined ? undefined : rows[row]
-              })
+              Effect.map(one.whole(pack), ({ index, rows }) => ({
+                index,
+                find: (key: string, etag: string | undefined) => {
+                  const row = index.rowOf(key, etag)
+                  return row === undefined ? undefined : rows[row]
+                }
+              }))
             )
             .pipe(
               Stream.flatMap(Stream.fromIterable),

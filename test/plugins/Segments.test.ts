@@ -8,8 +8,10 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as Id from "effect-s3db/crypto/Id"
+import type { Json } from "effect-s3db/encoding/Json"
 import { Database } from "effect-s3db/Database"
 import * as Segments from "effect-s3db/plugins/Segments"
 import * as Plugin from "effect-s3db/Plugin"
@@ -167,11 +169,72 @@ describe("Segments", () => {
       yield* writer.delete(name(8))
       assert.deepStrictEqual(yield* made(scan), { get: 6, list: 4, put: 0, head: 0 })
       yield* assertSame(orders, writer)
-      // Less than ten changes: nothing is written.
-      assert.deepStrictEqual(yield* made(segments.compactNow()), { get: 4, list: 3, put: 0, head: 0 })
+      // Less than ten changes: nothing is written but how new the others are.
+      assert.deepStrictEqual(yield* made(segments.compactNow()), { get: 4, list: 3, put: 1, head: 0 })
       yield* segments.remove("orders")
       assert.deepStrictEqual((yield* made(scan)).get, 2501)
       assert.strictEqual((yield* Effect.flip(segments.remove("other")))._tag, "NotSegmented")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("what may be so old is read from copies alone, where they are as new as that", () =>
+    Effect.gen(function* () {
+      const { counter, store } = InstrumentedStore.make(yield* memory)
+      const writer = yield* plainOf(store)
+      yield* writer.insertMany(range(25).map((i) => ({ id: name(i), country: ["DE", "FR"][i % 2]!, amount: i })))
+      const { orders, segments, transaction } = yield* clientOf(store, { documentsPerSegment: 10 })
+      const made = <A, E>(effect: Effect.Effect<A, E>) =>
+        Effect.gen(function* () {
+          yield* counter.reset
+          const value = yield* effect
+          const { get, list } = yield* counter.counts
+          return { value, get, list }
+        })
+      const total = (maxStaleness?: Query.Bounded["maxStaleness"]) =>
+        Effect.map(
+          orders.aggregate({ values: { n: { count: true }, sum: { sum: "amount" } } }, { scan: true, maxStaleness }),
+          ([one]) => [one?.values["n"], one?.values["sum"]]
+        )
+      // Without copies documents are read.
+      assert.deepStrictEqual((yield* made(total("1 minute"))).value, [25, 300])
+      yield* segments.compactNow()
+      yield* TestClock.adjust("30 seconds")
+      yield* writer.update(name(7), { amount: 1000 })
+      yield* writer.delete(name(8))
+      yield* writer.insert({ id: "z", country: "IT", amount: 5 })
+      const now = [25, 300 - 7 + 1000 - 8 + 5]
+      assert.deepStrictEqual(yield* made(total("30 seconds")), { value: [25, 300], get: 4, list: 0 })
+      assert.deepStrictEqual((yield* made(total("29 seconds"))).value, now)
+      assert.deepStrictEqual(yield* total(), now)
+      const old = { scan: true, maxStaleness: "1 minute" } as const
+      const ids = <E>(all: Stream.Stream<{ readonly id?: Json }, E>) =>
+        made(Effect.map(Stream.runCollect(all), (found) => found.map(({ id }) => id)))
+      assert.deepStrictEqual(yield* ids(orders.scan(old)), { value: range(25).map(name), get: 4, list: 0 })
+      const where = { amount: { gte: 7, lt: 10 } } as const
+      const few = [7, 8, 9].map(name)
+      assert.deepStrictEqual(yield* ids(orders.query({ where, ...old })), { value: few, get: 6, list: 0 })
+      assert.deepStrictEqual((yield* ids(orders.queryJson({ where, ...old }))).value, few)
+      assert.deepStrictEqual((yield* ids(orders.scanDocuments(old))).value, range(25).map(name))
+      assert.deepStrictEqual((yield* made(orders.count({ where, ...old }))).value, 3)
+      assert.deepStrictEqual((yield* ids(orders.query({ where, scan: true }))).value, [name(9)])
+      // What is based on it is refused, as on every version that is not the latest.
+      const [document] = yield* Stream.runCollect(
+        orders.scanDocuments(old).pipe(Stream.filter(({ id }) => id === name(7)))
+      )
+      assert.strictEqual((yield* Effect.flip(orders.update(document!, { amount: 1 })))._tag, "Conflict")
+      assert.deepStrictEqual(yield* transaction(total("1 minute")), now)
+      yield* segments.compactNow()
+      assert.deepStrictEqual(yield* made(total(0)), { value: now, get: 4, list: 0 })
+      for (const maxStaleness of ["soon" as "1 second", -5, true as unknown as number]) {
+        for (const read of [
+          orders.count({ where, ...old, maxStaleness }),
+          total(maxStaleness),
+          Stream.runDrain(orders.scan({ maxStaleness }))
+        ]) {
+          const error = yield* Effect.flip(Effect.asVoid<unknown, { readonly message: string }, never>(read))
+          assert.include(error.message, "maxStaleness")
+        }
+      }
     }).pipe(Effect.scoped)
   )
 

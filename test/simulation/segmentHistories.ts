@@ -1,7 +1,9 @@
 /**
  * Histories of writers, transactions, compactions and readers by segments on a store that fails in every way. A scan, and an aggregation
- * that tells documents apart, are a read of every document, from its beginning to its end: each document has to be linearizable.
+ * that tells documents apart, are a read of every document, from its beginning to its end: each document has to be linearizable. One that
+ * may be so old is a read from so long before its beginning.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
@@ -75,21 +77,28 @@ const same: SegmentBreak = (packed) => packed
 /** Readers that stand still, once in a while, before they read a segment that they know of: it may be gone by then. */
 const standingStill: SegmentBreak = (packed) => ({
   ...packed,
-  batches: (load) =>
-    packed.batches((pack) =>
-      Effect.flatMap(chance(0.2), (stands) => (stands ? Effect.delay(load(pack), "20 seconds") : load(pack)))
+  batches: (load, freshness) =>
+    packed.batches(
+      (pack) => Effect.flatMap(chance(0.2), (stands) => (stands ? Effect.delay(load(pack), "20 seconds") : load(pack))),
+      freshness
     )
 })
 
 type Client = Effect.Success<ReturnType<typeof clientOn>>
 
+const maxStaleness = 20_000
+
+const mostSkew = 1_800_000
+
 /** The value of every document, by a scan or by columns. */
-const readAll = Effect.fnUntraced(function* ({ notes }: Client, byColumns: boolean) {
+const readAll = Effect.fnUntraced(function* ({ notes }: Client, byColumns: boolean, isOld: boolean) {
+  const bounded = isOld ? { maxStaleness } : {}
   if (!byColumns) {
-    const all = yield* Stream.runCollect(notes.scan())
+    const all = yield* Stream.runCollect(notes.scan(bounded))
     return new Map(all.map(({ id, value }) => [id, value]))
   }
-  const groups = yield* notes.aggregate({ groupBy: ["id", "value"], values: { n: { count: true } } }, { scan: true })
+  const apart = { groupBy: ["id", "value"], values: { n: { count: true } } } as const
+  const groups = yield* notes.aggregate(apart, { scan: true, ...bounded })
   return new Map(groups.map(({ key: [id, value] }) => [String(id), String(value)]))
 })
 
@@ -110,6 +119,28 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   const seen = { operations: 0, unknown: 0, crashes: 0 }
   const violations: Array<string> = []
   let written = 0
+  const skews = (yield* chance(0.5)) ? [-mostSkew, 0, mostSkew] : [0, 0, 0]
+  const mostApart = Math.max(...skews) - Math.min(...skews)
+
+  /** How long the history of each document was, and when. */
+  const lengths: Array<{ readonly at: number; readonly of: ReadonlyMap<string, number> }> = []
+  const measured = Effect.fnUntraced(function* (skew: number) {
+    const at = (yield* Clock.currentTimeMillis) - skew
+    const of = new Map<string, number>()
+    for (const [id, recorder] of recorders) of.set(id, (yield* recorder.history).length)
+    lengths.push({ at, of })
+    return at
+  })
+  /** Where in the histories a read begins that may be so old, by who reads. */
+  const began = new Map<string, ReadonlyMap<string, number> | undefined>()
+  const inOrder = (id: string, history: ReadonlyArray<Linearizability.Event<Op, Result>>) =>
+    history
+      .map((event, i) => {
+        const isOld = event._tag === "Invoke" && began.has(event.process)
+        return { event, at: isOld ? (began.get(event.process)?.get(id) ?? 0) - 0.5 : i }
+      })
+      .toSorted((a, b) => a.at - b.at)
+      .map(({ event }) => event)
 
   const connect = Effect.fnUntraced(function* (name: string) {
     const crashAt = (yield* chance(0.6)) ? yield* Random.nextIntBetween(5, 120) : undefined
@@ -140,7 +171,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     })
 
   /** A read of everything is one of each document. */
-  const scanned = (name: string, client: Client, byColumns: boolean) =>
+  const scanned = (name: string, client: Client, byColumns: boolean, isOld = false) =>
     ids.reduce<Effect.Effect<ReadonlyMap<string, string>, unknown>>(
       (read, id) =>
         recorded(
@@ -150,7 +181,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
           read,
           (all) => ({ _tag: "Value", value: all.get(id) })
         ),
-      readAll(client, byColumns)
+      readAll(client, byColumns, isOld)
     )
 
   const update = (
@@ -168,11 +199,19 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     return recorded(name, id, () => ({ _tag: "Update", expected, value }), within(Effect.asVoid(write)))
   }
 
-  const step = Effect.fnUntraced(function* (name: string, client: Client) {
+  const scannedOld = Effect.fnUntraced(function* (name: string, client: Client, at: number) {
+    const process = `${name}, read ${began.size}`
+    began.set(process, lengths.findLast((one) => one.at <= at - maxStaleness - mostApart)?.of)
+    yield* scanned(process, client, yield* chance(0.5), true)
+  })
+
+  const step = Effect.fnUntraced(function* (name: string, client: Client, skew: number) {
+    const at = yield* measured(skew)
     const id = ids[yield* Random.nextIntBetween(0, ids.length)] ?? "n0"
     const kind = yield* Random.nextIntBetween(0, 100)
     const value = `${name}-${(written += 1)}`
-    if (kind < 25) yield* scanned(name, client, yield* chance(0.5))
+    if (kind < 15) yield* scanned(name, client, yield* chance(0.5))
+    else if (kind < 25) yield* scannedOld(name, client, at)
     else if (kind < 40) yield* client.segments.compactNow()
     else if (kind < 42) yield* client.segments.remove("notes")
     else if (kind < 60) yield* recorded(name, id, () => ({ _tag: "Insert", value }), client.notes.insert({ id, value }))
@@ -194,6 +233,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
 
   const work = Effect.fnUntraced(function* (index: number) {
     let made = 0
+    const skew = skews[index] ?? 0
     for (let life = 0; made < ops / 3; life++) {
       const name = `c${index}.${life}`
       const done = yield* Effect.gen(function* () {
@@ -201,11 +241,11 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
         while (made < ops / 3) {
           made += 1
           seen.operations += 1
-          yield* Effect.catch(step(name, client), () => Effect.void)
+          yield* Effect.catch(step(name, client, skew), () => Effect.void)
         }
       }).pipe(
         Effect.scoped,
-        FaultyStore.withClockSkew((index - 1) * 1_800_000),
+        FaultyStore.withClockSkew(skew),
         Effect.catch(() => Effect.sleep(1000)),
         FaultyStore.untilCrash
       )
@@ -246,7 +286,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
         recorder.history
       )
     )
-    const verdict = Linearizability.check({ model: Linearizability.documentModel, history: one })
+    const verdict = Linearizability.check({ model: Linearizability.documentModel, history: inOrder(id, one) })
     if (!verdict.ok) violations.push(`${id}: ${JSON.stringify(verdict.stuckAt)}`)
   }
   const report: Report = { seed, ...(yield* countsOf(controls)), violations, trace: trace.lines(), ...seen }
@@ -263,18 +303,29 @@ export const segmentBreaks: Readonly<Record<string, SegmentBreak>> = {
     const etags = new Map<string, Set<string>>()
     return {
       ...packed,
-      batches: (load) =>
-        packed.batches((pack) =>
-          Effect.map(load(pack), (copies) => (key, etag) => {
-            const found = copies(key, etag)
-            const known = etags.get(key) ?? new Set()
-            etags.set(key, known)
-            if (found !== undefined && etag !== undefined) known.add(etag)
-            return found ?? [...known].map((one) => copies(key, one)).find((one) => one !== undefined)
-          })
+      batches: (load, freshness) =>
+        packed.batches(
+          (pack) =>
+            Effect.map(load(pack), ({ find, index }) => ({
+              index,
+              find: (key, etag) => {
+                const found = find(key, etag)
+                const known = etags.get(key) ?? new Set()
+                etags.set(key, known)
+                if (found !== undefined && etag !== undefined) known.add(etag)
+                return found ?? [...known].map((one) => find(key, one)).find((one) => one !== undefined)
+              }
+            })),
+          freshness
         )
     }
   },
+  /** Who may read what was there a while ago reads what was there at any time. */
+  "any-age": (packed) => ({
+    ...packed,
+    batches: (load, freshness) =>
+      packed.batches(load, freshness?.notBefore === undefined ? freshness : { notBefore: Number.MIN_SAFE_INTEGER })
+  }),
   /** What a process has written is packed as what is listed now, whoever has written that. */
   "unchecked-writes": (packed) => {
     const last = new Map<string, PackedObjects.WrittenObject>()
@@ -291,14 +342,16 @@ export const segmentBreaks: Readonly<Record<string, SegmentBreak>> = {
   /** A segment that was removed under its reader is taken for an empty one. */
   "lost-packs": (packed) => ({
     ...packed,
-    batches: (load) => {
+    batches: (load, freshness) => {
       const lost: Array<string> = []
       return packed
-        .batches((pack) =>
-          Effect.catchReason(load(pack), "StoreError", "NoSuchKey", () => {
-            lost.push(pack.upto)
-            return Effect.succeed(() => undefined)
-          })
+        .batches(
+          (pack) =>
+            Effect.catchReason(load(pack), "StoreError", "NoSuchKey", () => {
+              lost.push(pack.upto)
+              return Effect.succeed({ index: { entries: () => [] }, find: () => undefined })
+            }),
+          freshness
         )
         .pipe(
           Stream.map((listed) =>
