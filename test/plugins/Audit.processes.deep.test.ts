@@ -34,7 +34,7 @@ const launch = (role: Role, onLine: (user: string, line: string) => void) => {
   return { role, child, ended }
 }
 
-const kills = 14
+const kills = 8
 
 describe("Audit between processes", () => {
   it.live(

@@ -28,7 +28,7 @@ const launch = (role: Role, onLine: () => void) => {
   return { role, child, ended }
 }
 
-const kills = 15
+const kills = 8
 
 describe("FullText between processes", () => {
   it.live(

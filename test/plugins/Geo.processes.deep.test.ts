@@ -25,7 +25,7 @@ const launch = (onLine: () => void) => {
   return { child, ended }
 }
 
-const kills = 15
+const kills = 8
 const world = { box: { south: -90, north: 90, west: -180, east: 180 } } as const
 const harbour = { latitude: -18.1416, longitude: 178.4419 }
 const beside = { circle: { center: harbour, radius: 5 } } as const

@@ -44,7 +44,7 @@ const memoryOf = Effect.fnUntraced(function* (megabytes: number) {
 })
 
 /** Of the larger file; 1024 is what the guide says of 1 GB, and takes a quarter of an hour. */
-const megabytes = Number(process.env["S3DB_IMPORT_MEGABYTES"] ?? 100)
+const megabytes = Number(process.env["S3DB_IMPORT_MEGABYTES"] ?? 40)
 
 describe("Importer, at length", () => {
   it.live(

@@ -37,7 +37,7 @@ const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
     while (!(yield* condition)) yield* Effect.sleep("50 millis")
   })
 
-const kills = 10
+const kills = 6
 
 const names = ["shown", "told", "silent"] as const
 type Name = (typeof names)[number]

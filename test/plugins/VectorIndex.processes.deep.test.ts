@@ -28,7 +28,7 @@ const launch = (role: Role, onLine: () => void) => {
   return { role, child, ended }
 }
 
-const kills = 15
+const kills = 8
 /** Those that nobody else writes: opposite to all others. */
 const sentinels = { vector: [-1, 0], threshold: 0.1, limit: 1_000 } as const
 
