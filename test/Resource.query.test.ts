@@ -609,6 +609,42 @@ describe("batches", () => {
   )
 })
 
+describe("conditions that are none", () => {
+  it.effect("are refused by name, wherever in others they stand", () =>
+    Effect.gen(function* () {
+      const { open } = yield* openNew
+      const things = yield* open("things", { schema: Schema.Struct({ id: Schema.String }), primaryKey: "id" })
+      const path = ["id"]
+      const none: ReadonlyArray<unknown> = [
+        null,
+        5,
+        "id",
+        [],
+        {},
+        { id: "a" },
+        { _tag: "Compare", op: "like", path, value: "a" },
+        { _tag: "Compare", op: "eq", path: "id", value: "a" },
+        { _tag: "Compare", op: "eq", path: [], value: "a" },
+        { _tag: "In", path, values: "a" },
+        { _tag: "Between", from: "a", to: "b" },
+        { _tag: "StartsWith", path: [5], prefix: "a" },
+        { _tag: "Contains", value: "a" },
+        { _tag: "Exists", path },
+        { _tag: "And" },
+        { _tag: "Or", any: {} },
+        { _tag: "Not" },
+        { _tag: "Or", any: [{ _tag: "Not", not: { _tag: "And", all: [undefined] } }] }
+      ]
+      for (const predicate of none) {
+        const request = { predicate: predicate as Query.Predicate, scan: true }
+        const error = yield* Effect.flip(Stream.runDrain(things.query(request)))
+        assert.strictEqual(error._tag, "InvalidInput", JSON.stringify(predicate))
+        assert.include(error.message, "predicate")
+      }
+    })
+  )
+})
+
 describe("a scan that begins after an id", () => {
   const declared = {
     schema: Schema.Struct({ id: Schema.String, group: Schema.String }),

@@ -158,6 +158,7 @@ export const mapOperands = (
   const one = (node: Query.FieldPredicate, at: At, value: Json, use: OperandUse): Parsed<Json> =>
     Result.mapError(change(node.path, value, use), (message) => ({ path: [...node.path, ...at], message }))
   const visit = (node: Query.Predicate): Changed => {
+    if (!isPredicate(node)) return failure(["predicate"], "Expected conditions, as parseWhere and Query.eq make them")
     switch (node._tag) {
       case "And":
         return Result.map(many(node.all), (all) => ({ _tag: "And", all }))
@@ -192,6 +193,37 @@ export const mapOperands = (
   }
   return visit(predicate)
 }
+
+/** Whether a value has the shape of conditions, but for those in it: a program without types may give something else. */
+const isPredicate = (value: unknown): value is Query.Predicate => {
+  if (typeof value !== "object" || value === null) return false
+  const node: Readonly<Record<string, unknown>> = { ...value }
+  switch (node["_tag"]) {
+    case "And":
+      return Array.isArray(node["all"])
+    case "Or":
+      return Array.isArray(node["any"])
+    case "Not":
+      return true
+    case "Compare":
+      return isPath(node["path"]) && compareOps.has(node["op"])
+    case "In":
+      return isPath(node["path"]) && Array.isArray(node["values"])
+    case "Between":
+    case "StartsWith":
+    case "Contains":
+      return isPath(node["path"])
+    case "Exists":
+      return isPath(node["path"]) && typeof node["exists"] === "boolean"
+    default:
+      return false
+  }
+}
+
+const compareOps: ReadonlySet<unknown> = new Set<Query.CompareOp>(["eq", "ne", "gt", "gte", "lt", "lte"])
+
+const isPath = (path: unknown): boolean =>
+  Array.isArray(path) && path.length > 0 && path.every((segment) => typeof segment === "string")
 
 // -----------------------------------------------------------------------------
 // The parser
