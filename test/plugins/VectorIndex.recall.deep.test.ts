@@ -10,7 +10,7 @@ describe("the recall of an index of vectors", () => {
     "is what is asked for, by each metric, with what is kept of a number, and after as many documents have come again",
     () =>
       Effect.gen(function* () {
-        const count = 12_000
+        const count = 6_000
         const dimensions = 48
         const all = clustered(21, 2 * count + 120, dimensions, 150, 0.7)
         const queries = all.splice(2 * count)
