@@ -10,10 +10,10 @@ import { processes, suite } from "./journalStores.ts"
 
 describe("the journal of documents", () => {
   it.effect(
-    "fifteen histories on a store that fails in every way",
+    "eight histories on a store that fails in every way",
     () =>
       Effect.gen(function* () {
-        for (let seed = 500; seed < 515; seed++) {
+        for (let seed = 500; seed < 508; seed++) {
           const { violations } = yield* Effect.provide(runJournal({ seed, ops: 100 }), TestClock.layer())
           assert.deepStrictEqual(violations, [], `seed ${seed}`)
         }

@@ -14,18 +14,18 @@ describe("histories of machines", () => {
   )
 
   it.effect(
-    "30 histories without a violation",
+    "14 histories without a violation",
     () =>
       Effect.gen(function* () {
         let crashes = 0
         let unknown = 0
-        for (let seed = 1; seed <= 30; seed++) {
+        for (let seed = 1; seed <= 14; seed++) {
           const report = yield* Effect.provide(run({ seed, ops: 90 }), TestClock.layer(), { local: true })
           assert.deepStrictEqual(report.violations, [], `seed ${seed}`)
           crashes += report.crashes
           unknown += report.unknown
         }
-        assert.isAbove(crashes, 10)
+        assert.isAbove(crashes, 4)
         assert.isAbove(unknown, 0)
       }),
     600_000
