@@ -600,7 +600,7 @@ export const make = (
       const [parts, copies = nothing] = yield* Effect.all([listing, loading], { concurrency: 2 })
       return { parts, copies }
     })
-    const isNew = (at = Number.NEGATIVE_INFINITY) => at >= notBefore
+    const isNew = (at: number | undefined) => at !== undefined && at >= notBefore
     const range = Effect.fnUntraced(function* (pack: Noted | undefined, after: string) {
       const isWhole = isNew(pack?.wholeAt)
       const copies = isWhole && pack !== undefined ? yield* orWithout("a pack", undefined)(load(pack)) : undefined
@@ -877,9 +877,16 @@ export const make = (
       let changes = 0
       for (const { etag = "", key } of entries) if (etag === "" || etags.get(key) !== etag) changes += 1
       const here = new Set(entries.map(({ key }) => key))
-      for (const key of etags.keys()) if (isWithin(key) && !here.has(key)) changes += 1
-      const isOutdated = !isWhole || group.length !== 1 || known.some(({ index }) => index.tag !== packing.tag)
+      // The range has become smaller, as one that was cut does: a pack with keys that are another's must not be taken for its range.
+      let isWider = false
+      for (const key of etags.keys()) {
+        if (!isWithin(key)) isWider = true
+        else if (!here.has(key)) changes += 1
+      }
+      const isOther = isWider || known.some(({ index }) => index.tag !== packing.tag)
+      const isOutdated = !isWhole || group.length !== 1 || isOther
       const isAnew = changes >= leastChanges || (group.length > 0 && isOutdated)
+      const before = last
       if (isAnew) {
         const copies = new Map<string, StoredObject>()
         for (const { index, pack } of known) {
@@ -913,7 +920,9 @@ export const make = (
         sum.loose += changes
         for (const { index, pack } of known) sum.loose += (yield* rawOf(pack, index)).loose.length
       }
-      if (end === undefined && last !== undefined && (isAnew || changes === 0)) {
+      // Between the last one and this range others may have been, of which nothing is left: they were listed before.
+      const isNext = last !== before || last?.note.u === after
+      if (end === undefined && last !== undefined && isNext && (isAnew || changes === 0)) {
         last.note = { ...last.note, e: at }
         if (!made.add.includes(last) && !made.found.includes(last)) made.found.push(last)
       }

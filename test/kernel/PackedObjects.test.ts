@@ -95,6 +95,7 @@ const scanned = Effect.fnUntraced(function* (
       Stream.runForEach(
         Effect.fnUntraced(function* ({ copy, entry: { key } }) {
           if (copy === "nothing") return
+          assert.isFalse(all.has(key.slice(listed.length)), "each once")
           if (copy !== undefined) {
             assert.strictEqual(copy.metadata["v"], decode(copy.body))
             return void all.set(key.slice(listed.length), decode(copy.body))
@@ -312,6 +313,73 @@ describe("PackedObjects", () => {
         [undefined, 0]
       )
       assert.deepStrictEqual((yield* read).all, yield* there(store))
+    })
+  )
+
+  it.effect("a pack with keys of the range before its own is not taken for its range", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const narrow: Store = { ...store, list: (one) => store.list({ ...one, maxKeys: 1 }) }
+      const options = { objectsPerPack: 3, leastChanges: 3 }
+      for (const key of ["b0", "b1", "b2"]) yield* put(store, key, "v")
+      yield* on(narrow, options).compact(packing)
+      // The range is cut after `b0`, and too little has changed in what is left of it.
+      for (const key of ["a0", "a1", "b1x", "b1y"]) yield* put(store, key, "v")
+      yield* on(narrow, options).compact(packing)
+      for (const key of ["b1x", "b1y"]) yield* store.delete(listed + key)
+      yield* TestClock.setTime(1000)
+      for (const key of ["a0", "a1", "b0"]) yield* put(store, key, "other")
+      yield* on(narrow, options).compact(packing)
+      const { all } = yield* scanned(store, options, undefined, undefined, { notBefore: 1000 })
+      assert.deepStrictEqual(all, yield* there(store))
+    })
+  )
+
+  it.effect("what was put in a range of which nothing was left is not missed by what was listed after it", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const options = { objectsPerPack: 2 }
+      for (const i of range(4)) yield* put(store, name(i), `v${i}`)
+      yield* on(store, options).compact(packing)
+      for (const i of [2, 3]) yield* store.delete(listed + name(i))
+      // After the listing of the range that was emptied, before that of what comes after it.
+      const between = Effect.gen(function* () {
+        yield* TestClock.setTime(2000)
+        yield* put(store, name(2), "new")
+        yield* TestClock.setTime(3000)
+      })
+      const late: Store = {
+        ...store,
+        list: (one) => Effect.tap(store.list(one), () => (one.startAfter === listed + name(1) ? between : Effect.void))
+      }
+      yield* TestClock.setTime(1000)
+      yield* on(late, options).compact(packing)
+      const since = (notBefore: number) => scanned(store, options, undefined, undefined, { notBefore })
+      assert.deepStrictEqual((yield* since(2500)).all, yield* there(store))
+      yield* on(store, options).compact(packing)
+      assert.deepStrictEqual((yield* since(3000)).all, yield* there(store))
+    })
+  )
+
+  it.effect("where no compaction has said anything, all is listed however old it may be", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const always = scanned(store, undefined, undefined, undefined, { notBefore: Number.NEGATIVE_INFINITY })
+      for (const i of range(6)) yield* put(store, name(i), `v${i}`)
+      assert.deepStrictEqual((yield* always).all, yield* there(store))
+      yield* on(store).compact(packing)
+      const packed = yield* there(store)
+      yield* put(store, name(1), "other")
+      assert.deepStrictEqual((yield* always).all, packed)
+      // As earlier releases have named it.
+      const parts = Parts.make(store, { prefix })
+      const { parts: all, version } = yield* parts.read
+      const notes = all.map(({ note, ...part }) => {
+        const { e: _e, w: _w, ...rest } = { ...(note as { readonly e?: Json; readonly w?: Json }) }
+        return { ...part, note: rest }
+      })
+      yield* parts.commit({ remove: all, add: notes, expected: version })
+      assert.deepStrictEqual((yield* always).all, yield* there(store))
     })
   )
 
