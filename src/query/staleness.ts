@@ -29,3 +29,14 @@ export const notBefore = ({ maxStaleness }: Query.Bounded): Effect.Effect<number
   maxStaleness === undefined
     ? Effect.undefined
     : Effect.map(Clock.currentTimeMillis, (now) => now - millisecondsOf(maxStaleness))
+
+/**
+ * Returns a request of what is there now, whatever it says.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const exact = <Request extends object>(request: Request): Request & { readonly maxStaleness: undefined } => ({
+  ...request,
+  maxStaleness: undefined
+})

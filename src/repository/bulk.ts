@@ -13,6 +13,7 @@ import * as inTurn from "../internal/inTurn.ts"
 import * as Pipeline from "../Pipeline.ts"
 import type * as Query from "../Query.ts"
 import type { Queries } from "../query/run.ts"
+import * as staleness from "../query/staleness.ts"
 import type { ChangeError, InsertError, ListError, ManyOptions, Outcome, WriteOptions } from "../Repository.ts"
 import type { Operation } from "./operation.ts"
 import type { Reading, Shown } from "./reading.ts"
@@ -109,7 +110,7 @@ export const make = <A, Insert, Update, Patch>(
           if (Result.isFailure(result) && result.failure === rejection) return undefined
           return { id, result: Result.map(result, ({ value }) => value) }
         })
-        return reading.query({ ...request, onCorrupt }).pipe(
+        return reading.query({ ...staleness.exact(request), onCorrupt }).pipe(
           Stream.map((found) => ({ found, before: unread() })),
           Stream.mapEffect(({ before, found }) => Effect.map(one(found), (outcome) => [...before, outcome]), {
             concurrency: request.concurrency ?? defaultConcurrency

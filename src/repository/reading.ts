@@ -17,6 +17,7 @@ import type * as Query from "../Query.ts"
 import type { Fields } from "../query/fields.ts"
 import type { ListFailure } from "../query/listing.ts"
 import { passes } from "../query/run.ts"
+import * as staleness from "../query/staleness.ts"
 import type { ListError, ReadError } from "../Repository.ts"
 import type { Counts } from "./counts.ts"
 import type { Operation } from "./operation.ts"
@@ -335,10 +336,11 @@ export const make = <A, Insert, Update, Patch>(
           : Stream.map(namedStream(queries.found(request, [])), ({ json }) => json)
       }),
     list: Effect.fnUntraced(function* (given) {
-      const page = yield* listed(given)
+      const page = yield* listed(staleness.exact(given))
       return { ...page, items: page.items.map((document) => document.value) }
     }),
-    listJson: Effect.fnUntraced(function* (given, shown) {
+    listJson: Effect.fnUntraced(function* (asked, shown) {
+      const given = staleness.exact(asked)
       // An interceptor is given documents, and makes the page of them.
       const mayBeStale = given.allowStale === true && shown !== undefined && !pipeline.concerns("list")
       const { total: isCounted, ...request } = given

@@ -350,7 +350,7 @@ describe("PackedObjects", () => {
       })
       const late: Store = {
         ...store,
-        list: (one) => Effect.tap(store.list(one), () => (one.startAfter === listed + name(1) ? between : Effect.void))
+        list: (one) => Effect.tap(store.list(one), () => (one?.startAfter === listed + name(1) ? between : Effect.void))
       }
       yield* TestClock.setTime(1000)
       yield* on(late, options).compact(packing)

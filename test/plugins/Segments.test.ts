@@ -238,6 +238,33 @@ describe("Segments", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("pages and changes are of what is there now, however old a request says it may be", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { orders, segments } = yield* clientOf(store)
+      for (const i of range(9)) yield* orders.insert({ id: name(i), country: "DE", amount: i })
+      yield* segments.compactNow()
+      yield* orders.insert({ id: "z", country: "DE", amount: 100 })
+      yield* orders.update(name(1), { country: "FR" })
+      const old = { where: { country: "DE" }, scan: true, maxStaleness: "1 day" } as const
+      assert.strictEqual(yield* orders.count(old), 9)
+      const now = ["z", name(8), name(7)]
+      const page = { ...old, order: { amount: "desc" }, limit: 3, total: true } as const
+      const { items, total } = yield* orders.queryPage(page)
+      assert.deepStrictEqual([items.map(({ id }) => id), total], [now, 9])
+      const json = yield* orders.queryPageJson({ ...page, select: ["id"] })
+      assert.deepStrictEqual([json.items.map(({ id }) => id), json.total], [now, 9])
+      const changed = yield* Stream.runCollect(orders.updateMany(old, { note: "seen" }))
+      assert.deepStrictEqual(
+        changed.map(({ id, result }) => [id, Result.isSuccess(result)]),
+        [0, 2, 3, 4, 5, 6, 7, 8]
+          .map(name)
+          .concat("z")
+          .map((id) => [id, true])
+      )
+    }).pipe(Effect.scoped)
+  )
+
   for (const profile of ["aws", "rgw"] as const) {
     it.effect(`random writes, transactions and compactions that die anywhere (${profile})`, () =>
       Effect.gen(function* () {
