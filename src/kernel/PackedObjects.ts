@@ -242,7 +242,7 @@ export interface Copies<out X> {
 export interface Freshness {
   /**
    * A time in milliseconds. What a pack says of its range is taken as it is, without a listing, if a compaction has found that it has all of it
-   * then or later. Default: every range is listed.
+   * then or later, and not in the future. Default: every range is listed.
    */
   readonly notBefore?: number | undefined
 }
@@ -600,9 +600,7 @@ export const make = (
       const [parts, copies = nothing] = yield* Effect.all([listing, loading], { concurrency: 2 })
       return { parts, copies }
     })
-    const isNew = (at: number | undefined) => at !== undefined && at >= notBefore
-    const range = Effect.fnUntraced(function* (pack: Noted | undefined, after: string) {
-      const isWhole = isNew(pack?.wholeAt)
+    const range = Effect.fnUntraced(function* (pack: Noted | undefined, after: string, isWhole: boolean) {
       const copies = isWhole && pack !== undefined ? yield* orWithout("a pack", undefined)(load(pack)) : undefined
       if (copies === undefined) return yield* listed(pack, after)
       const part: Part = { entries: [...copies.index.entries()], from: undefined, isWhole, upto: pack?.upto }
@@ -613,13 +611,19 @@ export const make = (
       const first = Stream.succeed(within(entries, copies))
       return isWhole || from === undefined ? first : Stream.concat(first, rest(from, upto, copies))
     }
-    const ranges = Effect.map(liveNow, (live) => [
-      ...live.map((pack, i) => ({ pack, after: live[i - 1]?.upto ?? "" })),
-      ...(isNew(live.at(-1)?.note.e) ? [] : [{ pack: undefined, after: live.at(-1)?.upto ?? "" }])
-    ])
+    const ranges = Effect.gen(function* () {
+      const live = yield* liveNow
+      const now = yield* Clock.currentTimeMillis
+      // A clock that was wrong must not be believed until its time has come.
+      const isNew = (at: number | undefined) => at !== undefined && at >= notBefore && at <= now
+      return [
+        ...live.map((pack, i) => ({ pack, after: live[i - 1]?.upto ?? "", isWhole: isNew(pack.wholeAt) })),
+        ...(isNew(live.at(-1)?.note.e) ? [] : [{ pack: undefined, after: live.at(-1)?.upto ?? "", isWhole: false }])
+      ]
+    })
     return Stream.unwrap(Effect.map(ranges, Stream.fromIterable)).pipe(
       Stream.rechunk(1),
-      Stream.mapEffect(({ after, pack }) => range(pack, after), { concurrency: rangesAtOnce }),
+      Stream.mapEffect(({ after, isWhole, pack }) => range(pack, after, isWhole), { concurrency: rangesAtOnce }),
       Stream.flatMap(({ copies, parts }) =>
         parts.every(({ isWhole }) => isWhole)
           ? Stream.succeed(

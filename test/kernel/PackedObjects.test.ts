@@ -383,6 +383,24 @@ describe("PackedObjects", () => {
     })
   )
 
+  it.effect("a compaction whose clock was wrong is not believed before its time", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const options = { leastChanges: 3 }
+      const since = (notBefore: number) => scanned(store, options, undefined, undefined, { notBefore })
+      for (const i of range(9)) yield* put(store, name(i), `v${i}`)
+      yield* TestClock.setTime(1_000_000)
+      yield* on(store, options).compact(packing)
+      yield* TestClock.setTime(1000)
+      yield* put(store, name(1), "other")
+      yield* put(store, name(9), "new")
+      // Too little has changed for it to be said anew.
+      yield* on(store, options).compact(packing)
+      yield* TestClock.setTime(3000)
+      assert.deepStrictEqual((yield* since(2000)).all, yield* there(store))
+    })
+  )
+
   it.effect("random writes between compactions that crash anywhere: what is read is as new as was asked for", () =>
     Effect.gen(function* () {
       for (const seed of range(16)) {
