@@ -482,14 +482,17 @@ export interface Request<A> extends Within, Conditions<A>, OnCorrupt, Stale, Bou
  */
 export interface Bounded {
   /**
-   * How long before now each document may be read as it was, where all documents are looked at and `plugins/Segments` has copies of them that a
-   * compaction has found to be whole since then: 1 GET for each 4,000 documents, and no LIST. Where it has not, and where there are no segments,
-   * documents are read as they are. Not in a transaction, not in pages, and not where a partition, a unique key or ids tell which documents they are.
-   * Default: as they are now. 0 or more.
+   * How long before now each document may be read as it was, where all documents are looked at and a compaction of `plugins/Segments` has found
+   * no longer ago that its copies are whole: 1 GET for each 4,000 documents, and no LIST; with conditions 1 GET more for each segment in which a
+   * document meets them. Where it has not, and where there are no segments, documents are read as they are now. So they are in a transaction, with a
+   * `limit` and no conditions, and where a partition, a unique key or ids tell which documents they are. Default: as they are now. From 0;
+   * `"Infinity"`: however long ago that was. More than the pause between compactions (`every`), or most reads list.
    *
-   * Each document is there as it was at some time since then; one that was deleted since may be there, one that was inserted since may not. A change of
-   * such a document is refused with `Conflict`, as one of every version that is not the latest. By the clocks of this process and of that which
-   * compacts.
+   * Each document is there as it was at some time within that while, each at one of its own: one that was deleted in it may be there, one that was
+   * inserted in it may not, also by this process. Conditions and guards decide by the version that is given. A change of a document that is not the latest version is
+   * refused with `Conflict`. By the clocks of this process and of that which compacts.
+   *
+   * @see `docs/guide/scans.md`
    */
   readonly maxStaleness?: Duration.Input | undefined
 }
