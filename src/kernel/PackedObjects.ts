@@ -260,6 +260,11 @@ export interface PackedObjects {
   /** The packs that count, in the order of keys. 1 GET. */
   readonly read: Effect.Effect<ReadonlyArray<Pack>, StoreError.StoreError>
   /**
+   * The latest `notBefore` with which `batches` lists nothing. `undefined`: there is none, since something has been left out of the packs, or
+   * there are no packs. 1 GET.
+   */
+  readonly wholeAt: Effect.Effect<number | undefined, StoreError.StoreError>
+  /**
    * `NoSuchKey`: the pack was removed; `Corrupt`: it was damaged. 1 GET of a part of it. `withColumns`: where they take no more than a
    * MiB, its columns come with it, and `columns` makes no request.
    */
@@ -944,6 +949,11 @@ export const make = (
     listed,
     written,
     read: Effect.map(segments.read, liveIn),
+    wholeAt: Effect.map(segments.read, (snapshot) => {
+      const live = liveIn(snapshot)
+      const times = [...live.map(({ wholeAt }) => wholeAt), live.at(-1)?.note.e].filter((at) => at !== undefined)
+      return times.length === live.length + 1 ? Math.min(...times) : undefined
+    }),
     index: Effect.fn("PackedObjects.index")(readIndex),
     rows: Effect.fn("PackedObjects.rows")(readRows),
     whole: Effect.fn("PackedObjects.whole")(readWhole),

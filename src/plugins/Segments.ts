@@ -36,6 +36,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -185,6 +186,13 @@ export class Segments extends Context.Service<
      */
     readonly compactNow: (resource?: string) => Effect.Effect<ReadonlyArray<Compacted>, NotSegmented | DbError.DbError>
     /**
+     * Since when the copies of a resource are whole: a read with a `maxStaleness` of that age or more lists nothing. `None`: fewer documents than
+     * `leastChanges` have been left out of some, or there are none yet. 1 GET. `NotSegmented`.
+     */
+    readonly wholeSince: (
+      resource: string
+    ) => Effect.Effect<Option.Option<DateTime.Utc>, NotSegmented | DbError.DbError>
+    /**
      * Removes all copies of a resource. Reads go on with its documents, until the next compaction. Per 1,000 segments 2 LIST and 1 DeleteObjects,
      * and 3 GET and 3 PUT. `NotSegmented`.
      */
@@ -285,7 +293,10 @@ export const make = Effect.fn("Segments.make")(function* <R>(
           })),
           (event) => Effect.andThen(self.count("packs", event.packs), self.publish(event))
         )
-      return { name, compacted, remove: DbError.named("Segments.remove", name)(copies.reset) }
+      const wholeSince = Effect.map(DbError.named("Segments.wholeSince", name)(copies.wholeAt), (at) =>
+        Option.map(Option.fromUndefinedOr(at), DateTime.makeUnsafe)
+      )
+      return { name, compacted, wholeSince, remove: DbError.named("Segments.remove", name)(copies.reset) }
     })
   )
 
@@ -340,6 +351,10 @@ export const make = Effect.fn("Segments.make")(function* <R>(
   return {
     compactNow: Effect.fn("Segments.compactNow")(function* (resource) {
       return yield* Effect.forEach(yield* chosen(resource), ({ compacted, name }) => byHand(name, compacted))
+    }),
+    wholeSince: Effect.fn("Segments.wholeSince")(function* (resource) {
+      const [one] = yield* chosen(resource)
+      return one === undefined ? Option.none() : yield* one.wholeSince
     }),
     remove: Effect.fn("Segments.remove")(function* (resource) {
       yield* Effect.forEach(yield* chosen(resource), ({ remove }) => remove, { discard: true })

@@ -3,6 +3,7 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -195,6 +196,7 @@ describe("Segments", () => {
           orders.aggregate({ values: { n: { count: true }, sum: { sum: "amount" } } }, { scan: true, maxStaleness }),
           ([one]) => [one?.values["n"], one?.values["sum"]]
         )
+      assert.isTrue(Option.isNone(yield* segments.wholeSince("orders")))
       // Without copies documents are read.
       assert.deepStrictEqual((yield* made(total("1 minute"))).value, [25, 300])
       yield* segments.compactNow()
@@ -223,8 +225,11 @@ describe("Segments", () => {
       )
       assert.strictEqual((yield* Effect.flip(orders.update(document!, { amount: 1 })))._tag, "Conflict")
       assert.deepStrictEqual(yield* transaction(total("1 minute")), now)
+      assert.deepStrictEqual(yield* segments.wholeSince("orders"), Option.some(DateTime.makeUnsafe(0)))
       yield* segments.compactNow()
       assert.deepStrictEqual(yield* made(total(0)), { value: now, get: 4, list: 0 })
+      assert.deepStrictEqual(yield* segments.wholeSince("orders"), Option.some(DateTime.makeUnsafe(30_000)))
+      assert.strictEqual((yield* Effect.flip(segments.wholeSince("others")))._tag, "NotSegmented")
       for (const maxStaleness of ["soon" as "1 second", -5, true as unknown as number]) {
         for (const read of [
           orders.count({ where, ...old, maxStaleness }),
