@@ -86,7 +86,7 @@ const standingStill: SegmentBreak = (packed) => ({
 
 type Client = Effect.Success<ReturnType<typeof clientOn>>
 
-const maxStaleness = 20_000
+const maxStaleness = 5_000
 
 const mostSkew = 1_800_000
 
@@ -119,7 +119,7 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
   const seen = { operations: 0, unknown: 0, crashes: 0 }
   const violations: Array<string> = []
   let written = 0
-  const skews = (yield* chance(0.5)) ? [-mostSkew, 0, mostSkew] : [0, 0, 0]
+  const skews = (yield* chance(0.25)) ? [-mostSkew, 0, mostSkew] : [0, 0, 0]
   const mostApart = Math.max(...skews) - Math.min(...skews)
 
   /** How long the history of each document was, and when. */
@@ -210,8 +210,8 @@ const simulate = Effect.fnUntraced(function* ({ break: broken, ops, seed }: Opti
     const id = ids[yield* Random.nextIntBetween(0, ids.length)] ?? "n0"
     const kind = yield* Random.nextIntBetween(0, 100)
     const value = `${name}-${(written += 1)}`
-    if (kind < 15) yield* scanned(name, client, yield* chance(0.5))
-    else if (kind < 25) yield* scannedOld(name, client, at)
+    if (kind < 12) yield* scanned(name, client, yield* chance(0.5))
+    else if (kind < 30) yield* scannedOld(name, client, at)
     else if (kind < 40) yield* client.segments.compactNow()
     else if (kind < 42) yield* client.segments.remove("notes")
     else if (kind < 60) yield* recorded(name, id, () => ({ _tag: "Insert", value }), client.notes.insert({ id, value }))
