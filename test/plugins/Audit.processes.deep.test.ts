@@ -72,7 +72,7 @@ describe("Audit between processes", () => {
         }
         for (const { child } of processes) child.kill("SIGKILL")
         yield* Effect.promise(() => Promise.all(processes.map(({ ended }) => ended)))
-        assert.isTrue([...killed.values()].every((count) => count >= 4) && killed.size === 3)
+        assert.isTrue([...killed.values()].every((count) => count >= Math.floor(kills / 3)) && killed.size === 3)
 
         // What is left is brought in.
         yield* journal.catchUp(journaled, { nobodyWrites: true })
