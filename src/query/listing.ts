@@ -64,7 +64,7 @@ export interface Listing<A> {
    * all documents are wanted, those of `Packed` in place of them.
    */
   readonly bases: (
-    request: (Planned & Query.Concurrency & Query.OnCorrupt & Query.Bounded) | undefined
+    request: (Planned & Query.Concurrency & Query.OnCorrupt) | undefined
   ) => Stream.Stream<Base<A>, ListFailure>
   /**
    * All documents whose keys come after that of an id. `InvalidInput`: the store lists without order, or `isWhole` says that not all are

@@ -182,10 +182,10 @@ export const make = <S extends DocumentSchema>(
   type Found = { readonly row: PackedObjects.Row } | { readonly table: Table } | typeof passedOver
 
   /** What is found of each row of a pack: `undefined` where it is read by itself. */
-  const copiesOf = (
+  const copiesOf = <X>(
     index: PackedObjects.Index,
-    foundOf: (row: number) => Found | undefined
-  ): PackedObjects.Copies<Found> => ({
+    foundOf: (row: number) => X | undefined
+  ): PackedObjects.Copies<X> => ({
     index,
     find: (key, etag) => {
       const at = index.rowOf(key, etag)
@@ -194,12 +194,12 @@ export const make = <S extends DocumentSchema>(
   })
 
   const rowsOf = (index: PackedObjects.Index, rows: ReadonlyArray<PackedObjects.Row>) =>
-    copiesOf(index, (at) => {
+    copiesOf(index, (at): Found | undefined => {
       const row = rows[at]
       return row === undefined ? undefined : { row }
     })
 
-  const nothingOf = (index: PackedObjects.Index) => copiesOf(index, () => passedOver)
+  const nothingOf = (index: PackedObjects.Index) => copiesOf<Found>(index, () => passedOver)
 
   const namesOf = (paths: ReadonlyArray<ReadonlyArray<string>>) => [...new Set(paths.map(([first = ""]) => first))]
 
@@ -309,13 +309,7 @@ export const make = <S extends DocumentSchema>(
             StoreError.StoreError
           > {
             const { index, rows } = yield* packed.whole(pack)
-            return {
-              index,
-              find: (key, etag) => {
-                const at = index.rowOf(key, etag)
-                return at === undefined ? undefined : rows[at]
-              }
-            }
+            return copiesOf(index, (at) => rows[at])
           })
         ),
         (find) => (hits) =>
@@ -334,7 +328,7 @@ export const make = <S extends DocumentSchema>(
           const met = metIn(values, index.rows, narrow)
           const table: Table = { values, rows: [] }
           const copy: Found = { table }
-          return copiesOf(index, (at) => {
+          return copiesOf(index, (at): Found | undefined => {
             if (met?.[at] === false) return passedOver
             table.rows.push(at)
             return copy

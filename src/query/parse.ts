@@ -197,7 +197,7 @@ export const mapOperands = (
 /** Whether a value has the shape of conditions, but for those in it: a program without types may give something else. */
 const isPredicate = (value: unknown): value is Query.Predicate => {
   if (typeof value !== "object" || value === null) return false
-  const node: Readonly<Record<string, unknown>> = { ...value }
+  const node = value as Readonly<Record<string, unknown>>
   switch (node["_tag"]) {
     case "And":
       return Array.isArray(node["all"])
