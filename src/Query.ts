@@ -585,7 +585,8 @@ export interface Covered<
 /**
  * The number of requests that a query makes: `fixed`, and for the documents that its way leads to, whether they meet
  * what remains of the conditions or not, `perThousand` for each 1,000 of them after the first and `perDocument` for
- * each. A limit ends it earlier, except where documents are put in order in memory.
+ * each. A limit ends it earlier, except where documents are put in order in memory. Where copies are read, 1 more for each
+ * pack after the first, and for each document that they do not have as it is; with `maxStaleness` less.
  *
  * @category models
  * @since 0.1.0
@@ -616,8 +617,11 @@ export interface Plan {
   readonly requests: Requests
   /** Whether every document is read, unless a limit ends it. */
   readonly isScan: boolean
-  /** `keys`: the markers of the partition tell all that is asked for, and no document is read. Only with `allowStale`. */
-  readonly reads: "documents" | "keys"
+  /**
+   * `keys`: the markers of the partition tell all that is asked for, and no document is read. Only with `allowStale`. `copies`: what the packs
+   * of `plugins/Segments` have of the documents as they are now; the others are read, 1 GET for each.
+   */
+  readonly reads: "documents" | "keys" | "copies"
   /** Why documents are read, or may be, although `allowStale` was said, in words. */
   readonly fallback: string | undefined
 }

@@ -1024,10 +1024,14 @@ export interface Documents<in out S extends Attributes.DocumentSchema, N extends
   readonly parseOrder: (text: string) => Effect.Effect<Query.Order, DbError.InvalidInput>
 
   /**
-   * What a query is going to do; with `select` and `allowStale` what `queryJson` is, with `select: []` what `count` is. No request.
+   * What a query is going to do; with `select` and `allowStale` what `queryJson` is, with `select: []` what `count` is. No request: what
+   * is in the copies of `plugins/Segments` is not looked at.
    */
   readonly explainQuery: (
-    request: Request<S, N, Fields> & Query.Stale & Query.Projection<Query.FieldPath<Query.Queryable<Fields>>>
+    request: Request<S, N, Fields> &
+      Query.Stale &
+      Query.Bounded &
+      Query.Projection<Query.FieldPath<Query.Queryable<Fields>>>
   ) => Effect.Effect<Query.Plan, ListError>
 
   /**

@@ -1,13 +1,15 @@
 /** SHA-256 (FIPS 180-4) of bytes at once: Node's own where there is one, else in JavaScript. */
 import { sha256 as inJavaScript } from "@noble/hashes/sha2.js"
+import { lazy } from "./lazily.ts"
 
 type NodeCrypto = typeof import("node:crypto")
 
-const node: NodeCrypto | undefined = globalThis.process?.getBuiltinModule?.("node:crypto")
+type Digest = (...parts: ReadonlyArray<Uint8Array>) => Uint8Array
 
-/** The 32 bytes of the digest of some parts, one after the other. */
-export const sha256: (...parts: ReadonlyArray<Uint8Array>) => Uint8Array =
-  node === undefined
+/** Node takes milliseconds to load its module. */
+const digest = lazy((): Digest => {
+  const node: NodeCrypto | undefined = globalThis.process?.getBuiltinModule?.("node:crypto")
+  return node === undefined
     ? (...parts) => {
         const hash = inJavaScript.create()
         for (const part of parts) hash.update(part)
@@ -18,3 +20,7 @@ export const sha256: (...parts: ReadonlyArray<Uint8Array>) => Uint8Array =
         for (const part of parts) hash.update(part)
         return new Uint8Array(hash.digest())
       }
+})
+
+/** The 32 bytes of the digest of some parts, one after the other. */
+export const sha256: Digest = (...parts) => digest()(...parts)

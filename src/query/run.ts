@@ -102,6 +102,11 @@ export interface Queries<A> {
     filters: Filters<A>,
     hides: boolean
   ) => Effect.Effect<Query.Page<Base<A>>, QueryFailure>
+  /** How a request is going to be answered; `asked`: the fields that are wanted, where not all are. No request. */
+  readonly explain: (
+    request: Query.Request<A>,
+    asked: ReadonlyArray<ReadonlyArray<string>> | undefined
+  ) => Effect.Effect<Query.Plan, DbError.InvalidInput>
   /** Whether a document meets the conditions of a request. */
   readonly meets: (request: Query.Request<A>) => Effect.Effect<(base: Base<A>) => boolean, DbError.InvalidInput>
 }
@@ -373,8 +378,13 @@ export const make = <S extends DocumentSchema>(
       isPlain(request) && (request.partition !== undefined || (request.scan ?? scan))
         ? passing(listing.bases(request), filters)
         : Stream.map(found(request, filters), ({ base }) => base),
-    basesAfter: (after, request, filters) =>
-      passing(listing.basesAfter(after, request, isPlain(request) && request.partition === undefined), filters),
+    basesAfter: (after, request, filters) => {
+      const isWhole = isPlain(request) && request.partition === undefined
+      // What is wrong with the rest of the request is told as it is without `after`.
+      return Stream.unwrap(
+        Effect.as(planner.plan(request), passing(listing.basesAfter(after, request, isWhole), filters))
+      )
+    },
     ids: (request, filters) => {
       const ids =
         isPlain(request) && filters.length === 0
@@ -399,6 +409,12 @@ export const make = <S extends DocumentSchema>(
         ? yield* Stream.runCount(found({ ...named(request), order: undefined }, filters))
         : yield* Stream.runCount(ordered(told(planned, request), planned, request))
     }),
+    explain: Effect.fnUntraced(function* (request, asked) {
+      const { access, plan } = yield* planner.plan(request, asked)
+      const isWhole = access._tag === "Scan" && access.ids === undefined && mostOf(plan, request.limit) === undefined
+      const copies = isWhole ? yield* packed.copies : undefined
+      return copies === undefined ? plan : { ...plan, reads: "copies", requests: requestsOfCopies }
+    }),
     meets: (request) =>
       Effect.map(
         planner.plan(request),
@@ -415,6 +431,9 @@ interface Seen {
 }
 
 type Asking = Query.Concurrency & Query.OnCorrupt & Query.Bounded & { readonly limit?: number | undefined }
+
+/** The manifest, a listing and a pack, and a listing for each further thousand. */
+const requestsOfCopies: Query.Requests = { fixed: 3, perThousand: 1, perDocument: 0 }
 
 /** How many of the documents a request ends with, before it has seen all. */
 const mostOf = ({ filter, order }: Query.Plan, limit: number | undefined): number | undefined =>

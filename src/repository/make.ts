@@ -413,7 +413,7 @@ const makeNow = <S extends DocumentSchema>(
     explainQuery: fn(
       "Resource.explainQuery",
       Effect.fnUntraced(function* ({ select, ...request }) {
-        const { plan } = yield* planner.plan(request, select?.map(Query.segments))
+        const plan = yield* queries.explain(request, select?.map(Query.segments))
         const names = plan.reads === "keys" ? pipeline.names("query").map((name) => JSON.stringify(name)) : []
         if (names.length === 0) return plan
         const fallback = `documents are read where an interceptor of query (${names.join(", ")}) narrows or changes what may be seen`

@@ -121,7 +121,7 @@ const open = Effect.fnUntraced(function* (
   const { location } = describePlace(options, region)
   const { bucket, client } = yield* s3Http.make(options, region)
   if (options.createBucket === true) yield* attempt(ensureBucket(options.bucket, bucket), location)
-  return yield* s3Port.make(location, client)
+  return s3Port.make(location, client)
 })
 
 /**

@@ -104,4 +104,6 @@ if (chosen.length === 0 || !chosen.every((name) => names.includes(name))) {
     if (file !== undefined) save(file, made)
     console.log(at !== -1 && file === undefined ? JSON.stringify(made) : print(made))
   }
+  // What cases have opened is open for as long as the program runs.
+  process.exit()
 }

@@ -234,11 +234,35 @@ describe("Segments", () => {
         for (const read of [
           orders.count({ where, ...old, maxStaleness }),
           total(maxStaleness),
-          Stream.runDrain(orders.scan({ maxStaleness }))
+          Stream.runDrain(orders.scan({ maxStaleness })),
+          Stream.runDrain(orders.scanDocuments({ after: name(3), maxStaleness })),
+          orders.explainQuery({ ...old, maxStaleness })
         ]) {
           const error = yield* Effect.flip(Effect.asVoid<unknown, { readonly message: string }, never>(read))
           assert.include(error.message, "maxStaleness")
         }
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("explainQuery says what is read by copies", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const { orders, transaction } = yield* clientOf(store)
+      const plain = yield* plainOf(store)
+      const where = { amount: { gte: 7 } } as const
+      const byCopies = { reads: "copies", requests: { fixed: 3, perThousand: 1, perDocument: 0 } } as const
+      const readsOf = (repository: Repository, request: Parameters<Repository["explainQuery"]>[0]) =>
+        Effect.map(repository.explainQuery(request), ({ reads, requests }) => ({ reads, requests }))
+      for (const request of [{ scan: true }, { where, scan: true }, { where, scan: true, limit: 5 }]) {
+        assert.deepStrictEqual(yield* readsOf(orders, request), byCopies)
+        assert.strictEqual((yield* readsOf(plain, request)).reads, "documents")
+        const within = yield* transaction(readsOf(orders, request))
+        assert.deepStrictEqual(within, yield* readsOf(plain, request))
+      }
+      // As many are read as are asked for, or those that are named.
+      for (const request of [{ limit: 5 }, { where: { id: "o1" } }, { where: { id: { startsWith: "o" } } }]) {
+        assert.deepStrictEqual(yield* readsOf(orders, request), yield* readsOf(plain, request))
       }
     }).pipe(Effect.scoped)
   )

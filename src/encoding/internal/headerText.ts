@@ -5,6 +5,7 @@
  * encoded words of RFC 2047 use). The scheme is that of basE91 (J. Henke) with a fixed 13 bits, so that the size
  * follows from the number of bytes alone.
  */
+import { lazy } from "../../internal/lazily.ts"
 
 const alphabet = Array.from({ length: 94 }, (_, index) => String.fromCharCode(index + 33))
   .filter((character) => !'"\\='.includes(character))
@@ -13,8 +14,8 @@ const alphabet = Array.from({ length: 94 }, (_, index) => String.fromCharCode(in
 const values = new Int8Array(128).fill(-1)
 for (let i = 0; i < alphabet.length; i++) values[alphabet.charCodeAt(i)] = i
 
-const first: Array<string> = []
-for (let i = 0; i < 8192; i++) first.push(alphabet[Math.floor(i / 91)]! + alphabet[i % 91]!)
+/** The two characters of each 13 bits. */
+const pairs = lazy(() => Array.from({ length: 8192 }, (_, i) => alphabet[Math.floor(i / 91)]! + alphabet[i % 91]!))
 
 /** Characters that so many bytes take. */
 export const sizeOf = (bytes: number): number => {
@@ -31,6 +32,7 @@ export const capacityOf = (characters: number): number => {
 }
 
 export const encode = (bytes: Uint8Array): string => {
+  const first = pairs()
   let text = ""
   let pending = 0
   let bits = 0

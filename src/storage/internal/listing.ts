@@ -71,14 +71,16 @@ export interface Progress {
 /** S3 sends pages with nothing in them where many keys were deleted in a bucket with versions: 1,000 keys a page. */
 const mostEmpty = 1000
 
-const circle = new Unexpected({
-  description:
-    "the listing does not get on: the store gave a continuation token, or a page, that it had given before; its pages cannot be relied on"
-})
+const circle = () =>
+  new Unexpected({
+    description:
+      "the listing does not get on: the store gave a continuation token, or a page, that it had given before; its pages cannot be relied on"
+  })
 
-const desert = new Unexpected({
-  description: `the listing does not get on: the store sent ${mostEmpty} pages in a row with nothing in them, and says that there is more; if the bucket keeps versions, have a lifecycle rule remove the delete markers`
-})
+const desert = () =>
+  new Unexpected({
+    description: `the listing does not get on: the store sent ${mostEmpty} pages in a row with nothing in them, and says that there is more; if the bucket keeps versions, have a lifecycle rule remove the delete markers`
+  })
 
 /** Takes a page in that leads to another one, or tells that it leads nowhere. */
 export const advance = (
@@ -91,9 +93,9 @@ export const advance = (
   const last = entries.at(-1)?.key ?? before?.last
   if (before === undefined) return { mark, steps: 0, room: 1, empty: isEmpty ? 1 : 0, last }
   const isSame = token === before.mark.token || (mark.first !== undefined && mark.first === before.mark.first)
-  if (isSame) return circle
+  if (isSame) return circle()
   const empty = isEmpty ? before.empty + 1 : 0
-  if (empty > mostEmpty) return desert
+  if (empty > mostEmpty) return desert()
   const steps = before.steps + 1
   return steps === before.room
     ? { mark, steps: 0, room: before.room * 2, empty, last }

@@ -1,6 +1,5 @@
 /** Deleting many objects at once, on servers that can do it in their own ways, or cannot. */
 import * as Effect from "effect/Effect"
-import * as Ref from "effect/Ref"
 import { type Reason, type StoreError, Unexpected } from "../StoreError.ts"
 import { reasonOfDeletion } from "./s3Errors.ts"
 
@@ -46,55 +45,57 @@ const isDeclined = ({ reason }: StoreError): boolean =>
   reason._tag === "Unsupported" ||
   (reason._tag === "InvalidArgument" && reason.argument !== "region" && reason.argument !== "bucket")
 
-const untold = new Unexpected({
-  description: "the store did not say what became of the object, which is still there"
-})
+const untold = () =>
+  new Unexpected({ description: "the store did not say what became of the object, which is still there" })
 
-export const make = ({ isGone, remove, send }: Parts): Effect.Effect<DeleteBatch> =>
-  Effect.map(Ref.make<Way>("checksum"), (way) => {
-    const learn = (form: Way) => Ref.update(way, (known) => (ways.indexOf(known) < ways.indexOf(form) ? form : known))
-
-    /** What happened to each key by itself. */
-    const each = Effect.fnUntraced(function* (
-      keys: ReadonlyArray<string>,
-      one: (key: string) => Effect.Effect<Reason | undefined, StoreError>
-    ) {
-      const outcomes = yield* Effect.forEach(
-        keys,
-        (key) => Effect.catch(one(key), (error) => Effect.succeed<Reason | undefined>(error.reason)),
-        { concurrency: singleConcurrency }
-      )
-      return new Map(keys.flatMap((key, i) => (outcomes[i] === undefined ? [] : [[key, outcomes[i]] as const])))
+export const make = ({ isGone, remove, send }: Parts): DeleteBatch => {
+  let known: Way = "checksum"
+  const learn = (form: Way) =>
+    Effect.sync(() => {
+      if (ways.indexOf(known) < ways.indexOf(form)) known = form
     })
 
-    const single = (keys: ReadonlyArray<string>) => each(keys, (key) => Effect.as(remove(key), undefined))
+  /** What happened to each key by itself. */
+  const each = Effect.fnUntraced(function* (
+    keys: ReadonlyArray<string>,
+    one: (key: string) => Effect.Effect<Reason | undefined, StoreError>
+  ) {
+    const outcomes = yield* Effect.forEach(
+      keys,
+      (key) => Effect.catch(one(key), (error) => Effect.succeed<Reason | undefined>(error.reason)),
+      { concurrency: singleConcurrency }
+    )
+    return new Map(keys.flatMap((key, i) => (outcomes[i] === undefined ? [] : [[key, outcomes[i]] as const])))
+  })
 
-    const atOnce = Effect.fnUntraced(function* (keys: ReadonlyArray<string>, form: Form) {
-      const told = yield* send(keys, form)
-      const { refused, untold: unclear } = account(told, keys)
-      if (unclear.length === 0) return refused
-      // Quiet in any mode: then what became of each key is better asked key by key from the start.
-      if (unclear.length === keys.length && told.deleted.length === 0) yield* learn("single")
-      const left = yield* each(unclear, (key) => Effect.map(isGone(key), (gone) => (gone ? undefined : untold)))
-      return new Map([...refused, ...left])
-    })
+  const single = (keys: ReadonlyArray<string>) => each(keys, (key) => Effect.as(remove(key), undefined))
 
-    const inWay =
-      (form: Way): DeleteBatch =>
-      (keys) => {
-        const deleting = form === "single" ? single(keys) : atOnce(keys, form)
-        return Effect.tap(deleting, (refused) => (refused.size < keys.length ? learn(form) : Effect.void))
-      }
+  const atOnce = Effect.fnUntraced(function* (keys: ReadonlyArray<string>, form: Form) {
+    const told = yield* send(keys, form)
+    const { refused, untold: unclear } = account(told, keys)
+    if (unclear.length === 0) return refused
+    // Quiet in any mode: then what became of each key is better asked key by key from the start.
+    if (unclear.length === keys.length && told.deleted.length === 0) yield* learn("single")
+    const left = yield* each(unclear, (key) => Effect.map(isGone(key), (gone) => (gone ? undefined : untold())))
+    return new Map([...refused, ...left])
+  })
 
-    const from = (form: Way): DeleteBatch => {
-      const next = ways[ways.indexOf(form) + 1]
-      return next === undefined
-        ? inWay(form)
-        : (keys) => Effect.catchIf(inWay(form)(keys), isDeclined, () => from(next)(keys))
+  const inWay =
+    (form: Way): DeleteBatch =>
+    (keys) => {
+      const deleting = form === "single" ? single(keys) : atOnce(keys, form)
+      return Effect.tap(deleting, (refused) => (refused.size < keys.length ? learn(form) : Effect.void))
     }
 
-    return (keys) => Effect.flatMap(Ref.get(way), (form) => from(form)(keys))
-  })
+  const from = (form: Way): DeleteBatch => {
+    const next = ways[ways.indexOf(form) + 1]
+    return next === undefined
+      ? inWay(form)
+      : (keys) => Effect.catchIf(inWay(form)(keys), isDeclined, () => from(next)(keys))
+  }
+
+  return (keys) => Effect.suspend(() => from(known)(keys))
+}
 
 /** What the answer says of each key that was asked for. A failure that names no key of ours could be any that it does not name. */
 const account = ({ deleted, errors }: Told, keys: ReadonlyArray<string>) => {

@@ -136,10 +136,11 @@ interface Sent {
 
 const nothing: Sent = { metadata: {}, bytes: 0 }
 
-const ambiguous = new InvalidArgument({
-  argument: "metadata",
-  description: "two metadata names are the same in lower case"
-})
+const ambiguous = () =>
+  new InvalidArgument({
+    argument: "metadata",
+    description: "two metadata names are the same in lower case"
+  })
 
 /** Metadata, which has been checked, as it is sent. */
 const sentOf = (metadata: Metadata | undefined): Sent | InvalidArgument => {
@@ -152,7 +153,7 @@ const sentOf = (metadata: Metadata | undefined): Sent | InvalidArgument => {
     bytes += name.length + lower[name]!.length
     names += 1
   }
-  return names < given.length ? ambiguous : { metadata: lower, bytes }
+  return names < given.length ? ambiguous() : { metadata: lower, bytes }
 }
 
 const checkListText = (request: ListRequest): Reason | undefined => {
@@ -174,7 +175,7 @@ const defaultType = "application/octet-stream"
 
 const failure = (operation: Operation, key: string, reason: Reason) => new StoreError({ operation, key, reason })
 
-const withoutETag = new Unexpected({ description: "the store answered without an ETag" })
+const withoutETag = () => new Unexpected({ description: "the store answered without an ETag" })
 
 const headOf = (key: string, etag: string, { contentEncoding, contentType, lastModified, metadata }: Found) => ({
   key,
@@ -186,7 +187,7 @@ const headOf = (key: string, etag: string, { contentEncoding, contentType, lastM
 })
 
 /** Makes the store of a client. It makes no request by itself. */
-export const make = (location: string, client: Client): Effect.Effect<ObjectStore["Service"]> => {
+export const make = (location: string, client: Client): ObjectStore["Service"] => {
   let known: Pick<Capabilities, "etagForm" | "listedKeys"> & Partial<Pick<Capabilities, "orderedList">> = {
     etagForm: "quoted"
   }
@@ -214,7 +215,7 @@ export const make = (location: string, client: Client): Effect.Effect<ObjectStor
 
   const putResult = (operation: Operation, key: string, etag: string | undefined) =>
     etag === undefined || etag === ""
-      ? Effect.fail(failure(operation, key, withoutETag))
+      ? Effect.fail(failure(operation, key, withoutETag()))
       : Effect.succeed({ etag: s3Text.bareETag(etag) })
 
   const get = (key: string, { ifMatch, range }: GetOptions = {}): Effect.Effect<StoredObject, StoreError> =>
@@ -241,7 +242,7 @@ export const make = (location: string, client: Client): Effect.Effect<ObjectStor
           if (!("start" in part)) return fail(part)
           body = received.subarray(part.start, part.end + 1)
         }
-        if (etag === undefined || etag === "") return fail(withoutETag)
+        if (etag === undefined || etag === "") return fail(withoutETag())
         const size = s3Text.partOf(contentRange)?.size ?? received.length
         return Effect.succeed({ ...headOf(key, etag, found), size, body })
       })
@@ -253,7 +254,7 @@ export const make = (location: string, client: Client): Effect.Effect<ObjectStor
       if (problem !== undefined) return Effect.fail(failure("head", key, problem))
       return Effect.flatMap(client.head(key), ({ found, size }) =>
         found.etag === undefined || found.etag === ""
-          ? Effect.fail(failure("head", key, withoutETag))
+          ? Effect.fail(failure("head", key, withoutETag()))
           : Effect.succeed({ ...headOf(key, found.etag, found), size: size ?? 0 })
       )
     })
@@ -342,29 +343,27 @@ export const make = (location: string, client: Client): Effect.Effect<ObjectStor
       : { ...found, nextToken: rules.makeToken(request, listing.seal(next, progress)) }
   }
 
-  const deletion = s3Deletion.make({
+  const removeBatch = s3Deletion.make({
     remove,
     isGone: (key) =>
       Effect.catchReason(Effect.as(head(key), false), "StoreError", "NoSuchKey", () => Effect.succeed(true)),
     send: client.deleteMany
   })
-  return Effect.map(deletion, (removeBatch) =>
-    ObjectStore.of({
-      location,
-      capabilities: undefined,
-      adopt: (capabilities) =>
-        Effect.sync(() => {
-          known = capabilities
-        }),
-      put,
-      get,
-      head,
-      delete: remove,
-      deleteMany: (keys) => removeMany(keys, removeBatch, remove),
-      copy,
-      list
-    })
-  )
+  return ObjectStore.of({
+    location,
+    capabilities: undefined,
+    adopt: (capabilities) =>
+      Effect.sync(() => {
+        known = capabilities
+      }),
+    put,
+    get,
+    head,
+    delete: remove,
+    deleteMany: (keys) => removeMany(keys, removeBatch, remove),
+    copy,
+    list
+  })
 }
 
 /** Deletes any number of keys: those that XML can hold in batches, the others one by one. */
@@ -420,8 +419,8 @@ const readPosition = (request: ListRequest): ReturnType<typeof listing.unseal> |
   const sealed = rules.readToken(request)
   if (typeof sealed !== "string") return sealed
   try {
-    return listing.unseal(sealed) ?? rules.foreignToken
+    return listing.unseal(sealed) ?? rules.foreignToken()
   } catch {
-    return rules.foreignToken
+    return rules.foreignToken()
   }
 }

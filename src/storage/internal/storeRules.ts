@@ -207,19 +207,19 @@ export const makeToken = (request: ListRequest, position: string): string =>
   encodeURIComponent(JSON.stringify([request.prefix ?? "", request.delimiter ?? "", position]))
 
 /** A token that no page has given. */
-export const foreignToken = invalid("token", "the token is not one that this listing has given")
+export const foreignToken = () => invalid("token", "the token is not one that this listing has given")
 
 /** The position in a token that `makeToken` has made for the same prefix and delimiter. */
 export const readToken = (request: ListRequest): string | undefined | InvalidArgument => {
   if (request.token === undefined) return undefined
   try {
     const parsed: unknown = JSON.parse(decodeURIComponent(request.token))
-    if (!Array.isArray(parsed) || parsed.length !== 3) return foreignToken
+    if (!Array.isArray(parsed) || parsed.length !== 3) return foreignToken()
     const [prefix, delimiter, position] = parsed
     return prefix === (request.prefix ?? "") && delimiter === (request.delimiter ?? "") && typeof position === "string"
       ? position
-      : foreignToken
+      : foreignToken()
   } catch {
-    return foreignToken
+    return foreignToken()
   }
 }
