@@ -46,6 +46,11 @@ const about: Readonly<Record<string, string>> = {
   geo: "Documents by place, half of them in towns, beside a look at all of them, and beside `kdbush` with `geokdbush`, which have the points in memory, and no documents. Every answer of ours is compared with that of a look at all.",
   relation: "What an include takes, beside reading one by one, in memory and on a store that answers after 15 ms.",
   scale: "What an operation costs, and what a document takes of memory, as documents grow in number.",
+  scan:
+    "All documents, or some of their fields, by a request for each document, by the keys of a partition that covers the fields, and by segments: as they are now, and as they were at the last compaction " +
+    "(`maxStaleness`). Exact reads list all keys, and a LIST of 1,000 keys takes the server as long as twenty GETs and more: that is most of their time.",
+  import:
+    "Rows of CSV into documents in memory, beside a parser alone, and beside the same parser with `insertMany`, written by hand.",
   start: "What it takes until a program is there."
 }
 
