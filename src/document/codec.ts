@@ -58,6 +58,8 @@ export interface Encoded<A> {
   readonly carried: Encoding.JsonObject | undefined
   /** The ids of attributes under which a part of the value is stored, those of the schema being unfit for it. */
   readonly former: ReadonlyArray<string>
+  /** Whether it is certain that the schema knows all that is stored in its own fields. */
+  readonly isAllKnown: boolean
 }
 
 /**
@@ -72,6 +74,8 @@ export interface Decoded<A> {
   readonly carried: Encoding.JsonObject | undefined
   /** The ids of attributes, of another codec or at another place, under which a part of the value is stored. */
   readonly former: ReadonlyArray<string>
+  /** Whether it is certain that the schema knows all that is stored in its own fields. */
+  readonly isAllKnown: boolean
   /** Some secret is under another key than the current one. */
   readonly isUnderOldKey: boolean
   /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. Made when it is asked for. */
@@ -582,6 +586,7 @@ const writing = <S extends Attributes.DocumentSchema>(
     const isMade = made.take(value)
     const direct = isMade ? compiled.directFor(encoder, walks) : undefined
     const directly = direct?.write(value as object, limits)
+    if (directly === Encoding.tooLarge) return undefined
     if (direct !== undefined && directly !== undefined) {
       return encodedAs(id, value, directly, schemaVersion, compiled, () => direct.json(directly))
     }
@@ -610,7 +615,8 @@ const writing = <S extends Attributes.DocumentSchema>(
       truncated: none,
       json,
       carried: undefined,
-      former: none
+      former: none,
+      isAllKnown: true
     }
   }
 
@@ -643,7 +649,8 @@ const writing = <S extends Attributes.DocumentSchema>(
           fields,
           truncated,
           carried: whole.carried,
-          former: whole.former.length === 0 ? none : whole.former.map(({ attribute }) => attribute.id)
+          former: whole.former.length === 0 ? none : whole.former.map(({ attribute }) => attribute.id),
+          isAllKnown: whole.isAllKnown
         }
         return exceeded === undefined
           ? Effect.succeed({ ...common, value, json: () => whole.json })
@@ -833,6 +840,7 @@ const reading = <S extends Attributes.DocumentSchema>(
           value: value as S["Type"],
           carried: undefined,
           former: none,
+          isAllKnown: true,
           isUnderOldKey: false,
           json: () => direct.json(metadata)
         }
@@ -850,9 +858,11 @@ const reading = <S extends Attributes.DocumentSchema>(
     const json = withDefaults(document)
     const decoded = { carried, former, isUnderOldKey: false, json: () => json }
     const made = walks === undefined ? Plain.other : walks.decode(json, id)
-    if (made !== Plain.other) return { ...decoded, value: made as S["Type"] }
+    if (made !== Plain.other) return { ...decoded, value: made as S["Type"], isAllKnown: true }
     const value = fromJson({ ...json, [primaryKey]: id })
-    return Exit.isExit(value) && Exit.isSuccess(value) ? { ...decoded, value: value.value } : undefined
+    return Exit.isExit(value) && Exit.isSuccess(value)
+      ? { ...decoded, value: value.value, isAllKnown: false }
+      : undefined
   }
 
   const fully: DocumentCodec<S["Type"]>["decode"] = Effect.fnUntracedEager(function* (id, stored) {
@@ -867,10 +877,11 @@ const reading = <S extends Attributes.DocumentSchema>(
       steps.length === 0 ? document : yield* migrate(steps, id, stored.schemaVersion, complete(document, carried))
     const whole = withDefaults(migrated)
     const value = yield* valueOf(whole, id, stored.schemaVersion)
-    if (steps.length === 0) return { value, carried, former: decoded.former, isUnderOldKey, json: () => whole }
+    const common = { value, isAllKnown: false, isUnderOldKey }
+    if (steps.length === 0) return { ...common, carried, former: decoded.former, json: () => whole }
     // What a migration has left over, perhaps a secret of before, is no field of the document.
     const json = Unknown.knownPart(whole, known)
-    return { value, carried: unknownPart(carried), former: none, isUnderOldKey, json: () => json }
+    return { ...common, carried: unknownPart(carried), former: none, json: () => json }
   })
 
   const expanded: DocumentCodec<S["Type"]>["decode"] = (id, stored) => {

@@ -224,14 +224,14 @@ export const make = <A>(
   }
 
   const written = (
-    { carried, former, id, isSettled, isUnderOldKey, json, key, value }: Prepared<A>,
+    { carried, former, id, isAllKnown, isSettled, isUnderOldKey, json, key, value }: Prepared<A>,
     write: Document.Write,
     object: ReturnType<typeof Document.toObject>,
     etag: string
   ): Base<A> => {
     const stored = Document.stored(write, object, etag)
     place.hand?.({ key, etag, metadata: object.metadata, body: object.body })
-    return know({ id, key, value, stored, carried, former, isUnderOldKey, json, isSettled })
+    return know({ id, key, value, stored, carried, former, isAllKnown, isUnderOldKey, json, isSettled })
   }
 
   /**

@@ -41,6 +41,8 @@ export interface Base<A> {
   readonly carried: JsonObject | undefined
   /** The ids of attributes, of another codec or at another place, under which a part of the value is stored. */
   readonly former: ReadonlyArray<string>
+  /** Whether it is certain that the schema knows all that is stored in its own fields. */
+  readonly isAllKnown: boolean
   readonly isUnderOldKey: boolean
   /** The value as JSON, without its id; secrets in clear. With what the schema does not know of its fields. Made when it is asked for. */
   readonly json: () => JsonObject

@@ -269,7 +269,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
   }
 
   const preparedOf = (
-    { encoded: { carried, former, id, json, value }, key, untold, upkeep, write }: Made<A>,
+    { encoded: { carried, former, id, isAllKnown, json, value }, key, untold, upkeep, write }: Made<A>,
     old: Document.Stored | undefined,
     owned: Owned
   ): Prepared<A> => ({
@@ -279,6 +279,7 @@ export const make = <A>(context: Context<A>, indexes: Indexes<A>): Preparation<A
     json,
     carried,
     former,
+    isAllKnown,
     isUnderOldKey: false,
     isSettled: true,
     write:

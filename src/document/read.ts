@@ -226,8 +226,8 @@ export const make = <A>(context: Context<A>): Reader<A> => {
 
   const known = (
     { id, isSettled, key, stored }: Place,
-    { carried, former, isUnderOldKey, json, value }: Decoded<A>
-  ): Base<A> => know({ id, key, value, stored, carried, former, isUnderOldKey, json, isSettled })
+    { carried, former, isAllKnown, isUnderOldKey, json, value }: Decoded<A>
+  ): Base<A> => know({ id, key, value, stored, carried, former, isAllKnown, isUnderOldKey, json, isSettled })
 
   const decodeLater = <E>(at: Place, decoding: Effect.Effect<Decoded<A>, E>) =>
     Effect.mapEager(decoding, (decoded) => known(at, decoded))

@@ -37,6 +37,8 @@ export interface From<A> {
   readonly json: () => JsonObject
   readonly carried: JsonObject | undefined
   readonly former: ReadonlyArray<string>
+  /** Whether it is certain that the schema knows all that is stored in its own fields. */
+  readonly isAllKnown: boolean
   /** It was written by a later version of the definition. */
   readonly isLater: boolean
 }
@@ -56,6 +58,8 @@ export interface Whole {
   readonly carried: JsonObject | undefined
   /** Attributes under which a part of `json` was stored, and goes on to be; secrets in clear. */
   readonly former: ReadonlyArray<{ readonly attribute: StoredAttribute; readonly value: Json }>
+  /** Whether it is certain that the schema knows all of `own`. */
+  readonly isAllKnown: boolean
 }
 
 /**
@@ -75,7 +79,7 @@ export interface Unknown<A> {
     known: Known
   ) => Effect.Effect<Whole, DbError.InvalidInput | StoreError.Unsupported>
   /** Whether the schema knows all of a version, so that nothing has to be kept. */
-  readonly isAll: (from: Pick<From<A>, "carried" | "former">) => boolean
+  readonly isAll: (from: Pick<From<A>, "carried" | "former" | "isAllKnown">) => boolean
 }
 
 /** A field of which more may be stored than the schema makes of it. */
@@ -104,8 +108,8 @@ export const make = <S extends Attributes.DocumentSchema>(
     .filter((one) => one.codec === "json" || one.codec === "secret" || (one.codec !== "struct" && isLossy(one.path)))
     .map(({ path }) => comparedAt(path))
 
-  const isAll: Unknown<S["Type"]>["isAll"] = ({ carried, former }) =>
-    compared.length === 0 && carried === undefined && former.length === 0
+  const isAll: Unknown<S["Type"]>["isAll"] = ({ carried, former, isAllKnown }) =>
+    (isAllKnown || compared.length === 0) && carried === undefined && former.length === 0
 
   const refuse = (path: Path, why: string) => {
     const description = `${path.join(".")} of ${name} ${why}: another version of the definition has written it so; upgrade this program`
@@ -222,13 +226,13 @@ export const make = <S extends Attributes.DocumentSchema>(
       if (!Encoding.isKnownCodec(codec)) return yield* refuse(path, "has a form that this release does not know")
     }
     const former = from.former.length === 0 ? { kept: [], own: json } : yield* formerOf(json, from, known)
-    return { json, own: former.own, carried, former: former.kept }
+    return { json, own: former.own, carried, former: former.kept, isAllKnown: false }
   })
 
   return {
     keep: (next, from, known) =>
       from === undefined || isAll(from)
-        ? Effect.succeed({ json: next, own: next, carried: undefined, former: [] })
+        ? Effect.succeed({ json: next, own: next, carried: undefined, former: [], isAllKnown: true })
         : keepFrom(next, from, known),
     isAll
   }

@@ -350,6 +350,7 @@ export const make = <A>(
             stored,
             carried: undefined,
             former: [],
+            isAllKnown: false,
             isUnderOldKey: false,
             isSettled: true
           }

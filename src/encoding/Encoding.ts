@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import * as isoTime from "../internal/isoTime.ts"
 import { utf8Length } from "../internal/text.ts"
 import type { Attribute, Codec } from "../schema/Attributes.ts"
-import { other, type PlainField } from "../schema/internal/plain.ts"
+import { type Moment, other, type PlainField } from "../schema/internal/plain.ts"
 import { metadataHeaderOverhead } from "../storage/ObjectStore.ts"
 import * as base62 from "./internal/base62.ts"
 import type { Compressed } from "./internal/binaryBody.ts"
@@ -167,6 +167,14 @@ export interface Room {
 }
 
 /**
+ * Says that a value is larger than limits allow, whichever way it is encoded.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const tooLarge: unique symbol = Symbol("tooLarge")
+
+/**
  * What takes values of a plain schema to metadata and back, without JSON in between: of documents that have fields of the schema and nothing else,
  * all of them in metadata. `undefined` for anything else, which goes through JSON.
  *
@@ -176,8 +184,8 @@ export interface Room {
 export interface Direct {
   /** Makes the value of the document with an id; its checks as a whole are yet to be made. */
   readonly read: (metadata: Readonly<Record<string, string>>, id: string) => object | undefined
-  /** Encodes a value that has just been made, where that is within limits. */
-  readonly write: (value: object, limits: Limits) => Record<string, string> | undefined
+  /** Encodes a value that has just been made, where that is within limits. `undefined`: it has to be encoded otherwise. */
+  readonly write: (value: object, limits: Limits) => Record<string, string> | typeof tooLarge | undefined
   /** What either has read or written, as JSON without the id. */
   readonly json: (metadata: Readonly<Record<string, string>>) => JsonObject
 }
@@ -563,24 +571,31 @@ const readLevel = (
   return object
 }
 
-/** What entries take, and the most that one of them may. */
+/** What entries take, and the most that one of them, and all of them, may. */
 interface Taken {
   readonly most: number
+  readonly mostOfAll: number
   bytes: number
   headerBytes: number
   entries: number
 }
 
-const nothingTaken = ({ entryBytes }: Limits): Taken => ({ most: entryBytes, bytes: 0, headerBytes: 0, entries: 0 })
+const nothingTaken = ({ bytes, entryBytes }: Limits): Taken => ({
+  most: entryBytes,
+  mostOfAll: bytes,
+  bytes: 0,
+  headerBytes: 0,
+  entries: 0
+})
 
-/** Counts one more. `false`: it is too large. */
+/** Counts one more. `false`: it is too large, or there are too many bytes. */
 const take = (taken: Taken, { headerOverhead, idBytes }: Field, text: string): boolean => {
   const size = idBytes + text.length
   if (size > taken.most) return false
   taken.bytes += size
   taken.headerBytes += size + headerOverhead
   taken.entries += 1
-  return true
+  return taken.bytes <= taken.mostOfAll
 }
 
 /** Puts the fields of a struct into metadata, and counts what they take. `false`: one has no form, or is too large. */
@@ -610,8 +625,8 @@ const writeLevel = (
 interface DirectField {
   readonly stored: Field
   readonly plain: PlainField
-  /** It is a date in the schema, and stored as its milliseconds. */
-  readonly isMillis: boolean
+  /** It is a moment in the schema, and stored as its milliseconds. */
+  readonly moment: Moment | undefined
   /** Those of a struct. */
   readonly fields: ReadonlyArray<DirectField> | undefined
 }
@@ -627,8 +642,8 @@ const matched = (
     if (found === undefined || found.isStruct !== (plain.fields !== undefined)) return undefined
     const inner = plain.fields === undefined ? undefined : matched(plain.fields, found.children)
     if (plain.fields !== undefined && inner === undefined) return undefined
-    const isMillis = plain.isDate && found.codec === valueCodec.named("date")
-    fields.push({ stored: found, plain, isMillis, fields: inner })
+    const moment = found.codec === valueCodec.named("date") ? plain.moment : undefined
+    fields.push({ stored: found, plain, moment, fields: inner })
   }
   return fields.length === stored.length ? fields : undefined
 }
@@ -640,10 +655,10 @@ const millisOf = (text: string): number | undefined => {
 }
 
 /** The value of a field of which something is stored. `other`: it is none. */
-const valueFrom = ({ isMillis, plain, stored }: DirectField, text: string): unknown => {
-  if (isMillis) {
+const valueFrom = ({ moment, plain, stored }: DirectField, text: string): unknown => {
+  if (moment !== undefined) {
     const millis = millisOf(text)
-    return millis === undefined ? other : new Date(millis)
+    return millis === undefined ? other : moment.from(millis)
   }
   const json = valueCodec.fromText(stored.codec, text)
   return json === undefined ? other : plain.decode(json)
@@ -678,35 +693,37 @@ const readValues = (
   return true
 }
 
-const textOf = ({ isMillis, plain, stored }: DirectField, value: unknown): string | undefined => {
-  if (isMillis) {
-    const millis = (value as Date).getTime()
-    return isoTime.hasIso(millis) ? base62.encode(millis) : undefined
+const textOf = ({ moment, plain, stored }: DirectField, value: unknown): string | undefined => {
+  if (moment !== undefined) {
+    const millis = moment.millisOf(value)
+    return Number.isInteger(millis) && isoTime.hasIso(millis) ? base62.encode(millis) : undefined
   }
   const json = plain.encodeMade(value)
   return json === other ? undefined : valueCodec.toText(stored.codec, json as Json)
 }
 
-/** Puts the fields of a struct into metadata, and counts what they take, like `writeLevel`. */
+/** Puts the fields of a struct into metadata, and counts what they take, like `writeLevel`. `undefined`: one has no form. */
 const writeValues = (
   level: ReadonlyArray<DirectField>,
   values: Readonly<Record<string, unknown>>,
   metadata: Record<string | number, string>,
   taken: Taken
-): boolean => {
+): boolean | undefined => {
   for (let i = 0; i < level.length; i++) {
     const field = level[i]!
     const value = values[field.plain.name]
     if (value === undefined) continue
     if (field.fields !== undefined) {
       const before = taken.entries
-      if (!writeValues(field.fields, value as Readonly<Record<string, unknown>>, metadata, taken)) return false
+      const inner = writeValues(field.fields, value as Readonly<Record<string, unknown>>, metadata, taken)
+      if (inner !== true) return inner
       // One that is empty is stored as itself.
-      if (taken.entries === before) return false
+      if (taken.entries === before) return undefined
       continue
     }
     const text = textOf(field, value)
-    if (text === undefined || !take(taken, field.stored, text)) return false
+    if (text === undefined) return undefined
+    if (!take(taken, field.stored, text)) return false
     metadata[field.stored.key] = text
   }
   return true
@@ -746,7 +763,8 @@ const directly = (
       const taken = nothingTaken(limits)
       try {
         const isWritten = writeValues(fields, value as Readonly<Record<string, unknown>>, metadata, taken)
-        return isWritten && isWithin(taken, limits) ? metadata : undefined
+        if (isWritten === undefined) return undefined
+        return isWritten && isWithin(taken, limits) ? metadata : tooLarge
       } catch {
         // A check that tells members of a union apart: whoever makes JSON of it says what is wrong.
         return undefined

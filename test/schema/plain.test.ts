@@ -1,5 +1,6 @@
 /** What the walks of plain schemas give, beside what Effect's parser gives. */
 import { assert, describe, it } from "@effect/vitest"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
@@ -17,6 +18,14 @@ import * as Plain from "../../src/schema/internal/plain.ts"
 const runs = 60
 
 type Struct = Schema.Struct<Record<string, Schema.Top & Schema.Codec<unknown, unknown>>>
+
+const moments: FastCheck.Arbitrary<unknown> = FastCheck.oneof(
+  FastCheck.date({ noInvalidDate: true }).map((date) => DateTime.makeUnsafe(date)),
+  FastCheck.constantFrom(-1, 8.64e15, 253402300799999, 253402300800000, 0, 1.5).map((millis) =>
+    DateTime.makeUnsafe(millis)
+  ),
+  FastCheck.constantFrom(DateTime.makeZonedUnsafe(0, { timeZone: "Europe/Berlin" }), "2020-01-01T00:00:00.000Z", 0)
+)
 
 /** Leaves with values of theirs, some of which they refuse. */
 const leaves: ReadonlyArray<readonly [Schema.Top, FastCheck.Arbitrary<unknown>]> = [
@@ -41,7 +50,59 @@ const leaves: ReadonlyArray<readonly [Schema.Top, FastCheck.Arbitrary<unknown>]>
   [Schema.Union([Schema.Number, Schema.String]), FastCheck.oneof(FastCheck.double(), FastCheck.constant("NaN"))],
   [Schema.Union([Schema.Int, Schema.Boolean, Schema.Null]), FastCheck.oneof(FastCheck.integer(), FastCheck.boolean())],
   [Schema.DateTimeUtc, FastCheck.constant(1)],
+  [Schema.DateTimeUtc, moments],
+  [Schema.NullOr(Schema.DateTimeUtc), FastCheck.option(moments)],
+  [Schema.DateTimeUtc.check(Schema.makeFilter((utc) => utc.epochMilliseconds >= 0)), moments],
+  [Schema.Union([Schema.DateTimeUtc, Schema.Date]), FastCheck.oneof(moments, FastCheck.date())],
+  [
+    Schema.Union([
+      Schema.TaggedStruct("A", { a: Schema.String }),
+      Schema.TaggedStruct("B", { a: Schema.Date }),
+      Schema.Struct({ _tag: Schema.Literal("C") }),
+      Schema.Null
+    ]),
+    FastCheck.oneof(
+      FastCheck.record({ _tag: FastCheck.constantFrom("A", "B", "C", "D"), a: FastCheck.string() }),
+      FastCheck.record({ _tag: FastCheck.constantFrom("A", "B"), a: FastCheck.date() }, { requiredKeys: [] }),
+      FastCheck.record({ _tag: FastCheck.constant("C") }),
+      FastCheck.constant(null)
+    )
+  ],
+  [
+    Schema.Union([
+      Schema.Struct({ a: Schema.Int }),
+      Schema.Struct({ a: Schema.Int, b: Schema.optionalKey(Schema.Int) })
+    ]),
+    FastCheck.record({ a: FastCheck.integer(), b: FastCheck.integer() }, { requiredKeys: ["a"] })
+  ],
+  [
+    Schema.Union([
+      Schema.Struct({ kind: Schema.Literal(1), at: Schema.DateTimeUtc }),
+      Schema.Struct({ kind: Schema.Literal("1"), at: Schema.DateTimeUtc, more: Schema.optionalKey(Schema.Int) })
+    ]),
+    FastCheck.record(
+      { kind: FastCheck.constantFrom(1, "1", 2), at: moments, more: FastCheck.integer() },
+      { requiredKeys: ["kind", "at"] }
+    )
+  ],
   [Schema.Json, FastCheck.json()],
+  [Schema.Record(Schema.String, Schema.Int), FastCheck.dictionary(FastCheck.string(), FastCheck.integer())],
+  [
+    Schema.Record(Schema.String, Schema.NullOr(Schema.Date)).check(Schema.isMaxProperties(2)),
+    FastCheck.dictionary(
+      FastCheck.constantFrom("a", "__proto__", "constructor", "1", "é"),
+      FastCheck.option(FastCheck.date()),
+      { maxKeys: 3 }
+    )
+  ],
+  [
+    Schema.Record(Schema.String, Schema.UndefinedOr(Schema.Struct({ a: Schema.Int }))),
+    FastCheck.dictionary(FastCheck.string(), FastCheck.record({ a: FastCheck.integer() }))
+  ],
+  [
+    Schema.Union([Schema.Record(Schema.String, Schema.String), Schema.Struct({ a: Schema.Literal("x") })]),
+    FastCheck.record({ a: FastCheck.constant("x") })
+  ],
   [Schema.Array(Schema.Int), FastCheck.array(FastCheck.integer())],
   [Schema.Array(Schema.Int).check(Schema.isMaxLength(2)), FastCheck.array(FastCheck.integer(), { maxLength: 4 })],
   [Schema.UndefinedOr(Schema.Int), FastCheck.option(FastCheck.integer(), { nil: undefined })]
@@ -229,7 +290,7 @@ describe("walks of plain schemas", () => {
   })
 
   it("are stored and read without JSON in between as they are through JSON, or left to that", () => {
-    const seen = { written: 0, read: 0, left: 0 }
+    const seen = { tooLarge: 0, written: 0, read: 0, left: 0 }
     const limits = { bytes: 1900, headerBytes: 7000, entryBytes: 1900, entries: 100 }
     const orOther = (read: () => unknown) => Plain.walked(read, undefined)
     FastCheck.assert(
@@ -246,9 +307,15 @@ describe("walks of plain schemas", () => {
           const made = Plain.walked(plain.make, change({ id: "i", ...(value as object) }))
           const json = made === Plain.other ? made : Plain.walked(plain.encodeMade, made)
           if (json === Plain.other) continue
-          const metadata = codec.metadataWithin(json as Encoding.JsonObject, limits)
-          const written = direct.write(made as object, limits)
-          if (written !== undefined) {
+          const drawn = dice.next().value ?? 0
+          const within =
+            drawn < 3 ? { ...limits, bytes: drawn * 10 } : drawn === 3 ? { ...limits, entryBytes: 5 } : limits
+          const metadata = codec.metadataWithin(json as Encoding.JsonObject, within)
+          const written = direct.write(made as object, within)
+          if (written === Encoding.tooLarge) {
+            assert.isUndefined(metadata)
+            seen.tooLarge += 1
+          } else if (written !== undefined) {
             same(written, metadata, "written")
             assert.deepStrictEqual(direct.json(written), json)
             seen.written += 1
@@ -370,7 +437,7 @@ describe("walks of plain schemas", () => {
     const others = {
       a: Named,
       b: Schema.Struct({ a: Schema.String }).pipe(Schema.encodeKeys({ a: "b" })),
-      c: Schema.Record(Schema.String, Schema.String),
+      c: Schema.Record(Schema.String.check(Schema.isPattern(/a/)), Schema.String),
       d: Schema.Union([Schema.Struct({ a: Schema.String }), Schema.Struct({ b: Schema.String })]),
       e: Schema.NumberFromString,
       f: Schema.Union([Schema.Date, Schema.String]),

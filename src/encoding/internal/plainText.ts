@@ -2,7 +2,7 @@
  * Text as a value that any HTTP header carries unchanged, still readable: printable ASCII stays as it is, a few common
  * texts have short names, everything else is escaped.
  */
-import { decodeBase64, encodeBase64 } from "../../internal/base64.ts"
+import { decodeBase64, encodeBase64, textFromBase64, textToBase64 } from "../../internal/base64.ts"
 
 /**
  * Text that needs no escape. Text that a header would change (outer or doubled spaces, encoded words of RFC 2047), that is
@@ -108,10 +108,8 @@ export const encode = (text: string): string => {
   // Readable text is worth a few bytes, not many.
   const base64Bytes = Math.ceil(utf8 / 3) * 4
   if (2 + percentBytes <= (2 + base64Bytes) * 1.25) return `u:${percentEscape(text)}`
-  return `b:${encodeBase64(encoder.encode(text))}`
+  return `b:${textToBase64(text)}`
 }
-
-const encoder = new TextEncoder()
 
 /** Characters that stay as they are under `u:`: printable ASCII but the percent sign; spaces inside, one at a time. */
 const isKept = (text: string, at: number): boolean => {
@@ -185,10 +183,8 @@ export const decode = (text: string): string | undefined => {
     }
     case "u":
       return percentUnescape(rest)
-    case "b": {
-      const bytes = decodeBase64(rest)
-      return bytes === undefined ? undefined : fromUtf8(bytes)
-    }
+    case "b":
+      return textFromBase64(rest)
     case "w": {
       const bytes = decodeBase64(rest)
       return bytes === undefined || bytes.length % 2 !== 0 ? undefined : fromUtf16(bytes)
@@ -235,9 +231,11 @@ const percentUnescapeAll = (text: string): string | undefined => {
   }
 }
 
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
 export const fromUtf8 = (bytes: Uint8Array): string | undefined => {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
+    return decoder.decode(bytes)
   } catch {
     return undefined
   }

@@ -3,10 +3,11 @@
  *
  * **Details**
  *
- * Plain is what most documents are: structs, lists, unions whose members are told apart by the kind of a value, texts, numbers, booleans,
- * literals and dates, with any checks. A walk does what Effect's parser does when nothing is dropped and nothing is wrong. Of anything else it
+ * Plain is what most documents are: structs, lists, records of texts, unions whose members are told apart by the kind of a value or by a literal in them, texts,
+ * numbers, booleans, literals, dates and `DateTime.Utc`, with any checks. A walk does what Effect's parser does when nothing is dropped and nothing is wrong. Of anything else it
  * says so, and never what is wrong: then the parser does it again. `test/schema/plain.test.ts` holds both to the same outcome.
  */
+import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as isoTime from "../../internal/isoTime.ts"
@@ -32,12 +33,18 @@ export interface PlainField {
   readonly isOptional: boolean
   /** Those of a struct that has no checks. */
   readonly fields: ReadonlyArray<PlainField> | undefined
-  /** A date that has no checks. */
-  readonly isDate: boolean
+  /** How a moment that has no checks is told in milliseconds. */
+  readonly moment: Moment | undefined
   /** Makes a value of its JSON. */
   readonly decode: Walk
   /** Turns a value that has just been made into JSON. */
   readonly encodeMade: Walk
+}
+
+/** A moment in milliseconds, and back. */
+export interface Moment {
+  readonly millisOf: (value: unknown) => number
+  readonly from: (millis: number) => unknown
 }
 
 /** The walks of a schema of documents. */
@@ -93,6 +100,7 @@ class NotPlain extends Error {}
 /** What is done with values: the walks differ in their leaves. */
 interface Task {
   readonly date: Walk
+  readonly utc: Walk
   readonly number: Walk
   /** Whether an object is taken apart. */
   readonly isStruct: (value: object) => boolean
@@ -112,8 +120,11 @@ const isObject = (value: object): boolean => isPlainObject(value) && Object.getO
 const isDate = (value: unknown): value is Date =>
   value instanceof Date && Object.getPrototypeOf(value) === Date.prototype && !Number.isNaN(value.getTime())
 
+const isUtc = (value: unknown): value is DateTime.Utc => DateTime.isDateTime(value) && DateTime.isUtc(value)
+
 const makes: Task = {
   date: (value) => (isDate(value) ? value : other),
+  utc: (value) => (isUtc(value) ? value : other),
   number: (value) => (typeof value === "number" ? value : other),
   isStruct: isObject,
   checks: "made",
@@ -122,6 +133,10 @@ const makes: Task = {
 
 const encodes: Task = {
   date: (value) => (isDate(value) ? (isoTime.isoOf(value.getTime()) ?? other) : other),
+  utc: (value) =>
+    isUtc(value) && Number.isInteger(value.epochMilliseconds)
+      ? (isoTime.isoOf(value.epochMilliseconds) ?? other)
+      : other,
   // Others have texts.
   number: (value) => (Number.isFinite(value) ? value : other),
   isStruct: isObject,
@@ -136,6 +151,10 @@ const decodes: Task = {
     const millis = typeof value === "string" ? isoTime.millisOf(value) : undefined
     return millis === undefined ? other : new Date(millis)
   },
+  utc: (value) => {
+    const millis = typeof value === "string" ? isoTime.millisOf(value) : undefined
+    return millis === undefined ? other : DateTime.makeUnsafe(millis)
+  },
   number: (value) => (typeof value === "number" ? value : other),
   // JSON has been read from bytes here.
   isStruct: isPlainObject,
@@ -145,20 +164,34 @@ const decodes: Task = {
 
 const arrives: Task = { ...decodes, reads: "wire" }
 
-/** How a date becomes JSON, which a schema may say otherwise. */
-const dateToJson = Schema.Date.ast.annotations?.["toCodecJson"]
-const isDateSchema = (ast: AST.AST): boolean =>
-  AST.isDeclaration(ast) &&
-  ast.typeParameters.length === 0 &&
-  dateToJson !== undefined &&
-  ast.annotations?.["toCodecJson"] === dateToJson
+/** Whether a type becomes JSON as another does, which a schema may say otherwise. */
+const isLike = ({ ast: { annotations } }: Schema.Top) => {
+  const toJson = annotations?.["toCodecJson"]
+  return (ast: AST.AST): boolean =>
+    AST.isDeclaration(ast) &&
+    ast.typeParameters.length === 0 &&
+    toJson !== undefined &&
+    ast.annotations?.["toCodecJson"] === toJson
+}
+
+const isDateSchema = isLike(Schema.Date)
+const isUtcSchema = isLike(Schema.DateTimeUtc)
+
+const ofDates: Moment = { millisOf: (value) => (value as Date).getTime(), from: (millis) => new Date(millis) }
+const ofUtc: Moment = {
+  millisOf: (value) => (value as DateTime.Utc).epochMilliseconds,
+  from: DateTime.makeUnsafe<number>
+}
+
+const momentOf = (ast: AST.AST): Moment | undefined =>
+  isDateSchema(ast) ? ofDates : isUtcSchema(ast) ? ofUtc : undefined
 
 const isText: Walk = (value) => (typeof value === "string" ? value : other)
 const isBoolean: Walk = (value) => (typeof value === "boolean" ? value : other)
 const isNull: Walk = (value) => (value === null ? value : other)
 
 /** How dates and numbers become JSON in a schema of JSON. */
-const [dateLink, numberLink] = [Schema.Date, Schema.Number].map(
+const [dateLink, utcLink, numberLink] = [Schema.Date, Schema.DateTimeUtc, Schema.Number].map(
   (schema) => Schema.toCodecJson(schema).ast.encoding?.[0]?.transformation
 )
 
@@ -168,6 +201,9 @@ const walkOfJson = (ast: AST.AST, [link, another]: AST.Encoding): Walk => {
   if (another !== undefined || to.encoding !== undefined) throw new NotPlain()
   if (isDateSchema(ast) && transformation === dateLink && AST.isString(to)) {
     return checked(ast, inTurn(checked(to, isText, arrives), arrives.date), arrives)
+  }
+  if (isUtcSchema(ast) && transformation === utcLink && AST.isString(to)) {
+    return checked(ast, inTurn(checked(to, isText, arrives), arrives.utc), arrives)
   }
   // Others have texts.
   if (AST.isNumber(ast) && transformation === numberLink) {
@@ -213,9 +249,10 @@ const walkWithin = (ast: AST.AST, task: Task): Walk => {
   if (AST.isNull(ast)) return isNull
   if (AST.isLiteral(ast)) return literal(ast)
   if (AST.isArrays(ast)) return list(ast, task)
-  if (AST.isObjects(ast)) return struct(ast, task)
+  if (AST.isObjects(ast)) return isStruct(ast) ? struct(ast, task) : record(ast, task)
   if (AST.isUnion(ast)) return union(ast, task)
   if (isDateSchema(ast)) return task.date
+  if (isUtcSchema(ast)) return task.utc
   throw new NotPlain()
 }
 
@@ -261,6 +298,32 @@ const list = ({ elements, rest }: AST.Arrays, task: Task): Walk => {
   }
 }
 
+const isStruct = ({ propertySignatures }: AST.Objects): boolean => propertySignatures.length > 0
+
+/** Any names, each with a value of one type. */
+const record = ({ indexSignatures }: AST.Objects, task: Task): Walk => {
+  const [signature, another] = indexSignatures
+  if (signature === undefined || another !== undefined) throw new NotPlain()
+  const { parameter, type } = signature
+  if (!AST.isString(parameter) || parameter.checks !== undefined || parameter.encoding !== undefined)
+    throw new NotPlain()
+  const walk = walkAt(type, task)
+  return (value) => {
+    if (typeof value !== "object" || value === null || !task.isStruct(value)) return other
+    const values = value as Readonly<Record<string, unknown>>
+    const made: Record<string, unknown> = {}
+    const names = Object.keys(values)
+    for (let i = 0; i < names.length; i++) {
+      const name = names[i]!
+      const found = values[name]
+      const item = found === undefined || name === "__proto__" ? other : walk(found)
+      if (item === other) return other
+      made[name] = item
+    }
+    return hasOnly(value, names.length) ? made : other
+  }
+}
+
 /** A field of a struct, with its walk. */
 interface Field {
   readonly name: string
@@ -285,8 +348,8 @@ const plainFields = (ast: AST.Objects): ReadonlyArray<PlainField> => {
     return {
       name,
       isOptional,
-      fields: isUnchecked && AST.isObjects(type) ? plainFields(type) : undefined,
-      isDate: isUnchecked && isDateSchema(type),
+      fields: isUnchecked && AST.isObjects(type) && isStruct(type) ? plainFields(type) : undefined,
+      moment: isUnchecked ? momentOf(type) : undefined,
       decode: walk,
       encodeMade: encoded[i]!.walk
     }
@@ -361,7 +424,12 @@ const decodeDocument = (ast: AST.Objects, primaryKey: string): Plain["decode"] =
 /** Members of which at most one takes a value, or which give it back as it is, whichever takes it. */
 const union = (ast: AST.Union, task: Task): Walk => {
   const members = membersOf(ast)
-  const made = members.map((type) => madeOf(type, task)).filter((kind) => kind !== undefined)
+  const structs = members.filter(AST.isObjects)
+  const areStructsTold = areToldApart(structs)
+  const made = members
+    .filter((type) => !areStructsTold || !AST.isObjects(type) || type === structs[0])
+    .map((type) => madeOf(type, task))
+    .filter((kind) => kind !== undefined)
   const isText = members.some((type) => AST.isString(type) || (AST.isLiteral(type) && typeof type.literal === "string"))
   // Some numbers have texts in JSON.
   const isUntold = task.reads !== "values" && isText && members.some(AST.isNumber)
@@ -386,10 +454,27 @@ const membersOf = ({ checks, encoding, options, types }: AST.Union, isInner = fa
     .flatMap((type) => (AST.isUnion(type) ? membersOf(type, true) : [type]))
 }
 
+/** Whether any two structs have a field with another literal in each, so that no object is both. */
+const areToldApart = (structs: ReadonlyArray<AST.Objects>): boolean =>
+  structs.every((one, i) =>
+    structs.slice(i + 1).every((another) =>
+      one.propertySignatures.some((field) => {
+        const [mine, other] = [
+          literalOf(field),
+          literalOf(another.propertySignatures.find(({ name }) => name === field.name))
+        ]
+        return mine !== undefined && other !== undefined && mine !== other
+      })
+    )
+  )
+
+const literalOf = (field: AST.PropertySignature | undefined): AST.LiteralValue | undefined =>
+  field !== undefined && AST.isLiteral(field.type) && !AST.isOptional(field.type) ? field.type.literal : undefined
+
 /** The kind of values that something else is made of; `undefined`: they are given back as they are. */
 const madeOf = (ast: AST.AST, task: Task): "list" | "object" | "text" | undefined => {
   if (AST.isArrays(ast)) return "list"
   if (AST.isObjects(ast)) return "object"
-  if (!isDateSchema(ast)) return undefined
+  if (momentOf(ast) === undefined) return undefined
   return task.reads === "values" ? "object" : "text"
 }
