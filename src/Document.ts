@@ -752,6 +752,10 @@ const isText = (value: unknown): value is string => typeof value === "string"
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
+const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText)
+
+const isPair = (value: unknown): boolean => isTexts(value) && (value as ReadonlyArray<unknown>).length === 2
+
 const isMarker = (value: unknown): boolean =>
   Array.isArray(value) && (value.length === 2 || value.length === 3) && value.every(isText)
 
@@ -761,9 +765,17 @@ const plainMembers: Readonly<Record<string, (value: unknown) => boolean>> = {
   t: Number.isSafeInteger,
   c: Number.isSafeInteger,
   n: Number.isSafeInteger,
-  p: (value) => Array.isArray(value) && value.every(isText),
+  o: isText,
+  p: isTexts,
   m: (value) => isRecord(value) && Object.values(value).every(isMarker),
+  k: (value) => isRecord(value) && Object.values(value).every((owned) => Array.isArray(owned) && owned.every(isPair)),
+  u: (value) => isRecord(value) && Object.values(value).every(isPair),
+  b: (value) =>
+    Array.isArray(value) &&
+    value.length === 4 &&
+    value.every((part, i) => (i === 1 ? Number.isSafeInteger(part) : isText(part))),
   f: isRecord,
+  x: isTexts,
   y: Number.isSafeInteger,
   e: (value) => isRecord(value) && Object.values(value).every(isText)
 }
