@@ -34,6 +34,7 @@ import { type Json, stringifyExact } from "../encoding/Json.ts"
 import * as Id from "./Id.ts"
 import * as aesGcm from "./internal/aesGcm.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
+import { utf8Length } from "../internal/text.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -346,6 +347,8 @@ const nonceBytes = 12
 const tagBytes = 16
 const fingerprintBytes = 2
 const headerBytes = 1 + fingerprintBytes
+/** Characters of base 64 in which the header is. */
+const headerText = Math.ceil(headerBytes / 3) * 4
 
 /** Enough that no other key has the same: a digest does not tell that it was made by another one. */
 const blindIdBytes = 8
@@ -378,9 +381,12 @@ const fromPassphrase = Effect.fnUntraced(function* (
   )
 })
 
+const altered = () => new Unopened({ why: "Altered" })
+
 /** Each part with its length before it, so that no two lists of parts are the same bytes. */
-const framed = (...parts: ReadonlyArray<string>): Uint8Array =>
-  encoder.encode(parts.map((part) => `${encoder.encode(part).length}:${part}`).join(""))
+const framedText = (parts: ReadonlyArray<string>): string => parts.map((part) => `${utf8Length(part)}:${part}`).join("")
+
+const framed = (...parts: ReadonlyArray<string>): Uint8Array => encoder.encode(framedText(parts))
 
 const make = Effect.fnUntraced(function* (
   current: string,
@@ -435,11 +441,10 @@ const unlock = Effect.fnUntraced(function* (
   const writing = ring.find((key) => key.id === current)!
 
   const keyFor = Effect.fnUntraced(function* (key: Key, ...purpose: ReadonlyArray<string>) {
-    const info = framed("effect-s3db", ...purpose)
-    const name = decoder.decode(info)
+    const name = framedText(["effect-s3db", ...purpose])
     const known = key.derived.get(name)
     if (known !== undefined) return known
-    const derived = yield* aesGcm.make(yield* derive(key.bytes, info, 32))
+    const derived = yield* aesGcm.make(yield* derive(key.bytes, encoder.encode(name), 32))
     key.derived.set(name, derived)
     return derived
   })
@@ -474,9 +479,8 @@ const unlock = Effect.fnUntraced(function* (
       return encodeBase64(yield* encrypt(cipher, header, bytes, aadFor(header, location)))
     }),
     open: Effect.fnUntraced(function* (location, text) {
-      const altered = new Unopened({ why: "Altered" })
       const bytes = decodeBase64(text)
-      if (bytes === undefined || bytes.length < headerBytes + nonceBytes + tagBytes) return yield* altered
+      if (bytes === undefined || bytes.length < headerBytes + nonceBytes + tagBytes) return yield* altered()
       const header = bytes.subarray(0, headerBytes)
       const key = sealer(bytes)
       if (key === undefined) return yield* new Unopened({ why: "UnknownKey" })
@@ -484,14 +488,14 @@ const unlock = Effect.fnUntraced(function* (
       const cipher = yield* keyFor(key, "secret", location.resource, location.attribute)
       const plain = yield* cipher
         .decrypt(nonce, bytes.subarray(headerBytes + nonceBytes), aadFor(header, location))
-        .pipe(Effect.mapError(() => altered))
+        .pipe(Effect.mapError(altered))
       const opened = decodeUnits(plain)
       if (header[0] === textForm) return opened
-      return yield* Effect.mapError(decodeJson(opened), () => altered)
+      return yield* Effect.mapError(decodeJson(opened), altered)
     }),
     isCurrent(text) {
-      const bytes = decodeBase64(text)
-      return bytes !== undefined && sameBytes(bytes.subarray(1, headerBytes), writing.fingerprint)
+      const header = decodeBase64(text.slice(0, headerText))
+      return header !== undefined && sameBytes(header.subarray(1, headerBytes), writing.fingerprint)
     },
     blindKeys: (resource, unique) =>
       ring.map((key) => {
@@ -508,15 +512,14 @@ const unlock = Effect.fnUntraced(function* (
       return yield* encrypt(cipher, header, bytes, bytesAad(header, location))
     }),
     openBytes: Effect.fnUntraced(function* (location, sealed) {
-      const altered = new Unopened({ why: "Altered" })
-      if (sealed.length < headerBytes + nonceBytes + tagBytes) return yield* altered
+      if (sealed.length < headerBytes + nonceBytes + tagBytes) return yield* altered()
       const header = sealed.subarray(0, headerBytes)
       const key = sealer(sealed)
       if (key === undefined) return yield* new Unopened({ why: "UnknownKey" })
       const cipher = yield* keyFor(key, "bytes", location.scope)
       const nonce = sealed.subarray(headerBytes, headerBytes + nonceBytes)
       const plain = cipher.decrypt(nonce, sealed.subarray(headerBytes + nonceBytes), bytesAad(header, location))
-      return yield* Effect.mapError(plain, () => altered)
+      return yield* Effect.mapError(plain, altered)
     })
   }
 })
