@@ -49,6 +49,8 @@ const about: Readonly<Record<string, string>> = {
   scan:
     "All documents, or some of their fields, by a request for each document, by the keys of a partition that covers the fields, and by segments: as they are now, and as they were at the last compaction " +
     "(`maxStaleness`). Exact reads list all keys, and a LIST of 1,000 keys takes the server as long as twenty GETs and more: that is most of their time.",
+  kinds:
+    "Documents of five fields of one kind, in memory: what values of that kind take beside short texts. `before to now` is another release in the same run, the one before the last change of how they are stored.",
   import:
     "Rows of CSV into documents in memory, beside a parser alone, and beside the same parser with `insertMany`, written by hand.",
   start: "What it takes until a program is there."
