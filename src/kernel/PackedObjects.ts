@@ -619,8 +619,7 @@ export const make = (
     const ranges = Effect.gen(function* () {
       const live = yield* liveNow
       const now = yield* Clock.currentTimeMillis
-      // A clock that was wrong must not be believed until its time has come.
-      const isNew = (at: number | undefined) => at !== undefined && at >= notBefore && at <= now
+      const isNew = (at: number | undefined) => isBelieved(at, now) && at >= notBefore
       return [
         ...live.map((pack, i) => ({ pack, after: live[i - 1]?.upto ?? "", isWhole: isNew(pack.wholeAt) })),
         ...(isNew(live.at(-1)?.note.e) ? [] : [{ pack: undefined, after: live.at(-1)?.upto ?? "", isWhole: false }])
@@ -845,11 +844,12 @@ export const make = (
       if (add.length === 0) return true
       const next = yield* commit({ add, remove, expected: snapshot.version, fence: token })
       snapshot = next ?? (yield* segments.read)
+      // The faster one may have put another in its place.
+      if (next === undefined) last = undefined
       // How new packs are the faster one has said as well.
       if (next === undefined && made.add.length > 0) {
         after = made.after
         ahead = undefined
-        last = undefined
         sum.keys = keys
         sum.loose = loose
         made = nothingMade(after, sum)
@@ -873,6 +873,7 @@ export const make = (
         const lost = group.filter((pack) => !known.some((one) => one.pack === pack)).map(({ part }) => part)
         if (!(yield* name())) continue
         const next = yield* commit({ remove: lost, expected: snapshot.version, fence: token })
+        if (next === undefined) last = undefined
         snapshot = next ?? (yield* segments.read)
         continue
       }
@@ -921,10 +922,20 @@ export const make = (
         made.add.push(...replaced.map(({ note, part }) => ({ part, note: { ...note, x: now } })), ...add)
         made.entries.push(...entries)
       } else {
-        if (group.length === 1) last = { ...group[0]! }
-        if (changes === 0 && last !== undefined && group.length === 1) {
-          last.note = { ...last.note, w: [after, at] }
-          made.found.push(last)
+        const [pack] = group
+        if (pack !== undefined) {
+          const { e, w, ...rest } = pack.note
+          const now = yield* Clock.currentTimeMillis
+          // What has changed since is known here, and what is said of the future would be believed once that has come.
+          const whole = changes === 0 ? ([after, at] as const) : isBelieved(w?.[1], now) ? w : undefined
+          const end = isBelieved(e, now) ? e : undefined
+          const note = {
+            ...rest,
+            ...(whole === undefined ? {} : { w: whole }),
+            ...(end === undefined ? {} : { e: end })
+          }
+          last = { ...pack, note }
+          if (whole !== w || end !== e) made.found.push(last)
         }
         sum.loose += changes
         for (const { index, pack } of known) sum.loose += (yield* rawOf(pack, index)).loose.length
@@ -949,9 +960,10 @@ export const make = (
     listed,
     written,
     read: Effect.map(segments.read, liveIn),
-    wholeAt: Effect.map(segments.read, (snapshot) => {
-      const live = liveIn(snapshot)
-      const times = [...live.map(({ wholeAt }) => wholeAt), live.at(-1)?.note.e].filter((at) => at !== undefined)
+    wholeAt: Effect.gen(function* () {
+      const live = liveIn(yield* segments.read)
+      const now = yield* Clock.currentTimeMillis
+      const times = [...live.map(({ wholeAt }) => wholeAt), live.at(-1)?.note.e].filter((at) => isBelieved(at, now))
       return times.length === live.length + 1 ? Math.min(...times) : undefined
     }),
     index: Effect.fn("PackedObjects.index")(readIndex),
@@ -976,6 +988,9 @@ export const make = (
     })
   }
 }
+
+/** Whether there is such a time, and it has come: a clock that was wrong must not be believed before that. */
+const isBelieved = (at: number | undefined, now: number): at is number => at !== undefined && at <= now
 
 /** A part, and what the manifest is to say of it. */
 interface Named {

@@ -398,6 +398,52 @@ describe("PackedObjects", () => {
       yield* on(store, options).compact(packing)
       yield* TestClock.setTime(3000)
       assert.deepStrictEqual((yield* since(2000)).all, yield* there(store))
+      // Nor when that has come: a compaction has known better.
+      yield* TestClock.setTime(1_000_000)
+      assert.deepStrictEqual((yield* since(1_000_000)).all, yield* there(store))
+    })
+  )
+
+  it.effect("a time in the future is not told as that since when copies are whole", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      yield* TestClock.setTime(1_000_000)
+      for (const i of range(4)) yield* put(store, name(i), `v${i}`)
+      yield* on(store).compact(packing)
+      assert.strictEqual(yield* on(store).wholeAt, 1_000_000)
+      yield* TestClock.setTime(1000)
+      assert.isUndefined(yield* on(store).wholeAt)
+    })
+  )
+
+  it.effect("a compaction that another was faster than does not name a pack again that was replaced", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const options = { objectsPerPack: 2 }
+      for (const i of range(4)) yield* put(store, name(i), `v${i}`)
+      yield* on(store, options).compact(packing)
+      for (const i of [2, 3]) yield* store.delete(listed + name(i))
+      const { parts } = yield* Parts.make(store, { prefix }).read
+      const lost = `${prefix}/part/g=${parts[1]!.name}`
+      yield* store.delete(lost)
+      // When the first one has looked at the first pack, and finds that the second is gone.
+      let isFirst = true
+      const faster = Effect.gen(function* () {
+        if (!isFirst) return
+        isFirst = false
+        yield* put(store, name(1), "other")
+        yield* Effect.orDie(on(store, options).compact(packing))
+      })
+      const slow: Store = {
+        ...store,
+        get: (key, ...rest) => Effect.andThen(key === lost ? faster : Effect.void, store.get(key, ...rest))
+      }
+      yield* on(slow, options).compact(packing)
+      assert.isFalse(isFirst)
+      assert.strictEqual((yield* on(store, options).read).length, 1)
+      yield* on(store, options).compact(packing)
+      assert.strictEqual(yield* on(store, options).wholeAt, 0)
+      assert.deepStrictEqual((yield* scanned(store, options)).all, yield* there(store))
     })
   )
 
