@@ -38,6 +38,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Id from "../crypto/Id.ts"
+import * as backoff from "../internal/backoff.ts"
 import { millisecondsOf } from "../internal/duration.ts"
 import * as Plugin from "../Plugin.ts"
 import * as Link from "./messagequeue/link.ts"
@@ -90,6 +91,12 @@ const bucketOf = (delay: number): number => {
 
 const describe = (error: unknown): string =>
   error instanceof Error && error.message !== "" ? error.message : "RabbitMQ cannot be reached"
+
+/** What a channel says of a message that the server has refused. */
+const refused = "message nacked"
+
+/** How often a message is sent again that is refused: for some five seconds. */
+const mostRefusals = 12
 
 /** Headers may be anybody's. */
 const countIn = (value: unknown): number =>
@@ -176,7 +183,8 @@ export const make = Effect.fn("RabbitQueue.make")(function* ({
   })
 
   /**
-   * Sends a message, and waits until the server has it. A connection on which that is in vain is given up: a queue that was looking for its leader as
+   * Sends a message, and waits until the server has it. One that it refuses, as a queue without a leader or without room does, is sent again,
+   * behind those that came after it. A connection on which that is in vain is given up: a queue that was looking for its leader as
    * the message came may never tell its channel (RabbitMQ 3.10, after a sudden end).
    */
   const send = (
@@ -187,16 +195,25 @@ export const make = Effect.fn("RabbitQueue.make")(function* ({
     options: Amqp.Options.Publish
   ) =>
     Effect.raceFirst(
-      asked(
-        operation,
-        () =>
-          new Promise<void>((resolve, reject) => {
-            channel.sendToQueue(queue, Buffer.from(body), { persistent: true, ...options }, (error: unknown) => {
-              if (error === null || error === undefined) resolve()
-              else reject(error instanceof Error ? error : new Error("RabbitMQ has refused it"))
-            })
-          })
-      ),
+      Effect.gen(function* () {
+        for (let refusals = 0; ; refusals++) {
+          const isTaken = yield* asked(
+            operation,
+            () =>
+              new Promise<boolean>((resolve, reject) => {
+                channel.sendToQueue(queue, Buffer.from(body), { persistent: true, ...options }, (error: unknown) => {
+                  if (error === null || error === undefined) resolve(true)
+                  else if (error instanceof Error && error.message === refused) resolve(false)
+                  else reject(error instanceof Error ? error : new Error("RabbitMQ has not taken it"))
+                })
+              })
+          )
+          if (isTaken) return
+          if (refusals === mostRefusals)
+            return yield* unavailable(operation, "RabbitMQ refuses the message: is the queue full?")
+          yield* backoff.after(refusals, backoff.waiting)
+        }
+      }),
       Deferred.await(ended)
     ).pipe(Effect.tapError((error) => Deferred.fail(ended, error)))
 

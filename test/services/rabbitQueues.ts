@@ -2,6 +2,7 @@
 import { afterAll, assert, beforeAll, it } from "@effect/vitest"
 import * as amqplib from "amqplib"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as RabbitQueue from "effect-s3db/plugins/RabbitQueue"
 import { type Extent, newName, suite, type Subject } from "../plugins/messageQueues.ts"
@@ -27,6 +28,39 @@ export const rabbitQueues = ({ many }: Extent): void =>
       timeout: 180_000
     }
     suite("RabbitMQ", subject)
+
+    it.live("sends again what a queue refuses, until there is room; not for ever", () =>
+      Effect.gen(function* () {
+        const name = newName()
+        const connection = yield* Effect.acquireRelease(
+          Effect.promise(() => amqplib.connect(server.url)),
+          (open) => Effect.promise(() => open.close())
+        )
+        const channel = yield* Effect.promise(() => connection.createChannel())
+        const full = { "x-max-length": 1, "x-overflow": "reject-publish" }
+        yield* Effect.promise(() => channel.assertQueue(name, { durable: true, arguments: full }))
+        const url = Redacted.make(server.url)
+        const { publisher } = yield* RabbitQueue.make({ name, url, declare: false, timeout: "5 seconds" })
+        yield* publisher.publish([{ body: "1" }])
+        const second = yield* Effect.forkChild(publisher.publish([{ body: "2" }]))
+        yield* Effect.sleep("300 millis")
+        assert.isUndefined(second.pollUnsafe())
+        const bodies: Array<string> = []
+        const take = Effect.promise(async () => {
+          const message = await channel.get(name, { noAck: true })
+          if (message !== false) bodies.push(message.content.toString())
+        })
+        yield* take
+        yield* Fiber.join(second)
+        const error = yield* Effect.flip(publisher.publish([{ body: "3" }]))
+        assert.strictEqual(error._tag, "QueueUnavailable")
+        assert.include(error.message, "is the queue full?")
+        yield* take
+        yield* publisher.publish([{ body: "4" }])
+        yield* take
+        assert.deepStrictEqual(bodies, ["1", "2", "4"])
+      })
+    )
 
     it.live("gives messages of others an id of their own, over connections, and does not believe their headers", () =>
       Effect.gen(function* () {
