@@ -152,7 +152,8 @@ export const dynamoReplicas = ({ areKilled, every }: Extent): void => {
     if (areKilled)
       killed(
         () => server,
-        Effect.suspend(() => openAt(server.url, "killed-"))
+        Effect.suspend(() => openAt(server.url, "killed-")),
+        { hasTables: true }
       )
   })
 }
