@@ -348,7 +348,7 @@ const tagBytes = 16
 const fingerprintBytes = 2
 const headerBytes = 1 + fingerprintBytes
 /** Characters of base 64 in which the header is. */
-const headerText = Math.ceil(headerBytes / 3) * 4
+const headerCharacters = Math.ceil(headerBytes / 3) * 4
 
 /** Enough that no other key has the same: a digest does not tell that it was made by another one. */
 const blindIdBytes = 8
@@ -494,7 +494,7 @@ const unlock = Effect.fnUntraced(function* (
       return yield* Effect.mapError(decodeJson(opened), altered)
     }),
     isCurrent(text) {
-      const header = decodeBase64(text.slice(0, headerText))
+      const header = decodeBase64(text.slice(0, headerCharacters))
       return header !== undefined && sameBytes(header.subarray(1, headerBytes), writing.fingerprint)
     },
     blindKeys: (resource, unique) =>

@@ -60,8 +60,11 @@ export const textFromBase64 = (base64: string): string | undefined => {
   }
 }
 
+/** The base 64 of a byte order mark, which not every platform leaves at the beginning of a text. */
+const mark = "77u/"
+
 const usualText = (base64: string): string | undefined => {
-  if (scratch === undefined || base64.length > scratch.length) return undefined
+  if (scratch === undefined || base64.length > scratch.length || base64.startsWith(mark)) return undefined
   const size = scratch.write(base64, "base64")
   if (scratch.toString("base64", 0, size) !== base64) return undefined
   const text = scratch.toString("utf8", 0, size)

@@ -3,7 +3,7 @@
  *
  * **Details**
  *
- * Plain is what most documents are: structs, lists, records of texts, unions whose members are told apart by the kind of a value or by a literal in them, texts,
+ * Plain is what most documents are: structs, lists, records, unions whose members are told apart by the kind of a value or by a literal in them, texts,
  * numbers, booleans, literals, dates and `DateTime.Utc`, with any checks. A walk does what Effect's parser does when nothing is dropped and nothing is wrong. Of anything else it
  * says so, and never what is wrong: then the parser does it again. `test/schema/plain.test.ts` holds both to the same outcome.
  */
