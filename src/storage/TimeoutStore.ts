@@ -3,10 +3,12 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as deadlines from "./internal/deadlines.ts"
+import * as Deadlines from "../internal/deadlines.ts"
 import { checkDecorators } from "./internal/optionRules.ts"
 import { ObjectStore } from "./ObjectStore.ts"
 import { type Operation, StoreError, Timeout } from "./StoreError.ts"
@@ -23,6 +25,36 @@ export interface Options {
 }
 
 /**
+ * A limit of so many milliseconds for any number of effects. What is not done in time is interrupted, and when it has ended its
+ * place is taken by `late`.
+ */
+const limitOf = (millis: number) => {
+  const deadlines = Deadlines.make(millis)
+
+  return <A, E>(effect: Effect.Effect<A, E>, late: () => Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.withFiber((fiber) => {
+      const working = Effect.runForkWith(fiber.context)(effect)
+      const exit = working.pollUnsafe()
+      if (exit !== undefined) return exit
+      return Effect.callback<A, E>((resume) => {
+        let isLate = false
+        const work = deadlines.add(fiber.getRef(Clock.Clock), () => {
+          isLate = true
+          working.interruptUnsafe()
+        })
+        working.addObserver((exit) => {
+          deadlines.remove(work)
+          resume(isLate ? late() : exit)
+        })
+        return Effect.suspend(() => {
+          deadlines.remove(work)
+          return Fiber.interrupt(working)
+        })
+      })
+    })
+}
+
+/**
  * Wraps a store so that requests which take longer fail with `Timeout`, whose outcome is unknown, once they have been interrupted.
  * One timer serves all of them.
  *
@@ -32,7 +64,7 @@ export interface Options {
 export const make = (inner: ObjectStore["Service"], options: Options = {}): ObjectStore["Service"] => {
   const afterMillis = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "30 seconds"))
   if (afterMillis === Infinity) return inner
-  const limit = deadlines.make(afterMillis)
+  const limit = limitOf(afterMillis)
   const limited = <A>(operation: Operation, key: string, effect: Effect.Effect<A, StoreError>) =>
     limit(effect, () =>
       Effect.fail(

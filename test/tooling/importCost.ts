@@ -1,6 +1,7 @@
 /**
  * What it costs to import the core, and to open a bucket, against the AWS SDK: time (best of 7, fresh processes) and source that is
- * loaded; and the size of `S3HttpStore` and all that it imports but Effect. Fails when that is too large, or loads the SDK.
+ * loaded; and the size of `S3HttpStore` and all that it imports but Effect. Fails when that is too large, or loads the SDK. The garbage
+ * of what is loaded before is collected before the time is taken: it is another's.
  */
 import { execFileSync } from "node:child_process"
 import { gzipSync } from "node:zlib"
@@ -23,13 +24,16 @@ const measure = (specifier: string, before: ReadonlyArray<string> = [], use = ""
     let bytes = 0, modules = 0, foreign = 0
     for (const one of ${JSON.stringify(before)}) await import(one)
     ${counting}
+    gc()
     const start = performance.now()
     const it = await import(${JSON.stringify(specifier)})
     ${use}
     console.log(JSON.stringify({ millis: performance.now() - start, kilobytes: bytes / 1024, modules, foreign }))`
   const run = (counting: string) =>
     JSON.parse(
-      execFileSync(process.execPath, ["--input-type=module", "-e", script(counting)], { encoding: "utf8" })
+      execFileSync(process.execPath, ["--expose-gc", "--input-type=module", "-e", script(counting)], {
+        encoding: "utf8"
+      })
     ) as Measured
   const counted = run(`
     registerHooks({ load(url, context, next) {
@@ -41,7 +45,7 @@ const measure = (specifier: string, before: ReadonlyArray<string> = [], use = ""
   return { ...counted, millis: Math.min(...Array.from({ length: 7 }, () => run("").millis)) }
 }
 
-const ofEffect = ["Effect", "Schema", "Stream", "Layer", "Config", "Semaphore"].map((name) =>
+const ofEffect = ["Effect", "Schema", "Stream", "Layer", "Config", "Random", "Semaphore"].map((name) =>
   import.meta.resolve(`effect/${name}`)
 )
 
