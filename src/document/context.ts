@@ -102,6 +102,8 @@ export interface Context<A> {
   readonly writable: Effect.Effect<void, DbError.Failure>
   /** The same, at once where it is fresh: then it is an `Exit`. */
   readonly writableEager: () => Effect.Effect<void, DbError.Failure>
+  /** Whether it may be written by what is known of the catalog, however old that is. */
+  readonly seemsWritable: () => boolean
   readonly database: Database["Service"]
   readonly store: ObjectStore["Service"]
   readonly capabilities: Capabilities
@@ -231,6 +233,10 @@ export const make = <S extends DocumentSchema>(
     fresh: database.fresh,
     writable: Effect.suspend(writableEager),
     writableEager,
+    seemsWritable: () => {
+      const upkeep = database.upkeep(name)
+      return upkeep !== undefined && upkeep.beyond === undefined
+    },
     database,
     store,
     capabilities,

@@ -60,10 +60,19 @@ interface Replacing<A> {
   readonly valid: A
 }
 
-/** What was there, or what has been made. */
-type CreatedOrFound<A> =
-  | { readonly created: Base<A> }
-  | { readonly id: string; readonly stored: Document.Stored | undefined }
+/** What was there in the place of a document that was to be made; `undefined`: it is not known which version. */
+class Found {
+  readonly id: string
+  readonly stored: Document.Stored | undefined
+
+  constructor(id: string, stored: Document.Stored | undefined) {
+    this.id = id
+    this.stored = stored
+  }
+}
+
+/** What is done with what was there. */
+type Instead<X, E> = (found: Found) => Effect.Effect<X, E>
 
 /**
  * Makes the direct writes of a resource, but for deletions. No request.
@@ -165,107 +174,87 @@ export const make = <A>(
           base.stored.revision === revision ? Effect.succeed(base) : Effect.fail(conflict(id, base.stored.revision))
         )
 
-  /** Creates a document, also in the place of what has been found there and is none, or finds the one that is there. */
-  const createOrFind = (
-    input: unknown,
-    options: Options<A>,
-    over?: Document.Slot
-  ): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
-    const prepared = prepare(input, undefined, over === undefined ? undefined : { over })
-    return isDone(prepared)
-      ? createNow(prepared.value, input, options, over)
-      : createLater(prepared, input, options, over)
+  /** A document to be made, also in the place of what has been found there and is none; `instead`: of the one that is there. */
+  interface Creating<X, E> {
+    readonly input: unknown
+    readonly instead: Instead<X, E>
+    readonly options: Options<A>
+    readonly over: Document.Slot | undefined
   }
 
-  const createLater = (
-    preparing: Effect.Effect<Prepared<A>, WriteFailure>,
-    input: unknown,
-    options: Options<A>,
-    over: Document.Slot | undefined
-  ) => Effect.flatMapEager(preparing, (prepared) => createNow(prepared, input, options, over))
+  type Created<X, E> = Effect.Effect<Base<A> | X, E | WriteFailure | Pipeline.Rejected>
 
-  const createNow = (
-    prepared: Prepared<A>,
-    input: unknown,
-    options: Options<A>,
-    over: Document.Slot | undefined
-  ): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
-    const { beforeCommit, checks } = options
-    if (checks.length + beforeCommit.length === 0) return sendNew(prepared, input, options, over)
+  const create = <X, E>(creating: Creating<X, E>): Created<X, E> => {
+    const { input, over } = creating
+    const prepared = prepare(input, undefined, over === undefined ? undefined : { over })
+    return isDone(prepared) ? createNow(prepared.value, creating) : createLater(prepared, creating)
+  }
+
+  const createLater = <X, E>(preparing: Effect.Effect<Prepared<A>, WriteFailure>, creating: Creating<X, E>) =>
+    Effect.flatMapEager(preparing, (prepared) => createNow(prepared, creating))
+
+  const createNow = <X, E>(prepared: Prepared<A>, creating: Creating<X, E>): Created<X, E> => {
+    const { beforeCommit, checks } = creating.options
+    if (checks.length + beforeCommit.length === 0) return sendNew(prepared, creating)
     return Effect.flatMap(
       Effect.andThen(passes(checks, prepared.value), () => announce(beforeCommit, prepared, undefined)),
-      () => sendNew(prepared, input, options, over)
+      () => sendNew(prepared, creating)
     )
   }
 
-  const sendNew = (
-    prepared: Prepared<A>,
-    input: unknown,
-    options: Options<A>,
-    over: Document.Slot | undefined
-  ): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> =>
-    Effect.matchEffect(send(prepared, conditionAt(over), undefined, options.onCommit), {
-      onSuccess: (sent): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> =>
-        CasCell.isLost(sent) ? findInstead(input, options, prepared.id, sent.seen) : Effect.succeed({ created: sent }),
-      onFailure: (error): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
+  const sendNew = <X, E>(prepared: Prepared<A>, creating: Creating<X, E>): Created<X, E> =>
+    Effect.matchEffect(send(prepared, conditionAt(creating.over), undefined, creating.options.onCommit), {
+      onSuccess: (sent): Created<X, E> =>
+        CasCell.isLost(sent) ? findInstead(creating, prepared.id, sent.seen) : Effect.succeed(sent),
+      onFailure: (error): Created<X, E> => {
         // A reservation tells that it is there.
-        if (error instanceof DbError.AlreadyExists) return Effect.succeed({ id: prepared.id, stored: undefined })
+        if (error instanceof DbError.AlreadyExists) return creating.instead(new Found(prepared.id, undefined))
         // What was there instead of a document is gone.
-        return error instanceof DbError.NotFound
-          ? findInstead(input, options, prepared.id, undefined)
-          : Effect.fail(error)
+        return error instanceof DbError.NotFound ? findInstead(creating, prepared.id, undefined) : Effect.fail(error)
       }
     })
 
   /** What has been found in the place of a new document, or the document after all. */
-  const findInstead = (
-    input: unknown,
-    options: Options<A>,
-    id: string,
-    seen: Document.Slot | undefined
-  ): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> => {
+  const findInstead = <X, E>(creating: Creating<X, E>, id: string, seen: Document.Slot | undefined): Created<X, E> => {
     if (seen !== undefined && seen.intent === undefined && seen.stored !== undefined) {
-      return Effect.succeed({ id, stored: seen.stored })
+      return creating.instead(new Found(id, seen.stored))
     }
     // What a transaction has announced, or has left, is no document yet, or no more.
-    return Effect.flatMap(
-      reader.settled(id),
-      (slot): Effect.Effect<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> =>
-        slot?.stored !== undefined ? Effect.succeed({ id, stored: slot.stored }) : createOrFind(input, options, slot)
+    return Effect.flatMap(reader.settled(id), (slot): Created<X, E> =>
+      slot?.stored !== undefined ? creating.instead(new Found(id, slot.stored)) : create({ ...creating, over: slot })
     )
   }
 
   /** Finds the document that is there, or creates one. */
-  const findOrCreate = Effect.fnUntraced(function* (
+  const findOrCreate = (
     { id, valid }: { readonly id: string; readonly valid: A },
     options: Options<A>
-  ): Effect.fn.Return<CreatedOrFound<A>, WriteFailure | Pipeline.Rejected> {
-    const slot = yield* reader.settled(id)
-    return slot?.stored === undefined ? yield* createOrFind(valid, options, slot) : { id, stored: slot.stored }
-  })
+  ): Created<Found, never> =>
+    Effect.flatMap(reader.settled(id), (slot) =>
+      slot?.stored === undefined
+        ? create({ input: valid, instead: found, options, over: slot })
+        : Effect.succeed(new Found(id, slot.stored))
+    )
 
-  /** Like `createOrFind`, by the next number that is free where the id is one. */
-  const createNumbered = (input: unknown, options: Options<A>) =>
-    numbers(input) ? createByNumber(input, options) : createOrFind(input, options)
+  /** Creates a document, by the next number that is free where the id is one. */
+  const createNumbered = <X, E>(input: unknown, options: Options<A>, instead: Instead<X, E>): Created<X, E> =>
+    numbers(input) ? createByNumber(input, options, instead) : create({ input, instead, options, over: undefined })
 
-  const createByNumber = Effect.fnUntraced(function* (input: unknown, options: Options<A>) {
+  const createByNumber = Effect.fnUntraced(function* <X, E>(
+    input: unknown,
+    options: Options<A>,
+    instead: Instead<X, E>
+  ): Effect.fn.Return<Base<A> | X, E | WriteFailure | Pipeline.Rejected> {
     for (let taken = 1; ; taken++) {
-      const outcome = yield* createOrFind(input, options)
-      if ("created" in outcome || !numbers(input) || taken === mostTaken) return outcome
+      const outcome = yield* create({ input, instead: found, options, over: undefined })
+      if (!(outcome instanceof Found)) return outcome
+      if (!numbers(input) || taken === mostTaken) return yield* instead(outcome)
     }
   })
 
-  const createElseConflict = (input: unknown, options: Options<A>) =>
-    Effect.flatMap(createNumbered(input, options), (outcome) =>
-      "created" in outcome
-        ? Effect.succeed(outcome.created)
-        : Effect.fail(conflict(outcome.id, outcome.stored?.revision))
-    )
+  const itIsAnother = ({ id, stored }: Found) => Effect.fail(conflict(id, stored?.revision))
 
-  const createElseFail = (outcome: CreatedOrFound<A>) =>
-    "created" in outcome
-      ? Effect.succeed(outcome.created)
-      : Effect.fail(new DbError.AlreadyExists({ resource: name, id: outcome.id }))
+  const itIsThere = ({ id }: Found) => Effect.fail(new DbError.AlreadyExists({ resource: name, id }))
 
   /**
    * Puts a document whose version before need not be known; `undefined` when that has changed by now. What is known of the catalog is
@@ -390,7 +379,7 @@ export const make = <A>(
     Effect.catchTags(sending, { AlreadyExists: lost, NotFound: lost })
 
   return {
-    create: (input, options) => Effect.flatMap(createNumbered(input, options), createElseFail),
+    create: (input, options) => createNumbered(input, options, itIsThere),
 
     change: (target, apply, options) => {
       const { id, revision } = isInHand(target) ? target : { id: target, revision: options.ifRevision }
@@ -403,7 +392,7 @@ export const make = <A>(
 
     replace: (input, options) => {
       const { beforeCommit, checks } = options
-      if (numbers(input) && options.ifRevision === undefined) return createElseConflict(input, options)
+      if (numbers(input) && options.ifRevision === undefined) return createNumbered(input, options, itIsAnother)
       const isBlind = checks.length + beforeCommit.length === 0
       return (isBlind ? replaceBlindly(input, options) : undefined) ?? replaceKnown(input, options)
     },
@@ -414,8 +403,10 @@ export const make = <A>(
       const isNamed = !createFirst && isRecord(input) && input[primaryKey] !== undefined
       const given = isNamed ? yield* preparation.given(input) : undefined
       for (let vanished = 0; ; vanished++) {
-        const outcome = yield* given === undefined ? createNumbered(input, options) : findOrCreate(given, options)
-        if ("created" in outcome) return outcome.created
+        const outcome = yield* given === undefined
+          ? createNumbered(input, options, found)
+          : findOrCreate(given, options)
+        if (!(outcome instanceof Found)) return outcome
         const { id, stored } = outcome
         // Nobody meant the document that has the number.
         if (numbers(input)) return yield* conflict(id, stored?.revision)
@@ -435,6 +426,8 @@ export const make = <A>(
       reviseFrom(id, held, next, { onCommit, retries: defaultRetries })
   }
 }
+
+const found: Instead<Found, never> = Effect.succeed
 
 /** What a replacement fails with. */
 type ReplaceFailure = DbError.NotFound | DbError.Conflict | Pipeline.Rejected | WriteFailure

@@ -10,7 +10,6 @@ import type * as Result from "effect/Result"
 import type * as DbError from "../DbError.ts"
 import type * as Document from "../Document.ts"
 import { ambient } from "../internal/ambient.ts"
-import { isDone } from "../internal/done.ts"
 import type { Problem } from "../internal/merge.ts"
 import type * as Pipeline from "../Pipeline.ts"
 import type { OnProgress } from "../Repository.ts"
@@ -171,7 +170,8 @@ export type RemoveFailure = DbError.NotFound | DbError.Conflict | DbError.Invali
 
 /**
  * Makes the writer that chooses, at each call, between the two: `transactional` within a transaction, else `direct`. What is
- * known of the catalog is fresh when they begin. Each is to be called where it is run: what it does until its first request is done then.
+ * known of the catalog is fresh when they begin, or when they have made a version ready. Each is to be called where it is run: what it
+ * does until its first request is done then.
  *
  * @category constructors
  * @since 0.1.0
@@ -191,9 +191,9 @@ export const make = <A>(
       const writing = write(direct)
       return context.readThrough() === undefined ? writing : forgetting.inDoubt(context, writing, failedOf)
     })
-  /** The writer of a write that needs nothing before it or after it. */
+  /** The writer of a write that needs nothing before it or after it: a version that is made ready at once sees itself to what is fresh. */
   const atOnce = (): Writer<A> | undefined =>
-    isDone(context.writableEager()) && ambient(Transaction.Current) === undefined && context.readThrough() === undefined
+    context.seemsWritable() && ambient(Transaction.Current) === undefined && context.readThrough() === undefined
       ? direct
       : undefined
   const create: Writer<A>["create"] = (input, options) => use((writer) => writer.create(input, options))

@@ -2,6 +2,9 @@
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 
+/** That of all successes: one look, where asking an effect whether it is an exit, and which, is two. */
+const ofSuccess: unknown = Object.getPrototypeOf(Exit.void)
+
 /** Whether an effect is the value that it gives. */
 export const isDone = <A, E, R>(effect: Effect.Effect<A, E, R>): effect is Exit.Success<A, E> =>
-  Exit.isExit(effect) && Exit.isSuccess(effect)
+  Object.getPrototypeOf(effect) === ofSuccess

@@ -167,6 +167,12 @@ const makeNow = <S extends DocumentSchema>(
   const jsonOf = <E, R>(effect: Effect.Effect<Reading.Shown<S["Type"]>, E, R>) =>
     Effect.map(Effect.flatMap(effect, reading.jsonOf), fields.shown)
   const documentAlone = reading.documentAlone("Resource.getDocument")
+  const valueAlone = reading.valueAlone("Resource.get")
+  const existsAlone = reading.existsAlone("Resource.exists")
+  const insertAlone = writing.insertAlone("Resource.insert")
+  const replaceAlone = writing.replaceAlone("Resource.replace")
+  const updateAlone = writing.updateAlone("Resource.update")
+  const patchAlone = writing.patchAlone("Resource.patch")
   const envelopeOf = (value: S["Type"]): Effect.Effect<Document.Document<S["Type"]>, DbError.NotFound> => {
     const base = context.known(value as object)
     return base === undefined
@@ -184,7 +190,7 @@ const makeNow = <S extends DocumentSchema>(
   const telling = <X, E, R>(effect: Effect.Effect<X, E, R>) => Effect.tap(effect, (given) => about(writing.idIn(given)))
 
   return {
-    insert: fn("Resource.insert", writing.insertValue, writing.idIn, writing.idIn),
+    insert: fn("Resource.insert", writing.insertValue, writing.idIn, writing.idIn, insertAlone),
 
     insertMany: fn(
       "Resource.insertMany",
@@ -204,7 +210,9 @@ const makeNow = <S extends DocumentSchema>(
     get: fn(
       "Resource.get",
       (id) => reading.valueNow(id, source.reader.loadNow),
-      (id: string) => id
+      (id: string) => id,
+      undefined,
+      (id: string) => valueAlone(id, source.reader.loadNow)
     ),
 
     getOption: fn(
@@ -306,7 +314,9 @@ const makeNow = <S extends DocumentSchema>(
           | ((current: S["Type"]) => Update<S["Type"]> | Effect.Effect<Update<S["Type"]>, E, R>),
         options?: UpdateOptions
       ) => valueOf(writing.update(target, newValues<S["Type"], Update<S["Type"]>, E, R>(changes), options)),
-      idOf
+      idOf,
+      undefined,
+      (target, changes, options) => (isFunction(changes) ? undefined : updateAlone(target, changes, options))
     ),
 
     updateJson: fn(
@@ -317,7 +327,13 @@ const makeNow = <S extends DocumentSchema>(
       (id: string) => id
     ),
 
-    patch: fn("Resource.patch", (target, changes, options) => valueOf(writing.patch(target, changes, options)), idOf),
+    patch: fn(
+      "Resource.patch",
+      (target, changes, options) => valueOf(writing.patch(target, changes, options)),
+      idOf,
+      undefined,
+      patchAlone
+    ),
 
     patchJson: fn(
       "Resource.patchJson",
@@ -327,7 +343,7 @@ const makeNow = <S extends DocumentSchema>(
       (id: string) => id
     ),
 
-    replace: fn("Resource.replace", writing.replaceValue, writing.idIn),
+    replace: fn("Resource.replace", writing.replaceValue, writing.idIn, undefined, replaceAlone),
 
     replaceJson: fn(
       "Resource.replaceJson",
@@ -465,7 +481,9 @@ const makeNow = <S extends DocumentSchema>(
     exists: fn(
       "Resource.exists",
       (id) => reading.exists(id),
-      (id: string) => id
+      (id: string) => id,
+      undefined,
+      existsAlone
     ),
 
     count: fn(

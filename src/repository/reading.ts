@@ -38,6 +38,9 @@ export interface Shown<A> {
 
 type Load<A, E> = (id: string) => Effect.Effect<Base<A>, E>
 
+/** What a version is read for by itself; `undefined` where others take part. */
+type Alone<A, X> = <E>(id: string, load: Load<A, E>) => Effect.Effect<X, DbError.Named<E>> | undefined
+
 /**
  * Reads of a resource as callers get them.
  *
@@ -74,10 +77,12 @@ export interface Reading<A> {
   /**
    * Makes what gives the same where nothing else takes part, and fails in the name of an operation that is given. To be called where it is run.
    */
-  readonly documentAlone: (
-    name: string
-  ) => <E>(id: string, load: Load<A, E>) => Effect.Effect<Document.Document<A>, DbError.Named<E>> | undefined
+  readonly documentAlone: (name: string) => Alone<A, Document.Document<A>>
+  /** The same of the value. */
+  readonly valueAlone: (name: string) => Alone<A, A>
   readonly exists: (id: string) => Effect.Effect<boolean, ReadError>
+  /** The same where nothing else takes part, as `documentAlone` does it. */
+  readonly existsAlone: (name: string) => (id: string) => Effect.Effect<boolean, ReadError> | undefined
   /** Reads as `query`; all after an id, in the order of keys. */
   readonly query: (request: Query.Request<A>, after?: string) => Stream.Stream<Shown<A>, ListError>
   /** The same in JSON form, with the system fields and without secrets. */
@@ -154,7 +159,14 @@ export const make = <A, Insert, Update, Patch>(
 
   const shownOf = (base: Base<A>): Shown<A> => ({ value: base.value, document: undefined, base })
 
-  const valued = operation.following(({ value }: Base<A>): Effect.Effect<A> => Effect.succeed(value))
+  const valueOf = ({ value }: Base<A>): Effect.Effect<A> => Effect.succeed(value)
+
+  const valued = operation.following(valueOf)
+
+  const alone = <X>(name: string, next: (base: Base<A>) => Effect.Effect<X>): Alone<A, X> => {
+    const read = operation.following(next, name)
+    return (id, load) => (pipeline.concerns("get") || context.readThrough() !== undefined ? undefined : read(load(id)))
+  }
 
   const shownAs = (document: Document.Document<A>): Shown<A> => ({
     value: document.value,
@@ -311,14 +323,8 @@ export const make = <A, Insert, Update, Patch>(
       }),
     present,
     document: (id, load) => Effect.map(present(id, load), envelopeOf),
-    documentAlone: (name) => {
-      const enveloped = operation.following(
-        (base: Base<A>): Effect.Effect<Document.Document<A>> => Effect.succeed(documentOf(base)),
-        name
-      )
-      return (id, load) =>
-        pipeline.concerns("get") || context.readThrough() !== undefined ? undefined : enveloped(load(id))
-    },
+    documentAlone: (name) => alone(name, (base) => Effect.succeed(documentOf(base))),
+    valueAlone: (name) => alone(name, valueOf),
     valueNow: (id, load) => (pipeline.concerns("get") ? presentValue(id, load) : valued(load(id))),
     exists: (id) =>
       Effect.suspend(() =>
@@ -326,6 +332,11 @@ export const make = <A, Insert, Update, Patch>(
           ? pipeline.read("exists", { id, current: current(id) }, (input) => named(source.reader.exists(input.id)))
           : named(source.reader.exists(id))
       ),
+    existsAlone: (name) => {
+      const read = operation.following((isThere: boolean) => Effect.succeed(isThere), name)
+      return (id) =>
+        pipeline.concerns("exists") || context.readThrough() !== undefined ? undefined : read(source.reader.exists(id))
+    },
     query,
     jsonOf,
     queryJson: (request, shown) =>

@@ -61,6 +61,20 @@ export interface Writing<A, Insert, Update, Patch> {
   readonly insert: (input: Insert) => Effect.Effect<Shown<A>, InsertError>
   /** The same for who wants the value alone. */
   readonly insertValue: (input: Insert) => Effect.Effect<A, InsertError>
+  /**
+   * Makes what gives the same where nothing else takes part, and fails in the name of an operation that is given. To be called where it is run.
+   */
+  readonly insertAlone: (name: string) => (input: Insert) => Effect.Effect<A, InsertError> | undefined
+  readonly replaceAlone: (
+    name: string
+  ) => (input: Insert, options?: Replacement<A>) => Effect.Effect<A, ChangeError> | undefined
+  /** Of the functions that make new values, none is among them. */
+  readonly updateAlone: (
+    name: string
+  ) => (target: Target<A>, values: Update, options?: UpdateOptions) => Effect.Effect<A, ChangeError> | undefined
+  readonly patchAlone: (
+    name: string
+  ) => (target: Target<A>, values: Patch, options?: UpdateOptions) => Effect.Effect<A, ChangeError> | undefined
   readonly update: <E, R>(
     target: Target<A>,
     values: NewValues<A, Update, E, R>,
@@ -136,7 +150,11 @@ export const make = <A, Insert, Update, Patch>(
   )
 
   /** The same of its value alone. */
-  const valued = operation.following((base: Base<A>): Effect.Effect<A> => Effect.succeed(base.value))
+  const valueOfBase = (base: Base<A>): Effect.Effect<A> => Effect.succeed(base.value)
+  const valued = operation.following(valueOfBase)
+
+  /** Whether nothing but the write itself is to be done. */
+  const isAlone = (as: WriteName) => !pipeline.concerns(as) && context.readThrough() === undefined
 
   const valueOf = <E, R>(effect: Effect.Effect<Shown<A>, E, R>): Effect.Effect<A, E, R> =>
     Effect.map(effect, ({ value }) => value)
@@ -180,6 +198,24 @@ export const make = <A, Insert, Update, Patch>(
 
   /** Where nothing but the write itself is to be done. */
   const plainly: Options<A> = { beforeCommit: [], checks: [], onCommit }
+
+  const changeAlone = <V>(
+    as: WriteName,
+    name: string,
+    merged: (present: A, values: V) => ReturnType<typeof merge.update>
+  ) => {
+    const named = operation.following(valueOfBase, name)
+    return (target: Target<A>, values: V, options?: UpdateOptions) =>
+      isAlone(as)
+        ? named(
+            writer.change(
+              target,
+              (present) => Effect.succeed(merged(present, values)),
+              options === undefined ? plainly : { ...plainly, ...options }
+            )
+          )
+        : undefined
+  }
 
   const insert = (given: Insert, { beforeCommit = [], checks = [] }: Conditions<A> = {}) =>
     write(
@@ -286,6 +322,20 @@ export const make = <A, Insert, Update, Patch>(
     insert,
     insertValue: (given) =>
       pipeline.concerns("insert") ? valueOf(insert(given)) : valued(writer.create(given, plainly)),
+    insertAlone: (name) => {
+      const named = operation.following(valueOfBase, name)
+      return (given) => (isAlone("insert") ? named(writer.create(given, plainly)) : undefined)
+    },
+    replaceAlone: (name) => {
+      const named = operation.following(valueOfBase, name)
+      return (given, options) =>
+        isAlone("replace")
+          ? named(writer.replace(given, options === undefined ? plainly : { ...plainly, ...options }))
+          : undefined
+    },
+    updateAlone: (name) =>
+      changeAlone("update", name, (present, values: Update) => merge.update(fields, present, values)),
+    patchAlone: (name) => changeAlone("patch", name, (present, values: Patch) => merge.patch(fields, present, values)),
     replaceValue: (given, options) =>
       pipeline.concerns("replace")
         ? valueOf(replace(given, options))

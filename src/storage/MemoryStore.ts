@@ -306,10 +306,12 @@ export const make = Effect.fnUntraced(function* (
 
   /** The metadata of a write as the store keeps it. */
   const keepMetadata = (key: string, metadata: Metadata | undefined): MemoryMetadata.MemoryMetadata | Reason => {
+    const again = metadata === undefined ? undefined : MemoryMetadata.packedAgain(key, metadata)
+    if (again !== undefined) return again
     const kept = rules.keepMetadata(key, metadata, metadataRules)
     if (isReason(kept)) return kept
-    if (profile !== "rgw") return MemoryMetadata.packed(kept)
-    return MemoryMetadata.packed(
+    if (profile !== "rgw") return MemoryMetadata.packedAsked(kept)
+    return MemoryMetadata.packedAsked(
       Object.fromEntries(Object.entries(kept).map(([name, value]) => [name.replaceAll("_", "-"), value]))
     )
   }

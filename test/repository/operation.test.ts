@@ -7,11 +7,13 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as Database from "effect-s3db/Database"
+import * as DbError from "effect-s3db/DbError"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as KeyRing from "effect-s3db/crypto/KeyRing"
 import * as Id from "effect-s3db/crypto/Id"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import * as Resource from "effect-s3db/Resource"
+import type { PutRequest } from "effect-s3db/storage/ObjectStore"
 import * as StoreError from "effect-s3db/storage/StoreError"
 import { memory, openOn } from "../fixture.ts"
 
@@ -219,7 +221,12 @@ describe("the span of an operation", () => {
           })
         )
       const state = { isDown: false }
-      const store = { ...inner, get: (key: string) => (state.isDown ? down(key) : inner.get(key)) }
+      const store = {
+        ...inner,
+        get: (key: string) => (state.isDown ? down(key) : inner.get(key)),
+        head: (key: string) => (state.isDown ? down(key) : inner.head(key)),
+        put: (request: PutRequest) => (state.isDown ? down(request.key) : inner.put(request))
+      }
       const { open } = yield* openOn(store)
       const users = yield* open("users", options)
       const value = yield* users.insert({ id: "ana", mail: "a", country: "br" })
@@ -228,10 +235,22 @@ describe("the span of an operation", () => {
       assert.strictEqual((yield* Effect.flip(users.getDocument("bob")))._tag, "NotFound")
       assert.strictEqual((yield* Effect.flip(users.documentOf({ ...value })))._tag, "NotFound")
       state.isDown = true
-      const failed = yield* Effect.flip(users.getDocument("ana"))
-      const under = yield* traced(Effect.flip(users.getDocument("ana")))
-      for (const error of [failed, under.result._tag === "Success" ? under.result.success : undefined]) {
-        assert.strictEqual(error?._tag === "DbError" ? error.operation : undefined, "Resource.getDocument")
+      const changed = { id: "ana", mail: "b", country: "br" }
+      const failing = {
+        "Resource.getDocument": users.getDocument("ana"),
+        "Resource.get": users.get("ana"),
+        "Resource.exists": users.exists("ana"),
+        "Resource.insert": users.insert({ id: "bob", mail: "b", country: "br" }),
+        "Resource.replace": users.replace(changed),
+        "Resource.update": users.update("ana", { country: "us" }),
+        "Resource.patch": users.patch("ana", { country: "us" })
+      }
+      for (const [operation, effect] of Object.entries<Effect.Effect<unknown, { readonly _tag: string }>>(failing)) {
+        const failed = yield* Effect.flip(effect)
+        const under = yield* traced(Effect.flip(effect))
+        for (const error of [failed, under.result._tag === "Success" ? under.result.success : undefined]) {
+          assert.strictEqual(error instanceof DbError.DbError ? error.operation : undefined, operation)
+        }
       }
     }).pipe(Effect.provide(keyRing))
   )

@@ -26,6 +26,66 @@ const reasonOf = <A>(effect: Effect.Effect<A, StoreError>) =>
 
 describe("MemoryStore", () => {
   it.effect(
+    "metadata of the names of the request before is taken, and refused, as by a store that sees them first",
+    () =>
+      Effect.gen(function* () {
+        const values = [
+          "",
+          "a",
+          " a",
+          "a ",
+          "a b",
+          "a\nb",
+          "\n",
+          "\t",
+          "\u007f",
+          "é",
+          "~",
+          "!",
+          "x".repeat(600),
+          "x".repeat(1100)
+        ]
+        const keys = ["k", "k".repeat(300), "\u{1f600}".repeat(250)]
+        const profiles = ["aws", "r2", "rgw", "swift", "unconditional"] as const
+        const outcome = (store: ObjectStore["Service"], key: string, metadata: Record<string, string>) =>
+          store.put({ key, metadata }).pipe(
+            Effect.andThen(store.head(key)),
+            Effect.match({
+              onSuccess: ({ metadata }) => ({ ...metadata }),
+              onFailure: ({ message, reason }) => [reason._tag, message]
+            })
+          )
+        for (const profile of profiles) {
+          for (const names of [["a"], ["0", "1", "s-"], ["A", "b"], ["under_score", "c"]]) {
+            const usual = Object.fromEntries(names.map((name) => [name, "v"]))
+            const tried = [
+              ...values.flatMap((value) => names.map((name) => ({ ...usual, [name]: value }))),
+              ...values.map((value) => Object.fromEntries(names.map((name) => [name, value]))),
+              { ...usual, more: "1" },
+              Object.fromEntries(names.slice(1).map((name) => [name, "v"])),
+              Object.fromEntries(names.toReversed().map((name, i) => [name, String(i)])),
+              {}
+            ]
+            for (const [i, metadata] of tried.entries()) {
+              const key = `${keys[i % keys.length]}${i}`
+              const [fresh, other] = [yield* MemoryStore.make({ profile }), yield* MemoryStore.make({ profile })]
+              // Of other names, so that none has been seen by the store that says what is right.
+              yield* fresh.store.put({ key: "before", metadata: { z: "1" } })
+              const right = yield* outcome(fresh.store, key, metadata)
+              yield* other.store.put({ key: "before", metadata: usual })
+              yield* other.store.put({ key: "once more", metadata: usual })
+              assert.deepStrictEqual(
+                yield* outcome(other.store, key, metadata),
+                right,
+                JSON.stringify([profile, metadata])
+              )
+            }
+          }
+        }
+      })
+  )
+
+  it.effect(
     "keys of any characters that come from a file are listed in the order of their bytes, and are gone once deleted",
     () =>
       Effect.gen(function* () {

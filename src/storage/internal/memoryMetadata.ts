@@ -21,6 +21,8 @@ export const none: MemoryMetadata = { names: noNames, values: "" }
 const known = new Map<string, ReadonlyArray<string>>()
 const most = 10_000
 let last = noNames
+/** Those of the last request with metadata, few and short ones, whose names are as S3 keeps them. */
+let asked = noNames
 
 const namesOf = (metadata: Metadata): ReadonlyArray<string> => {
   // Objects of one kind tend to be put together.
@@ -54,6 +56,53 @@ export const packed = (metadata: Metadata): MemoryMetadata => {
   for (let i = 0; i < names.length; i++) values.push(metadata[names[i]!]!)
   // One flat text, which is not made of others.
   return { names, values: values.join(separator) }
+}
+
+/** Whether a text is so many values of headers with separators between them: printable ASCII, without a space at either end. */
+const areValues = (text: string, count: number): boolean => {
+  let left = count - 1
+  let isStart = true
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit > 0x20 && unit < 0x7f) isStart = false
+    else if (unit === 0x20) {
+      if (isStart || i === text.length - 1 || text.charCodeAt(i + 1) === 0x0a) return false
+    } else if (unit === 0x0a) {
+      left -= 1
+      isStart = true
+    } else return false
+  }
+  return left === 0
+}
+
+/** Of names and of values, in characters: no store has a limit that is nearer. Above, the engine looks at values faster, one by one. */
+const few = 512
+const mostNames = 64
+/** A longer key could be in the headers of a request in such a way that they are too large. */
+const mostKey = 256
+
+/** Metadata that a request has brought and that nothing is wrong with. */
+export const packedAsked = (metadata: Metadata): MemoryMetadata => {
+  const made = packed(metadata)
+  const { names } = made
+  asked = names.length <= mostNames && names.join("").length <= few ? names : noNames
+  return made
+}
+
+/** Checks and packs metadata in one pass, where its names are those of the request before; `undefined`: something may be wrong with it. */
+export const packedAgain = (key: string, metadata: Metadata): MemoryMetadata | undefined => {
+  const names = asked
+  // As long as that: each is replaced.
+  const values = [...names]
+  let count = 0
+  for (const name in metadata) {
+    const value = metadata[name]
+    if (names[count] !== name || typeof value !== "string") return undefined
+    values[count++] = value
+  }
+  if (count === 0 || count !== names.length || key.length > mostKey) return undefined
+  const text = values.join(separator)
+  return text.length <= few && areValues(text, count) ? { names, values: text } : undefined
 }
 
 const nothing: Metadata = Object.freeze({})
