@@ -23,6 +23,8 @@ const most = 10_000
 let last = noNames
 /** Those of the last request with metadata, few and short ones, whose names are as S3 keeps them. */
 let asked = noNames
+/** The same as they are looked up soonest: an index as a number. */
+let askedKeys: ReadonlyArray<string | number> = noNames
 
 const namesOf = (metadata: Metadata): ReadonlyArray<string> => {
   // Objects of one kind tend to be put together.
@@ -86,23 +88,27 @@ export const packedAsked = (metadata: Metadata): MemoryMetadata => {
   const made = packed(metadata)
   const { names } = made
   asked = names.length <= mostNames && names.join("").length <= few ? names : noNames
+  askedKeys = asked.map((name) => (/^(?:0|[1-9]\d{0,8})$/.test(name) ? Number(name) : name))
   return made
 }
 
-/** Checks and packs metadata in one pass, where its names are those of the request before; `undefined`: something may be wrong with it. */
-export const packedAgain = (key: string, metadata: Metadata): MemoryMetadata | undefined => {
-  const names = asked
-  // As long as that: each is replaced.
-  const values = [...names]
-  let count = 0
-  for (const name in metadata) {
-    const value = metadata[name]
-    if (names[count] !== name || typeof value !== "string") return undefined
-    values[count++] = value
+/**
+ * Checks and packs metadata in one pass, where its names are those of the request before; `undefined`: something may be wrong with it. Names that
+ * are indexes take long to list, and values do not: so many that are those of so many names are all that there are.
+ */
+export const packedAgain = (
+  key: string,
+  metadata: Readonly<Record<string | number, string>>
+): MemoryMetadata | undefined => {
+  const values = Object.values(metadata)
+  const count = values.length
+  const isUsual = key.length <= mostKey && Object.getPrototypeOf(metadata) === Object.prototype
+  if (count === 0 || count !== asked.length || !isUsual) return undefined
+  for (let i = 0; i < count; i++) {
+    if (typeof values[i] !== "string" || metadata[askedKeys[i]!] !== values[i]) return undefined
   }
-  if (count === 0 || count !== names.length || key.length > mostKey) return undefined
   const text = values.join(separator)
-  return text.length <= few && areValues(text, count) ? { names, values: text } : undefined
+  return text.length <= few && areValues(text, count) ? { names: asked, values: text } : undefined
 }
 
 const nothing: Metadata = Object.freeze({})
