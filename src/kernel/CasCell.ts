@@ -16,6 +16,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as Id from "../crypto/Id.ts"
 import * as backoff from "../internal/backoff.ts"
+import * as JsonCodec from "../schema/internal/jsonCodec.ts"
 import { type ETag, getOption, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 
@@ -196,16 +197,12 @@ const describe = ({ issue }: Schema.SchemaError): string => SchemaIssue.makeForm
  */
 export const schemaFormat = <A, I>(schema: Schema.Codec<A, I>, options: FormatOptions): Format<A> => {
   const { remembered = defaultRemembered, what } = options
-  const codec = Schema.fromJsonString(
-    Schema.Struct({ v: Schema.Literal(1), d: Schema.toCodecJson(schema), w: Schema.Array(Schema.String) })
-  )
-  const decode = Schema.decodeUnknownEffect(codec)
-  const encode = Schema.encodeEffect(codec)
+  const codec = JsonCodec.make(Schema.Struct({ v: Schema.Literal(1), d: schema, w: Schema.Array(Schema.String) }))
   return {
     remembered,
     encode: (d, w) =>
-      Effect.mapBoth(encode({ v: 1, d, w }), {
-        onSuccess: (text) => encoder.encode(text),
+      Effect.mapBothEager(codec.encode({ v: 1, d, w }), {
+        onSuccess: (json) => encoder.encode(JSON.stringify(json)),
         onFailure: (error) =>
           new StoreError.InvalidArgument({
             description: `the value is not ${what}: ${describe(error)}`,
@@ -214,7 +211,7 @@ export const schemaFormat = <A, I>(schema: Schema.Codec<A, I>, options: FormatOp
       }),
     decode: (bytes) => {
       const text = decoder.decode(bytes)
-      return Effect.mapBoth(decode(text), {
+      return Effect.mapBothEager(codec.decodeText(text), {
         onSuccess: ({ d, w }) => ({ value: d, writes: w }),
         onFailure: (error) =>
           isLater(text)

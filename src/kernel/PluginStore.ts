@@ -36,6 +36,7 @@ import * as Stream from "effect/Stream"
 import * as Id from "../crypto/Id.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { percentDecode, percentEncode } from "../internal/text.ts"
+import * as JsonCodec from "../schema/internal/jsonCodec.ts"
 import { deleteAll, listAll, type ObjectStore } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as CasCell from "./CasCell.ts"
@@ -244,9 +245,7 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
   type Version = CasCell.Version<State>
   const format = expiring.format("a value of a plugin")
   const live = (state: State | undefined) => expiring.live(state, now)
-  const codec = Schema.toCodecJson(options.schema)
-  const encodeValue = Schema.encodeEffect(codec)
-  const decodeValue = Schema.decodeUnknownEffect(codec)
+  const { decode: decodeValue, encode: encodeValue } = JsonCodec.make(options.schema)
   const concurrency = 16
 
   const failed = (operation: "get" | "put", key: string, reason: StoreError.Reason) =>

@@ -42,6 +42,7 @@ import type { Database } from "../Database.ts"
 import { millisecondsOf } from "../internal/duration.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { utf8Length } from "../internal/text.ts"
+import * as JsonCodec from "../schema/internal/jsonCodec.ts"
 import * as S3Queue from "./S3Queue.ts"
 
 // -----------------------------------------------------------------------------
@@ -286,7 +287,7 @@ const textOfDefect = (defect: unknown): string => (defect instanceof Error ? def
 export const decoding = <A, I>(
   schema: Schema.Codec<A, I>
 ): ((delivery: Delivery<Uint8Array>) => Effect.Effect<Delivery<A>, Undecodable>) => {
-  const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.toCodecJson(schema)))
+  const { decodeText: decode } = JsonCodec.make(schema)
   const utf8 = new TextDecoder("utf-8", { fatal: true })
   return Effect.fnUntraced(function* (delivery) {
     const refuse = (problem: string) => new Undecodable({ queue: delivery.queue, id: delivery.id, problem })

@@ -65,6 +65,7 @@ import { idempotencyKey } from "../internal/idempotencyKey.ts"
 import { percentEncode, utf8Length } from "../internal/text.ts"
 import * as StoreClock from "../kernel/StoreClock.ts"
 import * as Plugin from "../Plugin.ts"
+import * as JsonCodec from "../schema/internal/jsonCodec.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import * as Transaction from "../Transaction.ts"
 import * as Engine from "./s3queue/engine.ts"
@@ -657,9 +658,7 @@ export const make = Effect.fn("S3Queue.make")(function* <A, I>(
   const { fifo = false, namespace, retryDelay = defaultRetryDelay } = options
   const self = yield* Plugin.open(plugin, { namespace, name })
   const named = DbError.named("S3Queue", name)
-  const json = Schema.toCodecJson(options.payload)
-  const encode = Schema.encodeEffect(json)
-  const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(json))
+  const { decodeText: decode, encode } = JsonCodec.make(options.payload)
   const tell = (event: Event) =>
     Effect.andThen(
       self.publish(event),

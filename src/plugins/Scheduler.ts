@@ -56,6 +56,7 @@ import * as Timetable from "./scheduler/timetable.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { idempotencyKey } from "../internal/idempotencyKey.ts"
 import { isObject } from "../internal/json.ts"
+import * as JsonCodec from "../schema/internal/jsonCodec.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -237,9 +238,7 @@ export const task = <P, R>(
     readonly run: (payload: P, context: RunContext) => Effect.Effect<unknown, unknown, R>
   }
 ): Task<P, R> => {
-  const json = Schema.toCodecJson(options.payload)
-  const decode = Schema.decodeUnknownEffect(json)
-  const encode = Schema.encodeEffect(json)
+  const { decode, encode } = JsonCodec.make(options.payload)
   return {
     name,
     run: options.run,

@@ -13,6 +13,7 @@ import * as Resource from "effect-s3db/Resource"
 import * as Wire from "effect-s3db/Wire"
 import * as Attributes from "effect-s3db/schema/Attributes"
 import * as Exact from "../../src/schema/internal/exact.ts"
+import * as JsonCodec from "../../src/schema/internal/jsonCodec.ts"
 import * as Plain from "../../src/schema/internal/plain.ts"
 
 const runs = 60
@@ -26,6 +27,8 @@ const moments: FastCheck.Arbitrary<unknown> = FastCheck.oneof(
   ),
   FastCheck.constantFrom(DateTime.makeZonedUnsafe(0, { timeZone: "Europe/Berlin" }), "2020-01-01T00:00:00.000Z", 0)
 )
+
+const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)])
 
 /** Leaves with values of theirs, some of which they refuse. */
 const leaves: ReadonlyArray<readonly [Schema.Top, FastCheck.Arbitrary<unknown>]> = [
@@ -85,7 +88,34 @@ const leaves: ReadonlyArray<readonly [Schema.Top, FastCheck.Arbitrary<unknown>]>
       { requiredKeys: ["kind", "at"] }
     )
   ],
-  [Schema.Json, FastCheck.json()],
+  [Schema.Json, FastCheck.jsonValue()],
+  [Schema.NullOr(Schema.Json), FastCheck.jsonValue({ maxDepth: 1 })],
+  [
+    Schema.Json,
+    FastCheck.constantFrom<unknown>(
+      { a: undefined },
+      // eslint-disable-next-line no-sparse-arrays
+      [, 1],
+      new Date(0),
+      new Map(),
+      Number.NaN,
+      [{ at: new Date(0) }],
+      JSON.parse('{"a":{"__proto__":[1]}}'),
+      Object.assign(Object.create(null), { a: [null] }),
+      Object.assign([1], { more: 2 }),
+      { [Symbol("a")]: 1 },
+      nested(70)
+    )
+  ],
+  [Schema.Tuple([Schema.Int, Schema.String]), FastCheck.tuple(FastCheck.integer(), FastCheck.string())],
+  [
+    Schema.Tuple([Schema.Date, Schema.NullOr(Schema.Json)]).check(Schema.makeFilter(([at]) => at.getTime() >= 0)),
+    FastCheck.oneof(
+      FastCheck.tuple(FastCheck.date(), FastCheck.jsonValue({ maxDepth: 1 })),
+      FastCheck.tuple(FastCheck.date()),
+      FastCheck.tuple(FastCheck.date(), FastCheck.constant(null), FastCheck.constant(1))
+    )
+  ],
   [Schema.Record(Schema.String, Schema.Int), FastCheck.dictionary(FastCheck.string(), FastCheck.integer())],
   [
     Schema.Record(Schema.String, Schema.NullOr(Schema.Date)).check(Schema.isMaxProperties(2)),
@@ -432,6 +462,51 @@ describe("walks of plain schemas", () => {
     }
   })
 
+  it("are the JSON codec of a schema, which does what Effect's does, and fails as that does", () => {
+    const seen = { walks: 0, encoded: 0, refused: 0, decoded: 0, unreadable: 0 }
+    const told = <A, E extends { readonly message: string }>(effect: Effect.Effect<A, E>) => {
+      const exit = Effect.runSyncExit(Effect.mapError(effect, ({ message }) => message))
+      return Exit.isSuccess(exit) ? ["made", exit.value, keysOf(exit.value)] : ["failed", exit.cause.toString()]
+    }
+    FastCheck.assert(
+      FastCheck.property(sample, ([schema, given]) => {
+        const parser = Schema.toCodecJson(schema)
+        const codec = JsonCodec.make(schema)
+        if (Plain.compileLeaving(schema) !== undefined) seen.walks += 1
+        for (const [value, change] of given) {
+          const changed = change(value as Record<string, unknown>)
+          const encoded = told(codec.encode(changed as never))
+          assert.deepStrictEqual(encoded, told(Schema.encodeEffect(parser)(changed as never)), "encoded")
+          if (encoded[0] === "made") seen.encoded += 1
+          else seen.refused += 1
+          for (const json of [changed, encoded[1], JSON.parse(JSON.stringify(encoded[1]))]) {
+            const decoded = told(codec.decode(json))
+            assert.deepStrictEqual(decoded, told(Schema.decodeUnknownEffect(parser)(json)), "decoded")
+            const text = JSON.stringify(json) ?? "no JSON"
+            const read = told(codec.decodeText(text))
+            const reading = Schema.decodeUnknownEffect(Schema.fromJsonString(parser))(text)
+            assert.deepStrictEqual(read, told(reading), "read from a text")
+            if (read[0] === "made") seen.decoded += 1
+            else seen.unreadable += 1
+          }
+        }
+      }),
+      { numRuns: runs * 10 }
+    )
+    for (const [what, times] of Object.entries(seen)) assert.isAbove(times, runs, what)
+  })
+
+  it("take a JSON value as it is, and leave what is none, or without an end, to the parser", () => {
+    const walk = Plain.compileLeaving(Schema.Json)!
+    const circular: Record<string, unknown> = {}
+    circular["itself"] = [circular]
+    const given = { a: [1, "b", null, { c: true }] }
+    assert.strictEqual(Plain.walked(walk, given), given)
+    for (const value of [circular, 1n, undefined, nested(1000), () => 1]) {
+      assert.strictEqual(Plain.walked(walk, value), Plain.other)
+    }
+  })
+
   it("are not made of schemas of which the value alone does not tell", () => {
     class Named extends Schema.Class<Named>("Named")({ name: Schema.String }) {}
     const others = {
@@ -441,7 +516,9 @@ describe("walks of plain schemas", () => {
       d: Schema.Union([Schema.Struct({ a: Schema.String }), Schema.Struct({ b: Schema.String })]),
       e: Schema.NumberFromString,
       f: Schema.Union([Schema.Date, Schema.String]),
-      g: Schema.Tuple([Schema.String])
+      g: Schema.Tuple([Schema.String, Schema.optionalKey(Schema.Int)]),
+      h: Schema.TupleWithRest(Schema.Tuple([Schema.String]), [Schema.Int]),
+      i: Schema.Union([Schema.Date, Schema.Json])
     }
     for (const [name, type] of Object.entries(others)) {
       assert.strictEqual(Plain.compile(Schema.Struct({ id: Schema.String, name: type }), "id"), undefined, name)

@@ -1,8 +1,9 @@
 /** Values of a schema as one line of JSON, and back. */
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import { documentLevels, stringifyExact } from "../../encoding/Json.ts"
+import * as JsonCodec from "../../schema/internal/jsonCodec.ts"
 import * as StoreError from "../../storage/StoreError.ts"
 
 /** What is wrong with a value and where, without the value. */
@@ -16,23 +17,23 @@ export interface JsonText<A> {
 
 /** The text has no line break: JSON escapes those within a value. */
 export const make = <A, I>(schema: Schema.Codec<A, I>): JsonText<A> => {
-  const codec = Schema.toCodecJson(schema)
-  const encode = Schema.encodeEffect(codec)
-  const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(codec))
+  const codec = JsonCodec.make(schema)
   const invalid = (description: string) => new StoreError.InvalidArgument({ description, argument: "body" })
   return {
-    write: Effect.fnUntraced(function* (value, where) {
-      const json = yield* Effect.mapError(encode(value), (error) =>
-        invalid(`${where} does not fit the schema: ${describe(error)}`)
-      )
-      // A value may hold a document.
-      const text = stringifyExact(json, documentLevels)
-      if (typeof text === "string") return text
-      return yield* invalid(`${where} has no form as JSON`)
-    }),
+    write: (value, where) =>
+      Effect.flatMapEager(
+        Effect.mapErrorEager(codec.encode(value), (error) =>
+          invalid(`${where} does not fit the schema: ${describe(error)}`)
+        ),
+        (json) => {
+          // A value may hold a document.
+          const text = stringifyExact(json, documentLevels)
+          return typeof text === "string" ? Effect.succeed(text) : Effect.fail(invalid(`${where} has no form as JSON`))
+        }
+      ),
     read: (text, where) =>
-      Effect.mapError(
-        decode(text),
+      Effect.mapErrorEager(
+        codec.decodeText(text),
         (error) => new StoreError.Corrupt({ description: `${where} cannot be read: ${describe(error)}` })
       )
   }

@@ -95,6 +95,18 @@ export const compileArriving = ({ ast }: Schema.Top): Walk | undefined => {
   }
 }
 
+/**
+ * Compiles the walk that turns a value into JSON, as the JSON codec of its schema does (`Schema.toCodecJson`). `undefined`: it is not plain.
+ */
+export const compileLeaving = ({ ast }: Schema.Top): Walk | undefined => {
+  try {
+    return walkAt(ast, encodes)
+  } catch (error) {
+    if (error instanceof NotPlain) return undefined
+    throw error
+  }
+}
+
 class NotPlain extends Error {}
 
 /** What is done with values: the walks differ in their leaves. */
@@ -176,6 +188,7 @@ const isLike = ({ ast: { annotations } }: Schema.Top) => {
 
 const isDateSchema = isLike(Schema.Date)
 const isUtcSchema = isLike(Schema.DateTimeUtc)
+const isJsonSchema = isLike(Schema.Json)
 
 const ofDates: Moment = { millisOf: (value) => (value as Date).getTime(), from: (millis) => new Date(millis) }
 const ofUtc: Moment = {
@@ -253,8 +266,43 @@ const walkWithin = (ast: AST.AST, task: Task): Walk => {
   if (AST.isUnion(ast)) return union(ast, task)
   if (isDateSchema(ast)) return task.date
   if (isUtcSchema(ast)) return task.utc
+  if (isJsonSchema(ast)) return isJson
   throw new NotPlain()
 }
+
+/** What is deeper is for the parser, which also sees what goes round in circles. */
+const mostLevels = 64
+
+const isJsonAt = (value: unknown, level: number): boolean => {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return true
+    case "number":
+      return Number.isFinite(value)
+    case "object": {
+      if (value === null) return true
+      if (level > mostLevels) return false
+      if (Array.isArray(value)) {
+        for (let i = 0; i < value.length; i++) if (!isJsonAt(value[i], level + 1)) return false
+        return true
+      }
+      if (!isPlainObject(value)) return false
+      const names = Object.keys(value)
+      for (let i = 0; i < names.length; i++) {
+        const name = names[i]!
+        if (name === "__proto__" || !isJsonAt((value as Readonly<Record<string, unknown>>)[name], level + 1))
+          return false
+      }
+      return true
+    }
+    default:
+      return false
+  }
+}
+
+/** Given as it is, as the parser gives it. */
+const isJson: Walk = (value) => (isJsonAt(value, 0) ? value : other)
 
 const checked = (ast: AST.AST, walk: Walk, { checks }: Pick<Task, "checks">): Walk => {
   const filters = filtersOf(ast.checks)
@@ -281,8 +329,24 @@ const literal = ({ literal }: AST.Literal): Walk => {
   return (value) => (value === literal ? value : other)
 }
 
+const tuple = (elements: ReadonlyArray<AST.AST>, task: Task): Walk => {
+  if (elements.some(AST.isOptional)) throw new NotPlain()
+  const walks = elements.map((type) => walkAt(type, task))
+  return (value) => {
+    if (!Array.isArray(value) || value.length !== walks.length) return other
+    const made: Array<unknown> = []
+    for (let i = 0; i < walks.length; i++) {
+      const item = walks[i]!(value[i])
+      if (item === other) return other
+      made.push(item)
+    }
+    return made
+  }
+}
+
 const list = ({ elements, rest }: AST.Arrays, task: Task): Walk => {
   const [type, another] = rest
+  if (elements.length > 0 && type === undefined) return tuple(elements, task)
   if (elements.length > 0 || type === undefined || another !== undefined) throw new NotPlain()
   const walk = walkAt(type, task)
   return (value) => {
@@ -473,6 +537,8 @@ const literalOf = (field: AST.PropertySignature | undefined): AST.LiteralValue |
 
 /** The kind of values that something else is made of; `undefined`: they are given back as they are. */
 const madeOf = (ast: AST.AST, task: Task): "list" | "object" | "text" | undefined => {
+  // It takes what others would make something of.
+  if (isJsonSchema(ast)) throw new NotPlain()
   if (AST.isArrays(ast)) return "list"
   if (AST.isObjects(ast)) return "object"
   if (momentOf(ast) === undefined) return undefined
