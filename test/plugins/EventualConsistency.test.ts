@@ -21,6 +21,8 @@ import * as Resource from "effect-s3db/Resource"
 import * as Attribute from "effect-s3db/schema/Attribute"
 import type { ObjectStore } from "effect-s3db/storage/ObjectStore"
 import * as StoreError from "effect-s3db/storage/StoreError"
+import * as CasCell from "effect-s3db/kernel/CasCell"
+import * as Lanes from "../../src/plugins/eventual/lanes.ts"
 import { crashing, keysOf, memory, moments, openOn } from "../fixture.ts"
 import { settled, until } from "../waiting.ts"
 import * as Counters from "./counters.ts"
@@ -55,6 +57,39 @@ const counting = (store: Store) => {
   })
   return { store: wrapped, requestsOf }
 }
+
+describe("lanes", () => {
+  it.effect("are as their schema has them, whichever of their entries were written before", () =>
+    Effect.gen(function* () {
+      const { counters, store, wallets } = yield* openNew
+      yield* wallets.insert({ id: "w" })
+      yield* wallets.insert({ id: "“ö\u2028" })
+      const format = CasCell.schemaFormat(Lanes.Lane, { what: "a lane" })
+      const looked = Effect.gen(function* () {
+        const lanes = (yield* keysOf(store)).filter((key) => key.includes("lane/"))
+        for (const key of lanes) {
+          const { body } = yield* store.get(key)
+          const { value, writes } = yield* format.decode(body)
+          const text = new TextDecoder().decode(body)
+          assert.strictEqual(text, new TextDecoder().decode(yield* format.encode(value, writes)))
+        }
+        return lanes.length
+      })
+      for (const id of ["w", "“ö\u2028", "w"]) {
+        yield* counters.add(balance, id, 1.5)
+        yield* Effect.all([counters.add(points, id, 2n), counters.add(amount, id, decimal("0.1"))], {
+          concurrency: "unbounded"
+        })
+        yield* Effect.forEach([1, 2, 3], () => counters.add(visits, id, 1), { concurrency: "unbounded" })
+        yield* counters.send(tags, id, "a\n")
+        assert.isAbove(yield* looked, 0)
+      }
+      yield* counters.foldAll
+      yield* counters.add(balance, "w", 1)
+      assert.isAbove(yield* looked, 0)
+    })
+  )
+})
 
 describe("EventualConsistency, its health", () => {
   it.effect("says what is in the way, and is up again when the store can be reached, also where nothing waits", () =>

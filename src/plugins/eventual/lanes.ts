@@ -23,7 +23,9 @@ import * as Stream from "effect/Stream"
 import * as Id from "../../crypto/Id.ts"
 import type { Json } from "../../encoding/Json.ts"
 import * as CasCell from "../../kernel/CasCell.ts"
+import { isDone } from "../../internal/done.ts"
 import * as grouped from "../../kernel/internal/grouped.ts"
+import * as JsonCodec from "../../schema/internal/jsonCodec.ts"
 import { listAll, type ObjectStore } from "../../storage/ObjectStore.ts"
 import * as StoreError from "../../storage/StoreError.ts"
 import { decimalOf, type Kind } from "./field.ts"
@@ -199,7 +201,38 @@ const hashOf = (text: string): number => {
 /** Who reads the analytics of a quarter of an hour finds what was done in it. */
 const quarter = 900_000
 
-const format = CasCell.schemaFormat(Lane, { what: "a lane of operations" })
+const laneFormat = CasCell.schemaFormat(Lane, { what: "a lane of operations" })
+const entryCodec = JsonCodec.make(Entry)
+
+/** The texts of entries that were written before: most of a lane stays as it was from write to write. */
+const texts = new WeakMap<Entry, string>()
+
+const textOf = (entry: Entry): string | undefined => {
+  const known = texts.get(entry)
+  if (known !== undefined) return known
+  const encoded = entryCodec.encode(entry)
+  if (!isDone(encoded)) return undefined
+  const text = JSON.stringify(encoded.value)
+  texts.set(entry, text)
+  return text
+}
+
+/** The same bytes, of which only those of new entries are made anew. */
+const format: CasCell.Format<Lane> = {
+  ...laneFormat,
+  encode: (lane, writes) => {
+    const entries: Array<string> = []
+    for (const entry of lane.entries) {
+      const text = textOf(entry)
+      // It says what is wrong.
+      if (text === undefined) return laneFormat.encode(lane, writes)
+      entries.push(text)
+    }
+    const head = JSON.stringify({ name: lane.name, next: lane.next }).slice(0, -1)
+    const text = `{"v":1,"d":${head},"entries":[${entries.join(",")}]},"w":${JSON.stringify(writes)}}`
+    return Effect.succeed(encoder.encode(text))
+  }
+}
 
 type Version = CasCell.Version<Lane>
 
