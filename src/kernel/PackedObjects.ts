@@ -651,11 +651,12 @@ export const make = (
     if (next === -1) return { group: [], upto: undefined }
     const group = [live[next]!]
     let { b: bytes, n: keys } = live[next]!.note
-    for (const { note, ...pack } of live.slice(next + 1)) {
+    for (const pack of live.slice(next + 1)) {
+      const { note } = pack
       // Packs that have become small are put together, with room for what comes.
       const isFull = (keys + note.n) * 4 > objectsPerPack * 3 || (bytes + note.b) * 4 > bytesPerPack * 3
-      if (isFull) break
-      group.push({ note, ...pack })
+      if (isFull && !isAlsoAbout(pack, group.at(-1)!)) break
+      group.push(pack)
       keys += note.n
       bytes += note.b
     }
@@ -834,6 +835,17 @@ export const make = (
       return all.filter((one) => one !== undefined)
     })
 
+    /** Goes on with what another compaction has made that was faster, from where the range begins that this one has come to. */
+    const takeUp = Effect.gen(function* () {
+      snapshot = yield* segments.read
+      const begin = liveIn(snapshot).findLast(({ upto }) => compareUtf8(upto, after) <= 0)?.upto ?? ""
+      if (begin !== after) ahead = undefined
+      after = begin
+      // It may have put another in its place.
+      last = undefined
+      made = nothingMade(after, sum)
+    })
+
     /** Has the manifest name what was made. `false`: another compaction was faster, and it is to be done again, with what that has made. */
     const name = Effect.fnUntraced(function* () {
       const { found, keys, loose } = made
@@ -843,18 +855,19 @@ export const make = (
       const remove = snapshot.parts.filter(({ name }) => again.has(name))
       if (add.length === 0) return true
       const next = yield* commit({ add, remove, expected: snapshot.version, fence: token })
-      snapshot = next ?? (yield* segments.read)
-      // The faster one may have put another in its place.
-      if (next === undefined) last = undefined
-      // How new packs are the faster one has said as well.
-      if (next === undefined && made.add.length > 0) {
-        after = made.after
-        ahead = undefined
-        sum.keys = keys
-        sum.loose = loose
-        made = nothingMade(after, sum)
-        return false
+      if (next === undefined) {
+        const isNew = made.add.length > 0
+        if (isNew) {
+          after = made.after
+          ahead = undefined
+          sum.keys = keys
+          sum.loose = loose
+        }
+        yield* takeUp
+        // How new packs are the faster one has said as well.
+        return !isNew
       }
+      snapshot = next
       for (const { etag = "", key } of made.entries) written.drop(key, etag)
       made = nothingMade(after, sum)
       return true
@@ -873,8 +886,8 @@ export const make = (
         const lost = group.filter((pack) => !known.some((one) => one.pack === pack)).map(({ part }) => part)
         if (!(yield* name())) continue
         const next = yield* commit({ remove: lost, expected: snapshot.version, fence: token })
-        if (next === undefined) last = undefined
-        snapshot = next ?? (yield* segments.read)
+        if (next === undefined) yield* takeUp
+        else snapshot = next
         continue
       }
       const etags = new Map<string, string>()
@@ -918,7 +931,7 @@ export const make = (
         }
         last = add.at(-1) ?? last
         const now = yield* Clock.currentTimeMillis
-        const replaced = isWhole ? group : []
+        const replaced = group.filter(({ upto }) => end === undefined || compareUtf8(upto, end) <= 0)
         made.add.push(...replaced.map(({ note, part }) => ({ part, note: { ...note, x: now } })), ...add)
         made.entries.push(...entries)
       } else {
@@ -988,6 +1001,13 @@ export const make = (
     })
   }
 }
+
+/**
+ * Whether a pack is about keys of the one before it, too: earlier releases have named packs again that a faster compaction had replaced. Of
+ * two with the same last key the second would never be come to.
+ */
+const isAlsoAbout = ({ note: { w: whole }, upto }: Noted, before: Noted): boolean =>
+  upto === before.upto || (whole !== undefined && compareUtf8(whole[0], before.upto) < 0)
 
 /** Whether there is such a time, and it has come: a clock that was wrong must not be believed before that. */
 const isBelieved = (at: number | undefined, now: number): at is number => at !== undefined && at <= now

@@ -11,38 +11,31 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Id from "effect-s3db/crypto/Id"
 import type { Json } from "effect-s3db/encoding/Json"
 import * as Lease from "effect-s3db/kernel/Lease"
-import * as PackedObjects from "effect-s3db/kernel/PackedObjects"
 import * as Parts from "effect-s3db/kernel/Segments"
 import * as FileStore from "effect-s3db/storage/FileStore"
 import * as InstrumentedStore from "effect-s3db/storage/InstrumentedStore"
 import * as MemoryStore from "effect-s3db/storage/MemoryStore"
-import { getOption, type ObjectStore, type StoredObject } from "effect-s3db/storage/ObjectStore"
-import type { StoreError } from "effect-s3db/storage/StoreError"
 import * as Interleavings from "effect-s3db/testing/Interleavings"
 import { crashing, keysOf, memory, moments } from "../fixture.ts"
-
-type Store = ObjectStore["Service"]
-
-const listed = "data/"
-const prefix = "plugin=x/packed"
-const on = (store: Store, options?: Partial<PackedObjects.Options>) =>
-  PackedObjects.make(store, { listed, prefix, compression: "none", objectsPerPack: 4, leastChanges: 1, ...options })
-const encode = (value: string) => new TextEncoder().encode(value)
-const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
-const range = (length: number) => Array.from({ length }, (_, i) => i)
-const name = (i: number) => String(i).padStart(5, "0")
-/** `-` in front: not to be packed. */
-const put = (store: Store, key: string, value: string) =>
-  store.put({ key: listed + key, body: encode(value), metadata: { v: value } })
-
-const packing: PackedObjects.Packing<string> = {
-  read: ({ body }) => Effect.succeed(decode(body).startsWith("-") ? undefined : decode(body)),
-  columns: (all) => [
-    { name: "value", values: all, statistics: all.length },
-    { name: "odd", values: all.map((text): Json | undefined => (text.length % 2 === 1 ? -0 : undefined)) }
-  ],
-  tag: "1"
-}
+import {
+  assertSame,
+  copiesOf,
+  decode,
+  encode,
+  listed,
+  name,
+  noting,
+  on,
+  packing,
+  prefix,
+  put,
+  range,
+  scanned,
+  type Seen,
+  type Store,
+  type Takes,
+  there
+} from "./packedObjects.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-s3db-packed-"))),
@@ -52,77 +45,6 @@ const stores = {
   memory,
   "a folder": Effect.flatMap(folder, (path) => Effect.orDie(FileStore.make({ path })))
 }
-
-/** Which row a reader takes for the object at a key with an ETag. */
-type Takes = (index: PackedObjects.Index, key: string, etag: string | undefined) => number | undefined
-
-type Copy = PackedObjects.Row | "nothing"
-
-type Seen = Readonly<Record<string, string>>
-
-/** Copies that say the same of every key. */
-const copiesOf = <X>(find: () => X): PackedObjects.Copies<X> => ({ index: { entries: () => [] }, find })
-
-/** Everything there is by a reader of packs, and how many objects it has read by themselves. */
-const scanned = Effect.fnUntraced(function* (
-  store: Store,
-  options?: Partial<PackedObjects.Options>,
-  takes: Takes = (index, key, etag) => index.rowOf(key, etag),
-  /** What is made of a pack that is gone. */
-  gone: (error: StoreError) => Effect.Effect<PackedObjects.Copies<Copy>, StoreError> = Effect.fail,
-  freshness?: PackedObjects.Freshness
-) {
-  const packed = on(store, options)
-  const all = new Map<string, string>()
-  let read = 0
-  yield* packed
-    .batches<Copy, never>(
-      (pack) =>
-        packed.whole(pack).pipe(
-          Effect.map(({ index, rows }): PackedObjects.Copies<Copy> => ({
-            index,
-            find: (key, etag) => {
-              const row = takes(index, key, etag)
-              return row === undefined ? undefined : rows[row]
-            }
-          })),
-          Effect.catch(gone)
-        ),
-      freshness
-    )
-    .pipe(
-      Stream.flatMap(Stream.fromArray),
-      Stream.runForEach(
-        Effect.fnUntraced(function* ({ copy, entry: { key } }) {
-          if (copy === "nothing") return
-          assert.isFalse(all.has(key.slice(listed.length)), "each once")
-          if (copy !== undefined) {
-            assert.strictEqual(copy.metadata["v"], decode(copy.body))
-            return void all.set(key.slice(listed.length), decode(copy.body))
-          }
-          read += 1
-          const found = yield* getOption(store, key)
-          if (Option.isSome(found)) all.set(key.slice(listed.length), decode(found.value.body))
-        })
-      )
-    )
-  return { all: Object.fromEntries(all), read }
-})
-
-const there = Effect.fnUntraced(function* (store: Store) {
-  const all: Record<string, string> = {}
-  for (const key of yield* keysOf(store, listed)) {
-    const found: StoredObject = yield* store.get(key)
-    all[key.slice(listed.length)] = decode(found.body)
-  }
-  return all
-})
-
-const assertSame = Effect.fnUntraced(function* (store: Store, options?: Partial<PackedObjects.Options>) {
-  const { all, read } = yield* scanned(store, options)
-  assert.deepStrictEqual(all, yield* there(store))
-  return read
-})
 
 for (const [where, open] of Object.entries(stores)) {
   describe(`PackedObjects on ${where}`, () => {
@@ -451,37 +373,24 @@ describe("PackedObjects", () => {
     Effect.gen(function* () {
       for (const seed of range(16)) {
         const store = yield* memory
-        /** What has been at a key, each with the time since when. */
-        const versions = new Map<string, Array<{ readonly at: number; readonly value: string | undefined }>>()
+        const noted = noting(store)
         const options = { objectsPerPack: 1 + (seed % 5), leastChanges: 1 + (seed % 3), grace: seed % 2 === 0 ? 0 : 50 }
         yield* Effect.gen(function* () {
           for (let now = 1; now <= 60; now++) {
             yield* TestClock.setTime(seed * 1000 + now)
             const kind = yield* Random.nextIntBetween(0, 10)
             const key = name(yield* Random.nextIntBetween(0, 14))
-            if (kind < 6) {
-              const value = kind === 0 ? undefined : `${kind === 1 ? "-" : ""}${now}`
-              if (value === undefined) yield* store.delete(listed + key)
-              else yield* put(store, key, value)
-              versions.set(key, [...(versions.get(key) ?? []), { at: now, value }])
-            } else if (kind < 8) {
+            if (kind === 0) yield* noted.remove(key)
+            else if (kind < 6) yield* noted.put(key, `${kind === 1 ? "-" : ""}${now}`)
+            else if (kind < 8) {
               const at = yield* Random.nextIntBetween(0, 60)
               yield* Effect.exit(
                 on(crashing(store, at, kind === 6 ? "before" : "after").store, options).compact(packing)
               )
             } else {
-              const bound = yield* Random.nextIntBetween(0, 30)
-              const notBefore = seed * 1000 + now - bound
+              const notBefore = seed * 1000 + now - (yield* Random.nextIntBetween(0, 30))
               const { all } = yield* scanned(store, options, undefined, undefined, { notBefore })
-              for (const [key, told] of versions) {
-                const since = told.findLastIndex(({ at }) => at <= now - bound)
-                const may = [
-                  ...(since === -1 ? [undefined] : []),
-                  ...told.slice(Math.max(0, since)).map(({ value }) => value)
-                ]
-                assert.include(may, all[key], `${seed}, ${now}: ${key} since ${now - bound}`)
-              }
-              assert.isTrue(Object.keys(all).every((key) => versions.has(key)))
+              noted.assertSince(all, notBefore, `${seed}, ${now}`)
             }
           }
         }).pipe(Random.withSeed(`${seed}`))
