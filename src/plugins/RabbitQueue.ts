@@ -20,7 +20,7 @@
  *
  * **Details**
  *
- * The queue is declared as a durable quorum queue, unless `declare: false`. Publishing waits for the server's confirmation. The window of the channel (`prefetch`) is the concurrency.
+ * The queue is declared as a durable quorum queue, unless `declare: false`. Publishing waits for the server's confirmation, and fails where the queue was removed. The window of the channel (`prefetch`) is the concurrency.
  *
  * AMQP has no delay: a message that is given back for a while is published, and confirmed, to `NAME.after-MILLISECONDS`, from where the server puts it back when its time has come, and then acknowledged.
  * Delays are rounded up to 100 ms, 200 ms, 400 ms, ...; a queue for each of these is there as long as it is used.
@@ -89,8 +89,23 @@ const bucketOf = (delay: number): number => {
   return Math.min(bucket, longest)
 }
 
-const describe = (error: unknown): string =>
-  error instanceof Error && error.message !== "" ? error.message : "RabbitMQ cannot be reached"
+/** AMQP's `PRECONDITION_FAILED`. */
+const otherArguments = 406
+
+const describe = (error: unknown): string => {
+  if (!(error instanceof Error) || error.message === "") return "RabbitMQ cannot be reached"
+  // The client says no more of it than that another answer came.
+  if (error.message.includes("ConnectionOpenOk")) {
+    return "the virtual host of the URL is not there, or closed to this user"
+  }
+  return error.message
+}
+
+/** A queue that is there in another form stays as it is. */
+const describeDeclared = (error: unknown): string => {
+  if (!(error instanceof Error && "code" in error && error.code === otherArguments)) return describe(error)
+  return `the queue is there with other arguments: take it as it is by \`declare: false\`, or give it another name: ${error.message}`
+}
 
 /** What a channel says of a message that the server has refused. */
 const refused = "message nacked"
@@ -140,8 +155,8 @@ export const make = Effect.fn("RabbitQueue.make")(function* ({
 
   const unavailable = (operation: string, description: string) =>
     new MessageQueue.QueueUnavailable({ queue: name, operation, description })
-  const asked = <A>(operation: string, ask: () => Promise<A>) =>
-    Effect.tryPromise({ try: () => ask(), catch: (error) => unavailable(operation, describe(error)) }).pipe(
+  const asked = <A>(operation: string, ask: () => Promise<A>, describing = describe) =>
+    Effect.tryPromise({ try: () => ask(), catch: (error) => unavailable(operation, describing(error)) }).pipe(
       Link.within(timeout, () => unavailable(operation, `RabbitMQ has not answered for ${timeout} ms`))
     )
 
@@ -178,7 +193,9 @@ export const make = Effect.fn("RabbitQueue.make")(function* ({
     )
     channel.on("error", end)
     channel.on("close", () => end(undefined))
-    yield* asked(operation, () => declareMain(channel))
+    // What comes to no queue is confirmed like all else, after it was returned.
+    channel.on("return", () => Deferred.doneUnsafe(ended, Effect.fail(unavailable(operation, "the queue was removed"))))
+    yield* asked(operation, () => declareMain(channel), describeDeclared)
     return { channel, ended }
   })
 
@@ -201,14 +218,16 @@ export const make = Effect.fn("RabbitQueue.make")(function* ({
             operation,
             () =>
               new Promise<boolean>((resolve, reject) => {
-                channel.sendToQueue(queue, Buffer.from(body), { persistent: true, ...options }, (error: unknown) => {
+                const sent = { persistent: true, mandatory: true, ...options }
+                channel.sendToQueue(queue, Buffer.from(body), sent, (error: unknown) => {
                   if (error === null || error === undefined) resolve(true)
                   else if (error instanceof Error && error.message === refused) resolve(false)
                   else reject(error instanceof Error ? error : new Error("RabbitMQ has not taken it"))
                 })
               })
           )
-          if (isTaken) return
+          // It may have been returned.
+          if (isTaken) return Deferred.isDoneUnsafe(ended) ? yield* Deferred.await(ended) : undefined
           if (refusals === mostRefusals)
             return yield* unavailable(operation, "RabbitMQ refuses the message: is the queue full?")
           yield* backoff.after(refusals, backoff.waiting)

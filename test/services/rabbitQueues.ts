@@ -62,6 +62,51 @@ export const rabbitQueues = ({ many }: Extent): void =>
       })
     )
 
+    it.live("does not take for published what comes to no queue, since somebody has removed it", () =>
+      Effect.gen(function* () {
+        const name = newName()
+        const { publisher } = yield* subject.open(name)
+        const connection = yield* Effect.acquireRelease(
+          Effect.promise(() => amqplib.connect(server.url)),
+          (open) => Effect.promise(() => open.close())
+        )
+        const channel = yield* Effect.promise(() => connection.createChannel())
+        yield* publisher.publish([{ body: "1" }])
+        yield* Effect.promise(() => channel.deleteQueue(name))
+        const error = yield* Effect.flip(publisher.publish([{ body: "2" }, { body: "3" }]))
+        assert.strictEqual(error._tag, "QueueUnavailable")
+        assert.include(error.message, "the queue was removed")
+        // Once more, as the error has it: the queue is made anew.
+        yield* publisher.publish([{ body: "2" }, { body: "3" }])
+        const bodies: Array<string> = []
+        for (let i = 0; i < 2; i++) {
+          const message = yield* Effect.promise(() => channel.get(name, { noAck: true }))
+          if (message !== false) bodies.push(message.content.toString())
+        }
+        assert.deepStrictEqual(bodies, ["2", "3"])
+      })
+    )
+
+    it.live("says what to do where the queue is another kind of queue, or the virtual host is not there", () =>
+      Effect.gen(function* () {
+        const name = newName()
+        const connection = yield* Effect.acquireRelease(
+          Effect.promise(() => amqplib.connect(server.url)),
+          (open) => Effect.promise(() => open.close())
+        )
+        const channel = yield* Effect.promise(() => connection.createChannel())
+        yield* Effect.promise(() => channel.assertQueue(name, { durable: true, arguments: { "x-max-length": 5 } }))
+        const { publisher } = yield* subject.open(name)
+        const error = yield* Effect.flip(publisher.publish([{ body: "1" }]))
+        assert.include(error.message, "the queue is there with other arguments: take it as it is by `declare: false`")
+        assert.include(error.message, "x-max-length")
+
+        const elsewhere = yield* RabbitQueue.make({ name, url: Redacted.make(`${server.url}/absent`) })
+        const absent = yield* Effect.flip(elsewhere.publisher.publish([{ body: "1" }]))
+        assert.include(absent.message, "the virtual host of the URL is not there, or closed to this user")
+      })
+    )
+
     it.live("gives messages of others an id of their own, over connections, and does not believe their headers", () =>
       Effect.gen(function* () {
         const name = newName()
