@@ -495,13 +495,17 @@ export const tell = Effect.fnUntraced(function* (
   yield* lifecycle.publish(() => ({ _tag: tag, resource: Option.fromUndefinedOr(resource), at }))
 })
 
+/** Until it is open there is nothing to close: who waits for a store that does not answer may be interrupted. */
 const scoped = (options: Options) =>
-  Effect.acquireRelease(make(options), ({ changes, lifecycle, pluginRegistry }) =>
-    tell(lifecycle, "Closed").pipe(
-      Effect.andThen(lifecycle.close),
-      Effect.andThen(changes.close),
-      Effect.andThen(pluginRegistry.events.close)
-    )
+  Effect.acquireRelease(
+    make(options),
+    ({ changes, lifecycle, pluginRegistry }) =>
+      tell(lifecycle, "Closed").pipe(
+        Effect.andThen(lifecycle.close),
+        Effect.andThen(changes.close),
+        Effect.andThen(pluginRegistry.events.close)
+      ),
+    { interruptible: true }
   )
 
 /**

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Database from "effect-s3db/Database"
@@ -429,6 +431,19 @@ describe("Database", () => {
       yield* store.put({ key: "s3db.json", body: text("broken") })
       const broken = yield* Effect.flip(databases[0]!.refresh)
       assert.strictEqual(broken.reason._tag, "Corrupt")
+    })
+  )
+
+  it.live("one that waits for its store is given up by who is interrupted, and can be opened afterwards", () =>
+    Effect.gen(function* () {
+      const store = yield* memory
+      const silent: Store = { ...store, get: () => Effect.never }
+      const opening = (given: Store) =>
+        Effect.scoped(Layer.build(Layer.fresh(Database.layer))).pipe(Effect.provideService(ObjectStore, given))
+      const waiting = yield* Effect.forkDetach(opening(silent))
+      yield* Effect.sleep("20 millis")
+      yield* Effect.timeout(Fiber.interrupt(waiting), "1 second")
+      yield* opening(store)
     })
   )
 
