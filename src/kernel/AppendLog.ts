@@ -38,6 +38,7 @@ import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Id from "../crypto/Id.ts"
+import { millisecondsOf } from "../internal/duration.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { utf8Length } from "../internal/text.ts"
 import type { ObjectStore } from "../storage/ObjectStore.ts"
@@ -817,19 +818,31 @@ export const make = <A, I>(store: ObjectStore["Service"], options: Options<A, I>
     }
   }
 
+  const refused = (argument: string, description: string) =>
+    Effect.fail(
+      new StoreError.StoreError({
+        operation: "put",
+        key,
+        reason: new StoreError.InvalidArgument({ argument, description })
+      })
+    )
+
   /** Milliseconds. */
-  const durationOf = (argument: string, given: Duration.Input): Effect.Effect<number, StoreError.StoreError> =>
-    Option.match(Duration.fromInput(given), {
-      onNone: () => {
-        const description = `${argument}: Expected a duration, such as "30 days", not ${String(given)}`
-        const reason = new StoreError.InvalidArgument({ argument, description })
-        return Effect.fail(new StoreError.StoreError({ operation: "put", key, reason }))
-      },
-      onSome: (duration) => Effect.succeed(Duration.toMillis(duration))
-    })
+  const durationOf = (argument: string, given: Duration.Input): Effect.Effect<number, StoreError.StoreError> => {
+    const millis = millisecondsOf(given)
+    if (millis >= 0) return Effect.succeed(millis)
+    return refused(argument, `${argument}: Expected a duration, such as "30 days", not ${String(given)}`)
+  }
 
   const retain = Effect.fn("AppendLog.retain")(function* (retention: Retention) {
     const { age = Infinity, fence } = retention
+    // All would be older than a time that is none.
+    for (const argument of ["before", "bytes", "entries"] as const) {
+      const given = retention[argument]
+      if (given !== undefined && !(given >= 0)) {
+        return yield* refused(argument, `${argument}: Expected a number from 0, not ${given}`)
+      }
+    }
     const now = yield* Clock.currentTimeMillis
     const oldest = now - (yield* durationOf("age", age))
     const { manifest } = yield* rewrite(

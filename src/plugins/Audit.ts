@@ -31,7 +31,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -537,7 +537,7 @@ const check = Effect.fnUntraced(function* (options: Options) {
     const problem = `Expected a whole number from ${leastImageBytes}`
     return yield* new InvalidAudit({ field: "maxImageBytes", problem })
   }
-  if (retention !== undefined && Option.isNone(Duration.fromInput(retention))) {
+  if (retention !== undefined && !(millisecondsOf(retention) >= 0)) {
     return yield* new InvalidAudit({ field: "retention", problem: "Expected a duration" })
   }
   for (const field of ["firstPause", "longestPause"] as const) {

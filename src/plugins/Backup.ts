@@ -32,7 +32,7 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -44,6 +44,7 @@ import * as Id from "../crypto/Id.ts"
 import type * as KeyRing from "../crypto/KeyRing.ts"
 import type { Database } from "../Database.ts"
 import type * as DbError from "../DbError.ts"
+import { millisecondsOf } from "../internal/duration.ts"
 import { ExpectedError } from "../internal/expectedError.ts"
 import { compareUtf8 } from "../internal/text.ts"
 import type * as BlobCodec from "../kernel/BlobCodec.ts"
@@ -1027,7 +1028,8 @@ export const make = Effect.fn("Backup.make")(function* (
   ): Effect.fn.Return<Pruned, StoreError> {
     const problem = Retention.check(policy)
     if (problem !== undefined) return yield* invalid(...problem)
-    const [young, old] = [Duration.toMillis(grace), Duration.toMillis(abandoned)]
+    const [young, old] = [millisecondsOf(grace), millisecondsOf(abandoned)]
+    if (!(young >= 0)) return yield* invalid("grace", "expected a duration")
     if (!(old >= young)) return yield* invalid("abandoned", "expected at least as long as grace")
     const all = yield* manifests
     const now = yield* StoreClock.now(store)

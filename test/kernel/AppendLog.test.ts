@@ -142,6 +142,26 @@ describe("AppendLog", () => {
     })
   )
 
+  it.effect("removes nothing by a limit that is none", () =>
+    Effect.gen(function* () {
+      const log = on(yield* memory)
+      for (const i of range(3)) yield* log.append([i])
+      for (const [argument, given] of [
+        ["age", Number.NaN],
+        ["age", -1],
+        ["age", "-30 days"],
+        ["before", Number.NaN],
+        ["before", -1],
+        ["bytes", Number.NaN],
+        ["entries", -1]
+      ] as const) {
+        const { reason } = (yield* Effect.flip(log.retain({ [argument]: given }))) as StoreError
+        assert.deepInclude(reason, { _tag: "InvalidArgument", argument })
+      }
+      assert.deepStrictEqual(yield* all(log), [0, 1, 2])
+    })
+  )
+
   it.effect("a note is written with what is appended, and stays until another is", () =>
     Effect.gen(function* () {
       const store = yield* memory

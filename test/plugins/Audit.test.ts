@@ -534,6 +534,8 @@ describe("Audit", () => {
         [{ maxImageBytes: 99 }, "maxImageBytes"],
         [{ maxImageBytes: 1.5 }, "maxImageBytes"],
         [{ retention: "never" as "1 day" }, "retention"],
+        [{ retention: Number.NaN }, "retention"],
+        [{ retention: "-1 days" as const }, "retention"],
         [{ firstPause: "x" as "1 day" }, "firstPause"],
         [{ longestPause: "Infinity" as const }, "longestPause"],
         [{ lease: "soon" as "1 day" }, "lease"],

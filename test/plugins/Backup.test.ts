@@ -164,6 +164,14 @@ describe("Backup", () => {
       assert.isAtLeast(second.removed, 2)
       // The one before may go: each is whole.
       yield* backups.remove(first.id)
+      for (const [argument, given] of [
+        ["grace", Number.NaN],
+        ["grace", "-1 hour"],
+        ["abandoned", "soon" as "1 day"]
+      ] as const) {
+        const { reason } = yield* Effect.flip(backups.prune({ last: 1 }, { [argument]: given }))
+        assert.deepInclude(reason, { _tag: "InvalidArgument" as const, argument })
+      }
       yield* backups.prune({ last: 1 }, { grace: 0, abandoned: 0 })
       assert.deepStrictEqual(
         (yield* backups.list).map(({ id }) => id),

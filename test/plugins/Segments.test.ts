@@ -230,7 +230,7 @@ describe("Segments", () => {
       assert.deepStrictEqual(yield* made(total(0)), { value: now, get: 4, list: 0 })
       assert.deepStrictEqual(yield* segments.wholeSince("orders"), Option.some(DateTime.makeUnsafe(30_000)))
       assert.strictEqual((yield* Effect.flip(segments.wholeSince("others")))._tag, "NotSegmented")
-      for (const maxStaleness of ["soon" as "1 second", -5, true as unknown as number]) {
+      for (const maxStaleness of ["soon" as "1 second", -5, Number.NaN, true as unknown as number]) {
         for (const read of [
           orders.count({ where, ...old, maxStaleness }),
           total(maxStaleness),
@@ -717,6 +717,7 @@ describe("Segments", () => {
         Effect.map(Effect.flip(Effect.scoped(clientOf(store, options))), (error) => error._tag)
       assert.strictEqual(yield* refused({ every: 1 }), "InvalidSegments")
       assert.strictEqual(yield* refused({ lease: "2 days" }), "InvalidSegments")
+      assert.strictEqual(yield* refused({ grace: Number.NaN }), "InvalidSegments")
       for (const documentsPerSegment of [0, 65_537]) {
         const error = yield* Effect.flip(Effect.scoped(clientOf(store, { documentsPerSegment })))
         assert.strictEqual(error._tag, "InvalidSegments")
