@@ -25,7 +25,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { hasDots } from "./internal/optionRules.ts"
+import { hasDots, regionPattern } from "./internal/optionRules.ts"
 import type { RequestCounter } from "./InstrumentedStore.ts"
 import type { Profile } from "./MemoryStore.ts"
 import type { ObjectStore } from "./ObjectStore.ts"
@@ -179,7 +179,7 @@ const SomeTimeText = DurationText.check(
 
 const NonEmpty = Schema.String.check(Schema.isMinLength(1, { expected: "a value" }))
 
-const Region = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_-]{1,64}$/, { expected: "the name of a region" }))
+const Region = Schema.String.check(Schema.isPattern(regionPattern, { expected: "the name of a region" }))
 
 const Compression = Schema.Union([
   Schema.Literals(["none", "gzip", "zstd"]),

@@ -108,17 +108,28 @@ export const bucketSuite = (S3: S3Tested): void => {
     it.effect("options that cannot be are refused before anything is sent", () =>
       Effect.gen(function* () {
         const credentials = { accessKeyId: "k", secretAccessKey: Redacted.make("s") }
+        const absentText = undefined as unknown as string
         const wrong: ReadonlyArray<readonly [string, Partial<LayerOptions>]> = [
           ["bucket", { bucket: "" }],
           ["bucket", { bucket: "a/b" }],
           ["bucket", { bucket: " " }],
+          // As of a variable that is not set.
+          ["bucket", { bucket: absentText }],
           ["region", { region: "" }],
+          ["region", { region: "eu west" }],
+          ["region", { region: "eu-west-1/" }],
           ["endpoint", { endpoint: "" }],
           ["maxSockets", { maxSockets: 0 }],
           ["connectTimeout", { connectTimeout: 0 }],
           ["requestTimeout", { requestTimeout: -1 }],
           ["credentials", { credentials: { ...credentials, accessKeyId: "" } }],
+          ["credentials", { credentials: { ...credentials, accessKeyId: absentText } }],
           ["credentials", { credentials: { ...credentials, secretAccessKey: Redacted.make("") } }],
+          ["credentials", { credentials: { ...credentials, secretAccessKey: Redacted.make(absentText) } }],
+          [
+            "credentials",
+            { credentials: { ...credentials, secretAccessKey: "s" as unknown as Redacted.Redacted<string> } }
+          ],
           ["credentials", { credentials: { ...credentials, sessionToken: Redacted.make("") } }],
           ["concurrency", { concurrency: 0 }],
           ["retryFor", { retryFor: -1 }]

@@ -16,6 +16,9 @@ export const checkCount = (argument: string, value: number | undefined, least: 0
     ? undefined
     : invalidOption(argument, `${argument} must be a whole number, at least ${least}`)
 
+/** What a region is called: it is a part of the host's name. */
+export const regionPattern = /^[A-Za-z0-9_-]{1,64}$/
+
 /** A duration, or nothing. `"positive"`: in no time at all nothing can be done. */
 export const checkDuration = (
   argument: string,

@@ -5,7 +5,7 @@ import * as Redacted from "effect/Redacted"
 import type { StoreError } from "../StoreError.ts"
 import * as awsProfile from "./awsProfile.ts"
 import { variable } from "./awsProfile.ts"
-import { checkCount, checkDuration, invalidOption } from "./optionRules.ts"
+import { checkCount, checkDuration, invalidOption, regionPattern } from "./optionRules.ts"
 
 /**
  * An access key and its secret. The secret and the session token never appear in a log, an error or JSON.
@@ -78,10 +78,19 @@ export const checkOptions = (options: Place): StoreError | undefined =>
   checkDuration("connectTimeout", options.connectTimeout, "positive") ??
   checkDuration("requestTimeout", options.requestTimeout, "positive")
 
-const checkBucket = ({ bucket, region }: Place): StoreError | undefined => {
-  if (bucket === "") return invalidOption("bucket", "a bucket is missing")
-  if (/[\s/]/.test(bucket)) return invalidOption("bucket", "this is no name of a bucket")
-  return region === "" ? invalidOption("region", "the region is empty: leave it out, or name one") : undefined
+// Variables that are not set give options that TypeScript takes for texts.
+const isMissing = (text: string | undefined): boolean => text === undefined || text === ""
+
+const checkBucket = ({ bucket }: Place): StoreError | undefined => {
+  if (isMissing(bucket)) return invalidOption("bucket", "a bucket is missing")
+  return /[\s/]/.test(bucket) ? invalidOption("bucket", "this is no name of a bucket") : undefined
+}
+
+const checkRegion = (region: string): StoreError | undefined => {
+  if (region === "") return invalidOption("region", "the region is empty: leave it out, or name one")
+  return regionPattern.test(region)
+    ? undefined
+    : invalidOption("region", `${JSON.stringify(region)} is no name of a region, such as eu-west-1`)
 }
 
 /**
@@ -100,15 +109,19 @@ export const checkNameOnAws = ({ bucket, endpoint }: Place, region: string): Sto
 export const checkCredentials = (credentials: Credentials | undefined): StoreError | undefined => {
   if (credentials === undefined) return undefined
   const { accessKeyId, secretAccessKey, sessionToken } = credentials
-  const parts = [accessKeyId, Redacted.value(secretAccessKey), sessionToken && Redacted.value(sessionToken)]
-  return parts.includes("")
+  const secrets = [secretAccessKey, ...(sessionToken === undefined ? [] : [sessionToken])]
+  if (!secrets.every(Redacted.isRedacted)) {
+    return invalidOption("credentials", "the secret key and the session token have to be redacted, as by Redacted.make")
+  }
+  return isMissing(accessKeyId) || secrets.some((secret) => isMissing(Redacted.value(secret)))
     ? invalidOption("credentials", "a part of the credentials is empty: leave them out for those of the default chain")
     : undefined
 }
 
 const checkEndpoint = ({ endpoint }: Place): StoreError | undefined => {
   if (endpoint === undefined) return undefined
-  if (!URL.canParse(endpoint)) return invalidOption("endpoint", "the endpoint is not a URL")
+  if (!URL.canParse(endpoint))
+    return invalidOption("endpoint", "the endpoint is not a URL: write http:// or https://, a host and perhaps a port")
   const { hash, password, protocol, search, username } = new URL(endpoint)
   if (protocol !== "http:" && protocol !== "https:") {
     return invalidOption("endpoint", "the endpoint must begin with http:// or https://")
@@ -127,7 +140,8 @@ const profileOf = ({ credentials }: Place & WithCredentials): FindProfile =>
 const regionBy = ({ region }: Place, profile: FindProfile): Effect.Effect<string, StoreError> =>
   Effect.gen(function* () {
     const named = region ?? (yield* variable("AWS_REGION"))
-    return named ?? (yield* profile)?.settings["region"] ?? "us-east-1"
+    const found = named ?? (yield* profile)?.settings["region"] ?? "us-east-1"
+    return yield* checkRegion(found) ?? Effect.succeed(found)
   })
 
 /** The region of the options, else that of the environment or its profile, else the first of AWS. */
