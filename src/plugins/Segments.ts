@@ -79,7 +79,7 @@ export class InvalidSegments extends ExpectedError<InvalidSegments>("effect-s3db
 /**
  * A resource of which this layer keeps no copies.
  *
- * @remedy Name the resource in `resources` of the layer.
+ * @remedy Name the resource in `resources` of the layer, and ask for it by its name in the store: `orders` of `app/orders`.
  * @category errors
  * @since 0.1.0
  */
