@@ -301,7 +301,7 @@ export interface PackedObjects {
   ) => Stream.Stream<ReadonlyArray<Listed<X>>, StoreError.StoreError, R>
   /**
    * Makes what finds the copies of keys that were listed otherwise, in their order. 1 GET for it; then what `load` does for each pack that
-   * they are in the range of, once.
+   * they are in the range of, once where each call goes on from the one before: what a call needs is kept for the next one.
    */
   readonly finding: <X, R>(
     load: (pack: Pack) => Effect.Effect<Copies<X>, StoreError.StoreError, R>
@@ -563,6 +563,8 @@ export const make = (
       const loaded = new Map<Noted, Copies<X>>()
       return Effect.fnUntraced(function* (entries: ReadonlyArray<Pick<ListEntry, "key" | "etag">>) {
         const packs = entries.map(({ key }) => live.find(({ upto }) => compareUtf8(key, upto) <= 0))
+        const needed = new Set(packs)
+        for (const pack of loaded.keys()) if (!needed.has(pack)) loaded.delete(pack)
         const wanted = new Set(packs.filter((pack) => pack !== undefined && !loaded.has(pack)))
         yield* Effect.forEach(
           wanted,

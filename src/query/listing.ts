@@ -224,13 +224,24 @@ export const make = <A>(
       .pages(range, startAfter, Math.min(most, maxKeysPerRequest))
       .pipe(inTurn(Math.max(1, Math.min(most, concurrency * 4))))
 
+  /** What comes after a key, with its copies. */
+  const attachedAfter = (copies: NonNullable<Effect.Success<Packed["copies"]>>, range: Range, startAfter: string) =>
+    Stream.unwrap(
+      Effect.map(packed.attaching(copies), (attach) =>
+        Stream.mapEffect(keys.pages({ ...range, withEtags: true }, startAfter, maxKeysPerRequest), attach)
+      )
+    )
+
   const batches: Listing<A>["batches"] = (range, options, startAfter) => {
     const plain = plainBatches(range, options, startAfter)
-    if (!isOfDocuments(range) || startAfter !== undefined || options?.most !== undefined) return plain
+    if (!isOfDocuments(range) || options?.most !== undefined) return plain
     return Stream.unwrap(
-      Effect.map(packed.copies, (copies) =>
-        copies === undefined ? plain : inTurn(mostInTurn)(packed.hits(copies, options))
-      )
+      Effect.map(packed.copies, (copies) => {
+        if (copies === undefined) return plain
+        return inTurn(mostInTurn)(
+          startAfter === undefined ? packed.hits(copies, options) : attachedAfter(copies, range, startAfter)
+        )
+      })
     )
   }
 

@@ -89,6 +89,10 @@ const assertSame = Effect.fnUntraced(function* (one: Repository, other: Reposito
         )
       ),
     (orders: Repository) =>
+      Effect.map(Stream.runCollect(orders.scanDocuments({ after: name(3) })), (found) =>
+        found.map(({ revision, value }) => JSON.stringify([value, revision]))
+      ),
+    (orders: Repository) =>
       Effect.map(Stream.runCollect(orders.scanResults()), (found) =>
         found.map(({ id, result }) => [id, Result.isSuccess(result)])
       ),
@@ -162,6 +166,15 @@ describe("Segments", () => {
       const few = orders.count({ where: { amount: { gte: 2400 } }, scan: true })
       assert.strictEqual(yield* few, 100)
       assert.deepStrictEqual(yield* made(few), { get: 5, list: 4, put: 0, head: 0 })
+      // It goes on in the segments of what comes after.
+      const rest = Effect.map(Stream.runCollect(orders.scanDocuments({ after: name(999) })), (found) =>
+        found.map(({ id }) => id)
+      )
+      assert.deepStrictEqual(
+        yield* rest,
+        range(1500).map((i) => name(1000 + i))
+      )
+      assert.deepStrictEqual(yield* made(rest), { get: 3, list: 2, put: 0, head: 0 })
       // The first few are read by themselves.
       assert.strictEqual((yield* made(Stream.runDrain(orders.query({ limit: 3 })))).list, 1)
       // What is new, changed or gone is read by itself.
