@@ -54,6 +54,7 @@ import {
 } from "../storage/ObjectStore.ts"
 import * as StoreError from "../storage/StoreError.ts"
 import type * as BlobCodec from "./BlobCodec.ts"
+import { methods } from "./internal/compression.ts"
 import * as format from "./internal/packFormat.ts"
 import type { LeaseLost } from "./Lease.ts"
 import * as Segments from "./Segments.ts"
@@ -406,6 +407,9 @@ export const make = (
   const graceMillis = millisecondsOf(grace)
   if (!(graceMillis >= 0)) throw new RangeError("grace: Expected a duration")
   const segments = Segments.make(store, { prefix })
+  if (compression !== undefined && !methods.includes(compression)) {
+    throw new RangeError(`compression: Expected one of ${methods.join(", ")}`)
+  }
   const packs = format.make(compression)
   const mostOfOne = Math.floor(bytesPerPack / 8)
   const written = keeping(writtenBytes)

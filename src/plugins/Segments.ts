@@ -223,6 +223,14 @@ const check = Effect.fnUntraced(function* ({ every = "5 minutes", lease = "1 min
     if (millis >= least && millis <= 86_400_000) return Duration.millis(millis)
     return yield* new InvalidSegments({ field, problem: `Expected a duration from ${least} ms to 1 day` })
   })
+  // Those that a program without types gives by their names alone.
+  const other = resources.findIndex((resource) => !("definition" in Object(resource)))
+  if (other >= 0) {
+    return yield* new InvalidSegments({
+      field: "resources",
+      problem: `Expected a resource, such as Orders, at ${other}`
+    })
+  }
   const names = resources.map(({ definition }) => definition.name)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
   if (twice !== undefined) {

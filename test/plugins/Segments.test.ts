@@ -731,6 +731,8 @@ describe("Segments", () => {
       assert.strictEqual(yield* refused({ every: 1 }), "InvalidSegments")
       assert.strictEqual(yield* refused({ lease: "2 days" }), "InvalidSegments")
       assert.strictEqual(yield* refused({ grace: Number.NaN }), "InvalidSegments")
+      assert.strictEqual(yield* refused({ compression: "lzma" as "gzip" }), "InvalidSegments")
+      assert.strictEqual(yield* refused({ resources: ["orders"] } as Some), "InvalidSegments")
       for (const documentsPerSegment of [0, 65_537]) {
         const error = yield* Effect.flip(Effect.scoped(clientOf(store, { documentsPerSegment })))
         assert.strictEqual(error._tag, "InvalidSegments")
